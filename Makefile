@@ -1,0 +1,46 @@
+# One list of commands for people and for CI. Everything made or fetched lies under .cache, which git ignores.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+CACHE := .cache
+BIN := $(CACHE)/venv/bin
+PREPARE := tests/prepare.sh
+JOBS ?= 2
+
+.PHONY: help demo test check unit bench golden format requirements clean
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Import a machine from a simulated vCenter into ./demo and boot it
+	@$(PREPARE) packages python vcenter guest
+	@$(BIN)/vmferry demo --into demo
+
+test: ## Everything CI runs: check, then every test (installs what is missing)
+	@$(PREPARE) packages python vcenter guest kubevirt
+	@$(MAKE) --no-print-directory check
+	@$(BIN)/pytest -n $(JOBS) --dist=worksteal
+
+check: ## Lint, types, import contracts, unit tests: under 30 seconds
+	@$(PREPARE) python
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/pytest -q tests/unit
+
+bench: ## The data path against curl and qemu-img, side by side, as ratios
+	@$(PREPARE) packages python vcenter
+	@$(BIN)/python -m tests.bench
+
+golden: ## Write the golden files anew; look at the diff before you commit it
+	@$(PREPARE) python
+	@VMFERRY_GOLDEN=write $(BIN)/pytest -q tests/unit -k golden
+
+format: ## Format the code
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+requirements: ## Pin what pyproject.toml asks for, with hashes (needs uv)
+	@requirements/compile.sh
+
+clean: ## Drop everything under .cache and ./demo
+	@rm -rf $(CACHE) demo

@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Brings a Debian machine to where `make demo` and `make test` can run; a second call takes a moment.
+#   prepare.sh packages python vcenter guest kubevirt      any of these, in this order
+# Everything lies under .cache; only Debian packages are installed outside it, and only by root.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+CACHE=$PWD/.cache
+mkdir -p "$CACHE/bin"
+
+say() { printf '\033[2m%s\033[0m\n' "prepare: $*"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# fresh NAME WORDS...: whether NAME was done for these inputs already (words are hashed with files' content)
+fresh() { [ "$(cat "$CACHE/$1.done" 2>/dev/null || true)" = "$2" ]; }
+done_for() { printf %s "$2" >"$CACHE/$1.done"; }
+hash_of() { cat "$@" | sha256sum | cut -d' ' -f1; }
+
+# run TITLE COMMAND...: quiet, with the time it took; its output is shown when it fails
+run() {
+  local title=$1 log began=$SECONDS
+  shift
+  log=$(mktemp "$CACHE/prepare.XXXXXX")
+  say "$title ..."
+  if ! "$@" >"$log" 2>&1; then
+    tail -30 "$log" >&2
+    die "$title failed; its whole output is in $log"
+  fi
+  rm -f "$log"
+  say "$title: $((SECONDS - began)) s"
+}
+
+WANTED=(
+  qemu-utils:qemu-img qemu-system-x86:qemu-system-x86_64 nginx-light:nginx curl:curl
+  e2fsprogs:mkfs.ext4 util-linux:losetup ovmf:/usr/share/OVMF/OVMF_CODE_4M.fd swtpm:swtpm
+)
+
+missing() {
+  local pair name file
+  for pair in "${WANTED[@]}"; do
+    name=${pair%%:*} file=${pair#*:}
+    PATH=$PATH:/usr/sbin:/sbin command -v "$file" >/dev/null 2>&1 || [ -e "$file" ] || echo "$name"
+  done
+  [ -e tests/guest/packages.txt ] || return 0
+  while read -r name; do
+    dpkg-query -W -f='${Status}\n' "$name" 2>/dev/null | grep -q 'install ok installed' || echo "$name"
+  done < <(grep -v '^#' tests/guest/packages.txt)
+  python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+}
+
+install() { # Debian's packages may not start services on a machine that only wants the programs
+  local guard=/usr/sbin/policy-rc.d made=
+  if [ ! -e "$guard" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$guard" && chmod +x "$guard" && made=yes
+  fi
+  local status=0
+  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"; } ||
+    status=$?
+  [ -z "$made" ] || rm -f "$guard"
+  return $status
+}
+
+packages() {
+  local names
+  mapfile -t names < <(missing | sort -u)
+  [ ${#names[@]} -gt 0 ] || return 0
+  [ "$(id -u)" = 0 ] || die "missing Debian packages; as root: apt-get install -y ${names[*]}"
+  command -v apt-get >/dev/null || die "no apt-get here; install the equivalents of: ${names[*]}"
+  run "installing ${names[*]}" install "${names[@]}"
+}
+
+python() {
+  local inputs
+  command -v python3 >/dev/null || die "python3 is missing; as root: apt-get install -y python3 python3-venv"
+  inputs=$(hash_of requirements/dev.txt pyproject.toml)-$(python3 -c 'import sys; print(sys.version)' | tr -d '\n')
+  ! fresh python "$inputs" || return 0
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "Python 3.11 or later is needed"
+  run "Python environment" environment
+  done_for python "$inputs"
+}
+
+environment() {
+  python3 -m venv --clear "$CACHE/venv"
+  "$CACHE/venv/bin/pip" install --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
+  "$CACHE/venv/bin/pip" install --disable-pip-version-check --no-deps --no-build-isolation -e .
+}
+
+go_program() { # go_program NAME FOLDER
+  local inputs
+  command -v go >/dev/null || die "Go is missing: needed to build $2; install Go 1.23 or later"
+  inputs=$(find "$2" -maxdepth 1 -name '*.go' -o -maxdepth 1 -name 'go.*' | sort | xargs sha256sum | sha256sum)
+  ! { fresh "$1" "$inputs" && [ -x "$CACHE/bin/$1" ]; } || return 0
+  run "building $1" go -C "$2" build -o "$CACHE/bin/$1" .
+  done_for "$1" "$inputs"
+}
+
+vcenter() {
+  command -v go >/dev/null || die "Go is missing: the simulated vCenter is built with it; install Go 1.23 or later"
+  run "simulated vCenter" "$CACHE/venv/bin/python" -c 'from tests.simulator import build; build()'
+}
+kubevirt() { go_program strict-decode tests/kubevirt; }
+
+guest() { # prints its own progress and skips what is unchanged
+  tests/guest/build.sh "$CACHE/guest"
+}
+
+[ $# -gt 0 ] || die "usage: $0 packages|python|vcenter|guest|kubevirt ..."
+for what in "$@"; do
+  case $what in
+  packages | python | vcenter | guest | kubevirt) "$what" ;;
+  *) die "unknown: $what" ;;
+  esac
+done
