@@ -1,0 +1,138 @@
+"""The request: everything a step may know about what a person asked for, resolved and complete.
+
+`workflows.plan` makes it from the custom resources; steps read it from `/request/plan.json` and never
+look at the resources themselves.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from steps.document import Document
+
+
+class SourceKind(enum.StrEnum):
+    """The kinds of source, by the names of their custom resources."""
+
+    VMWARE = "VmwareSource"
+    OPENSTACK = "OpenstackSource"
+    OVA = "OvaSource"
+
+
+class TargetKind(enum.StrEnum):
+    """Where machines are brought."""
+
+    DIRECTORY = "directory"
+    HARVESTER = "harvester"
+
+
+class DiskFormat(enum.StrEnum):
+    """The format in which a disk lands and is handed on."""
+
+    QCOW2 = "qcow2"
+    RAW = "raw"
+
+
+class Bus(enum.StrEnum):
+    """KubeVirt's disk buses (kubevirt.io/api core/v1 DiskBus)."""
+
+    VIRTIO = "virtio"
+    SCSI = "scsi"
+    SATA = "sata"
+    USB = "usb"
+
+
+class InterfaceModel(enum.StrEnum):
+    """KubeVirt's interface models (the enum of today's VirtualMachineImport)."""
+
+    E1000 = "e1000"
+    E1000E = "e1000e"
+    NE2K_PCI = "ne2k_pci"
+    PCNET = "pcnet"
+    RTL8139 = "rtl8139"
+    VIRTIO = "virtio"
+
+
+class NetworkPolicy(enum.StrEnum):
+    """What becomes of a mapping whose source network does not exist."""
+
+    LENIENT = "lenient"
+    STRICT = "strict"
+
+
+class NamePolicy(enum.StrEnum):
+    """What becomes of a machine name that is no DNS-1123 label."""
+
+    NORMALISE = "normalise"
+    STRICT = "strict"
+
+
+class ImportRef(Document):
+    """Which import this is about."""
+
+    name: str
+    namespace: str = "default"
+    uid: str = ""
+
+
+class SourcePlan(Document):
+    """How to reach the source. Credentials are files beside it, never in here."""
+
+    kind: SourceKind
+    name: str
+    namespace: str = "default"
+    endpoint: str
+    datacenter: str = ""
+    insecure_skip_tls_verify: bool = Field(default=False, alias="insecureSkipTLSVerify")
+    thumbprint: str = ""
+
+
+class PowerPlan(Document):
+    """How the machine may be shut down."""
+
+    force: bool = False
+    grace_seconds: Annotated[int, Field(gt=0)] = 60
+
+
+class NetworkRule(Document):
+    """One row of the network mapping; `destination` is `namespace/name` of a NetworkAttachmentDefinition."""
+
+    source: str
+    destination: str
+    model: InterfaceModel | None = None
+
+
+class TargetPlan(Document):
+    """What is to be built, and where."""
+
+    kind: TargetKind
+    namespace: str = "default"
+    vm_name: str = ""
+    """The name a person chose; empty: the source's name, made to fit."""
+    format: DiskFormat = DiskFormat.QCOW2
+    storage_class: str = ""
+    default_bus: Bus = Bus.VIRTIO
+    default_model: InterfaceModel = InterfaceModel.VIRTIO
+    networks: tuple[NetworkRule, ...] = ()
+    network_policy: NetworkPolicy = NetworkPolicy.LENIENT
+    name_policy: NamePolicy = NamePolicy.NORMALISE
+    vcpus: int | None = None
+    memory_mib: int | None = None
+    start: bool = True
+
+
+class Plan(Document):
+    """One import, ready to be carried out."""
+
+    version: Literal["1"] = "1"
+    run: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+    import_: ImportRef = Field(alias="import")
+    source: SourcePlan
+    vm: str
+    folder: str | None = None
+    power: PowerPlan = PowerPlan()
+    skip_preflight_checks: bool = False
+    target: TargetPlan
