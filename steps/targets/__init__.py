@@ -1,0 +1,58 @@
+"""A place where machines are built, as four verbs. A new target: a module here and a line in `connect`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from steps.contract import Exit, StepError
+from steps.document import Document
+from steps.machine import DiskId, Machine
+from steps.mapping import Shape
+from steps.plan import DiskFormat, Plan, TargetKind
+from steps.stop import Stop
+
+Report = Callable[[int, int], None]
+
+
+class Published(Document):
+    """A disk that has arrived at the target; sizes in bytes."""
+
+    id: DiskId
+    name: str
+    """The file or image that holds it."""
+    format: DiskFormat
+    size: int
+    sha256: str
+
+
+class Target(Protocol):
+    """Where a machine is built. Every verb may be called again at any point."""
+
+    def publish(self, disk: DiskId, scratch: Path, report: Report) -> Published:
+        """Take over the finished disk that lies in `scratch`."""
+
+    def build(self, machine: Machine, shape: Shape) -> Sequence[str]:
+        """Make the machine of the published disks; returns what a person should know, a line each."""
+
+    def start(self, shape: Shape) -> None:
+        """Start the machine where the target runs machines."""
+
+    def wait(self, shape: Shape) -> None:
+        """Return when the machine runs."""
+
+
+def connect(plan: Plan, into: Path, stop: Stop) -> Target:
+    """The target the plan names. `into` is the folder of the directory target.
+
+    Raises:
+        StepError: UNSUPPORTED when this version does not bring the target.
+    """
+    if plan.target.kind is TargetKind.DIRECTORY:
+        from steps.targets.directory import Directory  # noqa: PLC0415 - an image carries only what it runs
+
+        return Directory(into, stop)
+    raise StepError(
+        Exit.UNSUPPORTED, f"no target of kind {plan.target.kind}", remedy="this version has: directory"
+    )

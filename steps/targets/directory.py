@@ -1,0 +1,140 @@
+"""A folder as target: disks, checksums, the machine and its manifest. For a first try, air gaps, tests."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from ruamel.yaml import YAML
+
+from steps.contract import Exit, StepError
+from steps.document import write_atomically
+from steps.machine import DiskId, Machine
+from steps.manifest import Manifest, virtual_machine
+from steps.mapping import Shape
+from steps.scratch import Ready, ready
+from steps.stop import Stop
+from steps.targets import Published, Report
+
+CHUNK: Final = 4 << 20
+"""Bytes read at once: large enough that Python's part of a SHA-256 does not show."""
+CHECKSUMS: Final = "SHA256SUMS"
+MANIFEST: Final = "virtualmachine.yaml"
+NOTES: Final = ".vmferry"
+
+
+class Directory:
+    """Disks `disk-N.FORMAT`, `machine.json`, `SHA256SUMS` and `virtualmachine.yaml` in one folder."""
+
+    def __init__(self, into: Path, stop: Stop) -> None:
+        self._into = into
+        self._stop = stop
+        self._records = into / NOTES / "published"
+
+    def publish(self, disk: DiskId, scratch: Path, report: Report) -> Published:
+        """Move the disk into the folder.
+
+        The record is written first: a kill between the two leaves a record whose file is still in scratch,
+        and one after it a file that its record's size and digest prove.
+        """
+        record = self._records / f"{disk}.json"
+        if record.exists() and self._arrived(Published.load(record), report):
+            return Published.load(record)
+        found = Ready.load(ready(scratch))
+        source = scratch / found.file
+        published = Published(
+            id=disk,
+            name=f"{disk}.{found.format}",
+            format=found.format,
+            size=found.size,
+            sha256=self._digest(source, report),
+        )
+        self._records.mkdir(parents=True, exist_ok=True)
+        published.save(record)
+        self._move(source, self._into / published.name)
+        return published
+
+    def build(self, machine: Machine, shape: Shape) -> Sequence[str]:
+        """Write the machine's documents beside its disks."""
+        disks = [Published.load(self._records / f"{disk.id}.json") for disk in machine.disks]
+        machine.save(self._into / "machine.json")
+        sums = "".join(f"{disk.sha256}  {disk.name}\n" for disk in disks)
+        write_atomically(self._into / CHECKSUMS, sums)
+        claims = {disk.id: f"{shape.name}-{disk.id}" for disk in disks}
+        manifest = virtual_machine(shape, claims)
+        write_atomically(self._into / MANIFEST, _with_heading(manifest, disks, claims, shape))
+        return [f"{disk.name} {disk.size} bytes sha256 {disk.sha256}" for disk in disks]
+
+    def start(self, shape: Shape) -> None:
+        """A folder runs nothing; `vmferry boot` does."""
+
+    def wait(self, shape: Shape) -> None:
+        """Likewise."""
+
+    def _arrived(self, published: Published, report: Report) -> bool:
+        path = self._into / published.name
+        return (
+            path.exists()
+            and path.stat().st_size == published.size
+            and self._digest(path, report) == published.sha256
+        )
+
+    def _digest(self, path: Path, report: Report) -> str:
+        size = path.stat().st_size
+        digest = hashlib.sha256()
+        done = 0
+        for chunk in _chunks(path):
+            self._stop.check()
+            digest.update(chunk)
+            done += len(chunk)
+            report(done, size)
+        return digest.hexdigest()
+
+    def _move(self, source: Path, destination: Path) -> None:
+        try:
+            source.replace(destination)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            raise StepError(
+                Exit.INVALID,
+                f"{source} and {destination} are on different filesystems",
+                remedy="scratch belongs inside the target folder; mount nothing between them",
+            ) from error
+        descriptor = os.open(destination.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _chunks(path: Path) -> Iterator[memoryview]:
+    buffer = memoryview(bytearray(CHUNK))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            yield buffer[:count]
+
+
+def _with_heading(
+    manifest: Manifest, disks: Sequence[Published], claims: dict[DiskId, str], shape: Shape
+) -> str:
+    capacities = {disk.id: disk.capacity for disk in shape.disks}
+    uploads = "".join(
+        f"#   virtctl image-upload pvc {claims[disk.id]} -n {shape.namespace} "
+        f"--image-path={disk.name} --size={-(-capacities[disk.id] // (1 << 20))}Mi\n"
+        for disk in disks
+    )
+    heading = (
+        f"# Made by vmferry. Its disks become claims, for example by\n{uploads}"
+        f"# and then: kubectl apply -f {MANIFEST}\n"
+    )
+    text = io.StringIO()
+    yaml = YAML()
+    yaml.default_flow_style = False
+    yaml.dump(manifest, text)
+    return heading + text.getvalue()
