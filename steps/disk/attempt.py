@@ -1,0 +1,186 @@
+"""One attempt to land a disk: from where it goes on, and what is kept when it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from steps.contract import Exit, StepError, Stopped
+from steps.disk.behind import Behind
+from steps.disk.body import Body
+from steps.disk.checkpoint import Checkpoints
+from steps.disk.detect import Decoder, decoder_of, resumed
+from steps.disk.faults import broken, corrupt, storage_fault
+from steps.disk.landed import Files, Landed
+from steps.disk.plain import Plain
+from steps.disk.pump import Chunk, Pump
+from steps.disk.qcow2 import Qcow2
+from steps.disk.raw import Raw
+from steps.disk.sink import Sink
+from steps.disk.source import DiskFormat, Source
+from steps.disk.state import State
+from steps.disk.stream import Stream
+from steps.disk.tables import Disagree
+from steps.stop import Stop
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked of `land`."""
+
+    source: Source
+    files: Files
+    format: DiskFormat
+    capacity: int | None
+    report: Callable[[int, int], None]
+    stop: Stop
+    expected: int | None
+
+    @property
+    def key(self) -> str:
+        return self.source.key(self.format, self.capacity)
+
+
+class Changed(Exception):  # noqa: N818 - says what the source did
+    """The source is not what it was at the last checkpoint: start over."""
+
+
+class Attempt:
+    """Reads `body`, opened where `state` ends or else at 0, into the partial file `file`."""
+
+    def __init__(self, order: Order, body: Body, file: int, state: State | None) -> None:
+        self._order = order
+        self._body = body
+        self._file = file
+        self._state = state
+        self._start = body.position
+
+    def run(self) -> Landed:
+        """Land the disk.
+
+        Raises:
+            Changed: before anything was written.
+            StepError, Stopped: the state is kept, where it is of use.
+        """
+        with Pump(self._body, self._order.stop) as pump:
+            stream = self._stream(pump)
+            if self._state is None:
+                decoder = decoder_of(stream, self._order.source.format)
+            else:
+                decoder = resumed(stream, self._state)
+            self._check_before(decoder)
+            with self._storage_faults(stream):
+                state = self._write(stream, decoder)
+                self._check_size(decoder)
+                return self._order.files.complete(state, self._landed(stream, decoder))
+
+    def _stream(self, pump: Pump) -> Stream:
+        """The stream from the last checkpoint on: by Range, or after proving that its start is the same."""
+
+        def source() -> Chunk:
+            chunk = pump.next()
+            self._order.report(chunk.end, self._body.total or self._order.expected or chunk.end)
+            return chunk
+
+        state = self._state
+        if state is None or self._start == state.position:
+            return Stream(source, self._start, state.crc if state else 0)
+        stream = Stream(source)
+        stream.skip(state.position)
+        stream.mark()
+        if stream.marked() != (state.position, state.crc):
+            raise Changed
+        return stream
+
+    def _write(self, stream: Stream, decoder: Decoder) -> State:
+        """Decode everything into the partial file and bring it to the disk; the last state."""
+        with Behind(self._file) as behind:
+            sink = self._sink(behind, decoder)
+
+            def snapshot() -> State:
+                position, crc = stream.marked()
+                memory = (decoder.memory(), sink.memory())
+                return State(self._order.key, decoder.kind, position, crc, self._body.validators, *memory)
+
+            checkpoints = Checkpoints(self._order.files.state, behind, snapshot)
+            self._decode(decoder, sink, checkpoints, behind)
+            state = snapshot()
+            size = decoder.size if decoder.format == "raw" else stream.position
+            sink.finish(size or 0)
+            behind.then(lambda: os.fdatasync(behind.file))
+            behind.drain()
+            return state
+
+    def _decode(self, decoder: Decoder, sink: Sink, checkpoints: Checkpoints, behind: Behind) -> None:
+        """Decode; when that ends early keep how far it came."""
+        try:
+            decoder.run(sink, checkpoints)
+        except Disagree:
+            checkpoints.forbid()  # some grain stands in a wrong place: start over
+            behind.drain()
+            raise broken("the stream is damaged", "its grain tables do not fit its grains") from None
+        except (StepError, Stopped):
+            with contextlib.suppress(OSError):  # the first failure is the one to tell of
+                checkpoints.save()
+                behind.drain()
+            raise
+
+    def _sink(self, behind: Behind, decoder: Decoder) -> Sink:
+        memory = self._state.sink if self._state else None
+        qcow2 = self._order.format == "qcow2" and decoder.format == "raw"
+        return Qcow2(behind, memory) if qcow2 else Raw(behind, memory)
+
+    def _check_before(self, decoder: Decoder) -> None:
+        """Refuse early what would only be noticed at the end, or not at all."""
+        proved = self._body.end_is_proved or (decoder.format == "raw" and self._order.capacity)
+        if isinstance(decoder, Plain) and not proved:
+            raise StepError(
+                Exit.INVALID,
+                "the server does not say how long the disk is",
+                "a stream cut short could not be told from a whole one",
+                "name its length",
+            )
+        self._check_size(decoder)
+
+    def _check_size(self, decoder: Decoder) -> None:
+        """Compare the disk's size, once it is known, with the one it should have."""
+        size, capacity = decoder.size, self._order.capacity
+        if size is None and decoder.format == "raw":
+            size = self._body.total
+        if None in (size, capacity) or size == capacity:
+            return
+        what = f"the disk has {size} bytes, not {capacity}"
+        if isinstance(decoder, Plain) and self._body.total is None:
+            raise broken(what, "the stream ended early")
+        raise corrupt(
+            what, "the source is not the disk that was planned", "look at the source and plan again"
+        )
+
+    def _landed(self, stream: Stream, decoder: Decoder) -> Landed:
+        files, wanted = self._order.files, self._order.format
+        as_it_is = decoder.format not in ("raw", wanted)
+        return Landed(
+            path=files.source if as_it_is else files.out,
+            format=decoder.format if as_it_is else wanted,
+            virtual_size=decoder.size,
+            source_bytes=stream.position - self._start,
+            resumed_at=self._start,
+            source_digest=f"crc32:{stream.marked()[1]:08x}",
+            size=os.fstat(self._file).st_size,
+            key=self._order.key,
+        )
+
+    @contextlib.contextmanager
+    def _storage_faults(self, stream: Stream) -> Iterator[None]:
+        """The body's errors are StepErrors: an OSError is the storage's."""
+        try:
+            yield
+        except OSError as error:
+            size, position = self._order.capacity or self._body.total, stream.position
+            needed = max(0, size - position) if size else None
+            raise storage_fault(error, self._order.files.partial, needed) from error

@@ -1,0 +1,96 @@
+"""A source of bytes that can be opened in the middle: a local file, or HTTP (`web`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from steps.contract import Exit, StepError
+from steps.disk.faults import broken
+from steps.disk.source import Source, Validators
+from steps.disk.web import WebBody
+
+
+class Body(Protocol):
+    """The window of a source as a stream. Positions and `total` are bytes within the window."""
+
+    position: int
+    total: int | None
+    validators: Validators
+    end_is_proved: bool
+    """Whether an end of the stream can be told from a connection that merely closed."""
+
+    def open(self, at: int, known: Validators) -> None:
+        """Begin at `at`, or at 0 when the source cannot; `position` says which.
+
+        Raises:
+            StepError: the source does not answer, or answers something else.
+        """
+
+    def readinto(self, view: memoryview) -> int:
+        """Read the next bytes into `view`; 0 at the end and only there.
+
+        Raises:
+            StepError: BROKEN_STREAM, UNREACHABLE; what was read before is still good.
+        """
+
+    def abort(self) -> None:
+        """Wake a `readinto` that waits in another thread; it fails."""
+
+    def close(self) -> None: ...
+
+
+def body_of(source: Source) -> Body:
+    """The body for a source's URL.
+
+    Raises:
+        StepError: INVALID, for another scheme than http, https and file.
+    """
+    makers: dict[str, Callable[[Source], Body]] = {"http": WebBody, "https": WebBody, "file": FileBody}
+    scheme = urlsplit(source.url).scheme
+    if scheme not in makers:
+        raise StepError(Exit.INVALID, f"cannot read {scheme or 'a URL without a scheme'}", remedy="use https")
+    return makers[scheme](source)
+
+
+class FileBody:
+    """A window in a local file."""
+
+    end_is_proved = True
+
+    def __init__(self, source: Source) -> None:
+        self.position = 0
+        self._source = source
+        self._path = unquote(urlsplit(source.url).path)
+        try:
+            self._file = os.open(self._path, os.O_RDONLY)
+        except OSError as error:
+            raise StepError(
+                Exit.NOT_FOUND, f"cannot open {self._path}", os.strerror(error.errno or 0)
+            ) from None
+        status = os.fstat(self._file)
+        rest = max(0, status.st_size - source.offset)
+        self.total: int | None = rest if source.length is None else source.length
+        self.validators = Validators(etag=f"{status.st_size}-{status.st_mtime_ns}", total=self.total)
+
+    def open(self, at: int, known: Validators) -> None:
+        del known  # the caller compares
+        self.position = at
+
+    def readinto(self, view: memoryview) -> int:
+        wanted = (self.total or 0) - self.position
+        if wanted <= 0:
+            return 0
+        count = os.preadv(self._file, [view[:wanted]], self._source.offset + self.position)
+        if not count:
+            raise broken(f"{self._path} ends at byte {self.position} of {self.total}")
+        self.position += count
+        return count
+
+    def abort(self) -> None:
+        """Nothing to wake: a local read returns."""
+
+    def close(self) -> None:
+        os.close(self._file)

@@ -1,0 +1,72 @@
+"""Which decoder a stream needs."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from steps.contract import Exit, StepError
+from steps.disk.decode import Vmdk
+from steps.disk.faults import corrupt
+from steps.disk.plain import Plain
+from steps.disk.source import SourceFormat
+from steps.disk.state import State
+from steps.disk.stream import Stream
+from steps.disk.vmdk import MAGIC, SECTOR, Header
+
+Decoder = Vmdk | Plain
+
+_QCOW2: Final = b"QFI\xfb"
+_VMDK_DESCRIPTOR: Final = b"# Disk DescriptorFile"
+_MAGICS: Final = {
+    MAGIC: "vmdk",
+    _VMDK_DESCRIPTOR: "vmdk",
+    _QCOW2: "qcow2",
+    b"vhdxfile": "vhdx",
+    b"conectix": "vpc",
+}
+"""First bytes of the formats that qemu-img reads and people have, under QEMU's names."""
+
+
+def decoder_of(stream: Stream, wanted: SourceFormat) -> Decoder:
+    """The decoder for a stream that stands at its first byte.
+
+    Raises:
+        StepError: CORRUPT, when the stream is not of the named format; UNSUPPORTED, when it is no disk.
+    """
+    head = stream.peek(SECTOR)
+    format = magic_of(head) if wanted == "auto" else wanted  # noqa: A001
+    if format == "vmdk":
+        return _vmdk(stream, head)
+    if format == "qcow2":
+        return Plain(stream, format, _qcow2_size(head))
+    return Plain(stream, format)
+
+
+def resumed(stream: Stream, state: State) -> Decoder:
+    """The decoder that a state remembers."""
+    return Vmdk(stream, state.decoder) if state.kind == Vmdk.kind else Plain(stream, **state.decoder)
+
+
+def magic_of(head: bytes) -> str:
+    """QEMU's name of the format that begins with `head`; what has no magic is raw."""
+    return next((name for magic, name in _MAGICS.items() if head.startswith(magic)), "raw")
+
+
+def _vmdk(stream: Stream, head: bytes) -> Decoder:
+    if head.startswith(_VMDK_DESCRIPTOR):
+        raise StepError(
+            Exit.UNSUPPORTED,
+            "the VMDK is only a descriptor",
+            "its data is in other files",
+            "export it as one stream-optimized VMDK",
+        )
+    header = Header.parse(head)
+    return Vmdk(stream) if header.streamable else Plain(stream, "vmdk", header.size)
+
+
+def _qcow2_size(head: bytes) -> int:
+    if not head.startswith(_QCOW2) or len(head) < 32:
+        raise corrupt("the source is no qcow2 image", f"it begins with {head[:4]!r}")
+    size: int = struct.unpack_from(">Q", head, 24)[0]
+    return size

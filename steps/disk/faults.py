@@ -1,0 +1,88 @@
+"""Errors of the operating system and of HTTP as failures of a step: what, why, and what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import ssl
+from pathlib import Path
+
+from steps.contract import Exit, StepError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+def storage_fault(error: OSError, path: Path, needed: int | None = None) -> StepError:
+    """What a failed write to `path` means; `needed` is how many bytes more there may be at most."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno in _NO_ROOM:
+        upper = f"up to {needed} bytes more are needed" if needed is not None else "more is needed"
+        why = f"{reason}: {upper}, {_free(path)} are free"
+        return StepError(
+            Exit.NO_SPACE,
+            f"no room for {path}",
+            why,
+            "make room or use a larger scratch volume; a retry goes on",
+        )
+    if error.errno == errno.EIO:
+        return StepError(
+            Exit.UNREACHABLE, f"the storage under {path} fails", reason, "look at the volume and its node"
+        )
+    return StepError(Exit.INVALID, f"cannot write {path}", reason, "look at the scratch volume")
+
+
+def _free(path: Path) -> str:
+    try:
+        stats = os.statvfs(path.parent)
+    except OSError:
+        return "an unknown number"
+    return str(stats.f_bavail * stats.f_frsize)
+
+
+def connection_fault(error: Exception, host: str) -> StepError:
+    """What it means that no answer could be had from `host`."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return StepError(
+            Exit.UNTRUSTED,
+            f"the certificate of {host} is not trusted",
+            error.verify_message,
+            "give the CA that signed it",
+        )
+    return StepError(Exit.UNREACHABLE, f"{host} does not answer", describe(error))
+
+
+def describe(error: Exception) -> str:
+    """An exception as half a sentence."""
+    if isinstance(error, TimeoutError):
+        return "it was silent for too long"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+def status_fault(status: int, reason: str, host: str) -> StepError:
+    """What an HTTP status other than 200 and 206 means."""
+    code, remedy = _meaning(status)
+    return StepError(code, f"{host} answers {status} {reason}".rstrip(), remedy=remedy)
+
+
+def _meaning(status: int) -> tuple[Exit, str]:
+    if status in (401, 403, 407):
+        return Exit.DENIED, "check the credentials and the permission to export disks"
+    if status in (404, 410):
+        return Exit.NOT_FOUND, "check the URL"
+    if status in (408, 425, 429) or status >= 500:
+        return Exit.UNREACHABLE, ""
+    if 300 <= status < 400:
+        return Exit.INVALID, "redirects are not followed: name the final URL"
+    return Exit.INVALID, "the server does not take this request"
+
+
+def broken(what: str, why: str = "") -> StepError:
+    """A stream that ended early or arrived damaged: worth another try, what landed is kept."""
+    return StepError(Exit.BROKEN_STREAM, what, why)
+
+
+def corrupt(what: str, why: str = "", remedy: str = "") -> StepError:
+    """A source that will be no better when it is read again."""
+    return StepError(Exit.CORRUPT, what, why, remedy)

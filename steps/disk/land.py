@@ -1,0 +1,98 @@
+"""Land a disk: the one entrance of the data path."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from steps.disk.attempt import Attempt, Changed, Order
+from steps.disk.body import Body, body_of
+from steps.disk.faults import storage_fault
+from steps.disk.landed import Files, Landed
+from steps.disk.source import DiskFormat, Source, Validators
+from steps.disk.state import State
+from steps.stop import Stop
+
+__all__ = ["Landed", "Source", "land"]
+
+log = logging.getLogger(__name__)
+
+
+def land(
+    source: Source,
+    out: Path,
+    *,
+    format: DiskFormat,  # noqa: A002 - the name everybody expects
+    capacity: int | None,
+    report: Callable[[int, int], None],
+    stop: Stop,
+    expected_bytes: int | None = None,
+) -> Landed:
+    """Bring the disk at `source` to `out`, in one pass, going on from where an earlier attempt came to.
+
+    What cannot be decoded in order lands as it is in `OUT.source`, and `Landed.format` says so.
+
+    Args:
+        source: where the bytes are and what they should be.
+        out: the finished disk; until then only `OUT.partial` and `OUT.state.json` exist.
+        format: of the finished disk.
+        capacity: bytes the disk must have, None if nobody knows.
+        report: called with bytes of the source read and their total, about once per MiB.
+        stop: obeyed within a chunk.
+        expected_bytes: of the source, for `report`, where the server does not say.
+
+    Raises:
+        StepError: UNREACHABLE, DENIED, NOT_FOUND, UNTRUSTED for the server; BROKEN_STREAM for a
+            stream that ended early or is damaged; CORRUPT, UNSUPPORTED, INVALID for a source that is
+            no such disk; NO_SPACE for the scratch. What landed is kept for the next attempt.
+        Stopped: likewise.
+    """
+    order = Order(source, Files(out), format, capacity, report, stop, expected_bytes)
+    try:
+        landed = order.files.recover(order.key)
+        if landed is not None:
+            log.info("%s landed before: nothing is read again", out.name)
+            return landed
+        with order.files.open() as file:
+            return _land(order, file)
+    except OSError as error:
+        raise storage_fault(error, order.files.partial) from error
+
+
+def _land(order: Order, file: int) -> Landed:
+    state = State.load(order.files.state, order.key)
+    body = body_of(order.source)
+    try:
+        state = _open(body, state)
+        return _attempt(order, body, file, state)
+    except Changed:
+        log.warning("%s: the source's beginning has changed: starting over", order.files.out.name)
+        body.open(0, Validators())
+        return _attempt(order, body, file, None)
+    finally:
+        body.close()
+
+
+def _attempt(order: Order, body: Body, file: int, state: State | None) -> Landed:
+    if state is None:
+        order.files.forget()
+    elif body.position:
+        log.info("%s goes on at byte %d", order.files.out.name, body.position)
+    else:
+        log.info("%s: the first %d bytes are compared, then it goes on", order.files.out.name, state.position)
+    return Attempt(order, body, file, state).run()
+
+
+def _open(body: Body, state: State | None) -> State | None:
+    """Open the body where `state` ends if the source is still the same; the state, if it is of use."""
+    if state is None:
+        body.open(0, Validators())
+        return None
+    body.open(state.position, state.validators)
+    if body.validators.agree(state.validators) and body.position in (0, state.position):
+        return state
+    log.warning("the source has changed since the last attempt: starting over")
+    if body.position:
+        body.open(0, Validators())
+    return None

@@ -1,0 +1,141 @@
+"""What lies there once a disk has landed, and the files around it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from steps.contract import Exit, StepError
+from steps.disk.state import State, replace_file, sync_folder
+
+
+@dataclass(frozen=True)
+class Landed:
+    """A disk that landed. Sizes and positions in bytes.
+
+    `format` is the wanted one, or the source's where that could only be landed as it is; `path` is
+    then `OUT.source`. `virtual_size` is None where only qemu-img can tell. `source_bytes` were read
+    in this attempt, which went on from `resumed_at`; `source_digest` is over all of the source's.
+    `size` is the file's length; `key` says of what (see `Source.key`).
+    """
+
+    path: Path
+    format: str
+    virtual_size: int | None
+    source_bytes: int
+    resumed_at: int
+    source_digest: str
+    size: int
+    key: str
+
+    def to_json(self) -> str:
+        return json.dumps(self.fields(), indent=2) + "\n"
+
+    def fields(self) -> dict[str, Any]:
+        """Plain JSON; the path is only a name, so that the folder can be mounted elsewhere."""
+        return {**asdict(self), "path": self.path.name}
+
+    @classmethod
+    def of(cls, fields: dict[str, Any], folder: Path) -> Self:
+        return cls(**{**fields, "path": folder / fields["path"]})
+
+    @classmethod
+    def from_json(cls, text: str, folder: Path) -> Self:
+        """Raises ValueError, TypeError or KeyError for anything that `to_json` did not write."""
+        return cls.of(json.loads(text), folder)
+
+    @classmethod
+    def load(cls, out: Path) -> Self:
+        """What landed for `out`.
+
+        Raises:
+            StepError: INVALID, when nothing did.
+        """
+        record = Files(out).landed
+        try:
+            return cls.from_json(record.read_text(), out.parent)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise StepError(
+                Exit.INVALID, f"{record.name} is missing or damaged", str(error), "run export before"
+            ) from None
+
+
+class Files:
+    """The files beside `out`, and the order in which they change.
+
+    OUT.partial     being written
+    OUT.state.json  from where to go on; at the very end: that OUT.partial is complete
+    OUT             (or OUT.source) complete
+    OUT.landed.json what it is
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.partial = out.with_name(out.name + ".partial")
+        self.state = out.with_name(out.name + ".state.json")
+        self.source = out.with_name(out.name + ".source")
+        self.landed = out.with_name(out.name + ".landed.json")
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[int]:
+        """The partial file, locked against a second landing.
+
+        Raises:
+            StepError: BUSY, when there is one.
+            OSError: it cannot be made.
+        """
+        file = os.open(self.partial, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            self._lock(file)
+            yield file
+        finally:
+            os.close(file)
+
+    def _lock(self, file: int) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StepError(Exit.BUSY, f"another process is landing {self.out.name}") from None
+
+    def recover(self, key: str) -> Landed | None:
+        """The finished disk of an earlier attempt, whose last steps are made up for; else None."""
+        state = State.load(self.state, key)
+        if state is not None and state.landed is not None:
+            landed = Landed.of(state.landed, self.out.parent)
+            if _is_whole(self.partial, landed) or _is_whole(landed.path, landed):
+                return replace(self.settle(landed), source_bytes=0)
+        with contextlib.suppress(StepError):
+            landed = Landed.load(self.out)
+            if landed.key == key and _is_whole(landed.path, landed):
+                return replace(landed, source_bytes=0)
+        return None
+
+    def forget(self) -> None:
+        """Start over: nothing may speak of a file whose content is about to change."""
+        self.state.unlink(missing_ok=True)
+        self.landed.unlink(missing_ok=True)
+
+    def complete(self, state: State, landed: Landed) -> Landed:
+        """Declare the partial file complete; all of it is on the disk already."""
+        replace(state, landed=landed.fields()).save(self.state)
+        sync_folder(self.out.parent)
+        return self.settle(landed)
+
+    def settle(self, landed: Landed) -> Landed:
+        """The steps after `complete`; any of them may have been done before a crash."""
+        if _is_whole(self.partial, landed):
+            self.partial.replace(landed.path)
+        sync_folder(self.out.parent)
+        replace_file(self.landed, landed.to_json())
+        self.state.unlink(missing_ok=True)
+        return landed
+
+
+def _is_whole(path: Path, landed: Landed) -> bool:
+    return path.is_file() and path.stat().st_size == landed.size

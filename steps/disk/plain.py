@@ -1,0 +1,43 @@
+"""A stream that is the disk itself, or that is landed as it is."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from steps.disk.checkpoint import Checkpoints
+from steps.disk.sink import CLUSTER, ZEROS, Sink
+from steps.disk.stream import Stream
+
+_ZEROS: Final = bytearray(ZEROS)
+"""As a bytearray: its comparison with a memoryview is one memcmp, bytes' would go byte by byte."""
+
+
+class Plain:
+    """Brings `stream` to a sink at the offsets it has, without its zero blocks.
+
+    `format` is what these bytes are, `size` the disk's in bytes: None while it is not known.
+    """
+
+    kind: Final = "plain"
+
+    def __init__(self, stream: Stream, format: str, size: int | None = None) -> None:  # noqa: A002
+        self._stream = stream
+        self.format = format
+        self.size = size
+
+    def memory(self) -> dict[str, Any]:
+        """Plain JSON: the arguments of `__init__`."""
+        return {"format": self.format, "size": self.size}
+
+    def run(self, sink: Sink, checkpoints: Checkpoints) -> None:
+        """Copy to the end of the stream. Raises StepError as `Stream` does."""
+        stream, offset = self._stream, self._stream.position
+        while block := stream.upto(CLUSTER):
+            if (_ZEROS if len(block) == CLUSTER else _ZEROS[: len(block)]) != block:
+                sink.write(offset, bytes(block))
+            offset += len(block)
+            if not offset % CLUSTER:  # a part of a block is no place to go on from
+                stream.mark()
+                checkpoints.tick(offset)
+        if self.format == "raw":
+            self.size = offset

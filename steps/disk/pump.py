@@ -1,0 +1,93 @@
+"""The reading thread: bytes of a body into a ring of buffers that are used again and again."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from queue import Empty, SimpleQueue
+from typing import Final, NamedTuple, Self
+
+from steps.disk.body import Body
+from steps.stop import Stop
+
+CHUNK: Final = 1 << 20
+"""Bytes handed over at once: large enough that the hand-over costs nothing, small enough to stop soon."""
+BUFFERS: Final = 4
+"""One is filled, one is decoded, two bridge the moments in which either side is slow."""
+_READ: Final = 1 << 18
+"""Bytes asked for at once: as much is read again when a connection breaks."""
+_LOOK: Final = 0.1
+"""Seconds between two looks at the stop flag while the source is silent."""
+
+
+class Chunk(NamedTuple):
+    """Bytes in order: the first `length` of `buffer`; none at the end. `end` is the position after them."""
+
+    buffer: memoryview
+    length: int
+    end: int
+
+
+class Pump:
+    """Reads `body` in a thread of its own; the thread ends with the `with` block at the latest."""
+
+    def __init__(self, body: Body, stop: Stop) -> None:
+        self._body = body
+        self._stop = stop
+        self._free: SimpleQueue[memoryview] = SimpleQueue()
+        self._full: SimpleQueue[Chunk | BaseException] = SimpleQueue()
+        self._lent: memoryview | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="disk-reader")
+
+    def __enter__(self) -> Self:
+        for _ in range(BUFFERS):
+            self._free.put(memoryview(bytearray(CHUNK)))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._free.put(memoryview(b""))
+        self._body.abort()
+        self._thread.join()
+
+    def next(self) -> Chunk:
+        """The next bytes; those handed out before are overwritten from now on.
+
+        Raises:
+            Stopped: a stop was asked for.
+            StepError: whatever the body raised.
+        """
+        if self._lent is not None:
+            self._free.put(self._lent)
+            self._lent = None
+        item = self._wait()
+        if isinstance(item, BaseException):
+            raise item
+        self._lent = item.buffer
+        return item
+
+    def _wait(self) -> Chunk | BaseException:
+        while True:
+            self._stop.check()
+            with contextlib.suppress(Empty):
+                return self._full.get(timeout=_LOOK)
+
+    def _run(self) -> None:
+        try:
+            while self._fill(self._free.get()):
+                pass
+        except BaseException as error:
+            self._full.put(error)
+
+    def _fill(self, buffer: memoryview) -> bool:
+        """Fill one buffer and hand it over; False after the last one."""
+        length = 0
+        while length < len(buffer) and not self._over.is_set():
+            count = self._body.readinto(buffer[length : length + _READ])
+            if not count:
+                break
+            length += count
+        self._full.put(Chunk(buffer, length, self._body.position))
+        return length > 0

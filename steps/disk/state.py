@@ -1,0 +1,83 @@
+"""What stands beside a disk while it lands, so that any later attempt can go on: `OUT.state.json`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import zlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from steps.disk.source import Validators
+
+log = logging.getLogger(__name__)
+
+VERSION: Final = 1
+"""Raised when anything in the state or in what the writers do changes: older states mean start over."""
+
+
+@dataclass(frozen=True)
+class State:
+    """A point from which to go on: everything before `position` of the source is on the disk.
+
+    `crc` is the CRC-32 of these bytes; `decoder` and `sink` are what the two remember. `landed` is
+    set once the partial file is complete, when only the last renames are missing.
+    """
+
+    key: str
+    kind: str
+    position: int = 0
+    crc: int = 0
+    validators: Validators = field(default_factory=Validators)
+    decoder: dict[str, Any] = field(default_factory=dict)
+    sink: dict[str, Any] = field(default_factory=dict)
+    landed: dict[str, Any] | None = None
+
+    def save(self, path: Path) -> None:
+        """Write a line with version and checksum and a line of JSON, in one step."""
+        body = json.dumps(asdict(self))
+        replace_file(path, f"{VERSION} {zlib.crc32(body.encode())}\n{body}\n")
+
+    @classmethod
+    def load(cls, path: Path, key: str) -> State | None:
+        """The state there if it is whole and of `key`; None means to start over."""
+        try:
+            state = cls._parse(path.read_text())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            log.warning("%s cannot be used (%s): starting over", path.name, error)
+            return None
+        if state.key != key:
+            log.info("%s belongs to another disk: starting over", path.name)
+            return None
+        return state
+
+    @classmethod
+    def _parse(cls, text: str) -> State:
+        head, body, _ = text.split("\n")
+        if head != f"{VERSION} {zlib.crc32(body.encode())}":
+            raise ValueError("torn, or of another version")
+        fields = json.loads(body)
+        return cls(**{**fields, "validators": Validators(**fields["validators"])})
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write `path` so that after a crash either the old or the new text is there."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames in a folder last."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,167 @@
+"""A window of a file behind HTTP: opened in the middle by Range, and again when a connection breaks."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import re
+import threading
+from typing import Final
+
+from steps.contract import StepError, Stopped
+from steps.disk.faults import broken, connection_fault, describe, status_fault
+from steps.disk.source import Source, Validators
+from steps.disk.wire import Wire
+
+log = logging.getLogger(__name__)
+
+PAUSES: Final = (0.0, 0.5, 2.0, 8.0)
+"""Seconds before each attempt to go on with a broken stream; counted anew whenever bytes arrive."""
+_NO_RANGE: Final = (400, 416)
+"""Glance answers 400 where its store has no random access (glance/api/v2/image_data.py), and a server
+416 when the file has become shorter: in both cases the stream is asked for from its start."""
+_CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_DISCARD: Final = 1 << 18
+
+
+class WebBody:
+    """See `body.Body`. One connection at a time, read by one thread; `abort` may come from another."""
+
+    def __init__(self, source: Source) -> None:
+        self.position = 0
+        self.total: int | None = source.length
+        self.validators = Validators()
+        self.end_is_proved = True
+        self._source = source
+        self._wire = Wire(source.url, source.tls)
+        self._aborted = threading.Event()
+        self._failures = 0
+        self._response: http.client.HTTPResponse
+
+    def open(self, at: int, known: Validators) -> None:
+        response = self._request(at, known)
+        if response.status in _NO_RANGE and at + self._source.offset:
+            response = self._request(0, Validators(), ranged=False)
+        if response.status not in (200, 206):
+            raise status_fault(response.status, response.reason, self._wire.host)
+        encoding = response.headers.get("Content-Encoding", "identity")
+        if encoding != "identity":
+            raise broken(f"{self._wire.host} sends the disk with Content-Encoding {encoding}")
+        self._response = response
+        self._enter(response, at)
+
+    def _request(self, at: int, known: Validators, *, ranged: bool = True) -> http.client.HTTPResponse:
+        """Send GET and read the head of the answer. Redirects are not followed."""
+        source = self._source
+        headers = {**source.headers, "Accept-Encoding": "identity"}
+        start = source.offset + at
+        if ranged and (start or source.length is not None):
+            end = source.offset + source.length - 1 if source.length is not None else ""
+            headers["Range"] = f"bytes={start}-{end}"
+            if at and known.if_range:
+                headers["If-Range"] = known.if_range
+        try:
+            return self._wire.get(headers)
+        except (OSError, http.client.HTTPException) as error:
+            self._stop_if_aborted()
+            raise connection_fault(error, self._wire.host) from error
+
+    def _enter(self, response: http.client.HTTPResponse, at: int) -> None:
+        """Find the window in the answer and leave the stream standing at its first byte."""
+        source = self._source
+        start, whole = 0, response.length
+        if response.status == 206:
+            start, whole = content_range(response, source.offset + at)
+        if whole is not None:
+            rest = max(0, whole - source.offset)
+            self.total = rest if source.length is None else source.length
+        self.end_is_proved = self.total is not None or response.chunked
+        self.validators = Validators(
+            etag=response.headers.get("ETag", ""),
+            modified=response.headers.get("Last-Modified", ""),
+            total=self.total,
+        )
+        self.position = start - source.offset
+        self._discard()
+
+    def _discard(self) -> None:
+        """Read on to the first byte of the window, for servers without Range."""
+        view = memoryview(bytearray(_DISCARD))
+        while self.position < 0:
+            count = self._receive(view[: -self.position])
+            if not count:
+                raise broken(f"{self._wire.host} ended the file before the disk begins")
+            self.position += count
+
+    def readinto(self, view: memoryview) -> int:
+        if self.total is not None:
+            view = view[: self.total - self.position]
+        while True:
+            try:
+                count = self._receive(view)
+            except StepError as error:
+                self._go_on(error)
+                continue
+            if count or self.total is None or self.position >= self.total:
+                self.position += count
+                self._failures = self._failures if not count else 0
+                return count
+            self._go_on(broken(f"{self._wire.host} ended the stream at byte {self.position} of {self.total}"))
+
+    def _receive(self, view: memoryview) -> int:
+        if not len(view):
+            return 0
+        try:
+            return self._response.readinto(view)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            self._stop_if_aborted()
+            why = describe(error)
+            raise broken(f"the stream from {self._wire.host} broke at byte {self.position}", why) from error
+
+    def _go_on(self, fault: StepError) -> None:
+        """Ask for the rest of a broken stream.
+
+        Raises:
+            StepError: `fault` when the server does not give the rest, or gives another file's.
+        """
+        at, before = self.position, self.validators
+        while self._failures < len(PAUSES):
+            self._aborted.wait(PAUSES[self._failures])
+            self._stop_if_aborted()
+            self._failures += 1
+            log.info("%s; asking for the rest", fault)
+            try:
+                self.open(at, before)
+            except StepError as error:
+                if error.code.permanent:
+                    raise
+                continue
+            if self.position == at and self.validators.agree(before):
+                return
+            break
+        self._wire.close()
+        raise fault
+
+    def _stop_if_aborted(self) -> None:
+        if self._aborted.is_set():
+            raise Stopped
+
+    def abort(self) -> None:
+        self._aborted.set()
+        self._wire.abort()
+
+    def close(self) -> None:
+        self._wire.close()
+
+
+def content_range(response: http.client.HTTPResponse, start: int) -> tuple[int, int | None]:
+    """First byte and length of the whole file, from a 206.
+
+    Raises:
+        StepError: BROKEN_STREAM, when the range is not the one asked for.
+    """
+    text = response.headers.get("Content-Range", "")
+    match = _CONTENT_RANGE.fullmatch(text)
+    if match is None or int(match[1]) != start:
+        raise broken(f"asked for the bytes from {start}, the server sent Content-Range {text!r}")
+    return start, None if match[3] == "*" else int(match[3])
