@@ -1,0 +1,96 @@
+"""A source of machines, as five verbs. What differs between sources is data in `Machine`, not more verbs.
+
+To add a source: one module here with a class that has these methods, one line in `_MODULES`, one extra in
+pyproject.toml, and the suite `tests/provider_contract.py` run over it (docs/providers.md).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from steps.contract import Exit, StepError
+from steps.disk.land import Landed
+from steps.machine import Disk, Machine
+from steps.plan import DiskFormat, PowerPlan, SourceKind, SourcePlan
+from steps.stop import Stop
+
+Report = Callable[[int, int], None]
+"""Called with (bytes done, bytes in all)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inventory:
+    """What a source has, for a person who is about to choose."""
+
+    machines: tuple[Machine, ...]
+    networks: tuple[str, ...]
+    folders: tuple[str, ...]
+
+
+class Provider(Protocol):
+    """An open connection to a source. Leaving its context gives back all it holds there."""
+
+    def verify(self) -> None:
+        """Prove that the source can be used as the plan says. Raises StepError."""
+
+    def describe(self, vm: str, folder: str | None) -> Machine:
+        """The one machine that `vm` names. Raises StepError: NOT_FOUND, AMBIGUOUS."""
+
+    def networks(self) -> frozenset[str]:
+        """Names of the networks that machines of this source can be attached to."""
+
+    def inventory(self) -> Inventory:
+        """Everything there is, in the source's own order of folders and names."""
+
+    def power_off(self, machine: Machine, policy: PowerPlan) -> None:
+        """Shut the machine down; a machine that is off is not touched. Raises StepError: POWER."""
+
+    def export(
+        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: Report
+    ) -> Landed:
+        """Land one disk's content at `out`, going on from what an earlier attempt left there."""
+
+    def release(self) -> list[str]:
+        """Give back what killed attempts of this run left at the source; returns what could not be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Who asks, with what: the arguments of `connect`."""
+
+    plan: SourcePlan
+    credentials: Path
+    stop: Stop
+    run: str
+    """The run's name: sessions and temporary objects at the source carry it."""
+    step: str
+    """The step and disk that connects, such as `export-disk-0`: at most one is alive at a time."""
+    memory: Path
+    """A folder that outlives a killed attempt: what must be given back is noted here."""
+
+
+_MODULES: Final[dict[SourceKind, str]] = {SourceKind.VMWARE: "steps.providers.vmware"}
+
+
+def connect(access: Access) -> AbstractContextManager[Provider]:
+    """Open the source, importing only the module of its kind.
+
+    Raises:
+        StepError: UNSUPPORTED when vmferry has no provider of that kind; what connecting raises.
+    """
+    name = _MODULES.get(access.plan.kind)
+    if name is None:
+        raise StepError(
+            Exit.UNSUPPORTED,
+            f"no provider for {access.plan.kind}",
+            "ProviderNotInstalled",
+            f"this version brings: {', '.join(_MODULES)}",
+        )
+    module: Any = importlib.import_module(name)
+    opened: AbstractContextManager[Provider] = module.connect(access)
+    return opened

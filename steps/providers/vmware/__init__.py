@@ -1,0 +1,91 @@
+"""vSphere as a source: vCenter and stand-alone ESXi hosts, over their Web Services API.
+
+session   log in, log out            find       datacenters and machines by name, path, id
+leftovers what killed attempts left  describe   a machine (devices, networks, concerns) as a document
+trust     certificates               power      shutting it down, once
+faults    errors                     lease      an export lease kept alive; export: one disk over it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from steps.disk.land import Landed
+from steps.machine import Disk, Machine
+from steps.plan import DiskFormat, PowerPlan
+from steps.providers import Access, Inventory, Provider, Report
+from steps.providers.vmware import collector, describe, export, find, leftovers, networks, power
+from steps.providers.vmware.paths import joined
+from steps.providers.vmware.session import Session, log_in, log_out
+
+__all__ = ["Vsphere", "connect"]
+
+
+@contextmanager
+def connect(access: Access) -> Iterator[Provider]:
+    """Open the source: one session, which is given back whatever happens.
+
+    Raises:
+        StepError: INVALID (endpoint, credentials), UNREACHABLE, UNTRUSTED, DENIED.
+    """
+    session = log_in(access)
+    try:
+        leftovers.end_previous(session, access)
+        yield Vsphere(session, access)
+    finally:
+        if log_out(session):
+            leftovers.forget(access)
+
+
+class Vsphere:
+    """An open session, as the provider protocol wants it."""
+
+    def __init__(self, session: Session, access: Access) -> None:
+        self._session = session
+        self._access = access
+        self._found: find.Datacenter | None = None
+
+    def verify(self) -> None:
+        """Prove that the datacenter is there; being logged in has proved the rest. Nothing is changed."""
+        self._datacenter()
+
+    def describe(self, vm: str, folder: str | None) -> Machine:
+        at = self._datacenter()
+        place = find.machine(self._session, at, vm, folder)
+        row = collector.one(self._session, place.row.ref, *describe.FACTS, *describe.DETAIL)
+        return describe.machine(place, row, networks.read(self._session, [at]))
+
+    def networks(self) -> frozenset[str]:
+        return networks.read(self._session, [self._datacenter()]).names
+
+    def inventory(self) -> Inventory:
+        """All of the datacenter, or of every one when the plan names none; sizes in use are left out."""
+        datacenters = find.datacenters(self._session, self._access.plan.datacenter)
+        nets = networks.read(self._session, datacenters)
+        machines: list[Machine] = []
+        folders: list[str] = []
+        for at in datacenters:
+            places, paths = find.machines(self._session, at, describe.FACTS)
+            machines += (describe.machine(place, place.row, nets) for place in places)
+            # What may stand in spec.folder: from the datacenter's top folder on, or the whole path.
+            below = len(at.path) + 1 if len(datacenters) == 1 else 0
+            folders += (joined(path[below:]).lstrip("/") if below else joined(path) for path in paths)
+        return Inventory(machines=tuple(machines), networks=tuple(sorted(nets.names)), folders=tuple(folders))
+
+    def power_off(self, machine: Machine, policy: PowerPlan) -> None:
+        power.power_off(self._session, machine, policy, self._access.memory)
+
+    def export(
+        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: Report
+    ) -> Landed:
+        return export.export(self._session, machine, disk, out, disk_format, report)
+
+    def release(self) -> list[str]:
+        return leftovers.end_run(self._session, self._access.run)
+
+    def _datacenter(self) -> find.Datacenter:
+        if self._found is None:
+            self._found = find.datacenter(self._session, self._access.plan.datacenter)
+        return self._found

@@ -1,0 +1,105 @@
+"""Many properties of many objects in a few calls (PropertyCollector), whatever the inventory's size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from pyVmomi import vim, vmodl
+
+from steps.providers.vmware import again, faults
+from steps.providers.vmware.session import Session
+
+log = structlog.get_logger()
+
+PAGE: Final = 500
+"""Objects in one answer (RetrieveOptions.maxObjects): keeps each call well within its time limit."""
+
+_query: Any = vmodl.query.PropertyCollector  # its constructors are not typed
+
+
+@dataclass(frozen=True)
+class Row:
+    """One object and those of its properties that could be read."""
+
+    ref: Any
+    facts: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        return str(self.ref._moId)
+
+    def get(self, path: str, default: Any = None) -> Any:
+        """The property's value; the default when it is unset, or may not be read."""
+        value = self.facts.get(path)
+        return default if value is None else value
+
+
+def below(session: Session, container: Any, wanted: Mapping[Any, Sequence[str]]) -> list[Row]:
+    """The properties of all objects of the wanted types anywhere below `container`.
+
+    Raises:
+        StepError: what faults.py makes of a failure.
+    """
+    with faults.explained("cannot read the inventory", session.endpoint):
+        for attempt in again.attempts(session.stop):
+            with attempt, _view(session, container, list(wanted)) as view:
+                through = _query.TraversalSpec(
+                    name="view", path="view", skip=False, type=vim.view.ContainerView
+                )
+                start = _query.ObjectSpec(obj=view, skip=True, selectSet=[through])
+                return list(_retrieve(session, [start], wanted))
+    raise AssertionError  # attempts() either succeeds or raises
+
+
+def of(session: Session, refs: Iterable[Any], paths: Sequence[str]) -> list[Row]:
+    """The properties of the objects given, which must be of one type.
+
+    Raises:
+        StepError: NOT_FOUND when one of them is gone; what faults.py makes of a failure.
+    """
+    starts = [_query.ObjectSpec(obj=ref, skip=False) for ref in refs]
+    if not starts:
+        return []
+    with faults.explained("cannot read from the source", session.endpoint):
+        for attempt in again.attempts(session.stop):
+            with attempt:
+                return list(_retrieve(session, starts, {type(starts[0].obj): paths}))
+    raise AssertionError
+
+
+def one(session: Session, ref: Any, *paths: str) -> Row:
+    """The properties of one object. Raises StepError: NOT_FOUND when it is gone."""
+    rows = of(session, [ref], paths)
+    return rows[0] if rows else Row(ref, {})
+
+
+@contextmanager
+def _view(session: Session, container: Any, kinds: list[Any]) -> Iterator[Any]:
+    """A view is bound to the session, so that one not destroyed is gone with it."""
+    view = session.content.viewManager.CreateContainerView(container=container, type=kinds, recursive=True)
+    try:
+        yield view
+    finally:
+        try:
+            view.DestroyView()
+        except Exception as error:
+            log.debug("could not destroy a view", why=str(error))
+
+
+def _retrieve(session: Session, starts: list[Any], wanted: Mapping[Any, Sequence[str]]) -> Iterator[Row]:
+    """PropertyCollector.RetrievePropertiesEx, page by page; a property that is missing is left out."""
+    collector = session.content.propertyCollector
+    props = [_query.PropertySpec(type=kind, pathSet=list(paths), all=False) for kind, paths in wanted.items()]
+    spec = _query.FilterSpec(objectSet=starts, propSet=props)
+    page = collector.RetrievePropertiesEx([spec], _query.RetrieveOptions(maxObjects=PAGE))
+    while page is not None:
+        for found in page.objects:
+            yield Row(found.obj, {each.name: each.val for each in found.propSet})
+        if not page.token:
+            return
+        session.stop.check()
+        page = collector.ContinueRetrievePropertiesEx(page.token)

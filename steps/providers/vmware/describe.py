@@ -1,0 +1,112 @@
+"""From what vSphere says about a machine to a `Machine`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pyVmomi import vim
+
+from steps.machine import Concern, Firmware, Machine, Power, Severity
+from steps.providers.vmware import devices
+from steps.providers.vmware.collector import Row
+from steps.providers.vmware.concerns import concerns
+from steps.providers.vmware.devices import Hardware
+from steps.providers.vmware.find import Place
+from steps.providers.vmware.networks import Networks
+
+FACTS: Final = (
+    "name",
+    "config.uuid",
+    "config.instanceUuid",
+    "config.changeVersion",
+    "config.guestId",
+    "config.guestFullName",
+    "config.annotation",
+    "config.firmware",
+    "config.bootOptions",
+    "config.keyId",
+    "config.hardware",
+    "guest.toolsRunningStatus",
+    "runtime.powerState",
+    "runtime.faultToleranceState",
+    "runtime.consolidationNeeded",
+    "snapshot",
+    "summary.config.tpmPresent",
+)
+"""Leaves, not whole objects: one that is unset or unreadable then spoils nothing else."""
+DETAIL: Final = ("layoutEx",)
+"""Dear for the source to compute; only for the one machine that is imported."""
+
+_POWER: Final = {"poweredOn": Power.ON, "poweredOff": Power.OFF, "suspended": Power.SUSPENDED}
+_TOOLS_RUN: Final = ("guestToolsRunning", "guestToolsExecutingScripts")
+"""GuestInfo.toolsRunningStatus: scripts are executed by Tools that run."""
+
+
+def machine(place: Place, row: Row, networks: Networks) -> Machine:
+    """The machine at `place`; `row` has FACTS, and DETAIL where sizes in use are wanted.
+
+    A machine whose configuration cannot be read (it is inaccessible or orphaned) becomes one with a concern
+    that blocks its import.
+    """
+    hardware = row.get("config.hardware")
+    if hardware is None:
+        return _unreadable(place, row)
+    found = Hardware(hardware.device)
+    order = devices.boot_order(row.get("config.bootOptions"))
+    cards = devices.nics(found, order, networks)
+    return Machine(
+        **_words(place, row),
+        vcpus=max(1, hardware.numCPU or 1),
+        cores_per_socket=max(1, hardware.numCoresPerSocket or 1),
+        memory_mib=max(1, hardware.memoryMB or 1),
+        firmware=_firmware(row, found),
+        disks=devices.disks(found, order, devices.allocated_bytes(row.get("layoutEx"))),
+        nics=cards,
+        concerns=concerns(row, found, networks, cards, power(row)),
+    )
+
+
+def power(row: Row) -> Power:
+    """The power state among the facts (VirtualMachine.runtime.powerState)."""
+    return _POWER.get(str(row.get("runtime.powerState", "poweredOff")), Power.OFF)
+
+
+def tools_running(row: Row) -> bool:
+    """Whether VMware Tools run in the guest now, so that it can be asked to shut down."""
+    return str(row.get("guest.toolsRunningStatus", "")) in _TOOLS_RUN
+
+
+def _words(place: Place, row: Row) -> dict[str, Any]:
+    return {
+        "name": place.name,
+        "source_id": row.id,
+        "path": str(place),
+        "uuid": row.get("config.uuid", ""),
+        "instance_uuid": row.get("config.instanceUuid", ""),
+        "guest_id": row.get("config.guestId", ""),
+        "guest_name": row.get("config.guestFullName", ""),
+        "notes": row.get("config.annotation", ""),
+        "power": power(row),
+        "tools_running": tools_running(row),
+        "change_version": row.get("config.changeVersion", ""),
+    }
+
+
+def _firmware(row: Row, hardware: Hardware) -> Firmware:
+    """`config.firmware` is `bios` or `efi`; a TPM shows as a device only from API 6.7 on."""
+    tpm: Any = vim.vm.device.VirtualTPM
+    return Firmware(
+        kind="efi" if str(row.get("config.firmware", "")).lower() == "efi" else "bios",
+        secure_boot=bool(getattr(row.get("config.bootOptions"), "efiSecureBootEnabled", False)),
+        tpm=bool(row.get("summary.config.tpmPresent", False) or hardware.of(tpm)),
+    )
+
+
+def _unreadable(place: Place, row: Row) -> Machine:
+    why = Concern(
+        severity=Severity.BLOCK,
+        code="unreadable",
+        message="its configuration cannot be read: it is inaccessible, or the account lacks System.Read",
+        remedy="look at it in the vSphere client",
+    )
+    return Machine(**_words(place, row), vcpus=1, memory_mib=1, concerns=(why,))

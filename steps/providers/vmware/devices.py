@@ -1,0 +1,183 @@
+"""A machine's virtual hardware: disks and network cards as the product knows them.
+
+pyvmomi's classes of devices have the hierarchy of the API reference: here subclasses precede their bases.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pyVmomi import vim
+
+from steps.machine import Controller, Disk, Nic, NicModel
+from steps.providers.vmware.networks import Attachment, Networks, attachment
+
+_d: Any = vim.vm.device
+
+_CONTROLLERS: Final[tuple[tuple[type[Any], Controller], ...]] = (
+    (_d.ParaVirtualSCSIController, Controller.PVSCSI),
+    (_d.VirtualLsiLogicSASController, Controller.LSILOGIC_SAS),
+    (_d.VirtualLsiLogicController, Controller.LSILOGIC),
+    (_d.VirtualBusLogicController, Controller.BUSLOGIC),
+    (_d.VirtualSCSIController, Controller.SCSI),
+    (_d.VirtualSATAController, Controller.SATA),  # VirtualAHCIController is its only subclass
+    (_d.VirtualIDEController, Controller.IDE),
+    (_d.VirtualNVMEController, Controller.NVME),
+    (_d.VirtualUSBXHCIController, Controller.USB),
+    (_d.VirtualUSBController, Controller.USB),
+)
+_CARDS: Final[tuple[tuple[type[Any], NicModel], ...]] = (
+    (_d.VirtualVmxnet3, NicModel.VMXNET3),  # with VirtualVmxnet3Vrdma: the guest sees a vmxnet3
+    (_d.VirtualVmxnet2, NicModel.VMXNET2),
+    (_d.VirtualVmxnet, NicModel.VMXNET),
+    (_d.VirtualE1000e, NicModel.E1000E),
+    (_d.VirtualE1000, NicModel.E1000),
+    (_d.VirtualPCNet32, NicModel.PCNET32),
+    (_d.VirtualSriovEthernetCard, NicModel.SRIOV),
+)
+_MAC: Final = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where a disk sits, the way an export lease names it: controller class, bus number, unit."""
+
+    controller: str
+    bus: int
+    unit: int
+
+    def __str__(self) -> str:
+        return f"{self.controller}{self.bus}:{self.unit}"
+
+    @classmethod
+    def parse(cls, key: str) -> Slot | None:
+        """From a device URL's key, such as `/vm-64/ParaVirtualSCSIController0:0`; None for anything else."""
+        found = re.search(r"(?:^|/)([A-Za-z]+)(\d+):(\d+)$", key)
+        return cls(found[1], int(found[2]), int(found[3])) if found else None
+
+
+class Hardware:
+    """The devices of `config.hardware.device`."""
+
+    def __init__(self, devices: Sequence[Any]) -> None:
+        self.devices = devices
+        self._by_key: Mapping[int, Any] = {device.key: device for device in devices}
+
+    def of(self, *kinds: Any) -> list[Any]:
+        return [device for device in self.devices if isinstance(device, kinds)]
+
+    def virtual_disks(self) -> list[Any]:
+        """The disks in the source's order: by their controller's key, then by their unit on it."""
+        return sorted(
+            self.of(_d.VirtualDisk),
+            key=lambda disk: (disk.controllerKey or 0, disk.unitNumber or 0, disk.key),
+        )
+
+    def cards(self) -> list[Any]:
+        """The network cards, by device key."""
+        return sorted(self.of(_d.VirtualEthernetCard), key=lambda card: card.key)
+
+    def controller(self, device: Any) -> Any | None:
+        """What a device hangs on; None when that is not listed."""
+        return self._by_key.get(device.controllerKey)
+
+    def slot(self, key: str) -> Slot | None:
+        """Where the disk of that device key sits now; None when there is no such disk."""
+        disk = next((disk for disk in self.of(_d.VirtualDisk) if str(disk.key) == key), None)
+        controller = self.controller(disk) if disk is not None else None
+        if disk is None or controller is None:
+            return None
+        return Slot(type(controller)._wsdlName, controller.busNumber, disk.unitNumber or 0)
+
+
+def capacity(disk: Any) -> int:
+    """A disk's size in bytes; 0 when the source does not say. Before API 5.5 there are only KiB."""
+    return int(disk.capacityInBytes or (disk.capacityInKB or 0) * 1024)
+
+
+def disks(hardware: Hardware, order: Mapping[int, int], allocated: Mapping[int, int]) -> tuple[Disk, ...]:
+    """The disks that can be imported; `order` and `allocated` (bytes) are by device key."""
+    readable = [disk for disk in hardware.virtual_disks() if capacity(disk) > 0]
+    return tuple(
+        _disk(disk, f"disk-{number}", hardware, order.get(disk.key), allocated.get(disk.key))
+        for number, disk in enumerate(readable)
+    )
+
+
+def _disk(disk: Any, disk_id: str, hardware: Hardware, boot_order: int | None, allocated: int | None) -> Disk:
+    controller = hardware.controller(disk)
+    backing = disk.backing
+    return Disk(
+        id=disk_id,
+        key=str(disk.key),
+        label=label(disk),
+        capacity=capacity(disk),
+        controller=_kind(controller, _CONTROLLERS, Controller.UNKNOWN),
+        controller_key=str(disk.controllerKey or ""),
+        bus_number=controller.busNumber if controller is not None else 0,
+        unit=disk.unitNumber or 0,
+        boot_order=boot_order,
+        uuid=getattr(backing, "uuid", None) or "",
+        backing=getattr(backing, "fileName", None) or "",
+        allocated=min(allocated, capacity(disk)) if allocated else None,
+    )
+
+
+def nics(hardware: Hardware, order: Mapping[int, int], networks: Networks) -> tuple[Nic, ...]:
+    """The network cards; `order` is by device key."""
+    return tuple(
+        _nic(card, f"nic-{number}", order.get(card.key), attachment(card, networks))
+        for number, card in enumerate(hardware.cards())
+    )
+
+
+def _nic(card: Any, nic_id: str, boot_order: int | None, on: Attachment) -> Nic:
+    mac = (card.macAddress or "").lower()
+    return Nic(
+        id=nic_id,
+        mac=mac if _MAC.fullmatch(mac) else None,
+        model=_kind(card, _CARDS, NicModel.UNKNOWN),
+        network=on.name,
+        network_id=on.id,
+        connected=_connected(card),
+        boot_order=boot_order,
+    )
+
+
+def _connected(card: Any) -> bool:
+    """Whether the card is, or will be when the machine starts, connected (VirtualDevice.ConnectInfo)."""
+    info = card.connectable
+    return info is None or bool(info.startConnected or info.connected)
+
+
+def label(device: Any) -> str:
+    """What vSphere calls a device: `Hard disk 1`."""
+    return (device.deviceInfo.label if device.deviceInfo else "") or f"device {device.key}"
+
+
+def _kind(device: Any, table: Sequence[tuple[type[Any], Any]], unknown: Any) -> Any:
+    return next((kind for cls, kind in table if isinstance(device, cls)), unknown)
+
+
+def boot_order(options: Any) -> dict[int, int]:
+    """Positions from 1 by device key, of the disks and cards in BootOptions.bootOrder; others count not."""
+    listed = options.bootOrder if options is not None else ()
+    keys = [each.deviceKey for each in listed if hasattr(each, "deviceKey")]
+    return {key: number for number, key in enumerate(keys, start=1)}
+
+
+def allocated_bytes(layout: Any) -> dict[int, int]:
+    """Bytes in use by device key (VirtualMachineFileLayoutEx): a guess for progress and space.
+
+    Descriptors are not counted: a disk of which only those are known is one of unknown use.
+    """
+    if layout is None:
+        return {}
+    sizes = {file.key: file.size for file in layout.file if file.type == "diskExtent"}
+    return {
+        disk.key: sum(sizes.get(key, 0) for part in disk.chain for key in part.fileKey)
+        for disk in layout.disk
+    }

@@ -1,0 +1,178 @@
+"""One disk of a machine that is off, from its export lease into a file."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import structlog
+
+from steps.contract import Exit, StepError
+from steps.disk.land import Landed, Source, land
+from steps.disk.landed import Files
+from steps.machine import Disk, Machine, Power
+from steps.plan import DiskFormat
+from steps.providers import Report
+from steps.providers.vmware import collector, describe, devices, lease, trust
+from steps.providers.vmware.devices import Hardware, Slot
+from steps.providers.vmware.session import Session
+
+log = structlog.get_logger()
+
+_FACTS: Final = ("config.hardware", "config.instanceUuid", "config.changeVersion", "runtime.powerState")
+_ANEW: Final = "start the import anew, so that it reads the machine again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Present:
+    """A disk as it is now."""
+
+    slot: Slot
+    alone: bool
+    """Whether it is the machine's only disk."""
+    identity: str
+    """Names the bytes: the same only while nothing about the machine has changed."""
+
+
+def export(
+    session: Session, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: Report
+) -> Landed:
+    """Land the disk at `out`, over a lease of its own.
+
+    Raises:
+        StepError: POWER when the machine is not off; INVALID or NOT_FOUND when it is not the one that was
+            described; BUSY; BROKEN_STREAM; what landing raises.
+        Stopped: someone asked to stop; the lease is aborted.
+    """
+    what = f"cannot export {disk.id} of {machine.path or machine.name}"
+    present = _present(session, machine, disk, what)
+    source = Source(url="", format="vmdk", identity=present.identity)
+    landed = Files(out).recover(source.key(disk_format.value, disk.capacity))
+    if landed is not None:  # by an attempt that was killed after that: no lease is taken, and none waited for
+        log.info("the disk landed before", disk=disk.id)
+        return landed
+    with lease.held(session, session.vm(machine), what) as held:
+
+        def both(done: int, total: int) -> None:
+            held.alive.report(done, total)
+            report(done, total)
+
+        with _url_lost(what):
+            return land(
+                _at(session, _pick(held.urls, present, what), source),
+                out,
+                format=disk_format.value,
+                capacity=disk.capacity,
+                report=both,
+                stop=held.alive.stop,
+                expected_bytes=disk.allocated or disk.capacity,
+            )
+
+
+@contextmanager
+def _url_lost(what: str) -> Iterator[None]:
+    """401 and 404 from a device URL say that its lease or session has ended, not that someone must act.
+
+    The API has accepted the account and granted the lease by then, and a new lease has new URLs.
+    """
+    try:
+        yield
+    except StepError as error:
+        if error.code in (Exit.DENIED, Exit.NOT_FOUND):
+            raise lease.broken(what, error.what) from error
+        raise
+
+
+def _present(session: Session, machine: Machine, disk: Disk, what: str) -> _Present:
+    """The disk as it is now, if it is still the one that was described."""
+    row = collector.one(session, session.vm(machine), *_FACTS)
+    if row.get("config.instanceUuid", "") != machine.instance_uuid:
+        raise StepError(Exit.NOT_FOUND, what, f"{machine.source_id} is another machine now", _ANEW)
+    if describe.power(row) is not Power.OFF:
+        raise StepError(Exit.POWER, what, "the machine is not off", "leave it off until it is imported")
+    hardware = Hardware(getattr(row.get("config.hardware"), "device", ()))
+    slot = _slot(hardware, disk, what)
+    version = row.get("config.changeVersion", "")
+    if version != machine.change_version:  # powering off may do that too: what matters was compared above
+        log.info("the machine's configuration was changed since it was described", disk=disk.id)
+    return _Present(
+        slot=slot,
+        alone=len(hardware.virtual_disks()) == 1,
+        identity=f"{machine.instance_uuid}/{disk.uuid or disk.key}/{version}",
+    )
+
+
+def _slot(hardware: Hardware, disk: Disk, what: str) -> Slot:
+    """Where the disk sits. Its key is no proof: vSphere gives that of a removed disk to the next one."""
+    slot = hardware.slot(disk.key)
+    now = next((each for each in devices.disks(hardware, {}, {}) if each.key == disk.key), None)
+    if slot is None or now is None:
+        raise StepError(Exit.INVALID, what, "the machine has no such disk any more", _ANEW)
+    if (now.capacity, now.uuid) != (disk.capacity, disk.uuid):
+        raise StepError(
+            Exit.INVALID, what, "the disk is not the one that was described, or was resized", _ANEW
+        )
+    return slot
+
+
+def _pick(urls: Sequence[Any], present: _Present, what: str) -> Any:
+    """The device URL of that disk (HttpNfcLeaseDeviceUrl.key, .importKey, .disk).
+
+    The key ends in controller class, bus and unit. Bus numbers are unique only within a kind of controller:
+    all three are compared. ISO images and the nvram are in the list too.
+    """
+    images = [url for url in urls if _is_disk(url)]
+    for names in ([url.key for url in images], [url.importKey for url in images]):
+        fits = [
+            url for url, name in zip(images, names, strict=True) if Slot.parse(name or "") == present.slot
+        ]
+        if len(fits) == 1:
+            return fits[0]
+    if present.alone and len(images) == 1:
+        log.warning("the lease names its only disk otherwise", expected=str(present.slot), key=images[0].key)
+        return images[0]
+    raise StepError(
+        Exit.UNSUPPORTED,
+        what,
+        f"the lease has no entry for {present.slot}, only {', '.join(url.key for url in images)}",
+        "the host may leave out independent disks and raw devices: change its mode, then import anew",
+    )
+
+
+def _is_disk(url: Any) -> bool:
+    """`disk` is optional (HttpNfcLeaseDeviceUrl): where a host leaves it out the file's name has to tell."""
+    if url.disk is None:
+        return str(url.targetId or url.url).lower().endswith(".vmdk")
+    return bool(url.disk)
+
+
+def _at(session: Session, url: Any, source: Source) -> Source:
+    """What to download: the URL made whole, the session's cookie, and whom to believe."""
+    address = url.url.replace("://*", f"://{_authority(session)}", 1)  # HttpNfcLeaseDeviceUrl.url says so
+    host = urlsplit(address).hostname or ""
+    at_home = host.lower() == session.endpoint.host.lower()
+    # The cookie opens the whole session: it goes nowhere but where it came from. An ESXi host other than the
+    # endpoint is content with the ticket in the URL.
+    headers = {"Cookie": session.cookie} if at_home else {}
+    return replace(
+        source, url=address, headers=headers, tls=session.tls if at_home else _foreign(session, url)
+    )
+
+
+def _authority(session: Session) -> str:
+    host = session.endpoint.host
+    return f"[{host}]" if ":" in host else host
+
+
+def _foreign(session: Session, url: Any) -> ssl.SSLContext:
+    """Trust for a host other than the endpoint: the thumbprint that the endpoint, itself verified, gives.
+
+    HttpNfcLeaseDeviceUrl.sslThumbprint: "SSL thumbprint for the host the URL refers to. Empty if no SSL
+    thumbprint is available or needed"; without one the rules of the endpoint hold for the host too.
+    """
+    return trust.pinned(url.sslThumbprint) if url.sslThumbprint and not session.insecure else session.tls

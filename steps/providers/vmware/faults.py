@@ -1,0 +1,137 @@
+"""What vSphere and the network say when they refuse, as StepErrors. The only place that maps them."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from typing import Any, Final
+from xml.parsers.expat import ExpatError
+
+from pyVmomi import vim, vmodl
+
+from steps.contract import Exit, StepError
+from steps.providers.vmware import trust
+from steps.providers.vmware.endpoint import Endpoint
+
+# InvalidPowerState is an InvalidState, NotAuthenticated a NoPermission (vSphere Web Services API, fault
+# hierarchy): in these tables the narrower fault stands first.
+_CODES: Final[tuple[tuple[type[Any], Exit, str], ...]] = (
+    (
+        vim.fault.InvalidLogin,
+        Exit.DENIED,
+        "correct the keys username and password in the source's secret",
+    ),
+    (vim.fault.NotAuthenticated, Exit.UNREACHABLE, "the session was ended at the source; it is tried again"),
+    (vim.fault.NoPermission, Exit.DENIED, "grant it to the account in the source's secret"),
+    (vim.fault.InvalidPowerState, Exit.POWER, "power the machine off, and leave it off until it is imported"),
+    (vim.fault.ToolsUnavailable, Exit.POWER, ""),
+    (vmodl.fault.ManagedObjectNotFound, Exit.NOT_FOUND, ""),
+    (vim.fault.Timedout, Exit.UNREACHABLE, ""),
+    (vim.fault.RestrictedVersion, Exit.UNSUPPORTED, "the host's licence does not allow this call"),
+    (vmodl.fault.NotSupported, Exit.UNSUPPORTED, ""),
+)
+_BUSY: Final[tuple[type[Any], ...]] = (
+    vim.fault.TaskInProgress,
+    vim.fault.ResourceInUse,
+    vim.fault.FileLocked,
+    vim.fault.ConcurrentAccess,
+    vim.fault.TooManyConcurrentNativeClones,
+    vim.fault.InvalidState,
+)
+_NETWORK: Final = (OSError, HTTPException, ExpatError)
+
+
+@contextmanager
+def explained(what: str, endpoint: Endpoint) -> Iterator[None]:
+    """Turn what goes wrong inside into a StepError that begins with `what`."""
+    try:
+        yield
+    except vmodl.MethodFault as fault:
+        raise from_fault(what, fault) from fault
+    except _NETWORK as error:
+        raise from_network(what, error, endpoint) from error
+
+
+def from_fault(what: str, fault: object) -> StepError:
+    """The StepError of a vSphere fault; a fault unknown here is worth another attempt."""
+    if is_busy(fault):
+        return StepError(Exit.BUSY, what, text(fault), "it is tried again")
+    for kind, code, remedy in _CODES:
+        if isinstance(fault, kind):
+            return StepError(code, what, text(fault), remedy)
+    return StepError(Exit.UNREACHABLE, what, text(fault), "it is tried again")
+
+
+def is_busy(fault: object) -> bool:
+    """Whether the machine or its host is occupied by something that will end by itself."""
+    return isinstance(fault, _BUSY) and not isinstance(fault, vim.fault.InvalidPowerState)
+
+
+def is_gone(fault: object) -> bool:
+    """Whether what the call was about does not exist any more."""
+    return isinstance(fault, vmodl.fault.ManagedObjectNotFound | vim.fault.NotFound)
+
+
+def text(fault: Any) -> str:
+    """What a fault says, in one line.
+
+    pyvmomi puts LocalizedMethodFault.localizedMessage, or the SOAP faultstring, in `msg`.
+    """
+    if isinstance(fault, vim.fault.InvalidLogin):
+        return "the user name or password is wrong"
+    if isinstance(fault, vim.fault.NotAuthenticated):
+        return "the session is not logged in any more"
+    if isinstance(fault, vim.fault.NoPermission):
+        return f"the privilege {_privileges(fault)} is missing"
+    message = getattr(fault, "msg", None) or " ".join(part.message or "" for part in fault.faultMessage)
+    name = type(fault).__name__.rpartition(".")[2]
+    return " ".join(message.split()) if message else name
+
+
+def _privileges(fault: Any) -> str:
+    missing = [f"{', '.join(each.privilegeIds)} on {each.entity}" for each in fault.missingPrivileges]
+    named = (
+        f"{fault.privilegeId or 'for it'} on {fault.object}"
+        if fault.object
+        else fault.privilegeId or "for it"
+    )
+    return ("; ".join(missing) or named).replace("'", "").replace("vim.", "")
+
+
+def from_network(what: str, error: Exception, endpoint: Endpoint) -> StepError:
+    """The StepError of a failure below the API: name, connection, certificate, HTTP, malformed answer."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _untrusted(what, error, endpoint)
+    if isinstance(error, socket.gaierror):
+        why = f"the name {endpoint.host} is not known ({error.strerror})"
+    elif isinstance(error, TimeoutError):
+        why = f"{endpoint} does not answer in time"
+    elif isinstance(error, ConnectionRefusedError):
+        why = f"{endpoint} refuses the connection"
+    elif isinstance(error, ExpatError):
+        why = f"{endpoint} gives an answer that is not of the vSphere API"
+    else:
+        why = f"{endpoint}: {str(error) or type(error).__name__}"
+    return StepError(Exit.UNREACHABLE, what, why, "check the source's endpoint and the way there")
+
+
+def _untrusted(what: str, error: ssl.SSLCertVerificationError, endpoint: Endpoint) -> StepError:
+    why = f"the certificate of {endpoint} is not trusted ({error.verify_message or error.reason})"
+    shown = trust.presented(endpoint)
+    return StepError(
+        Exit.UNTRUSTED,
+        what,
+        f"{why}; its SHA-256 thumbprint is {shown}" if shown else why,
+        "put the CA's certificate in the secret's key caCert, or this thumbprint in its key thumbprint once"
+        " you have compared it at the server, or set insecureSkipTLSVerify: true to do without",
+    )
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether a read that failed so may succeed when it is made again at once."""
+    if isinstance(error, socket.gaierror):
+        return error.errno == socket.EAI_AGAIN
+    return isinstance(error, ConnectionError | TimeoutError | HTTPException)

@@ -1,0 +1,242 @@
+"""An export lease: got, kept alive with the real percentage, completed, and aborted on every error.
+
+    ExportVm ──> initializing ──> ready ──> [HttpNfcLeaseProgress …] ──> HttpNfcLeaseComplete
+       │ refused while the host is busy: wait      │ any error, any signal ──> HttpNfcLeaseAbort
+
+Without HttpNfcLeaseProgress the lease ends after `leaseTimeout` seconds and its transfers with it; a lease
+that nobody ends keeps a task running and the machine locked (vim.HttpNfcLease).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Final, Self
+
+import structlog
+from pyVmomi import vmodl
+
+from steps.contract import Exit, StepError, Stopped
+from steps.providers.vmware import collector, faults
+from steps.providers.vmware.session import Session
+from steps.stop import Stop
+
+log = structlog.get_logger()
+
+POLL_SECONDS: Final = 0.2
+READY_SECONDS: Final = 600.0
+"""How long a lease may initialise: hosts take seconds; a busy one has the benefit of the doubt."""
+LONGEST_BEAT_SECONDS: Final = 30.0
+"""Keep-alives are at most so far apart, whatever the lease's time-out (300 s on hosts): the percentage is
+also for people who look at the task."""
+WAIT_SECONDS: Final = 12 * 3600.0
+"""How long another export of the same machine is waited for: 1 TiB at the 25 MB/s of one NFC stream. After
+that the step ends as busy and is tried again."""
+SHORTEST_PAUSE_SECONDS: Final = 2.0
+LONGEST_PAUSE_SECONDS: Final = 15.0
+SAY_SECONDS: Final = 60.0
+JOIN_SECONDS: Final = 5.0
+"""A keep-alive under way is waited for only so long: on a dead network it would delay the abort."""
+
+Clock = Callable[[], float]
+
+
+class LinkedStop(Stop):
+    """Stops when the step is asked to stop, and of its own."""
+
+    _LOOK_SECONDS: Final = 0.2
+
+    def __init__(self, parent: Stop) -> None:
+        super().__init__()
+        self._parent = parent
+
+    def is_set(self) -> bool:
+        return self._parent.is_set() or super().is_set()
+
+    def check(self) -> None:
+        self._parent.check()
+        super().check()
+
+    def sleep(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._parent.check()
+            super().sleep(min(left, self._LOOK_SECONDS))
+
+
+class KeepAlive:
+    """Tells the lease how far the transfer is, from a thread of its own; its failure stops the transfer.
+
+    One lost call is not the end: it is tried again at the next beat, as long as the lease can still be alive.
+    """
+
+    def __init__(self, session: Session, lease: Any, timeout: float, what: str) -> None:
+        self.stop = LinkedStop(session.stop)
+        """Hand this to the transfer: it is set when the lease is lost."""
+        self._session = session
+        self._lease = lease
+        self._timeout = timeout
+        self._what = what
+        self._percent = 0
+        self._ended = threading.Event()
+        self._failed: StepError | None = None
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+
+    def report(self, done: int, total: int) -> None:
+        """Note how far the transfer is, in bytes; 100 % is said only once it is complete."""
+        self._percent = min(99, max(0, 100 * done // total)) if total > 0 else 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join(JOIN_SECONDS)
+        if error is None or self._failed is None or self._session.stop.is_set():
+            return
+        raise self._failed from error  # the lost lease is the cause, the broken transfer only its effect
+
+    def _run(self) -> None:
+        alive = time.monotonic()
+        beat = min(self._timeout / 4, LONGEST_BEAT_SECONDS)
+        while True:
+            try:
+                self._lease.HttpNfcLeaseProgress(self._percent)
+                alive = time.monotonic()
+            except Exception as error:
+                if isinstance(error, vmodl.MethodFault) or time.monotonic() - alive > self._timeout - beat:
+                    return self._lost(error)
+                log.warning("a keep-alive of the export lease failed", why=str(error))
+            if self._ended.wait(beat):
+                return None
+
+    def _lost(self, error: Exception) -> None:
+        why = (
+            faults.text(error) if isinstance(error, vmodl.MethodFault) else str(error) or type(error).__name__
+        )
+        self._failed = broken(self._what, f"the export lease was lost: {why}")
+        self.stop.set()
+
+
+class Held:
+    """A lease that is ready."""
+
+    def __init__(self, urls: list[Any], alive: KeepAlive) -> None:
+        self.urls = urls
+        """HttpNfcLeaseDeviceUrl, one for each file."""
+        self.alive = alive
+
+
+def broken(what: str, why: str) -> StepError:
+    """The error of a transfer whose lease is gone: what landed is kept."""
+    return StepError(Exit.BROKEN_STREAM, what, why, "it is tried again and goes on from what has landed")
+
+
+@contextmanager
+def held(session: Session, vm: Any, what: str, *, clock: Clock = time.monotonic) -> Iterator[Held]:
+    """A lease on the machine's disks for as long as the body runs.
+
+    Raises:
+        StepError: BUSY when others kept it too long; what faults.py makes of a refusal; BROKEN_STREAM when it
+            is lost while the body runs.
+        Stopped: someone asked to stop.
+    """
+    lease = _obtain(session, vm, what, clock)
+    try:
+        info = _ready(session, lease, what, clock)
+        with KeepAlive(session, lease, info.leaseTimeout, what) as alive:
+            yield Held(list(info.deviceUrl), alive)
+    except BaseException as error:
+        _abort(lease, error)
+        raise
+    _complete(lease)
+
+
+def _obtain(session: Session, vm: Any, what: str, clock: Clock) -> Any:
+    """VirtualMachine.ExportVm, once it is granted: a host may allow a machine one export at a time."""
+    start = clock()
+    said, pause = start - SAY_SECONDS, SHORTEST_PAUSE_SECONDS
+    while True:
+        session.stop.check()
+        refusal = None
+        with faults.explained(what, session.endpoint):
+            try:
+                return vm.ExportVm()
+            except vmodl.MethodFault as fault:
+                if not faults.is_busy(fault) or clock() - start >= WAIT_SECONDS:
+                    raise
+                refusal = fault
+        if clock() - said >= SAY_SECONDS:
+            said = clock()
+            log.info(
+                "waiting for the host's only export lease",
+                why=faults.text(refusal),
+                seconds=round(said - start),
+            )
+        session.stop.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+def _ready(session: Session, lease: Any, what: str, clock: Clock) -> Any:
+    """Wait for HttpNfcLease.state to become `ready`; HttpNfcLease.info is set only then."""
+    end = clock() + READY_SECONDS
+    while True:
+        row = _state(session, lease, what)
+        match str(row.get("state", "")):
+            case "ready":
+                return row.get("info")
+            case "error" | "done":
+                fault = row.get("error")
+                raise (
+                    faults.from_fault(what, fault)
+                    if fault
+                    else broken(what, "the export lease ended at once")
+                )
+            case _:  # initializing
+                pass
+        if clock() >= end:
+            raise StepError(
+                Exit.UNREACHABLE, what, "the export lease does not become ready", "it is tried again"
+            )
+        session.stop.sleep(POLL_SECONDS)
+
+
+def _state(session: Session, lease: Any, what: str) -> collector.Row:
+    try:
+        return collector.one(session, lease, "state", "error", "info")
+    except StepError as error:
+        if error.code is Exit.NOT_FOUND:  # someone ended it: the lease is gone, not the machine
+            raise broken(what, "the export lease is gone") from error
+        raise
+
+
+def _abort(lease: Any, error: BaseException) -> None:
+    """HttpNfcLease.HttpNfcLeaseAbort. Should it fail, the log-out that follows ends the lease."""
+    log.info("aborting the export lease", why="asked to stop" if isinstance(error, Stopped) else str(error))
+    try:
+        lease.HttpNfcLeaseAbort()
+    except Exception as failure:
+        log.info("the lease could not be aborted; it ends with the session", why=_say(failure))
+
+
+def _complete(lease: Any) -> None:
+    """HttpNfcLease.HttpNfcLeaseComplete. The bytes are proved whole by now: a failure takes nothing back."""
+    try:
+        lease.HttpNfcLeaseProgress(100)
+        lease.HttpNfcLeaseComplete()
+    except Exception as failure:
+        log.warning("the lease could not be completed; it ends with the session", why=_say(failure))
+
+
+def _say(failure: Exception) -> str:
+    return (
+        faults.text(failure)
+        if isinstance(failure, vmodl.MethodFault)
+        else str(failure) or type(failure).__name__
+    )

@@ -1,0 +1,94 @@
+"""What killed attempts left at the source: their sessions, and with them their leases.
+
+A lease is bound to the session that made it. Sessions are found by their User-Agent, which names run and step
+(UserSession.userAgent); reading `SessionManager.sessionList` needs the privilege Sessions.TerminateSession,
+so the key of the last session is also noted in a file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from pydantic import ValidationError
+from pyVmomi import vim, vmodl
+
+from steps.document import Document, write_atomically
+from steps.providers import Access
+from steps.providers.vmware import faults
+from steps.providers.vmware.session import Session
+
+log = structlog.get_logger()
+
+NOTE: Final = "session.json"
+
+
+class Note(Document):
+    """The session in use: its key, which ends it but does not open it. Never the cookie."""
+
+    endpoint: str
+    key: str
+
+
+def end_previous(session: Session, access: Access) -> None:
+    """End what earlier attempts of this step left, and note this session for the next."""
+    path = access.memory / NOTE
+    keys = {each.key for each in _listed(session) if each.userAgent == session.agent}
+    _end(session, {*keys, *_noted(path, session)})
+    access.memory.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, Note(endpoint=str(session.endpoint), key=session.key).to_json(), mode=0o600)
+
+
+def forget(access: Access) -> None:
+    """Remove the note: the session it names has been given back."""
+    (access.memory / NOTE).unlink(missing_ok=True)
+
+
+def end_run(session: Session, run: str) -> list[str]:
+    """End all other sessions of that run; the texts say which could not be ended."""
+    mark = f" run={run} step="
+    keys = {
+        each.key
+        for each in _listed(session)
+        if each.userAgent.startswith("vmferry/") and mark in each.userAgent
+    }
+    return _end(session, keys)
+
+
+def _listed(session: Session) -> list[Any]:
+    """The account's own sessions: none where it lacks the privilege to list them."""
+    with faults.explained("cannot list the sessions", session.endpoint):
+        try:
+            found = list(session.content.sessionManager.sessionList)
+        except (vim.fault.NoPermission, vmodl.fault.NotSupported):
+            log.info("no privilege to list sessions: what a killed attempt left ends when it expires")
+            return []
+    return [each for each in found if each.userName == session.user]
+
+
+def _end(session: Session, keys: set[str]) -> list[str]:
+    failed = [_end_one(session, key) for key in sorted(keys - {session.key})]
+    return [text for text in failed if text]
+
+
+def _end_one(session: Session, key: str) -> str:
+    """End one session (SessionManager.TerminateSession); the reason when that is not possible."""
+    try:
+        session.content.sessionManager.TerminateSession([key])
+    except vmodl.MethodFault as fault:
+        if faults.is_gone(fault):
+            return ""
+        why = faults.text(fault)
+        log.warning("could not end a session of an earlier attempt; it ends when it expires", why=why)
+        return f"session {key[:8]}… at {session.endpoint}: {why}"
+    log.info("ended the session an earlier attempt left")
+    return ""
+
+
+def _noted(path: Path, session: Session) -> set[str]:
+    try:
+        note = Note.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return set()
+    return {note.key} if note.endpoint == str(session.endpoint) else set()

@@ -1,0 +1,62 @@
+"""Inventory paths: how vSphere writes them, how a person does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from pyVmomi import vim
+
+from steps.providers.vmware.collector import Row
+
+_ESCAPED: Final = {"%25": "%", "%2f": "/", "%5c": "\\"}
+"""The characters a name may not hold as they are (ManagedEntity.name)."""
+
+Segments = tuple[str, ...]
+"""A path as the names on it, as a person sees them."""
+
+
+def plain(name: str) -> str:
+    """A name as a person sees it, from the way vSphere writes it."""
+    return re.sub("%(25|2f|5c)", lambda found: _ESCAPED[found[0].lower()], name, flags=re.IGNORECASE)
+
+
+def segments(path: str) -> Segments:
+    """The names on a path; slashes at either end, or doubled ones, say nothing."""
+    return tuple(plain(name) for name in path.split("/") if name)
+
+
+def joined(names: Iterable[str]) -> str:
+    """The path of those names, as vSphere writes it."""
+    return "/" + "/".join(re.sub(r"[%/\\]", lambda found: f"%{ord(found[0]):02x}", name) for name in names)
+
+
+class Tree:
+    """Where every object stands: the names from below a root down to it."""
+
+    def __init__(self, rows: Iterable[Row], root: Any, prefix: Segments = ()) -> None:
+        self._rows: Mapping[Any, Row] = {row.ref: row for row in rows}
+        self._known: dict[Any, Segments] = {root: prefix}
+
+    def path(self, ref: Any) -> Segments:
+        """The names down to that object; those that may not be read are left out."""
+        if ref in self._known:
+            return self._known[ref]
+        row = self._rows.get(ref)
+        if row is None:
+            return ()
+        path = (*self.path(_parent(row)), plain(row.get("name", "")))
+        self._known[ref] = path
+        return path
+
+
+def _parent(row: Row) -> Any:
+    """What a person sees an object in.
+
+    A machine in a vApp has no parent, and a vApp's parent is a resource pool (VirtualMachine.parentVApp,
+    VirtualApp.parentFolder).
+    """
+    if isinstance(row.ref, vim.VirtualApp):
+        return row.get("parentFolder") or row.get("parentVApp")
+    return row.get("parent") or row.get("parentVApp")

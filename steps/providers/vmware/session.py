@@ -1,0 +1,181 @@
+"""One session with a vSphere API: opened, recognisable, always given back."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import ssl
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPSConnection
+from typing import Any, Final
+
+import pyVmomi
+import structlog
+from pyVmomi import VmomiSupport, vim
+
+from steps.contract import Exit, StepError
+from steps.machine import Machine
+from steps.providers import Access
+from steps.providers.vmware import again, faults, trust
+from steps.providers.vmware.credentials import Credentials
+from steps.providers.vmware.endpoint import Endpoint
+from steps.stop import Stop
+
+log = structlog.get_logger()
+
+ANSWER_SECONDS: Final = 60.0
+"""How long one call may take. Long work is a task or a lease at vSphere; no call here waits for it."""
+IDLE_SECONDS: Final = 10
+"""Connections unused for longer are not used again: servers drop them without a word, and a call that changes
+something must not be the one to find out."""
+COOKIE: Final = "vmware_soap_session"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A login that is alive, and what every call needs."""
+
+    endpoint: Endpoint
+    tls: ssl.SSLContext
+    insecure: bool
+    stop: Stop
+    agent: str
+    stub: Any
+    content: Any
+    user: str
+    """The account's name as the server writes it."""
+    key: str
+    """The session's key (UserSession.key): it names the session but opens nothing, unlike the cookie."""
+
+    @property
+    def is_host(self) -> bool:
+        """Whether this is a stand-alone ESXi host (AboutInfo.apiType)."""
+        return bool(self.content.about.apiType == "HostAgent")
+
+    @property
+    def cookie(self) -> str:
+        """The Cookie header of this session, for the disk URLs."""
+        return f"{COOKIE}={self.stub.GetSessionId()}"
+
+    def vm(self, machine: Machine) -> Any:
+        """The machine's managed object; nothing is asked of the server."""
+        reference: Any = vim.VirtualMachine
+        return reference(machine.source_id, self.stub)
+
+
+def agent(access: Access) -> str:
+    """The User-Agent of a step: the next attempt finds by it what a killed one left."""
+    return f"vmferry/{importlib.metadata.version('vmferry')} run={access.run} step={access.step}"
+
+
+def log_in(access: Access) -> Session:
+    """Open a session. Whoever calls this calls `log_out` in the end.
+
+    Raises:
+        StepError: INVALID (endpoint, credentials), UNREACHABLE, UNTRUSTED, DENIED.
+    """
+    endpoint = Endpoint.parse(access.plan.endpoint)
+    credentials = Credentials.read(access.credentials)
+    insecure = access.plan.insecure_skip_tls_verify
+    tls = trust.context(
+        ca=credentials.ca, thumbprint=access.plan.thumbprint or credentials.thumbprint, insecure=insecure
+    )
+    stub, content, login = _login(access, endpoint, credentials, tls)
+    return Session(
+        endpoint=endpoint,
+        tls=tls,
+        insecure=insecure,
+        stop=access.stop,
+        agent=agent(access),
+        stub=stub,
+        content=content,
+        user=login.userName,
+        key=login.key,
+    )
+
+
+def _login(
+    access: Access, endpoint: Endpoint, credentials: Credentials, tls: ssl.SSLContext
+) -> tuple[Any, Any, Any]:
+    """Stub, ServiceContent and UserSession of a new session."""
+    with faults.explained(f"cannot log in to {endpoint}", endpoint):
+        for attempt in again.attempts(access.stop):
+            with attempt:
+                return _attempt(_stub(endpoint, tls, agent(access)), credentials)
+    raise AssertionError  # attempts() either succeeds or raises
+
+
+def _attempt(stub: Any, credentials: Credentials) -> tuple[Any, Any, Any]:
+    """One attempt. Repeating a Login whose answer was lost leaves a session behind: `leftovers` ends it."""
+    reference: Any = vim.ServiceInstance
+    try:
+        content = reference("ServiceInstance", stub).RetrieveContent()
+        return stub, content, content.sessionManager.Login(credentials.username, credentials.password)
+    except BaseException:
+        stub.DropConnections()
+        raise
+
+
+def _stub(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> Any:
+    make: Any = pyVmomi.SoapStubAdapter  # type: ignore[attr-defined]  # re-exported, but not in its __all__
+    return make(
+        host=endpoint.host,
+        port=endpoint.port,
+        path=endpoint.path,
+        version=_version(endpoint, tls, user_agent),
+        sslContext=tls,
+        httpConnectionTimeout=ANSWER_SECONDS,
+        connectionPoolTimeout=IDLE_SECONDS,
+        customHeaders={"User-Agent": user_agent},
+    )
+
+
+def _version(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> Any:
+    """The newest API version that the server and pyvmomi both know.
+
+    pyvmomi's own SmartStubAdapter asks the same file, but without a timeout.
+    """
+    offered = set(re.findall(rb"<version>([^<]+)</version>", _versions_file(endpoint, tls, user_agent)))
+    support: Any = VmomiSupport
+    for version in support.GetServiceVersions("vim25"):
+        if support.versionIdMap[version].encode() in offered:
+            return version
+    raise StepError(
+        Exit.UNREACHABLE,
+        f"cannot log in to {endpoint}",
+        f"{endpoint.path} is not the address of a vSphere API that vmferry understands",
+        "write the endpoint as https://HOST/sdk",
+    )
+
+
+def _versions_file(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> bytes:
+    connection = HTTPSConnection(endpoint.host, endpoint.port, context=tls, timeout=ANSWER_SECONDS)
+    try:
+        connection.request(
+            "GET", f"{endpoint.path}/vimServiceVersions.xml", headers={"User-Agent": user_agent}
+        )
+        response = connection.getresponse()
+        if response.status >= 500:  # vCenter's proxy answers 503 while its services start
+            raise HTTPException(f"{response.status} {response.reason}")
+        return response.read()
+    finally:
+        connection.close()
+
+
+def log_out(session: Session) -> bool:
+    """End the session; False when the server could not be told.
+
+    Never raises: an error may be on its way up.
+    """
+    try:
+        session.content.sessionManager.Logout()
+    except vim.fault.NotAuthenticated:
+        return True  # it is gone already
+    except Exception as error:
+        log.warning(
+            "could not log out; the next attempt ends the session", why=str(error) or type(error).__name__
+        )
+        return False
+    finally:
+        session.stub.DropConnections()
+    return True

@@ -1,0 +1,258 @@
+"""Starts the simulated vCenter of tests/vcenter and talks to its control API (its README.md has both)."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import http.client
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final
+
+import pytest
+
+from steps.plan import SourceKind, SourcePlan
+from steps.providers import Access
+from steps.stop import Stop
+
+_ROOT: Final = Path(__file__).parents[1]
+_SOURCES: Final = _ROOT / "tests" / "vcenter"
+_BINARY: Final = _ROOT / ".cache" / "bin" / "vcenter"
+_READY_SECONDS: Final = 60.0
+_END_SECONDS: Final = 10.0
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulator:
+    """A running simulator."""
+
+    url: str
+    ca: Path
+    thumbprint: str
+    thumbprint_sha256: str
+    control: str
+    pid: int
+    username: str
+    password: str = field(repr=False)
+
+    @classmethod
+    @contextmanager
+    def start(cls, inventory: Mapping[str, Any], state: Path) -> Iterator[Simulator]:
+        """Run a simulator for as long as the body does; `state` keeps the VMDKs it makes.
+
+        It also ends when this process does, however that happens: its standard input is a pipe from here.
+        """
+        state.mkdir(parents=True, exist_ok=True)
+        document = state / "inventory.json"
+        document.write_text(json.dumps(inventory))
+        argv = [str(build()), "--inventory", str(document), "--state", str(state), "--exit-with-stdin"]
+        with (
+            (state / "vcenter.log").open("ab") as log,
+            subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log) as process,
+        ):
+            try:
+                yield cls._from(_first_line(process, state / "vcenter.log"), inventory)
+            finally:
+                _end(process)
+
+    @classmethod
+    def _from(cls, ready: Json, inventory: Mapping[str, Any]) -> Simulator:
+        host = inventory.get("kind") == "esxi"
+        return cls(
+            url=ready["url"],
+            ca=Path(ready["ca"]),
+            thumbprint=ready["thumbprint"],
+            thumbprint_sha256=ready["thumbprintSHA256"],
+            control=ready["control"],
+            pid=ready["pid"],
+            username=inventory.get("username", "root" if host else "administrator@vsphere.local"),
+            password=inventory.get("password", "secret"),
+        )
+
+    # What is there, and what happened.
+
+    def tasks(self) -> list[Json]:
+        return self._list("tasks")
+
+    def sessions(self) -> list[Json]:
+        return self._list("sessions")
+
+    def leases(self, *, ended: bool = False) -> list[Json]:
+        """The live leases; with `ended` also the others, which say how they ended."""
+        return self._list("leases", "?all=1" if ended else "")
+
+    def vms(self) -> list[Json]:
+        return self._list("vms")
+
+    def vm(self, name: str) -> Json:
+        """The one machine of that name or path."""
+        (found,) = [vm for vm in self.vms() if name in {vm["name"], vm["path"], vm["moid"]}]
+        return found
+
+    def calls(self, method: str = "") -> list[Json]:
+        """The calls in order of arrival; those of one SOAP method when it is named."""
+        return [call for call in self._list("calls") if method in {"", call["method"]}]
+
+    def forget_calls(self) -> None:
+        self.ask("POST", "/reset-calls")
+
+    # Faults, and stopping time.
+
+    def faults(self, **rule: Any) -> None:
+        """Add one rule, as in `faults(cutAfterBytes=65536, times=1)`."""
+        self.ask("POST", "/faults", rule)
+
+    def hold(self, method: str, when: str = "before", nth: int = 1) -> None:
+        """Stop the nth such call from now, before it is carried out or after, until `release`."""
+        self.faults(hold={"method": method, "when": when, "nth": nth})
+
+    def held(self, wait: float) -> list[Json]:
+        """What is stopped now; waits up to that many seconds for the first."""
+        return self._list("held", f"?wait={wait:g}")
+
+    def release(self, which: int | None = None) -> None:
+        """Let one go on, or all."""
+        self.ask("POST", "/release", {"all": True} if which is None else {"id": which})
+
+    def clear(self) -> None:
+        """Remove all rules and let everything go on."""
+        self.ask("POST", "/faults/clear")
+        self.release()
+
+    def set_power(self, vm: str, state: str) -> None:
+        """Turn a machine `on` or `off` without a task."""
+        self.ask("POST", "/vms/power", {"vm": vm, "state": state})
+
+    def set_vm(self, vm: str, **changes: Any) -> None:
+        self.ask("POST", "/vms/set", {"vm": vm, **changes})
+
+    def _list(self, name: str, query: str = "") -> list[Json]:
+        found: list[Json] = self.ask("GET", f"/{name}{query}")[name]
+        return found
+
+    def ask(self, method: str, path: str, body: Json | None = None) -> Json:
+        """One request to the control API; a refusal fails the test."""
+        connection = http.client.HTTPConnection(self.control.removeprefix("http://"), timeout=120)
+        with contextlib.closing(connection):
+            connection.request(method, path, json.dumps(body) if body is not None else None)
+            response = connection.getresponse()
+            text = response.read()
+        assert response.status == 200, f"{method} {path}: {response.status} {text.decode()}"
+        answer: Json = json.loads(text or b"{}")
+        return answer
+
+
+def build() -> Path:
+    """The simulator's program, built when missing or its sources changed; once among parallel workers."""
+    _BINARY.parent.mkdir(parents=True, exist_ok=True)
+    stamp = _BINARY.with_suffix(".sources")
+    with _BINARY.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        digest = _digest()
+        if not _BINARY.exists() or not stamp.exists() or stamp.read_text() != digest:
+            partial = _BINARY.with_suffix(".partial")
+            subprocess.run(["go", "build", "-o", str(partial), "."], cwd=_SOURCES, check=True)
+            partial.replace(_BINARY)
+            stamp.write_text(digest)
+    return _BINARY
+
+
+def _digest() -> str:
+    digest = hashlib.sha256()
+    for path in sorted([*_SOURCES.rglob("*.go"), *_SOURCES.glob("go.*")]):
+        if not path.name.endswith("_test.go"):
+            digest.update(f"{path.relative_to(_SOURCES)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _first_line(process: subprocess.Popen[bytes], log: Path) -> Json:
+    """What the simulator says when it is ready."""
+    assert process.stdout is not None
+    timer = threading.Timer(_READY_SECONDS, process.kill)
+    timer.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        timer.cancel()
+    assert line, f"the simulator did not start: {log.read_text(errors='replace')[-2000:]}"
+    ready: Json = json.loads(line)
+    return ready
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    stdin: IO[bytes] | None = process.stdin
+    assert stdin is not None
+    stdin.close()
+    process.terminate()
+    try:
+        process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def write_credentials(folder: Path, simulator: Simulator, **keys: str) -> Path:
+    """Credential files as a mounted secret has them; keys given replace the usual, an empty one is absent."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = {
+        "username": simulator.username,
+        "password": simulator.password + "\n",
+        "caCert": simulator.ca.read_text(),
+        **keys,
+    }
+    for key, value in wanted.items():
+        (folder / key).unlink(missing_ok=True)
+        if value:
+            (folder / key).write_text(value)
+    return folder
+
+
+def make_access(
+    simulator: Simulator,
+    folder: Path,
+    *,
+    step: str = "verify",
+    keys: Mapping[str, str] | None = None,
+    **plan: Any,
+) -> Access:
+    """The arguments of `connect`; `plan` goes into the SourcePlan, `keys` into the credentials."""
+    source = {"kind": SourceKind.VMWARE, "name": "vc", "endpoint": simulator.url, **plan}
+    return Access(
+        plan=SourcePlan(**source),
+        credentials=write_credentials(folder / "credentials", simulator, **(keys or {})),
+        stop=Stop(),
+        run=f"run-{os.getpid()}",
+        step=step,
+        memory=folder / "memory",
+    )
+
+
+StartSimulator = Callable[[Mapping[str, Any]], Simulator]
+
+
+@pytest.fixture
+def start_simulator(tmp_path: Path) -> Iterator[StartSimulator]:
+    """Starts simulators for one test; they end with it."""
+    with ExitStack() as stack:
+        started: list[Simulator] = []
+
+        def start(inventory: Mapping[str, Any]) -> Simulator:
+            state = tmp_path / f"vcenter-{len(started)}"
+            started.append(stack.enter_context(Simulator.start(inventory, state)))
+            return started[-1]
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def simulator_states(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """State folders for simulators that live longer than one test, a new one for each name."""
+    return lambda name: tmp_path_factory.mktemp(f"vcenter-{name}")
