@@ -1,0 +1,94 @@
+"""convert: make sure that the disk is whole and in the format in which it is handed on.
+
+What export landed in that format is checked; anything else is converted by qemu-img. Formats are always
+named: a format guessed from the content lets a guest choose how its own disk is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from steps import qemu, scratch
+from steps.contract import Exit, StepError
+from steps.disk.land import Landed
+from steps.plan import DiskFormat
+from steps.program import Arguments, Context, log, run
+from steps.progress import Progress
+from steps.scratch import Ready
+
+EPILOG = """\
+examples:
+  python -m steps.convert --disk disk-0
+  python -m steps.convert --in disk.vmdk --in-format vmdk --format qcow2 --out disk.qcow2
+"""
+
+
+def arguments() -> Arguments:
+    parser = Arguments("convert", __doc__ or "", epilog=EPILOG)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--disk", help="id of the disk in the plan, such as disk-0")
+    which.add_argument("--in", dest="source", type=Path, metavar="FILE", help="convert this file instead")
+    alone = parser.add_argument_group("with --in")
+    alone.add_argument(
+        "--in-format", choices=["vmdk", "raw", "qcow2", "vhdx", "vpc", "vdi"], help="its format"
+    )
+    alone.add_argument("--format", choices=[str(item) for item in DiskFormat], default=str(DiskFormat.QCOW2))
+    alone.add_argument("--out", type=Path, metavar="FILE", help="where the result goes")
+    return parser
+
+
+def body(context: Context) -> None:
+    given = context.arguments
+    progress = Progress.from_environment()
+    if given.source is not None:
+        if given.out is None or given.in_format is None:
+            raise StepError(Exit.INVALID, "--in needs --in-format and --out")
+        qemu.convert(
+            given.source, given.in_format, given.out, given.format, report=progress.update, stop=context.stop
+        )
+        check(given.out, DiskFormat(given.format), None)
+    else:
+        convert_planned(context, given.disk, progress)
+    progress.finish()
+
+
+def convert_planned(context: Context, disk_id: str, progress: Progress) -> None:
+    """Check or convert what export left in scratch, and say which file is the disk."""
+    wanted = context.plan().target.format
+    disk = context.machine().disk(disk_id)
+    out = scratch.landing(context.scratch, wanted)
+    landed = Landed.load(out)
+    if landed.format == wanted:
+        log.info(f"{disk_id} landed as {wanted}: nothing to convert, checked only")
+    else:
+        qemu.convert(landed.path, landed.format, out, wanted, report=progress.update, stop=context.stop)
+        log.info(f"{disk_id} converted from {landed.format} to {wanted}")
+    check(out, wanted, disk.capacity)
+    ready = Ready(file=out.name, format=wanted, virtual_size=disk.capacity, size=out.stat().st_size)
+    ready.save(scratch.ready(context.scratch))
+
+
+def check(path: Path, disk_format: DiskFormat, capacity: int | None) -> None:
+    """Refuse a disk that leans on other files, is damaged, or has another size than the machine's disk.
+
+    Raises:
+        StepError: CORRUPT.
+    """
+    info = qemu.info(path, disk_format)
+    if capacity is not None and info.virtual_size != capacity:
+        raise StepError(
+            Exit.CORRUPT,
+            f"{path.name} holds {info.virtual_size} bytes, the machine's disk {capacity}",
+            remedy="remove the disk's scratch folder and retry to export it again",
+        )
+    if disk_format is DiskFormat.QCOW2:
+        qemu.check(path, disk_format)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    run(arguments(), body, argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""export: bring one disk's content over, in one pass, in the format in which it will be handed on.
+
+With a plan it asks the source's provider; with `--url` it takes the bytes from there and needs neither
+plan nor cluster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+
+from steps import scratch
+from steps.contract import Exit, StepError
+from steps.disk.land import Landed, Source, land
+from steps.plan import DiskFormat
+from steps.program import Arguments, Context, log, run
+from steps.progress import Progress
+from steps.providers import Access, connect
+
+EPILOG = """\
+examples:
+  python -m steps.export --disk disk-0
+  python -m steps.export --url https://host/disk.vmdk --ca ca.pem --format qcow2 --out disk.qcow2
+  python -m steps.export --url https://host/machine.ova --offset 1536 --length 73400320 \\
+      --format raw --out disk.raw
+"""
+
+
+def arguments() -> Arguments:
+    parser = Arguments("export", __doc__ or "", epilog=EPILOG)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--disk", help="id of the disk in the plan, such as disk-0")
+    which.add_argument("--url", help="take the bytes from here instead: http, https or file")
+    alone = parser.add_argument_group("with --url")
+    alone.add_argument(
+        "--ca", type=Path, metavar="FILE", help="certificates to trust instead of the system's"
+    )
+    alone.add_argument(
+        "--offset", type=int, default=0, metavar="N", help="first byte of the disk in the URL's body"
+    )
+    alone.add_argument("--length", type=int, metavar="N", help="bytes of the disk in the URL's body")
+    alone.add_argument("--source-format", choices=["auto", "vmdk", "raw", "qcow2"], default="auto")
+    alone.add_argument("--format", choices=[str(item) for item in DiskFormat], default=str(DiskFormat.QCOW2))
+    alone.add_argument("--out", type=Path, metavar="FILE", help="where the disk lands")
+    return parser
+
+
+def body(context: Context) -> None:
+    given = context.arguments
+    landed = export_url(context, given) if given.url else export_planned(context, given.disk)
+    log.info(
+        "disk landed",
+        file=str(landed.path),
+        format=landed.format,
+        virtual_size=landed.virtual_size,
+        source_bytes=landed.source_bytes,
+        resumed_at=landed.resumed_at,
+    )
+
+
+def export_planned(context: Context, disk_id: str) -> Landed:
+    """Export a disk of the plan's machine into scratch."""
+    plan, machine = context.plan(), context.machine()
+    disk = machine.disk(disk_id)
+    access = Access(
+        plan=plan.source,
+        credentials=context.credentials,
+        stop=context.stop,
+        run=plan.run,
+        step=f"export-{disk_id}",
+        memory=context.scratch,
+    )
+    progress = Progress.from_environment(disk.allocated or disk.capacity)
+    with connect(access) as provider:
+        out = scratch.landing(context.scratch, plan.target.format)
+        landed = provider.export(machine, disk, out, plan.target.format, progress.update)
+    progress.finish()
+    return landed
+
+
+def export_url(context: Context, given: argparse.Namespace) -> Landed:
+    """Export whatever lies behind a URL."""
+    if given.out is None:
+        raise StepError(Exit.INVALID, "--url needs --out", remedy="say where the disk is to land")
+    source = Source(
+        url=given.url,
+        tls=ssl.create_default_context(cafile=given.ca) if given.url.startswith("https:") else None,
+        offset=given.offset,
+        length=given.length,
+        format=given.source_format,
+        identity=f"{given.url} {given.offset} {given.length}",
+    )
+    progress = Progress.from_environment()
+    landed = land(
+        source, given.out, format=given.format, capacity=None, report=progress.update, stop=context.stop
+    )
+    progress.finish()
+    return landed
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    run(arguments(), body, argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""poweroff: shut the machine down at its source, as gently as the request allows.
+
+A machine that is off already is not touched, so a second run does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from steps.program import Arguments, Context, log, run
+from steps.providers import Access, connect
+
+
+def arguments() -> Arguments:
+    return Arguments("poweroff", __doc__ or "", epilog="example:\n  python -m steps.poweroff\n")
+
+
+def body(context: Context) -> None:
+    plan, machine = context.plan(), context.machine()
+    access = Access(
+        plan=plan.source,
+        credentials=context.credentials,
+        stop=context.stop,
+        run=plan.run,
+        step="poweroff",
+        memory=context.scratch,
+    )
+    with connect(access) as provider:
+        provider.power_off(machine, plan.power)
+    log.info("the source machine is off", vm=machine.name, path=machine.path)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    run(arguments(), body, argv)
+
+
+if __name__ == "__main__":
+    main()

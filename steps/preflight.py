@@ -1,0 +1,103 @@
+"""preflight: find the machine at its source, describe it, and say every reason why it cannot be imported.
+
+Nothing is changed anywhere, so an import that fails here can be mended and run again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from steps.contract import Exit, StepError
+from steps.document import write_atomically
+from steps.machine import Concern, Machine, Power, Severity
+from steps.mapping import blocking, check_networks, shape, target_name
+from steps.plan import Plan
+from steps.program import MACHINE, Arguments, Context, log, run
+from steps.providers import Access, Provider, connect
+
+DISKS = "disks.json"
+
+
+def arguments() -> Arguments:
+    return Arguments("preflight", __doc__ or "", epilog="example:\n  python -m steps.preflight\n")
+
+
+def body(context: Context) -> None:
+    plan = context.plan()
+    access = Access(
+        plan=plan.source,
+        credentials=context.credentials,
+        stop=context.stop,
+        run=plan.run,
+        step="preflight",
+        memory=context.scratch,
+    )
+    with connect(access) as provider:
+        machine = examine(provider, plan)
+    for concern in machine.concerns:
+        log.warning(str(concern), code=concern.code, severity=concern.severity)
+    refuse(plan, machine)
+    machine.save(context.outputs / MACHINE)
+    write_atomically(context.outputs / DISKS, json.dumps([disk.id for disk in machine.disks]))
+
+
+def examine(provider: Provider, plan: Plan) -> Machine:
+    """The machine with every concern about it: its own, and those of what was asked for."""
+    machine = provider.describe(plan.vm, plan.folder)
+    networks = [] if plan.skip_preflight_checks else check_networks(plan.target, provider.networks())
+    return machine.model_copy(update={"concerns": (*machine.concerns, *networks)})
+
+
+def reasons(plan: Plan, machine: Machine) -> Iterator[tuple[Exit, str]]:
+    """Every reason why this machine cannot be imported as asked, with the exit code it stands for."""
+    try:
+        target_name(plan, machine)
+    except StepError as error:
+        yield error.code, str(error)
+    if not machine.disks:
+        yield Exit.UNSUPPORTED, f"{machine.name} has no disks: there is nothing to import"
+    if not plan.skip_preflight_checks:
+        yield from power_reasons(plan, machine)
+    for concern in blocking(machine.concerns):
+        if concern.code != "no-disks":
+            yield code_of(concern), str(concern)
+
+
+def power_reasons(plan: Plan, machine: Machine) -> Iterator[tuple[Exit, str]]:
+    """Why the machine could not be shut down the way the request allows."""
+    if machine.power is Power.ON and not plan.power.force and not machine.tools_running:
+        yield (
+            Exit.POWER,
+            f"{machine.name} is on and its VMware Tools do not run, so it cannot be shut down gracefully; "
+            "shut it down by hand, start its Tools, or set spec.forcePowerOff: true",
+        )
+
+
+def code_of(concern: Concern) -> Exit:
+    """A network that is not there can be mended in the request; what the machine has cannot."""
+    return {"network-unknown": Exit.NOT_FOUND, "suspended": Exit.POWER}.get(concern.code, Exit.UNSUPPORTED)
+
+
+def refuse(plan: Plan, machine: Machine) -> None:
+    """End with every reason at once, under the exit code of the first.
+
+    Raises:
+        StepError: when there is any reason.
+    """
+    found = list(reasons(plan, machine))
+    if found:
+        raise StepError(
+            found[0][0], f"{machine.name} cannot be imported", " | ".join(text for _, text in found)
+        )
+    for concern in shape(plan, machine).concerns:
+        if concern.severity is Severity.WARN and concern not in machine.concerns:
+            log.warning(str(concern), code=concern.code, severity=concern.severity)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    run(arguments(), body, argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""start: start the machine at the target and wait until it is ready."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from steps.mapping import shape
+from steps.program import Arguments, Context, log, run
+from steps.targets import connect
+
+
+def arguments() -> Arguments:
+    return Arguments("start", __doc__ or "", epilog="example:\n  python -m steps.start\n")
+
+
+def body(context: Context) -> None:
+    plan = context.plan()
+    wanted = shape(plan, context.machine())
+    target = connect(plan, context.into, context.stop)
+    if wanted.start:
+        target.start(wanted)
+        target.wait(wanted)
+    else:
+        log.info(f"{wanted.name} is left off, as asked for")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    run(arguments(), body, argv)
+
+
+if __name__ == "__main__":
+    main()
