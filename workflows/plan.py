@@ -1,0 +1,148 @@
+"""What will be done for an import, or every reason why it cannot be. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from steps.mapping import DNS_LABEL, normalise
+from steps.plan import (
+    Bus,
+    ImportRef,
+    InterfaceModel,
+    NetworkRule,
+    Plan,
+    PowerPlan,
+    SourceKind,
+    SourcePlan,
+    TargetPlan,
+)
+from workflows.api import API_VERSION, NetworkMapping, Source, VirtualMachineImport, VmwareSource
+from workflows.settings import Settings
+
+GRACE_SECONDS: Final = 60
+"""Today's default for gracefulShutdownTimeoutSeconds, also taken for anything below 1."""
+
+
+class Invalid(Exception):  # noqa: N818 - a verdict about a request
+    """Every reason why an import cannot be carried out as it is written."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__(" | ".join(reasons))
+
+
+def plan(import_: VirtualMachineImport, source: Source, settings: Settings) -> Plan:
+    """Resolve an import and its source into a request.
+
+    Raises:
+        Invalid: with every reason.
+    """
+    found = [*import_reasons(import_), *source_reasons(source)]
+    if found or not isinstance(source, VmwareSource):
+        raise Invalid(found)
+    spec, metadata = import_.spec, import_.metadata
+    grace = spec.graceful_shutdown_timeout_seconds or 0
+    return Plan(
+        run=run_name(metadata.name, metadata.uid, metadata.generation),
+        import_=ImportRef(name=metadata.name, namespace=metadata.namespace, uid=metadata.uid),
+        source=source_plan(source),
+        vm=spec.virtual_machine_name,
+        folder=spec.folder,
+        power=PowerPlan(
+            force=bool(spec.force_power_off), grace_seconds=grace if grace > 0 else GRACE_SECONDS
+        ),
+        skip_preflight_checks=bool(spec.skip_preflight_checks),
+        target=target_plan(import_, settings),
+    )
+
+
+def source_plan(source: VmwareSource) -> SourcePlan:
+    """How to reach a source."""
+    return SourcePlan(
+        kind=SourceKind(source.kind),
+        name=source.metadata.name,
+        namespace=source.metadata.namespace,
+        endpoint=source.spec.endpoint,
+        datacenter=source.spec.dc,
+        insecure_skip_tls_verify=source.spec.insecure_skip_tls_verify,
+        thumbprint=source.spec.thumbprint,
+    )
+
+
+def target_plan(import_: VirtualMachineImport, settings: Settings) -> TargetPlan:
+    """What is to be built."""
+    spec, namespace = import_.spec, import_.metadata.namespace
+    return TargetPlan(
+        kind=settings.target,
+        namespace=namespace,
+        vm_name=spec.target_virtual_machine_name,
+        format=settings.format,
+        storage_class=spec.storage_class,
+        default_bus=Bus(spec.default_disk_bus_type or Bus.VIRTIO),
+        default_model=spec.default_network_interface_model or InterfaceModel.VIRTIO,
+        networks=tuple(_rule(row, namespace) for row in spec.network_mapping),
+        network_policy=settings.network_policy,
+        name_policy=settings.name_policy,
+        start=spec.start_virtual_machine is not False,
+    )
+
+
+def import_reasons(import_: VirtualMachineImport) -> Iterator[str]:
+    """What is wrong with an import, whatever its source says."""
+    spec = import_.spec
+    if not spec.virtual_machine_name:
+        yield "spec.virtualMachineName is empty: name the machine to import"
+    if spec.source_cluster.api_version not in ("", API_VERSION):
+        yield f"spec.sourceCluster.apiVersion {spec.source_cluster.api_version!r} is not {API_VERSION}"
+    wanted = spec.target_virtual_machine_name
+    if wanted and not DNS_LABEL.fullmatch(wanted):
+        yield (
+            f"spec.targetVirtualMachineName {wanted!r} is not RFC 1123 compliant: lower-case letters, digits "
+            "and '-', at most 63"
+        )
+    counted = Counter(row.source_network for row in spec.network_mapping)
+    for name, count in counted.items():
+        if count > 1:
+            yield f"source network {name!r} appears {count} times in spec.networkMapping; keep one row"
+    for row in spec.network_mapping:
+        yield from _row_reasons(row)
+
+
+def _row_reasons(row: NetworkMapping) -> Iterator[str]:
+    parts = row.destination_network.split("/")
+    if len(parts) > 2 or not all(parts):
+        yield (
+            f"invalid destination network {row.destination_network!r} for {row.source_network!r}; "
+            "write NAME or NAMESPACE/NAME of a NetworkAttachmentDefinition"
+        )
+    if not row.source_network:
+        yield f"a row of spec.networkMapping to {row.destination_network!r} has no sourceNetwork"
+
+
+def source_reasons(source: Source) -> Iterator[str]:
+    """What is wrong with a source as written."""
+    if not isinstance(source, VmwareSource):
+        yield (
+            f"ProviderNotInstalled: this version imports from {SourceKind.VMWARE} only, "
+            f"{source.metadata.name} is an {source.kind}"
+        )
+    elif not source.spec.endpoint:
+        yield f"VmwareSource {source.metadata.name} has no spec.endpoint; write https://HOST/sdk"
+
+
+def _rule(row: NetworkMapping, namespace: str) -> NetworkRule:
+    destination = row.destination_network
+    return NetworkRule(
+        source=row.source_network,
+        destination=destination if "/" in destination else f"{namespace}/{destination}",
+        model=row.network_interface_model,
+    )
+
+
+def run_name(name: str, uid: str, generation: int) -> str:
+    """`vmi-<stem>-<hash of the uid>-g<generation>`: the same for the same import, short enough for claims."""
+    stem = normalise(name)[:32].strip("-")
+    return f"vmi-{stem}-{hashlib.sha256(uid.encode()).hexdigest()[:8]}-g{generation}"

@@ -1,0 +1,15 @@
+"""What is set once for an installation rather than for each import."""
+
+from __future__ import annotations
+
+from steps.document import Document
+from steps.plan import DiskFormat, NamePolicy, NetworkPolicy, TargetKind
+
+
+class Settings(Document):
+    """Defaults and policies; the chart's values, or the options of the command line."""
+
+    target: TargetKind = TargetKind.DIRECTORY
+    format: DiskFormat = DiskFormat.QCOW2
+    network_policy: NetworkPolicy = NetworkPolicy.LENIENT
+    name_policy: NamePolicy = NamePolicy.NORMALISE

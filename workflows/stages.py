@@ -1,0 +1,215 @@
+"""The stage table: the one truth about what an import does, in what order, and by which rules.
+
+From it come the Argo WorkflowTemplate and the embedded runner. A stage is a step program run once for the
+machine or once for each disk; edges, retry rules, identities and limits are columns, not code.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from steps.plan import TargetKind
+
+
+class Scope(enum.Enum):
+    """How often a stage is run."""
+
+    MACHINE = "once"
+    DISK = "once for each disk"
+    EXIT = "at the end, however it ends"
+
+
+class Identity(enum.StrEnum):
+    """The service account a stage runs under; what each may do stands in docs/architecture.md."""
+
+    PREPARE = "prepare"
+    DATA = "data"
+    SERVE = "serve"
+    TARGET = "target"
+
+
+class Capability(enum.Enum):
+    """What a target must be able to do for a stage to make sense."""
+
+    PULLS = "fetches disks over HTTP"
+    RUNS = "runs machines"
+
+
+class Limit(enum.Enum):
+    """A limit per source that a stage counts against."""
+
+    STREAMS = "transfers at once"
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How often and how soon a stage that failed for a passing cause is tried again; seconds."""
+
+    limit: int
+    first: float = 10
+    factor: float = 2
+    cap: float = 60
+    """A waiting retry keeps its lock, so it waits no longer than this."""
+
+    def delay(self, attempt: int) -> float:
+        """Seconds to wait before attempt number `attempt` (the first retry is 1)."""
+        return min(self.cap, self.first * self.factor ** (attempt - 1))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A row of the table."""
+
+    name: str
+    description: str
+    after: tuple[str, ...]
+    identity: Identity
+    scope: Scope = Scope.MACHINE
+    retry: Retry = Retry(limit=2)
+    gate: bool = False
+    """A person's approval instead of a program; skipped where none was asked for."""
+    in_transfer: bool = False
+    """Within the part that a source's limit of machines at once holds together."""
+    credentials: bool = False
+    """Whether the source's credentials are mounted."""
+    scratch: bool = False
+    weight: int = 0
+    """Share of a disk's way in the percentage shown; 0 for stages that take no time to speak of."""
+    needs: Capability | None = None
+    limit: Limit | None = None
+    documents: tuple[str, ...] = ()
+    """Results that become part of the request for the stages behind."""
+
+
+STAGES: Final[tuple[Stage, ...]] = (
+    Stage(
+        "preflight",
+        "Find the machine at its source and check that it can be imported",
+        after=(),
+        identity=Identity.PREPARE,
+        credentials=True,
+        documents=("machine.json",),
+    ),
+    Stage(
+        "approve-poweroff",
+        "Wait until a person lets the machine be shut down",
+        after=("preflight",),
+        identity=Identity.PREPARE,
+        gate=True,
+    ),
+    Stage(
+        "poweroff",
+        "Shut the machine down at its source",
+        after=("approve-poweroff",),
+        identity=Identity.DATA,
+        in_transfer=True,
+        credentials=True,
+        retry=Retry(limit=3),
+    ),
+    Stage(
+        "export",
+        "Bring the disk's content over, in the format it will be served in",
+        after=("poweroff",),
+        identity=Identity.DATA,
+        scope=Scope.DISK,
+        in_transfer=True,
+        credentials=True,
+        scratch=True,
+        weight=70,
+        limit=Limit.STREAMS,
+        retry=Retry(limit=5),
+    ),
+    Stage(
+        "convert",
+        "Check the disk, and convert it if it did not arrive as it will be served",
+        after=("export",),
+        identity=Identity.DATA,
+        scope=Scope.DISK,
+        in_transfer=True,
+        scratch=True,
+        weight=10,
+    ),
+    Stage(
+        "serve",
+        "Serve the disk by nginx until the target has it",
+        after=("convert",),
+        identity=Identity.SERVE,
+        scope=Scope.DISK,
+        in_transfer=True,
+        scratch=True,
+        needs=Capability.PULLS,
+        retry=Retry(limit=5),
+    ),
+    Stage(
+        "image",
+        "Make the disk an image at the target and wait until it is there",
+        after=("convert",),
+        identity=Identity.TARGET,
+        scope=Scope.DISK,
+        in_transfer=True,
+        scratch=True,
+        weight=20,
+    ),
+    Stage(
+        "build", "Make the virtual machine of its disks", after=("image", "serve"), identity=Identity.TARGET
+    ),
+    Stage(
+        "approve-start",
+        "Wait until a person lets the machine start",
+        after=("build",),
+        identity=Identity.TARGET,
+        gate=True,
+        needs=Capability.RUNS,
+    ),
+    Stage(
+        "start",
+        "Start the machine and wait until it is ready",
+        after=("approve-start",),
+        identity=Identity.TARGET,
+        needs=Capability.RUNS,
+    ),
+    Stage(
+        "cleanup",
+        "Give back what the source still holds for this import",
+        after=(),
+        identity=Identity.PREPARE,
+        scope=Scope.EXIT,
+        credentials=True,
+    ),
+)
+
+CAPABILITIES: Final[dict[TargetKind, frozenset[Capability]]] = {
+    TargetKind.DIRECTORY: frozenset(),
+    TargetKind.HARVESTER: frozenset(Capability),
+}
+
+
+def stages_for(target: TargetKind) -> tuple[Stage, ...]:
+    """The rows that make sense for a target, edges closed over those left out."""
+    able = CAPABILITIES[target]
+    kept = [stage for stage in STAGES if stage.needs is None or stage.needs in able]
+    names = {stage.name for stage in kept}
+    return tuple(_close(stage, names) for stage in kept)
+
+
+def _close(stage: Stage, names: set[str]) -> Stage:
+    return replace(stage, after=tuple(sorted(_nearest(stage.after, names))))
+
+
+def _nearest(after: Iterable[str], names: set[str]) -> set[str]:
+    """The predecessors that are left: those named, or in place of one left out the ones before it."""
+    found: set[str] = set()
+    for name in after:
+        found |= {name} if name in names else _nearest(stage_named(name).after, names)
+    return found
+
+
+def stage_named(name: str) -> Stage:
+    """The row of that name; KeyError when there is none."""
+    for stage in STAGES:
+        if stage.name == name:
+            return stage
+    raise KeyError(name)
