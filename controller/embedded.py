@@ -1,0 +1,176 @@
+"""Embedded imports from beginning to end: make their folders, run them beside each other, go on with them."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from controller.jobs import Job
+from controller.local import FIRST_DELAY, STOPPED, Limits, Runner
+from controller.process import Launcher
+from controller.record import Record, labels
+from controller.rundir import RunDir
+from controller.watch import Watch
+from steps.contract import Exit, StepError
+from steps.plan import Plan
+from steps.program import PLAN
+from workflows.status import Leaf, Phase, phase_of, root_cause
+
+ORPHANS: Final = 60.0
+"""Seconds to wait for steps of a killed runner to give back what they hold."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One import in its folder."""
+
+    name: str
+    rundir: RunDir
+    record: Record
+    lock: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an import ended."""
+
+    name: str
+    folder: Path
+    phase: Phase
+    cause: Leaf | None
+    stopped: bool = False
+    """Whether a person ended it."""
+
+    @property
+    def code(self) -> int:
+        """The exit code: that of the step to blame."""
+        if self.phase is Phase.SUCCEEDED:
+            return Exit.DONE
+        return (self.cause.exit_code if self.cause else None) or Exit.INTERNAL
+
+
+def create(jobs: Sequence[Job], into: Path) -> list[Run]:
+    """A folder for each import: `into` itself for one, folders below it for several.
+
+    Raises:
+        StepError: CONFLICT, before anything is made, when one of them is taken.
+    """
+    if len(jobs) == 1:
+        folders = [into]
+    else:
+        RunDir(into).refuse_foreign()
+        folders = [into / folder_name(job, jobs) for job in jobs]
+    for folder in folders:
+        RunDir(folder).refuse_foreign()
+    return [_create(job, RunDir(folder)) for job, folder in zip(jobs, folders, strict=True)]
+
+
+def folder_name(job: Job, jobs: Sequence[Job]) -> str:
+    """The import's name, with its namespace where the name alone is taken twice."""
+    twice = sum(other.name == job.name for other in jobs) > 1
+    return f"{job.plan.import_.namespace}-{job.name}" if twice else job.name
+
+
+def _create(job: Job, rundir: RunDir) -> Run:
+    rundir.create(job.plan, job.credentials)
+    lock = take(rundir)
+    rundir.keep_room()
+    of = job.plan.import_
+    record = Record.new(job.plan.run, labels(of.name, of.namespace, of.uid), rundir.save)
+    return Run(job.name, rundir, record, lock)
+
+
+def find(root: Path) -> list[RunDir]:
+    """The imports in a folder: itself, or those right below it.
+
+    Raises:
+        StepError: NOT_FOUND.
+    """
+    if RunDir(root).state.exists():
+        return [RunDir(root)]
+    below = [RunDir(path) for path in sorted(root.iterdir())] if root.is_dir() else []
+    found = [rundir for rundir in below if rundir.state.exists()]
+    if not found:
+        RunDir(root).require()
+    return found
+
+
+def reopen(rundir: RunDir, credentials: dict[str, bytes] | None = None) -> Run | None:
+    """Go on with an import that failed or whose runner was killed; None when it is done.
+
+    Raises:
+        StepError: BUSY, when somebody works on it; INVALID, when its credentials are gone.
+    """
+    lock = take(rundir)
+    record = Record(rundir.load(), rundir.save)
+    plan = Plan.load(rundir.request / PLAN)
+    if phase_of(record.workflow) is Phase.SUCCEEDED:
+        return None
+    if credentials is not None:
+        rundir.put_credentials(credentials)
+    elif not rundir.credentials.exists():
+        raise StepError(
+            Exit.INVALID,
+            f"the credentials of {plan.source.name} are gone from {rundir.root}",
+            remedy="give the manifests again: vmferry retry DIR -f MANIFESTS",
+        )
+    rundir.keep_room()
+    record.reopen()
+    return Run(plan.import_.name, rundir, record, lock)
+
+
+def take(rundir: RunDir) -> int:
+    """The folder's lock, waiting for steps that outlived a killed runner.
+
+    Raises:
+        StepError: BUSY.
+    """
+    deadline = time.monotonic() + ORPHANS
+    while True:
+        try:
+            return rundir.lock()
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise StepError(
+                    Exit.BUSY,
+                    f"another vmferry works on {rundir.root}",
+                    remedy="wait for it, or stop it with Ctrl-C where it runs",
+                ) from None
+            time.sleep(0.2)
+
+
+async def carry_out(runs: Sequence[Run], watch: Watch, *, first_delay: float = FIRST_DELAY) -> list[Outcome]:
+    """Run imports beside each other to their end; SIGINT and SIGTERM stop them in good order."""
+    limits = Limits()
+    runners = [_runner(run, limits, watch, first_delay) for run in runs]
+
+    def stop() -> None:
+        for runner in runners:
+            runner.stop()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    phases = await asyncio.gather(*(runner.run() for runner in runners))
+    return [_outcome(run, phase) for run, phase in zip(runs, phases, strict=True)]
+
+
+def _runner(run: Run, limits: Limits, watch: Watch, first_delay: float) -> Runner:
+    def changed() -> None:
+        watch.changed(run.name, run.record.workflow)
+
+    launcher = Launcher(run.rundir, run.lock)
+    return Runner(run.rundir, run.record, launcher, limits, changed, first_delay=first_delay)
+
+
+def _outcome(run: Run, phase: Phase) -> Outcome:
+    if phase is Phase.SUCCEEDED:
+        run.rundir.tidy()
+    workflow = run.record.workflow
+    stopped = workflow["status"].get("message") == STOPPED
+    return Outcome(run.name, run.rundir.root, phase, root_cause(workflow), stopped)

@@ -1,0 +1,85 @@
+"""What a source has, for a person who chooses and for a program that reads; and the manifest of a choice."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from ruamel.yaml import YAML
+
+from controller.view import size
+from steps.machine import Machine
+from steps.mapping import normalise
+from steps.plan import SourcePlan
+from steps.providers import Inventory
+from workflows.api import API_VERSION
+
+
+def document(inventory: Inventory) -> dict[str, Any]:
+    """The inventory for a program."""
+    return {
+        "machines": [machine.model_dump(by_alias=True, mode="json") for machine in inventory.machines],
+        "networks": list(inventory.networks),
+        "folders": list(inventory.folders),
+    }
+
+
+def render(inventory: Inventory) -> RenderableType:
+    """The inventory as tables."""
+    rows = Table(
+        "machine", "id", "power", "vCPU", "memory", "disks", "networks", box=None, padding=(0, 2, 0, 0)
+    )
+    for machine in inventory.machines:
+        rows.add_row(*_row(machine))
+    networks = Table("network", box=None, padding=(1, 2, 0, 0))
+    for network in inventory.networks:
+        networks.add_row(network)
+    folders = Table("folder", box=None, padding=(1, 2, 0, 0))
+    for folder in inventory.folders:
+        folders.add_row(folder)
+    return Group(rows, networks, folders)
+
+
+def _row(machine: Machine) -> tuple[str, ...]:
+    disks = ", ".join(size(disk.capacity) for disk in machine.disks) or "none"
+    networks = ", ".join(dict.fromkeys(nic.network for nic in machine.nics)) or "none"
+    power = str(machine.power)
+    memory = size(machine.memory_mib << 20)
+    return machine.path or machine.name, machine.source_id, power, str(machine.vcpus), memory, disks, networks
+
+
+def manifest(machine: Machine, source: SourcePlan, destination: str) -> dict[str, Any]:
+    """A VirtualMachineImport of this machine, every network mapped to `destination` until edited."""
+    folder = machine.path.rpartition("/")[0].partition("/vm")[2].strip("/")
+    networks = dict.fromkeys(nic.network for nic in machine.nics if nic.network)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "VirtualMachineImport",
+        "metadata": {"name": normalise(machine.name), "namespace": source.namespace},
+        "spec": {
+            "virtualMachineName": machine.name,
+            "folder": folder or "/",
+            "networkMapping": [
+                {"sourceNetwork": network, "destinationNetwork": destination} for network in networks
+            ],
+            "sourceCluster": {
+                "apiVersion": API_VERSION,
+                "kind": str(source.kind),
+                "name": source.name,
+                "namespace": source.namespace,
+            },
+        },
+    }
+
+
+def to_yaml(value: Mapping[str, Any]) -> str:
+    """YAML in block style, keys in the order given."""
+    text = io.StringIO()
+    yaml = YAML()
+    yaml.default_flow_style = False
+    yaml.width = 4096
+    yaml.dump(value, text)
+    return text.getvalue()

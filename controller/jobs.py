@@ -1,0 +1,147 @@
+"""From what a person gave (manifests, environment, options) to imports that can be run."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from controller.environment import Environment
+from controller.manifests import InvalidManifestsError, Manifests
+from steps.plan import Plan, SourcePlan
+from workflows.api import Source, VirtualMachineImport, VmwareSource
+from workflows.plan import Invalid, plan, source_plan, source_reasons
+from workflows.settings import Settings
+
+
+@dataclass(frozen=True)
+class Job:
+    """One import, resolved, with the credentials of its source (Secret keys and their values)."""
+
+    plan: Plan
+    credentials: dict[str, bytes]
+
+    @property
+    def name(self) -> str:
+        return self.plan.import_.name
+
+
+def jobs(manifests: Manifests, environment: Environment, settings: Settings) -> list[Job]:
+    """Every import that was given, in its order.
+
+    Raises:
+        InvalidManifestsError: with every reason of every import.
+    """
+    imports = list(manifests.imports.values()) or ([environment.import_] if environment.import_ else [])
+    if not imports:
+        raise InvalidManifestsError(
+            ["no VirtualMachineImport given; write one (vmferry inventory --manifest NAME) or set VM_NAME"]
+        )
+    made, faults = [], []
+    for import_ in imports:
+        try:
+            made.append(_job(import_, manifests, environment, settings))
+        except Invalid as error:
+            faults += [f"VirtualMachineImport {import_.metadata.name}: {reason}" for reason in error.reasons]
+    faults += _clashes(made)
+    if faults:
+        raise InvalidManifestsError(faults)
+    return made
+
+
+def _job(
+    import_: VirtualMachineImport, manifests: Manifests, environment: Environment, settings: Settings
+) -> Job:
+    # An import outside a cluster has no uid; its sessions and temporary objects need one all the same.
+    metadata = import_.metadata.model_copy(update={"uid": str(uuid.uuid4())})
+    import_ = import_.model_copy(update={"metadata": metadata})
+    source = _source_of(import_, manifests, environment)
+    return Job(plan(import_, source, settings), credentials_of(source, manifests, environment))
+
+
+def _clashes(made: Iterable[Job]) -> Iterator[str]:
+    taken: dict[tuple[str, str], str] = {}
+    for job in made:
+        key = (job.plan.target.namespace, job.plan.target.vm_name or job.plan.vm)
+        if key in taken:
+            yield (
+                f"{taken[key]} and {job.name} would both become {'/'.join(key)}; "
+                "set spec.targetVirtualMachineName in one of them"
+            )
+        taken[key] = job.name
+
+
+def _source_of(import_: VirtualMachineImport, manifests: Manifests, environment: Environment) -> Source:
+    wanted = import_.spec.source_cluster
+    namespace = wanted.namespace or import_.metadata.namespace
+    found = manifests.sources.get((wanted.kind.lower(), namespace, wanted.name))
+    if found is not None:
+        return _filled(found, environment)
+    if environment.source is not None:
+        return environment.source
+    there = ", ".join("/".join(key) for key in manifests.sources) or "none"
+    raise Invalid(
+        [f"its source {wanted.kind or 'of no kind'} {namespace}/{wanted.name} is not given (found: {there})"]
+    )
+
+
+def _filled(source: Source, environment: Environment) -> Source:
+    """The source, its address taken from the environment where the manifest leaves it open."""
+    if not isinstance(source, VmwareSource) or environment.source is None or source.spec.endpoint:
+        return source
+    spec = source.spec.model_copy(
+        update={
+            "endpoint": environment.source.spec.endpoint,
+            "dc": source.spec.dc or environment.source.spec.dc,
+        }
+    )
+    return source.model_copy(update={"spec": spec})
+
+
+def credentials_of(source: Source, manifests: Manifests, environment: Environment) -> dict[str, bytes]:
+    """The values of the source's Secret; the environment's where the manifests have none.
+
+    Raises:
+        Invalid: when there are none anywhere.
+    """
+    reference = source.spec.credentials
+    name = reference.name if reference else ""
+    namespace = (reference.namespace if reference else "") or source.metadata.namespace
+    secret = manifests.secrets.get((namespace, name))
+    if secret is not None:
+        return secret.values()
+    if environment.credentials:
+        return environment.credentials
+    there = ", ".join("/".join(key) for key in manifests.secrets) or "none"
+    raise Invalid(
+        [f"Secret {namespace}/{name or '(spec.credentials is empty)'} is not given (found: {there})"]
+    )
+
+
+def only_source(
+    manifests: Manifests, environment: Environment, name: str | None
+) -> tuple[SourcePlan, dict[str, bytes]]:
+    """The one source to look at, by name when there are several.
+
+    Raises:
+        InvalidManifestsError: when there is none, or several and no name.
+    """
+    found: list[Source] = [
+        _filled(source, environment)
+        for source in manifests.sources.values()
+        if name in (None, source.metadata.name)
+    ]
+    if not found and environment.source is not None:
+        found = [environment.source]
+    if len(found) != 1:
+        names = ", ".join(source.metadata.name for source in manifests.sources.values()) or "none"
+        raise InvalidManifestsError(
+            [f"need one source, the manifests have: {names}; name it with --source, or set GOVC_URL"]
+        )
+    faults = list(source_reasons(found[0]))
+    if faults or not isinstance(found[0], VmwareSource):
+        raise InvalidManifestsError(faults)
+    try:
+        return source_plan(found[0]), credentials_of(found[0], manifests, environment)
+    except Invalid as error:
+        raise InvalidManifestsError(error.reasons) from None

@@ -1,0 +1,200 @@
+"""The embedded runner: the stages of one import as local processes, by the same table and rules as in Argo.
+
+It stays small on purpose: what outgrows one machine goes to Argo. State is written at every change, so a
+killed runner loses nothing; `Record.reopen` and another `Runner.run` go on from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import dropwhile, takewhile
+from typing import Final
+
+from controller.process import Attempt, Launcher
+from controller.record import Record
+from controller.rundir import RunDir
+from steps.contract import Exit, is_retryable
+from steps.machine import Machine
+from steps.plan import Plan
+from steps.program import MACHINE, PLAN
+from workflows.stages import Limit, Scope, Stage, stages_for
+from workflows.status import Phase, root_cause
+
+OMITTED: Final = "omitted: depends condition not met"
+STOPPED: Final = "Stopped with strategy 'Stop'"
+FIRST_DELAY: Final = 2.0
+"""Seconds before a local step is tried again first; the table's 10 is for reasons of Argo's own."""
+
+
+@dataclass
+class Limits:
+    """What imports that run beside each other share: machines in transfer and disk streams at once."""
+
+    machines: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    streams: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
+
+
+Instance = tuple[str, str | None]
+"""A stage and the disk it works on, None for the machine."""
+
+
+class Runner:
+    """Carries one import through its stages. `changed` is called after every change of the record."""
+
+    def __init__(
+        self,
+        rundir: RunDir,
+        record: Record,
+        launcher: Launcher,
+        limits: Limits,
+        changed: Callable[[], None],
+        *,
+        first_delay: float = FIRST_DELAY,
+    ) -> None:
+        self._rundir = rundir
+        self._record = record
+        self._launcher = launcher
+        self._limits = limits
+        self._changed = changed
+        self._first_delay = first_delay
+        self._stopping = asyncio.Event()
+        plan = Plan.load(rundir.request / PLAN)
+        self._stages = [stage for stage in stages_for(plan.target.kind) if stage.scope is not Scope.EXIT]
+        self._exit = [stage for stage in stages_for(plan.target.kind) if stage.scope is Scope.EXIT]
+        self._disks: tuple[str, ...] = ()
+
+    def stop(self) -> None:
+        """End early: steps give back what they hold, no new one begins, the exit handler runs."""
+        if self._stopping.is_set():
+            self._launcher.kill()
+        self._stopping.set()
+        self._launcher.terminate()
+
+    async def run(self) -> Phase:
+        """Run every stage that is not done yet; returns how the import ended."""
+        before = list(takewhile(lambda stage: not stage.in_transfer, self._stages))
+        rest = list(dropwhile(lambda stage: not stage.in_transfer, self._stages))
+        await self._part(before)
+        self._disks = self._found_disks()
+        async with self._limits.machines:
+            await self._part([stage for stage in rest if stage.in_transfer])
+        await self._part([stage for stage in rest if not stage.in_transfer])
+        await self._exit_handler()
+        phase = self._record.finish(message=STOPPED if self._stopping.is_set() else "")
+        self._changed()
+        return phase
+
+    # --- order
+
+    async def _part(self, stages: Sequence[Stage]) -> None:
+        """Run stages of which each waits for its own predecessors only."""
+        tasks: dict[Instance, asyncio.Task[None]] = {}
+        for stage in stages:
+            for disk in self._disks if stage.scope is Scope.DISK else (None,):
+                before = self._before(stage, disk)
+                waits = [tasks[instance] for instance in before if instance in tasks]
+                tasks[stage.name, disk] = asyncio.create_task(self._instance(stage, disk, before, waits))
+        await asyncio.gather(*tasks.values())
+
+    def _before(self, stage: Stage, disk: str | None) -> list[Instance]:
+        """What must have ended well before this begins: same disk for disks, every disk for the machine."""
+        found: list[Instance] = []
+        for earlier in (earlier for earlier in self._stages if earlier.name in stage.after):
+            if earlier.scope is Scope.MACHINE:
+                found.append((earlier.name, None))
+            else:
+                found += [(earlier.name, one) for one in ([disk] if disk else self._disks)]
+        return found
+
+    async def _instance(
+        self, stage: Stage, disk: str | None, before: Iterable[Instance], waits: Iterable[asyncio.Task[None]]
+    ) -> None:
+        await asyncio.gather(*waits)
+        path = self._path(stage.name, disk)
+        phase = self._record.phase(path)
+        if phase is not None and phase.well:
+            return
+        if not all(self._well(instance) for instance in before):
+            self._record.skip(path, stage, disk, Phase.OMITTED, OMITTED)
+        elif self._stopping.is_set():
+            self._record.skip(path, stage, disk, Phase.OMITTED, STOPPED)
+        elif stage.gate:
+            self._record.skip(path, stage, disk, Phase.SKIPPED, "no approval was asked for")
+        else:
+            await self._attempts(path, stage, disk)
+        self._changed()
+
+    def _well(self, instance: Instance) -> bool:
+        phase = self._record.phase(self._path(*instance))
+        return phase is not None and phase.well
+
+    # --- one stage
+
+    async def _attempts(self, path: str, stage: Stage, disk: str | None) -> None:
+        """Try a stage until it is done, failed for good, or has used up its attempts."""
+        for tried in range(stage.retry.limit + 1):
+            attempt = await self._attempt(path, stage, disk)
+            if attempt.code == Exit.DONE:
+                return self._record.settle(path)
+            if not is_retryable(attempt.code):
+                return self._record.settle(path, "retryStrategy.expression evaluated to false")
+            if tried < stage.retry.limit:
+                await self._pause(min(stage.retry.cap, self._first_delay * stage.retry.factor**tried))
+            if self._stopping.is_set():
+                return self._record.settle(path, "workflow shutdown with strategy:  Stop")
+        return self._record.settle(path, "No more retries left")
+
+    async def _attempt(self, path: str, stage: Stage, disk: str | None) -> Attempt:
+        if stage.limit is Limit.STREAMS:
+            async with self._limits.streams:
+                return await self._process(path, stage, disk)
+        return await self._process(path, stage, disk)
+
+    async def _process(self, path: str, stage: Stage, disk: str | None) -> Attempt:
+        number = self._record.begin(path, stage, disk)
+        self._changed()
+
+        def progress(done: int, total: int) -> None:
+            if self._record.progress(path, number, done, total):
+                self._changed()
+
+        attempt = await self._launcher.run(stage, disk, progress)
+        self._record.end(path, number, attempt.code, attempt.words, attempt.outputs)
+        self._changed()
+        return attempt
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _exit_handler(self) -> None:
+        """Give back what is held, unless preflight refused.
+
+        Then nothing was touched, and a wrong password tried twice is one step nearer to a locked account.
+        """
+        cause = root_cause(self._record.workflow)
+        untouched = (
+            cause is not None and cause.stage == "preflight" and not is_retryable(cause.exit_code or 1)
+        )
+        for stage in self._exit:
+            path = self._path(stage.name, None)
+            if untouched:
+                self._record.skip(path, stage, None, Phase.SKIPPED, "nothing was touched")
+            else:
+                await self._attempts(path, stage, None)
+
+    # --- names
+
+    def _path(self, name: str, disk: str | None) -> str:
+        stage = next(stage for stage in (*self._stages, *self._exit) if stage.name == name)
+        return self._record.path(stage, disk, self._disks)
+
+    def _found_disks(self) -> tuple[str, ...]:
+        """The disks preflight found; none when it failed."""
+        if not (self._rundir.request / MACHINE).exists():
+            return ()
+        return tuple(disk.id for disk in Machine.load(self._rundir.request / MACHINE).disks)

@@ -1,0 +1,164 @@
+"""The dry run: what an import would do and every reason why it would not. Touches nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from controller.jobs import Job
+from controller.view import size
+from steps.contract import Exit, StepError
+from steps.machine import Concern, Machine, Severity
+from steps.manifest import virtual_machine
+from steps.mapping import Shape, shape
+from steps.plan import SourcePlan
+from steps.preflight import examine, reasons
+from steps.providers import Access, Provider, connect
+from steps.stop import Stop
+from workflows.stages import stages_for
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What would be done for one import, or why it would not."""
+
+    job: Job
+    machine: Machine | None
+    shape: Shape | None
+    manifest: dict[str, Any] | None
+    reasons: tuple[tuple[Exit, str], ...]
+
+    @property
+    def code(self) -> Exit:
+        return self.reasons[0][0] if self.reasons else Exit.DONE
+
+
+class Credentials:
+    """Credentials as files for the time of a `with`: providers take nothing else."""
+
+    def __init__(self, values: Mapping[str, bytes]) -> None:
+        self._values = values
+        self._folder = tempfile.TemporaryDirectory(prefix="vmferry-credentials-")  # 0700
+
+    def __enter__(self) -> Path:
+        folder = Path(self._folder.name)
+        for key, value in self._values.items():
+            (folder / key).write_bytes(value)
+        return folder
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+
+def look(plan: SourcePlan, credentials: Path, stop: Stop, run: str) -> Any:
+    """A provider for a look around: nothing is left behind that a later run would have to end."""
+    access = Access(plan=plan, credentials=credentials, stop=stop, run=run, step="look", memory=credentials)
+    return connect(access)
+
+
+def dry_run(job: Job, stop: Stop) -> DryRun:
+    """Find the machine and map it, changing nothing anywhere."""
+    with Credentials(job.credentials) as folder:
+        try:
+            with look(job.plan.source, folder, stop, job.plan.run) as provider:
+                return _examined(job, provider)
+        except StepError as error:
+            return DryRun(job, None, None, None, ((error.code, str(error)),))
+
+
+def _examined(job: Job, provider: Provider) -> DryRun:
+    machine = examine(provider, job.plan)
+    found = tuple(reasons(job.plan, machine))
+    try:
+        made = shape(job.plan, machine)
+    except StepError:  # its name is refused: among the reasons
+        return DryRun(job, machine, None, None, found)
+    manifest = virtual_machine(made, {disk.id: f"{made.name}-{disk.id}" for disk in made.disks})
+    return DryRun(job, machine, made, manifest, found)
+
+
+def document(result: DryRun) -> dict[str, Any]:
+    """The dry run for a program."""
+    plan = result.job.plan
+    return {
+        "import": plan.import_.name,
+        "namespace": plan.import_.namespace,
+        "possible": not result.reasons,
+        "reasons": [{"exitCode": int(code), "message": text} for code, text in result.reasons],
+        "concerns": [concern.model_dump(by_alias=True) for concern in concerns(result)],
+        "stages": [stage.name for stage in stages_for(plan.target.kind)],
+        "source": result.machine.model_dump(by_alias=True, mode="json") if result.machine else None,
+        "target": result.shape.model_dump(by_alias=True, mode="json") if result.shape else None,
+        "manifest": result.manifest,
+    }
+
+
+def concerns(result: DryRun) -> tuple[Concern, ...]:
+    """What a person should know, once each."""
+    if result.shape is not None:
+        return result.shape.concerns
+    return result.machine.concerns if result.machine else ()
+
+
+def render(result: DryRun) -> RenderableType:
+    """The dry run for a person."""
+    return Group(*_parts(result))
+
+
+def _parts(result: DryRun) -> Iterator[RenderableType]:
+    name = result.job.name
+    verdict = ("cannot be imported", "red") if result.reasons else ("can be imported", "green")
+    yield Text.assemble((name, "bold"), "  ", verdict)
+    if result.machine and result.shape:
+        yield _machine(result.machine, result.shape)
+        yield _disks(result.machine, result.shape)
+        yield _interfaces(result.machine, result.shape)
+    for concern in concerns(result):
+        if concern.severity is not Severity.BLOCK:
+            yield Text.assemble((f"{concern.severity}: ", "yellow"), str(concern))
+    for _, text in result.reasons:
+        yield Text.assemble(("reason: ", "red"), text)
+
+
+def _machine(machine: Machine, made: Shape) -> Table:
+    firmware = "UEFI" if machine.firmware.kind == "efi" else "BIOS"
+    extras = [
+        what
+        for what, on in (("secure boot", machine.firmware.secure_boot), ("TPM", machine.firmware.tpm))
+        if on
+    ]
+    rows = Table("", "source", "becomes", box=None, padding=(0, 2, 0, 0))
+    rows.add_row("name", machine.path or machine.name, f"{made.namespace}/{made.name}")
+    before = f"{machine.vcpus} vCPUs, {machine.cores_per_socket} per socket"
+    rows.add_row("CPU", before, f"{made.sockets} sockets × {made.cores} cores")
+    rows.add_row("memory", f"{machine.memory_mib} MiB", f"{made.memory_mib}Mi")
+    rows.add_row("firmware", firmware, ", ".join([firmware, *extras]))
+    rows.add_row("power", str(machine.power), "started" if made.start else "left off")
+    return rows
+
+
+def _disks(machine: Machine, made: Shape) -> Table:
+    rows = Table("disk", "label", "on", "size", "in use", "bus", "boot", box=None, padding=(0, 2, 0, 0))
+    for disk, target in zip(machine.disks, made.disks, strict=True):
+        used = size(disk.allocated) if disk.allocated is not None else "?"
+        where = f"{disk.controller} {disk.bus_number}:{disk.unit}"
+        row = (disk.id, disk.label, where, size(disk.capacity), used, str(target.bus), str(target.boot_order))
+        rows.add_row(*row)
+    return rows
+
+
+def _interfaces(machine: Machine, made: Shape) -> Table:
+    rows = Table("NIC", "MAC", "network", "becomes", "model", box=None, padding=(0, 2, 0, 0))
+    targets = {interface.mac: interface for interface in made.interfaces}
+    for nic in machine.nics:
+        target = targets.get(nic.mac)
+        network = (target.network or "pod network") if target else "left out"
+        rows.add_row(nic.id, nic.mac or "", nic.network, network, str(target.model) if target else "")
+    return rows

@@ -1,0 +1,141 @@
+"""The folder of an embedded import: what lies where, whose it is, and who works in it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from steps.contract import Exit, StepError
+from steps.document import write_atomically
+from steps.plan import Plan
+from steps.program import PLAN
+
+NOTES: Final = ".vmferry"
+STATE: Final = "run.json"
+RESERVE: Final = 1 << 20
+"""Bytes kept free for the state: many times what the largest one takes."""
+
+
+class RunDir:
+    """Paths of one import's folder. Bulk and results lie in it, all else below `.vmferry`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.notes = self.root / NOTES
+        self.state = self.root / STATE
+        self.request = self.notes / "request"
+        self.credentials = self.notes / "credentials"
+        self.logs = self.notes / "logs"
+        self._reserve = self.notes / "reserve"
+
+    def scratch(self, name: str) -> Path:
+        """The folder that outlives attempts: of a disk, or of a stage of the machine."""
+        return self.notes / "scratch" / name
+
+    def create(self, plan: Plan, credentials: Mapping[str, bytes]) -> None:
+        """Make the folder ready for a new import.
+
+        Raises:
+            StepError: CONFLICT, when something lies in it already.
+        """
+        self.refuse_foreign()
+        self.request.mkdir(parents=True)
+        self.logs.mkdir()
+        plan.save(self.request / PLAN)
+        self.put_credentials(credentials)
+
+    def refuse_foreign(self) -> None:
+        """Raise CONFLICT unless the folder is missing or empty."""
+        if self.root.exists() and not self.root.is_dir():
+            raise StepError(Exit.CONFLICT, f"{self.root} is not a folder", remedy="choose another --into")
+        if self.state.exists():
+            raise StepError(
+                Exit.CONFLICT,
+                f"{self.root} holds an import already",
+                remedy=f"go on with it by `vmferry retry {self.root}`, or choose another --into",
+            )
+        if self.root.exists() and any(self.root.iterdir()):
+            raise StepError(
+                Exit.CONFLICT, f"{self.root} is not empty", "and not ours", "choose an empty or new folder"
+            )
+
+    def require(self) -> None:
+        """Raise NOT_FOUND unless an import lies here."""
+        if not self.state.exists() or not (self.request / PLAN).exists():
+            raise StepError(
+                Exit.NOT_FOUND,
+                f"no import in {self.root}",
+                f"there is no {STATE}",
+                "name the folder that `vmferry run --into` was given",
+            )
+
+    def put_credentials(self, credentials: Mapping[str, bytes]) -> None:
+        """Keep the credentials as files that only their owner can read, until the import is done."""
+        self.drop_credentials()
+        self.credentials.mkdir(mode=0o700)
+        for key, value in credentials.items():
+            descriptor = os.open(self.credentials / key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(value)
+
+    def drop_credentials(self) -> None:
+        shutil.rmtree(self.credentials, ignore_errors=True)
+
+    def load(self) -> dict[str, Any]:
+        """The state as the last runner left it."""
+        self.require()
+        try:
+            state: dict[str, Any] = json.loads(self.state.read_bytes())
+        except ValueError as error:
+            raise StepError(
+                Exit.CORRUPT,
+                f"{self.state} is not readable",
+                str(error),
+                "restore it, or import into a new folder",
+            ) from None
+        return state
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Write the state; when the filesystem is full, into the room kept for just that."""
+        text = json.dumps(state, indent=1) + "\n"
+        try:
+            write_atomically(self.state, text)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._reserve.exists():
+                raise
+            self._reserve.unlink()
+            write_atomically(self.state, text)
+
+    def keep_room(self) -> None:
+        """Set aside room for the state: a disk that fills the filesystem must not take its record with it."""
+        with contextlib.suppress(OSError), self._reserve.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, RESERVE)
+
+    def tidy(self) -> None:
+        """Drop what a finished import needs no more: credentials, scratch, the room kept."""
+        self.drop_credentials()
+        shutil.rmtree(self.notes / "scratch", ignore_errors=True)
+        self._reserve.unlink(missing_ok=True)
+
+    def lock(self) -> int:
+        """Take the folder for this process and the steps it starts, which inherit the descriptor.
+
+        Raises:
+            BlockingIOError: when a runner, or a step that outlived its runner, still works here.
+        """
+        self.notes.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.notes / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise
+        os.set_inheritable(descriptor, True)
+        return descriptor
