@@ -1,0 +1,100 @@
+"""`vmferry demo`: the main job from beginning to end, on one machine."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from controller import cli
+from steps.contract import Exit, StepError
+from tests import scenario
+from tests.simulator import Simulator
+
+MARK: Final = ".vmferry-demo"
+VMDKS: Final = scenario.ROOT / ".cache" / "demo-vcenter"
+BOOT_SECONDS: Final = 180
+TERMINAL: Final = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+"""What GRUB sends to clear the screen: it would take away what was said before."""
+say = Console(stderr=True, highlight=False)
+
+
+def demo(into: Path) -> int:
+    """Import the guest from a simulated vCenter into `into` and boot it; returns the exit code.
+
+    Raises:
+        StepError: CONFLICT, when something else lies in `into`.
+    """
+    began = time.monotonic()
+    _clear(into)
+    scenario.guest_image()
+    with scenario.running(into / "vcenter", vmdks=VMDKS) as vcenter:
+        say.print(f"\nA simulated vCenter runs at {vcenter.simulator.url}, with the machine")
+        say.print(f"{scenario.FOLDER}/{scenario.VM} in it: Debian, 2 disks, 2 NICs, powered on.\n")
+        machine = into / scenario.VM
+        code = _vmferry("run", "-f", str(vcenter.manifests), "--into", str(machine))
+        if code != Exit.DONE:
+            return code
+        _tell_source(vcenter.simulator)
+    console = into / "console.log"
+    code = _boot(machine, console)
+    if code != Exit.DONE:
+        return code
+    said = scenario.proven(console.read_text(errors="replace"), vcenter.data)
+    assert said.data is not None
+    say.print(f"\n[green]✔[/] booted from the imported disks, {said.firmware}, {said.cpus} CPUs")
+    say.print(f"[green]✔[/] NICs {', '.join(f'{nic.mac} {nic.driver}' for nic in said.nics)}")
+    say.print(f"[green]✔[/] nonce   {said.data.nonce}")
+    say.print(f"[green]✔[/] SHA-256 {said.data.sha256}")
+    say.print("  the data that the original machine had")
+    say.print(f"\nDone in {time.monotonic() - began:.0f} s. Look around in {machine}; next: docs/cli.md")
+    return Exit.DONE
+
+
+def _clear(into: Path) -> None:
+    if into.exists() and any(into.iterdir()) and not (into / MARK).exists():
+        raise StepError(Exit.CONFLICT, f"{into} is not empty", "and not from a demo", "choose another --into")
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir(parents=True)
+    (into / MARK).touch()
+
+
+def _vmferry(*argv: str) -> int:
+    say.print(f"[bold]$ vmferry {' '.join(argv)}[/]", soft_wrap=True)
+    return cli.attempt(argv)
+
+
+def _tell_source(vcenter: Simulator) -> None:
+    """What the import left at the source: a machine that is off, and nothing else."""
+    machine = vcenter.vm(scenario.VM)
+    say.print(
+        f"\nIn the vCenter: {scenario.VM} is {machine['power']}, {len(vcenter.leases())} leases and "
+        f"{len(vcenter.sessions())} sessions left.\n"
+    )
+
+
+def _boot(machine: Path, console: Path) -> int:
+    """`vmferry boot`, its console shown and kept."""
+    argv = ["boot", str(machine), "--timeout", str(BOOT_SECONDS)]
+    say.print(f"[bold]$ vmferry {' '.join(argv)}[/]", soft_wrap=True)
+    return _tee([sys.executable, "-m", "controller.cli", *argv], console)
+
+
+def _tee(argv: Sequence[str], log: Path) -> int:
+    with (
+        log.open("wb") as file,
+        subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            file.write(line)
+            sys.stdout.buffer.write(TERMINAL.sub(b"", line))
+            sys.stdout.flush()
+    return process.returncode
