@@ -229,7 +229,22 @@ func (s *site) addSwitch(ctx context.Context) (*object.DistributedVirtualSwitch,
 	if err != nil {
 		return nil, err
 	}
-	return dvs, task.Wait(ctx)
+	if err := task.Wait(ctx); err != nil {
+		return nil, err
+	}
+	s.markUplinks(info.Result.(types.ManagedObjectReference))
+	return dvs, nil
+}
+
+// markUplinks says of a switch's uplink port groups that they are some, as vSphere does and the simulator does not:
+// DVPortgroupConfigInfo.uplink, and the tag that stood for it before API 6.7. No machine can be attached to them.
+func (s *site) markUplinks(ref types.ManagedObjectReference) {
+	for _, group := range s.v.registry().Get(ref).(*simulator.DistributedVirtualSwitch).Portgroup {
+		if g := s.v.registry().Get(group).(*simulator.DistributedVirtualPortgroup); strings.Contains(g.Name, "-DVUplinks-") {
+			g.Config.Uplink = types.NewBool(true)
+			g.Tag = []types.Tag{{Key: "SYSTEM/DVS.UPLINKPG"}}
+		}
+	}
 }
 
 func (s *site) addDistributed(ctx context.Context, dvs *object.DistributedVirtualSwitch, name string) error {

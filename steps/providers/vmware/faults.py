@@ -85,20 +85,19 @@ def text(fault: Any) -> str:
     if isinstance(fault, vim.fault.NotAuthenticated):
         return "the session is not logged in any more"
     if isinstance(fault, vim.fault.NoPermission):
-        return f"the privilege {_privileges(fault)} is missing"
+        return f"{_privileges(fault)} is missing"
     message = getattr(fault, "msg", None) or " ".join(part.message or "" for part in fault.faultMessage)
     name = type(fault).__name__.rpartition(".")[2]
     return " ".join(message.split()) if message else name
 
 
 def _privileges(fault: Any) -> str:
+    """What is missing, and on what: `missingPrivileges` is of newer APIs, and all of it is optional."""
     missing = [f"{', '.join(each.privilegeIds)} on {each.entity}" for each in fault.missingPrivileges]
-    named = (
-        f"{fault.privilegeId or 'for it'} on {fault.object}"
-        if fault.object
-        else fault.privilegeId or "for it"
-    )
-    return ("; ".join(missing) or named).replace("'", "").replace("vim.", "")
+    one = f"the privilege {fault.privilegeId}" if fault.privilegeId else "a privilege that it does not name"
+    named = f"{one} on {fault.object}" if fault.object else one
+    found = f"the privilege {'; '.join(missing)}" if missing else named
+    return found.replace("'", "").replace("vim.", "")
 
 
 def from_network(what: str, error: Exception, endpoint: Endpoint) -> StepError:

@@ -72,6 +72,7 @@ _POWER: Final = [
     _vm("no-tools", power="on", tools="notRunning"),
     _vm("tools-end", power="on"),
     _vm("twice", power="on", shutdownSeconds=1),
+    _vm("unnoted", power="on", shutdownSeconds=1),
     _vm("race", power="on"),
     _vm("hard-race", power="on"),
     _vm("in-flight", power="on"),

@@ -15,6 +15,7 @@ from steps.providers import Access, connect
 from steps.providers.vmware import describe, power
 from steps.providers.vmware.collector import Row
 from steps.providers.vmware.power import Asked
+from steps.providers.vmware.session import log_in, log_out
 from tests.providers.vmware.conftest import MakeAccess
 from tests.simulator import Simulator
 
@@ -162,6 +163,21 @@ def test_a_retry_takes_ended_tools_for_a_shutdown_under_way(vcenter: Simulator, 
             source.power_off(machine, PowerPlan(grace_seconds=30))
     assert caught.value.code is Exit.POWER
     assert counts(vcenter, "no-tools") == ("on", 0, 0)
+
+
+def test_a_retry_sees_that_the_guest_was_asked_though_it_was_not_noted(
+    vcenter: Simulator, access: MakeAccess
+) -> None:
+    asked = access()
+    vcenter.set_power("unnoted", "on")
+    with connect(asked) as source:
+        machine = source.describe("unnoted", None)
+        note(asked, machine, state="asking", age=0)
+        killed = log_in(access(step="killed"))
+        killed.vm(machine).ShutdownGuest()
+        source.power_off(machine, PowerPlan(grace_seconds=30))
+        log_out(killed)
+    assert counts(vcenter, "unnoted") == ("off", 1, 0)
 
 
 def test_stopped_while_waiting_for_the_guest(vcenter: Simulator, access: MakeAccess) -> None:
