@@ -208,7 +208,10 @@ def _tell(outcome: Outcome) -> None:
         _error(f"{outcome.name}: {cause.title} failed: {cause.words}")
         log = folder / ".vmferry" / "logs" / f"{cause.title.replace(' ', '-')}.log"
         err.print(f"  its log:  {log}", soft_wrap=True, highlight=False)
-    err.print(f"  go on:    vmferry retry {folder}", soft_wrap=True, highlight=False)
+    if cause is not None and cause.stage == "preflight":
+        err.print("  nothing was touched: mend it and say the same again", soft_wrap=True, highlight=False)
+    else:
+        err.print(f"  go on:    vmferry retry {folder}", soft_wrap=True, highlight=False)
 
 
 @command(epilog="Example: vmferry status ./alpine -o json")

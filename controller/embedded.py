@@ -77,8 +77,8 @@ def folder_name(job: Job, jobs: Sequence[Job]) -> str:
 
 
 def _create(job: Job, rundir: RunDir) -> Run:
-    rundir.create(job.plan, job.credentials)
     lock = take(rundir)
+    rundir.create(job.plan, job.credentials)
     rundir.keep_room()
     of = job.plan.import_
     record = Record.new(job.plan.run, labels(of.name, of.namespace, of.uid), rundir.save)

@@ -99,13 +99,18 @@ class Runner:
         await asyncio.gather(*tasks.values())
 
     def _before(self, stage: Stage, disk: str | None) -> list[Instance]:
-        """What must have ended well before this begins: same disk for disks, every disk for the machine."""
+        """What must have ended well before this begins: same disk for disks, every disk for the machine.
+
+        Where no disks were found, what a stage of disks itself waits for stands in its place.
+        """
         found: list[Instance] = []
         for earlier in (earlier for earlier in self._stages if earlier.name in stage.after):
             if earlier.scope is Scope.MACHINE:
                 found.append((earlier.name, None))
-            else:
+            elif disk or self._disks:
                 found += [(earlier.name, one) for one in ([disk] if disk else self._disks)]
+            else:
+                found += self._before(earlier, None)
         return found
 
     async def _instance(

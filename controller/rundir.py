@@ -16,6 +16,7 @@ from steps.contract import Exit, StepError
 from steps.document import write_atomically
 from steps.plan import Plan
 from steps.program import PLAN
+from workflows.status import Phase, leaves, phase_of
 
 NOTES: Final = ".vmferry"
 STATE: Final = "run.json"
@@ -40,19 +41,22 @@ class RunDir:
         return self.notes / "scratch" / name
 
     def create(self, plan: Plan, credentials: Mapping[str, bytes]) -> None:
-        """Make the folder ready for a new import.
-
-        Raises:
-            StepError: CONFLICT, when something lies in it already.
-        """
-        self.refuse_foreign()
+        """Make the folder, found to be free by `refuse_foreign`, ready for a new import."""
         self.request.mkdir(parents=True)
         self.logs.mkdir()
         plan.save(self.request / PLAN)
         self.put_credentials(credentials)
 
     def refuse_foreign(self) -> None:
-        """Raise CONFLICT unless the folder is missing or empty."""
+        """Make sure that the folder is missing or empty.
+
+        An import that never got beyond preflight has touched nothing and makes way for its next try.
+
+        Raises:
+            StepError: CONFLICT.
+        """
+        if self._untouched():
+            self._make_way()
         if self.root.exists() and not self.root.is_dir():
             raise StepError(Exit.CONFLICT, f"{self.root} is not a folder", remedy="choose another --into")
         if self.state.exists():
@@ -65,6 +69,25 @@ class RunDir:
             raise StepError(
                 Exit.CONFLICT, f"{self.root} is not empty", "and not ours", "choose an empty or new folder"
             )
+
+    def _make_way(self) -> None:
+        try:
+            os.close(self.lock())
+        except BlockingIOError:
+            raise StepError(Exit.BUSY, f"another vmferry works on {self.root}") from None
+        self.state.unlink(missing_ok=True)
+        shutil.rmtree(self.notes)
+
+    def _untouched(self) -> bool:
+        """Whether all that lies here is an import of ours that has not begun to do anything."""
+        names = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
+        if not self.notes.is_dir() or not names <= {NOTES, STATE}:
+            return False
+        if not self.state.exists():
+            return True
+        quiet = (Phase.SKIPPED, Phase.OMITTED)
+        begun = {leaf.stage for leaf in leaves(self.load()) if leaf.phase not in quiet}
+        return begun <= {"preflight"} and phase_of(self.load()) is Phase.FAILED
 
     def require(self) -> None:
         """Raise NOT_FOUND unless an import lies here."""
