@@ -204,11 +204,13 @@ def _tell(outcome: Outcome) -> None:
         )
         return
     cause = outcome.cause
-    if cause is not None:
+    if outcome.stopped:
+        err.print(f"{outcome.name}: stopped; what is done is kept", highlight=False, markup=False)
+    elif cause is not None:
         _error(f"{outcome.name}: {cause.title} failed: {cause.words}")
         log = folder / ".vmferry" / "logs" / f"{cause.title.replace(' ', '-')}.log"
         err.print(f"  its log:  {log}", soft_wrap=True, highlight=False)
-    if cause is not None and cause.stage == "preflight":
+    if cause is not None and cause.stage == "preflight" and not outcome.stopped:
         err.print("  nothing was touched: mend it and say the same again", soft_wrap=True, highlight=False)
     else:
         err.print(f"  go on:    vmferry retry {folder}", soft_wrap=True, highlight=False)

@@ -1,7 +1,7 @@
-"""qemu-img: one function for each verb, formats always named, its exit codes as errors.
+"""qemu-img: info, check, compare, measure, convert. Formats are always named, never guessed.
 
-A format guessed from the content would let a guest choose how its own disk is read (CVE-2008-2004), and an
-image that leans on other files could make any file of this machine part of a disk: both are refused.
+A guessed format lets whoever wrote the disk choose how it is read: a raw disk whose first bytes are a
+qcow2 header with a backing file would show the host's files (CVE-2024-32498 in OpenStack).
 """
 
 from __future__ import annotations
@@ -19,143 +19,188 @@ from typing import Any, Final
 from steps.contract import Exit, StepError
 from steps.stop import Stop
 
-PROGRESS: Final = re.compile(rb"\((\d+\.\d+)/100%\)")
-"""What `qemu-img convert -p` prints: `    (12.34/100%)` and a carriage return."""
-NO_SPACE: Final = ("No space left on device", "Disk quota exceeded")
+_PROGRESS: Final = re.compile(rb"\((\d+\.\d+)/100%\)")
+_NO_ROOM: Final = ("No space left on device", "Disk quota exceeded")
+_DIFFERENT: Final = 1
+"""qemu-img compare: 0 is identical, 1 different, more is an error (qemu-img(1))."""
+_LEAKS: Final = 3
+"""qemu-img check: leaked clusters only, no damage (qemu-img(1))."""
+_LOOK: Final = 0.1
+"""Seconds between two looks at the stop flag."""
+_UNIT: Final = 10_000
+"""convert reports hundredths of a per cent of this."""
 
 
 @dataclass(frozen=True)
 class Info:
-    """What qemu-img says of an image; bytes."""
+    """What `qemu-img info` says of an image that stands on its own. Sizes in bytes."""
 
     format: str
     virtual_size: int
     actual_size: int
 
 
+@dataclass(frozen=True)
+class Measure:
+    """Bytes an image needs in a format: now, and when it is full."""
+
+    required: int
+    fully_allocated: int
+
+
 def info(path: Path, image_format: str) -> Info:
-    """Describe an image that stands by itself.
+    """Look at an image and refuse it when its content lies partly in other files.
 
     Raises:
-        StepError: CORRUPT, when it is no such image; UNSUPPORTED, when it leans on other files.
+        StepError: CORRUPT when it is no such image, UNSUPPORTED when it leans on other files.
     """
-    found = json.loads(_run("info", "--output=json", "-f", image_format, str(path)))
-    _refuse_others(path, found)
-    return Info(found["format"], found["virtual-size"], found.get("actual-size", 0))
-
-
-def _refuse_others(path: Path, found: dict[str, Any]) -> None:
-    """Backing files, qcow2's external data files and VMDK's extents are all other files."""
-    data = found.get("format-specific", {}).get("data", {})
-    extents = [extent.get("filename") for extent in data.get("extents", ())]
-    others = [found.get("backing-filename"), data.get("data-file")]
-    others += [name for name in extents if name != str(path)]
-    named = [str(other) for other in others if other]
-    if named:
-        raise StepError(
-            Exit.UNSUPPORTED,
-            f"{path.name} leans on another file ({named[0]})",
-            remedy="export the disk as one file that stands by itself",
-        )
+    said = _json("info", "-f", image_format, _name(path))
+    _refuse_other_files(path, said)
+    return Info(said["format"], said["virtual-size"], said.get("actual-size", 0))
 
 
 def check(path: Path, image_format: str) -> None:
-    """Check an image's own structure.
+    """Prove that an image's own tables are consistent; leaked clusters are no damage.
 
     Raises:
         StepError: CORRUPT.
     """
-    _run("check", "-q", "-f", image_format, str(path))
+    result = _run("check", "-f", image_format, _name(path))
+    if result.returncode not in (0, _LEAKS):
+        raise _failure("check", path, result.stderr or result.stdout)
 
 
-def compare(first: Path, first_format: str, second: Path, second_format: str) -> bool:
-    """Whether two images hold the same bytes (qemu-img(1): exit code 1 says they differ)."""
-    argv = ["qemu-img", "compare", "-q", "-f", first_format, "-F", second_format, str(first), str(second)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if done.returncode not in (0, 1):
-        raise _failed("compare", done.returncode, done.stderr)
-    return done.returncode == 0
+def compare(a: Path, a_format: str, b: Path, b_format: str) -> bool:
+    """Whether two disks hold the same bytes; of different lengths they may be, if the rest is zero.
+
+    Raises:
+        StepError: one of them cannot be read.
+    """
+    result = _run("compare", "-f", a_format, "-F", b_format, _name(a), _name(b))
+    if result.returncode > _DIFFERENT:
+        raise _failure("compare", a, result.stderr)
+    return result.returncode == 0
+
+
+def measure(path: Path, image_format: str, wanted: str) -> Measure:
+    """How large an image becomes in the format `wanted`. Raises StepError as `info` does."""
+    said = _json("measure", "-f", image_format, "-O", wanted, _name(path))
+    return Measure(said["required"], said["fully-allocated"])
 
 
 def convert(
     source: Path,
     source_format: str,
-    out: Path,
-    out_format: str,
+    target: Path,
+    target_format: str,
     *,
     report: Callable[[int, int], None],
     stop: Stop,
 ) -> None:
-    """Convert an image to another format; `out` appears when it is whole.
+    """Convert an image that stands on its own; `target` appears when it is whole.
 
     Raises:
-        StepError: NO_SPACE; CORRUPT, UNSUPPORTED for the source.
-        Stopped: qemu-img is ended and what it wrote removed.
+        StepError: as `info`; NO_SPACE, with the partial file removed, as it is of no use later.
+        Stopped: likewise.
     """
-    size = info(source, source_format).virtual_size
-    partial = out.with_name(out.name + ".partial")
-    argv = ["qemu-img", "convert", "-p", "-f", source_format, "-O", out_format, str(source), str(partial)]
+    info(source, source_format)
+    partial = target.with_name(target.name + ".partial")
+    # No ulimit -v: qemu-img's threads need address space, not memory, and abort without it.
+    argv = ["convert", "-p", "-f", source_format, "-O", target_format, _name(source), _name(partial)]
     try:
-        with _started(argv) as process:
-            for percent in _percents(process):
-                report(int(size * percent / 100), size)
-                stop.check()
-            _end(process)
-    except BaseException:
+        _follow(argv, target, report, stop)
+        _sync(partial)
+        partial.replace(target)
+        _sync(target.parent)
+    finally:
         partial.unlink(missing_ok=True)
-        raise
-    partial.replace(out)
+
+
+def _follow(argv: Sequence[str], target: Path, report: Callable[[int, int], None], stop: Stop) -> None:
+    """Run qemu-img to its end, or to the stop's, telling of its progress."""
+    with _killed_at_the_end(argv) as process:
+        said = bytearray()
+        while process.poll() is None:
+            stop.check()
+            _read_some(process, said)
+            done = _PROGRESS.findall(said[-64:])
+            if done:
+                report(round(float(done[-1]) * _UNIT / 100), _UNIT)
+        _read_some(process, said)
+        if process.returncode:
+            raise _failure("convert", target, _PROGRESS.sub(b"", said).decode(errors="replace"))
+        report(_UNIT, _UNIT)
 
 
 @contextlib.contextmanager
-def _started(argv: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """The process for as long as the body runs; it does not outlive an error in it."""
+def _killed_at_the_end(argv: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        ["qemu-img", *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     try:
-        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    except FileNotFoundError:
-        raise _missing() from None
-    with process:
-        try:
-            yield process
-        except BaseException:
-            process.kill()
-            raise
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    _, errors = process.communicate()
-    if process.returncode:
-        raise _failed("convert", process.returncode, errors.decode(errors="replace"))
+def _read_some(process: subprocess.Popen[bytes], said: bytearray) -> None:
+    """Add what the process printed within the next moment."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_LOOK)
+    assert process.stdout is not None  # noqa: S101 - it was opened as a pipe
+    os.set_blocking(process.stdout.fileno(), False)
+    said += process.stdout.read() or b""
 
 
-def _percents(process: subprocess.Popen[bytes]) -> Iterator[float]:
-    """The percentages qemu-img prints, as they come."""
-    output = process.stdout.fileno() if process.stdout else -1
-    text = b""
-    while chunk := os.read(output, 4096):
-        text = (text + chunk)[-64:]
-        for match in PROGRESS.findall(text):
-            yield float(match)
+def _refuse_other_files(path: Path, said: dict[str, Any]) -> None:
+    """Refuse backing files, external data files, and extents in files other than the image."""
+    specific = said.get("format-specific", {}).get("data", {})
+    extents = [extent.get("filename") for extent in specific.get("extents", [])]
+    others = [said.get("backing-filename"), said.get("full-backing-filename"), specific.get("data-file")]
+    others += [name for name in extents if name and Path(name).name != path.name]
+    named = next(filter(None, others), None)
+    if named:
+        raise StepError(
+            Exit.UNSUPPORTED,
+            f"{path.name} is not a whole disk",
+            f"it refers to {named}",
+            "export it without snapshots, as one file",
+        )
 
 
-def _run(verb: str, *argv: str) -> str:
+def _json(verb: str, *argv: str) -> dict[str, Any]:
+    result = _run(verb, "--output=json", *argv)
+    if result.returncode:
+        raise _failure(verb, Path(argv[-1]), result.stderr)
+    said: dict[str, Any] = json.loads(result.stdout)
+    return said
+
+
+def _run(verb: str, *argv: str) -> subprocess.CompletedProcess[str]:
     try:
-        done = subprocess.run(["qemu-img", verb, *argv], capture_output=True, text=True, check=False)
+        return subprocess.run(["qemu-img", verb, *argv], capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise _missing() from None
-    if done.returncode:
-        raise _failed(verb, done.returncode, done.stderr + done.stdout)
-    return done.stdout
+        raise StepError(Exit.INVALID, "qemu-img is not installed", remedy="install qemu-utils") from None
 
 
-def _failed(verb: str, code: int, errors: str) -> StepError:
-    why = " ".join(errors.replace("qemu-img: ", "").split()) or f"exit code {code}"
-    if any(sign in errors for sign in NO_SPACE):
-        return StepError(Exit.NO_SPACE, f"qemu-img {verb} ran out of space", why, "make room, then retry")
-    if code < 0:
-        return StepError(Exit.UNREACHABLE, f"qemu-img {verb} was ended by signal {-code}", why)
-    return StepError(Exit.CORRUPT, f"qemu-img {verb} failed", why, "export the disk again")
+def _name(path: Path) -> str:
+    """An absolute name: QEMU would take the text before a colon in a relative one for a protocol."""
+    return str(path.absolute())
 
 
-def _missing() -> StepError:
-    return StepError(Exit.INVALID, "qemu-img is missing", remedy="install the package qemu-utils")
+def _failure(verb: str, path: Path, said: str) -> StepError:
+    why = " ".join(said.replace("qemu-img: ", "").split())
+    if any(text in said for text in _NO_ROOM):
+        free = os.statvfs(path.parent)
+        why = f"{why}, {free.f_bavail * free.f_frsize} bytes are free"
+        return StepError(Exit.NO_SPACE, f"no room for {path}", why, "use a larger scratch volume")
+    return StepError(Exit.CORRUPT, f"qemu-img {verb} refuses {path.name}", why)
+
+
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -40,6 +40,7 @@ class Behind:
         """Write `block` at `offset`, some time soon."""
         if offset != self._end or len(self._run) == RUN:
             self._send()
+        if not self._run:
             self._start = offset
         self._run.append(block)
         self._end = offset + len(block)

@@ -31,6 +31,7 @@ class Stream:
         self._mark: int | None = 0
         self._marked = (position, crc)
         self._crc = crc
+        self._over = False
 
     @property
     def position(self) -> int:
@@ -96,6 +97,8 @@ class Stream:
 
     def _turn(self) -> bool:
         """Leave this chunk for the next one; False when there is none."""
+        if self._over:
+            return False
         self._marked = self.marked()
         done = self._mark or 0
         # CRC-32 goes on from the mark, so that no byte is counted twice.
@@ -105,4 +108,5 @@ class Stream:
         self._mark = None
         self._at = 0
         self._chunk, self._length, _ = self._source()
-        return self._length > 0
+        self._over = not self._length
+        return not self._over
