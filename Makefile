@@ -13,7 +13,7 @@ help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Import a machine from a simulated vCenter into ./demo and boot it
-	@$(PREPARE) packages python vcenter guest
+	@$(PREPARE) packages python
 	@$(BIN)/vmferry demo --into demo
 
 test: ## Everything CI runs: check, then every test (installs what is missing)

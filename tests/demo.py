@@ -34,7 +34,6 @@ def demo(into: Path) -> int:
     """
     began = time.monotonic()
     _clear(into)
-    scenario.guest_image()
     with scenario.running(into / "vcenter", vmdks=VMDKS) as vcenter:
         say.print(f"\nA simulated vCenter runs at {vcenter.simulator.url}, with the machine")
         say.print(f"{scenario.FOLDER}/{scenario.VM} in it: Debian, 2 disks, 2 NICs, powered on.\n")

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 CACHE=$PWD/.cache
 mkdir -p "$CACHE/bin"
 
-say() { printf '\033[2m%s\033[0m\n' "prepare: $*"; }
+say() { printf 'prepare: %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 # fresh NAME WORDS...: whether NAME was done for these inputs already (words are hashed with files' content)
