@@ -1,0 +1,110 @@
+"""What every source must do, whatever it talks to: one suite, run over each provider.
+
+A provider subclasses `ProviderContract` and says what is there, as tests/providers/vmware/test_contract.py does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from steps import qemu
+from steps.contract import Exit, StepError
+from steps.machine import Machine, Power
+from steps.plan import DiskFormat, PowerPlan
+from steps.providers import Access, connect
+
+MakeAccess = Callable[[str], Access]
+"""An `Access` for a step of that name."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """A source with one machine that runs and can be shut down, and raw files equal to its disks."""
+
+    access: MakeAccess
+    vm: str
+    folder: str | None
+    originals: tuple[Path, ...]
+    held: Callable[[], int]
+    """How many sessions, leases and temporary objects the source holds for us."""
+    stops: Callable[[], int]
+    """How often the machine was asked to shut down, or was switched off."""
+
+
+def ignore(_done: int, _total: int) -> None:
+    """Progress that nobody looks at."""
+
+
+class ProviderContract:
+    """The promises of `steps.providers.Provider`."""
+
+    @pytest.fixture
+    def given(self) -> Given:
+        raise NotImplementedError  # the subclass says
+
+    def described(self, given: Given) -> Machine:
+        with connect(given.access("preflight")) as source:
+            source.verify()
+            return source.describe(given.vm, given.folder)
+
+    def test_a_machine_is_described_the_same_each_time(self, given: Given) -> None:
+        machine = self.described(given)
+        assert machine == self.described(given)
+        assert [disk.id for disk in machine.disks] == [f"disk-{n}" for n in range(len(given.originals))]
+        assert len({disk.key for disk in machine.disks}) == len(machine.disks)
+        assert [disk.capacity for disk in machine.disks] == [file.stat().st_size for file in given.originals]
+        assert given.held() == 0
+
+    def test_its_networks_are_known(self, given: Given) -> None:
+        with connect(given.access("preflight")) as source:
+            machine = source.describe(given.vm, given.folder)
+            assert {nic.network for nic in machine.nics} <= source.networks()
+
+    def test_it_is_in_the_inventory(self, given: Given) -> None:
+        machine = self.described(given)
+        with connect(given.access("look")) as source:
+            assert machine.source_id in {other.source_id for other in source.inventory().machines}
+
+    def test_a_machine_that_is_not_there_is_not_found(self, given: Given) -> None:
+        with connect(given.access("preflight")) as source, pytest.raises(StepError) as caught:
+            source.describe("no-such-machine", None)
+        assert caught.value.code is Exit.NOT_FOUND
+        assert "no-such-machine" in str(caught.value)
+        assert given.held() == 0
+
+    def test_a_running_machine_is_not_exported(self, given: Given, tmp_path: Path) -> None:
+        machine = self.described(given)
+        with connect(given.access("export-disk-0")) as source, pytest.raises(StepError) as caught:
+            source.export(machine, machine.disks[0], tmp_path / "disk.raw", DiskFormat.RAW, ignore)
+        assert caught.value.code is Exit.POWER
+        assert given.held() == 0
+
+    def test_it_is_shut_down_once_and_its_disks_arrive(self, given: Given, tmp_path: Path) -> None:
+        machine = self.described(given)
+        for _ in range(2):
+            with connect(given.access("poweroff")) as source:
+                source.power_off(machine, PowerPlan())
+        assert given.stops() == 1
+        assert self.described(given).power is Power.OFF
+        for disk, original in zip(machine.disks, given.originals, strict=True):
+            self.export(given, machine, disk.id, tmp_path, original)
+        assert given.held() == 0
+
+    def export(self, given: Given, machine: Machine, disk_id: str, folder: Path, original: Path) -> None:
+        """Export a disk; the second time there is nothing left to read."""
+        out = folder / f"{disk_id}.qcow2"
+        for again in (False, True):
+            with connect(given.access(f"export-{disk_id}")) as source:
+                landed = source.export(machine, machine.disk(disk_id), out, DiskFormat.QCOW2, ignore)
+            assert again == (landed.source_bytes == 0)
+        assert qemu.compare(original, "raw", out, "qcow2")
+
+    def test_there_is_nothing_to_give_back_after_a_good_end(self, given: Given) -> None:
+        self.described(given)
+        with connect(given.access("cleanup")) as source:
+            assert source.release() == []
+        assert given.held() == 0
