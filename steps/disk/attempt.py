@@ -84,7 +84,7 @@ class Attempt:
 
         def source() -> Chunk:
             chunk = pump.next()
-            self._order.report(chunk.end, self._body.total or self._order.expected or chunk.end)
+            self._report(chunk.end)
             return chunk
 
         state = self._state
@@ -96,6 +96,17 @@ class Attempt:
         if stream.marked() != (state.position, state.crc):
             raise Changed
         return stream
+
+    def _report(self, position: int) -> None:
+        """Say how far it is: in bytes of the source, or where its length is unknown of the disk in use.
+
+        A compressed stream of unknown length compared with what the disk uses would end at some 40 %.
+        """
+        order, total = self._order, self._body.total
+        if total is None and order.expected:
+            order.report(os.fstat(self._file).st_blocks * 512, order.expected)
+        else:
+            order.report(position, total or position)
 
     def _write(self, stream: Stream, decoder: Decoder) -> State:
         """Decode everything into the partial file and bring it to the disk; the last state."""

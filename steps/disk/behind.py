@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from queue import Queue
 from typing import Final, Self
 
-RUN: Final = 32
-"""Blocks written at once, 2 MiB of 64 KiB each: beyond it nothing was gained, below it syscalls count."""
+from steps.disk.direct import RUN, DirectWriter
+
 QUEUED: Final = 2
 """Runs that wait: enough to ride out one slow write, and 4 MiB of memory at most."""
 
@@ -26,6 +25,7 @@ class Behind:
         self._start = self._end = 0
         self._error: Exception | None = None
         self._queue: Queue[Callable[[], None] | None] = Queue(QUEUED)
+        self._writer = DirectWriter(file)
         self._thread = threading.Thread(target=self._work, name="disk-writer")
 
     def __enter__(self) -> Self:
@@ -60,7 +60,7 @@ class Behind:
         if self._run:
             run, start = self._run, self._start
             self._run = []
-            self._submit(lambda: write_all(self.file, run, start))
+            self._submit(lambda: self._writer.write(run, start))
 
     def _submit(self, action: Callable[[], None]) -> None:
         self._check()
@@ -71,6 +71,10 @@ class Behind:
             raise self._error
 
     def _work(self) -> None:
+        with self._writer:
+            self._work_off()
+
+    def _work_off(self) -> None:
         while (action := self._queue.get()) is not None:
             try:
                 if self._error is None:
@@ -79,18 +83,3 @@ class Behind:
                 self._error = error
             finally:
                 self._queue.task_done()
-
-
-def write_all(file: int, blocks: list[bytes], offset: int) -> None:
-    """pwritev(2) until everything is written, and have the kernel begin to bring it to the disk.
-
-    Otherwise gigabytes of dirty pages wait for fdatasync, and the page cache of what nobody reads
-    soon pushes out what somebody does (posix_fadvise(2), POSIX_FADV_DONTNEED).
-    """
-    total = sum(map(len, blocks))
-    done = os.pwritev(file, blocks, offset)
-    rest = memoryview(b"".join(blocks))[done:] if done < total else memoryview(b"")
-    while rest:  # a nearly full filesystem takes a part; the next call says why
-        count = os.pwrite(file, rest, offset + total - len(rest))
-        rest = rest[count:]
-    os.posix_fadvise(file, offset, total, os.POSIX_FADV_DONTNEED)

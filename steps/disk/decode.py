@@ -74,16 +74,23 @@ class Vmdk:
         self._read_end()
 
     def _read_grains(self, place: Callable[[int, bytes], None], checkpoints: Checkpoints) -> None:
-        """The hot loop: one turn per grain, and now and then a marker."""
+        """The hot loop: one turn per grain, and now and then a marker.
+
+        A record is taken whole before anything is changed: at any failure the decoder's memory is
+        that of the last mark.
+        """
         stream, seen, grain = self._stream, self._tables.seen, self.header.grain
         zeros = ZEROS if grain * SECTOR == len(ZEROS) else bytes(grain * SECTOR)
         while not self._ended and not stream.at_end():
             sector = stream.position // SECTOR
             number, size = RECORD.unpack(stream.take(RECORD.size))
             if size:
-                self._check_place(number, size, checkpoints)
-                block = self._inflate(number, stream.take(size))
-                stream.skip(-(RECORD.size + size) % SECTOR)
+                self._check_place(number, size)
+                record = stream.take(size + -(RECORD.size + size) % SECTOR)
+                block = self._inflate(number, record[:size])
+                if number <= self._last:
+                    checkpoints.forbid()
+                self._last = number
                 seen.add(number // grain, sector)
                 if block != zeros:
                     place(number * SECTOR, block)
@@ -92,8 +99,8 @@ class Vmdk:
             stream.mark()
             checkpoints.tick(stream.position)
 
-    def _check_place(self, sector: int, size: int, checkpoints: Checkpoints) -> None:
-        """Refuse a grain that cannot be; notice one that comes before its turn."""
+    def _check_place(self, sector: int, size: int) -> None:
+        """Refuse a grain that cannot be."""
         header = self.header
         # Deflate adds 5 bytes per 16 KiB at worst (RFC 1951, 3.2.4): twice the grain is far beyond it.
         if sector >= header.capacity or sector % header.grain or size > 2 * header.grain * SECTOR:
@@ -101,9 +108,6 @@ class Vmdk:
                 f"the record before byte {self._stream.position} is damaged",
                 f"{size} bytes for sector {sector} of {header.capacity}",
             )
-        if sector <= self._last:
-            checkpoints.forbid()
-        self._last = sector
 
     def _inflate(self, sector: int, data: memoryview) -> bytes:
         """The grain's content: a whole grain, or at the disk's end just as much as the disk has."""

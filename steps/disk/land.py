@@ -38,9 +38,10 @@ def land(
         out: the finished disk; until then only `OUT.partial` and `OUT.state.json` exist.
         format: of the finished disk.
         capacity: bytes the disk must have, None if nobody knows.
-        report: called with bytes of the source read and their total, about once per MiB.
+        report: called with bytes done and their total, about once per MiB: of the source where its
+            length is known, else of the disk in use.
         stop: obeyed within a chunk.
-        expected_bytes: of the source, for `report`, where the server does not say.
+        expected_bytes: that the disk uses, for `report` where the server does not say how much it sends.
 
     Raises:
         StepError: UNREACHABLE, DENIED, NOT_FOUND, UNTRUSTED for the server; BROKEN_STREAM for a

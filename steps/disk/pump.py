@@ -83,11 +83,12 @@ class Pump:
 
     def _fill(self, buffer: memoryview) -> bool:
         """Fill one buffer and hand it over; False after the last one."""
-        length = 0
-        while length < len(buffer) and not self._over.is_set():
-            count = self._body.readinto(buffer[length : length + _READ])
-            if not count:
-                break
-            length += count
-        self._full.put(Chunk(buffer, length, self._body.position))
+        length, count = 0, 1
+        try:
+            while count and length < len(buffer) and not self._over.is_set():
+                count = self._body.readinto(buffer[length : length + _READ])
+                length += count
+        finally:  # what came before an error is as good as any
+            if length or not count:
+                self._full.put(Chunk(buffer, length, self._body.position))
         return length > 0

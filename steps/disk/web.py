@@ -133,8 +133,8 @@ class WebBody:
             try:
                 self.open(at, before)
             except StepError as error:
-                if error.code.permanent:
-                    raise
+                if error.code.permanent:  # an expired lease, say: the next attempt may get another
+                    break
                 continue
             if self.position == at and self.validators.agree(before):
                 return

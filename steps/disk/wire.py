@@ -35,7 +35,8 @@ class Wire:
         self.close()
         self._connection = connection = _Connection(self.host, self._port, self._tls)
         connection.request("GET", self._target, headers=headers)
-        return connection.getresponse()
+        connection.response = connection.getresponse()
+        return connection.response
 
     def abort(self) -> None:
         """End whatever the reading thread waits for."""
@@ -56,6 +57,7 @@ class _Connection(http.client.HTTPConnection):
     """
 
     wire: socket.socket | None = None
+    response: http.client.HTTPResponse | None = None
 
     def __init__(self, host: str, port: int | None, tls: ssl.SSLContext | None) -> None:
         super().__init__(host, port or (443 if tls else 80), timeout=IDLE_SECONDS)
@@ -78,6 +80,7 @@ class _Connection(http.client.HTTPConnection):
 
     def hang_up(self) -> None:
         self.abort()
-        if self.wire is not None:
-            self.wire.close()
-        self.close()
+        # `close` here would leave the socket to the response, and that one its file to the collector.
+        for part in (self.response, self.wire, self):
+            if part is not None:
+                part.close()

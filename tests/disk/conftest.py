@@ -1,0 +1,82 @@
+"""Disks, and a `land` with the arguments that most tests do not care about."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steps import qemu
+from steps.disk.land import Landed, Source, land
+from steps.stop import Stop
+
+SECTOR = 512
+GRAIN = 1 << 16
+
+
+def make_disk(size: int, fill: float = 0.5, seed: int = 1) -> bytes:
+    """A disk of `size` bytes: some grains random, some text, some partly zero, the others zero."""
+    rng = random.Random(seed)
+    disk = bytearray(size)
+    for at in range(0, size, GRAIN):
+        if rng.random() < fill:
+            start = at + rng.randrange(0, 8) * SECTOR
+            content = rng.choice((rng.randbytes(3000), b"text %d " % at * 900, rng.randbytes(GRAIN)))
+            part = content[: min(at + GRAIN, size) - start] if start < size else b""
+            disk[start : start + len(part)] = part
+    return bytes(disk)
+
+
+def front_vmdk(folder: Path, disk: bytes, name: str = "front") -> bytes:
+    """The stream-optimized VMDK of a disk with its tables first, by qemu-img."""
+    raw, made = folder / f"{name}.raw", folder / f"{name}.vmdk"
+    raw.write_bytes(disk)
+    argv = ["convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized"]
+    subprocess.run(["qemu-img", *argv, raw, made], check=True)
+    return made.read_bytes()
+
+
+def fetch(source: Source | Path, out: Path, **more: Any) -> Landed:
+    """`land` with defaults; a path is a VMDK."""
+    if isinstance(source, Path):
+        source = Source(f"file://{source}", format="vmdk")
+    settings: dict[str, Any] = {"format": "qcow2", "capacity": None, "stop": Stop(), **more}
+    settings.setdefault("report", lambda done, total: None)
+    return land(source, out, **settings)
+
+
+def holds(landed: Landed, disk: bytes, folder: Path) -> None:
+    """Assert by qemu-img that a landed disk is sound and holds the bytes of `disk`."""
+    raw = folder / "expected.raw"
+    raw.write_bytes(disk)
+    if landed.format == "qcow2":
+        assert (
+            subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", landed.path], check=False).returncode
+            == 0
+        )
+    else:
+        assert landed.path.read_bytes() == disk
+    assert qemu.info(landed.path, landed.format).virtual_size == len(disk)
+    assert qemu.compare(landed.path, landed.format, raw, "raw")
+    left = {path.name for path in landed.path.parent.glob(landed.path.name + "*")}
+    assert left == {landed.path.name, landed.path.name + ".landed.json"}
+
+
+@pytest.fixture(autouse=True)
+def no_thread_outlives() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    assert {thread.name for thread in set(threading.enumerate()) - before} == set()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For thousands of landings: nothing here is about what a power cut leaves; records span chunks."""
+    monkeypatch.setattr("os.fdatasync", lambda file: None)
+    monkeypatch.setattr("os.fsync", lambda file: None)
+    monkeypatch.setattr("steps.disk.pump.CHUNK", 1 << 13)

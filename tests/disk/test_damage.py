@@ -1,0 +1,146 @@
+"""What is cut short or damaged is noticed, whatever byte it is."""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from steps import qemu
+from steps.contract import Exit, StepError
+from steps.disk.land import Source
+from tests.disk.conftest import GRAIN, SECTOR, fetch, front_vmdk
+from tests.disk.server import Behaviour, Server
+from tests.disk.streamvmdk import stream_vmdk
+
+pytestmark = pytest.mark.usefixtures("quick")
+LAYOUTS = pytest.mark.parametrize("front", [True, False], ids=["tables first", "tables last"])
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder in memory: thousands of landings would wait for the disk."""
+    memory = Path("/dev/shm")  # noqa: S108 - on every Linux; elsewhere it only takes longer
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+        yield Path(name)
+
+
+def small_disk() -> bytes:
+    disk = bytearray(5 * GRAIN + 3 * SECTOR)
+    for grain in (0, 2, 5):
+        disk[grain * GRAIN + 100 : grain * GRAIN + 130] = b"thirty bytes that matter a lot"
+    return bytes(disk)
+
+
+def vmdk_of(folder: Path, disk: bytes, *, front: bool) -> bytes:
+    return front_vmdk(folder, disk) if front else bytes(stream_vmdk(disk).data)
+
+
+def attempt(folder: Path, data: bytes) -> StepError | None:
+    """Land damaged data afresh; the failure, or None after proving that nothing was harmed."""
+    (folder / "in").write_bytes(data)
+    for left in folder.glob("out*"):
+        left.unlink()
+    try:
+        landed = fetch(Source(f"file://{folder}/in", format="vmdk"), folder / "out", format="raw")
+    except StepError as error:
+        return error
+    if landed.format == "vmdk":  # the damage made it one for qemu-img
+        return None
+    assert landed.path.read_bytes() == (folder / "good").read_bytes()
+    return None
+
+
+@LAYOUTS
+def test_every_single_damaged_byte_is_harmless_or_noticed(tmp_path: Path, front: bool) -> None:
+    disk = small_disk()
+    data = vmdk_of(tmp_path, disk, front=front)
+    (tmp_path / "good").write_bytes(disk)
+    places = [at for at in range(len(data)) if data[at] or at < 80 or not at % 499]
+    noticed = 0
+    for at in places:
+        damaged = bytearray(data)
+        damaged[at] ^= 0xFF
+        noticed += attempt(tmp_path, bytes(damaged)) is not None
+    assert noticed > 100
+
+
+@LAYOUTS
+def test_every_cut_is_noticed(tmp_path: Path, front: bool) -> None:
+    disk = small_disk()
+    data = vmdk_of(tmp_path, disk, front=front)
+    (tmp_path / "good").write_bytes(disk)
+    for end in [*range(0, len(data), SECTOR), *range(7, len(data), 611), len(data) - 1]:
+        error = attempt(tmp_path, data[:end])
+        if error is None and front and not any(data[end:]):
+            continue  # qemu-img pads the end: without that the disk is whole all the same
+        assert error is not None
+        assert error.code in (Exit.BROKEN_STREAM, Exit.CORRUPT)
+
+
+@LAYOUTS
+def test_a_chunked_body_that_ends_cleanly_too_early_is_noticed(tmp_path: Path, front: bool) -> None:
+    disk = small_disk()
+    data = vmdk_of(tmp_path, disk, front=front)
+    cut = len(data.rstrip(b"\0")) - SECTOR * 2
+    with Server(Behaviour(data[:cut], chunked=True)) as server, pytest.raises(StepError) as caught:
+        fetch(Source(server.url, format="vmdk"), tmp_path / "out")
+    assert caught.value.code is Exit.BROKEN_STREAM
+
+
+@pytest.mark.parametrize(
+    ("place", "form", "value"),
+    [
+        (12, "<Q", 0),
+        (12, "<Q", 1 << 54),
+        (12, "<Q", (1 << 64) - 1),
+        (20, "<Q", 0),
+        (20, "<Q", 3),
+        (20, "<Q", 1 << 40),
+        (36, "<Q", 1 << 40),
+        (44, "<I", 0),
+        (44, "<I", 1 << 31),
+        (64, "<Q", 0),
+        (77, "<H", 7),
+    ],
+)
+def test_absurd_headers_are_refused(tmp_path: Path, place: int, form: str, value: int) -> None:
+    data = bytearray(stream_vmdk(small_disk()).data)
+    struct.pack_into(form, data, place, value)
+    error = attempt(tmp_path, bytes(data))
+    assert error is not None
+    assert error.code is Exit.CORRUPT
+    assert "\n" not in str(error)
+
+
+def test_an_absurd_grain_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    made = stream_vmdk(small_disk())
+    struct.pack_into("<I", made.data, made.records[0] + 8, (1 << 32) - 1)
+    error = attempt(tmp_path, bytes(made.data))
+    assert error is not None
+    assert error.code is Exit.BROKEN_STREAM
+
+
+def test_bytes_after_the_end_are_refused_and_padding_is_not(tmp_path: Path) -> None:
+    disk = small_disk()
+    data = bytes(stream_vmdk(disk).data)
+    (tmp_path / "good").write_bytes(disk)
+    assert attempt(tmp_path, data + bytes(5000)) is None
+    assert attempt(tmp_path, data + bytes(5000) + b"x") is not None
+
+
+def test_a_damaged_disk_is_never_left_as_a_finished_one(tmp_path: Path) -> None:
+    made = stream_vmdk(small_disk())
+    made.data[made.records[1] + 20] ^= 1
+    assert attempt(tmp_path, bytes(made.data)) is not None
+    assert not (tmp_path / "out").exists()
+
+
+def test_qemu_img_names_what_it_refuses(tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(b"nothing" * 1000)
+    with pytest.raises(StepError) as caught:
+        qemu.info(tmp_path / "in", "qcow2")
+    assert caught.value.code is Exit.CORRUPT

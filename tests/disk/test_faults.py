@@ -1,0 +1,211 @@
+"""Servers that refuse, disks that are full, memory that must not grow."""
+
+from __future__ import annotations
+
+import os
+import random
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from steps import qemu
+from steps.contract import Exit, StepError, Stopped
+from steps.disk.land import Source
+from steps.stop import Stop
+from tests.disk.conftest import SECTOR, fetch, holds
+from tests.disk.server import Behaviour, Server
+from tests.disk.streamvmdk import StreamVmdk, stream_vmdk
+
+DISK = random.Random(3).randbytes((6 << 20) + SECTOR)
+VMDK = bytes(stream_vmdk(DISK).data)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (401, Exit.DENIED),
+        (403, Exit.DENIED),
+        (404, Exit.NOT_FOUND),
+        (410, Exit.NOT_FOUND),
+        (302, Exit.INVALID),
+        (429, Exit.UNREACHABLE),
+        (503, Exit.UNREACHABLE),
+    ],
+)
+def test_statuses(tmp_path: Path, status: int, code: Exit) -> None:
+    source_headers = {"Cookie": "secret"}
+    with Server(Behaviour(b"", status=status)) as server, pytest.raises(StepError) as caught:
+        fetch(Source(server.url, headers=source_headers), tmp_path / "out")
+    assert caught.value.code is code
+    assert server.how.headers[0]["Cookie"] == "secret"
+    assert "secret" not in str(caught.value) + repr(Source(server.url, headers=source_headers))
+
+
+def test_nobody_listens(tmp_path: Path) -> None:
+    with pytest.raises(StepError) as caught:
+        fetch(Source("http://localhost:9/"), tmp_path / "out")
+    assert caught.value.code is Exit.UNREACHABLE
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    argv += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]
+    subprocess.run([*argv, "-keyout", file, "-out", f"{file}.crt"], check=True, capture_output=True)
+    file.write_text(file.read_text() + Path(f"{file}.crt").read_text())
+    return file
+
+
+def test_tls_is_verified(tmp_path: Path, certificate: Path) -> None:
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(certificate)
+    with Server(Behaviour(VMDK), server_side) as server:
+        with pytest.raises(StepError) as caught:
+            fetch(Source(server.url, format="vmdk"), tmp_path / "out")
+        assert caught.value.code is Exit.UNTRUSTED
+        trusted = ssl.create_default_context(cafile=str(certificate))
+        holds(fetch(Source(server.url, format="vmdk", tls=trusted), tmp_path / "out"), DISK, tmp_path)
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_window_over_http(tmp_path: Path, ranges: bool) -> None:
+    how = Behaviour(b"x" * 300_001 + VMDK + b"y" * 5000, ranges=ranges)
+    with Server(how) as server:
+        source = Source(server.url, offset=300_001, length=len(VMDK), format="vmdk")
+        holds(fetch(source, tmp_path / "out"), DISK, tmp_path)
+    assert how.asked == [f"bytes=300001-{300_000 + len(VMDK)}"]
+
+
+def test_a_raw_disk_of_unknown_length_is_refused(tmp_path: Path) -> None:
+    with Server(Behaviour(DISK, length=False)) as server:
+        with pytest.raises(StepError) as caught:
+            fetch(Source(server.url, format="raw"), tmp_path / "out", format="raw")
+        assert caught.value.code is Exit.INVALID
+        source = Source(server.url, format="raw")
+        holds(fetch(source, tmp_path / "out", format="raw", capacity=len(DISK)), DISK, tmp_path)
+
+
+@pytest.fixture
+def small_filesystem(tmp_path: Path) -> Iterator[Path]:
+    if os.geteuid():
+        pytest.skip("mounting needs root")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], check=False)
+    if mounted.returncode:
+        pytest.skip("no mount allowed here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("wanted", ["qcow2", "raw"])
+def test_a_full_filesystem_is_told_of_and_a_retry_goes_on(
+    small_filesystem: Path, tmp_path: Path, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("steps.disk.checkpoint.EVERY_BYTES", 1 << 17)
+    (tmp_path / "in").write_bytes(VMDK)
+    source = Source(f"file://{tmp_path}/in", format="vmdk")
+    with pytest.raises(StepError) as caught:
+        fetch(source, small_filesystem / "out", format=wanted)
+    assert caught.value.code is Exit.NO_SPACE
+    assert str(small_filesystem / "out.partial") in str(caught.value)
+    subprocess.run(["mount", "-o", "remount,size=32m", small_filesystem], check=True)
+    landed = fetch(source, small_filesystem / "out", format=wanted)
+    assert landed.resumed_at > 0
+    holds(landed, DISK, tmp_path)
+
+
+@pytest.mark.programs
+def test_qemu_img_on_a_full_filesystem(small_filesystem: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(VMDK)
+    with pytest.raises(StepError) as caught:
+        qemu.convert(
+            tmp_path / "in",
+            "vmdk",
+            small_filesystem / "out",
+            "raw",
+            report=lambda done, total: None,
+            stop=Stop(),
+        )
+    assert caught.value.code is Exit.NO_SPACE
+    assert not list(small_filesystem.iterdir())
+
+
+def test_conversion(tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(VMDK)
+    (tmp_path / "raw").write_bytes(DISK)
+    reports: list[tuple[int, int]] = []
+    qemu.convert(
+        tmp_path / "in",
+        "vmdk",
+        tmp_path / "out",
+        "qcow2",
+        report=lambda *said: reports.append(said),
+        stop=Stop(),
+    )
+    assert qemu.compare(tmp_path / "out", "qcow2", tmp_path / "raw", "raw")
+    assert reports[-1] == (10_000, 10_000)
+    stop = Stop()
+    stop.set()
+    with pytest.raises(Stopped):
+        qemu.convert(
+            tmp_path / "in", "vmdk", tmp_path / "b", "raw", report=lambda done, total: None, stop=stop
+        )
+    assert not (tmp_path / "b.partial").exists()
+
+
+def test_an_image_with_a_backing_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "base").write_bytes(DISK)
+    argv = ["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]
+    subprocess.run(["qemu-img", *argv, tmp_path / "base", tmp_path / "top"], check=True)
+    with pytest.raises(StepError) as caught:
+        qemu.info(tmp_path / "top", "qcow2")
+    assert caught.value.code is Exit.UNSUPPORTED
+
+
+def peak(folder: Path, data: bytes, wanted: str) -> int:
+    """Peak memory in MiB of a process that lands `data`."""
+    (folder / "in").write_bytes(data)
+    argv = [
+        sys.executable,
+        "-m",
+        "tests.disk.child",
+        f"file://{folder}/in",
+        str(folder / "out"),
+        wanted,
+        "-1",
+    ]
+    said = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    for left in folder.glob("out*"):
+        left.unlink()
+    return int(said) >> 10
+
+
+@pytest.mark.parametrize("wanted", ["qcow2", "raw"])
+@pytest.mark.parametrize("front", [True, False])
+def test_memory_does_not_grow_with_the_disk(tmp_path: Path, wanted: str, front: bool) -> None:
+    def sparse(gib: int) -> bytes:
+        if front:
+            raw = tmp_path / "sparse.raw"
+            with raw.open("wb") as file:
+                file.truncate(gib << 30)
+                for place in range(60):
+                    file.seek(((gib << 30) // 60 * place) >> 16 << 16)
+                    file.write(os.urandom(1 << 16))
+            argv = ["convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized"]
+            subprocess.run(["qemu-img", *argv, raw, tmp_path / "sparse.vmdk"], check=True)
+            return (tmp_path / "sparse.vmdk").read_bytes()
+        made = StreamVmdk((gib << 30) // SECTOR)
+        for place in range(60):
+            made.add((gib << 14) // 60 * place, os.urandom(1 << 16))
+        return bytes(made.finish())
+
+    small, large = peak(tmp_path, sparse(1), wanted), peak(tmp_path, sparse(64), wanted)
+    assert large <= small + 4
+    assert large <= 64

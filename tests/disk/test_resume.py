@@ -1,0 +1,200 @@
+"""What breaks is gone on with: cuts, kills, stops, and sources that are not what they were."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from steps.contract import Exit, StepError, Stopped
+from steps.disk.land import Landed, Source
+from steps.stop import Stop
+from tests.disk.conftest import SECTOR, fetch, front_vmdk, holds, make_disk
+from tests.disk.server import Behaviour, Server
+from tests.disk.streamvmdk import stream_vmdk
+
+Format = Literal["qcow2", "raw"]
+FORMATS = pytest.mark.parametrize("wanted", ["qcow2", "raw"])
+DISK = make_disk((9 << 20) + 5 * SECTOR, 0.6)
+VMDK = bytes(stream_vmdk(DISK).data)
+
+
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("steps.disk.checkpoint.EVERY_BYTES", 1 << 17)
+    monkeypatch.setattr("steps.disk.pump.CHUNK", 1 << 16)
+    monkeypatch.setattr("steps.disk.pump._READ", 1 << 14)
+    monkeypatch.setattr("steps.disk.web.PAUSES", (0.0, 0.0))
+
+
+def source(url: str, identity: str = "disk 1") -> Source:
+    return Source(url, format="vmdk", identity=identity)
+
+
+def break_at(out: Path, behaviour: Behaviour, cut: int, wanted: Format = "qcow2") -> None:
+    """An attempt that comes as far as byte `cut` and fails."""
+    behaviour.cuts = [cut]
+    behaviour.ranges, before = False, behaviour.ranges
+    with Server(behaviour) as server, pytest.raises(StepError) as caught:
+        fetch(source(server.url), out, format=wanted)
+    assert caught.value.code is Exit.BROKEN_STREAM
+    behaviour.ranges, behaviour.cuts = before, []
+    behaviour.asked.clear()
+
+
+@FORMATS
+@pytest.mark.parametrize("seed", range(4))
+def test_broken_connections_are_gone_on_with_by_range(tmp_path: Path, seed: int, wanted: Format) -> None:
+    rng = random.Random(seed)
+    how = Behaviour(VMDK, cuts=[rng.randrange(1, 1 << 20) for _ in range(6)])
+    with Server(how) as server:
+        landed = fetch(source(server.url), tmp_path / "out", format=wanted)
+    holds(landed, DISK, tmp_path)
+    assert len(how.asked) >= 3
+    assert all(asked for asked in how.asked[1:])
+
+
+@FORMATS
+@pytest.mark.parametrize("ranges", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_later_attempt_goes_on(tmp_path: Path, ranges: bool, seed: int, wanted: Format) -> None:
+    how = Behaviour(VMDK, ranges=ranges)
+    rng, out = random.Random(seed), tmp_path / "out"
+    for cut in sorted(rng.sample(range(len(VMDK) // 4, len(VMDK)), 3)):
+        break_at(out, how, cut, wanted)
+        assert out.with_name("out.state.json").exists()
+    with Server(how) as server:
+        landed = fetch(source(server.url), out, format=wanted)
+    holds(landed, DISK, tmp_path)
+    assert (landed.resumed_at > 0) == ranges
+    assert how.asked[0]
+
+
+def test_a_chunked_stream_without_range_is_gone_on_with(tmp_path: Path) -> None:
+    how = Behaviour(VMDK, ranges=False, chunked=True, etag="")
+    break_at(tmp_path / "out", how, len(VMDK) // 2)
+    with Server(how) as server:
+        holds(fetch(source(server.url), tmp_path / "out"), DISK, tmp_path)
+
+
+@FORMATS
+@pytest.mark.parametrize("ranges", [True, False])
+@pytest.mark.parametrize("etag", ['"2"', ""])
+def test_another_content_is_never_mixed_with_the_first(
+    tmp_path: Path, ranges: bool, etag: str, wanted: Format
+) -> None:
+    out, other = tmp_path / "out", make_disk(len(DISK), 0.6, seed=7)
+    how = Behaviour(VMDK, ranges=ranges, etag='"1"' if etag else "")
+    break_at(out, how, len(VMDK) // 2, wanted)
+    how.body, how.etag = bytes(stream_vmdk(other).data), etag
+    with Server(how) as server:
+        holds(fetch(source(server.url), out, format=wanted), other, tmp_path)
+
+
+def test_another_identity_starts_over(tmp_path: Path) -> None:
+    how = Behaviour(VMDK)
+    break_at(tmp_path / "out", how, len(VMDK) // 2)
+    with Server(how) as server:
+        landed = fetch(source(server.url, "disk 2"), tmp_path / "out")
+    assert (landed.resumed_at, how.asked) == (0, [None])
+    holds(landed, DISK, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "1 2\n{}\n", "\0" * 900, None])
+def test_a_torn_state_starts_over(tmp_path: Path, text: str | None) -> None:
+    how, state = Behaviour(VMDK), tmp_path / "out.state.json"
+    break_at(tmp_path / "out", how, len(VMDK) // 2)
+    whole = state.read_text()
+    state.write_text(whole[: len(whole) // 2] if text is None else text)
+    with Server(how) as server:
+        landed = fetch(source(server.url), tmp_path / "out")
+    assert landed.resumed_at == 0
+    holds(landed, DISK, tmp_path)
+
+
+def test_a_stop_is_obeyed_though_the_source_is_silent_and_keeps_what_landed(tmp_path: Path) -> None:
+    how, stop = Behaviour(VMDK, hang_at=len(VMDK) // 2), Stop()
+
+    def report(done: int, total: int) -> None:
+        assert total == len(VMDK)
+        if done > len(VMDK) // 2 - (1 << 17):
+            stop.set(signal.SIGTERM)
+
+    with Server(how) as server, pytest.raises(Stopped):
+        fetch(source(server.url), tmp_path / "out", stop=stop, report=report)
+    how.hang_at = None
+    with Server(how) as server:
+        landed = fetch(source(server.url), tmp_path / "out")
+    assert landed.resumed_at > len(VMDK) // 4
+    holds(landed, DISK, tmp_path)
+
+
+def test_a_finished_disk_is_not_read_again(tmp_path: Path) -> None:
+    with Server(Behaviour(VMDK)) as server:
+        first = fetch(source(server.url), tmp_path / "out")
+    again = fetch(source("http://localhost:9/gone"), tmp_path / "out")
+    assert (again.source_bytes, again.path, again.source_digest) == (0, first.path, first.source_digest)
+    assert Landed.load(tmp_path / "out") == first
+
+
+def test_grains_out_of_order_start_over(tmp_path: Path) -> None:
+    numbers = list(range(-(-len(DISK) // (1 << 16))))
+    numbers[9], numbers[30] = numbers[30], numbers[9]
+    how = Behaviour(bytes(stream_vmdk(DISK, order=numbers).data))
+    break_at(tmp_path / "out", how, len(VMDK) * 2 // 3)
+    with Server(how) as server:
+        landed = fetch(source(server.url), tmp_path / "out")
+    assert landed.resumed_at == 0
+    holds(landed, DISK, tmp_path)
+
+
+@FORMATS
+@pytest.mark.parametrize("again", [False, True], ids=["each from the start", "one after another"])
+def test_kill_9_at_every_step(tmp_path: Path, wanted: Format, again: bool) -> None:
+    (tmp_path / "in").write_bytes(VMDK)
+    url, out = f"file://{tmp_path}/in", tmp_path / "out"
+    code = 1
+    for die_at in itertools.count():
+        argv = [sys.executable, "-m", "tests.disk.child", url, str(out), wanted]
+        code = subprocess.run([*argv, str(die_at)], check=False, capture_output=True).returncode
+        if code == 0 or die_at > 60:
+            break
+        assert code == -signal.SIGKILL
+        if not again:
+            holds(fetch(Source(url, format="vmdk", identity="child"), out, format=wanted), DISK, tmp_path)
+            out.unlink()
+            out.with_name("out.landed.json").unlink()
+    assert code == 0
+    assert die_at > 5
+    holds(Landed.load(out), DISK, tmp_path)
+
+
+@FORMATS
+@pytest.mark.parametrize("ranges", [True, False])
+def test_raw_disks_are_gone_on_with(tmp_path: Path, wanted: Format, ranges: bool) -> None:
+    how, out = Behaviour(DISK, ranges=False, cuts=[len(DISK) // 2]), tmp_path / "out"
+    with Server(how) as server:
+        raw = Source(server.url, format="raw", identity="raw")
+        with pytest.raises(StepError) as caught:
+            fetch(raw, out, format=wanted)
+        assert caught.value.code is Exit.BROKEN_STREAM
+        how.ranges = ranges
+        landed = fetch(raw, out, format=wanted)
+    assert (landed.resumed_at > 0) == ranges
+    holds(landed, DISK, tmp_path)
+
+
+def test_tables_first_is_gone_on_with(tmp_path: Path) -> None:
+    data = front_vmdk(tmp_path, DISK)
+    how = Behaviour(data)
+    break_at(tmp_path / "out", how, len(data) // 2)
+    with Server(how) as server:
+        landed = fetch(source(server.url), tmp_path / "out")
+    assert landed.resumed_at > 0
+    holds(landed, DISK, tmp_path)
