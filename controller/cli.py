@@ -3,114 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, ParamSpec
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from controller import boot as booting
 from controller import embedded, environment, inventory, jobs, manifests, planning
 from controller.embedded import Outcome, Run
+from controller.frame import (
+    INTERRUPTED,
+    Folder,
+    Format,
+    Manifest,
+    Output,
+    attempt as attempt,
+    command,
+    dump,
+    err,
+    out,
+    say_error,
+)
 from controller.local import FIRST_DELAY
 from controller.rates import Rates
 from controller.rundir import RunDir
 from controller.view import table
 from controller.watch import Watch
-from steps import __version__
-from steps.contract import Exit, StepError, Stopped
+from steps.contract import Exit, StepError
 from steps.plan import DiskFormat, NamePolicy, NetworkPolicy, Plan
 from steps.program import PLAN
 from steps.stop import Stop
+from steps.yamltext import to_yaml
 from workflows.settings import Settings
 from workflows.status import Phase, leaves, phase_of
-
-P = ParamSpec("P")
-
-INTERRUPTED: Final = 130
-"""What a shell shows for a program that Ctrl-C ended."""
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    help="Bring virtual machines from vSphere to Harvester and KubeVirt, or into a folder for a first try.",
-    epilog="Exit codes: 0 done, 2 wrong command line, 10-19 a person must act, 30-32 try again, 130 Ctrl-C.",
-)
-out = Console(width=None if sys.stdout.isatty() else 400)
-err = Console(stderr=True)
-
-Manifest = Annotated[
-    list[str] | None,
-    typer.Option("-f", "--filename", help="YAML as for kubectl apply: a file, a folder, or - for stdin."),
-]
-Output = Annotated[str, typer.Option("-o", "--output", help="table, json or yaml.")]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder that `run --into` was given.")]
 
 
 def main() -> None:
     """Run the command line and leave with the exit code of what happened."""
     sys.exit(attempt())
-
-
-def attempt(argv: Sequence[str] | None = None) -> int:
-    """Run the command line without leaving the process."""
-    try:
-        app(argv, prog_name="vmferry")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else Exit.INTERNAL
-    except manifests.InvalidManifestsError as error:
-        for fault in error.faults:
-            _error(fault)
-        return error.code
-    except StepError as error:
-        _error(str(error))
-        return error.code
-    except (KeyboardInterrupt, Stopped):
-        _error("stopped")
-        return INTERRUPTED
-    return Exit.DONE
-
-
-def command(epilog: str, name: str | None = None) -> Callable[[Callable[P, int]], Callable[P, int]]:
-    """Register a command whose result is the exit code."""
-
-    def register(function: Callable[P, int]) -> Callable[P, int]:
-        @functools.wraps(function)
-        def leave(*args: P.args, **kwargs: P.kwargs) -> int:
-            raise typer.Exit(function(*args, **kwargs))
-
-        app.command(name, epilog=epilog)(leave)
-        return function
-
-    return register
-
-
-def _error(text: str) -> None:
-    err.print(f"[red]error:[/] {escape(text)}", soft_wrap=True, highlight=False)
-
-
-def _version(value: bool) -> None:
-    if value:
-        out.print(f"vmferry {__version__}", highlight=False)
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    _show: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
-    pass
 
 
 def _jobs(filenames: list[str] | None, settings: Settings) -> list[jobs.Job]:
@@ -134,7 +69,7 @@ def run(
     retry_delay: Annotated[
         float, typer.Option(min=0, help="Seconds before a step is tried again; doubles each time.")
     ] = FIRST_DELAY,
-    output: Output = "table",
+    output: Output = Format.TABLE,
 ) -> int:
     """Import machines into a folder, with no cluster: every stage is a local process.
 
@@ -153,29 +88,34 @@ def retry(
     retry_delay: Annotated[
         float, typer.Option(min=0, help="Seconds before a step is tried again; doubles each time.")
     ] = FIRST_DELAY,
-    output: Output = "table",
+    output: Output = Format.TABLE,
 ) -> int:
     """Go on with imports that failed or were interrupted; nothing that is done is done again.
 
     With -f the credentials are taken anew from the manifests, as after a password was changed.
     """
-    fresh = {job.name: job.credentials for job in _jobs(filename, Settings())} if filename else {}
+    given = _jobs(filename, Settings()) if filename else []
+    fresh = {_key(job.plan): job.credentials for job in given}
     found = embedded.find(folder)
-    runs = [embedded.reopen(rundir, fresh.get(_import_name(rundir))) for rundir in found]
+    runs = [embedded.reopen(rundir, fresh.get(_key(_plan(rundir)))) for rundir in found]
     return _carry_out([run for run in runs if run is not None], retry_delay, output)
 
 
-def _import_name(rundir: RunDir) -> str:
-    return Plan.load(rundir.request / PLAN).import_.name
+def _plan(rundir: RunDir) -> Plan:
+    return Plan.load(rundir.request / PLAN)
 
 
-def _carry_out(runs: Sequence[Run], retry_delay: float, output: str) -> int:
+def _key(plan: Plan) -> tuple[str, str]:
+    return plan.import_.namespace, plan.import_.name
+
+
+def _carry_out(runs: Sequence[Run], retry_delay: float, output: Format) -> int:
     if not runs:
         err.print("nothing to do: the import is done", highlight=False)
     with Watch(err) as watch:
         outcomes = asyncio.run(embedded.carry_out(runs, watch, first_delay=retry_delay)) if runs else []
-    if output == "json":
-        _dump([_outcome(outcome) for outcome in outcomes], output)
+    if output is not Format.TABLE:
+        dump([_outcome(outcome) for outcome in outcomes], output)
     for outcome in outcomes:
         _tell(outcome)
     codes = [outcome.code for outcome in outcomes if outcome.phase is not Phase.SUCCEEDED]
@@ -207,7 +147,7 @@ def _tell(outcome: Outcome) -> None:
     if outcome.stopped:
         err.print(f"{outcome.name}: stopped; what is done is kept", highlight=False, markup=False)
     elif cause is not None:
-        _error(f"{outcome.name}: {cause.title} failed: {cause.words}")
+        say_error(f"{outcome.name}: {cause.title} failed: {cause.words}")
         log = folder / ".vmferry" / "logs" / f"{cause.title.replace(' ', '-')}.log"
         err.print(f"  its log:  {log}", soft_wrap=True, highlight=False)
     if cause is not None and cause.stage == "preflight" and not outcome.stopped:
@@ -217,13 +157,14 @@ def _tell(outcome: Outcome) -> None:
 
 
 @command(epilog="Example: vmferry status ./alpine -o json")
-def status(folder: Folder, output: Output = "table") -> int:
+def status(folder: Folder, output: Output = Format.TABLE) -> int:
     """Show where imports stand, also while another vmferry runs them."""
-    found = {_import_name(rundir): rundir.load() for rundir in embedded.find(folder)}
-    if output != "table":
-        _dump([_state(name, workflow) for name, workflow in found.items()], output)
+    imports = embedded.find(folder)
+    found = [(_plan(rundir).import_.name, rundir.load()) for rundir in imports]
+    if output is not Format.TABLE:
+        dump([_state(name, workflow) for name, workflow in found], output)
     else:
-        for name, workflow in found.items():
+        for name, workflow in found:
             out.print(table(name, workflow, Rates()))
     return Exit.DONE
 
@@ -249,19 +190,19 @@ def plan(
     filename: Manifest = None,
     network_policy: Annotated[NetworkPolicy, typer.Option()] = NetworkPolicy.LENIENT,
     name_policy: Annotated[NamePolicy, typer.Option()] = NamePolicy.NORMALISE,
-    output: Output = "table",
+    output: Output = Format.TABLE,
 ) -> int:
     """Show what `run` would do, and every reason why it would not. Touches nothing."""
     settings = Settings(network_policy=network_policy, name_policy=name_policy)
     stop = Stop()
     results = [planning.dry_run(job, stop) for job in _jobs(filename, settings)]
-    if output != "table":
-        _dump([planning.document(result) for result in results], output)
+    if output is not Format.TABLE:
+        dump([planning.document(result) for result in results], output)
     else:
         for result in results:
             out.print(planning.render(result))
             if result.manifest:
-                out.print(inventory.to_yaml(result.manifest), markup=False, highlight=False, soft_wrap=True)
+                out.print(to_yaml(result.manifest), markup=False, highlight=False, soft_wrap=True)
     return next((result.code for result in results if result.reasons), Exit.DONE)
 
 
@@ -279,7 +220,7 @@ def list_inventory(
     network: Annotated[
         str, typer.Option(help="Where --manifest maps every network until you edit it.")
     ] = "default/vlan1",
-    output: Output = "table",
+    output: Output = Format.TABLE,
 ) -> int:
     """List the machines, networks and folders of a source, or write the manifest that imports one of them."""
     given = manifests.read(filename or [])
@@ -291,7 +232,7 @@ def list_inventory(
         if manifest is not None:
             machine = provider.describe(manifest, folder)
             out.print(
-                inventory.to_yaml(inventory.manifest(machine, where, network)),
+                to_yaml(inventory.manifest(machine, where, network)),
                 end="",
                 markup=False,
                 highlight=False,
@@ -299,10 +240,10 @@ def list_inventory(
             )
             return Exit.DONE
         found = provider.inventory()
-    if output == "table":
+    if output is Format.TABLE:
         out.print(inventory.render(found))
     else:
-        _dump(inventory.document(found), output)
+        dump(inventory.document(found), output)
     return Exit.DONE
 
 
@@ -348,16 +289,6 @@ def demo(
     from tests.demo import demo as play  # noqa: PLC0415 - there in a checkout only
 
     return play(into)
-
-
-def _dump(value: Any, output: str) -> None:
-    if output == "json":
-        out.print(json.dumps(value, indent=2), markup=False, highlight=False, soft_wrap=True)
-    elif output == "yaml":
-        text = inventory.to_yaml(json.loads(json.dumps(value)))
-        out.print(text, end="", markup=False, highlight=False, soft_wrap=True)
-    else:
-        raise StepError(Exit.INVALID, f"unknown output {output!r}", remedy="choose table, json or yaml")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,8 +78,13 @@ def folder_name(job: Job, jobs: Sequence[Job]) -> str:
 
 
 def _create(job: Job, rundir: RunDir) -> Run:
-    lock = take(rundir)
-    rundir.create(job.plan, job.credentials)
+    try:
+        lock = take(rundir)
+        rundir.create(job.plan, job.credentials)
+    except OSError as error:
+        raise StepError(
+            Exit.CONFLICT, f"cannot make {rundir.root}", f"{error.strerror}", "choose another --into"
+        ) from None
     rundir.keep_room()
     of = job.plan.import_
     record = Record.new(job.plan.run, labels(of.name, of.namespace, of.uid), rundir.save)
@@ -110,6 +116,7 @@ def reopen(rundir: RunDir, credentials: dict[str, bytes] | None = None) -> Run |
     record = Record(rundir.load(), rundir.save)
     plan = Plan.load(rundir.request / PLAN)
     if phase_of(record.workflow) is Phase.SUCCEEDED:
+        rundir.tidy()  # its runner may have been killed before it could
         return None
     if credentials is not None:
         rundir.put_credentials(credentials)
@@ -130,18 +137,25 @@ def take(rundir: RunDir) -> int:
     Raises:
         StepError: BUSY.
     """
-    deadline = time.monotonic() + ORPHANS
+    start, said = time.monotonic(), False
     while True:
         try:
-            return rundir.lock()
+            lock = rundir.lock()
         except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise StepError(
-                    Exit.BUSY,
-                    f"another vmferry works on {rundir.root}",
-                    remedy="wait for it, or stop it with Ctrl-C where it runs",
-                ) from None
-            time.sleep(0.2)
+            pass
+        else:
+            rundir.sign()
+            return lock
+        if rundir.is_run() or time.monotonic() - start > ORPHANS:
+            raise StepError(
+                Exit.BUSY,
+                f"another vmferry works on {rundir.root}",
+                remedy="wait for it, or stop it with Ctrl-C where it runs",
+            )
+        if not said:
+            said = True
+            print(f"waiting for the steps of a killed vmferry in {rundir.root}", file=sys.stderr)  # noqa: T201
+        time.sleep(0.2)
 
 
 async def carry_out(runs: Sequence[Run], watch: Watch, *, first_delay: float = FIRST_DELAY) -> list[Outcome]:
@@ -164,8 +178,11 @@ def _runner(run: Run, limits: Limits, watch: Watch, first_delay: float) -> Runne
     def changed() -> None:
         watch.changed(run.name, run.record.workflow)
 
+    def warn(what: str) -> None:
+        watch.warn(run.name, what)
+
     launcher = Launcher(run.rundir, run.lock)
-    return Runner(run.rundir, run.record, launcher, limits, changed, first_delay=first_delay)
+    return Runner(run.rundir, run.record, launcher, limits, changed, warn, first_delay=first_delay)
 
 
 def _outcome(run: Run, phase: Phase) -> Outcome:

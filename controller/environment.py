@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from steps.contract import Exit, StepError
 from steps.mapping import normalise
 from workflows.api import (
     API_VERSION,
@@ -40,7 +42,10 @@ def read(environ: Mapping[str, str]) -> Environment:
     url = environ.get("GOVC_URL", "")
     if not url:
         return Environment(None, {}, _import(environ))
-    parts = urlsplit(url if "://" in url else f"https://{url}")
+    try:
+        parts = urlsplit(url if "://" in url else f"https://{url}")
+    except ValueError as error:
+        raise StepError(Exit.INVALID, "GOVC_URL is not a URL", str(error), "write https://HOST/sdk") from None
     return Environment(_source(environ, parts), _credentials(environ, parts), _import(environ))
 
 
@@ -63,16 +68,31 @@ def _credentials(environ: Mapping[str, str], parts: SplitResult) -> dict[str, by
         "username": environ.get("GOVC_USERNAME") or unquote(parts.username or ""),
         "password": environ.get("GOVC_PASSWORD") or unquote(parts.password or ""),
     }
-    credentials = {key: value.encode() for key, value in found.items() if value}
-    if authority := environ.get("GOVC_TLS_CA_CERTS"):
-        credentials["caCert"] = Path(authority).read_bytes()
+    # surrogateescape: a password need not be UTF-8, and the environment brings it as bytes
+    credentials = {key: value.encode(errors="surrogateescape") for key, value in found.items() if value}
+    if authorities := environ.get("GOVC_TLS_CA_CERTS"):
+        credentials["caCert"] = b"\n".join(map(_authority, authorities.split(os.pathsep)))
     return credentials
+
+
+def _authority(name: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise StepError(
+            Exit.INVALID,
+            f"cannot read {name}",
+            f"{error.strerror}",
+            "GOVC_TLS_CA_CERTS names PEM files, with ':' between them",
+        ) from None
 
 
 def _import(environ: Mapping[str, str]) -> VirtualMachineImport | None:
     name = environ.get("VM_NAME", "")
     if not name:
         return None
+    if not name.isprintable():
+        raise StepError(Exit.INVALID, "VM_NAME is not printable text", remedy="give it in UTF-8")
     reference = SourceReference(api_version=API_VERSION, kind="VmwareSource", name=NAME)
     return VirtualMachineImport(
         api_version=API_VERSION,

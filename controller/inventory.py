@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
-from ruamel.yaml import YAML
 
 from controller.view import size
 from steps.machine import Machine
@@ -33,13 +31,13 @@ def render(inventory: Inventory) -> RenderableType:
         "machine", "id", "power", "vCPU", "memory", "disks", "networks", box=None, padding=(0, 2, 0, 0)
     )
     for machine in inventory.machines:
-        rows.add_row(*_row(machine))
+        rows.add_row(*map(escape, _row(machine)))
     networks = Table("network", box=None, padding=(1, 2, 0, 0))
     for network in inventory.networks:
-        networks.add_row(network)
+        networks.add_row(escape(network))
     folders = Table("folder", box=None, padding=(1, 2, 0, 0))
     for folder in inventory.folders:
-        folders.add_row(folder)
+        folders.add_row(escape(folder))
     return Group(rows, networks, folders)
 
 
@@ -53,7 +51,7 @@ def _row(machine: Machine) -> tuple[str, ...]:
 
 def manifest(machine: Machine, source: SourcePlan, destination: str) -> dict[str, Any]:
     """A VirtualMachineImport of this machine, every network mapped to `destination` until edited."""
-    folder = machine.path.rpartition("/")[0].partition("/vm")[2].strip("/")
+    folder = machine.path.partition("/vm/")[2].rpartition("/")[0]
     networks = dict.fromkeys(nic.network for nic in machine.nics if nic.network)
     return {
         "apiVersion": API_VERSION,
@@ -73,13 +71,3 @@ def manifest(machine: Machine, source: SourcePlan, destination: str) -> dict[str
             },
         },
     }
-
-
-def to_yaml(value: Mapping[str, Any]) -> str:
-    """YAML in block style, keys in the order given."""
-    text = io.StringIO()
-    yaml = YAML()
-    yaml.default_flow_style = False
-    yaml.width = 4096
-    yaml.dump(value, text)
-    return text.getvalue()

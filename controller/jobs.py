@@ -6,8 +6,9 @@ import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from controller.environment import Environment
+from controller.environment import NAME, Environment
 from controller.manifests import InvalidManifestsError, Manifests
+from steps.mapping import normalise
 from steps.plan import Plan, SourcePlan
 from workflows.api import Source, VirtualMachineImport, VmwareSource
 from workflows.plan import Invalid, plan, source_plan, source_reasons
@@ -62,7 +63,7 @@ def _job(
 def _clashes(made: Iterable[Job]) -> Iterator[str]:
     taken: dict[tuple[str, str], str] = {}
     for job in made:
-        key = (job.plan.target.namespace, job.plan.target.vm_name or job.plan.vm)
+        key = (job.plan.target.namespace, job.plan.target.vm_name or normalise(job.plan.vm))
         if key in taken:
             yield (
                 f"{taken[key]} and {job.name} would both become {'/'.join(key)}; "
@@ -77,8 +78,8 @@ def _source_of(import_: VirtualMachineImport, manifests: Manifests, environment:
     found = manifests.sources.get((wanted.kind.lower(), namespace, wanted.name))
     if found is not None:
         return _filled(found, environment)
-    if environment.source is not None:
-        return environment.source
+    if environment.source is not None and wanted.name in ("", NAME):
+        return environment.source  # only where the manifest names no other: it will be powered off
     there = ", ".join("/".join(key) for key in manifests.sources) or "none"
     raise Invalid(
         [f"its source {wanted.kind or 'of no kind'} {namespace}/{wanted.name} is not given (found: {there})"]
@@ -110,12 +111,18 @@ def credentials_of(source: Source, manifests: Manifests, environment: Environmen
     secret = manifests.secrets.get((namespace, name))
     if secret is not None:
         return secret.values()
-    if environment.credentials:
-        return environment.credentials
+    at_environment = environment.source and environment.source.spec.endpoint == endpoint_of(source)
+    if environment.credentials and not name and at_environment:
+        return environment.credentials  # never to a host that somebody else named
     there = ", ".join("/".join(key) for key in manifests.secrets) or "none"
     raise Invalid(
         [f"Secret {namespace}/{name or '(spec.credentials is empty)'} is not given (found: {there})"]
     )
+
+
+def endpoint_of(source: Source) -> str:
+    """Where credentials for a source would be sent."""
+    return source.spec.endpoint if isinstance(source, VmwareSource) else ""
 
 
 def only_source(

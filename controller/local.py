@@ -16,7 +16,8 @@ from controller.process import Attempt, Launcher
 from controller.record import Record
 from controller.rundir import RunDir
 from steps.contract import Exit, is_retryable
-from steps.machine import Machine
+from steps.machine import Machine, Severity
+from steps.mapping import shape
 from steps.plan import Plan
 from steps.program import MACHINE, PLAN
 from workflows.stages import Limit, Scope, Stage, stages_for
@@ -24,6 +25,7 @@ from workflows.status import Phase, root_cause
 
 OMITTED: Final = "omitted: depends condition not met"
 STOPPED: Final = "Stopped with strategy 'Stop'"
+SHUTDOWN: Final = "workflow shutdown with strategy:  Stop"
 FIRST_DELAY: Final = 2.0
 """Seconds before a local step is tried again first; the table's 10 is for reasons of Argo's own."""
 
@@ -41,7 +43,10 @@ Instance = tuple[str, str | None]
 
 
 class Runner:
-    """Carries one import through its stages. `changed` is called after every change of the record."""
+    """Carries one import through its stages.
+
+    `changed` is called after every change of the record, `warn` with what a person should know of meanwhile.
+    """
 
     def __init__(
         self,
@@ -50,6 +55,7 @@ class Runner:
         launcher: Launcher,
         limits: Limits,
         changed: Callable[[], None],
+        warn: Callable[[str], None] = lambda _: None,
         *,
         first_delay: float = FIRST_DELAY,
     ) -> None:
@@ -58,11 +64,13 @@ class Runner:
         self._launcher = launcher
         self._limits = limits
         self._changed = changed
+        self._warn = warn
         self._first_delay = first_delay
         self._stopping = asyncio.Event()
-        plan = Plan.load(rundir.request / PLAN)
-        self._stages = [stage for stage in stages_for(plan.target.kind) if stage.scope is not Scope.EXIT]
-        self._exit = [stage for stage in stages_for(plan.target.kind) if stage.scope is Scope.EXIT]
+        self._plan = Plan.load(rundir.request / PLAN)
+        stages = stages_for(self._plan.target.kind)
+        self._stages = [stage for stage in stages if stage.scope is not Scope.EXIT]
+        self._exit = [stage for stage in stages if stage.scope is Scope.EXIT]
         self._disks: tuple[str, ...] = ()
 
     def stop(self) -> None:
@@ -141,21 +149,32 @@ class Runner:
         """Try a stage until it is done, failed for good, or has used up its attempts."""
         for tried in range(stage.retry.limit + 1):
             attempt = await self._attempt(path, stage, disk)
+            if attempt is None:
+                return self._unbegun(path, stage, disk, tried)
             if attempt.code == Exit.DONE:
                 return self._record.settle(path)
             if not is_retryable(attempt.code):
                 return self._record.settle(path, "retryStrategy.expression evaluated to false")
             if tried < stage.retry.limit:
-                await self._pause(min(stage.retry.cap, self._first_delay * stage.retry.factor**tried))
+                seconds = min(stage.retry.cap, self._first_delay * stage.retry.factor**tried)
+                await self._pause(f"{stage.name} {disk}" if disk else stage.name, seconds)
             if self._stopping.is_set():
-                return self._record.settle(path, "workflow shutdown with strategy:  Stop")
+                return self._record.settle(path, SHUTDOWN)
         return self._record.settle(path, "No more retries left")
 
-    async def _attempt(self, path: str, stage: Stage, disk: str | None) -> Attempt:
-        if stage.limit is Limit.STREAMS:
-            async with self._limits.streams:
-                return await self._process(path, stage, disk)
-        return await self._process(path, stage, disk)
+    def _unbegun(self, path: str, stage: Stage, disk: str | None, tried: int) -> None:
+        """A stop came while the stage waited for its turn."""
+        if tried:
+            self._record.settle(path, SHUTDOWN)
+        else:
+            self._record.skip(path, stage, disk, Phase.OMITTED, STOPPED)
+
+    async def _attempt(self, path: str, stage: Stage, disk: str | None) -> Attempt | None:
+        """One attempt, when its turn has come; None when a stop comes first."""
+        if stage.limit is not Limit.STREAMS:
+            return await self._process(path, stage, disk)
+        async with self._limits.streams:
+            return None if self._stopping.is_set() else await self._process(path, stage, disk)
 
     async def _process(self, path: str, stage: Stage, disk: str | None) -> Attempt:
         number = self._record.begin(path, stage, disk)
@@ -165,12 +184,18 @@ class Runner:
             if self._record.progress(path, number, done, total):
                 self._changed()
 
-        attempt = await self._launcher.run(stage, disk, progress)
+        try:
+            attempt = await self._launcher.run(stage, disk, progress)
+        except OSError as error:  # no process, no room in /tmp: this stage's failure, nobody else's
+            words = f"the step could not be run: {error}; mend that, then retry"
+            attempt = Attempt(code=Exit.INTERNAL, words=words)
         self._record.end(path, number, attempt.code, attempt.words, attempt.outputs)
         self._changed()
         return attempt
 
-    async def _pause(self, seconds: float) -> None:
+    async def _pause(self, title: str, seconds: float) -> None:
+        if seconds >= 1 and not self._stopping.is_set():
+            self._warn(f"{title} is tried again in {seconds:.0f} s")
         try:
             await asyncio.wait_for(self._stopping.wait(), seconds)
         except TimeoutError:
@@ -202,4 +227,8 @@ class Runner:
         """The disks preflight found; none when it failed."""
         if not (self._rundir.request / MACHINE).exists():
             return ()
-        return tuple(disk.id for disk in Machine.load(self._rundir.request / MACHINE).disks)
+        machine = Machine.load(self._rundir.request / MACHINE)
+        for concern in shape(self._plan, machine).concerns:
+            if concern.severity is Severity.WARN:
+                self._warn(str(concern))
+        return tuple(disk.id for disk in machine.disks)

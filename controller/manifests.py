@@ -11,7 +11,10 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.composer import ComposerError
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.reader import ReaderError
 
 from steps.contract import Exit, StepError
 from workflows.api import GROUP, KINDS, Secret, Source, VirtualMachineImport
@@ -60,19 +63,23 @@ def read(names: Iterable[str]) -> Manifests:
 
 def _texts(name: str) -> Iterator[tuple[str, str]]:
     if name == "-":
-        yield "<stdin>", sys.stdin.read()
+        yield "<stdin>", _decoded("<stdin>", sys.stdin.buffer.read())
         return
     path = Path(name)
     files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) if path.is_dir() else [path]
     for file in files:
         try:
-            yield str(file), file.read_text(encoding="utf-8")
+            yield str(file), _decoded(str(file), file.read_bytes())
         except OSError as error:
             raise InvalidManifestsError([f"{file}: {error.strerror}"]) from None
-        except UnicodeDecodeError as error:
-            raise InvalidManifestsError(
-                [f"{file}: not a text file ({error.reason} at byte {error.start})"]
-            ) from None
+
+
+def _decoded(where: str, content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        fault = f"{where}: not a text file ({error.reason} at byte {error.start})"
+        raise InvalidManifestsError([fault]) from None
 
 
 def _read_text(where: str, text: str, manifests: Manifests) -> list[str]:
@@ -83,21 +90,29 @@ def _read_text(where: str, text: str, manifests: Manifests) -> list[str]:
                 faults += _read_document(where, document, manifests)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        faults.append(f"{where}:{line}: {_first_line(error.problem or str(error))}")
-    except YAMLError as error:
-        faults.append(f"{where}: {_first_line(str(error))}")
+        faults.append(f"{where}:{line}: {_problem(error)}")
+    except ReaderError as error:
+        faults.append(f"{where}: character {error.position + 1}: {error.reason}")
     return faults
 
 
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0]
+def _problem(error: MarkedYAMLError) -> str:
+    """What is wrong, without the values that the parser would quote: one of them may be a password."""
+    text = (error.problem or "not YAML").strip().splitlines()[0]
+    if isinstance(error, DuplicateKeyError):
+        return text.partition(" with value ")[0]
+    if isinstance(error, ComposerError):
+        return "a value that begins with * is an alias of nothing; put it in quotes"
+    return text
 
 
 def _read_document(where: str, document: Any, manifests: Manifests) -> list[str]:
     if not isinstance(document, CommentedMap):
         return [f"{where}: expected an object with apiVersion and kind, found {type(document).__name__}"]
     if document.get("kind") == "List":
-        items = document.get("items", ())
+        items = document.get("items") or ()
+        if not isinstance(items, Sequence):
+            return [f"{where}:{_line(document, ('items',))}: items: expected a list"]
         return [fault for item in items for fault in _read_document(where, item, manifests)]
     here = f"{where}:{document.lc.line + 1}"
     version, kind = str(document.get("apiVersion", "")), str(document.get("kind", ""))
@@ -111,7 +126,8 @@ def _unknown(here: str, version: str, kind: str, manifests: Manifests) -> list[s
     """Foreign objects are passed over: what `kubectl apply` takes may hold anything. Ours must be known."""
     if version.partition("/")[0] in OLD_GROUPS:
         return [f"{here}: apiVersion {version} is of before v1.1; write {GROUP}/v1beta1 and its kinds"]
-    if version.startswith(f"{GROUP}/") or not kind:
+    ours = kind in KINDS or kind in ("VirtualMachineImport", "Secret")
+    if version.startswith(f"{GROUP}/") or not kind or (ours and not version):
         return [f"{here}: nothing here knows kind {kind!r} of apiVersion {version!r}"]
     manifests.ignored.append(f"{here}: {kind}")
     return []
@@ -121,7 +137,7 @@ def _read_object(
     where: str, here: str, document: CommentedMap, model: type[BaseModel], manifests: Manifests
 ) -> list[str]:
     try:
-        _keep(model.model_validate(_plain(document)), manifests, here)
+        _keep(model.model_validate(_plain(document), by_alias=True, by_name=False), manifests, here)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)
         return [_fault(where, document, fault) for fault in faults]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -135,7 +136,7 @@ def _machine(machine: Machine, made: Shape) -> Table:
         if on
     ]
     rows = Table("", "source", "becomes", box=None, padding=(0, 2, 0, 0))
-    rows.add_row("name", machine.path or machine.name, f"{made.namespace}/{made.name}")
+    rows.add_row("name", escape(machine.path or machine.name), f"{made.namespace}/{made.name}")
     before = f"{machine.vcpus} vCPUs, {machine.cores_per_socket} per socket"
     rows.add_row("CPU", before, f"{made.sockets} sockets × {made.cores} cores")
     rows.add_row("memory", f"{machine.memory_mib} MiB", f"{made.memory_mib}Mi")
@@ -149,16 +150,24 @@ def _disks(machine: Machine, made: Shape) -> Table:
     for disk, target in zip(machine.disks, made.disks, strict=True):
         used = size(disk.allocated) if disk.allocated is not None else "?"
         where = f"{disk.controller} {disk.bus_number}:{disk.unit}"
-        row = (disk.id, disk.label, where, size(disk.capacity), used, str(target.bus), str(target.boot_order))
+        row = (
+            disk.id,
+            escape(disk.label),
+            where,
+            size(disk.capacity),
+            used,
+            str(target.bus),
+            str(target.boot_order),
+        )
         rows.add_row(*row)
     return rows
 
 
 def _interfaces(machine: Machine, made: Shape) -> Table:
     rows = Table("NIC", "MAC", "network", "becomes", "model", box=None, padding=(0, 2, 0, 0))
-    targets = {interface.mac: interface for interface in made.interfaces}
+    targets = {interface.nic: interface for interface in made.interfaces}
     for nic in machine.nics:
-        target = targets.get(nic.mac)
+        target = targets.get(nic.id)
         network = (target.network or "pod network") if target else "left out"
-        rows.add_row(nic.id, nic.mac or "", nic.network, network, str(target.model) if target else "")
+        rows.add_row(nic.id, nic.mac or "", escape(nic.network), network, str(target.model) if target else "")
     return rows

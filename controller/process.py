@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -44,6 +44,7 @@ class Launcher:
         self._rundir = rundir
         self._lock = lock
         self._processes: set[asyncio.subprocess.Process] = set()
+        self._told: list[signal.Signals] = []
 
     async def run(self, stage: Stage, disk: str | None, report: Report) -> Attempt:
         """Run a stage's program to its end; when it ends well its documents become part of the request."""
@@ -68,6 +69,7 @@ class Launcher:
         title = f"{stage.name}-{disk}" if disk else stage.name
         scratch = self._rundir.scratch(disk if disk and stage.scratch else stage.name)
         scratch.mkdir(parents=True, exist_ok=True)
+        before = len(self._told)
         with (self._rundir.logs / f"{title}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *self._argv(stage, disk, scratch, folder),
@@ -79,6 +81,7 @@ class Launcher:
             )
         self._processes.add(process)
         try:
+            self._tell(process, self._told[before:])  # what was said while it was being started
             code = await self._follow(process, folder / "progress", report)
         finally:
             self._processes.discard(process)
@@ -105,7 +108,12 @@ class Launcher:
             write_atomically(self._rundir.request / name, (folder / "outputs" / name).read_text())
 
     def _signal(self, number: signal.Signals) -> None:
+        self._told.append(number)
         for process in self._processes:
+            self._tell(process, [number])
+
+    def _tell(self, process: asyncio.subprocess.Process, numbers: Iterable[signal.Signals]) -> None:
+        for number in numbers:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(number)
 

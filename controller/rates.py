@@ -32,7 +32,8 @@ class Rates:
     def of(self, leaf: Leaf) -> float:
         """Bytes per second, 0 while unknown."""
         seen = self._seen.get((leaf.stage, leaf.disk))
-        if not seen or len(seen) < 2:
+        now = self._clock()
+        if not seen or len(seen) < 2 or now - seen[-1][0] > WINDOW:  # nothing moves: say so
             return 0.0
-        seconds = seen[-1][0] - seen[0][0]
+        seconds = now - seen[0][0]
         return (seen[-1][1] - seen[0][1]) / seconds if seconds else 0.0

@@ -75,16 +75,17 @@ class RunDir:
             os.close(self.lock())
         except BlockingIOError:
             raise StepError(Exit.BUSY, f"another vmferry works on {self.root}") from None
-        self.state.unlink(missing_ok=True)
+        for state in (self.state, self.root / f"{STATE}.partial"):
+            state.unlink(missing_ok=True)
         shutil.rmtree(self.notes)
 
     def _untouched(self) -> bool:
         """Whether all that lies here is an import of ours that has not begun to do anything."""
         names = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
-        if not self.notes.is_dir() or not names <= {NOTES, STATE}:
+        if not self.notes.is_dir() or not names <= {NOTES, STATE, f"{STATE}.partial"}:
             return False
-        if not self.state.exists():
-            return True
+        if not self.state.exists():  # a lost record must not take what was landed with it
+            return not any((self.notes / "scratch").glob("disk-*/*"))
         quiet = (Phase.SKIPPED, Phase.OMITTED)
         begun = {leaf.stage for leaf in leaves(self.load()) if leaf.phase not in quiet}
         return begun <= {"preflight"} and phase_of(self.load()) is Phase.FAILED
@@ -126,15 +127,19 @@ class RunDir:
         return state
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Write the state; when the filesystem is full, into the room kept for just that."""
+        """Write the state; when the filesystem is full, into the room kept for just that.
+
+        When that is used up as well the state stays as it was: to a retry it is that of a killed runner.
+        """
         text = json.dumps(state, indent=1) + "\n"
         try:
             write_atomically(self.state, text)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._reserve.exists():
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            self._reserve.unlink()
-            write_atomically(self.state, text)
+            self._reserve.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                write_atomically(self.state, text)
 
     def keep_room(self) -> None:
         """Set aside room for the state: a disk that fills the filesystem must not take its record with it."""
@@ -162,3 +167,19 @@ class RunDir:
             raise
         os.set_inheritable(descriptor, True)
         return descriptor
+
+    def sign(self) -> None:
+        """Show for as long as this process lives that the lock is a runner's, not its orphaned steps'."""
+        descriptor = os.open(self.notes / "runner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # at most somebody who looks has it, for a moment
+
+    def is_run(self) -> bool:
+        """Whether a living runner has signed."""
+        try:
+            with (self.notes / "runner").open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False

@@ -50,6 +50,10 @@ class Watch:
         if self._live is None:
             self._print(name, workflow, rates)
 
+    def warn(self, name: str, what: str) -> None:
+        """Say what a person should know about an import that goes on all the same."""
+        self._say(f"{name}: warning: {what}")
+
     def _print(self, name: str, workflow: Mapping[str, Any], rates: Rates) -> None:
         before = self._before.get(name, {})
         for line in lines(name, before, workflow):

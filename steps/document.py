@@ -57,8 +57,12 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Replace `path` by `text` in one step; after a power cut either the old or the new text is there."""
     partial = path.with_name(path.name + ".partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:  # on a full filesystem half a document would take the room of a whole one
+        partial.unlink(missing_ok=True)
+        raise
     partial.replace(path)

@@ -56,6 +56,8 @@ def _domain(shape: Shape) -> Manifest:
         "devices": {
             "disks": [_disk(disk) for disk in shape.disks],
             "interfaces": [_interface(interface) for interface in shape.interfaces],
+            # without a card of its own the machine would be given one on the pod network
+            **({} if shape.interfaces else {"autoattachPodInterface": False}),
             **({"tpm": {"persistent": True}} if shape.firmware.tpm else {}),
         },
     }

@@ -7,6 +7,7 @@ stands in docs/mapping.md and has a test.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Final
@@ -72,8 +73,9 @@ class Interface(Document):
     """A network interface as KubeVirt will see it; without `network` it hangs on the pod network."""
 
     name: str
+    nic: str
+    """Id of the source's NIC, and in `source` its network, for whoever compares."""
     source: str
-    """The source NIC's network, for whoever compares."""
     model: InterfaceModel
     mac: MacAddress | None = None
     network: str = ""
@@ -143,19 +145,21 @@ def topology(vcpus: int, cores_per_socket: int) -> tuple[int, int, list[Concern]
 
 
 def map_disks(disks: Iterable[Disk], default: Bus, *, taken: Iterable[int] = ()) -> tuple[TargetDisk, ...]:
-    """Buses by controller; the source's boot order first, then the others in the source's order."""
+    """Buses by controller; the source's boot order first, then the others in the source's order.
+
+    KubeVirt wants every order once: of two disks that claim the same, the second comes later.
+    """
     disks = tuple(disks)
-    used = {*taken, *_orders(disks)}
-    free = (number for number in range(1, len(disks) + len(used) + 2) if number > max(used, default=0))
-    return tuple(
-        TargetDisk(
-            id=disk.id,
-            bus=BUSES.get(disk.controller, default),
-            boot_order=disk.boot_order or next(free),
-            capacity=disk.capacity,
-        )
-        for disk in disks
-    )
+    used = set(taken)
+    free = itertools.count(max(used | _orders(disks), default=0) + 1)
+    made = []
+    for disk in disks:
+        wanted = disk.boot_order
+        order = wanted if wanted is not None and wanted not in used else next(free)
+        used.add(order)
+        bus = BUSES.get(disk.controller, default)
+        made.append(TargetDisk(id=disk.id, bus=bus, boot_order=order, capacity=disk.capacity))
+    return tuple(made)
 
 
 def _orders(devices: Iterable[Disk] | Iterable[Nic]) -> set[int]:
@@ -192,6 +196,7 @@ def find_rule(nic: Nic, rules: Iterable[NetworkRule]) -> NetworkRule | None:
 def _mapped(index: int, nic: Nic, rule: NetworkRule, default: InterfaceModel) -> Interface:
     return Interface(
         name=f"migrated-{index}",
+        nic=nic.id,
         source=nic.network,
         model=rule.model or MODELS.get(nic.model, default),
         mac=nic.mac,
@@ -202,7 +207,12 @@ def _mapped(index: int, nic: Nic, rule: NetworkRule, default: InterfaceModel) ->
 
 def _on_pod_network(nic: Nic, default: InterfaceModel) -> Interface:
     return Interface(
-        name=POD_NETWORK, source=nic.network, model=default, mac=nic.mac, boot_order=nic.boot_order
+        name=POD_NETWORK,
+        nic=nic.id,
+        source=nic.network,
+        model=default,
+        mac=nic.mac,
+        boot_order=nic.boot_order,
     )
 
 
@@ -261,7 +271,7 @@ def target_name(plan: Plan, machine: Machine) -> str:
 
 def normalise(name: str) -> str:
     """Any text as a DNS-1123 label; what had to be cut or had nothing to keep gets a short hash."""
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:8]
     stem = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     if not stem:
         return f"vm-{digest}"

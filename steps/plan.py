@@ -70,6 +70,13 @@ class NamePolicy(enum.StrEnum):
     STRICT = "strict"
 
 
+class Gate(enum.StrEnum):
+    """What a person may keep the approval of to themselves: the stage `approve-<gate>` waits for it."""
+
+    POWEROFF = "poweroff"
+    START = "start"
+
+
 class ImportRef(Document):
     """Which import this is about."""
 
@@ -105,6 +112,14 @@ class NetworkRule(Document):
     model: InterfaceModel | None = None
 
 
+class DiskRule(Document):
+    """What is different for one disk: `disk` is its id, label or key."""
+
+    disk: str
+    storage_class: str = ""
+    bus: Bus | None = None
+
+
 class TargetPlan(Document):
     """What is to be built, and where."""
 
@@ -122,6 +137,19 @@ class TargetPlan(Document):
     vcpus: int | None = None
     memory_mib: int | None = None
     start: bool = True
+    disks: tuple[DiskRule, ...] = ()
+    reuse_unstamped: bool = False
+    """Whether an image that bears this import's name but no digest is taken for its disk (Harvester)."""
+
+
+class ScratchPlan(Document):
+    """The claim that a disk is landed on, in a cluster."""
+
+    storage_class: str = ""
+    """Empty: the cluster's default."""
+    access_mode: str = "ReadWriteOnce"
+    filesystem_factor: Annotated[float, Field(ge=1)] = 1.06
+    """A claim's size over what fits into its filesystem."""
 
 
 class Plan(Document):
@@ -136,3 +164,5 @@ class Plan(Document):
     power: PowerPlan = PowerPlan()
     skip_preflight_checks: bool = False
     target: TargetPlan
+    approvals: tuple[Gate, ...] = ()
+    scratch: ScratchPlan = ScratchPlan()

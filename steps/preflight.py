@@ -45,8 +45,13 @@ def body(context: Context) -> None:
 def examine(provider: Provider, plan: Plan) -> Machine:
     """The machine with every concern about it: its own, and those of what was asked for."""
     machine = provider.describe(plan.vm, plan.folder)
-    networks = [] if plan.skip_preflight_checks else check_networks(plan.target, provider.networks())
+    networks = [] if plan.skip_preflight_checks else check_networks(plan.target, known(provider, machine))
     return machine.model_copy(update={"concerns": (*machine.concerns, *networks)})
+
+
+def known(provider: Provider, machine: Machine) -> frozenset[str]:
+    """What a row of the mapping may name: networks by name, those of the machine by the source's id as well."""
+    return provider.networks() | {nic.network_id for nic in machine.nics if nic.network_id}
 
 
 def reasons(plan: Plan, machine: Machine) -> Iterator[tuple[Exit, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import logging
 import os
@@ -142,11 +143,13 @@ def attempt(
 
 def last_words(line: str) -> None:
     """Say why the step ends: to the log, and where Kubernetes picks it up (at most 4096 bytes)."""
+    line = " ".join(line.split())
     log.error(line)
-    text = line.encode()[:LAST_WORDS_LIMIT].decode(errors="ignore")
+    text = line.encode(errors="replace")[: LAST_WORDS_LIMIT - 1].decode(errors="ignore")
     path = Path(os.environ.get(TERMINATION_LOG_ENV, TERMINATION_LOG))
     if path.is_file() or TERMINATION_LOG_ENV in os.environ:
-        path.write_text(text + "\n", encoding="utf-8")
+        with contextlib.suppress(OSError):  # the exit code must get through all the same
+            path.write_text(text + "\n", encoding="utf-8")
 
 
 def configure_logging() -> None:

@@ -84,20 +84,14 @@ environment() {
   "$CACHE/venv/bin/pip" install --disable-pip-version-check --no-deps --no-build-isolation -e .
 }
 
-go_program() { # go_program NAME FOLDER
-  local inputs
-  command -v go >/dev/null || die "Go is missing: needed to build $2; install Go 1.23 or later"
-  inputs=$(find "$2" -maxdepth 1 -name '*.go' -o -maxdepth 1 -name 'go.*' | sort | xargs sha256sum | sha256sum)
-  ! { fresh "$1" "$inputs" && [ -x "$CACHE/bin/$1" ]; } || return 0
-  run "building $1" go -C "$2" build -o "$CACHE/bin/$1" .
-  done_for "$1" "$inputs"
+# Go programs of the tests; each knows itself when it is stale
+go_program() { # go_program TITLE PYTHON
+  command -v go >/dev/null || die "Go is missing: the $1 is built with it; install Go 1.24 or later"
+  run "$1" "$CACHE/venv/bin/python" -c "$2"
 }
 
-vcenter() {
-  command -v go >/dev/null || die "Go is missing: the simulated vCenter is built with it; install Go 1.23 or later"
-  run "simulated vCenter" "$CACHE/venv/bin/python" -c 'from tests.simulator import build; build()'
-}
-kubevirt() { go_program strict-decode tests/kubevirt; }
+vcenter() { go_program "simulated vCenter" 'from tests.simulator import build; build()'; }
+kubevirt() { go_program "strict decoder of KubeVirt's types" 'from tests.kubevirt.decode import program; program()'; }
 
 guest() { # prints its own progress and skips what is unchanged
   tests/guest/build.sh "$CACHE/guest"

@@ -1,49 +1,65 @@
-"""The custom resources of `migration.harvesterhci.io/v1beta1`, in today's field names plus additive fields.
+"""The custom resources of `migration.harvesterhci.io/v1beta1`, as manifests hold them.
 
-Field by field after harvester/vm-import-controller (pkg/apis/migration.harvesterhci.io/v1beta1): everything
-is optional and nullable there, so it is here; what an import cannot do without, `workflows.plan` says.
+Their specs are in `workflows.spec`, their statuses in `workflows.reported`. A status is not looked at when an
+object is parsed: whoever wrote it, the spec counts.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic.alias_generators import to_camel
 
-from steps.plan import InterfaceModel, SourceKind
+from steps.plan import SourceKind
+from workflows.spec import (
+    API_VERSION,
+    GROUP,
+    DiskMapping,
+    Model,
+    NetworkMapping,
+    OpenstackSourceSpec,
+    OvaSourceSpec,
+    SecretReference,
+    SourceReference,
+    VirtualMachineImportSpec,
+    VmwareSourceSpec,
+)
 
-GROUP: Final = "migration.harvesterhci.io"
-API_VERSION: Final = f"{GROUP}/v1beta1"
+__all__ = [
+    "API_VERSION",
+    "GROUP",
+    "KINDS",
+    "DiskMapping",
+    "Metadata",
+    "NetworkMapping",
+    "OpenstackSource",
+    "OpenstackSourceSpec",
+    "OvaSource",
+    "OvaSourceSpec",
+    "Secret",
+    "SecretReference",
+    "Source",
+    "SourceReference",
+    "VirtualMachineImport",
+    "VirtualMachineImportSpec",
+    "VmwareSource",
+    "VmwareSourceSpec",
+]
 
 
-class Model(BaseModel):
-    """Part of a resource. A field nobody knows is an error: on a cluster it would be dropped in silence."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
-    )
-
-
-def _empty_to_none(value: Any) -> Any:
-    return None if value == "" else value
+_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+_SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+"""RFC 1123, as the API server asks of names: here they become names of folders."""
+_KEY: Final = re.compile(r"(?!\.\.)(?!\.$)[-._a-zA-Z0-9]{1,253}")
+"""What the API server takes as a Secret's key (apimachinery IsConfigMapKey): here it is a file's name."""
 
 
-def _none_to_empty(value: Any) -> Any:
-    return "" if value is None else value
-
-
-def _none_to_list(value: Any) -> Any:
-    return [] if value is None else value
-
-
-Text = Annotated[str, BeforeValidator(_none_to_empty)]
-"""A string that may be null, which is the same as empty."""
-NicChoice = Annotated[InterfaceModel | None, BeforeValidator(_empty_to_none)]
-"""An interface model, or nothing, or the empty string that today's schema allows as well."""
+def _or_default(value: Any) -> Any:
+    return value or "default"
 
 
 class Metadata(BaseModel):
@@ -51,93 +67,10 @@ class Metadata(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    name: str
-    namespace: str = "default"
+    name: Annotated[str, Field(max_length=253, pattern=_SUBDOMAIN)]
+    namespace: Annotated[str, BeforeValidator(_or_default), Field(max_length=63, pattern=_LABEL)] = "default"
     uid: str = ""
     generation: int = 1
-
-
-class SecretReference(Model):
-    """Where the credentials are."""
-
-    name: Text = ""
-    namespace: Text = ""
-
-
-class VmwareSourceSpec(Model):
-    """A vCenter or a stand-alone ESXi host."""
-
-    endpoint: Text = Field(default="", description="URL of the SDK, such as https://vcenter/sdk")
-    dc: Text = Field(default="", description="name or inventory path of the datacenter")
-    credentials: SecretReference | None = Field(
-        default=None, description="Secret with username, password and optionally caCert (PEM), thumbprint"
-    )
-    insecure_skip_tls_verify: bool = Field(
-        default=False, alias="insecureSkipTLSVerify", description="do not verify the certificate (additive)"
-    )
-    thumbprint: Text = Field(
-        default="", description="SHA-1 or SHA-256 of the certificate to trust (additive)"
-    )
-
-
-class OpenstackSourceSpec(Model):
-    """An OpenStack cloud."""
-
-    endpoint: Text = ""
-    region: Text = ""
-    credentials: SecretReference | None = None
-    upload_image_retry_count: int = 0
-    upload_image_retry_delay: int = 0
-
-
-class OvaSourceSpec(Model):
-    """An OVA behind a URL."""
-
-    url: Text = ""
-    http_timeout_seconds: int | None = None
-    credentials: SecretReference | None = None
-
-
-class NetworkMapping(Model):
-    """Which network a NIC of the source's network goes to."""
-
-    source_network: Text = ""
-    destination_network: Text = ""
-    network_interface_model: NicChoice = None
-
-
-class SourceReference(Model):
-    """Which source the machine is at: an ObjectReference of which four fields count."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    api_version: Text = ""
-    kind: Text = ""
-    name: Text = ""
-    namespace: Text = ""
-
-
-class VirtualMachineImportSpec(Model):
-    """Which machine is to be imported, and as what."""
-
-    source_cluster: SourceReference = SourceReference()
-    virtual_machine_name: Text = ""
-    folder: str | None = None
-    network_mapping: Annotated[tuple[NetworkMapping, ...], BeforeValidator(_none_to_list)] = ()
-    default_network_interface_model: NicChoice = None
-    storage_class: Text = ""
-    default_disk_bus_type: Annotated[
-        Literal["virtio", "scsi", "sata", "usb"] | None, BeforeValidator(_empty_to_none)
-    ] = None
-    force_power_off: bool | None = None
-    graceful_shutdown_timeout_seconds: int | None = None
-    skip_preflight_checks: bool | None = None
-    target_virtual_machine_name: Text = Field(
-        default="", description="name of the machine here; default: the source's name, made to fit (additive)"
-    )
-    start_virtual_machine: bool | None = Field(
-        default=None, description="whether to start the machine; default true (additive)"
-    )
 
 
 class VmwareSource(Model):
@@ -191,10 +124,25 @@ class VirtualMachineImport(Model):
 def _decodable(data: dict[str, str]) -> dict[str, str]:
     for key, value in data.items():
         try:
-            base64.b64decode(value, validate=True)
+            _decode(value)
         except binascii.Error as error:
             raise ValueError(f"{key} is not base64 ({error}); plain text belongs under stringData") from None
     return data
+
+
+def _decode(value: str) -> bytes:
+    """Base64 as the API server reads it: line breaks, as base64(1) makes them, do not count."""
+    return base64.b64decode("".join(value.split()), validate=True)
+
+
+def _entries(value: Any) -> Any:
+    """The entries of a Secret: nothing is no entry, an entry of nothing is empty."""
+    if not isinstance(value, Mapping):
+        return value or {}
+    for key in value:
+        if not _KEY.fullmatch(str(key)):
+            raise ValueError(f"{key!r} is no key of a Secret: letters, digits, '-', '_' and '.'")
+    return {key: "" if entry is None else entry for key, entry in value.items()}
 
 
 class Secret(BaseModel):
@@ -205,14 +153,10 @@ class Secret(BaseModel):
     api_version: Literal["v1"] = Field(alias="apiVersion")
     kind: Literal["Secret"]
     metadata: Metadata
-    data: Annotated[
-        dict[str, str], BeforeValidator(lambda value: value or {}), AfterValidator(_decodable)
-    ] = {}
-    string_data: Annotated[dict[str, str], BeforeValidator(lambda value: value or {})] = Field(
-        default={}, alias="stringData"
-    )
+    data: Annotated[dict[str, str], BeforeValidator(_entries), AfterValidator(_decodable)] = {}
+    string_data: Annotated[dict[str, str], BeforeValidator(_entries)] = Field(default={}, alias="stringData")
 
     def values(self) -> dict[str, bytes]:
         """Every key's value, decoded."""
-        decoded = {key: base64.b64decode(value) for key, value in self.data.items()}
+        decoded = {key: _decode(value) for key, value in self.data.items()}
         return decoded | {key: value.encode() for key, value in self.string_data.items()}

@@ -10,6 +10,7 @@ from typing import Final
 from steps.mapping import DNS_LABEL, normalise
 from steps.plan import (
     Bus,
+    DiskRule,
     ImportRef,
     InterfaceModel,
     NetworkRule,
@@ -19,8 +20,10 @@ from steps.plan import (
     SourcePlan,
     TargetPlan,
 )
-from workflows.api import API_VERSION, NetworkMapping, Source, VirtualMachineImport, VmwareSource
+from workflows.api import API_VERSION, Source, VirtualMachineImport, VmwareSource
+from workflows.quantity import mebibytes
 from workflows.settings import Settings
+from workflows.spec import DiskMapping, NetworkMapping
 
 GRACE_SECONDS: Final = 60
 """Today's default for gracefulShutdownTimeoutSeconds, also taken for anything below 1."""
@@ -56,6 +59,7 @@ def plan(import_: VirtualMachineImport, source: Source, settings: Settings) -> P
         ),
         skip_preflight_checks=bool(spec.skip_preflight_checks),
         target=target_plan(import_, settings),
+        approvals=spec.approvals,
     )
 
 
@@ -86,7 +90,10 @@ def target_plan(import_: VirtualMachineImport, settings: Settings) -> TargetPlan
         networks=tuple(_rule(row, namespace) for row in spec.network_mapping),
         network_policy=settings.network_policy,
         name_policy=settings.name_policy,
+        vcpus=spec.cpus,
+        memory_mib=mebibytes(spec.memory) if spec.memory else None,
         start=spec.start_virtual_machine is not False,
+        disks=tuple(_disk_rule(row) for row in spec.disk_mapping),
     )
 
 
@@ -109,6 +116,9 @@ def import_reasons(import_: VirtualMachineImport) -> Iterator[str]:
             yield f"source network {name!r} appears {count} times in spec.networkMapping; keep one row"
     for row in spec.network_mapping:
         yield from _row_reasons(row)
+    for disk in spec.disk_mapping:
+        yield from _disk_reasons(disk)
+    yield from _size_reasons(spec.cpus, spec.memory)
 
 
 def _row_reasons(row: NetworkMapping) -> Iterator[str]:
@@ -122,6 +132,20 @@ def _row_reasons(row: NetworkMapping) -> Iterator[str]:
         yield f"a row of spec.networkMapping to {row.destination_network!r} has no sourceNetwork"
 
 
+def _disk_reasons(row: DiskMapping) -> Iterator[str]:
+    if not row.source_disk:
+        yield "a row of spec.diskMapping has no sourceDisk: write the disk's id (disk-0), label or key"
+    if row.bus_type and row.bus_type not in list(Bus):
+        yield f"spec.diskMapping: bus {row.bus_type!r} of {row.source_disk!r} is none of {', '.join(Bus)}"
+
+
+def _size_reasons(cpus: int | None, memory: str) -> Iterator[str]:
+    if cpus is not None and cpus < 1:
+        yield f"spec.cpus is {cpus}: write 1 or more, or leave it out to take the source's"
+    if memory and mebibytes(memory) is None:
+        yield f"spec.memory {memory!r} is no whole number of MiB: write a quantity such as 8Gi or 512Mi"
+
+
 def source_reasons(source: Source) -> Iterator[str]:
     """What is wrong with a source as written."""
     if not isinstance(source, VmwareSource):
@@ -131,6 +155,11 @@ def source_reasons(source: Source) -> Iterator[str]:
         )
     elif not source.spec.endpoint:
         yield f"VmwareSource {source.metadata.name} has no spec.endpoint; write https://HOST/sdk"
+
+
+def _disk_rule(row: DiskMapping) -> DiskRule:
+    bus = Bus(row.bus_type) if row.bus_type else None
+    return DiskRule(disk=row.source_disk, storage_class=row.storage_class, bus=bus)
 
 
 def _rule(row: NetworkMapping, namespace: str) -> NetworkRule:

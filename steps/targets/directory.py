@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
-
-from ruamel.yaml import YAML
 
 from steps.contract import Exit, StepError
 from steps.document import write_atomically
@@ -20,6 +17,7 @@ from steps.mapping import Shape
 from steps.scratch import Ready, ready
 from steps.stop import Stop
 from steps.targets import Published, Report
+from steps.yamltext import to_yaml
 
 CHUNK: Final = 4 << 20
 """Bytes read at once: large enough that Python's part of a SHA-256 does not show."""
@@ -133,8 +131,4 @@ def _with_heading(
         f"# Made by vmferry. Its disks become claims, for example by\n{uploads}"
         f"# and then: kubectl apply -f {MANIFEST}\n"
     )
-    text = io.StringIO()
-    yaml = YAML()
-    yaml.default_flow_style = False
-    yaml.dump(manifest, text)
-    return heading + text.getvalue()
+    return heading + to_yaml(manifest)

@@ -1,0 +1,113 @@
+"""The frame of the command line: its application, what commands share, errors to one line and exit code."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, ParamSpec
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from controller.manifests import InvalidManifestsError
+from steps import __version__
+from steps.contract import Exit, StepError, Stopped
+from steps.yamltext import to_yaml
+
+P = ParamSpec("P")
+
+INTERRUPTED: Final = 130
+"""What a shell shows for a program that Ctrl-C ended."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Bring virtual machines from vSphere to Harvester and KubeVirt, or into a folder for a first try.",
+    epilog="Exit codes: 0 done, 2 wrong command line, 10-19 a person must act, 30-32 try again, 130 Ctrl-C.",
+)
+out = Console(width=None if sys.stdout.isatty() else 400)
+err = Console(stderr=True)
+
+Manifest = Annotated[
+    list[str] | None,
+    typer.Option("-f", "--filename", help="YAML as for kubectl apply: a file, a folder, or - for stdin."),
+]
+
+
+class Format(enum.StrEnum):
+    """What goes to standard output."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+Output = Annotated[Format, typer.Option("-o", "--output", help="For people, or for programs.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder that `run --into` was given.")]
+
+
+def attempt(argv: Sequence[str] | None = None) -> int:
+    """Run the command line without leaving the process."""
+    try:
+        app(argv, prog_name="vmferry")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else Exit.INTERNAL
+    except InvalidManifestsError as error:
+        for fault in error.faults:
+            say_error(fault)
+        return error.code
+    except StepError as error:
+        say_error(str(error))
+        return error.code
+    except (KeyboardInterrupt, Stopped):
+        say_error("stopped")
+        return INTERRUPTED
+    return Exit.DONE
+
+
+def command(epilog: str, name: str | None = None) -> Callable[[Callable[P, int]], Callable[P, int]]:
+    """Register a command whose result is the exit code."""
+
+    def register(function: Callable[P, int]) -> Callable[P, int]:
+        @functools.wraps(function)
+        def leave(*args: P.args, **kwargs: P.kwargs) -> int:
+            raise typer.Exit(function(*args, **kwargs))
+
+        app.command(name, epilog=epilog)(leave)
+        return function
+
+    return register
+
+
+def say_error(text: str) -> None:
+    """One line that says what went wrong."""
+    err.print(f"[red]error:[/] {escape(text)}", soft_wrap=True, highlight=False)
+
+
+def _version(value: bool) -> None:
+    if value:
+        out.print(f"vmferry {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _show: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def dump(value: Any, output: Format) -> None:
+    """Print a document for a program."""
+    plain = json.loads(json.dumps(value))
+    text = to_yaml(plain) if output is Format.YAML else json.dumps(plain, indent=2) + "\n"
+    out.print(text, end="", markup=False, highlight=False, soft_wrap=True)

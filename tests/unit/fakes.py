@@ -1,0 +1,155 @@
+"""A launcher that does what it was told, and refuses what it was not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from controller.local import Limits, Runner
+from controller.process import Attempt, Launcher, Report
+from controller.record import Record, labels
+from controller.rundir import RunDir
+from steps.contract import Exit
+from steps.machine import Machine
+from steps.program import MACHINE
+from tests.unit.builders import a_disk, a_machine, a_plan
+from workflows.stages import Stage
+from workflows.status import Json, Leaf, Phase, leaves
+
+HOLD: Final = -1
+"""In place of an exit code: the step runs until it is released or told to stop."""
+
+Told = Mapping[str, Sequence[int]]
+
+
+def title(stage: Stage, disk: str | None) -> str:
+    return f"{stage.name} {disk}" if disk else stage.name
+
+
+class FakeLauncher(Launcher):
+    """Ends each step with the next of the exit codes it was told for it."""
+
+    def __init__(self, rundir: RunDir, machine: Machine, told: Told) -> None:
+        self._request = rundir.request
+        self._machine = machine
+        self._codes = {name: list(codes) for name, codes in told.items()}
+        self._release = asyncio.Event()
+        self._term = asyncio.Event()
+        self.began: list[str] = []
+        self.events: list[tuple[str, str]] = []
+        self.alive: set[str] = set()
+        self.most = 0
+        self.killed = False
+
+    async def run(self, stage: Stage, disk: str | None, report: Report) -> Attempt:
+        name = title(stage, disk)
+        if not self._codes.get(name):
+            raise AssertionError(f"{name} was begun, and nobody said so")
+        code = self._codes[name].pop(0)
+        self.began.append(name)
+        self.events.append(("begin", name))
+        self.alive.add(name)
+        self.most = max(self.most, sum(one.startswith("export") for one in self.alive))
+        report(1, 2)
+        code = await self._held() if code == HOLD else code
+        await asyncio.sleep(0)
+        self.alive.remove(name)
+        self.events.append(("end", name))
+        if stage.name == "preflight" and code == Exit.DONE:
+            self._machine.save(self._request / MACHINE)
+        return Attempt(code, "" if code == Exit.DONE else f"{name} ended with {code}")
+
+    async def _held(self) -> int:
+        release, term = (asyncio.create_task(event.wait()) for event in (self._release, self._term))
+        await asyncio.wait({release, term}, return_when=asyncio.FIRST_COMPLETED)
+        ended = Exit.STOPPED if term.done() else Exit.DONE
+        release.cancel()
+        term.cancel()
+        return ended
+
+    def terminate(self) -> None:
+        """Reaches the steps that run now, as a signal does."""
+        self._term.set()
+        self._term = asyncio.Event()
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def release(self) -> None:
+        self._release.set()
+
+    def left(self) -> list[str]:
+        """What was told and never asked for."""
+        return [name for name, codes in self._codes.items() for _ in codes]
+
+
+def told(disks: Sequence[str], **changed: Sequence[int]) -> dict[str, Sequence[int]]:
+    """Every stage of a folder ends well at once, but for those named (`export_disk_0=[30, 0]`)."""
+    names = ["preflight", "poweroff", "build", "cleanup"]
+    names += [f"{stage} {disk}" for disk in disks for stage in ("export", "convert", "image")]
+    codes: dict[str, Sequence[int]] = {name: [0] for name in names}
+    for key, value in changed.items():
+        stage, _, disk = key.partition("_")
+        name = f"{stage} {disk.replace('_', '-')}" if disk else stage
+        assert name in codes
+        codes[name] = value
+    return codes
+
+
+class Saved:
+    """Keeps what was saved last, as text: what another runner would find."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.count = 0
+
+    def __call__(self, workflow: Json) -> None:
+        self.text = json.dumps(workflow)
+        self.count += 1
+
+    @property
+    def workflow(self) -> Json:
+        loaded: Json = json.loads(self.text)
+        return loaded
+
+
+class Import:
+    """One import in a folder, with a launcher that was told what to do; its state is saved in memory."""
+
+    def __init__(self, folder: Path, disks: int = 2) -> None:
+        self.rundir = RunDir(folder)
+        self.disks = tuple(f"disk-{number}" for number in range(disks))
+        self._machine = a_machine(disks=tuple(a_disk(number) for number in range(disks)))
+        self.rundir.create(a_plan(), {})
+        self._saved = Saved()
+        self.record = Record.new(a_plan().run, labels("web", "default", "u"), self._saved)
+        self.launcher: FakeLauncher
+
+    def runner(self, told: Told, limits: Limits | None = None) -> Runner:
+        self.launcher = FakeLauncher(self.rundir, self._machine, told)
+        given = limits or Limits()
+        return Runner(self.rundir, self.record, self.launcher, given, lambda: None, first_delay=0)
+
+    def run(self, **changed: Sequence[int]) -> Phase:
+        """Run to the end; nothing that was told may be left over."""
+
+        async def go() -> Phase:
+            return await self.runner(told(self.disks, **changed)).run()
+
+        return asyncio.run(go())
+
+    def reopen(self) -> None:
+        """As `vmferry retry` does: from what was saved."""
+        self.record = Record(self._saved.workflow, self._saved)
+        self.record.reopen()
+
+    @property
+    def workflow(self) -> Json:
+        return self._saved.workflow
+
+    def leaf(self, title: str) -> Leaf:
+        (found,) = [leaf for leaf in leaves(self.workflow) if leaf.title == title]
+        return found

@@ -1,0 +1,43 @@
+"""A source with one machine, in memory; it refuses to be asked for anything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from steps.contract import Exit, StepError
+from steps.disk.land import Landed
+from steps.machine import Disk, Machine
+from steps.plan import DiskFormat, PowerPlan
+from steps.providers import Inventory, Provider, Report
+
+
+class FakeProvider(Provider):
+    """Knows one machine and one network, and changes nothing."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def verify(self) -> None:
+        raise AssertionError("nobody should verify here")
+
+    def describe(self, vm: str, folder: str | None) -> Machine:
+        if (vm, folder) != (self._machine.name, None):
+            raise StepError(Exit.NOT_FOUND, f"no machine {vm}")
+        return self._machine
+
+    def networks(self) -> frozenset[str]:
+        return frozenset({"VM Network"})
+
+    def inventory(self) -> Inventory:
+        return Inventory(machines=(self._machine,), networks=("VM Network",), folders=())
+
+    def power_off(self, machine: Machine, policy: PowerPlan) -> None:
+        raise AssertionError("nobody should switch anything off here")
+
+    def export(
+        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: Report
+    ) -> Landed:
+        raise AssertionError("nobody should export here")
+
+    def release(self) -> list[str]:
+        raise AssertionError("nobody should release here")

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from controller import cli
+from controller.record import Record
+from controller.rundir import RunDir
+from steps import __version__
+from steps.contract import Exit
+from tests.unit.builders import a_plan
+from tests.unit.test_manifests import IMPORT, SECRET, SOURCE
+from tests.unit.test_rundir import failed_at
+from workflows.stages import stage_named
+
+ALL: Final = "---\n".join([SECRET, SOURCE, IMPORT])
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+Vmferry = Callable[..., Ended]
+
+
+@pytest.fixture
+def vmferry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Vmferry:
+    """The command line in an empty folder, without an environment of its own."""
+    for name in ("GOVC_URL", "GOVC_USERNAME", "GOVC_PASSWORD", "VM_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*argv: str | Path) -> Ended:
+        code = cli.attempt([str(word) for word in argv])
+        said = capsys.readouterr()
+        return Ended(code, said.out, said.err)
+
+    return call
+
+
+def refused(ended: Ended, code: Exit, said: str) -> None:
+    """One line, with the code that stands for it."""
+    assert ended.code == code
+    assert ended.err.startswith(f"error: {said}")
+    assert len(ended.err.splitlines()) == 1
+    assert ended.out == ""
+
+
+def test_the_version_is_shown(vmferry: Vmferry) -> None:
+    assert vmferry("--version") == Ended(0, f"vmferry {__version__}\n", "")
+
+
+def test_every_command_has_help(vmferry: Vmferry) -> None:
+    for name in ("run", "retry", "status", "plan", "inventory", "boot"):
+        assert name in vmferry("--help").out
+        assert "Example" in vmferry(name, "--help").out
+
+
+@pytest.mark.parametrize("argv", [("fly",), ("run",), ("run", "--into", "x", "--format", "vhd"), ("status",)])
+def test_a_wrong_command_line_is_exit_code_2(vmferry: Vmferry, argv: tuple[str, ...]) -> None:
+    ended = vmferry(*argv)
+    assert (ended.code, ended.out) == (2, "")
+    assert "Usage: vmferry" in ended.err
+
+
+def test_nothing_to_import(vmferry: Vmferry, tmp_path: Path) -> None:
+    refused(vmferry("run", "--into", "here"), Exit.INVALID, "no VirtualMachineImport given; write one")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_manifest(vmferry: Vmferry) -> None:
+    refused(vmferry("plan", "-f", "no.yaml"), Exit.INVALID, "no.yaml: No such file or directory")
+
+
+def test_every_fault_of_a_manifest_is_a_line(vmferry: Vmferry, tmp_path: Path) -> None:
+    (tmp_path / "all.yaml").write_text(
+        ALL.replace("dc:", "datacenter:").replace("virtualMachineName", "vmName")
+    )
+    ended = vmferry("run", "-f", "all.yaml", "--into", "here")
+    assert ended.code == Exit.INVALID
+    assert ended.err.splitlines() == [
+        "error: all.yaml:9: spec.datacenter: unknown field",
+        "error: all.yaml:15: spec.vmName: unknown field",
+    ]
+
+
+def test_no_error_is_read_as_markup(vmferry: Vmferry, tmp_path: Path) -> None:
+    (tmp_path / "all.yaml").write_text(IMPORT)
+    ended = vmferry("run", "-f", "all.yaml", "-f", "[bold]x[/oops]", "--into", "here")
+    refused(ended, Exit.INVALID, "[bold]x[/oops]: No such file")
+
+
+def test_somebody_elses_folder(vmferry: Vmferry, tmp_path: Path) -> None:
+    (tmp_path / "all.yaml").write_text(ALL)
+    ended = vmferry("run", "-f", "all.yaml", "--into", tmp_path)
+    refused(ended, Exit.CONFLICT, f"{tmp_path} is not empty: and not ours; choose")
+    assert [path.name for path in tmp_path.iterdir()] == ["all.yaml"]
+
+
+def test_a_folder_that_cannot_be_made(vmferry: Vmferry, tmp_path: Path) -> None:
+    (tmp_path / "all.yaml").write_text(ALL)
+    assert vmferry("run", "-f", "all.yaml", "--into", tmp_path / "all.yaml" / "here").code in set(Exit)
+
+
+@pytest.mark.parametrize("name", ["status", "retry"])
+def test_no_import_in_a_folder(vmferry: Vmferry, tmp_path: Path, name: str) -> None:
+    refused(vmferry(name, tmp_path / "x"), Exit.NOT_FOUND, f"no import in {tmp_path}/x: there is no run.json")
+
+
+def test_nothing_to_boot(vmferry: Vmferry, tmp_path: Path) -> None:
+    refused(vmferry("boot", tmp_path), Exit.NOT_FOUND, f"nothing to boot in {tmp_path}")
+
+
+def test_a_wrong_output(vmferry: Vmferry, tmp_path: Path) -> None:
+    failed(tmp_path / "web")
+    ended = vmferry("status", tmp_path / "web", "-o", "xml")
+    assert ended.code == 2
+    assert "'xml' is not one of" in ended.err
+
+
+def test_one_source_is_needed_for_an_inventory(vmferry: Vmferry, tmp_path: Path) -> None:
+    refused(vmferry("inventory"), Exit.INVALID, "need one source, the manifests have: none")
+    (tmp_path / "two.yaml").write_text(
+        "---\n".join([SECRET, SOURCE, SOURCE.replace("{name: vc}", "{name: vd}")])
+    )
+    refused(
+        vmferry("inventory", "-f", "two.yaml"), Exit.INVALID, "need one source, the manifests have: vc, vd"
+    )
+
+
+# --- imports that lie in a folder
+
+
+def failed(folder: Path) -> None:
+    rundir = RunDir(folder)
+    rundir.create(a_plan(), {})
+    failed_at(rundir, "preflight", "poweroff")
+
+
+def succeeded(folder: Path) -> None:
+    rundir = RunDir(folder)
+    rundir.create(a_plan(), {})
+    record = Record.new(a_plan().run, {}, rundir.save)
+    path = record.path(stage_named("build"), None)
+    record.end(path, record.begin(path, stage_named("build"), None), 0, "", {})
+    record.settle(path)
+    record.finish()
+
+
+def test_where_an_import_stands(vmferry: Vmferry, tmp_path: Path) -> None:
+    failed(tmp_path / "web")
+    shown = vmferry("status", tmp_path / "web")
+    assert shown.code == 0
+    assert "web  Failed" in shown.out
+    assert "poweroff" in shown.out
+
+
+@pytest.mark.parametrize("output", ["json", "yaml"])
+def test_where_an_import_stands_for_a_program(vmferry: Vmferry, tmp_path: Path, output: str) -> None:
+    failed(tmp_path / "web")
+    shown = vmferry("status", tmp_path / "web", "-o", output)
+    assert shown.err == ""
+    assert "DENIED" not in shown.out
+    if output == "json":
+        (state,) = json.loads(shown.out)
+        assert (state["import"], state["phase"]) == ("web", "Failed")
+        assert [(one["stage"], one["phase"]) for one in state["stages"]][-1] == ("poweroff", "Failed")
+
+
+def test_all_imports_below_a_folder_are_shown(vmferry: Vmferry, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        rundir = RunDir(tmp_path / name)
+        rundir.create(a_plan(name=name), {})
+        failed_at(rundir, "preflight", "poweroff")
+    states = json.loads(vmferry("status", tmp_path, "-o", "json").out)
+    assert [state["import"] for state in states] == ["a", "b"]
+
+
+def test_imports_of_one_name_in_two_namespaces_are_both_shown(vmferry: Vmferry, tmp_path: Path) -> None:
+    for namespace in ("shop", "test"):
+        rundir = RunDir(tmp_path / f"{namespace}-web")
+        rundir.create(a_plan(namespace=namespace), {})
+        failed_at(rundir, "preflight", "poweroff")
+    assert len(json.loads(vmferry("status", tmp_path, "-o", "json").out)) == 2
+
+
+def test_an_import_that_is_done_is_not_done_again(vmferry: Vmferry, tmp_path: Path) -> None:
+    succeeded(tmp_path / "web")
+    before = (tmp_path / "web" / "run.json").read_bytes()
+    ended = vmferry("retry", tmp_path / "web")
+    assert (ended.code, ended.err) == (0, "nothing to do: the import is done\n")
+    assert (tmp_path / "web" / "run.json").read_bytes() == before
+
+
+def test_an_import_without_its_credentials_asks_for_them(vmferry: Vmferry, tmp_path: Path) -> None:
+    failed(tmp_path / "web")
+    RunDir(tmp_path / "web").drop_credentials()
+    said = f"the credentials of vc are gone from {tmp_path}/web; give the manifests again"
+    refused(vmferry("retry", tmp_path / "web"), Exit.INVALID, said)
+
+
+def test_a_state_that_cannot_be_read(vmferry: Vmferry, tmp_path: Path) -> None:
+    failed(tmp_path / "web")
+    (tmp_path / "web" / "run.json").write_text("{")
+    refused(vmferry("status", tmp_path / "web"), Exit.CORRUPT, f"{tmp_path}/web/run.json is not readable")
+
+
+def test_a_folder_that_somebody_works_in(vmferry: Vmferry, tmp_path: Path) -> None:
+    failed(tmp_path / "web")
+    rundir = RunDir(tmp_path / "web")
+    rundir.lock()
+    rundir.sign()
+    refused(vmferry("retry", tmp_path / "web"), Exit.BUSY, f"another vmferry works on {tmp_path}/web; wait")

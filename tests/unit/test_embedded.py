@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import asyncio
+import io
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from controller import embedded
+from controller.embedded import Outcome
+from controller.jobs import Job
+from controller.rundir import RunDir
+from controller.watch import Watch
+from steps.contract import Exit, StepError
+from steps.plan import Plan, SourceKind
+from steps.program import PLAN
+from tests.unit.builders import a_plan
+from tests.unit.test_view import a_leaf
+from workflows.status import Phase, leaves
+
+
+def job(name: str = "web", **plan: Any) -> Job:
+    return Job(a_plan(name=name, **plan), {"password": b"p"})
+
+
+def test_one_import_lies_in_the_folder_itself(tmp_path: Path) -> None:
+    (run,) = embedded.create([job()], tmp_path / "into")
+    assert run.rundir.root == tmp_path / "into"
+    assert Plan.load(run.rundir.request / PLAN) == job().plan
+    assert [rundir.root for rundir in embedded.find(tmp_path / "into")] == [tmp_path / "into"]
+
+
+def test_several_imports_lie_below_it_by_name(tmp_path: Path) -> None:
+    jobs = [job("a"), job("b"), job("b", namespace="shop")]
+    runs = embedded.create(jobs, tmp_path / "into")
+    assert [run.rundir.root.name for run in runs] == ["a", "default-b", "shop-b"]
+    assert {rundir.root for rundir in embedded.find(tmp_path / "into")} == {run.rundir.root for run in runs}
+
+
+def test_nothing_is_made_when_one_folder_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "into" / "b").mkdir(parents=True)
+    (tmp_path / "into" / "b" / "thesis").touch()
+    with pytest.raises(StepError) as caught:
+        embedded.create([job("a"), job("b")], tmp_path / "into")
+    assert caught.value.code is Exit.CONFLICT
+    assert not (tmp_path / "into" / "a").exists()
+
+
+def test_a_run_is_linked_to_its_import(tmp_path: Path) -> None:
+    (run,) = embedded.create([job()], tmp_path)
+    found = run.record.workflow["metadata"]["labels"]
+    assert found["migration.harvesterhci.io/import-namespace"] == "default"
+
+
+def test_a_folder_is_for_one_runner(tmp_path: Path) -> None:
+    embedded.create([job()], tmp_path)
+    with pytest.raises(StepError, match="another vmferry works on") as caught:
+        embedded.reopen(RunDir(tmp_path))
+    assert caught.value.code is Exit.BUSY
+
+
+@pytest.mark.parametrize(
+    ("phase", "code", "wanted"),
+    [(Phase.SUCCEEDED, None, 0), (Phase.FAILED, 13, 13), (Phase.FAILED, None, Exit.INTERNAL)],
+)
+def test_an_import_ends_with_the_code_of_the_step_to_blame(
+    phase: Phase, code: int | None, wanted: int
+) -> None:
+    cause = a_leaf(exit_code=code) if code else None
+    assert Outcome("web", Path("web"), phase, cause).code == wanted
+
+
+def test_a_run_of_real_steps_fails_as_its_step_says(tmp_path: Path) -> None:
+    """The one test with processes: this version has no provider of that kind, which preflight says."""
+    plan = job().plan
+    source = plan.source.model_copy(update={"kind": SourceKind.OVA})
+    runs = embedded.create([Job(plan.model_copy(update={"source": source}), {})], tmp_path)
+    console = Console(file=io.StringIO(), width=200)
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with Watch(console) as watch:
+        (outcome,) = asyncio.run(embedded.carry_out(runs, watch, first_delay=0))
+    assert (outcome.phase, outcome.code) == (Phase.FAILED, Exit.UNSUPPORTED)
+    assert outcome.cause is not None
+    assert outcome.cause.words.startswith("no provider for OvaSource: ProviderNotInstalled;")
+    assert {leaf.title: leaf.phase for leaf in leaves(runs[0].rundir.load())}["cleanup"] is Phase.SKIPPED
+    assert (tmp_path / ".vmferry" / "logs" / "preflight.log").read_text()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

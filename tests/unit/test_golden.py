@@ -1,0 +1,138 @@
+"""What comes of a machine, as files a person can read.
+
+`make golden` writes `virtualmachine.yaml` anew from `plan.json` and `machine.json`: look at the diff before
+you commit it. tests/kubevirt proves that KubeVirt takes every one of them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from ruamel.yaml import YAML
+
+from steps.machine import Machine
+from steps.mapping import shape
+from steps.plan import DiskFormat, Plan
+from steps.scratch import Ready, ready
+from steps.stop import Stop
+from steps.targets.directory import MANIFEST, Directory
+
+GOLDEN: Final = Path(__file__).parent / "golden"
+CASES: Final = sorted(path.name for path in GOLDEN.iterdir())
+
+
+def built(case: str, into: Path) -> str:
+    """The manifest that an import of this case leaves in its folder; its disks hold five bytes each."""
+    plan, machine = Plan.load(GOLDEN / case / "plan.json"), Machine.load(GOLDEN / case / "machine.json")
+    target = Directory(into, Stop())
+    for disk in machine.disks:
+        scratch = into / "scratch" / disk.id
+        scratch.mkdir(parents=True)
+        (scratch / "disk").write_bytes(b"bytes")
+        Ready(file="disk", format=DiskFormat.QCOW2, virtual_size=disk.capacity, size=5).save(ready(scratch))
+        target.publish(disk.id, scratch, lambda _done, _total: None)
+    target.build(machine, shape(plan, machine))
+    return (into / MANIFEST).read_text()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_golden_manifest(case: str, tmp_path: Path) -> None:
+    golden = GOLDEN / case / MANIFEST
+    if os.environ.get("VMFERRY_GOLDEN") == "write":
+        assert "CI" not in os.environ, "golden files are written by a person, who reads the diff"
+        golden.write_text(built(case, tmp_path))
+        pytest.skip(f"{golden} written")
+    assert built(case, tmp_path) == golden.read_text()
+
+
+def manifest(case: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = YAML(typ="safe").load(GOLDEN / case / MANIFEST)
+    return loaded
+
+
+def domain(case: str) -> dict[str, Any]:
+    found: dict[str, Any] = manifest(case)["spec"]["template"]["spec"]["domain"]
+    return found
+
+
+# What the golden files must say, in words: a wrong file that was written by mistake does not pass.
+
+
+def test_a_bios_machine_has_no_firmware_and_no_smm() -> None:
+    assert "firmware" not in domain("bios")
+    assert domain("bios")["features"] == {"acpi": {"enabled": True}}
+
+
+def test_secure_boot_comes_with_smm_and_the_tpm() -> None:
+    found = domain("secure-boot")
+    assert found["firmware"]["bootloader"] == {"efi": {"secureBoot": True}}
+    assert found["features"]["smm"] == {"enabled": True}
+    assert "tpm" in found["devices"]
+
+
+def test_uefi_without_secure_boot_says_so() -> None:
+    assert domain("uefi")["firmware"] == {"bootloader": {"efi": {"secureBoot": False}}}
+    assert "smm" not in domain("uefi")["features"]
+
+
+def test_cpu_is_sockets_times_cores_and_memory_is_in_mi() -> None:
+    found = domain("secure-boot")
+    assert found["cpu"] == {"sockets": 2, "cores": 4, "threads": 1}
+    assert found["memory"] == {"guest": "8192Mi"}
+    assert found["resources"]["limits"] == {"cpu": "8", "memory": "8192Mi"}
+
+
+def test_three_controllers_become_three_buses() -> None:
+    disks = domain("three-controllers")["devices"]["disks"]
+    assert [disk["disk"]["bus"] for disk in disks] == ["sata", "scsi", "scsi"]
+    assert [disk["bootOrder"] for disk in disks] == [1, 2, 3]
+
+
+def test_a_dozen_disks_boot_as_at_the_source() -> None:
+    devices = domain("dozen-disks")["devices"]
+    orders = {disk["name"]: disk["bootOrder"] for disk in devices["disks"]}
+    assert (orders["disk-3"], orders["disk-0"], devices["interfaces"][0]["bootOrder"]) == (1, 2, 3)
+    assert sorted(orders.values()) == [1, 2, *range(4, 14)]
+
+
+def test_every_card_that_kubevirt_allows_is_there() -> None:
+    spec = manifest("many-cards")["spec"]["template"]["spec"]
+    found = [(nic["name"], nic["model"]) for nic in spec["domain"]["devices"]["interfaces"]]
+    assert found == [
+        ("migrated-0", "virtio"),
+        ("migrated-1", "e1000"),
+        ("pod-network", "virtio"),
+        ("migrated-4", "rtl8139"),
+    ]
+    assert spec["networks"] == [
+        {"name": "migrated-0", "multus": {"networkName": "shop/vlan1"}},
+        {"name": "migrated-1", "multus": {"networkName": "infra/vlan2"}},
+        {"name": "pod-network", "pod": {}},
+        {"name": "migrated-4", "multus": {"networkName": "shop/vlan1"}},
+    ]
+
+
+def test_the_pod_network_is_masqueraded_and_others_are_bridged() -> None:
+    bindings = [set(nic) & {"bridge", "masquerade"} for nic in domain("many-cards")["devices"]["interfaces"]]
+    assert bindings == [{"bridge"}, {"bridge"}, {"masquerade"}, {"bridge"}]
+
+
+@pytest.mark.parametrize(("case", "strategy"), [("halted", "Halted"), ("bios", "RerunOnFailure")])
+def test_whether_the_machine_is_started(case: str, strategy: str) -> None:
+    assert manifest(case)["spec"]["runStrategy"] == strategy
+
+
+def test_an_odd_description_arrives_as_it_is() -> None:
+    notes = Machine.load(GOLDEN / "odd-description" / "machine.json").notes
+    assert manifest("odd-description")["metadata"]["annotations"]["field.cattle.io/description"] == notes
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_labels_that_harvester_looks_for(case: str) -> None:
+    found = manifest(case)
+    name = found["metadata"]["name"]
+    assert found["metadata"]["labels"]["migration.harvesterhci.io/imported"] == "true"
+    assert found["spec"]["template"]["metadata"]["labels"] == {"harvesterhci.io/vmName": name}

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import uuid
+from typing import Any, Final
+
+import pytest
+
+from controller.environment import Environment
+from controller.environment import read as environment
+from controller.jobs import Job, jobs, only_source
+from controller.manifests import InvalidManifestsError, Manifests
+from tests.unit.builders import a_secret, a_source, an_import
+from workflows.api import Secret, Source, VirtualMachineImport
+from workflows.settings import Settings
+
+NOTHING: Final = Environment(None, {}, None)
+GOVC: Final = environment({"GOVC_URL": "a:b@other.example", "VM_NAME": "web01"})
+
+
+def given(*things: Secret | Source | VirtualMachineImport) -> Manifests:
+    manifests = Manifests()
+    for thing in things:
+        key = (thing.metadata.namespace, thing.metadata.name)
+        if isinstance(thing, Secret):
+            manifests.secrets[key] = thing
+        elif isinstance(thing, VirtualMachineImport):
+            manifests.imports[key] = thing
+        else:
+            manifests.sources[thing.kind.lower(), *key] = thing
+    return manifests
+
+
+def made(*things: Secret | Source | VirtualMachineImport, environment: Environment = NOTHING) -> list[Job]:
+    return jobs(given(*things), environment, Settings())
+
+
+def refusal(
+    *things: Secret | Source | VirtualMachineImport, environment: Environment = NOTHING
+) -> tuple[str, ...]:
+    with pytest.raises(InvalidManifestsError) as caught:
+        made(*things, environment=environment)
+    return caught.value.faults
+
+
+def test_import_source_and_secret_are_joined() -> None:
+    (job,) = made(an_import(), a_source(), a_secret())
+    assert job.name == "web"
+    assert job.plan.source.endpoint == "https://vcenter.example/sdk"
+    assert job.credentials == {"username": b"u", "password": b"p"}
+
+
+@pytest.mark.parametrize("kind", ["VmwareSource", "vmwaresource", "VMWARESOURCE"])
+def test_the_kind_of_the_source_is_read_in_any_case(kind: str) -> None:
+    made(an_import(sourceCluster={"kind": kind, "name": "vc"}), a_source(), a_secret())
+
+
+def test_a_source_is_looked_for_in_the_imports_namespace_unless_said_otherwise() -> None:
+    reference = {"kind": "VmwareSource", "name": "vc"}
+    (fault,) = refusal(an_import(namespace="shop", sourceCluster=reference), a_source(), a_secret())
+    assert fault == (
+        "VirtualMachineImport web: its source VmwareSource shop/vc is not given "
+        "(found: vmwaresource/default/vc)"
+    )
+
+
+def test_a_missing_secret_is_named() -> None:
+    (fault,) = refusal(an_import(), a_source(), a_secret("other"))
+    assert fault == "VirtualMachineImport web: Secret default/vc-login is not given (found: default/other)"
+
+
+def test_no_import_at_all() -> None:
+    (fault,) = refusal(a_source(), a_secret())
+    assert fault.startswith("no VirtualMachineImport given; write one")
+
+
+def test_every_reason_of_every_import_is_given() -> None:
+    found = refusal(
+        an_import("a", virtualMachineName=""), an_import("b", networkMapping=[{}]), a_source(), a_secret()
+    )
+    assert [fault.partition(":")[0] for fault in found] == [
+        "VirtualMachineImport a",
+        "VirtualMachineImport b",
+        "VirtualMachineImport b",
+    ]
+
+
+def test_each_run_has_a_uid_of_its_own() -> None:
+    first, second = (made(an_import(), a_source(), a_secret())[0].plan for _ in range(2))
+    assert first.run != second.run
+    assert uuid.UUID(first.import_.uid) != uuid.UUID(second.import_.uid)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [{"virtualMachineName": "web01"}, {"virtualMachineName": "db", "targetVirtualMachineName": "web01"}],
+)
+def test_two_imports_that_would_become_one_machine_are_refused(second: dict[str, Any]) -> None:
+    (fault,) = refusal(an_import("a"), an_import("b", **second), a_source(), a_secret())
+    assert fault.startswith("a and b would both become default/web01")
+
+
+@pytest.mark.parametrize("name", ["WEB01", "web01."])
+def test_two_names_that_become_one_are_refused(name: str) -> None:
+    refusal(an_import("a"), an_import("b", virtualMachineName=name), a_source(), a_secret())
+
+
+def test_one_name_in_two_namespaces_is_fine() -> None:
+    assert len(made(an_import("a"), an_import("b", namespace="shop"), a_source(), a_secret())) == 2
+
+
+# --- the environment, where no manifest says otherwise
+
+
+def test_the_environment_alone_is_enough() -> None:
+    (job,) = made(environment=GOVC)
+    assert (job.plan.vm, job.plan.source.endpoint) == ("web01", "https://other.example/sdk")
+    assert job.credentials == {"username": b"a", "password": b"b"}
+
+
+def test_manifests_win_over_the_environment() -> None:
+    (job,) = made(an_import(), a_source(), a_secret(), environment=GOVC)
+    assert (job.name, job.plan.source.endpoint) == ("web", "https://vcenter.example/sdk")
+    assert job.credentials == {"username": b"u", "password": b"p"}
+
+
+def test_an_address_left_open_is_the_environments() -> None:
+    (job,) = made(an_import(), a_source(endpoint="", dc="DC9"), a_secret(), environment=GOVC)
+    assert (job.plan.source.endpoint, job.plan.source.datacenter) == ("https://other.example/sdk", "DC9")
+
+
+def test_a_source_that_an_import_names_is_never_replaced_by_the_environment() -> None:
+    (fault,) = refusal(
+        an_import(sourceCluster={"kind": "VmwareSource", "name": "cv"}),
+        a_source(),
+        a_secret(),
+        environment=GOVC,
+    )
+    assert "default/cv is not given" in fault
+
+
+def test_a_secret_that_a_source_names_is_never_replaced_by_the_environment() -> None:
+    (fault,) = refusal(an_import(), a_source(), environment=GOVC)
+    assert "Secret default/vc-login is not given" in fault
+
+
+# --- one source to look at
+
+
+def test_the_only_source_is_taken() -> None:
+    source, credentials = only_source(given(a_source(), a_secret()), NOTHING, None)
+    assert (source.name, credentials["username"]) == ("vc", b"u")
+
+
+def test_of_several_sources_one_must_be_named() -> None:
+    several = given(a_source(), a_source("vc2"), a_secret())
+    with pytest.raises(InvalidManifestsError, match="need one source, the manifests have: vc, vc2; name it"):
+        only_source(several, NOTHING, None)
+    assert only_source(several, NOTHING, "vc2")[0].name == "vc2"
+
+
+def test_the_environments_source_is_taken_when_there_is_no_other() -> None:
+    assert only_source(Manifests(), GOVC, None)[0].endpoint == "https://other.example/sdk"
+
+
+def test_a_source_without_address_or_secret_is_refused() -> None:
+    with pytest.raises(InvalidManifestsError, match=r"has no spec\.endpoint"):
+        only_source(given(a_source(endpoint=""), a_secret()), NOTHING, None)
+    with pytest.raises(InvalidManifestsError, match="is not given"):
+        only_source(given(a_source()), NOTHING, None)

@@ -1,0 +1,335 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steps.contract import Exit, StepError
+from steps.machine import Controller, Disk, Machine, Nic, NicModel, Severity
+from steps.mapping import (
+    DNS_LABEL,
+    POD_NETWORK,
+    Interface,
+    blocking,
+    check_networks,
+    find_rule,
+    map_disks,
+    map_interfaces,
+    normalise,
+    shape,
+    target_name,
+    topology,
+)
+from steps.plan import Bus, InterfaceModel, NamePolicy, NetworkPolicy, NetworkRule
+from tests.unit.builders import a_disk, a_machine, a_nic, a_plan, a_target
+
+# --- buses and models: the tables of today's controller
+
+BUSES = {
+    Controller.PVSCSI: Bus.SATA,
+    Controller.SCSI: Bus.SCSI,
+    Controller.BUSLOGIC: Bus.SCSI,
+    Controller.LSILOGIC: Bus.SCSI,
+    Controller.LSILOGIC_SAS: Bus.SCSI,
+    Controller.SATA: Bus.SATA,
+    Controller.IDE: Bus.SATA,
+    Controller.NVME: Bus.VIRTIO,
+    Controller.USB: Bus.USB,
+    Controller.VIRTIO: Bus.VIRTIO,
+}
+MODELS = {
+    NicModel.VMXNET: InterfaceModel.VIRTIO,
+    NicModel.VMXNET2: InterfaceModel.VIRTIO,
+    NicModel.VMXNET3: InterfaceModel.VIRTIO,
+    NicModel.E1000: InterfaceModel.E1000,
+    NicModel.E1000E: InterfaceModel.E1000E,
+    NicModel.PCNET32: InterfaceModel.PCNET,
+    NicModel.RTL8139: InterfaceModel.RTL8139,
+    NicModel.NE2K_PCI: InterfaceModel.NE2K_PCI,
+    NicModel.VIRTIO: InterfaceModel.VIRTIO,
+}
+
+
+@pytest.mark.parametrize(("controller", "bus"), BUSES.items())
+def test_a_disk_gets_the_bus_of_its_controller_whatever_the_default(controller: Controller, bus: Bus) -> None:
+    (disk,) = map_disks([a_disk(controller=controller)], Bus.USB if bus is not Bus.USB else Bus.SATA)
+    assert disk.bus is bus
+
+
+@pytest.mark.parametrize("default", Bus)
+def test_a_disk_on_an_unknown_controller_gets_the_default_bus(default: Bus) -> None:
+    (disk,) = map_disks([a_disk(controller=Controller.UNKNOWN)], default)
+    assert disk.bus is default
+
+
+def test_every_controller_is_in_the_table_or_unknown() -> None:
+    assert set(Controller) == {*BUSES, Controller.UNKNOWN}
+
+
+def on(model: NicModel, default: InterfaceModel, override: InterfaceModel | None = None) -> InterfaceModel:
+    """The model a mapped card of that model gets."""
+    rule = NetworkRule(source="net", destination="ns/a", model=override)
+    target = a_target(default_model=default, networks=(rule,))
+    (interface,), _ = map_interfaces([a_nic(model=model, network="net")], target)
+    return interface.model
+
+
+@pytest.mark.parametrize(("model", "wanted"), MODELS.items())
+def test_a_mapped_card_keeps_its_model(model: NicModel, wanted: InterfaceModel) -> None:
+    other = InterfaceModel.PCNET if wanted is not InterfaceModel.PCNET else InterfaceModel.E1000
+    assert on(model, default=other) is wanted
+
+
+@pytest.mark.parametrize("model", [NicModel.UNKNOWN, NicModel.SRIOV])
+def test_a_mapped_card_of_no_known_model_gets_the_default(model: NicModel) -> None:
+    assert on(model, default=InterfaceModel.RTL8139) is InterfaceModel.RTL8139
+
+
+@pytest.mark.parametrize("model", NicModel)
+def test_a_model_in_the_mapping_row_wins(model: NicModel) -> None:
+    assert on(model, InterfaceModel.VIRTIO, override=InterfaceModel.NE2K_PCI) is InterfaceModel.NE2K_PCI
+
+
+# --- CPU
+
+
+@given(vcpus=st.integers(1, 1024), cores=st.integers(1, 128))
+def test_sockets_times_cores_is_always_the_number_of_vcpus(vcpus: int, cores: int) -> None:
+    sockets, per_socket, concerns = topology(vcpus, cores)
+    assert sockets * per_socket == vcpus
+    assert (per_socket == cores) is (vcpus % cores == 0) or cores == 1
+    assert bool(concerns) is (vcpus % cores != 0)
+
+
+@pytest.mark.parametrize(
+    ("vcpus", "cores", "wanted"), [(8, 4, (2, 4)), (4, 1, (4, 1)), (4, 4, (1, 4)), (6, 4, (6, 1))]
+)
+def test_sockets_are_vcpus_by_cores_per_socket(vcpus: int, cores: int, wanted: tuple[int, int]) -> None:
+    assert topology(vcpus, cores)[:2] == wanted
+
+
+def test_vcpus_and_memory_of_the_request_win() -> None:
+    made = shape(a_plan(vcpus=6, memory_mib=512), a_machine(vcpus=2, cores_per_socket=2))
+    assert (made.vcpus, made.memory_mib) == (6, 512)
+
+
+# --- boot order
+
+
+def orders(*source: int | None) -> list[int | None]:
+    disks = [a_disk(number, boot_order=order) for number, order in enumerate(source)]
+    return [disk.boot_order for disk in map_disks(disks, Bus.VIRTIO)]
+
+
+def test_without_a_source_order_disks_boot_in_the_order_they_have() -> None:
+    assert orders(None, None, None) == [1, 2, 3]
+
+
+def test_the_sources_order_is_kept_and_the_others_follow() -> None:
+    assert orders(None, 1, None) == [2, 1, 3]
+
+
+def test_a_high_order_at_the_source_leaves_room_for_the_others() -> None:
+    assert orders(10, None) == [10, 11]
+
+
+@st.composite
+def machines(draw: st.DrawFn) -> Machine:
+    """Any number of disks and cards, some of them with a place in one common boot order."""
+    disks, nics = draw(st.integers(1, 12)), draw(st.integers(0, 6))
+    places: list[int | None] = list(range(1, 1 + draw(st.integers(0, disks + nics))))
+    places += [None] * (disks + nics - len(places))
+    places = draw(st.permutations(places))
+    return a_machine(
+        disks=tuple(a_disk(n, boot_order=places[n]) for n in range(disks)),
+        nics=tuple(a_nic(n, network=f"net-{n % 3}", boot_order=places[disks + n]) for n in range(nics)),
+    )
+
+
+RULES = (NetworkRule(source="net-0", destination="ns/a"), NetworkRule(source="net-1", destination="ns/b"))
+
+
+@given(machines())
+def test_boot_orders_are_unique_across_disks_and_cards_and_from_one(machine: Machine) -> None:
+    made = shape(a_plan(networks=RULES), machine)
+    devices: list[Any] = [*made.disks, *made.interfaces]
+    given_ = [device.boot_order for device in devices if device.boot_order is not None]
+    assert len(given_) == len(set(given_))
+    assert min(given_) >= 1
+    assert all(disk.boot_order is not None for disk in made.disks)
+
+
+@given(machines())
+def test_what_the_source_ordered_keeps_its_place(machine: Machine) -> None:
+    made = shape(a_plan(networks=RULES), machine)
+    for before, after in zip(machine.disks, made.disks, strict=True):
+        assert before.boot_order in (None, after.boot_order)
+    ordered = [disk.boot_order for disk in made.disks]
+    first_free = max((order for disk in machine.disks if (order := disk.boot_order)), default=0)
+    added = [new for old, new in zip(machine.disks, ordered, strict=True) if old.boot_order is None]
+    assert added == sorted(added, key=lambda order: order or 0)
+    assert all(order is not None and order > first_free for order in added)
+
+
+def test_an_order_that_is_there_twice_is_given_once() -> None:
+    assert len(set(orders(1, 1))) == 2
+
+
+# --- networks
+
+
+def mapped(*nics: Nic, **target: Any) -> tuple[tuple[Interface, ...], list[str]]:
+    interfaces, concerns = map_interfaces(nics, a_target(**target))
+    return interfaces, [concern.code for concern in concerns]
+
+
+def test_a_mapped_card_is_bridged_to_its_destination_and_keeps_its_mac() -> None:
+    rule = NetworkRule(source="VM Network", destination="default/vlan1")
+    (interface,), concerns = mapped(a_nic(7), networks=(rule,))
+    assert (interface.name, interface.network) == ("migrated-0", "default/vlan1")
+    assert interface.mac == a_nic(7).mac
+    assert concerns == []
+
+
+@pytest.mark.parametrize(
+    "rules", [(), (NetworkRule(source="bogus", destination="default/vlan1"),)], ids=["unmapped", "bogus"]
+)
+def test_a_card_in_no_row_goes_to_the_pod_network_as_virtio(rules: tuple[NetworkRule, ...]) -> None:
+    (interface,), concerns = mapped(a_nic(model=NicModel.E1000), networks=rules)
+    assert (interface.name, interface.network) == (POD_NETWORK, "")
+    assert interface.model is InterfaceModel.VIRTIO
+    assert interface.mac == a_nic().mac
+    assert concerns == ["network-unmapped"]
+
+
+def test_the_second_unmapped_card_is_left_out_with_a_warning_that_names_it() -> None:
+    interfaces, concerns = map_interfaces([a_nic(0), a_nic(1, network="Backup")], a_target())
+    assert [interface.name for interface in interfaces] == [POD_NETWORK]
+    left_out = concerns[-1]
+    assert (left_out.severity, left_out.code) == (Severity.WARN, "network-left-out")
+    assert "nic-1" in str(left_out)
+    assert "Backup" in str(left_out)
+
+
+def test_names_of_interfaces_follow_the_source_cards() -> None:
+    rule = NetworkRule(source="b", destination="default/b")
+    nics = [a_nic(0, network="a"), a_nic(1, network="b"), a_nic(2, network="b")]
+    interfaces, _ = mapped(*nics, networks=(rule,))
+    assert [interface.name for interface in interfaces] == [POD_NETWORK, "migrated-1", "migrated-2"]
+
+
+@given(machines())
+def test_there_is_at_most_one_pod_network_and_no_name_twice(machine: Machine) -> None:
+    interfaces, concerns = mapped(*machine.nics, networks=RULES)
+    names = [interface.name for interface in interfaces]
+    assert len(names) == len(set(names))
+    assert names.count(POD_NETWORK) <= 1
+    assert len(interfaces) + concerns.count("network-left-out") == len(machine.nics)
+
+
+@pytest.mark.parametrize(
+    "source", ["VM Network", "/DC0/network/VM Network", "network/VM Network", "network-7"]
+)
+def test_a_row_names_a_network_by_name_path_or_id(source: str) -> None:
+    rule = NetworkRule(source=source, destination="default/vlan1")
+    assert find_rule(a_nic(network="VM Network", network_id="network-7"), [rule]) is rule
+
+
+@pytest.mark.parametrize("source", ["VM", "vm network", "VM Network/", "network-70"])
+def test_a_row_of_another_network_does_not_fit(source: str) -> None:
+    rule = NetworkRule(source=source, destination="default/vlan1")
+    assert find_rule(a_nic(network="VM Network", network_id="network-7"), [rule]) is None
+
+
+def test_the_first_row_that_fits_wins() -> None:
+    rules = [NetworkRule(source="VM Network", destination=f"default/{name}") for name in "ab"]
+    assert find_rule(a_nic(), rules) is rules[0]
+
+
+@pytest.mark.parametrize(
+    ("policy", "severity"), [(NetworkPolicy.LENIENT, Severity.WARN), (NetworkPolicy.STRICT, Severity.BLOCK)]
+)
+def test_a_source_network_that_is_not_there(policy: NetworkPolicy, severity: Severity) -> None:
+    rules = tuple(NetworkRule(source=name, destination="d/a") for name in ("VM Network", "bogus"))
+    (concern,) = check_networks(a_target(networks=rules, network_policy=policy), frozenset({"VM Network"}))
+    assert (concern.severity, concern.code) == (severity, "network-unknown")
+    assert concern.message == "source network 'bogus' not found"
+    assert "VM Network" in concern.remedy
+    assert bool(list(blocking([concern]))) is (policy is NetworkPolicy.STRICT)
+
+
+def test_a_row_by_inventory_path_is_known() -> None:
+    rule = NetworkRule(source="/DC0/network/VM Network", destination="d/a")
+    assert check_networks(a_target(networks=(rule,)), frozenset({"VM Network"})) == []
+
+
+# --- names
+
+
+@given(st.text())
+def test_any_text_becomes_a_label_and_stays_it(text: str) -> None:
+    label = normalise(text)
+    assert DNS_LABEL.fullmatch(label)
+    assert normalise(text) == label
+    assert normalise(label) == label
+
+
+@given(st.from_regex(DNS_LABEL, fullmatch=True))
+def test_a_valid_label_is_left_as_it_is(label: str) -> None:
+    assert normalise(label) == label
+    assert target_name(a_plan(), a_machine(name=label)) == label
+
+
+def test_long_names_that_begin_alike_stay_apart() -> None:
+    assert normalise("a" * 70) != normalise("a" * 71)
+
+
+def test_a_name_with_an_undecodable_byte_becomes_a_label() -> None:
+    assert DNS_LABEL.fullmatch(normalise("caf\udce9"))
+
+
+def test_the_chosen_name_wins() -> None:
+    assert target_name(a_plan(vm_name="db-2"), a_machine(name="Web 01")) == "db-2"
+
+
+def test_strict_names_are_refused_in_the_words_of_the_qa_plan() -> None:
+    plan = a_plan(name="focal-bad-name", name_policy=NamePolicy.STRICT)
+    with pytest.raises(StepError) as caught:
+        target_name(plan, a_machine(name="testFocalCamelCase"))
+    assert caught.value.code is Exit.INVALID
+    assert str(caught.value).startswith(
+        "vm migration target testFocalCamelCase in VM focal-bad-name in namespace default "
+        "is not RFC 1123 compliant"
+    )
+
+
+def test_normalise_lower_cases_what_strict_refuses() -> None:
+    assert target_name(a_plan(), a_machine(name="testFocalCamelCase")) == "testfocalcamelcase"
+
+
+def test_a_chosen_name_is_never_changed() -> None:
+    with pytest.raises(StepError, match="is not RFC 1123 compliant"):
+        target_name(a_plan(vm_name="Not_Fit"), a_machine())
+
+
+# --- the whole
+
+
+def test_the_shape_carries_what_the_machine_says() -> None:
+    machine = a_machine(notes="billing", uuid="4210", guest_id="debian12_64Guest", cores_per_socket=2)
+    made = shape(a_plan(start=False), machine)
+    assert (made.description, made.uuid, made.guest_id) == ("billing", "4210", "debian12_64Guest")
+    assert (made.sockets, made.cores, made.start) == (1, 2, False)
+
+
+def test_three_controllers_with_unit_zero_keep_their_own_sizes() -> None:
+    sizes = [1 << 30, 2 << 30, 3 << 30]
+    disks: list[Disk] = [
+        a_disk(
+            n, controller=Controller.PVSCSI, controller_key=str(1000 + n), bus_number=n, unit=0, capacity=s
+        )
+        for n, s in enumerate(sizes)
+    ]
+    assert [disk.capacity for disk in shape(a_plan(), a_machine(disks=tuple(disks))).disks] == sizes

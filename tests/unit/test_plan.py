@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steps.plan import Bus, InterfaceModel, NamePolicy, NetworkPolicy, Plan, SourceKind, TargetPlan
+from tests.unit.builders import a_source, an_import
+from workflows.api import OpenstackSource, OvaSource
+from workflows.plan import Invalid, plan, run_name
+from workflows.settings import Settings
+
+
+def planned(**spec: Any) -> Plan:
+    return plan(an_import(**spec), a_source(), Settings())
+
+
+def target(**spec: Any) -> TargetPlan:
+    return planned(**spec).target
+
+
+def test_a_plan_is_complete() -> None:
+    made = planned(folder="prod")
+    assert (made.vm, made.folder) == ("web01", "prod")
+    assert (made.source.kind, made.source.datacenter) == (SourceKind.VMWARE, "DC0")
+    assert made.source.endpoint == "https://vcenter.example/sdk"
+    assert Plan.model_validate_json(made.to_json()) == made
+
+
+def test_defaults_are_todays() -> None:
+    made = planned()
+    assert (made.power.force, made.power.grace_seconds, made.skip_preflight_checks) == (False, 60, False)
+    assert (made.target.default_bus, made.target.default_model) == (Bus.VIRTIO, InterfaceModel.VIRTIO)
+    assert (made.target.start, made.target.storage_class) == (True, "")
+    assert made.source.insecure_skip_tls_verify is False
+
+
+@pytest.mark.parametrize(("given_", "wanted"), [(None, 60), (0, 60), (-5, 60), (1, 1), (3600, 3600)])
+def test_a_grace_below_one_second_is_todays_default(given_: int | None, wanted: int) -> None:
+    assert planned(gracefulShutdownTimeoutSeconds=given_).power.grace_seconds == wanted
+
+
+@pytest.mark.parametrize(("given_", "wanted"), [(None, True), (True, True), (False, False)])
+def test_a_machine_is_started_unless_asked_otherwise(given_: bool | None, wanted: bool) -> None:
+    assert target(startVirtualMachine=given_).start is wanted
+
+
+@pytest.mark.parametrize(("given_", "wanted"), [("vlan1", "default/vlan1"), ("infra/vlan1", "infra/vlan1")])
+def test_a_bare_destination_is_in_the_imports_namespace(given_: str, wanted: str) -> None:
+    rows = [{"sourceNetwork": "a", "destinationNetwork": given_, "networkInterfaceModel": ""}]
+    (rule,) = target(networkMapping=rows).networks
+    assert (rule.destination, rule.model) == (wanted, None)
+
+
+def test_settings_become_policies_of_the_target() -> None:
+    settings = Settings(network_policy=NetworkPolicy.STRICT, name_policy=NamePolicy.STRICT)
+    made = plan(an_import(), a_source(), settings).target
+    assert (made.network_policy, made.name_policy) == (NetworkPolicy.STRICT, NamePolicy.STRICT)
+
+
+def reasons(**spec: Any) -> tuple[str, ...]:
+    with pytest.raises(Invalid) as caught:
+        planned(**spec)
+    return caught.value.reasons
+
+
+def row(source: str, destination: str) -> dict[str, str]:
+    return {"sourceNetwork": source, "destinationNetwork": destination}
+
+
+def test_every_reason_is_given_at_once() -> None:
+    found = reasons(
+        virtualMachineName="",
+        targetVirtualMachineName="Not_Fit",
+        sourceCluster={"apiVersion": "source.harvesterhci.io/v1beta1", "kind": "Vmware"},
+        networkMapping=[row("a", "x/y/z"), row("b", "v"), row("b", "w"), row("", "v")],
+    )
+    wanted = ["virtualMachineName is empty", "is not migration.", "not RFC 1123", "'b' appears 2 times"]
+    wanted += ["invalid destination network 'x/y/z' for 'a'", "has no sourceNetwork"]
+    assert len(found) == len(wanted)
+    assert all(text in reason for text, reason in zip(wanted, found, strict=True))
+
+
+@pytest.mark.parametrize("destination", ["", "/", "a/", "/a", "a/b/c"])
+def test_a_destination_is_a_name_or_namespace_and_name(destination: str) -> None:
+    (reason,) = reasons(networkMapping=[row("a", destination)])
+    assert reason.startswith(f"invalid destination network {destination!r}")
+
+
+def test_a_source_network_that_is_there_twice_is_refused_as_today() -> None:
+    (reason,) = reasons(networkMapping=[row("a", "v"), row("a", "v")])
+    assert "source network 'a' appears 2 times" in reason
+
+
+def test_a_source_without_endpoint_is_refused() -> None:
+    with pytest.raises(Invalid, match=r"has no spec\.endpoint"):
+        plan(an_import(), a_source(endpoint=""), Settings())
+
+
+@pytest.mark.parametrize("kind", [OpenstackSource, OvaSource])
+def test_a_source_this_version_cannot_read_is_refused(kind: type[OpenstackSource | OvaSource]) -> None:
+    made = kind.model_validate(
+        {"apiVersion": "migration.harvesterhci.io/v1beta1", "kind": kind.__name__, "metadata": {"name": "s"}}
+    )
+    with pytest.raises(Invalid, match="ProviderNotInstalled"):
+        plan(an_import(), made, Settings())
+
+
+@given(st.text(), st.text(), st.integers(1, 10**9))
+def test_a_runs_name_is_a_label_that_leaves_room_for_node_names(name: str, uid: str, generation: int) -> None:
+    made = run_name(name, uid, generation)
+    assert re.fullmatch(r"vmi-[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?-[0-9a-f]{8}-g[0-9]+", made)
+    assert made == run_name(name, uid, generation)
+    assert made != run_name(name, uid, generation + 1)

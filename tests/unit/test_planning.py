@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+from controller import planning
+from controller.jobs import Job
+from controller.planning import Credentials, DryRun
+from steps.contract import Exit
+from steps.machine import Power
+from steps.manifest import virtual_machine
+from steps.mapping import shape
+from steps.plan import NamePolicy, NetworkRule, SourceKind
+from steps.preflight import examine, reasons
+from steps.stop import Stop
+from tests.unit.builders import a_disk, a_machine, a_nic, a_plan
+from tests.unit.providers import FakeProvider
+from tests.unit.test_view import text
+
+
+def examined(plan: Any = None, **machine: Any) -> DryRun:
+    """A dry run, its source in memory."""
+    plan = plan or a_plan()
+    found = examine(FakeProvider(a_machine(**machine)), plan)
+    made = shape(plan, found)
+    manifest = virtual_machine(made, {disk.id: disk.id for disk in made.disks})
+    return DryRun(Job(plan, {}), found, made, manifest, tuple(reasons(plan, found)))
+
+
+def test_a_machine_that_can_be_imported_is_shown_as_it_is_and_as_it_will_be() -> None:
+    rule = NetworkRule(source="VM Network", destination="default/vlan1")
+    nics = (a_nic(0), a_nic(1, network="a"), a_nic(2, network="b"))
+    result = examined(a_plan(networks=(rule,)), nics=nics, disks=(a_disk(allocated=1 << 20),), vcpus=4)
+    shown = text(planning.render(result))
+    assert result.code is Exit.DONE
+    for words in ("can be imported", "default/web01", "4 sockets × 1 cores", "2048Mi", "default/vlan1"):
+        assert words in shown
+    for words in ("1 MiB", "pod network", "left out", "warn: nic-2"):
+        assert words in shown
+    assert planning.document(result)["possible"] is True
+
+
+def test_every_reason_is_shown() -> None:
+    result = examined(power=Power.ON, disks=())
+    shown = text(planning.render(result))
+    assert shown.count("reason: ") == 2
+    assert "cannot be imported" in shown
+    assert result.code is Exit.UNSUPPORTED
+    assert planning.document(result)["reasons"][1]["exitCode"] == 17
+
+
+def test_a_program_gets_the_whole_of_it_as_json() -> None:
+    found = json.loads(json.dumps(planning.document(examined(nics=(a_nic(),)))))
+    assert found["manifest"]["kind"] == "VirtualMachine"
+    assert found["source"]["memoryMib"] == found["target"]["memoryMib"] == 2048
+    assert [concern["code"] for concern in found["concerns"]] == ["network-unmapped"]
+    assert found["stages"][0] == "preflight"
+
+
+def test_a_source_of_another_kind_is_a_reason(tmp_path: Path) -> None:
+    plan = a_plan()
+    source = plan.source.model_copy(update={"kind": SourceKind.OVA})
+    result = planning.dry_run(Job(plan.model_copy(update={"source": source}), {"password": b"p"}), Stop())
+    assert (result.code, result.machine) == (Exit.UNSUPPORTED, None)
+    assert "ProviderNotInstalled" in text(planning.render(result))
+    assert planning.document(result)["source"] is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_concerns_of_a_machine_whose_name_is_refused_are_shown_as_well() -> None:
+    plan = a_plan(name_policy=NamePolicy.STRICT)
+    machine = a_machine(name="Web01")
+    result = DryRun(Job(plan, {}), machine, None, None, tuple(reasons(plan, machine)))
+    assert planning.concerns(result) == machine.concerns
+    assert "is not RFC 1123 compliant" in text(planning.render(result))
+
+
+def test_credentials_are_files_for_a_moment() -> None:
+    with Credentials({"password": b"p"}) as folder:
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert (folder / "password").read_bytes() == b"p"
+    assert not folder.exists()
+
+
+def test_cards_without_a_mac_are_told_apart() -> None:
+    rule = NetworkRule(source="b", destination="default/vlan-b")
+    nics = (a_nic(0, mac=None, network="a"), a_nic(1, mac=None, network="b"))
+    rows = text(planning.render(examined(a_plan(networks=(rule,)), nics=nics))).splitlines()
+    (first,) = [row for row in rows if row.startswith("nic-0 ")]
+    assert "pod network" in first
+
+
+def test_brackets_in_names_are_shown() -> None:
+    assert "web [old]" in text(planning.render(examined(path="/DC0/vm/web [old]")))

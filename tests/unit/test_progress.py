@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steps.contract import PROGRESS_FILE_ENV
+from steps.progress import INTERVAL, Progress
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Reported:
+    """A progress and what it has said so far."""
+
+    def __init__(self, total: int = 0) -> None:
+        self.clock, self.stream = Clock(), io.StringIO()
+        self.progress = Progress(total, stream=self.stream, clock=self.clock)
+
+    def later(self, done: int, total: int | None = None) -> None:
+        self.clock.now += INTERVAL
+        self.progress.update(done, total)
+
+    @property
+    def said(self) -> list[tuple[int, int]]:
+        lines = [json.loads(line) for line in self.stream.getvalue().splitlines()]
+        assert all(line["event"] == "progress" for line in lines)
+        return [(line["done"], line["total"]) for line in lines]
+
+
+def test_the_first_report_comes_at_once_and_the_next_after_the_interval() -> None:
+    it = Reported(total=100)
+    it.progress.update(10)
+    it.clock.now = INTERVAL * 0.99
+    it.progress.update(20)
+    it.later(30)
+    assert it.said == [(10, 100), (30, 100)]
+
+
+def test_it_never_goes_back() -> None:
+    it = Reported(total=100)
+    it.later(50)
+    it.later(20)
+    assert it.said == [(50, 100), (50, 100)]
+
+
+def test_the_total_grows_with_what_is_done() -> None:
+    it = Reported(total=10)
+    it.later(30)
+    assert it.said == [(30, 30)]
+
+
+def test_a_better_total_is_taken() -> None:
+    it = Reported(total=10)
+    it.later(5, 40)
+    it.later(6)
+    assert it.said == [(5, 40), (6, 40)]
+
+
+def test_an_unknown_total_is_at_least_one() -> None:
+    it = Reported()
+    it.later(0)
+    assert it.said == [(0, 1)]
+
+
+def test_the_end_is_always_told_and_whole() -> None:
+    it = Reported(total=100)
+    it.progress.update(60)
+    it.progress.update(70)
+    it.progress.finish()
+    assert it.said == [(60, 100), (70, 70)]
+
+
+def test_nothing_done_is_done_as_well() -> None:
+    it = Reported()
+    it.progress.finish()
+    assert it.said == [(1, 1)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.one_of(st.none(), st.integers(0, 100)))))
+def test_argo_takes_whatever_is_said(updates: list[tuple[int, int | None]]) -> None:
+    it = Reported()
+    for done, total in updates:
+        it.later(done, total)
+    it.progress.finish()
+    done_ = [done for done, _ in it.said]
+    assert done_ == sorted(done_)
+    assert all(0 <= done <= total and total > 0 for done, total in it.said)
+
+
+def test_the_file_holds_the_last_report_as_argo_reads_it(tmp_path: Path) -> None:
+    progress = Progress(100, file=tmp_path / "progress", clock=Clock())
+    progress.update(7)
+    assert (tmp_path / "progress").read_text() == "7/100\n"
+
+
+class Full(io.StringIO):
+    """A stream on a full filesystem."""
+
+    def write(self, _text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_full_filesystem_is_not_the_failure(tmp_path: Path) -> None:
+    Progress(file=tmp_path / "missing" / "progress").update(1)
+    Progress(stream=Full()).finish()
+
+
+def test_the_environment_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PROGRESS_FILE_ENV, str(tmp_path / "progress"))
+    Progress.from_environment(2).update(1)
+    assert (tmp_path / "progress").read_text() == "1/2\n"
+    monkeypatch.delenv(PROGRESS_FILE_ENV)
+    Progress.from_environment(2).update(2)
+    assert (tmp_path / "progress").read_text() == "1/2\n"

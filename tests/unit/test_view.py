@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import io
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pytest
+from rich.console import Console, RenderableType
+
+from controller.rates import Rates
+from controller.view import counts_bytes, duration, lines, moved, moving, phases, shown, size, table
+from controller.watch import Watch
+from tests.unit.test_progress import Clock
+from tests.unit.test_status import RECORDED, node, workflow
+from workflows.status import Leaf, Phase
+
+BEGAN: Final = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def a_leaf(**more: Any) -> Leaf:
+    given: dict[str, Any] = {
+        "stage": "export",
+        "disk": "disk-0",
+        "phase": Phase.RUNNING,
+        "attempts": 1,
+        "message": "",
+        "exit_code": None,
+        "done": 0,
+        "total": 1000,
+        "started": BEGAN,
+        "finished": BEGAN + timedelta(seconds=3),
+    }
+    return Leaf(**{**given, **more})
+
+
+def text(renderable: RenderableType) -> str:
+    console = Console(file=io.StringIO(), width=120, color_system=None)
+    console.print(renderable)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "0.977 KiB"),
+        (1024, "1 KiB"),
+        (1 << 20, "1 MiB"),
+        (1_572_864, "1.5 MiB"),
+        (40 << 30, "40 GiB"),
+        (5 << 40, "5 TiB"),
+    ],
+)
+def test_sizes_have_three_digits(count: int, wanted: str) -> None:
+    assert size(count) == wanted
+
+
+@pytest.mark.parametrize("count", [1_023_897, 999.9 * (1 << 20), 999.9 * (1 << 30), 2000 << 40])
+def test_no_size_is_shown_with_an_exponent(count: float) -> None:
+    assert "e+" not in size(count)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "wanted"), [(0, "0:00"), (0.4, "0:00"), (59.5, "1:00"), (61, "1:01"), (3600, "1:00:00")]
+)
+def test_durations(seconds: float, wanted: str) -> None:
+    assert duration(seconds) == wanted
+
+
+def test_what_moves_is_shown_with_percent_rate_and_time_left() -> None:
+    clock = Clock()
+    rates = Rates(clock)
+    rates.note(a_leaf(done=0))
+    clock.now = 1
+    leaf = a_leaf(done=450, total=1800)
+    assert moved(leaf, rates) == " 25 %  450 B of 1.76 KiB"
+    rates.note(leaf)
+    assert moved(leaf, rates) == " 25 %  450 B of 1.76 KiB  450 B/s  0:03 left"
+
+
+def test_stages_that_count_no_bytes_have_no_bar() -> None:
+    assert not counts_bytes(a_leaf(total=1))
+    assert counts_bytes(a_leaf())
+
+
+@pytest.mark.parametrize("moment", RECORDED)
+def test_a_table_has_a_row_for_each_stage_worth_one(moment: str) -> None:
+    head, *rows = text(table("alpha", RECORDED[moment], Rates())).splitlines()
+    assert head.startswith("alpha  ")
+    assert sum(not row.startswith("  ") for row in rows) == len(list(shown(RECORDED[moment])))
+
+
+def test_a_failure_is_shown_with_its_words() -> None:
+    shown_ = text(table("alpha", RECORDED["3"], Rates()))
+    assert "✘ image disk-1" in shown_
+    assert "storage quota of namespace default is used up" in shown_
+    assert "exit code" not in shown_
+
+
+def test_a_running_gate_is_shown_and_a_skipped_one_is_not() -> None:
+    assert "approve-poweroff" in text(table("a", RECORDED["1"], Rates()))
+    skipped = workflow(node("w.approve-poweroff", "Skipped"), node("w.build", "Omitted"))
+    assert [leaf.stage for leaf in shown(skipped)] == ["build"]
+
+
+def test_a_second_attempt_is_counted() -> None:
+    tries = workflow(node("w.build(0)", "Failed", 30), node("w.build(1)", "Running"))
+    assert "(attempt 2)" in text(table("a", tries, Rates()))
+    assert list(lines("a", {}, tries)) == ["a: build running (attempt 2)"]
+
+
+@pytest.mark.parametrize(("before", "after"), list(itertools.pairwise(RECORDED)))
+def test_lines_say_what_changed_and_nothing_twice(before: str, after: str) -> None:
+    seen = phases(RECORDED[before])
+    said = list(lines("a", seen, RECORDED[after]))
+    assert said
+    assert list(lines("a", phases(RECORDED[after]), RECORDED[after])) == []
+    assert not any("omitted" in line for line in said)
+
+
+def test_the_line_of_a_failure_has_its_cause() -> None:
+    said = list(lines("alpha", phases(RECORDED["2"]), RECORDED["3"]))
+    (line,) = [line for line in said if "image disk-1" in line]
+    assert line.startswith("alpha: image disk-1 failed: storage quota of namespace default is used up")
+
+
+def test_only_stages_whose_bytes_move_are_moving() -> None:
+    still, going = node("w.build", "Running"), node("w.export", "Running", progress="5/10")
+    assert [leaf.stage for leaf in moving(workflow(still, going))] == ["export"]
+
+
+# --- the watch over it
+
+
+def watched(*moments: Any, terminal: bool) -> str:
+    console = Console(file=io.StringIO(), width=120, color_system=None, force_terminal=terminal)
+    with Watch(console) as watch:
+        for moment in moments:
+            watch.changed("alpha", moment)
+        watch.warn("alpha", "two [old] networks")
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_pipe_gets_plain_lines() -> None:
+    said = watched(*RECORDED.values(), terminal=False)
+    assert "\x1b" not in said
+    assert said.splitlines()[0].endswith("alpha: preflight succeeded")
+    assert said.splitlines()[-1].endswith("alpha: warning: two [old] networks")
+    assert sum("image disk-0 succeeded" in line for line in said.splitlines()) == 1
+
+
+def test_a_terminal_gets_the_table() -> None:
+    said = watched(*RECORDED.values(), terminal=True)
+    assert "alpha  Succeeded" in said
+    assert "✔ image disk-1" in said
+
+
+def test_moving_bytes_are_not_told_at_every_change() -> None:
+    states = [workflow(node("w.export", "Running", progress=f"{done}/100")) for done in range(100)]
+    assert len(watched(*states, terminal=False).splitlines()) == 2
