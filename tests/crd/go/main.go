@@ -1,0 +1,151 @@
+// crd-check judges CustomResourceDefinitions and objects with the API server's own code, without one running.
+//
+//	crd-check CRDS                  are the definitions valid, and their schemas structural? a line a fault
+//	crd-check CRDS < OBJECTS        and besides: what would become of each object of the YAML stream?
+//
+// For each object one line of JSON: {"kind", "name", "errors": [...], "pruned": [...], "object": {...}}, the object
+// as it would be stored. "pruned" are the fields that kubectl's strict validation refuses and others lose.
+// Exit 0: the definitions are fine. 1: they are not. 2: something cannot be read.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
+	v1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	crdvalidation "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
+	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
+)
+
+type judge struct {
+	structural *structuralschema.Structural
+	validator  validation.SchemaValidator
+}
+
+type verdict struct {
+	Kind   string         `json:"kind"`
+	Name   string         `json:"name"`
+	Errors []string       `json:"errors"`
+	Pruned []string       `json:"pruned"`
+	Object map[string]any `json:"object"`
+}
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: crd-check CRDS [< OBJECTS]")
+		os.Exit(2)
+	}
+	file, err := os.Open(os.Args[1])
+	fail(err)
+	judges := map[string]judge{}
+	faults := 0
+	fail(each(file, func(text []byte) error { return learn(text, judges, &faults) }))
+	if faults > 0 {
+		os.Exit(1)
+	}
+	out := json.NewEncoder(os.Stdout)
+	fail(each(os.Stdin, func(text []byte) error { return out.Encode(try(text, judges)) }))
+}
+
+func fail(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+}
+
+// each hands over every document of a YAML stream that says something.
+func each(stream io.Reader, take func([]byte) error) error {
+	documents := utilyaml.NewYAMLReader(bufio.NewReader(stream))
+	for {
+		text, err := documents.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var value any
+		if err := yaml.Unmarshal(text, &value); err != nil {
+			return err
+		}
+		if value == nil {
+			continue
+		}
+		if err := take(text); err != nil {
+			return err
+		}
+	}
+}
+
+// learn takes a definition in as the API server would (apiextensions-apiserver pkg/registry/customresourcedefinition).
+func learn(text []byte, judges map[string]judge, faults *int) error {
+	var given v1.CustomResourceDefinition
+	if err := yaml.UnmarshalStrict(text, &given); err != nil {
+		return err
+	}
+	v1.SetDefaults_CustomResourceDefinition(&given)
+	v1.SetDefaults_CustomResourceDefinitionSpec(&given.Spec)
+	// The API server fills this in at creation and validates it after.
+	given.Status.StoredVersions = []string{given.Spec.Versions[0].Name}
+	var crd apiextensions.CustomResourceDefinition
+	if err := v1.Convert_v1_CustomResourceDefinition_To_apiextensions_CustomResourceDefinition(&given, &crd, nil); err != nil {
+		return err
+	}
+	for _, fault := range crdvalidation.ValidateCustomResourceDefinition(context.Background(), &crd) {
+		fmt.Printf("%s: %v\n", crd.Name, fault)
+		*faults++
+	}
+	made, err := judgeOf(&given)
+	if err != nil {
+		return err
+	}
+	judges[crd.Spec.Names.Kind] = made
+	return nil
+}
+
+func judgeOf(given *v1.CustomResourceDefinition) (judge, error) {
+	var schema apiextensions.JSONSchemaProps
+	from := given.Spec.Versions[0].Schema.OpenAPIV3Schema
+	if err := v1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(from, &schema, nil); err != nil {
+		return judge{}, err
+	}
+	structural, err := structuralschema.NewStructural(&schema)
+	if err != nil {
+		return judge{}, err
+	}
+	validator, _, err := validation.NewSchemaValidator(&schema)
+	return judge{structural, validator}, err
+}
+
+func try(text []byte, judges map[string]judge) verdict {
+	var object map[string]any
+	if err := yaml.Unmarshal(text, &object); err != nil {
+		return verdict{Errors: []string{err.Error()}}
+	}
+	kind, _ := object["kind"].(string)
+	metadata, _ := object["metadata"].(map[string]any)
+	name, _ := metadata["name"].(string)
+	made := verdict{Kind: kind, Name: name, Errors: []string{}, Pruned: []string{}, Object: object}
+	by, known := judges[kind]
+	if !known {
+		made.Errors = append(made.Errors, "no definition of kind "+kind)
+		return made
+	}
+	options := structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true}
+	made.Pruned = append(made.Pruned, pruning.PruneWithOptions(object, by.structural, true, options)...)
+	for _, fault := range validation.ValidateCustomResource(nil, object, by.validator) {
+		made.Errors = append(made.Errors, fault.Error())
+	}
+	return made
+}

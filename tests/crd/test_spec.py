@@ -1,0 +1,77 @@
+"""The additive fields of an import, on their way into the plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from steps.plan import Bus, DiskRule, Gate, Plan
+from tests.unit.builders import a_source, an_import
+from workflows.plan import Invalid, plan
+from workflows.quantity import mebibytes
+from workflows.settings import Settings
+
+
+def planned(**spec: Any) -> Plan:
+    return plan(an_import(**spec), a_source(), Settings())
+
+
+def test_without_them_all_is_as_at_the_source() -> None:
+    made = planned()
+    assert (made.target.vcpus, made.target.memory_mib, made.target.disks) == (None, None, ())
+    assert made.approvals == ()
+
+
+def test_cpu_memory_disks_and_approvals_get_there() -> None:
+    rows = [
+        {"sourceDisk": "disk-0", "storageClass": "fast", "busType": "sata"},
+        {"sourceDisk": "Hard disk 2"},
+    ]
+    made = planned(cpus=4, memory="1.5Gi", diskMapping=rows, approvals=["poweroff", "start"])
+    assert (made.target.vcpus, made.target.memory_mib) == (4, 1536)
+    assert made.target.disks == (
+        DiskRule(disk="disk-0", storage_class="fast", bus=Bus.SATA),
+        DiskRule(disk="Hard disk 2"),
+    )
+    assert made.approvals == (Gate.POWEROFF, Gate.START)
+
+
+def test_null_is_nothing() -> None:
+    made = planned(cpus=None, memory=None, diskMapping=None, approvals=None)
+    assert made == planned()
+
+
+def test_every_reason_at_once() -> None:
+    with pytest.raises(Invalid) as caught:
+        planned(cpus=0, memory="4 GB", diskMapping=[{"sourceDisk": "disk-0", "busType": "ide"}, {}])
+    assert [reason.partition(":")[0] for reason in caught.value.reasons] == [
+        "spec.diskMapping",
+        "a row of spec.diskMapping has no sourceDisk",
+        "spec.cpus is 0",
+        "spec.memory '4 GB' is no whole number of MiB",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "mib"),
+    [
+        ("8Gi", 8192),
+        ("512Mi", 512),
+        ("1.5Gi", 1536),
+        ("1048576", 1),
+        ("1048576k", 1000),
+        ("1024Ki", 1),
+        ("1Ti", 1 << 20),
+        ("0.5Mi", None),
+        ("1000", None),
+        ("4G", None),
+        ("0Gi", None),
+        ("-1Gi", None),
+        ("4 Gi", None),
+        ("4gb", None),
+        ("", None),
+    ],
+)
+def test_quantities(text: str, mib: int | None) -> None:
+    assert mebibytes(text) == mib

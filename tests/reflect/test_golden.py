@@ -1,0 +1,81 @@
+"""What the import says while the real Argo carries it out, as files a person can read.
+
+`VMFERRY_GOLDEN=write pytest tests/reflect -k golden` writes them anew: look at the diff before you commit it.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from steps.yamltext import to_yaml
+from tests.reflect.situations import RECORDED
+from tests.unit.builders import an_import
+from workflows.reflect import reflect
+from workflows.reported import ImportStatus
+
+GOLDEN: Final = Path(__file__).parent / "golden"
+IMPORT: Final = an_import("alpha", virtualMachineName="alpha-vm")
+SEEN: Final = dict(zip(RECORDED, ("49:26", "49:40", "50:12", "50:13", "50:16", "50:40"), strict=True))
+"""When each was looked at, past 01 o'clock."""
+
+
+def told(moment: str) -> ImportStatus:
+    """The status at a moment, each reflected over the one before as a controller does."""
+    status = None
+    for name, workflow in RECORDED.items():
+        now = datetime.fromisoformat(f"2026-11-21T01:{SEEN[name]}").replace(tzinfo=UTC)
+        status = reflect(workflow, IMPORT, status, now)
+        if name == moment:
+            return status
+    raise KeyError(moment)
+
+
+def as_yaml(status: ImportStatus) -> str:
+    return to_yaml(status.model_dump(by_alias=True, mode="json", exclude_defaults=True))
+
+
+@pytest.mark.parametrize("moment", RECORDED)
+def test_golden_status(moment: str) -> None:
+    golden = GOLDEN / f"{moment}.yaml"
+    if os.environ.get("VMFERRY_GOLDEN") == "write":
+        assert "CI" not in os.environ, "golden files are written by a person, who reads the diff"
+        golden.write_text(as_yaml(told(moment)))
+        pytest.skip(f"{golden} written")
+    assert golden.read_text() == as_yaml(told(moment))
+
+
+def test_the_phases_of_the_recordings_in_words() -> None:
+    """A wrong golden file that was written by mistake does not pass."""
+    assert [told(moment).import_status for moment in RECORDED] == [
+        "virtualMachineImportValid",
+        "sourceReady",
+        "VMMigrationFailed",
+        "disksExported",
+        "diskImageSubmitted",
+        "virtualMachineRunning",
+    ]
+
+
+def test_the_cause_of_the_failure_word_for_word() -> None:
+    failed = told("3-failed")
+    assert (failed.step, failed.message) == (
+        "image disk-1",
+        "storage quota of namespace default is used up: 45Gi asked, 40Gi left; raise the quota, then retry "
+        "this step",
+    )
+
+
+@pytest.mark.parametrize("moment", RECORDED)
+def test_a_recording_alone_says_the_same_phase(moment: str) -> None:
+    """A controller that has just been started has no status before."""
+    alone = reflect(RECORDED[moment], IMPORT, None, datetime(2026, 11, 21, 2, tzinfo=UTC))
+    assert (alone.import_status, alone.step, alone.message) == (
+        told(moment).import_status,
+        told(moment).step,
+        told(moment).message,
+    )

@@ -1,0 +1,546 @@
+"""`reflect()`: a situation, and what the import says of it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from typing import Any
+
+import pytest
+
+from controller.record import Record
+from tests.reflect.situations import (
+    DISKS,
+    IMPORT,
+    NOW,
+    RUN,
+    WORDS,
+    Json,
+    a_shape,
+    failed,
+    found,
+    later,
+    node,
+    reflected,
+    summary,
+    upto,
+    workflow,
+)
+from tests.unit.builders import an_import
+from workflows.conditions import find
+from workflows.reflect import annotation, announce, reflect
+from workflows.reported import ImportStatus, Stand, WorkflowReference
+from workflows.stages import stage_named
+
+PHASES = [
+    ([], Stand.NEW),
+    ([node("preflight", "Running")], Stand.NEW),
+    ([found()], Stand.VALID),
+    ([found(), node("approve-poweroff", "Running", kind="Suspend")], Stand.VALID),
+    ([found(), node("poweroff", "Running")], Stand.SOURCE_READY),
+    ([*upto("export"), node("export", "Running", "disk-0")], Stand.SOURCE_READY),
+    ([*upto("convert"), node("convert", "Succeeded", "disk-0")], Stand.SOURCE_READY),
+    (upto("image"), Stand.DISKS_EXPORTED),
+    ([*upto("image"), node("image", "Running", "disk-0")], Stand.DISKS_EXPORTED),
+    ([*upto("image"), *(node("image", "Running", disk) for disk in DISKS)], Stand.IMAGES_SUBMITTED),
+    (
+        [*upto("image"), node("image", "Running", "disk-0"), failed("image", 13, WORDS, "disk-1")],
+        Stand.IMAGE_FAILED,
+    ),
+    ([*upto("convert", ("disk-0",)), node("export", "Running", "disk-1")], Stand.SOURCE_READY),
+    ([*upto("image"), *(node("image", disk=disk) for disk in DISKS)], Stand.IMAGES_READY),
+    ([*upto("build"), node("build", "Running")], Stand.IMAGES_READY),
+    (upto("start"), Stand.CREATED),
+    ([*upto("start"), node("start", "Running")], Stand.CREATED),
+    ([*upto("start"), node("start")], Stand.RUNNING),
+]
+
+
+@pytest.mark.parametrize(("nodes", "stand"), PHASES)
+def test_phase_of_a_running_workflow(nodes: list[Json], stand: Stand) -> None:
+    assert reflected(*nodes).import_status == stand
+
+
+OVER = [  # nodes, how the Workflow stands, (importStatus, step, reason)
+    ([failed("preflight", 14, "no vm")], {}, (Stand.INVALID, "preflight", "NotFound")),
+    ([*upto("image"), failed("image", 13, WORDS, "disk-1")], {}, (Stand.FAILED, "image disk-1", "NoSpace")),
+    (
+        [*upto("image"), failed("image", None, "pod deleted", "disk-1")],
+        {},
+        (Stand.FAILED, "image disk-1", "StepFailed"),
+    ),
+    (
+        [*upto("export"), failed("export", 143, "stopped", "disk-0")],
+        {"spec": {"shutdown": "Stop"}},
+        (Stand.FAILED, "", "Cancelled"),
+    ),
+    (
+        [failed("preflight", 143, "stopped")],
+        {"message": "Stopped with strategy 'Stop'"},
+        (Stand.FAILED, "", "Cancelled"),
+    ),
+    (
+        [*upto("image"), failed("serve", 20, "the image failed", "disk-1")],
+        {},
+        (Stand.FAILED, "", "WorkflowFailed"),
+    ),
+    ([found()], {"message": "invalid spec: no such template"}, (Stand.FAILED, "", "WorkflowFailed")),
+    ([], {"phase": "Error"}, (Stand.FAILED, "", "WorkflowFailed")),
+    (
+        [*upto("start"), node("start"), failed("onExit", None, "pod deleted")],
+        {},
+        (Stand.RUNNING, "", "VirtualMachineRunning"),
+    ),
+    ([*upto("start"), failed("onExit", None, "pod deleted")], {}, (Stand.CREATED, "", "VirtualMachineReady")),
+    (upto("start"), {"phase": "Succeeded"}, (Stand.CREATED, "", "VirtualMachineReady")),
+]
+
+
+@pytest.mark.parametrize(("nodes", "ended", "wanted"), OVER)
+def test_a_workflow_that_is_over(nodes: list[Json], ended: Json, wanted: tuple[Any, ...]) -> None:
+    made = reflected(*nodes, **{"phase": "Failed", **ended})
+    assert (made.import_status, made.step, summary(made).reason) == wanted
+    assert summary(made).message == made.message != ""
+
+
+def test_a_machine_that_was_to_be_left_off_is_ready_not_running() -> None:
+    off = an_import(startVirtualMachine=False)
+    made = reflected(*upto("start"), node("start"), import_=off, phase="Succeeded")
+    assert (made.import_status, summary(made).status, made.percent) == (Stand.CREATED, "True", 100)
+
+
+GOES_ON = [  # nodes, (reason, step), what the message has in it
+    ([], ("Waiting", ""), "waits for Argo to begin"),
+    ([node("preflight", "Running")], ("Running", "preflight"), stage_named("preflight").description),
+    (
+        [found(), node("approve-poweroff", "Running", kind="Suspend")],
+        ("WaitingForApproval", "approve-poweroff"),
+        "migration.harvesterhci.io/approve=poweroff",
+    ),
+    (
+        [*upto("start"), node("approve-start", "Running", kind="Suspend")],
+        ("WaitingForApproval", "approve-start"),
+        "approve=start",
+    ),
+    ([found()], ("Running", "preflight"), "preflight is over; the next step begins in a moment"),
+    (
+        [*upto("export"), *(node("export", "Running", disk) for disk in DISKS)],
+        ("Running", "export"),
+        ": disk-0, disk-1",
+    ),
+    (
+        [*upto("image"), node("serve", "Running", "disk-0"), node("image", "Running", "disk-0")],
+        ("Running", "image"),
+        "Make the disk an image",
+    ),
+    (
+        [
+            *upto("convert", ("disk-0",)),
+            node("convert", "Running", "disk-0"),
+            node("export", "Running", "disk-1"),
+        ],
+        ("Running", "export"),
+        ": disk-1",
+    ),
+    (
+        [*upto("export"), node("export", "Pending", "disk-0", message="ContainerCreating")],
+        ("Running", "export"),
+        "About to begin",
+    ),
+    (
+        [
+            *upto("export"),
+            node("export", "Pending", "disk-0", message="Unschedulable: 0/3 nodes are available"),
+        ],
+        ("Waiting", "export disk-0"),
+        "Unschedulable: 0/3 nodes are available",
+    ),
+    (
+        [
+            *upto("export"),
+            node(
+                "export",
+                "Failed",
+                "disk-0",
+                attempt=0,
+                message="main: Error (exit code 32): cut off",
+                outputs={"exitCode": "32"},
+            ),
+        ],
+        ("Retrying", "export disk-0"),
+        "export disk-0 failed and is tried again: cut off",
+    ),
+    (
+        [
+            *upto("export"),
+            node("export", "Failed", "disk-0", attempt=0),
+            node("export", "Running", "disk-0", attempt=1),
+        ],
+        ("Running", "export"),
+        "(attempt 2)",
+    ),
+    (
+        [*upto("image"), failed("image", 13, WORDS, "disk-1"), node("image", "Running", "disk-0")],
+        ("NoSpace", "image disk-1"),
+        f"image disk-1 failed: {WORDS}",
+    ),
+    (
+        [*upto("start"), node("start"), node("onExit", "Running")],
+        ("VirtualMachineRunning", ""),
+        "is imported and runs",
+    ),
+    (
+        [failed("preflight", 11, "no"), node("onExit", "Running")],
+        ("Denied", "preflight"),
+        "preflight failed: no",
+    ),
+    ([node("own-hook", "Running")], ("Running", "own-hook"), "own-hook"),
+]
+
+
+@pytest.mark.parametrize(("nodes", "wanted", "inside"), GOES_ON)
+def test_what_goes_on(nodes: list[Json], wanted: tuple[str, str], inside: str) -> None:
+    made = reflected(*nodes)
+    assert (summary(made).reason, made.step) == wanted
+    assert inside in made.message
+    assert summary(made).message == made.message
+
+
+LOCK = "Waiting for imports/ConfigMap/limits/vcsim lock. Lock status: 0/1"
+WAITING: Json = {"synchronizationStatus": {"waiting": "imports/ConfigMap/limits/vcsim"}, "message": LOCK}
+
+
+def test_waiting_for_the_turn_of_this_machine() -> None:
+    made = reflected(found(), node("transfer", "Pending", kind="DAG", **WAITING))
+    assert (made.import_status, made.step, summary(made).reason) == (Stand.VALID, "poweroff", "Waiting")
+    assert made.message == f"poweroff waits for its turn: {LOCK}"
+
+
+def test_a_disk_that_waits_for_its_turn_beside_one_that_moves_is_not_the_news() -> None:
+    beside = [*upto("export"), node("export", "Pending", "disk-1", kind="Retry", **WAITING)]
+    assert reflected(*beside).step == "export disk-1"
+    assert reflected(*beside, node("export", "Running", "disk-0")).step == "export"
+
+
+def test_a_paused_and_a_cancelled_workflow_say_so() -> None:
+    busy = [*upto("export"), node("export", "Running", "disk-0")]
+    paused = reflected(*busy, spec={"suspend": True})
+    assert (summary(paused).reason, paused.step) == ("Paused", "export")
+    assert paused.message.startswith("Paused: ")
+    assert summary(reflected(*busy, spec={"shutdown": "Stop", "suspend": True})).reason == "Cancelling"
+    assert reflected(*busy, node("onExit", "Running"), spec={"shutdown": "Stop"}).step == "cleanup"
+
+
+BLAME = [  # nodes, the title of the one to blame, its words
+    (
+        [failed("serve", 20, "s", "disk-1", end=1), failed("image", 13, WORDS, "disk-1", end=2)],
+        "image disk-1",
+        WORDS,
+    ),
+    (
+        [failed("export", 32, "late", "disk-0", end=9), failed("export", 13, "first", "disk-1", end=8)],
+        "export disk-1",
+        "first",
+    ),
+    (
+        [failed("export", None, "", "disk-0")],
+        "export disk-0",
+        "export disk-0 failed and said nothing; see its log, then retry it",
+    ),
+    (
+        [failed("export", 137, "", "disk-0", message="main: OOMKilled (exit code 137)")],
+        "export disk-0",
+        "export disk-0 ended without a word: OOMKilled (exit code 137); see its log, then retry it",
+    ),
+    (
+        [failed("export", 13, "", "disk-0", message="Error (exit code 13): of Argo 3.6")],
+        "export disk-0",
+        "of Argo 3.6",
+    ),
+    ([failed("export", 1, "a (b): c", "disk-0")], "export disk-0", "a (b): c"),
+    ([failed("onExit", 1, "no", end=1), failed("build", 19, "taken", end=2)], "build", "taken"),
+]
+
+
+@pytest.mark.parametrize(("nodes", "title", "words"), BLAME)
+def test_who_is_to_blame_word_for_word(nodes: list[Json], title: str, words: str) -> None:
+    made = reflected(*nodes, phase="Failed")
+    assert (made.step, made.message) == (title, words)
+
+
+def test_a_part_that_argo_itself_refused_says_why() -> None:
+    lock = node("transfer", "Error", kind="DAG", message="Sync configuration key not found")
+    assert reflected(found(), lock, phase="Error").message == "Sync configuration key not found"
+
+
+def conditions(status: ImportStatus) -> dict[str, tuple[str, str]]:
+    return {one.type: (one.status, one.reason) for one in status.import_conditions if one.type != "Succeeded"}
+
+
+def test_conditions_of_a_graceful_and_of_a_hard_power_off() -> None:
+    hard = an_import(forcePowerOff=True)
+    asked = [found(), node("poweroff", "Running")]
+    assert conditions(reflected(*asked)) == {"VMShutdownGuest": ("True", "ShutdownAsked")}
+    assert conditions(reflected(*asked, import_=hard)) == {"VMPoweringOff": ("True", "PowerOffAsked")}
+    assert conditions(reflected(*upto("export")))["VMPoweredOff"] == ("True", "PoweredOff")
+    assert conditions(reflected(found(), node("poweroff", "Pending"))) == {}
+
+
+def test_conditions_of_an_export() -> None:
+    assert conditions(reflected(*upto("image")))["VMExported"] == ("True", "Exported")
+    broken = reflected(*upto("export"), failed("export", 13, WORDS, "disk-0"), phase="Failed")
+    made = find(broken.import_conditions, "VMExportFailed")
+    assert made is not None
+    assert made.message == f"error exporting VM: {WORDS}"
+
+
+def test_a_retry_moves_a_failed_import_back_to_running() -> None:
+    broken = reflected(*upto("export"), failed("export", 13, WORDS, "disk-0"), phase="Failed")
+    again = reflected(*upto("export"), node("export", "Running", "disk-0"), previous=broken, now=later(60))
+    assert (again.import_status, summary(again).status) == (Stand.SOURCE_READY, "Unknown")
+    assert conditions(again)["VMExportFailed"] == ("False", "TriedAgain")
+    assert WORDS not in again.message
+
+
+def test_conditions_of_disks() -> None:
+    nodes = [*upto("image"), node("image", disk="disk-0"), failed("image", 13, WORDS, "disk-1")]
+    rows = reflected(*nodes).disk_import_status
+    assert [[(one.type, one.status) for one in row.disk_conditions] for row in rows] == [
+        [("VirtualMachineImageSubmitted", "True"), ("VirtualMachineImageReady", "True")],
+        [("VirtualMachineImageSubmitted", "True"), ("VirtualMachineImageFailed", "True")],
+    ]
+    assert rows[1].disk_conditions[1].message == WORDS
+
+
+def test_the_row_of_a_disk() -> None:
+    made = [{"name": "image", "value": "image-7"}, {"name": "digest", "value": "sha512:ab"}]
+    nodes = [*upto("image"), node("image", disk="disk-0", outputs={"exitCode": "0", "parameters": made})]
+    row = reflected(*nodes, shape=a_shape(1 << 30, 2 << 30)).disk_import_status[0]
+    assert (row.disk_name, row.disk_size, row.bus_type) == ("disk-0", 1 << 30, "virtio")
+    assert (row.virtual_machine_image, row.digest, row.percent) == ("image-7", "sha512:ab", 100)
+
+
+def test_disks_are_known_from_preflight_on_and_in_order() -> None:
+    names = tuple(f"disk-{number}" for number in range(11))
+    assert [row.disk_name for row in reflected(found(names)).disk_import_status] == list(names)
+
+
+def exporting(done: int, total: int = 1000, **more: Any) -> ImportStatus:
+    return reflected(
+        found(("disk-0",)),
+        node("poweroff"),
+        node("export", "Running", "disk-0", progress=f"{done}/{total}"),
+        **more,
+    )
+
+
+def test_percent_is_by_the_weights_of_the_stages() -> None:
+    assert exporting(500).disk_import_status[0].percent == 35
+    done = reflected(*upto("image", ("disk-0",)), node("image", "Running", "disk-0", progress="250/1000"))
+    assert done.disk_import_status[0].percent == 85
+
+
+def test_disks_count_by_their_sizes_once_these_are_known() -> None:
+    nodes = [*upto("convert", ("disk-0",)), node("export", "Running", "disk-1")]
+    assert reflected(*nodes).percent == 95 * 70 // 200
+    assert reflected(*nodes, shape=a_shape(3 << 30, 1 << 30)).percent == 95 * 70 * 3 // 400
+
+
+def test_rate_and_time_left() -> None:
+    first = exporting(100)
+    assert (first.disk_import_status[0].bytes_per_second, first.eta) == (0, "")
+    second = exporting(300, previous=first, now=later(10))
+    row = second.disk_import_status[0]
+    assert (row.step, row.bytes_done, row.bytes_total, row.bytes_per_second) == ("export", 300, 1000, 20)
+    assert row.seconds_left == 35 + 21 + 1  # 700 bytes, then 30 of 100 parts as slow as the 70 before
+    assert second.eta == "57s"
+
+
+def test_a_rate_is_kept_while_nothing_arrives_and_dropped_when_it_stalls() -> None:
+    second = exporting(300, previous=exporting(100), now=later(10))
+    kept = exporting(300, previous=second, now=later(60))
+    assert kept.disk_import_status == second.disk_import_status
+    stalled = exporting(300, previous=kept, now=later(300))
+    assert (stalled.disk_import_status[0].bytes_per_second, stalled.eta) == (0, "")
+
+
+def test_a_new_attempt_begins_anew_but_the_percentage_stays() -> None:
+    second = exporting(300, previous=exporting(100), now=later(10))
+    again = exporting(50, previous=second, now=later(20)).disk_import_status[0]
+    assert (again.bytes_done, again.bytes_per_second, again.percent) == (50, 0, 21)
+
+
+def test_the_annotation_is_the_percentage() -> None:
+    assert annotation(exporting(500)) == "33"
+    assert annotation(reflected(*upto("start"), node("start"), phase="Succeeded")) == "100"
+    assert annotation(reflected(*upto("image"), failed("image", 13, WORDS, "disk-1"), phase="Failed")) == "76"
+
+
+# --- what must not move
+
+
+def test_a_percentage_that_someone_wrote_is_none_beyond_100() -> None:
+    before = ImportStatus.read({"percent": 700, "workflow": {"name": RUN, "generation": 1}})
+    assert reflected(found(), previous=before).percent == 100
+
+
+def test_running_is_final() -> None:
+    over = reflected(*upto("start"), node("start"), phase="Succeeded")
+    for other in (
+        None,
+        {},
+        workflow(phase="Failed"),
+        workflow(node("preflight", "Running"), name="vmi-x-g9"),
+    ):
+        assert reflect(other, IMPORT, over, later(60)) is over
+
+
+def test_a_workflow_of_an_earlier_generation_is_passed_over() -> None:
+    run = WorkflowReference(name="vmi-web-0a1b2c3d-g2", namespace="vmferry", generation=2)
+    announced = announce(IMPORT, reflected(*upto("image")), run, NOW)
+    assert reflected(phase="Failed", previous=announced) is announced
+
+
+@pytest.mark.parametrize(
+    ("name", "generation"),
+    [("vmi-a-0a1b2c3d-g12", 12), ("vmi-a-0a1b2c3d-g2-r3", 2), ("vmi-a-g7-b-0a1b2c3d-g4", 4), ("by-hand", 1)],
+)
+def test_the_generation_is_that_of_the_name(name: str, generation: int) -> None:
+    run = reflected(found(), name=name).workflow
+    assert run is not None
+    assert run.generation == generation
+
+
+def test_an_announced_run_begins_at_nothing_and_a_retry_where_it_was() -> None:
+    before = reflected(*upto("image"), failed("image", 13, WORDS, "disk-1"), phase="Failed")
+    run = WorkflowReference(name=f"{RUN}-r2", namespace="vmferry", generation=1)
+    retry = announce(IMPORT, before, run, later(9))
+    assert (retry.import_status, retry.percent, retry.workflow) == (Stand.NEW, 76, run)
+    anew = announce(IMPORT, before, run.model_copy(update={"generation": 2}), later(9))
+    assert (anew.percent, anew.disk_import_status, summary(anew).status) == (0, (), "Unknown")
+
+
+def test_the_link_and_the_plan_that_the_controller_wrote_stay() -> None:
+    before = ImportStatus.read(
+        {"workflow": {"name": RUN, "generation": 1, "link": "https://argo"}, "planned": {"hash": "h"}}
+    )
+    made = reflected(found(), previous=before)
+    assert made.workflow is not None
+    assert (made.workflow.link, made.workflow.namespace) == ("https://argo", "vmferry")
+    assert made.planned == before.planned
+
+
+# --- no Workflow
+
+
+GONE = [  # the status before, (importStatus, reason) after
+    (reflected(*upto("export")), (Stand.FAILED, "WorkflowGone")),
+    (
+        reflected(*upto("image"), failed("image", 13, WORDS, "disk-1"), phase="Failed"),
+        (Stand.FAILED, "WorkflowGone"),
+    ),
+    (reflected(failed("preflight", 11, "no"), phase="Failed"), (Stand.INVALID, "Denied")),
+    (reflected(spec={"shutdown": "Stop"}, phase="Failed"), (Stand.FAILED, "Cancelled")),
+    (reflected(*upto("start"), phase="Succeeded"), (Stand.CREATED, "VirtualMachineReady")),
+    (reflected(node("preflight", "Running")), (Stand.NEW, "Running")),
+]
+
+
+@pytest.mark.parametrize(("before", "wanted"), GONE)
+def test_a_workflow_that_is_gone(before: ImportStatus, wanted: tuple[str, str]) -> None:
+    after = reflect(None, IMPORT, before, later(60))
+    assert (after.import_status, summary(after).reason) == wanted
+    assert reflect(None, IMPORT, after, later(120)) == after
+
+
+def test_the_cause_is_still_told_when_the_workflow_is_gone() -> None:
+    after = reflect(None, IMPORT, GONE[1][0], later(60))
+    assert after.message.startswith(WORDS)
+    assert after.percent == GONE[1][0].percent
+
+
+def test_a_status_of_todays_controller_is_left_alone() -> None:
+    foreign = ImportStatus.read({"importStatus": "sourceReady"})
+    assert reflect(None, IMPORT, foreign, NOW) is foreign
+    assert reflect(None, IMPORT, None, NOW) == ImportStatus()
+
+
+# --- what cannot be read
+
+
+def packed(nodes: Json) -> str:
+    return base64.b64encode(gzip.compress(json.dumps(nodes).encode())).decode()
+
+
+def test_compressed_nodes_are_read() -> None:
+    plain = workflow(*upto("image"))
+    nodes = plain["status"].pop("nodes")
+    plain["status"]["compressedNodes"] = packed(nodes)
+    assert reflect(plain, IMPORT, None, NOW) == reflected(*upto("image"))
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        {"offloadNodeStatusVersion": "fnv:1"},
+        {"compressedNodes": "?"},
+        {"compressedNodes": "KLUv/QA="},
+        {"compressedNodes": 7},
+    ],
+)
+def test_nodes_that_cannot_be_read_leave_the_phase(hidden: Json) -> None:
+    before = reflected(*upto("image"))
+    running = reflected(previous=before, **hidden)
+    assert (running.import_status, running.percent) == (Stand.DISKS_EXPORTED, before.percent)
+    assert conditions(running) == conditions(before)
+    assert "cannot be read here" in running.message
+    assert reflected(phase="Succeeded", previous=before, **hidden).import_status == Stand.RUNNING
+    assert reflected(phase="Failed", previous=before, **hidden).import_status == Stand.FAILED
+    after = reflected(phase="Failed", previous=before, **hidden)
+    assert reflected(previous=after, **hidden).import_status == Stand.SOURCE_READY
+
+
+@pytest.mark.parametrize("what", [{}, [], "x", 7, {"metadata": None}, {"metadata": {"name": 3}}])
+def test_of_what_is_no_workflow_nothing_is_concluded(what: object) -> None:
+    before = reflected(*upto("image"))
+    assert reflect(what, IMPORT, before, later(9)) is before
+
+
+def test_phases_of_a_later_argo_conclude_nothing() -> None:
+    made = reflected(found(), node("poweroff", "Dreaming"), phase="Hovering")
+    assert (made.import_status, made.step) == (Stand.SOURCE_READY, "poweroff")
+
+
+# --- the embedded runner
+
+
+def test_the_record_of_the_embedded_runner() -> None:
+    states: list[Json] = []
+    record = Record.new(RUN, {}, lambda state: states.append(json.loads(json.dumps(state))))
+    for name, disk in (
+        ("preflight", None),
+        ("poweroff", None),
+        ("export", "disk-0"),
+        ("convert", "disk-0"),
+        ("image", "disk-0"),
+        ("build", None),
+    ):
+        stage = stage_named(name)
+        path = record.path(stage, disk, ["disk-0"])
+        number = record.begin(path, stage, disk)
+        record.progress(path, number, 5, 10)
+        record.end(path, number, 0, "", {"disks": '["disk-0"]'} if name == "preflight" else {})
+        record.settle(path)
+    record.finish()
+    status, stands, percents = None, [], []
+    for state in states:
+        status = reflect(state, IMPORT, status, NOW)
+        stands.append(status.import_status)
+        percents.append(status.percent)
+    assert list(dict.fromkeys(stands)) == [
+        *(Stand.NEW, Stand.VALID, Stand.SOURCE_READY, Stand.DISKS_EXPORTED),
+        *(Stand.IMAGES_SUBMITTED, Stand.IMAGES_READY, Stand.CREATED),
+    ]
+    assert percents == sorted(percents)
+    assert percents[-1] == 100

@@ -1,0 +1,76 @@
+"""What an import has come to: its phase, whether it is over, and why. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from workflows import ladder
+from workflows.api import VirtualMachineImport
+from workflows.observed import Observed
+from workflows.reported import ImportStatus, Stand
+from workflows.status import Phase
+from workflows.telling import CLEANUP, blame, reason_of, telling, words
+
+SUCCEEDED: Final = "Succeeded"
+"""Type of the condition that sums an import up: True, False, or Unknown while it goes on."""
+GONE: Final = "WorkflowGone"
+CANCELLED: Final = "Cancelled"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an import has come to. `over` is the status of the condition Succeeded."""
+
+    stand: Stand
+    over: str
+    reason: str
+    step: str
+    message: str
+
+
+def outcome(
+    seen: Observed, import_: VirtualMachineImport, disks: Sequence[str], base: ImportStatus
+) -> Outcome:
+    """The import's phase, whether it is over, and why."""
+    started = import_.spec.start_virtual_machine is not False
+    stand = ladder.stand(seen, disks, started=started)
+    if seen.blind:
+        stand = _unseen(base, over=seen.phase is Phase.SUCCEEDED, started=started)
+    if stand is Stand.RUNNING or seen.phase is Phase.SUCCEEDED:
+        return _done(Stand.RUNNING if stand is Stand.RUNNING else Stand.CREATED, import_)
+    if seen.phase in (Phase.FAILED, Phase.ERROR):
+        return _failed(seen, stand, import_)
+    told = telling(seen)
+    return Outcome(stand, "Unknown", told.reason, told.step, told.message)
+
+
+def _unseen(base: ImportStatus, *, over: bool, started: bool) -> Stand:
+    """Without nodes: what is known of the Workflow's end, or else where the import was before."""
+    if over:
+        return Stand.RUNNING if started else Stand.CREATED
+    if base.import_status in (Stand.FAILED, Stand.INVALID):
+        return Stand.NEW if base.import_status == Stand.INVALID else Stand.SOURCE_READY
+    return Stand(base.import_status) if base.import_status in list(Stand) else Stand.NEW
+
+
+def _done(stand: Stand, import_: VirtualMachineImport) -> Outcome:
+    vm = import_.spec.virtual_machine_name
+    if stand is Stand.RUNNING:
+        return Outcome(stand, "True", "VirtualMachineRunning", "", f"{vm} is imported and runs")
+    return Outcome(stand, "True", "VirtualMachineReady", "", f"{vm} is imported; it has not been started")
+
+
+def _failed(seen: Observed, stand: Stand, import_: VirtualMachineImport) -> Outcome:
+    cause = blame(seen.leaves)
+    if seen.stopped:
+        said = "Cancelled before it was done; a retry goes on from what is there"
+        return Outcome(Stand.FAILED, "False", CANCELLED, "", said)
+    if cause is not None:
+        failed = Stand.INVALID if cause.stage == "preflight" else Stand.FAILED
+        return Outcome(failed, "False", reason_of(cause), cause.title, words(cause))
+    if stand is Stand.CREATED and seen.leaf(CLEANUP):  # only the exit handler failed, after all was done
+        return _done(stand, import_)
+    said = seen.complaint or f"Workflow {seen.name} failed and no step says why; see it in the Argo UI"
+    return Outcome(Stand.FAILED, "False", "WorkflowFailed", "", said)

@@ -1,0 +1,25 @@
+"""Kubernetes quantities, as far as memory is written in them."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Final
+
+_FORM: Final = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?")
+_UNITS: Final = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4, "P": 5}
+
+
+def mebibytes(text: str) -> int | None:
+    """Whole MiB of a quantity (`8Gi`, `4096Mi`, `1.5Gi`); None when it is none, or not whole, or nothing.
+
+    KubeVirt takes any amount, but QEMU and the guest's own tools count in MiB, and today's decimal mega bytes
+    are what people complain of: a quantity that is no whole MiB is a slip.
+    """
+    found = _FORM.fullmatch(text)
+    if found is None:
+        return None
+    number, unit = Decimal(found[1]), found[2] or ""
+    base, power = (1024, _UNITS[unit[0].replace("K", "k")]) if unit.endswith("i") else (1000, _UNITS[unit])
+    mib = number * base**power / 2**20
+    return int(mib) if mib == mib.to_integral_value() and mib >= 1 else None

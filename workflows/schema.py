@@ -1,0 +1,64 @@
+"""Pydantic models → structural OpenAPI v3 schemas, as lenient as today's controller generates them. Pure.
+
+Today's schemas come from rancher/wrangler by reflection over Go types: nothing is required; strings, lists,
+maps and pointers may be null; the one kind of enum takes the empty string. A stricter schema would refuse
+manifests that are accepted today.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+Json = dict[str, Any]
+
+_NULLABLE: Final = ("string", "array")
+
+
+def structural(model: type[BaseModel], description: str = "") -> Json:
+    """The schema of a model and all it is made of, without references."""
+    schema = model.model_json_schema(by_alias=True)
+    made = _node({**schema, "nullable": False}, schema.get("$defs", {}))
+    return {**made, "description": description} if description else made
+
+
+def _node(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
+    node, nullable = _resolve(node, defs)
+    kind = node["type"]
+    made: Json = {"type": kind}
+    if text := node.get("description"):
+        made["description"] = text
+    if node.get("nullable", nullable or kind in _NULLABLE):
+        made["nullable"] = True
+    if "enum" in node and not node.get("x-any-text"):
+        made["enum"] = [*node["enum"], ""]
+    if kind == "array":
+        made["items"] = _item(node["items"], defs)
+    if kind == "object":
+        made["properties"] = {name: _node(part, defs) for name, part in node["properties"].items()}
+    return made
+
+
+def _item(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
+    """What a list holds: nothing empty, and the description of the list says enough."""
+    made = _node(node, defs)
+    if "enum" in made:
+        made["enum"] = [value for value in made["enum"] if value]
+    return {key: value for key, value in made.items() if key not in ("description", "nullable")}
+
+
+def _resolve(node: Mapping[str, Any], defs: Mapping[str, Any]) -> tuple[Json, bool]:
+    """The node itself instead of a reference or of `X | None`, and whether None was among the choices.
+
+    What is said at the place of use (the description) wins over what the type says of itself.
+    """
+    own = {key: value for key, value in node.items() if key not in ("$ref", "anyOf", "default", "title")}
+    if "$ref" in node:
+        target, nullable = _resolve(defs[node["$ref"].rsplit("/", 1)[-1]], defs)
+        return {**target, **own}, nullable
+    if "anyOf" in node:
+        (choice,) = (choice for choice in node["anyOf"] if choice.get("type") != "null")
+        return {**_resolve(choice, defs)[0], **own}, True
+    return own, False
