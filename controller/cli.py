@@ -22,7 +22,8 @@ from controller.frame import (
     Format,
     Manifest,
     Output,
-    attempt as attempt,
+    app,
+    attempt,
     command,
     dump,
     err,
@@ -41,6 +42,8 @@ from steps.stop import Stop
 from steps.yamltext import to_yaml
 from workflows.settings import Settings
 from workflows.status import Phase, leaves, phase_of
+
+__all__ = ["app", "attempt", "main"]
 
 
 def main() -> None:

@@ -32,8 +32,8 @@ app = typer.Typer(
     help="Bring virtual machines from vSphere to Harvester and KubeVirt, or into a folder for a first try.",
     epilog="Exit codes: 0 done, 2 wrong command line, 10-19 a person must act, 30-32 try again, 130 Ctrl-C.",
 )
-out = Console(width=None if sys.stdout.isatty() else 400)
-err = Console(stderr=True)
+out = Console(emoji=False, width=None if sys.stdout.isatty() else 400)
+err = Console(stderr=True, emoji=False)  # `:ab:` in a MAC address or a thumbprint is no emoji
 
 Manifest = Annotated[
     list[str] | None,

@@ -57,7 +57,21 @@ def _job(
     metadata = import_.metadata.model_copy(update={"uid": str(uuid.uuid4())})
     import_ = import_.model_copy(update={"metadata": metadata})
     source = _source_of(import_, manifests, environment)
+    if faults := list(cluster_only(import_)):
+        raise Invalid(faults)
     return Job(plan(import_, source, settings), credentials_of(source, manifests, environment))
+
+
+def cluster_only(import_: VirtualMachineImport) -> Iterator[str]:
+    """What an import asks for that nobody can do without a cluster: better refused than passed over."""
+    spec = import_.spec
+    if spec.dry_run:
+        yield "spec.dryRun is set; say `vmferry plan`, or take it out to import"
+    if spec.approvals:
+        yield "spec.approvals waits for a person to approve in a cluster; take it out to import from here"
+    for name, wanted in (("suspend", spec.suspend), ("cancel", spec.cancel)):
+        if wanted:
+            yield f"spec.{name} is set; take it out to import"
 
 
 def _clashes(made: Iterable[Job]) -> Iterator[str]:

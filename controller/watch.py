@@ -67,7 +67,11 @@ class Watch:
 
     def _say(self, line: str) -> None:
         self._console.print(
-            f"{time.strftime('%H:%M:%S')} {line}", soft_wrap=True, markup=False, highlight=False
+            f"{time.strftime('%H:%M:%S')} {line}",
+            soft_wrap=True,
+            markup=False,
+            emoji=False,
+            highlight=False,
         )
 
     def _render(self) -> Group:

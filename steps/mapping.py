@@ -28,7 +28,7 @@ from steps.machine import (
     NicModel,
     Severity,
 )
-from steps.plan import Bus, InterfaceModel, NamePolicy, NetworkPolicy, NetworkRule, Plan, TargetPlan
+from steps.plan import Bus, DiskRule, InterfaceModel, NamePolicy, NetworkPolicy, NetworkRule, Plan, TargetPlan
 
 DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """RFC 1123 as Kubernetes applies it to names that become labels and host names."""
@@ -122,7 +122,7 @@ def shape(plan: Plan, machine: Machine) -> Shape:
         memory_mib=target.memory_mib or machine.memory_mib,
         firmware=machine.firmware,
         uuid=machine.uuid,
-        disks=map_disks(machine.disks, target.default_bus, taken=_orders(machine.nics)),
+        disks=map_disks(machine.disks, target, taken=_orders(machine.nics)),
         interfaces=interfaces,
         description=machine.notes,
         guest_id=machine.guest_id,
@@ -144,8 +144,10 @@ def topology(vcpus: int, cores_per_socket: int) -> tuple[int, int, list[Concern]
     return vcpus, 1, [concern]
 
 
-def map_disks(disks: Iterable[Disk], default: Bus, *, taken: Iterable[int] = ()) -> tuple[TargetDisk, ...]:
-    """Buses by controller; the source's boot order first, then the others in the source's order.
+def map_disks(
+    disks: Iterable[Disk], target: TargetPlan, *, taken: Iterable[int] = ()
+) -> tuple[TargetDisk, ...]:
+    """Buses by row or controller; the source's boot order first, then the others in the source's order.
 
     KubeVirt wants every order once: of two disks that claim the same, the second comes later.
     """
@@ -157,9 +159,30 @@ def map_disks(disks: Iterable[Disk], default: Bus, *, taken: Iterable[int] = ())
         wanted = disk.boot_order
         order = wanted if wanted is not None and wanted not in used else next(free)
         used.add(order)
-        bus = BUSES.get(disk.controller, default)
+        bus = disk_rule(disk, target.disks).bus or BUSES.get(disk.controller, target.default_bus)
         made.append(TargetDisk(id=disk.id, bus=bus, boot_order=order, capacity=disk.capacity))
     return tuple(made)
+
+
+def disk_rule(disk: Disk, rules: Iterable[DiskRule]) -> DiskRule:
+    """The row for this disk, by its id, label or key at the source; a row of defaults when there is none."""
+    fits = (rule for rule in rules if rule.disk in (disk.id, disk.label, disk.key))
+    return next(fits, DiskRule(disk=disk.id))
+
+
+def check_disks(target: TargetPlan, machine: Machine) -> list[Concern]:
+    """Rows of the disk mapping that fit no disk."""
+    there = {name for disk in machine.disks for name in (disk.id, disk.label, disk.key)}
+    return [
+        Concern(
+            severity=Severity.BLOCK,
+            code="disk-unknown",
+            message=f"diskMapping names {rule.disk!r}, which is no disk of {machine.name}",
+            remedy=f"it has: {', '.join(f'{disk.id} ({disk.label})' for disk in machine.disks) or 'none'}",
+        )
+        for rule in target.disks
+        if rule.disk not in there
+    ]
 
 
 def _orders(devices: Iterable[Disk] | Iterable[Nic]) -> set[int]:

@@ -10,8 +10,8 @@ from workflows.api import VirtualMachineImport
 from workflows.conditions import holds, put
 from workflows.observed import Observed
 from workflows.reported import Condition, Conditions, Stand
-from workflows.status import Leaf, Phase
-from workflows.telling import blame, words
+from workflows.status import Leaf, Phase, blame
+from workflows.telling import words
 
 _FAILED: Final = (Phase.FAILED, Phase.ERROR)
 Verdict = tuple[str, str] | None

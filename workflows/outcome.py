@@ -10,8 +10,8 @@ from workflows import ladder
 from workflows.api import VirtualMachineImport
 from workflows.observed import Observed
 from workflows.reported import ImportStatus, Stand
-from workflows.status import Phase
-from workflows.telling import CLEANUP, blame, reason_of, telling, words
+from workflows.status import CLEANUP, Phase, blame
+from workflows.telling import reason_of, telling, words
 
 SUCCEEDED: Final = "Succeeded"
 """Type of the condition that sums an import up: True, False, or Unknown while it goes on."""

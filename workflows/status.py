@@ -8,12 +8,13 @@ one code reads a status of the embedded runner and one of Argo.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from workflows.stages import STAGES
+from steps.contract import Exit
+from workflows.stages import STAGES, Scope
 
 Json = dict[str, Any]
 
@@ -38,6 +39,7 @@ class Phase(enum.StrEnum):
         return self in (Phase.SUCCEEDED, Phase.SKIPPED)
 
 
+CLEANUP: Final = next(stage.name for stage in STAGES if stage.scope is Scope.EXIT)
 _ROWS: Final = {stage.name: row for row, stage in enumerate(STAGES)}
 TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -155,10 +157,23 @@ def parse_time(text: str | None) -> datetime | None:
 
 
 def root_cause(workflow: Mapping[str, Any]) -> Leaf | None:
-    """The stage to blame: the first of those that failed, but never one that only followed its sibling."""
-    failed = [leaf for leaf in leaves(workflow) if leaf.phase in (Phase.FAILED, Phase.ERROR)]
-    causes = [leaf for leaf in failed if leaf.exit_code != 20] or failed
-    return min(causes, key=lambda leaf: leaf.finished.timestamp() if leaf.finished else 0.0, default=None)
+    """The stage to blame for a workflow that failed."""
+    return blame(leaves(workflow))
+
+
+def blame(stages: Iterable[Leaf]) -> Leaf | None:
+    """The stage that failed first, never one that only followed its sibling, never the exit handler.
+
+    One that has no end yet counts as last: what ended before it cannot be its doing.
+    """
+    failed = (leaf for leaf in stages if leaf.phase in (Phase.FAILED, Phase.ERROR))
+    causes = [leaf for leaf in failed if leaf.exit_code != Exit.SIBLING and leaf.stage != CLEANUP]
+    return min(causes, key=ended_order, default=None)
+
+
+def ended_order(leaf: Leaf) -> tuple[bool, float]:
+    """Sorts by end, what has not ended last."""
+    return leaf.finished is None, leaf.finished.timestamp() if leaf.finished else 0.0
 
 
 def phase_of(workflow: Mapping[str, Any]) -> Phase:

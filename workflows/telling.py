@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,10 +11,9 @@ from steps.contract import Exit, is_retryable
 from workflows.observed import Observed, Wait
 from workflows.spec import GROUP
 from workflows.stages import STAGES, Scope, Stage
-from workflows.status import Leaf, Phase
+from workflows.status import CLEANUP, Leaf, Phase, blame, ended_order
 
 STAGE: Final = {stage.name: stage for stage in STAGES}
-CLEANUP: Final = next(stage.name for stage in STAGES if stage.scope is Scope.EXIT)
 _ROW: Final = {stage.name: row for row, stage in enumerate(STAGES)}
 _WORDLESS: Final = re.compile(r"(?:main: )?([A-Za-z]+ \(exit code -?\d+\))(?:: ?)?")
 _OLD_FORM: Final = re.compile(r"(?:Error|OOMKilled) \(exit code -?\d+\): (.+)", re.DOTALL)
@@ -38,24 +37,6 @@ def words(leaf: Leaf) -> str:
         return f"{leaf.title} ended without a word: {wordless[1]}; see its log, then retry it"
     old = _OLD_FORM.fullmatch(leaf.message)
     return old[1].strip() if old else leaf.words
-
-
-def blame(leaves: Iterable[Leaf]) -> Leaf | None:
-    """The step that failed first, never one that only followed its sibling, never the exit handler.
-
-    One that has no end yet counts as last: what ended before it cannot be its doing.
-    """
-    causes = [leaf for leaf in leaves if _failed(leaf) and leaf.exit_code != Exit.SIBLING]
-    causes = [leaf for leaf in causes if leaf.stage != CLEANUP]
-    return min(causes, key=_ended, default=None)
-
-
-def _failed(leaf: Leaf) -> bool:
-    return leaf.phase in (Phase.FAILED, Phase.ERROR)
-
-
-def _ended(leaf: Leaf) -> tuple[bool, float]:
-    return leaf.finished is None, leaf.finished.timestamp() if leaf.finished else 0.0
 
 
 def reason_of(leaf: Leaf) -> str:
@@ -173,5 +154,5 @@ def _between(seen: Observed) -> Telling:
     ended = [leaf for leaf in seen.leaves if leaf.finished]
     if not ended:
         return Telling("Waiting", "", f"Workflow {seen.name} waits for Argo to begin with it")
-    last = max(ended, key=_ended)
+    last = max(ended, key=ended_order)
     return Telling("Running", last.stage, f"{last.title} is over; the next step begins in a moment")

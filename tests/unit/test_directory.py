@@ -6,10 +6,10 @@ from typing import Final
 
 import pytest
 
-from steps.contract import Exit, StepError, Stopped
+from steps.contract import StepError, Stopped
 from steps.machine import Machine
 from steps.mapping import shape
-from steps.plan import DiskFormat, TargetKind
+from steps.plan import DiskFormat
 from steps.scratch import Ready, landing, ready
 from steps.stop import Stop
 from steps.targets import Published, connect
@@ -121,12 +121,6 @@ def test_a_folder_runs_nothing(into: Path) -> None:
     target.start(made)
     target.wait(made)
     assert list(into.iterdir()) == []
-
-
-def test_a_target_that_this_version_does_not_bring(into: Path) -> None:
-    with pytest.raises(StepError, match="no target of kind harvester") as caught:
-        connect(a_plan(kind=TargetKind.HARVESTER), into, Stop())
-    assert caught.value.code is Exit.UNSUPPORTED
 
 
 def test_names_in_scratch(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from steps.mapping import (
     POD_NETWORK,
     Interface,
     blocking,
+    check_disks,
     check_networks,
     find_rule,
     map_disks,
@@ -22,8 +23,13 @@ from steps.mapping import (
     target_name,
     topology,
 )
-from steps.plan import Bus, InterfaceModel, NamePolicy, NetworkPolicy, NetworkRule
+from steps.plan import Bus, DiskRule, InterfaceModel, NamePolicy, NetworkPolicy, NetworkRule, TargetPlan
 from tests.unit.builders import a_disk, a_machine, a_nic, a_plan, a_target
+
+
+def into(default: Bus, *rules: DiskRule) -> TargetPlan:
+    return a_target(default_bus=default, disks=rules)
+
 
 # --- buses and models: the tables of today's controller
 
@@ -54,13 +60,13 @@ MODELS = {
 
 @pytest.mark.parametrize(("controller", "bus"), BUSES.items())
 def test_a_disk_gets_the_bus_of_its_controller_whatever_the_default(controller: Controller, bus: Bus) -> None:
-    (disk,) = map_disks([a_disk(controller=controller)], Bus.USB if bus is not Bus.USB else Bus.SATA)
+    (disk,) = map_disks([a_disk(controller=controller)], into(Bus.USB if bus is not Bus.USB else Bus.SATA))
     assert disk.bus is bus
 
 
 @pytest.mark.parametrize("default", Bus)
 def test_a_disk_on_an_unknown_controller_gets_the_default_bus(default: Bus) -> None:
-    (disk,) = map_disks([a_disk(controller=Controller.UNKNOWN)], default)
+    (disk,) = map_disks([a_disk(controller=Controller.UNKNOWN)], into(default))
     assert disk.bus is default
 
 
@@ -120,7 +126,7 @@ def test_vcpus_and_memory_of_the_request_win() -> None:
 
 def orders(*source: int | None) -> list[int | None]:
     disks = [a_disk(number, boot_order=order) for number, order in enumerate(source)]
-    return [disk.boot_order for disk in map_disks(disks, Bus.VIRTIO)]
+    return [disk.boot_order for disk in map_disks(disks, into(Bus.VIRTIO))]
 
 
 def test_without_a_source_order_disks_boot_in_the_order_they_have() -> None:
@@ -333,3 +339,16 @@ def test_three_controllers_with_unit_zero_keep_their_own_sizes() -> None:
         for n, s in enumerate(sizes)
     ]
     assert [disk.capacity for disk in shape(a_plan(), a_machine(disks=tuple(disks))).disks] == sizes
+
+
+@pytest.mark.parametrize("name", ["disk-0", "Hard disk 1", "2000"])
+def test_a_row_of_the_disk_mapping_decides_the_bus(name: str) -> None:
+    disk = a_disk(controller=Controller.PVSCSI).model_copy(update={"label": "Hard disk 1", "key": "2000"})
+    (made,) = map_disks([disk], into(Bus.SCSI, DiskRule(disk=name, bus=Bus.VIRTIO)))
+    assert made.bus is Bus.VIRTIO
+
+
+def test_a_row_for_a_disk_that_is_not_there_ends_the_import() -> None:
+    (concern,) = check_disks(into(Bus.SCSI, DiskRule(disk="disk-7")), a_machine(disks=(a_disk(),)))
+    assert concern.severity is Severity.BLOCK
+    assert "disk-7" in str(concern)
