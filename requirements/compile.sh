@@ -11,5 +11,9 @@ compile() { # compile NAME ARGUMENTS...
     --no-header --output-file "requirements/$name.txt"
 }
 
-for extra in vmware serve directory; do compile "$extra" --extra "$extra"; done
-compile dev --extra local --group build --group test --group lint
+compile dev --extra local --extra target --extra controller --group build --group test --group lint
+# the others as dev has them: an image may install two of them, and the tests ran with these
+for extra in vmware disk serve directory target controller; do
+  compile "$extra" --extra "$extra" --constraint requirements/dev.txt
+done
+compile build --group build --constraint requirements/dev.txt

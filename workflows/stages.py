@@ -31,6 +31,16 @@ class Identity(enum.StrEnum):
     TARGET = "target"
 
 
+class Image(enum.StrEnum):
+    """The container image a stage's program is in: a target of images/Containerfile."""
+
+    PROVIDER = "provider"
+    """That of the source's kind, such as `vmware`."""
+    DISK = "disk"
+    SERVE = "serve"
+    TARGET = "target"
+
+
 class Capability(enum.Enum):
     """What a target must be able to do for a stage to make sense."""
 
@@ -38,10 +48,13 @@ class Capability(enum.Enum):
     RUNS = "runs machines"
 
 
-class Limit(enum.Enum):
-    """A limit per source that a stage counts against."""
+class Limit(enum.StrEnum):
+    """A limit per source; its value is the last part of the limit's key in the limits' ConfigMap."""
 
-    STREAMS = "transfers at once"
+    MACHINES = "machines"
+    """Machines in transfer at once: off at the source and not yet here. What `in_transfer` counts against."""
+    STREAMS = "streams"
+    """Disks that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +82,7 @@ class Stage:
     identity: Identity
     scope: Scope = Scope.MACHINE
     retry: Retry = Retry(limit=2)
+    image: Image = Image.PROVIDER
     gate: bool = False
     """A person's approval instead of a program; skipped where none was asked for."""
     in_transfer: bool = False
@@ -76,12 +90,19 @@ class Stage:
     credentials: bool = False
     """Whether the source's credentials are mounted."""
     scratch: bool = False
+    """Whether the disk's scratch is mounted."""
+    scratch_unless: Capability | None = None
+    """A target that can do this leaves scratch to the stage beside this: a claim has one pod at a time."""
+    address: bool = False
+    """Whether the unguessable part of the disk's URL is mounted."""
     weight: int = 0
     """Share of a disk's way in the percentage shown; 0 for stages that take no time to speak of."""
     needs: Capability | None = None
     limit: Limit | None = None
     documents: tuple[str, ...] = ()
     """Results that become part of the request for the stages behind."""
+    outputs: tuple[str, ...] = ()
+    """Small results that the Workflow's status keeps: files, of the result's name or with a suffix."""
 
 
 STAGES: Final[tuple[Stage, ...]] = (
@@ -92,6 +113,7 @@ STAGES: Final[tuple[Stage, ...]] = (
         identity=Identity.PREPARE,
         credentials=True,
         documents=("machine.json",),
+        outputs=("disks.json",),
     ),
     Stage(
         "approve-poweroff",
@@ -128,6 +150,7 @@ STAGES: Final[tuple[Stage, ...]] = (
         after=("export",),
         identity=Identity.DATA,
         scope=Scope.DISK,
+        image=Image.DISK,
         in_transfer=True,
         scratch=True,
         weight=10,
@@ -138,8 +161,10 @@ STAGES: Final[tuple[Stage, ...]] = (
         after=("convert",),
         identity=Identity.SERVE,
         scope=Scope.DISK,
+        image=Image.SERVE,
         in_transfer=True,
         scratch=True,
+        address=True,
         needs=Capability.PULLS,
         retry=Retry(limit=5),
     ),
@@ -149,12 +174,20 @@ STAGES: Final[tuple[Stage, ...]] = (
         after=("convert",),
         identity=Identity.TARGET,
         scope=Scope.DISK,
+        image=Image.TARGET,
         in_transfer=True,
         scratch=True,
+        scratch_unless=Capability.PULLS,
+        address=True,
         weight=20,
+        outputs=("image", "digest", "integrity"),
     ),
     Stage(
-        "build", "Make the virtual machine of its disks", after=("image", "serve"), identity=Identity.TARGET
+        "build",
+        "Make the virtual machine of its disks",
+        after=("image", "serve"),
+        identity=Identity.TARGET,
+        image=Image.TARGET,
     ),
     Stage(
         "approve-start",
@@ -169,6 +202,7 @@ STAGES: Final[tuple[Stage, ...]] = (
         "Start the machine and wait until it is ready",
         after=("approve-start",),
         identity=Identity.TARGET,
+        image=Image.TARGET,
         needs=Capability.RUNS,
     ),
     Stage(
@@ -192,11 +226,12 @@ def stages_for(target: TargetKind) -> tuple[Stage, ...]:
     able = CAPABILITIES[target]
     kept = [stage for stage in STAGES if stage.needs is None or stage.needs in able]
     names = {stage.name for stage in kept}
-    return tuple(_close(stage, names) for stage in kept)
+    return tuple(_fitted(stage, names, able) for stage in kept)
 
 
-def _close(stage: Stage, names: set[str]) -> Stage:
-    return replace(stage, after=tuple(sorted(_nearest(stage.after, names))))
+def _fitted(stage: Stage, names: set[str], able: frozenset[Capability]) -> Stage:
+    scratch = stage.scratch and stage.scratch_unless not in able
+    return replace(stage, after=tuple(sorted(_nearest(stage.after, names))), scratch=scratch)
 
 
 def _nearest(after: Iterable[str], names: set[str]) -> set[str]:

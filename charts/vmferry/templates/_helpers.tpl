@@ -1,0 +1,72 @@
+{{- define "vmferry.labels" -}}
+app.kubernetes.io/name: vmferry
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{/* The image of a target of images/Containerfile: (dict "root" $ "target" "vmware"). */}}
+{{- define "vmferry.image" -}}
+{{- $images := .root.Values.images -}}
+{{- with $images.registry }}{{ trimSuffix "/" . }}/{{ end -}}
+{{ $images.repository }}/{{ .target }}
+{{- with index $images.digests .target }}@{{ . }}{{ else }}:{{ $images.tag | default $.root.Chart.AppVersion }}{{ end -}}
+{{- end }}
+
+{{/* Binds a ClusterRole to an identity where imports may live: (dict "root" $ "role" NAME "identity" NAME). */}}
+{{- define "vmferry.bind" -}}
+{{- $root := .root -}}
+{{- $role := .role -}}
+{{- $identity := .identity -}}
+{{- range $root.Values.namespaces | default (list "") }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ ternary "RoleBinding" "ClusterRoleBinding" (ne . "") }}
+metadata:
+  name: {{ $role }}
+  {{- with . }}
+  namespace: {{ . }}
+  {{- end }}
+  labels:
+    {{- include "vmferry.labels" $root | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: {{ $role }}
+subjects:
+  - kind: ServiceAccount
+    name: vmferry-{{ $identity }}
+    namespace: {{ $root.Release.Namespace }}
+{{- end }}
+{{- end }}
+
+{{/* A Role of an identity in the release namespace and its binding: (dict "root" $ "identity" NAME "rules" LIST). */}}
+{{- define "vmferry.role" -}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: vmferry-{{ .identity }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "vmferry.labels" .root | nindent 4 }}
+rules:
+  {{- toYaml .rules | nindent 2 }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: vmferry-{{ .identity }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "vmferry.labels" .root | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: vmferry-{{ .identity }}
+subjects:
+  - kind: ServiceAccount
+    name: vmferry-{{ .identity }}
+    namespace: {{ .root.Release.Namespace }}
+{{- end }}

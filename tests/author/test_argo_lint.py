@@ -1,0 +1,82 @@
+"""The real Argo's linter over the files that ship.
+
+It is in no package registry: the folder of its binaries is given by LAB_ARGO (default: `vmferry/argo` under
+the user's cache). Where there is none these tests say so, and `test_structure.py` stands alone.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.author.rendered import TEMPLATE, Json, parse
+from tests.author.test_golden import GATED, PLAIN
+from workflows.author import author, render
+from workflows.installation import Installation
+from workflows.template import template
+
+CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+ARGO: Final = Path(os.environ.get("LAB_ARGO", CACHE / "vmferry" / "argo")) / "argo"
+
+pytestmark = pytest.mark.skipif(
+    not ARGO.exists(), reason=f"NOT LINTED BY ARGO: no {ARGO}; give LAB_ARGO the folder of its binaries"
+)
+
+Lint = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def lint(tmp_path: Path) -> Lint:
+    def run(*documents: Json) -> subprocess.CompletedProcess[str]:
+        files = []
+        for number, document in enumerate(documents):
+            files.append(tmp_path / f"{number}.yaml")
+            files[-1].write_text(render(document))
+        command = [str(ARGO), "lint", "--offline", "--no-color", *map(str, files)]
+        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+
+    return run
+
+
+def installed() -> Json:
+    """The template as the chart installs it: in the namespace of the Workflows."""
+    made = parse(TEMPLATE.read_text())
+    made["metadata"]["namespace"] = Installation().namespace
+    return made
+
+
+def test_argo_takes_the_template(lint: Lint) -> None:
+    done = lint(installed())
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("plan", [PLAIN, GATED], ids=["plain", "gated"])
+def test_argo_takes_a_run_of_it(lint: Lint, plan: Any) -> None:
+    done = lint(installed(), author(plan, Installation(), attempt=1, owner="uid"))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_run_of_a_template_that_is_not_there_is_refused(lint: Lint) -> None:
+    assert "vmferry-vmware" in refused(lint(author(PLAIN, Installation())))
+
+
+def test_a_field_that_argo_does_not_have_is_refused(lint: Lint) -> None:
+    made = installed()
+    made["spec"]["templates"][0]["pendingTimeOut"] = "30m"
+    assert "pendingTimeOut" in refused(lint(made))
+
+
+def test_a_reference_to_nothing_is_refused(lint: Lint) -> None:
+    made = template(Installation())
+    made["spec"]["templates"][0]["container"]["args"].append("{{inputs.parameters.disc}}")
+    assert "inputs.parameters.disc" in refused(lint(made))
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode != 0
+    return done.stdout + done.stderr

@@ -1,0 +1,260 @@
+"""The chart as Helm renders it. Helm is installed, or built from its Go module (`helm.sh/helm/v3/cmd/helm`).
+
+Where there is none (HELM, .cache/bin or PATH), these tests say so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from ruamel.yaml import YAML
+
+from steps.plan import SourceKind, SourcePlan
+from tests.author.rendered import CHART, PROGRAMS, TEMPLATE, Json, keys, parse
+from workflows import names
+from workflows.stages import Identity, Limit
+
+BUILT: Final = Path(__file__).parents[2] / ".cache" / "bin" / "helm"
+HELM: Final = os.environ.get("HELM") or (str(BUILT) if BUILT.exists() else shutil.which("helm"))
+RELEASE: Final = "somewhere"
+
+pytestmark = pytest.mark.skipif(HELM is None, reason="CHART NOT RENDERED: no helm; set HELM to its path")
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    # A helm built without link flags takes the cluster for an ancient one.
+    command = [str(HELM), *arguments, "--kube-version", "1.34.0"]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+
+
+@cache
+def rendered(values: str = "{}") -> list[Json]:
+    """The chart's objects for some values (JSON)."""
+    given = [f"--set-json={key}={json.dumps(value)}" for key, value in json.loads(values).items()]
+    done = helm("template", "imports", str(CHART), "--namespace", RELEASE, *given)
+    assert done.returncode == 0, done.stderr
+    documents = YAML(typ="safe").load_all(re.sub(r"^# Source: .*$", "", done.stdout, flags=re.MULTILINE))
+    return [document for document in documents if document and document["kind"] != CRD]
+
+
+CRD: Final = "CustomResourceDefinition"
+
+
+def of_kind(kind: str, **values: Any) -> dict[str, Json]:
+    found = [one for one in rendered(json.dumps(values)) if one["kind"] == kind]
+    return {one["metadata"]["name"]: one for one in found}
+
+
+def workflow_template(**values: Any) -> Json:
+    return of_kind("WorkflowTemplate", **values)["vmferry-vmware"]
+
+
+def container(name: str, **values: Any) -> Json:
+    found = {one["name"]: one for one in workflow_template(**values)["spec"]["templates"]}
+    inside: Json = found[name]["container"]
+    return inside
+
+
+def test_helm_finds_nothing_to_complain_of() -> None:
+    done = helm("lint", "--strict", str(CHART))
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_template_goes_through_helm_as_it_is() -> None:
+    """Argo's braces survive, and the chart's default values are the author's defaults."""
+    assert workflow_template()["spec"] == parse(TEMPLATE.read_text())["spec"]
+    assert workflow_template()["metadata"]["namespace"] == RELEASE
+
+
+def test_everything_is_in_the_releases_namespace_or_in_none() -> None:
+    spaces = {one["metadata"].get("namespace") for one in rendered()}
+    assert spaces == {RELEASE, None}
+
+
+def test_images_are_where_the_values_say() -> None:
+    digest = "sha256:" + "a" * 64
+    images = {
+        "images.registry": "registry.example:5000/mirror",
+        "images.tag": "1.2",
+        "images.pullPolicy": "Never",
+    }
+    assert container("export", **images)["image"] == "registry.example:5000/mirror/vmferry/vmware:1.2"
+    assert container("export", **images)["imagePullPolicy"] == "Never"
+    pinned = {**images, "images.digests": {"disk": digest}}
+    assert container("convert", **pinned)["image"] == f"registry.example:5000/mirror/vmferry/disk@{digest}"
+    assert container("serve", **pinned)["image"] == "registry.example:5000/mirror/vmferry/serve:1.2"
+
+
+def test_other_values_reach_the_template() -> None:
+    values = {
+        "workflow.keepFailed": 60,
+        "workflow.pendingTimeout": "1h",
+        "workflow.resources": {"export": {"limits": {"memory": "4Gi"}}},
+        "images.pullSecrets": ["one", "two"],
+    }
+    spec = workflow_template(**values)["spec"]
+    assert spec["ttlStrategy"]["secondsAfterFailure"] == 60
+    assert {one["pendingTimeout"] for one in spec["templates"] if "pendingTimeout" in one} == {"1h"}
+    assert container("export", **values)["resources"] == {"limits": {"memory": "4Gi"}}
+    assert container("convert", **values)["resources"]["requests"]["cpu"] == "250m"
+    assert spec["imagePullSecrets"] == [{"name": "one"}, {"name": "two"}]
+
+
+def test_the_patch_of_argos_containers_can_be_left_out() -> None:
+    assert "podSpecPatch" not in workflow_template(**{"workflow.patchExecutor": False})["spec"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"imagse": {}}, {"images.registri": "x"}, {"limits.machines": 0}, {"namespaces": ["A b"]}]
+)
+def test_values_that_nobody_knows_are_refused(wrong: Json) -> None:
+    given = [f"--set-json={key}={json.dumps(value)}" for key, value in wrong.items()]
+    assert helm("template", str(CHART), *given).returncode != 0
+
+
+# --- limits
+
+
+def test_limits_have_the_keys_that_the_locks_ask_for() -> None:
+    source = SourcePlan(kind=SourceKind.VMWARE, name="vc.lab", namespace="shop", endpoint="")
+    row = {"kind": "VmwareSource", "namespace": "shop", "name": "vc.lab", "machines": 1}
+    data = of_kind("ConfigMap", **{"limits.perSource": [row]})[names.LIMITS]["data"]
+    of_source = {limit: data[names.limit_key(names.source_key(source), limit)] for limit in Limit}
+    assert of_source == {Limit.MACHINES: "1", Limit.STREAMS: "4"}
+    assert {limit: data[names.limit_key(names.DEFAULT, limit)] for limit in Limit} == {
+        Limit.MACHINES: "2",
+        Limit.STREAMS: "4",
+    }
+
+
+# --- identities
+
+
+Rule = tuple[str, str, frozenset[str]]
+
+
+def rules(role: Json) -> set[Rule]:
+    """A role's rules as (group, resource, verbs)."""
+    return {
+        (group, resource, frozenset(rule["verbs"]))
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def may(identity: str, **values: Any) -> set[Rule]:
+    """All that an identity may, wherever."""
+    found: set[Rule] = set()
+    for kind in ("Role", "ClusterRole"):
+        for binding in (one for one in rendered(json.dumps(values)) if one["kind"].endswith("Binding")):
+            if binding["roleRef"]["kind"] == kind and binding["subjects"][0]["name"] == identity:
+                found |= rules(of_kind(kind, **values)[binding["roleRef"]["name"]])
+    return found
+
+
+REPORT: Final = ("argoproj.io", "workflowtaskresults", frozenset({"create", "patch"}))
+
+
+def test_five_identities() -> None:
+    assert set(of_kind("ServiceAccount")) == {
+        "vmferry-controller",
+        *(names.service_account(identity) for identity in Identity),
+    }
+
+
+@pytest.mark.parametrize("identity", Identity)
+def test_every_step_can_report_to_argo_and_none_reads_secrets(identity: Identity) -> None:
+    found = may(names.service_account(identity))
+    assert REPORT in found
+    assert not any(resource == "secrets" for _, resource, _ in found)
+
+
+def test_who_holds_the_sources_credentials_while_data_flows_may_nothing_else() -> None:
+    assert may("vmferry-data") == {REPORT}
+    assert {stage.name for stage in PROGRAMS if stage.identity is Identity.DATA} == {
+        "poweroff",
+        "export",
+        "convert",
+    }
+
+
+def test_prepare_can_free_the_claims() -> None:
+    """By deleting the run's finished pods: Argo's podGC does not see those that were done before a retry."""
+    assert ("", "pods", frozenset({"list", "delete"})) in may("vmferry-prepare")
+
+
+def test_serve_only_looks() -> None:
+    assert may("vmferry-serve") - {REPORT} == {
+        ("harvesterhci.io", "virtualmachineimages", frozenset({"get", "list", "watch"})),
+        ("argoproj.io", "workflows", frozenset({"get"})),
+    }
+
+
+def test_the_controller_takes_secrets_by_name_only() -> None:
+    verbs = {
+        verb for _, resource, verbs in may("vmferry-controller") for verb in verbs if resource == "secrets"
+    }
+    assert verbs == {"get", "create", "update", "patch", "delete"}
+    everywhere = of_kind("ClusterRole")["vmferry-controller-imports"]
+    assert ("", "secrets", frozenset({"get"})) in rules(everywhere)
+
+
+def test_nothing_is_granted_by_a_star() -> None:
+    granted = [
+        rule for kind in ("Role", "ClusterRole") for role in of_kind(kind).values() for rule in role["rules"]
+    ]
+    assert not any("*" in [*rule["verbs"], *rule["resources"], *rule["apiGroups"]] for rule in granted)
+
+
+def test_named_namespaces_narrow_what_is_bound() -> None:
+    everywhere = set(of_kind("ClusterRoleBinding"))
+    narrow = {"namespaces": ["shop", RELEASE]}
+    facts = {"vmferry-controller-facts", "vmferry-target-storage"}
+    assert everywhere - set(of_kind("ClusterRoleBinding", **narrow)) == {
+        f"vmferry-{identity}-imports" for identity in ("controller", "serve", "target")
+    }
+    assert set(of_kind("ClusterRoleBinding", **narrow)) == facts
+    bound = [
+        (one["metadata"]["name"], one["metadata"]["namespace"])
+        for one in rendered(json.dumps(narrow))
+        if one["kind"] == "RoleBinding"
+    ]
+    assert ("vmferry-target-imports", "shop") in bound
+    assert len(bound) == len(set(bound)), "two bindings of one name"
+
+
+# --- network
+
+
+def test_disks_are_fetched_by_who_pulls_images_only() -> None:
+    policy = of_kind("NetworkPolicy")["vmferry-serve"]["spec"]
+    assert policy["podSelector"]["matchLabels"] == {names.LABEL_STAGE: "serve"}
+    assert policy["policyTypes"] == ["Ingress"]
+    (rule,) = policy["ingress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": names.PORT}]
+    image, pullers, importers = rule["from"]
+    assert image == {"podSelector": {"matchLabels": {names.LABEL_STAGE: "image"}}}
+    (chosen,) = pullers["namespaceSelector"]["matchExpressions"]
+    assert chosen["values"] == ["longhorn-system", "harvester-system", "cdi"]
+    assert importers["podSelector"]["matchLabels"] == {"cdi.kubevirt.io": "importer"}
+
+
+def test_the_network_policy_can_be_narrowed_and_left_out() -> None:
+    narrow = {"serve.networkPolicy.importerPods": False, "serve.networkPolicy.namespaces": []}
+    (rule,) = of_kind("NetworkPolicy", **narrow)["vmferry-serve"]["spec"]["ingress"]
+    assert len(rule["from"]) == 1
+    assert of_kind("NetworkPolicy", **{"serve.networkPolicy.enabled": False}) == {}
+
+
+def test_nothing_in_the_chart_holds_a_secret() -> None:
+    assert of_kind("Secret") == {}
+    assert "stringData" not in set(keys(rendered()))

@@ -1,0 +1,64 @@
+"""The commands in the template are ones that the steps take: each is parsed by the step's own parser."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from steps import preflight
+from steps.contract import CREDENTIALS, OUTPUTS, REQUEST, SCRATCH, StepError
+from steps.program import Arguments
+from tests.author.rendered import PROGRAMS, pod, volumes
+from workflows.stages import Scope, Stage
+
+each_program = pytest.mark.parametrize("stage", PROGRAMS, ids=lambda stage: stage.name)
+
+
+def parser_of(stage: Stage) -> Arguments:
+    made: Arguments = importlib.import_module(f"steps.{stage.name}").arguments()
+    return made
+
+
+def command(stage: Stage) -> list[str]:
+    """The arguments as the program gets them."""
+    given = [
+        re.sub(r"{{inputs\.parameters\.disk}}", "disk-7", text)
+        for text in pod(stage)["container"].get("args", [])
+    ]
+    return [re.sub(r"{{workflow\.[a-z.-]+}}", "x", text) for text in given]
+
+
+@each_program
+def test_a_step_takes_its_command(stage: Stage) -> None:
+    parser_of(stage).parse_args(command(stage))
+
+
+def test_a_step_refuses_what_it_does_not_know() -> None:
+    with pytest.raises(StepError):
+        parser_of(PROGRAMS[0]).parse_args(["--publish-too", "x"])
+
+
+@each_program
+def test_a_stage_of_disks_is_told_its_disk(stage: Stage) -> None:
+    given = parser_of(stage).parse_args(command(stage))
+    assert getattr(given, "disk", None) == ("disk-7" if stage.scope is Scope.DISK else None)
+
+
+@each_program
+def test_folders_are_where_the_program_looks(stage: Stage) -> None:
+    given = parser_of(stage).parse_args(command(stage))
+    assert (given.request, given.credentials, given.outputs) == (REQUEST, CREDENTIALS, OUTPUTS)
+    mounted = {Path(path) for path in volumes(stage)}
+    assert {REQUEST, OUTPUTS} <= mounted
+    if stage.credentials:
+        assert {CREDENTIALS, given.scratch} <= mounted, "what is held at the source is noted in scratch"
+    if stage.scratch:
+        assert given.scratch == SCRATCH
+
+
+def test_the_output_is_what_preflight_writes() -> None:
+    path = pod(PROGRAMS[0])["outputs"]["parameters"][0]["valueFrom"]["path"]
+    assert Path(path) == OUTPUTS / preflight.DISKS

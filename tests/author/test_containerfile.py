@@ -1,0 +1,61 @@
+"""The images hold what their stages run, and no more. What they do is seen where they are built (the lab)."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from steps.plan import SourceKind
+from tests.author.rendered import PROGRAMS, spec
+from workflows.installation import Installation
+from workflows.pods import image
+
+ROOT: Final = Path(__file__).parents[2]
+TEXT: Final = (ROOT / "images" / "Containerfile").read_text()
+STAGES: Final = dict(re.findall(r"^FROM [^\n]* AS (\S+)\n(.*?)(?=^FROM |\Z)", TEXT, re.MULTILINE | re.DOTALL))
+PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())
+TARGETS: Final = ("vmware", "disk", "serve", "target", "controller")
+
+
+def test_every_image_of_the_template_is_a_target() -> None:
+    wanted = {image(stage, SourceKind.VMWARE) for stage in PROGRAMS}
+    assert wanted == set(TARGETS) - {"controller"} <= set(STAGES)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_target_is_an_extra_with_its_own_requirements(target: str) -> None:
+    assert target in PROJECT["project"]["optional-dependencies"]
+    (given,) = re.findall(r"^RUN install-extra (.*)$", STAGES[f"with-{target}"], re.MULTILINE)
+    assert given.split()[0] == target
+    assert all(f"requirements/{extra}.txt" in STAGES[f"with-{target}"] for extra in given.split())
+    assert f"--from=with-{target} " in STAGES[target]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_user_is_the_templates_and_a_number(target: str) -> None:
+    user = Installation().user
+    assert f"USER {user}:{user}\n" in STAGES[target]
+    assert spec()["securityContext"]["runAsUser"] == user
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_entry_points_are_modules(target: str) -> None:
+    assert 'ENTRYPOINT ["python", "-m"]' in STAGES[target]
+
+
+@pytest.mark.parametrize("target", sorted(set(TARGETS) - {"controller"}))
+def test_no_image_of_a_step_has_hera_or_kopf(target: str) -> None:
+    wanted = " ".join(PROJECT["project"]["optional-dependencies"][target])
+    assert not {"hera", "kopf"} & set(re.findall(r"[a-z]+", wanted))
+
+
+def test_packages_are_pinned_and_no_registry_is_named() -> None:
+    installs = re.findall(r"install .*-r \S+", TEXT)
+    assert installs
+    assert all("--require-hashes" in line for line in installs)
+    assert re.findall(r"^FROM (\S+)", TEXT, re.MULTILINE)[0] == "${BASE}"
+    assert "://" not in TEXT

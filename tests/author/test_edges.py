@@ -1,0 +1,69 @@
+"""The nested DAGs say what the stage table says."""
+
+from __future__ import annotations
+
+from graphlib import TopologicalSorter
+
+import pytest
+
+from steps.plan import TargetKind
+from tests.author.rendered import GATES, INNER, STAGES, dags, templates, waits
+from workflows.graph import PARENT, graph
+from workflows.stages import Scope, stages_for
+
+ROOT = "import"
+
+
+def flattened() -> dict[str, set[str]]:
+    """Stage to the stages it waits for, from the rendered DAGs alone."""
+    found = dags()
+    return {task: before(dag, task) for dag, tasks in found.items() for task in tasks if task not in found}
+
+
+def before(dag: str, task: str) -> set[str]:
+    """What must be done before a task: its own predecessors, or if it has none those of its DAG."""
+    own = waits(dags()[dag][task])
+    if own:
+        return {stage for name in own for stage in ends(name)}
+    outer = next((outer for outer, tasks in dags().items() if dag in tasks), None)
+    return before(outer, dag) if outer else set()
+
+
+def ends(task: str) -> set[str]:
+    """The last stages of a task: itself, or those of its DAG for which nothing waits."""
+    if task not in dags():
+        return {task}
+    inside = dags()[task]
+    awaited = {name for one in inside.values() for name in waits(one)}
+    return {stage for name in set(inside) - awaited for stage in ends(name)}
+
+
+def test_edges_are_those_of_the_table() -> None:
+    assert flattened() == {stage.name: set(stage.after) for stage in INNER}
+
+
+def test_every_stage_has_a_template_and_every_template_a_use() -> None:
+    used = {task["template"] for tasks in dags().values() for task in tasks.values()}
+    assert set(templates()) == used | {ROOT, "cleanup"} == {stage.name for stage in STAGES} | set(dags())
+
+
+def test_a_task_is_called_as_its_template() -> None:
+    """`workflows.status` knows a node's stage by the last part of its name, which is the task's."""
+    assert all(task["template"] == name for tasks in dags().values() for name, task in tasks.items())
+
+
+def test_disks_are_in_the_transfer_and_the_transfer_is_in_the_import() -> None:
+    assert {dag: outer for outer, tasks in dags().items() for dag in tasks if dag in dags()} == PARENT
+    per_disk = {stage.name for stage in STAGES if stage.scope is Scope.DISK}
+    assert set(dags()["disks"]) == per_disk
+
+
+def test_the_gate_before_the_poweroff_stands_before_the_lock() -> None:
+    assert set(dags()[ROOT]) & {gate.name for gate in GATES} == {"approve-poweroff", "approve-start"}
+    assert waits(dags()[ROOT]["transfer"]) == ["approve-poweroff"]
+
+
+@pytest.mark.parametrize("target", TargetKind)
+def test_the_dags_of_any_target_have_no_circle(target: TargetKind) -> None:
+    for tasks in graph(stages_for(target)).values():
+        assert set(TopologicalSorter(tasks).static_order()) == set(tasks)

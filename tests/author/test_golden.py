@@ -1,0 +1,61 @@
+"""The files that a person can read: the chart's template and the Workflows of two imports.
+
+`VMFERRY_GOLDEN=write` writes them anew: look at the diff before you commit it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Final
+
+import pytest
+
+from steps.plan import Gate, Plan
+from tests.author.rendered import GOLDEN, TEMPLATE
+from tests.unit.builders import a_plan
+from workflows.author import HEADING, author, render
+from workflows.installation import Installation
+from workflows.template import template
+
+PLAIN: Final = a_plan()
+GATED: Final = a_plan(vm="Build*Agent_01 (old)", name="agent", namespace="ci", start=False).model_copy(
+    update={"approvals": (Gate.POWEROFF, Gate.START)}
+)
+UID: Final = "0c5f8f7e-2c9d-4f5e-9a55-6f1d0a1b2c3d"
+
+
+def written(plan: Plan, *, attempt: int = 0, owner: str = "") -> str:
+    return render(author(plan, Installation(), attempt=attempt, owner=owner))
+
+
+FILES: Final = {
+    TEMPLATE: HEADING + render(template(Installation())),
+    GOLDEN / "run-plain.yaml": written(PLAIN, owner=UID),
+    GOLDEN / "run-gated-second-try.yaml": written(GATED, attempt=1, owner=UID),
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_golden(path: os.PathLike[str]) -> None:
+    file = next(known for known in FILES if known == path)
+    if os.environ.get("VMFERRY_GOLDEN") == "write":
+        assert "CI" not in os.environ, "golden files are written by a person, who reads the diff"
+        file.write_text(FILES[file])
+        pytest.skip(f"{file} written")
+    assert file.read_text() == FILES[file], (
+        f"{file} is stale: VMFERRY_GOLDEN=write pytest tests/author -k golden"
+    )
+
+
+def test_the_module_writes_the_charts_file() -> None:
+    made = subprocess.run(
+        [sys.executable, "-m", "workflows.author"], check=True, capture_output=True, text=True
+    ).stdout
+    assert made == TEMPLATE.read_text()
+
+
+def test_writing_twice_gives_the_same() -> None:
+    """Hera gives unnamed volumes random names: there are none."""
+    assert render(template(Installation())) == render(template(Installation()))

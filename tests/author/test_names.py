@@ -1,0 +1,134 @@
+"""Whatever an import, a machine or a source is called: what is made for it has a name Kubernetes takes."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steps.plan import ImportRef, Plan, SourceKind, SourcePlan, TargetKind, TargetPlan
+from tests.unit.builders import a_plan
+from workflows import names
+from workflows.author import author
+from workflows.installation import Installation
+from workflows.plan import run_name
+from workflows.stages import Limit
+from workflows.template import DESCRIPTION, TITLE
+
+DNS_LABEL: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+"""RFC 1035, which Services want: as 1123, but never a digit first."""
+LABEL_VALUE: Final = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?")
+CONFIG_KEY: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+
+label = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)
+subdomain = st.lists(label, min_size=1, max_size=4).map(lambda parts: ".".join(parts)[:253].rstrip(".-"))
+"""What the API server lets an import or a source be called."""
+uid = st.uuids().map(str)
+
+
+def planned(name: str, namespace: str, uid: str, generation: int, vm: str, source: str) -> Plan:
+    return Plan(
+        run=run_name(name, uid, generation),
+        import_=ImportRef(name=name, namespace=namespace, uid=uid),
+        source=SourcePlan(
+            kind=SourceKind.VMWARE, name=source, namespace=namespace, endpoint="https://u:CANARY@vc/sdk"
+        ),
+        vm=vm,
+        target=TargetPlan(kind=TargetKind.HARVESTER, namespace=namespace),
+    )
+
+
+plans = st.builds(planned, subdomain, label, uid, st.integers(1, 99_999), st.text(min_size=1), subdomain)
+
+
+@given(plans, st.integers(0, 99), st.integers(0, 999))
+def test_names_of_everything_a_run_has(plan: Plan, attempt: int, disk: int) -> None:
+    made = author(plan, Installation(), attempt=attempt)
+    for name in (
+        made["metadata"]["name"],
+        names.claim(plan.run, f"disk-{disk}"),
+        names.service(plan.run, f"disk-{disk}"),
+        names.request(plan.run),
+        names.machine(plan.run),
+        names.credentials(plan.run),
+        names.address(plan.run),
+    ):
+        assert DNS_LABEL.fullmatch(name), name
+
+
+@given(plans)
+def test_labels_are_valid(plan: Plan) -> None:
+    made = author(plan, Installation())["metadata"]
+    assert all(LABEL_VALUE.fullmatch(value) for value in made["labels"].values()), made["labels"]
+    assert LABEL_VALUE.fullmatch(made["name"]), "Argo labels each pod with its workflow's name"
+
+
+@given(plans, st.sampled_from(Limit))
+def test_keys_of_limits_are_valid(plan: Plan, limit: Limit) -> None:
+    assert CONFIG_KEY.fullmatch(names.limit_key(names.source_key(plan.source), limit))
+
+
+@given(plans)
+def test_a_machines_name_is_shown_and_nowhere_else(plan: Plan) -> None:
+    """Argo would take `{{…}}` in the spec for its own."""
+    made = author(plan.model_copy(update={"vm": "{{workflow.name}}\nX"}), Installation())
+    assert "{{" not in str(made["spec"])
+    assert "\n" not in made["metadata"]["annotations"][TITLE]
+
+
+@given(plans)
+def test_nothing_of_how_the_source_is_reached_is_in_a_workflow(plan: Plan) -> None:
+    assert "CANARY" not in str(author(plan, Installation(), attempt=3, owner="uid"))
+
+
+def test_names_that_are_too_long_for_a_label_stay_apart() -> None:
+    one, other = (names.label_value("a" * 80 + end) for end in "bc")
+    assert len(one) <= 63
+    assert one != other
+    assert names.label_value("web.prod") == "web.prod"
+
+
+def test_sources_of_one_name_are_told_apart() -> None:
+    keys = {
+        names.source_key(SourcePlan(kind=kind, name="vc", namespace=namespace, endpoint=""))
+        for kind in SourceKind
+        for namespace in ("a", "b")
+    }
+    assert len(keys) == 2 * len(SourceKind)
+    assert "vmwaresource.a.vc" in keys
+
+
+def test_a_retry_with_a_new_workflow_goes_on_over_the_same_request() -> None:
+    plan = a_plan()
+    first, second = (author(plan, Installation(), attempt=attempt) for attempt in (0, 1))
+    assert first["metadata"]["name"] == plan.run
+    assert second["metadata"]["name"] == f"{plan.run}-r1"
+    assert first["spec"] == second["spec"]
+
+
+def test_the_request_owns_the_workflow() -> None:
+    made = author(a_plan(), Installation(), owner="1234")["metadata"]
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "vmi-web-0a1b2c3d-g1-request", "uid": "1234"}
+    assert made["ownerReferences"] == [owner]
+    assert "ownerReferences" not in author(a_plan(), Installation())["metadata"]
+
+
+@pytest.mark.parametrize(("vm", "shown"), [("web01", "web01"), ("a_b*c <i>", r"a\_b\*c \<i\>")])
+def test_the_title_is_a_sentence_and_a_name_no_markdown(vm: str, shown: str) -> None:
+    made = author(a_plan(vm=vm), Installation())["metadata"]["annotations"]
+    assert made[TITLE] == f"Import **{shown}** from vc"
+    assert made[DESCRIPTION].startswith(f"VirtualMachineImport default/web brings {shown} from VmwareSource ")
+
+
+def test_steps_and_author_call_things_alike() -> None:
+    """Steps import nothing of workflows, so what both name is written down twice."""
+    of_steps = pytest.importorskip("steps.targets.harvester.names")
+    for constant in ("UID", "NAME", "NAMESPACE", "RUN", "STAGE", "DISK"):
+        assert getattr(of_steps, f"LABEL_{constant}") == getattr(names, f"LABEL_{constant}")
+    assert of_steps.PORT == names.PORT
+    assert of_steps.request("r") == names.request("r")
+    assert of_steps.claim("r", "disk-0") == names.claim("r", "disk-0")
+    assert of_steps.service("r", "disk-0") == names.service("r", "disk-0")

@@ -1,0 +1,76 @@
+"""The chart's values are documented one by one, and the schema is closed. Without Helm."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from tests.author.rendered import CHART, PROGRAMS, Json, parse
+from workflows.installation import Installation
+
+VALUES: Final = parse((CHART / "values.yaml").read_text())
+SCHEMA: Final[Json] = json.loads((CHART / "values.schema.json").read_text())
+
+
+def objects(schema: Any) -> Iterator[Json]:
+    if isinstance(schema, dict):
+        if schema.get("type") == "object":
+            yield schema
+        for inner in schema.values():
+            yield from objects(inner)
+
+
+def test_the_schema_is_closed() -> None:
+    open_ones = [one for one in objects(SCHEMA) if one.get("additionalProperties") is None]
+    assert [one.get("description") for one in open_ones] == ["Helm's own"]
+
+
+def test_values_and_schema_have_the_same_names() -> None:
+    assert shape(VALUES) == shape_of_schema(SCHEMA["properties"]) - {"global"}
+
+
+def shape(values: Json, path: str = "") -> set[str]:
+    """Paths of values, down to where the schema says no more by name."""
+    found = set()
+    for key, value in values.items():
+        inner = isinstance(value, dict) and bool(value)
+        found |= shape(value, f"{path}{key}.") if inner else {f"{path}{key}"}
+    return found
+
+
+def shape_of_schema(properties: Json, path: str = "") -> set[str]:
+    found = set()
+    for key, value in properties.items():
+        inner = value.get("properties") if key != "resources" else None
+        found |= shape_of_schema(inner, f"{path}{key}.") if inner else {f"{path}{key}"}
+    return found
+
+
+def test_resources_can_be_given_to_every_stage() -> None:
+    stages = SCHEMA["properties"]["workflow"]["properties"]["resources"]["properties"]
+    assert set(stages) == {stage.name for stage in PROGRAMS}
+
+
+def test_defaults_are_the_authors() -> None:
+    workflow, settings = VALUES["workflow"], Installation()
+    assert (workflow["keepSucceeded"], workflow["keepFailed"], workflow["pendingTimeout"]) == (
+        settings.keep_succeeded,
+        settings.keep_failed,
+        settings.pending_timeout,
+    )
+    assert (VALUES["images"]["repository"], VALUES["images"]["pullPolicy"]) == (
+        settings.repository,
+        settings.pull_policy,
+    )
+
+
+def test_versions_are_one() -> None:
+    chart = parse((CHART / "Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"] == Installation().tag
+
+
+def test_every_value_has_a_word_about_it() -> None:
+    lines = (CHART / "values.yaml").read_text().splitlines()
+    tops = [number for number, line in enumerate(lines) if line and line[0].isalpha()]
+    assert all(lines[number - 1].startswith("#") for number in tops)
