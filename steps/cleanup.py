@@ -1,5 +1,7 @@
 """cleanup: give back what this import still holds at its source, however it ended.
 
+In a cluster it also lets scratch go after a success; after a failure a retry goes on from there.
+
 Runs as the exit handler. It ends well even when something could not be given back, and says what: a failing
 exit handler would fail an import that is done.
 """
@@ -9,16 +11,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from steps.contract import StepError
+from steps.plan import Plan
 from steps.program import Arguments, Context, log, run
 from steps.providers import Access, connect
 
+EPILOG = """\
+examples:
+  python -m steps.cleanup
+  python -m steps.cleanup --status Succeeded
+"""
+
 
 def arguments() -> Arguments:
-    return Arguments("cleanup", __doc__ or "", epilog="example:\n  python -m steps.cleanup\n")
+    parser = Arguments("cleanup", __doc__ or "", epilog=EPILOG)
+    parser.add_argument(
+        "--status", metavar="PHASE", help="in a cluster: how the Workflow ended, as {{workflow.status}} says"
+    )
+    return parser
 
 
 def body(context: Context) -> None:
     plan = context.plan()
+    release_source(context, plan)
+    if context.arguments.status:
+        release_scratch(context, plan)
+
+
+def release_source(context: Context, plan: Plan) -> None:
     access = Access(
         plan=plan.source,
         credentials=context.credentials,
@@ -35,6 +54,21 @@ def body(context: Context) -> None:
         return
     for what in left:
         log.warning(f"left at the source: {what}")
+
+
+def release_scratch(context: Context, plan: Plan) -> None:
+    from steps import kubeapi  # noqa: PLC0415 - the embedded runner has no cluster and no client for one
+    from steps.targets.harvester.run import SUCCEEDED, Run  # noqa: PLC0415
+
+    if context.arguments.status != SUCCEEDED:
+        log.info(f"the import ended as {context.arguments.status}: scratch is kept for a retry")
+        return
+    try:
+        left = Run(plan, kubeapi.connect(context.stop), kubeapi.own_namespace()).release()
+    except StepError as error:
+        left = [str(error)]
+    for what in left:
+        log.warning(f"left in the cluster: {what}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,28 +1,84 @@
-"""image: hand one finished disk to the target and wait until it has it."""
+"""image: hand one finished disk to the target and wait until it has it.
+
+A folder takes the disk from scratch. Harvester is told a URL and fetches it from the disk's `serve` step.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
 
+from steps.contract import Exit, StepError
+from steps.document import write_atomically
 from steps.program import Arguments, Context, log, run
 from steps.progress import Progress
-from steps.targets import connect
+from steps.targets import Published, connect
+
+ADDRESS_ENV: Final = "SVC_ADDRESS"
+"""HOST:PORT under which the cluster reaches an nginx of ours outside it; the name is today's controller's."""
+EPILOG = """\
+examples:
+  python -m steps.image --disk disk-0
+  python -m steps.image --disk disk-0 --origin http://web-disk-0.vmferry.svc:8080 --token-file address/token
+
+results, a file each among the outputs: image (its name at the target), digest, integrity
+"""
 
 
 def arguments() -> Arguments:
-    parser = Arguments("image", __doc__ or "", epilog="example:\n  python -m steps.image --disk disk-0\n")
+    parser = Arguments("image", __doc__ or "", epilog=EPILOG)
     parser.add_argument("--disk", required=True, help="id of the disk in the plan, such as disk-0")
+    served = parser.add_argument_group("where the target fetches the disk")
+    served.add_argument("--origin", metavar="URL", help=f"scheme, host and port; default: of ${ADDRESS_ENV}")
+    served.add_argument("--token-file", type=Path, metavar="FILE", help="the unguessable part of the path")
     return parser
 
 
 def body(context: Context) -> None:
     progress = Progress.from_environment()
-    target = connect(context.plan(), context.into, context.stop)
-    published = target.publish(context.arguments.disk, context.scratch, progress.update)
+    if context.arguments.token_file is None:
+        target = connect(context.plan(), context.into, context.stop)
+        published = target.publish(context.arguments.disk, context.scratch, progress.update)
+    else:
+        published = publish_served(context, progress)
     progress.finish()
     log.info(
         "disk published", disk=published.id, name=published.name, size=published.size, sha256=published.sha256
     )
+
+
+def publish_served(context: Context, progress: Progress) -> Published:
+    """Have the target fetch the disk, and leave what became of it among the outputs."""
+    from steps.targets.harvester import PublishedImage  # noqa: PLC0415 - as the image of `disk` lacks it
+    from steps.targets.harvester.serving import Address, Web, read_token  # noqa: PLC0415
+
+    given, plan = context.arguments, context.plan()
+    web = Web(Address(read_token(given.token_file), given.origin or origin()))
+    target = connect(plan, context.into, context.stop, serving=web, machine=context.machine())
+    published = target.publish(given.disk, context.scratch, progress.update)
+    if isinstance(published, PublishedImage):
+        results = {"image": published.name, "digest": published.sha512, "integrity": published.integrity}
+        for name, value in results.items():
+            write_atomically(context.outputs / name, value)
+    return published
+
+
+def origin() -> str:
+    """Where a disk that this machine serves is found.
+
+    Raises:
+        StepError: INVALID, when nobody said.
+    """
+    address = os.environ.get(ADDRESS_ENV)
+    if not address:
+        raise StepError(
+            Exit.INVALID,
+            "where the target may fetch the disk is not known",
+            remedy=f"give --origin, or set {ADDRESS_ENV}",
+        )
+    return f"http://{address}"
 
 
 def main(argv: Sequence[str] | None = None) -> None:

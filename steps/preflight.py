@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from steps.contract import Exit, StepError
 from steps.document import write_atomically
 from steps.machine import Concern, Machine, Power, Severity
-from steps.mapping import blocking, check_networks, shape, target_name
+from steps.mapping import blocking, check_disks, check_networks, shape, target_name
 from steps.plan import Plan
 from steps.program import MACHINE, Arguments, Context, log, run
 from steps.providers import Access, Provider, connect
@@ -19,8 +19,21 @@ from steps.providers import Access, Provider, connect
 DISKS = "disks.json"
 
 
+EPILOG = """\
+examples:
+  python -m steps.preflight
+  python -m steps.preflight --publish-to configmap/web-machine
+"""
+
+
 def arguments() -> Arguments:
-    return Arguments("preflight", __doc__ or "", epilog="example:\n  python -m steps.preflight\n")
+    parser = Arguments("preflight", __doc__ or "", epilog=EPILOG)
+    parser.add_argument(
+        "--publish-to",
+        metavar="configmap/NAME",
+        help="in a cluster: make the disks' scratch claims and Services, and this with machine.json",
+    )
+    return parser
 
 
 def body(context: Context) -> None:
@@ -40,17 +53,29 @@ def body(context: Context) -> None:
     refuse(plan, machine)
     machine.save(context.outputs / MACHINE)
     write_atomically(context.outputs / DISKS, json.dumps([disk.id for disk in machine.disks]))
+    if context.arguments.publish_to:
+        publish(context, plan, machine)
+
+
+def publish(context: Context, plan: Plan, machine: Machine) -> None:
+    """Make what the stages behind this one mount, claims and documents."""
+    from steps import kubeapi  # noqa: PLC0415 - the embedded runner has no cluster and no client for one
+    from steps.targets.harvester.run import Run  # noqa: PLC0415
+
+    cluster = kubeapi.connect(context.stop)
+    Run(plan, cluster, kubeapi.own_namespace()).prepare(machine, context.arguments.publish_to)
 
 
 def examine(provider: Provider, plan: Plan) -> Machine:
     """The machine with every concern about it: its own, and those of what was asked for."""
     machine = provider.describe(plan.vm, plan.folder)
     networks = [] if plan.skip_preflight_checks else check_networks(plan.target, known(provider, machine))
-    return machine.model_copy(update={"concerns": (*machine.concerns, *networks)})
+    concerns = (*machine.concerns, *networks, *check_disks(plan.target, machine))
+    return machine.model_copy(update={"concerns": concerns})
 
 
 def known(provider: Provider, machine: Machine) -> frozenset[str]:
-    """What a row of the mapping may name: networks by name, those of the machine by the source's id as well."""
+    """What a row of the mapping may name: networks by name, the machine's by the source's id as well."""
     return provider.networks() | {nic.network_id for nic in machine.nics if nic.network_id}
 
 
@@ -81,7 +106,8 @@ def power_reasons(plan: Plan, machine: Machine) -> Iterator[tuple[Exit, str]]:
 
 def code_of(concern: Concern) -> Exit:
     """A network that is not there can be mended in the request; what the machine has cannot."""
-    return {"network-unknown": Exit.NOT_FOUND, "suspended": Exit.POWER}.get(concern.code, Exit.UNSUPPORTED)
+    codes = {"network-unknown": Exit.NOT_FOUND, "disk-unknown": Exit.NOT_FOUND, "suspended": Exit.POWER}
+    return codes.get(concern.code, Exit.UNSUPPORTED)
 
 
 def refuse(plan: Plan, machine: Machine) -> None:

@@ -2,6 +2,9 @@
 
 Beside it the SHA-512 of the file is computed, which is what Longhorn publishes of an image, so that the two
 can be compared while nothing waits for it.
+
+In a cluster the path has a part that nobody can guess, a card beside the disk tells the `image` step what is
+served, and serving ends with that step: 0 when the image is there, 20 when it failed.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -27,10 +30,13 @@ from steps.progress import Progress
 from steps.stop import Stop
 
 CHUNK: Final = 4 << 20
+LOOK: Final = 2.0
+"""Seconds between two looks at whether the disk is still wanted."""
 EPILOG = """\
 examples:
   python -m steps.serve --disk disk-0 --path /6f1c/disk-0.qcow2
   python -m steps.serve --file disk.qcow2 --listen 127.0.0.1:8080
+  python -m steps.serve --disk disk-0 --token-file /run/address/token --workflow vmi-web-0a1b2c3d-g1
 """
 
 
@@ -41,11 +47,20 @@ def arguments() -> Arguments:
     which.add_argument("--file", type=Path, help="serve this file instead")
     parser.add_argument("--listen", default="0.0.0.0:8080", metavar="ADDRESS:PORT")
     parser.add_argument("--path", help="path of the file in the URL; default: /NAME of the file")
+    wanted = parser.add_argument_group("in a cluster, until the image step of the same disk is done")
+    wanted.add_argument("--token-file", type=Path, metavar="FILE", help="the unguessable part of the path")
+    wanted.add_argument("--workflow", metavar="NAME", help="look there too whether that step has failed")
+    wanted.add_argument(
+        "--patience", type=float, default=900, metavar="SECONDS", help="how long no image may be there"
+    )
     return parser
 
 
 def body(context: Context) -> None:
     given = context.arguments
+    if given.token_file is not None:
+        serve_image_step(context)
+        return
     file = given.file or context.scratch / scratch.Ready.load(scratch.ready(context.scratch)).file
     if not file.is_file():
         raise StepError(Exit.INVALID, f"{file} is not there", remedy="name the file to serve")
@@ -56,7 +71,41 @@ def body(context: Context) -> None:
         supervise(config, f"http://{given.listen}{path}", file, context)
 
 
-def render(listen: str, path: str, file: Path, folder: str) -> str:
+def serve_image_step(context: Context) -> None:
+    """Serve a disk of the plan until the target has it."""
+    from steps import kubeapi  # noqa: PLC0415 - without a cluster there is no client for one
+    from steps.targets.harvester.serving import Address, Card, read_token  # noqa: PLC0415
+    from steps.targets.harvester.sibling import Sibling  # noqa: PLC0415
+
+    given, plan = context.arguments, context.plan()
+    if given.disk is None:
+        raise StepError(Exit.INVALID, "--token-file needs --disk")
+    found = scratch.Ready.load(scratch.ready(context.scratch))
+    file = (context.scratch / found.file).resolve()
+    address, card = Address(read_token(given.token_file)), Card.of(file, found)
+    cluster = kubeapi.connect(context.stop, patience=0)  # serving goes on while the API server is away
+    sibling = Sibling(plan, given.disk, cluster, patience=given.patience)
+    if given.workflow:
+        sibling.look_at(given.workflow, kubeapi.own_namespace())
+    path = address.path(given.disk, found.format)
+    # The digest may be written there at the very moment of leaving.
+    with tempfile.TemporaryDirectory(prefix="vmferry-serve-", ignore_cleanup_errors=True) as folder:
+        config, posted = Path(folder) / "nginx.conf", Path(folder) / "card.json"
+        card.save(posted)
+        config.write_text(
+            render(given.listen, path, file, folder, card_path=address.card_path(given.disk), card=posted)
+        )
+        supervise(
+            *(config, f"http://{given.listen}{path}", file, context),
+            shown=address.hide(path),
+            is_done=sibling.is_done,
+            tell=lambda digest: card.model_copy(update={"sha512": digest}).save(posted),
+        )
+
+
+def render(
+    listen: str, path: str, file: Path, folder: str, *, card_path: str = "", card: Path | None = None
+) -> str:
     """The configuration of nginx.
 
     Raises:
@@ -70,26 +119,46 @@ def render(listen: str, path: str, file: Path, folder: str) -> str:
         loader=PackageLoader("steps", "."), undefined=StrictUndefined, keep_trailing_newline=True
     )
     template = environment.get_template("nginx.conf.j2")
-    return template.render(listen=listen, path=path, file=file, folder=folder, root=os.getuid() == 0)
+    where = {"listen": listen, "path": path, "file": file, "card_path": card_path, "card": card}
+    return template.render(**where, folder=folder, root=os.getuid() == 0)
 
 
-def supervise(config: Path, url: str, file: Path, context: Context) -> None:
-    """Run nginx until someone asks to stop, which is how serving ends well."""
+def supervise(
+    config: Path,
+    url: str,
+    file: Path,
+    context: Context,
+    *,
+    shown: str = "",
+    is_done: Callable[[], bool] | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> None:
+    """Run nginx until someone asks to stop, which is how serving ends well.
+
+    With `is_done` it ends well by that alone: who is stopped before has not done its work. `shown` is what is
+    said of the URL, `tell` is given the digest.
+    """
+    shown = shown or url
     try:
         nginx = subprocess.Popen(
             ["nginx", "-c", str(config), "-p", str(config.parent), "-e", "stderr"],
         )
     except FileNotFoundError:
         raise StepError(Exit.INVALID, "nginx is missing", remedy="install the package nginx-light") from None
-    digest = threading.Thread(target=_digest, args=(file, context.outputs, context.stop), daemon=True)
+    digest = Digest(file, context, tell)
     try:
-        wait_until_up(nginx, config.parent / "nginx.pid", url, context.stop)
-        log.info("serving", url=url, file=str(file), size=file.stat().st_size)
+        wait_until_up(nginx, config.parent / "nginx.pid", url, context.stop, shown)
+        log.info("serving", url=shown, file=str(file), size=file.stat().st_size)
         digest.start()
         while nginx.poll() is None:
-            context.stop.sleep(0.5)
+            if is_done is not None and digest.is_well() and is_done():
+                log.info("the target has the disk", url=shown)
+                return
+            context.stop.sleep(0.5 if is_done is None else LOOK)
     except Stopped:
-        log.info("no longer serving", url=url)
+        log.info("no longer serving", url=shown)
+        if is_done is not None:
+            raise
         return
     finally:
         nginx.terminate()
@@ -97,7 +166,9 @@ def supervise(config: Path, url: str, file: Path, context: Context) -> None:
     raise StepError(Exit.UNREACHABLE, f"nginx ended with {nginx.returncode}", remedy="its log is above")
 
 
-def wait_until_up(nginx: subprocess.Popen[bytes], pid_file: Path, url: str, stop: Stop) -> None:
+def wait_until_up(
+    nginx: subprocess.Popen[bytes], pid_file: Path, url: str, stop: Stop, shown: str = ""
+) -> None:
     """Return when our own nginx has its address (it writes its pid then) and answers for the file.
 
     Raises:
@@ -108,7 +179,7 @@ def wait_until_up(nginx: subprocess.Popen[bytes], pid_file: Path, url: str, stop
         if nginx.poll() is not None:
             raise StepError(
                 Exit.CONFLICT,
-                f"nginx did not start for {url}",
+                f"nginx did not start for {shown or url}",
                 f"it ended with {nginx.returncode}, its reason is in the log above",
                 "if the address is in use, choose another --listen",
             )
@@ -118,24 +189,53 @@ def wait_until_up(nginx: subprocess.Popen[bytes], pid_file: Path, url: str, stop
         with urllib.request.urlopen(request, timeout=10):  # noqa: S310 - our own address
             return
     except urllib.error.HTTPError as error:
-        raise StepError(Exit.DENIED, f"nginx cannot serve {url}", f"it answers {error.code}") from None
+        raise StepError(
+            Exit.DENIED, f"nginx cannot serve {shown or url}", f"it answers {error.code}"
+        ) from None
 
 
-def _digest(file: Path, outputs: Path, stop: Stop) -> None:
-    """SHA-512 of the file, logged and left among the outputs."""
-    digest, done, size = hashlib.sha512(), 0, file.stat().st_size
-    progress = Progress.from_environment(size)
-    buffer = memoryview(bytearray(CHUNK))
-    with file.open("rb", buffering=0) as source:
-        while count := source.readinto(buffer):
-            if stop.is_set():
-                return
-            digest.update(buffer[:count])
-            done += count
-            progress.update(done, size)
-    log.info("digest", file=str(file), sha512=digest.hexdigest())
-    if outputs.is_dir():
-        write_atomically(outputs / "sha512", digest.hexdigest())
+class Digest(threading.Thread):
+    """SHA-512 of the file, logged, left among the outputs, and told."""
+
+    def __init__(self, file: Path, context: Context, tell: Callable[[str], None] | None) -> None:
+        super().__init__(daemon=True)
+        self._file = file
+        self._context = context
+        self._tell = tell
+        self._error: OSError | None = None
+
+    def run(self) -> None:
+        try:
+            self._compute()
+        except OSError as error:
+            log.warning(f"no digest of {self._file}: {error}")
+            self._error = error
+
+    def is_well(self) -> bool:
+        """Always True; raises StepError (UNREACHABLE) when there will be no digest, for which others wait."""
+        if self._error is not None:
+            raise StepError(Exit.UNREACHABLE, f"cannot read {self._file.name}", str(self._error))
+        return True
+
+    def _compute(self) -> None:
+        digest, done, size = hashlib.sha512(), 0, self._file.stat().st_size
+        progress = Progress.from_environment(size)
+        buffer = memoryview(bytearray(CHUNK))
+        with self._file.open("rb", buffering=0) as source:
+            while count := source.readinto(buffer):
+                if self._context.stop.is_set():
+                    return
+                digest.update(buffer[:count])
+                done += count
+                progress.update(done, size)
+        self._leave(digest.hexdigest())
+
+    def _leave(self, digest: str) -> None:
+        log.info("digest", file=str(self._file), sha512=digest)
+        if self._context.outputs.is_dir():
+            write_atomically(self._context.outputs / "sha512", digest)
+        if self._tell is not None:
+            self._tell(digest)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

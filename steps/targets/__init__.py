@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from steps.contract import Exit, StepError
 from steps.document import Document
@@ -12,6 +12,9 @@ from steps.machine import DiskId, Machine
 from steps.mapping import Shape
 from steps.plan import DiskFormat, Plan, TargetKind
 from steps.stop import Stop
+
+if TYPE_CHECKING:
+    from steps.targets.harvester.serving import Serving
 
 Report = Callable[[int, int], None]
 
@@ -43,8 +46,17 @@ class Target(Protocol):
         """Return when the machine runs."""
 
 
-def connect(plan: Plan, into: Path, stop: Stop) -> Target:
+def connect(
+    plan: Plan,
+    into: Path,
+    stop: Stop,
+    *,
+    serving: Serving | None = None,
+    machine: Machine | None = None,
+) -> Target:
     """The target the plan names. `into` is the folder of the directory target.
+
+    A target that fetches disks publishes those of `machine` from where they are being served.
 
     Raises:
         StepError: UNSUPPORTED when this version does not bring the target.
@@ -53,6 +65,13 @@ def connect(plan: Plan, into: Path, stop: Stop) -> Target:
         from steps.targets.directory import Directory  # noqa: PLC0415 - an image carries only what it runs
 
         return Directory(into, stop)
+    if plan.target.kind is TargetKind.HARVESTER:
+        from steps import kubeapi  # noqa: PLC0415 - likewise
+        from steps.targets.harvester import Harvester  # noqa: PLC0415
+
+        return Harvester(plan, kubeapi.connect(stop), stop, serving=serving, machine=machine)
     raise StepError(
-        Exit.UNSUPPORTED, f"no target of kind {plan.target.kind}", remedy="this version has: directory"
+        Exit.UNSUPPORTED,
+        f"no target of kind {plan.target.kind}",
+        remedy="this version has: directory, harvester",
     )

@@ -1,0 +1,147 @@
+"""The Kubernetes API as six verbs over plain dicts, and its errors in the words of the step contract.
+
+One protocol, so that a step can be tested against a cluster in memory; the adapter to a real one is
+`steps.kubeapi`. The few kinds that steps touch are written down here: nothing asks the API what it has.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, Protocol
+
+from steps.contract import Exit, StepError
+
+Object = dict[str, Any]
+
+MANAGER: Final = "vmferry"
+"""Our name in `metadata.managedFields`."""
+
+
+class Kind(NamedTuple):
+    """A kind of object and where the API has it."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+
+    @property
+    def group(self) -> str:
+        return self.api_version.rpartition("/")[0]
+
+    @property
+    def resource(self) -> str:
+        """As it stands in a Role: `virtualmachineimages.harvesterhci.io`."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+
+CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
+POD: Final = Kind("v1", "Pod", "pods")
+SERVICE: Final = Kind("v1", "Service", "services")
+CLAIM: Final = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+STORAGE_CLASS: Final = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses", namespaced=False)
+WORKFLOW: Final = Kind("argoproj.io/v1alpha1", "Workflow", "workflows")
+IMPORT: Final = Kind("migration.harvesterhci.io/v1beta1", "VirtualMachineImport", "virtualmachineimports")
+IMAGE: Final = Kind("harvesterhci.io/v1beta1", "VirtualMachineImage", "virtualmachineimages")
+BACKING_IMAGE: Final = Kind("longhorn.io/v1beta2", "BackingImage", "backingimages")
+MACHINE: Final = Kind("kubevirt.io/v1", "VirtualMachine", "virtualmachines")
+KINDS: Final = {
+    (kind.api_version, kind.kind): kind
+    for kind in (
+        *(CONFIG_MAP, POD, SERVICE, CLAIM, STORAGE_CLASS, WORKFLOW),
+        *(IMPORT, IMAGE, BACKING_IMAGE, MACHINE),
+    )
+}
+
+
+class ExistsError(StepError):
+    """What was to be created is there already; whose it is, the caller has to look."""
+
+
+class ChangedError(StepError):
+    """The object was changed by someone else since it was read: read it again."""
+
+
+class Cluster(Protocol):
+    """A Kubernetes API. Every verb raises StepError; see `failure` for which."""
+
+    def get(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
+        """The object; None when there is none, or when the cluster does not know the kind."""
+
+    def find(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
+        """The objects that carry all of `labels`, by name."""
+
+    def create(self, manifest: Object) -> Object:
+        """Make the object. Raises ExistsError when one of that name is there: nothing is adopted blindly."""
+
+    def apply(self, manifest: Object) -> Object:
+        """Make the fields of `manifest` be so, and those left out since last time gone (server-side apply).
+
+        Conflicts are forced: a field that we send is ours to decide, even where a webhook or a person has
+        written it since; fields that we do not send stay whoever's they are.
+        """
+
+    def patch(self, kind: Kind, name: str, change: Object, namespace: str = "") -> Object | None:
+        """Change some fields (JSON merge patch: None removes); None when the object is gone.
+
+        With `metadata.resourceVersion` in the change it holds for that version only, else ChangedError.
+        """
+
+    def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str = "") -> None:
+        """Ask for the object to go; well if it has. With `uid`, only that very object."""
+
+
+def kind_of(manifest: Object) -> Kind:
+    return KINDS[manifest["apiVersion"], manifest["kind"]]
+
+
+def failure(verb: str, kind: Kind, where: str, status: int, body: str) -> StepError:
+    """What an answer of the API server means for a step. The one place where that is decided."""
+    reason, message = _said(body)
+    what = f"cannot {verb} {kind.kind} {where}"
+    match status:
+        case 401:
+            return StepError(Exit.DENIED, what, f"the cluster refuses our credentials: {message}")
+        case 403:
+            return _forbidden(what, f"{verb} on {kind.resource}", message)
+        case 404:
+            remedy = f"does the cluster have the namespace and {kind.resource}?"
+            return StepError(Exit.NOT_FOUND, what, message, remedy)
+        case 409:
+            return _conflict(verb, what, reason, message)
+        case 400 | 405 | 413 | 415 | 422:
+            return StepError(Exit.INVALID, what, message)
+        case _:
+            return StepError(Exit.UNREACHABLE, what, f"the API server answers {status}: {message}")
+
+
+def _forbidden(what: str, right: str, message: str) -> StepError:
+    if "exceeded quota" in message or "maximum storage usage" in message:  # ResourceQuota, LimitRange
+        return StepError(
+            Exit.NO_SPACE,
+            what,
+            message,
+            "raise that limit of the namespace or free what it holds, then retry",
+        )
+    if " cannot " in message:  # the words of RBAC: User "…" cannot create resource "…"
+        return StepError(Exit.DENIED, what, message, f"the service account needs the right to {right}")
+    return StepError(Exit.DENIED, what, message, "an admission policy of the cluster refuses it")
+
+
+def _conflict(verb: str, what: str, reason: str, message: str) -> StepError:
+    if reason == "AlreadyExists":
+        return ExistsError(Exit.CONFLICT, what, message, "move it out of the way, or choose another name")
+    # On create this comes from the quota's own counter, which two creations at once compete for.
+    if verb != "create" or "Operation cannot be fulfilled" in message:
+        return ChangedError(Exit.BUSY, what, message)
+    return StepError(Exit.CONFLICT, what, message, "move it out of the way, or choose another name")
+
+
+def _said(body: str) -> tuple[str, str]:
+    """(reason, message) of a `Status`; whatever else answered is quoted as it is."""
+    try:
+        status = json.loads(body)
+        return str(status.get("reason", "")), str(status.get("message", ""))
+    except (ValueError, AttributeError):
+        return "", " ".join(body.split())[:300]

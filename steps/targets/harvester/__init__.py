@@ -1,0 +1,81 @@
+"""Harvester as target: a VirtualMachineImage per disk, a claim per image, a VirtualMachine over the claims.
+
+docs/harvester.md tells what is made, marked and let go. This package is the cluster side of `image`, `build`
+and `start` (identity `target`), of `serve` (`sibling`), and of `preflight` and `cleanup` (`run`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from steps.cluster import Cluster
+from steps.contract import Exit, StepError
+from steps.machine import DiskId, Machine
+from steps.mapping import Shape
+from steps.plan import Plan
+from steps.stop import Stop
+from steps.targets import Published, Report
+from steps.targets.harvester import names
+from steps.targets.harvester.integrity import Integrity
+from steps.targets.harvester.machines import Machines
+from steps.targets.harvester.ownership import annotations_of
+from steps.targets.harvester.publishing import Publishing
+from steps.targets.harvester.serving import Serving
+
+
+class PublishedImage(Published):
+    """A disk that is an image now. `sha256` stays empty: the digest that Longhorn has too is the SHA-512."""
+
+    sha512: str
+    integrity: Integrity
+
+
+class Harvester:
+    """The target `harvester`. `serving` and `machine` are needed to publish only."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        cluster: Cluster,
+        stop: Stop,
+        *,
+        serving: Serving | None = None,
+        machine: Machine | None = None,
+    ) -> None:
+        self._plan = plan
+        self._cluster = cluster
+        self._stop = stop
+        self._serving = serving
+        self._machine = machine
+        self._machines = Machines(plan, cluster, stop)
+
+    def publish(self, disk: DiskId, scratch: Path, report: Report) -> PublishedImage:
+        """Have Harvester fetch the disk from its `serve` step; scratch is that step's alone."""
+        if self._serving is None or self._machine is None:
+            raise StepError(
+                Exit.INVALID, "nobody said where the disk is served", remedy="see steps.image --help"
+            )
+        publishing = Publishing(
+            self._plan, self._machine.disk(disk), self._cluster, self._serving, self._stop
+        )
+        image, card = publishing.run(report)
+        found = annotations_of(image)
+        return PublishedImage(
+            id=disk,
+            name=image["metadata"]["name"],
+            format=card.format,
+            size=card.size,
+            sha256="",
+            sha512=found.get(names.DIGEST, ""),
+            integrity=Integrity(found.get(names.INTEGRITY, Integrity.NOT_COMPARED)),
+        )
+
+    def build(self, machine: Machine, shape: Shape) -> Sequence[str]:
+        return self._machines.build(shape)
+
+    def start(self, shape: Shape) -> None:
+        self._machines.start(shape)
+
+    def wait(self, shape: Shape) -> None:
+        self._machines.wait(shape)

@@ -1,0 +1,97 @@
+"""Whose an object is: marks, owner references, and what is done where a name is taken.
+
+Image, claim and machine are owned by the import until it has succeeded, so that deleting an import that has
+not leaves nothing; then they are let go, and deleting the import leaves them. Nothing foreign is taken over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Final
+
+from steps.cluster import IMPORT, ChangedError, Cluster, Kind, Object
+from steps.contract import Exit, StepError
+from steps.plan import Plan
+from steps.targets.harvester.names import LABEL_NAME, LABEL_NAMESPACE, LABEL_UID, marks
+
+TRIES: Final = 10
+"""How often a read-change-write is begun anew because others write to the same object."""
+
+
+def owner(cluster: Cluster, plan: Plan) -> list[Object]:
+    """The owner references for what an import makes: the import itself, as today, without further flags.
+
+    None for an import that is no object here, as with `vmferry run`: whatever names an owner that does not
+    exist is collected at once. None across namespaces, which Kubernetes forbids.
+    """
+    of = plan.import_
+    if of.namespace != plan.target.namespace:
+        return []
+    found = cluster.get(IMPORT, of.name, of.namespace)
+    if found is None or found["metadata"]["uid"] != of.uid:
+        return []
+    return [{"apiVersion": IMPORT.api_version, "kind": IMPORT.kind, "name": of.name, "uid": of.uid}]
+
+
+def is_ours(thing: Object, plan: Plan) -> bool:
+    return labels_of(thing).get(LABEL_UID) == marks(plan)[LABEL_UID]
+
+
+def refuse_foreign(thing: Object, plan: Plan) -> None:
+    """Raise StepError (CONFLICT), naming whose it is, unless the object belongs to this import."""
+    if is_ours(thing, plan):
+        return
+    labels, metadata = labels_of(thing), thing["metadata"]
+    whose = "to no import"
+    if LABEL_NAME in labels:
+        whose = f"to import {labels.get(LABEL_NAMESPACE)}/{labels[LABEL_NAME]} (uid {labels.get(LABEL_UID)})"
+    raise StepError(
+        Exit.CONFLICT,
+        f"{thing['kind']} {metadata.get('namespace')}/{metadata['name']} is there already",
+        f"it belongs {whose}",
+        "rename or delete it, or set spec.targetVirtualMachineName, then retry",
+    )
+
+
+def refuse_leaving(thing: Object) -> None:
+    """Raise StepError (BUSY) for an object that is being deleted: its name is free in a moment."""
+    metadata = thing["metadata"]
+    if metadata.get("deletionTimestamp"):
+        raise StepError(
+            Exit.BUSY,
+            f"{thing['kind']} {metadata.get('namespace')}/{metadata['name']} is still being deleted",
+            f"finalizers: {', '.join(metadata.get('finalizers') or ['none'])}",
+        )
+
+
+def let_go(cluster: Cluster, kind: Kind, thing: Object, plan: Plan) -> None:
+    """Take the import off the object's owners, whatever else has changed there meanwhile.
+
+    Raises:
+        StepError: BUSY, when others change it faster than we can.
+    """
+    name, namespace = thing["metadata"]["name"], thing["metadata"]["namespace"]
+    for _ in range(TRIES):
+        found = cluster.get(kind, name, namespace)
+        if found is None or not _owns(found, plan):
+            return
+        left = [one for one in found["metadata"]["ownerReferences"] if one["uid"] != plan.import_.uid]
+        version = found["metadata"]["resourceVersion"]
+        change = {"metadata": {"resourceVersion": version, "ownerReferences": left or None}}
+        with contextlib.suppress(ChangedError):
+            cluster.patch(kind, name, change, namespace)
+            return
+    raise StepError(Exit.BUSY, f"{kind.kind} {namespace}/{name} changes all the time")
+
+
+def _owns(thing: Object, plan: Plan) -> bool:
+    owners = thing["metadata"].get("ownerReferences") or []
+    return any(one["uid"] == plan.import_.uid for one in owners)
+
+
+def labels_of(thing: Object) -> dict[str, str]:
+    return thing["metadata"].get("labels") or {}
+
+
+def annotations_of(thing: Object) -> dict[str, str]:
+    return thing["metadata"].get("annotations") or {}

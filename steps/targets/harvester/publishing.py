@@ -1,0 +1,161 @@
+"""A disk becomes a VirtualMachineImage: chosen, made, waited for, compared, and marked as done."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from steps.cluster import IMAGE, Cluster, ExistsError, Object
+from steps.contract import Exit, StepError
+from steps.machine import Disk
+from steps.plan import Plan
+from steps.stop import Stop
+from steps.targets import Report
+from steps.targets.harvester import names, objects
+from steps.targets.harvester.candidates import Candidates, Ours
+from steps.targets.harvester.integrity import compare
+from steps.targets.harvester.ownership import owner
+from steps.targets.harvester.serving import POLL, Card, Serving, await_card
+from steps.targets.harvester.state import State, state
+from steps.targets.harvester.storage import place, wanted_class
+
+log = structlog.get_logger()
+
+STALLED: Final = 60 * 60.0
+"""Seconds without any change of an image after which nobody seems to work on it. A per cent of 10 TB takes 17
+minutes at 100 MB/s, and Harvester tells whole ones."""
+
+
+class Publishing:
+    """One disk on its way to being an image. Any part of it may have been done by an attempt before."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        disk: Disk,
+        cluster: Cluster,
+        serving: Serving,
+        stop: Stop,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._plan = plan
+        self._disk = disk
+        self._cluster = cluster
+        self._serving = serving
+        self._stop = stop
+        self._clock = clock
+        self._namespace = plan.target.namespace
+        self._candidates = Candidates(plan, disk.id, cluster, serving, stop, clock=clock)
+
+    def run(self, report: Report) -> tuple[Object, Card]:
+        """The image, imported and marked, and the card of what it is made of."""
+        card = self._card(digest=False)
+        choice = self._candidates.choose(card)
+        if not isinstance(choice, Ours):
+            log.info("nothing is uploaded: the image is there already", image=choice["metadata"]["name"])
+            return self._mark(choice, {}), self._card()
+        if not choice.exists:
+            self._make(choice, card)
+        image = self._wait(choice.name, card, report)
+        card = self._card()
+        return self._mark(image, self._stamp(image, card)), card
+
+    def _card(self, *, digest: bool = True) -> Card:
+        return await_card(self._serving, self._disk.id, self._stop, digest=digest, clock=self._clock)
+
+    def _make(self, ours: Ours, card: Card) -> None:
+        manifest = objects.image(
+            self._plan,
+            self._disk.id,
+            name=ours.name,
+            display_name=ours.display_name,
+            url=self._serving.url(self._disk.id, card.format),
+            landed=card.landed,
+            place=place(self._cluster, wanted_class(self._plan.target, self._disk)),
+            owners=owner(self._cluster, self._plan),
+        )
+        with contextlib.suppress(ExistsError):  # made by a request of ours whose answer was lost
+            self._cluster.create(manifest)
+        log.info("image created", image=ours.name, display_name=ours.display_name)
+
+    def _wait(self, name: str, card: Card, report: Report) -> Object:
+        """Return when Harvester has the image.
+
+        Raises:
+            StepError: BROKEN_STREAM with its reason, when it gives up; UNREACHABLE, when nobody works on it.
+        """
+        seen, since = None, self._clock()
+        while True:
+            image = self._get(name)
+            now = state(image)
+            report(card.size * min(now.percent, 100) // 100, card.size)
+            if now.imported:
+                return image
+            if now != seen:
+                self._look(name, now, seen)
+                seen, since = now, self._clock()
+            if self._clock() - since > STALLED:
+                raise _stalled(name, now)
+            self._stop.sleep(POLL)
+
+    def _get(self, name: str) -> Object:
+        image = self._cluster.get(IMAGE, name, self._namespace)
+        if image is None or "deletionTimestamp" in image["metadata"]:
+            raise StepError(
+                Exit.UNREACHABLE, f"image {name} was deleted by someone", remedy="it is made anew"
+            )
+        return image
+
+    def _look(self, name: str, now: State, seen: State | None) -> None:
+        """Say what went wrong with the image; raise when Harvester tries no more."""
+        if now.failed:
+            raise StepError(
+                Exit.BROKEN_STREAM,
+                f"Harvester could not import image {name}",
+                self._serving.hide(now.failed),
+                "the next attempt deletes it and makes it anew",
+            )
+        if now.trouble and (seen is None or now.trouble != seen.trouble):
+            log.warning(f"Harvester tries image {name} again: {self._serving.hide(now.trouble)}")
+
+    def _stamp(self, image: Object, card: Card) -> dict[str, str]:
+        """The annotations that say which bytes these are.
+
+        Raises:
+            StepError: BROKEN_STREAM, when they are others; the image is deleted, to be made anew.
+        """
+        try:
+            integrity = compare(self._cluster, image, card.sha512, self._stop, self._clock)
+        except StepError as error:
+            if error.code is not Exit.CORRUPT:
+                raise
+            metadata = image["metadata"]
+            self._cluster.delete(IMAGE, metadata["name"], self._namespace, uid=metadata["uid"])
+            raise StepError(Exit.BROKEN_STREAM, error.what, error.why, "it is made anew") from None
+        return {names.DIGEST: card.sha512, names.INTEGRITY: str(integrity)}
+
+    def _mark(self, image: Object, stamp: dict[str, str]) -> Object:
+        """Tell `serve` and `build` that this is the disk's image."""
+        done = {names.PUBLISHED: published_for(self._plan, self._disk.id), **stamp}
+        labels = {names.LABEL_RUN: self._plan.run, names.LABEL_DISK: self._disk.id}
+        change: Object = {"metadata": {"labels": labels, "annotations": done}}
+        name = image["metadata"]["name"]
+        return self._cluster.patch(IMAGE, name, change, self._namespace) or self._get(name)
+
+
+def published_for(plan: Plan, disk: str) -> str:
+    return f"{plan.run}/{disk}"
+
+
+def _stalled(name: str, now: State) -> StepError:
+    return StepError(
+        Exit.UNREACHABLE,
+        f"nothing happens with image {name}",
+        f"it has been at {now.percent} % for {STALLED / 60:g} minutes",
+        f"see its events, and those of its volumes: kubectl describe vmimage {name}",
+    )

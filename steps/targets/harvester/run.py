@@ -1,0 +1,185 @@
+"""What a run has in the release namespace: a scratch claim and a Service per disk, `machine.json` for pods.
+
+`preflight` makes it, `cleanup` takes it away after a success. All of it is owned by the request's ConfigMap.
+After a failure everything stays: a retry goes on from the claims, and serves behind the same Services.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import Final
+
+import structlog
+
+from steps.cluster import CLAIM, CONFIG_MAP, POD, SERVICE, Cluster, ExistsError, Kind, Object, kind_of
+from steps.contract import Exit, StepError
+from steps.machine import Disk, Machine
+from steps.plan import Plan, ScratchPlan
+from steps.program import MACHINE
+from steps.targets.harvester import names
+from steps.targets.harvester.ownership import refuse_leaving
+
+log = structlog.get_logger()
+
+TABLES: Final = 1.02
+"""What a disk's tables and digests may add to its capacity."""
+ROOM: Final = 256 << 20
+"""Bytes for whatever lies beside the disk."""
+SUCCEEDED: Final = "Succeeded"
+"""`{{workflow.status}}` of Argo, for an exit handler."""
+
+
+class Run:
+    """A run's own objects."""
+
+    def __init__(self, plan: Plan, cluster: Cluster, namespace: str) -> None:
+        self._plan = plan
+        self._cluster = cluster
+        self._namespace = namespace
+
+    def prepare(self, machine: Machine, publish_to: str) -> None:
+        """Make all that the stages behind preflight mount; `machine.json` last, as pods wait for it."""
+        owners = [self._request()]
+        for disk in machine.disks:
+            self._ensure_claim(scratch_claim(self._plan, disk, self._namespace, owners))
+            self._ensure(service(self._plan, disk.id, self._namespace, owners))
+        self._publish(document(self._plan, machine, publish_to, self._namespace, owners))
+
+    def release(self) -> list[str]:
+        """Let the scratch claims and Services go; returns what could not be deleted, and why.
+
+        And the pods that had them: a claim goes only when no pod, not even a finished one, names it; after
+        a retry Argo's podGC leaves those alone that were done before.
+        """
+        scratch = {names.LABEL_SCRATCH: "true"}
+        return [*self._delete_all(POD, scratch), *self._delete_all(CLAIM), *self._delete_all(SERVICE)]
+
+    def _delete_all(self, kind: Kind, labels: dict[str, str] | None = None) -> list[str]:
+        wanted = {names.LABEL_RUN: self._plan.run, **(labels or {})}
+        try:
+            for thing in self._cluster.find(kind, self._namespace, wanted):
+                metadata = thing["metadata"]
+                if kind is not POD or thing["status"]["phase"] in ("Succeeded", "Failed"):
+                    self._cluster.delete(kind, metadata["name"], self._namespace, uid=metadata["uid"])
+        except StepError as error:
+            return [str(error)]
+        return []
+
+    def _request(self) -> Object:
+        """The owner of everything: the request.
+
+        Raises:
+            StepError: NOT_FOUND, when it is gone, as for an import that is being deleted.
+        """
+        name = names.request(self._plan.run)
+        found = self._cluster.get(CONFIG_MAP, name, self._namespace)
+        if found is None:
+            raise StepError(
+                Exit.NOT_FOUND, f"request {self._namespace}/{name} is gone", "was the import deleted?"
+            )
+        uid = found["metadata"]["uid"]
+        return {"apiVersion": CONFIG_MAP.api_version, "kind": CONFIG_MAP.kind, "name": name, "uid": uid}
+
+    def _ensure(self, manifest: Object) -> Object:
+        """The object, made now or by an attempt before."""
+        with contextlib.suppress(ExistsError):
+            return self._cluster.create(manifest)
+        kind, name = kind_of(manifest), manifest["metadata"]["name"]
+        found = self._cluster.get(kind, name, self._namespace)
+        if found is None:
+            raise StepError(Exit.BUSY, f"{kind.kind} {name} was deleted just now")
+        refuse_leaving(found)
+        self._refuse_unowned(found, manifest)
+        return found
+
+    def _refuse_unowned(self, found: Object, manifest: Object) -> None:
+        """An object of a request that was deleted goes with it, in a moment; anybody else's stays."""
+        (owner,) = manifest["metadata"]["ownerReferences"]
+        owners = found["metadata"].get("ownerReferences") or []
+        if owner["uid"] in {one["uid"] for one in owners}:
+            return
+        what = f"{manifest['kind']} {self._namespace}/{manifest['metadata']['name']}"
+        if any(one["name"] == owner["name"] for one in owners):
+            raise StepError(Exit.BUSY, f"{what} is left of a request that was deleted", "it goes in a moment")
+        raise StepError(
+            Exit.CONFLICT, f"{what} is not of this import", remedy="delete or rename it, and retry"
+        )
+
+    def _ensure_claim(self, manifest: Object) -> None:
+        """Also makes room: a disk may have grown since an earlier attempt."""
+        found = self._ensure(manifest)
+        wanted = manifest["spec"]["resources"]["requests"]["storage"]
+        if _bytes(found["spec"]["resources"]["requests"]["storage"]) >= int(wanted):
+            return
+        name = manifest["metadata"]["name"]
+        change = {"spec": {"resources": {"requests": {"storage": wanted}}}}
+        try:
+            self._cluster.patch(CLAIM, name, change, self._namespace)
+        except StepError as error:
+            if error.code not in (Exit.INVALID, Exit.DENIED, Exit.NO_SPACE):
+                raise
+            remedy = (
+                "choose a class that can grow (setting scratch.storageClass), or delete the claim and retry"
+            )
+            raise StepError(Exit.NO_SPACE, f"claim {name} is too small", str(error), remedy) from None
+
+    def _publish(self, manifest: Object) -> None:
+        self._ensure(manifest)
+        self._cluster.apply(manifest)
+
+
+def scratch_size(capacity: int, scratch: ScratchPlan) -> int:
+    """Bytes to ask for so that a disk of this capacity fits, whatever its format."""
+    return math.ceil((capacity * TABLES + ROOM) * scratch.filesystem_factor)
+
+
+def scratch_claim(plan: Plan, disk: Disk, namespace: str, owners: list[Object]) -> Object:
+    scratch = plan.scratch
+    named = {"storageClassName": scratch.storage_class} if scratch.storage_class else {}
+    spec = {
+        **named,
+        "accessModes": [scratch.access_mode],
+        "volumeMode": "Filesystem",
+        "resources": {"requests": {"storage": str(scratch_size(disk.capacity, scratch))}},
+    }
+    return _object(CLAIM, names.claim(plan.run, disk.id), plan, disk.id, namespace, owners) | {"spec": spec}
+
+
+def service(plan: Plan, disk: str, namespace: str, owners: list[Object]) -> Object:
+    """The stable address of a disk. By stage too: pods of other stages bear the same run and disk."""
+    selector = {names.LABEL_RUN: plan.run, names.LABEL_DISK: disk, names.LABEL_STAGE: "serve"}
+    spec = {"selector": selector, "ports": [{"name": "http", "port": names.PORT, "targetPort": names.PORT}]}
+    return _object(SERVICE, names.service(plan.run, disk), plan, disk, namespace, owners) | {"spec": spec}
+
+
+def document(plan: Plan, machine: Machine, publish_to: str, namespace: str, owners: list[Object]) -> Object:
+    """The ConfigMap with `machine.json`.
+
+    Raises:
+        StepError: INVALID, for anything but `configmap/NAME`.
+    """
+    kind, _, name = publish_to.partition("/")
+    if kind != "configmap" or not name:
+        raise StepError(Exit.INVALID, f"cannot publish to {publish_to!r}", remedy="write configmap/NAME")
+    return _object(CONFIG_MAP, name, plan, "", namespace, owners) | {"data": {MACHINE: machine.to_json()}}
+
+
+def _object(kind: Kind, name: str, plan: Plan, disk: str, namespace: str, owners: list[Object]) -> Object:
+    labels = {names.LABEL_RUN: plan.run, **({names.LABEL_DISK: disk} if disk else {}), **names.marks(plan)}
+    metadata = {"name": name, "namespace": namespace, "labels": labels, "ownerReferences": owners}
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
+
+
+_UNITS: Final = {
+    **{unit: 1024**power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
+    **{unit: 1000**power for power, unit in enumerate(("k", "M", "G", "T", "P", "E"), 1)},
+}
+
+
+def _bytes(quantity: str) -> int:
+    """A claim's size: the API server writes what it was sent in its own way (`1073741824` as `1Gi`)."""
+    for unit, factor in _UNITS.items():
+        if quantity.endswith(unit):
+            return int(float(quantity.removesuffix(unit)) * factor)
+    return int(float(quantity))

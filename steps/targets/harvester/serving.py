@@ -1,0 +1,157 @@
+"""How `serve` and `image` of a disk speak: a URL only they and the target know, and a card beside the disk.
+
+The card goes from serve to image, as only serve has the disk's scratch: what is served, and its SHA-512 once
+that is computed. What image has to say stands on the VirtualMachineImage (see `sibling`).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from pydantic import ValidationError
+
+from steps.contract import Exit, StepError
+from steps.document import Document
+from steps.plan import DiskFormat
+from steps.scratch import Ready
+from steps.stop import Stop
+
+PATIENCE: Final = 15 * 60.0
+"""Seconds that image and serve wait for each other to appear: quota or parallelism may hold one back."""
+POLL: Final = 2.0
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{16,128}")
+
+
+class Card(Document):
+    """What serve says of the disk. Sizes in bytes."""
+
+    format: DiskFormat
+    size: int
+    virtual_size: int
+    landed: str
+    """Changes whenever the file does, and is known at once."""
+    sha512: str = ""
+    """Empty while it is being computed."""
+
+    @classmethod
+    def of(cls, file: Path, ready: Ready) -> Card:
+        """The card of a finished disk, its digest yet to come. Raises StepError (INVALID) without a file."""
+        try:
+            stat = file.stat()
+        except OSError as error:
+            raise StepError(
+                Exit.INVALID, f"{file.name} is not there", error.strerror or "", "run convert before"
+            ) from None
+        return cls(
+            format=ready.format,
+            size=stat.st_size,
+            virtual_size=ready.virtual_size,
+            landed=f"{stat.st_size}-{stat.st_mtime_ns}",
+        )
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a disk is served. `token` makes it unguessable: it is never told to anybody but the target."""
+
+    token: str
+    origin: str = ""
+
+    def path(self, disk: str, disk_format: DiskFormat) -> str:
+        return f"/{self.token}/{disk}.{disk_format}"
+
+    def card_path(self, disk: str) -> str:
+        return f"/{self.token}/{disk}.json"
+
+    def hide(self, text: str) -> str:
+        """The text without the token, as others quote the URL in their errors."""
+        return text.replace(self.token, "…")
+
+
+def read_token(path: Path) -> str:
+    """The unguessable part of the URL.
+
+    Raises:
+        StepError: INVALID, when there is none, or one that is no part of a path.
+    """
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise StepError(
+            Exit.INVALID, f"no token at {path}", error.strerror or "", "mount the run's address"
+        ) from None
+    if not _TOKEN.fullmatch(token):
+        raise StepError(
+            Exit.INVALID, f"the token at {path} is of no use", remedy="write 16 to 128 letters and digits"
+        )
+    return token
+
+
+class Serving(Protocol):
+    """A disk that is being served, as image sees it."""
+
+    def card(self, disk: str) -> Card | None:
+        """What is served; None while nobody answers."""
+
+    def url(self, disk: str, disk_format: DiskFormat) -> str:
+        """Where the target fetches it."""
+
+    def hide(self, text: str) -> str:
+        """The text without the secret part of that."""
+
+
+class Web:
+    """Serving by the `serve` step, over HTTP."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+
+    def card(self, disk: str) -> Card | None:
+        url = self._address.origin + self._address.card_path(disk)
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own Service
+                return Card.model_validate_json(answer.read(1 << 16))
+        except (OSError, urllib.error.URLError, ValidationError):
+            return None  # not there yet, or between two pods: the caller's patience decides
+
+    def url(self, disk: str, disk_format: DiskFormat) -> str:
+        return self._address.origin + self._address.path(disk, disk_format)
+
+    def hide(self, text: str) -> str:
+        return self._address.hide(text)
+
+
+def await_card(
+    serving: Serving,
+    disk: str,
+    stop: Stop,
+    *,
+    digest: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+) -> Card:
+    """The card; with `digest`, once that is on it.
+
+    Raises:
+        StepError: UNREACHABLE, when serve is not heard of for `PATIENCE`.
+    """
+    heard = clock()
+    while True:
+        card = serving.card(disk)
+        if card is not None and (card.sha512 or not digest):
+            return card
+        heard = clock() if card is not None else heard
+        if clock() - heard > PATIENCE:
+            raise StepError(
+                Exit.UNREACHABLE,
+                f"nobody serves {disk}",
+                f"its serve step was not heard of for {PATIENCE / 60:g} minutes",
+                "see why its pod does not run: quota, parallelism, its claim",
+            )
+        stop.sleep(POLL)

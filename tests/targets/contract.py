@@ -1,0 +1,178 @@
+"""What every target in a cluster must do, against whatever cluster a `Lab` has.
+
+`test_contract.py` runs it over the cluster in memory; a real one needs a `Lab` of its own and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import pytest
+
+from steps.cluster import CLAIM, IMAGE, MACHINE, Cluster, Object
+from steps.contract import Exit, StepError
+from steps.plan import Plan
+from steps.targets.harvester.names import DIGEST, INTEGRITY, LABEL_UID
+
+
+class Lab(Protocol):
+    """A cluster with an import that is ready to be carried out; the machine has two disks."""
+
+    @property
+    def cluster(self) -> Cluster:
+        """For looking, and for making what others would have made."""
+
+    @property
+    def plan(self) -> Plan:
+        """The import's plan."""
+
+    def publish(self, disk: str) -> str:
+        """Carry out `image`; the image's name."""
+
+    def build(self) -> None:
+        """Carry out `build`."""
+
+    def start(self) -> None:
+        """Carry out `start`, to its end."""
+
+    def delete_import(self) -> None:
+        """Delete the import, and return when what it owned is gone."""
+
+    def import_again(self) -> None:
+        """An import of the same name and machine, under a uid of its own."""
+
+    def change_bytes(self, disk: str) -> None:
+        """The disk holds other bytes from here on."""
+
+    def settle(self) -> None:
+        """Return when garbage collection has nothing left to do."""
+
+
+DISKS = ("disk-0", "disk-1")
+
+
+def everything(lab: Lab) -> dict[str, list[str]]:
+    """Names of what this import has made, by kind."""
+    labels = {LABEL_UID: lab.plan.import_.uid}
+    namespace = lab.plan.target.namespace
+    return {
+        kind.kind: sorted(one["metadata"]["name"] for one in lab.cluster.find(kind, namespace, labels))
+        for kind in (IMAGE, CLAIM, MACHINE)
+    }
+
+
+def the_machine(lab: Lab) -> Object:
+    (name,) = everything(lab)[MACHINE.kind]
+    found = lab.cluster.get(MACHINE, name, lab.plan.target.namespace)
+    assert found is not None
+    return found
+
+
+def volumes(lab: Lab) -> list[Object]:
+    """The claims the machine uses, all of which are there."""
+    spec = the_machine(lab)["spec"]["template"]["spec"]
+    names = [one["persistentVolumeClaim"]["claimName"] for one in spec["volumes"]]
+    found = [lab.cluster.get(CLAIM, name, lab.plan.target.namespace) for name in names]
+    return [one for one in found if one is not None]
+
+
+def carry_out(lab: Lab) -> None:
+    for disk in DISKS:
+        lab.publish(disk)
+    lab.build()
+    lab.start()
+
+
+class TargetContract:
+    """Inherit, and give the fixture `lab`."""
+
+    reuses = True
+    """Whether an image outlives its machine unchanged. CDI's do not: the machine runs on their volume."""
+
+    def test_a_whole_import(self, lab: Lab) -> None:
+        carry_out(lab)
+        assert len(everything(lab)[IMAGE.kind]) == 2
+        assert the_machine(lab)["status"]["ready"]
+        assert len(volumes(lab)) == 2
+
+    def test_each_step_twice_is_once(self, lab: Lab) -> None:
+        first = [lab.publish(disk) for disk in DISKS]
+        assert [lab.publish(disk) for disk in DISKS] == first
+        lab.build()
+        uid = the_machine(lab)["metadata"]["uid"]
+        lab.build()
+        lab.start()
+        lab.start()
+        lab.build()
+        assert the_machine(lab)["metadata"]["uid"] == uid
+        assert the_machine(lab)["spec"]["runStrategy"] == "RerunOnFailure"
+        assert len(everything(lab)[IMAGE.kind]) == len(volumes(lab)) == 2
+
+    def test_an_image_is_stamped(self, lab: Lab) -> None:
+        found = lab.cluster.get(IMAGE, lab.publish("disk-0"), lab.plan.target.namespace)
+        assert found is not None
+        annotations = found["metadata"]["annotations"]
+        assert len(annotations[DIGEST]) == 128
+        assert annotations[INTEGRITY] in ("sha512", "transfer-only")
+
+    def test_build_leaves_the_machine_off(self, lab: Lab) -> None:
+        for disk in DISKS:
+            lab.publish(disk)
+        lab.build()
+        assert the_machine(lab)["spec"]["runStrategy"] == "Halted"
+
+    def test_an_import_deleted_before_its_end_leaves_nothing(self, lab: Lab) -> None:
+        for disk in DISKS:
+            lab.publish(disk)
+        lab.build()
+        lab.delete_import()
+        lab.settle()
+        assert everything(lab) == {IMAGE.kind: [], CLAIM.kind: [], MACHINE.kind: []}
+
+    def test_an_import_deleted_after_its_end_leaves_everything(self, lab: Lab) -> None:
+        carry_out(lab)
+        made = everything(lab)
+        lab.delete_import()
+        lab.settle()
+        assert everything(lab) == made
+
+    def test_equal_bytes_are_not_brought_twice(self, lab: Lab) -> None:
+        carry_out(lab)
+        first = everything(lab)[IMAGE.kind]
+        self.forget_all_but_images(lab)
+        lab.import_again()
+        again = [lab.publish(disk) for disk in DISKS]
+        assert set(again) & set(first) == (set(first) if self.reuses else set())
+
+    def test_other_bytes_make_another_image(self, lab: Lab) -> None:
+        carry_out(lab)
+        first = everything(lab)[IMAGE.kind]
+        self.forget_all_but_images(lab)
+        lab.import_again()
+        lab.change_bytes("disk-1")
+        again = [lab.publish(disk) for disk in DISKS]
+        assert (again[0] in first) is self.reuses
+        assert again[1] not in first
+
+    def test_a_machine_of_others_is_left_alone(self, lab: Lab) -> None:
+        for disk in DISKS:
+            lab.publish(disk)
+        spec = {"runStrategy": "Halted", "template": {"spec": {"domain": {"devices": {}}}}}
+        metadata = {"name": "web01", "namespace": lab.plan.target.namespace}
+        theirs = {"apiVersion": MACHINE.api_version, "kind": MACHINE.kind, "metadata": metadata, "spec": spec}
+        before = lab.cluster.create(theirs)
+        with pytest.raises(StepError) as caught:
+            lab.build()
+        assert caught.value.code is Exit.CONFLICT
+        after = lab.cluster.get(MACHINE, "web01", lab.plan.target.namespace) or {}
+        assert after["metadata"].get("labels") == before["metadata"].get("labels")
+        assert everything(lab)[CLAIM.kind] == []
+
+    def forget_all_but_images(self, lab: Lab) -> None:
+        """As a person does who deletes the import, the machine and its volumes."""
+        namespace, made = lab.plan.target.namespace, everything(lab)
+        lab.delete_import()
+        for kind in (MACHINE, CLAIM):
+            for name in made[kind.kind]:
+                lab.cluster.delete(kind, name, namespace)
+        lab.settle()

@@ -1,0 +1,281 @@
+"""A Kubernetes API in memory that behaves as the real one does, and refuses what it was not told to have.
+
+It knows: uids, resource versions and their conflicts, creation twice, merge patch, server-side apply by field
+manager (a field left out by the manager that set it goes), finalizers, background garbage collection by owner
+uid, owners that do not exist, quotas, rights by verb and resource. Each request is a `Call`; a test may have
+any of them lost on the way there or on the way back.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from steps.cluster import IMPORT, KINDS, Cluster, Kind, Object, failure, kind_of
+from steps.contract import Exit, StepError
+
+Key = tuple[Kind, str, str]
+READ: Final = ("get", "list")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request: its verb as in a Role, its kind, and the object's name."""
+
+    verb: str
+    kind: Kind
+    namespace: str
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.kind.resource} {self.namespace}/{self.name}"
+
+
+@dataclass
+class Fault:
+    """Loses the request number `at` (from 0): before it does anything, or its answer."""
+
+    at: int
+    answer_only: bool = False
+
+
+@dataclass
+class FakeCluster(Cluster):
+    """See above. `kinds` is what is installed, `namespaces` what is there."""
+
+    kinds: set[Kind] = field(default_factory=lambda: set(KINDS.values()))
+    namespaces: set[str] = field(default_factory=lambda: {"default", "vmferry", "longhorn-system"})
+    denied: set[tuple[str, Kind]] = field(default_factory=set)
+    quota: dict[tuple[str, Kind], int] = field(default_factory=dict)
+    fault: Fault | None = None
+    calls: list[Call] = field(default_factory=list)
+    admission: list[Callable[[str, Object], None]] = field(default_factory=list)
+    """Webhooks: called with "create", "update" or "delete" and the object; they raise StepError."""
+    reconcilers: list[Callable[[FakeCluster], None]] = field(default_factory=list)
+    """Controllers: called before every read."""
+
+    def __post_init__(self) -> None:
+        self._objects: dict[Key, Object] = {}
+        self._applied: dict[Key, Object] = {}
+        self._counter = itertools.count(1)
+
+    # --- the protocol
+
+    def get(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
+        with _Request(self, Call("get", kind, namespace, name)):
+            return copy.deepcopy(self._objects.get((kind, namespace, name)))
+
+    def find(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
+        with _Request(self, Call("list", kind, namespace)) as request:
+            if kind not in self.kinds:
+                raise request.failure(404, "NotFound", "the server could not find the requested resource")
+            wanted = (labels or {}).items()
+            return [copy.deepcopy(one) for one in self.all(kind, namespace) if wanted <= _labels(one).items()]
+
+    def create(self, manifest: Object) -> Object:
+        metadata = manifest["metadata"]
+        kind, namespace, name = kind_of(manifest), metadata.get("namespace", ""), metadata["name"]
+        with _Request(self, Call("create", kind, namespace, name)) as request:
+            request.must_have_place()
+            if (kind, namespace, name) in self._objects:
+                raise request.failure(409, "AlreadyExists", f'{kind.resource} "{name}" already exists')
+            return self._store_new(request, manifest)
+
+    def apply(self, manifest: Object) -> Object:
+        metadata = manifest["metadata"]
+        kind, namespace, name = kind_of(manifest), metadata.get("namespace", ""), metadata["name"]
+        with _Request(self, Call("patch", kind, namespace, name)) as request:
+            request.must_have_place()
+            key = (kind, namespace, name)
+            there = self._objects.get(key)
+            before = self._applied.get(key, {})
+            self._applied[key] = copy.deepcopy(manifest)
+            if there is None:
+                return self._store_new(request, manifest)
+            return self._store(key, _merged(_without(there, before, manifest), manifest))
+
+    def patch(self, kind: Kind, name: str, change: Object, namespace: str = "") -> Object | None:
+        with _Request(self, Call("patch", kind, namespace, name)) as request:
+            there = self._objects.get((kind, namespace, name))
+            if there is None:
+                return None
+            version = change.get("metadata", {}).get("resourceVersion")
+            if version not in (None, there["metadata"]["resourceVersion"]):
+                words = "Operation cannot be fulfilled: the object has been modified"
+                raise request.failure(409, "Conflict", words)
+            return self._store((kind, namespace, name), _merged(there, change))
+
+    def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str = "") -> None:
+        with _Request(self, Call("delete", kind, namespace, name)):
+            there = self._objects.get((kind, namespace, name))
+            if there is not None and uid in ("", there["metadata"]["uid"]):
+                self._admit("delete", there)
+                self._remove((kind, namespace, name))
+
+    # --- for tests, and for the controllers that stand in
+
+    def put(self, manifest: Object) -> Object:
+        """An object that is there, whoever made it; keeps a uid that it has."""
+        metadata = manifest["metadata"]
+        key = (kind_of(manifest), metadata.get("namespace", ""), metadata["name"])
+        fresh = copy.deepcopy(manifest)
+        fresh["metadata"].setdefault("uid", f"uid-{next(self._counter)}")
+        return self._store(key, fresh)
+
+    def all(self, kind: Kind, namespace: str = "") -> list[Object]:
+        return [
+            one for (of, where, _), one in sorted(self._objects.items()) if (of, where) == (kind, namespace)
+        ]
+
+    def peek(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
+        """The stored object itself, no request made: a controller may write to it."""
+        return self._objects.get((kind, namespace, name))
+
+    def drop(self, kind: Kind, name: str, namespace: str = "") -> None:
+        """Delete as a person does: finalizers and garbage collection apply, rights do not."""
+        self._remove((kind, namespace, name))
+
+    def finish(self, kind: Kind, name: str, namespace: str = "") -> None:
+        """Whoever holds a finalizer lets go of it."""
+        there = self._objects[kind, namespace, name]
+        there["metadata"]["finalizers"] = []
+        if "deletionTimestamp" in there["metadata"]:
+            self._remove((kind, namespace, name))
+
+    def writes(self) -> list[str]:
+        return [str(call) for call in self.calls if call.verb not in READ]
+
+    # --- inside
+
+    def _store_new(self, request: _Request, manifest: Object) -> Object:
+        call = request.call
+        limit = self.quota.get((call.namespace, call.kind))
+        if limit is not None and len(self.all(call.kind, call.namespace)) >= limit:
+            words = f'{call.kind.plural} "{call.name}" is forbidden: exceeded quota: small, requested: 1'
+            raise request.failure(403, "Forbidden", words)
+        self._admit("create", manifest)
+        return copy.deepcopy(
+            self.put({**manifest, "metadata": {**manifest["metadata"], "creationTimestamp": "now"}})
+        )
+
+    def _store(self, key: Key, thing: Object) -> Object:
+        if key in self._objects:
+            self._admit("update", thing)
+        thing["metadata"]["resourceVersion"] = str(next(self._counter))
+        self._objects[key] = thing
+        self._collect()
+        return copy.deepcopy(thing)
+
+    def _admit(self, verb: str, thing: Object) -> None:
+        for webhook in self.admission:
+            webhook(verb, thing)
+
+    def _remove(self, key: Key) -> None:
+        there = self._objects.get(key)
+        if there is None:
+            return
+        if there["metadata"].get("finalizers"):
+            there["metadata"].setdefault("deletionTimestamp", "now")
+            return
+        del self._objects[key]
+        self._applied.pop(key, None)
+        self._collect()
+
+    def _collect(self) -> None:
+        """Background garbage collection: whoever has owners, and none of them is there, goes."""
+        uids = {one["metadata"]["uid"] for one in self._objects.values()}
+        for key, one in list(self._objects.items()):
+            owners = one["metadata"].get("ownerReferences") or []
+            if owners and not any(owner["uid"] in uids for owner in owners) and key in self._objects:
+                self._remove(key)
+
+
+class _Request:
+    """One request on its way: counted, perhaps lost, refused without the right or the namespace."""
+
+    def __init__(self, cluster: FakeCluster, call: Call) -> None:
+        self.cluster = cluster
+        self.call = call
+        self._number = len(cluster.calls)
+
+    def __enter__(self) -> _Request:
+        self.cluster.calls.append(self.call)
+        self._lose(answer_only=False)
+        if (self.call.verb, self.call.kind) in self.cluster.denied:
+            user = f'User "sa" cannot {self.call.verb} resource "{self.call.kind.plural}"'
+            raise self.failure(403, "Forbidden", f"{self.call.kind.resource} is forbidden: {user}")
+        if self.call.verb in READ:
+            for reconcile in self.cluster.reconcilers:
+                reconcile(self.cluster)
+        return self
+
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            self._lose(answer_only=True)
+
+    def must_have_place(self) -> None:
+        call = self.call
+        if call.kind not in self.cluster.kinds:
+            raise self.failure(404, "NotFound", "the server could not find the requested resource")
+        if call.kind.namespaced and call.namespace not in self.cluster.namespaces:
+            raise self.failure(404, "NotFound", f'namespaces "{call.namespace}" not found')
+
+    def failure(self, status: int, reason: str, message: str) -> StepError:
+        body = f'{{"reason": "{reason}", "message": {_quoted(message)}}}'
+        where = f"{self.call.namespace}/{self.call.name}"
+        return failure(self.call.verb, self.call.kind, where, status, body)
+
+    def _lose(self, *, answer_only: bool) -> None:
+        fault = self.cluster.fault
+        if fault is not None and (fault.at, fault.answer_only) == (self._number, answer_only):
+            raise KilledError(f"lost: {self.call}")
+
+
+class KilledError(Exception):
+    """The process died at this request."""
+
+
+def refused(message: str, code: Exit = Exit.INVALID) -> StepError:
+    """What a webhook answers."""
+    return StepError(code, "admission webhook denied the request", message)
+
+
+def an_import(name: str = "web", namespace: str = "default", uid: str = "6f1d") -> Object:
+    return {
+        "apiVersion": IMPORT.api_version,
+        "kind": IMPORT.kind,
+        "metadata": {"name": name, "namespace": namespace, "uid": uid},
+    }
+
+
+def _labels(thing: Object) -> dict[str, str]:
+    return thing["metadata"].get("labels") or {}
+
+
+def _merged(thing: Any, change: Any) -> Any:
+    """JSON merge patch (RFC 7386)."""
+    if not isinstance(change, dict):
+        return copy.deepcopy(change)
+    merged = dict(thing) if isinstance(thing, dict) else {}
+    for key, value in change.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = _merged(merged.get(key), value)
+    return merged
+
+
+def _without(thing: Any, before: Any, now: Any) -> Any:
+    """What is left when fields applied before are not applied now."""
+    if not isinstance(thing, dict) or not isinstance(before, dict):
+        return thing
+    gone: Iterable[str] = (key for key in before if not isinstance(now, dict) or key not in now)
+    kept = {key: value for key, value in thing.items() if key not in set(gone)}
+    return {key: _without(value, before.get(key), (now or {}).get(key)) for key, value in kept.items()}
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,92 @@
+"""The objects of an import, as files a person can read.
+
+`VMFERRY_GOLDEN=write pytest tests/targets -k golden` writes them anew: look at the diff before you commit it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from ruamel.yaml import YAML
+from ruamel.yaml.scalarstring import walk_tree
+
+from steps.cluster import CLAIM, CONFIG_MAP, SERVICE, Object
+from steps.plan import NetworkRule
+from steps.targets.harvester.run import Run
+from tests.targets.stand_ins import DIGEST, a_class
+from tests.targets.test_run import a_request
+from tests.targets.world import World
+
+GOLDEN: Final = Path(__file__).parent / "golden"
+MADE_BY_OTHERS: Final = ("resourceVersion", "creationTimestamp", "uid")
+
+
+def built(world: World) -> World:
+    world.publish_all()
+    world.build()
+    return world
+
+
+def backing_image() -> list[Object]:
+    networks = (NetworkRule(source="VM Network", destination="default/vlan1"),)
+    world = built(World(disks=2, networks=networks))
+    return [*world.images(), *world.claims(), *world.vms()]
+
+
+def cdi() -> list[Object]:
+    world = World(storage_class="lvm")
+    world.cluster.put(a_class("lvm", "lvm.driver.harvesterhci.io"))
+    built(world)
+    return [*world.images(), *world.vms()]
+
+
+def left_off() -> list[Object]:
+    world = built(World(start=False))
+    return [*world.images(), *world.claims(), *world.vms()]
+
+
+def run() -> list[Object]:
+    world = World()
+    world.cluster.put(a_request(world.plan))
+    Run(world.plan, world.cluster, "vmferry").prepare(world.machine, f"configmap/{world.plan.run}-machine")
+    return [one for kind in (CLAIM, SERVICE, CONFIG_MAP) for one in world.cluster.all(kind, "vmferry")]
+
+
+CASES: Final[dict[str, Callable[[], list[Object]]]] = {
+    "backing-image": backing_image,
+    "cdi": cdi,
+    "left-off": left_off,
+    "run": run,
+}
+
+
+def readable(things: list[Object]) -> str:
+    yaml, text = YAML(), io.StringIO()
+    yaml.default_flow_style, yaml.width = False, 1000
+    shown = [plain(thing) for thing in things]
+    walk_tree(shown)
+    yaml.dump_all(shown, text)
+    return text.getvalue().replace(DIGEST, "DIGEST")
+
+
+def plain(thing: Object) -> Object:
+    """What we send, and nothing of what the API server and the controllers add."""
+    metadata: dict[str, Any] = {
+        key: value for key, value in thing["metadata"].items() if key not in MADE_BY_OTHERS
+    }
+    return {key: metadata if key == "metadata" else value for key, value in thing.items() if key != "status"}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_golden_objects(case: str) -> None:
+    golden = GOLDEN / f"{case}.yaml"
+    if os.environ.get("VMFERRY_GOLDEN") == "write":
+        assert "CI" not in os.environ, "golden files are written by a person, who reads the diff"
+        golden.write_text(readable(CASES[case]()))
+        pytest.skip(f"{golden} written")
+    assert readable(CASES[case]()) == golden.read_text()

@@ -1,0 +1,136 @@
+"""Killed at every single request, before it or after it, and run again: the same end, and nothing double."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from steps.cluster import KINDS, Kind
+from steps.contract import StepError
+from steps.targets.harvester.run import Run
+from tests.targets.fake_cluster import FakeCluster, Fault, KilledError
+from tests.targets.stand_ins import a_class
+from tests.targets.test_run import a_request
+from tests.targets.world import World
+
+End = dict[str, Any]
+
+
+def the_end(cluster: FakeCluster, namespaces: tuple[str, ...] = ("default", "vmferry")) -> End:
+    """What is there, without what differs between two clusters: uids and versions."""
+    return {
+        f"{kind.kind} {namespace}/{one['metadata']['name']}": plain(one)
+        for kind in sorted(KINDS.values())
+        for namespace in namespaces
+        for one in cluster.all(kind, namespace)
+        if kind.kind != "StorageClass"
+    }
+
+
+def plain(thing: dict[str, Any]) -> dict[str, Any]:
+    kept = copy.deepcopy(thing)
+    for key in ("uid", "resourceVersion", "creationTimestamp"):
+        kept["metadata"].pop(key, None)
+    for owner in kept["metadata"].get("ownerReferences") or []:
+        owner.pop("uid")
+    if kept["kind"] == "VirtualMachine":
+        kept.pop("status", None)
+    return kept
+
+
+def backing() -> World:
+    return World(disks=2)
+
+
+def cdi() -> World:
+    world = World(storage_class="lvm")
+    world.cluster.put(a_class("lvm", "lvm.driver.harvesterhci.io"))
+    return world
+
+
+def left_off() -> World:
+    return World(start=False)
+
+
+def again() -> World:
+    """After an import of other bytes that succeeded and was deleted."""
+    world = World()
+    for step in world.steps():
+        step()
+    for kind, name in ((kind_of("VirtualMachineImport"), "web"), (kind_of("VirtualMachine"), "web01")):
+        world.cluster.drop(kind, name, "default")
+    world.cluster.drop(kind_of("PersistentVolumeClaim"), world.claims()[0]["metadata"]["name"], "default")
+    world.serving.data["disk-0"] = b"other bytes"
+    world.planned("second")
+    world.cluster.calls.clear()
+    world.kubevirt.starts.clear()
+    return world
+
+
+def kind_of(kind: str) -> Kind:
+    return next(one for one in KINDS.values() if one.kind == kind)
+
+
+def carry_out(world: World) -> int:
+    """The steps as Argo runs them: one that dies or fails for a passing cause is run again."""
+    died = 0
+    for number in range(len(world.steps())):
+        for _ in range(4):
+            try:
+                world.steps()[number]()
+                break
+            except KilledError:
+                died += 1
+                world.cluster.fault = None
+            except StepError as error:
+                if error.code.permanent:
+                    raise
+        else:
+            raise AssertionError("a step did not end well in four attempts")
+    return died
+
+
+@functools.cache
+def undisturbed(world: Callable[[], World]) -> tuple[End, int]:
+    made = world()
+    assert carry_out(made) == 0
+    return the_end(made.cluster), len(made.cluster.calls)
+
+
+@pytest.mark.parametrize("answer_only", [False, True], ids=["request lost", "answer lost"])
+@pytest.mark.parametrize("world", [backing, cdi, left_off, again])
+def test_killed_at_every_request(world: Callable[[], World], *, answer_only: bool) -> None:
+    end, requests = undisturbed(world)
+    assert requests > 20
+    for at in range(requests):
+        made = world()
+        made.cluster.fault = Fault(at, answer_only=answer_only)
+        assert carry_out(made) == 1, at
+        assert the_end(made.cluster) == end, f"killed at request {at}: {made.cluster.calls[at]}"
+        assert made.kubevirt.starts in ([], ["web01"])
+        assert len(made.harvester.made) == len(set(made.harvester.made)), "an image was made twice"
+
+
+@pytest.mark.parametrize("answer_only", [False, True], ids=["request lost", "answer lost"])
+def test_the_run_is_prepared_and_released_through_any_kill(*, answer_only: bool) -> None:
+    def prepared(at: int | None) -> World:
+        made = World(disks=2)
+        made.cluster.put(a_request(made.plan))
+        made.cluster.fault = None if at is None else Fault(at, answer_only=answer_only)
+        for action in ("prepare", "release"):
+            for _ in range(2):
+                run = Run(made.plan, made.cluster, "vmferry")
+                try:
+                    run.prepare(made.machine, "configmap/m") if action == "prepare" else run.release()
+                    break
+                except KilledError:
+                    made.cluster.fault = None
+        return made
+
+    plain_run = prepared(None)
+    for at in range(len(plain_run.cluster.calls)):
+        assert the_end(prepared(at).cluster) == the_end(plain_run.cluster), plain_run.cluster.calls[at]

@@ -1,0 +1,278 @@
+"""The adapter to a real API server: what it sends, and what it makes of the answers."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes.client import ApiClient, Configuration
+
+from steps import kubeapi
+from steps.cluster import CLAIM, IMAGE, STORAGE_CLASS, ChangedError, ExistsError, failure
+from steps.contract import Exit, StepError, Stopped
+from steps.kubeapi import Api, Patient
+from tests.targets.fake_cluster import FakeCluster
+from tests.targets.stand_ins import FakeTime
+
+
+class Server(ThreadingHTTPServer):
+    """Answers each request with the next of the answers it was told, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers: list[tuple[int, Any]] = []
+        self.asked: list[tuple[str, str, str, Any]] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        content = self.headers.get("Content-Type") or ""
+        self.server.asked.append((self.command, self.path, content, json.loads(body) if body else None))
+        status, said = self.server.answers.pop(0)
+        text = json.dumps(said).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def api(server: Server) -> Iterator[Api]:
+    settings = Configuration(host=f"http://127.0.0.1:{server.server_port}")
+    with ApiClient(settings) as client:
+        yield Api(client)
+
+
+def status(reason: str, message: str) -> dict[str, str]:
+    return {"kind": "Status", "reason": reason, "message": message}
+
+
+def an_image(**metadata: Any) -> dict[str, Any]:
+    metadata = {"name": "image-1", "namespace": "default", **metadata}
+    return {"apiVersion": IMAGE.api_version, "kind": IMAGE.kind, "metadata": metadata}
+
+
+PLACE = "/apis/harvesterhci.io/v1beta1/namespaces/default/virtualmachineimages"
+
+
+def test_get(server: Server, api: Api) -> None:
+    server.answers = [(200, an_image())]
+    assert api.get(IMAGE, "image-1", "default") == an_image()
+    assert server.asked[0][:2] == ("GET", f"{PLACE}/image-1")
+
+
+def test_nothing_is_asked_but_what_is_wanted(server: Server, api: Api) -> None:
+    server.answers = [(200, an_image())]
+    api.get(IMAGE, "image-1", "default")
+    assert len(server.asked) == 1
+
+
+def test_what_is_not_there_is_none(server: Server, api: Api) -> None:
+    server.answers = [(404, status("NotFound", "not found"))] * 3
+    assert api.get(IMAGE, "image-1", "default") is None
+    assert api.patch(IMAGE, "image-1", {}, "default") is None
+    api.delete(IMAGE, "image-1", "default")
+
+
+def test_core_kinds_and_cluster_wide_ones(server: Server, api: Api) -> None:
+    server.answers = [(200, {}), (200, {})]
+    api.get(CLAIM, "c", "default")
+    api.get(STORAGE_CLASS, "fast")
+    assert server.asked[0][1] == "/api/v1/namespaces/default/persistentvolumeclaims/c"
+    assert server.asked[1][1] == "/apis/storage.k8s.io/v1/storageclasses/fast"
+
+
+def test_find(server: Server, api: Api) -> None:
+    server.answers = [
+        (200, {"items": [{"metadata": {"name": "image-1", "namespace": "default"}}]}),
+        (200, {}),
+    ]
+    assert api.find(IMAGE, "default", {"a/b": "c", "d": "e"}) == [an_image()]
+    assert server.asked[0][1] == f"{PLACE}?labelSelector=a/b%3Dc%2Cd%3De"
+    assert api.find(IMAGE, "default") == []
+    assert server.asked[1][1] == PLACE
+
+
+def test_create(server: Server, api: Api) -> None:
+    server.answers = [(201, an_image(uid="1"))]
+    assert api.create(an_image())["metadata"]["uid"] == "1"
+    assert server.asked == [("POST", f"{PLACE}?fieldManager=vmferry", "application/json", an_image())]
+
+
+def test_apply_is_forced_under_our_name(server: Server, api: Api) -> None:
+    server.answers = [(200, an_image())]
+    api.apply(an_image())
+    verb, path, content, body = server.asked[0]
+    assert (verb, content, body) == ("PATCH", "application/apply-patch+yaml", an_image())
+    assert path in (
+        f"{PLACE}/image-1?fieldManager=vmferry&force=True",
+        f"{PLACE}/image-1?fieldManager=vmferry&force=true",
+    )
+
+
+def test_patch_is_a_merge_patch(server: Server, api: Api) -> None:
+    server.answers = [(200, an_image())]
+    api.patch(IMAGE, "image-1", {"metadata": {"labels": {"a": None}}}, "default")
+    verb, path, content, body = server.asked[0]
+    assert (verb, path) == ("PATCH", f"{PLACE}/image-1?fieldManager=vmferry")
+    assert (content, body) == ("application/merge-patch+json", {"metadata": {"labels": {"a": None}}})
+
+
+def test_delete_of_that_very_object(server: Server, api: Api) -> None:
+    server.answers = [(200, {}), (409, status("Conflict", "Precondition failed: UID in precondition: 1"))]
+    api.delete(IMAGE, "image-1", "default", uid="1")
+    assert server.asked[0][3] == {"propagationPolicy": "Background", "preconditions": {"uid": "1"}}
+    api.delete(IMAGE, "image-1", "default", uid="1")  # another one of that name: ours is gone
+
+
+def test_an_answer_that_never_comes(server: Server, api: Api) -> None:
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(
+        StepError, match=r"cannot get VirtualMachineImage default/image-1: no answer"
+    ) as caught:
+        api.get(IMAGE, "image-1", "default")
+    assert caught.value.code is Exit.UNREACHABLE
+
+
+RBAC = 'virtualmachineimages.harvesterhci.io is forbidden: User "x" cannot create resource'
+QUOTA = 'persistentvolumeclaims "c" is forbidden: exceeded quota: q, requested: requests.storage=2Gi'
+RANGE = 'persistentvolumeclaims "c" is forbidden: maximum storage usage per PersistentVolumeClaim is 1Gi'
+POLICY = 'pods "x" is forbidden: violates PodSecurity "restricted:latest"'
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "message", "exit_code", "words"),
+    [
+        (401, "Unauthorized", "Unauthorized", Exit.DENIED, "refuses our credentials"),
+        (403, "Forbidden", RBAC, Exit.DENIED, "the right to create on virtualmachineimages.harvesterhci.io"),
+        (403, "Forbidden", QUOTA, Exit.NO_SPACE, "raise that limit of the namespace"),
+        (403, "Forbidden", RANGE, Exit.NO_SPACE, "raise that limit of the namespace"),
+        (403, "Forbidden", POLICY, Exit.DENIED, "an admission policy"),
+        (404, "NotFound", 'namespaces "x" not found', Exit.NOT_FOUND, "does the cluster have the namespace"),
+        (409, "AlreadyExists", "already exists", Exit.CONFLICT, "move it out of the way"),
+        (409, "Conflict", "A resource with the same name exists", Exit.CONFLICT, "choose another name"),
+        (409, "Conflict", 'Operation cannot be fulfilled on resourcequotas "q"', Exit.BUSY, "resourcequotas"),
+        (422, "Invalid", "spec.url: Invalid value", Exit.INVALID, "spec.url"),
+        (400, "BadRequest", "admission webhook denied the request: no", Exit.INVALID, "denied"),
+        (429, "TooManyRequests", "slow down", Exit.UNREACHABLE, "answers 429"),
+        (500, "InternalError", "failed calling webhook", Exit.UNREACHABLE, "failed calling webhook"),
+        (503, "", "", Exit.UNREACHABLE, "answers 503"),
+    ],
+)
+def test_answers(code: int, reason: str, message: str, exit_code: Exit, words: str) -> None:
+    error = failure("create", IMAGE, "default/x", code, json.dumps(status(reason, message)))
+    assert error.code is exit_code
+    assert words in str(error)
+    assert str(error).startswith("cannot create VirtualMachineImage default/x: ")
+    assert message in str(error)
+
+
+def test_conflicts_are_told_apart() -> None:
+    exists = failure("create", IMAGE, "d/x", 409, json.dumps(status("AlreadyExists", "m")))
+    changed = failure("patch", IMAGE, "d/x", 409, json.dumps(status("Conflict", "m")))
+    assert isinstance(exists, ExistsError)
+    assert isinstance(changed, ChangedError)
+
+
+def test_an_answer_that_is_not_the_api_servers() -> None:
+    error = failure("get", IMAGE, "d/x", 502, "<html>\n<h1>Bad Gateway</h1>")
+    assert "answers 502: <html> <h1>Bad Gateway</h1>" in str(error)
+
+
+# --- patience
+
+
+class Away(FakeCluster):
+    """Does not answer the first `silent` requests."""
+
+    silent = 0
+
+    def get(self, *_: Any, **__: Any) -> None:
+        if self.silent:
+            self.silent -= 1
+            raise StepError(Exit.UNREACHABLE, "no answer")
+
+
+def test_an_api_server_that_is_restarted_is_waited_for() -> None:
+    time, cluster = FakeTime(), Away()
+    cluster.silent = 6
+    assert Patient(cluster, time, 120, time.clock).get(IMAGE, "x") is None
+    assert cluster.silent == 0
+    assert time.now < 60
+
+
+def test_patience_ends() -> None:
+    time, cluster = FakeTime(), Away()
+    cluster.silent = 10_000
+    with pytest.raises(StepError, match="no answer"):
+        Patient(cluster, time, 120, time.clock).get(IMAGE, "x")
+    assert 100 < time.now <= 120
+
+
+def test_without_patience_nothing_is_asked_twice() -> None:
+    time, cluster = FakeTime(), Away()
+    cluster.silent = 1
+    with pytest.raises(StepError):
+        Patient(cluster, time, 0, time.clock).get(IMAGE, "x")
+
+
+def test_a_stop_ends_the_waiting() -> None:
+    time, cluster = FakeTime(), Away()
+    cluster.silent = 10_000
+    time.set()
+    with pytest.raises(Stopped):
+        Patient(cluster, time, 120, time.clock).get(IMAGE, "x")
+
+
+def test_other_errors_are_not_repeated() -> None:
+    time, cluster = FakeTime(), FakeCluster(denied={("list", IMAGE)})
+    with pytest.raises(StepError):
+        Patient(cluster, time, 120, time.clock).find(IMAGE, "default")
+    assert len(cluster.calls) == 1
+
+
+# --- where
+
+
+def test_no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    with pytest.raises(StepError, match="set KUBECONFIG") as caught:
+        kubeapi.connect(FakeTime())
+    assert caught.value.code is Exit.INVALID
+
+
+def test_the_release_namespace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(kubeapi.NAMESPACE_ENV, raising=False)
+    monkeypatch.setattr(kubeapi, "NAMESPACE_FILE", tmp_path / "namespace")
+    with pytest.raises(StepError, match=kubeapi.NAMESPACE_ENV):
+        kubeapi.own_namespace()
+    (tmp_path / "namespace").write_text("vmferry\n")
+    assert kubeapi.own_namespace() == "vmferry"
+    monkeypatch.setenv(kubeapi.NAMESPACE_ENV, "other")
+    assert kubeapi.own_namespace() == "other"

@@ -1,0 +1,281 @@
+"""build and start in a cluster: claims, the machine, whose they are, and when they are let go."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from steps.cluster import CLAIM, IMAGE, IMPORT, MACHINE, Object
+from steps.contract import Exit, StepError
+from steps.targets.harvester import names
+from steps.targets.harvester.machines import READY
+from tests.targets.stand_ins import a_class
+from tests.targets.world import World
+
+THEIRS = {names.LABEL_UID: "else", names.LABEL_NAME: "shop", names.LABEL_NAMESPACE: "prod"}
+
+
+def built(**target: Any) -> World:
+    world = World(disks=2, **target)
+    world.publish_all()
+    world.build()
+    return world
+
+
+def with_cdi() -> World:
+    world = World(disks=2, storage_class="lvm")
+    world.cluster.put(a_class("lvm", "lvm.driver.harvesterhci.io"))
+    world.publish_all()
+    return world
+
+
+def owned(world: World) -> list[str]:
+    things = [*world.images(), *world.claims(), *world.vms()]
+    return [thing["kind"] for thing in things if thing["metadata"].get("ownerReferences")]
+
+
+def templates(world: World) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(
+        world.vm()["metadata"]["annotations"]["harvesterhci.io/volumeClaimTemplates"]
+    )
+    return found
+
+
+def a_thing(kind: Any, name: str, labels: dict[str, str] | None = None, **more: Any) -> Object:
+    metadata = {"name": name, "namespace": "default", "labels": labels or {}}
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, **more}
+
+
+# --- build
+
+
+def test_a_claim_is_as_large_as_the_disk() -> None:
+    world = built()
+    sizes = [claim["spec"]["resources"]["requests"]["storage"] for claim in world.claims()]
+    assert sizes == [str(1 << 30)] * 2
+
+
+def test_the_machine_uses_a_claim_of_the_images_name() -> None:
+    world = built()
+    volumes = world.vm()["spec"]["template"]["spec"]["volumes"]
+    used = {one["name"]: one["persistentVolumeClaim"]["claimName"] for one in volumes}
+    assert set(used) == {"disk-0", "disk-1"}
+    assert sorted(used.values()) == [one["metadata"]["name"] for one in world.images()]
+
+
+def test_harvester_is_told_of_the_volumes() -> None:
+    world = built()
+    entries = templates(world)
+    assert [one["metadata"]["name"] for one in entries] == [
+        one["persistentVolumeClaim"]["claimName"] for one in world.vm()["spec"]["template"]["spec"]["volumes"]
+    ]
+    name = entries[0]["metadata"]["name"]
+    assert entries[0]["metadata"]["annotations"] == {"harvesterhci.io/imageId": f"default/{name}"}
+    assert entries[0]["spec"]["storageClassName"] == f"longhorn-{name}"
+
+
+def test_the_golden_claim_of_cdi_is_the_volume_itself() -> None:
+    world = with_cdi()
+    world.build()
+    assert [one["metadata"]["ownerReferences"][0]["kind"] for one in world.claims()] == [IMAGE.kind] * 2
+    assert [one["metadata"] for one in templates(world)] == [
+        {"name": world.publish(number)["metadata"]["name"]} for number in range(2)
+    ]
+
+
+def test_a_golden_claim_that_is_not_there_yet() -> None:
+    world = with_cdi()
+    world.cluster.drop(CLAIM, world.claims()[0]["metadata"]["name"], "default")
+    with pytest.raises(StepError, match="CDI has not made claim") as caught:
+        world.build()
+    assert caught.value.code is Exit.UNREACHABLE
+
+
+def test_an_image_that_is_missing() -> None:
+    world = World(disks=2)
+    world.publish(0)
+    with pytest.raises(StepError, match="no image of disk-1") as caught:
+        world.build()
+    assert caught.value.code is Exit.INVALID
+    assert world.claims() == []
+
+
+def test_the_machine_is_left_off_until_start() -> None:
+    world = built()
+    assert world.vm()["spec"]["runStrategy"] == "Halted"
+    assert world.kubevirt.starts == []
+
+
+def test_late_fields_reach_a_machine_that_was_built_and_not_started() -> None:
+    world = built()
+    target = world.plan.target.model_copy(update={"memory_mib": 4096})
+    world.plan = world.plan.model_copy(update={"target": target})
+    world.build()
+    assert world.vm()["spec"]["template"]["spec"]["domain"]["memory"] == {"guest": "4096Mi"}
+
+
+def test_a_started_machine_is_not_touched_any_more() -> None:
+    world = built()
+    world.start()
+    before = json.dumps(world.vm())
+    (line,) = world.build()
+    assert "its owner's" in line
+    assert json.dumps(world.vm()) == before
+
+
+def test_a_machine_that_a_person_started_before_start_did() -> None:
+    world = built()
+    world.vm()["spec"]["runStrategy"] = "Always"
+    world.build()
+    world.start()
+    assert world.vm()["spec"]["runStrategy"] == "Always"
+
+
+def test_a_machine_that_its_owner_stopped_is_not_started_again() -> None:
+    world = built()
+    world.start()
+    world.vm()["spec"]["runStrategy"] = "Halted"
+    world.machines().start(world.shape)
+    assert world.vm()["spec"]["runStrategy"] == "Halted"
+
+
+# --- what is not ours
+
+
+@pytest.mark.parametrize(
+    ("labels", "whose"),
+    [
+        (THEIRS, r"import prod/shop \(uid else\)"),
+        ({"migration.harvesterhci.io/imported": "true"}, "no import"),
+    ],
+)
+def test_a_machine_of_others(labels: dict[str, str], whose: str) -> None:
+    world = World(disks=2)
+    world.publish_all()
+    world.cluster.put(a_thing(MACHINE, "web01", labels, spec={"runStrategy": "Halted"}))
+    with pytest.raises(StepError, match=f"default/web01 is there already: it belongs to {whose}") as caught:
+        world.build()
+    assert caught.value.code is Exit.CONFLICT
+    assert world.claims() == []
+
+
+def test_a_machine_of_others_that_came_since_we_looked() -> None:
+    world = World()
+    world.publish()
+
+    def rival(verb: str, thing: Object) -> None:
+        if verb == "create" and thing["kind"] == CLAIM.kind:
+            world.cluster.put(a_thing(MACHINE, "web01", THEIRS, spec={"runStrategy": "Always"}))
+
+    world.cluster.admission.append(rival)
+    with pytest.raises(StepError, match="belongs to import prod/shop"):
+        world.build()
+    assert world.vm()["spec"] == {"runStrategy": "Always"}
+
+
+def test_a_claim_of_others() -> None:
+    world = World()
+    name = world.publish()["metadata"]["name"]
+    spec = {"storageClassName": "x", "resources": {"requests": {"storage": "1Gi"}}}
+    world.cluster.put(a_thing(CLAIM, name, THEIRS, spec=spec))
+    with pytest.raises(StepError, match=f"PersistentVolumeClaim default/{name} is there already") as caught:
+        world.build()
+    assert caught.value.code is Exit.CONFLICT
+    assert world.vms() == []
+
+
+def test_a_machine_on_its_way_out_is_no_conflict() -> None:
+    world = World()
+    world.publish()
+    theirs = a_thing(MACHINE, "web01", {names.LABEL_UID: "6f1d"}, spec={"runStrategy": "Halted"})
+    theirs["metadata"] |= {"deletionTimestamp": "now", "finalizers": ["kubevirt.io/x"]}
+    world.cluster.put(theirs)
+    with pytest.raises(StepError, match=r"still being deleted.*kubevirt\.io/x") as caught:
+        world.build()
+    assert caught.value.code is Exit.BUSY
+
+
+def test_quota_for_claims() -> None:
+    world = World()
+    world.publish()
+    world.cluster.quota["default", CLAIM] = 0
+    with pytest.raises(StepError, match="exceeded quota") as caught:
+        world.build()
+    assert caught.value.code is Exit.NO_SPACE
+
+
+# --- start, and letting go
+
+
+def test_until_success_the_import_owns_all_of_it() -> None:
+    world = built()
+    assert owned(world) == [IMAGE.kind] * 2 + [CLAIM.kind] * 2 + [MACHINE.kind]
+    world.cluster.drop(IMPORT, "web", "default")
+    assert (world.images(), world.claims(), world.vms()) == ([], [], [])
+
+
+def test_success_lets_all_of_it_go() -> None:
+    world = built()
+    world.start()
+    assert owned(world) == []
+    world.cluster.drop(IMPORT, "web", "default")
+    assert len(world.images()) == len(world.claims()) == 2
+
+
+def test_other_owners_stay() -> None:
+    world = built()
+    keeper = world.cluster.put(a_thing(MACHINE, "keeper", spec={"runStrategy": "Halted"}))
+    other = {"apiVersion": "v1", "kind": "x", "name": "keeper", "uid": keeper["metadata"]["uid"]}
+    world.images()[0]["metadata"]["ownerReferences"].append(other)
+    world.machines().start(world.shape)
+    world.machines().wait(world.shape)
+    assert world.images()[0]["metadata"]["ownerReferences"] == [other]
+
+
+def test_a_machine_that_is_to_be_left_off_is_let_go_by_build() -> None:
+    world = built(start=False)
+    assert owned(world) == []
+    assert world.vm()["spec"]["runStrategy"] == "Halted"
+    assert "its owner's" in world.build()[0]
+
+
+def test_letting_go_survives_others_that_write() -> None:
+    world = built()
+    name = world.images()[0]["metadata"]["name"]
+    touched: list[int] = []
+
+    def touch(_cluster: object) -> None:
+        if len(touched) < 40 and world.vm()["spec"]["runStrategy"] != "Halted":
+            touched.append(1)
+            if len(touched) % 2:
+                world.cluster.put(world.cluster.peek(IMAGE, name, "default") or {})
+
+    world.cluster.reconcilers.append(touch)
+    world.start()
+    assert owned(world) == []
+
+
+def test_a_machine_that_is_not_ready_in_time_tells_why() -> None:
+    world = built()
+    world.kubevirt.looks = 10_000
+    with pytest.raises(StepError) as caught:
+        world.start()
+    assert caught.value.code is Exit.UNREACHABLE
+    assert "ErrorUnschedulable; PodScheduled False: 0/3 nodes are available: 3 Insufficient" in str(
+        caught.value
+    )
+    assert READY <= world.time.now < 2 * READY
+    assert owned(world)
+    world.kubevirt.looks = 0
+    world.start()
+    assert owned(world) == []
+
+
+def test_a_machine_that_was_deleted_meanwhile() -> None:
+    world = built()
+    world.cluster.drop(MACHINE, "web01", "default")
+    with pytest.raises(StepError, match="machine web01 is gone") as caught:
+        world.start()
+    assert caught.value.code is Exit.INVALID

@@ -1,0 +1,315 @@
+"""The steps as programs in cluster mode: real nginx, real files, the cluster in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steps import cleanup, image, kubeapi, preflight, serve
+from steps.cluster import CLAIM, CONFIG_MAP, SERVICE, Cluster
+from steps.contract import TERMINATION_LOG_ENV, Exit
+from steps.machine import Machine
+from steps.plan import DiskFormat
+from steps.program import Arguments, Context, attempt
+from steps.scratch import Ready, ready
+from steps.stop import Stop
+from steps.targets.harvester import names
+from steps.targets.harvester.serving import Address, Web
+from tests.targets.stand_ins import TOKEN
+from tests.targets.test_run import a_request
+from tests.targets.world import World
+
+pytestmark = pytest.mark.programs
+DATA = bytes(range(256)) * 4096
+
+
+class Pod:
+    """The folders of a step, and what is mounted there."""
+
+    def __init__(self, folder: Path, world: World) -> None:
+        self.folder = folder
+        self.world = world
+        for name in ("request", "scratch", "outputs", "source"):
+            (folder / name).mkdir()
+        world.plan.save(folder / "request" / "plan.json")
+        world.machine.save(folder / "request" / "machine.json")
+        (folder / "token").write_text(f"{TOKEN}\n")
+        (folder / "scratch" / "disk.raw").write_bytes(DATA)
+        Ready(file="disk.raw", format=DiskFormat.RAW, virtual_size=1 << 30, size=len(DATA)).save(
+            ready(folder / "scratch")
+        )
+
+    def run(
+        self, step: Callable[[Context], None], arguments: Arguments, *argv: str, stop: Stop | None = None
+    ) -> Exit:
+        folders = ("request", "scratch", "outputs")
+        given = [part for name in folders for part in (f"--{name}", str(self.folder / name))]
+        given += ["--credentials", str(self.folder / "source")]
+        return attempt(arguments, step, [*given, *argv], stop or Stop())
+
+    @property
+    def token(self) -> str:
+        return str(self.folder / "token")
+
+    @property
+    def words(self) -> str:
+        path = self.folder / "words"
+        return path.read_text() if path.exists() else ""
+
+    def output(self, name: str) -> str:
+        return (self.folder / "outputs" / name).read_text()
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    made.serving.data["disk-0"] = DATA
+    made.cluster.put(a_request(made.plan))
+    return made
+
+
+@pytest.fixture
+def pod(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> Pod:
+    monkeypatch.setenv(TERMINATION_LOG_ENV, str(tmp_path / "words"))
+    monkeypatch.setenv(kubeapi.NAMESPACE_ENV, "vmferry")
+    monkeypatch.setattr(kubeapi, "connect", lambda *_, **__: Locked(world.cluster))
+    return Pod(tmp_path, world)
+
+
+class Locked:
+    """One request at a time, as the cluster in memory knows no threads."""
+
+    lock = threading.Lock()
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with self.lock:
+                return getattr(self._cluster, name)(*args, **kwargs)
+
+        return call
+
+
+class Serving(threading.Thread):
+    """The serve step, running."""
+
+    def __init__(self, pod: Pod, *argv: str) -> None:
+        super().__init__()
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            self.port = taken.getsockname()[1]
+        self.code: Exit | None = None
+        self.stop = Stop()
+        self._pod = pod
+        self._argv = argv
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def web(self) -> Web:
+        return Web(Address(TOKEN, self.origin))
+
+    def run(self) -> None:
+        listen = ("--listen", f"127.0.0.1:{self.port}")
+        given = ("--disk", "disk-0", "--token-file", self._pod.token, *listen, *self._argv)
+        self.code = self._pod.run(serve.body, serve.arguments(), *given, stop=self.stop)
+
+
+@pytest.fixture
+def serving(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
+    monkeypatch.setattr(serve, "LOOK", 0.05)
+    running = Serving(pod)
+    running.start()
+    until(lambda: running.web.card("disk-0") is not None or not running.is_alive())
+    yield running
+    running.stop.set()
+    running.join(20)
+
+
+def until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.02)
+
+
+def told(serving: Serving) -> str:
+    """The digest on the card."""
+    card = serving.web.card("disk-0")
+    return card.sha512 if card else ""
+
+
+def fetch(url: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
+    request = urllib.request.Request(url, method=method, headers=headers)  # noqa: S310 - our own nginx
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def test_a_disk_from_serve_to_image(
+    pod: Pod,
+    world: World,
+    serving: Serving,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("steps.targets.harvester.publishing.POLL", 0.01)
+    where = ("--token-file", pod.token, "--origin", serving.origin)
+    assert pod.run(image.body, image.arguments(), "--disk", "disk-0", *where) is Exit.DONE
+    serving.join(20)
+    assert serving.code is Exit.DONE
+    (made,) = world.published()
+    assert pod.output("image") == made["metadata"]["name"]
+    assert pod.output("digest") == pod.output("sha512") == hashlib.sha512(DATA).hexdigest()
+    assert pod.output("integrity") == "sha512"
+    said = capfd.readouterr()
+    assert TOKEN not in said.out + said.err
+
+
+def test_what_is_served_and_to_whom(serving: Serving) -> None:
+    url = serving.web.url("disk-0", DiskFormat.RAW)
+    assert fetch(url) == (200, DATA)
+    assert fetch(url, "HEAD") == (200, b"")
+    assert fetch(url, Range="bytes=0-127") == (206, DATA[:128])
+    assert fetch(url, "DELETE")[0] == 403
+    for path in ("/", "/disk-0.raw", f"/{TOKEN}/", f"/{TOKEN}/disk-1.raw", "/disk-0.json"):
+        assert fetch(serving.origin + path)[0] == 404
+    until(
+        lambda: (
+            (serving.web.card("disk-0") or serving).__dict__.get("sha512") == hashlib.sha512(DATA).hexdigest()
+        )
+    )
+
+
+def test_a_stopped_serve_has_not_done_its_work(pod: Pod, serving: Serving) -> None:
+    serving.stop.set()
+    serving.join(20)
+    assert serving.code is Exit.STOPPED
+
+
+def test_an_image_that_never_comes(pod: Pod) -> None:
+    running = Serving(pod, "--patience", "0.1")
+    running.start()
+    running.join(20)
+    assert running.code is Exit.UNREACHABLE
+    assert "image step was not seen" in pod.words
+
+
+def test_a_failed_sibling(pod: Pod, world: World, serving: Serving) -> None:
+    world.harvester.fail = ["no space"]
+    serving.stop.set()
+    serving.join(20)
+    with pytest.raises(Exception, match="no space"):
+        world.publish()
+    running = Serving(pod, "--patience", "0.1")
+    running.start()
+    running.join(20)
+    assert running.code is Exit.SIBLING
+    assert "the image of disk-0 failed" in pod.words
+
+
+@pytest.mark.parametrize("token", ["short", "with/slash/in/it/and/more", "$(rm -rf)............"])
+def test_tokens_that_are_of_no_use(pod: Pod, token: str) -> None:
+    Path(pod.token).write_text(token)
+    running = Serving(pod)
+    running.run()
+    assert running.code is Exit.INVALID
+    assert token not in pod.words
+
+
+def test_a_disk_that_is_not_there(pod: Pod) -> None:
+    (pod.folder / "scratch" / "disk.raw").unlink()
+    running = Serving(pod)
+    running.run()
+    assert running.code is Exit.INVALID
+    assert "run convert before" in pod.words
+
+
+def test_image_must_be_told_where(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(image.ADDRESS_ENV, raising=False)
+    given = ("--disk", "disk-0", "--token-file", pod.token)
+    assert pod.run(image.body, image.arguments(), *given) is Exit.INVALID
+    assert "give --origin, or set SVC_ADDRESS" in pod.words
+    monkeypatch.setenv(image.ADDRESS_ENV, "10.0.0.7:8080")
+    assert image.origin() == "http://10.0.0.7:8080"
+
+
+class FakeProvider:
+    """A source with one machine, which has nothing to give back."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def __enter__(self) -> FakeProvider:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held."""
+
+    def describe(self, *_: object) -> Machine:
+        return self._machine
+
+    def networks(self) -> frozenset[str]:
+        return frozenset()
+
+    def release(self) -> list[str]:
+        return []
+
+
+def test_preflight_and_cleanup(pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (preflight, cleanup):
+        monkeypatch.setattr(module, "connect", lambda _: FakeProvider(world.machine))
+    name = f"{world.plan.run}-machine"
+    assert pod.run(preflight.body, preflight.arguments(), "--publish-to", f"configmap/{name}") is Exit.DONE
+    assert json.loads(pod.output("disks.json")) == ["disk-0"]
+    assert world.cluster.peek(CONFIG_MAP, name, "vmferry") is not None
+
+    assert pod.run(cleanup.body, cleanup.arguments(), "--status", "Failed") is Exit.DONE
+    assert len(world.cluster.all(CLAIM, "vmferry")) == len(world.cluster.all(SERVICE, "vmferry")) == 1
+    assert pod.run(cleanup.body, cleanup.arguments(), "--status", "Succeeded") is Exit.DONE
+    assert world.cluster.all(CLAIM, "vmferry") == world.cluster.all(SERVICE, "vmferry") == []
+
+
+def test_cleanup_ends_well_whatever_the_cluster_says(
+    pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cleanup, "connect", lambda _: FakeProvider(world.machine))
+    world.cluster.denied |= {("list", CLAIM), ("list", SERVICE)}
+    assert pod.run(cleanup.body, cleanup.arguments(), "--status", "Succeeded") is Exit.DONE
+    said = capfd.readouterr()
+    assert (said.out + said.err).count("left in the cluster") == 2
+
+
+def test_a_preflight_that_refuses_makes_nothing(
+    pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = world.machine.model_copy(update={"disks": ()})
+    monkeypatch.setattr(preflight, "connect", lambda _: FakeProvider(bare))
+    given = ("--publish-to", "configmap/m")
+    assert pod.run(preflight.body, preflight.arguments(), *given) is Exit.UNSUPPORTED
+    assert world.cluster.writes() == []
+
+
+def test_names_fit_the_pods() -> None:
+    """The label by which the Service finds serve is on every pod of the template, by workflows.pods."""
+    assert tuple(f"migration.harvesterhci.io/{name}" for name in ("run", "disk", "stage")) == (
+        names.LABEL_RUN,
+        names.LABEL_DISK,
+        names.LABEL_STAGE,
+    )

@@ -1,0 +1,452 @@
+"""image in a cluster: which image a disk becomes, what it is made of, how waiting for it ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from steps.cluster import IMAGE, IMPORT, STORAGE_CLASS, Object
+from steps.contract import Exit, StepError, Stopped
+from steps.plan import DiskRule
+from steps.targets.harvester import names
+from steps.targets.harvester.serving import PATIENCE
+from tests.targets.fake_cluster import FakeCluster
+from tests.targets.stand_ins import DIGEST, TOKEN, FakeServing, a_class
+from tests.targets.world import World
+
+
+def notes(image: Object) -> dict[str, str]:
+    found: dict[str, str] = image["metadata"]["annotations"]
+    return found
+
+
+def todays(world: World, name: str = "image-x7k2p", **more: Any) -> Object:
+    """An image as today's controller leaves it after a success: no stamp, no owner."""
+    display = names.display_name(world.plan.import_, "disk-0")
+    made: Object = {
+        "apiVersion": IMAGE.api_version,
+        "kind": IMAGE.kind,
+        "metadata": {
+            "name": name,
+            "namespace": "default",
+            "labels": {names.LABEL_IMPORTED: "true", names.IMAGE_DISPLAY_NAME: display},
+        },
+        "spec": {
+            "displayName": display,
+            "url": "http://old",
+            "sourceType": "download",
+            "backend": "backingimage",
+        },
+        "status": {
+            "conditions": [{"type": "Imported", "status": "True"}],
+            "storageClassName": f"longhorn-{name}",
+        },
+    }
+    return world.cluster.put(made | more)
+
+
+def reimport(world: World) -> None:
+    """The import succeeded, was deleted with its machine and volumes, and is made again."""
+    for step in world.steps():
+        step()
+    world.cluster.drop(IMPORT, "web", "default")
+    for thing in (*world.vms(), *world.claims()):
+        kind = next(kind for kind in world.cluster.kinds if kind.kind == thing["kind"])
+        world.cluster.drop(kind, thing["metadata"]["name"], "default")
+    world.planned("second")
+
+
+# --- the straight way
+
+
+def test_progress_is_the_disks_bytes() -> None:
+    world = World()
+    world.publish()
+    done = [one for one, _ in world.reports]
+    assert done == sorted(done)
+    assert world.reports[-1] == (19, 19)
+    assert (7, 19) in world.reports  # 37 %
+
+
+def test_the_digest_is_compared_with_longhorns() -> None:
+    image = World().publish()
+    assert notes(image)[names.DIGEST] == DIGEST
+    assert notes(image)[names.INTEGRITY] == "sha512"
+
+
+def test_a_checksum_that_shows_late_is_waited_for() -> None:
+    world = World()
+    world.harvester.hidden = 20
+    assert notes(world.publish())[names.INTEGRITY] == "sha512"
+
+
+def test_a_target_without_checksums_is_said_to_be_so() -> None:
+    world = World(storage_class="lvm")
+    world.cluster.put(a_class("lvm", "lvm.driver.harvesterhci.io"))
+    assert notes(world.publish())[names.INTEGRITY] == "transfer-only"
+
+
+def test_other_bytes_at_the_target_are_deleted_and_brought_again() -> None:
+    world = World()
+    world.harvester.corrupt = 1
+    with pytest.raises(StepError, match="differs from the disk that was served") as caught:
+        world.publish()
+    assert caught.value.code is Exit.BROKEN_STREAM
+    assert world.images() == []
+    assert notes(world.publish())[names.INTEGRITY] == "sha512"
+
+
+def test_the_image_waits_for_serve() -> None:
+    world = World()
+    world.serving.silent = 5
+    world.publish()
+    assert world.time.now >= 10
+
+
+def test_serve_that_never_comes_is_told_apart() -> None:
+    world = World()
+    world.serving.silent = 10_000
+    with pytest.raises(StepError, match=r"nobody serves disk-0.*quota") as caught:
+        world.publish()
+    assert caught.value.code is Exit.UNREACHABLE
+    assert PATIENCE <= world.time.now < PATIENCE + 10
+    assert world.cluster.writes() == []
+
+
+def test_the_digest_is_not_waited_for_before_the_download() -> None:
+    world = World()
+    world.serving.pending = 3
+    world.publish()
+    assert world.cluster.writes()[0].startswith("create virtualmachineimages")
+    assert world.serving.pending == 0
+
+
+def test_a_stop_leaves_the_image_to_the_next_attempt() -> None:
+    world = World()
+    world.cluster.reconcilers.append(
+        lambda cluster: world.time.set() if cluster.all(IMAGE, "default") else None
+    )
+    with pytest.raises(Stopped):
+        world.publish()
+    assert len(world.images()) == 1
+
+
+# --- classes and backends
+
+
+@pytest.mark.parametrize(
+    ("provisioner", "parameters", "backend"),
+    [
+        ("driver.longhorn.io", {"dataEngine": "v1"}, "backingimage"),
+        ("driver.longhorn.io", {"dataEngine": "v2"}, "cdi"),
+        ("driver.longhorn.io", {}, "cdi"),  # as today's controller decides of a class that is named
+        ("lvm.driver.harvesterhci.io", {"dataEngine": "v1"}, "cdi"),
+    ],
+)
+def test_the_backend_of_a_named_class(provisioner: str, parameters: dict[str, str], backend: str) -> None:
+    world = World(storage_class="fast")
+    world.cluster.put(a_class("fast", provisioner, parameters=parameters))
+    image = world.publish()
+    assert image["spec"]["backend"] == backend
+    assert image["spec"]["targetStorageClassName"] == "fast"
+    assert notes(image)[names.STORAGE_CLASS_NAME] == "fast"
+
+
+@pytest.mark.parametrize(
+    ("provisioner", "parameters", "backend"),
+    [
+        ("driver.longhorn.io", {}, "backingimage"),  # harvester-longhorn as it is installed
+        ("driver.longhorn.io", {"dataEngine": "v2"}, "cdi"),
+        ("lvm.driver.harvesterhci.io", {}, "cdi"),
+    ],
+)
+def test_the_default_class_is_respected(provisioner: str, parameters: dict[str, str], backend: str) -> None:
+    world = World()
+    world.cluster.drop(STORAGE_CLASS, "harvester-longhorn")
+    world.cluster.put(a_class("chosen", provisioner, parameters=parameters, default=True))
+    image = world.publish()
+    assert (image["spec"]["targetStorageClassName"], image["spec"]["backend"]) == ("chosen", backend)
+
+
+def test_a_class_of_its_own_for_one_disk() -> None:
+    world = World(disks=2)
+    rules = (DiskRule(disk="Hard disk 2", storage_class="fast"),)
+    target = world.plan.target.model_copy(update={"disks": rules})
+    world.plan = world.plan.model_copy(update={"target": target})
+    world.cluster.put(a_class("fast", parameters={"dataEngine": "v1"}))
+    classes = [image["spec"]["targetStorageClassName"] for image in world.publish_all()]
+    assert classes == ["harvester-longhorn", "fast"]
+
+
+def test_a_class_that_is_not_there() -> None:
+    with pytest.raises(StepError, match="no storage class fast") as caught:
+        World(storage_class="fast").publish()
+    assert caught.value.code is Exit.NOT_FOUND
+
+
+def test_no_default_class() -> None:
+    world = World()
+    world.cluster.drop(STORAGE_CLASS, "harvester-longhorn")
+    with pytest.raises(StepError, match=r"no default storage class.*spec\.storageClass"):
+        world.publish()
+
+
+# --- failures
+
+
+def test_a_failure_is_told_word_for_word_and_mended_by_the_next_attempt() -> None:
+    world = World()
+    world.harvester.fail = ["no space left on device"]
+    with pytest.raises(StepError) as caught:
+        world.publish()
+    assert caught.value.code is Exit.BROKEN_STREAM
+    assert caught.value.why == "retry attempted 3/3 failed due to error: no space left on device"
+    failed = world.images()[0]["metadata"]["uid"]
+    image = world.publish()
+    assert image["metadata"]["uid"] != failed
+    assert len(world.harvester.made) == 2
+
+
+def test_the_secret_part_of_the_url_is_in_no_message(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World()
+    url = world.serving.url("disk-0", world.serving.card("disk-0").format)  # type: ignore[union-attr]
+    world.harvester.trouble = f"got 404 status code from {url}"
+    world.harvester.fail = [f"got 502 status code from {url}"]
+    with pytest.raises(StepError) as caught:
+        world.publish()
+    assert "got 502 status code from http://serve/…/disk-0.raw" in str(caught.value)
+    world.publish()
+    said = capsys.readouterr()
+    assert "got 404" in said.out + said.err
+    assert TOKEN not in said.out + said.err + str(caught.value)
+
+
+def test_quota() -> None:
+    world = World()
+    world.cluster.quota["default", IMAGE] = 0
+    with pytest.raises(StepError, match=r"exceeded quota.*raise that limit") as caught:
+        world.publish()
+    assert caught.value.code is Exit.NO_SPACE
+
+
+def test_a_missing_right_names_verb_and_resource() -> None:
+    world = World()
+    world.cluster.denied.add(("create", IMAGE))
+    with pytest.raises(
+        StepError, match=r"right to create on virtualmachineimages\.harvesterhci\.io"
+    ) as caught:
+        world.publish()
+    assert caught.value.code is Exit.DENIED
+
+
+def test_a_controller_that_does_nothing_is_noticed() -> None:
+    world = World()
+    world.harvester.steps = (5,) * 10_000
+    with pytest.raises(StepError, match=r"nothing happens with image.*at 5 %") as caught:
+        world.publish()
+    assert caught.value.code is Exit.UNREACHABLE
+
+
+def test_an_image_that_someone_deletes_meanwhile() -> None:
+    world = World()
+
+    def someone(cluster: FakeCluster) -> None:
+        for one in world.images():
+            cluster.drop(IMAGE, one["metadata"]["name"], "default")
+
+    world.cluster.reconcilers.append(someone)
+    with pytest.raises(StepError, match="was deleted by someone") as caught:
+        world.publish()
+    assert caught.value.code is Exit.UNREACHABLE
+
+
+# --- an earlier attempt
+
+
+def begun(world: World) -> Object:
+    """An attempt that was killed while Harvester downloads."""
+    world.harvester.held_at = 1
+    with pytest.raises(StepError):
+        world.publish()
+    world.harvester.held_at = None
+    return world.images()[0]
+
+
+def test_a_download_under_way_is_gone_on_with() -> None:
+    world = World()
+    uid = begun(world)["metadata"]["uid"]
+    assert world.publish()["metadata"]["uid"] == uid
+
+
+@pytest.mark.parametrize(("field", "value"), [("landed", "2"), ("origin", "http://elsewhere")])
+def test_a_download_of_another_file_or_from_elsewhere_is_begun_anew(field: str, value: str) -> None:
+    world = World()
+    uid = begun(world)["metadata"]["uid"]
+    setattr(world.serving, field, value)
+    assert world.publish()["metadata"]["uid"] != uid
+    assert len(world.images()) == 1
+
+
+def test_a_deletion_under_way_is_waited_for() -> None:
+    world = World()
+    image = begun(world)
+    stored = world.cluster.peek(IMAGE, image["metadata"]["name"], "default")
+    assert stored is not None
+    stored["metadata"]["finalizers"] = ["harvester"]
+    world.cluster.drop(IMAGE, image["metadata"]["name"], "default")
+
+    def finish(cluster: FakeCluster) -> None:
+        if world.time.now > 4000 and cluster.peek(IMAGE, image["metadata"]["name"], "default") is stored:
+            cluster.finish(IMAGE, image["metadata"]["name"], "default")
+
+    world.time.now = 3990
+    world.cluster.reconcilers.append(finish)
+    assert world.publish()["metadata"]["uid"] != image["metadata"]["uid"]
+
+
+def test_a_deletion_that_hangs_names_its_finalizers() -> None:
+    world = World()
+    image = begun(world)
+    stored = world.cluster.peek(IMAGE, image["metadata"]["name"], "default")
+    assert stored is not None
+    stored["metadata"]["finalizers"] = ["wrangler.cattle.io/vm-image"]
+    world.cluster.drop(IMAGE, image["metadata"]["name"], "default")
+    with pytest.raises(StepError, match=r"still being deleted.*wrangler\.cattle\.io/vm-image") as caught:
+        world.publish()
+    assert caught.value.code is Exit.BUSY
+
+
+def test_a_finished_image_of_the_import_is_found_again() -> None:
+    world = World()
+    uid = world.publish()["metadata"]["uid"]
+    world.planned(generation=2)
+    again = world.publish()
+    assert again["metadata"]["uid"] == uid
+    assert notes(again)[names.PUBLISHED] == "vmi-web-6f1d-g2/disk-0"
+
+
+def test_new_bytes_of_the_same_import_make_an_image_beside_the_old_one() -> None:
+    world = World()
+    old = world.publish()
+    world.serving.data["disk-0"] = b"new bytes"
+    world.serving.landed = "2"
+    new = world.publish()
+    assert new["metadata"]["name"] != old["metadata"]["name"]
+    assert new["spec"]["displayName"] != old["spec"]["displayName"]
+    assert [one["metadata"]["uid"] for one in world.published()] == [new["metadata"]["uid"]]
+    assert world.publish()["metadata"]["uid"] == new["metadata"]["uid"]
+
+
+# --- an earlier import
+
+
+def test_equal_bytes_are_taken_without_an_upload() -> None:
+    world = World()
+    reimport(world)
+    before = list(world.harvester.made)
+    image = world.publish()
+    assert world.harvester.made == before
+    assert notes(image)[names.PUBLISHED] == "vmi-web-second-g1/disk-0"
+    world.build()
+    world.start()
+
+
+def test_equal_bytes_are_found_among_several_images() -> None:
+    world = World()
+    reimport(world)
+    world.serving.data["disk-0"] = b"second bytes"
+    second = world.publish()
+    world.cluster.drop(IMPORT, "web", "default")
+    stored = world.cluster.peek(IMAGE, second["metadata"]["name"], "default")
+    assert stored is None  # it was the import's own still
+    world.planned("third")
+    assert notes(world.publish())[names.PUBLISHED] == "vmi-web-third-g1/disk-0"
+    assert len(world.images()) == 2
+
+
+def test_other_bytes_are_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World()
+    reimport(world)
+    world.serving.data["disk-0"] = b"other bytes"
+    world.publish()
+    said = capsys.readouterr()
+    assert "is not known to hold its bytes" in said.out + said.err
+    assert len(world.images()) == 2
+
+
+def test_cdi_images_are_never_taken_from_an_earlier_import() -> None:
+    world = World(storage_class="lvm")
+    world.cluster.put(a_class("lvm", "lvm.driver.harvesterhci.io"))
+    world.publish()
+    stored = world.images()[0]
+    stored["metadata"]["ownerReferences"] = []
+    world.planned("second", storage_class="lvm")
+    assert world.publish()["metadata"]["uid"] != stored["metadata"]["uid"]
+    assert len(world.images()) == 2
+
+
+def test_an_unstamped_image_is_not_taken() -> None:
+    world = World()
+    old = todays(world)
+    new = world.publish()
+    assert new["metadata"]["uid"] != old["metadata"]["uid"]
+    assert new["spec"]["displayName"].startswith("vm-import-web-disk-0-")
+
+
+def test_an_unstamped_image_is_taken_by_its_name_if_the_setting_says_so() -> None:
+    world = World(reuse_unstamped=True)
+    old = todays(world)
+    image = world.publish()
+    assert image["metadata"]["uid"] == old["metadata"]["uid"]
+    assert names.DIGEST not in notes(image)
+    assert world.harvester.made == []
+
+
+def test_several_images_of_the_name_are_for_a_person() -> None:
+    world = World()
+    todays(world, "image-a")
+    todays(world, "image-b")
+    with pytest.raises(StepError, match=r"2 images.*image-a, image-b; delete or rename") as caught:
+        world.publish()
+    assert caught.value.code is Exit.AMBIGUOUS
+
+
+# --- owners
+
+
+def test_the_import_owns_its_image_without_further_flags() -> None:
+    (owner,) = World().publish()["metadata"]["ownerReferences"]
+    assert owner == {
+        "apiVersion": "migration.harvesterhci.io/v1beta1",
+        "kind": "VirtualMachineImport",
+        "name": "web",
+        "uid": "6f1d",
+    }
+
+
+def test_an_import_that_is_no_object_owns_nothing() -> None:
+    world = World()
+    world.cluster.drop(IMPORT, "web", "default")
+    assert "ownerReferences" not in world.publish()["metadata"]
+
+
+def test_a_cluster_that_does_not_know_imports() -> None:
+    world = World()
+    world.cluster.drop(IMPORT, "web", "default")
+    world.cluster.kinds.discard(IMPORT)
+    assert "ownerReferences" not in world.publish()["metadata"]
+
+
+def test_the_name_of_another_imports_image_is_a_conflict() -> None:
+    world = World()
+    name = names.image(world.plan.import_, "disk-0")
+    theirs = {names.LABEL_UID: "else", names.LABEL_NAME: "shop", names.LABEL_NAMESPACE: "prod"}
+    todays(world, name, metadata={"name": name, "namespace": "default", "labels": theirs})
+    with pytest.raises(StepError, match=r"belongs to import prod/shop \(uid else\)") as caught:
+        world.publish()
+    assert caught.value.code is Exit.CONFLICT
+
+
+def test_serving_is_a_double_that_hides_its_token() -> None:
+    assert TOKEN not in FakeServing().hide(f"x {TOKEN} y")

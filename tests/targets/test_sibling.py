@@ -1,0 +1,168 @@
+"""How serve ends: with the image, with its sibling's failure, or out of patience."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from typing import Any
+
+import pytest
+
+from steps.cluster import IMAGE, WORKFLOW, Object
+from steps.contract import Exit, StepError
+from steps.targets.harvester import names
+from steps.targets.harvester.serving import PATIENCE
+from steps.targets.harvester.sibling import Sibling, phase_of
+from tests.targets.world import World
+from tests.unit.test_status import RECORDED
+
+
+def sibling(world: World, workflow: str = "") -> Sibling:
+    made = Sibling(world.plan, "disk-0", world.cluster, clock=world.time.clock)
+    if workflow:
+        made.look_at(workflow, "vmferry")
+    return made
+
+
+def a_workflow(phase: str, disk: str = "disk-0", *, packed: bool = False) -> Object:
+    attempt = {"type": "Pod", "templateName": "image", "phase": "Failed"}
+    parameters = {"inputs": {"parameters": [{"name": "disk", "value": disk}]}}
+    nodes = {
+        "a": attempt | parameters,
+        "b": {"type": "Retry", "templateName": "image", "phase": phase} | parameters,
+    }
+    status: dict[str, Any] = {"nodes": nodes}
+    if packed:
+        status = {"compressedNodes": base64.b64encode(gzip.compress(json.dumps(nodes).encode())).decode()}
+    metadata = {"name": "w", "namespace": "vmferry"}
+    return {"apiVersion": WORKFLOW.api_version, "kind": WORKFLOW.kind, "metadata": metadata, "status": status}
+
+
+def failed_image(world: World) -> None:
+    world.harvester.fail = ["why"]
+    with pytest.raises(StepError):
+        world.publish()
+
+
+def test_done_only_when_the_image_is_compared_and_stamped() -> None:
+    world = World()
+    serve = sibling(world)
+    assert not serve.is_done()
+    image = world.publish()
+    assert serve.is_done()
+    world.cluster.patch(
+        IMAGE, image["metadata"]["name"], {"metadata": {"annotations": {names.PUBLISHED: None}}}, "default"
+    )
+    assert not serve.is_done()
+
+
+def test_done_when_an_image_of_an_earlier_import_was_taken() -> None:
+    world = World()
+    world.publish()
+    world.cluster.peek(IMAGE, names.image(world.plan.import_, "disk-0"), "default")["metadata"][  # type: ignore[index]
+        "ownerReferences"
+    ] = []
+    world.planned("second")
+    serve = sibling(world)
+    assert not serve.is_done()
+    world.publish()
+    assert serve.is_done()
+
+
+def test_no_image_within_patience_is_tried_again() -> None:
+    world = World()
+    serve = sibling(world)
+    world.time.now += PATIENCE
+    assert not serve.is_done()
+    world.time.now += 1
+    with pytest.raises(
+        StepError, match=r"image step was not seen for 15 minutes.*quota or parallelism"
+    ) as caught:
+        serve.is_done()
+    assert caught.value.code is Exit.UNREACHABLE
+
+
+def test_an_image_under_way_is_waited_for_however_long() -> None:
+    world = World()
+    world.harvester.held_at = 1
+    with pytest.raises(StepError):
+        world.publish()
+    serve = sibling(world)
+    for _ in range(100):
+        world.time.now += PATIENCE
+        assert not serve.is_done()
+
+
+def test_a_failed_image_that_nobody_makes_anew() -> None:
+    world = World()
+    failed_image(world)
+    serve = sibling(world)
+    assert not serve.is_done()
+    world.time.now += PATIENCE + 1
+    with pytest.raises(StepError, match="the image of disk-0 failed") as caught:
+        serve.is_done()
+    assert caught.value.code is Exit.SIBLING
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_sibling_has_no_attempts_left(*, packed: bool) -> None:
+    world = World()
+    world.cluster.put(a_workflow("Failed", packed=packed))
+    with pytest.raises(StepError, match="a retry runs both") as caught:
+        sibling(world, "w").is_done()
+    assert caught.value.code is Exit.SIBLING
+
+
+@pytest.mark.parametrize(
+    ("phase", "disk"), [("Running", "disk-0"), ("Failed", "disk-1"), ("Pending", "disk-0")]
+)
+def test_the_sibling_may_still_come(phase: str, disk: str) -> None:
+    world = World()
+    world.cluster.put(a_workflow(phase, disk))
+    assert not sibling(world, "w").is_done()
+
+
+def test_the_sibling_is_done_though_its_image_is_gone() -> None:
+    world = World()
+    world.cluster.put(a_workflow("Succeeded"))
+    assert sibling(world, "w").is_done()
+
+
+def test_without_the_right_to_see_workflows_it_goes_on_without(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World()
+    world.cluster.denied.add(("get", WORKFLOW))
+    serve = sibling(world, "w")
+    assert not serve.is_done()
+    assert not serve.is_done()
+    asked = [call for call in world.cluster.calls if call.kind is WORKFLOW]
+    assert len(asked) == 1
+    said = capsys.readouterr()
+    assert "a failed image is noticed late" in said.out + said.err
+
+
+def test_without_the_right_to_see_images_it_ends() -> None:
+    world = World()
+    world.cluster.denied.add(("list", IMAGE))
+    with pytest.raises(StepError, match=r"right to list on virtualmachineimages\.harvesterhci\.io") as caught:
+        sibling(world).is_done()
+    assert caught.value.code is Exit.DENIED
+
+
+def test_an_api_server_that_is_away_does_not_end_serving() -> None:
+    world = World()
+
+    def away(_cluster: object) -> None:
+        raise StepError(Exit.UNREACHABLE, "no answer")
+
+    world.cluster.reconcilers.insert(0, away)
+    serve = sibling(world)
+    world.time.now += 10 * PATIENCE
+    assert not serve.is_done()
+
+
+def test_what_argo_itself_wrote() -> None:
+    """In recording 3 `image` of disk-1 failed for want of quota, in 5 it runs again."""
+    found = {number: phase_of(RECORDED[number], "image", "disk-1") for number in ("3", "5")}
+    assert found == {"3": "Failed", "5": "Running"}
+    assert phase_of(RECORDED["3"], "image", "disk-0") == "Succeeded"

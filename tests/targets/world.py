@@ -1,0 +1,102 @@
+"""A whole import against the fake cluster: plan, machine, stand-ins, and the steps of the cluster side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from steps.cluster import CLAIM, IMAGE, MACHINE, Object
+from steps.machine import Machine
+from steps.mapping import Shape, shape
+from steps.plan import ImportRef, Plan, TargetKind
+from steps.targets.harvester.machines import Machines
+from steps.targets.harvester.names import PUBLISHED
+from steps.targets.harvester.publishing import Publishing
+from tests.targets.fake_cluster import FakeCluster, an_import
+from tests.targets.stand_ins import FakeServing, FakeTime, Harvester, KubeVirt, a_class
+from tests.unit.builders import a_disk, a_machine, a_nic, a_plan
+
+GIB = 1 << 30
+
+
+class World:
+    """Everything around one import of a machine with `disks` disks."""
+
+    def __init__(
+        self, *, disks: int = 1, uid: str = "6f1d", cluster: FakeCluster | None = None, **target: Any
+    ) -> None:
+        self.time = FakeTime()
+        self.serving = FakeServing()
+        self.cluster = cluster or FakeCluster()
+        self.harvester = Harvester(self.cluster, self.serving)
+        self.kubevirt = KubeVirt(self.cluster)
+        self.machine: Machine = a_machine(
+            disks=tuple(a_disk(number, label=f"Hard disk {number + 1}") for number in range(disks)),
+            nics=(a_nic(),),
+        )
+        self.reports: list[tuple[int, int]] = []
+        self.cluster.put(a_class("harvester-longhorn", default=True))
+        self.plan = self.planned(uid, **target)
+
+    def planned(self, uid: str = "6f1d", generation: int = 1, **target: Any) -> Plan:
+        """Take up an import of that uid, as after it was deleted and made again."""
+        made = a_plan(kind=TargetKind.HARVESTER, **target)
+        self.plan = made.model_copy(
+            update={
+                "run": f"vmi-web-{uid}-g{generation}",
+                "import_": ImportRef(name="web", namespace="default", uid=uid),
+            }
+        )
+        self.cluster.put(an_import(uid=uid))
+        return self.plan
+
+    @property
+    def shape(self) -> Shape:
+        return shape(self.plan, self.machine)
+
+    def publishing(self, disk: int = 0) -> Publishing:
+        return Publishing(
+            *(self.plan, self.machine.disks[disk], self.cluster, self.serving, self.time),
+            clock=self.time.clock,
+        )
+
+    def publish(self, disk: int = 0) -> Object:
+        image, _ = self.publishing(disk).run(lambda done, total: self.reports.append((done, total)))
+        return image
+
+    def publish_all(self) -> list[Object]:
+        return [self.publish(number) for number in range(len(self.machine.disks))]
+
+    def machines(self) -> Machines:
+        return Machines(self.plan, self.cluster, self.time, clock=self.time.clock)
+
+    def build(self) -> list[str]:
+        return self.machines().build(self.shape)
+
+    def start(self) -> None:
+        machines = self.machines()
+        machines.start(self.shape)
+        machines.wait(self.shape)
+
+    def steps(self) -> list[Callable[[], object]]:
+        """The steps of the target, in order."""
+        start = [self.start] if self.plan.target.start else []
+        return [*(lambda n=n: self.publish(n) for n in range(len(self.machine.disks))), self.build, *start]
+
+    # --- what is there
+
+    def images(self) -> list[Object]:
+        return self.cluster.all(IMAGE, "default")
+
+    def published(self) -> list[Object]:
+        return [one for one in self.images() if PUBLISHED in one["metadata"].get("annotations", {})]
+
+    def claims(self) -> list[Object]:
+        return self.cluster.all(CLAIM, "default")
+
+    def vms(self) -> list[Object]:
+        return self.cluster.all(MACHINE, "default")
+
+    def vm(self) -> Object:
+        (found,) = self.vms()
+        return found
