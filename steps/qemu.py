@@ -7,9 +7,11 @@ qcow2 header with a backing file would show the host's files (CVE-2024-32498 in 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,8 +29,8 @@ _LEAKS: Final = 3
 """qemu-img check: leaked clusters only, no damage (qemu-img(1))."""
 _LOOK: Final = 0.1
 """Seconds between two looks at the stop flag."""
-_UNIT: Final = 10_000
-"""convert reports hundredths of a per cent of this."""
+_LIBC: Final = ctypes.CDLL(None)  # loaded before any fork: nothing may be looked up after it
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True)
@@ -103,12 +105,12 @@ def convert(
         StepError: as `info`; NO_SPACE, with the partial file removed, as it is of no use later.
         Stopped: likewise.
     """
-    info(source, source_format)
+    size = info(source, source_format).virtual_size
     partial = target.with_name(target.name + ".partial")
     # No ulimit -v: qemu-img's threads need address space, not memory, and abort without it.
     argv = ["convert", "-p", "-f", source_format, "-O", target_format, _name(source), _name(partial)]
     try:
-        _follow(argv, target, report, stop)
+        _follow(argv, target, lambda part: report(round(size * part), size), stop)
         _sync(partial)
         partial.replace(target)
         _sync(target.parent)
@@ -116,8 +118,8 @@ def convert(
         partial.unlink(missing_ok=True)
 
 
-def _follow(argv: Sequence[str], target: Path, report: Callable[[int, int], None], stop: Stop) -> None:
-    """Run qemu-img to its end, or to the stop's, telling of its progress."""
+def _follow(argv: Sequence[str], target: Path, report: Callable[[float], None], stop: Stop) -> None:
+    """Run qemu-img to its end, or to the stop's, telling what part of it is done."""
     with _killed_at_the_end(argv) as process:
         said = bytearray()
         while process.poll() is None:
@@ -125,17 +127,29 @@ def _follow(argv: Sequence[str], target: Path, report: Callable[[int, int], None
             _read_some(process, said)
             done = _PROGRESS.findall(said[-64:])
             if done:
-                report(round(float(done[-1]) * _UNIT / 100), _UNIT)
+                report(float(done[-1]) / 100)
         _read_some(process, said)
         if process.returncode:
             raise _failure("convert", target, _PROGRESS.sub(b"", said).decode(errors="replace"))
-        report(_UNIT, _UNIT)
+        report(1)
+
+
+def _die_with_parent() -> None:
+    """Between fork and exec: a killed step takes its qemu-img along, or it would go on writing.
+
+    PR_SET_PDEATHSIG of prctl(2); in a pod the container's end does the same.
+    """
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextlib.contextmanager
 def _killed_at_the_end(argv: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        ["qemu-img", *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ["qemu-img", *argv],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 - a step that runs qemu-img has one thread
     )
     try:
         yield process

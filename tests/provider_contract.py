@@ -1,6 +1,6 @@
 """What every source must do, whatever it talks to: one suite, run over each provider.
 
-A provider subclasses `ProviderContract` and says what is there, as tests/providers/vmware/test_contract.py does.
+A provider subclasses `ProviderContract` and says what is there: see tests/providers/vmware/test_contract.py.
 """
 
 from __future__ import annotations
