@@ -111,11 +111,16 @@ def run(arguments: Arguments, body: Callable[[Context], None], argv: Sequence[st
 
 
 def follow_parent(stop: Stop) -> None:
-    """Stop when the runner that started this step dies without a word (prctl(2), PR_SET_PDEATHSIG)."""
+    """Stop when the runner that started this step dies without a word (prctl(2), PR_SET_PDEATHSIG).
+
+    Not by SIGTERM, of which a second one ends the step at once: the kernel sends this signal whenever a
+    thread of the runner dies and the step passes to the next one, hence more than once.
+    """
     parent = os.environ.get(PARENT_ENV)
     if parent is None:
         return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal.signal(signal.SIGHUP, lambda *_: stop.set(signal.SIGTERM))
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGHUP)
     if os.getppid() != int(parent):  # it died before we asked
         stop.set(signal.SIGTERM)
 

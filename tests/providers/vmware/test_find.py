@@ -158,4 +158,3 @@ def test_inventory_of_all_datacenters(access: MakeAccess) -> None:
     assert {"/DC0/vm/plain", "/emea/DC1/vm/elsewhere"} <= {machine.path for machine in found.machines}
     assert set(found.networks) == {"VM Network", "prod-pg", "other"}
     assert "/DC0/vm/prod/web" in found.folders
-
