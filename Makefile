@@ -34,7 +34,9 @@ bench: ## The data path against curl and qemu-img, side by side, as ratios
 
 golden: ## Write the golden files anew; look at the diff before you commit it
 	@$(PREPARE) python
-	@VMFERRY_GOLDEN=write $(BIN)/pytest -q tests/unit -k golden
+	@VMFERRY_GOLDEN=write $(BIN)/pytest -q tests/unit tests/author tests/reflect tests/targets -k golden
+	@$(BIN)/python -m workflows.crd --chart >charts/vmferry/templates/crds/crds.yaml
+	@$(BIN)/python -m workflows.author >charts/vmferry/files/vmware.yaml
 
 format: ## Format the code
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
