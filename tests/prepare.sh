@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings a Debian machine to where `make demo` and `make test` can run; a second call takes a moment.
-#   prepare.sh packages python vcenter guest kubevirt      any of these, in this order
+#   prepare.sh packages python vcenter guest kubevirt crds      any of these, in this order
 # Everything lies under .cache; only Debian packages are installed outside it, and only by root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -92,15 +92,16 @@ go_program() { # go_program TITLE PYTHON
 
 vcenter() { go_program "simulated vCenter" 'from tests.simulator import build; build()'; }
 kubevirt() { go_program "strict decoder of KubeVirt's types" 'from tests.kubevirt.decode import program; program()'; }
+crds() { go_program "the API server's judge of CRDs" 'from tests.crd.judge import program; program()'; }
 
 guest() { # prints its own progress and skips what is unchanged
   tests/guest/build.sh "$CACHE/guest"
 }
 
-[ $# -gt 0 ] || die "usage: $0 packages|python|vcenter|guest|kubevirt ..."
+[ $# -gt 0 ] || die "usage: $0 packages|python|vcenter|guest|kubevirt|crds ..."
 for what in "$@"; do
   case $what in
-  packages | python | vcenter | guest | kubevirt) "$what" ;;
+  packages | python | vcenter | guest | kubevirt | crds) "$what" ;;
   *) die "unknown: $what" ;;
   esac
 done

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import http.client
 import json
 import os
@@ -21,10 +19,10 @@ import pytest
 from steps.plan import SourceKind, SourcePlan
 from steps.providers import Access
 from steps.stop import Stop
+from tests import goprogram
 
 _ROOT: Final = Path(__file__).parents[1]
 _SOURCES: Final = _ROOT / "tests" / "vcenter"
-_BINARY: Final = _ROOT / ".cache" / "bin" / "vcenter"
 _READY_SECONDS: Final = 60.0
 _END_SECONDS: Final = 10.0
 
@@ -152,26 +150,8 @@ class Simulator:
 
 
 def build() -> Path:
-    """The simulator's program, built when missing or its sources changed; once among parallel workers."""
-    _BINARY.parent.mkdir(parents=True, exist_ok=True)
-    stamp = _BINARY.with_suffix(".sources")
-    with _BINARY.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        digest = _digest()
-        if not _BINARY.exists() or not stamp.exists() or stamp.read_text() != digest:
-            partial = _BINARY.with_suffix(".partial")
-            subprocess.run(["go", "build", "-o", str(partial), "."], cwd=_SOURCES, check=True)
-            partial.replace(_BINARY)
-            stamp.write_text(digest)
-    return _BINARY
-
-
-def _digest() -> str:
-    digest = hashlib.sha256()
-    for path in sorted([*_SOURCES.rglob("*.go"), *_SOURCES.glob("go.*")]):
-        if not path.name.endswith("_test.go"):
-            digest.update(f"{path.relative_to(_SOURCES)}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
+    """The simulator's program, built if need be."""
+    return goprogram.build("vcenter", _SOURCES)
 
 
 def _first_line(process: subprocess.Popen[bytes], log: Path) -> Json:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import json
-import os
 import subprocess
 from io import StringIO
 from pathlib import Path
@@ -13,29 +11,17 @@ from typing import Any, Final
 
 from ruamel.yaml import YAML
 
+from tests import goprogram
+
 _SOURCES: Final = Path(__file__).parent / "go"
-_BINARY: Final = _SOURCES.parents[2] / ".cache" / "bin" / "crd-check"
 
 Json = dict[str, Any]
 
 
 @functools.cache
 def program() -> Path:
-    """The program, built when it is missing or older than its sources; one process builds, others wait."""
-    _BINARY.parent.mkdir(parents=True, exist_ok=True)
-    with _BINARY.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not _fresh():
-            made = _BINARY.with_suffix(f".{os.getpid()}")
-            subprocess.run(["go", "-C", str(_SOURCES), "build", "-o", str(made), "."], check=True)
-            made.replace(_BINARY)
-    return _BINARY
-
-
-def _fresh() -> bool:
-    sources = [*_SOURCES.glob("*.go"), _SOURCES / "go.mod", _SOURCES / "go.sum"]
-    built = _BINARY.stat().st_mtime if _BINARY.exists() else 0.0
-    return all(source.stat().st_mtime <= built for source in sources)
+    """The program, built if need be."""
+    return goprogram.build("crd-check", _SOURCES)
 
 
 def judged(definitions: Path, objects: list[Json]) -> list[Json]:

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
-import os
 import subprocess
 from pathlib import Path
 from typing import Final
 
+from tests import goprogram
+
 _SOURCES: Final = Path(__file__).parent
-_BINARY: Final = _SOURCES.parents[1] / ".cache" / "bin" / "strict-decode"
 
 
 @functools.cache
 def program() -> Path:
-    """The program, built when it is missing or older than its sources; one process builds, others wait."""
-    _BINARY.parent.mkdir(parents=True, exist_ok=True)
-    with _BINARY.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not _fresh():
-            made = _BINARY.with_suffix(f".{os.getpid()}")
-            subprocess.run(["go", "-C", str(_SOURCES), "build", "-o", str(made), "."], check=True)
-            made.replace(_BINARY)
-    return _BINARY
-
-
-def _fresh() -> bool:
-    sources = [*_SOURCES.glob("*.go"), _SOURCES / "go.mod", _SOURCES / "go.sum"]
-    built = _BINARY.stat().st_mtime if _BINARY.exists() else 0.0
-    return all(source.stat().st_mtime <= built for source in sources)
+    """The program, built if need be."""
+    return goprogram.build("strict-decode", _SOURCES)
 
 
 def faults(text: str) -> list[str]:
