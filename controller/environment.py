@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from steps.contract import Exit, StepError
-from steps.mapping import normalise
+from steps.naming import normalise
 from workflows.api import (
     API_VERSION,
     Metadata,

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from controller.view import size
 from steps.machine import Machine
-from steps.mapping import normalise
+from steps.naming import normalise
 from steps.plan import SourcePlan
 from steps.providers import Inventory
 from workflows.api import API_VERSION

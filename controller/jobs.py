@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from controller.environment import NAME, Environment
 from controller.manifests import InvalidManifestsError, Manifests
-from steps.mapping import normalise
+from steps.naming import normalise
 from steps.plan import Plan, SourcePlan
 from workflows.api import Source, VirtualMachineImport, VmwareSource
 from workflows.plan import Invalid, plan, source_plan, source_reasons

@@ -6,15 +6,12 @@ stands in docs/mapping.md and has a test.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import re
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Final
 
 from pydantic import Field
 
-from steps.contract import Exit, StepError
 from steps.document import Document
 from steps.machine import (
     Concern,
@@ -28,10 +25,9 @@ from steps.machine import (
     NicModel,
     Severity,
 )
-from steps.plan import Bus, DiskRule, InterfaceModel, NamePolicy, NetworkPolicy, NetworkRule, Plan, TargetPlan
+from steps.naming import target_name
+from steps.plan import Bus, DiskRule, InterfaceModel, NetworkPolicy, NetworkRule, Plan, TargetPlan
 
-DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-"""RFC 1123 as Kubernetes applies it to names that become labels and host names."""
 POD_NETWORK: Final = "pod-network"
 
 BUSES: Final[dict[Controller, Bus]] = {
@@ -271,34 +267,6 @@ def check_networks(target: TargetPlan, known: frozenset[str]) -> list[Concern]:
         for rule in target.networks
         if rule.source.rsplit("/", 1)[-1] not in known and rule.source not in known
     ]
-
-
-def target_name(plan: Plan, machine: Machine) -> str:
-    """The name in the cluster, a DNS-1123 label.
-
-    Raises:
-        StepError: INVALID under the strict policy, in the words the QA plan looks for.
-    """
-    wanted = plan.target.vm_name or machine.name
-    if DNS_LABEL.fullmatch(wanted):
-        return wanted
-    if plan.target.name_policy is NamePolicy.STRICT or plan.target.vm_name:
-        raise StepError(
-            Exit.INVALID,
-            f"vm migration target {wanted} in VM {plan.import_.name} in namespace {plan.import_.namespace} "
-            "is not RFC 1123 compliant",
-            remedy="set spec.targetVirtualMachineName to lower-case letters, digits and '-', at most 63",
-        )
-    return normalise(wanted)
-
-
-def normalise(name: str) -> str:
-    """Any text as a DNS-1123 label; what had to be cut or had nothing to keep gets a short hash."""
-    digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:8]
-    stem = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    if not stem:
-        return f"vm-{digest}"
-    return stem if len(stem) <= 63 else f"{stem[:54].rstrip('-')}-{digest}"
 
 
 def blocking(concerns: Iterable[Concern]) -> Iterator[Concern]:

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from steps.contract import Exit, StepError
 from steps.document import write_atomically
 from steps.machine import Concern, Machine, Power, Severity
-from steps.mapping import blocking, check_disks, check_networks, shape, target_name
+from steps.mapping import blocking, check_disks, check_networks, shape
+from steps.naming import target_name
 from steps.plan import Plan
 from steps.program import MACHINE, Arguments, Context, log, run
 from steps.providers import Access, Provider, connect

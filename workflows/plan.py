@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from steps.mapping import DNS_LABEL, normalise
+from steps.naming import DNS_LABEL, normalise
 from steps.plan import (
     Bus,
     DiskRule,

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from steps.contract import Exit, StepError
 from steps.machine import Controller, Disk, Machine, Nic, NicModel, Severity
 from steps.mapping import (
-    DNS_LABEL,
     POD_NETWORK,
     Interface,
     blocking,
@@ -18,11 +17,10 @@ from steps.mapping import (
     find_rule,
     map_disks,
     map_interfaces,
-    normalise,
     shape,
-    target_name,
     topology,
 )
+from steps.naming import DNS_LABEL, normalise, target_name
 from steps.plan import Bus, DiskRule, InterfaceModel, NamePolicy, NetworkPolicy, NetworkRule, TargetPlan
 from tests.unit.builders import a_disk, a_machine, a_nic, a_plan, a_target
 
