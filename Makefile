@@ -7,7 +7,7 @@ BIN := $(CACHE)/venv/bin
 PREPARE := tests/prepare.sh
 JOBS ?= 2
 
-.PHONY: help demo test check unit bench golden format requirements clean
+.PHONY: help demo test check lab lab-down bench golden format requirements clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,12 @@ check: ## Lint, types, import contracts, unit tests: under 30 seconds
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -q tests/unit
+
+lab: ## A real Kubernetes of one node on this machine, with Argo where its binaries are given (root)
+	@tests/lab/build && tests/lab/up
+
+lab-down: ## Take the lab down; it leaves nothing
+	@tests/lab/down
 
 bench: ## The data path against curl and qemu-img, side by side, as ratios
 	@$(PREPARE) packages python vcenter

@@ -1,0 +1,3 @@
+module vmferry.local/lab/pause
+
+go 1.24.0

@@ -1,0 +1,33 @@
+# shellcheck shell=bash
+# The pods' own branch of the machine's control groups; both layouts, of which v2 has not been run.
+
+make_cgroups() {
+  local folder
+  if [[ -e $CGROUPS/cgroup.controllers ]]; then
+    mkdir -p "$CGROUPS/$NAME"
+    for folder in "$CGROUPS" "$CGROUPS/$NAME"; do
+      echo '+cpu +cpuset +memory +pids +io' >"$folder/cgroup.subtree_control"
+    done
+    return
+  fi
+  for folder in "$CGROUPS"/{cpu,cpuacct,cpuset,memory,devices,freezer,blkio,pids,systemd}; do
+    [[ -d $folder ]] || continue
+    mkdir -p "$folder/$NAME"
+    [[ ! -e $folder/cpuset.cpus ]] || copy_cpuset "$folder"
+  done
+}
+
+copy_cpuset() { # v1 starts with none
+  cat "$1/cpuset.cpus" >"$1/$NAME/cpuset.cpus"
+  cat "$1/cpuset.mems" >"$1/$NAME/cpuset.mems"
+}
+
+cgroups() { find "$CGROUPS" -mindepth 1 -maxdepth 2 -type d -name "$NAME"; }
+
+no_cgroups() { # drops them; true when none is left
+  local folder
+  while read -r folder; do
+    find "$folder" -depth -type d -exec rmdir {} + 2>/dev/null || true
+  done < <(cgroups)
+  [[ -z $(cgroups) ]]
+}

@@ -1,0 +1,52 @@
+# shellcheck shell=bash
+# Keys, tokens and kubeconfigs, made anew at each start.
+
+make_keys() { # make_keys FOLDER
+  (
+    umask 077
+    mkdir -p "$1"
+    cd "$1"
+    key ca && openssl req -x509 -new -key ca.key -subj "/CN=$NAME" -days 3650 -out ca.crt
+    certificate apiserver /CN=kube-apiserver \
+      "subjectAltName=DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,$(
+      )DNS:kubernetes.default.svc.cluster.local,DNS:localhost,IP:127.0.0.1,IP:$NODE_IP,IP:$API_IP"
+    certificate kubelet-client /O=system:masters/CN=kube-apiserver extendedKeyUsage=clientAuth
+    key accounts && openssl pkey -in accounts.key -pubout -out accounts.pub
+    tokens >tokens.csv
+    kubeconfig admin https://127.0.0.1:6443 admin >admin.kubeconfig
+    kubeconfig system:kube-controller-manager https://127.0.0.1:6443 lab >kube-controller-manager.kubeconfig
+    kubeconfig system:kube-scheduler https://127.0.0.1:6443 lab >kube-scheduler.kubeconfig
+    kubeconfig system:kube-proxy https://127.0.0.1:6443 lab >kube-proxy.kubeconfig
+    kubeconfig "system:node:$NAME" https://127.0.0.1:6443 lab >kubelet.kubeconfig
+    kubeconfig admin "https://$NODE_IP:6443" lab >"$KUBECONFIG_FILE"
+  ) 2>"$STATE/log/keys.log" || die "no keys: see $STATE/log/keys.log"
+}
+
+key() { openssl ecparam -name prime256v1 -genkey -noout -out "$1.key"; }
+
+certificate() { # certificate NAME SUBJECT EXTENSION
+  key "$1"
+  openssl req -new -key "$1.key" -subj "$2" -out "$1.csr"
+  openssl x509 -req -in "$1.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -days 3650 -extfile <(echo "$3") -out "$1.crt"
+}
+
+tokens() { # token, user, uid, groups: the API server's static token file
+  local line
+  for line in 'admin,admin,"system:masters"' 'system:kube-controller-manager,kcm,' 'system:kube-scheduler,scheduler,' \
+    'system:kube-proxy,proxy,"system:node-proxier"' "system:node:$NAME,kubelet,\"system:nodes\""; do
+    echo "$(openssl rand -hex 16),$line"
+  done
+}
+
+kubeconfig() { # kubeconfig USER SERVER NAME [TOKEN]
+  local token=${4:-}
+  [[ -n $token ]] || token=$(grep -F ",$1," tokens.csv | cut -d, -f1)
+  cat <<END
+apiVersion: v1
+kind: Config
+current-context: lab
+clusters: [{name: lab, cluster: {server: "$2", certificate-authority-data: "$(base64 -w0 ca.crt)"}}]
+users: [{name: lab, user: {token: "$token"}}]
+contexts: [{name: lab, context: {cluster: lab, user: lab, namespace: default}}]
+END
+}
