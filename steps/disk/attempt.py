@@ -59,6 +59,7 @@ class Attempt:
         self._file = file
         self._state = state
         self._start = body.position
+        self._placed: Callable[[], int] = lambda: 0
 
     def run(self) -> Landed:
         """Land the disk.
@@ -104,13 +105,15 @@ class Attempt:
         """
         order, total = self._order, self._body.total
         if total is None and order.expected:
-            order.report(os.fstat(self._file).st_blocks * 512, order.expected)
+            order.report(self._placed(), order.expected)
         else:
             order.report(position, total or position)
 
     def _write(self, stream: Stream, decoder: Decoder) -> State:
         """Decode everything into the partial file and bring it to the disk; the last state."""
         with Behind(self._file) as behind:
+            earlier = os.fstat(self._file).st_blocks * 512
+            self._placed = lambda: earlier + behind.placed
             sink = self._sink(behind, decoder)
 
             def snapshot() -> State:

@@ -21,6 +21,8 @@ class Behind:
 
     def __init__(self, file: int) -> None:
         self.file = file
+        self.placed = 0
+        """Bytes given to `write` so far."""
         self._run: list[bytes] = []
         self._start = self._end = 0
         self._error: Exception | None = None
@@ -43,6 +45,7 @@ class Behind:
         if not self._run:
             self._start = offset
         self._run.append(block)
+        self.placed += len(block)
         self._end = offset + len(block)
 
     def then(self, action: Callable[[], None]) -> None:

@@ -369,7 +369,8 @@ def test_killed_in_the_middle_of_a_conversion(
             os.kill(step, signal.SIGKILL)
             assert running.wait().code == Exit.DONE
             assert harness.imported(into, lab.large)
-    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+    program = Path("/proc", (tmp_path / "pid").read_text().strip(), "exe")  # not there for a zombie either
+    harness.until(lambda: not program.exists(), why="its qemu-img has ended as well")
 
 
 # --- renames
