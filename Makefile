@@ -17,7 +17,7 @@ demo: ## Import a machine from a simulated vCenter into ./demo and boot it
 	@$(BIN)/vmferry demo --into demo
 
 test: ## Everything CI runs: check, then every test (installs what is missing)
-	@$(PREPARE) packages python vcenter guest kubevirt crds
+	@$(PREPARE) packages python vcenter guest kubevirt crds helm
 	@$(MAKE) --no-print-directory check
 	@$(BIN)/pytest -n $(JOBS) --dist=worksteal
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings a Debian machine to where `make demo` and `make test` can run; a second call takes a moment.
-#   prepare.sh packages python vcenter guest kubevirt crds      any of these, in this order
+#   prepare.sh packages python vcenter guest kubevirt crds helm      any of these, in this order
 # Everything lies under .cache; only Debian packages are installed outside it, and only by root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -94,14 +94,22 @@ vcenter() { go_program "simulated vCenter" 'from tests.simulator import build; b
 kubevirt() { go_program "strict decoder of KubeVirt's types" 'from tests.kubevirt.decode import program; program()'; }
 crds() { go_program "the API server's judge of CRDs" 'from tests.crd.judge import program; program()'; }
 
+HELM=v3.22.0
+helm() { # renders the chart in tests; Debian has none
+  ! { fresh helm "$HELM" && [ -x "$CACHE/bin/helm" ]; } || return 0
+  command -v go >/dev/null || die "Go is missing: helm is built with it; install Go 1.24 or later"
+  run "helm $HELM" env GOBIN="$CACHE/bin" go install "helm.sh/helm/v3/cmd/helm@$HELM"
+  done_for helm "$HELM"
+}
+
 guest() { # prints its own progress and skips what is unchanged
   tests/guest/build.sh "$CACHE/guest"
 }
 
-[ $# -gt 0 ] || die "usage: $0 packages|python|vcenter|guest|kubevirt|crds ..."
+[ $# -gt 0 ] || die "usage: $0 packages|python|vcenter|guest|kubevirt|crds|helm ..."
 for what in "$@"; do
   case $what in
-  packages | python | vcenter | guest | kubevirt | crds) "$what" ;;
+  packages | python | vcenter | guest | kubevirt | crds | helm) "$what" ;;
   *) die "unknown: $what" ;;
   esac
 done
