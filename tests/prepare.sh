@@ -85,14 +85,15 @@ environment() {
 }
 
 # Go programs of the tests; each knows itself when it is stale
-go_program() { # go_program TITLE PYTHON
+go_program() { # go_program TITLE NAME FOLDER
   command -v go >/dev/null || die "Go is missing: the $1 is built with it; install Go 1.24 or later"
-  run "$1" "$CACHE/venv/bin/python" -c "$2"
+  [ -x "$CACHE/bin/$2" ] && [ -z "$(find "$3" -name '*.go' -newer "$CACHE/bin/$2" -o -name 'go.*' -newer "$CACHE/bin/$2")" ] ||
+    run "$1" "$CACHE/venv/bin/python" -c "from pathlib import Path; from tests.goprogram import build; build('$2', Path('$3').absolute())"
 }
 
-vcenter() { go_program "simulated vCenter" 'from tests.simulator import build; build()'; }
-kubevirt() { go_program "strict decoder of KubeVirt's types" 'from tests.kubevirt.decode import program; program()'; }
-crds() { go_program "the API server's judge of CRDs" 'from tests.crd.judge import program; program()'; }
+vcenter() { go_program "simulated vCenter" vcenter tests/vcenter; }
+kubevirt() { go_program "strict decoder of KubeVirt's types" strict-decode tests/kubevirt; }
+crds() { go_program "API server's judge of CRDs" crd-check tests/crd/go; }
 
 HELM=v3.22.0
 helm() { # renders the chart in tests; Debian has none

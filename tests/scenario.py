@@ -49,7 +49,6 @@ def inventory(data: Path, **vm: Any) -> Json:
         "coresPerSocket": 2,
         "memoryMiB": 512,
         "power": "on",
-        "shutdownSeconds": 1,
         "annotation": "The shop's front end",
         "disks": [
             {"file": str(GUEST), "controller": "pvscsi"},
