@@ -268,6 +268,7 @@ def boot(
         if sys.stdin.isatty()
         else ["-serial", "file:/dev/stdout", "-monitor", "none"]
     )
+    booting.load(folder)
     if kvm and not booting.kvm_usable():
         err.print("no usable KVM on this machine: software emulation, which is slower", style="dim")
     options = booting.Options(persistent=persistent, kvm=kvm, memory_mib=memory)
