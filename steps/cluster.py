@@ -39,18 +39,31 @@ class Kind(NamedTuple):
 CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
 POD: Final = Kind("v1", "Pod", "pods")
 SERVICE: Final = Kind("v1", "Service", "services")
+SECRET: Final = Kind("v1", "Secret", "secrets")
+EVENT: Final = Kind("v1", "Event", "events")
 CLAIM: Final = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 STORAGE_CLASS: Final = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses", namespaced=False)
 WORKFLOW: Final = Kind("argoproj.io/v1alpha1", "Workflow", "workflows")
+WORKFLOW_TEMPLATE: Final = Kind("argoproj.io/v1alpha1", "WorkflowTemplate", "workflowtemplates")
 IMPORT: Final = Kind("migration.harvesterhci.io/v1beta1", "VirtualMachineImport", "virtualmachineimports")
+VMWARE_SOURCE: Final = Kind("migration.harvesterhci.io/v1beta1", "VmwareSource", "vmwaresources")
+OPENSTACK_SOURCE: Final = Kind("migration.harvesterhci.io/v1beta1", "OpenstackSource", "openstacksources")
+OVA_SOURCE: Final = Kind("migration.harvesterhci.io/v1beta1", "OvaSource", "ovasources")
 IMAGE: Final = Kind("harvesterhci.io/v1beta1", "VirtualMachineImage", "virtualmachineimages")
 BACKING_IMAGE: Final = Kind("longhorn.io/v1beta2", "BackingImage", "backingimages")
 MACHINE: Final = Kind("kubevirt.io/v1", "VirtualMachine", "virtualmachines")
+NAD: Final = Kind("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition", "network-attachment-definitions")
+LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
+DEPLOYMENT: Final = Kind("apps/v1", "Deployment", "deployments")
+CRD: Final = Kind(
+    "apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
+)
 KINDS: Final = {
     (kind.api_version, kind.kind): kind
     for kind in (
-        *(CONFIG_MAP, POD, SERVICE, CLAIM, STORAGE_CLASS, WORKFLOW),
-        *(IMPORT, IMAGE, BACKING_IMAGE, MACHINE),
+        *(CONFIG_MAP, POD, SERVICE, SECRET, EVENT, CLAIM, STORAGE_CLASS, LEASE, DEPLOYMENT, CRD),
+        *(WORKFLOW, WORKFLOW_TEMPLATE, IMPORT, VMWARE_SOURCE, OPENSTACK_SOURCE, OVA_SOURCE),
+        *(IMAGE, BACKING_IMAGE, MACHINE, NAD),
     )
 }
 
@@ -70,7 +83,7 @@ class Cluster(Protocol):
         """The object; None when there is none, or when the cluster does not know the kind."""
 
     def find(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
-        """The objects that carry all of `labels`, by name."""
+        """The objects that carry all of `labels`, by name; without a namespace, those of all."""
 
     def create(self, manifest: Object) -> Object:
         """Make the object. Raises ExistsError when one of that name is there: nothing is adopted blindly."""
@@ -86,6 +99,12 @@ class Cluster(Protocol):
         """Change some fields (JSON merge patch: None removes); None when the object is gone.
 
         With `metadata.resourceVersion` in the change it holds for that version only, else ChangedError.
+        """
+
+    def patch_status(self, kind: Kind, name: str, status: Object, namespace: str = "") -> Object | None:
+        """Change fields of the status (JSON merge patch on the subresource); None when the object is gone.
+
+        Of a kind with that subresource `patch` leaves the status alone.
         """
 
     def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str = "") -> None:

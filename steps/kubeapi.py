@@ -107,6 +107,17 @@ class Api:
             return self._ask("patch", kind, namespace, name, patch, body=change)
         return None
 
+    def patch_status(self, kind: Kind, name: str, status: Object, namespace: str = "") -> Object | None:
+        body: Object = {"status": status}
+        patch = partial(self._patch_status, name=name)
+        with contextlib.suppress(_MissingError):
+            return self._ask("patch", kind, namespace, name, patch, body=body)
+        return None
+
+    def _patch_status(self, resource: Resource, *, name: str, namespace: str = "", **request: Any) -> Any:
+        path = f"{resource.path(name=name, namespace=namespace or None)}/status"  # type: ignore[no-untyped-call]
+        return self._client.request("patch", path, content_type=MERGE_PATCH, **request)
+
     def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str = "") -> None:
         options: Object = {"propagationPolicy": "Background"}
         if uid:
@@ -197,6 +208,9 @@ class Patient:
 
     def patch(self, kind: Kind, name: str, change: Object, namespace: str = "") -> Object | None:
         return self._again(lambda: self._inner.patch(kind, name, change, namespace))
+
+    def patch_status(self, kind: Kind, name: str, status: Object, namespace: str = "") -> Object | None:
+        return self._again(lambda: self._inner.patch_status(kind, name, status, namespace))
 
     def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str = "") -> None:
         self._again(lambda: self._inner.delete(kind, name, namespace, uid=uid))

@@ -51,9 +51,19 @@ def workflow_name(run: str, attempt: int) -> str:
     return f"{run}-r{attempt}" if attempt else run
 
 
+def give_back(run: str) -> str:
+    """The Workflow that runs a run's cleanup and nothing else."""
+    return f"{run}-back"
+
+
 def request(run: str) -> str:
     """ConfigMap: what is to be done. It owns all else of the run, so that deleting it leaves nothing."""
     return f"{run}-request"
+
+
+def planned(run: str) -> str:
+    """ConfigMap: what a dry run found."""
+    return f"{run}-plan"
 
 
 def machine(run: str) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 
 from workflows import ladder
 from workflows.api import VirtualMachineImport
+from workflows.conditions import find
 from workflows.observed import Observed
 from workflows.reported import ImportStatus, Stand
 from workflows.status import CLEANUP, Phase, blame
@@ -44,6 +45,13 @@ def outcome(
         return _failed(seen, stand, import_)
     told = telling(seen)
     return Outcome(stand, "Unknown", told.reason, told.step, told.message)
+
+
+def settled(status: ImportStatus) -> bool:
+    """Whether the import has succeeded, its machine started or to be left off: that is final."""
+    summary = find(status.import_conditions, SUCCEEDED)
+    done = summary is not None and summary.status == "True"
+    return status.import_status == Stand.RUNNING or (status.import_status == Stand.CREATED and done)
 
 
 def _unseen(base: ImportStatus, *, over: bool, started: bool) -> Stand:

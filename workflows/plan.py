@@ -60,6 +60,7 @@ def plan(import_: VirtualMachineImport, source: Source, settings: Settings) -> P
         skip_preflight_checks=bool(spec.skip_preflight_checks),
         target=target_plan(import_, settings),
         approvals=spec.approvals,
+        scratch=settings.scratch,
     )
 
 
@@ -94,6 +95,7 @@ def target_plan(import_: VirtualMachineImport, settings: Settings) -> TargetPlan
         memory_mib=mebibytes(spec.memory) if spec.memory else None,
         start=spec.start_virtual_machine is not False,
         disks=tuple(_disk_rule(row) for row in spec.disk_mapping),
+        reuse_unstamped=settings.reuse_unstamped,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from steps.document import Document
-from steps.plan import DiskFormat, NamePolicy, NetworkPolicy, TargetKind
+from steps.plan import DiskFormat, NamePolicy, NetworkPolicy, ScratchPlan, TargetKind
 
 
 class Settings(Document):
@@ -13,3 +13,6 @@ class Settings(Document):
     format: DiskFormat = DiskFormat.QCOW2
     network_policy: NetworkPolicy = NetworkPolicy.LENIENT
     name_policy: NamePolicy = NamePolicy.NORMALISE
+    scratch: ScratchPlan = ScratchPlan()
+    reuse_unstamped: bool = False
+    """Whether an image of this import's name that bears no digest, as today's controller makes, is taken."""

@@ -77,6 +77,11 @@ class Access:
 _MODULES: Final[dict[SourceKind, str]] = {SourceKind.VMWARE: "steps.providers.vmware"}
 
 
+def installed(kind: SourceKind) -> bool:
+    """Whether this version of vmferry has a provider of that kind."""
+    return kind in _MODULES
+
+
 def connect(access: Access) -> AbstractContextManager[Provider]:
     """Open the source, importing only the module of its kind.
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
+from controller.operator.options import Options
 from tests.author.rendered import CHART, PROGRAMS, Json, parse
 from workflows.installation import Installation
 
@@ -34,7 +35,7 @@ def shape(values: Json, path: str = "") -> set[str]:
     """Paths of values, down to where the schema says no more by name."""
     found = set()
     for key, value in values.items():
-        inner = isinstance(value, dict) and bool(value)
+        inner = isinstance(value, dict) and bool(value) and key != "resources"
         found |= shape(value, f"{path}{key}.") if inner else {f"{path}{key}"}
     return found
 
@@ -63,6 +64,16 @@ def test_defaults_are_the_authors() -> None:
         settings.repository,
         settings.pull_policy,
     )
+
+
+def test_defaults_are_the_controllers() -> None:
+    controller, options = VALUES["controller"], Options()
+    given = {key: value for key, value in controller.items() if key not in ("replicas", "debug", "resources")}
+    assert given == {key: options.model_dump(mode="json", by_alias=True)[key] for key in given}
+    assert VALUES["import"]["format"] == options.format
+    assert VALUES["scratch"] == options.settings.scratch.model_dump(mode="json", by_alias=True)
+    limits = {key: VALUES["limits"][key] for key in ("machines", "streams")}
+    assert limits == options.limits.model_dump()
 
 
 def test_versions_are_one() -> None:

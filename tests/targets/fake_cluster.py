@@ -14,11 +14,24 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from steps.cluster import IMPORT, KINDS, Cluster, Kind, Object, failure, kind_of
+from steps.cluster import (
+    IMPORT,
+    KINDS,
+    OPENSTACK_SOURCE,
+    OVA_SOURCE,
+    VMWARE_SOURCE,
+    Cluster,
+    Kind,
+    Object,
+    failure,
+    kind_of,
+)
 from steps.contract import Exit, StepError
 
 Key = tuple[Kind, str, str]
 READ: Final = ("get", "list")
+SUBRESOURCE: Final = (IMPORT, VMWARE_SOURCE, OPENSTACK_SOURCE, OVA_SOURCE)
+"""Kinds of which an ordinary write leaves the status alone."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +119,15 @@ class FakeCluster(Cluster):
             if version not in (None, there["metadata"]["resourceVersion"]):
                 words = "Operation cannot be fulfilled: the object has been modified"
                 raise request.failure(409, "Conflict", words)
-            return self._store((kind, namespace, name), _merged(there, change))
+            mine = {key: part for key, part in change.items() if key != "status" or kind not in SUBRESOURCE}
+            return self._store((kind, namespace, name), _merged(there, mine))
+
+    def patch_status(self, kind: Kind, name: str, status: Object, namespace: str = "") -> Object | None:
+        with _Request(self, Call("patch", kind, namespace, f"{name}/status")):
+            there = self._objects.get((kind, namespace, name))
+            if there is None:
+                return None
+            return self._store((kind, namespace, name), _merged(there, {"status": status}))
 
     def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str = "") -> None:
         with _Request(self, Call("delete", kind, namespace, name)):
@@ -127,7 +148,9 @@ class FakeCluster(Cluster):
 
     def all(self, kind: Kind, namespace: str = "") -> list[Object]:
         return [
-            one for (of, where, _), one in sorted(self._objects.items()) if (of, where) == (kind, namespace)
+            one
+            for (of, where, _), one in sorted(self._objects.items())
+            if of == kind and (where == namespace or not namespace)
         ]
 
     def peek(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
@@ -166,6 +189,9 @@ class FakeCluster(Cluster):
             self._admit("update", thing)
         thing["metadata"]["resourceVersion"] = str(next(self._counter))
         self._objects[key] = thing
+        metadata = thing["metadata"]
+        if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
+            self._remove(key)
         self._collect()
         return copy.deepcopy(thing)
 

@@ -1,0 +1,315 @@
+"""What is to be done about an import, from its facts alone. Pure: no clock, no API, no memory.
+
+The order of the acts is part of the decision: a status that names a Workflow is written before that Workflow
+is made, so that a controller killed between the two makes the same one again, and never a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from controller.operator import leaving, steer
+from controller.operator.acts import (
+    Act,
+    Begin,
+    Discard,
+    Hold,
+    Refresh,
+    Rehearse,
+    Release,
+    Report,
+    Say,
+    Stop,
+    Tidy,
+    Unmark,
+)
+from controller.operator.facts import Facts, attempt_of, run_of
+from controller.operator.options import Options
+from controller.operator.rehearsal import PLANNED, drifted
+from steps.plan import Plan
+from workflows import names
+from workflows.conditions import find, put
+from workflows.outcome import CANCELLED, SUCCEEDED, settled
+from workflows.reflect import announce, reflect
+from workflows.reported import Condition, ImportStatus, Stand, WorkflowReference
+from workflows.spec import GROUP
+
+RETRY: Final = f"{GROUP}/retry"
+"""Annotation: carry the import out again from where it failed. Any value; it is taken off when done."""
+FINAL: Final = (Stand.RUNNING, Stand.INVALID, Stand.FAILED)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do now, in this order, and when to look again at the latest (seconds)."""
+
+    acts: tuple[Act, ...]
+    again: float
+
+
+def decide(facts: Facts, options: Options, now: datetime) -> Decision:
+    """The next acts for an import; none when all is as it should be."""
+    if facts.leaving:
+        acts, again = leaving.decide(facts, options, now)
+        return Decision(acts, again)
+    return Decision(tuple(_acts(facts, options, now)), options.recheck_seconds)
+
+
+def _acts(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
+    if _strange(facts):
+        yield from _left_alone(facts, now)
+    elif settled(facts.status):
+        yield from _settle(facts)
+    elif facts.foreign:
+        yield _told(facts, facts.status, "OtherController", facts.foreign, now)
+    elif facts.seen is not None:
+        yield from _followed(facts, options, now)
+    elif facts.status.workflow is not None and facts.status.import_status not in (Stand.NEW, Stand.INVALID):
+        yield from _ended(facts, options, now, reflect(None, facts.import_, facts.status, now))
+    else:
+        yield from _anew(facts, options, now)
+
+
+def _settle(facts: Facts) -> Iterator[Act]:
+    if facts.asked is not None and facts.asked.copied is not None:
+        yield Tidy(facts.asked.run)
+    if RETRY in facts.annotations and facts.asked is not None:
+        yield Unmark(RETRY)
+
+
+# --- what others wrote
+
+
+def _strange(facts: Facts) -> bool:
+    """A status that today's controller wrote: it names no Workflow and has no condition of ours."""
+    status = facts.status
+    ours = status.workflow is not None or find(status.import_conditions, SUCCEEDED) is not None
+    return bool(status.import_status) and not ours
+
+
+def _left_alone(facts: Facts, now: datetime) -> Iterator[Act]:
+    """What was over stays as it is; what was under way waits for a person, as its machine may be anywhere."""
+    status = facts.status
+    if facts.foreign or status.import_status == Stand.RUNNING:
+        return
+    if RETRY in facts.annotations:
+        fresh = ImportStatus(import_conditions=status.import_conditions)
+        yield _told(facts, fresh, "TakenOver", "Taken over from another controller, to begin anew", now)
+    elif status.import_status not in FINAL:
+        said = (
+            f"Another controller left this import as {status.import_status}; look at the machine and its "
+            f"disks, then annotate the import with {RETRY}=true to begin anew"
+        )
+        if said != status.message:
+            yield Say("ForeignStatus", said, warning=True)
+            yield Report(status.model_copy(update={"message": said}))
+
+
+# --- nothing under way
+
+
+def _anew(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
+    """An import that has not begun: it begins, or says why it does not."""
+    if facts.fault:
+        yield _refused(facts, (facts.fault,), now)
+    elif facts.origin.reason:
+        yield _told(facts, facts.status, facts.origin.reason, facts.origin.message, now)
+    elif facts.reasons:
+        yield _refused(facts, facts.reasons, now)
+    elif facts.import_.spec.dry_run:
+        yield from _rehearsed(facts)
+    elif held := _held(facts):
+        yield _told(facts, facts.status, *held, now)
+    elif facts.status.import_status == Stand.INVALID and facts.status.workflow and not _asked_again(facts):
+        return  # preflight refused it, its Workflow has gone, and nothing has been mended
+    else:
+        yield from _begin(facts, options, now)
+
+
+def _held(facts: Facts) -> tuple[str, str] | None:
+    spec = facts.import_.spec
+    if spec.cancel:
+        return CANCELLED, "Cancelled before it began; take spec.cancel back to begin"
+    if spec.suspend:
+        return "Paused", "Not begun: spec.suspend is set; take it back to begin"
+    return None
+
+
+def _rehearsed(facts: Facts) -> Iterator[Act]:
+    """A dry run is carried out once for each spec, and when a person asks for it again."""
+    status, credentials = facts.status, facts.origin.credentials
+    planned = find(status.import_conditions, PLANNED)
+    fresh = planned is None or status.observed_generation != facts.import_.metadata.generation
+    if facts.plan is not None and credentials is not None and (fresh or RETRY in facts.annotations):
+        yield Hold()
+        yield Rehearse(facts.plan, credentials)
+    if RETRY in facts.annotations:
+        yield Unmark(RETRY)
+
+
+def _begin(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
+    """Announce a Workflow and make it; over the request that is there, when it is for the same machine."""
+    plan, credentials = facts.plan, facts.origin.credentials
+    if plan is None or credentials is None:
+        return
+    old = run_of(facts.status)
+    same = bool(old) and not _another(facts, plan)
+    run = old if same else plan.run
+    attempt = _attempt(facts) if same else 0
+    name = names.workflow_name(run, attempt)
+    yield Hold()
+    yield Report(_announced(facts, name, run, options, now))
+    if old and not same:
+        yield Release((old,))
+    yield Begin(plan.model_copy(update={"run": run}), attempt, facts.digest, credentials)
+    if facts.others or facts.seen:
+        yield from _discarded(facts, everything=True)
+    if RETRY in facts.annotations:
+        yield Unmark(RETRY)
+
+
+def _attempt(facts: Facts) -> int:
+    """The number of the Workflow over the request: that of the one announced while it is yet to be made."""
+    announced = facts.status.workflow
+    last = attempt_of(announced.name) if announced else -1
+    pending = facts.seen is None and facts.status.import_status == Stand.NEW
+    return last if pending else last + 1
+
+
+def _another(facts: Facts, plan: Plan) -> bool:
+    """Whether another machine is asked for than the run was made for: nothing of it can be gone on with."""
+    asked = facts.asked.plan if facts.asked else None
+    return asked is not None and _identity(asked) != _identity(plan)
+
+
+def _identity(plan: Plan) -> tuple[str, ...]:
+    source = plan.source
+    return source.kind, source.namespace, source.name, source.datacenter, plan.vm, plan.folder or ""
+
+
+def _announced(facts: Facts, name: str, run: str, options: Options, now: datetime) -> ImportStatus:
+    generation = int(run.rpartition("-g")[2])
+    reference = WorkflowReference(
+        name=name, namespace=options.namespace, generation=generation, link=options.link(name)
+    )
+    return announce(facts.import_, facts.status, reference, now)
+
+
+# --- a Workflow is there
+
+
+def _followed(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
+    status = reflect(facts.workflow, facts.import_, facts.status, now, shape=facts.shape())
+    status = drifted(facts, _linked(status, options), now)
+    yield from _discarded(facts)
+    if facts.over:
+        yield from _ended(facts, options, now, status)
+        return
+    yield Report(status)
+    yield from steer.steer(facts)
+    yield from _kept_fresh(facts)
+    if RETRY in facts.annotations:
+        said = "The import is under way; a retry can be asked for when it has failed"
+        yield Say("RetryIgnored", said, warning=True)
+        yield Unmark(RETRY)
+    elif facts.changed and facts.status.observed_generation != facts.import_.metadata.generation:
+        said = "The spec was changed while the import runs; the change takes effect with a retry"
+        yield Say("SpecChanged", said, warning=True)
+
+
+def _ended(facts: Facts, options: Options, now: datetime, status: ImportStatus) -> Iterator[Act]:
+    """The Workflow has ended or is gone: done, failed, or to be tried again."""
+    if settled(status):
+        yield Report(status)
+        yield from _settle(facts)
+    elif not _asked_again(facts):
+        yield Report(status)
+        yield from _kept_fresh(facts)
+    elif why := facts.fault or facts.origin.message or " | ".join(facts.reasons):
+        yield from _hindered(facts, status, why)
+    else:
+        if status.import_status != facts.status.import_status:
+            yield Report(status)  # what it came to, before it begins again
+        yield from _begin(facts.with_status(status), options, now)
+
+
+def _asked_again(facts: Facts) -> bool:
+    """Whether a person wants a retry: by annotation, by mending the spec, by taking a cancel back."""
+    spec = facts.import_.spec
+    if spec.suspend or spec.cancel:
+        return False
+    return RETRY in facts.annotations or facts.changed or steer.was_cancelled(facts.workflow)
+
+
+def _hindered(facts: Facts, status: ImportStatus, why: str) -> Iterator[Act]:
+    """A retry is asked for and cannot be: said beside what had failed."""
+    summary = find(status.import_conditions, SUCCEEDED)
+    failed = summary.message if summary else status.message
+    said = f"{failed} (a retry waits: {why})"
+    if said != facts.status.message:
+        yield Say("RetryWaits", why, warning=True)
+    yield Report(status.model_copy(update={"message": said}))
+
+
+def _kept_fresh(facts: Facts) -> Iterator[Act]:
+    """A password that was changed reaches the next step, and whoever retries in Argo."""
+    asked, fresh = facts.asked, facts.origin.credentials
+    if (
+        asked
+        and asked.plan
+        and fresh is not None
+        and asked.copied is not None
+        and dict(asked.copied) != dict(fresh)
+    ):
+        yield Refresh(asked.plan, fresh)
+
+
+def _discarded(facts: Facts, *, everything: bool = False) -> Iterator[Act]:
+    """Workflows of earlier attempts: a retry of one of them in Argo would run over the same scratch."""
+    ended = [name for name, over in facts.others if over]
+    if everything and facts.seen is not None:
+        ended.append(facts.seen.name)
+    if ended:
+        yield Discard(tuple(ended))
+    for name, over in facts.others:
+        if not over:
+            yield Stop(name)
+
+
+# --- statuses
+
+
+def _told(facts: Facts, status: ImportStatus, reason: str, message: str, now: datetime) -> Report:
+    """An import that waits: its phase is what it was, or nothing when it was refused before."""
+    stand = Stand.NEW if status.import_status == Stand.INVALID else status.import_status
+    return _summed(facts, status, stand, ("Unknown", reason, message), now)
+
+
+def _refused(facts: Facts, reasons: tuple[str, ...], now: datetime) -> Report:
+    """An import that cannot be carried out as it is asked for; it begins as soon as it can be."""
+    return _summed(facts, facts.status, Stand.INVALID, ("False", "Invalid", " | ".join(reasons)), now)
+
+
+def _summed(
+    facts: Facts, status: ImportStatus, stand: str, said: tuple[str, str, str], now: datetime
+) -> Report:
+    over, reason, message = said
+    summary = Condition(type=SUCCEEDED, status=over, reason=reason, message=message)
+    changes = {
+        "import_status": str(stand),
+        "step": "",
+        "message": message,
+        "import_conditions": put(status.import_conditions, summary, now),
+        "observed_generation": facts.import_.metadata.generation,
+    }
+    return Report(status.model_copy(update=changes))
+
+
+def _linked(status: ImportStatus, options: Options) -> ImportStatus:
+    run = status.workflow
+    if run is None or run.link == options.link(run.name):
+        return status
+    return status.model_copy(update={"workflow": run.model_copy(update={"link": options.link(run.name)})})

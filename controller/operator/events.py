@@ -1,0 +1,70 @@
+"""Events about an object, for `kubectl describe`: one for each reason and message, counted when it recurs."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from steps.cluster import EVENT, Cluster, ExistsError, Object
+from steps.contract import StepError
+from workflows.conditions import stamp
+
+log = structlog.get_logger()
+
+COMPONENT: Final = "vmferry-controller"
+LIMIT: Final = 1024
+"""Bytes of a message that the API server takes (kubernetes pkg/apis/core/validation/events.go)."""
+
+
+def emit(cluster: Cluster, regarding: Object, reason: str, message: str, *, warning: bool = False) -> None:
+    """Write an Event. Never fails: an Event that is lost is a word less, not an import less."""
+    now = stamp(datetime.now(UTC))
+    made = event(regarding, reason, message, now, warning=warning)
+    try:
+        try:
+            cluster.create(made)
+        except ExistsError:
+            _count(cluster, made, now)
+    except StepError as error:
+        log.warning(f"an Event could not be written: {error}", reason=reason)
+
+
+def event(regarding: Object, reason: str, message: str, now: str, *, warning: bool = False) -> Object:
+    """The Event, named after what it is about and says, so that the same one again is found."""
+    metadata = regarding["metadata"]
+    said = message.encode()[:LIMIT].decode(errors="ignore")
+    digest = hashlib.sha256(f"{metadata['uid']}/{reason}/{said}".encode()).hexdigest()[:16]
+    return {
+        "apiVersion": EVENT.api_version,
+        "kind": EVENT.kind,
+        "metadata": {
+            "name": f"{metadata['name'][:200]}.{digest}",
+            "namespace": metadata.get("namespace") or "default",
+        },
+        "involvedObject": {
+            "apiVersion": regarding["apiVersion"],
+            "kind": regarding["kind"],
+            "name": metadata["name"],
+            "namespace": metadata.get("namespace", ""),
+            "uid": metadata["uid"],
+        },
+        "reason": reason,
+        "message": said,
+        "type": "Warning" if warning else "Normal",
+        "source": {"component": COMPONENT},
+        "reportingComponent": COMPONENT,
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
+
+
+def _count(cluster: Cluster, made: Object, now: str) -> None:
+    name, namespace = made["metadata"]["name"], made["metadata"]["namespace"]
+    found = cluster.get(EVENT, name, namespace)
+    if found is not None:
+        change = {"count": int(found.get("count") or 1) + 1, "lastTimestamp": now}
+        cluster.patch(EVENT, name, change, namespace)

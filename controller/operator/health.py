@@ -1,0 +1,46 @@
+"""What the kubelet and Prometheus ask: /healthz, /readyz and /metrics, over plain HTTP inside the cluster."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+PORT: Final = 8080
+Ask = Callable[[], str]
+"""Says what is wrong; nothing when all is well."""
+
+
+def serve(collector: Collector, healthy: Ask, ready: Ask, port: int = PORT) -> http.server.HTTPServer:
+    """Answer from a thread of its own; the server is returned so that it can be closed."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(collector)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/metrics":
+                self._say(200, generate_latest(registry), CONTENT_TYPE_LATEST)
+            elif self.path in ("/healthz", "/readyz"):
+                wrong = healthy() if self.path == "/healthz" else ready()
+                self._say(503 if wrong else 200, (wrong or "ok").encode() + b"\n", "text/plain")
+            else:
+                self._say(404, b"/healthz, /readyz or /metrics\n", "text/plain")
+
+        def _say(self, code: int, body: bytes, kind: str) -> None:
+            self.send_response(code)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as in the base class
+            """A probe every few seconds is no news."""
+
+    server = http.server.ThreadingHTTPServer(("", port), Handler)
+    threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+    return server

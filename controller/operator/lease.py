@@ -1,0 +1,150 @@
+"""One controller at work: a Lease, as client-go's leader election keeps it (tools/leaderelection).
+
+Of our own, as the `kubernetes` package's elector can neither be stopped nor give the Lease back, so that
+every update of the controller would stand still for a lease's duration.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from steps.cluster import LEASE, ChangedError, Cluster, ExistsError, Object
+from steps.contract import StepError
+
+log = structlog.get_logger()
+
+NAME: Final = "vmferry-controller"
+DURATION: Final = 15.0
+"""Seconds for which a Lease that is not renewed is still somebody's."""
+DEADLINE: Final = 10.0
+"""Seconds after which who could not renew it must stop, before others may begin."""
+PERIOD: Final = 2.0
+
+
+class Lease:
+    """The right to act. `lost` is called, from a thread, when it could not be kept."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        lost: Callable[[], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        period: float = PERIOD,
+    ) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._lost = lost
+        self._clock = clock
+        self._period = period
+        self.identity = f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
+        self._seen: tuple[str, float] = ("", 0.0)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def acquire(self, ended: threading.Event) -> bool:
+        """Wait until the Lease is ours; False when `ended` was set before."""
+        told = False
+        while not ended.is_set():
+            if self._attempt():
+                self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+                self._thread.start()
+                return True
+            if not told:
+                log.info(f"another controller has the Lease {self._namespace}/{NAME}; waiting for it")
+                told = True
+            ended.wait(self._period)
+        return False
+
+    def release(self) -> None:
+        """Give the Lease back, so that the next one need not wait for it to run out."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(DEADLINE)
+        try:
+            found = self._cluster.get(LEASE, NAME, self._namespace)
+            if found is not None and found["spec"].get("holderIdentity") == self.identity:
+                self._write(found, {"holderIdentity": None, "leaseDurationSeconds": 1})
+        except StepError as error:
+            log.warning(f"the Lease could not be given back: {error}")
+
+    def _keep(self) -> None:
+        renewed = self._clock()
+        while not self._stop.wait(self._period):
+            if self._attempt():
+                renewed = self._clock()
+            elif self._clock() - renewed > DEADLINE or self._foreign():
+                self._lost()
+                return
+
+    def _foreign(self) -> bool:
+        """Whether somebody else has taken it: seen, not only not heard."""
+        return bool(self._seen[0]) and not self._seen[0].startswith(f"{self.identity} ")
+
+    def _attempt(self) -> bool:
+        """Take or renew the Lease; False when it is somebody else's or nobody answers."""
+        try:
+            found = self._cluster.get(LEASE, NAME, self._namespace)
+            if found is None:
+                self._cluster.create(self._fresh())
+                return True
+            if not self._may_have(found):
+                return False
+            self._write(found, self._spec(found))
+        except (ExistsError, ChangedError):
+            return False
+        except StepError as error:
+            log.warning(f"the Lease could not be renewed: {error}")
+            return False
+        return True
+
+    def _may_have(self, found: Object) -> bool:
+        """Ours, nobody's, or not renewed for as long as we have watched it: clocks are never compared."""
+        spec = found["spec"]
+        holder = spec.get("holderIdentity") or ""
+        sign = f"{holder} {spec.get('renewTime')}"
+        if sign != self._seen[0]:
+            self._seen = (sign, self._clock())
+        duration = float(spec.get("leaseDurationSeconds") or DURATION)
+        return holder in ("", self.identity) or self._clock() - self._seen[1] > duration
+
+    def _write(self, found: Object, spec: Object) -> None:
+        change = {"metadata": {"resourceVersion": found["metadata"]["resourceVersion"]}, "spec": spec}
+        self._cluster.patch(LEASE, NAME, change, self._namespace)
+        self._seen = (f"{spec.get('holderIdentity') or ''} {spec.get('renewTime')}", self._clock())
+
+    def _spec(self, found: Object) -> Object:
+        before = found["spec"]
+        ours = before.get("holderIdentity") == self.identity
+        transitions = int(before.get("leaseTransitions") or 0)
+        now = _micro()
+        return {
+            "holderIdentity": self.identity,
+            "leaseDurationSeconds": int(DURATION),
+            "acquireTime": before.get("acquireTime") if ours else now,
+            "renewTime": now,
+            "leaseTransitions": transitions if ours else transitions + 1,
+        }
+
+    def _fresh(self) -> Object:
+        return {
+            "apiVersion": LEASE.api_version,
+            "kind": LEASE.kind,
+            "metadata": {"name": NAME, "namespace": self._namespace},
+            "spec": self._spec({"spec": {}}),
+        }
+
+
+def _micro() -> str:
+    """A MicroTime (apimachinery meta/v1)."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,119 @@
+"""The controller's process: the Lease first, then watches and workers, until it is told to end.
+
+Exit codes: 0 after SIGTERM or SIGINT; 1 when the Lease was lost, as another controller may be at work then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from controller.operator import health, peer, telemetry
+from controller.operator.handlers import watch
+from controller.operator.hub import Hub, ImportKey, SourceKey
+from controller.operator.lease import Lease
+from controller.operator.ledger import Ledger
+from controller.operator.metrics import Collector
+from controller.operator.options import Options
+from controller.operator.reconcile import reconcile
+from controller.operator.survey import Survey
+from controller.operator.work import Queue
+from controller.operator.workers import Workers
+from steps.cluster import Cluster
+from steps.contract import StepError
+from steps.kubeapi import connect
+from steps.stop import Stop
+
+log = structlog.get_logger()
+
+PATIENCE: Final = 20.0
+"""How long a request may go unanswered before the object is put back into the queue, seconds."""
+IMPORTS_AT_ONCE: Final = 4
+SOURCES_AT_ONCE: Final = 2
+AT_THE_END: Final = 20.0
+"""Seconds that looks at hand have when the controller is told to end."""
+
+
+def main() -> int:
+    """Run until told to end; the process's exit code."""
+    telemetry.configure(debug=os.environ.get("DEBUG", "") == "true")
+    try:
+        options = Options.read()
+        stop = Stop()
+        cluster = connect(stop, patience=PATIENCE)
+    except StepError as error:
+        log.error(str(error))  # noqa: TRY400 - a person is to mend it, not to read a traceback
+        return int(error.code)
+    return _Process(options, cluster, stop).run()
+
+
+class _Process:
+    """All that runs, and in which order it begins and ends."""
+
+    def __init__(self, options: Options, cluster: Cluster, stop: Stop) -> None:
+        self._options = options
+        self._cluster = cluster
+        self._stop = stop
+        self._ended = threading.Event()
+        self._lost = False
+        self._imports: Queue[ImportKey] = Queue()
+        self._sources: Queue[SourceKey] = Queue()
+        self._ledger = Ledger(lambda: peer.foreign(cluster))
+        self._survey = Survey(cluster, options)
+        self._hub = Hub(self._imports, self._sources)
+        self._lease = Lease(cluster, options.namespace, lost=self._lose)
+        self._workers = (
+            Workers("imports", self._imports, self._look, IMPORTS_AT_ONCE),
+            Workers("sources", self._sources, self._survey.look, SOURCES_AT_ONCE),
+        )
+
+    def run(self) -> int:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._end())
+        health.serve(Collector(self._ledger, self._imports), self._wrong, lambda: "")
+        if not self._lease.acquire(self._ended):
+            return 0
+        log.info("vmferry's controller is at work", release=self._options.namespace)
+        peer.say_differences(self._cluster)
+        for workers in self._workers:
+            workers.start()
+        watching = threading.Thread(target=self._watch, name="watch", daemon=True)
+        watching.start()
+        self._ended.wait()
+        return self._close(watching)
+
+    def _look(self, key: ImportKey) -> float | None:
+        return reconcile(self._cluster, self._options, key, self._ledger, lambda: datetime.now(UTC))
+
+    def _watch(self) -> None:
+        try:
+            asyncio.run(watch(self._options, self._hub.seen, self._ended))
+        finally:
+            self._end()  # without watches there is nothing to wait for: Kubernetes starts us again
+
+    def _wrong(self) -> str:
+        """Why Kubernetes should start us again; waiting for the Lease is no reason."""
+        stuck = [what for workers in self._workers for what in workers.stuck()]
+        return "; ".join(stuck)
+
+    def _lose(self) -> None:
+        """Somebody else has the Lease: not one more write."""
+        log.error("the Lease was lost; another controller may be at work, so this one ends at once")
+        os._exit(1)
+
+    def _end(self) -> None:
+        self._ended.set()
+
+    def _close(self, watching: threading.Thread) -> int:
+        for workers in self._workers:
+            workers.close(AT_THE_END)
+        watching.join(AT_THE_END)
+        self._lease.release()
+        log.info("vmferry's controller has ended")
+        return 0

@@ -1,0 +1,39 @@
+"""Metrics for Prometheus, read from what the controller knows at the moment of a scrape: nothing to lose."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sized
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from controller.operator.ledger import Ledger
+from workflows.reported import Stand
+
+
+class Collector:
+    """The gauges. `queue` is what is due and not yet looked at."""
+
+    def __init__(self, ledger: Ledger, queue: Sized, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ledger = ledger
+        self._queue = queue
+        self._clock = clock
+
+    def collect(self) -> Iterator[Metric]:
+        statuses = list(self._ledger.statuses().values())
+        counted = Counter(status.import_status for status in statuses)
+        imports = GaugeMetricFamily("vmferry_imports", "Imports by importStatus", labels=["status"])
+        for stand in Stand:
+            imports.add_metric([stand or "new"], counted.get(stand, 0))
+        yield imports
+        rows = [row for status in statuses for row in status.disk_import_status if status.percent < 100]
+        done, total = sum(row.bytes_done for row in rows), sum(row.bytes_total for row in rows)
+        rate = sum(row.bytes_per_second for row in rows)
+        yield GaugeMetricFamily("vmferry_bytes_done", "Bytes moved by the steps at work", done)
+        yield GaugeMetricFamily("vmferry_bytes_total", "Bytes the steps at work have to move", total)
+        yield GaugeMetricFamily("vmferry_bytes_per_second", "Bytes moved per second", rate)
+        yield GaugeMetricFamily("vmferry_queue_length", "Imports that wait to be looked at", len(self._queue))
+        idle = self._clock() - self._ledger.looked if self._ledger.looked else 0.0
+        yield GaugeMetricFamily("vmferry_seconds_since_last_look", "Seconds since a look went well", idle)

@@ -1,0 +1,109 @@
+"""The dry run: what would be made of a machine, as text with a hash, and whether that still holds. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Final
+
+from controller.operator.facts import Facts
+from steps.machine import Machine, Severity
+from steps.manifest import virtual_machine
+from steps.mapping import Shape, shape
+from steps.plan import Plan
+from workflows.conditions import find, put
+from workflows.reported import Condition, ImportStatus, PlannedReference
+from workflows.stages import stages_for
+
+PLANNED: Final = "Planned"
+"""Type of the condition about the last dry run: False when the import cannot be carried out, or the plan is
+another one by now."""
+TABLE: Final = "plan.txt"
+MANIFEST: Final = "virtualmachine.yaml"
+HASH: Final = "hash"
+CHANGED: Final = "PlanChanged"
+
+
+def pages(plan: Plan, machine: Machine) -> dict[str, str]:
+    """The ConfigMap's data: the plan for a person, the machine's manifest, and the hash of both.
+
+    Raises:
+        StepError: INVALID, when the name is refused.
+    """
+    from steps.yamltext import to_yaml  # noqa: PLC0415 - only a dry run needs a YAML writer
+
+    made = shape(plan, machine)
+    table, manifest = "\n".join(_lines(plan, machine, made)) + "\n", to_yaml(_manifest(made))
+    return {TABLE: table, MANIFEST: manifest, HASH: digest(made)}
+
+
+def digest(made: Shape) -> str:
+    """The same for the same machine to be made, whatever else is known about its source."""
+    return hashlib.sha256(made.model_copy(update={"concerns": ()}).to_json().encode()).hexdigest()[:16]
+
+
+def planned(
+    status: ImportStatus, reference: PlannedReference, generation: int, now: datetime
+) -> ImportStatus:
+    """The status after a dry run that found nothing in the way."""
+    said = f"ConfigMap {reference.config_map} has the plan; take spec.dryRun back to carry it out"
+    told = Condition(type=PLANNED, status="True", reason="Planned", message=said)
+    changes = {"planned": reference, "message": said, "observed_generation": generation}
+    return status.model_copy(
+        update={**changes, "import_conditions": put(status.import_conditions, told, now)}
+    )
+
+
+def refused(status: ImportStatus, why: str, generation: int, now: datetime) -> ImportStatus:
+    """The status after a dry run that found reasons why not."""
+    told = Condition(type=PLANNED, status="False", reason="NotPossible", message=why)
+    changes = {"planned": None, "message": why, "observed_generation": generation}
+    return status.model_copy(
+        update={**changes, "import_conditions": put(status.import_conditions, told, now)}
+    )
+
+
+def drifted(facts: Facts, status: ImportStatus, now: datetime) -> ImportStatus:
+    """The status with a word about it when what is made is not what the dry run said."""
+    made, promised = facts.shape(), status.planned
+    if made is None or promised is None or promised.hash == digest(made):
+        return status
+    before = find(status.import_conditions, PLANNED)
+    if before is not None and before.reason == CHANGED:
+        return status
+    said = (
+        f"What is imported differs from the dry run in ConfigMap {promised.config_map}: the machine at its "
+        "source or the spec has changed since"
+    )
+    told = Condition(type=PLANNED, status="False", reason=CHANGED, message=said)
+    return status.model_copy(update={"import_conditions": put(status.import_conditions, told, now)})
+
+
+# --- the page for a person
+
+
+def _manifest(made: Shape) -> dict[str, Any]:
+    """Claims are named when they are made; here they are named after their disks."""
+    return virtual_machine(made, {disk.id: f"{made.name}-{disk.id}" for disk in made.disks})
+
+
+def _lines(plan: Plan, machine: Machine, made: Shape) -> Iterator[str]:
+    source = plan.source
+    yield f"{machine.path or machine.name} of {source.kind} {source.namespace}/{source.name}"
+    yield f"becomes VirtualMachine {made.namespace}/{made.name}, {'started' if made.start else 'left off'}"
+    yield f"steps: {', '.join(stage.name for stage in stages_for(plan.target.kind))}"
+    yield ""
+    yield f"CPU     {machine.vcpus} vCPUs -> {made.sockets} sockets x {made.cores} cores"
+    yield f"memory  {machine.memory_mib} MiB -> {made.memory_mib}Mi"
+    yield f"boot    {made.firmware.kind}{', secure boot' if made.firmware.secure_boot else ''}"
+    for disk, target in zip(machine.disks, made.disks, strict=True):
+        where = f"{disk.controller} {disk.bus_number}:{disk.unit}"
+        yield f"{disk.id:<7} {disk.label} ({where}), {disk.capacity} bytes -> {target.bus}"
+    for interface in made.interfaces:
+        network = interface.network or "pod network"
+        what = f"{network}, {interface.model}, {interface.mac or 'new MAC'}"
+        yield f"{interface.nic or '-':<7} {interface.source or '-'} -> {what}"
+    for concern in made.concerns:
+        if concern.severity is not Severity.LOG:
+            yield f"{concern.severity}: {concern}"

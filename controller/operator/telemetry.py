@@ -1,0 +1,145 @@
+"""Log lines: logrus' text, which people grep today, and the lines the QA plan looks for.
+
+Texts after harvester/vm-import-controller (pkg/controllers/migration/virtualmachine.go; the two older ones of
+v1.1 to v1.4). One line for each step forward, when it is seen to be taken.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import structlog
+
+from workflows.api import VirtualMachineImport
+from workflows.conditions import find, holds
+from workflows.outcome import CANCELLED, SUCCEEDED
+from workflows.reported import ImportStatus, Stand
+
+Line = tuple[int, str, Mapping[str, str]]
+"""Level, text, and keys beside those of the import."""
+
+ENTERED: Final[Mapping[str, tuple[str, ...]]] = {
+    Stand.VALID: (
+        "Sanitizing the import spec ...",
+        "The sanitization of the import spec was successful",
+    ),
+    Stand.SOURCE_READY: ("Importing client disk images ...",),
+    Stand.DISKS_EXPORTED: ("Creating VM images ...",),
+    Stand.IMAGES_SUBMITTED: ("Evaluating VM images ...",),
+    Stand.IMAGES_READY: ("Creating VM instances ...",),
+    Stand.CREATED: ("Checking VM instances ...",),
+    Stand.RUNNING: ("Tidy up objects ...", "The VM was imported successfully"),
+}
+"""What is said when an import gets that far."""
+CONDITIONS: Final[Mapping[str, str]] = {
+    "VMShutdownGuest": "Shutting down guest OS of the source VM",
+    "VMPoweringOff": "Powering off the source VM",
+    "VMPoweredOff": "Exporting source VM",
+}
+"""What is said when a condition comes true."""
+NO_DISKS: Final = "has no disks"
+NAME: Final = "is not RFC 1123 compliant"
+
+
+def configure(*, debug: bool) -> None:
+    """Everything to standard error as `time="…" level=info msg="…" key=value`, libraries' lines too."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.processors.format_exc_info,
+        structlog.processors.EventRenamer("msg"),
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _logfmt],
+            foreign_pre_chain=shared,
+        )
+    )
+    logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, handlers=[handler], force=True)
+    for noisy in (
+        "kubernetes",
+        "urllib3",
+        "aiohttp",
+        "asyncio",
+    ):  # they log bodies and headers, tokens included
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("kopf").setLevel(logging.INFO if debug else logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def _logfmt(_: object, __: str, event: structlog.typing.EventDict) -> str:
+    """As logrus' TextFormatter orders and quotes: time, level and msg first, the rest by name."""
+    event["msg"] = str(event.get("msg", ""))
+    event["level"] = {"critical": "fatal"}.get(event.get("level", ""), event.get("level", "info"))
+    first = ("time", "level", "msg")
+    keys = [*first, *sorted(key for key in event if key not in first and not key.startswith("_"))]
+    return " ".join(f"{key}={_value(event[key], key)}" for key in keys if key in event)
+
+
+def _value(value: Any, key: str) -> str:
+    text = str(value)
+    plain = text and all(char.isalnum() or char in "-._/@^+" for char in text)
+    if plain and key not in ("time", "msg"):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def lines(before: ImportStatus, after: ImportStatus, import_: VirtualMachineImport) -> Iterator[Line]:
+    """The lines for what has happened between two statuses."""
+    if after.workflow and (before.workflow is None or before.workflow.name != after.workflow.name):
+        yield from _begun(import_)
+    for kind, text in CONDITIONS.items():
+        if holds(after.import_conditions, kind) and not holds(before.import_conditions, kind):
+            yield logging.INFO, text, {}
+    if after.import_status != before.import_status:
+        for text in ENTERED.get(after.import_status, ()):
+            yield logging.INFO, text, {}
+        yield from _ended(after, import_)
+
+
+def _begun(import_: VirtualMachineImport) -> Iterator[Line]:
+    yield logging.INFO, "Running preflight checks ...", {}
+    if import_.spec.skip_preflight_checks:
+        yield logging.INFO, "Skipping preflight checks", {}
+    else:
+        yield logging.INFO, "Checking the source network as part of the preflight checks", {}
+
+
+def _ended(after: ImportStatus, import_: VirtualMachineImport) -> Iterator[Line]:
+    summary = find(after.import_conditions, SUCCEEDED)
+    why = {"err": summary.message} if summary and summary.message else {}
+    if after.import_status == Stand.IMAGE_FAILED:
+        yield logging.ERROR, "Failed to import client disk images. Try again ...", why
+    elif after.import_status == Stand.FAILED:
+        level = logging.INFO if summary and summary.reason == CANCELLED else logging.ERROR
+        yield level, "The VM import has failed", why
+    elif after.import_status == Stand.INVALID:
+        yield from _refused(import_, why)
+
+
+def _refused(import_: VirtualMachineImport, why: Mapping[str, str]) -> Iterator[Line]:
+    metadata, said = import_.metadata, why.get("err", "")
+    where = f"{metadata.name} in namespace {metadata.namespace}"
+    if NAME in said:
+        target = import_.spec.target_virtual_machine_name or import_.spec.virtual_machine_name
+        yield logging.ERROR, f"vm migration target {target} in VM {where} {NAME}", {}
+        yield logging.ERROR, f"The definitive name of the imported VM {NAME}", {}
+    if NO_DISKS in said:
+        yield logging.ERROR, "The imported VM has no disks, being marked as invalid and will be ignored", {}
+    yield logging.ERROR, "The VM import spec is invalid", why
+    yield logging.INFO, f"vm {where} has an invalid spec", {}

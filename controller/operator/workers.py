@@ -1,0 +1,78 @@
+"""Threads that take keys from a queue and look at them, and what a failed look means."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable
+from typing import Final, Generic, TypeVar
+
+import structlog
+
+from controller.operator.work import Queue
+from steps.cluster import ChangedError
+from steps.contract import StepError
+
+K = TypeVar("K", bound=Hashable)
+log = structlog.get_logger()
+
+STUCK: Final = 600.0
+"""Seconds that no look takes: every request and every child process has a shorter limit."""
+
+
+class Workers(Generic[K]):
+    """`count` threads over a queue; `look` gives the seconds until the next look, None for what is gone."""
+
+    def __init__(self, name: str, queue: Queue[K], look: Callable[[K], float | None], count: int) -> None:
+        self._queue = queue
+        self._look = look
+        self._threads = [
+            threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True)
+            for number in range(count)
+        ]
+
+        self._since: dict[str, tuple[K, float]] = {}
+
+    def stuck(self) -> list[str]:
+        """Keys that have been looked at for so long that the thread must hang, for a person to read."""
+        now = time.monotonic()
+        return [
+            f"{name} has looked at {key} for {now - since:.0f} s"
+            for name, (key, since) in list(self._since.items())
+            if now - since > STUCK
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def close(self, seconds: float) -> None:
+        """No further key is taken; returns when those at hand are done, or after `seconds`."""
+        self._queue.close()
+        for thread in self._threads:
+            thread.join(seconds)
+
+    def _work(self) -> None:
+        while (key := self._queue.take()) is not None:
+            self._one(key)
+
+    def _one(self, key: K) -> None:
+        name = threading.current_thread().name
+        self._since[name] = (key, time.monotonic())
+        try:
+            again = self._look(key)
+        except ChangedError:  # somebody else wrote meanwhile: what was decided may be wrong by now
+            self._queue.done(key, 0.2)
+        except StepError as error:
+            log.warning(str(error), key=str(key))
+            self._queue.done(key, None)
+        except Exception:
+            log.exception("fault in vmferry; the object is looked at again", key=str(key))
+            self._queue.done(key, None)
+        else:
+            if again is None:
+                self._queue.forget(key)
+            else:
+                self._queue.done(key, again)
+        finally:
+            self._since.pop(name, None)

@@ -1,0 +1,46 @@
+"""verify: prove that a source can be used: log in, find its datacenter. Changes nothing.
+
+Not a stage of an import: the controller runs it for each source, with a deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from steps.plan import SourcePlan
+from steps.program import PLAN, Arguments, Context, log, run
+from steps.providers import Access, connect
+
+EPILOG = """\
+examples:
+  python -m steps.verify --request DIR --credentials DIR
+
+The request holds plan.json, which is the source part of a plan alone.
+"""
+
+
+def arguments() -> Arguments:
+    return Arguments("verify", __doc__ or "", epilog=EPILOG)
+
+
+def body(context: Context) -> None:
+    source = SourcePlan.load(context.request / PLAN)
+    access = Access(
+        plan=source,
+        credentials=context.credentials,
+        stop=context.stop,
+        run="verify",
+        step="verify",
+        memory=context.scratch,
+    )
+    with connect(access) as provider:
+        provider.verify()
+    log.info(f"{source.kind} {source.name} can be used")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    run(arguments(), body, argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,485 @@
+"""The controller's looks at one import, over a cluster in memory: what is written, and in what order."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import itertools
+import json
+
+import pytest
+
+from controller.operator.decide import RETRY
+from controller.operator.facts import FINALIZER
+from steps.cluster import CONFIG_MAP, IMPORT, SECRET, WORKFLOW
+from tests.operator.world import KEY, World, machine_of_others
+from tests.reflect.situations import failed, found, node, upto
+from tests.targets.fake_cluster import Fault, KilledError
+from workflows import names
+
+RUNNING = (*upto("end"), node("start"))
+
+
+def begun(**spec: object) -> World:
+    world = World(**spec)
+    world.look()
+    return world
+
+
+class TestBegin:
+    def test_everything_a_workflow_needs_is_there_before_it_and_announced(self) -> None:
+        world = begun()
+        assert world.status.workflow is not None
+        run = world.status.workflow.name
+        assert world.workflows() == [run]
+        request = world.cluster.peek(CONFIG_MAP, names.request(run), "vmferry")
+        assert request is not None
+        plan = json.loads(request["data"]["plan.json"])
+        assert (plan["vm"], plan["target"]["kind"], plan["run"]) == ("web01", "harvester", run)
+        owner = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "name": f"{run}-request",
+            "uid": request["metadata"]["uid"],
+        }
+        assert world.workflow()["metadata"]["ownerReferences"] == [owner]
+        for name in (names.credentials(run), names.address(run)):
+            secret = world.secret(name)
+            assert secret is not None
+            assert secret["metadata"]["ownerReferences"] == [owner]
+        limits = world.cluster.peek(CONFIG_MAP, names.LIMITS, "vmferry")
+        assert limits is not None
+        assert limits["data"]["vmwaresource.default.vcenter.machines"] == "2"
+        assert world.raw is not None
+        assert FINALIZER in world.raw["metadata"]["finalizers"]
+        writes = world.cluster.writes()
+        told = next(i for i, call in enumerate(writes) if call.endswith("default/web/status"))
+        made = next(i for i, call in enumerate(writes) if call.startswith("create workflows"))
+        assert told < made
+
+    def test_a_second_look_writes_nothing(self) -> None:
+        world = begun()
+        world.argo(node("preflight", "Running"))
+        world.look(2)
+        before = world.cluster.writes()
+        world.look(3)
+        assert world.cluster.writes() == before
+
+    def test_credentials_are_nowhere_but_in_the_secret(self) -> None:
+        world = begun()
+        for kind in (CONFIG_MAP, WORKFLOW):
+            assert "c2VjcmV0" not in json.dumps(world.cluster.all(kind))  # base64 of the password
+
+    @pytest.mark.parametrize("answer_only", [False, True])
+    def test_killed_at_any_request_it_ends_with_the_same(self, answer_only: bool) -> None:
+        whole = begun()
+        calls = len(whole.cluster.calls)
+        for at in range(calls):
+            world = World()
+            world.cluster.fault = Fault(at, answer_only=answer_only)
+            with pytest.raises(KilledError):
+                world.look()
+            world.cluster.fault = None
+            world.look(2)
+            assert world.workflows() == whole.workflows(), at
+            assert len(world.cluster.all(SECRET, "vmferry")) == 2, at
+
+
+class TestWaiting:
+    def test_a_source_that_is_not_ready_is_waited_for(self) -> None:
+        world = World()
+        world.set_source("clusterNotReady", "the password is wrong")
+        world.look()
+        assert world.status.import_status == ""
+        assert world.summary.reason == "SourceNotReady"
+        assert "not ready yet" in world.summary.message
+        assert "the password is wrong" in world.summary.message
+        assert world.workflows() == []
+        world.set_source("clusterReady")
+        world.look()
+        assert len(world.workflows()) == 1
+
+    def test_a_secret_that_comes_later(self) -> None:
+        world = World()
+        world.cluster.drop(SECRET, "credentials", "default")
+        world.look()
+        assert world.summary.reason == "SecretNotFound"
+        world.set_password("secret")
+        world.look()
+        assert len(world.workflows()) == 1
+
+    def test_a_provider_that_is_not_there_is_no_fault_of_the_import(self) -> None:
+        world = World(sourceCluster={"kind": "OvaSource", "name": "ova", "namespace": "default"})
+        world.cluster.put(
+            {
+                "apiVersion": "migration.harvesterhci.io/v1beta1",
+                "kind": "OvaSource",
+                "metadata": {"name": "ova", "namespace": "default", "generation": 1},
+                "spec": {"url": "https://files/x.ova"},
+            }
+        )
+        world.look()
+        assert (world.status.import_status, world.summary.reason) == ("", "ProviderNotInstalled")
+
+    def test_suspended_before_it_begins(self) -> None:
+        world = begun(suspend=True)
+        assert (world.workflows(), world.summary.reason) == ([], "Paused")
+        world.apply(suspend=False)
+        world.look()
+        assert len(world.workflows()) == 1
+
+
+class TestInvalid:
+    def test_every_reason_at_once_and_it_heals(self) -> None:
+        world = World(
+            storageClass="slow",
+            networkMapping=[{"sourceNetwork": "VM Network", "destinationNetwork": "default/vlan9"}],
+        )
+        world.cluster.put(machine_of_others("web01"))
+        world.look()
+        assert world.status.import_status == "virtualMachineImportInvalid"
+        assert all(part in world.summary.message for part in ("'slow'", "default/vlan9", "default/web01"))
+        assert world.workflows() == []
+        world.apply(storageClass="fast", networkMapping=[], targetVirtualMachineName="web02")
+        world.look()
+        assert (world.status.import_status, len(world.workflows())) == ("", 1)
+
+    def test_a_field_that_means_nothing(self) -> None:
+        world = begun(defaultDiskBusType="ide")
+        assert world.status.import_status == "virtualMachineImportInvalid"
+        assert "defaultDiskBusType" in world.summary.message
+        world.apply(defaultDiskBusType="sata")
+        world.look()
+        assert len(world.workflows()) == 1
+
+    def test_refused_by_preflight_it_begins_again_when_it_is_mended(self) -> None:
+        world = begun()
+        world.argo(failed("preflight", 14, "no machine web01"), phase="Failed")
+        world.look(2)
+        assert world.status.import_status == "virtualMachineImportInvalid"
+        assert len(world.workflows()) == 1
+        world.apply(virtualMachineName="web02")
+        world.look(2)
+        (workflow,) = world.workflows()
+        assert workflow.endswith("-g2")
+        requests = [one["metadata"]["name"] for one in world.cluster.all(CONFIG_MAP, "vmferry")]
+        assert set(requests) == {f"{workflow}-request", names.LIMITS}
+
+
+class TestRetry:
+    def failing(self) -> World:
+        world = begun()
+        world.argo(
+            found(), node("poweroff"), failed("export", 13, "scratch is full", "disk-0"), phase="Failed"
+        )
+        world.look(2)
+        assert world.status.import_status == "VMMigrationFailed"
+        assert world.summary.message == "scratch is full"
+        return world
+
+    def test_by_annotation_goes_on_over_the_same_request(self) -> None:
+        world = self.failing()
+        run = world.workflows()[0]
+        world.annotate(retry="true")
+        world.look()
+        assert world.workflows() == [f"{run}-r1"]
+        assert RETRY not in world.notes()
+        assert world.status.import_status == ""
+        world.argo(*RUNNING, phase="Succeeded")
+        world.look(2)
+        assert world.status.import_status == "virtualMachineRunning"
+
+    def test_in_argo_moves_the_import_back_to_running(self) -> None:
+        world = self.failing()
+        world.argo(found(), node("poweroff"), node("export", "Running", "disk-0"))
+        world.look()
+        assert (world.status.import_status, world.summary.status) == ("sourceReady", "Unknown")
+        assert len(world.workflows()) == 1
+
+    def test_a_mended_late_field_is_carried_out_over_what_is_there(self) -> None:
+        world = self.failing()
+        run = world.workflows()[0]
+        world.apply(storageClass="fast")
+        world.look(2)
+        assert world.workflows() == [f"{run}-r1"]
+        request = world.cluster.peek(CONFIG_MAP, names.request(run), "vmferry")
+        assert request is not None
+        assert json.loads(request["data"]["plan.json"])["target"]["storageClass"] == "fast"
+
+    def test_what_says_when_and_not_what_is_no_reason_to_retry(self) -> None:
+        world = self.failing()
+        before = world.workflows()
+        world.apply(approvals=["start"], suspend=False)
+        world.look(3)
+        assert world.workflows() == before
+
+    def test_that_cannot_be_says_so_beside_what_failed_and_only_once(self) -> None:
+        world = self.failing()
+        world.apply(storageClass="slow")
+        world.look(4)
+        assert world.status.import_status == "VMMigrationFailed"
+        assert world.status.message.startswith("scratch is full (a retry waits: ")
+        assert world.status.message.count("a retry waits") == 1
+        assert world.events().count("RetryWaits") == 1
+        world.apply(storageClass="fast")
+        world.look()
+        assert world.workflows()[0].endswith("-r1")
+
+    def test_a_second_one_is_numbered_on(self) -> None:
+        world = self.failing()
+        for number in (1, 2, 3):
+            world.annotate(retry="true")
+            world.look(2)
+            assert world.workflows()[0].endswith(f"-r{number}")
+            world.argo(failed("preflight", 30, "no answer"), phase="Failed")
+            world.look(2)
+
+    @pytest.mark.parametrize("answer_only", [False, True])
+    def test_killed_at_any_request_there_is_one_workflow(self, answer_only: bool) -> None:
+        reference = self.failing()
+        start = len(reference.cluster.calls)
+        reference.annotate(retry="true")
+        reference.look()
+        for at in range(start + 1, len(reference.cluster.calls)):
+            world = self.failing()
+            world.annotate(retry="true")
+            world.cluster.fault = Fault(at, answer_only=answer_only)
+            with contextlib.suppress(KilledError):  # an answer that is a refusal is not lost
+                world.look()
+            world.cluster.fault = None
+            world.look(3)
+            assert world.workflows() == reference.workflows(), (at, world.workflows())
+
+    def test_asked_for_while_it_runs_is_refused_aloud(self) -> None:
+        world = begun()
+        world.argo(node("preflight", "Running"))
+        world.annotate(retry="true")
+        world.look(2)
+        assert RETRY not in world.notes()
+        assert "RetryIgnored" in world.events()
+        assert len(world.workflows()) == 1
+
+
+class TestWhileItRuns:
+    def test_a_changed_spec_waits_and_says_so_once(self) -> None:
+        world = begun()
+        world.argo(found(), node("poweroff", "Running"))
+        world.look()
+        world.apply(storageClass="fast")
+        world.look(3)
+        assert world.events().count("SpecChanged") == 1
+        assert len(world.workflows()) == 1
+
+    def test_suspend_and_resume_take_back_only_their_own(self) -> None:
+        world = begun()
+        world.argo(found(), node("poweroff", "Running"))
+        world.apply(suspend=True)
+        world.look()
+        assert world.workflow()["spec"]["suspend"] is True
+        world.look()
+        assert world.summary.reason == "Paused"
+        world.apply(suspend=False)
+        world.look()
+        assert "suspend" not in world.workflow()["spec"]
+        world.workflow()["spec"]["suspend"] = True  # in Argo's own UI
+        world.look(2)
+        assert world.workflow()["spec"]["suspend"] is True
+
+    def test_cancel_stops_and_taking_it_back_retries(self) -> None:
+        world = begun()
+        world.argo(found(), node("poweroff", "Running"))
+        world.apply(cancel=True)
+        world.look()
+        assert world.workflow()["spec"]["shutdown"] == "Stop"
+        world.argo(
+            found(), failed("poweroff", None, "workflow shutdown with strategy:  Stop"), phase="Failed"
+        )
+        world.look(2)
+        assert (world.status.import_status, world.summary.reason) == ("VMMigrationFailed", "Cancelled")
+        world.look(3)
+        assert len(world.workflows()) == 1
+        world.apply(cancel=False)
+        world.look(2)
+        assert world.workflows()[0].endswith("-r1")
+
+    def test_a_gate_is_opened_by_annotation(self) -> None:
+        world = begun(approvals=["poweroff"])
+        gate = node("approve-poweroff", "Running", kind="Suspend", templateName="approve-poweroff")
+        world.argo(node("preflight", "Running"))
+        world.annotate(approve="poweroff")
+        world.look()
+        assert "approve" in json.dumps(world.notes())  # said early, it is kept
+        world.argo(found(), gate)
+        world.look()
+        opened = [one for one in world.workflow()["status"]["nodes"].values() if one["type"] == "Suspend"]
+        assert [one["phase"] for one in opened] == ["Succeeded"]
+        assert "Approved" in world.events()
+        assert "migration.harvesterhci.io/approve" not in world.notes()
+
+    def test_an_unknown_gate_is_said(self) -> None:
+        world = begun()
+        world.argo(node("preflight", "Running"))
+        world.annotate(approve="everything")
+        world.look()
+        assert "ApprovalUnknown" in world.events()
+
+    def test_a_changed_password_reaches_the_run(self) -> None:
+        world = begun()
+        world.argo(node("preflight", "Running"))
+        world.look()
+        world.set_password("changed")
+        world.look()
+        secret = world.secret(names.credentials(world.workflows()[0]))
+        assert secret is not None
+        assert secret["data"]["password"] == base64.b64encode(b"changed").decode()
+
+    def test_progress_never_falls_and_is_an_annotation(self) -> None:
+        world = begun()
+        world.argo(found(("disk-0",)), node("poweroff"), node("export", "Running", "disk-0", progress="5/10"))
+        world.look()
+        first = int(world.notes()["vmimport.v2v.kubevirt.io/progress"])
+        assert first > 0
+        world.argo(found(("disk-0",)), node("poweroff"), node("export", "Running", "disk-0", progress="1/10"))
+        world.look()
+        assert int(world.notes()["vmimport.v2v.kubevirt.io/progress"]) == first
+
+
+class TestEnds:
+    def test_done_is_final_and_its_secrets_go(self) -> None:
+        world = begun()
+        world.argo(*RUNNING, phase="Succeeded")
+        world.look(2)
+        assert world.status.import_status == "virtualMachineRunning"
+        assert world.status.percent == 100
+        assert world.cluster.all(SECRET, "vmferry") == []
+        world.argo(failed("preflight", 14, "x"), phase="Failed")
+        world.annotate(retry="true")
+        world.look(2)
+        assert world.status.import_status == "virtualMachineRunning"
+        assert RETRY not in world.notes()
+
+    def test_gone_by_ttl_a_failed_one_stays_failed_and_can_be_retried(self) -> None:
+        world = TestRetry().failing()
+        run = world.workflows()[0]
+        world.cluster.drop(WORKFLOW, run, "vmferry")
+        world.look(3)
+        assert (world.status.import_status, world.summary.reason) == ("VMMigrationFailed", "WorkflowGone")
+        assert world.status.message.count("is gone") == 1
+        world.annotate(retry="true")
+        world.look()
+        assert world.workflows() == [f"{run}-r1"]
+
+    def test_gone_while_it_ran(self) -> None:
+        world = begun()
+        world.argo(found(), node("poweroff", "Running"))
+        world.look()
+        world.cluster.drop(WORKFLOW, world.workflows()[0], "vmferry")
+        world.look(2)
+        assert (world.status.import_status, world.summary.reason) == ("VMMigrationFailed", "WorkflowGone")
+        assert world.workflows() == []
+
+
+class TestDeletion:
+    def test_before_it_began(self) -> None:
+        world = World()
+        world.set_source("clusterNotReady")
+        world.look()
+        world.delete()
+        assert world.raw is None
+        assert world.look() is None
+
+    def test_while_it_runs_stops_waits_for_the_exit_handler_and_leaves_nothing(self) -> None:
+        world = begun()
+        world.argo(found(), node("poweroff", "Running"))
+        world.look()
+        world.delete()
+        world.look()
+        assert world.workflow()["spec"]["shutdown"] == "Stop"
+        world.look(2)
+        assert world.raw is not None
+        cleanup = node("onExit", name="x.onExit", templateName="cleanup")
+        world.argo(
+            found(),
+            failed("poweroff", None, "workflow shutdown with strategy:  Stop"),
+            cleanup,
+            phase="Failed",
+        )
+        world.look(2)
+        assert world.raw is None
+        assert world.workflows() == []
+        assert world.cluster.all(SECRET, "vmferry") == []
+
+    def test_where_no_exit_handler_ran_the_source_is_given_back_by_a_workflow_of_its_own(self) -> None:
+        world = begun()
+        world.argo(found(), node("poweroff"), failed("export", None, "pod deleted", "disk-0"), phase="Error")
+        world.look()
+        run = world.workflows()[0]
+        world.delete()
+        world.look(2)
+        assert names.give_back(run) in world.workflows()
+        back = world.cluster.peek(WORKFLOW, names.give_back(run), "vmferry")
+        assert back is not None
+        assert back["spec"]["shutdown"] == "Stop"
+        assert world.raw is not None
+        world.argo(node("onExit", templateName="cleanup"), phase="Failed", name=names.give_back(run))
+        world.look(2)
+        assert world.raw is None
+        assert world.workflows() == []
+
+    def test_of_what_is_done_the_machine_stays(self) -> None:
+        world = begun()
+        world.argo(*RUNNING, phase="Succeeded")
+        world.look(2)
+        world.cluster.put(machine_of_others("web01"))
+        world.delete()
+        world.look(2)
+        assert world.raw is None
+        assert world.workflows() == []
+        assert world.cluster.peek(*_machine("web01")) is not None
+
+    def test_gives_up_after_its_time_and_names_what_stays(self) -> None:
+        world = begun()
+        world.argo(found(), node("poweroff", "Running"))
+        world.look()
+        world.delete()
+        steps = itertools.takewhile(lambda _: world.raw is not None, range(200))
+        for _ in steps:
+            world.look()
+        assert world.raw is None
+        assert "GaveUp" in world.events()
+        assert (world.now.timestamp() - 600) > 0
+
+
+class TestOthers:
+    @pytest.mark.parametrize(
+        "stand", ["virtualMachineRunning", "virtualMachineImportInvalid", "VMMigrationFailed"]
+    )
+    def test_what_another_controller_ended_is_left_as_it_is(self, stand: str) -> None:
+        world = World()
+        world.cluster.patch_status(IMPORT, KEY[1], {"importStatus": stand}, KEY[0])
+        before = world.cluster.writes()
+        world.look(3)
+        assert world.cluster.writes() == before
+
+    def test_what_another_controller_left_half_done_waits_for_a_person(self) -> None:
+        world = World()
+        world.cluster.patch_status(IMPORT, KEY[1], {"importStatus": "sourceReady"}, KEY[0])
+        world.look(3)
+        assert world.workflows() == []
+        assert world.status.import_status == "sourceReady"
+        assert world.events() == ["ForeignStatus"]
+        world.annotate(retry="true")
+        world.look(2)
+        assert len(world.workflows()) == 1
+
+    def test_nothing_is_begun_beside_another_controller(self) -> None:
+        world = World()
+        world.foreign = "harvester-vm-import-controller is at work here; scale it down"
+        world.look(2)
+        assert (world.workflows(), world.summary.reason) == ([], "OtherController")
+
+
+def _machine(name: str):  # type: ignore[no-untyped-def]
+    from steps.cluster import MACHINE  # noqa: PLC0415
+
+    return MACHINE, name, "default"
