@@ -44,15 +44,28 @@ class Simulator:
 
     @classmethod
     @contextmanager
-    def start(cls, inventory: Mapping[str, Any], state: Path) -> Iterator[Simulator]:
+    def start(
+        cls, inventory: Mapping[str, Any], state: Path, *, listen: str = "127.0.0.1:0"
+    ) -> Iterator[Simulator]:
         """Run a simulator for as long as the body does; `state` keeps the VMDKs it makes.
+
+        `listen` is the address of its API, which its certificate names; the control API stays on loopback.
 
         It also ends when this process does, however that happens: its standard input is a pipe from here.
         """
         state.mkdir(parents=True, exist_ok=True)
         document = state / "inventory.json"
         document.write_text(json.dumps(inventory))
-        argv = [str(build()), "--inventory", str(document), "--state", str(state), "--exit-with-stdin"]
+        argv = [
+            str(build()),
+            "--inventory",
+            str(document),
+            "--state",
+            str(state),
+            "--listen",
+            listen,
+            "--exit-with-stdin",
+        ]
         with (
             (state / "vcenter.log").open("ab") as log,
             subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log) as process,

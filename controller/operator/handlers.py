@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import kopf
 
@@ -21,10 +21,11 @@ Seen = Callable[[Kind, Mapping[str, Any], bool], None]
 """Called with a kind, an object, and whether it is gone; must not fail and not take long."""
 
 OURS: Final = (IMPORT, VMWARE_SOURCE, OPENSTACK_SOURCE, OVA_SOURCE)
-LIVENESS: Final = "http://0.0.0.0:8081/healthz"
+IDENTITY: Final = cast("Any", "vmferry")
+"""kopf's name among its peers, of which it has none; else it asks for that of our user, who has none."""
 
 
-async def watch(options: Options, seen: Seen, stop: threading.Event, *, liveness: str = LIVENESS) -> None:
+async def watch(options: Options, seen: Seen, stop: threading.Event) -> None:
     """Watch until `stop` is set."""
     imports, workflows = _registry(), _registry()
     for kind in OURS:
@@ -34,15 +35,16 @@ async def watch(options: Options, seen: Seen, stop: threading.Event, *, liveness
         kopf.operator(
             registry=imports,
             settings=_settings(),
+            identity=IDENTITY,
             standalone=True,
             clusterwide=not options.namespaces,
             namespaces=options.namespaces,
-            liveness_endpoint=liveness or None,
             stop_flag=stop,
         ),
         kopf.operator(
             registry=workflows,
             settings=_settings(),
+            identity=IDENTITY,
             standalone=True,
             namespaces=[options.namespace],
             stop_flag=stop,
