@@ -74,7 +74,8 @@ def _acts(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
 
 
 def _settle(facts: Facts) -> Iterator[Act]:
-    if facts.asked is not None and facts.asked.copied is not None:
+    ended = facts.seen is None or facts.over  # its exit handler still needs the credentials
+    if ended and facts.asked is not None and facts.asked.copied is not None:
         yield Tidy(facts.asked.run)
     if RETRY in facts.annotations and facts.asked is not None:
         yield Unmark(RETRY)

@@ -69,6 +69,7 @@ def configure(*, debug: bool) -> None:
     ):  # they log bodies and headers, tokens included
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("kopf").setLevel(logging.INFO if debug else logging.WARNING)
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # a line for every event that was seen
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -358,6 +358,16 @@ class TestEnds:
         assert world.status.import_status == "virtualMachineRunning"
         assert RETRY not in world.notes()
 
+    def test_its_secrets_stay_until_the_exit_handler_has_run(self) -> None:
+        world = begun()
+        world.argo(*RUNNING)
+        world.look(3)
+        assert world.status.import_status == "virtualMachineRunning"
+        assert len(world.cluster.all(SECRET, "vmferry")) == 2
+        world.argo(*RUNNING, phase="Succeeded")
+        world.look()
+        assert world.cluster.all(SECRET, "vmferry") == []
+
     def test_gone_by_ttl_a_failed_one_stays_failed_and_can_be_retried(self) -> None:
         world = TestRetry().failing()
         run = world.workflows()[0]

@@ -1,0 +1,41 @@
+"""The chart in the lab, installed by the real Helm."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from steps.cluster import Kind, Object
+from tests.cluster.lab import ROOT, Lab
+
+CHART: Final = ROOT / "charts" / "vmferry"
+NAME: Final = "vmferry"
+TEMPLATE: Final = Kind("argoproj.io/v1alpha1", "WorkflowTemplate", "workflowtemplates")
+VALUES: Final[dict[str, Any]] = {
+    # Node and volume are chosen together here, as Harvester's own classes do not.
+    "scratch": {"storageClass": "wffc"},
+    "controller": {"debug": True, "recheckSeconds": 30},
+}
+"""What fits the lab."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One release in one lab."""
+
+    lab: Lab
+
+    def install(self, **values: Any) -> None:
+        """Install, or upgrade to these values; ends when everything of it is there and ready."""
+        given = [f"--set-json={key}={json.dumps(value)}" for key, value in (VALUES | values).items()]
+        self.lab.helm("upgrade", "--install", NAME, str(CHART), "--wait", "--timeout=120s", *given)
+
+    def uninstall(self) -> None:
+        self.lab.helm("uninstall", NAME, "--ignore-not-found", "--wait", "--timeout=120s")
+
+    def template(self) -> Object:
+        """The installed WorkflowTemplate, as Helm rendered it and the API took it."""
+        found = self.lab.get(TEMPLATE, "vmferry-vmware")
+        assert found is not None, "the chart is not installed"
+        return found

@@ -1,0 +1,96 @@
+"""The lab with everything an import meets: stand-ins for Harvester, a simulated vCenter, the chart."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import scenario
+from tests.cluster.chart import Chart
+from tests.cluster.lab import ROOT, Lab, command
+from tests.cluster.world import World
+from tests.guest import datadisk
+from tests.simulator import Simulator
+from tests.standins.process import reserved, running
+
+HERE = Path(__file__).parent
+IMAGES_SECONDS = 900.0
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Not by the way: these tests start a lab and take minutes, so they are run when they are named."""
+    if any(HERE.is_relative_to(_path(given)) and _path(given) != ROOT / "tests" for given in config.args):
+        return
+    if any(_path(given).is_relative_to(HERE) for given in config.args):
+        return
+    skip = pytest.mark.skip(reason="NOT RUN HERE: the tests in the lab are `make e2e`, or name tests/cluster")
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(skip)
+
+
+def _path(argument: str) -> Path:
+    return Path(argument.partition("::")[0]).resolve()
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    found = Lab.start()
+    with reserved(found.place):
+        space = {"name": found.release, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
+        found.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": space})
+        if not found.argo_folder:
+            found.kubectl("apply", "--server-side", "-f", str(HERE / "argo-kinds.yaml"))
+        yield found
+
+
+@pytest.fixture(scope="session")
+def images(lab: Lab) -> None:
+    """The five images, as the code is now."""
+    command([str(HERE / "images")], seconds=IMAGES_SECONDS)
+
+
+@pytest.fixture(scope="session")
+def harvester(lab: Lab) -> Iterator[None]:
+    """Stand-ins for Harvester, Longhorn, CDI and KubeVirt."""
+    with running(lab.place, "--backoff", "1", "--grace", "2", "--default-class"):
+        yield
+
+
+@pytest.fixture(scope="session")
+def chart(lab: Lab, images: None, harvester: None) -> Chart:
+    """Installed with the values that fit the lab."""
+    found = Chart(lab)
+    found.install()
+    return found
+
+
+@pytest.fixture(scope="session")
+def vcenter(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[scenario.Scenario]:
+    """A simulated vCenter where pods reach it, with a running guest of two disks in it."""
+    folder = tmp_path_factory.mktemp("vcenter")
+    if not scenario.GUEST.exists():
+        subprocess.run([ROOT / "tests" / "prepare.sh", "guest"], check=True)
+    data = datadisk.make(folder / "data.img", stay=True)
+    with Simulator.start(scenario.inventory(data.path), folder / "state", listen=f"{lab.host}:0") as simulator:
+        yield scenario.Scenario(simulator, data, folder)
+
+
+@pytest.fixture
+def world(request: pytest.FixtureRequest, chart: Chart, vcenter: scenario.Scenario) -> Iterator[World]:
+    """A namespace to import into, for one test; afterwards the lab is as it was."""
+    made = World(chart, vcenter)
+    made.begin()
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def argo(lab: Lab) -> Lab:
+    """The lab, where the real Argo runs in it."""
+    if not lab.argo_folder:
+        pytest.skip("NO ARGO in this lab: set LAB_ARGO (tests/lab/README.md)")
+    return lab

@@ -1,0 +1,192 @@
+"""What every cluster test stands on: the lab, the images, the stand-ins, the chart; made once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from steps import kubeapi
+from steps.cluster import CONFIG_MAP, Cluster, Kind, Object
+from steps.stop import Stop
+from tests.standins.lab import Lab, NoLabError
+from tests.standins.process import lab, running
+from workflows.names import LIMITS
+
+ROOT: Final = Path(__file__).parents[2]
+LAB: Final = ROOT / "tests" / "lab"
+CHART: Final = ROOT / "charts" / "vmferry"
+RELEASE: Final = "vmferry"
+HOST: Final = "10.199.0.1"
+"""The host's end of the wire: all that pods reach of it (tests/lab/settings.sh)."""
+HELM: Final = ROOT / ".cache" / "bin" / "helm"
+KUBECTL: Final = ROOT / ".cache" / "lab" / "bin" / "kubectl"
+ARGO: Final = Path(
+    os.environ.get(
+        "LAB_ARGO", Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vmferry/argo"
+    )
+)
+ARGO_SERVER: Final = "http://10.199.0.2:2746"
+VALUES: Final[Mapping[str, Any]] = {
+    # Every debug line, so that what must not be in a log has the best chance to be there.
+    "controller": {"debug": True, "recheckSeconds": 15},
+    # A claim that waits for its first consumer is what most clusters have.
+    "scratch": {"storageClass": "wffc"},
+}
+KEPT: Final = ROOT / ".cache" / "e2e"
+"""What a run of the tests leaves for a person to read."""
+T = TypeVar("T")
+
+
+@dataclass
+class Ground:
+    """The lab with all that is in it."""
+
+    lab: Lab
+    cluster: Cluster
+    values: dict[str, Any] = field(default_factory=dict)
+
+    # --- programs
+
+    def kubectl(self, *argv: str, check: bool = True, stdin: str | None = None) -> str:
+        done = subprocess.run(
+            [str(KUBECTL), *argv],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=self.environment,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"kubectl {' '.join(argv)}: {done.stderr}")
+        return done.stdout
+
+    def argo(self, *argv: str) -> str:
+        command = [str(ARGO / "argo"), "-n", RELEASE, *argv, "--no-color"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def service(self, action: str, *names: str) -> None:
+        """Stop, start, kill or restart a program of the lab."""
+        subprocess.run([LAB / "service", action, *names], check=True, capture_output=True)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "KUBECONFIG": str(self.lab.kubeconfig)}
+
+    # --- the chart
+
+    def install(self, **values: Any) -> None:
+        """Install the chart, or change its values; returns when the controller is there."""
+        if values == self.values:
+            return
+        command = [
+            str(HELM),
+            "upgrade",
+            "--install",
+            "vmferry",
+            str(CHART),
+            "--namespace",
+            RELEASE,
+            "--values",
+            "-",
+        ]
+        text = json.dumps(_merged(dict(VALUES), values))
+        done = subprocess.run(
+            command, input=text, capture_output=True, text=True, check=False, env=self.environment
+        )
+        assert done.returncode == 0, done.stderr
+        self.values = values
+        self.kubectl("rollout", "status", "-n", RELEASE, "deployment/vmferry-controller", "--timeout=180s")
+
+    # --- objects
+
+    def apply(self, *documents: Object) -> None:
+        """As a person does it: one manifest, in this order."""
+        self.kubectl(
+            "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
+        )
+
+    def all(self, kind: Kind, namespace: str, **labels: str) -> list[Object]:
+        return self.cluster.find(kind, namespace, labels)
+
+    def limits(self, keys: Mapping[str, str | None]) -> None:
+        """Set keys of the limits, or take them out."""
+        self.cluster.patch(CONFIG_MAP, LIMITS, {"data": dict(keys)}, RELEASE)
+
+    def controller_pods(self) -> list[Object]:
+        listed = self.kubectl(
+            *("get", "pods", "-n", RELEASE, "-l", "app.kubernetes.io/component=controller", "-o", "json")
+        )
+        items: list[Object] = json.loads(listed)["items"]
+        return items
+
+    def controller_log(self) -> str:
+        return self.kubectl("logs", "-n", RELEASE, "deployment/vmferry-controller", "--tail=-1")
+
+
+@contextlib.contextmanager
+def prepared(*options: str) -> Iterator[Ground]:
+    """The lab up, the images in it, the stand-ins at work and the chart installed."""
+    where = up()
+    subprocess.run([ROOT / "tests" / "cluster" / "images.sh"], check=True)
+    os.environ["KUBECONFIG"] = str(where.kubeconfig)
+    with running(where, "--backoff", "1", "--grace", "2", *options):
+        ground = Ground(where, kubeapi.connect(Stop(), patience=90))
+        ground.values = {"never": "installed"}
+        ground.install()
+        restart(ground)
+        yield ground
+
+
+def up() -> Lab:
+    """The lab, started if none runs."""
+    try:
+        return lab()
+    except NoLabError:
+        subprocess.run([LAB / "up"], check=True)
+        return lab()
+
+
+def restart(ground: Ground) -> None:
+    """A controller of the images that were built just now: their tag is the same, so nobody else does."""
+    for pod in ground.controller_pods():
+        ground.kubectl("delete", "pod", "-n", RELEASE, pod["metadata"]["name"], "--wait=true")
+    ground.kubectl("rollout", "status", "-n", RELEASE, "deployment/vmferry-controller", "--timeout=180s")
+
+
+def keep(name: str, text: str) -> None:
+    """Leave something for a person to read."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    (KEPT / name).write_text(text, encoding="utf-8")
+
+
+def has_argo() -> bool:
+    return (ARGO / "workflow-controller").exists()
+
+
+def eventually(look: Callable[[], T | None], what: str | Callable[[], str], seconds: float = 180.0) -> T:
+    """What `look` gives once that is something; `what` says what was waited for, or how it stands instead.
+
+    Raises:
+        AssertionError: when it does not come in time.
+    """
+    end = time.monotonic() + seconds
+    while not (found := look()):
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds:.0f} s: {what if isinstance(what, str) else what()}")
+        time.sleep(0.25)
+    return found
+
+
+def _merged(base: Any, change: Any) -> Any:
+    if not isinstance(base, Mapping) or not isinstance(change, Mapping):
+        return change
+    return {**base, **{key: _merged(base.get(key), value) for key, value in change.items()}}

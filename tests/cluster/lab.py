@@ -1,0 +1,169 @@
+"""The lab as the tests of the whole see it: kubectl, helm, argo, and the objects in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Self
+
+from steps.cluster import CLAIM, CONFIG_MAP, IMPORT, POD, SECRET, SERVICE, WORKFLOW, Kind, Object
+from tests.standins.api import NAMESPACE, Api, ApiError
+from tests.standins.lab import Lab as Place
+from tests.standins.process import eventually
+from tests.standins.process import lab as running_lab
+from workflows.names import LABEL_RUN
+
+ROOT: Final = Path(__file__).parents[2]
+SCRIPTS: Final = ROOT / "tests" / "lab"
+KUBECTL: Final = ROOT / ".cache" / "lab" / "bin" / "kubectl"
+HELM: Final = os.environ.get("HELM") or str(ROOT / ".cache" / "bin" / "helm")
+OURS: Final = "vmferry-tests"
+"""Label of the namespaces that tests make; `reset` takes them away."""
+UP_SECONDS: Final = 400.0
+
+
+class CommandError(Exception):
+    """A command that failed, with what it said."""
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The running lab; `argo_folder` is empty where the real Argo was not given to it."""
+
+    place: Place
+    host: str
+    """The host's address, which is all that pods reach outside."""
+    release: str
+    """The namespace that Argo's controller watches and the chart is installed into."""
+    argo_folder: str
+
+    @classmethod
+    def start(cls) -> Self:
+        """The lab that LAB_NAME names, or the usual one; started if it is not up."""
+        command([str(SCRIPTS / "up")], seconds=UP_SECONDS)
+        wanted = f'source {SCRIPTS}/settings.sh; printf "%s\\n" "$HOST_IP" "$RELEASE_NAMESPACE" "$ARGO"'
+        host, release, folder = command(["bash", "-c", wanted]).splitlines()
+        has_argo = not command([str(SCRIPTS / "argo" / "install"), "--status"]).startswith("none")
+        return cls(running_lab(), host, release, folder if has_argo else "")
+
+    # --- programs
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"KUBECONFIG": str(self.place.kubeconfig), "KUBECACHEDIR": str(self.place.state / "kubectl")}
+
+    def kubectl(self, *arguments: str, given: str = "", seconds: float = 120.0) -> str:
+        """Raises CommandError with what it says."""
+        return command([str(KUBECTL), *arguments], self.environment, given, seconds)
+
+    def helm(self, *arguments: str, seconds: float = 180.0) -> str:
+        return command([HELM, "--namespace", self.release, *arguments], self.environment, seconds=seconds)
+
+    def argo(self, *arguments: str) -> str:
+        """Argo's own command line, straight against the API as `argo` without a server works."""
+        folder = Path(self.argo_folder)
+        return command([str(folder / "argo"), "--namespace", self.release, *arguments], self.environment)
+
+    # --- objects
+
+    @cached_property
+    def api(self) -> Api:
+        return Api(self.place.kubeconfig)
+
+    def get(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
+        return self.api.get(kind, namespace or (self.release if kind.namespaced else ""), name)
+
+    def find(self, kind: Kind, namespace: str = "", **labels: str) -> list[Object]:
+        """Those of a namespace (by default the release's) that bear the labels; none of an unknown kind."""
+        try:
+            found = self.api.list(kind)[0]
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return []
+        here = namespace or self.release
+        return [one for one in found if one["metadata"].get("namespace") == here and bears(one, labels)]
+
+    def apply(self, *manifests: Object) -> None:
+        """As a person does, by `kubectl apply`."""
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=listed(manifests))
+
+    def make_namespace(self, name: str) -> str:
+        """A namespace for imports, with what an import in it names; `reset` takes it away."""
+        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {OURS: ""}}})
+        account = ("default", name)
+        eventually(lambda: self.get(Kind("v1", "ServiceAccount", "serviceaccounts"), *account), "an account")
+        return name
+
+    def said(self, pod: str, container: str, namespace: str = "") -> str:
+        return self.kubectl("--namespace", namespace or self.release, "logs", pod, "--container", container)
+
+    def message(self, pod: str, namespace: str = "") -> str:
+        """The state of a pod for a person: what its containers and the events about it say."""
+        found = self.get(POD, pod, namespace) or {}
+        where = ("--namespace", namespace or self.release)
+        events = self.kubectl(*where, "get", "events", "--field-selector", f"involvedObject.name={pod}")
+        return f"{json.dumps(found.get('status', {}), indent=1)}\n{events}"
+
+    def scale_controller(self, replicas: int) -> None:
+        """Without the controller an import is nobody's but the test's."""
+        where = ("--namespace", self.release)
+        self.kubectl(*where, "scale", "deployment/vmferry-controller", f"--replicas={replicas}")
+        label = {"app.kubernetes.io/component": "controller"}
+        if replicas:
+            self.kubectl(*where, "rollout", "status", "deployment/vmferry-controller", "--timeout=100s")
+        else:
+            eventually(lambda: not self.find(POD, **label), "the controller's end", 90.0)
+
+    def reset(self) -> None:
+        """Take away what tests made: imports, runs, namespaces. The controller may still have work to do."""
+        spaces = [
+            one["metadata"]["name"]
+            for one in self.api.list(NAMESPACE)[0]
+            if OURS in one["metadata"].get("labels", {})
+        ]
+        for name in spaces:
+            self._delete(self.find(IMPORT, name))
+        for kind in (WORKFLOW, POD, CONFIG_MAP, SECRET, SERVICE, CLAIM):
+            self._delete([one for one in self.find(kind) if LABEL_RUN in one["metadata"].get("labels", {})])
+        for name in spaces:
+            self.kubectl("delete", "namespace", name, "--ignore-not-found", "--timeout=100s")
+
+    def _delete(self, things: Iterable[Object]) -> None:
+        for thing in things:
+            metadata = thing["metadata"]
+            kind = f"{thing['kind'].lower()}/{metadata['name']}"
+            where = ("--namespace", metadata["namespace"])
+            self.kubectl("delete", kind, *where, "--ignore-not-found", "--timeout=100s")
+
+
+def bears(thing: Object, labels: Mapping[str, str]) -> bool:
+    return labels.items() <= (thing["metadata"].get("labels") or {}).items()
+
+
+def listed(manifests: Iterable[Object]) -> str:
+    document: dict[str, Any] = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
+    return json.dumps(document)
+
+
+def command(
+    argv: list[str], environment: Mapping[str, str] | None = None, given: str = "", seconds: float = 120.0
+) -> str:
+    """What a command says. Raises CommandError."""
+    done = subprocess.run(
+        argv,
+        env={**os.environ, **(environment or {})},
+        input=given,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+    )
+    if done.returncode != 0:
+        raise CommandError(f"{' '.join(argv)} ended with {done.returncode}: {done.stderr.strip()}{done.stdout}")
+    return done.stdout

@@ -1,0 +1,118 @@
+"""Cancel, delete, approve, hold and rehearse, in a real cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from steps.cluster import CLAIM, CONFIG_MAP, IMAGE, MACHINE
+from tests.cluster.ground import RELEASE, Ground, eventually
+from tests.cluster.world import FAILED, RUNNING, World, a_vm, images_of
+from workflows import names
+from workflows.conditions import find
+
+pytestmark = pytest.mark.argo
+Make = Callable[..., World]
+
+
+def test_quick_cancel_while_the_image_is_downloaded(ground: Ground, make: Make, tmp_path: Path) -> None:
+    made = make([a_vm(tmp_path, "quick")])
+    imported = made.begin("quick")
+
+    def downloading() -> bool:
+        return any(image.get("status", {}).get("progress", 0) < 100 for image in images_of(made))
+
+    eventually(downloading, imported.told)
+    imported.delete()
+    eventually(lambda: not images_of(made), "the images to go", 60)
+    assert made.all(CLAIM) == made.all(MACHINE) == []
+
+
+def test_deleted_while_the_disk_is_read_the_source_gets_its_lease_back(make: Make, tmp_path: Path) -> None:
+    made = make([a_vm(tmp_path, "reading")])
+    made.simulator.faults(pauseAt=65536)
+    imported = made.begin("reading")
+    eventually(lambda: made.simulator.held(0), imported.told)
+    imported.delete()
+    assert made.simulator.leases() == []
+    ended = [lease["end"] for lease in made.simulator.leases(ended=True)]
+    assert ended
+    assert set(ended) <= {"aborted", "session"}
+    assert images_of(made) == made.all(MACHINE) == []
+
+
+def test_cancelled_by_the_spec_and_taken_back(make: Make, tmp_path: Path) -> None:
+    made = make([a_vm(tmp_path, "undecided")])
+    made.simulator.faults(pauseAt=65536)
+    imported = made.begin("undecided")
+    eventually(lambda: made.simulator.held(0), imported.told)
+    imported.change(cancel=True)
+    imported.until(FAILED)
+    assert imported.summary.reason == "Cancelled"
+    eventually(lambda: not made.simulator.leases(), "the lease to be given back", 60)
+    imported.change(cancel=False)
+    imported.until(RUNNING)
+    assert made.simulator.vm("undecided")["shutdowns"] == 1
+
+
+def test_approvals_and_suspension(make: Make, tmp_path: Path) -> None:
+    made = make([a_vm(tmp_path, "careful")])
+    imported = made.begin("careful", approvals=["poweroff", "start"])
+    eventually(lambda: imported.summary.reason == "WaitingForApproval", imported.told)
+    assert made.simulator.vm("careful")["power"] == "on"
+    imported.change(suspend=True)
+    imported.annotate(approve="poweroff")
+    eventually(lambda: imported.summary.reason == "Paused", imported.told)
+    assert made.simulator.vm("careful")["power"] == "on"
+    imported.change(suspend=False)
+    eventually(lambda: imported.status.step == "approve-start", imported.told)
+    machine = imported.machine()
+    assert machine
+    assert machine["spec"]["runStrategy"] == "Halted"
+    imported.annotate(approve="start")
+    imported.until(RUNNING)
+    assert "Approved" in imported.events()
+
+
+def test_dry_run_then_for_real(ground: Ground, make: Make, tmp_path: Path) -> None:
+    made = make([a_vm(tmp_path, "rehearsed")])
+    imported = made.begin("rehearsed", dryRun=True)
+    planned = eventually(lambda: find(imported.status.import_conditions, "Planned"), imported.told)
+    assert planned.status == "True"
+    promised = imported.status.planned
+    assert promised
+    found = ground.cluster.get(CONFIG_MAP, promised.config_map.removeprefix(f"{RELEASE}/"), RELEASE)
+    assert found
+    assert "kind: VirtualMachine" in found["data"]["virtualmachine.yaml"]
+    assert promised.hash == found["data"]["hash"]
+    assert made.simulator.vm("rehearsed")["power"] == "on"
+    assert imported.workflow is None
+    imported.change(dryRun=False, cpus=3)
+    imported.until(RUNNING)
+    warned = find(imported.status.import_conditions, "Planned")
+    assert warned
+    assert (warned.status, warned.reason) == ("False", "PlanChanged")
+
+
+def test_a_machine_of_that_name_is_not_taken_over(ground: Ground, make: Make, tmp_path: Path) -> None:
+    made = make([a_vm(tmp_path, "taken")])
+    foreign = {
+        "apiVersion": "kubevirt.io/v1",
+        "kind": "VirtualMachine",
+        "metadata": {"name": "taken", "namespace": made.namespace},
+        "spec": {"runStrategy": "Halted", "template": {"spec": {"domain": {"devices": {}}, "volumes": []}}},
+    }
+    ground.apply(foreign)
+    imported = made.begin("taken")
+    status = imported.until("virtualMachineImportInvalid")
+    assert "is there already and not of this import" in status.message
+    assert made.simulator.vm("taken")["power"] == "on"
+    ground.cluster.delete(MACHINE, "taken", made.namespace)
+    imported.until(RUNNING)  # it heals by itself
+    assert imported.machine()
+    assert names.LABEL_UID in imported.machine()["metadata"]["labels"]  # type: ignore[index]
+    for image in images_of(made):
+        assert image["metadata"].get("ownerReferences") is None
+    assert len(made.all(IMAGE)) == 1

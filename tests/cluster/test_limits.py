@@ -1,0 +1,68 @@
+"""One machine at a time: no second one is off while the first has not been brought over."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.ground import Ground
+from tests.cluster.world import RUNNING, Imported, World, a_vm
+
+pytestmark = pytest.mark.argo
+Make = Callable[..., World]
+
+
+def test_four_imports_with_a_limit_of_one(ground: Ground, make: Make, tmp_path: Path) -> None:
+    vms = [a_vm(tmp_path, f"queue-{number}") for number in range(4)]
+    made = make(vms)
+    key = f"vmwaresource.{made.namespace}.vcenter"
+    limits: dict[str, str | None] = {f"{key}.machines": "1", f"{key}.streams": "4"}
+    ground.limits(limits)
+    watch = Watch(made)
+    with watch:
+        ground.apply(*made.source(), *(made.manifest(vm["name"]) for vm in vms))
+        watch.imports = [made.imported(vm["name"]) for vm in vms]
+        for one in watch.imports:
+            one.until(RUNNING, seconds=600)
+    assert watch.looks > 50
+    assert watch.most == 1, watch.worst
+    ground.limits(dict.fromkeys(limits))
+
+
+class Watch:
+    """Looks all the time which machines are off at the source and not yet transferred."""
+
+    def __init__(self, made: World) -> None:
+        self._made = made
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self.imports: list[Imported] = []
+        self.looks = 0
+        self.most = 0
+        self.worst: list[str] = []
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._stop.wait(0.2):
+            # First what is off, then what is transferred: the other way round one that is both would count.
+            off = {vm["name"] for vm in self._made.simulator.vms() if vm["power"] == "off"}
+            under_way = sorted(one.name for one in self.imports if one.name in off and not transferred(one))
+            self.looks += 1
+            if len(under_way) > self.most:
+                self.most, self.worst = len(under_way), under_way
+
+
+def transferred(imported: Imported) -> bool:
+    """Whether every disk of it has become an image."""
+    nodes = ((imported.workflow or {}).get("status") or {}).get("nodes") or {}
+    return any(node["displayName"] == "transfer" and node["phase"] == "Succeeded" for node in nodes.values())

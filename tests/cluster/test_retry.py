@@ -1,0 +1,140 @@
+"""What failed is retried alone: by Argo's command line or server, by annotation, by mending the spec."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from steps.cluster import Object
+from tests.cluster.ground import ARGO_SERVER, RELEASE, Ground, eventually, keep
+from tests.cluster.world import FAILED, RUNNING, Imported, World, a_vm
+
+pytestmark = pytest.mark.argo
+Make = Callable[..., World]
+
+COUNTED: Final = "count/virtualmachineimages.harvesterhci.io"
+BEFORE: Final = ("preflight", "poweroff", "export", "convert")
+"""Stages that were done when `image` failed."""
+
+
+@contextmanager
+def no_room(ground: Ground, namespace: str) -> Iterator[Callable[[], None]]:
+    """A quota that allows no image; what is yielded raises it."""
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "images", "namespace": namespace},
+        "spec": {"hard": {COUNTED: "0"}},
+    }
+    ground.apply(quota)
+    looked = ("get", "resourcequota", "images", "-n", namespace, "-o", "jsonpath={.status.hard}")
+    eventually(lambda: COUNTED in ground.kubectl(*looked), "the quota to be counted", 60)
+    yield lambda: ground.apply({**quota, "spec": {"hard": {COUNTED: "9"}}})
+
+
+def failed_for_want_of_room(ground: Ground, made: World, vm: str) -> tuple[Imported, dict[str, str]]:
+    """An import whose image fails by quota; and when each of its pods' nodes started."""
+    with no_room(ground, made.namespace) as give_room:
+        imported = made.begin(vm)
+        imported.until(FAILED)
+        assert imported.summary.reason == "NoSpace"
+        assert "exceeded quota" in imported.summary.message
+        assert made.simulator.vm(vm)["power"] == "off"
+        give_room()
+    return imported, started(imported)
+
+
+def started(imported: Imported) -> dict[str, str]:
+    """Start times of the pods' nodes, by name."""
+    nodes = ((imported.workflow or {}).get("status") or {}).get("nodes") or {}
+    return {node["name"]: node["startedAt"] for node in nodes.values() if node["type"] == "Pod"}
+
+
+def assert_only_what_failed_ran_again(before: dict[str, str], after: dict[str, str]) -> None:
+    kept = {name: at for name, at in before.items() if any(f"{stage}(" in name for stage in BEFORE)}
+    assert len(kept) == len(BEFORE)
+    assert {name: after[name] for name in kept} == kept
+    again = [name for name in after if "image(" in name or "serve(" in name]
+    assert len(again) == 2
+    assert all(after[name] > before[name] for name in again)
+
+
+def seen_running_again(imported: Imported) -> None:
+    """The import goes back from failed to running."""
+    eventually(lambda: imported.summary.status == "Unknown", imported.told, 60)
+
+
+def test_by_argos_command_line(ground: Ground, make: Make, tmp_path: Path) -> None:
+    made = make([a_vm(tmp_path, "by-cli")])
+    imported, before = failed_for_want_of_room(ground, made, "by-cli")
+    workflow = imported.workflow
+    assert workflow
+    ground.argo("retry", workflow["metadata"]["name"])
+    seen_running_again(imported)
+    imported.until(RUNNING)
+    keep("argo-get-after-retry.txt", ground.argo("get", workflow["metadata"]["name"]))
+    keep("node-starts.json", json.dumps({"before": before, "after": started(imported)}, indent=1))
+    assert_only_what_failed_ran_again(before, started(imported))
+    assert made.simulator.vm("by-cli")["shutdowns"] == 1
+    assert len([call for call in made.simulator.calls() if call["kind"] == "disk"]) == 1
+
+
+def test_by_argos_server_as_its_page_does(ground: Ground, make: Make, tmp_path: Path) -> None:
+    made = make([a_vm(tmp_path, "by-page")])
+    imported, before = failed_for_want_of_room(ground, made, "by-page")
+    workflow = imported.workflow
+    assert workflow
+    answer = put(ground, f"/api/v1/workflows/{RELEASE}/{workflow['metadata']['name']}/retry")
+    assert answer["metadata"]["name"] == workflow["metadata"]["name"]
+    seen_running_again(imported)
+    imported.until(RUNNING)
+    assert_only_what_failed_ran_again(before, started(imported))
+
+
+def test_by_annotation_without_a_server(ground: Ground, make: Make, tmp_path: Path) -> None:
+    made = make([a_vm(tmp_path, "by-note")])
+    imported, _ = failed_for_want_of_room(ground, made, "by-note")
+    workflow = imported.workflow
+    assert workflow
+    first = workflow["metadata"]["name"]
+    imported.annotate(retry="true")
+    eventually(
+        lambda: imported.status.workflow and imported.status.workflow.name == f"{first}-r1", imported.told
+    )
+    imported.until(RUNNING)
+    assert made.simulator.vm("by-note")["shutdowns"] == 1
+    assert (
+        len([call for call in made.simulator.calls() if call["kind"] == "disk"]) == 1
+    )  # nothing was read again
+    assert "migration.harvesterhci.io/retry" not in (imported.raw or {})["metadata"].get("annotations", {})
+
+
+def test_by_mending_the_spec(ground: Ground, make: Make, tmp_path: Path) -> None:
+    made = make([a_vm(tmp_path, "by-spec")])
+    imported, _ = failed_for_want_of_room(ground, made, "by-spec")
+    imported.change(memory="256Mi", targetVirtualMachineName="mended")
+    imported.until(RUNNING)
+    machine = imported.machine("mended")
+    assert machine
+    assert machine["spec"]["template"]["spec"]["domain"]["memory"]["guest"] == "256Mi"
+    assert len([call for call in made.simulator.calls() if call["kind"] == "disk"]) == 1
+
+
+def put(ground: Ground, path: str) -> Object:
+    """A request to Argo's server, with a token that may do what a person's may."""
+    token = ground.kubectl("create", "token", "-n", RELEASE, "vmferry-controller").strip()
+    request = urllib.request.Request(  # noqa: S310 - the lab's own address
+        f"{ARGO_SERVER}{path}",
+        data=b"{}",
+        method="PUT",
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        found: Object = json.load(answer)
+    return found

@@ -1,0 +1,127 @@
+"""Stand-ins for Harvester's image controllers, Longhorn, CDI and KubeVirt, against a real API server.
+
+    python -m tests.standins [--kubeconfig FILE]
+
+Prints a line to stdout when it is ready. SIGTERM ends it and its virtual machines; started again it goes on
+from what the cluster says. See tests/standins/README.md for what is real and what is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import IO
+
+from tests.standins import (
+    admission,
+    cdi,
+    crds,
+    guests,
+    harvester_machines,
+    images,
+    instances,
+    machines,
+    webhook,
+)
+from tests.standins.api import Api
+from tests.standins.controller import Cluster, Controller
+from tests.standins.downloads import Faults
+from tests.standins.lab import Lab, NoLabError
+from tests.standins.longhorn import Longhorn
+from tests.standins.web import Web
+
+WATCHED = {
+    kind for module in (images, cdi, machines, instances, harvester_machines) for kind in module.WATCHED
+}
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = crds.options(__doc__ or "")
+    numbers = lambda text: frozenset(map(int, text.split(",")))  # noqa: E731
+    parser.add_argument(
+        "--state", type=Path, metavar="DIR", help="default: standins[-LAB] beside the kubeconfig"
+    )
+    parser.add_argument("--backing", type=Path, metavar="DIR", help="default: backing beside the kubeconfig")
+    parser.add_argument("--rate", type=int, default=0, metavar="BYTES", help="of a download, per second")
+    parser.add_argument(
+        "--fail", type=numbers, default=frozenset(), metavar="N,…", help="cut these downloads"
+    )
+    parser.add_argument(
+        "--corrupt", type=numbers, default=frozenset(), metavar="N,…", help="spoil a byte of these"
+    )
+    parser.add_argument(
+        "--backoff", type=float, default=10.0, metavar="SECONDS", help="Harvester's; default 10"
+    )
+    parser.add_argument(
+        "--grace", type=float, default=guests.GRACE, metavar="SECONDS", help="guests power off"
+    )
+    return parser
+
+
+def controllers(given: argparse.Namespace, lab: Lab, cluster: Cluster) -> list[Controller]:
+    faults = Faults(given.rate, given.fail, given.corrupt)
+    web = Web(cluster.api.host)  # the lab's name server is on the node, too
+    return [
+        images.Images(cluster, web, given.backoff),
+        Longhorn(cluster, web, lab.backing, faults),
+        cdi.DataVolumes(cluster, web, lab, faults),
+        machines.Machines(cluster),
+        instances.Instances(cluster, lab, given.grace),
+        harvester_machines.HarvesterMachines(cluster),
+    ]
+
+
+def alone(lab: Lab) -> IO[str]:
+    """The lock that keeps a second one away from the same lab."""
+    for folder in (lab.state, lab.backing):
+        folder.mkdir(parents=True, exist_ok=True)
+    lock = (lab.state / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise NoLabError(f"stand-ins run already for this lab: {lab.state}/lock is taken") from None
+    return lock
+
+
+def work(given: argparse.Namespace, lab: Lab) -> None:
+    api = Api(lab.kubeconfig)
+    crds.install(api, default=given.default_class)
+    cluster = Cluster(api, WATCHED)
+    working = controllers(given, lab, cluster)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    cluster.start()
+    for one in working:
+        one.start()
+    server = webhook.Server(webhook.own_address(api.host), admission.Rules(api), lab.state)
+    webhook.install(api, server)
+    sys.stdout.write(f"stand-ins ready: {api.server}\n")
+    sys.stdout.flush()
+    ended.wait()
+    cluster.stop.set()
+    cluster.wake.all()
+    for one in working:
+        one.join(30)
+    webhook.remove(api)
+
+
+def main() -> None:
+    given = arguments().parse_args()
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    try:
+        lab = Lab.of(given.kubeconfig, given.state, given.backing)
+        with alone(lab):
+            work(given, lab)
+    except NoLabError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Stand-in for the rules of Harvester's webhook on VirtualMachineImages, and its mark on golden claims.
+
+harvester v1.6.0: pkg/image/common/{mutator,validator}.go, pkg/image/{backingimage,cdi}/{mutate,validate}.go,
+pkg/webhook/resources/persistentvolumeclaim/mutator.go. What is left out: security parameters, export from
+volumes, templates and backups that use an image.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from steps.cluster import CLAIM, IMAGE, STORAGE_CLASS, Object
+from tests.standins.api import Api
+from tests.standins.images import DISPLAY_NAME
+
+CLASS: Final = "harvesterhci.io/storageClassName"
+GOLDEN: Final = "harvesterhci.io/goldenImage"
+DEFAULT: Final = "storageclass.kubernetes.io/is-default-class"
+PARAMETERS: Final = {"numberOfReplicas": "3", "staleReplicaTimeout": "30", "migratable": "true"}
+"""GetImageDefaultStorageClassParameters."""
+CSI_SECRETS: Final = (
+    f"csi.storage.k8s.io/{stage}-secret-{part}"
+    for stage in ("provisioner", "node-stage", "node-publish")
+    for part in ("name", "namespace")
+)
+TAKEN: Final = frozenset(
+    ("nodeSelector", "diskSelector", "numberOfReplicas", "staleReplicaTimeout", "dataLocality", "encrypted")
+) | frozenset(CSI_SECRETS)
+"""Which parameters of a class go to its images (mergeStorageClassParams)."""
+
+
+class Refused(Exception):  # noqa: N818 - not an error of ours
+    """The answer to a request that is not let in. `code` as in HTTP."""
+
+    def __init__(self, message: str, code: int = 422, reason: str = "Invalid") -> None:
+        super().__init__(message)
+        self.status = {"status": "Failure", "message": message, "code": code, "reason": reason}
+
+
+class Rules:
+    """What is changed and what is refused."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def mutate(self, request: Object) -> list[Object]:
+        """The JSON patch of a request."""
+        thing = request["object"]
+        if request["kind"]["kind"] == CLAIM.kind:
+            return self._golden(request["namespace"], thing)
+        created = request["operation"] == "CREATE" and thing["spec"].get("backend") != "cdi"
+        return [*(self._parameters(thing) if created else []), *self._ensure_class(thing)]
+
+    def validate(self, request: Object) -> None:
+        """Raises Refused."""
+        old, new = request.get("oldObject") or {}, request.get("object") or {}
+        match request["operation"]:
+            case "CREATE":
+                self._display_name(new)
+                _same_class(new)
+                _url(new)
+            case "UPDATE":
+                _unchanged(old, new)
+                self._display_name(new)
+            case "DELETE" if old["spec"].get("backend") != "cdi":
+                self._unused(old)
+
+    def _parameters(self, image: Object) -> list[Object]:
+        wanted = _annotations(image).get(CLASS, "")
+        found = (
+            self._class(wanted) if wanted else self._default("no default storageClass found for backingImage")
+        )
+        known = image["spec"].get("storageClassParameters")
+        given = known or {}
+        if found["provisioner"] == "driver.longhorn.io":
+            given = found.get("parameters") or {}
+            if wanted and given.get("backingImage"):
+                words = "can not use a backing image storageClass as the base storageClass template"
+                raise Refused(words, 500, "InternalError")
+        value = PARAMETERS | {key: part for key, part in given.items() if key in TAKEN}
+        verb = "add" if known is None else "replace"
+        return [{"op": verb, "path": "/spec/storageClassParameters", "value": value}]
+
+    def _ensure_class(self, image: Object) -> list[Object]:
+        noted, wanted = _annotations(image).get(CLASS, ""), image["spec"].get("targetStorageClassName", "")
+        name = noted or wanted or str(self._default("missing default storage class")["metadata"]["name"])
+        patch: list[Object] = []
+        if not noted:
+            if "annotations" not in image["metadata"]:
+                patch.append({"op": "add", "path": "/metadata/annotations", "value": {}})
+            escaped = CLASS.replace("/", "~1")
+            patch.append({"op": "add", "path": f"/metadata/annotations/{escaped}", "value": name})
+        if not wanted:
+            patch.append({"op": "add", "path": "/spec/targetStorageClassName", "value": name})
+        return patch
+
+    def _golden(self, namespace: str, claim: Object) -> list[Object]:
+        """A claim that bears the name of one of CDI's images is that image: it is marked so."""
+        image = self._api.get(IMAGE, namespace, claim["metadata"].get("name") or "-")
+        if image is None or image["spec"].get("backend") != "cdi":
+            return []
+        marked = _annotations(claim) | {GOLDEN: "true"}
+        return [{"op": "add", "path": "/metadata/annotations", "value": marked}]
+
+    def _class(self, name: str) -> Object:
+        found = self._api.get(STORAGE_CLASS, "", name)
+        if found is None:
+            raise Refused(f'storageclasses.storage.k8s.io "{name}" not found', 500, "InternalError")
+        return found
+
+    def _default(self, otherwise: str) -> Object:
+        classes, _ = self._api.list(STORAGE_CLASS)
+        found = [one for one in classes if _annotations(one).get(DEFAULT) == "true"]
+        if not found:
+            raise Refused(otherwise, 500, "InternalError")
+        return found[0]
+
+    def _display_name(self, image: Object) -> None:
+        name, metadata = image["spec"]["displayName"], image["metadata"]
+        if not name:
+            raise Refused("displayName is required")
+        for other in self._api.list(IMAGE)[0]:
+            same = (other["metadata"].get("labels") or {}).get(DISPLAY_NAME) == name
+            here = other["metadata"]["namespace"] == metadata["namespace"]
+            if same and here and other["metadata"]["uid"] != metadata.get("uid"):
+                raise Refused("A resource with the same name exists", 409, "Conflict")
+
+    def _unused(self, image: Object) -> None:
+        wanted = (image.get("status") or {}).get("storageClassName")
+        called = f"{image['metadata']['namespace']}/{image['spec']['displayName']}"
+        for claim in self._api.list(CLAIM)[0] if wanted else []:
+            if claim["spec"].get("storageClassName") == wanted:
+                user = f"{claim['metadata']['namespace']}/{claim['metadata']['name']}"
+                raise Refused(f"Cannot delete image {called}: being used by volume {user}")
+
+
+def _annotations(thing: Object) -> dict[str, str]:
+    return thing["metadata"].get("annotations") or {}
+
+
+def _same_class(image: Object) -> None:
+    noted, wanted = _annotations(image).get(CLASS, ""), image["spec"].get("targetStorageClassName", "")
+    if noted and wanted and noted != wanted:
+        raise Refused("storageClassName should keep the consistency")
+
+
+def _url(image: Object) -> None:
+    spec = image["spec"]
+    url, source = spec.get("url", ""), spec["sourceType"]
+    if source not in ("download", "restore"):
+        if url:
+            raise Refused(f'url should be empty when image source type is "{source}"')
+        return
+    if not url:
+        raise Refused("url is required")
+    try:
+        urlsplit(url)
+    except ValueError as error:
+        raise Refused(f"url is invalid: {error}") from None
+
+
+def _unchanged(old: Object, new: Object) -> None:
+    fields = ["sourceType", "url", "displayName"]
+    if new["spec"].get("backend") != "cdi":
+        fields += ["storageClassParameters", "securityParameters"]
+    for field in fields:
+        if old["spec"].get(field) != new["spec"].get(field):
+            raise Refused(f"{field} cannot be modified")
+    before = (_annotations(old).get(CLASS, ""), old["spec"].get("targetStorageClassName", ""))
+    after = (_annotations(new).get(CLASS, ""), new["spec"].get("targetStorageClassName", ""))
+    if any(was and was != now for was, now in zip(before, after, strict=True)):
+        raise Refused("storageClassName cannot be modified")

@@ -1,0 +1,104 @@
+"""Guests under QEMU, from the bytes of their claims: the part of virt-launcher that no pod here can play.
+
+The machine is put together from the instance's spec by the code of `vmferry boot` (controller/boot.py):
+buses, card models, MACs, firmware, boot order as KubeVirt's manifest names them. Processor: KVM where there
+is one, else QEMU's own, which is slow. No guest reaches a network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+from controller import boot
+from steps.cluster import Object
+from tests.standins.controller import log
+
+GRACE: Final = 30.0
+"""Seconds that a guest is given to power off, where neither the machine nor the caller says otherwise."""
+
+
+class Guest:
+    """A guest that runs, or did. Its writes go to the claims."""
+
+    def __init__(self, instance: Object, disks: dict[str, Path], folder: Path, console: Path) -> None:
+        self._name = f"{instance['metadata']['namespace']}/{instance['metadata']['name']}"
+        self._folder = folder
+        self._stack = contextlib.ExitStack()
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        manifest = _whole(instance)
+        with contextlib.ExitStack() as stack:
+            tpm = stack.enter_context(boot.tpm(manifest, folder))
+            files = boot.Files(_links(disks, folder), folder, tpm)
+            argv = boot.argv(manifest, files, boot.Options(persistent=True))
+            console.parent.mkdir(parents=True, exist_ok=True)
+            told = ("-chardev", f"file,id=console,path={console},append=on", "-serial", "chardev:console")
+            control = ("-qmp", f"unix:{folder}/qmp,server=on,wait=off")
+            errors = stack.enter_context((folder / "qemu.log").open("wb"))
+            # Should this process be killed, the kernel ends the guest: nothing runs that nobody looks after.
+            kept = ["setpriv", "--pdeathsig", "KILL", *argv, *told, *control]
+            self.process = subprocess.Popen(kept, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
+            self._stack = stack.pop_all()
+        log.info("kubevirt: %s boots, console %s", self._name, console)
+
+    @property
+    def ended(self) -> str:
+        """Succeeded or Failed; empty while it runs."""
+        code = self.process.poll()
+        if code is None:
+            return ""
+        return "Succeeded" if code == 0 else "Failed"
+
+    @property
+    def errors(self) -> str:
+        return " ".join((self._folder / "qemu.log").read_text(errors="replace").split())[-500:]
+
+    def power_button(self) -> None:
+        """As libvirt's shutdown: the guest may heed it or not."""
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as wire:
+            wire.settimeout(2)
+            wire.connect(str(self._folder / "qmp"))
+            with wire.makefile("rw") as talk:
+                talk.readline()
+                for command in ("qmp_capabilities", "system_powerdown"):
+                    talk.write(json.dumps({"execute": command}) + "\n")
+                    talk.flush()
+                    talk.readline()
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def close(self) -> None:
+        """Let go of what a guest leaves behind; ends it if it still runs."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._stack.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _links(disks: dict[str, Path], folder: Path) -> dict[str, Path]:
+    """Under names that say their format: devices have none."""
+    links = {name: folder / f"{name}.raw" for name in disks}
+    for name, link in links.items():
+        link.symlink_to(disks[name])
+    return links
+
+
+def _whole(instance: Object) -> Object:
+    """The manifest that boot.py reads, with KubeVirt's defaults (pkg/virt-api/webhooks/mutating-webhook)."""
+    spec: dict[str, Any] = copy.deepcopy(instance["spec"])
+    domain = spec["domain"]
+    domain["cpu"] = {"sockets": 1, "cores": 1, "threads": 1} | (domain.get("cpu") or {})
+    requests = (domain.get("resources") or {}).get("requests") or {}
+    domain.setdefault("memory", {}).setdefault("guest", requests.get("memory", "512Mi"))
+    for interface in domain["devices"].get("interfaces") or []:
+        interface.setdefault("model", "virtio")
+    return {"spec": {"template": {"spec": spec}}}

@@ -1,0 +1,142 @@
+"""Where the API server asks about images: Harvester's webhook, over TLS at the host's end of the lab's wire.
+
+harvester v1.6.0, pkg/webhook/server/server.go: a mutator that does not answer is passed over, no validator.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import socket
+import ssl
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+
+from steps.cluster import CLAIM, IMAGE, Kind, Object
+from tests.standins.admission import Refused, Rules
+from tests.standins.api import MUTATING, VALIDATING, Api
+
+NAME: Final = "vmferry-standins"
+
+
+class Server(ThreadingHTTPServer):
+    """Answers AdmissionReviews at /mutate and /validate."""
+
+    daemon_threads = True
+
+    def __init__(self, address: str, rules: Rules, folder: Path) -> None:
+        super().__init__((address, 0), Handler)
+        self.rules = rules
+        self.certificate = certificate(address, folder)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(folder / "webhook.crt", folder / "webhook.key")
+        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+
+    @property
+    def url(self) -> str:
+        return f"https://{self.server_address[0]!s}:{self.server_address[1]}"
+
+    def start(self) -> None:
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One review."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = 60
+    server: Server
+
+    def do_POST(self) -> None:
+        review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        request = review["request"]
+        answer: dict[str, Any] = {"uid": request["uid"], "allowed": True}
+        try:
+            if self.path.startswith("/mutate"):
+                patch = json.dumps(self.server.rules.mutate(request)).encode()
+                answer |= {"patchType": "JSONPatch", "patch": base64.b64encode(patch).decode()}
+            else:
+                self.server.rules.validate(request)
+        except Refused as error:
+            answer |= {"allowed": False, "status": error.status}
+        self._send(json.dumps({**review, "response": answer}).encode())
+
+    def _send(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+def certificate(address: str, folder: Path) -> bytes:
+    """A certificate for the address, its own authority; the key lies beside it."""
+    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    argv += ["-subj", f"/CN={NAME}", "-days", "30", "-addext", f"subjectAltName=IP:{address}"]
+    subprocess.run(
+        [*argv, "-keyout", "webhook.key", "-out", "webhook.crt"], check=True, capture_output=True, cwd=folder
+    )
+    return (folder / "webhook.crt").read_bytes()
+
+
+def own_address(host: str) -> str:
+    """The address of this machine that `host` sees."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
+        wire.connect((host, 443))
+        return str(wire.getsockname()[0])
+
+
+def configurations(server: Server) -> list[Object]:
+    changed = [("images", IMAGE, ["CREATE", "UPDATE"]), ("claims", CLAIM, ["CREATE"])]
+    checked = [("images", IMAGE, ["CREATE", "UPDATE", "DELETE"])]
+    mutators = [_webhook(server, "mutate", "Ignore", *one) for one in changed]
+    validators = [_webhook(server, "validate", "Fail", *one) for one in checked]
+    return [_configuration(MUTATING, mutators), _configuration(VALIDATING, validators)]
+
+
+def _configuration(kind: Kind, webhooks: list[Object]) -> Object:
+    named = {"apiVersion": kind.api_version, "kind": kind.kind}
+    return {**named, "metadata": {"name": NAME}, "webhooks": webhooks}
+
+
+def _webhook(server: Server, verb: str, policy: str, name: str, kind: Kind, operations: list[str]) -> Object:
+    rule = {
+        "apiGroups": [kind.group],
+        "apiVersions": [kind.api_version.rpartition("/")[2]],
+        "resources": [kind.plural],
+        "operations": operations,
+        "scope": "Namespaced",
+    }
+    return {
+        "name": f"{name}.{verb}.{NAME}.test",
+        "clientConfig": {
+            "url": f"{server.url}/{verb}",
+            "caBundle": base64.b64encode(server.certificate).decode(),
+        },
+        "rules": [rule],
+        "failurePolicy": policy,
+        "matchPolicy": "Equivalent",
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+        "timeoutSeconds": 10,
+    }
+
+
+def install(api: Api, server: Server) -> None:
+    server.start()
+    for one in configurations(server):
+        api.apply(one)
+    logging.getLogger("standins").info("webhook at %s", server.url)
+
+
+def remove(api: Api) -> None:
+    """So that images can be made and deleted while no stand-in runs."""
+    for kind in (MUTATING, VALIDATING):
+        api.delete(_configuration(kind, []))
