@@ -49,7 +49,9 @@ def connect(stop: Stop, *, patience: float = PATIENCE) -> Cluster:
     settings = Configuration()
     try:
         if os.environ.get("KUBECONFIG") or "KUBERNETES_SERVICE_HOST" not in os.environ:
-            config.load_kube_config(client_configuration=settings)  # type: ignore[no-untyped-call]
+            # The package looks at KUBECONFIG when it is imported only.
+            given = os.environ.get("KUBECONFIG") or None
+            config.load_kube_config(config_file=given, client_configuration=settings)  # type: ignore[no-untyped-call]
         else:
             config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
     except config.ConfigException as error:

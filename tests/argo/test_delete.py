@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from steps.cluster import CLAIM, CONFIG_MAP, IMAGE, MACHINE
-from tests.cluster.ground import RELEASE, Ground, eventually
-from tests.cluster.world import FAILED, RUNNING, World, a_vm, images_of
+from tests.argo.ground import RELEASE, Ground, eventually
+from tests.argo.world import FAILED, RUNNING, World, a_vm, images_of
 from workflows import names
 from workflows.conditions import find
 

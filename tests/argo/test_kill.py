@@ -10,8 +10,8 @@ from typing import Final
 import pytest
 
 from steps.cluster import IMPORT, POD, WORKFLOW, Object
-from tests.cluster.ground import RELEASE, Ground, eventually
-from tests.cluster.world import FAILED, RUNNING, Imported, World, a_vm, images_of
+from tests.argo.ground import RELEASE, Ground, eventually
+from tests.argo.world import FAILED, RUNNING, Imported, World, a_vm, images_of
 from workflows.api import API_VERSION
 
 pytestmark = pytest.mark.argo

@@ -10,8 +10,8 @@ import pytest
 
 from steps.cluster import CLAIM, IMAGE, MACHINE, STORAGE_CLASS
 from tests import scenario
-from tests.cluster.ground import Ground, eventually
-from tests.cluster.world import INVALID, RUNNING, World, a_vm, bytes_of, claims_of, images_of, world
+from tests.argo.ground import Ground, eventually
+from tests.argo.world import INVALID, RUNNING, World, a_vm, bytes_of, claims_of, images_of, world
 from tests.guest import datadisk
 from tests.standins import harvester_machines
 from tests.standins.api import Api

@@ -12,8 +12,8 @@ from typing import Final
 import pytest
 
 from steps.cluster import Object
-from tests.cluster.ground import ARGO_SERVER, RELEASE, Ground, eventually, keep
-from tests.cluster.world import FAILED, RUNNING, Imported, World, a_vm
+from tests.argo.ground import ARGO_SERVER, RELEASE, Ground, eventually, keep
+from tests.argo.world import FAILED, RUNNING, Imported, World, a_vm
 
 pytestmark = pytest.mark.argo
 Make = Callable[..., World]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.ground import Ground
-from tests.cluster.world import RUNNING, Imported, World, a_vm
+from tests.argo.ground import Ground
+from tests.argo.world import RUNNING, Imported, World, a_vm
 
 pytestmark = pytest.mark.argo
 Make = Callable[..., World]

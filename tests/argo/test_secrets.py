@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from steps.cluster import SECRET
-from tests.cluster.ground import RELEASE, Ground, eventually
-from tests.cluster.world import FAILED, RUNNING, Imported, World, a_vm
+from tests.argo.ground import RELEASE, Ground, eventually
+from tests.argo.world import FAILED, RUNNING, Imported, World, a_vm
 from workflows import names
 
 pytestmark = pytest.mark.argo

@@ -16,14 +16,15 @@ from steps import kubeapi
 from steps.cluster import CONFIG_MAP, Cluster, Kind, Object
 from steps.stop import Stop
 from tests.standins.lab import Lab, NoLabError
-from tests.standins.process import lab, running
+from tests.standins.process import lab, reserved, running
 from workflows.names import LIMITS
 
 ROOT: Final = Path(__file__).parents[2]
 LAB: Final = ROOT / "tests" / "lab"
 CHART: Final = ROOT / "charts" / "vmferry"
 RELEASE: Final = "vmferry"
-HOST: Final = "10.199.0.1"
+NET: Final = os.environ.get("LAB_NET", "10.199.0")
+HOST: Final = f"{NET}.1"
 """The host's end of the wire: all that pods reach of it (tests/lab/settings.sh)."""
 HELM: Final = ROOT / ".cache" / "bin" / "helm"
 KUBECTL: Final = ROOT / ".cache" / "lab" / "bin" / "kubectl"
@@ -32,7 +33,7 @@ ARGO: Final = Path(
         "LAB_ARGO", Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vmferry/argo"
     )
 )
-ARGO_SERVER: Final = "http://10.199.0.2:2746"
+ARGO_SERVER: Final = f"http://{NET}.2:2746"
 VALUES: Final[Mapping[str, Any]] = {
     # Every debug line, so that what must not be in a log has the best chance to be there.
     "controller": {"debug": True, "recheckSeconds": 15},
@@ -136,9 +137,9 @@ class Ground:
 def prepared(*options: str) -> Iterator[Ground]:
     """The lab up, the images in it, the stand-ins at work and the chart installed."""
     where = up()
-    subprocess.run([ROOT / "tests" / "cluster" / "images.sh"], check=True)
+    subprocess.run([ROOT / "tests" / "cluster" / "images"], check=True)
     os.environ["KUBECONFIG"] = str(where.kubeconfig)
-    with running(where, "--backoff", "1", "--grace", "2", *options):
+    with reserved(where), running(where, "--backoff", "1", "--grace", "2", *options):
         ground = Ground(where, kubeapi.connect(Stop(), patience=90))
         ground.values = {"never": "installed"}
         ground.install()

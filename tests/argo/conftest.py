@@ -1,0 +1,56 @@
+"""The lab is made once; where no Argo is given to it nothing here can run, and that is said aloud."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.argo.ground import Ground, has_argo, prepared
+from tests.argo.world import World, world
+
+Make = Callable[..., World]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Part of `make e2e` and not of `make test`: these need the lab."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.lab)
+            if not os.environ.get("VMFERRY_E2E"):
+                item.add_marker(pytest.mark.skip(reason="NOT RUN HERE: a whole import; say `make e2e`"))
+            elif not has_argo():
+                reason = "NOT RUN: no Argo given; set LAB_ARGO (tests/lab/README.md)"
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def ground() -> Iterator[Ground]:
+    with prepared("--default-class") as made:
+        yield made
+
+
+@pytest.fixture
+def make(ground: Ground, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Make]:
+    """Makes the test's world: `make(vms)`."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
+    space = f"it-{name[:40].strip('-')}"
+    with ExitStack() as stack:
+
+        def made(vms: list[Any], **inventory: Any) -> World:
+            return stack.enter_context(world(ground, tmp_path, vms, space, **inventory))
+
+        yield made
+
+
+@pytest.fixture
+def settings(ground: Ground) -> Iterator[Callable[..., None]]:
+    """Changes the chart's values for a test."""
+    yield ground.install
+    ground.install()

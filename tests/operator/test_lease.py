@@ -1,0 +1,108 @@
+"""One controller at work: taken, kept, waited for, given back, and lost aloud."""
+
+from __future__ import annotations
+
+import threading
+
+from controller.operator.lease import NAME, Lease
+from steps.cluster import LEASE
+from steps.contract import Exit, StepError
+from tests.targets.fake_cluster import FakeCluster
+
+PERIOD = 0.01
+
+
+def a_lease(cluster: FakeCluster, lost: threading.Event | None = None) -> Lease:
+    event = lost or threading.Event()
+    return Lease(cluster, "vmferry", event.set, period=PERIOD)
+
+
+def acquired(lease: Lease, got: threading.Event) -> None:
+    if lease.acquire(threading.Event()):
+        got.set()
+
+
+def holder(cluster: FakeCluster) -> str:
+    found = cluster.peek(LEASE, NAME, "vmferry")
+    assert found is not None
+    return str(found["spec"].get("holderIdentity") or "")
+
+
+def test_taken_renewed_and_given_back() -> None:
+    cluster, lost = FakeCluster(), threading.Event()
+    lease = a_lease(cluster, lost)
+    assert lease.acquire(threading.Event())
+    assert holder(cluster) == lease.identity
+    first = cluster.peek(LEASE, NAME, "vmferry")
+    assert first is not None
+    renewed = first["spec"]["renewTime"]
+    while (cluster.peek(LEASE, NAME, "vmferry") or first)["spec"]["renewTime"] == renewed:
+        pass
+    lease.release()
+    assert holder(cluster) == ""
+    assert not lost.is_set()
+
+
+def test_another_waits_until_it_is_given_back() -> None:
+    cluster = FakeCluster()
+    first, second = a_lease(cluster), a_lease(cluster)
+    assert first.acquire(threading.Event())
+    got = threading.Event()
+    waiting = threading.Thread(target=acquired, args=(second, got))
+    waiting.start()
+    assert not got.wait(10 * PERIOD)
+    first.release()
+    assert got.wait(5)
+    assert holder(cluster) == second.identity
+    second.release()
+    waiting.join(5)
+
+
+def test_told_to_end_while_it_waits() -> None:
+    cluster = FakeCluster()
+    first, second = a_lease(cluster), a_lease(cluster)
+    assert first.acquire(threading.Event())
+    ended = threading.Event()
+    ended.set()
+    assert not second.acquire(ended)
+    first.release()
+
+
+def test_one_that_is_not_renewed_is_taken_after_its_time() -> None:
+    now = [0.0]
+    cluster = FakeCluster()
+    dead = Lease(cluster, "vmferry", lambda: None, clock=lambda: now[0], period=3600)
+    assert dead.acquire(threading.Event())
+    heir = Lease(cluster, "vmferry", lambda: None, clock=lambda: now[0], period=PERIOD)
+    got = threading.Event()
+    waiting = threading.Thread(target=acquired, args=(heir, got))
+    waiting.start()
+    assert not got.wait(10 * PERIOD)
+    now[0] += 16
+    assert got.wait(5)
+    waiting.join(5)
+    heir.release()
+
+
+def test_lost_to_another_it_says_so() -> None:
+    cluster, lost = FakeCluster(), threading.Event()
+    lease = a_lease(cluster, lost)
+    assert lease.acquire(threading.Event())
+    cluster.patch(LEASE, NAME, {"spec": {"holderIdentity": "somebody else", "renewTime": "now"}}, "vmferry")
+    assert lost.wait(5)
+
+
+def test_lost_when_nobody_answers_for_too_long() -> None:
+    now = [0.0]
+    cluster, lost = FakeCluster(), threading.Event()
+    lease = Lease(cluster, "vmferry", lost.set, clock=lambda: now[0], period=PERIOD)
+    assert lease.acquire(threading.Event())
+    down = StepError(Exit.UNREACHABLE, "the API is away")
+
+    def away(_: FakeCluster) -> None:
+        raise down
+
+    cluster.reconcilers.append(away)
+    assert not lost.wait(10 * PERIOD)
+    now[0] += 11
+    assert lost.wait(5)

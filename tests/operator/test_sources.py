@@ -1,0 +1,163 @@
+"""Looks at sources: when they are due, what a verdict does to the status, and who notices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import pytest
+
+from controller.operator.hub import SourceKey
+from controller.operator.options import Options
+from controller.operator.sources import Verdict, verify
+from controller.operator.survey import NOT_READY_SECONDS, Survey
+from steps.cluster import EVENT, SECRET, VMWARE_SOURCE
+from tests.operator.world import World
+from tests.unit.builders import a_source
+from workflows.api import OvaSource, Source
+from workflows.conditions import find
+from workflows.reported import SourceStatus
+
+KEY = SourceKey(VMWARE_SOURCE, "default", "vcenter")
+
+
+class Asked:
+    """In place of a source: answers as it is told, and keeps what it was asked with."""
+
+    def __init__(self) -> None:
+        self.verdict = Verdict(ready=True)
+        self.passwords: list[bytes] = []
+
+    def __call__(self, source: Source, credentials: Mapping[str, bytes], options: Options) -> Verdict:
+        self.passwords.append(credentials["password"])
+        return self.verdict
+
+
+class Place:
+    def __init__(self) -> None:
+        self.world = World()
+        self.world.set_source("")
+        self.asked = Asked()
+        self.survey = Survey(self.world.cluster, Options(), self.asked, lambda: self.world.now)
+
+    def look(self, later: float = 0) -> float | None:
+        self.world.now += timedelta(seconds=later)
+        return self.survey.look(KEY)
+
+    @property
+    def status(self) -> SourceStatus:
+        found = self.world.cluster.peek(VMWARE_SOURCE, "vcenter", "default")
+        assert found is not None
+        return SourceStatus.read(found["status"])
+
+
+def test_verified_once_and_again_after_its_time() -> None:
+    place = Place()
+    assert place.look() == Options().recheck_seconds
+    assert (place.status.status, place.status.observed_generation) == ("clusterReady", 1)
+    ready = find(place.status.conditions, "ClusterReady")
+    assert ready is not None
+    assert (ready.status, ready.reason) == ("True", "Verified")
+    place.look(10)
+    assert len(place.asked.passwords) == 1
+    place.look(300)
+    assert len(place.asked.passwords) == 2
+
+
+def test_a_changed_password_is_noticed_at_the_next_look() -> None:
+    place = Place()
+    place.look()
+    place.world.set_password("changed")
+    place.look(1)
+    assert place.asked.passwords == [b"secret", b"changed"]
+
+
+def test_a_changed_spec_is_noticed() -> None:
+    place = Place()
+    place.look()
+    found = place.world.cluster.peek(VMWARE_SOURCE, "vcenter", "default")
+    assert found is not None
+    found["metadata"]["generation"] = 2
+    place.look(1)
+    assert len(place.asked.passwords) == 2
+    assert place.status.observed_generation == 2
+
+
+def test_not_ready_says_why_and_is_tried_again_soon() -> None:
+    place = Place()
+    place.asked.verdict = Verdict(ready=False, reason="Denied", message="the password is wrong")
+    assert place.look() == NOT_READY_SECONDS
+    assert (place.status.status, place.status.message) == ("clusterNotReady", "the password is wrong")
+    error = find(place.status.conditions, "ClusterError")
+    assert error is not None
+    assert (error.status, error.reason) == ("True", "Denied")
+    place.asked.verdict = Verdict(ready=True)
+    place.look(NOT_READY_SECONDS)
+    assert place.status.status == "clusterReady"
+    assert place.status.message == ""
+    assert [one["reason"] for one in place.world.cluster.all(EVENT)] == ["SourceNotReady", "SourceReady"] or {
+        one["reason"] for one in place.world.cluster.all(EVENT)
+    } == {"SourceNotReady", "SourceReady"}
+
+
+def test_without_its_secret() -> None:
+    place = Place()
+    place.world.cluster.drop(SECRET, "credentials", "default")
+    place.look()
+    assert place.status.status == "clusterNotReady"
+    assert "Secret default/credentials" in place.status.message
+    assert place.asked.passwords == []
+    place.world.set_password("secret")
+    place.look(1)
+    assert place.status.status == "clusterReady"
+
+
+def test_gone() -> None:
+    place = Place()
+    place.world.cluster.drop(VMWARE_SOURCE, "vcenter", "default")
+    assert place.look() is None
+
+
+def test_a_child_asks_and_its_last_words_are_the_reason() -> None:
+    unreachable = a_source(endpoint="https://127.0.0.1:1/sdk", insecureSkipTLSVerify=True)
+    verdict = verify(unreachable, {"username": b"u", "password": b"p"}, Options(verify_seconds=30))
+    assert not verdict.ready
+    assert verdict.reason == "Unreachable"
+    assert "127.0.0.1" in verdict.message
+
+
+def test_a_child_that_takes_too_long_is_ended() -> None:
+    verdict = verify(a_source(), {"username": b"u", "password": b"p"}, Options(verify_seconds=0.01))
+    assert (verdict.ready, verdict.reason) == (False, "Unreachable")
+
+
+def test_a_kind_without_a_provider() -> None:
+    ova = OvaSource.model_validate(
+        {
+            "apiVersion": "migration.harvesterhci.io/v1beta1",
+            "kind": "OvaSource",
+            "metadata": {"name": "ova"},
+            "spec": {"url": "https://files/x.ova"},
+        }
+    )
+    assert verify(ova, {}, Options()).reason == "ProviderNotInstalled"
+
+
+@pytest.mark.vcenter
+def test_a_simulated_vcenter_can_be_used(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    from tests.simulator import Simulator  # noqa: PLC0415
+
+    inventory = {"datacenters": [{"name": "DC0", "vms": []}]}
+    with Simulator.start(inventory, tmp_path) as simulator:
+        source = a_source(endpoint=simulator.url)
+        values = {
+            "username": simulator.username.encode(),
+            "password": simulator.password.encode(),
+            "caCert": simulator.ca.read_bytes(),
+        }
+        assert verify(source, values, Options()).ready
+        assert simulator.sessions() == []
+        wrong = verify(source, {**values, "password": b"wrong"}, Options())
+        assert (wrong.ready, wrong.reason) == (False, "Denied")
+        elsewhere = verify(a_source(endpoint=simulator.url, dc="DC9"), values, Options())
+        assert (elsewhere.ready, elsewhere.reason) == (False, "NotFound")

@@ -1,0 +1,191 @@
+"""Log lines, Events, metrics, health, other controllers, and which key an event means."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import logging
+import urllib.error
+import urllib.request
+from contextlib import redirect_stderr
+
+import pytest
+import structlog
+
+from controller.operator import health, peer, telemetry
+from controller.operator.events import LIMIT, emit
+from controller.operator.hub import Hub, SourceKey
+from controller.operator.ledger import Ledger
+from controller.operator.metrics import Collector
+from controller.operator.transitions import happenings
+from controller.operator.work import Queue
+from steps.cluster import CRD, DEPLOYMENT, EVENT, IMPORT, VMWARE_SOURCE, WORKFLOW, Object
+from tests.targets.fake_cluster import FakeCluster, an_import
+from tests.unit.builders import an_import as a_model
+from workflows import crd
+from workflows.reported import Condition, ImportStatus, Stand, WorkflowReference
+
+RUN = WorkflowReference(name="vmi-web-0a1b2c3d-g1", namespace="vmferry", generation=1)
+
+
+def at(stand: str, **more: object) -> ImportStatus:
+    return ImportStatus(import_status=stand, workflow=RUN, **more)
+
+
+def test_a_line_is_as_logrus_writes_it() -> None:
+    before = (logging.getLogger().handlers[:], logging.getLogger().level)
+    with redirect_stderr(io.StringIO()) as said:
+        telemetry.configure(debug=False)
+        log = structlog.get_logger().bind(name="web", **{"spec.sourceCluster.kind": "VmwareSource"})
+        log.error('it said "no"', reason="two words")
+        logging.getLogger("urllib3").info("a request with a token")
+    logging.getLogger().handlers[:], _ = before
+    logging.getLogger().setLevel(before[1])
+    structlog.reset_defaults()
+    (line,) = said.getvalue().splitlines()
+    stamp, _, rest = line.partition(" level=")
+    assert stamp.startswith('time="2')
+    wanted = 'error msg="it said \\"no\\"" name=web reason="two words" spec.sourceCluster.kind=VmwareSource'
+    assert rest == wanted
+
+
+def test_the_lines_the_qa_plan_looks_for() -> None:
+    import_ = a_model("focal-bad-name", virtualMachineName="testFocalCamelCase")
+    path = [ImportStatus(), at(""), at(Stand.VALID), at(Stand.SOURCE_READY), at(Stand.RUNNING)]
+    said = [
+        text for one, two in itertools.pairwise(path) for _, text, _ in telemetry.lines(one, two, import_)
+    ]
+    for text in (
+        "Running preflight checks ...",
+        "Sanitizing the import spec ...",
+        "The VM was imported successfully",
+    ):
+        assert text in said
+    refusal = Condition(
+        type="Succeeded", status="False", reason="Invalid", message="x is not RFC 1123 compliant"
+    )
+    invalid = at(Stand.INVALID, import_conditions=(refusal,))
+    lines = list(telemetry.lines(at(""), invalid, import_))
+    where = "focal-bad-name in namespace default"
+    assert (
+        logging.ERROR,
+        f"vm migration target testFocalCamelCase in VM {where} is not RFC 1123 compliant",
+        {},
+    ) in lines
+    assert (logging.INFO, f"vm {where} has an invalid spec", {}) in lines
+    assert list(telemetry.lines(invalid, invalid, import_)) == []
+
+
+def test_every_step_forward_is_an_event() -> None:
+    path = [ImportStatus(), *(at(stand) for stand in list(Stand)[2:])]
+    reasons = [one.reason for a, b in itertools.pairwise(path) for one in happenings(a, b)]
+    assert reasons[0] == "WorkflowNamed"
+    assert "VirtualMachineRunning" in reasons
+    assert len(reasons) >= 8
+
+
+def test_an_event_that_recurs_is_counted() -> None:
+    cluster = FakeCluster()
+    thing = cluster.put(an_import())
+    for _ in range(3):
+        emit(cluster, thing, "Failed", "x" * 3000, warning=True)
+    emit(cluster, thing, "Failed", "other")
+    counts = sorted(one["count"] for one in cluster.all(EVENT, "default"))
+    assert counts == [1, 3]
+    assert max(len(one["message"]) for one in cluster.all(EVENT, "default")) == LIMIT
+
+
+def test_an_event_that_cannot_be_written_is_no_fault() -> None:
+    cluster = FakeCluster()
+    thing = cluster.put(an_import())
+    cluster.denied.add(("create", EVENT))
+    emit(cluster, thing, "Failed", "x")
+    assert cluster.all(EVENT) == []
+
+
+@pytest.mark.parametrize(("replicas", "at_work"), [(1, True), (0, False)])
+def test_todays_controller(replicas: int, at_work: bool) -> None:
+    cluster = FakeCluster()
+    assert peer.foreign(cluster) is None
+    metadata = {"name": "harvester-vm-import-controller", "namespace": "harvester-system"}
+    cluster.put(
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"replicas": replicas}}
+    )
+    assert (peer.foreign(cluster) is not None) is at_work
+    assert DEPLOYMENT in cluster.kinds
+
+
+def test_schemas_of_others_are_noticed_by_what_they_drop() -> None:
+    cluster = FakeCluster()
+    assert len(list(peer.differences(cluster))) == 4
+    for one in crd.manifests():
+        cluster.put(one)
+    assert list(peer.differences(cluster)) == []
+    found = cluster.peek(CRD, "virtualmachineimports.migration.harvesterhci.io")
+    assert found is not None
+    schema = found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    del schema["properties"]["spec"]["properties"]["dryRun"]
+    (said,) = peer.differences(cluster)
+    assert "spec.dryRun" in said
+
+
+def test_health_and_metrics() -> None:
+    ledger = Ledger(lambda: None)
+    ledger.note(("default", "web"), at(Stand.SOURCE_READY))
+    queue: Queue[str] = Queue()
+    wrong = [""]
+    server = health.serve(Collector(ledger, queue), lambda: wrong[0], lambda: "", port=0)
+    base = f"http://127.0.0.1:{server.server_port}"
+    try:
+        assert 'vmferry_imports{status="sourceReady"} 1.0' in asked(f"{base}/metrics")
+        assert asked(f"{base}/healthz") == "ok\n"
+        wrong[0] = "imports-0 has looked at web for 700 s"
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            asked(f"{base}/healthz")
+        assert caught.value.code == 503
+        assert "700 s" in caught.value.read().decode()
+        caught.value.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def asked(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own
+        return str(answer.read().decode())
+
+
+def test_whose_key_an_event_is() -> None:
+    imports: Queue[tuple[str, str]] = Queue()
+    sources: Queue[SourceKey] = Queue()
+    hub = Hub(imports, sources)
+    hub.seen(
+        IMPORT,
+        an_object("web", "team", uid="u1", spec={"sourceCluster": {"kind": "vmwareSource", "name": "vc"}}),
+        False,
+    )
+    assert imports.take() == ("team", "web")
+    assert sources.take() == SourceKey(VMWARE_SOURCE, "team", "vc")
+    imports.done(("team", "web"), 300)
+    sources.done(SourceKey(VMWARE_SOURCE, "team", "vc"), 300)
+    labels = {"migration.harvesterhci.io/import-uid": "u1"}
+    hub.seen(WORKFLOW, an_object("vmi-web", "vmferry", labels=labels), False)
+    assert imports.take() == ("team", "web")
+    imports.done(("team", "web"), 300)
+    hub.seen(VMWARE_SOURCE, an_object("vc", "team"), False)
+    assert imports.take() == ("team", "web")
+
+
+def test_a_workflow_of_an_import_not_seen_yet() -> None:
+    imports: Queue[tuple[str, str]] = Queue()
+    hub = Hub(imports, Queue())
+    group = "migration.harvesterhci.io"
+    labels = {f"{group}/import-uid": "u1", f"{group}/import-namespace": "team", f"{group}/import-name": "web"}
+    hub.seen(WORKFLOW, an_object("vmi-web", "vmferry", labels=labels), False)
+    assert imports.take() == ("team", "web")
+
+
+def an_object(
+    name: str, namespace: str, *, uid: str = "x", labels: Object | None = None, **parts: object
+) -> Object:
+    return {"metadata": {"name": name, "namespace": namespace, "uid": uid, "labels": labels or {}}, **parts}

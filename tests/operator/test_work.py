@@ -1,0 +1,125 @@
+"""The queue: each key by one at a time, none lost, failures ever later."""
+
+from __future__ import annotations
+
+import threading
+
+from controller.operator.work import CAP, Queue
+from controller.operator.workers import Workers
+from steps.contract import Exit, StepError
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def drained(queue: Queue[str]) -> list[str]:
+    """What is due now; nothing is waited for."""
+    found = []
+    while len(queue):
+        key = queue.take()
+        assert key is not None
+        found.append(key)
+    return found
+
+
+def test_a_key_is_taken_once_however_often_it_was_added() -> None:
+    queue: Queue[str] = Queue(Clock())
+    for _ in range(3):
+        queue.add("a")
+    queue.add("b")
+    assert drained(queue) == ["a", "b"]
+
+
+def test_what_is_added_while_it_is_looked_at_is_looked_at_again() -> None:
+    queue: Queue[str] = Queue(Clock())
+    queue.add("a")
+    assert queue.take() == "a"
+    queue.add("a")
+    queue.done("a", 300)
+    assert queue.take() == "a"
+
+
+def test_later_is_later_and_an_earlier_wish_wins() -> None:
+    clock = Clock()
+    queue: Queue[str] = Queue(clock)
+    queue.add("a", 60)
+    assert len(queue) == 0
+    queue.add("a", 10)
+    clock.now += 11
+    assert drained(queue) == ["a"]
+    queue.done("a", 1000)
+    clock.now += 60
+    assert len(queue) == 0
+
+
+def test_failures_come_back_ever_later_and_never_too_late() -> None:
+    clock = Clock()
+    queue: Queue[str] = Queue(clock)
+    queue.add("a")
+    waits = []
+    for _ in range(9):
+        assert queue.take() == "a"
+        queue.done("a", None)
+        waited = 0
+        while not len(queue):
+            clock.now += 1
+            waited += 1
+        waits.append(waited)
+    assert waits[:3] == [1, 2, 4]
+    assert waits[-1] == CAP
+
+
+def test_no_key_is_in_two_hands() -> None:
+    queue: Queue[str] = Queue()
+    hands: dict[str, int] = {}
+    worst: list[int] = []
+    looked = threading.Semaphore(0)
+    lock = threading.Lock()
+
+    def look(key: str) -> float:
+        with lock:
+            hands[key] = hands.get(key, 0) + 1
+            worst.append(hands[key])
+        queue.add(key, 60)
+        with lock:
+            hands[key] -= 1
+        looked.release()
+        return 60
+
+    workers = Workers("test", queue, look, 8)
+    workers.start()
+    for number in range(200):
+        queue.add(str(number % 5))
+        if number % 7 == 0:
+            assert looked.acquire(timeout=5)
+    workers.close(5)
+    assert max(worst) == 1
+
+
+def test_a_look_that_fails_in_any_way_ends_no_worker() -> None:
+    queue: Queue[str] = Queue()
+    seen: list[str] = []
+    over = threading.Event()
+
+    def look(key: str) -> float | None:
+        seen.append(key)
+        if key == "step":
+            raise StepError(Exit.UNREACHABLE, "the API is away")
+        if key == "fault":
+            raise RuntimeError("a fault")
+        over.set()
+        return None
+
+    workers = Workers("test", queue, look, 1)
+    workers.start()
+    for key in ("step", "fault", "last"):
+        queue.add(key)
+    assert over.wait(5)
+    assert workers.stuck() == []
+    workers.close(5)
+    assert seen[:3] == ["step", "fault", "last"]
