@@ -40,8 +40,8 @@ NAMESPACE_ENV: Final = "VMFERRY_NAMESPACE"
 MERGE_PATCH: Final = "application/merge-patch+json"  # custom resources know no strategic merge
 
 
-def connect(stop: Stop, *, patience: float = PATIENCE) -> Cluster:
-    """The cluster this process runs in, or the one that KUBECONFIG names.
+def connect(stop: Stop, *, patience: float = PATIENCE, kubeconfig: str | None = None) -> Cluster:
+    """The cluster this process runs in, or the one that `kubeconfig` or KUBECONFIG names.
 
     Raises:
         StepError: INVALID, when there is neither.

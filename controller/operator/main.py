@@ -23,6 +23,7 @@ from controller.operator.metrics import Collector
 from controller.operator.options import Options
 from controller.operator.reconcile import reconcile
 from controller.operator.survey import Survey
+from controller.operator.sweep import sweep
 from controller.operator.work import Queue
 from controller.operator.workers import Workers
 from steps.cluster import Cluster
@@ -85,11 +86,18 @@ class _Process:
             workers.start()
         watching = threading.Thread(target=self._watch, name="watch", daemon=True)
         watching.start()
-        self._ended.wait()
+        while not self._ended.wait(self._options.recheck_seconds):
+            self._sweep()
         return self._close(watching)
 
     def _look(self, key: ImportKey) -> float | None:
         return reconcile(self._cluster, self._options, key, self._ledger, lambda: datetime.now(UTC))
+
+    def _sweep(self) -> None:
+        try:
+            sweep(self._cluster, self._options.namespace)
+        except StepError as error:
+            log.warning(f"what imports that are gone have left could not be looked for: {error}")
 
     def _watch(self) -> None:
         try:

@@ -53,6 +53,7 @@ def test_cancelled_by_the_spec_and_taken_back(make: Make, tmp_path: Path) -> Non
     assert imported.summary.reason == "Cancelled"
     eventually(lambda: not made.simulator.leases(), "the lease to be given back", 60)
     imported.change(cancel=False)
+    imported.leaves(FAILED)
     imported.until(RUNNING)
     assert made.simulator.vm("undecided")["shutdowns"] == 1
 
@@ -110,7 +111,8 @@ def test_a_machine_of_that_name_is_not_taken_over(ground: Ground, make: Make, tm
     assert "is there already and not of this import" in status.message
     assert made.simulator.vm("taken")["power"] == "on"
     ground.cluster.delete(MACHINE, "taken", made.namespace)
-    imported.until(RUNNING)  # it heals by itself
+    imported.leaves("virtualMachineImportInvalid")  # it heals by itself
+    imported.until(RUNNING)
     assert imported.machine()
     assert names.LABEL_UID in imported.machine()["metadata"]["labels"]  # type: ignore[index]
     for image in images_of(made):

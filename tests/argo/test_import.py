@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.cluster import CLAIM, IMAGE, MACHINE, STORAGE_CLASS
+from steps.cluster import CLAIM, MACHINE, STORAGE_CLASS
 from tests import scenario
 from tests.argo.ground import Ground, eventually
 from tests.argo.world import INVALID, RUNNING, World, a_vm, bytes_of, claims_of, images_of, world
@@ -140,6 +140,7 @@ def test_bogus_network_and_camel_case_name_where_they_are_refused(
     assert f"vm {where} has an invalid spec" in log
     assert made.simulator.vm("plain")["power"] == made.simulator.vm("testFocalCamelCase")["power"] == "on"
     named.change(targetVirtualMachineName="focal")  # an invalid import heals
+    named.leaves(INVALID)
     named.until("virtualMachineImportValid", "sourceReady", "disksExported", RUNNING)
 
 
@@ -160,8 +161,6 @@ def test_deleted_when_done_everything_stays_and_the_image_is_used_again(
     assert {image["metadata"]["uid"] for image in images_of(made)} == images
     made.begin("again").until(RUNNING)
     assert {image["metadata"]["uid"] for image in images_of(made)} == images  # nothing was uploaded again
-    for image in images_of(made):
-        ground.cluster.delete(IMAGE, image["metadata"]["name"], made.namespace)
 
 
 def _sha256(path: Path) -> str:

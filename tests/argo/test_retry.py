@@ -24,13 +24,13 @@ BEFORE: Final = ("preflight", "poweroff", "export", "convert")
 
 
 @contextmanager
-def no_room(ground: Ground, namespace: str) -> Iterator[Callable[[], None]]:
-    """A quota that allows no image; what is yielded raises it."""
+def no_room(ground: Ground, namespace: str, images: int = 0) -> Iterator[Callable[[], None]]:
+    """A quota that allows so many images; what is yielded raises it."""
     quota = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
         "metadata": {"name": "images", "namespace": namespace},
-        "spec": {"hard": {COUNTED: "0"}},
+        "spec": {"hard": {COUNTED: str(images)}},
     }
     ground.apply(quota)
     looked = ("get", "resourcequota", "images", "-n", namespace, "-o", "jsonpath={.status.hard}")
@@ -119,6 +119,7 @@ def test_by_mending_the_spec(ground: Ground, make: Make, tmp_path: Path) -> None
     made = make([a_vm(tmp_path, "by-spec")])
     imported, _ = failed_for_want_of_room(ground, made, "by-spec")
     imported.change(memory="256Mi", targetVirtualMachineName="mended")
+    imported.leaves(FAILED)
     imported.until(RUNNING)
     machine = imported.machine("mended")
     assert machine

@@ -137,6 +137,10 @@ class Imported:
 
         return eventually(look, self.told, seconds)
 
+    def leaves(self, stand: str) -> None:
+        """Wait until the import is no longer there, as after it was mended."""
+        eventually(lambda: self.status.import_status != stand, self.told, 90)
+
     def told(self) -> str:
         status = self.status
         return (

@@ -11,6 +11,7 @@ import pytest
 
 from controller.operator.decide import RETRY
 from controller.operator.facts import FINALIZER
+from controller.operator.sweep import sweep
 from steps.cluster import CONFIG_MAP, IMPORT, SECRET, WORKFLOW
 from tests.operator.world import KEY, World, machine_of_others
 from tests.reflect.situations import failed, found, node, upto
@@ -458,6 +459,18 @@ class TestDeletion:
         assert world.raw is None
         assert "GaveUp" in world.events()
         assert (world.now.timestamp() - 600) > 0
+
+
+class TestSweep:
+    def test_what_a_forced_deletion_left_goes_and_nothing_else(self) -> None:
+        world = begun()
+        assert sweep(world.cluster, "vmferry") == []
+        run = world.workflows()[0]
+        world.cluster.finish(IMPORT, KEY[1], KEY[0])
+        world.cluster.drop(IMPORT, KEY[1], KEY[0])
+        assert sweep(world.cluster, "vmferry") == [names.request(run)]
+        assert world.workflows() == []
+        assert world.cluster.peek(CONFIG_MAP, names.LIMITS, "vmferry") is not None
 
 
 class TestOthers:
