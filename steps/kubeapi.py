@@ -40,17 +40,25 @@ NAMESPACE_ENV: Final = "VMFERRY_NAMESPACE"
 MERGE_PATCH: Final = "application/merge-patch+json"  # custom resources know no strategic merge
 
 
-def connect(stop: Stop, *, patience: float = PATIENCE, kubeconfig: str | None = None) -> Cluster:
+def connect(
+    stop: Stop,
+    *,
+    patience: float = PATIENCE,
+    kubeconfig: str | None = None,
+    seconds: float = REQUEST_SECONDS,
+) -> Cluster:
     """The cluster this process runs in, or the one that `kubeconfig` or KUBECONFIG names.
+
+    `seconds` is how long one request may take.
 
     Raises:
         StepError: INVALID, when there is neither.
     """
     settings = Configuration()
     try:
-        if os.environ.get("KUBECONFIG") or "KUBERNETES_SERVICE_HOST" not in os.environ:
-            # The package looks at KUBECONFIG when it is imported only.
-            given = os.environ.get("KUBECONFIG") or None
+        # The package looks at KUBECONFIG when it is imported only.
+        given = kubeconfig or os.environ.get("KUBECONFIG") or None
+        if given or "KUBERNETES_SERVICE_HOST" not in os.environ:
             config.load_kube_config(config_file=given, client_configuration=settings)  # type: ignore[no-untyped-call]
         else:
             config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
@@ -58,7 +66,7 @@ def connect(stop: Stop, *, patience: float = PATIENCE, kubeconfig: str | None = 
         raise StepError(
             Exit.INVALID, "no cluster to talk to", str(error), "set KUBECONFIG to a file that names one"
         ) from None
-    return Patient(Api(ApiClient(settings)), stop, patience)
+    return Patient(Api(ApiClient(settings), seconds), stop, patience)
 
 
 def own_namespace() -> str:
@@ -79,7 +87,8 @@ def own_namespace() -> str:
 class Api:
     """One request per verb; an answer that is an error becomes the StepError that `cluster.failure` names."""
 
-    def __init__(self, client: ApiClient) -> None:
+    def __init__(self, client: ApiClient, seconds: float = REQUEST_SECONDS) -> None:
+        self._seconds = seconds
         self._client = DynamicClient(client, discoverer=_no_discovery)  # type: ignore[no-untyped-call]
 
     def get(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
@@ -137,7 +146,7 @@ class Api:
         place = {"namespace": namespace} if namespace else {}
         try:
             answer = call(
-                _resource(kind), serialize=False, _request_timeout=REQUEST_SECONDS, **place, **request
+                _resource(kind), serialize=False, _request_timeout=self._seconds, **place, **request
             )
         except ApiException as error:
             raise _wrong(verb, kind, where, error) from None

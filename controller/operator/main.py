@@ -35,6 +35,8 @@ log = structlog.get_logger()
 
 PATIENCE: Final = 20.0
 """How long a request may go unanswered before the object is put back into the queue, seconds."""
+LEASE_SECONDS: Final = 4.0
+"""How long a request about the Lease may take: it must be known in time that it cannot be renewed."""
 IMPORTS_AT_ONCE: Final = 4
 SOURCES_AT_ONCE: Final = 2
 AT_THE_END: Final = 20.0
@@ -48,16 +50,17 @@ def main() -> int:
         options = Options.read()
         stop = Stop()
         cluster = connect(stop, patience=PATIENCE)
+        hasty = connect(stop, patience=0, seconds=LEASE_SECONDS)
     except StepError as error:
         log.error(str(error))  # noqa: TRY400 - a person is to mend it, not to read a traceback
         return int(error.code)
-    return _Process(options, cluster, stop).run()
+    return _Process(options, cluster, hasty, stop).run()
 
 
 class _Process:
     """All that runs, and in which order it begins and ends."""
 
-    def __init__(self, options: Options, cluster: Cluster, stop: Stop) -> None:
+    def __init__(self, options: Options, cluster: Cluster, hasty: Cluster, stop: Stop) -> None:
         self._options = options
         self._cluster = cluster
         self._stop = stop
@@ -68,7 +71,7 @@ class _Process:
         self._ledger = Ledger(lambda: peer.foreign(cluster))
         self._survey = Survey(cluster, options)
         self._hub = Hub(self._imports, self._sources)
-        self._lease = Lease(cluster, options.namespace, lost=self._lose)
+        self._lease = Lease(hasty, options.namespace, lost=self._lose)
         self._workers = (
             Workers("imports", self._imports, self._look, IMPORTS_AT_ONCE),
             Workers("sources", self._sources, self._survey.look, SOURCES_AT_ONCE),

@@ -13,6 +13,7 @@ from steps.manifest import virtual_machine
 from steps.mapping import Shape, shape
 from steps.plan import Plan
 from workflows.conditions import find, put
+from workflows.outcome import SUCCEEDED
 from workflows.reported import Condition, ImportStatus, PlannedReference
 from workflows.stages import stages_for
 
@@ -49,19 +50,33 @@ def planned(
     """The status after a dry run that found nothing in the way."""
     said = f"ConfigMap {reference.config_map} has the plan; take spec.dryRun back to carry it out"
     told = Condition(type=PLANNED, status="True", reason="Planned", message=said)
-    changes = {"planned": reference, "message": said, "observed_generation": generation}
-    return status.model_copy(
-        update={**changes, "import_conditions": put(status.import_conditions, told, now)}
-    )
+    return _rehearsed(status, told, reference, generation, now)
 
 
 def refused(status: ImportStatus, why: str, generation: int, now: datetime) -> ImportStatus:
     """The status after a dry run that found reasons why not."""
     told = Condition(type=PLANNED, status="False", reason="NotPossible", message=why)
-    changes = {"planned": None, "message": why, "observed_generation": generation}
-    return status.model_copy(
-        update={**changes, "import_conditions": put(status.import_conditions, told, now)}
-    )
+    return _rehearsed(status, told, None, generation, now)
+
+
+def _rehearsed(
+    status: ImportStatus,
+    told: Condition,
+    reference: PlannedReference | None,
+    generation: int,
+    now: datetime,
+) -> ImportStatus:
+    """Nothing is under way, and nothing of what was said before a dry run holds."""
+    summary = Condition(type=SUCCEEDED, status="Unknown", reason=told.reason, message=told.message)
+    changes = {
+        "import_status": "",
+        "step": "",
+        "message": told.message,
+        "planned": reference,
+        "observed_generation": generation,
+        "import_conditions": put(put(status.import_conditions, told, now), summary, now),
+    }
+    return status.model_copy(update=changes)
 
 
 def drifted(facts: Facts, status: ImportStatus, now: datetime) -> ImportStatus:

@@ -69,7 +69,7 @@ class Ground:
         return done.stdout
 
     def argo(self, *argv: str) -> str:
-        command = [str(ARGO / "argo"), "-n", RELEASE, *argv, "--no-color"]
+        command = [str(ARGO / "argo"), "-n", RELEASE, *argv]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment)
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -78,7 +78,7 @@ def test_by_argos_command_line(ground: Ground, make: Make, tmp_path: Path) -> No
     ground.argo("retry", workflow["metadata"]["name"])
     seen_running_again(imported)
     imported.until(RUNNING)
-    keep("argo-get-after-retry.txt", ground.argo("get", workflow["metadata"]["name"]))
+    keep("argo-get-after-retry.txt", ground.argo("get", workflow["metadata"]["name"], "--no-color"))
     keep("node-starts.json", json.dumps({"before": before, "after": started(imported)}, indent=1))
     assert_only_what_failed_ran_again(before, started(imported))
     assert made.simulator.vm("by-cli")["shutdowns"] == 1
@@ -90,6 +90,7 @@ def test_by_argos_server_as_its_page_does(ground: Ground, make: Make, tmp_path: 
     imported, before = failed_for_want_of_room(ground, made, "by-page")
     workflow = imported.workflow
     assert workflow
+    person(ground)
     answer = put(ground, f"/api/v1/workflows/{RELEASE}/{workflow['metadata']['name']}/retry")
     assert answer["metadata"]["name"] == workflow["metadata"]["name"]
     seen_running_again(imported)
@@ -127,9 +128,23 @@ def test_by_mending_the_spec(ground: Ground, make: Make, tmp_path: Path) -> None
     assert len([call for call in made.simulator.calls() if call["kind"] == "disk"]) == 1
 
 
+def person(ground: Ground) -> None:
+    """Somebody to whom the chart's Role for people is bound."""
+    metadata = {"name": "a-person", "namespace": RELEASE}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": metadata,
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "vmferry-operator"},
+        "subjects": [{"kind": "ServiceAccount", **metadata}],
+    }
+    ground.apply(account, binding)
+
+
 def put(ground: Ground, path: str) -> Object:
     """A request to Argo's server, with a token that may do what a person's may."""
-    token = ground.kubectl("create", "token", "-n", RELEASE, "vmferry-controller").strip()
+    token = ground.kubectl("create", "token", "-n", RELEASE, "a-person").strip()
     request = urllib.request.Request(  # noqa: S310 - the lab's own address
         f"{ARGO_SERVER}{path}",
         data=b"{}",

@@ -13,10 +13,15 @@ from controller.operator.decide import RETRY
 from controller.operator.facts import FINALIZER
 from controller.operator.sweep import sweep
 from steps.cluster import CONFIG_MAP, IMPORT, SECRET, WORKFLOW
+from steps.contract import Exit, StepError
+from steps.machine import Machine
+from steps.plan import Plan
 from tests.operator.world import KEY, World, machine_of_others
 from tests.reflect.situations import failed, found, node, upto
 from tests.targets.fake_cluster import Fault, KilledError
+from tests.unit.builders import a_machine
 from workflows import names
+from workflows.conditions import find
 
 RUNNING = (*upto("end"), node("start"))
 
@@ -459,6 +464,63 @@ class TestDeletion:
         assert world.raw is None
         assert "GaveUp" in world.events()
         assert (world.now.timestamp() - 600) > 0
+
+
+class TestDryRun:
+    def test_once_for_each_spec_and_nothing_begins(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[str] = []
+
+        def examined(plan: Plan, credentials: object) -> Machine:
+            seen.append(plan.vm)
+            return a_machine()
+
+        monkeypatch.setattr("controller.operator.rehearse.examined", examined)
+        world = World(dryRun=True, storageClass="slow")
+        world.look()
+        assert world.status.import_status == "virtualMachineImportInvalid"
+        world.apply(storageClass="fast")
+        world.look(3)
+        assert (world.status.import_status, world.summary.reason, seen) == ("", "Planned", ["web01"])
+        promised = world.status.planned
+        assert promised is not None
+        page = world.cluster.peek(CONFIG_MAP, promised.config_map.removeprefix("vmferry/"), "vmferry")
+        assert page is not None
+        assert page["data"]["hash"] == promised.hash
+        assert world.workflows() == []
+        world.apply(cpus=8)
+        world.look(2)
+        assert seen == ["web01", "web01"]
+        world.apply(dryRun=False)
+        world.look()
+        assert len(world.workflows()) == 1
+
+    def test_deleted_it_leaves_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("controller.operator.rehearse.examined", lambda *_: a_machine())
+        world = begun(dryRun=True)
+        world.delete()
+        world.look(2)
+        assert world.raw is None
+        assert [one["metadata"]["name"] for one in world.cluster.all(CONFIG_MAP, "vmferry")] == [names.LIMITS]
+
+    def test_reasons_why_not_are_told_and_no_answer_is_tried_again(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        faults = [
+            StepError(Exit.UNREACHABLE, "the source is away"),
+            StepError(Exit.NOT_FOUND, "there is no machine web01"),
+        ]
+
+        def examined(*_: object) -> Machine:
+            raise faults.pop(0)
+
+        monkeypatch.setattr("controller.operator.rehearse.examined", examined)
+        world = World(dryRun=True)
+        with pytest.raises(StepError):
+            world.look()
+        world.look(2)
+        planned = find(world.status.import_conditions, "Planned")
+        assert planned is not None
+        assert (planned.status, planned.message) == ("False", "there is no machine web01")
 
 
 class TestSweep:
