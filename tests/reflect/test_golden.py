@@ -13,26 +13,29 @@ from typing import Final
 import pytest
 
 from steps.yamltext import to_yaml
-from tests.reflect.situations import RECORDED
+from tests.reflect.situations import RECORDED, Json
 from tests.unit.builders import an_import
 from workflows.reflect import reflect
 from workflows.reported import ImportStatus
 
 GOLDEN: Final = Path(__file__).parent / "golden"
-IMPORT: Final = an_import("alpha", virtualMachineName="alpha-vm")
-SEEN: Final = dict(zip(RECORDED, ("49:26", "49:40", "50:12", "50:13", "50:16", "50:40"), strict=True))
-"""When each was looked at, past 01 o'clock."""
+IMPORT: Final = an_import("recorded", virtualMachineName="recorded", approvals=["poweroff"])
 
 
 def told(moment: str) -> ImportStatus:
     """The status at a moment, each reflected over the one before as a controller does."""
     status = None
     for name, workflow in RECORDED.items():
-        now = datetime.fromisoformat(f"2026-11-21T01:{SEEN[name]}").replace(tzinfo=UTC)
-        status = reflect(workflow, IMPORT, status, now)
+        status = reflect(workflow, IMPORT, status, written(workflow))
         if name == moment:
             return status
     raise KeyError(moment)
+
+
+def written(workflow: Json) -> datetime:
+    """When the recording was written to last, by whom ever."""
+    times = [str(entry["time"]) for entry in workflow["metadata"]["managedFields"]]
+    return datetime.fromisoformat(max(times))
 
 
 def as_yaml(status: ImportStatus) -> str:
@@ -63,11 +66,13 @@ def test_the_phases_of_the_recordings_in_words() -> None:
 
 def test_the_cause_of_the_failure_word_for_word() -> None:
     failed = told("3-failed")
-    assert (failed.step, failed.message) == (
-        "image disk-1",
-        "storage quota of namespace default is used up: 45Gi asked, 40Gi left; raise the quota, then retry "
-        "this step",
-    )
+    assert failed.step == "image disk-1"
+    (leaf,) = [
+        node
+        for node in RECORDED["3-failed"]["status"]["nodes"].values()
+        if node["type"] == "Pod" and node["templateName"] == "image" and node["phase"] == "Failed"
+    ]
+    assert leaf["message"] == f"main: Error (exit code 13): {failed.message}\n"
 
 
 @pytest.mark.parametrize("moment", RECORDED)
