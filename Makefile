@@ -7,19 +7,23 @@ BIN := $(CACHE)/venv/bin
 PREPARE := tests/prepare.sh
 JOBS ?= 2
 
-.PHONY: help demo test check lab lab-down bench golden format requirements clean
+.PHONY: help demo test e2e check lab lab-down bench golden format requirements clean
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Import a machine from a simulated vCenter into ./demo and boot it
 	@$(PREPARE) packages python
 	@$(BIN)/vmferry demo --into demo
 
-test: ## Everything CI runs: check, then every test (installs what is missing)
+test: ## check, then every test that needs no cluster (installs what is missing)
 	@$(PREPARE) packages python vcenter guest kubevirt crds helm
 	@$(MAKE) --no-print-directory check
 	@$(BIN)/pytest -n $(JOBS) --dist=worksteal
+
+e2e: ## Whole imports in the lab: a real Kubernetes, with Argo where its binaries are given (root)
+	@$(PREPARE) packages python vcenter guest helm
+	@tests/cluster/run
 
 check: ## Lint, types, import contracts, unit tests: under 30 seconds
 	@$(PREPARE) python

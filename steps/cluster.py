@@ -143,6 +143,10 @@ def _forbidden(what: str, right: str, message: str) -> StepError:
             message,
             "raise that limit of the namespace or free what it holds, then retry",
         )
+    # A quota that was made a moment ago, or whose usage nobody has counted yet (k8s.io/apiserver,
+    # pkg/admission/plugin/resourcequota/controller.go): the quota controller does so in a while.
+    if "status unknown for quota" in message:
+        return StepError(Exit.BUSY, what, message, "the quota's usage is not counted yet; trying again helps")
     if " cannot " in message:  # the words of RBAC: User "…" cannot create resource "…"
         return StepError(Exit.DENIED, what, message, f"the service account needs the right to {right}")
     return StepError(Exit.DENIED, what, message, "an admission policy of the cluster refuses it")

@@ -65,13 +65,13 @@ def inventory(data: Path, **vm: Any) -> Json:
     return {"leases": "many", "datacenters": [{"name": "DC0", "networks": networks, "vms": [machine]}]}
 
 
-def manifests(simulator: Simulator, **spec: Any) -> list[Json]:
+def manifests(simulator: Simulator, namespace: str = "default", **spec: Any) -> list[Json]:
     """What a person would `kubectl apply` to import the machine."""
-    reference = {"name": "vcenter", "namespace": "default"}
+    reference = {"name": "vcenter", "namespace": namespace}
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": "vcenter-credentials", "namespace": "default"},
+        "metadata": {"name": "vcenter-credentials", "namespace": namespace},
         "stringData": {
             "username": simulator.username,
             "password": simulator.password,
@@ -85,22 +85,22 @@ def manifests(simulator: Simulator, **spec: Any) -> list[Json]:
         "spec": {
             "endpoint": simulator.url,
             "dc": "DC0",
-            "credentials": {"name": "vcenter-credentials", "namespace": "default"},
+            "credentials": {"name": "vcenter-credentials", "namespace": namespace},
         },
     }
     wanted = {
         "virtualMachineName": VM,
         "folder": FOLDER,
         "networkMapping": [
-            {"sourceNetwork": "VM Network", "destinationNetwork": "default/vlan1"},
-            {"sourceNetwork": "prod-pg", "destinationNetwork": "default/vlan2"},
+            {"sourceNetwork": "VM Network", "destinationNetwork": f"{namespace}/vlan1"},
+            {"sourceNetwork": "prod-pg", "destinationNetwork": f"{namespace}/vlan2"},
         ],
         "sourceCluster": {"apiVersion": API_VERSION, "kind": "VmwareSource", **reference},
     }
     import_ = {
         "apiVersion": API_VERSION,
         "kind": "VirtualMachineImport",
-        "metadata": {"name": VM, "namespace": "default"},
+        "metadata": {"name": VM, "namespace": namespace},
         "spec": wanted | spec,
     }
     return [secret, source, import_]

@@ -36,6 +36,12 @@ def test_a_target_is_an_extra_with_its_own_requirements(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
+def test_only_the_controllers_image_has_more_than_the_steps(target: str) -> None:
+    wanted = "code" if target == "controller" else "code-of-steps"
+    assert re.findall(r"--from=(code\S*) ", STAGES[target]) == [wanted]
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_the_user_is_the_templates_and_a_number(target: str) -> None:
     user = Installation().user
     assert f"USER {user}:{user}\n" in STAGES[target]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,20 +21,13 @@ HERE = Path(__file__).parent
 IMAGES_SECONDS = 900.0
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Not by the way: these tests start a lab and take minutes, so they are run when they are named."""
-    if any(HERE.is_relative_to(_path(given)) and _path(given) != ROOT / "tests" for given in config.args):
-        return
-    if any(_path(given).is_relative_to(HERE) for given in config.args):
-        return
-    skip = pytest.mark.skip(reason="NOT RUN HERE: the tests in the lab are `make e2e`, or name tests/cluster")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Part of `make e2e` and not of `make test`: these start the lab and take minutes."""
     for item in items:
         if item.path.is_relative_to(HERE):
-            item.add_marker(skip)
-
-
-def _path(argument: str) -> Path:
-    return Path(argument.partition("::")[0]).resolve()
+            item.add_marker(pytest.mark.lab)
+            if not os.environ.get("VMFERRY_E2E"):
+                item.add_marker(pytest.mark.skip(reason="NOT RUN HERE: it needs the lab; say `make e2e`"))
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +69,9 @@ def vcenter(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[scen
     if not scenario.GUEST.exists():
         subprocess.run([ROOT / "tests" / "prepare.sh", "guest"], check=True)
     data = datadisk.make(folder / "data.img", stay=True)
-    with Simulator.start(scenario.inventory(data.path), folder / "state", listen=f"{lab.host}:0") as simulator:
+    with Simulator.start(
+        scenario.inventory(data.path), folder / "state", listen=f"{lab.host}:0"
+    ) as simulator:
         yield scenario.Scenario(simulator, data, folder)
 
 
@@ -86,11 +82,3 @@ def world(request: pytest.FixtureRequest, chart: Chart, vcenter: scenario.Scenar
     made.begin()
     yield made
     made.end()
-
-
-@pytest.fixture
-def argo(lab: Lab) -> Lab:
-    """The lab, where the real Argo runs in it."""
-    if not lab.argo_folder:
-        pytest.skip("NO ARGO in this lab: set LAB_ARGO (tests/lab/README.md)")
-    return lab

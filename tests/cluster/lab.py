@@ -11,8 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Self
 
-from steps.cluster import CLAIM, CONFIG_MAP, IMPORT, POD, SECRET, SERVICE, WORKFLOW, Kind, Object
-from tests.standins.api import NAMESPACE, Api, ApiError
+import pytest
+
+from steps import kubeapi
+from steps.cluster import CLAIM, CONFIG_MAP, IMPORT, POD, SECRET, SERVICE, WORKFLOW, Cluster, Kind, Object
+from steps.contract import Exit, StepError
+from steps.stop import Stop
+from tests.standins.api import NAMESPACE
 from tests.standins.lab import Lab as Place
 from tests.standins.process import eventually
 from tests.standins.process import lab as running_lab
@@ -72,22 +77,23 @@ class Lab:
     # --- objects
 
     @cached_property
-    def api(self) -> Api:
-        return Api(self.place.kubeconfig)
+    def cluster(self) -> Cluster:
+        """The API as the person of the kubeconfig, who may everything."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("KUBECONFIG", str(self.place.kubeconfig))
+            return kubeapi.connect(Stop())
 
     def get(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
-        return self.api.get(kind, namespace or (self.release if kind.namespaced else ""), name)
+        return self.cluster.get(kind, name, namespace or (self.release if kind.namespaced else ""))
 
     def find(self, kind: Kind, namespace: str = "", **labels: str) -> list[Object]:
         """Those of a namespace (by default the release's) that bear the labels; none of an unknown kind."""
         try:
-            found = self.api.list(kind)[0]
-        except ApiError as error:
-            if error.status != 404:
+            return self.cluster.find(kind, namespace or self.release, labels)
+        except StepError as error:
+            if error.code is not Exit.NOT_FOUND:
                 raise
             return []
-        here = namespace or self.release
-        return [one for one in found if one["metadata"].get("namespace") == here and bears(one, labels)]
 
     def apply(self, *manifests: Object) -> None:
         """As a person does, by `kubectl apply`."""
@@ -95,7 +101,9 @@ class Lab:
 
     def make_namespace(self, name: str) -> str:
         """A namespace for imports, with what an import in it names; `reset` takes it away."""
-        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {OURS: ""}}})
+        self.apply(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {OURS: ""}}}
+        )
         account = ("default", name)
         eventually(lambda: self.get(Kind("v1", "ServiceAccount", "serviceaccounts"), *account), "an account")
         return name
@@ -122,11 +130,7 @@ class Lab:
 
     def reset(self) -> None:
         """Take away what tests made: imports, runs, namespaces. The controller may still have work to do."""
-        spaces = [
-            one["metadata"]["name"]
-            for one in self.api.list(NAMESPACE)[0]
-            if OURS in one["metadata"].get("labels", {})
-        ]
+        spaces = [one["metadata"]["name"] for one in self.cluster.find(NAMESPACE, labels={OURS: ""})]
         for name in spaces:
             self._delete(self.find(IMPORT, name))
         for kind in (WORKFLOW, POD, CONFIG_MAP, SECRET, SERVICE, CLAIM):
@@ -140,10 +144,6 @@ class Lab:
             kind = f"{thing['kind'].lower()}/{metadata['name']}"
             where = ("--namespace", metadata["namespace"])
             self.kubectl("delete", kind, *where, "--ignore-not-found", "--timeout=100s")
-
-
-def bears(thing: Object, labels: Mapping[str, str]) -> bool:
-    return labels.items() <= (thing["metadata"].get("labels") or {}).items()
 
 
 def listed(manifests: Iterable[Object]) -> str:
@@ -165,5 +165,7 @@ def command(
         timeout=seconds,
     )
     if done.returncode != 0:
-        raise CommandError(f"{' '.join(argv)} ended with {done.returncode}: {done.stderr.strip()}{done.stdout}")
+        raise CommandError(
+            f"{' '.join(argv)} ended with {done.returncode}: {done.stderr.strip()}{done.stdout}"
+        )
     return done.stdout

@@ -1,300 +1,121 @@
-"""Machines in a simulated vCenter, and their imports in a namespace of the lab, for the time of a test."""
+"""A namespace to import into and a machine to import: what every test of a whole import begins with."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-from collections.abc import Iterator
+import base64
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
 
-from steps.cluster import (
-    CLAIM,
-    CONFIG_MAP,
-    IMAGE,
-    IMPORT,
-    MACHINE,
-    POD,
-    SECRET,
-    SERVICE,
-    WORKFLOW,
-    Kind,
-    Object,
-)
-from steps.contract import StepError
-from tests.cluster.ground import HOST, RELEASE, Ground, eventually
-from tests.simulator import Simulator
+from controller.operator import belongings
+from controller.operator.checks import formatted
+from controller.operator.facts import parse
+from controller.operator.options import Options
+from steps.cluster import CONFIG_MAP, IMPORT, NAD, Object
+from steps.plan import Plan
+from tests import scenario
+from tests.cluster.chart import Chart
+from tests.cluster.lab import Lab
+from tests.guest import report
+from tests.standins.process import eventually
 from workflows import names
-from workflows.api import API_VERSION
-from workflows.conditions import find
-from workflows.outcome import SUCCEEDED
-from workflows.reported import Condition, ImportStatus
+from workflows.api import VmwareSource
+from workflows.plan import plan
 
-MIB: Final = 1 << 20
-RUNNING: Final = "virtualMachineRunning"
-FAILED: Final = "VMMigrationFailed"
-INVALID: Final = "virtualMachineImportInvalid"
-ENDED: Final = (RUNNING, FAILED, INVALID)
-PASSWORD: Final = "secret"  # noqa: S105 - the simulator's
+GUEST_BOOTS = 300.0
+"""Seconds for a guest to report under QEMU's own processor, on a busy machine."""
 
 
 @dataclass
 class World:
-    """A vCenter, a namespace, and the source that joins them."""
+    """For one test."""
 
-    ground: Ground
-    namespace: str
-    simulator: Simulator
-    disks: Path
-    made: list[Imported] = field(default_factory=list)
-
-    def source(self, *, password: str = "", namespace: str = "", name: str = "vcenter") -> list[Object]:
-        """The Secret and the VmwareSource."""
-        where = namespace or self.namespace
-        secret = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": f"{name}-credentials", "namespace": where},
-            "stringData": {
-                "username": self.simulator.username,
-                "password": password or self.simulator.password,
-                "caCert": self.simulator.ca.read_text(),
-            },
-        }
-        spec = {
-            "endpoint": self.simulator.url,
-            "dc": "DC0",
-            "credentials": {"name": f"{name}-credentials", "namespace": where},
-        }
-        metadata = {"name": name, "namespace": where}
-        return [
-            secret,
-            {"apiVersion": API_VERSION, "kind": "VmwareSource", "metadata": metadata, "spec": spec},
-        ]
-
-    def manifest(self, vm: str, *, name: str = "", source: str = "", **spec: Any) -> Object:
-        """The VirtualMachineImport of a machine."""
-        reference = {"apiVersion": API_VERSION, "kind": "VmwareSource", "name": "vcenter"}
-        return {
-            "apiVersion": API_VERSION,
-            "kind": "VirtualMachineImport",
-            "metadata": {"name": name or vm.lower(), "namespace": self.namespace},
-            "spec": {
-                "virtualMachineName": vm,
-                "sourceCluster": {**reference, "namespace": source or self.namespace},
-                "networkMapping": [{"sourceNetwork": "VM Network", "destinationNetwork": "vlan1"}],
-                **spec,
-            },
-        }
-
-    def begin(self, vm: str, **more: Any) -> Imported:
-        """Apply an import, with its source."""
-        document = self.manifest(vm, **more)
-        self.ground.apply(*self.source(), document)
-        return self.imported(document["metadata"]["name"])
-
-    def imported(self, name: str) -> Imported:
-        made = Imported(self.ground, self.namespace, name)
-        self.made.append(made)
-        return made
-
-    def all(self, kind: Kind) -> list[Object]:
-        return self.ground.all(kind, self.namespace)
-
-
-@dataclass
-class Imported:
-    """An import in the cluster."""
-
-    ground: Ground
-    namespace: str
-    name: str
+    chart: Chart
+    vcenter: scenario.Scenario
+    namespace: str = field(default_factory=lambda: f"imports-{secrets.token_hex(3)}")
 
     @property
-    def raw(self) -> Object | None:
-        return self.ground.cluster.get(IMPORT, self.name, self.namespace)
+    def lab(self) -> Lab:
+        return self.chart.lab
 
-    @property
-    def status(self) -> ImportStatus:
-        return ImportStatus.read((self.raw or {}).get("status"))
+    def begin(self) -> None:
+        """The machine runs at its source, and what an import of it names is there."""
+        self.vcenter.simulator.clear()
+        self.vcenter.simulator.set_power(scenario.VM, "on")
+        self.vcenter.simulator.forget_calls()
+        self.lab.make_namespace(self.namespace)
+        self.lab.apply(*(network(name, self.namespace) for name in ("vlan1", "vlan2")))
+        secret, source, _ = self._manifests()
+        self.lab.apply(secret, source)
 
-    @property
-    def summary(self) -> Condition:
-        return find(self.status.import_conditions, SUCCEEDED) or Condition()
+    def end(self) -> None:
+        self.vcenter.simulator.clear()
+        self.lab.reset()
 
-    def until(self, *stands: str, seconds: float = 300) -> ImportStatus:
-        """Wait for one of these statuses; an end that is none of them is a failure at once."""
+    def submit(self, **spec: object) -> Object:
+        """Ask for the import."""
+        self.lab.apply(self._manifests(**spec)[2])
+        return self.import_()
 
-        def look() -> ImportStatus | None:
-            status = self.status
-            if status.import_status in stands:
-                return status
-            over = status.import_status in ENDED and self.summary.status != "Unknown"
-            assert not over, f"{self.name} ended as {status.import_status}: {status.message}"
-            return None
+    def import_(self) -> Object:
+        found = self.lab.get(IMPORT, scenario.VM, self.namespace)
+        assert found is not None
+        return found
 
-        return eventually(look, self.told, seconds)
-
-    def told(self) -> str:
-        status = self.status
-        return (
-            f"{self.namespace}/{self.name}: {status.import_status!r} {self.summary.reason}: {status.message}"
+    def request(self, raw: Object) -> tuple[Plan, Object]:
+        """All that the controller makes for a run but the Workflow, made by its own functions."""
+        options = self._options()
+        import_, fault = parse(raw)
+        assert not fault
+        secret, source, _ = self._manifests()
+        planned = plan(import_, VmwareSource.model_validate(source, by_alias=True), options.settings)
+        planned = formatted(self.lab.cluster, planned, options)
+        made = belongings.request(planned, belongings.spec_digest(import_.spec), options.namespace)
+        self.lab.apply(made)
+        request = self.lab.get(CONFIG_MAP, names.request(planned.run))
+        assert request is not None
+        data = {key: base64.b64encode(text.encode()).decode() for key, text in secret["stringData"].items()}
+        token = secrets.token_urlsafe(32)
+        self.lab.apply(
+            belongings.credentials(planned, data, options.namespace, request),
+            belongings.address(planned, token, options.namespace, request),
         )
+        self._ensure_limits(planned, options)
+        return planned, request
 
-    def at(self, step: str, seconds: float = 240) -> None:
-        """Wait until a step is at work."""
-        eventually(lambda: self.leaf(step, "Running"), lambda: f"{step} of {self.told()}", seconds)
+    def proven(self) -> report.GuestReport:
+        """What the imported machine says of itself once it has booted; its bytes are those of the source."""
+        console = self.console()
+        eventually(
+            lambda: console.exists() and b"VMFERRY-GUEST done" in console.read_bytes(),
+            "the guest's report",
+            GUEST_BOOTS,
+        )
+        return scenario.proven(console.read_text(errors="replace"), self.vcenter.data)
 
-    def leaf(self, template: str, phase: str) -> list[Object]:
-        """The pods' nodes of a stage in a phase."""
-        nodes = ((self.workflow or {}).get("status") or {}).get("nodes") or {}
-        return [
-            node
-            for node in nodes.values()
-            if node.get("templateName") == template and node["type"] == "Pod" and node["phase"] == phase
-        ]
+    def console(self) -> Path:
+        return self.lab.place.state / "consoles" / f"{self.namespace}-{scenario.VM}.log"
 
-    @property
-    def workflow(self) -> Object | None:
-        run = self.status.workflow
-        return self.ground.cluster.get(WORKFLOW, run.name, RELEASE) if run else None
+    def _manifests(self, **spec: object) -> list[Object]:
+        return scenario.manifests(self.vcenter.simulator, self.namespace, **spec)
 
-    @property
-    def run(self) -> str:
-        """The run's name, whatever the number of the Workflow."""
-        workflow = self.workflow
-        assert workflow is not None
-        return str(workflow["metadata"]["labels"][names.LABEL_RUN])
+    def _options(self) -> Options:
+        found = self.lab.get(CONFIG_MAP, "vmferry-controller")
+        assert found is not None
+        return Options.model_validate_json(found["data"]["controller.json"])
 
-    def pods(self, stage: str = "") -> list[Object]:
-        labels = {names.LABEL_RUN: self.run, **({names.LABEL_STAGE: stage} if stage else {})}
-        return self.ground.cluster.find(POD, RELEASE, labels)
-
-    def annotate(self, **notes: str) -> None:
-        marks = {f"migration.harvesterhci.io/{name}": value for name, value in notes.items()}
-        self.ground.cluster.patch(IMPORT, self.name, {"metadata": {"annotations": marks}}, self.namespace)
-
-    def change(self, **spec: Any) -> None:
-        self.ground.cluster.patch(IMPORT, self.name, {"spec": spec}, self.namespace)
-
-    def delete(self, *, seconds: float = 120) -> None:
-        """`kubectl delete`, to its end."""
-        self.ground.cluster.delete(IMPORT, self.name, self.namespace)
-        eventually(lambda: self.raw is None, lambda: f"deletion of {self.told()}", seconds)
-
-    def events(self) -> list[str]:
-        listed = self.ground.kubectl("get", "events", "-n", self.namespace, "-o", "json")
-        return [
-            one["reason"] for one in json.loads(listed)["items"] if one["involvedObject"]["name"] == self.name
-        ]
-
-    def machine(self, name: str = "") -> Object | None:
-        return self.ground.cluster.get(MACHINE, name or self.name, self.namespace)
+    def _ensure_limits(self, planned: Plan, options: Options) -> None:
+        found = self.lab.get(CONFIG_MAP, names.LIMITS)
+        assert found is not None
+        missing = belongings.missing_limits(planned, found["data"], options.defaults)
+        self.lab.cluster.patch(CONFIG_MAP, names.LIMITS, {"data": missing}, options.namespace)
 
 
-@contextlib.contextmanager
-def world(ground: Ground, folder: Path, vms: list[Object], name: str, **inventory: Any) -> Iterator[World]:
-    """A vCenter with these machines and a namespace, both gone afterwards; nothing may be left of any run."""
-    datacenter = {
-        "name": "DC0",
-        "networks": [{"name": "VM Network"}, {"name": "prod-pg", "kind": "distributed"}],
-        "vms": vms,
-    }
-    described = {"leases": "many", "datacenters": [datacenter], **inventory}
-    with Simulator.start(described, folder / "vcenter", listen=f"{HOST}:0") as simulator:
-        _namespace(ground, name)
-        made = World(ground, name, simulator, folder)
-        try:
-            yield made
-        finally:
-            _remove(ground, name)
-        assert_nothing_left(made)
-
-
-def assert_nothing_left(made: World) -> None:
-    """Of no import anything is left in the release namespace, and the source holds nothing."""
-    mine = {names.LABEL_NAMESPACE: made.namespace}
-
-    def left() -> list[str]:
-        kinds = (WORKFLOW, CONFIG_MAP, SECRET, CLAIM, SERVICE, POD)
-        return [
-            f"{kind.kind} {one['metadata']['name']}"
-            for kind in kinds
-            for one in made.ground.cluster.find(kind, RELEASE, mine)
-        ]
-
-    eventually(lambda: not left(), lambda: f"left in {RELEASE}: {left()}", 90)
-    eventually(lambda: not made.simulator.leases(), "leases of the source", 30)
-    eventually(lambda: not made.simulator.sessions(), "sessions at the source", 60)
-
-
-def a_disk(folder: Path, number: int, mib: int = 24, **more: Any) -> Object:
-    """A disk with data, a hole, and data up to its last byte."""
-    path = folder / f"disk-{number}-{mib}.img"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            file.write(hashlib.shake_256(b"%d" % number).digest(min(8, mib // 3) * MIB))
-            file.seek(mib * MIB - 4096)
-            file.write(hashlib.shake_256(b"end %d" % number).digest(4096))
-    return {"file": str(path), **more}
-
-
-def a_vm(folder: Path, name: str, *, disks: int = 1, nics: int = 1, mib: int = 24, **more: Any) -> Object:
-    """A machine of small disks; it boots nothing, which is nobody's business here."""
-    number = int(hashlib.sha256(name.encode()).hexdigest()[:4], 16)
+def network(name: str, namespace: str) -> Object:
+    """A network for machines; nothing in the lab connects it."""
     return {
-        "name": name,
-        "cpus": 1,
-        "memoryMiB": 128,
-        "power": "on",
-        "disks": [a_disk(folder, number + index, mib) for index in range(disks)],
-        "nics": [{"network": "VM Network"} for _ in range(nics)],
-        **more,
+        "apiVersion": NAD.api_version,
+        "kind": NAD.kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"config": '{"cniVersion": "0.3.1", "type": "bridge", "bridge": "mgmt-br"}'},
     }
-
-
-def bytes_of(ground: Ground, namespace: str, claim: str) -> str:
-    """SHA-256 of a claim's bytes, as the host sees them."""
-    from tests.standins.api import Api  # noqa: PLC0415
-
-    path = ground.lab.disk(Api(ground.lab.kubeconfig), namespace, claim)
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(MIB):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def claims_of(machine: Object) -> list[str]:
-    volumes = machine["spec"]["template"]["spec"]["volumes"]
-    return [volume["persistentVolumeClaim"]["claimName"] for volume in volumes]
-
-
-def images_of(where: World) -> list[Object]:
-    return where.all(IMAGE)
-
-
-def _namespace(ground: Ground, name: str) -> None:
-    _remove(ground, name)
-    ground.kubectl("create", "namespace", name)
-    for network in ("vlan1", "vlan2"):
-        ground.apply(
-            {
-                "apiVersion": "k8s.cni.cncf.io/v1",
-                "kind": "NetworkAttachmentDefinition",
-                "metadata": {"name": network, "namespace": name},
-                "spec": {"config": '{"cniVersion": "0.3.1", "type": "bridge", "bridge": "mgmt-br"}'},
-            }
-        )
-
-
-def _remove(ground: Ground, name: str) -> None:
-    """A namespace with all its imports; they go first, as their controller may be asked for things in it."""
-    with contextlib.suppress(StepError):
-        for one in ground.cluster.find(IMPORT, name):
-            ground.cluster.delete(IMPORT, one["metadata"]["name"], name)
-        eventually(lambda: not ground.cluster.find(IMPORT, name), f"the imports of {name} to go", 180)
-    ground.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=true", "--timeout=120s")

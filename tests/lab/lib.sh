@@ -85,6 +85,8 @@ load_image() { # load_image ARCHIVE: into the running lab, unless it holds these
   local stamp
   stamp=$STATE/lib/containerd/loaded.$(basename "$1")
   [[ ! $stamp -nt $1 ]] || return 0
-  inside ctr -n k8s.io images import - <"$1" >/dev/null
+  # An image that replaces one leaves that one's layers to containerd's garbage collector, which may take one that is
+  # just being unpacked upon ("parent snapshot … does not exist", seen): once more, and it is made anew.
+  inside ctr -n k8s.io images import - <"$1" >/dev/null || inside ctr -n k8s.io images import - <"$1" >/dev/null
   touch "$stamp"
 }

@@ -161,6 +161,9 @@ def test_an_answer_that_never_comes(server: Server, api: Api) -> None:
 
 RBAC = 'virtualmachineimages.harvesterhci.io is forbidden: User "x" cannot create resource'
 QUOTA = 'persistentvolumeclaims "c" is forbidden: exceeded quota: q, requested: requests.storage=2Gi'
+UNCOUNTED = (
+    'persistentvolumeclaims "c" is forbidden: status unknown for quota: q, resources: requests.storage'
+)
 RANGE = 'persistentvolumeclaims "c" is forbidden: maximum storage usage per PersistentVolumeClaim is 1Gi'
 POLICY = 'pods "x" is forbidden: violates PodSecurity "restricted:latest"'
 
@@ -171,6 +174,7 @@ POLICY = 'pods "x" is forbidden: violates PodSecurity "restricted:latest"'
         (401, "Unauthorized", "Unauthorized", Exit.DENIED, "refuses our credentials"),
         (403, "Forbidden", RBAC, Exit.DENIED, "the right to create on virtualmachineimages.harvesterhci.io"),
         (403, "Forbidden", QUOTA, Exit.NO_SPACE, "raise that limit of the namespace"),
+        (403, "Forbidden", UNCOUNTED, Exit.BUSY, "not counted yet"),
         (403, "Forbidden", RANGE, Exit.NO_SPACE, "raise that limit of the namespace"),
         (403, "Forbidden", POLICY, Exit.DENIED, "an admission policy"),
         (404, "NotFound", 'namespaces "x" not found', Exit.NOT_FOUND, "does the cluster have the namespace"),

@@ -1,0 +1,104 @@
+"""The chart, by the real Helm, in a real API server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from steps.cluster import CONFIG_MAP, CRD, DEPLOYMENT, VMWARE_SOURCE
+from steps.plan import TargetKind
+from tests.cluster.chart import Chart
+from tests.cluster.lab import CommandError
+from tests.cluster.stagepods import StagePods
+from tests.unit.builders import a_plan
+from workflows.names import LIMITS
+from workflows.stages import Scope, Stage, stages_for
+
+CRDS = ("virtualmachineimports", "vmwaresources", "openstacksources", "ovasources")
+KINDS = (
+    "serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,configmaps,deployments,"
+    "networkpolicies,workflowtemplates"
+)
+
+
+@pytest.fixture
+def changed(chart: Chart) -> Iterator[Chart]:
+    """The chart, for a test that changes it."""
+    yield chart
+    chart.install()
+
+
+def condition(chart: Chart, crd: str, kind: str) -> str:
+    found = chart.lab.get(CRD, f"{crd}.migration.harvesterhci.io") or {}
+    conditions = found.get("status", {}).get("conditions", [])
+    return "".join(one["status"] for one in conditions if one["type"] == kind)
+
+
+@pytest.mark.parametrize("crd", CRDS)
+def test_the_api_server_takes_the_crd_as_it_is(chart: Chart, crd: str) -> None:
+    assert condition(chart, crd, "Established") == "True"
+    assert condition(chart, crd, "NamesAccepted") == "True"
+    assert condition(chart, crd, "NonStructuralSchema") == ""
+
+
+def test_installed_again_with_the_same_values_nothing_changes(chart: Chart) -> None:
+    def seen() -> tuple[object, ...]:
+        deployment = chart.lab.get(DEPLOYMENT, "vmferry-controller") or {}
+        crds = [chart.lab.get(CRD, f"{crd}.migration.harvesterhci.io") or {} for crd in CRDS]
+        return deployment["metadata"]["generation"], *(crd["metadata"]["generation"] for crd in crds)
+
+    before = seen()
+    chart.install()
+    assert seen() == before
+
+
+def test_an_upgrade_leaves_the_keys_that_the_controller_added(changed: Chart) -> None:
+    added = "vmwaresource.default.vcenter.machines"
+    changed.lab.cluster.patch(CONFIG_MAP, LIMITS, {"data": {added: "1"}}, changed.lab.release)
+    changed.install(**{"limits.machines": 3})
+    data = (changed.lab.get(CONFIG_MAP, LIMITS) or {})["data"]
+    assert data["default.machines"] == "3"
+    assert data[added] == "1"
+
+
+def test_values_that_nobody_knows_are_refused(chart: Chart) -> None:
+    with pytest.raises(CommandError, match="scratsh"):
+        chart.install(scratsh={})
+
+
+def test_uninstalled_it_leaves_the_kinds_and_what_is_of_them(changed: Chart) -> None:
+    lab = changed.lab
+    credentials = {"name": "none", "namespace": lab.release}
+    source = {
+        "apiVersion": VMWARE_SOURCE.api_version,
+        "kind": VMWARE_SOURCE.kind,
+        "metadata": {"name": "kept", "namespace": lab.release},
+        "spec": {"endpoint": "https://vcenter.example/sdk", "dc": "DC0", "credentials": credentials},
+    }
+    lab.apply(source)
+
+    changed.uninstall()
+    label = ("--selector", "app.kubernetes.io/instance=vmferry", "--output", "name")
+    assert lab.kubectl("--namespace", lab.release, "get", KINDS, *label).strip() == ""
+    assert lab.get(VMWARE_SOURCE, "kept") is not None
+
+    changed.install()
+    assert lab.get(VMWARE_SOURCE, "kept") is not None
+    lab.cluster.delete(VMWARE_SOURCE, "kept", lab.release)
+
+
+STAGES = [stage for stage in stages_for(TargetKind.HARVESTER) if not stage.gate]
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=[stage.name for stage in STAGES])
+def test_pod_security_takes_every_stage_as_it_is(chart: Chart, stage: Stage) -> None:
+    pods = StagePods(chart.lab, chart.template(), a_plan())
+    pod = pods.manifest(stage.name, "disk-0" if stage.scope is Scope.DISK else "")
+    chart.lab.kubectl("create", "--dry-run=server", "-f", "-", given=json.dumps(pod))
+
+    for container in pod["spec"]["containers"]:
+        del container["securityContext"]
+    with pytest.raises(CommandError, match='violates PodSecurity "restricted:latest"'):
+        chart.lab.kubectl("create", "--dry-run=server", "-f", "-", given=json.dumps(pod))

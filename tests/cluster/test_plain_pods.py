@@ -1,0 +1,68 @@
+"""A whole import without Argo and without the controller: its stages as plain pods, one by one.
+
+Images, commands, mounts, identities and security contexts are those of a Workflow's pods.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from steps.cluster import CLAIM, CONFIG_MAP, IMAGE, MACHINE, POD, SECRET, SERVICE, STORAGE_CLASS
+from steps.targets.harvester.integrity import Integrity
+from tests import scenario
+from tests.cluster.stagepods import StagePods
+from tests.cluster.world import World
+from tests.standins.process import eventually
+from workflows import names
+
+
+@pytest.fixture
+def alone(world: World) -> Iterator[World]:
+    """Nobody but the test sees to its imports."""
+    world.lab.scale_controller(0)
+    yield world
+    world.lab.reset()  # before a controller takes these imports for its own
+    world.lab.scale_controller(1)
+
+
+def test_a_machine_comes_over_by_plain_pods(alone: World) -> None:
+    lab, simulator = alone.lab, alone.vcenter.simulator
+    plan, request = alone.request(alone.submit())
+    pods = StagePods(lab, alone.chart.template(), plan)
+
+    disks = json.loads(pods.run("preflight").results["disks"])
+    assert disks == ["disk-0", "disk-1"]
+    claims = lab.find(CLAIM, **{names.LABEL_RUN: plan.run})
+    assert {one["spec"]["storageClassName"] for one in claims} == {"wffc"}
+    assert lab.get(STORAGE_CLASS, "wffc", "-")["volumeBindingMode"] == "WaitForFirstConsumer"  # type: ignore[index]
+
+    pods.run("poweroff")
+    assert simulator.vm(scenario.VM)["power"] == "off"
+    for disk in disks:
+        pods.run("export", disk)
+        pods.run("convert", disk)
+        serving = pods.begin("serve", disk)
+        image = pods.run("image", disk)
+        assert image.results["integrity"] == Integrity.SHA512
+        assert lab.get(IMAGE, image.results["image"], alone.namespace) is not None
+        pods.finish("serve", disk, serving)
+    pods.run("build")
+    pods.run("start")
+    made = lab.get(MACHINE, scenario.VM, alone.namespace)
+    assert made is not None
+    assert made["status"]["ready"]
+
+    pods.run("cleanup")
+    run = {names.LABEL_RUN: plan.run}
+    assert not [one for one in lab.find(SERVICE, **run) if "deletionTimestamp" not in one["metadata"]]
+    assert not [one for one in lab.find(CLAIM, **run) if "deletionTimestamp" not in one["metadata"]]
+    assert not [one for one in lab.find(POD, **run) if names.LABEL_SCRATCH in one["metadata"]["labels"]]
+    assert simulator.leases() == []
+    assert alone.proven().firmware == "bios"
+
+    lab.cluster.delete(CONFIG_MAP, request["metadata"]["name"], lab.release)
+    eventually(lambda: not lab.find(SECRET, **run), "the run's Secrets to go with their request")
+    assert lab.get(CONFIG_MAP, names.machine(plan.run)) is None
