@@ -1,0 +1,91 @@
+"""The controller in the cluster over what Argo recorded: it makes the Workflow, and follows its status.
+
+Argo itself is kept away, so that this runs where none is given: whoever writes a status, the import follows.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from steps.cluster import IMPORT, WORKFLOW, Object
+from tests import scenario
+from tests.cluster.lab import ROOT, Lab
+from tests.cluster.world import World
+from tests.standins.process import eventually
+from workflows.reported import ImportStatus
+
+RECORDED: Final = {
+    path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "tests" / "recorded").glob("*.json"))
+}
+STANDS: Final = {
+    "1-waiting-for-approval": "virtualMachineImportValid",
+    "2-exporting": "sourceReady",
+    "3-failed": "VMMigrationFailed",
+    "4-just-retried": "disksExported",
+    "5-retry-running": "diskImageSubmitted",
+    "6-succeeded-after-retry": "virtualMachineRunning",
+}
+SERVICE: Final = Path(ROOT / "tests" / "lab" / "service")
+
+
+def test_an_import_follows_what_argo_wrote(world: World) -> None:
+    lab = world.lab
+    with without_argo(lab):
+        lab.scale_controller(1)
+        world.submit(approvals=["poweroff"])
+        name = eventually(lambda: announced(world), "the Workflow to be announced", 90)
+        eventually(lambda: lab.get(WORKFLOW, name), "the Workflow to be made", 30)
+        for moment, stand in STANDS.items():
+            write(lab, name, RECORDED[moment])
+            eventually(partial(stands, world, stand), f"{moment}: {stand}", 60)
+        assert status(world).percent == 100
+        assert {row.disk_name for row in status(world).disk_import_status} == {"disk-0", "disk-1"}
+        told = lab.kubectl(
+            "get", "events", "-n", world.namespace, "-o", "jsonpath={.items[*].reason}"
+        ).split()
+        assert {"WaitingForApproval", "NoSpace", "VirtualMachineRunning"} <= set(told)
+        lab.cluster.delete(IMPORT, scenario.VM, world.namespace)
+        eventually(lambda: lab.get(WORKFLOW, name) is None, "the Workflow to go with its import", 60)
+
+
+def announced(world: World) -> str | None:
+    run = status(world).workflow
+    return run.name if run else None
+
+
+def stands(world: World, wanted: str) -> bool:
+    return status(world).import_status == wanted
+
+
+def status(world: World) -> ImportStatus:
+    return ImportStatus.read(world.import_().get("status"))
+
+
+def write(lab: Lab, name: str, recorded: Object) -> None:
+    """The recorded status as this Workflow's, its nodes named after it."""
+    was = recorded["metadata"]["name"]
+    text = json.dumps(recorded["status"]).replace(was, name)
+    wanted: dict[str, Any] = json.loads(text)
+    there = (lab.get(WORKFLOW, name) or {}).get("status") or {}
+    gone = {id_: None for id_ in there.get("nodes") or {} if id_ not in wanted["nodes"]}
+    change = dict.fromkeys(there) | wanted | {"nodes": gone | wanted["nodes"]}
+    lab.cluster.patch(WORKFLOW, name, {"status": change}, lab.release)
+
+
+@contextmanager
+def without_argo(lab: Lab) -> Iterator[None]:
+    """Argo's controller stands still for the time of a test, where there is one."""
+    if not lab.argo_folder:
+        yield
+        return
+    subprocess.run([SERVICE, "stop", "argo-controller"], check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run([SERVICE, "start", "argo-controller"], check=True, capture_output=True)
