@@ -9,6 +9,7 @@ import pytest
 
 from steps.cluster import CLAIM, CONFIG_MAP, IMAGE, MACHINE
 from tests.argo.ground import RELEASE, Ground, eventually
+from tests.argo.test_kill import kill_controller
 from tests.argo.world import FAILED, RUNNING, World, a_vm, images_of
 from workflows import names
 from workflows.conditions import find
@@ -118,3 +119,32 @@ def test_a_machine_of_that_name_is_not_taken_over(ground: Ground, make: Make, tm
     for image in images_of(made):
         assert image["metadata"].get("ownerReferences") is None
     assert len(made.all(IMAGE)) == 1
+
+
+def test_nothing_is_begun_beside_todays_controller(ground: Ground, make: Make, tmp_path: Path) -> None:
+    made = make([a_vm(tmp_path, "peaceful")])
+    where = ("-n", "harvester-system")
+    today = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "harvester-vm-import-controller", "namespace": "harvester-system"},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": "today"}},
+            "template": {
+                "metadata": {"labels": {"app": "today"}},
+                "spec": {"containers": [{"name": "c", "image": "lab.local/none:1"}]},
+            },
+        },
+    }
+    ground.apply(today)
+    try:
+        kill_controller(ground)  # who has just begun has no answer of a minute ago
+        imported = made.begin("peaceful")
+        eventually(lambda: imported.summary.reason == "OtherController", imported.told)
+        assert imported.workflow is None
+        assert made.simulator.vm("peaceful")["power"] == "on"
+        ground.kubectl("scale", "deployment", "harvester-vm-import-controller", *where, "--replicas=0")
+        imported.until(RUNNING)
+    finally:
+        ground.kubectl("delete", "deployment", "harvester-vm-import-controller", *where, "--ignore-not-found")
