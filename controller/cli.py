@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from controller import boot as booting
-from controller import embedded, environment, inventory, jobs, manifests, planning
-from controller.embedded import Outcome, Run
+from controller import (
+    aside,
+    embedded,
+    environment,
+    giveup,
+    harvester,
+    inventory,
+    jobs,
+    manifests,
+    outcome,
+    planning,
+)
+from controller.embedded import Run
 from controller.frame import (
-    INTERRUPTED,
     Folder,
     Format,
     Manifest,
@@ -28,7 +37,6 @@ from controller.frame import (
     dump,
     err,
     out,
-    say_error,
 )
 from controller.local import FIRST_DELAY
 from controller.rates import Rates
@@ -36,12 +44,12 @@ from controller.rundir import RunDir
 from controller.view import table
 from controller.watch import Watch
 from steps.contract import Exit, StepError
-from steps.plan import DiskFormat, NamePolicy, NetworkPolicy, Plan
+from steps.plan import DiskFormat, NamePolicy, NetworkPolicy, Plan, TargetKind
 from steps.program import PLAN
 from steps.stop import Stop
 from steps.yamltext import to_yaml
 from workflows.settings import Settings
-from workflows.status import Phase, leaves, phase_of
+from workflows.status import Phase, phase_of
 
 __all__ = ["app", "attempt", "main"]
 
@@ -54,7 +62,7 @@ def main() -> None:
 def _jobs(filenames: list[str] | None, settings: Settings) -> list[jobs.Job]:
     given = manifests.read(filenames or [])
     for ignored in given.ignored:
-        err.print(f"passed over {escape(ignored)}", highlight=False, style="dim")
+        err.print(f"passed over {escape(ignored)}", highlight=False, style="dim", soft_wrap=True)
     return jobs.jobs(given, environment.read(os.environ), settings)
 
 
@@ -62,6 +70,9 @@ def _jobs(filenames: list[str] | None, settings: Settings) -> list[jobs.Job]:
 def run(
     into: Annotated[Path, typer.Option(help="Folder for the result; new or empty.")],
     filename: Manifest = None,
+    to: Annotated[TargetKind, typer.Option(help="Into the folder, or into the cluster of KUBECONFIG.")] = (
+        TargetKind.DIRECTORY
+    ),
     format: Annotated[DiskFormat, typer.Option(help="Format of the disks.")] = DiskFormat.QCOW2,  # noqa: A002
     network_policy: Annotated[
         NetworkPolicy, typer.Option(help="A source network that does not exist: warn, or refuse.")
@@ -74,14 +85,21 @@ def run(
     ] = FIRST_DELAY,
     output: Output = Format.TABLE,
 ) -> int:
-    """Import machines into a folder, with no cluster: every stage is a local process.
+    """Import machines, every stage a local process: into a folder, or with `--to harvester` into a cluster.
 
     Manifests are those of `kubectl apply`: Secret, VmwareSource and VirtualMachineImport in any order.
     GOVC_URL, GOVC_USERNAME, GOVC_PASSWORD, GOVC_DATACENTER and VM_NAME are taken where no manifest says
     otherwise.
+
+    `--to harvester` needs KUBECONFIG, nginx, and SVC_ADDRESS: HOST or HOST:PORT under which the cluster
+    reaches this machine, as it fetches the disks from here. The folder then holds state, logs and scratch.
     """
-    settings = Settings(format=format, network_policy=network_policy, name_policy=name_policy)
-    return _carry_out(embedded.create(_jobs(filename, settings), into), retry_delay, output)
+    settings = Settings(target=to, format=format, network_policy=network_policy, name_policy=name_policy)
+    wanted = _jobs(filename, settings)
+    aim = harvester.aim(os.environ) if to is TargetKind.HARVESTER else None
+    if aim is not None:
+        harvester.check([job.plan for job in wanted], aim)
+    return _carry_out(embedded.create(wanted, into, aim), retry_delay, output)
 
 
 @command(epilog="Example: vmferry retry ./alpine")
@@ -100,8 +118,24 @@ def retry(
     given = _jobs(filename, Settings()) if filename else []
     fresh = {_key(job.plan): job.credentials for job in given}
     found = embedded.find(folder)
+    if filename:
+        _refuse_unmatched(found, fresh)
     runs = [embedded.reopen(rundir, fresh.get(_key(_plan(rundir)))) for rundir in found]
     return _carry_out([run for run in runs if run is not None], retry_delay, output)
+
+
+def _refuse_unmatched(found: Sequence[RunDir], given: Collection[tuple[str, str]]) -> None:
+    """Raise StepError (INVALID) for an import to go on with whose credentials would silently stay the old."""
+    for rundir in found:
+        key = _key(_plan(rundir))
+        if key not in given and phase_of(rundir.load()) is not Phase.SUCCEEDED:
+            there = ", ".join("/".join(one) for one in given) or "none"
+            raise StepError(
+                Exit.INVALID,
+                f"the manifests do not have VirtualMachineImport {'/'.join(key)} of {rundir.root}",
+                f"found: {there}",
+                "name it as it was then, or leave -f out to keep its credentials",
+            )
 
 
 def _plan(rundir: RunDir) -> Plan:
@@ -116,87 +150,57 @@ def _carry_out(runs: Sequence[Run], retry_delay: float, output: Format) -> int:
     if not runs:
         err.print("nothing to do: the import is done", highlight=False)
     with Watch(err) as watch:
-        outcomes = asyncio.run(embedded.carry_out(runs, watch, first_delay=retry_delay)) if runs else []
+        ended = asyncio.run(embedded.carry_out(runs, watch, first_delay=retry_delay)) if runs else []
     if output is not Format.TABLE:
-        dump([_outcome(outcome) for outcome in outcomes], output)
-    for outcome in outcomes:
-        _tell(outcome)
-    codes = [outcome.code for outcome in outcomes if outcome.phase is not Phase.SUCCEEDED]
-    stopped = any(outcome.stopped for outcome in outcomes)
-    return INTERRUPTED if stopped else (codes or [Exit.DONE])[0]
+        dump([outcome.document(one) for one in ended], output)
+    for one in ended:
+        outcome.tell(one)
+    return outcome.exit_code(ended)
 
 
-def _outcome(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "import": outcome.name,
-        "folder": str(outcome.folder),
-        "phase": outcome.phase,
-        "exitCode": int(outcome.code),
-        "failed": outcome.cause.title if outcome.cause else None,
-        "message": outcome.cause.words if outcome.cause else "",
-    }
+@command(epilog="Example: vmferry discard ./alpine")
+def discard(folder: Folder) -> int:
+    """Give up imports that failed or were stopped: delete what they made, at the target and in the folder.
 
-
-def _tell(outcome: Outcome) -> None:
-    """The last words about an import: what came of it and what to do next."""
-    folder = outcome.folder
-    if outcome.phase is Phase.SUCCEEDED:
-        err.print(f"{outcome.name}: imported into {folder}", soft_wrap=True, highlight=False, markup=False)
-        err.print(
-            f"  look at it:  vmferry status {folder}\n  try it:      vmferry boot {folder}", soft_wrap=True
-        )
-        return
-    cause = outcome.cause
-    if outcome.stopped:
-        err.print(f"{outcome.name}: stopped; what is done is kept", highlight=False, markup=False)
-    elif cause is not None:
-        say_error(f"{outcome.name}: {cause.title} failed: {cause.words}")
-        log = folder / ".vmferry" / "logs" / f"{cause.title.replace(' ', '-')}.log"
-        err.print(f"  its log:  {log}", soft_wrap=True, highlight=False)
-    if cause is not None and cause.stage == "preflight" and not outcome.stopped:
-        err.print("  nothing was touched: mend it and say the same again", soft_wrap=True, highlight=False)
-    else:
-        err.print(f"  go on:    vmferry retry {folder}", soft_wrap=True, highlight=False)
+    Of an import into a cluster its images, volumes and machine go, unless the machine was started already.
+    The source's machine stays as it is, switched off.
+    """
+    found = embedded.find(folder)
+    unfinished = [one for one in found if phase_of(one.load()) is not Phase.SUCCEEDED]
+    for rundir in unfinished or found:
+        for gone in giveup.discard(rundir):
+            err.print(f"deleted {escape(gone)}", highlight=False, soft_wrap=True)
+    return Exit.DONE
 
 
 @command(epilog="Example: vmferry status ./alpine -o json")
 def status(folder: Folder, output: Output = Format.TABLE) -> int:
     """Show where imports stand, also while another vmferry runs them."""
-    imports = embedded.find(folder)
-    found = [(_plan(rundir).import_.name, rundir.load()) for rundir in imports]
+    documents = []
+    for rundir in embedded.find(folder):
+        name, is_run = _plan(rundir).import_.name, rundir.is_run()
+        workflow = rundir.load()
+        interrupted = not is_run and not phase_of(workflow).fulfilled
+        documents.append(outcome.state(name, rundir, workflow, interrupted=interrupted))
+        if output is Format.TABLE:
+            out.print(table(name, workflow, Rates(), None if interrupted else datetime.now(UTC)))
+            if interrupted:
+                outcome.tell_interrupted(name, rundir)
     if output is not Format.TABLE:
-        dump([_state(name, workflow) for name, workflow in found], output)
-    else:
-        for name, workflow in found:
-            out.print(table(name, workflow, Rates()))
+        dump(documents, output)
     return Exit.DONE
-
-
-def _state(name: str, workflow: dict[str, Any]) -> dict[str, Any]:
-    stages = [
-        {
-            "stage": leaf.stage,
-            "disk": leaf.disk,
-            "phase": leaf.phase,
-            "attempts": leaf.attempts,
-            "done": leaf.done,
-            "total": leaf.total,
-            "message": leaf.words,
-        }
-        for leaf in leaves(workflow)
-    ]
-    return {"import": name, "phase": phase_of(workflow), "stages": stages}
 
 
 @command(epilog="Example: vmferry plan -f vm.yaml -o yaml")
 def plan(
     filename: Manifest = None,
+    to: Annotated[TargetKind, typer.Option(help="As for `run`.")] = TargetKind.DIRECTORY,
     network_policy: Annotated[NetworkPolicy, typer.Option()] = NetworkPolicy.LENIENT,
     name_policy: Annotated[NamePolicy, typer.Option()] = NamePolicy.NORMALISE,
     output: Output = Format.TABLE,
 ) -> int:
     """Show what `run` would do, and every reason why it would not. Touches nothing."""
-    settings = Settings(network_policy=network_policy, name_policy=name_policy)
+    settings = Settings(target=to, network_policy=network_policy, name_policy=name_policy)
     stop = Stop()
     results = [planning.dry_run(job, stop) for job in _jobs(filename, settings)]
     if output is not Format.TABLE:
@@ -229,7 +233,7 @@ def list_inventory(
     given = manifests.read(filename or [])
     where, credentials = jobs.only_source(given, environment.read(os.environ), source)
     with (
-        planning.Credentials(credentials) as files,
+        planning.credentials(credentials) as files,
         planning.look(where, files, Stop(), "inventory") as provider,
     ):
         if manifest is not None:
@@ -250,52 +254,7 @@ def list_inventory(
     return Exit.DONE
 
 
-@command(epilog="Example: vmferry boot ./alpine --timeout 120")
-def boot(
-    folder: Folder,
-    persistent: Annotated[bool, typer.Option(help="Let the machine change its disks.")] = False,
-    kvm: Annotated[bool, typer.Option(help="Use /dev/kvm when it is there.")] = True,
-    memory: Annotated[int | None, typer.Option(help="MiB, instead of the manifest's.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds until the machine must be off.")] = None,
-) -> int:
-    """Boot an imported machine under QEMU and show its serial console; its disks stay as they are.
-
-    It runs cut off from the network, with the firmware, buses, cards and MACs of its manifest. On a terminal
-    Ctrl-a x ends it.
-    """
-    console = (
-        ["-serial", "mon:stdio"]
-        if sys.stdin.isatty()
-        else ["-serial", "file:/dev/stdout", "-monitor", "none"]
-    )
-    booting.load(folder)
-    if kvm and not booting.kvm_usable():
-        err.print("no usable KVM on this machine: software emulation, which is slower", style="dim")
-    options = booting.Options(persistent=persistent, kvm=kvm, memory_mib=memory)
-    code = booting.boot(folder, options, console, timeout=timeout)
-    return Exit.DONE if code == 0 else Exit.INTERNAL
-
-
-@command(epilog="Example: vmferry demo --into ./demo")
-def demo(
-    into: Annotated[Path, typer.Option(help="Folder for the demo; made anew each time.")] = Path("demo"),
-) -> int:
-    """Import a machine from a simulated vCenter and boot it, to see it all work. Needs a checkout."""
-    checkout = Path(__file__).parents[1]
-    prepare = checkout / "tests" / "prepare.sh"
-    if not prepare.exists():
-        raise StepError(
-            Exit.UNSUPPORTED,
-            "the demo is part of the source tree",
-            f"there is none around {checkout}",
-            "clone the repository and say `make demo`",
-        )
-    if subprocess.run([prepare, "packages", "vcenter", "guest"], check=False).returncode:
-        return Exit.INVALID
-    from tests.demo import demo as play  # noqa: PLC0415 - there in a checkout only
-
-    return play(into)
-
+aside.register()
 
 if __name__ == "__main__":
     main()

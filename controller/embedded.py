@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from controller.harvester import AIM, Aim, Ports, Way, keep
 from controller.jobs import Job
 from controller.local import FIRST_DELAY, STOPPED, Limits, Runner
 from controller.process import Launcher
@@ -18,10 +19,14 @@ from controller.record import Record, labels
 from controller.rundir import RunDir
 from controller.watch import Watch
 from steps.contract import Exit, StepError
-from steps.plan import Plan
-from steps.program import PLAN
+from steps.machine import Machine
+from steps.naming import target_name
+from steps.plan import Plan, TargetKind
+from steps.program import MACHINE, PLAN
 from workflows.status import Leaf, Phase, phase_of, root_cause
 
+TICK: Final = 1.0
+"""Seconds between two looks at what has been running for long."""
 ORPHANS: Final = 60.0
 """Seconds to wait for steps of a killed runner to give back what they hold."""
 
@@ -46,6 +51,8 @@ class Outcome:
     cause: Leaf | None
     stopped: bool = False
     """Whether a person ended it."""
+    machine: str = ""
+    """NAMESPACE/NAME of what was built in a cluster; empty for a folder."""
 
     @property
     def code(self) -> int:
@@ -55,8 +62,10 @@ class Outcome:
         return (self.cause.exit_code if self.cause else None) or Exit.INTERNAL
 
 
-def create(jobs: Sequence[Job], into: Path) -> list[Run]:
+def create(jobs: Sequence[Job], into: Path, aim: Aim | None = None) -> list[Run]:
     """A folder for each import: `into` itself for one, folders below it for several.
+
+    `aim` is where they go when that is a cluster.
 
     Raises:
         StepError: CONFLICT, before anything is made, when one of them is taken.
@@ -68,7 +77,7 @@ def create(jobs: Sequence[Job], into: Path) -> list[Run]:
         folders = [into / folder_name(job, jobs) for job in jobs]
     for folder in folders:
         RunDir(folder).refuse_foreign()
-    return [_create(job, RunDir(folder)) for job, folder in zip(jobs, folders, strict=True)]
+    return [_create(job, RunDir(folder), aim) for job, folder in zip(jobs, folders, strict=True)]
 
 
 def folder_name(job: Job, jobs: Sequence[Job]) -> str:
@@ -77,10 +86,12 @@ def folder_name(job: Job, jobs: Sequence[Job]) -> str:
     return f"{job.plan.import_.namespace}-{job.name}" if twice else job.name
 
 
-def _create(job: Job, rundir: RunDir) -> Run:
+def _create(job: Job, rundir: RunDir, aim: Aim | None) -> Run:
     try:
         lock = take(rundir)
         rundir.create(job.plan, job.credentials)
+        if aim is not None:
+            keep(rundir, aim)
     except OSError as error:
         raise StepError(
             Exit.CONFLICT, f"cannot make {rundir.root}", f"{error.strerror}", "choose another --into"
@@ -160,8 +171,8 @@ def take(rundir: RunDir) -> int:
 
 async def carry_out(runs: Sequence[Run], watch: Watch, *, first_delay: float = FIRST_DELAY) -> list[Outcome]:
     """Run imports beside each other to their end; SIGINT and SIGTERM stop them in good order."""
-    limits = Limits()
-    runners = [_runner(run, limits, watch, first_delay) for run in runs]
+    limits, ports = Limits(), Ports()
+    runners = [_runner(run, limits, ports, watch, first_delay) for run in runs]
 
     def stop() -> None:
         for runner in runners:
@@ -170,18 +181,28 @@ async def carry_out(runs: Sequence[Run], watch: Watch, *, first_delay: float = F
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
+    ticker = asyncio.create_task(_tick(watch))
     phases = await asyncio.gather(*(runner.run() for runner in runners))
+    ticker.cancel()
     return [_outcome(run, phase) for run, phase in zip(runs, phases, strict=True)]
 
 
-def _runner(run: Run, limits: Limits, watch: Watch, first_delay: float) -> Runner:
+async def _tick(watch: Watch) -> None:
+    """Let the watch speak of what takes long, also while nothing changes."""
+    while True:
+        await asyncio.sleep(TICK)
+        watch.tick()
+
+
+def _runner(run: Run, limits: Limits, ports: Ports, watch: Watch, first_delay: float) -> Runner:
     def changed() -> None:
         watch.changed(run.name, run.record.workflow)
 
     def warn(what: str) -> None:
         watch.warn(run.name, what)
 
-    launcher = Launcher(run.rundir, run.lock)
+    way = Way(run.rundir, ports) if (run.rundir.notes / AIM).exists() else None
+    launcher = Launcher(run.rundir, run.lock, way)
     return Runner(run.rundir, run.record, launcher, limits, changed, warn, first_delay=first_delay)
 
 
@@ -190,4 +211,12 @@ def _outcome(run: Run, phase: Phase) -> Outcome:
         run.rundir.tidy()
     workflow = run.record.workflow
     stopped = workflow["status"].get("message") == STOPPED
-    return Outcome(run.name, run.rundir.root, phase, root_cause(workflow), stopped)
+    machine = _machine(run.rundir) if phase is Phase.SUCCEEDED else ""
+    return Outcome(run.name, run.rundir.root, phase, root_cause(workflow), stopped, machine)
+
+
+def _machine(rundir: RunDir) -> str:
+    plan = Plan.load(rundir.request / PLAN)
+    if plan.target.kind is TargetKind.DIRECTORY:
+        return ""
+    return f"{plan.target.namespace}/{target_name(plan, Machine.load(rundir.request / MACHINE))}"

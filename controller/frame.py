@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from controller.manifests import InvalidManifestsError
+from controller.tempdir import sweep
 from steps import __version__
 from steps.contract import Exit, StepError, Stopped
 from steps.yamltext import to_yaml
@@ -91,6 +92,11 @@ def say_error(text: str) -> None:
     err.print(f"[red]error:[/] {escape(text)}", soft_wrap=True, highlight=False)
 
 
+def say_warning(text: str) -> None:
+    """One line that a person should know of, though all goes on."""
+    err.print(f"[yellow]warning:[/] {escape(text)}", soft_wrap=True, highlight=False)
+
+
 def _version(value: bool) -> None:
     if value:
         out.print(f"vmferry {__version__}", highlight=False)
@@ -103,7 +109,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    pass
+    sweep()  # what a killed vmferry left in the temporary folder, credentials perhaps
 
 
 def dump(value: Any, output: Format) -> None:

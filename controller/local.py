@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import dropwhile, takewhile
 from typing import Final
 
 from controller.process import Attempt, Launcher
 from controller.record import Record
 from controller.rundir import RunDir
-from steps.contract import Exit, is_retryable
+from steps.contract import Exit, StepError, is_retryable
 from steps.machine import Machine, Severity
 from steps.mapping import shape
 from steps.plan import Plan
 from steps.program import MACHINE, PLAN
-from workflows.stages import Limit, Scope, Stage, stages_for
+from workflows.stages import Capability, Limit, Scope, Stage, stages_for
 from workflows.status import Phase, root_cause
 
 OMITTED: Final = "omitted: depends condition not met"
@@ -72,6 +72,7 @@ class Runner:
         self._stages = [stage for stage in stages if stage.scope is not Scope.EXIT]
         self._exit = [stage for stage in stages if stage.scope is Scope.EXIT]
         self._disks: tuple[str, ...] = ()
+        self._given_up: set[Instance] = set()
 
     def stop(self) -> None:
         """End early: steps give back what they hold, no new one begins, the exit handler runs."""
@@ -127,7 +128,7 @@ class Runner:
         await asyncio.gather(*waits)
         path = self._path(stage.name, disk)
         phase = self._record.phase(path)
-        if phase is not None and phase.well:
+        if phase is not None and phase.well and not self._needed_again(stage, disk):
             return
         if not all(self._well(instance) for instance in before):
             self._record.skip(path, stage, disk, Phase.OMITTED, OMITTED)
@@ -143,10 +144,48 @@ class Runner:
         phase = self._record.phase(self._path(*instance))
         return phase is not None and phase.well
 
+    # --- two stages that need each other
+
+    def _sibling(self, stage: Stage) -> Stage | None:
+        """The stage that works on a disk beside this one: `serve` gives what `image` has fetched."""
+        beside = (
+            other
+            for other in self._stages
+            if other.after == stage.after and other.address and stage.address and other is not stage
+        )
+        return next(beside, None)
+
+    def _needed_again(self, stage: Stage, disk: str | None) -> bool:
+        """Whether a disk that was served must be served once more, as its image was not done after all."""
+        sibling = self._sibling(stage)
+        return (
+            stage.needs is Capability.PULLS and sibling is not None and not self._well((sibling.name, disk))
+        )
+
+    def _give_up_sibling(self, stage: Stage, disk: str | None) -> None:
+        """Nobody will ever answer the other one: end it."""
+        sibling = self._sibling(stage)
+        if sibling is not None and (stage.name, disk) not in self._given_up:
+            self._given_up.add((sibling.name, disk))
+            self._launcher.terminate_one(sibling.name, disk)
+
+    def _blamed_on_sibling(self, attempt: Attempt, stage: Stage, disk: str | None) -> Attempt:
+        sibling = self._sibling(stage)
+        if sibling is None or attempt.code == Exit.DONE or (stage.name, disk) not in self._given_up:
+            return attempt
+        words = f"{sibling.name} {disk} failed; see there; a retry runs both"
+        return replace(attempt, code=Exit.SIBLING, words=words)
+
     # --- one stage
 
     async def _attempts(self, path: str, stage: Stage, disk: str | None) -> None:
         """Try a stage until it is done, failed for good, or has used up its attempts."""
+        await self._try(path, stage, disk)
+        phase = self._record.phase(path)
+        if phase is not None and not phase.well:
+            self._give_up_sibling(stage, disk)
+
+    async def _try(self, path: str, stage: Stage, disk: str | None) -> None:
         for tried in range(stage.retry.limit + 1):
             attempt = await self._attempt(path, stage, disk)
             if attempt is None:
@@ -189,6 +228,9 @@ class Runner:
         except OSError as error:  # no process, no room in /tmp: this stage's failure, nobody else's
             words = f"the step could not be run: {error}; mend that, then retry"
             attempt = Attempt(code=Exit.INTERNAL, words=words)
+        except StepError as error:  # no port to serve at
+            attempt = Attempt(code=error.code, words=str(error))
+        attempt = self._blamed_on_sibling(attempt, stage, disk)
         self._record.end(path, number, attempt.code, attempt.words, attempt.outputs)
         self._changed()
         return attempt

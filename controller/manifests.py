@@ -54,14 +54,15 @@ def read(names: Iterable[str]) -> Manifests:
     """
     manifests, faults = Manifests(), []
     for name in names:
-        for where, text in _texts(name):
+        for where, text in texts(name):
             faults += _read_text(where, text, manifests)
     if faults:
         raise InvalidManifestsError(faults)
     return manifests
 
 
-def _texts(name: str) -> Iterator[tuple[str, str]]:
+def texts(name: str) -> Iterator[tuple[str, str]]:
+    """(where, text) of a file, of those in a folder, or of standard input (`-`)."""
     if name == "-":
         yield "<stdin>", _decoded("<stdin>", sys.stdin.buffer.read())
         return
@@ -83,17 +84,24 @@ def _decoded(where: str, content: bytes) -> str:
 
 
 def _read_text(where: str, text: str, manifests: Manifests) -> list[str]:
-    faults: list[str] = []
+    documents, faults = parse(where, text)
+    found = [fault for document in documents for fault in read_document(where, document, manifests)]
+    return found + faults
+
+
+def parse(where: str, text: str) -> tuple[list[Any], list[str]]:
+    """The documents of a file up to the first fault in its syntax, and that fault as `FILE:LINE: WHAT`."""
+    documents: list[Any] = []
+    yaml = YAML()
+    yaml.preserve_quotes = True
     try:
-        for document in YAML().load_all(text):
-            if document is not None:
-                faults += _read_document(where, document, manifests)
+        documents += (document for document in yaml.load_all(text) if document is not None)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        faults.append(f"{where}:{line}: {_problem(error)}")
+        return documents, [f"{where}:{line}: {_problem(error)}"]
     except ReaderError as error:
-        faults.append(f"{where}: character {error.position + 1}: {error.reason}")
-    return faults
+        return documents, [f"{where}: character {error.position + 1}: {error.reason}"]
+    return documents, []
 
 
 def _problem(error: MarkedYAMLError) -> str:
@@ -106,14 +114,15 @@ def _problem(error: MarkedYAMLError) -> str:
     return text
 
 
-def _read_document(where: str, document: Any, manifests: Manifests) -> list[str]:
+def read_document(where: str, document: Any, manifests: Manifests) -> list[str]:
+    """Put what a document holds among the manifests; returns its faults."""
     if not isinstance(document, CommentedMap):
         return [f"{where}: expected an object with apiVersion and kind, found {type(document).__name__}"]
     if document.get("kind") == "List":
         items = document.get("items") or ()
         if not isinstance(items, Sequence):
-            return [f"{where}:{_line(document, ('items',))}: items: expected a list"]
-        return [fault for item in items for fault in _read_document(where, item, manifests)]
+            return [f"{where}:{line_of(document, ('items',))}: items: expected a list"]
+        return [fault for item in items for fault in read_document(where, item, manifests)]
     here = f"{where}:{document.lc.line + 1}"
     version, kind = str(document.get("apiVersion", "")), str(document.get("kind", ""))
     model = _model(version, kind)
@@ -125,7 +134,8 @@ def _read_document(where: str, document: Any, manifests: Manifests) -> list[str]
 def _unknown(here: str, version: str, kind: str, manifests: Manifests) -> list[str]:
     """Foreign objects are passed over: what `kubectl apply` takes may hold anything. Ours must be known."""
     if version.partition("/")[0] in OLD_GROUPS:
-        return [f"{here}: apiVersion {version} is of before v1.1; write {GROUP}/v1beta1 and its kinds"]
+        remedy = f"turn it into {GROUP}/v1beta1 by `vmferry migrate-manifests`"
+        return [f"{here}: apiVersion {version} is of before v1.1; {remedy}"]
     ours = kind in KINDS or kind in ("VirtualMachineImport", "Secret")
     if version.startswith(f"{GROUP}/") or not kind or (ours and not version):
         return [f"{here}: nothing here knows kind {kind!r} of apiVersion {version!r}"]
@@ -188,10 +198,10 @@ def _fault(where: str, document: CommentedMap, fault: Any) -> str:
     """One fault as FILE:LINE: FIELD: WHAT."""
     path = ".".join(str(part) for part in fault["loc"])
     what = "unknown field" if fault["type"] == "extra_forbidden" else fault["msg"]
-    return f"{where}:{_line(document, fault['loc'])}: {path}: {what}"
+    return f"{where}:{line_of(document, fault['loc'])}: {path}: {what}"
 
 
-def _line(document: Any, path: Sequence[str | int]) -> int:
+def line_of(document: Any, path: Sequence[str | int]) -> int:
     """The line of the deepest part of `path` that is in the document, counted from 1."""
     line: int = document.lc.line
     for part in path:

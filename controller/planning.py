@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.jobs import Job
+from controller.tempdir import temporary
 from controller.view import size
 from steps.contract import Exit, StepError
 from steps.machine import Concern, Machine, Severity
@@ -41,32 +42,26 @@ class DryRun:
         return self.reasons[0][0] if self.reasons else Exit.DONE
 
 
-class Credentials:
+@contextmanager
+def credentials(values: Mapping[str, bytes]) -> Iterator[Path]:
     """Credentials as files for the time of a `with`: providers take nothing else."""
-
-    def __init__(self, values: Mapping[str, bytes]) -> None:
-        self._values = values
-        self._folder = tempfile.TemporaryDirectory(prefix="vmferry-credentials-")  # 0700
-
-    def __enter__(self) -> Path:
-        folder = Path(self._folder.name)
-        for key, value in self._values.items():
-            (folder / key).write_bytes(value)
-        return folder
-
-    def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
+    with temporary() as folder:
+        place = folder.path / "credentials"
+        place.mkdir(mode=0o700)
+        for key, value in values.items():
+            (place / key).write_bytes(value)
+        yield place
 
 
-def look(plan: SourcePlan, credentials: Path, stop: Stop, run: str) -> Any:
+def look(plan: SourcePlan, files: Path, stop: Stop, run: str) -> Any:
     """A provider for a look around: nothing is left behind that a later run would have to end."""
-    access = Access(plan=plan, credentials=credentials, stop=stop, run=run, step="look", memory=credentials)
+    access = Access(plan=plan, credentials=files, stop=stop, run=run, step="look", memory=files)
     return connect(access)
 
 
 def dry_run(job: Job, stop: Stop) -> DryRun:
     """Find the machine and map it, changing nothing anywhere."""
-    with Credentials(job.credentials) as folder:
+    with credentials(job.credentials) as folder:
         try:
             with look(job.plan.source, folder, stop, job.plan.run) as provider:
                 return _examined(job, provider)

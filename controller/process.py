@@ -8,13 +8,14 @@ import json
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from controller.harvester import Way
 from controller.rundir import RunDir
+from controller.tempdir import Temporary, temporary
 from steps.contract import PROGRESS_FILE_ENV, TERMINATION_LOG_ENV, Exit
 from steps.document import write_atomically
 from steps.program import PARENT_ENV
@@ -40,32 +41,40 @@ class Attempt:
 class Launcher:
     """Starts the step programs of one import and ends them."""
 
-    def __init__(self, rundir: RunDir, lock: int) -> None:
+    def __init__(self, rundir: RunDir, lock: int, way: Way | None = None) -> None:
         self._rundir = rundir
         self._lock = lock
-        self._processes: set[asyncio.subprocess.Process] = set()
+        self._way = way
+        self._processes: dict[asyncio.subprocess.Process, tuple[str, str | None]] = {}
         self._told: list[signal.Signals] = []
 
     async def run(self, stage: Stage, disk: str | None, report: Report) -> Attempt:
         """Run a stage's program to its end; when it ends well its documents become part of the request."""
         # Not in the import's own folder: progress and last words must get through when that is full.
-        with tempfile.TemporaryDirectory(prefix="vmferry-") as name:
-            folder = Path(name)
-            code = await self._process(stage, disk, folder, report)
+        with temporary() as made:
+            folder = made.path
+            code = await self._process(stage, disk, made, report)
             if code == Exit.DONE:
                 self._keep_documents(stage, folder)
-            return Attempt(code=code, words=_read(folder / "words"), outputs=_outputs(folder))
+            return Attempt(code=code, words=_read(folder / "words"), outputs=_outputs(stage, folder))
 
     def terminate(self) -> None:
         """Tell every step to stop at its next chunk."""
         self._signal(signal.SIGTERM)
+
+    def terminate_one(self, stage: str, disk: str | None) -> None:
+        """Tell that one step, if it runs."""
+        for process, what in self._processes.items():
+            if what == (stage, disk):
+                self._tell(process, [signal.SIGTERM])
 
     def kill(self) -> None:
         self._signal(signal.SIGKILL)
 
     # --- inside
 
-    async def _process(self, stage: Stage, disk: str | None, folder: Path, report: Report) -> int:
+    async def _process(self, stage: Stage, disk: str | None, made: Temporary, report: Report) -> int:
+        folder = made.path
         title = f"{stage.name}-{disk}" if disk else stage.name
         scratch = self._rundir.scratch(disk if disk and stage.scratch else stage.name)
         scratch.mkdir(parents=True, exist_ok=True)
@@ -76,15 +85,15 @@ class Launcher:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=_environment(folder),
-                pass_fds=(self._lock,),  # the folder stays locked until its last step has ended
+                env={**_environment(folder), **(self._way.environment() if self._way else {})},
+                pass_fds=(self._lock, made.lock),  # both folders stay locked until the last step has ended
             )
-        self._processes.add(process)
+        self._processes[process] = (stage.name, disk)
         try:
             self._tell(process, self._told[before:])  # what was said while it was being started
             code = await self._follow(process, folder / "progress", report)
         finally:
-            self._processes.discard(process)
+            del self._processes[process]
         # A signal's end as a shell and Kubernetes show it: 128 + its number.
         return code if code >= 0 else 128 - code
 
@@ -93,7 +102,8 @@ class Launcher:
         argv += ["--request", str(self._rundir.request), "--scratch", str(scratch)]
         argv += ["--credentials", str(self._rundir.credentials), "--outputs", str(folder / "outputs")]
         argv += ["--into", str(self._rundir.root)]
-        return [*argv, "--disk", disk] if disk else argv
+        argv += ["--disk", disk] if disk else []
+        return [*argv, *(self._way.arguments(stage, disk) if self._way else [])]
 
     async def _follow(self, process: asyncio.subprocess.Process, progress: Path, report: Report) -> int:
         ended = asyncio.create_task(process.wait())
@@ -124,6 +134,7 @@ def _environment(folder: Path) -> dict[str, str]:
         **os.environ,
         PROGRESS_FILE_ENV: str(folder / "progress"),
         TERMINATION_LOG_ENV: str(folder / "words"),
+        "TMPDIR": str(folder),  # what a killed step leaves is swept away with it
         PARENT_ENV: str(os.getpid()),
     }
 
@@ -138,7 +149,11 @@ def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8").strip() if path.exists() else ""
 
 
-def _outputs(folder: Path) -> dict[str, str]:
-    """The small JSON results that Argo would take as output parameters."""
-    small = (path for path in (folder / "outputs").glob("*.json") if path.name == "disks.json")
-    return {path.stem: json.dumps(json.loads(path.read_text())) for path in small}
+def _outputs(stage: Stage, folder: Path) -> dict[str, str]:
+    """The small results that Argo would take as output parameters: JSON on one line, or a word."""
+    found = {}
+    for path in (folder / "outputs" / name for name in stage.outputs):
+        if path.exists():
+            text = path.read_text(encoding="utf-8")
+            found[path.stem] = json.dumps(json.loads(text)) if path.suffix == ".json" else text.strip()
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
@@ -22,6 +23,9 @@ MARKS: Final[dict[Phase, tuple[str, str]]] = {
     Phase.FAILED: ("✘", "red"),
     Phase.ERROR: ("✘", "red"),
 }
+STOPPED: Final = ("✘", "red")
+INTERRUPTED: Final = "Interrupted"
+"""In place of a phase: the runner was killed. Argo has no word for it, as it cannot lose its controller."""
 HIDDEN: Final = ("approve-poweroff", "approve-start")
 """Gates that nobody asked for."""
 
@@ -53,31 +57,49 @@ def shown(workflow: Mapping[str, Any]) -> Iterator[Leaf]:
     return (leaf for leaf in leaves(workflow) if not (leaf.stage in HIDDEN and leaf.phase in skipped))
 
 
-def table(title: str, workflow: Mapping[str, Any], rates: Rates) -> RenderableType:
-    """One import: a row a stage, with bar, bytes, rate and time left while it moves."""
+def table(
+    title: str, workflow: Mapping[str, Any], rates: Rates, now: datetime | None = None
+) -> RenderableType:
+    """One import: a row a stage, with bar, bytes, rate and time left while it moves, else how long it runs.
+
+    Without `now` nobody runs it any more: what was running was interrupted.
+    """
     rows = Table.grid(padding=(0, 1))
     for leaf in shown(workflow):
-        mark, style = MARKS[leaf.phase]
-        rows.add_row(Text(mark, style), leaf.title, *_cells(leaf, rates))
-    head = Text.assemble((title, "bold"), f"  {phase_of(workflow)}")
+        mark, style = STOPPED if now is None and leaf.phase is Phase.RUNNING else MARKS[leaf.phase]
+        rows.add_row(Text(mark, style), leaf.title, *_cells(leaf, rates, now))
+    phase = phase_of(workflow)
+    head = Text.assemble((title, "bold"), f"  {INTERRUPTED if is_interrupted(phase, now) else phase}")
     return Group(head, rows)
 
 
-def _cells(leaf: Leaf, rates: Rates) -> Iterator[RenderableType]:
+def is_interrupted(phase: Phase, now: datetime | None) -> bool:
+    """Whether a run that was never finished has nobody who works on it."""
+    return now is None and not phase.fulfilled
+
+
+def _cells(leaf: Leaf, rates: Rates, now: datetime | None) -> Iterator[RenderableType]:
     running = leaf.phase is Phase.RUNNING
     yield ProgressBar(leaf.total, leaf.done, width=24) if running and counts_bytes(leaf) else ""
-    yield Text(_note(leaf, rates), overflow="fold")
+    yield Text(_note(leaf, rates, now), overflow="fold")
 
 
-def _note(leaf: Leaf, rates: Rates) -> str:
+def _note(leaf: Leaf, rates: Rates, now: datetime | None) -> str:
     again = f" (attempt {leaf.attempts})" if leaf.attempts > 1 else ""
     if leaf.phase is Phase.RUNNING:
-        return (moved(leaf, rates) if counts_bytes(leaf) else "") + again
+        return (going(leaf, rates, now) if now else "interrupted") + again
     if leaf.phase in (Phase.FAILED, Phase.ERROR):
         return f"{leaf.words}{again}"
     took = (leaf.finished - leaf.started).total_seconds() if leaf.finished and leaf.started else 0
     bytes_ = f"{size(leaf.total)} in " if counts_bytes(leaf) else ""
     return f"{bytes_}{duration(took)}{again}" if leaf.phase is Phase.SUCCEEDED else leaf.message
+
+
+def going(leaf: Leaf, rates: Rates, now: datetime) -> str:
+    """What to say of a stage that runs: its bytes, and how long it has been running."""
+    seconds = max(0.0, (now - leaf.started).total_seconds()) if leaf.started else 0.0
+    since = f"running for {duration(seconds)}"
+    return f"{moved(leaf, rates)}  {since}" if counts_bytes(leaf) else since
 
 
 def moved(leaf: Leaf, rates: Rates) -> str:

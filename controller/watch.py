@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from rich.console import Console, Group
 from rich.live import Live
 
 from controller.rates import Rates
-from controller.view import lines, moved, moving, phases, table
-from workflows.status import Phase
+from controller.view import going, lines, moved, moving, phases, table
+from workflows.status import Leaf, Phase, running
 
 EVERY: Final = 5.0
 """Seconds between two plain lines about the same moving bytes."""
+QUIET: Final = 30.0
+"""Seconds after which a plain line says that a stage still runs, when nothing else was said of it."""
 
 
 class Watch:
     """What a person sees of the imports that run; `changed` is called with each new state."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(
+        self,
+        console: Console,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._console = console
+        self._clock = clock
+        self._now = now
         self._states: dict[str, Mapping[str, Any]] = {}
         self._rates: dict[str, Rates] = {}
         self._before: dict[str, dict[str, Phase]] = {}
-        self._due: dict[str, float] = {}
+        self._said: dict[str, float] = {}
         self._live = (
             Live(console=console, get_renderable=self._render, refresh_per_second=4)
             if console.is_terminal
@@ -50,6 +61,15 @@ class Watch:
         if self._live is None:
             self._print(name, workflow, rates)
 
+    def tick(self) -> None:
+        """Say what still runs, when nothing was said of it for a while; the table shows it by itself."""
+        if self._live is not None:
+            return
+        for name, workflow in self._states.items():
+            for leaf in running(workflow):
+                if self._is_due(name, leaf, QUIET):
+                    self._say(f"{name}: {leaf.title} {going(leaf, self._rates[name], self._now())}")
+
     def warn(self, name: str, what: str) -> None:
         """Say what a person should know about an import that goes on all the same."""
         self._say(f"{name}: warning: {what}")
@@ -60,10 +80,16 @@ class Watch:
             self._say(line)
         self._before[name] = phases(workflow)
         for leaf in moving(workflow):
-            key = f"{name} {leaf.title}"
-            if time.monotonic() >= self._due.setdefault(key, time.monotonic() + EVERY):
-                self._due[key] = time.monotonic() + EVERY
+            if self._is_due(name, leaf, EVERY):
                 self._say(f"{name}: {leaf.title} {moved(leaf, rates)}")
+
+    def _is_due(self, name: str, leaf: Leaf, seconds: float) -> bool:
+        """Whether something was last said of an attempt so many seconds ago; if so it is said now."""
+        key, now = f"{name} {leaf.title} {leaf.attempts}", self._clock()
+        if now < self._said.setdefault(key, now) + seconds:
+            return False
+        self._said[key] = now
+        return True
 
     def _say(self, line: str) -> None:
         self._console.print(
@@ -75,4 +101,5 @@ class Watch:
         )
 
     def _render(self) -> Group:
-        return Group(*(table(name, state, self._rates[name]) for name, state in self._states.items()))
+        now = self._now()
+        return Group(*(table(name, state, self._rates[name], now) for name, state in self._states.items()))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from steps.contract import Exit, StepError
+from steps.disk.faults import room_for
 from steps.document import write_atomically
 from steps.machine import DiskId, Machine
 from steps.manifest import Manifest, virtual_machine
@@ -52,13 +53,18 @@ class Directory:
             size=found.size,
             sha256=self._digest(source, report),
         )
-        self._records.mkdir(parents=True, exist_ok=True)
-        published.save(record)
-        self._move(source, self._into / published.name)
+        with room_for(record):
+            self._records.mkdir(parents=True, exist_ok=True)
+            published.save(record)
+            self._move(source, self._into / published.name)
         return published
 
     def build(self, machine: Machine, shape: Shape) -> Sequence[str]:
         """Write the machine's documents beside its disks."""
+        with room_for(self._into / MANIFEST):
+            return self._build(machine, shape)
+
+    def _build(self, machine: Machine, shape: Shape) -> Sequence[str]:
         disks = [Published.load(self._records / f"{disk.id}.json") for disk in machine.disks]
         machine.save(self._into / "machine.json")
         sums = "".join(f"{disk.sha256}  {disk.name}\n" for disk in disks)

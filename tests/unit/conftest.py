@@ -1,8 +1,73 @@
-"""The same examples on every machine and every run, few enough that the whole suite takes seconds."""
+"""What the tests of this folder share: the command line, and imports that lie in a folder.
+
+Hypothesis has the same examples on every machine and run, few enough that the whole suite takes seconds.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+
+from controller import cli
+from controller.record import Record
+from controller.rundir import RunDir
+from steps.contract import Exit
+from tests.unit.builders import a_plan
+from tests.unit.test_rundir import failed_at
+from workflows.stages import stage_named
 
 settings.register_profile("unit", max_examples=40, deadline=None, derandomize=True, database=None)
 settings.load_profile("unit")
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+Vmferry = Callable[..., Ended]
+
+
+@pytest.fixture
+def vmferry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Vmferry:
+    """The command line in an empty folder, without an environment of its own."""
+    for name in ("GOVC_URL", "GOVC_USERNAME", "GOVC_PASSWORD", "VM_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*argv: str | Path) -> Ended:
+        code = cli.attempt([str(word) for word in argv])
+        said = capsys.readouterr()
+        return Ended(code, said.out, said.err)
+
+    return call
+
+
+def refused(ended: Ended, code: Exit, said: str) -> None:
+    """One line, with the code that stands for it."""
+    assert ended.code == code
+    assert ended.err.startswith(f"error: {said}")
+    assert len(ended.err.splitlines()) == 1
+    assert ended.out == ""
+
+
+def failed(folder: Path) -> None:
+    rundir = RunDir(folder)
+    rundir.create(a_plan(), {})
+    failed_at(rundir, "preflight", "poweroff")
+
+
+def succeeded(folder: Path) -> None:
+    rundir = RunDir(folder)
+    rundir.create(a_plan(), {})
+    record = Record.new(a_plan().run, {}, rundir.save)
+    path = record.path(stage_named("build"), None)
+    record.end(path, record.begin(path, stage_named("build"), None), 0, "", {})
+    record.settle(path)
+    record.finish()

@@ -14,9 +14,10 @@ from controller.record import Record, labels
 from controller.rundir import RunDir
 from steps.contract import Exit
 from steps.machine import Machine
+from steps.plan import TargetKind
 from steps.program import MACHINE
 from tests.unit.builders import a_disk, a_machine, a_plan
-from workflows.stages import Stage
+from workflows.stages import Scope, Stage, stages_for
 from workflows.status import Json, Leaf, Phase, leaves
 
 HOLD: Final = -1
@@ -37,6 +38,7 @@ class FakeLauncher(Launcher):
         self._machine = machine
         self._codes = {name: list(codes) for name, codes in told.items()}
         self._release = asyncio.Event()
+        self._ends: dict[tuple[str, str | None], asyncio.Event] = {}
         self._term = asyncio.Event()
         self.began: list[str] = []
         self.events: list[tuple[str, str]] = []
@@ -54,7 +56,8 @@ class FakeLauncher(Launcher):
         self.alive.add(name)
         self.most = max(self.most, sum(one.startswith("export") for one in self.alive))
         report(1, 2)
-        code = await self._held() if code == HOLD else code
+        end = self._ends[stage.name, disk] = asyncio.Event()
+        code = await self._held(end) if code == HOLD else code
         await asyncio.sleep(0)
         self.alive.remove(name)
         self.events.append(("end", name))
@@ -62,13 +65,17 @@ class FakeLauncher(Launcher):
             self._machine.save(self._request / MACHINE)
         return Attempt(code, "" if code == Exit.DONE else f"{name} ended with {code}")
 
-    async def _held(self) -> int:
-        release, term = (asyncio.create_task(event.wait()) for event in (self._release, self._term))
-        await asyncio.wait({release, term}, return_when=asyncio.FIRST_COMPLETED)
-        ended = Exit.STOPPED if term.done() else Exit.DONE
-        release.cancel()
-        term.cancel()
+    async def _held(self, end: asyncio.Event) -> int:
+        release, *terms = (asyncio.create_task(one.wait()) for one in (self._release, self._term, end))
+        await asyncio.wait({release, *terms}, return_when=asyncio.FIRST_COMPLETED)
+        ended = Exit.STOPPED if any(term.done() for term in terms) else Exit.DONE
+        for task in (release, *terms):
+            task.cancel()
         return ended
+
+    def terminate_one(self, stage: str, disk: str | None) -> None:
+        if (stage, disk) in self._ends:
+            self._ends[stage, disk].set()
 
     def terminate(self) -> None:
         """Reaches the steps that run now, as a signal does."""
@@ -86,10 +93,13 @@ class FakeLauncher(Launcher):
         return [name for name, codes in self._codes.items() for _ in codes]
 
 
-def told(disks: Sequence[str], **changed: Sequence[int]) -> dict[str, Sequence[int]]:
-    """Every stage of a folder ends well at once, but for those named (`export_disk_0=[30, 0]`)."""
-    names = ["preflight", "poweroff", "build", "cleanup"]
-    names += [f"{stage} {disk}" for disk in disks for stage in ("export", "convert", "image")]
+def told(
+    disks: Sequence[str], target: TargetKind = TargetKind.DIRECTORY, /, **changed: Sequence[int]
+) -> dict[str, Sequence[int]]:
+    """Every stage of a target ends well at once, but for those named (`export_disk_0=[30, 0]`)."""
+    rows = [stage for stage in stages_for(target) if not stage.gate]
+    names = [stage.name for stage in rows if stage.scope is not Scope.DISK]
+    names += [f"{stage.name} {disk}" for disk in disks for stage in rows if stage.scope is Scope.DISK]
     codes: dict[str, Sequence[int]] = {name: [0] for name in names}
     for key, value in changed.items():
         stage, _, disk = key.partition("_")
@@ -119,11 +129,12 @@ class Saved:
 class Import:
     """One import in a folder, with a launcher that was told what to do; its state is saved in memory."""
 
-    def __init__(self, folder: Path, disks: int = 2) -> None:
+    def __init__(self, folder: Path, disks: int = 2, target: TargetKind = TargetKind.DIRECTORY) -> None:
+        self.target = target
         self.rundir = RunDir(folder)
         self.disks = tuple(f"disk-{number}" for number in range(disks))
         self._machine = a_machine(disks=tuple(a_disk(number) for number in range(disks)))
-        self.rundir.create(a_plan(), {})
+        self.rundir.create(a_plan(kind=target), {})
         self._saved = Saved()
         self.record = Record.new(a_plan().run, labels("web", "default", "u"), self._saved)
         self.launcher: FakeLauncher
@@ -137,7 +148,7 @@ class Import:
         """Run to the end; nothing that was told may be left over."""
 
         async def go() -> Phase:
-            return await self.runner(told(self.disks, **changed)).run()
+            return await self.runner(told(self.disks, self.target, **changed)).run()
 
         return asyncio.run(go())
 

@@ -1,57 +1,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from controller import cli
-from controller.record import Record
 from controller.rundir import RunDir
 from steps import __version__
 from steps.contract import Exit
 from tests.unit.builders import a_plan
+from tests.unit.conftest import Ended, Vmferry, failed, refused, succeeded
 from tests.unit.test_manifests import IMPORT, SECRET, SOURCE
 from tests.unit.test_rundir import failed_at
-from workflows.stages import stage_named
 
 ALL: Final = "---\n".join([SECRET, SOURCE, IMPORT])
-
-
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-
-Vmferry = Callable[..., Ended]
-
-
-@pytest.fixture
-def vmferry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Vmferry:
-    """The command line in an empty folder, without an environment of its own."""
-    for name in ("GOVC_URL", "GOVC_USERNAME", "GOVC_PASSWORD", "VM_NAME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-
-    def call(*argv: str | Path) -> Ended:
-        code = cli.attempt([str(word) for word in argv])
-        said = capsys.readouterr()
-        return Ended(code, said.out, said.err)
-
-    return call
-
-
-def refused(ended: Ended, code: Exit, said: str) -> None:
-    """One line, with the code that stands for it."""
-    assert ended.code == code
-    assert ended.err.startswith(f"error: {said}")
-    assert len(ended.err.splitlines()) == 1
-    assert ended.out == ""
 
 
 def test_the_version_is_shown(vmferry: Vmferry) -> None:
@@ -59,7 +22,7 @@ def test_the_version_is_shown(vmferry: Vmferry) -> None:
 
 
 def test_every_command_has_help(vmferry: Vmferry) -> None:
-    for name in ("run", "retry", "status", "plan", "inventory", "boot"):
+    for name in ("run", "retry", "discard", "status", "plan", "inventory", "migrate-manifests", "boot"):
         assert name in vmferry("--help").out
         assert "Example" in vmferry(name, "--help").out
 
@@ -137,22 +100,6 @@ def test_one_source_is_needed_for_an_inventory(vmferry: Vmferry, tmp_path: Path)
 
 
 # --- imports that lie in a folder
-
-
-def failed(folder: Path) -> None:
-    rundir = RunDir(folder)
-    rundir.create(a_plan(), {})
-    failed_at(rundir, "preflight", "poweroff")
-
-
-def succeeded(folder: Path) -> None:
-    rundir = RunDir(folder)
-    rundir.create(a_plan(), {})
-    record = Record.new(a_plan().run, {}, rundir.save)
-    path = record.path(stage_named("build"), None)
-    record.end(path, record.begin(path, stage_named("build"), None), 0, "", {})
-    record.settle(path)
-    record.finish()
 
 
 def test_where_an_import_stands(vmferry: Vmferry, tmp_path: Path) -> None:

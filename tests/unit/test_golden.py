@@ -21,7 +21,7 @@ from steps.stop import Stop
 from steps.targets.directory import MANIFEST, Directory
 
 GOLDEN: Final = Path(__file__).parent / "golden"
-CASES: Final = sorted(path.name for path in GOLDEN.iterdir())
+CASES: Final = sorted(path.parent.name for path in GOLDEN.glob("*/plan.json"))
 
 
 def built(case: str, into: Path) -> str:

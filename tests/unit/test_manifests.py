@@ -191,7 +191,7 @@ def test_every_fault_of_every_document_is_told(file: Path) -> None:
 def test_the_groups_of_before_v1_1_are_told_what_to_write(file: Path, version: str, kind: str) -> None:
     (fault,) = faults(file, f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\n")
     assert fault.startswith(
-        f":1: apiVersion {version} is of before v1.1; write migration.harvesterhci.io/v1beta1"
+        f":1: apiVersion {version} is of before v1.1; turn it into migration.harvesterhci.io/v1beta1"
     )
 
 

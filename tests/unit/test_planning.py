@@ -7,7 +7,7 @@ from typing import Any
 
 from controller import planning
 from controller.jobs import Job
-from controller.planning import Credentials, DryRun
+from controller.planning import DryRun, credentials
 from steps.contract import Exit
 from steps.machine import Power
 from steps.manifest import virtual_machine
@@ -78,7 +78,7 @@ def test_concerns_of_a_machine_whose_name_is_refused_are_shown_as_well() -> None
 
 
 def test_credentials_are_files_for_a_moment() -> None:
-    with Credentials({"password": b"p"}) as folder:
+    with credentials({"password": b"p"}) as folder:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert (folder / "password").read_bytes() == b"p"
     assert not folder.exists()

@@ -50,7 +50,7 @@ class Machines:
     def build(self, shape: Shape) -> list[str]:
         """Make the claims and the machine, left off; a machine that is handed over already is not touched."""
         there = self._machine(shape.name)
-        if there is not None and _is_handed_over(there):
+        if there is not None and is_handed_over(there):
             return [f"machine {shape.name} is there already and its owner's: nothing was changed"]
         images = self._images(shape)
         owners = owner(self._cluster, self._plan)
@@ -65,7 +65,7 @@ class Machines:
     def start(self, shape: Shape) -> None:
         """Set the machine running; once only, as from then on it is its owner's to start and stop."""
         found = self._own(shape.name)
-        if not _is_handed_over(found):
+        if not is_handed_over(found):
             marked = {"annotations": {names.HANDED_OVER: "started"}}
             self._change(shape.name, {"metadata": marked, "spec": {"runStrategy": RUNNING}})
 
@@ -162,7 +162,7 @@ class Machines:
         self._cluster.patch(MACHINE, name, change, self._namespace)
 
 
-def _is_handed_over(machine: Object) -> bool:
+def is_handed_over(machine: Object) -> bool:
     """By `start` or `build`, or by a person who started it meanwhile."""
     started = machine["spec"].get("runStrategy") != objects.HALTED
     return started or names.HANDED_OVER in annotations_of(machine)

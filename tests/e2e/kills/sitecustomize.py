@@ -40,6 +40,9 @@ def _die_at(here: str) -> None:
 
 
 def _watched(source, target, **more):  # type: ignore[no-untyped-def]
+    if Path(target).name == "lock":  # one for each process that is started: not of the import
+        _replace(source, target, **more)
+        return
     label = _label(source, target)
     if _LOG:
         with Path(_LOG).open("a") as file:

@@ -1,0 +1,71 @@
+"""Changes to parsed YAML that keep its comments and the order of its fields."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.tokens import CommentToken
+
+
+def dump(documents: Sequence[Any]) -> str:
+    """The documents with `---` between them, lines never folded."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 1 << 20
+    text = io.StringIO()
+    yaml.dump_all(documents, text)
+    return text.getvalue()
+
+
+def heading(text: str) -> str:
+    """The comments above a first `---`: the parser passes over them."""
+    lines = text.splitlines(keepends=True)
+    above = next((number for number, line in enumerate(lines) if line.startswith("---")), 0)
+    passed = lines[:above]
+    return "".join(passed) if all(not line.strip() or line.startswith("#") for line in passed) else ""
+
+
+def rename(holder: CommentedMap, old: str, new: str) -> None:
+    """Give a field another name, at its place and with its comments and its line."""
+    place = list(holder).index(old)
+    value = holder.pop(old)
+    comment, line = holder.ca.items.pop(old, None), (holder.lc.data or {}).pop(old, None)
+    holder.insert(place, new, value)
+    if comment is not None:
+        holder.ca.items[new] = comment
+    if line is not None:
+        holder.lc.data[new] = line
+
+
+def remove(holder: CommentedMap, key: Any) -> None:
+    """Take a field out, and the comment behind it."""
+    del holder[key]
+    holder.ca.items.pop(key, None)
+
+
+def is_merged(holder: CommentedMap, key: Any) -> bool:
+    """Whether a field comes from another mapping, by `<<`."""
+    found = (one[1] if isinstance(one, tuple) else one for one in holder.merge)  # older ruamel keeps pairs
+    return any(key in mapping for mapping in found)
+
+
+def comments(node: Any) -> Iterator[str]:
+    """Every comment in a document, a line each, in no order to rely on."""
+    if not isinstance(node, CommentedMap | CommentedSeq):
+        return
+    yield from _told([node.ca.comment, node.ca.end, *node.ca.items.values()])
+    for item in node.values() if isinstance(node, CommentedMap) else node:
+        yield from comments(item)
+
+
+def _told(tokens: Any) -> Iterator[str]:
+    if isinstance(tokens, CommentToken):
+        lines = (line.strip() for line in tokens.value.splitlines())
+        yield from (line for line in lines if line)
+    elif isinstance(tokens, list):
+        for token in tokens:
+            yield from _told(token)

@@ -1,0 +1,72 @@
+"""Takes away what an import made that nobody will go on with: machine, claims, images, in that order.
+
+In a cluster deleting the import does it, by owner references. What `vmferry run` makes has no owner there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from steps.cluster import CLAIM, IMAGE, MACHINE, Cluster, Kind, Object
+from steps.contract import Exit, StepError
+from steps.plan import Plan
+from steps.stop import Stop
+from steps.targets.harvester.machines import is_handed_over
+from steps.targets.harvester.names import LABEL_UID, marks
+from steps.targets.harvester.serving import POLL
+
+ORDER: Final[tuple[Kind, ...]] = (MACHINE, CLAIM, IMAGE)
+"""Harvester refuses to delete an image while a volume is made of it."""
+PATIENCE: Final = 120.0
+"""Seconds that each of them may take to go."""
+
+
+def discard(
+    plan: Plan, cluster: Cluster, stop: Stop, *, clock: Callable[[], float] = time.monotonic
+) -> list[str]:
+    """Delete what bears the import's uid; returns it, as `Kind namespace/name`.
+
+    Raises:
+        StepError: CONFLICT, before anything is deleted, when the machine is its owner's already; BUSY, when
+            something takes long to go.
+    """
+    for machine in _ours(plan, cluster, MACHINE):
+        _refuse_handed_over(machine)
+    gone = []
+    for kind in ORDER:
+        for thing in _ours(plan, cluster, kind):
+            name, namespace = thing["metadata"]["name"], thing["metadata"]["namespace"]
+            cluster.delete(kind, name, namespace, uid=thing["metadata"]["uid"])
+            gone.append(f"{kind.kind} {namespace}/{name}")
+        _await_gone(plan, cluster, kind, stop, clock)
+    return gone
+
+
+def _ours(plan: Plan, cluster: Cluster, kind: Kind) -> list[Object]:
+    return cluster.find(kind, plan.target.namespace, {LABEL_UID: marks(plan)[LABEL_UID]})
+
+
+def _refuse_handed_over(machine: Object) -> None:
+    if is_handed_over(machine):
+        metadata = machine["metadata"]
+        raise StepError(
+            Exit.CONFLICT,
+            f"machine {metadata['namespace']}/{metadata['name']} was started or handed over already",
+            "from then on it is its owner's",
+            "delete it in Harvester if nobody needs it",
+        )
+
+
+def _await_gone(plan: Plan, cluster: Cluster, kind: Kind, stop: Stop, clock: Callable[[], float]) -> None:
+    end = clock() + PATIENCE
+    while left := _ours(plan, cluster, kind):
+        if clock() > end:
+            raise StepError(
+                Exit.BUSY,
+                f"{kind.kind} {left[0]['metadata']['name']} is still being deleted",
+                f"finalizers: {', '.join(left[0]['metadata'].get('finalizers') or ['none'])}",
+                "say the same again later",
+            )
+        stop.sleep(POLL)

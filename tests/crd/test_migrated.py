@@ -1,0 +1,29 @@
+"""What `vmferry migrate-manifests` writes, before the API server's own code."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.crd.judge import judged
+from workflows.crd import render
+from workflows.spec import GROUP
+
+MIGRATED: Final = sorted((Path(__file__).parents[1] / "unit" / "golden" / "migrate").glob("*/new.yaml"))
+needs_go = pytest.mark.skipif(shutil.which("go") is None, reason="Go builds the API server's judge")
+
+
+@needs_go
+@pytest.mark.parametrize("path", MIGRATED, ids=lambda path: path.parent.name)
+def test_the_api_server_takes_what_was_migrated_and_drops_nothing(path: Path, tmp_path: Path) -> None:
+    documents = [one for one in YAML(typ="safe").load_all(path) if one["apiVersion"].startswith(f"{GROUP}/")]
+    if not documents:
+        pytest.skip("a Secret, which has no definition of ours")
+    definitions = tmp_path / "crds.yaml"
+    definitions.write_text(render())
+    for said in judged(definitions, documents):
+        assert (said["errors"], said["pruned"]) == ([], [])

@@ -1,0 +1,117 @@
+"""The command line after the fact: killed imports, other manifests, giving up, old manifests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from controller.record import Record
+from controller.rundir import RunDir
+from steps.contract import Exit
+from tests.unit.builders import a_plan
+from tests.unit.conftest import Vmferry, failed, refused, succeeded
+from tests.unit.test_cli import ALL
+from tests.unit.test_migrate import OLD_IMPORT
+from workflows.stages import stage_named
+
+
+def killed(folder: Path) -> RunDir:
+    """An import whose runner was killed while it shut the machine down."""
+    rundir = RunDir(folder)
+    rundir.create(a_plan(), {"password": b"old"})
+    record = Record.new(a_plan().run, {}, rundir.save)
+    stage = stage_named("poweroff")
+    record.begin(record.path(stage, None), stage, None)
+    return rundir
+
+
+def test_an_import_whose_runner_was_killed_was_interrupted(vmferry: Vmferry, tmp_path: Path) -> None:
+    killed(tmp_path / "web")
+    shown = vmferry("status", tmp_path / "web")
+    assert shown.out.startswith("web  Interrupted")
+    assert f"go on:    vmferry retry {tmp_path}/web" in shown.err
+    (said,) = json.loads(vmferry("status", tmp_path / "web", "-o", "json").out)
+    assert (said["phase"], said["goOn"]) == ("Interrupted", f"vmferry retry {tmp_path}/web")
+    assert [one["phase"] for one in said["stages"]] == ["Interrupted"]
+
+
+def test_an_import_that_runs_is_not_interrupted(vmferry: Vmferry, tmp_path: Path) -> None:
+    killed(tmp_path / "web").sign()
+    assert vmferry("status", tmp_path / "web").out.startswith("web  Running")
+    (said,) = json.loads(vmferry("status", tmp_path / "web", "-o", "json").out)
+    assert (said["phase"], said["goOn"]) == ("Running", None)
+
+
+def test_manifests_without_the_import_to_go_on_with_are_refused(vmferry: Vmferry, tmp_path: Path) -> None:
+    rundir = killed(tmp_path / "web")
+    (tmp_path / "all.yaml").write_text(ALL.replace("{name: web}", "{name: webb}"))
+    ended = vmferry("retry", tmp_path / "web", "-f", "all.yaml")
+    said = (
+        f"the manifests do not have VirtualMachineImport default/web of {tmp_path}/web: found: default/webb;"
+    )
+    refused(ended, Exit.INVALID, said)
+    assert (rundir.credentials / "password").read_bytes() == b"old"
+
+
+def test_manifests_passed_over_are_told_on_one_line(vmferry: Vmferry, tmp_path: Path) -> None:
+    name = "long" * 40 + ".yaml"
+    (tmp_path / name).write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")
+    assert vmferry("plan", "-f", name).err.splitlines()[0] == f"passed over {name}:1: ConfigMap"
+
+
+def test_an_import_given_up_leaves_nothing(vmferry: Vmferry, tmp_path: Path) -> None:
+    failed(tmp_path / "web")
+    (tmp_path / "web" / "disk-0.qcow2").touch()
+    (tmp_path / "web" / ".vmferry" / "published").mkdir()
+    (tmp_path / "web" / ".vmferry" / "published" / "disk-0.json").touch()
+    ended = vmferry("discard", tmp_path / "web")
+    assert ended.code == 0
+    assert f"deleted {tmp_path}/web/disk-0.qcow2" in ended.err
+    assert not (tmp_path / "web").exists()
+
+
+def test_giving_up_leaves_what_is_somebody_elses(vmferry: Vmferry, tmp_path: Path) -> None:
+    failed(tmp_path / "web")
+    (tmp_path / "web" / "notes.txt").write_text("mine")
+    assert vmferry("discard", tmp_path / "web").code == 0
+    assert [path.name for path in (tmp_path / "web").iterdir()] == ["notes.txt"]
+
+
+def test_what_is_done_is_not_given_up(vmferry: Vmferry, tmp_path: Path) -> None:
+    succeeded(tmp_path / "web")
+    refused(
+        vmferry("discard", tmp_path / "web"), Exit.CONFLICT, f"the import in {tmp_path}/web is done: what"
+    )
+
+
+def test_a_cluster_needs_a_kubeconfig_and_an_address(
+    vmferry: Vmferry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "all.yaml").write_text(ALL)
+    for name in ("KUBECONFIG", "SVC_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    argv = ("run", "--to", "harvester", "-f", "all.yaml", "--into", "here")
+    refused(vmferry(*argv), Exit.INVALID, "KUBECONFIG is not set; set it")
+    monkeypatch.setenv("KUBECONFIG", "kubeconfig")
+    refused(vmferry(*argv), Exit.INVALID, "no file at kubeconfig; mend KUBECONFIG")
+    (tmp_path / "kubeconfig").write_text("{}")
+    refused(vmferry(*argv), Exit.INVALID, "SVC_ADDRESS is not set: the cluster fetches the disks")
+    assert not (tmp_path / "here").exists()
+
+
+def test_old_manifests_become_todays_on_standard_output(vmferry: Vmferry, tmp_path: Path) -> None:
+    (tmp_path / "old.yaml").write_text(OLD_IMPORT + "  prio: 1\n")
+    ended = vmferry("migrate-manifests", "-f", "old.yaml")
+    assert ended.code == 0
+    assert ended.out.startswith("apiVersion: migration.harvesterhci.io/v1beta1\nkind: VirtualMachineImport\n")
+    assert ended.err == "warning: old.yaml:7: spec.prio: left out: it has no place any more\n"
+
+
+def test_old_manifests_become_todays_in_a_folder(vmferry: Vmferry, tmp_path: Path) -> None:
+    (tmp_path / "old.yaml").write_text(OLD_IMPORT)
+    assert vmferry("migrate-manifests", "-f", "old.yaml", "-o", "new").err == "wrote new/old.yaml\n"
+    refused(
+        vmferry("migrate-manifests", "-f", "old.yaml", "-o", "new"), Exit.CONFLICT, "new/old.yaml is there"
+    )

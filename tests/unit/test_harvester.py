@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.harvester import AIM, TOKEN, Aim, Ports, Way, aim, keep, listening
+from controller.rundir import RunDir
+from steps.contract import Exit, StepError
+from tests.unit.builders import a_plan
+from workflows.names import PORT
+from workflows.stages import stage_named
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> str:
+    (tmp_path / "kubeconfig").write_text("{}")
+    return str(tmp_path / "kubeconfig")
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "port"),
+    [
+        ("10.1.2.3", "10.1.2.3", PORT),
+        ("10.1.2.3:9000", "10.1.2.3", 9000),
+        ("desk.example", "desk.example", PORT),
+        ("[fd00::1]:9000", "[fd00::1]", 9000),
+    ],
+)
+def test_an_address_is_a_host_and_perhaps_a_port(kubeconfig: str, address: str, host: str, port: int) -> None:
+    found = aim({"KUBECONFIG": kubeconfig, "SVC_ADDRESS": address})
+    assert found == Aim(kubeconfig=kubeconfig, host=host, port=port)
+
+
+@pytest.mark.parametrize("address", ["http://a", "a/b", "a:b", "a:99999", ":80", "u@a", "a b", "[::"])
+def test_anything_else_is_refused(kubeconfig: str, address: str) -> None:
+    with pytest.raises(StepError, match="is no address; write HOST or HOST:PORT") as caught:
+        aim({"KUBECONFIG": kubeconfig, "SVC_ADDRESS": address})
+    assert caught.value.code is Exit.INVALID
+
+
+def test_a_relative_kubeconfig_is_found_again_from_anywhere(
+    tmp_path: Path, kubeconfig: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert aim({"KUBECONFIG": "kubeconfig:other", "SVC_ADDRESS": "a"}).kubeconfig == (
+        f"{kubeconfig}:{tmp_path}/other"
+    )
+
+
+@pytest.fixture
+def rundir(tmp_path: Path) -> RunDir:
+    made = RunDir(tmp_path / "into")
+    made.create(a_plan(), {})
+    return made
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return min(port, 60000)
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port: int = server.getsockname()[1]
+        yield port
+
+
+def option(argv: list[str], name: str) -> str:
+    return argv[argv.index(name) + 1]
+
+
+def test_serve_and_image_of_a_disk_meet_at_one_address_and_token(rundir: RunDir) -> None:
+    first = free_port()
+    keep(rundir, Aim(kubeconfig="/k", host="127.0.0.1", port=first))
+    way = Way(rundir, Ports())
+    serve, image = (way.arguments(stage_named(name), "disk-0") for name in ("serve", "image"))
+    port = option(serve, "--listen").rpartition(":")[2]
+    assert option(serve, "--listen") == f"127.0.0.1:{port}"
+    assert option(image, "--origin") == f"http://127.0.0.1:{port}"
+    assert option(serve, "--token-file") == option(image, "--token-file") == str(rundir.notes / TOKEN)
+    assert option(way.arguments(stage_named("serve"), "disk-1"), "--listen") != option(serve, "--listen")
+    assert way.arguments(stage_named("export"), "disk-0") == []
+    assert way.environment() == {"KUBECONFIG": "/k"}
+
+
+def test_a_retry_serves_where_it_served_before(rundir: RunDir, taken: int) -> None:
+    keep(rundir, Aim(kubeconfig="/k", host="127.0.0.1", port=free_port()))
+    (rundir.notes / "port-disk-0").write_text(str(again := free_port()))
+    (rundir.notes / "port-disk-1").write_text(str(taken))
+    way, stage = Way(rundir, Ports()), stage_named("serve")
+    assert option(way.arguments(stage, "disk-0"), "--listen") == f"127.0.0.1:{again}"
+    assert option(way.arguments(stage, "disk-1"), "--listen") != f"127.0.0.1:{taken}"
+
+
+def test_imports_beside_each_other_never_share_a_port(taken: int) -> None:
+    ports = Ports()
+    first = ports.take("127.0.0.1", [taken, free := free_port()])
+    assert first == free
+    with pytest.raises(StepError, match="no port to serve a disk at") as caught:
+        ports.take("127.0.0.1", [taken, free])
+    assert caught.value.code is Exit.BUSY
+
+
+def test_it_listens_at_that_address_only_where_it_can() -> None:
+    assert listening("127.0.0.1") == "127.0.0.1"
+    assert listening("192.0.2.1") == "0.0.0.0"  # noqa: S104 - TEST-NET-1, which no machine has
+    assert listening("[2001:db8::1]") == "[::]"
+
+
+def test_the_token_is_hard_to_guess_and_for_one_person(rundir: RunDir) -> None:
+    keep(rundir, Aim(kubeconfig="/k", host="a"))
+    first = (rundir.notes / TOKEN).read_text()
+    assert len(first.strip()) == 32
+    assert stat.S_IMODE((rundir.notes / TOKEN).stat().st_mode) == 0o600
+    keep(rundir, Aim(kubeconfig="/k", host="a"))
+    assert (rundir.notes / TOKEN).read_text() != first
+    assert Aim.load(rundir.notes / AIM).port == PORT

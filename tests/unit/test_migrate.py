@@ -1,0 +1,187 @@
+"""Old manifests in, today's out. `make golden` writes `new.yaml` and `said.txt` anew from `old.yaml`.
+
+The cases `readme-…` and `proposal-…` are manifests as vm-import-controller's README and the enhancement
+proposal print them; tests/crd has the API server's own code judge what becomes of them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from controller import manifests
+from controller.manifests import InvalidManifestsError
+from controller.migrating import migrate, write
+from steps.contract import Exit, StepError
+from tests.unit.test_manifests import IMPORT
+
+GOLDEN: Final = Path(__file__).parent / "golden" / "migrate"
+CASES: Final = sorted(path.name for path in GOLDEN.iterdir())
+OLD_SOURCE: Final = """\
+apiVersion: source.harvesterhci.io/v1beta1
+kind: Vmware
+metadata: {name: vc}
+spec: {endpoint: "https://vcenter.example/sdk", dc: DC0, credentials: {name: vc-login}}
+"""
+OLD_IMPORT: Final = """\
+apiVersion: importjob.harvesterhci.io/v1beta1
+kind: VirtualMachine
+metadata: {name: web}
+spec:
+  virtualMachineName: web01
+  sourceCluster: {kind: Vmware, name: vc, apiVersion: source.harvesterhci.io/v1beta1}
+"""
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_golden_migration(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(GOLDEN / case)
+    (made,) = migrate(["old.yaml"])
+    said = "".join(f"{line}\n" for line in made.warnings)
+    if os.environ.get("VMFERRY_GOLDEN") == "write":
+        assert "CI" not in os.environ, "golden files are written by a person, who reads the diff"
+        Path("new.yaml").write_text(made.text)
+        Path("said.txt").write_text(said)
+        pytest.skip(f"{case} written")
+    assert made.text == Path("new.yaml").read_text()
+    assert said == Path("said.txt").read_text()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_was_migrated_is_taken_and_stays_as_it_is(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(GOLDEN / case)
+    found = manifests.read(["new.yaml"])
+    assert found.secrets or found.sources or found.imports
+    (again,) = migrate(["new.yaml"])
+    assert again.warnings == ()
+    assert again.text == Path("new.yaml").read_text()
+
+
+def migrated(tmp_path: Path, text: str) -> tuple[str, list[str]]:
+    """What becomes of one file, and the warnings without its name."""
+    file = tmp_path / "old.yaml"
+    file.write_text(text)
+    (made,) = migrate([str(file)])
+    return made.text, [line.removeprefix(str(file)) for line in made.warnings]
+
+
+def faults(tmp_path: Path, text: str) -> list[str]:
+    with pytest.raises(InvalidManifestsError) as caught:
+        migrated(tmp_path, text)
+    assert caught.value.code is Exit.INVALID
+    return [line.removeprefix(str(tmp_path / "old.yaml")) for line in caught.value.faults]
+
+
+def test_a_field_without_a_place_is_left_out_with_a_word(tmp_path: Path) -> None:
+    text, said = migrated(tmp_path, OLD_IMPORT + "  prio: 1\nstatus: {importStatus: sourceReady}\n")
+    assert "prio" not in text
+    assert said == [
+        ":8: status: left out: a new controller finds it out anew",
+        ":7: spec.prio: left out: it has no place any more",
+    ]
+
+
+def test_what_the_api_server_wrote_is_left_out(tmp_path: Path) -> None:
+    old = OLD_SOURCE.replace(
+        "{name: vc}",
+        "{name: vc, resourceVersion: '7', annotations: "
+        "{a: b, kubectl.kubernetes.io/last-applied-configuration: '{}'}}",
+    )
+    text, said = migrated(tmp_path, old)
+    assert "annotations: {a: b}" in text
+    assert [line.split(":")[2] for line in said] == [
+        " metadata.resourceVersion",
+        " metadata.annotations.kubectl.kubernetes.io/last-applied-configuration",
+    ]
+
+
+def test_a_bare_name_of_a_source_means_the_one_that_was_given(tmp_path: Path) -> None:
+    old = (
+        OLD_SOURCE.replace("Vmware", "Openstack").replace("dc: DC0, ", "").replace("vc}", "vc, namespace: x}")
+    )
+    job = OLD_IMPORT.partition("  sourceCluster")[0] + "  sourceCluster: vc\n"
+    text, said = migrated(tmp_path, f"{job}---\n{old}")
+    assert "    kind: OpenstackSource\n    name: vc\n    namespace: x\n" in text
+    assert said == []
+
+
+def test_a_bare_name_that_two_sources_have_is_told(tmp_path: Path) -> None:
+    other = OLD_SOURCE.replace("{name: vc}", "{name: vc, namespace: x}")
+    job = OLD_IMPORT.partition("  sourceCluster")[0] + "  sourceCluster: vc\n"
+    _, said = migrated(tmp_path, "---\n".join([job, OLD_SOURCE, other]))
+    assert said == [
+        ":6: spec.sourceCluster: taken for VmwareSource default/vc: several sources of that name given"
+    ]
+
+
+def test_comments_stay_and_a_lost_one_is_told(tmp_path: Path) -> None:
+    old = f"# top\n---\n{OLD_IMPORT}".replace("web01", "web01  # the shop") + "  prio: 1  # high\n"
+    text, said = migrated(tmp_path, old)
+    assert text.startswith("# top\n")
+    assert "web01  # the shop" in text
+    assert said[-1] == ": comment left out: # high"
+
+
+def test_a_list_is_converted_item_by_item(tmp_path: Path) -> None:
+    item = OLD_SOURCE.replace("\n", "\n  ").rstrip()
+    text, _ = migrated(tmp_path, f"apiVersion: v1\nkind: List\nitems:\n- {item}\n")
+    assert "kind: VmwareSource" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            OLD_SOURCE.replace("Vmware", "Harvester"),
+            ":2: kind: nothing imports from a 'Harvester'; there are:",
+        ),
+        (OLD_IMPORT.replace("kind: Vmware,", "kind: Harvester,"), ":6: spec.sourceCluster.kind: nothing"),
+        (OLD_IMPORT + "  vmName: web02\n", ":7: spec.vmName: spec.virtualMachineName is there as well"),
+        (OLD_SOURCE.replace("DC0", "[a]"), ":4: spec.dc: Input should be a valid string"),
+        (IMPORT + "  vmName: x\n", ":7: spec.vmName: unknown field"),
+        (OLD_IMPORT + "  a: b: c\n", ":7: mapping values are not allowed here"),
+        (OLD_SOURCE.replace("metadata: {name: vc}", "metadata: {}"), ":3: metadata.name: Field required"),
+        (
+            f"{OLD_SOURCE}---\n{OLD_SOURCE.replace('DC0', 'DC1')}",
+            ":6: vmwaresource/default/vc is there twice",
+        ),
+    ],
+)
+def test_what_cannot_be_migrated_is_a_fault_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+    (fault,) = faults(tmp_path, text)
+    assert fault.startswith(said)
+
+
+def test_a_merged_field_without_a_place_is_a_fault(tmp_path: Path) -> None:
+    old = OLD_IMPORT.replace("spec:\n", "x: &x {prio: 1}\nspec:\n  <<: *x\n")
+    (fault,) = faults(tmp_path, old)
+    assert fault.endswith("spec.prio: has no place any more; take it out of what is merged in by `<<`")
+
+
+def test_no_fault_and_no_warning_shows_a_secret(tmp_path: Path) -> None:
+    secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {password: [hunter2]}\n"  # noqa: S105
+    assert "hunter" not in "".join(faults(tmp_path, f"{OLD_SOURCE}---\n{secret}"))
+
+
+def test_a_folder_gets_a_file_for_each_and_nothing_is_written_over(tmp_path: Path) -> None:
+    for name, text in (("a.yaml", OLD_SOURCE), ("b.yml", OLD_IMPORT)):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "a.yaml").chmod(0o600)
+    made = migrate([str(tmp_path / "a.yaml"), str(tmp_path / "b.yml")])
+    into = tmp_path / "new"
+    assert write(made, into) == [into / "a.yaml", into / "b.yaml"]
+    assert (into / "a.yaml").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(StepError, match="is there already") as caught:
+        write(made, into)
+    assert caught.value.code is Exit.CONFLICT
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    for name in ("a.yaml", "a.yml"):
+        (tmp_path / name).write_text(OLD_SOURCE)
+    with pytest.raises(StepError, match="two files would become"):
+        write(migrate([str(tmp_path)]), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
