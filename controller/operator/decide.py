@@ -29,12 +29,13 @@ from controller.operator.acts import (
 from controller.operator.facts import Facts, attempt_of, run_of
 from controller.operator.options import Options
 from controller.operator.rehearsal import PLANNED, drifted
+from controller.operator.saying import linked, refused, told
 from steps.plan import Plan
 from workflows import names
-from workflows.conditions import find, put
+from workflows.conditions import find
 from workflows.outcome import CANCELLED, SUCCEEDED, settled
 from workflows.reflect import announce, reflect
-from workflows.reported import Condition, ImportStatus, Stand, WorkflowReference
+from workflows.reported import ImportStatus, Stand, WorkflowReference
 from workflows.spec import GROUP
 
 RETRY: Final = f"{GROUP}/retry"
@@ -64,7 +65,7 @@ def _acts(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
     elif settled(facts.status):
         yield from _settle(facts)
     elif facts.foreign:
-        yield _told(facts, facts.status, "OtherController", facts.foreign, now)
+        yield told(facts, facts.status, "OtherController", facts.foreign, now)
     elif facts.seen is not None:
         yield from _followed(facts, options, now)
     elif facts.status.workflow is not None and facts.status.import_status not in (Stand.NEW, Stand.INVALID):
@@ -98,7 +99,7 @@ def _left_alone(facts: Facts, now: datetime) -> Iterator[Act]:
         return
     if RETRY in facts.annotations:
         fresh = ImportStatus(import_conditions=status.import_conditions)
-        yield _told(facts, fresh, "TakenOver", "Taken over from another controller, to begin anew", now)
+        yield told(facts, fresh, "TakenOver", "Taken over from another controller, to begin anew", now)
     elif status.import_status not in FINAL:
         said = (
             f"Another controller left this import as {status.import_status}; look at the machine and its "
@@ -115,15 +116,15 @@ def _left_alone(facts: Facts, now: datetime) -> Iterator[Act]:
 def _anew(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
     """An import that has not begun: it begins, or says why it does not."""
     if facts.fault:
-        yield _refused(facts, (facts.fault,), now)
+        yield refused(facts, (facts.fault,), now)
     elif facts.origin.reason:
-        yield _told(facts, facts.status, facts.origin.reason, facts.origin.message, now)
+        yield told(facts, facts.status, facts.origin.reason, facts.origin.message, now)
     elif facts.reasons:
-        yield _refused(facts, facts.reasons, now)
+        yield refused(facts, facts.reasons, now)
     elif facts.import_.spec.dry_run:
         yield from _rehearsed(facts)
     elif held := _held(facts):
-        yield _told(facts, facts.status, *held, now)
+        yield told(facts, facts.status, *held, now)
     elif facts.status.import_status == Stand.INVALID and facts.status.workflow and not _asked_again(facts):
         return  # preflight refused it, its Workflow has gone, and nothing has been mended
     else:
@@ -204,7 +205,7 @@ def _announced(facts: Facts, name: str, run: str, options: Options, now: datetim
 
 def _followed(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
     status = reflect(facts.workflow, facts.import_, facts.status, now, shape=facts.shape())
-    status = drifted(facts, _linked(status, options), now)
+    status = drifted(facts, linked(status, options), now)
     yield from _discarded(facts)
     if facts.over:
         yield from _ended(facts, options, now, status)
@@ -278,39 +279,3 @@ def _discarded(facts: Facts, *, everything: bool = False) -> Iterator[Act]:
     for name, over in facts.others:
         if not over:
             yield Stop(name)
-
-
-# --- statuses
-
-
-def _told(facts: Facts, status: ImportStatus, reason: str, message: str, now: datetime) -> Report:
-    """An import that waits: its phase is what it was, or nothing when it was refused before."""
-    stand = Stand.NEW if status.import_status == Stand.INVALID else status.import_status
-    return _summed(facts, status, stand, ("Unknown", reason, message), now)
-
-
-def _refused(facts: Facts, reasons: tuple[str, ...], now: datetime) -> Report:
-    """An import that cannot be carried out as it is asked for; it begins as soon as it can be."""
-    return _summed(facts, facts.status, Stand.INVALID, ("False", "Invalid", " | ".join(reasons)), now)
-
-
-def _summed(
-    facts: Facts, status: ImportStatus, stand: str, said: tuple[str, str, str], now: datetime
-) -> Report:
-    over, reason, message = said
-    summary = Condition(type=SUCCEEDED, status=over, reason=reason, message=message)
-    changes = {
-        "import_status": str(stand),
-        "step": "",
-        "message": message,
-        "import_conditions": put(status.import_conditions, summary, now),
-        "observed_generation": facts.import_.metadata.generation,
-    }
-    return Report(status.model_copy(update=changes))
-
-
-def _linked(status: ImportStatus, options: Options) -> ImportStatus:
-    run = status.workflow
-    if run is None or run.link == options.link(run.name):
-        return status
-    return status.model_copy(update={"workflow": run.model_copy(update={"link": options.link(run.name)})})

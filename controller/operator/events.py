@@ -41,7 +41,7 @@ def event(regarding: Object, reason: str, message: str, now: str, *, warning: bo
         "apiVersion": EVENT.api_version,
         "kind": EVENT.kind,
         "metadata": {
-            "name": f"{metadata['name'][:200]}.{digest}",
+            "name": f"{metadata['name'][:200].rstrip('-.')}.{digest}",  # a label may not end with a dash
             "namespace": metadata.get("namespace") or "default",
         },
         "involvedObject": {

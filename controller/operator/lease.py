@@ -73,18 +73,27 @@ class Lease:
             self._thread.join(DEADLINE)
         try:
             found = self._cluster.get(LEASE, NAME, self._namespace)
-            if found is not None and found["spec"].get("holderIdentity") == self.identity:
+            if found is not None and _spec_of(found).get("holderIdentity") == self.identity:
                 self._write(found, {"holderIdentity": None, "leaseDurationSeconds": 1})
         except StepError as error:
             log.warning(f"the Lease could not be given back: {error}")
 
     def _keep(self) -> None:
+        """Renew until told to stop. Whatever else ends that, faults of ours too, ends the right to act."""
+        try:
+            self._renew()
+        except Exception:
+            log.exception("the Lease cannot be kept")
+        if not self._stop.is_set():
+            self._lost()
+
+    def _renew(self) -> None:
+        """Returns when told to stop, or when it could not be renewed in time or is somebody else's."""
         renewed = self._clock()
         while not self._stop.wait(self._period):
             if self._attempt():
                 renewed = self._clock()
             elif self._clock() - renewed > DEADLINE or self._foreign():
-                self._lost()
                 return
 
     def _foreign(self) -> bool:
@@ -100,17 +109,16 @@ class Lease:
                 return True
             if not self._may_have(found):
                 return False
-            self._write(found, self._spec(found))
+            return self._write(found, self._spec(found))
         except (ExistsError, ChangedError):
             return False
         except StepError as error:
             log.warning(f"the Lease could not be renewed: {error}")
             return False
-        return True
 
     def _may_have(self, found: Object) -> bool:
         """Ours, nobody's, or not renewed for as long as we have watched it: clocks are never compared."""
-        spec = found["spec"]
+        spec = _spec_of(found)
         holder = spec.get("holderIdentity") or ""
         sign = f"{holder} {spec.get('renewTime')}"
         if sign != self._seen[0]:
@@ -118,13 +126,16 @@ class Lease:
         duration = float(spec.get("leaseDurationSeconds") or DURATION)
         return holder in ("", self.identity) or self._clock() - self._seen[1] > duration
 
-    def _write(self, found: Object, spec: Object) -> None:
+    def _write(self, found: Object, spec: Object) -> bool:
+        """False when it was deleted since it was read: then it is nobody's, and anybody may make it anew."""
         change = {"metadata": {"resourceVersion": found["metadata"]["resourceVersion"]}, "spec": spec}
-        self._cluster.patch(LEASE, NAME, change, self._namespace)
+        if self._cluster.patch(LEASE, NAME, change, self._namespace) is None:
+            return False
         self._seen = (f"{spec.get('holderIdentity') or ''} {spec.get('renewTime')}", self._clock())
+        return True
 
     def _spec(self, found: Object) -> Object:
-        before = found["spec"]
+        before = _spec_of(found)
         ours = before.get("holderIdentity") == self.identity
         transitions = int(before.get("leaseTransitions") or 0)
         now = _micro()
@@ -141,8 +152,13 @@ class Lease:
             "apiVersion": LEASE.api_version,
             "kind": LEASE.kind,
             "metadata": {"name": NAME, "namespace": self._namespace},
-            "spec": self._spec({"spec": {}}),
+            "spec": self._spec({}),
         }
+
+
+def _spec_of(found: Object) -> Object:
+    """A Lease may have none (`kubectl create`): then nobody holds it."""
+    return found.get("spec") or {}
 
 
 def _micro() -> str:

@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from datetime import UTC, datetime
 from typing import Final
 
@@ -40,7 +41,7 @@ LEASE_SECONDS: Final = 4.0
 IMPORTS_AT_ONCE: Final = 4
 SOURCES_AT_ONCE: Final = 2
 AT_THE_END: Final = 20.0
-"""Seconds that looks at hand have when the controller is told to end."""
+"""Seconds that looks at hand have, all together, when the controller is told to end."""
 
 
 def main() -> int:
@@ -80,7 +81,7 @@ class _Process:
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._end())
-        health.serve(Collector(self._ledger, self._imports), self._wrong, lambda: "")
+        health.serve(Collector(self._ledger, self._imports, self._survey.counted), self._wrong, lambda: "")
         if not self._lease.acquire(self._ended):
             return 0
         log.info("vmferry's controller is at work", release=self._options.namespace)
@@ -122,9 +123,13 @@ class _Process:
         self._ended.set()
 
     def _close(self, watching: threading.Thread) -> int:
+        deadline = time.monotonic() + AT_THE_END
         for workers in self._workers:
-            workers.close(AT_THE_END)
-        watching.join(AT_THE_END)
-        self._lease.release()
+            workers.close()
+        if all(workers.ended(deadline) for workers in self._workers):
+            self._lease.release()
+        else:  # whoever still writes must not do so beside another one: the Lease runs out by itself
+            log.warning("a look is not over; the next controller begins when the Lease has run out")
+        watching.join(max(0.0, deadline - time.monotonic()))
         log.info("vmferry's controller has ended")
         return 0

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from controller.operator.ledger import Ledger
-from workflows.reported import Stand
+from controller.operator.sources import NOT_READY
+from controller.operator.whence import READY
+from workflows.outcome import settled
+from workflows.reported import ImportStatus, Stand
 
 
 class Collector:
-    """The gauges. `queue` is what is due and not yet looked at."""
+    """The gauges. `queue` is what is due and not yet looked at; `sources` counts sources by their status."""
 
-    def __init__(self, ledger: Ledger, queue: Sized, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        queue: Sized,
+        sources: Callable[[], Mapping[str, int]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._ledger = ledger
         self._queue = queue
+        self._sources = sources
         self._clock = clock
 
     def collect(self) -> Iterator[Metric]:
@@ -28,7 +38,12 @@ class Collector:
         for stand in Stand:
             imports.add_metric([stand or "new"], counted.get(stand, 0))
         yield imports
-        rows = [row for status in statuses for row in status.disk_import_status if status.percent < 100]
+        counts = self._sources()
+        sources = GaugeMetricFamily("vmferry_sources", "Sources by status", labels=["status"])
+        for said in (READY, NOT_READY):
+            sources.add_metric([said], counts.get(said, 0))
+        yield sources
+        rows = [row for status in statuses if _moves(status) for row in status.disk_import_status]
         done, total = sum(row.bytes_done for row in rows), sum(row.bytes_total for row in rows)
         rate = sum(row.bytes_per_second for row in rows)
         yield GaugeMetricFamily("vmferry_bytes_done", "Bytes moved by the steps at work", done)
@@ -37,3 +52,9 @@ class Collector:
         yield GaugeMetricFamily("vmferry_queue_length", "Imports that wait to be looked at", len(self._queue))
         idle = self._clock() - self._ledger.looked if self._ledger.looked else 0.0
         yield GaugeMetricFamily("vmferry_seconds_since_last_look", "Seconds since a look went well", idle)
+
+
+def _moves(status: ImportStatus) -> bool:
+    """Whether bytes of this import are still to move: not of one that is done, refused or failed."""
+    over = status.import_status in (Stand.FAILED, Stand.INVALID) or settled(status)
+    return not over and status.percent < 100

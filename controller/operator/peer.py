@@ -14,8 +14,13 @@ from workflows import crd
 log = structlog.get_logger()
 
 NAMESPACE: Final = "harvester-system"
-DEPLOYMENTS: Final = ("harvester-vm-import-controller", "vm-import-controller-harvester-vm-import-controller")
-"""Names of its Deployment: by its chart, and as Harvester's add-on (harvester pkg/util/constants.go)."""
+DEPLOYMENTS: Final = (
+    "harvester-vm-import-controller",
+    "vm-import-controller-harvester-vm-import-controller",
+    "harvester-harvester-vm-import-controller",
+)
+"""Names of its Deployment, which its chart calls RELEASE-CHART: installed under the chart's own name, as
+Harvester's add-on (harvester pkg/util/constants.go), and with the release `harvester` (the QA plan)."""
 
 
 def foreign(cluster: Cluster) -> str | None:

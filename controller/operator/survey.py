@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
@@ -47,6 +48,7 @@ class Survey:
         self._clock = clock
         self._lock = threading.Lock()
         self._verified: dict[SourceKey, tuple[str, datetime]] = {}
+        self._statuses: dict[SourceKey, str] = {}
 
     def look(self, key: SourceKey) -> float | None:
         """Verify a source if that is due; seconds until the next look, None when it is gone.
@@ -58,14 +60,23 @@ class Survey:
         if raw is None or raw["metadata"].get("deletionTimestamp"):
             with self._lock:
                 self._verified.pop(key, None)
+                self._statuses.pop(key, None)
             return None
         before = SourceStatus.read(raw.get("status"))
         wait = self._due(key, raw, before)
         if wait > 0:
             return wait
+        log.info("Reconciling source", kind=key.kind.kind, name=key.name, namespace=key.namespace)
         after = sources.status(self._judged(key, raw), before, _generation(raw), self._clock())
         self._report(key, raw, before, after)
+        with self._lock:
+            self._statuses[key] = after.status
         return self._options.recheck_seconds if after.status == READY else NOT_READY_SECONDS
+
+    def counted(self) -> Counter[str]:
+        """How many sources there are by their status, for metrics."""
+        with self._lock:
+            return Counter(self._statuses.values())
 
     def _due(self, key: SourceKey, raw: Object, before: SourceStatus) -> float:
         """Seconds until a source has to be verified again: at once for another spec or other credentials."""

@@ -16,7 +16,7 @@ import structlog
 from workflows.api import VirtualMachineImport
 from workflows.conditions import find, holds
 from workflows.outcome import CANCELLED, SUCCEEDED
-from workflows.reported import ImportStatus, Stand
+from workflows.reported import DiskImportStatus, ImportStatus, Stand
 
 Line = tuple[int, str, Mapping[str, str]]
 """Level, text, and keys beside those of the import."""
@@ -40,6 +40,10 @@ CONDITIONS: Final[Mapping[str, str]] = {
     "VMPoweredOff": "Exporting source VM",
 }
 """What is said when a condition comes true."""
+EXPORT: Final = "export"
+PREFLIGHT: Final = "preflight"
+SUBMITTED: Final = "VirtualMachineImageSubmitted"
+NOT_READY: Final = "SourceNotReady"
 NO_DISKS: Final = "has no disks"
 NAME: Final = "is not RFC 1123 compliant"
 
@@ -104,9 +108,17 @@ def lines(before: ImportStatus, after: ImportStatus, import_: VirtualMachineImpo
     """The lines for what has happened between two statuses."""
     if after.workflow and (before.workflow is None or before.workflow.name != after.workflow.name):
         yield from _begun(import_)
-    for kind, text in CONDITIONS.items():
-        if holds(after.import_conditions, kind) and not holds(before.import_conditions, kind):
-            yield logging.INFO, text, {}
+    yield from _waits(before, after)
+    came = {
+        kind
+        for kind in CONDITIONS
+        if holds(after.import_conditions, kind) and not holds(before.import_conditions, kind)
+    }
+    yield from ((logging.INFO, text, {}) for kind, text in CONDITIONS.items() if kind in came)
+    if came and not holds(after.import_conditions, "VMPoweredOff"):
+        yield logging.INFO, "Waiting for VM to be powered off ...", {}
+    for row in after.disk_import_status:
+        yield from _moved(before.disk(row.disk_name) or DiskImportStatus(), row)
     if after.import_status != before.import_status:
         for text in ENTERED.get(after.import_status, ()):
             yield logging.INFO, text, {}
@@ -121,6 +133,21 @@ def _begun(import_: VirtualMachineImport) -> Iterator[Line]:
         yield logging.INFO, "Checking the source network as part of the preflight checks", {}
 
 
+def _waits(before: ImportStatus, after: ImportStatus) -> Iterator[Line]:
+    old, new = find(before.import_conditions, SUCCEEDED), find(after.import_conditions, SUCCEEDED)
+    if new and new.reason == NOT_READY and (old is None or old.reason != NOT_READY):
+        yield logging.WARNING, "The source cluster is not ready yet", {"err": new.message}
+
+
+def _moved(before: DiskImportStatus, after: DiskImportStatus) -> Iterator[Line]:
+    """A disk is read from its source (seen late, it may be a step further already), then made an image."""
+    if after.step != before.step and (after.step == EXPORT or not before.step):
+        fields = {"disk": after.disk_name, "size": str(after.disk_size), "busType": after.bus_type}
+        yield logging.INFO, "Downloading an image", fields
+    if holds(after.disk_conditions, SUBMITTED) and not holds(before.disk_conditions, SUBMITTED):
+        yield logging.INFO, "Creating a new Harvester VirtualMachineImage", {"disk": after.disk_name}
+
+
 def _ended(after: ImportStatus, import_: VirtualMachineImport) -> Iterator[Line]:
     summary = find(after.import_conditions, SUCCEEDED)
     why = {"err": summary.message} if summary and summary.message else {}
@@ -130,6 +157,9 @@ def _ended(after: ImportStatus, import_: VirtualMachineImport) -> Iterator[Line]
         level = logging.INFO if summary and summary.reason == CANCELLED else logging.ERROR
         yield level, "The VM import has failed", why
     elif after.import_status == Stand.INVALID:
+        if after.step == PREFLIGHT:
+            said = f"Failed to perform source cluster specific preflight checks: {why.get('err', '')}"
+            yield logging.ERROR, said, {}
         yield from _refused(import_, why)
 
 

@@ -46,11 +46,15 @@ class Workers(Generic[K]):
         for thread in self._threads:
             thread.start()
 
-    def close(self, seconds: float) -> None:
-        """No further key is taken; returns when those at hand are done, or after `seconds`."""
+    def close(self) -> None:
+        """No further key is taken."""
         self._queue.close()
+
+    def ended(self, deadline: float) -> bool:
+        """Whether the looks at hand are over, waiting for them until then (monotonic clock)."""
         for thread in self._threads:
-            thread.join(seconds)
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self) -> None:
         while (key := self._queue.take()) is not None:

@@ -26,7 +26,8 @@ BUILT: Final = Path(__file__).parents[2] / ".cache" / "bin" / "helm"
 HELM: Final = os.environ.get("HELM") or (str(BUILT) if BUILT.exists() else shutil.which("helm"))
 RELEASE: Final = "somewhere"
 
-pytestmark = pytest.mark.skipif(HELM is None, reason="CHART NOT RENDERED: no helm; set HELM to its path")
+without_helm = pytest.mark.skipif(HELM is None, reason="CHART NOT RENDERED: no helm; set HELM to its path")
+pytestmark = without_helm
 
 
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -68,7 +68,8 @@ def test_defaults_are_the_authors() -> None:
 
 def test_defaults_are_the_controllers() -> None:
     controller, options = VALUES["controller"], Options()
-    given = {key: value for key, value in controller.items() if key not in ("replicas", "debug", "resources")}
+    of_the_chart = ("replicas", "debug", "metricsService", "resources")
+    given = {key: value for key, value in controller.items() if key not in of_the_chart}
     assert given == {key: options.model_dump(mode="json", by_alias=True)[key] for key in given}
     assert VALUES["import"]["format"] == options.format
     assert VALUES["scratch"] == options.settings.scratch.model_dump(mode="json", by_alias=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from controller.operator.lease import NAME, Lease
-from steps.cluster import LEASE
+from steps.cluster import LEASE, Object
 from steps.contract import Exit, StepError
 from tests.targets.fake_cluster import FakeCluster
 
@@ -106,3 +106,43 @@ def test_lost_when_nobody_answers_for_too_long() -> None:
     assert not lost.wait(10 * PERIOD)
     now[0] += 11
     assert lost.wait(5)
+
+
+def test_a_renewal_that_finds_nothing_to_write_to_did_not_happen() -> None:
+    class Emptied(FakeCluster):
+        def patch(self, *_: object, **__: object) -> Object | None:
+            return None  # as the API answers 404
+
+    cluster, lost, now = Emptied(), threading.Event(), [0.0]
+    lease = Lease(cluster, "vmferry", lost.set, clock=lambda: now[0], period=PERIOD)
+    assert lease.acquire(threading.Event())
+    assert not lost.wait(10 * PERIOD)
+    now[0] += 11
+    assert lost.wait(5)
+
+
+def test_one_without_a_spec_is_nobodys() -> None:
+    cluster = FakeCluster()
+    cluster.put(a_manifest(None))
+    lease = a_lease(cluster)
+    assert lease.acquire(threading.Event())
+    assert holder(cluster) == lease.identity
+    lease.release()
+
+
+def test_a_fault_of_our_own_ends_it_too() -> None:
+    cluster, lost = FakeCluster(), threading.Event()
+    lease = a_lease(cluster, lost)
+    assert lease.acquire(threading.Event())
+
+    def broken(_: FakeCluster) -> None:
+        raise ZeroDivisionError
+
+    cluster.reconcilers.append(broken)
+    assert lost.wait(5)
+
+
+def a_manifest(spec: Object | None) -> Object:
+    metadata = {"name": NAME, "namespace": "vmferry"}
+    made: Object = {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": metadata}
+    return made if spec is None else {**made, "spec": spec}

@@ -60,6 +60,7 @@ def test_verified_once_and_again_after_its_time() -> None:
     assert (ready.status, ready.reason) == ("True", "Verified")
     place.look(10)
     assert len(place.asked.passwords) == 1
+    assert place.survey.counted() == {"clusterReady": 1}
     place.look(300)
     assert len(place.asked.passwords) == 2
 
@@ -116,6 +117,7 @@ def test_gone() -> None:
     place = Place()
     place.world.cluster.drop(VMWARE_SOURCE, "vcenter", "default")
     assert place.look() is None
+    assert place.survey.counted() == {}
 
 
 def test_a_child_asks_and_its_last_words_are_the_reason() -> None:

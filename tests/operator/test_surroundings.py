@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import logging
+import re
 import urllib.error
 import urllib.request
 from contextlib import redirect_stderr
@@ -23,8 +24,9 @@ from steps.cluster import CRD, DEPLOYMENT, EVENT, IMPORT, VMWARE_SOURCE, WORKFLO
 from tests.targets.fake_cluster import FakeCluster, an_import
 from tests.unit.builders import an_import as a_model
 from workflows import crd
-from workflows.reported import Condition, ImportStatus, Stand, WorkflowReference
+from workflows.reported import Condition, DiskImportStatus, ImportStatus, Stand, WorkflowReference
 
+DNS_LABEL_END = re.compile(r"^[a-z0-9].*[a-z0-9]$")
 RUN = WorkflowReference(name="vmi-web-0a1b2c3d-g1", namespace="vmferry", generation=1)
 
 
@@ -76,6 +78,43 @@ def test_the_lines_the_qa_plan_looks_for() -> None:
     assert list(telemetry.lines(invalid, invalid, import_)) == []
 
 
+def test_the_lines_of_the_way_there() -> None:
+    read = DiskImportStatus(disk_name="disk-0", disk_size=7, step="export", bus_type="sata")
+    submitted = (Condition(type="VirtualMachineImageSubmitted", status="True"),)
+    image = read.model_copy(update={"step": "image", "disk_conditions": submitted})
+    unready = Condition(type="Succeeded", status="Unknown", reason="SourceNotReady", message="wrong password")
+    refused = Condition(type="Succeeded", status="False", reason="NotFound", message="network 'X' not found")
+    told = (Condition(type="VMShutdownGuest", status="True"),)
+    off = (*told, Condition(type="VMPoweredOff", status="True"))
+    ready = Stand.SOURCE_READY
+    for before, after, wanted in (
+        (ImportStatus(), ImportStatus(import_conditions=(unready,)), ["The source cluster is not ready yet"]),
+        (
+            at(ready),
+            at(ready, import_conditions=told),
+            ["Shutting down guest OS of the source VM", "Waiting for VM to be powered off ..."],
+        ),
+        (at(ready, import_conditions=told), at(ready, import_conditions=off), ["Exporting source VM"]),
+        (at(ready), at(ready, disk_import_status=(read,)), ["Downloading an image"]),
+        (
+            at(ready, disk_import_status=(read,)),
+            at(ready, disk_import_status=(image,)),
+            ["Creating a new Harvester VirtualMachineImage"],
+        ),
+        (
+            at(""),
+            at(Stand.INVALID, step="preflight", import_conditions=(refused,)),
+            [
+                "Failed to perform source cluster specific preflight checks: network 'X' not found",
+                "The VM import spec is invalid",
+                "vm web in namespace default has an invalid spec",
+            ],
+        ),
+    ):
+        assert [text for _, text, _ in telemetry.lines(before, after, a_model())] == wanted
+        assert list(telemetry.lines(after, after, a_model())) == []
+
+
 def test_every_step_forward_is_an_event() -> None:
     path = [ImportStatus(), *(at(stand) for stand in list(Stand)[2:])]
     reasons = [one.reason for a, b in itertools.pairwise(path) for one in happenings(a, b)]
@@ -95,6 +134,16 @@ def test_an_event_that_recurs_is_counted() -> None:
     assert max(len(one["message"]) for one in cluster.all(EVENT, "default")) == LIMIT
 
 
+def test_an_events_name_is_one_that_the_api_takes() -> None:
+    cluster = FakeCluster()
+    metadata = {"name": "a" * 199 + "-" + "b" * 20, "namespace": "default"}
+    thing = cluster.put({**an_import(), "metadata": {**an_import()["metadata"], **metadata}})
+    emit(cluster, thing, "Failed", "x")
+    (made,) = cluster.all(EVENT, "default")
+    for label in made["metadata"]["name"].split("."):
+        assert DNS_LABEL_END.search(label), label
+
+
 def test_an_event_that_cannot_be_written_is_no_fault() -> None:
     cluster = FakeCluster()
     thing = cluster.put(an_import())
@@ -103,11 +152,12 @@ def test_an_event_that_cannot_be_written_is_no_fault() -> None:
     assert cluster.all(EVENT) == []
 
 
+@pytest.mark.parametrize("name", peer.DEPLOYMENTS)
 @pytest.mark.parametrize(("replicas", "at_work"), [(1, True), (0, False)])
-def test_todays_controller(replicas: int, at_work: bool) -> None:
+def test_todays_controller(name: str, replicas: int, at_work: bool) -> None:
     cluster = FakeCluster()
     assert peer.foreign(cluster) is None
-    metadata = {"name": "harvester-vm-import-controller", "namespace": "harvester-system"}
+    metadata = {"name": name, "namespace": "harvester-system"}
     cluster.put(
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"replicas": replicas}}
     )
@@ -129,15 +179,30 @@ def test_schemas_of_others_are_noticed_by_what_they_drop() -> None:
     assert "spec.dryRun" in said
 
 
+@pytest.mark.parametrize(
+    ("stand", "bytes_done"), [(Stand.SOURCE_READY, 5.0), (Stand.FAILED, 0.0), (Stand.RUNNING, 0.0)]
+)
+def test_only_what_is_at_work_counts_bytes(stand: Stand, bytes_done: float) -> None:
+    ledger = Ledger(lambda: None)
+    row = DiskImportStatus(disk_name="disk-0", bytes_done=5, bytes_total=10)
+    ledger.note(("default", "web"), at(stand, percent=40, disk_import_status=(row,)))
+    queue: Queue[str] = Queue()
+    found = {one.name: one.samples for one in Collector(ledger, queue, dict).collect()}
+    assert found["vmferry_bytes_done"][0].value == bytes_done
+
+
 def test_health_and_metrics() -> None:
     ledger = Ledger(lambda: None)
     ledger.note(("default", "web"), at(Stand.SOURCE_READY))
     queue: Queue[str] = Queue()
     wrong = [""]
-    server = health.serve(Collector(ledger, queue), lambda: wrong[0], lambda: "", port=0)
+    collector = Collector(ledger, queue, lambda: {"clusterReady": 2})
+    server = health.serve(collector, lambda: wrong[0], lambda: "", port=0)
     base = f"http://127.0.0.1:{server.server_port}"
     try:
         assert 'vmferry_imports{status="sourceReady"} 1.0' in asked(f"{base}/metrics")
+        assert 'vmferry_sources{status="clusterReady"} 2.0' in asked(f"{base}/metrics")
+        assert 'vmferry_sources{status="clusterNotReady"} 0.0' in asked(f"{base}/metrics")
         assert asked(f"{base}/healthz") == "ok\n"
         wrong[0] = "imports-0 has looked at web for 700 s"
         with pytest.raises(urllib.error.HTTPError) as caught:

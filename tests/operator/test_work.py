@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from controller.operator.work import CAP, Queue
 from controller.operator.workers import Workers
@@ -97,7 +98,8 @@ def test_no_key_is_in_two_hands() -> None:
         queue.add(str(number % 5))
         if number % 7 == 0:
             assert looked.acquire(timeout=5)
-    workers.close(5)
+    workers.close()
+    assert workers.ended(time.monotonic() + 5)
     assert max(worst) == 1
 
 
@@ -121,5 +123,6 @@ def test_a_look_that_fails_in_any_way_ends_no_worker() -> None:
         queue.add(key)
     assert over.wait(5)
     assert workers.stuck() == []
-    workers.close(5)
+    workers.close()
+    assert workers.ended(time.monotonic() + 5)
     assert seen[:3] == ["step", "fault", "last"]

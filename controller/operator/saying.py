@@ -1,0 +1,45 @@
+"""An import's status where no Workflow says it: it waits, or it is refused. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from controller.operator.acts import Report
+from controller.operator.facts import Facts
+from controller.operator.options import Options
+from workflows.conditions import put
+from workflows.outcome import SUCCEEDED
+from workflows.reported import Condition, ImportStatus, Stand
+
+
+def told(facts: Facts, status: ImportStatus, reason: str, message: str, now: datetime) -> Report:
+    """An import that waits: its phase is what it was, or nothing when it was refused before."""
+    stand = Stand.NEW if status.import_status == Stand.INVALID else status.import_status
+    return _summed(facts, status, stand, ("Unknown", reason, message), now)
+
+
+def refused(facts: Facts, reasons: tuple[str, ...], now: datetime) -> Report:
+    """An import that cannot be carried out as it is asked for; it begins as soon as it can be."""
+    return _summed(facts, facts.status, Stand.INVALID, ("False", "Invalid", " | ".join(reasons)), now)
+
+
+def _summed(
+    facts: Facts, status: ImportStatus, stand: str, said: tuple[str, str, str], now: datetime
+) -> Report:
+    over, reason, message = said
+    summary = Condition(type=SUCCEEDED, status=over, reason=reason, message=message)
+    changes = {
+        "import_status": str(stand),
+        "step": "",
+        "message": message,
+        "import_conditions": put(status.import_conditions, summary, now),
+        "observed_generation": facts.import_.metadata.generation,
+    }
+    return Report(status.model_copy(update=changes))
+
+
+def linked(status: ImportStatus, options: Options) -> ImportStatus:
+    run = status.workflow
+    if run is None or run.link == options.link(run.name):
+        return status
+    return status.model_copy(update={"workflow": run.model_copy(update={"link": options.link(run.name)})})
