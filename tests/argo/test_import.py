@@ -33,10 +33,12 @@ def test_the_readmes_machine_boots_with_its_data(ground: Ground, tmp_path: Path)
                 {"sourceNetwork": "prod-pg", "destinationNetwork": "vlan2"},
             ],
         )
+        console = ground.lab.state / "consoles" / f"{made.namespace}-{scenario.VM}.log"
+        console.unlink(missing_ok=True)  # of a run before
         ground.apply(*made.source(), document)
         imported = made.imported(scenario.VM)
         status = imported.until(RUNNING)
-        console = ground.lab.state / "consoles" / f"{made.namespace}-{scenario.VM}.log"
+        eventually(console.exists, "the guest's console", 60)
         eventually(
             lambda: "VMFERRY-GUEST done" in console.read_text(errors="replace"), "the guest's report", 240
         )
