@@ -65,8 +65,9 @@ def _domain(shape: Shape) -> Manifest:
 
 def _features(shape: Shape) -> Manifest:
     # KubeVirt refuses secure boot without SMM (kubevirt validating webhook).
-    smm = {"smm": {"enabled": True}} if shape.firmware.secure_boot or shape.firmware.tpm else {}
-    return {"acpi": {"enabled": True}, **smm}
+    firmware = shape.firmware
+    needed = firmware.kind == "efi" and (firmware.secure_boot or firmware.tpm)
+    return {"acpi": {"enabled": True}, **({"smm": {"enabled": True}} if needed else {})}
 
 
 def _firmware(shape: Shape) -> Manifest:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from steps.contract import Exit, StepError
+from steps.disk.faults import MORE_ROOM
 from steps.stop import Stop
 
 _PROGRESS: Final = re.compile(rb"\((\d+\.\d+)/100%\)")
@@ -208,7 +209,7 @@ def _failure(verb: str, path: Path, said: str) -> StepError:
     if any(text in said for text in _NO_ROOM):
         free = os.statvfs(path.parent)
         why = f"{why}, {free.f_bavail * free.f_frsize} bytes are free"
-        return StepError(Exit.NO_SPACE, f"no room for {path}", why, "use a larger scratch volume")
+        return StepError(Exit.NO_SPACE, f"no room for {path}", why, MORE_ROOM)
     return StepError(Exit.CORRUPT, f"qemu-img {verb} refuses {path.name}", why)
 
 

@@ -13,11 +13,11 @@ from steps.disk.behind import Behind
 from steps.disk.body import Body
 from steps.disk.checkpoint import Checkpoints
 from steps.disk.detect import Decoder, decoder_of, resumed
-from steps.disk.faults import broken, corrupt, storage_fault
+from steps.disk.faults import Need, broken, corrupt, no_room, storage_fault
 from steps.disk.landed import Files, Landed
 from steps.disk.plain import Plain
 from steps.disk.pump import Chunk, Pump
-from steps.disk.qcow2 import Qcow2
+from steps.disk.qcow2 import Qcow2, largest
 from steps.disk.raw import Raw
 from steps.disk.sink import Sink
 from steps.disk.source import DiskFormat, Source
@@ -75,7 +75,7 @@ class Attempt:
             else:
                 decoder = resumed(stream, self._state)
             self._check_before(decoder)
-            with self._storage_faults(stream):
+            with self._storage_faults(decoder):
                 state = self._write(stream, decoder)
                 self._check_size(decoder)
                 return self._order.files.complete(state, self._landed(stream, decoder))
@@ -122,13 +122,14 @@ class Attempt:
                 return State(self._order.key, decoder.kind, position, crc, self._body.validators, *memory)
 
             checkpoints = Checkpoints(self._order.files.state, behind, snapshot)
-            self._decode(decoder, sink, checkpoints, behind)
-            state = snapshot()
-            size = decoder.size if decoder.format == "raw" else stream.position
-            sink.finish(size or 0)
-            behind.then(lambda: os.fdatasync(behind.file))
-            behind.drain()
-            return state
+            with _rescued(checkpoints):
+                self._decode(decoder, sink, checkpoints, behind)
+                state = snapshot()
+                size = decoder.size if decoder.format == "raw" else stream.position
+                sink.finish(size or 0)
+                behind.then(checkpoints.sync)
+                behind.drain()
+                return state
 
     def _decode(self, decoder: Decoder, sink: Sink, checkpoints: Checkpoints, behind: Behind) -> None:
         """Decode; when that ends early keep how far it came."""
@@ -139,7 +140,8 @@ class Attempt:
             behind.drain()
             raise broken("the stream is damaged", "its grain tables do not fit its grains") from None
         except (StepError, Stopped):
-            with contextlib.suppress(OSError):  # the first failure is the one to tell of
+            # Whatever goes wrong now, the first failure is the one to tell of.
+            with contextlib.suppress(OSError), _rescued(checkpoints):
                 checkpoints.save()
                 behind.drain()
             raise
@@ -190,11 +192,27 @@ class Attempt:
         )
 
     @contextlib.contextmanager
-    def _storage_faults(self, stream: Stream) -> Iterator[None]:
+    def _storage_faults(self, decoder: Decoder) -> Iterator[None]:
         """The body's errors are StepErrors: an OSError is the storage's."""
         try:
             yield
         except OSError as error:
-            size, position = self._order.capacity or self._body.total, stream.position
-            needed = max(0, size - position) if size else None
-            raise storage_fault(error, self._order.files.partial, needed) from error
+            raise storage_fault(error, self._order.files.partial, self._need(decoder)) from error
+
+    def _need(self, decoder: Decoder) -> Need:
+        """What the partial file takes and may come to take."""
+        most = self._body.total if decoder.format != "raw" else decoder.size or self._order.capacity
+        if most is not None and (decoder.format, self._order.format) == ("raw", "qcow2"):
+            most = largest(most)
+        return Need(os.fstat(self._file).st_blocks * 512, self._order.expected, most)
+
+
+@contextlib.contextmanager
+def _rescued(checkpoints: Checkpoints) -> Iterator[None]:
+    """Keep how far it came when the filesystem is full."""
+    try:
+        yield
+    except OSError as error:
+        if no_room(error):
+            checkpoints.rescue()
+        raise

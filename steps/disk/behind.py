@@ -59,6 +59,10 @@ class Behind:
         self._queue.join()
         self._check()
 
+    def wait(self) -> None:
+        """Wait until the writing thread has nothing to do, whatever became of it."""
+        self._queue.join()
+
     def _send(self) -> None:
         if self._run:
             run, start = self._run, self._start

@@ -5,25 +5,60 @@ from __future__ import annotations
 import errno
 import os
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from steps.contract import Exit, StepError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+MORE_ROOM: Final = (
+    "make room, then retry: it goes on (in a cluster enlarge the claim, or set another scratch.storageClass"
+    " or a greater scratch.filesystemFactor; elsewhere use a folder on a larger filesystem)"
+)
 
 
-def storage_fault(error: OSError, path: Path, needed: int | None = None) -> StepError:
-    """What a failed write to `path` means; `needed` is how many bytes more there may be at most."""
+@dataclass(frozen=True)
+class Need:
+    """Bytes of a file on a filesystem that may be too small: those there, the estimate, and the limit."""
+
+    there: int
+    expected: int | None
+    most: int | None
+
+    def __str__(self) -> str:
+        about = f"about {self.expected}" if self.expected and self.expected > self.there else ""
+        limit = f"{self.most} at most" if self.most and self.most != self.expected else ""
+        needed = ", ".join(filter(None, (about, limit))) or "more"
+        return f"it takes {self.there} bytes so far and needs {needed}"
+
+
+def no_room(error: OSError) -> bool:
+    """Whether a filesystem, or a quota on it, is full."""
+    return error.errno in _NO_ROOM
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Turn a full filesystem, met while `path` is written, into a StepError (NO_SPACE)."""
+    try:
+        yield
+    except OSError as error:
+        if no_room(error):
+            raise storage_fault(error, path) from error
+        raise
+
+
+def storage_fault(error: OSError, path: Path, need: Need | None = None) -> StepError:
+    """What a failed write to `path` means."""
     reason = os.strerror(error.errno) if error.errno else str(error)
-    if error.errno in _NO_ROOM:
-        upper = f"up to {needed} bytes more are needed" if needed is not None else "more is needed"
-        why = f"{reason}: {upper}, {_free(path)} are free"
-        return StepError(
-            Exit.NO_SPACE,
-            f"no room for {path}",
-            why,
-            "make room or use a larger scratch volume; a retry goes on",
+    if no_room(error):
+        why = (
+            f"{reason}; {need}, {_free(path)} are free" if need else f"{reason}: {_free(path)} bytes are free"
         )
+        return StepError(Exit.NO_SPACE, f"no room for {path}", why, MORE_ROOM)
     if error.errno == errno.EIO:
         return StepError(
             Exit.UNREACHABLE, f"the storage under {path} fails", reason, "look at the volume and its node"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from steps.contract import Exit, StepError
-from steps.disk.state import State, replace_file, sync_folder
+from steps.disk.state import State, replace_file, spare, sync_folder
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ class Files:
 
     OUT.partial     being written
     OUT.state.json  from where to go on; at the very end: that OUT.partial is complete
+    OUT.state.json.partial  the next such state; until then room set aside for it
     OUT             (or OUT.source) complete
     OUT.landed.json what it is
     """
@@ -133,6 +134,7 @@ class Files:
             self.partial.replace(landed.path)
         sync_folder(self.out.parent)
         replace_file(self.landed, landed.to_json())
+        spare(self.state).unlink(missing_ok=True)
         self.state.unlink(missing_ok=True)
         return landed
 

@@ -145,5 +145,14 @@ class Qcow2:
         return place, tables
 
 
+def largest(size: int) -> int:
+    """Bytes of the image of a disk of `size` bytes that holds no zeros: no more can be needed."""
+    data = -(-size // CLUSTER)
+    tables = -(-data // ENTRIES)
+    clusters = 1 + data + tables + -(-tables // ENTRIES)
+    blocks = -(-(clusters + 2) // (_PER_BLOCK - 2))  # they count themselves, and the table of them, too
+    return (clusters + blocks + -(-blocks // ENTRIES)) * CLUSTER
+
+
 def _table(entries: list[int]) -> bytes:
     return struct.pack(f">{len(entries)}Q", *entries)

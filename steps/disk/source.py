@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -29,6 +29,9 @@ class Source:
     length: int | None = None
     format: SourceFormat = "auto"
     identity: str = ""
+    interrupted: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
+    """Called when the stream breaks: whoever gave the URL may know that it will never answer again, and stop
+    the landing. It must not wait for anything."""
 
     def key(self, disk_format: str, capacity: int | None) -> str:
         """A digest of everything that decides what the landed file holds; it reveals nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -65,13 +66,30 @@ class State:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write `path` so that after a crash either the old or the new text is there."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
+    """Write `path` so that after a crash either the old or the new text is there.
+
+    What `reserve` set aside is written over, not given back first: on a full filesystem it is all there is.
+    """
+    partial = spare(path)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT, 0o644), "wb") as file:
+        file.write(text.encode())
+        file.truncate()
         os.fsync(file.fileno())
     partial.replace(path)
+
+
+def spare(path: Path) -> Path:
+    """The file that becomes `path` when it is replaced."""
+    return path.with_name(path.name + ".partial")
+
+
+def reserve(path: Path, size: int) -> None:
+    """Set room aside for the next `replace_file` of `path`, where there is any."""
+    with (
+        contextlib.suppress(OSError),
+        os.fdopen(os.open(spare(path), os.O_RDWR | os.O_CREAT, 0o644), "wb") as file,
+    ):
+        os.posix_fallocate(file.fileno(), 0, size)
 
 
 def sync_folder(path: Path) -> None:

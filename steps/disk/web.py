@@ -125,6 +125,7 @@ class WebBody:
             StepError: `fault` when the server does not give the rest, or gives another file's.
         """
         at, before = self.position, self.validators
+        self._source.interrupted()
         while self._failures < len(PAUSES):
             self._aborted.wait(PAUSES[self._failures])
             self._stop_if_aborted()

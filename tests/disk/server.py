@@ -14,7 +14,8 @@ from typing import Any, Self
 
 @dataclass
 class Behaviour:
-    """How to answer. `cuts`: after how many bytes of the body to hang up, a number per request."""
+    """How to answer. `cuts`: after how many bytes of the body to hang up, a number per request;
+    `hang_at`: after how many to fall silent, in each; `content_range`: what to say instead of the truth."""
 
     body: bytes
     ranges: bool = True
@@ -24,6 +25,7 @@ class Behaviour:
     etag: str = '"1"'
     cuts: list[int] = field(default_factory=list)
     hang_at: int | None = None
+    content_range: str | None = None
     asked: list[str | None] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
@@ -58,7 +60,8 @@ class _Handler(BaseHTTPRequestHandler):
             start, end = int(wanted[1]), int(wanted[2] or total - 1)
             body = body[start : end + 1]
             self.send_response(206 if body else 416)
-            self.send_header("Content-Range", f"bytes {start}-{start + len(body) - 1}/{total}")
+            truth = f"bytes {start}-{start + len(body) - 1}/{total}"
+            self.send_header("Content-Range", truth if how.content_range is None else how.content_range)
         else:
             self.send_response(200)
         if how.etag:

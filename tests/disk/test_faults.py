@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import ssl
@@ -14,9 +15,12 @@ import pytest
 
 from steps import qemu
 from steps.contract import Exit, StepError, Stopped
+from steps.disk.checkpoint import NOTED_BYTES
 from steps.disk.land import Source
+from steps.disk.qcow2 import largest
 from steps.stop import Stop
 from tests.disk.conftest import SECTOR, fetch, holds
+from tests.disk.filesystem import filesystem
 from tests.disk.server import Behaviour, Server
 from tests.disk.streamvmdk import StreamVmdk, stream_vmdk
 
@@ -92,15 +96,8 @@ def test_a_raw_disk_of_unknown_length_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_filesystem(tmp_path: Path) -> Iterator[Path]:
-    if os.geteuid():
-        pytest.skip("mounting needs root")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], check=False)
-    if mounted.returncode:
-        pytest.skip("no mount allowed here")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+    with filesystem("tmpfs", tmp_path, 4 << 20) as at:
+        yield at
 
 
 @pytest.mark.programs
@@ -119,6 +116,59 @@ def test_a_full_filesystem_is_told_of_and_a_retry_goes_on(
     landed = fetch(source, small_filesystem / "out", format=wanted)
     assert landed.resumed_at > 0
     holds(landed, DISK, tmp_path)
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("wanted", ["qcow2", "raw"])
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
+def test_what_fitted_is_not_read_again_though_no_checkpoint_was_due(
+    tmp_path: Path, kind: str, wanted: str
+) -> None:
+    """Full at some 28 MiB, long before the first checkpoint's 256 MiB; then ballast goes."""
+    disk = random.Random(7).randbytes(40 << 20)
+    how = Behaviour(bytes(stream_vmdk(disk).data))
+    with filesystem(kind, tmp_path, 96 << 20) as at, Server(how) as server:
+        room = os.statvfs(at)
+        with (at / "ballast").open("wb") as ballast:
+            os.posix_fallocate(ballast.fileno(), 0, room.f_bavail * room.f_frsize - (28 << 20))
+        source = Source(server.url, format="vmdk")
+        with pytest.raises(StepError) as caught:
+            fetch(source, at / "out", format=wanted, capacity=len(disk), expected_bytes=len(disk))
+        assert caught.value.code is Exit.NO_SPACE
+        assert f"about {len(disk)}" in str(caught.value)
+        assert "scratch.storageClass" in str(caught.value)
+        (at / "ballast").unlink()
+        landed = fetch(source, at / "out", format=wanted, capacity=len(disk))
+        assert landed.resumed_at > (28 << 20) - 2 * NOTED_BYTES
+        assert how.asked == [None, f"bytes={landed.resumed_at}-"]
+        assert landed.source_bytes == len(how.body) - landed.resumed_at
+        holds(landed, disk, tmp_path)
+
+
+def test_room_that_is_too_small_for_the_tables(tmp_path: Path) -> None:
+    """Everything arrives, the image's tables do not fit: only what came since the last note comes again."""
+    disk = random.Random(8).randbytes(12 << 20)
+    how = Behaviour(bytes(stream_vmdk(disk).data))
+    with filesystem("tmpfs", tmp_path, (12 << 20) + (3 << 16) + (1 << 15)) as at, Server(how) as server:
+        source = Source(server.url, format="vmdk")
+        with pytest.raises(StepError) as caught:
+            fetch(source, at / "out", capacity=len(disk))
+        assert caught.value.code is Exit.NO_SPACE
+        assert f"{largest(len(disk))} at most" in str(caught.value)
+        subprocess.run(["mount", "-o", "remount,size=32m", at], check=True)
+        landed = fetch(source, at / "out", capacity=len(disk))
+        assert landed.resumed_at >= NOTED_BYTES
+        holds(landed, disk, tmp_path)
+        assert landed.size <= largest(len(disk))
+
+
+@pytest.mark.parametrize("size", [512, 1 << 16, (512 << 20) + 1, 5 << 30, 1 << 40, 64 << 40])
+def test_no_image_is_larger_than_largest(size: int) -> None:
+    """qemu-img measure says how large a qcow2 without holes is; ours has its tables in other places."""
+    argv = ["measure", "--output=json", "-O", "qcow2", "--size", str(size)]
+    said = subprocess.run(["qemu-img", *argv], check=True, capture_output=True, text=True).stdout
+    full = json.loads(said)["fully-allocated"]
+    assert full - (4 << 16) <= largest(size) <= full * 1.001 + (4 << 16)
 
 
 @pytest.mark.programs

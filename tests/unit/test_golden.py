@@ -73,6 +73,13 @@ def test_secure_boot_comes_with_smm_and_the_tpm() -> None:
     assert "tpm" in found["devices"]
 
 
+def test_a_tpm_is_persistent_whatever_the_firmware() -> None:
+    assert domain("secure-boot")["devices"]["tpm"] == {"persistent": True}
+    found = domain("bios-tpm")
+    assert found["devices"]["tpm"] == {"persistent": True}
+    assert found["features"] == {"acpi": {"enabled": True}}
+
+
 def test_uefi_without_secure_boot_says_so() -> None:
     assert domain("uefi")["firmware"] == {"bootloader": {"efi": {"secureBoot": False}}}
     assert "smm" not in domain("uefi")["features"]

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path"
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
@@ -67,7 +68,7 @@ func (m *machine) guestChanges(on bool) []types.PropertyChange {
 	}
 	var boot types.AnyType
 	if on {
-		boot = time.Now().Add(-uptime).UTC()
+		boot = m.booted
 	}
 	return []types.PropertyChange{
 		{Name: "guest.toolsStatus", Val: status},
@@ -90,6 +91,7 @@ func (m *machine) nextLife() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.lives++
+	m.booted = time.Now().UTC()
 }
 
 // inLife says whether the power has not changed since lives was life.
@@ -139,7 +141,15 @@ func (o *overrides) ShutdownGuest(ctx *simulator.Context, req *types.ShutdownGue
 			}
 		})
 	}
-	// The task says only that the guest was asked.
+	// Task and event say only that the guest was asked, and who asked it.
+	host := o.v.registry().Get(*vm.Runtime.Host).(*simulator.HostSystem)
+	o.v.postEvent(ctx, &types.VmGuestShutdownEvent{VmEvent: types.VmEvent{Event: types.Event{
+		Vm:   &types.VmEventArgument{EntityEventArgument: types.EntityEventArgument{Name: m.spec.Name}, Vm: req.This},
+		Host: &types.HostEventArgument{EntityEventArgument: types.EntityEventArgument{Name: host.Name}, Host: host.Self},
+		Datacenter: &types.DatacenterEventArgument{
+			EntityEventArgument: types.EntityEventArgument{Name: path.Base(m.site.spec.Name)}, Datacenter: m.site.datacenter,
+		},
+	}}})
 	o.v.finishTask(o.v.newTask(req.This, "VirtualMachine.shutdownGuest", "ShutdownGuest"), nil)
 	body.Res = new(types.ShutdownGuestResponse)
 	return body

@@ -63,13 +63,14 @@ func (v *VCenter) populate(ctx context.Context) error {
 
 // site is a datacenter while it is being filled.
 type site struct {
-	v        *VCenter
-	spec     *Datacenter
-	folders  *object.DatacenterFolders
-	pool     *object.ResourcePool
-	host     *object.HostSystem
-	networks map[string]mo.Reference
-	vmDirs   map[string]*object.Folder
+	v          *VCenter
+	spec       *Datacenter
+	folders    *object.DatacenterFolders
+	pool       *object.ResourcePool
+	host       *object.HostSystem
+	networks   map[string]mo.Reference
+	vmDirs     map[string]*object.Folder
+	datacenter types.ManagedObjectReference
 }
 
 func (v *VCenter) buildSite(ctx context.Context, spec *Datacenter) (*site, error) {
@@ -91,6 +92,7 @@ func (v *VCenter) buildSite(ctx context.Context, spec *Datacenter) (*site, error
 			return nil, err
 		}
 	}
+	s.datacenter = dc.Reference()
 	var err error
 	if s.folders, err = dc.Folders(ctx); err != nil {
 		return nil, err
@@ -315,7 +317,7 @@ func (s *site) addVM(ctx context.Context, spec *VM) error {
 	}
 	vm := s.v.vm(info.Result.(types.ManagedObjectReference))
 	m := &machine{
-		spec: spec, path: path.Join(s.spec.Name, spec.Folder, vm.Name), ref: vm.Self,
+		spec: spec, path: path.Join(s.spec.Name, spec.Folder, vm.Name), ref: vm.Self, site: s,
 		tools: spec.Tools, shutdownSeconds: spec.ShutdownSeconds, ignoresShutdown: spec.IgnoresShutdown,
 	}
 	if err := s.furnish(vm, m); err != nil {
@@ -329,6 +331,10 @@ func (s *site) addVM(ctx context.Context, spec *VM) error {
 	}
 	// Only now: what the snapshots do to the file list is the simulator's affair, the sizes are ours.
 	s.v.setPower(m, spec.Power == "on")
+	m.mu.Lock()
+	m.booted = time.Now().Add(-uptime).UTC()
+	m.mu.Unlock()
+	s.v.setTools(m, spec.Tools)
 	return nil
 }
 

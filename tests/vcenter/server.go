@@ -254,6 +254,7 @@ func (v *VCenter) context() *simulator.Context {
 type machine struct {
 	spec *VM
 	path string // datacenter, folders, name
+	site *site
 	ref  types.ManagedObjectReference
 
 	mu                              sync.Mutex
@@ -261,6 +262,7 @@ type machine struct {
 	shutdownSeconds                 float64
 	ignoresShutdown                 bool
 	lives                           int // changes of power
+	booted                          time.Time
 	powerOns, powerOffs, shutdownsN int
 }
 

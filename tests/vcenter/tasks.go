@@ -29,6 +29,12 @@ func (v *VCenter) newTask(entity types.ManagedObjectReference, id, name string) 
 	return task
 }
 
+// postEvent puts an event into the event list in the name of the caller's session.
+func (v *VCenter) postEvent(ctx *simulator.Context, event types.BaseEvent) {
+	events := v.registry().EventManager()
+	ctx.WithLock(events, func() { events.PostEvent(ctx, &types.PostEvent{This: events.Self, EventToPost: event}) })
+}
+
 func (v *VCenter) progressTask(task *simulator.Task, percent int32) {
 	v.registry().AtomicUpdate(v.context(), task, []types.PropertyChange{{Name: "info.progress", Val: percent}})
 }

@@ -64,7 +64,7 @@ def export(
 
         with _url_lost(what):
             return land(
-                _at(session, _pick(held.urls, present, what), source),
+                replace(_at(session, _pick(held.urls, present, what), source), interrupted=held.alive.look),
                 out,
                 format=disk_format.value,
                 capacity=disk.capacity,

@@ -81,13 +81,18 @@ class KeepAlive:
         self._timeout = timeout
         self._what = what
         self._percent = 0
-        self._ended = threading.Event()
+        self._ended = False
+        self._wake = threading.Event()
         self._failed: StepError | None = None
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
     def report(self, done: int, total: int) -> None:
         """Note how far the transfer is, in bytes; 100 % is said only once it is complete."""
         self._percent = min(99, max(0, 100 * done // total)) if total > 0 else 0
+
+    def look(self) -> None:
+        """Have the lease asked at once whether it is still alive: its stream has broken."""
+        self._wake.set()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -96,7 +101,8 @@ class KeepAlive:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self._ended.set()
+        self._ended = True
+        self._wake.set()
         self._thread.join(JOIN_SECONDS)
         if error is None or self._failed is None or self._session.stop.is_set():
             return
@@ -113,7 +119,9 @@ class KeepAlive:
                 if isinstance(error, vmodl.MethodFault) or time.monotonic() - alive > self._timeout - beat:
                     return self._lost(error)
                 log.warning("a keep-alive of the export lease failed", why=str(error))
-            if self._ended.wait(beat):
+            self._wake.wait(beat)
+            self._wake.clear()
+            if self._ended:
                 return None
 
     def _lost(self, error: Exception) -> None:

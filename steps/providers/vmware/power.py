@@ -15,7 +15,7 @@ from steps.contract import Exit, StepError
 from steps.document import Document
 from steps.machine import Machine, Power
 from steps.plan import PowerPlan
-from steps.providers.vmware import collector, describe, faults
+from steps.providers.vmware import asked, collector, describe, faults
 from steps.providers.vmware.session import Session
 
 log = structlog.get_logger()
@@ -25,8 +25,9 @@ TASK_SECONDS: Final = 300.0
 """How long a PowerOffVM_Task may take; a host that needs longer is in trouble: the step is tried again."""
 _POWER_OFF: Final = "VirtualMachine.powerOff"
 """TaskInfo.descriptionId of PowerOffVM_Task."""
-_SHUTDOWN: Final = "VirtualMachine.shutdownGuest"
-"""What vCenter lists a ShutdownGuest as."""
+STALE_SECONDS: Final = 600.0
+"""An asking counts for so long after its time of grace: the next attempt begins a minute later at most
+(workflows/stages.py), and its pod may take long to start. Later the guest is asked anew."""
 _BY_HAND: Final = "shut the machine down by hand, start VMware Tools in it, or set spec.forcePowerOff: true"
 
 Clock = Callable[[], float]
@@ -36,15 +37,13 @@ class Asked(Document):
     """The guest of a machine was asked to shut down: what the next attempt has to know.
 
     Without it a retry would find a guest that is shutting down, whose Tools have ended already, and call that
-    a machine without Tools.
+    a machine without Tools. The note need not outlive a pod: vSphere knows of the asking too (asked.py).
     """
 
     moid: str
     at: float
     """Seconds since the epoch."""
     state: Literal["asking", "asked"]
-    before: tuple[str, ...] = ()
-    """The machine's recent tasks at that time: one that is not among them may be the asking itself."""
 
 
 class _Shutdown:
@@ -67,13 +66,8 @@ class _Shutdown:
         )
 
     def task(self, ref: Any) -> collector.Row:
-        """A task of the machine; nothing is known of one that vSphere has forgotten in the meantime."""
-        try:
-            return collector.one(self.session, ref, "info.descriptionId", "info.state")
-        except StepError as error:
-            if error.code is not Exit.NOT_FOUND:
-                raise
-            return collector.Row(ref, {})
+        """A task of the machine."""
+        return asked.task(self.session, ref)
 
     def is_off(self) -> bool:
         power = describe.power(self.facts())
@@ -90,17 +84,30 @@ class _Shutdown:
         return True
 
     def note(self, state: Literal["asking", "asked"]) -> None:
-        before = tuple(ref._moId for ref in _earlier(self))
         self._note.parent.mkdir(parents=True, exist_ok=True)
-        Asked(moid=self.vm._moId, at=self.now(), state=state, before=before).save(self._note)
+        Asked(moid=self.vm._moId, at=self.now(), state=state).save(self._note)
 
     def noted(self) -> Asked | None:
-        """What an earlier attempt noted, unless its time of grace is over: then it says nothing any more."""
+        """What an earlier attempt noted, unless that is long ago: then it says nothing any more."""
         try:
-            asked = Asked.model_validate_json(self._note.read_bytes())
+            note = Asked.model_validate_json(self._note.read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
-        return asked if 0 <= self.now() - asked.at < self.grace else None
+        return note if 0 <= self.now() - note.at < self.grace + STALE_SECONDS else None
+
+    def asked_at(self) -> float | None:
+        """When the guest was first asked (on the clock), by this attempt or one before; None when it was not.
+
+        An attempt that was killed while it asked is believed by what vSphere says. Says that nothing, the
+        guest's Tools do: if they have ended, the guest is shutting down.
+        """
+        note = self.noted()
+        if note is not None and note.state == "asked":
+            return note.at
+        ago = asked.seconds_ago(self.session, self.vm, self.grace + STALE_SECONDS)
+        if ago is not None:
+            return self.now() - ago
+        return note.at if note is not None and not describe.tools_running(self.facts()) else None
 
     def forget(self) -> None:
         self._note.unlink(missing_ok=True)
@@ -144,12 +151,14 @@ def _earlier(shutdown: _Shutdown) -> Sequence[Any]:
 
 def _gently(shutdown: _Shutdown) -> bool:
     """Have the guest shut itself down; False when it is not off after the time of grace."""
-    earlier = shutdown.noted()
-    running = describe.tools_running(shutdown.facts())
-    if not running and earlier is None:
-        raise StepError(Exit.POWER, shutdown.what, "VMware Tools are not running in it", _BY_HAND)
-    since = earlier.at if earlier is not None else shutdown.now()
-    if running and not _was_asked(shutdown, earlier):
+    since = shutdown.asked_at()
+    if since is not None:
+        log.info("the guest was asked before", seconds_ago=round(shutdown.now() - since))
+    else:
+        if not describe.tools_running(shutdown.facts()):
+            if shutdown.is_off():
+                return True
+            raise StepError(Exit.POWER, shutdown.what, "VMware Tools are not running in it", _BY_HAND)
         shutdown.note("asking")
         _ask(shutdown)
         shutdown.note("asked")
@@ -158,17 +167,6 @@ def _gently(shutdown: _Shutdown) -> bool:
         return True
     log.warning("the guest has not shut down in time: powering off hard", seconds=shutdown.grace)
     return False
-
-
-def _was_asked(shutdown: _Shutdown, earlier: Asked | None) -> bool:
-    """Whether the asking of an earlier attempt, killed before it could note so, has reached the guest.
-
-    vCenter lists the call among the machine's tasks. Where none is listed the guest is asked again: harmless.
-    """
-    if earlier is None or earlier.state == "asked":
-        return earlier is not None
-    later = [ref for ref in _earlier(shutdown) if ref._moId not in earlier.before]
-    return any(shutdown.task(ref).get("info.descriptionId") == _SHUTDOWN for ref in later)
 
 
 def _ask(shutdown: _Shutdown) -> None:

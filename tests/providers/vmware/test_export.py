@@ -194,6 +194,23 @@ def test_a_lease_that_expires_under_way(vcenter: Simulator, access: MakeAccess) 
     assert ends(vcenter)[-1] == "expired"
 
 
+def test_a_lost_lease_is_noticed_when_its_stream_breaks(
+    images: dict[str, Path], tmp_path: Path, start_simulator: StartSimulator
+) -> None:
+    """Long before the next keep-alive, 30 s away, and before its dead URL has been tried for 10 s."""
+    vcenter = start_simulator(inventory(images, leaseTimeoutSeconds=300))
+    vcenter.faults(pauseAt=100 * KIB)
+    run = Run(make_access(vcenter, tmp_path))
+    assert vcenter.held(10)
+    start = time.monotonic()
+    vcenter.faults(expireLease="now")
+    error = run.fails()
+    assert time.monotonic() - start < 5
+    assert error.code is Exit.BROKEN_STREAM
+    assert "the export lease was lost" in str(error)
+    assert len(vcenter.calls("GET")) <= 2
+
+
 @pytest.mark.parametrize("fault", [{"http500": 1}, {"http401": 1}, {"cutAfterBytes": 50 * KIB}])
 def test_a_url_that_fails_is_tried_again(
     vcenter: Simulator, access: MakeAccess, images: dict[str, Path], fault: dict[str, int]

@@ -158,7 +158,7 @@ def test_a_retry_takes_ended_tools_for_a_shutdown_under_way(vcenter: Simulator, 
         source.power_off(machine, PowerPlan(grace_seconds=30))
         assert not path.exists()
         vcenter.set_power("no-tools", "on")
-        note(asked, machine, state="asked", age=60)  # too old to say anything
+        note(asked, machine, state="asked", age=3600)  # too old to say anything
         with pytest.raises(StepError) as caught:
             source.power_off(machine, PowerPlan(grace_seconds=30))
     assert caught.value.code is Exit.POWER

@@ -1,0 +1,95 @@
+"""Whether vSphere itself knows that the guest was asked to shut down: that outlives the pod that asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import structlog
+from pyVmomi import vim, vmodl
+
+from steps.contract import Exit, StepError
+from steps.providers.vmware import collector, faults
+from steps.providers.vmware.session import Session
+
+log = structlog.get_logger()
+
+TASK: Final = "VirtualMachine.shutdownGuest"
+"""TaskInfo.descriptionId under which vCenter lists a ShutdownGuest."""
+EVENT: Final = "VmGuestShutdownEvent"
+"""Posted for one as well. A guest that shuts down by itself posts it in nobody's name (Event.userName)."""
+
+_TASK_FACTS: Final = ("info.descriptionId", "info.state", "info.reason", "info.queueTime")
+
+
+def seconds_ago(session: Session, vm: Any, window: float) -> float | None:
+    """How long ago this account first asked the guest, in the last `window` seconds; None when it did not.
+
+    What happened before the machine was last switched on does not count. All times are the server's own: how
+    its clock differs from ours does not matter. It is found among the machine's recent tasks, which vSphere
+    soon forgets, and among its events.
+
+    Raises:
+        StepError: what faults.py makes of a failure.
+    """
+    with faults.explained("cannot read from the source", session.endpoint):
+        now: datetime = _service(session).CurrentTime()
+    since = now - timedelta(seconds=window)
+    booted = collector.one(session, vm, "runtime.bootTime").get("runtime.bootTime")
+    since = max(since, booted) if booted is not None else since
+    looks: tuple[Callable[[], Iterator[datetime]], ...] = (
+        lambda: _tasks(session, vm),
+        lambda: _events(session, vm, since),
+    )
+    found = [at for look in looks for at in look() if at >= since]
+    return max(0.0, (now - min(found)).total_seconds()) if found else None
+
+
+def _service(session: Session) -> Any:
+    reference: Any = vim.ServiceInstance
+    return reference("ServiceInstance", session.stub)
+
+
+def _tasks(session: Session, vm: Any) -> Iterator[datetime]:
+    """When this account's askings were queued that are among the machine's recent tasks and did not fail."""
+    for ref in collector.one(session, vm, "recentTask").get("recentTask", ()):
+        info = task(session, ref)
+        if info.get("info.descriptionId") != TASK or info.get("info.state") == "error":
+            continue
+        if _same(getattr(info.get("info.reason"), "userName", ""), session.user):
+            yield info.get("info.queueTime")
+
+
+def task(session: Session, ref: Any) -> collector.Row:
+    """A task of a machine; nothing is known of one that vSphere has forgotten in the meantime."""
+    try:
+        return collector.one(session, ref, *_TASK_FACTS)
+    except StepError as error:
+        if error.code is not Exit.NOT_FOUND:
+            raise
+        return collector.Row(ref, {})
+
+
+def _events(session: Session, vm: Any, since: datetime) -> Iterator[datetime]:
+    """When this account's askings were posted as events; none where the events may not be read."""
+    spec: Any = vim.event.EventFilterSpec
+    wanted = spec(
+        entity=spec.ByEntity(entity=vm, recursion="self"),
+        time=spec.ByTime(beginTime=since),
+        eventTypeId=[EVENT],
+    )
+    with faults.explained("cannot read from the source", session.endpoint):
+        try:
+            events = session.content.eventManager.QueryEvents(wanted)
+        except vmodl.MethodFault as fault:  # what the tasks say has to do
+            log.info("the machine's events cannot be read", why=faults.text(fault))
+            return
+    for event in events or ():
+        if _same(event.userName, session.user):
+            yield event.createdTime
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two names are one account's: vSphere's accounts know no case."""
+    return one.casefold() == other.casefold()

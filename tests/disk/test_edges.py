@@ -1,0 +1,206 @@
+"""Paths that are seldom taken: no ISA-L, a silent server, a wrong answer, storage that fails."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import itertools
+import json
+import os
+import random
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from steps.contract import Exit, StepError
+from steps.disk import codec, pump
+from steps.disk.land import Source
+from tests.disk.conftest import SECTOR, fetch, holds
+from tests.disk.server import Behaviour, Server
+from tests.disk.streamvmdk import stream_vmdk
+
+DISK = random.Random(9).randbytes((6 << 20) + SECTOR)
+VMDK = bytes(stream_vmdk(DISK).data)
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The codec as it is where ISA-L is not installed; the one in use stays as it is."""
+    monkeypatch.setitem(sys.modules, "isal", None)
+    spec = importlib.util.spec_from_file_location("plain_codec", codec.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_without_isal_the_standard_library_does_the_same(plain: ModuleType) -> None:
+    assert plain.NAME == "zlib"
+    packed = zlib.compress(DISK[:5000])
+    assert plain.crc32(DISK) == codec.crc32(DISK)
+    assert plain.inflate(memoryview(packed), 5000) == codec.inflate(memoryview(packed), 5000) == DISK[:5000]
+
+
+@pytest.mark.parametrize("module", ["isal", "zlib"])
+@pytest.mark.parametrize(
+    ("damage", "limit"),
+    [
+        (lambda packed: packed[:-1], 5000),
+        (lambda packed: packed[:-1] + bytes([packed[-1] ^ 1]), 5000),
+        (lambda packed: b"\0" + packed[1:], 5000),
+        (lambda packed: packed, 4999),
+    ],
+    ids=["cut", "checksum", "header", "too much"],
+)
+def test_damage_is_damage_to_both(
+    plain: ModuleType, module: str, damage: Callable[[bytes], bytes], limit: int
+) -> None:
+    used = codec if module == "isal" else plain
+    with pytest.raises(used.Damaged):
+        used.inflate(memoryview(damage(zlib.compress(DISK[:5000]))), limit)
+
+
+def test_a_disk_lands_without_isal(tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(VMDK)
+    code = (
+        "import sys; sys.modules['isal'] = None; from steps.disk import codec; from tests.disk import child;"
+        "assert codec.NAME == 'zlib'; child.main(*sys.argv[1:])"
+    )
+    argv = [sys.executable, "-c", code, f"file://{tmp_path}/in", str(tmp_path / "out"), "raw", "-1"]
+    subprocess.run(argv, check=True, capture_output=True)
+    assert (tmp_path / "out").read_bytes() == DISK
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("steps.disk.wire.IDLE_SECONDS", 0.3)
+    monkeypatch.setattr("steps.disk.web.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("steps.disk.checkpoint.EVERY_BYTES", 1 << 17)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_that_falls_silent_is_asked_for_the_rest(tmp_path: Path) -> None:
+    how = Behaviour(VMDK, hang_at=len(VMDK) // 3 + 1)
+    assert how.hang_at
+    with Server(how) as server:
+        holds(fetch(Source(server.url, format="vmdk"), tmp_path / "out"), DISK, tmp_path)
+    assert how.asked[0] is None
+    starts = [0, *(int((asked or "").removeprefix("bytes=").removesuffix("-")) for asked in how.asked[1:])]
+    assert len(starts) >= 3
+    for start, following in itertools.pairwise(starts):  # what one read had of it comes again
+        assert how.hang_at - pump._READ <= following - start <= how.hang_at
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_silent_server_without_range_ends_the_attempt_and_keeps_what_came(tmp_path: Path) -> None:
+    how = Behaviour(VMDK, ranges=False, hang_at=len(VMDK) // 2)
+    with Server(how) as server:
+        source = Source(server.url, format="vmdk", identity="disk")
+        with pytest.raises(StepError) as caught:
+            fetch(source, tmp_path / "out")
+        assert caught.value.code is Exit.BROKEN_STREAM
+        assert "silent for too long" in str(caught.value)
+    how.ranges, how.hang_at = True, None
+    with Server(how) as server:
+        landed = fetch(Source(server.url, format="vmdk", identity="disk"), tmp_path / "out")
+    assert landed.resumed_at > len(VMDK) // 4
+    holds(landed, DISK, tmp_path)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("said", ["bytes 7-8/9", "bytes */100", "pages 1-2/3", ""])
+def test_a_wrong_content_range_is_not_believed(tmp_path: Path, said: str) -> None:
+    how = Behaviour(VMDK, cuts=[len(VMDK) // 2], content_range=said)
+    with Server(how) as server:
+        source = Source(server.url, format="vmdk", identity="disk")
+        with pytest.raises(StepError) as caught:
+            fetch(source, tmp_path / "out")  # within an attempt: the cut is what is told
+        assert caught.value.code is Exit.BROKEN_STREAM
+        with pytest.raises(StepError, match="Content-Range") as caught:
+            fetch(source, tmp_path / "out")
+        assert caught.value.code is Exit.BROKEN_STREAM
+        how.content_range = None
+        landed = fetch(source, tmp_path / "out")
+        assert landed.resumed_at > 0
+        holds(landed, DISK, tmp_path)
+
+
+class Storage:
+    """One of the system's calls, which fails once after so many; `kept` is of that moment."""
+
+    def __init__(self, name: str, number: int, after: int, out: Path) -> None:
+        self.kept = -1
+        self._out = out
+        self._real: Callable[..., Any] = getattr(os, name)
+        self._number = number
+        self._after = after
+
+    def __call__(self, *arguments: Any) -> Any:
+        self._after -= 1
+        if self._after == -1:
+            self.kept = kept(self._out)
+            raise OSError(self._number, os.strerror(self._number))
+        return self._real(*arguments)
+
+
+def kept(out: Path) -> int:
+    """The position of the state beside a disk."""
+    body = out.with_name(out.name + ".state.json").read_text().split("\n")[1]
+    position: int = json.loads(body)["position"]
+    return position
+
+
+@pytest.mark.parametrize("wanted", ["qcow2", "raw"])
+def test_a_last_sync_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
+    """As on NFS, which says only then that the disk is full: nothing is known of what was noted before."""
+    (tmp_path / "in").write_bytes(VMDK)
+    source = Source(f"file://{tmp_path}/in", format="vmdk")
+
+    def fail(_file: int) -> None:
+        monkeypatch.undo()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fdatasync", fail)
+    with pytest.raises(StepError) as caught:
+        fetch(source, tmp_path / "out", format=wanted)
+    assert caught.value.code is Exit.NO_SPACE
+    assert not (tmp_path / "out.state.json").exists()
+    holds(fetch(source, tmp_path / "out", format=wanted), DISK, tmp_path)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("wanted", ["qcow2", "raw"])
+@pytest.mark.parametrize(
+    ("call", "number", "code"),
+    [
+        ("pwrite", errno.EIO, Exit.UNREACHABLE),
+        ("fdatasync", errno.EIO, Exit.UNREACHABLE),
+        ("fdatasync", errno.ENOSPC, Exit.NO_SPACE),
+        ("pwrite", errno.EROFS, Exit.INVALID),
+    ],
+)
+def test_storage_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, call: str, number: int, code: Exit
+) -> None:
+    """What a failed write or sync left is never vouched for, though the next sync succeeds (fsync(2))."""
+    (tmp_path / "in").write_bytes(VMDK)
+    monkeypatch.setattr("steps.disk.pump.CHUNK", 1 << 16)
+    monkeypatch.setattr("steps.disk.checkpoint.NOTED_BYTES", 1 << 14)
+    source = Source(f"file://{tmp_path}/in", format="vmdk")
+    storage = Storage(call, number, 8 if call == "fdatasync" else 40, tmp_path / "out")
+    monkeypatch.setattr(f"os.{call}", storage)
+    with pytest.raises(StepError) as caught:
+        fetch(source, tmp_path / "out", format=wanted)
+    assert caught.value.code is code
+    assert str(tmp_path / "out.partial") in str(caught.value)
+    assert kept(tmp_path / "out") == storage.kept > 0
+    landed = fetch(source, tmp_path / "out", format=wanted)
+    assert landed.resumed_at == storage.kept
+    holds(landed, DISK, tmp_path)

@@ -1,0 +1,181 @@
+"""An asking of the guest is known to vSphere: a pod that is killed needs to leave no note behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from steps.contract import Exit
+from steps.machine import Machine
+from steps.plan import Plan, PowerPlan
+from steps.providers import Access, connect
+from steps.providers.vmware import asked
+from steps.providers.vmware.session import Session, log_in, log_out
+from tests.e2e.harness import until
+from tests.providers.vmware.conftest import MakeAccess
+from tests.simulator import Simulator, StartSimulator, make_access
+from tests.unit import builders
+
+pytestmark = pytest.mark.vcenter
+
+
+def request(access: Access, folder: Path, vm: str, grace: int) -> Machine:
+    """What a pod finds in /request; the machine as preflight found it."""
+    with connect(access) as source:
+        machine = source.describe(vm, None)
+    plan = builders.a_plan(vm=vm).model_copy(
+        update={"source": access.plan, "power": PowerPlan(grace_seconds=grace)}
+    )
+    folder.mkdir()
+    Plan.model_validate(plan.model_dump()).save(folder / "plan.json")
+    machine.save(folder / "machine.json")
+    return machine
+
+
+@contextmanager
+def pod(access: Access, folder: Path, number: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The step as a process, with a /tmp of its own that is empty."""
+    scratch = folder / f"tmp-{number}"
+    scratch.mkdir()
+    argv: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "steps.poweroff",
+        "--request",
+        folder / "request",
+        "--scratch",
+        scratch,
+    ]
+    argv += ["--credentials", access.credentials, "--outputs", scratch]
+    with (
+        (folder / f"log-{number}").open("wb") as log,
+        subprocess.Popen(argv, stderr=log) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def killed_while_asking(vcenter: Simulator, access: Access, folder: Path, when: str = "after") -> None:
+    """A first pod that is killed before it hears the answer to ShutdownGuest."""
+    vcenter.hold("ShutdownGuest", when)
+    with pod(access, folder, 1) as process:
+        assert vcenter.held(30)
+        process.kill()
+    vcenter.release()
+
+
+def when(vcenter: Simulator, method: str) -> datetime:
+    (call,) = vcenter.calls(method)
+    return datetime.fromisoformat(call["time"])
+
+
+def finished(vcenter: Simulator, access: Access, folder: Path, vm: str) -> tuple[int, str, int, int]:
+    """A second pod to its end: exit code, the machine's power, calls of ShutdownGuest and PowerOffVM_Task."""
+    with pod(access, folder, 2) as process:
+        code = process.wait(60)
+    found = vcenter.vm(vm)
+    return code, found["power"], found["shutdowns"], found["powerOffs"]
+
+
+def test_a_killed_pods_asking_is_not_repeated(vcenter: Simulator, access: MakeAccess, tmp_path: Path) -> None:
+    given = access(step="poweroff")
+    request(given, tmp_path / "request", "killed", grace=60)
+    killed_while_asking(vcenter, given, tmp_path)
+    assert finished(vcenter, given, tmp_path, "killed") == (Exit.DONE, "off", 1, 0)
+    assert vcenter.tasks()[-1]["descriptionId"] == asked.TASK
+    assert "the guest was asked before" in (tmp_path / "log-2").read_text()
+
+
+def test_ended_tools_are_a_shutdown_under_way(vcenter: Simulator, access: MakeAccess, tmp_path: Path) -> None:
+    given = access(step="poweroff")
+    request(given, tmp_path / "request", "killed-tools-end", grace=60)
+    killed_while_asking(vcenter, given, tmp_path)
+    vcenter.set_vm("killed-tools-end", tools="notRunning")
+    with pod(given, tmp_path, 2) as process:
+        until(lambda: b"the guest was asked before" in (tmp_path / "log-2").read_bytes())
+        vcenter.set_power("killed-tools-end", "off")
+        assert process.wait(30) == Exit.DONE
+    assert vcenter.vm("killed-tools-end")["shutdowns"] == 1
+
+
+def test_the_time_of_grace_counts_from_the_first_asking(
+    vcenter: Simulator, access: MakeAccess, tmp_path: Path
+) -> None:
+    grace, late = 5, 4
+    given = access(step="poweroff")
+    request(given, tmp_path / "request", "killed-stubborn", grace=grace)
+    vcenter.forget_calls()
+    killed_while_asking(vcenter, given, tmp_path)
+    first = when(vcenter, "ShutdownGuest")
+    until(lambda: (datetime.now(first.tzinfo) - first).total_seconds() > late)
+    assert finished(vcenter, given, tmp_path, "killed-stubborn") == (Exit.DONE, "off", 1, 1)
+    waited = (when(vcenter, "PowerOffVM_Task") - first).total_seconds()
+    assert grace <= waited < grace + late
+
+
+def test_an_asking_that_did_not_arrive_is_made_up_for(
+    vcenter: Simulator, access: MakeAccess, tmp_path: Path
+) -> None:
+    given = access(step="poweroff")
+    request(given, tmp_path / "request", "killed-before", grace=60)
+    vcenter.forget_calls()
+    killed_while_asking(vcenter, given, tmp_path, "before")
+    with pod(given, tmp_path, 2) as process:
+        assert process.wait(60) == Exit.DONE
+    assert len([task for task in vcenter.tasks() if task["entityName"] == "killed-before"]) == 1
+    assert vcenter.vm("killed-before")["power"] == "off"
+
+
+@contextmanager
+def logged_in(access: Access) -> Iterator[Session]:
+    session = log_in(access)
+    try:
+        yield session
+    finally:
+        log_out(session)
+
+
+def test_what_counts_as_asked(
+    vcenter: Simulator, access: MakeAccess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = access()
+    with connect(given) as source:
+        machine = source.describe("remembered", None)
+    with logged_in(given) as session:
+        vm = session.vm(machine)
+        assert asked.seconds_ago(session, vm, 60) is None
+        vm.ShutdownGuest()
+        by_tasks_and_events = asked.seconds_ago(session, vm, 60)
+        assert by_tasks_and_events is not None
+        assert 0 <= by_tasks_and_events < 30
+        assert asked.seconds_ago(session, vm, 0) is None
+        other = dataclasses.replace(session, user="somebody@else")
+        assert asked.seconds_ago(other, vm, 60) is None
+        assert asked.seconds_ago(dataclasses.replace(session, user=session.user.upper()), vm, 60) is not None
+        with monkeypatch.context() as patch:  # vCenter forgets tasks that ended; the events stay
+            patch.setattr(asked, "_tasks", lambda *_: iter(()))
+            assert asked.seconds_ago(session, vm, 60) is not None
+        vcenter.set_power("remembered", "off")
+        vcenter.set_power("remembered", "on")
+        assert asked.seconds_ago(session, vm, 60) is None
+
+
+def test_a_server_whose_events_cannot_be_read(tmp_path: Path, start_simulator: StartSimulator) -> None:
+    """The simulated host knows no QueryEvents: what its tasks say has to do."""
+    machine = {"name": "alone", "power": "on", "ignoresShutdown": True, "disks": [{"capacity": 1 << 20}]}
+    given = {"kind": "esxi", "datacenters": [{"name": "ha-datacenter", "vms": [machine]}]}
+    access = make_access(start_simulator(given), tmp_path)
+    with connect(access) as source:
+        found = source.describe("alone", None)
+    with logged_in(access) as session:
+        session.vm(found).ShutdownGuest()
+        assert asked.seconds_ago(session, session.vm(found), 60) is not None
