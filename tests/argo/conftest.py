@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.argo.ground import Ground, has_argo, prepared
+from tests.argo.ground import OPTIONS, PREPARED, Ground, attached, has_argo, prepared, up
 from tests.argo.world import World, world
 
 Make = Callable[..., World]
@@ -32,7 +32,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def ground() -> Iterator[Ground]:
-    with prepared("--default-class") as made:
+    if os.environ.get(PREPARED):
+        yield attached(up())
+        return
+    with prepared(*OPTIONS) as made:
         yield made
 
 

@@ -40,6 +40,10 @@ VALUES: Final[Mapping[str, Any]] = {
     # A claim that waits for its first consumer is what most clusters have.
     "scratch": {"storageClass": "wffc"},
 }
+OPTIONS: Final = ("--default-class",)
+"""Of the stand-ins: Longhorn's class is the default one, as in a Harvester."""
+PREPARED: Final = "VMFERRY_GROUND"
+"""Environment variable: the ground is there already."""
 KEPT: Final = ROOT / ".cache" / "e2e"
 """What a run of the tests leaves for a person to read."""
 T = TypeVar("T")
@@ -138,13 +142,18 @@ def prepared(*options: str) -> Iterator[Ground]:
     """The lab up, the images in it, the stand-ins at work and the chart installed."""
     where = up()
     subprocess.run([ROOT / "tests" / "cluster" / "images"], check=True)
-    os.environ["KUBECONFIG"] = str(where.kubeconfig)
     with reserved(where), running(where, "--backoff", "1", "--grace", "2", *options):
-        ground = Ground(where, kubeapi.connect(Stop(), patience=90))
+        ground = attached(where)
         ground.values = {"never": "installed"}
         ground.install()
         restart(ground)
         yield ground
+
+
+def attached(where: Lab) -> Ground:
+    """The ground that another process has prepared (`python -m tests.argo`)."""
+    os.environ["KUBECONFIG"] = str(where.kubeconfig)
+    return Ground(where, kubeapi.connect(Stop(), patience=90))
 
 
 def up() -> Lab:

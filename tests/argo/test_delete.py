@@ -121,6 +121,7 @@ def test_a_machine_of_that_name_is_not_taken_over(ground: Ground, make: Make, tm
     assert len(made.all(IMAGE)) == 1
 
 
+@pytest.mark.alone
 def test_nothing_is_begun_beside_todays_controller(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "peaceful")])
     where = ("-n", "harvester-system")

@@ -126,6 +126,7 @@ def test_bogus_network_and_camel_case_name_by_default(make: Make, tmp_path: Path
     assert (nic["model"], nic["masquerade"], network["pod"]) == ("virtio", {}, {})
 
 
+@pytest.mark.alone
 def test_bogus_network_and_camel_case_name_where_they_are_refused(
     ground: Ground, make: Make, settings: Callable[..., None], tmp_path: Path
 ) -> None:

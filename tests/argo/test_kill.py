@@ -14,7 +14,7 @@ from tests.argo.ground import RELEASE, Ground, eventually
 from tests.argo.world import FAILED, RUNNING, Imported, World, a_vm, images_of
 from workflows.api import API_VERSION
 
-pytestmark = pytest.mark.argo
+pytestmark = [pytest.mark.argo, pytest.mark.alone]
 Make = Callable[..., World]
 
 PHASES: Final = ("preflight", "poweroff", "export", "convert", "image", "build", "start")

@@ -15,7 +15,7 @@ from tests.argo.ground import RELEASE, ROOT, Ground, eventually
 from tests.argo.test_retry import no_room
 from tests.argo.world import FAILED, RUNNING, Imported, World, a_vm, images_of
 
-pytestmark = pytest.mark.argo
+pytestmark = [pytest.mark.argo, pytest.mark.alone]
 Make = Callable[..., World]
 RECORDED: Final = ROOT / "tests" / "recorded"
 

@@ -1,0 +1,66 @@
+"""Runs tests/argo: what may, beside each other, as an import waits more than it works; then the rest, one by one.
+
+python -m tests.argo REPORT.xml        fails when a test fails; REPORT has the counts of both parts
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Final
+from xml.etree import ElementTree
+
+from tests.argo.ground import OPTIONS, PREPARED, has_argo, prepared
+
+BESIDE: Final = 3
+"""Tests at once on two cores: a single one leaves them idle for half of its time."""
+COUNTS: Final = ("tests", "failures", "errors", "skipped")
+PARTS: Final = {
+    "beside": ("-m", "not alone", "-n", str(BESIDE), "--dist=worksteal"),
+    "alone": ("-m", "alone"),
+}
+
+
+def main(report: Path) -> int:
+    os.environ["VMFERRY_E2E"] = "1"
+    if not has_argo():
+        return _pytest(report)
+    with prepared(*OPTIONS):
+        os.environ[PREPARED] = "1"
+        parts = {report.with_name(f"argo-{name}.xml"): options for name, options in PARTS.items()}
+        codes = [_pytest(part, *options) for part, options in parts.items()]
+    _sum(report, parts)
+    return max(codes)
+
+
+def _pytest(report: Path, *options: str) -> int:
+    folder = str(Path(__file__).parent)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--durations=5",
+        f"--junitxml={report}",
+        *options,
+        folder,
+    ]
+    return subprocess.run(command, check=False).returncode
+
+
+def _sum(report: Path, parts: dict[Path, tuple[str, ...]]) -> None:
+    """One report of the counts of several."""
+    counts: Counter[str] = Counter()
+    for part in parts:
+        suite = ElementTree.parse(part).getroot().find("testsuite")  # noqa: S314 - pytest wrote it just now
+        counts.update({name: int(suite.get(name, "0")) for name in COUNTS} if suite is not None else {})
+    root = ElementTree.Element("testsuites")
+    ElementTree.SubElement(root, "testsuite", {name: str(counts[name]) for name in COUNTS})
+    ElementTree.ElementTree(root).write(report)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
