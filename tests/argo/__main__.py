@@ -1,6 +1,8 @@
-"""Runs tests/argo: what may, beside each other, as an import waits more than it works; then the rest, one by one.
+"""Runs tests/argo: what may, beside each other, as an import waits more than it works; then the rest.
 
-python -m tests.argo REPORT.xml        fails when a test fails; REPORT has the counts of both parts
+    python -m tests.argo REPORT.xml
+
+fails when a test fails; REPORT gets the counts of both parts.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 from typing import Final
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from tests.argo.ground import OPTIONS, PREPARED, has_argo, prepared
 
@@ -55,11 +57,11 @@ def _sum(report: Path, parts: dict[Path, tuple[str, ...]]) -> None:
     """One report of the counts of several."""
     counts: Counter[str] = Counter()
     for part in parts:
-        suite = ElementTree.parse(part).getroot().find("testsuite")  # noqa: S314 - pytest wrote it just now
+        suite = ET.parse(part).getroot().find("testsuite")  # noqa: S314 - pytest wrote it just now
         counts.update({name: int(suite.get(name, "0")) for name in COUNTS} if suite is not None else {})
-    root = ElementTree.Element("testsuites")
-    ElementTree.SubElement(root, "testsuite", {name: str(counts[name]) for name in COUNTS})
-    ElementTree.ElementTree(root).write(report)
+    root = ET.Element("testsuites")
+    ET.SubElement(root, "testsuite", {name: str(counts[name]) for name in COUNTS})
+    ET.ElementTree(root).write(report)
 
 
 if __name__ == "__main__":
