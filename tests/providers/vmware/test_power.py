@@ -182,13 +182,13 @@ def test_a_retry_sees_that_the_guest_was_asked_though_it_was_not_noted(
 
 def test_stopped_while_waiting_for_the_guest(vcenter: Simulator, access: MakeAccess) -> None:
     asked = access()
-    vcenter.set_power("stubborn", "on")
+    vcenter.set_power("stubborn-too", "on")
     with connect(asked) as source:
-        machine = source.describe("stubborn", None)
+        machine = source.describe("stubborn-too", None)
         threading.Timer(0.2, asked.stop.set).start()
         with pytest.raises(Stopped):
             source.power_off(machine, PowerPlan(grace_seconds=30))
-    assert counts(vcenter, "stubborn")[0] == "on"
+    assert counts(vcenter, "stubborn-too")[0] == "on"
     assert list(asked.memory.iterdir()) != []  # the next attempt knows that the guest was asked
 
 
