@@ -352,6 +352,21 @@ def test_equal_bytes_are_taken_without_an_upload() -> None:
     world.start()
 
 
+def test_serve_is_asked_nothing_any_more_once_it_may_end() -> None:
+    """The mark ends it, so that whoever asks for its card afterwards waits for nobody."""
+    for before in (lambda world: None, reimport):
+        world = World()
+        before(world)
+
+        def ends(verb: str, thing: Object, world: World = world) -> None:
+            if verb == "update" and notes(thing).get(names.PUBLISHED, "").startswith(world.plan.run):
+                world.serving.silent = 1_000_000
+
+        world.cluster.admission.append(ends)
+        assert notes(world.publish())[names.PUBLISHED] == f"{world.plan.run}/disk-0"
+        assert world.serving.silent
+
+
 def test_equal_bytes_are_found_among_several_images() -> None:
     world = World()
     reimport(world)

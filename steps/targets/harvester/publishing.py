@@ -58,7 +58,8 @@ class Publishing:
         choice = self._candidates.choose(card)
         if not isinstance(choice, Ours):
             log.info("nothing is uploaded: the image is there already", image=choice["metadata"]["name"])
-            return self._mark(choice, {}), self._card()
+            card = self._card()  # before the mark: at that serve ends, and its card with it
+            return self._mark(choice, {}), card
         if not choice.exists:
             self._make(choice, card)
         image = self._wait(choice.name, card, report)
