@@ -180,7 +180,8 @@ async def carry_out(runs: Sequence[Run], watch: Watch, *, first_delay: float = F
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # a job in a shell's background ignores SIGINT
+            loop.add_signal_handler(number, stop)
     ticker = asyncio.create_task(_tick(watch))
     phases = await asyncio.gather(*(runner.run() for runner in runners))
     ticker.cancel()

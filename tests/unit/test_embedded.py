@@ -15,7 +15,7 @@ from controller.jobs import Job
 from controller.rundir import RunDir
 from controller.watch import Watch
 from steps.contract import Exit, StepError
-from steps.plan import Plan, SourceKind
+from steps.plan import Plan
 from steps.program import PLAN
 from tests.unit.builders import a_plan
 from tests.unit.test_view import a_leaf
@@ -74,17 +74,15 @@ def test_an_import_ends_with_the_code_of_the_step_to_blame(
 
 
 def test_a_run_of_real_steps_fails_as_its_step_says(tmp_path: Path) -> None:
-    """The one test with processes: this version has no provider of that kind, which preflight says."""
-    plan = job().plan
-    source = plan.source.model_copy(update={"kind": SourceKind.OVA})
-    runs = embedded.create([Job(plan.model_copy(update={"source": source}), {})], tmp_path)
+    """The one test with processes: there are no credentials, which preflight says."""
+    runs = embedded.create([Job(job().plan, {})], tmp_path)
     console = Console(file=io.StringIO(), width=200)
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with Watch(console) as watch:
         (outcome,) = asyncio.run(embedded.carry_out(runs, watch, first_delay=0))
-    assert (outcome.phase, outcome.code) == (Phase.FAILED, Exit.UNSUPPORTED)
+    assert (outcome.phase, outcome.code) == (Phase.FAILED, Exit.INVALID)
     assert outcome.cause is not None
-    assert outcome.cause.words.startswith("no provider for OvaSource: ProviderNotInstalled;")
+    assert outcome.cause.words.startswith("the source's secret has no username")
     assert {leaf.title: leaf.phase for leaf in leaves(runs[0].rundir.load())}["cleanup"] is Phase.SKIPPED
     assert (tmp_path / ".vmferry" / "logs" / "preflight.log").read_text()
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
