@@ -10,8 +10,8 @@ from controller.environment import NAME, Environment
 from controller.manifests import InvalidManifestsError, Manifests
 from steps.naming import normalise
 from steps.plan import Plan, SourcePlan
-from workflows.api import Source, VirtualMachineImport, VmwareSource
-from workflows.plan import Invalid, plan, source_plan, source_reasons
+from workflows.api import OvaSource, Source, VirtualMachineImport, VmwareSource
+from workflows.plan import Invalid, endpoint, plan, source_plan, source_reasons
 from workflows.settings import Settings
 
 
@@ -120,23 +120,20 @@ def credentials_of(source: Source, manifests: Manifests, environment: Environmen
         Invalid: when there are none anywhere.
     """
     reference = source.spec.credentials
+    if reference is None and isinstance(source, OvaSource):
+        return {}  # whoever publishes an archive need not ask for a password
     name = reference.name if reference else ""
     namespace = (reference.namespace if reference else "") or source.metadata.namespace
     secret = manifests.secrets.get((namespace, name))
     if secret is not None:
         return secret.values()
-    at_environment = environment.source and environment.source.spec.endpoint == endpoint_of(source)
+    at_environment = environment.source and environment.source.spec.endpoint == endpoint(source)
     if environment.credentials and not name and at_environment:
         return environment.credentials  # never to a host that somebody else named
     there = ", ".join("/".join(key) for key in manifests.secrets) or "none"
     raise Invalid(
         [f"Secret {namespace}/{name or '(spec.credentials is empty)'} is not given (found: {there})"]
     )
-
-
-def endpoint_of(source: Source) -> str:
-    """Where credentials for a source would be sent."""
-    return source.spec.endpoint if isinstance(source, VmwareSource) else ""
 
 
 def only_source(
@@ -160,7 +157,7 @@ def only_source(
             [f"need one source, the manifests have: {names}; name it with --source, or set GOVC_URL"]
         )
     faults = list(source_reasons(found[0]))
-    if faults or not isinstance(found[0], VmwareSource):
+    if faults:
         raise InvalidManifestsError(faults)
     try:
         return source_plan(found[0]), credentials_of(found[0], manifests, environment)

@@ -93,6 +93,15 @@ class SourcePlan(Document):
     namespace: str = "default"
     endpoint: str
     datacenter: str = ""
+    region: str = ""
+    interface: str = "public"
+    """Of OpenStack's endpoints: public, internal or admin."""
+    image_looks: Annotated[int, Field(gt=0)] | None = None
+    """How often to look whether an OpenStack volume's image is there; None: as long as its size takes."""
+    image_pause: Annotated[int, Field(gt=0)] = 10
+    """Seconds between two such looks."""
+    download_seconds: Annotated[int, Field(gt=0)] | None = None
+    """What the download of an OVA's disk may take in all; None: as long as bytes arrive."""
     insecure_skip_tls_verify: bool = Field(default=False, alias="insecureSkipTLSVerify")
     thumbprint: str = ""
 

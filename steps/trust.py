@@ -8,18 +8,21 @@ import ssl
 from typing import Any, Final
 
 from steps.contract import Exit, StepError
-from steps.providers.vmware.endpoint import Endpoint
 
 _DIGESTS: Final = {40: "sha1", 64: "sha256"}
 """Thumbprints people have, by their length in hexadecimal digits: vSphere prints both."""
 _LOOK_SECONDS: Final = 10.0
 
 
-def context(*, ca: str = "", thumbprint: str = "", insecure: bool = False) -> ssl.SSLContext:
+def context(
+    *, ca: str = "", thumbprint: str = "", insecure: bool = False, key: str = "caCert"
+) -> ssl.SSLContext:
     """The TLS context for a server about which this is said.
 
     A thumbprint names one certificate: neither a CA nor a host name could add to that, so it decides alone.
     Without one, the chain is verified against `ca` (PEM) or, when that is empty, the system's roots.
+
+    `key` is the secret's key that `ca` stands in, for the error that names it.
 
     Raises:
         StepError: INVALID when the thumbprint or the PEM text is malformed.
@@ -28,7 +31,7 @@ def context(*, ca: str = "", thumbprint: str = "", insecure: bool = False) -> ss
         return _unverified()
     if thumbprint:
         return pinned(thumbprint)
-    return _verified(ca)
+    return _verified(ca, key)
 
 
 def pinned(thumbprint: str) -> ssl.SSLContext:
@@ -55,26 +58,26 @@ def normalise(thumbprint: str) -> str:
     return digits
 
 
-def presented(endpoint: Endpoint) -> str:
+def presented(host: str, port: int) -> str:
     """The SHA-256 thumbprint of the certificate the server shows now, for a person to see; empty when none.
 
     Nothing is sent over this connection, so that nothing depends on whether the certificate is genuine.
     """
     try:
-        pem = ssl.get_server_certificate((endpoint.host, endpoint.port), timeout=_LOOK_SECONDS)
+        pem = ssl.get_server_certificate((host, port), timeout=_LOOK_SECONDS)
     except OSError:
         return ""
     digits = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest().upper()
     return ":".join(digits[i : i + 2] for i in range(0, len(digits), 2))
 
 
-def _verified(ca: str) -> ssl.SSLContext:
+def _verified(ca: str, key: str) -> ssl.SSLContext:
     try:
         made = ssl.create_default_context(cadata=ca or None)
     except (ssl.SSLError, ValueError) as error:
         raise StepError(
             Exit.INVALID,
-            "the key caCert of the source's secret cannot be used",
+            f"the key {key} of the source's secret cannot be used",
             str(error),
             "put PEM certificates there, BEGIN and END lines included",
         ) from None

@@ -1,14 +1,15 @@
 """An import as Argo runs it: a small Workflow that refers to the template of its source's kind. Pure.
 
-`python -m workflows.author > charts/vmferry/files/vmware.yaml` renders that template for the chart
+`python -m workflows.author --chart charts/vmferry/files` renders those templates for the chart
 (`workflows.template`). Hera writes the documents and does nothing else: no service, no global configuration.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
-import sys
 from io import StringIO
+from pathlib import Path
 from typing import Any, Final
 
 from hera.workflows import Parameter, Workflow
@@ -115,6 +116,21 @@ def _named_first(value: Any) -> Any:
     return {key: _named_first(value[key]) for key in [*first, *(key for key in value if key not in first)]}
 
 
+def chart_files() -> dict[str, str]:
+    """The chart's templates, one of each kind of source: file names and texts."""
+    return {
+        f"{names.provider(kind)}.yaml": HEADING + render(template(Installation(), kind))
+        for kind in SourceKind
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="workflows.author", description="Write the chart's templates.")
+    parser.add_argument("--chart", metavar="FOLDER", type=Path, required=True)
+    folder = parser.parse_args().chart
+    for name, text in chart_files().items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
 if __name__ == "__main__":
-    wanted = SourceKind(sys.argv[1]) if len(sys.argv) > 1 else SourceKind.VMWARE
-    sys.stdout.write(HEADING + render(template(Installation(), wanted)))
+    main()

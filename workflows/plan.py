@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from steps.naming import DNS_LABEL, normalise
 from steps.plan import (
@@ -20,13 +20,23 @@ from steps.plan import (
     SourcePlan,
     TargetPlan,
 )
-from workflows.api import API_VERSION, Source, VirtualMachineImport, VmwareSource
+from workflows.api import API_VERSION, OpenstackSource, Source, VirtualMachineImport, VmwareSource
 from workflows.quantity import mebibytes
 from workflows.settings import Settings
 from workflows.spec import DiskMapping, NetworkMapping
 
 GRACE_SECONDS: Final = 60
 """Today's default for gracefulShutdownTimeoutSeconds, also taken for anything below 1."""
+
+IMAGE_PAUSE: Final = 10
+"""Today's default for uploadImageRetryDelay."""
+_ADDRESSES: Final = {
+    str(SourceKind.VMWARE): ("endpoint", "https://HOST/sdk"),
+    str(SourceKind.OPENSTACK): ("endpoint", "https://HOST:5000/v3"),
+    str(SourceKind.OVA): ("url", "https://HOST/PATH/MACHINE.ova"),
+}
+"""The field with a source's address, and what to write there."""
+_INTERFACES: Final = ("public", "internal", "admin")
 
 
 class Invalid(Exception):  # noqa: N818 - a verdict about a request
@@ -44,7 +54,7 @@ def plan(import_: VirtualMachineImport, source: Source, settings: Settings) -> P
         Invalid: with every reason.
     """
     found = [*import_reasons(import_), *source_reasons(source)]
-    if found or not isinstance(source, VmwareSource):
+    if found:
         raise Invalid(found)
     spec, metadata = import_.spec, import_.metadata
     grace = spec.graceful_shutdown_timeout_seconds or 0
@@ -64,17 +74,37 @@ def plan(import_: VirtualMachineImport, source: Source, settings: Settings) -> P
     )
 
 
-def source_plan(source: VmwareSource) -> SourcePlan:
+def source_plan(source: Source) -> SourcePlan:
     """How to reach a source."""
     return SourcePlan(
         kind=SourceKind(source.kind),
         name=source.metadata.name,
         namespace=source.metadata.namespace,
-        endpoint=source.spec.endpoint,
-        datacenter=source.spec.dc,
+        endpoint=endpoint(source),
         insecure_skip_tls_verify=source.spec.insecure_skip_tls_verify,
-        thumbprint=source.spec.thumbprint,
+        **_of_kind(source),
     )
+
+
+def endpoint(source: Source) -> str:
+    """Where credentials for a source would be sent."""
+    return source.spec.endpoint if isinstance(source, VmwareSource | OpenstackSource) else source.spec.url
+
+
+def _of_kind(source: Source) -> dict[str, Any]:
+    """What only sources of its kind have. Numbers below 1 mean the default, as for today's controller."""
+    if isinstance(source, VmwareSource):
+        return {"datacenter": source.spec.dc, "thumbprint": source.spec.thumbprint}
+    if isinstance(source, OpenstackSource):
+        looks, pause = source.spec.upload_image_retry_count, source.spec.upload_image_retry_delay
+        return {
+            "region": source.spec.region,
+            "interface": source.spec.interface or "public",
+            "image_looks": looks if looks > 0 else None,
+            "image_pause": pause if pause > 0 else IMAGE_PAUSE,
+        }
+    seconds = source.spec.http_timeout_seconds or 0
+    return {"download_seconds": seconds if seconds > 0 else None}
 
 
 def target_plan(import_: VirtualMachineImport, settings: Settings) -> TargetPlan:
@@ -150,13 +180,11 @@ def _size_reasons(cpus: int | None, memory: str) -> Iterator[str]:
 
 def source_reasons(source: Source) -> Iterator[str]:
     """What is wrong with a source as written."""
-    if not isinstance(source, VmwareSource):
-        yield (
-            f"ProviderNotInstalled: this version imports from {SourceKind.VMWARE} only, "
-            f"{source.metadata.name} is an {source.kind}"
-        )
-    elif not source.spec.endpoint:
-        yield f"VmwareSource {source.metadata.name} has no spec.endpoint; write https://HOST/sdk"
+    if not endpoint(source):
+        field, example = _ADDRESSES[source.kind]
+        yield f"{source.kind} {source.metadata.name} has no spec.{field}; write {example}"
+    if isinstance(source, OpenstackSource) and source.spec.interface not in ("", *_INTERFACES):
+        yield f"spec.interface {source.spec.interface!r} is none of {', '.join(_INTERFACES)}"
 
 
 def _disk_rule(row: DiskMapping) -> DiskRule:

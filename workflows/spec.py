@@ -95,8 +95,13 @@ class OpenstackSourceSpec(Model):
         description="Secret with username, password, project_name, domain_name and optionally ca_cert (PEM)",
         json_schema_extra=STRUCT,
     )
+    interface: Text = Field(
+        default="", description="which endpoints to use: public, internal or admin; default public"
+    )
     upload_image_retry_count: int = Field(
-        default=0, description="how often to look whether a volume's image is active; default 30"
+        default=0,
+        description="how often to look whether a volume's image is active; default: 30 times, or longer as "
+        "the volume's size may take",
     )
     upload_image_retry_delay: int = Field(default=0, description="seconds between two looks; default 10")
     insecure_skip_tls_verify: Insecure = False
@@ -107,7 +112,8 @@ class OvaSourceSpec(Model):
 
     url: Text = Field(default="", description="http or https URL of the archive")
     http_timeout_seconds: int | None = Field(
-        default=None, description="seconds a download may take in all; default 600, 0: no limit"
+        default=None,
+        description="seconds a disk's download may take in all; default, and 0: as long as bytes arrive",
     )
     credentials: SecretReference | None = Field(
         default=None, description="Secret with username and password, and ca.crt (PEM), all optional"

@@ -19,8 +19,8 @@ from controller.operator.whence import READY
 from steps.contract import TERMINATION_LOG_ENV, Exit
 from steps.plan import SourceKind
 from steps.program import PLAN
-from steps.providers import installed
-from workflows.api import Source, VmwareSource
+from steps.providers import installed, not_installed
+from workflows.api import Source
 from workflows.conditions import put
 from workflows.plan import source_plan, source_reasons
 from workflows.reported import Condition, SourceStatus
@@ -45,10 +45,10 @@ class Verdict:
 def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -> Verdict:
     """Log in to the source and see that it is what it should be; within `options.verify_seconds`."""
     if not installed(SourceKind(source.kind)):
-        said = f"this version has no provider for {source.kind}; it imports from {SourceKind.VMWARE}"
+        said = not_installed(SourceKind(source.kind))
         return Verdict(ready=False, reason=PROVIDER_NOT_INSTALLED, message=said)
     reasons = list(source_reasons(source))
-    if reasons or not isinstance(source, VmwareSource):
+    if reasons:
         return Verdict(ready=False, reason="Invalid", message=" | ".join(reasons))
     with tempfile.TemporaryDirectory(prefix="vmferry-source-") as name:  # 0700
         folder = Path(name)

@@ -20,7 +20,7 @@ from steps.cluster import (
 )
 from steps.document import first_error
 from steps.plan import SourceKind
-from steps.providers import installed
+from steps.providers import installed, not_installed
 from workflows.api import KINDS, OvaSource, Source, VirtualMachineImport
 from workflows.reported import SourceStatus
 
@@ -78,7 +78,7 @@ def _judged(cluster: Cluster, kind: Kind, found: Object) -> Origin:
     except ValidationError as error:
         return Origin(status=status, reason="SourceNotReady", message=f"{where}: {first_error(error)}")
     if not installed(SourceKind(kind.kind)):
-        said = f"this version has no provider for {kind.kind}; it imports from {SourceKind.VMWARE}"
+        said = not_installed(SourceKind(kind.kind))
         return Origin(source=source, status=status, reason="ProviderNotInstalled", message=said)
     if status.status != READY or status.observed_generation != metadata.get("generation", 0):
         why = f": {status.message}" if status.message and status.status != READY else ""

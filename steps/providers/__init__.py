@@ -7,6 +7,7 @@ pyproject.toml, and the suite `tests/provider_contract.py` run over it (docs/pro
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -74,28 +75,36 @@ class Access:
     """A folder that outlives a killed attempt: what must be given back is noted here."""
 
 
-_MODULES: Final[dict[SourceKind, str]] = {SourceKind.VMWARE: "steps.providers.vmware"}
+_MODULES: Final[dict[SourceKind, tuple[str, str]]] = {
+    SourceKind.VMWARE: ("steps.providers.vmware", "pyVmomi"),
+    SourceKind.OPENSTACK: ("steps.providers.openstack", "openstack"),
+    SourceKind.OVA: ("steps.providers.ova", ""),
+}
+"""The module of each kind, and the library it cannot do without: an image has those of its own kind only."""
 
 
 def installed(kind: SourceKind) -> bool:
-    """Whether this version of vmferry has a provider of that kind."""
-    return kind in _MODULES
+    """Whether a provider of that kind is here, with its library."""
+    _, library = _MODULES[kind]
+    return not library or importlib.util.find_spec(library) is not None
+
+
+def not_installed(kind: SourceKind) -> str:
+    """What to say of a kind that is not."""
+    here = ", ".join(other for other in _MODULES if installed(other)) or "no source"
+    return f"there is no provider for {kind} here: this installation imports from {here}"
 
 
 def connect(access: Access) -> AbstractContextManager[Provider]:
     """Open the source, importing only the module of its kind.
 
     Raises:
-        StepError: UNSUPPORTED when vmferry has no provider of that kind; what connecting raises.
+        StepError: UNSUPPORTED when there is no provider of that kind; what connecting raises.
     """
-    name = _MODULES.get(access.plan.kind)
-    if name is None:
-        raise StepError(
-            Exit.UNSUPPORTED,
-            f"no provider for {access.plan.kind}",
-            "ProviderNotInstalled",
-            f"this version brings: {', '.join(_MODULES)}",
-        )
-    module: Any = importlib.import_module(name)
+    kind = access.plan.kind
+    if not installed(kind):
+        remedy = f"install vmferry with the extra {_MODULES[kind][0].rpartition('.')[2]}"
+        raise StepError(Exit.UNSUPPORTED, "ProviderNotInstalled", not_installed(kind), remedy)
+    module: Any = importlib.import_module(_MODULES[kind][0])
     opened: AbstractContextManager[Provider] = module.connect(access)
     return opened

@@ -8,15 +8,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Final
 
 import pytest
 
-from steps.plan import Gate, Plan
-from tests.author.rendered import GOLDEN, TEMPLATE
+from steps.plan import Gate, Plan, SourceKind
+from tests.author.rendered import CHART, GOLDEN, TEMPLATE
 from tests.unit.builders import a_plan
-from workflows.author import HEADING, author, render
+from workflows.author import author, chart_files, render
 from workflows.installation import Installation
+from workflows.names import provider
 from workflows.template import template
 
 PLAIN: Final = a_plan()
@@ -31,7 +33,7 @@ def written(plan: Plan, *, attempt: int = 0, owner: str = "") -> str:
 
 
 FILES: Final = {
-    TEMPLATE: HEADING + render(template(Installation())),
+    **{CHART / "files" / name: text for name, text in chart_files().items()},
     GOLDEN / "run-plain.yaml": written(PLAIN, owner=UID),
     GOLDEN / "run-gated-second-try.yaml": written(GATED, attempt=1, owner=UID),
 }
@@ -49,11 +51,22 @@ def test_golden(path: os.PathLike[str]) -> None:
     )
 
 
-def test_the_module_writes_the_charts_file() -> None:
-    made = subprocess.run(
-        [sys.executable, "-m", "workflows.author"], check=True, capture_output=True, text=True
-    ).stdout
-    assert made == TEMPLATE.read_text()
+def test_the_module_writes_the_charts_files(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "workflows.author", "--chart", str(tmp_path)], check=True)
+    made, shipped = (
+        {one.name: one.read_text() for one in at.iterdir()} for at in (tmp_path, CHART / "files")
+    )
+    assert made == shipped
+
+
+@pytest.mark.parametrize("kind", SourceKind)
+def test_the_templates_differ_in_the_providers_image_and_name_alone(kind: SourceKind) -> None:
+    file = CHART / "files" / f"{provider(kind)}.yaml"
+    as_vmware = file.read_text().replace(f"vmferry-{provider(kind)}", "vmferry-vmware")
+    as_vmware = as_vmware.replace(f"vmferry/{provider(kind)}:", "vmferry/vmware:").replace(
+        kind, "VmwareSource"
+    )
+    assert as_vmware == TEMPLATE.read_text()
 
 
 def test_writing_twice_gives_the_same() -> None:

@@ -15,11 +15,11 @@ from controller.operator.sweep import sweep
 from steps.cluster import CONFIG_MAP, IMPORT, SECRET, WORKFLOW
 from steps.contract import Exit, StepError
 from steps.machine import Machine
-from steps.plan import Plan
+from steps.plan import Plan, SourceKind
 from tests.operator.world import KEY, World, machine_of_others
 from tests.reflect.situations import failed, found, node, upto
 from tests.targets.fake_cluster import Fault, KilledError
-from tests.unit.builders import a_machine
+from tests.unit.builders import a_machine, without_provider
 from workflows import names
 from workflows.conditions import find
 
@@ -114,7 +114,10 @@ class TestWaiting:
         world.look()
         assert len(world.workflows()) == 1
 
-    def test_a_provider_that_is_not_there_is_no_fault_of_the_import(self) -> None:
+    def test_a_provider_that_is_not_there_is_no_fault_of_the_import(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        without_provider(monkeypatch, SourceKind.OVA)
         world = World(sourceCluster={"kind": "OvaSource", "name": "ova", "namespace": "default"})
         world.cluster.put(
             {

@@ -12,8 +12,9 @@ from controller.operator.options import Options
 from controller.operator.sources import Verdict, verify
 from controller.operator.survey import NOT_READY_SECONDS, Survey
 from steps.cluster import EVENT, SECRET, VMWARE_SOURCE
+from steps.plan import SourceKind
 from tests.operator.world import World
-from tests.unit.builders import a_source
+from tests.unit.builders import a_source, without_provider
 from workflows.api import OvaSource, Source
 from workflows.conditions import find
 from workflows.reported import SourceStatus
@@ -133,7 +134,8 @@ def test_a_child_that_takes_too_long_is_ended() -> None:
     assert (verdict.ready, verdict.reason) == (False, "Unreachable")
 
 
-def test_a_kind_without_a_provider() -> None:
+def test_a_kind_without_a_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_provider(monkeypatch, SourceKind.OVA)
     ova = OvaSource.model_validate(
         {
             "apiVersion": "migration.harvesterhci.io/v1beta1",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import pytest
+
+from steps import providers
 from steps.machine import Disk, Machine, Nic, NicModel
 from steps.plan import ImportRef, Plan, SourceKind, SourcePlan, TargetKind, TargetPlan
 from workflows.api import API_VERSION, Secret, VirtualMachineImport, VmwareSource
@@ -75,3 +78,8 @@ def a_secret(name: str = "vc-login", **values: str) -> Secret:
             "stringData": values or {"username": "u", "password": "p"},
         }
     )
+
+
+def without_provider(patch: pytest.MonkeyPatch, kind: SourceKind) -> None:
+    """As in an installation that lacks the library of that kind's provider."""
+    patch.setitem(providers._MODULES, kind, ("steps.providers.none", "no_such_library"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from steps.plan import Bus, InterfaceModel, NamePolicy, NetworkPolicy, Plan, SourceKind, TargetPlan
 from tests.unit.builders import a_source, an_import
-from workflows.api import OpenstackSource, OvaSource
+from workflows.api import API_VERSION, OpenstackSource, OvaSource
 from workflows.plan import Invalid, plan, run_name
 from workflows.settings import Settings
 
@@ -100,13 +100,42 @@ def test_a_source_without_endpoint_is_refused() -> None:
         plan(an_import(), a_source(endpoint=""), Settings())
 
 
-@pytest.mark.parametrize("kind", [OpenstackSource, OvaSource])
-def test_a_source_this_version_cannot_read_is_refused(kind: type[OpenstackSource | OvaSource]) -> None:
-    made = kind.model_validate(
-        {"apiVersion": "migration.harvesterhci.io/v1beta1", "kind": kind.__name__, "metadata": {"name": "s"}}
+def of_kind(kind: type[OpenstackSource | OvaSource], **spec: Any) -> OpenstackSource | OvaSource:
+    metadata = {"name": "s"}
+    given = {"apiVersion": API_VERSION, "kind": kind.__name__, "metadata": metadata, "spec": spec}
+    return kind.model_validate(given)
+
+
+@pytest.mark.parametrize(("kind", "field"), [(OpenstackSource, "endpoint"), (OvaSource, "url")])
+def test_a_source_without_an_address_is_refused(kind: type[OpenstackSource | OvaSource], field: str) -> None:
+    with pytest.raises(Invalid, match=f"{kind.__name__} s has no spec.{field}; write https://"):
+        plan(an_import(), of_kind(kind), Settings())
+
+
+def test_an_openstack_source_is_resolved_with_todays_defaults() -> None:
+    given = of_kind(
+        OpenstackSource, endpoint="https://k:5000/v3", region="RegionOne", uploadImageRetryCount=-1
     )
-    with pytest.raises(Invalid, match="ProviderNotInstalled"):
-        plan(an_import(), made, Settings())
+    made = plan(an_import(), given, Settings()).source
+    assert (made.kind, made.endpoint, made.region) == (SourceKind.OPENSTACK, "https://k:5000/v3", "RegionOne")
+    assert (made.interface, made.image_looks, made.image_pause) == ("public", None, 10)
+    patient = {"uploadImageRetryCount": 90, "uploadImageRetryDelay": 20, "interface": "internal"}
+    made = plan(an_import(), of_kind(OpenstackSource, endpoint="https://k", **patient), Settings()).source
+    assert (made.interface, made.image_looks, made.image_pause) == ("internal", 90, 20)
+
+
+def test_an_interface_that_openstack_does_not_have_is_refused() -> None:
+    with pytest.raises(Invalid, match="'privat' is none of public, internal, admin"):
+        plan(an_import(), of_kind(OpenstackSource, endpoint="https://k", interface="privat"), Settings())
+
+
+@pytest.mark.parametrize(("given", "wanted"), [(None, None), (0, None), (-1, None), (3600, 3600)])
+def test_a_download_may_take_as_long_as_bytes_arrive_unless_limited(
+    given: int | None, wanted: int | None
+) -> None:
+    source = of_kind(OvaSource, url="https://host/a.ova", httpTimeoutSeconds=given)
+    made = plan(an_import(), source, Settings()).source
+    assert (made.kind, made.endpoint, made.download_seconds) == (SourceKind.OVA, "https://host/a.ova", wanted)
 
 
 @given(st.text(), st.text(), st.integers(1, 10**9))

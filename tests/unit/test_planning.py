@@ -5,6 +5,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from controller import planning
 from controller.jobs import Job
 from controller.planning import DryRun, credentials
@@ -15,7 +17,7 @@ from steps.mapping import shape
 from steps.plan import NamePolicy, NetworkRule, SourceKind
 from steps.preflight import examine, reasons
 from steps.stop import Stop
-from tests.unit.builders import a_disk, a_machine, a_nic, a_plan
+from tests.unit.builders import a_disk, a_machine, a_nic, a_plan, without_provider
 from tests.unit.providers import FakeProvider
 from tests.unit.test_view import text
 
@@ -59,7 +61,8 @@ def test_a_program_gets_the_whole_of_it_as_json() -> None:
     assert found["stages"][0] == "preflight"
 
 
-def test_a_source_of_another_kind_is_a_reason(tmp_path: Path) -> None:
+def test_a_source_without_its_provider_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_provider(monkeypatch, SourceKind.OVA)
     plan = a_plan()
     source = plan.source.model_copy(update={"kind": SourceKind.OVA})
     result = planning.dry_run(Job(plan.model_copy(update={"source": source}), {"password": b"p"}), Stop())

@@ -2,8 +2,8 @@
 
 session   log in, log out            find       datacenters and machines by name, path, id
 leftovers what killed attempts left  describe   a machine (devices, networks, concerns) as a document
-trust     certificates               power      shutting it down, once
-faults    errors                     lease      an export lease kept alive; export: one disk over it
+faults    errors                     power      shutting it down, once
+                                     lease      an export lease kept alive; export: one disk over it
 """
 
 from __future__ import annotations

@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from steps import trust
 from steps.contract import Exit, StepError
 from steps.disk.land import Landed, Source, land
 from steps.disk.landed import Files
 from steps.machine import Disk, Machine, Power
 from steps.plan import DiskFormat
 from steps.providers import Report
-from steps.providers.vmware import collector, describe, devices, lease, trust
+from steps.providers.vmware import collector, describe, devices, lease
 from steps.providers.vmware.devices import Hardware, Slot
 from steps.providers.vmware.session import Session
 

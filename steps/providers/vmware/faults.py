@@ -12,8 +12,8 @@ from xml.parsers.expat import ExpatError
 
 from pyVmomi import vim, vmodl
 
+from steps import trust
 from steps.contract import Exit, StepError
-from steps.providers.vmware import trust
 from steps.providers.vmware.endpoint import Endpoint
 
 # InvalidPowerState is an InvalidState, NotAuthenticated a NoPermission (vSphere Web Services API, fault
@@ -119,7 +119,7 @@ def from_network(what: str, error: Exception, endpoint: Endpoint) -> StepError:
 
 def _untrusted(what: str, error: ssl.SSLCertVerificationError, endpoint: Endpoint) -> StepError:
     why = f"the certificate of {endpoint} is not trusted ({error.verify_message or error.reason})"
-    shown = trust.presented(endpoint)
+    shown = trust.presented(endpoint.host, endpoint.port)
     return StepError(
         Exit.UNTRUSTED,
         what,

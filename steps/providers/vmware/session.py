@@ -13,10 +13,11 @@ import pyVmomi
 import structlog
 from pyVmomi import VmomiSupport, vim
 
+from steps import trust
 from steps.contract import Exit, StepError
 from steps.machine import Machine
 from steps.providers import Access
-from steps.providers.vmware import again, faults, trust
+from steps.providers.vmware import again, faults
 from steps.providers.vmware.credentials import Credentials
 from steps.providers.vmware.endpoint import Endpoint
 from steps.stop import Stop

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from steps import trust
 from steps.contract import Exit, StepError
-from steps.providers.vmware import trust
 from steps.providers.vmware.credentials import Credentials
 from steps.providers.vmware.devices import Slot
 from steps.providers.vmware.endpoint import Endpoint
