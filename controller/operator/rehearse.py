@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import base64
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
-from controller.operator import belongings
+from controller.operator import belongings, child
 from controller.operator.acts import Rehearse
 from controller.operator.options import Options
 from controller.operator.rehearsal import HASH, pages, planned, refused
 from steps.cluster import Cluster, Object
-from steps.contract import TERMINATION_LOG_ENV, Exit, StepError, is_retryable
-from steps.document import write_atomically
+from steps.contract import Exit, StepError, is_retryable
 from steps.machine import Machine
 from steps.plan import Plan
-from steps.program import MACHINE, PLAN
+from steps.program import MACHINE
 from workflows import names
 from workflows.api import VirtualMachineImport
 from workflows.reported import ImportStatus, PlannedReference
 
 SECONDS: Final = 120.0
 """How long a look at the machine may take."""
-WORDS: Final = "words"
 
 
 def rehearse(
@@ -58,46 +52,14 @@ def rehearse(
 
 def examined(plan: Plan, credentials: Mapping[str, str], seconds: float = SECONDS) -> Machine:
     """The machine at its source. Raises StepError, with preflight's last words."""
-    with tempfile.TemporaryDirectory(prefix="vmferry-rehearsal-") as name:  # 0700
-        folder = Path(name)
-        secret = folder / "credentials"
-        secret.mkdir(mode=0o700)
-        for key, value in credentials.items():
-            (secret / key).write_bytes(base64.b64decode(value))
-        write_atomically(folder / PLAN, plan.to_json())
-        return _looked(folder, seconds)
-
-
-def _looked(folder: Path, seconds: float) -> Machine:
-    places = ("request", "scratch", "outputs")
-    options = [part for place in places for part in (f"--{place}", str(folder))]
-    command = [
-        sys.executable,
-        "-m",
-        "steps.preflight",
-        *options,
-        "--credentials",
-        str(folder / "credentials"),
-    ]
-    words = folder / WORDS
-    words.touch()
-    environment = {"PATH": "/usr/bin:/bin", TERMINATION_LOG_ENV: str(words)}
-    try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            timeout=seconds,
-            capture_output=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired:
-        why = f"nothing within {seconds:g} s"
-        raise StepError(Exit.UNREACHABLE, "the source did not answer", why) from None
-    if done.returncode:
-        code = Exit(done.returncode) if done.returncode in list(Exit) else Exit.INTERNAL
-        raise StepError(code, words.read_text(encoding="utf-8").strip() or f"preflight ended with {code}")
-    return Machine.load(folder / MACHINE)
+    values = {key: base64.b64decode(value) for key, value in credentials.items()}
+    with child.desk(plan.to_json(), values) as folder:
+        answer = child.ask("steps.preflight", folder, seconds)
+        if answer is None:
+            raise StepError(Exit.UNREACHABLE, "the source did not answer", f"nothing within {seconds:g} s")
+        if answer.code:
+            raise StepError(Exit(answer.code) if answer.code in list(Exit) else Exit.INTERNAL, answer.words)
+        return Machine.load(folder / MACHINE)
 
 
 def _page(plan: Plan, name: str, data: Mapping[str, str], namespace: str) -> Object:

@@ -1,24 +1,17 @@
-"""Whether a source can be used: asked of it by a child process with a deadline, and told in its status.
-
-A child, as a source's library may hang or leak, and the controller must do neither.
-"""
+"""Whether a source can be used: asked of it by a child process with a deadline, and told in its status."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
+from controller.operator import child
 from controller.operator.options import Options
 from controller.operator.whence import READY
-from steps.contract import TERMINATION_LOG_ENV, Exit
+from steps.contract import Exit
 from steps.plan import SourceKind
-from steps.program import PLAN
 from steps.providers import installed, not_installed
 from workflows.api import Source
 from workflows.conditions import put
@@ -30,7 +23,6 @@ CLUSTER_READY: Final = "ClusterReady"
 CLUSTER_ERROR: Final = "ClusterError"
 """Types of a source's conditions, as today."""
 PROVIDER_NOT_INSTALLED: Final = "ProviderNotInstalled"
-WORDS: Final = "words"
 
 
 @dataclass(frozen=True)
@@ -50,13 +42,15 @@ def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -
     reasons = list(source_reasons(source))
     if reasons:
         return Verdict(ready=False, reason="Invalid", message=" | ".join(reasons))
-    with tempfile.TemporaryDirectory(prefix="vmferry-source-") as name:  # 0700
-        folder = Path(name)
-        (folder / "credentials").mkdir(mode=0o700)
-        for key, value in credentials.items():
-            (folder / "credentials" / key).write_bytes(value)
-        (folder / PLAN).write_text(source_plan(source).to_json(), encoding="utf-8")
-        return _asked(folder, options.verify_seconds)
+    with child.desk(source_plan(source).to_json(), credentials) as folder:
+        answer = child.ask("steps.verify", folder, options.verify_seconds)
+    if answer is None:
+        seconds = f"{options.verify_seconds:g} s"
+        said = f"the source has not answered within {seconds}; is its address reachable from the cluster?"
+        return Verdict(ready=False, reason="Unreachable", message=said)
+    if answer.code == Exit.DONE:
+        return Verdict(ready=True)
+    return Verdict(ready=False, reason=_reason(answer.code), message=answer.words)
 
 
 def status(verdict: Verdict, before: SourceStatus, generation: int, now: datetime) -> SourceStatus:
@@ -73,31 +67,6 @@ def status(verdict: Verdict, before: SourceStatus, generation: int, now: datetim
         message=message,
         observed_generation=generation,
     )
-
-
-def _asked(folder: Path, seconds: float) -> Verdict:
-    """Run `steps.verify` over a folder; its last words are the reason."""
-    words = folder / WORDS
-    words.touch()
-    command = [sys.executable, "-m", "steps.verify", "--request", str(folder), "--scratch", str(folder)]
-    command += ["--credentials", str(folder / "credentials")]
-    environment = {"PATH": "/usr/bin:/bin", TERMINATION_LOG_ENV: str(words)}
-    try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            timeout=seconds,
-            capture_output=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired:
-        said = f"the source has not answered within {seconds:g} s; is its address reachable from the cluster?"
-        return Verdict(ready=False, reason="Unreachable", message=said)
-    if done.returncode == Exit.DONE:
-        return Verdict(ready=True)
-    said = words.read_text(encoding="utf-8").strip() or f"steps.verify ended with {done.returncode}"
-    return Verdict(ready=False, reason=_reason(done.returncode), message=said)
 
 
 def _reason(code: int) -> str:
