@@ -13,11 +13,11 @@ import pyVmomi
 import structlog
 from pyVmomi import VmomiSupport, vim
 
-from steps import trust
+from steps import again, trust
 from steps.contract import Exit, StepError
 from steps.machine import Machine
 from steps.providers import Access
-from steps.providers.vmware import again, faults
+from steps.providers.vmware import faults
 from steps.providers.vmware.credentials import Credentials
 from steps.providers.vmware.endpoint import Endpoint
 from steps.stop import Stop
@@ -100,7 +100,7 @@ def _login(
 ) -> tuple[Any, Any, Any]:
     """Stub, ServiceContent and UserSession of a new session."""
     with faults.explained(f"cannot log in to {endpoint}", endpoint):
-        for attempt in again.attempts(access.stop):
+        for attempt in again.attempts(access.stop, faults.is_transient):
             with attempt:
                 return _attempt(_stub(endpoint, tls, agent(access)), credentials)
     raise AssertionError  # attempts() either succeeds or raises

@@ -13,7 +13,8 @@ import stamina
 from pyVmomi import vim, vmodl
 
 from steps.contract import Exit
-from steps.providers.vmware import again, faults
+from steps import again
+from steps.providers.vmware import faults
 from steps.providers.vmware.endpoint import Endpoint
 from steps.stop import Stop
 
@@ -110,7 +111,7 @@ def test_reads_are_made_again_a_few_times(failures: int, stopped: bool, tried: i
             raise ConnectionResetError
 
     with stamina.set_testing(True, attempts=3), contextlib.suppress(ConnectionResetError):
-        for attempt in again.attempts(stop):
+        for attempt in again.attempts(stop, faults.is_transient):
             with attempt:
                 count += 1
                 read(count)

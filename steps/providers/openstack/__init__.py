@@ -1,0 +1,72 @@
+"""OpenStack as a source: servers of one project, over the APIs of Nova, Cinder, Glance and Neutron.
+
+cloud     log in, ask                    find     a server by name or UUID
+faults    errors                         facts    what the services know of it; describe: as a document
+copies    snapshot, volume, image        power    shutting it down, once; export: one disk
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from steps.disk.land import Landed
+from steps.machine import Disk, Machine
+from steps.plan import DiskFormat, PowerPlan
+from steps.providers import Access, Inventory, Provider, Report
+from steps.providers.openstack import cloud, describe, export, facts, find, power
+from steps.providers.openstack.copies import Copies
+
+__all__ = ["Openstack", "connect"]
+
+
+@contextmanager
+def connect(access: Access) -> Iterator[Provider]:
+    """Open the source: a token of the project.
+
+    Raises:
+        StepError: INVALID (endpoint, credentials, region), UNREACHABLE, UNTRUSTED, DENIED.
+    """
+    with cloud.connect(access) as opened:
+        yield Openstack(opened, access)
+
+
+class Openstack:
+    """A project that is logged in to, as the provider protocol wants it."""
+
+    def __init__(self, opened: cloud.Cloud, access: Access) -> None:
+        self._cloud = opened
+        self._access = access
+
+    def verify(self) -> None:
+        """Prove that the services are there and that servers may be listed. Nothing is changed."""
+        cloud.check_services(self._cloud)
+        one = {"details": False, "limit": 1, "paginated": False}
+        self._cloud.read("list servers", lambda: list(self._cloud.compute.servers(**one)))
+
+    def describe(self, vm: str, folder: str | None) -> Machine:
+        """`folder` means nothing here: a project has none."""
+        del folder
+        return describe.machine(facts.of_one(self._cloud, find.server(self._cloud, vm)))
+
+    def networks(self) -> frozenset[str]:
+        found = facts.networks(self._cloud)
+        return frozenset(found) | frozenset(found.values())
+
+    def inventory(self) -> Inventory:
+        """All servers of the project by name."""
+        machines = tuple(describe.machine(one) for one in facts.of_all(self._cloud) if one.flavor is not None)
+        names = tuple(sorted(facts.networks(self._cloud).values()))
+        return Inventory(machines=machines, networks=names, folders=())
+
+    def power_off(self, machine: Machine, policy: PowerPlan) -> None:
+        power.power_off(self._cloud, machine, policy)
+
+    def export(
+        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: Report
+    ) -> Landed:
+        return export.export(self._cloud, self._access.run, machine, disk, out, disk_format, report)
+
+    def release(self) -> list[str]:
+        return Copies(cloud=self._cloud, run=self._access.run).release()

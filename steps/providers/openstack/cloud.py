@@ -1,0 +1,163 @@
+"""An OpenStack cloud as one project sees it: openstacksdk, with errors told by cause and reads repeated."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import openstack
+
+from steps import again, trust
+from steps.contract import Exit, StepError
+from steps.plan import SourcePlan
+from steps.providers import Access
+from steps.providers.openstack import faults
+from steps.providers.openstack.credentials import CA, Credentials
+from steps.stop import Stop
+
+ANSWER_SECONDS: Final = 60.0
+"""How long one call may take. Long work is a status at OpenStack; no call here waits for it."""
+SERVICES: Final = ("compute", "block-storage", "image", "network")
+"""Service types of the catalog (service-types-authority) that an import needs."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cloud:
+    """A project of a cloud, logged in to."""
+
+    plan: SourcePlan
+    connection: Any
+    """openstack.connection.Connection"""
+    tls: ssl.SSLContext | None
+    """For the download of images; None: plain HTTP or the system's roots."""
+    stop: Stop
+
+    @property
+    def compute(self) -> Any:
+        return self.connection.compute
+
+    @property
+    def volumes(self) -> Any:
+        return self.connection.block_storage
+
+    @property
+    def images(self) -> Any:
+        return self.connection.image
+
+    @property
+    def network(self) -> Any:
+        return self.connection.network
+
+    def read(self, what: str, call: Callable[[], T]) -> T:
+        """The answer to `call`, which changes nothing and is made again when the connection breaks.
+
+        Raises:
+            StepError: that begins with `cannot`, and `what`.
+        """
+        with faults.explained(f"cannot {what}", self.plan.endpoint):
+            for attempt in again.attempts(self.stop, faults.is_transient):
+                with attempt:
+                    return call()
+        raise AssertionError  # attempts() either succeeds or raises
+
+    def change(self, what: str, call: Callable[[], T]) -> T:
+        """The answer to `call`, which is made once: only looking can tell whether a lost one was heard."""
+        with faults.explained(f"cannot {what}", self.plan.endpoint):
+            return call()
+
+    def find(self, what: str, call: Callable[[], T]) -> T | None:
+        """As `read`; None when it does not exist."""
+        try:
+            return self.read(what, call)
+        except StepError as error:
+            if faults.is_gone(error):
+                return None
+            raise
+
+    def token(self) -> dict[str, str]:
+        """The header that authenticates a request."""
+        found: dict[str, str] = self.read("log in", self.connection.session.get_auth_headers)
+        return dict(found)
+
+    def image_url(self, image: str) -> str:
+        """Where an image's bytes are (Image API v2, `GET /v2/images/{image_id}/file`)."""
+        base = str(self.read("find Glance", self.images.get_endpoint)).rstrip("/")
+        return f"{base if base.endswith('/v2') else base + '/v2'}/images/{image}/file"
+
+
+@contextmanager
+def connect(access: Access) -> Iterator[Cloud]:
+    """Log in to the project.
+
+    Raises:
+        StepError: INVALID (endpoint, credentials, region), UNREACHABLE, UNTRUSTED, DENIED.
+    """
+    plan = access.plan
+    credentials = Credentials.read(access.credentials)
+    _check(plan.endpoint)
+    insecure = plan.insecure_skip_tls_verify
+    tls = trust.context(ca=credentials.ca, insecure=insecure, key=CA)
+    verify: bool | str = str(access.credentials / CA) if credentials.ca else True
+    connection = openstack.connect(
+        load_yaml_config=False,
+        load_envvars=False,
+        auth_type=credentials.method,
+        auth={"auth_url": plan.endpoint, **credentials.options},
+        region_name=plan.region or None,
+        interface=plan.interface,
+        verify=False if insecure else verify,
+        api_timeout=ANSWER_SECONDS,
+        app_name="vmferry",
+        app_version=importlib.metadata.version("vmferry"),
+    )
+    cloud = Cloud(plan=plan, connection=connection, tls=tls, stop=access.stop)
+    try:
+        cloud.token()
+        yield cloud
+    finally:
+        connection.close()
+
+
+def _check(endpoint: str) -> None:
+    parts = urlsplit(endpoint)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise StepError(
+            Exit.INVALID, f"the endpoint {endpoint!r} is no URL", remedy="write https://HOST:5000/v3"
+        )
+
+
+def check_services(cloud: Cloud) -> None:
+    """Prove that the catalog has what an import needs, in the region that is named.
+
+    Raises:
+        StepError: INVALID, with the regions there are.
+    """
+    missing = [name for name in SERVICES if not _endpoint(cloud, name)]
+    if missing:
+        there = ", ".join(sorted(_regions(cloud))) or "none"
+        wanted = f"region {cloud.plan.region!r}" if cloud.plan.region else "the catalog"
+        raise StepError(
+            Exit.INVALID,
+            f"{wanted} has no {cloud.plan.interface} endpoint of {', '.join(missing)}",
+            f"regions: {there}",
+            "check spec.region and spec.interface of the source",
+        )
+
+
+def _endpoint(cloud: Cloud, service: str) -> str | None:
+    config = cloud.connection.config
+    found: str | None = cloud.read("read the catalog", lambda: config.get_session_endpoint(service))
+    return found
+
+
+def _regions(cloud: Cloud) -> set[str]:
+    session = cloud.connection.session
+    catalog = cloud.read("read the catalog", lambda: session.auth.get_access(session).service_catalog.catalog)
+    return {point["region"] for service in catalog for point in service["endpoints"] if point.get("region")}

@@ -1,0 +1,109 @@
+"""What an import of a server would change, lose or cannot carry.
+
+The cases are those of Forklift's rules for OpenStack (validation/policies/io/konveyor/forklift/openstack);
+the severity is our own. Its reason stands at each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from steps.machine import Concern, Disk, Severity
+from steps.providers.openstack.describe import ISO, root_size
+from steps.providers.openstack.facts import Facts
+
+_SHUTTABLE: Final = ("ACTIVE", "SHUTOFF")
+_SUSPENDED: Final = ("SUSPENDED", "PAUSED")
+
+
+def concerns(facts: Facts, values: Mapping[str, str], disks: Iterable[Disk]) -> Iterator[Concern]:
+    """Everything about one server."""
+    yield from _state(facts.server)
+    yield from _image(facts)
+    for disk, volume in ((disk, one) for disk in disks for one in facts.volumes if one.id == disk.key):
+        yield from _volume(disk, volume)
+    yield from _flavor(facts.flavor)
+    yield from _ports(facts)
+    yield from _hardware(facts, values)
+
+
+def _state(server: Any) -> Iterator[Concern]:
+    if server.status in _SUSPENDED:  # its memory would be lost
+        yield _block("suspended", f"{server.name} is {server.status}", "resume it at the source")
+    elif server.status not in _SHUTTABLE:  # os-stop refuses these (nova/compute/api.py, stop)
+        yield _block("state", f"{server.name} is {server.status}", "bring it to ACTIVE or SHUTOFF")
+    if server.status == "ACTIVE" and getattr(server, "is_locked", False):  # os-stop is refused (409)
+        yield _block("locked", f"{server.name} is locked: it cannot be shut down", "unlock it at the source")
+
+
+def _image(facts: Facts) -> Iterator[Concern]:
+    image = facts.image
+    if facts.image_lost:
+        yield _warn(
+            "image-gone",
+            "the image it was booted from is gone: firmware, buses and cards are taken from the server's"
+            " metadata and its flavor",
+            "compare them with the machine's own",
+        )
+    if image is not None and image.get("disk_format") == ISO:
+        # Nova makes the root disk a copy of the medium: a live system, nothing that was installed.
+        yield _warn("iso-root", f"it runs from the ISO image {image.get('name')!r}: that is left behind")
+    elif (image is not None or facts.image_lost) and not root_size(facts):
+        yield _block(
+            "root-size",
+            "the size of its root disk is not known: neither the flavor nor the image says it",
+            "resize it to a flavor that has a disk size",
+        )
+
+
+def _volume(disk: Disk, volume: Any) -> Iterator[Concern]:
+    name = f"{disk.id} ({disk.label})"
+    if volume.is_encrypted:  # an image of it is ciphertext, its key stays in the key manager
+        yield _block("encrypted-disk", f"{name} is encrypted", "retype it to a type without encryption")
+    if volume.is_multiattach and len(volume.attachments or ()) > 1:
+        yield _block("shared-disk", f"{name} is attached to several servers", "detach it from the others")
+    if volume.status not in ("in-use", "available"):
+        yield _block("disk-state", f"{name} is {volume.status}", "bring it to in-use at the source")
+    if (volume.volume_image_metadata or {}).get("disk_format") == ISO:
+        yield _log("iso-volume", f"{name} was made of an ISO image: it is imported as an ordinary disk")
+
+
+def _flavor(flavor: Any) -> Iterator[Concern]:
+    if flavor.ephemeral:  # no snapshot of the server has it
+        yield _warn("ephemeral-disk", f"its ephemeral disk of {flavor.ephemeral} GiB is not carried over")
+    if flavor.swap:
+        yield _log("swap-disk", f"its swap disk of {flavor.swap} MiB is not carried over")
+    for spec in flavor.extra_specs or {}:
+        if spec.startswith(("pci_passthrough:", "resources:VGPU", "accel:")):  # hardware of that host
+            yield _warn("passthrough", f"flavor asks for {spec}: the host's device is not carried over")
+
+
+def _ports(facts: Facts) -> Iterator[Concern]:
+    for port in facts.ports:
+        name = f"the port {port.mac_address}"
+        if port.binding_vnic_type not in (None, "", "normal"):
+            yield _warn("sriov", f"{name} is {port.binding_vnic_type}: it is imported as an ordinary card")
+        if port.trunk_details:  # its VLANs are not ports of this server
+            yield _warn("trunk", f"{name} is a trunk: its subports are not carried over")
+
+
+def _hardware(facts: Facts, values: Mapping[str, str]) -> Iterator[Concern]:
+    if facts.server.has_config_drive:
+        yield _log("config-drive", "its config drive is not carried over: cloud-init has run already")
+    if values.get("hw_tpm_model") or values.get("hw_tpm_version"):  # Nova keeps its state with the host
+        yield _log(
+            "vtpm", "what the TPM holds is not carried over: have recovery keys of encrypted volumes at hand"
+        )
+
+
+def _block(code: str, message: str, remedy: str = "") -> Concern:
+    return Concern(severity=Severity.BLOCK, code=code, message=message, remedy=remedy)
+
+
+def _warn(code: str, message: str, remedy: str = "") -> Concern:
+    return Concern(severity=Severity.WARN, code=code, message=message, remedy=remedy)
+
+
+def _log(code: str, message: str) -> Concern:
+    return Concern(severity=Severity.LOG, code=code, message=message)

@@ -1,0 +1,93 @@
+"""How to authenticate with Keystone, read from the files of the source's secret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from steps import secret
+from steps.contract import Exit, StepError
+
+CA: Final = "ca_cert"
+"""The key of the CA's certificates, as today's."""
+_APPLICATION: Final = "application_credential"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """The plugin of keystoneauth1 that authenticates, its options, and whom to trust."""
+
+    method: str
+    options: dict[str, str] = field(repr=False)
+    ca: str = ""
+    """PEM certificates, one or more."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Credentials:
+        """Read either an application credential or a password.
+
+        application_credential_secret with application_credential_id (or _name, username and domain), or
+        username, password, project_name and domain_name. `user_domain_name` and `project_domain_name` say
+        more than `domain_name`, which today's secrets have for both; `project_id` stands for name and domain.
+
+        Raises:
+            StepError: INVALID, naming the key that is missing, empty or no text.
+        """
+        values = {key: secret.text(folder, key).strip() for key in _KEYS}
+        given = {key: value for key, value in values.items() if value}
+        ca = secret.text(folder, CA).strip()
+        if f"{_APPLICATION}_secret" in given:
+            return cls(method="v3applicationcredential", options=_application(given), ca=ca)
+        return cls(method="v3password", options=_password(folder, given), ca=ca)
+
+
+_KEYS: Final = (
+    *("username", "user_id", "domain_name", "user_domain_name", "project_domain_name"),
+    *("project_name", "project_id"),
+    *(f"{_APPLICATION}_{part}" for part in ("id", "name", "secret")),
+)
+
+
+def _application(given: dict[str, str]) -> dict[str, str]:
+    """Options of keystoneauth1's v3.ApplicationCredential: it is bound to a project, so none is named."""
+    options = {key: value for key, value in given.items() if key.startswith(_APPLICATION)}
+    if f"{_APPLICATION}_id" in options:
+        return options
+    if f"{_APPLICATION}_name" in options:
+        return options | _user(given)
+    raise _missing(f"{_APPLICATION}_id")
+
+
+def _password(folder: Path, given: dict[str, str]) -> dict[str, str]:
+    options = _user(given) | {"password": secret.required(folder, "password")}
+    if "project_id" in given:
+        return options | {"project_id": given["project_id"]}
+    if "project_name" not in given:
+        raise _missing("project_name")
+    domain = _domain(given, "project_domain_name")
+    return options | {"project_name": given["project_name"], "project_domain_name": domain}
+
+
+def _user(given: dict[str, str]) -> dict[str, str]:
+    if "user_id" in given:
+        return {"user_id": given["user_id"]}
+    if "username" not in given:
+        raise _missing("username")
+    return {"username": given["username"], "user_domain_name": _domain(given, "user_domain_name")}
+
+
+def _domain(given: dict[str, str], key: str) -> str:
+    found = given.get(key) or given.get("domain_name")
+    if not found:
+        raise _missing(f"{key} or domain_name")
+    return found
+
+
+def _missing(key: str) -> StepError:
+    return StepError(
+        Exit.INVALID,
+        f"the source's secret has no {key}",
+        f"the key {key} is missing or empty",
+        f"set {key} in the secret",
+    )

@@ -1,0 +1,228 @@
+"""A server as a `Machine`. Pure: facts in, document out.
+
+Where a property may stand in several places the first of these counts: the metadata that Cinder copied from
+the image to the boot volume (volume_image_metadata), the image's own properties, the server's metadata, the
+flavor's extra specs (which spell `hw_cpu_cores` as `hw:cpu_cores`). Names and values: Nova, "Useful image
+properties" (Glance documentation) and nova/objects/fields.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from steps import guestos
+from steps.contract import Exit, StepError
+from steps.machine import Clock, Controller, Disk, Firmware, Machine, Nic, NicModel, Power
+from steps.providers.openstack.facts import Facts
+
+GIB: Final = 1 << 30
+ROOT: Final = "root"
+"""The key of a root disk that is no volume."""
+ISO: Final = "iso"
+
+BUSES: Final[dict[str, Controller]] = {
+    "virtio": Controller.VIRTIO,
+    "scsi": Controller.SCSI,
+    "ide": Controller.IDE,
+    "sata": Controller.SATA,
+    "usb": Controller.USB,
+    "nvme": Controller.NVME,
+}
+"""hw_disk_bus (nova/objects/fields.py, DiskBus); without it KVM gives virtio."""
+CARDS: Final[dict[str, NicModel]] = {
+    "virtio": NicModel.VIRTIO,
+    "e1000": NicModel.E1000,
+    "e1000e": NicModel.E1000E,
+    "ne2k_pci": NicModel.NE2K_PCI,
+    "pcnet": NicModel.PCNET32,
+    "rtl8139": NicModel.RTL8139,
+    "vmxnet3": NicModel.VMXNET3,
+    "VirtualVmxnet": NicModel.VMXNET,
+    "VirtualVmxnet3": NicModel.VMXNET3,
+    "VirtualE1000": NicModel.E1000,
+    "VirtualE1000e": NicModel.E1000E,
+    "VirtualPCNet32": NicModel.PCNET32,
+}
+"""hw_vif_model (nova/network/model.py); without it KVM gives virtio."""
+STATES: Final[dict[str, Power]] = {
+    "SHUTOFF": Power.OFF,
+    "SUSPENDED": Power.SUSPENDED,
+    "PAUSED": Power.SUSPENDED,
+}
+"""Server statuses (Compute API); any other counts as on, and `concerns` refuses what cannot be shut down."""
+_SRIOV: Final = ("direct", "direct-physical", "macvtap", "virtio-forwarder", "vdpa", "accelerator-direct")
+
+
+def machine(facts: Facts) -> Machine:
+    """The document of a server; its concerns are `concerns.concerns`.
+
+    Raises:
+        StepError: NOT_FOUND, when its flavor is gone, and with it what the server is made of.
+    """
+    from steps.providers.openstack.concerns import concerns  # noqa: PLC0415 - it builds on this module
+
+    server, flavor = facts.server, facts.flavor
+    if flavor is None:
+        raise StepError(
+            Exit.NOT_FOUND,
+            f"cannot describe server {server.name}",
+            "its flavor was deleted, and this cloud does not keep a copy with the server",
+            "resize it to another flavor at the source",
+        )
+    values = properties(facts)
+    cores = number(values, "hw_cpu_cores") or 1
+    found = disks(facts, values)
+    return Machine(
+        name=server.name,
+        source_id=server.id,
+        path=server.name,
+        uuid=server.id,
+        serial=server.id,
+        instance_uuid=server.id,
+        vcpus=flavor.vcpus,
+        cores_per_socket=cores,
+        threads_per_core=number(values, "hw_cpu_threads") or 1,
+        memory_mib=flavor.ram,
+        firmware=firmware(values),
+        disks=found,
+        nics=tuple(nics(facts, values)),
+        guest_id=values.get("os_distro", ""),
+        guest_name=" ".join(filter(None, (values.get("os_distro", ""), values.get("os_version", "")))),
+        os=guestos.of_openstack(*(values.get(key, "") for key in ("os_distro", "os_version", "os_type"))),
+        clock=Clock(base="localtime") if values.get("os_type") == "windows" else Clock(),
+        notes=server.description or "",
+        power=STATES.get(server.status, Power.ON),
+        tools_running=True,  # Nova asks every guest to shut down, and ends those that do not
+        change_version=facts.generation,
+        concerns=tuple(concerns(facts, values, found)),
+    )
+
+
+def properties(facts: Facts) -> dict[str, str]:
+    """What is said of the server's virtual hardware, the most telling place first."""
+    specs = {key.replace(":", "_"): value for key, value in (facts.flavor.extra_specs or {}).items()}
+    boot = boot_volume(facts)
+    places: tuple[Mapping[str, Any], ...] = (
+        specs,
+        facts.server.metadata or {},
+        facts.image or {},
+        (boot.volume_image_metadata or {}) if boot is not None else {},
+    )
+    return {key: str(value) for place in places for key, value in place.items() if value not in (None, "")}
+
+
+def number(values: Mapping[str, str], key: str) -> int:
+    """A property that is a number above 0; 0 when it is none."""
+    text = values.get(key, "")
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def firmware(values: Mapping[str, str]) -> Firmware:
+    """hw_firmware_type; os_secure_boot (required, optional, disabled); hw_tpm_model and hw_tpm_version."""
+    secure = values.get("os_secure_boot", "").lower() in ("required", "optional")
+    tpm = any(values.get(key) for key in ("hw_tpm_model", "hw_tpm_version"))
+    version = values.get("hw_tpm_version", "")
+    return Firmware(
+        kind="efi" if values.get("hw_firmware_type", "").lower() == "uefi" else "bios",
+        secure_boot=secure,
+        tpm=tpm,
+        tpm_version=version if version in ("1.2", "2.0") else "",
+    )
+
+
+def disks(facts: Facts, values: Mapping[str, str]) -> tuple[Disk, ...]:
+    """The root disk that is no volume, if there is one, then the volumes by their device names."""
+    bus = BUSES.get(values.get("hw_disk_bus", "virtio"), Controller.UNKNOWN)
+    root = root_size(facts)
+    boot = boot_volume(facts)
+    found = []
+    if root:
+        found.append(
+            Disk(id="disk-0", key=ROOT, label="root disk", capacity=root, controller=bus, boot_order=1)
+        )
+    for volume in by_device(facts):
+        found.append(
+            Disk(
+                id=f"disk-{len(found)}",
+                key=volume.id,
+                label=volume.name or device(volume, facts.server.id),
+                capacity=volume.size * GIB,
+                controller=bus,
+                unit=len(found),
+                boot_order=1 if boot is not None and volume.id == boot.id else None,
+                uuid=volume.id,
+                serial=volume.id,
+                backing=device(volume, facts.server.id),
+            )
+        )
+    return tuple(found)
+
+
+def root_size(facts: Facts) -> int:
+    """Bytes of the root disk of a server that was booted from an image; 0 when it has none, or none is known.
+
+    The flavor says its size; where it says 0 the disk is as large as the image (Compute API, flavors).
+    """
+    if facts.image is None and not facts.image_lost:
+        return 0
+    if (facts.image or {}).get("disk_format") == ISO:
+        return 0
+    if facts.flavor.disk:
+        return int(facts.flavor.disk) * GIB
+    return int((facts.image or {}).get("virtual_size") or 0)
+
+
+def boot_volume(facts: Facts) -> Any:
+    """The volume the server boots from, the first that is bootable or else the first; None with an image."""
+    if facts.image is not None or facts.image_lost:
+        return None
+    there = by_device(facts)
+    return next((volume for volume in there if volume.is_bootable), there[0] if there else None)
+
+
+def by_device(facts: Facts) -> list[Any]:
+    """The volumes in the order of their device names: vdb before vdaa, as the kernel counts."""
+
+    def place(volume: Any) -> tuple[int, str]:
+        name = device(volume, facts.server.id)
+        return len(name), name
+
+    return sorted(facts.volumes, key=place)
+
+
+def device(volume: Any, server: str) -> str:
+    """Where the server has the volume, such as /dev/vda."""
+    fits = (one.get("device") for one in volume.attachments or () if one.get("server_id") == server)
+    return next(fits, None) or ""
+
+
+def nics(facts: Facts, values: Mapping[str, str]) -> Iterator[Nic]:
+    """One card a port, however many addresses it has, in the order in which Nova has them."""
+    model = CARDS.get(values.get("hw_vif_model", "virtio"), NicModel.UNKNOWN)
+    for index, port in enumerate(in_order(facts)):
+        mac = str(port.mac_address or "").lower()
+        yield Nic(
+            id=f"nic-{index}",
+            mac=mac if re.fullmatch(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", mac) else None,
+            model=NicModel.SRIOV if port.binding_vnic_type in _SRIOV else model,
+            network=facts.networks.get(port.network_id, port.network_id),
+            network_id=port.network_id,
+            connected=port.is_admin_state_up is not False,
+        )
+
+
+def in_order(facts: Facts) -> list[Any]:
+    """The ports as Nova plugged them: `addresses` keeps the order of its cache; others by their age."""
+    macs = [
+        address.get("OS-EXT-IPS-MAC:mac_addr")
+        for addresses in (facts.server.addresses or {}).values()
+        for address in addresses
+    ]
+
+    def place(port: Any) -> tuple[int, str, str]:
+        known = macs.index(port.mac_address) if port.mac_address in macs else len(macs)
+        return known, str(port.created_at), str(port.id)
+
+    return sorted(facts.ports, key=place)

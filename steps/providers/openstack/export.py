@@ -1,0 +1,118 @@
+"""One disk of a server that is off: copied in OpenStack, downloaded from Glance, the copy deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from steps.contract import Exit, StepError
+from steps.disk.land import Landed, Source, land
+from steps.disk.landed import Files
+from steps.disk.source import SourceFormat
+from steps.machine import Disk, Machine
+from steps.plan import DiskFormat
+from steps.providers import Report
+from steps.providers.openstack import facts
+from steps.providers.openstack.cloud import Cloud
+from steps.providers.openstack.copies import Copies
+from steps.providers.openstack.describe import GIB, ROOT
+from steps.providers.openstack.power import OFF
+
+log = structlog.get_logger()
+
+_ANEW: Final = "start the import anew, so that it reads the server again"
+_FORMATS: Final[dict[str, SourceFormat]] = {"raw": "raw", "qcow2": "qcow2", "vmdk": "vmdk"}
+"""Glance's disk_format as the disk path calls it."""
+
+
+def export(
+    cloud: Cloud,
+    run: str,
+    machine: Machine,
+    disk: Disk,
+    out: Path,
+    disk_format: DiskFormat,
+    report: Report,
+) -> Landed:
+    """Land the disk at `out`.
+
+    Raises:
+        StepError: POWER when the server is not off; INVALID or NOT_FOUND when it is not the one that was
+            described; what copying and landing raise.
+        Stopped: someone asked to stop; the copies stay for the next attempt, or for cleanup.
+    """
+    what = f"cannot export {disk.id} of {machine.name}"
+    server = _present(cloud, machine, disk, what)
+    copies = Copies(cloud=cloud, run=run)
+    identity = f"{server.id}/{disk.key}/{facts.generation(cloud, server)}"
+    # Raw bytes are the same in every copy, as long as the server is not started.
+    raw = Source(url="", format="raw", identity=identity)
+    landed = Files(out).recover(raw.key(disk_format.value, disk.capacity)) if disk.key != ROOT else None
+    if landed is not None:
+        log.info("the disk landed before", disk=disk.id)
+    else:
+        image = copies.of_server(server, disk) if disk.key == ROOT else copies.of_volume(disk)
+        source = _source(cloud, image, identity, what)
+        with _lost(what):
+            landed = land(
+                source,
+                out,
+                format=disk_format.value,
+                capacity=disk.capacity,
+                report=report,
+                stop=cloud.stop,
+                expected_bytes=disk.capacity,
+            )
+    for left in copies.release(disk.id):
+        log.warning(f"left at the source: {left}")
+    return landed
+
+
+@contextmanager
+def _lost(what: str) -> Iterator[None]:
+    """401, 403 and 404 on the way say that the token ended or the image was deleted: both are had anew."""
+    try:
+        yield
+    except StepError as error:
+        if error.code in (Exit.DENIED, Exit.NOT_FOUND):
+            raise StepError(Exit.BROKEN_STREAM, what, error.what, "it is tried again") from error
+        raise
+
+
+def _present(cloud: Cloud, machine: Machine, disk: Disk, what: str) -> Any:
+    """The server as it is now, if the disk is still the one that was described."""
+    server = cloud.find(f"read server {machine.name}", lambda: cloud.compute.get_server(machine.source_id))
+    if server is None:
+        raise StepError(Exit.NOT_FOUND, what, f"server {machine.source_id} was deleted", _ANEW)
+    if server.status != OFF:
+        raise StepError(Exit.POWER, what, f"it is {server.status}", "leave it off until it is imported")
+    if disk.key == ROOT:
+        return server
+    if disk.key not in [one["id"] for one in server.attached_volumes or ()]:
+        raise StepError(Exit.INVALID, what, "the server has no such volume any more", _ANEW)
+    volume = cloud.read(f"read the volume of {disk.id}", lambda: cloud.volumes.get_volume(disk.key))
+    if volume.size * GIB != disk.capacity:
+        raise StepError(Exit.INVALID, what, "the volume was resized since it was described", _ANEW)
+    return server
+
+
+def _source(cloud: Cloud, image: Any, identity: str, what: str) -> Source:
+    """Where the image's bytes are, and what they are.
+
+    A host may make another qcow2 of the same disk each time: only of this image is one gone on with.
+    """
+    wanted = _FORMATS.get(image.disk_format)
+    if wanted is None:
+        why = f"Glance has it as {image.disk_format}, which is none of {', '.join(_FORMATS)}"
+        raise StepError(Exit.UNSUPPORTED, what, why, "make a volume of it and boot from that")
+    return Source(
+        url=cloud.image_url(image.id),
+        headers=cloud.token(),
+        tls=cloud.tls,
+        format=wanted,
+        identity=identity if wanted == "raw" else f"{identity}/{image.id}",
+    )

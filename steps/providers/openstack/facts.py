@@ -1,0 +1,128 @@
+"""Everything about a server that is spread over Nova, Cinder, Glance and Neutron, read for one or for all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from openstack import exceptions as sdk
+
+from steps.contract import Exit, StepError
+from steps.providers.openstack.cloud import Cloud
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """A server and what belongs to it, as openstacksdk has them."""
+
+    server: Any
+    flavor: Any
+    """Embedded in the server (compute microversion 2.47), or read by its id; None when it is gone."""
+    image: Mapping[str, Any] | None = None
+    """The document of the image it was booted from (Image API v2); None for one that boots from a volume."""
+    image_lost: bool = False
+    """Whether that image exists no more."""
+    volumes: tuple[Any, ...] = ()
+    ports: tuple[Any, ...] = ()
+    networks: Mapping[str, str] = field(default_factory=dict)
+    """Names of networks by their ids."""
+    generation: str = ""
+    """Changes whenever the server is started, stopped or changed."""
+
+
+def of_one(cloud: Cloud, server: Any) -> Facts:
+    """All about one server."""
+    what = f"read server {server.name}"
+    attached = [one["id"] for one in server.attached_volumes or ()]
+    image = image_id(server)
+    found = cloud.find(what, lambda: document(cloud, image)) if image else None
+    return Facts(
+        server=server,
+        flavor=_flavor(cloud, server),
+        image=found,
+        image_lost=bool(image) and found is None,
+        volumes=tuple(cloud.read(what, partial(cloud.volumes.get_volume, one)) for one in attached),
+        ports=tuple(cloud.read(what, lambda: list(cloud.network.ports(device_id=server.id)))),
+        networks=networks(cloud),
+        generation=generation(cloud, server),
+    )
+
+
+def of_all(cloud: Cloud) -> Iterable[Facts]:
+    """All about every server of the project, by name; a list per service, not per server."""
+    what = "list the project's servers"
+    servers = cloud.read(what, lambda: list(cloud.compute.servers(details=True)))
+    volumes = cloud.read(what, lambda: {one.id: one for one in cloud.volumes.volumes(details=True)})
+    ports = cloud.read(what, lambda: list(cloud.network.ports()))
+    images = cloud.read(what, lambda: _documents(cloud))
+    names = networks(cloud)
+    for server in sorted(servers, key=lambda one: (one.name, one.id)):
+        attached = [one["id"] for one in server.attached_volumes or ()]
+        image = image_id(server)
+        yield Facts(
+            server=server,
+            flavor=_flavor(cloud, server),
+            image=images.get(image),
+            image_lost=bool(image) and image not in images,
+            volumes=tuple(volumes[one] for one in attached if one in volumes),
+            ports=tuple(one for one in ports if one.device_id == server.id),
+            networks=names,
+        )
+
+
+def networks(cloud: Cloud) -> dict[str, str]:
+    """Names of all networks the project can see, by id."""
+    return cloud.read("list the networks", lambda: {one.id: one.name for one in cloud.network.networks()})
+
+
+def image_id(server: Any) -> str:
+    """The image a server was booted from; empty when it boots from a volume (Nova gives an empty string)."""
+    found = server.image
+    return str(getattr(found, "id", "") or "") if found else ""
+
+
+def document(cloud: Cloud, image: str) -> dict[str, Any]:
+    """An image with all its properties side by side, as the Image API has them."""
+    return _json(cloud.images.get(f"/images/{image}"))
+
+
+def _documents(cloud: Cloud) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    path: str | None = "/images?limit=200"
+    while path:
+        page = _json(cloud.images.get(path))
+        found |= {one["id"]: one for one in page["images"]}
+        path = page.get("next", "").removeprefix("/v2") or None
+    return found
+
+
+def _json(response: Any) -> dict[str, Any]:
+    sdk.raise_from_response(response)
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def _flavor(cloud: Cloud, server: Any) -> Any:
+    flavor = server.flavor
+    if getattr(flavor, "vcpus", None):
+        return flavor
+    return cloud.find(f"read the flavor of {server.name}", lambda: cloud.compute.get_flavor(flavor.id))
+
+
+_OURS = ("createImage",)
+"""Actions on a server that an import itself asks for and that leave its disks as they are."""
+
+
+def generation(cloud: Cloud, server: Any) -> str:
+    """The request that last did something to the server; where those may not be read, when it was updated."""
+    try:
+        compute = cloud.compute
+        actions = cloud.read("read a server's actions", lambda: list(compute.server_actions(server.id)))
+    except StepError as error:
+        if error.code not in (Exit.DENIED, Exit.NOT_FOUND):
+            raise
+        return str(server.updated_at or "")
+    done = sorted((str(one.start_time), str(one.request_id)) for one in actions if one.action not in _OURS)
+    return done[-1][1] if done else ""

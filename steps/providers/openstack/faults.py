@@ -1,0 +1,109 @@
+"""What OpenStack and the network say when they refuse, as StepErrors. The only place that maps them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import requests
+from keystoneauth1 import exceptions as auth
+from openstack import exceptions as sdk
+
+from steps import trust
+from steps.contract import Exit, StepError
+
+_LONGEST: Final = 300
+"""Characters of a service's own words: some put whole pages there."""
+_QUOTA: Final = ("quota", "limit exceeded", "overlimit", "maximum number of", "exceeds allowed")
+"""What Nova, Cinder and Glance say with 403 or 413 when a limit of the project is reached."""
+_STATE: Final = ("status must be", "invalid volume", "invalid snapshot", "currently", "in use", "task_state")
+"""What Cinder says with 400 about something that is busy (cinder/exception.py, InvalidVolume)."""
+
+
+@contextmanager
+def explained(what: str, address: str) -> Iterator[None]:
+    """Turn what goes wrong inside into a StepError that begins with `what`; `address` is Keystone's."""
+    try:
+        yield
+    except auth.HttpError as error:
+        raise _of_status(what, error.http_status, words(error)) from error
+    except sdk.HttpException as error:
+        raise _of_status(what, error.status_code or 0, words(error)) from error
+    except auth.SSLError as error:
+        raise _untrusted(what, error, address) from error
+    except (auth.EndpointNotFound, auth.CatalogException) as error:
+        raise StepError(
+            Exit.INVALID,
+            what,
+            f"the catalog has no such service in this region and interface ({words(error)})",
+            "check spec.region and spec.interface of the source",
+        ) from error
+    except _NETWORK as error:
+        why, remedy = f"{address}: {words(error)}", "check the source's endpoint and the way there"
+        raise StepError(Exit.UNREACHABLE, what, why, remedy) from error
+    except (auth.ClientException, sdk.SDKException) as error:
+        raise StepError(Exit.UNREACHABLE, what, words(error), "it is tried again") from error
+
+
+_NETWORK: Final = (
+    auth.ConnectionError,
+    auth.DiscoveryFailure,
+    auth.RetriableConnectionFailure,
+    requests.RequestException,
+    OSError,
+)
+
+
+def _of_status(what: str, status: int, why: str) -> StepError:
+    said = why.lower()
+    if status == 413 or (status == 403 and any(mark in said for mark in _QUOTA)):
+        remedy = "raise the project's quota or make room in it, then retry: it goes on"
+        return StepError(Exit.NO_SPACE, what, why, remedy)
+    if status == 400 and any(mark in said for mark in _STATE):
+        return StepError(Exit.BUSY, what, why, "it is tried again")
+    code, remedy = _CODES.get(status, (Exit.UNREACHABLE if status >= 500 else Exit.INVALID, ""))
+    return StepError(code, what, why, remedy)
+
+
+_CODES: Final = {
+    401: (Exit.DENIED, "correct the credentials in the source's secret"),
+    403: (Exit.DENIED, "grant it to the account in the source's secret"),
+    404: (Exit.NOT_FOUND, ""),
+    409: (Exit.BUSY, "it is tried again"),
+    408: (Exit.UNREACHABLE, "it is tried again"),
+    429: (Exit.BUSY, "it is tried again"),
+}
+
+
+def words(error: Any) -> str:
+    """What an error says, in one line, without the URL of the request."""
+    said = getattr(error, "details", None) or getattr(error, "message", None) or str(error)
+    line = " ".join(str(said).split()) or type(error).__name__
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether a read that failed so may succeed when it is made again at once."""
+    status = getattr(error, "http_status", None) or getattr(error, "status_code", None)
+    if status is not None:
+        return status in (408, 429) or status >= 500
+    return isinstance(error, _NETWORK) and not isinstance(error, auth.SSLError)
+
+
+def is_gone(error: Exception) -> bool:
+    """Whether what the call was about does not exist any more."""
+    return isinstance(error, StepError) and error.code is Exit.NOT_FOUND
+
+
+def _untrusted(what: str, error: Exception, address: str) -> StepError:
+    parts = urlsplit(address)
+    shown = trust.presented(parts.hostname or "", parts.port or 443)
+    why = f"the certificate of {parts.netloc} is not trusted ({words(error)})"
+    return StepError(
+        Exit.UNTRUSTED,
+        what,
+        f"{why}; its SHA-256 thumbprint is {shown}" if shown else why,
+        "put the CA's certificate in the secret's key ca_cert, or set insecureSkipTLSVerify: true",
+    )

@@ -1,0 +1,60 @@
+"""Servers by UUID or by name."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from steps.contract import Exit, StepError
+from steps.providers.openstack.cloud import Cloud
+
+
+def server(cloud: Cloud, wanted: str) -> Any:
+    """The one server of that UUID or name.
+
+    Raises:
+        StepError: NOT_FOUND; AMBIGUOUS, with all that bear the name.
+    """
+    what = f"find server {wanted!r}"
+    if is_uuid(wanted):
+        found = cloud.find(what, lambda: cloud.compute.get_server(wanted))
+        if found is not None:
+            return found
+    named = cloud.read(what, lambda: [one for one in _candidates(cloud, wanted) if one.name == wanted])
+    if len(named) == 1:
+        return cloud.read(what, lambda: cloud.compute.get_server(named[0].id))
+    raise _ambiguous(wanted, named) if named else _missing(cloud, wanted)
+
+
+def is_uuid(text: str) -> bool:
+    """Whether Nova would take this for a server's id."""
+    try:
+        return str(uuid.UUID(text)) == text.lower()
+    except ValueError:
+        return False
+
+
+def _candidates(cloud: Cloud, name: str) -> list[Any]:
+    """Servers that may bear the name: Nova takes it for a regular expression of its database."""
+    pattern = re.sub(r"[^A-Za-z0-9_-]+", ".+", name)
+    return list(cloud.compute.servers(details=False, name=pattern))
+
+
+def _ambiguous(wanted: str, found: Sequence[Any]) -> StepError:
+    return StepError(
+        Exit.AMBIGUOUS,
+        f"{len(found)} servers are called {wanted!r}",
+        ", ".join(sorted(one.id for one in found)),
+        "write the UUID of the one you mean in spec.virtualMachineName",
+    )
+
+
+def _missing(cloud: Cloud, wanted: str) -> StepError:
+    region = f" in region {cloud.plan.region}" if cloud.plan.region else ""
+    return StepError(
+        Exit.NOT_FOUND,
+        f"there is no server {wanted!r} in the project{region}",
+        remedy="check its name, the project and the region (vmferry inventory lists the servers)",
+    )

@@ -1,0 +1,58 @@
+"""Shutting a server down: asked once, and never one that is off."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import structlog
+
+from steps.contract import Exit, StepError
+from steps.machine import Machine
+from steps.plan import PowerPlan
+from steps.providers.openstack.cloud import Cloud
+from steps.providers.openstack.waiting import CLOCK, POLL_SECONDS
+
+log = structlog.get_logger()
+
+OFF: Final = "SHUTOFF"
+SLACK_SECONDS: Final = 300.0
+"""Over the time of grace: Nova gives a guest `os_shutdown_timeout` of its image, or 60 s, then ends it
+(nova.conf, shutdown_timeout)."""
+
+
+def power_off(cloud: Cloud, machine: Machine, policy: PowerPlan) -> None:
+    """Stop the server and wait until it is off.
+
+    Nova sets `task_state` before it answers os-stop (nova/compute/api.py, stop), so that an attempt after a
+    killed one sees that the server is on its way and does not ask again.
+
+    Raises:
+        StepError: POWER, when its status does not let it be stopped; UNREACHABLE, when it is not off in time.
+    """
+    what = f"cannot stop server {machine.name}"
+    end, asked = CLOCK() + policy.grace_seconds + SLACK_SECONDS, False
+    while (server := _server(cloud, machine)).status != OFF:
+        if server.status != "ACTIVE":
+            raise StepError(Exit.POWER, what, f"it is {server.status}", "bring it to ACTIVE or SHUTOFF")
+        if not server.task_state:
+            if asked:
+                raise StepError(Exit.UNREACHABLE, what, "Nova tried, it is ACTIVE still", "see its actions")
+            _ask(cloud, server, what)
+            asked = True
+        if CLOCK() > end:
+            raise StepError(Exit.UNREACHABLE, what, f"it is still {server.task_state or server.status}")
+        cloud.stop.sleep(POLL_SECONDS)
+
+
+def _server(cloud: Cloud, machine: Machine) -> Any:
+    return cloud.read(f"read server {machine.name}", lambda: cloud.compute.get_server(machine.source_id))
+
+
+def _ask(cloud: Cloud, server: Any, what: str) -> None:
+    log.info("asking Nova to stop the server", server=server.id)
+    try:
+        cloud.change(f"stop server {server.name}", lambda: cloud.compute.stop_server(server.id))
+    except StepError as error:
+        if getattr(server, "is_locked", False):
+            raise StepError(Exit.POWER, what, "it is locked", "unlock it, then retry") from error
+        raise
