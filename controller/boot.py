@@ -143,6 +143,8 @@ def mebibytes(quantity: str) -> int:
 def _firmware(domain: Mapping[str, Any], scratch: Path) -> list[str]:
     firmware = domain.get("firmware", {})
     identity = ["-uuid", firmware["uuid"]] if "uuid" in firmware else []
+    if "serial" in firmware:
+        identity += ["-smbios", f"type=1,serial={firmware['serial'].replace(',', ',,')}"]
     efi = firmware.get("bootloader", {}).get("efi")
     if efi is None:
         return identity
@@ -171,7 +173,8 @@ def _disks(domain: Mapping[str, Any], files: Mapping[str, Path], options: Option
         yield from _controller(bus, counts[bus])
         yield from ("-drive", _drive(name, files[name], options))
         boot = f",bootindex={disk['bootOrder']}" if "bootOrder" in disk else ""
-        yield from ("-device", f"{_device(bus, counts[bus])},drive={name},serial={name}{boot}")
+        serial = disk.get("serial", name)
+        yield from ("-device", f"{_device(bus, counts[bus])},drive={name},serial={serial}{boot}")
         counts[bus] += 1
 
 

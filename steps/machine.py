@@ -84,6 +84,19 @@ class Firmware(Document):
     kind: Literal["bios", "efi"] = "bios"
     secure_boot: bool = False
     tpm: bool = False
+    tpm_version: Literal["", "1.2", "2.0"] = ""
+
+
+class Clock(Document):
+    """What the hardware clock shows when the machine is switched on.
+
+    `localtime` is the local time of a host whose zone the source does not tell. A `timezone` (as in the TZ
+    variable: Europe/Berlin) wins over both; `offset_seconds` counts from UTC.
+    """
+
+    base: Literal["utc", "localtime"] = "utc"
+    offset_seconds: int = 0
+    timezone: str = ""
 
 
 class Disk(Document):
@@ -99,6 +112,8 @@ class Disk(Document):
     unit: int = 0
     boot_order: Annotated[int, Field(ge=1)] | None = None
     uuid: str = ""
+    serial: str = ""
+    """As the guest reads it; "" where it sees none."""
     backing: str = ""
     allocated: int | None = None
     """Bytes the source says are in use; a guess for progress and space, never trusted."""
@@ -114,6 +129,7 @@ class Nic(Document):
     """The network's name as a person knows it: for a distributed switch, the port group."""
     network_id: str = ""
     connected: bool = True
+    """Whether the cable is plugged in when the machine is switched on."""
     boot_order: Annotated[int, Field(ge=1)] | None = None
 
 
@@ -126,13 +142,22 @@ class Machine(Document):
     """The source's identifier: a managed-object id, a server id."""
     path: str = ""
     uuid: str = ""
+    """The SMBIOS UUID, in the source's notation."""
+    smbios_uuid: str = ""
+    """The same as the guest reads it, where the source writes its bytes in another order."""
     instance_uuid: str = ""
+    serial: str = ""
+    """The SMBIOS system serial number, as the guest reads it."""
     vcpus: Annotated[int, Field(gt=0)]
     cores_per_socket: Annotated[int, Field(gt=0)] = 1
+    threads_per_core: Annotated[int, Field(gt=0)] = 1
     memory_mib: Annotated[int, Field(gt=0)]
     firmware: Firmware = Firmware()
     disks: tuple[Disk, ...] = ()
     nics: tuple[Nic, ...] = ()
+    clock: Clock = Clock()
+    os: str = ""
+    """What runs in it, in the words of steps/guestos.py; the next two are the source's own."""
     guest_id: str = ""
     guest_name: str = ""
     notes: str = ""

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
+from steps.concerns import about, merged
 from steps.contract import Exit, StepError
 from steps.document import write_atomically
 from steps.machine import Concern, Machine, Power, Severity
-from steps.mapping import blocking, check_disks, check_networks, shape
+from steps.mapping import blocking, check_disks, shape
 from steps.naming import target_name
+from steps.networks import check_networks
 from steps.plan import Plan
 from steps.program import MACHINE, Arguments, Context, log, run
 from steps.providers import Access, Provider, connect
@@ -71,8 +73,8 @@ def examine(provider: Provider, plan: Plan) -> Machine:
     """The machine with every concern about it: its own, and those of what was asked for."""
     machine = provider.describe(plan.vm, plan.folder)
     networks = [] if plan.skip_preflight_checks else check_networks(plan.target, known(provider, machine))
-    concerns = (*machine.concerns, *networks, *check_disks(plan.target, machine))
-    return machine.model_copy(update={"concerns": concerns})
+    found = merged(machine.concerns, about(machine), networks, check_disks(plan.target, machine))
+    return machine.model_copy(update={"concerns": found})
 
 
 def known(provider: Provider, machine: Machine) -> frozenset[str]:

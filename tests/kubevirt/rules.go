@@ -22,6 +22,7 @@ import (
 //	net:   pkg/network/admitter/netsource.go
 //	bind:  pkg/network/admitter/binding.go
 //	mac:   pkg/network/link/mac.go
+//	state: pkg/network/admitter/admit.go
 
 var (
 	buses  = []v1.DiskBus{v1.DiskBusVirtio, v1.DiskBusSCSI, v1.DiskBusSATA, v1.DiskBusUSB} // vmi: validateBusSupport
@@ -31,10 +32,16 @@ var (
 		v1.RunStrategyHalted, v1.RunStrategyManual, v1.RunStrategyAlways,
 		v1.RunStrategyRerunOnFailure, v1.RunStrategyOnce,
 	}
-	interfaceName = regexp.MustCompile(`^[A-Za-z0-9-_]+$`) // iface: validateInterfaceNameFormat
+	interfaceName = regexp.MustCompile(`^[A-Za-z0-9-_]+$`)   // iface: validateInterfaceNameFormat
+	diskSerial    = regexp.MustCompile(`^[A-Za-z0-9_.+-]+$`) // vmi: validateSerialNumValue
+
+	states = []v1.InterfaceState{ // state: validateInterfaceStateValue
+		"", v1.InterfaceStateAbsent, v1.InterfaceStateLinkUp, v1.InterfaceStateLinkDown,
+	}
 )
 
 const (
+	serialLength  = 256                 // vmi: validateSerialNumLength
 	macBytes      = 6                   // mac: ValidateMacAddress
 	bridgeMAC     = "02:00:00:00:00:00" // mac: StaticMasqueradeBridgeMAC
 	disksPath     = "spec.template.spec.domain.devices.disks"
@@ -66,6 +73,7 @@ func refusals(machine *v1.VirtualMachine) []string {
 	interfaces(&found, spec, orders)
 	networks(&found, spec)
 	firmware(&found, &spec.Domain)
+	clock(&found, &spec.Domain)
 	memory(&found, &spec.Domain)
 	return found
 }
@@ -113,7 +121,14 @@ func disks(found *faults, spec *v1.VirtualMachineInstanceSpec, orders map[uint]s
 			found.add(where+".name", "no volume %q", disk.Name)
 		}
 		target(found, where, disk)
+		serial(found, where, disk.Serial)
 		order(found, where, disk.BootOrder, orders)
+	}
+}
+
+func serial(found *faults, where, text string) {
+	if text != "" && (!diskSerial.MatchString(text) || len([]rune(text)) > serialLength) {
+		found.add(where+".serial", "unusable %q", text)
 	}
 }
 
@@ -193,6 +208,9 @@ func interfaces(found *faults, spec *v1.VirtualMachineInstanceSpec, orders map[u
 		if count := given(nic.InterfaceBindingMethod); count > 1 {
 			found.add(where, "%d bindings instead of one", count)
 		}
+		if !slices.Contains(states, nic.State) {
+			found.add(where+".state", "unknown state %q", nic.State)
+		}
 		address(found, where, nic.MacAddress)
 		order(found, where, nic.BootOrder, orders)
 	}
@@ -250,6 +268,13 @@ func firmware(found *faults, domain *v1.DomainSpec) {
 	smm := features != nil && features.SMM != nil && (features.SMM.Enabled == nil || *features.SMM.Enabled)
 	if secure && !smm {
 		found.add("spec.template.spec.domain", secureBootSMM)
+	}
+}
+
+// clock: kubevirt.io/api, ClockOffset: exactly one of its members must be set.
+func clock(found *faults, domain *v1.DomainSpec) {
+	if domain.Clock != nil && (domain.Clock.UTC == nil) == (domain.Clock.Timezone == nil) {
+		found.add("spec.template.spec.domain.clock", "exactly one of utc and timezone must be given")
 	}
 }
 

@@ -18,11 +18,12 @@ from steps.yamltext import to_yaml
 from tests.kubevirt.decode import faults, program
 from tests.unit.builders import a_machine, a_nic, a_plan
 
-GOLDEN: Final = sorted((Path(__file__).parents[1] / "unit" / "golden").glob("*/virtualmachine.yaml"))
-BASE: Final = next(path for path in GOLDEN if path.parent.name == "dozen-disks")
+FOLDER: Final = Path(__file__).parents[1] / "unit" / "golden"
+GOLDEN: Final = sorted(FOLDER.glob("*/*.yaml"))
+BASE: Final = FOLDER / "dozen-disks" / "virtualmachine.yaml"
 
 
-@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_kubevirt_takes_every_golden_manifest(path: Path) -> None:
     assert faults(path.read_text()) == []
 
@@ -57,6 +58,9 @@ def efi(**bootloader: Any) -> Change:
 
 WRONG: Final[dict[str, tuple[Change, str]]] = {
     "unknown field": (lambda m: devices(m)["disks"][1].update(colour="red"), 'disks[1].colour"'),
+    "disk serial": (lambda m: devices(m)["disks"][1].update(serial="a b"), "disks[1].serial"),
+    "link state": (lambda m: nic(m).update(state="sideways"), "interfaces[0].state"),
+    "two clocks": (lambda m: spec(m)["domain"]["clock"].update(timezone="Europe/Berlin"), "domain.clock"),
     "field in wrong case": (lambda m: devices(m)["disks"][1].update(bootorder=1), 'disks[1].bootorder"'),
     "unknown field of the pod network": (lambda m: spec(m)["networks"][0]["pod"].update(a=1), '[0].pod.a"'),
     "unknown field of the machine": (lambda m: m["spec"].update(colour="red"), '"spec.colour"'),

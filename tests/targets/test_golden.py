@@ -16,7 +16,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import walk_tree
 
 from steps.cluster import CLAIM, CONFIG_MAP, SERVICE, Object
-from steps.plan import NetworkRule
+from steps.machine import Machine
+from steps.plan import NetworkRule, Plan
 from steps.targets.harvester.run import Run
 from tests.targets.stand_ins import DIGEST, a_class
 from tests.targets.test_run import a_request
@@ -63,6 +64,37 @@ CASES: Final[dict[str, Callable[[], list[Object]]]] = {
     "left-off": left_off,
     "run": run,
 }
+
+
+SOURCES: Final = Path(__file__).parents[1] / "unit" / "golden"
+MACHINES: Final = sorted(
+    path.parent.name
+    for path in SOURCES.glob("*/plan.json")
+    if path.parent.name.partition("-")[0] in {"vmware", "openstack", "ova"}
+)
+
+
+def machine_on(backend: str, case: str) -> Object:
+    """The machine that an import of a case of tests/unit/golden makes in a Harvester."""
+    world = World(storage_class="lvm" if backend == "cdi" else "")
+    world.cluster.put(a_class("lvm", "lvm.driver.harvesterhci.io"))
+    world.machine = Machine.load(SOURCES / case / "machine.json")
+    asked = Plan.load(SOURCES / case / "plan.json").target
+    ours = {"kind": world.plan.target.kind, "storage_class": world.plan.target.storage_class}
+    world.plan = world.plan.model_copy(update={"target": asked.model_copy(update=ours)})
+    return built(world).vm()
+
+
+@pytest.mark.parametrize("backend", ["backingimage", "cdi"])
+@pytest.mark.parametrize("case", MACHINES)
+def test_golden_machine(case: str, backend: str) -> None:
+    golden = SOURCES / case / f"harvester-{backend}.yaml"
+    text = readable([machine_on(backend, case)])
+    if os.environ.get("VMFERRY_GOLDEN") == "write":
+        assert "CI" not in os.environ, "golden files are written by a person, who reads the diff"
+        golden.write_text(text)
+        pytest.skip(f"{golden} written")
+    assert text == golden.read_text()
 
 
 def readable(things: list[Object]) -> str:

@@ -9,7 +9,14 @@ import pytest
 from steps import providers
 from steps.machine import Disk, Machine, Nic, NicModel
 from steps.plan import ImportRef, Plan, SourceKind, SourcePlan, TargetKind, TargetPlan
-from workflows.api import API_VERSION, Secret, VirtualMachineImport, VmwareSource
+from workflows.api import (
+    API_VERSION,
+    OpenstackSource,
+    OvaSource,
+    Secret,
+    VirtualMachineImport,
+    VmwareSource,
+)
 
 GIB: Final = 1 << 30
 
@@ -65,6 +72,29 @@ def a_source(name: str = "vc", **spec: Any) -> VmwareSource:
             "kind": "VmwareSource",
             "metadata": {"name": name},
             "spec": {**given, **spec},
+        }
+    )
+
+
+def a_cloud(name: str = "os", **spec: Any) -> OpenstackSource:
+    given = {"endpoint": "https://cloud.example:5000/v3", "credentials": {"name": "os-login"}}
+    return OpenstackSource.model_validate(
+        {
+            "apiVersion": API_VERSION,
+            "kind": "OpenstackSource",
+            "metadata": {"name": name},
+            "spec": {**given, **spec},
+        }
+    )
+
+
+def an_archive(name: str = "ova", **spec: Any) -> OvaSource:
+    return OvaSource.model_validate(
+        {
+            "apiVersion": API_VERSION,
+            "kind": "OvaSource",
+            "metadata": {"name": name},
+            "spec": {"url": "https://files.example/web.ova", **spec},
         }
     )
 

@@ -5,6 +5,7 @@ Hypothesis has the same examples on every machine and run, few enough that the w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +38,8 @@ Vmferry = Callable[..., Ended]
 @pytest.fixture
 def vmferry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Vmferry:
     """The command line in an empty folder, without an environment of its own."""
-    for name in ("GOVC_URL", "GOVC_USERNAME", "GOVC_PASSWORD", "VM_NAME"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name == "VM_NAME" or name.startswith(("GOVC_", "OS_"))]:
+        monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
     def call(*argv: str | Path) -> Ended:

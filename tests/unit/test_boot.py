@@ -81,6 +81,15 @@ def test_disks_boot_in_their_order_and_show_their_names(tmp_path: Path) -> None:
     assert devices(made, "virtio-net")[0].endswith("bootindex=2")
 
 
+def test_serial_numbers_are_the_manifests(tmp_path: Path) -> None:
+    made = command(tmp_path, serial="VMware-42 10, 2", disks=(a_disk(0, serial="6000c29e"), a_disk(1)))
+    assert values(made, "-smbios") == ["type=1,serial=VMware-42 10,, 2"]
+    assert [device.split(",")[2] for device in devices(made, "virtio-blk")] == [
+        "serial=6000c29e",
+        "serial=disk-1",
+    ]
+
+
 @pytest.mark.parametrize(("persistent", "snapshot"), [(False, "on"), (True, "off")])
 def test_disks_stay_as_they_are_unless_asked_otherwise(
     tmp_path: Path, persistent: bool, snapshot: str

@@ -48,6 +48,13 @@ def test_golden_manifest(case: str, tmp_path: Path) -> None:
     assert built(case, tmp_path) == golden.read_text()
 
 
+@pytest.mark.parametrize("source", ["vmware", "openstack", "ova"])
+def test_every_source_has_machines_of_its_own(source: str) -> None:
+    plans = [Plan.load(GOLDEN / case / "plan.json") for case in CASES if case.startswith(f"{source}-")]
+    assert len(plans) >= 3
+    assert {plan.source.kind.lower() for plan in plans} == {f"{source}source"}
+
+
 def manifest(case: str) -> dict[str, Any]:
     loaded: dict[str, Any] = YAML(typ="safe").load(GOLDEN / case / MANIFEST)
     return loaded
@@ -143,3 +150,88 @@ def test_labels_that_harvester_looks_for(case: str) -> None:
     name = found["metadata"]["name"]
     assert found["metadata"]["labels"]["migration.harvesterhci.io/imported"] == "true"
     assert found["spec"]["template"]["metadata"]["labels"] == {"harvesterhci.io/vmName": name}
+
+
+def test_a_windows_gets_what_harvesters_templates_for_it_have() -> None:
+    found = domain("vmware-windows")
+    assert found["features"]["hyperv"]["vapic"] == {"enabled": True}
+    assert found["clock"]["timer"]["hyperv"] == {"present": True}
+    assert "hyperv" not in domain("vmware-bios")["features"]
+    assert domain("vmware-bios")["clock"] == {"utc": {}, "timer": {}}
+
+
+@pytest.mark.parametrize(
+    ("case", "label", "os"),
+    [
+        ("vmware-windows", "windows", "win2k19"),
+        ("vmware-bios", "redhat", "rhel7"),
+        ("openstack-linux", "ubuntu", "ubuntu22.04"),
+        ("ova-vmware", "otherLinux", "photon"),
+    ],
+)
+def test_the_system_is_told_to_harvester_and_kubevirt(case: str, label: str, os: str) -> None:
+    found = manifest(case)
+    assert found["metadata"]["labels"]["harvesterhci.io/os"] == label
+    assert found["spec"]["template"]["metadata"]["annotations"] == {"vm.kubevirt.io/os": os}
+
+
+def test_an_unknown_system_is_not_guessed() -> None:
+    found = manifest("openstack-legacy")
+    assert "harvesterhci.io/os" not in found["metadata"]["labels"]
+    assert "annotations" not in found["spec"]["template"]["metadata"]
+
+
+def test_uuid_and_serial_numbers_are_what_the_guest_read() -> None:
+    machine = Machine.load(GOLDEN / "vmware-windows" / "machine.json")
+    found = domain("vmware-windows")
+    assert found["firmware"]["uuid"] == machine.smbios_uuid != machine.uuid
+    assert found["firmware"]["serial"] == machine.serial
+    assert [disk.get("serial") for disk in found["devices"]["disks"]] == [d.serial for d in machine.disks]
+    server = Machine.load(GOLDEN / "openstack-linux" / "machine.json")
+    assert domain("openstack-linux")["firmware"] == {"uuid": server.source_id, "serial": server.source_id}
+
+
+def test_the_clock_has_the_sources_offset() -> None:
+    assert domain("vmware-windows")["clock"]["utc"] == {"offsetSeconds": 3600}
+    assert domain("openstack-windows")["clock"]["utc"] == {}
+
+
+def test_threads_are_kept() -> None:
+    assert domain("openstack-linux")["cpu"] == {"sockets": 2, "cores": 2, "threads": 2}
+    assert domain("openstack-linux")["resources"]["limits"]["cpu"] == "8"
+
+
+def test_a_card_that_is_not_connected_has_its_link_down() -> None:
+    states = {nic["name"]: nic.get("state") for nic in domain("vmware-nics")["devices"]["interfaces"]}
+    assert states == {"migrated-0": None, "pod-network": None, "migrated-3": None, "migrated-4": "down"}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_consoles_pointer_is_absolute(case: str) -> None:
+    assert domain(case)["devices"]["inputs"] == [{"bus": "usb", "name": "tablet", "type": "tablet"}]
+
+
+CONCERNS: Final = {
+    "vmware-bios": [],
+    "vmware-windows": ["efi-variables"],
+    "vmware-disks": ["efi-variables", "cpu-topology", "network-unmapped"],
+    "vmware-nics": ["nic-disconnected", "network-unmapped", "network-left-out"],
+    "openstack-linux": [],
+    "openstack-windows": ["efi-variables", "clock-localtime"],
+    "openstack-legacy": [
+        "nic-disconnected",
+        "tpm-version",
+        "cpu-topology",
+        "network-unmapped",
+        "network-left-out",
+    ],
+    "ova-vmware": ["efi-variables"],
+    "ova-virtualbox": ["clock-localtime", "network-unmapped", "network-left-out"],
+    "ova-qemu": ["efi-variables", "network-unmapped"],
+}
+
+
+@pytest.mark.parametrize(("case", "codes"), CONCERNS.items())
+def test_what_is_changed_on_the_way_is_said(case: str, codes: list[str]) -> None:
+    plan, machine = Plan.load(GOLDEN / case / "plan.json"), Machine.load(GOLDEN / case / "machine.json")
+    assert [concern.code for concern in shape(plan, machine).concerns] == codes

@@ -8,19 +8,9 @@ from hypothesis import strategies as st
 
 from steps.contract import Exit, StepError
 from steps.machine import Controller, Disk, Machine, Nic, NicModel, Severity
-from steps.mapping import (
-    POD_NETWORK,
-    Interface,
-    blocking,
-    check_disks,
-    check_networks,
-    find_rule,
-    map_disks,
-    map_interfaces,
-    shape,
-    topology,
-)
+from steps.mapping import Topology, blocking, check_disks, map_disks, shape, topology
 from steps.naming import DNS_LABEL, normalise, target_name
+from steps.networks import POD_NETWORK, Interface, check_networks, find_rule, map_interfaces
 from steps.plan import Bus, DiskRule, InterfaceModel, NamePolicy, NetworkPolicy, NetworkRule, TargetPlan
 from tests.unit.builders import a_disk, a_machine, a_nic, a_plan, a_target
 
@@ -99,19 +89,29 @@ def test_a_model_in_the_mapping_row_wins(model: NicModel) -> None:
 # --- CPU
 
 
-@given(vcpus=st.integers(1, 1024), cores=st.integers(1, 128))
-def test_sockets_times_cores_is_always_the_number_of_vcpus(vcpus: int, cores: int) -> None:
-    sockets, per_socket, concerns = topology(vcpus, cores)
-    assert sockets * per_socket == vcpus
-    assert (per_socket == cores) is (vcpus % cores == 0) or cores == 1
-    assert bool(concerns) is (vcpus % cores != 0)
+@given(vcpus=st.integers(1, 1024), cores=st.integers(1, 128), threads=st.integers(1, 8))
+def test_the_topology_multiplies_to_the_number_of_vcpus(vcpus: int, cores: int, threads: int) -> None:
+    found, concerns = topology(vcpus, cores, threads)
+    assert found.sockets * found.cores * found.threads == vcpus
+    assert bool(concerns) is ((found.cores, found.threads) != (cores, threads))
+    assert bool(concerns) is (vcpus % (cores * threads) != 0)
 
 
 @pytest.mark.parametrize(
-    ("vcpus", "cores", "wanted"), [(8, 4, (2, 4)), (4, 1, (4, 1)), (4, 4, (1, 4)), (6, 4, (6, 1))]
+    ("vcpus", "cores", "threads", "wanted"),
+    [
+        (8, 4, 1, (2, 4, 1)),
+        (4, 1, 1, (4, 1, 1)),
+        (4, 4, 1, (1, 4, 1)),
+        (6, 4, 1, (6, 1, 1)),
+        (8, 2, 2, (2, 2, 2)),
+        (6, 3, 4, (2, 3, 1)),
+    ],
 )
-def test_sockets_are_vcpus_by_cores_per_socket(vcpus: int, cores: int, wanted: tuple[int, int]) -> None:
-    assert topology(vcpus, cores)[:2] == wanted
+def test_sockets_are_vcpus_by_cores_and_threads(
+    vcpus: int, cores: int, threads: int, wanted: tuple[int, int, int]
+) -> None:
+    assert topology(vcpus, cores, threads)[0] == Topology(*wanted)
 
 
 def test_vcpus_and_memory_of_the_request_win() -> None:
@@ -322,10 +322,17 @@ def test_a_chosen_name_is_never_changed() -> None:
 
 
 def test_the_shape_carries_what_the_machine_says() -> None:
-    machine = a_machine(notes="billing", uuid="4210", guest_id="debian12_64Guest", cores_per_socket=2)
+    machine = a_machine(notes="billing", guest_id="debian12_64Guest", os="debian12", cores_per_socket=2)
     made = shape(a_plan(start=False), machine)
-    assert (made.description, made.uuid, made.guest_id) == ("billing", "4210", "debian12_64Guest")
+    assert (made.description, made.guest_id, made.os) == ("billing", "debian12_64Guest", "debian12")
     assert (made.sockets, made.cores, made.start) == (1, 2, False)
+
+
+def test_the_uuid_is_what_the_guest_reads() -> None:
+    uuid = "4210D2F7-6B1C-4C7F-9A53-6F0C2B0C9E11"
+    assert shape(a_plan(), a_machine(uuid=uuid)).uuid == uuid.lower()
+    other = "f7d21042-1c6b-7f4c-9a53-6f0c2b0c9e11"
+    assert shape(a_plan(), a_machine(uuid=uuid, smbios_uuid=other)).uuid == other
 
 
 def test_three_controllers_with_unit_zero_keep_their_own_sizes() -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from pyVmomi import vim
 
+from steps.concerns import block, log, warn
 from steps.machine import Concern, Nic, NicModel, Power, Severity
 from steps.providers.vmware.collector import Row
 from steps.providers.vmware.devices import Hardware, capacity, label
@@ -45,33 +46,23 @@ def concerns(
     return tuple(sorted(found, key=lambda each: weight.index(each.severity)))
 
 
-def _block(code: str, message: str, remedy: str = "") -> Concern:
-    return Concern(severity=Severity.BLOCK, code=code, message=message, remedy=remedy)
-
-
-def _warn(code: str, message: str, remedy: str = "") -> Concern:
-    return Concern(severity=Severity.WARN, code=code, message=message, remedy=remedy)
-
-
-def _log(code: str, message: str) -> Concern:
-    return Concern(severity=Severity.LOG, code=code, message=message)
-
-
 def _state(row: Row, power: Power) -> Iterator[Concern]:
+    if row.get("config.template", False):  # among the facts of an inventory; `find` refuses a single one
+        yield block("template", "it is a template", "deploy a machine from it first")
     if power is Power.SUSPENDED:  # the disks belong to a memory image that is not carried
-        yield _block("suspended", "the machine is suspended", "resume it and shut it down")
+        yield block("suspended", "the machine is suspended", "resume it and shut it down")
     if row.get("runtime.faultToleranceState", "notConfigured") != "notConfigured":  # the pair holds the disks
-        yield _block("fault-tolerance", "fault tolerance is on", "turn it off")
+        yield block("fault-tolerance", "fault tolerance is on", "turn it off")
     if row.get("snapshot") is not None:  # ExportVm reads the current state through the whole chain
-        yield _warn("snapshots", "the machine has snapshots: its current state is imported, they are not")
+        yield warn("snapshots", "the machine has snapshots: its current state is imported, they are not")
     if row.get("runtime.consolidationNeeded", False):  # left-over delta disks: slower, but read as one
-        yield _warn("consolidation-needed", "its disks need consolidation", "consolidate them first")
+        yield warn("consolidation-needed", "its disks need consolidation", "consolidate them first")
     if row.get("config.keyId") is not None and not _vtpm(
         row
     ):  # the host refuses to export an encrypted machine
-        yield _block("encrypted", "the machine is encrypted", "decrypt it: change its storage policy")
+        yield block("encrypted", "the machine is encrypted", "decrypt it: change its storage policy")
     elif row.get("config.keyId") is not None:  # a vTPM encrypts the home files; the disks may be plain
-        yield _warn(
+        yield warn(
             "encrypted-home", "its home files are encrypted, as a vTPM needs it; a host may refuse the export"
         )
 
@@ -83,46 +74,44 @@ def _vtpm(row: Row) -> bool:
 def _disks(row: Row, hardware: Hardware) -> Iterator[Concern]:
     found = hardware.virtual_disks()
     if not found:
-        yield _block("no-disks", "the machine has no disks", "there is nothing to import")
+        yield block("no-disks", "the machine has no disks", "there is nothing to import")
     for disk in found:
         yield from _disk_concerns(disk, label(disk))
         if _shared(
             disk, hardware
         ):  # a warning, as in Forklift: a cluster that is off as a whole is imported well
-            yield _warn(
+            yield warn(
                 "shared-disk",
                 f"{label(disk)} may be shared with other machines, which may be writing to it",
                 "power them all off; after the import each has a copy of its own",
             )
     if any(_parent(disk) for disk in found) and row.get("snapshot") is None:
-        yield _log("linked-clone", "the machine is a linked clone: the import is a full copy")
+        yield log("linked-clone", "the machine is a linked clone: the import is a full copy")
 
 
 def _disk_concerns(disk: Any, name: str) -> Iterator[Concern]:
     backing = disk.backing
     if capacity(disk) <= 0:  # a disk left out in silence would be worse than none
-        yield _block("disk-unreadable", f"the size of {name} cannot be read", "repair or remove it")
+        yield block("disk-unreadable", f"the size of {name} cannot be read", "repair or remove it")
     if isinstance(backing, _disk.RawDiskMappingVer1BackingInfo):
         yield from _raw_mapping(backing, name)
     elif not isinstance(backing, _EXPORTABLE):
-        yield _block("disk-backing", f"{name} has a backing that no lease exports: {type(backing).__name__}")
+        yield block("disk-backing", f"{name} has a backing that no lease exports: {type(backing).__name__}")
     if getattr(backing, "keyId", None) is not None:  # a lease of an encrypted disk is refused
-        yield _block("encrypted-disk", f"{name} is encrypted", "decrypt it: change its storage policy")
+        yield block("encrypted-disk", f"{name} is encrypted", "decrypt it: change its storage policy")
     if str(getattr(backing, "diskMode", "")).startswith("independent"):
         # Independent of snapshots (VirtualDiskMode), and none is made here: it is exported. Whether each host
         # lists it in the lease is not documented; where one does not, the export says so.
-        yield _warn(
-            "independent-disk", f"{name} is independent of snapshots; its present content is imported"
-        )
+        yield warn("independent-disk", f"{name} is independent of snapshots; its present content is imported")
 
 
 def _raw_mapping(backing: Any, name: str) -> Iterator[Concern]:
     if backing.compatibilityMode == "physicalMode":  # SCSI goes past the host: there is no file to export
-        yield _block(
+        yield block(
             "rdm-physical", f"{name} is a raw device in physical mode", "remove it, or copy it to a disk"
         )
     else:  # in virtual mode the host reads the device like a disk
-        yield _warn("rdm-virtual", f"{name} is a raw device: its content is imported as an ordinary disk")
+        yield warn("rdm-virtual", f"{name} is a raw device: its content is imported as an ordinary disk")
 
 
 def _shared(disk: Any, hardware: Hardware) -> bool:
@@ -137,10 +126,10 @@ def _parent(disk: Any) -> bool:
 def _nics(hardware: Hardware, networks: Networks, nics: Iterable[Nic]) -> Iterator[Concern]:
     for card, nic in zip(hardware.cards(), nics, strict=True):
         if nic.model is NicModel.SRIOV:  # the card is the host's own hardware
-            yield _warn("sriov", f"{label(card)} is an SR-IOV card: it is imported as an ordinary one")
+            yield warn("sriov", f"{label(card)} is an SR-IOV card: it is imported as an ordinary one")
         if not attachment(card, networks).certain:  # the mapping may not find it
             name = nic.network or nic.network_id or "nothing known"
-            yield _warn(
+            yield warn(
                 "network-unresolved",
                 f"the network of {label(card)} cannot be read ({name})",
                 "grant the account System.Read on the networks, or map that name",
@@ -149,22 +138,22 @@ def _nics(hardware: Hardware, networks: Networks, nics: Iterable[Nic]) -> Iterat
 
 def _others(row: Row, hardware: Hardware) -> Iterator[Concern]:
     for device in hardware.of(_d.VirtualPCIPassthrough):  # vGPUs too: hardware of that host
-        yield _warn("passthrough", f"{label(device)} is passed through from the host and is not carried over")
+        yield warn("passthrough", f"{label(device)} is passed through from the host and is not carried over")
     for device in hardware.of(_d.VirtualUSB):
-        yield _warn("usb-device", f"{label(device)} is a USB device of the host and is not carried over")
+        yield warn("usb-device", f"{label(device)} is a USB device of the host and is not carried over")
     for device in hardware.of(_d.VirtualNVDIMM):  # its content is in host memory, in no lease
-        yield _warn("nvdimm", f"{label(device)} is persistent memory and is not carried over")
+        yield warn("nvdimm", f"{label(device)} is persistent memory and is not carried over")
     for device in hardware.of(_d.VirtualCdrom, _d.VirtualFloppy):
         if _medium(device):  # as OVF export does with removable media
-            yield _log("removable-media", f"the medium in {label(device)} is not carried over")
+            yield log("removable-media", f"the medium in {label(device)} is not carried over")
     for device in hardware.of(_d.VirtualSerialPort, _d.VirtualParallelPort):
-        yield _log("port", f"{label(device)} is not carried over")
+        yield log("port", f"{label(device)} is not carried over")
     if _vtpm(row) or hardware.of(_d.VirtualTPM):  # its secrets stay in files that no lease has
-        yield _log(
+        yield log(
             "vtpm", "what the TPM holds is not carried over: have recovery keys of encrypted volumes at hand"
         )
     if getattr(row.get("config.bootOptions"), "efiSecureBootEnabled", False):
-        yield _log("secure-boot", "the machine boots with UEFI secure boot, and so will the imported one")
+        yield log("secure-boot", "the machine boots with UEFI secure boot, and so will the imported one")
 
 
 def _medium(device: Any) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from pyVmomi import vim
 
-from steps.machine import Concern, Firmware, Machine, Power, Severity
-from steps.providers.vmware import devices
+from steps import guestos
+from steps.machine import Clock, Concern, Disk, Firmware, Machine, Power, Severity
+from steps.providers.vmware import devices, identity
 from steps.providers.vmware.collector import Row
 from steps.providers.vmware.concerns import concerns
 from steps.providers.vmware.devices import Hardware
@@ -21,6 +23,8 @@ FACTS: Final = (
     "config.changeVersion",
     "config.guestId",
     "config.guestFullName",
+    "config.version",
+    "config.flags.diskUuidEnabled",
     "config.annotation",
     "config.firmware",
     "config.bootOptions",
@@ -34,8 +38,8 @@ FACTS: Final = (
     "summary.config.tpmPresent",
 )
 """Leaves, not whole objects: one that is unset or unreadable then spoils nothing else."""
-DETAIL: Final = ("layoutEx",)
-"""Dear for the source to compute; only for the one machine that is imported."""
+DETAIL: Final = ("layoutEx", "config.extraConfig")
+"""Dear for the source to compute, or long; only for the one machine that is imported."""
 
 _POWER: Final = {"poweredOn": Power.ON, "poweredOff": Power.OFF, "suspended": Power.SUSPENDED}
 _TOOLS_RUN: Final = ("guestToolsRunning", "guestToolsExecutingScripts")
@@ -60,7 +64,8 @@ def machine(place: Place, row: Row, networks: Networks) -> Machine:
         cores_per_socket=max(1, hardware.numCoresPerSocket or 1),
         memory_mib=max(1, hardware.memoryMB or 1),
         firmware=_firmware(row, found),
-        disks=devices.disks(found, order, devices.allocated_bytes(row.get("layoutEx"))),
+        clock=_clock(row),
+        disks=_disks(row, found),
         nics=cards,
         concerns=concerns(row, found, networks, cards, power(row)),
     )
@@ -76,13 +81,26 @@ def tools_running(row: Row) -> bool:
     return str(row.get("guest.toolsRunningStatus", "")) in _TOOLS_RUN
 
 
+def _disks(row: Row, hardware: Hardware) -> tuple[Disk, ...]:
+    """The disks; a guest reads their UUIDs as serial numbers where disk.EnableUUID is set."""
+    order = devices.boot_order(row.get("config.bootOptions"))
+    found = devices.disks(hardware, order, devices.allocated_bytes(row.get("layoutEx")))
+    if not row.get("config.flags.diskUuidEnabled", False):
+        return found
+    return tuple(disk.model_copy(update={"serial": disk.uuid.replace("-", "").lower()}) for disk in found)
+
+
 def _words(place: Place, row: Row) -> dict[str, Any]:
+    system = guestos.of_vmware(row.get("config.guestId", ""))
     return {
         "name": place.name,
         "source_id": row.id,
         "path": str(place),
         "uuid": row.get("config.uuid", ""),
+        "smbios_uuid": identity.guest_uuid(row.get("config.uuid", ""), row.get("config.version", ""), system),
+        "serial": identity.serial(row.get("config.uuid", "")),
         "instance_uuid": row.get("config.instanceUuid", ""),
+        "os": system,
         "guest_id": row.get("config.guestId", ""),
         "guest_name": row.get("config.guestFullName", ""),
         "notes": row.get("config.annotation", ""),
@@ -94,12 +112,25 @@ def _words(place: Place, row: Row) -> dict[str, Any]:
 
 def _firmware(row: Row, hardware: Hardware) -> Firmware:
     """`config.firmware` is `bios` or `efi`; a TPM shows as a device only from API 6.7 on."""
-    tpm: Any = vim.vm.device.VirtualTPM
+    device: Any = vim.vm.device.VirtualTPM
+    tpm = bool(row.get("summary.config.tpmPresent", False) or hardware.of(device))
     return Firmware(
         kind="efi" if str(row.get("config.firmware", "")).lower() == "efi" else "bios",
         secure_boot=bool(getattr(row.get("config.bootOptions"), "efiSecureBootEnabled", False)),
-        tpm=bool(row.get("summary.config.tpmPresent", False) or hardware.of(tpm)),
+        tpm=tpm,
+        tpm_version="2.0" if tpm else "",  # a vTPM is a TPM 2.0, and there is no other
     )
+
+
+def _options(row: Row) -> dict[str, str]:
+    """The machine's advanced options by name, in lower case as vSphere does not tell cases apart."""
+    return {option.key.lower(): str(option.value) for option in row.get("config.extraConfig", ())}
+
+
+def _clock(row: Row) -> Clock:
+    """`rtc.diffFromUTC` in seconds; without it the clock starts with the host's, and ESXi keeps UTC."""
+    offset = _options(row).get("rtc.difffromutc", "").strip()
+    return Clock(offset_seconds=int(offset)) if re.fullmatch(r"[+-]?\d{1,6}", offset) else Clock()
 
 
 def _unreadable(place: Place, row: Row) -> Machine:

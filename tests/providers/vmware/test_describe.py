@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pyVmomi import vim
 
-from steps.machine import Controller, Disk, Machine, Nic, NicModel, Power, Severity
+from steps.machine import Controller, Disk, Firmware, Machine, Nic, NicModel, Power, Severity
 from steps.providers import connect
 from steps.providers.vmware import describe
 from steps.providers.vmware.collector import Row
@@ -34,7 +34,8 @@ def hardware(access: MakeAccess) -> Machine:
 @pytest.mark.vcenter
 def test_the_machine(hardware: Machine) -> None:
     assert (hardware.vcpus, hardware.cores_per_socket, hardware.memory_mib) == (4, 2, 3072)
-    assert hardware.firmware.model_dump() == {"kind": "efi", "secure_boot": True, "tpm": True}
+    assert hardware.firmware == Firmware(kind="efi", secure_boot=True, tpm=True, tpm_version="2.0")
+    assert hardware.os == "debian12"
     assert (hardware.guest_id, hardware.notes) == ("debian12_64Guest", "first line\nsecond line")
     assert (hardware.power, hardware.tools_running) == (Power.OFF, False)
     assert hardware.uuid == "11111111-2222-4333-8444-555555555555"

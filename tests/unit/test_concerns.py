@@ -1,0 +1,100 @@
+"""What KubeVirt cannot carry, whatever the source; the warning and what is made of it go together."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+
+from steps.concerns import MOST_DEVICES, about, merged, warn
+from steps.machine import Clock, Firmware, Machine, Severity
+from steps.manifest import virtual_machine
+from steps.mapping import Shape, shape
+from tests.unit.builders import a_disk, a_machine, a_nic, a_plan
+
+UUID: Final = "4210d2f7-6b1c-4c7f-9a53-6f0c2b0c9e11"
+
+
+def codes(machine: Machine) -> list[tuple[str, str]]:
+    return [(str(concern.severity), concern.code) for concern in about(machine)]
+
+
+def made(machine: Machine) -> tuple[Shape, dict[str, Any]]:
+    """The shape, and the domain of its manifest."""
+    result = shape(a_plan(), machine)
+    built = virtual_machine(result, {disk.id: disk.id for disk in machine.disks})
+    domain: dict[str, Any] = built["spec"]["template"]["spec"]["domain"]
+    return result, domain
+
+
+def test_an_ordinary_machine_gives_no_reason_for_concern() -> None:
+    machine = a_machine(nics=(a_nic(),), uuid=UUID, serial="VMware-42 10", disks=(a_disk(serial="6000c29e"),))
+    assert codes(machine) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"disks": ()}, [("block", "no-disks")]),
+        ({"disks": tuple(a_disk(n) for n in range(MOST_DEVICES + 1))}, [("block", "too-many-devices")]),
+        ({"nics": tuple(a_nic(n % 100) for n in range(MOST_DEVICES + 1))}, [("block", "too-many-devices")]),
+        ({"nics": (a_nic(connected=False),)}, [("log", "nic-disconnected")]),
+        ({"firmware": Firmware(kind="efi")}, [("log", "efi-variables")]),
+        ({"firmware": Firmware(secure_boot=True)}, [("warn", "secure-boot-bios")]),
+        ({"firmware": Firmware(tpm=True, tpm_version="1.2")}, [("warn", "tpm-version")]),
+        ({"firmware": Firmware(tpm=True, tpm_version="2.0")}, []),
+        ({"clock": Clock(base="localtime")}, [("warn", "clock-localtime")]),
+        ({"clock": Clock(base="localtime", timezone="Europe/Berlin")}, []),
+        ({"clock": Clock(offset_seconds=3600)}, []),
+    ],
+)
+def test_what_is_changed_or_lost_is_said(given: dict[str, Any], wanted: list[tuple[str, str]]) -> None:
+    assert codes(a_machine(**given)) == wanted
+
+
+@pytest.mark.parametrize("uuid", ["4210", "{" + UUID + "}", UUID + "\n", "not-a-uuid"])
+def test_a_uuid_that_is_none_is_left_to_kubevirt(uuid: str) -> None:
+    machine = a_machine(uuid=uuid)
+    assert codes(machine) == [("warn", "uuid-unusable")]
+    assert "firmware" not in made(machine)[1]
+
+
+@pytest.mark.parametrize("serial", ["line\nbreak", "ü", "x" * 257])
+def test_a_serial_number_that_no_table_holds_is_left_out(serial: str) -> None:
+    machine = a_machine(serial=serial)
+    assert codes(machine) == [("warn", "serial-unusable")]
+    assert "firmware" not in made(machine)[1]
+
+
+@pytest.mark.parametrize("serial", ["with space", "a/b", "x" * 257])
+def test_a_disks_serial_number_that_kubevirt_refuses_is_left_out(serial: str) -> None:
+    machine = a_machine(disks=(a_disk(serial=serial),))
+    assert codes(machine) == [("warn", "serial-unusable")]
+    assert "serial" not in made(machine)[1]["devices"]["disks"][0]
+
+
+@pytest.mark.parametrize("mac", ["01:00:5e:00:00:01", "00:00:00:00:00:00", "02:00:00:00:00:00"])
+def test_an_address_that_no_card_can_have_is_left_to_kubevirt(mac: str) -> None:
+    machine = a_machine(nics=(a_nic(mac=mac),))
+    assert codes(machine) == [("warn", "mac-unusable")]
+    assert "macAddress" not in made(machine)[1]["devices"]["interfaces"][0]
+
+
+def test_a_card_without_a_cable_gets_none() -> None:
+    (interface,) = made(a_machine(nics=(a_nic(connected=False),)))[1]["devices"]["interfaces"]
+    assert interface["state"] == "down"
+
+
+def test_two_parties_that_say_the_same_say_it_once() -> None:
+    machine = a_machine(disks=(), concerns=about(a_machine(disks=())))
+    assert [concern.code for concern in made(machine)[0].concerns] == ["no-disks"]
+
+
+def test_the_same_code_about_another_thing_stays() -> None:
+    one, other = warn("serial-unusable", "disk-0"), warn("serial-unusable", "disk-1")
+    assert merged([one], [other, one]) == (one, other)
+
+
+def test_a_blocking_concern_names_what_to_do_or_is_final() -> None:
+    blocks = [concern for concern in about(a_machine(disks=())) if concern.severity is Severity.BLOCK]
+    assert [str(concern) for concern in blocks] == ["the machine has no disks; there is nothing to import"]
