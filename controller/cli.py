@@ -19,8 +19,8 @@ from controller import (
     environment,
     giveup,
     harvester,
-    inventory,
     jobs,
+    listing,
     manifests,
     outcome,
     planning,
@@ -87,9 +87,10 @@ def run(
 ) -> int:
     """Import machines, every stage a local process: into a folder, or with `--to harvester` into a cluster.
 
-    Manifests are those of `kubectl apply`: Secret, VmwareSource and VirtualMachineImport in any order.
-    GOVC_URL, GOVC_USERNAME, GOVC_PASSWORD, GOVC_DATACENTER and VM_NAME are taken where no manifest says
-    otherwise.
+    Manifests are those of `kubectl apply`: Secret, source and VirtualMachineImport in any order.
+    GOVC_URL, GOVC_USERNAME, GOVC_PASSWORD, GOVC_DATACENTER and VM_NAME, or OS_AUTH_URL, OS_USERNAME,
+    OS_PASSWORD, OS_PROJECT_NAME, OS_USER_DOMAIN_NAME, OS_REGION_NAME and OS_VM_NAME, are taken where no
+    manifest says otherwise.
 
     `--to harvester` needs KUBECONFIG, nginx, and SVC_ADDRESS: HOST or HOST:PORT under which the cluster
     reaches this machine, as it fetches the disks from here. The folder then holds state, logs and scratch.
@@ -213,47 +214,7 @@ def plan(
     return next((result.code for result in results if result.reasons), Exit.DONE)
 
 
-@command(
-    name="inventory",
-    epilog="Example: vmferry inventory -f source.yaml --manifest web01 > web01.yaml",
-)
-def list_inventory(
-    filename: Manifest = None,
-    source: Annotated[str | None, typer.Option(help="Which source, when the manifests have several.")] = None,
-    manifest: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Write a VirtualMachineImport of this machine.")
-    ] = None,
-    folder: Annotated[str | None, typer.Option(help="The machine's folder, with --manifest.")] = None,
-    network: Annotated[
-        str, typer.Option(help="Where --manifest maps every network until you edit it.")
-    ] = "default/vlan1",
-    output: Output = Format.TABLE,
-) -> int:
-    """List the machines, networks and folders of a source, or write the manifest that imports one of them."""
-    given = manifests.read(filename or [])
-    where, credentials = jobs.only_source(given, environment.read(os.environ), source)
-    with (
-        planning.credentials(credentials) as files,
-        planning.look(where, files, Stop(), "inventory") as provider,
-    ):
-        if manifest is not None:
-            machine = provider.describe(manifest, folder)
-            out.print(
-                to_yaml(inventory.manifest(machine, where, network)),
-                end="",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
-            return Exit.DONE
-        found = provider.inventory()
-    if output is Format.TABLE:
-        out.print(inventory.render(found))
-    else:
-        dump(inventory.document(found), output)
-    return Exit.DONE
-
-
+listing.register()
 aside.register()
 
 if __name__ == "__main__":

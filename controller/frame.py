@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, ParamSpec
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperCommand
 
 from controller.manifests import InvalidManifestsError
 from controller.tempdir import sweep
@@ -73,15 +74,17 @@ def attempt(argv: Sequence[str] | None = None) -> int:
     return Exit.DONE
 
 
-def command(epilog: str, name: str | None = None) -> Callable[[Callable[P, int]], Callable[P, int]]:
-    """Register a command whose result is the exit code."""
+def command(
+    epilog: str, name: str | None = None, cls: type[TyperCommand] = TyperCommand
+) -> Callable[[Callable[P, int]], Callable[P, int]]:
+    """Register a command whose result is the exit code; `cls` for one that reads its options otherwise."""
 
     def register(function: Callable[P, int]) -> Callable[P, int]:
         @functools.wraps(function)
         def leave(*args: P.args, **kwargs: P.kwargs) -> int:
             raise typer.Exit(function(*args, **kwargs))
 
-        app.command(name, epilog=epilog)(leave)
+        app.command(name, cls=cls, epilog=epilog)(leave)
         return function
 
     return register

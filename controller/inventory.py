@@ -1,4 +1,4 @@
-"""What a source has, for a person who chooses and for a program that reads; and the manifest of a choice."""
+"""What a source has, for a person who chooses and for a program that reads."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from rich.table import Table
 
 from controller.view import size
 from steps.machine import Machine
-from steps.naming import normalise
-from steps.plan import SourcePlan
 from steps.providers import Inventory
-from workflows.api import API_VERSION
 
 
 def document(inventory: Inventory) -> dict[str, Any]:
@@ -47,27 +44,3 @@ def _row(machine: Machine) -> tuple[str, ...]:
     power = str(machine.power)
     memory = size(machine.memory_mib << 20)
     return machine.path or machine.name, machine.source_id, power, str(machine.vcpus), memory, disks, networks
-
-
-def manifest(machine: Machine, source: SourcePlan, destination: str) -> dict[str, Any]:
-    """A VirtualMachineImport of this machine, every network mapped to `destination` until edited."""
-    folder = machine.path.partition("/vm/")[2].rpartition("/")[0]
-    networks = dict.fromkeys(nic.network for nic in machine.nics if nic.network)
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "VirtualMachineImport",
-        "metadata": {"name": normalise(machine.name), "namespace": source.namespace},
-        "spec": {
-            "virtualMachineName": machine.name,
-            "folder": folder or "/",
-            "networkMapping": [
-                {"sourceNetwork": network, "destinationNetwork": destination} for network in networks
-            ],
-            "sourceCluster": {
-                "apiVersion": API_VERSION,
-                "kind": str(source.kind),
-                "name": source.name,
-                "namespace": source.namespace,
-            },
-        },
-    }

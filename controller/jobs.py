@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from controller.environment import NAME, Environment
+from controller.environment import ADDRESSES, MACHINES, NAME, Environment
 from controller.manifests import InvalidManifestsError, Manifests
 from steps.naming import normalise
 from steps.plan import Plan, SourcePlan
-from workflows.api import OvaSource, Source, VirtualMachineImport, VmwareSource
+from workflows.api import (
+    OpenstackSource,
+    OpenstackSourceSpec,
+    OvaSource,
+    Source,
+    VirtualMachineImport,
+    VmwareSource,
+    VmwareSourceSpec,
+)
 from workflows.plan import Invalid, endpoint, plan, source_plan, source_reasons
 from workflows.settings import Settings
 
@@ -33,10 +41,11 @@ def jobs(manifests: Manifests, environment: Environment, settings: Settings) -> 
     Raises:
         InvalidManifestsError: with every reason of every import.
     """
-    imports = list(manifests.imports.values()) or ([environment.import_] if environment.import_ else [])
+    imports = list(manifests.imports.values() or environment.imports)
     if not imports:
+        write = "write one (vmferry inventory --manifest NAME)"
         raise InvalidManifestsError(
-            ["no VirtualMachineImport given; write one (vmferry inventory --manifest NAME) or set VM_NAME"]
+            [f"no VirtualMachineImport given; {write} or set {' or '.join(MACHINES)}"]
         )
     made, faults = [], []
     for import_ in imports:
@@ -92,8 +101,9 @@ def _source_of(import_: VirtualMachineImport, manifests: Manifests, environment:
     found = manifests.sources.get((wanted.kind.lower(), namespace, wanted.name))
     if found is not None:
         return _filled(found, environment)
-    if environment.source is not None and wanted.name in ("", NAME):
-        return environment.source  # only where the manifest names no other: it will be powered off
+    described = environment.source(wanted.kind)
+    if described is not None and wanted.name in ("", NAME):
+        return described  # only where the manifest names no other: it will be powered off
     there = ", ".join("/".join(key) for key in manifests.sources) or "none"
     raise Invalid(
         [f"its source {wanted.kind or 'of no kind'} {namespace}/{wanted.name} is not given (found: {there})"]
@@ -102,15 +112,16 @@ def _source_of(import_: VirtualMachineImport, manifests: Manifests, environment:
 
 def _filled(source: Source, environment: Environment) -> Source:
     """The source, its address taken from the environment where the manifest leaves it open."""
-    if not isinstance(source, VmwareSource) or environment.source is None or source.spec.endpoint:
+    spec, there = source.spec, environment.source(source.kind)
+    if there is None or endpoint(source):
         return source
-    spec = source.spec.model_copy(
-        update={
-            "endpoint": environment.source.spec.endpoint,
-            "dc": source.spec.dc or environment.source.spec.dc,
-        }
-    )
-    return source.model_copy(update={"spec": spec})
+    if isinstance(spec, VmwareSourceSpec) and isinstance(there, VmwareSource):
+        filled = {"endpoint": there.spec.endpoint, "dc": spec.dc or there.spec.dc}
+    elif isinstance(spec, OpenstackSourceSpec) and isinstance(there, OpenstackSource):
+        filled = {"endpoint": there.spec.endpoint, "region": spec.region or there.spec.region}
+    else:
+        return source
+    return source.model_copy(update={"spec": spec.model_copy(update=filled)})
 
 
 def credentials_of(source: Source, manifests: Manifests, environment: Environment) -> dict[str, bytes]:
@@ -127,39 +138,58 @@ def credentials_of(source: Source, manifests: Manifests, environment: Environmen
     secret = manifests.secrets.get((namespace, name))
     if secret is not None:
         return secret.values()
-    at_environment = environment.source and environment.source.spec.endpoint == endpoint(source)
-    if environment.credentials and not name and at_environment:
-        return environment.credentials  # never to a host that somebody else named
+    if not name and (found := environment.credentials(source)):
+        return found
     there = ", ".join("/".join(key) for key in manifests.secrets) or "none"
     raise Invalid(
         [f"Secret {namespace}/{name or '(spec.credentials is empty)'} is not given (found: {there})"]
     )
 
 
-def only_source(
-    manifests: Manifests, environment: Environment, name: str | None
-) -> tuple[SourcePlan, dict[str, bytes]]:
-    """The one source to look at, by name when there are several.
+def only_source(manifests: Manifests, environment: Environment, name: str | None) -> Source:
+    """The one source to look at, by NAME or KIND/NAME when there are several.
 
     Raises:
-        InvalidManifestsError: when there is none, or several and no name.
+        InvalidManifestsError: when there is none, or several and no name that fits one only.
     """
-    found: list[Source] = [
-        _filled(source, environment)
-        for source in manifests.sources.values()
-        if name in (None, source.metadata.name)
-    ]
-    if not found and environment.source is not None:
-        found = [environment.source]
+    ours = [_filled(source, environment) for source in manifests.sources.values()]
+    found = _named(ours, name) or _named(environment.sources, name)
     if len(found) != 1:
-        names = ", ".join(source.metadata.name for source in manifests.sources.values()) or "none"
-        raise InvalidManifestsError(
-            [f"need one source, the manifests have: {names}; name it with --source, or set GOVC_URL"]
-        )
-    faults = list(source_reasons(found[0]))
+        names = ", ".join(_shown(ours or environment.sources)) or "none"
+        remedy = f"name it with --source, or set {' or '.join(ADDRESSES)}"
+        raise InvalidManifestsError([f"need one source, the manifests have: {names}; {remedy}"])
+    return found[0]
+
+
+def _named(sources: Iterable[Source], name: str | None) -> list[Source]:
+    wanted = name.lower() if name else ""
+    return [
+        source
+        for source in sources
+        if wanted in ("", source.metadata.name, f"{source.kind}/{source.metadata.name}".lower())
+    ]
+
+
+def _shown(sources: Sequence[Source]) -> list[str]:
+    """Their names, with the kind where a name alone would not do."""
+    names = [source.metadata.name for source in sources]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{source.kind}/{source.metadata.name}" for source in sources]
+
+
+def access(
+    source: Source, manifests: Manifests, environment: Environment
+) -> tuple[SourcePlan, dict[str, bytes]]:
+    """How to reach a source, and the credentials to do so.
+
+    Raises:
+        InvalidManifestsError: with every reason why it cannot be reached.
+    """
+    faults = list(source_reasons(source))
     if faults:
         raise InvalidManifestsError(faults)
     try:
-        return source_plan(found[0]), credentials_of(found[0], manifests, environment)
+        return source_plan(source), credentials_of(source, manifests, environment)
     except Invalid as error:
         raise InvalidManifestsError(error.reasons) from None

@@ -150,7 +150,7 @@ def _read_object(
         _keep(model.model_validate(_plain(document), by_alias=True, by_name=False), manifests, here)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)
-        return [_fault(where, document, fault) for fault in faults]
+        return [told(where, document, fault) for fault in faults]
     except KeyError as error:
         return [f"{here}: {error.args[0]}"]
     return []
@@ -194,7 +194,7 @@ def _put(things: dict[K, T], key: K, thing: T, where: str) -> None:
     things[key] = thing
 
 
-def _fault(where: str, document: CommentedMap, fault: Any) -> str:
+def told(where: str, document: CommentedMap, fault: Any) -> str:
     """One fault as FILE:LINE: FIELD: WHAT."""
     path = ".".join(str(part) for part in fault["loc"])
     what = "unknown field" if fault["type"] == "extra_forbidden" else fault["msg"]

@@ -6,14 +6,20 @@ import pytest
 
 from controller.environment import NAME, Environment, read
 from steps.contract import StepError
-from workflows.api import VmwareSourceSpec
+from steps.providers.openstack.credentials import Credentials
+from workflows.api import OpenstackSource, VmwareSource, VmwareSourceSpec
 
 
 def spec(**environ: str) -> VmwareSourceSpec:
-    source = read(environ).source
-    assert source is not None
+    (source,) = read(environ).sources
+    assert isinstance(source, VmwareSource)
     assert source.metadata.name == NAME
     return source.spec
+
+
+def credentials(environ: dict[str, str]) -> dict[str, bytes]:
+    (given,) = read(environ).given
+    return given.credentials
 
 
 @pytest.mark.parametrize(
@@ -35,13 +41,13 @@ def test_the_url_may_be_as_short_as_for_govc_and_holds_no_password(url: str, end
 
 
 def test_the_urls_user_and_password_are_credentials() -> None:
-    found = read({"GOVC_URL": "a%40b:p%3Aw@vcenter.example"}).credentials
+    found = credentials({"GOVC_URL": "a%40b:p%3Aw@vcenter.example"})
     assert found == {"username": b"a@b", "password": b"p:w"}
 
 
 def test_variables_of_their_own_win_over_the_url() -> None:
     environ = {"GOVC_URL": "a:b@vcenter.example", "GOVC_USERNAME": "c", "GOVC_PASSWORD": "d"}
-    assert read(environ).credentials == {"username": b"c", "password": b"d"}
+    assert credentials(environ) == {"username": b"c", "password": b"d"}
 
 
 def test_the_datacenter_is_taken() -> None:
@@ -57,19 +63,18 @@ def test_tls_is_verified_unless_said_otherwise(text: str, wanted: bool) -> None:
 
 def test_the_authorities_are_read_into_the_credentials(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_bytes(b"pem")
-    assert read({"GOVC_URL": "vc", "GOVC_TLS_CA_CERTS": f"{tmp_path}/ca.pem"}).credentials["caCert"] == b"pem"
+    assert credentials({"GOVC_URL": "vc", "GOVC_TLS_CA_CERTS": f"{tmp_path}/ca.pem"})["caCert"] == b"pem"
 
 
 def test_a_machine_becomes_an_import_of_a_fitting_name() -> None:
-    made = read({"VM_NAME": "Web Server 1"}).import_
-    assert made is not None
+    (made,) = read({"VM_NAME": "Web Server 1"}).imports
     assert (made.metadata.name, made.spec.virtual_machine_name) == ("web-server-1", "Web Server 1")
     assert made.spec.source_cluster.name == NAME
 
 
 def test_an_empty_environment_says_nothing() -> None:
-    assert read({}) == Environment(None, {}, None)
-    assert read({"GOVC_USERNAME": "u", "GOVC_PASSWORD": "p"}) == Environment(None, {}, None)
+    assert read({}) == Environment()
+    assert read({"GOVC_USERNAME": "u", "GOVC_PASSWORD": "p", "OS_USERNAME": "u"}) == Environment()
 
 
 def test_missing_authorities_are_an_error_a_person_can_read() -> None:
@@ -80,7 +85,7 @@ def test_missing_authorities_are_an_error_a_person_can_read() -> None:
 def test_several_files_of_authorities_are_taken(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).write_bytes(name.encode())
-    found = read({"GOVC_URL": "vc", "GOVC_TLS_CA_CERTS": f"{tmp_path}/a:{tmp_path}/b"}).credentials
+    found = credentials({"GOVC_URL": "vc", "GOVC_TLS_CA_CERTS": f"{tmp_path}/a:{tmp_path}/b"})
     assert found["caCert"].split() == [b"a", b"b"]
 
 
@@ -90,4 +95,101 @@ def test_a_broken_url_is_an_error_a_person_can_read() -> None:
 
 
 def test_a_password_of_any_bytes_is_taken() -> None:
-    assert read({"GOVC_URL": "vc", "GOVC_PASSWORD": "caf\udce9"}).credentials == {"password": b"caf\xe9"}
+    assert credentials({"GOVC_URL": "vc", "GOVC_PASSWORD": "caf\udce9"}) == {"password": b"caf\xe9"}
+
+
+# --- OpenStack, by the names of openstackclient
+
+QA: dict[str, str] = {
+    "OS_AUTH_URL": "https://keystone.example:5000/v3",
+    "OS_PROJECT_NAME": "shop",
+    "OS_USER_DOMAIN_NAME": "people",
+    "OS_USERNAME": "admin",
+    "OS_PASSWORD": "secret",
+    "OS_VM_NAME": "Web Server 1",
+    "OS_REGION_NAME": "RegionOne",
+}
+
+
+def cloud(**environ: str) -> OpenstackSource:
+    (source,) = read(environ).sources
+    assert isinstance(source, OpenstackSource)
+    return source
+
+
+def test_the_variables_of_the_qa_plan_are_a_cloud_and_a_server() -> None:
+    spec = cloud(**QA).spec
+    assert (spec.endpoint, spec.region) == ("https://keystone.example:5000/v3", "RegionOne")
+    assert not spec.insecure_skip_tls_verify
+    (made,) = read(QA).imports
+    assert (made.metadata.name, made.spec.virtual_machine_name) == ("web-server-1", "Web Server 1")
+    assert (made.spec.source_cluster.kind, made.spec.source_cluster.name) == ("OpenstackSource", NAME)
+
+
+def test_the_users_domain_is_the_projects_too_unless_that_is_named() -> None:
+    found = credentials(QA)
+    assert (found["domain_name"], found["user_domain_name"]) == (b"people", b"people")
+    assert "project_domain_name" not in found
+    found = credentials(QA | {"OS_PROJECT_DOMAIN_NAME": "projects"})
+    assert (found["user_domain_name"], found["project_domain_name"]) == (b"people", b"projects")
+
+
+def test_what_the_provider_reads_of_the_environment(tmp_path: Path) -> None:
+    """Both ends of the keys: whoever renames one breaks this."""
+    for key, value in credentials(QA | {"OS_PROJECT_DOMAIN_NAME": "projects"}).items():
+        (tmp_path / key).write_bytes(value)
+    assert Credentials.read(tmp_path).options == {
+        "username": "admin",
+        "user_domain_name": "people",
+        "password": "secret",
+        "project_name": "shop",
+        "project_domain_name": "projects",
+    }
+
+
+def test_an_application_credential_is_taken(tmp_path: Path) -> None:
+    environ = {
+        "OS_AUTH_URL": "https://keystone.example:5000/v3",
+        "OS_APPLICATION_CREDENTIAL_ID": "a1",
+        "OS_APPLICATION_CREDENTIAL_SECRET": "s3",
+    }
+    for key, value in credentials(environ).items():
+        (tmp_path / key).write_bytes(value)
+    assert Credentials.read(tmp_path).method == "v3applicationcredential"
+
+
+def test_the_authority_of_a_cloud_is_read(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_bytes(b"pem")
+    assert credentials(QA | {"OS_CACERT": f"{tmp_path}/ca.pem"})["ca_cert"] == b"pem"
+    with pytest.raises(StepError, match=r"none\.pem.*OS_CACERT"):
+        read(QA | {"OS_CACERT": "/none.pem"})
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("1", True), ("True", True), ("0", False), ("", False)])
+def test_tls_of_a_cloud_is_verified_unless_said_otherwise(text: str, wanted: bool) -> None:
+    assert cloud(**QA, OS_INSECURE=text).spec.insecure_skip_tls_verify is wanted
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("internal", "internal"), ("adminURL", "admin"), ("", "")])
+def test_the_interface_is_taken_in_its_old_names_too(text: str, wanted: str) -> None:
+    assert cloud(**QA, OS_INTERFACE=text).spec.interface == wanted
+
+
+def test_both_sets_are_a_source_each_with_their_own_machine() -> None:
+    both = read(QA | {"GOVC_URL": "u:p@vcenter.example", "VM_NAME": "web01"})
+    assert [source.kind for source in both.sources] == ["VmwareSource", "OpenstackSource"]
+    assert [made.spec.source_cluster.kind for made in both.imports] == ["VmwareSource", "OpenstackSource"]
+    assert both.source("") is None
+    assert both.source("openstacksource") == cloud(**QA)
+    assert both.credentials(cloud(**QA))["username"] == b"admin"
+
+
+def test_a_broken_keystone_url_is_an_error_a_person_can_read() -> None:
+    with pytest.raises(StepError, match="OS_AUTH_URL"):
+        read({"OS_AUTH_URL": "https://[fe80::1/v3"})
+
+
+@pytest.mark.parametrize("variable", ["VM_NAME", "OS_VM_NAME"])
+def test_a_name_that_is_no_text_is_an_error_a_person_can_read(variable: str) -> None:
+    with pytest.raises(StepError, match=f"{variable} is not printable text"):
+        read({variable: "caf\udce9"})

@@ -7,14 +7,27 @@ import pytest
 
 from controller.environment import Environment
 from controller.environment import read as environment
-from controller.jobs import Job, jobs, only_source
+from controller.jobs import Job, access, jobs, only_source
 from controller.manifests import InvalidManifestsError, Manifests
-from tests.unit.builders import a_secret, a_source, an_import
+from steps.plan import SourceKind
+from tests.unit.builders import a_cloud, a_secret, a_source, an_import
 from workflows.api import Secret, Source, VirtualMachineImport
+from workflows.plan import endpoint
 from workflows.settings import Settings
 
-NOTHING: Final = Environment(None, {}, None)
+NOTHING: Final = Environment()
 GOVC: Final = environment({"GOVC_URL": "a:b@other.example", "VM_NAME": "web01"})
+BOTH: Final = environment(
+    {
+        "GOVC_URL": "a:b@other.example",
+        "VM_NAME": "web01",
+        "OS_AUTH_URL": "https://keystone.example:5000/v3",
+        "OS_REGION_NAME": "RegionOne",
+        "OS_USERNAME": "admin",
+        "OS_PASSWORD": "s3",
+        "OS_VM_NAME": "db01",
+    }
+)
 
 
 def given(*things: Secret | Source | VirtualMachineImport) -> Manifests:
@@ -143,11 +156,46 @@ def test_a_secret_that_a_source_names_is_never_replaced_by_the_environment() -> 
     assert "Secret default/vc-login is not given" in fault
 
 
+def test_a_machine_of_each_source_of_the_environment() -> None:
+    vmware, openstack = made(environment=BOTH)
+    assert (vmware.plan.vm, vmware.plan.source.kind) == ("web01", SourceKind.VMWARE)
+    assert (openstack.plan.vm, openstack.plan.source.kind) == ("db01", SourceKind.OPENSTACK)
+    assert vmware.credentials == {"username": b"a", "password": b"b"}
+    assert openstack.credentials["username"] == b"admin"
+
+
+def test_an_import_that_names_no_source_takes_the_one_of_its_kind() -> None:
+    (job,) = made(an_import(sourceCluster={"kind": "openstacksource"}), environment=BOTH)
+    assert job.plan.source.endpoint == "https://keystone.example:5000/v3"
+    (fault,) = refusal(an_import(sourceCluster={}), environment=BOTH)
+    assert "its source of no kind default/ is not given" in fault
+
+
+def test_a_clouds_address_left_open_is_the_environments() -> None:
+    cluster = {"kind": "OpenstackSource", "name": "os"}
+    open_, region = a_cloud(endpoint=""), a_cloud(endpoint="", region="West")
+    for source, wanted in ((open_, "RegionOne"), (region, "West")):
+        (job,) = made(an_import(sourceCluster=cluster), source, a_secret("os-login"), environment=BOTH)
+        assert job.plan.source.endpoint == "https://keystone.example:5000/v3"
+        assert job.plan.source.region == wanted
+
+
+def test_the_environments_password_goes_to_no_other_cloud() -> None:
+    cluster = {"kind": "OpenstackSource", "name": "os"}
+    stranger = a_cloud(endpoint="https://stranger.example:5000/v3", credentials=None)
+    (fault,) = refusal(an_import(sourceCluster=cluster), stranger, environment=BOTH)
+    assert "spec.credentials is empty" in fault
+    ours = a_cloud(endpoint="https://keystone.example:5000/v3", credentials=None)
+    (job,) = made(an_import(sourceCluster=cluster), ours, environment=BOTH)
+    assert job.credentials["password"] == b"s3"
+
+
 # --- one source to look at
 
 
 def test_the_only_source_is_taken() -> None:
-    source, credentials = only_source(given(a_source(), a_secret()), NOTHING, None)
+    manifests = given(a_source(), a_secret())
+    source, credentials = access(only_source(manifests, NOTHING, None), manifests, NOTHING)
     assert (source.name, credentials["username"]) == ("vc", b"u")
 
 
@@ -155,15 +203,30 @@ def test_of_several_sources_one_must_be_named() -> None:
     several = given(a_source(), a_source("vc2"), a_secret())
     with pytest.raises(InvalidManifestsError, match="need one source, the manifests have: vc, vc2; name it"):
         only_source(several, NOTHING, None)
-    assert only_source(several, NOTHING, "vc2")[0].name == "vc2"
+    assert only_source(several, NOTHING, "vc2").metadata.name == "vc2"
+    assert only_source(several, NOTHING, "VmwareSource/vc").metadata.name == "vc"
+
+
+def test_sources_of_one_name_are_told_apart_by_their_kind() -> None:
+    several = given(a_source(), a_cloud("vc"), a_secret())
+    with pytest.raises(InvalidManifestsError, match="have: VmwareSource/vc, OpenstackSource/vc; name it"):
+        only_source(several, NOTHING, "vc")
+    assert only_source(several, NOTHING, "openstacksource/vc").kind == "OpenstackSource"
 
 
 def test_the_environments_source_is_taken_when_there_is_no_other() -> None:
-    assert only_source(Manifests(), GOVC, None)[0].endpoint == "https://other.example/sdk"
+    assert endpoint(only_source(Manifests(), GOVC, None)) == "https://other.example/sdk"
+
+
+def test_of_both_sources_of_the_environment_one_must_be_named() -> None:
+    with pytest.raises(InvalidManifestsError, match="VmwareSource/environment, OpenstackSource/environment"):
+        only_source(Manifests(), BOTH, None)
+    found = only_source(Manifests(), BOTH, "OpenstackSource/environment")
+    assert endpoint(found) == "https://keystone.example:5000/v3"
 
 
 def test_a_source_without_address_or_secret_is_refused() -> None:
     with pytest.raises(InvalidManifestsError, match=r"has no spec\.endpoint"):
-        only_source(given(a_source(endpoint=""), a_secret()), NOTHING, None)
+        access(a_source(endpoint=""), given(a_secret()), NOTHING)
     with pytest.raises(InvalidManifestsError, match="is not given"):
-        only_source(given(a_source()), NOTHING, None)
+        access(a_source(), Manifests(), NOTHING)

@@ -128,6 +128,18 @@ def test_templates_are_refused(find: Find, vcenter: Simulator, monkeypatch: pyte
     assert "template" in str(error)
 
 
+def test_templates_are_blocked_in_an_inventory(access: MakeAccess, monkeypatch: pytest.MonkeyPatch) -> None:
+    get = collector.Row.get
+    monkeypatch.setattr(
+        collector.Row,
+        "get",
+        lambda row, path, *default: path == "config.template" or get(row, path, *default),
+    )
+    with connect(access()) as source:
+        (found,) = (machine for machine in source.inventory().machines if machine.name == "plain")
+    assert [concern.code for concern in found.concerns] == ["template"]
+
+
 def test_pages_are_put_together(access: MakeAccess, monkeypatch: pytest.MonkeyPatch) -> None:
     with connect(access(datacenter="")) as source:
         whole = source.inventory()

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from controller import planning
+from controller.listing import named
+from controller.manifests import read
+from controller.mappingfile import NAME
+from steps.contract import Exit
+from steps.machine import Machine
+from steps.providers import Access, Provider
+from tests.unit.builders import a_machine, a_nic
+from tests.unit.conftest import Vmferry, refused
+from tests.unit.providers import FakeProvider
+from tests.unit.test_manifests import SECRET, SOURCE
+
+
+class AtTheTop(FakeProvider):
+    """Its machine stands in the datacenter's top folder."""
+
+    def describe(self, vm: str, folder: str | None) -> Machine:
+        return super().describe(vm, None if folder == "/" else folder)
+
+
+Look = Callable[[Machine], None]
+
+
+@pytest.fixture
+def source_has(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Look:
+    """Manifests of a source that has one machine, in memory."""
+    secret = SECRET.replace("password: p", "password: hunter2")
+    (tmp_path / "vm.yaml").write_text(f"{secret}---\n{SOURCE}")
+
+    def use(machine: Machine) -> None:
+        @contextmanager
+        def connect(_: Access) -> Iterator[Provider]:
+            yield AtTheTop(machine)
+
+        monkeypatch.setattr(planning, "connect", connect)
+
+    use(a_machine(path="/DC0/vm/web01", nics=(a_nic(0),)))
+    return use
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["--all", "--manifest"], ["--all", "--manifest="]),
+        (["--manifest", "--all"], ["--manifest=", "--all"]),
+        (["--manifest", "-f", "x"], ["--manifest=", "-f", "x"]),
+        (["--manifest", "web"], ["--manifest", "web"]),
+        (["--manifest=web", "-o", "json"], ["--manifest=web", "-o", "json"]),
+        ([], []),
+    ],
+)
+def test_a_manifest_may_have_no_name(words: list[str], wanted: list[str]) -> None:
+    assert named(words) == wanted
+
+
+def test_the_manifest_of_one_machine_goes_to_standard_output(
+    vmferry: Vmferry, source_has: Look, tmp_path: Path
+) -> None:
+    ended = vmferry("inventory", "-f", "vm.yaml", "--manifest", "web01")
+    assert (ended.code, ended.err) == (Exit.DONE, "")
+    (tmp_path / "web.yaml").write_text(ended.out)
+    (made,) = read(["web.yaml"]).imports.values()
+    assert (made.spec.virtual_machine_name, made.spec.folder) == ("web01", "/")
+    assert made.spec.network_mapping[0].destination_network == "default/vlan1"
+    assert ended.out.startswith("# /DC0/vm/web01 (vm-42): 2 vCPU")
+
+
+def test_a_manifest_from_a_mapping(vmferry: Vmferry, source_has: Look, tmp_path: Path) -> None:
+    (tmp_path / "map").write_text("networkMapping:\n- {sourceNetwork: VM Network, destinationNetwork: x/y}\n")
+    ended = vmferry("inventory", "-f", "vm.yaml", "--manifest", "web01", "--mapping", "map")
+    rows = YAML(typ="safe").load(ended.out)["spec"]["networkMapping"]
+    assert rows == [{"sourceNetwork": "VM Network", "destinationNetwork": "x/y"}]
+
+
+def test_a_machine_that_is_not_there(vmferry: Vmferry, source_has: Look) -> None:
+    refused(vmferry("inventory", "-f", "vm.yaml", "--manifest", "no"), Exit.NOT_FOUND, "no machine no")
+
+
+@pytest.mark.parametrize(
+    ("words", "folder"), [(["--all", "--manifest"], "imports"), (["--all", "--into", "here"], "here")]
+)
+def test_a_folders_worth(
+    vmferry: Vmferry, source_has: Look, tmp_path: Path, words: list[str], folder: str
+) -> None:
+    ended = vmferry("inventory", "-f", "vm.yaml", *words)
+    assert (ended.code, ended.out) == (Exit.DONE, "")
+    files = sorted(path.name for path in (tmp_path / folder).iterdir())
+    assert files == [NAME, "vc.vmwaresource.yaml", "web01.yaml"]
+    assert ended.err.splitlines()[-1] == f"{folder}: 3 written"
+    assert "warning: no destination for VM Network" in ended.err
+    assert "hunter2" not in "".join(path.read_text() for path in (tmp_path / folder).iterdir())
+
+
+def test_a_folders_worth_for_a_program(vmferry: Vmferry, source_has: Look) -> None:
+    ended = vmferry(
+        "inventory", "-f", "vm.yaml", "--all", "--manifest", "-o", "json", "--network", "default/v"
+    )
+    told = json.loads(ended.out)
+    assert [file["result"] for file in told["files"]] == ["written"] * 3
+    assert told["unmapped"] == []
+
+
+def test_the_folder_can_be_planned(vmferry: Vmferry, source_has: Look) -> None:
+    assert vmferry("inventory", "-f", "vm.yaml", "--all", "--manifest").code == Exit.DONE
+    ended = vmferry("plan", "-f", "vm.yaml", "-f", "imports", "-o", "json")
+    (found,) = json.loads(ended.out)
+    assert (found["import"], found["possible"]) == ("web01", True)
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+def test_kubectl_takes_the_folder(vmferry: Vmferry, source_has: Look, tmp_path: Path) -> None:
+    vmferry("inventory", "-f", "vm.yaml", "--all", "--manifest")
+    argv = ["kubectl", "label", "--local", "-f", "imports", "a=b", "-o", "name"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == [
+        "vmwaresource.migration.harvesterhci.io/vc",
+        "virtualmachineimport.migration.harvesterhci.io/web01",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--manifest"], "name a machine, or say --all"),
+        (["--all"], "say --all --manifest"),
+        (["--all", "--manifest", "web01"], "say --all --manifest, without a name"),
+        (["--into", "x"], "they go with --all"),
+        (["--manifest", "web01", "--force"], "they go with --all"),
+        (["--folder", "x"], "it goes with --manifest NAME"),
+        (["--all", "--manifest", "--mapping", "none"], "there is no file none"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    vmferry: Vmferry, source_has: Look, tmp_path: Path, words: list[str], said: str
+) -> None:
+    ended = vmferry("inventory", "-f", "vm.yaml", *words)
+    assert ended.code == 2
+    assert said in ended.err
+    assert [path.name for path in tmp_path.iterdir()] == ["vm.yaml"]
+
+
+def test_a_plain_inventory_is_a_table_or_a_document(vmferry: Vmferry, source_has: Look) -> None:
+    assert "/DC0/vm/web01" in vmferry("inventory", "-f", "vm.yaml").out
+    found = json.loads(vmferry("inventory", "-f", "vm.yaml", "-o", "json").out)
+    assert [machine["name"] for machine in found["machines"]] == ["web01"]
