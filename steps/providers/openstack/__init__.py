@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
+
 from steps.disk.land import Landed
 from steps.machine import Disk, Machine
 from steps.plan import DiskFormat, PowerPlan
@@ -19,6 +21,8 @@ from steps.providers.openstack import cloud, describe, export, facts, find, powe
 from steps.providers.openstack.copies import Copies
 
 __all__ = ["Openstack", "connect"]
+
+log = structlog.get_logger()
 
 
 @contextmanager
@@ -55,8 +59,12 @@ class Openstack:
         return frozenset(found) | frozenset(found.values())
 
     def inventory(self) -> Inventory:
-        """All servers of the project by name."""
-        machines = tuple(describe.machine(one) for one in facts.of_all(self._cloud) if one.flavor is not None)
+        """All servers of the project by name, but for those whose flavor is gone, which nothing describes."""
+        found = list(facts.of_all(self._cloud))
+        for one in found:
+            if one.flavor is None:
+                log.warning("left out: the flavor of this server was deleted", server=one.server.name)
+        machines = tuple(describe.machine(one) for one in found if one.flavor is not None)
         names = tuple(sorted(facts.networks(self._cloud).values()))
         return Inventory(machines=machines, networks=names, folders=())
 

@@ -168,6 +168,10 @@ class Copies:
 
     # --- found
 
+    def has_image(self, disk: DiskId) -> bool:
+        """Whether an earlier attempt made the disk's image, or began to."""
+        return any(one.name == self.name(disk) and one.status not in _FAILED for one in self.images())
+
     def snapshots(self) -> list[Any]:
         """Of the whole run, as the two below."""
         volumes = self.cloud.volumes

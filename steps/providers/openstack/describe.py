@@ -72,7 +72,7 @@ def machine(facts: Facts) -> Machine:
             "resize it to another flavor at the source",
         )
     values = properties(facts)
-    cores = number(values, "hw_cpu_cores") or 1
+    threads = number(values, "hw_cpu_threads") or 1
     found = disks(facts, values)
     return Machine(
         name=server.name,
@@ -82,8 +82,8 @@ def machine(facts: Facts) -> Machine:
         serial=server.id,
         instance_uuid=server.id,
         vcpus=flavor.vcpus,
-        cores_per_socket=cores,
-        threads_per_core=number(values, "hw_cpu_threads") or 1,
+        cores_per_socket=cores(values, flavor.vcpus, threads),
+        threads_per_core=threads,
         memory_mib=flavor.ram,
         firmware=firmware(values),
         disks=found,
@@ -111,6 +111,16 @@ def properties(facts: Facts) -> dict[str, str]:
         (boot.volume_image_metadata or {}) if boot is not None else {},
     )
     return {key: str(value) for place in places for key, value in place.items() if value not in (None, "")}
+
+
+def cores(values: Mapping[str, str], vcpus: int, threads: int) -> int:
+    """Cores of a socket: as said, or what the number of sockets leaves; Nova prefers sockets of one core.
+
+    (nova/virt/hardware.py: what is fixed is fixed; of the rest sockets come first, up to their maximum.)
+    """
+    said = number(values, "hw_cpu_cores")
+    sockets = number(values, "hw_cpu_sockets") or min(number(values, "hw_cpu_max_sockets") or vcpus, vcpus)
+    return said or max(1, vcpus // (sockets * threads))
 
 
 def number(values: Mapping[str, str], key: str) -> int:
@@ -154,7 +164,7 @@ def disks(facts: Facts, values: Mapping[str, str]) -> tuple[Disk, ...]:
                 boot_order=1 if boot is not None and volume.id == boot.id else None,
                 uuid=volume.id,
                 serial=volume.id,
-                backing=device(volume, facts.server.id),
+                backing=f"[{volume.volume_type}] {device(volume, facts.server.id)}",
             )
         )
     return tuple(found)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,11 +52,12 @@ def export(
     identity = f"{server.id}/{disk.key}/{facts.generation(cloud, server)}"
     # Raw bytes are the same in every copy, as long as the server is not started.
     raw = Source(url="", format="raw", identity=identity)
-    landed = Files(out).recover(raw.key(disk_format.value, disk.capacity)) if disk.key != ROOT else None
+    files = Files(out)
+    landed = _recovered(files, raw, disk, disk_format)
     if landed is not None:
         log.info("the disk landed before", disk=disk.id)
     else:
-        image = copies.of_server(server, disk) if disk.key == ROOT else copies.of_volume(disk)
+        image = _copied(copies, server, disk, files)
         source = _source(cloud, image, identity, what)
         with _lost(what):
             landed = land(
@@ -70,6 +72,26 @@ def export(
     for left in copies.release(disk.id):
         log.warning(f"left at the source: {left}")
     return landed
+
+
+def _recovered(files: Files, source: Source, disk: Disk, disk_format: DiskFormat) -> Landed | None:
+    """What an earlier attempt landed of this disk, in whichever format its image was."""
+    formats: Iterable[SourceFormat] = _FORMATS.values() if disk.key == ROOT else ("raw",)
+    keys = (replace(source, format=one).key(disk_format.value, disk.capacity) for one in formats)
+    return next((found for key in keys if (found := files.recover(key)) is not None), None)
+
+
+def _copied(copies: Copies, server: Any, disk: Disk, files: Files) -> Any:
+    """An image of the disk, active.
+
+    A host may make another file of the same root disk each time (qcow2): what landed of an image that is gone
+    is of no use with a new one. Raw bytes are the same in each.
+    """
+    if disk.key != ROOT:
+        return copies.of_volume(disk)
+    if not copies.has_image(disk.id):
+        files.forget()
+    return copies.of_server(server, disk)
 
 
 @contextmanager
@@ -101,10 +123,7 @@ def _present(cloud: Cloud, machine: Machine, disk: Disk, what: str) -> Any:
 
 
 def _source(cloud: Cloud, image: Any, identity: str, what: str) -> Source:
-    """Where the image's bytes are, and what they are.
-
-    A host may make another qcow2 of the same disk each time: only of this image is one gone on with.
-    """
+    """Where the image's bytes are, and what they are."""
     wanted = _FORMATS.get(image.disk_format)
     if wanted is None:
         why = f"Glance has it as {image.disk_format}, which is none of {', '.join(_FORMATS)}"
@@ -114,5 +133,5 @@ def _source(cloud: Cloud, image: Any, identity: str, what: str) -> Source:
         headers=cloud.token(),
         tls=cloud.tls,
         format=wanted,
-        identity=identity if wanted == "raw" else f"{identity}/{image.id}",
+        identity=identity,
     )

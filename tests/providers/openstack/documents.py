@@ -56,6 +56,7 @@ def a_volume(number: int = 0, **more: Any) -> Volume:
         "name": f"data-{number}",
         "size": 1 + number,
         "status": "in-use",
+        "volume_type": "ssd",
         "bootable": "true" if number == 0 else "false",
         "encrypted": False,
         "multiattach": False,

@@ -39,7 +39,7 @@ def test_a_server_that_boots_from_a_volume() -> None:
     assert (made.vcpus, made.memory_mib, made.notes) == (2, 2048, "the shop's front")
     (disk,) = made.disks
     assert (disk.id, disk.key, disk.capacity, disk.boot_order) == ("disk-0", "vol-0", GIB, 1)
-    assert (disk.controller, disk.serial, disk.backing) == (Controller.VIRTIO, "vol-0", "/dev/vda")
+    assert (disk.controller, disk.serial, disk.backing) == (Controller.VIRTIO, "vol-0", "[ssd] /dev/vda")
     assert (made.power, made.tools_running, made.change_version) == (Power.ON, True, "req-1")
     assert made.firmware.kind == "bios"
     assert made.concerns == ()
@@ -52,7 +52,7 @@ def test_volumes_stand_in_the_order_of_their_devices() -> None:
         for n, name in enumerate(names)
     )
     made = described(volumes=volumes)
-    assert [disk.backing for disk in made.disks] == ["/dev/vda", "/dev/vdb", "/dev/vdaa"]
+    assert [disk.backing for disk in made.disks] == ["[ssd] /dev/vda", "[ssd] /dev/vdb", "[ssd] /dev/vdaa"]
     assert [disk.boot_order for disk in made.disks] == [1, None, None]
 
 
@@ -121,6 +121,22 @@ def test_the_boot_volumes_word_counts_before_image_metadata_and_flavor() -> None
 
 
 @pytest.mark.parametrize(
+    ("specs", "expected"),
+    [
+        ({}, (1, 1)),
+        ({"hw:cpu_cores": "2"}, (2, 1)),
+        ({"hw:cpu_sockets": "1"}, (8, 1)),
+        ({"hw:cpu_max_sockets": "2"}, (4, 1)),
+        ({"hw:cpu_sockets": "2", "hw:cpu_threads": "2"}, (2, 2)),
+        ({"hw:cpu_sockets": "16"}, (1, 1)),
+    ],
+)
+def test_topologies(specs: dict[str, str], expected: tuple[int, int]) -> None:
+    made = described(server=a_server(flavor=a_flavor(vcpus=8, extra_specs=specs)))
+    assert (made.cores_per_socket, made.threads_per_core) == expected
+
+
+@pytest.mark.parametrize(
     ("bus", "expected"), [("sata", Controller.SATA), ("nvme", Controller.NVME), ("uml", Controller.UNKNOWN)]
 )
 def test_buses(bus: str, expected: Controller) -> None:
@@ -173,7 +189,7 @@ def test_what_is_left_behind_is_told() -> None:
     flavor["extra_specs"] = {"pci_passthrough:alias": "gpu:1"}
     made = described(
         server=a_server(flavor=flavor, config_drive="True"),
-        ports=(a_port(**{"binding:vnic_type": "direct", "trunk_details": {"sub_ports": []}}),),
+        ports=(a_port(0, **{"binding:vnic_type": "direct", "trunk_details": {"sub_ports": []}}),),
     )
     assert codes(made, Severity.WARN) == {"ephemeral-disk", "passthrough", "sriov", "trunk"}
     assert codes(made, Severity.LOG) == {"swap-disk", "config-drive"}

@@ -1,0 +1,124 @@
+"""A forward proxy between a step and OpenStack, which can kill the step at a chosen request.
+
+The step finds it by `http_proxy`, as every user of `requests` does (RFC 9112, 3.2.2: the request names the
+whole URL). The download of an image does not go through it: the disk path has a client of its own.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+_HOP: Final = ("connection", "proxy-connection", "keep-alive", "transfer-encoding", "host")
+"""Headers that concern one connection only (RFC 9110, 7.6.1)."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that passes: `action` is the key of a server's or volume's action."""
+
+    method: str
+    path: str
+    body: bytes = field(repr=False, default=b"")
+
+    @property
+    def changes(self) -> bool:
+        """Whether OpenStack is another one after it. Asking Keystone for a token changes nothing."""
+        return self.method != "GET" and not self.path.endswith("/auth/tokens")
+
+
+Victim = Callable[[], int]
+"""The process group to kill."""
+
+
+class Forward:
+    """The proxy; `deaths` says at which changing request, and whether before or after it, the victim dies."""
+
+    def __init__(self) -> None:
+        self.seen: list[Request] = []
+        self.when: Callable[[Request, bool], bool] = lambda _request, _after: False
+        self.victim: Victim | None = None
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @contextmanager
+    def running(self) -> Iterator[Forward]:
+        thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            self._server.server_close()
+            thread.join()
+
+    def kill(self, request: Request, *, after: bool) -> bool:
+        """Kill the victim if this is its moment; whether it was."""
+        with self._lock:
+            if self.victim is None or not self.when(request, after):
+                return False
+            group, self.victim = self.victim(), None
+        os.killpg(group, signal.SIGKILL)
+        return True
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        forward = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _pass(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                parts = urlsplit(self.path)
+                request = Request(self.command, parts.path, self.rfile.read(length))
+                forward.seen.append(request)
+                if forward.kill(request, after=False):
+                    self.close_connection = True
+                    return
+                status, headers, body = _asked(request, parts.netloc, parts.query, dict(self.headers))
+                if forward.kill(request, after=True):
+                    self.close_connection = True
+                    return
+                self.send_response(status)
+                for key, value in headers:
+                    self.send_header(key, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _pass  # noqa: N815
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+                """Say nothing."""
+
+        return Handler
+
+
+def _asked(
+    request: Request, host: str, query: str, headers: dict[str, str]
+) -> tuple[int, list[tuple[str, str]], bytes]:
+    """The service's answer: status, headers, body."""
+    connection = http.client.HTTPConnection(host, timeout=120)
+    kept = {key: value for key, value in headers.items() if key.lower() not in _HOP}
+    target = f"{request.path}?{query}" if query else request.path
+    try:
+        connection.request(request.method, target, body=request.body or None, headers=kept)
+        answer = connection.getresponse()
+        body = answer.read()
+        passed = [(k, v) for k, v in answer.getheaders() if k.lower() not in (*_HOP, "content-length")]
+        return answer.status, passed, body
+    finally:
+        connection.close()
