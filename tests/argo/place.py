@@ -1,0 +1,233 @@
+"""A namespace of the lab with imports in it, for the time of a test, whatever their source."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from steps.cluster import (
+    CLAIM,
+    CONFIG_MAP,
+    IMAGE,
+    IMPORT,
+    MACHINE,
+    POD,
+    SECRET,
+    SERVICE,
+    WORKFLOW,
+    Kind,
+    Object,
+)
+from steps.contract import StepError
+from tests.argo.ground import RELEASE, Ground, eventually
+from workflows import names
+from workflows.api import API_VERSION
+from workflows.conditions import find
+from workflows.outcome import SUCCEEDED
+from workflows.reported import Condition, ImportStatus
+
+MIB: Final = 1 << 20
+RUNNING: Final = "virtualMachineRunning"
+FAILED: Final = "VMMigrationFailed"
+INVALID: Final = "virtualMachineImportInvalid"
+ENDED: Final = (RUNNING, FAILED, INVALID)
+
+
+@dataclass
+class Place:
+    """A namespace with imports in it."""
+
+    ground: Ground
+    namespace: str
+    made: list[Imported] = field(default_factory=list, kw_only=True)
+
+    def document(self, vm: str, source: dict[str, str], *, name: str = "", **spec: Any) -> Object:
+        """The VirtualMachineImport of a machine of that source (kind, name and, if another's, namespace)."""
+        return {
+            "apiVersion": API_VERSION,
+            "kind": "VirtualMachineImport",
+            "metadata": {"name": name or vm.lower(), "namespace": self.namespace},
+            "spec": {
+                "virtualMachineName": vm,
+                "sourceCluster": {"apiVersion": API_VERSION, "namespace": self.namespace, **source},
+                **spec,
+            },
+        }
+
+    def imported(self, name: str) -> Imported:
+        made = Imported(self.ground, self.namespace, name)
+        self.made.append(made)
+        return made
+
+    def all(self, kind: Kind) -> list[Object]:
+        return self.ground.all(kind, self.namespace)
+
+
+@contextlib.contextmanager
+def place(ground: Ground, name: str) -> Iterator[Place]:
+    """A namespace that is gone afterwards; nothing may be left of any run."""
+    namespace(ground, name)
+    made = Place(ground, name)
+    try:
+        yield made
+    finally:
+        remove(ground, name)
+    assert_nothing_left(made)
+
+
+@dataclass
+class Imported:
+    """An import in the cluster."""
+
+    ground: Ground
+    namespace: str
+    name: str
+
+    @property
+    def raw(self) -> Object | None:
+        return self.ground.cluster.get(IMPORT, self.name, self.namespace)
+
+    @property
+    def status(self) -> ImportStatus:
+        return ImportStatus.read((self.raw or {}).get("status"))
+
+    @property
+    def summary(self) -> Condition:
+        return find(self.status.import_conditions, SUCCEEDED) or Condition()
+
+    def until(self, *stands: str, seconds: float = 300) -> ImportStatus:
+        """Wait for one of these statuses; an end that is none of them is a failure at once."""
+
+        def look() -> ImportStatus | None:
+            status = self.status
+            if status.import_status in stands:
+                return status
+            over = status.import_status in ENDED and self.summary.status != "Unknown"
+            assert not over, f"{self.name} ended as {status.import_status}: {status.message}"
+            return None
+
+        return eventually(look, self.told, seconds)
+
+    def leaves(self, stand: str) -> None:
+        """Wait until the import is no longer there, as after it was mended."""
+        eventually(lambda: self.status.import_status != stand, self.told, 90)
+
+    def told(self) -> str:
+        status = self.status
+        return (
+            f"{self.namespace}/{self.name}: {status.import_status!r} {self.summary.reason}: {status.message}"
+        )
+
+    def at(self, step: str, seconds: float = 240) -> None:
+        """Wait until a step is at work."""
+        eventually(lambda: self.leaf(step, "Running"), lambda: f"{step} of {self.told()}", seconds)
+
+    def leaf(self, template: str, phase: str) -> list[Object]:
+        """The pods' nodes of a stage in a phase."""
+        nodes = ((self.workflow or {}).get("status") or {}).get("nodes") or {}
+        return [
+            node
+            for node in nodes.values()
+            if node.get("templateName") == template and node["type"] == "Pod" and node["phase"] == phase
+        ]
+
+    @property
+    def workflow(self) -> Object | None:
+        run = self.status.workflow
+        return self.ground.cluster.get(WORKFLOW, run.name, RELEASE) if run else None
+
+    @property
+    def run(self) -> str:
+        """The run's name, whatever the number of the Workflow."""
+        workflow = self.workflow
+        assert workflow is not None
+        return str(workflow["metadata"]["labels"][names.LABEL_RUN])
+
+    def pods(self, stage: str = "") -> list[Object]:
+        labels = {names.LABEL_RUN: self.run, **({names.LABEL_STAGE: stage} if stage else {})}
+        return self.ground.cluster.find(POD, RELEASE, labels)
+
+    def annotate(self, **notes: str) -> None:
+        marks = {f"migration.harvesterhci.io/{name}": value for name, value in notes.items()}
+        self.ground.cluster.patch(IMPORT, self.name, {"metadata": {"annotations": marks}}, self.namespace)
+
+    def change(self, **spec: Any) -> None:
+        self.ground.cluster.patch(IMPORT, self.name, {"spec": spec}, self.namespace)
+
+    def delete(self, *, seconds: float = 120) -> None:
+        """`kubectl delete`, to its end."""
+        self.ground.cluster.delete(IMPORT, self.name, self.namespace)
+        eventually(lambda: self.raw is None, lambda: f"deletion of {self.told()}", seconds)
+
+    def events(self) -> list[str]:
+        listed = self.ground.kubectl("get", "events", "-n", self.namespace, "-o", "json")
+        return [
+            one["reason"] for one in json.loads(listed)["items"] if one["involvedObject"]["name"] == self.name
+        ]
+
+    def machine(self, name: str = "") -> Object | None:
+        return self.ground.cluster.get(MACHINE, name or self.name, self.namespace)
+
+
+def assert_nothing_left(made: Place) -> None:
+    """Of no import anything is left in the release namespace."""
+    mine = {names.LABEL_NAMESPACE: made.namespace}
+
+    def left() -> list[str]:
+        kinds = (WORKFLOW, CONFIG_MAP, SECRET, CLAIM, SERVICE, POD)
+        return [
+            f"{kind.kind} {one['metadata']['name']}"
+            for kind in kinds
+            for one in made.ground.cluster.find(kind, RELEASE, mine)
+        ]
+
+    eventually(lambda: not left(), lambda: f"left in {RELEASE}: {left()}", 90)
+
+
+def bytes_of(ground: Ground, namespace: str, claim: str) -> str:
+    """SHA-256 of a claim's bytes, as the host sees them."""
+    from tests.standins.api import Api  # noqa: PLC0415
+
+    path = ground.lab.disk(Api(ground.lab.kubeconfig), namespace, claim)
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(MIB):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def claims_of(machine: Object) -> list[str]:
+    volumes = machine["spec"]["template"]["spec"]["volumes"]
+    return [volume["persistentVolumeClaim"]["claimName"] for volume in volumes]
+
+
+def images_of(where: Place) -> list[Object]:
+    return where.all(IMAGE)
+
+
+def namespace(ground: Ground, name: str) -> None:
+    """A namespace anew, with the networks that manifests name."""
+    remove(ground, name)
+    ground.kubectl("create", "namespace", name)
+    for network in ("vlan1", "vlan2"):
+        ground.apply(
+            {
+                "apiVersion": "k8s.cni.cncf.io/v1",
+                "kind": "NetworkAttachmentDefinition",
+                "metadata": {"name": network, "namespace": name},
+                "spec": {"config": '{"cniVersion": "0.3.1", "type": "bridge", "bridge": "mgmt-br"}'},
+            }
+        )
+
+
+def remove(ground: Ground, name: str) -> None:
+    """A namespace with all its imports; they go first, as their controller may be asked for things in it."""
+    with contextlib.suppress(StepError):
+        for one in ground.cluster.find(IMPORT, name):
+            ground.cluster.delete(IMPORT, one["metadata"]["name"], name)
+        eventually(lambda: not ground.cluster.find(IMPORT, name), f"the imports of {name} to go", 180)
+    ground.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=true", "--timeout=120s")
