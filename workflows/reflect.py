@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from steps.mapping import Shape
-from workflows import ladder
+from workflows import concerned, ladder
 from workflows.api import VirtualMachineImport
 from workflows.conditions import find, put
 from workflows.observed import Observed, observe
@@ -129,6 +129,8 @@ def _reflected(
     conditions = base.import_conditions
     if not seen.blind:
         conditions = ladder.of_import(conditions, seen, import_, disks, now)
+    if shape is not None:
+        conditions = put(conditions, concerned.condition(shape.concerns), now)
     made = base.model_copy(
         update={
             "workflow": run,

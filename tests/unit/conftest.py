@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from controller import cli
 from controller.record import Record
@@ -20,9 +19,6 @@ from steps.contract import Exit
 from tests.unit.builders import a_plan
 from tests.unit.test_rundir import failed_at
 from workflows.stages import stage_named
-
-settings.register_profile("unit", max_examples=40, deadline=None, derandomize=True, database=None)
-settings.load_profile("unit")
 
 
 @dataclass(frozen=True)
