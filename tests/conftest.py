@@ -6,8 +6,8 @@ import signal
 
 from hypothesis import settings
 
-# Who starts the tests in a shell's background lets them ignore SIGINT, and with them every program they start:
-# those that a test interrupts shall behave as at a terminal.
+# Who starts the tests in a shell's background lets them ignore SIGINT, and with them every program they start
+# (those that a test interrupts shall behave as at a terminal).
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

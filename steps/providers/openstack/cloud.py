@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import openstack
+from os_service_types import ServiceTypes
 
 from steps import again, trust
 from steps.contract import Exit, StepError
@@ -139,25 +140,28 @@ def check_services(cloud: Cloud) -> None:
     Raises:
         StepError: INVALID, with the regions there are.
     """
-    missing = [name for name in SERVICES if not _endpoint(cloud, name)]
+    session = cloud.connection.session
+    access = cloud.read("read the catalog", lambda: session.auth.get_access(session))
+    points = [
+        (service["type"], point)
+        for service in access.service_catalog.catalog
+        for point in service["endpoints"]
+    ]
+    usable = {kind for kind, point in points if _fits(point, cloud.plan)}
+    missing = [name for name in SERVICES if not usable & set(_TYPES.get_all_types(name))]
     if missing:
-        there = ", ".join(sorted(_regions(cloud))) or "none"
-        wanted = f"region {cloud.plan.region!r}" if cloud.plan.region else "the catalog"
+        there = sorted({str(point["region"]) for _, point in points if point.get("region")})
         raise StepError(
             Exit.INVALID,
-            f"{wanted} has no {cloud.plan.interface} endpoint of {', '.join(missing)}",
-            f"regions: {there}",
+            f"no {cloud.plan.interface} endpoint of {', '.join(missing)} in region {cloud.plan.region!r}",
+            f"regions: {', '.join(there) or 'none'}",
             "check spec.region and spec.interface of the source",
         )
 
 
-def _endpoint(cloud: Cloud, service: str) -> str | None:
-    config = cloud.connection.config
-    found: str | None = cloud.read("read the catalog", lambda: config.get_session_endpoint(service))
-    return found
+_TYPES: Final = ServiceTypes()
 
 
-def _regions(cloud: Cloud) -> set[str]:
-    session = cloud.connection.session
-    catalog = cloud.read("read the catalog", lambda: session.auth.get_access(session).service_catalog.catalog)
-    return {point["region"] for service in catalog for point in service["endpoints"] if point.get("region")}
+def _fits(point: Mapping[str, Any], plan: SourcePlan) -> bool:
+    """Whether an endpoint of the catalog is of the interface, and of the region if one is named."""
+    return point["interface"] == plan.interface and plan.region in ("", point.get("region"))

@@ -7,7 +7,9 @@ whole URL). The download of an image does not go through it: the disk path has a
 from __future__ import annotations
 
 import http.client
+import json
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -23,7 +25,7 @@ _HOP: Final = ("connection", "proxy-connection", "keep-alive", "transfer-encodin
 
 @dataclass(frozen=True)
 class Request:
-    """A request that passes: `action` is the key of a server's or volume's action."""
+    """A request that passes."""
 
     method: str
     path: str
@@ -33,6 +35,14 @@ class Request:
     def changes(self) -> bool:
         """Whether OpenStack is another one after it. Asking Keystone for a token changes nothing."""
         return self.method != "GET" and not self.path.endswith("/auth/tokens")
+
+    @property
+    def kind(self) -> str:
+        """What it is about, without ids: the key of an action, or service and collection."""
+        if self.path.endswith("/action"):
+            return str(next(iter(json.loads(self.body))))
+        words = [word for word in self.path.split("/") if word and not re.search(r"\d", word)]
+        return "/".join(words[:2])
 
 
 Victim = Callable[[], int]

@@ -1,0 +1,1 @@
+"""Tests against the real OpenStack services, and what starts them (README.md)."""

@@ -1,0 +1,162 @@
+"""Programs in sessions of their own, found again by pid files and by a mark in their environment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from .layout import StackError
+
+_MARK: Final = "VMFERRY_OPENSTACK_STACK"
+"""In the environment of each program of a stack, with the state's path as its value."""
+
+_TERM_SECONDS: Final = 20.0
+_TAIL_LINES: Final = 15
+
+
+class _Process(NamedTuple):
+    """A pid may go to another process; with the time it began, in ticks since boot, it is one."""
+
+    pid: int
+    began: int
+
+    def runs(self) -> bool:
+        return _began(self.pid) == self.began
+
+
+def _began(pid: int) -> int:
+    """0 when there is none, or only its exit code is left. Fields as in proc(5), after the name."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return 0 if fields[0] == "Z" else int(fields[19])
+
+
+def _end(processes: Sequence[_Process], send: Callable[[int, int], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for process in filter(_Process.runs, processes):
+            with contextlib.suppress(ProcessLookupError):
+                send(process.pid, number)
+        with contextlib.suppress(TimeoutError):
+            wait(lambda: not any(process.runs() for process in processes), _TERM_SECONDS)
+            return
+
+
+class Processes:
+    """Those of one stack; `state` tells it from others on this machine."""
+
+    def __init__(self, state: Path) -> None:
+        self._run = state / "run"
+        self._logs = state / "log"
+        self._mark = f"{_MARK}={state}".encode()
+
+    def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
+        return {**os.environ, **extra, _MARK: self._mark.decode().partition("=")[2]}
+
+    def start(self, name: str, argv: Sequence[str], extra: Mapping[str, str]) -> None:
+        with self.log(name).open("ab") as log:
+            program = subprocess.Popen(
+                argv,
+                env=self.environment(extra),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=self._run.parent,
+            )
+        (self._run / f"{name}.pid").write_text(f"{program.pid} {_began(program.pid)}\n")
+
+    def log(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
+
+    def names(self) -> list[str]:
+        """In the order they were started."""
+        files = sorted(self._run.glob("*.pid"), key=lambda path: path.stat().st_mtime_ns)
+        return [path.stem for path in files]
+
+    def runs(self, name: str) -> bool:
+        return self._process(name) is not None
+
+    def _process(self, name: str) -> _Process | None:
+        """The one that was started under this name, while it runs."""
+        try:
+            pid, began = map(int, (self._run / f"{name}.pid").read_text().split())
+        except (FileNotFoundError, ValueError):
+            return None
+        process = _Process(pid, began)
+        return process if process.runs() else None
+
+    def stop(self, name: str) -> None:
+        """With all of its group."""
+        process = self._process(name)
+        if process is not None:
+            _end([process], os.killpg)
+        (self._run / f"{name}.pid").unlink(missing_ok=True)
+
+    def stop_all(self, last: Sequence[str]) -> None:
+        """Everything; those named as last after the others, one after another."""
+        names = [name for name in self.names() if name not in last]
+        _end([process for name in names if (process := self._process(name))], os.killpg)
+        for name in last:
+            self.stop(name)
+        # children that left their group, and programs of a start that was killed
+        _end(list(self._marked()), os.kill)
+        for file in self._run.glob("*.pid"):
+            file.unlink()
+
+    def _marked(self) -> Iterator[_Process]:
+        for folder in Path("/proc").iterdir():
+            if not folder.name.isdigit() or int(folder.name) == os.getpid():
+                continue
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+                if self._mark in (folder / "environ").read_bytes().split(b"\0"):
+                    pid = int(folder.name)
+                    yield _Process(pid, _began(pid))
+
+    def tail(self, name: str) -> str:
+        """The end of its log, for a message."""
+        try:
+            lines = self.log(name).read_text(errors="replace").splitlines()
+        except FileNotFoundError:
+            return ""
+        return "\n".join(lines[-_TAIL_LINES:])
+
+    def await_ready(self, name: str, ready: Callable[[], bool], seconds: float) -> None:
+        """Until `ready` says so.
+
+        Raises:
+            StackError: it ended, or the time is over.
+        """
+
+        def settled() -> bool:
+            if not self.runs(name):
+                raise StackError(f"{name} ended as it started; {self.log(name)} ends with\n{self.tail(name)}")
+            return ready()
+
+        try:
+            wait(settled, seconds)
+        except TimeoutError:
+            why = f"{name} was not ready within {seconds:.0f} s; {self.log(name)} ends with"
+            raise StackError(f"{why}\n{self.tail(name)}") from None
+
+
+def wait(condition: Callable[[], bool], seconds: float) -> None:
+    """Ask until it holds.
+
+    Raises:
+        TimeoutError: it did not within `seconds`.
+    """
+    until = time.monotonic() + seconds
+    pause = 0.02
+    while not condition():
+        if time.monotonic() > until:
+            raise TimeoutError
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.5)

@@ -1,0 +1,94 @@
+"""Steps killed at each request that changes OpenStack, before it is heard and after; then tried again.
+
+What counts is what is left in OpenStack, asked through its API, and what landed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from steps import qemu
+from tests.providers.openstack.conftest import Imported
+from tests.providers.openstack.forward import Forward, Request
+
+KILLED = -9
+ATTEMPTS = 40
+"""More than an export has requests that change something, twice over: before each and after."""
+
+
+@pytest.fixture
+def forward() -> Iterator[Forward]:
+    with Forward().running() as proxy:
+        yield proxy
+
+
+def attempt(imported: Imported, forward: Forward, name: str, *arguments: str) -> int:
+    """Run a step in a process group of its own; its exit code, -9 when the proxy killed it."""
+    with (imported.folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            imported.argv(name, *arguments),
+            env=imported.environment(forward.url),
+            start_new_session=True,
+            stderr=log,
+        )
+    forward.victim = lambda: process.pid
+    return process.wait(timeout=300)
+
+
+def at_each_in_turn() -> Callable[[Request, bool], bool]:
+    """Dies before each kind of change once, and after it once."""
+    died: set[tuple[str, str, bool]] = set()
+
+    def now(request: Request, after: bool) -> bool:
+        moment = (request.method, request.kind, after)
+        if not request.changes or moment in died:
+            return False
+        died.add(moment)
+        return True
+
+    return now
+
+
+def test_an_export_killed_at_every_change_ends_with_nothing_left(
+    imported: Imported, forward: Forward
+) -> None:
+    imported.stop()
+    forward.when = at_each_in_turn()
+    codes = []
+    while not codes or codes[-1] == KILLED:
+        codes.append(attempt(imported, forward, "export", "--disk", "disk-0"))
+        assert len(codes) < ATTEMPTS
+    assert codes[-1] == 0
+    # snapshot, volume, image asked for; image, volume, snapshot deleted: each before and after
+    assert codes.count(KILLED) == 12
+    landed = imported.landed("disk-0")
+    assert qemu.compare(imported.originals[0], "raw", landed.path, landed.format)
+    assert imported.project.held() == []
+    asked = [request.kind for request in forward.seen if request.method == "POST"]
+    assert asked.count("snapshots") <= 2  # the one that was not heard, and the one that was
+
+
+@pytest.mark.parametrize("last", ["snapshots", "volumes", "os-volume_upload_image"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_cleanup_finds_what_a_killed_export_left(
+    imported: Imported, forward: Forward, last: str, after: bool
+) -> None:
+    imported.stop()
+    forward.when = lambda request, done: request.kind == last and done == after
+    assert attempt(imported, forward, "export", "--disk", "disk-0") == KILLED
+    forward.when = lambda _request, _after: False
+    assert attempt(imported, forward, "cleanup") == 0
+    assert imported.project.held() == []
+    assert "left at the source" not in (imported.folder / "log").read_text()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_server_is_stopped_once(imported: Imported, forward: Forward, after: bool) -> None:
+    forward.when = lambda request, done: request.kind == "os-stop" and done == after
+    assert attempt(imported, forward, "poweroff") == KILLED
+    assert attempt(imported, forward, "poweroff") == 0
+    assert attempt(imported, forward, "poweroff") == 0
+    assert imported.project.stops(imported.server) == 1
