@@ -69,9 +69,9 @@ class Copies:
             log.info("making an image of the server's root disk", server=server.id)
             made = self.cloud.change(
                 f"make an image of server {server.name}",
-                lambda: self.cloud.compute.create_server_image(server.id, name, {MARK: self.run}),
+                lambda: server.create_image(self.cloud.compute, name, {MARK: self.run}),
             )
-            image = self._image(getattr(made, "id", made))
+            image = self._image(made)
         return self._active(image.id, name, disk.capacity)
 
     def _volume(self, disk: Disk, name: str) -> Any:

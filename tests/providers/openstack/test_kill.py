@@ -52,6 +52,12 @@ def at_each_in_turn() -> Callable[[Request, bool], bool]:
     return now
 
 
+def once(kind: str, after: bool) -> Callable[[Request, bool], bool]:
+    """Dies at one request, and never again."""
+    left = [True]
+    return lambda request, done: request.kind == kind and done == after and bool(left and left.pop())
+
+
 def test_an_export_killed_at_every_change_ends_with_nothing_left(
     imported: Imported, forward: Forward
 ) -> None:
@@ -77,9 +83,8 @@ def test_cleanup_finds_what_a_killed_export_left(
     imported: Imported, forward: Forward, last: str, after: bool
 ) -> None:
     imported.stop()
-    forward.when = lambda request, done: request.kind == last and done == after
+    forward.when = once(last, after)
     assert attempt(imported, forward, "export", "--disk", "disk-0") == KILLED
-    forward.when = lambda _request, _after: False
     assert attempt(imported, forward, "cleanup") == 0
     assert imported.project.held() == []
     assert "left at the source" not in (imported.folder / "log").read_text()
@@ -87,7 +92,7 @@ def test_cleanup_finds_what_a_killed_export_left(
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_server_is_stopped_once(imported: Imported, forward: Forward, after: bool) -> None:
-    forward.when = lambda request, done: request.kind == "os-stop" and done == after
+    forward.when = once("os-stop", after)
     assert attempt(imported, forward, "poweroff") == KILLED
     assert attempt(imported, forward, "poweroff") == 0
     assert attempt(imported, forward, "poweroff") == 0
