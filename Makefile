@@ -7,19 +7,19 @@ BIN := $(CACHE)/venv/bin
 PREPARE := tests/prepare.sh
 JOBS ?= 2
 
-.PHONY: help demo test e2e check lab lab-down bench golden format requirements clean
+.PHONY: help demo test e2e check lab lab-down openstack-lab openstack-lab-down bench bench-check golden format requirements clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## Import a machine from a simulated vCenter into ./demo and boot it
+demo: ## Import a machine into ./demo and boot it; SOURCE=vmware (default), openstack or ova
 	@$(PREPARE) packages python
-	@$(BIN)/vmferry demo --into demo
+	@$(BIN)/vmferry demo --into demo $(if $(SOURCE),--source $(SOURCE))
 
 test: ## check, then every test that needs no cluster (installs what is missing)
-	@$(PREPARE) packages python vcenter guest kubevirt crds helm
+	@$(PREPARE) packages python vcenter guest kubevirt crds helm openstack
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/pytest -n $(JOBS) --dist=worksteal
+	@tests/openstack/beside $(BIN)/pytest -n $(JOBS) --dist=worksteal
 
 e2e: ## Whole imports in the lab: a real Kubernetes, with Argo where its binaries are given (root)
 	@$(PREPARE) packages python vcenter guest helm
@@ -38,9 +38,20 @@ lab: ## A real Kubernetes of one node on this machine, with Argo where its binar
 lab-down: ## Take the lab down; it leaves nothing
 	@tests/lab/down
 
-bench: ## The data path against curl and qemu-img, side by side, as ratios
+openstack-lab: ## The real services of OpenStack on this machine, which some tests need (root)
+	@$(PREPARE) packages python openstack
+	@$(BIN)/python -m tests.openstack.stack up
+
+openstack-lab-down: ## End them; what they know stays
+	@$(BIN)/python -m tests.openstack.stack down
+
+bench: ## Every figure of the data path against curl and qemu-img, side by side (docs/performance.md)
 	@$(PREPARE) packages python vcenter
 	@$(BIN)/python -m tests.bench
+
+bench-check: ## Fail when a figure is more than 10 % worse than noted in docs/performance.json
+	@$(PREPARE) packages python vcenter
+	@$(BIN)/python -m tests.bench --runs 3 --quiet 10 --check
 
 golden: ## Write the golden files anew; look at the diff before you commit it
 	@$(PREPARE) python

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import enum
+import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.markup import escape
@@ -61,10 +63,30 @@ def boot(
     return Exit.DONE if code == 0 else Exit.INTERNAL
 
 
+class DemoSource(enum.StrEnum):
+    """Kinds of source that the demo can start."""
+
+    VMWARE = "vmware"
+    OPENSTACK = "openstack"
+    OVA = "ova"
+
+
+_NEEDED: Final = {
+    DemoSource.VMWARE: ("packages", "vcenter", "guest"),
+    DemoSource.OPENSTACK: ("packages", "openstack", "guest"),
+    DemoSource.OVA: ("packages", "guest"),
+}
+"""Targets of tests/prepare.sh."""
+
+
 def demo(
     into: Annotated[Path, typer.Option(help="Folder for the demo; made anew each time.")] = Path("demo"),
+    source: Annotated[
+        DemoSource | None,
+        typer.Option(help="What to import from; default: vmware, or ova where there is no Go."),
+    ] = None,
 ) -> int:
-    """Import a machine from a simulated vCenter and boot it, to see it all work. Needs a checkout."""
+    """Import a machine from a source that is started for it and boot it. Needs a checkout."""
     checkout = Path(__file__).parents[1]
     prepare = checkout / "tests" / "prepare.sh"
     if not prepare.exists():
@@ -74,11 +96,16 @@ def demo(
             f"there is none around {checkout}",
             "clone the repository and say `make demo`",
         )
-    if subprocess.run([prepare, "packages", "vcenter", "guest"], check=False).returncode:
+    if source is None and shutil.which("go") is None:
+        err.print("no Go here, with which the simulated vCenter is built: the demo takes an OVA", style="dim")
+        source = DemoSource.OVA
+    kind = source or DemoSource.VMWARE
+    if subprocess.run([prepare, *_NEEDED[kind]], check=False).returncode:
         return Exit.INVALID
     from tests.demo import demo as play  # noqa: PLC0415 - there in a checkout only
+    from tests.demosources import Kind  # noqa: PLC0415
 
-    return play(into)
+    return play(into, Kind(kind))
 
 
 def register() -> None:
@@ -90,4 +117,4 @@ def register() -> None:
         "vmferry migrate-manifests -f - | kubectl apply -f -",
     )(migrate_manifests)
     command(epilog="Example: vmferry boot ./alpine --timeout 120")(boot)
-    command(epilog="Example: vmferry demo --into ./demo")(demo)
+    command(epilog="Examples: vmferry demo · vmferry demo --source openstack --into ./demo")(demo)

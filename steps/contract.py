@@ -98,7 +98,9 @@ class StepError(Exception):
 
     def __str__(self) -> str:
         line = ": ".join(part for part in (self.what, self.why) if part)
-        return " ".join("; ".join(part for part in (line, self.remedy) if part).split())
+        words = " ".join("; ".join(part for part in (line, self.remedy) if part).split())
+        # Names come from foreign files: a terminal must not obey them.
+        return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in words)
 
 
 class Stopped(Exception):  # noqa: N818 - it is an event, not a fault

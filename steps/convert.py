@@ -6,7 +6,7 @@ named: a format guessed from the content lets a guest choose how its own disk is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from steps import qemu, scratch
@@ -16,6 +16,7 @@ from steps.plan import DiskFormat
 from steps.program import Arguments, Context, log, run
 from steps.progress import Progress
 from steps.scratch import Ready
+from steps.stop import Stop
 
 EPILOG = """\
 examples:
@@ -59,14 +60,33 @@ def convert_planned(context: Context, disk_id: str, progress: Progress) -> None:
     disk = context.machine().disk(disk_id)
     out = scratch.landing(context.scratch, wanted)
     landed = Landed.load(out)
-    if landed.format == wanted:
-        log.info(f"{disk_id} landed as {wanted}: nothing to convert, checked only")
-    else:
-        qemu.convert(landed.path, landed.format, out, wanted, report=progress.update, stop=context.stop)
-        log.info(f"{disk_id} converted from {landed.format} to {wanted}")
-    check(out, wanted, disk.capacity)
+    hand_on(landed, out, wanted, disk.capacity, report=progress.update, stop=context.stop)
     ready = Ready(file=out.name, format=wanted, virtual_size=disk.capacity, size=out.stat().st_size)
     ready.save(scratch.ready(context.scratch))
+
+
+def hand_on(
+    landed: Landed,
+    out: Path,
+    wanted: DiskFormat,
+    capacity: int | None,
+    *,
+    report: Callable[[int, int], None],
+    stop: Stop,
+) -> None:
+    """Make `out` the disk in the wanted format, and prove that it is whole.
+
+    Raises:
+        StepError: as `qemu.convert` and `check`.
+        Stopped: likewise.
+    """
+    if landed.format == wanted:
+        log.info(f"{out.name} landed as {wanted}: nothing to convert, checked only")
+    else:
+        _check_size(landed.path, qemu.info(landed.path, landed.format), capacity)  # before hours of writing
+        qemu.convert(landed.path, landed.format, out, wanted, report=report, stop=stop)
+        log.info(f"{out.name} converted from {landed.format} to {wanted}")
+    check(out, wanted, capacity)
 
 
 def check(path: Path, disk_format: DiskFormat, capacity: int | None) -> None:
@@ -75,15 +95,18 @@ def check(path: Path, disk_format: DiskFormat, capacity: int | None) -> None:
     Raises:
         StepError: CORRUPT.
     """
-    info = qemu.info(path, disk_format)
+    _check_size(path, qemu.info(path, disk_format), capacity)
+    if disk_format is DiskFormat.QCOW2:
+        qemu.check(path, disk_format)
+
+
+def _check_size(path: Path, info: qemu.Info, capacity: int | None) -> None:
     if capacity is not None and info.virtual_size != capacity:
         raise StepError(
             Exit.CORRUPT,
             f"{path.name} holds {info.virtual_size} bytes, the machine's disk {capacity}",
             remedy="remove the disk's scratch folder and retry to export it again",
         )
-    if disk_format is DiskFormat.QCOW2:
-        qemu.check(path, disk_format)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -28,6 +28,8 @@ _DIFFERENT: Final = 1
 """qemu-img compare: 0 is identical, 1 different, more is an error (qemu-img(1))."""
 _LEAKS: Final = 3
 """qemu-img check: leaked clusters only, no damage (qemu-img(1))."""
+_WORDS: Final = 600
+"""Characters of what qemu-img says that are passed on: check has a line for every damaged entry."""
 _LOOK: Final = 0.1
 """Seconds between two looks at the stop flag."""
 _LIBC: Final = ctypes.CDLL(None)  # loaded before any fork: nothing may be looked up after it
@@ -57,6 +59,7 @@ def info(path: Path, image_format: str) -> Info:
     Raises:
         StepError: CORRUPT when it is no such image, UNSUPPORTED when it leans on other files.
     """
+    _refuse_by_header(path, image_format)
     said = _json("info", "-f", image_format, _name(path))
     _refuse_other_files(path, said)
     return Info(said["format"], said["virtual-size"], said.get("actual-size", 0))
@@ -168,6 +171,26 @@ def _read_some(process: subprocess.Popen[bytes], said: bytearray) -> None:
     said += process.stdout.read() or b""
 
 
+def _refuse_by_header(path: Path, image_format: str) -> None:
+    """Refuse an image whose first bytes name other files: QEMU may open these before anyone can object.
+
+    vmdk: whatever has no sparse extent's magic is text to QEMU, and so is an extent of capacity 0
+    (block/vmdk.c, vmdk_open and vmdk_open_vmdk4). qcow2: an offset of a backing file's name, also one that
+    QEMU takes for empty and another reader might not, and incompatible feature 2, an external data file.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(80).ljust(80, b"\0")
+    except OSError:
+        return  # qemu-img will say what is wrong
+    text = not head.startswith((b"COWD", b"KDMV")) or (head.startswith(b"KDMV") and not any(head[12:20]))
+    leans = head.startswith(b"QFI\xfb") and (any(head[8:16]) or (head[7] > 2 and head[79] & 4))
+    if image_format == "vmdk" and text:
+        raise _not_whole(path, "it is no sparse VMDK: a descriptor's data is in other files")
+    if image_format == "qcow2" and leans:
+        raise _not_whole(path, "its header names a backing file or an external data file")
+
+
 def _refuse_other_files(path: Path, said: dict[str, Any]) -> None:
     """Refuse backing files, external data files, and extents in files other than the image."""
     specific = said.get("format-specific", {}).get("data", {})
@@ -176,12 +199,12 @@ def _refuse_other_files(path: Path, said: dict[str, Any]) -> None:
     others += [name for name in extents if name and Path(name).name != path.name]
     named = next(filter(None, others), None)
     if named:
-        raise StepError(
-            Exit.UNSUPPORTED,
-            f"{path.name} is not a whole disk",
-            f"it refers to {named}",
-            "export it without snapshots, as one file",
-        )
+        raise _not_whole(path, f"it refers to {named}")
+
+
+def _not_whole(path: Path, why: str) -> StepError:
+    remedy = "export it without snapshots, as one file"
+    return StepError(Exit.UNSUPPORTED, f"{path.name} is not a whole disk", why, remedy)
 
 
 def _json(verb: str, *argv: str) -> dict[str, Any]:
@@ -194,7 +217,9 @@ def _json(verb: str, *argv: str) -> dict[str, Any]:
 
 def _run(verb: str, *argv: str) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(["qemu-img", verb, *argv], capture_output=True, text=True, check=False)
+        return subprocess.run(
+            ["qemu-img", verb, *argv], capture_output=True, text=True, errors="replace", check=False
+        )
     except FileNotFoundError:
         raise StepError(Exit.INVALID, "qemu-img is not installed", remedy="install qemu-utils") from None
 
@@ -206,6 +231,7 @@ def _name(path: Path) -> str:
 
 def _failure(verb: str, path: Path, said: str) -> StepError:
     why = " ".join(said.replace("qemu-img: ", "").split())
+    why = why if len(why) <= _WORDS else f"{why[:_WORDS]} ..."
     if any(text in said for text in _NO_ROOM):
         free = os.statvfs(path.parent)
         why = f"{why}, {free.f_bavail * free.f_frsize} bytes are free"

@@ -15,38 +15,36 @@ from rich.console import Console
 
 from controller import cli
 from steps.contract import Exit, StepError
-from tests import scenario
-from tests.simulator import Simulator
+from tests import demosources, scenario
+from tests.demosources import Kind
 
 MARK: Final = ".vmferry-demo"
-VMDKS: Final = scenario.ROOT / ".cache" / "demo-vcenter"
 BOOT_SECONDS: Final = 180
 TERMINAL: Final = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 """What GRUB sends to clear the screen: it would take away what was said before."""
 say = Console(stderr=True, highlight=False)
 
 
-def demo(into: Path) -> int:
-    """Import the guest from a simulated vCenter into `into` and boot it; returns the exit code.
+def demo(into: Path, kind: Kind) -> int:
+    """Import the guest from a source of that kind into `into` and boot it; returns the exit code.
 
     Raises:
         StepError: CONFLICT, when something else lies in `into`.
     """
     began = time.monotonic()
     _clear(into)
-    with scenario.running(into / "vcenter", vmdks=VMDKS) as vcenter:
-        say.print(f"\nA simulated vCenter runs at {vcenter.simulator.url}, with the machine")
-        say.print(f"{scenario.FOLDER}/{scenario.VM} in it: Debian, 2 disks, 2 NICs, powered on.\n")
+    with demosources.at(kind, into) as stage:
+        say.print(f"\n{stage.where} in it: Debian, 2 disks, 2 NICs.\n", soft_wrap=True)
         machine = into / scenario.VM
-        code = _vmferry("run", "-f", str(vcenter.manifests), "--into", str(machine))
+        code = _vmferry("run", "-f", str(stage.manifests), "--into", str(machine))
         if code != Exit.DONE:
             return code
-        _tell_source(vcenter.simulator)
+        say.print(f"\nAt the source: {stage.left()}.\n")
     console = into / "console.log"
     code = _boot(machine, console)
     if code != Exit.DONE:
         return code
-    said = scenario.proven(console.read_text(errors="replace"), vcenter.data)
+    said = scenario.proven(console.read_text(errors="replace"), stage.data)
     assert said.data is not None
     say.print(f"\n[green]✔[/] booted from the imported disks, {said.firmware}, {said.cpus} CPUs")
     say.print(f"[green]✔[/] NICs {', '.join(f'{nic.mac} {nic.driver}' for nic in said.nics)}")
@@ -68,15 +66,6 @@ def _clear(into: Path) -> None:
 def _vmferry(*argv: str) -> int:
     say.print(f"[bold]$ vmferry {' '.join(argv)}[/]", soft_wrap=True)
     return cli.attempt(argv)
-
-
-def _tell_source(vcenter: Simulator) -> None:
-    """What the import left at the source: a machine that is off, and nothing else."""
-    machine = vcenter.vm(scenario.VM)
-    say.print(
-        f"\nIn the vCenter: {scenario.VM} is {machine['power']}, {len(vcenter.leases())} leases and "
-        f"{len(vcenter.sessions())} sessions left.\n"
-    )
 
 
 def _boot(machine: Path, console: Path) -> int:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings a Debian machine to where `make demo` and `make test` can run; a second call takes a moment.
-#   prepare.sh packages python vcenter guest kubevirt crds helm      any of these, in this order
+#   prepare.sh packages python vcenter guest kubevirt crds helm openstack      any of these, in this order
 # Everything lies under .cache; only Debian packages are installed outside it, and only by root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -103,14 +103,19 @@ helm() { # renders the chart in tests; Debian has none
   done_for helm "$HELM"
 }
 
+openstack() { # its services, of Debian and of PyPI
+  tests/openstack/prepare.sh packages
+  run "OpenStack's services" tests/openstack/prepare.sh venv
+}
+
 guest() { # prints its own progress and skips what is unchanged
   tests/guest/build.sh "$CACHE/guest"
 }
 
-[ $# -gt 0 ] || die "usage: $0 packages|python|vcenter|guest|kubevirt|crds|helm ..."
+[ $# -gt 0 ] || die "usage: $0 packages|python|vcenter|guest|kubevirt|crds|helm|openstack ..."
 for what in "$@"; do
   case $what in
-  packages | python | vcenter | guest | kubevirt | crds | helm) "$what" ;;
+  packages | python | vcenter | guest | kubevirt | crds | helm | openstack) "$what" ;;
   *) die "unknown: $what" ;;
   esac
 done

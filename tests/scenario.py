@@ -118,11 +118,18 @@ def write(path: Path, documents: list[Json]) -> Path:
 
 @contextmanager
 def running(
-    folder: Path, *, vmdks: Path | None = None, vm: Mapping[str, Any] | None = None
+    folder: Path,
+    *,
+    vmdks: Path | None = None,
+    vm: Mapping[str, Any] | None = None,
+    seed: bytes | None = None,
 ) -> Iterator[Scenario]:
-    """The scenario for as long as the body runs; `vmdks` keeps what the vCenter serves for the next time."""
+    """The scenario for as long as the body runs; `vmdks` keeps what the vCenter serves for the next time.
+
+    The same `seed` puts the same data on the data disk.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    data = datadisk.make(folder / "data.img")
+    data = datadisk.make(folder / "data.img", seed=seed)
     described = inventory(data.path, **(vm or {}))
     with Simulator.start(described, vmdks or folder / "vcenter") as simulator:
         path = write(folder / "manifests.yaml", manifests(simulator))

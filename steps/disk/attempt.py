@@ -16,7 +16,7 @@ from steps.disk.detect import Decoder, decoder_of, resumed
 from steps.disk.faults import Need, broken, corrupt, no_room, storage_fault
 from steps.disk.landed import Files, Landed
 from steps.disk.plain import Plain
-from steps.disk.pump import Chunk, Pump
+from steps.disk.pump import CHUNK, Chunk, Pump
 from steps.disk.qcow2 import Qcow2, largest
 from steps.disk.raw import Raw
 from steps.disk.sink import Sink
@@ -70,15 +70,39 @@ class Attempt:
         """
         with Pump(self._body, self._order.stop) as pump:
             stream = self._stream(pump)
-            if self._state is None:
-                decoder = decoder_of(stream, self._order.source.format)
-            else:
+            with self._digest_first(stream):
+                return self._land(stream)
+
+    def _land(self, stream: Stream) -> Landed:
+        if self._state is None:
+            decoder = decoder_of(stream, self._order.source.format)
+        else:
+            with _own_memory():
                 decoder = resumed(stream, self._state)
-            self._check_before(decoder)
-            with self._storage_faults(decoder):
-                state = self._write(stream, decoder)
-                self._check_size(decoder)
-                return self._order.files.complete(state, self._landed(stream, decoder))
+        self._check_before(decoder)
+        with self._storage_faults(decoder):
+            state = self._write(stream, decoder)
+            self._check_size(decoder)
+            return self._order.files.complete(state, self._landed(stream, decoder))
+
+    @contextlib.contextmanager
+    def _digest_first(self, stream: Stream) -> Iterator[None]:
+        """Where the bytes cannot be decoded but their digest is known, read on: it tells where they broke.
+
+        A file that is not what its manifest says will be no better the next time.
+        """
+        try:
+            yield
+        except StepError as error:
+            if not self._order.source.digested or error.code is not Exit.BROKEN_STREAM:
+                raise
+            try:
+                while not stream.interrupted and stream.upto(CHUNK):
+                    pass
+            except StepError as other:
+                if other.code is Exit.CORRUPT:
+                    raise other from error
+            raise
 
     def _stream(self, pump: Pump) -> Stream:
         """The stream from the last checkpoint on: by Range, or after proving that its start is the same."""
@@ -114,7 +138,8 @@ class Attempt:
         with Behind(self._file) as behind:
             earlier = os.fstat(self._file).st_blocks * 512
             self._placed = lambda: earlier + behind.placed
-            sink = self._sink(behind, decoder)
+            with _own_memory():
+                sink = self._sink(behind, decoder)
 
             def snapshot() -> State:
                 position, crc = stream.marked()
@@ -123,7 +148,7 @@ class Attempt:
 
             checkpoints = Checkpoints(self._order.files.state, behind, snapshot)
             with _rescued(checkpoints):
-                self._decode(decoder, sink, checkpoints, behind)
+                self._decode(stream, decoder, sink, checkpoints, behind)
                 state = snapshot()
                 size = decoder.size if decoder.format == "raw" else stream.position
                 sink.finish(size or 0)
@@ -131,7 +156,9 @@ class Attempt:
                 behind.drain()
                 return state
 
-    def _decode(self, decoder: Decoder, sink: Sink, checkpoints: Checkpoints, behind: Behind) -> None:
+    def _decode(
+        self, stream: Stream, decoder: Decoder, sink: Sink, checkpoints: Checkpoints, behind: Behind
+    ) -> None:
         """Decode; when that ends early keep how far it came."""
         try:
             decoder.run(sink, checkpoints)
@@ -142,9 +169,20 @@ class Attempt:
         except (StepError, Stopped):
             # Whatever goes wrong now, the first failure is the one to tell of.
             with contextlib.suppress(OSError), _rescued(checkpoints):
+                if self._stuck(stream):
+                    checkpoints.forbid()
                 checkpoints.save()
                 behind.drain()
             raise
+
+    def _stuck(self, stream: Stream) -> bool:
+        """Whether the very next bytes came and could not be decoded.
+
+        Then the state may be what is damaged, by a byte of the header or of a table that was wrong in an
+        earlier attempt: with it no later one would come further.
+        """
+        state = self._state
+        return state is not None and not stream.interrupted and stream.marked()[0] == state.position
 
     def _sink(self, behind: Behind, decoder: Decoder) -> Sink:
         memory = self._state.sink if self._state else None
@@ -205,6 +243,18 @@ class Attempt:
         if most is not None and (decoder.format, self._order.format) == ("raw", "qcow2"):
             most = largest(most)
         return Need(os.fstat(self._file).st_blocks * 512, self._order.expected, most)
+
+
+@contextlib.contextmanager
+def _own_memory() -> Iterator[None]:
+    """Start over with a memory that fits its checksum and that nothing here can have written."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        log.warning("the state of an earlier attempt cannot be used (%s): starting over", error)
+        raise Changed from None
 
 
 @contextlib.contextmanager

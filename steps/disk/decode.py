@@ -34,8 +34,8 @@ class Vmdk:
         self._raw = bytes.fromhex(memory["header"]) if memory else bytes(stream.take(SECTOR))
         self.header = Header.parse(self._raw)
         self._tables = Tables(self.header.entries, memory["tables"] if memory else None)
-        self._last: int = memory["last"] if memory else -1
-        self._directory: int = memory["directory"] if memory else 0
+        self._last = int(memory["last"]) if memory else -1
+        self._directory = int(memory["directory"]) if memory else 0
         self._footer: bool = bool(memory and memory["footer"])
         self._ended: bool = bool(memory and memory["ended"])
         self._begun = memory is not None
@@ -123,9 +123,7 @@ class Vmdk:
     def _read_front(self) -> None:
         """Everything before the first grain."""
         header, stream = self.header, self._stream
-        if header.descriptor:
-            self._skip_to(header.descriptor)
-            check_descriptor(bytes(stream.take(header.descriptor_size * SECTOR)))
+        check_descriptor(bytes(stream.take(header.text * SECTOR)))
         if not header.directory_last:
             self._skip_to(header.directory)
             places = self._read_places()
@@ -188,8 +186,7 @@ class Vmdk:
     def _read_footer(self) -> None:
         """The header again, now with the place of the grain directory."""
         header, footer = self.header, Header.parse(self._stream.take(SECTOR))
-        same = (footer.capacity, footer.grain) == (header.capacity, header.grain)
-        if not same or footer.directory != self._directory:
+        if footer.shape != header.shape or footer.directory != self._directory:
             raise broken("the VMDK's footer is damaged", "it does not fit its header and its directory")
         self._footer = True
 

@@ -28,6 +28,10 @@ _MAGICS: Final = {
 """First bytes of the formats that qemu-img reads and people have, under QEMU's names."""
 
 
+FORMATS: Final = frozenset({"raw", *_MAGICS.values()})
+"""Everything that can land."""
+
+
 def decoder_of(stream: Stream, wanted: SourceFormat) -> Decoder:
     """The decoder for a stream that stands at its first byte.
 
@@ -40,12 +44,19 @@ def decoder_of(stream: Stream, wanted: SourceFormat) -> Decoder:
         return _vmdk(stream, head)
     if format == "qcow2":
         return Plain(stream, format, _qcow2_size(head))
+    if format == "vhdx" and magic_of(head) != format:
+        raise corrupt("the source is no VHDX image", f"it begins with {head[:8]!r}")
     return Plain(stream, format)
 
 
 def resumed(stream: Stream, state: State) -> Decoder:
-    """The decoder that a state remembers."""
-    return Vmdk(stream, state.decoder) if state.kind == Vmdk.kind else Plain(stream, **state.decoder)
+    """The decoder that a state remembers. Raises anything for a memory that no decoder wrote."""
+    if state.kind == Vmdk.kind:
+        return Vmdk(stream, state.decoder)
+    format, size = state.decoder["format"], state.decoder["size"]  # noqa: A001
+    if format not in FORMATS:
+        raise ValueError("no format")
+    return Plain(stream, format, None if size is None else int(size))
 
 
 def magic_of(head: bytes) -> str:

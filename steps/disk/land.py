@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from steps.disk.attempt import Attempt, Changed, Order
-from steps.disk.body import Body, body_of
+from steps.disk.body import Body
 from steps.disk.faults import storage_fault
 from steps.disk.landed import Files, Landed
+from steps.disk.layers import layered
 from steps.disk.source import DiskFormat, Source, Validators
 from steps.disk.state import State
 from steps.stop import Stop
@@ -63,7 +64,7 @@ def land(
 
 def _land(order: Order, file: int) -> Landed:
     state = State.load(order.files.state, order.key)
-    body = body_of(order.source)
+    body = layered(order.source)
     try:
         state = _open(body, state)
         return _attempt(order, body, file, state)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from steps.contract import Exit, StepError
-from steps.disk.state import State, replace_file, spare, sync_folder
+from steps.disk.detect import FORMATS
+from steps.disk.state import NO_JSON, State, replace_file, spare, sync_folder
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,23 @@ class Landed:
         return {**asdict(self), "path": self.path.name}
 
     @classmethod
-    def of(cls, fields: dict[str, Any], folder: Path) -> Self:
-        return cls(**{**fields, "path": folder / fields["path"]})
+    def of(cls, fields: dict[str, Any], out: Path) -> Self:
+        """Raises ValueError, TypeError or KeyError for anything that `fields` does not return for `out`."""
+        paths = {path.name: path for path in (out, Files(out).source)}
+        landed = cls(**{**fields, "path": paths[fields["path"]]})
+        landed.check()
+        return landed
+
+    def check(self) -> None:
+        """Raises ValueError where a field is of another type or kind."""
+        numbers = (self.source_bytes, self.resumed_at, self.size, self.virtual_size or 0)
+        if self.format not in FORMATS or not all(type(number) is int for number in numbers):
+            raise ValueError("not the record of a landing")
 
     @classmethod
-    def from_json(cls, text: str, folder: Path) -> Self:
-        """Raises ValueError, TypeError or KeyError for anything that `to_json` did not write."""
-        return cls.of(json.loads(text), folder)
+    def from_json(cls, text: str, out: Path) -> Self:
+        """Raises as `of`, and RecursionError."""
+        return cls.of(json.loads(text), out)
 
     @classmethod
     def load(cls, out: Path) -> Self:
@@ -59,8 +70,8 @@ class Landed:
         """
         record = Files(out).landed
         try:
-            return cls.from_json(record.read_text(), out.parent)
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            return cls.from_json(record.read_text(), out)
+        except (OSError, *NO_JSON) as error:
             raise StepError(
                 Exit.INVALID, f"{record.name} is missing or damaged", str(error), "run export before"
             ) from None
@@ -107,14 +118,19 @@ class Files:
     def recover(self, key: str) -> Landed | None:
         """The finished disk of an earlier attempt, whose last steps are made up for; else None."""
         state = State.load(self.state, key)
-        if state is not None and state.landed is not None:
-            landed = Landed.of(state.landed, self.out.parent)
-            if _is_whole(self.partial, landed) or _is_whole(landed.path, landed):
-                return replace(self.settle(landed), source_bytes=0)
+        landed = self._declared(state) if state else None
+        if landed is not None and (_is_whole(self.partial, landed) or _is_whole(landed.path, landed)):
+            return replace(self.settle(landed), source_bytes=0)
         with contextlib.suppress(StepError):
             landed = Landed.load(self.out)
             if landed.key == key and _is_whole(landed.path, landed):
                 return replace(landed, source_bytes=0)
+        return None
+
+    def _declared(self, state: State) -> Landed | None:
+        """What `complete` declared in a state."""
+        with contextlib.suppress(*NO_JSON):
+            return Landed.of(state.landed, self.out) if state.landed else None
         return None
 
     def forget(self) -> None:

@@ -21,6 +21,8 @@ ENTRIES: Final = CLUSTER // 8
 COPIED: Final = 1 << 63
 """Set in L1 and L2 entries: the refcount is exactly 1, so the cluster may be written in place."""
 _OFFSET: Final = (1 << 56) - (1 << 9)
+_PAGE: Final = 512
+"""Entries that are written together: 4 KiB, the smallest piece that goes past the page cache."""
 _PER_BLOCK: Final = CLUSTER // 2
 """Clusters whose 16-bit refcounts one refcount block holds."""
 _HEADER: Final = struct.Struct(">4sI QII Q II QQ II QQQQ II")
@@ -32,10 +34,16 @@ class Qcow2:
 
     def __init__(self, behind: Behind, memory: Memory | None = None) -> None:
         self._behind = behind
-        self._next: int = memory["next"] if memory else CLUSTER
-        self._l1: dict[int, int] = {int(key): value for key, value in memory["l1"]} if memory else {}
+        self._next = int(memory["next"]) if memory else CLUSTER
+        self._l1 = {int(key): int(value) for key, value in memory["l1"]} if memory else {}
+        if self._l1 and os.fstat(behind.file).st_size < self._next:
+            raise ValueError("the file is shorter than it was")
+        if not all(0 < place < self._next and not place % CLUSTER for place in self._l1.values()):
+            raise ValueError("a table outside the file")
         self._table = -1
         self._l2 = [0] * ENTRIES
+        self._unwritten: set[int] = set()
+        """Pages of the table in memory that differ from the file's."""
         os.ftruncate(behind.file, self._next if memory else 0)
         if memory and memory["table"] >= 0:
             self._turn(memory["table"])
@@ -49,6 +57,7 @@ class Qcow2:
         if not place:
             place = self._append()
             self._l2[slot] = place | COPIED
+            self._unwritten.add(slot // _PAGE)
         self._behind.write(place, block if len(block) == CLUSTER else block.ljust(CLUSTER, b"\0"))
 
     def read(self, offset: int) -> bytes:
@@ -104,10 +113,14 @@ class Qcow2:
         else:
             self._l1[table] = self._append()
             self._l2 = [0] * ENTRIES
+            self._unwritten.update(range(ENTRIES // _PAGE))  # a hole would do, but no part of the file is one
 
     def _store(self) -> None:
-        if self._table >= 0:
-            self._behind.write(self._l1[self._table], _table(self._l2))
+        """Write what has changed of the table in memory: notes and checkpoints come every few MiB."""
+        for page in sorted(self._unwritten):
+            first = page * _PAGE
+            self._behind.write(self._l1[self._table] + first * 8, _table(self._l2[first : first + _PAGE]))
+        self._unwritten.clear()
 
     def _load(self, place: int) -> bytes:
         self._behind.drain()
@@ -116,6 +129,7 @@ class Qcow2:
     def _forget_after(self, end: int) -> None:
         """Drop the entries that were made after the checkpoint whose file ended at `end`."""
         self._l2 = [entry if entry & _OFFSET < end else 0 for entry in self._l2]
+        self._unwritten.update(range(ENTRIES // _PAGE))
 
     def _append(self, clusters: int = 1) -> int:
         place = self._next

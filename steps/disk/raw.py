@@ -13,7 +13,9 @@ class Raw:
 
     def __init__(self, behind: Behind, memory: Memory | None = None) -> None:
         self._behind = behind
-        self._high: int = memory["high"] if memory else 0
+        self._high = int(memory["high"]) if memory else 0
+        if os.fstat(behind.file).st_size < self._high:
+            raise ValueError("the file is shorter than it was")
         # What an earlier attempt wrote beyond its last checkpoint may be zero in this one.
         os.ftruncate(behind.file, self._high)
 

@@ -8,8 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-SourceFormat = Literal["auto", "vmdk", "raw", "qcow2"]
+SourceFormat = Literal["auto", "vmdk", "raw", "qcow2", "vpc", "vhdx"]
 DiskFormat = Literal["qcow2", "raw"]
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What the bytes of a file should be: `value` in lower-case hexadecimal digits; `name` is the file's."""
+
+    algorithm: Literal["sha1", "sha256", "sha512"]
+    value: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -20,6 +29,7 @@ class Source:
     `format` is named by every provider; "auto" looks at the first bytes and is for by-hand use only,
     because with it a guest could choose how its own disk is read. `identity` names the content (a
     disk's uuid and change version): what was landed of another identity is never gone on from.
+    With `parts` the content stands in several files, one after the other, and the window is not looked at.
     """
 
     url: str
@@ -29,6 +39,11 @@ class Source:
     length: int | None = None
     format: SourceFormat = "auto"
     identity: str = ""
+    parts: tuple[Source, ...] = ()
+    compression: Literal["", "gzip"] = ""
+    """Of the bytes of the window, or of all parts together."""
+    digest: Digest | None = None
+    """Of the bytes of the window as they are sent. With it every attempt reads them from the first on."""
     interrupted: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
     """Called when the stream breaks: whoever gave the URL may know that it will never answer again, and stop
     the landing. It must not wait for anything."""
@@ -36,8 +51,17 @@ class Source:
     def key(self, disk_format: str, capacity: int | None) -> str:
         """A digest of everything that decides what the landed file holds; it reveals nothing."""
         content = self.identity or self.url
-        parts = (content, self.offset, self.length, self.format, disk_format, capacity)
+        parts: tuple[object, ...] = (
+            *(content, self.offset, self.length, self.format, disk_format, capacity),
+            *(part.key("", None) for part in self.parts),
+            *filter(None, (self.compression, None if self.identity else self.digest)),
+        )
         return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    @property
+    def digested(self) -> bool:
+        """Whether it is known what the bytes should be."""
+        return self.digest is not None or any(part.digested for part in self.parts)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from steps.disk.source import Validators
 
 log = logging.getLogger(__name__)
 
+NO_JSON: Final = (ValueError, TypeError, KeyError, RecursionError)
+"""What reading JSON raises that this package did not write."""
 VERSION: Final = 1
 """Raised when anything in the state or in what the writers do changes: older states mean start over."""
 
@@ -48,7 +50,7 @@ class State:
             state = cls._parse(path.read_text())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, *NO_JSON) as error:
             log.warning("%s cannot be used (%s): starting over", path.name, error)
             return None
         if state.key != key:
@@ -62,7 +64,21 @@ class State:
         if head != f"{VERSION} {zlib.crc32(body.encode())}":
             raise ValueError("torn, or of another version")
         fields = json.loads(body)
-        return cls(**{**fields, "validators": Validators(**fields["validators"])})
+        state = cls(**{**fields, "validators": Validators(**fields["validators"])})
+        state.check()
+        return state
+
+    def check(self) -> None:
+        """Raises ValueError where a field is of another type; decoder and sink judge their own."""
+        said = self.validators
+        numbers = (self.position, self.crc, said.total or 0)
+        texts = (self.key, self.kind, said.etag, said.modified)
+        if (
+            not all(type(number) is int and number >= 0 for number in numbers)
+            or not all(isinstance(text, str) for text in texts)
+            or not all(isinstance(memory, dict) for memory in (self.decoder, self.sink, self.landed or {}))
+        ):
+            raise ValueError("not a state")
 
 
 def replace_file(path: Path, text: str) -> None:

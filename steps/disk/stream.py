@@ -32,6 +32,8 @@ class Stream:
         self._marked = (position, crc)
         self._crc = crc
         self._over = False
+        self.interrupted = False
+        """Whether the source failed; its bytes until then are as good as any."""
 
     @property
     def position(self) -> int:
@@ -107,6 +109,10 @@ class Stream:
         self._base += self._length
         self._mark = None
         self._at = 0
-        self._chunk, self._length, _ = self._source()
+        try:
+            self._chunk, self._length, _ = self._source()
+        except BaseException:
+            self.interrupted = True
+            raise
         self._over = not self._length
         return not self._over

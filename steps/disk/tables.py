@@ -11,7 +11,7 @@ import operator
 import struct
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from steps.disk.faults import broken
 
@@ -26,6 +26,10 @@ class Sums:
     count: int = 0
     sectors: int = 0
     weighted: int = 0
+
+    @classmethod
+    def of(cls, memory: dict[str, Any]) -> Self:
+        return cls(**{name: int(value) for name, value in memory.items()})
 
     def add(self, grain: int, sector: int) -> None:
         self.count += 1
@@ -56,9 +60,9 @@ class Tables:
 
     def __init__(self, entries: int, memory: dict[str, Any] | None = None) -> None:
         self._entries = entries
-        self.seen = Sums(**memory["seen"]) if memory else Sums()
-        self._declared = Sums(**memory["declared"]) if memory else Sums()
-        self._waiting = {at: Sums(*sums) for at, *sums in memory["waiting"]} if memory else {}
+        self.seen = Sums.of(memory["seen"]) if memory else Sums()
+        self._declared = Sums.of(memory["declared"]) if memory else Sums()
+        self._waiting = {int(at): Sums(*map(int, sums)) for at, *sums in memory["waiting"]} if memory else {}
 
     def memory(self) -> dict[str, Any]:
         """Plain JSON for `__init__`."""

@@ -92,6 +92,8 @@ class Header:
             raise corrupt("the VMDK's header is damaged", f"{self.tables} grain tables")
         if self.descriptor_size > _DESCRIPTOR_SECTORS:
             raise corrupt("the VMDK's header is damaged", f"a descriptor of {self.descriptor_size} sectors")
+        if self.descriptor and not 0 < self.descriptor <= 1 + self.text - self.descriptor_size:
+            raise corrupt("the VMDK's header is damaged", f"a descriptor at sector {self.descriptor}")
         if self.compressed and self.compression != _DEFLATE:
             raise corrupt("the VMDK's header is damaged", f"compression {self.compression}")
 
@@ -99,6 +101,20 @@ class Header:
     def size(self) -> int:
         """Bytes of the disk."""
         return self.capacity * SECTOR
+
+    @property
+    def text(self) -> int:
+        """Sectors after the header in which a descriptor may stand.
+
+        All of them count: whatever the header says, QEMU looks for a parent's name right behind it.
+        """
+        front = self.overhead if self.directory_last else self.directory
+        return max(0, min(front - 1, _DESCRIPTOR_SECTORS))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """What decides where a grain belongs and how it is read."""
+        return self.capacity, self.grain, self.entries, self.compressed, self.compression
 
     @property
     def compressed(self) -> bool:
@@ -119,8 +135,8 @@ class Header:
         return -(-self.capacity // (self.grain * self.entries))
 
 
-_EXTENT = re.compile(rb"(?m)^\s*(?:RW|RDONLY|NOACCESS)\s+\d+\s+(\w+)")
-_PARENT = re.compile(rb"(?mi)^\s*parentCID\s*=\s*([0-9a-f]+)")
+_EXTENT = re.compile(rb"(?m)^[ \t]*(?:RW|RDONLY|NOACCESS)\s+\d+\s+(\w+)")
+_PARENT = re.compile(rb"(?mi)^[ \t]*parentCID\s*=\s*([0-9a-f]+)")
 
 
 def check_descriptor(text: bytes) -> None:

@@ -35,9 +35,13 @@ _UNLIMITED: Final = {
 }
 
 
-def running() -> Layout | None:
-    """The stack of the environment variable, else the one under .cache; None when it does not run."""
-    layout = saved(Path(os.environ.get(STATE, CACHE / "state")).absolute())
+def _state() -> Path:
+    return Path(os.environ.get(STATE, CACHE / "state"))
+
+
+def running(state: Path | None = None) -> Layout | None:
+    """The stack of `state`, of the environment variable, or under .cache; None when it does not run."""
+    layout = saved((state or _state()).absolute())
     return layout if layout is not None and not operate.lacking(layout) else None
 
 
@@ -86,9 +90,8 @@ class Cloud:
 
     @classmethod
     def up(cls, state: Path | None = None) -> Cloud:
-        """The stack that runs; the one under .cache, or at `state`, is started when none does."""
-        layout = running() if state is None else None
-        return cls(layout or operate.up((state or CACHE / "state").absolute(), Settings()))
+        """The stack of `state`, by default as `running` takes it; it is started when it does not run."""
+        return cls(running(state) or operate.up((state or _state()).absolute(), Settings()))
 
     @property
     def admin(self) -> Credentials:

@@ -76,6 +76,21 @@ def test_an_image_of_a_server_with_volumes_has_no_bytes(project: Project, tmp_pa
     assert "snapshot_id" in image.properties["block_device_mapping"]
 
 
+def test_a_volume_made_from_an_iso_image_is_booted(project: Project, tmp_path: Path) -> None:
+    """What it was made from can be seen in its metadata only."""
+    iso = tmp_path / "install.iso"
+    with iso.open(
+        "wb"
+    ) as file:  # the volume descriptors of ISO 9660: a primary one, and the one that ends them
+        file.seek(16 * 2048)
+        file.write(b"\1CD001\1".ljust(2048, b"\0") + b"\xffCD001\1".ljust(2048, b"\0"))
+        file.truncate(4 << 20)
+    server = machines.server(project, "installer", [iso])
+    [attached] = project.connection.compute.volume_attachments(server.id)
+    volume = project.connection.block_storage.get_volume(attached.volume_id)
+    assert volume.volume_image_metadata["disk_format"] == "iso"
+
+
 def test_credentials_of_both_kinds(project: Project) -> None:
     with project.application_credential().connect() as connection:
         assert connection.current_project_id == project.id

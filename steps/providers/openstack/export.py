@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import structlog
 
 from steps.contract import Exit, StepError
 from steps.disk.land import Landed, Source, land
 from steps.disk.landed import Files
-from steps.disk.source import SourceFormat
+from steps.disk.source import Digest, SourceFormat
 from steps.machine import Disk, Machine
 from steps.plan import DiskFormat
 from steps.providers import Report
@@ -26,6 +26,7 @@ from steps.providers.openstack.power import OFF
 log = structlog.get_logger()
 
 _ANEW: Final = "start the import anew, so that it reads the server again"
+_ALGORITHMS: Final[tuple[Literal["sha1", "sha256", "sha512"], ...]] = ("sha512", "sha256", "sha1")
 _FORMATS: Final[dict[str, SourceFormat]] = {"raw": "raw", "qcow2": "qcow2", "vmdk": "vmdk"}
 """Glance's disk_format as the disk path calls it."""
 
@@ -59,6 +60,10 @@ def export(
     else:
         image = _copied(copies, server, disk, files)
         source = _source(cloud, image, identity, what)
+        if not files.state.exists():
+            source = replace(source, digest=_digest(image))
+        elif _digest(image):  # it is over all bytes, and those of the first part are not read again
+            log.info("going on where it was: Glance's digest of the whole image is not checked")
         with _lost(what):
             landed = land(
                 source,
@@ -120,6 +125,14 @@ def _present(cloud: Cloud, machine: Machine, disk: Disk, what: str) -> Any:
     if volume.size * GIB != disk.capacity:
         raise StepError(Exit.INVALID, what, "the volume was resized since it was described", _ANEW)
     return server
+
+
+def _digest(image: Any) -> Digest | None:
+    """Glance's digest of the image (os_hash_algo, os_hash_value); None where it has none known here."""
+    algorithm = next((one for one in _ALGORITHMS if one == image.hash_algo), None)
+    if algorithm is None or not image.hash_value:
+        return None
+    return Digest(algorithm, str(image.hash_value).lower(), f"image {image.name}")
 
 
 def _source(cloud: Cloud, image: Any, identity: str, what: str) -> Source:

@@ -1,6 +1,6 @@
 """A compute driver: Nova's own fake one, with the bytes of local disks and the abilities of a modern host.
 
-No guest runs. What is added: a server made from an image keeps its disk as a raw file, and a snapshot of it has
+No guest runs. What is added: a server made from an image keeps its disk as a raw file, and snapshots have
 those bytes; the host claims what images ask for (secure boot, TPM, buses), without which the scheduler finds
 none; servers are known again after a restart.
 """

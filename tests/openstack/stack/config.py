@@ -94,6 +94,7 @@ def _keystone(layout: Layout) -> Sections:
         "DEFAULT": {},
         "database": {"connection": layout.database("keystone")},
         "token": {"provider": "fernet"},
+        "identity": {"password_hash_rounds": 4},  # logging in takes 0.2 s less
         "fernet_tokens": {"key_repository": layout.state / "keystone" / "fernet"},
         "credential": {"key_repository": layout.state / "keystone" / "credential"},
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -16,6 +15,10 @@ from .layout import CACHE, DATABASES, HERE, REGION, VENV, Layout, StackError
 from .processes import Processes, wait
 from .say import say
 
+_CELL: Final = "{{scheme}}://{{username}}@{{hostname}}/{}?{{query}}"
+_CELL_BROKER: Final = "{scheme}://{username}:{password}@{hostname}:{port}/"
+"""Nova fills these in from its own configuration each time it reads them."""
+
 _AT_ONCE: Final = 3
 _DATABASE_SECONDS: Final = 60.0
 _KEPT: Final = ("mysql", "keystone", "passwords.json")
@@ -23,30 +26,28 @@ _KEPT: Final = ("mysql", "keystone", "passwords.json")
 
 
 def prepare(layout: Layout, processes: Processes) -> None:
-    """Leave a state whose schemas are there, with the database running.
+    """Leave a state that has its schemas, with the database running; one of other versions is begun afresh.
 
     Raises:
         StackError: a tool of a service failed.
     """
-    done = layout.state / "initialised"
-    archive = _archive(layout)
-    if not done.exists():
+    note, recipe = layout.state / "initialised", _recipe()
+    present = note.exists() and note.read_text() == recipe
+    if not present:
         shutil.rmtree(layout.state, ignore_errors=True)
-        _make_folders(layout)
-        if archive.exists():
-            say("restoring the empty state")
-            _tar(["-xf", str(archive), "-C", str(layout.state)])
-            done.touch()
     _make_folders(layout)
+    if not present and _archive().exists():
+        say("restoring the empty state")
+        _tar(["-xf", str(_archive()), "-C", str(layout.state)])
+        note.write_text(recipe)
+        present = True
     config.write(layout)
-    if done.exists():
-        _start_database(layout, processes)
-        return
-    _first(layout, processes)
-    say("keeping the empty state for later starts")
-    processes.stop("database")
-    _keep(layout, archive)
-    done.touch()
+    if not present:
+        _first(layout, processes)
+        say("keeping the empty state for later starts")
+        processes.stop("database")
+        _keep(layout)
+        note.write_text(recipe)
     _start_database(layout, processes)
 
 
@@ -55,19 +56,22 @@ def _make_folders(layout: Layout) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def _archive(layout: Layout) -> Path:
-    """Databases hold addresses and paths of their state, and schemas are those of one version."""
-    requirements = venv.fingerprint([HERE / "requirements.txt", Path(__file__)])
-    named = f"{requirements} {layout.state} {layout.broker} {layout.socket}"
-    return CACHE / f"empty-{hashlib.sha256(named.encode()).hexdigest()[:16]}.tar.gz"
+def _recipe() -> str:
+    """Of what the databases are made."""
+    return venv.fingerprint([HERE / "requirements.txt", Path(__file__)])
 
 
-def _keep(layout: Layout, archive: Path) -> None:
+def _archive() -> Path:
+    """Good for every state of one recipe: no path and no port of the first one is in it."""
+    return CACHE / f"empty-{_recipe()[:16]}.tar.gz"
+
+
+def _keep(layout: Layout) -> None:
     for older in CACHE.glob("empty-*"):
         older.unlink()
-    part = archive.with_suffix(".part")
+    part = _archive().with_suffix(".part")
     _tar(["-I", "gzip -1", "-cSf", str(part), "-C", str(layout.state), *_KEPT])
-    part.rename(archive)
+    part.rename(_archive())
 
 
 def _tar(arguments: Sequence[str]) -> None:
@@ -83,24 +87,14 @@ def _start_database(layout: Layout, processes: Processes) -> None:
 
 def _first(layout: Layout, processes: Processes) -> None:
     say("making the databases, once: 20 s to 90 s")
-    data = layout.state / "mysql"
-    _tool(
-        [
-            "mariadb-install-db",
-            "--no-defaults",
-            "--auth-root-authentication-method=normal",
-            f"--datadir={data}",
-            "--user=root",
-            "--skip-test-db",
-        ],
-        services.environment(layout),
-    )
+    around = processes.environment(services.environment(layout))
+    install = ["mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={layout.state / 'mysql'}"]
+    _tool([*install, "--auth-root-authentication-method=normal", "--skip-test-db"], around)
     _start_database(layout, processes)
-    statements = "".join(f"CREATE DATABASE {name} CHARACTER SET utf8mb3;" for name in DATABASES)
     client = ["mariadb", "--no-defaults", "--user=root", f"--socket={layout.socket}"]
     wait(lambda: _answers(client), _DATABASE_SECONDS)
-    _tool([*client, "--execute", statements], services.environment(layout))
-    around = processes.environment(services.environment(layout))
+    statements = "".join(f"CREATE DATABASE {name} CHARACTER SET utf8mb3;" for name in DATABASES)
+    _tool([*client, "--execute", statements], around)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for outcome in [pool.submit(_chain, chain, around) for chain in _schemas(layout)]:
             outcome.result()
@@ -123,6 +117,7 @@ def _schemas(layout: Layout) -> list[list[list[str]]]:
         ]
 
     nova = tool("nova-manage", "nova/nova.conf")
+    cell = ["--transport-url", _CELL_BROKER, "--database_connection", _CELL.format("nova")]
     keystone = tool("keystone-manage", "keystone/keystone.conf")
     owner = ["--keystone-user", "root", "--keystone-group", "root"]
     bootstrap = ["bootstrap", "--bootstrap-password", password, "--bootstrap-region-id", REGION]
@@ -130,8 +125,8 @@ def _schemas(layout: Layout) -> list[list[list[str]]]:
         [[*tool("neutron-db-manage", "neutron/neutron.conf", "neutron/ml2.ini"), "upgrade", "heads"]],
         [
             [*nova, "api_db", "sync"],
-            [*nova, "cell_v2", "map_cell0", "--database_connection", layout.database("nova_cell0")],
-            [*nova, "cell_v2", "create_cell", "--name", "cell1"],
+            [*nova, "cell_v2", "map_cell0", "--database_connection", _CELL.format("nova_cell0")],
+            [*nova, "cell_v2", "create_cell", "--name", "cell1", *cell],
             [*nova, "db", "sync"],
         ],
         [

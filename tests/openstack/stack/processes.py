@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +26,7 @@ class _Process(NamedTuple):
     began: int
 
     def runs(self) -> bool:
-        return _began(self.pid) == self.began
+        return self.began != 0 and _began(self.pid) == self.began
 
 
 def _began(pid: int) -> int:
@@ -61,17 +60,20 @@ class Processes:
         return {**os.environ, **extra, _MARK: self._mark.decode().partition("=")[2]}
 
     def start(self, name: str, argv: Sequence[str], extra: Mapping[str, str]) -> None:
+        """In the state's folder. It runs on when this process ends: that is why no Popen is kept of it."""
         with self.log(name).open("ab") as log:
-            program = subprocess.Popen(
-                argv,
-                env=self.environment(extra),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                cwd=self._run.parent,
+            pid = os.posix_spawnp(
+                "env",
+                ["env", f"--chdir={self._run.parent}", *argv],
+                self.environment(extra),
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, log.fileno(), 1),
+                    (os.POSIX_SPAWN_DUP2, log.fileno(), 2),
+                ],
+                setsid=True,
             )
-        (self._run / f"{name}.pid").write_text(f"{program.pid} {_began(program.pid)}\n")
+        (self._run / f"{name}.pid").write_text(f"{pid} {_began(pid)}\n")
 
     def log(self, name: str) -> Path:
         return self._logs / f"{name}.log"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from steps import qemu
+from steps.contract import Exit
 from tests.providers.openstack.conftest import Imported
 from tests.providers.openstack.forward import Forward, Request
 
@@ -63,7 +64,7 @@ def test_an_export_killed_at_every_change_ends_with_nothing_left(
 ) -> None:
     imported.stop()
     forward.when = at_each_in_turn()
-    codes = []
+    codes: list[int] = []
     while not codes or codes[-1] == KILLED:
         codes.append(attempt(imported, forward, "export", "--disk", "disk-0"))
         assert len(codes) < ATTEMPTS
@@ -88,6 +89,26 @@ def test_cleanup_finds_what_a_killed_export_left(
     assert attempt(imported, forward, "cleanup") == 0
     assert imported.project.held() == []
     assert "left at the source" not in (imported.folder / "log").read_text()
+
+
+def test_an_image_that_glance_damaged_is_noticed(imported: Imported, forward: Forward) -> None:
+    """Its digest was computed while Cinder wrote it."""
+    imported.stop()
+    forward.when = lambda request, done: done and request.method == "GET" and _is_active(imported)
+    assert attempt(imported, forward, "export", "--disk", "disk-0") == KILLED
+    (image,) = imported.project.connection.image.images(visibility="private", status="active")
+    with (imported.project.cloud.layout.images / image.id).open("r+b") as file:
+        byte = file.read(1)
+        file.seek(0)
+        file.write(bytes([byte[0] ^ 1]))
+    forward.when = lambda _request, _done: False
+    assert attempt(imported, forward, "export", "--disk", "disk-0") == Exit.CORRUPT
+    assert "is not what its digest says" in (imported.folder / "log").read_text()
+    assert attempt(imported, forward, "cleanup") == Exit.DONE
+
+
+def _is_active(imported: Imported) -> bool:
+    return bool(list(imported.project.connection.image.images(visibility="private", status="active")))
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

@@ -12,8 +12,8 @@ import pytest
 import stamina
 from pyVmomi import vim, vmodl
 
-from steps.contract import Exit
 from steps import again
+from steps.contract import Exit
 from steps.providers.vmware import faults
 from steps.providers.vmware.endpoint import Endpoint
 from steps.stop import Stop

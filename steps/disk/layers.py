@@ -1,0 +1,198 @@
+"""Bodies made of bodies: bytes checked against a digest, files one after the other, gzip.
+
+    window ─ Digested ┐
+    window ─ Digested ┼─ Joined ─ Gunzip ─ the disk's bytes
+    window ─ Digested ┘
+
+None of them can begin in the middle: a digest is over all bytes, and neither it nor an inflater can be kept
+from one process to the next. They begin at 0, whatever is asked for; whoever goes on skips what it has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from steps.contract import Exit, StepError, Stopped
+from steps.disk.body import Body, body_of
+from steps.disk.faults import broken, corrupt
+from steps.disk.source import Digest, Source, Validators
+
+_GZIP: Final = 31
+"""zlib's window bits for gzip, header and checksum included (zlib.h, inflateInit2)."""
+_READ: Final = 1 << 16
+
+
+def layered(source: Source) -> Body:
+    """The body of a source, with all that it says about parts, digest and compression.
+
+    Raises:
+        StepError: as `body_of`.
+    """
+    body: Body = Joined(source.parts) if source.parts else body_of(source)
+    if source.digest is not None:
+        body = Digested(body, source.digest)
+    return Gunzip(body) if source.compression else body
+
+
+class Digested:
+    """Another body's bytes; what is not as its digest says ends in an error where the stream would end."""
+
+    def __init__(self, body: Body, digest: Digest) -> None:
+        self._body = body
+        self._digest = digest
+        self._hash = hashlib.new(digest.algorithm, usedforsecurity=False)
+        self.position = 0
+        self.total = body.total
+        self.validators = body.validators
+        self.end_is_proved = True  # by the digest
+
+    def open(self, at: int, known: Validators) -> None:
+        del at
+        self._body.open(0, known)
+        self._hash = hashlib.new(self._digest.algorithm, usedforsecurity=False)
+        self.position = 0
+        self.total, self.validators = self._body.total, self._body.validators
+
+    def readinto(self, view: memoryview) -> int:
+        count = self._body.readinto(view)
+        self._hash.update(view[:count])
+        self.position += count
+        if not count and len(view):
+            self._prove()
+        return count
+
+    def _prove(self) -> None:
+        wanted, found = self._digest, self._hash.hexdigest()
+        if found != wanted.value:
+            raise corrupt(
+                f"{wanted.name} is not what its digest says",
+                f"its {wanted.algorithm} is {found}, not {wanted.value}",
+                "get the file again from where it was made",
+            )
+
+    def abort(self) -> None:
+        self._body.abort()
+
+    def close(self) -> None:
+        self._body.close()
+
+
+class Joined:
+    """Several sources as one stream; each is opened when the one before has ended."""
+
+    def __init__(self, parts: tuple[Source, ...]) -> None:
+        lengths = [part.length for part in parts]
+        self.position = 0
+        self.total: int | None = None if None in lengths else sum(filter(None, lengths))
+        self.validators = Validators(total=self.total)
+        self.end_is_proved = True
+        self._parts = parts
+        self._left: Iterator[Source] = iter(())
+        self._body: Body | None = None
+        self._aborted = False
+
+    def open(self, at: int, known: Validators) -> None:
+        del at, known  # the parts' digests or the checksum of what was read say whether it is the same
+        self.close()
+        self.position = 0
+        self._left = iter(self._parts)
+        self._turn()
+
+    def readinto(self, view: memoryview) -> int:
+        count = 0
+        while self._body is not None and not count and len(view):
+            count = self._body.readinto(view)
+            if not count:
+                self._turn()
+        self.position += count
+        return count
+
+    def _turn(self) -> None:
+        """Leave this part for the next one."""
+        self.close()
+        part = next(self._left, None)
+        if part is None:
+            return
+        self._body = body = layered(part)
+        if self._aborted:
+            raise Stopped
+        body.open(0, Validators())
+        if not body.end_is_proved:
+            raise StepError(Exit.INVALID, "the server does not say how long the parts of the disk are")
+
+    def abort(self) -> None:
+        self._aborted = True
+        if (body := self._body) is not None:
+            body.abort()
+
+    def close(self) -> None:
+        if (body := self._body) is not None:
+            self._body = None
+            body.close()
+
+
+class Gunzip:
+    """What a gzip file holds (RFC 1952): one member or several. No more is inflated than is asked for."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self._inflate = zlib.decompressobj(_GZIP)
+        self._input = b""
+        self._buffer = memoryview(bytearray(_READ))
+        self.position = 0
+        self.total: int | None = None
+        self.validators = Validators()
+        self.end_is_proved = True  # by length and checksum behind each member
+
+    def open(self, at: int, known: Validators) -> None:
+        del at
+        # The total that is known is the content's; the other body knows the compressed one.
+        self._body.open(0, replace(known, total=None))
+        self._inflate = zlib.decompressobj(_GZIP)
+        self._input = b""
+        self.position = 0
+        self.validators = replace(self._body.validators, total=None)
+
+    def readinto(self, view: memoryview) -> int:
+        content = b""
+        while not content and len(view):
+            if not self._input and not self._fill():
+                return 0
+            content = self._some(len(view))
+        view[: len(content)] = content
+        self.position += len(content)
+        return len(content)
+
+    def _fill(self) -> bool:
+        """Get more to inflate; False at the end, which must be that of a member."""
+        count = self._body.readinto(self._buffer)
+        self._input = bytes(self._buffer[:count])
+        if not count and not self._inflate.eof:
+            raise broken(f"the compressed file ends early, at byte {self.position} of its content")
+        return count > 0
+
+    def _some(self, most: int) -> bytes:
+        """Inflate up to `most` bytes of what is there."""
+        if self._inflate.eof:
+            self._input = self._input.lstrip(b"\0")  # padding after the last member
+            if not self._input:
+                return b""
+            self._inflate = zlib.decompressobj(_GZIP)
+        try:
+            content = self._inflate.decompress(self._input, most)
+        except zlib.error as error:
+            raise broken(
+                f"the compressed file is damaged at byte {self.position} of its content", str(error)
+            ) from None
+        self._input = self._inflate.unused_data or self._inflate.unconsumed_tail
+        return content
+
+    def abort(self) -> None:
+        self._body.abort()
+
+    def close(self) -> None:
+        self._body.close()

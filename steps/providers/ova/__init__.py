@@ -1,0 +1,73 @@
+"""An OVA as a source: a machine in a tar behind a URL, or the same as a folder of files.
+
+address      what a person wrote            markup    XML without what makes it dangerous
+place        a file: redirects, Range       units     sizes with their units
+reader, tar  its bytes, the tar's members   envelope  what the descriptor says: files, disks, systems
+package      a tar or a folder, by names    hardware, vendors, boot, choice  its parts, and what makers add
+manifest     digests                        describe, concerns  a machine as a document
+                                            export    one disk, straight from where it stands
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from steps.disk.land import Landed
+from steps.machine import Disk, Machine
+from steps.plan import DiskFormat, PowerPlan
+from steps.providers import Access, Inventory, Provider, Report
+from steps.providers.ova import describe, export
+from steps.providers.ova.appliance import Appliance
+from steps.providers.ova.package import open_package
+
+__all__ = ["Ova", "connect"]
+
+
+@contextmanager
+def connect(access: Access) -> Iterator[Provider]:
+    """Find the archive and see what it is.
+
+    Raises:
+        StepError: INVALID (URL, credentials, or no archive), UNREACHABLE, UNTRUSTED, DENIED, NOT_FOUND.
+    """
+    with open_package(access) as package:
+        yield Ova(Appliance(package), access)
+
+
+class Ova:
+    """A package that is open, as the provider protocol wants it."""
+
+    def __init__(self, appliance: Appliance, access: Access) -> None:
+        self._appliance = appliance
+        self._access = access
+
+    def verify(self) -> None:
+        """Prove that there is a descriptor and that it can be read."""
+        _ = self._appliance.envelope
+
+    def describe(self, vm: str, folder: str | None) -> Machine:
+        """The system of that name; of a package with a single one, the name is the machine's to be."""
+        del folder  # an archive has none
+        return describe.machine(self._appliance, self._appliance.system(vm), vm)
+
+    def networks(self) -> frozenset[str]:
+        return frozenset(describe.networks(self._appliance.envelope))
+
+    def inventory(self) -> Inventory:
+        appliance = self._appliance
+        machines = tuple(describe.machine(appliance, system) for system in appliance.envelope.systems)
+        return Inventory(machines=machines, networks=tuple(sorted(self.networks())), folders=())
+
+    def power_off(self, machine: Machine, policy: PowerPlan) -> None:
+        """Nothing: what is in an archive does not run."""
+
+    def export(
+        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: Report
+    ) -> Landed:
+        return export.export(self._appliance, self._access, machine, disk, out, disk_format, report)
+
+    def release(self) -> list[str]:
+        """Nothing is held at the source."""
+        return []

@@ -1,0 +1,86 @@
+"""Where the archive is, parsed from what a person wrote."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+from steps.contract import Exit, StepError
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True)
+class Address:
+    """A URL: http, https, or file with an absolute path."""
+
+    url: str
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read a URL, or a path of this machine.
+
+        Raises:
+            StepError: INVALID when it is neither, or holds credentials.
+        """
+        text = text.strip()
+        if "://" not in text:
+            if not text.startswith("/"):
+                raise _invalid(text, "it is neither a URL nor an absolute path")
+            return cls(f"file://{quote(text)}")
+        url = split(text)
+        if url.scheme == "file":
+            if url.netloc not in ("", "localhost"):
+                raise _invalid(text, f"a file on {url.netloc} cannot be read from here")
+            return cls(f"file://{url.path}")
+        if url.username is not None or url.password is not None:
+            raise _invalid("given", "it holds a user name; credentials belong in the secret")
+        return cls(url._replace(fragment="").geturl())
+
+    @property
+    def path(self) -> Path | None:
+        """The local path, of a file URL."""
+        url = urlsplit(self.url)
+        return Path(unquote(url.path)) if url.scheme == "file" else None
+
+    def __str__(self) -> str:
+        """As it may be shown: what stands behind a question mark is often a key to the file."""
+        return str(self.path or urlsplit(self.url)._replace(query="").geturl())
+
+
+def split(text: str) -> SplitResult:
+    """Take a URL apart that has a host.
+
+    Raises:
+        StepError: INVALID, for another scheme than http, https and file as well.
+    """
+    try:
+        url = urlsplit(text)
+        _ = url.port
+    except ValueError as error:
+        raise _invalid(text, str(error)) from None
+    if url.scheme not in (*_DEFAULT_PORTS, "file"):
+        raise _invalid(text, f"{url.scheme or 'nothing'} is not read")
+    if url.scheme != "file" and not url.hostname:
+        raise _invalid(text, "it names no host")
+    # http.client would put such a character into the head of its request.
+    if any(ord(char) <= 32 or ord(char) == 127 for char in text):
+        raise _invalid(text, "there is a blank or a control character in it")
+    return url
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port: where credentials may go (RFC 6454)."""
+    parts = split(url)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+
+
+def _invalid(text: str, why: str) -> StepError:
+    return StepError(
+        Exit.INVALID,
+        f"the URL {text!r} cannot be used",
+        why,
+        "write it as https://HOST/PATH/MACHINE.ova in the source",
+    )

@@ -1,0 +1,124 @@
+"""What an import of a machine of a package would change, lose or cannot carry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from steps.concerns import block, log, warn
+from steps.machine import Concern, Severity
+from steps.providers.ova import formats
+from steps.providers.ova.appliance import Appliance
+from steps.providers.ova.envelope import File, System, VirtualDisk
+from steps.providers.ova.hardware import Drive
+from steps.providers.ova.items import Item, Kind
+
+_WEIGHT: Final = [Severity.BLOCK, Severity.WARN, Severity.LOG]
+
+
+def concerns(
+    appliance: Appliance, system: System, parts: Sequence[Item], disks: Sequence[tuple[Drive, int]]
+) -> tuple[Concern, ...]:
+    """All of them, the gravest first; `disks` with their sizes in bytes, 0 where nothing tells."""
+    found = [
+        *_package(appliance),
+        *_disks(appliance, disks),
+        *_devices(parts),
+        *_system(appliance, system),
+    ]
+    return tuple(sorted(found, key=lambda each: _WEIGHT.index(each.severity)))
+
+
+def _package(appliance: Appliance) -> Iterator[Concern]:
+    manifest = appliance.manifest(far=False)
+    if manifest is None and appliance.package.ranged:
+        yield warn(
+            "manifest-missing", "there is no manifest (.mf)", "what arrives cannot be checked against it"
+        )
+    elif manifest is None:
+        yield log("no-range", "the server has no Range: the archive is read from its start for each disk")
+    if appliance.signed():
+        yield log("signature", "the package is signed: its certificate is not looked at")
+
+
+def _disks(appliance: Appliance, disks: Sequence[tuple[Drive, int]]) -> Iterator[Concern]:
+    if not disks:
+        yield block("no-disks", "the machine has no disks", "there is nothing to import")
+    for drive, size in disks:
+        name, disk = drive.item.label or drive.item.id or "a disk", drive.disk
+        if disk is None:
+            yield block("disk-unreadable", f"{name} is no disk of the package", "correct the descriptor")
+            continue
+        if not size:
+            yield block("disk-unreadable", f"the size of {name} cannot be read", "correct the descriptor")
+        elif disk.capacity not in (0, size):
+            words = f"{name} has {size} bytes, and the descriptor says {disk.capacity}"
+            yield warn("capacity-differs", words, "what the file says counts")
+        yield from _disk(appliance, name, disk)
+
+
+def _disk(appliance: Appliance, name: str, disk: VirtualDisk) -> Iterator[Concern]:
+    if disk.parent:
+        yield block(
+            "delta-disk", f"{name} holds only the difference to {disk.parent}", "consolidate it first"
+        )
+    if disk.lost:
+        yield block("file-missing", f"{name} is in {disk.lost}, which is no file of the package")
+    if disk.file is None:
+        if not disk.lost:
+            yield log("blank-disk", f"{name} has no file: it arrives empty")
+        return
+    yield from _file(appliance, name, disk, disk.file)
+
+
+def _file(appliance: Appliance, name: str, disk: VirtualDisk, file: File) -> Iterator[Concern]:
+    if formats.named(disk) is None:
+        yield block("disk-format", f"{name} has a format that is not known: {disk.format or file.name}")
+    if file.compression not in ("", "gzip"):
+        yield block("disk-compression", f"{name} is compressed by {file.compression}", "use gzip, or none")
+    names = [piece(file, 0)] if file.chunk else [file.name]
+    lost = next((one for one in names if appliance.package.has(one) is False), None)
+    if lost is not None:
+        yield block(
+            "file-missing", f"{lost}, which holds {name}, is not in the package", "get the whole package"
+        )
+    manifest = appliance.manifest(far=False)
+    unproved = next((one for one in names if manifest and one not in manifest.digests), None)
+    if unproved is not None:
+        yield warn("manifest-entry", f"the manifest has no digest of {unproved}", "it is imported unchecked")
+
+
+def piece(file: File, number: int) -> str:
+    """The name of a piece of a file that is split (DSP0243, 7.1)."""
+    return f"{file.name}.{number:09d}"
+
+
+def _devices(parts: Sequence[Item]) -> Iterator[Concern]:
+    for item in parts:
+        name = item.label or item.id
+        if item.is_a(Kind.CD, Kind.DVD, Kind.FLOPPY) and item.node.value("HostResource"):
+            yield log("removable-media", f"the medium in {name} is not carried over")
+        elif item.is_a(Kind.SERIAL, Kind.PARALLEL):
+            yield log("port", f"{name} is not carried over")
+        elif any("pci.passthrough" in kind for kind in item.subtypes):
+            yield warn("passthrough", f"{name} is a device of the host and is not carried over")
+        elif any("nvdimm" in kind for kind in item.subtypes):
+            yield warn("nvdimm", f"{name} is persistent memory and is not carried over")
+        elif "vmware.vtpm" in item.subtypes:
+            yield log("vtpm", "what the TPM holds is not carried over: have recovery keys at hand")
+
+
+def _system(appliance: Appliance, system: System) -> Iterator[Concern]:
+    envelope = appliance.envelope
+    if len(envelope.configurations) > 1:
+        chosen = envelope.configuration
+        others = ", ".join(name for name in envelope.configurations if name != chosen)[:500]
+        yield log("deployment-option", f"it is sized as {chosen!r}; there are also {others}")
+    products = system.node.all("ProductSection")
+    properties = [node for product in products for node in product.all("Property")]
+    if system.hardware.get("transport") and properties:
+        yield warn(
+            "ovf-properties",
+            f"it expects {len(properties)} OVF properties when it starts, which no target hands over",
+            "configure it inside",
+        )

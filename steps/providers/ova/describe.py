@@ -1,0 +1,116 @@
+"""A system of a descriptor as a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from steps import guestos
+from steps.machine import Disk, Machine, Power
+from steps.providers.ova import formats, hardware, vendors
+from steps.providers.ova.appliance import Appliance
+from steps.providers.ova.concerns import concerns
+from steps.providers.ova.envelope import Envelope, System
+from steps.providers.ova.hardware import Drive
+from steps.providers.ova.items import Item, Kind, items, small
+
+MOST_CAPACITY: Final = 64 << 40
+"""Bytes. vSphere's largest disk has 62 TiB (Broadcom, Configuration Maximums); more is not meant."""
+
+
+def machine(appliance: Appliance, system: System, name: str = "") -> Machine:
+    """The machine; a single one may be given a `name`, as the descriptor's is only a proposal.
+
+    Raises:
+        StepError: INVALID, where CPU or memory cannot be read; what reading the package may raise.
+    """
+    envelope = appliance.envelope
+    alone = len(envelope.systems) == 1
+    parts = items(envelope, system)
+    shown = system.name or system.id
+    cpu, boot = hardware.cpu(parts, shown), vendors.boot(system, parts)
+    sizes = measured(appliance, parts)
+    return Machine(
+        **_words(system),
+        name=(name if alone else "") or shown,
+        source_id=system.id or system.name,
+        uuid=vendors.uuid(system),
+        vcpus=cpu.count,
+        cores_per_socket=cpu.cores,
+        threads_per_core=cpu.threads,
+        memory_mib=hardware.memory_mib(parts, shown),
+        firmware=vendors.firmware(system, parts),
+        clock=vendors.clock(system),
+        disks=_disks(sizes, boot),
+        nics=hardware.nics(parts, boot, vendors.cards(system)),
+        power=Power.OFF,
+        change_version=appliance.package.version,
+        concerns=concerns(appliance, system, parts, sizes),
+    )
+
+
+def _words(system: System) -> dict[str, Any]:
+    node = system.node.child("OperatingSystemSection")
+    said = node.value("Description")  # oVirt's and old VirtualBox's name of the system stands here
+    identity = node.get("osType") or node.value("OSType") or (said if " " not in said else "")
+    product = system.node.child("ProductSection")
+    title = " ".join(filter(None, (product.value("Product"), product.value("FullVersion", "Version"))))
+    return {
+        "os": guestos.of_ovf(small(node.get("id")) or None, identity),
+        "guest_id": identity,
+        "guest_name": said,
+        # The second is oVirt's; a standard system has none.
+        "notes": system.node.child("AnnotationSection").value("Annotation")
+        or system.node.value("Description")
+        or title,
+    }
+
+
+def measured(appliance: Appliance, parts: Sequence[Item]) -> list[tuple[Drive, int]]:
+    """All disks with their sizes in bytes, 0 where nothing tells, in the descriptor's order."""
+    return [(drive, capacity(appliance, drive)) for drive in hardware.drives(appliance.envelope, parts)]
+
+
+def _disks(drives: Iterable[tuple[Drive, int]], boot: Sequence[str]) -> tuple[Disk, ...]:
+    known = [(drive, size) for drive, size in drives if size]
+    return tuple(_disk(number, drive, size, boot) for number, (drive, size) in enumerate(known))
+
+
+def _disk(number: int, drive: Drive, size: int, boot: Sequence[str]) -> Disk:
+    item, disk = drive.item, drive.disk
+    return Disk(
+        id=f"disk-{number}",
+        key=drive.key,
+        label=item.label,
+        capacity=size,
+        controller=drive.controller,
+        controller_key=item.parent,
+        bus_number=drive.bus,
+        unit=item.unit,
+        boot_order=boot.index(item.id) + 1 if item.id in boot else None,
+        backing=disk.file.name if disk and disk.file else "",
+        allocated=disk.allocated if disk else None,
+    )
+
+
+def capacity(appliance: Appliance, drive: Drive) -> int:
+    """Bytes of the disk: as its file says where that can be looked at, else as the descriptor does.
+
+    0 where neither tells, or what they tell cannot be meant.
+    """
+    disk = drive.disk
+    if disk is None:
+        return 0
+    found = formats.named(disk)
+    head = b""
+    if disk.file and found and not (disk.file.compression or disk.file.chunk):
+        head = appliance.package.peek(disk.file.name, formats.HEAD)
+    size = (formats.capacity(head, found) if found else 0) or disk.capacity
+    return size if size <= MOST_CAPACITY else 0
+
+
+def networks(envelope: Envelope) -> set[str]:
+    """Every network there is: some cards are on one that the NetworkSection forgets."""
+    parts = (item for system in envelope.systems for item in items(envelope, system))
+    used = {item.node.value("Connection") for item in parts if item.is_a(Kind.ETHERNET)}
+    return (used | set(envelope.networks)) - {""}

@@ -1,0 +1,176 @@
+"""The envelope of OVF 1.x and 2.0 (DMTF DSP0243), and of 0.9 as oVirt writes it: files, disks, systems."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from steps.contract import Exit, StepError
+from steps.providers.ova import units
+from steps.providers.ova.markup import Node, parse
+from steps.providers.ova.names import checked
+
+_PROPERTY: Final = re.compile(r"\$\{([^}]+)\}")
+_MOST_SYSTEMS: Final = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A file beside the descriptor. With `chunk` it is split: NAME.000000000, NAME.000000001 and so on."""
+
+    id: str
+    name: str
+    size: int | None = None
+    compression: str = ""
+    chunk: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class VirtualDisk:
+    """A disk of the package; `capacity` in bytes, 0 where it cannot be read."""
+
+    id: str
+    file: File | None
+    lost: str = ""
+    """What it refers to, where there is no such file."""
+    capacity: int
+    format: str = ""
+    volume_format: str = ""
+    """oVirt's own word, as its `format` says VMDK of raw files (OvfWriter.getVolumeImageFormat)."""
+    parent: str = ""
+    allocated: int | None = None
+    interface: str = ""
+    """oVirt's: what it hangs on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """A machine as it stands in the descriptor."""
+
+    id: str
+    name: str
+    node: Node
+
+    @property
+    def hardware(self) -> Node:
+        """The first alternative (DSP0243, 8.1: the most preferred one)."""
+        return self.node.child("VirtualHardwareSection")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Envelope:
+    """A whole descriptor."""
+
+    files: dict[str, File]
+    disks: dict[str, VirtualDisk]
+    networks: tuple[str, ...]
+    systems: tuple[System, ...]
+    configuration: str = ""
+    """The deployment option that is taken where none is asked for."""
+    configurations: tuple[str, ...] = ()
+
+
+def read(text: bytes, name: str) -> Envelope:
+    """Read a descriptor; `name` is for errors.
+
+    Raises:
+        StepError: CORRUPT or UNSUPPORTED, when it is none that can be used.
+    """
+    root = parse(text, name)
+    if root.name != "Envelope":
+        raise StepError(
+            Exit.INVALID, f"{name} is no OVF descriptor", f"its root is {root.name!r}, not Envelope"
+        )
+    systems = tuple(_systems(root))
+    if not systems or len(systems) > _MOST_SYSTEMS:
+        why = f"it describes {len(systems)} machines"
+        raise StepError(Exit.INVALID, f"{name} cannot be used", why, "name one that describes a machine")
+    files = {file.id: file for file in _files(root, name)}
+    disks = {disk.id: disk for disk in _disks(root, files)}
+    options = tuple(option.get("id") for option in root.child("DeploymentOptionSection").all("Configuration"))
+    return Envelope(
+        files=files,
+        disks=disks,
+        networks=tuple(network.get("name") for network in root.child("NetworkSection").all("Network")),
+        systems=systems,
+        configuration=_default(root) or next(iter(options), ""),
+        configurations=options,
+    )
+
+
+def _default(root: Node) -> str:
+    """Which deployment option is the default; without a word of it the first is (DSP0243, 9.8)."""
+    options = root.child("DeploymentOptionSection").all("Configuration")
+    return next((option.get("id") for option in options if option.get("default") == "true"), "")
+
+
+def _systems(node: Node) -> Iterator[System]:
+    """Every machine, those of collections included."""
+    for child in node.children:
+        if child.name == "VirtualSystem":
+            identity = child.get("id")
+            vssd = child.child("VirtualHardwareSection", "System").value("VirtualSystemIdentifier")
+            yield System(id=identity, name=child.value("Name") or vssd or identity, node=child)
+        elif child.name == "VirtualSystemCollection":
+            yield from _systems(child)
+
+
+def _files(root: Node, name: str) -> Iterator[File]:
+    for node in root.child("References").all("File"):
+        yield File(
+            id=node.get("id"),
+            name=_file_name(node.get("href"), name),
+            size=_number(node.get("size")),
+            compression=node.get("compression").removeprefix("identity"),
+            chunk=_number(node.get("chunkSize")) or 0,
+        )
+
+
+def _file_name(href: str, name: str) -> str:
+    """A file of the package. An address elsewhere is kept as it is, and refused only when it is needed."""
+    return href if "://" in href else checked(href, name)
+
+
+def _disks(root: Node, files: dict[str, File]) -> Iterator[VirtualDisk]:
+    for node in root.child("DiskSection").all("Disk"):
+        reference = node.get("fileRef")
+        by_name = (file for file in files.values() if file.name == reference)
+        file = files.get(reference) or next(by_name, None)  # oVirt refers by name
+        yield VirtualDisk(
+            id=node.get("diskId"),
+            file=file,
+            lost=reference if file is None else "",
+            capacity=_capacity(node, root),
+            format=node.get("format"),
+            volume_format=node.get("volume-format").upper(),
+            parent=node.get("parentRef"),
+            allocated=_number(node.get("populatedSize")),
+            interface=node.get("disk-interface"),
+        )
+
+
+def _capacity(node: Node, root: Node) -> int:
+    """Bytes; oVirt has `size` in GiB instead."""
+    quantity, unit = node.get("capacity"), node.get("capacityAllocationUnits")
+    if not quantity and node.get("size"):
+        quantity, unit = node.get("size"), "GB"
+    match = _PROPERTY.fullmatch(quantity)
+    try:
+        return units.size(_property(root, match[1]) if match else quantity, unit)
+    except ValueError:
+        return 0
+
+
+def _property(root: Node, key: str) -> str:
+    """The default of a property that stands in for a capacity (DSP0243, 9.1)."""
+    found = (node for node in root.walk() if node.name == "Property" and node.get("key") == key)
+    return next((node.get("value") for node in found), "")
+
+
+def _number(text: str) -> int | None:
+    try:
+        return units.number(text)
+    except ValueError:
+        return None

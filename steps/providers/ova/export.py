@@ -1,0 +1,165 @@
+"""One disk of a package, from where it stands into a file: nothing else of the package is ever stored."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from steps.contract import Exit, StepError
+from steps.disk.blank import land_blank
+from steps.disk.land import Landed, Source, land
+from steps.machine import Disk, Machine
+from steps.plan import DiskFormat
+from steps.providers import Access, Report
+from steps.providers.ova import describe, formats, hardware
+from steps.providers.ova.appliance import Appliance
+from steps.providers.ova.concerns import piece
+from steps.providers.ova.envelope import File, VirtualDisk
+from steps.providers.ova.items import items
+from steps.providers.ova.manifest import Manifest
+from steps.stop import Stop
+
+log = structlog.get_logger()
+
+_ANEW = "start the import anew, so that it reads the package again"
+_MOST_PIECES = 100_000
+
+
+class Deadline(Stop):
+    """Another's stop, and an end to the time that a download may take."""
+
+    def __init__(self, stop: Stop, seconds: int) -> None:
+        super().__init__()
+        self._stop = stop
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def check(self) -> None:
+        """Raise Stopped, or StepError: UNREACHABLE once the time is over; what landed is kept."""
+        self._stop.check()
+        if time.monotonic() > self._end:
+            raise StepError(
+                Exit.UNREACHABLE,
+                f"the download took longer than {self._seconds} s",
+                "that is the limit set in spec.httpTimeoutSeconds",
+                "set a higher one, or none",
+            )
+
+
+def export(
+    appliance: Appliance,
+    access: Access,
+    machine: Machine,
+    disk: Disk,
+    out: Path,
+    disk_format: DiskFormat,
+    report: Report,
+) -> Landed:
+    """Land the disk at `out`.
+
+    Raises:
+        StepError: INVALID or NOT_FOUND when it is not the one that was described; UNSUPPORTED; CORRUPT when
+            it is not what the manifest says; what landing raises.
+        Stopped: someone asked to stop.
+    """
+    what = f"cannot export {disk.id} of {machine.name}"
+    virtual = _present(appliance, machine, disk, what)
+    if virtual.file is None:
+        identity = f"{appliance.package.shown} {disk.key}"
+        return land_blank(out, format=disk_format.value, capacity=disk.capacity, identity=identity)
+    source = _source(appliance, virtual, virtual.file, what)
+    limit = access.plan.download_seconds
+    return land(
+        source,
+        out,
+        format=disk_format.value,
+        capacity=disk.capacity,
+        report=report,
+        stop=Deadline(access.stop, limit) if limit else access.stop,
+        expected_bytes=disk.allocated or disk.capacity,
+    )
+
+
+def _present(appliance: Appliance, machine: Machine, disk: Disk, what: str) -> VirtualDisk:
+    """The disk as it is now, if it is still the one that was described and one that can be landed."""
+    system = appliance.by_id(machine.source_id) or appliance.system(machine.source_id)
+    drives = hardware.drives(appliance.envelope, items(appliance.envelope, system))
+    now = next((drive for drive in drives if drive.key == disk.key), None)
+    if now is None or now.disk is None:
+        raise StepError(Exit.NOT_FOUND, what, f"the package has no disk {disk.key} any more", _ANEW)
+    virtual, size = now.disk, describe.capacity(appliance, now)
+    if size != disk.capacity:
+        raise StepError(Exit.INVALID, what, f"it has {size} bytes now, not {disk.capacity}", _ANEW)
+    if virtual.parent or virtual.lost:
+        why = "it holds only the difference to another" if virtual.parent else f"{virtual.lost} is not there"
+        raise StepError(Exit.UNSUPPORTED, what, why, "export it as a whole")
+    return virtual
+
+
+def _source(appliance: Appliance, disk: VirtualDisk, file: File, what: str) -> Source:
+    """Where the disk's bytes are, and what they should be."""
+    found, compression = formats.named(disk), _compression(file, what)
+    if found is None:
+        raise StepError(Exit.UNSUPPORTED, what, f"its format is not known: {disk.format or file.name}")
+    manifest = appliance.manifest(far=True)
+    if manifest is None:
+        log.warning("there is no manifest: what arrives cannot be checked", disk=disk.id)
+    if not file.chunk:
+        return replace(_file(appliance, manifest, file.name), format=found, compression=compression)
+    parts = tuple(_file(appliance, manifest, name) for name in _pieces(appliance, file, what))
+    return Source("", identity=file.name, parts=parts, format=found, compression=compression)
+
+
+def _compression(file: File, what: str) -> Literal["", "gzip"]:
+    if file.compression == "gzip":
+        return "gzip"
+    if file.compression:
+        raise StepError(
+            Exit.UNSUPPORTED, what, f"it is compressed by {file.compression}", "use gzip, or none"
+        )
+    return ""
+
+
+def _file(appliance: Appliance, manifest: Manifest | None, name: str) -> Source:
+    """A file of the package, with its digest if there is one."""
+    source = appliance.package.source(name)
+    digest = manifest.digests.get(name) if manifest else None
+    if manifest and digest is None:
+        log.warning("the manifest has no digest of it: what arrives cannot be checked", file=name)
+    if digest is None:
+        return source
+    # Part of the name too: what landed unchecked, or under another digest, is not taken for it.
+    return replace(source, digest=digest, identity=f"{source.identity} {digest.value}")
+
+
+def _pieces(appliance: Appliance, file: File, what: str) -> list[str]:
+    """The names of the files that a file is split into: as many as there are in a row.
+
+    The size that the descriptor gives must fit; whether that of a compressed file is meant, nobody says.
+    """
+    names: list[str] = []
+    for name in map(partial(piece, file), range(_MOST_PIECES)):
+        if not _is_there(appliance, name):
+            break
+        names.append(name)
+    wanted = -(-file.size // file.chunk) if file.size and not file.compression else len(names)
+    if len(names) != max(wanted, 1):
+        why = f"{len(names)} of the files it is split into are there in a row, not {max(wanted, 1)}"
+        raise StepError(Exit.NOT_FOUND, what, why, "get the whole package")
+    return names
+
+
+def _is_there(appliance: Appliance, name: str) -> bool:
+    """Whether there is such a file, however long it takes to find out."""
+    try:
+        appliance.package.source(name)
+    except StepError as error:
+        if error.code is Exit.NOT_FOUND:
+            return False
+        raise
+    return True

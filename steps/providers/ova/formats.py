@@ -1,0 +1,61 @@
+"""What a disk's file is, by the word of its descriptor."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, Literal
+
+from steps.contract import StepError
+from steps.disk.vmdk import MAGIC, SECTOR, Header
+from steps.providers.ova.envelope import VirtualDisk
+
+Format = Literal["vmdk", "qcow2", "raw", "vpc", "vhdx"]
+
+_URIS: Final[tuple[tuple[str, Format], ...]] = (
+    ("vmdk", "vmdk"),
+    ("qcow", "qcow2"),
+    ("bb676673", "vpc"),
+    ("linkid=137171", "vpc"),
+    ("vhdx", "vhdx"),
+    ("vhd", "vpc"),
+    ("wikipedia.org/wiki/byte", "raw"),
+)
+"""By a part of the URI: VMware's, oVirt's, Microsoft's specification and its short link, virt-v2v's."""
+_VOLUMES: Final[dict[str, Format]] = {"RAW": "raw", "COW": "qcow2"}
+_SUFFIXES: Final[dict[str, Format]] = {
+    "vmdk": "vmdk",
+    "qcow2": "qcow2",
+    "img": "raw",
+    "raw": "raw",
+    "vhd": "vpc",
+    "vhdx": "vhdx",
+}
+HEAD: Final = 512
+"""Bytes that tell a disk's size."""
+
+
+def named(disk: VirtualDisk) -> Format | None:
+    """The format; None where the descriptor does not tell. What is in the file is never asked."""
+    if disk.volume_format:
+        return _VOLUMES.get(disk.volume_format)
+    uri = disk.format.lower()
+    for part, found in _URIS:
+        if part in uri:
+            return found
+    if uri or disk.file is None:
+        return None
+    name = disk.file.name.lower()
+    return _SUFFIXES.get((name.removesuffix(".gz") if disk.file.compression else name).rpartition(".")[2])
+
+
+def capacity(head: bytes, found: Format) -> int:
+    """Bytes of the disk that begins with `head`; 0 where that is not told there, or not to be believed."""
+    if found == "vmdk" and len(head) >= SECTOR and head.startswith(MAGIC):
+        try:
+            return Header.parse(head).size
+        except StepError:
+            return 0
+    if found == "qcow2" and head.startswith(b"QFI\xfb") and len(head) >= 32:
+        size: int = struct.unpack_from(">Q", head, 24)[0]
+        return size
+    return 0

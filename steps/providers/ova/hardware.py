@@ -1,0 +1,203 @@
+"""CPU, memory, disks and network cards of a system."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from steps.contract import Exit, StepError
+from steps.machine import Controller, Nic, NicModel
+from steps.providers.ova import units
+from steps.providers.ova.envelope import Envelope, VirtualDisk
+from steps.providers.ova.items import Item, Kind, small
+
+_MOST_VCPUS: Final = 4096
+_MOST_MEMORY: Final = 1 << 46
+"""64 TiB; the largest machines of any hypervisor have less than half of it."""
+_MIB: Final = 1 << 20
+
+_CONTROLLERS: Final = (
+    # What the subtype holds, and what that is: the first that fits.
+    ("virtualscsi", Controller.PVSCSI),
+    ("pvscsi", Controller.PVSCSI),
+    ("lsilogicsas", Controller.LSILOGIC_SAS),
+    ("lsilogic", Controller.LSILOGIC),
+    ("buslogic", Controller.BUSLOGIC),
+    ("nvme", Controller.NVME),
+    ("ahci", Controller.SATA),
+    ("sata", Controller.SATA),
+    ("piix", Controller.IDE),
+    ("ich6", Controller.IDE),
+    ("ide", Controller.IDE),
+    ("scsi", Controller.SCSI),
+    ("virtio", Controller.VIRTIO),
+    ("usb", Controller.USB),
+    ("hci", Controller.USB),
+)
+"""Of VMware (ovftool), VirtualBox (ovfreader.cpp) and oVirt (DiskInterface), without `-` and `_`."""
+_BY_KIND: Final = {
+    str(int(Kind.IDE)): Controller.IDE,
+    str(int(Kind.SCSI)): Controller.SCSI,
+    str(int(Kind.USB)): Controller.USB,
+}
+_CARDS: Final = {
+    "vmxnet": NicModel.VMXNET,
+    "vmxnet2": NicModel.VMXNET2,
+    "vmxnet3": NicModel.VMXNET3,
+    "e1000": NicModel.E1000,
+    "e1000e": NicModel.E1000E,
+    "pcnet32": NicModel.PCNET32,
+    "rtl8139": NicModel.RTL8139,
+    "ne2k_pci": NicModel.NE2K_PCI,
+    "virtio": NicModel.VIRTIO,
+    "virtionet": NicModel.VIRTIO,
+    "sriov": NicModel.SRIOV,
+    "vmware.sriov": NicModel.SRIOV,
+    # oVirt's VmInterfaceType
+    "1": NicModel.RTL8139,
+    "2": NicModel.E1000,
+    "3": NicModel.VIRTIO,
+    "5": NicModel.SRIOV,
+    "6": NicModel.E1000E,
+}
+_MAC: Final = re.compile(r"[0-9a-f]{12}")
+
+
+@dataclass(frozen=True)
+class Drive:
+    """A disk on its controller. `disk` is None where the item names none of the package's."""
+
+    key: str
+    """Its own among the machine's: the disk's id, with the item's where a disk is on two controllers."""
+    item: Item
+    disk: VirtualDisk | None
+    controller: Controller
+    bus: int
+
+
+class Card(NamedTuple):
+    """What a maker's own words tell of a network card."""
+
+    address: str
+    model: NicModel | None
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """Virtual processors and how they are grouped."""
+
+    count: int
+    cores: int = 1
+    threads: int = 1
+
+
+def cpu(items: Sequence[Item], name: str) -> Cpu:
+    """The processors; cores per socket are VMware's and oVirt's word.
+
+    Raises:
+        StepError: INVALID, where the number cannot be read or be meant.
+    """
+    found = [item for item in items if item.is_a(Kind.PROCESSOR)]
+    first = next(iter(found), None)
+    if first is None:
+        raise _absurd(name, "it names no processor")
+    node = first.node
+    threads = small(node.value("threads_per_cpu")) or 1
+    cores = small(node.value("CoresPerSocket", "cpu_per_socket")) or 1
+    sockets = small(node.value("num_of_sockets")) or 1
+    count = sum(small(item.node.value("VirtualQuantity")) for item in found) or sockets * cores * threads
+    if count > _MOST_VCPUS or cores * threads > count:
+        raise _absurd(name, f"{count} processors, {cores} cores of {threads} threads a socket")
+    return Cpu(count, cores, threads)
+
+
+def memory_mib(items: Sequence[Item], name: str) -> int:
+    """Memory in MiB.
+
+    Raises:
+        StepError: INVALID, where it cannot be read or be meant.
+    """
+    size = 0
+    for item in (item for item in items if item.is_a(Kind.MEMORY)):
+        quantity, unit = item.node.value("VirtualQuantity"), item.node.value("AllocationUnits")
+        try:
+            part = units.size(quantity, unit)
+        except ValueError as error:
+            raise _absurd(name, f"its memory cannot be read: {error}") from None
+        # Without a unit they are bytes (CIM), which some forget: no machine has less than a MiB.
+        size += part * _MIB if part < _MIB and not unit else part
+    if not _MIB <= size <= _MOST_MEMORY:
+        raise _absurd(name, f"{size} bytes of memory")
+    return -(-size // _MIB)
+
+
+def drives(envelope: Envelope, items: Sequence[Item]) -> Iterator[Drive]:
+    """The disks in the descriptor's order."""
+    by_id, seen = {item.id: item for item in items}, set[str]()
+    for item in (item for item in items if item.is_a(Kind.DISK)):
+        disk, parent = _disk(envelope, item.node.value("HostResource")), by_id.get(item.parent)
+        kind = controller(disk.interface if disk and disk.interface else parent)
+        key = disk.id if disk else ""
+        key = f"{key}/{item.id or len(seen)}" if key in seen else key
+        seen.add(key)
+        yield Drive(key, item, disk, kind, small(parent.node.value("Address")) if parent else 0)
+
+
+def _disk(envelope: Envelope, resource: str) -> VirtualDisk | None:
+    """`ovf:/disk/ID`, `ovf:/file/ID`; oVirt names the file, which is called GROUP/ID there."""
+    kind, _, identity = resource.removeprefix("ovf:").strip("/").partition("/")
+    if kind == "disk":
+        return envelope.disks.get(identity)
+    if kind == "file" and (file := envelope.files.get(identity)):
+        return VirtualDisk(id=identity, file=file, capacity=0)
+    return envelope.disks.get(identity) or envelope.disks.get(resource)
+
+
+def controller(parent: Item | str | None) -> Controller:
+    """What a controller is: by its subtype, else by its kind; or oVirt's word for it."""
+    if parent is None:
+        return Controller.UNKNOWN
+    if isinstance(parent, str):
+        return _known(parent.lower()) or Controller.UNKNOWN
+    found = filter(None, map(_known, parent.subtypes))
+    return next(found, None) or _BY_KIND.get(parent.kind, Controller.UNKNOWN)
+
+
+def _known(subtype: str) -> Controller | None:
+    plain = re.sub(r"[-_]", "", subtype)
+    return next((kind for word, kind in _CONTROLLERS if word in plain), None)
+
+
+def nics(items: Sequence[Item], boot: Sequence[str], more: Sequence[Card]) -> tuple[Nic, ...]:
+    """The network cards. `boot` are the ids of items by their turn, `more` what else is known, in order."""
+    cards = [item for item in items if item.is_a(Kind.ETHERNET)]
+    known = more if len(more) == len(cards) else [Card("", None)] * len(cards)
+    return tuple(
+        Nic(
+            id=f"nic-{number}",
+            mac=_mac(card.node.value("Address", "MACAddress") or extra.address),
+            model=_model(card) or extra.model or NicModel.UNKNOWN,
+            network=card.node.value("Connection"),
+            connected=card.connected and card.node.value("Linked").lower() != "false",
+            boot_order=boot.index(card.id) + 1 if card.id in boot else None,
+        )
+        for number, (card, extra) in enumerate(zip(cards, known, strict=True))
+    )
+
+
+def _model(card: Item) -> NicModel | None:
+    return next((_CARDS[name] for name in card.subtypes if name in _CARDS), None)
+
+
+def _mac(text: str) -> str | None:
+    """`00:50:56:AA:BB:CC`, `00-50-…` or VirtualBox's 080027A1B2C3 as Kubernetes writes them."""
+    digits = re.sub(r"[:.-]", "", text.lower())
+    if not _MAC.fullmatch(digits):
+        return None
+    return ":".join(digits[at : at + 2] for at in range(0, 12, 2))
+
+
+def _absurd(name: str, why: str) -> StepError:
+    return StepError(Exit.INVALID, f"{name} cannot be imported", why, "correct it in the descriptor")

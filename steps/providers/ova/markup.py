@@ -1,0 +1,130 @@
+"""XML from strangers, as a plain tree.
+
+Descriptors have no document type: where there is one it is refused, and with it entities, external files
+and every attack that is built on them. That is all defusedxml would add to the expat of the standard library,
+which does the rest; size, depth and number of elements are bounded here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from xml.parsers import expat
+
+from steps.contract import Exit, StepError
+
+MOST_BYTES: Final = 8 << 20
+"""Of a descriptor: those of large appliances with translations and licences have some 500 KiB."""
+_DEEPEST: Final = 64
+_MOST_NODES: Final = 200_000
+_ENVELOPE: Final = "ovf/envelope"
+"""Part of the namespace in all versions; its attributes go before a vendor's of the same name."""
+
+
+@dataclass(eq=False)
+class Node:
+    """An element. Names are without namespaces: what matters here is called the same nowhere else."""
+
+    name: str
+    attributes: Mapping[str, str]
+    children: list[Node] = field(default_factory=list)
+    text: str = ""
+
+    def all(self, name: str) -> Iterator[Node]:
+        """The children of that name."""
+        return (child for child in self.children if child.name == name)
+
+    def child(self, *path: str) -> Node:
+        """The first child of a name, and so on; an empty node when there is none."""
+        found = self
+        for name in path:
+            found = next(found.all(name), _NONE)
+        return found
+
+    def get(self, attribute: str) -> str:
+        return self.attributes.get(attribute, "").strip()
+
+    def value(self, *names: str) -> str:
+        """The text of the first child of one of these names that has any."""
+        texts = (child.text.strip() for name in names for child in self.all(name))
+        return next(filter(None, texts), "")
+
+    def walk(self) -> Iterator[Node]:
+        """This node and everything below it."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+
+_NONE: Final = Node("", {})
+
+
+def parse(text: bytes, name: str) -> Node:
+    """The root of a document; `name` is for errors.
+
+    Raises:
+        StepError: CORRUPT when it is no XML, UNSUPPORTED when it is more than that.
+    """
+    if len(text) > MOST_BYTES:
+        raise _refused(name, f"it has {len(text)} bytes, where {MOST_BYTES} are a lot")
+    builder = _Builder(name)
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.buffer_text = True
+    parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    parser.StartDoctypeDeclHandler = builder.doctype
+    try:
+        parser.Parse(text, True)
+    except (expat.ExpatError, ValueError, LookupError) as error:  # the others: an encoding that is none
+        raise StepError(
+            Exit.CORRUPT, f"{name} is no XML", str(error), "get it again from where it was made"
+        ) from None
+    return builder.root
+
+
+class _Builder:
+    def __init__(self, name: str) -> None:
+        self.root = _NONE
+        self._name = name
+        self._open: list[Node] = []
+        self._count = 0
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        self._count += 1
+        if self._count > _MOST_NODES or len(self._open) >= _DEEPEST:
+            raise _refused(
+                self._name, f"more than {_MOST_NODES} elements, or {_DEEPEST} of them in each other"
+            )
+        node = Node(_local(name), _plain(attributes))
+        if node.name in ("Section", "Content"):  # OVF 0.9, and oVirt to this day: the type is the name
+            node.name = node.get("type").rpartition(":")[2].removesuffix("_Type")
+        if self._open:
+            self._open[-1].children.append(node)
+        else:
+            self.root = node
+        self._open.append(node)
+
+    def end(self, _name: str) -> None:
+        self._open.pop()
+
+    def data(self, text: str) -> None:
+        self._open[-1].text += text
+
+    def doctype(self, *_: object) -> None:
+        raise _refused(self._name, "it has a document type, by which it could reach for other files")
+
+
+def _local(name: str) -> str:
+    return name.rpartition(" ")[2]
+
+
+def _plain(attributes: dict[str, str]) -> dict[str, str]:
+    ours = {_local(name): value for name, value in attributes.items() if _ENVELOPE in name}
+    return {_local(name): value for name, value in attributes.items()} | ours
+
+
+def _refused(name: str, why: str) -> StepError:
+    return StepError(Exit.UNSUPPORTED, f"{name} is refused", why, "have it written without")

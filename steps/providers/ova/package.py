@@ -1,0 +1,230 @@
+"""A package: a tar, or a descriptor with its files beside it. Names in, bytes and sources out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Protocol
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+from steps.contract import Exit, StepError
+from steps.disk.faults import corrupt
+from steps.disk.source import Source
+from steps.providers import Access
+from steps.providers.ova import place
+from steps.providers.ova.address import Address, origin
+from steps.providers.ova.markup import MOST_BYTES
+from steps.providers.ova.names import checked
+from steps.providers.ova.place import Place, Reach
+from steps.providers.ova.reader import Reader
+from steps.providers.ova.tar import Member, Tar
+
+_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+"""Byte order marks of UTF-8 and UTF-16."""
+
+
+class Package(Protocol):
+    """Where a machine's files are."""
+
+    shown: str
+    """For errors: without what may be secret."""
+    version: str
+    ranged: bool
+    """Whether a file can be had without reading all those before it."""
+
+    def descriptor(self) -> tuple[str, bytes]:
+        """Name and content of the descriptor. Raises StepError."""
+
+    def has(self, name: str) -> bool | None:
+        """Whether there is such a file; None where looking for it would take too long."""
+
+    def read(self, name: str, most: int, *, far: bool = True) -> bytes | None:
+        """The content of a small file; None when it is not there, or unless `far` not near."""
+
+    def peek(self, name: str, count: int) -> bytes:
+        """The first bytes of a file; none where looking for it would take too long."""
+
+    def source(self, name: str) -> Source:
+        """A file to be landed. Raises StepError: NOT_FOUND."""
+
+
+@contextlib.contextmanager
+def open_package(access: Access) -> Iterator[Package]:
+    """Find out what is behind the URL of a source, and what it is.
+
+    Raises:
+        StepError: whatever a server may answer; INVALID when it is no package.
+    """
+    address = Address.parse(access.plan.endpoint)
+    reach = Reach.read(access.plan, access.credentials, address, access.stop)
+    at = place.find(_descriptor_in(address), reach)
+    if _is_markup(at.head):
+        yield Folder(Address(at.url), at, reach)
+        return
+    with contextlib.closing(Reader(at, access.stop)) as reader:
+        yield Archive(reader)
+
+
+def _descriptor_in(address: Address) -> Address:
+    """Of a local folder the one descriptor in it; else what was named."""
+    folder = address.path
+    if folder is None or not folder.is_dir():
+        return address
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".ovf")
+    if len(found) == 1:
+        return Address.parse(str(found[0].absolute()))
+    names = ", ".join(path.name for path in found) or "none"
+    code = Exit.AMBIGUOUS if found else Exit.NOT_FOUND
+    raise StepError(code, f"{folder} is not one package", f".ovf files in it: {names}", "name the .ovf file")
+
+
+def _is_markup(head: bytes) -> bool:
+    """Whether a file is XML and no web page, such as a form to log in with."""
+    if head.startswith(_MARKS[1:]):
+        return True
+    text = head.removeprefix(_MARKS[0]).lstrip()[:64].lower()
+    return text.startswith(b"<") and not text.startswith((b"<!doctype html", b"<html"))
+
+
+class Archive:
+    """A tar; the descriptor should come first in it (DSP0243, 6.4), and is looked for elsewhere too."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.shown = reader.place.shown
+        self.version = reader.place.version
+        self.ranged = reader.place.ranged
+        self._tar = Tar(reader)
+
+    def descriptor(self) -> tuple[str, bytes]:
+        member = self._tar.find(lambda name: name.lower().endswith(".ovf"))
+        if member is None:
+            raise StepError(
+                Exit.INVALID,
+                f"{self.shown} is no OVA",
+                "there is no .ovf file in it",
+                "pack it again with one",
+            )
+        return member.name, self._tar.read(member, MOST_BYTES)
+
+    def has(self, name: str) -> bool | None:
+        if self._find(name, far=False) is not None:
+            return True
+        return False if self.ranged else None
+
+    def read(self, name: str, most: int, *, far: bool = True) -> bytes | None:
+        member = self._find(name, far=far)
+        return None if member is None else self._tar.read(member, most)
+
+    def peek(self, name: str, count: int) -> bytes:
+        member = self._find(name, far=False) if self.ranged else None
+        return b"" if member is None else self._tar.reader.read(member.offset, min(count, member.length))
+
+    def source(self, name: str) -> Source:
+        member = self._find(name, far=True)
+        if member is None:
+            raise missing(name, self.shown)
+        return _known(self._tar.reader.place, member.offset, member.length, name)
+
+    def _find(self, name: str, *, far: bool) -> Member | None:
+        names = spelt(name)
+        return self._tar.find(lambda other: other in names, far=far)
+
+
+class Folder:
+    """Files beside a descriptor, on a server or in a folder of this machine."""
+
+    def __init__(self, address: Address, at: Place, reach: Reach) -> None:
+        self.shown = at.shown
+        self.version = at.version
+        self.ranged = True
+        self._address = address
+        self._at = at
+        self._reach = reach
+        self._places: dict[str, Place | None] = {}
+
+    def descriptor(self) -> tuple[str, bytes]:
+        name = unquote(urlsplit(self._address.url).path.rpartition("/")[2]) or "the descriptor"
+        return name, self._content(self._at, name, MOST_BYTES)
+
+    def has(self, name: str) -> bool | None:
+        return self._place(name) is not None
+
+    def read(self, name: str, most: int, *, far: bool = True) -> bytes | None:
+        del far
+        at = self._place(name)
+        return None if at is None else self._content(at, name, most)
+
+    def peek(self, name: str, count: int) -> bytes:
+        at = self._place(name)
+        return b"" if at is None else at.head[:count]
+
+    def source(self, name: str) -> Source:
+        at = self._place(name)
+        if at is None:
+            raise missing(name, self.shown)
+        return _known(at, 0, at.size if self._address.path else None, name)
+
+    def _content(self, at: Place, name: str, most: int) -> bytes:
+        with contextlib.closing(Reader(at, self._reach.stop)) as reader:
+            content = reader.read(0, most + 1)
+        if len(content) > most:
+            raise corrupt(f"{name} of {self.shown} is too large", f"more than {most} bytes")
+        return content
+
+    def _place(self, name: str) -> Place | None:
+        """Where a file is; None when it is not there."""
+        if name not in self._places:
+            self._places[name] = next(filter(None, map(self._look, spelt(name))), None)
+        return self._places[name]
+
+    def _look(self, name: str) -> Place | None:
+        checked(name, self.shown)
+        folder = self._address.path
+        there = self._beside(folder.parent, name) if folder else self._relative(name)
+        try:
+            return place.find(there, self._reach)
+        except StepError as error:
+            if error.code is Exit.NOT_FOUND:
+                return None
+            raise
+
+    def _beside(self, folder: Path, name: str) -> Address:
+        """A file in the folder: a link in it must not lead to one outside."""
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise StepError(
+                Exit.UNSUPPORTED, f"{self.shown} names {name!r}", "it is a link that leads out of the folder"
+            )
+        return Address(path.as_uri())
+
+    def _relative(self, name: str) -> Address:
+        """A file on the same server, whose URL is made of the descriptor's."""
+        there = urljoin(self._address.url, quote(name))
+        if origin(there) != origin(self._address.url):
+            raise StepError(Exit.UNSUPPORTED, f"{self.shown} names {name!r}", "it is on another server")
+        return Address(there)
+
+
+def _known(at: Place, offset: int, length: int | None, name: str) -> Source:
+    """A window with a name of its content: the URL may be another one each time."""
+    return replace(at.source(offset, length), identity=f"{at.shown} {at.version} {name}")
+
+
+def spelt(name: str) -> tuple[str, ...]:
+    """A name as it stands there, and without %20: some write the names in descriptors as parts of URLs."""
+    if "://" in name:
+        raise StepError(
+            Exit.UNSUPPORTED,
+            f"the descriptor refers to a file elsewhere: {name[:200]!r}",
+            "only files of the package are read",
+        )
+    return tuple(dict.fromkeys((name, checked(unquote(name), "the descriptor"))))
+
+
+def missing(name: str, where: str) -> StepError:
+    """A file that the descriptor refers to and that is not there."""
+    return StepError(
+        Exit.NOT_FOUND, f"{name} is not in {where}", "the descriptor refers to it", "get the whole package"
+    )

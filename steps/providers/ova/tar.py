@@ -1,0 +1,248 @@
+"""Where the members of a tar are, read from their headers: POSIX ustar and pax, GNU's long names and sizes.
+
+    │ header 512 │ content, padded to 512 │ header │ content … │ 1024 zero bytes │
+
+(IEEE Std 1003.1, pax, "ustar Interchange Format" and "pax Interchange Format"; GNU tar manual, "Basic Tar
+Format".) Python's tarfile would do, but reads whatever sizes a header gives, and is lenient with damage.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from steps.contract import Exit, StepError
+from steps.disk.faults import corrupt
+from steps.providers.ova.names import checked
+from steps.providers.ova.reader import Reader
+
+BLOCK: Final = 512
+NEAR: Final = 1 << 20
+"""Bytes that are read over to look for a member where that means a download."""
+_MOST_MEMBERS: Final = 20_000
+"""An OVA has some files for each disk; a disk of 1 TiB in pieces of 100 MB has 10,000."""
+_MOST_META: Final = 1 << 16
+"""Bytes of a pax header or a long name: a path of 4096 bytes is long."""
+_HEADER: Final = struct.Struct("100s 8s 8s 8s 12s 12s 8s c 100s 8s 32s 32s 8s 8s 155s 12x")
+_REGULAR: Final = (b"0", b"\0", b"7")
+_META: Final = {b"x": "pax", b"L": "name"}
+_SKIPPED: Final = {b"g": "pax defaults", b"K": "link name", b"V": "volume label"}
+_REFUSED: Final = {
+    b"1": "a link",
+    b"2": "a symbolic link",
+    b"3": "a device",
+    b"4": "a device",
+    b"6": "a pipe",
+    b"S": "a sparse file",
+    b"M": "a piece of a file of another volume",
+    b"D": "a dump of a folder",
+}
+_PAX: Final = re.compile(rb"(\d{1,6}) ([^=]{1,256})=")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in the tar: its content's place in bytes."""
+
+    name: str
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class _Header:
+    name: bytes
+    size: int
+    kind: bytes
+
+
+class Tar:
+    """The members of a tar, found as far as one has looked."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self._members: dict[str, Member] = {}
+        self._left = self._walk()
+        self._at = 0
+        self._size_to_come = 0
+
+    def find(self, fits: Callable[[str], bool], *, far: bool = True) -> Member | None:
+        """The first member whose name fits; unless `far`, only if nothing large has to be read over for it.
+
+        Raises:
+            StepError: INVALID when this is no tar, CORRUPT or UNSUPPORTED for one that cannot be used.
+        """
+        for member in self._members.values():
+            if fits(member.name):
+                return member
+        while far or self.reader.place.ranged or self._size_to_come <= NEAR:
+            found = next(self._left, None)
+            if found is None or fits(found.name):
+                return found
+        return None
+
+    def read(self, member: Member, most: int) -> bytes:
+        """A member's content.
+
+        Raises:
+            StepError: CORRUPT, when it is larger than `most`, or cut short.
+        """
+        if member.length > most:
+            raise corrupt(f"{member.name} in {self._name} is too large", f"{member.length} bytes, not {most}")
+        return self._exactly(member.offset, member.length)
+
+    @property
+    def _name(self) -> str:
+        return self.reader.place.shown
+
+    def _walk(self) -> Iterator[Member]:
+        """Go from header to header; each member is noted before it is handed out."""
+        path, size = None, None
+        for _ in range(_MOST_MEMBERS):
+            header, start = self._header(), self._at + BLOCK
+            if header is None:
+                return
+            if header.kind in _META:
+                path, size = self._meta(header, start, path, size)
+                self._at = start + _padded(header.size)
+                continue
+            length = header.size if size is None else size
+            name = header.name if path is None else path
+            self._step(start, length, header.kind)
+            path = size = None
+            if header.kind in _REGULAR and not name.endswith(b"/"):
+                yield self._note(name, start, length)
+        raise corrupt(f"{self._name} has more than {_MOST_MEMBERS} files", "an OVA has a few for each disk")
+
+    def _header(self) -> _Header | None:
+        """The next header; None at the end of the tar."""
+        block = self.reader.read(self._at, BLOCK)
+        if not block.strip(b"\0") and (self._at or len(block) == BLOCK):
+            if not self._at:
+                raise not_a_tar(self._name, block)
+            return None  # two zero blocks by the standard; some writers leave out one, or both
+        if len(block) < BLOCK or not _sum_is_right(block):
+            raise self._damaged("its checksum is wrong") if self._at else not_a_tar(self._name, block)
+        fields = _HEADER.unpack(block)
+        name, size, kind, magic, prefix = fields[0], fields[4], fields[7], fields[9], fields[14]
+        name = name.partition(b"\0")[0]
+        prefix = prefix.partition(b"\0")[0] if magic.startswith(b"ustar\0") else b""
+        return _Header(prefix + b"/" + name if prefix else name, self._number(size), kind)
+
+    def _number(self, field: bytes) -> int:
+        """Octal digits, or GNU's base 256 marked by the first bit."""
+        if field[0] == 0x80:
+            return int.from_bytes(field[1:], "big")
+        digits = field.strip(b" \0")
+        if not re.fullmatch(rb"[0-7]{1,12}", digits):
+            raise self._damaged(f"its size is {field!r}")
+        return int(digits, 8)
+
+    def _meta(
+        self, header: _Header, start: int, path: bytes | None, size: int | None
+    ) -> tuple[bytes | None, int | None]:
+        """Name and size of the next member, from a record before it."""
+        if header.size > _MOST_META:
+            raise self._damaged(f"{header.size} bytes for a {_META[header.kind]} record")
+        content = self._exactly(start, header.size)
+        if header.kind == b"L":
+            return content.partition(b"\0")[0], size
+        values = self._pax(content)
+        if any(key.startswith(b"GNU.sparse.") for key in values):
+            raise self._refuse(values.get(b"path", b""), "a sparse file")
+        if b"size" in values:
+            if not re.fullmatch(rb"\d{1,18}", values[b"size"]):
+                raise self._damaged(f"its size is {values[b'size']!r}")
+            size = int(values[b"size"])
+        return values.get(b"path", path), size
+
+    def _pax(self, content: bytes) -> dict[bytes, bytes]:
+        """Records: LENGTH KEY=VALUE and a newline, where the length counts all of it."""
+        values, at = {}, 0
+        while at < len(content.rstrip(b"\0")):
+            match = _PAX.match(content, at)
+            end = at + int(match[1]) if match else 0
+            if match is None or not match.end() < end <= len(content) or content[end - 1 : end] != b"\n":
+                raise self._damaged("its pax record is damaged")
+            values[match[2]] = content[match.end() : end - 1]
+            at = end
+        return values
+
+    def _step(self, start: int, length: int, kind: bytes) -> None:
+        """Go behind a member, which must lie within the file."""
+        size = self.reader.place.size
+        if size is not None and start + length > size:
+            raise corrupt(
+                f"{self._name} is cut short",
+                f"the file at byte {start} has {length} bytes, and the archive ends at byte {size}",
+                "get it again from where it was made",
+            )
+        if kind in _SKIPPED and length > _MOST_META:
+            raise self._damaged(f"{length} bytes for a {_SKIPPED[kind]} record")
+        self._size_to_come = length
+        self._at = start + _padded(length)
+        if kind in _REFUSED:
+            raise self._refuse(b"", _REFUSED[kind])
+        if kind not in (*_REGULAR, *_SKIPPED, b"5"):
+            raise self._refuse(b"", f"of the unknown kind {kind!r}")
+
+    def _note(self, name: bytes, start: int, length: int) -> Member:
+        text = checked(name.decode(errors="surrogateescape"), self._name)
+        if text in self._members:
+            raise corrupt(f"{self._name} has {text} twice", "it is not clear which one is meant")
+        self._members[text] = member = Member(text, start, length)
+        return member
+
+    def _exactly(self, offset: int, count: int) -> bytes:
+        content = self.reader.read(offset, count)
+        if len(content) < count:
+            raise corrupt(f"{self._name} is cut short", f"it ends at byte {offset + len(content)}")
+        return content
+
+    def _damaged(self, why: str) -> StepError:
+        return corrupt(
+            f"the tar header at byte {self._at} of {self._name} is damaged",
+            why,
+            "get the archive again from where it was made",
+        )
+
+    def _refuse(self, name: bytes, what: str) -> StepError:
+        return StepError(
+            Exit.UNSUPPORTED,
+            f"{self._name} is refused",
+            f"{name.decode(errors='replace') or 'a member'} before byte {self._at} is {what}",
+            "an OVA holds plain files only: pack it again",
+        )
+
+
+def not_a_tar(name: str, head: bytes) -> StepError:
+    """What to say of a file that is no archive."""
+    start = head.lstrip()[:64].lower()
+    kinds = {
+        b"\x1f\x8b": "it is compressed by gzip",
+        b"pk\x03\x04": "it is a zip file",
+        b"kdmv": "it is a VMDK, a disk without a machine",
+        b"qfi\xfb": "it is a qcow2 image, a disk without a machine",
+        b"<!doctype html": "it is a web page",
+        b"<html": "it is a web page",
+    }
+    why = next((text for magic, text in kinds.items() if start.startswith(magic)), "")
+    why = why or (f"it begins with {head[:16]!r}" if head.strip(b"\0") else "it is empty")
+    return StepError(Exit.INVALID, f"{name} is no OVA", why, "name the URL of an .ova or an .ovf file")
+
+
+def _sum_is_right(block: bytes) -> bool:
+    """The header's checksum: the sum of its bytes, its own field taken as blanks; some summed signed ones."""
+    digits = block[148:156].strip(b" \0")
+    if not re.fullmatch(rb"[0-7]{1,8}", digits):
+        return False
+    rest = block[:148] + b" " * 8 + block[156:]
+    signed = sum(byte - 256 if byte > 127 else byte for byte in rest)
+    return int(digits, 8) in (sum(rest), signed)
+
+
+def _padded(length: int) -> int:
+    return -(-length // BLOCK) * BLOCK

@@ -1,0 +1,63 @@
+"""Numbers with units as descriptors have them: `byte * 2^20` (DMTF DSP0004, annex C), MegaBytes, GB."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_WORDS: Final = {
+    "byte": 1,
+    "bytes": 1,
+    "kilobytes": 1 << 10,
+    "kb": 1 << 10,
+    "kib": 1 << 10,
+    "megabytes": 1 << 20,
+    "mb": 1 << 20,
+    "mib": 1 << 20,
+    "gigabytes": 1 << 30,
+    "gb": 1 << 30,
+    "gib": 1 << 30,
+    "terabytes": 1 << 40,
+    "tb": 1 << 40,
+    "tib": 1 << 40,
+}
+"""Older writers' words; all of them mean powers of two."""
+_FACTOR: Final = re.compile(r"(\d{1,5})(?:\^(\d{1,3}))?")
+_LARGEST: Final = 1 << 60
+_NUMBER: Final = re.compile(r"\+?\d{1,20}")
+
+
+def number(text: str) -> int:
+    """A whole number of decimal digits.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _NUMBER.fullmatch(text.strip()):
+        raise ValueError(f"{text!r} is no number")
+    return int(text)
+
+
+def factor(units: str) -> int:
+    """Bytes in one unit.
+
+    Raises:
+        ValueError: it is no unit of bytes.
+    """
+    word, *factors = (part.strip() for part in units.lower().split("*"))
+    if word not in _WORDS or (factors and _WORDS[word] != 1):
+        raise ValueError(f"{units!r} is no unit of bytes")
+    found = _WORDS[word]
+    for text in factors:
+        match = _FACTOR.fullmatch(text.replace(" ", ""))
+        if match is None or int(match[2] or 1) > 60:
+            raise ValueError(f"{units!r} is no unit of bytes")
+        found *= int(match[1]) ** int(match[2] or 1)
+        if not 0 < found <= _LARGEST:
+            raise ValueError(f"{units!r} is absurdly large")
+    return found
+
+
+def size(quantity: str, units: str) -> int:
+    """Bytes. Without units they are bytes (DSP0243, DiskSection). Raises ValueError."""
+    return number(quantity) * factor(units or "byte")

@@ -1,0 +1,121 @@
+"""What the makers of descriptors add to the standard: firmware, TPM, clock, UUID, boot order.
+
+VMware's vmw:Config (govmomi ovf/configspec.go), VirtualBox's vbox:Machine (VirtualBox Settings.cpp), and what
+oVirt writes into the system itself (OvfWriter.java).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from steps.machine import Clock, Firmware, NicModel
+from steps.providers.ova.envelope import System
+from steps.providers.ova.hardware import Card
+from steps.providers.ova.items import Item, Kind
+from steps.providers.ova.markup import Node
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_OVIRT_EFI: Final = ("3", "4")
+"""BiosType: Q35 with OVMF, and the same with secure boot."""
+_ADAPTERS: Final = {
+    "am79c970a": NicModel.PCNET32,
+    "am79c973": NicModel.PCNET32,
+    "82540em": NicModel.E1000,
+    "82543gc": NicModel.E1000,
+    "82545em": NicModel.E1000,
+    "virtio": NicModel.VIRTIO,
+}
+"""VirtualBox's names of network cards (Settings.cpp, readNetworkAdapters)."""
+_TPM: Final[dict[str, Literal["1.2", "2.0"]]] = {"v1_2": "1.2", "v2_0": "2.0"}
+
+
+def firmware(system: System, items: Sequence[Item]) -> Firmware:
+    """How it boots, by whoever's word is there."""
+    config, box, bios = _config(system), _box(system), system.node.value("BiosType")
+    named = config.get("firmware", "") or box.child("Firmware").get("type")
+    efi = named.lower().startswith("efi") or bios in _OVIRT_EFI
+    secure = any(_on(config, key) for key in ("bootoptions.efisecurebootenabled", "uefi.secureboot.enabled"))
+    version = _tpm(config, box, items)
+    return Firmware(
+        kind="efi" if efi else "bios",
+        secure_boot=secure or bios == _OVIRT_EFI[1],
+        tpm=bool(version),
+        tpm_version=version,
+    )
+
+
+def _tpm(config: dict[str, str], box: Node, items: Sequence[Item]) -> Literal["", "1.2", "2.0"]:
+    """VMware's is an item, and a TPM 2.0 always."""
+    item = any("vmware.vtpm" in item.subtypes for item in items)
+    if item or _on(config, "tpm.present") or _on(config, "tpm20.enabled"):
+        return "2.0"
+    return _TPM.get(box.child("TrustedPlatformModule").get("type").lower(), "")
+
+
+def _on(config: dict[str, str], key: str) -> bool:
+    return config.get(key, "").lower() in ("true", "1", "yes")
+
+
+def _config(system: System) -> dict[str, str]:
+    """vmw:Config and vmw:ExtraConfig, by key in lower case."""
+    nodes = (node for node in system.hardware.children if node.name in ("Config", "ExtraConfig"))
+    return {node.get("key").lower(): node.get("value") for node in nodes}
+
+
+def _box(system: System) -> Node:
+    """The hardware in VirtualBox's own words."""
+    return system.node.child("Machine", "Hardware")
+
+
+def uuid(system: System) -> str:
+    """VirtualBox's UUID of the machine; oVirt has it for the id of the operating system's section."""
+    given = system.node.child("Machine").get("uuid").strip("{}").lower()
+    given = given or system.node.child("OperatingSystemSection").get("id").lower()
+    return given if _UUID.fullmatch(given) else ""
+
+
+def clock(system: System) -> Clock:
+    """VirtualBox's clock shows local time unless it says UTC (Settings.cpp, RTCUseUTC)."""
+    if not system.node.child("Machine").name:
+        return Clock()
+    utc = _box(system).child("RTC").get("localOrUTC").upper() == "UTC"
+    offset = _box(system).child("BIOS", "TimeOffset").get("value")
+    milliseconds = int(offset) if re.fullmatch(r"-?\d{1,13}", offset) else 0
+    return Clock(base="utc" if utc else "localtime", offset_seconds=int(milliseconds / 1000))
+
+
+def cards(system: System) -> list[Card]:
+    """Address and model of VirtualBox's network cards: the standard items of its files have neither."""
+    adapters = _box(system).child("Network").all("Adapter")
+    return [
+        Card(adapter.get("MACAddress"), _ADAPTERS.get(adapter.get("type").lower()))
+        for adapter in adapters
+        if adapter.get("enabled").lower() == "true"
+    ]
+
+
+def boot(system: System, items: Sequence[Item]) -> list[str]:
+    """Ids of the items to boot from, by their turn."""
+    section = system.node.child("BootOrderSection")
+    if section.name:
+        there = {item.id for item in items}
+        return [item for item in dict.fromkeys(section.get("instanceId").split()) if item in there]
+    return _numbered(items) or _box_order(system, items)
+
+
+def _numbered(items: Sequence[Item]) -> list[str]:
+    """OVirt numbers the items; 0 is none."""
+    found = [(item.node.value("BootOrder"), item.id) for item in items]
+    numbered = [(int(order), name) for order, name in found if re.fullmatch(r"[1-9]\d{0,3}", order)]
+    return [name for _, name in sorted(numbered)]
+
+
+def _box_order(system: System, items: Sequence[Item]) -> list[str]:
+    """VirtualBox knows kinds of devices: the first of each kind is meant."""
+    kinds = {"harddisk": Kind.DISK, "network": Kind.ETHERNET}
+    orders = sorted(_box(system).child("Boot").all("Order"), key=lambda order: order.get("position"))
+    wanted = [kinds[name] for order in orders if (name := order.get("device").lower()) in kinds]
+    firsts = (next((item.id for item in items if item.is_a(kind)), "") for kind in wanted)
+    return list(dict.fromkeys(filter(None, firsts)))

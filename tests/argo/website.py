@@ -1,0 +1,95 @@
+"""A web site that the lab's pods reach: nginx over TLS with a login, as archives are published."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.argo.ground import HOST, eventually
+
+USER: Final = "mover"
+PASSWORD: Final = "open sesame"  # noqa: S105 - this site's own
+_CONFIG: Final = """\
+daemon off;
+pid {folder}/pid;
+error_log {folder}/error.log;
+worker_processes 1;
+events {{}}
+http {{
+  access_log {folder}/access.log;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  server {{
+    listen {host}:{port} ssl;
+    ssl_certificate {folder}/certificate.pem;
+    ssl_certificate_key {folder}/key.pem;
+    root {folder}/files;
+    auth_basic "archives";
+    auth_basic_user_file {folder}/users;
+  }}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site at work."""
+
+    folder: Path
+    url: str
+
+    @property
+    def certificate(self) -> str:
+        return (self.folder / "certificate.pem").read_text()
+
+    def asked(self) -> list[str]:
+        """The lines of its access log."""
+        return (self.folder / "access.log").read_text().splitlines()
+
+
+@contextlib.contextmanager
+def site(folder: Path) -> Iterator[Site]:
+    """Serve `folder`/files, for whoever logs in."""
+    nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin")
+    assert nginx is not None
+    _secrets(folder)
+    with socket.create_server((HOST, 0)) as listener:
+        port = listener.getsockname()[1]
+    (folder / "nginx.conf").write_text(_CONFIG.format(folder=folder, host=HOST, port=port))
+    (folder / "files").chmod(0o755)
+    for above in folder.parents:  # nginx's workers are another user
+        if above.is_relative_to("/tmp") and above != Path("/tmp"):  # noqa: S108 - pytest's folders
+            above.chmod(0o755)
+    process = subprocess.Popen([nginx, "-c", folder / "nginx.conf"])
+    try:
+        eventually(lambda: _answers(port), "the web site", 20)
+        yield Site(folder, f"https://{HOST}:{port}")
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _secrets(folder: Path) -> None:
+    argv = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=archives"]
+    argv += ["-addext", f"subjectAltName=IP:{HOST}"]
+    argv += ["-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem")]
+    subprocess.run(["openssl", *argv], check=True, capture_output=True)
+    hashed = subprocess.run(
+        ["openssl", "passwd", "-apr1", PASSWORD], check=True, capture_output=True, text=True
+    )
+    (folder / "users").write_text(f"{USER}:{hashed.stdout.strip()}\n")
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((HOST, port), 1):
+        return True
+    return False

@@ -1,0 +1,43 @@
+"""The same guest, imported from each kind of source and booted: the same data comes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from steps.contract import Exit
+from tests import demosources, scenario
+from tests.demosources import Kind
+from tests.e2e import harness
+from tests.openstack.cloud import running
+
+pytestmark = pytest.mark.vm
+
+SEED = b"the same on every source"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(Kind.VMWARE, marks=pytest.mark.vcenter),
+        pytest.param(Kind.OPENSTACK, marks=pytest.mark.openstack),
+        Kind.OVA,
+    ],
+)
+def test_the_guest_comes_over_with_the_same_data(kind: Kind, tmp_path: Path) -> None:
+    if kind is Kind.OPENSTACK and running() is None:
+        pytest.skip("no OpenStack runs here: make openstack-lab starts it")
+    scenario.guest_image()
+    into = tmp_path / "machine"
+    with demosources.at(kind, tmp_path, SEED) as stage:
+        ended = harness.vmferry("run", "-f", stage.manifests, "--into", into)
+        assert ended.code == Exit.DONE, ended.err
+    ended = harness.vmferry("boot", into, "--timeout", "180")
+    assert ended.code == Exit.DONE, ended.err
+    said = scenario.proven(ended.out, stage.data)
+    assert said.data is not None
+    # the payload is of the seed alone, and what the guest printed of it is the same from everywhere
+    assert said.data.sha256 == "a2da045ff785d5ecef90042f5b261d1cdd1415c13cb2a332fd284658491a3efc"
+    assert [nic.mac for nic in said.nics] == list(scenario.MACS)
+    assert said.cpus == 2

@@ -1,0 +1,285 @@
+"""Disks in formats that qemu-img reads, from their landing to what convert hands on, under fuzz.
+
+The parsers of these bytes are QEMU's; what is tried here is that whatever it makes of them is told in one
+line, that no other file is opened, and that nothing is handed on that leans on another file.
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import struct
+import subprocess
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from steps import convert, qemu
+from steps.contract import StepError
+from steps.disk.land import Source, land
+from steps.plan import DiskFormat
+from steps.stop import Stop
+from tests.fuzz import mutate, qcow2, sparse
+from tests.fuzz.case import Case, Wrong
+from tests.fuzz.mutate import Field
+
+LARGEST: Final = 256 << 20
+"""Bytes of any file that is made: RLIMIT_FSIZE, for qemu-img as well."""
+NAMES: Final = (
+    b"../canary/secret",
+    b"file:../canary/secret",
+    b'json:{"driver":"raw","file":{"driver":"file","filename":"../canary/secret"}}',
+    b"/etc/hostname",
+    b"in.disk",
+    b"nbd+unix:///?socket=../canary/secret",
+    b"fat:rw:../canary",
+    b"\xff\xfe\x1b[31m\n",
+    b"x" * 1023,
+)
+_FLAT: Final = (
+    b'# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\ncreateType="%s"\nRW 64 %s "%s"%s\n'
+)
+_OTHERS: Final = ("vhdx", "vpc", "vdi")
+
+
+class Containers:
+    """qcow2 of every kind, VMDKs that are no streams, VHDX, VHD and VDI."""
+
+    name = "containers"
+    programs = frozenset({"qemu-img"})
+
+    def __init__(self) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST, LARGEST))
+
+    def make(self, rng: random.Random) -> Case:
+        make = rng.choice((_qcow2, _qcow2, _qcow2, _sparse, _sparse, _descriptor, _other, _raw))
+        form, data, size, valid = make(rng)
+        named = "auto" if form == "vdi" else rng.choice((form, form, "auto" if form in _OTHERS else form))
+        if rng.random() < 0.1:
+            named = rng.choice(("qcow2", "vmdk", "vhdx", "vpc", "auto"))
+        options = {
+            "format": form,
+            "source": named,
+            "by_hand": form == "vdi" or rng.random() < (0.7 if make is _descriptor else 0.2),
+            "wanted": rng.choice(("qcow2", "raw")),
+            "capacity": size if rng.random() < 0.6 else None,
+            "valid": valid and (named == form or (named == "auto" and form != "raw")),
+        }
+        return Case(self.name, data, options)
+
+    def run(self, case: Case, folder: Path) -> str:
+        options, source, out = case.options, folder / "in.disk", folder / "out"
+        source.write_bytes(case.data)
+        wanted = DiskFormat(options["wanted"])
+        if options["by_hand"]:
+            qemu.convert(source, options["format"], out, wanted, report=_silent, stop=Stop())
+            convert.check(out, wanted, options["capacity"])
+            return f"converted from {options['format']} by hand"
+        landed = land(
+            Source(f"file://{source}", format=options["source"]),
+            out,
+            format=wanted.value,
+            capacity=options["capacity"],
+            report=_silent,
+            stop=Stop(),
+        )
+        convert.hand_on(landed, out, wanted, options["capacity"], report=_silent, stop=Stop())
+        return f"{landed.format} landed, {wanted} handed on"
+
+    def judge(self, case: Case, folder: Path, outcome: str) -> str:
+        out = folder / "out"
+        if case.options["wanted"] == "qcow2":
+            _stands_alone(out)
+        form = _read_as(case, outcome)
+        try:
+            same = qemu.compare(folder / "in.disk", form, out, case.options["wanted"])
+        except StepError:
+            return "refused by qemu-img"
+        if not same:
+            raise Wrong("qemu-img reads another disk from the same bytes")
+        return "same by qemu-img"
+
+
+def _read_as(case: Case, outcome: str) -> str:
+    """The format as which the bytes were read: the named one, or what `auto` found."""
+    options, landed = case.options, outcome.partition(" ")[0]
+    if options["by_hand"]:
+        return str(options["format"])
+    if options["source"] != "auto":
+        return str(options["source"])
+    # A raw disk lands in the wanted format at once.
+    raw = landed == options["wanted"] and not case.data.startswith(b"QFI\xfb")
+    return "raw" if raw else landed
+
+
+def _silent(done: int, total: int) -> None:
+    """Nobody looks at the progress."""
+
+
+def _stands_alone(path: Path) -> None:
+    """By the header alone: no backing file (offset 8), no external data file (incompatible feature bit 2)."""
+    head = path.read_bytes()[:104]
+    version, backing = struct.unpack_from(">IQ", head, 4)
+    features = struct.unpack_from(">Q", head, 72)[0] if version > 2 else 0
+    if backing or features & 4:
+        raise Wrong("what is handed on leans on another file")
+
+
+Made = tuple[str, bytes, int, bool]
+"""Format, bytes, size of the disk in bytes, whether it must be accepted."""
+
+
+def _qcow2(rng: random.Random) -> Made:
+    bits = rng.choice((9, 12, 16))
+    size = rng.choice((512, rng.randrange(1, 4000) * 512, 3 << bits, 64 << bits))
+    count = -(-size // (1 << bits))
+    numbers = rng.sample(range(count), min(count, rng.choice((0, 1, 5))))
+    image = qcow2.Image(size, bits, rng.choice((2, 3, 3)), {number: rng.randbytes(600) for number in numbers})
+    changed = rng.random() < 0.5
+    if changed:
+        _lean(rng, image)
+    data, fields = qcow2.write(image)
+    return "qcow2", *_mutated(rng, data, fields, changed=changed, size=size)
+
+
+def _lean(rng: random.Random, image: qcow2.Image) -> None:
+    """Name another file, in any of the ways there are, or ask for what nobody can read."""
+    name, how = rng.choice(NAMES), rng.randrange(5)
+    if how == 0:
+        image.backing = name
+    elif how == 1:
+        image.backing = name
+        image.extensions.append((qcow2.BACKING_FORMAT, rng.choice((b"raw", b"qcow2", b"\xff", b"nbd"))))
+    elif how == 2:
+        image.extensions.append((qcow2.DATA_FILE, name))
+        image.incompatible = rng.choice((4, 4, 0))
+    elif how == 3:
+        image.incompatible = 1 << rng.randrange(64)
+    else:
+        image.crypt = rng.choice((1, 2, 3))
+
+
+def _sparse(rng: random.Random) -> Made:
+    """A VMDK that is no stream: not compressed, or without markers."""
+    capacity = rng.choice((128, 129, 128 * 5, 3))
+    text = b""
+    if rng.random() < 0.5:
+        text = rng.choice(
+            (
+                b'parentCID=12345678\nparentFileNameHint="%s"\n' % rng.choice(NAMES),
+                b'RW 64 FLAT "%s" 0\n' % rng.choice(NAMES),
+                b'RW 64 SPARSE "%s"\n' % rng.choice(NAMES),
+            )
+        )
+    image = sparse.Image(
+        capacity=rng.choice((capacity, capacity, 0)),
+        grain=128,
+        entries=512,
+        tables_last=False,
+        items=[],
+        descriptor=sparse.DESCRIPTOR.format(capacity=capacity)
+        .replace("streamOptimized", "monolithicSparse")
+        .encode()
+        + text,
+        version=1,
+        flags=3,
+        compression=0,
+        padding=rng.choice((0, 128)),
+    )
+    written = sparse.write(image)
+    changed = bool(text) or not image.capacity
+    return "vmdk", *_mutated(rng, written.data, written.fields, changed=changed, size=capacity * 512)
+
+
+def _descriptor(rng: random.Random) -> Made:
+    """Only the words of a VMDK, or of one in many files."""
+    kind = rng.choice((b"monolithicFlat", b"vmfs", b"twoGbMaxExtentSparse", b"monolithicSparse"))
+    extent = rng.choice((b"FLAT", b"VMFS", b"SPARSE", b"VMFSSPARSE", b"SESPARSE", b"ZERO"))
+    text = bytearray(_FLAT % (kind, extent, rng.choice(NAMES), rng.choice((b"", b" 0"))))
+    return "vmdk", *_mutated(rng, text.ljust(1024, b"\0"), [], changed=True, size=64 * 512)
+
+
+def _raw(rng: random.Random) -> Made:
+    """A disk without a format, whose guest wrote the header of one: it is a disk like any other."""
+    _, data, _, _ = rng.choice((_qcow2, _sparse, _descriptor))(rng)
+    data = data.ljust(-(-len(data) // 512) * 512, b"\0") + bytes(rng.choice((0, 512, 70 << 10)))
+    return "raw", data, len(data), bool(data)
+
+
+def _other(rng: random.Random) -> Made:
+    form = rng.choice(_OTHERS)
+    data = bytearray(_seed(form))
+    places = [at for at in range(0, min(len(data), 1 << 20), 4) if data[at : at + 4].strip(b"\0")]
+    order = "<" if form != "vpc" else ">"
+    fields = [Field(at, order + rng.choice("HIQ")) for at in rng.sample(places, min(len(places), 16))]
+    form_, mutated, size, valid = form, *_mutated(rng, data, fields, changed=False, size=_SEED_SIZE)
+    fix = _CHECKSUMS.get(form)
+    if fix and not valid and rng.random() < 0.7:
+        again = bytearray(mutated)
+        fix(again)
+        mutated = bytes(again)
+    return form_, mutated, size, valid
+
+
+_SEED_SIZE: Final = 3 << 20
+
+
+@cache
+def _seed(form: str) -> bytes:
+    """A small disk in another format, by qemu-img."""
+    with tempfile.TemporaryDirectory() as name:
+        raw, made = Path(name) / "raw", Path(name) / "made"
+        raw.write_bytes(random.Random(form).randbytes(1000).ljust(_SEED_SIZE, b"\0"))
+        options = {"vpc": "force_size=on", "vhdx": "block_size=1M"}.get(form)
+        argv = ["qemu-img", "convert", "-f", "raw", "-O", form, *(["-o", options] if options else [])]
+        subprocess.run([*argv, raw, made], check=True, capture_output=True)
+        return made.read_bytes()
+
+
+def _vpc(data: bytearray) -> None:
+    """Make the checksums of both footers and of the header between them right (VHD specification 1.0)."""
+    for at, place, size in ((0, 64, 512), (512, 36, 1024), (len(data) - 512, 64, 512)):
+        if at >= 0 and at + size <= len(data):
+            data[at + place : at + place + 4] = bytes(4)
+            total = ~sum(data[at : at + size]) & 0xFFFFFFFF
+            struct.pack_into(">I", data, at + place, total)
+
+
+def _vhdx(data: bytearray) -> None:
+    """Make the CRC-32C of headers (4 KiB) and region tables (64 KiB) right (MS-VHDX 2.2)."""
+    for at, size in ((64 << 10, 4096), (128 << 10, 4096), (192 << 10, 65536), (256 << 10, 65536)):
+        if at + size <= len(data):
+            data[at + 4 : at + 8] = bytes(4)
+            struct.pack_into("<I", data, at + 4, _crc32c(bytes(data[at : at + size])))
+
+
+def _crc32c(data: bytes) -> int:
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = _CRC32C[(crc ^ byte) & 0xFF] ^ crc >> 8
+    return crc ^ 0xFFFFFFFF
+
+
+def _entry(byte: int) -> int:
+    for _ in range(8):
+        byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)  # Castagnoli, reversed
+    return byte
+
+
+_CRC32C: Final = [_entry(byte) for byte in range(256)]
+_CHECKSUMS: Final[dict[str, Callable[[bytearray], None]]] = {"vpc": _vpc, "vhdx": _vhdx}
+
+
+def _mutated(
+    rng: random.Random, data: bytearray, fields: list[Field], *, changed: bool, size: int
+) -> tuple[bytes, int, bool]:
+    valid = not changed
+    if fields and rng.random() < 0.4:
+        mutate.set_fields(rng, data, fields)
+        valid = False
+    if rng.random() < 0.2:
+        mutate.any_bytes(rng, data)
+        valid = False
+    return bytes(data), size, valid

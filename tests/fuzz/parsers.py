@@ -1,0 +1,46 @@
+"""The parsers under fuzz by name; their modules are imported late: branches are counted from the start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Final
+
+from tests.fuzz.case import Parser
+
+_DISK: Final = ("decode", "detect", "grains", "stream", "tables", "vmdk")
+COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "layers": {"steps.disk.layers": ()},
+    "ovf": {
+        f"steps.providers.ova.{module}": () for module in ("envelope", "manifest", "markup", "names", "units")
+    },
+    "tar": {"steps.providers.ova.tar": (), "steps.providers.ova.names": ()},
+    "state": {
+        "steps.disk.detect": ("resumed",),
+        "steps.disk.landed": (),
+        "steps.disk.state": ("State.load", "State._parse", "State.check"),
+    },
+    "vmdk": {f"steps.disk.{module}": () for module in _DISK},
+    "containers": {
+        "steps.convert": ("check", "hand_on"),
+        "steps.disk.detect": ("decoder_of", "magic_of", "_vmdk", "_qcow2_size"),
+        "steps.disk.plain": (),
+        "steps.qemu": ("info", "check", "convert", "_refuse_other_files", "_json", "_name", "_failure"),
+    },
+}
+"""The modules whose branches are counted; of each these functions, or all where none is named."""
+_CLASSES: Final = {
+    "containers": "tests.fuzz.containers:Containers",
+    "layers": "tests.fuzz.layers:Layers",
+    "ovf": "tests.fuzz.ova:Descriptor",
+    "tar": "tests.fuzz.ova:TarIndex",
+    "state": "tests.fuzz.remembered:Remembered",
+    "vmdk": "tests.fuzz.vmdk:Vmdk",
+}
+
+
+def parser_of(name: str) -> Parser:
+    """The parser of a name above, or of MODULE:CLASS."""
+    module, _, attribute = _CLASSES.get(name, name).partition(":")
+    parser: Parser = getattr(import_module(module), attribute)()
+    return parser

@@ -1,0 +1,96 @@
+"""The contract suite over packages of three makers, by four packers, on this machine and behind HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from steps.machine import Power
+from steps.plan import PowerPlan
+from steps.providers import connect
+from tests.disk.server import Behaviour
+from tests.provider_contract import Given, ProviderContract
+from tests.providers.ova.conftest import MakeAccess, Tls
+from tests.providers.ova.make import Flavour, Packer, build_files, build_ova
+from tests.providers.ova.site import Page, Site
+
+
+class Suite(ProviderContract):
+    """What runs has no part in it: a package is off and stays so."""
+
+    def test_a_running_machine_is_not_exported(self, given: Given, tmp_path: Path) -> None:
+        """There is none: whatever is asked, nothing is on."""
+        machine = self.described(given)
+        assert machine.power is Power.OFF
+        with connect(given.access("poweroff")) as source:
+            source.power_off(machine, PowerPlan(force=True))
+
+    def test_it_is_shut_down_once_and_its_disks_arrive(self, given: Given, tmp_path: Path) -> None:
+        """Nothing is shut down; the disks arrive."""
+        machine = self.described(given)
+        for disk, original in zip(machine.disks, given.originals, strict=True):
+            self.export(given, machine, disk.id, tmp_path, original)
+
+    def test_a_machine_that_is_not_there_is_not_found(self, given: Given) -> None:
+        """One machine goes by any name; test_describe.py asks a collection for one that is not there."""
+        with connect(given.access("preflight")) as source:
+            assert source.describe("any-name", None).name == "any-name"
+
+
+def given(access: MakeAccess, endpoint: object, raws: list[Path], **more: object) -> Given:
+    return Given(
+        access=lambda step: access(endpoint, step, **more),
+        vm="web",
+        folder=None,
+        originals=tuple(raws),
+        held=lambda: 0,
+        stops=lambda: 0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("flavour", "packer", "tables_last"),
+    [
+        ("vmware", "ustar", False),
+        ("vmware", "gnu", True),
+        ("vmware", "tar", True),
+        ("virtualbox", "pax", False),
+        ("qemu", "tar", False),
+    ],
+)
+class TestLocal(Suite):
+    @pytest.fixture
+    def given(
+        self,
+        tmp_path: Path,
+        raws: list[Path],
+        access: MakeAccess,
+        flavour: Flavour,
+        packer: Packer,
+        tables_last: bool,
+    ) -> Given:
+        path = build_ova(tmp_path / "m.ova", raws, flavour, packer=packer, tables_last=tables_last)
+        return given(access, path, raws)
+
+
+class TestFolder(Suite):
+    @pytest.fixture
+    def given(self, tmp_path: Path, raws: list[Path], access: MakeAccess) -> Given:
+        folder = tmp_path / "package"
+        build_files(raws, "virtualbox", manifest="sha1").write(folder)
+        return given(access, folder, raws)
+
+
+@pytest.mark.parametrize("ranges", [True, False], ids=["range", "no-range"])
+class TestServer(Suite):
+    @pytest.fixture
+    def given(
+        self, tmp_path: Path, raws: list[Path], access: MakeAccess, ranges: bool, tls: Tls
+    ) -> Iterator[Given]:
+        body = build_ova(tmp_path / "m.ova", raws, "virtualbox").read_bytes()
+        page = Page(Behaviour(body, ranges=ranges), login="alice:s:cret")
+        with Site({"/m.ova": page}, tls.server) as site:
+            secret = {"username": "alice", "password": "s:cret", "ca_crt": tls.certificate}
+            yield given(access, site.base + "/m.ova", raws, **secret)

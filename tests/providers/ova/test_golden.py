@@ -1,0 +1,52 @@
+"""Descriptors as their makers write them, and the machines they stand for.
+
+`vmware.ovf` is as ovftool and vCenter write it, `virtualbox*.ovf` as VirtualBox does (OVF 1.0 and 2.0),
+`ovirt.ovf` as oVirt's engine does for an OVA, `virt-v2v.ovf` as virt-v2v does for QEMU's guests (OVF 0.9),
+`options.ovf` like vendors' appliances, with sizes to choose from and properties, `collection.ovf` like a
+vApp.
+What is expected stands beside each; VMFERRY_GOLDEN=write writes it anew, to be read by a person.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from steps.machine import Machine
+from steps.providers import connect
+from tests.providers.ova.conftest import MakeAccess
+
+FILES = Path(__file__).parent / "files"
+WRITE = os.environ.get("VMFERRY_GOLDEN") == "write"
+
+
+@pytest.fixture
+def package(tmp_path: Path, descriptor: Path) -> Path:
+    """The descriptor with every file that it refers to, all of them empty."""
+    text = descriptor.read_text()
+    for name in re.findall(r'ovf:href="([^"]+)"', text):
+        file = tmp_path / "package" / unquote(name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    copy = tmp_path / "package" / descriptor.name
+    copy.write_text(text)
+    return copy
+
+
+@pytest.mark.parametrize("descriptor", sorted(FILES.glob("*.ovf")), ids=lambda path: path.stem)
+def test_a_descriptor_is_this_machine(package: Path, descriptor: Path, access: MakeAccess) -> None:
+    with connect(access(package)) as source:
+        found = source.inventory()
+    for one in found.machines:
+        stem = f"{descriptor.stem}-{one.source_id}" if len(found.machines) > 1 else descriptor.stem
+        expected = FILES / f"{stem}.json"
+        assert one.change_version
+        machine = one.model_copy(update={"change_version": ""})
+        if WRITE:
+            machine.save(expected)
+        assert machine == Machine.load(expected)
+    assert {nic.network for machine in found.machines for nic in machine.nics} <= set(found.networks)

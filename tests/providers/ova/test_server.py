@@ -1,0 +1,256 @@
+"""Servers: redirects, logins, what they answer; how much is asked of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steps import qemu
+from steps.contract import Exit, StepError
+from steps.disk.landed import Files
+from steps.plan import DiskFormat
+from steps.providers import connect
+from steps.providers.ova.place import Reach
+from tests.disk.server import Behaviour
+from tests.provider_contract import ignore
+from tests.providers.ova.conftest import MakeAccess, Refused, Tls
+from tests.providers.ova.make import build_files, build_ova
+from tests.providers.ova.site import Page, Site
+
+ALICE = {"username": "alice", "password": "secret"}
+
+
+@pytest.fixture
+def body(tmp_path: Path, raws: list[Path]) -> bytes:
+    return build_ova(tmp_path / "m.ova", raws).read_bytes()
+
+
+def describe(access: MakeAccess, url: str, **more: object) -> None:
+    with connect(access(url, **more)) as source:
+        source.verify()
+        source.describe("web", None)
+
+
+def test_redirects_are_followed_and_the_login_stays_at_home(access: MakeAccess, body: bytes) -> None:
+    with Site({"/m.ova": Page(Behaviour(body))}) as mirror:
+        pages = {"/latest": "/v1/m.ova", "/v1/m.ova": mirror.base + "/m.ova"}
+        with Site(pages) as home:
+            describe(access, home.base + "/latest", **ALICE)
+            assert {asked.login is not None for asked in home.asked} == {True}
+        assert mirror.asked
+        assert {asked.login for asked in mirror.asked} == {None}
+
+
+@pytest.mark.parametrize(
+    ("home", "url", "given"),
+    [
+        ("http://host/m.ova", "http://HOST:80/other", True),
+        ("http://host/m.ova", "https://host/m.ova", True),
+        ("http://host/m.ova", "http://host:8080/m.ova", False),
+        ("http://host:81/m.ova", "https://host/m.ova", False),
+        ("https://host/m.ova", "http://host/m.ova", False),
+        ("https://host/m.ova", "https://host.example.com/m.ova", False),
+    ],
+)
+def test_where_the_login_goes(home: str, url: str, given: bool) -> None:
+    assert bool(Reach(login="x", home=home).headers(url)) is given
+
+
+def test_an_export_goes_to_where_redirects_lead_today(
+    access: MakeAccess, body: bytes, raws: list[Path], tmp_path: Path
+) -> None:
+    """A link with a key in it is another one each time: what landed is the same."""
+    out = tmp_path / "disk.qcow2"
+    pages: dict[str, Page | str | int] = {}
+    mirrored: dict[str, Page | str | int] = {}
+    with Site(pages) as home, Site(mirrored) as mirror:
+        for key in ("one", "two"):
+            mirrored.clear()
+            mirrored[f"/m.ova?key={key}"] = Page(Behaviour(body))
+            pages["/latest"] = f"{mirror.base}/m.ova?key={key}"
+            with connect(access(home.base + "/latest")) as source:
+                machine = source.describe("web", None)
+                landed = source.export(machine, machine.disks[0], out, DiskFormat.QCOW2, ignore)
+            assert (landed.source_bytes == 0) == (key == "two")
+    assert qemu.compare(raws[0], "raw", out, "qcow2")
+
+
+def test_never_from_https_to_http(access: MakeAccess, body: bytes, tls: Tls, refused: Refused) -> None:
+    with (
+        Site({"/m.ova": Page(Behaviour(body))}) as plain,
+        Site({"/m.ova": plain.base + "/m.ova", "/f": "file:///etc/passwd"}, tls.server) as home,
+    ):
+        for path in ("/m.ova", "/f"):
+            url = home.base + path
+            error = refused(lambda: describe(access, url, ca_crt=tls.certificate))  # noqa: B023
+            assert error.code is Exit.INVALID
+        assert not plain.asked
+
+
+def test_a_redirect_to_itself_ends(access: MakeAccess, refused: Refused) -> None:
+    with Site({"/m.ova": "/m.ova"}) as site:
+        assert "leads nowhere" in str(refused(lambda: describe(access, site.base + "/m.ova")))
+        assert len(site.asked) == 10
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        *((status, Exit.DENIED) for status in (401, 403)),
+        *((status, Exit.NOT_FOUND) for status in (404, 410)),
+        *((status, Exit.UNREACHABLE) for status in (429, 500, 503)),
+        (405, Exit.INVALID),
+    ],
+)
+def test_what_a_server_answers(access: MakeAccess, refused: Refused, status: int, code: Exit) -> None:
+    with Site({"/m.ova": status}) as site:
+        error = refused(lambda: describe(access, site.base + "/m.ova"))
+    assert (error.code, str(status) in str(error)) == (code, True)
+
+
+def test_a_wrong_password_and_an_unknown_certificate(
+    access: MakeAccess, body: bytes, tls: Tls, refused: Refused
+) -> None:
+    with Site({"/m.ova": Page(Behaviour(body), login="alice:secret")}, tls.server) as site:
+        url = site.base + "/m.ova"
+        assert refused(lambda: describe(access, url)).code is Exit.UNTRUSTED
+        denied = refused(lambda: describe(access, url, ca_crt=tls.certificate, **(ALICE | {"password": "x"})))
+        assert (denied.code, "password in the source's secret" in str(denied)) == (Exit.DENIED, True)
+        describe(access, url, ca_crt=tls.certificate, **ALICE)
+        describe(access, url, insecure_skip_tls_verify=True, ca_crt="")
+
+
+def test_nobody_listens(access: MakeAccess, refused: Refused) -> None:
+    with Site({}) as site:
+        url = site.base + "/m.ova"
+    assert refused(lambda: describe(access, url)).code is Exit.UNREACHABLE
+
+
+@pytest.mark.parametrize("content_range", ["bytes 7-9/10", "nonsense", ""])
+def test_a_server_that_lies_about_ranges(
+    access: MakeAccess, refused: Refused, body: bytes, content_range: str
+) -> None:
+    with Site({"/m.ova": Page(Behaviour(body, content_range=content_range))}) as site:
+        assert refused(lambda: describe(access, site.base + "/m.ova")).code is Exit.BROKEN_STREAM
+
+
+@pytest.mark.parametrize("how", [{"chunked": True, "ranges": False}, {"length": False, "ranges": False}])
+def test_a_server_that_does_not_tell_the_size(
+    access: MakeAccess, body: bytes, raws: list[Path], tmp_path: Path, how: Any
+) -> None:
+    with (
+        Site({"/m.ova": Page(Behaviour(body, **how))}) as site,
+        connect(access(site.base + "/m.ova")) as source,
+    ):
+        machine = source.describe("web", None)
+        for disk, raw in zip(machine.disks, raws, strict=True):
+            out = tmp_path / f"{disk.id}.raw"
+            source.export(machine, disk, out, DiskFormat.RAW, ignore)
+            assert out.read_bytes() == raw.read_bytes()
+
+
+def sent(how: Behaviour) -> int:
+    """Bytes asked for by Range."""
+    windows = [re.fullmatch(r"bytes=(\d+)-(\d+)", asked or "") for asked in how.asked]
+    assert all(windows), how.asked
+    return sum(int(window[2]) - int(window[1]) + 1 for window in windows if window)
+
+
+def test_a_description_reads_headers_and_nothing_else(
+    access: MakeAccess, body: bytes, tmp_path: Path, raws: list[Path]
+) -> None:
+    how = Behaviour(body)
+    with Site({"/m.ova": Page(how)}) as site:
+        describe(access, site.base + "/m.ova")
+        assert sent(how) < 6 * 65536 < len(body) / 2
+        how.asked.clear()
+        with connect(access(site.base + "/m.ova")) as source:
+            machine = source.describe("web", None)
+            how.asked.clear()
+            landed = source.export(machine, machine.disks[1], tmp_path / "d.raw", DiskFormat.RAW, ignore)
+            assert sent(how) == landed.source_bytes + 65536  # a look at its size
+
+
+def test_without_range_a_description_ends_before_the_disks(
+    access: MakeAccess, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("steps.providers.ova.tar.NEAR", 100_000)
+    how = Behaviour(body, ranges=False)
+    with Site({"/m.ova": Page(how)}) as site, connect(access(site.base + "/m.ova")) as source:
+        machine = source.describe("web", None)
+        assert len(how.asked) == 1  # what came ahead was enough: nothing else was asked for
+        assert "manifest-missing" not in {each.code for each in machine.concerns}
+
+
+def test_a_connection_that_breaks_again_and_again(
+    access: MakeAccess, body: bytes, raws: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("steps.disk.web.PAUSES", (0.0, 0.0))
+    how = Behaviour(body)
+    with Site({"/m.ova": Page(how)}) as site, connect(access(site.base + "/m.ova")) as source:
+        machine = source.describe("web", None)
+        how.cuts = [300_000, 17, 200_001, 0, 262_144]
+        landed = source.export(machine, machine.disks[0], tmp_path / "d.raw", DiskFormat.RAW, ignore)
+        assert not how.cuts
+    assert landed.path.read_bytes() == raws[0].read_bytes()
+
+
+def test_a_folder_behind_a_server(
+    access: MakeAccess, raws: list[Path], tmp_path: Path, refused: Refused
+) -> None:
+    files = build_files(raws, name="my vm").contents
+    pages = {f"/a/{name.replace(' ', '%20')}": Page(Behaviour(content)) for name, content in files.items()}
+    with Site(pages) as site, connect(access(site.base + "/a/my%20vm.ovf")) as source:
+        machine = source.describe("web", None)
+        assert not machine.concerns
+        for disk, raw in zip(machine.disks, raws, strict=True):
+            out = tmp_path / f"{disk.id}.raw"
+            source.export(machine, disk, out, DiskFormat.RAW, ignore)
+            assert out.read_bytes() == raw.read_bytes()
+        del pages["/a/my%20vm-disk1.vmdk"]
+    with Site(pages) as site, connect(access(site.base + "/a/my%20vm.ovf")) as source:
+        machine = source.describe("web", None)
+        assert "file-missing" in {each.code for each in machine.concerns}
+        error = refused(
+            lambda: source.export(machine, machine.disks[0], tmp_path / "x", DiskFormat.RAW, ignore)
+        )
+        assert error.code is Exit.NOT_FOUND
+
+
+def test_a_package_that_was_replaced(
+    access: MakeAccess, body: bytes, raws: list[Path], tmp_path: Path, refused: Refused
+) -> None:
+    """Another archive at the same URL: one disk is not taken for that of the other."""
+    pages = {"/m.ova": Page(Behaviour(body))}
+    with Site(pages) as site:
+        url, out = site.base + "/m.ova", tmp_path / "d.raw"
+        with connect(access(url)) as source:
+            machine = source.describe("web", None)
+            source.export(machine, machine.disks[0], out, DiskFormat.RAW, ignore)
+        other = bytearray(raws[0].read_bytes())
+        other[:512] = b"other" + bytes(507)
+        raws[0].write_bytes(other)
+        pages["/m.ova"] = Page(Behaviour(build_ova(tmp_path / "n.ova", raws).read_bytes(), etag='"2"'))
+        with connect(access(url)) as source:
+            source.export(machine, machine.disks[0], out, DiskFormat.RAW, ignore)
+            assert out.read_bytes() == bytes(other)
+        pages["/m.ova"] = Page(Behaviour(build_ova(tmp_path / "o.ova", raws[1:]).read_bytes(), etag='"3"'))
+        with connect(access(url)) as source:
+            error = refused(lambda: source.export(machine, machine.disks[0], out, DiskFormat.RAW, ignore))
+        assert error.code is Exit.INVALID
+
+
+def test_a_download_that_takes_too_long(access: MakeAccess, body: bytes, tmp_path: Path) -> None:
+    how, out = Behaviour(body), tmp_path / "d.raw"
+    with Site({"/m.ova": Page(how)}) as site:
+        with connect(access(site.base + "/m.ova", download_seconds=1)) as source:
+            machine = source.describe("web", None)
+            how.hang_at = 100_000  # more than a look at the disk's size asks for
+            with pytest.raises(StepError, match="longer than 1 s") as caught:
+                source.export(machine, machine.disks[0], out, DiskFormat.RAW, ignore)
+        assert caught.value.code is Exit.UNREACHABLE
+        assert not out.exists()
+        assert Files(out).partial.exists()
