@@ -7,7 +7,7 @@ BIN := $(CACHE)/venv/bin
 PREPARE := tests/prepare.sh
 JOBS ?= 2
 
-.PHONY: help demo test e2e check lab lab-down openstack-lab openstack-lab-down bench bench-check golden format requirements clean
+.PHONY: help demo test fuzz e2e check lab lab-down openstack-lab openstack-lab-down bench bench-check golden format requirements clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ test: ## check, then every test that needs no cluster (installs what is missing)
 	@$(PREPARE) packages python vcenter guest kubevirt crds helm openstack
 	@$(MAKE) --no-print-directory check
 	@tests/openstack/beside $(BIN)/pytest -n $(JOBS) --dist=worksteal
+
+fuzz: ## Every parser of foreign bytes under fuzz, a minute each; a new seed each time, which is printed
+	@$(PREPARE) packages python
+	@VMFERRY_FUZZ_SECONDS=60 $(BIN)/pytest -n $(JOBS) -rA tests/fuzz/test_fuzz.py
 
 e2e: ## Whole imports in the lab: a real Kubernetes, with Argo where its binaries are given (root)
 	@$(PREPARE) packages python vcenter guest helm

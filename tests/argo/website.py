@@ -66,7 +66,7 @@ def site(folder: Path) -> Iterator[Site]:
         port = listener.getsockname()[1]
     (folder / "nginx.conf").write_text(_CONFIG.format(folder=folder, host=HOST, port=port))
     (folder / "files").chmod(0o755)
-    for above in folder.parents:  # nginx's workers are another user
+    for above in (folder, *folder.parents):  # nginx's workers are another user
         if above.is_relative_to("/tmp") and above != Path("/tmp"):  # noqa: S108 - pytest's folders
             above.chmod(0o755)
     process = subprocess.Popen([nginx, "-c", folder / "nginx.conf"])
