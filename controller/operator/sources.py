@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+from urllib.parse import urlsplit
 
 from controller.operator import child
 from controller.operator.options import Options
@@ -15,7 +16,7 @@ from steps.plan import SourceKind
 from steps.providers import installed, not_installed
 from workflows.api import Source
 from workflows.conditions import put
-from workflows.plan import source_plan, source_reasons
+from workflows.plan import endpoint, source_plan, source_reasons
 from workflows.reported import Condition, SourceStatus
 
 NOT_READY: Final = "clusterNotReady"
@@ -39,7 +40,7 @@ def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -
     if not installed(SourceKind(source.kind)):
         said = not_installed(SourceKind(source.kind))
         return Verdict(ready=False, reason=PROVIDER_NOT_INSTALLED, message=said)
-    reasons = list(source_reasons(source))
+    reasons = [*source_reasons(source), *_not_here(source)]
     if reasons:
         return Verdict(ready=False, reason="Invalid", message=" | ".join(reasons))
     with child.desk(source_plan(source).to_json(), credentials) as folder:
@@ -67,6 +68,13 @@ def status(verdict: Verdict, before: SourceStatus, generation: int, now: datetim
         message=message,
         observed_generation=generation,
     )
+
+
+def _not_here(source: Source) -> Iterator[str]:
+    """What may stand in a source on a person's own machine only: here it would name files of our pods."""
+    address = endpoint(source)
+    if address and urlsplit(address).scheme not in ("http", "https"):
+        yield f"{address!r} is no http or https URL: a cluster reads no files; publish it on a web server"
 
 
 def _reason(code: int) -> str:

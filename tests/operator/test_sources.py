@@ -147,6 +147,21 @@ def test_a_kind_without_a_provider(monkeypatch: pytest.MonkeyPatch) -> None:
     assert verify(ova, {}, Options()).reason == "ProviderNotInstalled"
 
 
+@pytest.mark.parametrize("url", ["/etc/passwd", "file:///srv/appliance.ova", "ftp://files/x.ova"])
+def test_a_cluster_reads_no_files_of_its_own(url: str) -> None:
+    ova = OvaSource.model_validate(
+        {
+            "apiVersion": "migration.harvesterhci.io/v1beta1",
+            "kind": "OvaSource",
+            "metadata": {"name": "ova"},
+            "spec": {"url": url},
+        }
+    )
+    verdict = verify(ova, {}, Options())
+    assert (verdict.ready, verdict.reason) == (False, "Invalid")
+    assert "publish it on a web server" in verdict.message
+
+
 @pytest.mark.vcenter
 def test_a_simulated_vcenter_can_be_used(tmp_path) -> None:  # type: ignore[no-untyped-def]
     from tests.simulator import Simulator  # noqa: PLC0415
