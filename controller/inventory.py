@@ -35,7 +35,7 @@ def render(inventory: Inventory) -> RenderableType:
     folders = Table("folder", box=None, padding=(1, 2, 0, 0))
     for folder in inventory.folders:
         folders.add_row(escape(folder))
-    return Group(rows, networks, folders)
+    return Group(rows, *(table for table in (networks, folders) if table.row_count))
 
 
 def _row(machine: Machine) -> tuple[str, ...]:
