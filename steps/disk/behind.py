@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import threading
 from collections.abc import Callable
-from queue import Queue
-from typing import Final, Self
+from mmap import mmap
+from queue import Queue, SimpleQueue
+from typing import Final, NamedTuple, Self
 
 from steps.disk.direct import RUN, DirectWriter
 
 QUEUED: Final = 2
 """Runs that wait: enough to ride out one slow write, and 4 MiB of memory at most."""
+_M_TRIM_THRESHOLD: Final = -1  # malloc.h
+_KEPT: Final = 16 << 20
+"""Bytes of freed memory that malloc keeps: more than all runs there can be."""
+
+
+class Task(NamedTuple):
+    """What the writing thread is to do; `buffer` can be filled again after it."""
+
+    action: Callable[[], None]
+    buffer: mmap | None = None
 
 
 class Behind:
     """Writes to the open file `file` in order, in a thread that ends with the `with` block at the latest.
 
+    A block is copied at once, while the processor's cache still holds it: its memory is free for the next.
     After a first error nothing more is written; it is raised from the next call.
     """
 
@@ -23,14 +37,18 @@ class Behind:
         self.file = file
         self.placed = 0
         """Bytes given to `write` so far."""
-        self._run: list[bytes] = []
-        self._start = self._end = 0
+        self._free: SimpleQueue[mmap] = SimpleQueue()
+        for _ in range(QUEUED + 1):
+            self._free.put(mmap(-1, RUN))  # page-aligned, unlike anything Python allocates
+        self._buffer = mmap(-1, RUN)
+        self._length = self._start = 0
         self._error: Exception | None = None
-        self._queue: Queue[Callable[[], None] | None] = Queue(QUEUED)
+        self._queue: Queue[Task | None] = Queue(QUEUED)
         self._writer = DirectWriter(file)
         self._thread = threading.Thread(target=self._work, name="disk-writer")
 
     def __enter__(self) -> Self:
+        _keep_freed_memory()
         self._thread.start()
         return self
 
@@ -39,14 +57,16 @@ class Behind:
         self._thread.join()
 
     def write(self, offset: int, block: bytes) -> None:
-        """Write `block` at `offset`, some time soon."""
-        if offset != self._end or len(self._run) == RUN:
+        """Write `block`, RUN bytes at most, at `offset`, some time soon."""
+        end = self._length + len(block)
+        if offset != self._start + self._length or end > RUN:
             self._send()
-        if not self._run:
+            end = len(block)
+        if not self._length:
             self._start = offset
-        self._run.append(block)
+        self._buffer[self._length : end] = block
+        self._length = end
         self.placed += len(block)
-        self._end = offset + len(block)
 
     def then(self, action: Callable[[], None]) -> None:
         """Call `action` in the writing thread once everything before is written."""
@@ -64,14 +84,15 @@ class Behind:
         self._queue.join()
 
     def _send(self) -> None:
-        if self._run:
-            run, start = self._run, self._start
-            self._run = []
-            self._submit(lambda: self._writer.write(run, start))
+        if self._length:
+            buffer, length, start = self._buffer, self._length, self._start
+            self._length = 0
+            self._submit(lambda: self._writer.write(buffer, length, start), buffer)
+            self._buffer = self._free.get()
 
-    def _submit(self, action: Callable[[], None]) -> None:
+    def _submit(self, action: Callable[[], None], buffer: mmap | None = None) -> None:
         self._check()
-        self._queue.put(action)
+        self._queue.put(Task(action, buffer))
 
     def _check(self) -> None:
         if self._error is not None:
@@ -82,11 +103,23 @@ class Behind:
             self._work_off()
 
     def _work_off(self) -> None:
-        while (action := self._queue.get()) is not None:
+        while (task := self._queue.get()) is not None:
             try:
                 if self._error is None:
-                    action()
+                    task.action()
             except Exception as error:
                 self._error = error
             finally:
+                if task.buffer is not None:
+                    self._free.put(task.buffer)
                 self._queue.task_done()
+
+
+def _keep_freed_memory() -> None:
+    """Let malloc keep the memory of written runs for the next ones.
+
+    By default glibc gives back what is free at the heap's top beyond 128 KiB (mallopt(3)), hence each run,
+    which the next one faults in again: 57000 page faults and 0.2 s of CPU time per GiB instead of 11000.
+    """
+    with contextlib.suppress(AttributeError):  # musl has no mallopt
+        ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _KEPT)

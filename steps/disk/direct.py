@@ -1,4 +1,4 @@
-"""Writing past the page cache, where the filesystem lets us.
+"""Writing and reading past the page cache, where the filesystem lets us.
 
 Measured on 1 GiB: 0.05-0.15 s of CPU time instead of 0.25-1.5 s, which the kernel needs to find, fill
 and give back page-cache pages; and the cache keeps what somebody will read soon.
@@ -8,15 +8,80 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import mmap
 import os
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Final, Self
 
-RUN: Final = 32
-"""Blocks written at once, 2 MiB of 64 KiB each: more gained nothing, fewer make the disk wait."""
+RUN: Final = 2 << 20
+"""Bytes written at once: more gained nothing, fewer make the disk wait."""
 _ALIGNED: Final = 4096
 """What O_DIRECT asks of memory, offset and length at most (open(2)); a page fits every device."""
-_SIZE: Final = RUN << 16
+_PIECE: Final = 1 << 20
+"""Bytes read at once: large enough that Python's part of a SHA-256 does not show."""
+_AHEAD: Final = 4
+"""Reads under way at once. Measured on 638 MiB with their SHA-256, at a load of 8: 0.6 s with 4 of 1 MiB,
+1.0 s with 2 of 2 MiB, 1.3 s with one of 4 MiB, 2.8 s through the page cache."""
+
+
+def chunks(path: Path) -> Generator[memoryview]:
+    """The file's bytes in order, the next ones read by threads while these are looked at.
+
+    A chunk is valid until the next one is asked for. Raises OSError.
+    """
+    file = _open_direct(path)
+    try:
+        size = os.fstat(file).st_size
+        places = iter(range(0, size, _PIECE))
+        with ThreadPoolExecutor(_AHEAD, "disk-reader") as readers:
+            free = [mmap.mmap(-1, _PIECE) for _ in range(_AHEAD + 1)]
+            under_way: deque[tuple[mmap.mmap, Future[int]]] = deque()
+            while True:
+                while free and (at := next(places, None)) is not None:
+                    buffer = free.pop()
+                    wanted = min(_PIECE, size - at)
+                    under_way.append((buffer, readers.submit(_read, file, buffer, at, wanted)))
+                if not under_way:
+                    return
+                buffer, reading = under_way.popleft()
+                yield memoryview(buffer)[: reading.result()]
+                free.append(buffer)
+    finally:
+        os.close(file)
+
+
+def _open_direct(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECT)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return os.open(path, os.O_RDONLY)  # FUSE and some network filesystems
+
+
+def _read(file: int, buffer: mmap.mmap, at: int, wanted: int) -> int:
+    """Fill `buffer` from `at` on until it has `wanted` bytes; how many it has, fewer where the file ends."""
+    done = 0
+    with memoryview(buffer) as view:
+        while done < wanted and (count := _read_some(file, view[done:], at + done)):
+            done += count
+    return done
+
+
+def _read_some(file: int, view: memoryview, at: int) -> int:
+    """preadv(2), through the page cache from the first time on that it is refused directly."""
+    try:
+        return os.preadv(file, [view], at)
+    except OSError as error:
+        flags = fcntl.fcntl(file, fcntl.F_GETFL)
+        if error.errno != errno.EINVAL or not flags & os.O_DIRECT:
+            raise
+        fcntl.fcntl(file, fcntl.F_SETFL, flags & ~os.O_DIRECT)
+        return os.preadv(file, [view], at)
 
 
 class DirectWriter:
@@ -25,7 +90,6 @@ class DirectWriter:
     def __init__(self, file: int) -> None:
         self._file = file
         self._direct = -1
-        self._buffer = mmap.mmap(-1, _SIZE)  # page-aligned, unlike anything Python allocates
 
     def __enter__(self) -> Self:
         with contextlib.suppress(OSError):  # FUSE and some network filesystems
@@ -33,21 +97,14 @@ class DirectWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._give_up()  # the buffer goes with its last view, which an error's traceback may hold
+        self._give_up()
 
-    def write(self, blocks: list[bytes], offset: int) -> None:
-        """Write `blocks`, one after another, from `offset` on. Raises OSError."""
-        total = sum(map(len, blocks))
-        if self._direct < 0 or total > _SIZE or (total | offset) % _ALIGNED:
-            _write_all(self._file, memoryview(b"".join(blocks)), offset)
-            return
-        at = 0
-        for block in blocks:
-            self._buffer[at : at + len(block)] = block
-            at += len(block)
-        with memoryview(self._buffer) as view:
-            done = self._try(view[:total], offset)
-            _write_all(self._file, view[done:total], offset + done)
+    def write(self, buffer: mmap.mmap, length: int, offset: int) -> None:
+        """Write the first `length` bytes of `buffer` at `offset`. Raises OSError."""
+        with memoryview(buffer) as view:
+            direct = self._direct >= 0 and not (length | offset) % _ALIGNED
+            done = self._try(view[:length], offset) if direct else 0
+            _write_all(self._file, view[done:length], offset + done)
 
     def _try(self, view: memoryview, offset: int) -> int:
         """How much could be written directly: less than all on a filesystem that is full, or refuses."""

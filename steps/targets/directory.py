@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from steps.contract import Exit, StepError
+from steps.disk.direct import chunks
 from steps.disk.faults import room_for
 from steps.document import write_atomically
 from steps.machine import DiskId, Machine
@@ -20,8 +21,6 @@ from steps.stop import Stop
 from steps.targets import Published, Report
 from steps.yamltext import to_yaml
 
-CHUNK: Final = 4 << 20
-"""Bytes read at once: large enough that Python's part of a SHA-256 does not show."""
 CHECKSUMS: Final = "SHA256SUMS"
 MANIFEST: Final = "virtualmachine.yaml"
 NOTES: Final = ".vmferry"
@@ -92,7 +91,7 @@ class Directory:
         size = path.stat().st_size
         digest = hashlib.sha256()
         done = 0
-        for chunk in _chunks(path):
+        for chunk in chunks(path):
             self._stop.check()
             digest.update(chunk)
             done += len(chunk)
@@ -115,13 +114,6 @@ class Directory:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _chunks(path: Path) -> Iterator[memoryview]:
-    buffer = memoryview(bytearray(CHUNK))
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            yield buffer[:count]
 
 
 def _with_heading(

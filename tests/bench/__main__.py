@@ -1,47 +1,31 @@
-"""Measure the data path: each row the least of N runs, runs of all rows in turn."""
+"""Measure the data path: every goal's figure, the least of N runs, the runs of all programs in turn."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import shlex
+import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
-from tests.bench.measure import Cost, cost_of
+from tests.bench import disks, report
+from tests.bench.measure import Failed, wait_for_quiet
+from tests.bench.probes import Bench, Costs, Probe
+from tests.bench.report import NOTED, Figure
+from tests.bench.rows import Row, rows
 from tests.bench.web import served
 from tests.e2e import harness
 
-COMMON = "download, qemu-img to raw"
 CACHE = Path(__file__).parents[2] / ".cache" / "bench"
-EXPORT = """\
-import runpy, sys
-if sys.argv.pop(1) == "zlib":
-    sys.modules["isal"] = None
-sys.path.insert(0, sys.argv.pop(1))
-sys.argv[0] = "export"
-runpy.run_module("steps.export", run_name="__main__")
-"""
-INFLATE = """\
-import sys, zlib
-sys.path.insert(0, sys.argv[1])
-from pathlib import Path
-from steps.disk.codec import inflate
-from steps.disk.vmdk import RECORD
-data = memoryview(Path(sys.argv[2]).read_bytes())
-at = 65536
-while at < len(data):
-    number, size = RECORD.unpack_from(data, at)
-    if size:
-        inflate(data[at + 12 : at + 12 + size], 65536)
-        at += 12 + size + -(12 + size) % 512
-    else:
-        at += 512 * (1 + number)
-"""
+GROUPS = ("limit", "gigabit", "wall", "cpu", "scratch", "onward", "disks", "memory", "broken", "import")
+AGAIN = 3
+"""How often a figure that is worse than noted is measured before it is believed."""
 
 
 def arguments() -> argparse.Namespace:
@@ -49,87 +33,161 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=CACHE, help="keeps the test disks between runs")
     parser.add_argument("--scratch", type=Path, help="where the disks land; default: a folder in the cache")
     parser.add_argument("--mib", type=int, default=1024, help="allocated size of the disk")
+    parser.add_argument("--import-mib", type=int, default=4096, help="allocated size of the machine's disks")
+    parser.add_argument("--fill", type=int, default=38, help="percent of the disk that is allocated")
     parser.add_argument("--layout", choices=["first", "last"], default="last", help="where the tables stand")
-    parser.add_argument("--rate", type=int, default=0, help="bytes per second of the source; 0: no limit")
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--rows", nargs="+", choices=GROUPS, default=GROUPS, help="only these figures")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument(
+        "--quiet", type=float, default=0, metavar="SECONDS", help="wait so long for the machine to be idle"
+    )
+    parser.add_argument("-o", "--output", choices=["table", "json"], default="table")
+    parser.add_argument(
+        "--note", type=Path, nargs="?", const=NOTED, metavar="JSON", help="put the figures there, too"
+    )
+    parser.add_argument(
+        "--show", type=Path, nargs="?", const=NOTED, metavar="JSON", help="show what was noted as Markdown"
+    )
+    parser.add_argument(
+        "--check", type=Path, nargs="?", const=NOTED, metavar="JSON", help="fail when worse than noted there"
+    )
     return parser.parse_args()
 
 
-def programs(url: str, ca: Path, disk: Path, manifests: Path) -> Iterator[tuple[str, list[str]]]:
-    """Every row's name and argv. Whoever writes a disk brings it to the device, so that all do the same.
-
-    The last row is everything: `vmferry run` from a simulated vCenter, from login to checksums and manifest.
-    """
-    curl = ["curl", "-sf", "--cacert", str(ca), "-o"]
-    yield "curl to nowhere", [*curl, "/dev/null", url]
-    common = f"{shlex.join([*curl, 'd.vmdk', url])} && qemu-img convert -f vmdk -O raw d.vmdk d.raw"
-    yield COMMON, ["sh", "-c", f"{common} && sync -d d.raw"]
-    repository = str(Path(__file__).parents[2])
-    if "last" in disk.name:
-        yield "inflate, one core", [sys.executable, "-c", INFLATE, repository, str(disk)]
-    for wanted in ("qcow2", "raw"):
-        for codec in ("isal", "zlib"):
-            argv = [sys.executable, "-c", EXPORT, codec, repository, "--url", url, "--ca", str(ca)]
-            yield f"one pass, {wanted}, {codec}", [*argv, "--format", wanted, "--out", "d.out"]
-    whole = [sys.executable, "-m", "controller.cli", "run", "-f", str(manifests), "--into", "imported"]
-    yield "whole import, qcow2", whole
-
-
-@contextlib.contextmanager
-def vcenter(disk: Path, folder: Path) -> Iterator[Path]:
-    """Manifests that import `disk` from a simulated vCenter, in which it is a machine that is off."""
-    raw = disk.with_name(disk.name.rsplit("-", 1)[0] + ".raw")
-    described = {"file": str(raw), "vmdk": str(disk), "capacity": raw.stat().st_size}
-    with harness.vcenter(folder, harness.machine("bench", described)) as simulator:
-        yield harness.manifests(simulator, folder / "manifests.yaml", "bench")
-
-
-def run(argv: list[str], scratch: Path) -> tuple[Cost, int]:
-    """One measurement, and the bytes of disk that what it left takes."""
-    with tempfile.TemporaryDirectory(dir=scratch) as name:
-        cost = cost_of(argv, Path(name))
-        return cost, sum(path.stat().st_blocks * 512 for path in Path(name).rglob("*"))
-
-
-def make(folder: Path, mib: int, layout: str) -> Path:
-    """The test disk, made in another process: a child's peak memory is at least its parent's."""
-    argv = [sys.executable, "-m", "tests.bench.disks", str(folder), str(mib), layout]
+def make(folder: Path, *what: object) -> Path:
+    """A test disk, made in another process: a child's peak memory is at least its parent's."""
+    argv = [sys.executable, "-m", "tests.bench.disks", str(folder), *map(str, what)]
     return Path(subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
-def say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-
-
-def main() -> None:
-    given = arguments()
-    given.cache.mkdir(parents=True, exist_ok=True)
-    disk = make(given.cache.absolute(), given.mib, given.layout)
-    scratch = given.scratch or given.cache
-    say(f"{given.mib} MiB allocated, VMDK of {disk.stat().st_size >> 20} MiB, tables {given.layout}")
-    best: dict[str, tuple[Cost, int]] = {}
+@contextlib.contextmanager
+def bench(given: argparse.Namespace) -> Iterator[Bench]:
+    """Disks, web server and vCenter."""
+    cache = given.cache.absolute()
+    cache.mkdir(parents=True, exist_ok=True)
+    disk = make(cache, given.layout, given.mib, given.fill)
+    small = make(cache, given.layout, max(1, given.mib // 2), given.fill)
+    sparse = {gib: make(cache, "sparse", gib) for gib in (1, 64) if "memory" in given.rows}
+    machines = machines_of(cache, given) if "import" in given.rows else {}
     folder = Path(tempfile.mkdtemp())
+    scratch = Path(tempfile.mkdtemp(dir=given.scratch or cache))
+    scratch.chmod(0o755)
     try:
-        with served(given.cache.absolute(), folder, given.rate) as url, vcenter(disk, folder) as manifests:
-            for _ in range(given.runs):
-                for name, argv in programs(f"{url}/{disk.name}", folder / "cert.pem", disk, manifests):
-                    cost, left = run(argv, scratch)
-                    best[name] = (cost.least(best[name][0]) if name in best else cost, left)
+        with (
+            served(cache, scratch, folder) as web,
+            vcenter(folder, machines) as imports,
+        ):
+            yield Bench(web, scratch, disk, small, sparse, imports, given.mib << 20)
     finally:
         shutil.rmtree(folder)
-    table(best, given.mib << 20)
+        shutil.rmtree(scratch)
 
 
-def table(best: dict[str, tuple[Cost, int]], allocated: int) -> None:
-    common, limit = best[COMMON][0], best["curl to nowhere"][0]
-    heading = "wall s  /common    /curl  CPU s  /common  peak MiB  written/alloc  left/alloc"
-    say(f"{'least of all runs':28} {heading}")
-    for name, (cost, left) in best.items():
-        wall, cpu = cost.wall / common.wall, cost.cpu / common.cpu
-        times = f"{cost.wall:6.2f} {wall:8.2f} {cost.wall / limit.wall:8.2f} {cost.cpu:6.2f} {cpu:8.2f}"
-        space = f"{cost.written / allocated:14.2f} {left / allocated:11.2f}"
-        say(f"{name:28} {times} {cost.memory >> 10:9} {space}")
+def machines_of(cache: Path, given: argparse.Namespace) -> dict[int, list[Path]]:
+    """The VMDKs of a machine with one large disk, and of one with two of half the size."""
+    return {
+        count: [make(cache, given.layout, given.import_mib // count, given.fill)] * count for count in (1, 2)
+    }
+
+
+@contextlib.contextmanager
+def vcenter(folder: Path, machines: dict[int, list[Path]]) -> Iterator[dict[int, tuple[Path, list[Path]]]]:
+    """Manifests that import the machines from a simulated vCenter, in which they are off."""
+    if not machines:
+        yield {}
+        return
+    described = [
+        harness.machine(f"bench-{count}", *map(described_disk, vmdks)) for count, vmdks in machines.items()
+    ]
+    with harness.vcenter(folder, *described) as simulator:
+        yield {
+            count: (harness.manifests(simulator, folder / f"{count}.yaml", f"bench-{count}"), vmdks)
+            for count, vmdks in machines.items()
+        }
+
+
+def described_disk(vmdk: Path) -> harness.Json:
+    raw = disks.raw_of(vmdk)
+    return {"file": str(raw), "vmdk": str(vmdk), "capacity": raw.stat().st_size}
+
+
+def measure(there: Bench, wanted: Sequence[Row], runs: int, patience: float, costs: Costs) -> None:
+    """Run what the rows need, all in turn, `runs` times; `costs` gets the least of each."""
+    needed = {name for row in wanted for name in row.needs}
+    probes = [probe for probe in there.probes() if needed.intersection(probe.names)]
+    for turn in range(runs):
+        for probe in probes:
+            if turn < probe.most:
+                wait_for_quiet(patience)
+                say(f"run {turn + 1} of {min(runs, probe.most)}: {', '.join(probe.names)}", sys.stderr)
+                for name, cost in once(there, probe).items():
+                    costs[name] = cost.least(costs[name]) if name in costs else cost
+
+
+def once(there: Bench, probe: Probe) -> Costs:
+    with tempfile.TemporaryDirectory(dir=there.scratch) as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # nginx's worker reads there
+        return probe.run(folder)
+
+
+def say(line: str, file: TextIO = sys.stdout) -> None:
+    print(line, file=file, flush=True)
+
+
+def check(there: Bench, wanted: list[Row], given: argparse.Namespace, costs: Costs) -> int:
+    """Measure what is worse than noted again, up to three times; 1 when it stays worse."""
+    before = report.load(given.check)
+    found = report.figures(wanted, costs, given.runs)
+    for turn in range(AGAIN):
+        bad = {one.figure for one in report.worse(found, before)}
+        if bad:
+            say(f"worse than noted, measured again ({turn + 1}): {'; '.join(sorted(bad))}", sys.stderr)
+            measure(there, [row for row in wanted if row.figure in bad], given.runs, given.quiet, costs)
+            found = report.figures(wanted, costs, given.runs)
+    for line in report.table(found):
+        say(line)
+    noted = {one.figure: one.measured for one in before}
+    worse = report.worse(found, before)
+    for one in worse:
+        say(f"error: {one.figure}: {one.measured} where {noted[one.figure]} was noted")
+    return 1 if worse else 0
+
+
+def tell(found: list[Figure], costs: Costs, given: argparse.Namespace, vmdk: int) -> None:
+    disk = (
+        f"{given.mib} MiB in use, {given.fill} % of the disk, VMDK of {vmdk >> 20} MiB, tables {given.layout}"
+    )
+    document = report.document(found, costs, disk)
+    if given.note:
+        report.note(given.note, document)
+    if given.output == "json":
+        say(json.dumps(document, indent=1))
+        return
+    say(f"{document['machine']}\n{disk}; the least of {given.runs} runs; load {os.getloadavg()[0]:.1f}")
+    for line in (*report.table(found), "", *report.details(costs, given.mib << 20)):
+        say(line)
+
+
+def main() -> int:
+    given = arguments()
+    if given.show:
+        for line in report.markdown(sorted(report.load(given.show), key=lambda one: GROUPS.index(one.group))):
+            say(line)
+        return 0
+    costs: Costs = {}
+    with bench(given) as there:
+        source = there.disk.stat().st_size
+        wanted = [row for row in rows(there.allocated, source) if row.group in given.rows]
+        measure(there, wanted, given.runs, given.quiet, costs)
+        if given.check is not None:
+            return check(there, wanted, given, costs)
+        tell(report.figures(wanted, costs, given.runs), costs, given, source)
+        return 0
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        sys.exit(main())
+    except Failed as error:
+        sys.exit(f"error: {error}")

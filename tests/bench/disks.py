@@ -1,4 +1,4 @@
-"""The disk that everything is measured with, made once and kept."""
+"""The disks that everything is measured with, made once and kept."""
 
 from __future__ import annotations
 
@@ -12,17 +12,24 @@ from tests.disk.streamvmdk import ENTRIES, StreamVmdk
 GRAIN = 1 << 16
 STRETCH = 64
 """Grains of one kind in a row, as files lie on a disk."""
-HOLE = 0.4
-"""Part of the disk that is empty."""
+PACKED = 0.3
+"""Part of the grains that cannot be compressed, as packed files cannot; the others are words."""
+SCATTERED = 1024
+"""Grains on a sparse disk: 64 MiB, however large the disk is."""
 
 
-def make(folder: Path, mib: int, layout: str) -> Path:
-    """The VMDK of a disk with `mib` MiB allocated: words, packed files and holes in turn."""
-    made = folder / f"disk-{mib}-{layout}.vmdk"
+def make(folder: Path, mib: int, fill: int, layout: str = "last") -> Path:
+    """The VMDK of a disk with `mib` MiB allocated, `fill` percent of its size: words, packed files and holes.
+
+    Its raw disk lies beside it, see `raw_of`.
+    """
+    made = folder / f"disk-{mib}-{fill}-{layout}.vmdk"
     if not made.exists():
-        raw = folder / f"disk-{mib}.raw"
+        raw = raw_of(made)
         if not raw.exists():
-            write_raw(raw, mib)
+            partial = raw.with_name(raw.name + ".partial")
+            write_raw(partial, mib, fill / 100)
+            partial.replace(raw)
         partial = made.with_name(made.name + ".partial")
         write = write_last if layout == "last" else write_front
         write(raw, partial)
@@ -30,18 +37,36 @@ def make(folder: Path, mib: int, layout: str) -> Path:
     return made
 
 
-def write_raw(path: Path, mib: int) -> None:
+def raw_of(made: Path) -> Path:
+    return made.with_name(made.name.rsplit("-", 1)[0] + ".raw")
+
+
+def make_sparse(folder: Path, gib: int) -> Path:
+    """The VMDK of a disk of `gib` GiB with 64 MiB of data, evenly scattered over all of it."""
+    made = folder / f"sparse-{gib}.vmdk"
+    if not made.exists():
+        stream = StreamVmdk(gib << 21)
+        rng, step = random.Random(1), (gib << 30) // GRAIN // SCATTERED
+        for number in range(0, step * SCATTERED, step):
+            stream.add(number, rng.randbytes(GRAIN))
+        partial = made.with_name(made.name + ".partial")
+        partial.write_bytes(stream.finish())
+        partial.replace(made)
+    return made
+
+
+def write_raw(path: Path, mib: int, fill: float) -> None:
     rng = random.Random(1)
     words = [rng.randbytes(rng.randrange(2, 9)).hex() for _ in range(3000)]
     left = (mib << 20) // GRAIN
     with path.open("wb") as file:
         while left > 0:
             count = min(left, STRETCH)
-            if rng.random() < HOLE:
+            if rng.random() > fill:
                 file.seek(GRAIN * STRETCH, 1)
                 continue
             for _ in range(count):
-                file.write(rng.randbytes(GRAIN) if rng.random() < 0.3 else text(rng, words))
+                file.write(rng.randbytes(GRAIN) if rng.random() < PACKED else text(rng, words))
             left -= count
         file.truncate(file.tell() + 77 * 512)
 
@@ -70,4 +95,11 @@ def write_last(raw: Path, made: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(str(make(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])))
+    folder, kind, *numbers = sys.argv[1:]
+    sys.stdout.write(
+        str(
+            make_sparse(Path(folder), int(numbers[0]))
+            if kind == "sparse"
+            else make(Path(folder), int(numbers[0]), int(numbers[1]), kind)
+        )
+    )

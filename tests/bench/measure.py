@@ -1,49 +1,140 @@
-"""What a program costs: wall and CPU seconds, peak memory, bytes written."""
+"""What a program costs: wall and CPU seconds, peak memory, bytes written, and how busy the machine was."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
-import re
 import subprocess
+import sys
+import tempfile
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
+
+LOOK: Final = 0.05
+"""Seconds between two looks at what a program's files take."""
+LAUNCH: Final = str(Path(__file__).with_name("launch.py"))
+_TICK: Final = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds, KiB and bytes; `cpu` includes all children, `memory` is the largest process's."""
+    """Seconds, KiB and bytes; `cpu` includes all children, `memory` is the largest process's.
+
+    `peak` is the most that the files in the program's folder took, `carried` what went over the network where
+    that is counted. `foreign` is how many cores others used meanwhile.
+    """
 
     wall: float
     cpu: float
     memory: int
     written: int
+    peak: int = 0
+    carried: int = 0
+    foreign: float = 0
 
     def least(self, other: Cost) -> Cost:
         """The smaller figure of each kind: what the machine's noise added is taken away."""
-        return Cost(
-            min(self.wall, other.wall),
-            min(self.cpu, other.cpu),
-            min(self.memory, other.memory),
-            min(self.written, other.written),
+        quicker = min(self, other, key=lambda cost: cost.wall)
+        return replace(
+            quicker,
+            cpu=min(self.cpu, other.cpu),
+            memory=min(self.memory, other.memory),
+            written=min(self.written, other.written),
+            peak=min(self.peak, other.peak),
         )
+
+
+class Failed(Exception):  # noqa: N818 - what is measured did not work
+    """A program that is measured failed; no figure can stand for that."""
 
 
 def cost_of(argv: Sequence[str], folder: Path) -> Cost:
     """Run a program in `folder`, which must hold nothing but what it writes."""
-    start = time.perf_counter()
-    process = subprocess.Popen(argv, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    said = bytearray()
-    drain = threading.Thread(target=lambda: said.extend(process.stderr.read() if process.stderr else b""))
-    drain.start()
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    wall = time.perf_counter() - start
-    written = re.findall(r"write_bytes: (\d+)", Path(f"/proc/{process.pid}/io").read_text())
-    _, status, usage = os.wait4(process.pid, 0)
-    drain.join()
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{argv[0]} failed: {said.decode(errors='replace')}")
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, int(written[0]))
+    with tempfile.NamedTemporaryFile() as said, _busy() as busy, _peak(folder) as peak:
+        launch = [sys.executable, "-I", "-S", LAUNCH, said.name, *argv]
+        done = subprocess.run(
+            launch, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+        )
+        if done.returncode:
+            raise Failed(f"{argv[0]} failed: {done.stderr}")
+        measured = json.loads(Path(said.name).read_text())
+    return Cost(**measured, peak=peak[0], foreign=busy[0] / measured["wall"])
+
+
+@contextlib.contextmanager
+def _peak(folder: Path) -> Iterator[list[int]]:
+    """The most bytes that the files in `folder` take while the body runs; complete after it."""
+    most, over = [0], threading.Event()
+
+    def look() -> None:
+        while not over.wait(LOOK):
+            most[0] = max(most[0], space(folder))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield most
+    finally:
+        over.set()
+        thread.join()
+        most[0] = max(most[0], space(folder))
+
+
+def space(folder: Path) -> int:
+    """Bytes that the files in `folder` take; one may go while we look."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_blocks * 512
+    return total
+
+
+@contextlib.contextmanager
+def _busy() -> Iterator[list[float]]:
+    """CPU seconds that other processes than ours used while the body runs; complete after it."""
+    used = [0.0]
+    before = _all_ticks() - _own_ticks()
+    yield used
+    used[0] = max(0.0, (_all_ticks() - _own_ticks() - before) / _TICK)
+
+
+def _all_ticks() -> int:
+    """Of the whole machine, with what its host took away (proc(5), /proc/stat; idle and iowait left out)."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return sum(fields) - fields[3] - fields[4]
+
+
+def _own_ticks() -> int:
+    """Of this process and everything below it, with those of children that have ended."""
+    parents, ticks = {}, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            pid = int(path.parent.name)
+            parents[pid], ticks[pid] = int(fields[1]), sum(map(int, fields[11:15]))
+    return sum(count for pid, count in ticks.items() if _is_ours(pid, parents))
+
+
+def _is_ours(pid: int, parents: dict[int, int]) -> bool:
+    while pid and pid != os.getpid():
+        pid = parents.get(pid, 0)
+    return pid != 0
+
+
+def wait_for_quiet(patience: float) -> None:
+    """Wait until others leave the machine alone for a second, for `patience` seconds at most."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        with _busy() as used:
+            time.sleep(1)
+        if used[0] < QUIET:
+            return
+
+
+QUIET: Final = 0.3
+"""Cores that others may use: beyond it a time says more about them."""

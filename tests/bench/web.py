@@ -1,4 +1,4 @@
-"""nginx with TLS on a port of its own."""
+"""nginx on a port of its own, with TLS and without, as fast as it can or throttled."""
 
 from __future__ import annotations
 
@@ -6,64 +6,64 @@ import contextlib
 import socket
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-CONFIG = """\
+GIGABIT: Final = 125_000_000
+"""Bytes per second of a 1 Gbit/s line."""
+STREAM: Final = 28 << 20
+"""Bytes per second of one NFC export: ESXi gives 20 to 30 MB/s whatever the link is (docs/performance.md)."""
+CONFIG: Final = """\
 daemon off; pid {folder}/nginx.pid; error_log stderr crit; worker_processes 1;
 events {{}}
 http {{
   access_log off; sendfile on; client_body_temp_path {folder}; proxy_temp_path {folder};
   fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
   server {{
-    listen 127.0.0.1:{port} ssl; root {root}; limit_rate {rate};
+    listen 127.0.0.1:{tls} ssl; listen 127.0.0.1:{plain};
     ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
+    location / {{ root {root}; }}
+    location /scratch/ {{ alias {scratch}/; }}
+    location /gigabit/ {{ alias {root}/; limit_rate {gigabit}; }}
+    location /stream/ {{ alias {root}/; limit_rate {stream}; }}
   }}
 }}
 """
+CERTIFICATE: Final = (
+    "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -days 2"
+    " -addext subjectAltName=DNS:localhost -keyout key.pem -out cert.pem"
+)
+PROBE: Final = "curl -s -o /dev/null --retry 20 --retry-connrefused --retry-delay 1 -r 0-0"
+
+
+@dataclass(frozen=True)
+class Web:
+    """Where files are served, as `/NAME`, `/gigabit/NAME`, `/stream/NAME` and `/scratch/PATH`."""
+
+    tls: str
+    plain: str
+    ca: Path
 
 
 @contextlib.contextmanager
-def served(root: Path, folder: Path, rate: int) -> Iterator[str]:
-    """The URL under which the files in `root` are served; `rate` is bytes per second, 0 for all there are.
-
-    `folder` gets `cert.pem`, which is its own CA.
-    """
-    argv = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-subj",
-        "/CN=localhost",
-        "-days",
-        "2",
-    ]
-    argv += ["-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"]
-    subprocess.run(argv, check=True, capture_output=True, cwd=folder)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+def served(root: Path, scratch: Path, folder: Path) -> Iterator[Web]:
+    """Serve the files in `root` and `scratch`; `folder` gets what nginx needs."""
+    subprocess.run(CERTIFICATE.split(), check=True, capture_output=True, cwd=folder)
+    tls, plain = free_port(), free_port()
     config = folder / "nginx.conf"
-    config.write_text(CONFIG.format(folder=folder, port=port, root=root, rate=rate))
+    given = {"folder": folder, "root": root, "scratch": scratch, "tls": tls, "plain": plain}
+    config.write_text(CONFIG.format(**given, gigabit=GIGABIT, stream=STREAM))
     folder.chmod(0o755)
+    web = Web(f"https://localhost:{tls}", f"http://127.0.0.1:{plain}", folder / "cert.pem")
     with subprocess.Popen(["nginx", "-p", folder, "-c", config]) as process:
         try:
-            url = f"https://localhost:{port}"
-            probe_argv = [
-                "curl",
-                "-s",
-                "-o",
-                "/dev/null",
-                "--retry",
-                "20",
-                "--retry-connrefused",
-                "--retry-delay",
-                "1",
-            ]
-            subprocess.run(
-                [*probe_argv, "--cacert", folder / "cert.pem", "-r", "0-0", f"{url}/"], check=False
-            )
-            yield url
+            subprocess.run([*PROBE.split(), f"{web.plain}/"], check=False)
+            yield web
         finally:
             process.terminate()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

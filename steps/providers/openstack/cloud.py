@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-import openstack
+from keystoneauth1.session import Session
+from openstack.connection import Connection
 from os_service_types import ServiceTypes
 
 from steps import again, trust
@@ -106,18 +107,15 @@ def connect(access: Access) -> Iterator[Cloud]:
     insecure = plan.insecure_skip_tls_verify
     tls = trust.context(ca=credentials.ca, insecure=insecure, key=CA)
     verify: bool | str = str(access.credentials / CA) if credentials.ca else True
-    connection = openstack.connect(
-        load_yaml_config=False,
-        load_envvars=False,
-        auth_type=credentials.method,
-        auth={"auth_url": plan.endpoint, **credentials.options},
-        region_name=plan.region or None,
-        interface=plan.interface,
+    # Not openstack.connect(): that looks for a person's configuration, and a pod has no home to look in.
+    session = Session(
+        credentials.plugin(plan.endpoint),
         verify=False if insecure else verify,
-        api_timeout=ANSWER_SECONDS,
+        timeout=ANSWER_SECONDS,
         app_name="vmferry",
         app_version=importlib.metadata.version("vmferry"),
     )
+    connection = Connection(session=session, region_name=plan.region or None, interface=plan.interface)
     cloud = Cloud(plan=plan, connection=connection, tls=tls, stop=access.stop)
     try:
         cloud.token()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
+
+from keystoneauth1.identity import v3
+from keystoneauth1.plugin import BaseAuthPlugin
 
 from steps import secret
 from steps.contract import Exit, StepError
@@ -16,9 +19,9 @@ _APPLICATION: Final = "application_credential"
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """The plugin of keystoneauth1 that authenticates, its options, and whom to trust."""
+    """What keystoneauth1 needs to authenticate, and whom to trust."""
 
-    method: str
+    method: Literal["password", "application-credential"]
     options: dict[str, str] = field(repr=False)
     ca: str = ""
     """PEM certificates, one or more."""
@@ -38,10 +41,16 @@ class Credentials:
         given = {key: value for key, value in values.items() if value}
         ca = secret.text(folder, CA).strip()
         if f"{_APPLICATION}_secret" in given:
-            return cls(method="v3applicationcredential", options=_application(given), ca=ca)
-        return cls(method="v3password", options=_password(folder, given), ca=ca)
+            return cls(method="application-credential", options=_application(given), ca=ca)
+        return cls(method="password", options=_password(folder, given), ca=ca)
+
+    def plugin(self, address: str) -> BaseAuthPlugin:
+        """The plugin that authenticates at Keystone's `address`."""
+        made: BaseAuthPlugin = _PLUGINS[self.method](address, **self.options)
+        return made
 
 
+_PLUGINS: Final = {"password": v3.Password, "application-credential": v3.ApplicationCredential}
 _KEYS: Final = (
     *("username", "user_id", "domain_name", "user_domain_name", "project_domain_name"),
     *("project_name", "project_id"),

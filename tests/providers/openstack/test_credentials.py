@@ -20,7 +20,7 @@ def read(folder: Path, **values: str) -> Credentials:
 
 def test_todays_secret(tmp_path: Path) -> None:
     found = read(tmp_path, **TODAY, ca_cert="PEM\n")
-    assert (found.method, found.ca) == ("v3password", "PEM")
+    assert (found.method, found.ca) == ("password", "PEM")
     assert found.options == {
         "username": "u",
         "password": "p",
@@ -46,7 +46,7 @@ def test_a_project_may_be_named_by_its_id(tmp_path: Path) -> None:
 def test_an_application_credential_is_bound_to_its_project(tmp_path: Path) -> None:
     given = {"application_credential_id": "i", "application_credential_secret": "s"}
     found = read(tmp_path, **TODAY, **given)
-    assert (found.method, found.options) == ("v3applicationcredential", given)
+    assert (found.method, found.options) == ("application-credential", given)
 
 
 def test_an_application_credential_by_name_needs_its_user(tmp_path: Path) -> None:

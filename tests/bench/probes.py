@@ -1,0 +1,170 @@
+"""What can be measured, by name. A probe runs in a folder of its own and may give several costs."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from tests.bench import programs
+from tests.bench.cutter import cutter
+from tests.bench.measure import Cost, Failed, cost_of
+from tests.bench.web import Web, free_port
+
+CUTS: Final = 12
+DISKS: Final = 4
+Costs = dict[str, Cost]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """`names` are the costs that `run` gives; it is run `most` times at most."""
+
+    names: tuple[str, ...]
+    run: Callable[[Path], Costs]
+    most: int = 99
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is there to measure with. `scratch` is where folders for runs are made."""
+
+    web: Web
+    scratch: Path
+    disk: Path
+    small: Path
+    sparse: dict[int, Path]
+    imports: dict[int, tuple[Path, list[Path]]]
+    """By number of disks: the manifests of the import of a machine with so many, and its VMDKs."""
+    allocated: int
+    """Bytes of `disk` that are not zero."""
+
+    def probes(self) -> Iterator[Probe]:
+        yield from self._limits()
+        yield from self._acquiring()
+        yield from self._throttled()
+        yield from self._memory()
+        yield Probe(("broken",), self._broken, most=2)
+        yield from self._importing()
+
+    def _limits(self) -> Iterator[Probe]:
+        yield plain("curl", programs.curl(f"{self.web.tls}/{self.disk.name}", self.web.ca))
+        yield Probe(("inflate",), self._inflate)
+        yield plain("write, cached", programs.write(self.allocated))
+        yield plain("write, direct", programs.write(self.allocated, os.O_DIRECT))
+
+    def _inflate(self, folder: Path) -> Costs:
+        cost = cost_of(programs.inflate(self.disk), folder)
+        return {"inflate": replace(cost, wall=float((folder / "seconds").read_text()))}
+
+    def _acquiring(self) -> Iterator[Probe]:
+        url, ca = f"{self.web.tls}/{self.disk.name}", self.web.ca
+        yield self._chain("common", programs.common([url], ca), "d0.raw", self._serve_plainly)
+        yield self._chain("qcow2", programs.export(url, "qcow2", ca), "d.out", self._serve)
+        yield plain("raw", programs.export(url, "raw", ca))
+        yield plain("qcow2, zlib", programs.export(url, "qcow2", ca, codec="zlib"))
+        yield plain("raw, zlib", programs.export(url, "raw", ca, codec="zlib"))
+
+    def _chain(self, name: str, argv: programs.Argv, out: str, onward: Callable[[Path], Cost]) -> Probe:
+        """Acquire a disk, then hand on what was acquired."""
+
+        def run(folder: Path) -> Costs:
+            acquired = cost_of(argv, folder)
+            return {name: acquired, f"onward, {name}": onward(folder / out)}
+
+        return Probe((name, f"onward, {name}"), run)
+
+    def _serve_plainly(self, file: Path) -> Cost:
+        """The raw disk as any web server gives it, here the one that runs already."""
+        url = f"{self.web.plain}/scratch/{file.relative_to(self.scratch)}"
+        return _received(url, file)
+
+    def _serve(self, file: Path) -> Cost:
+        """The disk by the step; the wall time begins with the step's start."""
+        port, start = free_port(), time.perf_counter()
+        argv = programs.serve(file, port)
+        with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as step:
+            assert step.stderr is not None
+            if not any('"event": "serving"' in line for line in step.stderr):
+                raise Failed("steps.serve did not serve")
+            cost = _received(f"http://127.0.0.1:{port}/disk", file)
+            wall, memory = time.perf_counter() - start, peak_memory(step.pid)
+            step.send_signal(signal.SIGTERM)
+            step.stderr.read()
+        return replace(cost, wall=wall, memory=memory)
+
+    def _throttled(self) -> Iterator[Probe]:
+        url, ca = f"{self.web.tls}/gigabit/{self.disk.name}", self.web.ca
+        yield plain("gigabit, curl", programs.curl(url, ca))
+        yield plain("gigabit, common", programs.common([url], ca), most=2)
+        yield plain("gigabit, qcow2", programs.export(url, "qcow2", ca))
+        yield plain("gigabit, raw", programs.export(url, "raw", ca))
+        stream = f"{self.web.tls}/stream/{self.small.name}"
+        several = [programs.export(stream, "qcow2", ca, f"d{number}.out") for number in range(DISKS)]
+        yield plain("stream, one", several[0])
+        yield plain("stream, all", programs.together(several))
+        yield plain("stream, common", programs.common([stream] * DISKS, ca), most=1)
+
+    def _memory(self) -> Iterator[Probe]:
+        for gib, disk in self.sparse.items():
+            url = f"{self.web.plain}/{disk.name}"
+            yield plain(f"export, qcow2, {gib} GiB", programs.export(url, "qcow2"), most=2)
+            yield plain(f"export, raw, {gib} GiB", programs.export(url, "raw"), most=2)
+            yield plain(f"convert, {gib} GiB", programs.convert(disk, "qcow2"), most=2)
+            name = f"serve, {gib} GiB"
+            yield Probe((name,), partial(self._serving, name, url), most=2)
+
+    def _serving(self, name: str, url: str, folder: Path) -> Costs:
+        """The memory of serving what was landed before."""
+        cost_of(programs.export(url, "qcow2"), folder)
+        return {name: self._serve(folder / "d.out")}
+
+    def _broken(self, folder: Path) -> Costs:
+        """An export whose connection breaks; the cost's `carried` is what came over all of them."""
+        size = self.disk.stat().st_size
+        places = random.Random(7).sample(range(size // 50, size * 49 // 50), CUTS)
+        with cutter(self.web.plain, places) as way:
+            cost = cost_of(programs.export(f"http://127.0.0.1:{way.port}/{self.disk.name}", "qcow2"), folder)
+            if way.left:
+                raise Failed(f"{way.left} connections were not cut")
+            return {"broken": replace(cost, carried=way.carried)}
+
+    def _importing(self) -> Iterator[Probe]:
+        for count, (manifests, disks) in self.imports.items():
+            urls = [f"{self.web.tls}/{disk.name}" for disk in disks]
+            yield plain(f"import {count}, common", programs.common(urls, self.web.ca))
+            yield plain(f"import {count}", programs.import_all(manifests))
+
+
+def plain(name: str, argv: Sequence[str], most: int = 99) -> Probe:
+    """A program that is run and gives one cost."""
+    return Probe((name,), partial(_run, name, argv), most)
+
+
+def _run(name: str, argv: Sequence[str], folder: Path) -> Costs:
+    return {name: cost_of(argv, folder)}
+
+
+def _received(url: str, file: Path) -> Cost:
+    """What it costs a receiver to take `file` from `url`; its bytes are counted and compared."""
+    folder = file.parent / "received"
+    folder.mkdir()
+    cost = cost_of(programs.receive(url, "disk"), folder)
+    subprocess.run(["cmp", file, folder / "disk"], check=True)
+    return replace(cost, carried=int((folder / "carried").read_text()))
+
+
+def peak_memory(pid: int) -> int:
+    """KiB of a running process or of its largest child, at its peak (proc(5), VmHWM)."""
+    most = 0
+    for one in (str(pid), *Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        lines = Path(f"/proc/{one}/status").read_text().splitlines()
+        most = max(most, *(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")))
+    return most

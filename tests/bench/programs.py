@@ -1,0 +1,100 @@
+"""The programs that are measured: the steps as they are, the common practice, and the limits."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Final
+
+from tests import goprogram
+
+Argv = list[str]
+PYTHON: Final = sys.executable
+WITHOUT_ISAL: Final = """\
+import runpy, sys
+sys.modules["isal"] = None
+sys.argv[0] = "export"
+runpy.run_module("steps.export", run_name="__main__")
+"""
+INFLATE: Final = """\
+import sys, time
+from pathlib import Path
+from steps.disk.codec import inflate
+from steps.disk.vmdk import RECORD
+data = memoryview(Path(sys.argv[1]).read_bytes())
+at, start = 65536, time.perf_counter()
+while at < len(data):
+    number, size = RECORD.unpack_from(data, at)
+    if size:
+        inflate(data[at + 12 : at + 12 + size], 65536)
+        at += 12 + size + -(12 + size) % 512
+    else:
+        at += 512 * (1 + number)
+Path("seconds").write_text(str(time.perf_counter() - start))
+"""
+"""Its own clock: reading the file is no part of the limit."""
+WRITE: Final = """\
+import mmap, os, sys
+piece = mmap.mmap(-1, 2 << 20)
+piece.write(os.urandom(2 << 20))
+file = os.open("d.out", os.O_CREAT | os.O_WRONLY | int(sys.argv[2]))
+for _ in range(int(sys.argv[1]) // len(piece)):
+    os.write(file, piece)
+os.fdatasync(file)
+"""
+
+
+def export(url: str, wanted: str, ca: Path | None = None, out: str = "d.out", codec: str = "isal") -> Argv:
+    """One pass: the step that lands a disk, with the codec it prefers or without it."""
+    program = ["-c", WITHOUT_ISAL] if codec == "zlib" else ["-m", "steps.export"]
+    trust = ["--ca", str(ca)] if ca else []
+    return [PYTHON, *program, "--url", url, *trust, "--format", wanted, "--out", out]
+
+
+def convert(source: Path, wanted: str) -> Argv:
+    """The step for what cannot be landed in one pass."""
+    argv = ["--in", str(source), "--in-format", "vmdk", "--format", wanted, "--out", "d.out"]
+    return [PYTHON, "-m", "steps.convert", *argv]
+
+
+def serve(file: Path, port: int) -> Argv:
+    listen = ["--listen", f"127.0.0.1:{port}", "--path", "/disk"]
+    return [PYTHON, "-m", "steps.serve", "--file", str(file), *listen]
+
+
+def import_all(manifests: Path) -> Argv:
+    """Everything: `vmferry run` from login to checksums and manifest."""
+    return [PYTHON, "-m", "controller.cli", "run", "-f", str(manifests), "--into", "imported"]
+
+
+def inflate(disk: Path) -> Argv:
+    return [PYTHON, "-c", INFLATE, str(disk)]
+
+
+def write(size: int, flags: int = 0) -> Argv:
+    """Write `size` bytes in order and bring them to the device."""
+    return [PYTHON, "-c", WRITE, str(size), str(flags)]
+
+
+def curl(url: str, ca: Path, out: str = "/dev/null") -> Argv:
+    return ["curl", "-sf", "--cacert", str(ca), "-o", out, url]
+
+
+def common(urls: list[str], ca: Path) -> Argv:
+    """What people do: download all disks, convert all to raw. All is brought to the device, as ours is."""
+    names = [f"d{number}" for number in range(len(urls))]
+    parts = [shlex.join(curl(url, ca, f"{name}.vmdk")) for url, name in zip(urls, names, strict=True)]
+    parts += [f"qemu-img convert -f vmdk -O raw {name}.vmdk {name}.raw" for name in names]
+    return ["sh", "-ec", "\n".join([*parts, *(f"sync -d {name}.raw" for name in names)])]
+
+
+def together(programs: list[Argv]) -> Argv:
+    """Several programs at once; fails when one of them does."""
+    started = "".join(f'{shlex.join(argv)} & all="$all $!"\n' for argv in programs)
+    return ["sh", "-c", f"all=\n{started}for one in $all; do wait $one || exit 1; done"]
+
+
+def receive(url: str, out: str) -> Argv:
+    """A stand-in for Longhorn's receiver; how many bytes it got it says in `carried`."""
+    return [str(goprogram.build("receiver", Path(__file__).with_name("receiver"))), url, out, "carried"]

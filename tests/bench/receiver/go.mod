@@ -1,0 +1,3 @@
+module vmferry.test/receiver
+
+go 1.21
