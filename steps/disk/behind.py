@@ -42,19 +42,21 @@ class Behind:
             self._free.put(mmap(-1, RUN))  # page-aligned, unlike anything Python allocates
         self._buffer = mmap(-1, RUN)
         self._length = self._start = 0
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._queue: Queue[Task | None] = Queue(QUEUED)
         self._writer = DirectWriter(file)
         self._thread = threading.Thread(target=self._work, name="disk-writer")
 
     def __enter__(self) -> Self:
         _keep_freed_memory()
+        self._writer.__enter__()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._queue.put(None)
         self._thread.join()
+        self._writer.__exit__()
 
     def write(self, offset: int, block: bytes) -> None:
         """Write `block`, RUN bytes at most, at `offset`, some time soon."""
@@ -99,15 +101,12 @@ class Behind:
             raise self._error
 
     def _work(self) -> None:
-        with self._writer:
-            self._work_off()
-
-    def _work_off(self) -> None:
+        """Work tasks off until the end is announced; whoever waits for one must never wait for ever."""
         while (task := self._queue.get()) is not None:
             try:
                 if self._error is None:
                     task.action()
-            except Exception as error:
+            except BaseException as error:  # raised where the next task is given
                 self._error = error
             finally:
                 if task.buffer is not None:

@@ -155,7 +155,7 @@ def test_an_application_credential_is_taken(tmp_path: Path) -> None:
     }
     for key, value in credentials(environ).items():
         (tmp_path / key).write_bytes(value)
-    assert Credentials.read(tmp_path).method == "v3applicationcredential"
+    assert Credentials.read(tmp_path).method == "application-credential"
 
 
 def test_the_authority_of_a_cloud_is_read(tmp_path: Path) -> None:
