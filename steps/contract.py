@@ -97,10 +97,23 @@ class StepError(Exception):
         super().__init__(what)
 
     def __str__(self) -> str:
-        line = ": ".join(part for part in (self.what, self.why) if part)
-        words = " ".join("; ".join(part for part in (line, self.remedy) if part).split())
+        what, why, remedy = (_clipped(part, most) for part, most in zip(self._parts, _MOST, strict=True))
+        line = ": ".join(part for part in (what, why) if part)
+        words = " ".join("; ".join(part for part in (line, remedy) if part).split())
         # Names come from foreign files: a terminal must not obey them.
         return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in words)
+
+    @property
+    def _parts(self) -> tuple[str, str, str]:
+        return self.what, self.why, self.remedy
+
+
+_MOST: Final = (400, 2200, 600)
+"""Characters of an error's three parts: they fit into `LAST_WORDS_LIMIT`, whatever a foreign file says."""
+
+
+def _clipped(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 class Stopped(Exception):  # noqa: N818 - it is an event, not a fault

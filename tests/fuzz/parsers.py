@@ -14,6 +14,10 @@ COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "ovf": {
         f"steps.providers.ova.{module}": () for module in ("envelope", "manifest", "markup", "names", "units")
     },
+    "machine": {
+        f"steps.providers.ova.{module}": ()
+        for module in ("describe", "formats", "hardware", "items", "vendors")
+    },
     "tar": {"steps.providers.ova.tar": (), "steps.providers.ova.names": ()},
     "state": {
         "steps.disk.detect": ("resumed",),
@@ -32,6 +36,7 @@ COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 _CLASSES: Final = {
     "containers": "tests.fuzz.containers:Containers",
     "layers": "tests.fuzz.layers:Layers",
+    "machine": "tests.fuzz.machines:Machines",
     "ovf": "tests.fuzz.ova:Descriptor",
     "tar": "tests.fuzz.ova:TarIndex",
     "state": "tests.fuzz.remembered:Remembered",

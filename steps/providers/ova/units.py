@@ -24,7 +24,14 @@ _WORDS: Final = {
 """Older writers' words; all of them mean powers of two."""
 _FACTOR: Final = re.compile(r"(\d{1,5})(?:\^(\d{1,3}))?")
 _LARGEST: Final = 1 << 60
+_SHOWN: Final = 60
+"""Characters."""
 _NUMBER: Final = re.compile(r"\+?\d{1,20}")
+
+
+def shortened(text: str) -> str:
+    """A foreign text as it fits into an error of one line."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def number(text: str) -> int:
@@ -34,7 +41,7 @@ def number(text: str) -> int:
         ValueError: it is none.
     """
     if not _NUMBER.fullmatch(text.strip()):
-        raise ValueError(f"{text!r} is no number")
+        raise ValueError(f"{shortened(text)!r} is no number")
     return int(text)
 
 
@@ -46,15 +53,15 @@ def factor(units: str) -> int:
     """
     word, *factors = (part.strip() for part in units.lower().split("*"))
     if word not in _WORDS or (factors and _WORDS[word] != 1):
-        raise ValueError(f"{units!r} is no unit of bytes")
+        raise ValueError(f"{shortened(units)!r} is no unit of bytes")
     found = _WORDS[word]
     for text in factors:
         match = _FACTOR.fullmatch(text.replace(" ", ""))
         if match is None or int(match[2] or 1) > 60:
-            raise ValueError(f"{units!r} is no unit of bytes")
+            raise ValueError(f"{shortened(units)!r} is no unit of bytes")
         found *= int(match[1]) ** int(match[2] or 1)
         if not 0 < found <= _LARGEST:
-            raise ValueError(f"{units!r} is absurdly large")
+            raise ValueError(f"{shortened(units)!r} is absurdly large")
     return found
 
 
