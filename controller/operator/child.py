@@ -49,7 +49,8 @@ def ask(program: str, folder: Path, seconds: float) -> Answer | None:
     places = ("request", "scratch", "outputs")
     command = [sys.executable, "-m", program, "--credentials", str(folder / CREDENTIALS)]
     command += [part for place in places for part in (f"--{place}", str(folder))]
-    environment = {"PATH": "/usr/bin:/bin", TERMINATION_LOG_ENV: str(words)}
+    # openstacksdk cannot be imported without a home, and our user has none.
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), TERMINATION_LOG_ENV: str(words)}
     try:
         done = subprocess.run(
             command,

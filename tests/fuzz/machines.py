@@ -48,7 +48,9 @@ class Machines:
             data = rng.choice((_text, _text, _value, _value, _item, _type))(rng, data)
         spoilt = rng.random() < 0.1
         if spoilt:
-            data = bytes(mutate.any_bytes(rng, buffer := bytearray(data)) or buffer)
+            buffer = bytearray(data)
+            mutate.any_bytes(rng, buffer)
+            data = bytes(buffer)
         options = {"base": base, "valid": not changes and not spoilt, "heads": rng.randrange(1 << 30)}
         return Case(self.name, data, options)
 

@@ -15,7 +15,7 @@ from steps.cluster import EVENT, SECRET, VMWARE_SOURCE
 from steps.plan import SourceKind
 from tests.operator.world import World
 from tests.unit.builders import a_source, without_provider
-from workflows.api import OvaSource, Source
+from workflows.api import OpenstackSource, OvaSource, Source
 from workflows.conditions import find
 from workflows.reported import SourceStatus
 
@@ -180,3 +180,20 @@ def test_a_simulated_vcenter_can_be_used(tmp_path) -> None:  # type: ignore[no-u
         assert (wrong.ready, wrong.reason) == (False, "Denied")
         elsewhere = verify(a_source(endpoint=simulator.url, dc="DC9"), values, Options())
         assert (elsewhere.ready, elsewhere.reason) == (False, "NotFound")
+
+
+def test_a_child_has_a_home_though_our_user_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """openstacksdk asks for one when it is imported; with it the child comes as far as its endpoint."""
+    monkeypatch.setenv("HOME", "")
+    cloud = OpenstackSource.model_validate(
+        {
+            "apiVersion": "migration.harvesterhci.io/v1beta1",
+            "kind": "OpenstackSource",
+            "metadata": {"name": "cloud"},
+            "spec": {"endpoint": "http://127.0.0.1:9/v3", "credentials": {"name": "login"}},
+        }
+    )
+    secret = {"username": b"u", "password": b"p", "project_name": b"n", "domain_name": b"d"}
+    seen = verify(cloud, secret, Options())
+    assert (seen.ready, seen.reason) == (False, "Unreachable")
+    assert "127.0.0.1" in seen.message

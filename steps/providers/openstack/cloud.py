@@ -107,7 +107,7 @@ def connect(access: Access) -> Iterator[Cloud]:
     insecure = plan.insecure_skip_tls_verify
     tls = trust.context(ca=credentials.ca, insecure=insecure, key=CA)
     verify: bool | str = str(access.credentials / CA) if credentials.ca else True
-    # Not openstack.connect(): that looks for a person's configuration, and a pod has no home to look in.
+    # Not openstack.connect(): that looks for a person's configuration, of which there is none in a pod.
     session = Session(
         credentials.plugin(plan.endpoint),
         verify=False if insecure else verify,
