@@ -156,6 +156,8 @@ class Vmdk:
         elif kind == Marker.GRAIN_TABLE:
             self._read_table()
         elif kind == Marker.GRAIN_DIRECTORY:
+            if self._directory:  # which of them the footer means would decide what the disk holds
+                raise broken(f"the marker before byte {stream.position} is damaged", "a second directory")
             self._directory = stream.position // SECTOR
             self._tables.directory(self._read_places())
         else:

@@ -191,3 +191,15 @@ def test_a_record_that_nothing_wrote_is_no_record(tmp_path: Path, text: str) -> 
     with pytest.raises(StepError) as caught:
         Landed.load(tmp_path / "out")
     assert caught.value.code is Exit.INVALID
+
+
+def test_a_second_grain_directory_is_refused(tmp_path: Path) -> None:
+    """Which of the two the footer means would decide what the disk holds."""
+    good = bytes(stream_vmdk(make_disk(4 * GRAIN)).data)
+    end = len(good) - SECTOR  # before the end-of-stream marker: footer and directory, with a marker each
+    directory = good[end - 4 * SECTOR : end - 2 * SECTOR]
+    assert struct.unpack_from("<QII", directory) == (1, 0, 2)
+    source = put(tmp_path / "twice.vmdk", good[:end] + directory + good[end:])
+    with pytest.raises(StepError, match="a second directory") as caught:
+        fetch(source, tmp_path / "out", format="raw")
+    assert caught.value.code is Exit.BROKEN_STREAM

@@ -10,6 +10,8 @@ from xml.sax.saxutils import quoteattr
 
 OVF1: Final = "http://schemas.dmtf.org/ovf/envelope/1"
 OVF2: Final = "http://schemas.dmtf.org/ovf/envelope/2"
+LARGEST: Final = 8 << 20
+"""Bytes of all systems together: the parser's limit is below, the memory of this process above."""
 UNITS: Final = (
     "byte * 2^20",
     "byte * 2^30",
@@ -153,8 +155,9 @@ def write(envelope: Envelope) -> bytes:
 <VirtualHardwareSection><Info>hardware</Info><System><vssd:ElementName>hardware</vssd:ElementName>
 <vssd:InstanceID>0</vssd:InstanceID><vssd:VirtualSystemType>vmx-13</vssd:VirtualSystemType></System>
 {"".join(map(_item, envelope.items))}{envelope.after}</VirtualHardwareSection></VirtualSystem>"""
-    many = system * envelope.copies
-    if envelope.copies > 1:
+    copies = min(envelope.copies, max(1, LARGEST // len(system)))
+    many = system * copies
+    if copies > 1:
         many = f'<VirtualSystemCollection ovf:id="all"><Info>all</Info>{many}</VirtualSystemCollection>'
     files = "".join(
         f"<File ovf:id={quoteattr(disk.file)} ovf:href={quoteattr(disk.href)}"
