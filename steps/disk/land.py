@@ -92,7 +92,8 @@ def _open(body: Body, state: State | None) -> State | None:
         body.open(0, Validators())
         return None
     body.open(state.position, state.validators)
-    if body.validators.agree(state.validators) and body.position in (0, state.position):
+    fits = body.total is None or state.position <= body.total
+    if fits and body.validators.agree(state.validators) and body.position in (0, state.position):
         return state
     log.warning("the source has changed since the last attempt: starting over")
     if body.position:

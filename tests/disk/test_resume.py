@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ import pytest
 
 from steps.contract import Exit, StepError, Stopped
 from steps.disk.land import Landed, Source
+from steps.disk.state import State
 from steps.stop import Stop
 from tests.disk.conftest import SECTOR, fetch, front_vmdk, holds, make_disk
 from tests.disk.server import Behaviour, Server
@@ -116,6 +118,24 @@ def test_a_torn_state_starts_over(tmp_path: Path, text: str | None) -> None:
         landed = fetch(source(server.url), tmp_path / "out")
     assert landed.resumed_at == 0
     holds(landed, DISK, tmp_path)
+
+
+@FORMATS
+@pytest.mark.parametrize("ranges", [True, False])
+@pytest.mark.parametrize("position", [len(DISK) + 1, 1 << 40, 1 << 70])
+def test_a_state_beyond_the_end_starts_over(
+    tmp_path: Path, position: int, ranges: bool, wanted: Format
+) -> None:
+    raw = Source("", format="raw", identity="disk 1")
+    how, out = Behaviour(DISK, ranges=False, cuts=[len(DISK) // 2]), tmp_path / "out"
+    with Server(how) as server:
+        with pytest.raises(StepError):
+            fetch(replace(raw, url=server.url), out, format=wanted)
+        memory = State.load(out.with_name("out.state.json"), raw.key(wanted, None))
+        assert memory
+        how.ranges = ranges
+        replace(memory, position=position).save(out.with_name("out.state.json"))
+        holds(fetch(replace(raw, url=server.url), out, format=wanted), DISK, tmp_path)
 
 
 def test_a_stop_is_obeyed_though_the_source_is_silent_and_keeps_what_landed(tmp_path: Path) -> None:

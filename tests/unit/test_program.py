@@ -61,8 +61,8 @@ def test_the_last_words_about_a_fault_are_one_line(words: Path) -> None:
 
 
 def test_last_words_are_cut_between_characters(words: Path) -> None:
-    ended(raising(StepError(Exit.INVALID, "ü" * 5000)))
-    assert set(words.read_text().strip()) == {"ü"}
+    ended(raising(ValueError("ü" * 5000)))
+    assert set(words.read_text().strip().partition(": ValueError: ")[2]) == {"ü"}
     assert LAST_WORDS_LIMIT - 2 <= len(words.read_bytes()) <= LAST_WORDS_LIMIT
 
 
