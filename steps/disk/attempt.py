@@ -169,20 +169,21 @@ class Attempt:
         except (StepError, Stopped):
             # Whatever goes wrong now, the first failure is the one to tell of.
             with contextlib.suppress(OSError), _rescued(checkpoints):
-                if self._stuck(stream):
+                if self._useless(stream):
                     checkpoints.forbid()
                 checkpoints.save()
                 behind.drain()
             raise
 
-    def _stuck(self, stream: Stream) -> bool:
-        """Whether the very next bytes came and could not be decoded.
+    def _useless(self, stream: Stream) -> bool:
+        """Whether nothing is landed yet, or the very next bytes came and could not be decoded.
 
-        Then the state may be what is damaged, by a byte of the header or of a table that was wrong in an
-        earlier attempt: with it no later one would come further.
+        In the first case the decoder may be in the midst of what stands before the disk's content. In the
+        second the state may be what is damaged, by a byte of the header or of a table that was wrong in
+        an earlier attempt: with it no later one would come further.
         """
-        state = self._state
-        return state is not None and not stream.interrupted and stream.marked()[0] == state.position
+        state, position = self._state, stream.marked()[0]
+        return not position or (state is not None and not stream.interrupted and position == state.position)
 
     def _sink(self, behind: Behind, decoder: Decoder) -> Sink:
         memory = self._state.sink if self._state else None

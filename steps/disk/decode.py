@@ -158,8 +158,9 @@ class Vmdk:
         elif kind == Marker.GRAIN_DIRECTORY:
             if self._directory:  # which of them the footer means would decide what the disk holds
                 raise broken(f"the marker before byte {stream.position} is damaged", "a second directory")
-            self._directory = stream.position // SECTOR
-            self._tables.directory(self._read_places())
+            sector, places = stream.position // SECTOR, self._read_places()
+            self._tables.directory(places)
+            self._directory = sector
         else:
             self._read_footer()
 
@@ -174,16 +175,17 @@ class Vmdk:
         }
 
     def _read_table(self) -> None:
-        size, sector = self.header.entries * 4, self._stream.position // SECTOR
-        self._tables.table(sector, self._stream.take(size))
-        self._stream.skip(-size % SECTOR)
+        sector = self._stream.position // SECTOR
+        self._tables.table(sector, self._take_padded(self.header.entries * 4))
 
     def _read_places(self) -> tuple[int, ...]:
         """The grain directory: the sector of each grain table."""
         count = self.header.tables
-        places = struct.unpack(f"<{count}I", self._stream.take(count * 4))
-        self._stream.skip(-count * 4 % SECTOR)
-        return places
+        return struct.unpack(f"<{count}I", self._take_padded(count * 4))
+
+    def _take_padded(self, size: int) -> memoryview:
+        """`size` bytes and, passed over, what is left of their last sector: all of it or a failure."""
+        return self._stream.take(size + -size % SECTOR)[:size]
 
     def _read_footer(self) -> None:
         """The header again, now with the place of the grain directory."""

@@ -70,9 +70,14 @@ class Stream:
         self._at += count
 
     def peek(self, count: int) -> bytes:
-        """The first bytes of the stream without taking them; to be called before anything else."""
+        """The first bytes of the stream without taking them; to be called before anything else.
+
+        A source that fails in their midst must not look like one that has no more.
+        """
         self.at_end()
-        return bytes(self._chunk[:count])
+        while self._length < count and not self._over:
+            self._join()
+        return bytes(self._chunk[: min(count, self._length)])
 
     def at_end(self) -> bool:
         """Whether no byte is left; waits for the source to say so."""
@@ -109,10 +114,22 @@ class Stream:
         self._base += self._length
         self._mark = None
         self._at = 0
+        self._chunk, self._length = self._next()
+        return not self._over
+
+    def _join(self) -> None:
+        """Make this chunk longer by the next one."""
+        head = bytes(self._chunk[: self._length])  # the buffer goes back to the source
+        chunk, length = self._next()
+        self._chunk = memoryview(head + chunk[:length])
+        self._length = len(self._chunk)
+
+    def _next(self) -> tuple[memoryview, int]:
+        """The next chunk and its length."""
         try:
-            self._chunk, self._length, _ = self._source()
+            chunk, length, _ = self._source()
         except BaseException:
             self.interrupted = True
             raise
-        self._over = not self._length
-        return not self._over
+        self._over = not length
+        return chunk, length

@@ -69,8 +69,10 @@ class Header:
         """Read 512 bytes.
 
         Raises:
-            StepError: CORRUPT, when a value cannot be meant.
+            StepError: CORRUPT, when a value cannot be meant, or there are fewer bytes.
         """
+        if len(raw) < _HEADER.size:
+            raise corrupt("the source is no sparse VMDK", f"it has {len(raw)} bytes")
         magic, _, flags, capacity, grain, at, size, entries, _, directory, overhead, _, _, method = (
             _HEADER.unpack_from(raw)
         )

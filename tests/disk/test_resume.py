@@ -78,6 +78,22 @@ def test_a_later_attempt_goes_on(tmp_path: Path, ranges: bool, seed: int, wanted
     assert how.asked[0]
 
 
+@pytest.mark.parametrize("front", [True, False])
+def test_a_cut_anywhere_costs_no_second_attempt(
+    tmp_path: Path, front: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the midst of the header, the descriptor, the tables, the directory and the footer too."""
+    monkeypatch.setattr("steps.disk.pump.CHUNK", 512)
+    disk = make_disk((1 << 20) + 5 * SECTOR, 0.3)
+    data = front_vmdk(tmp_path, disk) if front else bytes(stream_vmdk(disk).data)
+    for cut in (*range(1, 1 << 17, 4093), *range(len(data) - 4096, len(data), 211)):
+        out, how = tmp_path / f"out-{cut}", Behaviour(data)
+        break_at(out, how, cut)
+        how.ranges = cut % 2 == 0
+        with Server(how) as server:
+            holds(fetch(source(server.url), out), disk, tmp_path)
+
+
 def test_a_chunked_stream_without_range_is_gone_on_with(tmp_path: Path) -> None:
     how = Behaviour(VMDK, ranges=False, chunked=True, etag="")
     break_at(tmp_path / "out", how, len(VMDK) // 2)

@@ -105,13 +105,15 @@ class Remembered:
         source = rng.choice(("vmdk", "vmdk", "raw"))
         if source == "raw":
             data = data.ljust(3 * CLUSTER + 512, b"x")
+        when = rng.choice(("broken", "broken", "stopped", "complete", "renamed", "landed"))
         options = {
-            "when": rng.choice(("broken", "broken", "stopped", "complete", "renamed", "landed")),
+            "when": when,
             "how": rng.choice(("torn", "forged", "forged", "foreign", "lost")),
             "seed": rng.randrange(1 << 32),
             "format": rng.choice(("raw", "qcow2")),
             "source": source,
-            "damaged": rng.randrange(len(data) * 3 // 4, len(data)),
+            # A table in front that came damaged is found out by the attempt after, which then starts over.
+            "damaged": rng.randrange(1 if when == "stopped" else len(data) * 3 // 4, len(data)),
         }
         return Case(self.name, data, options | {"valid": options["how"] != "forged"})
 
