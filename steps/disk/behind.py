@@ -11,6 +11,7 @@ from queue import Queue, SimpleQueue
 from typing import Final, NamedTuple, Self
 
 from steps.disk.direct import RUN, DirectWriter
+from steps.disk.sink import Block
 
 QUEUED: Final = 2
 """Runs that wait: enough to ride out one slow write, and 4 MiB of memory at most."""
@@ -58,7 +59,7 @@ class Behind:
         self._thread.join()
         self._writer.__exit__()
 
-    def write(self, offset: int, block: bytes) -> None:
+    def write(self, offset: int, block: Block) -> None:
         """Write `block`, RUN bytes at most, at `offset`, some time soon."""
         end = self._length + len(block)
         if offset != self._start + self._length or end > RUN:

@@ -1,36 +1,40 @@
-"""zlib, from ISA-L where it is installed (half the CPU time per byte), else from the standard library."""
+"""zlib streams inflated: by libdeflate where it is installed (0.4 of zlib's CPU time), else by zlib."""
 
 from __future__ import annotations
 
+import contextlib
 import zlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Final
 
-if TYPE_CHECKING:
-    codec = zlib
-else:
-    try:
-        from isal import isal_zlib as codec
-    except ImportError:
-        codec = zlib
+from steps.disk.sink import Block
 
-NAME = codec.__name__
-crc32 = codec.crc32
+try:
+    import deflate
+except ImportError:
+    deflate = None  # type: ignore[assignment]
+
+NAME: Final = "zlib" if deflate is None else "libdeflate"
+crc32: Callable[[memoryview, int], int] = zlib.crc32 if deflate is None else deflate.crc32
 
 
 class Damaged(Exception):  # noqa: N818 - says what the data is
     """The bytes are no whole zlib stream, their Adler-32 is wrong, or they hold more than they may."""
 
 
-def inflate(data: memoryview, limit: int) -> bytes:
+def inflate(data: memoryview, limit: int) -> Block:
     """The content of one zlib stream, at most `limit` bytes; its Adler-32 has been compared.
 
     Raises:
         Damaged: also when there is more content: no more than `limit` + 1 bytes are ever made.
     """
-    inflater = codec.decompressobj()
+    if deflate is not None:
+        with contextlib.suppress(deflate.DeflateError):  # which says no more: zlib is asked for the reason
+            return deflate.zlib_decompress(data, limit)
+    inflater = zlib.decompressobj()
     try:
-        block: bytes = inflater.decompress(data, limit + 1)
-    except (codec.error, zlib.error) as error:
+        block = inflater.decompress(data, limit + 1)
+    except zlib.error as error:
         raise Damaged(str(error)) from None
     if not inflater.eof or len(block) > limit:
         raise Damaged(f"holds more than {limit} bytes" if len(block) > limit else "ends early")

@@ -10,7 +10,7 @@ from steps.disk.checkpoint import Checkpoints
 from steps.disk.codec import Damaged, inflate
 from steps.disk.faults import broken, corrupt
 from steps.disk.grains import blocks
-from steps.disk.sink import ZEROS, Sink
+from steps.disk.sink import ZEROS, Block, Sink
 from steps.disk.stream import Stream
 from steps.disk.tables import Tables
 from steps.disk.vmdk import MARKER_TYPE, RECORD, SECTOR, Header, Marker, check_descriptor
@@ -73,7 +73,7 @@ class Vmdk:
         to.flush()
         self._read_end()
 
-    def _read_grains(self, place: Callable[[int, bytes], None], checkpoints: Checkpoints) -> None:
+    def _read_grains(self, place: Callable[[int, Block], None], checkpoints: Checkpoints) -> None:
         """The hot loop: one turn per grain, and now and then a marker.
 
         A record is taken whole before anything is changed: at any failure the decoder's memory is
@@ -109,7 +109,7 @@ class Vmdk:
                 f"{size} bytes for sector {sector} of {header.capacity}",
             )
 
-    def _inflate(self, sector: int, data: memoryview) -> bytes:
+    def _inflate(self, sector: int, data: memoryview) -> Block:
         """The grain's content: a whole grain, or at the disk's end just as much as the disk has."""
         header = self.header
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steps.disk.sink import CLUSTER, ZEROS, Sink
+from steps.disk.sink import CLUSTER, ZEROS, Block, Sink
 
 
 class Split:
@@ -13,7 +13,7 @@ class Split:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
 
-    def place(self, offset: int, grain: bytes) -> None:
+    def place(self, offset: int, grain: Block) -> None:
         for at in range(0, len(grain), CLUSTER):
             block = grain[at : at + CLUSTER]
             if block != ZEROS:
@@ -33,7 +33,7 @@ class Gather:
         self._offset: int | None = None
         self._block = bytearray()
 
-    def place(self, offset: int, grain: bytes) -> None:
+    def place(self, offset: int, grain: Block) -> None:
         start = offset - offset % CLUSTER
         if start != self._offset:
             self.flush()

@@ -14,7 +14,7 @@ import struct
 from typing import Final
 
 from steps.disk.behind import Behind
-from steps.disk.sink import CLUSTER, ZEROS, Memory
+from steps.disk.sink import CLUSTER, ZEROS, Block, Memory
 
 ENTRIES: Final = CLUSTER // 8
 """Entries of an L2 table: one covers 512 MiB of the disk."""
@@ -49,7 +49,7 @@ class Qcow2:
             self._turn(memory["table"])
             self._forget_after(self._next)
 
-    def write(self, offset: int, block: bytes) -> None:
+    def write(self, offset: int, block: Block) -> None:
         table, slot = divmod(offset // CLUSTER, ENTRIES)
         if table != self._table:
             self._turn(table)

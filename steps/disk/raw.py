@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from steps.disk.behind import Behind
-from steps.disk.sink import CLUSTER, ZEROS, Memory
+from steps.disk.sink import CLUSTER, ZEROS, Block, Memory
 
 
 class Raw:
@@ -19,7 +19,7 @@ class Raw:
         # What an earlier attempt wrote beyond its last checkpoint may be zero in this one.
         os.ftruncate(behind.file, self._high)
 
-    def write(self, offset: int, block: bytes) -> None:
+    def write(self, offset: int, block: Block) -> None:
         self._behind.write(offset, block)
         self._high = max(self._high, offset + len(block))
 

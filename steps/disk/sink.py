@@ -8,6 +8,8 @@ CLUSTER: Final = 1 << 16
 """Bytes of a block: qcow2's default cluster and a stream-optimized VMDK's grain."""
 ZEROS: Final = bytes(CLUSTER)
 
+Block = bytes | bytearray
+"""What is written: part of a disk, `CLUSTER` bytes but for its end."""
 Memory = dict[str, Any]
 """What a writer must remember to be gone on with; plain JSON."""
 
@@ -18,7 +20,7 @@ class Sink(Protocol):
     Zeros are never written: what was not written reads as zeros.
     """
 
-    def write(self, offset: int, block: bytes) -> None:
+    def write(self, offset: int, block: Block) -> None:
         """Put one block, of `CLUSTER` bytes, there; only the last one of the disk may be shorter."""
 
     def read(self, offset: int) -> bytes:

@@ -69,8 +69,8 @@ class Bench:
         yield self._chain("common", programs.common([url], ca), "d0.raw", self._serve_plainly)
         yield self._chain("qcow2", programs.export(url, "qcow2", ca), "d.out", self._serve)
         yield plain("raw", programs.export(url, "raw", ca))
-        yield plain("qcow2, zlib", programs.export(url, "qcow2", ca, codec="zlib"))
-        yield plain("raw, zlib", programs.export(url, "raw", ca, codec="zlib"))
+        yield plain("qcow2, zlib", programs.export(url, "qcow2", ca, plain=True))
+        yield plain("raw, zlib", programs.export(url, "raw", ca, plain=True))
 
     def _chain(self, name: str, argv: programs.Argv, out: str, onward: Callable[[Path], Cost]) -> Probe:
         """Acquire a disk, then hand on what was acquired."""

@@ -11,9 +11,9 @@ from tests import goprogram
 
 Argv = list[str]
 PYTHON: Final = sys.executable
-WITHOUT_ISAL: Final = """\
+WITH_ZLIB: Final = """\
 import runpy, sys
-sys.modules["isal"] = None
+sys.modules["deflate"] = None
 sys.argv[0] = "export"
 runpy.run_module("steps.export", run_name="__main__")
 """
@@ -45,9 +45,9 @@ os.fdatasync(file)
 """
 
 
-def export(url: str, wanted: str, ca: Path | None = None, out: str = "d.out", codec: str = "isal") -> Argv:
-    """One pass: the step that lands a disk, with the codec it prefers or without it."""
-    program = ["-c", WITHOUT_ISAL] if codec == "zlib" else ["-m", "steps.export"]
+def export(url: str, wanted: str, ca: Path | None = None, out: str = "d.out", *, plain: bool = False) -> Argv:
+    """One pass: the step that lands a disk, with the codec it prefers or `plain`, with zlib."""
+    program = ["-c", WITH_ZLIB] if plain else ["-m", "steps.export"]
     trust = ["--ca", str(ca)] if ca else []
     return [PYTHON, *program, "--url", url, *trust, "--format", wanted, "--out", out]
 

@@ -50,7 +50,7 @@ def rows(allocated: int, source: int) -> Iterator[Row]:
     for wanted, goal in (("qcow2", 0.5), ("raw", 0.7)):
         yield _ratio("wall", f"acquire wall / common practice, {wanted}", goal, wanted, COMMON, COMMON)
     for name, goal in (("qcow2", 0.5), ("raw", 0.5), ("qcow2, zlib", 0.75), ("raw, zlib", 0.75)):
-        figure = f"CPU seconds / common practice, {name if 'zlib' in name else name + ', isal'}"
+        figure = f"CPU seconds / common practice, {name if 'zlib' in name else name + ', libdeflate'}"
         yield Row("cpu", figure, goal, (name, COMMON), sums("cpu", [name], [COMMON]), one)
     yield _bytes("scratch", "scratch bytes written / allocated", 1.0, "", "written", allocated)
     yield _bytes("scratch", "scratch bytes at the peak / allocated", 1.0, "", "peak", allocated)

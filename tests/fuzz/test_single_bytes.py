@@ -12,7 +12,7 @@ from steps.contract import StepError
 from steps.disk.checkpoint import Checkpoints
 from steps.disk.detect import decoder_of
 from steps.disk.pump import Chunk
-from steps.disk.sink import CLUSTER, ZEROS
+from steps.disk.sink import CLUSTER, ZEROS, Block
 from steps.disk.stream import Stream
 from steps.disk.tables import Disagree
 from tests.fuzz import sparse
@@ -24,13 +24,13 @@ CAPACITY = 5 * 8 + 3
 class Blocks:
     """A stand-in for a writer: it keeps the disk's blocks in memory."""
 
-    there: dict[int, bytes] = field(default_factory=dict)
+    there: dict[int, Block] = field(default_factory=dict)
 
-    def write(self, offset: int, block: bytes) -> None:
+    def write(self, offset: int, block: Block) -> None:
         self.there[offset] = block
 
     def read(self, offset: int) -> bytes:
-        return self.there.get(offset, ZEROS).ljust(CLUSTER, b"\0")
+        return bytes(self.there.get(offset, ZEROS)).ljust(CLUSTER, b"\0")
 
     def memory(self) -> dict[str, Any]:
         return {}
