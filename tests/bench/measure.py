@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,13 @@ class Cost:
     peak: int = 0
     carried: int = 0
     foreign: float = 0
+    walls: tuple[float, ...] = ()
+    """The wall seconds of every run, where there was more than one."""
+
+    @property
+    def usual(self) -> float:
+        """Wall seconds of the middle run: what a throttle of coarse grain gives is luck at its least."""
+        return statistics.median(self.walls or (self.wall,))
 
     def least(self, other: Cost) -> Cost:
         """The smaller figure of each kind: what the machine's noise added is taken away."""
@@ -46,6 +54,7 @@ class Cost:
             memory=min(self.memory, other.memory),
             written=min(self.written, other.written),
             peak=min(self.peak, other.peak),
+            walls=(self.walls or (self.wall,)) + (other.walls or (other.wall,)),
         )
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tests.bench.measure import Cost
 from tests.bench.rows import LIMITS, Costs, Row
 
 Noted = dict[str, Any]
@@ -94,7 +95,7 @@ def document(found: Sequence[Figure], costs: Costs, disk: str) -> Noted:
         "machine": machine(),
         "disk": disk,
         "figures": {figure.figure: asdict(figure) for figure in found},
-        "costs": {name: _rounded(asdict(cost)) for name, cost in costs.items()},
+        "costs": {name: _rounded(cost) for name, cost in costs.items()},
     }
 
 
@@ -111,7 +112,9 @@ def load(path: Path) -> list[Figure]:
     return [Figure(**fields) for fields in json.loads(path.read_text())["figures"].values()]
 
 
-def _rounded(fields: dict[str, float]) -> dict[str, float]:
+def _rounded(cost: Cost) -> dict[str, float]:
+    fields = asdict(cost) | {"usual": cost.usual}
+    del fields["walls"]
     return {key: round(value, 3) for key, value in fields.items()}
 
 

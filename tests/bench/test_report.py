@@ -46,6 +46,12 @@ def test_noting_keeps_other_figures(tmp_path: Path) -> None:
     assert {one.figure: one.measured for one in report.load(noted)} == {"a figure": 0.4, "other": 1}
 
 
+def test_the_usual_is_the_middle_of_all_runs() -> None:
+    runs = [replace(COST, wall=wall) for wall in (5.0, 1.0, 4.0)]
+    least = runs[2].least(runs[1].least(runs[0]))
+    assert (least.wall, least.usual, COST.usual) == (1.0, 4.0, 1.0)
+
+
 def test_the_least_takes_noise_with_its_wall() -> None:
     least = replace(COST, foreign=0.1).least(replace(COST, wall=2, cpu=0.5, foreign=2))
     assert (least.wall, least.cpu, least.foreign) == (1.0, 0.5, 0.1)
