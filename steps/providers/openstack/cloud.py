@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import ssl
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 from keystoneauth1.session import Session
 from openstack.connection import Connection
 from os_service_types import ServiceTypes
+from urllib3.exceptions import InsecureRequestWarning
 
 from steps import again, trust
 from steps.contract import Exit, StepError
@@ -107,6 +109,8 @@ def connect(access: Access) -> Iterator[Cloud]:
     insecure = plan.insecure_skip_tls_verify
     tls = trust.context(ca=credentials.ca, insecure=insecure, key=CA)
     verify: bool | str = str(access.credentials / CA) if credentials.ca else True
+    if insecure:  # as the source says: not to be told of with every request
+        warnings.simplefilter("ignore", InsecureRequestWarning)
     # Not openstack.connect(): that looks for a person's configuration, of which there is none in a pod.
     session = Session(
         credentials.plugin(plan.endpoint),

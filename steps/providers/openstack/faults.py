@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -100,10 +101,19 @@ def is_gone(error: Exception) -> bool:
 def _untrusted(what: str, error: Exception, address: str) -> StepError:
     parts = urlsplit(address)
     shown = trust.presented(parts.hostname or "", parts.port or 443)
-    why = f"the certificate of {parts.netloc} is not trusted ({words(error)})"
+    why = f"the certificate of {parts.netloc} is not trusted ({_of_tls(error)})"
     return StepError(
         Exit.UNTRUSTED,
         what,
         f"{why}; its SHA-256 thumbprint is {shown}" if shown else why,
         "put the CA's certificate in the secret's key ca_cert, or set insecureSkipTLSVerify: true",
     )
+
+
+def _of_tls(error: BaseException) -> str:
+    """The verification's own words, which urllib3, requests and keystoneauth wrap in theirs."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    inner = (error.__cause__, error.__context__, getattr(error, "reason", None), *error.args)
+    found = (_of_tls(one) for one in inner if isinstance(one, BaseException))
+    return next(filter(None, found), "")

@@ -1,0 +1,67 @@
+"""Whose certificate is believed, before any service is asked anything."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from steps.contract import Exit, StepError
+from steps.plan import SourceKind, SourcePlan
+from steps.providers import Access
+from steps.providers.openstack.cloud import connect
+from steps.stop import Stop
+from tests.disk.server import Behaviour, Server
+
+SECRET = {"username": "u", "password": "p", "project_name": "shop", "domain_name": "Default"}
+
+
+def certificate(folder: Path, name: str) -> Path:
+    """A certificate for localhost that nobody has signed but itself, with its key."""
+    file = folder / f"{name}.pem"
+    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    argv += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]
+    argv += ["-keyout", f"{file}.key", "-out", f"{file}.crt"]
+    subprocess.run(argv, check=True, capture_output=True)
+    file.write_text(Path(f"{file}.key").read_text() + Path(f"{file}.crt").read_text())
+    return file
+
+
+def refused(folder: Path, port: str, ca: str = "", *, insecure: bool = False) -> StepError:
+    secret = folder / "secret"
+    secret.mkdir(exist_ok=True)
+    for key, value in {**SECRET, "ca_cert": ca}.items():
+        (secret / key).write_text(value)
+        if not value:
+            (secret / key).unlink()
+    plan = SourcePlan(
+        kind=SourceKind.OPENSTACK,
+        name="cloud",
+        endpoint=f"https://localhost:{port}/v3",
+        region="RegionOne",
+        insecure_skip_tls_verify=insecure,
+    )
+    access = Access(plan=plan, credentials=secret, stop=Stop(), run="r", step="look", memory=folder)
+    with pytest.raises(StepError) as caught, connect(access):
+        pass
+    return caught.value
+
+
+def test_a_certificate_is_verified(tmp_path: Path) -> None:
+    """By the secret's CA; without one, by the system's roots. The error is one a person can act on."""
+    ours, other = certificate(tmp_path, "ours"), certificate(tmp_path, "other")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(ours)
+    with Server(Behaviour(b"no Keystone"), tls) as server:
+        port = server.url.rsplit(":", 1)[1].partition("/")[0]
+        for ca in ("", Path(f"{other}.crt").read_text()):
+            error = refused(tmp_path, port, ca)
+            assert error.code is Exit.UNTRUSTED
+            assert "is not trusted (self-signed certificate)" in str(error)
+            assert "thumbprint is " in str(error)
+            assert "ca_cert" in error.remedy
+            assert "Max retries" not in str(error)
+        assert refused(tmp_path, port, Path(f"{ours}.crt").read_text()).code is not Exit.UNTRUSTED
+        assert refused(tmp_path, port, insecure=True).code is not Exit.UNTRUSTED
