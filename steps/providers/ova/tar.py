@@ -28,8 +28,10 @@ _MOST_META: Final = 1 << 16
 """Bytes of a pax header or a long name: a path of 4096 bytes is long."""
 _HEADER: Final = struct.Struct("100s 8s 8s 8s 12s 12s 8s c 100s 8s 32s 32s 8s 8s 155s 12x")
 _REGULAR: Final = (b"0", b"\0", b"7")
-_META: Final = {b"x": "pax", b"L": "name"}
-_SKIPPED: Final = {b"g": "pax defaults", b"K": "link name", b"V": "volume label"}
+_META: Final = {b"x": "pax", b"L": "name", b"g": "pax defaults", b"K": "link name"}
+"""Records about the next member, in any order."""
+_UNUSED: Final = (b"g", b"K")
+_LABEL: Final = b"V"
 _REFUSED: Final = {
     b"1": "a link",
     b"2": "a symbolic link",
@@ -148,6 +150,8 @@ class Tar:
         if header.size > _MOST_META:
             raise self._damaged(f"{header.size} bytes for a {_META[header.kind]} record")
         content = self._exactly(start, header.size)
+        if header.kind in _UNUSED:
+            return path, size
         if header.kind == b"L":
             return content.partition(b"\0")[0], size
         values = self._pax(content)
@@ -180,13 +184,11 @@ class Tar:
                 f"the file at byte {start} has {length} bytes, and the archive ends at byte {size}",
                 "get it again from where it was made",
             )
-        if kind in _SKIPPED and length > _MOST_META:
-            raise self._damaged(f"{length} bytes for a {_SKIPPED[kind]} record")
         self._size_to_come = length
         self._at = start + _padded(length)
         if kind in _REFUSED:
             raise self._refuse(b"", _REFUSED[kind])
-        if kind not in (*_REGULAR, *_SKIPPED, b"5"):
+        if kind not in (*_REGULAR, _LABEL, b"5"):
             raise self._refuse(b"", f"of the unknown kind {kind!r}")
 
     def _note(self, name: bytes, start: int, length: int) -> Member:

@@ -59,6 +59,18 @@ def test_long_and_foreign_names_and_all_sizes(tmp_path: Path, layout: int) -> No
     assert all(content(path, member) == b"c" * member.length for member in found.values())
 
 
+@pytest.mark.parametrize("between", [b"K", b"g"], ids=["link name", "pax defaults"])
+def test_a_long_name_holds_for_the_next_file_not_for_the_next_record(tmp_path: Path, between: bytes) -> None:
+    """GNU's tar.h and pax: a record in front of a file speaks of the file, whatever stands between them."""
+    record = info("record", 3, type=between).tobuf(tarfile.GNU_FORMAT) + b"c".ljust(512, b"\0")
+    file = info(LONG, 5).tobuf(tarfile.GNU_FORMAT)
+    path = tmp_path / "t"
+    path.write_bytes(file[:-512] + record + file[-512:] + b"disk!".ljust(512, b"\0") + bytes(1024))
+    found = members(path)
+    assert list(found) == [LONG]
+    assert content(path, found[LONG]) == b"disk!"
+
+
 def test_a_name_in_two_fields(tmp_path: Path) -> None:
     name = "x" * 90 + "/" + "y" * 90 + ".vmdk"
     path = written(tmp_path / "t", info(name, 3))
