@@ -21,7 +21,7 @@ test: ## check, then every test that needs no cluster (installs what is missing)
 	@$(MAKE) --no-print-directory check
 	@tests/openstack/beside $(BIN)/pytest -n $(JOBS) --dist=worksteal
 
-fuzz: ## Every parser of foreign bytes under fuzz, a minute each; a new seed each time, which is printed
+fuzz: ## Every parser of foreign bytes under fuzz, a minute each; the commit gives the seed, which is printed
 	@$(PREPARE) packages python
 	@VMFERRY_FUZZ_SECONDS=60 $(BIN)/pytest -n $(JOBS) -rA tests/fuzz/test_fuzz.py
 
