@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.argo.ground import HOST, eventually
+from tests.tls import self_signed
 
 USER: Final = "mover"
 PASSWORD: Final = "open sesame"  # noqa: S105 - this site's own
@@ -30,8 +31,8 @@ http {{
   scgi_temp_path {folder}/scgi;
   server {{
     listen {host}:{port} ssl;
-    ssl_certificate {folder}/certificate.pem;
-    ssl_certificate_key {folder}/key.pem;
+    ssl_certificate {folder}/archives.crt;
+    ssl_certificate_key {folder}/archives.key;
     root {folder}/files;
     auth_basic "archives";
     auth_basic_user_file {folder}/users;
@@ -49,7 +50,7 @@ class Site:
 
     @property
     def certificate(self) -> str:
-        return (self.folder / "certificate.pem").read_text()
+        return (self.folder / "archives.crt").read_text()
 
     def asked(self) -> list[str]:
         """The lines of its access log."""
@@ -79,10 +80,7 @@ def site(folder: Path) -> Iterator[Site]:
 
 
 def _secrets(folder: Path) -> None:
-    argv = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=archives"]
-    argv += ["-addext", f"subjectAltName=IP:{HOST}"]
-    argv += ["-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem")]
-    subprocess.run(["openssl", *argv], check=True, capture_output=True)
+    self_signed(folder, "archives", f"IP:{HOST}")
     hashed = subprocess.run(
         ["openssl", "passwd", "-apr1", PASSWORD], check=True, capture_output=True, text=True
     )

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.tls import self_signed
+
 GIGABIT: Final = 125_000_000
 """Bytes per second of a 1 Gbit/s line."""
 STREAM: Final = 28 << 20
@@ -22,7 +24,7 @@ http {{
   fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
   server {{
     listen 127.0.0.1:{tls} ssl; listen 127.0.0.1:{plain};
-    ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
+    ssl_certificate {folder}/server.crt; ssl_certificate_key {folder}/server.key;
     location / {{ root {root}; }}
     location /scratch/ {{ alias {scratch}/; }}
     location /gigabit/ {{ alias {root}/; limit_rate {gigabit}; }}
@@ -30,10 +32,6 @@ http {{
   }}
 }}
 """
-CERTIFICATE: Final = (
-    "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -days 2"
-    " -addext subjectAltName=DNS:localhost -keyout key.pem -out cert.pem"
-)
 PROBE: Final = "curl -s -o /dev/null --retry 20 --retry-connrefused --retry-delay 1 -r 0-0"
 
 
@@ -49,13 +47,13 @@ class Web:
 @contextlib.contextmanager
 def served(root: Path, scratch: Path, folder: Path) -> Iterator[Web]:
     """Serve the files in `root` and `scratch`; `folder` gets what nginx needs."""
-    subprocess.run(CERTIFICATE.split(), check=True, capture_output=True, cwd=folder)
+    own = self_signed(folder)
     tls, plain = free_port(), free_port()
     config = folder / "nginx.conf"
     given = {"folder": folder, "root": root, "scratch": scratch, "tls": tls, "plain": plain}
     config.write_text(CONFIG.format(**given, gigabit=GIGABIT, stream=STREAM))
     folder.chmod(0o755)
-    web = Web(f"https://localhost:{tls}", f"http://127.0.0.1:{plain}", folder / "cert.pem")
+    web = Web(f"https://localhost:{tls}", f"http://127.0.0.1:{plain}", own.certificate)
     with subprocess.Popen(["nginx", "-p", folder, "-c", config]) as process:
         try:
             subprocess.run([*PROBE.split(), f"{web.plain}/"], check=False)

@@ -23,6 +23,7 @@ from tests.disk.conftest import SECTOR, fetch, holds
 from tests.disk.filesystem import filesystem
 from tests.disk.server import Behaviour, Server
 from tests.disk.streamvmdk import StreamVmdk, stream_vmdk
+from tests.tls import SelfSigned, self_signed
 
 DISK = random.Random(3).randbytes((6 << 20) + SECTOR)
 VMDK = bytes(stream_vmdk(DISK).data)
@@ -56,23 +57,16 @@ def test_nobody_listens(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("tls") / "both.pem"
-    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    argv += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]
-    subprocess.run([*argv, "-keyout", file, "-out", f"{file}.crt"], check=True, capture_output=True)
-    file.write_text(file.read_text() + Path(f"{file}.crt").read_text())
-    return file
+def own(tmp_path_factory: pytest.TempPathFactory) -> SelfSigned:
+    return self_signed(tmp_path_factory.mktemp("tls"))
 
 
-def test_tls_is_verified(tmp_path: Path, certificate: Path) -> None:
-    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server_side.load_cert_chain(certificate)
-    with Server(Behaviour(VMDK), server_side) as server:
+def test_tls_is_verified(tmp_path: Path, own: SelfSigned) -> None:
+    with Server(Behaviour(VMDK), own.server()) as server:
         with pytest.raises(StepError) as caught:
             fetch(Source(server.url, format="vmdk"), tmp_path / "out")
         assert caught.value.code is Exit.UNTRUSTED
-        trusted = ssl.create_default_context(cafile=str(certificate))
+        trusted = ssl.create_default_context(cafile=str(own.certificate))
         holds(fetch(Source(server.url, format="vmdk", tls=trusted), tmp_path / "out"), DISK, tmp_path)
 
 

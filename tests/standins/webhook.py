@@ -9,8 +9,6 @@ import base64
 import json
 import logging
 import socket
-import ssl
-import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any, Final
 from steps.cluster import CLAIM, IMAGE, Kind, Object
 from tests.standins.admission import Refused, Rules
 from tests.standins.api import MUTATING, VALIDATING, Api
+from tests.tls import self_signed
 
 NAME: Final = "vmferry-standins"
 
@@ -31,10 +30,9 @@ class Server(ThreadingHTTPServer):
     def __init__(self, address: str, rules: Rules, folder: Path) -> None:
         super().__init__((address, 0), Handler)
         self.rules = rules
-        self.certificate = certificate(address, folder)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(folder / "webhook.crt", folder / "webhook.key")
-        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        own = self_signed(folder, "webhook", f"IP:{address}", days=30)
+        self.certificate = own.certificate.read_bytes()
+        self.socket = own.server().wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
     @property
     def url(self) -> str:
@@ -74,16 +72,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Quiet."""
-
-
-def certificate(address: str, folder: Path) -> bytes:
-    """A certificate for the address, its own authority; the key lies beside it."""
-    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    argv += ["-subj", f"/CN={NAME}", "-days", "30", "-addext", f"subjectAltName=IP:{address}"]
-    subprocess.run(
-        [*argv, "-keyout", "webhook.key", "-out", "webhook.crt"], check=True, capture_output=True, cwd=folder
-    )
-    return (folder / "webhook.crt").read_bytes()
 
 
 def own_address(host: str) -> str:

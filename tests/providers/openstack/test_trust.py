@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,19 +12,9 @@ from steps.providers import Access
 from steps.providers.openstack.cloud import connect
 from steps.stop import Stop
 from tests.disk.server import Behaviour, Server
+from tests.tls import self_signed
 
 SECRET = {"username": "u", "password": "p", "project_name": "shop", "domain_name": "Default"}
-
-
-def certificate(folder: Path, name: str) -> Path:
-    """A certificate for localhost that nobody has signed but itself, with its key."""
-    file = folder / f"{name}.pem"
-    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    argv += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]
-    argv += ["-keyout", f"{file}.key", "-out", f"{file}.crt"]
-    subprocess.run(argv, check=True, capture_output=True)
-    file.write_text(Path(f"{file}.key").read_text() + Path(f"{file}.crt").read_text())
-    return file
 
 
 def refused(folder: Path, port: str, ca: str = "", *, insecure: bool = False) -> StepError:
@@ -51,17 +39,15 @@ def refused(folder: Path, port: str, ca: str = "", *, insecure: bool = False) ->
 
 def test_a_certificate_is_verified(tmp_path: Path) -> None:
     """By the secret's CA; without one, by the system's roots. The error is one a person can act on."""
-    ours, other = certificate(tmp_path, "ours"), certificate(tmp_path, "other")
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(ours)
-    with Server(Behaviour(b"no Keystone"), tls) as server:
+    ours, other = self_signed(tmp_path, "ours"), self_signed(tmp_path, "other")
+    with Server(Behaviour(b"no Keystone"), ours.server()) as server:
         port = server.url.rsplit(":", 1)[1].partition("/")[0]
-        for ca in ("", Path(f"{other}.crt").read_text()):
+        for ca in ("", other.pem):
             error = refused(tmp_path, port, ca)
             assert error.code is Exit.UNTRUSTED
             assert "is not trusted (self-signed certificate)" in str(error)
             assert "thumbprint is " in str(error)
             assert "ca_cert" in error.remedy
             assert "Max retries" not in str(error)
-        assert refused(tmp_path, port, Path(f"{ours}.crt").read_text()).code is not Exit.UNTRUSTED
+        assert refused(tmp_path, port, ours.pem).code is not Exit.UNTRUSTED
         assert refused(tmp_path, port, insecure=True).code is not Exit.UNTRUSTED

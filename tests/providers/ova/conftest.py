@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +14,7 @@ from steps.plan import SourceKind, SourcePlan
 from steps.providers import Access
 from steps.stop import Stop
 from tests.disk.conftest import make_disk
+from tests.tls import SelfSigned, self_signed
 
 MakeAccess = Callable[..., Access]
 
@@ -63,25 +61,10 @@ def access(tmp_path: Path) -> MakeAccess:
     return make
 
 
-@dataclass(frozen=True)
-class Tls:
-    """A server's context, and the certificate that it shows, in PEM."""
-
-    server: ssl.SSLContext
-    certificate: str
-
-
 @pytest.fixture(scope="session")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
+def tls(tmp_path_factory: pytest.TempPathFactory) -> SelfSigned:
     """For localhost."""
-    folder = tmp_path_factory.mktemp("tls")
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    argv = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    argv += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(["openssl", *argv], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return Tls(context, certificate.read_text())
+    return self_signed(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from steps.plan import PowerPlan
 from steps.providers import connect
 from tests.disk.server import Behaviour
 from tests.provider_contract import Given, ProviderContract
-from tests.providers.ova.conftest import MakeAccess, Tls
+from tests.providers.ova.conftest import MakeAccess
 from tests.providers.ova.make import Flavour, Packer, build_files, build_ova
 from tests.providers.ova.site import Page, Site
+from tests.tls import SelfSigned
 
 
 class Suite(ProviderContract):
@@ -87,10 +88,10 @@ class TestFolder(Suite):
 class TestServer(Suite):
     @pytest.fixture
     def given(
-        self, tmp_path: Path, raws: list[Path], access: MakeAccess, ranges: bool, tls: Tls
+        self, tmp_path: Path, raws: list[Path], access: MakeAccess, ranges: bool, tls: SelfSigned
     ) -> Iterator[Given]:
         body = build_ova(tmp_path / "m.ova", raws, "virtualbox").read_bytes()
         page = Page(Behaviour(body, ranges=ranges), login="alice:s:cret")
-        with Site({"/m.ova": page}, tls.server) as site:
-            secret = {"username": "alice", "password": "s:cret", "ca_crt": tls.certificate}
+        with Site({"/m.ova": page}, tls.server()) as site:
+            secret = {"username": "alice", "password": "s:cret", "ca_crt": tls.pem}
             yield given(access, site.base + "/m.ova", raws, **secret)

@@ -16,9 +16,10 @@ from steps.providers import connect
 from steps.providers.ova.place import Reach
 from tests.disk.server import Behaviour
 from tests.provider_contract import ignore
-from tests.providers.ova.conftest import MakeAccess, Refused, Tls
+from tests.providers.ova.conftest import MakeAccess, Refused
 from tests.providers.ova.make import build_files, build_ova
 from tests.providers.ova.site import Page, Site
+from tests.tls import SelfSigned
 
 ALICE = {"username": "alice", "password": "secret"}
 
@@ -78,14 +79,14 @@ def test_an_export_goes_to_where_redirects_lead_today(
     assert qemu.compare(raws[0], "raw", out, "qcow2")
 
 
-def test_never_from_https_to_http(access: MakeAccess, body: bytes, tls: Tls, refused: Refused) -> None:
+def test_never_from_https_to_http(access: MakeAccess, body: bytes, tls: SelfSigned, refused: Refused) -> None:
     with (
         Site({"/m.ova": Page(Behaviour(body))}) as plain,
-        Site({"/m.ova": plain.base + "/m.ova", "/f": "file:///etc/passwd"}, tls.server) as home,
+        Site({"/m.ova": plain.base + "/m.ova", "/f": "file:///etc/passwd"}, tls.server()) as home,
     ):
         for path in ("/m.ova", "/f"):
             url = home.base + path
-            error = refused(lambda: describe(access, url, ca_crt=tls.certificate))  # noqa: B023
+            error = refused(lambda: describe(access, url, ca_crt=tls.pem))  # noqa: B023
             assert error.code is Exit.INVALID
         assert not plain.asked
 
@@ -112,14 +113,14 @@ def test_what_a_server_answers(access: MakeAccess, refused: Refused, status: int
 
 
 def test_a_wrong_password_and_an_unknown_certificate(
-    access: MakeAccess, body: bytes, tls: Tls, refused: Refused
+    access: MakeAccess, body: bytes, tls: SelfSigned, refused: Refused
 ) -> None:
-    with Site({"/m.ova": Page(Behaviour(body), login="alice:secret")}, tls.server) as site:
+    with Site({"/m.ova": Page(Behaviour(body), login="alice:secret")}, tls.server()) as site:
         url = site.base + "/m.ova"
         assert refused(lambda: describe(access, url)).code is Exit.UNTRUSTED
-        denied = refused(lambda: describe(access, url, ca_crt=tls.certificate, **(ALICE | {"password": "x"})))
+        denied = refused(lambda: describe(access, url, ca_crt=tls.pem, **(ALICE | {"password": "x"})))
         assert (denied.code, "password in the source's secret" in str(denied)) == (Exit.DENIED, True)
-        describe(access, url, ca_crt=tls.certificate, **ALICE)
+        describe(access, url, ca_crt=tls.pem, **ALICE)
         describe(access, url, insecure_skip_tls_verify=True, ca_crt="")
 
 
