@@ -12,7 +12,7 @@ import re
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from steps.contract import Exit, StepError
 from steps.disk.faults import corrupt
@@ -42,6 +42,7 @@ _REFUSED: Final = {
     b"M": "a piece of a file of another volume",
     b"D": "a dump of a folder",
 }
+_Said = TypeVar("_Said", bytes, int)
 _PAX: Final = re.compile(rb"(\d{1,6}) ([^=]{1,256})=")
 
 
@@ -153,15 +154,21 @@ class Tar:
         if header.kind in _UNUSED:
             return path, size
         if header.kind == b"L":
-            return content.partition(b"\0")[0], size
+            return self._agreed(path, content.partition(b"\0")[0], "name"), size
         values = self._pax(content)
         if any(key.startswith(b"GNU.sparse.") for key in values):
             raise self._refuse(values.get(b"path", b""), "a sparse file")
         if b"size" in values:
             if not re.fullmatch(rb"\d{1,18}", values[b"size"]):
                 raise self._damaged(f"its size is {values[b'size']!r}")
-            size = int(values[b"size"])
-        return values.get(b"path", path), size
+            size = self._agreed(size, int(values[b"size"]), "size")
+        return self._agreed(path, values.get(b"path"), "name"), size
+
+    def _agreed(self, before: _Said | None, now: _Said | None, what: str) -> _Said | None:
+        """What the records in front of a file say of it together: of two names each reader takes another."""
+        if before is not None and now is not None and before != now:
+            raise self._damaged(f"it gives the next file a second {what}")
+        return before if now is None else now
 
     def _pax(self, content: bytes) -> dict[bytes, bytes]:
         """Records: LENGTH KEY=VALUE and a newline, where the length counts all of it."""

@@ -184,6 +184,21 @@ def test_a_pax_record_that_is_refused(tmp_path: Path, refused: Refused, key: str
     assert refused(lambda: members(path)).code in (Exit.CORRUPT, Exit.UNSUPPORTED)
 
 
+@pytest.mark.parametrize("what", ["name", "size"])
+def test_two_records_that_disagree(tmp_path: Path, refused: Refused, what: str) -> None:
+    """GNU tar takes the last name, Python's tarfile the first."""
+    header = {"path": LONG} if what == "name" else {"size": "5"}
+    file = info("m.ovf", 5, pax_headers=header).tobuf(tarfile.PAX_FORMAT)
+    record, rest = file[:-512], file[-512:] + b"disk!".ljust(512, b"\0") + bytes(1024)
+    path = tmp_path / "t"
+    path.write_bytes(record + record + rest)
+    (member,) = members(path).values()
+    assert content(path, member) == b"disk!"
+    old, new = (b"xx/", b"zz/") if what == "name" else (b"size=5", b"size=4")
+    path.write_bytes(record + record.replace(old, new) + rest)
+    assert f"a second {what}" in str(refused(lambda: members(path)))
+
+
 def test_a_long_record_is_not_read(tmp_path: Path, refused: Refused) -> None:
     record = info("x", 1 << 20, type=tarfile.XHDTYPE)
     path = tmp_path / "t"
