@@ -30,7 +30,6 @@ _HEADER: Final = struct.Struct("100s 8s 8s 8s 12s 12s 8s c 100s 8s 32s 32s 8s 8s
 _REGULAR: Final = (b"0", b"\0", b"7")
 _META: Final = {b"x": "pax", b"L": "name", b"g": "pax defaults", b"K": "link name"}
 """Records about the next member, in any order."""
-_UNUSED: Final = (b"g", b"K")
 _LABEL: Final = b"V"
 _REFUSED: Final = {
     b"1": "a link",
@@ -151,13 +150,17 @@ class Tar:
         if header.size > _MOST_META:
             raise self._damaged(f"{header.size} bytes for a {_META[header.kind]} record")
         content = self._exactly(start, header.size)
-        if header.kind in _UNUSED:
+        if header.kind == b"K":
             return path, size
         if header.kind == b"L":
             return self._agreed(path, content.partition(b"\0")[0], "name"), size
         values = self._pax(content)
         if any(key.startswith(b"GNU.sparse.") for key in values):
             raise self._refuse(values.get(b"path", b""), "a sparse file")
+        if header.kind == b"g":
+            if values.keys() & {b"path", b"size"}:
+                raise self._damaged("it gives all files one name or size")
+            return path, size
         if b"size" in values:
             if not re.fullmatch(rb"\d{1,18}", values[b"size"]):
                 raise self._damaged(f"its size is {values[b'size']!r}")

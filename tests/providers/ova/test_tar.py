@@ -62,7 +62,7 @@ def test_long_and_foreign_names_and_all_sizes(tmp_path: Path, layout: int) -> No
 @pytest.mark.parametrize("between", [b"K", b"g"], ids=["link name", "pax defaults"])
 def test_a_long_name_holds_for_the_next_file_not_for_the_next_record(tmp_path: Path, between: bytes) -> None:
     """GNU's tar.h and pax: a record in front of a file speaks of the file, whatever stands between them."""
-    record = info("record", 3, type=between).tobuf(tarfile.GNU_FORMAT) + b"c".ljust(512, b"\0")
+    record = info("record", 12, type=between).tobuf(tarfile.GNU_FORMAT) + b"12 comment=\n".ljust(512, b"\0")
     file = info(LONG, 5).tobuf(tarfile.GNU_FORMAT)
     path = tmp_path / "t"
     path.write_bytes(file[:-512] + record + file[-512:] + b"disk!".ljust(512, b"\0") + bytes(1024))
@@ -182,6 +182,14 @@ def test_a_pax_record_that_is_refused(tmp_path: Path, refused: Refused, key: str
     name, value = key.split("=")
     path = written(tmp_path / "t", info("m.ovf", 5, pax_headers={name: value}), layout=tarfile.PAX_FORMAT)
     assert refused(lambda: members(path)).code in (Exit.CORRUPT, Exit.UNSUPPORTED)
+
+
+@pytest.mark.parametrize("value", [b"10 path=x\n", b"10 size=5\n"])
+def test_pax_defaults_of_what_no_two_files_share(tmp_path: Path, refused: Refused, value: bytes) -> None:
+    record = info("record", len(value), type=tarfile.XGLTYPE).tobuf(tarfile.USTAR_FORMAT)
+    path = written(tmp_path / "t", info("m.ovf", 5))
+    path.write_bytes(record + value.ljust(512, b"\0") + path.read_bytes())
+    assert "all files one name or size" in str(refused(lambda: members(path)))
 
 
 @pytest.mark.parametrize("what", ["name", "size"])
