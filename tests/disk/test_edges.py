@@ -1,4 +1,4 @@
-"""Paths that are seldom taken: no ISA-L, a silent server, a wrong answer, storage that fails."""
+"""Paths that are seldom taken: no libdeflate, a silent server, a wrong answer, storage that fails."""
 
 from __future__ import annotations
 
