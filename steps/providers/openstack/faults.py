@@ -33,7 +33,7 @@ def explained(what: str, address: str) -> Iterator[None]:
     except sdk.HttpException as error:
         raise _of_status(what, error.status_code or 0, words(error)) from error
     except auth.SSLError as error:
-        raise _untrusted(what, error, address) from error
+        raise _of_tls(what, error, address) from error
     except (auth.EndpointNotFound, auth.CatalogException) as error:
         raise StepError(
             Exit.INVALID,
@@ -42,8 +42,7 @@ def explained(what: str, address: str) -> Iterator[None]:
             "check spec.region and spec.interface of the source",
         ) from error
     except _NETWORK as error:
-        why, remedy = f"{address}: {words(error)}", "check the source's endpoint and the way there"
-        raise StepError(Exit.UNREACHABLE, what, why, remedy) from error
+        raise _unreachable(what, words(error), address) from error
     except (auth.ClientException, sdk.SDKException) as error:
         raise StepError(Exit.UNREACHABLE, what, words(error), "it is tried again") from error
 
@@ -98,10 +97,23 @@ def is_gone(error: Exception) -> bool:
     return isinstance(error, StepError) and error.code is Exit.NOT_FOUND
 
 
-def _untrusted(what: str, error: Exception, address: str) -> StepError:
+def _unreachable(what: str, said: str, address: str) -> StepError:
+    remedy = "check the source's endpoint and the way there"
+    return StepError(Exit.UNREACHABLE, what, f"{address}: {said}", remedy)
+
+
+def _of_tls(what: str, error: Exception, address: str) -> StepError:
+    """A certificate that is not believed, or no TLS at all, as where plain HTTP is spoken."""
+    inner = _inner(error)
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        return _untrusted(what, inner, address)
+    return _unreachable(what, words(inner or error), address)
+
+
+def _untrusted(what: str, error: ssl.SSLCertVerificationError, address: str) -> StepError:
     parts = urlsplit(address)
     shown = trust.presented(parts.hostname or "", parts.port or 443)
-    why = f"the certificate of {parts.netloc} is not trusted ({_of_tls(error)})"
+    why = f"the certificate of {parts.netloc} is not trusted ({error.verify_message})"
     return StepError(
         Exit.UNTRUSTED,
         what,
@@ -110,10 +122,10 @@ def _untrusted(what: str, error: Exception, address: str) -> StepError:
     )
 
 
-def _of_tls(error: BaseException) -> str:
-    """The verification's own words, which urllib3, requests and keystoneauth wrap in theirs."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message
-    inner = (error.__cause__, error.__context__, getattr(error, "reason", None), *error.args)
-    found = (_of_tls(one) for one in inner if isinstance(one, BaseException))
-    return next(filter(None, found), "")
+def _inner(error: BaseException) -> ssl.SSLError | None:
+    """What TLS itself said, which urllib3, requests and keystoneauth wrap in words of theirs."""
+    if isinstance(error, ssl.SSLError):
+        return error
+    wrapped = (error.__cause__, error.__context__, getattr(error, "reason", None), *error.args)
+    found = (_inner(one) for one in wrapped if isinstance(one, BaseException))
+    return next(filter(None, found), None)

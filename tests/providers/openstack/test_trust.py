@@ -37,11 +37,15 @@ def refused(folder: Path, port: str, ca: str = "", *, insecure: bool = False) ->
     return caught.value
 
 
+def port_of(server: Server) -> str:
+    return server.url.rsplit(":", 1)[1].partition("/")[0]
+
+
 def test_a_certificate_is_verified(tmp_path: Path) -> None:
     """By the secret's CA; without one, by the system's roots. The error is one a person can act on."""
     ours, other = self_signed(tmp_path, "ours"), self_signed(tmp_path, "other")
     with Server(Behaviour(b"no Keystone"), ours.server()) as server:
-        port = server.url.rsplit(":", 1)[1].partition("/")[0]
+        port = port_of(server)
         for ca in ("", other.pem):
             error = refused(tmp_path, port, ca)
             assert error.code is Exit.UNTRUSTED
@@ -51,3 +55,12 @@ def test_a_certificate_is_verified(tmp_path: Path) -> None:
             assert "Max retries" not in str(error)
         assert refused(tmp_path, port, ours.pem).code is not Exit.UNTRUSTED
         assert refused(tmp_path, port, insecure=True).code is not Exit.UNTRUSTED
+
+
+def test_no_tls_where_https_is_asked_for(tmp_path: Path) -> None:
+    """Nobody showed a certificate: that it is not trusted would send a person the wrong way."""
+    with Server(Behaviour(b"no TLS")) as server:
+        error = refused(tmp_path, port_of(server))
+    assert error.code is Exit.UNREACHABLE
+    assert "WRONG_VERSION_NUMBER" in str(error)
+    assert "endpoint" in error.remedy
