@@ -68,7 +68,7 @@ class Exit(enum.IntEnum):
     BROKEN_STREAM = 32
     """A transfer ended early or arrived damaged; what landed is kept. Tried again."""
     INTERNAL = 70
-    """A fault in vmferry itself, with a traceback in the log; or a program of its was killed. Tried again."""
+    """A fault in vmferry itself, with a traceback in the log, or a program it ran was killed. Tried again."""
     STOPPED = 143
     """SIGTERM: stopped at the next chunk, everything given back. Tried again."""
 

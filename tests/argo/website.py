@@ -31,8 +31,8 @@ http {{
   scgi_temp_path {folder}/scgi;
   server {{
     listen {host}:{port} ssl;
-    ssl_certificate {folder}/archives.crt;
-    ssl_certificate_key {folder}/archives.key;
+    ssl_certificate {own.certificate};
+    ssl_certificate_key {own.key};
     root {folder}/files;
     auth_basic "archives";
     auth_basic_user_file {folder}/users;
@@ -47,10 +47,8 @@ class Site:
 
     folder: Path
     url: str
-
-    @property
-    def certificate(self) -> str:
-        return (self.folder / "archives.crt").read_text()
+    certificate: str
+    """PEM."""
 
     def asked(self) -> list[str]:
         """The lines of its access log."""
@@ -62,10 +60,11 @@ def site(folder: Path) -> Iterator[Site]:
     """Serve `folder`/files, for whoever logs in."""
     nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin")
     assert nginx is not None
-    _secrets(folder)
+    _users(folder)
+    own = self_signed(folder, "archives", f"IP:{HOST}")
     with socket.create_server((HOST, 0)) as listener:
         port = listener.getsockname()[1]
-    (folder / "nginx.conf").write_text(_CONFIG.format(folder=folder, host=HOST, port=port))
+    (folder / "nginx.conf").write_text(_CONFIG.format(folder=folder, own=own, host=HOST, port=port))
     (folder / "files").chmod(0o755)
     for above in (folder, *folder.parents):  # nginx's workers are another user
         if above.is_relative_to("/tmp") and above != Path("/tmp"):  # noqa: S108 - pytest's folders
@@ -73,14 +72,13 @@ def site(folder: Path) -> Iterator[Site]:
     process = subprocess.Popen([nginx, "-c", folder / "nginx.conf"])
     try:
         eventually(lambda: _answers(port), "the web site", 20)
-        yield Site(folder, f"https://{HOST}:{port}")
+        yield Site(folder, f"https://{HOST}:{port}", own.pem)
     finally:
         process.terminate()
         process.wait(timeout=20)
 
 
-def _secrets(folder: Path) -> None:
-    self_signed(folder, "archives", f"IP:{HOST}")
+def _users(folder: Path) -> None:
     hashed = subprocess.run(
         ["openssl", "passwd", "-apr1", PASSWORD], check=True, capture_output=True, text=True
     )

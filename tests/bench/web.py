@@ -24,7 +24,7 @@ http {{
   fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
   server {{
     listen 127.0.0.1:{tls} ssl; listen 127.0.0.1:{plain};
-    ssl_certificate {folder}/server.crt; ssl_certificate_key {folder}/server.key;
+    ssl_certificate {own.certificate}; ssl_certificate_key {own.key};
     location / {{ root {root}; }}
     location /scratch/ {{ alias {scratch}/; }}
     location /gigabit/ {{ alias {root}/; limit_rate {gigabit}; }}
@@ -51,7 +51,7 @@ def served(root: Path, scratch: Path, folder: Path) -> Iterator[Web]:
     tls, plain = free_port(), free_port()
     config = folder / "nginx.conf"
     given = {"folder": folder, "root": root, "scratch": scratch, "tls": tls, "plain": plain}
-    config.write_text(CONFIG.format(**given, gigabit=GIGABIT, stream=STREAM))
+    config.write_text(CONFIG.format(**given, own=own, gigabit=GIGABIT, stream=STREAM))
     folder.chmod(0o755)
     web = Web(f"https://localhost:{tls}", f"http://127.0.0.1:{plain}", own.certificate)
     with subprocess.Popen(["nginx", "-p", folder, "-c", config]) as process:

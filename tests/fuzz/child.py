@@ -176,16 +176,18 @@ def _memory(key: str) -> int:
     return int(found[1]) << 10
 
 
-def _limit_memory(programs: Path) -> None:
-    """For this process, not for QEMU's: qemu-img ends itself by SIGABRT where it gets none."""
-    programs.mkdir()
-    for real in filter(None, map(shutil.which, ("qemu-img",))):
-        free = programs / Path(real).name
-        free.write_text(f'#!/bin/sh\nulimit -S -d "$(ulimit -H -d)" && exec {real} "$@"\n')
-        free.chmod(0o755)
-    os.environ["PATH"] = f"{programs}:{os.environ['PATH']}"
+def _limit_memory() -> None:
     most, hard = _memory("VmData") + MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]
     resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+
+
+def _free_qemu(folder: Path) -> None:
+    """Put a qemu-img first in PATH that lifts the limit for itself: it aborts where it gets no memory."""
+    folder.mkdir()
+    free = folder / "qemu-img"
+    free.write_text(f'#!/bin/sh\nulimit -S -d "$(ulimit -H -d)" && exec {shutil.which(free.name)} "$@"\n')
+    free.chmod(0o755)
+    os.environ["PATH"] = f"{folder}:{os.environ['PATH']}"
 
 
 def _nothing(fd: int | HasFileno) -> None:
@@ -220,7 +222,8 @@ def main(name: str, root: str, limit: str, seed: str) -> None:
         runner = Runner(parser, folder)
         os.chdir(folder / "scratch")
         _without_the_disk()
-        _limit_memory(folder / "programs")
+        _free_qemu(folder / "programs")
+        _limit_memory()
         start = _memory("VmHWM")
         if limit == "replay":
             runner.run(Case.load(Path(seed)))

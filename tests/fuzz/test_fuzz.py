@@ -24,7 +24,7 @@ MOST: Final = 600
 
 def seed() -> str:
     """The commit's; by chance where no git knows it."""
-    argv = ["git", "-C", str(ROOT), "rev-parse", "--short=8", "HEAD"]
+    argv = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
     try:
         said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
