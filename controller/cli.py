@@ -44,7 +44,7 @@ from controller.rundir import RunDir
 from controller.view import table
 from controller.watch import Watch
 from steps.contract import Exit, StepError
-from steps.plan import DiskFormat, NamePolicy, NetworkPolicy, Plan, TargetKind
+from steps.plan import CpuTopology, DiskFormat, NamePolicy, NetworkPolicy, Plan, TargetKind
 from steps.program import PLAN
 from steps.stop import Stop
 from steps.yamltext import to_yaml
@@ -66,6 +66,11 @@ def _jobs(filenames: list[str] | None, settings: Settings) -> list[jobs.Job]:
     return jobs.jobs(given, environment.read(os.environ), settings)
 
 
+Topology = Annotated[
+    CpuTopology, typer.Option(help="One socket with all cores, as Harvester needs it, or as at the source.")
+]
+
+
 @command(epilog="Example: vmferry run -f vm.yaml --into ./alpine")
 def run(
     into: Annotated[Path, typer.Option(help="Folder for the result; new or empty.")],
@@ -80,6 +85,7 @@ def run(
     name_policy: Annotated[
         NamePolicy, typer.Option(help="A name that is no DNS-1123 label: make it fit, or refuse.")
     ] = NamePolicy.NORMALISE,
+    cpu_topology: Topology = CpuTopology.ONE_SOCKET,
     retry_delay: Annotated[
         float, typer.Option(min=0, help="Seconds before a step is tried again; doubles each time.")
     ] = FIRST_DELAY,
@@ -95,7 +101,13 @@ def run(
     `--to harvester` needs KUBECONFIG, nginx, and SVC_ADDRESS: HOST or HOST:PORT under which the cluster
     reaches this machine, as it fetches the disks from here. The folder then holds state, logs and scratch.
     """
-    settings = Settings(target=to, format=format, network_policy=network_policy, name_policy=name_policy)
+    settings = Settings(
+        target=to,
+        format=format,
+        network_policy=network_policy,
+        name_policy=name_policy,
+        cpu_topology=cpu_topology,
+    )
     wanted = _jobs(filename, settings)
     aim = harvester.aim(os.environ) if to is TargetKind.HARVESTER else None
     if aim is not None:
@@ -198,10 +210,13 @@ def plan(
     to: Annotated[TargetKind, typer.Option(help="As for `run`.")] = TargetKind.DIRECTORY,
     network_policy: Annotated[NetworkPolicy, typer.Option()] = NetworkPolicy.LENIENT,
     name_policy: Annotated[NamePolicy, typer.Option()] = NamePolicy.NORMALISE,
+    cpu_topology: Topology = CpuTopology.ONE_SOCKET,
     output: Output = Format.TABLE,
 ) -> int:
     """Show what `run` would do, and every reason why it would not. Touches nothing."""
-    settings = Settings(target=to, network_policy=network_policy, name_policy=name_policy)
+    settings = Settings(
+        target=to, network_policy=network_policy, name_policy=name_policy, cpu_topology=cpu_topology
+    )
     stop = Stop()
     results = [planning.dry_run(job, stop) for job in _jobs(filename, settings)]
     if output is not Format.TABLE:

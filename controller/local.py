@@ -20,7 +20,9 @@ from steps.machine import Machine, Severity
 from steps.mapping import shape
 from steps.plan import Plan
 from steps.program import MACHINE, PLAN
-from workflows.stages import Capability, Limit, Scope, Stage, stages_for
+from workflows.concerned import doubts
+from workflows.observed import observe
+from workflows.stages import CHECKS, Capability, Limit, Scope, Stage, stages_for
 from workflows.status import Phase, root_cause
 
 OMITTED: Final = "omitted: depends condition not met"
@@ -87,6 +89,7 @@ class Runner:
         rest = list(dropwhile(lambda stage: not stage.in_transfer, self._stages))
         await self._part(before)
         self._disks = self._found_disks()
+        self._say_admission()
         async with self._limits.machines:
             await self._part([stage for stage in rest if stage.in_transfer])
         await self._part([stage for stage in rest if not stage.in_transfer])
@@ -244,14 +247,12 @@ class Runner:
             return
 
     async def _exit_handler(self) -> None:
-        """Give back what is held, unless preflight refused.
+        """Give back what is held, unless a check refused.
 
         Then nothing was touched, and a wrong password tried twice is one step nearer to a locked account.
         """
         cause = root_cause(self._record.workflow)
-        untouched = (
-            cause is not None and cause.stage == "preflight" and not is_retryable(cause.exit_code or 1)
-        )
+        untouched = cause is not None and cause.stage in CHECKS and not is_retryable(cause.exit_code or 1)
         for stage in self._exit:
             path = self._path(stage.name, None)
             if untouched:
@@ -274,3 +275,9 @@ class Runner:
             if concern.severity is Severity.WARN:
                 self._warn(str(concern))
         return tuple(disk.id for disk in machine.disks)
+
+    def _say_admission(self) -> None:
+        """Warn of what the target would change, and of what it could not be asked."""
+        seen = observe(self._record.workflow)
+        for said in doubts(seen.output("admit", None, "admission")) if seen else ():
+            self._warn(f"target: {said}")

@@ -10,6 +10,7 @@ from controller.frame import INTERRUPTED, err, say_error
 from controller.rundir import RunDir
 from controller.view import INTERRUPTED as KILLED
 from steps.contract import Exit
+from workflows.stages import CHECKS
 from workflows.status import Leaf, Phase, leaves, phase_of
 
 
@@ -44,8 +45,8 @@ def tell(outcome: Outcome) -> None:
     elif cause is not None:
         say_error(f"{outcome.name}: {cause.title} failed: {cause.words}")
         _say(f"  its log:  {folder}/.vmferry/logs/{cause.title.replace(' ', '-')}.log")
-    if cause is not None and cause.stage == "preflight" and not outcome.stopped:
-        _say("  nothing was touched: mend it and say the same again")
+    if cause is not None and cause.stage in CHECKS and not outcome.stopped:
+        _say("  nothing was touched: correct it and run the same command again")
     else:
         _say(f"  go on:    vmferry retry {folder}")
 

@@ -133,8 +133,7 @@ def _machine(machine: Machine, made: Shape) -> Table:
     rows = Table("", "source", "becomes", box=None, padding=(0, 2, 0, 0))
     rows.add_row("name", escape(machine.path or machine.name), f"{made.namespace}/{made.name}")
     before = f"{machine.vcpus} vCPUs, {machine.cores_per_socket} per socket"
-    threads = f" × {made.threads} threads" if made.threads > 1 else ""
-    rows.add_row("CPU", before, f"{made.sockets} sockets × {made.cores} cores{threads}")
+    rows.add_row("CPU", before, str(made.topology))
     rows.add_row("memory", f"{machine.memory_mib} MiB", f"{made.memory_mib}Mi")
     rows.add_row("firmware", firmware, ", ".join([firmware, *extras]))
     rows.add_row("power", str(machine.power), "started" if made.start else "left off")

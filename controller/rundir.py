@@ -16,6 +16,7 @@ from steps.contract import Exit, StepError
 from steps.document import write_atomically
 from steps.plan import Plan
 from steps.program import PLAN
+from workflows.stages import CHECKS
 from workflows.status import Phase, leaves, phase_of
 
 NOTES: Final = ".vmferry"
@@ -50,7 +51,7 @@ class RunDir:
     def refuse_foreign(self) -> None:
         """Make sure that the folder is missing or empty.
 
-        An import that never got beyond preflight has touched nothing and makes way for its next try.
+        An import that never got beyond its checks has touched nothing and makes way for its next try.
 
         Raises:
             StepError: CONFLICT.
@@ -88,7 +89,7 @@ class RunDir:
             return not any((self.notes / "scratch").glob("disk-*/*"))
         quiet = (Phase.SKIPPED, Phase.OMITTED)
         begun = {leaf.stage for leaf in leaves(self.load()) if leaf.phase not in quiet}
-        return begun <= {"preflight"} and phase_of(self.load()) is Phase.FAILED
+        return begun <= CHECKS and phase_of(self.load()) is Phase.FAILED
 
     def require(self) -> None:
         """Raise NOT_FOUND unless an import lies here."""

@@ -7,10 +7,12 @@ One protocol, so that a step can be tested against a cluster in memory; the adap
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from steps.contract import Exit, StepError
+from steps.refusals import refusal
 
 Object = dict[str, Any]
 
@@ -41,6 +43,7 @@ POD: Final = Kind("v1", "Pod", "pods")
 SERVICE: Final = Kind("v1", "Service", "services")
 SECRET: Final = Kind("v1", "Secret", "secrets")
 EVENT: Final = Kind("v1", "Event", "events")
+RESOURCE_QUOTA: Final = Kind("v1", "ResourceQuota", "resourcequotas")
 CLAIM: Final = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 STORAGE_CLASS: Final = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses", namespaced=False)
 WORKFLOW: Final = Kind("argoproj.io/v1alpha1", "Workflow", "workflows")
@@ -61,7 +64,19 @@ CRD: Final = Kind(
 KINDS: Final = {
     (kind.api_version, kind.kind): kind
     for kind in (
-        *(CONFIG_MAP, POD, SERVICE, SECRET, EVENT, CLAIM, STORAGE_CLASS, LEASE, DEPLOYMENT, CRD),
+        *(
+            CONFIG_MAP,
+            POD,
+            SERVICE,
+            SECRET,
+            EVENT,
+            RESOURCE_QUOTA,
+            CLAIM,
+            STORAGE_CLASS,
+            LEASE,
+            DEPLOYMENT,
+            CRD,
+        ),
         *(WORKFLOW, WORKFLOW_TEMPLATE, IMPORT, VMWARE_SOURCE, OPENSTACK_SOURCE, OVA_SOURCE),
         *(IMAGE, BACKING_IMAGE, MACHINE, NAD),
     )
@@ -76,6 +91,10 @@ class ChangedError(StepError):
     """The object was changed by someone else since it was read: read it again."""
 
 
+class ReplacedError(ChangedError):
+    """Another object of that name is there, with another uid than the request named."""
+
+
 class Cluster(Protocol):
     """A Kubernetes API. Every verb raises StepError; see `failure` for which."""
 
@@ -85,14 +104,19 @@ class Cluster(Protocol):
     def find(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
         """The objects that carry all of `labels`, by name; without a namespace, those of all."""
 
-    def create(self, manifest: Object) -> Object:
-        """Make the object. Raises ExistsError when one of that name is there: nothing is adopted blindly."""
+    def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
+        """Make the object. Raises ExistsError when one of that name is there: nothing is adopted blindly.
 
-    def apply(self, manifest: Object) -> Object:
-        """Make the fields of `manifest` be so, and those left out since last time gone (server-side apply).
+        With `dry_run` the API server judges it as if it were made, webhooks and quotas included, and keeps
+        nothing. The answer shows what the webhooks would change.
+        """
 
-        Conflicts are forced: a field that we send is ours to decide, even where a webhook or a person has
-        written it since; fields that we do not send stay whoever's they are.
+    def apply(self, manifest: Object, *, dry_run: bool = False) -> Object:
+        """Set the fields of `manifest`, and remove those that an earlier apply set and this one leaves out.
+
+        This is a server-side apply that forces conflicts: a field that we send is ours to decide, even where
+        a webhook or a person has written it since. Fields that we do not send stay as they are. `dry_run` as
+        for `create`.
         """
 
     def patch(self, kind: Kind, name: str, change: Object, namespace: str = "") -> Object | None:
@@ -119,6 +143,12 @@ def failure(verb: str, kind: Kind, where: str, status: int, body: str) -> StepEr
     """What an answer of the API server means for a step. The one place where that is decided."""
     reason, message = _said(body)
     what = f"cannot {verb} {kind.kind} {where}"
+    return refusal(what, status, message) or _answered(verb, kind, what, status, (reason, message))
+
+
+def _answered(verb: str, kind: Kind, what: str, status: int, said: tuple[str, str]) -> StepError:
+    """What an answer of the API server itself means; no webhook was at work."""
+    reason, message = said
     match status:
         case 401:
             return StepError(Exit.DENIED, what, f"the cluster refuses our credentials: {message}")
@@ -152,7 +182,13 @@ def _forbidden(what: str, right: str, message: str) -> StepError:
     return StepError(Exit.DENIED, what, message, "an admission policy of the cluster refuses it")
 
 
+_PRECONDITION: Final = re.compile(r"UID in (the )?precondition")
+"""k8s.io/apiserver, pkg/registry/rest/delete.go and pkg/storage/interfaces.go. Webhooks use 409 as well."""
+
+
 def _conflict(verb: str, what: str, reason: str, message: str) -> StepError:
+    if _PRECONDITION.search(message):
+        return ReplacedError(Exit.BUSY, what, message)
     if reason == "AlreadyExists":
         return ExistsError(Exit.CONFLICT, what, message, "move it out of the way, or choose another name")
     # On create this comes from the quota's own counter, which two creations at once compete for.

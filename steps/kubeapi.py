@@ -23,7 +23,7 @@ from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.resource import Resource
 from urllib3.exceptions import HTTPError
 
-from steps.cluster import MANAGER, ChangedError, Cluster, Kind, Object, failure, kind_of
+from steps.cluster import MANAGER, Cluster, Kind, Object, ReplacedError, failure, kind_of
 from steps.contract import Exit, StepError
 from steps.stop import Stop
 
@@ -105,12 +105,15 @@ class Api:
         named = {"apiVersion": kind.api_version, "kind": kind.kind}
         return [{**named, **item} for item in found.get("items", [])]
 
-    def create(self, manifest: Object) -> Object:
-        return self._ask("create", *_place(manifest), self._client.create, body=manifest)
+    def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
+        kind, namespace, name = _place(manifest)
+        create = partial(self._client.create, **_dry(dry_run=dry_run))
+        return self._ask("create", kind, namespace, name, create, body=manifest)
 
-    def apply(self, manifest: Object) -> Object:
-        apply = self._client.server_side_apply
-        return self._ask("patch", *_place(manifest), apply, body=manifest, force_conflicts=True)
+    def apply(self, manifest: Object, *, dry_run: bool = False) -> Object:
+        kind, namespace, name = _place(manifest)
+        apply = partial(self._client.server_side_apply, force_conflicts=True, **_dry(dry_run=dry_run))
+        return self._ask("patch", kind, namespace, name, apply, body=manifest)
 
     def patch(self, kind: Kind, name: str, change: Object, namespace: str = "") -> Object | None:
         patch = partial(self._client.patch, name=name, content_type=MERGE_PATCH)
@@ -133,8 +136,8 @@ class Api:
         options: Object = {"propagationPolicy": "Background"}
         if uid:
             options["preconditions"] = {"uid": uid}
-        # A changed object under a uid that we named is another one: ours is gone.
-        with contextlib.suppress(_MissingError, ChangedError):
+        # Another object under the uid that we named: ours is gone.
+        with contextlib.suppress(_MissingError, ReplacedError):
             self._ask("delete", kind, namespace, name, partial(self._client.delete, name=name), body=options)
 
     def _ask(
@@ -157,6 +160,10 @@ class Api:
         return found
 
 
+def _dry(*, dry_run: bool) -> dict[str, str]:
+    return {"dry_run": "All"} if dry_run else {}
+
+
 class _MissingError(StepError):
     """There is no such object, or the cluster knows no such kind."""
 
@@ -164,7 +171,7 @@ class _MissingError(StepError):
 def _wrong(verb: str, kind: Kind, where: str, error: ApiException) -> StepError:
     body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else str(error.body or "")
     found = failure(verb, kind, where, error.status or 0, body)
-    if found.code is Exit.NOT_FOUND:
+    if error.status == 404 and found.code is Exit.NOT_FOUND:  # a webhook's refusal may have that code, too
         return _MissingError(found.code, found.what, found.why, found.remedy)
     return found
 
@@ -211,11 +218,11 @@ class Patient:
     def find(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
         return self._again(lambda: self._inner.find(kind, namespace, labels))
 
-    def create(self, manifest: Object) -> Object:
-        return self._again(lambda: self._inner.create(manifest))
+    def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
+        return self._again(lambda: self._inner.create(manifest, dry_run=dry_run))
 
-    def apply(self, manifest: Object) -> Object:
-        return self._again(lambda: self._inner.apply(manifest))
+    def apply(self, manifest: Object, *, dry_run: bool = False) -> Object:
+        return self._again(lambda: self._inner.apply(manifest, dry_run=dry_run))
 
     def patch(self, kind: Kind, name: str, change: Object, namespace: str = "") -> Object | None:
         return self._again(lambda: self._inner.patch(kind, name, change, namespace))

@@ -12,13 +12,13 @@ from typing import Annotated, Final, NamedTuple
 
 from pydantic import Field
 
-from steps.concerns import about, disk_serial, merged, system_serial, system_uuid, warn
+from steps.concerns import about, disk_serial, log, merged, system_serial, system_uuid, warn
 from steps.document import Document
 from steps.guestos import is_windows
 from steps.machine import Clock, Concern, Controller, Disk, DiskId, Firmware, Machine, Nic, Severity
 from steps.naming import target_name
 from steps.networks import Interface, map_interfaces
-from steps.plan import Bus, DiskRule, Plan, TargetPlan
+from steps.plan import Bus, CpuTopology, DiskRule, Plan, TargetPlan
 
 BUSES: Final[dict[Controller, Bus]] = {
     # KubeVirt knows no PVSCSI, and a guest that booted from one need not have a driver for virtio-scsi.
@@ -71,6 +71,10 @@ class Shape(Document):
         return self.sockets * self.cores * self.threads
 
     @property
+    def topology(self) -> Topology:
+        return Topology(self.sockets, self.cores, self.threads)
+
+    @property
     def windows(self) -> bool:
         return is_windows(self.os)
 
@@ -83,7 +87,10 @@ def shape(plan: Plan, machine: Machine) -> Shape:
     """
     target = plan.target
     cpu, cpu_concerns = topology(
-        target.vcpus or machine.vcpus, machine.cores_per_socket, machine.threads_per_core
+        target.vcpus or machine.vcpus,
+        machine.cores_per_socket,
+        machine.threads_per_core,
+        policy=target.cpu_topology,
     )
     interfaces, nic_concerns = map_interfaces(machine.nics, target)
     return Shape(
@@ -114,8 +121,36 @@ class Topology(NamedTuple):
     cores: int
     threads: int
 
+    def __str__(self) -> str:
+        """In words: `2 sockets of 4 cores`."""
+        sockets = "1 socket" if self.sockets == 1 else f"{self.sockets} sockets"
+        return f"{sockets} of {_cores(self.cores, self.threads)}"
 
-def topology(vcpus: int, cores_per_socket: int, threads_per_core: int = 1) -> tuple[Topology, list[Concern]]:
+
+def topology(
+    vcpus: int,
+    cores_per_socket: int,
+    threads_per_core: int = 1,
+    *,
+    policy: CpuTopology = CpuTopology.ONE_SOCKET,
+) -> tuple[Topology, list[Concern]]:
+    """The topology that the VM gets, and what differs from the source's.
+
+    The source's numbers need not divide the number of vCPUs. The VM then keeps as much of them as it can.
+    """
+    if policy is CpuTopology.SOURCE:
+        return _source_topology(vcpus, cores_per_socket, threads_per_core)
+    threads = threads_per_core if vcpus % threads_per_core == 0 else 1
+    made = Topology(1, vcpus // threads, threads)
+    if (made.cores, made.threads) == (cores_per_socket, threads_per_core):
+        return made, []
+    source = f"the source's sockets have {_cores(cores_per_socket, threads_per_core)}"
+    return made, [log("cpu-one-socket", source, f"the VM gets {made}")]
+
+
+def _source_topology(
+    vcpus: int, cores_per_socket: int, threads_per_core: int
+) -> tuple[Topology, list[Concern]]:
     """The source's topology where it fits the number of vCPUs, else as much of it as does."""
     for cores, threads in ((cores_per_socket, threads_per_core), (cores_per_socket, 1)):
         if vcpus % (cores * threads) == 0:
@@ -125,12 +160,14 @@ def topology(vcpus: int, cores_per_socket: int, threads_per_core: int = 1) -> tu
         found = Topology(vcpus, 1, 1)
     if found[1:] == (cores_per_socket, threads_per_core):
         return found, []
-    asked = f"{cores_per_socket} cores per socket"
-    if threads_per_core > 1:
-        asked += f" with {threads_per_core} threads each"
-    each = "one core" if found.cores == 1 else f"{found.cores} cores"
-    given = f"the machine gets {found.sockets} sockets of {each}"
-    return found, [warn("cpu-topology", f"{vcpus} vCPUs are no multiple of {asked}", given)]
+    why = f"{vcpus} vCPUs do not fill sockets of {_cores(cores_per_socket, threads_per_core)}"
+    return found, [warn("cpu-topology", why, f"the VM gets {found}")]
+
+
+def _cores(cores: int, threads: int) -> str:
+    """In words: `4 cores with 2 threads each`."""
+    number = "1 core" if cores == 1 else f"{cores} cores"
+    return f"{number} with {threads} threads each" if threads > 1 else number
 
 
 def map_disks(

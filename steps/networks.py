@@ -10,7 +10,7 @@ from pydantic import Field
 from steps.concerns import usable_mac, warn
 from steps.document import Document
 from steps.machine import Concern, MacAddress, Nic, NicModel, Severity
-from steps.plan import InterfaceModel, NetworkPolicy, NetworkRule, TargetPlan
+from steps.plan import InterfaceModel, MacPolicy, NetworkPolicy, NetworkRule, TargetPlan
 
 POD_NETWORK: Final = "pod-network"
 
@@ -74,7 +74,7 @@ def _mapped(index: int, nic: Nic, rule: NetworkRule, default: InterfaceModel) ->
         nic=nic.id,
         source=nic.network,
         model=rule.model or MODELS.get(nic.model, default),
-        mac=_address(nic),
+        mac=None if rule.mac is MacPolicy.NEW else _address(nic),
         connected=nic.connected,
         network=rule.destination,
         boot_order=nic.boot_order,

@@ -70,6 +70,28 @@ class NamePolicy(enum.StrEnum):
     STRICT = "strict"
 
 
+class CpuTopology(enum.StrEnum):
+    """How the vCPUs of a VM are laid out over sockets."""
+
+    ONE_SOCKET = "oneSocket"
+    """One socket with all cores.
+
+    Harvester 1.6.1 to 1.8.2 writes `maxSockets: 1` into every VM (pkg/webhook/resources/virtualmachine/
+    mutator.go), and KubeVirt then refuses a VM with more than one socket (vmi-create-admitter.go).
+    """
+    SOURCE = "source"
+    """Sockets and cores as at the source."""
+
+
+class MacPolicy(enum.StrEnum):
+    """Which MAC address a NIC gets at the target."""
+
+    KEEP = "keep"
+    """That of the source."""
+    NEW = "new"
+    """One that the target chooses."""
+
+
 class Gate(enum.StrEnum):
     """What a person may keep the approval of to themselves: the stage `approve-<gate>` waits for it."""
 
@@ -119,6 +141,7 @@ class NetworkRule(Document):
     source: str
     destination: str
     model: InterfaceModel | None = None
+    mac: MacPolicy = MacPolicy.KEEP
 
 
 class DiskRule(Document):
@@ -143,6 +166,7 @@ class TargetPlan(Document):
     networks: tuple[NetworkRule, ...] = ()
     network_policy: NetworkPolicy = NetworkPolicy.LENIENT
     name_policy: NamePolicy = NamePolicy.NORMALISE
+    cpu_topology: CpuTopology = CpuTopology.ONE_SOCKET
     vcpus: int | None = None
     memory_mib: int | None = None
     start: bool = True

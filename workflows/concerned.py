@@ -1,4 +1,4 @@
-"""What preflight has to say about a machine, as a condition. Pure.
+"""What `preflight` says about a VM, and `admit` about its target, as conditions. Pure.
 
 Type and reasons are those of kubevirt/vm-import-operator, which has three weights of concerns as well. Those
 that refuse an import end preflight, and stand in its last words.
@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from pydantic import ValidationError
+
+from steps.admission import Admission, Verdict
 from steps.machine import Concern, Severity
 from workflows.reported import Condition
 
 VERIFIED: Final = "MappingRulesVerified"
 PASSED: Final = "MappingRulesVerificationCompleted"
 WARNED: Final = "MappingRulesVerificationReportedWarnings"
+ADMITTED: Final = "TargetAdmitted"
+"""Type of the condition that says what the target answered."""
 _LONGEST: Final = 8192
 """Characters of the message, of the 32768 that the API allows (metav1.Condition)."""
 
@@ -32,3 +37,31 @@ def condition(concerns: Iterable[Concern]) -> Condition:
         reason=WARNED if warned else PASSED,
         message=words or "All mapping rules checks passed",
     )
+
+
+def admitted(text: str) -> Condition | None:
+    """The condition of a target that accepts the VM, from `admission.json`; None where that says nothing."""
+    admission = _admission(text)
+    if admission is None:
+        return None
+    return Condition(
+        type=ADMITTED,
+        status="True",
+        reason="AcceptedWithWarnings" if admission.those(Verdict.WARNED) else "Accepted",
+        message=" | ".join(doubts(text))[:_LONGEST] or "The target accepts the VM and its disks",
+    )
+
+
+def doubts(text: str) -> tuple[str, ...]:
+    """What a person should know of a target that accepts the VM, from `admission.json`: a sentence each."""
+    admission = _admission(text) or Admission()
+    warned = [f"warn: {one.message}" for one in admission.those(Verdict.WARNED)]
+    unknown = [f"not checked: {one.check}: {one.message}" for one in admission.those(Verdict.NOT_CHECKED)]
+    return (*warned, *unknown)
+
+
+def _admission(text: str) -> Admission | None:
+    try:
+        return Admission.model_validate_json(text)
+    except ValidationError:  # no output yet, or that of another version
+        return None

@@ -28,7 +28,12 @@ def stand(seen: Observed, disks: Sequence[str], *, started: bool) -> Stand:
         return _images([seen.leaf("image", disk) for disk in disks])
     if any(leaf.stage == "poweroff" or leaf.disk for leaf in seen.leaves):
         return Stand.SOURCE_READY
-    return Stand.VALID if seen.well("preflight") else Stand.NEW
+    return Stand.VALID if _is_checked(seen) else Stand.NEW
+
+
+def _is_checked(seen: Observed) -> bool:
+    """Whether every check has passed; a Workflow of an older template has no `admit`."""
+    return seen.well("preflight") and (seen.leaf("admit") is None or seen.well("admit"))
 
 
 def landed(seen: Observed, disk: str) -> bool:

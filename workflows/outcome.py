@@ -11,6 +11,7 @@ from workflows.api import VirtualMachineImport
 from workflows.conditions import find
 from workflows.observed import Observed
 from workflows.reported import ImportStatus, Stand
+from workflows.stages import CHECKS
 from workflows.status import CLEANUP, Phase, blame
 from workflows.telling import reason_of, telling, words
 
@@ -76,7 +77,7 @@ def _failed(seen: Observed, stand: Stand, import_: VirtualMachineImport) -> Outc
         said = "Cancelled before it was done; a retry goes on from what is there"
         return Outcome(Stand.FAILED, "False", CANCELLED, "", said)
     if cause is not None:
-        failed = Stand.INVALID if cause.stage == "preflight" else Stand.FAILED
+        failed = Stand.INVALID if cause.stage in CHECKS else Stand.FAILED
         return Outcome(failed, "False", reason_of(cause), cause.title, words(cause))
     if stand is Stand.CREATED and seen.leaf(CLEANUP):  # only the exit handler failed, after all was done
         return _done(stand, import_)

@@ -13,6 +13,7 @@ from steps.plan import (
     DiskRule,
     ImportRef,
     InterfaceModel,
+    MacPolicy,
     NetworkRule,
     Plan,
     PowerPlan,
@@ -121,6 +122,7 @@ def target_plan(import_: VirtualMachineImport, settings: Settings) -> TargetPlan
         networks=tuple(_rule(row, namespace) for row in spec.network_mapping),
         network_policy=settings.network_policy,
         name_policy=settings.name_policy,
+        cpu_topology=settings.cpu_topology,
         vcpus=spec.cpus,
         memory_mib=mebibytes(spec.memory) if spec.memory else None,
         start=spec.start_virtual_machine is not False,
@@ -198,6 +200,7 @@ def _rule(row: NetworkMapping, namespace: str) -> NetworkRule:
         source=row.source_network,
         destination=destination if "/" in destination else f"{namespace}/{destination}",
         model=row.network_interface_model,
+        mac=row.mac or MacPolicy.KEEP,
     )
 
 

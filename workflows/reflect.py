@@ -131,6 +131,8 @@ def _reflected(
         conditions = ladder.of_import(conditions, seen, import_, disks, now)
     if shape is not None:
         conditions = put(conditions, concerned.condition(shape.concerns), now)
+    if said := concerned.admitted(seen.output("admit", None, "admission")):
+        conditions = put(conditions, said, now)
     made = base.model_copy(
         update={
             "workflow": run,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from steps.document import Document
-from steps.plan import DiskFormat, NamePolicy, NetworkPolicy, ScratchPlan, TargetKind
+from steps.plan import CpuTopology, DiskFormat, NamePolicy, NetworkPolicy, ScratchPlan, TargetKind
 
 
 class Settings(Document):
@@ -13,6 +13,7 @@ class Settings(Document):
     format: DiskFormat = DiskFormat.QCOW2
     network_policy: NetworkPolicy = NetworkPolicy.LENIENT
     name_policy: NamePolicy = NamePolicy.NORMALISE
+    cpu_topology: CpuTopology = CpuTopology.ONE_SOCKET
     scratch: ScratchPlan = ScratchPlan()
     reuse_unstamped: bool = False
     """Whether an image of this import's name that bears no digest, as today's controller makes, is taken."""

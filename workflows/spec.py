@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 from pydantic.alias_generators import to_camel
 
-from steps.plan import Gate, InterfaceModel
+from steps.plan import Gate, InterfaceModel, MacPolicy
 
 GROUP: Final = "migration.harvesterhci.io"
 API_VERSION: Final = f"{GROUP}/v1beta1"
@@ -130,6 +130,11 @@ class NetworkMapping(Model):
     )
     network_interface_model: NicChoice = Field(
         default=None, description="model of these NICs; default: as at the source"
+    )
+    mac: Annotated[MacPolicy | None, BeforeValidator(_empty_to_none)] = Field(
+        default=None,
+        description="keep: these NICs keep the MAC addresses of the source; new: the target chooses new "
+        "ones; default keep",
     )
 
 

@@ -46,6 +46,7 @@ class Capability(enum.Enum):
 
     PULLS = "fetches disks over HTTP"
     RUNS = "runs machines"
+    JUDGES = "says whether it would accept a VM before the VM is made"
 
 
 class Limit(enum.StrEnum):
@@ -83,6 +84,8 @@ class Stage:
     scope: Scope = Scope.MACHINE
     retry: Retry = Retry(limit=2)
     image: Image = Image.PROVIDER
+    check: bool = False
+    """It only looks: when it fails for good, nothing was touched, and the import is invalid."""
     gate: bool = False
     """A person's approval instead of a program; skipped where none was asked for."""
     in_transfer: bool = False
@@ -111,14 +114,25 @@ STAGES: Final[tuple[Stage, ...]] = (
         "Find the machine at its source and check that it can be imported",
         after=(),
         identity=Identity.PREPARE,
+        check=True,
         credentials=True,
         documents=("machine.json",),
         outputs=("disks.json",),
     ),
     Stage(
+        "admit",
+        "Ask the target whether it would accept the VM and its disks",
+        after=("preflight",),
+        identity=Identity.TARGET,
+        image=Image.TARGET,
+        check=True,
+        needs=Capability.JUDGES,
+        outputs=("admission.json",),
+    ),
+    Stage(
         "approve-poweroff",
         "Wait until a person lets the machine be shut down",
-        after=("preflight",),
+        after=("admit",),
         identity=Identity.PREPARE,
         gate=True,
     ),
@@ -215,6 +229,8 @@ STAGES: Final[tuple[Stage, ...]] = (
     ),
 )
 
+CHECKS: Final = frozenset(stage.name for stage in STAGES if stage.check)
+"""Names of the stages that only look."""
 CAPABILITIES: Final[dict[TargetKind, frozenset[Capability]]] = {
     TargetKind.DIRECTORY: frozenset(),
     TargetKind.HARVESTER: frozenset(Capability),

@@ -30,6 +30,7 @@ from controller.operator.facts import Facts, attempt_of, run_of
 from controller.operator.options import Options
 from controller.operator.rehearsal import PLANNED, drifted
 from controller.operator.saying import linked, refused, told
+from controller.operator.whence import KIND_UNKNOWN
 from steps.plan import Plan
 from workflows import names
 from workflows.conditions import find
@@ -117,6 +118,8 @@ def _anew(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
     """An import that has not begun: it begins, or says why it does not."""
     if facts.fault:
         yield refused(facts, (facts.fault,), now)
+    elif facts.origin.reason == KIND_UNKNOWN:
+        yield refused(facts, (facts.origin.message,), now)
     elif facts.origin.reason:
         yield told(facts, facts.status, facts.origin.reason, facts.origin.message, now)
     elif facts.reasons:

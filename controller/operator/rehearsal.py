@@ -109,8 +109,7 @@ def _lines(plan: Plan, machine: Machine, made: Shape) -> Iterator[str]:
     yield f"becomes VirtualMachine {made.namespace}/{made.name}, {'started' if made.start else 'left off'}"
     yield f"steps: {', '.join(stage.name for stage in stages_for(plan.target.kind))}"
     yield ""
-    threads = f" x {made.threads} threads" if made.threads > 1 else ""
-    yield f"CPU     {machine.vcpus} vCPUs -> {made.sockets} sockets x {made.cores} cores{threads}"
+    yield f"CPU     {machine.vcpus} vCPUs -> {made.topology}"
     yield f"memory  {machine.memory_mib} MiB -> {made.memory_mib}Mi"
     yield f"boot    {made.firmware.kind}{', secure boot' if made.firmware.secure_boot else ''}"
     for disk, target in zip(machine.disks, made.disks, strict=True):

@@ -25,6 +25,8 @@ from workflows.api import KINDS, OvaSource, Source, VirtualMachineImport
 from workflows.reported import SourceStatus
 
 READY: Final = "clusterReady"
+KIND_UNKNOWN: Final = "SourceKindUnknown"
+"""The one reason of an Origin that waiting cannot cure: only a change of the import can."""
 SOURCES: Final[Mapping[str, Kind]] = {
     kind.kind.lower(): kind for kind in (VMWARE_SOURCE, OPENSTACK_SOURCE, OVA_SOURCE)
 }
@@ -46,14 +48,16 @@ class Origin:
 def origin(cluster: Cluster, options: Options, import_: VirtualMachineImport) -> Origin:
     """The source an import names, with its credentials.
 
-    Whatever is not there (yet) is a reason to wait, never to refuse: one manifest may hold everything in any
-    order.
+    An object that is not there yet is a reason to wait, as one manifest may hold everything in any order.
+    A kind that does not exist (`KIND_UNKNOWN`) is a reason to refuse.
     """
     reference = import_.spec.source_cluster
     kind = SOURCES.get(reference.kind.lower())
     if kind is None:
-        said = f"spec.sourceCluster.kind {reference.kind!r} is none of {_KINDS}"
-        return Origin(reason="SourceKindUnknown", message=said)
+        said = f"spec.sourceCluster.kind {reference.kind!r} is not a kind of source"
+        if not reference.kind:
+            said = "spec.sourceCluster.kind is empty"
+        return Origin(reason=KIND_UNKNOWN, message=f"{said}; write one of {_KINDS}")
     namespace = reference.namespace or import_.metadata.namespace
     if not _watched(namespace, options):
         said = f"{kind.kind} {namespace}/{reference.name} is outside the namespaces of this installation"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from steps.admission import Admission
 from steps.contract import Exit, StepError
 from steps.document import Document
 from steps.machine import DiskId, Machine
@@ -33,6 +34,13 @@ class Published(Document):
 class Target(Protocol):
     """Where a machine is built. Every verb may be called again at any point."""
 
+    def admit(self, shape: Shape) -> Admission:
+        """Ask whether the target would accept the VM and its disks, and change nothing.
+
+        Raises:
+            StepError: with every reason why it would not.
+        """
+
     def publish(self, disk: DiskId, scratch: Path, report: Report) -> Published:
         """Take over the finished disk that lies in `scratch`."""
 
@@ -56,7 +64,7 @@ def connect(
 ) -> Target:
     """The target the plan names. `into` is the folder of the directory target.
 
-    A target that fetches disks publishes those of `machine` from where they are being served.
+    A target in a cluster is asked about `machine`, and publishes its disks from where they are being served.
 
     Raises:
         StepError: UNSUPPORTED when this version does not bring the target.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from steps.admission import Admission
 from steps.contract import Exit, StepError
 from steps.disk.direct import chunks
 from steps.disk.faults import room_for
@@ -33,6 +34,10 @@ class Directory:
         self._into = into
         self._stop = stop
         self._records = into / NOTES / "published"
+
+    def admit(self, shape: Shape) -> Admission:
+        """A folder accepts every VM."""
+        return Admission()
 
     def publish(self, disk: DiskId, scratch: Path, report: Report) -> Published:
         """Move the disk into the folder.

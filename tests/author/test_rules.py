@@ -110,6 +110,7 @@ def outputs() -> dict[str, dict[str, Json]]:
 def test_results_have_a_default_as_a_step_that_failed_leaves_none() -> None:
     assert outputs() == {
         "preflight": {"disks": {"path": str(OUTPUTS / "disks.json"), "default": "[]"}},
+        "admit": {"admission": {"path": str(OUTPUTS / "admission.json"), "default": "[]"}},
         "image": {
             name: {"path": str(OUTPUTS / name), "default": ""} for name in ("image", "digest", "integrity")
         },

@@ -66,7 +66,9 @@ class FakeCluster(Cluster):
     fault: Fault | None = None
     calls: list[Call] = field(default_factory=list)
     admission: list[Callable[[str, Object], None]] = field(default_factory=list)
-    """Webhooks: called with "create", "update" or "delete" and the object; they raise StepError."""
+    """Webhooks: called with "create", "update" or "delete" and the object; they may change or refuse it."""
+    dry_run: bool = False
+    """Whether the request that is being judged is a dry run."""
     reconcilers: list[Callable[[FakeCluster], None]] = field(default_factory=list)
     """Controllers: called before every read."""
 
@@ -88,16 +90,16 @@ class FakeCluster(Cluster):
             wanted = (labels or {}).items()
             return [copy.deepcopy(one) for one in self.all(kind, namespace) if wanted <= _labels(one).items()]
 
-    def create(self, manifest: Object) -> Object:
+    def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
         metadata = manifest["metadata"]
         kind, namespace, name = kind_of(manifest), metadata.get("namespace", ""), metadata["name"]
         with _Request(self, Call("create", kind, namespace, name)) as request:
             request.must_have_place()
             if (kind, namespace, name) in self._objects:
                 raise request.failure(409, "AlreadyExists", f'{kind.resource} "{name}" already exists')
-            return self._store_new(request, manifest)
+            return self._store_new(request, manifest, dry_run=dry_run)
 
-    def apply(self, manifest: Object) -> Object:
+    def apply(self, manifest: Object, *, dry_run: bool = False) -> Object:
         metadata = manifest["metadata"]
         kind, namespace, name = kind_of(manifest), metadata.get("namespace", ""), metadata["name"]
         with _Request(self, Call("patch", kind, namespace, name)) as request:
@@ -105,10 +107,12 @@ class FakeCluster(Cluster):
             key = (kind, namespace, name)
             there = self._objects.get(key)
             before = self._applied.get(key, {})
-            self._applied[key] = copy.deepcopy(manifest)
+            if not dry_run:
+                self._applied[key] = copy.deepcopy(manifest)
             if there is None:
-                return self._store_new(request, manifest)
-            return self._store(key, _merged(_without(there, before, manifest), manifest))
+                return self._store_new(request, manifest, dry_run=dry_run)
+            merged = _merged(_without(there, before, manifest), manifest)
+            return self._judged("update", merged) if dry_run else self._store(key, merged)
 
     def patch(self, kind: Kind, name: str, change: Object, namespace: str = "") -> Object | None:
         with _Request(self, Call("patch", kind, namespace, name)) as request:
@@ -173,16 +177,27 @@ class FakeCluster(Cluster):
 
     # --- inside
 
-    def _store_new(self, request: _Request, manifest: Object) -> Object:
+    def _store_new(self, request: _Request, manifest: Object, *, dry_run: bool) -> Object:
         call = request.call
         limit = self.quota.get((call.namespace, call.kind))
         if limit is not None and len(self.all(call.kind, call.namespace)) >= limit:
             words = f'{call.kind.plural} "{call.name}" is forbidden: exceeded quota: small, requested: 1'
             raise request.failure(403, "Forbidden", words)
-        self._admit("create", manifest)
-        return copy.deepcopy(
-            self.put({**manifest, "metadata": {**manifest["metadata"], "creationTimestamp": "now"}})
-        )
+        if dry_run:
+            return self._judged("create", manifest)
+        made = copy.deepcopy(manifest)
+        self._admit("create", made)
+        return copy.deepcopy(self.put({**made, "metadata": {**made["metadata"], "creationTimestamp": "now"}}))
+
+    def _judged(self, verb: str, thing: Object) -> Object:
+        """What a dry run answers: the object as the webhooks change it."""
+        made = copy.deepcopy(thing)
+        self.dry_run = True
+        try:
+            self._admit(verb, made)
+        finally:
+            self.dry_run = False
+        return made
 
     def _store(self, key: Key, thing: Object) -> Object:
         if key in self._objects:

@@ -102,7 +102,8 @@ class Harvester:
         annotation = image["metadata"]["annotations"]["harvesterhci.io/storageClassName"]
         if annotation != image["spec"]["targetStorageClassName"]:
             raise refused("storageClassName should keep the consistency")
-        self.made.append(image["metadata"]["name"])
+        if not self.cluster.dry_run:
+            self.made.append(image["metadata"]["name"])
 
     def _deleted(self, image: Object) -> None:
         wanted = (image.get("status") or {}).get("storageClassName")

@@ -28,6 +28,7 @@ MADE_BY_OTHERS: Final = ("resourceVersion", "creationTimestamp", "uid")
 
 
 def built(world: World) -> World:
+    world.rules.mutates = False
     world.publish_all()
     world.build()
     return world
@@ -82,6 +83,8 @@ def machine_on(backend: str, case: str) -> Object:
     asked = Plan.load(SOURCES / case / "plan.json").target
     ours = {"kind": world.plan.target.kind, "storage_class": world.plan.target.storage_class}
     world.plan = world.plan.model_copy(update={"target": asked.model_copy(update=ours)})
+    world.cluster.namespaces.add(asked.namespace)
+    world.make_networks()
     return built(world).vm()
 
 

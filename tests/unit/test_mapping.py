@@ -11,7 +11,17 @@ from steps.machine import Controller, Disk, Machine, Nic, NicModel, Severity
 from steps.mapping import Topology, blocking, check_disks, map_disks, shape, topology
 from steps.naming import DNS_LABEL, normalise, target_name
 from steps.networks import POD_NETWORK, Interface, check_networks, find_rule, map_interfaces
-from steps.plan import Bus, DiskRule, InterfaceModel, NamePolicy, NetworkPolicy, NetworkRule, TargetPlan
+from steps.plan import (
+    Bus,
+    CpuTopology,
+    DiskRule,
+    InterfaceModel,
+    MacPolicy,
+    NamePolicy,
+    NetworkPolicy,
+    NetworkRule,
+    TargetPlan,
+)
 from tests.unit.builders import a_disk, a_machine, a_nic, a_plan, a_target
 
 
@@ -91,10 +101,21 @@ def test_a_model_in_the_mapping_row_wins(model: NicModel) -> None:
 
 @given(vcpus=st.integers(1, 1024), cores=st.integers(1, 128), threads=st.integers(1, 8))
 def test_the_topology_multiplies_to_the_number_of_vcpus(vcpus: int, cores: int, threads: int) -> None:
-    found, concerns = topology(vcpus, cores, threads)
-    assert found.sockets * found.cores * found.threads == vcpus
-    assert bool(concerns) is ((found.cores, found.threads) != (cores, threads))
+    for policy in CpuTopology:
+        found, concerns = topology(vcpus, cores, threads, policy=policy)
+        assert found.sockets * found.cores * found.threads == vcpus
+        assert bool(concerns) is ((found.cores, found.threads) != (cores, threads))
+    _, concerns = topology(vcpus, cores, threads, policy=CpuTopology.SOURCE)
     assert bool(concerns) is (vcpus % (cores * threads) != 0)
+
+
+@given(vcpus=st.integers(1, 1024), cores=st.integers(1, 128), threads=st.integers(1, 8))
+def test_there_is_one_socket_unless_the_sources_topology_is_asked_for(
+    vcpus: int, cores: int, threads: int
+) -> None:
+    found, _ = topology(vcpus, cores, threads)
+    assert found.sockets == 1
+    assert found.threads == (threads if vcpus % threads == 0 else 1)
 
 
 @pytest.mark.parametrize(
@@ -108,15 +129,46 @@ def test_the_topology_multiplies_to_the_number_of_vcpus(vcpus: int, cores: int, 
         (6, 3, 4, (2, 3, 1)),
     ],
 )
-def test_sockets_are_vcpus_by_cores_and_threads(
+def test_the_sources_sockets_are_vcpus_by_cores_and_threads(
     vcpus: int, cores: int, threads: int, wanted: tuple[int, int, int]
 ) -> None:
-    assert topology(vcpus, cores, threads)[0] == Topology(*wanted)
+    assert topology(vcpus, cores, threads, policy=CpuTopology.SOURCE)[0] == Topology(*wanted)
+
+
+def test_the_plan_names_the_sources_topology() -> None:
+    (concern,) = topology(4, 1)[1]
+    assert (concern.severity, concern.code) == (Severity.LOG, "cpu-one-socket")
+    assert str(concern) == "the source's sockets have 1 core; the VM gets 1 socket of 4 cores"
+
+
+def test_a_topology_that_is_one_socket_already_is_no_concern() -> None:
+    assert topology(4, 4)[1] == []
+
+
+def test_the_setting_keeps_the_sources_topology() -> None:
+    made = shape(a_plan(cpu_topology=CpuTopology.SOURCE), a_machine(vcpus=4, cores_per_socket=2))
+    assert (made.sockets, made.cores) == (2, 2)
 
 
 def test_vcpus_and_memory_of_the_request_win() -> None:
     made = shape(a_plan(vcpus=6, memory_mib=512), a_machine(vcpus=2, cores_per_socket=2))
     assert (made.vcpus, made.memory_mib) == (6, 512)
+
+
+# --- MAC addresses
+
+
+def test_a_row_can_ask_for_a_new_mac() -> None:
+    rows = [
+        NetworkRule(source="a", destination="default/vlan1", mac=MacPolicy.NEW),
+        NetworkRule(source="b", destination="default/vlan1"),
+    ]
+    nics = [
+        a_nic(0, network="a", mac="00:50:56:00:00:01"),
+        a_nic(1, network="b", mac="00:50:56:00:00:02"),
+    ]
+    found, _ = map_interfaces(nics, a_target(networks=tuple(rows)))
+    assert [interface.mac for interface in found] == [None, "00:50:56:00:00:02"]
 
 
 # --- boot order

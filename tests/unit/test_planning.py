@@ -37,7 +37,7 @@ def test_a_machine_that_can_be_imported_is_shown_as_it_is_and_as_it_will_be() ->
     result = examined(a_plan(networks=(rule,)), nics=nics, disks=(a_disk(allocated=1 << 20),), vcpus=4)
     shown = text(planning.render(result))
     assert result.code is Exit.DONE
-    for words in ("can be imported", "default/web01", "4 sockets × 1 cores", "2048Mi", "default/vlan1"):
+    for words in ("can be imported", "default/web01", "1 socket of 4 cores", "2048Mi", "default/vlan1"):
         assert words in shown
     for words in ("1 MiB", "pod network", "left out", "warn: nic-2"):
         assert words in shown
@@ -57,7 +57,7 @@ def test_a_program_gets_the_whole_of_it_as_json() -> None:
     found = json.loads(json.dumps(planning.document(examined(nics=(a_nic(),)))))
     assert found["manifest"]["kind"] == "VirtualMachine"
     assert found["source"]["memoryMib"] == found["target"]["memoryMib"] == 2048
-    assert [concern["code"] for concern in found["concerns"]] == ["network-unmapped"]
+    assert [concern["code"] for concern in found["concerns"]] == ["cpu-one-socket", "network-unmapped"]
     assert found["stages"][0] == "preflight"
 
 

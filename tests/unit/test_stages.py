@@ -29,7 +29,8 @@ def test_the_edges_of_a_folder() -> None:
 def test_the_edges_of_harvester() -> None:
     assert edges(TargetKind.HARVESTER) == {
         "preflight": (),
-        "approve-poweroff": ("preflight",),
+        "admit": ("preflight",),
+        "approve-poweroff": ("admit",),
         "poweroff": ("approve-poweroff",),
         "export": ("poweroff",),
         "convert": ("export",),

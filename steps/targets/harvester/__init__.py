@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from steps.admission import Admission
 from steps.cluster import Cluster
 from steps.contract import Exit, StepError
 from steps.machine import DiskId, Machine
@@ -17,6 +18,7 @@ from steps.plan import Plan
 from steps.stop import Stop
 from steps.targets import Published, Report
 from steps.targets.harvester import names
+from steps.targets.harvester.admitting import Admitting
 from steps.targets.harvester.integrity import Integrity
 from steps.targets.harvester.machines import Machines
 from steps.targets.harvester.ownership import annotations_of
@@ -32,7 +34,7 @@ class PublishedImage(Published):
 
 
 class Harvester:
-    """The target `harvester`. `serving` and `machine` are needed to publish only."""
+    """The target `harvester`. `machine` is needed to admit and to publish, `serving` to publish."""
 
     def __init__(
         self,
@@ -49,6 +51,11 @@ class Harvester:
         self._serving = serving
         self._machine = machine
         self._machines = Machines(plan, cluster, stop)
+
+    def admit(self, shape: Shape) -> Admission:
+        if self._machine is None:
+            raise StepError(Exit.INVALID, "the VM to be judged is not given", remedy="see steps.admit --help")
+        return Admitting(self._plan, self._machine, self._cluster).run(shape)
 
     def publish(self, disk: DiskId, scratch: Path, report: Report) -> PublishedImage:
         """Have Harvester fetch the disk from its `serve` step; scratch is that step's alone."""

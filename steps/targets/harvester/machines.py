@@ -24,6 +24,7 @@ from steps.targets.harvester.ownership import (
     refuse_leaving,
 )
 from steps.targets.harvester.publishing import published_for
+from steps.targets.harvester.refused import explained
 from steps.targets.harvester.serving import POLL
 from steps.targets.harvester.state import state
 from steps.targets.harvester.storage import Backend
@@ -56,7 +57,7 @@ class Machines:
         owners = owner(self._cluster, self._plan)
         volumes = {disk.id: self._volume(images[disk.id], disk, owners) for disk in shape.disks}
         backends = {disk: str(image["spec"].get("backend")) for disk, image in images.items()}
-        self._make(objects.machine(self._plan, shape, volumes, backends, owners), there)
+        self._make(shape, objects.machine(self._plan, shape, volumes, backends, owners), there)
         if not shape.start:
             self.release(shape)
             self._change(shape.name, {"metadata": {"annotations": {names.HANDED_OVER: "left off"}}})
@@ -67,7 +68,8 @@ class Machines:
         found = self._own(shape.name)
         if not is_handed_over(found):
             marked = {"annotations": {names.HANDED_OVER: "started"}}
-            self._change(shape.name, {"metadata": marked, "spec": {"runStrategy": RUNNING}})
+            with explained(shape):
+                self._change(shape.name, {"metadata": marked, "spec": {"runStrategy": RUNNING}})
 
     def wait(self, shape: Shape) -> None:
         """Return when the machine is ready and everything of it has been let go.
@@ -134,15 +136,16 @@ class Machines:
             raise StepError(Exit.UNREACHABLE, f"CDI has not made claim {self._namespace}/{name} of the image")
         return found
 
-    def _make(self, manifest: Object, there: Object | None) -> None:
+    def _make(self, shape: Shape, manifest: Object, there: Object | None) -> None:
         """Create the machine, or bring one of our own up to date with what is asked for now."""
-        if there is None:
-            try:
-                self._cluster.create(manifest)
-            except ExistsError:  # since we looked: by us, with an answer that was lost, or by others
-                there = self._own(manifest["metadata"]["name"])
-        if there is not None:
-            self._cluster.apply(manifest)
+        with explained(shape):
+            if there is None:
+                try:
+                    self._cluster.create(manifest)
+                except ExistsError:  # since we looked: by us, with an answer that was lost, or by others
+                    there = self._own(manifest["metadata"]["name"])
+            if there is not None:
+                self._cluster.apply(manifest)
 
     def _machine(self, name: str) -> Object | None:
         """The machine if it is there, and then ours. Raises StepError (CONFLICT) for another's."""

@@ -1,0 +1,217 @@
+"""Whether the cluster would accept what an import makes: server-side dry runs, and sums of quotas.
+
+The objects are those that `image` and `build` make later. The API server, its webhooks and its quotas judge
+them and keep none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from steps.admission import Admission, Finding, not_checked, passed, warned
+from steps.cluster import CLAIM, IMAGE, MACHINE, RESOURCE_QUOTA, Cluster, ExistsError, Object
+from steps.contract import Exit, StepError, is_retryable
+from steps.machine import DiskId, Machine
+from steps.mapping import Shape
+from steps.plan import Plan
+from steps.targets.harvester import names, objects, quota
+from steps.targets.harvester.machines import is_handed_over
+from steps.targets.harvester.ownership import owner, refuse_foreign, refuse_leaving
+from steps.targets.harvester.refused import explained
+from steps.targets.harvester.state import state
+from steps.targets.harvester.storage import Place, place, wanted_class
+
+_NO_DRY_RUN: Final = "does not support dry run"
+"""k8s.io/apiserver, pkg/admission/plugin/webhook/errors/statuserror.go: a webhook that has side effects."""
+_MIB: Final = 1 << 20
+T = TypeVar("T")
+
+
+class Admitting:
+    """The checks of one import at its target."""
+
+    def __init__(self, plan: Plan, machine: Machine, cluster: Cluster) -> None:
+        self._plan = plan
+        self._machine = machine
+        self._cluster = cluster
+        self._namespace = plan.target.namespace
+        self._reasons: list[StepError] = []
+        self._findings: list[Finding] = []
+
+    def run(self, shape: Shape) -> Admission:
+        """Make every check.
+
+        Raises:
+            StepError: with every reason why the cluster refuses, under the code of the first; or the first
+                error that may pass by itself.
+        """
+        owners = owner(self._cluster, self._plan)
+        places = self._places()
+        for disk, where in places.items():
+            self._judge(f"image of {disk}", self._image(disk, where, owners))
+        claims = {disk: self._claim(shape, disk, where, owners) for disk, where in places.items()}
+        for disk, claim in claims.items():
+            self._judge(f"claim of {disk}", claim)
+        if len(places) == len(self._machine.disks):
+            vm = self._try("vm", lambda: self._vm(shape, claims, places, owners))
+            self._try("quota", lambda: self._quota(shape, places, claims, vm))
+        self._end()
+        return Admission(findings=tuple(self._findings))
+
+    # --- the frame of a check
+
+    def _try(self, check: str, call: Callable[[], T]) -> T | None:
+        """What `call` returns; None where it refuses or cannot tell, which is noted."""
+        try:
+            return call()
+        except StepError as error:
+            if is_retryable(error.code):
+                raise
+            if _NO_DRY_RUN in error.why:
+                self._findings.append(not_checked(check, error.why))
+            else:
+                self._reasons.append(error)
+        return None
+
+    def _judge(self, check: str, manifest: Object) -> None:
+        """Have the cluster judge an object that is not there yet."""
+
+        def dry_run() -> None:
+            try:
+                self._cluster.create(manifest, dry_run=True)
+            except ExistsError:
+                return  # from an earlier attempt; the step that makes it looks whose it is
+            self._findings.append(passed(check))
+
+        self._try(check, dry_run)
+
+    def _end(self) -> None:
+        if not self._reasons:
+            return
+        first = self._reasons[0]
+        if len(self._reasons) == 1:
+            raise first
+        texts = dict.fromkeys(str(reason) for reason in self._reasons)
+        raise StepError(first.code, f"the cluster refuses {self._machine.name}", " | ".join(texts))
+
+    # --- the checks
+
+    def _places(self) -> dict[DiskId, Place]:
+        """Where each disk goes, of those of which the cluster can tell."""
+        found = {}
+        for disk in self._machine.disks:
+            wanted = wanted_class(self._plan.target, disk)
+            where = self._try(f"storage of {disk.id}", partial(place, self._cluster, wanted))
+            if where is not None:
+                found[disk.id] = where
+        return found
+
+    def _image(self, disk: DiskId, where: Place, owners: list[Object]) -> Object:
+        return objects.image(
+            self._plan,
+            disk,
+            name=names.image(self._plan.import_, disk),
+            display_name=names.display_name(self._plan.import_, disk),
+            url=f"http://not-served-yet/{disk}.{self._plan.target.format}",
+            landed="",
+            place=where,
+            owners=owners,
+        )
+
+    def _claim(self, shape: Shape, disk: DiskId, where: Place, owners: list[Object]) -> Object:
+        """The claim of the disk, of the wanted class: the image's own class is not there yet."""
+        (capacity,) = (one.capacity for one in shape.disks if one.id == disk)
+        image = {"metadata": {"name": names.image(self._plan.import_, disk), "namespace": self._namespace}}
+        return objects.claim(
+            self._plan, image, state({"status": {"storageClassName": where.storage_class}}), capacity, owners
+        )
+
+    def _vm(
+        self,
+        shape: Shape,
+        claims: Mapping[DiskId, Object],
+        places: Mapping[DiskId, Place],
+        owners: list[Object],
+    ) -> Object | None:
+        """The VM as the cluster would keep it; None where it is its owner's already."""
+        there = self._cluster.get(MACHINE, shape.name, self._namespace)
+        if there is not None:
+            refuse_foreign(there, self._plan)
+            refuse_leaving(there)
+            if is_handed_over(there):
+                return None
+        backends = {disk: str(where.backend) for disk, where in places.items()}
+        manifest = objects.machine(self._plan, shape, claims, backends, owners)
+        with explained(shape):
+            judge = self._cluster.create if there is None else self._cluster.apply
+            made = judge(manifest, dry_run=True)
+        self._findings += [passed("vm"), *_changes(manifest, made)]
+        return made
+
+    def _quota(
+        self,
+        shape: Shape,
+        places: Mapping[DiskId, Place],
+        claims: Mapping[DiskId, Object],
+        vm: Object | None,
+    ) -> None:
+        """Sums over all objects of the import: a dry run shows the quota for each object alone."""
+        try:
+            quotas = self._cluster.find(RESOURCE_QUOTA, self._namespace)
+        except StepError as error:
+            if error.code not in (Exit.DENIED, Exit.NOT_FOUND):
+                raise
+            self._findings.append(not_checked("quota", str(error)))
+            return
+        needs = self._needs(shape, places, claims, vm)
+        short = list(quota.shortages(quotas, needs))
+        if short and not any(reason.code is Exit.NO_SPACE for reason in self._reasons):
+            what = f"the quota of namespace {self._namespace} is too small for the import"
+            raise StepError(
+                Exit.NO_SPACE, what, " | ".join(short), "raise it or free what it holds, then retry"
+            )
+        self._findings += [not_checked("quota", text) for text in quota.unseen(quotas, needs)]
+        self._findings.append(passed("quota"))
+
+    def _needs(
+        self,
+        shape: Shape,
+        places: Mapping[DiskId, Place],
+        claims: Mapping[DiskId, Object],
+        vm: Object | None,
+    ) -> quota.Needs:
+        """What the import adds to the namespace: what is there already counts as used."""
+        new_claims = {disk: one for disk, one in claims.items() if not self._is_there(CLAIM, one)}
+        images = [names.image(self._plan.import_, disk) for disk in places]
+        new_images = [name for name in images if self._cluster.get(IMAGE, name, self._namespace) is None]
+        new_vm = vm is not None and not self._is_there(MACHINE, vm)
+        starts = vm is not None and shape.start
+        return quota.total(
+            quota.of_claims([(places[disk].storage_class, one) for disk, one in new_claims.items()], CLAIM),
+            quota.of_count(IMAGE, len(new_images)),
+            quota.of_count(MACHINE, int(new_vm)),
+            quota.of_pod(vm["spec"]["template"]["spec"]["domain"]["resources"]) if vm and starts else {},
+        )
+
+    def _is_there(self, kind: Any, manifest: Object) -> bool:
+        return self._cluster.get(kind, manifest["metadata"]["name"], self._namespace) is not None
+
+
+def _changes(sent: Object, made: Object) -> Iterator[Finding]:
+    """What the cluster's webhooks change, as far as the guest notices it."""
+    asked, given = _guest_memory(sent), _guest_memory(made)
+    if given < asked:
+        lost = (asked - given) // _MIB
+        message = (
+            f"the guest gets {lost} MiB of memory less than asked for ({given // _MIB} of {asked // _MIB} "
+            "MiB), as this Harvester takes the VM's overhead from the guest; set Harvester's setting "
+            "additional-guest-memory-overhead-ratio, or raise spec.memory"
+        )
+        yield warned("memory", message)
+
+
+def _guest_memory(vm: Object) -> int:
+    """Bytes."""
+    return int(quota.amount(vm["spec"]["template"]["spec"]["domain"]["memory"]["guest"]))

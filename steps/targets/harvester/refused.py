@@ -1,0 +1,31 @@
+"""A cluster's refusal of a VM, with what we know of it and the cluster does not say."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from steps.mapping import Shape
+from steps.refusals import DuplicateMacError
+
+
+@contextlib.contextmanager
+def explained(shape: Shape) -> Iterator[None]:
+    """Add our NICs to a refusal because of a MAC address: Harvester names neither the NIC nor the address.
+
+    Raises:
+        StepError: CONFLICT in place of DuplicateMacError.
+    """
+    try:
+        yield
+    except DuplicateMacError as error:
+        nics = [
+            f"{one.nic} has {one.mac} on {one.network or 'the pod network'}"
+            for one in shape.interfaces
+            if one.mac
+        ]
+        remedy = (
+            f"{'; '.join(nics)}: change the MAC address of the other VM, or set mac: new in the NIC's row of "
+            "spec.networkMapping, then retry"
+        )
+        raise DuplicateMacError(error.code, error.what, error.why, remedy) from None
