@@ -161,6 +161,28 @@ class TestInvalid:
         world.look()
         assert len(world.workflows()) == 1
 
+    @pytest.mark.parametrize("kind", ["", "VmwareSouce"])
+    def test_a_kind_of_source_that_does_not_exist(self, kind: str) -> None:
+        world = begun(sourceCluster={"apiVersion": "migration.harvesterhci.io/v1beta1", "kind": kind})
+        assert world.status.import_status == "virtualMachineImportInvalid"
+        assert "VmwareSource, OpenstackSource, OvaSource" in world.summary.message
+        assert world.workflows() == []
+        world.apply(sourceCluster={"kind": "VmwareSource", "name": "vcenter", "namespace": "default"})
+        world.look()
+        assert (world.status.import_status, len(world.workflows())) == ("", 1)
+
+    def test_refused_by_the_target_it_begins_again_when_that_is_corrected(self) -> None:
+        world = begun()
+        world.argo(found(), failed("admit", 19, "duplicate mac address"), phase="Failed")
+        world.look(2)
+        assert world.status.import_status == "virtualMachineImportInvalid"
+        assert world.summary.reason == "Conflict"
+        assert len(world.workflows()) == 1
+        world.annotate(retry="true")
+        world.look(2)
+        assert (world.status.import_status, len(world.workflows())) == ("", 1)
+        assert world.workflows()[0].endswith("-r1")
+
     def test_refused_by_preflight_it_begins_again_when_it_is_mended(self) -> None:
         world = begun()
         world.argo(failed("preflight", 14, "no machine web01"), phase="Failed")

@@ -64,6 +64,7 @@ def test_phase_of_a_running_workflow(nodes: list[Json], stand: Stand) -> None:
 
 OVER = [  # nodes, how the Workflow stands, (importStatus, step, reason)
     ([failed("preflight", 14, "no vm")], {}, (Stand.INVALID, "preflight", "NotFound")),
+    ([found(), failed("admit", 19, "duplicate MAC")], {}, (Stand.INVALID, "admit", "Conflict")),
     ([*upto("image"), failed("image", 13, WORDS, "disk-1")], {}, (Stand.FAILED, "image disk-1", "NoSpace")),
     (
         [*upto("image"), failed("image", None, "pod deleted", "disk-1")],
@@ -102,6 +103,37 @@ def test_a_workflow_that_is_over(nodes: list[Json], ended: Json, wanted: tuple[A
     made = reflected(*nodes, **{"phase": "Failed", **ended})
     assert (made.import_status, made.step, summary(made).reason) == wanted
     assert summary(made).message == made.message != ""
+
+
+ADMISSION = {
+    "findings": [
+        {"check": "vm", "verdict": "passed"},
+        {"check": "memory", "verdict": "warned", "message": "the guest gets 100 MiB less"},
+        {"check": "quota", "verdict": "notChecked", "message": "no right to list quotas"},
+    ]
+}
+
+
+def admitted(text: str) -> Json:
+    outputs = {"exitCode": "0", "parameters": [{"name": "admission", "value": text}]}
+    return node("admit", outputs=outputs)
+
+
+def test_an_import_is_valid_once_its_target_accepts_it() -> None:
+    assert reflected(found(), node("admit", "Running")).import_status == Stand.NEW
+    assert reflected(found(), node("admit")).import_status == Stand.VALID
+
+
+def test_what_the_target_answers_is_a_condition() -> None:
+    made = find(reflected(found(), admitted(json.dumps(ADMISSION))).import_conditions, "TargetAdmitted")
+    assert made is not None
+    assert (made.status, made.reason) == ("True", "AcceptedWithWarnings")
+    assert made.message == "warn: the guest gets 100 MiB less | not checked: quota: no right to list quotas"
+
+
+@pytest.mark.parametrize("text", ["[]", "", "{", '{"findings": 1}', '{"other": []}'])
+def test_of_an_answer_that_cannot_be_read_nothing_is_said(text: str) -> None:
+    assert find(reflected(found(), admitted(text)).import_conditions, "TargetAdmitted") is None
 
 
 def test_a_machine_that_was_to_be_left_off_is_ready_not_running() -> None:

@@ -123,6 +123,58 @@ def test_create(server: Server, api: Api) -> None:
     assert server.asked == [("POST", f"{PLACE}?fieldManager=vmferry", "application/json", an_image())]
 
 
+def test_a_dry_run_is_asked_for_and_nothing_else_is_different(server: Server, api: Api) -> None:
+    server.answers = [(201, an_image()), (200, an_image())]
+    api.create(an_image(), dry_run=True)
+    api.apply(an_image(), dry_run=True)
+    assert server.asked[0][1] == f"{PLACE}?dryRun=All&fieldManager=vmferry"
+    assert "dryRun=All" in server.asked[1][1]
+    assert [asked[3] for asked in server.asked] == [an_image(), an_image()]
+
+
+REFUSED = 'admission webhook "validator.harvesterhci.io" denied the request: '
+
+
+def test_a_refusal_is_not_tried_again_whatever_its_status(server: Server, api: Api) -> None:
+    words = f"{REFUSED}duplicate mac address present for vm web for cluster network mgmt"
+    server.answers = [(500, status("InternalError", words))]
+    with pytest.raises(StepError) as caught:
+        Patient(api, FakeTime(), 120).create(an_image())
+    assert caught.value.code is Exit.CONFLICT
+    assert len(server.asked) == 1
+
+
+def test_a_patch_that_is_refused_is_not_an_object_that_is_gone(server: Server, api: Api) -> None:
+    words = f'{REFUSED}network-attachment-definitions.k8s.cni.cncf.io "vlan9" not found'
+    server.answers = [(500, status("InternalError", words))]
+    with pytest.raises(StepError) as caught:
+        api.patch(IMAGE, "image-1", {}, "default")
+    assert caught.value.code is Exit.NOT_FOUND
+
+
+@pytest.mark.parametrize("uid", ["", "1"])
+def test_a_delete_that_a_webhook_refuses_is_an_error(server: Server, api: Api, uid: str) -> None:
+    words = f"{REFUSED}can not delete the volume c which is currently attached to VM default/web"
+    server.answers = [(409, status("Conflict", words))]
+    with pytest.raises(StepError) as caught:
+        api.delete(CLAIM, "c", "default", uid=uid)
+    assert caught.value.code is Exit.CONFLICT
+    assert "attached to VM" in str(caught.value)
+
+
+def test_a_delete_finds_another_object_under_that_name(server: Server, api: Api) -> None:
+    words = "the UID in the precondition (1) does not match the UID in record (2)"
+    server.answers = [(409, status("Conflict", words))]
+    api.delete(CLAIM, "c", "default", uid="1")
+
+
+def test_a_delete_that_competes_with_a_change_is_tried_again_by_the_step(server: Server, api: Api) -> None:
+    words = 'Operation cannot be fulfilled on "c": the object has been modified'
+    server.answers = [(409, status("Conflict", words))]
+    with pytest.raises(ChangedError):
+        api.delete(CLAIM, "c", "default", uid="1")
+
+
 def test_apply_is_forced_under_our_name(server: Server, api: Api) -> None:
     server.answers = [(200, an_image())]
     api.apply(an_image())
