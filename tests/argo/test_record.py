@@ -12,7 +12,7 @@ import pytest
 
 from steps.cluster import WORKFLOW, Object
 from tests.argo.ground import RELEASE, ROOT, Ground, eventually
-from tests.argo.test_retry import no_room
+from tests.argo.test_retry import checked, no_room
 from tests.argo.world import FAILED, RUNNING, Imported, World, a_vm, images_of
 
 pytestmark = [pytest.mark.argo, pytest.mark.alone]
@@ -24,10 +24,9 @@ def test_six_moments(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "recorded", disks=2)])
     for disk in ("disk-0", "disk-1"):
         made.simulator.faults(pauseAt=65536, disk=disk)
-    with no_room(ground, made.namespace, images=1) as give_room:
-        imported = made.begin("recorded", approvals=["poweroff"])
-        eventually(lambda: imported.summary.reason == "WaitingForApproval", imported.told)
-        record("1-waiting-for-approval", imported)
+    imported = checked(made, "recorded")
+    record("1-waiting-for-approval", imported)
+    with no_room(ground, made.namespace, images=1) as give_room:  # not before `admit`
         imported.annotate(approve="poweroff")
         held = eventually(lambda: both(made.simulator.held(0)), imported.told)
         eventually(lambda: len(imported.leaf("export", "Running")) == 2, imported.told)

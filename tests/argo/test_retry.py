@@ -19,7 +19,7 @@ pytestmark = pytest.mark.argo
 Make = Callable[..., World]
 
 COUNTED: Final = "count/virtualmachineimages.harvesterhci.io"
-BEFORE: Final = ("preflight", "poweroff", "export", "convert")
+BEFORE: Final = ("preflight", "admit", "poweroff", "export", "convert")
 """Stages that were done when `image` failed."""
 
 
@@ -38,10 +38,21 @@ def no_room(ground: Ground, namespace: str, images: int = 0) -> Iterator[Callabl
     yield lambda: ground.apply({**quota, "spec": {"hard": {COUNTED: "9"}}})
 
 
+def checked(made: World, vm: str) -> Imported:
+    """An import that waits for the approval of power-off, with `preflight` and `admit` done."""
+    imported = made.begin(vm, approvals=["poweroff"])
+    eventually(lambda: imported.summary.reason == "WaitingForApproval", imported.told)
+    return imported
+
+
 def failed_for_want_of_room(ground: Ground, made: World, vm: str) -> tuple[Imported, dict[str, str]]:
-    """An import whose image fails by quota; and when each of its pods' nodes started."""
+    """An import whose image fails by quota; and when each of its pods' nodes started.
+
+    The quota comes after `admit`, which would refuse the import before power-off.
+    """
+    imported = checked(made, vm)
     with no_room(ground, made.namespace) as give_room:
-        imported = made.begin(vm)
+        imported.annotate(approve="poweroff")
         imported.until(FAILED)
         assert imported.summary.reason == "NoSpace"
         assert "exceeded quota" in imported.summary.message

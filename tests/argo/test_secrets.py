@@ -13,7 +13,7 @@ import pytest
 
 from steps.cluster import SECRET
 from tests.argo.ground import RELEASE, Ground, eventually
-from tests.argo.test_retry import no_room
+from tests.argo.test_retry import checked, no_room
 from tests.argo.world import FAILED, RUNNING, Imported, World, a_vm
 from workflows import names
 
@@ -33,8 +33,9 @@ def test_canaries(ground: Ground, make: Make, tmp_path: Path) -> None:
     vms = [a_vm(tmp_path, "well"), a_vm(tmp_path, "broken")]
     made = make(vms, username=USER, password=PASSWORD)
     # One fails after it has used everything there is to use; the controller logs at debug level.
+    broken = checked(made, "broken")
     with no_room(ground, made.namespace) as give_room:
-        broken = made.begin("broken")
+        broken.annotate(approve="poweroff")
         broken.until(FAILED)
         give_room()
     ground.apply(made.manifest("well"))
