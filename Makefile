@@ -7,7 +7,7 @@ BIN := $(CACHE)/venv/bin
 PREPARE := tests/prepare.sh
 JOBS ?= 2
 
-.PHONY: help demo test fuzz e2e check lab lab-down openstack-lab openstack-lab-down bench bench-check golden format requirements clean
+.PHONY: help demo test fuzz e2e e2e-smoke check lab lab-down openstack-lab openstack-lab-down bench bench-check golden format requirements clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ fuzz: ## Every parser of foreign bytes under fuzz, a minute each; the commit giv
 e2e: ## Whole imports in the lab: a real Kubernetes, with Argo where its binaries are given (root)
 	@$(PREPARE) packages python vcenter guest helm
 	@tests/cluster/run
+
+e2e-smoke: ## The part of e2e that CI runs: chart, one import, one retry, one deletion; about ten minutes (root)
+	@$(PREPARE) packages python vcenter guest helm
+	@tests/cluster/run --smoke
 
 check: ## Lint, types, import contracts, unit tests: under 30 seconds
 	@$(PREPARE) python

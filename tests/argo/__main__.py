@@ -1,8 +1,9 @@
 """Runs tests/argo: what may, beside each other, as an import waits more than it works; then the rest.
 
-    python -m tests.argo REPORT.xml
+    python -m tests.argo REPORT.xml [--smoke]
 
-fails when a test fails; REPORT gets the counts of both parts.
+`--smoke` runs the tests of that marker only. The command fails when a test fails. REPORT gets the counts of
+all parts.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from tests.argo.ground import OPTIONS, PREPARED, has_argo, prepared
 BESIDE: Final = 3
 """Tests at once on two cores: a single one leaves them idle for half of its time."""
 COUNTS: Final = ("tests", "failures", "errors", "skipped")
-PARTS: Final = {
-    "beside": ("-m", "not alone", "-n", str(BESIDE), "--dist=worksteal"),
-    "alone": ("-m", "alone"),
-}
+TOGETHER: Final = ("-n", str(BESIDE), "--dist=worksteal")
+PARTS: Final = {"beside": ("-m", "not alone", *TOGETHER), "alone": ("-m", "alone")}
+SMOKE: Final = {"smoke": ("-m", "smoke", *TOGETHER)}
 
 
-def main(report: Path) -> int:
+def main(report: Path, *, smoke: bool) -> int:
     os.environ["VMFERRY_E2E"] = "1"
     if not has_argo():
-        return _pytest(report)
+        return _pytest(report, *(("-m", "smoke") if smoke else ()))
     with prepared(*OPTIONS):
         os.environ[PREPARED] = "1"
-        parts = {report.with_name(f"argo-{name}.xml"): options for name, options in PARTS.items()}
+        chosen = SMOKE if smoke else PARTS
+        parts = {report.with_name(f"argo-{name}.xml"): options for name, options in chosen.items()}
         codes = [_pytest(part, *options) for part, options in parts.items()]
     _sum(report, parts)
     return max(codes)
@@ -65,4 +66,4 @@ def _sum(report: Path, parts: dict[Path, tuple[str, ...]]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), smoke="--smoke" in sys.argv[2:]))

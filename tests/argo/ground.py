@@ -182,16 +182,27 @@ def has_argo() -> bool:
     return (ARGO / "workflow-controller").exists()
 
 
+LONGEST: Final = 5
+"""How many times its seconds a wait may take in all, however much moves."""
+
+
 def eventually(look: Callable[[], T | None], what: str | Callable[[], str], seconds: float = 180.0) -> T:
-    """What `look` gives once that is something; `what` says what was waited for, or how it stands instead.
+    """What `look` gives once that is something; `what` says what is waited for, or how it stands.
+
+    Where `what` is called, `seconds` is how long it may say the same: a loaded machine takes longer for every
+    step and is no failure, a machine on which nothing moves is one.
 
     Raises:
-        AssertionError: when it does not come in time.
+        AssertionError: when nothing has moved for `seconds`, or all of it takes `LONGEST` times as long.
     """
-    end = time.monotonic() + seconds
+    said = what if isinstance(what, str) else ""
+    begun = moved = time.monotonic()
     while not (found := look()):
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds:.0f} s: {what if isinstance(what, str) else what()}")
+        now = time.monotonic()
+        if not isinstance(what, str) and (told := what()) != said:
+            said, moved = told, now
+        if now > moved + seconds or now > begun + LONGEST * seconds:
+            raise AssertionError(f"nothing moved for {now - moved:.0f} of {now - begun:.0f} s: {said}")
         time.sleep(0.25)
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -118,9 +119,16 @@ class Imported:
 
     def told(self) -> str:
         status = self.status
-        return (
-            f"{self.namespace}/{self.name}: {status.import_status!r} {self.summary.reason}: {status.message}"
-        )
+        done = "".join(f" {row.disk_name} {row.percent} %" for row in status.disk_import_status)
+        summary = find(status.import_conditions, SUCCEEDED) or Condition()
+        said = f"{status.import_status!r} {summary.reason}: {status.message}"
+        return f"{self.namespace}/{self.name}: {said}{done}; {self._nodes()}"
+
+    def _nodes(self) -> str:
+        """How many of the Workflow's nodes are in which phase: what moves when nothing else does."""
+        nodes = ((self.workflow or {}).get("status") or {}).get("nodes") or {}
+        phases = Counter(str(node.get("phase")) for node in nodes.values())
+        return ", ".join(f"{number} {phase}" for phase, number in sorted(phases.items())) or "no nodes"
 
     def at(self, step: str, seconds: float = 240) -> None:
         """Wait until a step is at work."""

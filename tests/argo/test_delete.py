@@ -31,6 +31,7 @@ def test_quick_cancel_while_the_image_is_downloaded(ground: Ground, make: Make, 
     assert made.all(CLAIM) == made.all(MACHINE) == []
 
 
+@pytest.mark.smoke
 def test_deleted_while_the_disk_is_read_the_source_gets_its_lease_back(make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "reading")])
     made.simulator.faults(pauseAt=65536)

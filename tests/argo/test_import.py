@@ -20,6 +20,7 @@ pytestmark = pytest.mark.argo
 Make = Callable[..., World]
 
 
+@pytest.mark.smoke
 def test_the_readmes_machine_boots_with_its_data(ground: Ground, tmp_path: Path) -> None:
     scenario.guest_image()
     data = datadisk.make(tmp_path / "data.img", stay=True)

@@ -81,6 +81,7 @@ def seen_running_again(imported: Imported) -> None:
     eventually(lambda: imported.summary.status == "Unknown", imported.told, 60)
 
 
+@pytest.mark.smoke
 def test_by_argos_command_line(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "by-cli")])
     imported, before = failed_for_want_of_room(ground, made, "by-cli")

@@ -36,6 +36,7 @@ def condition(chart: Chart, crd: str, kind: str) -> str:
     return "".join(one["status"] for one in conditions if one["type"] == kind)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("crd", CRDS)
 def test_the_api_server_takes_the_crd_as_it_is(chart: Chart, crd: str) -> None:
     assert condition(chart, crd, "Established") == "True"
@@ -92,6 +93,7 @@ def test_uninstalled_it_leaves_the_kinds_and_what_is_of_them(changed: Chart) -> 
 STAGES = [stage for stage in stages_for(TargetKind.HARVESTER) if not stage.gate]
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("stage", STAGES, ids=[stage.name for stage in STAGES])
 def test_pod_security_takes_every_stage_as_it_is(chart: Chart, stage: Stage) -> None:
     pods = StagePods(chart.lab, chart.template(), a_plan())

@@ -50,6 +50,7 @@ ALLOWED = (
     ),
     Row("target", "get create patch", "virtualmachines.kubevirt.io", THERE),
     Row("target", "get", "virtualmachineimports.migration.harvesterhci.io", THERE),
+    Row("target", "list", "resourcequotas", THERE),
     Row("target", "list", "storageclasses.storage.k8s.io", ""),
     *(Row(who, "create patch", "workflowtaskresults.argoproj.io", HERE) for who in STEPS),
 )

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from steps.admission import Admission, Verdict
 from steps.cluster import CLAIM, CONFIG_MAP, IMAGE, MACHINE, POD, SECRET, SERVICE, STORAGE_CLASS
 from steps.targets.harvester.integrity import Integrity
 from tests import scenario
@@ -28,6 +29,7 @@ def alone(world: World) -> Iterator[World]:
     world.lab.scale_controller(1)
 
 
+@pytest.mark.smoke
 def test_a_machine_comes_over_by_plain_pods(alone: World) -> None:
     lab, simulator = alone.lab, alone.vcenter.simulator
     plan, request = alone.request(alone.submit())
@@ -38,6 +40,9 @@ def test_a_machine_comes_over_by_plain_pods(alone: World) -> None:
     claims = lab.find(CLAIM, **{names.LABEL_RUN: plan.run})
     assert {one["spec"]["storageClassName"] for one in claims} == {"wffc"}
     assert lab.get(STORAGE_CLASS, "wffc", "-")["volumeBindingMode"] == "WaitForFirstConsumer"  # type: ignore[index]
+
+    admission = Admission.model_validate_json(pods.run("admit").results["admission"])
+    assert {one.verdict for one in admission.findings} == {Verdict.PASSED}
 
     pods.run("poweroff")
     assert simulator.vm(scenario.VM)["power"] == "off"
