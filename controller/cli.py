@@ -213,7 +213,10 @@ def plan(
     cpu_topology: Topology = CpuTopology.ONE_SOCKET,
     output: Output = Format.TABLE,
 ) -> int:
-    """Show what `run` would do, and every reason why it would not. Touches nothing."""
+    """Show what `run` would do, and every reason why it would not. Changes nothing.
+
+    With `--to harvester` the cluster of KUBECONFIG judges the VM and its disks by dry runs.
+    """
     settings = Settings(
         target=to, network_policy=network_policy, name_policy=name_policy, cpu_topology=cpu_topology
     )

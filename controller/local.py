@@ -20,7 +20,7 @@ from steps.machine import Machine, Severity
 from steps.mapping import shape
 from steps.plan import Plan
 from steps.program import MACHINE, PLAN
-from workflows.concerned import doubts
+from workflows.concerned import doubts, read_admission
 from workflows.observed import observe
 from workflows.stages import CHECKS, Capability, Limit, Scope, Stage, stages_for
 from workflows.status import Phase, root_cause
@@ -279,5 +279,6 @@ class Runner:
     def _say_admission(self) -> None:
         """Warn of what the target would change, and of what it could not be asked."""
         seen = observe(self._record.workflow)
-        for said in doubts(seen.output("admit", None, "admission")) if seen else ():
+        admission = read_admission(seen.output("admit", None, "admission")) if seen else None
+        for said in doubts(admission) if admission else ():
             self._warn(f"target: {said}")

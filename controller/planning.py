@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from controller.harvester import KUBECONFIG
 from controller.jobs import Job
 from controller.tempdir import temporary
 from controller.view import size
-from steps.contract import Exit, StepError
+from steps.admission import Admission, not_checked
+from steps.contract import Exit, StepError, is_retryable
 from steps.machine import Concern, Machine, Severity
 from steps.manifest import virtual_machine
 from steps.mapping import Shape, shape
-from steps.plan import SourcePlan
+from steps.plan import Plan, SourcePlan, TargetKind
 from steps.preflight import examine, reasons
 from steps.providers import Access, Provider, connect
 from steps.stop import Stop
+from workflows.concerned import doubts
 from workflows.stages import stages_for
+
+PATIENCE: Final = 10.0
+"""Seconds for which an API server may be away before a plan says that it was not asked."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,8 @@ class DryRun:
     shape: Shape | None
     manifest: dict[str, Any] | None
     reasons: tuple[tuple[Exit, str], ...]
+    admission: Admission | None = None
+    """What the cluster answered; None where the target is a folder."""
 
     @property
     def code(self) -> Exit:
@@ -64,12 +73,12 @@ def dry_run(job: Job, stop: Stop) -> DryRun:
     with credentials(job.credentials) as folder:
         try:
             with look(job.plan.source, folder, stop, job.plan.run) as provider:
-                return _examined(job, provider)
+                return _examined(job, provider, stop)
         except StepError as error:
             return DryRun(job, None, None, None, ((error.code, str(error)),))
 
 
-def _examined(job: Job, provider: Provider) -> DryRun:
+def _examined(job: Job, provider: Provider, stop: Stop) -> DryRun:
     machine = examine(provider, job.plan)
     found = tuple(reasons(job.plan, machine))
     try:
@@ -77,7 +86,29 @@ def _examined(job: Job, provider: Provider) -> DryRun:
     except StepError:  # its name is refused: among the reasons
         return DryRun(job, machine, None, None, found)
     manifest = virtual_machine(made, {disk.id: f"{made.name}-{disk.id}" for disk in made.disks})
-    return DryRun(job, machine, made, manifest, found)
+    if job.plan.target.kind is not TargetKind.HARVESTER:
+        return DryRun(job, machine, made, manifest, found)
+    admission, refused = _asked(job.plan, machine, made, stop)
+    return DryRun(job, machine, made, manifest, (*found, *refused), admission)
+
+
+def _asked(
+    plan: Plan, machine: Machine, made: Shape, stop: Stop
+) -> tuple[Admission, tuple[tuple[Exit, str], ...]]:
+    """What the cluster of KUBECONFIG says, and why it refuses."""
+    if not os.environ.get(KUBECONFIG):
+        why = f"{KUBECONFIG} is not set, so no cluster was asked"
+        return Admission(findings=(not_checked("target", why),)), ()
+    from steps import kubeapi  # noqa: PLC0415 - a folder needs no client
+    from steps.targets.harvester.admitting import Admitting  # noqa: PLC0415
+
+    try:
+        cluster = kubeapi.connect(stop, patience=PATIENCE)
+        return Admitting(plan, machine, cluster).run(made), ()
+    except StepError as error:
+        if is_retryable(error.code):
+            return Admission(findings=(not_checked("target", str(error)),)), ()
+        return Admission(), ((error.code, str(error)),)
 
 
 def document(result: DryRun) -> dict[str, Any]:
@@ -88,6 +119,7 @@ def document(result: DryRun) -> dict[str, Any]:
         "namespace": plan.import_.namespace,
         "possible": not result.reasons,
         "reasons": [{"exitCode": int(code), "message": text} for code, text in result.reasons],
+        "admission": result.admission.model_dump(by_alias=True, mode="json") if result.admission else None,
         "concerns": [concern.model_dump(by_alias=True) for concern in concerns(result)],
         "stages": [stage.name for stage in stages_for(plan.target.kind)],
         "source": result.machine.model_dump(by_alias=True, mode="json") if result.machine else None,
@@ -119,6 +151,8 @@ def _parts(result: DryRun) -> Iterator[RenderableType]:
     for concern in concerns(result):
         if concern.severity is not Severity.BLOCK:
             yield Text.assemble((f"{concern.severity}: ", "yellow"), str(concern))
+    for text in doubts(result.admission) if result.admission else ():
+        yield Text.assemble(("target: ", "yellow"), text)
     for _, text in result.reasons:
         yield Text.assemble(("reason: ", "red"), text)
 

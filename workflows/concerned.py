@@ -41,27 +41,27 @@ def condition(concerns: Iterable[Concern]) -> Condition:
 
 def admitted(text: str) -> Condition | None:
     """The condition of a target that accepts the VM, from `admission.json`; None where that says nothing."""
-    admission = _admission(text)
+    admission = read_admission(text)
     if admission is None:
         return None
     return Condition(
         type=ADMITTED,
         status="True",
         reason="AcceptedWithWarnings" if admission.those(Verdict.WARNED) else "Accepted",
-        message=" | ".join(doubts(text))[:_LONGEST] or "The target accepts the VM and its disks",
+        message=" | ".join(doubts(admission))[:_LONGEST] or "The target accepts the VM and its disks",
     )
 
 
-def doubts(text: str) -> tuple[str, ...]:
-    """What a person should know of a target that accepts the VM, from `admission.json`: a sentence each."""
-    admission = _admission(text) or Admission()
+def doubts(admission: Admission) -> tuple[str, ...]:
+    """What a person should know of a target that accepts the VM: a sentence each."""
     warned = [f"warn: {one.message}" for one in admission.those(Verdict.WARNED)]
     unknown = [f"not checked: {one.check}: {one.message}" for one in admission.those(Verdict.NOT_CHECKED)]
     return (*warned, *unknown)
 
 
-def _admission(text: str) -> Admission | None:
+def read_admission(text: str) -> Admission | None:
+    """The document `admission.json`; None while there is none, and for that of another version."""
     try:
         return Admission.model_validate_json(text)
-    except ValidationError:  # no output yet, or that of another version
+    except ValidationError:
         return None

@@ -10,13 +10,15 @@ import pytest
 from controller import planning
 from controller.jobs import Job
 from controller.planning import DryRun, credentials
+from steps import kubeapi
 from steps.contract import Exit
 from steps.machine import Power
 from steps.manifest import virtual_machine
 from steps.mapping import shape
-from steps.plan import NamePolicy, NetworkRule, SourceKind
+from steps.plan import NamePolicy, NetworkRule, SourceKind, TargetKind
 from steps.preflight import examine, reasons
 from steps.stop import Stop
+from tests.targets.world import World as TargetWorld
 from tests.unit.builders import a_disk, a_machine, a_nic, a_plan, without_provider
 from tests.unit.providers import FakeProvider
 from tests.unit.test_view import text
@@ -42,6 +44,39 @@ def test_a_machine_that_can_be_imported_is_shown_as_it_is_and_as_it_will_be() ->
     for words in ("1 MiB", "pod network", "left out", "warn: nic-2"):
         assert words in shown
     assert planning.document(result)["possible"] is True
+
+
+def test_without_a_cluster_the_target_is_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    result = asked_of_a_cluster()
+    assert "target: not checked: target: KUBECONFIG is not set" in text(planning.render(result))
+    assert result.code is Exit.DONE
+
+
+def test_what_the_cluster_refuses_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = TargetWorld(storage_class="gone")
+    monkeypatch.setenv("KUBECONFIG", "a-file")
+    monkeypatch.setattr(kubeapi, "connect", lambda *_, **__: world.cluster)
+    result = asked_of_a_cluster(storage_class="gone")
+    assert result.code is Exit.NOT_FOUND
+    assert "there is no storage class gone" in text(planning.render(result))
+    assert planning.document(result)["possible"] is False
+
+
+def test_what_the_cluster_changes_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = TargetWorld()
+    world.rules.overhead_ratio = ""
+    monkeypatch.setenv("KUBECONFIG", "a-file")
+    monkeypatch.setattr(kubeapi, "connect", lambda *_, **__: world.cluster)
+    result = asked_of_a_cluster()
+    assert "target: warn: the guest gets 100 MiB of memory less" in text(planning.render(result))
+    assert planning.document(result)["possible"] is True
+
+
+def asked_of_a_cluster(**target: Any) -> DryRun:
+    """The dry run of an import into the cluster of KUBECONFIG."""
+    plan = a_plan(kind=TargetKind.HARVESTER, **target)
+    return planning._examined(Job(plan, {}), FakeProvider(a_machine()), Stop())
 
 
 def test_every_reason_is_shown() -> None:
