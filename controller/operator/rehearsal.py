@@ -108,6 +108,7 @@ def _lines(plan: Plan, machine: Machine, made: Shape) -> Iterator[str]:
     yield f"{machine.path or machine.name} of {source.kind} {source.namespace}/{source.name}"
     yield f"becomes VirtualMachine {made.namespace}/{made.name}, {'started' if made.start else 'left off'}"
     yield f"steps: {', '.join(stage.name for stage in stages_for(plan.target.kind))}"
+    yield "not checked: whether the target accepts it; the step admit asks when the import runs"
     yield ""
     yield f"CPU     {machine.vcpus} vCPUs -> {made.topology}"
     yield f"memory  {machine.memory_mib} MiB -> {made.memory_mib}Mi"

@@ -69,6 +69,13 @@ def test_the_mac_of_another_vm(ground: Ground, make: Make, tmp_path: Path) -> No
     assert MAC not in [one.get("macAddress") for one in interfaces]
 
 
+def test_a_network_that_is_not_there(make: Make, tmp_path: Path) -> None:
+    made = make([a_vm(tmp_path, "no-net")])
+    mapping = [{"sourceNetwork": "VM Network", "destinationNetwork": "vlan9"}]
+    imported = refused(made, "no-net", networkMapping=mapping)
+    assert f"{made.namespace}/vlan9" in imported.summary.message
+
+
 def another(namespace: str, mac: str) -> Object:
     """A halted VM of somebody else on the same network."""
     domain = {
