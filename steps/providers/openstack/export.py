@@ -119,7 +119,7 @@ def _present(cloud: Cloud, machine: Machine, disk: Disk, what: str) -> Any:
         raise StepError(Exit.POWER, what, f"it is {server.status}", "leave it off until it is imported")
     if disk.key == ROOT:
         return server
-    if disk.key not in [one["id"] for one in server.attached_volumes or ()]:
+    if disk.key not in facts.attached(server):
         raise StepError(Exit.INVALID, what, "the server has no such volume any more", _ANEW)
     volume = cloud.read(f"read the volume of {disk.id}", lambda: cloud.volumes.get_volume(disk.key))
     if volume.size * GIB != disk.capacity:

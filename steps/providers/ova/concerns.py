@@ -7,11 +7,12 @@ from typing import Final
 
 from steps.concerns import block, log, warn
 from steps.machine import Concern, Severity
-from steps.providers.ova import formats
+from steps.providers.ova import formats, hardware
 from steps.providers.ova.appliance import Appliance
-from steps.providers.ova.envelope import File, System, VirtualDisk
+from steps.providers.ova.envelope import Envelope, File, System, VirtualDisk
 from steps.providers.ova.hardware import Drive
 from steps.providers.ova.items import Item, Kind
+from steps.providers.ova.markup import Node
 
 _WEIGHT: Final = [Severity.BLOCK, Severity.WARN, Severity.LOG]
 
@@ -23,6 +24,7 @@ def concerns(
     found = [
         *_package(appliance),
         *_disks(appliance, disks),
+        *_unused(appliance.envelope),
         *_devices(parts),
         *_system(appliance, system),
     ]
@@ -69,6 +71,29 @@ def _disk(appliance: Appliance, name: str, disk: VirtualDisk) -> Iterator[Concer
             yield log("blank-disk", f"{name} has no file: it arrives empty")
         return
     yield from _file(appliance, name, disk, disk.file)
+
+
+def _unused(envelope: Envelope) -> Iterator[Concern]:
+    """Disks, and files that look like one, that no device of any VM refers to: they would be missed late."""
+    resources = {text for system in envelope.systems for text in _resources(system.node)}
+    names = resources | {hardware.referred(text)[1] for text in resources}
+    for disk in envelope.disks:
+        if disk.id not in names:
+            where = f" ({disk.file.name})" if disk.file else ""
+            yield warn(
+                "disk-unused",
+                f"no device refers to the disk {disk.id or 'without an id'}{where} of the package",
+                "it is not imported: if the VM needs it, add a hard disk to the descriptor",
+            )
+    of_disks = {disk.file.name for disk in envelope.disks if disk.file}
+    for file in envelope.files:
+        looks = formats.by_name(file.name.removesuffix(".gz")) is not None
+        if looks and file.name not in of_disks and file.id not in names:
+            yield warn("disk-unused", f"no disk is made of {file.name}", "it is not imported")
+
+
+def _resources(node: Node) -> Iterator[str]:
+    return (each.text.strip() for each in node.walk() if each.name == "HostResource" and each.text.strip())
 
 
 def _file(appliance: Appliance, name: str, disk: VirtualDisk, file: File) -> Iterator[Concern]:

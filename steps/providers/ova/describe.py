@@ -29,7 +29,7 @@ def machine(appliance: Appliance, system: System, name: str = "") -> Machine:
     parts = items(envelope, system)
     shown = system.name or system.id
     cpu, boot = hardware.cpu(parts, shown), vendors.boot(system, parts)
-    sizes = measured(appliance, parts)
+    sizes = measured(appliance, system, parts)
     return Machine(
         **_words(system),
         name=(name if alone else "") or shown,
@@ -66,17 +66,18 @@ def _words(system: System) -> dict[str, Any]:
     }
 
 
-def measured(appliance: Appliance, parts: Sequence[Item]) -> list[tuple[Drive, int]]:
+def measured(appliance: Appliance, system: System, parts: Sequence[Item]) -> list[tuple[Drive, int]]:
     """All disks with their sizes in bytes, 0 where nothing tells, in the descriptor's order."""
-    return [(drive, capacity(appliance, drive)) for drive in hardware.drives(appliance.envelope, parts)]
+    drives = hardware.drives(appliance.envelope, system, parts)
+    return [(drive, capacity(appliance, drive)) for drive in drives]
 
 
-def _disks(drives: Iterable[tuple[Drive, int]], boot: Sequence[str]) -> tuple[Disk, ...]:
+def _disks(drives: Iterable[tuple[Drive, int]], boot: Sequence[Item]) -> tuple[Disk, ...]:
     known = [(drive, size) for drive, size in drives if size]
     return tuple(_disk(number, drive, size, boot) for number, (drive, size) in enumerate(known))
 
 
-def _disk(number: int, drive: Drive, size: int, boot: Sequence[str]) -> Disk:
+def _disk(number: int, drive: Drive, size: int, boot: Sequence[Item]) -> Disk:
     item, disk = drive.item, drive.disk
     return Disk(
         id=f"disk-{number}",
@@ -87,7 +88,7 @@ def _disk(number: int, drive: Drive, size: int, boot: Sequence[str]) -> Disk:
         controller_key=item.parent,
         bus_number=drive.bus,
         unit=item.unit,
-        boot_order=boot.index(item.id) + 1 if item.id in boot else None,
+        boot_order=boot.index(item) + 1 if item in boot else None,
         backing=disk.file.name if disk and disk.file else "",
         allocated=disk.allocated if disk else None,
     )

@@ -88,7 +88,7 @@ def export(
 def _present(appliance: Appliance, machine: Machine, disk: Disk, what: str) -> VirtualDisk:
     """The disk as it is now, if it is still the one that was described and one that can be landed."""
     system = appliance.by_id(machine.source_id) or appliance.system(machine.source_id)
-    drives = hardware.drives(appliance.envelope, items(appliance.envelope, system))
+    drives = hardware.drives(appliance.envelope, system, items(appliance.envelope, system))
     now = next((drive for drive in drives if drive.key == disk.key), None)
     if now is None or now.disk is None:
         raise StepError(Exit.NOT_FOUND, what, f"the package has no disk {disk.key} any more", _ANEW)

@@ -44,8 +44,12 @@ def named(disk: VirtualDisk) -> Format | None:
             return found
     if uri or disk.file is None:
         return None
-    name = disk.file.name.lower()
-    return _SUFFIXES.get((name.removesuffix(".gz") if disk.file.compression else name).rpartition(".")[2])
+    return by_name(disk.file.name.removesuffix(".gz") if disk.file.compression else disk.file.name)
+
+
+def by_name(name: str) -> Format | None:
+    """The format that a file's name promises."""
+    return _SUFFIXES.get(name.lower().rpartition(".")[2])
 
 
 def capacity(head: bytes, found: Format) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -72,12 +72,24 @@ def _descriptor_in(address: Address) -> Address:
     folder = address.path
     if folder is None or not folder.is_dir():
         return address
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".ovf")
+    found = sorted(path for path in folder.iterdir() if _is_descriptor(path.name))
     if len(found) == 1:
         return Address.parse(str(found[0].absolute()))
-    names = ", ".join(path.name for path in found) or "none"
-    code = Exit.AMBIGUOUS if found else Exit.NOT_FOUND
-    raise StepError(code, f"{folder} is not one package", f".ovf files in it: {names}", "name the .ovf file")
+    if found:
+        raise _several(str(folder), [path.name for path in found], "name the .ovf file")
+    raise StepError(Exit.NOT_FOUND, f"{folder} is no package", "there is no .ovf file in it")
+
+
+def _is_descriptor(name: str) -> bool:
+    """Whether a file is called as descriptors are. `._NAME` is what macOS keeps of the file NAME."""
+    last = name.rpartition("/")[2].lower()
+    return last.endswith(".ovf") and not last.startswith("._")
+
+
+def _several(where: str, names: Iterable[str], remedy: str) -> StepError:
+    return StepError(
+        Exit.AMBIGUOUS, f"{where} is not one package", f".ovf files in it: {', '.join(names)}", remedy
+    )
 
 
 def _is_markup(head: bytes) -> bool:
@@ -98,7 +110,8 @@ class Archive:
         self._tar = Tar(reader)
 
     def descriptor(self) -> tuple[str, bytes]:
-        member = self._tar.find(lambda name: name.lower().endswith(".ovf"))
+        """As in the protocol; where looking is cheap, there must be no second one, nor any file twice."""
+        member = self._tar.find(_is_descriptor)
         if member is None:
             raise StepError(
                 Exit.INVALID,
@@ -106,6 +119,10 @@ class Archive:
                 "there is no .ovf file in it",
                 "pack it again with one",
             )
+        if self.ranged:
+            found = [name for name in self._tar.names() if _is_descriptor(name)]
+            if len(found) > 1:
+                raise _several(self.shown, found, "pack it again with one, or name the URL of an .ovf file")
         return member.name, self._tar.read(member, MOST_BYTES)
 
     def has(self, name: str) -> bool | None:
