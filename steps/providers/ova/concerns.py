@@ -107,10 +107,11 @@ def _file(appliance: Appliance, name: str, disk: VirtualDisk, file: File) -> Ite
         yield block(
             "file-missing", f"{lost}, which holds {name}, is not in the package", "get the whole package"
         )
-    manifest = appliance.manifest(far=False)
-    unproved = next((one for one in names if manifest and one not in manifest.digests), None)
-    if unproved is not None:
-        yield warn("manifest-entry", f"the manifest has no digest of {unproved}", "it is imported unchecked")
+    if appliance.manifest(far=False) and appliance.digest(file.name, far=False) is None:
+        unproved = next((one for one in names if appliance.digest(one, far=False) is None), None)
+        if unproved is not None:
+            what = f"the manifest has no digest of {unproved}"
+            yield warn("manifest-entry", what, "it is imported unchecked")
 
 
 def piece(file: File, number: int) -> str:

@@ -13,7 +13,7 @@ from steps.contract import Exit, StepError
 from steps.disk.faults import corrupt
 from steps.disk.source import Source
 from steps.providers import Access
-from steps.providers.ova import place
+from steps.providers.ova import names, place
 from steps.providers.ova.address import Address, origin
 from steps.providers.ova.markup import MOST_BYTES
 from steps.providers.ova.names import checked
@@ -36,6 +36,9 @@ class Package(Protocol):
 
     def descriptor(self) -> tuple[str, bytes]:
         """Name and content of the descriptor. Raises StepError."""
+
+    def names(self, *, far: bool) -> list[str] | None:
+        """The names of all files; None where they cannot be listed, or unless `far` not near."""
 
     def has(self, name: str) -> bool | None:
         """Whether there is such a file; None where looking for it would take too long."""
@@ -81,9 +84,7 @@ def _descriptor_in(address: Address) -> Address:
 
 
 def _is_descriptor(name: str) -> bool:
-    """Whether a file is called as descriptors are. `._NAME` is what macOS keeps of the file NAME."""
-    last = name.rpartition("/")[2].lower()
-    return last.endswith(".ovf") and not last.startswith("._")
+    return names.is_a(name, ".ovf")
 
 
 def _several(where: str, names: Iterable[str], remedy: str) -> StepError:
@@ -96,8 +97,16 @@ def _is_markup(head: bytes) -> bool:
     """Whether a file is XML and no web page, such as a form to log in with."""
     if head.startswith(_MARKS[1:]):
         return True
-    text = head.removeprefix(_MARKS[0]).lstrip()[:64].lower()
-    return text.startswith(b"<") and not text.startswith((b"<!doctype html", b"<html"))
+    return _start(head).startswith(b"<") and not _is_page(head)
+
+
+def _is_page(head: bytes) -> bool:
+    """Whether a file is a web page. Some servers send one, with status 200, for a file that is not there."""
+    return _start(head).startswith((b"<!doctype html", b"<html"))
+
+
+def _start(head: bytes) -> bytes:
+    return head.removeprefix(_MARKS[0]).lstrip()[:64].lower()
 
 
 class Archive:
@@ -125,6 +134,9 @@ class Archive:
                 raise _several(self.shown, found, "pack it again with one, or name the URL of an .ovf file")
         return member.name, self._tar.read(member, MOST_BYTES)
 
+    def names(self, *, far: bool) -> list[str] | None:
+        return self._tar.names() if self.ranged or far else None
+
     def has(self, name: str) -> bool | None:
         if self._find(name, far=False) is not None:
             return True
@@ -145,8 +157,12 @@ class Archive:
         return _known(self._tar.reader.place, member.offset, member.length, name)
 
     def _find(self, name: str, *, far: bool) -> Member | None:
-        names = spelt(name)
-        return self._tar.find(lambda other: other in names, far=far)
+        wanted = names.key(inside(name))
+        member = self._tar.find(lambda other: names.key(other) == wanted, far=far)
+        if member is None or member.name == name or not (self.ranged or far):
+            return member
+        found = names.find(name, self._tar.names(), self.shown)  # one that is spelt the same goes before
+        return self._tar.find(lambda other: other == found)
 
 
 class Folder:
@@ -164,6 +180,11 @@ class Folder:
     def descriptor(self) -> tuple[str, bytes]:
         name = unquote(urlsplit(self._address.url).path.rpartition("/")[2]) or "the descriptor"
         return name, self._content(self._at, name, MOST_BYTES)
+
+    def names(self, *, far: bool) -> list[str] | None:
+        del far
+        folder = self._address.path
+        return None if folder is None else sorted(path.name for path in folder.parent.iterdir())
 
     def has(self, name: str) -> bool | None:
         return self._place(name) is not None
@@ -193,7 +214,10 @@ class Folder:
     def _place(self, name: str) -> Place | None:
         """Where a file is; None when it is not there."""
         if name not in self._places:
-            self._places[name] = next(filter(None, map(self._look, spelt(name))), None)
+            there = self.names(far=False)
+            found = None if there is None else names.find(inside(name), there, self.shown)
+            spellings = spelt(name) if found is None else (found,)
+            self._places[name] = next(filter(None, map(self._look, spellings)), None)
         return self._places[name]
 
     def _look(self, name: str) -> Place | None:
@@ -201,11 +225,12 @@ class Folder:
         folder = self._address.path
         there = self._beside(folder.parent, name) if folder else self._relative(name)
         try:
-            return place.find(there, self._reach)
+            found = place.find(there, self._reach)
         except StepError as error:
             if error.code is Exit.NOT_FOUND:
                 return None
             raise
+        return None if _is_page(found.head) else found
 
     def _beside(self, folder: Path, name: str) -> Address:
         """A file in the folder: a link in it must not lead to one outside."""
@@ -229,15 +254,20 @@ def _known(at: Place, offset: int, length: int | None, name: str) -> Source:
     return replace(at.source(offset, length), identity=f"{at.shown} {at.version} {name}")
 
 
-def spelt(name: str) -> tuple[str, ...]:
-    """A name as it stands there, and without %20: some write the names in descriptors as parts of URLs."""
+def inside(name: str) -> str:
+    """The name of a file that the descriptor refers to. Raises StepError: UNSUPPORTED, for one elsewhere."""
     if "://" in name:
         raise StepError(
             Exit.UNSUPPORTED,
             f"the descriptor refers to a file elsewhere: {name[:200]!r}",
             "only files of the package are read",
         )
-    return tuple(dict.fromkeys((name, checked(unquote(name), "the descriptor"))))
+    return name
+
+
+def spelt(name: str) -> tuple[str, ...]:
+    """A name as it stands there, and without %20, for where files cannot be listed."""
+    return tuple(dict.fromkeys((name, checked(unquote(inside(name)), "the descriptor"))))
 
 
 def missing(name: str, where: str) -> StepError:
