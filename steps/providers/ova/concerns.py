@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from steps.concerns import block, log, warn
 from steps.machine import Concern, Severity
 from steps.providers.ova import formats, hardware
 from steps.providers.ova.appliance import Appliance
-from steps.providers.ova.envelope import Envelope, File, System, VirtualDisk
+from steps.providers.ova.envelope import Envelope, File, System, VirtualDisk, piece
 from steps.providers.ova.hardware import Drive
 from steps.providers.ova.items import Item, Kind
 from steps.providers.ova.markup import Node
@@ -18,11 +18,19 @@ _WEIGHT: Final = [Severity.BLOCK, Severity.WARN, Severity.LOG]
 
 
 def concerns(
-    appliance: Appliance, system: System, parts: Sequence[Item], disks: Sequence[tuple[Drive, int]]
+    appliance: Appliance,
+    system: System,
+    parts: Sequence[Item],
+    disks: Sequence[tuple[Drive, int]],
+    partial: Iterable[str],
 ) -> tuple[Concern, ...]:
-    """All of them, the gravest first; `disks` with their sizes in bytes, 0 where nothing tells."""
+    """All of them, the gravest first.
+
+    `disks` with their sizes in bytes, 0 where nothing tells; `partial`: why their files are no whole disks.
+    """
     found = [
         *_package(appliance),
+        *(block("delta-disk", why, "export the VM without snapshots or checkpoints") for why in partial),
         *_disks(appliance, disks),
         *_unused(appliance.envelope),
         *_devices(parts),
@@ -112,11 +120,6 @@ def _file(appliance: Appliance, name: str, disk: VirtualDisk, file: File) -> Ite
         if unproved is not None:
             what = f"the manifest has no digest of {unproved}"
             yield warn("manifest-entry", what, "it is imported unchecked")
-
-
-def piece(file: File, number: int) -> str:
-    """The name of a piece of a file that is split (DSP0243, 7.1)."""
-    return f"{file.name}.{number:09d}"
 
 
 def _devices(parts: Sequence[Item]) -> Iterator[Concern]:

@@ -74,6 +74,11 @@ class Envelope:
     configurations: tuple[str, ...] = ()
 
 
+def piece(file: File, number: int) -> str:
+    """The name of a piece of a file that is split (DSP0243, 7.1)."""
+    return f"{file.name}.{number:09d}"
+
+
 def read(text: bytes, name: str) -> Envelope:
     """Read a descriptor; `name` is for errors.
 

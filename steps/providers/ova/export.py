@@ -18,8 +18,7 @@ from steps.plan import DiskFormat
 from steps.providers import Access, Report
 from steps.providers.ova import describe, formats, hardware
 from steps.providers.ova.appliance import Appliance
-from steps.providers.ova.concerns import piece
-from steps.providers.ova.envelope import File, VirtualDisk
+from steps.providers.ova.envelope import File, VirtualDisk, piece
 from steps.providers.ova.items import items
 from steps.stop import Stop
 

@@ -46,8 +46,8 @@ class Package(Protocol):
     def read(self, name: str, most: int, *, far: bool = True) -> bytes | None:
         """The content of a small file; None when it is not there, or unless `far` not near."""
 
-    def peek(self, name: str, count: int) -> bytes:
-        """The first bytes of a file; none where looking for it would take too long."""
+    def peek(self, name: str, count: int, offset: int = 0) -> bytes:
+        """Bytes of a file; none where looking for it would take too long."""
 
     def source(self, name: str) -> Source:
         """A file to be landed. Raises StepError: NOT_FOUND."""
@@ -146,9 +146,11 @@ class Archive:
         member = self._find(name, far=far)
         return None if member is None else self._tar.read(member, most)
 
-    def peek(self, name: str, count: int) -> bytes:
+    def peek(self, name: str, count: int, offset: int = 0) -> bytes:
         member = self._find(name, far=False) if self.ranged else None
-        return b"" if member is None else self._tar.reader.read(member.offset, min(count, member.length))
+        if member is None or offset >= member.length:
+            return b""
+        return self._tar.reader.read(member.offset + offset, min(count, member.length - offset))
 
     def source(self, name: str) -> Source:
         member = self._find(name, far=True)
@@ -194,9 +196,14 @@ class Folder:
         at = self._place(name)
         return None if at is None else self._content(at, name, most)
 
-    def peek(self, name: str, count: int) -> bytes:
+    def peek(self, name: str, count: int, offset: int = 0) -> bytes:
         at = self._place(name)
-        return b"" if at is None else at.head[:count]
+        if at is None or offset + count <= len(at.head):
+            return b"" if at is None else at.head[offset : offset + count]
+        if not at.ranged or (at.size is not None and offset >= at.size):
+            return at.head[offset : offset + count]
+        with contextlib.closing(Reader(at, self._reach.stop)) as reader:
+            return reader.read(offset, count)
 
     def source(self, name: str) -> Source:
         at = self._place(name)
