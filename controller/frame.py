@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
 import json
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, ParamSpec
 
+import structlog
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -34,7 +37,18 @@ app = typer.Typer(
     help="Bring virtual machines from vSphere to Harvester and KubeVirt, or into a folder for a first try.",
     epilog="Exit codes: 0 done, 2 wrong command line, 10-19 a person must act, 30-32 try again, 130 Ctrl-C.",
 )
-out = Console(emoji=False, width=None if sys.stdout.isatty() else 400)
+
+
+class _Output(Console):
+    """Standard output; rich would close whatever `sys.stdout` is, which may be another file meanwhile."""
+
+    def on_broken_pipe(self) -> None:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+        raise SystemExit(1)
+
+
+out = _Output(emoji=False, width=None if sys.stdout.isatty() else 400)
 err = Console(stderr=True, emoji=False)  # `:ab:` in a MAC address or a thumbprint is no emoji
 
 Manifest = Annotated[
@@ -82,12 +96,41 @@ def command(
     def register(function: Callable[P, int]) -> Callable[P, int]:
         @functools.wraps(function)
         def leave(*args: P.args, **kwargs: P.kwargs) -> int:
-            raise typer.Exit(function(*args, **kwargs))
+            with _documents_only():
+                code = function(*args, **kwargs)
+            raise typer.Exit(code)
 
         app.command(name, cls=cls, epilog=epilog)(leave)
         return function
 
     return register
+
+
+@contextlib.contextmanager
+def _documents_only() -> Iterator[None]:
+    """While a command runs, standard output is for `out` alone.
+
+    What anything else prints or logs on the way goes to standard error: a retry, a warning of a library.
+    """
+    structlog.configure(processors=[structlog.stdlib.add_log_level, _tell], cache_logger_on_first_use=False)
+    out.file = sys.stdout
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        out.file = None  # type: ignore[assignment]  # whatever sys.stdout is when it is used next
+
+
+def _tell(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+    """A record of structlog as a line for a person, on standard error."""
+    level, text = event.pop("level", "info"), str(event.pop("event", ""))
+    more = ", ".join(f"{key} {value}" for key, value in event.items() if key != "exc_info")
+    line = f"{text} ({more})" if more else text
+    if level in ("warning", "error", "critical"):
+        say_warning(line)
+    elif level == "info":
+        err.print(escape(line), style="dim", highlight=False, soft_wrap=True)
+    raise structlog.DropEvent
 
 
 def say_error(text: str) -> None:
@@ -118,5 +161,13 @@ def _root(
 def dump(value: Any, output: Format) -> None:
     """Print a document for a program."""
     plain = json.loads(json.dumps(value))
-    text = to_yaml(plain) if output is Format.YAML else json.dumps(plain, indent=2) + "\n"
-    out.print(text, end="", markup=False, highlight=False, soft_wrap=True)
+    write(to_yaml(plain) if output is Format.YAML else json.dumps(plain, indent=2) + "\n")
+
+
+def write(document: str) -> None:
+    """Write a document to standard output as it is, as every command does that writes one there."""
+    try:
+        out.file.write(document)
+        out.file.flush()
+    except BrokenPipeError:  # as for what rich prints: whoever read it has seen enough
+        out.on_broken_pipe()

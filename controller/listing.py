@@ -16,7 +16,7 @@ from typer.core import TyperCommand
 from controller import environment, inventory, jobs, manifestdir, manifests, mappingfile, planning, writeall
 from controller.catalogue import entries
 from controller.choices import chosen
-from controller.frame import Format, Manifest, Output, command, dump, err, out, say_warning
+from controller.frame import Format, Manifest, Output, command, dump, err, out, say_warning, write
 from controller.manifestdir import Fate, ManifestDir
 from controller.mappingfile import Places, all_to
 from steps.contract import Exit
@@ -131,7 +131,7 @@ def _say(machine: Machine, source: Source, name: str, places: Places) -> None:
     """The manifest of one machine on standard output, what a person should know of it above."""
     (entry,) = entries([chosen(machine, source, name)], places)
     remarks = "".join(f"# {manifestdir.line(remark)}\n" for remark in entry.remarks)
-    out.print(remarks + to_yaml(entry.manifest), end="", markup=False, highlight=False, soft_wrap=True)
+    write(remarks + to_yaml(entry.manifest))
 
 
 def _tell(report: writeall.Report, output: Format) -> None:

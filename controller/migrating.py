@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from controller import manifests
+from controller import frame, manifests
 from controller.manifests import InvalidManifestsError, Manifests
 from controller.migrate import Migration, sources_in
 from controller.yamledit import dump, heading
@@ -67,7 +66,7 @@ def write(made: Sequence[Migrated], into: Path | None) -> list[Path]:
         StepError: CONFLICT, before anything is written, when two files or an older one share a name.
     """
     if into is None:
-        sys.stdout.write("---\n".join(one.text for one in made if one.text))
+        frame.write("---\n".join(one.text for one in made if one.text))
         return []
     files = [into / _name(one.where) for one in made]
     taken = [file for file in files if file.exists() or files.count(file) > 1]

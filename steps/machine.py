@@ -7,10 +7,11 @@ Sizes are bytes unless a name says otherwise.
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from steps import unique
 from steps.document import Document
 
 DiskId = Annotated[str, Field(pattern=r"^disk-[0-9]{1,3}$")]
@@ -166,6 +167,17 @@ class Machine(Document):
     change_version: str = ""
     """Changes whenever the machine's configuration does; part of a disk's identity when an export goes on."""
     concerns: tuple[Concern, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_identifiers(self) -> Self:
+        """Refuse disks or cards that share an identifier: a step could take one for the other."""
+        for what, found in (
+            ("disks with the id", [disk.id for disk in self.disks]),
+            ("disks with the key", [disk.key for disk in self.disks]),
+            ("network cards with the id", [nic.id for nic in self.nics]),
+        ):
+            unique.index(range(len(found)), found.__getitem__, what=what, where=self.name).check()
+        return self
 
     def disk(self, disk_id: str) -> Disk:
         """The disk of that id; KeyError when there is none."""

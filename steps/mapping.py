@@ -12,7 +12,9 @@ from typing import Annotated, Final, NamedTuple
 
 from pydantic import Field
 
-from steps.concerns import about, disk_serial, log, merged, system_serial, system_uuid, warn
+from steps import unique
+from steps.concerns import about, block, disk_serial, log, merged, system_serial, system_uuid, warn
+from steps.contract import StepError
 from steps.document import Document
 from steps.guestos import is_windows
 from steps.machine import Clock, Concern, Controller, Disk, DiskId, Firmware, Machine, Nic, Severity
@@ -193,23 +195,43 @@ def map_disks(
 
 def disk_rule(disk: Disk, rules: Iterable[DiskRule]) -> DiskRule:
     """The row for this disk, by its id, label or key at the source; a row of defaults when there is none."""
-    fits = (rule for rule in rules if rule.disk in (disk.id, disk.label, disk.key))
+    fits = (rule for rule in rules if rule.disk in _names(disk))
     return next(fits, DiskRule(disk=disk.id))
 
 
 def check_disks(target: TargetPlan, machine: Machine) -> list[Concern]:
-    """Rows of the disk mapping that fit no disk."""
-    there = {name for disk in machine.disks for name in (disk.id, disk.label, disk.key)}
+    """Rows of the disk mapping that fit no disk, several disks, or a disk that another row fits."""
+    fits = [(rule, [disk for disk in machine.disks if rule.disk in _names(disk)]) for rule in target.disks]
+    rows = [(disk.id, rule) for rule, disks in fits for disk in disks]
     return [
-        Concern(
-            severity=Severity.BLOCK,
-            code="disk-unknown",
-            message=f"diskMapping names {rule.disk!r}, which is no disk of {machine.name}",
-            remedy=f"it has: {', '.join(f'{disk.id} ({disk.label})' for disk in machine.disks) or 'none'}",
-        )
-        for rule in target.disks
-        if rule.disk not in there
+        *(_unknown_disk(rule, machine) for rule, disks in fits if not disks),
+        *(_several_disks(rule, disks) for rule, disks in fits if len(disks) > 1),
+        *_several_rows(rows, machine),
     ]
+
+
+def _names(disk: Disk) -> tuple[str, str, str]:
+    """What a row may call a disk."""
+    return disk.id, disk.label, disk.key
+
+
+def _unknown_disk(rule: DiskRule, machine: Machine) -> Concern:
+    there = ", ".join(f"{disk.id} ({disk.label})" for disk in machine.disks) or "none"
+    message = f"diskMapping names {rule.disk!r}, which is no disk of {machine.name}"
+    return block("disk-unknown", message, f"it has: {there}")
+
+
+def _several_disks(rule: DiskRule, disks: Iterable[Disk]) -> Concern:
+    message = f"diskMapping names {rule.disk!r}, and {', '.join(disk.id for disk in disks)} are called that"
+    return block("disk-ambiguous", message, "name the disk by its id")
+
+
+def _several_rows(rows: Iterable[tuple[str, DiskRule]], machine: Machine) -> Iterator[Concern]:
+    found = unique.index(rows, lambda row: row[0], what="rows of diskMapping for", where=machine.name)
+    try:
+        found.check()
+    except StepError as error:
+        yield block("disk-ambiguous", f"{error.what}: {error.why}", "keep one row for each disk")
 
 
 def _orders(devices: Iterable[Disk] | Iterable[Nic]) -> set[int]:

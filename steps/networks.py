@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Final
 
 from pydantic import Field
 
-from steps.concerns import usable_mac, warn
+from steps import unique
+from steps.concerns import block, usable_mac, warn
+from steps.contract import StepError
 from steps.document import Document
 from steps.machine import Concern, MacAddress, Nic, NicModel, Severity
 from steps.plan import InterfaceModel, MacPolicy, NetworkPolicy, NetworkRule, TargetPlan
@@ -61,11 +63,31 @@ def map_interfaces(nics: Iterable[Nic], target: TargetPlan) -> tuple[tuple[Inter
 
 
 def find_rule(nic: Nic, rules: Iterable[NetworkRule]) -> NetworkRule | None:
-    """The row for this NIC: its network's name, its inventory path's last part, or the source's id of it."""
-    for rule in rules:
-        if rule.source in {nic.network, nic.network_id} or rule.source.rsplit("/", 1)[-1] == nic.network:
-            return rule
-    return None
+    """The row for this NIC; of several that fit equally well the first, which `check_cards` refuses."""
+    return next(iter(_fitting(nic, rules)), None)
+
+
+def _fitting(nic: Nic, rules: Iterable[NetworkRule]) -> list[NetworkRule]:
+    """The rows that fit best: by the source's id of the network, by its name, by its path's last part."""
+    rules = tuple(rules)
+    tests: tuple[Callable[[str], bool], ...] = (
+        lambda name: bool(nic.network_id) and name == nic.network_id,
+        lambda name: name == nic.network,
+        lambda name: name.rsplit("/", 1)[-1] == nic.network,
+    )
+    found = ([rule for rule in rules if fits(rule.source)] for fits in tests)
+    return next(filter(None, found), [])
+
+
+def check_cards(target: TargetPlan, nics: Iterable[Nic]) -> Iterator[Concern]:
+    """NICs for which two rows of the mapping fit equally well, so that nobody can tell where they go."""
+    rows = ((nic.id, rule) for nic in nics for rule in _fitting(nic, target.networks))
+    found = unique.index(rows, lambda row: row[0], what="rows for", where="networkMapping")
+    try:
+        found.check()
+    except StepError as error:
+        message = f"{error.what}: {error.why}"
+        yield block("network-ambiguous", message, "name the networks by the source's ids")
 
 
 def _mapped(index: int, nic: Nic, rule: NetworkRule, default: InterfaceModel) -> Interface:

@@ -14,7 +14,7 @@ from steps.document import write_atomically
 from steps.machine import Concern, Machine, Power, Severity
 from steps.mapping import blocking, check_disks, shape
 from steps.naming import target_name
-from steps.networks import check_networks
+from steps.networks import check_cards, check_networks
 from steps.plan import Plan
 from steps.program import MACHINE, Arguments, Context, log, run
 from steps.providers import Access, Provider, connect
@@ -73,7 +73,8 @@ def examine(provider: Provider, plan: Plan) -> Machine:
     """The machine with every concern about it: its own, and those of what was asked for."""
     machine = provider.describe(plan.vm, plan.folder)
     networks = [] if plan.skip_preflight_checks else check_networks(plan.target, known(provider, machine))
-    found = merged(machine.concerns, about(machine), networks, check_disks(plan.target, machine))
+    rows = (*check_disks(plan.target, machine), *check_cards(plan.target, machine.nics))
+    found = merged(machine.concerns, about(machine), networks, rows)
     return machine.model_copy(update={"concerns": found})
 
 
@@ -108,8 +109,14 @@ def power_reasons(plan: Plan, machine: Machine) -> Iterator[tuple[Exit, str]]:
 
 
 def code_of(concern: Concern) -> Exit:
-    """A network that is not there can be mended in the request; what the machine has cannot."""
-    codes = {"network-unknown": Exit.NOT_FOUND, "disk-unknown": Exit.NOT_FOUND, "suspended": Exit.POWER}
+    """What can be corrected in the request has a code of its own; what the VM has is UNSUPPORTED."""
+    codes = {
+        "network-unknown": Exit.NOT_FOUND,
+        "disk-unknown": Exit.NOT_FOUND,
+        "network-ambiguous": Exit.AMBIGUOUS,
+        "disk-ambiguous": Exit.AMBIGUOUS,
+        "suspended": Exit.POWER,
+    }
     return codes.get(concern.code, Exit.UNSUPPORTED)
 
 

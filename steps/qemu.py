@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from steps.contract import Exit, StepError
+from steps.disk import whole
 from steps.disk.faults import MORE_ROOM
 from steps.stop import Stop
 
@@ -180,20 +181,21 @@ def _refuse_by_header(path: Path, image_format: str) -> None:
     """Refuse an image whose first bytes name other files: QEMU may open these before anyone can object.
 
     vmdk: whatever has no sparse extent's magic is text to QEMU, and so is an extent of capacity 0
-    (block/vmdk.c, vmdk_open and vmdk_open_vmdk4). qcow2: an offset of a backing file's name, also one that
-    QEMU takes for empty and another reader might not, and incompatible feature 2, an external data file.
+    (block/vmdk.c, vmdk_open and vmdk_open_vmdk4).
     """
     try:
         with path.open("rb") as file:
-            head = file.read(80).ljust(80, b"\0")
+
+            def read(offset: int, count: int) -> bytes:
+                return os.pread(file.fileno(), count, offset) if offset < 1 << 62 else b""
+
+            whole.check(image_format, read, size=path.stat().st_size, name=path.name)
+            head = read(0, 20).ljust(20, b"\0")
     except OSError:
         return  # qemu-img will say what is wrong
-    text = not head.startswith((b"COWD", b"KDMV")) or (head.startswith(b"KDMV") and not any(head[12:20]))
-    leans = head.startswith(b"QFI\xfb") and (any(head[8:16]) or (head[7] > 2 and head[79] & 4))
+    text = not head.startswith(b"KDMV") or not any(head[12:20])
     if image_format == "vmdk" and text:
         raise _not_whole(path, "it is no sparse VMDK: a descriptor's data is in other files")
-    if image_format == "qcow2" and leans:
-        raise _not_whole(path, "its header names a backing file or an external data file")
 
 
 def _refuse_other_files(path: Path, said: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from steps.contract import Exit, StepError
+from steps.disk import whole
 from steps.disk.decode import Vmdk
 from steps.disk.faults import corrupt
 from steps.disk.plain import Plain
@@ -36,10 +36,11 @@ def decoder_of(stream: Stream, wanted: SourceFormat) -> Decoder:
     """The decoder for a stream that stands at its first byte.
 
     Raises:
-        StepError: CORRUPT, when the stream is not of the named format; UNSUPPORTED, when it is no disk.
+        StepError: CORRUPT, when the stream is not of the named format; UNSUPPORTED, when it is no whole disk.
     """
     head = stream.peek(SECTOR)
     format = magic_of(head) if wanted == "auto" else wanted  # noqa: A001
+    whole.check(format, lambda offset, count: head[offset : offset + count])
     if format == "vmdk":
         return _vmdk(stream, head)
     if format == "qcow2":
@@ -65,13 +66,6 @@ def magic_of(head: bytes) -> str:
 
 
 def _vmdk(stream: Stream, head: bytes) -> Decoder:
-    if head.startswith(_VMDK_DESCRIPTOR):
-        raise StepError(
-            Exit.UNSUPPORTED,
-            "the VMDK is only a descriptor",
-            "its data is in other files",
-            "export it as one stream-optimized VMDK",
-        )
     header = Header.parse(head)
     return Vmdk(stream) if header.streamable else Plain(stream, "vmdk", header.size)
 

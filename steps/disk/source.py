@@ -6,17 +6,41 @@ import hashlib
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 SourceFormat = Literal["auto", "vmdk", "raw", "qcow2", "vpc", "vhdx"]
 DiskFormat = Literal["qcow2", "raw"]
+
+
+DIGITS: Final = {
+    name: digits
+    for name, digits in {
+        "sha3_512": 128,
+        "blake2b": 128,
+        "sha512": 128,
+        "sha3_384": 96,
+        "sha384": 96,
+        "sha3_256": 64,
+        "blake2s": 64,
+        "sha512_256": 64,
+        "sha256": 64,
+        "sha3_224": 56,
+        "sha512_224": 56,
+        "sha224": 56,
+        "sha1": 40,
+        "md5": 32,
+    }.items()
+    if name in hashlib.algorithms_available
+}
+"""Digests by hashlib's names, the strongest first, with their length in hexadecimal digits."""
 
 
 @dataclass(frozen=True)
 class Digest:
     """What the bytes of a file should be: `value` in lower-case hexadecimal digits; `name` is the file's."""
 
-    algorithm: Literal["sha1", "sha256", "sha512"]
+    algorithm: str
+    """One of DIGITS."""
     value: str
     name: str
 

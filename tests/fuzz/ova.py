@@ -144,10 +144,10 @@ class Descriptor:
         read = ovf.read(case.data, "machine.ovf")
         if b"<!DOCTYPE" in case.data.partition(b"<Envelope")[0]:
             raise Wrong("a document type was accepted")
-        for disk in read.disks.values():
+        for disk in read.disks:
             if not 0 <= disk.capacity < LARGEST:
                 raise Wrong(f"a capacity of {disk.capacity}")
-        for file in read.files.values():
+        for file in read.files:
             if "://" not in file.name and ".." in file.name.split("/"):
                 raise Wrong(f"{file.name!r} leads out of the archive")
         return "an envelope"

@@ -37,7 +37,10 @@ def test_an_ordinary_machine_gives_no_reason_for_concern() -> None:
     [
         ({"disks": ()}, [("block", "no-disks")]),
         ({"disks": tuple(a_disk(n) for n in range(MOST_DEVICES + 1))}, [("block", "too-many-devices")]),
-        ({"nics": tuple(a_nic(n % 100) for n in range(MOST_DEVICES + 1))}, [("block", "too-many-devices")]),
+        (
+            {"nics": tuple(a_nic(n % 100, id=f"nic-{n}") for n in range(MOST_DEVICES + 1))},
+            [("block", "too-many-devices")],
+        ),
         ({"nics": (a_nic(connected=False),)}, [("log", "nic-disconnected")]),
         ({"firmware": Firmware(kind="efi")}, [("log", "efi-variables")]),
         ({"firmware": Firmware(secure_boot=True)}, [("warn", "secure-boot-bios")]),

@@ -10,7 +10,7 @@ from steps.contract import Exit, StepError
 from steps.machine import Controller, Disk, Machine, Nic, NicModel, Severity
 from steps.mapping import Topology, blocking, check_disks, map_disks, shape, topology
 from steps.naming import DNS_LABEL, normalise, target_name
-from steps.networks import POD_NETWORK, Interface, check_networks, find_rule, map_interfaces
+from steps.networks import POD_NETWORK, Interface, check_cards, check_networks, find_rule, map_interfaces
 from steps.plan import (
     Bus,
     CpuTopology,
@@ -409,3 +409,50 @@ def test_a_row_for_a_disk_that_is_not_there_ends_the_import() -> None:
     (concern,) = check_disks(into(Bus.SCSI, DiskRule(disk="disk-7")), a_machine(disks=(a_disk(),)))
     assert concern.severity is Severity.BLOCK
     assert "disk-7" in str(concern)
+
+
+def named_twice(**more: Any) -> Machine:
+    return a_machine(disks=(a_disk(0, label="data", **more), a_disk(1, label="data", **more)))
+
+
+@pytest.mark.parametrize(
+    ("names", "machine", "codes"),
+    [
+        (("data",), named_twice(), ["disk-ambiguous"]),
+        (("disk-0", "disk-1"), named_twice(), []),
+        (("disk-0", "2000"), a_machine(disks=(a_disk(0, key="2000"),)), ["disk-ambiguous"]),
+        (("disk-0", "disk-7"), a_machine(disks=(a_disk(0),)), ["disk-unknown"]),
+        (("disk-0", "disk-0"), a_machine(disks=(a_disk(0),)), []),  # the same words twice
+    ],
+)
+def test_a_row_of_the_disk_mapping_is_of_one_disk_and_a_disk_of_one_row(
+    names: tuple[str, ...], machine: Machine, codes: list[str]
+) -> None:
+    found = check_disks(into(Bus.SCSI, *(DiskRule(disk=name) for name in names)), machine)
+    assert [concern.code for concern in found] == codes
+    assert all(concern.severity is Severity.BLOCK for concern in found)
+
+
+def rows(*sources: str) -> TargetPlan:
+    rules = tuple(
+        NetworkRule(source=source, destination=f"default/{number}") for number, source in enumerate(sources)
+    )
+    return a_target(networks=rules)
+
+
+@pytest.mark.parametrize(
+    ("sources", "taken", "codes"),
+    [
+        (("VM Network", "network-12"), 1, []),  # by id before by name, whichever comes first
+        (("network-12", "VM Network"), 0, []),
+        (("/DC0/network/VM Network", "VM Network"), 1, []),
+        (("/DC0/network/VM Network", "/DC1/network/VM Network"), 0, ["network-ambiguous"]),
+    ],
+)
+def test_a_row_of_the_network_mapping_is_the_one_that_fits_best(
+    sources: tuple[str, ...], taken: int, codes: list[str]
+) -> None:
+    nic = a_nic(network="VM Network", network_id="network-12")
+    target = rows(*sources)
+    assert [one.code for one in check_cards(target, [nic])] == codes
+    assert find_rule(nic, target.networks) == target.networks[taken]

@@ -21,6 +21,12 @@ def concerns(facts: Facts, values: Mapping[str, str], disks: Iterable[Disk]) -> 
     """Everything about one server."""
     yield from _state(facts.server)
     yield from _image(facts)
+    for volume in facts.unreadable:  # a disk left out would be worse than no import
+        yield _block(
+            "disk-unreadable",
+            f"the attached volume {volume} cannot be read by this account",
+            "use an account of the volume's project, or detach it if it is gone",
+        )
     for disk, volume in ((disk, one) for disk in disks for one in facts.volumes if one.id == disk.key):
         yield from _volume(disk, volume)
     yield from _flavor(facts.flavor)

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import structlog
 
 from steps.contract import Exit, StepError
 from steps.disk.land import Landed, Source, land
 from steps.disk.landed import Files
-from steps.disk.source import Digest, SourceFormat
+from steps.disk.source import DIGITS, Digest, SourceFormat
 from steps.machine import Disk, Machine
 from steps.plan import DiskFormat
 from steps.providers import Report
@@ -26,7 +26,6 @@ from steps.providers.openstack.power import OFF
 log = structlog.get_logger()
 
 _ANEW: Final = "start the import anew, so that it reads the server again"
-_ALGORITHMS: Final[tuple[Literal["sha1", "sha256", "sha512"], ...]] = ("sha512", "sha256", "sha1")
 _FORMATS: Final[dict[str, SourceFormat]] = {"raw": "raw", "qcow2": "qcow2", "vmdk": "vmdk"}
 """Glance's disk_format as the disk path calls it."""
 
@@ -119,7 +118,7 @@ def _present(cloud: Cloud, machine: Machine, disk: Disk, what: str) -> Any:
         raise StepError(Exit.POWER, what, f"it is {server.status}", "leave it off until it is imported")
     if disk.key == ROOT:
         return server
-    if disk.key not in [one["id"] for one in server.attached_volumes or ()]:
+    if disk.key not in facts.attached(server):
         raise StepError(Exit.INVALID, what, "the server has no such volume any more", _ANEW)
     volume = cloud.read(f"read the volume of {disk.id}", lambda: cloud.volumes.get_volume(disk.key))
     if volume.size * GIB != disk.capacity:
@@ -128,11 +127,11 @@ def _present(cloud: Cloud, machine: Machine, disk: Disk, what: str) -> Any:
 
 
 def _digest(image: Any) -> Digest | None:
-    """Glance's digest of the image (os_hash_algo, os_hash_value); None where it has none known here."""
-    algorithm = next((one for one in _ALGORITHMS if one == image.hash_algo), None)
-    if algorithm is None or not image.hash_value:
-        return None
-    return Digest(algorithm, str(image.hash_value).lower(), f"image {image.name}")
+    """Glance's digest of the image: os_hash_algo and os_hash_value, else the MD5 in `checksum`; or None."""
+    name = f"image {image.name}"
+    if image.hash_algo in DIGITS and image.hash_value:
+        return Digest(image.hash_algo, str(image.hash_value).lower(), name)
+    return Digest("md5", str(image.checksum).lower(), name) if image.checksum else None
 
 
 def _source(cloud: Cloud, image: Any, identity: str, what: str) -> Source:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from openstack import exceptions as sdk
 
+from steps import unique
 from steps.contract import Exit, StepError
 from steps.providers.openstack.cloud import Cloud
+from steps.unique import Index
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,8 @@ class Facts:
     image_lost: bool = False
     """Whether that image exists no more."""
     volumes: tuple[Any, ...] = ()
+    unreadable: tuple[str, ...] = ()
+    """Ids of attached volumes that Cinder does not show to the account."""
     ports: tuple[Any, ...] = ()
     networks: Mapping[str, str] = field(default_factory=dict)
     """Names of networks by their ids."""
@@ -35,7 +40,7 @@ class Facts:
 def of_one(cloud: Cloud, server: Any) -> Facts:
     """All about one server."""
     what = f"read server {server.name}"
-    attached = [one["id"] for one in server.attached_volumes or ()]
+    volumes = {one: _volume(cloud, server, one) for one in attached(server)}
     image = image_id(server)
     found = cloud.find(what, lambda: document(cloud, image)) if image else None
     return Facts(
@@ -43,8 +48,9 @@ def of_one(cloud: Cloud, server: Any) -> Facts:
         flavor=_flavor(cloud, server),
         image=found,
         image_lost=bool(image) and found is None,
-        volumes=tuple(cloud.read(what, partial(cloud.volumes.get_volume, one)) for one in attached),
-        ports=tuple(cloud.read(what, lambda: list(cloud.network.ports(device_id=server.id)))),
+        volumes=tuple(one for one in volumes.values() if one is not None),
+        unreadable=tuple(name for name, one in volumes.items() if one is None),
+        ports=tuple(_listed(what, "ports", cloud, lambda: cloud.network.ports(device_id=server.id))),
         networks=networks(cloud),
         generation=generation(cloud, server),
     )
@@ -53,28 +59,56 @@ def of_one(cloud: Cloud, server: Any) -> Facts:
 def of_all(cloud: Cloud) -> Iterable[Facts]:
     """All about every server of the project, by name; a list per service, not per server."""
     what = "list the project's servers"
-    servers = cloud.read(what, lambda: list(cloud.compute.servers(details=True)))
-    volumes = cloud.read(what, lambda: {one.id: one for one in cloud.volumes.volumes(details=True)})
-    ports = cloud.read(what, lambda: list(cloud.network.ports()))
+    servers = _listed(what, "servers", cloud, lambda: cloud.compute.servers(details=True))
+    volumes = _listed(what, "volumes", cloud, lambda: cloud.volumes.volumes(details=True))
+    ports = _listed(what, "ports", cloud, lambda: list(cloud.network.ports()))
     images = cloud.read(what, lambda: _documents(cloud))
     names = networks(cloud)
     for server in sorted(servers, key=lambda one: (one.name, one.id)):
-        attached = [one["id"] for one in server.attached_volumes or ()]
-        image = image_id(server)
+        found = {one: volumes.find(one) for one in attached(server)}
+        image = images.find(image_id(server))
         yield Facts(
             server=server,
             flavor=_flavor(cloud, server),
-            image=images.get(image),
-            image_lost=bool(image) and image not in images,
-            volumes=tuple(volumes[one] for one in attached if one in volumes),
+            image=image,
+            image_lost=bool(image_id(server)) and image is None,
+            volumes=tuple(one for one in found.values() if one is not None),
+            unreadable=tuple(name for name, one in found.items() if one is None),
             ports=tuple(one for one in ports if one.device_id == server.id),
             networks=names,
         )
 
 
+def attached(server: Any) -> tuple[str, ...]:
+    """Ids of the volumes of a server; Nova may list one twice (a stale row of its database)."""
+    return tuple(by_id((one["id"] for one in server.attached_volumes or ()), "volumes", key=str))
+
+
+def by_id(found: Iterable[T], what: str, key: Callable[[T], str]) -> Index[str, T]:
+    """What a service lists, each once: a page may repeat what the one before had; an id is one object's."""
+    what = f"{what} with the id"
+    return unique.index(found, key, what=what, where="OpenStack", alike=unique.same_object)
+
+
+def _listed(what: str, kind: str, cloud: Cloud, call: Callable[[], Iterable[Any]]) -> Index[str, Any]:
+    return cloud.read(what, lambda: by_id(call(), kind, key=lambda one: str(one.id)))
+
+
+def _volume(cloud: Cloud, server: Any, volume: str) -> Any:
+    """An attached volume; None when Cinder does not show it: of another project, or gone."""
+    what = f"read the volume {volume} of server {server.name}"
+    try:
+        return cloud.find(what, lambda: cloud.volumes.get_volume(volume))
+    except StepError as error:
+        if error.code is Exit.DENIED:
+            return None
+        raise
+
+
 def networks(cloud: Cloud) -> dict[str, str]:
     """Names of all networks the project can see, by id."""
-    return cloud.read("list the networks", lambda: {one.id: one.name for one in cloud.network.networks()})
+    found = _listed("list the networks", "networks", cloud, lambda: list(cloud.network.networks()))
+    return {one.id: one.name for one in found}
 
 
 def image_id(server: Any) -> str:
@@ -88,14 +122,14 @@ def document(cloud: Cloud, image: str) -> dict[str, Any]:
     return _json(cloud.images.get(f"/images/{image}"))
 
 
-def _documents(cloud: Cloud) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+def _documents(cloud: Cloud) -> Index[str, dict[str, Any]]:
+    found: list[dict[str, Any]] = []
     path: str | None = "/images?limit=200"
     while path:
         page = _json(cloud.images.get(path))
-        found |= {one["id"]: one for one in page["images"]}
+        found += page["images"]
         path = page.get("next", "").removeprefix("/v2") or None
-    return found
+    return by_id(found, "images", key=lambda one: str(one["id"]))
 
 
 def _json(response: Any) -> dict[str, Any]:

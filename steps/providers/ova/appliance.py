@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 
 from steps.contract import Exit, StepError
-from steps.providers.ova import envelope, manifest
+from steps.disk.faults import corrupt
+from steps.disk.source import Digest
+from steps.providers.ova import envelope, manifest, names
 from steps.providers.ova.envelope import Envelope, System
 from steps.providers.ova.manifest import Manifest
 from steps.providers.ova.package import Package
@@ -36,17 +39,66 @@ class Appliance:
         """
         name, text = self._descriptor
         found = self.manifest(far=False)
-        if found and (digest := found.digests.get(name)):
+        if found and (digest := found.digest(name)):
             manifest.check(text, digest)
         return envelope.read(text, name)
+
+    def digest(self, file: str, *, far: bool) -> Digest | None:
+        """What a file should be, as the manifest has it; None when nothing is said of it anywhere.
+
+        Every file that is read is checked by what this returns.
+
+        Raises:
+            StepError: what `manifest` and `Manifest.digest` raise; CORRUPT, when the manifest lists files
+                that are not in the package instead: one of them may be this one, in a spelling unknown here.
+        """
+        found = self.manifest(far=far)
+        if found is None:
+            return None
+        digest = found.digest(file)
+        strange = sorted(name for name in found.files if not self._is_ours(name)) if digest is None else []
+        if strange:
+            raise corrupt(
+                f"the manifest {found.name} does not fit the package",
+                f"it has no digest of {file}, but one of {strange[0]}, which is no file of it",
+                "correct the names in it, or get the package again",
+            )
+        return digest
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether a name is that of the descriptor, of a file it lists or of a piece of one."""
+        ours = [self.name, *(file.name for file in self.envelope.files)]
+        whole = re.sub(r"\.\d{9}$", "", name)
+        return any(names.find(each, ours, self.name) is not None for each in (name, whole))
 
     def manifest(self, *, far: bool) -> Manifest | None:
         """The manifest; without `far` None also where looking for it would take too long."""
         if self._manifest is None:
-            name = self._beside(".mf")
-            text = self.package.read(name, manifest.MOST_BYTES, far=far)
-            self._manifest = None if text is None else manifest.read(text, name)
+            for name in self._manifests(far=far):
+                text = self.package.read(name, manifest.MOST_BYTES, far=far)
+                if text is not None:
+                    self._manifest = manifest.read(text, name)
+                    break
         return self._manifest
+
+    def _manifests(self, *, far: bool) -> list[str]:
+        """What the manifest may be called; where the package's files can be listed, any `.mf` is one."""
+        wanted = self._beside(".mf")
+        listed = self.package.names(far=far)
+        if listed is None:
+            return [wanted, self._beside(".MF")]
+        there = [name for name in listed if names.is_a(name, ".mf")]
+        found = names.find(wanted, there, self.package.shown)
+        if sum(names.is_a(name, ".ovf") for name in listed) > 1:  # a folder of several packages
+            return [found] if found else []
+        if found is None and len(there) > 1:
+            raise StepError(
+                Exit.AMBIGUOUS,
+                f"{self.package.shown} has several manifests",
+                f"{', '.join(there)}, and none of them is called {wanted}",
+                "call the one that belongs to the descriptor so",
+            )
+        return [found] if found else there
 
     def signed(self) -> bool:
         """Whether there is a certificate beside the descriptor."""

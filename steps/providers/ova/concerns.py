@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from steps.concerns import block, log, warn
 from steps.machine import Concern, Severity
-from steps.providers.ova import formats
+from steps.providers.ova import formats, hardware
 from steps.providers.ova.appliance import Appliance
-from steps.providers.ova.envelope import File, System, VirtualDisk
+from steps.providers.ova.envelope import Envelope, File, System, VirtualDisk, piece
 from steps.providers.ova.hardware import Drive
 from steps.providers.ova.items import Item, Kind
+from steps.providers.ova.markup import Node
 
 _WEIGHT: Final = [Severity.BLOCK, Severity.WARN, Severity.LOG]
 
 
 def concerns(
-    appliance: Appliance, system: System, parts: Sequence[Item], disks: Sequence[tuple[Drive, int]]
+    appliance: Appliance,
+    system: System,
+    parts: Sequence[Item],
+    disks: Sequence[tuple[Drive, int]],
+    partial: Iterable[str],
 ) -> tuple[Concern, ...]:
-    """All of them, the gravest first; `disks` with their sizes in bytes, 0 where nothing tells."""
+    """All of them, the gravest first.
+
+    `disks` with their sizes in bytes, 0 where nothing tells; `partial`: why their files are no whole disks.
+    """
     found = [
         *_package(appliance),
+        *(block("delta-disk", why, "export the VM without snapshots or checkpoints") for why in partial),
         *_disks(appliance, disks),
+        *_unused(appliance.envelope),
         *_devices(parts),
         *_system(appliance, system),
     ]
@@ -71,6 +81,29 @@ def _disk(appliance: Appliance, name: str, disk: VirtualDisk) -> Iterator[Concer
     yield from _file(appliance, name, disk, disk.file)
 
 
+def _unused(envelope: Envelope) -> Iterator[Concern]:
+    """Disks, and files that look like one, that no device of any VM refers to: they would be missed late."""
+    resources = {text for system in envelope.systems for text in _resources(system.node)}
+    names = resources | {hardware.referred(text)[1] for text in resources}
+    for disk in envelope.disks:
+        if disk.id not in names:
+            where = f" ({disk.file.name})" if disk.file else ""
+            yield warn(
+                "disk-unused",
+                f"no device refers to the disk {disk.id or 'without an id'}{where} of the package",
+                "it is not imported: if the VM needs it, add a hard disk to the descriptor",
+            )
+    of_disks = {disk.file.name for disk in envelope.disks if disk.file}
+    for file in envelope.files:
+        looks = formats.by_name(file.name.removesuffix(".gz")) is not None
+        if looks and file.name not in of_disks and file.id not in names:
+            yield warn("disk-unused", f"no disk is made of {file.name}", "it is not imported")
+
+
+def _resources(node: Node) -> Iterator[str]:
+    return (each.text.strip() for each in node.walk() if each.name == "HostResource" and each.text.strip())
+
+
 def _file(appliance: Appliance, name: str, disk: VirtualDisk, file: File) -> Iterator[Concern]:
     if formats.named(disk) is None:
         yield block("disk-format", f"{name} has a format that is not known: {disk.format or file.name}")
@@ -82,15 +115,11 @@ def _file(appliance: Appliance, name: str, disk: VirtualDisk, file: File) -> Ite
         yield block(
             "file-missing", f"{lost}, which holds {name}, is not in the package", "get the whole package"
         )
-    manifest = appliance.manifest(far=False)
-    unproved = next((one for one in names if manifest and one not in manifest.digests), None)
-    if unproved is not None:
-        yield warn("manifest-entry", f"the manifest has no digest of {unproved}", "it is imported unchecked")
-
-
-def piece(file: File, number: int) -> str:
-    """The name of a piece of a file that is split (DSP0243, 7.1)."""
-    return f"{file.name}.{number:09d}"
+    if appliance.manifest(far=False) and appliance.digest(file.name, far=False) is None:
+        unproved = next((one for one in names if appliance.digest(one, far=False) is None), None)
+        if unproved is not None:
+            what = f"the manifest has no digest of {unproved}"
+            yield warn("manifest-entry", what, "it is imported unchecked")
 
 
 def _devices(parts: Sequence[Item]) -> Iterator[Concern]:

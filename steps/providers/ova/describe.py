@@ -6,14 +6,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from steps import guestos
+from steps.contract import Exit, StepError
+from steps.disk import whole
 from steps.machine import Disk, Machine, Power
 from steps.providers.ova import formats, hardware, vendors
 from steps.providers.ova.appliance import Appliance
 from steps.providers.ova.concerns import concerns
-from steps.providers.ova.envelope import Envelope, System
+from steps.providers.ova.envelope import Envelope, File, System, piece
 from steps.providers.ova.hardware import Drive
 from steps.providers.ova.items import Item, Kind, items, small
 
+_MOST_PIECES: Final = 64
+"""Files that are looked into for one read: a piece of real packages has some MB."""
 MOST_CAPACITY: Final = 64 << 40
 """Bytes. vSphere's largest disk has 62 TiB (Broadcom, Configuration Maximums); more is not meant."""
 
@@ -29,7 +33,8 @@ def machine(appliance: Appliance, system: System, name: str = "") -> Machine:
     parts = items(envelope, system)
     shown = system.name or system.id
     cpu, boot = hardware.cpu(parts, shown), vendors.boot(system, parts)
-    sizes = measured(appliance, parts)
+    sizes = measured(appliance, system, parts)
+    partly = [why for drive, _ in sizes if (why := partial(appliance, drive))]
     return Machine(
         **_words(system),
         name=(name if alone else "") or shown,
@@ -45,7 +50,7 @@ def machine(appliance: Appliance, system: System, name: str = "") -> Machine:
         nics=hardware.nics(parts, boot, vendors.cards(system)),
         power=Power.OFF,
         change_version=appliance.package.version,
-        concerns=concerns(appliance, system, parts, sizes),
+        concerns=concerns(appliance, system, parts, sizes, partly),
     )
 
 
@@ -66,17 +71,18 @@ def _words(system: System) -> dict[str, Any]:
     }
 
 
-def measured(appliance: Appliance, parts: Sequence[Item]) -> list[tuple[Drive, int]]:
+def measured(appliance: Appliance, system: System, parts: Sequence[Item]) -> list[tuple[Drive, int]]:
     """All disks with their sizes in bytes, 0 where nothing tells, in the descriptor's order."""
-    return [(drive, capacity(appliance, drive)) for drive in hardware.drives(appliance.envelope, parts)]
+    drives = hardware.drives(appliance.envelope, system, parts)
+    return [(drive, capacity(appliance, drive)) for drive in drives]
 
 
-def _disks(drives: Iterable[tuple[Drive, int]], boot: Sequence[str]) -> tuple[Disk, ...]:
+def _disks(drives: Iterable[tuple[Drive, int]], boot: Sequence[Item]) -> tuple[Disk, ...]:
     known = [(drive, size) for drive, size in drives if size]
     return tuple(_disk(number, drive, size, boot) for number, (drive, size) in enumerate(known))
 
 
-def _disk(number: int, drive: Drive, size: int, boot: Sequence[str]) -> Disk:
+def _disk(number: int, drive: Drive, size: int, boot: Sequence[Item]) -> Disk:
     item, disk = drive.item, drive.disk
     return Disk(
         id=f"disk-{number}",
@@ -87,7 +93,7 @@ def _disk(number: int, drive: Drive, size: int, boot: Sequence[str]) -> Disk:
         controller_key=item.parent,
         bus_number=drive.bus,
         unit=item.unit,
-        boot_order=boot.index(item.id) + 1 if item.id in boot else None,
+        boot_order=boot.index(item) + 1 if item in boot else None,
         backing=disk.file.name if disk and disk.file else "",
         allocated=disk.allocated if disk else None,
     )
@@ -107,6 +113,44 @@ def capacity(appliance: Appliance, drive: Drive) -> int:
         head = appliance.package.peek(disk.file.name, formats.HEAD)
     size = (formats.capacity(head, found) if found else 0) or disk.capacity
     return size if size <= MOST_CAPACITY else 0
+
+
+def partial(appliance: Appliance, drive: Drive) -> str:
+    """Why the disk's file is not a whole disk, as far as that can be seen before it is read; else ""."""
+    disk = drive.disk
+    found = formats.named(disk) if disk else None
+    if disk is None or disk.file is None or found is None:
+        return ""
+    try:
+        whole.check(found, _reader(appliance, disk.file), name=disk.file.name)
+    except StepError as error:
+        if error.code is not Exit.UNSUPPORTED:
+            raise
+        return f"{error.what}: {error.why}"
+    return ""
+
+
+def _reader(appliance: Appliance, file: File) -> whole.Read:
+    """The bytes of a disk's file, whatever lies around them; of a compressed one just the first."""
+    if file.compression == "gzip":
+        head = formats.inflated(_bytes(appliance, file, 0, formats.PACKED))
+        return lambda offset, count: head[offset : offset + count]
+    return lambda offset, count: _bytes(appliance, file, offset, count)
+
+
+def _bytes(appliance: Appliance, file: File, offset: int, count: int) -> bytes:
+    """Bytes of a file, be it split or not."""
+    if not file.chunk:
+        return appliance.package.peek(file.name, count, offset)
+    found, end = b"", offset + count
+    for number in range(offset // file.chunk, offset // file.chunk + _MOST_PIECES):
+        at = offset + len(found)
+        wanted = min(end, (number + 1) * file.chunk) - at
+        there = appliance.package.peek(piece(file, number), wanted, at - number * file.chunk)
+        found += there
+        if len(there) < wanted or len(found) == count:
+            break
+    return found
 
 
 def networks(envelope: Envelope) -> set[str]:

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from steps import unique
 from steps.contract import Exit, StepError
 from steps.providers.ova import units
 from steps.providers.ova.markup import Node, parse
 from steps.providers.ova.names import checked
+from steps.unique import Index
 
 _PROPERTY: Final = re.compile(r"\$\{([^}]+)\}")
 _MOST_SYSTEMS: Final = 1000
@@ -63,8 +65,8 @@ class System:
 class Envelope:
     """A whole descriptor."""
 
-    files: dict[str, File]
-    disks: dict[str, VirtualDisk]
+    files: Index[str, File]
+    disks: Index[str, VirtualDisk]
     networks: tuple[str, ...]
     systems: tuple[System, ...]
     configuration: str = ""
@@ -72,11 +74,17 @@ class Envelope:
     configurations: tuple[str, ...] = ()
 
 
+def piece(file: File, number: int) -> str:
+    """The name of a piece of a file that is split (DSP0243, 7.1)."""
+    return f"{file.name}.{number:09d}"
+
+
 def read(text: bytes, name: str) -> Envelope:
     """Read a descriptor; `name` is for errors.
 
     Raises:
-        StepError: CORRUPT or UNSUPPORTED, when it is none that can be used.
+        StepError: CORRUPT or UNSUPPORTED, when it is none that can be used; AMBIGUOUS, when several files or
+            VMs that it refers to bear one identifier.
     """
     root = parse(text, name)
     if root.name != "Envelope":
@@ -87,17 +95,24 @@ def read(text: bytes, name: str) -> Envelope:
     if not systems or len(systems) > _MOST_SYSTEMS:
         why = f"it describes {len(systems)} machines"
         raise StepError(Exit.INVALID, f"{name} cannot be used", why, "name one that describes a machine")
-    files = {file.id: file for file in _files(root, name)}
-    disks = {disk.id: disk for disk in _disks(root, files)}
+    _check_handles(systems, name)
+    files = unique.index(_files(root, name), lambda file: file.id, what="files with the id", where=name)
+    found = _disks(root, files)
+    disks = unique.index(found, lambda disk: disk.id, what="disks with the diskId", where=name)
     options = tuple(option.get("id") for option in root.child("DeploymentOptionSection").all("Configuration"))
     return Envelope(
         files=files,
         disks=disks,
-        networks=tuple(network.get("name") for network in root.child("NetworkSection").all("Network")),
+        networks=tuple(network.get("name") for network in _in_all(root, "NetworkSection", "Network")),
         systems=systems,
         configuration=_default(root) or next(iter(options), ""),
         configurations=options,
     )
+
+
+def _check_handles(systems: tuple[System, ...], name: str) -> None:
+    """Several VMs are told apart by their ids; of one without, its name has to do. Raises AMBIGUOUS."""
+    unique.index(systems, lambda system: system.id or system.name, what="VMs called", where=name).check()
 
 
 def _default(root: Node) -> str:
@@ -118,7 +133,7 @@ def _systems(node: Node) -> Iterator[System]:
 
 
 def _files(root: Node, name: str) -> Iterator[File]:
-    for node in root.child("References").all("File"):
+    for node in _in_all(root, "References", "File"):
         yield File(
             id=node.get("id"),
             name=_file_name(node.get("href"), name),
@@ -133,11 +148,16 @@ def _file_name(href: str, name: str) -> str:
     return href if "://" in href else checked(href, name)
 
 
-def _disks(root: Node, files: dict[str, File]) -> Iterator[VirtualDisk]:
-    for node in root.child("DiskSection").all("Disk"):
+def _in_all(root: Node, section: str, name: str) -> Iterator[Node]:
+    """What stands in a section. The standard allows one of a kind; what stands in a second one counts too."""
+    return (node for part in root.all(section) for node in part.all(name))
+
+
+def _disks(root: Node, files: Index[str, File]) -> Iterator[VirtualDisk]:
+    for node in _in_all(root, "DiskSection", "Disk"):
         reference = node.get("fileRef")
-        by_name = (file for file in files.values() if file.name == reference)
-        file = files.get(reference) or next(by_name, None)  # oVirt refers by name
+        by_name = (file for file in files if file.name == reference)
+        file = files.find(reference) or next(by_name, None)  # oVirt refers by name
         yield VirtualDisk(
             id=node.get("diskId"),
             file=file,

@@ -18,10 +18,8 @@ from steps.plan import DiskFormat
 from steps.providers import Access, Report
 from steps.providers.ova import describe, formats, hardware
 from steps.providers.ova.appliance import Appliance
-from steps.providers.ova.concerns import piece
-from steps.providers.ova.envelope import File, VirtualDisk
+from steps.providers.ova.envelope import File, VirtualDisk, piece
 from steps.providers.ova.items import items
-from steps.providers.ova.manifest import Manifest
 from steps.stop import Stop
 
 log = structlog.get_logger()
@@ -88,7 +86,7 @@ def export(
 def _present(appliance: Appliance, machine: Machine, disk: Disk, what: str) -> VirtualDisk:
     """The disk as it is now, if it is still the one that was described and one that can be landed."""
     system = appliance.by_id(machine.source_id) or appliance.system(machine.source_id)
-    drives = hardware.drives(appliance.envelope, items(appliance.envelope, system))
+    drives = hardware.drives(appliance.envelope, system, items(appliance.envelope, system))
     now = next((drive for drive in drives if drive.key == disk.key), None)
     if now is None or now.disk is None:
         raise StepError(Exit.NOT_FOUND, what, f"the package has no disk {disk.key} any more", _ANEW)
@@ -106,13 +104,18 @@ def _source(appliance: Appliance, disk: VirtualDisk, file: File, what: str) -> S
     found, compression = formats.named(disk), _compression(file, what)
     if found is None:
         raise StepError(Exit.UNSUPPORTED, what, f"its format is not known: {disk.format or file.name}")
-    manifest = appliance.manifest(far=True)
-    if manifest is None:
+    if appliance.manifest(far=True) is None:
         log.warning("there is no manifest: what arrives cannot be checked", disk=disk.id)
-    if not file.chunk:
-        return replace(_file(appliance, manifest, file.name), format=found, compression=compression)
-    parts = tuple(_file(appliance, manifest, name) for name in _pieces(appliance, file, what))
-    return Source("", identity=file.name, parts=parts, format=found, compression=compression)
+    if file.chunk:
+        pieces = _pieces(appliance, file, what)
+        parts = tuple(_checked(appliance, one, appliance.package.source(one)) for one in pieces)
+        # The manifest may have a digest of the whole, or one of each piece.
+        source = _checked(appliance, file.name, Source("", identity=file.name, parts=parts))
+    else:
+        source = _checked(appliance, file.name, appliance.package.source(file.name))
+    if not source.digested and appliance.manifest(far=True):
+        log.warning("the manifest has no digest of it: what arrives cannot be checked", file=file.name)
+    return replace(source, format=found, compression=compression)
 
 
 def _compression(file: File, what: str) -> Literal["", "gzip"]:
@@ -125,12 +128,9 @@ def _compression(file: File, what: str) -> Literal["", "gzip"]:
     return ""
 
 
-def _file(appliance: Appliance, manifest: Manifest | None, name: str) -> Source:
+def _checked(appliance: Appliance, name: str, source: Source) -> Source:
     """A file of the package, with its digest if there is one."""
-    source = appliance.package.source(name)
-    digest = manifest.digests.get(name) if manifest else None
-    if manifest and digest is None:
-        log.warning("the manifest has no digest of it: what arrives cannot be checked", file=name)
+    digest = appliance.digest(name, far=True)
     if digest is None:
         return source
     # Part of the name too: what landed unchecked, or under another digest, is not taken for it.

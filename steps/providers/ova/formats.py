@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from typing import Final, Literal
 
 from steps.contract import StepError
@@ -32,6 +33,11 @@ _SUFFIXES: Final[dict[str, Format]] = {
 }
 HEAD: Final = 512
 """Bytes that tell a disk's size."""
+PACKED: Final = 1 << 16
+"""Bytes of a compressed file that are inflated to see what it begins with."""
+_INFLATED: Final = 1 << 20
+_GZIP: Final = 31
+"""zlib's window bits for gzip (zlib.h, inflateInit2)."""
 
 
 def named(disk: VirtualDisk) -> Format | None:
@@ -44,8 +50,20 @@ def named(disk: VirtualDisk) -> Format | None:
             return found
     if uri or disk.file is None:
         return None
-    name = disk.file.name.lower()
-    return _SUFFIXES.get((name.removesuffix(".gz") if disk.file.compression else name).rpartition(".")[2])
+    return by_name(disk.file.name.removesuffix(".gz") if disk.file.compression else disk.file.name)
+
+
+def by_name(name: str) -> Format | None:
+    """The format that a file's name promises."""
+    return _SUFFIXES.get(name.lower().rpartition(".")[2])
+
+
+def inflated(packed: bytes) -> bytes:
+    """What the first bytes of a gzip file hold; nothing where they are none."""
+    try:
+        return zlib.decompressobj(_GZIP).decompress(packed, _INFLATED)
+    except zlib.error:
+        return b""
 
 
 def capacity(head: bytes, found: Format) -> int:

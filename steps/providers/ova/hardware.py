@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from steps.contract import Exit, StepError
 from steps.machine import Controller, Nic, NicModel
 from steps.providers.ova import units
-from steps.providers.ova.envelope import Envelope, VirtualDisk
-from steps.providers.ova.items import Item, Kind, small
+from steps.providers.ova.envelope import Envelope, System, VirtualDisk
+from steps.providers.ova.items import Item, Kind, by_id, small
 
 _MOST_VCPUS: Final = 4096
 _MOST_MEMORY: Final = 1 << 46
@@ -42,6 +42,11 @@ _BY_KIND: Final = {
     str(int(Kind.SCSI)): Controller.SCSI,
     str(int(Kind.USB)): Controller.USB,
 }
+_NO_CONTROLLERS: Final = (
+    *(Kind.PROCESSOR, Kind.MEMORY, Kind.ETHERNET),
+    *(Kind.DISK, Kind.CD, Kind.DVD, Kind.FLOPPY),
+)
+"""What no disk hangs on, whatever id it has."""
 _CARDS: Final = {
     "vmxnet": NicModel.VMXNET,
     "vmxnet2": NicModel.VMXNET2,
@@ -133,26 +138,57 @@ def memory_mib(items: Sequence[Item], name: str) -> int:
     return -(-size // _MIB)
 
 
-def drives(envelope: Envelope, items: Sequence[Item]) -> Iterator[Drive]:
-    """The disks in the descriptor's order."""
-    by_id, seen = {item.id: item for item in items}, set[str]()
+def drives(envelope: Envelope, system: System, items: Sequence[Item]) -> Iterator[Drive]:
+    """The disks in the descriptor's order.
+
+    Raises:
+        StepError: AMBIGUOUS, where several disks, files or controllers bear an identifier that is used.
+    """
+    controllers = by_id((item for item in items if not item.is_a(*_NO_CONTROLLERS)), system)
+    seen = set[str]()
     for item in (item for item in items if item.is_a(Kind.DISK)):
-        disk, parent = _disk(envelope, item.node.value("HostResource")), by_id.get(item.parent)
+        disk, parent = named_disk(envelope, _resource(item)), controllers.find(item.parent)
         kind = controller(disk.interface if disk and disk.interface else parent)
-        key = disk.id if disk else ""
-        key = f"{key}/{item.id or len(seen)}" if key in seen else key
+        key = _key(disk.id if disk else "", item, seen)
         seen.add(key)
         yield Drive(key, item, disk, kind, small(parent.node.value("Address")) if parent else 0)
 
 
-def _disk(envelope: Envelope, resource: str) -> VirtualDisk | None:
+def _key(disk: str, item: Item, taken: Collection[str]) -> str:
+    """The disk's id where it is free, else with the item's, else with a number."""
+    if disk not in taken:
+        return disk
+    wanted = f"{disk}/{item.id or len(taken)}"
+    return wanted if wanted not in taken else f"{wanted}/{len(taken)}"
+
+
+def _resource(item: Item) -> str:
+    """What a disk's item refers to; of several only one could become the disk."""
+    found = list(dict.fromkeys(filter(None, (node.text.strip() for node in item.node.all("HostResource")))))
+    if len(found) > 1:
+        raise StepError(
+            Exit.AMBIGUOUS,
+            f"{item.label or item.id or 'a disk'} refers to {', '.join(found)}",
+            "a disk is made of one of them, and it is not clear of which",
+            "give each an item of its own in the descriptor",
+        )
+    return found[0] if found else ""
+
+
+def named_disk(envelope: Envelope, resource: str) -> VirtualDisk | None:
     """`ovf:/disk/ID`, `ovf:/file/ID`; oVirt names the file, which is called GROUP/ID there."""
-    kind, _, identity = resource.removeprefix("ovf:").strip("/").partition("/")
+    kind, identity = referred(resource)
     if kind == "disk":
-        return envelope.disks.get(identity)
-    if kind == "file" and (file := envelope.files.get(identity)):
+        return envelope.disks.find(identity)
+    if kind == "file" and (file := envelope.files.find(identity)):
         return VirtualDisk(id=identity, file=file, capacity=0)
-    return envelope.disks.get(identity) or envelope.disks.get(resource)
+    return envelope.disks.find(identity) or envelope.disks.find(resource)
+
+
+def referred(resource: str) -> tuple[str, str]:
+    """What kind of thing a HostResource refers to, and its identifier."""
+    kind, _, identity = resource.removeprefix("ovf:").strip("/").partition("/")
+    return kind, identity
 
 
 def controller(parent: Item | str | None) -> Controller:
@@ -170,8 +206,8 @@ def _known(subtype: str) -> Controller | None:
     return next((kind for word, kind in _CONTROLLERS if word in plain), None)
 
 
-def nics(items: Sequence[Item], boot: Sequence[str], more: Sequence[Card]) -> tuple[Nic, ...]:
-    """The network cards. `boot` are the ids of items by their turn, `more` what else is known, in order."""
+def nics(items: Sequence[Item], boot: Sequence[Item], more: Sequence[Card]) -> tuple[Nic, ...]:
+    """The network cards. `boot`: the items to boot from, by their turn; `more`: what else is known."""
     cards = [item for item in items if item.is_a(Kind.ETHERNET)]
     known = more if len(more) == len(cards) else [Card("", None)] * len(cards)
     return tuple(
@@ -181,7 +217,7 @@ def nics(items: Sequence[Item], boot: Sequence[str], more: Sequence[Card]) -> tu
             model=_model(card) or extra.model or NicModel.UNKNOWN,
             network=card.node.value("Connection"),
             connected=card.connected and card.node.value("Linked").lower() != "false",
-            boot_order=boot.index(card.id) + 1 if card.id in boot else None,
+            boot_order=boot.index(card) + 1 if card in boot else None,
         )
         for number, (card, extra) in enumerate(zip(cards, known, strict=True))
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from steps import unique
+from steps.contract import Exit, StepError
 from steps.providers.ova.envelope import Envelope, System
 from steps.providers.ova.markup import Node
+from steps.unique import Index
 
 _KINDS = ("Item", "StorageItem", "EthernetPortItem")
 """OVF 2.0 has the last two for disks and cards; what stands in them is called the same."""
@@ -78,21 +81,59 @@ def items(envelope: Envelope, system: System) -> tuple[Item, ...]:
     """The items that hold for the default deployment option, in the descriptor's order.
 
     One with a configuration takes the place of one without that has the same id (DSP0243, 9.8); what only
-    says how much there may be is none (`bound`, 8.4).
+    says how much there may be is none (`bound`, 8.4). Otherwise an id is one device's; items of several kinds
+    that share one are kept, as it is clear what each is.
+
+    Raises:
+        StepError: AMBIGUOUS, for devices of one kind with one id.
     """
-    found: dict[object, Item] = {}
-    for item in _all(system):
-        configurations = item.node.get("configuration").split()
-        if item.node.get("bound") or (configurations and envelope.configuration not in configurations):
+    plain, chosen = _in_effect(envelope, system)
+    replacing = by_id(chosen, system)
+    replaced = by_id([item for item in plain if item.id in replacing], system)
+    for item in replaced:
+        _check_replaced(item, replacing.find(item.id), system)
+    replaced.check()
+    kept = [replacing.find(item.id) or item for item in plain]
+    found = (*kept, *(item for item in chosen if item.id not in replaced))
+    _check_twins(found, system)
+    return found
+
+
+def by_id(found: Iterable[Item], system: System) -> Index[str, Item]:
+    """Items by their InstanceID."""
+    where = system.name or system.id
+    return unique.index(found, lambda item: item.id, what="items with the InstanceID", where=where)
+
+
+def _in_effect(envelope: Envelope, system: System) -> tuple[list[Item], list[Item]]:
+    """Those without a configuration, and those of the one that is taken."""
+    plain, chosen = [], []
+    for node in system.hardware.children:
+        if node.name not in _KINDS or node.get("bound"):
             continue
-        found[item.id or object()] = item
-    return tuple(found.values())
+        configurations = node.get("configuration").split()
+        if not configurations:
+            plain.append(Item(node))
+        elif envelope.configuration in configurations:
+            chosen.append(Item(node))
+    return plain, chosen
 
 
-def _all(system: System) -> Iterator[Item]:
-    """Those without a configuration first: the others replace them."""
-    every = [Item(node) for node in system.hardware.children if node.name in _KINDS]
-    return iter(sorted(every, key=lambda item: bool(item.node.get("configuration"))))
+def _check_replaced(item: Item, other: Item | None, system: System) -> None:
+    """A configuration gives a device another size; it does not make a network card of a disk."""
+    if other is not None and other.kind != item.kind:
+        raise StepError(
+            Exit.AMBIGUOUS,
+            f"{system.name or system.id} has two devices of different kinds with the InstanceID {item.id!r}",
+            f"{item.label or item.kind} and {other.label or other.kind}, one of them of a configuration",
+            "give each an InstanceID of its own in the descriptor",
+        )
+
+
+def _check_twins(found: Sequence[Item], system: System) -> None:
+    """Devices of one kind with one id: nobody can tell whether they are one or two, so they are refused."""
+    for kind in dict.fromkeys(item.kind for item in found):
+        by_id((item for item in found if item.kind == kind), system).check()
 
 
 def small(text: str) -> int:

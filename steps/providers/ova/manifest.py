@@ -1,63 +1,137 @@
-"""The manifest: a line for each file, `SHA256(disk.vmdk)= 9f86…` (DSP0243, 6.3)."""
+"""The manifest: a line for each file, `SHA256(disk.vmdk)= 9f86…` (DSP0243, 6.3), in every spelling in use.
+
+One that is there and not understood is refused: what it stood for would go unchecked.
+"""
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
+from steps.contract import Exit, StepError
 from steps.disk.faults import corrupt
-from steps.disk.source import Digest
+from steps.disk.source import DIGITS, Digest
+from steps.providers.ova import names
 from steps.providers.ova.names import checked
 
 MOST_BYTES: Final = 4 << 20
-_LINE: Final = re.compile(r"([A-Za-z0-9-]+)\s*\((.+)\)\s*=\s*([0-9A-Fa-f]+)")
-_ALGORITHMS: Final[dict[str, tuple[Literal["sha1", "sha256", "sha512"], int]]] = {
-    "sha1": ("sha1", 40),
-    "sha256": ("sha256", 64),
-    "sha512": ("sha512", 128),
+_LINE: Final = re.compile(r"(?P<how>[A-Za-z0-9_/.-]+)\s*\((?P<file>.+)\)\s*=\s*(?P<value>[0-9A-Fa-f]+)")
+"""By OpenSSL and ovftool, and by the `--tag` of coreutils."""
+_SUMS: Final = re.compile(r"(?P<value>[0-9A-Fa-f]{32,128}) [ *](?P<file>.+)")
+"""By sha256sum and its like: the number of digits tells the algorithm."""
+_OF_SUMS: Final = {32: "md5", 40: "sha1", 56: "sha224", 64: "sha256", 96: "sha384", 128: "sha512"}
+_SPELLINGS: Final = {
+    **{f"sha2{bits}": f"sha{bits}" for bits in (224, 256, 384, 512)},  # OpenSSL 3: SHA2-256
+    **{f"sha3{bits}": f"sha3_{bits}" for bits in (224, 256, 384, 512)},
+    **{f"sha{two}512{bits}": f"sha512_{bits}" for two in ("", "2") for bits in (224, 256)},  # SHA2-512/256
+    "blake2b512": "blake2b",
+    "blake2s256": "blake2s",
 }
-"""By the name without hyphens: ours, and the number of hexadecimal digits."""
+"""Names of algorithms without `-`, `_` and `/`, where hashlib has another one."""
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""Byte order marks: PowerShell writes UTF-16 where it is not told otherwise."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What the package's files should be, by name."""
+    """What the package's files should be, by their names as they stand there."""
 
     name: str
     digests: Mapping[str, Digest]
-    unknown: frozenset[str] = frozenset()
-    """Files whose algorithm is none that says anything."""
+    """The strongest of each file."""
+    unknown: Mapping[str, str]
+    """Files of which it has digests by unknown algorithms only, and the name of one."""
+
+    def digest(self, file: str) -> Digest | None:
+        """What the file should be; None when it is not listed.
+
+        Raises:
+            StepError: UNSUPPORTED, when it is listed with an algorithm that is not known here; AMBIGUOUS.
+        """
+        listed = names.find(file, [*self.digests, *self.unknown], self.name)
+        if listed is None or listed in self.digests:
+            return self.digests[listed] if listed else None
+        raise StepError(
+            Exit.UNSUPPORTED,
+            f"{file} cannot be checked",
+            f"the manifest {self.name} has its digest by {self.unknown[listed]}, which is not known here",
+            "have the manifest written with SHA256",
+        )
+
+    @property
+    def files(self) -> frozenset[str]:
+        """All files that it lists."""
+        return frozenset(self.digests) | frozenset(self.unknown)
 
 
 def read(text: bytes, name: str) -> Manifest:
     """Read a manifest; `name` is for errors.
 
     Raises:
-        StepError: CORRUPT, for a line that is none: what it stood for would go unchecked.
+        StepError: CORRUPT, for a line that is none, or where there is none at all.
     """
-    digests: dict[str, Digest] = {}
-    unknown = set()
-    for line in filter(None, (line.strip() for line in text.decode(errors="replace").splitlines())):
-        match = _LINE.fullmatch(line)
-        if match is None:
-            raise corrupt(f"the manifest {name} cannot be read", f"it has the line {line[:200]!r}")
-        file, value = checked(match[2].strip(), name), match[3].lower()
-        algorithm, digits = _ALGORITHMS.get(match[1].lower().replace("-", ""), (None, 0))
-        if algorithm is None:
-            unknown.add(file)
+    found: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    unknown: dict[str, str] = {}
+    for line in filter(None, (line.strip() for line in _decoded(text, name).splitlines())):
+        if line.startswith("#"):
             continue
-        if len(value) != digits or digests.get(file, _none).value not in ("", value):
-            raise corrupt(
-                f"the manifest {name} cannot be read", f"a digest of {file} is none, or another one"
-            )
-        digests[file] = Digest(algorithm, value, file)
-    return Manifest(name, digests, frozenset(unknown - set(digests)))
+        file, how, value = _entry(line, name)
+        algorithm = _algorithm(how)
+        if algorithm is None:
+            unknown.setdefault(file, how)
+            continue
+        if len(value) != DIGITS[algorithm] or found[file].setdefault(algorithm, value) != value:
+            raise _unreadable(name, f"a digest of {file} is none, or another one")
+    if not found and not unknown:
+        raise _unreadable(name, "it is empty")
+    digests = {file: _strongest(file, values) for file, values in found.items()}
+    return Manifest(name, digests, {file: how for file, how in unknown.items() if file not in digests})
 
 
-_none: Final = Digest("sha256", "", "")
+def _decoded(content: bytes, name: str) -> str:
+    encoding = next((encoding for mark, encoding in _MARKS if content.startswith(mark)), "")
+    if not encoding and b"\0" in content[:2]:
+        encoding = "utf-16-be" if content.startswith(b"\0") else "utf-16-le"
+    try:
+        return content.decode(encoding) if encoding else content.decode(errors="surrogateescape")
+    except UnicodeDecodeError as error:
+        raise _unreadable(name, f"it is no text: {error.reason} at byte {error.start}") from None
+
+
+def _entry(line: str, name: str) -> tuple[str, str, str]:
+    """File, algorithm as it is spelt, and digest of a line."""
+    match = _LINE.fullmatch(line) or _SUMS.fullmatch(line)
+    if match is None:
+        raise _unreadable(name, f"it has the line {line[:200]!r}")
+    parts = match.groupdict()
+    value = parts["value"].lower()
+    how = parts.get("how") or _OF_SUMS.get(len(value), f"{len(value)} digits")
+    return checked(parts["file"].strip(), name), how, value
+
+
+def _algorithm(how: str) -> str | None:
+    """What hashlib calls an algorithm; None for one that it does not have."""
+    plain = re.sub(r"[-_/]", "", how.lower())
+    found = _SPELLINGS.get(plain, plain)
+    return found if found in DIGITS else None
+
+
+def _strongest(file: str, values: Mapping[str, str]) -> Digest:
+    algorithm = next(one for one in DIGITS if one in values)
+    return Digest(algorithm, values[algorithm], file)
+
+
+def _unreadable(name: str, why: str) -> StepError:
+    return corrupt(f"the manifest {name} cannot be read", why, "get the package again from where it was made")
 
 
 def check(text: bytes, digest: Digest) -> None:

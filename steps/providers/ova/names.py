@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Iterable
+from urllib.parse import unquote
+
 from steps.contract import Exit, StepError
 
 _LONGEST = 4096
@@ -20,6 +24,43 @@ def checked(name: str, where: str) -> str:
     if not parts or len(name) > _LONGEST or not name.isprintable():
         raise _refused(name, where, "no file is called that")
     return "/".join(parts)
+
+
+def is_a(name: str, suffix: str) -> bool:
+    """Whether a name ends so, in any case. `._NAME` is what macOS keeps of the file NAME: it is not."""
+    return name.lower().endswith(suffix) and not name.rpartition("/")[2].startswith("._")
+
+
+def find(name: str, there: Iterable[str], where: str) -> str | None:
+    """What the file `name` is called among the names `there`; None when it is not there.
+
+    Every look-up in one document of a package of a name that another one has is made here. Writers disagree:
+    some write names as parts of URLs (`my%20disk.vmdk`), macOS takes letters with marks apart, case does not
+    count on Windows. The name as it stands counts first, then the one without %20, then any case.
+
+    Raises:
+        StepError: AMBIGUOUS, when several fit equally well.
+    """
+    names = list(there)
+    if name in names:
+        return name
+    for plain in (unquote, key):
+        found = [other for other in dict.fromkeys(names) if plain(other) == plain(name)]
+        if len(found) > 1:
+            raise StepError(
+                Exit.AMBIGUOUS,
+                f"{name!r} may be {' or '.join(repr(other) for other in found)} of {where}",
+                "they differ in their spelling only",
+                "pack it again with names that differ",
+            )
+        if found:
+            return found[0]
+    return None
+
+
+def key(name: str) -> str:
+    """The same for all spellings of a name."""
+    return unicodedata.normalize("NFC", unquote(name)).casefold()
 
 
 def _refused(name: str, where: str, why: str) -> StepError:

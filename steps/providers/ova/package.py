@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -13,7 +13,7 @@ from steps.contract import Exit, StepError
 from steps.disk.faults import corrupt
 from steps.disk.source import Source
 from steps.providers import Access
-from steps.providers.ova import place
+from steps.providers.ova import names, place
 from steps.providers.ova.address import Address, origin
 from steps.providers.ova.markup import MOST_BYTES
 from steps.providers.ova.names import checked
@@ -37,14 +37,17 @@ class Package(Protocol):
     def descriptor(self) -> tuple[str, bytes]:
         """Name and content of the descriptor. Raises StepError."""
 
+    def names(self, *, far: bool) -> list[str] | None:
+        """The names of all files; None where they cannot be listed, or unless `far` not near."""
+
     def has(self, name: str) -> bool | None:
         """Whether there is such a file; None where looking for it would take too long."""
 
     def read(self, name: str, most: int, *, far: bool = True) -> bytes | None:
         """The content of a small file; None when it is not there, or unless `far` not near."""
 
-    def peek(self, name: str, count: int) -> bytes:
-        """The first bytes of a file; none where looking for it would take too long."""
+    def peek(self, name: str, count: int, offset: int = 0) -> bytes:
+        """Bytes of a file; none where looking for it would take too long."""
 
     def source(self, name: str) -> Source:
         """A file to be landed. Raises StepError: NOT_FOUND."""
@@ -72,20 +75,38 @@ def _descriptor_in(address: Address) -> Address:
     folder = address.path
     if folder is None or not folder.is_dir():
         return address
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".ovf")
+    found = sorted(path for path in folder.iterdir() if _is_descriptor(path.name))
     if len(found) == 1:
         return Address.parse(str(found[0].absolute()))
-    names = ", ".join(path.name for path in found) or "none"
-    code = Exit.AMBIGUOUS if found else Exit.NOT_FOUND
-    raise StepError(code, f"{folder} is not one package", f".ovf files in it: {names}", "name the .ovf file")
+    if found:
+        raise _several(str(folder), [path.name for path in found], "name the .ovf file")
+    raise StepError(Exit.NOT_FOUND, f"{folder} is no package", "there is no .ovf file in it")
+
+
+def _is_descriptor(name: str) -> bool:
+    return names.is_a(name, ".ovf")
+
+
+def _several(where: str, names: Iterable[str], remedy: str) -> StepError:
+    return StepError(
+        Exit.AMBIGUOUS, f"{where} is not one package", f".ovf files in it: {', '.join(names)}", remedy
+    )
 
 
 def _is_markup(head: bytes) -> bool:
     """Whether a file is XML and no web page, such as a form to log in with."""
     if head.startswith(_MARKS[1:]):
         return True
-    text = head.removeprefix(_MARKS[0]).lstrip()[:64].lower()
-    return text.startswith(b"<") and not text.startswith((b"<!doctype html", b"<html"))
+    return _start(head).startswith(b"<") and not _is_page(head)
+
+
+def _is_page(head: bytes) -> bool:
+    """Whether a file is a web page. Some servers send one, with status 200, for a file that is not there."""
+    return _start(head).startswith((b"<!doctype html", b"<html"))
+
+
+def _start(head: bytes) -> bytes:
+    return head.removeprefix(_MARKS[0]).lstrip()[:64].lower()
 
 
 class Archive:
@@ -98,7 +119,8 @@ class Archive:
         self._tar = Tar(reader)
 
     def descriptor(self) -> tuple[str, bytes]:
-        member = self._tar.find(lambda name: name.lower().endswith(".ovf"))
+        """As in the protocol; where looking is cheap, there must be no second one, nor any file twice."""
+        member = self._tar.find(_is_descriptor)
         if member is None:
             raise StepError(
                 Exit.INVALID,
@@ -106,7 +128,14 @@ class Archive:
                 "there is no .ovf file in it",
                 "pack it again with one",
             )
+        if self.ranged:
+            found = [name for name in self._tar.names() if _is_descriptor(name)]
+            if len(found) > 1:
+                raise _several(self.shown, found, "pack it again with one, or name the URL of an .ovf file")
         return member.name, self._tar.read(member, MOST_BYTES)
+
+    def names(self, *, far: bool) -> list[str] | None:
+        return self._tar.names() if self.ranged or far else None
 
     def has(self, name: str) -> bool | None:
         if self._find(name, far=False) is not None:
@@ -117,9 +146,11 @@ class Archive:
         member = self._find(name, far=far)
         return None if member is None else self._tar.read(member, most)
 
-    def peek(self, name: str, count: int) -> bytes:
+    def peek(self, name: str, count: int, offset: int = 0) -> bytes:
         member = self._find(name, far=False) if self.ranged else None
-        return b"" if member is None else self._tar.reader.read(member.offset, min(count, member.length))
+        if member is None or offset >= member.length:
+            return b""
+        return self._tar.reader.read(member.offset + offset, min(count, member.length - offset))
 
     def source(self, name: str) -> Source:
         member = self._find(name, far=True)
@@ -128,8 +159,12 @@ class Archive:
         return _known(self._tar.reader.place, member.offset, member.length, name)
 
     def _find(self, name: str, *, far: bool) -> Member | None:
-        names = spelt(name)
-        return self._tar.find(lambda other: other in names, far=far)
+        wanted = names.key(inside(name))
+        member = self._tar.find(lambda other: names.key(other) == wanted, far=far)
+        if member is None or member.name == name or not (self.ranged or far):
+            return member
+        found = names.find(name, self._tar.names(), self.shown)  # one that is spelt the same goes before
+        return self._tar.find(lambda other: other == found)
 
 
 class Folder:
@@ -148,6 +183,11 @@ class Folder:
         name = unquote(urlsplit(self._address.url).path.rpartition("/")[2]) or "the descriptor"
         return name, self._content(self._at, name, MOST_BYTES)
 
+    def names(self, *, far: bool) -> list[str] | None:
+        del far
+        folder = self._address.path
+        return None if folder is None else sorted(path.name for path in folder.parent.iterdir())
+
     def has(self, name: str) -> bool | None:
         return self._place(name) is not None
 
@@ -156,9 +196,14 @@ class Folder:
         at = self._place(name)
         return None if at is None else self._content(at, name, most)
 
-    def peek(self, name: str, count: int) -> bytes:
+    def peek(self, name: str, count: int, offset: int = 0) -> bytes:
         at = self._place(name)
-        return b"" if at is None else at.head[:count]
+        if at is None or offset + count <= len(at.head):
+            return b"" if at is None else at.head[offset : offset + count]
+        if not at.ranged or (at.size is not None and offset >= at.size):
+            return at.head[offset : offset + count]
+        with contextlib.closing(Reader(at, self._reach.stop)) as reader:
+            return reader.read(offset, count)
 
     def source(self, name: str) -> Source:
         at = self._place(name)
@@ -176,7 +221,10 @@ class Folder:
     def _place(self, name: str) -> Place | None:
         """Where a file is; None when it is not there."""
         if name not in self._places:
-            self._places[name] = next(filter(None, map(self._look, spelt(name))), None)
+            there = self.names(far=False)
+            found = None if there is None else names.find(inside(name), there, self.shown)
+            spellings = spelt(name) if found is None else (found,)
+            self._places[name] = next(filter(None, map(self._look, spellings)), None)
         return self._places[name]
 
     def _look(self, name: str) -> Place | None:
@@ -184,11 +232,12 @@ class Folder:
         folder = self._address.path
         there = self._beside(folder.parent, name) if folder else self._relative(name)
         try:
-            return place.find(there, self._reach)
+            found = place.find(there, self._reach)
         except StepError as error:
             if error.code is Exit.NOT_FOUND:
                 return None
             raise
+        return None if _is_page(found.head) else found
 
     def _beside(self, folder: Path, name: str) -> Address:
         """A file in the folder: a link in it must not lead to one outside."""
@@ -212,15 +261,20 @@ def _known(at: Place, offset: int, length: int | None, name: str) -> Source:
     return replace(at.source(offset, length), identity=f"{at.shown} {at.version} {name}")
 
 
-def spelt(name: str) -> tuple[str, ...]:
-    """A name as it stands there, and without %20: some write the names in descriptors as parts of URLs."""
+def inside(name: str) -> str:
+    """The name of a file that the descriptor refers to. Raises StepError: UNSUPPORTED, for one elsewhere."""
     if "://" in name:
         raise StepError(
             Exit.UNSUPPORTED,
             f"the descriptor refers to a file elsewhere: {name[:200]!r}",
             "only files of the package are read",
         )
-    return tuple(dict.fromkeys((name, checked(unquote(name), "the descriptor"))))
+    return name
+
+
+def spelt(name: str) -> tuple[str, ...]:
+    """A name as it stands there, and without %20, for where files cannot be listed."""
+    return tuple(dict.fromkeys((name, checked(unquote(inside(name)), "the descriptor"))))
 
 
 def missing(name: str, where: str) -> StepError:

@@ -86,6 +86,11 @@ class Tar:
                 return found
         return None
 
+    def names(self) -> list[str]:
+        """All members' names, once every header was looked at. Raises StepError as `find`."""
+        self.find(lambda _: False)
+        return list(self._members)
+
     def read(self, member: Member, most: int) -> bytes:
         """A member's content.
 

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from steps.machine import Clock, Firmware, NicModel
 from steps.providers.ova.envelope import System
 from steps.providers.ova.hardware import Card
-from steps.providers.ova.items import Item, Kind
+from steps.providers.ova.items import Item, Kind, by_id
 from steps.providers.ova.markup import Node
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -96,26 +96,26 @@ def cards(system: System) -> list[Card]:
     ]
 
 
-def boot(system: System, items: Sequence[Item]) -> list[str]:
-    """Ids of the items to boot from, by their turn."""
+def boot(system: System, items: Sequence[Item]) -> list[Item]:
+    """The items to boot from, by their turn. Raises StepError: AMBIGUOUS, where several bear an id named."""
     section = system.node.child("BootOrderSection")
     if section.name:
-        there = {item.id for item in items}
-        return [item for item in dict.fromkeys(section.get("instanceId").split()) if item in there]
+        there = by_id(items, system)
+        return list(filter(None, map(there.find, dict.fromkeys(section.get("instanceId").split()))))
     return _numbered(items) or _box_order(system, items)
 
 
-def _numbered(items: Sequence[Item]) -> list[str]:
+def _numbered(items: Sequence[Item]) -> list[Item]:
     """OVirt numbers the items; 0 is none."""
-    found = [(item.node.value("BootOrder"), item.id) for item in items]
-    numbered = [(int(order), name) for order, name in found if re.fullmatch(r"[1-9]\d{0,3}", order)]
-    return [name for _, name in sorted(numbered)]
+    found = [(item.node.value("BootOrder"), item) for item in items]
+    numbered = [(int(order), item) for order, item in found if re.fullmatch(r"[1-9]\d{0,3}", order)]
+    return [item for _, item in sorted(numbered, key=lambda pair: (pair[0], pair[1].id))]
 
 
-def _box_order(system: System, items: Sequence[Item]) -> list[str]:
+def _box_order(system: System, items: Sequence[Item]) -> list[Item]:
     """VirtualBox knows kinds of devices: the first of each kind is meant."""
     kinds = {"harddisk": Kind.DISK, "network": Kind.ETHERNET}
     orders = sorted(_box(system).child("Boot").all("Order"), key=lambda order: order.get("position"))
     wanted = [kinds[name] for order in orders if (name := order.get("device").lower()) in kinds]
-    firsts = (next((item.id for item in items if item.is_a(kind)), "") for kind in wanted)
-    return list(dict.fromkeys(filter(None, firsts)))
+    firsts = (next((item for item in items if item.is_a(kind)), None) for kind in dict.fromkeys(wanted))
+    return list(filter(None, firsts))

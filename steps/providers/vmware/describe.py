@@ -41,6 +41,7 @@ FACTS: Final = (
 DETAIL: Final = ("layoutEx", "config.extraConfig")
 """Dear for the source to compute, or long; only for the one machine that is imported."""
 
+_LOST: Final = "its configuration cannot be read: it is inaccessible, or the account lacks System.Read"
 _POWER: Final = {"poweredOn": Power.ON, "poweredOff": Power.OFF, "suspended": Power.SUSPENDED}
 _TOOLS_RUN: Final = ("guestToolsRunning", "guestToolsExecutingScripts")
 """GuestInfo.toolsRunningStatus: scripts are executed by Tools that run."""
@@ -49,13 +50,15 @@ _TOOLS_RUN: Final = ("guestToolsRunning", "guestToolsExecutingScripts")
 def machine(place: Place, row: Row, networks: Networks) -> Machine:
     """The machine at `place`; `row` has FACTS, and DETAIL where sizes in use are wanted.
 
-    A machine whose configuration cannot be read (it is inaccessible or orphaned) becomes one with a concern
-    that blocks its import.
+    A machine whose configuration cannot be read (it is inaccessible or orphaned, or two devices have one key)
+    becomes one with a concern that blocks its import.
     """
     hardware = row.get("config.hardware")
     if hardware is None:
-        return _unreadable(place, row)
+        return _unreadable(place, row, _LOST, "look at it in the vSphere client")
     found = Hardware(hardware.device)
+    if twice := found.ambiguous():
+        return _unreadable(place, row, twice, "remove one of them at the source")
     order = devices.boot_order(row.get("config.bootOptions"))
     cards = devices.nics(found, order, networks)
     return Machine(
@@ -133,11 +136,6 @@ def _clock(row: Row) -> Clock:
     return Clock(offset_seconds=int(offset)) if re.fullmatch(r"[+-]?\d{1,6}", offset) else Clock()
 
 
-def _unreadable(place: Place, row: Row) -> Machine:
-    why = Concern(
-        severity=Severity.BLOCK,
-        code="unreadable",
-        message="its configuration cannot be read: it is inaccessible, or the account lacks System.Read",
-        remedy="look at it in the vSphere client",
-    )
+def _unreadable(place: Place, row: Row, message: str, remedy: str) -> Machine:
+    why = Concern(severity=Severity.BLOCK, code="unreadable", message=message, remedy=remedy)
     return Machine(**_words(place, row), vcpus=1, memory_mib=1, concerns=(why,))

@@ -5,6 +5,7 @@ pyvmomi's classes of devices have the hierarchy of the API reference: here subcl
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,11 @@ from typing import Any, Final
 
 from pyVmomi import vim
 
+from steps import unique
+from steps.contract import StepError
 from steps.machine import Controller, Disk, Nic, NicModel
 from steps.providers.vmware.networks import Attachment, Networks, attachment
+from steps.unique import Index
 
 _d: Any = vim.vm.device
 
@@ -63,8 +67,22 @@ class Hardware:
     """The devices of `config.hardware.device`."""
 
     def __init__(self, devices: Sequence[Any]) -> None:
-        self.devices = devices
-        self._by_key: Mapping[int, Any] = {device.key: device for device in devices}
+        self._by_key: Index[int, Any] = unique.index(
+            devices,
+            lambda device: device.key,
+            what="devices with the key",
+            where="the VM",
+            alike=operator.is_,
+        )
+        self.devices = list(self._by_key)
+
+    def ambiguous(self) -> str:
+        """What is wrong where two devices have one key; else ""."""
+        try:
+            self._by_key.check()
+        except StepError as error:
+            return f"{error.what}: {error.why}"
+        return ""
 
     def of(self, *kinds: Any) -> list[Any]:
         return [device for device in self.devices if isinstance(device, kinds)]
@@ -81,12 +99,15 @@ class Hardware:
         return sorted(self.of(_d.VirtualEthernetCard), key=lambda card: card.key)
 
     def controller(self, device: Any) -> Any | None:
-        """What a device hangs on; None when that is not listed."""
-        return self._by_key.get(device.controllerKey)
+        """What a device hangs on; None when that is not listed. Raises StepError: AMBIGUOUS."""
+        return self._by_key.find(device.controllerKey)
 
     def slot(self, key: str) -> Slot | None:
         """Where the disk of that device key sits now; None when there is no such disk."""
-        disk = next((disk for disk in self.of(_d.VirtualDisk) if str(disk.key) == key), None)
+        disks = unique.index(
+            self.of(_d.VirtualDisk), lambda disk: str(disk.key), what="disks with the key", where="the VM"
+        )
+        disk = disks.find(key)
         controller = self.controller(disk) if disk is not None else None
         if disk is None or controller is None:
             return None

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 from pyVmomi import vim
 
+from steps import unique
 from steps.providers.vmware import collector
 from steps.providers.vmware.collector import Row
 from steps.providers.vmware.find import Datacenter
 from steps.providers.vmware.paths import plain
 from steps.providers.vmware.session import Session
+from steps.unique import Index
 
 _UPLINK_TAG: Final = "SYSTEM/DVS.UPLINKPG"
 
 _device: Any = vim.vm.device.VirtualEthernetCard
+
+
+class Named(NamedTuple):
+    """A network by what a card's backing refers to. NSX shows one segment as a network of each switch."""
+
+    key: str
+    name: str
+
+
+def indexed(networks: Iterable[Named]) -> Index[str, Named]:
+    """Networks by that key; one key with two names is that of none of them."""
+    return unique.index(networks, lambda one: one.key, what="networks with the key", where="the source")
 
 
 @dataclass(frozen=True)
@@ -24,9 +38,9 @@ class Networks:
     """Names of networks by what a card's backing refers to."""
 
     names: frozenset[str] = frozenset()
-    by_key: dict[str, str] = field(default_factory=dict)
+    by_key: Index[str, Named] = indexed(())  # noqa: RUF009 - it never changes
     """Port-group names by key (DistributedVirtualPortgroup.key)."""
-    by_opaque_id: dict[str, str] = field(default_factory=dict)
+    by_opaque_id: Index[str, Named] = indexed(())  # noqa: RUF009
     """NSX networks' names (OpaqueNetworkSummary.opaqueNetworkId)."""
 
 
@@ -57,12 +71,12 @@ def _of(session: Session, at: Datacenter) -> Networks:
             vim.OpaqueNetwork: ("name", "summary"),
         },
     )
-    by_key = {row.get("key"): plain(row.get("name", "")) for row in rows if row.get("key")}
-    opaque = {
-        getattr(row.get("summary"), "opaqueNetworkId", ""): plain(row.get("name", ""))
+    by_key = indexed(Named(row.get("key", ""), plain(row.get("name", ""))) for row in rows)
+    opaque = indexed(
+        Named(getattr(row.get("summary"), "opaqueNetworkId", "") or "", plain(row.get("name", "")))
         for row in rows
         if isinstance(row.ref, vim.OpaqueNetwork)
-    }
+    )
     names = {plain(row.get("name", "")) for row in rows if not _is_uplink(row)}
     return Networks(frozenset(names - {""}), by_key, opaque)
 
@@ -77,8 +91,16 @@ def _is_uplink(row: Row) -> bool:
 
 def _merged(one: Networks, other: Networks) -> Networks:
     return Networks(
-        one.names | other.names, {**one.by_key, **other.by_key}, {**one.by_opaque_id, **other.by_opaque_id}
+        one.names | other.names,
+        indexed((*one.by_key, *other.by_key)),
+        indexed((*one.by_opaque_id, *other.by_opaque_id)),
     )
+
+
+def _name(networks: Index[str, Named], key: str) -> str:
+    """The name of the network of that key; "" where it has none, or one key has several."""
+    found = networks.certain(key)
+    return found.name if found else ""
 
 
 def attachment(card: Any, networks: Networks) -> Attachment:
@@ -87,10 +109,10 @@ def attachment(card: Any, networks: Networks) -> Attachment:
     summary = (card.deviceInfo.summary if card.deviceInfo else "") or ""
     if isinstance(backing, _device.DistributedVirtualPortBackingInfo):
         key = backing.port.portgroupKey or ""
-        name = networks.by_key.get(key)
+        name = _name(networks.by_key, key)
     elif isinstance(backing, _device.OpaqueNetworkBackingInfo):
         key = backing.opaqueNetworkId
-        name = networks.by_opaque_id.get(key)
+        name = _name(networks.by_opaque_id, key)
     elif isinstance(backing, _device.NetworkBackingInfo):
         key = backing.network._moId if backing.network else ""
         name = backing.deviceName

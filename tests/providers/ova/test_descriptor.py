@@ -101,18 +101,26 @@ def test_what_is_no_size(quantity: str, unit: str) -> None:
 def test_manifests_as_people_write_them() -> None:
     digest = hashlib.sha256(b"x").hexdigest()
     sha1 = hashlib.sha1(b"x", usedforsecurity=False).hexdigest()
-    text = f"SHA256(a.vmdk)= {digest.upper()}\r\nsha1 ( b c.vmdk ) ={sha1}\r\n\r\nMD5(d)= 0cc175b9\r\n"
+    text = f"SHA256(a.vmdk)= {digest.upper()}\r\nsha1 ( b c.vmdk ) ={sha1}\r\n\r\nSM3(d)= 0cc175b9\r\n"
     found = manifest.read(text.encode(), "m.mf")
     assert {name: (each.algorithm, each.value) for name, each in found.digests.items()} == {
         "a.vmdk": ("sha256", digest),
         "b c.vmdk": ("sha1", sha1),
     }
-    assert found.unknown == {"d"}
+    assert found.unknown == {"d": "SM3"}
 
 
 @pytest.mark.parametrize(
     "text",
-    ["nonsense", "SHA256(a)= 12", f"SHA1(a)= {'0' * 40}\nSHA1(a)= {'1' * 40}", "SHA1(a)= zz", "\xff\xfe"],
+    [
+        "nonsense",
+        "SHA256(a)= 12",
+        f"SHA1(a)= {'0' * 40}\nSHA1(a)= {'1' * 40}",
+        "SHA1(a)= zz",
+        "\xff\xfe",
+        "",
+        "\n# nothing\n",
+    ],
 )
 def test_a_manifest_that_is_refused(refused: Refused, text: str) -> None:
     assert refused(lambda: manifest.read(text.encode("latin-1"), "m.mf")).code is Exit.CORRUPT

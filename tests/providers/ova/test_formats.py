@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from steps import qemu
 from steps.contract import Exit
-from steps.convert import hand_on
 from steps.disk.land import Landed
+from steps.machine import Severity
 from steps.plan import DiskFormat
 from steps.providers import connect
-from steps.stop import Stop
+from tests.disk import test_whole as whole
 from tests.provider_contract import ignore
 from tests.providers.ova.conftest import MakeAccess, Refused
 from tests.providers.ova.make import build_files
@@ -115,15 +117,57 @@ def test_a_disk_named_by_its_file(tmp_path: Path, raws: list[Path], access: Make
     assert qemu.compare(raws[0], "raw", found.path, found.format)
 
 
-def test_a_disk_that_leans_on_a_file_of_this_machine_is_refused(
-    tmp_path: Path, raws: list[Path], access: MakeAccess, refused: Refused
+QCOW2 = b"http://www.gnome.org/~markmc/qcow-image-format.html"
+VHD = b"http://go.microsoft.com/fwlink/?LinkId=137171"
+
+
+@pytest.mark.parametrize("how", ["plain", "compressed", "split"])
+@pytest.mark.parametrize(("make", "uri"), [(whole.qcow2, QCOW2), (whole.vhd, VHD), (whole.stream, STREAM)])
+def test_a_part_of_a_disk_is_refused_in_preflight(
+    tmp_path: Path,
+    raws: list[Path],
+    access: MakeAccess,
+    refused: Refused,
+    make: Callable[[Path], bytes],
+    uri: bytes,
+    how: str,
 ) -> None:
-    image, out = tmp_path / "image", tmp_path / "disk.qcow2"
-    size = str(raws[0].stat().st_size)
-    argv = ["create", "-q", "-f", "qcow2", "-u", "-b", "/etc/passwd", "-F", "raw", str(image), size]
-    subprocess.run(["qemu-img", *argv], check=True)
-    uri = b"http://www.gnome.org/~markmc/qcow-image-format.html"
-    found = export(access, package(tmp_path, raws, image.read_bytes(), uri), out)
-    wanted = DiskFormat.QCOW2
-    error = refused(lambda: hand_on(found, out, wanted, int(size), report=ignore, stop=Stop()))
-    assert error.code is Exit.UNSUPPORTED
+    image = make(tmp_path)
+    raws[0].write_bytes(whole.DISK)
+    packed = {"compressed": gzip.compress(image), "split": image[:1000]}.get(how, image)
+    folder = package(tmp_path, raws, packed, uri, ".vmdk")
+    text = (folder / "web.ovf").read_text()
+    more = {"compressed": ' ovf:compression="gzip"', "split": ' ovf:chunkSize="1000"'}.get(how, "")
+    (folder / "web.ovf").write_text(
+        text.replace('ovf:id="file1"', f'ovf:id="file1"{more}').replace(
+            f'ovf:size="{text.partition("ovf:size=")[2].split(chr(34))[1]}"', ""
+        )
+    )
+    if how == "split":
+        (folder / "web-disk1.vmdk").unlink()
+        for number in range(-(-len(image) // 1000)):
+            piece = folder / f"web-disk1.vmdk.{number:09d}"
+            piece.write_bytes(image[number * 1000 : (number + 1) * 1000])
+    with connect(access(folder)) as source:
+        machine = source.describe("web", None)
+        assert "delta-disk" in {one.code for one in machine.concerns if one.severity is Severity.BLOCK}
+        error = refused(
+            lambda: source.export(machine, machine.disks[0], tmp_path / "out", DiskFormat.QCOW2, ignore)
+        )
+    assert (error.code, "not a whole disk" in str(error)) == (Exit.UNSUPPORTED, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_parent_of_a_vhdx_is_looked_for_where_its_tables_are(
+    tmp_path: Path, raws: list[Path], access: MakeAccess
+) -> None:
+    """Far behind what a look at a file brings with it."""
+    raws[0].write_bytes(whole.DISK)
+    image = whole.vhdx(tmp_path)
+    files = build_files(raws[:1], manifest=None)
+    text = files.contents["web.ovf"].replace(STREAM, b"").replace(b"disk1.vmdk", b"disk1.vhdx")
+    files.contents = {"web.ovf": text, "web-disk1.vhdx": image}
+    files.pack(tmp_path / "m.ova", "ustar")
+    with connect(access(tmp_path / "m.ova")) as source:
+        (concern,) = [one for one in source.describe("web", None).concerns if one.severity is Severity.BLOCK]
+    assert (concern.code, "differencing VHDX" in concern.message) == ("delta-disk", True)

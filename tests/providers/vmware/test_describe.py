@@ -14,7 +14,7 @@ from steps.providers.vmware import describe
 from steps.providers.vmware.collector import Row
 from steps.providers.vmware.devices import Hardware, allocated_bytes, boot_order, disks
 from steps.providers.vmware.find import Place
-from steps.providers.vmware.networks import Networks, attachment
+from steps.providers.vmware.networks import Named, Networks, attachment, indexed
 from tests.providers.vmware.conftest import MakeAccess
 from tests.providers.vmware.inventory import MIB
 
@@ -213,9 +213,47 @@ def test_nsx_networks() -> None:
         ),
         deviceInfo=description(label="Network adapter 1", summary="nsx.LogicalSwitch: id-1"),
     )
-    assert attachment(card, Networks(by_opaque_id={"id-1": "segment"})).name == "segment"
+    assert attachment(card, Networks(by_opaque_id=indexed([Named("id-1", "segment")]))).name == "segment"
     unknown = attachment(card, Networks())
     assert (unknown.name, unknown.certain) == ("nsx.LogicalSwitch: id-1", False)
+
+
+@pytest.mark.parametrize(
+    ("networks", "name", "certain"),
+    [
+        ([Named("id-1", "segment"), Named("id-1", "segment")], "segment", True),
+        ([Named("id-1", "segment"), Named("id-1", "other")], "nsx.LogicalSwitch: id-1", False),
+        ([Named("id-1", "segment"), Named("id-2", "other")], "segment", True),
+    ],
+)
+def test_a_network_that_is_listed_twice(networks: list[Named], name: str, certain: bool) -> None:
+    """One segment on two switches has one name; of two names nobody can tell which one is the card's."""
+    description: Any = vim.Description
+    card = device.VirtualE1000(
+        key=1,
+        backing=device.VirtualEthernetCard.OpaqueNetworkBackingInfo(
+            opaqueNetworkId="id-1", opaqueNetworkType="nsx"
+        ),
+        deviceInfo=description(label="Network adapter 1", summary="nsx.LogicalSwitch: id-1"),
+    )
+    found = attachment(card, Networks(by_opaque_id=indexed(networks)))
+    assert (found.name, found.certain) == (name, certain)
+
+
+@pytest.mark.parametrize(
+    "devices",
+    [
+        [disk(), disk(unitNumber=1)],
+        [disk(), device.VirtualE1000(key=2000)],
+        [disk(), device.ParaVirtualSCSIController(key=1000), device.VirtualLsiLogicController(key=1000)],
+    ],
+    ids=["disks", "disk-and-card", "controllers"],
+)
+def test_devices_that_share_a_key_end_the_import(devices: list[Any]) -> None:
+    """An export finds its disk by the key: it would read one of the two and never the other."""
+    (concern,) = made_of(devices).concerns
+    assert (concern.severity, concern.code) == (Severity.BLOCK, "unreadable")
+    assert "key '2000'" in concern.message or "key '1000'" in concern.message
 
 
 def test_no_boot_order_is_none() -> None:

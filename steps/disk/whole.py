@@ -1,0 +1,143 @@
+"""Whether an image is a whole disk. A delta holds only what differs from its parent, and looks like a disk.
+
+Every reader of images asks `check`: preflight about a file that is still at its source, a landing about the
+first bytes of its stream, qemu-img's wrapper about a file on scratch.
+"""
+
+from __future__ import annotations
+
+import struct
+import uuid
+from collections.abc import Callable
+from typing import Final
+
+from steps.contract import Exit, StepError
+from steps.disk.vmdk import MAGIC, SECTOR, Header, check_descriptor
+
+Read = Callable[[int, int], bytes]
+"""Bytes of an image from an offset on, at most so many: fewer at its end, or where nobody can look."""
+
+HEAD: Final = 512
+"""Bytes that suffice for all but VHDX and the descriptor of a VMDK."""
+
+_QCOW2: Final = b"QFI\xfb"
+_DATA_FILE: Final = 4
+"""qcow2, incompatible features: the data are in an external file (QEMU docs/interop/qcow2.txt)."""
+_VHD: Final = b"conectix"
+_DIFFERENCING: Final = 4
+"""VHD, "Disk Type" (Microsoft, Virtual Hard Disk Image Format Specification 1.0, Hard Disk Footer Format)."""
+_DESCRIPTOR: Final = b"# Disk DescriptorFile"
+_SNAPSHOTS: Final = {b"COWD": "vmfsSparse", b"\xbe\xba\xfe\xca": "seSparse"}
+"""How the files of ESXi's snapshots begin: both formats exist for deltas alone (QEMU block/vmdk.c)."""
+
+_VHDX: Final = b"vhdxfile"
+_REGIONS: Final = (192 << 10, 256 << 10)
+"""VHDX: where the region table and its copy are ([MS-VHDX] 2.2)."""
+_REGION: Final = struct.Struct("<16sQII")
+_ITEM: Final = struct.Struct("<16sIIII")
+_MOST_ENTRIES: Final = 2047
+"""[MS-VHDX] 2.2.3.1 and 2.6.1.1, EntryCount."""
+_METADATA: Final = uuid.UUID("8b7ca206-4790-4b9a-b8fe-575f050f886e").bytes_le
+_PARAMETERS: Final = uuid.UUID("caa16737-fa36-4d43-b3b6-33f0aa44e76b").bytes_le
+_LOCATOR: Final = uuid.UUID("a8d35f2d-b30b-454d-abf7-d3d84834ab0c").bytes_le
+_HAS_PARENT: Final = 2
+
+
+def check(image_format: str, read: Read, *, size: int | None = None, name: str = "the disk") -> None:
+    """Refuse an image of which a part is in another file. What is damaged in other ways passes.
+
+    Args:
+        image_format: as it will be read, in QEMU's words; "auto" for whatever the first bytes say.
+        read: gives the image's bytes.
+        size: of the image's file, where it is known and its end can be read.
+        name: of the image, for the error.
+
+    Raises:
+        StepError: UNSUPPORTED.
+    """
+    checks: dict[str, Callable[[Read, int | None], str]] = {
+        "vmdk": _vmdk,
+        "qcow2": _qcow2,
+        "vpc": _vhd,
+        "vhdx": _vhdx,
+    }
+    for one in checks.values() if image_format == "auto" else filter(None, [checks.get(image_format)]):
+        why = one(read, size)
+        if why:
+            raise StepError(
+                Exit.UNSUPPORTED,
+                f"{name} is not a whole disk",
+                why,
+                "merge it with its parent (consolidate, delete the checkpoints), then export it as one file",
+            )
+
+
+def _vmdk(read: Read, _size: int | None) -> str:
+    head = read(0, SECTOR)
+    if head.startswith(_DESCRIPTOR):
+        return "the VMDK is only a descriptor: its data is in other files"
+    snapshot = next((kind for magic, kind in _SNAPSHOTS.items() if head.startswith(magic)), "")
+    if snapshot:
+        return f"it is a snapshot of ESXi ({snapshot}), which holds only the difference to its parent"
+    if not head.startswith(MAGIC):
+        return ""
+    try:
+        text = read(SECTOR, Header.parse(head).text * SECTOR)
+    except StepError:
+        return ""
+    try:
+        check_descriptor(text)
+    except StepError as error:
+        return error.why
+    return ""
+
+
+def _qcow2(read: Read, _size: int | None) -> str:
+    """By the offset of a backing file's name, also one that QEMU takes for empty and others might not."""
+    head = read(0, 80).ljust(80, b"\0")
+    if not head.startswith(_QCOW2):
+        return ""
+    if any(head[8:16]):
+        return "its header names a backing file, and it holds only the difference to that"
+    return "its header names an external data file" if head[7] > 2 and head[79] & _DATA_FILE else ""
+
+
+def _vhd(read: Read, size: int | None) -> str:
+    """By the footer, and by its copy at the start of all but fixed disks."""
+    footers = [read(0, HEAD), read(size - HEAD, HEAD) if size and size >= HEAD else b""]
+    kinds = [
+        struct.unpack_from(">I", one, 60)[0] for one in footers if one.startswith(_VHD) and len(one) >= 64
+    ]
+    differs = _DIFFERENCING in kinds
+    return "it is a differencing VHD, which holds only the difference to its parent" if differs else ""
+
+
+def _vhdx(read: Read, _size: int | None) -> str:
+    why = "it is a differencing VHDX, which holds only the difference to its parent"
+    if read(0, len(_VHDX)) != _VHDX:
+        return ""
+    for table in _REGIONS:
+        start = _entry(read, table, b"regi", 8, _REGION, _METADATA)
+        if start is None:
+            continue
+        if _entry(read, start[1], b"metadata", 10, _ITEM, _LOCATOR):
+            return why
+        item = _entry(read, start[1], b"metadata", 10, _ITEM, _PARAMETERS)
+        found = read(start[1] + item[1], 8) if item else b""
+        return why if len(found) == 8 and struct.unpack_from("<I", found, 4)[0] & _HAS_PARENT else ""
+    return ""
+
+
+def _entry(
+    read: Read, at: int, signature: bytes, count_at: int, entry: struct.Struct, wanted: bytes
+) -> tuple[bytes, int] | None:
+    """Identifier and offset of an entry in one of VHDX's tables; None where there is none."""
+    head = read(at, entry.size)
+    if not head.startswith(signature) or len(head) < entry.size:
+        return None
+    (count,) = struct.unpack_from("<H", head, count_at)
+    # The region table's head is 16 bytes, that of the metadata table 32.
+    first = 16 if signature == b"regi" else 32
+    table = read(at + first, min(count, _MOST_ENTRIES) * entry.size)
+    rows = (entry.unpack_from(table, start) for start in range(0, len(table) - entry.size + 1, entry.size))
+    return next(((row[0], row[1]) for row in rows if row[0] == wanted), None)

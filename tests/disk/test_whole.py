@@ -1,0 +1,190 @@
+"""Images that are only a part of a disk: refused wherever one is read, whole ones never."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from steps import qemu
+from steps.contract import Exit, StepError
+from steps.disk import whole
+from steps.disk.land import Source
+from tests.disk.conftest import GRAIN, fetch, make_disk
+from tests.disk.streamvmdk import stream_vmdk
+
+DISK = make_disk(2 << 20)
+
+
+def converted(folder: Path, kind: str, *options: str) -> bytearray:
+    (folder / "raw").write_bytes(DISK)
+    argv = ["convert", "-f", "raw", "-O", kind, *options, str(folder / "raw"), str(folder / "image")]
+    subprocess.run(["qemu-img", *argv], check=True)
+    return bytearray((folder / "image").read_bytes())
+
+
+def vhd(folder: Path) -> bytes:
+    """A differencing VHD: a dynamic one whose footer, and its copy in front, say so."""
+    data = converted(folder, "vpc", "-o", "subformat=dynamic,force_size=on")
+    for at in (0, len(data) - 512):
+        assert data[at : at + 8] == b"conectix"
+        struct.pack_into(">I", data, at + 60, 4)
+        struct.pack_into(">I", data, at + 64, 0)
+        struct.pack_into(">I", data, at + 64, ~sum(data[at : at + 512]) & 0xFFFFFFFF)
+    return bytes(data)
+
+
+def vhdx(folder: Path) -> bytes:
+    """A VHDX whose file parameters say that it has a parent."""
+    data = converted(folder, "vhdx")
+    at = data.index(uuid.UUID("caa16737-fa36-4d43-b3b6-33f0aa44e76b").bytes_le)
+    metadata = data.rindex(b"metadata", 0, at)
+    offset = metadata + struct.unpack_from("<I", data, at + 16)[0]
+    data[offset + 4] |= 2
+    return bytes(data)
+
+
+def vhdx_by_its_locator(folder: Path) -> bytes:
+    """A VHDX with a parent locator in place of its physical sector size."""
+    data = converted(folder, "vhdx")
+    at = data.index(uuid.UUID("cda348c7-445d-4471-9cc9-e9885251c556").bytes_le)
+    data[at : at + 16] = uuid.UUID("a8d35f2d-b30b-454d-abf7-d3d84834ab0c").bytes_le
+    return bytes(data)
+
+
+def qcow2(folder: Path) -> bytes:
+    argv = [
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-u",
+        "-b",
+        "parent.qcow2",
+        "-F",
+        "qcow2",
+        str(folder / "image"),
+        "2M",
+    ]
+    subprocess.run(["qemu-img", *argv], check=True)
+    return (folder / "image").read_bytes()
+
+
+def qcow2_with_data_elsewhere(folder: Path) -> bytes:
+    argv = ["create", "-q", "-f", "qcow2", "-o", f"data_file={folder}/data", str(folder / "image"), "2M"]
+    subprocess.run(["qemu-img", *argv], check=True)
+    return (folder / "image").read_bytes()
+
+
+def stream(_folder: Path) -> bytes:
+    data = bytearray(stream_vmdk(DISK).data)
+    at = data.index(b"parentCID=ffffffff")
+    data[at : at + 18] = b"parentCID=00000001"
+    return bytes(data)
+
+
+def sparse(folder: Path) -> bytes:
+    data = converted(folder, "vmdk", "-o", "subformat=monolithicSparse")
+    at = data.index(b"parentCID=ffffffff")
+    data[at : at + 18] = b"parentCID=00000001"
+    return bytes(data)
+
+
+def of_esx(_folder: Path) -> bytes:
+    return b"COWD\x01\0\0\0\x03\0\0\0".ljust(4096, b"\0")
+
+
+def of_esxi(_folder: Path) -> bytes:
+    return struct.pack("<Q", 0xCAFEBABE).ljust(4096, b"\0")
+
+
+def descriptor(_folder: Path) -> bytes:
+    return b'# Disk DescriptorFile\ncreateType="twoGbMaxExtentSparse"\nRW 64 SPARSE "a-s001.vmdk"\n'.ljust(
+        512
+    )
+
+
+PARTS: dict[Callable[[Path], bytes], str] = {
+    vhd: "vpc",
+    vhdx: "vhdx",
+    vhdx_by_its_locator: "vhdx",
+    qcow2: "qcow2",
+    qcow2_with_data_elsewhere: "qcow2",
+    stream: "vmdk",
+    sparse: "vmdk",
+    of_esx: "vmdk",
+    of_esxi: "vmdk",
+    descriptor: "vmdk",
+}
+
+
+def reader(data: bytes) -> whole.Read:
+    return lambda offset, count: data[offset : offset + count]
+
+
+def name_of(make: Callable[[Path], bytes]) -> str:
+    return make.__name__
+
+
+@pytest.mark.parametrize("make", PARTS, ids=name_of)
+@pytest.mark.parametrize("named", [True, False])
+def test_a_part_is_refused(tmp_path: Path, make: Callable[[Path], bytes], named: bool) -> None:
+    data = make(tmp_path)
+    with pytest.raises(StepError, match="is not a whole disk") as caught:
+        whole.check(PARTS[make] if named else "auto", reader(data), size=len(data))
+    assert caught.value.code is Exit.UNSUPPORTED
+
+
+@pytest.mark.parametrize("make", PARTS, ids=name_of)
+def test_a_part_on_scratch_is_never_converted(tmp_path: Path, make: Callable[[Path], bytes]) -> None:
+    (tmp_path / "in").write_bytes(make(tmp_path))
+    with pytest.raises(StepError, match="in is not a whole disk") as caught:
+        qemu.info(tmp_path / "in", PARTS[make])
+    assert caught.value.code is Exit.UNSUPPORTED
+
+
+@pytest.mark.parametrize("make", [vhd, qcow2, stream, of_esx, of_esxi, descriptor], ids=name_of)
+def test_a_part_is_noticed_by_the_first_bytes_that_come(
+    tmp_path: Path, make: Callable[[Path], bytes]
+) -> None:
+    (tmp_path / "in").write_bytes(make(tmp_path))
+    with pytest.raises(StepError, match="is not a whole disk"):
+        fetch(Source(f"file://{tmp_path}/in", format=PARTS[make]), tmp_path / "out")  # type: ignore[arg-type]
+    assert not (tmp_path / "out.landed.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("vpc", ["-o", "subformat=dynamic,force_size=on"]),
+        ("vpc", ["-o", "subformat=fixed,force_size=on"]),
+        ("vhdx", []),
+        ("qcow2", []),
+        ("qcow2", ["-o", "compat=0.10"]),
+        ("vmdk", ["-o", "subformat=monolithicSparse"]),
+        ("vmdk", ["-o", "subformat=streamOptimized"]),
+    ],
+)
+def test_a_whole_disk_passes(tmp_path: Path, kind: str, options: list[str]) -> None:
+    data = bytes(converted(tmp_path, kind, *options))
+    for named in (kind, "auto"):
+        whole.check(named, reader(data), size=len(data))
+    assert qemu.info(tmp_path / "image", kind).virtual_size == len(DISK)
+
+
+@pytest.mark.parametrize("kind", ["vpc", "vhdx", "qcow2", "vmdk", "raw", "auto"])
+@pytest.mark.parametrize("size", [0, 1, 8, 511, 512, 5000])
+def test_what_is_short_or_no_image_passes(kind: str, size: int) -> None:
+    """It is damaged, and others say so."""
+    for start in (b"", b"conectix", b"vhdxfile", b"QFI\xfb\0\0\0\3", b"KDMV"):
+        whole.check(kind, reader((start + bytes(GRAIN))[:size]), size=size)
+
+
+def test_a_raw_disk_may_hold_anything() -> None:
+    """What a guest writes into its first sector does not choose how its disk is read."""
+    data = b"conectix".ljust(60, b"\0") + struct.pack(">I", 4) + bytes(1000)
+    whole.check("raw", reader(data), size=len(data))

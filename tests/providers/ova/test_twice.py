@@ -1,0 +1,219 @@
+"""Identifiers that a package gives twice: refused with the identifier, or both things are kept."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from steps.contract import Exit
+from steps.machine import Machine, Severity
+from steps.plan import DiskFormat
+from steps.providers import connect
+from steps.providers.ova import envelope, hardware, items
+from tests.provider_contract import ignore
+from tests.providers.ova.conftest import MakeAccess, Refused
+from tests.providers.ova.make import build_files, item
+
+Describe = Callable[..., Machine]
+
+
+@pytest.fixture
+def package(tmp_path: Path, raws: list[Path]) -> Path:
+    """A folder with a VM of two disks."""
+    build_files(raws, manifest=None).write(tmp_path / "package")
+    return tmp_path / "package"
+
+
+@pytest.fixture
+def described(package: Path, access: MakeAccess) -> Describe:
+    """The VM after some of its descriptor's words were changed, each of them once."""
+
+    def change(*pairs: tuple[str, str]) -> Machine:
+        text = (package / "web.ovf").read_text()
+        for old, new in pairs:
+            assert old in text
+            text = text.replace(old, new, 1)
+        (package / "web.ovf").write_text(text)
+        with connect(access(package)) as source:
+            return source.describe("web", None)
+
+    return change
+
+
+def codes(machine: Machine, severity: Severity) -> dict[str, str]:
+    return {one.code: one.message for one in machine.concerns if one.severity is severity}
+
+
+RESOURCE = "<rasd:HostResource>ovf:/disk/other</rasd:HostResource>"
+CARD = item(41, 10, more="<rasd:Connection>DMZ</rasd:Connection>")
+
+
+@pytest.mark.parametrize(
+    ("pairs", "names"),
+    [
+        ([('ovf:diskId="vmdisk2"', 'ovf:diskId="vmdisk1"')], "'vmdisk1'"),
+        ([('ovf:id="file2"', 'ovf:id="file1"')], "'file1'"),
+        ([("InstanceID>11<", "InstanceID>10<")], "'10'"),
+        ([("</VirtualHardwareSection>", CARD.replace(">41<", ">40<") + "</VirtualHardwareSection>")], "'40'"),
+        # An item that is there twice in every word may be one device or two.
+        ([("<Item><rasd:ElementName>item 40", CARD + CARD + "<Item><rasd:ElementName>item 40")], "'41'"),
+        # A second controller with the id that both disks name.
+        ([("</VirtualHardwareSection>", item(3, 5) + "</VirtualHardwareSection>")], "'3'"),
+        ([("</VirtualHardwareSection>", item(1, 3, 4) + "</VirtualHardwareSection>")], "'1'"),
+        ([("<rasd:HostResource>", RESOURCE + "<rasd:HostResource>")], "ovf:/disk/other, ovf:/disk/vmdisk1"),
+    ],
+    ids=["disk", "file", "disk-item", "card", "same-card", "controller", "processor", "two-resources"],
+)
+def test_what_is_there_twice_is_refused_by_its_identifier(
+    described: Describe, refused: Refused, pairs: list[tuple[str, str]], names: str
+) -> None:
+    error = refused(lambda: described(*pairs))
+    assert error.code is Exit.AMBIGUOUS
+    assert names in str(error)
+
+
+def test_a_boot_order_that_names_two_devices_is_refused(described: Describe, refused: Refused) -> None:
+    order = '<BootOrderSection ovf:instanceId="40"/>'
+    error = refused(
+        lambda: described(("InstanceID>11<", "InstanceID>40<"), ("<Name>web", f"{order}<Name>web"))
+    )
+    assert (error.code, "'40'" in str(error)) == (Exit.AMBIGUOUS, True)
+
+
+def test_devices_of_several_kinds_may_share_an_id(
+    described: Describe, package: Path, access: MakeAccess, raws: list[Path], tmp_path: Path
+) -> None:
+    """Some writers number disks and cards each from 0. Nothing here refers to the id that is there twice."""
+    machine = described(("InstanceID>10<", "InstanceID>40<"), ("InstanceID>11<", "InstanceID>1<"))
+    assert (len(machine.disks), len(machine.nics), machine.vcpus) == (2, 1, 2)
+    with connect(access(package)) as source:
+        for disk, original in zip(machine.disks, raws, strict=True):
+            landed = source.export(machine, disk, tmp_path / f"{disk.id}.raw", DiskFormat.RAW, ignore)
+            assert landed.path.read_bytes() == original.read_bytes()
+
+
+def test_a_disk_that_is_listed_twice_in_the_same_words_is_one(described: Describe) -> None:
+    disk = '<Disk ovf:capacity="1048576" ovf:diskId="blank"/>'
+    machine = described(("</DiskSection>", f"{disk}{disk}</DiskSection>"), ("disk/vmdisk2", "disk/blank"))
+    assert [one.capacity for one in machine.disks] == [6 << 20, 1 << 20]
+
+
+def test_one_disk_on_three_devices_of_one_id_has_three_keys() -> None:
+    """Whatever an export goes by, it must not take one for the other."""
+    text = (
+        '<Envelope><DiskSection><Disk diskId="d" capacity="9"/></DiskSection><VirtualSystem id="m">'
+        "<VirtualHardwareSection>"
+        + "".join(
+            f"<Item><ResourceType>17</ResourceType><HostResource>ovf:/disk/d</HostResource>{identity}</Item>"
+            for identity in ("<InstanceID>1</InstanceID>", "", "")
+        )
+        + "</VirtualHardwareSection></VirtualSystem></Envelope>"
+    )
+    read = envelope.read(text.encode(), "m.ovf")
+    (system,) = read.systems
+    keys = [drive.key for drive in hardware.drives(read, system, items.items(read, system))]
+    assert len(set(keys)) == 3
+
+
+def test_a_second_disk_section_is_read(described: Describe) -> None:
+    machine = described(
+        ('<Disk ovf:capacity="3148288"', '</DiskSection><DiskSection><Disk ovf:capacity="3148288"')
+    )
+    assert len(machine.disks) == 2
+
+
+OPTIONS = (
+    '<DeploymentOptionSection><Configuration ovf:id="small"/><Configuration ovf:id="big"/>'
+    "</DeploymentOptionSection><VirtualSystem"
+)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        item(1, 3, 4).replace("<Item>", '<Item ovf:configuration="small">') * 2,
+        item(10, 10).replace("<Item>", '<Item ovf:configuration="small">'),
+    ],
+    ids=["two-of-one-configuration", "a-card-for-a-disk"],
+)
+def test_a_configuration_that_would_replace_something_else_is_refused(
+    described: Describe, refused: Refused, more: str
+) -> None:
+    end = "</VirtualHardwareSection>"
+    error = refused(lambda: described(("<VirtualSystem", OPTIONS), (end, more + end)))
+    assert error.code is Exit.AMBIGUOUS
+
+
+def test_a_configuration_replaces_what_it_may(described: Describe) -> None:
+    end = "</VirtualHardwareSection>"
+    small, big = (
+        item(1, 3, count).replace("<Item>", f'<Item ovf:configuration="{name}">')
+        for name, count in (("small", 4), ("big", 8))
+    )
+    assert described(("<VirtualSystem", OPTIONS), (end, small + big + end)).vcpus == 4
+
+
+@pytest.mark.parametrize(
+    "systems",
+    [
+        '<VirtualSystem id="a"><Name>one</Name></VirtualSystem><VirtualSystem id="a"/>',
+        '<VirtualSystem id="a"/><VirtualSystem><Name>a</Name></VirtualSystem>',
+        "<VirtualSystem><Name>a</Name></VirtualSystem><VirtualSystem><Name>a</Name></VirtualSystem>",
+    ],
+    ids=["ids", "id-and-name", "names"],
+)
+def test_vms_that_share_a_handle_are_refused(refused: Refused, systems: str) -> None:
+    """A step finds its VM again by the id: with the first one's it would take the first one's disks."""
+    error = refused(lambda: envelope.read(f"<Envelope>{systems}</Envelope>".encode(), "m.ovf"))
+    assert (error.code, "'a'" in str(error)) == (Exit.AMBIGUOUS, True)
+
+
+def test_what_no_device_refers_to_is_warned_of(described: Describe) -> None:
+    machine = described(
+        ("<rasd:HostResource>ovf:/disk/vmdisk2</rasd:HostResource>", ""),
+        ("</References>", '<File ovf:href="extra.qcow2" ovf:id="x"/></References>'),
+    )
+    said = [one.message for one in machine.concerns if one.code == "disk-unused"]
+    assert len(said) == 2
+    assert "vmdisk2 (web-disk2.vmdk)" in said[0]
+    assert "extra.qcow2" in said[1]
+
+
+@pytest.mark.parametrize("href", ["web.nvram", "readme.txt", "web.iso"], ids=["firmware", "text", "medium"])
+def test_files_that_are_no_disks_are_not_warned_of(described: Describe, href: str) -> None:
+    machine = described(("</References>", f'<File ovf:href="{href}" ovf:id="x"/></References>'))
+    assert "disk-unused" not in codes(machine, Severity.WARN)
+
+
+def pack(path: Path, *members: tuple[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_an_archive_with_two_descriptors_is_refused(
+    tmp_path: Path, raws: list[Path], access: MakeAccess, refused: Refused
+) -> None:
+    files = build_files(raws, manifest=None).contents
+    path = pack(tmp_path / "m.ova", *files.items(), ("other.ovf", files["web.ovf"]))
+    with connect(access(path)) as source:
+        error = refused(lambda: source.describe("web", None))
+    assert (error.code, "web.ovf, other.ovf" in str(error)) == (Exit.AMBIGUOUS, True)
+
+
+@pytest.mark.parametrize("name", ["web-disk1.vmdk", "./web-disk1.vmdk"])
+def test_a_file_that_comes_again_at_the_end_is_noticed(
+    tmp_path: Path, raws: list[Path], access: MakeAccess, refused: Refused, name: str
+) -> None:
+    files = build_files(raws, manifest=None).contents
+    path = pack(tmp_path / "m.ova", *files.items(), (name, b"another content"))
+    with connect(access(path)) as source:
+        error = refused(lambda: source.describe("web", None))
+    assert (error.code, "web-disk1.vmdk twice" in str(error)) == (Exit.CORRUPT, True)
