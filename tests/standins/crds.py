@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from steps.cluster import BACKING_IMAGE, CRD, IMAGE, MACHINE, NAD, Kind, Object
-from tests.standins.api import DATA_VOLUME, INSTANCE, Api
+from steps.cluster import BACKING_IMAGE, CRD, DATA_VOLUME, IMAGE, MACHINE, NAD, Kind, Object
+from tests.standins.api import INSTANCE, Api
 from tests.standins.lab import Lab, NoLabError
 
 FOLDER: Final = Path(__file__).resolve().parents[2] / ".cache" / "lab"
