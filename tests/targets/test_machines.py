@@ -71,9 +71,9 @@ def test_with_cdi_the_image_and_its_own_claim_are_named_after_the_vm() -> None:
     assert [one["metadata"]["ownerReferences"][0]["kind"] for one in world.claims()] == [DATA_VOLUME.kind] * 2
 
 
-@pytest.mark.parametrize("world", [lambda: World(disks=2), lambda: with_cdi()], ids=["backing image", "cdi"])
+@pytest.mark.parametrize("world", [lambda: World(disks=2), with_cdi], ids=["backing image", "cdi"])
 def test_a_disk_counts_once_in_a_storage_quota(world: Callable[[], World]) -> None:
-    """Rancher's quota, as Harvester checks it when a VM is made: it leaves room for the disks, and no more."""
+    """Rancher's quota, as Harvester checks it when a VM is made. It has room for the disks and no more."""
     made = world()
     made.publish_all()
     made.rules.storage_limit = sum(disk.capacity for disk in made.shape.disks)
