@@ -1,41 +1,89 @@
-"""admit: ask the target whether it would accept the VM and its disks, before the VM is shut down.
+"""admit: choose the names of the volumes, and ask the target whether it would accept the VM and its disks.
 
-The target judges the objects by dry runs and keeps none of them. The step reads `machine.json` and has no
-credentials of the source. When the target refuses, nothing was touched: correct the request or the cluster,
-and run the import again.
+This happens before the VM is shut down. The target judges the objects by dry runs and keeps none of them. The
+step reads `machine.json` and has no credentials of the source. When the target refuses, nothing was touched:
+correct the request or the cluster, and run the import again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from steps.admission import Verdict
 from steps.mapping import shape
+from steps.plan import Plan
 from steps.program import Arguments, Context, log, run
 from steps.targets import connect
+from steps.volumes import VOLUMES, Volumes
+
+if TYPE_CHECKING:
+    from steps.targets.harvester.run import Run
 
 ADMISSION: Final = "admission.json"
 EPILOG: Final = """\
-example:
+examples:
   python -m steps.admit
+  python -m steps.admit --publish-to configmap/web-volumes
 
-result among the outputs: admission.json (what passed, what the target changes, what could not be checked)
+results among the outputs: admission.json (what passed, what the target changes, what could not be checked),
+volumes.json (the names of the volumes)
 """
 
 
 def arguments() -> Arguments:
-    return Arguments("admit", __doc__ or "", epilog=EPILOG)
+    parser = Arguments("admit", __doc__ or "", epilog=EPILOG)
+    parser.add_argument(
+        "--publish-to",
+        metavar="configmap/NAME",
+        help="in a cluster: keep the names of the volumes here, for the stages behind",
+    )
+    return parser
 
 
 def body(context: Context) -> None:
     plan, machine = context.plan(), context.machine()
+    wanted = shape(plan, machine)
     target = connect(plan, context.into, context.stop, machine=machine)
-    admission = target.admit(shape(plan, machine))
+    book = Book(context, plan)
+    volumes = book.chosen() or target.name_volumes(wanted, book.before())
+    admission = target.admit(wanted, volumes)
     for finding in admission.findings:
         say = log.info if finding.verdict is Verdict.PASSED else log.warning
         say(finding.message or "accepted", check=finding.check, verdict=str(finding.verdict))
+    for disk, name in volumes.names.items():
+        log.info("name of the volume", disk=disk, volume=name)
+    book.keep(volumes)
     admission.save(context.outputs / ADMISSION)
+
+
+class Book:
+    """Where the names of the volumes are kept: where `--publish-to` says, else in the request."""
+
+    def __init__(self, context: Context, plan: Plan) -> None:
+        self._context = context
+        self._publish_to: str = context.arguments.publish_to or ""
+        self._run: Run | None = _run(context, plan) if self._publish_to else None
+
+    def chosen(self) -> Volumes | None:
+        """What this attempt has chosen; None while it has not."""
+        return self._run.chosen(self._publish_to) if self._run else None
+
+    def before(self) -> Volumes | None:
+        """What an earlier attempt has chosen; None where none has."""
+        return self._run.volumes() if self._run else self._context.volumes()
+
+    def keep(self, volumes: Volumes) -> None:
+        if self._run:
+            self._run.keep_volumes(volumes, self._publish_to)
+        volumes.save(self._context.outputs / VOLUMES)
+
+
+def _run(context: Context, plan: Plan) -> Run:
+    from steps import kubeapi  # noqa: PLC0415 - the embedded runner has no release namespace
+    from steps.targets.harvester.run import Run  # noqa: PLC0415
+
+    return Run(plan, kubeapi.connect(context.stop), kubeapi.own_namespace())
 
 
 def main(argv: Sequence[str] | None = None) -> None:

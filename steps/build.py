@@ -15,7 +15,7 @@ def arguments() -> Arguments:
 
 def body(context: Context) -> None:
     plan, machine = context.plan(), context.machine()
-    target = connect(plan, context.into, context.stop)
+    target = connect(plan, context.into, context.stop, volumes=context.volumes())
     for line in target.build(machine, shape(plan, machine)):
         log.info(line)
 

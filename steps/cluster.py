@@ -53,6 +53,7 @@ VMWARE_SOURCE: Final = Kind("migration.harvesterhci.io/v1beta1", "VmwareSource",
 OPENSTACK_SOURCE: Final = Kind("migration.harvesterhci.io/v1beta1", "OpenstackSource", "openstacksources")
 OVA_SOURCE: Final = Kind("migration.harvesterhci.io/v1beta1", "OvaSource", "ovasources")
 IMAGE: Final = Kind("harvesterhci.io/v1beta1", "VirtualMachineImage", "virtualmachineimages")
+DATA_VOLUME: Final = Kind("cdi.kubevirt.io/v1beta1", "DataVolume", "datavolumes")
 BACKING_IMAGE: Final = Kind("longhorn.io/v1beta2", "BackingImage", "backingimages")
 MACHINE: Final = Kind("kubevirt.io/v1", "VirtualMachine", "virtualmachines")
 NAD: Final = Kind("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition", "network-attachment-definitions")
@@ -78,7 +79,7 @@ KINDS: Final = {
             CRD,
         ),
         *(WORKFLOW, WORKFLOW_TEMPLATE, IMPORT, VMWARE_SOURCE, OPENSTACK_SOURCE, OVA_SOURCE),
-        *(IMAGE, BACKING_IMAGE, MACHINE, NAD),
+        *(IMAGE, DATA_VOLUME, BACKING_IMAGE, MACHINE, NAD),
     )
 }
 

@@ -23,7 +23,8 @@ examples:
   python -m steps.image --disk disk-0
   python -m steps.image --disk disk-0 --origin http://web-disk-0.vmferry.svc:8080 --token-file address/token
 
-results, a file each among the outputs: image (its name at the target), digest, integrity
+results, a file each among the outputs: image (its name at the target), digest, integrity, volume (name
+of the claim that build attaches)
 """
 
 
@@ -56,10 +57,20 @@ def publish_served(context: Context, progress: Progress) -> Published:
 
     given, plan = context.arguments, context.plan()
     web = Web(Address(read_token(given.token_file), given.origin or origin()))
-    target = connect(plan, context.into, context.stop, serving=web, machine=context.machine())
+    target = connect(
+        *(plan, context.into, context.stop),
+        serving=web,
+        machine=context.machine(),
+        volumes=context.volumes(),
+    )
     published = target.publish(given.disk, context.scratch, progress.update)
     if isinstance(published, PublishedImage):
-        results = {"image": published.name, "digest": published.sha512, "integrity": published.integrity}
+        results = {
+            "image": published.name,
+            "digest": published.sha512,
+            "integrity": published.integrity,
+            "volume": published.volume,
+        }
         for name, value in results.items():
             write_atomically(context.outputs / name, value)
     return published

@@ -31,6 +31,7 @@ from steps.contract import (
 from steps.machine import Machine
 from steps.plan import Plan
 from steps.stop import Stop
+from steps.volumes import VOLUMES, Volumes
 
 log = structlog.get_logger()
 
@@ -99,6 +100,17 @@ class Context:
     def machine(self) -> Machine:
         """The machine as preflight found it. Raises StepError (INVALID) likewise."""
         return Machine.load(self.request / MACHINE)
+
+    def volumes(self) -> Volumes | None:
+        """The names that `admit` chose for the volumes.
+
+        None where none were chosen: for a folder, and in a run that began before names were chosen.
+
+        Raises:
+            StepError: INVALID, when the document is malformed.
+        """
+        path = self.request / VOLUMES
+        return Volumes.load(path) if path.exists() else None
 
 
 def run(arguments: Arguments, body: Callable[[Context], None], argv: Sequence[str] | None = None) -> NoReturn:

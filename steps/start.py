@@ -16,7 +16,7 @@ def arguments() -> Arguments:
 def body(context: Context) -> None:
     plan = context.plan()
     wanted = shape(plan, context.machine())
-    target = connect(plan, context.into, context.stop)
+    target = connect(plan, context.into, context.stop, volumes=context.volumes())
     if wanted.start:
         target.start(wanted)
         target.wait(wanted)

@@ -71,6 +71,15 @@ def machine(run: str) -> str:
     return f"{run}-machine"
 
 
+def volumes(workflow: str) -> str:
+    """ConfigMap: the names that `admit` has chosen for the volumes.
+
+    One for each Workflow of a run, as it never changes: a kubelet may hand a new pod a ConfigMap as it knew
+    it before.
+    """
+    return f"{workflow}-volumes"
+
+
 def credentials(run: str) -> str:
     """Secret: the source's credentials, copied for this run."""
     return f"{run}-source"

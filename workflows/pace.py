@@ -7,7 +7,10 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Final
 
+from pydantic import ValidationError
+
 from steps.mapping import Shape
+from steps.volumes import Volumes
 from workflows.conditions import stamp
 from workflows.observed import Observed
 from workflows.reported import DiskImportStatus
@@ -38,11 +41,13 @@ def row(
     disk: str, seen: Observed, before: DiskImportStatus | None, now: datetime, shape: Shape | None
 ) -> DiskImportStatus:
     """A disk as it stands; its conditions are put elsewhere."""
-    before = before or DiskImportStatus(disk_name=disk)
+    before = before or DiskImportStatus()
     wanted = next((one for one in shape.disks if one.id == disk), None) if shape else None
     pace = pace_of(disk, seen, before, now)
     return before.model_copy(
         update={
+            "disk": disk,
+            "disk_name": _name(disk, seen, before),
             "disk_size": wanted.capacity if wanted else before.disk_size,
             "bus_type": str(wanted.bus) if wanted else before.bus_type,
             "virtual_machine_image": seen.output("image", disk, "image") or before.virtual_machine_image,
@@ -57,6 +62,19 @@ def row(
             "progress_time": pace.since,
         }
     )
+
+
+def _name(disk: str, seen: Observed, before: DiskImportStatus) -> str:
+    """As vm-import-controller has it: the name of a file, `VM-….img` (pkg/source/*/client.go)."""
+    name = seen.output("image", disk, "volume") or _chosen(seen).names.get(disk, "")
+    return f"{name}.img" if name else before.disk_name or disk
+
+
+def _chosen(seen: Observed) -> Volumes:
+    try:
+        return Volumes.model_validate_json(seen.output("admit", None, "volumes"))
+    except ValidationError:  # no output yet, or that of another version
+        return Volumes()
 
 
 def percent(disk: str, seen: Observed) -> int:

@@ -1,12 +1,12 @@
 """The pod of a stage: its command, mounts, identity and rules, from its row in the stage table.
 
-**How `machine.json` gets into the request.** A pod has one `/request`, projected from two ConfigMaps:
-`RUN-request` (the controller's: `plan.json`) and `RUN-machine` (preflight's: `machine.json`), which preflight
-writes through the API as its last act (`--publish-to configmap/RUN-machine`). Two, because a kubelet may hand
-a new pod a ConfigMap as it knew it from an earlier one (`configMapAndSecretChangeDetectionStrategy`; with
-`Cache` up to a minute old), and a step that finds no `machine.json` fails for good; a ConfigMap that no pod
-had before is always fetched, and a pod whose ConfigMap is not there waits. And preflight need not be able to
-change its own orders.
+**How results get into the request.** A pod has one `/request`, projected from several ConfigMaps:
+`RUN-request` (the controller's: `plan.json`), `RUN-machine` (preflight's: `machine.json`) and
+`WORKFLOW-volumes` (admit's: `volumes.json`). Preflight and admit write theirs through the API as their last
+act (`--publish-to configmap/NAME`). Several, because a kubelet may hand a new pod a ConfigMap as it knew it
+from an earlier one (`configMapAndSecretChangeDetectionStrategy`; with `Cache` up to a minute old), and a step
+that finds no `machine.json` fails for good; a ConfigMap that no pod had before is always fetched, and a pod
+whose ConfigMap is not there waits. And no step need be able to change its own orders.
 
 The names of volumes and keys are the agreement with the steps; `docs/step-contract.md` tells the rest.
 """
@@ -30,12 +30,14 @@ from workflows.stages import Image, Limit, Retry, Scope, Stage
 RUN: Final = "{{workflow.parameters.run}}"
 SOURCE: Final = "{{workflow.parameters.source}}"
 DISK: Final = "{{inputs.parameters.disk}}"
+WORKFLOW: Final = "{{workflow.name}}"
 TOKEN: Final = PurePosixPath("/run/address/token")
 """The unguessable part of the disk's URL, for who serves it and who tells the target of it."""
 
 ARGUMENTS: Final[dict[str, tuple[str, ...]]] = {
     "preflight": ("--publish-to", f"configmap/{names.machine(RUN)}"),
-    "serve": ("--token-file", str(TOKEN), "--workflow", "{{workflow.name}}"),
+    "admit": ("--publish-to", f"configmap/{names.volumes(WORKFLOW)}"),
+    "serve": ("--token-file", str(TOKEN), "--workflow", WORKFLOW),
     "image": (
         *("--token-file", str(TOKEN)),
         *("--origin", names.origin(RUN, DISK, "{{workflow.namespace}}")),
@@ -43,6 +45,8 @@ ARGUMENTS: Final[dict[str, tuple[str, ...]]] = {
     "cleanup": ("--status", "{{workflow.status}}"),
 }
 """What a step must be told in a cluster only."""
+PUBLISHED: Final = {"machine.json": names.machine(RUN), "volumes.json": names.volumes(WORKFLOW)}
+"""The ConfigMap of each document that a stage adds to the request."""
 
 RETRYABLE: Final = (
     f"lastRetry.status == 'Error' || asInt(lastRetry.exitCode) < {Exit.INVALID:d}"
@@ -170,7 +174,7 @@ def _volumes(stage: Stage, settings: Installation, published: Collection[str]) -
 
 
 def _request(published: Collection[str]) -> Mounted:
-    given = [names.request(RUN), *([names.machine(RUN)] if published else [])]
+    given = [names.request(RUN), *(name for document, name in PUBLISHED.items() if document in published)]
     sources = [m.VolumeProjection(config_map=m.ConfigMapProjection(name=name)) for name in given]
     volume = m.Volume(name="request", projected=m.ProjectedVolumeSource(sources=sources))
     return volume, m.VolumeMount(name="request", mount_path=str(REQUEST), read_only=True)

@@ -174,7 +174,7 @@ def disk_names(seen: Observed, base: ImportStatus, shape: Shape | None) -> tuple
     """Every disk anybody knows of, by number."""
     names = {disk.id for disk in shape.disks} if shape else set()
     names |= {leaf.disk for leaf in seen.leaves if leaf.disk}
-    names |= {row.disk_name for row in base.disk_import_status}
+    names |= {row.id for row in base.disk_import_status}
     names |= set(_found(seen.output("preflight", None, "disks")))
     return tuple(sorted(names - {""}, key=lambda name: (len(name), name)))
 

@@ -79,7 +79,10 @@ class SourceStatus(Reported):
 class DiskImportStatus(Reported):
     """How one disk stands."""
 
-    disk_name: Text = Field(default="", description="id of the disk")
+    disk: Text = Field(default="", description="id of the disk")
+    disk_name: Text = Field(
+        default="", description="name of the disk's volume, with .img; its id until admit has chosen the name"
+    )
     disk_size: int = Field(default=0, description="capacity in bytes")
     disk_local_path: Text = Field(default="", description="of today's controller; never set")
     disk_route: Text = Field(default="", description="of today's controller; never set")
@@ -100,6 +103,11 @@ class DiskImportStatus(Reported):
     progress_time: Text = Field(default="", description="when bytesDone changed last")
     digest: Text = Field(default="", description="digest of the disk as it was handed on")
     integrity: Text = Field(default="", description="how far the digest was compared")
+
+    @property
+    def id(self) -> str:
+        """The id of the disk. Versions that chose no names wrote it into `diskName`."""
+        return self.disk or self.disk_name
 
 
 class WorkflowReference(Reported):
@@ -145,5 +153,5 @@ class ImportStatus(Reported):
     observed_generation: int = Field(default=0, description="generation of the spec that was looked at")
 
     def disk(self, name: str) -> DiskImportStatus | None:
-        """The row of a disk; None when there is none."""
-        return next((row for row in self.disk_import_status if row.disk_name == name), None)
+        """The row of the disk with that id; None when there is none."""
+        return next((row for row in self.disk_import_status if row.id == name), None)

@@ -127,7 +127,8 @@ STAGES: Final[tuple[Stage, ...]] = (
         image=Image.TARGET,
         check=True,
         needs=Capability.JUDGES,
-        outputs=("admission.json",),
+        documents=("volumes.json",),
+        outputs=("admission.json", "volumes.json"),
     ),
     Stage(
         "approve-poweroff",
@@ -194,7 +195,7 @@ STAGES: Final[tuple[Stage, ...]] = (
         scratch_unless=Capability.PULLS,
         address=True,
         weight=20,
-        outputs=("image", "digest", "integrity"),
+        outputs=("image", "digest", "integrity", "volume"),
     ),
     Stage(
         "build",

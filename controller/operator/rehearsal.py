@@ -12,6 +12,7 @@ from steps.machine import Machine, Severity
 from steps.manifest import virtual_machine
 from steps.mapping import Shape, shape
 from steps.plan import Plan
+from steps.volumes import volume_name
 from workflows.conditions import find, put
 from workflows.outcome import SUCCEEDED
 from workflows.reported import Condition, ImportStatus, PlannedReference
@@ -99,8 +100,8 @@ def drifted(facts: Facts, status: ImportStatus, now: datetime) -> ImportStatus:
 
 
 def _manifest(made: Shape) -> dict[str, Any]:
-    """Claims are named when they are made; here they are named after their disks."""
-    return virtual_machine(made, {disk.id: f"{made.name}-{disk.id}" for disk in made.disks})
+    """A claim's name gets a short hash where it is taken; whether it is, `admit` sees."""
+    return virtual_machine(made, {disk.id: volume_name(made.name, disk.id) for disk in made.disks})
 
 
 def _lines(plan: Plan, machine: Machine, made: Shape) -> Iterator[str]:

@@ -118,7 +118,7 @@ def lines(before: ImportStatus, after: ImportStatus, import_: VirtualMachineImpo
     if came and not holds(after.import_conditions, "VMPoweredOff"):
         yield logging.INFO, "Waiting for VM to be powered off ...", {}
     for row in after.disk_import_status:
-        yield from _moved(before.disk(row.disk_name) or DiskImportStatus(), row)
+        yield from _moved(before.disk(row.id) or DiskImportStatus(), row)
     if after.import_status != before.import_status:
         for text in ENTERED.get(after.import_status, ()):
             yield logging.INFO, text, {}

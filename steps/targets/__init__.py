@@ -1,4 +1,4 @@
-"""A place where machines are built, as four verbs. A new target: a module here and a line in `connect`."""
+"""A place where machines are built, as a few verbs. A new target: a module here and a line in `connect`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from steps.machine import DiskId, Machine
 from steps.mapping import Shape
 from steps.plan import DiskFormat, Plan, TargetKind
 from steps.stop import Stop
+from steps.volumes import Volumes
 
 if TYPE_CHECKING:
     from steps.targets.harvester.serving import Serving
@@ -34,7 +35,16 @@ class Published(Document):
 class Target(Protocol):
     """Where a machine is built. Every verb may be called again at any point."""
 
-    def admit(self, shape: Shape) -> Admission:
+    def name_volumes(self, shape: Shape, before: Volumes | None) -> Volumes:
+        """Choose the names of the VM's volumes; `before` are those that an earlier attempt chose.
+
+        The same call gives the same names, as long as nobody else takes one of them.
+
+        Raises:
+            StepError: CONFLICT, when no name is free.
+        """
+
+    def admit(self, shape: Shape, volumes: Volumes) -> Admission:
         """Ask whether the target would accept the VM and its disks, and change nothing.
 
         Raises:
@@ -61,10 +71,12 @@ def connect(
     *,
     serving: Serving | None = None,
     machine: Machine | None = None,
+    volumes: Volumes | None = None,
 ) -> Target:
     """The target the plan names. `into` is the folder of the directory target.
 
     A target in a cluster is asked about `machine`, and publishes its disks from where they are being served.
+    `volumes` are the names that were chosen for its volumes.
 
     Raises:
         StepError: UNSUPPORTED when this version does not bring the target.
@@ -77,7 +89,8 @@ def connect(
         from steps import kubeapi  # noqa: PLC0415 - likewise
         from steps.targets.harvester import Harvester  # noqa: PLC0415
 
-        return Harvester(plan, kubeapi.connect(stop), stop, serving=serving, machine=machine)
+        cluster = kubeapi.connect(stop)
+        return Harvester(plan, cluster, stop, serving=serving, machine=machine, volumes=volumes)
     raise StepError(
         Exit.UNSUPPORTED,
         f"no target of kind {plan.target.kind}",

@@ -20,6 +20,7 @@ from steps.mapping import Shape
 from steps.scratch import Ready, ready
 from steps.stop import Stop
 from steps.targets import Published, Report
+from steps.volumes import Volumes, volume_name
 from steps.yamltext import to_yaml
 
 CHECKSUMS: Final = "SHA256SUMS"
@@ -35,7 +36,11 @@ class Directory:
         self._stop = stop
         self._records = into / NOTES / "published"
 
-    def admit(self, shape: Shape) -> Admission:
+    def name_volumes(self, shape: Shape, before: Volumes | None) -> Volumes:
+        """A folder has files only, named after their disks."""
+        return Volumes()
+
+    def admit(self, shape: Shape, volumes: Volumes) -> Admission:
         """A folder accepts every VM."""
         return Admission()
 
@@ -73,7 +78,7 @@ class Directory:
         machine.save(self._into / "machine.json")
         sums = "".join(f"{disk.sha256}  {disk.name}\n" for disk in disks)
         write_atomically(self._into / CHECKSUMS, sums)
-        claims = {disk.id: f"{shape.name}-{disk.id}" for disk in disks}
+        claims = {disk.id: volume_name(shape.name, disk.id) for disk in disks}
         manifest = virtual_machine(shape, claims)
         write_atomically(self._into / MANIFEST, _with_heading(manifest, disks, claims, shape))
         return [f"{disk.name} {disk.size} bytes sha256 {disk.sha256}" for disk in disks]

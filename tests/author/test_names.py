@@ -53,6 +53,7 @@ def test_names_of_everything_a_run_has(plan: Plan, attempt: int, disk: int) -> N
         names.service(plan.run, f"disk-{disk}"),
         names.request(plan.run),
         names.machine(plan.run),
+        names.volumes(made["metadata"]["name"]),
         names.credentials(plan.run),
         names.address(plan.run),
     ):

@@ -110,9 +110,13 @@ def outputs() -> dict[str, dict[str, Json]]:
 def test_results_have_a_default_as_a_step_that_failed_leaves_none() -> None:
     assert outputs() == {
         "preflight": {"disks": {"path": str(OUTPUTS / "disks.json"), "default": "[]"}},
-        "admit": {"admission": {"path": str(OUTPUTS / "admission.json"), "default": "[]"}},
+        "admit": {
+            name: {"path": str(OUTPUTS / f"{name}.json"), "default": "[]"}
+            for name in ("admission", "volumes")
+        },
         "image": {
-            name: {"path": str(OUTPUTS / name), "default": ""} for name in ("image", "digest", "integrity")
+            name: {"path": str(OUTPUTS / name), "default": ""}
+            for name in ("image", "digest", "integrity", "volume")
         },
     }
 
@@ -236,9 +240,10 @@ def test_of_two_that_run_beside_each_other_one_has_the_claim() -> None:
 def test_the_request_is_read_only(stage: Stage) -> None:
     mounted = volumes(stage)["/request"]
     given = [source["configMap"]["name"] for source in mounted["projected"]["sources"]]
-    run = "{{workflow.parameters.run}}"
+    run, workflow = "{{workflow.parameters.run}}", "{{workflow.name}}"
     found = [] if stage.name in ("preflight", "cleanup") else [f"{run}-machine"]
-    assert given == [f"{run}-request", *found]
+    chosen = [] if stage.name in ("preflight", "cleanup", "admit") else [f"{workflow}-volumes"]
+    assert given == [f"{run}-request", *found, *chosen]
     assert mounted["readOnly"] is True
 
 

@@ -35,6 +35,7 @@ volumes:
       sources:
         - configMap: {name: "{{workflow.parameters.run}}-request"}
         - configMap: {name: "{{workflow.parameters.run}}-machine"}
+        - configMap: {name: "{{workflow.name}}-volumes"}
   - name: tmp
     emptyDir: {sizeLimit: 128Mi}
   - name: address

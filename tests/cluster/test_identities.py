@@ -49,6 +49,8 @@ ALLOWED = (
         THERE,
     ),
     Row("target", "get create patch", "virtualmachines.kubevirt.io", THERE),
+    Row("target", "get", "datavolumes.cdi.kubevirt.io", THERE),
+    Row("target", "get list create", "configmaps", HERE),
     Row("target", "get", "virtualmachineimports.migration.harvesterhci.io", THERE),
     Row("target", "list", "resourcequotas", THERE),
     Row("target", "list", "storageclasses.storage.k8s.io", ""),
@@ -80,7 +82,9 @@ DENIED = (
     Row("serve", "get", "persistentvolumeclaims virtualmachines.kubevirt.io", THERE),
     Row("target", "delete", "virtualmachines.kubevirt.io persistentvolumeclaims", THERE),
     Row("target", "patch", "virtualmachineimports.migration.harvesterhci.io", THERE),
-    Row("target", "get delete", "configmaps services pods", HERE),
+    Row("target", "get delete", "services pods", HERE),
+    Row("target", "patch update delete", "configmaps", HERE),
+    Row("target", "get list create", "configmaps", THERE),
 )
 
 

@@ -45,7 +45,7 @@ def test_an_import_follows_what_argo_wrote(world: World) -> None:
             write(lab, name, RECORDED[moment])
             eventually(partial(stands, world, stand), f"{moment}: {stand}", 60)
         assert status(world).percent == 100
-        assert {row.disk_name for row in status(world).disk_import_status} == {"disk-0", "disk-1"}
+        assert {row.id for row in status(world).disk_import_status} == {"disk-0", "disk-1"}
         told = lab.kubectl(
             "get", "events", "-n", world.namespace, "-o", "jsonpath={.items[*].reason}"
         ).split()

@@ -16,13 +16,16 @@ import pytest
 from steps.cluster import CLAIM, IMAGE, MACHINE, Kind
 from steps.contract import Exit
 from steps.targets.harvester import names
+from steps.targets.harvester.machines import attached_claims
 from tests import scenario
 from tests.e2e import harness
 from tests.e2e.conftest import MakeDisk
 from tests.e2e.harness import MIB, Json, Running
 from tests.simulator import Simulator
+from tests.standins import harvester_machines
 from tests.standins.api import NAMESPACE, Api
 from tests.standins.asked import gone
+from tests.standins.crds import LONGHORN_CLASS, V1_CLASS
 from tests.standins.lab import Lab, NoLabError
 from tests.standins.process import eventually, lab, reserved, running
 from tests.standins.webhook import own_address
@@ -79,12 +82,14 @@ def vcenter(originals: tuple[Path, Path], tmp_path_factory: pytest.TempPathFacto
 class Desk:
     """Where a person sits: a folder, manifests, KUBECONFIG and SVC_ADDRESS."""
 
-    def __init__(self, folder: Path, where: Lab, api: Api, vcenter: Simulator) -> None:
+    def __init__(
+        self, folder: Path, where: Lab, api: Api, vcenter: Simulator, storage_class: str = V1_CLASS
+    ) -> None:
         self.into = folder / "into"
         self.api = api
         self._folder = folder
         self._environ = {"KUBECONFIG": str(where.kubeconfig), "SVC_ADDRESS": own_address(api.host)}
-        self._manifests = manifests(vcenter, folder / "shop.yaml")
+        self._manifests = manifests(vcenter, folder / "shop.yaml", storage_class)
 
     def run(self, **environ: str) -> harness.Ended:
         return harness.vmferry(*self._argv(), **(self._environ | environ))
@@ -107,12 +112,12 @@ class Desk:
         return {one["metadata"]["name"]: one["metadata"]["uid"] for one in self.made(IMAGE)}
 
 
-def manifests(vcenter: Simulator, path: Path) -> Path:
-    """What imports the machine into the tests' namespace."""
+def manifests(vcenter: Simulator, path: Path, storage_class: str) -> Path:
+    """What imports the VM into the tests' namespace."""
     secret, source, import_ = scenario.manifests(vcenter)
     import_["metadata"] = {"name": "shop", "namespace": TESTED}
     spec: Json = {"virtualMachineName": "shop", "folder": None, "networkMapping": []}
-    import_["spec"] = {**import_["spec"], **spec, "storageClass": "harvester-longhorn"}
+    import_["spec"] = {**import_["spec"], **spec, "storageClass": storage_class}
     return scenario.write(path, [secret, source, import_])
 
 
@@ -136,11 +141,8 @@ def test_a_machine_arrives_in_the_cluster(
                 assert thing["metadata"]["labels"][names.LABEL_NAME] == "shop"
                 assert not thing["metadata"].get("ownerReferences")
         for image in desk.made(IMAGE):
-            number = int(image["metadata"]["labels"][names.LABEL_DISK].removeprefix("disk-"))
-            name = image["metadata"]["name"]
             assert image["metadata"]["annotations"][names.INTEGRITY] == "sha512"
-            found = where.disk(desk.api, TESTED, name)
-            assert same_bytes(originals[number], found)
+        assert_holds(desk, where, originals, machine)
         assert harness.left(vcenter) == []
         (said,) = json.loads(harness.vmferry("status", desk.into, "-o", "json").out)
         stages = {(one["stage"], one["disk"]): one["phase"] for one in said["stages"]}
@@ -148,6 +150,65 @@ def test_a_machine_arrives_in_the_cluster(
         assert stages["serve", "disk-1"] == stages["image", "disk-1"] == stages["start", None] == "Succeeded"
         assert {path.name for path in desk.into.iterdir()} == {"run.json", ".vmferry"}
         assert not (desk.into / ".vmferry" / "scratch").exists()
+
+
+def assert_holds(desk: Desk, where: Lab, originals: tuple[Path, Path], machine: Any) -> None:
+    """The VM uses a claim for each disk, named after it, and those hold the source's bytes."""
+    claims = attached_claims(machine)
+    assert claims == {"disk-0": "shop-disk-0", "disk-1": "shop-disk-1"}
+    for number, original in enumerate(originals):
+        assert same_bytes(original, where.disk(desk.api, TESTED, claims[f"disk-{number}"]))
+
+
+def test_the_class_of_a_fresh_harvester_leads_to_cdi_when_it_is_named(
+    tmp_path: Path, where: Lab, api: Api, originals: tuple[Path, Path], vcenter: Simulator, namespace: str
+) -> None:
+    assert namespace == TESTED
+    desk = Desk(tmp_path, where, api, vcenter, LONGHORN_CLASS)
+    with running(where, *OPTIONS):
+        ended = desk.run()
+        assert ended.code == 0, ended.err
+        (machine,) = desk.made(MACHINE)
+        assert {image["spec"]["backend"] for image in desk.made(IMAGE)} == {"cdi"}
+        assert desk.uids().keys() == {"shop-disk-0", "shop-disk-1"}
+        assert_holds(desk, where, originals, machine)
+
+
+@pytest.mark.parametrize("storage_class", [V1_CLASS, LONGHORN_CLASS], ids=["backing image", "cdi"])
+def test_a_vm_that_was_deleted_is_imported_again_beside_its_old_volumes(
+    tmp_path: Path,
+    where: Lab,
+    api: Api,
+    originals: tuple[Path, Path],
+    vcenter: Simulator,
+    namespace: str,
+    storage_class: str,
+) -> None:
+    """First its disks are not ticked and stay. The second time they are, and go, except with CDI."""
+    assert namespace == TESTED
+    old: dict[str, str] = {}
+    with running(where, *OPTIONS):
+        for number, ticked in enumerate(([], ["disk-0", "disk-1"], [])):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            desk = Desk(folder, where, api, vcenter, storage_class)
+            ended = desk.run()
+            assert ended.code == 0, ended.err
+            (machine,) = desk.made(MACHINE)
+            attached = attached_claims(machine)
+            claims = {one["metadata"]["name"]: one["metadata"]["uid"] for one in desk.made(CLAIM)}
+            assert not old.keys() & set(attached.values()), "an old volume was attached"
+            assert old.items() <= claims.items(), "an old volume is gone"
+            for disk, original in zip(("disk-0", "disk-1"), originals, strict=True):
+                assert attached[disk].startswith(f"shop-{disk}")
+                assert same_bytes(original, where.disk(api, TESTED, attached[disk]))
+            harvester_machines.remove(api, TESTED, "shop", ticked)
+            gone(api, MACHINE, TESTED, "shop")
+            if ticked and storage_class == V1_CLASS:
+                for name in attached.values():
+                    gone(api, CLAIM, TESTED, name)
+            else:
+                old |= {name: claims[name] for name in attached.values()}
 
 
 def same_bytes(original: Path, found: Path) -> bool:

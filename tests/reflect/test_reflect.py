@@ -353,6 +353,51 @@ def test_the_row_of_a_disk() -> None:
     assert (row.virtual_machine_image, row.digest, row.percent) == ("image-7", "sha512:ab", 100)
 
 
+def chose(**names: str) -> Json:
+    """`admit`, done: the volumes' names, by disks without their dash."""
+    by_disk = {disk.replace("disk", "disk-"): name for disk, name in names.items()}
+    value = json.dumps({"version": "1", "vm": "web", "names": by_disk})
+    return node("admit", outputs={"exitCode": "0", "parameters": [{"name": "volumes", "value": value}]})
+
+
+def disk_names(status: ImportStatus) -> list[tuple[str, str]]:
+    return [(row.disk, row.disk_name) for row in status.disk_import_status]
+
+
+def test_a_disk_is_called_after_its_volume_once_that_is_chosen() -> None:
+    before = reflected(found(), node("admit", "Running"))
+    assert disk_names(before) == [("disk-0", "disk-0"), ("disk-1", "disk-1")]
+    nodes = [found(), chose(disk0="web-disk-0", disk1="web-disk-1-0a1b2c")]
+    after = reflected(*nodes, previous=before)
+    assert disk_names(after) == [("disk-0", "web-disk-0.img"), ("disk-1", "web-disk-1-0a1b2c.img")]
+    retried = reflected(found(), node("admit", "Running"), previous=after)
+    assert disk_names(retried) == disk_names(after), "a name does not go while it is chosen again"
+
+
+def test_what_image_says_of_the_volume_counts_more() -> None:
+    made = {"exitCode": "0", "parameters": [{"name": "volume", "value": "web-disk-0-9f8e7d"}]}
+    nodes = [
+        found(),
+        chose(disk0="web-disk-0", disk1="web-disk-1"),
+        node("image", disk="disk-0", outputs=made),
+    ]
+    assert disk_names(reflected(*nodes))[0] == ("disk-0", "web-disk-0-9f8e7d.img")
+
+
+def test_disks_of_a_run_that_began_before_names_were_chosen_keep_theirs() -> None:
+    old = {"importStatus": "sourceReady", "diskImportStatus": [{"diskName": "disk-0", "percent": 40}]}
+    before = ImportStatus.read({**old, "workflow": {"name": RUN, "generation": 1}})
+    after = reflected(found(("disk-0",)), chose(), previous=before)
+    assert disk_names(after) == [("disk-0", "disk-0")]
+    assert after.disk_import_status[0].percent == 40
+
+
+@pytest.mark.parametrize("text", ["[]", "", "{", '{"names": {"disk-0": "../x"}}', '{"names": 7}'])
+def test_names_that_cannot_be_read_are_none(text: str) -> None:
+    outputs = {"exitCode": "0", "parameters": [{"name": "volumes", "value": text}]}
+    assert disk_names(reflected(found(("disk-0",)), node("admit", outputs=outputs))) == [("disk-0", "disk-0")]
+
+
 def test_disks_are_known_from_preflight_on_and_in_order() -> None:
     names = tuple(f"disk-{number}" for number in range(11))
     assert [row.disk_name for row in reflected(found(names)).disk_import_status] == list(names)

@@ -20,6 +20,7 @@ from steps.cluster import (
     BACKING_IMAGE,
     CLAIM,
     CRD,
+    DATA_VOLUME,
     IMAGE,
     MACHINE,
     NAD,
@@ -30,7 +31,6 @@ from steps.cluster import (
 )
 
 INSTANCE: Final = Kind("kubevirt.io/v1", "VirtualMachineInstance", "virtualmachineinstances")
-DATA_VOLUME: Final = Kind("cdi.kubevirt.io/v1beta1", "DataVolume", "datavolumes")
 VOLUME: Final = Kind("v1", "PersistentVolume", "persistentvolumes", namespaced=False)
 NAMESPACE: Final = Kind("v1", "Namespace", "namespaces", namespaced=False)
 MUTATING: Final = Kind(

@@ -11,6 +11,7 @@ from tests.standins.controller import condition
 from tests.standins.crds import LONGHORN_CLASS
 from tests.standins.images import IMAGE_ID
 from tests.standins.process import eventually
+from tests.standins.transitions import class_of
 
 
 def an_image(namespace: str, name: str, url: str, **spec: object) -> Object:
@@ -37,7 +38,7 @@ def a_claim(image: Object, size: int) -> Object:
         "spec": {
             "accessModes": ["ReadWriteMany"],
             "volumeMode": "Block",
-            "storageClassName": f"longhorn-{metadata['name']}",
+            "storageClassName": class_of(image),
             "resources": {"requests": {"storage": str(size)}},
         },
     }

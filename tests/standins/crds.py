@@ -16,14 +16,16 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from steps.cluster import BACKING_IMAGE, CRD, IMAGE, MACHINE, NAD, Kind, Object
-from tests.standins.api import DATA_VOLUME, INSTANCE, Api
+from steps.cluster import BACKING_IMAGE, CRD, DATA_VOLUME, IMAGE, MACHINE, NAD, Kind, Object
+from tests.standins.api import INSTANCE, Api
 from tests.standins.lab import Lab, NoLabError
 
 FOLDER: Final = Path(__file__).resolve().parents[2] / ".cache" / "lab"
 LONGHORN_SYSTEM: Final = "longhorn-system"
 HARVESTER_SYSTEM: Final = "harvester-system"
 LONGHORN_CLASS: Final = "harvester-longhorn"
+V1_CLASS: Final = "longhorn-v1"
+FACTORY_PARAMETERS: Final = {"numberOfReplicas": "3", "staleReplicaTimeout": "30", "migratable": "true"}
 ESTABLISHED: Final = 30.0
 """Seconds that an API server may take to serve a kind."""
 
@@ -127,35 +129,33 @@ def definitions() -> list[Object]:
 
 
 def others(*, default: bool) -> list[Object]:
-    """The namespaces, and the class of a fresh Harvester (its chart, harvester-storageclass.yaml).
+    """The namespaces, and two classes of Longhorn.
 
-    Theirs is the default class. Here it is only if asked for; the lab has one already. Ours says dataEngine,
-    as the classes that people make in Harvester's UI do.
+    The factory's is the default class of a fresh Harvester (its chart, harvester-storageclass.yaml). It says
+    no dataEngine. Here it is the default only if asked for, as the lab has one already. The other is a class
+    as people make it in Harvester's UI: it does say one.
     """
     named = ({"name": name} for name in (LONGHORN_SYSTEM, HARVESTER_SYSTEM))
     mark = {"storageclass.kubernetes.io/is-default-class": "true"} if default else {}
-    parameters = {
-        "numberOfReplicas": "3",
-        "staleReplicaTimeout": "30",
-        "migratable": "true",
-        "dataEngine": "v1",
-    }
+    factory = {"harvesterhci.io/is-reserved-storageclass": "true", **mark}
     return [
         *({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata} for metadata in named),
-        {
-            "apiVersion": "storage.k8s.io/v1",
-            "kind": "StorageClass",
-            "metadata": {
-                "name": LONGHORN_CLASS,
-                "annotations": {"harvesterhci.io/is-reserved-storageclass": "true", **mark},
-            },
-            "provisioner": "driver.longhorn.io",
-            "allowVolumeExpansion": True,
-            "reclaimPolicy": "Delete",
-            "volumeBindingMode": "Immediate",
-            "parameters": parameters,
-        },
+        _longhorn(LONGHORN_CLASS, FACTORY_PARAMETERS, factory),
+        _longhorn(V1_CLASS, {**FACTORY_PARAMETERS, "dataEngine": "v1"}, {}),
     ]
+
+
+def _longhorn(name: str, parameters: dict[str, str], annotations: dict[str, str]) -> Object:
+    return {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": name, "annotations": annotations},
+        "provisioner": "driver.longhorn.io",
+        "allowVolumeExpansion": True,
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "Immediate",
+        "parameters": parameters,
+    }
 
 
 def install(api: Api, *, default: bool = False) -> None:

@@ -10,9 +10,9 @@ import enum
 import struct
 from typing import Final
 
-from steps.cluster import BACKING_IMAGE, CLAIM, IMAGE, STORAGE_CLASS, Kind, Object
+from steps.cluster import BACKING_IMAGE, CLAIM, DATA_VOLUME, IMAGE, STORAGE_CLASS, Kind, Object
 from tests.standins import transitions
-from tests.standins.api import DATA_VOLUME, ApiError
+from tests.standins.api import ApiError
 from tests.standins.controller import Cluster, Controller, deleting, log, owner, seconds_since
 from tests.standins.crds import LONGHORN_SYSTEM
 from tests.standins.transitions import IMPORTED, INITIALIZED, LIMIT, is_true

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from steps.cluster import BACKING_IMAGE, CLAIM, IMAGE, MACHINE, STORAGE_CLASS
+from steps.cluster import BACKING_IMAGE, CLAIM, DATA_VOLUME, IMAGE, MACHINE, STORAGE_CLASS
 from tests.guest import datadisk, report
 from tests.standins import harvester_machines
 from tests.standins.admission import GOLDEN
-from tests.standins.api import DATA_VOLUME, INSTANCE, NAMESPACE, VOLUME, Api, ApiError
+from tests.standins.api import INSTANCE, NAMESPACE, VOLUME, Api, ApiError
 from tests.standins.asked import a_claim, a_machine, an_image, bound, digest, gone, said
 from tests.standins.controller import condition
 from tests.standins.crds import LONGHORN_SYSTEM
@@ -90,11 +90,12 @@ def test_a_backing_image_comes_by_url_and_goes_without_a_trace(
         size = (folder / "disk.qcow2").stat().st_size
         status = image["status"]
         assert (status["size"], status["virtualSize"], status["progress"]) == (size, 64 * MIB, 100)
-        assert status["storageClassName"] == "longhorn-one"
+        named = f"lh-{image['metadata']['uid']}"
+        assert status["storageClassName"] == named
         backing = api.get(BACKING_IMAGE, LONGHORN_SYSTEM, backing_name(image)) or {}
         sha512 = hashlib.sha512((folder / "disk.qcow2").read_bytes()).hexdigest()
         assert backing["status"]["checksum"] == sha512
-        storage_class = api.get(STORAGE_CLASS, "", "longhorn-one") or {}
+        storage_class = api.get(STORAGE_CLASS, "", named) or {}
         assert storage_class["parameters"]["backingImage"] == backing_name(image)
         eventually(
             lambda: (api.get(IMAGE, namespace, "one") or {})["metadata"].get("labels", {}).get(DISPLAY_NAME),
@@ -116,7 +117,7 @@ def test_a_backing_image_comes_by_url_and_goes_without_a_trace(
         gone(api, CLAIM, namespace, "one")
         api.delete(image)
         gone(api, IMAGE, namespace, "one")
-        gone(api, STORAGE_CLASS, "", "longhorn-one")
+        gone(api, STORAGE_CLASS, "", named)
         backing_image = backing_name(image)
         gone(api, BACKING_IMAGE, LONGHORN_SYSTEM, backing_image)
         assert not list(where.backing.glob(f"{backing_image}*"))

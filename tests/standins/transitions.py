@@ -79,8 +79,8 @@ def is_true(image: Object, kind: str) -> bool:
 
 
 def class_of(image: Object) -> str:
-    """pkg/util/image.go, GetImageStorageClassName, of a backing image."""
-    return f"longhorn-{image['metadata']['name']}"
+    """The class of a backing image: `lh-UID` since v1.8.0 (seen with v1.8.2), `longhorn-NAME` before."""
+    return f"lh-{image['metadata']['uid']}"
 
 
 def _changed(image: Object) -> tuple[Object, dict[str, Any]]:

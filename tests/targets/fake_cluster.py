@@ -12,6 +12,7 @@ import copy
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from steps.cluster import (
@@ -148,6 +149,7 @@ class FakeCluster(Cluster):
         key = (kind_of(manifest), metadata.get("namespace", ""), metadata["name"])
         fresh = copy.deepcopy(manifest)
         fresh["metadata"].setdefault("uid", f"uid-{next(self._counter)}")
+        fresh["metadata"].setdefault("creationTimestamp", self._now())
         return self._store(key, fresh)
 
     def all(self, kind: Kind, namespace: str = "") -> list[Object]:
@@ -187,7 +189,12 @@ class FakeCluster(Cluster):
             return self._judged("create", manifest)
         made = copy.deepcopy(manifest)
         self._admit("create", made)
-        return copy.deepcopy(self.put({**made, "metadata": {**made["metadata"], "creationTimestamp": "now"}}))
+        return copy.deepcopy(self.put(made))
+
+    def _now(self) -> str:
+        """A second passes with every write."""
+        now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=next(self._counter))
+        return now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def _judged(self, verb: str, thing: Object) -> Object:
         """What a dry run answers: the object as the webhooks change it."""

@@ -35,6 +35,8 @@ class HarvesterRules:
         self.cluster = cluster
         self.overhead_ratio = overhead_ratio
         self.mutates = True
+        self.storage_limit: int | None = None
+        """Bytes that Rancher's quota of a namespace allows for its volumes."""
         cluster.admission.append(self.judge)
 
     def judge(self, verb: str, thing: Object) -> None:
@@ -112,6 +114,7 @@ class HarvesterRules:
         self._macs(verb, vm)
         self._templates(verb, vm)
         self._volumes(verb, vm)
+        self._quota(verb, vm)
 
     def _macs(self, verb: str, vm: Object) -> None:
         mine = self._addresses(verb, vm)
@@ -155,6 +158,21 @@ class HarvesterRules:
                 words = f"PVC {namespace}/{name} is a golden image, it can't be used as a volume in VM"
                 raise self._refused(422, verb, vm, words)
 
+    def _quota(self, verb: str, vm: Object) -> None:
+        """pkg/util/resourcequota/calculator.go, CheckStorageResourceQuota.
+
+        What the annotation lists counts on top of what the claims of the namespace use already.
+        """
+        if self.storage_limit is None:
+            return
+        before = self.cluster.peek(MACHINE, vm["metadata"]["name"], vm["metadata"]["namespace"])
+        more = _listed(vm) - (_listed(before) if before else 0)
+        claims = self.cluster.all(CLAIM, vm["metadata"]["namespace"])
+        used = sum(_bytes(one["spec"]["resources"]["requests"]["storage"]) for one in claims)
+        if more > 0 and used + more > self.storage_limit:
+            words = "insufficient resources due to resource quota: storage"
+            raise self._refused(500, verb, vm, words)
+
     # --- persistentvolumeclaim/validator.go
 
     def _claim_deleted(self, claim: Object) -> None:
@@ -177,6 +195,16 @@ class HarvesterRules:
 def _networks(vm: Object) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = vm["spec"]["template"]["spec"].get("networks") or []
     return found
+
+
+def _listed(vm: Object) -> int:
+    """Bytes of the volumes in a VM's annotation."""
+    text = (vm["metadata"].get("annotations") or {}).get(TEMPLATES) or "[]"
+    return sum(_bytes(one["spec"]["resources"]["requests"]["storage"]) for one in json.loads(text))
+
+
+def _bytes(quantity: str) -> int:
+    return int(parse_quantity(quantity))  # type: ignore[no-untyped-call]
 
 
 def _claims(vm: Object) -> set[str]:

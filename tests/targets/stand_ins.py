@@ -6,10 +6,11 @@ They do what the sources they are named after do, one step at every look at the 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from steps.cluster import BACKING_IMAGE, CLAIM, IMAGE, MACHINE, STORAGE_CLASS, Object
+from steps.cluster import BACKING_IMAGE, CLAIM, DATA_VOLUME, IMAGE, MACHINE, STORAGE_CLASS, Kind, Object
 from steps.contract import Exit
 from steps.plan import DiskFormat
 from steps.stop import Stop
@@ -153,7 +154,7 @@ class Harvester:
             data = data[:-1] + b"?"
         name, namespace = image["metadata"]["name"], image["metadata"]["namespace"]
         cdi = image["spec"]["backend"] == "cdi"
-        of = image["spec"]["targetStorageClassName"] if cdi else f"longhorn-{name}"
+        of = image["spec"]["targetStorageClassName"] if cdi else f"lh-{image['metadata']['uid']}"
         status |= {"progress": 100, "size": len(data), "virtualSize": 1 << 30, "storageClassName": of}
         _condition(status, "Imported", "True", "")
         status["failed"] = 0
@@ -172,12 +173,24 @@ class Harvester:
         )
 
     def _golden(self, name: str, namespace: str, of: str, _data: bytes, uid: str) -> None:
-        owner = {"apiVersion": IMAGE.api_version, "kind": IMAGE.kind, "name": name, "uid": uid}
+        """CDI's claim, owned by the DataVolume that Harvester made, owned by the image (pkg/image/cdi)."""
+        volume = {
+            "apiVersion": DATA_VOLUME.api_version,
+            "kind": DATA_VOLUME.kind,
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "ownerReferences": [owner_reference(IMAGE, name, uid)],
+            },
+        }
+        there = self.cluster.peek(DATA_VOLUME, name, namespace) or self.cluster.put(volume)
+        if self.cluster.peek(CLAIM, name, namespace):
+            return  # CDI leaves a claim alone that it did not make
         metadata = {
             "name": name,
             "namespace": namespace,
             "annotations": {"harvesterhci.io/goldenImage": "true"},
-            "ownerReferences": [owner],
+            "ownerReferences": [owner_reference(DATA_VOLUME, name, there["metadata"]["uid"])],
         }
         spec = {
             "accessModes": ["ReadWriteMany"],
@@ -223,6 +236,15 @@ class KubeVirt:
             "printableStatus": "Running" if ready else "ErrorUnschedulable",
             "conditions": [] if ready else waiting,
         }
+
+
+def class_by_uid(text: str) -> str:
+    """The text with the uid taken out of the classes of images: it differs between two clusters."""
+    return re.sub(r"\blh-uid-[0-9]+", "lh-UID", text)
+
+
+def owner_reference(kind: Kind, name: str, uid: str) -> Object:
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "name": name, "uid": uid}
 
 
 def a_class(name: str, provisioner: str = "driver.longhorn.io", **more: Any) -> Object:

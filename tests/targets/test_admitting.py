@@ -21,7 +21,7 @@ MAC = "00:50:56:aa:bb:cc"
 
 
 def admit(world: World) -> Admission:
-    return Admitting(world.plan, world.machine, world.cluster).run(world.shape)
+    return Admitting(world.plan, world.machine, world.cluster, world.volumes()).run(world.shape)
 
 
 def refusal(world: World) -> StepError:

@@ -19,7 +19,7 @@ from steps.cluster import CLAIM, CONFIG_MAP, SERVICE, Object
 from steps.machine import Machine
 from steps.plan import NetworkRule, Plan
 from steps.targets.harvester.run import Run
-from tests.targets.stand_ins import DIGEST, a_class
+from tests.targets.stand_ins import DIGEST, a_class, class_by_uid
 from tests.targets.test_run import a_request
 from tests.targets.world import World
 
@@ -106,7 +106,7 @@ def readable(things: list[Object]) -> str:
     shown = [plain(thing) for thing in things]
     walk_tree(shown)
     yaml.dump_all(shown, text)
-    return text.getvalue().replace(DIGEST, "DIGEST")
+    return class_by_uid(text.getvalue().replace(DIGEST, "DIGEST"))
 
 
 def plain(thing: Object) -> Object:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import functools
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +13,7 @@ from steps.cluster import KINDS, Kind
 from steps.contract import StepError
 from steps.targets.harvester.run import Run
 from tests.targets.fake_cluster import FakeCluster, Fault, KilledError
-from tests.targets.stand_ins import a_class
+from tests.targets.stand_ins import a_class, class_by_uid
 from tests.targets.test_run import a_request
 from tests.targets.world import World
 
@@ -32,7 +32,7 @@ def the_end(cluster: FakeCluster, namespaces: tuple[str, ...] = ("default", "vmf
 
 
 def plain(thing: dict[str, Any]) -> dict[str, Any]:
-    kept = copy.deepcopy(thing)
+    kept: dict[str, Any] = json.loads(class_by_uid(json.dumps(thing)))
     for key in ("uid", "resourceVersion", "creationTimestamp"):
         kept["metadata"].pop(key, None)
     for owner in kept["metadata"].get("ownerReferences") or []:

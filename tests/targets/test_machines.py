@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from steps.cluster import CLAIM, IMAGE, IMPORT, MACHINE, Object
+from steps.cluster import CLAIM, DATA_VOLUME, IMAGE, IMPORT, MACHINE, Object
 from steps.contract import Exit, StepError
 from steps.targets.harvester import names
-from steps.targets.harvester.machines import READY
+from steps.targets.harvester.machines import READY, attached_claims
 from tests.targets.stand_ins import a_class
 from tests.targets.world import World
 
+CLAIM_SPEC = {"storageClassName": "x", "resources": {"requests": {"storage": "1Gi"}}}
 THEIRS = {names.LABEL_UID: "else", names.LABEL_NAME: "shop", names.LABEL_NAMESPACE: "prod"}
 
 
@@ -36,13 +38,6 @@ def owned(world: World) -> list[str]:
     return [thing["kind"] for thing in things if thing["metadata"].get("ownerReferences")]
 
 
-def templates(world: World) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(
-        world.vm()["metadata"]["annotations"]["harvesterhci.io/volumeClaimTemplates"]
-    )
-    return found
-
-
 def a_thing(kind: Any, name: str, labels: dict[str, str] | None = None, **more: Any) -> Object:
     metadata = {"name": name, "namespace": "default", "labels": labels or {}}
     return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, **more}
@@ -57,32 +52,34 @@ def test_a_claim_is_as_large_as_the_disk() -> None:
     assert sizes == [str(1 << 30)] * 2
 
 
-def test_the_machine_uses_a_claim_of_the_images_name() -> None:
+def test_a_claim_over_a_backing_image_is_named_after_the_vm() -> None:
     world = built()
-    volumes = world.vm()["spec"]["template"]["spec"]["volumes"]
-    used = {one["name"]: one["persistentVolumeClaim"]["claimName"] for one in volumes}
-    assert set(used) == {"disk-0", "disk-1"}
-    assert sorted(used.values()) == [one["metadata"]["name"] for one in world.images()]
+    assert attached_claims(world.vm()) == {"disk-0": "web01-disk-0", "disk-1": "web01-disk-1"}
+    image = world.images()[0]
+    claim = world.claims()[0]
+    assert image["metadata"]["name"].startswith("image-")
+    assert claim["metadata"]["annotations"][names.IMAGE_ID] == f"default/{image['metadata']['name']}"
+    assert claim["spec"]["storageClassName"] == f"lh-{image['metadata']['uid']}"
 
 
-def test_harvester_is_told_of_the_volumes() -> None:
-    world = built()
-    entries = templates(world)
-    assert [one["metadata"]["name"] for one in entries] == [
-        one["persistentVolumeClaim"]["claimName"] for one in world.vm()["spec"]["template"]["spec"]["volumes"]
-    ]
-    name = entries[0]["metadata"]["name"]
-    assert entries[0]["metadata"]["annotations"] == {"harvesterhci.io/imageId": f"default/{name}"}
-    assert entries[0]["spec"]["storageClassName"] == f"longhorn-{name}"
-
-
-def test_the_golden_claim_of_cdi_is_the_volume_itself() -> None:
+def test_with_cdi_the_image_and_its_own_claim_are_named_after_the_vm() -> None:
     world = with_cdi()
     world.build()
-    assert [one["metadata"]["ownerReferences"][0]["kind"] for one in world.claims()] == [IMAGE.kind] * 2
-    assert [one["metadata"] for one in templates(world)] == [
-        {"name": world.publish(number)["metadata"]["name"]} for number in range(2)
-    ]
+    assert attached_claims(world.vm()) == {"disk-0": "web01-disk-0", "disk-1": "web01-disk-1"}
+    for things in (world.images(), world.claims()):
+        assert [one["metadata"]["name"] for one in things] == ["web01-disk-0", "web01-disk-1"]
+    assert [one["metadata"]["ownerReferences"][0]["kind"] for one in world.claims()] == [DATA_VOLUME.kind] * 2
+
+
+@pytest.mark.parametrize("world", [lambda: World(disks=2), with_cdi], ids=["backing image", "cdi"])
+def test_a_disk_counts_once_in_a_storage_quota(world: Callable[[], World]) -> None:
+    """Rancher's quota, as Harvester checks it when a VM is made. It has room for the disks and no more."""
+    made = world()
+    made.publish_all()
+    made.rules.storage_limit = sum(disk.capacity for disk in made.shape.disks)
+    made.build()
+    made.start()
+    assert "harvesterhci.io/volumeClaimTemplates" not in made.vm()["metadata"]["annotations"]
 
 
 def test_a_golden_claim_that_is_not_there_yet() -> None:
@@ -178,10 +175,9 @@ def test_a_machine_of_others_that_came_since_we_looked() -> None:
 
 def test_a_claim_of_others() -> None:
     world = World()
-    name = world.publish()["metadata"]["name"]
-    spec = {"storageClassName": "x", "resources": {"requests": {"storage": "1Gi"}}}
-    world.cluster.put(a_thing(CLAIM, name, THEIRS, spec=spec))
-    with pytest.raises(StepError, match=f"PersistentVolumeClaim default/{name} is there already") as caught:
+    world.publish()
+    world.cluster.put(a_thing(CLAIM, "web01-disk-0", THEIRS, spec=CLAIM_SPEC))
+    with pytest.raises(StepError, match="PersistentVolumeClaim default/web01-disk-0 is there") as caught:
         world.build()
     assert caught.value.code is Exit.CONFLICT
     assert world.vms() == []

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from steps import cleanup, image, kubeapi, preflight, serve
-from steps.cluster import CLAIM, CONFIG_MAP, SERVICE, Cluster
+from steps import admit, cleanup, image, kubeapi, preflight, serve
+from steps.cluster import CLAIM, CONFIG_MAP, SERVICE, Cluster, Object
 from steps.contract import TERMINATION_LOG_ENV, Exit
 from steps.machine import Machine
 from steps.plan import DiskFormat
@@ -25,6 +25,7 @@ from steps.scratch import Ready, ready
 from steps.stop import Stop
 from steps.targets.harvester import names
 from steps.targets.harvester.serving import Address, Web
+from steps.volumes import Volumes
 from tests.targets.stand_ins import TOKEN
 from tests.targets.test_run import a_request
 from tests.targets.world import World
@@ -170,6 +171,7 @@ def test_a_disk_from_serve_to_image(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("steps.targets.harvester.publishing.POLL", 0.01)
+    world.volumes().save(pod.folder / "request" / "volumes.json")
     where = ("--token-file", pod.token, "--origin", serving.origin)
     assert pod.run(image.body, image.arguments(), "--disk", "disk-0", *where) is Exit.DONE
     serving.join(20)
@@ -178,6 +180,7 @@ def test_a_disk_from_serve_to_image(
     assert pod.output("image") == made["metadata"]["name"]
     assert pod.output("digest") == pod.output("sha512") == hashlib.sha512(DATA).hexdigest()
     assert pod.output("integrity") == "sha512"
+    assert pod.output("volume") == "web01-disk-0"
     said = capfd.readouterr()
     assert TOKEN not in said.out + said.err
 
@@ -284,6 +287,72 @@ def test_preflight_and_cleanup(pod: Pod, world: World, monkeypatch: pytest.Monke
     assert len(world.cluster.all(CLAIM, "vmferry")) == len(world.cluster.all(SERVICE, "vmferry")) == 1
     assert pod.run(cleanup.body, cleanup.arguments(), "--status", "Succeeded") is Exit.DONE
     assert world.cluster.all(CLAIM, "vmferry") == world.cluster.all(SERVICE, "vmferry") == []
+
+
+class TestAdmit:
+    """The names of the volumes are chosen once for a Workflow, and kept where its pods find them."""
+
+    def admitted(self, pod: Pod, workflow: str = "") -> Volumes:
+        """Run admit as the pod of a Workflow, or without one; the names that it leaves."""
+        given = ("--publish-to", f"configmap/{workflow}-volumes") if workflow else ()
+        assert pod.run(admit.body, admit.arguments(), *given) is Exit.DONE
+        return Volumes.load(pod.folder / "outputs" / "volumes.json")
+
+    def stored(self, world: World, workflow: str) -> Object:
+        found = world.cluster.peek(CONFIG_MAP, f"{workflow}-volumes", "vmferry")
+        assert found is not None
+        return found
+
+    def test_the_names_are_kept_with_the_request(self, pod: Pod, world: World) -> None:
+        run = world.plan.run
+        made = self.admitted(pod, run)
+        assert made.names == {"disk-0": "web01-disk-0"}
+        found = self.stored(world, run)
+        assert Volumes.model_validate_json(found["data"]["volumes.json"]) == made
+        assert found["immutable"] is True
+        assert found["metadata"]["ownerReferences"][0]["name"] == names.request(run)
+        assert json.loads(pod.output("admission.json"))["findings"]
+
+    def test_a_second_attempt_of_the_step_changes_nothing(self, pod: Pod, world: World) -> None:
+        first = self.admitted(pod, world.plan.run)
+        a_claim(world, "web01-disk-0")
+        assert self.admitted(pod, world.plan.run) == first
+
+    def test_another_workflow_of_the_run_takes_them_over(self, pod: Pod, world: World) -> None:
+        a_claim(world, "web01-disk-0")
+        first = self.admitted(pod, world.plan.run)
+        world.cluster.drop(CLAIM, "web01-disk-0", "default")
+        again = f"{world.plan.run}-r1"
+        assert self.admitted(pod, again) == first
+        assert len({one["metadata"]["name"] for one in world.cluster.all(CONFIG_MAP, "vmferry")}) == 3
+
+    def test_where_the_target_refuses_nothing_is_kept(self, pod: Pod, world: World) -> None:
+        world.cluster.quota["default", CLAIM] = 0
+        given = ("--publish-to", f"configmap/{world.plan.run}-volumes")
+        assert pod.run(admit.body, admit.arguments(), *given) is Exit.NO_SPACE
+        assert world.cluster.peek(CONFIG_MAP, f"{world.plan.run}-volumes", "vmferry") is None
+
+    def test_without_a_cluster_of_its_own_the_request_keeps_them(self, pod: Pod, world: World) -> None:
+        a_claim(world, "web01-disk-0")
+        first = self.admitted(pod)
+        first.save(pod.folder / "request" / "volumes.json")  # as the embedded runner does
+        world.cluster.drop(CLAIM, "web01-disk-0", "default")
+        assert self.admitted(pod) == first
+
+    def test_a_choice_that_cannot_be_read(self, pod: Pod, world: World) -> None:
+        self.admitted(pod, world.plan.run)
+        self.stored(world, world.plan.run)["data"] = {"volumes.json": "{"}
+        given = ("--publish-to", f"configmap/{world.plan.run}-volumes")
+        assert pod.run(admit.body, admit.arguments(), *given) is Exit.INVALID
+        assert "volumes.json in ConfigMap" in pod.words
+
+
+def a_claim(world: World, name: str) -> None:
+    metadata = {"name": name, "namespace": "default"}
+    spec = {"storageClassName": "x", "resources": {"requests": {"storage": "1Gi"}}}
+    world.cluster.put(
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
+    )
 
 
 def test_cleanup_ends_well_whatever_the_cluster_says(

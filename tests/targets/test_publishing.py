@@ -10,6 +10,7 @@ from steps.cluster import IMAGE, IMPORT, STORAGE_CLASS, Object
 from steps.contract import Exit, StepError, Stopped
 from steps.plan import DiskRule
 from steps.targets.harvester import names
+from steps.targets.harvester.machines import attached_claims
 from steps.targets.harvester.serving import PATIENCE
 from tests.targets.fake_cluster import FakeCluster
 from tests.targets.stand_ins import DIGEST, TOKEN, FakeServing, a_class
@@ -40,7 +41,7 @@ def todays(world: World, name: str = "image-x7k2p", **more: Any) -> Object:
         },
         "status": {
             "conditions": [{"type": "Imported", "status": "True"}],
-            "storageClassName": f"longhorn-{name}",
+            "storageClassName": f"lh-{name}",
         },
     }
     return world.cluster.put(made | more)
@@ -167,6 +168,26 @@ def test_the_default_class_is_respected(provisioner: str, parameters: dict[str, 
     world.cluster.put(a_class("chosen", provisioner, parameters=parameters, default=True))
     image = world.publish()
     assert (image["spec"]["targetStorageClassName"], image["spec"]["backend"]) == ("chosen", backend)
+
+
+FACTORY = {"numberOfReplicas": "3", "staleReplicaTimeout": "30", "migratable": "true"}
+"""Of the class that a fresh Harvester has (its chart, harvester-storageclass.yaml): no dataEngine."""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "backend", "name"),
+    [("", "backingimage", "image-c72cda1eae78"), ("harvester-longhorn", "cdi", "web01-disk-0")],
+    ids=["as the default", "named"],
+)
+def test_the_class_of_a_fresh_harvester(wanted: str, backend: str, name: str) -> None:
+    """vm-import-controller decides the same of a named class (pkg/util/storageclass.go)."""
+    world = World(storage_class=wanted)
+    world.cluster.put(a_class("harvester-longhorn", default=True, parameters=FACTORY))
+    image = world.publish()
+    assert image["spec"]["targetStorageClassName"] == "harvester-longhorn"
+    assert (image["spec"]["backend"], image["metadata"]["name"]) == (backend, name)
+    world.build()
+    assert attached_claims(world.vm()) == {"disk-0": "web01-disk-0"}
 
 
 def test_a_class_of_its_own_for_one_disk() -> None:

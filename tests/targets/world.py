@@ -9,9 +9,11 @@ from steps.cluster import CLAIM, IMAGE, MACHINE, Object
 from steps.machine import Machine
 from steps.mapping import Shape, shape
 from steps.plan import ImportRef, Plan, TargetKind
+from steps.targets.harvester.choosing import choose_names
 from steps.targets.harvester.machines import Machines
 from steps.targets.harvester.names import PUBLISHED
 from steps.targets.harvester.publishing import Publishing
+from steps.volumes import Volumes
 from tests.targets.fake_cluster import FakeCluster, an_import
 from tests.targets.harvester_rules import HarvesterRules, a_network
 from tests.targets.stand_ins import FakeServing, FakeTime, Harvester, KubeVirt, a_class
@@ -36,6 +38,7 @@ class World:
             disks=tuple(a_disk(number, label=f"Hard disk {number + 1}") for number in range(disks)),
             nics=(a_nic(),),
         )
+        self.chosen: dict[str, Volumes] = {}
         self.reports: list[tuple[int, int]] = []
         self.cluster.put(a_class("harvester-longhorn", default=True))
         self.plan = self.planned(uid, **target)
@@ -66,6 +69,7 @@ class World:
     def publishing(self, disk: int = 0) -> Publishing:
         return Publishing(
             *(self.plan, self.machine.disks[disk], self.cluster, self.serving, self.time),
+            volumes=self.volumes(),
             clock=self.time.clock,
         )
 
@@ -77,7 +81,13 @@ class World:
         return [self.publish(number) for number in range(len(self.machine.disks))]
 
     def machines(self) -> Machines:
-        return Machines(self.plan, self.cluster, self.time, clock=self.time.clock)
+        return Machines(self.plan, self.cluster, self.time, volumes=self.volumes(), clock=self.time.clock)
+
+    def volumes(self) -> Volumes:
+        """What `admit` chose for this run; it is asked once for each run, as in a Workflow."""
+        if self.plan.run not in self.chosen:
+            self.chosen[self.plan.run] = choose_names(self.cluster, self.plan, self.shape)
+        return self.chosen[self.plan.run]
 
     def build(self) -> list[str]:
         return self.machines().build(self.shape)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from steps.admission import Admission
-from steps.cluster import Cluster
+from steps.cluster import Cluster, Object
 from steps.contract import Exit, StepError
 from steps.machine import DiskId, Machine
 from steps.mapping import Shape
@@ -19,11 +19,14 @@ from steps.stop import Stop
 from steps.targets import Published, Report
 from steps.targets.harvester import names
 from steps.targets.harvester.admitting import Admitting
+from steps.targets.harvester.choosing import choose_names
 from steps.targets.harvester.integrity import Integrity
 from steps.targets.harvester.machines import Machines
 from steps.targets.harvester.ownership import annotations_of
 from steps.targets.harvester.publishing import Publishing
 from steps.targets.harvester.serving import Serving
+from steps.targets.harvester.storage import Backend
+from steps.volumes import Volumes
 
 
 class PublishedImage(Published):
@@ -31,6 +34,8 @@ class PublishedImage(Published):
 
     sha512: str
     integrity: Integrity
+    volume: str
+    """Name of the claim that `build` attaches; empty in a run that began before names were chosen."""
 
 
 class Harvester:
@@ -44,18 +49,23 @@ class Harvester:
         *,
         serving: Serving | None = None,
         machine: Machine | None = None,
+        volumes: Volumes | None = None,
     ) -> None:
         self._plan = plan
+        self._volumes = volumes or Volumes()
         self._cluster = cluster
         self._stop = stop
         self._serving = serving
         self._machine = machine
-        self._machines = Machines(plan, cluster, stop)
+        self._machines = Machines(plan, cluster, stop, volumes=self._volumes)
 
-    def admit(self, shape: Shape) -> Admission:
+    def name_volumes(self, shape: Shape, before: Volumes | None) -> Volumes:
+        return choose_names(self._cluster, self._plan, shape, before)
+
+    def admit(self, shape: Shape, volumes: Volumes) -> Admission:
         if self._machine is None:
             raise StepError(Exit.INVALID, "the VM to be judged is not given", remedy="see steps.admit --help")
-        return Admitting(self._plan, self._machine, self._cluster).run(shape)
+        return Admitting(self._plan, self._machine, self._cluster, volumes).run(shape)
 
     def publish(self, disk: DiskId, scratch: Path, report: Report) -> PublishedImage:
         """Have Harvester fetch the disk from its `serve` step; scratch is that step's alone."""
@@ -64,7 +74,8 @@ class Harvester:
                 Exit.INVALID, "nobody said where the disk is served", remedy="see steps.image --help"
             )
         publishing = Publishing(
-            self._plan, self._machine.disk(disk), self._cluster, self._serving, self._stop
+            *(self._plan, self._machine.disk(disk), self._cluster, self._serving, self._stop),
+            volumes=self._volumes,
         )
         image, card = publishing.run(report)
         found = annotations_of(image)
@@ -76,7 +87,12 @@ class Harvester:
             sha256="",
             sha512=found.get(names.DIGEST, ""),
             integrity=Integrity(found.get(names.INTEGRITY, Integrity.NOT_COMPARED)),
+            volume=self._volume(disk, image),
         )
+
+    def _volume(self, disk: DiskId, image: Object) -> str:
+        name = self._volumes.names.get(disk, "")
+        return str(image["metadata"]["name"]) if name and image["spec"]["backend"] == Backend.CDI else name
 
     def build(self, machine: Machine, shape: Shape) -> Sequence[str]:
         return self._machines.build(shape)

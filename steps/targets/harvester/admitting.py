@@ -14,14 +14,15 @@ from steps.admission import Admission, Finding, not_checked, passed, warned
 from steps.cluster import CLAIM, IMAGE, MACHINE, RESOURCE_QUOTA, Cluster, ExistsError, Object
 from steps.contract import Exit, StepError, is_retryable
 from steps.machine import DiskId, Machine
-from steps.mapping import Shape
+from steps.mapping import Shape, TargetDisk
 from steps.plan import Plan
 from steps.targets.harvester import names, objects, quota
 from steps.targets.harvester.machines import is_handed_over
 from steps.targets.harvester.ownership import owner, refuse_foreign, refuse_leaving
 from steps.targets.harvester.refused import explained
 from steps.targets.harvester.state import state
-from steps.targets.harvester.storage import Place, place, wanted_class
+from steps.targets.harvester.storage import Backend, Place, place, wanted_class
+from steps.volumes import Volumes
 
 _NO_DRY_RUN: Final = "does not support dry run"
 """k8s.io/apiserver, pkg/admission/plugin/webhook/errors/statuserror.go: a webhook that has side effects."""
@@ -32,8 +33,9 @@ T = TypeVar("T")
 class Admitting:
     """The checks of one import at its target."""
 
-    def __init__(self, plan: Plan, machine: Machine, cluster: Cluster) -> None:
+    def __init__(self, plan: Plan, machine: Machine, cluster: Cluster, volumes: Volumes) -> None:
         self._plan = plan
+        self._volumes = volumes
         self._machine = machine
         self._cluster = cluster
         self._namespace = plan.target.namespace
@@ -51,11 +53,13 @@ class Admitting:
         places = self._places()
         for disk, where in places.items():
             self._judge(f"image of {disk}", self._image(disk, where, owners))
-        claims = {disk: self._claim(shape, disk, where, owners) for disk, where in places.items()}
+        claims = {
+            disk.id: self._claim(disk, places[disk.id], owners) for disk in shape.disks if disk.id in places
+        }
         for disk, claim in claims.items():
             self._judge(f"claim of {disk}", claim)
         if len(places) == len(self._machine.disks):
-            vm = self._try("vm", lambda: self._vm(shape, claims, places, owners))
+            vm = self._try("vm", lambda: self._vm(shape, claims, owners))
             self._try("quota", lambda: self._quota(shape, places, claims, vm))
         self._end()
         return Admission(findings=tuple(self._findings))
@@ -112,7 +116,7 @@ class Admitting:
         return objects.image(
             self._plan,
             disk,
-            name=names.image(self._plan.import_, disk),
+            name=self._image_name(disk, where),
             display_name=names.display_name(self._plan.import_, disk),
             url=f"http://not-served-yet/{disk}.{self._plan.target.format}",
             landed="",
@@ -120,19 +124,26 @@ class Admitting:
             owners=owners,
         )
 
-    def _claim(self, shape: Shape, disk: DiskId, where: Place, owners: list[Object]) -> Object:
+    def _image_name(self, disk: DiskId, where: Place) -> str:
+        volume = self._volumes.names.get(disk, "") if where.backend is Backend.CDI else ""
+        return names.image_of_volume(self._plan.import_, disk, volume)
+
+    def _claim(self, disk: TargetDisk, where: Place, owners: list[Object]) -> Object:
         """The claim of the disk, of the wanted class: the image's own class is not there yet."""
-        (capacity,) = (one.capacity for one in shape.disks if one.id == disk)
-        image = {"metadata": {"name": names.image(self._plan.import_, disk), "namespace": self._namespace}}
+        image = self._image_name(disk.id, where)
         return objects.claim(
-            self._plan, image, state({"status": {"storageClassName": where.storage_class}}), capacity, owners
+            self._plan,
+            disk,
+            name=self._volumes.names.get(disk.id, image),
+            image={"metadata": {"name": image, "namespace": self._namespace}},
+            state=state({"status": {"storageClassName": where.storage_class}}),
+            owners=owners,
         )
 
     def _vm(
         self,
         shape: Shape,
         claims: Mapping[DiskId, Object],
-        places: Mapping[DiskId, Place],
         owners: list[Object],
     ) -> Object | None:
         """The VM as the cluster would keep it; None where it is its owner's already."""
@@ -142,8 +153,8 @@ class Admitting:
             refuse_leaving(there)
             if is_handed_over(there):
                 return None
-        backends = {disk: str(where.backend) for disk, where in places.items()}
-        manifest = objects.machine(self._plan, shape, claims, backends, owners)
+        named = {disk: claim["metadata"]["name"] for disk, claim in claims.items()}
+        manifest = objects.machine(self._plan, shape, named, owners)
         with explained(shape):
             judge = self._cluster.create if there is None else self._cluster.apply
             made = judge(manifest, dry_run=True)
@@ -184,7 +195,7 @@ class Admitting:
     ) -> quota.Needs:
         """What the import adds to the namespace: what is there already counts as used."""
         new_claims = {disk: one for disk, one in claims.items() if not self._is_there(CLAIM, one)}
-        images = [names.image(self._plan.import_, disk) for disk in places]
+        images = [self._image_name(disk, where) for disk, where in places.items()]
         new_images = [name for name in images if self._cluster.get(IMAGE, name, self._namespace) is None]
         new_vm = vm is not None and not self._is_there(MACHINE, vm)
         starts = vm is not None and shape.start

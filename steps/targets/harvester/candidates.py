@@ -17,7 +17,7 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -27,11 +27,19 @@ from steps.contract import Exit, StepError
 from steps.plan import Plan
 from steps.stop import Stop
 from steps.targets.harvester import names
+from steps.targets.harvester.attaching import refuse_taken
 from steps.targets.harvester.objects import names as listed
-from steps.targets.harvester.ownership import annotations_of, is_ours, refuse_foreign, refuse_leaving
+from steps.targets.harvester.ownership import (
+    annotations_of,
+    is_of_run,
+    is_ours,
+    refuse_foreign,
+    refuse_leaving,
+)
 from steps.targets.harvester.serving import POLL, Card, Serving, await_card
 from steps.targets.harvester.state import state
 from steps.targets.harvester.storage import Backend
+from steps.volumes import Volumes
 
 log = structlog.get_logger()
 
@@ -67,16 +75,21 @@ class Candidates:
         serving: Serving,
         stop: Stop,
         *,
+        volumes: Volumes,
+        backend: Callable[[], Backend],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`backend` says how a new image is kept; it is asked when one has to be made."""
         self._plan = plan
+        self._volume = volumes.names.get(disk, "")
+        self._backend = backend
         self._disk = disk
         self._cluster = cluster
         self._serving = serving
         self._stop = stop
         self._clock = clock
         self._namespace = plan.target.namespace
-        self._ours = Ours(names.image(plan.import_, disk), names.display_name(plan.import_, disk))
+        self._display_name = names.display_name(plan.import_, disk)
 
     def choose(self, card: Card) -> Ours | Object:
         """The image to make or go on with, or another's that is as good.
@@ -84,14 +97,16 @@ class Candidates:
         Raises:
             StepError: AMBIGUOUS or CONFLICT, when a person has to choose.
         """
-        own = self._there(self._ours.name)
-        if own is not None:
-            fate = self._fate(own, card)
-            return self._beside(own) if fate is Fate.LEAVE else self._carry_out(fate, own, self._ours)
+        if own := self._own():
+            match self._fate(own, card):
+                case Fate.GO_ON:
+                    return _existing(own)
+                case Fate.LEAVE:
+                    return self._beside(own)
+                case Fate.REMAKE:
+                    self._delete(own)
         others = self._others()
-        if not others:
-            return self._ours
-        return self._among(others)
+        return self._among(others) if others else self._new()
 
     def _among(self, others: list[Object]) -> Ours | Object:
         """Of images of earlier imports: one of the same bytes, one by its name, or a new one."""
@@ -99,17 +114,15 @@ class Candidates:
         same = [one for one in others if _is_reusable(one) and _stamp(one) == digest]
         if same:
             return min(same, key=lambda one: str(one["metadata"]["name"]))
-        bearers = [one for one in others if one["spec"]["displayName"] == self._ours.display_name]
+        bearers = [one for one in others if one["spec"]["displayName"] == self._display_name]
         if len(bearers) > 1:
             raise StepError(
                 Exit.AMBIGUOUS,
-                f"{len(bearers)} images in {self._namespace} are named {self._ours.display_name}",
+                f"{len(bearers)} images in {self._namespace} are named {self._display_name}",
                 listed(bearers),
                 "delete or rename all but the one you want, then retry",
             )
-        if not bearers:
-            return self._ours
-        return self._by_name(bearers[0])
+        return self._by_name(bearers[0]) if bearers else self._new()
 
     def _by_name(self, bearer: Object) -> Ours | Object:
         if self._plan.target.reuse_unstamped and _is_reusable(bearer) and not _stamp(bearer):
@@ -123,22 +136,18 @@ class Candidates:
         It cannot bear the same display name: Harvester refuses a second one in a namespace
         (pkg/image/common/validator.go, commonCheckDisplayName).
         """
-        digest = self._digest()
+        card = self._card()
         log.warning(
             f"image {listed([old])} bears this disk's name and is not known to hold its bytes: "
             "a new one is made beside it"
         )
         if is_ours(old, self._plan):
             self._withdraw(old)
-        name = names.image(self._plan.import_, self._disk, digest)
-        suffix = name.removeprefix("image-")[:8]
-        ours = Ours(name, names.display_name(self._plan.import_, self._disk, suffix))
-        own = self._there(name)
-        if own is None:
-            return ours
-        card = self._card()
-        fate = self._fate(own, card)
-        return self._carry_out(Fate.GO_ON if fate is Fate.LEAVE else fate, own, ours)
+        if own := self._own(card.sha512):
+            if self._fate(own, card) is not Fate.REMAKE:
+                return _existing(own)
+            self._delete(own)
+        return self._new(card.sha512)
 
     def _withdraw(self, old: Object) -> None:
         """Let `build` no longer take it for the disk."""
@@ -158,14 +167,70 @@ class Candidates:
             return Fate.GO_ON if same_file else Fate.LEAVE
         return Fate.GO_ON if _stamp(own) == self._digest() else Fate.LEAVE
 
-    def _carry_out(self, fate: Fate, own: Object, ours: Ours) -> Ours:
-        if fate is Fate.GO_ON:
-            return replace(ours, exists=True)
+    def _own(self, digest: str = "") -> Object | None:
+        """The image of an earlier attempt, whichever backend it went to; with `digest` the one beside it.
+
+        An image of CDI counts for its own run only, as a VM may have written to its volume since.
+        """
+        plain = self._there(names.image(self._plan.import_, self._disk, digest))
+        if plain is not None and not _is_cdi(plain):
+            return plain
+        named = self._there(self._called(Backend.CDI, digest)) if self._volume else plain
+        return named if named is not None and _is_cdi(named) and is_of_run(named, self._plan) else None
+
+    def _new(self, digest: str = "") -> Ours:
+        """An image to be made; with `digest` one beside another, under another display name.
+
+        With CDI it keeps the volume's name all the same, where no image has that.
+
+        Raises:
+            StepError: CONFLICT, when its name is taken.
+        """
+        backend = self._backend()
+        plain = self._called(backend, "") if backend is Backend.CDI else ""
+        name = plain if plain and self._there(plain) is None else self._called(backend, digest)
+        if found := self._there(name):
+            refuse_foreign(found, self._plan)
+            raise StepError(
+                Exit.CONFLICT,
+                f"image {self._namespace}/{name} is there already",
+                "it is of an earlier run of this import",
+                "delete it if nobody needs it, then retry",
+            )
+        if backend is Backend.CDI:
+            self._await_free(name)
+        suffix = names.image(self._plan.import_, self._disk, digest).removeprefix("image-")[:8]
+        display = names.display_name(self._plan.import_, self._disk, suffix) if digest else self._display_name
+        return Ours(name, display)
+
+    def _called(self, backend: Backend, digest: str) -> str:
+        volume = self._volume if backend is Backend.CDI else ""
+        return names.image_of_volume(self._plan.import_, self._disk, volume, digest)
+
+    def _delete(self, own: Object) -> None:
+        """Delete an image of an earlier attempt, and return when it is gone."""
+        name = own["metadata"]["name"]
+        if _is_cdi(own):  # Harvester deletes the volume of that name with it
+            refuse_taken(self._cluster, self._namespace, name, own)
         why = self._serving.hide(state(own).failed) or "it was of another file"
-        log.info(f"image {ours.name} of an earlier attempt is deleted and made anew: {why}")
-        self._cluster.delete(IMAGE, ours.name, self._namespace, uid=own["metadata"]["uid"])
-        self._there(ours.name)
-        return ours
+        log.info(f"image {name} of an earlier attempt is deleted and made again: {why}")
+        self._cluster.delete(IMAGE, name, self._namespace, uid=own["metadata"]["uid"])
+        self._there(name)
+
+    def _await_free(self, name: str) -> None:
+        """Return when no volume has the name; one whose image was deleted goes in a moment.
+
+        Raises:
+            StepError: CONFLICT, for a volume of others.
+        """
+        end = self._clock() + GOING
+        while True:
+            try:
+                return refuse_taken(self._cluster, self._namespace, name)
+            except StepError as error:
+                if error.code is not Exit.BUSY or self._clock() > end:
+                    raise
+            self._stop.sleep(POLL)
 
     def _there(self, name: str) -> Object | None:
         """The image; None once there is none. One that is being deleted is waited for."""
@@ -190,7 +255,7 @@ class Candidates:
         of = names.marks(self._plan)
         by_import = {key: of[key] for key in (names.LABEL_NAME, names.LABEL_NAMESPACE)}
         selectors = (
-            {names.IMAGE_DISPLAY_NAME: names.label_value(self._ours.display_name)},
+            {names.IMAGE_DISPLAY_NAME: names.label_value(self._display_name)},
             {**by_import, names.LABEL_DISK: self._disk},
         )
         found = [one for labels in selectors for one in self._cluster.find(IMAGE, self._namespace, labels)]
@@ -206,6 +271,14 @@ class Candidates:
 
     def _digest(self) -> str:
         return self._card().sha512
+
+
+def _existing(image: Object) -> Ours:
+    return Ours(image["metadata"]["name"], image["spec"]["displayName"], exists=True)
+
+
+def _is_cdi(image: Object) -> bool:
+    return bool(image["spec"].get("backend") == Backend.CDI)
 
 
 def _stamp(image: Object) -> str:

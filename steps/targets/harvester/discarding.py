@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
-from steps.cluster import CLAIM, IMAGE, MACHINE, Cluster, Kind, Object
+from steps.cluster import CLAIM, DATA_VOLUME, IMAGE, MACHINE, Cluster, Kind, Object
 from steps.contract import Exit, StepError
 from steps.plan import Plan
 from steps.stop import Stop
@@ -36,16 +37,31 @@ def discard(
         _refuse_handed_over(machine)
     gone = []
     for kind in ORDER:
-        for thing in _ours(plan, cluster, kind):
+        for thing in _alone(plan, cluster, kind):
             name, namespace = thing["metadata"]["name"], thing["metadata"]["namespace"]
             cluster.delete(kind, name, namespace, uid=thing["metadata"]["uid"])
             gone.append(f"{kind.kind} {namespace}/{name}")
-        _await_gone(plan, cluster, kind, stop, clock)
+        _await_gone(partial(_alone, plan, cluster, kind), stop, clock)
+    _await_gone(partial(_ours, plan, cluster, CLAIM), stop, clock)
     return gone
 
 
 def _ours(plan: Plan, cluster: Cluster, kind: Kind) -> list[Object]:
     return cluster.find(kind, plan.target.namespace, {LABEL_UID: marks(plan)[LABEL_UID]})
+
+
+def _alone(plan: Plan, cluster: Cluster, kind: Kind) -> list[Object]:
+    """All but what goes with an image, the claims that CDI made.
+
+    Harvester refuses to delete such a claim while its image is there (golden image,
+    pkg/webhook/resources/persistentvolumeclaim/validator.go).
+    """
+    above = {DATA_VOLUME.kind, IMAGE.kind}
+    return [one for one in _ours(plan, cluster, kind) if not above & _owner_kinds(one)]
+
+
+def _owner_kinds(thing: Object) -> set[str]:
+    return {one["kind"] for one in thing["metadata"].get("ownerReferences") or []}
 
 
 def _refuse_handed_over(machine: Object) -> None:
@@ -59,13 +75,13 @@ def _refuse_handed_over(machine: Object) -> None:
         )
 
 
-def _await_gone(plan: Plan, cluster: Cluster, kind: Kind, stop: Stop, clock: Callable[[], float]) -> None:
+def _await_gone(look: Callable[[], list[Object]], stop: Stop, clock: Callable[[], float]) -> None:
     end = clock() + PATIENCE
-    while left := _ours(plan, cluster, kind):
+    while left := look():
         if clock() > end:
             raise StepError(
                 Exit.BUSY,
-                f"{kind.kind} {left[0]['metadata']['name']} is still being deleted",
+                f"{left[0]['kind']} {left[0]['metadata']['name']} is still being deleted",
                 f"finalizers: {', '.join(left[0]['metadata'].get('finalizers') or ['none'])}",
                 "say the same again later",
             )

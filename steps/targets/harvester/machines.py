@@ -16,8 +16,10 @@ from steps.mapping import Shape, TargetDisk
 from steps.plan import Plan
 from steps.stop import Stop
 from steps.targets.harvester import names, objects
+from steps.targets.harvester.attaching import proved
 from steps.targets.harvester.ownership import (
     annotations_of,
+    labels_of,
     let_go,
     owner,
     refuse_foreign,
@@ -28,6 +30,7 @@ from steps.targets.harvester.refused import explained
 from steps.targets.harvester.serving import POLL
 from steps.targets.harvester.state import state
 from steps.targets.harvester.storage import Backend
+from steps.volumes import Volumes
 
 log = structlog.get_logger()
 
@@ -40,9 +43,16 @@ class Machines:
     """What `build` and `start` make in the import's namespace."""
 
     def __init__(
-        self, plan: Plan, cluster: Cluster, stop: Stop, *, clock: Callable[[], float] = time.monotonic
+        self,
+        plan: Plan,
+        cluster: Cluster,
+        stop: Stop,
+        *,
+        volumes: Volumes,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plan = plan
+        self._volumes = volumes
         self._cluster = cluster
         self._stop = stop
         self._clock = clock
@@ -55,18 +65,22 @@ class Machines:
             return [f"machine {shape.name} is there already and its owner's: nothing was changed"]
         images = self._images(shape)
         owners = owner(self._cluster, self._plan)
-        volumes = {disk.id: self._volume(images[disk.id], disk, owners) for disk in shape.disks}
-        backends = {disk: str(image["spec"].get("backend")) for disk, image in images.items()}
-        self._make(shape, objects.machine(self._plan, shape, volumes, backends, owners), there)
+        claims = {disk.id: self._claim(images[disk.id], disk, owners) for disk in shape.disks}
+        self._make(shape, objects.machine(self._plan, shape, claims, owners), there)
         if not shape.start:
             self.release(shape)
             self._change(shape.name, {"metadata": {"annotations": {names.HANDED_OVER: "left off"}}})
-        return [f"{disk}: claim {volume['metadata']['name']}" for disk, volume in volumes.items()]
+        return [f"{disk}: claim {claim}" for disk, claim in claims.items()]
 
     def start(self, shape: Shape) -> None:
-        """Set the machine running; once only, as from then on it is its owner's to start and stop."""
+        """Set the machine running; once only, as from then on it is its owner's to start and stop.
+
+        Raises:
+            StepError: CONFLICT, when a claim of one of the disks is not this import's.
+        """
         found = self._own(shape.name)
         if not is_handed_over(found):
+            self._prove_volumes(found, shape)
             marked = {"annotations": {names.HANDED_OVER: "started"}}
             with explained(shape):
                 self._change(shape.name, {"metadata": marked, "spec": {"runStrategy": RUNNING}})
@@ -92,12 +106,16 @@ class Machines:
 
     def release(self, shape: Shape) -> None:
         """Let the import no longer own what it made; the machine last, so that it never loses its volumes."""
-        images = self._images(shape).values()
-        claims = (self._cluster.get(CLAIM, one["metadata"]["name"], self._namespace) for one in images)
-        owned: list[tuple[Kind, Object]] = [(IMAGE, one) for one in images]
-        owned += [(CLAIM, one) for one in claims if one is not None]
+        owned: list[tuple[Kind, Object]] = [(IMAGE, one) for one in self._images(shape).values()]
+        owned += [(CLAIM, one) for one in self._claims()]
         for kind, thing in [*owned, (MACHINE, self._own(shape.name))]:
             let_go(self._cluster, kind, thing, self._plan)
+
+    def _claims(self) -> list[Object]:
+        """The claims of this run, and those without a run's label: earlier versions wrote none."""
+        labels = {names.LABEL_UID: names.marks(self._plan)[names.LABEL_UID]}
+        found = self._cluster.find(CLAIM, self._namespace, labels)
+        return [one for one in found if labels_of(one).get(names.LABEL_RUN) in (None, self._plan.run)]
 
     def _images(self, shape: Shape) -> dict[DiskId, Object]:
         """The image of each disk, as `image` left it.
@@ -115,18 +133,24 @@ class Machines:
             )
         return {disk: image for disk, image in images.items() if image is not None}
 
-    def _volume(self, image: Object, disk: TargetDisk, owners: list[Object]) -> Object:
-        name = image["metadata"]["name"]
+    def _claim(self, image: Object, disk: TargetDisk, owners: list[Object]) -> str:
+        """The name of the disk's claim, which is there and ours."""
         if image["spec"].get("backend") == Backend.CDI:
-            return self._golden(name)
-        manifest = objects.claim(self._plan, image, state(image), disk.capacity, owners)
+            found = self._golden(image["metadata"]["name"])
+        else:
+            found = self._made(image, disk, owners)
+        proved(self._cluster, self._plan, disk.id, found, image)
+        return str(found["metadata"]["name"])
+
+    def _made(self, image: Object, disk: TargetDisk, owners: list[Object]) -> Object:
+        """The claim over a backing image, made now or by an attempt before."""
+        name = self._volumes.names.get(disk.id, image["metadata"]["name"])
+        manifest = objects.claim(self._plan, disk, name=name, image=image, state=state(image), owners=owners)
         with contextlib.suppress(ExistsError):
             return self._cluster.create(manifest)
-        found = self._cluster.get(CLAIM, name, self._namespace) or {}
-        if not found:
+        found = self._cluster.get(CLAIM, name, self._namespace)
+        if found is None:
             raise StepError(Exit.BUSY, f"claim {name} was deleted just now")
-        refuse_foreign(found, self._plan)
-        refuse_leaving(found)
         return found
 
     def _golden(self, name: str) -> Object:
@@ -135,6 +159,17 @@ class Machines:
         if found is None:
             raise StepError(Exit.UNREACHABLE, f"CDI has not made claim {self._namespace}/{name} of the image")
         return found
+
+    def _prove_volumes(self, vm: Object, shape: Shape) -> None:
+        """Raise StepError unless every disk of the import lies on a claim of the import."""
+        attached = attached_claims(vm)
+        for disk, image in self._images(shape).items():
+            name = attached.get(disk)
+            found = self._cluster.get(CLAIM, name, self._namespace) if name else None
+            if found is None:
+                why = f"claim {self._namespace}/{name} is gone" if name else "somebody took it off the VM"
+                raise StepError(Exit.INVALID, f"VM {shape.name} has no volume for {disk}", why, "retry build")
+            proved(self._cluster, self._plan, disk, found, image)
 
     def _make(self, shape: Shape, manifest: Object, there: Object | None) -> None:
         """Create the machine, or bring one of our own up to date with what is asked for now."""
@@ -163,6 +198,16 @@ class Machines:
 
     def _change(self, name: str, change: Object) -> None:
         self._cluster.patch(MACHINE, name, change, self._namespace)
+
+
+def attached_claims(vm: Object) -> dict[str, str]:
+    """Names of the claims that a VM uses, by its volumes' names. `build` names a volume after its disk."""
+    volumes = vm["spec"].get("template", {}).get("spec", {}).get("volumes") or []
+    return {
+        one["name"]: one["persistentVolumeClaim"]["claimName"]
+        for one in volumes
+        if one.get("persistentVolumeClaim")
+    }
 
 
 def is_handed_over(machine: Object) -> bool:

@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 from steps.plan import ImportRef, Plan
+from steps.volumes import beside
 
 GROUP: Final = "migration.harvesterhci.io"
 LABEL_UID: Final = f"{GROUP}/import-uid"
@@ -32,11 +33,13 @@ PUBLISHED: Final = f"{GROUP}/published-for"
 HANDED_OVER: Final = f"{GROUP}/handed-over"
 """On a machine: it was started, or left off for good. From here on it is its owner's, not the import's."""
 
+BUILT_BY: Final = f"{GROUP}/run"
+"""On a VM, an annotation: the run that built it."""
+
 # harvester pkg/util/constants.go (v1.6.0)
 IMAGE_DISPLAY_NAME: Final = "harvesterhci.io/imageDisplayName"
 IMAGE_ID: Final = "harvesterhci.io/imageId"
 STORAGE_CLASS_NAME: Final = "harvesterhci.io/storageClassName"
-VOLUME_CLAIM_TEMPLATES: Final = "harvesterhci.io/volumeClaimTemplates"
 DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
 
 PORT: Final = 8080
@@ -72,12 +75,28 @@ def marks(plan: Plan) -> dict[str, str]:
 def image(of: ImportRef, disk: str, digest: str = "") -> str:
     """A disk's image: the same for the same import and disk, and for no other.
 
-    Of the length that `generateName: image-` gives today, as Harvester makes further names of it: the class
-    `longhorn-NAME` (pkg/util/image.go, GetImageStorageClassName) and, with CDI, a DataVolume and claim NAME
-    (pkg/image/cdi/cdi.go). `digest` is given when an image of other bytes has the name already.
+    Of the length that `generateName: image-` gives in vm-import-controller, as Harvester before v1.8 makes
+    another name of it: the class `longhorn-NAME` (pkg/util/image.go, GetImageStorageClassName). `digest` is
+    given when an image of other bytes has the name already. With CDI an image is called as its volume (see
+    `image_of_volume`), except in runs that began before names were chosen.
     """
     parts = [of.uid, of.namespace, of.name, disk, *([digest] if digest else [])]
     return f"image-{hashlib.sha256('/'.join(parts).encode()).hexdigest()[:12]}"
+
+
+def is_old(name: str, of: ImportRef, disk: str) -> bool:
+    """Whether a volume has the name that it got before names were chosen: that of its image."""
+    return name == image(of, disk)
+
+
+def image_of_volume(of: ImportRef, disk: str, volume: str, digest: str = "") -> str:
+    """A disk's image whose content is the volume itself, as with CDI: it has the volume's name.
+
+    `volume` is empty in a run that began before names were chosen.
+    """
+    if not volume:
+        return image(of, disk, digest)
+    return beside(volume, digest) if digest else volume
 
 
 def display_name(of: ImportRef, disk: str, suffix: str = "") -> str:

@@ -12,7 +12,7 @@ from typing import Final
 from steps.cluster import IMPORT, ChangedError, Cluster, Kind, Object
 from steps.contract import Exit, StepError
 from steps.plan import Plan
-from steps.targets.harvester.names import LABEL_NAME, LABEL_NAMESPACE, LABEL_UID, marks
+from steps.targets.harvester.names import LABEL_NAME, LABEL_NAMESPACE, LABEL_RUN, LABEL_UID, marks
 
 TRIES: Final = 10
 """How often a read-change-write is begun anew because others write to the same object."""
@@ -35,6 +35,11 @@ def owner(cluster: Cluster, plan: Plan) -> list[Object]:
 
 def is_ours(thing: Object, plan: Plan) -> bool:
     return labels_of(thing).get(LABEL_UID) == marks(plan)[LABEL_UID]
+
+
+def is_of_run(thing: Object, plan: Plan) -> bool:
+    """Whether this run made the object, and not an earlier run of the same import."""
+    return is_ours(thing, plan) and labels_of(thing).get(LABEL_RUN) == plan.run
 
 
 def refuse_foreign(thing: Object, plan: Plan) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 from typing import Final
@@ -18,10 +17,11 @@ from steps.targets import Report
 from steps.targets.harvester import names, objects
 from steps.targets.harvester.candidates import Candidates, Ours
 from steps.targets.harvester.integrity import compare
-from steps.targets.harvester.ownership import owner
+from steps.targets.harvester.ownership import owner, refuse_foreign
 from steps.targets.harvester.serving import POLL, Card, Serving, await_card
 from steps.targets.harvester.state import State, state
-from steps.targets.harvester.storage import place, wanted_class
+from steps.targets.harvester.storage import Place, place, wanted_class
+from steps.volumes import Volumes
 
 log = structlog.get_logger()
 
@@ -41,6 +41,7 @@ class Publishing:
         serving: Serving,
         stop: Stop,
         *,
+        volumes: Volumes,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plan = plan
@@ -50,7 +51,13 @@ class Publishing:
         self._stop = stop
         self._clock = clock
         self._namespace = plan.target.namespace
-        self._candidates = Candidates(plan, disk.id, cluster, serving, stop, clock=clock)
+        self._found: Place | None = None
+        self._candidates = Candidates(
+            *(plan, disk.id, cluster, serving, stop),
+            volumes=volumes,
+            backend=lambda: self._place().backend,
+            clock=clock,
+        )
 
     def run(self, report: Report) -> tuple[Object, Card]:
         """The image, imported and marked, and the card of what it is made of."""
@@ -77,12 +84,20 @@ class Publishing:
             display_name=ours.display_name,
             url=self._serving.url(self._disk.id, card.format),
             landed=card.landed,
-            place=place(self._cluster, wanted_class(self._plan.target, self._disk)),
+            place=self._place(),
             owners=owner(self._cluster, self._plan),
         )
-        with contextlib.suppress(ExistsError):  # made by a request of ours whose answer was lost
+        try:
             self._cluster.create(manifest)
+        except ExistsError:  # made by a request of ours whose answer was lost, or since we looked by others
+            refuse_foreign(self._get(ours.name), self._plan)
         log.info("image created", image=ours.name, display_name=ours.display_name)
+
+    def _place(self) -> Place:
+        """Where a new image goes, looked up once."""
+        if self._found is None:
+            self._found = place(self._cluster, wanted_class(self._plan.target, self._disk))
+        return self._found
 
     def _wait(self, name: str, card: Card, report: Report) -> Object:
         """Return when Harvester has the image.

@@ -1,7 +1,8 @@
-"""What a run has in the release namespace: a scratch claim and a Service per disk, `machine.json` for pods.
+"""What a run has in the release namespace: a scratch claim and a Service per disk, and documents for pods.
 
-`preflight` makes it, `cleanup` takes it away after a success. All of it is owned by the request's ConfigMap.
-After a failure everything stays: a retry goes on from the claims, and serves behind the same Services.
+`preflight` makes it (`admit` adds the names of the volumes), `cleanup` takes it away after a success. All of
+it is owned by the request's ConfigMap. After a failure everything stays: a retry goes on from the claims, and
+serves behind the same Services.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ import math
 from typing import Final
 
 import structlog
+from pydantic import ValidationError
 
 from steps.cluster import CLAIM, CONFIG_MAP, POD, SERVICE, Cluster, ExistsError, Kind, Object, kind_of
 from steps.contract import Exit, StepError
+from steps.document import first_error
 from steps.machine import Disk, Machine
 from steps.plan import Plan, ScratchPlan
 from steps.program import MACHINE
 from steps.targets.harvester import names
 from steps.targets.harvester.ownership import refuse_leaving
+from steps.volumes import VOLUMES, Volumes
 
 log = structlog.get_logger()
 
@@ -44,7 +48,27 @@ class Run:
         for disk in machine.disks:
             self._ensure_claim(scratch_claim(self._plan, disk, self._namespace, owners))
             self._ensure(service(self._plan, disk.id, self._namespace, owners))
-        self._publish(document(self._plan, machine, publish_to, self._namespace, owners))
+        data = {MACHINE: machine.to_json()}
+        self._publish(document(self._plan, data, publish_to, self._namespace, owners))
+
+    def volumes(self) -> Volumes | None:
+        """The names that an attempt of this run has chosen last; None where none has."""
+        labels = {names.LABEL_RUN: self._plan.run}
+        found = self._cluster.find(CONFIG_MAP, self._namespace, labels)
+        chosen = [one for one in found if VOLUMES in (one.get("data") or {})]
+        return _volumes(max(chosen, key=_age)) if chosen else None
+
+    def chosen(self, publish_to: str) -> Volumes | None:
+        """The names that this very attempt has chosen, as its pods have them; None while it has not."""
+        found = self._cluster.get(CONFIG_MAP, _config_map(publish_to), self._namespace)
+        return _volumes(found) if found is not None else None
+
+    def keep_volumes(self, volumes: Volumes, publish_to: str) -> None:
+        """Store the names for the stages behind, for good: nobody may change them while volumes are made."""
+        owners = [self._request()]
+        data = {VOLUMES: volumes.to_json()}
+        made = document(self._plan, data, publish_to, self._namespace, owners)
+        self._ensure(made | {"immutable": True})
 
     def release(self) -> list[str]:
         """Let the scratch claims and Services go; returns what could not be deleted, and why.
@@ -153,16 +177,36 @@ def service(plan: Plan, disk: str, namespace: str, owners: list[Object]) -> Obje
     return _object(SERVICE, names.service(plan.run, disk), plan, disk, namespace, owners) | {"spec": spec}
 
 
-def document(plan: Plan, machine: Machine, publish_to: str, namespace: str, owners: list[Object]) -> Object:
-    """The ConfigMap with `machine.json`.
+def document(
+    plan: Plan, data: dict[str, str], publish_to: str, namespace: str, owners: list[Object]
+) -> Object:
+    """The ConfigMap with a document: `data` is its text by its file's name.
 
     Raises:
         StepError: INVALID, for anything but `configmap/NAME`.
     """
+    return _object(CONFIG_MAP, _config_map(publish_to), plan, "", namespace, owners) | {"data": data}
+
+
+def _config_map(publish_to: str) -> str:
     kind, _, name = publish_to.partition("/")
     if kind != "configmap" or not name:
         raise StepError(Exit.INVALID, f"cannot publish to {publish_to!r}", remedy="write configmap/NAME")
-    return _object(CONFIG_MAP, name, plan, "", namespace, owners) | {"data": {MACHINE: machine.to_json()}}
+    return name
+
+
+def _age(thing: Object) -> tuple[str, str]:
+    metadata = thing["metadata"]
+    return str(metadata.get("creationTimestamp") or ""), metadata["name"]
+
+
+def _volumes(found: Object) -> Volumes:
+    """Raises StepError (INVALID) for a document that cannot be read."""
+    try:
+        return Volumes.model_validate_json((found.get("data") or {}).get(VOLUMES, ""))
+    except ValidationError as error:
+        what = f"{VOLUMES} in ConfigMap {found['metadata']['name']} is not valid"
+        raise StepError(Exit.INVALID, what, first_error(error)) from None
 
 
 def _object(kind: Kind, name: str, plan: Plan, disk: str, namespace: str, owners: list[Object]) -> Object:

@@ -1,0 +1,117 @@
+"""Whether a claim may be attached to the VM: only one whose content this import made.
+
+A claim over a backing image is ours by its labels, and of the right image by its class, which Harvester makes
+for that image alone. CDI makes the claim of its image itself, without our labels. It is proved by its owners:
+
+    claim ─ owner ─▶ DataVolume ─ owner ─▶ VirtualMachineImage      (harvester pkg/image/cdi/cdi.go)
+    claim ─ owner ─▶ VirtualMachineImage     where CDI deletes a DataVolume that is done
+
+Then it gets our labels. From there on the label is what counts.
+"""
+
+from __future__ import annotations
+
+from steps.cluster import CLAIM, DATA_VOLUME, IMAGE, Cluster, Kind, Object
+from steps.contract import Exit, StepError
+from steps.plan import Plan
+from steps.targets.harvester.names import LABEL_RUN, LABEL_UID
+from steps.targets.harvester.objects import volume_labels
+from steps.targets.harvester.ownership import labels_of, refuse_foreign, refuse_leaving
+from steps.targets.harvester.state import state
+from steps.targets.harvester.storage import Backend
+
+
+def proved(cluster: Cluster, plan: Plan, disk: str, claim: Object, image: Object) -> Object:
+    """The claim of `disk`, which bears this import's labels and holds the content of `image`.
+
+    Raises:
+        StepError: CONFLICT, for any other claim; BUSY, for one that is being deleted.
+    """
+    refuse_leaving(claim)
+    if image["spec"].get("backend") != Backend.CDI:
+        refuse_foreign(claim, plan)
+        _refuse_old(claim, plan, image)
+        return claim
+    if not is_of_image(cluster, claim, image):
+        raise _not_its_own(claim, f"it is not the volume of image {image['metadata']['name']}")
+    if LABEL_UID not in labels_of(claim):
+        metadata = claim["metadata"]
+        change: Object = {"metadata": {"labels": volume_labels(plan, disk)}}
+        claim = cluster.patch(CLAIM, metadata["name"], change, metadata["namespace"]) or claim
+    refuse_foreign(claim, plan)
+    return claim
+
+
+def is_of_image(cluster: Cluster, volume: Object, image: Object) -> bool:
+    """Whether CDI made the volume, a claim or DataVolume, for this very image.
+
+    One that is older than the image is not: CDI can adopt a claim that is there already, and then owns it
+    (containerized-data-importer doc/datavolumes.md, claim adoption).
+    """
+    if _made(volume) < _made(image):
+        return False
+    if _owns(IMAGE, image, volume):
+        return True
+    metadata = volume["metadata"]
+    between = cluster.get(DATA_VOLUME, metadata["name"], metadata["namespace"])
+    return between is not None and _owns(DATA_VOLUME, between, volume) and _owns(IMAGE, image, between)
+
+
+def refuse_taken(cluster: Cluster, namespace: str, name: str, image: Object | None = None) -> None:
+    """Make sure that the volume `name` is that of `image`, or is not there.
+
+    Harvester takes a DataVolume of an image's name for its own: it would call the image imported, and delete
+    the DataVolume with the image (pkg/image/cdi/cdi.go, isDataVolumeCreated, Delete).
+
+    Raises:
+        StepError: CONFLICT, for a volume of others; BUSY, for one that is about to go.
+    """
+    for kind in (DATA_VOLUME, CLAIM):
+        volume = cluster.get(kind, name, namespace)
+        if volume is None or (image is not None and is_of_image(cluster, volume, image)):
+            continue
+        refuse_leaving(volume)
+        if _is_orphan(cluster, volume):
+            raise StepError(Exit.BUSY, f"{kind.kind} {namespace}/{name} of a deleted image goes in a moment")
+        raise _not_its_own(volume, "it would be taken for the volume of the image of that name")
+
+
+def _is_orphan(cluster: Cluster, volume: Object) -> bool:
+    """Whether what made it for an image is gone: the garbage collector takes it away."""
+    kinds = {kind.kind: kind for kind in (DATA_VOLUME, IMAGE)}
+    owners = volume["metadata"].get("ownerReferences") or []
+    if not owners or any(one["kind"] not in kinds for one in owners):
+        return False
+    namespace = volume["metadata"]["namespace"]
+    found = [cluster.get(kinds[one["kind"]], one["name"], namespace) for one in owners]
+    alive = {one["metadata"]["uid"] for one in found if one is not None}
+    return not any(one["uid"] in alive for one in owners)
+
+
+def _refuse_old(claim: Object, plan: Plan, image: Object) -> None:
+    """Refuse a claim of an earlier run, or of an image with other bytes."""
+    run = labels_of(claim).get(LABEL_RUN)
+    if run not in (None, plan.run):
+        raise _not_its_own(claim, f"it is of an earlier run, {run}")
+    if claim["spec"].get("storageClassName") != state(image).storage_class:
+        raise _not_its_own(claim, f"it was not made of image {image['metadata']['name']}")
+
+
+def _not_its_own(volume: Object, why: str) -> StepError:
+    metadata = volume["metadata"]
+    return StepError(
+        Exit.CONFLICT,
+        f"{volume['kind']} {metadata['namespace']}/{metadata['name']} is there already and is not attached",
+        why,
+        "delete or rename it if nobody needs it, then retry",
+    )
+
+
+def _owns(kind: Kind, owner: Object, owned: Object) -> bool:
+    references = owned["metadata"].get("ownerReferences") or []
+    return any((one["kind"], one["uid"]) == (kind.kind, owner["metadata"]["uid"]) for one in references)
+
+
+def _made(thing: Object) -> str:
+    """RFC 3339 in UTC, so that text compares as time does."""
+    return str(thing["metadata"].get("creationTimestamp") or "")

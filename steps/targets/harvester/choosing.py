@@ -1,0 +1,78 @@
+"""Which names an import's volumes get: `VM-disk-N`, or one with a short hash where that is taken.
+
+`admit` chooses, before the VM is shut down. What the run has made already decides: a volume that exists
+keeps its name, also after `spec.targetVirtualMachineName` was edited.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Final
+
+from steps.cluster import CLAIM, DATA_VOLUME, IMAGE, Cluster, Object
+from steps.contract import Exit, StepError
+from steps.machine import DiskId
+from steps.mapping import Shape
+from steps.plan import Plan
+from steps.targets.harvester import names
+from steps.targets.harvester.ownership import is_of_run, labels_of
+from steps.targets.harvester.storage import Backend
+from steps.volumes import Volumes, volume_names
+
+TRIES: Final = 8
+"""How many names are tried. The second one has a hash of the run in it, so it is free in practice."""
+
+
+def choose_names(cluster: Cluster, plan: Plan, shape: Shape, before: Volumes | None = None) -> Volumes:
+    """The names of the volumes; `before` are those that an earlier attempt of the run chose.
+
+    The same call gives the same names until somebody else takes one of them. A run that has images but no
+    choice began under a version that chose none: its volumes keep the names that they had there.
+
+    Raises:
+        StepError: CONFLICT, where no name is free.
+    """
+    images = cluster.find(IMAGE, plan.target.namespace, {names.LABEL_RUN: plan.run})
+    made = _made(cluster, plan, images)
+    old = bool(images) if before is None else not before.names
+    chosen = dict(made)
+    for disk in shape.disks:
+        if disk.id not in made and not old:
+            chosen[disk.id] = _free_name(cluster, plan, shape.name, disk.id, before)
+    return Volumes(vm=shape.name, names=chosen)
+
+
+def _made(cluster: Cluster, plan: Plan, images: list[Object]) -> dict[DiskId, str]:
+    """Names of the volumes that this run has made, except those that are called as their images are."""
+    cdi = [one for one in images if one["spec"].get("backend") == Backend.CDI]
+    claims = cluster.find(CLAIM, plan.target.namespace, {names.LABEL_RUN: plan.run})
+    made = {}
+    for thing in (*cdi, *claims):
+        disk, name = labels_of(thing).get(names.LABEL_DISK, ""), thing["metadata"]["name"]
+        if is_of_run(thing, plan) and disk and not names.is_old(name, plan.import_, disk):
+            made[disk] = name
+    return made
+
+
+def _free_name(cluster: Cluster, plan: Plan, vm: str, disk: DiskId, before: Volumes | None) -> str:
+    kept = [before.names[disk]] if before and before.vm == vm and disk in before.names else []
+    tried = (*kept, *islice(volume_names(vm, disk, plan.run), TRIES))
+    for name in tried:
+        if not is_taken(cluster, plan.target.namespace, name):
+            return name
+    raise StepError(
+        Exit.CONFLICT,
+        f"no name is free for the volume of {disk}",
+        f"volumes or images of these names are there already: {', '.join(dict.fromkeys(tried))}",
+        "delete or rename one of them, or set spec.targetVirtualMachineName, then retry",
+    )
+
+
+def is_taken(cluster: Cluster, namespace: str, name: str) -> bool:
+    """Whether anything in the namespace has the name of a volume.
+
+    An image of CDI has a DataVolume and a claim of its own name (harvester pkg/image/cdi/cdi.go), so all
+    three kinds count, whoever made them.
+    """
+    kinds = (CLAIM, DATA_VOLUME, IMAGE)
+    return any(cluster.get(kind, name, namespace) is not None for kind in kinds)
