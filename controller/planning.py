@@ -101,10 +101,12 @@ def _asked(
         return Admission(findings=(not_checked("target", why),)), ()
     from steps import kubeapi  # noqa: PLC0415 - a folder needs no client
     from steps.targets.harvester.admitting import Admitting  # noqa: PLC0415
+    from steps.targets.harvester.choosing import choose_names  # noqa: PLC0415
 
     try:
         cluster = kubeapi.connect(stop, patience=PATIENCE)
-        return Admitting(plan, machine, cluster).run(made), ()
+        volumes = choose_names(cluster, plan, made)
+        return Admitting(plan, machine, cluster, volumes).run(made), ()
     except StepError as error:
         if is_retryable(error.code):
             return Admission(findings=(not_checked("target", str(error)),)), ()
