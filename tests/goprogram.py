@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -11,19 +12,31 @@ from typing import Final
 BIN: Final = Path(__file__).parents[1] / ".cache" / "bin"
 
 
-def build(name: str, sources: Path) -> Path:
-    """The program `name` made of the folder `sources`; one process builds, others that need it wait."""
-    BIN.mkdir(parents=True, exist_ok=True)
-    binary, stamp = BIN / name, BIN / f"{name}.sources"
-    with (BIN / f"{name}.lock").open("w") as lock:
+def build(name: str, sources: Path, folder: Path = BIN, *flags: str) -> Path:
+    """The program `name` made of the folder `sources`; one process builds, others that need it wait.
+
+    With `flags` it is a large one: built without cgo, and at a low priority.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    binary, stamp = folder / name, folder / f"{name}.sources"
+    with (folder / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        wanted = digest(sources)
-        if not binary.exists() or not stamp.exists() or stamp.read_text() != wanted:
-            partial = BIN / f"{name}.partial"
-            subprocess.run(["go", "build", "-o", str(partial), "."], cwd=sources, check=True)
+        if not is_fresh(name, sources, folder):
+            partial = folder / f"{name}.partial"
+            argv = ["go", "build", *flags, "-o", str(partial), "."]
+            large = {"env": {**os.environ, "CGO_ENABLED": "0"}} if flags else {}
+            subprocess.run(
+                [*(["nice", "-n", "10"] if flags else []), *argv], cwd=sources, check=True, **large
+            )
             partial.replace(binary)
-            stamp.write_text(wanted)
+            stamp.write_text(digest(sources))
     return binary
+
+
+def is_fresh(name: str, sources: Path, folder: Path = BIN) -> bool:
+    """Whether the program is there and made of these sources."""
+    stamp = folder / f"{name}.sources"
+    return (folder / name).exists() and stamp.exists() and stamp.read_text() == digest(sources)
 
 
 def digest(sources: Path) -> str:

@@ -37,7 +37,7 @@ def a_claim(image: Object, size: int) -> Object:
         "spec": {
             "accessModes": ["ReadWriteMany"],
             "volumeMode": "Block",
-            "storageClassName": f"longhorn-{metadata['name']}",
+            "storageClassName": image["status"]["storageClassName"],
             "resources": {"requests": {"storage": str(size)}},
         },
     }
@@ -84,6 +84,10 @@ def a_machine(namespace: str, disks: list[str]) -> Object:
     return {
         "apiVersion": MACHINE.api_version,
         "kind": MACHINE.kind,
-        "metadata": {"name": "web01", "namespace": namespace},
+        "metadata": {
+            "name": "web01",
+            "namespace": namespace,
+            "labels": {"migration.harvesterhci.io/imported": "true"},  # it may have a golden claim
+        },
         "spec": {"runStrategy": "Halted", "template": {"spec": {"domain": domain, "volumes": volumes}}},
     }

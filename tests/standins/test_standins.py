@@ -90,11 +90,12 @@ def test_a_backing_image_comes_by_url_and_goes_without_a_trace(
         size = (folder / "disk.qcow2").stat().st_size
         status = image["status"]
         assert (status["size"], status["virtualSize"], status["progress"]) == (size, 64 * MIB, 100)
-        assert status["storageClassName"] == "longhorn-one"
+        class_name = f"lh-{image['metadata']['uid']}"
+        assert status["storageClassName"] == class_name
         backing = api.get(BACKING_IMAGE, LONGHORN_SYSTEM, backing_name(image)) or {}
         sha512 = hashlib.sha512((folder / "disk.qcow2").read_bytes()).hexdigest()
         assert backing["status"]["checksum"] == sha512
-        storage_class = api.get(STORAGE_CLASS, "", "longhorn-one") or {}
+        storage_class = api.get(STORAGE_CLASS, "", class_name) or {}
         assert storage_class["parameters"]["backingImage"] == backing_name(image)
         eventually(
             lambda: (api.get(IMAGE, namespace, "one") or {})["metadata"].get("labels", {}).get(DISPLAY_NAME),
@@ -116,7 +117,7 @@ def test_a_backing_image_comes_by_url_and_goes_without_a_trace(
         gone(api, CLAIM, namespace, "one")
         api.delete(image)
         gone(api, IMAGE, namespace, "one")
-        gone(api, STORAGE_CLASS, "", "longhorn-one")
+        gone(api, STORAGE_CLASS, "", class_name)
         backing_image = backing_name(image)
         gone(api, BACKING_IMAGE, LONGHORN_SYSTEM, backing_image)
         assert not list(where.backing.glob(f"{backing_image}*"))

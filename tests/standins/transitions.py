@@ -79,8 +79,8 @@ def is_true(image: Object, kind: str) -> bool:
 
 
 def class_of(image: Object) -> str:
-    """pkg/util/image.go, GetImageStorageClassName, of a backing image."""
-    return f"longhorn-{image['metadata']['name']}"
+    """pkg/image/common/operator.go, GetStorageClassName, of a backing image; before v1.8.0 longhorn-NAME."""
+    return f"lh-{image['metadata']['uid']}"
 
 
 def _changed(image: Object) -> tuple[Object, dict[str, Any]]:
