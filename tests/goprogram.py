@@ -6,16 +6,24 @@ import fcntl
 import hashlib
 import os
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 BIN: Final = Path(__file__).parents[1] / ".cache" / "bin"
 
 
-def build(name: str, sources: Path, folder: Path = BIN, *flags: str) -> Path:
+def build(
+    name: str,
+    sources: Path,
+    folder: Path = BIN,
+    *,
+    flags: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Path:
     """The program `name` made of the folder `sources`; one process builds, others that need it wait.
 
-    With `flags` it is a large one: built without cgo, and at a low priority.
+    `flags` are those of `go build`; `environment` is added to this process's.
     """
     folder.mkdir(parents=True, exist_ok=True)
     binary, stamp = folder / name, folder / f"{name}.sources"
@@ -24,10 +32,7 @@ def build(name: str, sources: Path, folder: Path = BIN, *flags: str) -> Path:
         if not is_fresh(name, sources, folder):
             partial = folder / f"{name}.partial"
             argv = ["go", "build", *flags, "-o", str(partial), "."]
-            large = {"env": {**os.environ, "CGO_ENABLED": "0"}} if flags else {}
-            subprocess.run(
-                [*(["nice", "-n", "10"] if flags else []), *argv], cwd=sources, check=True, **large
-            )
+            subprocess.run(argv, cwd=sources, check=True, env={**os.environ, **(environment or {})})
             partial.replace(binary)
             stamp.write_text(digest(sources))
     return binary

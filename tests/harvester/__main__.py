@@ -39,11 +39,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=("build", "status", "run"))
+    parser.add_argument("--keep", action="store_true", help="build in Go's usual caches, which stay")
     programs = Programs.found()
     try:
-        match parser.parse_args().what:
+        given = parser.parse_args()
+        match given.what:
             case "build":
-                programs.build()
+                programs.build(keep=given.keep)
             case "status":
                 programs.check()
                 sys.stdout.write(f"Harvester in {programs.folder}\n")

@@ -6,11 +6,13 @@ Built from Go modules alone. That takes some ten minutes of processor time from 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -51,20 +53,35 @@ class Programs:
 
     def check(self) -> None:
         """Raises NotBuiltError, with what to do."""
-        if not self.objects.exists() or not goprogram.is_fresh("harvester", SOURCES, self.folder):
-            why = "is not there" if not self.binary.exists() else "is not of these sources"
+        stale = not goprogram.is_fresh("harvester", SOURCES, self.folder)
+        if stale or not self.objects.exists() or self.objects.stat().st_mtime < self.binary.stat().st_mtime:
+            why = "is not there" if not self.binary.exists() else "is not whole, or not of these sources"
             raise NotBuiltError(f"{self.binary} {why}: python -m tests.harvester build makes it")
 
-    def build(self) -> None:
-        """Make what is missing or stale."""
-        goprogram.build("harvester", SOURCES, self.folder, "-trimpath", "-ldflags=-s -w")
-        stamp, wanted = self.folder / "objects.sources", goprogram.digest(SOURCES)
-        if not self.objects.exists() or not stamp.exists() or stamp.read_text() != wanted:
-            items = [*_printed(self.binary), *(loosened(one) for one in _of_modules())]
+    def build(self, *, keep: bool = False) -> None:
+        """Make what is missing or stale, at a low priority.
+
+        Go's caches for it are folders of its own that are removed afterwards: nothing else needs what they hold.
+        With `keep` they are the user's, and stay.
+        """
+        with contextlib.suppress(NotBuiltError):
+            self.check()
+            return
+        os.nice(10)
+        caches = self.folder / "go"
+        own = {"GOCACHE": str(caches / "build"), "GOMODCACHE": str(caches / "modules")}
+        # -modcacherw: so that the folder can be removed
+        environment = {"CGO_ENABLED": "0", "GOFLAGS": "-modcacherw", **({} if keep else own)}
+        flags = ("-trimpath", "-buildvcs=false", "-ldflags=-s -w")
+        try:
+            goprogram.build("harvester", SOURCES, self.folder, flags=flags, environment=environment)
+            modules = Modules({**os.environ, **environment})
+            items = [*_printed(self.binary), *(loosened(one) for one in modules.definitions())]
             partial = self.objects.with_suffix(".partial")
             partial.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
             partial.replace(self.objects)
-            stamp.write_text(wanted)
+        finally:
+            shutil.rmtree(caches, ignore_errors=True)
 
 
 def _printed(binary: Path) -> Iterator[Definition]:
@@ -75,39 +92,54 @@ def _printed(binary: Path) -> Iterator[Definition]:
         yield document
 
 
-def _of_modules() -> Iterator[Definition]:
-    """The definitions in Harvester's charts and in the modules that it depends on."""
-    harvester = _folder(MODULE)
-    charts = harvester / "deploy" / "charts"
-    for path in sorted((charts / "harvester-crd" / "templates").glob("*.yaml")):
-        if "kubevirt" not in path.name:  # the program prints that of its own version
-            yield from _definitions(path.read_text())
-    for chart, member in (
-        ("longhorn-*.tgz", "longhorn/templates/crds.yaml"),
-        ("harvester-network-controller-*.tgz", "harvester-network-controller/templates/crds/"),
-    ):
-        (archive,) = (charts / "harvester" / "charts").glob(chart)
-        yield from _definitions("\n---\n".join(_members(archive, member)))
-    for module, pattern in (
-        ("sigs.k8s.io/cluster-api", "config/crd/bases/cluster.x-k8s.io_clusters.yaml"),
-        ("sigs.k8s.io/cluster-api", "config/crd/bases/cluster.x-k8s.io_machines.yaml"),
-        ("github.com/kube-logging/logging-operator", "config/crd/bases/logging.banzaicloud.io_loggings.yaml"),
-        ("github.com/kube-logging/logging-operator", "config/crd/bases/logging.banzaicloud.io_*flows.yaml"),
-        ("github.com/kube-logging/logging-operator", "config/crd/bases/logging.banzaicloud.io_*outputs.yaml"),
-        ("github.com/rancher/rancher", "pkg/crds/yaml/*/*.yaml"),
-        (
-            "github.com/k8snetworkplumbingwg/network-attachment-definition-client",
-            "artifacts/networks-crd.yaml",
-        ),
-    ):
-        found = sorted(_folder(module).glob(pattern))
-        if not found:
-            raise FileNotFoundError(f"{pattern} is not in module {module}")
-        for path in found:
-            yield from _definitions(path.read_text())
-    yield from (_empty(*names) for names in LOOSE)
+@dataclass(frozen=True)
+class Modules:
+    """The modules that the program is built of; `environment` says where Go has them."""
+
+    environment: Mapping[str, str]
+
+    def definitions(self) -> Iterator[Definition]:
+        """The definitions in Harvester's charts and in the modules that it depends on."""
+        charts = self._folder(MODULE) / "deploy" / "charts"
+        for path in sorted((charts / "harvester-crd" / "templates").glob("*.yaml")):
+            if "kubevirt" not in path.name:  # the program prints that of its own version
+                yield from _definitions(path.read_text())
+        for chart, member in CHARTS:
+            (archive,) = (charts / "harvester" / "charts").glob(chart)
+            yield from _definitions("\n---\n".join(_members(archive, member)))
+        for module, pattern in OTHERS:
+            found = sorted(self._folder(module).glob(pattern))
+            if not found:
+                raise FileNotFoundError(f"{pattern} is not in module {module}")
+            for path in found:
+                yield from _definitions(path.read_text())
+        yield from (_empty(*names) for names in LOOSE)
+
+    def _folder(self, module: str) -> Path:
+        """Where Go keeps it."""
+        argv = ["go", "list", "-m", "-f", "{{.Dir}}", module]
+        told = subprocess.run(
+            argv, cwd=SOURCES, check=True, capture_output=True, text=True, env=dict(self.environment)
+        )
+        return Path(told.stdout.strip())
 
 
+CHARTS: Final = (
+    ("longhorn-*.tgz", "longhorn/templates/crds.yaml"),
+    ("harvester-network-controller-*.tgz", "harvester-network-controller/templates/crds/"),
+)
+"""Charts inside Harvester's own, and what of them holds definitions."""
+LOGGING: Final = "github.com/kube-logging/logging-operator"
+OTHERS: Final = (
+    ("sigs.k8s.io/cluster-api", "config/crd/bases/cluster.x-k8s.io_clusters.yaml"),
+    ("sigs.k8s.io/cluster-api", "config/crd/bases/cluster.x-k8s.io_machines.yaml"),
+    (LOGGING, "config/crd/bases/logging.banzaicloud.io_loggings.yaml"),
+    (LOGGING, "config/crd/bases/logging.banzaicloud.io_*flows.yaml"),
+    (LOGGING, "config/crd/bases/logging.banzaicloud.io_*outputs.yaml"),
+    ("github.com/rancher/rancher", "pkg/crds/yaml/*/*.yaml"),
+    ("github.com/k8snetworkplumbingwg/network-attachment-definition-client", "artifacts/networks-crd.yaml"),
+)
+"""Modules that have definitions, and where."""
 LOOSE: Final = (
     ("management.cattle.io", "v3", "Feature", "features", "Cluster"),
     ("management.cattle.io", "v3", "ManagedChart", "managedcharts", "Namespaced"),
@@ -157,9 +189,3 @@ def _members(archive: Path, prefix: str) -> Iterator[str]:
         for member in chart:
             if member.name.startswith(prefix) and (file := chart.extractfile(member)):
                 yield file.read().decode()
-
-
-def _folder(module: str) -> Path:
-    """Where Go keeps a module that the program is built of."""
-    argv = ["go", "list", "-mod=mod", "-m", "-f", "{{.Dir}}", module]
-    return Path(subprocess.run(argv, cwd=SOURCES, check=True, capture_output=True, text=True).stdout.strip())

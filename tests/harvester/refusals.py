@@ -246,11 +246,11 @@ def a_claim_of_a_cdi_image_without_annotations(world: World) -> None:
 Act = Callable[[World], None]
 REFUSED: Final[list[tuple[Act, Exit, str]]] = [
     (twice_the_mac, Exit.CONFLICT, "duplicate mac address present for vm second for cluster network mgmt"),
-    (no_network, Exit.INVALID, '"vlan404" not found'),
+    (no_network, Exit.NOT_FOUND, '"vlan404" not found'),
     (storage_quota, Exit.NO_SPACE, "insufficient resources due to resource quota"),
     (cpu_quota_at_start, Exit.NO_SPACE, "insufficient resources due to resource quota"),
     (too_little_memory, Exit.INVALID, "guest memory is under the minimum requirement"),
-    (no_class_of_an_image, Exit.INVALID, '"nowhere" not found'),
+    (no_class_of_an_image, Exit.NOT_FOUND, '"nowhere" not found'),
     (a_nameless_template, Exit.INVALID, "PVC name is required"),
     (a_claim_in_use, Exit.INVALID, "web-disk is already used by other VM"),
     (a_golden_claim_of_a_foreign_vm, Exit.INVALID, "is a golden image, it can't be used as a volume in VM"),

@@ -162,7 +162,7 @@ class MachineRules:
             if quota["metadata"]["namespace"] == namespace and labels.get(DEFAULT_QUOTA) == "true":
                 used = ((quota.get("status") or {}).get("used") or {}).get("requests.storage", "0")
                 if int(parse_quantity(limit)) - int(parse_quantity(used)) < more:
-                    raise internal("insufficient resources due to resource quota: storage")
+                    raise internal("storage insufficient resources due to resource quota")
 
     def _addresses(self, machine: Object) -> None:
         """A MAC is there once in a cluster network, over all namespaces; compared as it is written."""
