@@ -61,8 +61,8 @@ class Programs:
     def build(self, *, keep: bool = False) -> None:
         """Make what is missing or stale, at a low priority.
 
-        Go's caches for it are folders of its own that are removed afterwards: nothing else needs what they hold.
-        With `keep` they are the user's, and stay.
+        It has Go's caches of its own and removes them afterwards: nothing else needs what they hold. With
+        `keep` they are the user's, and stay.
         """
         with contextlib.suppress(NotBuiltError):
             self.check()

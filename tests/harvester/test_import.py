@@ -77,7 +77,7 @@ class Desk:
         wanted = {"virtualMachineName": VM, "folder": None, "networkMapping": mapping}
         import_["spec"] = {**import_["spec"], **wanted, "storageClass": storage_class}
         path = scenario.write(into.with_suffix(".yaml"), [secret, source, import_])
-        argv = ["run", "--to", "harvester", "-f", path, "--into", into, *harness.QUICK]
+        argv: list[str | Path] = ["run", "--to", "harvester", "-f", path, "--into", into, *harness.QUICK]
         told = {"KUBECONFIG": str(self.place.kubeconfig), "SVC_ADDRESS": own_address(self.api.host)}
         ended = harness.vmferry(*argv, **told)
         assert ended.code == 0, ended.err

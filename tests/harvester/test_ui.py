@@ -76,7 +76,7 @@ def ui(real: Real) -> Iterator[Ui]:
 
 @pytest.fixture
 def world(lab: Lab, ui: Ui) -> Iterator[World]:
-    assert ui
+    assert ui.answers()
     with refusals.world(lab) as made:
         yield made
 

@@ -82,9 +82,9 @@ class MachineRules:
         requests: dict[str, str] = {}
         patch: Patch = []
         if cpu := limits.get("cpu"):
-            requests["cpu"] = f"{int(parse_quantity(cpu) * 1000) // CPU_OVERCOMMIT}m"
+            requests["cpu"] = f"{_number(cpu, 1000) // CPU_OVERCOMMIT}m"
         if memory := limits.get("memory"):
-            size = int(parse_quantity(memory))
+            size = _number(memory)
             if size < LEAST_MEMORY:
                 words = f"original: {size}, final: {size}"
                 raise internal(f"guest memory is under the minimum requirement (10 Mi), {words}")
@@ -161,7 +161,7 @@ class MachineRules:
             labels = quota["metadata"].get("labels") or {}
             if quota["metadata"]["namespace"] == namespace and labels.get(DEFAULT_QUOTA) == "true":
                 used = ((quota.get("status") or {}).get("used") or {}).get("requests.storage", "0")
-                if int(parse_quantity(limit)) - int(parse_quantity(used)) < more:
+                if _number(limit) - _number(used) < more:
                     raise internal("storage insufficient resources due to resource quota")
 
     def _addresses(self, machine: Object) -> None:
@@ -273,8 +273,12 @@ def _templates(machine: Object) -> list[Object]:
     return found
 
 
+def _number(quantity: str, times: int = 1) -> int:
+    return int(parse_quantity(quantity) * times)  # type: ignore[no-untyped-call]
+
+
 def _requested(template: Object) -> int:
-    return int(parse_quantity(template["spec"].get("resources", {}).get("requests", {}).get("storage", "0")))
+    return _number(template["spec"].get("resources", {}).get("requests", {}).get("storage", "0"))
 
 
 def _size(templates: list[Object]) -> int:

@@ -14,7 +14,6 @@ import pytest
 from steps.cluster import BACKING_IMAGE, CLAIM, IMAGE, MACHINE, STORAGE_CLASS
 from tests.guest import datadisk, report
 from tests.standins import harvester_machines
-from tests.standins.admission import GOLDEN
 from tests.standins.api import DATA_VOLUME, INSTANCE, NAMESPACE, VOLUME, Api, ApiError
 from tests.standins.asked import a_claim, a_machine, an_image, bound, digest, gone, said
 from tests.standins.controller import condition
@@ -22,6 +21,7 @@ from tests.standins.crds import LONGHORN_SYSTEM
 from tests.standins.files import served
 from tests.standins.images import DISPLAY_NAME, backing_name
 from tests.standins.lab import Lab, NoLabError
+from tests.standins.machine_rules import GOLDEN
 from tests.standins.process import eventually, lab, reserved, running
 from tests.standins.webhook import own_address
 
