@@ -14,15 +14,12 @@ import threading
 
 from tests.harvester.install import Real
 from tests.harvester.programs import NotBuiltError, Programs
-from tests.standins import crds
-from tests.standins.api import Api
 from tests.standins.lab import NoLabError
 from tests.standins.process import lab
 
 
 def run() -> None:
     place = lab()
-    crds.install(Api(place.kubeconfig), default=True)
     real = Real.of(place, Programs.found())
     real.install()
     ended = threading.Event()

@@ -11,8 +11,6 @@ import pytest
 from tests.cluster.lab import Lab
 from tests.harvester.install import Real
 from tests.harvester.programs import NotBuiltError, Programs
-from tests.standins import crds
-from tests.standins.api import Api
 from tests.standins.process import reserved
 
 HERE = Path(__file__).parent
@@ -45,7 +43,6 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def real(lab: Lab) -> Iterator[Real]:
     """Kinds, settings and webhooks; no controllers."""
-    crds.install(Api(lab.place.kubeconfig), default=True)
     found = Real.of(lab.place, Programs.found())
     found.install()
     with found.webhooks():

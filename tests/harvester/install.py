@@ -20,6 +20,7 @@ from typing import Any, Final, Self
 from ruamel.yaml import YAML
 
 from tests.harvester.programs import Programs
+from tests.standins import crds, webhook
 from tests.standins.api import Api
 from tests.standins.crds import FOLDER, HARVESTER_SYSTEM, LONGHORN_SYSTEM
 from tests.standins.lab import Lab
@@ -58,8 +59,14 @@ class Real:
 
     # --- objects
 
-    def install(self) -> None:
-        """Kinds, namespaces, settings, classes, KubeVirt's own object, and the controllers' account."""
+    def install(self, *, default: bool = True) -> None:
+        """Kinds, namespaces, settings, classes, KubeVirt's own object, and the controllers' account.
+
+        Over those of the stand-ins, which come first: a default class is one of them.
+        """
+        api = Api(self.lab.kubeconfig)
+        webhook.remove(api)
+        crds.install(api, default=default)
         items = json.loads(self.programs.objects.read_text())["items"]
         kinds = [one for one in items if one["kind"] == "CustomResourceDefinition"]
         self.apply(*(namespace(name) for name in NAMESPACES))
@@ -118,22 +125,14 @@ class Real:
         """Harvester's and KubeVirt's admission, from when both answer; at the end both are taken out."""
         own = self_signed(self.folder, "kubevirt", f"IP:{self.node}", days=30)
         with contextlib.ExitStack() as stack:
-            stack.callback(self._remove_configurations)
-            stack.enter_context(self.program("webhook", "--port", str(HARVESTER_PORT)))
+            stack.callback(self._remove)
             where = ("--address", self.node, "--port", str(KUBEVIRT_PORT))
             keys = ("--certificate", str(own.certificate), "--key", str(own.key))
-            stack.enter_context(self.program("kubevirt", *where, *keys))
+            kubevirt = stack.enter_context(self.program("kubevirt", *where, *keys))
+            harvester = stack.enter_context(self.program("webhook", "--port", str(HARVESTER_PORT)))
             self.apply(*kubevirt_configurations(self.node, own.certificate.read_bytes()))
-            eventually(
-                lambda: self._says(UNNAMED_IMAGE, "validator.harvesterhci.io"),
-                "Harvester's webhook",
-                START_SECONDS,
-            )
-            eventually(
-                lambda: self._says(ODD_MACHINE, "virtualmachine-validator.kubevirt.io"),
-                "KubeVirt's",
-                START_SECONDS,
-            )
+            self._await(harvester, UNNAMED_IMAGE, "displayName is required")
+            self._await(kubevirt, ODD_MACHINE, "Invalid RunStrategy (Sometimes)")
             yield
 
     @contextlib.contextmanager
@@ -156,7 +155,17 @@ class Real:
         search = "harvester-system.svc.cluster.local svc.cluster.local cluster.local"
         resolver.write_text(f"search {search}\nnameserver {self.node}\noptions ndots:5\n")
         inside = f'mount --bind "{resolver}" /etc/resolv.conf && exec "$@"'
-        argv = ["nsenter", f"--net={self.lab.root.parent / 'ns' / 'net'}", "--", "unshare", "--mount"]
+        # A program ends with this process, however that ends.
+        argv = [
+            "setpriv",
+            "--pdeathsig",
+            "TERM",
+            "nsenter",
+            f"--net={self.lab.root.parent / 'ns' / 'net'}",
+            "--",
+            "unshare",
+            "--mount",
+        ]
         argv += ["sh", "-c", inside, "-", str(self.programs.binary), command]
         argv += ["--kubeconfig", str(self.kubeconfig), *options]
         with (self.folder / f"{command}.log").open("ab") as log:
@@ -166,20 +175,23 @@ class Real:
         finally:
             end(process)
 
-    def _says(self, manifest: Object, who: str) -> bool:
-        """Whether that webhook refuses what it must refuse."""
-        try:
-            self.kubectl("create", "--dry-run=server", "-f", "-", given=json.dumps(manifest))
-        except CommandError as error:
-            return f'admission webhook "{who}" denied' in str(error)
-        return False
+    def _await(self, process: subprocess.Popen[bytes], odd: Object, words: str) -> None:
+        """Return when that webhook refuses in these words what it must refuse."""
 
-    def _remove_configurations(self) -> None:
-        """So that the cluster can be used while they do not run: what is not answered is refused."""
-        for kind in ("validatingwebhookconfiguration", "mutatingwebhookconfiguration"):
-            names = [f"{kind}/{name}" for name in CONFIGURATIONS[kind]]
-            self.kubectl("delete", "--ignore-not-found", *names)
-        # Its webhook enters itself again only when it makes this anew.
+        def refused() -> bool:
+            if process.poll() is not None:
+                raise RuntimeError(f"a webhook ended with {process.returncode}: see {self.folder}/*.log")
+            try:
+                self.kubectl("create", "--dry-run=server", "-f", "-", given=json.dumps(odd))
+            except CommandError as error:
+                return words in str(error)
+            return False
+
+        eventually(refused, f"a webhook that says: {words}", START_SECONDS)
+
+    def _remove(self) -> None:
+        webhook.remove(Api(self.lab.kubeconfig))
+        # Harvester's webhook enters itself again only when it makes this anew.
         secrets = [f"secret/harvester-webhook-{part}" for part in ("ca", "tls")]
         self.kubectl("--namespace", HARVESTER_SYSTEM, "delete", "--ignore-not-found", *secrets)
 
@@ -200,10 +212,6 @@ NAMESPACES: Final = (
     *(HARVESTER_SYSTEM, LONGHORN_SYSTEM, "harvester-public", "cattle-system", "fleet-local"),
     *("cattle-fleet-local-system", "cattle-monitoring-system", "cattle-logging-system", "cattle-dashboards"),
 )
-CONFIGURATIONS: Final = {
-    "validatingwebhookconfiguration": ("harvester-validator", "virt-api-validator"),
-    "mutatingwebhookconfiguration": ("harvester-mutator", "virt-api-mutator"),
-}
 KUBEVIRT_STATUS: Final = {"phase": "Deployed", "defaultArchitecture": "amd64"}
 KUBEVIRT: Final = {
     "apiVersion": "kubevirt.io/v1",
@@ -241,7 +249,13 @@ ODD_MACHINE: Final = {
     "spec": {
         "runStrategy": "Sometimes",
         "template": {
-            "spec": {"domain": {"devices": {}, "resources": {"limits": {"cpu": "1", "memory": "64Mi"}}}}
+            "spec": {
+                "domain": {
+                    "cpu": {"cores": 1},
+                    "devices": {},
+                    "resources": {"limits": {"cpu": "1", "memory": "64Mi"}},
+                }
+            }
         },
     },
 }
@@ -335,9 +349,9 @@ def kubevirt_configurations(node: str, authority: bytes) -> list[Object]:
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": kind,
             "metadata": {"name": name},
-            "webhooks": [_webhook(f"{webhook}.kubevirt.io", _url(node, verb), authority)],
+            "webhooks": [_asked(f"{asked}.kubevirt.io", _url(node, verb), authority)],
         }
-        for kind, name, webhook, verb in parts
+        for kind, name, asked, verb in parts
     ]
 
 
@@ -345,7 +359,7 @@ def _url(node: str, verb: str) -> str:
     return f"https://{node}:{KUBEVIRT_PORT}/virtualmachines-{verb}"
 
 
-def _webhook(name: str, url: str, authority: bytes) -> Object:
+def _asked(name: str, url: str, authority: bytes) -> Object:
     rule = {
         "apiGroups": ["kubevirt.io"],
         "apiVersions": ["v1alpha3", "v1"],

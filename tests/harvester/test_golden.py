@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -9,16 +10,26 @@ from typing import Any, Final
 import pytest
 from ruamel.yaml import YAML
 
+from steps.cluster import MACHINE
 from tests.harvester.install import CommandError, Real, namespace, network
 
-GOLDEN: Final = Path(__file__).parents[1] / "unit" / "golden"
-FILES: Final = sorted([*GOLDEN.glob("*/virtualmachine.yaml"), *GOLDEN.glob("*/harvester-*.yaml")])
+TESTS: Final = Path(__file__).parents[1]
+GOLDEN: Final = TESTS / "unit" / "golden"
 Object = dict[str, Any]
 
 
-def machine(path: Path) -> Object:
-    found: Object = YAML(typ="safe").load(path)
-    return found
+def machines() -> dict[str, Object]:
+    """Every VirtualMachine of the golden files, by the file's name."""
+    files = sorted([*GOLDEN.glob("*/*.yaml"), *(TESTS / "targets" / "golden").glob("*.yaml")])
+    return {
+        f"{path.parent.name}-{path.stem}": document
+        for path in files
+        for document in YAML(typ="safe").load_all(path)
+        if document.get("kind") == MACHINE.kind
+    }
+
+
+MACHINES: Final = machines()
 
 
 def networks_of(manifest: Object) -> set[tuple[str, str]]:
@@ -31,9 +42,8 @@ def networks_of(manifest: Object) -> set[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def surroundings(real: Real) -> None:
     """The namespaces and networks that the golden files name."""
-    manifests = [machine(path) for path in FILES]
-    joined = set().union(*(networks_of(one) for one in manifests))
-    spaces = {one["metadata"]["namespace"] for one in manifests} | {where for where, _ in joined}
+    joined = set().union(*map(networks_of, MACHINES.values()))
+    spaces = {one["metadata"]["namespace"] for one in MACHINES.values()} | {where for where, _ in joined}
     real.apply(*(namespace(name) for name in sorted(spaces - {"default"})))
     real.apply(*(network(*one) for one in sorted(joined)))
 
@@ -45,15 +55,15 @@ def judged(real: Real, manifest: Object) -> Object:
     return found
 
 
-def test_there_are_golden_files_of_both_targets() -> None:
-    assert len([path for path in FILES if path.name == "virtualmachine.yaml"]) >= 20
-    assert len([path for path in FILES if path.name.startswith("harvester-")]) >= 20
+def test_there_are_golden_vms_of_both_targets() -> None:
+    assert len(MACHINES) >= 40
+    assert len([name for name in MACHINES if "harvester-" in name]) >= 20
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize("name", MACHINES)
 @pytest.mark.usefixtures("surroundings")
-def test_a_golden_vm_is_accepted(real: Real, path: Path) -> None:
-    stored = judged(real, machine(path))
+def test_a_golden_vm_is_accepted(real: Real, name: str) -> None:
+    stored = judged(real, MACHINES[name])
     cpu = stored["spec"]["template"]["spec"]["domain"]["cpu"]
     assert cpu["maxSockets"] == 1, "Harvester's webhook did not work on it"
 
@@ -61,7 +71,7 @@ def test_a_golden_vm_is_accepted(real: Real, path: Path) -> None:
 @pytest.mark.usefixtures("surroundings")
 def test_several_sockets_are_what_kubevirt_refuses_behind_harvester(real: Real) -> None:
     """Why a VM has one socket in Harvester: its webhook sets maxSockets to 1 (v1.6.1-v1.8.2, issue 10265)."""
-    manifest = machine(GOLDEN / "vmware-bios" / "harvester-backingimage.yaml")
+    manifest = copy.deepcopy(MACHINES["vmware-bios-harvester-backingimage"])
     cpu = manifest["spec"]["template"]["spec"]["domain"]["cpu"]
     count = cpu["sockets"] * cpu["cores"]
     assert count > 1

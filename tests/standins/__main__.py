@@ -98,7 +98,7 @@ def admitted(given: argparse.Namespace, lab: Lab, api: Api) -> Iterator[None]:
     """While the webhooks answer; with `--harvester=real` Harvester's own controllers work, too."""
     if given.harvester == "real":
         real = Real.of(lab, Programs.found())
-        real.install()
+        real.install(default=given.default_class)
         with real.webhooks(), real.controllers():
             yield
         return
@@ -122,6 +122,7 @@ def alone(lab: Lab) -> IO[str]:
 
 def work(given: argparse.Namespace, lab: Lab) -> None:
     api = Api(lab.kubeconfig)
+    webhook.remove(api)
     crds.install(api, default=given.default_class)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -21,6 +21,11 @@ from tests.standins.refusal import Refused
 from tests.tls import self_signed
 
 NAME: Final = "vmferry-standins"
+CONFIGURATIONS: Final = {
+    VALIDATING: ("harvester-validator", "virt-api-validator"),
+    MUTATING: ("harvester-mutator", "virt-api-mutator"),
+}
+"""Those of Harvester and KubeVirt themselves (tests/harvester)."""
 
 
 class Server(ThreadingHTTPServer):
@@ -131,6 +136,10 @@ def install(api: Api, server: Server) -> None:
 
 
 def remove(api: Api) -> None:
-    """So that images can be made and deleted while no stand-in runs."""
-    for kind in (MUTATING, VALIDATING):
-        api.delete(_configuration(kind, []))
+    """Take out ours, Harvester's and KubeVirt's: what nobody answers is refused.
+
+    At an orderly end, and before a start, as a killed run leaves them.
+    """
+    for kind, names in CONFIGURATIONS.items():
+        for name in (NAME, *names):
+            api.delete({**_configuration(kind, []), "metadata": {"name": name}})
