@@ -4,26 +4,44 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 BIN: Final = Path(__file__).parents[1] / ".cache" / "bin"
 
 
-def build(name: str, sources: Path) -> Path:
-    """The program `name` made of the folder `sources`; one process builds, others that need it wait."""
-    BIN.mkdir(parents=True, exist_ok=True)
-    binary, stamp = BIN / name, BIN / f"{name}.sources"
-    with (BIN / f"{name}.lock").open("w") as lock:
+def build(
+    name: str,
+    sources: Path,
+    folder: Path = BIN,
+    *,
+    flags: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Path:
+    """The program `name` made of the folder `sources`; one process builds, others that need it wait.
+
+    `flags` are those of `go build`; `environment` is added to this process's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    binary, stamp = folder / name, folder / f"{name}.sources"
+    with (folder / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        wanted = digest(sources)
-        if not binary.exists() or not stamp.exists() or stamp.read_text() != wanted:
-            partial = BIN / f"{name}.partial"
-            subprocess.run(["go", "build", "-o", str(partial), "."], cwd=sources, check=True)
+        if not is_fresh(name, sources, folder):
+            partial = folder / f"{name}.partial"
+            argv = ["go", "build", *flags, "-o", str(partial), "."]
+            subprocess.run(argv, cwd=sources, check=True, env={**os.environ, **(environment or {})})
             partial.replace(binary)
-            stamp.write_text(wanted)
+            stamp.write_text(digest(sources))
     return binary
+
+
+def is_fresh(name: str, sources: Path, folder: Path = BIN) -> bool:
+    """Whether the program is there and made of these sources."""
+    stamp = folder / f"{name}.sources"
+    return (folder / name).exists() and stamp.exists() and stamp.read_text() == digest(sources)
 
 
 def digest(sources: Path) -> str:

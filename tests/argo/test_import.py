@@ -114,6 +114,22 @@ def test_the_storage_class_that_is_named(ground: Ground, make: Make, tmp_path: P
     assert imported.status.disk_import_status[0].integrity == "transfer-only"
 
 
+@pytest.mark.parametrize(
+    ("storage_class", "backend"), [("harvester-longhorn", "backingimage"), ("disk", "cdi")]
+)
+def test_a_default_vm_of_vsphere(make: Make, tmp_path: Path, storage_class: str, backend: str) -> None:
+    """Four vCPUs, a socket each, and two disks; by Harvester's own controllers where they are built."""
+    made = make([a_vm(tmp_path, "default-vm", disks=2, cpus=4, coresPerSocket=1)])
+    imported = made.begin("default-vm", storageClass=storage_class)
+    imported.until(RUNNING)
+    machine = imported.machine()
+    assert machine
+    cpu = machine["spec"]["template"]["spec"]["domain"]["cpu"]
+    assert (cpu["sockets"], cpu["cores"], cpu["maxSockets"]) == (1, 4, 1)
+    assert {image["spec"]["backend"] for image in images_of(made)} == {backend}
+    assert len(claims_of(machine)) == 2
+
+
 def test_bogus_network_and_camel_case_name_by_default(make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "testFocalCamelCase")])
     bogus = [{"sourceNetwork": "no such network", "destinationNetwork": "vlan1"}]

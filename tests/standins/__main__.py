@@ -1,9 +1,11 @@
 """Stand-ins for Harvester's image controllers, Longhorn, CDI and KubeVirt, against a real API server.
 
-    python -m tests.standins [--kubeconfig FILE]
+    python -m tests.standins [--kubeconfig FILE] [--harvester played|real]
 
-Prints a line to stdout when it is ready. SIGTERM ends it and its virtual machines; started again it goes on
-from what the cluster says. See tests/standins/README.md for what is real and what is not.
+With `--harvester=real` Harvester's own webhook and controllers and KubeVirt's own webhook work, and their
+stand-ins do not (tests/harvester). Prints a line to stdout when it is ready. SIGTERM ends it and its virtual
+machines; started again it goes on from what the cluster says. See tests/standins/README.md for what is real
+and what is not.
 """
 
 from __future__ import annotations
@@ -14,9 +16,13 @@ import logging
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
+from tests.harvester.install import Real
+from tests.harvester.programs import NotBuiltError, Programs
 from tests.standins import (
     admission,
     cdi,
@@ -58,6 +64,12 @@ def arguments() -> argparse.ArgumentParser:
         "--backoff", type=float, default=10.0, metavar="SECONDS", help="Harvester's; default 10"
     )
     parser.add_argument(
+        "--harvester",
+        choices=("played", "real"),
+        default="played",
+        help="real: its own webhook and controllers",
+    )
+    parser.add_argument(
         "--grace", type=float, default=guests.GRACE, metavar="SECONDS", help="guests power off"
     )
     return parser
@@ -66,14 +78,34 @@ def arguments() -> argparse.ArgumentParser:
 def controllers(given: argparse.Namespace, lab: Lab, cluster: Cluster) -> list[Controller]:
     faults = Faults(given.rate, given.fail, given.corrupt)
     web = Web(cluster.api.host)  # the lab's name server is on the node, too
-    return [
-        images.Images(cluster, web, given.backoff),
+    below = [
         Longhorn(cluster, web, lab.backing, faults),
         cdi.DataVolumes(cluster, web, lab, faults),
         machines.Machines(cluster),
         instances.Instances(cluster, lab, given.grace),
+    ]
+    if given.harvester == "real":
+        return below
+    return [
+        *below,
+        images.Images(cluster, web, given.backoff),
         harvester_machines.HarvesterMachines(cluster),
     ]
+
+
+@contextmanager
+def admitted(given: argparse.Namespace, lab: Lab, api: Api) -> Iterator[None]:
+    """While the webhooks answer; with `--harvester=real` Harvester's own controllers work, too."""
+    if given.harvester == "real":
+        real = Real.of(lab, Programs.found())
+        real.install(default=given.default_class)
+        with real.webhooks(), real.controllers():
+            yield
+        return
+    server = webhook.Server(webhook.own_address(api.host), admission.Rules(api), lab.state)
+    webhook.install(api, server)
+    yield
+    webhook.remove(api)
 
 
 def alone(lab: Lab) -> IO[str]:
@@ -90,25 +122,25 @@ def alone(lab: Lab) -> IO[str]:
 
 def work(given: argparse.Namespace, lab: Lab) -> None:
     api = Api(lab.kubeconfig)
+    webhook.remove(api)
     crds.install(api, default=given.default_class)
-    cluster = Cluster(api, WATCHED)
-    working = controllers(given, lab, cluster)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    cluster.start()
-    for one in working:
-        one.start()
-    server = webhook.Server(webhook.own_address(api.host), admission.Rules(api), lab.state)
-    webhook.install(api, server)
-    sys.stdout.write(f"stand-ins ready: {api.server}\n")
-    sys.stdout.flush()
-    ended.wait()
-    cluster.stop.set()
-    cluster.wake.all()
-    for one in working:
-        one.join(30)
-    webhook.remove(api)
+    with ExitStack() as stack:
+        stack.enter_context(admitted(given, lab, api))
+        cluster = Cluster(api, WATCHED)
+        working = controllers(given, lab, cluster)
+        cluster.start()
+        for one in working:
+            one.start()
+        sys.stdout.write(f"stand-ins ready: {api.server}\n")
+        sys.stdout.flush()
+        ended.wait()
+        cluster.stop.set()
+        cluster.wake.all()
+        for one in working:
+            one.join(30)
 
 
 def main() -> None:
@@ -119,7 +151,7 @@ def main() -> None:
         lab = Lab.of(given.kubeconfig, given.state, given.backing)
         with alone(lab):
             work(given, lab)
-    except NoLabError as error:
+    except (NoLabError, NotBuiltError) as error:
         sys.exit(f"error: {error}")
 
 

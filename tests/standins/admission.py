@@ -1,4 +1,4 @@
-"""Stand-in for the rules of Harvester's webhook on VirtualMachineImages, and its mark on golden claims.
+"""Stand-in for Harvester's webhook: its rules on VirtualMachineImages, and its mark on golden claims.
 
 harvester v1.6.0: pkg/image/common/{mutator,validator}.go, pkg/image/{backingimage,cdi}/{mutate,validate}.go,
 pkg/webhook/resources/persistentvolumeclaim/mutator.go. What is left out: security parameters, export from
@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urlsplit
 
-from steps.cluster import CLAIM, IMAGE, STORAGE_CLASS, Object
+from steps.cluster import CLAIM, IMAGE, MACHINE, STORAGE_CLASS, Object
 from tests.standins.api import Api
 from tests.standins.images import DISPLAY_NAME
+from tests.standins.machine_rules import GOLDEN, ClaimRules, MachineRules
+from tests.standins.refusal import Refused, internal
 
 CLASS: Final = "harvesterhci.io/storageClassName"
-GOLDEN: Final = "harvesterhci.io/goldenImage"
 DEFAULT: Final = "storageclass.kubernetes.io/is-default-class"
 PARAMETERS: Final = {"numberOfReplicas": "3", "staleReplicaTimeout": "30", "migratable": "true"}
 """GetImageDefaultStorageClassParameters."""
@@ -30,32 +31,35 @@ TAKEN: Final = frozenset(
 """Which parameters of a class go to its images (mergeStorageClassParams)."""
 
 
-class Refused(Exception):  # noqa: N818 - not an error of ours
-    """The answer to a request that is not let in. `code` as in HTTP."""
-
-    def __init__(self, message: str, code: int = 422, reason: str = "Invalid") -> None:
-        super().__init__(message)
-        self.status = {"status": "Failure", "message": message, "code": code, "reason": reason}
-
-
 class Rules:
     """What is changed and what is refused."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
+        self._machines = MachineRules(api)
+        self._claims = ClaimRules(api)
 
     def mutate(self, request: Object) -> list[Object]:
         """The JSON patch of a request."""
         thing = request["object"]
         if request["kind"]["kind"] == CLAIM.kind:
             return self._golden(request["namespace"], thing)
+        if request["kind"]["kind"] == MACHINE.kind:
+            return self._machines.mutate(thing, request.get("oldObject") or {})
         created = request["operation"] == "CREATE" and thing["spec"].get("backend") != "cdi"
         return [*(self._parameters(thing) if created else []), *self._ensure_class(thing)]
 
     def validate(self, request: Object) -> None:
         """Raises Refused."""
         old, new = request.get("oldObject") or {}, request.get("object") or {}
-        match request["operation"]:
+        if request["kind"]["kind"] == CLAIM.kind:
+            return self._claims.validate(request["operation"], new or old, request["userInfo"]["username"])
+        if request["kind"]["kind"] == MACHINE.kind:
+            return self._machines.validate(new, old)
+        return self._validate_image(request["operation"], old, new)
+
+    def _validate_image(self, operation: str, old: Object, new: Object) -> None:
+        match operation:
             case "CREATE":
                 self._display_name(new)
                 _same_class(new)
@@ -77,7 +81,7 @@ class Rules:
             given = found.get("parameters") or {}
             if wanted and given.get("backingImage"):
                 words = "can not use a backing image storageClass as the base storageClass template"
-                raise Refused(words, 500, "InternalError")
+                raise internal(words)
         value = PARAMETERS | {key: part for key, part in given.items() if key in TAKEN}
         verb = "add" if known is None else "replace"
         return [{"op": verb, "path": "/spec/storageClassParameters", "value": value}]
@@ -100,20 +104,22 @@ class Rules:
         image = self._api.get(IMAGE, namespace, claim["metadata"].get("name") or "-")
         if image is None or image["spec"].get("backend") != "cdi":
             return []
+        if "annotations" not in claim["metadata"]:  # its patch replaces a part of what is not there
+            raise internal(f"jsonpatch replace operation does not apply: {GOLDEN}")
         marked = _annotations(claim) | {GOLDEN: "true"}
         return [{"op": "add", "path": "/metadata/annotations", "value": marked}]
 
     def _class(self, name: str) -> Object:
         found = self._api.get(STORAGE_CLASS, "", name)
         if found is None:
-            raise Refused(f'storageclasses.storage.k8s.io "{name}" not found', 500, "InternalError")
+            raise internal(f'storageclasses.storage.k8s.io "{name}" not found')
         return found
 
     def _default(self, otherwise: str) -> Object:
         classes, _ = self._api.list(STORAGE_CLASS)
         found = [one for one in classes if _annotations(one).get(DEFAULT) == "true"]
         if not found:
-            raise Refused(otherwise, 500, "InternalError")
+            raise internal(otherwise)
         return found[0]
 
     def _display_name(self, image: Object) -> None:

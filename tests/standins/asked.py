@@ -85,6 +85,10 @@ def a_machine(namespace: str, disks: list[str]) -> Object:
     return {
         "apiVersion": MACHINE.api_version,
         "kind": MACHINE.kind,
-        "metadata": {"name": "web01", "namespace": namespace},
+        "metadata": {
+            "name": "web01",
+            "namespace": namespace,
+            "labels": {"migration.harvesterhci.io/imported": "true"},  # it may have a golden claim
+        },
         "spec": {"runStrategy": "Halted", "template": {"spec": {"domain": domain, "volumes": volumes}}},
     }

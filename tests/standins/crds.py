@@ -123,7 +123,7 @@ def definitions() -> list[Object]:
         definition(BACKING_IMAGE, ANYTHING, ["lhbi"]),
         definition(DATA_VOLUME, ANYTHING, ["dv", "dvs"], columns=phase),
         definition(MACHINE, ANYTHING, ["vm", "vms"], columns=state),
-        definition(INSTANCE, ANYTHING, ["vmi", "vmis"], columns={"Phase": ".status.phase"}),
+        definition(INSTANCE, ANYTHING, ["vmi", "vmis"], status=False, columns={"Phase": ".status.phase"}),
         definition(NAD, ANYTHING, ["net-attach-def"], status=False),
     ]
 

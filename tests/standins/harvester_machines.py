@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from steps.cluster import CLAIM, IMAGE, MACHINE, Kind, Object
-from tests.standins.admission import GOLDEN
 from tests.standins.api import Api
 from tests.standins.controller import Controller, deleting, log
 from tests.standins.images import IMAGE_ID
+from tests.standins.machine_rules import GOLDEN
 
 FINALIZER: Final = "wrangler.cattle.io/VMController.CleanupPVCAndSnapshot"
 TEMPLATES: Final = "harvesterhci.io/volumeClaimTemplates"

@@ -184,7 +184,7 @@ class Instances(Controller):
             status["phaseTransitionTimestamps"] = [*moments, moment]
         _condition(status, "Ready", *_ready(status, pod))
         if status != before:
-            self.api.update_status({**instance, "status": status})
+            self.api.update({**instance, "status": status})  # the kind has no subresource for it
 
 
 def phase(instance: Object) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from steps.cluster import BACKING_IMAGE, Object
-from tests.standins.controller import Cluster, Controller, deleting, log, now
+from tests.standins.controller import Cluster, Controller, deleting, log, now, seconds_since
 from tests.standins.downloads import Download, Faults, FetchError, qemu_img
 from tests.standins.web import Web
 
@@ -19,6 +19,12 @@ FINALIZER: Final = "longhorn.io"
 DISK: Final = "00000000-0000-4000-8000-000000000001"
 """The UUID of the one disk that there is."""
 LOOK: Final = 0.5
+TAKEN_UP: Final = 2.0
+"""Seconds from a BackingImage's creation to the start of its download. Times are whole seconds: at least one.
+
+Longhorn starts a pod first. Harvester's controller looks at a BackingImage only when it changes, and only
+after it noted that the image is initialized. It never sees one that is ready at once.
+"""
 
 
 class Backing(Download):
@@ -59,6 +65,9 @@ class Longhorn(Controller):
         state = self._state(backing)
         if state in ("ready", "failed"):
             return None
+        left = TAKEN_UP - seconds_since(backing["metadata"]["creationTimestamp"])
+        if uid not in self._jobs and left > 0:
+            return left
         if uid not in self._jobs:  # a new one, or one that was under way when an earlier stand-in ended
             self._jobs[uid] = self._begin(backing)
         return self._report(backing, self._jobs[uid])

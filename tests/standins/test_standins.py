@@ -22,6 +22,7 @@ from tests.standins.crds import LONGHORN_SYSTEM
 from tests.standins.files import served
 from tests.standins.images import DISPLAY_NAME, backing_name
 from tests.standins.lab import Lab, NoLabError
+from tests.standins.machine_rules import GOLDEN
 from tests.standins.process import eventually, lab, reserved, running
 from tests.standins.webhook import own_address
 

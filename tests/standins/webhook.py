@@ -1,4 +1,4 @@
-"""Where the API server asks about images: Harvester's webhook, over TLS at the host's end of the lab's wire.
+"""Harvester's webhook for images, VirtualMachines and claims, over TLS at the host's end of the lab's wire.
 
 harvester v1.6.0, pkg/webhook/server/server.go: a mutator that does not answer is passed over, no validator.
 """
@@ -14,12 +14,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
-from steps.cluster import CLAIM, IMAGE, Kind, Object
-from tests.standins.admission import Refused, Rules
+from steps.cluster import CLAIM, IMAGE, MACHINE, Kind, Object
+from tests.standins.admission import Rules
 from tests.standins.api import MUTATING, VALIDATING, Api
+from tests.standins.refusal import Refused
 from tests.tls import self_signed
 
 NAME: Final = "vmferry-standins"
+CONFIGURATIONS: Final = {
+    VALIDATING: ("harvester-validator", "virt-api-validator"),
+    MUTATING: ("harvester-mutator", "virt-api-mutator"),
+}
+"""Those of Harvester and KubeVirt themselves (tests/harvester)."""
 
 
 class Server(ThreadingHTTPServer):
@@ -82,8 +88,13 @@ def own_address(host: str) -> str:
 
 
 def configurations(server: Server) -> list[Object]:
-    changed = [("images", IMAGE, ["CREATE", "UPDATE"]), ("claims", CLAIM, ["CREATE"])]
-    checked = [("images", IMAGE, ["CREATE", "UPDATE", "DELETE"])]
+    both = ["CREATE", "UPDATE"]
+    changed = [("images", IMAGE, both), ("machines", MACHINE, both), ("claims", CLAIM, ["CREATE"])]
+    checked = [
+        ("images", IMAGE, [*both, "DELETE"]),
+        ("machines", MACHINE, both),
+        ("claims", CLAIM, ["CREATE", "DELETE"]),
+    ]
     mutators = [_webhook(server, "mutate", "Ignore", *one) for one in changed]
     validators = [_webhook(server, "validate", "Fail", *one) for one in checked]
     return [_configuration(MUTATING, mutators), _configuration(VALIDATING, validators)]
@@ -125,6 +136,10 @@ def install(api: Api, server: Server) -> None:
 
 
 def remove(api: Api) -> None:
-    """So that images can be made and deleted while no stand-in runs."""
-    for kind in (MUTATING, VALIDATING):
-        api.delete(_configuration(kind, []))
+    """Take out ours, Harvester's and KubeVirt's: what nobody answers is refused.
+
+    At an orderly end, and before a start, as a killed run leaves them.
+    """
+    for kind, names in CONFIGURATIONS.items():
+        for name in (NAME, *names):
+            api.delete({**_configuration(kind, []), "metadata": {"name": name}})

@@ -1,0 +1,205 @@
+"""What a person can do in Harvester's UI with an imported VM; the whole Harvester server answers."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+import urllib3
+
+from steps.cluster import CLAIM, MACHINE, Kind
+from tests.cluster.lab import Lab
+from tests.harvester import refusals
+from tests.harvester.install import Real
+from tests.harvester.refusals import GIB, TEMPLATES, World
+from tests.standins.process import eventually
+
+pytestmark = pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
+
+Object = dict[str, Any]
+READY: Final = 240.0
+BACKUP: Final = Kind("harvesterhci.io/v1beta1", "VirtualMachineBackup", "virtualmachinebackups")
+SNAPSHOT: Final = Kind("snapshot.storage.k8s.io/v1", "VolumeSnapshot", "volumesnapshots")
+ODD: Final = GIB + (1 << 20)
+"""A size that the UI does not show to the byte: it rounds to a GiB with two places."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: Object
+
+    @property
+    def message(self) -> str:
+        return str(self.body.get("message") or self.body.get("error") or self.body)
+
+
+class Ui:
+    """The API that the UI uses, which asks nobody who he is."""
+
+    def __init__(self, url: str) -> None:
+        self._base = f"{url}/v1/harvester"
+        self._pool = urllib3.PoolManager(cert_reqs="CERT_NONE", assert_hostname=False)
+
+    def ask(self, method: str, path: str, body: Object | None = None) -> Answer:
+        told = self._pool.request(
+            method,
+            f"{self._base}/{path}",
+            body=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "Accept": "application/json"},
+            timeout=60,
+            retries=False,
+        )
+        return Answer(told.status, json.loads(told.data) if told.data else {})
+
+    def machine(self, world: World, name: str = "web") -> str:
+        return f"kubevirt.io.virtualmachines/{world.space}/{name}"
+
+    def answers(self) -> bool:
+        try:
+            return self.ask("GET", "kubevirt.io.virtualmachines").status == 200
+        except urllib3.exceptions.HTTPError:
+            return False
+
+
+@pytest.fixture(scope="module")
+def ui(real: Real) -> Iterator[Ui]:
+    with real.server() as url:
+        found = Ui(url)
+        eventually(found.answers, "the API of Harvester's UI", READY)
+        yield found
+
+
+@pytest.fixture
+def world(lab: Lab, ui: Ui) -> Iterator[World]:
+    assert ui.answers()
+    with refusals.world(lab) as made:
+        yield made
+
+
+def golden(world: World, name: str) -> Object:
+    return world.claim(name, "disk", annotations={"harvesterhci.io/goldenImage": "true"})
+
+
+def templates(world: World, size: int = ODD) -> list[Object]:
+    return [world.template(name, size, "disk") for name in ("plain", "golden")]
+
+
+def imported(world: World, annotation: list[Object] | None) -> None:
+    """A VM of two disks: one over a backing image's class, one on CDI's own claim."""
+    world.stored({**world.claim("plain", "disk")})
+    world.stored(golden(world, "golden"))
+    made = world.machine(claim="plain", templates=annotation)
+    spec = made["spec"]["template"]["spec"]
+    spec["domain"]["devices"]["disks"].append({"name": "disk-1", "disk": {"bus": "virtio"}})
+    spec["volumes"].append({"name": "disk-1", "persistentVolumeClaim": {"claimName": "golden"}})
+    made["metadata"]["annotations"]["field.cattle.io/description"] = "imported"
+    world.stored(made)
+
+
+Annotation = Callable[[World], list[Object] | None]
+BOTH: Final = pytest.mark.parametrize(
+    "annotation", [lambda _: None, templates], ids=["without-templates", "with-templates"]
+)
+
+
+@BOTH
+def test_ticked_disks_go_with_the_vm_and_a_golden_claim_stays(
+    ui: Ui, world: World, annotation: Annotation
+) -> None:
+    imported(world, annotation(world))
+
+    def deleted() -> bool:
+        """Its cache may not have the VM yet."""
+        ticked = "removedDisks=disk-0&removedDisks=disk-1"
+        return ui.ask("DELETE", f"{ui.machine(world)}?{ticked}").status in (200, 204)
+
+    eventually(deleted, "the UI's deletion")
+    eventually(lambda: world.cluster.get(MACHINE, "web", world.space) is None, "the VM goes")
+    eventually(lambda: world.cluster.get(CLAIM, "plain", world.space) is None, "its ticked claim goes")
+    kept = world.cluster.get(CLAIM, "golden", world.space)
+    assert kept is not None
+    assert "deletionTimestamp" not in kept["metadata"]
+
+
+@BOTH
+def test_an_edit_is_taken(ui: Ui, world: World, annotation: Annotation) -> None:
+    imported(world, annotation(world))
+    answer = edited(ui, world, {"field.cattle.io/description": "edited"})
+    assert answer.status == 200, answer.message
+
+
+def edited(ui: Ui, world: World, annotations: dict[str, str]) -> Answer:
+    """What the form does: it reads the VM and puts the whole of it, changed."""
+    found = ui.ask("GET", ui.machine(world)).body
+    found["metadata"]["annotations"] |= annotations
+    return ui.ask("PUT", ui.machine(world), found)
+
+
+def as_the_form_writes(world: World) -> str:
+    """All disks, also those that were attached as existing volumes, of sizes in GiB (parseDiskRows)."""
+    entries = templates(world)
+    for entry in entries:
+        entry["spec"]["resources"]["requests"]["storage"] = "1Gi"
+    return json.dumps(entries)
+
+
+def test_the_form_adds_the_templates_where_there_were_none(ui: Ui, world: World) -> None:
+    imported(world, None)
+    answer = edited(ui, world, {TEMPLATES: as_the_form_writes(world)})
+    assert answer.status == 200, answer.message
+
+
+def test_the_form_cannot_save_a_vm_whose_templates_are_no_whole_gibibytes(ui: Ui, world: World) -> None:
+    imported(world, templates(world))
+    answer = edited(ui, world, {TEMPLATES: as_the_form_writes(world)})
+    assert answer.status == 422
+    assert "requests storage can't be less than previous value" in answer.message
+
+
+@BOTH
+def test_a_snapshot_is_taken_of_every_disk(ui: Ui, world: World, lab: Lab, annotation: Annotation) -> None:
+    """Up to the VolumeSnapshots; what Longhorn makes of those nobody plays."""
+    for name in ("plain", "golden"):
+        longhorn_volume(world, lab, name)
+    imported(world, annotation(world))
+    lab.kubectl(
+        *("--namespace", world.space, "wait", "pvc/plain", "pvc/golden"),
+        *("--for=jsonpath={.status.phase}=Bound", "--timeout=60s"),
+    )
+    name = f"snap-{secrets.token_hex(2)}"
+    path = f"{ui.machine(world)}?action=snapshot"
+    eventually(lambda: ui.ask("POST", path, {"name": name}).status in (200, 204), "the UI's snapshot")
+
+    def sources() -> set[str]:
+        found = world.cluster.find(SNAPSHOT, world.space)
+        return {one["spec"]["source"]["persistentVolumeClaimName"] for one in found}
+
+    eventually(lambda: sources() == {"plain", "golden"}, "a VolumeSnapshot of each disk")
+    backup = world.cluster.get(BACKUP, name, world.space)
+    assert backup is not None
+    assert "error" not in backup["status"]
+
+
+def longhorn_volume(world: World, lab: Lab, claim: str) -> None:
+    """A volume of Longhorn's CSI driver for a claim that is made next: the lab's own volumes are no CSI's."""
+    lab.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": f"{world.space}-{claim}"},
+            "spec": {
+                "capacity": {"storage": str(GIB)},
+                "accessModes": ["ReadWriteMany"],
+                "volumeMode": "Block",
+                "storageClassName": "disk",
+                "persistentVolumeReclaimPolicy": "Retain",
+                "claimRef": {"namespace": world.space, "name": claim},
+                "csi": {"driver": "driver.longhorn.io", "volumeHandle": f"{world.space}-{claim}"},
+            },
+        }
+    )
