@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from steps.cluster import MACHINE
 from tests.harvester.install import CommandError, Real, namespace, network
 
+pytestmark = pytest.mark.smoke
 TESTS: Final = Path(__file__).parents[1]
 GOLDEN: Final = TESTS / "unit" / "golden"
 Object = dict[str, Any]
@@ -55,7 +56,6 @@ def judged(real: Real, manifest: Object) -> Object:
     return found
 
 
-@pytest.mark.smoke
 def test_there_are_golden_vms_of_both_targets() -> None:
     assert len(MACHINES) >= 40
     assert len([name for name in MACHINES if "harvester-" in name]) >= 20

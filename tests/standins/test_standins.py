@@ -14,7 +14,6 @@ import pytest
 from steps.cluster import BACKING_IMAGE, CLAIM, DATA_VOLUME, IMAGE, MACHINE, STORAGE_CLASS
 from tests.guest import datadisk, report
 from tests.standins import harvester_machines
-from tests.standins.admission import GOLDEN
 from tests.standins.api import INSTANCE, NAMESPACE, VOLUME, Api, ApiError
 from tests.standins.asked import a_claim, a_machine, an_image, bound, digest, gone, said
 from tests.standins.controller import condition
