@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -27,6 +27,7 @@ from steps.plan import Plan, SourcePlan, TargetKind
 from steps.preflight import examine, reasons
 from steps.providers import Access, Provider, connect
 from steps.stop import Stop
+from steps.volumes import Volumes, volume_name
 from workflows.concerned import doubts
 from workflows.stages import stages_for
 
@@ -85,32 +86,44 @@ def _examined(job: Job, provider: Provider, stop: Stop) -> DryRun:
         made = shape(job.plan, machine)
     except StepError:  # its name is refused: among the reasons
         return DryRun(job, machine, None, None, found)
-    manifest = virtual_machine(made, {disk.id: f"{made.name}-{disk.id}" for disk in made.disks})
     if job.plan.target.kind is not TargetKind.HARVESTER:
-        return DryRun(job, machine, made, manifest, found)
-    admission, refused = _asked(job.plan, machine, made, stop)
-    return DryRun(job, machine, made, manifest, (*found, *refused), admission)
+        return DryRun(job, machine, made, _manifest(made, Volumes()), found)
+    answer = _asked(job.plan, machine, made, stop)
+    manifest = _manifest(made, answer.volumes)
+    return DryRun(job, machine, made, manifest, (*found, *answer.refused), answer.admission)
 
 
-def _asked(
-    plan: Plan, machine: Machine, made: Shape, stop: Stop
-) -> tuple[Admission, tuple[tuple[Exit, str], ...]]:
-    """What the cluster of KUBECONFIG says, and why it refuses."""
+def _manifest(made: Shape, volumes: Volumes) -> dict[str, Any]:
+    """The VM over the volumes of those names; where none are chosen, of the names that they get if free."""
+    plain = {disk.id: volume_name(made.name, disk.id) for disk in made.disks}
+    return virtual_machine(made, {**plain, **volumes.names})
+
+
+class Answer(NamedTuple):
+    """What the cluster of KUBECONFIG says."""
+
+    admission: Admission = Admission()
+    refused: tuple[tuple[Exit, str], ...] = ()
+    """Why it refuses."""
+    volumes: Volumes = Volumes()
+
+
+def _asked(plan: Plan, machine: Machine, made: Shape, stop: Stop) -> Answer:
     if not os.environ.get(KUBECONFIG):
         why = f"{KUBECONFIG} is not set, so no cluster was asked"
-        return Admission(findings=(not_checked("target", why),)), ()
+        return Answer(Admission(findings=(not_checked("target", why),)))
     from steps import kubeapi  # noqa: PLC0415 - a folder needs no client
-    from steps.targets.harvester.admitting import Admitting  # noqa: PLC0415
-    from steps.targets.harvester.choosing import choose_names  # noqa: PLC0415
+    from steps.targets.harvester import Harvester  # noqa: PLC0415
 
+    volumes = Volumes()
     try:
-        cluster = kubeapi.connect(stop, patience=PATIENCE)
-        volumes = choose_names(cluster, plan, made)
-        return Admitting(plan, machine, cluster, volumes).run(made), ()
+        target = Harvester(plan, kubeapi.connect(stop, patience=PATIENCE), stop, machine=machine)
+        volumes = target.name_volumes(made, None)
+        return Answer(target.admit(made, volumes), volumes=volumes)
     except StepError as error:
         if is_retryable(error.code):
-            return Admission(findings=(not_checked("target", str(error)),)), ()
-        return Admission(), ((error.code, str(error)),)
+            return Answer(Admission(findings=(not_checked("target", str(error)),)), volumes=volumes)
+        return Answer(refused=((error.code, str(error)),), volumes=volumes)
 
 
 def document(result: DryRun) -> dict[str, Any]:
