@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from steps.cluster import CLAIM, DATA_VOLUME, IMAGE, IMPORT, MACHINE, Object
+from steps.cluster import CLAIM, DATA_VOLUME, IMAGE, IMPORT, MACHINE, ExistsError, Object
 from steps.contract import Exit, StepError
 from steps.targets.harvester import names
 from steps.targets.harvester.discarding import discard
 from steps.targets.harvester.machines import attached_claims
+from steps.volumes import Volumes
 from tests.targets.stand_ins import a_class, owner_reference
 from tests.targets.world import World
 
@@ -215,6 +216,29 @@ class TestVolumesOfCdi:
             world.publish()
         assert world.publish()["metadata"]["name"] == "web01-disk-0"
         assert len(world.images()) == 1
+
+    def test_of_an_earlier_run_none_is_used_though_the_bytes_are_the_same(self) -> None:
+        """A VM may have written to it. Both runs began before names were chosen."""
+        world = cdi()
+        world.chosen[world.plan.run] = Volumes()
+        first = world.publish()["metadata"]
+        world.planned(generation=2)
+        world.chosen[world.plan.run] = Volumes()
+        assert world.publish()["metadata"]["uid"] != first["uid"]
+        assert len(world.images()) == 2
+
+    def test_an_image_of_others_that_came_since_we_looked(self) -> None:
+        world = cdi()
+        world.volumes()
+
+        def rival(verb: str, thing: Object) -> None:
+            if verb == "create" and thing["kind"] == IMAGE.kind and not world.images():
+                theirs = {**thing, "metadata": {**thing["metadata"], "labels": {names.LABEL_UID: "else"}}}
+                world.cluster.put(theirs)
+                raise ExistsError(Exit.CONFLICT, "cannot create", "already exists")
+
+        world.cluster.admission.append(rival)
+        refused(world.publish, "VirtualMachineImage default/web01-disk-0 is there already")
 
     def test_other_bytes_within_a_run_go_to_an_image_beside(self) -> None:
         world = cdi()

@@ -62,6 +62,13 @@ def test_a_name_that_is_taken_gets_a_short_hash(kind: Kind, labels: dict[str, st
     assert chosen["disk-1"] == "web01-disk-1"
 
 
+def test_labels_that_a_tenant_copied_prove_nothing() -> None:
+    world = World()
+    forged = {names.LABEL_RUN: world.plan.run, names.LABEL_DISK: "disk-0", names.LABEL_UID: "else"}
+    put(world, CLAIM, "theirs", forged)
+    assert choose(world) == {"disk-0": "web01-disk-0"}
+
+
 def test_the_hash_can_be_taken_too() -> None:
     world = World()
     put(world, CLAIM, "web01-disk-0")
