@@ -87,15 +87,22 @@ def _attempt(order: Order, body: Body, file: int, state: State | None) -> Landed
 
 
 def _open(body: Body, state: State | None) -> State | None:
-    """Open the body where `state` ends if the source is still the same; the state, if it is of use."""
+    """Open the body where `state` ends if the source is still the same; the state, if it is of use.
+
+    Where nothing proves that it is the same the body begins at 0: an attempt then compares the bytes that are
+    landed with those that come, and starts over when they differ.
+    """
     if state is None:
         body.open(0, Validators())
         return None
     body.open(state.position, state.validators)
     fits = body.total is None or state.position <= body.total
-    if fits and body.validators.agree(state.validators) and body.position in (0, state.position):
-        return state
-    log.warning("the source has changed since the last attempt: starting over")
-    if body.position:
+    if not (fits and body.validators.agree(state.validators) and body.position in (0, state.position)):
+        log.warning("the source has changed since the last attempt: starting over")
+        if body.position:
+            body.open(0, Validators())
+        return None
+    if body.position and not body.validators.prove(state.validators):
+        log.info("nothing proves that the source is the same: it is read from its start")
         body.open(0, Validators())
-    return None
+    return state

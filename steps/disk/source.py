@@ -66,6 +66,8 @@ class Source:
     parts: tuple[Source, ...] = ()
     compression: Literal["", "gzip"] = ""
     """Of the bytes of the window, or of all parts together."""
+    validator: str = ""
+    """What the source calls this content and no other, as its digest. It stands in for a strong ETag."""
     digest: Digest | None = None
     """Of the bytes of the window as they are sent. With it every attempt reads them from the first on."""
     interrupted: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
@@ -105,7 +107,14 @@ class Validators:
         )
         return all(mine == theirs for mine, theirs in pairs if mine and theirs)
 
+    def prove(self, other: Validators) -> bool:
+        """Whether they say that the bytes are the same ones, so that a transfer may go on in their midst.
+
+        A weak ETag and a time of change do not (RFC 9110, 8.8.1: bytes may differ under the same ones).
+        """
+        return bool(self.etag) and self.etag == other.etag and not self.etag.startswith("W/")
+
     @property
     def if_range(self) -> str:
-        """The value for If-Range (RFC 9110, 13.1.5: a weak ETag must not be used there)."""
-        return "" if self.etag.startswith("W/") else self.etag
+        """The value for If-Range: a strong ETag as a server wrote it (RFC 9110, 13.1.5 and 8.8.3)."""
+        return self.etag if self.etag.startswith('"') else ""

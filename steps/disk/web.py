@@ -77,7 +77,7 @@ class WebBody:
             self.total = rest if source.length is None else source.length
         self.end_is_proved = self.total is not None or response.chunked
         self.validators = Validators(
-            etag=response.headers.get("ETag", ""),
+            etag=source.validator or response.headers.get("ETag", ""),
             modified=response.headers.get("Last-Modified", ""),
             total=self.total,
         )
@@ -122,7 +122,8 @@ class WebBody:
         """Ask for the rest of a broken stream.
 
         Raises:
-            StepError: `fault` when the server does not give the rest, or gives another file's.
+            StepError: `fault` when the server does not give the rest, gives another file's, or when nothing
+                proves that it is the same file's: the next attempt compares what has come.
         """
         at, before = self.position, self.validators
         self._source.interrupted()
@@ -137,11 +138,15 @@ class WebBody:
                 if error.code.permanent:  # an expired lease, say: the next attempt may get another
                     break
                 continue
-            if self.position == at and self.validators.agree(before):
+            if self.position == at and self.validators.agree(before) and self._is_proved(at, before):
                 return
             break
         self._wire.close()
         raise fault
+
+    def _is_proved(self, at: int, before: Validators) -> bool:
+        """Whether the bytes from `at` on belong to those that came: by a validator, or by a digest of all."""
+        return not at or self.validators.prove(before) or self._source.digest is not None
 
     def _stop_if_aborted(self) -> None:
         if self._aborted.is_set():

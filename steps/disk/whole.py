@@ -27,6 +27,8 @@ _VHD: Final = b"conectix"
 _DIFFERENCING: Final = 4
 """VHD, "Disk Type" (Microsoft, Virtual Hard Disk Image Format Specification 1.0, Hard Disk Footer Format)."""
 _DESCRIPTOR: Final = b"# Disk DescriptorFile"
+_TEXT: Final = 32 << 10
+"""Bytes of a VMDK's descriptor that are looked at. QEMU looks at 10 KiB (DESC_SIZE); the decoder at all."""
 _SNAPSHOTS: Final = {b"COWD": "vmfsSparse", b"\xbe\xba\xfe\xca": "seSparse"}
 """How the files of ESXi's snapshots begin: both formats exist for deltas alone (QEMU block/vmdk.c)."""
 
@@ -82,7 +84,7 @@ def _vmdk(read: Read, _size: int | None) -> str:
     if not head.startswith(MAGIC):
         return ""
     try:
-        text = read(SECTOR, Header.parse(head).text * SECTOR)
+        text = read(SECTOR, min(Header.parse(head).text * SECTOR, _TEXT))
     except StepError:
         return ""
     try:

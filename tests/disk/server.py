@@ -23,6 +23,7 @@ class Behaviour:
     length: bool = True
     status: int = 0
     etag: str = '"1"'
+    modified: str = ""
     cuts: list[int] = field(default_factory=list)
     hang_at: int | None = None
     content_range: str | None = None
@@ -66,6 +67,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_response(200)
         if how.etag:
             self.send_header("ETag", how.etag)
+        if how.modified:
+            self.send_header("Last-Modified", how.modified)
         if how.chunked:
             self.send_header("Transfer-Encoding", "chunked")
         elif how.length:

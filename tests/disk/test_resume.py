@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import random
 import signal
@@ -15,6 +16,7 @@ import pytest
 
 from steps.contract import Exit, StepError, Stopped
 from steps.disk.land import Landed, Source
+from steps.disk.source import Digest
 from steps.disk.state import State
 from steps.stop import Stop
 from tests.disk.conftest import SECTOR, fetch, front_vmdk, holds, make_disk
@@ -234,3 +236,104 @@ def test_tables_first_is_gone_on_with(tmp_path: Path) -> None:
         landed = fetch(source(server.url), tmp_path / "out")
     assert landed.resumed_at > 0
     holds(landed, DISK, tmp_path)
+
+
+# --- without a proof that the file is the same, nothing is gone on with
+
+
+OTHER = make_disk(len(DISK), 0.6, seed=7)
+NO_PROOF = pytest.mark.parametrize(
+    ("etag", "modified"),
+    [
+        ("", ""),
+        ('W/"1"', ""),
+        ("", "Wed, 21 Oct 2026 07:28:00 GMT"),
+        ('W/"1"', "Wed, 21 Oct 2026 07:28:00 GMT"),
+    ],
+    ids=["nothing", "weak", "time", "weak-and-time"],
+)
+
+
+def raw_source(url: str, **more: object) -> Source:
+    return replace(Source(url, format="raw", identity="raw"), **more)  # type: ignore[arg-type]
+
+
+def interrupted(out: Path, how: Behaviour, wanted: Format, **more: object) -> None:
+    """A first attempt that comes half-way."""
+    how.cuts, how.ranges = [len(DISK) // 2], False
+    with Server(how) as server, pytest.raises(StepError) as caught:
+        fetch(raw_source(server.url, **more), out, format=wanted)
+    assert caught.value.code is Exit.BROKEN_STREAM
+    assert out.with_name("out.state.json").exists()
+    how.ranges = True
+    how.asked.clear()
+
+
+@FORMATS
+@NO_PROOF
+@pytest.mark.parametrize("changed", [True, False])
+def test_without_a_proof_a_later_attempt_compares(
+    tmp_path: Path, wanted: Format, etag: str, modified: str, changed: bool
+) -> None:
+    """A disk of the same size, under the same name, as a nightly build puts there."""
+    how, out = Behaviour(DISK, etag=etag, modified=modified), tmp_path / "out"
+    interrupted(out, how, wanted)
+    kept = out.with_name("out.partial").stat().st_ino
+    how.body = OTHER if changed else DISK
+    with Server(how) as server:
+        landed = fetch(raw_source(server.url), out, format=wanted)
+    holds(landed, how.body, tmp_path)
+    assert (landed.resumed_at, landed.source_bytes) == (0, len(DISK))
+    assert landed.path.stat().st_ino == kept
+
+
+@FORMATS
+@NO_PROOF
+def test_without_a_proof_a_broken_stream_is_not_gone_on_with(
+    tmp_path: Path, wanted: Format, etag: str, modified: str
+) -> None:
+    """The file is replaced at the very moment that the connection breaks."""
+    how, out = Behaviour(DISK, etag=etag, modified=modified, cuts=[len(DISK) // 2]), tmp_path / "out"
+
+    def replaced() -> None:
+        how.body = OTHER
+
+    with Server(how) as server:
+        with pytest.raises(StepError) as caught:
+            fetch(raw_source(server.url, interrupted=replaced), out, format=wanted)
+        assert caught.value.code is Exit.BROKEN_STREAM
+        assert how.body is OTHER
+        landed = fetch(raw_source(server.url), out, format=wanted)
+    holds(landed, OTHER, tmp_path)
+
+
+@pytest.mark.parametrize("now", ["sha512:aa", "sha512:bb", ""])
+def test_what_the_source_calls_the_content_is_a_proof(tmp_path: Path, now: str) -> None:
+    """Glance sends no ETag, and knows the digest of each image."""
+    how, out = Behaviour(DISK, etag=""), tmp_path / "out"
+    interrupted(out, how, "raw", validator="sha512:aa")
+    with Server(how) as server:
+        landed = fetch(raw_source(server.url, validator=now), out, format="raw")
+    holds(landed, DISK, tmp_path)
+    assert (landed.resumed_at > 0) == (now == "sha512:aa")
+    assert all("If-Range" not in asked for asked in how.headers)
+
+
+def test_a_digest_of_all_bytes_is_a_proof_within_an_attempt(tmp_path: Path) -> None:
+    how = Behaviour(DISK, etag="", cuts=[len(DISK) // 2])
+    for content, digest in ((DISK, DISK), (OTHER, DISK)):
+        how.body, how.cuts = DISK, [len(DISK) // 2]
+
+        def replaced(content: bytes = content) -> None:
+            how.body = content
+
+        wanted = Digest("sha256", hashlib.sha256(digest).hexdigest(), "disk")
+        with Server(how) as server:
+            given = raw_source(server.url, digest=wanted, interrupted=replaced, identity=str(len(how.asked)))
+            if content is digest:
+                holds(fetch(given, tmp_path / "out", format="raw"), DISK, tmp_path)
+                assert len(how.asked) == 2
+                continue
+            with pytest.raises(StepError) as caught:
+                fetch(given, tmp_path / "other", format="raw")
+        assert caught.value.code is Exit.CORRUPT

@@ -140,10 +140,13 @@ def _source(cloud: Cloud, image: Any, identity: str, what: str) -> Source:
     if wanted is None:
         why = f"Glance has it as {image.disk_format}, which is none of {', '.join(_FORMATS)}"
         raise StepError(Exit.UNSUPPORTED, what, why, "make a volume of it and boot from that")
+    digest = _digest(image)
     return Source(
         url=cloud.image_url(image.id),
         headers=cloud.token(),
         tls=cloud.tls,
         format=wanted,
         identity=identity,
+        # Glance sends no ETag; its digest tells whether another image holds the same bytes.
+        validator=f"{digest.algorithm}:{digest.value}" if digest else "",
     )

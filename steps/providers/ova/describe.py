@@ -33,8 +33,8 @@ def machine(appliance: Appliance, system: System, name: str = "") -> Machine:
     parts = items(envelope, system)
     shown = system.name or system.id
     cpu, boot = hardware.cpu(parts, shown), vendors.boot(system, parts)
-    sizes = measured(appliance, system, parts)
-    partly = [why for drive, _ in sizes if (why := partial(appliance, drive))]
+    found = measured(appliance, system, parts)
+    sizes = [(drive, size) for drive, size, _ in found]
     return Machine(
         **_words(system),
         name=(name if alone else "") or shown,
@@ -50,7 +50,7 @@ def machine(appliance: Appliance, system: System, name: str = "") -> Machine:
         nics=hardware.nics(parts, boot, vendors.cards(system)),
         power=Power.OFF,
         change_version=appliance.package.version,
-        concerns=concerns(appliance, system, parts, sizes, partly),
+        concerns=concerns(appliance, system, parts, sizes, [why for *_, why in found if why]),
     )
 
 
@@ -71,10 +71,13 @@ def _words(system: System) -> dict[str, Any]:
     }
 
 
-def measured(appliance: Appliance, system: System, parts: Sequence[Item]) -> list[tuple[Drive, int]]:
-    """All disks with their sizes in bytes, 0 where nothing tells, in the descriptor's order."""
+def measured(appliance: Appliance, system: System, parts: Sequence[Item]) -> list[tuple[Drive, int, str]]:
+    """All disks in the descriptor's order, with their sizes in bytes and why they are no whole disks.
+
+    A size is 0 where nothing tells it.
+    """
     drives = hardware.drives(appliance.envelope, system, parts)
-    return [(drive, capacity(appliance, drive)) for drive in drives]
+    return [(drive, capacity(appliance, drive), partial(appliance, drive)) for drive in drives]
 
 
 def _disks(drives: Iterable[tuple[Drive, int]], boot: Sequence[Item]) -> tuple[Disk, ...]:
