@@ -121,6 +121,73 @@ def test_values_that_nobody_knows_are_refused(wrong: Json) -> None:
     assert helm("template", str(CHART), *given).returncode != 0
 
 
+REFUSED: Final = [
+    "images.digests.vmwre=sha256:" + "a" * 64,
+    "images.digests.vmware=sha512:" + "a" * 128,
+    "images.registry=https://registry.example",
+    "images.registry=registry.example:port",
+    "images.repository=registry.example:5000/vmferry",
+    "images.repository=vmferry:1",
+    "images.repository=vmferry@sha256",
+    "images.tag=v1:2",
+    "images.tag=sha256:" + "a" * 64,
+    "controller.workflowLink=foo",
+    "controller.workflowLink=https://argo.example/workflows/{namespace}",
+    "scratch.filesystemFactor=0.9",
+    "scratch.filesystemFactor=much",
+    "workflow.resources.export.requests.cpu=1.2.3",
+    "workflow.resources.export.requests.memory=1ki",
+]
+"""As a person writes them after --set; each was taken once and failed later, or in silence."""
+
+
+@pytest.mark.parametrize("wrong", REFUSED)
+def test_a_value_that_cannot_work_is_refused_with_its_path(wrong: str) -> None:
+    done = helm("template", str(CHART), "--set", wrong)
+    assert done.returncode != 0
+    path = wrong.partition("=")[0].replace(".", "/")
+    assert path.rpartition("/")[0] in done.stderr.replace(".", "/")
+
+
+TAKEN: Final = [
+    "images.digests.vmware=sha256:" + "a" * 64,
+    "images.registry=registry.example:5000/mirror/",
+    "images.registry=localhost",
+    "images.repository=team/vmferry",
+    "images.tag=v1.2_rc-3",
+    "controller.workflowLink=https://argo.example/workflows/{namespace}/{name}?tab=workflow",
+    "scratch.filesystemFactor=2",
+    "workflow.resources.export.requests.cpu=0.5",
+    "workflow.resources.export.requests.cpu=2",
+    "workflow.resources.export.limits.memory=1Ei",
+]
+
+
+@pytest.mark.parametrize("right", TAKEN)
+def test_a_value_that_works_is_taken(right: str) -> None:
+    done = helm("template", str(CHART), "--set", right)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_image_can_be_pinned() -> None:
+    """The schema names the targets of images/Containerfile, so that a slip is seen."""
+    built = (Path(__file__).parents[2] / "images" / "Containerfile").read_text()
+    targets = set(re.findall(r"^FROM python AS (\w+)$", built, flags=re.MULTILINE)) - {"builder"}
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert set(schema["properties"]["images"]["properties"]["digests"]["properties"]) == targets
+
+
+@pytest.mark.parametrize("given", ["--set", "--set-json", "--set-string"])
+def test_a_fraction_reaches_the_controller_as_a_number(given: str) -> None:
+    done = helm("template", str(CHART), given, "scratch.filesystemFactor=1.1")
+    assert '"filesystemFactor": 1.1' in done.stdout, done.stderr
+
+
+def test_a_fraction_of_a_processor_may_be_a_number() -> None:
+    share = {"workflow.resources": {"export": {"requests": {"cpu": 0.5}}}}
+    assert container("export", **share)["resources"] == {"requests": {"cpu": 0.5}}
+
+
 # --- limits
 
 

@@ -53,7 +53,7 @@ container:
     - --workflow
     - "{{workflow.name}}"
   ports: [{name: http, containerPort: 8080}]
-  readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 2}
+  readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 2, timeoutSeconds: 5}
   resources: {requests: {cpu: 50m, memory: 96Mi}, limits: {memory: 512Mi}}
   securityContext:
     allowPrivilegeEscalation: false
