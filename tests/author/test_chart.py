@@ -17,6 +17,7 @@ from typing import Any, Final
 import pytest
 from ruamel.yaml import YAML
 
+from controller.operator.limits import PER_SOURCE
 from steps.plan import SourceKind, SourcePlan
 from tests.author.rendered import CHART, PROGRAMS, TEMPLATE, Json, keys, parse
 from workflows import names
@@ -194,7 +195,9 @@ def test_a_fraction_of_a_processor_may_be_a_number() -> None:
 def test_limits_have_the_keys_that_the_locks_ask_for() -> None:
     source = SourcePlan(kind=SourceKind.VMWARE, name="vc.lab", namespace="shop", endpoint="")
     row = {"kind": "VmwareSource", "namespace": "shop", "name": "vc.lab", "machines": 1}
-    data = of_kind("ConfigMap", **{"limits.perSource": [row]})[names.LIMITS]["data"]
+    made = of_kind("ConfigMap", **{"limits.perSource": [row]})[names.LIMITS]
+    data, own = made["data"], made["metadata"]["annotations"][PER_SOURCE].split()
+    assert set(own) == {names.limit_key(names.source_key(source), limit) for limit in Limit}
     of_source = {limit: data[names.limit_key(names.source_key(source), limit)] for limit in Limit}
     assert of_source == {Limit.MACHINES: "1", Limit.STREAMS: "4"}
     assert {limit: data[names.limit_key(names.DEFAULT, limit)] for limit in Limit} == {
