@@ -279,6 +279,13 @@ def test_the_controller_takes_secrets_by_name_only() -> None:
     assert ("", "secrets", frozenset({"get"})) in rules(everywhere)
 
 
+def test_who_retries_in_argo_sees_its_pages_without_errors() -> None:
+    """The page asks for cron workflows at every look; it shows FAILED TO LOAD DATA where it may not list them."""
+    granted = rules(of_kind("Role")["vmferry-operator"])
+    assert ("argoproj.io", "cronworkflows", frozenset({"list", "watch"})) in granted
+    assert not any(resource == "secrets" for _, resource, _ in granted)
+
+
 def test_nothing_is_granted_by_a_star() -> None:
     granted = [
         rule for kind in ("Role", "ClusterRole") for role in of_kind(kind).values() for rule in role["rules"]

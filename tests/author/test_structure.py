@@ -72,7 +72,7 @@ SPEC: Final[dict[str, Any]] = {
     "arguments": {"parameters": [{"name": ..., "value": ..., "enum": ...}]},
     "entrypoint": ...,
     "onExit": ...,
-    "podGC": {"labelSelector": {"matchLabels": ...}, "strategy": ...},
+    "podGC": {"strategy": ...},
     "podMetadata": {"labels": ...},
     "podSpecPatch": ...,
     "securityContext": ...,
