@@ -86,7 +86,10 @@ def cluster_only(import_: VirtualMachineImport) -> Iterator[str]:
 def _clashes(made: Iterable[Job]) -> Iterator[str]:
     taken: dict[tuple[str, str], str] = {}
     for job in made:
-        key = (job.plan.target.namespace, job.plan.target.vm_name or normalise(job.plan.vm))
+        key = (
+            job.plan.target.namespace,
+            job.plan.target.vm_name or normalise(job.plan.vm, job.plan.target.spelling),
+        )
         if key in taken:
             yield (
                 f"{taken[key]} and {job.name} would both become {'/'.join(key)}; "

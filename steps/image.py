@@ -46,8 +46,14 @@ def body(context: Context) -> None:
         published = publish_served(context, progress)
     progress.finish()
     log.info(
-        "disk published", disk=published.id, name=published.name, size=published.size, sha256=published.sha256
+        "disk published", disk=published.id, name=published.name, size=published.size, **digests(published)
     )
+
+
+def digests(published: Published) -> dict[str, str]:
+    """The digests that the target knows: a folder's SHA-256, or the SHA-512 that Longhorn has too."""
+    known: dict[str, str] = published.model_dump(include={"sha256", "sha512"})
+    return {name: value for name, value in known.items() if value}
 
 
 def publish_served(context: Context, progress: Progress) -> Published:

@@ -70,6 +70,15 @@ class NamePolicy(enum.StrEnum):
     STRICT = "strict"
 
 
+class Spelling(enum.StrEnum):
+    """What becomes of letters beyond a to z in a VM name that is made to fit."""
+
+    DASHES = "dashes"
+    """A dash, which hides what the name was: `Größe` becomes `gr-e`."""
+    LETTERS = "letters"
+    """The letters that people write instead: `Größe` becomes `groesse`."""
+
+
 class CpuTopology(enum.StrEnum):
     """How the vCPUs of a VM are laid out over sockets."""
 
@@ -166,6 +175,8 @@ class TargetPlan(Document):
     networks: tuple[NetworkRule, ...] = ()
     network_policy: NetworkPolicy = NetworkPolicy.LENIENT
     name_policy: NamePolicy = NamePolicy.NORMALISE
+    spelling: Spelling = Spelling.DASHES
+    """The default is the rule of requests that do not say: a run keeps the name that it began with."""
     cpu_topology: CpuTopology = CpuTopology.ONE_SOCKET
     vcpus: int | None = None
     memory_mib: int | None = None

@@ -30,7 +30,7 @@ def author(plan: Plan, settings: Installation, *, attempt: int = 0, owner: str =
     made: Json = Workflow(
         name=names.workflow_name(plan.run, attempt),
         namespace=settings.namespace,
-        labels=labels(plan),
+        labels={**labels(plan), names.LABEL_SOURCE: names.label_value(plan.source.name)},
         annotations={TITLE: title(plan), DESCRIPTION: description(plan, attempt)},
         owner_references=[_owner(plan.run, owner)] if owner else None,
         workflow_template_ref=m.WorkflowTemplateRef(name=names.template_name(plan.source.kind)),
@@ -56,8 +56,8 @@ def parameters(plan: Plan) -> dict[str, str]:
 
 
 def title(plan: Plan) -> str:
-    """The line that stands for the import in Argo's list."""
-    return f"Import **{_plain(plan.vm)}** from {_plain(plan.source.name)}"
+    """The line that stands for the import in Argo's list, which cuts it: the VM's name comes first."""
+    return f"**{_plain(plan.vm)}** from {_plain(plan.source.name)}"
 
 
 def description(plan: Plan, attempt: int) -> str:

@@ -21,8 +21,11 @@ LABEL_STAGE: Final = f"{GROUP}/stage"
 LABEL_DISK: Final = f"{GROUP}/disk"
 LABEL_SCRATCH: Final = f"{GROUP}/scratch"
 """Pods that mount a scratch claim. They go on success, as a finished pod keeps its claim in use: by Argo's
-podGC, except for those that were done before a retry, as Argo watches pods labelled completed=false only
-(workflow/controller/pod/controller.go; seen). `cleanup` has to delete these, by `LABEL_RUN`."""
+podGC, as all pods do, except for those that were done before a retry, as Argo watches pods labelled
+completed=false only (workflow/controller/pod/controller.go; seen). `cleanup` has to delete these, by
+`LABEL_RUN`."""
+LABEL_SOURCE: Final = f"{GROUP}/source"
+"""The source's name, on a Workflow: a column for Argo's list, whose titles are cut (docs/operations.md)."""
 LIMITS: Final = "vmferry-limits"
 """The ConfigMap of the limits: keys by `limit_key`."""
 DEFAULT: Final = "default"

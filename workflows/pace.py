@@ -43,12 +43,13 @@ def row(
     """A disk as it stands; its conditions are put elsewhere."""
     before = before or DiskImportStatus()
     wanted = next((one for one in shape.disks if one.id == disk), None) if shape else None
-    pace = pace_of(disk, seen, before, now)
+    size = wanted.capacity if wanted else before.disk_size
+    pace = pace_of(disk, seen, before, now, size)
     return before.model_copy(
         update={
             "disk": disk,
             "disk_name": _name(disk, seen, before),
-            "disk_size": wanted.capacity if wanted else before.disk_size,
+            "disk_size": size,
             "bus_type": str(wanted.bus) if wanted else before.bus_type,
             "virtual_machine_image": seen.output("image", disk, "image") or before.virtual_machine_image,
             "digest": seen.output("image", disk, "digest") or before.digest,
@@ -92,16 +93,28 @@ def share(leaf: Leaf | None) -> Fraction:
     return Fraction(leaf.done, leaf.total) if leaf.total > 1 else Fraction(0)
 
 
-def pace_of(disk: str, seen: Observed, before: DiskImportStatus, now: datetime) -> Pace:
-    """What the last step that counts bytes says, and how that compares with what it said before."""
+def pace_of(disk: str, seen: Observed, before: DiskImportStatus, now: datetime, size: int) -> Pace:
+    """What the last step that counts bytes says, and how that compares with what it said before.
+
+    `size` is the disk's capacity in bytes, 0 while unknown.
+    """
     found = _counting(disk, seen)
     if found is None:
-        return Pace(before.step, before.bytes_done, before.bytes_total, since=before.progress_time)
+        return _uncounted(disk, seen, before, now, size)
     stage, leaf = found
     if leaf.phase is not Phase.RUNNING:
         done = leaf.total if leaf.phase.well else leaf.done
         return Pace(stage.name, done, leaf.total, since=_since(stage.name, done, before, now))
     return _moving(stage, leaf, disk, seen, before, now)
+
+
+def _uncounted(disk: str, seen: Observed, before: DiskImportStatus, now: datetime, size: int) -> Pace:
+    """No step has told its bytes, as Argo passes them on at intervals: a step that is done moved them all."""
+    done = [stage for stage in WEIGHED if seen.well(stage.name, disk)]
+    counted = before.bytes_total and (before.bytes_done, before.bytes_total) != (size, size)
+    if not done or not size or counted:
+        return Pace(before.step, before.bytes_done, before.bytes_total, since=before.progress_time)
+    return Pace(done[-1].name, size, size, since=_since(done[-1].name, size, before, now))
 
 
 def _counting(disk: str, seen: Observed) -> tuple[Stage, Leaf] | None:

@@ -19,6 +19,7 @@ from steps.plan import (
     PowerPlan,
     SourceKind,
     SourcePlan,
+    Spelling,
     TargetPlan,
 )
 from workflows.api import API_VERSION, OpenstackSource, Source, VirtualMachineImport, VmwareSource
@@ -122,6 +123,7 @@ def target_plan(import_: VirtualMachineImport, settings: Settings) -> TargetPlan
         networks=tuple(_rule(row, namespace) for row in spec.network_mapping),
         network_policy=settings.network_policy,
         name_policy=settings.name_policy,
+        spelling=Spelling.LETTERS,
         cpu_topology=settings.cpu_topology,
         vcpus=spec.cpus,
         memory_mib=mebibytes(spec.memory) if spec.memory else None,

@@ -31,6 +31,8 @@ RUN: Final = "{{workflow.parameters.run}}"
 SOURCE: Final = "{{workflow.parameters.source}}"
 DISK: Final = "{{inputs.parameters.disk}}"
 WORKFLOW: Final = "{{workflow.name}}"
+PROBE_SECONDS: Final = 5
+"""How long a probe waits for an answer."""
 TOKEN: Final = PurePosixPath("/run/address/token")
 """The unguessable part of the disk's URL, for who serves it and who tells the target of it."""
 
@@ -220,4 +222,6 @@ def _serves(stage: Stage) -> bool:
 
 
 def _ready() -> m.Probe:
-    return m.Probe(http_get=m.HTTPGetAction(path="/healthz", port=names.PORT), period_seconds=2)
+    """Kubernetes' default of one second to answer is too short on a busy node."""
+    asked = m.HTTPGetAction(path="/healthz", port=names.PORT)
+    return m.Probe(http_get=asked, period_seconds=2, timeout_seconds=PROBE_SECONDS)

@@ -40,7 +40,6 @@ def template(settings: Installation, kind: SourceKind = SourceKind.VMWARE) -> Js
 
 
 def _workflow(settings: Installation, kind: SourceKind) -> WorkflowTemplate:
-    scratch = m.LabelSelector(match_labels={names.LABEL_SCRATCH: "true"})
     return WorkflowTemplate(
         name=names.template_name(kind),
         annotations={
@@ -54,7 +53,8 @@ def _workflow(settings: Installation, kind: SourceKind) -> WorkflowTemplate:
         security_context=pod_security(settings.user),
         pod_spec_patch=executor_patch(settings),
         pod_metadata=m.Metadata(labels={names.LABEL_RUN: RUN, **NO_SIDECARS}),
-        pod_gc=m.PodGC(strategy="OnWorkflowSuccess", label_selector=scratch),
+        # A claim goes only when its pods have gone. After a failure all stay, for their logs.
+        pod_gc=m.PodGC(strategy="OnWorkflowSuccess"),
         ttl_strategy=m.TTLStrategy(
             seconds_after_success=settings.keep_succeeded, seconds_after_failure=settings.keep_failed
         ),

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from controller.operator import belongings
+from controller.operator import belongings, limits
 from controller.operator.acts import (
     Act,
     Approve,
@@ -127,7 +127,7 @@ class Actor:
         request = self._ensure_request(act.plan, act.spec)
         self._put_credentials(act.plan, act.credentials, request)
         self._ensure_address(act.plan, request)
-        self._ensure_limits(act.plan)
+        limits.keep(self._cluster, self._options, act.plan.source)
         made = author(
             act.plan, self._options.installation, attempt=act.attempt, owner=request["metadata"]["uid"]
         )
@@ -236,15 +236,6 @@ class Actor:
         token = secrets.token_urlsafe(TOKEN_BYTES)
         with contextlib.suppress(ExistsError):
             self._cluster.create(belongings.address(plan, token, self._namespace, request))
-
-    def _ensure_limits(self, plan: Plan) -> None:
-        found = self._cluster.get(CONFIG_MAP, names.LIMITS, self._namespace)
-        if found is None:
-            what = f"ConfigMap {self._namespace}/{names.LIMITS} is not there"
-            raise StepError(Exit.NOT_FOUND, what, remedy="install the chart (again)")
-        missing = belongings.missing_limits(plan, found.get("data") or {}, self._options.defaults)
-        if missing:
-            self._cluster.patch(CONFIG_MAP, names.LIMITS, {"data": missing}, self._namespace)
 
     def _create_workflow(self, made: Object, plan: Plan) -> None:
         try:

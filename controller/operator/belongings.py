@@ -1,4 +1,4 @@
-"""What the controller makes for a run: the request, two Secrets, keys of the limits. Pure.
+"""What the controller makes for a run: the request and two Secrets. Pure.
 
 All of it lies in the release namespace and is owned by the request, so that deleting the request leaves
 nothing. The link to the import, which may live elsewhere, is labels: no owner reference crosses a namespace.
@@ -18,7 +18,6 @@ from workflows import names
 from workflows.author import labels
 from workflows.pods import TOKEN
 from workflows.spec import GROUP, VirtualMachineImportSpec
-from workflows.stages import Limit
 
 SPEC: Final = f"{GROUP}/spec"
 """Annotation of a request: digest of the spec it was made of, as `spec_digest` has it."""
@@ -45,12 +44,6 @@ def address(plan: Plan, token: str, namespace: str, owner: Object) -> Object:
     return made | {"type": "Opaque", "stringData": {TOKEN.name: token}}
 
 
-def missing_limits(plan: Plan, data: Mapping[str, str], defaults: Mapping[Limit, int]) -> dict[str, str]:
-    """The keys that the source still lacks: a semaphore without its key is an error of the Workflow."""
-    wanted = {names.limit_key(names.source_key(plan.source), limit): limit for limit in Limit}
-    return {key: _default(limit, data, defaults) for key, limit in wanted.items() if key not in data}
-
-
 def spec_digest(spec: VirtualMachineImportSpec) -> str:
     """Digest of what an import asks for; the same for specs that ask for the same."""
     asked = spec.model_dump(mode="json", exclude=_SWITCHES)
@@ -66,10 +59,6 @@ def owned_by(thing: Object) -> Object:
         "name": metadata["name"],
         "uid": metadata["uid"],
     }
-
-
-def _default(limit: Limit, data: Mapping[str, str], defaults: Mapping[Limit, int]) -> str:
-    return data.get(names.limit_key(names.DEFAULT, limit), str(defaults[limit]))
 
 
 def _object(kind: Kind, name: str, plan: Plan, namespace: str, owner: Object | None = None) -> Object:

@@ -71,7 +71,7 @@ def _networks(cluster: Cluster, plan: Plan) -> Iterator[str]:
 def _name(cluster: Cluster, import_: VirtualMachineImport, plan: Plan) -> Iterator[str]:
     """The name is known before the source is asked: that of the request, made to fit."""
     wanted = plan.target.vm_name or plan.vm
-    name = wanted if DNS_LABEL.fullmatch(wanted) else normalise(wanted)
+    name = wanted if DNS_LABEL.fullmatch(wanted) else normalise(wanted, plan.target.spelling)
     if name != wanted and plan.target.name_policy is NamePolicy.STRICT:
         return  # preflight refuses it, in the words of the QA plan
     found = cluster.get(MACHINE, name, plan.target.namespace)

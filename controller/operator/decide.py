@@ -26,7 +26,7 @@ from controller.operator.acts import (
     Tidy,
     Unmark,
 )
-from controller.operator.facts import Facts, attempt_of, run_of
+from controller.operator.facts import Facts, attempt_of, is_another, run_of
 from controller.operator.options import Options
 from controller.operator.rehearsal import PLANNED, drifted
 from controller.operator.saying import linked, refused, told
@@ -187,12 +187,7 @@ def _attempt(facts: Facts) -> int:
 def _another(facts: Facts, plan: Plan) -> bool:
     """Whether another machine is asked for than the run was made for: nothing of it can be gone on with."""
     asked = facts.asked.plan if facts.asked else None
-    return asked is not None and _identity(asked) != _identity(plan)
-
-
-def _identity(plan: Plan) -> tuple[str, ...]:
-    source = plan.source
-    return source.kind, source.namespace, source.name, source.datacenter, plan.vm, plan.folder or ""
+    return asked is not None and is_another(asked, plan)
 
 
 def _announced(facts: Facts, name: str, run: str, options: Options, now: datetime) -> ImportStatus:

@@ -146,7 +146,7 @@ def gather(cluster: Cluster, options: Options, raw: Object, foreign: str | None)
     known = replace(known, **_of_run(cluster, options, known))
     if known.leaving or fault or (known.seen is not None and not known.over):
         return known
-    planned, reasons = _planned(cluster, options, import_, known.origin)
+    planned, reasons = _planned(cluster, options, known)
     return replace(known, plan=planned, reasons=reasons)
 
 
@@ -256,13 +256,12 @@ def _notes(thing: Object) -> dict[str, str]:
 # --- what would be asked for now
 
 
-def _planned(
-    cluster: Cluster, options: Options, import_: VirtualMachineImport, whence: Origin
-) -> tuple[Plan | None, tuple[str, ...]]:
+def _planned(cluster: Cluster, options: Options, known: Facts) -> tuple[Plan | None, tuple[str, ...]]:
+    import_, whence = known.import_, known.origin
     if whence.source is None:
         return None, ()
     try:
-        made = plan(import_, whence.source, options.settings)
+        made = _named_as_before(plan(import_, whence.source, options.settings), known.asked)
     except Invalid as error:
         return None, error.reasons
     reasons = [
@@ -277,6 +276,24 @@ def _planned(
                 raise
             reasons.append(str(error))
     return made, tuple(reasons)
+
+
+def _named_as_before(made: Plan, asked: Asked | None) -> Plan:
+    """A run under way keeps its VM's name, also where a later version spells names in another way."""
+    if asked is None or asked.plan is None or is_another(asked.plan, made):
+        return made
+    spelling = asked.plan.target.spelling
+    return made.model_copy(update={"target": made.target.model_copy(update={"spelling": spelling})})
+
+
+def is_another(before: Plan, now: Plan) -> bool:
+    """Whether the plans are about different VMs: then nothing of the run before is of use."""
+    return _identity(before) != _identity(now)
+
+
+def _identity(plan: Plan) -> tuple[str, ...]:
+    source = plan.source
+    return source.kind, source.namespace, source.name, source.datacenter, plan.vm, plan.folder or ""
 
 
 def _reference_reasons(import_: VirtualMachineImport, whence: Origin, options: Options) -> Iterator[str]:

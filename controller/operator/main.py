@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from controller.operator import health, peer, telemetry
+from controller.operator import health, limits, peer, telemetry
 from controller.operator.handlers import watch
 from controller.operator.hub import Hub, ImportKey, SourceKey
 from controller.operator.lease import Lease
@@ -90,8 +90,10 @@ class _Process:
             workers.start()
         watching = threading.Thread(target=self._watch, name="watch", daemon=True)
         watching.start()
+        self._follow_limits()
         while not self._ended.wait(self._options.recheck_seconds):
             self._sweep()
+            self._follow_limits()
         return self._close(watching)
 
     def _look(self, key: ImportKey) -> float | None:
@@ -102,6 +104,12 @@ class _Process:
             sweep(self._cluster, self._options.namespace)
         except StepError as error:
             log.warning(f"what imports that are gone have left could not be looked for: {error}")
+
+    def _follow_limits(self) -> None:
+        try:
+            limits.keep(self._cluster, self._options)
+        except StepError as error:
+            log.warning(f"limits per source could not be brought up to date: {error}")
 
     def _watch(self) -> None:
         try:

@@ -48,6 +48,15 @@ NO_DISKS: Final = "has no disks"
 NAME: Final = "is not RFC 1123 compliant"
 
 
+KOPF_TASKS: Final = "kopf._core.reactor.running"
+SIGNALS_IGNORED: Final = "OS signals are ignored: running not in the main thread."
+"""kopf says so for each of our watches. Signals are the main thread's business here (`main.py`)."""
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return record.getMessage() != SIGNALS_IGNORED
+
+
 def configure(*, debug: bool) -> None:
     """Everything to standard error as `time="…" level=info msg="…" key=value`, libraries' lines too."""
     shared: list[structlog.typing.Processor] = [
@@ -74,6 +83,7 @@ def configure(*, debug: bool) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("kopf").setLevel(logging.INFO if debug else logging.WARNING)
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # a line for every event that was seen
+    logging.getLogger(KOPF_TASKS).addFilter(_is_news)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

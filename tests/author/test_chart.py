@@ -17,6 +17,7 @@ from typing import Any, Final
 import pytest
 from ruamel.yaml import YAML
 
+from controller.operator.limits import PER_SOURCE
 from steps.plan import SourceKind, SourcePlan
 from tests.author.rendered import CHART, PROGRAMS, TEMPLATE, Json, keys, parse
 from workflows import names
@@ -121,13 +122,82 @@ def test_values_that_nobody_knows_are_refused(wrong: Json) -> None:
     assert helm("template", str(CHART), *given).returncode != 0
 
 
+REFUSED: Final = [
+    "images.digests.vmwre=sha256:" + "a" * 64,
+    "images.digests.vmware=sha512:" + "a" * 128,
+    "images.registry=https://registry.example",
+    "images.registry=registry.example:port",
+    "images.repository=registry.example:5000/vmferry",
+    "images.repository=vmferry:1",
+    "images.repository=vmferry@sha256",
+    "images.tag=v1:2",
+    "images.tag=sha256:" + "a" * 64,
+    "controller.workflowLink=foo",
+    "controller.workflowLink=https://argo.example/workflows/{namespace}",
+    "scratch.filesystemFactor=0.9",
+    "scratch.filesystemFactor=much",
+    "workflow.resources.export.requests.cpu=1.2.3",
+    "workflow.resources.export.requests.memory=1ki",
+]
+"""As a person writes them after --set; each was taken once and failed later, or in silence."""
+
+
+@pytest.mark.parametrize("wrong", REFUSED)
+def test_a_value_that_cannot_work_is_refused_with_its_path(wrong: str) -> None:
+    done = helm("template", str(CHART), "--set", wrong)
+    assert done.returncode != 0
+    path = wrong.partition("=")[0].replace(".", "/")
+    assert path.rpartition("/")[0] in done.stderr.replace(".", "/")
+
+
+TAKEN: Final = [
+    "images.digests.vmware=sha256:" + "a" * 64,
+    "images.registry=registry.example:5000/mirror/",
+    "images.registry=localhost",
+    "images.repository=team/vmferry",
+    "images.tag=v1.2_rc-3",
+    "controller.workflowLink=https://argo.example/workflows/{namespace}/{name}?tab=workflow",
+    "scratch.filesystemFactor=2",
+    "workflow.resources.export.requests.cpu=0.5",
+    "workflow.resources.export.requests.cpu=2",
+    "workflow.resources.export.limits.memory=1Ei",
+]
+
+
+@pytest.mark.parametrize("right", TAKEN)
+def test_a_value_that_works_is_taken(right: str) -> None:
+    done = helm("template", str(CHART), "--set", right)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_image_can_be_pinned() -> None:
+    """The schema names the targets of images/Containerfile, so that a slip is seen."""
+    built = (Path(__file__).parents[2] / "images" / "Containerfile").read_text()
+    targets = set(re.findall(r"^FROM python AS (\w+)$", built, flags=re.MULTILINE)) - {"builder"}
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert set(schema["properties"]["images"]["properties"]["digests"]["properties"]) == targets
+
+
+@pytest.mark.parametrize("given", ["--set", "--set-json", "--set-string"])
+def test_a_fraction_reaches_the_controller_as_a_number(given: str) -> None:
+    done = helm("template", str(CHART), given, "scratch.filesystemFactor=1.1")
+    assert '"filesystemFactor": 1.1' in done.stdout, done.stderr
+
+
+def test_a_fraction_of_a_processor_may_be_a_number() -> None:
+    share = {"workflow.resources": {"export": {"requests": {"cpu": 0.5}}}}
+    assert container("export", **share)["resources"] == {"requests": {"cpu": 0.5}}
+
+
 # --- limits
 
 
 def test_limits_have_the_keys_that_the_locks_ask_for() -> None:
     source = SourcePlan(kind=SourceKind.VMWARE, name="vc.lab", namespace="shop", endpoint="")
     row = {"kind": "VmwareSource", "namespace": "shop", "name": "vc.lab", "machines": 1}
-    data = of_kind("ConfigMap", **{"limits.perSource": [row]})[names.LIMITS]["data"]
+    made = of_kind("ConfigMap", **{"limits.perSource": [row]})[names.LIMITS]
+    data, own = made["data"], made["metadata"]["annotations"][PER_SOURCE].split()
+    assert set(own) == {names.limit_key(names.source_key(source), limit) for limit in Limit}
     of_source = {limit: data[names.limit_key(names.source_key(source), limit)] for limit in Limit}
     assert of_source == {Limit.MACHINES: "1", Limit.STREAMS: "4"}
     assert {limit: data[names.limit_key(names.DEFAULT, limit)] for limit in Limit} == {
@@ -207,6 +277,13 @@ def test_the_controller_takes_secrets_by_name_only() -> None:
     assert verbs == {"get", "create", "update", "patch", "delete"}
     everywhere = of_kind("ClusterRole")["vmferry-controller-imports"]
     assert ("", "secrets", frozenset({"get"})) in rules(everywhere)
+
+
+def test_who_retries_in_argo_sees_its_pages_without_errors() -> None:
+    """The page asks for cron workflows at every look; it shows FAILED TO LOAD DATA where it may not list them."""
+    granted = rules(of_kind("Role")["vmferry-operator"])
+    assert ("argoproj.io", "cronworkflows", frozenset({"list", "watch"})) in granted
+    assert not any(resource == "secrets" for _, resource, _ in granted)
 
 
 def test_nothing_is_granted_by_a_star() -> None:

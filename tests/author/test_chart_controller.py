@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from controller.operator import health, peer
 from controller.operator.options import Options
+from steps.plan import SourceKind
 from tests.author.rendered import Json
-from tests.author.test_chart import RELEASE, of_kind, without_helm
+from tests.author.test_chart import RELEASE, of_kind, rendered, without_helm
 from workflows.stages import Limit
 
 pytestmark = without_helm
@@ -61,6 +63,28 @@ def test_the_controller_is_restricted() -> None:
         "/healthz",
         "/readyz",
     }
+
+
+def probes(thing: Any) -> Iterator[Json]:
+    """Every probe of every container inside."""
+    if isinstance(thing, dict):
+        for key, inner in thing.items():
+            if key.endswith("Probe"):
+                yield inner
+            yield from probes(inner)
+    elif isinstance(thing, list):
+        for inner in thing:
+            yield from probes(inner)
+
+
+def test_a_busy_node_does_not_restart_the_controller() -> None:
+    """With the default of one second a probe failed at load 58, and the controller was killed."""
+    (one,) = of_kind("Deployment")["vmferry-controller"]["spec"]["template"]["spec"]["containers"]
+    found = list(probes(rendered()))
+    assert len(found) == 3 + len(SourceKind), "three of the controller, one of each template's serve"
+    assert {probe.get("timeoutSeconds") for probe in found} == {5}
+    assert one["startupProbe"]["periodSeconds"] * one["startupProbe"]["failureThreshold"] >= 120
+    assert one["resources"]["requests"]["cpu"] == "100m"
 
 
 def test_metrics_are_behind_a_service_where_one_is_wanted() -> None:

@@ -120,7 +120,7 @@ def test_the_request_owns_the_workflow() -> None:
 @pytest.mark.parametrize(("vm", "shown"), [("web01", "web01"), ("a_b*c <i>", r"a\_b\*c \<i\>")])
 def test_the_title_is_a_sentence_and_a_name_no_markdown(vm: str, shown: str) -> None:
     made = author(a_plan(vm=vm), Installation())["metadata"]["annotations"]
-    assert made[TITLE] == f"Import **{shown}** from vc"
+    assert made[TITLE] == f"**{shown}** from vc"
     assert made[DESCRIPTION].startswith(f"VirtualMachineImport default/web brings {shown} from VmwareSource ")
 
 

@@ -316,12 +316,12 @@ def test_every_container_says_what_it_needs(stage: Stage) -> None:
     assert set(found["limits"]) == {"memory"}
 
 
-def test_finished_pods_free_their_claims() -> None:
-    collected = spec()["podGC"]
-    assert collected["strategy"] == "OnWorkflowSuccess"
-    wanted = set(collected["labelSelector"]["matchLabels"].items())
-    freed = {stage.name for stage in PROGRAMS if wanted <= set(pod(stage)["metadata"]["labels"].items())}
-    assert freed == {stage.name for stage in PROGRAMS if "/scratch" in volumes(stage)}
+def test_the_pods_of_an_import_go_when_it_succeeds_and_stay_when_it_fails() -> None:
+    """All of them: 40 imports left 237 finished pods. Those with scratch also keep its claim in use."""
+    assert spec()["podGC"] == {"strategy": "OnWorkflowSuccess"}
+    assert all(names.LABEL_SCRATCH in pod(one)["metadata"]["labels"] for one in PROGRAMS if one.scratch), (
+        "cleanup finds by it those that were done before a retry"
+    )
 
 
 def test_finished_workflows_go() -> None:

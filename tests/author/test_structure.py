@@ -54,7 +54,7 @@ container:
     - --workflow
     - "{{workflow.name}}"
   ports: [{name: http, containerPort: 8080}]
-  readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 2}
+  readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 2, timeoutSeconds: 5}
   resources: {requests: {cpu: 50m, memory: 96Mi}, limits: {memory: 512Mi}}
   securityContext:
     allowPrivilegeEscalation: false
@@ -73,7 +73,7 @@ SPEC: Final[dict[str, Any]] = {
     "arguments": {"parameters": [{"name": ..., "value": ..., "enum": ...}]},
     "entrypoint": ...,
     "onExit": ...,
-    "podGC": {"labelSelector": {"matchLabels": ...}, "strategy": ...},
+    "podGC": {"strategy": ...},
     "podMetadata": {"labels": ...},
     "podSpecPatch": ...,
     "securityContext": ...,

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from controller.operator.limits import COPIED
 from steps.cluster import CONFIG_MAP, CRD, DEPLOYMENT, VMWARE_SOURCE
 from steps.plan import TargetKind
 from tests.cluster.chart import Chart
 from tests.cluster.lab import CommandError
 from tests.cluster.stagepods import StagePods
+from tests.standins.process import eventually
 from tests.unit.builders import a_plan
 from workflows.names import LIMITS
 from workflows.stages import Scope, Stage, stages_for
@@ -62,6 +64,16 @@ def test_an_upgrade_leaves_the_keys_that_the_controller_added(changed: Chart) ->
     data = (changed.lab.get(CONFIG_MAP, LIMITS) or {})["data"]
     assert data["default.machines"] == "3"
     assert data[added] == "1"
+
+
+def test_an_upgrade_reaches_a_source_that_follows_the_defaults(changed: Chart) -> None:
+    added = "vmwaresource.default.vcenter.streams"
+    marked = {"metadata": {"annotations": {COPIED: json.dumps({added: "4"})}}, "data": {added: "4"}}
+    changed.lab.cluster.patch(CONFIG_MAP, LIMITS, marked, changed.lab.release)
+    changed.install(**{"limits.streams": 7})
+    eventually(
+        lambda: (changed.lab.get(CONFIG_MAP, LIMITS) or {})["data"][added] == "7", "the limit of a source"
+    )
 
 
 def test_values_that_nobody_knows_are_refused(chart: Chart) -> None:

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from controller.operator import belongings
+from controller.operator import belongings, limits
 from controller.operator.checks import formatted
 from controller.operator.facts import parse
 from controller.operator.options import Options
@@ -80,7 +80,7 @@ class World:
             belongings.credentials(planned, data, options.namespace, request),
             belongings.address(planned, token, options.namespace, request),
         )
-        self._ensure_limits(planned, options)
+        limits.keep(self.lab.cluster, options, planned.source)
         return planned, request
 
     def proven(self) -> report.GuestReport:
@@ -103,12 +103,6 @@ class World:
         found = self.lab.get(CONFIG_MAP, "vmferry-controller")
         assert found is not None
         return Options.model_validate_json(found["data"]["controller.json"])
-
-    def _ensure_limits(self, planned: Plan, options: Options) -> None:
-        found = self.lab.get(CONFIG_MAP, names.LIMITS)
-        assert found is not None
-        missing = belongings.missing_limits(planned, found["data"], options.defaults)
-        self.lab.cluster.patch(CONFIG_MAP, names.LIMITS, {"data": missing}, options.namespace)
 
 
 def network(name: str, namespace: str) -> Object:

@@ -237,6 +237,23 @@ class TestRetry:
         assert request is not None
         assert json.loads(request["data"]["plan.json"])["target"]["storageClass"] == "fast"
 
+    def test_an_upgrade_does_not_rename_a_vm_under_way(self) -> None:
+        """A request of an older version does not say how names are spelled."""
+        world = begun(virtualMachineName="Größe")
+        run = world.workflows()[0]
+        request = world.cluster.peek(CONFIG_MAP, names.request(run), "vmferry")
+        assert request is not None
+        plan = json.loads(request["data"]["plan.json"])
+        assert plan["target"].pop("spelling") == "letters"
+        request["data"]["plan.json"] = json.dumps(plan)
+        world.argo(found(), failed("build", 30, "no answer"), phase="Failed")
+        world.annotate(retry="true")
+        world.look(2)
+        assert world.workflows() == [f"{run}-r1"]
+        request = world.cluster.peek(CONFIG_MAP, names.request(run), "vmferry")
+        assert request is not None
+        assert json.loads(request["data"]["plan.json"])["target"]["spelling"] == "dashes"
+
     def test_what_says_when_and_not_what_is_no_reason_to_retry(self) -> None:
         world = self.failing()
         before = world.workflows()

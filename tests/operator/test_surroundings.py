@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import itertools
 import logging
@@ -12,6 +13,7 @@ from contextlib import redirect_stderr
 
 import pytest
 import structlog
+from kopf._core.reactor import running
 
 from controller.operator import health, peer, telemetry
 from controller.operator.events import LIMIT, emit
@@ -34,6 +36,14 @@ def at(stand: str, **more: object) -> ImportStatus:
     return ImportStatus(import_status=stand, workflow=RUN, **more)
 
 
+def test_what_kopf_says_of_signals_is_still_that() -> None:
+    """It would fill the log again, were it said in other words; and what else is said there is news."""
+    assert f'"{telemetry.SIGNALS_IGNORED}"' in inspect.getsource(running)
+    assert running.logger.name == telemetry.KOPF_TASKS
+    other = logging.LogRecord(telemetry.KOPF_TASKS, logging.WARNING, "", 0, "a task failed", (), None)
+    assert all(one(other) for one in running.logger.filters)
+
+
 def test_a_line_is_as_logrus_writes_it() -> None:
     before = (logging.getLogger().handlers[:], logging.getLogger().level)
     with redirect_stderr(io.StringIO()) as said:
@@ -41,6 +51,7 @@ def test_a_line_is_as_logrus_writes_it() -> None:
         log = structlog.get_logger().bind(name="web", **{"spec.sourceCluster.kind": "VmwareSource"})
         log.error('it said "no"', reason="two words")
         logging.getLogger("urllib3").info("a request with a token")
+        running.logger.warning("OS signals are ignored: running not in the main thread.")
     logging.getLogger().handlers[:], _ = before
     logging.getLogger().setLevel(before[1])
     structlog.reset_defaults()

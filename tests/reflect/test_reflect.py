@@ -442,6 +442,24 @@ def test_a_rate_is_kept_while_nothing_arrives_and_dropped_when_it_stalls() -> No
     assert (stalled.disk_import_status[0].bytes_per_second, stalled.eta) == (0, "")
 
 
+def test_a_disk_that_moved_between_two_ticks_has_moved_all_its_bytes() -> None:
+    """Argo passes progress on every ten seconds: of a small disk nobody ever hears a byte."""
+    size = 256 << 20
+    exported = reflected(*upto("convert", ("disk-0",)), shape=a_shape(size))
+    row = exported.disk_import_status[0]
+    assert (row.step, row.bytes_done, row.bytes_total, row.percent) == ("export", size, size, 70)
+    done = reflected(
+        *upto("build", ("disk-0",)), shape=a_shape(size), previous=exported, now=later(5)
+    ).disk_import_status[0]
+    assert (done.step, done.bytes_done, done.bytes_total, done.percent) == ("image", size, size, 100)
+
+
+def test_bytes_that_were_counted_are_not_replaced_by_a_guess() -> None:
+    counted = [*upto("export", ("disk-0",)), node("export", disk="disk-0", progress="300/300")]
+    row = reflected(*counted, node("convert", disk="disk-0"), shape=a_shape(1 << 30)).disk_import_status[0]
+    assert (row.step, row.bytes_done, row.bytes_total) == ("export", 300, 300)
+
+
 def test_a_new_attempt_begins_anew_but_the_percentage_stays() -> None:
     second = exporting(300, previous=exporting(100), now=later(10))
     again = exporting(50, previous=second, now=later(20)).disk_import_status[0]

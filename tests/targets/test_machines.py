@@ -270,9 +270,13 @@ def test_a_machine_that_is_not_ready_in_time_tells_why() -> None:
     assert owned(world) == []
 
 
+RETRY = "migration.harvesterhci.io/retry=true"
+
+
 def test_a_machine_that_was_deleted_meanwhile() -> None:
     world = built()
     world.cluster.drop(MACHINE, "web01", "default")
-    with pytest.raises(StepError, match="machine web01 is gone") as caught:
+    with pytest.raises(StepError, match="VM web01 is gone") as caught:
         world.start()
     assert caught.value.code is Exit.INVALID
+    assert RETRY in str(caught.value), "RETRY in Argo repeats start alone, and says the same again"

@@ -183,6 +183,9 @@ def test_a_disk_from_serve_to_image(
     assert pod.output("volume") == "web01-disk-0"
     said = capfd.readouterr()
     assert TOKEN not in said.out + said.err
+    (line,) = [one for one in (said.out + said.err).splitlines() if "disk published" in one]
+    assert pod.output("digest") in line
+    assert "sha256" not in line, "the target has none: an empty one would look like a fault"
 
 
 def test_what_is_served_and_to_whom(serving: Serving) -> None:

@@ -20,6 +20,7 @@ from steps.plan import (
     NamePolicy,
     NetworkPolicy,
     NetworkRule,
+    Plan,
     TargetPlan,
 )
 from tests.unit.builders import a_disk, a_machine, a_nic, a_plan, a_target
@@ -359,6 +360,35 @@ def test_strict_names_are_refused_in_the_words_of_the_qa_plan() -> None:
         "vm migration target testFocalCamelCase in VM focal-bad-name in namespace default "
         "is not RFC 1123 compliant"
     )
+
+
+SPELLED = [
+    ("Große Kiste 1", "grosse-kiste-1"),
+    ("Übung@Büro #3 (alt)", "uebung-buero-3-alt"),
+    ("MA\u1e9eTAB", "masstab"),
+    ("a\u0308rger", "aerger"),  # as macOS writes it: the letter, then its dots
+    ("Café Zürich", "cafe-zuerich"),
+    ("señor-ação", "senor-acao"),
+    ("Łódź", "lodz"),
+    ("Smørrebrød", "smorrebrod"),
+    ("Ångström", "angstroem"),
+    ("Đorđe", "dorde"),
+    ("ĲSSEL ﬁles ²", "ijssel-files-2"),
+    ("İstanbul ılık", "istanbul-ilik"),
+    ("𝐁𝐎𝐋𝐃 ℡", "bold-tel"),
+    ("日本語サーバ", "vm-85c1da58"),
+]
+
+
+@pytest.mark.parametrize(("name", "label"), SPELLED)
+def test_letters_beyond_ascii_become_those_that_people_write(name: str, label: str) -> None:
+    assert normalise(name) == label
+
+
+def test_a_run_that_began_before_keeps_its_name() -> None:
+    """A request of an older version says nothing about spelling, and its VM may be there by that name."""
+    old = a_plan().model_dump_json(by_alias=True, exclude={"target": {"spelling"}})
+    assert target_name(Plan.model_validate_json(old), a_machine(name="Große Kiste 1")) == "gro-e-kiste-1"
 
 
 def test_normalise_lower_cases_what_strict_refuses() -> None:

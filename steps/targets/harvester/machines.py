@@ -35,6 +35,8 @@ from steps.volumes import Volumes
 log = structlog.get_logger()
 
 RUNNING: Final = "RerunOnFailure"
+REBUILD: Final = "annotate the import with migration.harvesterhci.io/retry=true: that builds it again"
+"""RETRY in Argo repeats the step that failed, and not `build`, which is done."""
 READY: Final = 15 * 60.0
 """Seconds a started machine may take to be ready: its volumes are attached, its image pulled, QEMU starts."""
 
@@ -193,7 +195,7 @@ class Machines:
     def _own(self, name: str) -> Object:
         found = self._machine(name)
         if found is None:
-            raise StepError(Exit.INVALID, f"machine {name} is gone", "someone deleted it", "retry build")
+            raise StepError(Exit.INVALID, f"VM {name} is gone", "it was deleted", REBUILD)
         return found
 
     def _change(self, name: str, change: Object) -> None:

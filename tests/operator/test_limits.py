@@ -1,0 +1,100 @@
+"""Limits per source: what the controller copies, and when a copy follows the default."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from controller.operator.limits import COPIED, PER_SOURCE, keep
+from controller.operator.options import Limits
+from steps.cluster import CONFIG_MAP, Object
+from steps.contract import StepError
+from tests.operator.world import World
+from tests.unit.builders import a_plan
+from workflows import names
+
+MACHINES = "vmwaresource.default.vcenter.machines"
+STREAMS = "vmwaresource.default.vcenter.streams"
+
+
+def begun() -> World:
+    world = World()
+    world.look()
+    return world
+
+
+def limits(world: World) -> Object:
+    found = world.cluster.peek(CONFIG_MAP, names.LIMITS, "vmferry")
+    assert found is not None
+    return found
+
+
+def upgrade(world: World, machines: int, notes: dict[str, str] | None = None) -> None:
+    """`helm upgrade --set limits.machines=N`: Helm writes its keys, the new controller has new options."""
+    chosen = Limits(machines=machines)
+    change: Any = {"data": {"default.machines": str(machines)}, "metadata": {"annotations": notes or {}}}
+    world.cluster.patch(CONFIG_MAP, names.LIMITS, change, "vmferry")
+    world.options = world.options.model_copy(update={"limits": chosen})
+    keep(world.cluster, world.options)
+
+
+def test_an_upgrade_reaches_a_source_that_is_known_already() -> None:
+    world = begun()
+    upgrade(world, 3)
+    data = limits(world)["data"]
+    assert (data[MACHINES], data[STREAMS]) == ("3", "4")
+    upgrade(world, 1)
+    assert limits(world)["data"][MACHINES] == "1"
+
+
+def test_a_key_that_a_person_edited_stays() -> None:
+    world = begun()
+    world.cluster.patch(CONFIG_MAP, names.LIMITS, {"data": {MACHINES: "5"}}, "vmferry")
+    upgrade(world, 3)
+    assert limits(world)["data"][MACHINES] == "5"
+    upgrade(world, 5)
+    upgrade(world, 2)
+    assert limits(world)["data"][MACHINES] == "5", "it is the person's for good"
+
+
+def test_a_key_of_the_values_is_not_a_copy_even_with_the_same_number() -> None:
+    world = begun()
+    upgrade(world, 2, {PER_SOURCE: f"{MACHINES} {STREAMS}"})
+    upgrade(world, 3)
+    assert limits(world)["data"][MACHINES] == "2"
+
+
+def test_a_key_that_was_there_before_is_nobodys_copy() -> None:
+    world = World()
+    world.cluster.patch(CONFIG_MAP, names.LIMITS, {"data": {MACHINES: "2"}}, "vmferry")
+    world.look()
+    upgrade(world, 3)
+    assert limits(world)["data"][MACHINES] == "2"
+
+
+@pytest.mark.parametrize("marks", ["", "{", "[]", '{"x": "2", "y.machines": 1}'])
+def test_marks_that_somebody_spoiled_are_no_marks(marks: str) -> None:
+    world = begun()
+    change = {"metadata": {"annotations": {COPIED: marks}}}
+    world.cluster.patch(CONFIG_MAP, names.LIMITS, change, "vmferry")
+    upgrade(world, 3)
+    assert limits(world)["data"][MACHINES] == "2"
+    keep(world.cluster, world.options, a_plan().source)
+    assert MACHINES in limits(world)["data"]
+
+
+def test_a_second_time_nothing_is_written() -> None:
+    world = begun()
+    before = world.cluster.writes()
+    keep(world.cluster, world.options)
+    assert world.cluster.writes() == before
+    assert set(json.loads(limits(world)["metadata"]["annotations"][COPIED])) == {MACHINES, STREAMS}
+
+
+def test_without_the_config_map_it_says_what_to_do() -> None:
+    world = World()
+    world.cluster.drop(CONFIG_MAP, names.LIMITS, "vmferry")
+    with pytest.raises(StepError, match="install the chart"):
+        keep(world.cluster, world.options)
