@@ -16,9 +16,10 @@ from tests import scenario
 from tests.cluster.lab import OURS, Lab
 from tests.e2e import harness
 from tests.harvester.install import network
+from tests.harvester.refusals import emptied
 from tests.simulator import Simulator
 from tests.standins import harvester_machines
-from tests.standins.api import NAMESPACE, Api
+from tests.standins.api import Api
 from tests.standins.asked import gone
 from tests.standins.lab import Lab as Place
 from tests.standins.process import eventually, running
@@ -113,13 +114,10 @@ def digest(path: Path, size: int = 8 * harness.MIB) -> str:
 def desk(tmp_path: Path, lab: Lab, place: Place, api: Api, vcenter: Simulator) -> Iterator[Desk]:
     space = f"real-{secrets.token_hex(3)}"
     named: dict[str, Any] = {"name": space, "labels": {OURS: ""}}
-    made = api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": named})
+    api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": named})
     lab.apply(network(space, "vlan1"))
     yield Desk(tmp_path, place, api, vcenter, space)
-    for kind in (MACHINE, CLAIM, IMAGE):
-        lab.kubectl("--namespace", space, "delete", kind.resource, "--all", "--timeout=90s")
-    api.delete(made)
-    gone(api, NAMESPACE, "", space)
+    emptied(lab, space)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -134,10 +134,17 @@ def test_an_edit_is_taken(ui: Ui, world: World, annotation: Annotation) -> None:
 
 
 def edited(ui: Ui, world: World, annotations: dict[str, str]) -> Answer:
-    """What the form does: it reads the VM and puts the whole of it, changed."""
-    found = ui.ask("GET", ui.machine(world)).body
-    found["metadata"]["annotations"] |= annotations
-    return ui.ask("PUT", ui.machine(world), found)
+    """What the form does: it reads the VM and puts the whole of it, changed; again when it was outdated."""
+
+    def saved() -> Answer | None:
+        found = ui.ask("GET", ui.machine(world))
+        if found.status == 404:  # not in its cache yet
+            return None
+        found.body["metadata"].setdefault("annotations", {}).update(annotations)
+        answer = ui.ask("PUT", ui.machine(world), found.body)
+        return None if answer.status == 409 else answer
+
+    return eventually(saved, "the form is saved")
 
 
 def as_the_form_writes(world: World) -> str:
