@@ -95,7 +95,8 @@ class Actor:
 
     @_do.register
     def _let_go(self, _: LetGo) -> None:
-        self.log.info("Cleaning up temporary data ...")
+        if self._facts.leaving:
+            self.log.info("Cleaning up temporary data ...")
         self._finalizers([name for name in self._finalizers_now() if name != FINALIZER])
 
     @_do.register

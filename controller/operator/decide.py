@@ -17,6 +17,7 @@ from controller.operator.acts import (
     Begin,
     Discard,
     Hold,
+    LetGo,
     Refresh,
     Rehearse,
     Release,
@@ -64,7 +65,8 @@ def _acts(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
     if _strange(facts):
         yield from _left_alone(facts, now)
     elif settled(facts.status):
-        yield from _settle(facts)
+        # Its finalizer goes in a look that writes no status, as that would be another version of the import.
+        yield from _settle(facts, held=facts.held)
     elif facts.foreign:
         yield told(facts, facts.status, "OtherController", facts.foreign, now)
     elif facts.seen is not None:
@@ -75,12 +77,23 @@ def _acts(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
         yield from _anew(facts, options, now)
 
 
-def _settle(facts: Facts) -> Iterator[Act]:
-    ended = facts.seen is None or facts.over  # its exit handler still needs the credentials
-    if ended and facts.asked is not None and facts.asked.copied is not None:
+def _settle(facts: Facts, *, held: bool = False) -> Iterator[Act]:
+    """What is left to do for an import that is done.
+
+    With nothing to give back it needs no finalizer: after an uninstall nobody would take it off.
+    """
+    copied = facts.asked is not None and facts.asked.copied is not None
+    if facts.asked is not None and copied and _is_at_rest(facts):
         yield Tidy(facts.asked.run)
+    if held and _is_at_rest(facts):
+        yield LetGo()
     if RETRY in facts.annotations and facts.asked is not None:
         yield Unmark(RETRY)
+
+
+def _is_at_rest(facts: Facts) -> bool:
+    """Whether no Workflow runs: an exit handler still needs the credentials."""
+    return facts.seen is None or facts.over
 
 
 # --- what others wrote
@@ -149,7 +162,6 @@ def _rehearsed(facts: Facts) -> Iterator[Act]:
     planned = find(status.import_conditions, PLANNED)
     fresh = planned is None or status.observed_generation != facts.import_.metadata.generation
     if facts.plan is not None and credentials is not None and (fresh or RETRY in facts.annotations):
-        yield Hold()
         yield Rehearse(facts.plan, credentials)
     if RETRY in facts.annotations:
         yield Unmark(RETRY)

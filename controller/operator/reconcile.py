@@ -13,6 +13,7 @@ from controller.operator.decide import decide
 from controller.operator.facts import gather, read_import
 from controller.operator.ledger import Ledger
 from controller.operator.options import Options
+from controller.operator.sweep import left_by, sweep
 from steps.cluster import Cluster
 
 log = structlog.get_logger()
@@ -36,6 +37,7 @@ def reconcile(
     raw = read_import(cluster, *key)
     if raw is None:
         ledger.forget(key)
+        sweep(cluster, options.namespace, left_by(*key))
         return None
     facts = gather(cluster, options, raw, ledger.foreign())
     decision = decide(facts, options, clock())

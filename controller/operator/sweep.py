@@ -1,6 +1,8 @@
-"""What belongs to imports that are gone: it stays when somebody takes our finalizer off by force."""
+"""What belongs to imports that are gone: runs of imports that were done, or whose finalizer was taken off."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import structlog
 
@@ -10,8 +12,15 @@ from workflows import names
 log = structlog.get_logger()
 
 
-def sweep(cluster: Cluster, namespace: str) -> list[str]:
+def left_by(namespace: str, name: str) -> dict[str, str]:
+    """The labels of all that belongs to imports of that name, for `sweep`."""
+    return {names.LABEL_NAMESPACE: namespace, names.LABEL_NAME: names.label_value(name)}
+
+
+def sweep(cluster: Cluster, namespace: str, labels: Mapping[str, str] | None = None) -> list[str]:
     """Delete the requests of imports that are no more, and with them all of their runs; returns their names.
+
+    Only those with `labels`, when these are given.
 
     An import is gone when there is none of that name, or another one: names are made anew, uids are not.
 
@@ -19,12 +28,12 @@ def sweep(cluster: Cluster, namespace: str) -> list[str]:
         StepError: where the API refuses or does not answer.
     """
     removed = []
-    for page in cluster.find(CONFIG_MAP, namespace):
+    for page in cluster.find(CONFIG_MAP, namespace, labels):
         metadata = page["metadata"]
-        labels = metadata.get("labels") or {}
-        if names.LABEL_UID not in labels or metadata.get("ownerReferences"):
+        marks = metadata.get("labels") or {}
+        if names.LABEL_UID not in marks or metadata.get("ownerReferences"):
             continue
-        if not _lives(cluster, labels):
+        if not _lives(cluster, marks):
             cluster.delete(CONFIG_MAP, metadata["name"], namespace, uid=metadata["uid"])
             removed.append(metadata["name"])
     if removed:

@@ -111,6 +111,15 @@ class Ground:
         self.values = values
         self.kubectl("rollout", "status", "-n", RELEASE, "deployment/vmferry-controller", "--timeout=180s")
 
+    def uninstall(self) -> str:
+        """`helm uninstall`; empty when the chart is gone, else what Helm and its hook say."""
+        command = [str(HELM), "uninstall", "vmferry", "--namespace", RELEASE, "--wait", "--timeout=200s"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment)
+        if done.returncode == 0:
+            self.values = {"never": "installed"}
+            return ""
+        return done.stdout + done.stderr
+
     # --- objects
 
     def apply(self, *documents: Object) -> None:

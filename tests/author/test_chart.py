@@ -235,9 +235,10 @@ def may(identity: str, **values: Any) -> set[Rule]:
 REPORT: Final = ("argoproj.io", "workflowtaskresults", frozenset({"create", "patch"}))
 
 
-def test_five_identities() -> None:
+def test_each_has_an_identity_of_its_own() -> None:
     assert set(of_kind("ServiceAccount")) == {
         "vmferry-controller",
+        "vmferry-uninstall",
         *(names.service_account(identity) for identity in Identity),
     }
 
@@ -279,8 +280,15 @@ def test_the_controller_takes_secrets_by_name_only() -> None:
     assert ("", "secrets", frozenset({"get"})) in rules(everywhere)
 
 
+def test_who_asks_before_an_uninstall_may_list_and_sweep_and_nothing_else() -> None:
+    assert may("vmferry-uninstall") == {
+        ("migration.harvesterhci.io", "virtualmachineimports", frozenset({"get", "list"})),
+        ("", "configmaps", frozenset({"list", "delete"})),
+    }
+
+
 def test_who_retries_in_argo_sees_its_pages_without_errors() -> None:
-    """The page asks for cron workflows at every look; it shows FAILED TO LOAD DATA where it may not list them."""
+    """The page asks for cron workflows at every look, and shows FAILED TO LOAD DATA where it may not."""
     granted = rules(of_kind("Role")["vmferry-operator"])
     assert ("argoproj.io", "cronworkflows", frozenset({"list", "watch"})) in granted
     assert not any(resource == "secrets" for _, resource, _ in granted)
@@ -298,7 +306,7 @@ def test_named_namespaces_narrow_what_is_bound() -> None:
     narrow = {"namespaces": ["shop", RELEASE]}
     facts = {"vmferry-controller-facts", "vmferry-target-storage"}
     assert everywhere - set(of_kind("ClusterRoleBinding", **narrow)) == {
-        f"vmferry-{identity}-imports" for identity in ("controller", "serve", "target")
+        f"vmferry-{identity}-imports" for identity in ("controller", "serve", "target", "uninstall")
     }
     assert set(of_kind("ClusterRoleBinding", **narrow)) == facts
     bound = [

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
-from controller.operator import health, peer
+import pytest
+
+from controller.operator import health, options, peer, uninstall
 from controller.operator.options import Options
 from steps.plan import SourceKind
 from tests.author.rendered import Json
@@ -32,11 +34,11 @@ def test_the_controller_is_told_what_the_values_say() -> None:
         "limits.machines": 3,
     }
     given = of_kind("ConfigMap", **values)["vmferry-controller"]["data"]["controller.json"]
-    options = Options.model_validate_json(given)  # refuses fields that nobody reads
-    assert (options.namespace, options.namespaces) == (RELEASE, ("shop",))
-    assert (options.settings.scratch.storage_class, options.settings.reuse_unstamped) == ("fast", True)
-    assert (str(options.format), str(options.cross_namespace_references)) == ("raw", "same-namespace")
-    assert (options.recheck_seconds, options.defaults[Limit.MACHINES]) == (30, 3)
+    told = Options.model_validate_json(given)  # refuses fields that nobody reads
+    assert (told.namespace, told.namespaces) == (RELEASE, ("shop",))
+    assert (told.settings.scratch.storage_class, told.settings.reuse_unstamped) == ("fast", True)
+    assert (str(told.format), str(told.cross_namespace_references)) == ("raw", "same-namespace")
+    assert (told.recheck_seconds, told.defaults[Limit.MACHINES]) == (30, 3)
 
 
 def test_a_changed_setting_is_a_new_controller() -> None:
@@ -47,9 +49,18 @@ def test_a_changed_setting_is_a_new_controller() -> None:
     assert annotations() != annotations(**{"controller.recheckSeconds": 30})
 
 
-def test_the_controller_is_restricted() -> None:
-    """As Pod Security `restricted` asks for, and nothing written but in memory."""
-    pod = of_kind("Deployment")["vmferry-controller"]["spec"]["template"]["spec"]
+def pod_of(kind: str, name: str, **values: Any) -> Json:
+    found: Json = of_kind(kind, **values)[name]["spec"]["template"]["spec"]
+    return found
+
+
+OURS: Final = [("Deployment", "vmferry-controller"), ("Job", "vmferry-uninstall")]
+
+
+@pytest.mark.parametrize(("kind", "name"), OURS)
+def test_our_own_pods_are_restricted(kind: str, name: str) -> None:
+    """As Pod Security `restricted` asks for."""
+    pod = pod_of(kind, name)
     (one,) = pod["containers"]
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert one["securityContext"] == {
@@ -58,6 +69,33 @@ def test_the_controller_is_restricted() -> None:
         "runAsNonRoot": True,
         "capabilities": {"drop": ["ALL"]},
     }
+
+
+def test_both_run_the_same_image_with_what_it_takes_to_pull_it() -> None:
+    values = {"images.registry": "registry.example", "images.pullSecrets": ["one"]}
+    pods = [pod_of(kind, name, **values) for kind, name in OURS]
+    assert {pod["containers"][0]["image"] for pod in pods} == {"registry.example/vmferry/controller:0.1.0"}
+    assert [pod["imagePullSecrets"] for pod in pods] == [[{"name": "one"}]] * 2
+
+
+def test_an_uninstall_asks_first_and_shows_why_not() -> None:
+    job = of_kind("Job")["vmferry-uninstall"]
+    notes = job["metadata"]["annotations"]
+    assert notes["helm.sh/hook"] == "pre-delete"
+    assert "hook-failed" not in notes["helm.sh/hook-delete-policy"], "its log says why"
+    assert notes["helm.sh/hook-output-log-policy"] == "hook-failed"
+    assert job["spec"]["backoffLimit"] == 0, "a refusal is no passing fault"
+    pod = pod_of("Job", "vmferry-uninstall")
+    assert pod["serviceAccountName"] == "vmferry-uninstall"
+    (module,) = pod["containers"][0]["command"][2:]
+    assert module == uninstall.__name__
+    mounted = {one["mountPath"] for one in pod["containers"][0]["volumeMounts"]}
+    assert mounted == {str(options.PATH.parent)}
+
+
+def test_the_controller_writes_in_memory_only() -> None:
+    pod = pod_of("Deployment", "vmferry-controller")
+    (one,) = pod["containers"]
     assert [one["emptyDir"]["medium"] for one in pod["volumes"] if "emptyDir" in one] == ["Memory"]
     assert {one[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")} == {
         "/healthz",

@@ -21,7 +21,7 @@ from workflows.stages import Scope, Stage, stages_for
 CRDS = ("virtualmachineimports", "vmwaresources", "openstacksources", "ovasources")
 KINDS = (
     "serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,configmaps,deployments,"
-    "networkpolicies,workflowtemplates"
+    "networkpolicies,workflowtemplates,jobs"
 )
 
 

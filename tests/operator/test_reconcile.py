@@ -406,6 +406,25 @@ class TestEnds:
         assert world.status.import_status == "virtualMachineRunning"
         assert RETRY not in world.notes()
 
+    def test_done_it_has_no_finalizer_and_deleted_it_leaves_nothing(self) -> None:
+        """Where the controller is gone too, as after `helm uninstall`, a finalizer would stay for ever."""
+        world = begun()
+        world.argo(*RUNNING)
+        world.look(2)
+        assert world.raw is not None
+        assert FINALIZER in world.raw["metadata"]["finalizers"], "the exit handler is at work"
+        world.argo(*RUNNING, phase="Succeeded")
+        world.look(2)
+        assert FINALIZER not in (world.raw["metadata"].get("finalizers") or [])
+        before = world.cluster.writes()
+        world.look(2)
+        assert world.cluster.writes() == before
+        world.delete()
+        assert world.raw is None
+        assert world.look() is None
+        assert [one["metadata"]["name"] for one in world.cluster.all(CONFIG_MAP, "vmferry")] == [names.LIMITS]
+        assert world.workflows() == []
+
     def test_its_secrets_stay_until_the_exit_handler_has_run(self) -> None:
         world = begun()
         world.argo(*RUNNING)

@@ -1,0 +1,106 @@
+"""`python -m controller.operator.uninstall`: whether the chart may go; its pre-delete hook asks.
+
+Without the controller nobody takes our finalizer off an import, gives back what it holds at its source, or
+deletes the copy of its credentials. So the hook refuses while an import has the finalizer, and deletes what
+imports that are gone have left. Exit codes: 0 the chart may go; otherwise that of the reason why not.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from controller.operator import telemetry
+from controller.operator.facts import FINALIZER
+from controller.operator.options import Options
+from controller.operator.sweep import sweep
+from steps.cluster import CONFIG_MAP, IMPORT, Cluster, Object
+from steps.contract import Exit, StepError
+from steps.kubeapi import connect
+from steps.program import last_words
+from steps.stop import Stop
+from workflows import names
+
+log = structlog.get_logger()
+
+PATIENCE: Final = 60.0
+"""How long a request may go unanswered, seconds."""
+SHOWN: Final = 10
+"""So many imports are named."""
+ANYWAY: Final = "or uninstall with --no-hooks and clean up by hand (docs/operations.md, Uninstall)"
+
+
+def check(cluster: Cluster, options: Options) -> str:
+    """Delete what imports that are gone have left; returns a sentence about it.
+
+    Raises:
+        StepError: BUSY while an import has our finalizer; CONFLICT where runs are left and the kinds are not.
+    """
+    try:
+        held = [one for space in options.namespaces or ("",) for one in _held(cluster, space)]
+    except StepError as error:
+        if error.code is not Exit.NOT_FOUND:
+            raise
+        return _without_kinds(cluster, options.namespace)
+    if held:
+        what = f"vmferry is not uninstalled: {len(held)} import(s) still need it"
+        remedy = f"wait until they are done, delete them, {ANYWAY}"
+        raise StepError(Exit.BUSY, what, _shown(held), remedy)
+    removed = sweep(cluster, options.namespace)
+    return f"no import needs vmferry; deleted {len(removed)} leftover(s)"
+
+
+def _held(cluster: Cluster, namespace: str) -> list[Object]:
+    found = cluster.find(IMPORT, namespace)
+    return [one for one in found if FINALIZER in (one["metadata"].get("finalizers") or [])]
+
+
+def _shown(held: Sequence[Object]) -> str:
+    lines = [f"{_name(one)} ({_stand(one)})" for one in held[:SHOWN]]
+    return ", ".join(lines) + (f" and {len(held) - SHOWN} more" if len(held) > SHOWN else "")
+
+
+def _name(import_: Object) -> str:
+    return f"{import_['metadata']['namespace']}/{import_['metadata']['name']}"
+
+
+def _stand(import_: Object) -> str:
+    if import_["metadata"].get("deletionTimestamp"):
+        return "is being deleted"
+    return str((import_.get("status") or {}).get("importStatus") or "about to begin")
+
+
+def _without_kinds(cluster: Cluster, namespace: str) -> str:
+    """The custom resources are gone, and every import with them: nobody can say to whom a run belongs."""
+    left = [one for one in cluster.find(CONFIG_MAP, namespace) if _is_request(one)]
+    if left:
+        raise StepError(
+            Exit.CONFLICT,
+            f"vmferry is not uninstalled: {len(left)} run(s) of imports are left in namespace {namespace}",
+            "the custom resources are gone, so nobody can say whether they are still needed",
+            f"kubectl --namespace {namespace} delete configmap --selector {names.LABEL_UID}; {ANYWAY}",
+        )
+    return "there are no imports, and nothing of them is left"
+
+
+def _is_request(page: Object) -> bool:
+    labels = page["metadata"].get("labels") or {}
+    return names.LABEL_UID in labels and not page["metadata"].get("ownerReferences")
+
+
+def main() -> int:
+    """Ask, say the answer where Helm and `kubectl describe` show it, and return the exit code."""
+    telemetry.configure(debug=False)
+    try:
+        log.info(check(connect(Stop(), patience=PATIENCE), Options.read()))
+    except StepError as error:
+        last_words(str(error))
+        return int(error.code)
+    return int(Exit.DONE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""`helm uninstall` with imports in every state: refused with a reason, or nothing is left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from steps.cluster import DEPLOYMENT, IMPORT, SECRET
+from tests.argo.ground import RELEASE, Ground, eventually
+from tests.argo.world import FAILED, INVALID, RUNNING, World, a_vm
+from workflows import names
+
+pytestmark = pytest.mark.argo
+Make = Callable[..., World]
+HELD = ("reading", "gated", "cancelled", "unknown")
+
+
+@pytest.fixture
+def reinstalled(ground: Ground) -> Iterator[Ground]:
+    """The ground, for a test that takes the chart away."""
+    yield ground
+    ground.install()
+
+
+def test_uninstalled_with_imports_in_every_state(reinstalled: Ground, make: Make, tmp_path: Path) -> None:
+    ground = reinstalled
+    made = make([a_vm(tmp_path, name) for name in ("done", *HELD[:3])])
+    done = made.begin("done")
+    waiting = made.begin("done", name="waiting", source="nowhere")
+    done.until(RUNNING)
+    gated = made.begin("gated", approvals=["poweroff"])
+    unknown = made.begin("unknown")
+    eventually(lambda: gated.summary.reason == "WaitingForApproval", gated.told)
+    made.simulator.faults(pauseAt=65536)
+    cancelled = made.begin("cancelled")
+    eventually(lambda: made.simulator.held(0), cancelled.told)
+    cancelled.change(cancel=True)
+    cancelled.until(FAILED)
+    reading = made.begin("reading")
+    eventually(lambda: made.simulator.held(0), reading.told)
+    unknown.until(INVALID)
+
+    said = ground.uninstall()
+    assert all(f"{made.namespace}/{name} (" in said for name in HELD), said
+    assert f"{made.namespace}/done" not in said
+    assert f"{made.namespace}/waiting" not in said
+    assert ground.cluster.get(DEPLOYMENT, "vmferry-controller", RELEASE), "nothing was taken away"
+
+    for imported in (reading, gated, cancelled, unknown):
+        imported.delete()
+    assert ground.uninstall() == ""
+    copies = ground.all(SECRET, RELEASE, **{names.LABEL_NAMESPACE: made.namespace})
+    assert copies == []
+    for imported in (done, waiting):
+        ground.cluster.delete(IMPORT, imported.name, made.namespace)
+    eventually(lambda: made.all(IMPORT) == [], "imports that nobody has to let go", 20)
+    assert done.machine("done"), "what an import made is its owner's"
+    ground.install()  # what is left of the finished run goes when there is a controller again
