@@ -45,11 +45,12 @@ class Simulator:
     @classmethod
     @contextmanager
     def start(
-        cls, inventory: Mapping[str, Any], state: Path, *, listen: str = "127.0.0.1:0"
+        cls, inventory: Mapping[str, Any], state: Path, *, listen: str = "127.0.0.1:0", host: str = ""
     ) -> Iterator[Simulator]:
         """Run a simulator for as long as the body does; `state` keeps the VMDKs it makes.
 
         `listen` is the address of its API, which its certificate names; the control API stays on loopback.
+        `host` is what its ESXi host, and with it the URLs of disks, are called instead.
 
         It also ends when this process does, however that happens: its standard input is a pipe from here.
         """
@@ -65,13 +66,17 @@ class Simulator:
             "--listen",
             listen,
             "--exit-with-stdin",
+            *(["--advertise", host] if host else []),
         ]
         with (
             (state / "vcenter.log").open("ab") as log,
             subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log) as process,
         ):
             try:
-                yield cls._from(_first_line(process, state / "vcenter.log"), inventory)
+                ready = _first_line(process, state / "vcenter.log")
+                if host:
+                    ready["url"] = ready["url"].replace(host, listen.partition(":")[0])
+                yield cls._from(ready, inventory)
             finally:
                 _end(process)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from steps.contract import Exit, StepError
+from steps.proxy import ProxyError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 MORE_ROOM: Final = (
@@ -76,6 +78,13 @@ def _free(path: Path) -> str:
 
 def connection_fault(error: Exception, host: str) -> StepError:
     """What it means that no answer could be had from `host`."""
+    if isinstance(error, ProxyError):
+        return StepError(
+            Exit.UNREACHABLE,
+            f"{host} is not reached",
+            f"the proxy: {describe(error)}",
+            "let the proxy pass it, correct HTTP_PROXY and HTTPS_PROXY, or exempt the host in NO_PROXY",
+        )
     if isinstance(error, ssl.SSLCertVerificationError):
         return StepError(
             Exit.UNTRUSTED,
@@ -83,7 +92,16 @@ def connection_fault(error: Exception, host: str) -> StepError:
             error.verify_message,
             "give the CA that signed it",
         )
-    return StepError(Exit.UNREACHABLE, f"{host} does not answer", describe(error))
+    return StepError(Exit.UNREACHABLE, f"{host} does not answer", describe(error), way_there(error))
+
+
+def way_there(error: Exception) -> str:
+    """What to change so that a host can be reached."""
+    if isinstance(error, socket.gaierror):
+        return "make its name known where this runs (DNS; in a cluster also hostAliases), or set a proxy"
+    if isinstance(error, TimeoutError | ConnectionRefusedError):
+        return "open the port (firewall, route), start what listens there, or set HTTPS_PROXY"
+    return "check the host, the network and the proxy between here and there"
 
 
 def describe(error: Exception) -> str:

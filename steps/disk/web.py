@@ -43,7 +43,7 @@ class WebBody:
         if response.status in _NO_RANGE and at + self._source.offset:
             response = self._request(0, Validators(), ranged=False)
         if response.status not in (200, 206):
-            raise status_fault(response.status, response.reason, self._wire.host)
+            raise status_fault(response.status, response.reason, self._wire.name)
         encoding = response.headers.get("Content-Encoding", "identity")
         if encoding != "identity":
             raise broken(f"{self._wire.host} sends the disk with Content-Encoding {encoding}")
@@ -64,7 +64,7 @@ class WebBody:
             return self._wire.get(headers)
         except (OSError, http.client.HTTPException) as error:
             self._stop_if_aborted()
-            raise connection_fault(error, self._wire.host) from error
+            raise connection_fault(error, self._wire.name) from error
 
     def _enter(self, response: http.client.HTTPResponse, at: int) -> None:
         """Find the window in the answer and leave the stream standing at its first byte."""

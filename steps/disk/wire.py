@@ -1,4 +1,7 @@
-"""One HTTP connection at a time whose socket another thread can shut down at any moment."""
+"""One HTTP connection at a time whose socket another thread can shut down at any moment.
+
+It goes through the proxy that the environment names for the URL, by CONNECT where TLS is spoken.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,17 @@ import ssl
 from typing import Final
 from urllib.parse import urlsplit
 
+from steps import proxy
+from steps.proxy import Proxy, ProxyError
+
 CONNECT_SECONDS: Final = 10.0
 """A host on a working network answers in far less; a stop has to wait for this at worst."""
 IDLE_SECONDS: Final = 60.0
 """Longer silence is a dead connection. ESXi's NFC service stalls for tens of seconds under load."""
+
+
+_OF_PROXIES: Final = (407, 502, 503, 504)
+"""Answers to a plain request by which a proxy says that it did not, or could not, pass it on."""
 
 
 class Wire:
@@ -21,22 +31,46 @@ class Wire:
     def __init__(self, url: str, tls: ssl.SSLContext | None) -> None:
         parts = urlsplit(url)
         self.host = parts.hostname or ""
-        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._port = parts.port
+        self.port = parts.port or (443 if parts.scheme == "https" else 80)
+        self.proxy = proxy.of(url)
         self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
+        # A proxy that is to pass a plain request on is told the whole URL (RFC 9112, 3.2.2).
+        plain = self.proxy is not None and self._tls is None
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._target = f"http://{parts.netloc.rpartition('@')[2]}{path}" if plain else path
+        self._extra = dict(self.proxy.headers) if self.proxy and plain else {}
         self._connection: _Connection | None = None
+
+    @property
+    def name(self) -> str:
+        """The host, for errors."""
+        return f"{self.host} (through the proxy {self.proxy})" if self.proxy else self.host
 
     def get(self, headers: dict[str, str]) -> http.client.HTTPResponse:
         """Send a request on a new connection and wait for the head of its answer.
 
         Raises:
-            OSError, http.client.HTTPException: as the library has them.
+            OSError, http.client.HTTPException: as the library has them; ProxyError.
         """
+        connection = self._new()
+        connection.request("GET", self._target, headers={**headers, **self._extra})
+        connection.response = answer = connection.getresponse()
+        if self._extra_hop and answer.status in _OF_PROXIES:
+            raise ProxyError(f"it answers {answer.status} {answer.reason}".rstrip())
+        return answer
+
+    def probe(self) -> None:
+        """Connect, and over TLS greet each other; nothing is asked. Raises as `get`."""
+        self._new().connect()
+
+    @property
+    def _extra_hop(self) -> bool:
+        return self.proxy is not None and self._tls is None
+
+    def _new(self) -> _Connection:
         self.close()
-        self._connection = connection = _Connection(self.host, self._port, self._tls)
-        connection.request("GET", self._target, headers=headers)
-        connection.response = connection.getresponse()
-        return connection.response
+        self._connection = _Connection(self.host, self.port, self._tls, self.proxy)
+        return self._connection
 
     def abort(self) -> None:
         """End whatever the reading thread waits for."""
@@ -59,18 +93,35 @@ class _Connection(http.client.HTTPConnection):
     wire: socket.socket | None = None
     response: http.client.HTTPResponse | None = None
 
-    def __init__(self, host: str, port: int | None, tls: ssl.SSLContext | None) -> None:
-        super().__init__(host, port or (443 if tls else 80), timeout=IDLE_SECONDS)
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, via: Proxy | None) -> None:
+        first = (host, port) if via is None else (via.host, via.port)
+        super().__init__(*first, timeout=IDLE_SECONDS)
         self._tls = tls
+        self._name = host
+        self._via = via
+        if via is not None and tls is not None:
+            self.set_tunnel(host, port, dict(via.headers))
 
     def connect(self) -> None:
-        plain = self.wire = socket.create_connection((self.host, self.port), CONNECT_SECONDS)
+        plain = self.wire = self._connected()
         plain.settimeout(IDLE_SECONDS)
         if self._tls is not None:
-            secure = self._tls.wrap_socket(plain, server_hostname=self.host, do_handshake_on_connect=False)
+            secure = self._tls.wrap_socket(plain, server_hostname=self._name, do_handshake_on_connect=False)
             self.wire = secure
             secure.do_handshake()
         self.sock = self.wire
+
+    def _connected(self) -> socket.socket:
+        """A socket to the host, be it through a tunnel."""
+        try:
+            made = self.wire = self.sock = socket.create_connection((self.host, self.port), CONNECT_SECONDS)
+            if self._via is not None and self._tls is not None:
+                self._tunnel()  # type: ignore[attr-defined]  # as HTTPConnection.connect does
+        except (OSError, http.client.HTTPException) as error:
+            if self._via is None:
+                raise
+            raise ProxyError(str(error) or type(error).__name__) from error
+        return made
 
     def abort(self) -> None:
         if self.wire is not None:

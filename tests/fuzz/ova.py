@@ -140,6 +140,8 @@ class Descriptor:
                 raise Wrong("a name leads out of the archive")
             for name, digest in said.digests.items():
                 manifest.check(_FILES.get(name, b""), digest)
+            for name in (*said.files, "disk.vmdk", "DISK.VMDK", "disk%2Evmdk", "none"):
+                said.digest(name)
             return "a manifest"
         read = ovf.read(case.data, "machine.ovf")
         if b"<!DOCTYPE" in case.data.partition(b"<Envelope")[0]:

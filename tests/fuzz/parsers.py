@@ -18,7 +18,7 @@ COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         f"steps.providers.ova.{module}": ()
         for module in ("describe", "formats", "hardware", "items", "vendors")
     },
-    "tar": {"steps.providers.ova.tar": (), "steps.providers.ova.names": ()},
+    "tar": {"steps.providers.ova.tar": (), "steps.providers.ova.names": ("checked",)},
     "state": {
         "steps.disk.detect": ("resumed",),
         "steps.disk.landed": (),
@@ -29,6 +29,7 @@ COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "steps.convert": ("check", "hand_on"),
         "steps.disk.detect": ("decoder_of", "magic_of", "_vmdk", "_qcow2_size"),
         "steps.disk.plain": (),
+        "steps.disk.whole": (),
         "steps.qemu": ("info", "check", "convert", "_refuse_other_files", "_json", "_name", "_failure"),
     },
 }

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -127,7 +129,11 @@ func (s *site) addHost(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	name := "esxi-1." + strings.ToLower(path.Base(s.spec.Name)) + ".example.test"
+	// In vSphere the URLs of a lease name the host as vCenter knows it.
+	name, port, err := net.SplitHostPort(s.v.disks.host)
+	if err != nil {
+		return err
+	}
 	task, err := cluster.AddHost(ctx, types.HostConnectSpec{HostName: name}, true, nil, nil)
 	if err != nil {
 		return err
@@ -137,6 +143,12 @@ func (s *site) addHost(ctx context.Context) error {
 		return err
 	}
 	s.host = object.NewHostSystem(client, info.Result.(types.ManagedObjectReference))
+	summary := &s.v.registry().Get(s.host.Reference()).(*simulator.HostSystem).Summary
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return err
+	}
+	summary.Config.Port, summary.Config.SslThumbprint = int32(number), s.v.disks.identity.thumbprint()
 	s.pool, err = cluster.ResourcePool(ctx)
 	return err
 }

@@ -44,14 +44,14 @@ class Openstack:
         self._access = access
 
     def verify(self) -> None:
-        """Prove that the services are there and that servers may be listed. Nothing is changed."""
-        cloud.check_services(self._cloud)
+        """Prove that servers may be listed; `connect` has looked for the services. Nothing is changed."""
         one = {"details": False, "limit": 1, "paginated": False}
         self._cloud.read("list servers", lambda: list(self._cloud.compute.servers(**one)))
 
     def describe(self, vm: str, folder: str | None) -> Machine:
-        """`folder` means nothing here: a project has none."""
+        """`folder` means nothing here: a project has none. Raises StepError, when no disk could be read."""
         del folder
+        cloud.prove_way(self._cloud)
         return describe.machine(facts.of_one(self._cloud, find.server(self._cloud, vm)))
 
     def networks(self) -> frozenset[str]:

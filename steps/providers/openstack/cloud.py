@@ -16,7 +16,7 @@ from openstack.connection import Connection
 from os_service_types import ServiceTypes
 from urllib3.exceptions import InsecureRequestWarning
 
-from steps import again, trust
+from steps import again, reach, trust
 from steps.contract import Exit, StepError
 from steps.plan import SourcePlan
 from steps.providers import Access
@@ -45,19 +45,24 @@ class Cloud:
 
     @property
     def compute(self) -> Any:
-        return self.connection.compute
+        return self._service("compute", "compute")
 
     @property
     def volumes(self) -> Any:
-        return self.connection.block_storage
+        return self._service("volume", "block_storage")
 
     @property
     def images(self) -> Any:
-        return self.connection.image
+        return self._service("image", "image")
 
     @property
     def network(self) -> Any:
-        return self.connection.network
+        return self._service("network", "network")
+
+    def _service(self, what: str, name: str) -> Any:
+        """A service's proxy of openstacksdk, which asks the service for its versions the first time."""
+        with faults.explained(f"cannot use the {what} service", self.plan.endpoint):
+            return getattr(self.connection, name)
 
     def read(self, what: str, call: Callable[[], T]) -> T:
         """The answer to `call`, which changes nothing and is made again when the connection breaks.
@@ -123,6 +128,7 @@ def connect(access: Access) -> Iterator[Cloud]:
     cloud = Cloud(plan=plan, connection=connection, tls=tls, stop=access.stop)
     try:
         cloud.token()
+        check_services(cloud)
         yield cloud
     finally:
         connection.close()
@@ -142,13 +148,7 @@ def check_services(cloud: Cloud) -> None:
     Raises:
         StepError: INVALID, with the regions there are.
     """
-    session = cloud.connection.session
-    access = cloud.read("read the catalog", lambda: session.auth.get_access(session))
-    points = [
-        (service["type"], point)
-        for service in access.service_catalog.catalog
-        for point in service["endpoints"]
-    ]
+    points = _catalog(cloud)
     usable = {kind for kind, point in points if _fits(point, cloud.plan)}
     missing = [name for name in SERVICES if not usable & set(_TYPES.get_all_types(name))]
     if missing:
@@ -159,6 +159,32 @@ def check_services(cloud: Cloud) -> None:
             f"regions: {', '.join(there) or 'none'}",
             "check spec.region and spec.interface of the source",
         )
+
+
+def prove_way(cloud: Cloud) -> None:
+    """Prove that the image service, which serves the disks, can be reached and used from here.
+
+    The other services have answered by the time a server is described.
+
+    Raises:
+        StepError: as `reach.prove`; what asking for an image raises.
+    """
+    kinds = _TYPES.get_all_types("image")
+    urls = [point["url"] for kind, point in _catalog(cloud) if kind in kinds and _fits(point, cloud.plan)]
+    for url in urls[:1]:  # the one that openstacksdk takes
+        reach.prove(url, cloud.tls, "the image service (Glance)")
+    cloud.read("use the image service (Glance)", lambda: next(iter(cloud.images.images(limit=1)), None))
+
+
+def _catalog(cloud: Cloud) -> list[tuple[str, Mapping[str, Any]]]:
+    """Service type and endpoint of everything in the catalog; it came with the token."""
+    session = cloud.connection.session
+    access = cloud.read("read the catalog", lambda: session.auth.get_access(session))
+    return [
+        (service["type"], point)
+        for service in access.service_catalog.catalog
+        for point in service["endpoints"]
+    ]
 
 
 _TYPES: Final = ServiceTypes()

@@ -9,7 +9,7 @@ import structlog
 from steps.contract import Exit, StepError
 from steps.machine import Machine
 from steps.plan import PowerPlan
-from steps.providers.openstack.cloud import Cloud
+from steps.providers.openstack.cloud import Cloud, prove_way
 from steps.providers.openstack.waiting import CLOCK, POLL_SECONDS
 
 log = structlog.get_logger()
@@ -37,6 +37,7 @@ def power_off(cloud: Cloud, machine: Machine, policy: PowerPlan) -> None:
         if not server.task_state:
             if asked:
                 raise StepError(Exit.UNREACHABLE, what, "Nova tried, it is ACTIVE still", "see its actions")
+            prove_way(cloud)  # again: hours may have passed since preflight
             _ask(cloud, server, what)
             asked = True
         if CLOCK() > end:

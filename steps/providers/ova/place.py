@@ -142,8 +142,8 @@ def _local(path: Path) -> Place:
 
 def _ask(url: str, address: Address, reach: Reach) -> Place | str:
     """The file, or where else to look for it."""
-    host = origin(url)[1]
     wire = Wire(url, reach.tls)
+    host = wire.name
     try:
         answer = wire.get({**_plain(reach, url), "Range": f"bytes=0-{AHEAD - 1}"})
         if answer.status in _NO_RANGE:

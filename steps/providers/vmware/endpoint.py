@@ -26,6 +26,12 @@ class Endpoint:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == 443 else f"{host}:{self.port}"
 
+    @property
+    def url(self) -> str:
+        """The whole address."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"https://{host}:{self.port}{self.path}"
+
     @classmethod
     def parse(cls, text: str) -> Endpoint:
         """Read `https://host:port/sdk`, `https://host` or `host`.

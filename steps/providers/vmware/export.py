@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,7 +11,6 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from steps import trust
 from steps.contract import Exit, StepError
 from steps.disk.land import Landed, Source, land
 from steps.disk.landed import Files
@@ -155,25 +153,16 @@ def _is_disk(url: Any) -> bool:
 def _at(session: Session, url: Any, source: Source) -> Source:
     """What to download: the URL made whole, the session's cookie, and whom to believe."""
     address = url.url.replace("://*", f"://{_authority(session)}", 1)  # HttpNfcLeaseDeviceUrl.url says so
-    host = urlsplit(address).hostname or ""
+    parts = urlsplit(address)
+    host = parts.hostname or ""
     at_home = host.lower() == session.endpoint.host.lower()
     # The cookie opens the whole session: it goes nowhere but where it came from. An ESXi host other than the
     # endpoint is content with the ticket in the URL.
     headers = {"Cookie": session.cookie} if at_home else {}
-    return replace(
-        source, url=address, headers=headers, tls=session.tls if at_home else _foreign(session, url)
-    )
+    tls = session.trusted(host, parts.port or 443, url.sslThumbprint or "")
+    return replace(source, url=address, headers=headers, tls=tls)
 
 
 def _authority(session: Session) -> str:
     host = session.endpoint.host
     return f"[{host}]" if ":" in host else host
-
-
-def _foreign(session: Session, url: Any) -> ssl.SSLContext:
-    """Trust for a host other than the endpoint: the thumbprint that the endpoint, itself verified, gives.
-
-    HttpNfcLeaseDeviceUrl.sslThumbprint: "SSL thumbprint for the host the URL refers to. Empty if no SSL
-    thumbprint is available or needed"; without one the rules of the endpoint hold for the host too.
-    """
-    return trust.pinned(url.sslThumbprint) if url.sslThumbprint and not session.insecure else session.tls

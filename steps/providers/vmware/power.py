@@ -15,7 +15,7 @@ from steps.contract import Exit, StepError
 from steps.document import Document
 from steps.machine import Machine, Power
 from steps.plan import PowerPlan
-from steps.providers.vmware import asked, collector, describe, faults
+from steps.providers.vmware import asked, collector, describe, faults, hosts
 from steps.providers.vmware.session import Session
 
 log = structlog.get_logger()
@@ -123,14 +123,21 @@ def power_off(
 
     The clock is the wall's, as the time of grace goes on while no attempt is alive.
 
+    Hours may have passed since preflight: before it stops a VM, it proves the way to the disks again.
+
     Raises:
-        StepError: POWER when it is suspended, or its guest cannot be asked; NOT_FOUND when it is gone.
+        StepError: POWER when it is suspended, or its guest cannot be asked; NOT_FOUND when it is gone; what
+            `hosts.prove` raises.
     """
     shutdown = _Shutdown(session, machine, policy, memory, clock)
     if shutdown.is_off():
         log.info("the machine is off already", vm=machine.name)
-    elif not _finish_earlier(shutdown) and (policy.force or not _gently(shutdown)):
-        _hard(shutdown)
+    elif not _finish_earlier(shutdown):
+        if policy.force:
+            hosts.prove(session, shutdown.vm)
+            _hard(shutdown)
+        elif not _gently(shutdown):
+            _hard(shutdown)
     shutdown.forget()
 
 
@@ -159,6 +166,7 @@ def _gently(shutdown: _Shutdown) -> bool:
             if shutdown.is_off():
                 return True
             raise StepError(Exit.POWER, shutdown.what, "VMware Tools are not running in it", _BY_HAND)
+        hosts.prove(shutdown.session, shutdown.vm)
         shutdown.note("asking")
         _ask(shutdown)
         shutdown.note("asked")

@@ -13,13 +13,14 @@ import pyVmomi
 import structlog
 from pyVmomi import VmomiSupport, vim
 
-from steps import again, trust
+from steps import again, proxy, trust
 from steps.contract import Exit, StepError
 from steps.machine import Machine
 from steps.providers import Access
 from steps.providers.vmware import faults
 from steps.providers.vmware.credentials import Credentials
 from steps.providers.vmware.endpoint import Endpoint
+from steps.proxy import ProxyError
 from steps.stop import Stop
 
 log = structlog.get_logger()
@@ -57,6 +58,15 @@ class Session:
     def cookie(self) -> str:
         """The Cookie header of this session, for the disk URLs."""
         return f"{COOKIE}={self.stub.GetSessionId()}"
+
+    def trusted(self, host: str, port: int, thumbprint: str) -> ssl.SSLContext:
+        """Whom to believe at a host that serves disks: at another one, the thumbprint that vCenter gives.
+
+        HttpNfcLeaseDeviceUrl.sslThumbprint: "SSL thumbprint for the host the URL refers to. Empty if no SSL
+        thumbprint is available or needed"; without one the rules of the endpoint hold for the host too.
+        """
+        at_home = (host.lower(), port) == (self.endpoint.host.lower(), self.endpoint.port)
+        return self.tls if at_home or self.insecure or not thumbprint else trust.pinned(thumbprint)
 
     def vm(self, machine: Machine) -> Any:
         """The machine's managed object; nothing is asked of the server."""
@@ -119,7 +129,7 @@ def _attempt(stub: Any, credentials: Credentials) -> tuple[Any, Any, Any]:
 
 def _stub(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> Any:
     make: Any = pyVmomi.SoapStubAdapter  # type: ignore[attr-defined]  # re-exported, but not in its __all__
-    return make(
+    made = make(
         host=endpoint.host,
         port=endpoint.port,
         path=endpoint.path,
@@ -129,6 +139,32 @@ def _stub(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> Any:
         connectionPoolTimeout=IDLE_SECONDS,
         customHeaders={"User-Agent": user_agent},
     )
+    if proxy.of(endpoint.url):
+        # Not by httpProxyHost: the proxy's login would have to be a header of every call to vCenter.
+        made.scheme = lambda **_: _connection(endpoint, tls)
+    return made
+
+
+def _connection(endpoint: Endpoint, tls: ssl.SSLContext) -> HTTPSConnection:
+    """A connection to the API that is still to be made, through the proxy where there is one."""
+    via = proxy.of(endpoint.url)
+    if via is None:
+        return HTTPSConnection(endpoint.host, endpoint.port, context=tls, timeout=ANSWER_SECONDS)
+    made = _Tunnelled(via.host, via.port, context=tls, timeout=ANSWER_SECONDS)
+    made.set_tunnel(endpoint.host, endpoint.port, dict(via.headers))
+    return made
+
+
+class _Tunnelled(HTTPSConnection):
+    """A connection through a proxy, which is named when it is to blame."""
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except ssl.SSLError:
+            raise  # the endpoint's
+        except OSError as error:
+            raise ProxyError(f"the proxy {self.host}:{self.port}: {error}") from error
 
 
 def _version(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> Any:
@@ -150,7 +186,7 @@ def _version(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> Any:
 
 
 def _versions_file(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> bytes:
-    connection = HTTPSConnection(endpoint.host, endpoint.port, context=tls, timeout=ANSWER_SECONDS)
+    connection = _connection(endpoint, tls)
     try:
         connection.request(
             "GET", f"{endpoint.path}/vimServiceVersions.xml", headers={"User-Agent": user_agent}

@@ -15,11 +15,14 @@ from steps.plan import DiskFormat
 from steps.providers import connect
 from steps.providers.ova.place import Reach
 from tests.disk.server import Behaviour
+from tests.forwardproxy import Forward, forward
 from tests.provider_contract import ignore
 from tests.providers.ova.conftest import MakeAccess, Refused
 from tests.providers.ova.make import build_files, build_ova
 from tests.providers.ova.site import Page, Site
 from tests.tls import SelfSigned
+
+__all__ = ["forward"]
 
 ALICE = {"username": "alice", "password": "secret"}
 
@@ -255,3 +258,21 @@ def test_a_download_that_takes_too_long(access: MakeAccess, body: bytes, tmp_pat
         assert caught.value.code is Exit.UNREACHABLE
         assert not out.exists()
         assert Files(out).partial.exists()
+
+
+def test_an_ova_is_read_through_the_proxy(
+    access: MakeAccess,
+    body: bytes,
+    tmp_path: Path,
+    raws: list[Path],
+    forward: Forward,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", forward.url)
+    monkeypatch.setenv("NO_PROXY", "")
+    with Site({"/m.ova": Page(Behaviour(body))}) as site, connect(access(site.base + "/m.ova")) as source:
+        machine = source.describe("web", None)
+        landed = source.export(machine, machine.disks[0], tmp_path / "d.raw", DiskFormat.RAW, ignore)
+    assert landed.path.read_bytes() == raws[0].read_bytes()
+    assert len(forward.asked) == len(site.asked)
+    assert {asked.partition("/m.ova")[0] for asked in forward.asked} == {f"GET {site.base}"}

@@ -77,7 +77,7 @@ _POWER: Final = [
     _vm("race", power="on"),
     _vm("hard-race", power="on"),
     _vm("in-flight", power="on"),
-    _vm("killed", power="on", shutdownSeconds=2),
+    _vm("killed", power="on", ignoresShutdown=True),
     _vm("killed-tools-end", power="on", ignoresShutdown=True),
     _vm("killed-stubborn", power="on", ignoresShutdown=True),
     _vm("killed-before", power="on"),

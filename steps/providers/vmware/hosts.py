@@ -1,0 +1,38 @@
+"""The ESXi host that will serve a VM's disks: vCenter answers is no proof that it does."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import structlog
+
+from steps import reach
+from steps.providers.vmware import collector
+from steps.providers.vmware.session import Session
+
+log = structlog.get_logger()
+
+_FACTS: Final = ("name", "summary.config.port", "summary.config.sslThumbprint")
+_PORT: Final = 443
+
+
+def prove(session: Session, vm: Any) -> None:
+    """Prove that the host on which the VM is can be reached from here; `vm` is its managed object.
+
+    The URLs of an export lease name the host as vCenter does. A stand-alone host is the endpoint itself.
+
+    Raises:
+        StepError: as `reach.prove`; what faults.py makes of a failure.
+    """
+    if session.is_host:
+        return
+    host = collector.one(session, vm, "runtime.host").get("runtime.host")
+    row = collector.one(session, host, *_FACTS) if host is not None else None
+    name = row.get("name", "") if row else ""
+    if row is None or not name:
+        log.warning("the VM's ESXi host may not be read: whether its disks can be reached is not proved")
+        return
+    shown = f"[{name}]" if ":" in name else name
+    port = row.get("summary.config.port") or _PORT
+    tls = session.trusted(name, port, row.get("summary.config.sslThumbprint", ""))
+    reach.prove(f"https://{shown}:{port}/", tls, "the ESXi host")

@@ -1,0 +1,132 @@
+"""Disks through a real forward proxy; proof that a host can be reached, by the way that a transfer takes."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from steps import reach, trust
+from steps.contract import Exit, StepError
+from steps.disk.land import Source
+from tests.disk.conftest import fetch, make_disk
+from tests.disk.server import Behaviour, Server
+from tests.forwardproxy import Forward, forward
+from tests.tls import SelfSigned, self_signed
+
+__all__ = ["forward"]
+
+DISK = make_disk(3 << 20)
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> SelfSigned:
+    return self_signed(tmp_path)
+
+
+@contextmanager
+def serving(how: Behaviour, tls: SelfSigned, *, secure: bool) -> Iterator[Source]:
+    with Server(how, tls.server() if secure else None) as server:
+        trusted = trust.context(ca=tls.pem) if secure else None
+        yield Source(server.url, format="raw", identity="disk", tls=trusted)
+
+
+@pytest.mark.parametrize("secure", [True, False], ids=["https", "http"])
+def test_a_disk_comes_through_the_proxy(
+    tmp_path: Path, forward: Forward, tls: SelfSigned, monkeypatch: pytest.MonkeyPatch, secure: bool
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY" if secure else "HTTP_PROXY", forward.url.replace("//", "//me:pw@"))
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setattr("steps.disk.web.PAUSES", (0.0, 0.0))
+    how = Behaviour(DISK, cuts=[1 << 20] if secure else [])
+    with serving(how, tls, secure=secure) as source:
+        assert fetch(source, tmp_path / "out", format="raw").path.read_bytes() == DISK
+    assert [asked.split()[0] for asked in forward.asked] == (["CONNECT"] * 2 if secure else ["GET"])
+    assert set(forward.logins) == {"Basic bWU6cHc="}
+    assert not any("Proxy-Authorization" in asked for asked in how.headers)
+
+
+def test_no_proxy_exempts_a_host(
+    tmp_path: Path, forward: Forward, tls: SelfSigned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", forward.url)
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    with serving(Behaviour(DISK), tls, secure=False) as source:
+        fetch(source, tmp_path / "out", format="raw")
+    assert forward.asked == []
+
+
+@pytest.mark.parametrize("secure", [True, False], ids=["https", "http"])
+@pytest.mark.parametrize("status", [407, 503])
+def test_a_proxy_that_refuses_is_named(
+    tmp_path: Path,
+    forward: Forward,
+    tls: SelfSigned,
+    monkeypatch: pytest.MonkeyPatch,
+    secure: bool,
+    status: int,
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY" if secure else "HTTP_PROXY", forward.url)
+    monkeypatch.setenv("NO_PROXY", "")
+    forward.refuses = status
+    with serving(Behaviour(DISK), tls, secure=secure) as source, pytest.raises(StepError) as caught:
+        fetch(source, tmp_path / "out", format="raw")
+    assert caught.value.code is Exit.UNREACHABLE
+    for word in ("localhost (through the proxy 127.0.0.1:", str(status), "NO_PROXY"):
+        assert word in str(caught.value)
+
+
+def closed_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def unknown_name() -> str:
+    return "https://esxi01.invalid:8443/"
+
+
+def nobody_listens() -> str:
+    return f"https://localhost:{closed_port()}/"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        (unknown_name, ["esxi01.invalid", "port 8443", "DNS", "hostAliases"]),
+        (nobody_listens, ["localhost", "port ", "refused", "firewall"]),
+    ],
+)
+def test_a_host_that_cannot_be_reached_is_named_with_what_to_change(
+    url: Callable[[], str], words: list[str]
+) -> None:
+    with pytest.raises(StepError) as caught:
+        reach.prove(url(), None, "the ESXi host")
+    assert caught.value.code is Exit.UNREACHABLE
+    for word in ("the ESXi host", *words):
+        assert word.lower() in str(caught.value).lower(), str(caught.value)
+
+
+def test_a_certificate_that_is_not_trusted_is_noticed(tls: SelfSigned) -> None:
+    with Server(Behaviour(DISK), tls.server()) as server:
+        reach.prove(server.url, trust.context(ca=tls.pem), "the ESXi host")
+        with pytest.raises(StepError, match="the certificate of the ESXi host localhost, port") as caught:
+            reach.prove(server.url, trust.context(), "the ESXi host")
+    assert caught.value.code is Exit.UNTRUSTED
+    assert server.how.asked == []
+
+
+def test_a_host_is_proved_by_the_way_of_the_transfer(
+    forward: Forward, tls: SelfSigned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", forward.url)
+    monkeypatch.setenv("NO_PROXY", "")
+    with Server(Behaviour(DISK), tls.server()) as server:
+        reach.prove(server.url, trust.context(ca=tls.pem), "the ESXi host")
+        assert forward.asked == [f"CONNECT localhost:{server.server_address[1]}"]
+        forward.refuses = 403
+        with pytest.raises(StepError, match="through the proxy"):
+            reach.prove(server.url, trust.context(ca=tls.pem), "the ESXi host")

@@ -1,0 +1,79 @@
+"""Which proxy a URL is reached through, by the environment."""
+
+from __future__ import annotations
+
+import pytest
+
+from steps import proxy
+from steps.contract import Exit, StepError
+
+PROXY = "http://proxy.corp:3128"
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "expected"),
+    [
+        ("http://a/", {}, None),
+        ("http://a/", {"http_proxy": PROXY}, "proxy.corp:3128"),
+        ("http://a/", {"HTTP_PROXY": PROXY}, "proxy.corp:3128"),
+        ("https://a/", {"HTTP_PROXY": PROXY}, None),
+        ("https://a/", {"HTTPS_PROXY": PROXY}, "proxy.corp:3128"),
+        ("https://a/", {"ALL_PROXY": PROXY}, "proxy.corp:3128"),
+        ("https://a/", {"https_proxy": "other:81", "HTTPS_PROXY": PROXY}, "other:81"),
+        ("https://a/", {"HTTPS_PROXY": "  "}, None),
+        ("https://a/", {"HTTPS_PROXY": "proxy.corp"}, "proxy.corp:80"),
+        ("file:///a", {"ALL_PROXY": PROXY}, None),
+    ],
+)
+def test_the_variable_of_the_scheme_counts(
+    url: str, environment: dict[str, str], expected: str | None
+) -> None:
+    found = proxy.of(url, environment)
+    assert (str(found) if found else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("exempt", "host", "is_direct"),
+    [
+        ("*", "a.corp", True),
+        ("a.corp", "a.corp", True),
+        ("A.Corp", "a.corp", True),
+        ("corp", "a.corp", True),
+        (".corp", "a.corp", True),
+        ("*.corp", "a.corp", True),
+        ("corp", "acorp", False),
+        ("a.corp", "b.corp", False),
+        ("b.corp, a.corp", "a.corp", True),
+        ("a.corp:443", "a.corp", True),
+        ("a.corp:8443", "a.corp", False),
+        ("a.corp:8443", "a.corp:8443", True),
+        ("10.0.0.0/8", "10.1.2.3", True),
+        ("10.0.0.0/8", "11.1.2.3", False),
+        ("10.1.2.3", "10.1.2.3", True),
+        ("fd00::/8", "[fd00::1]", True),
+        ("", "a.corp", False),
+        (",", "a.corp", False),
+    ],
+)
+def test_no_proxy_exempts(exempt: str, host: str, is_direct: bool) -> None:
+    found = proxy.of(f"https://{host}/x", {"HTTPS_PROXY": PROXY, "NO_PROXY": exempt})
+    assert (found is None) == is_direct
+
+
+@pytest.mark.parametrize(
+    "given", ["socks5://proxy:1080", "https://proxy:443", "http://", "http://proxy:99999"]
+)
+def test_a_proxy_that_cannot_be_used_is_named(given: str) -> None:
+    with pytest.raises(StepError, match="HTTPS_PROXY cannot be used") as caught:
+        proxy.of("https://a/", {"HTTPS_PROXY": given})
+    assert caught.value.code is Exit.INVALID
+
+
+def test_the_login_of_a_proxy_is_for_it_alone_and_never_shown() -> None:
+    found = proxy.of("https://a/", {"HTTPS_PROXY": "http://me:hunter%402@proxy:3128"})
+    assert found is not None
+    assert found.headers == {"Proxy-Authorization": "Basic bWU6aHVudGVyQDI="}
+    assert "hunter" not in f"{found} {found!r}"
+    with pytest.raises(StepError) as caught:
+        proxy.of("https://a/", {"HTTPS_PROXY": "socks5://me:hunter2@proxy:3128"})
+    assert "hunter" not in str(caught.value)
