@@ -33,6 +33,9 @@ def arguments() -> Arguments:
     served = parser.add_argument_group("where the target fetches the disk")
     served.add_argument("--origin", metavar="URL", help=f"scheme, host and port; default: of ${ADDRESS_ENV}")
     served.add_argument("--token-file", type=Path, metavar="FILE", help="the unguessable part of the path")
+    served.add_argument(
+        "--workflow", metavar="NAME", default="", help="in a cluster: the Workflow that this step is of"
+    )
     return parser
 
 
@@ -56,7 +59,14 @@ def publish_served(context: Context, progress: Progress) -> Published:
 
     given, plan = context.arguments, context.plan()
     web = Web(Address(read_token(given.token_file), given.origin or origin()))
-    target = connect(plan, context.into, context.stop, serving=web, machine=context.machine())
+    target = connect(
+        plan,
+        context.into,
+        context.stop,
+        serving=web,
+        machine=context.machine(),
+        workflow=given.workflow,
+    )
     published = target.publish(given.disk, context.scratch, progress.update)
     if isinstance(published, PublishedImage):
         results = {"image": published.name, "digest": published.sha512, "integrity": published.integrity}

@@ -61,10 +61,12 @@ def connect(
     *,
     serving: Serving | None = None,
     machine: Machine | None = None,
+    workflow: str = "",
 ) -> Target:
     """The target the plan names. `into` is the folder of the directory target.
 
-    A target in a cluster is asked about `machine`, and publishes its disks from where they are being served.
+    A target in a cluster is asked about `machine`, and publishes its disks from where they are being served;
+    `workflow` is the name of the Workflow that runs the step, empty where there is none.
 
     Raises:
         StepError: UNSUPPORTED when this version does not bring the target.
@@ -77,7 +79,9 @@ def connect(
         from steps import kubeapi  # noqa: PLC0415 - likewise
         from steps.targets.harvester import Harvester  # noqa: PLC0415
 
-        return Harvester(plan, kubeapi.connect(stop), stop, serving=serving, machine=machine)
+        return Harvester(
+            plan, kubeapi.connect(stop), stop, serving=serving, machine=machine, workflow=workflow
+        )
     raise StepError(
         Exit.UNSUPPORTED,
         f"no target of kind {plan.target.kind}",

@@ -19,11 +19,13 @@ from steps.stop import Stop
 from steps.targets import Published, Report
 from steps.targets.harvester import names
 from steps.targets.harvester.admitting import Admitting
+from steps.targets.harvester.completed import NO_WORKFLOW
 from steps.targets.harvester.integrity import Integrity
 from steps.targets.harvester.machines import Machines
 from steps.targets.harvester.ownership import annotations_of
 from steps.targets.harvester.publishing import Publishing
 from steps.targets.harvester.serving import Serving
+from steps.targets.harvester.state import state
 
 
 class PublishedImage(Published):
@@ -34,7 +36,11 @@ class PublishedImage(Published):
 
 
 class Harvester:
-    """The target `harvester`. `machine` is needed to admit and to publish, `serving` to publish."""
+    """The target `harvester`.
+
+    `machine` is needed to admit and to publish, `serving` to publish. `workflow` is the name of the Workflow
+    that runs the step.
+    """
 
     def __init__(
         self,
@@ -44,12 +50,14 @@ class Harvester:
         *,
         serving: Serving | None = None,
         machine: Machine | None = None,
+        workflow: str = NO_WORKFLOW,
     ) -> None:
         self._plan = plan
         self._cluster = cluster
         self._stop = stop
         self._serving = serving
         self._machine = machine
+        self._workflow = workflow
         self._machines = Machines(plan, cluster, stop)
 
     def admit(self, shape: Shape) -> Admission:
@@ -64,15 +72,20 @@ class Harvester:
                 Exit.INVALID, "nobody said where the disk is served", remedy="see steps.image --help"
             )
         publishing = Publishing(
-            self._plan, self._machine.disk(disk), self._cluster, self._serving, self._stop
+            self._plan,
+            self._machine.disk(disk),
+            self._cluster,
+            self._serving,
+            self._stop,
+            workflow=self._workflow,
         )
-        image, card = publishing.run(report)
+        image = publishing.run(report)
         found = annotations_of(image)
         return PublishedImage(
             id=disk,
             name=image["metadata"]["name"],
-            format=card.format,
-            size=card.size,
+            format=self._plan.target.format,
+            size=state(image).size,
             sha256="",
             sha512=found.get(names.DIGEST, ""),
             integrity=Integrity(found.get(names.INTEGRITY, Integrity.NOT_COMPARED)),

@@ -16,6 +16,7 @@ from steps.mapping import Shape, TargetDisk
 from steps.plan import Plan
 from steps.stop import Stop
 from steps.targets.harvester import names, objects
+from steps.targets.harvester.completed import published_for
 from steps.targets.harvester.ownership import (
     annotations_of,
     let_go,
@@ -23,7 +24,6 @@ from steps.targets.harvester.ownership import (
     refuse_foreign,
     refuse_leaving,
 )
-from steps.targets.harvester.publishing import published_for
 from steps.targets.harvester.refused import explained
 from steps.targets.harvester.serving import POLL
 from steps.targets.harvester.state import state
