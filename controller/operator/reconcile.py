@@ -37,8 +37,9 @@ def reconcile(
     if raw is None:
         ledger.forget(key)
         return None
-    facts = gather(cluster, options, raw, ledger.foreign())
-    decision = decide(facts, options, clock())
+    now = clock()
+    facts = gather(cluster, options, raw, ledger.foreign(), now)
+    decision = decide(facts, options, now)
     actor = Actor(cluster, options, facts, clock)
     for act in decision.acts:
         actor.do(act)
