@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from steps.contract import Exit
+from workflows.graph import FINISH, PARENT, TRANSFER, home
 from workflows.stages import Scope, Stage
 from workflows.status import TIME, Json, Phase, attempt_of, node_id, stage_of
 
 GROUP = "migration.harvesterhci.io"
 INTERRUPTED = "the runner was killed while this step ran"
+GROUPS = (TRANSFER, FINISH)
+"""The DAGs within that of the whole import."""
 
 
 def now() -> str:
@@ -50,7 +53,8 @@ class Record:
         """The node name of a stage, as Argo builds it from the groups around it."""
         if stage.scope is Scope.EXIT:
             return f"{self._name}.onExit"
-        parent = f"{self._name}.transfer" if stage.in_transfer else self._name
+        group = next((one for one in GROUPS if one in (home(stage), PARENT.get(home(stage)))), "")
+        parent = f"{self._name}.{group}" if group else self._name
         if disk is not None:
             parent = f"{parent}.disks({list(disks).index(disk)}:{disk})"
         return f"{parent}.{stage.name}"
@@ -169,11 +173,11 @@ class Record:
         return Phase.FAILED if unwell else Phase.SUCCEEDED
 
     def _groups(self, path: str, disk: str | None) -> None:
-        transfer = f"{self._name}.transfer"
-        if path.startswith(f"{transfer}."):
-            self._group(transfer, "DAG", "transfer", None)
+        for group in GROUPS:
+            if path.startswith(f"{self._name}.{group}."):
+                self._group(f"{self._name}.{group}", "DAG", group, None)
         if disk is not None:
-            self._group(f"{transfer}.disks", "TaskGroup", "disk", None)
+            self._group(f"{self._name}.{TRANSFER}.disks", "TaskGroup", "disk", None)
             self._group(path.rpartition(".")[0], "DAG", "disk", disk)
 
     def _group(self, path: str, kind: str, template: str, disk: str | None) -> None:

@@ -34,6 +34,9 @@ def arguments() -> Arguments:
     served = parser.add_argument_group("where the target fetches the disk")
     served.add_argument("--origin", metavar="URL", help=f"scheme, host and port; default: of ${ADDRESS_ENV}")
     served.add_argument("--token-file", type=Path, metavar="FILE", help="the unguessable part of the path")
+    served.add_argument(
+        "--workflow", metavar="NAME", default="", help="in a cluster: the Workflow that this step is of"
+    )
     return parser
 
 
@@ -68,6 +71,7 @@ def publish_served(context: Context, progress: Progress) -> Published:
         serving=web,
         machine=context.machine(),
         volumes=context.volumes(),
+        workflow=given.workflow,
     )
     published = target.publish(given.disk, context.scratch, progress.update)
     if isinstance(published, PublishedImage):

@@ -49,7 +49,9 @@ def arguments() -> Arguments:
     parser.add_argument("--path", help="path of the file in the URL; default: /NAME of the file")
     wanted = parser.add_argument_group("in a cluster, until the image step of the same disk is done")
     wanted.add_argument("--token-file", type=Path, metavar="FILE", help="the unguessable part of the path")
-    wanted.add_argument("--workflow", metavar="NAME", help="look there too whether that step has failed")
+    wanted.add_argument(
+        "--workflow", metavar="NAME", help="of both steps; its status says whether that step has failed"
+    )
     wanted.add_argument(
         "--patience", type=float, default=900, metavar="SECONDS", help="how long no image may be there"
     )

@@ -33,6 +33,14 @@ def put(conditions: Iterable[Condition], new: Condition, now: datetime) -> tuple
     return tuple(made if one is old else one for one in before if one is old or one.type != new.type)
 
 
+def kept(before: Iterable[Condition], after: Iterable[Condition]) -> tuple[Condition, ...]:
+    """`after`, where each condition that says the same as one before keeps the times of that one."""
+    old = {condition.type: condition for condition in before}
+    return tuple(
+        old[new.type] if new.type in old and _says(old[new.type]) == _says(new) else new for new in after
+    )
+
+
 def stamp(now: datetime) -> str:
     """A time as Kubernetes writes it."""
     return now.astimezone(UTC).strftime(TIME)

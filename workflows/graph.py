@@ -1,16 +1,27 @@
-"""The stage table as the nested DAGs that Argo runs: import{ … transfer{ … disks⟨disk⟩{ … } … } … }. Pure."""
+"""The stage table as nested DAGs, as Argo runs them. Pure.
+
+    import{ preflight … transfer{ poweroff disks⟨disk⟩{ export … image } } finish{ build … start } }
+
+In no DAG does a stage wait for a group, directly or not; only a group may. That is what lets a retry in Argo
+end. For each stage that failed, Argo sets the groups on the way from it back to the root to Running: those
+that hold it, and those in its own DAG that were done before it (argo-workflows workflow/util/util.go,
+resetPath). The way from a group leads straight to the group around it. Nobody visits a group that was done
+before a stage, as only what an unfulfilled task waits for directly is visited (workflow/controller/dag.go,
+executeDAGTask): it would stay Running for ever, and so would the Workflow.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from workflows.stages import Scope, Stage
+from workflows.stages import Scope, Stage, stage_named
 
 IMPORT: Final = "import"
 TRANSFER: Final = "transfer"
 DISKS: Final = "disks"
-PARENT: Final = {DISKS: TRANSFER, TRANSFER: IMPORT}
+FINISH: Final = "finish"
+PARENT: Final = {DISKS: TRANSFER, TRANSFER: IMPORT, FINISH: IMPORT}
 """DAGs that are a task, of the same name, in another one."""
 
 Graph = dict[str, dict[str, tuple[str, ...]]]
@@ -20,7 +31,7 @@ Graph = dict[str, dict[str, tuple[str, ...]]]
 def graph(stages: Iterable[Stage]) -> Graph:
     """The DAGs of a table, tasks in its order. A DAG waits for what any stage in it waits for outside."""
     by_name = {stage.name: stage for stage in stages if stage.scope is not Scope.EXIT}
-    found: dict[str, dict[str, set[str]]] = {IMPORT: {}, TRANSFER: {}, DISKS: {}}
+    found: dict[str, dict[str, set[str]]] = {dag: {} for dag in (IMPORT, TRANSFER, DISKS, FINISH)}
     for stage in by_name.values():
         for task, dag in _places(stage):
             waits = found[dag].setdefault(task, set())
@@ -34,7 +45,15 @@ def home(stage: Stage) -> str:
     """The DAG in which a stage is a task."""
     if stage.scope is Scope.DISK:
         return DISKS
-    return TRANSFER if stage.in_transfer else IMPORT
+    if stage.in_transfer:
+        return TRANSFER
+    return FINISH if _after_transfer(stage) else IMPORT
+
+
+def _after_transfer(stage: Stage) -> bool:
+    """Whether anything that is in the transfer must be done before this stage."""
+    before = [stage_named(name) for name in stage.after]
+    return any(one.in_transfer or _after_transfer(one) for one in before)
 
 
 def _places(stage: Stage) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from workflows.stages import STAGES
-from workflows.status import TIME, Json, Leaf, Phase, attempt_of, disk_of, leaves, stage_of
+from workflows.status import TIME, Json, Leaf, Phase, attempt_of, disk_of, leaves, parse_time, stage_of
 
 UNPACKED_LIMIT: Final = 64 << 20
 """Bytes of nodes taken from a compressed status: hundreds of disks fit, a bomb does not."""
@@ -56,6 +56,10 @@ class Observed:
     paused: bool = False
     blind: bool = False
     """Its nodes are there but cannot be read."""
+    taken_up: bool = True
+    """Argo has given it a phase. After a retry in Argo it has none until Argo looks at it."""
+    moved: datetime | None = None
+    """When anything about it changed last: a write by anybody, a step's begin or end."""
     leaves: tuple[Leaf, ...] = ()
     waits: tuple[Wait, ...] = ()
     complaint: str = ""
@@ -97,11 +101,23 @@ def observe(workflow: object) -> Observed | None:
         stopped=bool(_text(spec.get("shutdown"))) or message.startswith(_STOPPED),
         paused=spec.get("suspend") is True,
         blind=blind,
+        taken_up=bool(_text(status.get("phase"))),
+        moved=_moved(metadata, status, nodes),
         leaves=leaves({"status": {"nodes": nodes}}),
         waits=tuple(_waits(nodes)),
         complaint=message or _complaint(nodes),
         outputs=_outputs(nodes),
     )
+
+
+def _moved(metadata: Json, status: Json, nodes: Mapping[str, Json]) -> datetime | None:
+    """The latest of all times in a Workflow. The API server notes when each client wrote to it last."""
+    fields = metadata.get("managedFields")
+    writes = [_mapping(one).get("time") for one in fields] if isinstance(fields, list) else []
+    own = [metadata.get("creationTimestamp"), status.get("startedAt"), status.get("finishedAt"), *writes]
+    ofs = [node[key] for node in nodes.values() for key in ("startedAt", "finishedAt")]
+    times = [text for text in (*map(_time, own), *ofs) if text]
+    return parse_time(max(times)) if times else None
 
 
 def _nodes(status: Json) -> tuple[Json, bool]:
@@ -181,13 +197,21 @@ def _phase(raw: object) -> Phase:
 
 
 def _waits(nodes: Mapping[str, Json]) -> Iterator[Wait]:
-    """Nodes that have not begun and say why: locks by Argo, pods that find no place by the scheduler."""
-    pending = (node for node in nodes.values() if node["phase"] is Phase.PENDING)
-    said = (node for node in pending if node["message"] and node["message"] not in _ON_ITS_WAY)
+    """Nodes that wait and say for what: locks by Argo, pods that find no place by the scheduler.
+
+    A group that waits for its lock again after a retry in Argo is Running (markNodeWaitingForLock in
+    argo-workflows workflow/controller/operator.go leaves the phase alone).
+    """
+    waiting = (node for node in nodes.values() if _is_waiting(node))
+    said = (node for node in waiting if node["message"] and node["message"] not in _ON_ITS_WAY)
     for node in sorted(said, key=lambda node: str(node["name"])):
         stage = stage_of(node)
         stage = FIRST_IN_TRANSFER if stage == "transfer" else stage
         yield Wait(stage, disk_of(node), node["message"].strip(), node["waiting"])
+
+
+def _is_waiting(node: Json) -> bool:
+    return node["phase"] is Phase.PENDING or (node["waiting"] and not node["phase"].fulfilled)
 
 
 def _complaint(nodes: Mapping[str, Json]) -> str:

@@ -43,6 +43,7 @@ ARGUMENTS: Final[dict[str, tuple[str, ...]]] = {
     "image": (
         *("--token-file", str(TOKEN)),
         *("--origin", names.origin(RUN, DISK, "{{workflow.namespace}}")),
+        *("--workflow", "{{workflow.name}}"),
     ),
     "cleanup": ("--status", "{{workflow.status}}"),
 }

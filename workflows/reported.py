@@ -138,7 +138,7 @@ class ImportStatus(Reported):
     import_conditions: Conditions = Field(
         default=(),
         description="VMShutdownGuest, VMPoweringOff, VMPoweredOff, VMExported and VMExportFailed; Succeeded "
-        "(True, False, or Unknown while it goes on); Planned",
+        "(True, False, or Unknown while it goes on); Planned; ArgoNotAnswering; WorkflowStalled",
     )
     new_virtual_machine: Text = Field(default="", description="of today's controller; never set")
     imported_virtual_machine_name: Text = Field(default="", description="name of the machine here")

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from steps.contract import Exit
+from workflows.graph import PARENT
 from workflows.stages import STAGES, Scope
 
 Json = dict[str, Any]
@@ -40,6 +41,8 @@ class Phase(enum.StrEnum):
 
 
 CLEANUP: Final = next(stage.name for stage in STAGES if stage.scope is Scope.EXIT)
+GROUPS: Final = frozenset(PARENT)
+"""Tasks that hold stages. One that Argo leaves out has a node like a stage's, of the type Skipped."""
 _ROWS: Final = {stage.name: row for row, stage in enumerate(STAGES)}
 TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -95,7 +98,7 @@ def leaves(workflow: Mapping[str, Any]) -> tuple[Leaf, ...]:
     """Every stage that has a node, in order of start; attempts are folded into the last one."""
     grouped: dict[tuple[str, str | None], list[Json]] = {}
     for node in nodes(workflow).values():
-        if node["type"] in ("Pod", "Suspend", "Skipped"):
+        if node["type"] in ("Pod", "Suspend", "Skipped") and stage_of(node) not in GROUPS:
             grouped.setdefault((stage_of(node), disk_of(node)), []).append(node)
     made = (_leaf(stage, disk, attempts) for (stage, disk), attempts in grouped.items())
     return tuple(sorted(made, key=_order))

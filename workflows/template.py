@@ -14,7 +14,7 @@ from hera.workflows import models as m
 
 from steps.plan import Gate, SourceKind, TargetKind
 from workflows import names
-from workflows.graph import DISKS, IMPORT, TRANSFER, Graph, graph
+from workflows.graph import DISKS, FINISH, IMPORT, TRANSFER, Graph, graph
 from workflows.installation import Installation
 from workflows.pods import DISK, RUN, container, executor_patch, pod_security, semaphore
 from workflows.stages import Identity, Limit, Scope, Stage, stages_for
@@ -82,7 +82,7 @@ def _dags(found: Graph, stages: Sequence[Stage]) -> None:
     """The nested DAGs. What an outer one passes on is the list of disks, then a disk."""
     gates = {stage.name for stage in stages if stage.gate}
     per_disk = {stage.name for stage in stages if stage.scope is Scope.DISK}
-    taken = {IMPORT: None, TRANSFER: "disks", DISKS: "disk"}
+    taken = {IMPORT: None, TRANSFER: "disks", DISKS: "disk", FINISH: None}
     for dag, takes in taken.items():
         lock = semaphore(Limit.MACHINES) if dag == TRANSFER else None
         inputs = [Parameter(name=takes)] if takes else []

@@ -33,14 +33,13 @@ from controller.operator.rehearsal import PLANNED, drifted
 from controller.operator.saying import linked, refused, told
 from controller.operator.whence import KIND_UNKNOWN
 from steps.plan import Plan
-from workflows import names
+from workflows import names, watchdog
 from workflows.conditions import find
 from workflows.outcome import CANCELLED, SUCCEEDED, settled
 from workflows.reflect import announce, reflect
 from workflows.reported import ImportStatus, Stand, WorkflowReference
-from workflows.spec import GROUP
 
-RETRY: Final = f"{GROUP}/retry"
+RETRY: Final = watchdog.RETRY
 """Annotation: carry the import out again from where it failed. Any value; it is taken off when done."""
 FINAL: Final = (Stand.RUNNING, Stand.INVALID, Stand.FAILED)
 
@@ -58,15 +57,22 @@ def decide(facts: Facts, options: Options, now: datetime) -> Decision:
     if facts.leaving:
         acts, again = leaving.decide(facts, options, now)
         return Decision(acts, again)
-    return Decision(tuple(_acts(facts, options, now)), options.recheck_seconds)
+    return Decision(tuple(_acts(facts, options, now)), _again(facts, options, now))
+
+
+def _again(facts: Facts, options: Options, now: datetime) -> float:
+    """Seconds until the next look: earlier where a Workflow may turn out not to move any more."""
+    if facts.seen is None or facts.over:
+        return options.recheck_seconds
+    left = watchdog.seconds_left(facts.seen, now)
+    return min(options.recheck_seconds, left + 1) if left > 0 else options.recheck_seconds
 
 
 def _acts(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
     if _strange(facts):
         yield from _left_alone(facts, now)
     elif settled(facts.status):
-        # Its finalizer goes in a look that writes no status, as that would be another version of the import.
-        yield from _settle(facts, held=facts.held)
+        yield from _settled(facts, now)
     elif facts.foreign:
         yield told(facts, facts.status, "OtherController", facts.foreign, now)
     elif facts.seen is not None:
@@ -75,6 +81,30 @@ def _acts(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
         yield from _ended(facts, options, now, reflect(None, facts.import_, facts.status, now))
     else:
         yield from _anew(facts, options, now)
+
+
+def _settled(facts: Facts, now: datetime) -> Iterator[Act]:
+    """An import that is done. Its Workflow should end by itself; a retry stops one that does not move."""
+    if facts.seen is None or facts.over:
+        # Its finalizer goes in a look that writes no status, as that would be another version of the import.
+        yield from _settle(facts, held=facts.held)
+        return
+    alarm = watchdog.watch(facts.seen, facts.pods, now)
+    yield Report(watchdog.told(facts.status, facts.status, alarm, now))
+    if RETRY not in facts.annotations or facts.seen.stopped:
+        return
+    if alarm is not None:
+        yield from _unstuck(facts)
+    else:
+        yield Unmark(RETRY)
+
+
+def _unstuck(facts: Facts) -> Iterator[Act]:
+    """Stop a Workflow that does not move. The annotation stays: what it asks for comes after that."""
+    if facts.seen is not None:
+        said = f"Workflow {facts.seen.name} does not move and is stopped, as the retry asks for"
+        yield Say("StalledWorkflowStopped", said, warning=True)
+        yield Stop(facts.seen.name)
 
 
 def _settle(facts: Facts, *, held: bool = False) -> Iterator[Act]:
@@ -220,10 +250,15 @@ def _followed(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
     if facts.over:
         yield from _ended(facts, options, now, status)
         return
-    yield Report(status)
+    alarm = None if facts.seen is None else watchdog.watch(facts.seen, facts.pods, now)
+    yield Report(watchdog.told(facts.status, status, alarm, now))
     yield from steer.steer(facts)
     yield from _kept_fresh(facts)
-    if RETRY in facts.annotations:
+    if RETRY in facts.annotations and facts.seen is not None and facts.seen.stopped:
+        return  # it begins once the Workflow has ended
+    if RETRY in facts.annotations and alarm is not None:
+        yield from _unstuck(facts)
+    elif RETRY in facts.annotations:
         said = "The import is under way; a retry can be asked for when it has failed"
         yield Say("RetryIgnored", said, warning=True)
         yield Unmark(RETRY)

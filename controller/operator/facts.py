@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -17,8 +18,8 @@ from controller.operator.belongings import SPEC, spec_digest
 from controller.operator.checks import cluster_reasons, formatted
 from controller.operator.options import Options, References
 from controller.operator.whence import Origin, origin
-from steps.cluster import CONFIG_MAP, IMPORT, SECRET, WORKFLOW, Cluster, Object
-from steps.contract import StepError, is_retryable
+from steps.cluster import CONFIG_MAP, IMPORT, POD, SECRET, WORKFLOW, Cluster, Object
+from steps.contract import Exit, StepError, is_retryable
 from steps.document import first_error
 from steps.machine import Machine
 from steps.mapping import Shape, shape
@@ -30,6 +31,7 @@ from workflows.observed import Observed, observe
 from workflows.plan import Invalid, plan
 from workflows.reported import ImportStatus, Stand
 from workflows.status import Phase
+from workflows.watchdog import needs_pods
 
 FINALIZER: Final = "migration.harvesterhci.io/vmferry"
 """Ours on an import: while it is there, something may have to be given back."""
@@ -69,6 +71,8 @@ class Facts:
     asked: Asked | None = None
     workflow: Object | None = None
     seen: Observed | None = None
+    pods: tuple[Object, ...] | None = None
+    """Pods of the run, of a Workflow that does not move; None where they were not looked at."""
     machine: Machine | None = None
     requests: tuple[str, ...] = ()
     """Every run that has something in the release namespace."""
@@ -127,7 +131,7 @@ class Facts:
             return None
 
 
-def gather(cluster: Cluster, options: Options, raw: Object, foreign: str | None) -> Facts:
+def gather(cluster: Cluster, options: Options, raw: Object, foreign: str | None, now: datetime) -> Facts:
     """Read what is needed to decide about the import `raw`.
 
     Raises:
@@ -144,6 +148,8 @@ def gather(cluster: Cluster, options: Options, raw: Object, foreign: str | None)
         foreign=foreign,
     )
     known = replace(known, **_of_run(cluster, options, known))
+    if known.seen is not None and needs_pods(known.seen, now):
+        known = replace(known, pods=_pods(cluster, options, run_of(status)))
     if known.leaving or fault or (known.seen is not None and not known.over):
         return known
     planned, reasons = _planned(cluster, options, known)
@@ -191,6 +197,16 @@ def _of_run(cluster: Cluster, options: Options, facts: Facts) -> dict[str, Any]:
         made["asked"] = _asked(cluster, options, thing, run)
         made["machine"] = _machine(cluster, options, run)
     return made
+
+
+def _pods(cluster: Cluster, options: Options, run: str) -> tuple[Object, ...] | None:
+    """None without the right to list pods, as under a Role of an older chart."""
+    try:
+        return tuple(cluster.find(POD, options.namespace, {names.LABEL_RUN: run}))
+    except StepError as error:
+        if error.code is not Exit.DENIED:
+            raise
+        return None
 
 
 def run_of(status: ImportStatus) -> str:

@@ -39,8 +39,9 @@ def reconcile(
         ledger.forget(key)
         sweep(cluster, options.namespace, left_by(*key))
         return None
-    facts = gather(cluster, options, raw, ledger.foreign())
-    decision = decide(facts, options, clock())
+    now = clock()
+    facts = gather(cluster, options, raw, ledger.foreign(), now)
+    decision = decide(facts, options, now)
     actor = Actor(cluster, options, facts, clock)
     for act in decision.acts:
         actor.do(act)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from controller.operator.rehearsal import PLANNED
-from workflows.conditions import find
+from workflows import watchdog
+from workflows.conditions import find, holds
 from workflows.outcome import SUCCEEDED
 from workflows.reported import Condition, ImportStatus, Stand
 
@@ -32,8 +33,8 @@ REACHED: Final[dict[str, Happening]] = {
     Stand.RUNNING: Happening("VirtualMachineRunning", "The machine is imported and runs"),
 }
 """By importStatus."""
-_QUIET: Final = ("Announced", "Running", "Waiting")
-"""Reasons that come and go with every step."""
+_QUIET: Final = ("Announced", "Running", "Waiting", *watchdog.Kind)
+"""Reasons that come and go with every step, and those that a condition of their own tells."""
 
 
 def happenings(before: ImportStatus, after: ImportStatus) -> Iterator[Happening]:
@@ -46,6 +47,8 @@ def happenings(before: ImportStatus, after: ImportStatus) -> Iterator[Happening]
         yield REACHED[after.import_status]
     yield from _condition(before, after, SUCCEEDED)
     yield from _condition(before, after, PLANNED)
+    for kind in watchdog.Kind:
+        yield from _alarm(before, after, kind)
 
 
 def _condition(before: ImportStatus, after: ImportStatus, kind: str) -> Iterator[Happening]:
@@ -55,6 +58,12 @@ def _condition(before: ImportStatus, after: ImportStatus, kind: str) -> Iterator
     if kind == SUCCEEDED and new.status == "True" and after.import_status == Stand.RUNNING:
         return  # said by what was reached
     yield Happening(new.reason, new.message, warning=new.status == "False" or new.reason == "Retrying")
+
+
+def _alarm(before: ImportStatus, after: ImportStatus, kind: str) -> Iterator[Happening]:
+    new = find(after.import_conditions, kind)
+    if new is not None and holds(after.import_conditions, kind) and not holds(before.import_conditions, kind):
+        yield Happening(new.reason, new.message, warning=True)
 
 
 def _key(condition: Condition | None) -> tuple[str, str]:

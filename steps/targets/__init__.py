@@ -72,11 +72,13 @@ def connect(
     serving: Serving | None = None,
     machine: Machine | None = None,
     volumes: Volumes | None = None,
+    workflow: str = "",
 ) -> Target:
     """The target the plan names. `into` is the folder of the directory target.
 
     A target in a cluster is asked about `machine`, and publishes its disks from where they are being served.
-    `volumes` are the names that were chosen for its volumes.
+    `volumes` are the names that were chosen for its volumes. `workflow` is the name of the Workflow that runs
+    the step, empty where there is none.
 
     Raises:
         StepError: UNSUPPORTED when this version does not bring the target.
@@ -89,8 +91,13 @@ def connect(
         from steps import kubeapi  # noqa: PLC0415 - likewise
         from steps.targets.harvester import Harvester  # noqa: PLC0415
 
-        cluster = kubeapi.connect(stop)
-        return Harvester(plan, cluster, stop, serving=serving, machine=machine, volumes=volumes)
+        return Harvester(
+            *(plan, kubeapi.connect(stop), stop),
+            serving=serving,
+            machine=machine,
+            volumes=volumes,
+            workflow=workflow,
+        )
     raise StepError(
         Exit.UNSUPPORTED,
         f"no target of kind {plan.target.kind}",

@@ -245,7 +245,7 @@ class TestVolumesOfCdi:
         first = world.publish()["metadata"]["name"]
         world.serving.data["disk-0"] = b"other bytes"
         world.serving.landed = "2"
-        second = world.publish()["metadata"]["name"]
+        second = world.publish(workflow="second")["metadata"]["name"]
         assert second.startswith(f"{first}-")
         world.publish(1)
         world.build()

@@ -188,6 +188,23 @@ def test_a_disk_from_serve_to_image(
     assert "sha256" not in line, "the target has none: an empty one would look like a fault"
 
 
+def test_a_second_workflow_over_a_disk_that_is_an_image(
+    pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after the annotation or an edited spec: both steps run again, and both end."""
+    monkeypatch.setattr(serve, "LOOK", 0.05)
+    monkeypatch.setattr("steps.targets.harvester.publishing.POLL", 0.01)
+    for workflow in ("vmi-web-g1", "vmi-web-g1-r1"):
+        serving = Serving(pod, "--workflow", workflow)
+        serving.start()
+        until(lambda serving=serving: bool(told(serving)) or not serving.is_alive())  # type: ignore[misc]
+        where = ("--token-file", pod.token, "--origin", serving.origin, "--workflow", workflow)
+        assert pod.run(image.body, image.arguments(), "--disk", "disk-0", *where) is Exit.DONE
+        serving.join(20)
+        assert serving.code is Exit.DONE
+    assert world.harvester.made == [pod.output("image")]
+
+
 def test_what_is_served_and_to_whom(serving: Serving) -> None:
     url = serving.web.url("disk-0", DiskFormat.RAW)
     assert fetch(url) == (200, DATA)

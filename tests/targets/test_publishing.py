@@ -10,11 +10,14 @@ from steps.cluster import IMAGE, IMPORT, STORAGE_CLASS, Object
 from steps.contract import Exit, StepError, Stopped
 from steps.plan import DiskRule
 from steps.targets.harvester import names
+from steps.targets.harvester.completed import is_completed
 from steps.targets.harvester.machines import attached_claims
 from steps.targets.harvester.serving import PATIENCE
 from tests.targets.fake_cluster import FakeCluster
 from tests.targets.stand_ins import DIGEST, TOKEN, FakeServing, a_class
 from tests.targets.world import World
+
+UNMARKED: Object = {"metadata": {"annotations": {names.PUBLISHED: None}}}
 
 
 def notes(image: Object) -> dict[str, str]:
@@ -286,7 +289,8 @@ def test_an_image_that_someone_deletes_meanwhile() -> None:
 
 
 def begun(world: World) -> Object:
-    """An attempt that was killed while Harvester downloads."""
+    """An attempt that was killed while Harvester downloads, which takes some more looks."""
+    world.harvester.steps = (0, 37, 60, 99)
     world.harvester.held_at = 1
     with pytest.raises(StepError):
         world.publish()
@@ -347,16 +351,62 @@ def test_a_finished_image_of_the_import_is_found_again() -> None:
     assert notes(again)[names.PUBLISHED] == "vmi-web-6f1d-g2/disk-0"
 
 
+def test_a_retry_by_another_workflow_compares_the_disk_with_the_image_that_is_there() -> None:
+    world = World()
+    first = world.publish(workflow="vmi-web-g1")
+    world.serving.silent = 5
+    again = world.publish(workflow="vmi-web-g1-r1")
+    assert world.serving.silent == 0, "it has to see the disk's digest"
+    assert again["metadata"]["uid"] == first["metadata"]["uid"]
+    assert world.harvester.made == [first["metadata"]["name"]]
+    assert notes(again)[names.PUBLISHED] == "vmi-web-6f1d-g1/disk-0"
+    assert notes(again)[names.PUBLISHED_BY] == "vmi-web-g1-r1"
+
+
+@pytest.mark.parametrize("workflow", ["", "vmi-web-g1"])
+def test_killed_between_the_mark_and_its_end_it_needs_no_serve_any_more(workflow: str) -> None:
+    """The serve beside it has seen the mark and has ended: nobody would come for 15 minutes."""
+    world = World()
+    first = world.publish(workflow=workflow)
+    world.serving.silent = 1_000_000
+    begun = world.time.now
+    assert world.publish(workflow=workflow)["metadata"]["uid"] == first["metadata"]["uid"]
+    assert world.time.now == begun
+
+
+@pytest.mark.parametrize("damage", ["unmarked", "leaving", "not imported"])
+def test_a_mark_counts_only_on_an_image_that_is_good(damage: str) -> None:
+    world = World()
+    image = world.publish(workflow="vmi-web-g1")
+    stored = world.cluster.peek(IMAGE, image["metadata"]["name"], "default")
+    assert stored is not None
+    if damage == "unmarked":
+        del stored["metadata"]["annotations"][names.PUBLISHED]
+    elif damage == "leaving":
+        stored["metadata"]["finalizers"] = ["harvester"]
+        world.cluster.drop(IMAGE, image["metadata"]["name"], "default")
+    else:
+        stored["status"]["conditions"] = [{"type": "Imported", "status": "False", "message": "lost"}]
+    assert not is_completed(stored, world.plan, "disk-0", "vmi-web-g1")
+
+
+def test_without_a_workflow_the_name_of_one_is_taken_off() -> None:
+    world = World()
+    world.publish(workflow="vmi-web-g1")
+    world.cluster.patch(IMAGE, world.images()[0]["metadata"]["name"], UNMARKED, "default")
+    assert names.PUBLISHED_BY not in notes(world.publish())
+
+
 def test_new_bytes_of_the_same_import_make_an_image_beside_the_old_one() -> None:
     world = World()
-    old = world.publish()
+    old = world.publish(workflow="vmi-web-g1")
     world.serving.data["disk-0"] = b"new bytes"
     world.serving.landed = "2"
-    new = world.publish()
+    new = world.publish(workflow="vmi-web-g1-r1")
     assert new["metadata"]["name"] != old["metadata"]["name"]
     assert new["spec"]["displayName"] != old["spec"]["displayName"]
     assert [one["metadata"]["uid"] for one in world.published()] == [new["metadata"]["uid"]]
-    assert world.publish()["metadata"]["uid"] == new["metadata"]["uid"]
+    assert world.publish(workflow="vmi-web-g1-r2")["metadata"]["uid"] == new["metadata"]["uid"]
 
 
 # --- an earlier import

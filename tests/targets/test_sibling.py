@@ -57,6 +57,28 @@ def test_done_only_when_the_image_is_compared_and_stamped() -> None:
     assert not serve.is_done()
 
 
+def test_the_mark_of_the_workflow_before_does_not_end_it() -> None:
+    """A retry by annotation or by an edited spec: the image is there, its new step has yet to compare it."""
+    world = World(disks=2)
+    world.publish(0, "run")
+    serve = sibling(world, "run-r1")
+    assert not serve.is_done()
+    world.publish(1, "run-r1")
+    assert not serve.is_done()
+    world.publish(0, "run-r1")
+    assert serve.is_done()
+
+
+def test_the_right_mark_counts_where_workflows_cannot_be_seen() -> None:
+    world = World()
+    world.cluster.denied.add(("get", WORKFLOW))
+    serve = sibling(world, "run-r1")
+    world.publish(workflow="run")
+    assert not serve.is_done()
+    world.publish(workflow="run-r1")
+    assert serve.is_done()
+
+
 def test_done_when_an_image_of_an_earlier_import_was_taken() -> None:
     world = World()
     world.publish()

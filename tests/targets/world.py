@@ -66,16 +66,16 @@ class World:
     def shape(self) -> Shape:
         return shape(self.plan, self.machine)
 
-    def publishing(self, disk: int = 0) -> Publishing:
+    def publishing(self, disk: int = 0, workflow: str = "") -> Publishing:
         return Publishing(
             *(self.plan, self.machine.disks[disk], self.cluster, self.serving, self.time),
             volumes=self.volumes(),
+            workflow=workflow,
             clock=self.time.clock,
         )
 
-    def publish(self, disk: int = 0) -> Object:
-        image, _ = self.publishing(disk).run(lambda done, total: self.reports.append((done, total)))
-        return image
+    def publish(self, disk: int = 0, workflow: str = "") -> Object:
+        return self.publishing(disk, workflow).run(lambda done, total: self.reports.append((done, total)))
 
     def publish_all(self) -> list[Object]:
         return [self.publish(number) for number in range(len(self.machine.disks))]

@@ -52,7 +52,7 @@ def test_a_new_run_is_running_and_saved() -> None:
         ("preflight", None, ".preflight"),
         ("poweroff", None, ".transfer.poweroff"),
         ("export", "disk-1", ".transfer.disks(1:disk-1).export"),
-        ("build", None, ".build"),
+        ("build", None, ".finish.build"),
         ("cleanup", None, ".onExit"),
     ],
 )

@@ -20,11 +20,13 @@ from steps.targets import Published, Report
 from steps.targets.harvester import names
 from steps.targets.harvester.admitting import Admitting
 from steps.targets.harvester.choosing import choose_names
+from steps.targets.harvester.completed import NO_WORKFLOW
 from steps.targets.harvester.integrity import Integrity
 from steps.targets.harvester.machines import Machines
 from steps.targets.harvester.ownership import annotations_of
 from steps.targets.harvester.publishing import Publishing
 from steps.targets.harvester.serving import Serving
+from steps.targets.harvester.state import state
 from steps.targets.harvester.storage import Backend
 from steps.volumes import Volumes
 
@@ -39,7 +41,11 @@ class PublishedImage(Published):
 
 
 class Harvester:
-    """The target `harvester`. `machine` is needed to admit and to publish, `serving` to publish."""
+    """The target `harvester`.
+
+    `machine` is needed to admit and to publish, `serving` to publish. `workflow` is the name of the Workflow
+    that runs the step.
+    """
 
     def __init__(
         self,
@@ -50,6 +56,7 @@ class Harvester:
         serving: Serving | None = None,
         machine: Machine | None = None,
         volumes: Volumes | None = None,
+        workflow: str = NO_WORKFLOW,
     ) -> None:
         self._plan = plan
         self._volumes = volumes or Volumes()
@@ -58,6 +65,7 @@ class Harvester:
         self._serving = serving
         self._machine = machine
         self._machines = Machines(plan, cluster, stop, volumes=self._volumes)
+        self._workflow = workflow
 
     def name_volumes(self, shape: Shape, before: Volumes | None) -> Volumes:
         return choose_names(self._cluster, self._plan, shape, before)
@@ -76,14 +84,15 @@ class Harvester:
         publishing = Publishing(
             *(self._plan, self._machine.disk(disk), self._cluster, self._serving, self._stop),
             volumes=self._volumes,
+            workflow=self._workflow,
         )
-        image, card = publishing.run(report)
+        image = publishing.run(report)
         found = annotations_of(image)
         return PublishedImage(
             id=disk,
             name=image["metadata"]["name"],
-            format=card.format,
-            size=card.size,
+            format=self._plan.target.format,
+            size=state(image).size,
             sha256="",
             sha512=found.get(names.DIGEST, ""),
             integrity=Integrity(found.get(names.INTEGRITY, Integrity.NOT_COMPARED)),

@@ -17,6 +17,7 @@ from steps.plan import Plan
 from steps.stop import Stop
 from steps.targets.harvester import names, objects
 from steps.targets.harvester.attaching import proved
+from steps.targets.harvester.completed import published_for
 from steps.targets.harvester.ownership import (
     annotations_of,
     labels_of,
@@ -25,7 +26,6 @@ from steps.targets.harvester.ownership import (
     refuse_foreign,
     refuse_leaving,
 )
-from steps.targets.harvester.publishing import published_for
 from steps.targets.harvester.refused import explained
 from steps.targets.harvester.serving import POLL
 from steps.targets.harvester.state import state

@@ -16,6 +16,7 @@ from steps.stop import Stop
 from steps.targets import Report
 from steps.targets.harvester import names, objects
 from steps.targets.harvester.candidates import Candidates, Ours
+from steps.targets.harvester.completed import NO_WORKFLOW, completed, mark
 from steps.targets.harvester.integrity import compare
 from steps.targets.harvester.ownership import owner, refuse_foreign
 from steps.targets.harvester.serving import POLL, Card, Serving, await_card
@@ -42,10 +43,12 @@ class Publishing:
         stop: Stop,
         *,
         volumes: Volumes,
+        workflow: str = NO_WORKFLOW,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plan = plan
         self._disk = disk
+        self._workflow = workflow
         self._cluster = cluster
         self._serving = serving
         self._stop = stop
@@ -59,19 +62,26 @@ class Publishing:
             clock=clock,
         )
 
-    def run(self, report: Report) -> tuple[Object, Card]:
-        """The image, imported and marked, and the card of what it is made of."""
+    def run(self, report: Report) -> Object:
+        """The image, imported and marked."""
+        if (done := self._done()) is not None:
+            log.info("an attempt before this one was done with it", image=done["metadata"]["name"])
+            return done
         card = self._card(digest=False)
         choice = self._candidates.choose(card)
         if not isinstance(choice, Ours):
             log.info("nothing is uploaded: the image is there already", image=choice["metadata"]["name"])
-            card = self._card()  # before the mark: at that serve ends, and its card with it
-            return self._mark(choice, {}), card
+            self._card()  # before the mark: at that serve ends, and its digest may not be there yet
+            return self._mark(choice, {})
         if not choice.exists:
             self._make(choice, card)
         image = self._wait(choice.name, card, report)
         card = self._card()
-        return self._mark(image, self._stamp(image, card)), card
+        return self._mark(image, self._stamp(image, card))
+
+    def _done(self) -> Object | None:
+        """The image when this very step is done: its `serve` has ended by then, and nobody has a card."""
+        return completed(self._cluster, self._plan, self._disk.id, self._workflow)
 
     def _card(self, *, digest: bool = True) -> Card:
         return await_card(self._serving, self._disk.id, self._stop, digest=digest, clock=self._clock)
@@ -157,15 +167,11 @@ class Publishing:
 
     def _mark(self, image: Object, stamp: dict[str, str]) -> Object:
         """Tell `serve` and `build` that this is the disk's image."""
-        done = {names.PUBLISHED: published_for(self._plan, self._disk.id), **stamp}
+        done = {**mark(self._plan, self._disk.id, self._workflow), **stamp}
         labels = {names.LABEL_RUN: self._plan.run, names.LABEL_DISK: self._disk.id}
         change: Object = {"metadata": {"labels": labels, "annotations": done}}
         name = image["metadata"]["name"]
         return self._cluster.patch(IMAGE, name, change, self._namespace) or self._get(name)
-
-
-def published_for(plan: Plan, disk: str) -> str:
-    return f"{plan.run}/{disk}"
 
 
 def _stalled(name: str, now: State) -> StepError:

@@ -1,6 +1,6 @@
 """How `serve` learns that it is done: from the image, and where it may look, from the Workflow.
 
-The image says all that goes well: it bears the mark `published-for` once `image` has compared and stamped it.
+The image says all that goes well: `image` marks it once it has compared and stamped it (see `completed`).
 What goes badly may leave no image at all (no quota for it, say), so `serve` also looks at its sibling's node
 in the Workflow. That needs `get` on workflows in the release namespace, which the chart may withhold: then
 patience decides, and a disk whose `image` has failed is served a quarter of an hour longer than need be.
@@ -17,12 +17,10 @@ from typing import Any
 
 import structlog
 
-from steps.cluster import IMAGE, WORKFLOW, Cluster, Object
+from steps.cluster import WORKFLOW, Cluster, Object
 from steps.contract import Exit, StepError
 from steps.plan import Plan
-from steps.targets.harvester import names
-from steps.targets.harvester.ownership import annotations_of
-from steps.targets.harvester.publishing import published_for
+from steps.targets.harvester.completed import NO_WORKFLOW, images_of, is_completed
 from steps.targets.harvester.serving import PATIENCE
 from steps.targets.harvester.state import state
 
@@ -44,13 +42,15 @@ class Sibling:
         self._plan = plan
         self._disk = disk
         self._cluster = cluster
-        self._workflow = self._namespace = ""
+        self._workflow = NO_WORKFLOW
+        self._namespace = ""
+        self._sees_workflow = True
         self._patience = patience
         self._clock = clock
         self._seen = clock()
 
     def look_at(self, workflow: str, namespace: str) -> None:
-        """Look at this Workflow as well."""
+        """The Workflow of both steps: its `image` is the sibling, and its node says how that stands."""
         self._workflow, self._namespace = workflow, namespace
 
     def is_done(self) -> bool:
@@ -68,9 +68,8 @@ class Sibling:
             return False
 
     def _image(self) -> bool:
-        labels = {names.LABEL_RUN: self._plan.run, names.LABEL_DISK: self._disk}
-        images = self._cluster.find(IMAGE, self._plan.target.namespace, labels)
-        if any(self._is_published(one) for one in images):
+        images = images_of(self._cluster, self._plan, self._disk)
+        if any(is_completed(one, self._plan, self._disk, self._workflow) for one in images):
             return True
         failures = [state(one).failed for one in images]
         if any(not failed for failed in failures):
@@ -78,9 +77,6 @@ class Sibling:
         elif self._clock() - self._seen > self._patience:
             raise self._out_of_patience(failed=bool(failures))
         return False
-
-    def _is_published(self, image: Object) -> bool:
-        return annotations_of(image).get(names.PUBLISHED) == published_for(self._plan, self._disk)
 
     def _out_of_patience(self, *, failed: bool) -> StepError:
         minutes = f"{self._patience / 60:g} minutes"
@@ -106,7 +102,7 @@ class Sibling:
 
     def _phase(self) -> str:
         """The phase of the sibling over all its attempts; empty where that cannot be seen."""
-        if not self._workflow:
+        if not self._workflow or not self._sees_workflow:
             return ""
         try:
             workflow = self._cluster.get(WORKFLOW, self._workflow, self._namespace) or {}
@@ -114,7 +110,7 @@ class Sibling:
             if error.code is not Exit.DENIED:
                 raise
             log.warning(f"{error}; a failed image is noticed late")
-            self._workflow = ""
+            self._sees_workflow = False
             return ""
         return phase_of(workflow, "image", self._disk)
 

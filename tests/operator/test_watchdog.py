@@ -1,0 +1,182 @@
+"""A Workflow that does not move: what the import says, and how a retry gets it going."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from controller.operator.decide import RETRY
+from steps.cluster import CONFIG_MAP, POD, SECRET, WORKFLOW, Object
+from tests.operator.world import KEY, World
+from tests.reflect.situations import at, found, node, upto
+from workflows import names
+from workflows.conditions import find
+from workflows.reported import Condition
+from workflows.watchdog import STILL, Kind
+
+DONE = (*upto("end"), node("start"))
+
+
+def still(*nodes: Object, **more: str) -> World:
+    """An import whose Workflow has stood like this for longer than is patience."""
+    world = World()
+    world.look()
+    world.argo(*nodes, **more)
+    world.look()
+    world.now += STILL
+    return world
+
+
+def condition(world: World, kind: Kind) -> Condition:
+    made = find(world.status.import_conditions, kind)
+    return made or Condition()
+
+
+def test_it_is_said_once_with_what_to_do() -> None:
+    world = still(found())
+    assert condition(world, Kind.STALLED).status == ""
+    world.look()
+    assert condition(world, Kind.STALLED).status == "True"
+    assert world.summary.reason == "WorkflowStalled"
+    assert f"annotate the import with {RETRY}=true" in world.status.message
+    before = world.cluster.writes()
+    world.look(3)
+    assert world.cluster.writes() == before
+    assert world.events().count("WorkflowStalled") == 1
+    world.argo(found(), node("poweroff", "Running"))
+    world.look()
+    assert condition(world, Kind.STALLED).status == "False"
+    assert world.summary.reason == "Running"
+
+
+def test_it_is_looked_at_again_when_its_time_is_over() -> None:
+    world = World()
+    world.look()
+    world.argo(found())
+    again = world.look()
+    assert again is not None
+    assert 0 < again <= STILL.total_seconds() + 1
+    world.now += timedelta(seconds=again - 5)
+    world.look()
+    assert condition(world, Kind.STALLED).status == "True"
+
+
+def test_a_retry_stops_it_and_then_begins() -> None:
+    world = still(found())
+    world.look()
+    run = world.workflows()[0]
+    world.annotate(retry="true")
+    world.look()
+    assert world.workflow()["spec"]["shutdown"] == "Stop"
+    assert RETRY in world.notes()
+    assert "RetryIgnored" not in world.events()
+    world.look(2)  # Argo has not come to it
+    assert RETRY in world.notes()
+    world.argo(found(), phase="Failed", message="Stopped with strategy 'Stop'")
+    world.look(2)
+    assert world.workflows() == [f"{run}-r1"]
+    assert RETRY not in world.notes()
+
+
+def test_a_retry_of_one_that_moves_is_ignored_as_ever() -> None:
+    world = World()
+    world.look()
+    world.argo(found(), node("poweroff", "Running"))
+    world.annotate(retry="true")
+    world.look()
+    assert "shutdown" not in world.workflow()["spec"]
+    assert "RetryIgnored" in world.events()
+    assert RETRY not in world.notes()
+
+
+def test_an_import_that_is_done_says_it_too_and_is_given_back_by_a_retry() -> None:
+    world = still(*DONE)
+    world.look()
+    assert world.status.import_status == "virtualMachineRunning"
+    assert condition(world, Kind.STALLED).status == "True"
+    assert (world.summary.status, world.summary.reason) == ("True", "VirtualMachineRunning")
+    assert world.events().count("WorkflowStalled") == 1
+    run = world.workflows()[0]
+    assert world.secret(names.credentials(run)) is not None
+    world.annotate(retry="true")
+    world.look()
+    assert world.workflow()["spec"]["shutdown"] == "Stop"
+    world.argo(*DONE, node("onExit"), phase="Failed", message="Stopped with strategy 'Stop'")
+    world.look(2)
+    assert world.workflows() == [run]
+    assert world.cluster.all(SECRET, "vmferry") == []
+    assert RETRY not in world.notes()
+    assert world.status.import_status == "virtualMachineRunning"
+
+
+def test_an_import_that_is_done_and_whose_workflow_moves_takes_no_retry() -> None:
+    world = World()
+    world.look()
+    world.argo(*DONE, node("onExit", "Running"))
+    world.look(2)
+    world.annotate(retry="true")
+    world.look()
+    assert "shutdown" not in world.workflow()["spec"]
+    assert RETRY not in world.notes()
+
+
+def test_argo_that_never_looked_at_it() -> None:
+    world = World()
+    world.look(2)
+    world.workflow()["metadata"]["creationTimestamp"] = at(0)
+    world.now += STILL
+    world.look()
+    assert condition(world, Kind.NOT_ANSWERING).status == "True"
+    assert "has no status since" in world.status.message
+    assert world.events().count("ArgoNotAnswering") == 1
+
+
+def test_a_pod_that_ended_without_argo() -> None:
+    world = still(found(), node("poweroff", "Running"))
+    pod = ended_pod(world, "poweroff")
+    world.look()
+    assert condition(world, Kind.NOT_ANSWERING).status == ""  # the pod has ended a moment ago
+    pod["status"]["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = at(0)
+    world.look()
+    assert "the pod of poweroff has ended" in condition(world, Kind.NOT_ANSWERING).message
+
+
+def test_pods_are_read_only_of_a_workflow_that_stands_still() -> None:
+    world = World()
+    world.look()
+    world.argo(found(), node("poweroff", "Running"))
+    world.look()
+    assert all(call.kind is not POD for call in world.cluster.calls)
+
+
+def test_without_the_right_to_see_pods_it_goes_on() -> None:
+    world = still(found(), node("poweroff", "Running"))
+    ended_pod(world, "poweroff")
+    world.cluster.denied.add(("list", POD))
+    world.look()
+    assert world.summary.reason == "Running"
+
+
+def ended_pod(world: World, stage: str) -> Object:
+    """A pod of the run that ended just now; the object itself, to be changed."""
+    name, labels = f"{world.run}-{stage}", {names.LABEL_RUN: world.run, names.LABEL_STAGE: stage}
+    ends = {"finishedAt": world.now.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    world.cluster.put(
+        {
+            "apiVersion": POD.api_version,
+            "kind": POD.kind,
+            "metadata": {"name": name, "namespace": "vmferry", "labels": labels},
+            "status": {"phase": "Succeeded", "containerStatuses": [{"state": {"terminated": ends}}]},
+        }
+    )
+    found = world.cluster.peek(POD, name, "vmferry")
+    assert found is not None
+    return found
+
+
+def test_nothing_else_is_written_to_a_workflow_that_stands_still() -> None:
+    world = still(found())
+    before = [call for call in world.cluster.writes() if WORKFLOW.plural in call or CONFIG_MAP.plural in call]
+    world.look(3)
+    after = [call for call in world.cluster.writes() if WORKFLOW.plural in call or CONFIG_MAP.plural in call]
+    assert after == before
+    assert KEY[1] in str(world.cluster.writes()[-1])

@@ -1,0 +1,283 @@
+"""A Workflow that does not move any more is noticed, and one that waits for something is left alone."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import pytest
+
+from tests.reflect.situations import (
+    DISKS,
+    IMPORT,
+    NOW,
+    RECORDED,
+    Json,
+    at,
+    found,
+    later,
+    node,
+    reflected,
+    summary,
+    upto,
+    workflow,
+)
+from workflows import names
+from workflows.conditions import find
+from workflows.observed import Observed, observe
+from workflows.reflect import reflect
+from workflows.stages import STAGES
+from workflows.status import parse_time
+from workflows.watchdog import STILL, Alarm, Kind, is_still, needs_pods, seconds_left, told, watch
+
+LONG: Final = STILL + timedelta(seconds=30)
+
+
+def seen(*nodes: Json, **more: Any) -> Observed:
+    made = observe(workflow(*nodes, **more))
+    assert made is not None
+    return made
+
+
+def alarm(*nodes: Json, pods: list[Json] | None = None, after: timedelta = LONG, **more: Any) -> Alarm | None:
+    one = seen(*nodes, **more)
+    assert one.moved is not None
+    return watch(one, pods, one.moved + after)
+
+
+def group(name: str, phase: str = "Running", **more: Any) -> Json:
+    return node(name, phase, kind="DAG", **more)
+
+
+def a_pod(stage: str, disk: str = "", *, phase: str = "Succeeded", end: float = 10) -> Json:
+    terminated = {"terminated": {"finishedAt": at(end)}} if phase != "Running" else {"running": {}}
+    labels = {names.LABEL_STAGE: stage, **({names.LABEL_DISK: disk} if disk else {})}
+    statuses = [{"state": terminated}, {"state": terminated}]
+    return {"metadata": {"labels": labels}, "status": {"phase": phase, "containerStatuses": statuses}}
+
+
+HUNG = (
+    *upto("end"),
+    group("transfer"),
+    node("disks", kind="TaskGroup", phase="Running"),
+    group("disks(0:disk-0)"),
+    node("start"),
+)
+"""What a retry after a failure of `start` left before the stages behind the transfer had a group."""
+
+
+def test_a_workflow_of_which_nothing_is_left_to_run() -> None:
+    raised = alarm(*HUNG)
+    assert raised is not None
+    assert raised.kind is Kind.STALLED
+    assert "has not moved since 2026-11-21T12:00:10Z" in raised.message
+    assert "migration.harvesterhci.io/retry=true" in raised.message
+
+
+def test_it_is_given_its_time() -> None:
+    one = seen(*HUNG)
+    assert watch(one, None, later(129)) is None
+    assert watch(one, None, later(130)) is not None
+    assert seconds_left(one, later(30)) == 100
+
+
+def test_a_stage_that_nobody_begins() -> None:
+    raised = alarm(found())
+    assert raised is not None
+    assert raised.kind is Kind.STALLED
+
+
+def test_a_retry_in_argo_that_is_never_taken_up() -> None:
+    raised = alarm(*upto("image"), node("image", "Running", "disk-0", kind="Retry"))
+    assert raised is not None
+    assert raised.kind is Kind.STALLED
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        (found(), node("approve-poweroff", "Running", kind="Suspend")),
+        (found(), node("poweroff", "Running")),
+        (found(), node("poweroff", "Pending")),
+        (found(), group("transfer", "Pending", message="Waiting for the lock 0/2")),
+        (
+            found(),
+            group(
+                "transfer",
+                message="Waiting for the lock 0/2",
+                synchronizationStatus={"waiting": "vmferry/ConfigMap/vmferry-limits/x.machines"},
+            ),
+        ),
+        (*upto("image"), node("image", "Pending", "disk-0", message="Unschedulable: 0/1 nodes")),
+    ],
+    ids=["gate", "at work", "pod is made", "lock", "lock after a retry", "no place"],
+)
+def test_what_waits_for_something_is_left_alone(nodes: tuple[Json, ...]) -> None:
+    assert alarm(*nodes, after=timedelta(days=3)) is None
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"spec": {"suspend": True}},
+        {"phase": "Succeeded"},
+        {"phase": "Failed"},
+        {"phase": "Error"},
+        {"phase": "Pending", "message": "too many workflows are already running"},
+    ],
+    ids=json.dumps,
+)
+def test_a_workflow_that_need_not_move(more: Json) -> None:
+    assert alarm(*HUNG, after=timedelta(days=3), **more) is None
+
+
+def test_one_whose_nodes_cannot_be_read_is_left_alone() -> None:
+    made = workflow(offloadNodeStatusVersion="7", startedAt=at(0))
+    del made["status"]["nodes"]
+    one = observe(made)
+    assert one is not None
+    assert watch(one, None, later(9999)) is None
+
+
+def test_the_back_off_is_shorter_than_the_patience() -> None:
+    assert max(stage.retry.cap for stage in STAGES) < STILL.total_seconds()
+
+
+def test_any_write_counts_as_movement() -> None:
+    """As when `spec.suspend` is taken back after a night: the steps ended long ago."""
+    made = workflow(*HUNG)
+    made["metadata"]["managedFields"] = [{"manager": "vmferry", "time": at(40000)}, {"manager": "odd"}]
+    one = observe(made)
+    assert one is not None
+    assert one.moved == later(40000)
+
+
+def test_a_workflow_without_any_time_is_never_still() -> None:
+    one = observe({"metadata": {"name": "x"}, "status": {"phase": "Running"}})
+    assert one is not None
+    assert one.moved is None
+    assert not is_still(one, later(10**6))
+
+
+# --- Argo
+
+
+def test_a_workflow_that_argo_does_not_take_up() -> None:
+    made = workflow()
+    made["metadata"]["creationTimestamp"] = at(0)
+    made["status"] = {}
+    one = observe(made)
+    assert one is not None
+    assert watch(one, None, later(119)) is None
+    raised = watch(one, None, later(120))
+    assert raised is not None
+    assert raised.kind is Kind.NOT_ANSWERING
+    assert "has no status since 2026-11-21T12:00:00Z" in raised.message
+    assert "workflow-controller runs and watches namespace vmferry" in raised.message
+
+
+def test_a_retry_that_argo_does_not_look_at() -> None:
+    """Recording 4: right after `argo retry` the phase is empty, steps are there."""
+    one = observe(RECORDED["4-just-retried"])
+    assert one is not None
+    assert one.moved is not None
+    raised = watch(one, None, one.moved + STILL)
+    assert raised is not None
+    assert raised.kind is Kind.NOT_ANSWERING
+
+
+def test_a_stop_that_argo_does_not_carry_out() -> None:
+    gate = node("approve-poweroff", "Running", kind="Suspend")
+    for nodes in ([found()], [found(), gate]):
+        raised = alarm(*nodes, spec={"shutdown": "Stop"})
+        assert raised is not None
+        assert raised.kind is Kind.NOT_ANSWERING
+    assert alarm(found(), node("poweroff", "Running"), spec={"shutdown": "Stop"}) is None
+
+
+EXPORTING = (*upto("export"), node("export", "Running", "disk-0"))
+
+
+@pytest.mark.parametrize(
+    ("pods", "raised"),
+    [
+        ([a_pod("export", "disk-0")], True),
+        ([a_pod("export", "disk-0", phase="Failed")], True),
+        ([a_pod("export", "disk-0", phase="Running")], False),
+        ([a_pod("export", "disk-0"), a_pod("export", "disk-0", phase="Running")], False),
+        ([a_pod("export", "disk-0", end=60)], False),
+        ([a_pod("export", "disk-1"), a_pod("poweroff")], False),
+        ([], False),
+        (None, False),
+    ],
+)
+def test_a_pod_that_ended_without_argos_noticing(pods: list[Json] | None, *, raised: bool) -> None:
+    one = seen(*EXPORTING)
+    assert needs_pods(one, later(170))
+    made = watch(one, pods, later(170))
+    assert (made is not None) is raised
+    if made is not None:
+        assert made.kind is Kind.NOT_ANSWERING
+        assert "the pod of export disk-0 has ended" in made.message
+
+
+def test_pods_are_looked_at_only_where_they_say_something() -> None:
+    assert not needs_pods(seen(*EXPORTING), later(60))
+    assert not needs_pods(seen(found(), node("approve-poweroff", "Running", kind="Suspend")), later(9999))
+    assert not needs_pods(seen(*HUNG), later(9999))
+
+
+@pytest.mark.parametrize("moment", RECORDED)
+def test_the_real_argo_moved_all_the_time(moment: str) -> None:
+    one = observe(RECORDED[moment])
+    assert one is not None
+    assert watch(one, None, written(moment)) is None
+
+
+def written(moment: str) -> datetime:
+    times = [parse_time(entry["time"]) for entry in RECORDED[moment]["metadata"]["managedFields"]]
+    return max(time for time in times if time)
+
+
+# --- what the import says
+
+
+def test_while_it_goes_on_it_says_so_and_takes_it_back() -> None:
+    before = reflected(found())
+    raised = alarm(found())
+    assert raised is not None
+    status = told(before, before, raised, later(200))
+    assert (summary(status).status, summary(status).reason) == ("Unknown", "WorkflowStalled")
+    assert summary(status).message == status.message == raised.message
+    stalled = find(status.import_conditions, Kind.STALLED)
+    assert stalled is not None
+    assert (stalled.status, stalled.last_transition_time) == ("True", at(200))
+    moving = told(status, reflect(workflow(found()), IMPORT, status, later(300)), None, later(300))
+    over = find(moving.import_conditions, Kind.STALLED)
+    assert over is not None
+    assert (over.status, over.last_transition_time) == ("False", at(300))
+    assert summary(moving).reason == "Running"
+
+
+def test_said_again_it_writes_nothing() -> None:
+    raised = alarm(found())
+    before = reflected(found())
+    status = told(before, before, raised, later(200))
+    again = reflect(workflow(found()), IMPORT, status, later(500))
+    assert again != status
+    assert told(status, again, raised, later(500)) == status
+
+
+def test_what_is_done_stays_done() -> None:
+    done = reflected(*HUNG)
+    assert done.import_status == "virtualMachineRunning"
+    status = told(done, done, alarm(*HUNG), later(200))
+    assert (summary(status).status, summary(status).reason) == ("True", "VirtualMachineRunning")
+    assert status.message == done.message
+    assert find(status.import_conditions, Kind.STALLED) is not None
+
+
+def test_nothing_is_said_of_what_never_was() -> None:
+    status = reflected(*upto("export", DISKS))
+    assert told(status, status, None, NOW) == status
