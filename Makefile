@@ -25,7 +25,7 @@ fuzz: ## Every parser of foreign bytes under fuzz, a minute each; the commit giv
 	@$(PREPARE) packages python
 	@VMFERRY_FUZZ_SECONDS=60 $(BIN)/pytest -n $(JOBS) -rA tests/fuzz/test_fuzz.py
 
-e2e: ## Whole imports in the lab: a real Kubernetes, with Argo where its binaries are given (root)
+e2e: ## Whole imports in the lab: real Kubernetes and Harvester, Argo where its binaries are given (root)
 	@$(PREPARE) packages python vcenter guest helm
 	@tests/cluster/run
 
