@@ -61,6 +61,18 @@ def test_after_any_step_of_an_earlier_attempt_it_is_accepted_again(steps: int) -
     assert verdicts(admit(world), "quota") in ([Verdict.PASSED], [])
 
 
+@pytest.mark.parametrize("storage_class", ["", "slow"], ids=["backing image", "cdi"])
+def test_a_vm_that_was_imported_before_is_accepted_again(storage_class: str) -> None:
+    """Its images are there and have the display names, which Harvester allows once."""
+    world = World(disks=2, storage_class=storage_class)
+    world.cluster.put(a_class("slow", provisioner="example.com/disk"))
+    for step in world.steps():
+        step()
+    world.cluster.drop(MACHINE, "web01", "default")
+    world.planned("second")
+    assert {one.verdict for one in admit(world).findings} == {Verdict.PASSED}
+
+
 def test_all_reasons_are_said_at_once() -> None:
     world = World(disks=2, storage_class="gone")
     error = refusal(world)

@@ -117,12 +117,24 @@ class Admitting:
             self._plan,
             disk,
             name=self._image_name(disk, where),
-            display_name=names.display_name(self._plan.import_, disk),
+            display_name=self._display_name(disk),
             url=f"http://not-served-yet/{disk}.{self._plan.target.format}",
             landed="",
             place=where,
             owners=owners,
         )
+
+    def _display_name(self, disk: DiskId) -> str:
+        """The image's display name; with a suffix where an image of an earlier import has it.
+
+        `image` takes that one, or makes another beside it: Harvester allows a display name once.
+        """
+        plain = names.display_name(self._plan.import_, disk)
+        label = {names.IMAGE_DISPLAY_NAME: names.label_value(plain)}
+        if not self._cluster.find(IMAGE, self._namespace, label):
+            return plain
+        suffix = names.image(self._plan.import_, disk, "another").removeprefix("image-")[:8]
+        return names.display_name(self._plan.import_, disk, suffix)
 
     def _image_name(self, disk: DiskId, where: Place) -> str:
         volume = self._volumes.names.get(disk, "") if where.backend is Backend.CDI else ""
