@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 import re
 import struct
@@ -26,6 +27,8 @@ _ITEM: Final = re.compile(rb"<(?:\w+:)?(Item|StorageItem|EthernetPortItem)\b.*?<
 _HREF: Final = re.compile(rb'href="([\w.-]+)"')
 _TYPES: Final = tuple(str(number).encode() for number in range(41))
 """CIM_ResourceAllocationSettingData.ResourceType, and a few beyond."""
+_PIECE: Final = 1000
+"""Bytes of the files that a file is split into."""
 _WORDS: Final = (
     *("efi", "bios", "true", "false", "EFI", "local", "UTC", "vmware.vtpm", "lsilogic", "VirtualSCSI"),
     *("AHCI", "PIIX4", "virtio", "VmxNet3", "E1000", "00:50:56:AA:BB:CC", "not a mac", "080027ABCDEF"),
@@ -45,7 +48,7 @@ class Machines:
         data = _BASES[base]
         changes = rng.choice((0, 1, 1, 2, 4, 8))
         for _ in range(changes):
-            data = rng.choice((_text, _text, _value, _value, _item, _type))(rng, data)
+            data = rng.choice((_text, _text, _value, _value, _item, _type, _packed, _again))(rng, data)
         spoilt = rng.random() < 0.1
         if spoilt:
             buffer = bytearray(data)
@@ -59,7 +62,12 @@ class Machines:
         place.mkdir()
         rng = random.Random(case.options["heads"])
         for name in sorted(set(_HREF.findall(_BASES[case.options["base"]]))):
-            (place / name.decode()).write_bytes(_head(rng, whole=case.options["valid"]))
+            head = _head(rng, whole=case.options["valid"])
+            packed = b'compression="gzip"' in case.data
+            (place / name.decode()).write_bytes(gzip.compress(head) if packed else head)
+            for number in range(3 if b'chunkSize="' in case.data else 0):
+                piece = place / f"{name.decode()}.{number:09d}"
+                piece.write_bytes(head[number * _PIECE : (number + 1) * _PIECE])
         (place / "in.ovf").write_bytes(case.data)
         plan = SourcePlan(kind=SourceKind.OVA, name="fuzz", endpoint=str(place / "in.ovf"))
         access = Access(
@@ -111,6 +119,31 @@ def _item(rng: random.Random, data: bytes) -> bytes:
     if rng.random() < 0.5:
         return data[: at.start()] + data[at.end() :]
     return data[: at.start()] + other[0] + data[at.start() :]
+
+
+def _packed(rng: random.Random, data: bytes) -> bytes:
+    """A file that is compressed, split, or said to be."""
+    more = rng.choice((b'ovf:compression="gzip"', b'ovf:chunkSize="%d"' % _PIECE, b'ovf:chunkSize="1"'))
+    return data.replace(b"<File ", b"<File " + more + b" ", 1)
+
+
+def _again(rng: random.Random, data: bytes) -> bytes:
+    """A reference or an identifier twice, or of another device in a configuration."""
+    resource = re.search(rb"<(?:\w+:)?HostResource>[^<]*</(?:\w+:)?HostResource>", data)
+    if resource and rng.random() < 0.3:
+        other = resource[0].replace(b"disk", b"other", 1)
+        return data.replace(resource[0], resource[0] + other, 1)
+    places = list(_ITEM.finditer(data))
+    if not places:
+        return data
+    one, other = rng.choice(places), rng.choice(places)
+    identity = re.search(rb"InstanceI[Dd]>([^<]*)<", one[0])
+    if identity is None:
+        return data
+    copy: bytes = re.sub(rb"(InstanceI[Dd]>)[^<]*<", rb"\g<1>" + identity[1] + b"<", other[0], count=1)
+    if rng.random() < 0.5:
+        copy = re.sub(rb"^<((?:\w+:)?\w+)", rb'<\g<1> ovf:configuration="small"', copy, count=1)
+    return data[: one.end()] + copy + data[one.end() :]
 
 
 def _type(rng: random.Random, data: bytes) -> bytes:
