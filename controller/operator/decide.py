@@ -32,6 +32,7 @@ from controller.operator.options import Options
 from controller.operator.rehearsal import PLANNED, drifted
 from controller.operator.saying import linked, refused, told
 from controller.operator.whence import KIND_UNKNOWN
+from steps.contract import Exit
 from steps.plan import Plan
 from workflows import names
 from workflows.conditions import find
@@ -39,9 +40,16 @@ from workflows.outcome import CANCELLED, SUCCEEDED, settled
 from workflows.reflect import announce, reflect
 from workflows.reported import ImportStatus, Stand, WorkflowReference
 from workflows.spec import GROUP
+from workflows.stages import STAGES
 
 RETRY: Final = f"{GROUP}/retry"
 """Annotation: carry the import out again from where it failed. Any value; it is taken off when done."""
+SECRET_SECONDS: Final = 30.0
+"""How soon a changed Secret is noticed by an import that waits for it."""
+OF_CREDENTIALS: Final = {Exit.DENIED.word, Exit.UNTRUSTED.word, Exit.INVALID.word}
+"""Reasons why a check refuses what is in a Secret. Others, such as NotFound, wait for a person's word: the VM
+would be powered off at a moment that nobody chose."""
+WITH_CREDENTIALS: Final = {stage.name for stage in STAGES if stage.check and stage.credentials}
 FINAL: Final = (Stand.RUNNING, Stand.INVALID, Stand.FAILED)
 
 
@@ -58,7 +66,10 @@ def decide(facts: Facts, options: Options, now: datetime) -> Decision:
     if facts.leaving:
         acts, again = leaving.decide(facts, options, now)
         return Decision(acts, again)
-    return Decision(tuple(_acts(facts, options, now)), options.recheck_seconds)
+    again = options.recheck_seconds
+    if _waits_for_credentials(facts.status):  # nobody tells us of a Secret that was changed
+        again = min(again, SECRET_SECONDS)
+    return Decision(tuple(_acts(facts, options, now)), again)
 
 
 def _acts(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
@@ -249,11 +260,20 @@ def _ended(facts: Facts, options: Options, now: datetime, status: ImportStatus) 
 
 
 def _asked_again(facts: Facts) -> bool:
-    """Whether a person wants a retry: by annotation, by mending the spec, by taking a cancel back."""
+    """Whether a person wants a retry: by annotation, a corrected spec or Secret, a cancel taken back."""
     spec = facts.import_.spec
     if spec.suspend or spec.cancel:
         return False
-    return RETRY in facts.annotations or facts.changed or steer.was_cancelled(facts.workflow)
+    if RETRY in facts.annotations or facts.changed or steer.was_cancelled(facts.workflow):
+        return True
+    return _waits_for_credentials(facts.status) and facts.has_new_credentials
+
+
+def _waits_for_credentials(status: ImportStatus) -> bool:
+    """Whether a check refused the import for a reason that another Secret may cure."""
+    summary = find(status.import_conditions, SUCCEEDED)
+    refused_so = summary is not None and summary.reason in OF_CREDENTIALS
+    return status.import_status == Stand.INVALID and status.step in WITH_CREDENTIALS and refused_so
 
 
 def _hindered(facts: Facts, status: ImportStatus, why: str) -> Iterator[Act]:
