@@ -77,6 +77,11 @@ class Exit(enum.IntEnum):
         """Whether trying again is pointless until a person has done something."""
         return Exit.INVALID <= self <= Exit.CONFLICT
 
+    @property
+    def word(self) -> str:
+        """The name as a condition's reason: `NoSpace`."""
+        return "".join(part.title() for part in self.name.split("_"))
+
 
 def is_retryable(code: int) -> bool:
     """The one retry rule, for the embedded runner as for Argo: everything but done, 10-19 and 20."""

@@ -43,7 +43,7 @@ def reason_of(leaf: Leaf) -> str:
     """One word for why a step failed: the name of its exit code, such as `NoSpace`."""
     if leaf.exit_code is None or leaf.exit_code not in list(Exit):
         return "StepFailed"
-    return "".join(part.title() for part in Exit(leaf.exit_code).name.split("_"))
+    return Exit(leaf.exit_code).word
 
 
 def telling(seen: Observed) -> Telling:

@@ -126,7 +126,9 @@ class Actor:
     @_do.register
     def _begin(self, act: Begin) -> None:
         request = self._ensure_request(act.plan, act.spec)
-        self._put_credentials(act.plan, act.credentials, request)
+        self._put_credentials(
+            act.plan, act.credentials, request, belongings.credentials_digest(act.credentials)
+        )
         self._ensure_address(act.plan, request)
         limits.keep(self._cluster, self._options, act.plan.source)
         made = author(
@@ -138,7 +140,8 @@ class Actor:
     def _refresh(self, act: Refresh) -> None:
         request = self._cluster.get(CONFIG_MAP, names.request(act.plan.run), self._namespace)
         if request is not None:
-            self._put_credentials(act.plan, act.credentials, request)
+            asked = self._facts.asked
+            self._put_credentials(act.plan, act.credentials, request, asked.tried if asked else "")
             self.log.info("The credentials of the source were changed; the run has the new ones")
 
     @_do.register
@@ -163,7 +166,7 @@ class Actor:
         request = self._cluster.get(CONFIG_MAP, names.request(act.plan.run), self._namespace)
         if request is None:
             return
-        self._put_credentials(act.plan, act.credentials, request)
+        self._put_credentials(act.plan, act.credentials, request, "")
         made = author(act.plan, self._options.installation, owner=request["metadata"]["uid"])
         made["metadata"]["name"] = names.give_back(act.plan.run)
         made["spec"]["shutdown"] = "Stop"
@@ -229,8 +232,8 @@ class Actor:
         self._refuse_foreign(CONFIG_MAP, made, plan)
         return made
 
-    def _put_credentials(self, plan: Plan, data: Mapping[str, str], request: Object) -> None:
-        self._cluster.apply(belongings.credentials(plan, data, self._namespace, request))
+    def _put_credentials(self, plan: Plan, data: Mapping[str, str], request: Object, tried: str) -> None:
+        self._cluster.apply(belongings.credentials(plan, data, self._namespace, request, tried))
 
     def _ensure_address(self, plan: Plan, request: Object) -> None:
         """The token stays the same for a run: what is being downloaded must be found again."""

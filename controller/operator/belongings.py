@@ -19,6 +19,8 @@ from workflows.author import labels
 from workflows.pods import TOKEN
 from workflows.spec import GROUP, VirtualMachineImportSpec
 
+TRIED: Final = f"{GROUP}/tried"
+"""Annotation of a run's copy of the credentials: digest of those that its Workflow began with."""
 SPEC: Final = f"{GROUP}/spec"
 """Annotation of a request: digest of the spec it was made of, as `spec_digest` has it."""
 _SWITCHES: Final = {"suspend", "cancel", "dry_run", "approvals"}
@@ -32,9 +34,13 @@ def request(plan: Plan, spec: str, namespace: str) -> Object:
     return made | {"data": {PLAN: plan.to_json()}}
 
 
-def credentials(plan: Plan, data: Mapping[str, str], namespace: str, owner: Object) -> Object:
-    """The copy of the source's Secret; `data` as the API has it, base64."""
+def credentials(plan: Plan, data: Mapping[str, str], namespace: str, owner: Object, tried: str) -> Object:
+    """The copy of the source's Secret; `data` as the API has it, base64; `tried` is the value of `TRIED`.
+
+    The digest is on the Secret and nowhere else: who cannot read a password must not test guesses.
+    """
     made = _object(SECRET, names.credentials(plan.run), plan, namespace, owner)
+    made["metadata"]["annotations"] = {TRIED: tried}
     return made | {"type": "Opaque", "data": dict(data)}
 
 
@@ -48,6 +54,11 @@ def spec_digest(spec: VirtualMachineImportSpec) -> str:
     """Digest of what an import asks for; the same for specs that ask for the same."""
     asked = spec.model_dump(mode="json", exclude=_SWITCHES)
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def credentials_digest(data: Mapping[str, str]) -> str:
+    """Digest of a Secret's data; the same for the same keys and values."""
+    return hashlib.sha256(json.dumps(dict(data), sort_keys=True).encode()).hexdigest()
 
 
 def owned_by(thing: Object) -> Object:

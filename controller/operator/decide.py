@@ -32,15 +32,23 @@ from controller.operator.options import Options
 from controller.operator.rehearsal import PLANNED, drifted
 from controller.operator.saying import linked, refused, told
 from controller.operator.whence import KIND_UNKNOWN
+from steps.contract import Exit
 from steps.plan import Plan
 from workflows import names, watchdog
 from workflows.conditions import find
 from workflows.outcome import CANCELLED, SUCCEEDED, settled
 from workflows.reflect import announce, reflect
 from workflows.reported import ImportStatus, Stand, WorkflowReference
+from workflows.stages import STAGES
 
 RETRY: Final = watchdog.RETRY
 """Annotation: carry the import out again from where it failed. Any value; it is taken off when done."""
+SECRET_SECONDS: Final = 30.0
+"""How soon a changed Secret is noticed by an import that waits for it."""
+OF_CREDENTIALS: Final = {Exit.DENIED.word, Exit.UNTRUSTED.word, Exit.INVALID.word}
+"""Reasons why a check refuses what is in a Secret. Others, such as NotFound, wait for a person's word: the VM
+would be powered off at a moment that nobody chose."""
+WITH_CREDENTIALS: Final = {stage.name for stage in STAGES if stage.check and stage.credentials}
 FINAL: Final = (Stand.RUNNING, Stand.INVALID, Stand.FAILED)
 
 
@@ -61,7 +69,9 @@ def decide(facts: Facts, options: Options, now: datetime) -> Decision:
 
 
 def _again(facts: Facts, options: Options, now: datetime) -> float:
-    """Seconds until the next look: earlier where a Workflow may turn out not to move any more."""
+    """Seconds until the next look: earlier where a Secret may change, or a Workflow no longer move."""
+    if _waits_for_credentials(facts.status):  # nobody tells us of a Secret that was changed
+        return min(options.recheck_seconds, SECRET_SECONDS)
     if facts.seen is None or facts.over:
         return options.recheck_seconds
     left = watchdog.seconds_left(facts.seen, now)
@@ -284,11 +294,20 @@ def _ended(facts: Facts, options: Options, now: datetime, status: ImportStatus) 
 
 
 def _asked_again(facts: Facts) -> bool:
-    """Whether a person wants a retry: by annotation, by mending the spec, by taking a cancel back."""
+    """Whether a person wants a retry: by annotation, a corrected spec or Secret, a cancel taken back."""
     spec = facts.import_.spec
     if spec.suspend or spec.cancel:
         return False
-    return RETRY in facts.annotations or facts.changed or steer.was_cancelled(facts.workflow)
+    if RETRY in facts.annotations or facts.changed or steer.was_cancelled(facts.workflow):
+        return True
+    return _waits_for_credentials(facts.status) and facts.has_new_credentials
+
+
+def _waits_for_credentials(status: ImportStatus) -> bool:
+    """Whether a check refused the import for a reason that another Secret may cure."""
+    summary = find(status.import_conditions, SUCCEEDED)
+    refused_so = summary is not None and summary.reason in OF_CREDENTIALS
+    return status.import_status == Stand.INVALID and status.step in WITH_CREDENTIALS and refused_so
 
 
 def _hindered(facts: Facts, status: ImportStatus, why: str) -> Iterator[Act]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from controller.operator.belongings import SPEC, spec_digest
+from controller.operator.belongings import SPEC, TRIED, credentials_digest, spec_digest
 from controller.operator.checks import cluster_reasons, formatted
 from controller.operator.options import Options, References
 from controller.operator.whence import Origin, origin
@@ -51,6 +51,8 @@ class Asked:
     """Digest of the spec it was made of."""
     copied: Mapping[str, str] | None = field(repr=False)
     """The run's copy of the credentials, base64; None when there is none."""
+    tried: str = field(default="", repr=False)
+    """Digest of the credentials that its Workflow began with; empty when that is not known."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,14 @@ class Facts:
     def changed(self) -> bool:
         """Whether the spec asks for something else than the run was made of."""
         return self.asked is not None and self.asked.spec != self.digest
+
+    @property
+    def has_new_credentials(self) -> bool:
+        """Whether the source's Secret has changed since the run's Workflow began."""
+        fresh = self.origin.credentials
+        if fresh is None or self.asked is None or not self.asked.tried:
+            return False
+        return credentials_digest(fresh) != self.asked.tried
 
     def with_status(self, status: ImportStatus) -> Facts:
         return replace(self, status=status)
@@ -242,7 +252,10 @@ def _age(workflow: Object) -> tuple[str, int, str]:
 def _asked(cluster: Cluster, options: Options, thing: Object, run: str) -> Asked:
     secret = cluster.get(SECRET, names.credentials(run), options.namespace)
     copied = (secret.get("data") or {}) if secret else None
-    return Asked(thing=thing, run=run, plan=_stored(thing), spec=_notes(thing)[SPEC], copied=copied)
+    tried = _notes(secret).get(TRIED, "") if secret else ""
+    return Asked(
+        thing=thing, run=run, plan=_stored(thing), spec=_notes(thing)[SPEC], copied=copied, tried=tried
+    )
 
 
 def _stored(thing: Object) -> Plan | None:

@@ -81,4 +81,4 @@ def _reason(code: int) -> str:
     """One word for an exit code, such as `Denied`."""
     if code not in list(Exit):
         return "VerificationFailed"
-    return "".join(part.title() for part in Exit(code).name.split("_"))
+    return Exit(code).word

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ import structlog
 from pydantic import ValidationError
 
 from controller.operator import sources
+from controller.operator.belongings import credentials_digest
 from controller.operator.events import emit
 from controller.operator.hub import SourceKey
 from controller.operator.options import Options
@@ -118,8 +118,7 @@ class Survey:
             secret, _ = read_secret(self._cluster, parse_source(raw))
         except ValidationError:
             return ""
-        text = "\n".join(f"{name}={value}" for name, value in sorted((secret or {}).items()))
-        return hashlib.sha256(text.encode()).hexdigest() if secret is not None else ""
+        return credentials_digest(secret) if secret is not None else ""
 
     def _report(self, key: SourceKey, raw: Object, before: SourceStatus, after: SourceStatus) -> None:
         if after == before:

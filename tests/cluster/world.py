@@ -77,7 +77,7 @@ class World:
         data = {key: base64.b64encode(text.encode()).decode() for key, text in secret["stringData"].items()}
         token = secrets.token_urlsafe(32)
         self.lab.apply(
-            belongings.credentials(planned, data, options.namespace, request),
+            belongings.credentials(planned, data, options.namespace, request, tried=""),
             belongings.address(planned, token, options.namespace, request),
         )
         limits.keep(self.lab.cluster, options, planned.source)

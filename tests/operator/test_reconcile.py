@@ -9,6 +9,7 @@ import json
 
 import pytest
 
+from controller.operator.belongings import TRIED
 from controller.operator.decide import RETRY
 from controller.operator.facts import FINALIZER
 from controller.operator.sweep import sweep
@@ -195,6 +196,78 @@ class TestInvalid:
         assert workflow.endswith("-g2")
         requests = [one["metadata"]["name"] for one in world.cluster.all(CONFIG_MAP, "vmferry")]
         assert set(requests) == {f"{workflow}-request", names.LIMITS}
+
+
+class TestCorrectedSecret:
+    """The source was ready when the import began, and its password had been changed since."""
+
+    def refused(self, code: int, words: str) -> World:
+        world = begun()
+        world.argo(failed("preflight", code, words), phase="Failed")
+        world.look(2)
+        assert (world.status.import_status, world.status.step) == ("virtualMachineImportInvalid", "preflight")
+        return world
+
+    @pytest.mark.parametrize("code", [Exit.DENIED, Exit.UNTRUSTED, Exit.INVALID])
+    def test_it_begins_again_by_itself(self, code: Exit) -> None:
+        world = self.refused(code, "the user name or password is wrong")
+        assert world.look(3) == 30.0
+        assert len(world.workflows()) == 1
+        world.set_password("right")
+        world.look(2)
+        (workflow,) = world.workflows()
+        assert workflow.endswith("-r1")
+        copy = world.secret(names.credentials(world.run))
+        assert copy is not None
+        assert base64.b64decode(copy["data"]["password"]) == b"right"
+        world.argo(failed("preflight", code, "still wrong"), phase="Failed")
+        world.look(4)
+        assert world.workflows() == [workflow], "once for each change"
+
+    def test_also_when_it_was_corrected_while_the_workflow_ended(self) -> None:
+        """The exit handler takes half a minute, and the run's copy is brought up to date meanwhile."""
+        world = begun()
+        world.argo(failed("preflight", Exit.DENIED, "wrong"), node("onExit", "Running"))
+        world.look(2)
+        world.set_password("right")
+        world.look(2)
+        world.argo(failed("preflight", Exit.DENIED, "wrong"), node("onExit"), phase="Failed")
+        world.look(3)
+        assert world.workflows()[0].endswith("-r1")
+
+    def test_also_when_its_workflow_has_gone(self) -> None:
+        world = self.refused(Exit.DENIED, "wrong")
+        world.cluster.drop(WORKFLOW, world.workflows()[0], "vmferry")
+        world.look(2)
+        assert world.workflows() == []
+        world.set_password("right")
+        world.look(2)
+        assert world.workflows()[0].endswith("-r1")
+
+    def test_while_its_source_does_not_answer_it_waits_and_says_so(self) -> None:
+        world = self.refused(Exit.DENIED, "wrong")
+        world.set_password("right")
+        world.set_source("clusterNotReady", "it is away")
+        world.look(2)
+        assert len(world.workflows()) == 1
+        world.set_source("clusterReady")
+        world.look(2)
+        assert world.workflows()[0].endswith("-r1")
+
+    def test_a_secret_cures_no_other_refusal(self) -> None:
+        """The VM may be there by now: it must not be powered off because a password was rotated."""
+        world = self.refused(Exit.NOT_FOUND, "no VM web01")
+        world.set_password("right")
+        assert world.look(3) == world.options.recheck_seconds
+        assert not world.workflows()[0].endswith("-r1")
+
+    def test_the_digest_is_on_the_secret_only(self) -> None:
+        world = self.refused(Exit.DENIED, "wrong")
+        copy = world.secret(names.credentials(world.run))
+        assert copy is not None
+        tried = copy["metadata"]["annotations"][TRIED]
+        for kind in (CONFIG_MAP, WORKFLOW, IMPORT):
+            assert tried not in json.dumps(world.cluster.all(kind))
 
 
 class TestRetry:
