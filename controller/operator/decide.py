@@ -33,13 +33,12 @@ from controller.operator.saying import linked, refused, told
 from controller.operator.whence import KIND_UNKNOWN
 from steps.plan import Plan
 from workflows import names, watchdog
+from workflows.annotations import RETRY
 from workflows.conditions import find
 from workflows.outcome import CANCELLED, SUCCEEDED, settled
 from workflows.reflect import announce, reflect
 from workflows.reported import ImportStatus, Stand, WorkflowReference
 
-RETRY: Final = watchdog.RETRY
-"""Annotation: carry the import out again from where it failed. Any value; it is taken off when done."""
 FINAL: Final = (Stand.RUNNING, Stand.INVALID, Stand.FAILED)
 
 
