@@ -24,6 +24,8 @@ from controller import (
     manifests,
     outcome,
     planning,
+    steering,
+    wishes,
 )
 from controller.embedded import Run
 from controller.frame import (
@@ -115,19 +117,38 @@ def run(
     return _carry_out(embedded.create(wanted, into, aim), retry_delay, output)
 
 
-@command(epilog="Example: vmferry retry ./alpine")
+@command(epilog="Examples: vmferry retry ./alpine · vmferry retry web-01 -n default")
 def retry(
-    folder: Folder,
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR|NAME", help="The folder that `run --into` was given; with -n an import."),
+    ],
     filename: Manifest = None,
     retry_delay: Annotated[
         float, typer.Option(min=0, help="Seconds before a step is tried again; doubles each time.")
     ] = FIRST_DELAY,
+    namespace: Annotated[
+        str, typer.Option("-n", "--namespace", help="Retry the import NAME of this namespace in the cluster.")
+    ] = "",
     output: Output = Format.TABLE,
 ) -> int:
     """Go on with imports that failed or were interrupted; nothing that is done is done again.
 
     With -f the credentials are taken anew from the manifests, as after a password was changed.
+
+    With -n it is an import in the cluster of KUBECONFIG: vmferry's controller there carries it out again, and
+    takes the credentials from the source's Secret.
     """
+    if namespace:
+        if filename:
+            raise StepError(
+                Exit.INVALID,
+                "-f and -n do not go together",
+                "in a cluster the credentials are those of the source's Secret",
+                "change the Secret, then leave -f out",
+            )
+        return steering.ask(str(folder), namespace, wishes.retry, output)
+    _refuse_a_name(folder)
     given = _jobs(filename, Settings()) if filename else []
     fresh = {_key(job.plan): job.credentials for job in given}
     found = embedded.find(folder)
@@ -135,6 +156,16 @@ def retry(
         _refuse_unmatched(found, fresh)
     runs = [embedded.reopen(rundir, fresh.get(_key(_plan(rundir)))) for rundir in found]
     return _carry_out([run for run in runs if run is not None], retry_delay, output)
+
+
+def _refuse_a_name(folder: Path) -> None:
+    """Raise StepError (NOT_FOUND) for a single word that is no folder: it may be meant for a cluster."""
+    if not folder.exists() and len(folder.parts) == 1:
+        raise StepError(
+            Exit.NOT_FOUND,
+            f"there is no folder {folder}",
+            remedy=f"for an import in a cluster say: vmferry retry {folder.name} -n NAMESPACE",
+        )
 
 
 def _refuse_unmatched(found: Sequence[RunDir], given: Collection[tuple[str, str]]) -> None:
@@ -234,6 +265,7 @@ def plan(
 
 listing.register()
 aside.register()
+steering.register()
 
 if __name__ == "__main__":
     main()

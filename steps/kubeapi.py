@@ -69,6 +69,17 @@ def connect(
     return Patient(Api(ApiClient(settings), seconds), stop, patience)
 
 
+def context_namespace() -> str:
+    """The namespace that kubectl would take: that of the current context, else `default`."""
+    try:
+        _, current = config.list_kube_config_contexts(  # type: ignore[no-untyped-call]
+            config_file=os.environ.get("KUBECONFIG") or None
+        )
+    except config.ConfigException:
+        return "default"
+    return str(current["context"].get("namespace") or "default")
+
+
 def own_namespace() -> str:
     """The namespace this pod runs in: the release namespace.
 

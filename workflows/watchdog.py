@@ -19,16 +19,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from workflows import names
+from workflows.annotations import RETRY
 from workflows.conditions import find, kept, put
 from workflows.observed import Observed
 from workflows.outcome import SUCCEEDED
 from workflows.reported import Condition, ImportStatus
-from workflows.spec import GROUP
 from workflows.stages import STAGES
 from workflows.status import TIME, Leaf, Phase
 
 STILL: Final = timedelta(minutes=2)
-RETRY: Final = f"{GROUP}/retry"
 _GATES: Final = frozenset(stage.name for stage in STAGES if stage.gate)
 _ENDED: Final = ("Succeeded", "Failed")
 Pods = Sequence[Mapping[str, Any]]

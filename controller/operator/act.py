@@ -34,7 +34,7 @@ from controller.operator.events import emit
 from controller.operator.facts import FINALIZER, Facts
 from controller.operator.options import Options
 from controller.operator.rehearse import rehearse
-from controller.operator.steer import APPROVE, CANCELLED, SUSPENDED
+from controller.operator.steer import CANCELLED, SUSPENDED
 from controller.operator.telemetry import lines
 from controller.operator.transitions import happenings
 from steps.cluster import (
@@ -50,6 +50,7 @@ from steps.cluster import (
 from steps.contract import Exit, StepError
 from steps.plan import Plan
 from workflows import names
+from workflows.annotations import APPROVE
 from workflows.author import author
 from workflows.conditions import stamp
 from workflows.reflect import PROGRESS, annotation

@@ -35,14 +35,13 @@ from controller.operator.whence import KIND_UNKNOWN
 from steps.contract import Exit
 from steps.plan import Plan
 from workflows import names, watchdog
+from workflows.annotations import RETRY
 from workflows.conditions import find
 from workflows.outcome import CANCELLED, SUCCEEDED, settled
 from workflows.reflect import announce, reflect
 from workflows.reported import ImportStatus, Stand, WorkflowReference
 from workflows.stages import STAGES
 
-RETRY: Final = watchdog.RETRY
-"""Annotation: carry the import out again from where it failed. Any value; it is taken off when done."""
 SECRET_SECONDS: Final = 30.0
 """How soon a changed Secret is noticed by an import that waits for it."""
 OF_CREDENTIALS: Final = {Exit.DENIED.word, Exit.UNTRUSTED.word, Exit.INVALID.word}

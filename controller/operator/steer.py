@@ -9,12 +9,11 @@ from controller.operator.acts import Act, Approve, Say, Stop, Suspend, Unmark
 from controller.operator.facts import Facts
 from steps.cluster import Object
 from steps.plan import Gate
+from workflows.annotations import APPROVE
 from workflows.observed import Observed
 from workflows.spec import GROUP
 from workflows.status import Phase
 
-APPROVE: Final = f"{GROUP}/approve"
-"""Annotation: the gates a person opens, `poweroff`, `start` or both with a comma between them."""
 CANCELLED: Final = f"{GROUP}/cancelled"
 """Annotation of a Workflow that was ended because `spec.cancel` said so."""
 SUSPENDED: Final = f"{GROUP}/suspended"

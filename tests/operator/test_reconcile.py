@@ -10,7 +10,6 @@ import json
 import pytest
 
 from controller.operator.belongings import TRIED
-from controller.operator.decide import RETRY
 from controller.operator.facts import FINALIZER
 from controller.operator.sweep import sweep
 from steps.cluster import CONFIG_MAP, IMPORT, SECRET, WORKFLOW
@@ -22,6 +21,7 @@ from tests.reflect.situations import failed, found, node, upto
 from tests.targets.fake_cluster import Fault, KilledError
 from tests.unit.builders import a_machine, without_provider
 from workflows import names
+from workflows.annotations import RETRY
 from workflows.conditions import find
 
 RUNNING = (*upto("end"), node("start"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from controller.operator.decide import RETRY
 from steps.cluster import CONFIG_MAP, POD, SECRET, WORKFLOW, Object
 from tests.operator.world import KEY, World
 from tests.reflect.situations import at, found, node, upto
 from workflows import names
+from workflows.annotations import RETRY
 from workflows.conditions import find
 from workflows.reported import Condition
 from workflows.watchdog import STILL, Kind

@@ -22,7 +22,8 @@ def test_the_version_is_shown(vmferry: Vmferry) -> None:
 
 
 def test_every_command_has_help(vmferry: Vmferry) -> None:
-    for name in ("run", "retry", "discard", "status", "plan", "inventory", "migrate-manifests", "boot"):
+    local = ("run", "retry", "discard", "status", "plan", "inventory", "migrate-manifests", "boot")
+    for name in (*local, "approve", "suspend", "resume", "cancel"):
         assert name in vmferry("--help").out
         assert "Example" in vmferry(name, "--help").out
 

@@ -1,0 +1,256 @@
+"""`vmferry retry`, `approve`, `suspend`, `resume`, `cancel` for an import in a cluster, here in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import structlog.testing
+
+from controller import asking, cli
+from steps import kubeapi
+from steps.cluster import IMPORT
+from steps.contract import Exit
+from tests.operator.world import World
+from tests.reflect.situations import failed, found, node, upto
+from tests.targets.fake_cluster import FakeCluster
+from workflows.annotations import APPROVE, RETRY
+from workflows.watchdog import STILL
+
+DONE = (*upto("end"), node("start"))
+GATE = node("approve-poweroff", "Running", kind="Suspend", templateName="approve-poweroff")
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+Vmferry = Callable[..., Ended]
+
+
+@pytest.fixture
+def vmferry(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Vmferry:
+    """The command line against a world whose controller looks whenever something is read, if it `attends`."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(world: World, *argv: str, attends: bool = True) -> Ended:
+        if attends:
+            world.cluster.reconcilers.append(Attending(world))
+        monkeypatch.setattr(kubeapi, "connect", lambda *_, **__: world.cluster)
+        monkeypatch.setattr(kubeapi, "context_namespace", lambda: "default")
+        capsys.readouterr()
+        with structlog.testing.capture_logs():  # the controller's lines are its own
+            code = cli.attempt(argv)
+        said = capsys.readouterr()
+        return Ended(code, said.out, said.err)
+
+    return call
+
+
+class Attending:
+    """The controller: one look before each read that is not its own."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._busy = False
+
+    def __call__(self, _: FakeCluster) -> None:
+        if not self._busy:
+            self._busy = True
+            self._world.look()
+            self._busy = False
+
+
+def standing(*nodes: dict[str, object], phase: str = "Running", **spec: object) -> World:
+    """An import whose Workflow stands like this."""
+    world = World(**spec)
+    world.look()
+    world.argo(*nodes, phase=phase)
+    world.look(2)
+    return world
+
+
+def failing(**spec: object) -> World:
+    full = failed("export", 13, "scratch is full", "disk-0")
+    return standing(found(), node("poweroff"), full, phase="Failed", **spec)
+
+
+def refused(ended: Ended, code: Exit, *words: str) -> None:
+    assert ended.code == code
+    (line,) = ended.err.splitlines()
+    assert line.startswith("error: ")
+    assert all(word in line for word in words), line
+    assert ended.out == ""
+
+
+# --- retry
+
+
+def test_a_retry_begins_and_says_what_comes(vmferry: Vmferry) -> None:
+    world = failing()
+    run = world.workflows()[0]
+    ended = vmferry(world, "retry", "web", "-n", "default")
+    assert ended.code == Exit.DONE, ended.err
+    assert world.workflows() == [f"{run}-r1"]
+    asked, stands, watch = ended.err.splitlines()
+    assert asked == "default/web: asked for a retry"
+    assert stands == f"default/web: not begun: Workflow {run}-r1 is about to be made"
+    assert "kubectl get -n default virtualmachineimport.migration web" in watch
+    assert ended.out == ""
+
+
+def test_what_hinders_a_retry_is_shown(vmferry: Vmferry) -> None:
+    world = failing()
+    world.set_source("clusterNotReady", "the password is wrong")
+    ended = vmferry(world, "retry", "web", "-n", "default")
+    assert ended.code == Exit.DONE
+    assert "a retry waits" in ended.err
+    assert "the password is wrong" in ended.err
+    assert RETRY in world.notes()
+
+
+def test_a_program_gets_a_document(vmferry: Vmferry) -> None:
+    world = failing()
+    said = json.loads(vmferry(world, "retry", "web", "-n", "default", "-o", "json").out)
+    assert (said["namespace"], said["import"], said["reason"]) == ("default", "web", "Announced")
+    assert said["workflow"].endswith("-r1")
+
+
+def test_a_retry_of_what_has_not_failed(vmferry: Vmferry) -> None:
+    running = standing(found(), node("poweroff", "Running"))
+    refused(vmferry(running, "retry", "web", "-n", "default"), Exit.INVALID, "it has not failed", "failed")
+    done = standing(*DONE, phase="Succeeded")
+    refused(vmferry(done, "retry", "web", "-n", "default"), Exit.INVALID, "is imported and runs")
+    for world in (running, done):
+        assert RETRY not in world.notes()
+
+
+def test_a_retry_of_one_that_is_cancelled_names_the_other_command(vmferry: Vmferry) -> None:
+    world = failing()
+    world.apply(cancel=True)
+    refused(
+        vmferry(world, "retry", "web", "-n", "default"), Exit.INVALID, "spec.cancel is set", "vmferry resume"
+    )
+
+
+@pytest.mark.parametrize("nodes", [[found()], [*DONE]], ids=["under way", "done"])
+def test_a_retry_stops_a_workflow_that_does_not_move(
+    vmferry: Vmferry, monkeypatch: pytest.MonkeyPatch, nodes: list[dict[str, object]]
+) -> None:
+    monkeypatch.setattr(asking, "PATIENCE", 0.1)
+    world = standing(*nodes)
+    world.now += STILL
+    world.look()
+    vmferry(world, "retry", "web", "-n", "default")
+    assert world.workflow()["spec"]["shutdown"] == "Stop"
+
+
+def test_a_folder_that_is_not_there_may_have_been_meant_for_a_cluster(vmferry: Vmferry) -> None:
+    ended = vmferry(failing(), "retry", "web")
+    refused(ended, Exit.NOT_FOUND, "there is no folder web", "vmferry retry web -n NAMESPACE")
+
+
+def test_manifests_do_not_go_into_a_cluster(vmferry: Vmferry) -> None:
+    ended = vmferry(failing(), "retry", "web", "-n", "default", "-f", "vm.yaml")
+    refused(ended, Exit.INVALID, "-f and -n do not go together")
+
+
+# --- approve
+
+
+def test_the_gate_it_waits_at_is_approved(vmferry: Vmferry) -> None:
+    world = standing(found(), GATE, approvals=["poweroff"])
+    assert world.summary.reason == "WaitingForApproval"
+    ended = vmferry(world, "approve", "web")
+    assert ended.code == Exit.DONE, ended.err
+    (gate,) = [one for one in world.workflow()["status"]["nodes"].values() if one["type"] == "Suspend"]
+    assert gate["phase"] == "Succeeded"
+    assert "default/web: approved poweroff" in ended.err
+    assert APPROVE not in world.notes()
+
+
+def test_a_later_gate_is_approved_beforehand_beside_what_was_approved(vmferry: Vmferry) -> None:
+    world = standing(found(), node("poweroff", "Running"), approvals=["poweroff", "start"])
+    world.annotate(approve="poweroff")
+    ended = vmferry(world, "approve", "web", "start", attends=False)
+    assert ended.code == Exit.DONE
+    assert world.notes()[APPROVE] == "poweroff,start"
+    assert "not reached yet" in ended.err
+
+
+def test_an_approval_of_nothing(vmferry: Vmferry) -> None:
+    world = standing(found(), node("poweroff", "Running"), approvals=["start"])
+    refused(vmferry(world, "approve", "web"), Exit.INVALID, "waits for no approval", "poweroff or start")
+    refused(vmferry(world, "approve", "web", "poweroff"), Exit.INVALID, "does not name poweroff")
+    assert APPROVE not in world.notes()
+
+
+# --- suspend, resume, cancel
+
+
+def test_suspended_and_resumed(vmferry: Vmferry) -> None:
+    world = standing(found(), node("poweroff", "Running"))
+    ended = vmferry(world, "suspend", "web")
+    assert ended.code == Exit.DONE, ended.err
+    assert world.workflow()["spec"]["suspend"] is True
+    assert "Paused: no further step begins" in ended.err
+    ended = vmferry(world, "resume", "web")
+    assert ended.code == Exit.DONE, ended.err
+    assert "suspend" not in world.workflow()["spec"]
+    assert world.raw is not None
+    assert world.raw["spec"]["suspend"] is False
+
+
+def test_cancelled_and_resumed(vmferry: Vmferry) -> None:
+    world = standing(found(), node("poweroff", "Running"))
+    ended = vmferry(world, "cancel", "web")
+    assert ended.code == Exit.DONE, ended.err
+    assert world.workflow()["spec"]["shutdown"] == "Stop"
+    assert "Being cancelled" in ended.err
+    stopped = failed("poweroff", None, "workflow shutdown with strategy:  Stop")
+    world.argo(found(), stopped, phase="Failed", message="Stopped with strategy 'Stop'")
+    world.look(2)
+    assert vmferry(world, "resume", "web").code == Exit.DONE
+    world.look()
+    assert world.workflows()[0].endswith("-r1")
+
+
+def test_what_makes_no_sense_changes_nothing(vmferry: Vmferry) -> None:
+    done = standing(*DONE, phase="Succeeded")
+    for verb in ("suspend", "cancel", "approve"):
+        refused(vmferry(done, verb, "web"), Exit.INVALID, "is imported and runs")
+    running = standing(found(), node("poweroff", "Running"))
+    refused(vmferry(running, "resume", "web"), Exit.INVALID, "neither spec.suspend nor spec.cancel is set")
+    assert done.raw is not None
+    assert "cancel" not in done.raw["spec"]
+
+
+# --- what goes wrong
+
+
+def test_an_import_that_is_not_there(vmferry: Vmferry) -> None:
+    for verb in ("retry", "approve", "suspend", "resume", "cancel"):
+        ended = vmferry(failing(), verb, "wbe", "-n", "default")
+        refused(ended, Exit.NOT_FOUND, "default/wbe", "that namespace has: web", "-n")
+
+
+def test_a_controller_that_does_not_react(vmferry: Vmferry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "PATIENCE", 0.1)
+    world = failing()
+    ended = vmferry(world, "retry", "web", "-n", "default", attends=False)
+    assert ended.code == Exit.UNREACHABLE
+    assert "has not reacted for 0.1 s" in ended.err
+    assert RETRY in world.notes()
+
+
+def test_without_the_right_to_change_imports(vmferry: Vmferry) -> None:
+    world = failing()
+    world.cluster.denied.add(("patch", IMPORT))
+    ended = vmferry(world, "retry", "web", "-n", "default", attends=False)
+    refused(ended, Exit.DENIED, "the right to patch on virtualmachineimports")
