@@ -136,14 +136,14 @@ def _again(rng: random.Random, data: bytes) -> bytes:
     places = list(_ITEM.finditer(data))
     if not places:
         return data
-    one, other = rng.choice(places), rng.choice(places)
-    identity = re.search(rb"InstanceI[Dd]>([^<]*)<", one[0])
+    first, second = rng.choice(places), rng.choice(places)
+    identity = re.search(rb"InstanceI[Dd]>([^<]*)<", first[0])
     if identity is None:
         return data
-    copy: bytes = re.sub(rb"(InstanceI[Dd]>)[^<]*<", rb"\g<1>" + identity[1] + b"<", other[0], count=1)
+    copy: bytes = re.sub(rb"(InstanceI[Dd]>)[^<]*<", rb"\g<1>" + identity[1] + b"<", second[0], count=1)
     if rng.random() < 0.5:
         copy = re.sub(rb"^<((?:\w+:)?\w+)", rb'<\g<1> ovf:configuration="small"', copy, count=1)
-    return data[: one.end()] + copy + data[one.end() :]
+    return data[: first.end()] + copy + data[first.end() :]
 
 
 def _type(rng: random.Random, data: bytes) -> bytes:
