@@ -15,6 +15,7 @@ from tests.argo.world import INVALID, RUNNING, World, a_vm, bytes_of, claims_of,
 from tests.guest import datadisk
 from tests.standins import harvester_machines
 from tests.standins.api import Api
+from tests.standins.crds import LONGHORN_CLASS, V1_CLASS
 
 pytestmark = pytest.mark.argo
 Make = Callable[..., World]
@@ -114,9 +115,7 @@ def test_the_storage_class_that_is_named(ground: Ground, make: Make, tmp_path: P
     assert imported.status.disk_import_status[0].integrity == "transfer-only"
 
 
-@pytest.mark.parametrize(
-    ("storage_class", "backend"), [("harvester-longhorn", "backingimage"), ("disk", "cdi")]
-)
+@pytest.mark.parametrize(("storage_class", "backend"), [(V1_CLASS, "backingimage"), (LONGHORN_CLASS, "cdi")])
 def test_a_default_vm_of_vsphere(make: Make, tmp_path: Path, storage_class: str, backend: str) -> None:
     """Four vCPUs, a socket each, and two disks; by Harvester's own controllers where they are built."""
     made = make([a_vm(tmp_path, "default-vm", disks=2, cpus=4, coresPerSocket=1)])

@@ -21,6 +21,7 @@ from tests.simulator import Simulator
 from tests.standins import harvester_machines
 from tests.standins.api import Api
 from tests.standins.asked import gone
+from tests.standins.crds import LONGHORN_CLASS, V1_CLASS
 from tests.standins.lab import Lab as Place
 from tests.standins.process import eventually, running
 from tests.standins.webhook import own_address
@@ -29,7 +30,7 @@ pytestmark = [pytest.mark.vcenter, pytest.mark.programs]
 
 VM: Final = "shop"
 OPTIONS: Final = ("--harvester", "real", "--grace", "2", "--default-class")
-BACKENDS: Final = {"backingimage": "harvester-longhorn", "cdi": "disk"}
+BACKENDS: Final = {"backingimage": V1_CLASS, "cdi": LONGHORN_CLASS}
 SECONDS: Final = 240.0
 
 
