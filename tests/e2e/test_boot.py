@@ -14,7 +14,7 @@ from tests.e2e import harness
 
 pytestmark = [pytest.mark.vcenter, pytest.mark.vm]
 
-BOOT_SECONDS = 180
+BOOT_SECONDS = 600
 
 
 @pytest.fixture(scope="module", autouse=True)
