@@ -27,10 +27,10 @@ from controller.operator.acts import (
     Tidy,
     Unmark,
 )
-from controller.operator.facts import Facts, attempt_of, is_another, run_of
+from controller.operator.facts import Facts, is_another, run_of
 from controller.operator.options import Options
 from controller.operator.rehearsal import PLANNED, drifted
-from controller.operator.saying import linked, refused, told
+from controller.operator.saying import explained, linked, refused, told
 from controller.operator.whence import KIND_UNKNOWN
 from steps.contract import Exit
 from steps.plan import Plan
@@ -44,6 +44,8 @@ from workflows.stages import STAGES
 
 SECRET_SECONDS: Final = 30.0
 """How soon a changed Secret is noticed by an import that waits for it."""
+START_SECONDS: Final = 15.0
+"""How soon it is noticed what KubeVirt says of a VM that starts."""
 OF_CREDENTIALS: Final = {Exit.DENIED.word, Exit.UNTRUSTED.word, Exit.INVALID.word}
 """Reasons why a check refuses what is in a Secret. Others, such as NotFound, wait for a person's word: the VM
 would be powered off at a moment that nobody chose."""
@@ -69,6 +71,8 @@ def decide(facts: Facts, options: Options, now: datetime) -> Decision:
 
 def _again(facts: Facts, options: Options, now: datetime) -> float:
     """Seconds until the next look: earlier where a Secret may change, or a Workflow no longer move."""
+    if facts.starting:  # nobody tells us of a VM that changes
+        return min(options.recheck_seconds, START_SECONDS)
     if _waits_for_credentials(facts.status):  # nobody tells us of a Secret that was changed
         return min(options.recheck_seconds, SECRET_SECONDS)
     if facts.seen is None or facts.over:
@@ -230,7 +234,7 @@ def _begin(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
 def _attempt(facts: Facts) -> int:
     """The number of the Workflow over the request: that of the one announced while it is yet to be made."""
     announced = facts.status.workflow
-    last = attempt_of(announced.name) if announced else -1
+    last = names.attempt_of(announced.name) if announced else -1
     pending = facts.seen is None and facts.status.import_status == Stand.NEW
     return last if pending else last + 1
 
@@ -253,8 +257,9 @@ def _announced(facts: Facts, name: str, run: str, options: Options, now: datetim
 
 
 def _followed(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
-    status = reflect(facts.workflow, facts.import_, facts.status, now, shape=facts.shape())
+    status = reflect(facts.workflow, facts.import_, facts.status, now, shape=facts.shape(), who=facts.who)
     status = drifted(facts, linked(status, options), now)
+    status = explained(facts.status, status, facts.starting, now)
     yield from _discarded(facts)
     if facts.over:
         yield from _ended(facts, options, now, status)

@@ -7,7 +7,8 @@ from datetime import datetime
 from controller.operator.acts import Report
 from controller.operator.facts import Facts
 from controller.operator.options import Options
-from workflows.conditions import put
+from controller.operator.waits import START
+from workflows.conditions import find, put
 from workflows.outcome import SUCCEEDED
 from workflows.reported import Condition, ImportStatus, Stand
 
@@ -36,6 +37,26 @@ def _summed(
         "observed_generation": facts.import_.metadata.generation,
     }
     return Report(status.model_copy(update=changes))
+
+
+def explained(before: ImportStatus, status: ImportStatus, starting: str, now: datetime) -> ImportStatus:
+    """The status of an import whose VM starts, with what KubeVirt says of that VM.
+
+    The condition goes on from that of the status before: said twice, it is the same condition.
+    """
+    summary = find(status.import_conditions, SUCCEEDED)
+    if not starting or summary is None or (status.step, summary.reason) != (START, "Running"):
+        return status
+    said = f"{status.message}: {starting}"
+    old = find(before.import_conditions, SUCCEEDED) or summary
+    others = [old if one is summary else one for one in status.import_conditions]
+    conditions = put(others, summary.model_copy(update={"message": said}), now)
+    return status.model_copy(update={"message": said, "import_conditions": conditions})
+
+
+def being_deleted(facts: Facts, message: str, now: datetime) -> Report:
+    """An import that is being deleted and whose run is not over; its phase stays what it was."""
+    return _summed(facts, facts.status, facts.status.import_status, ("Unknown", "Deleting", message), now)
 
 
 def linked(status: ImportStatus, options: Options) -> ImportStatus:
