@@ -41,6 +41,19 @@ _RUN: Final = re.compile(r"(.+-[0-9a-f]{8}-g[0-9]{1,9})(?:-.+)?$")
 OVER: Final = (Phase.SUCCEEDED, Phase.FAILED, Phase.ERROR)
 
 
+NAME_TAKEN: Final = "NameTaken"
+VM_TAKEN: Final = "VirtualMachineTaken"
+"""Reasons of the condition Succeeded."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Another import that goes first (`controller.operator.rivals`): a reason and a sentence for this one."""
+
+    reason: str
+    message: str
+
+
 @dataclass(frozen=True)
 class Asked:
     """A run's request as it was made."""
@@ -83,6 +96,8 @@ class Facts:
     """Further Workflows of the run, and whether they have ended."""
     back: bool | None = None
     """Whether the Workflow that only gives back has ended; None: there is none."""
+    rival: Rival | None = None
+    """Known only of an import that would begin otherwise."""
     who: Mapping[str, str] = field(default_factory=dict)
     """Imports by the Workflows that hold what this one waits for."""
     starting: str = ""

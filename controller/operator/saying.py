@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from controller.operator.acts import Report
-from controller.operator.facts import Facts
+from controller.operator.facts import NAME_TAKEN, Facts, Rival
 from controller.operator.options import Options
 from controller.operator.waits import START
 from workflows.conditions import find, put
@@ -19,9 +19,16 @@ def told(facts: Facts, status: ImportStatus, reason: str, message: str, now: dat
     return _summed(facts, status, stand, ("Unknown", reason, message), now)
 
 
-def refused(facts: Facts, reasons: tuple[str, ...], now: datetime) -> Report:
+def refused(facts: Facts, reasons: tuple[str, ...], now: datetime, reason: str = "Invalid") -> Report:
     """An import that cannot be carried out as it is asked for; it begins as soon as it can be."""
-    return _summed(facts, facts.status, Stand.INVALID, ("False", "Invalid", " | ".join(reasons)), now)
+    return _summed(facts, facts.status, Stand.INVALID, ("False", reason, " | ".join(reasons)), now)
+
+
+def yields(facts: Facts, rival: Rival, now: datetime) -> Report:
+    """An import that another one goes before. A name must be changed; for a VM it can wait."""
+    if rival.reason == NAME_TAKEN:
+        return refused(facts, (rival.message,), now, NAME_TAKEN)
+    return told(facts, facts.status, rival.reason, rival.message, now)
 
 
 def _summed(
