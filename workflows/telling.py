@@ -17,6 +17,8 @@ from workflows.status import CLEANUP, Leaf, Phase, blame, ended_order
 from workflows.turns import turn
 
 STEP_FAILED: Final = "StepFailed"
+RETRYING: Final = "Retrying"
+"""Reason while a step that failed is tried again."""
 FAILURES: Final = frozenset({STEP_FAILED, *(code.word for code in Exit if code is not Exit.DONE)})
 """Reasons that say why a step failed."""
 STAGE: Final = {stage.name: stage for stage in STAGES}
@@ -93,7 +95,7 @@ def _trouble(seen: Observed) -> Telling | None:
     stage = STAGE.get(leaf.stage)
     again = leaf.exit_code is None or is_retryable(leaf.exit_code)
     if again and (stage is None or leaf.attempts <= stage.retry.limit):
-        return Telling("Retrying", leaf.title, f"{leaf.title} failed and is tried again: {words(leaf)}")
+        return Telling(RETRYING, leaf.title, f"{leaf.title} failed and is tried again: {words(leaf)}")
     return Telling(reason_of(leaf), leaf.title, f"{leaf.title} failed: {words(leaf)}")
 
 

@@ -11,7 +11,7 @@ from workflows.conditions import find, holds
 from workflows.names import attempt_of
 from workflows.outcome import SUCCEEDED
 from workflows.reported import Condition, ImportStatus, Stand
-from workflows.telling import FAILURES
+from workflows.telling import FAILURES, RETRYING
 
 
 class Happening(NamedTuple):
@@ -61,9 +61,10 @@ def _reached(before: ImportStatus, after: ImportStatus) -> Happening | None:
     reached = REACHED.get(after.import_status)
     if reached is None or after.import_status == before.import_status:
         return None
-    if after.import_status == Stand.IMAGE_FAILED:
-        return reached._replace(message=after.message)
     summary = find(after.import_conditions, SUCCEEDED)
+    if after.import_status == Stand.IMAGE_FAILED:
+        failed = summary is not None and summary.reason in (*FAILURES, RETRYING)
+        return reached._replace(message=after.message) if failed else None  # else it was stopped
     if before.import_status == Stand.FAILED and summary is not None and summary.status == "Unknown":
         return Happening("Resumed", f"The import was retried; {AGAIN}")
     if after.workflow and attempt_of(after.workflow.name):
@@ -81,7 +82,7 @@ def _condition(before: ImportStatus, after: ImportStatus, kind: str) -> Iterator
     if failed and old is not None and old.reason == new.reason and old.message.endswith(new.message):
         return  # said when the step failed; now the Workflow has ended too
     yield Happening(
-        new.reason, new.message, warning=failed or new.status == "False" or new.reason == "Retrying"
+        new.reason, new.message, warning=failed or new.status == "False" or new.reason == RETRYING
     )
 
 

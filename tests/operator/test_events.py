@@ -108,6 +108,19 @@ def test_a_retry_by_annotation_says_that_nothing_is_done_twice() -> None:
     assert named.endswith("-r1 carries it out; what is done already is not done again")
 
 
+def test_an_image_that_was_stopped_with_its_workflow_has_not_failed() -> None:
+    world = begun()
+    world.argo(*upto("image"), *(node("image", "Running", disk) for disk in ("disk-0", "disk-1")))
+    world.look()
+    workflow = world.workflow()
+    workflow["spec"]["shutdown"] = "Stop"
+    stopped = "workflow shutdown with strategy:  Stop"
+    world.argo(*upto("image"), *(failed("image", None, stopped, disk) for disk in ("disk-0", "disk-1")))
+    world.look()
+    assert "DiskImageFailed" not in world.events()
+    assert world.summary.reason == "Cancelling"
+
+
 # --- waiting
 
 
