@@ -1,4 +1,4 @@
-"""Two imports of one VM, or of one name, at a time, in a real cluster: one goes first and the other names it."""
+"""Two imports of one VM, or of one name, at a time: one goes first and the other names it (real Argo)."""
 
 from __future__ import annotations
 
