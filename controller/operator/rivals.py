@@ -186,7 +186,9 @@ class _Words:
         if self._folder is None or other._folder is None:
             return True
         one, two = sorted((self._folder, other._folder), key=len)
-        return not one or two[-len(one) :] == one  # a path of the inventory, or only its end
+        if not one:  # the top folder, of which an inventory path ends with `vm`
+            return two[-1:] in ((), ("vm",))
+        return two[-len(one) :] == one  # the other one may be written as a path of the inventory
 
 
 def _machine(cluster: Cluster, options: Options, run: str) -> Machine | None:

@@ -210,6 +210,8 @@ UUID = "42110ea9-2c3d-4e5f-8a6b-7c8d9e0f1a2b"
 DIFFERENT = [
     {"virtualMachineName": "web02"},
     {"folder": "prod"},
+    {"folder": ""},
+    {"folder": "/DC0/vm"},
     {"sourceCluster": {"kind": "VmwareSource", "name": "other", "namespace": "default"}},
     {"sourceCluster": {"kind": "OpenstackSource", "name": "vcenter", "namespace": "default"}},
     {"virtualMachineName": None, "sourceCluster": None},
@@ -225,7 +227,7 @@ def test_another_vm_is_no_rival(other: dict[str, Any]) -> None:
     assert world.begun() == {"young"}
 
 
-@pytest.mark.parametrize("folder", [None, "test", "/DC0/vm/test", "/test/", ""])
+@pytest.mark.parametrize("folder", [None, "test", "/DC0/vm/test", "/test/"])
 def test_a_folder_that_may_be_the_same_one(folder: str | None) -> None:
     world = both(folder="test")
     world.import_(OLD)["spec"]["folder"] = folder
