@@ -100,13 +100,20 @@ def of_disk(conditions: Iterable[Condition], image: Leaf | None, now: datetime) 
     """Today's conditions of a disk."""
     failed = image is not None and image.phase in _FAILED
     verdicts: dict[str, Verdict] = {
-        "VirtualMachineImageSubmitted": ("Submitted", "The image is being made") if begun(image) else None,
+        "VirtualMachineImageSubmitted": _submitted(image),
         "VirtualMachineImageReady": ("Imported", "The image is there")
         if image and image.phase.well
         else None,
         "VirtualMachineImageFailed": ("ImageFailed", words(image)) if image and failed else None,
     }
     return _all(conditions, verdicts, now)
+
+
+def _submitted(image: Leaf | None) -> Verdict:
+    """Not of an image that failed before a byte of it was counted: the target has refused to make it."""
+    if image is None or not begun(image) or (image.phase in _FAILED and image.total <= 1):
+        return None
+    return "Submitted", "The target is asked to make the image"
 
 
 def _all(conditions: Iterable[Condition], verdicts: dict[str, Verdict], now: datetime) -> Conditions:
@@ -116,6 +123,6 @@ def _all(conditions: Iterable[Condition], verdicts: dict[str, Verdict], now: dat
         if verdict is not None:
             made = put(made, Condition(type=kind, status="True", reason=verdict[0], message=verdict[1]), now)
         elif holds(made, kind):
-            again = "It was so before this was tried again"
+            again = "It was so before; the step has failed or is tried again"
             made = put(made, Condition(type=kind, status="False", reason="TriedAgain", message=again), now)
     return made

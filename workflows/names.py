@@ -54,6 +54,12 @@ def workflow_name(run: str, attempt: int) -> str:
     return f"{run}-r{attempt}" if attempt else run
 
 
+def attempt_of(workflow: str) -> int:
+    """The number of the Workflow over its request; 0 for the first."""
+    _, mark, number = workflow.rpartition("-r")
+    return int(number) if mark and number.isdigit() else 0
+
+
 def give_back(run: str) -> str:
     """The Workflow that runs a run's cleanup and nothing else."""
     return f"{run}-back"

@@ -41,6 +41,8 @@ class Wait:
     disk: str | None
     message: str
     lock: bool
+    holders: tuple[str, ...] = ()
+    """Workflows that have the lock."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def observe(workflow: object) -> Observed | None:
         taken_up=bool(_text(status.get("phase"))),
         moved=_moved(metadata, status, nodes),
         leaves=leaves({"status": {"nodes": nodes}}),
-        waits=tuple(_waits(nodes)),
+        waits=tuple(_waits(nodes, _holders(status))),
         complaint=message or _complaint(nodes),
         outputs=_outputs(nodes),
     )
@@ -159,7 +161,7 @@ def _node(raw: object) -> Json:
         "inputs": {"parameters": _parameters(_mapping(node.get("inputs")))},
         "outputs": {"parameters": _parameters(outputs)},
         "progress": _progress(node.get("progress")),
-        "waiting": bool(_text(_mapping(node.get("synchronizationStatus")).get("waiting"))),
+        "waiting": _text(_mapping(node.get("synchronizationStatus")).get("waiting")),
     }
     if isinstance(code, str) and _EXIT_CODE.fullmatch(code):
         made["outputs"]["exitCode"] = code
@@ -196,7 +198,18 @@ def _phase(raw: object) -> Phase:
     return Phase(raw) if isinstance(raw, str) and raw in list(Phase) else Phase.PENDING
 
 
-def _waits(nodes: Mapping[str, Json]) -> Iterator[Wait]:
+def _holders(status: Json) -> dict[str, tuple[str, ...]]:
+    """By lock, the Workflows that have it: holders are `NAMESPACE/WORKFLOW[/NODE]` (workflow/sync)."""
+    listed = _mapping(_mapping(status.get("synchronization")).get("semaphore")).get("waiting")
+    found: dict[str, tuple[str, ...]] = {}
+    for one in map(_mapping, listed if isinstance(listed, list) else ()):
+        holders = one.get("holders")
+        parts = [_text(key).split("/") for key in (holders if isinstance(holders, list) else ())]
+        found[_text(one.get("semaphore"))] = tuple(part[1] for part in parts if len(part) > 1)
+    return found
+
+
+def _waits(nodes: Mapping[str, Json], holders: Mapping[str, tuple[str, ...]]) -> Iterator[Wait]:
     """Nodes that wait and say for what: locks by Argo, pods that find no place by the scheduler.
 
     A group that waits for its lock again after a retry in Argo is Running (markNodeWaitingForLock in
@@ -207,11 +220,12 @@ def _waits(nodes: Mapping[str, Json]) -> Iterator[Wait]:
     for node in sorted(said, key=lambda node: str(node["name"])):
         stage = stage_of(node)
         stage = FIRST_IN_TRANSFER if stage == "transfer" else stage
-        yield Wait(stage, disk_of(node), node["message"].strip(), node["waiting"])
+        lock = node["waiting"]
+        yield Wait(stage, disk_of(node), node["message"].strip(), bool(lock), holders.get(lock, ()))
 
 
 def _is_waiting(node: Json) -> bool:
-    return node["phase"] is Phase.PENDING or (node["waiting"] and not node["phase"].fulfilled)
+    return node["phase"] is Phase.PENDING or (bool(node["waiting"]) and not node["phase"].fulfilled)
 
 
 def _complaint(nodes: Mapping[str, Json]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,9 +33,13 @@ class Outcome:
 
 
 def outcome(
-    seen: Observed, import_: VirtualMachineImport, disks: Sequence[str], base: ImportStatus
+    seen: Observed,
+    import_: VirtualMachineImport,
+    disks: Sequence[str],
+    base: ImportStatus,
+    who: Mapping[str, str],
 ) -> Outcome:
-    """The import's phase, whether it is over, and why."""
+    """The import's phase, whether it is over, and why; `who` as for `telling`."""
     started = import_.spec.start_virtual_machine is not False
     stand = ladder.stand(seen, disks, started=started)
     if seen.blind:
@@ -44,7 +48,7 @@ def outcome(
         return _done(Stand.RUNNING if stand is Stand.RUNNING else Stand.CREATED, import_)
     if seen.phase in (Phase.FAILED, Phase.ERROR):
         return _failed(seen, stand, import_)
-    told = telling(seen)
+    told = telling(seen, import_.spec.source_cluster.name, who)
     return Outcome(stand, "Unknown", told.reason, told.step, told.message)
 
 

@@ -8,8 +8,9 @@ fall within a run, and rates need to know what was seen before.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 from steps.mapping import Shape
@@ -35,10 +36,12 @@ def reflect(
     now: datetime,
     *,
     shape: Shape | None = None,
+    who: Mapping[str, str] = MappingProxyType({}),
 ) -> ImportStatus:
     """The status of an import whose Workflow is `workflow`; None: there is none (any more).
 
-    `shape`, once preflight has found the machine, gives names, sizes and buses. Never fails, whatever the
+    `shape`, once preflight has found the machine, gives names, sizes and buses; `who` the imports of
+    Workflows that hold what this one waits for. Never fails, whatever the
     Workflow looks like; of what is no Workflow, and of one of an earlier generation, nothing is concluded.
     """
     before = previous or ImportStatus()
@@ -50,7 +53,7 @@ def reflect(
     if seen is None or _outdated(seen, before):
         return before
     run = _reference(seen, import_, before)
-    return _reflected(seen, import_, _of_run(before, run), run, now, shape)
+    return _reflected(seen, import_, _of_run(before, run), run, now, shape, who)
 
 
 def announce(
@@ -122,9 +125,10 @@ def _reflected(
     run: WorkflowReference,
     now: datetime,
     shape: Shape | None,
+    who: Mapping[str, str],
 ) -> ImportStatus:
     disks = disk_names(seen, base, shape)
-    told = outcome(seen, import_, disks, base)
+    told = outcome(seen, import_, disks, base, who)
     rows = tuple(_row(disk, seen, base, now, shape) for disk in disks)
     conditions = base.import_conditions
     if not seen.blind:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from types import MappingProxyType
 from typing import Final
 
 from steps.contract import Exit, is_retryable
@@ -12,7 +14,13 @@ from workflows.observed import Observed, Wait
 from workflows.spec import GROUP
 from workflows.stages import STAGES, Scope, Stage
 from workflows.status import CLEANUP, Leaf, Phase, blame, ended_order
+from workflows.turns import turn
 
+STEP_FAILED: Final = "StepFailed"
+RETRYING: Final = "Retrying"
+"""Reason while a step that failed is tried again."""
+FAILURES: Final = frozenset({STEP_FAILED, *(code.word for code in Exit if code is not Exit.DONE)})
+"""Reasons that say why a step failed."""
 STAGE: Final = {stage.name: stage for stage in STAGES}
 _ROW: Final = {stage.name: row for row, stage in enumerate(STAGES)}
 _WORDLESS: Final = re.compile(r"(?:main: )?([A-Za-z]+ \(exit code -?\d+\))(?:: ?)?")
@@ -42,12 +50,15 @@ def words(leaf: Leaf) -> str:
 def reason_of(leaf: Leaf) -> str:
     """One word for why a step failed: the name of its exit code, such as `NoSpace`."""
     if leaf.exit_code is None or leaf.exit_code not in list(Exit):
-        return "StepFailed"
+        return STEP_FAILED
     return Exit(leaf.exit_code).word
 
 
-def telling(seen: Observed) -> Telling:
-    """What goes on in a Workflow that is not over: what went wrong first, then work, then waiting."""
+def telling(seen: Observed, source: str = "", who: Mapping[str, str] = MappingProxyType({})) -> Telling:
+    """What goes on in a Workflow that is not over: what went wrong first, then work, then waiting.
+
+    `source` is the name of the VM's source; `who` are imports, by the Workflows that carry them out.
+    """
     tellers: tuple[Callable[[Observed], Telling | None], ...] = (
         _blind,
         _stopping,
@@ -55,7 +66,7 @@ def telling(seen: Observed) -> Telling:
         _no_place,
         _at_work,
         _gate,
-        _lock,
+        partial(_lock, source=source, who=who),
         _about_to,
     )
     found = next((told for tell in tellers if (told := tell(seen))), _between(seen))
@@ -84,7 +95,7 @@ def _trouble(seen: Observed) -> Telling | None:
     stage = STAGE.get(leaf.stage)
     again = leaf.exit_code is None or is_retryable(leaf.exit_code)
     if again and (stage is None or leaf.attempts <= stage.retry.limit):
-        return Telling("Retrying", leaf.title, f"{leaf.title} failed and is tried again: {words(leaf)}")
+        return Telling(RETRYING, leaf.title, f"{leaf.title} failed and is tried again: {words(leaf)}")
     return Telling(reason_of(leaf), leaf.title, f"{leaf.title} failed: {words(leaf)}")
 
 
@@ -93,9 +104,12 @@ def _no_place(seen: Observed) -> Telling | None:
     return _waiting(wait, "waits for its pod") if wait else None
 
 
-def _lock(seen: Observed) -> Telling | None:
+def _lock(seen: Observed, source: str, who: Mapping[str, str]) -> Telling | None:
     wait = next((wait for wait in seen.waits if wait.lock), None)
-    return _waiting(wait, "waits for its turn") if wait else None
+    if wait is None:
+        return None
+    said = turn(wait.message, source, wait.holders, who)
+    return _waiting(replace(wait, message=said), "waits for its turn")
 
 
 def _waiting(wait: Wait, why: str) -> Telling:

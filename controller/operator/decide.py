@@ -27,10 +27,10 @@ from controller.operator.acts import (
     Tidy,
     Unmark,
 )
-from controller.operator.facts import Facts, attempt_of, is_another, run_of
+from controller.operator.facts import Facts, is_another, run_of
 from controller.operator.options import Options
 from controller.operator.rehearsal import PLANNED, drifted
-from controller.operator.saying import linked, refused, told
+from controller.operator.saying import explained, linked, refused, told, yields
 from controller.operator.whence import KIND_UNKNOWN
 from steps.contract import Exit
 from steps.plan import Plan
@@ -44,6 +44,10 @@ from workflows.stages import STAGES
 
 SECRET_SECONDS: Final = 30.0
 """How soon a changed Secret is noticed by an import that waits for it."""
+RIVAL_SECONDS: Final = 15.0
+"""How soon an import begins after another one that went first."""
+START_SECONDS: Final = 15.0
+"""How soon it is noticed what KubeVirt says of a VM that starts."""
 OF_CREDENTIALS: Final = {Exit.DENIED.word, Exit.UNTRUSTED.word, Exit.INVALID.word}
 """Reasons why a check refuses what is in a Secret. Others, such as NotFound, wait for a person's word: the VM
 would be powered off at a moment that nobody chose."""
@@ -58,6 +62,11 @@ class Decision:
     acts: tuple[Act, ...]
     again: float
 
+    @property
+    def begins(self) -> bool:
+        """Whether a Workflow is to be made."""
+        return any(isinstance(act, Begin) for act in self.acts)
+
 
 def decide(facts: Facts, options: Options, now: datetime) -> Decision:
     """The next acts for an import; none when all is as it should be."""
@@ -69,6 +78,10 @@ def decide(facts: Facts, options: Options, now: datetime) -> Decision:
 
 def _again(facts: Facts, options: Options, now: datetime) -> float:
     """Seconds until the next look: earlier where a Secret may change, or a Workflow no longer move."""
+    if facts.rival is not None:  # nobody tells us of another import that is done
+        return min(options.recheck_seconds, RIVAL_SECONDS)
+    if facts.starting:  # nobody tells us of a VM that changes
+        return min(options.recheck_seconds, START_SECONDS)
     if _waits_for_credentials(facts.status):  # nobody tells us of a Secret that was changed
         return min(options.recheck_seconds, SECRET_SECONDS)
     if facts.seen is None or facts.over:
@@ -182,6 +195,8 @@ def _anew(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
         yield told(facts, facts.status, *held, now)
     elif facts.status.import_status == Stand.INVALID and facts.status.workflow and not _asked_again(facts):
         return  # preflight refused it, its Workflow has gone, and nothing has been mended
+    elif facts.rival is not None:
+        yield yields(facts, facts.rival, now)
     else:
         yield from _begin(facts, options, now)
 
@@ -230,7 +245,7 @@ def _begin(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
 def _attempt(facts: Facts) -> int:
     """The number of the Workflow over the request: that of the one announced while it is yet to be made."""
     announced = facts.status.workflow
-    last = attempt_of(announced.name) if announced else -1
+    last = names.attempt_of(announced.name) if announced else -1
     pending = facts.seen is None and facts.status.import_status == Stand.NEW
     return last if pending else last + 1
 
@@ -253,8 +268,9 @@ def _announced(facts: Facts, name: str, run: str, options: Options, now: datetim
 
 
 def _followed(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
-    status = reflect(facts.workflow, facts.import_, facts.status, now, shape=facts.shape())
+    status = reflect(facts.workflow, facts.import_, facts.status, now, shape=facts.shape(), who=facts.who)
     status = drifted(facts, linked(status, options), now)
+    status = explained(facts.status, status, facts.starting, now)
     yield from _discarded(facts)
     if facts.over:
         yield from _ended(facts, options, now, status)
@@ -284,7 +300,7 @@ def _ended(facts: Facts, options: Options, now: datetime, status: ImportStatus) 
     elif not _asked_again(facts):
         yield Report(status)
         yield from _kept_fresh(facts)
-    elif why := facts.fault or facts.origin.message or " | ".join(facts.reasons):
+    elif why := _hindrance(facts):
         yield from _hindered(facts, status, why)
     else:
         if status.import_status != facts.status.import_status:
@@ -307,6 +323,12 @@ def _waits_for_credentials(status: ImportStatus) -> bool:
     summary = find(status.import_conditions, SUCCEEDED)
     refused_so = summary is not None and summary.reason in OF_CREDENTIALS
     return status.import_status == Stand.INVALID and status.step in WITH_CREDENTIALS and refused_so
+
+
+def _hindrance(facts: Facts) -> str:
+    """Why a retry that is asked for cannot be; empty when it can."""
+    why = facts.fault or facts.origin.message or " | ".join(facts.reasons)
+    return why or (facts.rival.message if facts.rival else "")
 
 
 def _hindered(facts: Facts, status: ImportStatus, why: str) -> Iterator[Act]:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from controller.operator import waits
 from controller.operator.belongings import SPEC, TRIED, credentials_digest, spec_digest
 from controller.operator.checks import cluster_reasons, formatted
 from controller.operator.options import Options, References
@@ -38,6 +39,19 @@ FINALIZER: Final = "migration.harvesterhci.io/vmferry"
 _RUN: Final = re.compile(r"(.+-[0-9a-f]{8}-g[0-9]{1,9})(?:-.+)?$")
 """`workflows.plan.run_name`, and what is put behind it."""
 OVER: Final = (Phase.SUCCEEDED, Phase.FAILED, Phase.ERROR)
+
+
+NAME_TAKEN: Final = "NameTaken"
+VM_TAKEN: Final = "VirtualMachineTaken"
+"""Reasons of the condition Succeeded."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Another import that goes first (`controller.operator.rivals`): a reason and a sentence for this one."""
+
+    reason: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,12 @@ class Facts:
     """Further Workflows of the run, and whether they have ended."""
     back: bool | None = None
     """Whether the Workflow that only gives back has ended; None: there is none."""
+    rival: Rival | None = None
+    """Known only of an import that would begin otherwise."""
+    who: Mapping[str, str] = field(default_factory=dict)
+    """Imports by the Workflows that hold what this one waits for."""
+    starting: str = ""
+    """What KubeVirt says of the VM while `start` waits for it."""
     foreign: str | None = None
     """Why nothing may be done: today's controller is at work here."""
 
@@ -160,6 +180,7 @@ def gather(cluster: Cluster, options: Options, raw: Object, foreign: str | None,
     known = replace(known, **_of_run(cluster, options, known))
     if known.seen is not None and needs_pods(known.seen, now):
         known = replace(known, pods=_pods(cluster, options, run_of(status)))
+    known = replace(known, **_waiting_for(cluster, options, known))
     if known.leaving or fault or (known.seen is not None and not known.over):
         return known
     planned, reasons = _planned(cluster, options, known)
@@ -219,16 +240,20 @@ def _pods(cluster: Cluster, options: Options, run: str) -> tuple[Object, ...] | 
         return None
 
 
+def _waiting_for(cluster: Cluster, options: Options, known: Facts) -> dict[str, Any]:
+    if known.seen is None or known.over or known.leaving:
+        return {}
+    name = known.status.imported_virtual_machine_name
+    return {
+        "who": waits.holders(cluster, options, known.seen, known.namespace),
+        "starting": waits.starting(cluster, known.seen, name, known.namespace),
+    }
+
+
 def run_of(status: ImportStatus) -> str:
     """The run that a status tells of: its Workflow's name without what comes after the run's."""
     found = _RUN.match(status.workflow.name) if status.workflow else None
     return found[1] if found else ""
-
-
-def attempt_of(workflow: str) -> int:
-    """The number of the attempt in a Workflow's name; 0 for the first."""
-    _, mark, number = workflow.rpartition("-r")
-    return int(number) if mark and number.isdigit() else 0
 
 
 def _followed(workflows: list[Object], status: ImportStatus) -> Object | None:
@@ -246,7 +271,7 @@ def _outline(workflow: Object) -> tuple[str, bool]:
 
 def _age(workflow: Object) -> tuple[str, int, str]:
     metadata = workflow["metadata"]
-    return str(metadata.get("creationTimestamp")), attempt_of(metadata["name"]), metadata["name"]
+    return str(metadata.get("creationTimestamp")), names.attempt_of(metadata["name"]), metadata["name"]
 
 
 def _asked(cluster: Cluster, options: Options, thing: Object, run: str) -> Asked:

@@ -12,6 +12,7 @@ from typing import Final
 from controller.operator.acts import Act, GiveBack, LetGo, Release, Say, Stop
 from controller.operator.facts import Facts
 from controller.operator.options import Options
+from controller.operator.saying import being_deleted
 from workflows.outcome import settled
 from workflows.status import CLEANUP
 
@@ -24,7 +25,7 @@ def decide(facts: Facts, options: Options, now: datetime) -> tuple[tuple[Act, ..
     waiting = _still(facts)
     late = _seconds(facts, now) > options.deletion_timeout_seconds
     if facts.held and waiting is not None and not late:
-        return waiting, SOON
+        return (*_told(facts, waiting, now), *waiting), SOON
     acts: list[Act] = []
     if facts.held and waiting is not None:
         acts.append(_gave_up(facts, options))
@@ -33,6 +34,16 @@ def decide(facts: Facts, options: Options, now: datetime) -> tuple[tuple[Act, ..
     if facts.held:
         acts.append(LetGo())
     return tuple(acts), options.recheck_seconds
+
+
+def _told(facts: Facts, waiting: tuple[Act, ...], now: datetime) -> tuple[Act, ...]:
+    """What a person sees meanwhile; of an import that is done there is nothing to say."""
+    if settled(facts.status):
+        return ()
+    stopping = (facts.seen is not None and not facts.over) or any(isinstance(act, Stop) for act in waiting)
+    first = "its running steps are stopped, then " if stopping else ""
+    said = f"Is being deleted: {first}the source gets back what is held of it"
+    return (being_deleted(facts, said, now),)
 
 
 def _still(facts: Facts) -> tuple[Act, ...] | None:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 
 from controller.operator.act import Actor
-from controller.operator.decide import decide
+from controller.operator.decide import Decision, decide
 from controller.operator.facts import gather, read_import
 from controller.operator.ledger import Ledger
 from controller.operator.options import Options
+from controller.operator.rivals import rival
 from controller.operator.sweep import left_by, sweep
 from steps.cluster import Cluster
 
 log = structlog.get_logger()
 
-SOON: Final = 1.0
-"""Seconds until another look where acts may have changed what was decided on."""
+BEGINNING: Final = threading.Lock()
+"""Held from the look for rivals until the status says that the import begins: two imports that are looked at
+in the same moment would not see each other. The Lease allows one controller only, so a lock in the process is
+enough.
+"""
 
 
 def reconcile(
@@ -42,7 +48,15 @@ def reconcile(
     now = clock()
     facts = gather(cluster, options, raw, ledger.foreign(), now)
     decision = decide(facts, options, now)
-    actor = Actor(cluster, options, facts, clock)
+    if not decision.begins:
+        return _carried_out(decision, Actor(cluster, options, facts, clock), key, ledger)
+    with BEGINNING:
+        facts = replace(facts, rival=rival(cluster, options, facts))
+        decision = decide(facts, options, now)
+        return _carried_out(decision, Actor(cluster, options, facts, clock), key, ledger)
+
+
+def _carried_out(decision: Decision, actor: Actor, key: tuple[str, str], ledger: Ledger) -> float:
     for act in decision.acts:
         actor.do(act)
     ledger.note(key, actor.status)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from controller.operator.acts import Report
-from controller.operator.facts import Facts
+from controller.operator.facts import NAME_TAKEN, Facts, Rival
 from controller.operator.options import Options
-from workflows.conditions import put
+from controller.operator.waits import START
+from workflows.conditions import find, put
 from workflows.outcome import SUCCEEDED
 from workflows.reported import Condition, ImportStatus, Stand
 
@@ -18,9 +19,16 @@ def told(facts: Facts, status: ImportStatus, reason: str, message: str, now: dat
     return _summed(facts, status, stand, ("Unknown", reason, message), now)
 
 
-def refused(facts: Facts, reasons: tuple[str, ...], now: datetime) -> Report:
+def refused(facts: Facts, reasons: tuple[str, ...], now: datetime, reason: str = "Invalid") -> Report:
     """An import that cannot be carried out as it is asked for; it begins as soon as it can be."""
-    return _summed(facts, facts.status, Stand.INVALID, ("False", "Invalid", " | ".join(reasons)), now)
+    return _summed(facts, facts.status, Stand.INVALID, ("False", reason, " | ".join(reasons)), now)
+
+
+def yields(facts: Facts, rival: Rival, now: datetime) -> Report:
+    """An import that another one goes before. A name must be changed; for a VM it can wait."""
+    if rival.reason == NAME_TAKEN:
+        return refused(facts, (rival.message,), now, NAME_TAKEN)
+    return told(facts, facts.status, rival.reason, rival.message, now)
 
 
 def _summed(
@@ -36,6 +44,26 @@ def _summed(
         "observed_generation": facts.import_.metadata.generation,
     }
     return Report(status.model_copy(update=changes))
+
+
+def explained(before: ImportStatus, status: ImportStatus, starting: str, now: datetime) -> ImportStatus:
+    """The status of an import whose VM starts, with what KubeVirt says of that VM.
+
+    The condition goes on from that of the status before: said twice, it is the same condition.
+    """
+    summary = find(status.import_conditions, SUCCEEDED)
+    if not starting or summary is None or (status.step, summary.reason) != (START, "Running"):
+        return status
+    said = f"{status.message}: {starting}"
+    old = find(before.import_conditions, SUCCEEDED) or summary
+    others = [old if one is summary else one for one in status.import_conditions]
+    conditions = put(others, summary.model_copy(update={"message": said}), now)
+    return status.model_copy(update={"message": said, "import_conditions": conditions})
+
+
+def being_deleted(facts: Facts, message: str, now: datetime) -> Report:
+    """An import that is being deleted and whose run is not over; its phase stays what it was."""
+    return _summed(facts, facts.status, facts.status.import_status, ("Unknown", "Deleting", message), now)
 
 
 def linked(status: ImportStatus, options: Options) -> ImportStatus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,11 @@ def test_four_imports_with_a_limit_of_one(ground: Ground, make: Make, tmp_path: 
             one.until(RUNNING, seconds=600)
     assert watch.looks > 50
     assert watch.most == 1, watch.worst
+    turns = [
+        said for said in watch.said if re.search(r"1 of 1 VMs of vcenter are in transfer \(queue-\d\);", said)
+    ]
+    assert turns, watch.said
+    assert all(f"{key}.machines of ConfigMap vmferry-limits" in said for said in turns)
     ground.limits(dict.fromkeys(limits))
 
 
@@ -43,6 +49,8 @@ class Watch:
         self.looks = 0
         self.most = 0
         self.worst: list[str] = []
+        self.said: set[str] = set()
+        """What the imports said."""
 
     def __enter__(self) -> Watch:
         self._thread.start()
@@ -57,6 +65,7 @@ class Watch:
             # First what is off, then what is transferred: the other way round one that is both would count.
             off = {vm["name"] for vm in self._made.simulator.vms() if vm["power"] == "off"}
             under_way = sorted(one.name for one in self.imports if one.name in off and not transferred(one))
+            self.said |= {one.status.message for one in self.imports}
             self.looks += 1
             if len(under_way) > self.most:
                 self.most, self.worst = len(under_way), under_way

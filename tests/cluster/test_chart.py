@@ -10,7 +10,7 @@ import pytest
 from controller.operator.limits import COPIED
 from steps.cluster import CONFIG_MAP, CRD, DEPLOYMENT, VMWARE_SOURCE
 from steps.plan import TargetKind
-from tests.cluster.chart import Chart
+from tests.cluster.chart import CHART, Chart
 from tests.cluster.lab import CommandError
 from tests.cluster.stagepods import StagePods
 from tests.standins.process import eventually
@@ -79,6 +79,14 @@ def test_an_upgrade_reaches_a_source_that_follows_the_defaults(changed: Chart) -
 def test_values_that_nobody_knows_are_refused(chart: Chart) -> None:
     with pytest.raises(CommandError, match="scratsh"):
         chart.install(scratsh={})
+
+
+def test_a_second_release_is_refused_with_the_name_of_the_first(chart: Chart) -> None:
+    lab = chart.lab
+    with pytest.raises(CommandError) as caught:
+        lab.helm("install", "second", str(CHART), "--namespace", "elsewhere", "--create-namespace")
+    assert f"release vmferry in namespace {lab.release}" in str(caught.value)
+    assert "One release serves the whole cluster" in str(caught.value)
 
 
 def test_uninstalled_it_leaves_the_kinds_and_what_is_of_them(changed: Chart) -> None:

@@ -30,8 +30,9 @@ from tests.reflect.situations import (
 from tests.unit.builders import an_import
 from workflows.conditions import find
 from workflows.reflect import annotation, announce, reflect
-from workflows.reported import ImportStatus, Stand, WorkflowReference
+from workflows.reported import Condition, ImportStatus, Stand, WorkflowReference
 from workflows.stages import stage_named
+from workflows.turns import turn
 
 PHASES = [
     ([], Stand.NEW),
@@ -239,14 +240,91 @@ def test_what_goes_on(nodes: list[Json], wanted: tuple[str, str], inside: str) -
     assert summary(made).message == made.message
 
 
-LOCK = "Waiting for imports/ConfigMap/limits/vcsim lock. Lock status: 0/1"
-WAITING: Json = {"synchronizationStatus": {"waiting": "imports/ConfigMap/limits/vcsim"}, "message": LOCK}
+LOCK = "vmferry/ConfigMap/vmferry-limits/vmwaresource.migrate.vcsim.machines"
+WAITING: Json = {
+    "synchronizationStatus": {"waiting": LOCK},
+    "message": f"Waiting for {LOCK} lock. Lock status: 0/2",
+}
+HOLDERS: Json = {
+    "synchronization": {
+        "semaphore": {
+            "waiting": [
+                {
+                    "semaphore": LOCK,
+                    "holders": ["vmferry/vmi-a-1-g1/vmi-a-1-g1-7", "vmferry/vmi-b-2-g1/vmi-b-2-g1-9"],
+                },
+                {"semaphore": "vmferry/ConfigMap/other/x", "holders": ["vmferry/vmi-x/vmi-x-1"]},
+            ]
+        }
+    }
+}
 
 
-def test_waiting_for_the_turn_of_this_machine() -> None:
-    made = reflected(found(), node("transfer", "Pending", kind="DAG", **WAITING))
+def test_waiting_for_the_turn_of_this_vm_says_who_has_the_places() -> None:
+    transfer = node("transfer", "Pending", kind="DAG", **WAITING)
+    who = {"vmi-b-2-g1": "kill-c", "vmi-a-1-g1": "kill-a"}
+    made = reflect(workflow(found(), transfer, **HOLDERS), IMPORT, None, NOW, who=who)
     assert (made.import_status, made.step, summary(made).reason) == (Stand.VALID, "poweroff", "Waiting")
-    assert made.message == f"poweroff waits for its turn: {LOCK}"
+    assert made.message == (
+        "poweroff waits for its turn: 2 of 2 VMs of vc are in transfer (kill-a, kill-c); it goes on when one "
+        "of them is done. The limit is the key vmwaresource.migrate.vcsim.machines of "
+        "ConfigMap vmferry-limits"
+    )
+
+
+TURNS = [  # Argo's words, holders, who is known, ours
+    (
+        "limits/k.machines lock. Lock status: 0/1",
+        ["a"],
+        {"a": ""},
+        "1 of 1 VMs of vc are in transfer (of other nam",
+    ),
+    (
+        "limits/k.machines lock. Lock status: 0/3",
+        ["a", "b", "c"],
+        {"a": "web", "b": ""},
+        "3 of 3 VMs of vc are in transfer (web, 2 of other namespaces); it goes on",
+    ),
+    (
+        "limits/k.streams lock. Lock status: 0/2",
+        ["a", "a"],
+        {"a": "web"},
+        "2 of 2 disks of vc are being read (web); ",
+    ),
+    (
+        "limits/k.machines lock. Lock status: 1/2",
+        [],
+        {},
+        "1 of 2 VMs of vc are in transfer; older imports go first",
+    ),
+    (
+        "limits/k.machines lock (db/1). Lock status: -1/2",
+        [],
+        {},
+        "2 of 2 VMs of vc are in transfer; it goes on",
+    ),
+    (
+        "limits/own lock. Lock status: 0/1",
+        ["a"],
+        {"a": "web"},
+        "Waiting for limits/own lock. Lock status: 0/1",
+    ),
+    ("something else", ["a"], {"a": "web"}, "Waiting for something else"),
+]
+
+
+@pytest.mark.parametrize(("words", "holders", "who", "ours"), TURNS)
+def test_a_lock_in_our_words(words: str, holders: list[str], who: dict[str, str], ours: str) -> None:
+    assert turn(f"Waiting for {words}", "vc", holders, who).startswith(ours)
+
+
+@pytest.mark.parametrize(
+    "odd", [None, [], {"semaphore": 1}, {"semaphore": {"waiting": [None, {"holders": "x"}]}}]
+)
+def test_holders_that_cannot_be_read_are_none(odd: Any) -> None:
+    transfer = node("transfer", "Pending", kind="DAG", **WAITING)
+    made = reflected(found(), transfer, synchronization=odd)
+    assert "2 of 2 VMs of vc are in transfer; it goes on" in made.message
 
 
 def test_a_disk_that_waits_for_its_turn_beside_one_that_moves_is_not_the_news() -> None:
@@ -336,13 +414,32 @@ def test_a_retry_moves_a_failed_import_back_to_running() -> None:
 
 
 def test_conditions_of_disks() -> None:
-    nodes = [*upto("image"), node("image", disk="disk-0"), failed("image", 13, WORDS, "disk-1")]
+    broken = failed("image", 13, WORDS, "disk-1", progress="3/9")
+    nodes = [*upto("image"), node("image", disk="disk-0"), broken]
     rows = reflected(*nodes).disk_import_status
     assert [[(one.type, one.status) for one in row.disk_conditions] for row in rows] == [
         [("VirtualMachineImageSubmitted", "True"), ("VirtualMachineImageReady", "True")],
         [("VirtualMachineImageSubmitted", "True"), ("VirtualMachineImageFailed", "True")],
     ]
     assert rows[1].disk_conditions[1].message == WORDS
+
+
+def test_an_image_that_was_refused_was_not_submitted() -> None:
+    """As by a quota: there never was an image, so nothing may say that one is being filled."""
+    before = reflected(*upto("image"), node("image", "Running", "disk-0"))
+    assert (
+        conditions_of(before, "VirtualMachineImageSubmitted").message
+        == "The target is asked to make the image"
+    )
+    after = reflected(*upto("image"), failed("image", 13, WORDS, "disk-0"), previous=before, now=later(5))
+    assert conditions_of(after, "VirtualMachineImageSubmitted").status == "False"
+
+
+def conditions_of(status: ImportStatus, kind: str) -> Condition:
+    """Of the first disk."""
+    found = find(status.disk_import_status[0].disk_conditions, kind)
+    assert found is not None
+    return found
 
 
 def test_the_row_of_a_disk() -> None:

@@ -95,13 +95,13 @@ class Machines:
         """
         end, told = self._clock() + READY, ""
         while not (status := self._own(shape.name).get("status") or {}).get("ready"):
-            says = _says(status)
-            if says != told:
-                log.info(f"machine {shape.name}: {says}")
-                told = says
+            said = says(status)
+            if said != told:
+                log.info(f"machine {shape.name}: {said}")
+                told = said
             if self._clock() > end:
                 remedy = f"see kubectl describe vm {shape.name}; retry to wait for it again"
-                why = f"after {READY / 60:g} minutes KubeVirt says: {says}"
+                why = f"after {READY / 60:g} minutes KubeVirt says: {said}"
                 raise StepError(Exit.UNREACHABLE, f"machine {shape.name} is not ready", why, remedy)
             self._stop.sleep(POLL)
         self.release(shape)
@@ -218,7 +218,7 @@ def is_handed_over(machine: Object) -> bool:
     return started or names.HANDED_OVER in annotations_of(machine)
 
 
-def _says(status: dict[str, Any]) -> str:
+def says(status: dict[str, Any]) -> str:
     """KubeVirt's state of a machine, and every reason it gives for not being ready."""
     reasons = [
         f"{one['type']} {one['status']}: {one['message']}"

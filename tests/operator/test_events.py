@@ -1,0 +1,212 @@
+"""What an operator reads while an import runs, fails, is retried, waits or is deleted: only what is true."""
+
+from __future__ import annotations
+
+import pytest
+
+from steps.cluster import EVENT, MACHINE, WORKFLOW, Object
+from tests.operator.world import KEY, World
+from tests.reflect.situations import Json, failed, found, node, upto
+from workflows import names
+from workflows.conditions import find
+
+WORDS = "quota images of namespace default is used up; raise it"
+LOCK = "vmferry/ConfigMap/vmferry-limits/vmwaresource.default.vcenter.machines"
+
+
+def begun(**spec: object) -> World:
+    world = World(**spec)
+    world.look()
+    return world
+
+
+def events(world: World) -> list[tuple[str, str, str, int]]:
+    """(type, reason, message, count) of every Event about the import, in order of writing."""
+    listed = sorted(world.cluster.all(EVENT, KEY[0]), key=lambda one: int(one["metadata"]["resourceVersion"]))
+    return [(one["type"], one["reason"], one["message"], one["count"]) for one in listed]
+
+
+def about(world: World, text: str) -> list[tuple[str, str]]:
+    return [(kind, reason) for kind, reason, message, _ in events(world) if text in message]
+
+
+@pytest.mark.parametrize("stage", ["image", "build", "export"])
+def test_a_failure_is_one_event_and_a_warning(stage: str) -> None:
+    """The step fails, the exit handler runs, and half a minute later the Workflow fails."""
+    world = begun()
+    disk = None if stage == "build" else "disk-0"
+    broken = [*upto(stage), failed(stage, 13, WORDS, disk)]
+    world.argo(*broken)
+    world.look(2)
+    world.argo(*broken, node("onExit"), phase="Failed")
+    world.look(2)
+    assert world.status.import_status == "VMMigrationFailed"
+    reason = "DiskImageFailed" if stage == "image" else "NoSpace"
+    assert about(world, WORDS) == [("Warning", reason)]
+    assert all(count == 1 for *_, count in events(world))
+
+
+def test_what_is_final_is_not_said_to_be_tried_again() -> None:
+    world = begun()
+    world.argo(*upto("image"), failed("image", 13, WORDS, "disk-0"))
+    world.look()
+    assert not about(world, "tried again")
+    world = begun()
+    world.argo(*upto("image"), node("image", "Running", "disk-1"), failed("image", 30, "no answer", "disk-0"))
+    world.look()
+    assert about(world, "image disk-0 failed and is tried again: no answer") == [
+        ("Warning", "DiskImageFailed")
+    ]
+
+
+def test_a_refused_image_was_never_being_filled() -> None:
+    world = begun()
+    world.argo(*upto("image"), *(node("image", "Running", disk) for disk in ("disk-0", "disk-1")))
+    world.look()
+    assert about(world, "The target is asked to make an image of every disk") == [
+        ("Normal", "DiskImageSubmitted")
+    ]
+    assert not about(world, "is being filled")
+
+
+def failing_at(stage: str) -> World:
+    world = begun()
+    for at in ("poweroff", "image", "build", stage):
+        world.argo(*upto(at))
+        world.look()
+    world.argo(*upto(stage), failed(stage, 30, "no answer"), phase="Failed")
+    world.look(2)
+    assert world.status.import_status == "VMMigrationFailed"
+    return world
+
+
+def test_a_retry_in_argo_repeats_no_event() -> None:
+    """The VM had been deleted when Argo repeated `start` alone; "The machine is built" was said again."""
+    world = failing_at("start")
+    before = events(world)
+    world.argo(*upto("start"), node("start", "Running"))
+    world.look(2)
+    fresh = [one for one in events(world) if one not in before]
+    assert [(kind, reason, count) for kind, reason, _, count in fresh] == [("Normal", "Resumed", 1)]
+    assert "what is done already is not done again" in fresh[0][2]
+
+
+def test_a_retry_by_annotation_says_that_nothing_is_done_twice() -> None:
+    world = failing_at("build")
+    before = events(world)
+    world.annotate(retry="true")
+    world.look(2)
+    for at in ("export", "image", "build"):
+        world.argo(*upto(at))
+        world.look()
+    fresh = [one for one in events(world) if one not in before]
+    reached = [message for _, reason, message, _ in fresh if reason in ("SourceReady", "DisksExported")]
+    assert len(reached) == 2
+    assert all("what is done already is not done again" in message for message in reached)
+    assert all(count == 1 for *_, count in fresh)
+    (named,) = [message for _, reason, message, _ in fresh if reason == "WorkflowNamed"]
+    assert named.endswith("-r1 carries it out; what is done already is not done again")
+
+
+def test_an_image_that_was_stopped_with_its_workflow_has_not_failed() -> None:
+    world = begun()
+    world.argo(*upto("image"), *(node("image", "Running", disk) for disk in ("disk-0", "disk-1")))
+    world.look()
+    workflow = world.workflow()
+    workflow["spec"]["shutdown"] = "Stop"
+    stopped = "workflow shutdown with strategy:  Stop"
+    world.argo(*upto("image"), *(failed("image", None, stopped, disk) for disk in ("disk-0", "disk-1")))
+    world.look()
+    assert "DiskImageFailed" not in world.events()
+    assert world.summary.reason == "Cancelling"
+
+
+# --- waiting
+
+
+def waiting(world: World) -> Json:
+    return node(
+        "transfer",
+        "Pending",
+        kind="DAG",
+        message=f"Waiting for {LOCK} lock. Lock status: 0/2",
+        synchronizationStatus={"waiting": LOCK},
+    )
+
+
+def holder(world: World, name: str, namespace: str) -> str:
+    """A Workflow that has a place; its key as Argo writes it."""
+    workflow = f"vmi-{name}-0a1b2c3d-g1"
+    labels = {names.LABEL_NAME: name, names.LABEL_NAMESPACE: namespace}
+    made: Object = {
+        "apiVersion": WORKFLOW.api_version,
+        "kind": WORKFLOW.kind,
+        "metadata": {"name": workflow, "namespace": "vmferry", "labels": labels},
+    }
+    world.cluster.put(made)
+    return f"vmferry/{workflow}/{workflow}-17"
+
+
+def test_who_waits_for_a_place_sees_who_has_it_and_no_name_of_another_namespace() -> None:
+    world = begun()
+    run = world.workflows()[0]
+    held = [holder(world, "kill-a", "default"), holder(world, "payroll", "finance")]
+    sync = {"semaphore": {"waiting": [{"semaphore": LOCK, "holders": held}]}}
+    world.argo(found(), waiting(world), name=run, synchronization=sync)
+    world.look()
+    assert "2 of 2 VMs of vcenter are in transfer (kill-a, 1 of other namespaces)" in world.status.message
+    assert "vmwaresource.default.vcenter.machines of ConfigMap vmferry-limits" in world.status.message
+    assert "payroll" not in world.status.message
+    assert world.summary.message == world.status.message
+
+
+def test_a_vm_that_starts_shows_what_kubevirt_says_of_it() -> None:
+    world = begun()
+    world.found()
+    world.argo(*upto("start"), node("start", "Running"))
+    world.look()
+    reasons = [{"type": "Ready", "status": "False", "message": "pods are forbidden by quota"}]
+    status = {"printableStatus": "Starting", "conditions": reasons}
+    vm = {"name": world.status.imported_virtual_machine_name, "namespace": "default"}
+    world.cluster.put(
+        {"apiVersion": MACHINE.api_version, "kind": MACHINE.kind, "metadata": vm, "status": status}
+    )
+    assert world.look() == 15.0
+    assert world.status.message.endswith(": Starting; Ready False: pods are forbidden by quota")
+    assert world.summary.message == world.status.message
+    before = world.cluster.writes()
+    world.look(2)
+    assert world.cluster.writes() == before
+    world.cluster.denied.add(("get", MACHINE))
+    world.look()
+    assert "Starting;" not in world.status.message
+
+
+# --- deletion
+
+
+def test_while_it_is_deleted_it_says_so() -> None:
+    world = begun()
+    world.argo(found(), node("poweroff", "Running"))
+    world.look()
+    world.delete()
+    world.look()
+    assert world.status.message.startswith("Is being deleted: its running steps are stopped, then the source")
+    assert world.summary.reason == "Deleting"
+    assert world.status.import_status == "sourceReady"
+    assert about(world, "Is being deleted") == [("Normal", "Deleting")]
+    before = world.cluster.writes()
+    world.look(2)
+    assert world.cluster.writes() == before
+
+
+def test_a_failed_one_that_is_deleted_says_what_is_still_done() -> None:
+    world = begun()
+    world.argo(found(), node("poweroff"), failed("export", None, "pod deleted", "disk-0"), phase="Error")
+    world.look(2)
+    world.delete()
+    world.look(2)
+    assert world.status.message == "Is being deleted: the source gets back what is held of it"
+    summary = find(world.status.import_conditions, "Succeeded")
+    assert summary is not None
+    assert summary.status == "Unknown"

@@ -1,0 +1,48 @@
+"""Waiting for a limit: who has its places, and which key of the limits sets how many there are. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from workflows import names
+from workflows.stages import Limit
+
+_LOCK: Final = re.compile(
+    r"Waiting for \S*/(?P<key>[^/\s]+) lock(?: \([^)]*\))?\. "
+    r"Lock status: (?P<free>-?\d{1,9})/(?P<limit>\d{1,9})"
+)
+"""argo-workflows workflow/sync/semaphore.go, checkAcquire: free places, and places in all."""
+_COUNTED: Final[Mapping[str, str]] = {
+    Limit.MACHINES: "VMs of {source} are in transfer",
+    Limit.STREAMS: "disks of {source} are being read",
+}
+ELSEWHERE: Final = ""
+"""In place of the name of an import of another namespace: what others have there is nobody's business."""
+
+
+def turn(message: str, source: str, holders: Sequence[str], who: Mapping[str, str]) -> str:
+    """Argo's words about a lock, for a person: `2 of 2 VMs of vcenter are in transfer (a, b); …`.
+
+    `holders` are the Workflows that have the places, `who` the imports that they carry out, by Workflow. What
+    is not Argo's message about one of our limits stays as it is.
+    """
+    found = _LOCK.search(message)
+    counted = _COUNTED.get(found["key"].rpartition(".")[2]) if found else None
+    if found is None or counted is None:
+        return message
+    limit = int(found["limit"])
+    taken = min(limit, max(0, limit - int(found["free"])))
+    said = f"{taken} of {limit} {counted.format(source=source)}{_names(holders, who)}"
+    next_ = "it goes on when one of them is done" if taken >= limit else "older imports go first"
+    return f"{said}; {next_}. The limit is the key {found['key']} of ConfigMap {names.LIMITS}"
+
+
+def _names(holders: Sequence[str], who: Mapping[str, str]) -> str:
+    shown = [who.get(workflow, ELSEWHERE) for workflow in dict.fromkeys(holders)]
+    named = sorted({name for name in shown if name})
+    others = sum(not name for name in shown)
+    if others:
+        named.append(f"{others} of other namespaces" if named else "of other namespaces")
+    return f" ({', '.join(named)})" if named else ""
