@@ -181,7 +181,7 @@ def test_a_dozen_disks_keep_their_sizes_buses_and_contents(disks: MakeDisk, tmp_
     assert harness.sums_hold(folder)
     assert domain(folder)["firmware"]["bootloader"]["efi"]["secureBoot"] is True
     assert "tpm" in domain(folder)["devices"]
-    assert (domain(folder)["cpu"]["sockets"], domain(folder)["cpu"]["cores"]) == (2, 2)
+    assert (domain(folder)["cpu"]["sockets"], domain(folder)["cpu"]["cores"]) == (1, 4)
     assert domain(folder)["memory"]["guest"] == "1536Mi"
     cards = domain(folder)["devices"]["interfaces"]
     assert [card["macAddress"] for card in cards] == [f"00:50:56:01:02:0{n}" for n in range(4)]
