@@ -35,7 +35,7 @@ def arguments() -> Arguments:
     served.add_argument("--origin", metavar="URL", help=f"scheme, host and port; default: of ${ADDRESS_ENV}")
     served.add_argument("--token-file", type=Path, metavar="FILE", help="the unguessable part of the path")
     served.add_argument(
-        "--workflow", metavar="NAME", default="", help="in a cluster: the Workflow that this step is of"
+        "--workflow", metavar="NAME", default="", help="of both steps: its status says whether serve failed"
     )
     return parser
 
@@ -61,7 +61,9 @@ def digests(published: Published) -> dict[str, str]:
 
 def publish_served(context: Context, progress: Progress) -> Published:
     """Have the target fetch the disk, and leave what became of it among the outputs."""
-    from steps.targets.harvester import PublishedImage  # noqa: PLC0415 - as the image of `disk` lacks it
+    from steps import kubeapi  # noqa: PLC0415 - as the image of `disk` lacks it
+    from steps.targets.harvester import PublishedImage  # noqa: PLC0415
+    from steps.targets.harvester.completed import WorkflowRef  # noqa: PLC0415
     from steps.targets.harvester.serving import Address, Web, read_token  # noqa: PLC0415
 
     given, plan = context.arguments, context.plan()
@@ -71,7 +73,7 @@ def publish_served(context: Context, progress: Progress) -> Published:
         serving=web,
         machine=context.machine(),
         volumes=context.volumes(),
-        workflow=given.workflow,
+        workflow=WorkflowRef(given.workflow, kubeapi.own_namespace()) if given.workflow else None,
     )
     published = target.publish(given.disk, context.scratch, progress.update)
     if isinstance(published, PublishedImage):

@@ -76,6 +76,7 @@ def body(context: Context) -> None:
 def serve_image_step(context: Context) -> None:
     """Serve a disk of the plan until the target has it."""
     from steps import kubeapi  # noqa: PLC0415 - without a cluster there is no client for one
+    from steps.targets.harvester.completed import NO_WORKFLOW, WorkflowRef  # noqa: PLC0415
     from steps.targets.harvester.serving import Address, Card, read_token  # noqa: PLC0415
     from steps.targets.harvester.sibling import Sibling  # noqa: PLC0415
 
@@ -86,9 +87,8 @@ def serve_image_step(context: Context) -> None:
     file = (context.scratch / found.file).resolve()
     address, card = Address(read_token(given.token_file)), Card.of(file, found)
     cluster = kubeapi.connect(context.stop, patience=0)  # serving goes on while the API server is away
-    sibling = Sibling(plan, given.disk, cluster, patience=given.patience)
-    if given.workflow:
-        sibling.look_at(given.workflow, kubeapi.own_namespace())
+    workflow = WorkflowRef(given.workflow, kubeapi.own_namespace()) if given.workflow else NO_WORKFLOW
+    sibling = Sibling(plan, given.disk, cluster, workflow=workflow, patience=given.patience)
     path = address.path(given.disk, found.format)
     # The digest may be written there at the very moment of leaving.
     with tempfile.TemporaryDirectory(prefix="vmferry-serve-", ignore_cleanup_errors=True) as folder:

@@ -16,6 +16,7 @@ from steps.stop import Stop
 from steps.volumes import Volumes
 
 if TYPE_CHECKING:
+    from steps.targets.harvester.completed import WorkflowRef
     from steps.targets.harvester.serving import Serving
 
 Report = Callable[[int, int], None]
@@ -72,13 +73,13 @@ def connect(
     serving: Serving | None = None,
     machine: Machine | None = None,
     volumes: Volumes | None = None,
-    workflow: str = "",
+    workflow: WorkflowRef | None = None,
 ) -> Target:
     """The target the plan names. `into` is the folder of the directory target.
 
     A target in a cluster is asked about `machine`, and publishes its disks from where they are being served.
-    `volumes` are the names that were chosen for its volumes. `workflow` is the name of the Workflow that runs
-    the step, empty where there is none.
+    `volumes` are the names that were chosen for its volumes. `workflow` is the Workflow that runs the step,
+    None where there is none.
 
     Raises:
         StepError: UNSUPPORTED when this version does not bring the target.
@@ -90,13 +91,14 @@ def connect(
     if plan.target.kind is TargetKind.HARVESTER:
         from steps import kubeapi  # noqa: PLC0415 - likewise
         from steps.targets.harvester import Harvester  # noqa: PLC0415
+        from steps.targets.harvester.completed import NO_WORKFLOW  # noqa: PLC0415
 
         return Harvester(
             *(plan, kubeapi.connect(stop), stop),
             serving=serving,
             machine=machine,
             volumes=volumes,
-            workflow=workflow,
+            workflow=workflow or NO_WORKFLOW,
         )
     raise StepError(
         Exit.UNSUPPORTED,

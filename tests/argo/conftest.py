@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.argo import table
 from tests.argo.ground import OPTIONS, PREPARED, Ground, attached, has_argo, prepared, up
 from tests.argo.world import World, world
 
@@ -28,6 +29,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             elif not has_argo():
                 reason = "NOT RUN: no Argo given; set LAB_ARGO (tests/lab/README.md)"
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The process that the workers of xdist belong to begins with an empty table."""
+    if not hasattr(config, "workerinput") and os.environ.get("VMFERRY_E2E"):
+        table.forget()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if os.environ.get("VMFERRY_E2E") and (text := table.written()):
+        terminalreporter.write_sep("=", "the retry matrix")
+        terminalreporter.write(text)
 
 
 @pytest.fixture(scope="session")

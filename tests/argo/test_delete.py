@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from steps.cluster import CLAIM, CONFIG_MAP, IMAGE, MACHINE
+from tests.argo.faults import a_foreign_vm
 from tests.argo.ground import RELEASE, Ground, eventually
 from tests.argo.test_kill import kill_controller
 from tests.argo.world import FAILED, RUNNING, World, a_vm, images_of
@@ -101,13 +102,7 @@ def test_dry_run_then_for_real(ground: Ground, make: Make, tmp_path: Path) -> No
 
 def test_a_machine_of_that_name_is_not_taken_over(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "taken")])
-    foreign = {
-        "apiVersion": "kubevirt.io/v1",
-        "kind": "VirtualMachine",
-        "metadata": {"name": "taken", "namespace": made.namespace},
-        "spec": {"runStrategy": "Halted", "template": {"spec": {"domain": {"devices": {}}, "volumes": []}}},
-    }
-    ground.apply(foreign)
+    ground.apply(a_foreign_vm(made.namespace, "taken"))
     imported = made.begin("taken")
     status = imported.until("virtualMachineImportInvalid")
     assert "is there already and not of this import" in status.message

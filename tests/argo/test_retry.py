@@ -116,7 +116,7 @@ def test_by_annotation_without_a_server(ground: Ground, make: Make, tmp_path: Pa
     workflow = imported.workflow
     assert workflow
     first = workflow["metadata"]["name"]
-    imported.annotate(retry="true")
+    imported.annotate(retry="true", approve="poweroff")  # a new Workflow asks for approval again
     eventually(
         lambda: imported.status.workflow and imported.status.workflow.name == f"{first}-r1", imported.told
     )
@@ -131,6 +131,7 @@ def test_by_annotation_without_a_server(ground: Ground, make: Make, tmp_path: Pa
 def test_by_mending_the_spec(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "by-spec")])
     imported, _ = failed_for_want_of_room(ground, made, "by-spec")
+    imported.annotate(approve="poweroff")  # a new Workflow asks for approval again
     imported.change(memory="256Mi", targetVirtualMachineName="mended")
     imported.leaves(FAILED)
     imported.until(RUNNING)

@@ -10,7 +10,7 @@ from steps.cluster import IMAGE, IMPORT, STORAGE_CLASS, Object
 from steps.contract import Exit, StepError, Stopped
 from steps.plan import DiskRule
 from steps.targets.harvester import names
-from steps.targets.harvester.completed import is_completed
+from steps.targets.harvester.completed import WorkflowRef, is_completed
 from steps.targets.harvester.machines import attached_claims
 from steps.targets.harvester.serving import PATIENCE
 from tests.targets.fake_cluster import FakeCluster
@@ -387,7 +387,7 @@ def test_a_mark_counts_only_on_an_image_that_is_good(damage: str) -> None:
         world.cluster.drop(IMAGE, image["metadata"]["name"], "default")
     else:
         stored["status"]["conditions"] = [{"type": "Imported", "status": "False", "message": "lost"}]
-    assert not is_completed(stored, world.plan, "disk-0", "vmi-web-g1")
+    assert not is_completed(stored, world.plan, "disk-0", WorkflowRef("vmi-web-g1"))
 
 
 def test_without_a_workflow_the_name_of_one_is_taken_off() -> None:

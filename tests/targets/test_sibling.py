@@ -12,6 +12,7 @@ import pytest
 from steps.cluster import IMAGE, WORKFLOW, Object
 from steps.contract import Exit, StepError
 from steps.targets.harvester import names
+from steps.targets.harvester.completed import WorkflowRef
 from steps.targets.harvester.serving import PATIENCE
 from steps.targets.harvester.sibling import Sibling, phase_of
 from tests.targets.world import World
@@ -19,18 +20,19 @@ from tests.unit.test_status import RECORDED
 
 
 def sibling(world: World, workflow: str = "") -> Sibling:
-    made = Sibling(world.plan, "disk-0", world.cluster, clock=world.time.clock)
-    if workflow:
-        made.look_at(workflow, "vmferry")
-    return made
+    return Sibling(
+        *(world.plan, "disk-0", world.cluster),
+        workflow=WorkflowRef(workflow, "vmferry"),
+        clock=world.time.clock,
+    )
 
 
-def a_workflow(phase: str, disk: str = "disk-0", *, packed: bool = False) -> Object:
-    attempt = {"type": "Pod", "templateName": "image", "phase": "Failed"}
+def a_workflow(phase: str, disk: str = "disk-0", *, stage: str = "image", packed: bool = False) -> Object:
+    attempt = {"type": "Pod", "templateName": stage, "phase": "Failed"}
     parameters = {"inputs": {"parameters": [{"name": "disk", "value": disk}]}}
     nodes = {
         "a": attempt | parameters,
-        "b": {"type": "Retry", "templateName": "image", "phase": phase} | parameters,
+        "b": {"type": "Retry", "templateName": stage, "phase": phase} | parameters,
     }
     status: dict[str, Any] = {"nodes": nodes}
     if packed:
@@ -143,6 +145,50 @@ def test_the_sibling_may_still_come(phase: str, disk: str) -> None:
     world = World()
     world.cluster.put(a_workflow(phase, disk))
     assert not sibling(world, "w").is_done()
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Error"])
+def test_image_waits_for_no_serve_that_has_failed(phase: str) -> None:
+    world = World()
+    world.serving.silent = 10_000
+    world.cluster.put(a_workflow(phase, stage="serve"))
+    with pytest.raises(StepError, match=r"disk-0 is not served: its serve step.*a retry runs both") as caught:
+        world.publish(workflow="w")
+    assert caught.value.code is Exit.SIBLING
+    assert world.time.now < 60
+    assert world.cluster.writes() == []
+
+
+@pytest.mark.parametrize("phase", ["Running", "Pending"])
+def test_image_waits_for_a_serve_that_may_still_come(phase: str) -> None:
+    world = World()
+    world.serving.silent = 30
+    world.cluster.put(a_workflow(phase, stage="serve"))
+    world.publish(workflow="w")
+    assert len(world.published()) == 1
+
+
+@pytest.mark.parametrize("wrong", ["denied", "away"])
+def test_image_waits_on_where_it_cannot_see_the_workflow(wrong: str) -> None:
+    world = World()
+    world.serving.silent = 30
+    if wrong == "denied":
+        world.cluster.denied.add(("get", WORKFLOW))
+    else:
+        world.cluster.reconcilers.append(Away(world))
+    world.publish(workflow="w")
+    assert len(world.published()) == 1
+
+
+class Away:
+    """An API server that does not answer while serve is silent."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def __call__(self, _: object) -> None:
+        if 0 < self._world.serving.silent < 20:
+            raise StepError(Exit.UNREACHABLE, "no answer")
 
 
 def test_the_sibling_is_done_though_its_image_is_gone() -> None:

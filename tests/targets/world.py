@@ -10,6 +10,7 @@ from steps.machine import Machine
 from steps.mapping import Shape, shape
 from steps.plan import ImportRef, Plan, TargetKind
 from steps.targets.harvester.choosing import choose_names
+from steps.targets.harvester.completed import WorkflowRef
 from steps.targets.harvester.machines import Machines
 from steps.targets.harvester.names import PUBLISHED
 from steps.targets.harvester.publishing import Publishing
@@ -70,7 +71,7 @@ class World:
         return Publishing(
             *(self.plan, self.machine.disks[disk], self.cluster, self.serving, self.time),
             volumes=self.volumes(),
-            workflow=workflow,
+            workflow=WorkflowRef(workflow, "vmferry"),
             clock=self.time.clock,
         )
 

@@ -20,7 +20,7 @@ from steps.targets import Published, Report
 from steps.targets.harvester import names
 from steps.targets.harvester.admitting import Admitting
 from steps.targets.harvester.choosing import choose_names
-from steps.targets.harvester.completed import NO_WORKFLOW
+from steps.targets.harvester.completed import NO_WORKFLOW, WorkflowRef
 from steps.targets.harvester.integrity import Integrity
 from steps.targets.harvester.machines import Machines
 from steps.targets.harvester.ownership import annotations_of
@@ -43,8 +43,8 @@ class PublishedImage(Published):
 class Harvester:
     """The target `harvester`.
 
-    `machine` is needed to admit and to publish, `serving` to publish. `workflow` is the name of the Workflow
-    that runs the step.
+    `machine` is needed to admit and to publish, `serving` to publish. `workflow` is the Workflow that runs
+    the step.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Harvester:
         serving: Serving | None = None,
         machine: Machine | None = None,
         volumes: Volumes | None = None,
-        workflow: str = NO_WORKFLOW,
+        workflow: WorkflowRef = NO_WORKFLOW,
     ) -> None:
         self._plan = plan
         self._volumes = volumes or Volumes()

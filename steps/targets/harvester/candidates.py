@@ -77,6 +77,7 @@ class Candidates:
         *,
         volumes: Volumes,
         backend: Callable[[], Backend],
+        check: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`backend` says how a new image is kept; it is asked when one has to be made."""
@@ -87,6 +88,7 @@ class Candidates:
         self._cluster = cluster
         self._serving = serving
         self._stop = stop
+        self._check = check
         self._clock = clock
         self._namespace = plan.target.namespace
         self._display_name = names.display_name(plan.import_, disk)
@@ -267,7 +269,9 @@ class Candidates:
         self._stop.sleep(POLL)
 
     def _card(self) -> Card:
-        return await_card(self._serving, self._disk, self._stop, digest=True, clock=self._clock)
+        return await_card(
+            self._serving, self._disk, self._stop, digest=True, check=self._check, clock=self._clock
+        )
 
     def _digest(self) -> str:
         return self._card().sha512

@@ -12,7 +12,7 @@ first one left with the disk on scratch, so its `serve` must be there until that
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from steps.cluster import IMAGE, Cluster, Object
 from steps.plan import Plan
@@ -20,13 +20,21 @@ from steps.targets.harvester import names
 from steps.targets.harvester.ownership import annotations_of
 from steps.targets.harvester.state import state
 
-NO_WORKFLOW: Final = ""
-"""In place of a Workflow's name where none runs the steps, as with `vmferry run`."""
+
+class WorkflowRef(NamedTuple):
+    """The Workflow that runs a step."""
+
+    name: str = ""
+    namespace: str = ""
 
 
-def mark(plan: Plan, disk: str, workflow: str) -> dict[str, str | None]:
+NO_WORKFLOW: Final = WorkflowRef()
+"""Where none runs the steps, as with `vmferry run`."""
+
+
+def mark(plan: Plan, disk: str, workflow: WorkflowRef) -> dict[str, str | None]:
     """The annotations that `image` of this Workflow writes; None takes one off."""
-    return {names.PUBLISHED: published_for(plan, disk), names.PUBLISHED_BY: workflow or None}
+    return {names.PUBLISHED: published_for(plan, disk), names.PUBLISHED_BY: workflow.name or None}
 
 
 def published_for(plan: Plan, disk: str) -> str:
@@ -34,7 +42,7 @@ def published_for(plan: Plan, disk: str) -> str:
     return f"{plan.run}/{disk}"
 
 
-def completed(cluster: Cluster, plan: Plan, disk: str, workflow: str) -> Object | None:
+def completed(cluster: Cluster, plan: Plan, disk: str, workflow: WorkflowRef) -> Object | None:
     """The image with which the `image` step of this disk and Workflow is done; None while it is not.
 
     Raises:
@@ -51,12 +59,12 @@ def images_of(cluster: Cluster, plan: Plan, disk: str) -> list[Object]:
     return cluster.find(IMAGE, plan.target.namespace, labels)
 
 
-def is_completed(image: Object, plan: Plan, disk: str, workflow: str) -> bool:
+def is_completed(image: Object, plan: Plan, disk: str, workflow: WorkflowRef) -> bool:
     """Whether the `image` step of this disk and Workflow is done with this image."""
     notes = annotations_of(image)
     return (
         notes.get(names.PUBLISHED) == published_for(plan, disk)
-        and notes.get(names.PUBLISHED_BY, NO_WORKFLOW) == workflow
+        and notes.get(names.PUBLISHED_BY, NO_WORKFLOW.name) == workflow.name
         and "deletionTimestamp" not in image["metadata"]
         and state(image).imported
     )

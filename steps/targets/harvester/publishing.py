@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -16,10 +17,11 @@ from steps.stop import Stop
 from steps.targets import Report
 from steps.targets.harvester import names, objects
 from steps.targets.harvester.candidates import Candidates, Ours
-from steps.targets.harvester.completed import NO_WORKFLOW, completed, mark
+from steps.targets.harvester.completed import NO_WORKFLOW, WorkflowRef, completed, mark
 from steps.targets.harvester.integrity import compare
 from steps.targets.harvester.ownership import owner, refuse_foreign
 from steps.targets.harvester.serving import POLL, Card, Serving, await_card
+from steps.targets.harvester.sibling import StepNode, refuse_without_serve
 from steps.targets.harvester.state import State, state
 from steps.targets.harvester.storage import Place, place, wanted_class
 from steps.volumes import Volumes
@@ -43,7 +45,7 @@ class Publishing:
         stop: Stop,
         *,
         volumes: Volumes,
-        workflow: str = NO_WORKFLOW,
+        workflow: WorkflowRef = NO_WORKFLOW,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plan = plan
@@ -55,10 +57,13 @@ class Publishing:
         self._clock = clock
         self._namespace = plan.target.namespace
         self._found: Place | None = None
+        node = StepNode(cluster, "serve", disk.id, workflow)
+        self._check = partial(refuse_without_serve, node, disk.id)
         self._candidates = Candidates(
             *(plan, disk.id, cluster, serving, stop),
             volumes=volumes,
             backend=lambda: self._place().backend,
+            check=self._check,
             clock=clock,
         )
 
@@ -84,7 +89,12 @@ class Publishing:
         return completed(self._cluster, self._plan, self._disk.id, self._workflow)
 
     def _card(self, *, digest: bool = True) -> Card:
-        return await_card(self._serving, self._disk.id, self._stop, digest=digest, clock=self._clock)
+        return await_card(
+            *(self._serving, self._disk.id, self._stop),
+            digest=digest,
+            check=self._check,
+            clock=self._clock,
+        )
 
     def _make(self, ours: Ours, card: Card) -> None:
         manifest = objects.image(

@@ -134,18 +134,21 @@ def await_card(
     stop: Stop,
     *,
     digest: bool = False,
+    check: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Card:
-    """The card; with `digest`, once that is on it.
+    """The card; with `digest`, once that is on it. `check` is called while there is none.
 
     Raises:
-        StepError: UNREACHABLE, when serve is not heard of for `PATIENCE`.
+        StepError: UNREACHABLE, when serve is not heard of for `PATIENCE`; what `check` raises.
     """
     heard = clock()
     while True:
         card = serving.card(disk)
         if card is not None and (card.sha512 or not digest):
             return card
+        if card is None:
+            check()
         heard = clock() if card is not None else heard
         if clock() - heard > PATIENCE:
             raise StepError(

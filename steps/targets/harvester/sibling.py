@@ -1,9 +1,10 @@
-"""How `serve` learns that it is done: from the image, and where it may look, from the Workflow.
+"""How `serve` and `image` of a disk learn how the other one ended: from the image, and from the Workflow.
 
 The image says all that goes well: `image` marks it once it has compared and stamped it (see `completed`).
-What goes badly may leave no image at all (no quota for it, say), so `serve` also looks at its sibling's node
-in the Workflow. That needs `get` on workflows in the release namespace, which the chart may withhold: then
-patience decides, and a disk whose `image` has failed is served a quarter of an hour longer than need be.
+What goes badly may leave no image at all (no quota for it, say), so each looks at the other's node in the
+Workflow: `serve` ends when `image` has failed, `image` when `serve` has. That needs `get` on workflows in the
+release namespace, which the chart may withhold: then patience decides, and a failure is noticed a quarter of
+an hour late.
 """
 
 from __future__ import annotations
@@ -13,18 +14,20 @@ import gzip
 import json
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
 from steps.cluster import WORKFLOW, Cluster, Object
 from steps.contract import Exit, StepError
 from steps.plan import Plan
-from steps.targets.harvester.completed import NO_WORKFLOW, images_of, is_completed
+from steps.targets.harvester.completed import NO_WORKFLOW, WorkflowRef, images_of, is_completed
 from steps.targets.harvester.serving import PATIENCE
 from steps.targets.harvester.state import state
 
 log = structlog.get_logger()
+
+FAILED: Final = ("Failed", "Error")
 
 
 class Sibling:
@@ -36,22 +39,18 @@ class Sibling:
         disk: str,
         cluster: Cluster,
         *,
+        workflow: WorkflowRef = NO_WORKFLOW,
         patience: float = PATIENCE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plan = plan
         self._disk = disk
         self._cluster = cluster
-        self._workflow = NO_WORKFLOW
-        self._namespace = ""
-        self._sees_workflow = True
+        self._step = StepNode(cluster, "image", disk, workflow)
+        self._workflow = workflow
         self._patience = patience
         self._clock = clock
         self._seen = clock()
-
-    def look_at(self, workflow: str, namespace: str) -> None:
-        """The Workflow of both steps: its `image` is the sibling, and its node says how that stands."""
-        self._workflow, self._namespace = workflow, namespace
 
     def is_done(self) -> bool:
         """Whether the target has the disk. An API server that is away only makes us serve on.
@@ -95,24 +94,55 @@ class Sibling:
         )
 
     def _node(self) -> bool:
-        phase = self._phase()
-        if phase in ("Failed", "Error"):
+        phase = self._step.phase()
+        if phase in FAILED:
             raise self._failed("its step has no attempts left")
         return phase == "Succeeded"
 
-    def _phase(self) -> str:
-        """The phase of the sibling over all its attempts; empty where that cannot be seen."""
-        if not self._workflow or not self._sees_workflow:
+
+class StepNode:
+    """The node of a stage of a disk in the Workflow that runs it, where it can be seen."""
+
+    def __init__(self, cluster: Cluster, stage: str, disk: str, workflow: WorkflowRef) -> None:
+        self._cluster = cluster
+        self._stage = stage
+        self._disk = disk
+        self._workflow = workflow
+        self._visible = bool(workflow.name)
+
+    def phase(self) -> str:
+        """The phase over all attempts; empty where that cannot be seen.
+
+        Raises:
+            StepError: what the API says, but for a missing right.
+        """
+        if not self._visible:
             return ""
         try:
-            workflow = self._cluster.get(WORKFLOW, self._workflow, self._namespace) or {}
+            workflow = self._cluster.get(WORKFLOW, *self._workflow) or {}
         except StepError as error:
             if error.code is not Exit.DENIED:
                 raise
-            log.warning(f"{error}; a failed image is noticed late")
-            self._sees_workflow = False
+            log.warning(f"{error}; a failure of {self._stage} is noticed late")
+            self._visible = False
             return ""
-        return phase_of(workflow, "image", self._disk)
+        return phase_of(workflow, self._stage, self._disk)
+
+
+def refuse_without_serve(node: StepNode, disk: str) -> None:
+    """Raise StepError (SIBLING) when the `serve` step of the disk has failed: no one will serve it."""
+    try:
+        phase = node.phase()
+    except StepError as error:
+        log.warning(f"cannot look whether the disk will be served: {error}")
+        return
+    if phase in FAILED:
+        raise StepError(
+            Exit.SIBLING,
+            f"{disk} is not served",
+            "its serve step has no attempts left",
+            "see there; a retry runs both",
+        )
 
 
 class _NeverBeganError(StepError):

@@ -1,0 +1,311 @@
+"""The retry matrix: every stage fails once, and is retried in every way; each cell is an import of its own.
+
+The cells come from the stage table. They run beside each other (`python -m tests.argo`); a table of all is
+printed at the end and left in .cache/e2e/matrix.md.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from steps.cluster import CLAIM, SECRET, SERVICE, Object
+from steps.plan import TargetKind
+from steps.targets.harvester.state import state
+from tests.argo.faults import FAULTS, Broken, Moment, Scene
+from tests.argo.ground import RELEASE, Ground, eventually
+from tests.argo.table import Row, note
+from tests.argo.test_retry import person, put
+from tests.argo.world import FAILED, INVALID, RUNNING, Imported, World, a_vm, images_of
+from workflows import names
+from workflows.stages import Scope, Stage, stage_named, stages_for
+from workflows.status import Phase, phase_of
+
+pytestmark = [pytest.mark.argo, pytest.mark.matrix]
+Make = Callable[..., World]
+OTHER: Final = "another"
+"""A VM of one disk that nothing is wrong with."""
+LONG: Final = 300.0
+"""Seconds without any change that are a hang; a back-off of a minute, on a busy machine, is none."""
+
+
+class Way(enum.StrEnum):
+    """A way of retrying."""
+
+    CLI = "argo-retry"
+    SERVER = "argo-server"
+    ANNOTATION = "annotation"
+    SPEC = "edited-spec"
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the same Workflow goes on."""
+        return self in (Way.CLI, Way.SERVER)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A stage that fails, and how it is retried; of `disks` disks the last one fails."""
+
+    stage: Stage
+    way: Way
+    disks: int
+
+    def __str__(self) -> str:
+        return f"{self.stage.name}-{self.way}-{self.disks}"
+
+    @property
+    def twice(self) -> bool:
+        """Whether it is first retried while the cause is still there."""
+        return self.way in (Way.CLI, Way.ANNOTATION) and self.disks == 1
+
+    @property
+    def vm_disks(self) -> int:
+        """Where the edited spec asks for another VM, that one fits into a quota, and this one does not."""
+        return 2 if self.another_vm else self.disks
+
+    @property
+    def ends(self) -> str:
+        """The import's status once the stage has failed."""
+        return INVALID if self.stage.check else FAILED
+
+    @property
+    def another_vm(self) -> bool:
+        """Whether the edited spec asks for another VM: only for that a check begins a new run."""
+        return self.way is Way.SPEC and self.stage.check
+
+
+STAGES: Final = stages_for(TargetKind.HARVESTER)
+CELLS: Final = [
+    Cell(stage, way, disks)
+    for stage in STAGES
+    if not stage.gate and stage.scope is not Scope.EXIT
+    for way in Way
+    for disks in ((1, 2) if stage.scope is Scope.DISK else (1,))
+]
+assert {cell.stage.name for cell in CELLS} == set(FAULTS), "a stage has no fault"
+
+
+@dataclass
+class Trial:
+    """A cell that is being carried out."""
+
+    cell: Cell
+    scene: Scene
+    moment: Moment
+    row: Row = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.row = Row(str(self.cell))
+
+    @property
+    def imported(self) -> Imported:
+        return self.scene.imported
+
+    @property
+    def vm(self) -> str:
+        """The VM that is imported in the end."""
+        return OTHER if self.cell.another_vm else self.scene.vm
+
+    def begin(self) -> None:
+        """Apply the import; where the fault is to come after the checks, it waits before power-off."""
+        gate = {"approvals": ["poweroff"]} if self.moment is Moment.CHECKED else {}
+        self.scene.world.begin(self.scene.vm, **gate)
+        if gate:
+            eventually(lambda: self.imported.summary.reason == "WaitingForApproval", self.imported.told, LONG)
+
+    def approve(self) -> dict[str, str]:
+        """The annotation that lets it pass the gate; a new Workflow asks again."""
+        return {"approve": "poweroff"} if self.moment is Moment.CHECKED else {}
+
+    def until_failed(self, before: tuple[str, str] = ("", "")) -> tuple[str, str]:
+        """Wait until an attempt after `before` has failed, exit handler and all; returns which."""
+
+        def look() -> tuple[str, str] | None:
+            workflow = self.imported.workflow or {}
+            over = phase_of(workflow) in (Phase.FAILED, Phase.ERROR) and attempt(workflow) != before
+            told = self.imported.status.import_status == self.cell.ends
+            return attempt(workflow) if over and told and self.imported.summary.status == "False" else None
+
+        failed = eventually(look, self.imported.told, LONG)
+        assert self.cell.stage.name in self.imported.status.step, self.imported.told()
+        return failed
+
+    def retry(self) -> None:
+        """Ask for a retry in the cell's way."""
+        ground, way = self.scene.ground, self.cell.way
+        name = (self.imported.workflow or {})["metadata"]["name"]
+        if way is Way.CLI:
+            ground.argo("retry", name)
+        elif way is Way.SERVER:
+            person(ground)
+            put(ground, f"/api/v1/workflows/{RELEASE}/{name}/retry")
+        elif way is Way.ANNOTATION:
+            self.imported.annotate(retry="true", **self.approve())
+        else:
+            self.imported.annotate(**self.approve())
+            self.imported.change(**self.edit())
+
+    def edit(self) -> dict[str, Any]:
+        """What a person edits in the spec to have it retried."""
+        if self.cell.another_vm:
+            return {"virtualMachineName": OTHER}
+        if self.cell.stage.name == "build":
+            return {"targetVirtualMachineName": f"{self.scene.vm}-2"}
+        return {"memory": "256Mi"}
+
+    def heals_by_edit(self) -> bool:
+        """Whether the edited spec alone removes the cause."""
+        return self.cell.way is Way.SPEC and (self.cell.another_vm or self.cell.stage.name == "build")
+
+    def fails_again(self, before: tuple[str, str]) -> None:
+        """Retry it with the cause still there; a name that is taken is seen before anything begins."""
+        self.retry()
+        if self.cell.stage.name == "build" and not self.cell.way.in_place:
+            eventually(lambda: "a retry waits" in self.imported.status.message, self.imported.told, LONG)
+        else:
+            self.until_failed(before)
+
+    def until_done(self) -> None:
+        """Wait until the VM runs and the Workflow has ended well."""
+        self.imported.until(RUNNING, seconds=LONG)
+        eventually(
+            lambda: phase_of(self.imported.workflow or {}) is Phase.SUCCEEDED,
+            lambda: f"the Workflow to succeed; {self.imported.told()}",
+            LONG,
+        )
+
+
+def attempt(workflow: dict[str, Any]) -> tuple[str, str]:
+    """Tells one attempt of a run from the next: by the Workflow, or in place by its start."""
+    status = workflow.get("status") or {}
+    return str((workflow.get("metadata") or {}).get("name", "")), str(status.get("startedAt", ""))
+
+
+def done_before(imported: Imported) -> dict[str, str]:
+    """Start times of the steps that are done, by node; the exit handler always runs again."""
+    nodes = ((imported.workflow or {}).get("status") or {}).get("nodes") or {}
+    pods = [node for node in nodes.values() if node["type"] == "Pod" and ".onExit" not in node["name"]]
+    return {node["name"]: node["startedAt"] for node in pods if node["phase"] == "Succeeded"}
+
+
+def read_disks(world: World, vm: str) -> Counter[str]:
+    """How often each disk of a VM was read at the source."""
+    return Counter(
+        str(call["disk"]).removesuffix(".vmdk")
+        for call in world.simulator.calls()
+        if call["kind"] == "disk" and vm in str(call["vm"])
+    )
+
+
+@contextmanager
+def trial(cell: Cell, ground: Ground, make: Make, folder: Path) -> Iterator[tuple[Trial, Broken]]:
+    """The cell's import, failing."""
+    vm = f"m-{cell.stage.name}"
+    world = make([a_vm(folder, vm, disks=cell.vm_disks), a_vm(folder, OTHER)])
+    moment, fault = FAULTS[cell.stage.name]
+    made = Trial(cell, Scene(ground, world, vm, cell.vm_disks), moment)
+    with note(made.row):
+        if moment is Moment.BEFORE:
+            with fault(made.scene) as broken:
+                made.begin()
+                yield made, broken
+        else:
+            made.begin()
+            with fault(made.scene) as broken:
+                world.imported(vm).annotate(**made.approve())
+                broken.meanwhile()
+                yield made, broken
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=str)
+def test_cell(cell: Cell, ground: Ground, make: Make, tmp_path: Path) -> None:
+    with trial(cell, ground, make, tmp_path) as (made, broken):
+        failed = made.until_failed()
+        made.row.mark("failed")
+        run, before, images = made.imported.run, done_before(made.imported), uids(made)
+        if cell.twice:
+            made.fails_again(failed)
+            made.row.mark("failed again")
+        if not made.heals_by_edit():
+            broken.heal()
+        made.retry()
+        made.until_done()
+        made.row.mark("done")
+        assert_done_once(made, before, images)
+        assert_nothing_held(made)
+        assert (made.imported.run == run) is not cell.another_vm
+        made.row.passed = True
+
+
+def assert_done_once(made: Trial, before: dict[str, str], images: set[str]) -> None:
+    """No step that was done was carried out again, and the VM was shut down once."""
+    simulator = made.scene.world.simulator
+    vm = simulator.vm(made.vm)
+    assert (vm["shutdowns"], vm["powerOffs"], vm["power"]) == (1, 0, "off")
+    assert made.vm == made.scene.vm or simulator.vm(made.scene.vm)["shutdowns"] == 0
+    if made.cell.way.in_place:
+        after = done_before(made.imported)
+        assert {name: after.get(name) for name in before} == before
+    read = read_disks(made.scene.world, made.vm)
+    expected = ["disk-0"] if made.cell.another_vm else [f"disk-{n}" for n in range(made.cell.vm_disks)]
+    assert sorted(read) == expected
+    exported = [disk for disk in read if any(f":{disk}).export(" in name for name in before)]
+    assert {disk: read[disk] for disk in exported} == dict.fromkeys(exported, 1)
+    assert images <= uids(made)
+
+
+def assert_nothing_held(made: Trial) -> None:
+    """No lock, and nothing in the release namespace but what tells of the import."""
+    assert holders(made.imported.workflow or {}) == []
+    mine = {names.LABEL_NAMESPACE: made.scene.world.namespace}
+
+    def left() -> list[str]:
+        found = [
+            one for kind in (CLAIM, SECRET, SERVICE) for one in made.scene.ground.all(kind, RELEASE, **mine)
+        ]
+        return [f"{one['kind']} {one['metadata']['name']}" for one in found]
+
+    eventually(lambda: not left(), lambda: f"left: {left()}", 90)
+    assert made.scene.world.simulator.leases() == []
+
+
+def holders(workflow: Object) -> list[str]:
+    """Nodes that hold a lock."""
+    locks = ((workflow.get("status") or {}).get("synchronization") or {}).values()
+    return [who for lock in locks for one in lock.get("holding") or [] for who in one.get("holders") or []]
+
+
+def uids(made: Trial) -> set[str]:
+    """The images that have been filled."""
+    found = [one for one in images_of(made.scene.world) if state(one).imported]
+    return {one["metadata"]["uid"] for one in found}
+
+
+def test_cleanup_that_is_killed(ground: Ground, make: Make, tmp_path: Path) -> None:
+    """The exit handler: Argo runs it again by itself, and the import stays what it is."""
+    made = make([a_vm(tmp_path, "m-cleanup")])
+    row = Row("cleanup-by-itself")
+    with note(row):
+        imported = made.begin("m-cleanup")
+        imported.until(RUNNING)
+        (pod, *_) = eventually(lambda: imported.pods("cleanup"), imported.told)
+        name = pod["metadata"]["name"]
+        ground.kubectl("delete", "pod", "-n", RELEASE, name, "--grace-period=0", "--force", "--wait=false")
+        row.mark("failed")
+        trial = Trial(
+            Cell(stage_named("cleanup"), Way.CLI, 1), Scene(ground, made, "m-cleanup", 1), Moment.BEFORE
+        )
+        trial.until_done()
+        row.mark("done")
+        assert imported.status.import_status == RUNNING
+        assert made.simulator.vm("m-cleanup")["shutdowns"] == 1
+        assert_nothing_held(trial)
+        row.passed = True
