@@ -22,7 +22,7 @@ BESIDE: Final = 3
 """Tests at once on two cores: a single one leaves them idle for half of its time."""
 COUNTS: Final = ("tests", "failures", "errors", "skipped")
 TOGETHER: Final = ("-n", str(BESIDE), "--dist=worksteal")
-MATRIX: Final = 8
+MATRIX: Final = 6
 """Cells of the retry matrix at once: most of their time they wait for pods, back-offs and Argo."""
 PARTS: Final = {
     "beside": ("-m", "not alone and not matrix", *TOGETHER),

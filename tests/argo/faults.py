@@ -141,7 +141,7 @@ def no_start(scene: Scene) -> Iterator[Broken]:
 
 def a_foreign_vm(namespace: str, name: str) -> Object:
     """A halted VM that no import has made."""
-    domain = {"domain": {"devices": {}}, "volumes": []}
+    domain = {"domain": {"devices": {}, "memory": {"guest": "64Mi"}}, "volumes": []}
     return {
         "apiVersion": MACHINE.api_version,
         "kind": MACHINE.kind,

@@ -165,22 +165,34 @@ class Trial:
         """Whether the edited spec alone removes the cause."""
         return self.cell.way is Way.SPEC and (self.cell.another_vm or self.cell.stage.name == "build")
 
-    def fails_again(self, before: tuple[str, str]) -> None:
-        """Retry it with the cause still there; a name that is taken is seen before anything begins."""
+    def fails_again(self, before: tuple[str, str]) -> tuple[str, str]:
+        """Retry it with the cause still there; returns which attempt failed last.
+
+        A name that is taken is seen before an attempt begins.
+        """
         self.retry()
         if self.cell.stage.name == "build" and not self.cell.way.in_place:
             eventually(lambda: "a retry waits" in self.imported.status.message, self.imported.told, LONG)
-        else:
-            self.until_failed(before)
+            return before
+        return self.until_failed(before)
 
-    def until_done(self) -> None:
-        """Wait until the VM runs and the Workflow has ended well."""
-        self.imported.until(RUNNING, seconds=LONG)
-        eventually(
-            lambda: phase_of(self.imported.workflow or {}) is Phase.SUCCEEDED,
-            lambda: f"the Workflow to succeed; {self.imported.told()}",
-            LONG,
-        )
+    def until_done(self, before: tuple[str, str] = ("", "")) -> None:
+        """Wait until the VM runs and the Workflow has ended well. `before` is the attempt that has failed.
+
+        Raises:
+            AssertionError: when a later attempt fails, too. The import says for a while that `before` has failed.
+        """
+
+        def look() -> bool:
+            workflow = self.imported.workflow or {}
+            phase, status = phase_of(workflow), self.imported.status
+            if phase is Phase.SUCCEEDED and status.import_status == RUNNING:
+                return True
+            failed = phase in (Phase.FAILED, Phase.ERROR) and attempt(workflow) != before
+            assert not (failed and status.import_status == self.cell.ends), self.imported.told()
+            return False
+
+        eventually(look, self.imported.told, LONG)
 
 
 def attempt(workflow: dict[str, Any]) -> tuple[str, str]:
@@ -232,12 +244,12 @@ def test_cell(cell: Cell, ground: Ground, make: Make, tmp_path: Path) -> None:
         made.row.mark("failed")
         run, before, images = made.imported.run, done_before(made.imported), uids(made)
         if cell.twice:
-            made.fails_again(failed)
+            failed = made.fails_again(failed)
             made.row.mark("failed again")
         if not made.heals_by_edit():
             broken.heal()
         made.retry()
-        made.until_done()
+        made.until_done(failed)
         made.row.mark("done")
         assert_done_once(made, before, images)
         assert_nothing_held(made)

@@ -131,6 +131,12 @@ def a_vm(folder: Path, name: str, *, disks: int = 1, nics: int = 1, mib: int = 2
         "memoryMiB": 128,
         "power": "on",
         "disks": [a_disk(folder, number + index, mib) for index in range(disks)],
-        "nics": [{"network": "VM Network"} for _ in range(nics)],
+        "nics": [{"network": "VM Network", "mac": _mac(folder, name, index)} for index in range(nics)],
         **more,
     }
+
+
+def _mac(folder: Path, name: str, index: int) -> str:
+    """An address of a test's own: Harvester refuses a MAC that a VM of another namespace has."""
+    digest = hashlib.sha256(f"{folder} {name} {index}".encode()).hexdigest()
+    return f"00:50:56:8{digest[0]}:{digest[1:3]}:{digest[3:5]}"
