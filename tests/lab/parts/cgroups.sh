@@ -8,6 +8,7 @@ make_cgroups() {
     for folder in "$CGROUPS" "$CGROUPS/$NAME"; do
       echo '+cpu +cpuset +memory +pids +io' >"$folder/cgroup.subtree_control"
     done
+    weigh "$CGROUPS/$NAME/cpu.weight" 800
     return
   fi
   for folder in "$CGROUPS"/{cpu,cpuacct,cpuset,memory,devices,freezer,blkio,pids,systemd}; do
@@ -15,6 +16,11 @@ make_cgroups() {
     mkdir -p "$folder/$NAME"
     [[ ! -e $folder/cpuset.cpus ]] || copy_cpuset "$folder"
   done
+  weigh "$CGROUPS/cpu/$NAME/cpu.shares" 8192
+}
+
+weigh() { # weigh FILE WEIGHT: all pods share one group, and would get no more of a busy machine than one program does
+  [[ ! -w $1 ]] || echo "$2" >"$1"
 }
 
 copy_cpuset() { # v1 starts with none
