@@ -217,7 +217,7 @@ def eventually(look: Callable[[], T | None], what: str | Callable[[], str], seco
         if now > moved + seconds or now > begun + LONGEST * seconds:
             raise AssertionError(f"nothing moved for {now - moved:.0f} of {now - begun:.0f} s: {said}")
         # A look is several requests, and many tests look at once: a long wait must not load the API server.
-        time.sleep(0.25 if now < begun + 5 else 1)
+        time.sleep(0.25 if now < begun + 3 else 2)
     return found
 
 

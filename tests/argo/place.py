@@ -238,4 +238,4 @@ def remove(ground: Ground, name: str) -> None:
         for one in ground.cluster.find(IMPORT, name):
             ground.cluster.delete(IMPORT, one["metadata"]["name"], name)
         eventually(lambda: not ground.cluster.find(IMPORT, name), f"the imports of {name} to go", 180)
-    ground.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=true", "--timeout=120s")
+    ground.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=true", "--timeout=300s")
