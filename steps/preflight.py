@@ -116,6 +116,7 @@ def code_of(concern: Concern) -> Exit:
         "network-ambiguous": Exit.AMBIGUOUS,
         "disk-ambiguous": Exit.AMBIGUOUS,
         "suspended": Exit.POWER,
+        "privilege-missing": Exit.DENIED,
     }
     return codes.get(concern.code, Exit.UNSUPPORTED)
 
