@@ -1,10 +1,10 @@
 """vSphere as a source: vCenter and stand-alone ESXi hosts, over their Web Services API.
 
 session   log in, log out            find       datacenters and machines by name, path, id
-hosts     whether the ESXi host of a VM's disks can be reached; privileges: whether the account may do the rest
+hosts     whether the ESXi host of a VM's disks can be reached
 leftovers what killed attempts left  describe   a machine (devices, networks, concerns) as a document
 faults    errors                     power      shutting it down, once
-                                     lease      an export lease kept alive; export: one disk over it
+privileges  what the account may do  lease      an export lease kept alive; export: one disk over it
 """
 
 from __future__ import annotations

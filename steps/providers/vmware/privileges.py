@@ -1,8 +1,8 @@
 """Whether the account may do all that an import will ask of a VM, found out before the VM is stopped.
 
 What each call needs stands in the vSphere Web Services API reference (VirtualMachine, "Required privileges"):
-ShutdownGuest and PowerOffVM_Task need VirtualMachine.Interact.PowerOff, ExportVm needs VApp.Export, each on the
-VM. The calls of a lease need none. That the VM may be read has been seen by the time this is asked.
+ShutdownGuest and PowerOffVM_Task need VirtualMachine.Interact.PowerOff, ExportVm needs VApp.Export, each on
+the VM. The calls of a lease need none. That the VM may be read has been seen by the time this is asked.
 """
 
 from __future__ import annotations
