@@ -23,7 +23,8 @@ from steps.machine import Machine
 from steps.naming import target_name
 from steps.plan import Plan, TargetKind
 from steps.program import MACHINE, PLAN
-from workflows.status import Leaf, Phase, phase_of, root_cause
+from workflows import leftoff
+from workflows.status import Json, Leaf, Phase, leaves, phase_of, root_cause
 
 TICK: Final = 1.0
 """Seconds between two looks at what has been running for long."""
@@ -53,6 +54,8 @@ class Outcome:
     """Whether a person ended it."""
     machine: str = ""
     """NAMESPACE/NAME of what was built in a cluster; empty for a folder."""
+    note: str = ""
+    """That the import left the VM off at its source, and how to start it; empty where it did not."""
 
     @property
     def code(self) -> int:
@@ -213,7 +216,15 @@ def _outcome(run: Run, phase: Phase) -> Outcome:
     workflow = run.record.workflow
     stopped = workflow["status"].get("message") == STOPPED
     machine = _machine(run.rundir) if phase is Phase.SUCCEEDED else ""
-    return Outcome(run.name, run.rundir.root, phase, root_cause(workflow), stopped, machine)
+    note = "" if phase is Phase.SUCCEEDED else _note(run.rundir, workflow)
+    return Outcome(run.name, run.rundir.root, phase, root_cause(workflow), stopped, machine, note)
+
+
+def _note(rundir: RunDir, workflow: Json) -> str:
+    found = rundir.request / MACHINE
+    if not found.exists():
+        return ""
+    return leftoff.note(Machine.load(found), Plan.load(rundir.request / PLAN).source.kind, leaves(workflow))
 
 
 def _machine(rundir: RunDir) -> str:

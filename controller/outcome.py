@@ -10,6 +10,7 @@ from controller.frame import INTERRUPTED, err, say_error
 from controller.rundir import RunDir
 from controller.view import INTERRUPTED as KILLED
 from steps.contract import Exit
+from workflows import leftoff
 from workflows.stages import CHECKS
 from workflows.status import Leaf, Phase, leaves, phase_of
 
@@ -30,7 +31,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "machine": outcome.machine or None,
         "exitCode": int(outcome.code),
         "failed": outcome.cause.title if outcome.cause else None,
-        "message": outcome.cause.words if outcome.cause else "",
+        "message": leftoff.added(outcome.cause.words, outcome.note) if outcome.cause else outcome.note,
     }
 
 
@@ -45,6 +46,8 @@ def tell(outcome: Outcome) -> None:
     elif cause is not None:
         say_error(f"{outcome.name}: {cause.title} failed: {cause.words}")
         _say(f"  its log:  {folder}/.vmferry/logs/{cause.title.replace(' ', '-')}.log")
+    if outcome.note:
+        _say(f"  the VM:   {outcome.note}")
     if cause is not None and cause.stage in CHECKS and not outcome.stopped:
         _say("  nothing was touched: correct it and run the same command again")
     else:

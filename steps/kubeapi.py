@@ -49,12 +49,14 @@ def connect(
 ) -> Cluster:
     """The cluster this process runs in, or the one that `kubeconfig` or KUBECONFIG names.
 
-    `seconds` is how long one request may take.
+    `seconds` is how long one request may take. A proxy of the environment does not count, as it is for
+    sources; `proxy-url` of the kubeconfig does.
 
     Raises:
         StepError: INVALID, when there is neither.
     """
     settings = Configuration()
+    settings.proxy = settings.no_proxy = None  # the package has taken them from the environment
     try:
         # The package looks at KUBECONFIG when it is imported only.
         given = kubeconfig or os.environ.get("KUBECONFIG") or None

@@ -6,7 +6,8 @@ Nothing is changed anywhere, so an import that fails here can be mended and run 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from steps.concerns import about, merged
 from steps.contract import Exit, StepError
@@ -20,6 +21,8 @@ from steps.program import MACHINE, Arguments, Context, log, run
 from steps.providers import Access, Provider, connect
 
 DISKS = "disks.json"
+_SKIPPED: Final = ("quota",)
+"""How much room copies take depends on how many disks are copied at once: a person may know better."""
 
 
 EPILOG = """\
@@ -74,8 +77,15 @@ def examine(provider: Provider, plan: Plan) -> Machine:
     machine = provider.describe(plan.vm, plan.folder)
     networks = [] if plan.skip_preflight_checks else check_networks(plan.target, known(provider, machine))
     rows = (*check_disks(plan.target, machine), *check_cards(plan.target, machine.nics))
-    found = merged(machine.concerns, about(machine), networks, rows)
+    found = merged(_weighed(plan, machine.concerns), about(machine), networks, rows)
     return machine.model_copy(update={"concerns": found})
+
+
+def _weighed(plan: Plan, concerns: Iterable[Concern]) -> Iterator[Concern]:
+    """The source's own concerns; those that `skipPreflightChecks` lets pass only warn with it."""
+    for concern in concerns:
+        passes = plan.skip_preflight_checks and concern.code in _SKIPPED
+        yield concern.model_copy(update={"severity": Severity.WARN}) if passes else concern
 
 
 def known(provider: Provider, machine: Machine) -> frozenset[str]:
@@ -116,6 +126,8 @@ def code_of(concern: Concern) -> Exit:
         "network-ambiguous": Exit.AMBIGUOUS,
         "disk-ambiguous": Exit.AMBIGUOUS,
         "suspended": Exit.POWER,
+        "privilege-missing": Exit.DENIED,
+        "quota": Exit.NO_SPACE,
     }
     return codes.get(concern.code, Exit.UNSUPPORTED)
 

@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from steps.contract import Exit, StepError
 
 _PORTS: Final = {"http": 80, "https": 443}
+_NAMES: Final = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ def of(url: str, environment: Mapping[str, str] = os.environ) -> Proxy | None:
             "correct the variable, or exempt the source in NO_PROXY",
         )
     return Proxy(there.hostname, port, _login(there))
+
+
+def variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Those variables of the environment that choose a proxy, for a child that talks to a source."""
+    return {name: value for name, value in environment.items() if name.lower() in _NAMES}
 
 
 def _value(environment: Mapping[str, str], name: str) -> str:

@@ -15,14 +15,13 @@ import subprocess
 import tempfile
 import threading
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from steps import scratch
+from steps import inside, scratch
 from steps.contract import Exit, StepError, Stopped
 from steps.document import write_atomically
 from steps.program import Arguments, Context, log, run
@@ -186,9 +185,8 @@ def wait_until_up(
                 "if the address is in use, choose another --listen",
             )
         stop.sleep(0.05)
-    request = urllib.request.Request(url.replace("//0.0.0.0:", "//127.0.0.1:"), method="HEAD")  # noqa: S310
     try:
-        with urllib.request.urlopen(request, timeout=10):  # noqa: S310 - our own address
+        with inside.ask(url.replace("//0.0.0.0:", "//127.0.0.1:"), method="HEAD"):
             return
     except urllib.error.HTTPError as error:
         raise StepError(

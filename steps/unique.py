@@ -19,11 +19,12 @@ T = TypeVar("T")
 class Index(Generic[K, T]):
     """Things in their order, and by identifier. Made by `index`."""
 
-    def __init__(self, groups: dict[K, list[T]], things: list[T], what: str, where: str) -> None:
+    def __init__(self, groups: dict[K, list[T]], things: list[T], what: str, where: str, remedy: str) -> None:
         self._groups = groups
         self._things = things
         self._what = what
         self._where = where
+        self._remedy = remedy
 
     def __iter__(self) -> Iterator[T]:
         """All of them in their order, those without an identifier too."""
@@ -62,7 +63,7 @@ class Index(Generic[K, T]):
             Exit.AMBIGUOUS,
             f"{self._where} has {count} different {self._what} {str(key)!r}",
             "it is not clear which one is meant",
-            "give each an identifier of its own at the source",
+            self._remedy,
         )
 
 
@@ -78,6 +79,7 @@ def index(
     what: str,
     where: str,
     alike: Callable[[T, T], bool] = operator.eq,
+    remedy: str = "give each an identifier of its own at the source",
 ) -> Index[K, T]:
     """Make an index of `things`.
 
@@ -88,6 +90,7 @@ def index(
         what: is identified, in the plural, and by what: "disks with the diskId".
         where: the document, for errors.
         alike: whether two things with one identifier are the same thing.
+        remedy: what a person may do where they are not.
     """
     groups: dict[K, list[T]] = {}
     kept: list[T] = []
@@ -100,4 +103,4 @@ def index(
         if not any(alike(thing, other) for other in before):
             before.append(thing)
             kept.append(thing)
-    return Index(groups, kept, what, where)
+    return Index(groups, kept, what, where, remedy)

@@ -151,6 +151,10 @@ class Simulator:
     def set_vm(self, vm: str, **changes: Any) -> None:
         self.ask("POST", "/vms/set", {"vm": vm, **changes})
 
+    def set_lacks(self, *privileges: str) -> None:
+        """What the account may not do from now on."""
+        self.ask("POST", "/account", {"lacks": list(privileges)})
+
     def _list(self, name: str, query: str = "") -> list[Json]:
         found: list[Json] = self.ask("GET", f"/{name}{query}")[name]
         return found

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from workflows import ladder
 from workflows.api import VirtualMachineImport
 from workflows.conditions import find
+from workflows.leftoff import added
 from workflows.observed import Observed
 from workflows.reported import ImportStatus, Stand
 from workflows.stages import CHECKS
@@ -38,8 +39,9 @@ def outcome(
     disks: Sequence[str],
     base: ImportStatus,
     who: Mapping[str, str],
+    note: str = "",
 ) -> Outcome:
-    """The import's phase, whether it is over, and why; `who` as for `telling`."""
+    """The import's phase, whether it is over, and why; `who` and `note` as for `telling`."""
     started = import_.spec.start_virtual_machine is not False
     stand = ladder.stand(seen, disks, started=started)
     if seen.blind:
@@ -47,8 +49,9 @@ def outcome(
     if stand is Stand.RUNNING or seen.phase is Phase.SUCCEEDED:
         return _done(Stand.RUNNING if stand is Stand.RUNNING else Stand.CREATED, import_)
     if seen.phase in (Phase.FAILED, Phase.ERROR):
-        return _failed(seen, stand, import_)
-    told = telling(seen, import_.spec.source_cluster.name, who)
+        made = _failed(seen, stand, import_)
+        return made if made.over == "True" else replace(made, message=added(made.message, note))
+    told = telling(seen, import_.spec.source_cluster.name, who, note)
     return Outcome(stand, "Unknown", told.reason, told.step, told.message)
 
 

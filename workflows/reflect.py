@@ -13,8 +13,10 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
+from steps.machine import Machine
 from steps.mapping import Shape
-from workflows import concerned, ladder
+from steps.plan import SourceKind
+from workflows import concerned, ladder, leftoff
 from workflows.api import VirtualMachineImport
 from workflows.conditions import find, put
 from workflows.observed import Observed, observe
@@ -36,13 +38,14 @@ def reflect(
     now: datetime,
     *,
     shape: Shape | None = None,
+    machine: Machine | None = None,
     who: Mapping[str, str] = MappingProxyType({}),
 ) -> ImportStatus:
     """The status of an import whose Workflow is `workflow`; None: there is none (any more).
 
-    `shape`, once preflight has found the machine, gives names, sizes and buses; `who` the imports of
-    Workflows that hold what this one waits for. Never fails, whatever the
-    Workflow looks like; of what is no Workflow, and of one of an earlier generation, nothing is concluded.
+    `shape`, once preflight has found the machine, gives names, sizes and buses; `machine` is what it found;
+    `who` the imports of Workflows that hold what this one waits for. Never fails, whatever the Workflow looks
+    like; of what is no Workflow, and of one of an earlier generation, nothing is concluded.
     """
     before = previous or ImportStatus()
     if before.import_status == Stand.RUNNING:
@@ -53,7 +56,12 @@ def reflect(
     if seen is None or _outdated(seen, before):
         return before
     run = _reference(seen, import_, before)
-    return _reflected(seen, import_, _of_run(before, run), run, now, shape, who)
+    base = _of_run(before, run)
+    kind = _kind(import_)
+    note = leftoff.note(machine, kind, seen.leaves, base.powered_off)
+    made = _reflected(seen, import_, base, run, now, shape, who, note)
+    off = leftoff.powered_off(machine, seen.leaves, base.powered_off)
+    return made.model_copy(update={"powered_off": off})
 
 
 def announce(
@@ -112,7 +120,14 @@ def _of_run(before: ImportStatus, run: WorkflowReference) -> ImportStatus:
     """
     if before.workflow and before.workflow.generation == run.generation:
         return before
-    return ImportStatus(import_conditions=before.import_conditions, planned=before.planned)
+    return ImportStatus(
+        import_conditions=before.import_conditions, planned=before.planned, powered_off=before.powered_off
+    )
+
+
+def _kind(import_: VirtualMachineImport) -> SourceKind | None:
+    given = import_.spec.source_cluster.kind.lower()
+    return next((kind for kind in SourceKind if kind.lower() == given), None)
 
 
 # --- what is seen
@@ -126,9 +141,10 @@ def _reflected(
     now: datetime,
     shape: Shape | None,
     who: Mapping[str, str],
+    note: str,
 ) -> ImportStatus:
     disks = disk_names(seen, base, shape)
-    told = outcome(seen, import_, disks, base, who)
+    told = outcome(seen, import_, disks, base, who, note)
     rows = tuple(_row(disk, seen, base, now, shape) for disk in disks)
     conditions = base.import_conditions
     if not seen.blind:

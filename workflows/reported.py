@@ -146,6 +146,9 @@ class ImportStatus(Reported):
     message: Text = Field(default="", description="what goes on, or what failed, why, and what to do")
     percent: int = Field(default=0, description="how far the import is; never falls within a run")
     eta: Text = Field(default="", description="how long the slowest disk will take; empty while unknown")
+    powered_off: Text = Field(
+        default="", description="the VM at its source that ran and that the import powered off; else empty"
+    )
     workflow: WorkflowReference | None = Field(
         default=None, description="the Workflow, named before it is made"
     )

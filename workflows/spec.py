@@ -198,7 +198,8 @@ class VirtualMachineImportSpec(Model):
         json_schema_extra=STRUCT,
     )
     skip_preflight_checks: Flag | None = Field(
-        default=None, description="leave out the checks of networks and guest tools at the source"
+        default=None,
+        description="leave out the checks of networks and guest tools at the source; a quota only warns",
     )
     target_virtual_machine_name: Text = Field(
         default="", description="name of the machine here; default: the source's name, made to fit"

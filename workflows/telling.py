@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from steps.contract import Exit, is_retryable
+from workflows.leftoff import added
 from workflows.observed import Observed, Wait
 from workflows.spec import GROUP
 from workflows.stages import STAGES, Scope, Stage
@@ -54,15 +55,18 @@ def reason_of(leaf: Leaf) -> str:
     return Exit(leaf.exit_code).word
 
 
-def telling(seen: Observed, source: str = "", who: Mapping[str, str] = MappingProxyType({})) -> Telling:
+def telling(
+    seen: Observed, source: str = "", who: Mapping[str, str] = MappingProxyType({}), note: str = ""
+) -> Telling:
     """What goes on in a Workflow that is not over: what went wrong first, then work, then waiting.
 
-    `source` is the name of the VM's source; `who` are imports, by the Workflows that carry them out.
+    `source` is the name of the VM's source; `who` are imports, by the Workflows that carry them out; `note`
+    is what a failure adds (`leftoff.note`).
     """
     tellers: tuple[Callable[[Observed], Telling | None], ...] = (
         _blind,
         _stopping,
-        _trouble,
+        partial(_trouble, note=note),
         _no_place,
         _at_work,
         _gate,
@@ -87,7 +91,7 @@ def _stopping(seen: Observed) -> Telling | None:
     return Telling("Cancelling", step, said) if seen.stopped else None
 
 
-def _trouble(seen: Observed) -> Telling | None:
+def _trouble(seen: Observed, note: str) -> Telling | None:
     """A step failed: it is tried again, or the others are seen through before the Workflow fails."""
     leaf = blame(seen.leaves)
     if leaf is None:
@@ -96,7 +100,7 @@ def _trouble(seen: Observed) -> Telling | None:
     again = leaf.exit_code is None or is_retryable(leaf.exit_code)
     if again and (stage is None or leaf.attempts <= stage.retry.limit):
         return Telling(RETRYING, leaf.title, f"{leaf.title} failed and is tried again: {words(leaf)}")
-    return Telling(reason_of(leaf), leaf.title, f"{leaf.title} failed: {words(leaf)}")
+    return Telling(reason_of(leaf), leaf.title, added(f"{leaf.title} failed: {words(leaf)}", note))
 
 
 def _no_place(seen: Observed) -> Telling | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from steps import proxy
 from steps.contract import TERMINATION_LOG_ENV
 from steps.program import PLAN
 
@@ -50,7 +51,12 @@ def ask(program: str, folder: Path, seconds: float) -> Answer | None:
     command = [sys.executable, "-m", program, "--credentials", str(folder / CREDENTIALS)]
     command += [part for place in places for part in (f"--{place}", str(folder))]
     # openstacksdk cannot be imported without a home, and our user has none.
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), TERMINATION_LOG_ENV: str(words)}
+    environment = {
+        **proxy.variables(),  # of all the controller does, its children alone go through it
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(folder),
+        TERMINATION_LOG_ENV: str(words),
+    }
     try:
         done = subprocess.run(
             command,

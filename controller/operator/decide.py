@@ -268,7 +268,15 @@ def _announced(facts: Facts, name: str, run: str, options: Options, now: datetim
 
 
 def _followed(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
-    status = reflect(facts.workflow, facts.import_, facts.status, now, shape=facts.shape(), who=facts.who)
+    status = reflect(
+        facts.workflow,
+        facts.import_,
+        facts.status,
+        now,
+        shape=facts.shape(),
+        machine=facts.machine,
+        who=facts.who,
+    )
     status = drifted(facts, linked(status, options), now)
     status = explained(facts.status, status, facts.starting, now)
     yield from _discarded(facts)

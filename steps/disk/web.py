@@ -20,6 +20,10 @@ PAUSES: Final = (0.0, 0.5, 2.0, 8.0)
 _NO_RANGE: Final = (400, 416)
 """Glance answers 400 where its store has no random access (glance/api/v2/image_data.py), and a server
 416 when the file has become shorter: in both cases the stream is asked for from its start."""
+_FROM_START: Final = (
+    "the server does not give the rest alone (Range): the next attempt reads from the start and compares that"
+    " with what has landed"
+)
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _DISCARD: Final = 1 << 18
 
@@ -140,6 +144,8 @@ class WebBody:
                 continue
             if self.position == at and self.validators.agree(before) and self._is_proved(at, before):
                 return
+            if self._response.status == 200 and at:
+                fault = StepError(fault.code, fault.what, fault.why, _FROM_START)
             break
         self._wire.close()
         raise fault

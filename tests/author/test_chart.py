@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from controller.operator.limits import PER_SOURCE
+from steps import proxy
 from steps.plan import SourceKind, SourcePlan
 from tests.author.rendered import CHART, PROGRAMS, TEMPLATE, Json, keys, parse
 from workflows import names
@@ -114,6 +116,56 @@ def test_the_patch_of_argos_containers_can_be_left_out() -> None:
     assert "podSpecPatch" not in workflow_template(**{"workflow.patchExecutor": False})["spec"]
 
 
+PLAIN: Final = {"sourceProxy.https": "http://proxy.corp:3128", "sourceProxy.noProxy": "esxi.corp,10.0.0.0/8"}
+
+
+def with_proxy(**values: Any) -> Iterator[tuple[str, list[Json]]]:
+    """Every container that has a proxy variable: whose it is, and those variables."""
+    for kind in ("WorkflowTemplate", "Deployment", "Job"):
+        for name, one in of_kind(kind, **values).items():
+            for container_name, found in containers(one["spec"]):
+                proxies = [var for var in found.get("env", []) if "proxy" in var["name"].lower()]
+                if proxies:
+                    yield f"{name}/{container_name}", proxies
+
+
+def containers(spec: Json) -> Iterator[tuple[str, Json]]:
+    for one in spec.get("templates", []):
+        if "container" in one:
+            yield one["name"], one["container"]
+    for one in spec.get("template", {}).get("spec", {}).get("containers", []):
+        yield one["name"], one
+
+
+def test_only_who_talks_to_a_source_gets_its_proxy() -> None:
+    assert dict(with_proxy()) == {}
+    stages = [stage.name for stage in PROGRAMS if stage.credentials]
+    assert stages == ["preflight", "poweroff", "export", "cleanup"]
+    pods = {f"{names.template_name(kind)}/{stage}" for kind in SourceKind for stage in stages}
+    found = dict(with_proxy(**PLAIN))
+    assert set(found) == {"vmferry-controller/controller", *pods}
+    for env in found.values():
+        environment = {one["name"]: one["value"] for one in env}
+        assert str(proxy.of("https://vcenter.corp/sdk", environment)) == "proxy.corp:3128"
+        assert proxy.of("https://esxi.corp/", environment) is None
+        assert proxy.of("http://files.corp/x.ova", environment) is None
+
+
+def test_a_proxy_with_a_password_comes_from_a_secret() -> None:
+    found = dict(with_proxy(**{"sourceProxy.secret": "way-out"}))
+    assert set(found) == set(dict(with_proxy(**PLAIN)))
+    for env in found.values():
+        assert [(one["name"], one["valueFrom"]["secretKeyRef"]) for one in env] == [
+            (f"{key}_proxy", {"name": "way-out", "key": key}) for key in ("http", "https")
+        ]
+
+
+def test_a_proxy_has_one_origin() -> None:
+    done = helm("template", str(CHART), "--set", "sourceProxy.secret=a,sourceProxy.https=http://proxy:3128")
+    assert done.returncode != 0
+    assert "leave sourceProxy.http and sourceProxy.https empty" in done.stderr
+
+
 @pytest.mark.parametrize(
     "wrong", [{"imagse": {}}, {"images.registri": "x"}, {"limits.machines": 0}, {"namespaces": ["A b"]}]
 )
@@ -134,6 +186,11 @@ REFUSED: Final = [
     "images.tag=sha256:" + "a" * 64,
     "controller.workflowLink=foo",
     "controller.workflowLink=https://argo.example/workflows/{namespace}",
+    "sourceProxy.https=http://user:word@proxy.corp:3128",
+    "sourceProxy.https=https://proxy.corp:3128",
+    "sourceProxy.http=proxy.corp:3128",
+    "sourceProxy.noProxy=a;b",
+    "sourceProxy.secret=Proxy",
     "scratch.filesystemFactor=0.9",
     "scratch.filesystemFactor=much",
     "workflow.resources.export.requests.cpu=1.2.3",

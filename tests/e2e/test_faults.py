@@ -30,7 +30,7 @@ def running_vcenter(disks: MakeDisk, tmp_path_factory: pytest.TempPathFactory) -
     disk = disks("one", 5)
     names = ("web", "slow", "gone", "full-ext4", "full-tmpfs", "locked", "SIGINT", "SIGTERM")
     machines = [harness.machine(name, disk) for name in names]
-    machines.append(harness.machine("busy", disk, power="on"))
+    machines.extend(harness.machine(name, disk, power="on") for name in ("busy", "left-off"))
     with harness.vcenter(tmp_path_factory.mktemp("faults"), *machines) as simulator:
         yield simulator
 
@@ -55,6 +55,21 @@ def manifests(simulator: Simulator, tmp_path: Path, vm: str, **spec: Any) -> Pat
 def done(simulator: Simulator, vm: str) -> list[str]:
     """How the exports of a machine ended, oldest first: their faults."""
     return [error for name, error in harness.tasks(simulator, vm) if name == EXPORT]
+
+
+@pytest.mark.parametrize(("vm", "is_said"), [("left-off", True), ("web", False)])
+def test_a_failure_after_power_off_says_how_to_start_the_vm(
+    vcenter: Simulator, tmp_path: Path, vm: str, *, is_said: bool
+) -> None:
+    """Of one that was off when the import began nothing is said."""
+    into = tmp_path / "out"
+    vcenter.faults(vm=vm, exportFault="NoPermission")
+    ended = harness.vmferry("run", "-f", manifests(vcenter, tmp_path, vm), "--into", into, *QUICK)
+    assert (ended.code, len(harness.finished(into, "poweroff"))) == (Exit.DENIED, 1)
+    assert (f"VM /DC0/vm/{vm} is off at its source" in ended.err) is is_said
+    assert ("power it on in the vSphere Client" in ended.err) is is_said
+    retried = harness.vmferry("retry", into)
+    assert (retried.code, "off at its source" in retried.err) == (Exit.DONE, False)
 
 
 @pytest.mark.parametrize(

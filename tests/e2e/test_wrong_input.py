@@ -117,6 +117,19 @@ def test_a_wrong_password_is_tried_once(vcenter: Simulator, tmp_path: Path) -> N
     assert all_untouched(vcenter)
 
 
+@pytest.mark.parametrize("lacks", ["VApp.Export", "VirtualMachine.Interact.PowerOff"])
+def test_an_account_that_lacks_a_privilege_stops_no_vm(
+    vcenter: Simulator, tmp_path: Path, lacks: str
+) -> None:
+    vcenter.set_lacks(lacks)
+    try:
+        ended = run(tmp_path, documents(vcenter))
+    finally:
+        vcenter.set_lacks()
+    refused(ended, Exit.DENIED, "web cannot be imported", re.escape(lacks), "grant it to the account")
+    assert all_untouched(vcenter)
+
+
 def test_a_certificate_of_an_unknown_ca(vcenter: Simulator, tmp_path: Path) -> None:
     given = documents(vcenter)
     del given[0]["stringData"]["caCert"]

@@ -13,12 +13,14 @@ from controller.operator.sources import Verdict, verify
 from controller.operator.survey import NOT_READY_SECONDS, Survey
 from steps.cluster import EVENT, SECRET, VMWARE_SOURCE
 from steps.plan import SourceKind
+from tests.forwardproxy import Forward, forward
 from tests.operator.world import World
 from tests.unit.builders import a_source, without_provider
 from workflows.api import OpenstackSource, OvaSource, Source
 from workflows.conditions import find
 from workflows.reported import SourceStatus
 
+__all__ = ["forward"]
 KEY = SourceKey(VMWARE_SOURCE, "default", "vcenter")
 
 
@@ -127,6 +129,19 @@ def test_a_child_asks_and_its_last_words_are_the_reason() -> None:
     assert not verdict.ready
     assert verdict.reason == "Unreachable"
     assert "127.0.0.1" in verdict.message
+
+
+def test_a_child_goes_through_the_proxy_that_the_controller_has(
+    forward: Forward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward.refuses = 403
+    monkeypatch.setenv("https_proxy", forward.url)
+    monkeypatch.setenv("no_proxy", "")
+    vcenter = a_source(endpoint="https://vcenter.invalid/sdk", insecureSkipTLSVerify=True)
+    verdict = verify(vcenter, {"username": b"u", "password": b"p"}, Options())
+    assert set(forward.asked) == {"CONNECT vcenter.invalid:443"}
+    assert (verdict.ready, verdict.reason) == (False, "Unreachable")
+    assert "proxy" in verdict.message
 
 
 def test_a_child_that_takes_too_long_is_ended() -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from steps.machine import Machine
 from steps.mapping import Shape, shape
 from tests.unit.builders import a_disk, a_machine, a_plan, an_import
 from workflows.api import VirtualMachineImport
@@ -95,9 +96,10 @@ def reflected(
     now: datetime = NOW,
     import_: VirtualMachineImport = IMPORT,
     shape: Shape | None = None,
+    machine: Machine | None = None,
     **more: Any,
 ) -> ImportStatus:
-    return reflect(workflow(*nodes, **more), import_, previous, now, shape=shape)
+    return reflect(workflow(*nodes, **more), import_, previous, now, shape=shape, machine=machine)
 
 
 def summary(status: ImportStatus) -> Condition:

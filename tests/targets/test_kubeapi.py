@@ -16,8 +16,12 @@ from steps import kubeapi
 from steps.cluster import CLAIM, IMAGE, STORAGE_CLASS, ChangedError, ExistsError, failure
 from steps.contract import Exit, StepError, Stopped
 from steps.kubeapi import Api, Patient
+from steps.stop import Stop
+from tests.forwardproxy import Forward, forward
 from tests.targets.fake_cluster import FakeCluster
 from tests.targets.stand_ins import FakeTime
+
+__all__ = ["forward"]
 
 
 class Server(ThreadingHTTPServer):
@@ -74,6 +78,70 @@ def status(reason: str, message: str) -> dict[str, str]:
 def an_image(**metadata: Any) -> dict[str, Any]:
     metadata = {"name": "image-1", "namespace": "default", **metadata}
     return {"apiVersion": IMAGE.api_version, "kind": IMAGE.kind, "metadata": metadata}
+
+
+def inject(monkeypatch: pytest.MonkeyPatch, forward: Forward) -> None:
+    """What a cluster's admission may put into every container."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, forward.url)
+        monkeypatch.setenv(name.lower(), forward.url)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def kubeconfig(folder: Path, server: str, **cluster: str) -> Path:
+    path = folder / "kubeconfig"
+    made = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": server, **cluster}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    path.write_text(json.dumps(made))
+    return path
+
+
+def test_no_proxy_of_the_environment_is_on_the_way_to_the_api(
+    server: Server, forward: Forward, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inject(monkeypatch, forward)
+    server.answers = [(200, an_image())]
+    config = kubeconfig(tmp_path, f"http://127.0.0.1:{server.server_port}")
+    cluster = kubeapi.connect(Stop(), kubeconfig=str(config), patience=0)
+    assert cluster.get(IMAGE, "image-1", "default") == an_image()
+    assert forward.asked == []
+
+
+def test_a_pod_knows_no_other_way_to_the_api(
+    server: Server, forward: Forward, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its service account, with the proxy that every pod of its namespace is given."""
+    inject(monkeypatch, forward)
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    seen: list[Configuration] = []
+
+    def in_cluster(client_configuration: Configuration) -> None:
+        client_configuration.host = f"http://127.0.0.1:{server.server_port}"
+        seen.append(client_configuration)
+
+    monkeypatch.setattr("steps.kubeapi.config.load_incluster_config", in_cluster)
+    server.answers = [(200, an_image())]
+    assert kubeapi.connect(Stop(), patience=0).get(IMAGE, "image-1", "default") == an_image()
+    assert (len(seen), forward.asked) == (1, [])
+
+
+def test_the_proxy_that_a_kubeconfig_names_counts(
+    server: Server, forward: Forward, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    server.answers = [(200, an_image())]
+    there = f"http://127.0.0.1:{server.server_port}"
+    config = kubeconfig(tmp_path, there, **{"proxy-url": forward.url})
+    kubeapi.connect(Stop(), kubeconfig=str(config), patience=0).get(IMAGE, "image-1", "default")
+    assert forward.asked == [f"GET {there}{PLACE}/image-1"]
 
 
 PLACE = "/apis/harvesterhci.io/v1beta1/namespaces/default/virtualmachineimages"

@@ -26,10 +26,12 @@ from steps.stop import Stop
 from steps.targets.harvester import names
 from steps.targets.harvester.serving import Address, Web
 from steps.volumes import Volumes
+from tests.forwardproxy import Forward, forward
 from tests.targets.stand_ins import TOKEN
 from tests.targets.test_run import a_request
 from tests.targets.world import World
 
+__all__ = ["forward"]
 pytestmark = pytest.mark.programs
 DATA = bytes(range(256)) * 4096
 
@@ -186,6 +188,24 @@ def test_a_disk_from_serve_to_image(
     (line,) = [one for one in (said.out + said.err).splitlines() if "disk published" in one]
     assert pod.output("digest") in line
     assert "sha256" not in line, "the target has none: an empty one would look like a fault"
+
+
+def test_no_proxy_of_the_environment_is_between_the_steps(
+    pod: Pod, forward: Forward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would get the secret part of the disk's URL, and could reach neither of them."""
+    forward.refuses = 403
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, forward.url)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    serving = Serving(pod)
+    serving.start()
+    until(lambda: serving.web.card("disk-0") is not None or not serving.is_alive())
+    is_up = serving.is_alive()
+    serving.stop.set()
+    serving.join(20)
+    assert (is_up, forward.asked) == (True, [])
 
 
 def test_a_second_workflow_over_a_disk_that_is_an_image(

@@ -10,6 +10,11 @@ from steps.contract import Exit, StepError
 PROXY = "http://proxy.corp:3128"
 
 
+def test_a_child_gets_the_variables_of_proxies_and_no_others() -> None:
+    chosen = {"https_proxy": PROXY, "HTTP_PROXY": PROXY, "No_Proxy": "a", "ALL_PROXY": ""}
+    assert proxy.variables({**chosen, "FTP_PROXY": PROXY, "HOME": "/"}) == chosen
+
+
 @pytest.mark.parametrize(
     ("url", "environment", "expected"),
     [

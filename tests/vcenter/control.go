@@ -53,6 +53,7 @@ func (v *VCenter) controlAPI() http.Handler {
 	handle("POST /release", v.postRelease)
 	handle("POST /vms/power", v.postPower)
 	handle("POST /vms/set", v.postSet)
+	handle("POST /account", v.postAccount)
 	return mux
 }
 
@@ -276,6 +277,20 @@ func (v *VCenter) postPower(r *http.Request) (any, error) {
 		return nil, err
 	}
 	v.setPower(m, request.State == "on")
+	return jsonObject{}, nil
+}
+
+func (v *VCenter) postAccount(r *http.Request) (any, error) {
+	var request struct {
+		Lacks []string `json:"lacks"`
+	}
+	if err := decodeBody(r, &request); err != nil {
+		return nil, err
+	}
+	if err := checkPrivileges(request.Lacks); err != nil {
+		return nil, err
+	}
+	v.setLacks(request.Lacks)
 	return jsonObject{}, nil
 }
 

@@ -32,6 +32,14 @@ type Rule struct {
 	ExpireLease    string `json:"expireLease,omitempty"`
 	ExpireSession  string `json:"expireSession,omitempty"`
 	Hold           *Hold  `json:"hold,omitempty"`
+
+	CallFault *CallFault `json:"callFault,omitempty"`
+}
+
+// CallFault says which SOAP call of a logged-in client fails, and with which fault.
+type CallFault struct {
+	Method string `json:"method"`
+	Fault  string `json:"fault"`
 }
 
 // Hold says which SOAP call is to be held.
@@ -69,6 +77,10 @@ func (r *Rule) check() error {
 		_, err := newFault(r.ExportFault, types.ManagedObjectReference{})
 		return err
 	}
+	if c := r.CallFault; c != nil {
+		_, err := newFault(c.Fault, types.ManagedObjectReference{})
+		return err
+	}
 	if h := r.Hold; h != nil {
 		or(&h.When, holdBefore)
 		or(&h.Nth, 1)
@@ -83,7 +95,7 @@ func (r *Rule) actions() int {
 	for _, set := range []bool{
 		r.CutAfterBytes != nil, r.TruncateAt != nil, r.CorruptAt != nil, r.PauseAt != nil, r.BytesPerSecond > 0,
 		r.HTTP500 > 0, r.HTTP401 > 0, r.LeaseError > 0, r.ExportFault != "", r.LoginFault > 0,
-		r.ExpireLease != "", r.ExpireSession != "", r.Hold != nil,
+		r.ExpireLease != "", r.ExpireSession != "", r.Hold != nil, r.CallFault != nil,
 	} {
 		if set {
 			n++

@@ -17,6 +17,7 @@ type Inventory struct {
 	Password            string       `json:"password"`
 	Kind                string       `json:"kind"`
 	Version             string       `json:"version"`
+	Lacks               []string     `json:"lacks"`
 	LeaseTimeoutSeconds float64      `json:"leaseTimeoutSeconds"`
 	Leases              string       `json:"leases"`
 	RequireCookie       *bool        `json:"requireCookie"`
@@ -227,6 +228,7 @@ func (inv *Inventory) check() error {
 		oneOf("deviceFileSize", inv.DeviceFileSize, "capacity", "allocated", "none"),
 		oneOf("diskHost", inv.DiskHost, diskHostSame, diskHostOwn, diskHostSelfSigned),
 		oneOf("vmdkLayout", inv.VMDKLayout, layoutVSphere, layoutQEMU),
+		checkPrivileges(inv.Lacks),
 	); err != nil {
 		return err
 	}

@@ -358,7 +358,7 @@ func TestLeaseFaults(t *testing.T) {
 	lease := c.exportReady(vm)
 	l.fault(`{"expireLease": "now"}`)
 	wantFault(t, c.progress(lease.Self, 1), "Timedout")
-	for _, rule := range []string{`{}`, `{"cutAfterBytes":1,"pauseAt":2}`, `{"exportFault":"Nonsense"}`, `{"unknown":1}`, `{"http500":1,"vm":"x"}`} {
+	for _, rule := range []string{`{}`, `{"cutAfterBytes":1,"pauseAt":2}`, `{"exportFault":"Nonsense"}`, `{"callFault":{"method":"ExportVm","fault":"Nonsense"}}`, `{"unknown":1}`, `{"http500":1,"vm":"x"}`} {
 		res, err := http.Post(l.ready().Control+"/faults", "application/json", strings.NewReader(rule))
 		must(t, err)
 		res.Body.Close()
@@ -502,6 +502,40 @@ func TestPower(t *testing.T) {
 	if power, _ := b.PowerState(ctx); power != types.VirtualMachinePowerStatePoweredOn {
 		t.Error("not on")
 	}
+}
+
+func TestPrivileges(t *testing.T) {
+	l := smallLab(t, "300")
+	c := l.login()
+	ctx := context.Background()
+	a, b := c.vm("a"), c.vm("b")
+	held := func() string {
+		res, err := methods.HasPrivilegeOnEntities(ctx, c.Client, &types.HasPrivilegeOnEntities{
+			This: *c.ServiceContent.AuthorizationManager, Entity: []types.ManagedObjectReference{a.Reference()}, SessionId: c.key(),
+			PrivId: []string{"VApp.Export", "VirtualMachine.Interact.PowerOff"},
+		})
+		must(t, err)
+		return fmt.Sprint(res.Returnval[0].PrivAvailability)
+	}
+	if got := held(); got != "[{{} VApp.Export true} {{} VirtualMachine.Interact.PowerOff true}]" {
+		t.Error(got)
+	}
+	l.ask("POST", "/account", `{"lacks": ["VApp.Export", "VirtualMachine.Interact.PowerOff"]}`, nil)
+	if got := held(); got != "[{{} VApp.Export false} {{} VirtualMachine.Interact.PowerOff false}]" {
+		t.Error(got)
+	}
+	_, err := c.export(a)
+	wantFault(t, err, "NoPermission")
+	wantFault(t, b.ShutdownGuest(ctx), "NoPermission")
+	_, err = b.PowerOff(ctx)
+	wantFault(t, err, "NoPermission")
+	if tasks := l.tasksByID(); len(tasks) != 0 {
+		t.Error(tasks)
+	}
+	l.ask("POST", "/account", `{"lacks": []}`, nil)
+	l.fault(`{"callFault": {"method": "ShutdownGuest", "fault": "NotSupported"}}`)
+	wantFault(t, b.ShutdownGuest(ctx), "NotSupported")
+	must(t, b.ShutdownGuest(ctx))
 }
 
 func TestCalls(t *testing.T) {

@@ -45,7 +45,20 @@ func (v *VCenter) redirect(ctx *simulator.Context, m *simulator.Method) (mo.Refe
 	if ctx.Session == nil && needsSession(m) {
 		return nil, &types.NotAuthenticated{NoPermission: types.NoPermission{Object: &m.This, PrivilegeId: "System.View"}}
 	}
-	if m.This.Type != "VirtualMachine" || ctx.Session == nil {
+	if ctx.Session == nil {
+		return nil, nil
+	}
+	if rule := v.faults.Take(target{vm: v.machine(m.This)}, func(r *Rule) bool {
+		return r.CallFault != nil && r.CallFault.Method == m.Name
+	}); rule != nil {
+		fault, _ := newFault(rule.CallFault.Fault, m.This)
+		return nil, fault
+	}
+	if m.This.Type == "AuthorizationManager" && m.Name == "HasPrivilegeOnEntities" {
+		m.This = types.ManagedObjectReference{Type: "Overrides", Value: "overrides"}
+		return nil, nil
+	}
+	if m.This.Type != "VirtualMachine" {
 		return nil, nil
 	}
 	vm := v.machine(m.This)
@@ -53,6 +66,9 @@ func (v *VCenter) redirect(ctx *simulator.Context, m *simulator.Method) (mo.Refe
 		return nil, nil
 	}
 	vm.count(m.Name)
+	if fault := v.forbidden(m); fault != nil {
+		return nil, fault
+	}
 	if lockedByLease[m.Name] {
 		for _, l := range v.leases.live() {
 			if l.machine == vm {

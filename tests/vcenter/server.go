@@ -51,6 +51,7 @@ type VCenter struct {
 
 	mu       sync.Mutex
 	machines map[types.ManagedObjectReference]*machine
+	lacks    []string // privileges that the account does not have
 
 	api, control                 *http.Server
 	apiListener, controlListener net.Listener
@@ -70,6 +71,7 @@ func Start(o Options) (*VCenter, error) {
 		inventory: o.Inventory,
 		faults:    &Faults{}, gate: newGate(), record: &Record{}, leases: newLeases(),
 		machines: map[types.ManagedObjectReference]*machine{},
+		lacks:    o.Inventory.Lacks,
 	}
 	var err error
 	if v.state, err = filepath.Abs(o.State); err != nil {

@@ -14,6 +14,31 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- with index $images.digests .target }}@{{ . }}{{ else }}:{{ $images.tag | default $.root.Chart.AppVersion }}{{ end -}}
 {{- end }}
 
+{{/* The proxy of the sources as environment variables, for what talks to a source; nothing where there is none.
+In lower case, which counts first: something else may put the others into every pod. */}}
+{{- define "vmferry.sourceProxy" -}}
+{{- $proxy := .Values.sourceProxy -}}
+{{- if and $proxy.secret (or $proxy.http $proxy.https) -}}
+{{- fail "sourceProxy.secret names a Secret with the keys http and https: leave sourceProxy.http and sourceProxy.https empty" -}}
+{{- end -}}
+{{- range $key := list "http" "https" }}
+{{- if $proxy.secret }}
+- name: {{ $key }}_proxy
+  valueFrom:
+    secretKeyRef:
+      name: {{ $proxy.secret }}
+      key: {{ $key }}
+{{- else if index $proxy $key }}
+- name: {{ $key }}_proxy
+  value: {{ index $proxy $key | quote }}
+{{- end }}
+{{- end }}
+{{- with $proxy.noProxy }}
+- name: no_proxy
+  value: {{ . | quote }}
+{{- end }}
+{{- end }}
+
 {{/* Binds a ClusterRole to an identity where imports may live: (dict "root" $ "role" NAME "identity" NAME). */}}
 {{- define "vmferry.bind" -}}
 {{- $root := .root -}}

@@ -3,6 +3,7 @@
 cloud     log in, ask                    find     a server by name or UUID
 faults    errors                         facts    what the services know of it; describe: as a document
 copies    snapshot, volume, image        power    shutting it down, once; export: one disk
+quotas    room for the copies
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from steps.disk.land import Landed
 from steps.machine import Disk, Machine
 from steps.plan import DiskFormat, PowerPlan
 from steps.providers import Access, Inventory, Provider, Report
-from steps.providers.openstack import cloud, describe, export, facts, find, power
+from steps.providers.openstack import cloud, describe, export, facts, find, power, quotas
 from steps.providers.openstack.copies import Copies
 
 __all__ = ["Openstack", "connect"]
@@ -52,7 +53,11 @@ class Openstack:
         """`folder` means nothing here: a project has none. Raises StepError, when no disk could be read."""
         del folder
         cloud.prove_way(self._cloud)
-        return describe.machine(facts.of_one(self._cloud, find.server(self._cloud, vm)))
+        found = facts.of_one(self._cloud, find.server(self._cloud, vm))
+        machine = describe.machine(found)
+        copied = [(disk.id, one) for disk in machine.disks for one in found.volumes if one.id == disk.key]
+        lacking = quotas.concerns(self._cloud, self._access.run, copied)
+        return machine.model_copy(update={"concerns": (*machine.concerns, *lacking)})
 
     def networks(self) -> frozenset[str]:
         found = facts.networks(self._cloud)
@@ -69,7 +74,7 @@ class Openstack:
         return Inventory(machines=machines, networks=names, folders=())
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:
-        power.power_off(self._cloud, machine, policy)
+        power.power_off(self._cloud, self._access.run, machine, policy)
 
     def export(
         self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: Report

@@ -28,7 +28,7 @@ def concerns(facts: Facts, values: Mapping[str, str], disks: Iterable[Disk]) -> 
             "use an account of the volume's project, or detach it if it is gone",
         )
     for disk, volume in ((disk, one) for disk in disks for one in facts.volumes if one.id == disk.key):
-        yield from _volume(disk, volume)
+        yield from of_volume(disk, volume)
     yield from _flavor(facts.flavor)
     yield from _ports(facts)
     yield from _hardware(facts, values)
@@ -63,7 +63,12 @@ def _image(facts: Facts) -> Iterator[Concern]:
         )
 
 
-def _volume(disk: Disk, volume: Any) -> Iterator[Concern]:
+_MIGRATING: Final = ("starting", "migrating", "completing")
+"""Volume.migration_status, which only an administrator is shown (cinder/objects/volume.py)."""
+
+
+def of_volume(disk: Disk, volume: Any) -> Iterator[Concern]:
+    """What stands against copying a volume; read again before the server is stopped."""
     name = f"{disk.id} ({disk.label})"
     if volume.is_encrypted:  # an image of it is ciphertext, its key stays in the key manager
         yield _block("encrypted-disk", f"{name} is encrypted", "retype it to a type without encryption")
@@ -71,6 +76,8 @@ def _volume(disk: Disk, volume: Any) -> Iterator[Concern]:
         yield _block("shared-disk", f"{name} is attached to several servers", "detach it from the others")
     if volume.status not in ("in-use", "available"):
         yield _block("disk-state", f"{name} is {volume.status}", "bring it to in-use at the source")
+    elif volume.migration_status in _MIGRATING:  # no snapshot is taken of it (cinder/volume/api.py)
+        yield _block("disk-state", f"{name} is being migrated", "wait until that is done, then retry")
     if (volume.volume_image_metadata or {}).get("disk_format") == ISO:
         yield _log("iso-volume", f"{name} was made of an ISO image: it is imported as an ordinary disk")
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 import structlog
 
 from steps.contract import Exit, StepError
 from steps.machine import Machine
+from steps.mapping import blocking
 from steps.plan import PowerPlan
+from steps.providers.openstack import quotas
 from steps.providers.openstack.cloud import Cloud, prove_way
+from steps.providers.openstack.concerns import of_volume
+from steps.providers.openstack.describe import ROOT
 from steps.providers.openstack.waiting import CLOCK, POLL_SECONDS
 
 log = structlog.get_logger()
@@ -20,14 +25,17 @@ SLACK_SECONDS: Final = 300.0
 (nova.conf, shutdown_timeout)."""
 
 
-def power_off(cloud: Cloud, machine: Machine, policy: PowerPlan) -> None:
+def power_off(cloud: Cloud, run: str, machine: Machine, policy: PowerPlan) -> None:
     """Stop the server and wait until it is off.
+
+    Hours may have passed since preflight: before it stops a server, it proves again what must work later.
 
     Nova sets `task_state` before it answers os-stop (nova/compute/api.py, stop), so that an attempt after a
     killed one sees that the server is on its way and does not ask again.
 
     Raises:
-        StepError: POWER, when its status does not let it be stopped; UNREACHABLE, when it is not off in time.
+        StepError: POWER, when its status does not let it be stopped; UNREACHABLE, when it is not off in time;
+            UNSUPPORTED, when a volume cannot be copied; NO_SPACE, when the quota has no room for the copies.
     """
     what = f"cannot stop server {machine.name}"
     end, asked = CLOCK() + policy.grace_seconds + SLACK_SECONDS, False
@@ -37,12 +45,27 @@ def power_off(cloud: Cloud, machine: Machine, policy: PowerPlan) -> None:
         if not server.task_state:
             if asked:
                 raise StepError(Exit.UNREACHABLE, what, "Nova tried, it is ACTIVE still", "see its actions")
-            prove_way(cloud)  # again: hours may have passed since preflight
+            _prove_rest(cloud, run, machine, what)
             _ask(cloud, server, what)
             asked = True
         if CLOCK() > end:
             raise StepError(Exit.UNREACHABLE, what, f"it is still {server.task_state or server.status}")
         cloud.stop.sleep(POLL_SECONDS)
+
+
+def _prove_rest(cloud: Cloud, run: str, machine: Machine, what: str) -> None:
+    """Prove that the copies can be made, and fetched from here."""
+    prove_way(cloud)
+    disks = [disk for disk in machine.disks if disk.key != ROOT]
+    volumes = [
+        (disk, cloud.read(f"read {disk.id}", partial(cloud.volumes.get_volume, disk.key))) for disk in disks
+    ]
+    found = [concern for disk, volume in volumes for concern in of_volume(disk, volume)]
+    if not any(concern.code == quotas.CODE for concern in machine.concerns):  # told to go on all the same
+        found += quotas.concerns(cloud, run, ((disk.id, volume) for disk, volume in volumes))
+    for concern in blocking(found):
+        code = Exit.NO_SPACE if concern.code == quotas.CODE else Exit.UNSUPPORTED
+        raise StepError(code, what, concern.message, concern.remedy)
 
 
 def _server(cloud: Cloud, machine: Machine) -> Any:

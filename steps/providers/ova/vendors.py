@@ -10,11 +10,13 @@ import re
 from collections.abc import Sequence
 from typing import Final, Literal
 
+from steps import unique
 from steps.machine import Clock, Firmware, NicModel
 from steps.providers.ova.envelope import System
 from steps.providers.ova.hardware import Card
 from steps.providers.ova.items import Item, Kind, by_id
 from steps.providers.ova.markup import Node
+from steps.unique import Index
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _OVIRT_EFI: Final = ("3", "4")
@@ -32,9 +34,13 @@ _TPM: Final[dict[str, Literal["1.2", "2.0"]]] = {"v1_2": "1.2", "v2_0": "2.0"}
 
 
 def firmware(system: System, items: Sequence[Item]) -> Firmware:
-    """How it boots, by whoever's word is there."""
+    """How it boots, by whoever's word is there.
+
+    Raises:
+        StepError: AMBIGUOUS, where vmw:Config or vmw:ExtraConfig gives a key that counts two values.
+    """
     config, box, bios = _config(system), _box(system), system.node.value("BiosType")
-    named = config.get("firmware", "") or box.child("Firmware").get("type")
+    named = _said(config, "firmware") or box.child("Firmware").get("type")
     efi = named.lower().startswith("efi") or bios in _OVIRT_EFI
     secure = any(_on(config, key) for key in ("bootoptions.efisecurebootenabled", "uefi.secureboot.enabled"))
     version = _tpm(config, box, items)
@@ -46,7 +52,7 @@ def firmware(system: System, items: Sequence[Item]) -> Firmware:
     )
 
 
-def _tpm(config: dict[str, str], box: Node, items: Sequence[Item]) -> Literal["", "1.2", "2.0"]:
+def _tpm(config: Index[str, Node], box: Node, items: Sequence[Item]) -> Literal["", "1.2", "2.0"]:
     """VMware's is an item, and a TPM 2.0 always."""
     item = any("vmware.vtpm" in item.subtypes for item in items)
     if item or _on(config, "tpm.present") or _on(config, "tpm20.enabled"):
@@ -54,14 +60,29 @@ def _tpm(config: dict[str, str], box: Node, items: Sequence[Item]) -> Literal[""
     return _TPM.get(box.child("TrustedPlatformModule").get("type").lower(), "")
 
 
-def _on(config: dict[str, str], key: str) -> bool:
-    return config.get(key, "").lower() in ("true", "1", "yes")
+def _on(config: Index[str, Node], key: str) -> bool:
+    return _said(config, key).lower() in ("true", "1", "yes")
 
 
-def _config(system: System) -> dict[str, str]:
-    """vmw:Config and vmw:ExtraConfig, by key in lower case."""
-    nodes = (node for node in system.hardware.children if node.name in ("Config", "ExtraConfig"))
-    return {node.get("key").lower(): node.get("value") for node in nodes}
+def _said(config: Index[str, Node], key: str) -> str:
+    found = config.find(key)
+    return found.get("value").strip() if found else ""
+
+
+def _config(system: System) -> Index[str, Node]:
+    """vmw:Config and vmw:ExtraConfig, by key in lower case; neither tells cases apart, nor do the values."""
+    return unique.index(
+        (node for node in system.hardware.children if node.name in ("Config", "ExtraConfig")),
+        lambda node: node.get("key").strip().lower(),
+        what="settings (vmw:Config or vmw:ExtraConfig) with the key",
+        where=system.name or system.id,
+        alike=lambda one, other: _value(one) == _value(other),
+        remedy="leave one of them in the descriptor",
+    )
+
+
+def _value(node: Node) -> str:
+    return node.get("value").strip().lower()
 
 
 def _box(system: System) -> Node:

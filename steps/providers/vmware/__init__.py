@@ -4,7 +4,7 @@ session   log in, log out            find       datacenters and machines by name
 hosts     whether the ESXi host of a VM's disks can be reached
 leftovers what killed attempts left  describe   a machine (devices, networks, concerns) as a document
 faults    errors                     power      shutting it down, once
-                                     lease      an export lease kept alive; export: one disk over it
+privileges  what the account may do  lease      an export lease kept alive; export: one disk over it
 """
 
 from __future__ import annotations
@@ -17,7 +17,17 @@ from steps.disk.land import Landed
 from steps.machine import Disk, Machine
 from steps.plan import DiskFormat, PowerPlan
 from steps.providers import Access, Inventory, Provider, Report
-from steps.providers.vmware import collector, describe, export, find, hosts, leftovers, networks, power
+from steps.providers.vmware import (
+    collector,
+    describe,
+    export,
+    find,
+    hosts,
+    leftovers,
+    networks,
+    power,
+    privileges,
+)
 from steps.providers.vmware.paths import joined
 from steps.providers.vmware.session import Session, log_in, log_out
 
@@ -58,7 +68,9 @@ class Vsphere:
         place = find.machine(self._session, at, vm, folder)
         hosts.prove(self._session, place.row.ref)
         row = collector.one(self._session, place.row.ref, *describe.FACTS, *describe.DETAIL)
-        return describe.machine(place, row, networks.read(self._session, [at]))
+        machine = describe.machine(place, row, networks.read(self._session, [at]))
+        lacking = privileges.concerns(self._session, place.row.ref, machine.power)
+        return machine.model_copy(update={"concerns": (*machine.concerns, *lacking)})
 
     def networks(self) -> frozenset[str]:
         return networks.read(self._session, [self._datacenter()]).names

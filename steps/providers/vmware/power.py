@@ -15,7 +15,7 @@ from steps.contract import Exit, StepError
 from steps.document import Document
 from steps.machine import Machine, Power
 from steps.plan import PowerPlan
-from steps.providers.vmware import asked, collector, describe, faults, hosts
+from steps.providers.vmware import asked, collector, describe, faults, hosts, privileges
 from steps.providers.vmware.session import Session
 
 log = structlog.get_logger()
@@ -109,6 +109,15 @@ class _Shutdown:
             return self.now() - ago
         return note.at if note is not None and not describe.tools_running(self.facts()) else None
 
+    def prove_rest(self) -> None:
+        """Prove that what comes after the power-off can work: the way to the disks, the privileges.
+
+        Raises:
+            StepError: as `hosts.prove` and `privileges.prove`.
+        """
+        hosts.prove(self.session, self.vm)
+        privileges.prove(self.session, self.vm, self.what)
+
     def forget(self) -> None:
         self._note.unlink(missing_ok=True)
 
@@ -123,18 +132,18 @@ def power_off(
 
     The clock is the wall's, as the time of grace goes on while no attempt is alive.
 
-    Hours may have passed since preflight: before it stops a VM, it proves the way to the disks again.
+    Hours may have passed since preflight: before it stops a VM, it proves again what must work after that.
 
     Raises:
         StepError: POWER when it is suspended, or its guest cannot be asked; NOT_FOUND when it is gone; what
-            `hosts.prove` raises.
+            `_Shutdown.prove_rest` raises.
     """
     shutdown = _Shutdown(session, machine, policy, memory, clock)
     if shutdown.is_off():
         log.info("the machine is off already", vm=machine.name)
     elif not _finish_earlier(shutdown):
         if policy.force:
-            hosts.prove(session, shutdown.vm)
+            shutdown.prove_rest()
             _hard(shutdown)
         elif not _gently(shutdown):
             _hard(shutdown)
@@ -166,7 +175,7 @@ def _gently(shutdown: _Shutdown) -> bool:
             if shutdown.is_off():
                 return True
             raise StepError(Exit.POWER, shutdown.what, "VMware Tools are not running in it", _BY_HAND)
-        hosts.prove(shutdown.session, shutdown.vm)
+        shutdown.prove_rest()
         shutdown.note("asking")
         _ask(shutdown)
         shutdown.note("asked")

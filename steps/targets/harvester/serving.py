@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Final, Protocol
 
 from pydantic import ValidationError
 
+from steps import inside
 from steps.contract import Exit, StepError
 from steps.document import Document
 from steps.plan import DiskFormat
@@ -116,9 +115,9 @@ class Web:
     def card(self, disk: str) -> Card | None:
         url = self._address.origin + self._address.card_path(disk)
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own Service
+            with inside.ask(url) as answer:
                 return Card.model_validate_json(answer.read(1 << 16))
-        except (OSError, urllib.error.URLError, ValidationError):
+        except (OSError, ValidationError):
             return None  # not there yet, or between two pods: the caller's patience decides
 
     def url(self, disk: str, disk_format: DiskFormat) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from steps import qemu
 from steps.contract import Exit, StepError
-from steps.machine import Machine, Power
+from steps.machine import Machine, Power, Severity
 from steps.plan import DiskFormat, PowerPlan
 from steps.providers import connect
 from tests.openstack import machines
@@ -133,9 +133,50 @@ def test_two_of_one_name_are_told_apart_by_uuid(project: Project, access: MakeAc
     assert describe(access, two.id).source_id == two.id
 
 
-def test_a_quota_that_is_used_up_is_named(project: Project, access: MakeAccess, tmp_path: Path) -> None:
-    machines.server(project, "web", [a_disk(tmp_path, 1)])
+def test_a_quota_without_room_is_found_out_while_the_server_runs(
+    project: Project, access: MakeAccess, tmp_path: Path
+) -> None:
+    server = machines.server(project, "web", [a_disk(tmp_path, 1), a_disk(tmp_path, 2)])
+    before = describe(access, "web")
+    assert "quota" not in {one.code for one in before.concerns}
+    cinder = project.admin.block_storage
+    used = cinder.get_quota_set(project.id, usage=True).usage["gigabytes"]
+    for limits, word in (
+        ({"snapshots": 1}, "snapshots: 2 more are needed, 1 of 1"),
+        ({"volumes": used + 1}, "volumes: 2 more are needed, 1 of 3"),
+        ({"gigabytes": used + 3}, "gigabytes: 4 more are needed, 3 of 5"),
+    ):
+        cinder.update_quota_set(project.id, **limits)
+        (found,) = [one for one in describe(access, "web").concerns if one.code == "quota"]
+        assert (found.severity, word in found.message) == (Severity.BLOCK, True)
+        with connect(access()) as source, pytest.raises(StepError, match=word) as caught:
+            source.power_off(before, PowerPlan())
+        assert caught.value.code is Exit.NO_SPACE
+        cinder.update_quota_set(project.id, **dict.fromkeys(limits, -1))
+    assert project.connection.compute.get_server(server.id).status == "ACTIVE"
+    assert project.held() == []
+
+
+def test_a_volume_that_went_wrong_since_preflight_stops_no_server(
+    project: Project, access: MakeAccess, tmp_path: Path
+) -> None:
+    server = machines.server(project, "web", [a_disk(tmp_path, 1)])
     made = describe(access, "web")
+    cinder = project.admin.block_storage
+    cinder.reset_volume_status(made.disks[0].key, "error", "attached", None)
+    assert "disk-state" in {one.code for one in describe(access, "web").concerns}
+    with connect(access()) as source, pytest.raises(StepError, match=r"disk-0 .* is error") as caught:
+        source.power_off(made, PowerPlan())
+    assert caught.value.code is Exit.UNSUPPORTED
+    assert project.connection.compute.get_server(server.id).status == "ACTIVE"
+    cinder.reset_volume_status(made.disks[0].key, "in-use", "attached", None)
+
+
+def test_a_quota_that_is_used_up_is_named(project: Project, access: MakeAccess, tmp_path: Path) -> None:
+    """As one that is used up after the server was stopped."""
+    server = machines.server(project, "web", [a_disk(tmp_path, 1)])
+    made = describe(access, "web")
+    machines.stop(project, server.id)
     project.admin.block_storage.update_quota_set(project.id, snapshots=0)
     with pytest.raises(StepError, match="raise the project's quota") as caught:
         landed(access, made, 0, tmp_path)

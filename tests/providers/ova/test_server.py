@@ -202,6 +202,52 @@ def test_a_connection_that_breaks_again_and_again(
     assert landed.path.read_bytes() == raws[0].read_bytes()
 
 
+def raw_ova(path: Path, disk: Path, manifest: str) -> bytes:
+    """An archive whose disk is raw: unlike a VMDK, any bytes pass for its content."""
+    files = build_files([disk], manifest=None)
+    (name, text), (image, packed) = files.contents.items()
+    made = text.decode().replace(image, "disk.raw").replace(f'ovf:size="{len(packed)}"', "")
+    made = re.sub(r'(ovf:fileRef="file1" ovf:format=)"[^"]*"', r'\1"http://en.wikipedia.org/wiki/Byte"', made)
+    files.contents = {name: made.encode(), "disk.raw": disk.read_bytes()}
+    if manifest:
+        files.with_manifest("m.mf", manifest, last=False)
+    files.pack(path, "ustar")
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("manifest", ["", "sha256"])
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["same", "replaced"])
+@pytest.mark.parametrize("etag", ['"1"', 'W/"1"', ""])
+def test_an_archive_without_range_is_read_again_and_compared(
+    access: MakeAccess, raws: list[Path], tmp_path: Path, manifest: str, etag: str, *, is_replaced: bool
+) -> None:
+    """It broke in the middle of a raw disk, of which any bytes would pass for the rest.
+
+    The archive that lies there now may be another one of the same size, which the server may not tell.
+    """
+    other = tmp_path / "other.raw"
+    other.write_bytes(bytes(byte ^ 0xFF for byte in raws[0].read_bytes()))
+    bodies = [raw_ova(tmp_path / f"{disk.name}.ova", disk, manifest) for disk in (raws[0], other)]
+    assert len(bodies[0]) == len(bodies[1])
+    how, out = Behaviour(bodies[0], ranges=False, etag=etag), tmp_path / "disk.raw"
+    with Site({"/m.ova": Page(how)}) as site:
+        url = site.base + "/m.ova"
+        with connect(access(url)) as source:
+            machine = source.describe("web", None)
+            assert "no-range" in {each.code for each in machine.concerns}
+            middle = len(bodies[0]) - raws[0].stat().st_size // 2
+            # Without a manifest in front the archive is read to its end once, to look for one there.
+            how.cuts = [1 << 40, middle, middle]
+            with pytest.raises(StepError, match="reads from the start and compares") as caught:
+                source.export(machine, machine.disks[0], out, DiskFormat.RAW, ignore)
+            assert caught.value.code is Exit.BROKEN_STREAM
+        assert Files(out).partial.exists()
+        how.cuts, how.body = [], bodies[is_replaced]
+        with connect(access(url)) as source:
+            landed = source.export(machine, machine.disks[0], out, DiskFormat.RAW, ignore)
+    assert landed.path.read_bytes() == (other if is_replaced else raws[0]).read_bytes()
+
+
 def test_a_folder_behind_a_server(
     access: MakeAccess, raws: list[Path], tmp_path: Path, refused: Refused
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,45 @@ def test_what_is_there_twice_is_refused_by_its_identifier(
     error = refused(lambda: described(*pairs))
     assert error.code is Exit.AMBIGUOUS
     assert names in str(error)
+
+
+VMW = 'xmlns:vmw="http://www.vmware.com/schema/ovf"'
+
+
+def config(key: str, value: str, kind: str = "Config") -> str:
+    return f'<vmw:{kind} {VMW} ovf:required="false" vmw:key="{key}" vmw:value="{value}"/>'
+
+
+END = "</VirtualHardwareSection>"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        config("firmware", "bios") + config("firmware", "efi"),
+        config("firmware", "efi") + config("Firmware", "bios", "ExtraConfig"),
+        config("uefi.secureBoot.enabled", "TRUE", "ExtraConfig")
+        + config("uefi.secureBoot.enabled", "FALSE", "ExtraConfig"),
+        config("tpm20.enabled", "true") + config("tpm20.enabled", "false"),
+    ],
+)
+def test_a_setting_with_two_values_is_refused(described: Describe, refused: Refused, settings: str) -> None:
+    """The later one counted, in silence: a VM that boots by UEFI came to boot by BIOS."""
+    error = refused(lambda: described((END, settings + END)))
+    assert error.code is Exit.AMBIGUOUS
+    assert re.search("'(firmware|uefi.secureboot.enabled|tpm20.enabled)'", str(error))
+    assert "leave one of them" in str(error)
+
+
+def test_a_setting_that_is_there_twice_in_the_same_words_is_one(described: Describe) -> None:
+    key = "uefi.secureBoot.enabled"
+    settings = config(key, "TRUE") + config(key.upper(), "true ", "ExtraConfig")
+    assert described((END, settings + END)).firmware.secure_boot
+
+
+def test_two_values_of_a_setting_that_nobody_reads_do_no_harm(described: Describe) -> None:
+    settings = config("tools.syncTime", "1") + config("tools.syncTime", "2") + config("tpm20.enabled", "1")
+    assert described((END, settings + END)).firmware.tpm
 
 
 def test_a_boot_order_that_names_two_devices_is_refused(described: Describe, refused: Refused) -> None:

@@ -1,0 +1,93 @@
+"""Whether the account may do all that an import will ask of a VM, found out before the VM is stopped.
+
+What each call needs stands in the vSphere Web Services API reference (VirtualMachine, "Required privileges"):
+ShutdownGuest and PowerOffVM_Task need VirtualMachine.Interact.PowerOff, ExportVm needs VApp.Export, each on
+the VM. The calls of a lease need none. That the VM may be read has been seen by the time this is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from pyVmomi import vim, vmodl
+
+from steps.concerns import block, warn
+from steps.contract import Exit, StepError
+from steps.machine import Concern, Power
+from steps.providers.vmware import faults
+from steps.providers.vmware.session import Session
+
+POWER_OFF: Final = "VirtualMachine.Interact.PowerOff"
+EXPORT: Final = "VApp.Export"
+_SHOWN: Final = {POWER_OFF: "Virtual machine > Interaction > Power off", EXPORT: "vApp > Export"}
+"""As the vSphere Client calls them (vSphere Security, Defined Privileges)."""
+_REMEDY: Final = "grant it to the account in the source's secret, on the VM or on a folder above it"
+
+
+def concerns(session: Session, vm: Any, power: Power) -> Iterator[Concern]:
+    """What the account lacks for an import of the VM; a VM that is off need not be stopped.
+
+    Raises:
+        StepError: what faults.py makes of a broken connection.
+    """
+    try:
+        missing = _missing(session, vm, (EXPORT,) if power is Power.OFF else (POWER_OFF, EXPORT))
+    except _UnknownError as error:
+        yield warn(
+            "privileges-unknown",
+            f"whether {session.user} may power off and export it is not known: {error}",
+            f"see that the account has {_listed((POWER_OFF, EXPORT))}",
+        )
+        return
+    if missing:
+        yield block("privilege-missing", _lacks(session, missing), _REMEDY)
+
+
+def prove(session: Session, vm: Any, what: str) -> None:
+    """Prove that the account may power off the VM and export it; passes where that cannot be found out.
+
+    Raises:
+        StepError: DENIED, beginning with `what`; what faults.py makes of a broken connection.
+    """
+    try:
+        missing = _missing(session, vm, (POWER_OFF, EXPORT))
+    except _UnknownError:
+        return  # preflight has said so
+    if missing:
+        raise StepError(Exit.DENIED, what, _lacks(session, missing), _REMEDY)
+
+
+class _UnknownError(Exception):
+    """The server does not say what the account may do."""
+
+
+def _missing(session: Session, vm: Any, wanted: Sequence[str]) -> list[str]:
+    """Those of the privileges that this session does not hold on the VM.
+
+    AuthorizationManager.HasPrivilegeOnEntities is of API 5.5, on vCenter as on ESXi. It needs System.View on
+    the root, which an account with a role further down only may not have.
+    """
+    manager = session.content.authorizationManager
+    if manager is None:
+        raise _UnknownError("the server has no AuthorizationManager")
+    with faults.explained("cannot read the account's privileges", session.endpoint):
+        try:
+            answer = manager.HasPrivilegeOnEntities([vm], session.key, list(wanted))
+        except vim.fault.NotAuthenticated:
+            raise
+        except vmodl.MethodFault as fault:
+            raise _UnknownError(faults.text(fault)) from fault
+    said = {each.privId: bool(each.isGranted) for entity in answer or () for each in entity.privAvailability}
+    if set(wanted) - set(said):
+        raise _UnknownError("the server leaves the question open")
+    return [each for each in wanted if not said[each]]
+
+
+def _lacks(session: Session, missing: Sequence[str]) -> str:
+    return f"the account {session.user} lacks {_listed(missing)}"
+
+
+def _listed(wanted: Sequence[str]) -> str:
+    what = "the privilege" if len(wanted) == 1 else "the privileges"
+    return f"{what} {' and '.join(f'{each} ({_SHOWN[each]})' for each in wanted)}"

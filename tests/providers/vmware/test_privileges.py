@@ -1,0 +1,98 @@
+"""What the account may not do is found out while the VM runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from steps.contract import Exit, StepError
+from steps.machine import Severity
+from steps.plan import PowerPlan
+from steps.providers import connect
+from tests.simulator import Simulator, StartSimulator, make_access
+
+pytestmark = pytest.mark.vcenter
+
+EXPORT, POWER_OFF = "VApp.Export", "VirtualMachine.Interact.PowerOff"
+VMS = [
+    {"name": "web", "power": "on", "shutdownSeconds": 0, "disks": [{"capacity": 1 << 20}]},
+    {"name": "off", "disks": [{"capacity": 1 << 20}]},
+]
+KINDS = {"vcenter": ("DC0", "administrator@vsphere.local"), "esxi": ("ha-datacenter", "root")}
+
+
+@pytest.fixture(params=KINDS)
+def simulator(start_simulator: StartSimulator, request: pytest.FixtureRequest) -> Simulator:
+    datacenter, _ = KINDS[request.param]
+    return start_simulator({"kind": request.param, "datacenters": [{"name": datacenter, "vms": VMS}]})
+
+
+def privileges(simulator: Simulator, folder: Path, vm: str = "web") -> dict[str, tuple[Severity, str]]:
+    """The concerns that preflight has about what the account may do."""
+    with connect(make_access(simulator, folder)) as source:
+        found = source.describe(vm, None).concerns
+    return {one.code: (one.severity, str(one)) for one in found if one.code.startswith("privilege")}
+
+
+@pytest.mark.parametrize("lacks", [(EXPORT,), (POWER_OFF,), (EXPORT, POWER_OFF)])
+def test_preflight_names_each_that_is_missing(
+    simulator: Simulator, tmp_path: Path, lacks: tuple[str, ...]
+) -> None:
+    simulator.set_lacks(*lacks)
+    severity, words = privileges(simulator, tmp_path)["privilege-missing"]
+    assert severity is Severity.BLOCK
+    assert simulator.username in words
+    assert {one for one in (EXPORT, POWER_OFF) if one in words} == set(lacks)
+    assert simulator.tasks() == []
+
+
+def test_nothing_is_said_of_an_account_that_has_them(simulator: Simulator, tmp_path: Path) -> None:
+    assert privileges(simulator, tmp_path) == {}
+
+
+def test_a_vm_that_is_off_need_not_be_stopped(simulator: Simulator, tmp_path: Path) -> None:
+    simulator.set_lacks(POWER_OFF)
+    assert privileges(simulator, tmp_path, "off") == {}
+    simulator.set_lacks(EXPORT)
+    assert set(privileges(simulator, tmp_path, "off")) == {"privilege-missing"}
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("lacks", [EXPORT, POWER_OFF])
+def test_one_that_was_withdrawn_since_preflight_stops_no_vm(
+    simulator: Simulator, tmp_path: Path, lacks: str, *, force: bool
+) -> None:
+    with connect(make_access(simulator, tmp_path)) as source:
+        machine = source.describe("web", None)
+        simulator.set_lacks(lacks)
+        with pytest.raises(StepError, match=f"lacks the privilege {lacks}") as caught:
+            source.power_off(machine, PowerPlan(force=force))
+    assert caught.value.code is Exit.DENIED
+    assert (simulator.vm("web")["power"], simulator.tasks()) == ("on", [])
+
+
+@pytest.mark.parametrize("fault", ["NoPermission", "NotSupported", "InvalidArgument"])
+def test_a_server_that_does_not_say_is_a_warning(
+    start_simulator: StartSimulator, tmp_path: Path, fault: str
+) -> None:
+    simulator = start_simulator({"datacenters": [{"name": "DC0", "vms": VMS}]})
+    simulator.faults(callFault={"method": "HasPrivilegeOnEntities", "fault": fault}, times=2)
+    severity, words = privileges(simulator, tmp_path)["privileges-unknown"]
+    assert severity is Severity.WARN
+    assert EXPORT in words
+    assert POWER_OFF in words
+    with connect(make_access(simulator, tmp_path)) as source:
+        machine = source.describe("web", None)
+        source.power_off(machine, PowerPlan())
+    assert simulator.vm("web")["power"] == "off"
+
+
+def test_a_session_that_has_ended_is_not_taken_for_that(
+    start_simulator: StartSimulator, tmp_path: Path
+) -> None:
+    simulator = start_simulator({"datacenters": [{"name": "DC0", "vms": VMS}]})
+    simulator.faults(callFault={"method": "HasPrivilegeOnEntities", "fault": "NotAuthenticated"})
+    with pytest.raises(StepError, match="session was ended") as caught:
+        privileges(simulator, tmp_path)
+    assert caught.value.code is Exit.UNREACHABLE
