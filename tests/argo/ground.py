@@ -126,8 +126,8 @@ class Ground:
     def apply(self, *documents: Object) -> None:
         """As a person does it: one manifest, in this order.
 
-        kubectl checks nothing itself: for that it fetches the OpenAPI document of every kind, and with those of
-        Harvester and KubeVirt that costs the API server seconds at each call.
+        kubectl checks nothing itself: for that it fetches the OpenAPI document of every kind. With those of
+        Harvester and KubeVirt, that costs the API server seconds at each call.
         """
         manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
         self.kubectl("apply", "--validate=false", "-f", "-", stdin=manifest)

@@ -180,7 +180,7 @@ class Trial:
         """Wait until the VM runs and the Workflow has ended well. `before` is the attempt that has failed.
 
         Raises:
-            AssertionError: when a later attempt fails, too. The import says for a while that `before` has failed.
+            AssertionError: when a later attempt fails, too. The import shows `before` for a while longer.
         """
 
         def look() -> bool:
