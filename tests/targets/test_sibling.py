@@ -206,7 +206,7 @@ def test_without_the_right_to_see_workflows_it_goes_on_without(capsys: pytest.Ca
     asked = [call for call in world.cluster.calls if call.kind is WORKFLOW]
     assert len(asked) == 1
     said = capsys.readouterr()
-    assert "a failed image is noticed late" in said.out + said.err
+    assert "a failed image step is noticed late" in said.out + said.err
 
 
 def test_without_the_right_to_see_images_it_ends() -> None:

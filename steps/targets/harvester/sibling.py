@@ -123,7 +123,7 @@ class StepNode:
         except StepError as error:
             if error.code is not Exit.DENIED:
                 raise
-            log.warning(f"{error}; a failure of {self._stage} is noticed late")
+            log.warning(f"{error}; a failed {self._stage} step is noticed late")
             self._visible = False
             return ""
         return phase_of(workflow, self._stage, self._disk)
