@@ -6,9 +6,9 @@ import contextlib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from steps.cluster import (
     CLAIM,
@@ -36,6 +36,7 @@ RUNNING: Final = "virtualMachineRunning"
 FAILED: Final = "VMMigrationFailed"
 INVALID: Final = "virtualMachineImportInvalid"
 ENDED: Final = (RUNNING, FAILED, INVALID)
+T = TypeVar("T")
 
 
 @dataclass
@@ -80,6 +81,45 @@ def place(ground: Ground, name: str) -> Iterator[Place]:
     assert_nothing_left(made)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """An import and its Workflow, as they were at one time."""
+
+    raw: Object | None
+    workflow: Object | None
+
+    @property
+    def status(self) -> ImportStatus:
+        return ImportStatus.read((self.raw or {}).get("status"))
+
+    @property
+    def summary(self) -> Condition:
+        return find(self.status.import_conditions, SUCCEEDED) or Condition()
+
+    @property
+    def nodes(self) -> list[Object]:
+        """The nodes of the Workflow."""
+        return list((((self.workflow or {}).get("status") or {}).get("nodes") or {}).values())
+
+    def leaf(self, template: str, phase: str) -> list[Object]:
+        """The pods' nodes of a stage in a phase."""
+        return [
+            node
+            for node in self.nodes
+            if node.get("templateName") == template and node["type"] == "Pod" and node["phase"] == phase
+        ]
+
+    def __str__(self) -> str:
+        metadata = (self.raw or {}).get("metadata") or {"namespace": "?", "name": "not there"}
+        status = self.status
+        done = "".join(f" {row.disk_name} {row.percent} %" for row in status.disk_import_status)
+        said = f"{status.import_status!r} {self.summary.reason}: {status.message}"
+        # How many nodes are in which phase is what moves when nothing else does.
+        phases = Counter(str(node.get("phase")) for node in self.nodes)
+        nodes = ", ".join(f"{number} {phase}" for phase, number in sorted(phases.items())) or "no nodes"
+        return f"{metadata['namespace']}/{metadata['name']}: {said}{done}; {nodes}"
+
+
 @dataclass
 class Imported:
     """An import in the cluster."""
@@ -98,55 +138,56 @@ class Imported:
 
     @property
     def summary(self) -> Condition:
-        return find(self.status.import_conditions, SUCCEEDED) or Condition()
+        return self.seen().summary
+
+    def seen(self) -> Seen:
+        """How it stands now: two requests, whatever is then asked of it."""
+        raw = self.raw
+        run = ImportStatus.read((raw or {}).get("status")).workflow
+        return Seen(raw, self.ground.cluster.get(WORKFLOW, run.name, RELEASE) if run else None)
+
+    def when(self, look: Callable[[Seen], T | None], seconds: float, what: str = "") -> T:
+        """What `look` gives once that is something; nothing may stand still for `seconds`."""
+        seen = self.seen()
+
+        def again() -> T | None:
+            nonlocal seen
+            seen = self.seen()
+            return look(seen)
+
+        return eventually(again, lambda: f"{what} of {seen}" if what else str(seen), seconds)
 
     def until(self, *stands: str, seconds: float = 300) -> ImportStatus:
         """Wait for one of these statuses; an end that is none of them is a failure at once."""
 
-        def look() -> ImportStatus | None:
-            status = self.status
+        def look(seen: Seen) -> ImportStatus | None:
+            status = seen.status
             if status.import_status in stands:
                 return status
-            over = status.import_status in ENDED and self.summary.status != "Unknown"
+            over = status.import_status in ENDED and seen.summary.status != "Unknown"
             assert not over, f"{self.name} ended as {status.import_status}: {status.message}"
             return None
 
-        return eventually(look, self.told, seconds)
+        return self.when(look, seconds)
 
     def leaves(self, stand: str) -> None:
         """Wait until the import is no longer there, as after it was mended."""
-        eventually(lambda: self.status.import_status != stand, self.told, 90)
+        self.when(lambda seen: seen.status.import_status != stand, 90)
 
     def told(self) -> str:
-        status = self.status
-        done = "".join(f" {row.disk_name} {row.percent} %" for row in status.disk_import_status)
-        summary = find(status.import_conditions, SUCCEEDED) or Condition()
-        said = f"{status.import_status!r} {summary.reason}: {status.message}"
-        return f"{self.namespace}/{self.name}: {said}{done}; {self._nodes()}"
-
-    def _nodes(self) -> str:
-        """How many of the Workflow's nodes are in which phase: what moves when nothing else does."""
-        nodes = ((self.workflow or {}).get("status") or {}).get("nodes") or {}
-        phases = Counter(str(node.get("phase")) for node in nodes.values())
-        return ", ".join(f"{number} {phase}" for phase, number in sorted(phases.items())) or "no nodes"
+        return str(self.seen())
 
     def at(self, step: str, seconds: float = 240) -> None:
         """Wait until a step is at work."""
-        eventually(lambda: self.leaf(step, "Running"), lambda: f"{step} of {self.told()}", seconds)
+        self.when(lambda seen: seen.leaf(step, "Running"), seconds, step)
 
     def leaf(self, template: str, phase: str) -> list[Object]:
         """The pods' nodes of a stage in a phase."""
-        nodes = ((self.workflow or {}).get("status") or {}).get("nodes") or {}
-        return [
-            node
-            for node in nodes.values()
-            if node.get("templateName") == template and node["type"] == "Pod" and node["phase"] == phase
-        ]
+        return self.seen().leaf(template, phase)
 
     @property
     def workflow(self) -> Object | None:
-        run = self.status.workflow
-        return self.ground.cluster.get(WORKFLOW, run.name, RELEASE) if run else None
+        return self.seen().workflow
 
     @property
     def run(self) -> str:

@@ -21,6 +21,7 @@ from steps.plan import TargetKind
 from steps.targets.harvester.state import state
 from tests.argo.faults import FAULTS, Broken, Moment, Scene
 from tests.argo.ground import RELEASE, Ground, eventually
+from tests.argo.place import Seen
 from tests.argo.table import Row, note
 from tests.argo.test_retry import person, put
 from tests.argo.world import FAILED, INVALID, RUNNING, Imported, World, a_vm, images_of
@@ -119,7 +120,7 @@ class Trial:
         gate = {"approvals": ["poweroff"]} if self.moment is Moment.CHECKED else {}
         self.scene.world.begin(self.scene.vm, **gate)
         if gate:
-            eventually(lambda: self.imported.summary.reason == "WaitingForApproval", self.imported.told, LONG)
+            self.imported.when(lambda seen: seen.summary.reason == "WaitingForApproval", LONG)
 
     def approve(self) -> dict[str, str]:
         """The annotation that lets it pass the gate; a new Workflow asks again."""
@@ -128,13 +129,13 @@ class Trial:
     def until_failed(self, before: tuple[str, str] = ("", "")) -> tuple[str, str]:
         """Wait until an attempt after `before` has failed, exit handler and all; returns which."""
 
-        def look() -> tuple[str, str] | None:
-            workflow = self.imported.workflow or {}
+        def look(seen: Seen) -> tuple[str, str] | None:
+            workflow = seen.workflow or {}
             over = phase_of(workflow) in (Phase.FAILED, Phase.ERROR) and attempt(workflow) != before
-            told = self.imported.status.import_status == self.cell.ends
-            return attempt(workflow) if over and told and self.imported.summary.status == "False" else None
+            reported = seen.status.import_status == self.cell.ends and seen.summary.status == "False"
+            return attempt(workflow) if over and reported else None
 
-        failed = eventually(look, self.imported.told, LONG)
+        failed = self.imported.when(look, LONG)
         assert self.cell.stage.name in self.imported.status.step, self.imported.told()
         return failed
 
@@ -172,7 +173,7 @@ class Trial:
         """
         self.retry()
         if self.cell.stage.name == "build" and not self.cell.way.in_place:
-            eventually(lambda: "a retry waits" in self.imported.status.message, self.imported.told, LONG)
+            self.imported.when(lambda seen: "a retry waits" in seen.status.message, LONG)
             return before
         return self.until_failed(before)
 
@@ -183,16 +184,16 @@ class Trial:
             AssertionError: when a later attempt fails, too. The import shows `before` for a while longer.
         """
 
-        def look() -> bool:
-            workflow = self.imported.workflow or {}
-            phase, status = phase_of(workflow), self.imported.status
+        def look(seen: Seen) -> bool:
+            workflow = seen.workflow or {}
+            phase, status = phase_of(workflow), seen.status
             if phase is Phase.SUCCEEDED and status.import_status == RUNNING:
                 return True
             failed = phase in (Phase.FAILED, Phase.ERROR) and attempt(workflow) != before
-            assert not (failed and status.import_status == self.cell.ends), self.imported.told()
+            assert not (failed and status.import_status == self.cell.ends), str(seen)
             return False
 
-        eventually(look, self.imported.told, LONG)
+        self.imported.when(look, LONG)
 
 
 def attempt(workflow: dict[str, Any]) -> tuple[str, str]:
