@@ -64,8 +64,8 @@ bench-check: ## Fail when a figure is more than 10 % worse than noted in docs/pe
 golden: ## Write the golden files anew; look at the diff before you commit it
 	@$(PREPARE) python
 	@VMFERRY_GOLDEN=write $(BIN)/pytest -q tests/unit tests/author tests/reflect tests/targets -k golden
-	@$(BIN)/python -m workflows.crd --chart >charts/vmferry/templates/crds/crds.yaml
-	@$(BIN)/python -m workflows.author --chart charts/vmferry/files
+	@$(BIN)/python -m workflows.api.crd --chart >charts/vmferry/templates/crds/crds.yaml
+	@$(BIN)/python -m workflows.author.chart --chart charts/vmferry/files
 
 format: ## Format the code
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .

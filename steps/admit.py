@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from steps.admission import Verdict
-from steps.mapping import shape
-from steps.plan import Plan
-from steps.program import Arguments, Context, log, run
+from steps.model.admission import Verdict
+from steps.model.mapping import shape
+from steps.model.plan import Plan
+from steps.model.volumes import VOLUMES, Volumes
+from steps.runtime.program import Arguments, Context, log, run
 from steps.targets import connect
-from steps.volumes import VOLUMES, Volumes
 
 if TYPE_CHECKING:
     from steps.targets.harvester.run import Run
@@ -80,7 +80,7 @@ class Book:
 
 
 def _run(context: Context, plan: Plan) -> Run:
-    from steps import kubeapi  # noqa: PLC0415 - the embedded runner has no release namespace
+    from steps.runtime import kubeapi  # noqa: PLC0415 - the embedded runner has no release namespace
     from steps.targets.harvester.run import Run  # noqa: PLC0415
 
     return Run(plan, kubeapi.connect(context.stop), kubeapi.own_namespace())

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from steps.contract import StepError
-from steps.plan import Plan
-from steps.program import Arguments, Context, log, run
+from steps.model.contract import StepError
+from steps.model.plan import Plan
 from steps.providers import Access, connect
+from steps.runtime.program import Arguments, Context, log, run
 
 EPILOG = """\
 examples:
@@ -57,7 +57,7 @@ def release_source(context: Context, plan: Plan) -> None:
 
 
 def release_scratch(context: Context, plan: Plan) -> None:
-    from steps import kubeapi  # noqa: PLC0415 - the embedded runner has no cluster and no client for one
+    from steps.runtime import kubeapi  # noqa: PLC0415 - the embedded runner has no cluster and no client for one
     from steps.targets.harvester.run import SUCCEEDED, Run  # noqa: PLC0415
 
     if context.arguments.status != SUCCEEDED:

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from steps import qemu, scratch
-from steps.contract import Exit, StepError
+from steps.disk import qemu
 from steps.disk.land import Landed
-from steps.plan import DiskFormat
-from steps.program import Arguments, Context, log, run
-from steps.progress import Progress
-from steps.scratch import Ready
-from steps.stop import Stop
+from steps.model import scratch
+from steps.model.contract import Exit, StepError
+from steps.model.plan import DiskFormat
+from steps.model.scratch import Ready
+from steps.runtime.program import Arguments, Context, log, run
+from steps.runtime.progress import Progress
+from steps.runtime.stop import Stop
 
 EPILOG = """\
 examples:

@@ -11,13 +11,13 @@ import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
-from steps import scratch
-from steps.contract import Exit, StepError
 from steps.disk.land import Landed, Source, land
-from steps.plan import DiskFormat
-from steps.program import Arguments, Context, log, run
-from steps.progress import Progress
+from steps.model import scratch
+from steps.model.contract import Exit, StepError
+from steps.model.plan import DiskFormat
 from steps.providers import Access, connect
+from steps.runtime.program import Arguments, Context, log, run
+from steps.runtime.progress import Progress
 
 EPILOG = """\
 examples:

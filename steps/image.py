@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from steps.contract import Exit, StepError
-from steps.document import write_atomically
-from steps.program import Arguments, Context, log, run
-from steps.progress import Progress
+from steps.model.contract import Exit, StepError
+from steps.model.document import write_atomically
+from steps.runtime.program import Arguments, Context, log, run
+from steps.runtime.progress import Progress
 from steps.targets import Published, connect
 
 ADDRESS_ENV: Final = "SVC_ADDRESS"
@@ -61,7 +61,7 @@ def digests(published: Published) -> dict[str, str]:
 
 def publish_served(context: Context, progress: Progress) -> Published:
     """Have the target fetch the disk, and leave what became of it among the outputs."""
-    from steps import kubeapi  # noqa: PLC0415 - as the image of `disk` lacks it
+    from steps.runtime import kubeapi  # noqa: PLC0415 - as the image of `disk` lacks it
     from steps.targets.harvester import PublishedImage  # noqa: PLC0415
     from steps.targets.harvester.completed import WorkflowRef  # noqa: PLC0415
     from steps.targets.harvester.serving import Address, Web, read_token  # noqa: PLC0415

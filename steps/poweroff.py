@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from steps.program import Arguments, Context, log, run
 from steps.providers import Access, connect
+from steps.runtime.program import Arguments, Context, log, run
 
 
 def arguments() -> Arguments:

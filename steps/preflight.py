@@ -9,16 +9,16 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from steps.concerns import about, merged
-from steps.contract import Exit, StepError
-from steps.document import write_atomically
-from steps.machine import Concern, Machine, Power, Severity
-from steps.mapping import blocking, check_disks, shape
-from steps.naming import target_name
-from steps.networks import check_cards, check_networks
-from steps.plan import Plan
-from steps.program import MACHINE, Arguments, Context, log, run
+from steps.model.concerns import about, merged
+from steps.model.contract import Exit, StepError
+from steps.model.document import write_atomically
+from steps.model.machine import Concern, Machine, Power, Severity
+from steps.model.mapping import blocking, check_disks, shape
+from steps.model.naming import target_name
+from steps.model.networks import check_cards, check_networks
+from steps.model.plan import Plan
 from steps.providers import Access, Provider, connect
+from steps.runtime.program import MACHINE, Arguments, Context, log, run
 
 DISKS = "disks.json"
 _SKIPPED: Final = ("quota",)
@@ -65,7 +65,7 @@ def body(context: Context) -> None:
 
 def publish(context: Context, plan: Plan, machine: Machine) -> None:
     """Make what the stages behind this one mount, claims and documents."""
-    from steps import kubeapi  # noqa: PLC0415 - the embedded runner has no cluster and no client for one
+    from steps.runtime import kubeapi  # noqa: PLC0415 - the embedded runner has no cluster and no client for one
     from steps.targets.harvester.run import Run  # noqa: PLC0415
 
     cluster = kubeapi.connect(context.stop)

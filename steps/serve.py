@@ -21,12 +21,13 @@ from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from steps import inside, scratch
-from steps.contract import Exit, StepError, Stopped
-from steps.document import write_atomically
-from steps.program import Arguments, Context, log, run
-from steps.progress import Progress
-from steps.stop import Stop
+from steps.model import scratch
+from steps.model.contract import Exit, StepError, Stopped
+from steps.model.document import write_atomically
+from steps.runtime import inside
+from steps.runtime.program import Arguments, Context, log, run
+from steps.runtime.progress import Progress
+from steps.runtime.stop import Stop
 
 CHUNK: Final = 4 << 20
 LOOK: Final = 2.0
@@ -74,7 +75,7 @@ def body(context: Context) -> None:
 
 def serve_image_step(context: Context) -> None:
     """Serve a disk of the plan until the target has it."""
-    from steps import kubeapi  # noqa: PLC0415 - without a cluster there is no client for one
+    from steps.runtime import kubeapi  # noqa: PLC0415 - without a cluster there is no client for one
     from steps.targets.harvester.completed import NO_WORKFLOW, WorkflowRef  # noqa: PLC0415
     from steps.targets.harvester.serving import Address, Card, read_token  # noqa: PLC0415
     from steps.targets.harvester.sibling import Sibling  # noqa: PLC0415

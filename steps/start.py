@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from steps.mapping import shape
-from steps.program import Arguments, Context, log, run
+from steps.model.mapping import shape
+from steps.runtime.program import Arguments, Context, log, run
 from steps.targets import connect
 
 

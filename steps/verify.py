@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from steps.plan import SourcePlan
-from steps.program import PLAN, Arguments, Context, log, run
+from steps.model.plan import SourcePlan
 from steps.providers import Access, connect
+from steps.runtime.program import PLAN, Arguments, Context, log, run
 
 EPILOG = """\
 examples:

@@ -13,8 +13,8 @@ from typing import Final
 
 from rich.console import Console
 
-from controller import cli
-from steps.contract import Exit, StepError
+from controller.cli import main as cli
+from steps.model.contract import Exit, StepError
 from tests import demosources, scenario
 from tests.demosources import Kind
 
@@ -72,7 +72,7 @@ def _boot(machine: Path, console: Path) -> int:
     """`vmferry boot`, its console shown and kept."""
     argv = ["boot", str(machine), "--timeout", str(BOOT_SECONDS)]
     say.print(f"[bold]$ vmferry {' '.join(argv)}[/]", soft_wrap=True)
-    return _tee([sys.executable, "-m", "controller.cli", *argv], console)
+    return _tee([sys.executable, "-m", "controller.cli.main", *argv], console)
 
 
 def _tee(argv: Sequence[str], log: Path) -> int:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from tests import scenario
 from tests.guest import datadisk
-from workflows.api import API_VERSION
+from workflows.api.resources import API_VERSION
 
 GIB: Final = 1 << 30
 VMDKS: Final = scenario.ROOT / ".cache" / "demo-vcenter"

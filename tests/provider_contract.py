@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from steps import qemu
-from steps.contract import Exit, StepError
-from steps.machine import Machine, Power
-from steps.plan import DiskFormat, PowerPlan
+from steps.disk import qemu
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Machine, Power
+from steps.model.plan import DiskFormat, PowerPlan
 from steps.providers import Access, connect
 
 MakeAccess = Callable[[str], Access]

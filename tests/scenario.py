@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from tests.guest import datadisk, report
 from tests.simulator import Simulator
-from workflows.api import API_VERSION
+from workflows.api.resources import API_VERSION
 
 ROOT: Final = Path(__file__).parents[1]
 GUEST: Final = ROOT / ".cache" / "guest" / "guest.img"

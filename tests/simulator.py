@@ -16,9 +16,9 @@ from typing import IO, Any, Final
 
 import pytest
 
-from steps.plan import SourceKind, SourcePlan
+from steps.model.plan import SourceKind, SourcePlan
 from steps.providers import Access
-from steps.stop import Stop
+from steps.runtime.stop import Stop
 from tests import goprogram
 
 _ROOT: Final = Path(__file__).parents[1]

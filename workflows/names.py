@@ -9,8 +9,8 @@ import hashlib
 import re
 from typing import Final
 
-from steps.plan import SourceKind, SourcePlan
-from workflows.api import GROUP
+from steps.model.plan import SourceKind, SourcePlan
+from workflows.api.resources import GROUP
 from workflows.stages import Identity, Limit
 
 LABEL_UID: Final = f"{GROUP}/import-uid"
@@ -76,7 +76,7 @@ def planned(run: str) -> str:
 
 
 def machine(run: str) -> str:
-    """ConfigMap: what preflight found (see `workflows.pods`)."""
+    """ConfigMap: what preflight found (see `workflows.author.pods`)."""
     return f"{run}-machine"
 
 

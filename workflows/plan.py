@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
-from steps.naming import DNS_LABEL, normalise
-from steps.plan import (
+from steps.model.naming import DNS_LABEL, normalise
+from steps.model.plan import (
     Bus,
     DiskRule,
     ImportRef,
@@ -22,10 +22,10 @@ from steps.plan import (
     Spelling,
     TargetPlan,
 )
-from workflows.api import API_VERSION, OpenstackSource, Source, VirtualMachineImport, VmwareSource
+from workflows.api.resources import API_VERSION, OpenstackSource, Source, VirtualMachineImport, VmwareSource
+from workflows.api.spec import DiskMapping, NetworkMapping
 from workflows.quantity import mebibytes
 from workflows.settings import Settings
-from workflows.spec import DiskMapping, NetworkMapping
 
 GRACE_SECONDS: Final = 60
 """Today's default for gracefulShutdownTimeoutSeconds, also taken for anything below 1."""

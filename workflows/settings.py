@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from steps.document import Document
-from steps.plan import CpuTopology, DiskFormat, NamePolicy, NetworkPolicy, ScratchPlan, TargetKind
+from steps.model.document import Document
+from steps.model.plan import CpuTopology, DiskFormat, NamePolicy, NetworkPolicy, ScratchPlan, TargetKind
 
 
 class Settings(Document):

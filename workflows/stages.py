@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from steps.plan import TargetKind
+from steps.model.plan import TargetKind
 
 
 class Scope(enum.Enum):

@@ -8,9 +8,9 @@ from typing import Final
 
 import structlog
 
-from steps.cluster import EVENT, Cluster, ExistsError, Object
-from steps.contract import StepError
-from workflows.conditions import stamp
+from steps.model.contract import StepError
+from steps.runtime.cluster import EVENT, Cluster, ExistsError, Object
+from workflows.api.conditions import stamp
 
 log = structlog.get_logger()
 

@@ -17,8 +17,8 @@ from typing import Final
 
 import structlog
 
-from steps.cluster import LEASE, ChangedError, Cluster, ExistsError, Object
-from steps.contract import StepError
+from steps.model.contract import StepError
+from steps.runtime.cluster import LEASE, ChangedError, Cluster, ExistsError, Object
 
 log = structlog.get_logger()
 

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from controller.operator.options import Options
-from steps.cluster import CONFIG_MAP, Cluster, Object
-from steps.contract import Exit, StepError
-from steps.plan import SourcePlan
+from steps.model.contract import Exit, StepError
+from steps.model.plan import SourcePlan
+from steps.runtime.cluster import CONFIG_MAP, Cluster, Object
 from workflows import names
-from workflows.spec import GROUP
+from workflows.api.spec import GROUP
 from workflows.stages import Limit
 
 COPIED: Final = f"{GROUP}/copied-defaults"

@@ -15,22 +15,23 @@ from typing import Final
 
 import structlog
 
-from controller.operator import health, limits, peer, telemetry
-from controller.operator.handlers import watch
-from controller.operator.hub import Hub, ImportKey, SourceKey
+from controller.operator import compat as peer
+from controller.operator import health, limits, telemetry
+from controller.operator.cache import Ledger
 from controller.operator.lease import Lease
-from controller.operator.ledger import Ledger
 from controller.operator.metrics import Collector
 from controller.operator.options import Options
 from controller.operator.reconcile import reconcile
-from controller.operator.survey import Survey
+from controller.operator.routing import Hub, ImportKey, SourceKey
+from controller.operator.sources.reconcile import Survey
 from controller.operator.sweep import sweep
-from controller.operator.work import Queue
+from controller.operator.watch import watch
 from controller.operator.workers import Workers
-from steps.cluster import Cluster
-from steps.contract import StepError
-from steps.kubeapi import connect
-from steps.stop import Stop
+from controller.operator.workqueue import Queue
+from steps.model.contract import StepError
+from steps.runtime.cluster import Cluster
+from steps.runtime.kubeapi import connect
+from steps.runtime.stop import Stop
 
 log = structlog.get_logger()
 

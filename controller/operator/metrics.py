@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sized
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from controller.operator.ledger import Ledger
-from controller.operator.sources import NOT_READY
-from controller.operator.whence import READY
-from workflows.outcome import settled
-from workflows.reported import ImportStatus, Stand
+from controller.operator.cache import Ledger
+from controller.operator.observe.source import READY
+from controller.operator.sources.verify import NOT_READY
+from workflows.api.status import ImportStatus, Stand
+from workflows.status.outcome import settled
 
 
 class Collector:

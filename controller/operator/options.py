@@ -9,9 +9,9 @@ from typing import Annotated, Final, Self
 
 from pydantic import Field
 
-from steps.document import Document
-from steps.plan import TargetKind
-from workflows.installation import Installation
+from steps.model.document import Document
+from steps.model.plan import TargetKind
+from workflows.author.installation import Installation
 from workflows.settings import Settings
 from workflows.stages import Limit
 

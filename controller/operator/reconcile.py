@@ -10,14 +10,14 @@ from typing import Final
 
 import structlog
 
-from controller.operator.act import Actor
-from controller.operator.decide import Decision, decide
-from controller.operator.facts import gather, read_import
-from controller.operator.ledger import Ledger
+from controller.operator.act.actor import Actor
+from controller.operator.cache import Ledger
+from controller.operator.decide.main import Decision, decide
+from controller.operator.observe.facts import gather, read_import
+from controller.operator.observe.rivals import rival
 from controller.operator.options import Options
-from controller.operator.rivals import rival
 from controller.operator.sweep import left_by, sweep
-from steps.cluster import Cluster
+from steps.runtime.cluster import Cluster
 
 log = structlog.get_logger()
 

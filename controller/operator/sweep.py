@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from steps.cluster import CONFIG_MAP, IMPORT, Cluster
+from steps.runtime.cluster import CONFIG_MAP, IMPORT, Cluster
 from workflows import names
 
 log = structlog.get_logger()

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import structlog
 
-from workflows.api import VirtualMachineImport
-from workflows.conditions import find, holds
-from workflows.outcome import CANCELLED, SUCCEEDED
-from workflows.reported import DiskImportStatus, ImportStatus, Stand
+from workflows.api.conditions import find, holds
+from workflows.api.resources import VirtualMachineImport
+from workflows.api.status import DiskImportStatus, ImportStatus, Stand
+from workflows.status.outcome import CANCELLED, SUCCEEDED
 
 Line = tuple[int, str, Mapping[str, str]]
 """Level, text, and keys beside those of the import."""

@@ -14,14 +14,14 @@ from typing import Final
 import structlog
 
 from controller.operator import telemetry
-from controller.operator.facts import FINALIZER
+from controller.operator.observe.facts import FINALIZER
 from controller.operator.options import Options
 from controller.operator.sweep import sweep
-from steps.cluster import CONFIG_MAP, IMPORT, Cluster, Object
-from steps.contract import Exit, StepError
-from steps.kubeapi import connect
-from steps.program import last_words
-from steps.stop import Stop
+from steps.model.contract import Exit, StepError
+from steps.runtime.cluster import CONFIG_MAP, IMPORT, Cluster, Object
+from steps.runtime.kubeapi import connect
+from steps.runtime.program import last_words
+from steps.runtime.stop import Stop
 from workflows import names
 
 log = structlog.get_logger()

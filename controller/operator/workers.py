@@ -9,9 +9,9 @@ from typing import Final, Generic, TypeVar
 
 import structlog
 
-from controller.operator.work import Queue
-from steps.cluster import ChangedError
-from steps.contract import StepError
+from controller.operator.workqueue import Queue
+from steps.model.contract import StepError
+from steps.runtime.cluster import ChangedError
 
 K = TypeVar("K", bound=Hashable)
 log = structlog.get_logger()

@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from steps.contract import Exit, StepError, Stopped
 from steps.disk.behind import Behind
 from steps.disk.body import Body
 from steps.disk.checkpoint import Checkpoints
@@ -24,7 +23,8 @@ from steps.disk.source import DiskFormat, Source
 from steps.disk.state import State
 from steps.disk.stream import Stream
 from steps.disk.tables import Disagree
-from steps.stop import Stop
+from steps.model.contract import Exit, StepError, Stopped
+from steps.runtime.stop import Stop
 
 log = logging.getLogger(__name__)
 

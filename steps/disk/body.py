@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from steps.contract import Exit, StepError
 from steps.disk.faults import broken
 from steps.disk.source import Source, Validators
 from steps.disk.web import WebBody
+from steps.model.contract import Exit, StepError
 
 
 class Body(Protocol):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from steps.contract import Exit, StepError
-from steps.proxy import ProxyError
+from steps.model.contract import Exit, StepError
+from steps.runtime.proxy import ProxyError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 MORE_ROOM: Final = (

@@ -13,7 +13,7 @@ from steps.disk.landed import Files, Landed
 from steps.disk.layers import layered
 from steps.disk.source import DiskFormat, Source, Validators
 from steps.disk.state import State
-from steps.stop import Stop
+from steps.runtime.stop import Stop
 
 __all__ = ["Landed", "Source", "land"]
 

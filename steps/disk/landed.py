@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from steps.contract import Exit, StepError
 from steps.disk.detect import FORMATS
 from steps.disk.state import NO_JSON, State, replace_file, spare, sync_folder
+from steps.model.contract import Exit, StepError
 
 
 @dataclass(frozen=True)

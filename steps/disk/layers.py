@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from steps.contract import Exit, StepError, Stopped
 from steps.disk.body import Body, body_of
 from steps.disk.faults import broken, corrupt
 from steps.disk.source import Digest, Source, Validators
+from steps.model.contract import Exit, StepError, Stopped
 
 _GZIP: Final = 31
 """zlib's window bits for gzip, header and checksum included (zlib.h, inflateInit2)."""

@@ -8,7 +8,7 @@ from queue import Empty, SimpleQueue
 from typing import Final, NamedTuple, Self
 
 from steps.disk.body import Body
-from steps.stop import Stop
+from steps.runtime.stop import Stop
 
 CHUNK: Final = 1 << 20
 """Bytes handed over at once: large enough that the hand-over costs nothing, small enough to stop soon."""

@@ -15,8 +15,8 @@ import struct
 from dataclasses import dataclass
 from typing import Final, Self
 
-from steps.contract import Exit, StepError
 from steps.disk.faults import corrupt
+from steps.model.contract import Exit, StepError
 
 SECTOR: Final = 512
 MAGIC: Final = b"KDMV"

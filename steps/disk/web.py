@@ -8,10 +8,10 @@ import re
 import threading
 from typing import Final
 
-from steps.contract import StepError, Stopped
 from steps.disk.faults import broken, connection_fault, describe, status_fault
 from steps.disk.source import Source, Validators
 from steps.disk.wire import Wire
+from steps.model.contract import StepError, Stopped
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import uuid
 from collections.abc import Callable
 from typing import Final
 
-from steps.contract import Exit, StepError
 from steps.disk.vmdk import MAGIC, SECTOR, Header, check_descriptor
+from steps.model.contract import Exit, StepError
 
 Read = Callable[[int, int], bytes]
 """Bytes of an image from an offset on, at most so many: fewer at its end, or where nobody can look."""

@@ -12,8 +12,8 @@ import ssl
 from typing import Final
 from urllib.parse import urlsplit
 
-from steps import proxy
-from steps.proxy import Proxy, ProxyError
+from steps.runtime import proxy
+from steps.runtime.proxy import Proxy, ProxyError
 
 CONNECT_SECONDS: Final = 10.0
 """A host on a working network answers in far less; a stop has to wait for this at worst."""

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from steps.contract import Exit, StepError
 from steps.disk.land import Landed
-from steps.machine import Disk, Machine
-from steps.plan import DiskFormat, PowerPlan, SourceKind, SourcePlan
-from steps.stop import Stop
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Disk, Machine
+from steps.model.plan import DiskFormat, PowerPlan, SourceKind, SourcePlan
+from steps.runtime.stop import Stop
 
 Report = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""

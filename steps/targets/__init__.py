@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from steps.admission import Admission
-from steps.contract import Exit, StepError
-from steps.document import Document
-from steps.machine import DiskId, Machine
-from steps.mapping import Shape
-from steps.plan import DiskFormat, Plan, TargetKind
-from steps.stop import Stop
-from steps.volumes import Volumes
+from steps.model.admission import Admission
+from steps.model.contract import Exit, StepError
+from steps.model.document import Document
+from steps.model.machine import DiskId, Machine
+from steps.model.mapping import Shape
+from steps.model.plan import DiskFormat, Plan, TargetKind
+from steps.model.volumes import Volumes
+from steps.runtime.stop import Stop
 
 if TYPE_CHECKING:
     from steps.targets.harvester.completed import WorkflowRef
@@ -89,7 +89,7 @@ def connect(
 
         return Directory(into, stop)
     if plan.target.kind is TargetKind.HARVESTER:
-        from steps import kubeapi  # noqa: PLC0415 - likewise
+        from steps.runtime import kubeapi  # noqa: PLC0415 - likewise
         from steps.targets.harvester import Harvester  # noqa: PLC0415
         from steps.targets.harvester.completed import NO_WORKFLOW  # noqa: PLC0415
 

@@ -9,19 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from steps.admission import Admission
-from steps.contract import Exit, StepError
 from steps.disk.direct import chunks
 from steps.disk.faults import room_for
-from steps.document import write_atomically
-from steps.machine import DiskId, Machine
-from steps.manifest import Manifest, virtual_machine
-from steps.mapping import Shape
-from steps.scratch import Ready, ready
-from steps.stop import Stop
+from steps.model.admission import Admission
+from steps.model.contract import Exit, StepError
+from steps.model.document import write_atomically
+from steps.model.machine import DiskId, Machine
+from steps.model.manifest import Manifest, virtual_machine
+from steps.model.mapping import Shape
+from steps.model.scratch import Ready, ready
+from steps.model.volumes import Volumes, volume_name
+from steps.runtime.stop import Stop
+from steps.runtime.yaml import to_yaml
 from steps.targets import Published, Report
-from steps.volumes import Volumes, volume_name
-from steps.yamltext import to_yaml
 
 CHECKSUMS: Final = "SHA256SUMS"
 MANIFEST: Final = "virtualmachine.yaml"

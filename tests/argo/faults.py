@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from steps.cluster import MACHINE, Object
-from steps.contract import StepError
+from steps.model.contract import StepError
+from steps.runtime.cluster import MACHINE, Object
 from tests.argo.ground import RELEASE, Ground, eventually
 from tests.argo.test_retry import no_room
 from tests.argo.world import Imported, World

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from steps import kubeapi
-from steps.cluster import CONFIG_MAP, Cluster, Kind, Object
-from steps.stop import Stop
+from steps.runtime import kubeapi
+from steps.runtime.cluster import CONFIG_MAP, Cluster, Kind, Object
+from steps.runtime.stop import Stop
 from tests.standins.lab import Lab, NoLabError
 from tests.standins.process import lab, reserved, running
 from workflows.names import LIMITS

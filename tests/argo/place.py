@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from steps.cluster import (
+from steps.model.contract import StepError
+from steps.runtime.cluster import (
     CLAIM,
     CONFIG_MAP,
     IMAGE,
@@ -23,13 +24,12 @@ from steps.cluster import (
     Kind,
     Object,
 )
-from steps.contract import StepError
 from tests.argo.ground import RELEASE, Ground, eventually
 from workflows import names
-from workflows.api import API_VERSION
-from workflows.conditions import find
-from workflows.outcome import SUCCEEDED
-from workflows.reported import Condition, ImportStatus
+from workflows.api.conditions import find
+from workflows.api.resources import API_VERSION
+from workflows.api.status import Condition, ImportStatus
+from workflows.status.outcome import SUCCEEDED
 
 MIB: Final = 1 << 20
 RUNNING: Final = "virtualMachineRunning"

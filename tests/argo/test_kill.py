@@ -9,10 +9,10 @@ from typing import Final
 
 import pytest
 
-from steps.cluster import IMPORT, POD, WORKFLOW, Object
+from steps.runtime.cluster import IMPORT, POD, WORKFLOW, Object
 from tests.argo.ground import RELEASE, Ground, eventually
 from tests.argo.world import FAILED, RUNNING, Imported, World, a_vm, images_of
-from workflows.api import API_VERSION
+from workflows.api.resources import API_VERSION
 
 pytestmark = [pytest.mark.argo, pytest.mark.alone]
 Make = Callable[..., World]

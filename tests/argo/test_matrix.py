@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import pytest
 
-from steps.cluster import CLAIM, SECRET, SERVICE, Object
-from steps.plan import TargetKind
+from steps.model.plan import TargetKind
+from steps.runtime.cluster import CLAIM, SECRET, SERVICE, Object
 from steps.targets.harvester.state import state
 from tests.argo.faults import FAULTS, Broken, Moment, Scene
 from tests.argo.ground import RELEASE, Ground, eventually
@@ -27,7 +27,7 @@ from tests.argo.test_retry import person, put
 from tests.argo.world import FAILED, INVALID, RUNNING, Imported, World, a_vm, images_of
 from workflows import names
 from workflows.stages import Scope, Stage, stage_named, stages_for
-from workflows.status import Phase, phase_of
+from workflows.status.nodes import Phase, phase_of
 
 pytestmark = [pytest.mark.argo, pytest.mark.matrix]
 Make = Callable[..., World]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.cluster import Object
+from steps.runtime.cluster import Object
 from tests import demosources, scenario
 from tests.argo.ground import HOST, Ground, eventually
 from tests.argo.place import RUNNING, Imported, Place, bytes_of, claims_of, place
@@ -19,7 +19,7 @@ from tests.openstack.cloud import Cloud, Project
 from tests.openstack.stack import operate
 from tests.openstack.stack.layout import CACHE, Settings
 from tests.providers.ova.make import build_ova
-from workflows.api import API_VERSION
+from workflows.api.resources import API_VERSION
 
 pytestmark = pytest.mark.argo
 

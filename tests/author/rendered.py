@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ruamel.yaml import YAML
 
-from steps.plan import TargetKind
+from steps.model.plan import TargetKind
 from workflows.stages import Scope, Stage, stages_for
 
 CHART: Final = Path(__file__).parents[2] / "charts" / "vmferry"

@@ -16,9 +16,10 @@ import pytest
 
 from tests.author.rendered import TEMPLATE, Json, parse
 from tests.author.test_golden import GATED, PLAIN
-from workflows.author import author, render
-from workflows.installation import Installation
-from workflows.template import template
+from workflows.author.chart import render
+from workflows.author.installation import Installation
+from workflows.author.template import template
+from workflows.author.workflow import author
 
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
 ARGO: Final = Path(os.environ.get("LAB_ARGO", CACHE / "vmferry" / "argo")) / "argo"

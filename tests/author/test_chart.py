@@ -19,8 +19,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from controller.operator.limits import PER_SOURCE
-from steps import proxy
-from steps.plan import SourceKind, SourcePlan
+from steps.model.plan import SourceKind, SourcePlan
+from steps.runtime import proxy
 from tests.author.rendered import CHART, PROGRAMS, TEMPLATE, Json, keys, parse
 from workflows import names
 from workflows.stages import Identity, Limit

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import pytest
 
-from controller.operator import health, options, peer, uninstall
+from controller.operator import compat as peer
+from controller.operator import health, options, uninstall
 from controller.operator.options import Options
-from steps.plan import SourceKind
+from steps.model.plan import SourceKind
 from tests.author.rendered import Json
 from tests.author.test_chart import RELEASE, of_kind, rendered, without_helm
 from workflows.stages import Limit

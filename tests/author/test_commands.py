@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from steps import preflight
-from steps.contract import CREDENTIALS, OUTPUTS, REQUEST, SCRATCH, StepError
-from steps.program import Arguments
+from steps.model.contract import CREDENTIALS, OUTPUTS, REQUEST, SCRATCH, StepError
+from steps.runtime.program import Arguments
 from tests.author.rendered import PROGRAMS, pod, volumes
 from workflows.stages import Scope, Stage
 

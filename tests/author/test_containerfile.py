@@ -9,10 +9,10 @@ from typing import Final
 
 import pytest
 
-from steps.plan import SourceKind
+from steps.model.plan import SourceKind
 from tests.author.rendered import PROGRAMS, spec
-from workflows.installation import Installation
-from workflows.pods import image
+from workflows.author.installation import Installation
+from workflows.author.pods import image
 
 ROOT: Final = Path(__file__).parents[2]
 TEXT: Final = (ROOT / "images" / "Containerfile").read_text()

@@ -6,9 +6,9 @@ from graphlib import TopologicalSorter
 
 import pytest
 
-from steps.plan import TargetKind
+from steps.model.plan import TargetKind
 from tests.author.rendered import GATES, INNER, STAGES, dags, templates, waits
-from workflows.graph import PARENT, graph
+from workflows.author.dag import PARENT, graph
 from workflows.stages import Scope, stages_for
 
 ROOT = "import"
@@ -48,7 +48,7 @@ def test_every_stage_has_a_template_and_every_template_a_use() -> None:
 
 
 def test_a_task_is_called_as_its_template() -> None:
-    """`workflows.status` knows a node's stage by the last part of its name, which is the task's."""
+    """`workflows.status.nodes` knows a node's stage by the last part of its name, which is the task's."""
     assert all(task["template"] == name for tasks in dags().values() for name, task in tasks.items())
 
 
@@ -59,7 +59,7 @@ def behind(tasks: dict[str, set[str]], task: str) -> set[str]:
 
 @pytest.mark.parametrize("dag", dags())
 def test_no_stage_waits_for_a_group(dag: str) -> None:
-    """Else a retry of it in Argo leaves that group Running for ever (workflows/graph.py)."""
+    """Else a retry of it in Argo leaves that group Running for ever (workflows/author/dag.py)."""
     tasks = {name: set(waits(task)) for name, task in dags()[dag].items()}
     assert {task: behind(tasks, task) & set(dags()) for task in tasks if task not in dags()} == {
         task: set() for task in tasks if task not in dags()

@@ -13,13 +13,14 @@ from typing import Final
 
 import pytest
 
-from steps.plan import Gate, Plan, SourceKind
+from steps.model.plan import Gate, Plan, SourceKind
 from tests.author.rendered import CHART, GOLDEN, TEMPLATE
 from tests.unit.builders import a_plan
-from workflows.author import author, chart_files, render
-from workflows.installation import Installation
+from workflows.author.chart import chart_files, render
+from workflows.author.installation import Installation
+from workflows.author.template import template
+from workflows.author.workflow import author
 from workflows.names import provider
-from workflows.template import template
 
 PLAIN: Final = a_plan()
 GATED: Final = a_plan(vm="Build*Agent_01 (old)", name="agent", namespace="ci", start=False).model_copy(
@@ -52,7 +53,7 @@ def test_golden(path: os.PathLike[str]) -> None:
 
 
 def test_the_module_writes_the_charts_files(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "workflows.author", "--chart", str(tmp_path)], check=True)
+    subprocess.run([sys.executable, "-m", "workflows.author.chart", "--chart", str(tmp_path)], check=True)
     made, shipped = (
         {one.name: one.read_text() for one in at.iterdir()} for at in (tmp_path, CHART / "files")
     )

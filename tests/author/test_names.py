@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steps.plan import ImportRef, Plan, SourceKind, SourcePlan, TargetKind, TargetPlan
+from steps.model.plan import ImportRef, Plan, SourceKind, SourcePlan, TargetKind, TargetPlan
 from tests.unit.builders import a_plan
 from workflows import names
-from workflows.author import author
-from workflows.installation import Installation
+from workflows.author.installation import Installation
+from workflows.author.template import DESCRIPTION, TITLE
+from workflows.author.workflow import author
 from workflows.plan import run_name
 from workflows.stages import Limit
-from workflows.template import DESCRIPTION, TITLE
 
 DNS_LABEL: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 """RFC 1035, which Services want: as 1123, but never a digit first."""

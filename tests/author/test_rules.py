@@ -8,8 +8,8 @@ from typing import Final
 
 import pytest
 
-from steps.contract import OUTPUTS, is_retryable
-from steps.plan import Gate
+from steps.model.contract import OUTPUTS, is_retryable
+from steps.model.plan import Gate
 from tests.author.rendered import (
     GATES,
     PROGRAMS,
@@ -25,8 +25,8 @@ from tests.author.rendered import (
 )
 from tests.unit.builders import a_plan
 from workflows import names
-from workflows.author import author
-from workflows.installation import Installation
+from workflows.author.installation import Installation
+from workflows.author.workflow import author
 from workflows.stages import Image, Scope, Stage
 
 each_program = pytest.mark.parametrize("stage", PROGRAMS, ids=lambda stage: stage.name)

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from tests.author.rendered import TEMPLATE, parse, templates
-from workflows.installation import Installation, Share
-from workflows.template import template
+from workflows.author.installation import Installation, Share
+from workflows.author.template import template
 
 SERVE: Final = """
 name: serve

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from controller.operator.options import Options
 from tests.author.rendered import CHART, PROGRAMS, Json, parse
-from workflows.installation import Installation
+from workflows.author.installation import Installation
 
 VALUES: Final = parse((CHART / "values.yaml").read_text())
 SCHEMA: Final[Json] = json.loads((CHART / "values.schema.json").read_text())

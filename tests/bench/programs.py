@@ -65,7 +65,7 @@ def serve(file: Path, port: int) -> Argv:
 
 def import_all(manifests: Path) -> Argv:
     """Everything: `vmferry run` from login to checksums and manifest."""
-    return [PYTHON, "-m", "controller.cli", "run", "-f", str(manifests), "--into", "imported"]
+    return [PYTHON, "-m", "controller.cli.main", "run", "-f", str(manifests), "--into", "imported"]
 
 
 def inflate(disk: Path) -> Argv:

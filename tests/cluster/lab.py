@@ -13,10 +13,21 @@ from typing import Any, Final, Self
 
 import pytest
 
-from steps import kubeapi
-from steps.cluster import CLAIM, CONFIG_MAP, IMPORT, POD, SECRET, SERVICE, WORKFLOW, Cluster, Kind, Object
-from steps.contract import Exit, StepError
-from steps.stop import Stop
+from steps.model.contract import Exit, StepError
+from steps.runtime import kubeapi
+from steps.runtime.cluster import (
+    CLAIM,
+    CONFIG_MAP,
+    IMPORT,
+    POD,
+    SECRET,
+    SERVICE,
+    WORKFLOW,
+    Cluster,
+    Kind,
+    Object,
+)
+from steps.runtime.stop import Stop
 from tests.standins.api import NAMESPACE
 from tests.standins.lab import Lab as Place
 from tests.standins.process import eventually

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from steps.cluster import POD, Object
-from steps.contract import Exit, is_retryable
-from steps.plan import Plan
+from steps.model.contract import Exit, is_retryable
+from steps.model.plan import Plan
+from steps.runtime.cluster import POD, Object
 from tests.cluster.lab import Lab
 from tests.standins.process import eventually
 from workflows import names

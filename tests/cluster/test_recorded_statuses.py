@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from steps.cluster import IMPORT, WORKFLOW, Object
+from steps.runtime.cluster import IMPORT, WORKFLOW, Object
 from tests import scenario
 from tests.cluster.lab import ROOT, Lab
 from tests.cluster.world import World
 from tests.standins.process import eventually
-from workflows.reported import ImportStatus
+from workflows.api.status import ImportStatus
 
 RECORDED: Final = {
     path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "tests" / "recorded").glob("*.json"))

@@ -7,19 +7,20 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from controller.operator import belongings, limits
-from controller.operator.checks import formatted
-from controller.operator.facts import parse
+from controller.operator import limits
+from controller.operator.act import objects as belongings
+from controller.operator.observe.checks import formatted
+from controller.operator.observe.facts import parse
 from controller.operator.options import Options
-from steps.cluster import CONFIG_MAP, IMPORT, NAD, Object
-from steps.plan import Plan
+from steps.model.plan import Plan
+from steps.runtime.cluster import CONFIG_MAP, IMPORT, NAD, Object
 from tests import scenario
 from tests.cluster.chart import Chart
 from tests.cluster.lab import Lab
 from tests.guest import report
 from tests.standins.process import eventually
 from workflows import names
-from workflows.api import VmwareSource
+from workflows.api.resources import VmwareSource
 from workflows.plan import plan
 
 GUEST_BOOTS = 300.0

@@ -12,11 +12,11 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.crd.judge import Json, judged, program
-from workflows.api import KINDS as SOURCES
-from workflows.api import VirtualMachineImport
-from workflows.crd import CHART_FILE, KINDS, manifests, render
-from workflows.reported import ImportStatus, Stand
-from workflows.spec import GROUP
+from workflows.api.crd import CHART_FILE, KINDS, manifests, render
+from workflows.api.resources import KINDS as SOURCES
+from workflows.api.resources import VirtualMachineImport
+from workflows.api.spec import GROUP
+from workflows.api.status import ImportStatus, Stand
 
 ROOT: Final = Path(__file__).parents[2]
 ACCEPTED: Final = [

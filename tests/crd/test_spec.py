@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from steps.plan import Bus, DiskRule, Gate, Plan
+from steps.model.plan import Bus, DiskRule, Gate, Plan
 from tests.unit.builders import a_source, an_import
 from workflows.plan import Invalid, plan
 from workflows.quantity import mebibytes

@@ -16,7 +16,7 @@ from typing import Any
 
 from steps.disk import checkpoint, pump
 from steps.disk.land import Source, land
-from steps.stop import Stop
+from steps.runtime.stop import Stop
 
 
 def die_before(function: Callable[..., Any], countdown: list[int]) -> Callable[..., Any]:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from steps import qemu
+from steps.disk import qemu
 from steps.disk.land import Landed, Source, land
-from steps.stop import Stop
+from steps.runtime.stop import Stop
 
 SECTOR = 512
 GRAIN = 1 << 16

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from steps import qemu
-from steps.contract import Exit, StepError
+from steps.disk import qemu
 from steps.disk.land import Source
+from steps.model.contract import Exit, StepError
 from tests.disk.conftest import GRAIN, SECTOR, fetch, front_vmdk
 from tests.disk.server import Behaviour, Server
 from tests.disk.streamvmdk import stream_vmdk

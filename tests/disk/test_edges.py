@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from steps.contract import Exit, StepError
 from steps.disk import codec, pump
 from steps.disk.land import Source
+from steps.model.contract import Exit, StepError
 from tests.disk.conftest import SECTOR, fetch, holds
 from tests.disk.server import Behaviour, Server
 from tests.disk.streamvmdk import stream_vmdk

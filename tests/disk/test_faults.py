@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from steps import qemu
-from steps.contract import Exit, StepError, Stopped
+from steps.disk import qemu
 from steps.disk.checkpoint import NOTED_BYTES
 from steps.disk.land import Source
 from steps.disk.qcow2 import largest
-from steps.stop import Stop
+from steps.model.contract import Exit, StepError, Stopped
+from steps.runtime.stop import Stop
 from tests.disk.conftest import SECTOR, fetch, holds
 from tests.disk.filesystem import filesystem
 from tests.disk.server import Behaviour, Server

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from steps import convert, qemu
-from steps.contract import Exit, StepError
+from steps import convert
+from steps.disk import qemu
 from steps.disk.land import Landed
 from steps.disk.state import VERSION
 from steps.disk.vmdk import check_descriptor
-from steps.plan import DiskFormat
-from steps.stop import Stop
+from steps.model.contract import Exit, StepError
+from steps.model.plan import DiskFormat
+from steps.runtime.stop import Stop
 from tests.disk.conftest import GRAIN, SECTOR, fetch, front_vmdk, make_disk
 from tests.disk.streamvmdk import stream_vmdk
 

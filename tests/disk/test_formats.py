@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from steps import qemu
-from steps.contract import Exit, StepError
+from steps.disk import qemu
 from steps.disk.land import Source
+from steps.model.contract import Exit, StepError
 from tests.disk.conftest import GRAIN, SECTOR, fetch, front_vmdk, holds, make_disk
 from tests.disk.streamvmdk import StreamVmdk, stream_vmdk
 

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from steps import qemu, scratch
-from steps.contract import Exit, StepError
-from steps.mapping import shape
-from steps.plan import DiskFormat
-from steps.scratch import Ready
-from steps.stop import Stop
+from steps.disk import qemu
+from steps.model import scratch
+from steps.model.contract import Exit, StepError
+from steps.model.mapping import shape
+from steps.model.plan import DiskFormat
+from steps.model.scratch import Ready
+from steps.runtime.stop import Stop
 from steps.targets.directory import Directory
 from tests.disk.filesystem import filesystem, full
 from tests.disk.streamvmdk import stream_vmdk

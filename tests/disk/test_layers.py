@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from steps import qemu
-from steps.contract import Exit, StepError
+from steps.disk import qemu
 from steps.disk.blank import land_blank
 from steps.disk.landed import Files
 from steps.disk.source import Digest, DiskFormat, Source
+from steps.model.contract import Exit, StepError
 from tests.disk.conftest import GRAIN, fetch, front_vmdk, holds, make_disk
 from tests.disk.server import Behaviour, Server
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from steps import reach, trust
-from steps.contract import Exit, StepError
+from steps.disk import reach
 from steps.disk.land import Source
+from steps.model.contract import Exit, StepError
+from steps.runtime import tls as trust
 from tests.disk.conftest import fetch, make_disk
 from tests.disk.server import Behaviour, Server
 from tests.forwardproxy import Forward, forward

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from steps import qemu
-from steps.contract import StepError, is_retryable
-from steps.stop import Stop
+from steps.disk import qemu
+from steps.model.contract import StepError, is_retryable
+from steps.runtime.stop import Stop
 
 Program = Callable[[str], None]
 

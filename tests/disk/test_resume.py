@@ -14,11 +14,11 @@ from typing import Literal
 
 import pytest
 
-from steps.contract import Exit, StepError, Stopped
 from steps.disk.land import Landed, Source
 from steps.disk.source import Digest
 from steps.disk.state import State
-from steps.stop import Stop
+from steps.model.contract import Exit, StepError, Stopped
+from steps.runtime.stop import Stop
 from tests.disk.conftest import SECTOR, fetch, front_vmdk, holds, make_disk
 from tests.disk.server import Behaviour, Server
 from tests.disk.streamvmdk import stream_vmdk

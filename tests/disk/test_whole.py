@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from steps import qemu
-from steps.contract import Exit, StepError
-from steps.disk import whole
+from steps.disk import qemu, whole
 from steps.disk.land import Source
+from steps.model.contract import Exit, StepError
 from tests.disk.conftest import GRAIN, fetch, make_disk
 from tests.disk.streamvmdk import stream_vmdk
 

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from controller.rundir import RunDir
+from controller.local.rundir import RunDir
 from tests import scenario
 from tests.simulator import Simulator
-from workflows.status import attempt_of, disk_of
+from workflows.status.nodes import attempt_of, disk_of
 
 MIB: Final = 1 << 20
 EXPORT: Final = "VirtualMachine.ExportVmLRO"
@@ -49,7 +49,7 @@ class Ended:
 
 
 def argv(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-P", "-m", "controller.cli", *map(str, arguments)]
+    return [sys.executable, "-P", "-m", "controller.cli.main", *map(str, arguments)]
 
 
 def environment(**more: str) -> dict[str, str]:

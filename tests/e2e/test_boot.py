@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.contract import Exit
+from steps.model.contract import Exit
 from tests import scenario
 from tests.e2e import harness
 

@@ -12,13 +12,13 @@ from typing import Any, Final
 
 import pytest
 
-from steps.contract import Exit
+from steps.model.contract import Exit
 from tests import scenario
 from tests.e2e import harness
 from tests.e2e.conftest import MakeDisk
 from tests.e2e.harness import CANCELED, EXPORT, MIB, QUICK, SHUTDOWN, Json
 from tests.simulator import Simulator
-from workflows.status import progress_of
+from workflows.status.nodes import progress_of
 
 pytestmark = [pytest.mark.vcenter, pytest.mark.programs]
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import pytest
 
-from steps.cluster import CLAIM, IMAGE, MACHINE, Kind
-from steps.contract import Exit
+from steps.model.contract import Exit
+from steps.runtime.cluster import CLAIM, IMAGE, MACHINE, Kind
 from steps.targets.harvester import names
 from steps.targets.harvester.machines import attached_claims
 from tests import scenario

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 from ruamel.yaml import YAML
 
-from steps.contract import Exit
+from steps.model.contract import Exit
 from tests import scenario
 from tests.e2e import harness
 from tests.e2e.conftest import MakeDisk

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from steps.contract import Exit
+from steps.model.contract import Exit
 from tests import scenario
 from tests.e2e import harness
 from tests.e2e.conftest import MakeDisk

@@ -20,7 +20,7 @@ from typing import Final
 
 import pytest
 
-from steps.contract import Exit
+from steps.model.contract import Exit
 from tests.e2e import harness
 from tests.e2e.conftest import MakeDisk
 from tests.e2e.harness import CANCELED, EXPORT, MIB, POWER_OFF, QUICK, SHUTDOWN, Json

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.contract import Exit
+from steps.model.contract import Exit
 from tests.e2e import harness
 from tests.e2e.conftest import MakeDisk
 from tests.e2e.harness import EXPORT, MIB, QUICK

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.contract import Exit
+from steps.model.contract import Exit
 from tests import demosources, scenario
 from tests.demosources import Kind
 from tests.e2e import harness

@@ -99,7 +99,7 @@ class Runner:
             self._fault(case, error)
 
     def _one(self, case: Case) -> None:
-        from steps.contract import StepError  # noqa: PLC0415 - to be imported while branches are counted
+        from steps.model.contract import StepError  # noqa: PLC0415 - to be imported while branches are counted
 
         threads = threading.active_count()
         outcome = refused = ""

@@ -16,11 +16,12 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from steps import convert, qemu
-from steps.contract import StepError
+from steps import convert
+from steps.disk import qemu
 from steps.disk.land import Source, land
-from steps.plan import DiskFormat
-from steps.stop import Stop
+from steps.model.contract import StepError
+from steps.model.plan import DiskFormat
+from steps.runtime.stop import Stop
 from tests.fuzz import mutate, qcow2, sparse
 from tests.fuzz.case import Case, Wrong
 from tests.fuzz.mutate import Field

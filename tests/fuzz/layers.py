@@ -14,7 +14,7 @@ from typing import Any, Final
 from steps.disk import layers, pump
 from steps.disk.land import Source, land
 from steps.disk.source import Digest
-from steps.stop import Stop
+from steps.runtime.stop import Stop
 from tests.fuzz import mutate
 from tests.fuzz.case import Case, Wrong
 from tests.fuzz.mutate import Field

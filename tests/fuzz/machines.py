@@ -9,12 +9,12 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from steps.machine import Machine
-from steps.plan import SourceKind, SourcePlan
+from steps.model.machine import Machine
+from steps.model.plan import SourceKind, SourcePlan
 from steps.providers import Access
 from steps.providers.ova import connect
 from steps.providers.ova.describe import MOST_CAPACITY
-from steps.stop import Stop
+from steps.runtime.stop import Stop
 from tests.fuzz import mutate
 from tests.fuzz.case import Case, Wrong
 from tests.fuzz.envelope import NAMES, NUMBERS, UNITS

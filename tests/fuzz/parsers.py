@@ -30,7 +30,7 @@ COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "steps.disk.detect": ("decoder_of", "magic_of", "_vmdk", "_qcow2_size"),
         "steps.disk.plain": (),
         "steps.disk.whole": (),
-        "steps.qemu": ("info", "check", "convert", "_refuse_other_files", "_json", "_name", "_failure"),
+        "steps.disk.qemu": ("info", "check", "convert", "_refuse_other_files", "_json", "_name", "_failure"),
     },
 }
 """The modules whose branches are counted; of each these functions, or all where none is named."""

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any, Final, Never
 from unittest import mock
 
-from steps.contract import StepError, Stopped
 from steps.disk import pump
 from steps.disk.land import Landed, Source, land
 from steps.disk.sink import CLUSTER
 from steps.disk.state import VERSION
-from steps.stop import Stop
+from steps.model.contract import StepError, Stopped
+from steps.runtime.stop import Stop
 from tests.fuzz import mutate, sparse
 from tests.fuzz.case import Case, Wrong
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
 from tests.fuzz.case import Case, Wrong
 
 

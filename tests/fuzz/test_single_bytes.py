@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from steps.contract import StepError
 from steps.disk.checkpoint import Checkpoints
 from steps.disk.detect import decoder_of
 from steps.disk.pump import Chunk
 from steps.disk.sink import CLUSTER, ZEROS, Block
 from steps.disk.stream import Stream
 from steps.disk.tables import Disagree
+from steps.model.contract import StepError
 from tests.fuzz import sparse
 
 CAPACITY = 5 * 8 + 3

@@ -11,11 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from steps import qemu
-from steps.contract import StepError
-from steps.disk import pump
+from steps.disk import pump, qemu
 from steps.disk.land import Source, land
-from steps.stop import Stop
+from steps.model.contract import StepError
+from steps.runtime.stop import Stop
 from tests.fuzz import mutate, reference, sparse
 from tests.fuzz.case import Case, Wrong
 from tests.fuzz.sparse import Grain, Image, Marker

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import pytest
 
-from steps import kubeapi
-from steps.cluster import CLAIM, IMAGE, MACHINE, Cluster
-from steps.contract import Exit, StepError
-from steps.stop import Stop
+from steps.model.contract import Exit, StepError
+from steps.runtime import kubeapi
+from steps.runtime.cluster import CLAIM, IMAGE, MACHINE, Cluster
+from steps.runtime.stop import Stop
 from steps.targets.harvester.names import STORAGE_CLASS_NAME
 from tests.cluster.lab import CommandError, Lab
 from tests.harvester.install import namespace, network

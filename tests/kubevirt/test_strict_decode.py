@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from steps.manifest import virtual_machine
-from steps.mapping import shape
-from steps.yamltext import to_yaml
+from steps.model.manifest import virtual_machine
+from steps.model.mapping import shape
+from steps.runtime.yaml import to_yaml
 from tests.kubevirt.decode import faults, program
 from tests.unit.builders import a_machine, a_nic, a_plan
 

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from controller import asking, cli
-from steps import kubeapi
-from steps.cluster import IMPORT
-from steps.contract import Exit
+from controller.cli import main as cli
+from controller.client import ask as asking
+from steps.model.contract import Exit
+from steps.runtime import kubeapi
+from steps.runtime.cluster import IMPORT
 from tests.operator.world import KEY, World
 from tests.reflect.situations import failed, found, node, upto
 from tests.targets.fake_cluster import FakeCluster
-from workflows.annotations import APPROVE, RETRY
-from workflows.watchdog import STILL
+from workflows.api.annotations import APPROVE, RETRY
+from workflows.status.watchdog import STILL
 
 DONE = (*upto("end"), node("start"))
 GATE = node("approve-poweroff", "Running", kind="Suspend", templateName="approve-poweroff")

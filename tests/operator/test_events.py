@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from steps.cluster import EVENT, MACHINE, WORKFLOW, Object
+from steps.runtime.cluster import EVENT, MACHINE, WORKFLOW, Object
 from tests.operator.world import KEY, World
 from tests.reflect.situations import Json, failed, found, node, upto
 from workflows import names
-from workflows.conditions import find
+from workflows.api.conditions import find
 
 WORDS = "quota images of namespace default is used up; raise it"
 LOCK = "vmferry/ConfigMap/vmferry-limits/vmwaresource.default.vcenter.machines"

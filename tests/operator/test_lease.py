@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 from controller.operator.lease import NAME, Lease
-from steps.cluster import LEASE, Object
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
+from steps.runtime.cluster import LEASE, Object
 from tests.targets.fake_cluster import FakeCluster
 
 PERIOD = 0.01

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from controller.operator.options import PATH_ENV, Format, Options, References
-from steps.contract import Exit, StepError
-from steps.plan import ScratchPlan, TargetKind
+from steps.model.contract import Exit, StepError
+from steps.model.plan import ScratchPlan, TargetKind
 from tests.unit.builders import a_source, an_import
 from workflows.plan import plan
 from workflows.settings import Settings

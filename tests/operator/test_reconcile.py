@@ -9,20 +9,20 @@ import json
 
 import pytest
 
-from controller.operator.belongings import TRIED
-from controller.operator.facts import FINALIZER
+from controller.operator.act.objects import TRIED
+from controller.operator.observe.facts import FINALIZER
 from controller.operator.sweep import sweep
-from steps.cluster import CONFIG_MAP, IMPORT, SECRET, WORKFLOW
-from steps.contract import Exit, StepError
-from steps.machine import Machine
-from steps.plan import Plan, SourceKind
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Machine
+from steps.model.plan import Plan, SourceKind
+from steps.runtime.cluster import CONFIG_MAP, IMPORT, SECRET, WORKFLOW
 from tests.operator.world import KEY, World, machine_of_others
 from tests.reflect.situations import failed, found, node, upto
 from tests.targets.fake_cluster import Fault, KilledError
 from tests.unit.builders import a_machine, without_provider
 from workflows import names
-from workflows.annotations import RETRY
-from workflows.conditions import find
+from workflows.api.annotations import RETRY
+from workflows.api.conditions import find
 
 RUNNING = (*upto("end"), node("start"))
 
@@ -608,7 +608,7 @@ class TestDryRun:
             seen.append(plan.vm)
             return a_machine()
 
-        monkeypatch.setattr("controller.operator.rehearse.examined", examined)
+        monkeypatch.setattr("controller.operator.act.dryrun.examined", examined)
         world = World(dryRun=True, storageClass="slow")
         world.look()
         assert world.status.import_status == "virtualMachineImportInvalid"
@@ -629,7 +629,7 @@ class TestDryRun:
         assert len(world.workflows()) == 1
 
     def test_deleted_it_leaves_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("controller.operator.rehearse.examined", lambda *_: a_machine())
+        monkeypatch.setattr("controller.operator.act.dryrun.examined", lambda *_: a_machine())
         world = begun(dryRun=True)
         world.delete()
         world.look(2)
@@ -647,7 +647,7 @@ class TestDryRun:
         def examined(*_: object) -> Machine:
             raise faults.pop(0)
 
-        monkeypatch.setattr("controller.operator.rehearse.examined", examined)
+        monkeypatch.setattr("controller.operator.act.dryrun.examined", examined)
         world = World(dryRun=True)
         with pytest.raises(StepError):
             world.look()
@@ -699,6 +699,6 @@ class TestOthers:
 
 
 def _machine(name: str):  # type: ignore[no-untyped-def]
-    from steps.cluster import MACHINE  # noqa: PLC0415
+    from steps.runtime.cluster import MACHINE  # noqa: PLC0415
 
     return MACHINE, name, "default"

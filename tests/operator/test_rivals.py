@@ -9,7 +9,8 @@ from typing import Any, cast
 import pytest
 
 from controller.operator.reconcile import reconcile
-from steps.cluster import (
+from steps.model.machine import Machine
+from steps.runtime.cluster import (
     CONFIG_MAP,
     IMPORT,
     OVA_SOURCE,
@@ -21,15 +22,14 @@ from steps.cluster import (
     Kind,
     Object,
 )
-from steps.machine import Machine
-from steps.program import MACHINE
+from steps.runtime.program import MACHINE
 from tests.operator.world import World
 from tests.reflect.situations import failed, found, node, upto
 from tests.unit.builders import a_machine
 from workflows import names
-from workflows.conditions import find
-from workflows.outcome import SUCCEEDED
-from workflows.reported import Condition, ImportStatus
+from workflows.api.conditions import find
+from workflows.api.status import Condition, ImportStatus
+from workflows.status.outcome import SUCCEEDED
 
 Key = tuple[str, str]
 OLD: Key = ("default", "old")
@@ -176,7 +176,7 @@ def test_a_retry_waits_for_the_one_that_has_begun_meanwhile() -> None:
 def test_an_older_one_that_does_not_begin_claims_nothing(
     held: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("controller.operator.rehearse.examined", lambda *_: a_machine())
+    monkeypatch.setattr("controller.operator.act.dryrun.examined", lambda *_: a_machine())
     world = Rivals()
     world.ask(OLD, **held)
     world.ask(YOUNG)

@@ -7,18 +7,18 @@ from datetime import timedelta
 
 import pytest
 
-from controller.operator.hub import SourceKey
 from controller.operator.options import Options
-from controller.operator.sources import Verdict, verify
-from controller.operator.survey import NOT_READY_SECONDS, Survey
-from steps.cluster import EVENT, SECRET, VMWARE_SOURCE
-from steps.plan import SourceKind
+from controller.operator.routing import SourceKey
+from controller.operator.sources.reconcile import NOT_READY_SECONDS, Survey
+from controller.operator.sources.verify import Verdict, verify
+from steps.model.plan import SourceKind
+from steps.runtime.cluster import EVENT, SECRET, VMWARE_SOURCE
 from tests.forwardproxy import Forward, forward
 from tests.operator.world import World
 from tests.unit.builders import a_source, without_provider
-from workflows.api import OpenstackSource, OvaSource, Source
-from workflows.conditions import find
-from workflows.reported import SourceStatus
+from workflows.api.conditions import find
+from workflows.api.resources import OpenstackSource, OvaSource, Source
+from workflows.api.status import SourceStatus
 
 __all__ = ["forward"]
 KEY = SourceKey(VMWARE_SOURCE, "default", "vcenter")

@@ -15,18 +15,19 @@ import pytest
 import structlog
 from kopf._core.reactor import running
 
-from controller.operator import health, peer, telemetry
+from controller.operator import compat as peer
+from controller.operator import health, telemetry
+from controller.operator.act.transitions import happenings
+from controller.operator.cache import Ledger
 from controller.operator.events import LIMIT, emit
-from controller.operator.hub import Hub, SourceKey
-from controller.operator.ledger import Ledger
 from controller.operator.metrics import Collector
-from controller.operator.transitions import happenings
-from controller.operator.work import Queue
-from steps.cluster import CRD, DEPLOYMENT, EVENT, IMPORT, VMWARE_SOURCE, WORKFLOW, Object
+from controller.operator.routing import Hub, SourceKey
+from controller.operator.workqueue import Queue
+from steps.runtime.cluster import CRD, DEPLOYMENT, EVENT, IMPORT, VMWARE_SOURCE, WORKFLOW, Object
 from tests.targets.fake_cluster import FakeCluster, an_import
 from tests.unit.builders import an_import as a_model
-from workflows import crd
-from workflows.reported import Condition, DiskImportStatus, ImportStatus, Stand, WorkflowReference
+from workflows.api import crd
+from workflows.api.status import Condition, DiskImportStatus, ImportStatus, Stand, WorkflowReference
 
 DNS_LABEL_END = re.compile(r"^[a-z0-9].*[a-z0-9]$")
 RUN = WorkflowReference(name="vmi-web-0a1b2c3d-g1", namespace="vmferry", generation=1)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.operator.handlers import watch
 from controller.operator.options import Options
+from controller.operator.watch import watch
 from tests.forwardproxy import Forward, forward
 
 __all__ = ["forward"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from steps.cluster import CONFIG_MAP, POD, SECRET, WORKFLOW, Object
+from steps.runtime.cluster import CONFIG_MAP, POD, SECRET, WORKFLOW, Object
 from tests.operator.world import KEY, World
 from tests.reflect.situations import at, found, node, upto
 from workflows import names
-from workflows.annotations import RETRY
-from workflows.conditions import find
-from workflows.reported import Condition
-from workflows.watchdog import STILL, Kind
+from workflows.api.annotations import RETRY
+from workflows.api.conditions import find
+from workflows.api.status import Condition
+from workflows.status.watchdog import STILL, Kind
 
 DONE = (*upto("end"), node("start"))
 

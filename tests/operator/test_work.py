@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 
-from controller.operator.work import CAP, Queue
 from controller.operator.workers import Workers
-from steps.contract import Exit, StepError
+from controller.operator.workqueue import CAP, Queue
+from steps.model.contract import Exit, StepError
 
 
 class Clock:

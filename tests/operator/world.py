@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from controller.operator.ledger import Ledger
+from controller.operator.cache import Ledger
 from controller.operator.options import Options
 from controller.operator.reconcile import reconcile
-from steps.cluster import (
+from steps.runtime.cluster import (
     CONFIG_MAP,
     EVENT,
     IMPORT,
@@ -26,13 +26,13 @@ from steps.cluster import (
     WORKFLOW_TEMPLATE,
     Object,
 )
-from steps.program import MACHINE as MACHINE_FILE
+from steps.runtime.program import MACHINE as MACHINE_FILE
 from tests.targets.fake_cluster import FakeCluster
 from tests.unit.builders import a_machine
 from workflows import names
-from workflows.conditions import find
-from workflows.outcome import SUCCEEDED
-from workflows.reported import Condition, ImportStatus
+from workflows.api.conditions import find
+from workflows.api.status import Condition, ImportStatus
+from workflows.status.outcome import SUCCEEDED
 
 KEY = ("default", "web")
 UID = "6f1d0000-0000-4000-8000-000000000001"

@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from steps.machine import Machine
-from steps.mapping import Shape, shape
+from steps.model.machine import Machine
+from steps.model.mapping import Shape, shape
 from tests.unit.builders import a_disk, a_machine, a_plan, an_import
-from workflows.api import VirtualMachineImport
-from workflows.conditions import find
-from workflows.outcome import SUCCEEDED
-from workflows.reflect import reflect
-from workflows.reported import Condition, ImportStatus
+from workflows.api.conditions import find
+from workflows.api.resources import VirtualMachineImport
+from workflows.api.status import Condition, ImportStatus
+from workflows.status.outcome import SUCCEEDED
+from workflows.status.reflect import reflect
 
 RUN: Final = "vmi-web-0a1b2c3d-g1"
 NOW: Final = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

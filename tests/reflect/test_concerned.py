@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from steps.machine import Concern, Severity
-from workflows import concerned
+from steps.model.machine import Concern, Severity
+from workflows.status import findings as concerned
 
 
 def a_concern(severity: Severity, number: int = 0, **more: str) -> Concern:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
-from workflows.conditions import find, holds, put, stamp
-from workflows.reported import Condition
+from workflows.api.conditions import find, holds, put, stamp
+from workflows.api.status import Condition
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 987654, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)

@@ -12,11 +12,11 @@ from typing import Final
 
 import pytest
 
-from steps.yamltext import to_yaml
+from steps.runtime.yaml import to_yaml
 from tests.reflect.situations import RECORDED, Json
 from tests.unit.builders import an_import
-from workflows.reflect import reflect
-from workflows.reported import ImportStatus
+from workflows.api.status import ImportStatus
+from workflows.status.reflect import reflect
 
 GOLDEN: Final = Path(__file__).parent / "golden"
 IMPORT: Final = an_import("recorded", virtualMachineName="recorded", approvals=["poweroff"])

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from controller.operator.transitions import happenings
-from steps.machine import Machine, Power
-from steps.plan import SourceKind
+from controller.operator.act.transitions import happenings
+from steps.model.machine import Machine, Power
+from steps.model.plan import SourceKind
 from tests.reflect.situations import Json, failed, found, reflected, upto
 from tests.unit.builders import a_machine, an_import
-from workflows import leftoff
+from workflows.status import poweredoff as leftoff
 
 ON = a_machine(name="web01", path="/DC0/vm/web01", power=Power.ON)
 OFF = ON.model_copy(update={"power": Power.OFF})

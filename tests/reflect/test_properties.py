@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.reflect.situations import DISKS, IMPORT, NOW, RECORDED, RUN, Json, later, node, workflow
-from workflows.reflect import reflect
-from workflows.reported import ImportStatus
+from workflows.api.status import ImportStatus
 from workflows.stages import STAGES, Scope
+from workflows.status.reflect import reflect
 
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from controller.record import Record
+from controller.local.record import Record
 from tests.reflect.situations import (
     DISKS,
     IMPORT,
@@ -28,11 +28,11 @@ from tests.reflect.situations import (
     workflow,
 )
 from tests.unit.builders import an_import
-from workflows.conditions import find
-from workflows.reflect import annotation, announce, reflect
-from workflows.reported import Condition, ImportStatus, Stand, WorkflowReference
+from workflows.api.conditions import find
+from workflows.api.status import Condition, ImportStatus, Stand, WorkflowReference
 from workflows.stages import stage_named
-from workflows.turns import turn
+from workflows.status.locks import turn
+from workflows.status.reflect import annotation, announce, reflect
 
 PHASES = [
     ([], Stand.NEW),

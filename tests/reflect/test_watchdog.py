@@ -24,12 +24,12 @@ from tests.reflect.situations import (
     workflow,
 )
 from workflows import names
-from workflows.conditions import find
-from workflows.observed import Observed, observe
-from workflows.reflect import reflect
+from workflows.api.conditions import find
 from workflows.stages import STAGES
-from workflows.status import parse_time
-from workflows.watchdog import STILL, Alarm, Kind, is_still, needs_pods, seconds_left, told, watch
+from workflows.status.nodes import parse_time
+from workflows.status.observed import Observed, observe
+from workflows.status.reflect import reflect
+from workflows.status.watchdog import STILL, Alarm, Kind, is_still, needs_pods, seconds_left, told, watch
 
 LONG: Final = STILL + timedelta(seconds=30)
 

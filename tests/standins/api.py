@@ -1,7 +1,7 @@
 """The Kubernetes API for controllers: whole objects by PUT with their resource version, and watches.
 
-Apart from `steps.kubeapi`, which has what steps need: a controller must lose a race rather than overwrite,
-and a stand-in must not share the code that it is there to try.
+Apart from `steps.runtime.kubeapi`, which has what steps need: a controller must lose a race rather than
+overwrite, and a stand-in must not share the code that it tests.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import urllib3
 from kubernetes import config
 from kubernetes.client import Configuration
 
-from steps.cluster import (
+from steps.runtime.cluster import (
     BACKING_IMAGE,
     CLAIM,
     CRD,

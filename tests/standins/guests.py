@@ -1,6 +1,6 @@
 """Guests under QEMU, from the bytes of their claims: the part of virt-launcher that no pod here can play.
 
-The machine is put together from the instance's spec by the code of `vmferry boot` (controller/boot.py):
+The machine is put together from the instance's spec by the code of `vmferry boot` (controller/local/boot.py):
 buses, card models, MACs, firmware, boot order as KubeVirt's manifest names them. Processor: KVM where there
 is one, else QEMU's own, which is slow. No guest reaches a network.
 """
@@ -16,8 +16,8 @@ import subprocess
 from pathlib import Path
 from typing import Any, Final
 
-from controller import boot
-from steps.cluster import Object
+from controller.local import boot
+from steps.runtime.cluster import Object
 from tests.standins.controller import log
 
 GRACE: Final = 30.0

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from steps.contract import Exit
+from steps.model.contract import Exit
 from tests.cluster.lab import Lab
 from tests.harvester import refusals
 from tests.harvester.refusals import REFUSED, Act, World, assert_refused

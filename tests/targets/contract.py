@@ -9,9 +9,9 @@ from typing import Protocol
 
 import pytest
 
-from steps.cluster import CLAIM, IMAGE, MACHINE, Cluster, Object
-from steps.contract import Exit, StepError
-from steps.plan import Plan
+from steps.model.contract import Exit, StepError
+from steps.model.plan import Plan
+from steps.runtime.cluster import CLAIM, IMAGE, MACHINE, Cluster, Object
 from steps.targets.harvester.names import DIGEST, INTEGRITY, LABEL_UID
 
 

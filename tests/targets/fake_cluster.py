@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from steps.cluster import (
+from steps.model.contract import Exit, StepError
+from steps.runtime.cluster import (
     IMPORT,
     KINDS,
     OPENSTACK_SOURCE,
@@ -27,7 +28,6 @@ from steps.cluster import (
     failure,
     kind_of,
 )
-from steps.contract import Exit, StepError
 
 Key = tuple[Kind, str, str]
 READ: Final = ("get", "list")

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from kubernetes.utils.quantity import parse_quantity
 
-from steps.cluster import CLAIM, MACHINE, NAD, Kind, Object, failure, kind_of
-from steps.contract import StepError
+from steps.model.contract import StepError
+from steps.runtime.cluster import CLAIM, MACHINE, NAD, Kind, Object, failure, kind_of
 from tests.targets.fake_cluster import FakeCluster
 
 MEMORY_TAKEN: Final = 100 << 20

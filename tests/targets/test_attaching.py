@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from steps.cluster import CLAIM, DATA_VOLUME, IMAGE, IMPORT, MACHINE, ExistsError, Object
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
+from steps.model.volumes import Volumes
+from steps.runtime.cluster import CLAIM, DATA_VOLUME, IMAGE, IMPORT, MACHINE, ExistsError, Object
 from steps.targets.harvester import names
 from steps.targets.harvester.discarding import discard
 from steps.targets.harvester.machines import attached_claims
-from steps.volumes import Volumes
 from tests.targets.stand_ins import a_class, owner_reference
 from tests.targets.world import World
 

@@ -6,11 +6,11 @@ from itertools import islice
 
 import pytest
 
-from steps.cluster import CLAIM, DATA_VOLUME, IMAGE, Kind
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
+from steps.model.volumes import Volumes, volume_names
+from steps.runtime.cluster import CLAIM, DATA_VOLUME, IMAGE, Kind
 from steps.targets.harvester import names
 from steps.targets.harvester.choosing import TRIES, choose_names
-from steps.volumes import Volumes, volume_names
 from tests.targets.fake_cluster import READ
 from tests.targets.stand_ins import a_class
 from tests.targets.world import World

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from steps.cluster import CLAIM, IMAGE, MACHINE
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
+from steps.runtime.cluster import CLAIM, IMAGE, MACHINE
 from steps.targets.harvester.discarding import discard
 from tests.targets.world import World
 

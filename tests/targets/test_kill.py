@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from steps.cluster import KINDS, Kind
-from steps.contract import StepError
+from steps.model.contract import StepError
+from steps.runtime.cluster import KINDS, Kind
 from steps.targets.harvester.run import Run
 from tests.targets.fake_cluster import FakeCluster, Fault, KilledError
 from tests.targets.stand_ins import a_class, class_by_uid

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiClient, Configuration
 
-from steps import kubeapi
-from steps.cluster import CLAIM, IMAGE, STORAGE_CLASS, ChangedError, ExistsError, failure
-from steps.contract import Exit, StepError, Stopped
-from steps.kubeapi import Api, Patient
-from steps.stop import Stop
+from steps.model.contract import Exit, StepError, Stopped
+from steps.runtime import kubeapi
+from steps.runtime.cluster import CLAIM, IMAGE, STORAGE_CLASS, ChangedError, ExistsError, failure
+from steps.runtime.kubeapi import Api, Patient
+from steps.runtime.stop import Stop
 from tests.forwardproxy import Forward, forward
 from tests.targets.fake_cluster import FakeCluster
 from tests.targets.stand_ins import FakeTime
@@ -127,7 +127,7 @@ def test_a_pod_knows_no_other_way_to_the_api(
         client_configuration.host = f"http://127.0.0.1:{server.server_port}"
         seen.append(client_configuration)
 
-    monkeypatch.setattr("steps.kubeapi.config.load_incluster_config", in_cluster)
+    monkeypatch.setattr("steps.runtime.kubeapi.config.load_incluster_config", in_cluster)
     server.answers = [(200, an_image())]
     assert kubeapi.connect(Stop(), patience=0).get(IMAGE, "image-1", "default") == an_image()
     assert (len(seen), forward.asked) == (1, [])

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steps.plan import ImportRef
+from steps.model.plan import ImportRef
 from steps.targets.harvester import names
 from tests.unit.builders import a_plan
-from workflows import author
 from workflows import names as of_workflows
+from workflows.author import workflow as author
 
 LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 SUBDOMAIN = st.from_regex(

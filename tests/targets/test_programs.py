@@ -15,17 +15,18 @@ from typing import Any
 
 import pytest
 
-from steps import admit, cleanup, image, kubeapi, preflight, serve
-from steps.cluster import CLAIM, CONFIG_MAP, SERVICE, Cluster, Object
-from steps.contract import TERMINATION_LOG_ENV, Exit
-from steps.machine import Machine
-from steps.plan import DiskFormat
-from steps.program import Arguments, Context, attempt
-from steps.scratch import Ready, ready
-from steps.stop import Stop
+from steps import admit, cleanup, image, preflight, serve
+from steps.model.contract import TERMINATION_LOG_ENV, Exit
+from steps.model.machine import Machine
+from steps.model.plan import DiskFormat
+from steps.model.scratch import Ready, ready
+from steps.model.volumes import Volumes
+from steps.runtime import kubeapi
+from steps.runtime.cluster import CLAIM, CONFIG_MAP, SERVICE, Cluster, Object
+from steps.runtime.program import Arguments, Context, attempt
+from steps.runtime.stop import Stop
 from steps.targets.harvester import names
 from steps.targets.harvester.serving import Address, Web
-from steps.volumes import Volumes
 from tests.forwardproxy import Forward, forward
 from tests.targets.stand_ins import TOKEN
 from tests.targets.test_run import a_request
@@ -416,7 +417,7 @@ def test_a_preflight_that_refuses_makes_nothing(
 
 
 def test_names_fit_the_pods() -> None:
-    """The label by which the Service finds serve is on every pod of the template, by workflows.pods."""
+    """The label by which the Service finds serve is on every pod of the template (author.pods)."""
     assert tuple(f"migration.harvesterhci.io/{name}" for name in ("run", "disk", "stage")) == (
         names.LABEL_RUN,
         names.LABEL_DISK,

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from steps.cluster import IMAGE, IMPORT, STORAGE_CLASS, Object
-from steps.contract import Exit, StepError, Stopped
-from steps.plan import DiskRule
+from steps.model.contract import Exit, StepError, Stopped
+from steps.model.plan import DiskRule
+from steps.runtime.cluster import IMAGE, IMPORT, STORAGE_CLASS, Object
 from steps.targets.harvester import names
 from steps.targets.harvester.completed import WorkflowRef, is_completed
 from steps.targets.harvester.machines import attached_claims

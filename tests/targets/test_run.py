@@ -6,11 +6,11 @@ import math
 
 import pytest
 
-from steps.cluster import CLAIM, CONFIG_MAP, POD, SERVICE, Object
-from steps.contract import Exit, StepError
-from steps.machine import Machine
-from steps.plan import Plan, ScratchPlan
-from steps.program import MACHINE
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Machine
+from steps.model.plan import Plan, ScratchPlan
+from steps.runtime.cluster import CLAIM, CONFIG_MAP, POD, SERVICE, Object
+from steps.runtime.program import MACHINE
 from steps.targets.harvester import names
 from steps.targets.harvester.run import Run, scratch_size
 from tests.targets.world import GIB, World

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from steps.cluster import IMAGE, WORKFLOW, Object
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
+from steps.runtime.cluster import IMAGE, WORKFLOW, Object
 from steps.targets.harvester import names
 from steps.targets.harvester.completed import WorkflowRef
 from steps.targets.harvester.serving import PATIENCE

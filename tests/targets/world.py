@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from steps.cluster import CLAIM, IMAGE, MACHINE, Object
-from steps.machine import Machine
-from steps.mapping import Shape, shape
-from steps.plan import ImportRef, Plan, TargetKind
+from steps.model.machine import Machine
+from steps.model.mapping import Shape, shape
+from steps.model.plan import ImportRef, Plan, TargetKind
+from steps.model.volumes import Volumes
+from steps.runtime.cluster import CLAIM, IMAGE, MACHINE, Object
 from steps.targets.harvester.choosing import choose_names
 from steps.targets.harvester.completed import WorkflowRef
 from steps.targets.harvester.machines import Machines
 from steps.targets.harvester.names import PUBLISHED
 from steps.targets.harvester.publishing import Publishing
-from steps.volumes import Volumes
 from tests.targets.fake_cluster import FakeCluster, an_import
 from tests.targets.harvester_rules import HarvesterRules, a_network
 from tests.targets.stand_ins import FakeServing, FakeTime, Harvester, KubeVirt, a_class

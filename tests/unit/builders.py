@@ -7,9 +7,9 @@ from typing import Any, Final
 import pytest
 
 from steps import providers
-from steps.machine import Disk, Machine, Nic, NicModel
-from steps.plan import ImportRef, Plan, SourceKind, SourcePlan, TargetKind, TargetPlan
-from workflows.api import (
+from steps.model.machine import Disk, Machine, Nic, NicModel
+from steps.model.plan import ImportRef, Plan, SourceKind, SourcePlan, TargetKind, TargetPlan
+from workflows.api.resources import (
     API_VERSION,
     OpenstackSource,
     OvaSource,

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from controller import cli
-from controller.record import Record
-from controller.rundir import RunDir
-from steps.contract import Exit
+from controller.cli import main as cli
+from controller.local.record import Record
+from controller.local.rundir import RunDir
+from steps.model.contract import Exit
 from tests.unit.builders import a_plan
 from tests.unit.test_rundir import failed_at
 from workflows.stages import stage_named

@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from controller.local import Limits, Runner
-from controller.process import Attempt, Launcher, Report
-from controller.record import Record, labels
-from controller.rundir import RunDir
-from steps.contract import Exit
-from steps.machine import Machine
-from steps.plan import TargetKind
-from steps.program import MACHINE
+from controller.local.process import Attempt, Launcher, Report
+from controller.local.record import Record, labels
+from controller.local.rundir import RunDir
+from controller.local.runner import Limits, Runner
+from steps.model.contract import Exit
+from steps.model.machine import Machine
+from steps.model.plan import TargetKind
+from steps.runtime.program import MACHINE
 from tests.unit.builders import a_disk, a_machine, a_plan
 from workflows.stages import Scope, Stage, stages_for
-from workflows.status import Json, Leaf, Phase, leaves
+from workflows.status.nodes import Json, Leaf, Phase, leaves
 
 HOLD: Final = -1
 """In place of an exit code: the step runs until it is released or told to stop."""

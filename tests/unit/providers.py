@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from steps.contract import Exit, StepError
 from steps.disk.land import Landed
-from steps.machine import Disk, Machine
-from steps.plan import DiskFormat, PowerPlan
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Disk, Machine
+from steps.model.plan import DiskFormat, PowerPlan
 from steps.providers import Inventory, Provider, Report
 
 

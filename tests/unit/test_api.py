@@ -6,11 +6,11 @@ from typing import Any, Final
 import pytest
 from pydantic import ValidationError
 
-from controller.manifests import Manifests, read
-from steps.document import first_error
-from steps.plan import InterfaceModel
+from controller.manifests.read import Manifests, read
+from steps.model.document import first_error
+from steps.model.plan import InterfaceModel
 from tests.unit.builders import an_import
-from workflows.api import Secret, VirtualMachineImportSpec
+from workflows.api.resources import Secret, VirtualMachineImportSpec
 
 MANIFESTS: Final = Path(__file__).parent / "manifests"
 

@@ -6,13 +6,13 @@ from typing import Any, Final
 
 import pytest
 
-from controller import boot
-from controller.boot import Files, Options, argv, disks, load, mebibytes, tpm
-from steps.contract import Exit, StepError
-from steps.machine import Controller, Firmware
-from steps.manifest import virtual_machine
-from steps.mapping import shape
-from steps.plan import Bus, NetworkRule
+from controller.local import boot
+from controller.local.boot import Files, Options, argv, disks, load, mebibytes, tpm
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Controller, Firmware
+from steps.model.manifest import virtual_machine
+from steps.model.mapping import shape
+from steps.model.plan import Bus, NetworkRule
 from tests.unit.builders import a_disk, a_machine, a_nic, a_plan
 from tests.unit.test_golden import GOLDEN
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from controller.choices import Choice, choices, chosen, identity
-from steps.machine import Machine
+from controller.generate.naming import Choice, choices, chosen, identity
+from steps.model.machine import Machine
 from tests.unit.builders import a_cloud, a_machine, a_source, an_archive
-from workflows.api import Source, VmwareSource
+from workflows.api.resources import Source, VmwareSource
 
 
 def vm(path: str, source_id: str = "vm-1", **more: Any) -> Machine:

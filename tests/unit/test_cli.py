@@ -6,9 +6,9 @@ from typing import Final
 
 import pytest
 
-from controller.rundir import RunDir
+from controller.local.rundir import RunDir
 from steps import __version__
-from steps.contract import Exit
+from steps.model.contract import Exit
 from tests.unit.builders import a_plan
 from tests.unit.conftest import Ended, Vmferry, failed, refused, succeeded
 from tests.unit.test_manifests import IMPORT, SECRET, SOURCE

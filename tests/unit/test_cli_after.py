@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from controller.record import Record
-from controller.rundir import RunDir
-from steps.contract import Exit
+from controller.local.record import Record
+from controller.local.rundir import RunDir
+from steps.model.contract import Exit
 from tests.unit.builders import a_plan
 from tests.unit.conftest import Vmferry, failed, refused, succeeded
 from tests.unit.test_cli import ALL

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import pytest
 
-from steps.concerns import MOST_DEVICES, about, merged, warn
-from steps.machine import Clock, Firmware, Machine, Severity
-from steps.manifest import virtual_machine
-from steps.mapping import Shape, shape
+from steps.model.concerns import MOST_DEVICES, about, merged, warn
+from steps.model.machine import Clock, Firmware, Machine, Severity
+from steps.model.manifest import virtual_machine
+from steps.model.mapping import Shape, shape
 from tests.unit.builders import a_disk, a_machine, a_nic, a_plan
 
 UUID: Final = "4210d2f7-6b1c-4c7f-9a53-6f0c2b0c9e11"

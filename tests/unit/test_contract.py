@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steps.contract import Exit, StepError, is_retryable
+from steps.model.contract import Exit, StepError, is_retryable
 
 
 def test_only_done_permanent_and_sibling_codes_are_not_tried_again() -> None:

@@ -6,12 +6,12 @@ from typing import Final
 
 import pytest
 
-from steps.contract import StepError, Stopped
-from steps.machine import Machine
-from steps.mapping import shape
-from steps.plan import DiskFormat
-from steps.scratch import Ready, landing, ready
-from steps.stop import Stop
+from steps.model.contract import StepError, Stopped
+from steps.model.machine import Machine
+from steps.model.mapping import shape
+from steps.model.plan import DiskFormat
+from steps.model.scratch import Ready, landing, ready
+from steps.runtime.stop import Stop
 from steps.targets import Published, connect
 from steps.targets.directory import Directory
 from tests.unit.builders import a_disk, a_machine, a_plan

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from steps.contract import Exit, StepError
-from steps.document import write_atomically
-from steps.machine import Machine
-from steps.plan import Plan
+from steps.model.contract import Exit, StepError
+from steps.model.document import write_atomically
+from steps.model.machine import Machine
+from steps.model.plan import Plan
 from tests.unit.builders import a_disk, a_machine, a_plan
 from tests.unit.test_mapping import machines
 

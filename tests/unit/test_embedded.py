@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from controller import embedded
-from controller.embedded import Outcome
-from controller.jobs import Job
-from controller.rundir import RunDir
-from controller.watch import Watch
-from steps.contract import Exit, StepError
-from steps.plan import Plan
-from steps.program import PLAN
+from controller.cli.watch import Watch
+from controller.local import imports as embedded
+from controller.local.imports import Outcome
+from controller.local.rundir import RunDir
+from controller.manifests.resolve import Job
+from steps.model.contract import Exit, StepError
+from steps.model.plan import Plan
+from steps.runtime.program import PLAN
 from tests.unit.builders import a_plan
 from tests.unit.test_view import a_leaf
-from workflows.status import Phase, leaves
+from workflows.status.nodes import Phase, leaves
 
 
 def job(name: str = "web", **plan: Any) -> Job:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from controller.environment import NAME, Environment, read
-from steps.contract import StepError
+from controller.manifests.environment import NAME, Environment, read
+from steps.model.contract import StepError
 from steps.providers.openstack.credentials import Credentials
-from workflows.api import OpenstackSource, VmwareSource, VmwareSourceSpec
+from workflows.api.resources import OpenstackSource, VmwareSource, VmwareSourceSpec
 
 
 def spec(**environ: str) -> VmwareSourceSpec:

@@ -13,11 +13,11 @@ from typing import Any, Final
 import pytest
 from ruamel.yaml import YAML
 
-from steps.machine import Machine
-from steps.mapping import shape
-from steps.plan import DiskFormat, Plan
-from steps.scratch import Ready, ready
-from steps.stop import Stop
+from steps.model.machine import Machine
+from steps.model.mapping import shape
+from steps.model.plan import DiskFormat, Plan
+from steps.model.scratch import Ready, ready
+from steps.runtime.stop import Stop
 from steps.targets.directory import MANIFEST, Directory
 
 GOLDEN: Final = Path(__file__).parent / "golden"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyVmomi import vim
 
-from steps.guestos import harvester_label, is_windows, of_openstack, of_ovf, of_vmware
+from steps.model.guestos import harvester_label, is_windows, of_openstack, of_ovf, of_vmware
 
 _descriptor: Any = vim.vm.GuestOsDescriptor
 VMWARE: Final[list[str]] = list(_descriptor.GuestOsIdentifier.values)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from controller.harvester import AIM, TOKEN, Aim, Ports, Way, aim, keep, listening
-from controller.rundir import RunDir
-from steps.contract import Exit, StepError
+from controller.local.cluster_target import AIM, TOKEN, Aim, Ports, Way, aim, keep, listening
+from controller.local.rundir import RunDir
+from steps.model.contract import Exit, StepError
 from tests.unit.builders import a_plan
 from workflows.names import PORT
 from workflows.stages import stage_named

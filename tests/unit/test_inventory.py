@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from controller.inventory import document, render
+from controller.cli.tables import document, render
 from steps.providers import Inventory
-from steps.yamltext import to_yaml
+from steps.runtime.yaml import to_yaml
 from tests.unit.builders import a_machine, a_nic
 from tests.unit.test_view import text
 

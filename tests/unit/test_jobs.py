@@ -5,13 +5,13 @@ from typing import Any, Final
 
 import pytest
 
-from controller.environment import Environment
-from controller.environment import read as environment
-from controller.jobs import Job, access, jobs, only_source
-from controller.manifests import InvalidManifestsError, Manifests
-from steps.plan import SourceKind
+from controller.manifests.environment import Environment
+from controller.manifests.environment import read as environment
+from controller.manifests.read import InvalidManifestsError, Manifests
+from controller.manifests.resolve import Job, access, jobs, only_source
+from steps.model.plan import SourceKind
 from tests.unit.builders import a_cloud, a_secret, a_source, an_import
-from workflows.api import Secret, Source, VirtualMachineImport
+from workflows.api.resources import Secret, Source, VirtualMachineImport
 from workflows.plan import endpoint
 from workflows.settings import Settings
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from controller import planning
-from controller.listing import named
-from controller.manifests import read
-from controller.mappingfile import NAME
-from steps.contract import Exit
-from steps.machine import Machine
+from controller.cli import dryrun as planning
+from controller.cli.inventory import named
+from controller.generate.mappingfile import NAME
+from controller.manifests.read import read
+from steps.model.contract import Exit
+from steps.model.machine import Machine
 from steps.providers import Access, Provider
 from tests.unit.builders import a_machine, a_nic
 from tests.unit.conftest import Vmferry, refused

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from controller.local import Limits
-from steps.contract import Exit
-from steps.plan import TargetKind
+from controller.local.runner import Limits
+from steps.model.contract import Exit
+from steps.model.plan import TargetKind
 from tests.unit.fakes import HOLD, Import, told
 from workflows.stages import Scope, stage_named, stages_for
-from workflows.status import Phase, root_cause
+from workflows.status.nodes import Phase, root_cause
 
 
 @pytest.fixture

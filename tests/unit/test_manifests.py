@@ -8,8 +8,8 @@ from typing import Final
 
 import pytest
 
-from controller.manifests import InvalidManifestsError, Manifests, read
-from steps.contract import Exit
+from controller.manifests.read import InvalidManifestsError, Manifests, read
+from steps.model.contract import Exit
 
 SECRET: Final = """\
 apiVersion: v1

@@ -6,12 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steps.contract import Exit, StepError
-from steps.machine import Controller, Disk, Machine, Nic, NicModel, Severity
-from steps.mapping import Topology, blocking, check_disks, map_disks, shape, topology
-from steps.naming import DNS_LABEL, normalise, target_name
-from steps.networks import POD_NETWORK, Interface, check_cards, check_networks, find_rule, map_interfaces
-from steps.plan import (
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Controller, Disk, Machine, Nic, NicModel, Severity
+from steps.model.mapping import Topology, blocking, check_disks, map_disks, shape, topology
+from steps.model.naming import DNS_LABEL, normalise, target_name
+from steps.model.networks import (
+    POD_NETWORK,
+    Interface,
+    check_cards,
+    check_networks,
+    find_rule,
+    map_interfaces,
+)
+from steps.model.plan import (
     Bus,
     CpuTopology,
     DiskRule,

@@ -12,10 +12,10 @@ from typing import Final
 
 import pytest
 
-from controller import manifests
-from controller.manifests import InvalidManifestsError
-from controller.migrating import migrate, write
-from steps.contract import Exit, StepError
+from controller.cli.migrate import migrate, write
+from controller.manifests import read as manifests
+from controller.manifests.read import InvalidManifestsError
+from steps.model.contract import Exit, StepError
 from tests.unit.test_manifests import IMPORT
 
 GOLDEN: Final = Path(__file__).parent / "golden" / "migrate"

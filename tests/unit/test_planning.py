@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from controller import planning
-from controller.jobs import Job
-from controller.planning import DryRun, credentials
-from steps import kubeapi
-from steps.contract import Exit
-from steps.machine import Power
-from steps.manifest import virtual_machine
-from steps.mapping import shape
-from steps.plan import NamePolicy, NetworkRule, SourceKind, TargetKind
+from controller.cli import dryrun as planning
+from controller.cli.dryrun import DryRun, credentials
+from controller.manifests.resolve import Job
+from steps.model.contract import Exit
+from steps.model.machine import Power
+from steps.model.manifest import virtual_machine
+from steps.model.mapping import shape
+from steps.model.plan import NamePolicy, NetworkRule, SourceKind, TargetKind
 from steps.preflight import examine, reasons
-from steps.stop import Stop
+from steps.runtime import kubeapi
+from steps.runtime.stop import Stop
 from tests.targets.world import World as TargetWorld
 from tests.unit.builders import a_disk, a_machine, a_nic, a_plan, without_provider
 from tests.unit.providers import FakeProvider

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from steps.contract import Exit, StepError
-from steps.machine import Concern, Power, Severity
-from steps.plan import NamePolicy, NetworkPolicy, NetworkRule, Plan
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Concern, Power, Severity
+from steps.model.plan import NamePolicy, NetworkPolicy, NetworkRule, Plan
 from steps.preflight import examine, reasons, refuse
 from tests.unit.builders import a_machine, a_nic, a_plan
 from tests.unit.providers import FakeProvider

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from steps.contract import LAST_WORDS_LIMIT, TERMINATION_LOG_ENV, Exit, StepError, Stopped
-from steps.machine import Machine
-from steps.program import PARENT_ENV, Arguments, Context, attempt, follow_parent
-from steps.stop import Stop
+from steps.model.contract import LAST_WORDS_LIMIT, TERMINATION_LOG_ENV, Exit, StepError, Stopped
+from steps.model.machine import Machine
+from steps.runtime.program import PARENT_ENV, Arguments, Context, attempt, follow_parent
+from steps.runtime.stop import Stop
 from tests.unit.builders import a_machine, a_plan
 
 Body = Callable[[Context], None]

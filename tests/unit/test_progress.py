@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steps.contract import PROGRESS_FILE_ENV
-from steps.progress import INTERVAL, Progress
+from steps.model.contract import PROGRESS_FILE_ENV
+from steps.runtime.progress import INTERVAL, Progress
 
 
 class Clock:

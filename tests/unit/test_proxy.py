@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from steps import proxy
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
+from steps.runtime import proxy
 
 PROXY = "http://proxy.corp:3128"
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.rates import WINDOW, Rates
+from controller.cli.rates import WINDOW, Rates
 from tests.unit.test_progress import Clock
 from tests.unit.test_view import a_leaf
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.record import Record, labels
-from steps.contract import Exit
-from steps.plan import TargetKind
+from controller.local.record import Record, labels
+from steps.model.contract import Exit
+from steps.model.plan import TargetKind
 from tests.unit.fakes import Saved
 from workflows.stages import Scope, Stage, stage_named, stages_for
-from workflows.status import Json, Leaf, Phase, leaves, node_id, phase_of, root_cause
+from workflows.status.nodes import Json, Leaf, Phase, leaves, node_id, phase_of, root_cause
 
 RUN: Final = "vmi-web-0a1b2c3d-g1"
 DISKS: Final = ("disk-0", "disk-1")

@@ -10,9 +10,9 @@ from typing import Any, Final
 import pytest
 
 from workflows import names
-from workflows.installation import Installation
+from workflows.author.installation import Installation
+from workflows.author.template import template
 from workflows.stages import STAGES
-from workflows.template import template
 
 Json = dict[str, Any]
 RECORDED: Final = {

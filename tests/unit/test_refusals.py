@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from steps.cluster import CLAIM, IMAGE, MACHINE, ChangedError, Kind, ReplacedError, failure
-from steps.contract import Exit, StepError
-from steps.refusals import DuplicateMacError
+from steps.model.contract import Exit, StepError
+from steps.model.refusals import DuplicateMacError
+from steps.runtime.cluster import CLAIM, IMAGE, MACHINE, ChangedError, Kind, ReplacedError, failure
 
 WEBHOOK = 'admission webhook "validator.harvesterhci.io" denied the request: '
 

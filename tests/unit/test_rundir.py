@@ -8,11 +8,11 @@ from typing import Final
 
 import pytest
 
-from controller.record import Record
-from controller.rundir import NOTES, RunDir
-from steps.contract import Exit, StepError
-from steps.plan import Plan
-from steps.program import PLAN
+from controller.local.record import Record
+from controller.local.rundir import NOTES, RunDir
+from steps.model.contract import Exit, StepError
+from steps.model.plan import Plan
+from steps.runtime.program import PLAN
 from tests.unit.builders import a_plan
 from workflows.stages import stage_named
 

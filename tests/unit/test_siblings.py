@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from steps.contract import Exit
-from steps.plan import TargetKind
+from steps.model.contract import Exit
+from steps.model.plan import TargetKind
 from tests.unit.fakes import HOLD, Import, told
 from tests.unit.test_local import until
-from workflows.status import Phase, root_cause
+from workflows.status.nodes import Phase, root_cause
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from graphlib import TopologicalSorter
 
 import pytest
 
-from steps.plan import TargetKind
+from steps.model.plan import TargetKind
 from workflows.stages import CAPABILITIES, STAGES, Retry, Scope, Stage, stage_named, stages_for
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from workflows.status import (
+from workflows.status.nodes import (
     Json,
     Leaf,
     Phase,

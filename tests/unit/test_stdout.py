@@ -15,11 +15,11 @@ import pytest
 import structlog
 from ruamel.yaml import YAML
 
-from controller import planning
-from steps import again
-from steps.contract import Exit, StepError
+from controller.cli import dryrun as planning
+from steps.model.contract import Exit, StepError
 from steps.providers import Access, Provider
-from steps.stop import Stop
+from steps.runtime import retry as again
+from steps.runtime.stop import Stop
 from tests.unit.builders import a_machine, a_nic
 from tests.unit.conftest import Vmferry
 from tests.unit.providers import FakeProvider

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from steps.contract import Stopped
-from steps.stop import Stop
+from steps.model.contract import Stopped
+from steps.runtime.stop import Stop
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from controller.tempdir import sweep, temporary
+from controller.local.tempdir import sweep, temporary
 
 HOLDER = """\
 import os, sys
-from controller.tempdir import temporary
+from controller.local.tempdir import temporary
 with temporary() as made:
     child = os.fork()
     if child == 0:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steps.contract import Exit, StepError
-from steps.unique import Index, index, same_object
+from steps.model.contract import Exit, StepError
+from steps.model.unique import Index, index, same_object
 
 Pair = tuple[str, int]
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 import pytest
 from rich.console import Console, RenderableType
 
-from controller.rates import Rates
-from controller.view import (
+from controller.cli.rates import Rates
+from controller.cli.view import (
     counts_bytes,
     duration,
     going,
@@ -21,10 +21,10 @@ from controller.view import (
     size,
     table,
 )
-from controller.watch import Watch
+from controller.cli.watch import Watch
 from tests.unit.test_progress import Clock
 from tests.unit.test_status import RECORDED, node, workflow
-from workflows.status import Leaf, Phase, leaves
+from workflows.status.nodes import Leaf, Phase, leaves
 
 BEGAN: Final = datetime(2026, 1, 1, tzinfo=UTC)
 

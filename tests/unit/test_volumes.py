@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steps.contract import Exit, StepError
-from steps.naming import DNS_LABEL
-from steps.volumes import LONGEST, Volumes, beside, volume_name, volume_names
+from steps.model.contract import Exit, StepError
+from steps.model.naming import DNS_LABEL
+from steps.model.volumes import LONGEST, Volumes, beside, volume_name, volume_names
 
 LABEL = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)
 DISK = st.integers(0, 999).map(lambda number: f"disk-{number}")

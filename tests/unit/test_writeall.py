@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from controller import mappingfile
-from controller.environment import Environment
-from controller.environment import read as environment
-from controller.jobs import jobs
-from controller.manifestdir import Fate, ManifestDir, mark_of
-from controller.manifests import InvalidManifestsError, read
-from controller.writeall import Report, document, summary, warnings, write
-from steps.contract import Exit, StepError
-from steps.machine import Concern, Machine, Power, Severity
+from controller.generate import mappingfile
+from controller.generate.folder import Fate, ManifestDir, mark_of
+from controller.generate.write import Report, document, summary, warnings, write
+from controller.manifests.environment import Environment
+from controller.manifests.environment import read as environment
+from controller.manifests.read import InvalidManifestsError, read
+from controller.manifests.resolve import jobs
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Concern, Machine, Power, Severity
 from tests.unit.builders import a_cloud, a_disk, a_machine, a_nic, a_secret, a_source, an_archive
-from workflows.api import Source, VirtualMachineImport
+from workflows.api.resources import Source, VirtualMachineImport
 from workflows.settings import Settings
 
 BLOCK = Concern(

@@ -15,8 +15,8 @@ from pathlib import Path
 import structlog
 
 from steps.disk.land import Landed
-from steps.machine import Disk, Machine
-from steps.plan import DiskFormat, PowerPlan
+from steps.model.machine import Disk, Machine
+from steps.model.plan import DiskFormat, PowerPlan
 from steps.providers import Access, Inventory, Provider, Report
 from steps.providers.openstack import cloud, describe, export, facts, find, power, quotas
 from steps.providers.openstack.copies import Copies

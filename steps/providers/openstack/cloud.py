@@ -16,13 +16,15 @@ from openstack.connection import Connection
 from os_service_types import ServiceTypes
 from urllib3.exceptions import InsecureRequestWarning
 
-from steps import again, reach, trust
-from steps.contract import Exit, StepError
-from steps.plan import SourcePlan
+from steps.disk import reach
+from steps.model.contract import Exit, StepError
+from steps.model.plan import SourcePlan
 from steps.providers import Access
 from steps.providers.openstack import faults
 from steps.providers.openstack.credentials import CA, Credentials
-from steps.stop import Stop
+from steps.runtime import retry as again
+from steps.runtime import tls as trust
+from steps.runtime.stop import Stop
 
 ANSWER_SECONDS: Final = 60.0
 """How long one call may take. Long work is a status at OpenStack; no call here waits for it."""

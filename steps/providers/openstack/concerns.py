@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from steps.machine import Concern, Disk, Severity
+from steps.model.machine import Concern, Disk, Severity
 from steps.providers.openstack.describe import ISO, root_size
 from steps.providers.openstack.facts import Facts
 

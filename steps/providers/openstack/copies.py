@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import structlog
 
-from steps.contract import StepError
-from steps.machine import Disk, DiskId
+from steps.model.contract import StepError
+from steps.model.machine import Disk, DiskId
 from steps.providers.openstack.cloud import Cloud
 from steps.providers.openstack.waiting import CLOCK, POLL_SECONDS, until
 

@@ -9,8 +9,8 @@ from typing import Final, Literal
 from keystoneauth1.identity import v3
 from keystoneauth1.plugin import BaseAuthPlugin
 
-from steps import secret
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
+from steps.runtime import secret
 
 CA: Final = "ca_cert"
 """The key of the CA's certificates, as today's."""

@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from steps import guestos
-from steps.contract import Exit, StepError
-from steps.machine import Clock, Controller, Disk, Firmware, Machine, Nic, NicModel, Power
+from steps.model import guestos
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Clock, Controller, Disk, Firmware, Machine, Nic, NicModel, Power
 from steps.providers.openstack.facts import Facts
 
 GIB: Final = 1 << 30

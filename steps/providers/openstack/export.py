@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import structlog
 
-from steps.contract import Exit, StepError
 from steps.disk.land import Landed, Source, land
 from steps.disk.landed import Files
 from steps.disk.source import DIGITS, Digest, SourceFormat
-from steps.machine import Disk, Machine
-from steps.plan import DiskFormat
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Disk, Machine
+from steps.model.plan import DiskFormat
 from steps.providers import Report
 from steps.providers.openstack import facts
 from steps.providers.openstack.cloud import Cloud

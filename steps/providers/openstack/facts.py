@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from openstack import exceptions as sdk
 
-from steps import unique
-from steps.contract import Exit, StepError
+from steps.model import unique
+from steps.model.contract import Exit, StepError
+from steps.model.unique import Index
 from steps.providers.openstack.cloud import Cloud
-from steps.unique import Index
 
 T = TypeVar("T")
 

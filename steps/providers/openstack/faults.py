@@ -12,8 +12,8 @@ import requests
 from keystoneauth1 import exceptions as auth
 from openstack import exceptions as sdk
 
-from steps import trust
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
+from steps.runtime import tls as trust
 
 _LONGEST: Final = 300
 """Characters of a service's own words: some put whole pages there."""

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
 from steps.providers.openstack.cloud import Cloud
 
 

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import structlog
 
-from steps.contract import Exit, StepError
-from steps.machine import Machine
-from steps.mapping import blocking
-from steps.plan import PowerPlan
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Machine
+from steps.model.mapping import blocking
+from steps.model.plan import PowerPlan
 from steps.providers.openstack import quotas
 from steps.providers.openstack.cloud import Cloud, prove_way
 from steps.providers.openstack.concerns import of_volume

@@ -16,9 +16,9 @@ from typing import Any, Final
 import structlog
 from openstack import exceptions as sdk
 
-from steps.concerns import block, warn
-from steps.contract import Exit, StepError
-from steps.machine import Concern
+from steps.model.concerns import block, warn
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Concern
 from steps.providers.openstack.cloud import Cloud
 from steps.providers.openstack.copies import Copies
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import structlog
 
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
 from steps.providers.openstack.cloud import Cloud
 
 log = structlog.get_logger()

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from steps.disk.land import Landed
-from steps.machine import Disk, Machine
-from steps.plan import DiskFormat, PowerPlan
+from steps.model.machine import Disk, Machine
+from steps.model.plan import DiskFormat, PowerPlan
 from steps.providers import Access, Inventory, Provider, Report
 from steps.providers.ova import describe, export
 from steps.providers.ova.appliance import Appliance

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 

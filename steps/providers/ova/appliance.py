@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from functools import cached_property
 
-from steps.contract import Exit, StepError
 from steps.disk.faults import corrupt
 from steps.disk.source import Digest
+from steps.model.contract import Exit, StepError
 from steps.providers.ova import envelope, manifest, names
 from steps.providers.ova.envelope import Envelope, System
 from steps.providers.ova.manifest import Manifest

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from steps.concerns import block, log, warn
-from steps.machine import Concern, Severity
+from steps.model.concerns import block, log, warn
+from steps.model.machine import Concern, Severity
 from steps.providers.ova import formats, hardware
 from steps.providers.ova.appliance import Appliance
 from steps.providers.ova.envelope import Envelope, File, System, VirtualDisk, piece

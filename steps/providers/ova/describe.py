@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from steps import guestos
-from steps.contract import Exit, StepError
 from steps.disk import whole
-from steps.machine import Disk, Machine, Power
+from steps.model import guestos
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Disk, Machine, Power
 from steps.providers.ova import formats, hardware, vendors
 from steps.providers.ova.appliance import Appliance
 from steps.providers.ova.concerns import concerns

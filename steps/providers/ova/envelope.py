@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from steps import unique
-from steps.contract import Exit, StepError
+from steps.model import unique
+from steps.model.contract import Exit, StepError
+from steps.model.unique import Index
 from steps.providers.ova import units
 from steps.providers.ova.markup import Node, parse
 from steps.providers.ova.names import checked
-from steps.unique import Index
 
 _PROPERTY: Final = re.compile(r"\$\{([^}]+)\}")
 _MOST_SYSTEMS: Final = 1000

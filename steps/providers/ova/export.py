@@ -10,17 +10,17 @@ from typing import Literal
 
 import structlog
 
-from steps.contract import Exit, StepError
 from steps.disk.blank import land_blank
 from steps.disk.land import Landed, Source, land
-from steps.machine import Disk, Machine
-from steps.plan import DiskFormat
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Disk, Machine
+from steps.model.plan import DiskFormat
 from steps.providers import Access, Report
 from steps.providers.ova import describe, formats, hardware
 from steps.providers.ova.appliance import Appliance
 from steps.providers.ova.envelope import File, VirtualDisk, piece
 from steps.providers.ova.items import items
-from steps.stop import Stop
+from steps.runtime.stop import Stop
 
 log = structlog.get_logger()
 

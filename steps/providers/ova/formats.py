@@ -6,8 +6,8 @@ import struct
 import zlib
 from typing import Final, Literal
 
-from steps.contract import StepError
 from steps.disk.vmdk import MAGIC, SECTOR, Header
+from steps.model.contract import StepError
 from steps.providers.ova.envelope import VirtualDisk
 
 Format = Literal["vmdk", "qcow2", "raw", "vpc", "vhdx"]

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from steps.contract import Exit, StepError
-from steps.machine import Controller, Nic, NicModel
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Controller, Nic, NicModel
 from steps.providers.ova import units
 from steps.providers.ova.envelope import Envelope, System, VirtualDisk
 from steps.providers.ova.items import Item, Kind, by_id, small

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from steps import unique
-from steps.contract import Exit, StepError
+from steps.model import unique
+from steps.model.contract import Exit, StepError
+from steps.model.unique import Index
 from steps.providers.ova.envelope import Envelope, System
 from steps.providers.ova.markup import Node
-from steps.unique import Index
 
 _KINDS = ("Item", "StorageItem", "EthernetPortItem")
 """OVF 2.0 has the last two for disks and cards; what stands in them is called the same."""

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from steps.contract import Exit, StepError
 from steps.disk.faults import corrupt
 from steps.disk.source import DIGITS, Digest
+from steps.model.contract import Exit, StepError
 from steps.providers.ova import names
 from steps.providers.ova.names import checked
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from xml.parsers import expat
 
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
 
 MOST_BYTES: Final = 8 << 20
 """Of a descriptor: those of large appliances with translations and licences have some 500 KiB."""

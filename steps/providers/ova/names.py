@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable
 from urllib.parse import unquote
 
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
 
 _LONGEST = 4096
 """Bytes, as Linux has it (PATH_MAX)."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from steps.contract import Exit, StepError
 from steps.disk.faults import corrupt
 from steps.disk.source import Source
+from steps.model.contract import Exit, StepError
 from steps.providers import Access
 from steps.providers.ova import names, place
 from steps.providers.ova.address import Address, origin

@@ -13,15 +13,16 @@ from urllib.parse import urljoin, urlsplit
 
 import structlog
 
-from steps import secret, trust
-from steps.contract import Exit, StepError
 from steps.disk.faults import broken, connection_fault, describe, status_fault
 from steps.disk.source import Source, Validators
 from steps.disk.web import content_range
 from steps.disk.wire import Wire
-from steps.plan import SourcePlan
+from steps.model.contract import Exit, StepError
+from steps.model.plan import SourcePlan
 from steps.providers.ova.address import Address, origin, split
-from steps.stop import Stop
+from steps.runtime import secret
+from steps.runtime import tls as trust
+from steps.runtime.stop import Stop
 
 log = structlog.get_logger()
 

@@ -7,7 +7,7 @@ from typing import Final
 from steps.disk.body import Body, body_of
 from steps.disk.source import Source, Validators
 from steps.providers.ova.place import AHEAD, Place
-from steps.stop import Stop
+from steps.runtime.stop import Stop
 
 _SKIP: Final = 1 << 18
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from steps.contract import Exit, StepError
 from steps.disk.faults import corrupt
+from steps.model.contract import Exit, StepError
 from steps.providers.ova.names import checked
 from steps.providers.ova.reader import Reader
 

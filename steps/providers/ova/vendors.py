@@ -10,13 +10,13 @@ import re
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from steps import unique
-from steps.machine import Clock, Firmware, NicModel
+from steps.model import unique
+from steps.model.machine import Clock, Firmware, NicModel
+from steps.model.unique import Index
 from steps.providers.ova.envelope import System
 from steps.providers.ova.hardware import Card
 from steps.providers.ova.items import Item, Kind, by_id
 from steps.providers.ova.markup import Node
-from steps.unique import Index
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _OVIRT_EFI: Final = ("3", "4")

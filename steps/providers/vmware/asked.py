@@ -9,7 +9,7 @@ from typing import Any, Final
 import structlog
 from pyVmomi import vim, vmodl
 
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
 from steps.providers.vmware import collector, faults
 from steps.providers.vmware.session import Session
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 import structlog
 from pyVmomi import vim, vmodl
 
-from steps import again
 from steps.providers.vmware import faults
 from steps.providers.vmware.session import Session
+from steps.runtime import retry as again
 
 log = structlog.get_logger()
 

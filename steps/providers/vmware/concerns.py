@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from pyVmomi import vim
 
-from steps.concerns import block, log, warn
-from steps.machine import Concern, Nic, NicModel, Power, Severity
+from steps.model.concerns import block, log, warn
+from steps.model.machine import Concern, Nic, NicModel, Power, Severity
 from steps.providers.vmware.collector import Row
 from steps.providers.vmware.devices import Hardware, capacity, label
 from steps.providers.vmware.networks import Networks, attachment

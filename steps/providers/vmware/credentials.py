@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from steps import secret
+from steps.runtime import secret
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from pyVmomi import vim
 
-from steps import guestos
-from steps.machine import Clock, Concern, Disk, Firmware, Machine, Power, Severity
+from steps.model import guestos
+from steps.model.machine import Clock, Concern, Disk, Firmware, Machine, Power, Severity
 from steps.providers.vmware import devices, identity
 from steps.providers.vmware.collector import Row
 from steps.providers.vmware.concerns import concerns

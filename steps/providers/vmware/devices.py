@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from pyVmomi import vim
 
-from steps import unique
-from steps.contract import StepError
-from steps.machine import Controller, Disk, Nic, NicModel
+from steps.model import unique
+from steps.model.contract import StepError
+from steps.model.machine import Controller, Disk, Nic, NicModel
+from steps.model.unique import Index
 from steps.providers.vmware.networks import Attachment, Networks, attachment
-from steps.unique import Index
 
 _d: Any = vim.vm.device
 

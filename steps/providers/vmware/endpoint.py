@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
 
 SDK: Final = "/sdk"
 """Where vCenter and ESXi serve their SOAP API (vSphere Web Services SDK Programming Guide)."""

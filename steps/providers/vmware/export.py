@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from steps.contract import Exit, StepError
 from steps.disk.land import Landed, Source, land
 from steps.disk.landed import Files
-from steps.machine import Disk, Machine, Power
-from steps.plan import DiskFormat
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Disk, Machine, Power
+from steps.model.plan import DiskFormat
 from steps.providers import Report
 from steps.providers.vmware import collector, describe, devices, lease
 from steps.providers.vmware.devices import Hardware, Slot

@@ -12,9 +12,9 @@ from xml.parsers.expat import ExpatError
 
 from pyVmomi import vim, vmodl
 
-from steps import trust
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
 from steps.providers.vmware.endpoint import Endpoint
+from steps.runtime import tls as trust
 
 # InvalidPowerState is an InvalidState, NotAuthenticated a NoPermission (vSphere Web Services API, fault
 # hierarchy): in these tables the narrower fault stands first.

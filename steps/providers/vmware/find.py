@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pyVmomi import vim
 
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
 from steps.providers.vmware import collector
 from steps.providers.vmware.collector import Row
 from steps.providers.vmware.paths import Segments, Tree, joined, plain, segments

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import structlog
 
-from steps import reach
+from steps.disk import reach
 from steps.providers.vmware import collector
 from steps.providers.vmware.session import Session
 

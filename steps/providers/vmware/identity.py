@@ -6,7 +6,7 @@ import re
 import uuid
 from typing import Final
 
-from steps.guestos import is_windows
+from steps.model.guestos import is_windows
 
 _SMBIOS_2_7: Final = 13
 """Hardware version from which the machine's SMBIOS is 2.7, as of ESXi 6.5 (VMware KB 53609)."""

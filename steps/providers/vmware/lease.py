@@ -19,10 +19,10 @@ from typing import Any, Final, Self
 import structlog
 from pyVmomi import vmodl
 
-from steps.contract import Exit, StepError, Stopped
+from steps.model.contract import Exit, StepError, Stopped
 from steps.providers.vmware import collector, faults
 from steps.providers.vmware.session import Session
-from steps.stop import Stop
+from steps.runtime.stop import Stop
 
 log = structlog.get_logger()
 

@@ -14,7 +14,7 @@ import structlog
 from pydantic import ValidationError
 from pyVmomi import vim, vmodl
 
-from steps.document import Document, write_atomically
+from steps.model.document import Document, write_atomically
 from steps.providers import Access
 from steps.providers.vmware import faults
 from steps.providers.vmware.session import Session

@@ -8,13 +8,13 @@ from typing import Any, Final, NamedTuple
 
 from pyVmomi import vim
 
-from steps import unique
+from steps.model import unique
+from steps.model.unique import Index
 from steps.providers.vmware import collector
 from steps.providers.vmware.collector import Row
 from steps.providers.vmware.find import Datacenter
 from steps.providers.vmware.paths import plain
 from steps.providers.vmware.session import Session
-from steps.unique import Index
 
 _UPLINK_TAG: Final = "SYSTEM/DVS.UPLINKPG"
 

@@ -11,10 +11,10 @@ import structlog
 from pydantic import ValidationError
 from pyVmomi import vim
 
-from steps.contract import Exit, StepError
-from steps.document import Document
-from steps.machine import Machine, Power
-from steps.plan import PowerPlan
+from steps.model.contract import Exit, StepError
+from steps.model.document import Document
+from steps.model.machine import Machine, Power
+from steps.model.plan import PowerPlan
 from steps.providers.vmware import asked, collector, describe, faults, hosts, privileges
 from steps.providers.vmware.session import Session
 

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from pyVmomi import vim, vmodl
 
-from steps.concerns import block, warn
-from steps.contract import Exit, StepError
-from steps.machine import Concern, Power
+from steps.model.concerns import block, warn
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Concern, Power
 from steps.providers.vmware import faults
 from steps.providers.vmware.session import Session
 

@@ -13,15 +13,17 @@ import pyVmomi
 import structlog
 from pyVmomi import VmomiSupport, vim
 
-from steps import again, proxy, trust
-from steps.contract import Exit, StepError
-from steps.machine import Machine
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Machine
 from steps.providers import Access
 from steps.providers.vmware import faults
 from steps.providers.vmware.credentials import Credentials
 from steps.providers.vmware.endpoint import Endpoint
-from steps.proxy import ProxyError
-from steps.stop import Stop
+from steps.runtime import proxy
+from steps.runtime import retry as again
+from steps.runtime import tls as trust
+from steps.runtime.proxy import ProxyError
+from steps.runtime.stop import Stop
 
 log = structlog.get_logger()
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from steps.admission import Admission
-from steps.cluster import Cluster, Object
-from steps.contract import Exit, StepError
-from steps.machine import DiskId, Machine
-from steps.mapping import Shape
-from steps.plan import Plan
-from steps.stop import Stop
+from steps.model.admission import Admission
+from steps.model.contract import Exit, StepError
+from steps.model.machine import DiskId, Machine
+from steps.model.mapping import Shape
+from steps.model.plan import Plan
+from steps.model.volumes import Volumes
+from steps.runtime.cluster import Cluster, Object
+from steps.runtime.stop import Stop
 from steps.targets import Published, Report
 from steps.targets.harvester import names
 from steps.targets.harvester.admitting import Admitting
@@ -28,7 +29,6 @@ from steps.targets.harvester.publishing import Publishing
 from steps.targets.harvester.serving import Serving
 from steps.targets.harvester.state import state
 from steps.targets.harvester.storage import Backend
-from steps.volumes import Volumes
 
 
 class PublishedImage(Published):

@@ -10,19 +10,19 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from steps.admission import Admission, Finding, not_checked, passed, warned
-from steps.cluster import CLAIM, IMAGE, MACHINE, RESOURCE_QUOTA, Cluster, ExistsError, Object
-from steps.contract import Exit, StepError, is_retryable
-from steps.machine import DiskId, Machine
-from steps.mapping import Shape, TargetDisk
-from steps.plan import Plan
+from steps.model.admission import Admission, Finding, not_checked, passed, warned
+from steps.model.contract import Exit, StepError, is_retryable
+from steps.model.machine import DiskId, Machine
+from steps.model.mapping import Shape, TargetDisk
+from steps.model.plan import Plan
+from steps.model.volumes import Volumes
+from steps.runtime.cluster import CLAIM, IMAGE, MACHINE, RESOURCE_QUOTA, Cluster, ExistsError, Object
 from steps.targets.harvester import names, objects, quota
 from steps.targets.harvester.machines import is_handed_over
 from steps.targets.harvester.ownership import owner, refuse_foreign, refuse_leaving
 from steps.targets.harvester.refused import explained
 from steps.targets.harvester.state import state
 from steps.targets.harvester.storage import Backend, Place, place, wanted_class
-from steps.volumes import Volumes
 
 _NO_DRY_RUN: Final = "does not support dry run"
 """k8s.io/apiserver, pkg/admission/plugin/webhook/errors/statuserror.go: a webhook that has side effects."""

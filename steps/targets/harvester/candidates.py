@@ -22,10 +22,11 @@ from typing import Final
 
 import structlog
 
-from steps.cluster import IMAGE, Cluster, Object
-from steps.contract import Exit, StepError
-from steps.plan import Plan
-from steps.stop import Stop
+from steps.model.contract import Exit, StepError
+from steps.model.plan import Plan
+from steps.model.volumes import Volumes
+from steps.runtime.cluster import IMAGE, Cluster, Object
+from steps.runtime.stop import Stop
 from steps.targets.harvester import names
 from steps.targets.harvester.attaching import refuse_taken
 from steps.targets.harvester.objects import names as listed
@@ -39,7 +40,6 @@ from steps.targets.harvester.ownership import (
 from steps.targets.harvester.serving import POLL, Card, Serving, await_card
 from steps.targets.harvester.state import state
 from steps.targets.harvester.storage import Backend
-from steps.volumes import Volumes
 
 log = structlog.get_logger()
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 from itertools import islice
 from typing import Final
 
-from steps.cluster import CLAIM, DATA_VOLUME, IMAGE, Cluster, Object
-from steps.contract import Exit, StepError
-from steps.machine import DiskId
-from steps.mapping import Shape
-from steps.plan import Plan
+from steps.model.contract import Exit, StepError
+from steps.model.machine import DiskId
+from steps.model.mapping import Shape
+from steps.model.plan import Plan
+from steps.model.volumes import Volumes, volume_names
+from steps.runtime.cluster import CLAIM, DATA_VOLUME, IMAGE, Cluster, Object
 from steps.targets.harvester import names
 from steps.targets.harvester.ownership import is_of_run, labels_of
 from steps.targets.harvester.storage import Backend
-from steps.volumes import Volumes, volume_names
 
 TRIES: Final = 8
 """How many names are tried. The second one has a hash of the run in it, so it is free in practice."""

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from steps.cluster import CLAIM, DATA_VOLUME, IMAGE, MACHINE, Cluster, Kind, Object
-from steps.contract import Exit, StepError
-from steps.plan import Plan
-from steps.stop import Stop
+from steps.model.contract import Exit, StepError
+from steps.model.plan import Plan
+from steps.runtime.cluster import CLAIM, DATA_VOLUME, IMAGE, MACHINE, Cluster, Kind, Object
+from steps.runtime.stop import Stop
 from steps.targets.harvester.machines import is_handed_over
 from steps.targets.harvester.names import LABEL_UID, marks
 from steps.targets.harvester.serving import POLL

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from steps.cluster import BACKING_IMAGE, STORAGE_CLASS, Cluster, Object
-from steps.contract import Exit, StepError
-from steps.stop import Stop
+from steps.model.contract import Exit, StepError
+from steps.runtime.cluster import BACKING_IMAGE, STORAGE_CLASS, Cluster, Object
+from steps.runtime.stop import Stop
 from steps.targets.harvester.serving import POLL
 from steps.targets.harvester.state import state
 from steps.targets.harvester.storage import Backend

@@ -9,12 +9,13 @@ from typing import Any, Final
 
 import structlog
 
-from steps.cluster import CLAIM, IMAGE, MACHINE, Cluster, ExistsError, Kind, Object
-from steps.contract import Exit, StepError
-from steps.machine import DiskId
-from steps.mapping import Shape, TargetDisk
-from steps.plan import Plan
-from steps.stop import Stop
+from steps.model.contract import Exit, StepError
+from steps.model.machine import DiskId
+from steps.model.mapping import Shape, TargetDisk
+from steps.model.plan import Plan
+from steps.model.volumes import Volumes
+from steps.runtime.cluster import CLAIM, IMAGE, MACHINE, Cluster, ExistsError, Kind, Object
+from steps.runtime.stop import Stop
 from steps.targets.harvester import names, objects
 from steps.targets.harvester.attaching import proved
 from steps.targets.harvester.completed import published_for
@@ -30,7 +31,6 @@ from steps.targets.harvester.refused import explained
 from steps.targets.harvester.serving import POLL
 from steps.targets.harvester.state import state
 from steps.targets.harvester.storage import Backend
-from steps.volumes import Volumes
 
 log = structlog.get_logger()
 

@@ -10,8 +10,8 @@ import hashlib
 import re
 from typing import Final
 
-from steps.plan import ImportRef, Plan
-from steps.volumes import beside
+from steps.model.plan import ImportRef, Plan
+from steps.model.volumes import beside
 
 GROUP: Final = "migration.harvesterhci.io"
 LABEL_UID: Final = f"{GROUP}/import-uid"

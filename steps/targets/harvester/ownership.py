@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 from typing import Final
 
-from steps.cluster import IMPORT, ChangedError, Cluster, Kind, Object
-from steps.contract import Exit, StepError
-from steps.plan import Plan
+from steps.model.contract import Exit, StepError
+from steps.model.plan import Plan
+from steps.runtime.cluster import IMPORT, ChangedError, Cluster, Kind, Object
 from steps.targets.harvester.names import LABEL_NAME, LABEL_NAMESPACE, LABEL_RUN, LABEL_UID, marks
 
 TRIES: Final = 10

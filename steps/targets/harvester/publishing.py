@@ -9,11 +9,12 @@ from typing import Final
 
 import structlog
 
-from steps.cluster import IMAGE, Cluster, ExistsError, Object
-from steps.contract import Exit, StepError
-from steps.machine import Disk
-from steps.plan import Plan
-from steps.stop import Stop
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Disk
+from steps.model.plan import Plan
+from steps.model.volumes import Volumes
+from steps.runtime.cluster import IMAGE, Cluster, ExistsError, Object
+from steps.runtime.stop import Stop
 from steps.targets import Report
 from steps.targets.harvester import names, objects
 from steps.targets.harvester.candidates import Candidates, Ours
@@ -24,7 +25,6 @@ from steps.targets.harvester.serving import POLL, Card, Serving, await_card
 from steps.targets.harvester.sibling import StepNode, refuse_without_serve
 from steps.targets.harvester.state import State, state
 from steps.targets.harvester.storage import Place, place, wanted_class
-from steps.volumes import Volumes
 
 log = structlog.get_logger()
 

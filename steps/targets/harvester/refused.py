@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from steps.mapping import Shape
-from steps.refusals import DuplicateMacError
+from steps.model.mapping import Shape
+from steps.model.refusals import DuplicateMacError
 
 
 @contextlib.contextmanager

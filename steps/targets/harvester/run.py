@@ -14,15 +14,15 @@ from typing import Final
 import structlog
 from pydantic import ValidationError
 
-from steps.cluster import CLAIM, CONFIG_MAP, POD, SERVICE, Cluster, ExistsError, Kind, Object, kind_of
-from steps.contract import Exit, StepError
-from steps.document import first_error
-from steps.machine import Disk, Machine
-from steps.plan import Plan, ScratchPlan
-from steps.program import MACHINE
+from steps.model.contract import Exit, StepError
+from steps.model.document import first_error
+from steps.model.machine import Disk, Machine
+from steps.model.plan import Plan, ScratchPlan
+from steps.model.volumes import VOLUMES, Volumes
+from steps.runtime.cluster import CLAIM, CONFIG_MAP, POD, SERVICE, Cluster, ExistsError, Kind, Object, kind_of
+from steps.runtime.program import MACHINE
 from steps.targets.harvester import names
 from steps.targets.harvester.ownership import refuse_leaving
-from steps.volumes import VOLUMES, Volumes
 
 log = structlog.get_logger()
 

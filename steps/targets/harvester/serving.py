@@ -15,12 +15,12 @@ from typing import Final, Protocol
 
 from pydantic import ValidationError
 
-from steps import inside
-from steps.contract import Exit, StepError
-from steps.document import Document
-from steps.plan import DiskFormat
-from steps.scratch import Ready
-from steps.stop import Stop
+from steps.model.contract import Exit, StepError
+from steps.model.document import Document
+from steps.model.plan import DiskFormat
+from steps.model.scratch import Ready
+from steps.runtime import inside
+from steps.runtime.stop import Stop
 
 PATIENCE: Final = 15 * 60.0
 """Seconds that image and serve wait for each other to appear: quota or parallelism may hold one back."""

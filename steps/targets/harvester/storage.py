@@ -6,11 +6,11 @@ import enum
 from dataclasses import dataclass
 from typing import Any, Final
 
-from steps.cluster import STORAGE_CLASS, Cluster
-from steps.contract import Exit, StepError
-from steps.machine import Disk
-from steps.mapping import disk_rule
-from steps.plan import TargetPlan
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Disk
+from steps.model.mapping import disk_rule
+from steps.model.plan import TargetPlan
+from steps.runtime.cluster import STORAGE_CLASS, Cluster
 from steps.targets.harvester.names import DEFAULT_CLASS
 
 LONGHORN: Final = "driver.longhorn.io"

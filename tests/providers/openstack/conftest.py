@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import pytest
 
-from steps import scratch
 from steps.disk.landed import Landed
-from steps.plan import DiskFormat, ImportRef, Plan, SourceKind, SourcePlan, TargetKind, TargetPlan
-from steps.program import MACHINE, PLAN
+from steps.model import scratch
+from steps.model.plan import DiskFormat, ImportRef, Plan, SourceKind, SourcePlan, TargetKind, TargetPlan
 from steps.providers import Access, connect
-from steps.stop import Stop
+from steps.runtime.program import MACHINE, PLAN
+from steps.runtime.stop import Stop
 from tests.openstack import machines
 from tests.openstack.cloud import Credentials, Project
 from tests.openstack.conftest import cloud, project

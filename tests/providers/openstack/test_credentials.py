@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
 from steps.providers.openstack.credentials import Credentials
 
 TODAY = {"username": "u", "password": "p", "project_name": "shop", "domain_name": "Default"}

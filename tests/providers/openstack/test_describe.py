@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from steps.contract import Exit, StepError
-from steps.machine import Controller, Machine, NicModel, Power, Severity
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Controller, Machine, NicModel, Power, Severity
 from steps.providers.openstack.describe import GIB, ROOT, machine
 from tests.providers.openstack.documents import (
     NET_B,

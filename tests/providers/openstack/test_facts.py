@@ -8,12 +8,12 @@ from typing import Any, cast
 import pytest
 from openstack import exceptions as sdk
 
-from steps.contract import StepError
-from steps.machine import Machine, Severity
-from steps.plan import SourceKind, SourcePlan
+from steps.model.contract import StepError
+from steps.model.machine import Machine, Severity
+from steps.model.plan import SourceKind, SourcePlan
 from steps.providers.openstack import describe, facts
 from steps.providers.openstack.cloud import Cloud
-from steps.stop import Stop
+from steps.runtime.stop import Stop
 from tests.providers.openstack.documents import NET_A, SERVER, a_port, a_server, a_volume
 
 FOREIGN = "11111111-2222-3333-4444-555555555555"

@@ -9,11 +9,11 @@ from typing import Any, cast
 import pytest
 from openstack import exceptions as sdk
 
-from steps.contract import Exit, StepError
-from steps.plan import SourceKind, SourcePlan
+from steps.model.contract import Exit, StepError
+from steps.model.plan import SourceKind, SourcePlan
 from steps.providers.openstack import find
 from steps.providers.openstack.cloud import Cloud
-from steps.stop import Stop
+from steps.runtime.stop import Stop
 from tests.providers.openstack.documents import SERVER, a_server
 
 OTHER = "9d5e6c5e-0000-4000-8000-000000000001"

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from steps import qemu
-from steps.contract import Exit
+from steps.disk import qemu
+from steps.model.contract import Exit
 from tests.providers.openstack.conftest import Imported
 from tests.providers.openstack.forward import Forward, Request
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
 from steps.providers import connect
 from tests.openstack.cloud import Project
 from tests.providers.openstack.conftest import MakeAccess

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from steps.contract import Exit, StepError
-from steps.machine import Power, Severity
-from steps.plan import PowerPlan, SourceKind, SourcePlan
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Power, Severity
+from steps.model.plan import PowerPlan, SourceKind, SourcePlan
 from steps.providers.openstack import power, quotas
 from steps.providers.openstack.cloud import Cloud
-from steps.stop import Stop
+from steps.runtime.stop import Stop
 from tests.disk.server import Behaviour, Server
 from tests.providers.openstack.documents import a_server, a_volume
 from tests.unit.builders import a_disk, a_machine

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from steps.contract import Exit, StepError
-from steps.plan import SourceKind, SourcePlan
+from steps.model.contract import Exit, StepError
+from steps.model.plan import SourceKind, SourcePlan
 from steps.providers import Access
 from steps.providers.openstack.cloud import connect
-from steps.stop import Stop
+from steps.runtime.stop import Stop
 from tests.disk.server import Behaviour, Server
 from tests.tls import self_signed
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from openstack import exceptions as sdk
 
-from steps.contract import Exit, StepError
-from steps.plan import SourceKind, SourcePlan
+from steps.model.contract import Exit, StepError
+from steps.model.plan import SourceKind, SourcePlan
 from steps.providers.openstack import cloud
 from steps.providers.openstack.cloud import Cloud
-from steps.stop import Stop
+from steps.runtime.stop import Stop
 from tests.disk.server import Behaviour, Server
 
 TYPES = ("compute", "volumev3", "image", "network")

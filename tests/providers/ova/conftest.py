@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 import pytest
 
-from steps.contract import StepError
-from steps.plan import SourceKind, SourcePlan
+from steps.model.contract import StepError
+from steps.model.plan import SourceKind, SourcePlan
 from steps.providers import Access
-from steps.stop import Stop
+from steps.runtime.stop import Stop
 from tests.disk.conftest import make_disk
 from tests.tls import SelfSigned, self_signed
 

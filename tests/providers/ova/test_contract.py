@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from steps.machine import Power
-from steps.plan import PowerPlan
+from steps.model.machine import Power
+from steps.model.plan import PowerPlan
 from steps.providers import connect
 from tests.disk.server import Behaviour
 from tests.provider_contract import Given, ProviderContract

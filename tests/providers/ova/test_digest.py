@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from steps.contract import Exit, StepError, Stopped
 from steps.disk.land import Landed
 from steps.disk.landed import Files
-from steps.plan import DiskFormat
+from steps.model.contract import Exit, StepError, Stopped
+from steps.model.plan import DiskFormat
 from steps.providers import Access, connect
-from steps.stop import Stop
+from steps.runtime.stop import Stop
 from tests.disk.conftest import make_disk
 from tests.disk.server import Behaviour
 from tests.provider_contract import ignore
@@ -231,9 +231,9 @@ def export_as(access: Access, out: Path) -> Landed:
 CHILD = """
 import re, sys
 from pathlib import Path
-from steps.plan import DiskFormat, SourceKind, SourcePlan
+from steps.model.plan import DiskFormat, SourceKind, SourcePlan
 from steps.providers import Access, connect
-from steps.stop import Stop
+from steps.runtime.stop import Stop
 def peak():
     # Not ru_maxrss, which begins with that of the process that forked this one (getrusage(2)).
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])

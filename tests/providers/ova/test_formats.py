@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from steps import qemu
-from steps.contract import Exit
+from steps.disk import qemu
 from steps.disk.land import Landed
-from steps.machine import Severity
-from steps.plan import DiskFormat
+from steps.model.contract import Exit
+from steps.model.machine import Severity
+from steps.model.plan import DiskFormat
 from steps.providers import connect
 from tests.disk import test_whole as whole
 from tests.provider_contract import ignore

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from steps.machine import Machine
+from steps.model.machine import Machine
 from steps.providers import connect
 from tests.providers.ova.conftest import MakeAccess
 

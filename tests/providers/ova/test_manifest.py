@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from steps.contract import Exit
-from steps.machine import Machine
-from steps.plan import DiskFormat
+from steps.model.contract import Exit
+from steps.model.machine import Machine
+from steps.model.plan import DiskFormat
 from steps.providers import connect
 from steps.providers.ova import names
 from tests.disk.server import Behaviour

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from steps import qemu
-from steps.contract import Exit, StepError
+from steps.disk import qemu
 from steps.disk.landed import Files
-from steps.plan import DiskFormat
+from steps.model.contract import Exit, StepError
+from steps.model.plan import DiskFormat
 from steps.providers import connect
 from steps.providers.ova.place import Reach
 from tests.disk.server import Behaviour

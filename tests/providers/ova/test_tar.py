@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
 from steps.providers.ova import place
 from steps.providers.ova.address import Address
 from steps.providers.ova.place import Reach
 from steps.providers.ova.reader import Reader
 from steps.providers.ova.tar import Member, Tar
-from steps.stop import Stop
+from steps.runtime.stop import Stop
 from tests.providers.ova.conftest import Refused
 
 LONG = "x" * 90 + "/" + "y" * 120 + "/disk.vmdk"

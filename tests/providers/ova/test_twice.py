@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from steps.contract import Exit
-from steps.machine import Machine, Severity
-from steps.plan import DiskFormat
+from steps.model.contract import Exit
+from steps.model.machine import Machine, Severity
+from steps.model.plan import DiskFormat
 from steps.providers import connect
 from steps.providers.ova import envelope, hardware, items
 from tests.provider_contract import ignore

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from steps.contract import Exit
-from steps.machine import Machine
-from steps.plan import Plan, PowerPlan
+from steps.model.contract import Exit
+from steps.model.machine import Machine
+from steps.model.plan import Plan, PowerPlan
 from steps.providers import Access, connect
 from steps.providers.vmware import asked
 from steps.providers.vmware.session import Session, log_in, log_out

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pyVmomi import vim
 
-from steps.machine import Controller, Disk, Firmware, Machine, Nic, NicModel, Power, Severity
+from steps.model.machine import Controller, Disk, Firmware, Machine, Nic, NicModel, Power, Severity
 from steps.providers import connect
 from steps.providers.vmware import describe
 from steps.providers.vmware.collector import Row

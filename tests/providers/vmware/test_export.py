@@ -12,9 +12,9 @@ from typing import Any, Final, NoReturn
 
 import pytest
 
-from steps.contract import Exit, StepError, Stopped
-from steps.machine import Disk, Machine
-from steps.plan import DiskFormat
+from steps.model.contract import Exit, StepError, Stopped
+from steps.model.machine import Disk, Machine
+from steps.model.plan import DiskFormat
 from steps.providers import Access, connect
 from steps.providers.vmware import export, lease
 from steps.providers.vmware.devices import Slot

@@ -12,11 +12,11 @@ import pytest
 import stamina
 from pyVmomi import vim, vmodl
 
-from steps import again
-from steps.contract import Exit
+from steps.model.contract import Exit
 from steps.providers.vmware import faults
 from steps.providers.vmware.endpoint import Endpoint
-from steps.stop import Stop
+from steps.runtime import retry as again
+from steps.runtime.stop import Stop
 
 fault: Any = vim.fault
 runtime: Any = vmodl.fault

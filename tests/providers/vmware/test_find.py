@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from steps.contract import Exit, StepError
-from steps.machine import Machine
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Machine
 from steps.providers import connect
 from steps.providers.vmware import collector
 from tests.providers.vmware.conftest import MakeAccess

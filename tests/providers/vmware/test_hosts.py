@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from steps.contract import Exit, StepError
-from steps.plan import DiskFormat, PowerPlan
+from steps.model.contract import Exit, StepError
+from steps.model.plan import DiskFormat, PowerPlan
 from steps.providers import connect
 from tests.forwardproxy import Forward, forward
 from tests.simulator import Simulator, StartSimulator, make_access

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 from pyVmomi import vim
 
-from steps.machine import Clock
+from steps.model.machine import Clock
 from steps.providers.vmware.identity import guest_uuid, serial
 from tests.providers.vmware.test_describe import disk, made_of
 

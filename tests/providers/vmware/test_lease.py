@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from pyVmomi import vmodl
 
-from steps.contract import Exit, StepError, Stopped
+from steps.model.contract import Exit, StepError, Stopped
 from steps.providers.vmware.lease import KeepAlive, LinkedStop
-from steps.stop import Stop
+from steps.runtime.stop import Stop
 
 gone: Any = vmodl.fault.ManagedObjectNotFound
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from steps.contract import Exit, StepError, Stopped
-from steps.machine import Machine, Power
-from steps.plan import PowerPlan
+from steps.model.contract import Exit, StepError, Stopped
+from steps.model.machine import Machine, Power
+from steps.model.plan import PowerPlan
 from steps.providers import Access, connect
 from steps.providers.vmware import describe, power
 from steps.providers.vmware.collector import Row

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from steps.contract import Exit, StepError
-from steps.machine import Severity
-from steps.plan import PowerPlan
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Severity
+from steps.model.plan import PowerPlan
 from steps.providers import connect
 from tests.simulator import Simulator, StartSimulator, make_access
 

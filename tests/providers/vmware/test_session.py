@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
 from steps.providers import Access, connect
 from steps.providers.vmware import leftovers
 from steps.providers.vmware.session import Session, agent, log_in, log_out

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from steps import trust
-from steps.contract import Exit, StepError
+from steps.model.contract import Exit, StepError
 from steps.providers.vmware.credentials import Credentials
 from steps.providers.vmware.devices import Slot
 from steps.providers.vmware.endpoint import Endpoint
 from steps.providers.vmware.paths import joined, plain, segments
+from steps.runtime import tls as trust
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,74 @@
+"""The commands for an import in a cluster: approve, suspend, resume, cancel; and `retry` with a namespace."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import typer
+
+from controller.cli.app import Format, Output, command, dump, err
+from controller.client import ask as asking
+from controller.client import changes as wishes
+from steps.model.contract import Exit
+from steps.model.plan import Gate
+from steps.runtime.stop import Stop
+
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="The VirtualMachineImport in the cluster of KUBECONFIG.")
+]
+Namespace = Annotated[
+    str, typer.Option("-n", "--namespace", help="Its namespace; default: that of the kubeconfig's context.")
+]
+WATCH: Final = "watch it:  kubectl get -n {namespace} virtualmachineimport.migration {name} -o wide --watch"
+
+
+def approve(
+    name: Name,
+    gate: Annotated[
+        Gate | None, typer.Argument(metavar="[GATE]", help="poweroff or start; default: the one it waits at.")
+    ] = None,
+    namespace: Namespace = "",
+    output: Output = Format.TABLE,
+) -> int:
+    """Approve of the step that an import in a cluster waits with, or beforehand of a later one."""
+    return ask(name, namespace, wishes.approve(gate), output)
+
+
+def suspend(name: Name, namespace: Namespace = "", output: Output = Format.TABLE) -> int:
+    """Let an import in a cluster begin no further step. Steps at work are seen through."""
+    return ask(name, namespace, wishes.suspend, output)
+
+
+def resume(name: Name, namespace: Namespace = "", output: Output = Format.TABLE) -> int:
+    """Let an import in a cluster continue that was suspended or cancelled."""
+    return ask(name, namespace, wishes.resume, output)
+
+
+def cancel(name: Name, namespace: Namespace = "", output: Output = Format.TABLE) -> int:
+    """End an import in a cluster early. The source gets back what is held of it; what is done is kept."""
+    return ask(name, namespace, wishes.cancel, output)
+
+
+def ask(name: str, namespace: str, make: wishes.Make, output: Format) -> int:
+    """Ask it, and show what happens next."""
+    from steps.runtime import kubeapi  # noqa: PLC0415 - imports into a folder need no client for a cluster
+
+    where = namespace or kubeapi.context_namespace()
+    seen = asking.ask(kubeapi.connect(Stop(), patience=0), where, name, make, _say)
+    if output is not Format.TABLE:
+        dump(asking.document(seen), output)
+        return Exit.DONE
+    _say(asking.told(seen))
+    _say(WATCH.format(namespace=where, name=name))
+    return Exit.DONE
+
+
+def _say(text: str) -> None:
+    err.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def register() -> None:
+    command(epilog="Example: vmferry approve web-01 -n default")(approve)
+    command(epilog="Example: vmferry suspend web-01 -n default")(suspend)
+    command(epilog="Example: vmferry resume web-01 -n default")(resume)
+    command(epilog="Example: vmferry cancel web-01 -n default")(cancel)

@@ -1,0 +1,217 @@
+"""The dry run: what an import would do and every reason why it would not. Touches nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from controller.cli.view import size
+from controller.local.cluster_target import KUBECONFIG
+from controller.local.tempdir import temporary
+from controller.manifests.resolve import Job
+from steps.model.admission import Admission, not_checked
+from steps.model.contract import Exit, StepError, is_retryable
+from steps.model.machine import Concern, Machine, Severity
+from steps.model.manifest import virtual_machine
+from steps.model.mapping import Shape, shape
+from steps.model.plan import Plan, SourcePlan, TargetKind
+from steps.model.volumes import Volumes, volume_name
+from steps.preflight import examine, reasons
+from steps.providers import Access, Provider, connect
+from steps.runtime.stop import Stop
+from workflows.stages import stages_for
+from workflows.status.findings import doubts
+
+PATIENCE: Final = 10.0
+"""Seconds for which an API server may be away before a plan says that it was not asked."""
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What would be done for one import, or why it would not."""
+
+    job: Job
+    machine: Machine | None
+    shape: Shape | None
+    manifest: dict[str, Any] | None
+    reasons: tuple[tuple[Exit, str], ...]
+    admission: Admission | None = None
+    """What the cluster answered; None where the target is a folder."""
+
+    @property
+    def code(self) -> Exit:
+        return self.reasons[0][0] if self.reasons else Exit.DONE
+
+
+@contextmanager
+def credentials(values: Mapping[str, bytes]) -> Iterator[Path]:
+    """Credentials as files for the time of a `with`: providers take nothing else."""
+    with temporary() as folder:
+        place = folder.path / "credentials"
+        place.mkdir(mode=0o700)
+        for key, value in values.items():
+            (place / key).write_bytes(value)
+        yield place
+
+
+def look(plan: SourcePlan, files: Path, stop: Stop, run: str) -> Any:
+    """A provider for a look around: nothing is left behind that a later run would have to end."""
+    access = Access(plan=plan, credentials=files, stop=stop, run=run, step="look", memory=files)
+    return connect(access)
+
+
+def dry_run(job: Job, stop: Stop) -> DryRun:
+    """Find the machine and map it, changing nothing anywhere."""
+    with credentials(job.credentials) as folder:
+        try:
+            with look(job.plan.source, folder, stop, job.plan.run) as provider:
+                return _examined(job, provider, stop)
+        except StepError as error:
+            return DryRun(job, None, None, None, ((error.code, str(error)),))
+
+
+def _examined(job: Job, provider: Provider, stop: Stop) -> DryRun:
+    machine = examine(provider, job.plan)
+    found = tuple(reasons(job.plan, machine))
+    try:
+        made = shape(job.plan, machine)
+    except StepError:  # its name is refused: among the reasons
+        return DryRun(job, machine, None, None, found)
+    if job.plan.target.kind is not TargetKind.HARVESTER:
+        return DryRun(job, machine, made, _manifest(made, Volumes()), found)
+    answer = _asked(job.plan, machine, made, stop)
+    manifest = _manifest(made, answer.volumes)
+    return DryRun(job, machine, made, manifest, (*found, *answer.refused), answer.admission)
+
+
+def _manifest(made: Shape, volumes: Volumes) -> dict[str, Any]:
+    """The VM over the volumes of those names; where none are chosen, of the names that they get if free."""
+    plain = {disk.id: volume_name(made.name, disk.id) for disk in made.disks}
+    return virtual_machine(made, {**plain, **volumes.names})
+
+
+class Answer(NamedTuple):
+    """What the cluster of KUBECONFIG says."""
+
+    admission: Admission = Admission()
+    refused: tuple[tuple[Exit, str], ...] = ()
+    """Why it refuses."""
+    volumes: Volumes = Volumes()
+
+
+def _asked(plan: Plan, machine: Machine, made: Shape, stop: Stop) -> Answer:
+    if not os.environ.get(KUBECONFIG):
+        why = f"{KUBECONFIG} is not set, so no cluster was asked"
+        return Answer(Admission(findings=(not_checked("target", why),)))
+    from steps.runtime import kubeapi  # noqa: PLC0415 - a folder needs no client
+    from steps.targets.harvester import Harvester  # noqa: PLC0415
+
+    volumes = Volumes()
+    try:
+        target = Harvester(plan, kubeapi.connect(stop, patience=PATIENCE), stop, machine=machine)
+        volumes = target.name_volumes(made, None)
+        return Answer(target.admit(made, volumes), volumes=volumes)
+    except StepError as error:
+        if is_retryable(error.code):
+            return Answer(Admission(findings=(not_checked("target", str(error)),)), volumes=volumes)
+        return Answer(refused=((error.code, str(error)),), volumes=volumes)
+
+
+def document(result: DryRun) -> dict[str, Any]:
+    """The dry run for a program."""
+    plan = result.job.plan
+    return {
+        "import": plan.import_.name,
+        "namespace": plan.import_.namespace,
+        "possible": not result.reasons,
+        "reasons": [{"exitCode": int(code), "message": text} for code, text in result.reasons],
+        "admission": result.admission.model_dump(by_alias=True, mode="json") if result.admission else None,
+        "concerns": [concern.model_dump(by_alias=True) for concern in concerns(result)],
+        "stages": [stage.name for stage in stages_for(plan.target.kind)],
+        "source": result.machine.model_dump(by_alias=True, mode="json") if result.machine else None,
+        "target": result.shape.model_dump(by_alias=True, mode="json") if result.shape else None,
+        "manifest": result.manifest,
+    }
+
+
+def concerns(result: DryRun) -> tuple[Concern, ...]:
+    """What a person should know, once each."""
+    if result.shape is not None:
+        return result.shape.concerns
+    return result.machine.concerns if result.machine else ()
+
+
+def render(result: DryRun) -> RenderableType:
+    """The dry run for a person."""
+    return Group(*_parts(result))
+
+
+def _parts(result: DryRun) -> Iterator[RenderableType]:
+    name = result.job.name
+    verdict = ("cannot be imported", "red") if result.reasons else ("can be imported", "green")
+    yield Text.assemble((name, "bold"), "  ", verdict)
+    if result.machine and result.shape:
+        yield _machine(result.machine, result.shape)
+        yield _disks(result.machine, result.shape)
+        yield _interfaces(result.machine, result.shape)
+    for concern in concerns(result):
+        if concern.severity is not Severity.BLOCK:
+            yield Text.assemble((f"{concern.severity}: ", "yellow"), str(concern))
+    for text in doubts(result.admission) if result.admission else ():
+        yield Text.assemble(("target: ", "yellow"), text)
+    for _, text in result.reasons:
+        yield Text.assemble(("reason: ", "red"), text)
+
+
+def _machine(machine: Machine, made: Shape) -> Table:
+    firmware = "UEFI" if machine.firmware.kind == "efi" else "BIOS"
+    extras = [
+        what
+        for what, on in (("secure boot", machine.firmware.secure_boot), ("TPM", machine.firmware.tpm))
+        if on
+    ]
+    rows = Table("", "source", "becomes", box=None, padding=(0, 2, 0, 0))
+    rows.add_row("name", escape(machine.path or machine.name), f"{made.namespace}/{made.name}")
+    before = f"{machine.vcpus} vCPUs, {machine.cores_per_socket} per socket"
+    rows.add_row("CPU", before, str(made.topology))
+    rows.add_row("memory", f"{machine.memory_mib} MiB", f"{made.memory_mib}Mi")
+    rows.add_row("firmware", firmware, ", ".join([firmware, *extras]))
+    rows.add_row("power", str(machine.power), "started" if made.start else "left off")
+    return rows
+
+
+def _disks(machine: Machine, made: Shape) -> Table:
+    rows = Table("disk", "label", "on", "size", "in use", "bus", "boot", box=None, padding=(0, 2, 0, 0))
+    for disk, target in zip(machine.disks, made.disks, strict=True):
+        used = size(disk.allocated) if disk.allocated is not None else "?"
+        where = f"{disk.controller} {disk.bus_number}:{disk.unit}"
+        row = (
+            disk.id,
+            escape(disk.label),
+            where,
+            size(disk.capacity),
+            used,
+            str(target.bus),
+            str(target.boot_order),
+        )
+        rows.add_row(*row)
+    return rows
+
+
+def _interfaces(machine: Machine, made: Shape) -> Table:
+    rows = Table("NIC", "MAC", "network", "becomes", "model", box=None, padding=(0, 2, 0, 0))
+    targets = {interface.nic: interface for interface in made.interfaces}
+    for nic in machine.nics:
+        target = targets.get(nic.id)
+        network = (target.network or "pod network") if target else "left out"
+        rows.add_row(nic.id, nic.mac or "", escape(nic.network), network, str(target.model) if target else "")
+    return rows

@@ -1,0 +1,170 @@
+"""The command `inventory`: what a source has, and the manifests that would import it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.markup import escape
+from typer.core import TyperCommand
+
+from controller.cli import dryrun as planning
+from controller.cli import tables as inventory
+from controller.cli.app import Format, Manifest, Output, command, dump, err, out, say_warning, write
+from controller.generate import folder as manifestdir
+from controller.generate import mappingfile
+from controller.generate import write as writeall
+from controller.generate.folder import Fate, ManifestDir
+from controller.generate.manifest import entries
+from controller.generate.mappingfile import Places, all_to
+from controller.generate.naming import chosen
+from controller.manifests import environment
+from controller.manifests import read as manifests
+from controller.manifests import resolve as jobs
+from steps.model.contract import Exit
+from steps.model.machine import Machine
+from steps.providers import Inventory, Provider
+from steps.runtime.stop import Stop
+from steps.runtime.yaml import to_yaml
+from workflows.api.resources import Source
+
+INTO: Final = Path("imports")
+"""Where a folder's worth of manifests goes unless said otherwise."""
+DESTINATION: Final = "default/vlan1"
+"""Where the manifest of a single machine sends its networks unless said otherwise."""
+
+
+class OptionalName(TyperCommand):
+    """A command whose `--manifest` may stand without a name, which Typer's options cannot."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        return super().parse_args(ctx, named(args))
+
+
+def named(argv: Sequence[str]) -> list[str]:
+    """The words with a bare `--manifest` (at the end, or before an option) as `--manifest=`."""
+    return [
+        "--manifest=" if word == "--manifest" and after.startswith("-") else word
+        for word, after in itertools.pairwise([*argv, "-"])
+    ]
+
+
+def list_inventory(
+    filename: Manifest = None,
+    source: Annotated[
+        str | None,
+        typer.Option(metavar="[KIND/]NAME", help="Which source, when the manifests have several."),
+    ] = None,
+    manifest: Annotated[
+        str | None,
+        typer.Option(metavar="[NAME]", help="Write a VirtualMachineImport of this machine; none with --all."),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="With --manifest: one for each machine, into a folder.")
+    ] = False,
+    into: Annotated[
+        Path | None, typer.Option(metavar="DIR", help=f"The folder of --all; default {INTO}.")
+    ] = None,
+    mapping: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help=f"Where networks and disks go; default {mappingfile.NAME} of the folder."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Write anew what was changed by hand.")] = False,
+    folder: Annotated[str | None, typer.Option(help="The machine's folder, with --manifest NAME.")] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(help=f"Where networks go until you edit it; without --all {DESTINATION}."),
+    ] = None,
+    output: Output = Format.TABLE,
+) -> int:
+    """List the machines, networks and folders of a source, or write the manifests that import them.
+
+    `--manifest NAME` writes that of one machine to standard output. `--all --manifest` fills a folder: a
+    manifest for each machine that can be imported, one for the source, without credentials, and
+    mapping.vmferry, in which each network and datastore has a row to edit. Run again, it brings the mapping
+    into the manifests; those that were changed by hand are kept.
+    """
+    _check(manifest, every=every, folder=folder, only_all=(into is not None or force))
+    given = manifests.read(filename or [])
+    said = environment.read(os.environ)
+    where = jobs.only_source(given, said, source)
+    if mapping is not None and not mapping.is_file():
+        raise typer.BadParameter(f"there is no file {mapping}", param_hint="--mapping")
+    with _opened(where, given, said) as provider:
+        if manifest:
+            machine = provider.describe(manifest, folder)
+            _say(machine, where, manifest, _places(machine, mapping, network))
+            return Exit.DONE
+        found = provider.inventory()
+    if every:
+        target = ManifestDir(into or INTO, force=force)
+        _tell(writeall.write(found.machines, where, target, mapping, network or ""), output)
+    else:
+        _show(found, output)
+    return Exit.DONE
+
+
+def _check(manifest: str | None, *, every: bool, folder: str | None, only_all: bool) -> None:
+    """Raises BadParameter for options that do not go together."""
+    if manifest == "" and not every:
+        raise typer.BadParameter("name a machine, or say --all", param_hint="--manifest")
+    if every and manifest != "" and (manifest or not only_all):
+        raise typer.BadParameter("say --all --manifest, without a name", param_hint="--all")
+    if only_all and not every:
+        raise typer.BadParameter("they go with --all", param_hint="--into, --force")
+    if folder is not None and not manifest:
+        raise typer.BadParameter("it goes with --manifest NAME", param_hint="--folder")
+
+
+@contextmanager
+def _opened(source: Source, given: manifests.Manifests, said: environment.Environment) -> Iterator[Provider]:
+    plan, credentials = jobs.access(source, given, said)
+    with planning.credentials(credentials) as files, planning.look(plan, files, Stop(), "inventory") as one:
+        yield one
+
+
+def _places(machine: Machine, mapping: Path | None, network: str | None) -> Places:
+    return mappingfile.load(mapping)[1] if mapping else all_to(network or DESTINATION, [machine])
+
+
+def _say(machine: Machine, source: Source, name: str, places: Places) -> None:
+    """The manifest of one machine on standard output, what a person should know of it above."""
+    (entry,) = entries([chosen(machine, source, name)], places)
+    remarks = "".join(f"# {manifestdir.line(remark)}\n" for remark in entry.remarks)
+    write(remarks + to_yaml(entry.manifest))
+
+
+def _tell(report: writeall.Report, output: Format) -> None:
+    """What was written: as lines for a person, for a program on standard output."""
+    if output is not Format.TABLE:
+        dump(writeall.document(report), output)
+    for file in report.files:
+        if file.fate in (Fate.WRITTEN, Fate.UPDATED):
+            err.print(f"{file.fate} {escape(str(file.path))}", highlight=False, soft_wrap=True)
+    for warning in writeall.warnings(report):
+        say_warning(warning)
+    err.print(escape(writeall.summary(report)), highlight=False, soft_wrap=True)
+
+
+def _show(found: Inventory, output: Format) -> None:
+    if output is Format.TABLE:
+        out.print(inventory.render(found))
+    else:
+        dump(inventory.document(found), output)
+
+
+def register() -> None:
+    """Add the command to the application, behind those that are there."""
+    command(
+        name="inventory",
+        epilog="Examples: vmferry inventory -f source.yaml --manifest web01 > web01.yaml · "
+        "vmferry inventory -f source.yaml --all --manifest --into imports",
+        cls=OptionalName,
+    )(list_inventory)

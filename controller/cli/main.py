@@ -1,0 +1,269 @@
+"""The command line `vmferry`. Exit codes are those of the steps (docs/cli.md): an exit code is an API."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from controller.cli import cluster as steering
+from controller.cli import dryrun as planning
+from controller.cli import extras as aside
+from controller.cli import inventory as listing
+from controller.cli import results as outcome
+from controller.cli.app import (
+    Folder,
+    Format,
+    Manifest,
+    Output,
+    app,
+    attempt,
+    command,
+    dump,
+    err,
+    out,
+)
+from controller.cli.rates import Rates
+from controller.cli.view import table
+from controller.cli.watch import Watch
+from controller.client import changes as wishes
+from controller.local import cluster_target as harvester
+from controller.local import discard as giveup
+from controller.local import imports as embedded
+from controller.local.imports import Run
+from controller.local.rundir import RunDir
+from controller.local.runner import FIRST_DELAY
+from controller.manifests import environment
+from controller.manifests import read as manifests
+from controller.manifests import resolve as jobs
+from steps.model.contract import Exit, StepError
+from steps.model.plan import CpuTopology, DiskFormat, NamePolicy, NetworkPolicy, Plan, TargetKind
+from steps.runtime.program import PLAN
+from steps.runtime.stop import Stop
+from steps.runtime.yaml import to_yaml
+from workflows.settings import Settings
+from workflows.status.nodes import Phase, phase_of
+
+__all__ = ["app", "attempt", "main"]
+
+
+def main() -> None:
+    """Run the command line and leave with the exit code of what happened."""
+    sys.exit(attempt())
+
+
+def _jobs(filenames: list[str] | None, settings: Settings) -> list[jobs.Job]:
+    given = manifests.read(filenames or [])
+    for ignored in given.ignored:
+        err.print(f"passed over {escape(ignored)}", highlight=False, style="dim", soft_wrap=True)
+    return jobs.jobs(given, environment.read(os.environ), settings)
+
+
+Topology = Annotated[
+    CpuTopology, typer.Option(help="One socket with all cores, as Harvester needs it, or as at the source.")
+]
+
+
+@command(epilog="Example: vmferry run -f vm.yaml --into ./alpine")
+def run(
+    into: Annotated[Path, typer.Option(help="Folder for the result; new or empty.")],
+    filename: Manifest = None,
+    to: Annotated[TargetKind, typer.Option(help="Into the folder, or into the cluster of KUBECONFIG.")] = (
+        TargetKind.DIRECTORY
+    ),
+    format: Annotated[DiskFormat, typer.Option(help="Format of the disks.")] = DiskFormat.QCOW2,  # noqa: A002
+    network_policy: Annotated[
+        NetworkPolicy, typer.Option(help="A source network that does not exist: warn, or refuse.")
+    ] = NetworkPolicy.LENIENT,
+    name_policy: Annotated[
+        NamePolicy, typer.Option(help="A name that is no DNS-1123 label: make it fit, or refuse.")
+    ] = NamePolicy.NORMALISE,
+    cpu_topology: Topology = CpuTopology.ONE_SOCKET,
+    retry_delay: Annotated[
+        float, typer.Option(min=0, help="Seconds before a step is tried again; doubles each time.")
+    ] = FIRST_DELAY,
+    output: Output = Format.TABLE,
+) -> int:
+    """Import machines, every stage a local process: into a folder, or with `--to harvester` into a cluster.
+
+    Manifests are those of `kubectl apply`: Secret, source and VirtualMachineImport in any order.
+    GOVC_URL, GOVC_USERNAME, GOVC_PASSWORD, GOVC_DATACENTER and VM_NAME, or OS_AUTH_URL, OS_USERNAME,
+    OS_PASSWORD, OS_PROJECT_NAME, OS_USER_DOMAIN_NAME, OS_REGION_NAME and OS_VM_NAME, are taken where no
+    manifest says otherwise.
+
+    `--to harvester` needs KUBECONFIG, nginx, and SVC_ADDRESS: HOST or HOST:PORT under which the cluster
+    reaches this machine, as it fetches the disks from here. The folder then holds state, logs and scratch.
+    """
+    settings = Settings(
+        target=to,
+        format=format,
+        network_policy=network_policy,
+        name_policy=name_policy,
+        cpu_topology=cpu_topology,
+    )
+    wanted = _jobs(filename, settings)
+    aim = harvester.aim(os.environ) if to is TargetKind.HARVESTER else None
+    if aim is not None:
+        harvester.check([job.plan for job in wanted], aim)
+    return _carry_out(embedded.create(wanted, into, aim), retry_delay, output)
+
+
+@command(epilog="Examples: vmferry retry ./alpine · vmferry retry web-01 -n default")
+def retry(
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR|NAME", help="The folder that `run --into` was given; with -n an import."),
+    ],
+    filename: Manifest = None,
+    retry_delay: Annotated[
+        float, typer.Option(min=0, help="Seconds before a step is tried again; doubles each time.")
+    ] = FIRST_DELAY,
+    namespace: Annotated[
+        str, typer.Option("-n", "--namespace", help="Retry the import NAME of this namespace in the cluster.")
+    ] = "",
+    output: Output = Format.TABLE,
+) -> int:
+    """Go on with imports that failed or were interrupted; nothing that is done is done again.
+
+    With -f the credentials are taken anew from the manifests, as after a password was changed.
+
+    With -n it is an import in the cluster of KUBECONFIG: vmferry's controller there carries it out again, and
+    takes the credentials from the source's Secret.
+    """
+    if namespace:
+        if filename:
+            raise StepError(
+                Exit.INVALID,
+                "-f and -n do not go together",
+                "in a cluster the credentials are those of the source's Secret",
+                "change the Secret, then leave -f out",
+            )
+        return steering.ask(str(folder), namespace, wishes.retry, output)
+    _refuse_a_name(folder)
+    given = _jobs(filename, Settings()) if filename else []
+    fresh = {_key(job.plan): job.credentials for job in given}
+    found = embedded.find(folder)
+    if filename:
+        _refuse_unmatched(found, fresh)
+    runs = [embedded.reopen(rundir, fresh.get(_key(_plan(rundir)))) for rundir in found]
+    return _carry_out([run for run in runs if run is not None], retry_delay, output)
+
+
+def _refuse_a_name(folder: Path) -> None:
+    """Raise StepError (NOT_FOUND) for a single word that is no folder: it may be meant for a cluster."""
+    if not folder.exists() and len(folder.parts) == 1:
+        raise StepError(
+            Exit.NOT_FOUND,
+            f"there is no folder {folder}",
+            remedy=f"for an import in a cluster say: vmferry retry {folder.name} -n NAMESPACE",
+        )
+
+
+def _refuse_unmatched(found: Sequence[RunDir], given: Collection[tuple[str, str]]) -> None:
+    """Raise StepError (INVALID) for an import to go on with whose credentials would silently stay the old."""
+    for rundir in found:
+        key = _key(_plan(rundir))
+        if key not in given and phase_of(rundir.load()) is not Phase.SUCCEEDED:
+            there = ", ".join("/".join(one) for one in given) or "none"
+            raise StepError(
+                Exit.INVALID,
+                f"the manifests do not have VirtualMachineImport {'/'.join(key)} of {rundir.root}",
+                f"found: {there}",
+                "name it as it was then, or leave -f out to keep its credentials",
+            )
+
+
+def _plan(rundir: RunDir) -> Plan:
+    return Plan.load(rundir.request / PLAN)
+
+
+def _key(plan: Plan) -> tuple[str, str]:
+    return plan.import_.namespace, plan.import_.name
+
+
+def _carry_out(runs: Sequence[Run], retry_delay: float, output: Format) -> int:
+    if not runs:
+        err.print("nothing to do: the import is done", highlight=False)
+    with Watch(err) as watch:
+        ended = asyncio.run(embedded.carry_out(runs, watch, first_delay=retry_delay)) if runs else []
+    if output is not Format.TABLE:
+        dump([outcome.document(one) for one in ended], output)
+    for one in ended:
+        outcome.tell(one)
+    return outcome.exit_code(ended)
+
+
+@command(epilog="Example: vmferry discard ./alpine")
+def discard(folder: Folder) -> int:
+    """Give up imports that failed or were stopped: delete what they made, at the target and in the folder.
+
+    Of an import into a cluster its images, volumes and machine go, unless the machine was started already.
+    The source's machine stays as it is, switched off.
+    """
+    found = embedded.find(folder)
+    unfinished = [one for one in found if phase_of(one.load()) is not Phase.SUCCEEDED]
+    for rundir in unfinished or found:
+        for gone in giveup.discard(rundir):
+            err.print(f"deleted {escape(gone)}", highlight=False, soft_wrap=True)
+    return Exit.DONE
+
+
+@command(epilog="Example: vmferry status ./alpine -o json")
+def status(folder: Folder, output: Output = Format.TABLE) -> int:
+    """Show where imports stand, also while another vmferry runs them."""
+    documents = []
+    for rundir in embedded.find(folder):
+        name, is_run = _plan(rundir).import_.name, rundir.is_run()
+        workflow = rundir.load()
+        interrupted = not is_run and not phase_of(workflow).fulfilled
+        documents.append(outcome.state(name, rundir, workflow, interrupted=interrupted))
+        if output is Format.TABLE:
+            out.print(table(name, workflow, Rates(), None if interrupted else datetime.now(UTC)))
+            if interrupted:
+                outcome.tell_interrupted(name, rundir)
+    if output is not Format.TABLE:
+        dump(documents, output)
+    return Exit.DONE
+
+
+@command(epilog="Example: vmferry plan -f vm.yaml -o yaml")
+def plan(
+    filename: Manifest = None,
+    to: Annotated[TargetKind, typer.Option(help="As for `run`.")] = TargetKind.DIRECTORY,
+    network_policy: Annotated[NetworkPolicy, typer.Option()] = NetworkPolicy.LENIENT,
+    name_policy: Annotated[NamePolicy, typer.Option()] = NamePolicy.NORMALISE,
+    cpu_topology: Topology = CpuTopology.ONE_SOCKET,
+    output: Output = Format.TABLE,
+) -> int:
+    """Show what `run` would do, and every reason why it would not. Changes nothing.
+
+    With `--to harvester` the cluster of KUBECONFIG judges the VM and its disks by dry runs.
+    """
+    settings = Settings(
+        target=to, network_policy=network_policy, name_policy=name_policy, cpu_topology=cpu_topology
+    )
+    stop = Stop()
+    results = [planning.dry_run(job, stop) for job in _jobs(filename, settings)]
+    if output is not Format.TABLE:
+        dump([planning.document(result) for result in results], output)
+    else:
+        for result in results:
+            out.print(planning.render(result))
+            if result.manifest:
+                out.print(to_yaml(result.manifest), markup=False, highlight=False, soft_wrap=True)
+    return next((result.code for result in results if result.reasons), Exit.DONE)
+
+
+listing.register()
+aside.register()
+steering.register()
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""`vmferry migrate-manifests`: files in, the same files in today's shape out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from controller.cli import app as frame
+from controller.manifests import read as manifests
+from controller.manifests.legacy import Migration, sources_in
+from controller.manifests.read import InvalidManifestsError, Manifests
+from controller.manifests.yamledit import dump, heading
+from steps.model.contract import Exit, StepError
+from steps.model.document import write_atomically
+
+STDIN: Final = "stdin.yaml"
+
+
+@dataclass(frozen=True)
+class Migrated:
+    """One file's text in today's shape, and what a person should know of it."""
+
+    where: str
+    text: str
+    warnings: tuple[str, ...]
+
+
+def migrate(names: Sequence[str]) -> list[Migrated]:
+    """Every file in today's shape; what comes of it is what the other commands take.
+
+    Raises:
+        InvalidManifestsError: with every fault, also of what is in today's shape already.
+    """
+    parsed, faults = [], []
+    for where, text in (found for name in names for found in manifests.texts(name)):
+        documents, wrong = manifests.parse(where, text)
+        parsed.append((where, text, documents))
+        faults += wrong
+    sources: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+    for name, kind, namespace in sources_in(one for _, _, documents in parsed for one in documents):
+        sources[name].add((kind, namespace))
+    judge, made = Manifests(), []
+    for where, text, documents in parsed:
+        migration = Migration(where, sources)
+        faults += _converted(migration, documents, where, judge)
+        whole = heading(text) + dump(documents) if documents else text
+        made.append(Migrated(where, whole, tuple(migration.warnings)))
+    if faults:
+        raise InvalidManifestsError(faults)
+    return made
+
+
+def _converted(migration: Migration, documents: Sequence[Any], where: str, judge: Manifests) -> list[str]:
+    for document in documents:
+        migration.convert(document)
+    found = [fault for one in documents for fault in manifests.read_document(where, one, judge)]
+    return migration.faults or found  # what could not be converted would be complained of twice
+
+
+def write(made: Sequence[Migrated], into: Path | None) -> list[Path]:
+    """To standard output as one stream, or a file each in a folder; returns the files.
+
+    Raises:
+        StepError: CONFLICT, before anything is written, when two files or an older one share a name.
+    """
+    if into is None:
+        frame.write("---\n".join(one.text for one in made if one.text))
+        return []
+    files = [into / _name(one.where) for one in made]
+    taken = [file for file in files if file.exists() or files.count(file) > 1]
+    if taken:
+        raise StepError(
+            Exit.CONFLICT,
+            f"{taken[0]} is there already" if taken[0].exists() else f"two files would become {taken[0]}",
+            remedy="choose another --output",
+        )
+    for file, one in zip(files, made, strict=True):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, one.text, mode=_mode(one.where))
+    return files
+
+
+def _name(where: str) -> str:
+    return STDIN if where == "<stdin>" else f"{Path(where).stem}.yaml"
+
+
+def _mode(where: str) -> int:
+    """That of the original, which may hold a password; for nobody else where there is none."""
+    path = Path(where)
+    return path.stat().st_mode & 0o777 if path.is_file() else 0o600

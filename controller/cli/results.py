@@ -1,0 +1,100 @@
+"""What came of imports, and where they stand: words for a person, documents for a program, the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from controller.cli.app import INTERRUPTED, err, say_error
+from controller.cli.view import INTERRUPTED as KILLED
+from controller.local.imports import Outcome
+from controller.local.rundir import RunDir
+from steps.model.contract import Exit
+from workflows.stages import CHECKS
+from workflows.status import poweredoff as leftoff
+from workflows.status.nodes import Leaf, Phase, leaves, phase_of
+
+
+def exit_code(outcomes: Sequence[Outcome]) -> int:
+    """That of the first step to blame; a person who stopped an import counts before all."""
+    codes = [outcome.code for outcome in outcomes if outcome.phase is not Phase.SUCCEEDED]
+    stopped = any(outcome.stopped for outcome in outcomes)
+    return INTERRUPTED if stopped else (codes or [Exit.DONE])[0]
+
+
+def document(outcome: Outcome) -> dict[str, Any]:
+    """How an import ended, for a program."""
+    return {
+        "import": outcome.name,
+        "folder": str(outcome.folder),
+        "phase": outcome.phase,
+        "machine": outcome.machine or None,
+        "exitCode": int(outcome.code),
+        "failed": outcome.cause.title if outcome.cause else None,
+        "message": leftoff.added(outcome.cause.words, outcome.note) if outcome.cause else outcome.note,
+    }
+
+
+def tell(outcome: Outcome) -> None:
+    """The last words about an import: what came of it and what to do next."""
+    if outcome.phase is Phase.SUCCEEDED:
+        _tell_success(outcome)
+        return
+    folder, cause = outcome.folder, outcome.cause
+    if outcome.stopped:
+        _say(f"{outcome.name}: stopped; what is done is kept")
+    elif cause is not None:
+        say_error(f"{outcome.name}: {cause.title} failed: {cause.words}")
+        _say(f"  its log:  {folder}/.vmferry/logs/{cause.title.replace(' ', '-')}.log")
+    if outcome.note:
+        _say(f"  the VM:   {outcome.note}")
+    if cause is not None and cause.stage in CHECKS and not outcome.stopped:
+        _say("  nothing was touched: correct it and run the same command again")
+    else:
+        _say(f"  go on:    vmferry retry {folder}")
+
+
+def _tell_success(outcome: Outcome) -> None:
+    folder = outcome.folder
+    if outcome.machine:
+        namespace, _, name = outcome.machine.partition("/")
+        _say(f"{outcome.name}: imported as VirtualMachine {outcome.machine}")
+        _say(f"  look at it:  kubectl get -n {namespace} vm {name}\n  its stages:  vmferry status {folder}")
+    else:
+        _say(f"{outcome.name}: imported into {folder}")
+        _say(f"  look at it:  vmferry status {folder}\n  try it:      vmferry boot {folder}")
+
+
+def _say(text: str) -> None:
+    err.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def state(name: str, rundir: RunDir, workflow: dict[str, Any], *, interrupted: bool) -> dict[str, Any]:
+    """Where an import stands, for a program. `goOn` is the command that does, null where there is none."""
+    stages = [_stage(leaf, interrupted=interrupted) for leaf in leaves(workflow)]
+    phase = phase_of(workflow)
+    ended_ill = interrupted or phase in (Phase.FAILED, Phase.ERROR)
+    return {
+        "import": name,
+        "phase": KILLED if interrupted else phase,
+        "goOn": f"vmferry retry {rundir.root}" if ended_ill else None,
+        "stages": stages,
+    }
+
+
+def _stage(leaf: Leaf, *, interrupted: bool) -> dict[str, Any]:
+    return {
+        "stage": leaf.stage,
+        "disk": leaf.disk,
+        "phase": KILLED if interrupted and leaf.phase is Phase.RUNNING else leaf.phase,
+        "attempts": leaf.attempts,
+        "done": leaf.done,
+        "total": leaf.total,
+        "message": leaf.words,
+    }
+
+
+def tell_interrupted(name: str, rundir: RunDir) -> None:
+    """What to do about an import whose runner was killed."""
+    _say(f"{name}: the vmferry that ran it was killed; what is done is kept")
+    _say(f"  go on:    vmferry retry {rundir.root}")

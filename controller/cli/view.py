@@ -1,0 +1,140 @@
+"""The status of runs for a person: tables and lines. Pure: time and rates are arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from controller.cli.rates import Rates
+from workflows.status.nodes import Leaf, Phase, leaves, phase_of
+
+MARKS: Final[dict[Phase, tuple[str, str]]] = {
+    Phase.PENDING: ("·", "dim"),
+    Phase.RUNNING: ("▶", "cyan"),
+    Phase.SUCCEEDED: ("✔", "green"),
+    Phase.SKIPPED: ("–", "dim"),
+    Phase.OMITTED: ("–", "dim"),
+    Phase.FAILED: ("✘", "red"),
+    Phase.ERROR: ("✘", "red"),
+}
+STOPPED: Final = ("✘", "red")
+INTERRUPTED: Final = "Interrupted"
+"""In place of a phase: the runner was killed. Argo has no word for it, as it cannot lose its controller."""
+HIDDEN: Final = ("approve-poweroff", "approve-start")
+"""Gates that nobody asked for."""
+
+
+def size(count: float) -> str:
+    """Bytes with a binary unit and three digits: `1.46 GiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 999.5:  # beyond it three digits would be rounded to four
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
+        count /= 1024
+    return f"{count:.3g} TiB" if count < 999.5 else f"{count:.0f} TiB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as M:SS or H:MM:SS."""
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def counts_bytes(leaf: Leaf) -> bool:
+    """Whether a stage's progress is of bytes; others only ever say 0/1."""
+    return leaf.total > 1
+
+
+def shown(workflow: Mapping[str, Any]) -> Iterator[Leaf]:
+    """The stages worth a row."""
+    skipped = (Phase.SKIPPED, Phase.OMITTED)
+    return (leaf for leaf in leaves(workflow) if not (leaf.stage in HIDDEN and leaf.phase in skipped))
+
+
+def table(
+    title: str, workflow: Mapping[str, Any], rates: Rates, now: datetime | None = None
+) -> RenderableType:
+    """One import: a row a stage, with bar, bytes, rate and time left while it moves, else how long it runs.
+
+    Without `now` nobody runs it any more: what was running was interrupted.
+    """
+    rows = Table.grid(padding=(0, 1))
+    for leaf in shown(workflow):
+        mark, style = STOPPED if now is None and leaf.phase is Phase.RUNNING else MARKS[leaf.phase]
+        rows.add_row(Text(mark, style), leaf.title, *_cells(leaf, rates, now))
+    phase = phase_of(workflow)
+    head = Text.assemble((title, "bold"), f"  {INTERRUPTED if is_interrupted(phase, now) else phase}")
+    return Group(head, rows)
+
+
+def is_interrupted(phase: Phase, now: datetime | None) -> bool:
+    """Whether a run that was never finished has nobody who works on it."""
+    return now is None and not phase.fulfilled
+
+
+def _cells(leaf: Leaf, rates: Rates, now: datetime | None) -> Iterator[RenderableType]:
+    running = leaf.phase is Phase.RUNNING
+    yield ProgressBar(leaf.total, leaf.done, width=24) if running and counts_bytes(leaf) else ""
+    yield Text(_note(leaf, rates, now), overflow="fold")
+
+
+def _note(leaf: Leaf, rates: Rates, now: datetime | None) -> str:
+    again = f" (attempt {leaf.attempts})" if leaf.attempts > 1 else ""
+    if leaf.phase is Phase.RUNNING:
+        return (going(leaf, rates, now) if now else "interrupted") + again
+    if leaf.phase in (Phase.FAILED, Phase.ERROR):
+        return f"{leaf.words}{again}"
+    took = (leaf.finished - leaf.started).total_seconds() if leaf.finished and leaf.started else 0
+    bytes_ = f"{size(leaf.total)} in " if counts_bytes(leaf) else ""
+    return f"{bytes_}{duration(took)}{again}" if leaf.phase is Phase.SUCCEEDED else leaf.message
+
+
+def going(leaf: Leaf, rates: Rates, now: datetime) -> str:
+    """What to say of a stage that runs: its bytes, and how long it has been running."""
+    seconds = max(0.0, (now - leaf.started).total_seconds()) if leaf.started else 0.0
+    since = f"running for {duration(seconds)}"
+    return f"{moved(leaf, rates)}  {since}" if counts_bytes(leaf) else since
+
+
+def moved(leaf: Leaf, rates: Rates) -> str:
+    """`45 %  1.2 GiB of 2.7 GiB  110 MiB/s  0:13 left`."""
+    percent = 100 * leaf.done // max(leaf.total, 1)
+    rate = rates.of(leaf)
+    parts = [f"{percent:>3} %", f"{size(leaf.done)} of {size(leaf.total)}"]
+    if rate:
+        parts += [f"{size(rate)}/s", f"{duration((leaf.total - leaf.done) / rate)} left"]
+    return "  ".join(parts)
+
+
+def lines(name: str, before: Mapping[str, Phase], workflow: Mapping[str, Any]) -> Iterator[str]:
+    """What changed since `before` (title to phase), a line each, for a log or a pipe."""
+    for leaf in shown(workflow):
+        seen = before.get(_key(leaf))
+        if leaf.phase is not seen and leaf.phase is not Phase.OMITTED:
+            yield f"{name}: {leaf.title} {leaf.phase.lower()}{_because(leaf)}"
+
+
+def _because(leaf: Leaf) -> str:
+    if leaf.phase in (Phase.FAILED, Phase.ERROR):
+        return f": {leaf.words}"
+    return f" (attempt {leaf.attempts})" if leaf.attempts > 1 else ""
+
+
+def _key(leaf: Leaf) -> str:
+    return f"{leaf.title} {leaf.attempts}"
+
+
+def phases(workflow: Mapping[str, Any]) -> dict[str, Phase]:
+    """What `lines` compares with."""
+    return {_key(leaf): leaf.phase for leaf in leaves(workflow)}
+
+
+def moving(workflow: Mapping[str, Any]) -> Iterable[Leaf]:
+    """Stages whose bytes move now."""
+    return (leaf for leaf in leaves(workflow) if leaf.phase is Phase.RUNNING and counts_bytes(leaf))

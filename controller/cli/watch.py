@@ -1,0 +1,105 @@
+"""Shows runs while they go: a live table on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+
+from controller.cli.rates import Rates
+from controller.cli.view import going, lines, moved, moving, phases, table
+from workflows.status.nodes import Leaf, Phase, running
+
+EVERY: Final = 5.0
+"""Seconds between two plain lines about the same moving bytes."""
+QUIET: Final = 30.0
+"""Seconds after which a plain line says that a stage still runs, when nothing else was said of it."""
+
+
+class Watch:
+    """What a person sees of the imports that run; `changed` is called with each new state."""
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._console = console
+        self._clock = clock
+        self._now = now
+        self._states: dict[str, Mapping[str, Any]] = {}
+        self._rates: dict[str, Rates] = {}
+        self._before: dict[str, dict[str, Phase]] = {}
+        self._said: dict[str, float] = {}
+        self._live = (
+            Live(console=console, get_renderable=self._render, refresh_per_second=4)
+            if console.is_terminal
+            else None
+        )
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def changed(self, name: str, workflow: Mapping[str, Any]) -> None:
+        """Take note of a run's new state and show it."""
+        self._states[name] = workflow
+        rates = self._rates.setdefault(name, Rates())
+        for leaf in moving(workflow):
+            rates.note(leaf)
+        if self._live is None:
+            self._print(name, workflow, rates)
+
+    def tick(self) -> None:
+        """Say what still runs, when nothing was said of it for a while; the table shows it by itself."""
+        if self._live is not None:
+            return
+        for name, workflow in self._states.items():
+            for leaf in running(workflow):
+                if self._is_due(name, leaf, QUIET):
+                    self._say(f"{name}: {leaf.title} {going(leaf, self._rates[name], self._now())}")
+
+    def warn(self, name: str, what: str) -> None:
+        """Say what a person should know about an import that goes on all the same."""
+        self._say(f"{name}: warning: {what}")
+
+    def _print(self, name: str, workflow: Mapping[str, Any], rates: Rates) -> None:
+        before = self._before.get(name, {})
+        for line in lines(name, before, workflow):
+            self._say(line)
+        self._before[name] = phases(workflow)
+        for leaf in moving(workflow):
+            if self._is_due(name, leaf, EVERY):
+                self._say(f"{name}: {leaf.title} {moved(leaf, rates)}")
+
+    def _is_due(self, name: str, leaf: Leaf, seconds: float) -> bool:
+        """Whether something was last said of an attempt so many seconds ago; if so it is said now."""
+        key, now = f"{name} {leaf.title} {leaf.attempts}", self._clock()
+        if now < self._said.setdefault(key, now) + seconds:
+            return False
+        self._said[key] = now
+        return True
+
+    def _say(self, line: str) -> None:
+        self._console.print(
+            f"{time.strftime('%H:%M:%S')} {line}",
+            soft_wrap=True,
+            markup=False,
+            emoji=False,
+            highlight=False,
+        )
+
+    def _render(self) -> Group:
+        now = self._now()
+        return Group(*(table(name, state, self._rates[name], now) for name, state in self._states.items()))

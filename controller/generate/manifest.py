@@ -1,0 +1,158 @@
+"""The manifests of machines and their source, with what a person should know before they are applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from controller.cli.view import size
+from controller.generate.mappingfile import Places, network_names
+from controller.generate.naming import Choice
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Machine, Nic, Severity
+from steps.model.mapping import shape
+from steps.model.naming import normalise
+from steps.model.plan import SourceKind
+from steps.preflight import reasons
+from workflows.api.resources import API_VERSION, OvaSource, Source, VirtualMachineImport
+from workflows.plan import Invalid, endpoint, plan
+from workflows.settings import Settings
+
+_KEYS: Final = {
+    SourceKind.VMWARE: "username, password and, for a CA of your own, caCert",
+    SourceKind.OPENSTACK: "username, password, project_name, domain_name and, for a CA of your own, ca_cert",
+    SourceKind.OVA: "username, password and, for a CA of your own, ca.crt",
+}
+"""The keys of a source's Secret, for a person who makes one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """The manifest of one machine, remarks upon it, and why the machine cannot be imported at all."""
+
+    choice: Choice
+    manifest: dict[str, Any]
+    remarks: tuple[str, ...]
+    refusals: tuple[str, ...]
+
+
+def entries(found: Sequence[Choice], places: Places) -> Iterator[Entry]:
+    """A manifest for each choice, judged as preflight would; what can be mended is no refusal."""
+    called = network_names(choice.machine for choice in found)
+    for choice in found:
+        names = {nic.id: _row_name(nic, places, called(nic)) for nic in choice.machine.nics}
+        made = manifest(choice, places, names)
+        try:
+            warnings, blocks = _judged(choice, made)
+        except Invalid as error:
+            warnings, blocks = [], [(Exit.UNSUPPORTED, reason) for reason in error.reasons]
+        said = [*(f"warn: {text}" for text in warnings), *(f"block: {text}" for _, text in blocks)]
+        refusals = tuple(text for code, text in blocks if code is Exit.UNSUPPORTED)
+        remarks = (_outline(choice.machine), *said)
+        yield Entry(choice=choice, manifest=made, remarks=remarks, refusals=refusals)
+
+
+def _row_name(nic: Nic, places: Places, called: str) -> str:
+    """By the source's id where the mapping has it so, or several networks have the name."""
+    row = places.network(nic)
+    return nic.network_id if row is not None and row.source_network == nic.network_id else called
+
+
+def _judged(choice: Choice, document: dict[str, Any]) -> tuple[list[str], list[tuple[Exit, str]]]:
+    """(warnings, reasons against it) of an import with this manifest."""
+    import_ = VirtualMachineImport.model_validate(document, by_alias=True, by_name=False)
+    request = plan(import_, choice.source, Settings())
+    concerns = shape(request, choice.machine).concerns
+    warnings = [str(concern) for concern in concerns if concern.severity is Severity.WARN]
+    return warnings, list(reasons(request, choice.machine))
+
+
+def _outline(machine: Machine) -> str:
+    disks = ", ".join(f"{disk.id} {size(disk.capacity)}" for disk in machine.disks) or "no disk"
+    where = machine.path or machine.name
+    return f"{where} ({machine.source_id}): {machine.vcpus} vCPU, {size(machine.memory_mib << 20)}, {disks}"
+
+
+def manifest(choice: Choice, places: Places, names: Mapping[str, str]) -> dict[str, Any]:
+    """The VirtualMachineImport; `names`: what to call the networks of NICs, by the NICs' ids."""
+    of = choice.source.metadata
+    spec: dict[str, Any] = {"virtualMachineName": choice.vm}
+    if choice.folder is not None:
+        spec["folder"] = choice.folder
+    if normalise(choice.vm) != choice.name:
+        spec["targetVirtualMachineName"] = choice.name
+    spec["networkMapping"] = _network_rows(choice.machine, places, names)
+    spec |= _storage(choice.machine, places)
+    kind = choice.source.kind
+    spec["sourceCluster"] = {
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "name": of.name,
+        "namespace": of.namespace,
+    }
+    metadata = {"name": choice.name, "namespace": of.namespace}
+    return {"apiVersion": API_VERSION, "kind": "VirtualMachineImport", "metadata": metadata, "spec": spec}
+
+
+def _network_rows(machine: Machine, places: Places, names: Mapping[str, str]) -> list[dict[str, str]]:
+    rows: dict[str, dict[str, str]] = {}
+    for nic in machine.nics:
+        found = places.network(nic) if nic.network else None
+        if found is None:
+            continue
+        name = names[nic.id]
+        rows[name] = {"sourceNetwork": name, "destinationNetwork": found.destination_network}
+        if found.network_interface_model:
+            rows[name]["networkInterfaceModel"] = str(found.network_interface_model)
+    return list(rows.values())
+
+
+def _storage(machine: Machine, places: Places) -> dict[str, Any]:
+    """One storage class for all disks, or a row for each disk that has one."""
+    classes = {disk.id: places.storage_class(disk) for disk in machine.disks}
+    if not any(classes.values()):
+        return {}
+    if len(set(classes.values())) == 1:
+        return {"storageClass": next(iter(classes.values()))}
+    rows = ({"sourceDisk": disk, "storageClass": found} for disk, found in classes.items() if found)
+    return {"diskMapping": list(rows)}
+
+
+def source_manifest(source: Source) -> dict[str, Any]:
+    """The source as a manifest, without credentials.
+
+    Raises:
+        StepError: INVALID, when its address holds some.
+    """
+    if urlsplit(endpoint(source)).username is not None:
+        raise StepError(
+            Exit.INVALID,
+            f"the address of {source.kind} {source.metadata.name} is not written to a file",
+            "it holds the name of a user and perhaps a password",
+            "put them into a Secret, and its name into spec.credentials",
+        )
+    return {
+        "apiVersion": API_VERSION,
+        "kind": source.kind,
+        "metadata": {"name": source.metadata.name, "namespace": source.metadata.namespace},
+        "spec": source.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+    }
+
+
+def source_remarks(source: Source) -> tuple[str, ...]:
+    """Where the credentials of a source are, since they are not written."""
+    keys, reference = _KEYS[SourceKind(source.kind)], source.spec.credentials
+    if reference is not None and reference.name:
+        namespace = reference.namespace or source.metadata.namespace
+        return (
+            f"Its Secret {namespace}/{reference.name} is not written here: give it to vmferry with another",
+            f"-f, to a cluster with kubectl. Its keys are {keys}.",
+        )
+    if isinstance(source, OvaSource):
+        return ()
+    return (
+        "It names no Secret: vmferry takes the credentials from the environment.",
+        f"A cluster needs one in spec.credentials, with the keys {keys}.",
+    )

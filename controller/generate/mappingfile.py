@@ -1,0 +1,180 @@
+"""The file in which a person says once, for all machines of a source, where networks and disks go."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, Field, ValidationError
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+from controller.manifests import read as manifests
+from controller.manifests.read import InvalidManifestsError
+from controller.manifests.yamledit import dump
+from steps.model.machine import Disk, Machine, Nic
+from workflows.api.resources import Metadata, NetworkMapping, VirtualMachineImport, VirtualMachineImportSpec
+from workflows.api.spec import API_VERSION, Model, Text, none_to_list
+from workflows.plan import import_reasons
+
+NAME: Final = "mapping.vmferry"
+"""Its name in a folder of manifests: YAML, under a suffix that `kubectl apply -f FOLDER` passes over."""
+
+HEAD: Final = """\
+Where networks and disks go: edit, then run `vmferry inventory --all --manifest` again.
+networkMapping: destinationNetwork is NAME or NAMESPACE/NAME of a NetworkAttachmentDefinition; what has ""
+  stands in no manifest. networkInterfaceModel, where given, is the model of its cards.
+storageMapping: storageClass of the disks that lie there; with "" they get the cluster's default.
+vim: set filetype=yaml:  -*- mode: yaml -*-
+"""
+
+
+class StorageMapping(Model):
+    """The storage class of the disks that lie at one place of the source."""
+
+    source_storage: Text = Field(default="", description="name of the datastore")
+    storage_class: Text = Field(default="", description="storage class of its disks")
+
+
+class Places(Model):
+    """What the file holds."""
+
+    network_mapping: Annotated[tuple[NetworkMapping, ...], BeforeValidator(none_to_list)] = ()
+    storage_mapping: Annotated[tuple[StorageMapping, ...], BeforeValidator(none_to_list)] = ()
+
+    def network(self, nic: Nic) -> NetworkMapping | None:
+        """The row with a destination for this NIC's network: by id first, as names may be taken twice."""
+        rows = {row.source_network: row for row in self.network_mapping if row.destination_network}
+        return (rows.get(nic.network_id) if nic.network_id else None) or rows.get(nic.network)
+
+    def storage_class(self, disk: Disk) -> str:
+        """The storage class for this disk; empty: the cluster's default."""
+        rows = {row.source_storage: row.storage_class for row in self.storage_mapping}
+        return rows.get(storage(disk), "")
+
+
+def all_to(destination: str, machines: Iterable[Machine]) -> Places:
+    """Every network of the machines to one destination."""
+    machines = tuple(machines)
+    called = network_names(machines)
+    names = dict.fromkeys(called(nic) for machine in machines for nic in machine.nics if nic.network)
+    rows = (NetworkMapping(source_network=name, destination_network=destination) for name in names)
+    return Places(network_mapping=tuple(rows))
+
+
+def network_names(machines: Iterable[Machine]) -> Callable[[Nic], str]:
+    """What to call a NIC's network: by its name, or by the source's id where several have that name."""
+    ids: defaultdict[str, set[str]] = defaultdict(set)
+    for machine in machines:
+        for nic in machine.nics:
+            ids[nic.network].add(nic.network_id)
+    return lambda nic: nic.network_id if len(ids[nic.network]) > 1 and nic.network_id else nic.network
+
+
+def storage(disk: Disk) -> str:
+    """The datastore that a disk lies on, as vSphere writes it before a file: `[NAME] PATH`; or empty."""
+    found = re.match(r"\[(.+?)\] ", disk.backing)
+    return found[1] if found else ""
+
+
+def load(path: Path) -> tuple[CommentedMap, Places]:
+    """The file with its comments, and what it says; one that is not there says nothing.
+
+    Raises:
+        InvalidManifestsError: with every fault, as `FILE:LINE: FIELD: WHAT`.
+    """
+    if not path.is_file():
+        return _empty(), Places()
+    (where, text), *_ = manifests.texts(str(path))
+    documents, faults = manifests.parse(where, text)
+    if not documents and not faults:
+        return _empty(), Places()
+    if faults or len(documents) != 1 or not isinstance(documents[0], CommentedMap):
+        raise InvalidManifestsError(faults or [f"{where}: expected networkMapping and storageMapping"])
+    return documents[0], _places(where, documents[0])
+
+
+def _places(where: str, document: CommentedMap) -> Places:
+    try:
+        places = Places.model_validate(document, by_alias=True, by_name=False)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+        raise InvalidManifestsError([manifests.told(where, document, fault) for fault in faults]) from None
+    if reasons := list(_reasons(places)):
+        raise InvalidManifestsError([f"{where}: {reason}" for reason in reasons])
+    return places
+
+
+def _reasons(places: Places) -> Iterable[str]:
+    """What an import with all its rows would be refused for."""
+    rows = tuple(row for row in places.network_mapping if row.destination_network)
+    spec = VirtualMachineImportSpec(virtual_machine_name=NAME, network_mapping=rows)
+    whole = VirtualMachineImport(
+        api_version=API_VERSION, kind="VirtualMachineImport", metadata=Metadata(name=NAME), spec=spec
+    )
+    yield from import_reasons(whole)
+    for name, count in Counter(row.source_storage for row in places.storage_mapping).items():
+        if count > 1:
+            yield f"storage {name!r} appears {count} times in storageMapping; keep one row"
+
+
+def _empty() -> CommentedMap:
+    document = CommentedMap(networkMapping=CommentedSeq(), storageMapping=CommentedSeq())
+    document.yaml_set_start_comment(HEAD)
+    return document
+
+
+def extend(document: CommentedMap, machines: Sequence[Machine], destination: str) -> bool:
+    """Add a row for each network and storage of these machines that has none; returns whether it had to.
+
+    What a person wrote stays as it is, comments too.
+    """
+    called = network_names(machines)
+    networks = _counted(
+        {called(nic): nic.network for nic in machine.nics if nic.network} for machine in machines
+    )
+    stores = _counted({name: "" for name in map(storage, machine.disks) if name} for machine in machines)
+    return _add(document, "networkMapping", "sourceNetwork", networks, destinationNetwork=destination) | _add(
+        document, "storageMapping", "sourceStorage", stores, storageClass=""
+    )
+
+
+def _counted(names: Iterable[dict[str, str]]) -> dict[str, str]:
+    """Remarks upon names: how many machines use each, and what else it is called."""
+    counts: Counter[str] = Counter()
+    also: dict[str, str] = {}
+    for found in names:
+        counts.update(found.keys())
+        also |= found
+    return {
+        name: f"{counts[name]} machine{'s' if counts[name] > 1 else ''}"
+        + (f", called {_line(also[name])}" if also[name] not in ("", name) else "")
+        for name in sorted(counts)
+    }
+
+
+def _line(text: str) -> str:
+    """Text that cannot end the comment it stands in."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _add(document: CommentedMap, field: str, key: str, remarks: dict[str, str], **rest: str) -> bool:
+    rows: Any = document.get(field)
+    if not rows:
+        rows = document[field] = CommentedSeq()  # the one that is there may be written as []
+    there = {row.get(key) for row in rows}
+    new = [name for name in remarks if name not in there]
+    for name in new:
+        row = CommentedMap({key: DoubleQuotedScalarString(name)})
+        row |= {field: DoubleQuotedScalarString(value) for field, value in rest.items()}
+        rows.append(row)
+        rows.yaml_set_comment_before_after_key(len(rows) - 1, before=remarks[name])
+    return bool(new)
+
+
+def text(document: CommentedMap) -> str:
+    """The file's text."""
+    return dump([document])

@@ -1,0 +1,167 @@
+"""A folder's worth of manifests: every machine of a source, the source, and the mapping to edit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from controller.generate import mappingfile
+from controller.generate.folder import Fate, ManifestDir, marked
+from controller.generate.manifest import Entry, entries, source_manifest, source_remarks
+from controller.generate.mappingfile import Places, network_names
+from controller.generate.naming import Choice, choices, identity, source_key
+from steps.model.machine import Machine
+from workflows.api.resources import Source
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of the folder, what became of it, and for an import what it says."""
+
+    path: Path
+    fate: Fate
+    entry: Entry | None = None
+
+
+@dataclass
+class Report:
+    """What was written, and what a person should know of the rest."""
+
+    root: Path
+    files: list[File] = field(default_factory=list)
+    skipped: list[Entry] = field(default_factory=list)
+    """Machines that cannot be imported: nothing is written for them."""
+    unmapped: list[str] = field(default_factory=list)
+    """Networks that machines use and no row sends anywhere."""
+    stale: list[Path] = field(default_factory=list)
+    """Files of machines of this source that are gone, or cannot be imported any more."""
+
+
+def write(
+    machines: Sequence[Machine],
+    source: Source,
+    folder: ManifestDir,
+    mapping: Path | None,
+    destination: str,
+) -> Report:
+    """Write the folder, or bring it up to what the source and the mapping say now.
+
+    `mapping` is read only; without it that of the folder is read and gets a row for whatever has none, with
+    `destination` for networks.
+
+    Raises:
+        StepError: INVALID, when the mapping is wrong; CONFLICT, when the folder cannot be written.
+    """
+    marks = folder.marks()
+    before = {mark.of: name for name, mark in marks.items() if mark is not None}
+    identities = {identity(machine, source) for machine in machines}
+    taken = {name for name, mark in marks.items() if mark is not None and mark.of not in identities}
+    found = choices(machines, source, before, taken)
+    sources = _sources(found, source)
+    report = Report(folder.root)
+    places = mappingfile.load(mapping)[1] if mapping else _mapping(machines, folder, destination, report)
+    for of, (name, text) in sources.items():
+        report.files.append(File(folder.root / name, folder.put(name, of, text)))
+    report.unmapped += _unmapped(machines, places)
+    for entry in entries(found, places):
+        _put(entry, source, folder, report)
+    written = {identity(file.entry.choice.machine, source) for file in report.files if file.entry}
+    ours = (mark.of for mark in marks.values() if mark and mark.of.startswith(f"{source_key(source)} "))
+    report.stale += (folder.root / f"{before[of]}.yaml" for of in ours if of not in written)
+    return report
+
+
+def _sources(found: Sequence[Choice], source: Source) -> dict[str, tuple[str, str]]:
+    """File and text of the source that was given, or of those it was split into, by their keys.
+
+    A dot keeps the file's name from being a machine's.
+    """
+    needed = {source_key(choice.source): choice.source for choice in found} or {source_key(source): source}
+    return {
+        of: (
+            f"{one.metadata.name}.{one.kind.lower()}.yaml",
+            marked(of, source_remarks(one), source_manifest(one)),
+        )
+        for of, one in needed.items()
+    }
+
+
+def _mapping(machines: Sequence[Machine], folder: ManifestDir, destination: str, report: Report) -> Places:
+    path = folder.root / mappingfile.NAME
+    is_new = not path.exists()
+    document, _ = mappingfile.load(path)
+    grown = mappingfile.extend(document, machines, destination)
+    if is_new or grown:
+        folder.replace(mappingfile.NAME, mappingfile.text(document))
+    fate = Fate.WRITTEN if is_new else Fate.UPDATED if grown else Fate.UNCHANGED
+    report.files.append(File(path, fate))
+    return mappingfile.load(path)[1]
+
+
+def _unmapped(machines: Sequence[Machine], places: Places) -> list[str]:
+    called = network_names(machines)
+    nics = (nic for machine in machines for nic in machine.nics if nic.network)
+    return sorted({called(nic) for nic in nics if places.network(nic) is None})
+
+
+def _put(entry: Entry, source: Source, folder: ManifestDir, report: Report) -> None:
+    if entry.refusals:
+        report.skipped.append(entry)
+        return
+    name, of = f"{entry.choice.name}.yaml", identity(entry.choice.machine, source)
+    fate = folder.put(name, of, marked(of, entry.remarks, entry.manifest))
+    report.files.append(File(folder.root / name, fate, entry))
+
+
+def document(report: Report) -> dict[str, Any]:
+    """The report for a program."""
+    return {
+        "folder": str(report.root),
+        "files": [_file(file) for file in report.files],
+        "skipped": [
+            {
+                "machine": entry.choice.machine.path or entry.choice.machine.name,
+                "reasons": list(entry.refusals),
+            }
+            for entry in report.skipped
+        ],
+        "unmapped": report.unmapped,
+        "stale": [str(path) for path in report.stale],
+    }
+
+
+def _file(file: File) -> dict[str, Any]:
+    base: dict[str, Any] = {"file": str(file.path), "result": str(file.fate)}
+    if file.entry is None:
+        return base
+    machine = file.entry.choice.machine
+    more = {"machine": machine.path or machine.name, "sourceId": machine.source_id}
+    return base | more | {"import": file.entry.choice.name, "remarks": list(file.entry.remarks[1:])}
+
+
+def warnings(report: Report) -> Iterator[str]:
+    """What a person should know, a line each."""
+    for file in report.files:
+        if file.fate is Fate.KEPT:
+            yield f"{file.path} was changed by hand and is kept; --force writes it anew"
+    for entry in report.skipped:
+        machine = entry.choice.machine
+        yield f"{machine.path or machine.name} cannot be imported: {' | '.join(entry.refusals)}"
+    for path in report.stale:
+        yield f"{path} is of a machine that is gone or cannot be imported; it is left there: delete it"
+    if report.unmapped:
+        yield (
+            f"no destination for {', '.join(report.unmapped)}: write one into the mapping and run this "
+            "again, or leave the cards on the pod network"
+        )
+
+
+def summary(report: Report) -> str:
+    """How many files became what."""
+    counts = Counter(file.fate for file in report.files)
+    parts = [f"{counts[fate]} {fate}" for fate in Fate if counts[fate]]
+    left_out = [f"{len(report.skipped)} machines left out"] if report.skipped else []
+    return f"{report.root}: {', '.join([*parts, *left_out])}"

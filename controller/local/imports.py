@@ -1,0 +1,234 @@
+"""Embedded imports from beginning to end: make their folders, run them beside each other, go on with them."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from controller.cli.watch import Watch
+from controller.local.cluster_target import AIM, Aim, Ports, Way, keep
+from controller.local.process import Launcher
+from controller.local.record import Record, labels
+from controller.local.rundir import RunDir
+from controller.local.runner import FIRST_DELAY, STOPPED, Limits, Runner
+from controller.manifests.resolve import Job
+from steps.model.contract import Exit, StepError
+from steps.model.machine import Machine
+from steps.model.naming import target_name
+from steps.model.plan import Plan, TargetKind
+from steps.runtime.program import MACHINE, PLAN
+from workflows.status import poweredoff as leftoff
+from workflows.status.nodes import Json, Leaf, Phase, leaves, phase_of, root_cause
+
+TICK: Final = 1.0
+"""Seconds between two looks at what has been running for long."""
+ORPHANS: Final = 60.0
+"""Seconds to wait for steps of a killed runner to give back what they hold."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One import in its folder."""
+
+    name: str
+    rundir: RunDir
+    record: Record
+    lock: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an import ended."""
+
+    name: str
+    folder: Path
+    phase: Phase
+    cause: Leaf | None
+    stopped: bool = False
+    """Whether a person ended it."""
+    machine: str = ""
+    """NAMESPACE/NAME of what was built in a cluster; empty for a folder."""
+    note: str = ""
+    """That the import left the VM off at its source, and how to start it; empty where it did not."""
+
+    @property
+    def code(self) -> int:
+        """The exit code: that of the step to blame."""
+        if self.phase is Phase.SUCCEEDED:
+            return Exit.DONE
+        return (self.cause.exit_code if self.cause else None) or Exit.INTERNAL
+
+
+def create(jobs: Sequence[Job], into: Path, aim: Aim | None = None) -> list[Run]:
+    """A folder for each import: `into` itself for one, folders below it for several.
+
+    `aim` is where they go when that is a cluster.
+
+    Raises:
+        StepError: CONFLICT, before anything is made, when one of them is taken.
+    """
+    if len(jobs) == 1:
+        folders = [into]
+    else:
+        RunDir(into).refuse_foreign()
+        folders = [into / folder_name(job, jobs) for job in jobs]
+    for folder in folders:
+        RunDir(folder).refuse_foreign()
+    return [_create(job, RunDir(folder), aim) for job, folder in zip(jobs, folders, strict=True)]
+
+
+def folder_name(job: Job, jobs: Sequence[Job]) -> str:
+    """The import's name, with its namespace where the name alone is taken twice."""
+    twice = sum(other.name == job.name for other in jobs) > 1
+    return f"{job.plan.import_.namespace}-{job.name}" if twice else job.name
+
+
+def _create(job: Job, rundir: RunDir, aim: Aim | None) -> Run:
+    try:
+        lock = take(rundir)
+        rundir.create(job.plan, job.credentials)
+        if aim is not None:
+            keep(rundir, aim)
+    except OSError as error:
+        raise StepError(
+            Exit.CONFLICT, f"cannot make {rundir.root}", f"{error.strerror}", "choose another --into"
+        ) from None
+    rundir.keep_room()
+    of = job.plan.import_
+    record = Record.new(job.plan.run, labels(of.name, of.namespace, of.uid), rundir.save)
+    return Run(job.name, rundir, record, lock)
+
+
+def find(root: Path) -> list[RunDir]:
+    """The imports in a folder: itself, or those right below it.
+
+    Raises:
+        StepError: NOT_FOUND.
+    """
+    if RunDir(root).state.exists():
+        return [RunDir(root)]
+    below = [RunDir(path) for path in sorted(root.iterdir())] if root.is_dir() else []
+    found = [rundir for rundir in below if rundir.state.exists()]
+    if not found:
+        RunDir(root).require()
+    return found
+
+
+def reopen(rundir: RunDir, credentials: dict[str, bytes] | None = None) -> Run | None:
+    """Go on with an import that failed or whose runner was killed; None when it is done.
+
+    Raises:
+        StepError: BUSY, when somebody works on it; INVALID, when its credentials are gone.
+    """
+    lock = take(rundir)
+    record = Record(rundir.load(), rundir.save)
+    plan = Plan.load(rundir.request / PLAN)
+    if phase_of(record.workflow) is Phase.SUCCEEDED:
+        rundir.tidy()  # its runner may have been killed before it could
+        return None
+    if credentials is not None:
+        rundir.put_credentials(credentials)
+    elif not rundir.credentials.exists():
+        raise StepError(
+            Exit.INVALID,
+            f"the credentials of {plan.source.name} are gone from {rundir.root}",
+            remedy="give the manifests again: vmferry retry DIR -f MANIFESTS",
+        )
+    rundir.keep_room()
+    record.reopen()
+    return Run(plan.import_.name, rundir, record, lock)
+
+
+def take(rundir: RunDir) -> int:
+    """The folder's lock, waiting for steps that outlived a killed runner.
+
+    Raises:
+        StepError: BUSY.
+    """
+    start, said = time.monotonic(), False
+    while True:
+        try:
+            lock = rundir.lock()
+        except BlockingIOError:
+            pass
+        else:
+            rundir.sign()
+            return lock
+        if rundir.is_run() or time.monotonic() - start > ORPHANS:
+            raise StepError(
+                Exit.BUSY,
+                f"another vmferry works on {rundir.root}",
+                remedy="wait for it, or stop it with Ctrl-C where it runs",
+            )
+        if not said:
+            said = True
+            print(f"waiting for the steps of a killed vmferry in {rundir.root}", file=sys.stderr)  # noqa: T201
+        time.sleep(0.2)
+
+
+async def carry_out(runs: Sequence[Run], watch: Watch, *, first_delay: float = FIRST_DELAY) -> list[Outcome]:
+    """Run imports beside each other to their end; SIGINT and SIGTERM stop them in good order."""
+    limits, ports = Limits(), Ports()
+    runners = [_runner(run, limits, ports, watch, first_delay) for run in runs]
+
+    def stop() -> None:
+        for runner in runners:
+            runner.stop()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # a job in a shell's background ignores SIGINT
+            loop.add_signal_handler(number, stop)
+    ticker = asyncio.create_task(_tick(watch))
+    phases = await asyncio.gather(*(runner.run() for runner in runners))
+    ticker.cancel()
+    return [_outcome(run, phase) for run, phase in zip(runs, phases, strict=True)]
+
+
+async def _tick(watch: Watch) -> None:
+    """Let the watch speak of what takes long, also while nothing changes."""
+    while True:
+        await asyncio.sleep(TICK)
+        watch.tick()
+
+
+def _runner(run: Run, limits: Limits, ports: Ports, watch: Watch, first_delay: float) -> Runner:
+    def changed() -> None:
+        watch.changed(run.name, run.record.workflow)
+
+    def warn(what: str) -> None:
+        watch.warn(run.name, what)
+
+    way = Way(run.rundir, ports) if (run.rundir.notes / AIM).exists() else None
+    launcher = Launcher(run.rundir, run.lock, way)
+    return Runner(run.rundir, run.record, launcher, limits, changed, warn, first_delay=first_delay)
+
+
+def _outcome(run: Run, phase: Phase) -> Outcome:
+    if phase is Phase.SUCCEEDED:
+        run.rundir.tidy()
+    workflow = run.record.workflow
+    stopped = workflow["status"].get("message") == STOPPED
+    machine = _machine(run.rundir) if phase is Phase.SUCCEEDED else ""
+    note = "" if phase is Phase.SUCCEEDED else _note(run.rundir, workflow)
+    return Outcome(run.name, run.rundir.root, phase, root_cause(workflow), stopped, machine, note)
+
+
+def _note(rundir: RunDir, workflow: Json) -> str:
+    found = rundir.request / MACHINE
+    if not found.exists():
+        return ""
+    return leftoff.note(Machine.load(found), Plan.load(rundir.request / PLAN).source.kind, leaves(workflow))
+
+
+def _machine(rundir: RunDir) -> str:
+    plan = Plan.load(rundir.request / PLAN)
+    if plan.target.kind is TargetKind.DIRECTORY:
+        return ""
+    return f"{plan.target.namespace}/{target_name(plan, Machine.load(rundir.request / MACHINE))}"

@@ -1,0 +1,159 @@
+"""A stage as a local process: its folders, environment, progress, last words and end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from controller.local.cluster_target import Way
+from controller.local.rundir import RunDir
+from controller.local.tempdir import Temporary, temporary
+from steps.model.contract import PROGRESS_FILE_ENV, TERMINATION_LOG_ENV, Exit
+from steps.model.document import write_atomically
+from steps.runtime.program import PARENT_ENV
+from workflows.stages import Stage
+
+TICK: Final = 0.2
+"""Seconds between two looks at a step's progress file."""
+PATIENCE: Final = 60.0
+"""Seconds a step has to give back what it holds after it was told to stop; then it is killed."""
+
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How a process of a stage ended."""
+
+    code: int
+    words: str = ""
+    outputs: Mapping[str, str] = field(default_factory=dict)
+
+
+class Launcher:
+    """Starts the step programs of one import and ends them."""
+
+    def __init__(self, rundir: RunDir, lock: int, way: Way | None = None) -> None:
+        self._rundir = rundir
+        self._lock = lock
+        self._way = way
+        self._processes: dict[asyncio.subprocess.Process, tuple[str, str | None]] = {}
+        self._told: list[signal.Signals] = []
+
+    async def run(self, stage: Stage, disk: str | None, report: Report) -> Attempt:
+        """Run a stage's program to its end; when it ends well its documents become part of the request."""
+        # Not in the import's own folder: progress and last words must get through when that is full.
+        with temporary() as made:
+            folder = made.path
+            code = await self._process(stage, disk, made, report)
+            if code == Exit.DONE:
+                self._keep_documents(stage, folder)
+            return Attempt(code=code, words=_read(folder / "words"), outputs=_outputs(stage, folder))
+
+    def terminate(self) -> None:
+        """Tell every step to stop at its next chunk."""
+        self._signal(signal.SIGTERM)
+
+    def terminate_one(self, stage: str, disk: str | None) -> None:
+        """Tell that one step, if it runs."""
+        for process, what in self._processes.items():
+            if what == (stage, disk):
+                self._tell(process, [signal.SIGTERM])
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    # --- inside
+
+    async def _process(self, stage: Stage, disk: str | None, made: Temporary, report: Report) -> int:
+        folder = made.path
+        title = f"{stage.name}-{disk}" if disk else stage.name
+        scratch = self._rundir.scratch(disk if disk and stage.scratch else stage.name)
+        scratch.mkdir(parents=True, exist_ok=True)
+        before = len(self._told)
+        with (self._rundir.logs / f"{title}.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *self._argv(stage, disk, scratch, folder),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**_environment(folder), **(self._way.environment() if self._way else {})},
+                pass_fds=(self._lock, made.lock),  # both folders stay locked until the last step has ended
+            )
+        self._processes[process] = (stage.name, disk)
+        try:
+            self._tell(process, self._told[before:])  # what was said while it was being started
+            code = await self._follow(process, folder / "progress", report)
+        finally:
+            del self._processes[process]
+        # A signal's end as a shell and Kubernetes show it: 128 + its number.
+        return code if code >= 0 else 128 - code
+
+    def _argv(self, stage: Stage, disk: str | None, scratch: Path, folder: Path) -> list[str]:
+        argv = [sys.executable, "-P", "-m", f"steps.{stage.name}"]
+        argv += ["--request", str(self._rundir.request), "--scratch", str(scratch)]
+        argv += ["--credentials", str(self._rundir.credentials), "--outputs", str(folder / "outputs")]
+        argv += ["--into", str(self._rundir.root)]
+        argv += ["--disk", disk] if disk else []
+        return [*argv, *(self._way.arguments(stage, disk) if self._way else [])]
+
+    async def _follow(self, process: asyncio.subprocess.Process, progress: Path, report: Report) -> int:
+        ended = asyncio.create_task(process.wait())
+        while True:
+            done, _ = await asyncio.wait({ended}, timeout=TICK)
+            _look(progress, report)
+            if done:
+                return ended.result()
+
+    def _keep_documents(self, stage: Stage, folder: Path) -> None:
+        for name in stage.documents:
+            write_atomically(self._rundir.request / name, (folder / "outputs" / name).read_text())
+
+    def _signal(self, number: signal.Signals) -> None:
+        self._told.append(number)
+        for process in self._processes:
+            self._tell(process, [number])
+
+    def _tell(self, process: asyncio.subprocess.Process, numbers: Iterable[signal.Signals]) -> None:
+        for number in numbers:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(number)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    (folder / "outputs").mkdir()
+    return {
+        **os.environ,
+        PROGRESS_FILE_ENV: str(folder / "progress"),
+        TERMINATION_LOG_ENV: str(folder / "words"),
+        "TMPDIR": str(folder),  # what a killed step leaves is swept away with it
+        PARENT_ENV: str(os.getpid()),
+    }
+
+
+def _look(progress: Path, report: Report) -> None:
+    done, separator, total = _read(progress).partition("/")
+    if separator and done.isdecimal() and total.isdecimal():
+        report(int(done), int(total))
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip() if path.exists() else ""
+
+
+def _outputs(stage: Stage, folder: Path) -> dict[str, str]:
+    """The small results that Argo would take as output parameters: JSON on one line, or a word."""
+    found = {}
+    for path in (folder / "outputs" / name for name in stage.outputs):
+        if path.exists():
+            text = path.read_text(encoding="utf-8")
+            found[path.stem] = json.dumps(json.loads(text)) if path.suffix == ".json" else text.strip()
+    return found

@@ -1,0 +1,220 @@
+"""The state of an embedded run: nodes as Argo would have them, written to disk at every change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from steps.model.contract import Exit
+from workflows.author.dag import FINISH, PARENT, TRANSFER, home
+from workflows.stages import Scope, Stage
+from workflows.status.nodes import TIME, Json, Phase, attempt_of, node_id, stage_of
+
+GROUP = "migration.harvesterhci.io"
+INTERRUPTED = "the runner was killed while this step ran"
+GROUPS = (TRANSFER, FINISH)
+"""The DAGs within that of the whole import."""
+
+
+def now() -> str:
+    return datetime.now(UTC).strftime(TIME)
+
+
+class Record:
+    """A workflow object that this run keeps. Every method that changes it ends by saving it."""
+
+    def __init__(self, workflow: Json, save: Callable[[Json], None]) -> None:
+        self.workflow = workflow
+        self._save = save
+        self._name: str = workflow["metadata"]["name"]
+        self._nodes: dict[str, Json] = workflow["status"]["nodes"]
+
+    @classmethod
+    def new(cls, name: str, labels: Mapping[str, str], save: Callable[[Json], None]) -> Record:
+        """A run that has not begun."""
+        workflow: Json = {
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": "Workflow",
+            "metadata": {"name": name, "creationTimestamp": now(), "labels": dict(labels)},
+            "status": {"phase": Phase.RUNNING, "startedAt": now(), "finishedAt": None, "nodes": {}},
+        }
+        record = cls(workflow, save)
+        record._group(name, "DAG", "import", None)
+        record.save()
+        return record
+
+    def save(self) -> None:
+        self._save(self.workflow)
+
+    # --- names
+
+    def path(self, stage: Stage, disk: str | None, disks: Iterable[str] = ()) -> str:
+        """The node name of a stage, as Argo builds it from the groups around it."""
+        if stage.scope is Scope.EXIT:
+            return f"{self._name}.onExit"
+        group = next((one for one in GROUPS if one in (home(stage), PARENT.get(home(stage)))), "")
+        parent = f"{self._name}.{group}" if group else self._name
+        if disk is not None:
+            parent = f"{parent}.disks({list(disks).index(disk)}:{disk})"
+        return f"{parent}.{stage.name}"
+
+    # --- what the scheduler asks
+
+    def phase(self, path: str) -> Phase | None:
+        """The phase of a stage, None when it has not begun."""
+        node = self._nodes.get(node_id(self._name, path))
+        return Phase(node["phase"]) if node else None
+
+    def failed(self) -> bool:
+        return any(
+            node["type"] == "Retry" and Phase(node["phase"]) in (Phase.FAILED, Phase.ERROR)
+            for node in self._nodes.values()
+        )
+
+    # --- what the scheduler tells
+
+    def begin(self, path: str, stage: Stage, disk: str | None) -> int:
+        """A new attempt of a stage begins; returns its number."""
+        self._groups(path, disk)
+        parent = self._node(path, "Retry", stage.name, disk)
+        parent.update(phase=Phase.RUNNING, finishedAt=None)
+        parent.pop("message", None)
+        number = len(parent.setdefault("children", []))
+        attempt = self._node(f"{path}({number})", "Pod", stage.name, disk)
+        attempt.update(phase=Phase.RUNNING, nodeFlag={"retried": True}, progress="0/1")
+        parent["children"].append(attempt["id"])
+        self.save()
+        return number
+
+    def progress(self, path: str, number: int, done: int, total: int) -> bool:
+        """Note a step's progress; False when nothing moved."""
+        text = f"{done}/{total}"
+        nodes = [self._nodes[node_id(self._name, name)] for name in (f"{path}({number})", path)]
+        if nodes[0].get("progress") == text:
+            return False
+        for node in nodes:
+            node["progress"] = text
+        self.save()
+        return True
+
+    def end(self, path: str, number: int, code: int, words: str, outputs: Mapping[str, str]) -> None:
+        """An attempt ended with this exit code and these last words."""
+        attempt = self._nodes[node_id(self._name, f"{path}({number})")]
+        phase = Phase.SUCCEEDED if code == Exit.DONE else Phase.FAILED
+        results: Json = {"exitCode": str(code)}
+        if outputs:
+            results["parameters"] = [{"name": name, "value": value} for name, value in outputs.items()]
+        attempt.update(phase=phase, finishedAt=now(), outputs=results)
+        if phase is Phase.FAILED:
+            attempt["message"] = f"main: Error (exit code {code}): {words}".rstrip(": ")
+        self.save()
+
+    def settle(self, path: str, message: str = "") -> None:
+        """No more attempts: the stage ends as its last attempt did."""
+        stage = self._nodes[node_id(self._name, path)]
+        last = self._nodes[stage["children"][-1]]
+        stage.update(phase=last["phase"], finishedAt=now(), outputs=last.get("outputs", {}))
+        if message:
+            stage["message"] = message
+        self.save()
+
+    def skip(self, path: str, stage: Stage, disk: str | None, phase: Phase, message: str) -> None:
+        """A stage that is not run: a gate nobody asked for, or one whose predecessors failed."""
+        self._groups(path, disk)
+        self._node(path, "Skipped", stage.name, disk).update(phase=phase, message=message, finishedAt=now())
+        self.save()
+
+    def finish(self, *, message: str = "") -> Phase:
+        """The run is over: groups end as their members did."""
+        phase = Phase.FAILED if message or self.failed() else Phase.SUCCEEDED
+        for node in self._nodes.values():
+            if node["type"] in ("DAG", "TaskGroup"):
+                node.update(phase=self._worst(node), finishedAt=now())
+        self.workflow["status"].update(phase=phase, finishedAt=now(), message=message)
+        self.save()
+        return phase
+
+    def reopen(self) -> None:
+        """What `argo retry` does: failed and unfinished stages and all that did not run are forgotten.
+
+        argo-workflows workflow/util/util.go FormulateRetryWorkflow. Steps that a killed runner left
+        Running count as failed.
+        """
+        gone = {id_ for id_, node in self._nodes.items() if self._to_run_again(node)}
+        for id_ in gone:
+            del self._nodes[id_]
+        for node in self._nodes.values():
+            node["children"] = [child for child in node.get("children", []) if child in self._nodes]
+            if node["type"] in ("DAG", "TaskGroup"):
+                node.update(phase=Phase.RUNNING, finishedAt=None)
+        self.workflow["status"].update(phase=Phase.RUNNING, startedAt=now(), finishedAt=None, message="")
+        self.save()
+
+    # --- inside
+
+    def _to_run_again(self, node: Json) -> bool:
+        if node["type"] in ("DAG", "TaskGroup"):
+            return False
+        if stage_of(node) == "cleanup" or Phase(node["phase"]) is Phase.OMITTED:
+            return True
+        path = node["name"] if attempt_of(node) < 0 else node["name"].rpartition("(")[0]
+        stage = self._nodes.get(node_id(self._name, path), node)
+        return not Phase(stage["phase"]).well
+
+    def _worst(self, group: Json) -> Phase:
+        """A group is as well as its members, however deep; members are those whose name continues its own."""
+        inside = [
+            Phase(node["phase"])
+            for node in self._nodes.values()
+            if node is not group and node["name"].startswith(group["name"]) and node["type"] == "Retry"
+        ]
+        unwell = [phase for phase in inside if not phase.well]
+        return Phase.FAILED if unwell else Phase.SUCCEEDED
+
+    def _groups(self, path: str, disk: str | None) -> None:
+        for group in GROUPS:
+            if path.startswith(f"{self._name}.{group}."):
+                self._group(f"{self._name}.{group}", "DAG", group, None)
+        if disk is not None:
+            self._group(f"{self._name}.{TRANSFER}.disks", "TaskGroup", "disk", None)
+            self._group(path.rpartition(".")[0], "DAG", "disk", disk)
+
+    def _group(self, path: str, kind: str, template: str, disk: str | None) -> None:
+        if node_id(self._name, path) not in self._nodes:
+            self._node(path, kind, template, disk).update(phase=Phase.RUNNING)
+
+    def _node(self, path: str, kind: str, template: str, disk: str | None) -> Json:
+        id_ = node_id(self._name, path)
+        if id_ in self._nodes:
+            return self._nodes[id_]
+        node: Json = {
+            "id": id_,
+            "name": path,
+            "displayName": path.rsplit(".", 1)[-1],
+            "type": kind,
+            "templateName": template,
+            "phase": Phase.PENDING,
+            "startedAt": now(),
+            "finishedAt": None,
+        }
+        if disk is not None:
+            node["inputs"] = {"parameters": [{"name": "disk", "value": disk}]}
+        self._nodes[id_] = node
+        self._put_into_group(node)
+        return node
+
+    def _put_into_group(self, node: Json) -> None:
+        """Link a node to the group whose name its own continues; attempts hang on their stage."""
+        group = node["name"].rpartition("(" if node["name"].endswith(")") else ".")[0]
+        parent = self._nodes.get(node_id(self._name, group))
+        if parent is None:
+            return
+        if parent["type"] in ("DAG", "TaskGroup"):
+            node["boundaryID"] = parent["id"]
+            parent.setdefault("children", []).append(node["id"])
+
+
+def labels(name: str, namespace: str, uid: str) -> dict[str, Any]:
+    """What links a run to its import, as labels on the workflow."""
+    return {f"{GROUP}/import-name": name, f"{GROUP}/import-namespace": namespace, f"{GROUP}/import-uid": uid}

@@ -1,0 +1,186 @@
+"""The folder of an embedded import: what lies where, whose it is, and who works in it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from steps.model.contract import Exit, StepError
+from steps.model.document import write_atomically
+from steps.model.plan import Plan
+from steps.runtime.program import PLAN
+from workflows.stages import CHECKS
+from workflows.status.nodes import Phase, leaves, phase_of
+
+NOTES: Final = ".vmferry"
+STATE: Final = "run.json"
+RESERVE: Final = 1 << 20
+"""Bytes kept free for the state: many times what the largest one takes."""
+
+
+class RunDir:
+    """Paths of one import's folder. Bulk and results lie in it, all else below `.vmferry`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.notes = self.root / NOTES
+        self.state = self.root / STATE
+        self.request = self.notes / "request"
+        self.credentials = self.notes / "credentials"
+        self.logs = self.notes / "logs"
+        self._reserve = self.notes / "reserve"
+
+    def scratch(self, name: str) -> Path:
+        """The folder that outlives attempts: of a disk, or of a stage of the machine."""
+        return self.notes / "scratch" / name
+
+    def create(self, plan: Plan, credentials: Mapping[str, bytes]) -> None:
+        """Make the folder, found to be free by `refuse_foreign`, ready for a new import."""
+        self.request.mkdir(parents=True)
+        self.logs.mkdir()
+        plan.save(self.request / PLAN)
+        self.put_credentials(credentials)
+
+    def refuse_foreign(self) -> None:
+        """Make sure that the folder is missing or empty.
+
+        An import that never got beyond its checks has touched nothing and makes way for its next try.
+
+        Raises:
+            StepError: CONFLICT.
+        """
+        if self._untouched():
+            self._make_way()
+        if self.root.exists() and not self.root.is_dir():
+            raise StepError(Exit.CONFLICT, f"{self.root} is not a folder", remedy="choose another --into")
+        if self.state.exists():
+            raise StepError(
+                Exit.CONFLICT,
+                f"{self.root} holds an import already",
+                remedy=f"go on with it by `vmferry retry {self.root}`, or choose another --into",
+            )
+        if self.root.exists() and any(self.root.iterdir()):
+            raise StepError(
+                Exit.CONFLICT, f"{self.root} is not empty", "and not ours", "choose an empty or new folder"
+            )
+
+    def _make_way(self) -> None:
+        try:
+            os.close(self.lock())
+        except BlockingIOError:
+            raise StepError(Exit.BUSY, f"another vmferry works on {self.root}") from None
+        for state in (self.state, self.root / f"{STATE}.partial"):
+            state.unlink(missing_ok=True)
+        shutil.rmtree(self.notes)
+
+    def _untouched(self) -> bool:
+        """Whether all that lies here is an import of ours that has not begun to do anything."""
+        names = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
+        if not self.notes.is_dir() or not names <= {NOTES, STATE, f"{STATE}.partial"}:
+            return False
+        if not self.state.exists():  # a lost record must not take what was landed with it
+            return not any((self.notes / "scratch").glob("disk-*/*"))
+        quiet = (Phase.SKIPPED, Phase.OMITTED)
+        begun = {leaf.stage for leaf in leaves(self.load()) if leaf.phase not in quiet}
+        return begun <= CHECKS and phase_of(self.load()) is Phase.FAILED
+
+    def require(self) -> None:
+        """Raise NOT_FOUND unless an import lies here."""
+        if not self.state.exists() or not (self.request / PLAN).exists():
+            raise StepError(
+                Exit.NOT_FOUND,
+                f"no import in {self.root}",
+                f"there is no {STATE}",
+                "name the folder that `vmferry run --into` was given",
+            )
+
+    def put_credentials(self, credentials: Mapping[str, bytes]) -> None:
+        """Keep the credentials as files that only their owner can read, until the import is done."""
+        self.drop_credentials()
+        self.credentials.mkdir(mode=0o700)
+        for key, value in credentials.items():
+            descriptor = os.open(self.credentials / key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(value)
+
+    def drop_credentials(self) -> None:
+        shutil.rmtree(self.credentials, ignore_errors=True)
+
+    def load(self) -> dict[str, Any]:
+        """The state as the last runner left it."""
+        self.require()
+        try:
+            state: dict[str, Any] = json.loads(self.state.read_bytes())
+        except ValueError as error:
+            raise StepError(
+                Exit.CORRUPT,
+                f"{self.state} is not readable",
+                str(error),
+                "restore it, or import into a new folder",
+            ) from None
+        return state
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Write the state; when the filesystem is full, into the room kept for just that.
+
+        When that is used up as well the state stays as it was: to a retry it is that of a killed runner.
+        """
+        text = json.dumps(state, indent=1) + "\n"
+        try:
+            write_atomically(self.state, text)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            self._reserve.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                write_atomically(self.state, text)
+
+    def keep_room(self) -> None:
+        """Set aside room for the state: a disk that fills the filesystem must not take its record with it."""
+        with contextlib.suppress(OSError), self._reserve.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, RESERVE)
+
+    def tidy(self) -> None:
+        """Drop what a finished import needs no more: credentials, scratch, the room kept."""
+        self.drop_credentials()
+        shutil.rmtree(self.notes / "scratch", ignore_errors=True)
+        self._reserve.unlink(missing_ok=True)
+
+    def lock(self) -> int:
+        """Take the folder for this process and the steps it starts, which inherit the descriptor.
+
+        Raises:
+            BlockingIOError: when a runner, or a step that outlived its runner, still works here.
+        """
+        self.notes.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.notes / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise
+        os.set_inheritable(descriptor, True)
+        return descriptor
+
+    def sign(self) -> None:
+        """Show for as long as this process lives that the lock is a runner's, not its orphaned steps'."""
+        descriptor = os.open(self.notes / "runner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # at most somebody who looks has it, for a moment
+
+    def is_run(self) -> bool:
+        """Whether a living runner has signed."""
+        try:
+            with (self.notes / "runner").open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False

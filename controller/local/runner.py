@@ -1,0 +1,284 @@
+"""The embedded runner: the stages of one import as local processes, by the same table and rules as in Argo.
+
+It stays small on purpose: what outgrows one machine goes to Argo. State is written at every change, so a
+killed runner loses nothing; `Record.reopen` and another `Runner.run` go on from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import dropwhile, takewhile
+from typing import Final
+
+from controller.local.process import Attempt, Launcher
+from controller.local.record import Record
+from controller.local.rundir import RunDir
+from steps.model.contract import Exit, StepError, is_retryable
+from steps.model.machine import Machine, Severity
+from steps.model.mapping import shape
+from steps.model.plan import Plan
+from steps.runtime.program import MACHINE, PLAN
+from workflows.stages import CHECKS, Capability, Limit, Scope, Stage, stages_for
+from workflows.status.findings import doubts, read_admission
+from workflows.status.nodes import Phase, root_cause
+from workflows.status.observed import observe
+
+OMITTED: Final = "omitted: depends condition not met"
+STOPPED: Final = "Stopped with strategy 'Stop'"
+SHUTDOWN: Final = "workflow shutdown with strategy:  Stop"
+FIRST_DELAY: Final = 2.0
+"""Seconds before a local step is tried again first; the table's 10 is for reasons of Argo's own."""
+
+
+@dataclass
+class Limits:
+    """What imports that run beside each other share: machines in transfer and disk streams at once."""
+
+    machines: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    streams: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
+
+
+Instance = tuple[str, str | None]
+"""A stage and the disk it works on, None for the machine."""
+
+
+class Runner:
+    """Carries one import through its stages.
+
+    `changed` is called after every change of the record, `warn` with what a person should know of meanwhile.
+    """
+
+    def __init__(
+        self,
+        rundir: RunDir,
+        record: Record,
+        launcher: Launcher,
+        limits: Limits,
+        changed: Callable[[], None],
+        warn: Callable[[str], None] = lambda _: None,
+        *,
+        first_delay: float = FIRST_DELAY,
+    ) -> None:
+        self._rundir = rundir
+        self._record = record
+        self._launcher = launcher
+        self._limits = limits
+        self._changed = changed
+        self._warn = warn
+        self._first_delay = first_delay
+        self._stopping = asyncio.Event()
+        self._plan = Plan.load(rundir.request / PLAN)
+        stages = stages_for(self._plan.target.kind)
+        self._stages = [stage for stage in stages if stage.scope is not Scope.EXIT]
+        self._exit = [stage for stage in stages if stage.scope is Scope.EXIT]
+        self._disks: tuple[str, ...] = ()
+        self._given_up: set[Instance] = set()
+
+    def stop(self) -> None:
+        """End early: steps give back what they hold, no new one begins, the exit handler runs."""
+        if self._stopping.is_set():
+            self._launcher.kill()
+        self._stopping.set()
+        self._launcher.terminate()
+
+    async def run(self) -> Phase:
+        """Run every stage that is not done yet; returns how the import ended."""
+        before = list(takewhile(lambda stage: not stage.in_transfer, self._stages))
+        rest = list(dropwhile(lambda stage: not stage.in_transfer, self._stages))
+        await self._part(before)
+        self._disks = self._found_disks()
+        self._say_admission()
+        async with self._limits.machines:
+            await self._part([stage for stage in rest if stage.in_transfer])
+        await self._part([stage for stage in rest if not stage.in_transfer])
+        await self._exit_handler()
+        phase = self._record.finish(message=STOPPED if self._stopping.is_set() else "")
+        self._changed()
+        return phase
+
+    # --- order
+
+    async def _part(self, stages: Sequence[Stage]) -> None:
+        """Run stages of which each waits for its own predecessors only."""
+        tasks: dict[Instance, asyncio.Task[None]] = {}
+        for stage in stages:
+            for disk in self._disks if stage.scope is Scope.DISK else (None,):
+                before = self._before(stage, disk)
+                waits = [tasks[instance] for instance in before if instance in tasks]
+                tasks[stage.name, disk] = asyncio.create_task(self._instance(stage, disk, before, waits))
+        await asyncio.gather(*tasks.values())
+
+    def _before(self, stage: Stage, disk: str | None) -> list[Instance]:
+        """What must have ended well before this begins: same disk for disks, every disk for the machine.
+
+        Where no disks were found, what a stage of disks itself waits for stands in its place.
+        """
+        found: list[Instance] = []
+        for earlier in (earlier for earlier in self._stages if earlier.name in stage.after):
+            if earlier.scope is Scope.MACHINE:
+                found.append((earlier.name, None))
+            elif disk or self._disks:
+                found += [(earlier.name, one) for one in ([disk] if disk else self._disks)]
+            else:
+                found += self._before(earlier, None)
+        return found
+
+    async def _instance(
+        self, stage: Stage, disk: str | None, before: Iterable[Instance], waits: Iterable[asyncio.Task[None]]
+    ) -> None:
+        await asyncio.gather(*waits)
+        path = self._path(stage.name, disk)
+        phase = self._record.phase(path)
+        if phase is not None and phase.well and not self._needed_again(stage, disk):
+            return
+        if not all(self._well(instance) for instance in before):
+            self._record.skip(path, stage, disk, Phase.OMITTED, OMITTED)
+        elif self._stopping.is_set():
+            self._record.skip(path, stage, disk, Phase.OMITTED, STOPPED)
+        elif stage.gate:
+            self._record.skip(path, stage, disk, Phase.SKIPPED, "no approval was asked for")
+        else:
+            await self._attempts(path, stage, disk)
+        self._changed()
+
+    def _well(self, instance: Instance) -> bool:
+        phase = self._record.phase(self._path(*instance))
+        return phase is not None and phase.well
+
+    # --- two stages that need each other
+
+    def _sibling(self, stage: Stage) -> Stage | None:
+        """The stage that works on a disk beside this one: `serve` gives what `image` has fetched."""
+        beside = (
+            other
+            for other in self._stages
+            if other.after == stage.after and other.address and stage.address and other is not stage
+        )
+        return next(beside, None)
+
+    def _needed_again(self, stage: Stage, disk: str | None) -> bool:
+        """Whether a disk that was served must be served once more, as its image was not done after all."""
+        sibling = self._sibling(stage)
+        return (
+            stage.needs is Capability.PULLS and sibling is not None and not self._well((sibling.name, disk))
+        )
+
+    def _give_up_sibling(self, stage: Stage, disk: str | None) -> None:
+        """Nobody will ever answer the other one: end it."""
+        sibling = self._sibling(stage)
+        if sibling is not None and (stage.name, disk) not in self._given_up:
+            self._given_up.add((sibling.name, disk))
+            self._launcher.terminate_one(sibling.name, disk)
+
+    def _blamed_on_sibling(self, attempt: Attempt, stage: Stage, disk: str | None) -> Attempt:
+        sibling = self._sibling(stage)
+        if sibling is None or attempt.code == Exit.DONE or (stage.name, disk) not in self._given_up:
+            return attempt
+        words = f"{sibling.name} {disk} failed; see there; a retry runs both"
+        return replace(attempt, code=Exit.SIBLING, words=words)
+
+    # --- one stage
+
+    async def _attempts(self, path: str, stage: Stage, disk: str | None) -> None:
+        """Try a stage until it is done, failed for good, or has used up its attempts."""
+        await self._try(path, stage, disk)
+        phase = self._record.phase(path)
+        if phase is not None and not phase.well:
+            self._give_up_sibling(stage, disk)
+
+    async def _try(self, path: str, stage: Stage, disk: str | None) -> None:
+        for tried in range(stage.retry.limit + 1):
+            attempt = await self._attempt(path, stage, disk)
+            if attempt is None:
+                return self._unbegun(path, stage, disk, tried)
+            if attempt.code == Exit.DONE:
+                return self._record.settle(path)
+            if not is_retryable(attempt.code):
+                return self._record.settle(path, "retryStrategy.expression evaluated to false")
+            if tried < stage.retry.limit:
+                seconds = min(stage.retry.cap, self._first_delay * stage.retry.factor**tried)
+                await self._pause(f"{stage.name} {disk}" if disk else stage.name, seconds)
+            if self._stopping.is_set():
+                return self._record.settle(path, SHUTDOWN)
+        return self._record.settle(path, "No more retries left")
+
+    def _unbegun(self, path: str, stage: Stage, disk: str | None, tried: int) -> None:
+        """A stop came while the stage waited for its turn."""
+        if tried:
+            self._record.settle(path, SHUTDOWN)
+        else:
+            self._record.skip(path, stage, disk, Phase.OMITTED, STOPPED)
+
+    async def _attempt(self, path: str, stage: Stage, disk: str | None) -> Attempt | None:
+        """One attempt, when its turn has come; None when a stop comes first."""
+        if stage.limit is not Limit.STREAMS:
+            return await self._process(path, stage, disk)
+        async with self._limits.streams:
+            return None if self._stopping.is_set() else await self._process(path, stage, disk)
+
+    async def _process(self, path: str, stage: Stage, disk: str | None) -> Attempt:
+        number = self._record.begin(path, stage, disk)
+        self._changed()
+
+        def progress(done: int, total: int) -> None:
+            if self._record.progress(path, number, done, total):
+                self._changed()
+
+        try:
+            attempt = await self._launcher.run(stage, disk, progress)
+        except OSError as error:  # no process, no room in /tmp: this stage's failure, nobody else's
+            words = f"the step could not be run: {error}; mend that, then retry"
+            attempt = Attempt(code=Exit.INTERNAL, words=words)
+        except StepError as error:  # no port to serve at
+            attempt = Attempt(code=error.code, words=str(error))
+        attempt = self._blamed_on_sibling(attempt, stage, disk)
+        self._record.end(path, number, attempt.code, attempt.words, attempt.outputs)
+        self._changed()
+        return attempt
+
+    async def _pause(self, title: str, seconds: float) -> None:
+        if seconds >= 1 and not self._stopping.is_set():
+            self._warn(f"{title} is tried again in {seconds:.0f} s")
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _exit_handler(self) -> None:
+        """Give back what is held, unless a check refused.
+
+        Then nothing was touched, and a wrong password tried twice is one step nearer to a locked account.
+        """
+        cause = root_cause(self._record.workflow)
+        untouched = cause is not None and cause.stage in CHECKS and not is_retryable(cause.exit_code or 1)
+        for stage in self._exit:
+            path = self._path(stage.name, None)
+            if untouched:
+                self._record.skip(path, stage, None, Phase.SKIPPED, "nothing was touched")
+            else:
+                await self._attempts(path, stage, None)
+
+    # --- names
+
+    def _path(self, name: str, disk: str | None) -> str:
+        stage = next(stage for stage in (*self._stages, *self._exit) if stage.name == name)
+        return self._record.path(stage, disk, self._disks)
+
+    def _found_disks(self) -> tuple[str, ...]:
+        """The disks preflight found; none when it failed."""
+        if not (self._rundir.request / MACHINE).exists():
+            return ()
+        machine = Machine.load(self._rundir.request / MACHINE)
+        for concern in shape(self._plan, machine).concerns:
+            if concern.severity is Severity.WARN:
+                self._warn(str(concern))
+        return tuple(disk.id for disk in machine.disks)
+
+    def _say_admission(self) -> None:
+        """Warn of what the target would change, and of what it could not be asked."""
+        seen = observe(self._record.workflow)
+        admission = read_admission(seen.output("admit", None, "admission")) if seen else None
+        for said in doubts(admission) if admission else ():
+            self._warn(f"target: {said}")

@@ -1,0 +1,202 @@
+"""The environment of the QA plan, in names of govc and openstackclient, where no manifest says otherwise."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from steps.model.contract import Exit, StepError
+from steps.model.naming import normalise
+from steps.model.plan import SourceKind
+from workflows.api.resources import (
+    API_VERSION,
+    Metadata,
+    OpenstackSource,
+    OpenstackSourceSpec,
+    Source,
+    SourceReference,
+    VirtualMachineImport,
+    VirtualMachineImportSpec,
+    VmwareSource,
+    VmwareSourceSpec,
+)
+from workflows.plan import endpoint
+
+NAME: Final = "environment"
+"""Name of the sources that the environment describes, one of a kind at most."""
+
+ADDRESSES: Final = ("GOVC_URL", "OS_AUTH_URL")
+MACHINES: Final = ("VM_NAME", "OS_VM_NAME")
+
+_OPENSTACK_KEYS: Final = {
+    "username": "OS_USERNAME",
+    "user_id": "OS_USER_ID",
+    "password": "OS_PASSWORD",
+    "project_name": "OS_PROJECT_NAME",
+    "project_id": "OS_PROJECT_ID",
+    # The one domain of today's Secret is that of user and project; a name of its own for either wins.
+    "domain_name": "OS_USER_DOMAIN_NAME",
+    "user_domain_name": "OS_USER_DOMAIN_NAME",
+    "project_domain_name": "OS_PROJECT_DOMAIN_NAME",
+    "application_credential_id": "OS_APPLICATION_CREDENTIAL_ID",
+    "application_credential_name": "OS_APPLICATION_CREDENTIAL_NAME",
+    "application_credential_secret": "OS_APPLICATION_CREDENTIAL_SECRET",
+}
+"""The keys of an OpenStack source's Secret and where openstackclient looks for the same."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the environment says of one kind of source: how to reach it, its credentials, a machine."""
+
+    source: Source | None
+    credentials: dict[str, bytes]
+    import_: VirtualMachineImport | None
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The sources and machines that the environment names; a kind it says nothing of is not in it."""
+
+    given: tuple[Given, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        return tuple(one.source for one in self.given if one.source is not None)
+
+    @property
+    def imports(self) -> tuple[VirtualMachineImport, ...]:
+        return tuple(one.import_ for one in self.given if one.import_ is not None)
+
+    def source(self, kind: str) -> Source | None:
+        """The source of that kind, in whatever case; of no kind, where just one is described."""
+        found = [source for source in self.sources if kind.lower() in ("", source.kind.lower())]
+        return found[0] if len(found) == 1 else None
+
+    def credentials(self, source: Source) -> dict[str, bytes]:
+        """Those for that source: never for a host that somebody else named."""
+        for one in self.given:
+            described = one.source
+            if described and (described.kind, endpoint(described)) == (source.kind, endpoint(source)):
+                return one.credentials
+        return {}
+
+
+def read(environ: Mapping[str, str]) -> Environment:
+    """What the environment says of a vCenter and of a cloud.
+
+    GOVC_URL, GOVC_USERNAME, GOVC_PASSWORD, GOVC_DATACENTER, GOVC_INSECURE, GOVC_TLS_CA_CERTS and VM_NAME: as
+    with govc, the URL may hold user and password, and may lack the scheme and `/sdk`.
+    OS_AUTH_URL, OS_REGION_NAME, OS_INTERFACE, OS_INSECURE, OS_CACERT, those of `_OPENSTACK_KEYS`, and
+    OS_VM_NAME.
+    """
+    found = (_vmware(environ), _openstack(environ))
+    return Environment(tuple(one for one in found if one.source or one.import_))
+
+
+def _vmware(environ: Mapping[str, str]) -> Given:
+    import_ = _import(environ, "VM_NAME", SourceKind.VMWARE)
+    if not environ.get("GOVC_URL"):
+        return Given(None, {}, import_)
+    parts = _url(environ, "GOVC_URL", "https://HOST/sdk")
+    return Given(_vcenter(environ, parts), _vmware_credentials(environ, parts), import_)
+
+
+def _url(environ: Mapping[str, str], variable: str, example: str) -> SplitResult:
+    url = environ[variable]
+    try:
+        return urlsplit(url if "://" in url else f"https://{url}")
+    except ValueError as error:
+        raise StepError(Exit.INVALID, f"{variable} is not a URL", str(error), f"write {example}") from None
+
+
+def _vcenter(environ: Mapping[str, str], parts: SplitResult) -> VmwareSource:
+    host = parts.netloc.rpartition("@")[2]
+    return VmwareSource(
+        api_version=API_VERSION,
+        kind="VmwareSource",
+        metadata=Metadata(name=NAME),
+        spec=VmwareSourceSpec(
+            endpoint=f"{parts.scheme}://{host}{parts.path or '/sdk'}",
+            dc=environ.get("GOVC_DATACENTER", ""),
+            insecure_skip_tls_verify=_flag(environ, "GOVC_INSECURE"),
+        ),
+    )
+
+
+def _vmware_credentials(environ: Mapping[str, str], parts: SplitResult) -> dict[str, bytes]:
+    credentials = _encoded(
+        {
+            "username": environ.get("GOVC_USERNAME") or unquote(parts.username or ""),
+            "password": environ.get("GOVC_PASSWORD") or unquote(parts.password or ""),
+        }
+    )
+    if authorities := environ.get("GOVC_TLS_CA_CERTS"):
+        files = authorities.split(os.pathsep)
+        remedy = "GOVC_TLS_CA_CERTS names PEM files, with ':' between them"
+        credentials["caCert"] = b"\n".join(_authority(name, remedy) for name in files)
+    return credentials
+
+
+def _openstack(environ: Mapping[str, str]) -> Given:
+    import_ = _import(environ, "OS_VM_NAME", SourceKind.OPENSTACK)
+    if not environ.get("OS_AUTH_URL"):
+        return Given(None, {}, import_)
+    parts = _url(environ, "OS_AUTH_URL", "https://HOST:5000/v3")
+    return Given(_cloud(environ, parts), dict(_openstack_credentials(environ)), import_)
+
+
+def _cloud(environ: Mapping[str, str], parts: SplitResult) -> OpenstackSource:
+    return OpenstackSource(
+        api_version=API_VERSION,
+        kind="OpenstackSource",
+        metadata=Metadata(name=NAME),
+        spec=OpenstackSourceSpec(
+            endpoint=parts.geturl(),
+            region=environ.get("OS_REGION_NAME", ""),
+            interface=environ.get("OS_INTERFACE", "").removesuffix("URL"),
+            insecure_skip_tls_verify=_flag(environ, "OS_INSECURE"),
+        ),
+    )
+
+
+def _openstack_credentials(environ: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+    found = {key: environ.get(variable, "") for key, variable in _OPENSTACK_KEYS.items()}
+    yield from _encoded(found).items()
+    if authority := environ.get("OS_CACERT"):
+        yield "ca_cert", _authority(authority, "OS_CACERT names a PEM file")
+
+
+def _flag(environ: Mapping[str, str], variable: str) -> bool:
+    return environ.get(variable, "").lower() in ("1", "true")
+
+
+def _encoded(found: Mapping[str, str]) -> dict[str, bytes]:
+    # surrogateescape: a password need not be UTF-8, and the environment brings it as bytes
+    return {key: value.encode(errors="surrogateescape") for key, value in found.items() if value}
+
+
+def _authority(name: str, remedy: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise StepError(Exit.INVALID, f"cannot read {name}", f"{error.strerror}", remedy) from None
+
+
+def _import(environ: Mapping[str, str], variable: str, kind: SourceKind) -> VirtualMachineImport | None:
+    name = environ.get(variable, "")
+    if not name:
+        return None
+    if not name.isprintable():
+        raise StepError(Exit.INVALID, f"{variable} is not printable text", remedy="give it in UTF-8")
+    reference = SourceReference(api_version=API_VERSION, kind=str(kind), name=NAME)
+    return VirtualMachineImport(
+        api_version=API_VERSION,
+        kind="VirtualMachineImport",
+        metadata=Metadata(name=normalise(name)),
+        spec=VirtualMachineImportSpec(source_cluster=reference, virtual_machine_name=name),
+    )

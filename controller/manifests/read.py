@@ -1,0 +1,212 @@
+"""The YAML that `kubectl apply` would take, read with file, line and field for everything that is wrong."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.composer import ComposerError
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.reader import ReaderError
+
+from steps.model.contract import Exit, StepError
+from workflows.api.resources import GROUP, KINDS, Secret, Source, VirtualMachineImport
+
+OLD_GROUPS: Final = ("source.harvesterhci.io", "importjob.harvesterhci.io")
+SUFFIXES: Final = (".yaml", ".yml", ".json")
+Key = tuple[str, str]
+"""(namespace, name)."""
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass
+class Manifests:
+    """What was found, by namespace and name; sources by kind as well, in lower case."""
+
+    secrets: dict[Key, Secret] = field(default_factory=dict)
+    sources: dict[tuple[str, str, str], Source] = field(default_factory=dict)
+    imports: dict[Key, VirtualMachineImport] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)
+    """Objects of other kinds, for a word to the user."""
+
+
+class InvalidManifestsError(StepError):
+    """Every fault of the manifests, one a line."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__(Exit.INVALID, "the manifests are not valid", " | ".join(faults))
+
+
+def read(names: Iterable[str]) -> Manifests:
+    """Read files, folders of them, or standard input (`-`).
+
+    Raises:
+        InvalidManifestsError: with every fault, as `FILE:LINE: FIELD: WHAT`.
+    """
+    manifests, faults = Manifests(), []
+    for name in names:
+        for where, text in texts(name):
+            faults += _read_text(where, text, manifests)
+    if faults:
+        raise InvalidManifestsError(faults)
+    return manifests
+
+
+def texts(name: str) -> Iterator[tuple[str, str]]:
+    """(where, text) of a file, of those in a folder, or of standard input (`-`)."""
+    if name == "-":
+        yield "<stdin>", _decoded("<stdin>", sys.stdin.buffer.read())
+        return
+    path = Path(name)
+    files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) if path.is_dir() else [path]
+    for file in files:
+        try:
+            yield str(file), _decoded(str(file), file.read_bytes())
+        except OSError as error:
+            raise InvalidManifestsError([f"{file}: {error.strerror}"]) from None
+
+
+def _decoded(where: str, content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        fault = f"{where}: not a text file ({error.reason} at byte {error.start})"
+        raise InvalidManifestsError([fault]) from None
+
+
+def _read_text(where: str, text: str, manifests: Manifests) -> list[str]:
+    documents, faults = parse(where, text)
+    found = [fault for document in documents for fault in read_document(where, document, manifests)]
+    return found + faults
+
+
+def parse(where: str, text: str) -> tuple[list[Any], list[str]]:
+    """The documents of a file up to the first fault in its syntax, and that fault as `FILE:LINE: WHAT`."""
+    documents: list[Any] = []
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    try:
+        documents += (document for document in yaml.load_all(text) if document is not None)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        return documents, [f"{where}:{line}: {_problem(error)}"]
+    except ReaderError as error:
+        return documents, [f"{where}: character {error.position + 1}: {error.reason}"]
+    return documents, []
+
+
+def _problem(error: MarkedYAMLError) -> str:
+    """What is wrong, without the values that the parser would quote: one of them may be a password."""
+    text = (error.problem or "not YAML").strip().splitlines()[0]
+    if isinstance(error, DuplicateKeyError):
+        return text.partition(" with value ")[0]
+    if isinstance(error, ComposerError):
+        return "a value that begins with * is an alias of nothing; put it in quotes"
+    return text
+
+
+def read_document(where: str, document: Any, manifests: Manifests) -> list[str]:
+    """Put what a document holds among the manifests; returns its faults."""
+    if not isinstance(document, CommentedMap):
+        return [f"{where}: expected an object with apiVersion and kind, found {type(document).__name__}"]
+    if document.get("kind") == "List":
+        items = document.get("items") or ()
+        if not isinstance(items, Sequence):
+            return [f"{where}:{line_of(document, ('items',))}: items: expected a list"]
+        return [fault for item in items for fault in read_document(where, item, manifests)]
+    here = f"{where}:{document.lc.line + 1}"
+    version, kind = str(document.get("apiVersion", "")), str(document.get("kind", ""))
+    model = _model(version, kind)
+    if model is None:
+        return _unknown(here, version, kind, manifests)
+    return _read_object(where, here, document, model, manifests)
+
+
+def _unknown(here: str, version: str, kind: str, manifests: Manifests) -> list[str]:
+    """Foreign objects are passed over: what `kubectl apply` takes may hold anything. Ours must be known."""
+    if version.partition("/")[0] in OLD_GROUPS:
+        remedy = f"turn it into {GROUP}/v1beta1 by `vmferry migrate-manifests`"
+        return [f"{here}: apiVersion {version} is of before v1.1; {remedy}"]
+    ours = kind in KINDS or kind in ("VirtualMachineImport", "Secret")
+    if version.startswith(f"{GROUP}/") or not kind or (ours and not version):
+        return [f"{here}: nothing here knows kind {kind!r} of apiVersion {version!r}"]
+    manifests.ignored.append(f"{here}: {kind}")
+    return []
+
+
+def _read_object(
+    where: str, here: str, document: CommentedMap, model: type[BaseModel], manifests: Manifests
+) -> list[str]:
+    try:
+        _keep(model.model_validate(_plain(document), by_alias=True, by_name=False), manifests, here)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+        return [told(where, document, fault) for fault in faults]
+    except KeyError as error:
+        return [f"{here}: {error.args[0]}"]
+    return []
+
+
+def _model(version: str, kind: str) -> type[BaseModel] | None:
+    if (version, kind) == ("v1", "Secret"):
+        return Secret
+    if version.startswith(f"{GROUP}/"):
+        models: dict[str, type[BaseModel]] = {**KINDS, "VirtualMachineImport": VirtualMachineImport}
+        return models.get(kind)
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """The parsed YAML without its line numbers."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _keep(thing: BaseModel, manifests: Manifests, where: str) -> None:
+    if isinstance(thing, Secret):
+        _put(manifests.secrets, (thing.metadata.namespace, thing.metadata.name), thing, where)
+    elif isinstance(thing, VirtualMachineImport):
+        _put(manifests.imports, (thing.metadata.namespace, thing.metadata.name), thing, where)
+    elif isinstance(thing, Source):
+        key = (thing.kind.lower(), thing.metadata.namespace, thing.metadata.name)
+        _put(manifests.sources, key, thing, where)
+
+
+K = TypeVar("K", bound=tuple[str, ...])
+T = TypeVar("T")
+
+
+def _put(things: dict[K, T], key: K, thing: T, where: str) -> None:
+    if key in things and things[key] != thing:
+        raise KeyError(f"{'/'.join(key)} is there twice with different content")
+    things[key] = thing
+
+
+def told(where: str, document: CommentedMap, fault: Any) -> str:
+    """One fault as FILE:LINE: FIELD: WHAT."""
+    path = ".".join(str(part) for part in fault["loc"])
+    what = "unknown field" if fault["type"] == "extra_forbidden" else fault["msg"]
+    return f"{where}:{line_of(document, fault['loc'])}: {path}: {what}"
+
+
+def line_of(document: Any, path: Sequence[str | int]) -> int:
+    """The line of the deepest part of `path` that is in the document, counted from 1."""
+    line: int = document.lc.line
+    for part in path:
+        if not hasattr(document, "lc") or not document.lc.data or part not in document.lc.data:
+            break
+        line = document.lc.data[part][0]
+        document = document[part]
+    return line + 1

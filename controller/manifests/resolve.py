@@ -1,0 +1,198 @@
+"""From what a person gave (manifests, environment, options) to imports that can be run."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from controller.manifests.environment import ADDRESSES, MACHINES, NAME, Environment
+from controller.manifests.read import InvalidManifestsError, Manifests
+from steps.model.naming import normalise
+from steps.model.plan import Plan, SourcePlan
+from workflows.api.resources import (
+    OpenstackSource,
+    OpenstackSourceSpec,
+    OvaSource,
+    Source,
+    VirtualMachineImport,
+    VmwareSource,
+    VmwareSourceSpec,
+)
+from workflows.plan import Invalid, endpoint, plan, source_plan, source_reasons
+from workflows.settings import Settings
+
+
+@dataclass(frozen=True)
+class Job:
+    """One import, resolved, with the credentials of its source (Secret keys and their values)."""
+
+    plan: Plan
+    credentials: dict[str, bytes]
+
+    @property
+    def name(self) -> str:
+        return self.plan.import_.name
+
+
+def jobs(manifests: Manifests, environment: Environment, settings: Settings) -> list[Job]:
+    """Every import that was given, in its order.
+
+    Raises:
+        InvalidManifestsError: with every reason of every import.
+    """
+    imports = list(manifests.imports.values() or environment.imports)
+    if not imports:
+        write = "write one (vmferry inventory --manifest NAME)"
+        raise InvalidManifestsError(
+            [f"no VirtualMachineImport given; {write} or set {' or '.join(MACHINES)}"]
+        )
+    made, faults = [], []
+    for import_ in imports:
+        try:
+            made.append(_job(import_, manifests, environment, settings))
+        except Invalid as error:
+            faults += [f"VirtualMachineImport {import_.metadata.name}: {reason}" for reason in error.reasons]
+    faults += _clashes(made)
+    if faults:
+        raise InvalidManifestsError(faults)
+    return made
+
+
+def _job(
+    import_: VirtualMachineImport, manifests: Manifests, environment: Environment, settings: Settings
+) -> Job:
+    # An import outside a cluster has no uid; its sessions and temporary objects need one all the same.
+    metadata = import_.metadata.model_copy(update={"uid": str(uuid.uuid4())})
+    import_ = import_.model_copy(update={"metadata": metadata})
+    source = _source_of(import_, manifests, environment)
+    if faults := list(cluster_only(import_)):
+        raise Invalid(faults)
+    return Job(plan(import_, source, settings), credentials_of(source, manifests, environment))
+
+
+def cluster_only(import_: VirtualMachineImport) -> Iterator[str]:
+    """What an import asks for that nobody can do without a cluster: better refused than passed over."""
+    spec = import_.spec
+    if spec.dry_run:
+        yield "spec.dryRun is set; say `vmferry plan`, or take it out to import"
+    if spec.approvals:
+        yield "spec.approvals waits for a person to approve in a cluster; take it out to import from here"
+    for name, wanted in (("suspend", spec.suspend), ("cancel", spec.cancel)):
+        if wanted:
+            yield f"spec.{name} is set; take it out to import"
+
+
+def _clashes(made: Iterable[Job]) -> Iterator[str]:
+    taken: dict[tuple[str, str], str] = {}
+    for job in made:
+        key = (
+            job.plan.target.namespace,
+            job.plan.target.vm_name or normalise(job.plan.vm, job.plan.target.spelling),
+        )
+        if key in taken:
+            yield (
+                f"{taken[key]} and {job.name} would both become {'/'.join(key)}; "
+                "set spec.targetVirtualMachineName in one of them"
+            )
+        taken[key] = job.name
+
+
+def _source_of(import_: VirtualMachineImport, manifests: Manifests, environment: Environment) -> Source:
+    wanted = import_.spec.source_cluster
+    namespace = wanted.namespace or import_.metadata.namespace
+    found = manifests.sources.get((wanted.kind.lower(), namespace, wanted.name))
+    if found is not None:
+        return _filled(found, environment)
+    described = environment.source(wanted.kind)
+    if described is not None and wanted.name in ("", NAME):
+        return described  # only where the manifest names no other: it will be powered off
+    there = ", ".join("/".join(key) for key in manifests.sources) or "none"
+    raise Invalid(
+        [f"its source {wanted.kind or 'of no kind'} {namespace}/{wanted.name} is not given (found: {there})"]
+    )
+
+
+def _filled(source: Source, environment: Environment) -> Source:
+    """The source, its address taken from the environment where the manifest leaves it open."""
+    spec, there = source.spec, environment.source(source.kind)
+    if there is None or endpoint(source):
+        return source
+    if isinstance(spec, VmwareSourceSpec) and isinstance(there, VmwareSource):
+        filled = {"endpoint": there.spec.endpoint, "dc": spec.dc or there.spec.dc}
+    elif isinstance(spec, OpenstackSourceSpec) and isinstance(there, OpenstackSource):
+        filled = {"endpoint": there.spec.endpoint, "region": spec.region or there.spec.region}
+    else:
+        return source
+    return source.model_copy(update={"spec": spec.model_copy(update=filled)})
+
+
+def credentials_of(source: Source, manifests: Manifests, environment: Environment) -> dict[str, bytes]:
+    """The values of the source's Secret; the environment's where the manifests have none.
+
+    Raises:
+        Invalid: when there are none anywhere.
+    """
+    reference = source.spec.credentials
+    if reference is None and isinstance(source, OvaSource):
+        return {}  # whoever publishes an archive need not ask for a password
+    name = reference.name if reference else ""
+    namespace = (reference.namespace if reference else "") or source.metadata.namespace
+    secret = manifests.secrets.get((namespace, name))
+    if secret is not None:
+        return secret.values()
+    if not name and (found := environment.credentials(source)):
+        return found
+    there = ", ".join("/".join(key) for key in manifests.secrets) or "none"
+    raise Invalid(
+        [f"Secret {namespace}/{name or '(spec.credentials is empty)'} is not given (found: {there})"]
+    )
+
+
+def only_source(manifests: Manifests, environment: Environment, name: str | None) -> Source:
+    """The one source to look at, by NAME or KIND/NAME when there are several.
+
+    Raises:
+        InvalidManifestsError: when there is none, or several and no name that fits one only.
+    """
+    ours = [_filled(source, environment) for source in manifests.sources.values()]
+    found = _named(ours, name) or _named(environment.sources, name)
+    if len(found) != 1:
+        names = ", ".join(_shown(ours or environment.sources)) or "none"
+        remedy = f"name it with --source, or set {' or '.join(ADDRESSES)}"
+        raise InvalidManifestsError([f"need one source, the manifests have: {names}; {remedy}"])
+    return found[0]
+
+
+def _named(sources: Iterable[Source], name: str | None) -> list[Source]:
+    wanted = name.lower() if name else ""
+    return [
+        source
+        for source in sources
+        if wanted in ("", source.metadata.name, f"{source.kind}/{source.metadata.name}".lower())
+    ]
+
+
+def _shown(sources: Sequence[Source]) -> list[str]:
+    """Their names, with the kind where a name alone would not do."""
+    names = [source.metadata.name for source in sources]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{source.kind}/{source.metadata.name}" for source in sources]
+
+
+def access(
+    source: Source, manifests: Manifests, environment: Environment
+) -> tuple[SourcePlan, dict[str, bytes]]:
+    """How to reach a source, and the credentials to do so.
+
+    Raises:
+        InvalidManifestsError: with every reason why it cannot be reached.
+    """
+    faults = list(source_reasons(source))
+    if faults:
+        raise InvalidManifestsError(faults)
+    try:
+        return source_plan(source), credentials_of(source, manifests, environment)
+    except Invalid as error:
+        raise InvalidManifestsError(error.reasons) from None

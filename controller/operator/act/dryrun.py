@@ -1,0 +1,70 @@
+"""Carries a dry run out: preflight as a child process, which changes nothing anywhere."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from controller.operator import probe as child
+from controller.operator.act import objects as belongings
+from controller.operator.decide.actions import Rehearse
+from controller.operator.decide.dryrun import HASH, pages, planned, refused
+from controller.operator.options import Options
+from steps.model.contract import Exit, StepError, is_retryable
+from steps.model.machine import Machine
+from steps.model.plan import Plan
+from steps.runtime.cluster import Cluster, Object
+from steps.runtime.program import MACHINE
+from workflows import names
+from workflows.api.resources import VirtualMachineImport
+from workflows.api.status import ImportStatus, PlannedReference
+
+SECONDS: Final = 120.0
+"""How long a look at the machine may take."""
+
+
+def rehearse(
+    cluster: Cluster,
+    options: Options,
+    act: Rehearse,
+    before: ImportStatus,
+    import_: VirtualMachineImport,
+    now: datetime,
+) -> ImportStatus:
+    """The status after a dry run; the plan goes to a ConfigMap of the release namespace.
+
+    Raises:
+        StepError: where the source does not answer, which is worth another try.
+    """
+    generation = import_.metadata.generation
+    try:
+        found = pages(act.plan, examined(act.plan, act.credentials))
+    except StepError as error:
+        if is_retryable(error.code):
+            raise
+        return refused(before, str(error), generation, now)
+    name = names.planned(act.plan.run)
+    cluster.apply(_page(act.plan, name, found, options.namespace))
+    reference = PlannedReference(config_map=f"{options.namespace}/{name}", hash=found[HASH])
+    return planned(before, reference, generation, now)
+
+
+def examined(plan: Plan, credentials: Mapping[str, str], seconds: float = SECONDS) -> Machine:
+    """The machine at its source. Raises StepError, with preflight's last words."""
+    values = {key: base64.b64decode(value) for key, value in credentials.items()}
+    with child.desk(plan.to_json(), values) as folder:
+        answer = child.ask("steps.preflight", folder, seconds)
+        if answer is None:
+            raise StepError(Exit.UNREACHABLE, "the source did not answer", f"nothing within {seconds:g} s")
+        if answer.code:
+            raise StepError(Exit(answer.code) if answer.code in list(Exit) else Exit.INTERNAL, answer.words)
+        return Machine.load(folder / MACHINE)
+
+
+def _page(plan: Plan, name: str, data: Mapping[str, str], namespace: str) -> Object:
+    made = belongings.request(plan, "", namespace)
+    del made["metadata"]["annotations"]
+    made["metadata"]["name"] = name
+    return made | {"data": dict(data)}

@@ -1,0 +1,79 @@
+"""What the controller makes for a run: the request and two Secrets. Pure.
+
+All of it lies in the release namespace and is owned by the request, so that deleting the request leaves
+nothing. The link to the import, which may live elsewhere, is labels: no owner reference crosses a namespace.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from steps.model.plan import Plan
+from steps.runtime.cluster import CONFIG_MAP, SECRET, Kind, Object
+from steps.runtime.program import PLAN
+from workflows import names
+from workflows.api.spec import GROUP, VirtualMachineImportSpec
+from workflows.author.pods import TOKEN
+from workflows.author.workflow import labels
+
+TRIED: Final = f"{GROUP}/tried"
+"""Annotation of a run's copy of the credentials: digest of those that its Workflow began with."""
+SPEC: Final = f"{GROUP}/spec"
+"""Annotation of a request: digest of the spec it was made of, as `spec_digest` has it."""
+_SWITCHES: Final = {"suspend", "cancel", "dry_run", "approvals"}
+"""Fields of a spec that say when, not what: changing them asks for no other import."""
+
+
+def request(plan: Plan, spec: str, namespace: str) -> Object:
+    """The ConfigMap with the plan, mounted by every step; `spec` is the digest of what it was made of."""
+    made = _object(CONFIG_MAP, names.request(plan.run), plan, namespace)
+    made["metadata"]["annotations"] = {SPEC: spec}
+    return made | {"data": {PLAN: plan.to_json()}}
+
+
+def credentials(plan: Plan, data: Mapping[str, str], namespace: str, owner: Object, tried: str) -> Object:
+    """The copy of the source's Secret; `data` as the API has it, base64; `tried` is the value of `TRIED`.
+
+    The digest is on the Secret and nowhere else: who cannot read a password must not test guesses.
+    """
+    made = _object(SECRET, names.credentials(plan.run), plan, namespace, owner)
+    made["metadata"]["annotations"] = {TRIED: tried}
+    return made | {"type": "Opaque", "data": dict(data)}
+
+
+def address(plan: Plan, token: str, namespace: str, owner: Object) -> Object:
+    """The Secret with the unguessable part of the disks' URLs."""
+    made = _object(SECRET, names.address(plan.run), plan, namespace, owner)
+    return made | {"type": "Opaque", "stringData": {TOKEN.name: token}}
+
+
+def spec_digest(spec: VirtualMachineImportSpec) -> str:
+    """Digest of what an import asks for; the same for specs that ask for the same."""
+    asked = spec.model_dump(mode="json", exclude=_SWITCHES)
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def credentials_digest(data: Mapping[str, str]) -> str:
+    """Digest of a Secret's data; the same for the same keys and values."""
+    return hashlib.sha256(json.dumps(dict(data), sort_keys=True).encode()).hexdigest()
+
+
+def owned_by(thing: Object) -> Object:
+    """The owner reference to a request."""
+    metadata = thing["metadata"]
+    return {
+        "apiVersion": CONFIG_MAP.api_version,
+        "kind": CONFIG_MAP.kind,
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+    }
+
+
+def _object(kind: Kind, name: str, plan: Plan, namespace: str, owner: Object | None = None) -> Object:
+    metadata: Object = {"name": name, "namespace": namespace, "labels": labels(plan)}
+    if owner is not None:
+        metadata["ownerReferences"] = [owned_by(owner)]
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}

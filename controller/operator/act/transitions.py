@@ -1,0 +1,96 @@
+"""Which Events a change of an import's status is worth. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from controller.operator.decide.dryrun import PLANNED
+from workflows.api.conditions import find, holds
+from workflows.api.status import Condition, ImportStatus, Stand
+from workflows.names import attempt_of
+from workflows.status import watchdog
+from workflows.status.messages import FAILURES, RETRYING
+from workflows.status.outcome import SUCCEEDED
+
+
+class Happening(NamedTuple):
+    """What an Event says."""
+
+    reason: str
+    message: str
+    warning: bool = False
+
+
+REACHED: Final[dict[str, Happening]] = {
+    Stand.VALID: Happening("ImportValid", "The VM was found at its source and can be imported"),
+    Stand.SOURCE_READY: Happening("SourceReady", "The VM is next: it is shut down, then its disks are read"),
+    Stand.DISKS_EXPORTED: Happening("DisksExported", "Every disk has been read from the source"),
+    Stand.IMAGES_SUBMITTED: Happening(
+        "DiskImageSubmitted", "The target is asked to make an image of every disk"
+    ),
+    Stand.IMAGE_FAILED: Happening("DiskImageFailed", "", warning=True),
+    Stand.IMAGES_READY: Happening("DiskImagesReady", "Every disk is an image"),
+    Stand.CREATED: Happening("VirtualMachineCreated", "The VM is built"),
+    Stand.RUNNING: Happening("VirtualMachineRunning", "The VM is imported and runs"),
+}
+"""By importStatus. That of a failed image has the step's own words."""
+AGAIN: Final = "what is done already is not done again"
+_QUIET: Final = ("Announced", "Running", "Waiting", *watchdog.Kind)
+"""Reasons that come and go with every step, and those that a condition of their own tells."""
+
+
+def happenings(before: ImportStatus, after: ImportStatus) -> Iterator[Happening]:
+    """The Events between two statuses of one import, in order."""
+    if after.workflow and (before.workflow is None or before.workflow.name != after.workflow.name):
+        retry = f"; {AGAIN}" if attempt_of(after.workflow.name) else ""
+        said = f"Workflow {after.workflow.namespace}/{after.workflow.name} carries it out{retry}"
+        yield Happening("WorkflowNamed", said)
+    reached = _reached(before, after)
+    if reached is not None:
+        yield reached
+    if reached is None or not reached.warning:  # else it says the same
+        yield from _condition(before, after, SUCCEEDED)
+    yield from _condition(before, after, PLANNED)
+    for kind in watchdog.Kind:
+        yield from _alarm(before, after, kind)
+
+
+def _reached(before: ImportStatus, after: ImportStatus) -> Happening | None:
+    """How far the import has come, when that is further than before, or goes on after a failure."""
+    reached = REACHED.get(after.import_status)
+    if reached is None or after.import_status == before.import_status:
+        return None
+    summary = find(after.import_conditions, SUCCEEDED)
+    if after.import_status == Stand.IMAGE_FAILED:
+        failed = summary is not None and summary.reason in (*FAILURES, RETRYING)
+        return reached._replace(message=after.message) if failed else None  # else it was stopped
+    if before.import_status == Stand.FAILED and summary is not None and summary.status == "Unknown":
+        return Happening("Resumed", f"The import was retried; {AGAIN}")
+    if after.workflow and attempt_of(after.workflow.name):
+        return reached._replace(message=f"{reached.message} (in a retry: {AGAIN})")
+    return reached
+
+
+def _condition(before: ImportStatus, after: ImportStatus, kind: str) -> Iterator[Happening]:
+    old, new = find(before.import_conditions, kind), find(after.import_conditions, kind)
+    if new is None or _key(old) == _key(new) or new.reason in _QUIET:
+        return
+    if kind == SUCCEEDED and new.status == "True" and after.import_status == Stand.RUNNING:
+        return  # said by what was reached
+    failed = new.reason in FAILURES
+    if failed and old is not None and old.reason == new.reason and old.message.endswith(new.message):
+        return  # said when the step failed; now the Workflow has ended too
+    yield Happening(
+        new.reason, new.message, warning=failed or new.status == "False" or new.reason == RETRYING
+    )
+
+
+def _alarm(before: ImportStatus, after: ImportStatus, kind: str) -> Iterator[Happening]:
+    new = find(after.import_conditions, kind)
+    if new is not None and holds(after.import_conditions, kind) and not holds(before.import_conditions, kind):
+        yield Happening(new.reason, new.message, warning=True)
+
+
+def _key(condition: Condition | None) -> tuple[str, str]:
+    return (condition.status, condition.reason) if condition else ("", "")

@@ -1,0 +1,50 @@
+"""What the controller remembers between two looks: for metrics, and what rarely changes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from workflows.api.status import ImportStatus
+
+Key = tuple[str, str]
+"""(namespace, name)."""
+FOREIGN_SECONDS: Final = 60.0
+"""How long an answer to whether today's controller is at work here is good for."""
+
+
+class Ledger:
+    """Statuses by import, and whether today's controller is at work; a restart may lose it all."""
+
+    def __init__(self, ask: Callable[[], str | None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._statuses: dict[Key, ImportStatus] = {}
+        self._foreign: str | None = None
+        self._asked: float | None = None
+        self.looked = 0.0
+        """Time of the last look at any import that went well, on the clock."""
+
+    def note(self, key: Key, status: ImportStatus) -> None:
+        with self._lock:
+            self._statuses[key] = status
+            self.looked = self._clock()
+
+    def forget(self, key: Key) -> None:
+        with self._lock:
+            self._statuses.pop(key, None)
+
+    def statuses(self) -> dict[Key, ImportStatus]:
+        with self._lock:
+            return dict(self._statuses)
+
+    def foreign(self) -> str | None:
+        """Why nothing may be done here, as of a minute ago at most."""
+        now = self._clock()
+        if self._asked is None or now - self._asked > FOREIGN_SECONDS:
+            self._foreign = self._ask()
+            self._asked = now
+        return self._foreign

@@ -1,0 +1,84 @@
+"""Others in the cluster: today's controller, which would work on the same objects, and foreign schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import structlog
+
+from steps.model.contract import Exit, StepError
+from steps.runtime.cluster import CRD, DEPLOYMENT, Cluster, Object
+from workflows.api import crd
+
+log = structlog.get_logger()
+
+NAMESPACE: Final = "harvester-system"
+DEPLOYMENTS: Final = (
+    "harvester-vm-import-controller",
+    "vm-import-controller-harvester-vm-import-controller",
+    "harvester-harvester-vm-import-controller",
+)
+"""Names of its Deployment, which its chart calls RELEASE-CHART: installed under the chart's own name, as
+Harvester's add-on (harvester pkg/util/constants.go), and with the release `harvester` (the QA plan)."""
+
+
+def foreign(cluster: Cluster) -> str | None:
+    """Why nothing may be begun here: today's controller is at work; None when it is not.
+
+    Raises:
+        StepError: where the API does not answer.
+    """
+    for name in DEPLOYMENTS:
+        found = cluster.get(DEPLOYMENT, name, NAMESPACE)
+        if found is not None and (found["spec"].get("replicas", 1) or 0) > 0:
+            return (
+                f"Deployment {NAMESPACE}/{name} works on the same objects; turn that off "
+                f"(or: kubectl -n {NAMESPACE} scale deployment {name} --replicas=0) and this goes on"
+            )
+    return None
+
+
+def say_differences(cluster: Cluster) -> None:
+    """Log what is missing in the cluster's own schemas: fields that nobody knows are dropped in silence."""
+    try:
+        for sentence in differences(cluster):
+            log.warning(sentence)
+    except StepError as error:
+        log.warning(f"the custom resources could not be compared: {error}")
+
+
+def differences(cluster: Cluster) -> Iterator[str]:
+    """What the cluster's custom resources lack of ours."""
+    for ours in crd.manifests():
+        name = ours["metadata"]["name"]
+        try:
+            found = cluster.get(CRD, name)
+        except StepError as error:
+            if error.code is not Exit.DENIED:
+                raise
+            yield f"CustomResourceDefinition {name} may not be looked at: {error}"
+            continue
+        if found is None:
+            yield f"CustomResourceDefinition {name} is not there; install the chart with crds.install=true"
+            continue
+        lost = sorted(set(_paths(_schema(ours))) - set(_paths(_schema(found))))
+        if lost:
+            shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+            yield f"CustomResourceDefinition {name} is not ours, it drops {shown}; set crds.install"
+
+
+def _schema(definition: Object) -> Any:
+    versions = definition["spec"]["versions"]
+    served = next((one for one in versions if one["name"] == "v1beta1"), versions[0])
+    return served.get("schema", {}).get("openAPIV3Schema", {})
+
+
+def _paths(schema: Any, at: str = "") -> Iterator[str]:
+    """Every field of a schema, as `spec.networkMapping[].sourceNetwork`."""
+    for name, part in (schema.get("properties") or {}).items():
+        where = f"{at}.{name}" if at else name
+        yield where
+        yield from _paths(part, where)
+    if isinstance(schema.get("items"), dict):
+        yield from _paths(schema["items"], f"{at}[]")

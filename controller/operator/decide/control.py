@@ -1,0 +1,92 @@
+"""What a person may ask of an import that runs: hold it, go on, approve of a step, end it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from controller.operator.decide.actions import Act, Approve, Say, Stop, Suspend, Unmark
+from controller.operator.observe.facts import Facts
+from steps.model.plan import Gate
+from steps.runtime.cluster import Object
+from workflows.api.annotations import APPROVE
+from workflows.api.spec import GROUP
+from workflows.status.nodes import Phase
+from workflows.status.observed import Observed
+
+CANCELLED: Final = f"{GROUP}/cancelled"
+"""Annotation of a Workflow that was ended because `spec.cancel` said so."""
+SUSPENDED: Final = f"{GROUP}/suspended"
+"""Annotation of a Workflow that is held because `spec.suspend` says so: only that is ours to take back."""
+
+
+def steer(facts: Facts) -> Iterator[Act]:
+    """The acts on a Workflow that has not ended."""
+    seen, spec = facts.seen, facts.import_.spec
+    if seen is None or facts.workflow is None:
+        return
+    if spec.cancel:
+        if not seen.stopped:
+            yield Stop(seen.name, cancelled=True)
+        return
+    ours = SUSPENDED in _notes(facts.workflow)
+    if spec.suspend and not seen.paused:
+        yield Suspend(seen.name, held=True)
+    elif not spec.suspend and ours:
+        yield Suspend(seen.name, held=False)
+    yield from _approved(facts, seen)
+
+
+def was_cancelled(workflow: Object | None) -> bool:
+    return workflow is not None and CANCELLED in _notes(workflow)
+
+
+def _approved(facts: Facts, seen: Observed) -> Iterator[Act]:
+    """Gates that are named and reached; those not reached yet keep their word in the annotation."""
+    if APPROVE not in facts.annotations:
+        return
+    said = facts.annotations[APPROVE]
+    words = [word.strip() for word in said.split(",") if word.strip()]
+    unknown = [word for word in words if word not in list(Gate)]
+    if unknown or not words:
+        known = ", ".join(Gate)
+        yield Say(
+            "ApprovalUnknown", f"annotation {APPROVE}: {said!r} names no gate; write {known}", warning=True
+        )
+        yield Unmark(APPROVE)
+        return
+    for gate in Gate:
+        nodes = tuple(_waiting(facts.workflow, f"approve-{gate}"))
+        if gate in words and nodes:
+            left = ",".join(word for word in words if word != gate)
+            yield Approve(seen.name, nodes, gate, _who(facts.raw, APPROVE), left)
+            return
+    if all(seen.well(f"approve-{word}") or word not in facts.import_.spec.approvals for word in words):
+        yield Unmark(APPROVE)
+
+
+def _waiting(workflow: Object | None, stage: str) -> Iterator[str]:
+    """Ids of the nodes at which the Workflow waits for a stage's approval."""
+    nodes: dict[str, Any] = ((workflow or {}).get("status") or {}).get("nodes") or {}
+    for name, node in nodes.items():
+        open_ = node.get("type") == "Suspend" and node.get("phase") == Phase.RUNNING
+        if open_ and node.get("templateName") == stage:
+            yield name
+
+
+def _who(raw: Object, annotation: str) -> str:
+    """Who wrote an annotation: the API server keeps the client's name only (metadata.managedFields)."""
+    wrote = [
+        entry.get("manager", "")
+        for entry in raw["metadata"].get("managedFields") or []
+        if f"f:{annotation}" in _fields(entry)
+    ]
+    return wrote[-1] if wrote else "somebody"
+
+
+def _fields(entry: Any) -> Any:
+    return ((entry.get("fieldsV1") or {}).get("f:metadata") or {}).get("f:annotations") or {}
+
+
+def _notes(thing: Object) -> dict[str, str]:
+    return thing["metadata"].get("annotations") or {}

@@ -1,0 +1,126 @@
+"""The dry run: what would be made of a machine, as text with a hash, and whether that still holds. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Final
+
+from controller.operator.observe.facts import Facts
+from steps.model.machine import Machine, Severity
+from steps.model.manifest import virtual_machine
+from steps.model.mapping import Shape, shape
+from steps.model.plan import Plan
+from steps.model.volumes import volume_name
+from workflows.api.conditions import find, put
+from workflows.api.status import Condition, ImportStatus, PlannedReference
+from workflows.stages import stages_for
+from workflows.status.outcome import SUCCEEDED
+
+PLANNED: Final = "Planned"
+"""Type of the condition about the last dry run: False when the import cannot be carried out, or the plan is
+another one by now."""
+TABLE: Final = "plan.txt"
+MANIFEST: Final = "virtualmachine.yaml"
+HASH: Final = "hash"
+CHANGED: Final = "PlanChanged"
+
+
+def pages(plan: Plan, machine: Machine) -> dict[str, str]:
+    """The ConfigMap's data: the plan for a person, the machine's manifest, and the hash of both.
+
+    Raises:
+        StepError: INVALID, when the name is refused.
+    """
+    from steps.runtime.yaml import to_yaml  # noqa: PLC0415 - only a dry run needs a YAML writer
+
+    made = shape(plan, machine)
+    table, manifest = "\n".join(_lines(plan, machine, made)) + "\n", to_yaml(_manifest(made))
+    return {TABLE: table, MANIFEST: manifest, HASH: digest(made)}
+
+
+def digest(made: Shape) -> str:
+    """The same for the same machine to be made, whatever else is known about its source."""
+    return hashlib.sha256(made.model_copy(update={"concerns": ()}).to_json().encode()).hexdigest()[:16]
+
+
+def planned(
+    status: ImportStatus, reference: PlannedReference, generation: int, now: datetime
+) -> ImportStatus:
+    """The status after a dry run that found nothing in the way."""
+    said = f"ConfigMap {reference.config_map} has the plan; take spec.dryRun back to carry it out"
+    told = Condition(type=PLANNED, status="True", reason="Planned", message=said)
+    return _rehearsed(status, told, reference, generation, now)
+
+
+def refused(status: ImportStatus, why: str, generation: int, now: datetime) -> ImportStatus:
+    """The status after a dry run that found reasons why not."""
+    told = Condition(type=PLANNED, status="False", reason="NotPossible", message=why)
+    return _rehearsed(status, told, None, generation, now)
+
+
+def _rehearsed(
+    status: ImportStatus,
+    told: Condition,
+    reference: PlannedReference | None,
+    generation: int,
+    now: datetime,
+) -> ImportStatus:
+    """Nothing is under way, and nothing of what was said before a dry run holds."""
+    summary = Condition(type=SUCCEEDED, status="Unknown", reason=told.reason, message=told.message)
+    changes = {
+        "import_status": "",
+        "step": "",
+        "message": told.message,
+        "planned": reference,
+        "observed_generation": generation,
+        "import_conditions": put(put(status.import_conditions, told, now), summary, now),
+    }
+    return status.model_copy(update=changes)
+
+
+def drifted(facts: Facts, status: ImportStatus, now: datetime) -> ImportStatus:
+    """The status with a word about it when what is made is not what the dry run said."""
+    made, promised = facts.shape(), status.planned
+    if made is None or promised is None or promised.hash == digest(made):
+        return status
+    before = find(status.import_conditions, PLANNED)
+    if before is not None and before.reason == CHANGED:
+        return status
+    said = (
+        f"What is imported differs from the dry run in ConfigMap {promised.config_map}: the machine at its "
+        "source or the spec has changed since"
+    )
+    told = Condition(type=PLANNED, status="False", reason=CHANGED, message=said)
+    return status.model_copy(update={"import_conditions": put(status.import_conditions, told, now)})
+
+
+# --- the page for a person
+
+
+def _manifest(made: Shape) -> dict[str, Any]:
+    """A claim's name gets a short hash where it is taken; whether it is, `admit` sees."""
+    return virtual_machine(made, {disk.id: volume_name(made.name, disk.id) for disk in made.disks})
+
+
+def _lines(plan: Plan, machine: Machine, made: Shape) -> Iterator[str]:
+    source = plan.source
+    yield f"{machine.path or machine.name} of {source.kind} {source.namespace}/{source.name}"
+    yield f"becomes VirtualMachine {made.namespace}/{made.name}, {'started' if made.start else 'left off'}"
+    yield f"steps: {', '.join(stage.name for stage in stages_for(plan.target.kind))}"
+    yield "not checked: whether the target accepts it; the step admit asks when the import runs"
+    yield ""
+    yield f"CPU     {machine.vcpus} vCPUs -> {made.topology}"
+    yield f"memory  {machine.memory_mib} MiB -> {made.memory_mib}Mi"
+    yield f"boot    {made.firmware.kind}{', secure boot' if made.firmware.secure_boot else ''}"
+    for disk, target in zip(machine.disks, made.disks, strict=True):
+        where = f"{disk.controller} {disk.bus_number}:{disk.unit}"
+        yield f"{disk.id:<7} {disk.label} ({where}), {disk.capacity} bytes -> {target.bus}"
+    for interface in made.interfaces:
+        network = interface.network or "pod network"
+        what = f"{network}, {interface.model}, {interface.mac or 'new MAC'}"
+        yield f"{interface.nic or '-':<7} {interface.source or '-'} -> {what}"
+    for concern in made.concerns:
+        if concern.severity is not Severity.LOG:
+            yield f"{concern.severity}: {concern}"

@@ -1,0 +1,376 @@
+"""What is to be done about an import, from its facts alone. Pure: no clock, no API, no memory.
+
+The order of the acts is part of the decision: a status that names a Workflow is written before that Workflow
+is made, so that a controller killed between the two makes the same one again, and never a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from controller.operator.decide import control as steer
+from controller.operator.decide import deletion as leaving
+from controller.operator.decide.actions import (
+    Act,
+    Begin,
+    Discard,
+    Hold,
+    LetGo,
+    Refresh,
+    Rehearse,
+    Release,
+    Report,
+    Say,
+    Stop,
+    Tidy,
+    Unmark,
+)
+from controller.operator.decide.dryrun import PLANNED, drifted
+from controller.operator.decide.status import explained, linked, refused, told, yields
+from controller.operator.observe.facts import Facts, is_another, run_of
+from controller.operator.observe.source import KIND_UNKNOWN
+from controller.operator.options import Options
+from steps.model.contract import Exit
+from steps.model.plan import Plan
+from workflows import names
+from workflows.api.annotations import RETRY
+from workflows.api.conditions import find
+from workflows.api.status import ImportStatus, Stand, WorkflowReference
+from workflows.stages import STAGES
+from workflows.status import watchdog
+from workflows.status.outcome import CANCELLED, SUCCEEDED, settled
+from workflows.status.reflect import announce, reflect
+
+SECRET_SECONDS: Final = 30.0
+"""How soon a changed Secret is noticed by an import that waits for it."""
+RIVAL_SECONDS: Final = 15.0
+"""How soon an import begins after another one that went first."""
+START_SECONDS: Final = 15.0
+"""How soon it is noticed what KubeVirt says of a VM that starts."""
+OF_CREDENTIALS: Final = {Exit.DENIED.word, Exit.UNTRUSTED.word, Exit.INVALID.word}
+"""Reasons why a check refuses what is in a Secret. Others, such as NotFound, wait for a person's word: the VM
+would be powered off at a moment that nobody chose."""
+WITH_CREDENTIALS: Final = {stage.name for stage in STAGES if stage.check and stage.credentials}
+FINAL: Final = (Stand.RUNNING, Stand.INVALID, Stand.FAILED)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do now, in this order, and when to look again at the latest (seconds)."""
+
+    acts: tuple[Act, ...]
+    again: float
+
+    @property
+    def begins(self) -> bool:
+        """Whether a Workflow is to be made."""
+        return any(isinstance(act, Begin) for act in self.acts)
+
+
+def decide(facts: Facts, options: Options, now: datetime) -> Decision:
+    """The next acts for an import; none when all is as it should be."""
+    if facts.leaving:
+        acts, again = leaving.decide(facts, options, now)
+        return Decision(acts, again)
+    return Decision(tuple(_acts(facts, options, now)), _again(facts, options, now))
+
+
+def _again(facts: Facts, options: Options, now: datetime) -> float:
+    """Seconds until the next look: earlier where a Secret may change, or a Workflow no longer move."""
+    if facts.rival is not None:  # nobody tells us of another import that is done
+        return min(options.recheck_seconds, RIVAL_SECONDS)
+    if facts.starting:  # nobody tells us of a VM that changes
+        return min(options.recheck_seconds, START_SECONDS)
+    if _waits_for_credentials(facts.status):  # nobody tells us of a Secret that was changed
+        return min(options.recheck_seconds, SECRET_SECONDS)
+    if facts.seen is None or facts.over:
+        return options.recheck_seconds
+    left = watchdog.seconds_left(facts.seen, now)
+    return min(options.recheck_seconds, left + 1) if left > 0 else options.recheck_seconds
+
+
+def _acts(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
+    if _strange(facts):
+        yield from _left_alone(facts, now)
+    elif settled(facts.status):
+        yield from _settled(facts, now)
+    elif facts.foreign:
+        yield told(facts, facts.status, "OtherController", facts.foreign, now)
+    elif facts.seen is not None:
+        yield from _followed(facts, options, now)
+    elif facts.status.workflow is not None and facts.status.import_status not in (Stand.NEW, Stand.INVALID):
+        yield from _ended(facts, options, now, reflect(None, facts.import_, facts.status, now))
+    else:
+        yield from _anew(facts, options, now)
+
+
+def _settled(facts: Facts, now: datetime) -> Iterator[Act]:
+    """An import that is done. Its Workflow should end by itself; a retry stops one that does not move."""
+    if facts.seen is None or facts.over:
+        # Its finalizer goes in a look that writes no status, as that would be another version of the import.
+        yield from _settle(facts, held=facts.held)
+        return
+    alarm = watchdog.watch(facts.seen, facts.pods, now)
+    yield Report(watchdog.told(facts.status, facts.status, alarm, now))
+    if RETRY not in facts.annotations or facts.seen.stopped:
+        return
+    if alarm is not None:
+        yield from _unstuck(facts)
+    else:
+        yield Unmark(RETRY)
+
+
+def _unstuck(facts: Facts) -> Iterator[Act]:
+    """Stop a Workflow that does not move. The annotation stays: what it asks for comes after that."""
+    if facts.seen is not None:
+        said = f"Workflow {facts.seen.name} does not move and is stopped, as the retry asks for"
+        yield Say("StalledWorkflowStopped", said, warning=True)
+        yield Stop(facts.seen.name)
+
+
+def _settle(facts: Facts, *, held: bool = False) -> Iterator[Act]:
+    """What is left to do for an import that is done.
+
+    With nothing to give back it needs no finalizer: after an uninstall nobody would take it off.
+    """
+    copied = facts.asked is not None and facts.asked.copied is not None
+    if facts.asked is not None and copied and _is_at_rest(facts):
+        yield Tidy(facts.asked.run)
+    if held and _is_at_rest(facts):
+        yield LetGo()
+    if RETRY in facts.annotations and facts.asked is not None:
+        yield Unmark(RETRY)
+
+
+def _is_at_rest(facts: Facts) -> bool:
+    """Whether no Workflow runs: an exit handler still needs the credentials."""
+    return facts.seen is None or facts.over
+
+
+# --- what others wrote
+
+
+def _strange(facts: Facts) -> bool:
+    """A status that today's controller wrote: it names no Workflow and has no condition of ours."""
+    status = facts.status
+    ours = status.workflow is not None or find(status.import_conditions, SUCCEEDED) is not None
+    return bool(status.import_status) and not ours
+
+
+def _left_alone(facts: Facts, now: datetime) -> Iterator[Act]:
+    """What was over stays as it is; what was under way waits for a person, as its machine may be anywhere."""
+    status = facts.status
+    if facts.foreign or status.import_status == Stand.RUNNING:
+        return
+    if RETRY in facts.annotations:
+        fresh = ImportStatus(import_conditions=status.import_conditions)
+        yield told(facts, fresh, "TakenOver", "Taken over from another controller, to begin anew", now)
+    elif status.import_status not in FINAL:
+        said = (
+            f"Another controller left this import as {status.import_status}; look at the machine and its "
+            f"disks, then annotate the import with {RETRY}=true to begin anew"
+        )
+        if said != status.message:
+            yield Say("ForeignStatus", said, warning=True)
+            yield Report(status.model_copy(update={"message": said}))
+
+
+# --- nothing under way
+
+
+def _anew(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
+    """An import that has not begun: it begins, or says why it does not."""
+    if facts.fault:
+        yield refused(facts, (facts.fault,), now)
+    elif facts.origin.reason == KIND_UNKNOWN:
+        yield refused(facts, (facts.origin.message,), now)
+    elif facts.origin.reason:
+        yield told(facts, facts.status, facts.origin.reason, facts.origin.message, now)
+    elif facts.reasons:
+        yield refused(facts, facts.reasons, now)
+    elif facts.import_.spec.dry_run:
+        yield from _rehearsed(facts)
+    elif held := _held(facts):
+        yield told(facts, facts.status, *held, now)
+    elif facts.status.import_status == Stand.INVALID and facts.status.workflow and not _asked_again(facts):
+        return  # preflight refused it, its Workflow has gone, and nothing has been mended
+    elif facts.rival is not None:
+        yield yields(facts, facts.rival, now)
+    else:
+        yield from _begin(facts, options, now)
+
+
+def _held(facts: Facts) -> tuple[str, str] | None:
+    spec = facts.import_.spec
+    if spec.cancel:
+        return CANCELLED, "Cancelled before it began; take spec.cancel back to begin"
+    if spec.suspend:
+        return "Paused", "Not begun: spec.suspend is set; take it back to begin"
+    return None
+
+
+def _rehearsed(facts: Facts) -> Iterator[Act]:
+    """A dry run is carried out once for each spec, and when a person asks for it again."""
+    status, credentials = facts.status, facts.origin.credentials
+    planned = find(status.import_conditions, PLANNED)
+    fresh = planned is None or status.observed_generation != facts.import_.metadata.generation
+    if facts.plan is not None and credentials is not None and (fresh or RETRY in facts.annotations):
+        yield Rehearse(facts.plan, credentials)
+    if RETRY in facts.annotations:
+        yield Unmark(RETRY)
+
+
+def _begin(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
+    """Announce a Workflow and make it; over the request that is there, when it is for the same machine."""
+    plan, credentials = facts.plan, facts.origin.credentials
+    if plan is None or credentials is None:
+        return
+    old = run_of(facts.status)
+    same = bool(old) and not _another(facts, plan)
+    run = old if same else plan.run
+    attempt = _attempt(facts) if same else 0
+    name = names.workflow_name(run, attempt)
+    yield Hold()
+    yield Report(_announced(facts, name, run, options, now))
+    if old and not same:
+        yield Release((old,))
+    yield Begin(plan.model_copy(update={"run": run}), attempt, facts.digest, credentials)
+    if facts.others or facts.seen:
+        yield from _discarded(facts, everything=True)
+    if RETRY in facts.annotations:
+        yield Unmark(RETRY)
+
+
+def _attempt(facts: Facts) -> int:
+    """The number of the Workflow over the request: that of the one announced while it is yet to be made."""
+    announced = facts.status.workflow
+    last = names.attempt_of(announced.name) if announced else -1
+    pending = facts.seen is None and facts.status.import_status == Stand.NEW
+    return last if pending else last + 1
+
+
+def _another(facts: Facts, plan: Plan) -> bool:
+    """Whether another machine is asked for than the run was made for: nothing of it can be gone on with."""
+    asked = facts.asked.plan if facts.asked else None
+    return asked is not None and is_another(asked, plan)
+
+
+def _announced(facts: Facts, name: str, run: str, options: Options, now: datetime) -> ImportStatus:
+    generation = int(run.rpartition("-g")[2])
+    reference = WorkflowReference(
+        name=name, namespace=options.namespace, generation=generation, link=options.link(name)
+    )
+    return announce(facts.import_, facts.status, reference, now)
+
+
+# --- a Workflow is there
+
+
+def _followed(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
+    status = reflect(
+        facts.workflow,
+        facts.import_,
+        facts.status,
+        now,
+        shape=facts.shape(),
+        machine=facts.machine,
+        who=facts.who,
+    )
+    status = drifted(facts, linked(status, options), now)
+    status = explained(facts.status, status, facts.starting, now)
+    yield from _discarded(facts)
+    if facts.over:
+        yield from _ended(facts, options, now, status)
+        return
+    alarm = None if facts.seen is None else watchdog.watch(facts.seen, facts.pods, now)
+    yield Report(watchdog.told(facts.status, status, alarm, now))
+    yield from steer.steer(facts)
+    yield from _kept_fresh(facts)
+    if RETRY in facts.annotations and facts.seen is not None and facts.seen.stopped:
+        return  # it begins once the Workflow has ended
+    if RETRY in facts.annotations and alarm is not None:
+        yield from _unstuck(facts)
+    elif RETRY in facts.annotations:
+        said = "The import is under way; a retry can be asked for when it has failed"
+        yield Say("RetryIgnored", said, warning=True)
+        yield Unmark(RETRY)
+    elif facts.changed and facts.status.observed_generation != facts.import_.metadata.generation:
+        said = "The spec was changed while the import runs; the change takes effect with a retry"
+        yield Say("SpecChanged", said, warning=True)
+
+
+def _ended(facts: Facts, options: Options, now: datetime, status: ImportStatus) -> Iterator[Act]:
+    """The Workflow has ended or is gone: done, failed, or to be tried again."""
+    if settled(status):
+        yield Report(status)
+        yield from _settle(facts)
+    elif not _asked_again(facts):
+        yield Report(status)
+        yield from _kept_fresh(facts)
+    elif why := _hindrance(facts):
+        yield from _hindered(facts, status, why)
+    else:
+        if status.import_status != facts.status.import_status:
+            yield Report(status)  # what it came to, before it begins again
+        yield from _begin(facts.with_status(status), options, now)
+
+
+def _asked_again(facts: Facts) -> bool:
+    """Whether a person wants a retry: by annotation, a corrected spec or Secret, a cancel taken back."""
+    spec = facts.import_.spec
+    if spec.suspend or spec.cancel:
+        return False
+    if RETRY in facts.annotations or facts.changed or steer.was_cancelled(facts.workflow):
+        return True
+    return _waits_for_credentials(facts.status) and facts.has_new_credentials
+
+
+def _waits_for_credentials(status: ImportStatus) -> bool:
+    """Whether a check refused the import for a reason that another Secret may cure."""
+    summary = find(status.import_conditions, SUCCEEDED)
+    refused_so = summary is not None and summary.reason in OF_CREDENTIALS
+    return status.import_status == Stand.INVALID and status.step in WITH_CREDENTIALS and refused_so
+
+
+def _hindrance(facts: Facts) -> str:
+    """Why a retry that is asked for cannot be; empty when it can."""
+    why = facts.fault or facts.origin.message or " | ".join(facts.reasons)
+    return why or (facts.rival.message if facts.rival else "")
+
+
+def _hindered(facts: Facts, status: ImportStatus, why: str) -> Iterator[Act]:
+    """A retry is asked for and cannot be: said beside what had failed."""
+    summary = find(status.import_conditions, SUCCEEDED)
+    failed = summary.message if summary else status.message
+    said = f"{failed} (a retry waits: {why})"
+    if said != facts.status.message:
+        yield Say("RetryWaits", why, warning=True)
+    yield Report(status.model_copy(update={"message": said}))
+
+
+def _kept_fresh(facts: Facts) -> Iterator[Act]:
+    """A password that was changed reaches the next step, and whoever retries in Argo."""
+    asked, fresh = facts.asked, facts.origin.credentials
+    if (
+        asked
+        and asked.plan
+        and fresh is not None
+        and asked.copied is not None
+        and dict(asked.copied) != dict(fresh)
+    ):
+        yield Refresh(asked.plan, fresh)
+
+
+def _discarded(facts: Facts, *, everything: bool = False) -> Iterator[Act]:
+    """Workflows of earlier attempts: a retry of one of them in Argo would run over the same scratch."""
+    ended = [name for name, over in facts.others if over]
+    if everything and facts.seen is not None:
+        ended.append(facts.seen.name)
+    if ended:
+        yield Discard(tuple(ended))
+    for name, over in facts.others:
+        if not over:
+            yield Stop(name)

@@ -1,0 +1,73 @@
+"""An import's status where no Workflow says it: it waits, or it is refused. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from controller.operator.decide.actions import Report
+from controller.operator.observe.facts import NAME_TAKEN, Facts, Rival
+from controller.operator.observe.waits import START
+from controller.operator.options import Options
+from workflows.api.conditions import find, put
+from workflows.api.status import Condition, ImportStatus, Stand
+from workflows.status.outcome import SUCCEEDED
+
+
+def told(facts: Facts, status: ImportStatus, reason: str, message: str, now: datetime) -> Report:
+    """An import that waits: its phase is what it was, or nothing when it was refused before."""
+    stand = Stand.NEW if status.import_status == Stand.INVALID else status.import_status
+    return _summed(facts, status, stand, ("Unknown", reason, message), now)
+
+
+def refused(facts: Facts, reasons: tuple[str, ...], now: datetime, reason: str = "Invalid") -> Report:
+    """An import that cannot be carried out as it is asked for; it begins as soon as it can be."""
+    return _summed(facts, facts.status, Stand.INVALID, ("False", reason, " | ".join(reasons)), now)
+
+
+def yields(facts: Facts, rival: Rival, now: datetime) -> Report:
+    """An import that another one goes before. A name must be changed; for a VM it can wait."""
+    if rival.reason == NAME_TAKEN:
+        return refused(facts, (rival.message,), now, NAME_TAKEN)
+    return told(facts, facts.status, rival.reason, rival.message, now)
+
+
+def _summed(
+    facts: Facts, status: ImportStatus, stand: str, said: tuple[str, str, str], now: datetime
+) -> Report:
+    over, reason, message = said
+    summary = Condition(type=SUCCEEDED, status=over, reason=reason, message=message)
+    changes = {
+        "import_status": str(stand),
+        "step": "",
+        "message": message,
+        "import_conditions": put(status.import_conditions, summary, now),
+        "observed_generation": facts.import_.metadata.generation,
+    }
+    return Report(status.model_copy(update=changes))
+
+
+def explained(before: ImportStatus, status: ImportStatus, starting: str, now: datetime) -> ImportStatus:
+    """The status of an import whose VM starts, with what KubeVirt says of that VM.
+
+    The condition goes on from that of the status before: said twice, it is the same condition.
+    """
+    summary = find(status.import_conditions, SUCCEEDED)
+    if not starting or summary is None or (status.step, summary.reason) != (START, "Running"):
+        return status
+    said = f"{status.message}: {starting}"
+    old = find(before.import_conditions, SUCCEEDED) or summary
+    others = [old if one is summary else one for one in status.import_conditions]
+    conditions = put(others, summary.model_copy(update={"message": said}), now)
+    return status.model_copy(update={"message": said, "import_conditions": conditions})
+
+
+def being_deleted(facts: Facts, message: str, now: datetime) -> Report:
+    """An import that is being deleted and whose run is not over; its phase stays what it was."""
+    return _summed(facts, facts.status, facts.status.import_status, ("Unknown", "Deleting", message), now)
+
+
+def linked(status: ImportStatus, options: Options) -> ImportStatus:
+    run = status.workflow
+    if run is None or run.link == options.link(run.name):
+        return status
+    return status.model_copy(update={"workflow": run.model_copy(update={"link": options.link(run.name)})})

@@ -1,0 +1,84 @@
+"""What the cluster must have for an import: every reason why it cannot be carried out here, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controller.operator.options import Format, Options
+from steps.model.contract import Exit, StepError
+from steps.model.naming import DNS_LABEL, normalise
+from steps.model.plan import DiskFormat, NamePolicy, Plan
+from steps.runtime.cluster import MACHINE, NAD, STORAGE_CLASS, WORKFLOW_TEMPLATE, Cluster
+from steps.targets.harvester.names import LABEL_UID
+from steps.targets.harvester.storage import Backend, place
+from workflows import names
+from workflows.api.resources import VirtualMachineImport
+
+
+def formatted(cluster: Cluster, plan: Plan, options: Options) -> Plan:
+    """The plan in the format that suits where its disks go.
+
+    Raises:
+        StepError: NOT_FOUND, when the cluster has no default class and the import names none.
+    """
+    wanted = DiskFormat.QCOW2 if options.format is Format.AUTO else DiskFormat(options.format)
+    if options.format is Format.AUTO:
+        found = place(cluster, plan.target.storage_class)
+        wanted = DiskFormat.RAW if found.backend is Backend.BACKING_IMAGE else wanted
+    return plan.model_copy(update={"target": plan.target.model_copy(update={"format": wanted})})
+
+
+def cluster_reasons(
+    cluster: Cluster, import_: VirtualMachineImport, plan: Plan, options: Options
+) -> Iterator[str]:
+    """Reasons, as sentences for the import's condition."""
+    yield from _classes(cluster, plan)
+    yield from _networks(cluster, plan)
+    yield from _name(cluster, import_, plan)
+    template = names.template_name(plan.source.kind)
+    if cluster.get(WORKFLOW_TEMPLATE, template, options.namespace) is None:
+        yield f"WorkflowTemplate {options.namespace}/{template} is not there; install the chart (again)"
+
+
+def _classes(cluster: Cluster, plan: Plan) -> Iterator[str]:
+    wanted = {
+        "spec.storageClass": plan.target.storage_class,
+        "the setting scratch.storageClass": plan.scratch.storage_class,
+    }
+    wanted |= {f"spec.diskMapping of {rule.disk}": rule.storage_class for rule in plan.target.disks}
+    for where, name in wanted.items():
+        if name and cluster.get(STORAGE_CLASS, name) is None:
+            yield f"storage class {name!r} of {where} does not exist; see: kubectl get storageclass"
+
+
+def _networks(cluster: Cluster, plan: Plan) -> Iterator[str]:
+    for destination in dict.fromkeys(rule.destination for rule in plan.target.networks):
+        namespace, _, name = destination.partition("/")
+        try:
+            found = cluster.get(NAD, name, namespace)
+        except StepError as error:
+            if error.code is not Exit.DENIED:
+                raise
+            yield f"destination network {destination} cannot be looked at: {error}"
+            continue
+        if found is None:
+            yield (
+                f"destination network {destination} does not exist; make that "
+                "NetworkAttachmentDefinition, or mend spec.networkMapping"
+            )
+
+
+def _name(cluster: Cluster, import_: VirtualMachineImport, plan: Plan) -> Iterator[str]:
+    """The name is known before the source is asked: that of the request, made to fit."""
+    wanted = plan.target.vm_name or plan.vm
+    name = wanted if DNS_LABEL.fullmatch(wanted) else normalise(wanted, plan.target.spelling)
+    if name != wanted and plan.target.name_policy is NamePolicy.STRICT:
+        return  # preflight refuses it, in the words of the QA plan
+    found = cluster.get(MACHINE, name, plan.target.namespace)
+    if found is None:
+        return
+    if (found["metadata"].get("labels") or {}).get(LABEL_UID) != names.label_value(import_.metadata.uid):
+        yield (
+            f"VirtualMachine {plan.target.namespace}/{name} is there already and not of this import; "
+            "rename or delete it, or set spec.targetVirtualMachineName"
+        )

@@ -1,0 +1,243 @@
+"""Two imports of one VM, or of one name, at a time: which of them goes first.
+
+The one that has begun; among those that have not, the older one by creation time, then uid. It is known
+before a VM is powered off. Of an import in another namespace only that it exists is said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from controller.operator.observe.facts import NAME_TAKEN, VM_TAKEN, Facts, Rival, run_of
+from controller.operator.observe.source import SOURCES, parse_source
+from controller.operator.options import Options
+from steps.model.machine import Machine
+from steps.model.naming import DNS_LABEL, normalise
+from steps.model.plan import Plan, SourceKind, SourcePlan
+from steps.runtime.cluster import CONFIG_MAP, IMPORT, Cluster, Object
+from steps.runtime.program import MACHINE
+from workflows import names
+from workflows.api.conditions import find
+from workflows.api.status import ImportStatus, Stand
+from workflows.plan import source_plan
+from workflows.status.outcome import SUCCEEDED, settled
+
+_ID: Final = re.compile(r"vm-[0-9]+|[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
+"""What may name a VM besides its name: a managed object id, a UUID."""
+
+
+def rival(cluster: Cluster, options: Options, facts: Facts) -> Rival | None:
+    """The import that goes before this one, which would begin now; None when this one may begin.
+
+    Raises:
+        StepError: where the API does not answer.
+    """
+    plan = facts.plan
+    if plan is None:
+        return None
+    listed = (one for space in options.namespaces or ("",) for one in cluster.find(IMPORT, space))
+    first = [other for other in map(_Other, listed) if other.goes_before(facts.raw)]
+    taken = sorted(_wanted_names(facts, plan))
+    for other in first:
+        if other.namespace == facts.namespace and other.names & set(taken):
+            return _name_taken(facts, taken, other)
+    for other in first:
+        if _is_same_vm(cluster, options, facts, plan, other):
+            return _vm_taken(facts, plan, other)
+    return None
+
+
+class _Other:
+    """Another import as far as it can be read: a spec that means nothing claims nothing."""
+
+    def __init__(self, raw: Object) -> None:
+        self._raw = raw
+        self._metadata = raw["metadata"]
+        self._spec = _mapping(raw.get("spec"))
+        self.status = ImportStatus.read(raw.get("status"))
+        self.name, self.namespace = str(self._metadata["name"]), str(self._metadata["namespace"])
+
+    def goes_before(self, own: Object) -> bool:
+        if self._metadata["uid"] == own["metadata"]["uid"] or settled(self.status):
+            return False
+        return self.has_begun or (self._will_begin and self._age < _age(own))
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a Workflow is announced, and was neither refused nor has failed."""
+        over = self.status.import_status in (Stand.INVALID, Stand.FAILED)
+        return self.status.workflow is not None and not over
+
+    @property
+    def _will_begin(self) -> bool:
+        """Whether it begins by itself: nobody holds it back, and nothing has to be corrected first.
+
+        A rival is no such thing: else two that wait for a third would both begin when that one goes.
+        """
+        held = any(self._spec.get(name) for name in ("suspend", "cancel", "dryRun"))
+        if held or self.status.workflow is not None or self._metadata.get("deletionTimestamp"):
+            return False
+        if self.status.import_status == Stand.NEW:
+            return True
+        summary = find(self.status.import_conditions, SUCCEEDED)
+        return (
+            self.status.import_status == Stand.INVALID
+            and summary is not None
+            and summary.reason == NAME_TAKEN
+        )
+
+    @property
+    def _age(self) -> tuple[str, str]:
+        return _age(self._raw)
+
+    @property
+    def names(self) -> set[str]:
+        """The names that its VM may get; only one of them is right once its VM is known."""
+        if self.status.imported_virtual_machine_name:
+            return {self.status.imported_virtual_machine_name}
+        wanted = _text(self._spec.get("targetVirtualMachineName")) or self.vm
+        return {wanted if DNS_LABEL.fullmatch(wanted) else normalise(wanted)} if wanted else set()
+
+    @property
+    def vm(self) -> str:
+        return _text(self._spec.get("virtualMachineName")).strip()
+
+    @property
+    def folder(self) -> str | None:
+        found = self._spec.get("folder")
+        return found if isinstance(found, str) else None
+
+    @property
+    def source(self) -> tuple[str, str, str]:
+        """(kind in lower case, namespace, name)."""
+        given = _mapping(self._spec.get("sourceCluster"))
+        kind, name = _text(given.get("kind")).lower(), _text(given.get("name"))
+        return kind, _text(given.get("namespace")) or self.namespace, name
+
+    @property
+    def run(self) -> str:
+        return run_of(self.status)
+
+
+# --- the same name
+
+
+def _wanted_names(facts: Facts, plan: Plan) -> set[str]:
+    made = facts.shape()
+    if made is not None:
+        return {made.name}
+    wanted = plan.target.vm_name or plan.vm
+    return {wanted if DNS_LABEL.fullmatch(wanted) else normalise(wanted, plan.target.spelling)}
+
+
+def _name_taken(facts: Facts, taken: list[str], other: _Other) -> Rival:
+    how = "is making" if other.has_begun else "is older and will make"
+    said = (
+        f"import {other.name} {how} VirtualMachine {facts.namespace}/{taken[0]}, which this import would "
+        "make too; set another spec.targetVirtualMachineName, or delete one of the two"
+    )
+    return Rival(NAME_TAKEN, said)
+
+
+# --- the same VM
+
+
+def _is_same_vm(cluster: Cluster, options: Options, facts: Facts, plan: Plan, other: _Other) -> bool:
+    source = plan.source
+    if source.kind is SourceKind.OVA or other.source[0] != source.kind.lower():
+        return False  # a package is only read; it may be imported as often as somebody likes
+    own = _Words(plan.vm, plan.folder, facts.machine)
+    theirs = _Words(other.vm, other.folder)
+    if not own.may_be(theirs):
+        if not (own.is_id or theirs.is_id) or not other.run:
+            return False
+        if not own.may_be(_Words(other.vm, other.folder, _machine(cluster, options, other.run))):
+            return False
+    same = other.source == (source.kind.lower(), source.namespace, source.name)
+    return same or _place(_described(cluster, other.source)) == _place(source)
+
+
+class _Words:
+    """By what a VM is named: what a person wrote, and what is known of the VM that was found."""
+
+    def __init__(self, vm: str, folder: str | None, machine: Machine | None = None) -> None:
+        self._names = {vm} | ({machine.name} if machine else set())
+        self._ids = {vm.lower()} if _ID.fullmatch(vm) else set()
+        if machine is not None:
+            known = (machine.source_id, machine.uuid, machine.instance_uuid)
+            self._ids |= {one.lower() for one in known if one}
+        self._folder = None if folder is None else tuple(part for part in folder.split("/") if part)
+
+    @property
+    def is_id(self) -> bool:
+        return bool(self._ids)
+
+    def may_be(self, other: _Words) -> bool:
+        """Whether both may name the same VM. Without a folder a name fits in any."""
+        if self._ids & other._ids:
+            return True
+        return bool(self._names & other._names) and self._is_near(other)
+
+    def _is_near(self, other: _Words) -> bool:
+        if self._folder is None or other._folder is None:
+            return True
+        one, two = sorted((self._folder, other._folder), key=len)
+        if not one:  # the top folder, of which an inventory path ends with `vm`
+            return two[-1:] in ((), ("vm",))
+        return two[-len(one) :] == one  # the other one may be written as a path of the inventory
+
+
+def _machine(cluster: Cluster, options: Options, run: str) -> Machine | None:
+    """The VM that another import's preflight has found."""
+    page = cluster.get(CONFIG_MAP, names.machine(run), options.namespace)
+    try:
+        return Machine.model_validate_json(page["data"][MACHINE]) if page else None
+    except (KeyError, ValidationError):
+        return None
+
+
+def _described(cluster: Cluster, source: tuple[str, str, str]) -> SourcePlan | None:
+    """How another import's source is reached; two sources may be one vCenter."""
+    kind = SOURCES.get(source[0])
+    found = cluster.get(kind, source[2], source[1]) if kind and source[2] else None
+    try:
+        return source_plan(parse_source(found)) if found else None
+    except ValidationError:
+        return None
+
+
+def _place(source: SourcePlan | None) -> tuple[str, ...]:
+    if source is None:
+        return ()
+    return source.endpoint.rstrip("/").lower(), source.datacenter, source.region
+
+
+def _vm_taken(facts: Facts, plan: Plan, other: _Other) -> Rival:
+    source = plan.source
+    who = f"import {other.name}" if other.namespace == facts.namespace else "an import of another namespace"
+    how = "imports" if other.has_begun else "is older and will import"
+    said = (
+        f"{who} {how} {plan.vm} of {source.kind} {source.namespace}/{source.name}, the VM of this import; "
+        "this import begins when that one is done, has failed or is deleted"
+    )
+    return Rival(VM_TAKEN, said)
+
+
+# --- reading
+
+
+def _age(raw: Object) -> tuple[str, str]:
+    metadata = raw["metadata"]
+    return str(metadata.get("creationTimestamp") or ""), str(metadata["uid"])
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,121 @@
+"""Where an import comes from: its source, how that stands, and the credentials; or why it waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, cast
+
+from pydantic import ValidationError
+
+from controller.operator.options import Options
+from steps.model.document import first_error
+from steps.model.plan import SourceKind
+from steps.providers import installed, not_installed
+from steps.runtime.cluster import (
+    OPENSTACK_SOURCE,
+    OVA_SOURCE,
+    SECRET,
+    VMWARE_SOURCE,
+    Cluster,
+    Kind,
+    Object,
+)
+from workflows.api.resources import KINDS, OvaSource, Source, VirtualMachineImport
+from workflows.api.status import SourceStatus
+
+READY: Final = "clusterReady"
+KIND_UNKNOWN: Final = "SourceKindUnknown"
+"""The one reason of an Origin that waiting cannot cure: only a change of the import can."""
+SOURCES: Final[Mapping[str, Kind]] = {
+    kind.kind.lower(): kind for kind in (VMWARE_SOURCE, OPENSTACK_SOURCE, OVA_SOURCE)
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """An import's source as it was found."""
+
+    source: Source | None = None
+    status: SourceStatus = field(default_factory=SourceStatus)
+    credentials: Mapping[str, str] | None = field(default=None, repr=False)
+    """Data of the Secret, base64."""
+    reason: str = ""
+    """One word for what has to be waited for; empty when nothing has."""
+    message: str = ""
+
+
+def origin(cluster: Cluster, options: Options, import_: VirtualMachineImport) -> Origin:
+    """The source an import names, with its credentials.
+
+    An object that is not there yet is a reason to wait, as one manifest may hold everything in any order.
+    A kind that does not exist (`KIND_UNKNOWN`) is a reason to refuse.
+    """
+    reference = import_.spec.source_cluster
+    kind = SOURCES.get(reference.kind.lower())
+    if kind is None:
+        said = f"spec.sourceCluster.kind {reference.kind!r} is not a kind of source"
+        if not reference.kind:
+            said = "spec.sourceCluster.kind is empty"
+        return Origin(reason=KIND_UNKNOWN, message=f"{said}; write one of {_KINDS}")
+    namespace = reference.namespace or import_.metadata.namespace
+    if not _watched(namespace, options):
+        said = f"{kind.kind} {namespace}/{reference.name} is outside the namespaces of this installation"
+        return Origin(reason="SourceNotFound", message=f"{said} ({', '.join(options.namespaces)})")
+    found = cluster.get(kind, reference.name, namespace) if reference.name else None
+    if found is None:
+        what = f"{kind.kind} {namespace}/{reference.name}"
+        return Origin(
+            reason="SourceNotFound", message=f"{what} is not there; apply it, the import then goes on"
+        )
+    return _judged(cluster, kind, found)
+
+
+_KINDS: Final = ", ".join(kind.kind for kind in SOURCES.values())
+
+
+def _judged(cluster: Cluster, kind: Kind, found: Object) -> Origin:
+    status, metadata = SourceStatus.read(found.get("status")), found["metadata"]
+    where = f"{kind.kind} {metadata['namespace']}/{metadata['name']}"
+    try:
+        source = parse_source(found)
+    except ValidationError as error:
+        return Origin(status=status, reason="SourceNotReady", message=f"{where}: {first_error(error)}")
+    if not installed(SourceKind(kind.kind)):
+        said = not_installed(SourceKind(kind.kind))
+        return Origin(source=source, status=status, reason="ProviderNotInstalled", message=said)
+    if status.status != READY or status.observed_generation != metadata.get("generation", 0):
+        why = f": {status.message}" if status.message and status.status != READY else ""
+        said = f"The source cluster is not ready yet ({where}{why})"
+        return Origin(source=source, status=status, reason="SourceNotReady", message=said)
+    secret, missing = read_secret(cluster, source)
+    if secret is None:
+        return Origin(source=source, status=status, reason="SecretNotFound", message=missing)
+    return Origin(source=source, status=status, credentials=secret)
+
+
+def parse_source(found: Object) -> Source:
+    """A source as a model. Raises ValidationError."""
+    model = KINDS[found["kind"]]
+    return cast("Source", model.model_validate(found, by_alias=True, by_name=False))
+
+
+def read_secret(cluster: Cluster, source: Source) -> tuple[Mapping[str, str] | None, str]:
+    """Data of the source's Secret, base64; None and a sentence when it is not there."""
+    reference = source.spec.credentials
+    if reference is None or not reference.name:
+        if isinstance(source, OvaSource):
+            return {}, ""
+        return None, f"{source.kind} {source.metadata.name} names no Secret in spec.credentials"
+    namespace = reference.namespace or source.metadata.namespace
+    found = cluster.get(SECRET, reference.name, namespace)
+    if found is None:
+        return (
+            None,
+            f"Secret {namespace}/{reference.name} of {source.kind} {source.metadata.name} is not there",
+        )
+    return found.get("data") or {}, ""
+
+
+def _watched(namespace: str, options: Options) -> bool:
+    return not options.namespaces or namespace in options.namespaces

@@ -1,0 +1,45 @@
+"""What an import that runs waits for outside its own Workflow: other imports' places, and its VM's start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from controller.operator.options import Options
+from steps.model.contract import StepError
+from steps.runtime.cluster import MACHINE, WORKFLOW, Cluster
+from steps.targets.harvester.machines import says
+from workflows import names
+from workflows.status.locks import ELSEWHERE
+from workflows.status.nodes import Phase
+from workflows.status.observed import Observed
+
+START: Final = "start"
+
+
+def holders(cluster: Cluster, options: Options, seen: Observed, namespace: str) -> Mapping[str, str]:
+    """The imports that hold the locks which `seen` waits for, by Workflow; those of other namespaces unnamed.
+
+    Raises:
+        StepError: where the API does not answer.
+    """
+    wanted = {workflow for wait in seen.waits if wait.lock for workflow in wait.holders} - {seen.name}
+    found = {seen.name: "this import"}
+    for workflow in wanted:
+        thing = cluster.get(WORKFLOW, workflow, options.namespace)
+        labels = ((thing or {}).get("metadata") or {}).get("labels") or {}
+        own = labels.get(names.LABEL_NAMESPACE) == namespace
+        found[workflow] = str(labels.get(names.LABEL_NAME, "")) if own else ELSEWHERE
+    return found
+
+
+def starting(cluster: Cluster, seen: Observed, name: str, namespace: str) -> str:
+    """What KubeVirt says of the VM while `start` waits for it; empty where there is nothing to say."""
+    leaf = seen.leaf(START)
+    if leaf is None or leaf.phase is not Phase.RUNNING or not name:
+        return ""
+    try:
+        found = cluster.get(MACHINE, name, namespace)
+    except StepError:  # the step itself looks too, and says what is wrong
+        return ""
+    return says(found.get("status") or {}) if found is not None else ""

@@ -1,0 +1,72 @@
+"""A step program asked about a source, as a child process with a deadline.
+
+A child, as a source's library may hang or leak, and the controller must do neither.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from steps.model.contract import TERMINATION_LOG_ENV
+from steps.runtime import proxy
+from steps.runtime.program import PLAN
+
+WORDS: Final = "words"
+CREDENTIALS: Final = "credentials"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How the program ended: its exit code, and its last words."""
+
+    code: int
+    words: str
+
+
+@contextmanager
+def desk(plan: str, credentials: Mapping[str, bytes]) -> Iterator[Path]:
+    """A folder with a request and the credentials for it, for the time of a `with`; nobody else may look."""
+    with tempfile.TemporaryDirectory(prefix="vmferry-source-") as name:  # 0700
+        folder = Path(name)
+        secret = folder / CREDENTIALS
+        secret.mkdir(mode=0o700)
+        for key, value in credentials.items():
+            (secret / key).write_bytes(value)
+        (folder / PLAN).write_text(plan, encoding="utf-8")
+        yield folder
+
+
+def ask(program: str, folder: Path, seconds: float) -> Answer | None:
+    """Run a program such as `steps.verify` over a desk; None when it took longer than `seconds`."""
+    words = folder / WORDS
+    words.touch()
+    places = ("request", "scratch", "outputs")
+    command = [sys.executable, "-m", program, "--credentials", str(folder / CREDENTIALS)]
+    command += [part for place in places for part in (f"--{place}", str(folder))]
+    # openstacksdk cannot be imported without a home, and our user has none.
+    environment = {
+        **proxy.variables(),  # of all the controller does, its children alone go through it
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(folder),
+        TERMINATION_LOG_ENV: str(words),
+    }
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            timeout=seconds,
+            capture_output=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    said = words.read_text(encoding="utf-8").strip()
+    return Answer(done.returncode, said or f"{program} ended with {done.returncode}")

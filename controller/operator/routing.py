@@ -1,0 +1,89 @@
+"""What an event means: which imports and sources are to be looked at.
+
+Remembers who refers to whom, and no more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from controller.operator.observe.source import SOURCES
+from controller.operator.workqueue import Queue
+from steps.runtime.cluster import IMPORT, WORKFLOW, Kind
+from workflows import names
+
+ImportKey = tuple[str, str]
+"""(namespace, name)."""
+
+
+class SourceKey(NamedTuple):
+    """A source."""
+
+    kind: Kind
+    namespace: str
+    name: str
+
+
+class Hub:
+    """Turns objects that were seen into keys that are due."""
+
+    def __init__(self, imports: Queue[ImportKey], sources: Queue[SourceKey]) -> None:
+        self._imports = imports
+        self._sources = sources
+        self._lock = threading.Lock()
+        self._by_uid: dict[str, ImportKey] = {}
+        self._by_source: dict[SourceKey, set[ImportKey]] = {}
+
+    def seen(self, kind: Kind, thing: Mapping[str, Any], gone: bool) -> None:
+        """An object was added, changed or deleted."""
+        metadata = thing["metadata"]
+        key = (str(metadata.get("namespace", "")), str(metadata["name"]))
+        if kind == WORKFLOW:
+            self._workflow(metadata.get("labels") or {})
+        elif kind == IMPORT:
+            self._import(key, thing, gone)
+        else:
+            self._source(SourceKey(kind, *key), gone)
+
+    def _workflow(self, labels: Mapping[str, str]) -> None:
+        """By uid where the import was seen; else by the labels, whose values may be cut."""
+        with self._lock:
+            key = self._by_uid.get(labels.get(names.LABEL_UID, ""))
+        fallback = (labels.get(names.LABEL_NAMESPACE, ""), labels.get(names.LABEL_NAME, ""))
+        if key or all(fallback):
+            self._imports.add(key or fallback)
+
+    def _import(self, key: ImportKey, thing: Mapping[str, Any], gone: bool) -> None:
+        uid = names.label_value(str(thing["metadata"]["uid"]))
+        source = None if gone else _source_of(thing, key[0])
+        with self._lock:
+            fresh = source is not None and key not in self._by_source.get(source, ())
+            for keys in self._by_source.values():
+                keys.discard(key)
+            self._by_uid.pop(uid, None)
+            if not gone:
+                self._by_uid[uid] = key
+            if source:
+                self._by_source.setdefault(source, set()).add(key)
+        self._imports.add(key)
+        if source and fresh:
+            self._sources.add(source)
+
+    def _source(self, source: SourceKey, gone: bool) -> None:
+        with self._lock:
+            keys = set(self._by_source.get(source, ()))
+        if not gone:
+            self._sources.add(source)
+        for key in keys:
+            self._imports.add(key)
+
+
+def _source_of(thing: Mapping[str, Any], namespace: str) -> SourceKey | None:
+    spec = thing.get("spec")
+    reference = (spec.get("sourceCluster") if isinstance(spec, Mapping) else None) or {}
+    kind = SOURCES.get(str(reference.get("kind") or "").lower())
+    if kind is None or not reference.get("name"):
+        return None
+    return SourceKey(kind, str(reference.get("namespace") or namespace), str(reference["name"]))

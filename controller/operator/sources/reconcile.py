@@ -1,0 +1,134 @@
+"""One look at one source: whether it can be used, and what its status says about that."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+from pydantic import ValidationError
+
+from controller.operator.act.objects import credentials_digest
+from controller.operator.events import emit
+from controller.operator.observe.source import READY, parse_source, read_secret
+from controller.operator.options import Options
+from controller.operator.routing import SourceKey
+from controller.operator.sources import verify as sources
+from controller.operator.sources.verify import Verdict
+from steps.model.document import first_error
+from steps.runtime.cluster import Cluster, Object
+from workflows.api.resources import Source
+from workflows.api.status import SourceStatus
+
+log = structlog.get_logger()
+
+NOT_READY_SECONDS: Final = 15.0
+"""How soon a source that cannot be used is tried again."""
+Verify = Callable[[Source, Mapping[str, bytes], Options], Verdict]
+
+
+class Survey:
+    """Looks at sources; remembers with which credentials each was verified last."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        options: Options,
+        verify: Verify = sources.verify,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._cluster = cluster
+        self._options = options
+        self._verify = verify
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._verified: dict[SourceKey, tuple[str, datetime]] = {}
+        self._statuses: dict[SourceKey, str] = {}
+
+    def look(self, key: SourceKey) -> float | None:
+        """Verify a source if that is due; seconds until the next look, None when it is gone.
+
+        Raises:
+            StepError: where the API refuses or does not answer.
+        """
+        raw = self._cluster.get(key.kind, key.name, key.namespace)
+        if raw is None or raw["metadata"].get("deletionTimestamp"):
+            with self._lock:
+                self._verified.pop(key, None)
+                self._statuses.pop(key, None)
+            return None
+        before = SourceStatus.read(raw.get("status"))
+        wait = self._due(key, raw, before)
+        if wait > 0:
+            return wait
+        log.info("Reconciling source", kind=key.kind.kind, name=key.name, namespace=key.namespace)
+        after = sources.status(self._judged(key, raw), before, _generation(raw), self._clock())
+        self._report(key, raw, before, after)
+        with self._lock:
+            self._statuses[key] = after.status
+        return self._options.recheck_seconds if after.status == READY else NOT_READY_SECONDS
+
+    def counted(self) -> Counter[str]:
+        """How many sources there are by their status, for metrics."""
+        with self._lock:
+            return Counter(self._statuses.values())
+
+    def _due(self, key: SourceKey, raw: Object, before: SourceStatus) -> float:
+        """Seconds until a source has to be verified again: at once for another spec or other credentials."""
+        with self._lock:
+            known = self._verified.get(key)
+        if (
+            known is None
+            or before.observed_generation != _generation(raw)
+            or known[0] != self._fingerprint(raw)
+        ):
+            return 0.0
+        period = self._options.recheck_seconds if before.status == READY else NOT_READY_SECONDS
+        return period - (self._clock() - known[1]).total_seconds()
+
+    def _judged(self, key: SourceKey, raw: Object) -> Verdict:
+        fingerprint = self._fingerprint(raw)
+        verdict = self._asked(raw)
+        with self._lock:
+            self._verified[key] = (fingerprint, self._clock())
+        return verdict
+
+    def _asked(self, raw: Object) -> Verdict:
+        try:
+            source = parse_source(raw)
+        except ValidationError as error:
+            return Verdict(ready=False, reason="Invalid", message=first_error(error))
+        secret, missing = read_secret(self._cluster, source)
+        if secret is None:
+            return Verdict(ready=False, reason="SecretNotFound", message=missing)
+        try:
+            values = {name: base64.b64decode(value, validate=True) for name, value in secret.items()}
+        except binascii.Error:
+            return Verdict(ready=False, reason="SecretInvalid", message="the Secret's data is not base64")
+        return self._verify(source, values, self._options)
+
+    def _fingerprint(self, raw: Object) -> str:
+        """What a verdict depends on besides the source itself: the credentials, as a digest of them."""
+        try:
+            secret, _ = read_secret(self._cluster, parse_source(raw))
+        except ValidationError:
+            return ""
+        return credentials_digest(secret) if secret is not None else ""
+
+    def _report(self, key: SourceKey, raw: Object, before: SourceStatus, after: SourceStatus) -> None:
+        if after == before:
+            return
+        self._cluster.patch_status(key.kind, key.name, after.to_document(), key.namespace)
+        if (after.status, after.message) != (before.status, before.message):
+            ready = after.status == READY
+            said = "The source answers and takes the credentials" if ready else after.message
+            emit(self._cluster, raw, "SourceReady" if ready else "SourceNotReady", said, warning=not ready)
+
+
+def _generation(raw: Object) -> int:
+    return int(raw["metadata"].get("generation") or 0)

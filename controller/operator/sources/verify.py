@@ -1,0 +1,84 @@
+"""Whether a source can be used: asked of it by a child process with a deadline, and told in its status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from urllib.parse import urlsplit
+
+from controller.operator import probe as child
+from controller.operator.observe.source import READY
+from controller.operator.options import Options
+from steps.model.contract import Exit
+from steps.model.plan import SourceKind
+from steps.providers import installed, not_installed
+from workflows.api.conditions import put
+from workflows.api.resources import Source
+from workflows.api.status import Condition, SourceStatus
+from workflows.plan import endpoint, source_plan, source_reasons
+
+NOT_READY: Final = "clusterNotReady"
+CLUSTER_READY: Final = "ClusterReady"
+CLUSTER_ERROR: Final = "ClusterError"
+"""Types of a source's conditions, as today."""
+PROVIDER_NOT_INSTALLED: Final = "ProviderNotInstalled"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a source can be used, and if not, why (one word and a sentence)."""
+
+    ready: bool
+    reason: str = "Verified"
+    message: str = ""
+
+
+def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -> Verdict:
+    """Log in to the source and see that it is what it should be; within `options.verify_seconds`."""
+    if not installed(SourceKind(source.kind)):
+        said = not_installed(SourceKind(source.kind))
+        return Verdict(ready=False, reason=PROVIDER_NOT_INSTALLED, message=said)
+    reasons = [*source_reasons(source), *_not_here(source)]
+    if reasons:
+        return Verdict(ready=False, reason="Invalid", message=" | ".join(reasons))
+    with child.desk(source_plan(source).to_json(), credentials) as folder:
+        answer = child.ask("steps.verify", folder, options.verify_seconds)
+    if answer is None:
+        seconds = f"{options.verify_seconds:g} s"
+        said = f"the source has not answered within {seconds}; is its address reachable from the cluster?"
+        return Verdict(ready=False, reason="Unreachable", message=said)
+    if answer.code == Exit.DONE:
+        return Verdict(ready=True)
+    return Verdict(ready=False, reason=_reason(answer.code), message=answer.words)
+
+
+def status(verdict: Verdict, before: SourceStatus, generation: int, now: datetime) -> SourceStatus:
+    """The source's status after a verdict; conditions of today's types, with reason and message."""
+    ready, message = verdict.ready, verdict.message
+    said = (verdict.reason, message)
+    conditions = before.conditions
+    for kind, holds in ((CLUSTER_READY, ready), (CLUSTER_ERROR, not ready)):
+        told = Condition(type=kind, status=str(holds), reason=said[0], message=said[1])
+        conditions = put(conditions, told, now)
+    return SourceStatus(
+        status=READY if ready else NOT_READY,
+        conditions=conditions,
+        message=message,
+        observed_generation=generation,
+    )
+
+
+def _not_here(source: Source) -> Iterator[str]:
+    """What may stand in a source on a person's own machine only: here it would name files of our pods."""
+    address = endpoint(source)
+    if address and urlsplit(address).scheme not in ("http", "https"):
+        yield f"{address!r} is no http or https URL: a cluster reads no files; publish it on a web server"
+
+
+def _reason(code: int) -> str:
+    """One word for an exit code, such as `Denied`."""
+    if code not in list(Exit):
+        return "VerificationFailed"
+    return Exit(code).word

@@ -1,0 +1,257 @@
+"""qemu-img: info, check, compare, measure, convert. Formats are always named, never guessed.
+
+A guessed format lets whoever wrote the disk choose how it is read: a raw disk whose first bytes are a
+qcow2 header with a backing file would show the host's files (CVE-2024-32498 in OpenStack).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from steps.disk import whole
+from steps.disk.faults import MORE_ROOM
+from steps.model.contract import Exit, StepError
+from steps.runtime.stop import Stop
+
+_PROGRESS: Final = re.compile(rb"\((\d+\.\d+)/100%\)")
+_NO_ROOM: Final = ("No space left on device", "Disk quota exceeded")
+_DIFFERENT: Final = 1
+"""qemu-img compare: 0 is identical, 1 different, more is an error (qemu-img(1)); 1 is also how it ends
+when it cannot begin, for want of open files for example (tests/disk/test_qemu.py): the word decides."""
+_MISMATCH: Final = "mismatch"
+_LEAKS: Final = 3
+"""qemu-img check: leaked clusters only, no damage (qemu-img(1))."""
+_WORDS: Final = 600
+"""Characters of what qemu-img says that are passed on: check has a line for every damaged entry."""
+_LOOK: Final = 0.1
+"""Seconds between two looks at the stop flag."""
+_LIBC: Final = ctypes.CDLL(None)  # loaded before any fork: nothing may be looked up after it
+_MORE_MEMORY: Final = "it is tried again; if it ends like this each time, give the step more memory"
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+
+
+@dataclass(frozen=True)
+class Info:
+    """What `qemu-img info` says of an image that stands on its own. Sizes in bytes."""
+
+    format: str
+    virtual_size: int
+    actual_size: int
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Bytes an image needs in a format: now, and when it is full."""
+
+    required: int
+    fully_allocated: int
+
+
+def info(path: Path, image_format: str) -> Info:
+    """Look at an image and refuse it when its content lies partly in other files.
+
+    Raises:
+        StepError: CORRUPT when it is no such image, UNSUPPORTED when it leans on other files.
+    """
+    _refuse_by_header(path, image_format)
+    said = _json("info", "-f", image_format, _name(path))
+    _refuse_other_files(path, said)
+    return Info(said["format"], said["virtual-size"], said.get("actual-size", 0))
+
+
+def check(path: Path, image_format: str) -> None:
+    """Prove that an image's own tables are consistent; leaked clusters are no damage.
+
+    Raises:
+        StepError: CORRUPT.
+    """
+    result = _run("check", "-f", image_format, _name(path))
+    if result.returncode not in (0, _LEAKS):
+        raise _failure("check", path, result.stderr or result.stdout, result.returncode)
+
+
+def compare(a: Path, a_format: str, b: Path, b_format: str) -> bool:
+    """Whether two disks hold the same bytes; of different lengths they may be, if the rest is zero.
+
+    Raises:
+        StepError: one of them cannot be read.
+    """
+    result = _run("compare", "-f", a_format, "-F", b_format, _name(a), _name(b))
+    different = result.returncode == _DIFFERENT and _MISMATCH in result.stdout
+    if result.returncode and not different:
+        raise _failure("compare", a, result.stderr, result.returncode)
+    return not different
+
+
+def measure(path: Path, image_format: str, wanted: str) -> Measure:
+    """How large an image becomes in the format `wanted`. Raises StepError as `info` does."""
+    said = _json("measure", "-f", image_format, "-O", wanted, _name(path))
+    return Measure(said["required"], said["fully-allocated"])
+
+
+def convert(
+    source: Path,
+    source_format: str,
+    target: Path,
+    target_format: str,
+    *,
+    report: Callable[[int, int], None],
+    stop: Stop,
+) -> None:
+    """Convert an image that stands on its own; `target` appears when it is whole.
+
+    Raises:
+        StepError: as `info`; NO_SPACE, with the partial file removed, as it is of no use later.
+        Stopped: likewise.
+    """
+    size = info(source, source_format).virtual_size
+    partial = target.with_name(target.name + ".partial")
+    # No ulimit -v: qemu-img's threads need address space, not memory, and abort without it.
+    argv = ["convert", "-p", "-f", source_format, "-O", target_format, _name(source), _name(partial)]
+    try:
+        _follow(argv, target, lambda part: report(round(size * part), size), stop)
+        _sync(partial)
+        partial.replace(target)
+        _sync(target.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _follow(argv: Sequence[str], target: Path, report: Callable[[float], None], stop: Stop) -> None:
+    """Run qemu-img to its end, or to the stop's, telling what part of it is done."""
+    with _killed_at_the_end(argv) as process:
+        said = bytearray()
+        while process.poll() is None:
+            stop.check()
+            _read_some(process, said)
+            done = _PROGRESS.findall(said[-64:])
+            if done:
+                report(float(done[-1]) / 100)
+        _read_some(process, said)
+        if process.returncode:
+            words = _PROGRESS.sub(b"", said).decode(errors="replace")
+            raise _failure("convert", target, words, process.returncode)
+        report(1)
+
+
+def _die_with_parent() -> None:
+    """Between fork and exec: a killed step takes its qemu-img along, or it would go on writing.
+
+    PR_SET_PDEATHSIG of prctl(2); in a pod the container's end does the same.
+    """
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _killed_at_the_end(argv: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        ["qemu-img", *argv],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 - a step that runs qemu-img has one thread
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _read_some(process: subprocess.Popen[bytes], said: bytearray) -> None:
+    """Add what the process printed within the next moment."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_LOOK)
+    assert process.stdout is not None  # noqa: S101 - it was opened as a pipe
+    os.set_blocking(process.stdout.fileno(), False)
+    said += process.stdout.read() or b""
+
+
+def _refuse_by_header(path: Path, image_format: str) -> None:
+    """Refuse an image whose first bytes name other files: QEMU may open these before anyone can object.
+
+    vmdk: whatever has no sparse extent's magic is text to QEMU, and so is an extent of capacity 0
+    (block/vmdk.c, vmdk_open and vmdk_open_vmdk4).
+    """
+    try:
+        with path.open("rb") as file:
+
+            def read(offset: int, count: int) -> bytes:
+                return os.pread(file.fileno(), count, offset) if offset < 1 << 62 else b""
+
+            whole.check(image_format, read, size=path.stat().st_size, name=path.name)
+            head = read(0, 20).ljust(20, b"\0")
+    except OSError:
+        return  # qemu-img will say what is wrong
+    text = not head.startswith(b"KDMV") or not any(head[12:20])
+    if image_format == "vmdk" and text:
+        raise _not_whole(path, "it is no sparse VMDK: a descriptor's data is in other files")
+
+
+def _refuse_other_files(path: Path, said: dict[str, Any]) -> None:
+    """Refuse backing files, external data files, and extents in files other than the image."""
+    specific = said.get("format-specific", {}).get("data", {})
+    extents = [extent.get("filename") for extent in specific.get("extents", [])]
+    others = [said.get("backing-filename"), said.get("full-backing-filename"), specific.get("data-file")]
+    others += [name for name in extents if name and Path(name).name != path.name]
+    named = next(filter(None, others), None)
+    if named:
+        raise _not_whole(path, f"it refers to {named}")
+
+
+def _not_whole(path: Path, why: str) -> StepError:
+    remedy = "export it without snapshots, as one file"
+    return StepError(Exit.UNSUPPORTED, f"{path.name} is not a whole disk", why, remedy)
+
+
+def _json(verb: str, *argv: str) -> dict[str, Any]:
+    result = _run(verb, "--output=json", *argv)
+    if result.returncode:
+        raise _failure(verb, Path(argv[-1]), result.stderr, result.returncode)
+    said: dict[str, Any] = json.loads(result.stdout)
+    return said
+
+
+def _run(verb: str, *argv: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            ["qemu-img", verb, *argv], capture_output=True, text=True, errors="replace", check=False
+        )
+    except FileNotFoundError:
+        raise StepError(Exit.INVALID, "qemu-img is not installed", remedy="install qemu-utils") from None
+
+
+def _name(path: Path) -> str:
+    """An absolute name: QEMU would take the text before a colon in a relative one for a protocol."""
+    return str(path.absolute())
+
+
+def _failure(verb: str, path: Path, said: str, returncode: int) -> StepError:
+    why = " ".join(said.replace("qemu-img: ", "").split())
+    why = why if len(why) <= _WORDS else f"{why[:_WORDS]} ..."
+    if returncode < 0:  # says nothing of the image: whoever killed it, or what it ran out of, may be gone
+        what = f"qemu-img {verb} was ended by {signal.Signals(-returncode).name} while it read {path.name}"
+        return StepError(Exit.INTERNAL, what, why, _MORE_MEMORY)
+    if any(text in said for text in _NO_ROOM):
+        free = os.statvfs(path.parent)
+        why = f"{why}, {free.f_bavail * free.f_frsize} bytes are free"
+        return StepError(Exit.NO_SPACE, f"no room for {path}", why, MORE_ROOM)
+    return StepError(Exit.CORRUPT, f"qemu-img {verb} refuses {path.name}", why)
+
+
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -1,0 +1,36 @@
+"""Proof that a host which will serve a disk can be reached from here, before a VM is stopped for it.
+
+Every source calls `prove` for each such host, with the URL and the trust that the transfer will use: the name
+resolves, the port answers, TLS is accepted, through the same proxy.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+
+from steps.disk.faults import connection_fault
+from steps.disk.wire import Wire
+from steps.model.contract import StepError
+
+
+def prove(url: str, tls: ssl.SSLContext | None, what: str) -> None:
+    """Connect to the host of `url` as a transfer would; nothing is asked of it.
+
+    Args:
+        url: https or http; only scheme, host and port count.
+        tls: whom to trust; None: the system's authorities.
+        what: the host is, for the error: "the ESXi host".
+
+    Raises:
+        StepError: UNREACHABLE or UNTRUSTED, naming host, port and what to change; INVALID for a proxy that
+            cannot be used.
+    """
+    wire = Wire(url, tls)
+    try:
+        wire.probe()
+    except (OSError, http.client.HTTPException) as error:
+        fault = connection_fault(error, f"{what} {wire.name}, port {wire.port},")
+        raise StepError(fault.code, fault.what, fault.why, fault.remedy) from error
+    finally:
+        wire.close()

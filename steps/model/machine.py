@@ -1,0 +1,187 @@
+"""The machine as its source describes it: the document every provider writes and every target reads.
+
+Nothing here is specific to a source or a target; what differs between them is data.
+Sizes are bytes unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from steps.model import unique
+from steps.model.document import Document
+
+DiskId = Annotated[str, Field(pattern=r"^disk-[0-9]{1,3}$")]
+"""Short and stable (`disk-0`): it becomes part of node, claim and file names."""
+MacAddress = Annotated[str, Field(pattern=r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")]
+
+
+class Controller(enum.StrEnum):
+    """What a disk hangs on at its source."""
+
+    PVSCSI = "pvscsi"
+    LSILOGIC = "lsilogic"
+    LSILOGIC_SAS = "lsilogic-sas"
+    BUSLOGIC = "buslogic"
+    SCSI = "scsi"
+    SATA = "sata"
+    IDE = "ide"
+    NVME = "nvme"
+    USB = "usb"
+    VIRTIO = "virtio"
+    UNKNOWN = "unknown"
+
+
+class NicModel(enum.StrEnum):
+    """What the guest sees as its network card at the source."""
+
+    VMXNET = "vmxnet"
+    VMXNET2 = "vmxnet2"
+    VMXNET3 = "vmxnet3"
+    E1000 = "e1000"
+    E1000E = "e1000e"
+    PCNET32 = "pcnet32"
+    RTL8139 = "rtl8139"
+    NE2K_PCI = "ne2k_pci"
+    VIRTIO = "virtio"
+    SRIOV = "sriov"
+    UNKNOWN = "unknown"
+
+
+class Severity(enum.StrEnum):
+    """How much a concern weighs: noted, shown to the person, or the end of the import."""
+
+    LOG = "log"
+    WARN = "warn"
+    BLOCK = "block"
+
+
+class Power(enum.StrEnum):
+    """Whether the machine runs at its source."""
+
+    ON = "on"
+    OFF = "off"
+    SUSPENDED = "suspended"
+
+
+class Concern(Document):
+    """Something about the machine that an import changes, loses or cannot carry."""
+
+    severity: Severity
+    code: str
+    message: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.remedy}" if self.remedy else self.message
+
+
+class Firmware(Document):
+    """How the machine boots."""
+
+    kind: Literal["bios", "efi"] = "bios"
+    secure_boot: bool = False
+    tpm: bool = False
+    tpm_version: Literal["", "1.2", "2.0"] = ""
+
+
+class Clock(Document):
+    """What the hardware clock shows when the machine is switched on.
+
+    `localtime` is the local time of a host whose zone the source does not tell. A `timezone` (as in the TZ
+    variable: Europe/Berlin) wins over both; `offset_seconds` counts from UTC.
+    """
+
+    base: Literal["utc", "localtime"] = "utc"
+    offset_seconds: int = 0
+    timezone: str = ""
+
+
+class Disk(Document):
+    """One disk to be imported. `key` is the source's own handle for it, unique within the machine."""
+
+    id: DiskId
+    key: str
+    label: str = ""
+    capacity: Annotated[int, Field(gt=0)]
+    controller: Controller = Controller.UNKNOWN
+    controller_key: str = ""
+    bus_number: int = 0
+    unit: int = 0
+    boot_order: Annotated[int, Field(ge=1)] | None = None
+    uuid: str = ""
+    serial: str = ""
+    """As the guest reads it; "" where it sees none."""
+    backing: str = ""
+    allocated: int | None = None
+    """Bytes the source says are in use; a guess for progress and space, never trusted."""
+
+
+class Nic(Document):
+    """One network card."""
+
+    id: str
+    mac: MacAddress | None = None
+    model: NicModel = NicModel.UNKNOWN
+    network: str = ""
+    """The network's name as a person knows it: for a distributed switch, the port group."""
+    network_id: str = ""
+    connected: bool = True
+    """Whether the cable is plugged in when the machine is switched on."""
+    boot_order: Annotated[int, Field(ge=1)] | None = None
+
+
+class Machine(Document):
+    """A virtual machine as it is at its source."""
+
+    version: Literal["1"] = "1"
+    name: str
+    source_id: str
+    """The source's identifier: a managed-object id, a server id."""
+    path: str = ""
+    uuid: str = ""
+    """The SMBIOS UUID, in the source's notation."""
+    smbios_uuid: str = ""
+    """The same as the guest reads it, where the source writes its bytes in another order."""
+    instance_uuid: str = ""
+    serial: str = ""
+    """The SMBIOS system serial number, as the guest reads it."""
+    vcpus: Annotated[int, Field(gt=0)]
+    cores_per_socket: Annotated[int, Field(gt=0)] = 1
+    threads_per_core: Annotated[int, Field(gt=0)] = 1
+    memory_mib: Annotated[int, Field(gt=0)]
+    firmware: Firmware = Firmware()
+    disks: tuple[Disk, ...] = ()
+    nics: tuple[Nic, ...] = ()
+    clock: Clock = Clock()
+    os: str = ""
+    """What runs in it, in the words of steps/model/guestos.py; the next two are the source's own."""
+    guest_id: str = ""
+    guest_name: str = ""
+    notes: str = ""
+    power: Power = Power.OFF
+    tools_running: bool = False
+    change_version: str = ""
+    """Changes whenever the machine's configuration does; part of a disk's identity when an export goes on."""
+    concerns: tuple[Concern, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_identifiers(self) -> Self:
+        """Refuse disks or cards that share an identifier: a step could take one for the other."""
+        for what, found in (
+            ("disks with the id", [disk.id for disk in self.disks]),
+            ("disks with the key", [disk.key for disk in self.disks]),
+            ("network cards with the id", [nic.id for nic in self.nics]),
+        ):
+            unique.index(range(len(found)), found.__getitem__, what=what, where=self.name).check()
+        return self
+
+    def disk(self, disk_id: str) -> Disk:
+        """The disk of that id; KeyError when there is none."""
+        for disk in self.disks:
+            if disk.id == disk_id:
+                return disk
+        raise KeyError(disk_id)

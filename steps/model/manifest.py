@@ -1,0 +1,150 @@
+"""The KubeVirt VirtualMachine of a shape, as a plain dict (kubevirt.io/api core/v1 schema). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any, Final
+
+from steps.model.guestos import harvester_label
+from steps.model.mapping import Shape, TargetDisk
+from steps.model.networks import Interface
+
+IMPORTED_LABEL: Final = "migration.harvesterhci.io/imported"
+"""Harvester's VM validator lets these machines use an image's own claim (harvester
+pkg/webhook/resources/virtualmachine/validator.go)."""
+DESCRIPTION: Final = "field.cattle.io/description"
+OS_LABEL: Final = "harvesterhci.io/os"
+"""By which Harvester's form knows the system (harvester-ui-extension pkg/harvester/mixins/harvester-vm)."""
+OS_ANNOTATION: Final = "vm.kubevirt.io/os"
+"""By which KubeVirt's metrics do (pkg/monitoring/metrics/virt-controller/vmistats_collector.go)."""
+
+TABLET: Final = {"bus": "usb", "name": "tablet", "type": "tablet"}
+"""As Harvester's form adds it to each machine: without it the console's pointer strays from the mouse."""
+HYPERV: Final = {
+    **{
+        name: {"enabled": True}
+        for name in ("relaxed", "vapic", "vpindex", "synic", "ipi", "runtime", "reset")
+    },
+    "spinlocks": {"enabled": True, "spinlocks": 8191},
+    "synictimer": {"enabled": True, "direct": {"enabled": True}},
+}
+WINDOWS_TIMERS: Final = {
+    "hpet": {"present": False},
+    "hyperv": {"present": True},
+    "pit": {"tickPolicy": "delay"},
+    "rtc": {"tickPolicy": "catchup"},
+}
+"""These two are in the templates for Windows that Harvester brings along (harvester pkg/data/template.go)."""
+
+Manifest = dict[str, Any]
+
+
+def virtual_machine(shape: Shape, claims: Mapping[str, str]) -> Manifest:
+    """The VirtualMachine; `claims` gives the PersistentVolumeClaim of each disk id."""
+    return {
+        "apiVersion": "kubevirt.io/v1",
+        "kind": "VirtualMachine",
+        "metadata": _metadata(shape),
+        "spec": {
+            "runStrategy": "RerunOnFailure" if shape.start else "Halted",
+            "template": {
+                "metadata": {
+                    "labels": {"harvesterhci.io/vmName": shape.name},
+                    **({"annotations": {OS_ANNOTATION: shape.os}} if shape.os else {}),
+                },
+                "spec": {
+                    "evictionStrategy": "LiveMigrateIfPossible",
+                    "domain": _domain(shape),
+                    "networks": [_network(interface) for interface in shape.interfaces],
+                    "volumes": [_volume(disk, claims[disk.id]) for disk in shape.disks],
+                },
+            },
+        },
+    }
+
+
+def _metadata(shape: Shape) -> Manifest:
+    system = harvester_label(shape.os)
+    return {
+        "name": shape.name,
+        "namespace": shape.namespace,
+        "labels": {IMPORTED_LABEL: "true", **({OS_LABEL: system} if system else {})},
+        **({"annotations": {DESCRIPTION: shape.description}} if shape.description else {}),
+    }
+
+
+def _domain(shape: Shape) -> Manifest:
+    memory = f"{shape.memory_mib}Mi"
+    return {
+        "cpu": {"sockets": shape.sockets, "cores": shape.cores, "threads": shape.threads},
+        "memory": {"guest": memory},
+        # Harvester's VM webhook derives the requests of an over-committed machine from both limits.
+        "resources": {"limits": {"cpu": str(shape.vcpus), "memory": memory}},
+        "clock": _clock(shape),
+        "features": _features(shape),
+        **_firmware(shape),
+        "devices": {
+            "disks": [_disk(disk) for disk in shape.disks],
+            "interfaces": [_interface(interface) for interface in shape.interfaces],
+            # without a card of its own the machine would be given one on the pod network
+            **({} if shape.interfaces else {"autoattachPodInterface": False}),
+            **({"tpm": {"persistent": True}} if shape.firmware.tpm else {}),
+            "inputs": [dict(TABLET)],
+        },
+    }
+
+
+def _clock(shape: Shape) -> Manifest:
+    """An offset makes KubeVirt keep what the guest sets the clock to; without one it is UTC at each boot."""
+    clock = shape.clock
+    offset = {"offsetSeconds": clock.offset_seconds} if clock.offset_seconds else {}
+    base = {"timezone": clock.timezone} if clock.timezone else {"utc": offset}
+    return {**base, "timer": deepcopy(WINDOWS_TIMERS) if shape.windows else {}}
+
+
+def _features(shape: Shape) -> Manifest:
+    # KubeVirt refuses secure boot without SMM (kubevirt validating webhook).
+    firmware = shape.firmware
+    needed = firmware.kind == "efi" and (firmware.secure_boot or firmware.tpm)
+    return {
+        "acpi": {"enabled": True},
+        **({"smm": {"enabled": True}} if needed else {}),
+        **({"apic": {"enabled": True}, "hyperv": deepcopy(HYPERV)} if shape.windows else {}),
+    }
+
+
+def _firmware(shape: Shape) -> Manifest:
+    firmware: Manifest = {"uuid": shape.uuid} if shape.uuid else {}
+    if shape.serial:
+        firmware["serial"] = shape.serial
+    if shape.firmware.kind == "efi":
+        firmware["bootloader"] = {"efi": {"secureBoot": shape.firmware.secure_boot}}
+    return {"firmware": firmware} if firmware else {}
+
+
+def _disk(disk: TargetDisk) -> Manifest:
+    order = {"bootOrder": disk.boot_order} if disk.boot_order else {}
+    serial = {"serial": disk.serial} if disk.serial else {}
+    return {"name": disk.id, "disk": {"bus": str(disk.bus)}, **order, **serial}
+
+
+def _volume(disk: TargetDisk, claim: str) -> Manifest:
+    return {"name": disk.id, "persistentVolumeClaim": {"claimName": claim}}
+
+
+def _interface(interface: Interface) -> Manifest:
+    made: Manifest = {"name": interface.name, "model": str(interface.model)}
+    if interface.mac:
+        made["macAddress"] = interface.mac
+    if not interface.connected:
+        made["state"] = "down"
+    if interface.boot_order:
+        made["bootOrder"] = interface.boot_order
+    return {**made, "bridge" if interface.network else "masquerade": {}}
+
+
+def _network(interface: Interface) -> Manifest:
+    if interface.network:
+        return {"name": interface.name, "multus": {"networkName": interface.network}}
+    return {"name": interface.name, "pod": {}}

@@ -1,0 +1,243 @@
+"""The machine as it will be: from what the source has and what was asked for. Pure.
+
+The tables are those of today's vm-import-controller without its known faults; every deliberate deviation
+stands in docs/mapping.md and has a test.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Final, NamedTuple
+
+from pydantic import Field
+
+from steps.model import unique
+from steps.model.concerns import about, block, disk_serial, log, merged, system_serial, system_uuid, warn
+from steps.model.contract import StepError
+from steps.model.document import Document
+from steps.model.guestos import is_windows
+from steps.model.machine import Clock, Concern, Controller, Disk, DiskId, Firmware, Machine, Nic, Severity
+from steps.model.naming import target_name
+from steps.model.networks import Interface, map_interfaces
+from steps.model.plan import Bus, CpuTopology, DiskRule, Plan, TargetPlan
+
+BUSES: Final[dict[Controller, Bus]] = {
+    # KubeVirt knows no PVSCSI, and a guest that booted from one need not have a driver for virtio-scsi.
+    Controller.PVSCSI: Bus.SATA,
+    Controller.LSILOGIC: Bus.SCSI,
+    Controller.LSILOGIC_SAS: Bus.SCSI,
+    Controller.BUSLOGIC: Bus.SCSI,
+    Controller.SCSI: Bus.SCSI,
+    Controller.SATA: Bus.SATA,
+    Controller.IDE: Bus.SATA,
+    Controller.NVME: Bus.VIRTIO,
+    Controller.USB: Bus.USB,
+    Controller.VIRTIO: Bus.VIRTIO,
+}
+
+
+class TargetDisk(Document):
+    """A disk as KubeVirt will see it; `capacity` in bytes."""
+
+    id: DiskId
+    bus: Bus
+    serial: str = ""
+    boot_order: Annotated[int, Field(ge=1)] | None = None
+    capacity: int
+
+
+class Shape(Document):
+    """The machine as it will be built, and what a person should know about it."""
+
+    name: str
+    namespace: str
+    sockets: int
+    cores: int
+    threads: int = 1
+    memory_mib: int
+    firmware: Firmware
+    uuid: str = ""
+    serial: str = ""
+    clock: Clock = Clock()
+    disks: tuple[TargetDisk, ...]
+    interfaces: tuple[Interface, ...]
+    description: str = ""
+    os: str = ""
+    guest_id: str = ""
+    start: bool = True
+    concerns: tuple[Concern, ...] = ()
+
+    @property
+    def vcpus(self) -> int:
+        return self.sockets * self.cores * self.threads
+
+    @property
+    def topology(self) -> Topology:
+        return Topology(self.sockets, self.cores, self.threads)
+
+    @property
+    def windows(self) -> bool:
+        return is_windows(self.os)
+
+
+def shape(plan: Plan, machine: Machine) -> Shape:
+    """What will be built of `machine`.
+
+    Raises:
+        StepError: INVALID, when its name is refused by the strict name policy.
+    """
+    target = plan.target
+    cpu, cpu_concerns = topology(
+        target.vcpus or machine.vcpus,
+        machine.cores_per_socket,
+        machine.threads_per_core,
+        policy=target.cpu_topology,
+    )
+    interfaces, nic_concerns = map_interfaces(machine.nics, target)
+    return Shape(
+        name=target_name(plan, machine),
+        namespace=target.namespace,
+        sockets=cpu.sockets,
+        cores=cpu.cores,
+        threads=cpu.threads,
+        memory_mib=target.memory_mib or machine.memory_mib,
+        firmware=machine.firmware,
+        uuid=system_uuid(machine),
+        serial=system_serial(machine),
+        clock=machine.clock,
+        disks=map_disks(machine.disks, target, taken=_orders(machine.nics)),
+        interfaces=interfaces,
+        description=machine.notes,
+        os=machine.os,
+        guest_id=machine.guest_id,
+        start=target.start,
+        concerns=merged(machine.concerns, about(machine), cpu_concerns, nic_concerns),
+    )
+
+
+class Topology(NamedTuple):
+    """How the guest sees its vCPUs; the product of the three is their number."""
+
+    sockets: int
+    cores: int
+    threads: int
+
+    def __str__(self) -> str:
+        """In words: `2 sockets of 4 cores`."""
+        sockets = "1 socket" if self.sockets == 1 else f"{self.sockets} sockets"
+        return f"{sockets} of {_cores(self.cores, self.threads)}"
+
+
+def topology(
+    vcpus: int,
+    cores_per_socket: int,
+    threads_per_core: int = 1,
+    *,
+    policy: CpuTopology = CpuTopology.ONE_SOCKET,
+) -> tuple[Topology, list[Concern]]:
+    """The topology that the VM gets, and what differs from the source's.
+
+    The source's numbers need not divide the number of vCPUs. The VM then keeps as much of them as it can.
+    """
+    if policy is CpuTopology.SOURCE:
+        return _source_topology(vcpus, cores_per_socket, threads_per_core)
+    threads = threads_per_core if vcpus % threads_per_core == 0 else 1
+    made = Topology(1, vcpus // threads, threads)
+    if (made.cores, made.threads) == (cores_per_socket, threads_per_core):
+        return made, []
+    source = f"the source's sockets have {_cores(cores_per_socket, threads_per_core)}"
+    return made, [log("cpu-one-socket", source, f"the VM gets {made}")]
+
+
+def _source_topology(
+    vcpus: int, cores_per_socket: int, threads_per_core: int
+) -> tuple[Topology, list[Concern]]:
+    """The source's topology where it fits the number of vCPUs, else as much of it as does."""
+    for cores, threads in ((cores_per_socket, threads_per_core), (cores_per_socket, 1)):
+        if vcpus % (cores * threads) == 0:
+            found = Topology(vcpus // (cores * threads), cores, threads)
+            break
+    else:
+        found = Topology(vcpus, 1, 1)
+    if found[1:] == (cores_per_socket, threads_per_core):
+        return found, []
+    why = f"{vcpus} vCPUs do not fill sockets of {_cores(cores_per_socket, threads_per_core)}"
+    return found, [warn("cpu-topology", why, f"the VM gets {found}")]
+
+
+def _cores(cores: int, threads: int) -> str:
+    """In words: `4 cores with 2 threads each`."""
+    number = "1 core" if cores == 1 else f"{cores} cores"
+    return f"{number} with {threads} threads each" if threads > 1 else number
+
+
+def map_disks(
+    disks: Iterable[Disk], target: TargetPlan, *, taken: Iterable[int] = ()
+) -> tuple[TargetDisk, ...]:
+    """Buses by row or controller; the source's boot order first, then the others in the source's order.
+
+    KubeVirt wants every order once: of two disks that claim the same, the second comes later.
+    """
+    disks = tuple(disks)
+    used = set(taken)
+    free = itertools.count(max(used | _orders(disks), default=0) + 1)
+    made = []
+    for disk in disks:
+        wanted = disk.boot_order
+        order = wanted if wanted is not None and wanted not in used else next(free)
+        used.add(order)
+        bus = disk_rule(disk, target.disks).bus or BUSES.get(disk.controller, target.default_bus)
+        serial = disk_serial(disk.serial)
+        made.append(TargetDisk(id=disk.id, bus=bus, serial=serial, boot_order=order, capacity=disk.capacity))
+    return tuple(made)
+
+
+def disk_rule(disk: Disk, rules: Iterable[DiskRule]) -> DiskRule:
+    """The row for this disk, by its id, label or key at the source; a row of defaults when there is none."""
+    fits = (rule for rule in rules if rule.disk in _names(disk))
+    return next(fits, DiskRule(disk=disk.id))
+
+
+def check_disks(target: TargetPlan, machine: Machine) -> list[Concern]:
+    """Rows of the disk mapping that fit no disk, several disks, or a disk that another row fits."""
+    fits = [(rule, [disk for disk in machine.disks if rule.disk in _names(disk)]) for rule in target.disks]
+    rows = [(disk.id, rule) for rule, disks in fits for disk in disks]
+    return [
+        *(_unknown_disk(rule, machine) for rule, disks in fits if not disks),
+        *(_several_disks(rule, disks) for rule, disks in fits if len(disks) > 1),
+        *_several_rows(rows, machine),
+    ]
+
+
+def _names(disk: Disk) -> tuple[str, str, str]:
+    """What a row may call a disk."""
+    return disk.id, disk.label, disk.key
+
+
+def _unknown_disk(rule: DiskRule, machine: Machine) -> Concern:
+    there = ", ".join(f"{disk.id} ({disk.label})" for disk in machine.disks) or "none"
+    message = f"diskMapping names {rule.disk!r}, which is no disk of {machine.name}"
+    return block("disk-unknown", message, f"it has: {there}")
+
+
+def _several_disks(rule: DiskRule, disks: Iterable[Disk]) -> Concern:
+    message = f"diskMapping names {rule.disk!r}, and {', '.join(disk.id for disk in disks)} are called that"
+    return block("disk-ambiguous", message, "name the disk by its id")
+
+
+def _several_rows(rows: Iterable[tuple[str, DiskRule]], machine: Machine) -> Iterator[Concern]:
+    found = unique.index(rows, lambda row: row[0], what="rows of diskMapping for", where=machine.name)
+    try:
+        found.check()
+    except StepError as error:
+        yield block("disk-ambiguous", f"{error.what}: {error.why}", "keep one row for each disk")
+
+
+def _orders(devices: Iterable[Disk] | Iterable[Nic]) -> set[int]:
+    return {device.boot_order for device in devices if device.boot_order is not None}
+
+
+def blocking(concerns: Iterable[Concern]) -> Iterator[Concern]:
+    """Those that end the import."""
+    return (concern for concern in concerns if concern.severity is Severity.BLOCK)

@@ -1,0 +1,151 @@
+"""Network cards and the networks they hang on: from the source's to KubeVirt's. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from steps.model import unique
+from steps.model.concerns import block, usable_mac, warn
+from steps.model.contract import StepError
+from steps.model.document import Document
+from steps.model.machine import Concern, MacAddress, Nic, NicModel, Severity
+from steps.model.plan import InterfaceModel, MacPolicy, NetworkPolicy, NetworkRule, TargetPlan
+
+POD_NETWORK: Final = "pod-network"
+
+MODELS: Final[dict[NicModel, InterfaceModel]] = {
+    NicModel.VMXNET: InterfaceModel.VIRTIO,
+    NicModel.VMXNET2: InterfaceModel.VIRTIO,
+    NicModel.VMXNET3: InterfaceModel.VIRTIO,
+    NicModel.E1000: InterfaceModel.E1000,
+    NicModel.E1000E: InterfaceModel.E1000E,
+    NicModel.PCNET32: InterfaceModel.PCNET,
+    NicModel.RTL8139: InterfaceModel.RTL8139,
+    NicModel.NE2K_PCI: InterfaceModel.NE2K_PCI,
+    NicModel.VIRTIO: InterfaceModel.VIRTIO,
+}
+
+
+class Interface(Document):
+    """A network interface as KubeVirt will see it; without `network` it hangs on the pod network."""
+
+    name: str
+    nic: str
+    """Id of the source's NIC, and in `source` its network, for whoever compares."""
+    source: str
+    model: InterfaceModel
+    mac: MacAddress | None = None
+    connected: bool = True
+    network: str = ""
+    boot_order: Annotated[int, Field(ge=1)] | None = None
+
+
+def map_interfaces(nics: Iterable[Nic], target: TargetPlan) -> tuple[tuple[Interface, ...], list[Concern]]:
+    """Every NIC that KubeVirt allows: mapped ones by bridge, one unmapped one on the pod network.
+
+    KubeVirt takes a single pod network per machine; further unmapped NICs are left out with a warning.
+    """
+    found: list[Interface] = []
+    concerns: list[Concern] = []
+    for index, nic in enumerate(nics):
+        rule = find_rule(nic, target.networks)
+        if rule is not None:
+            found.append(_mapped(index, nic, rule, target.default_model))
+        elif any(not interface.network for interface in found):
+            concerns.append(_left_out(nic))
+        else:
+            found.append(_on_pod_network(nic, target.default_model))
+            concerns.append(_unmapped(nic))
+    return tuple(found), concerns
+
+
+def find_rule(nic: Nic, rules: Iterable[NetworkRule]) -> NetworkRule | None:
+    """The row for this NIC; of several that fit equally well the first, which `check_cards` refuses."""
+    return next(iter(_fitting(nic, rules)), None)
+
+
+def _fitting(nic: Nic, rules: Iterable[NetworkRule]) -> list[NetworkRule]:
+    """The rows that fit best: by the source's id of the network, by its name, by its path's last part."""
+    rules = tuple(rules)
+    tests: tuple[Callable[[str], bool], ...] = (
+        lambda name: bool(nic.network_id) and name == nic.network_id,
+        lambda name: name == nic.network,
+        lambda name: name.rsplit("/", 1)[-1] == nic.network,
+    )
+    found = ([rule for rule in rules if fits(rule.source)] for fits in tests)
+    return next(filter(None, found), [])
+
+
+def check_cards(target: TargetPlan, nics: Iterable[Nic]) -> Iterator[Concern]:
+    """NICs for which two rows of the mapping fit equally well, so that nobody can tell where they go."""
+    rows = ((nic.id, rule) for nic in nics for rule in _fitting(nic, target.networks))
+    found = unique.index(rows, lambda row: row[0], what="rows for", where="networkMapping")
+    try:
+        found.check()
+    except StepError as error:
+        message = f"{error.what}: {error.why}"
+        yield block("network-ambiguous", message, "name the networks by the source's ids")
+
+
+def _mapped(index: int, nic: Nic, rule: NetworkRule, default: InterfaceModel) -> Interface:
+    return Interface(
+        name=f"migrated-{index}",
+        nic=nic.id,
+        source=nic.network,
+        model=rule.model or MODELS.get(nic.model, default),
+        mac=None if rule.mac is MacPolicy.NEW else _address(nic),
+        connected=nic.connected,
+        network=rule.destination,
+        boot_order=nic.boot_order,
+    )
+
+
+def _on_pod_network(nic: Nic, default: InterfaceModel) -> Interface:
+    return Interface(
+        name=POD_NETWORK,
+        nic=nic.id,
+        source=nic.network,
+        model=default,
+        mac=_address(nic),
+        connected=nic.connected,
+        boot_order=nic.boot_order,
+    )
+
+
+def _address(nic: Nic) -> MacAddress | None:
+    return nic.mac if nic.mac and usable_mac(nic.mac) else None
+
+
+def _unmapped(nic: Nic) -> Concern:
+    return warn(
+        "network-unmapped",
+        f"{nic.id} ({nic.mac or 'no MAC'}, network {nic.network!r}) is in no row of networkMapping",
+        "it goes to the pod network",
+    )
+
+
+def _left_out(nic: Nic) -> Concern:
+    return warn(
+        "network-left-out",
+        f"{nic.id} ({nic.mac or 'no MAC'}, network {nic.network!r}) is left out, "
+        "as a machine has one pod network only",
+        "map its network in networkMapping to keep it",
+    )
+
+
+def check_networks(target: TargetPlan, known: frozenset[str]) -> list[Concern]:
+    """Rows of the mapping whose source network does not exist: a warning, or if strict the end."""
+    severity = Severity.BLOCK if target.network_policy is NetworkPolicy.STRICT else Severity.WARN
+    return [
+        Concern(
+            severity=severity,
+            code="network-unknown",
+            message=f"source network {rule.source!r} not found",
+            remedy=f"the source has: {', '.join(sorted(known)) or 'none'}",
+        )
+        for rule in target.networks
+        if rule.source.rsplit("/", 1)[-1] not in known and rule.source not in known
+    ]

@@ -1,0 +1,212 @@
+"""The request: everything a step may know about what a person asked for, resolved and complete.
+
+`workflows.plan` makes it from the custom resources; steps read it from `/request/plan.json` and never
+look at the resources themselves.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from steps.model.document import Document
+
+
+class SourceKind(enum.StrEnum):
+    """The kinds of source, by the names of their custom resources."""
+
+    VMWARE = "VmwareSource"
+    OPENSTACK = "OpenstackSource"
+    OVA = "OvaSource"
+
+
+class TargetKind(enum.StrEnum):
+    """Where machines are brought."""
+
+    DIRECTORY = "directory"
+    HARVESTER = "harvester"
+
+
+class DiskFormat(enum.StrEnum):
+    """The format in which a disk lands and is handed on."""
+
+    QCOW2 = "qcow2"
+    RAW = "raw"
+
+
+class Bus(enum.StrEnum):
+    """KubeVirt's disk buses (kubevirt.io/api core/v1 DiskBus)."""
+
+    VIRTIO = "virtio"
+    SCSI = "scsi"
+    SATA = "sata"
+    USB = "usb"
+
+
+class InterfaceModel(enum.StrEnum):
+    """KubeVirt's interface models (the enum of today's VirtualMachineImport)."""
+
+    E1000 = "e1000"
+    E1000E = "e1000e"
+    NE2K_PCI = "ne2k_pci"
+    PCNET = "pcnet"
+    RTL8139 = "rtl8139"
+    VIRTIO = "virtio"
+
+
+class NetworkPolicy(enum.StrEnum):
+    """What becomes of a mapping whose source network does not exist."""
+
+    LENIENT = "lenient"
+    STRICT = "strict"
+
+
+class NamePolicy(enum.StrEnum):
+    """What becomes of a machine name that is no DNS-1123 label."""
+
+    NORMALISE = "normalise"
+    STRICT = "strict"
+
+
+class Spelling(enum.StrEnum):
+    """What becomes of letters beyond a to z in a VM name that is made to fit."""
+
+    DASHES = "dashes"
+    """A dash, which hides what the name was: `Größe` becomes `gr-e`."""
+    LETTERS = "letters"
+    """The letters that people write instead: `Größe` becomes `groesse`."""
+
+
+class CpuTopology(enum.StrEnum):
+    """How the vCPUs of a VM are laid out over sockets."""
+
+    ONE_SOCKET = "oneSocket"
+    """One socket with all cores.
+
+    Harvester 1.6.1 to 1.8.2 writes `maxSockets: 1` into every VM (pkg/webhook/resources/virtualmachine/
+    mutator.go), and KubeVirt then refuses a VM with more than one socket (vmi-create-admitter.go).
+    """
+    SOURCE = "source"
+    """Sockets and cores as at the source."""
+
+
+class MacPolicy(enum.StrEnum):
+    """Which MAC address a NIC gets at the target."""
+
+    KEEP = "keep"
+    """That of the source."""
+    NEW = "new"
+    """One that the target chooses."""
+
+
+class Gate(enum.StrEnum):
+    """What a person may keep the approval of to themselves: the stage `approve-<gate>` waits for it."""
+
+    POWEROFF = "poweroff"
+    START = "start"
+
+
+class ImportRef(Document):
+    """Which import this is about."""
+
+    name: str
+    namespace: str = "default"
+    uid: str = ""
+
+
+class SourcePlan(Document):
+    """How to reach the source. Credentials are files beside it, never in here."""
+
+    kind: SourceKind
+    name: str
+    namespace: str = "default"
+    endpoint: str
+    datacenter: str = ""
+    region: str = ""
+    interface: str = "public"
+    """Of OpenStack's endpoints: public, internal or admin."""
+    image_looks: Annotated[int, Field(gt=0)] | None = None
+    """How often to look whether an OpenStack volume's image is there; None: as long as its size takes."""
+    image_pause: Annotated[int, Field(gt=0)] = 10
+    """Seconds between two such looks."""
+    download_seconds: Annotated[int, Field(gt=0)] | None = None
+    """What the download of an OVA's disk may take in all; None: as long as bytes arrive."""
+    insecure_skip_tls_verify: bool = Field(default=False, alias="insecureSkipTLSVerify")
+    thumbprint: str = ""
+
+
+class PowerPlan(Document):
+    """How the machine may be shut down."""
+
+    force: bool = False
+    grace_seconds: Annotated[int, Field(gt=0)] = 60
+
+
+class NetworkRule(Document):
+    """One row of the network mapping; `destination` is `namespace/name` of a NetworkAttachmentDefinition."""
+
+    source: str
+    destination: str
+    model: InterfaceModel | None = None
+    mac: MacPolicy = MacPolicy.KEEP
+
+
+class DiskRule(Document):
+    """What is different for one disk: `disk` is its id, label or key."""
+
+    disk: str
+    storage_class: str = ""
+    bus: Bus | None = None
+
+
+class TargetPlan(Document):
+    """What is to be built, and where."""
+
+    kind: TargetKind
+    namespace: str = "default"
+    vm_name: str = ""
+    """The name a person chose; empty: the source's name, made to fit."""
+    format: DiskFormat = DiskFormat.QCOW2
+    storage_class: str = ""
+    default_bus: Bus = Bus.VIRTIO
+    default_model: InterfaceModel = InterfaceModel.VIRTIO
+    networks: tuple[NetworkRule, ...] = ()
+    network_policy: NetworkPolicy = NetworkPolicy.LENIENT
+    name_policy: NamePolicy = NamePolicy.NORMALISE
+    spelling: Spelling = Spelling.DASHES
+    """The default is the rule of requests that do not say: a run keeps the name that it began with."""
+    cpu_topology: CpuTopology = CpuTopology.ONE_SOCKET
+    vcpus: int | None = None
+    memory_mib: int | None = None
+    start: bool = True
+    disks: tuple[DiskRule, ...] = ()
+    reuse_unstamped: bool = False
+    """Whether an image that bears this import's name but no digest is taken for its disk (Harvester)."""
+
+
+class ScratchPlan(Document):
+    """The claim that a disk is landed on, in a cluster."""
+
+    storage_class: str = ""
+    """Empty: the cluster's default."""
+    access_mode: str = "ReadWriteOnce"
+    filesystem_factor: Annotated[float, Field(ge=1)] = 1.06
+    """A claim's size over what fits into its filesystem."""
+
+
+class Plan(Document):
+    """One import, ready to be carried out."""
+
+    version: Literal["1"] = "1"
+    run: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+    import_: ImportRef = Field(alias="import")
+    source: SourcePlan
+    vm: str
+    folder: str | None = None
+    power: PowerPlan = PowerPlan()
+    skip_preflight_checks: bool = False
+    target: TargetPlan
+    approvals: tuple[Gate, ...] = ()
+    scratch: ScratchPlan = ScratchPlan()

@@ -1,0 +1,106 @@
+"""Things by their identifiers, as documents of others have them: a later one never replaces an earlier one.
+
+Every reader of such a document calls `index`. Where two different things bear one identifier, nobody can tell
+which of them is meant: a look-up of it fails, and what nobody looks up does no harm.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any, Generic, TypeVar
+
+from steps.model.contract import Exit, StepError
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+
+
+class Index(Generic[K, T]):
+    """Things in their order, and by identifier. Made by `index`."""
+
+    def __init__(self, groups: dict[K, list[T]], things: list[T], what: str, where: str, remedy: str) -> None:
+        self._groups = groups
+        self._things = things
+        self._what = what
+        self._where = where
+        self._remedy = remedy
+
+    def __iter__(self) -> Iterator[T]:
+        """All of them in their order, those without an identifier too."""
+        return iter(self._things)
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+    def __contains__(self, key: K) -> bool:
+        """Whether anything bears the identifier."""
+        return key in self._groups
+
+    def find(self, key: K) -> T | None:
+        """The one thing of that identifier; None where there is none.
+
+        Raises:
+            StepError: AMBIGUOUS, where different things bear it.
+        """
+        found = self._groups.get(key, [])
+        if len(found) > 1:
+            raise self._ambiguous(key, len(found))
+        return found[0] if found else None
+
+    def certain(self, key: K) -> T | None:
+        """As `find`; None also where different things bear the identifier, for who can do without."""
+        found = self._groups.get(key, [])
+        return found[0] if len(found) == 1 else None
+
+    def check(self) -> None:
+        """Prove that every identifier is borne by one thing. Raises StepError: AMBIGUOUS."""
+        for key in self._groups:
+            self.find(key)
+
+    def _ambiguous(self, key: K, count: int) -> StepError:
+        return StepError(
+            Exit.AMBIGUOUS,
+            f"{self._where} has {count} different {self._what} {str(key)!r}",
+            "it is not clear which one is meant",
+            self._remedy,
+        )
+
+
+def same_object(_one: Any, _other: Any) -> bool:
+    """For identifiers that a service gives out (UUIDs): what bears one is the same object, listed again."""
+    return True
+
+
+def index(
+    things: Iterable[T],
+    key: Callable[[T], K],
+    *,
+    what: str,
+    where: str,
+    alike: Callable[[T, T], bool] = operator.eq,
+    remedy: str = "give each an identifier of its own at the source",
+) -> Index[K, T]:
+    """Make an index of `things`.
+
+    Args:
+        things: as the document has them. One that is `alike` an earlier one of the same identifier is the
+            same thing, listed again: it is kept once.
+        key: the identifier; an empty one is none.
+        what: is identified, in the plural, and by what: "disks with the diskId".
+        where: the document, for errors.
+        alike: whether two things with one identifier are the same thing.
+        remedy: what a person may do where they are not.
+    """
+    groups: dict[K, list[T]] = {}
+    kept: list[T] = []
+    for thing in things:
+        name = key(thing)
+        if name in ("", None):
+            kept.append(thing)
+            continue
+        before = groups.setdefault(name, [])
+        if not any(alike(thing, other) for other in before):
+            before.append(thing)
+            kept.append(thing)
+    return Index(groups, kept, what, where, remedy)

@@ -1,0 +1,260 @@
+"""The protocol `Cluster` over the dynamic client of the `kubernetes` package, in a pod or by KUBECONFIG.
+
+Of the client only its requests are used, not its discovery: that would ask for API groups at the start of
+every step and keep what it learnt in a file of a name that anybody can guess, in /tmp.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import structlog
+from kubernetes import config
+from kubernetes.client import ApiClient, Configuration
+from kubernetes.client.exceptions import ApiException
+from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.resource import Resource
+from urllib3.exceptions import HTTPError
+
+from steps.model.contract import Exit, StepError
+from steps.runtime.cluster import MANAGER, Cluster, Kind, Object, ReplacedError, failure, kind_of
+from steps.runtime.stop import Stop
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+REQUEST_SECONDS: Final = 30
+"""How long one request may take."""
+PATIENCE: Final = 120.0
+"""How long an API server may be away, as while it is restarted, before the step counts that as a failure."""
+LONGEST_WAIT: Final = 10.0
+NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+NAMESPACE_ENV: Final = "VMFERRY_NAMESPACE"
+MERGE_PATCH: Final = "application/merge-patch+json"  # custom resources know no strategic merge
+
+
+def connect(
+    stop: Stop,
+    *,
+    patience: float = PATIENCE,
+    kubeconfig: str | None = None,
+    seconds: float = REQUEST_SECONDS,
+) -> Cluster:
+    """The cluster this process runs in, or the one that `kubeconfig` or KUBECONFIG names.
+
+    `seconds` is how long one request may take. A proxy of the environment does not count, as it is for
+    sources; `proxy-url` of the kubeconfig does.
+
+    Raises:
+        StepError: INVALID, when there is neither.
+    """
+    settings = Configuration()
+    settings.proxy = settings.no_proxy = None  # the package has taken them from the environment
+    try:
+        # The package looks at KUBECONFIG when it is imported only.
+        given = kubeconfig or os.environ.get("KUBECONFIG") or None
+        if given or "KUBERNETES_SERVICE_HOST" not in os.environ:
+            config.load_kube_config(config_file=given, client_configuration=settings)  # type: ignore[no-untyped-call]
+        else:
+            config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
+    except config.ConfigException as error:
+        raise StepError(
+            Exit.INVALID, "no cluster to talk to", str(error), "set KUBECONFIG to a file that names one"
+        ) from None
+    return Patient(Api(ApiClient(settings), seconds), stop, patience)
+
+
+def context_namespace() -> str:
+    """The namespace that kubectl would take: that of the current context, else `default`."""
+    try:
+        _, current = config.list_kube_config_contexts(  # type: ignore[no-untyped-call]
+            config_file=os.environ.get("KUBECONFIG") or None
+        )
+    except config.ConfigException:
+        return "default"
+    return str(current["context"].get("namespace") or "default")
+
+
+def own_namespace() -> str:
+    """The namespace this pod runs in: the release namespace.
+
+    Raises:
+        StepError: INVALID, outside a pod where nobody named one.
+    """
+    if named := os.environ.get(NAMESPACE_ENV):
+        return named
+    if NAMESPACE_FILE.is_file():
+        return NAMESPACE_FILE.read_text(encoding="utf-8").strip()
+    raise StepError(
+        Exit.INVALID, "the namespace that the run lives in is not known", remedy=f"set {NAMESPACE_ENV}"
+    )
+
+
+class Api:
+    """One request per verb; an answer that is an error becomes the StepError that `cluster.failure` names."""
+
+    def __init__(self, client: ApiClient, seconds: float = REQUEST_SECONDS) -> None:
+        self._seconds = seconds
+        self._client = DynamicClient(client, discoverer=_no_discovery)  # type: ignore[no-untyped-call]
+
+    def get(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
+        with contextlib.suppress(_MissingError):
+            return self._ask("get", kind, namespace, name, partial(self._client.get, name=name))
+        return None
+
+    def find(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
+        selector = ",".join(f"{key}={value}" for key, value in (labels or {}).items())
+        found = self._ask(
+            *("list", kind, namespace, f"({selector})", self._client.get), label_selector=selector or None
+        )
+        # The items of a list come without these two.
+        named = {"apiVersion": kind.api_version, "kind": kind.kind}
+        return [{**named, **item} for item in found.get("items", [])]
+
+    def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
+        kind, namespace, name = _place(manifest)
+        create = partial(self._client.create, **_dry(dry_run=dry_run))
+        return self._ask("create", kind, namespace, name, create, body=manifest)
+
+    def apply(self, manifest: Object, *, dry_run: bool = False) -> Object:
+        kind, namespace, name = _place(manifest)
+        apply = partial(self._client.server_side_apply, force_conflicts=True, **_dry(dry_run=dry_run))
+        return self._ask("patch", kind, namespace, name, apply, body=manifest)
+
+    def patch(self, kind: Kind, name: str, change: Object, namespace: str = "") -> Object | None:
+        patch = partial(self._client.patch, name=name, content_type=MERGE_PATCH)
+        with contextlib.suppress(_MissingError):
+            return self._ask("patch", kind, namespace, name, patch, body=change)
+        return None
+
+    def patch_status(self, kind: Kind, name: str, status: Object, namespace: str = "") -> Object | None:
+        body: Object = {"status": status}
+        patch = partial(self._patch_status, name=name)
+        with contextlib.suppress(_MissingError):
+            return self._ask("patch", kind, namespace, name, patch, body=body)
+        return None
+
+    def _patch_status(self, resource: Resource, *, name: str, namespace: str = "", **request: Any) -> Any:
+        path = f"{resource.path(name=name, namespace=namespace or None)}/status"  # type: ignore[no-untyped-call]
+        return self._client.request("patch", path, content_type=MERGE_PATCH, **request)
+
+    def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str = "") -> None:
+        options: Object = {"propagationPolicy": "Background"}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        # Another object under the uid that we named: ours is gone.
+        with contextlib.suppress(_MissingError, ReplacedError):
+            self._ask("delete", kind, namespace, name, partial(self._client.delete, name=name), body=options)
+
+    def _ask(
+        self, verb: str, kind: Kind, namespace: str, name: str, call: Callable[..., Any], **request: Any
+    ) -> Object:
+        where = f"{namespace}/{name}" if namespace else name
+        if verb in ("create", "patch"):
+            request["field_manager"] = MANAGER
+        place = {"namespace": namespace} if namespace else {}
+        try:
+            answer = call(
+                _resource(kind), serialize=False, _request_timeout=self._seconds, **place, **request
+            )
+        except ApiException as error:
+            raise _wrong(verb, kind, where, error) from None
+        except (HTTPError, OSError) as error:
+            why = f"no answer from the API: {type(error).__name__}: {error}"
+            raise StepError(Exit.UNREACHABLE, f"cannot {verb} {kind.kind} {where}", why) from None
+        found: Object = json.loads(answer.data)
+        return found
+
+
+def _dry(*, dry_run: bool) -> dict[str, str]:
+    return {"dry_run": "All"} if dry_run else {}
+
+
+class _MissingError(StepError):
+    """There is no such object, or the cluster knows no such kind."""
+
+
+def _wrong(verb: str, kind: Kind, where: str, error: ApiException) -> StepError:
+    body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else str(error.body or "")
+    found = failure(verb, kind, where, error.status or 0, body)
+    if error.status == 404 and found.code is Exit.NOT_FOUND:  # a webhook's refusal may have that code, too
+        return _MissingError(found.code, found.what, found.why, found.remedy)
+    return found
+
+
+def _no_discovery(_client: object, _file: object) -> None:
+    """In place of a discoverer: `_resource` knows."""
+
+
+def _resource(kind: Kind) -> Resource:
+    """Where the kind is; as discovery would have told it."""
+    return Resource(  # type: ignore[no-untyped-call]
+        prefix="apis" if kind.group else "api",
+        group=kind.group,
+        api_version=kind.api_version.rpartition("/")[2],
+        kind=kind.kind,
+        namespaced=kind.namespaced,
+        name=kind.plural,
+    )
+
+
+def _place(manifest: Object) -> tuple[Kind, str, str]:
+    metadata = manifest["metadata"]
+    return kind_of(manifest), metadata.get("namespace", ""), metadata["name"]
+
+
+class Patient:
+    """A cluster whose API server may be away for a while: requests that got no answer are made again.
+
+    Any verb may be repeated: what an unanswered `create` made is found as ExistsError, and every caller looks
+    whose it is.
+    """
+
+    def __init__(
+        self, inner: Cluster, stop: Stop, patience: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._inner = inner
+        self._stop = stop
+        self._patience = patience
+        self._clock = clock
+
+    def get(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
+        return self._again(lambda: self._inner.get(kind, name, namespace))
+
+    def find(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
+        return self._again(lambda: self._inner.find(kind, namespace, labels))
+
+    def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
+        return self._again(lambda: self._inner.create(manifest, dry_run=dry_run))
+
+    def apply(self, manifest: Object, *, dry_run: bool = False) -> Object:
+        return self._again(lambda: self._inner.apply(manifest, dry_run=dry_run))
+
+    def patch(self, kind: Kind, name: str, change: Object, namespace: str = "") -> Object | None:
+        return self._again(lambda: self._inner.patch(kind, name, change, namespace))
+
+    def patch_status(self, kind: Kind, name: str, status: Object, namespace: str = "") -> Object | None:
+        return self._again(lambda: self._inner.patch_status(kind, name, status, namespace))
+
+    def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str = "") -> None:
+        self._again(lambda: self._inner.delete(kind, name, namespace, uid=uid))
+
+    def _again(self, call: Callable[[], T]) -> T:
+        """Repeat while nobody answers, ever more slowly, until patience is over or someone says stop."""
+        end, wait = self._clock() + self._patience, 1.0
+        while True:
+            try:
+                return call()
+            except StepError as error:
+                if error.code is not Exit.UNREACHABLE or self._clock() + wait > end:
+                    raise
+                log.warning(f"{error}; asking again in {wait:g} s")
+            self._stop.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT)

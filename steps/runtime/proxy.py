@@ -1,0 +1,104 @@
+"""Which proxy a source is reached through, by the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.
+
+One reading for every client that has none of its own: the SOAP API, the disks of ESXi and Glance, and OVAs.
+The rules are those of `requests`, by which OpenStack's REST APIs are called: lower case counts first. An
+entry of NO_PROXY is a name (its sub-domains count too), an address, a network, one with a port, or `*`.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from steps.model.contract import Exit, StepError
+
+_PORTS: Final = {"http": 80, "https": 443}
+_NAMES: Final = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A forward proxy that is spoken to in plain HTTP."""
+
+    host: str
+    port: int
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """For the proxy alone: its login, where the address has one."""
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class ProxyError(OSError):
+    """The proxy does not answer, or does not let a request pass."""
+
+
+def of(url: str, environment: Mapping[str, str] = os.environ) -> Proxy | None:
+    """The proxy for a URL; None where it is reached directly.
+
+    Raises:
+        StepError: INVALID, for a proxy that is spoken to in another way.
+    """
+    parts = urlsplit(url)
+    given = _value(environment, f"{parts.scheme}_proxy") or _value(environment, "all_proxy")
+    if parts.scheme not in _PORTS or not given or _is_exempt(parts, _value(environment, "no_proxy")):
+        return None
+    there = urlsplit(given if "://" in given else f"http://{given}")
+    try:
+        port = there.port or 80
+    except ValueError:
+        port = 0
+    if there.scheme != "http" or not there.hostname or not port:
+        raise StepError(
+            Exit.INVALID,
+            f"the proxy of {parts.scheme.upper()}_PROXY cannot be used",
+            f"it is {there.scheme}://{there.hostname or ''}, not http://HOST:PORT",
+            "correct the variable, or exempt the source in NO_PROXY",
+        )
+    return Proxy(there.hostname, port, _login(there))
+
+
+def variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Those variables of the environment that choose a proxy, for a child that talks to a source."""
+    return {name: value for name, value in environment.items() if name.lower() in _NAMES}
+
+
+def _value(environment: Mapping[str, str], name: str) -> str:
+    return (environment.get(name) or environment.get(name.upper()) or "").strip()
+
+
+def _login(there: SplitResult) -> dict[str, str]:
+    if there.username is None:
+        return {}
+    text = f"{unquote(there.username)}:{unquote(there.password or '')}"
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(text.encode()).decode()}"}
+
+
+def _is_exempt(parts: SplitResult, exempt: str) -> bool:
+    host, port = (parts.hostname or "").lower(), parts.port or _PORTS.get(parts.scheme, 0)
+    return any(_fits(entry.strip().lower(), host, port) for entry in exempt.split(",") if entry.strip())
+
+
+def _fits(entry: str, host: str, port: int) -> bool:
+    if entry == "*" or _covers(entry, host):
+        return True
+    name, _, wanted = entry.rpartition(":")
+    if name and wanted.isdecimal() and "]" not in wanted:
+        entry, same_port = name.strip("[]"), int(wanted) == port
+    else:
+        same_port = True
+    entry = entry.removeprefix("*").lstrip(".")
+    return same_port and (host == entry or _covers(entry, host) or host.endswith(f".{entry}"))
+
+
+def _covers(entry: str, host: str) -> bool:
+    """Whether an address or a network covers the host, which is an address."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
+    return False

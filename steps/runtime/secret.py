@@ -1,0 +1,41 @@
+"""The keys of a source's Secret, which a step has as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from steps.model.contract import Exit, StepError
+
+
+def required(folder: Path, key: str) -> str:
+    """A key's value.
+
+    Raises:
+        StepError: INVALID, when it is missing, empty or no text.
+    """
+    value = text(folder, key)
+    if not value.strip():
+        raise StepError(
+            Exit.INVALID,
+            f"the source's secret has no {key}",
+            f"the key {key} is missing or empty",
+            f"set {key} in the secret",
+        )
+    return value
+
+
+def text(folder: Path, key: str) -> str:
+    """A key's value without the newline that editors and `echo` put at its end; empty when not there.
+
+    Raises:
+        StepError: INVALID, when it is no text.
+    """
+    try:
+        found = (folder / key).read_bytes().decode()
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError:
+        raise StepError(
+            Exit.INVALID, f"the key {key} of the source's secret is no text", "it is not UTF-8"
+        ) from None
+    return found.removesuffix("\n").removesuffix("\r")

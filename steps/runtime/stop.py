@@ -1,0 +1,44 @@
+"""One flag for "stop at the next chunk", set by a signal and looked at by every loop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+from steps.model.contract import Stopped
+
+
+class Stop:
+    """A request to stop that loops check and sleeps obey."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.signal: int = 0
+
+    def set(self, number: int = 0) -> None:
+        """Ask everyone to stop; `number` is the signal that asked, if one did."""
+        self.signal = self.signal or number
+        self._event.set()
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Raise `Stopped` when a stop was asked for."""
+        if self._event.is_set():
+            raise Stopped
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but raise `Stopped` as soon as a stop is asked for."""
+        if self._event.wait(seconds):
+            raise Stopped
+
+    def on_signals(self) -> None:
+        """Let SIGTERM and SIGINT set this flag; a second one ends the process as it would have."""
+
+        def handle(number: int, _frame: object) -> None:
+            signal.signal(number, signal.SIG_DFL)
+            self.set(number)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, handle)

@@ -1,0 +1,122 @@
+"""Which certificates are believed: TLS contexts, thumbprints."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ssl
+from typing import Any, Final
+
+from steps.model.contract import Exit, StepError
+
+_DIGESTS: Final = {40: "sha1", 64: "sha256"}
+"""Thumbprints people have, by their length in hexadecimal digits: vSphere prints both."""
+_LOOK_SECONDS: Final = 10.0
+
+
+def context(
+    *, ca: str = "", thumbprint: str = "", insecure: bool = False, key: str = "caCert"
+) -> ssl.SSLContext:
+    """The TLS context for a server about which this is said.
+
+    A thumbprint names one certificate: neither a CA nor a host name could add to that, so it decides alone.
+    Without one, the chain is verified against `ca` (PEM) or, when that is empty, the system's roots.
+
+    `key` is the secret's key that `ca` stands in, for the error that names it.
+
+    Raises:
+        StepError: INVALID when the thumbprint or the PEM text is malformed.
+    """
+    if insecure:
+        return _unverified()
+    if thumbprint:
+        return pinned(thumbprint)
+    return _verified(ca, key)
+
+
+def pinned(thumbprint: str) -> ssl.SSLContext:
+    """A context that believes exactly the leaf certificate of that SHA-1 or SHA-256 thumbprint.
+
+    Raises:
+        StepError: INVALID when it is no such thumbprint.
+    """
+    expected = normalise(thumbprint)
+    made = _unverified()  # no chain is needed: the handshake below compares the certificate itself
+    made.sslsocket_class = _pinning(expected)
+    return made
+
+
+def normalise(thumbprint: str) -> str:
+    """Lower-case hexadecimal digits, no colons. Raises StepError: INVALID."""
+    digits = thumbprint.replace(":", "").replace(" ", "").lower()
+    if len(digits) not in _DIGESTS or set(digits) - set("0123456789abcdef"):
+        raise StepError(
+            Exit.INVALID,
+            f"the thumbprint {thumbprint!r} cannot be used",
+            "it is neither a SHA-1 (40 digits) nor a SHA-256 (64 digits) thumbprint",
+        )
+    return digits
+
+
+def presented(host: str, port: int) -> str:
+    """The SHA-256 thumbprint of the certificate the server shows now, for a person to see; empty when none.
+
+    Nothing is sent over this connection, so that nothing depends on whether the certificate is genuine.
+    """
+    try:
+        pem = ssl.get_server_certificate((host, port), timeout=_LOOK_SECONDS)
+    except OSError:
+        return ""
+    digits = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest().upper()
+    return ":".join(digits[i : i + 2] for i in range(0, len(digits), 2))
+
+
+def _verified(ca: str, key: str) -> ssl.SSLContext:
+    try:
+        made = ssl.create_default_context(cadata=ca or None)
+    except (ssl.SSLError, ValueError) as error:
+        raise StepError(
+            Exit.INVALID,
+            f"the key {key} of the source's secret cannot be used",
+            str(error),
+            "put PEM certificates there, BEGIN and END lines included",
+        ) from None
+    # Certificates made by vCenter's own CA lack the key identifiers that Python 3.13 began to ask for.
+    made.verify_flags &= ~ssl.VerifyFlags.VERIFY_X509_STRICT
+    if ca:  # who gives a certificate by hand trusts that one, be it a root or not
+        made.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    return made
+
+
+def _unverified() -> ssl.SSLContext:
+    made = ssl.create_default_context()
+    made.check_hostname = False
+    made.verify_mode = ssl.CERT_NONE
+    return made
+
+
+def _pinning(expected: str) -> type[ssl.SSLSocket]:
+    """A socket whose handshake fails unless the peer shows the certificate of that digest.
+
+    Done in the handshake, before a byte of a request is sent, and for every user of the context alike:
+    http.client, pyvmomi and the disk path (Python's ssl module, SSLContext.sslsocket_class).
+    """
+
+    class PinnedSocket(ssl.SSLSocket):
+        def do_handshake(self, block: bool = False) -> None:
+            super().do_handshake(block)
+            actual = hashlib.new(
+                _DIGESTS[len(expected)], self.getpeercert(binary_form=True) or b""
+            ).hexdigest()
+            if not hmac.compare_digest(actual, expected):
+                raise mismatch(actual)
+
+    return PinnedSocket
+
+
+def mismatch(actual: str) -> ssl.SSLCertVerificationError:
+    """The error of a certificate that is not the pinned one."""
+    error: Any = ssl.SSLCertVerificationError(1, "the certificate is not the one of the thumbprint given")
+    error.verify_message = f"its thumbprint is {actual}, not the one given"
+    made: ssl.SSLCertVerificationError = error
+    return made

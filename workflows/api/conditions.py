@@ -1,0 +1,58 @@
+"""Conditions: find one, put one. Nothing is changed in place, and time is an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from workflows.api.status import Condition
+from workflows.status.nodes import TIME
+
+
+def find(conditions: Iterable[Condition], kind: str) -> Condition | None:
+    """The condition of that type; None when there is none."""
+    return next((condition for condition in conditions if condition.type == kind), None)
+
+
+def holds(conditions: Iterable[Condition], kind: str) -> bool:
+    """Whether the condition of that type is there and True."""
+    found = find(conditions, kind)
+    return found is not None and found.status == "True"
+
+
+def put(conditions: Iterable[Condition], new: Condition, now: datetime) -> tuple[Condition, ...]:
+    """The conditions with `new` in the place of the one of its type, or at the end; its times are set here.
+
+    The transition time moves only when the status does, the update time when anything does.
+    """
+    before = tuple(conditions)
+    old = find(before, new.type)
+    if old is None:
+        return *before, _at(new, stamp(now), stamp(now))
+    made = old if _says(old) == _says(new) else _at(new, stamp(now), _transition(old, new, now))
+    return tuple(made if one is old else one for one in before if one is old or one.type != new.type)
+
+
+def kept(before: Iterable[Condition], after: Iterable[Condition]) -> tuple[Condition, ...]:
+    """`after`, where each condition that says the same as one before keeps the times of that one."""
+    old = {condition.type: condition for condition in before}
+    return tuple(
+        old[new.type] if new.type in old and _says(old[new.type]) == _says(new) else new for new in after
+    )
+
+
+def stamp(now: datetime) -> str:
+    """A time as Kubernetes writes it."""
+    return now.astimezone(UTC).strftime(TIME)
+
+
+def _at(condition: Condition, update: str, transition: str) -> Condition:
+    return condition.model_copy(update={"last_update_time": update, "last_transition_time": transition})
+
+
+def _says(condition: Condition) -> tuple[str, str, str]:
+    return condition.status, condition.reason, condition.message
+
+
+def _transition(old: Condition, new: Condition, now: datetime) -> str:
+    return old.last_transition_time if old.status == new.status else stamp(now)

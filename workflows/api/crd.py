@@ -1,0 +1,148 @@
+"""The CustomResourceDefinitions, made of the models; `python -m workflows.api.crd` prints them.
+
+They accept every manifest that today's accept. Names, plurals and the first printer column are today's; what
+is added comes after it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from workflows.api.schema import structural
+from workflows.api.spec import (
+    GROUP,
+    Model,
+    OpenstackSourceSpec,
+    OvaSourceSpec,
+    VirtualMachineImportSpec,
+    VmwareSourceSpec,
+)
+from workflows.api.status import ImportStatus, Reported, SourceStatus
+
+VERSION: Final = "v1beta1"
+CHART_FILE: Final = "charts/vmferry/templates/crds/crds.yaml"
+KEEP: Final = {"helm.sh/resource-policy": "keep"}
+"""Uninstalling the chart must not take everybody's imports and sources with it."""
+_HEAD: Final = """\
+# Made by `python -m workflows.api.crd --chart` from the models in workflows/; do not edit.
+{{- if .Values.crds.install }}
+"""
+_FOOT: Final = "{{- end }}\n"
+
+Json = dict[str, Any]
+
+
+def _column(name: str, path: str, kind: str = "string", *, wide: bool = False) -> Json:
+    """A printer column; wide ones show under `-o wide` only."""
+    return {"name": name, "type": kind, "jsonPath": path, **({"priority": 1} if wide else {})}
+
+
+_AGE: Final = _column("Age", ".metadata.creationTimestamp", "date")
+_SOURCE: Final = (
+    _column("Status", ".status.status"),
+    _AGE,
+    _column("Message", ".status.message", wide=True),
+)
+_IMPORT: Final = (
+    _column("Status", ".status.importStatus"),
+    _column("VM", ".spec.virtualMachineName"),
+    _column("Step", ".status.step"),
+    _column("%", ".status.percent", "integer"),
+    _column("ETA", ".status.eta"),
+    _AGE,
+    _column("Message", ".status.message", wide=True),
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of resource."""
+
+    name: str
+    description: str
+    spec: type[Model]
+    status: type[Reported]
+    columns: tuple[Json, ...]
+
+    @property
+    def plural(self) -> str:
+        return f"{self.name.lower()}s"
+
+
+KINDS: Final = (
+    Kind(
+        "VirtualMachineImport",
+        "A machine to be brought here from a source.",
+        VirtualMachineImportSpec,
+        ImportStatus,
+        _IMPORT,
+    ),
+    Kind("VmwareSource", "A vCenter or ESXi host to import from.", VmwareSourceSpec, SourceStatus, _SOURCE),
+    Kind("OpenstackSource", "An OpenStack cloud to import from.", OpenstackSourceSpec, SourceStatus, _SOURCE),
+    Kind("OvaSource", "An OVA behind a URL to import.", OvaSourceSpec, SourceStatus, _SOURCE),
+)
+
+
+def manifests() -> list[Json]:
+    """The definitions, as the API takes them."""
+    return [_manifest(kind) for kind in KINDS]
+
+
+def _manifest(kind: Kind) -> Json:
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{GROUP}", "annotations": dict(KEEP)},
+        "spec": {
+            "group": GROUP,
+            "names": {
+                "kind": kind.name,
+                "listKind": f"{kind.name}List",
+                "plural": kind.plural,
+                "singular": kind.name.lower(),
+            },
+            "scope": "Namespaced",
+            "preserveUnknownFields": False,
+            "versions": [_version(kind)],
+        },
+    }
+
+
+def _version(kind: Kind) -> Json:
+    return {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": [dict(column) for column in kind.columns],
+        "schema": {
+            "openAPIV3Schema": {
+                "type": "object",
+                "description": kind.description,
+                "properties": {"spec": structural(kind.spec), "status": structural(kind.status)},
+            }
+        },
+    }
+
+
+def render(*, chart: bool = False) -> str:
+    """The definitions as YAML; for the chart as a template that a value can switch off."""
+    # Only who prints needs a YAML library: the controller's image compares the manifests as they are.
+    from steps.runtime.yaml import to_yaml  # noqa: PLC0415
+
+    text = "".join(f"---\n{to_yaml(manifest)}" for manifest in manifests())
+    return f"{_HEAD}{text}{_FOOT}" if chart else text
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m workflows.api.crd", description=__doc__)
+    parser.add_argument("--chart", action="store_true", help=f"as the chart has them, in {CHART_FILE}")
+    sys.stdout.write(render(chart=parser.parse_args(argv).chart))
+
+
+if __name__ == "__main__":
+    main()

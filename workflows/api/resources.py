@@ -1,0 +1,162 @@
+"""The custom resources of `migration.harvesterhci.io/v1beta1`, as manifests hold them.
+
+Their specs are in `workflows.api.spec`, their statuses in `workflows.api.status`. Parsing ignores the status:
+only the spec counts.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from steps.model.plan import SourceKind
+from workflows.api.spec import (
+    API_VERSION,
+    GROUP,
+    DiskMapping,
+    Model,
+    NetworkMapping,
+    OpenstackSourceSpec,
+    OvaSourceSpec,
+    SecretReference,
+    SourceReference,
+    VirtualMachineImportSpec,
+    VmwareSourceSpec,
+)
+
+__all__ = [
+    "API_VERSION",
+    "GROUP",
+    "KINDS",
+    "DiskMapping",
+    "Metadata",
+    "NetworkMapping",
+    "OpenstackSource",
+    "OpenstackSourceSpec",
+    "OvaSource",
+    "OvaSourceSpec",
+    "Secret",
+    "SecretReference",
+    "Source",
+    "SourceReference",
+    "VirtualMachineImport",
+    "VirtualMachineImportSpec",
+    "VmwareSource",
+    "VmwareSourceSpec",
+]
+
+
+_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+_SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+"""RFC 1123, as the API server asks of names: here they become names of folders."""
+_KEY: Final = re.compile(r"(?!\.\.)(?!\.$)[-._a-zA-Z0-9]{1,253}")
+"""What the API server takes as a Secret's key (apimachinery IsConfigMapKey): here it is a file's name."""
+
+
+def _or_default(value: Any) -> Any:
+    return value or "default"
+
+
+class Metadata(BaseModel):
+    """The part of Kubernetes' ObjectMeta that is used; the rest is passed over."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: Annotated[str, Field(max_length=253, pattern=_SUBDOMAIN)]
+    namespace: Annotated[str, BeforeValidator(_or_default), Field(max_length=63, pattern=_LABEL)] = "default"
+    uid: str = ""
+    generation: int = 1
+
+
+class VmwareSource(Model):
+    """A VMware source."""
+
+    api_version: Literal["migration.harvesterhci.io/v1beta1"]
+    kind: Literal["VmwareSource"]
+    metadata: Metadata
+    spec: VmwareSourceSpec = VmwareSourceSpec()
+    status: Any = None
+
+
+class OpenstackSource(Model):
+    """An OpenStack source."""
+
+    api_version: Literal["migration.harvesterhci.io/v1beta1"]
+    kind: Literal["OpenstackSource"]
+    metadata: Metadata
+    spec: OpenstackSourceSpec = OpenstackSourceSpec()
+    status: Any = None
+
+
+class OvaSource(Model):
+    """An OVA source."""
+
+    api_version: Literal["migration.harvesterhci.io/v1beta1"]
+    kind: Literal["OvaSource"]
+    metadata: Metadata
+    spec: OvaSourceSpec = OvaSourceSpec()
+    status: Any = None
+
+
+Source = VmwareSource | OpenstackSource | OvaSource
+KINDS: Final[Mapping[str, type[Model]]] = {
+    str(SourceKind.VMWARE): VmwareSource,
+    str(SourceKind.OPENSTACK): OpenstackSource,
+    str(SourceKind.OVA): OvaSource,
+}
+
+
+class VirtualMachineImport(Model):
+    """One machine to be imported."""
+
+    api_version: Literal["migration.harvesterhci.io/v1beta1"]
+    kind: Literal["VirtualMachineImport"]
+    metadata: Metadata
+    spec: VirtualMachineImportSpec = VirtualMachineImportSpec()
+    status: Any = None
+
+
+def _decodable(data: dict[str, str]) -> dict[str, str]:
+    for key, value in data.items():
+        try:
+            _decode(value)
+        except binascii.Error as error:
+            raise ValueError(f"{key} is not base64 ({error}); plain text belongs under stringData") from None
+    return data
+
+
+def _decode(value: str) -> bytes:
+    """Base64 as the API server reads it: line breaks, as base64(1) makes them, do not count."""
+    return base64.b64decode("".join(value.split()), validate=True)
+
+
+def _entries(value: Any) -> Any:
+    """The entries of a Secret: nothing is no entry, an entry of nothing is empty."""
+    if not isinstance(value, Mapping):
+        return value or {}
+    for key in value:
+        if not _KEY.fullmatch(str(key)):
+            raise ValueError(f"{key!r} is no key of a Secret: letters, digits, '-', '_' and '.'")
+    return {key: "" if entry is None else entry for key, entry in value.items()}
+
+
+class Secret(BaseModel):
+    """A Secret, of which `data` (base64) and `stringData` (plain, wins) are read."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    api_version: Literal["v1"] = Field(alias="apiVersion")
+    kind: Literal["Secret"]
+    metadata: Metadata
+    data: Annotated[dict[str, str], BeforeValidator(_entries), AfterValidator(_decodable)] = {}
+    string_data: Annotated[dict[str, str], BeforeValidator(_entries)] = Field(default={}, alias="stringData")
+
+    def values(self) -> dict[str, bytes]:
+        """Every key's value, decoded."""
+        decoded = {key: _decode(value) for key, value in self.data.items()}
+        return decoded | {key: value.encode() for key, value in self.string_data.items()}

@@ -1,0 +1,231 @@
+"""What a person writes: the specs of the custom resources, in today's field names plus additive fields.
+
+Field by field after harvester/vm-import-controller (pkg/apis/migration.harvesterhci.io/v1beta1): everything
+is optional and nullable there, so it is here; what an import cannot do without, `workflows.plan` says.
+The descriptions become those of the CRDs.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic.alias_generators import to_camel
+
+from steps.model.plan import Gate, InterfaceModel, MacPolicy
+
+GROUP: Final = "migration.harvesterhci.io"
+API_VERSION: Final = f"{GROUP}/v1beta1"
+
+
+class Model(BaseModel):
+    """Part of a resource. A field nobody knows is an error: on a cluster it would be dropped in silence."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
+    )
+
+
+def _empty_to_none(value: Any) -> Any:
+    return None if value == "" else value
+
+
+def _none_to_empty(value: Any) -> Any:
+    return "" if value is None else value
+
+
+def none_to_list(value: Any) -> Any:
+    """For a list that may be null, which is the same as empty."""
+    return [] if value is None else value
+
+
+Text = Annotated[str, BeforeValidator(_none_to_empty)]
+"""A string that may be null, which is the same as empty."""
+STRUCT: Final[dict[str, Any]] = {"nullable": False}
+"""For `workflows.api.schema`: no pointer in today's Go types, so today's schema takes no null for it."""
+ANY_TEXT: Final[dict[str, Any]] = {"x-any-text": True}
+"""For `workflows.api.schema`: a string of few good values, of which today's schema has no list."""
+
+NicChoice = Annotated[InterfaceModel | None, BeforeValidator(_empty_to_none)]
+"""An interface model, or nothing, or the empty string that today's schema allows as well."""
+
+
+class SecretReference(Model):
+    """Where the credentials are."""
+
+    name: Text = Field(default="", description="name of the Secret")
+    namespace: Text = Field(default="", description="its namespace; default: that of this object")
+
+
+Flag = Annotated[bool, Strict()]
+"""True or false and nothing that could be taken for it: the API server takes no 1 and no "yes" either."""
+Insecure = Annotated[
+    Flag,
+    Field(
+        alias="insecureSkipTLSVerify",
+        description="trust whatever certificate the source shows; without it the certificate is verified "
+        "against the CA in the Secret, or else the system's",
+    ),
+]
+
+
+class VmwareSourceSpec(Model):
+    """A vCenter or a stand-alone ESXi host."""
+
+    endpoint: Text = Field(default="", description="URL of the SDK, such as https://vcenter/sdk")
+    dc: Text = Field(default="", description="name or inventory path of the datacenter")
+    credentials: SecretReference | None = Field(
+        default=None,
+        description="Secret with username, password and optionally caCert (PEM), thumbprint",
+        json_schema_extra=STRUCT,
+    )
+    insecure_skip_tls_verify: Insecure = False
+    thumbprint: Text = Field(
+        default="", description="SHA-1 or SHA-256 fingerprint of the one certificate to trust, as hex"
+    )
+
+
+class OpenstackSourceSpec(Model):
+    """An OpenStack cloud."""
+
+    endpoint: Text = Field(default="", description="URL of Keystone, such as https://host:5000/v3")
+    region: Text = Field(default="", description="region of the services")
+    credentials: SecretReference | None = Field(
+        default=None,
+        description="Secret with username, password, project_name, domain_name and optionally ca_cert (PEM)",
+        json_schema_extra=STRUCT,
+    )
+    interface: Text = Field(
+        default="", description="which endpoints to use: public, internal or admin; default public"
+    )
+    upload_image_retry_count: int = Field(
+        default=0,
+        description="how often to look whether a volume's image is active; default: 30 times, or longer as "
+        "the volume's size may take",
+    )
+    upload_image_retry_delay: int = Field(default=0, description="seconds between two looks; default 10")
+    insecure_skip_tls_verify: Insecure = False
+
+
+class OvaSourceSpec(Model):
+    """An OVA behind a URL."""
+
+    url: Text = Field(default="", description="http or https URL of the archive")
+    http_timeout_seconds: int | None = Field(
+        default=None,
+        description="seconds a disk's download may take in all; default, and 0: as long as bytes arrive",
+    )
+    credentials: SecretReference | None = Field(
+        default=None, description="Secret with username and password, and ca.crt (PEM), all optional"
+    )
+    insecure_skip_tls_verify: Insecure = False
+
+
+class NetworkMapping(Model):
+    """Which network a NIC of the source's network goes to."""
+
+    source_network: Text = Field(default="", description="name or inventory path of the source's network")
+    destination_network: Text = Field(
+        default="", description="NAME or NAMESPACE/NAME of a NetworkAttachmentDefinition"
+    )
+    network_interface_model: NicChoice = Field(
+        default=None, description="model of these NICs; default: as at the source"
+    )
+    mac: Annotated[MacPolicy | None, BeforeValidator(_empty_to_none)] = Field(
+        default=None,
+        description="keep: these NICs keep the MAC addresses of the source; new: the target chooses new "
+        "ones; default keep",
+    )
+
+
+class DiskMapping(Model):
+    """What is different for one disk."""
+
+    source_disk: Text = Field(
+        default="", description="the disk: its id here (disk-0), or its label or key at the source"
+    )
+    storage_class: Text = Field(default="", description="storage class of this disk; default: that of all")
+    bus_type: Text = Field(
+        default="", description="bus of this disk (virtio, scsi, sata, usb); default: as at the source"
+    )
+
+
+class SourceReference(Model):
+    """Which source the machine is at: an ObjectReference of which four fields count."""
+
+    api_version: Text = Field(default="", description=API_VERSION)
+    kind: Text = Field(default="", description="VmwareSource, OpenstackSource or OvaSource")
+    name: Text = Field(default="", description="name of the source")
+    namespace: Text = Field(default="", description="its namespace; default: that of the import")
+    uid: Text = Field(default="", description="taken, never read", exclude=True)
+    resource_version: Text = Field(default="", description="taken, never read", exclude=True)
+    field_path: Text = Field(default="", description="taken, never read", exclude=True)
+
+
+class VirtualMachineImportSpec(Model):
+    """Which machine is to be imported, and as what."""
+
+    source_cluster: SourceReference = Field(
+        default=SourceReference(), description="the source the machine is at"
+    )
+    virtual_machine_name: Text = Field(
+        default="", description="name of the machine at its source; for OpenStack its UUID as well"
+    )
+    folder: str | None = Field(
+        default=None, description="VMware: the folder below the datacenter's vm folder"
+    )
+    network_mapping: Annotated[tuple[NetworkMapping, ...], BeforeValidator(none_to_list)] = Field(
+        default=(), description="where the NICs go; those in no row go to the management network"
+    )
+    default_network_interface_model: NicChoice = Field(
+        default=None, description="model of NICs whose own is unknown; default virtio"
+    )
+    storage_class: Text = Field(default="", description="storage class of the disks; default: the cluster's")
+    default_disk_bus_type: Annotated[
+        Literal["virtio", "scsi", "sata", "usb"] | None, BeforeValidator(_empty_to_none)
+    ] = Field(
+        default=None,
+        description="bus (virtio, scsi, sata, usb) of disks whose own is unknown; default virtio",
+        json_schema_extra=ANY_TEXT,
+    )
+    force_power_off: Flag | None = Field(
+        default=None, description="VMware: power the machine off instead of shutting its guest down"
+    )
+    graceful_shutdown_timeout_seconds: int | None = Field(
+        default=None,
+        description="VMware: seconds the guest may take to shut down before the machine is powered off; "
+        "default 60",
+        json_schema_extra=STRUCT,
+    )
+    skip_preflight_checks: Flag | None = Field(
+        default=None,
+        description="leave out the checks of networks and guest tools at the source; a quota only warns",
+    )
+    target_virtual_machine_name: Text = Field(
+        default="", description="name of the machine here; default: the source's name, made to fit"
+    )
+    disk_mapping: Annotated[tuple[DiskMapping, ...], BeforeValidator(none_to_list)] = Field(
+        default=(), description="storage class and bus of single disks"
+    )
+    cpus: int | None = Field(default=None, description="virtual CPUs here; default: as at the source")
+    memory: Text = Field(
+        default="", description="memory here, as a quantity such as 8Gi; default: as at the source"
+    )
+    start_virtual_machine: Flag | None = Field(
+        default=None, description="whether to start the machine once it is built; default true"
+    )
+    dry_run: Flag | None = Field(
+        default=None,
+        description="only say what would be done: the plan and the machine's manifest go to a ConfigMap",
+    )
+    approvals: Annotated[tuple[Gate, ...], BeforeValidator(none_to_list)] = Field(
+        default=(),
+        description="steps that wait until a person approves of them by the annotation "
+        f"{GROUP}/approve: poweroff or start",
+    )
+    suspend: Flag | None = Field(
+        default=None, description="begin no further step until this is taken back; running ones finish"
+    )
+    cancel: Flag | None = Field(
+        default=None, description="stop the import and give back what it holds at the source"
+    )

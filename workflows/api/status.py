@@ -1,0 +1,160 @@
+"""What is reported back: the statuses of the custom resources, in today's field names plus additive fields.
+
+Read from a cluster they may have been written by another version or by today's controller, so nothing is
+refused: what is unknown is passed over, what is malformed counts as absent.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
+
+from workflows.api.spec import Model, Text, none_to_list
+
+
+class Stand(enum.StrEnum):
+    """The values of `status.importStatus`, in today's spelling, from the first to the last."""
+
+    NEW = ""
+    INVALID = "virtualMachineImportInvalid"
+    VALID = "virtualMachineImportValid"
+    SOURCE_READY = "sourceReady"
+    DISKS_EXPORTED = "disksExported"
+    IMAGES_SUBMITTED = "diskImageSubmitted"
+    IMAGE_FAILED = "diskImageFailed"
+    IMAGES_READY = "diskImagesReady"
+    CREATED = "virtualMachineCreated"
+    RUNNING = "virtualMachineRunning"
+    FAILED = "VMMigrationFailed"
+
+
+class Reported(Model):
+    """Part of a status."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    @classmethod
+    def read(cls, value: Any) -> Self:
+        """A status as it was found, without whatever in it is malformed."""
+        given = dict(value) if isinstance(value, dict) else {}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            bad = {fault["loc"][0] for fault in error.errors() if fault["loc"]}
+        try:
+            return cls.model_validate({name: part for name, part in given.items() if name not in bad})
+        except ValidationError:
+            return cls()
+
+    def to_document(self) -> dict[str, Any]:
+        """The status as the API takes it; every field, so that a merge patch clears what is gone."""
+        return self.model_dump(by_alias=True, mode="json")
+
+
+class Condition(Reported):
+    """One condition. Times are RFC 3339 strings."""
+
+    type: Text = Field(default="", description="what is said")
+    status: Text = Field(default="", description="True, False or Unknown")
+    last_update_time: Text = Field(default="", description="when anything in here changed last")
+    last_transition_time: Text = Field(default="", description="when status changed last")
+    reason: Text = Field(default="", description="why, in one word")
+    message: Text = Field(default="", description="why, for a person")
+
+
+Conditions = Annotated[tuple[Condition, ...], BeforeValidator(none_to_list)]
+
+
+class SourceStatus(Reported):
+    """How a source stands."""
+
+    status: Text = Field(default="", description="clusterReady or clusterNotReady")
+    conditions: Conditions = Field(default=(), description="ClusterReady and ClusterError")
+    message: Text = Field(default="", description="what is wrong and what to do")
+    observed_generation: int = Field(default=0, description="generation of the spec that was looked at")
+
+
+class DiskImportStatus(Reported):
+    """How one disk stands."""
+
+    disk: Text = Field(default="", description="id of the disk")
+    disk_name: Text = Field(
+        default="", description="name of the disk's volume, with .img; its id until admit has chosen the name"
+    )
+    disk_size: int = Field(default=0, description="capacity in bytes")
+    disk_local_path: Text = Field(default="", description="of today's controller; never set")
+    disk_route: Text = Field(default="", description="of today's controller; never set")
+    virtual_machine_image: Text = Field(
+        default="", alias="VirtualMachineImage", description="name of the VirtualMachineImage"
+    )
+    disk_conditions: Conditions = Field(
+        default=(),
+        description="VirtualMachineImageSubmitted, VirtualMachineImageReady and VirtualMachineImageFailed",
+    )
+    bus_type: Text = Field(default="", description="bus of the disk here")
+    step: Text = Field(default="", description="the step whose bytes are counted")
+    bytes_done: int = Field(default=0, description="bytes this step has moved")
+    bytes_total: int = Field(default=0, description="bytes this step has to move")
+    percent: int = Field(default=0, description="how far the disk is, over all its steps")
+    bytes_per_second: int = Field(default=0, description="how fast it moves; 0 while unknown or at rest")
+    seconds_left: int = Field(default=0, description="how long it will take; 0 while unknown")
+    progress_time: Text = Field(default="", description="when bytesDone changed last")
+    digest: Text = Field(default="", description="digest of the disk as it was handed on")
+    integrity: Text = Field(default="", description="how far the digest was compared")
+
+    @property
+    def id(self) -> str:
+        """The id of the disk. Versions that chose no names wrote it into `diskName`."""
+        return self.disk or self.disk_name
+
+
+class WorkflowReference(Reported):
+    """Which Workflow carries the import out."""
+
+    name: Text = Field(default="", description="its name")
+    namespace: Text = Field(default="", description="its namespace")
+    generation: int = Field(default=0, description="generation of the import it was made for")
+    link: Text = Field(default="", description="where a person can watch it")
+
+
+class PlannedReference(Reported):
+    """What a dry run made."""
+
+    config_map: Text = Field(default="", description="ConfigMap with the plan and the manifest")
+    hash: Text = Field(default="", description="hash of both: an import warns when it is another")
+
+
+class ImportStatus(Reported):
+    """How an import stands."""
+
+    import_status: Text = Field(
+        default="", description=f"the phase: {', '.join(stand for stand in Stand if stand)}, or nothing yet"
+    )
+    disk_import_status: Annotated[tuple[DiskImportStatus, ...], BeforeValidator(none_to_list)] = Field(
+        default=(), description="how each disk stands"
+    )
+    import_conditions: Conditions = Field(
+        default=(),
+        description="VMShutdownGuest, VMPoweringOff, VMPoweredOff, VMExported and VMExportFailed; Succeeded "
+        "(True, False, or Unknown while it goes on); Planned; ArgoNotAnswering; WorkflowStalled",
+    )
+    new_virtual_machine: Text = Field(default="", description="of today's controller; never set")
+    imported_virtual_machine_name: Text = Field(default="", description="name of the machine here")
+    step: Text = Field(default="", description="the step at work, or the one that failed")
+    message: Text = Field(default="", description="what goes on, or what failed, why, and what to do")
+    percent: int = Field(default=0, description="how far the import is; never falls within a run")
+    eta: Text = Field(default="", description="how long the slowest disk will take; empty while unknown")
+    powered_off: Text = Field(
+        default="", description="the VM at its source that ran and that the import powered off; else empty"
+    )
+    workflow: WorkflowReference | None = Field(
+        default=None, description="the Workflow, named before it is made"
+    )
+    planned: PlannedReference | None = Field(default=None, description="the result of the last dry run")
+    observed_generation: int = Field(default=0, description="generation of the spec that was looked at")
+
+    def disk(self, name: str) -> DiskImportStatus | None:
+        """The row of the disk with that id; None when there is none."""
+        return next((row for row in self.disk_import_status if row.id == name), None)

@@ -1,0 +1,228 @@
+"""The pod of a stage: its command, mounts, identity and rules, from its row in the stage table.
+
+**How results get into the request.** A pod has one `/request`, projected from several ConfigMaps:
+`RUN-request` (the controller's: `plan.json`), `RUN-machine` (preflight's: `machine.json`) and
+`WORKFLOW-volumes` (admit's: `volumes.json`). Preflight and admit write theirs through the API as their last
+act (`--publish-to configmap/NAME`). Several, because a kubelet may hand a new pod a ConfigMap as it knew it
+from an earlier one (`configMapAndSecretChangeDetectionStrategy`; with `Cache` up to a minute old), and a step
+that finds no `machine.json` fails for good; a ConfigMap that no pod had before is always fetched, and a pod
+whose ConfigMap is not there waits. And no step need be able to change its own orders.
+
+The names of volumes and keys are the agreement with the steps; `docs/step-contract.md` tells the rest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from hera.workflows import Container, Parameter, Resources, RetryStrategy
+from hera.workflows import models as m
+
+from steps.model.contract import CREDENTIALS, OUTPUTS, REQUEST, SCRATCH, Exit
+from steps.model.plan import SourceKind
+from workflows import names
+from workflows.author.installation import Installation
+from workflows.stages import Image, Limit, Retry, Scope, Stage
+
+RUN: Final = "{{workflow.parameters.run}}"
+SOURCE: Final = "{{workflow.parameters.source}}"
+DISK: Final = "{{inputs.parameters.disk}}"
+WORKFLOW: Final = "{{workflow.name}}"
+PROBE_SECONDS: Final = 5
+"""How long a probe waits for an answer."""
+TOKEN: Final = PurePosixPath("/run/address/token")
+"""The unguessable part of the disk's URL, for who serves it and who tells the target of it."""
+
+ARGUMENTS: Final[dict[str, tuple[str, ...]]] = {
+    "preflight": ("--publish-to", f"configmap/{names.machine(RUN)}"),
+    "admit": ("--publish-to", f"configmap/{names.volumes(WORKFLOW)}"),
+    "serve": ("--token-file", str(TOKEN), "--workflow", WORKFLOW),
+    "image": (
+        *("--token-file", str(TOKEN)),
+        *("--origin", names.origin(RUN, DISK, "{{workflow.namespace}}")),
+        *("--workflow", "{{workflow.name}}"),
+    ),
+    "cleanup": ("--status", "{{workflow.status}}"),
+}
+"""What a step must be told in a cluster only."""
+PUBLISHED: Final = {"machine.json": names.machine(RUN), "volumes.json": names.volumes(WORKFLOW)}
+"""The ConfigMap of each document that a stage adds to the request."""
+
+RETRYABLE: Final = (
+    f"lastRetry.status == 'Error' || asInt(lastRetry.exitCode) < {Exit.INVALID:d}"
+    f" || asInt(lastRetry.exitCode) > {Exit.SIBLING:d}"
+)
+"""`contract.is_retryable` for Argo. The exit code is a string, "-1" while unknown (docs/retries.md)."""
+
+
+def container(
+    stage: Stage, settings: Installation, kind: SourceKind, published: Collection[str]
+) -> Container:
+    """The template of a stage that is a program; `published` are the documents that exist when it runs."""
+    share = settings.share(stage.name)
+    per_disk = stage.scope is Scope.DISK
+    volumes = _volumes(stage, settings, published)
+    return Container(
+        name=stage.name,
+        image=f"{settings.repository}/{image(stage, kind)}:{settings.tag}",
+        image_pull_policy=settings.pull_policy,
+        # Always explicit: without a command Argo's controller asks the registry for the image's own.
+        command=["python", "-m", f"steps.{stage.name}"],
+        args=arguments(stage) or None,
+        service_account_name=names.service_account(stage.identity),
+        security_context=restricted(),
+        resources=Resources(
+            cpu_request=share.cpu, memory_request=share.memory, memory_limit=share.memory_limit
+        ),
+        volumes=[volume for volume, _ in volumes],
+        volume_mounts=[mount for _, mount in volumes],
+        labels=_labels(stage),
+        inputs=[Parameter(name="disk")] if per_disk else [],
+        outputs=_outputs(stage),
+        ports=[m.ContainerPort(name="http", container_port=names.PORT)] if _serves(stage) else None,
+        readiness_probe=_ready() if _serves(stage) else None,
+        synchronization=semaphore(stage.limit) if stage.limit else None,
+        retry_strategy=retry(stage.retry),
+        # The last lines of the log stand in when a step died without last words.
+        termination_message_policy="FallbackToLogsOnError",
+    )
+
+
+def image(stage: Stage, kind: SourceKind) -> str:
+    """The target of images/Containerfile that holds a stage's program."""
+    return names.provider(kind) if stage.image is Image.PROVIDER else str(stage.image)
+
+
+def arguments(stage: Stage) -> list[str]:
+    """A stage's command line."""
+    disk = ("--disk", DISK) if stage.scope is Scope.DISK else ()
+    # Without a claim the root file system is all there is, and it is read-only.
+    notes = ("--scratch", str(OUTPUTS)) if stage.credentials and not stage.scratch else ()
+    return [*disk, *notes, *ARGUMENTS.get(stage.name, ())]
+
+
+def retry(rule: Retry) -> RetryStrategy:
+    """A row's rule. No `maxDuration`: Argo makes it the deadline of the running pod as well."""
+    return RetryStrategy(
+        limit=rule.limit,  # without it Argo ignores the back-off
+        expression=RETRYABLE,  # without a policy beside it this means any failure (docs/retries.md)
+        backoff=m.Backoff(duration=f"{rule.first:g}s", factor=int(rule.factor), cap=f"{rule.cap:g}s"),
+    )
+
+
+def semaphore(limit: Limit) -> m.Synchronization:
+    """A lock that every import of one source shares."""
+    key = m.ConfigMapKeySelector(name=names.LIMITS, key=names.limit_key(SOURCE, limit))
+    return m.Synchronization(semaphores=[m.SemaphoreRef(config_map_key_ref=key)])
+
+
+def restricted() -> m.SecurityContext:
+    """What Pod Security `restricted` asks of a container, and a root file system nobody can write to."""
+    return m.SecurityContext(
+        allow_privilege_escalation=False,
+        capabilities=m.Capabilities(drop=["ALL"]),
+        read_only_root_filesystem=True,
+        run_as_non_root=True,
+    )
+
+
+def pod_security(user: int) -> m.PodSecurityContext:
+    """The same for the pod; the group makes claims and Secrets readable without a walk over every file."""
+    return m.PodSecurityContext(
+        run_as_non_root=True,
+        run_as_user=user,
+        run_as_group=user,
+        fs_group=user,
+        fs_group_change_policy="OnRootMismatch",
+        seccomp_profile=m.SeccompProfile(type="RuntimeDefault"),
+    )
+
+
+def executor_patch(settings: Installation) -> str:
+    """What Argo's own containers lack, as a patch of every pod.
+
+    They take no security context from the pod (workflow/controller/workflowpod.go, newExecContainer), so
+    `restricted` refuses them; a cluster whose controller sets `executor.securityContext` has it twice. With
+    Argo's `initlessPod` these containers do not exist, and the patch would add broken ones: leave that off.
+    The grace period is what Argo waits between SIGTERM and SIGKILL (workflow/controller/pod/queue.go).
+    """
+    locked = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    tick = {"name": "ARGO_PROGRESS_PATCH_TICK_DURATION", "value": settings.progress_tick}
+    patch: dict[str, object] = {
+        "terminationGracePeriodSeconds": settings.grace_seconds,
+        "initContainers": [{"name": "init", "securityContext": locked}],
+        "containers": [{"name": "wait", "securityContext": locked, "env": [tick]}],
+    }
+    # A line for each field. Never `{{`, which Argo would take for one of its own.
+    return "{\n" + ",\n".join(f"  {json.dumps(key)}: {json.dumps(patch[key])}" for key in patch) + "\n}\n"
+
+
+# --- inside
+
+Mounted = tuple[m.Volume, m.VolumeMount]
+
+
+def _volumes(stage: Stage, settings: Installation, published: Collection[str]) -> list[Mounted]:
+    found = [_request(published), _tmp(settings.tmp_size)]
+    if stage.credentials:
+        found.append(_secret("source", names.credentials(RUN), str(CREDENTIALS)))
+    if stage.address:
+        found.append(_secret("address", names.address(RUN), str(TOKEN.parent)))
+    if stage.scratch:
+        found.append(_scratch())
+    return found
+
+
+def _request(published: Collection[str]) -> Mounted:
+    given = [names.request(RUN), *(name for document, name in PUBLISHED.items() if document in published)]
+    sources = [m.VolumeProjection(config_map=m.ConfigMapProjection(name=name)) for name in given]
+    volume = m.Volume(name="request", projected=m.ProjectedVolumeSource(sources=sources))
+    return volume, m.VolumeMount(name="request", mount_path=str(REQUEST), read_only=True)
+
+
+def _tmp(size: str) -> Mounted:
+    # An m.Quantity, as the model would take a plain string and then complain of it when it is written.
+    volume = m.Volume(name="tmp", empty_dir=m.EmptyDirVolumeSource(size_limit=m.Quantity(root=size)))
+    return volume, m.VolumeMount(name="tmp", mount_path=str(OUTPUTS))
+
+
+def _secret(name: str, secret: str, path: str) -> Mounted:
+    volume = m.Volume(name=name, secret=m.SecretVolumeSource(secret_name=secret, default_mode=0o440))
+    return volume, m.VolumeMount(name=name, mount_path=path, read_only=True)
+
+
+def _scratch() -> Mounted:
+    source = m.PersistentVolumeClaimVolumeSource(claim_name=names.claim(RUN, DISK))
+    return m.Volume(name="scratch", persistent_volume_claim=source), m.VolumeMount(
+        name="scratch", mount_path=str(SCRATCH)
+    )
+
+
+def _labels(stage: Stage) -> dict[str, str]:
+    """Of the pod (Hera's `labels` are the pod's): for Services, network policies and podGC."""
+    disk = {names.LABEL_DISK: DISK} if stage.scope is Scope.DISK else {}
+    scratch = {names.LABEL_SCRATCH: "true"} if stage.scratch else {}
+    return {names.LABEL_STAGE: stage.name, **disk, **scratch}
+
+
+def _outputs(stage: Stage) -> list[Parameter]:
+    """Results with a default: where a file is missing the executor fails too, after a step that failed."""
+    return [_output(OUTPUTS / name) for name in stage.outputs]
+
+
+def _output(file: Path) -> Parameter:
+    empty = "[]" if file.suffix == ".json" else ""
+    return Parameter(name=file.stem, value_from=m.ValueFrom(path=str(file), default=empty))
+
+
+def _serves(stage: Stage) -> bool:
+    return stage.image is Image.SERVE
+
+
+def _ready() -> m.Probe:
+    """Kubernetes' default of one second to answer is too short on a busy node."""
+    asked = m.HTTPGetAction(path="/healthz", port=names.PORT)
+    return m.Probe(http_get=asked, period_seconds=2, timeout_seconds=PROBE_SECONDS)

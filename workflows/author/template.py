@@ -1,0 +1,133 @@
+"""The WorkflowTemplate: the stage table as nested DAGs over the stages' pods. Pure.
+
+Fields that Hera's models lack (they are of Argo 4.0) are put into the finished document. tests/author
+compares it with what it should be, as those models drop names they do not know in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from hera.workflows import DAG, Parameter, Suspend, Task, WorkflowTemplate
+from hera.workflows import models as m
+
+from steps.model.plan import Gate, SourceKind, TargetKind
+from workflows import names
+from workflows.author.dag import DISKS, FINISH, IMPORT, TRANSFER, Graph, graph
+from workflows.author.installation import Installation
+from workflows.author.pods import DISK, RUN, container, executor_patch, pod_security, semaphore
+from workflows.stages import Identity, Limit, Scope, Stage, stages_for
+
+Json = dict[str, Any]
+
+TITLE: Final = "workflows.argoproj.io/title"
+DESCRIPTION: Final = "workflows.argoproj.io/description"
+DISPLAY_NAME: Final = "workflows.argoproj.io/display-name"
+NO_SIDECARS: Final = {"sidecar.istio.io/inject": "false"}
+"""A mesh's sidecar does not end when the step does (docs/sidecar-injection.md)."""
+CLEANUP: Final = "cleanup"
+
+
+def template(settings: Installation, kind: SourceKind = SourceKind.VMWARE) -> Json:
+    """The WorkflowTemplate for sources of `kind`."""
+    stages = stages_for(TargetKind.HARVESTER)
+    with _workflow(settings, kind) as workflow:
+        for stage in stages:
+            _stage(stage, settings, kind, _published(stage, stages))
+        _dags(graph(stages), stages)
+    return _finished(workflow.to_dict(), stages, settings)
+
+
+def _workflow(settings: Installation, kind: SourceKind) -> WorkflowTemplate:
+    return WorkflowTemplate(
+        name=names.template_name(kind),
+        annotations={
+            TITLE: f"Import a machine from a {kind}",
+            DESCRIPTION: "Checks the machine, shuts it down, brings each disk over and makes it an image, "
+            "builds the machine of them and starts it. What failed can be retried alone.",
+        },
+        entrypoint=IMPORT,
+        on_exit=CLEANUP,  # the one place: handlers on a failed task make a retry do nothing, and say nothing
+        service_account_name=names.service_account(Identity.DATA),
+        security_context=pod_security(settings.user),
+        pod_spec_patch=executor_patch(settings),
+        pod_metadata=m.Metadata(labels={names.LABEL_RUN: RUN, **NO_SIDECARS}),
+        # A claim goes only when its pods have gone. After a failure all stay, for their logs.
+        pod_gc=m.PodGC(strategy="OnWorkflowSuccess"),
+        ttl_strategy=m.TTLStrategy(
+            seconds_after_success=settings.keep_succeeded, seconds_after_failure=settings.keep_failed
+        ),
+        arguments=[
+            *(Parameter(name=name) for name in ("run", "source")),
+            *(Parameter(name=f"approve-{gate}", value="false", enum=["true", "false"]) for gate in Gate),
+        ],
+    )
+
+
+def _stage(stage: Stage, settings: Installation, kind: SourceKind, published: Sequence[str]) -> None:
+    if stage.gate:
+        Suspend(name=stage.name)
+    else:
+        container(stage, settings, kind, published)
+
+
+def _published(stage: Stage, stages: Sequence[Stage]) -> list[str]:
+    """The documents that earlier stages have added to the request when this one runs."""
+    before = [other for other in stages if other.name in stage.after]
+    return [name for other in before for name in (*other.documents, *_published(other, stages))]
+
+
+def _dags(found: Graph, stages: Sequence[Stage]) -> None:
+    """The nested DAGs. What an outer one passes on is the list of disks, then a disk."""
+    gates = {stage.name for stage in stages if stage.gate}
+    per_disk = {stage.name for stage in stages if stage.scope is Scope.DISK}
+    taken = {IMPORT: None, TRANSFER: "disks", DISKS: "disk", FINISH: None}
+    for dag, takes in taken.items():
+        lock = semaphore(Limit.MACHINES) if dag == TRANSFER else None
+        inputs = [Parameter(name=takes)] if takes else []
+        with DAG(name=dag, inputs=inputs, synchronization=lock):
+            for name, waits in found[dag].items():
+                Task(
+                    name=name,
+                    template=name,
+                    depends=" && ".join(waits) or None,
+                    when=f"{{{{workflow.parameters.{name}}}}} == true" if name in gates else None,
+                    arguments=_handed(name, per_disk),
+                    with_param="{{inputs.parameters.disks}}" if name == DISKS else None,
+                )
+
+
+def _handed(task: str, per_disk: set[str]) -> dict[str, str]:
+    if task == TRANSFER:
+        return {"disks": "{{tasks.preflight.outputs.parameters.disks}}"}
+    if task == DISKS:
+        return {"disk": "{{item}}"}
+    return {"disk": DISK} if task in per_disk else {}
+
+
+def _finished(made: Json, stages: Sequence[Stage], settings: Installation) -> Json:
+    """What Hera has no field for: display names, and a limit to waiting (argo-workflows 4.1).
+
+    A stage that takes a lock has none, as Argo counts the wait for the lock too and then fails the stage with
+    no retry (workflow/controller/operator.go, checkTemplateTimeouts: "also covers … synchronization").
+    """
+    rows = {stage.name: stage for stage in stages}
+    for one in made["spec"]["templates"]:
+        name, row = one["name"], rows.get(one["name"])
+        if row is not None and not row.gate and row.limit is None:
+            one["pendingTimeout"] = settings.pending_timeout
+        if shown := _display_name(name, row):
+            one["annotations"] = {DISPLAY_NAME: shown}
+    return made
+
+
+def _display_name(name: str, row: Stage | None) -> str | None:
+    """Letters, digits, dashes, dots: with others the node is an Error (operator.go, displayNameRegex)."""
+    if name == DISKS:
+        return DISK
+    if row is None:
+        return None
+    if row.scope is Scope.EXIT:
+        return name
+    return f"{name}-{DISK}" if row.scope is Scope.DISK else None

@@ -1,0 +1,81 @@
+"""An import as Argo runs it: a small Workflow that refers to the template of its source's kind. Pure.
+
+Hera writes the documents and does nothing else: no service, no global configuration. The WorkflowTemplates
+are part of the chart (`workflows.author.chart`).
+"""
+
+from __future__ import annotations
+
+import re
+
+from hera.workflows import Parameter, Workflow
+from hera.workflows import models as m
+
+from steps.model.plan import Gate, Plan
+from workflows import names
+from workflows.author.installation import Installation
+from workflows.author.template import DESCRIPTION, TITLE, Json
+
+
+def author(plan: Plan, settings: Installation, *, attempt: int = 0, owner: str = "") -> Json:
+    """The Workflow that carries out `plan`.
+
+    `attempt` counts the Workflows over the same request; `owner` is the uid of the request's ConfigMap, which
+    the API knows once it is made. Everything else a step needs stands in the request.
+    """
+    made: Json = Workflow(
+        name=names.workflow_name(plan.run, attempt),
+        namespace=settings.namespace,
+        labels={**labels(plan), names.LABEL_SOURCE: names.label_value(plan.source.name)},
+        annotations={TITLE: title(plan), DESCRIPTION: description(plan, attempt)},
+        owner_references=[_owner(plan.run, owner)] if owner else None,
+        workflow_template_ref=m.WorkflowTemplateRef(name=names.template_name(plan.source.kind)),
+        arguments=[Parameter(name=name, value=value) for name, value in parameters(plan).items()],
+    ).to_dict()
+    return made
+
+
+def labels(plan: Plan) -> dict[str, str]:
+    """By which the import, its run and its source are found."""
+    return {
+        names.LABEL_UID: names.label_value(plan.import_.uid),
+        names.LABEL_NAME: names.label_value(plan.import_.name),
+        names.LABEL_NAMESPACE: plan.import_.namespace,
+        names.LABEL_RUN: plan.run,
+    }
+
+
+def parameters(plan: Plan) -> dict[str, str]:
+    """What differs between imports and Argo itself must know. All of it is settled before the run begins."""
+    gates = {f"approve-{gate}": "true" if gate in plan.approvals else "false" for gate in Gate}
+    return {"run": plan.run, "source": names.source_key(plan.source), **gates}
+
+
+def title(plan: Plan) -> str:
+    """The line that stands for the import in Argo's list, which cuts it: the VM's name comes first."""
+    return f"**{_plain(plan.vm)}** from {_plain(plan.source.name)}"
+
+
+def description(plan: Plan, attempt: int) -> str:
+    """What happens, in a sentence or two."""
+    before = {
+        Gate.POWEROFF: "Waits for approval before the machine is shut down.",
+        Gate.START: "Waits for approval before the machine is started.",
+    }
+    again = [f"Goes on from where an earlier try ended (retry {attempt})."] if attempt else []
+    start = "" if plan.target.start else " and leaves it off"
+    what = (
+        f"VirtualMachineImport {plan.import_.namespace}/{plan.import_.name} brings {_plain(plan.vm)} from "
+        f"{plan.source.kind} {plan.source.namespace}/{plan.source.name} "
+        f"into namespace {plan.target.namespace}{start}."
+    )
+    return " ".join([what, *(text for gate, text in before.items() if gate in plan.approvals), *again])
+
+
+def _plain(text: str) -> str:
+    """A name that came from outside, so that Argo's Markdown shows it as it is."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+!|~])", r"\\\1", " ".join(text.split()))
+
+
+def _owner(run: str, uid: str) -> m.OwnerReference:
+    return m.OwnerReference(api_version="v1", kind="ConfigMap", name=names.request(run), uid=uid)

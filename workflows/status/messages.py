@@ -1,0 +1,176 @@
+"""What goes on, and what went wrong: a reason, a step and a sentence for a person. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from types import MappingProxyType
+from typing import Final
+
+from steps.model.contract import Exit, is_retryable
+from workflows.api.spec import GROUP
+from workflows.stages import STAGES, Scope, Stage
+from workflows.status.locks import turn
+from workflows.status.nodes import CLEANUP, Leaf, Phase, blame, ended_order
+from workflows.status.observed import Observed, Wait
+from workflows.status.poweredoff import added
+
+STEP_FAILED: Final = "StepFailed"
+RETRYING: Final = "Retrying"
+"""Reason while a step that failed is tried again."""
+FAILURES: Final = frozenset({STEP_FAILED, *(code.word for code in Exit if code is not Exit.DONE)})
+"""Reasons that say why a step failed."""
+STAGE: Final = {stage.name: stage for stage in STAGES}
+_ROW: Final = {stage.name: row for row, stage in enumerate(STAGES)}
+_WORDLESS: Final = re.compile(r"(?:main: )?([A-Za-z]+ \(exit code -?\d+\))(?:: ?)?")
+_OLD_FORM: Final = re.compile(r"(?:Error|OOMKilled) \(exit code -?\d+\): (.+)", re.DOTALL)
+"""Argo before 3.7 does not name the container."""
+
+
+@dataclass(frozen=True)
+class Telling:
+    """A reason (one word), the step it is about, and a sentence."""
+
+    reason: str
+    step: str
+    message: str
+
+
+def words(leaf: Leaf) -> str:
+    """A failed step's last words as it said them; of one that said nothing, what is known."""
+    if not leaf.message:
+        return f"{leaf.title} failed and said nothing; see its log, then retry it"
+    if wordless := _WORDLESS.fullmatch(leaf.message):
+        return f"{leaf.title} ended without a word: {wordless[1]}; see its log, then retry it"
+    old = _OLD_FORM.fullmatch(leaf.message)
+    return old[1].strip() if old else leaf.words
+
+
+def reason_of(leaf: Leaf) -> str:
+    """One word for why a step failed: the name of its exit code, such as `NoSpace`."""
+    if leaf.exit_code is None or leaf.exit_code not in list(Exit):
+        return STEP_FAILED
+    return Exit(leaf.exit_code).word
+
+
+def telling(
+    seen: Observed, source: str = "", who: Mapping[str, str] = MappingProxyType({}), note: str = ""
+) -> Telling:
+    """What goes on in a Workflow that is not over: what went wrong first, then work, then waiting.
+
+    `source` is the name of the VM's source; `who` are imports, by the Workflows that carry them out; `note`
+    is what a failure adds (`leftoff.note`).
+    """
+    tellers: tuple[Callable[[Observed], Telling | None], ...] = (
+        _blind,
+        _stopping,
+        partial(_trouble, note=note),
+        _no_place,
+        _at_work,
+        _gate,
+        partial(_lock, source=source, who=who),
+        _about_to,
+    )
+    found = next((told for tell in tellers if (told := tell(seen))), _between(seen))
+    if not seen.paused or found.reason == "Cancelling":
+        return found
+    held = "Paused: no further step begins until spec.suspend is taken back"
+    return Telling("Paused", found.step, f"{held}. {found.message}")
+
+
+def _blind(seen: Observed) -> Telling | None:
+    said = f"Workflow {seen.name} goes on; its steps cannot be read here, only in the Argo UI"
+    return Telling("Running", "", said) if seen.blind else None
+
+
+def _stopping(seen: Observed) -> Telling | None:
+    step = CLEANUP if seen.leaf(CLEANUP) else "stop"
+    said = "Being cancelled: running steps are stopped, then the source gets back what is held of it"
+    return Telling("Cancelling", step, said) if seen.stopped else None
+
+
+def _trouble(seen: Observed, note: str) -> Telling | None:
+    """A step failed: it is tried again, or the others are seen through before the Workflow fails."""
+    leaf = blame(seen.leaves)
+    if leaf is None:
+        return None
+    stage = STAGE.get(leaf.stage)
+    again = leaf.exit_code is None or is_retryable(leaf.exit_code)
+    if again and (stage is None or leaf.attempts <= stage.retry.limit):
+        return Telling(RETRYING, leaf.title, f"{leaf.title} failed and is tried again: {words(leaf)}")
+    return Telling(reason_of(leaf), leaf.title, added(f"{leaf.title} failed: {words(leaf)}", note))
+
+
+def _no_place(seen: Observed) -> Telling | None:
+    wait = next((wait for wait in seen.waits if not wait.lock), None)
+    return _waiting(wait, "waits for its pod") if wait else None
+
+
+def _lock(seen: Observed, source: str, who: Mapping[str, str]) -> Telling | None:
+    wait = next((wait for wait in seen.waits if wait.lock), None)
+    if wait is None:
+        return None
+    said = turn(wait.message, source, wait.holders, who)
+    return _waiting(replace(wait, message=said), "waits for its turn")
+
+
+def _waiting(wait: Wait, why: str) -> Telling:
+    title = f"{wait.stage} {wait.disk}" if wait.disk else wait.stage
+    return Telling("Waiting", title, f"{title} {why}: {wait.message}")
+
+
+def _at_work(seen: Observed) -> Telling | None:
+    busy = [leaf for leaf in seen.leaves if leaf.phase is Phase.RUNNING and not _is_gate(leaf)]
+    return _beside(busy, "") if busy else None
+
+
+def _about_to(seen: Observed) -> Telling | None:
+    pending = [leaf for leaf in seen.leaves if leaf.phase is Phase.PENDING]
+    return _beside(pending, "About to begin: ") if pending else None
+
+
+def _beside(leaves: list[Leaf], before: str) -> Telling:
+    """Of several steps the least advanced one, for all disks it works on."""
+    first = min(leaves, key=_rank)
+    same = [leaf for leaf in leaves if leaf.stage == first.stage]
+    disks = ", ".join(sorted((leaf.disk for leaf in same if leaf.disk), key=lambda disk: (len(disk), disk)))
+    attempts = max(leaf.attempts for leaf in same)
+    stage = STAGE.get(first.stage)
+    parts = [stage.description if stage else first.stage, f": {disks}" if disks else ""]
+    again = f" (attempt {attempts})" if attempts > 1 else ""
+    return Telling("Running", first.stage, f"{before}{''.join(parts)}{again}")
+
+
+def _rank(leaf: Leaf) -> tuple[bool, int]:
+    """By the table; what only stands by, as `serve` does beside `image`, comes last."""
+    stage = STAGE.get(leaf.stage)
+    return stage is not None and _stands_by(stage), _ROW.get(leaf.stage, len(_ROW))
+
+
+def _stands_by(stage: Stage) -> bool:
+    return stage.scope is Scope.DISK and not stage.weight
+
+
+def _gate(seen: Observed) -> Telling | None:
+    leaf = next((leaf for leaf in seen.leaves if leaf.phase is Phase.RUNNING and _is_gate(leaf)), None)
+    if leaf is None:
+        return None
+    annotation = f"{GROUP}/approve={leaf.stage.removeprefix('approve-')}"
+    said = f"{STAGE[leaf.stage].description}: annotate the import with {annotation}"
+    return Telling("WaitingForApproval", leaf.stage, said)
+
+
+def _is_gate(leaf: Leaf) -> bool:
+    stage = STAGE.get(leaf.stage)
+    return stage is not None and stage.gate
+
+
+def _between(seen: Observed) -> Telling:
+    """Nothing is at work: Argo looks at a Workflow every few seconds only."""
+    ended = [leaf for leaf in seen.leaves if leaf.finished]
+    if not ended:
+        return Telling("Waiting", "", f"Workflow {seen.name} waits for Argo to begin with it")
+    last = max(ended, key=ended_order)
+    return Telling("Running", last.stage, f"{last.title} is over; the next step begins in a moment")

@@ -1,0 +1,188 @@
+"""The status of a run, in the shape of an Argo Workflow's: nodes with types, phases, messages, times.
+
+The embedded runner writes it, `reflect` and the views read it, whoever wrote it. Nodes are named as Argo
+names them (argo-workflows workflow/controller: root, `.task`, `.task(0:item)`, attempts `(0)`, `.onExit`), so
+one code reads a status of the embedded runner and one of Argo.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from steps.model.contract import Exit
+from workflows.author.dag import PARENT
+from workflows.stages import STAGES, Scope
+
+Json = dict[str, Any]
+
+
+class Phase(enum.StrEnum):
+    """Phases of nodes and workflows (argo-workflows pkg/apis/workflow/v1alpha1 NodePhase)."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    SKIPPED = "Skipped"
+    FAILED = "Failed"
+    ERROR = "Error"
+    OMITTED = "Omitted"
+
+    @property
+    def fulfilled(self) -> bool:
+        return self not in (Phase.PENDING, Phase.RUNNING)
+
+    @property
+    def well(self) -> bool:
+        return self in (Phase.SUCCEEDED, Phase.SKIPPED)
+
+
+CLEANUP: Final = next(stage.name for stage in STAGES if stage.scope is Scope.EXIT)
+GROUPS: Final = frozenset(PARENT)
+"""Tasks that hold stages. One that Argo leaves out has a node like a stage's, of the type Skipped."""
+_ROWS: Final = {stage.name: row for row, stage in enumerate(STAGES)}
+TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def node_id(workflow: str, name: str) -> str:
+    """Argo's node id: the workflow's name for the root, else `NAME-<FNV-1a 32 of the node's name>`.
+
+    argo-workflows pkg/apis/workflow/v1alpha1 `Workflow.NodeID`.
+    """
+    if name == workflow:
+        return name
+    digest = 0x811C9DC5
+    for byte in name.encode():
+        digest = ((digest ^ byte) * 0x01000193) & 0xFFFFFFFF
+    return f"{workflow}-{digest}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaf:
+    """One stage, for the machine or for a disk, as its last attempt stands. `done` and `total` in bytes."""
+
+    stage: str
+    disk: str | None
+    phase: Phase
+    attempts: int
+    message: str
+    exit_code: int | None
+    done: int
+    total: int
+    started: datetime | None
+    finished: datetime | None
+
+    @property
+    def title(self) -> str:
+        return f"{self.stage} {self.disk}" if self.disk else self.stage
+
+    @property
+    def words(self) -> str:
+        """The step's own last words, without the container and exit code that Argo puts before them."""
+        if not self.message.startswith("main: "):
+            return self.message
+        _, separator, words = self.message.partition("): ")
+        return words.strip() if separator else f"it ended with exit code {self.exit_code} and said nothing"
+
+
+def nodes(workflow: Mapping[str, Any]) -> dict[str, Json]:
+    """The nodes of a workflow object by id; empty while there are none."""
+    found: dict[str, Json] = workflow.get("status", {}).get("nodes") or {}
+    return found
+
+
+def leaves(workflow: Mapping[str, Any]) -> tuple[Leaf, ...]:
+    """Every stage that has a node, in order of start; attempts are folded into the last one."""
+    grouped: dict[tuple[str, str | None], list[Json]] = {}
+    for node in nodes(workflow).values():
+        if node["type"] in ("Pod", "Suspend", "Skipped") and stage_of(node) not in GROUPS:
+            grouped.setdefault((stage_of(node), disk_of(node)), []).append(node)
+    made = (_leaf(stage, disk, attempts) for (stage, disk), attempts in grouped.items())
+    return tuple(sorted(made, key=_order))
+
+
+def _order(leaf: Leaf) -> tuple[bool, float, int, str]:
+    """By start, which Argo notes in whole seconds; what began within one goes by the table."""
+    start = leaf.started.timestamp() if leaf.started else 0.0
+    return leaf.started is None, start, _ROWS.get(leaf.stage, len(_ROWS)), leaf.disk or ""
+
+
+def _leaf(stage: str, disk: str | None, attempts: list[Json]) -> Leaf:
+    last = max(attempts, key=attempt_of)
+    done, total = progress_of(last)
+    code = last.get("outputs", {}).get("exitCode")
+    return Leaf(
+        stage=stage,
+        disk=disk,
+        phase=Phase(last.get("phase") or Phase.PENDING),
+        attempts=len(attempts),
+        message=last.get("message", "").strip(),
+        exit_code=int(code) if code is not None else None,
+        done=done,
+        total=total,
+        started=parse_time(last.get("startedAt")),
+        finished=parse_time(last.get("finishedAt")),
+    )
+
+
+def stage_of(node: Mapping[str, Any]) -> str:
+    """The stage a node belongs to: its name's last part, without the attempt; the exit handler is cleanup."""
+    last = str(node["name"]).rsplit(".", 1)[-1].split("(", 1)[0]
+    return "cleanup" if last == "onExit" else last
+
+
+def disk_of(node: Mapping[str, Any]) -> str | None:
+    """The disk a node works on, None for stages of the whole machine."""
+    for parameter in node.get("inputs", {}).get("parameters", ()):
+        if parameter["name"] == "disk":
+            return str(parameter["value"])
+    return None
+
+
+def attempt_of(node: Mapping[str, Any]) -> int:
+    """The number of an attempt, -1 for a node that is none."""
+    _, separator, number = str(node["name"]).rpartition("(")
+    number = number.rstrip(")")
+    return int(number) if separator and number.isdecimal() else -1
+
+
+def progress_of(node: Mapping[str, Any]) -> tuple[int, int]:
+    """(done, total) of a node; Argo's default is 0/1."""
+    done, _, total = str(node.get("progress") or "0/1").partition("/")
+    return int(done), int(total)
+
+
+def parse_time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def root_cause(workflow: Mapping[str, Any]) -> Leaf | None:
+    """The stage to blame for a workflow that failed."""
+    return blame(leaves(workflow))
+
+
+def blame(stages: Iterable[Leaf]) -> Leaf | None:
+    """The stage that failed first, never one that only followed its sibling, never the exit handler.
+
+    One that has no end yet counts as last: what ended before it cannot be its doing.
+    """
+    failed = (leaf for leaf in stages if leaf.phase in (Phase.FAILED, Phase.ERROR))
+    causes = [leaf for leaf in failed if leaf.exit_code != Exit.SIBLING and leaf.stage != CLEANUP]
+    return min(causes, key=ended_order, default=None)
+
+
+def ended_order(leaf: Leaf) -> tuple[bool, float]:
+    """Sorts by end, what has not ended last."""
+    return leaf.finished is None, leaf.finished.timestamp() if leaf.finished else 0.0
+
+
+def phase_of(workflow: Mapping[str, Any]) -> Phase:
+    """The workflow's phase; a workflow that nobody has looked at yet is Pending."""
+    return Phase(workflow.get("status", {}).get("phase") or Phase.PENDING)
+
+
+def running(workflow: Mapping[str, Any]) -> Iterator[Leaf]:
+    return (leaf for leaf in leaves(workflow) if leaf.phase is Phase.RUNNING)

@@ -1,0 +1,253 @@
+"""A Workflow as it was found, made safe to compute with: nothing in here trusts what the object looks like.
+
+Argo's objects are other people's: fields may be absent, phases new, nodes compressed or kept in a database.
+Whatever cannot be read counts as absent, so that what is computed from it never fails.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from workflows.stages import STAGES
+from workflows.status.nodes import TIME, Json, Leaf, Phase, attempt_of, disk_of, leaves, parse_time, stage_of
+
+UNPACKED_LIMIT: Final = 64 << 20
+"""Bytes of nodes taken from a compressed status: hundreds of disks fit, a bomb does not."""
+NAME_LIMIT: Final = 1000
+"""Longer node names are nobody's."""
+GENERATION: Final = re.compile(r"-g([0-9]{1,9})(?:-r[0-9]+)?$")
+"""At the end of a run's name, and of the names of later Workflows over its request (`workflows.names`)."""
+FIRST_IN_TRANSFER: Final = next(stage.name for stage in STAGES if stage.in_transfer)
+_PROGRESS: Final = re.compile(r"([0-9]{1,18})/([0-9]{1,18})")
+_EXIT_CODE: Final = re.compile(r"-?[0-9]{1,9}")
+_ON_ITS_WAY: Final = ("ContainerCreating", "PodInitializing")
+"""What Argo says of a pod that is about to run: nothing is waited for."""
+_STOPPED: Final = ("Stopped with strategy", "workflow shutdown with strategy")
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Something that has not begun, and what Argo or the scheduler says it waits for."""
+
+    stage: str
+    disk: str | None
+    message: str
+    lock: bool
+    holders: tuple[str, ...] = ()
+    """Workflows that have the lock."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What is known of a Workflow."""
+
+    name: str
+    namespace: str
+    phase: Phase
+    message: str = ""
+    stopped: bool = False
+    """Someone asked it to end early."""
+    paused: bool = False
+    blind: bool = False
+    """Its nodes are there but cannot be read."""
+    taken_up: bool = True
+    """Argo has given it a phase. After a retry in Argo it has none until Argo looks at it."""
+    moved: datetime | None = None
+    """When anything about it changed last: a write by anybody, a step's begin or end."""
+    leaves: tuple[Leaf, ...] = ()
+    waits: tuple[Wait, ...] = ()
+    complaint: str = ""
+    """What Argo itself says of a part that failed, such as a limit it does not know."""
+    outputs: Mapping[tuple[str, str | None], Mapping[str, str]] = field(default_factory=dict)
+    """Results of the steps, by stage and disk."""
+
+    def leaf(self, stage: str, disk: str | None = None) -> Leaf | None:
+        return next((leaf for leaf in self.leaves if (leaf.stage, leaf.disk) == (stage, disk)), None)
+
+    def well(self, stage: str, disk: str | None = None) -> bool:
+        leaf = self.leaf(stage, disk)
+        return leaf is not None and leaf.phase.well
+
+    def output(self, stage: str, disk: str | None, name: str) -> str:
+        return self.outputs.get((stage, disk), {}).get(name, "")
+
+    @property
+    def generation(self) -> int | None:
+        """The import's generation this was made for, by its name (`workflows.plan.run_name`)."""
+        found = GENERATION.search(self.name)
+        return int(found[1]) if found else None
+
+
+def observe(workflow: object) -> Observed | None:
+    """What is known of a Workflow; None of what is none."""
+    whole = _mapping(workflow)
+    metadata, spec, status = (_mapping(whole.get(part)) for part in ("metadata", "spec", "status"))
+    name, message = _text(metadata.get("name")), _text(status.get("message"))
+    if not name:
+        return None
+    raw, blind = _nodes(status)
+    nodes = {id_: node for id_, node in ((id_, _node(one)) for id_, one in raw.items()) if node}
+    return Observed(
+        name=name,
+        namespace=_text(metadata.get("namespace")),
+        phase=_phase(status.get("phase")),
+        message=message,
+        stopped=bool(_text(spec.get("shutdown"))) or message.startswith(_STOPPED),
+        paused=spec.get("suspend") is True,
+        blind=blind,
+        taken_up=bool(_text(status.get("phase"))),
+        moved=_moved(metadata, status, nodes),
+        leaves=leaves({"status": {"nodes": nodes}}),
+        waits=tuple(_waits(nodes, _holders(status))),
+        complaint=message or _complaint(nodes),
+        outputs=_outputs(nodes),
+    )
+
+
+def _moved(metadata: Json, status: Json, nodes: Mapping[str, Json]) -> datetime | None:
+    """The latest of all times in a Workflow. The API server notes when each client wrote to it last."""
+    fields = metadata.get("managedFields")
+    writes = [_mapping(one).get("time") for one in fields] if isinstance(fields, list) else []
+    own = [metadata.get("creationTimestamp"), status.get("startedAt"), status.get("finishedAt"), *writes]
+    ofs = [node[key] for node in nodes.values() for key in ("startedAt", "finishedAt")]
+    times = [text for text in (*map(_time, own), *ofs) if text]
+    return parse_time(max(times)) if times else None
+
+
+def _nodes(status: Json) -> tuple[Json, bool]:
+    """The nodes as they are, and whether there are some that cannot be read."""
+    if nodes := _mapping(status.get("nodes")):
+        return nodes, False
+    packed = status.get("compressedNodes")
+    if packed:
+        nodes = _unpack(packed)
+        return nodes, not nodes
+    return {}, bool(status.get("offloadNodeStatusVersion"))
+
+
+def _unpack(packed: object) -> Json:
+    """base64 of gzip of JSON (argo-workflows workflow/packer); empty for any other compression."""
+    try:
+        data = base64.b64decode(_text(packed), validate=True)
+        text = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, UNPACKED_LIMIT)
+        return _mapping(json.loads(text))
+    except (binascii.Error, zlib.error, ValueError, RecursionError):
+        return {}
+
+
+def _node(raw: object) -> Json:
+    """A node with the fields that are read, each as it should be; empty when it is none."""
+    node = _mapping(raw)
+    name, kind = _text(node.get("name")), _text(node.get("type"))
+    if not name or not kind or len(name) > NAME_LIMIT:
+        return {}
+    outputs = _mapping(node.get("outputs"))
+    code = outputs.get("exitCode")
+    made: Json = {
+        "name": name,
+        "type": kind,
+        "phase": _phase(node.get("phase")),
+        "message": _text(node.get("message")),
+        "startedAt": _time(node.get("startedAt")),
+        "finishedAt": _time(node.get("finishedAt")),
+        "inputs": {"parameters": _parameters(_mapping(node.get("inputs")))},
+        "outputs": {"parameters": _parameters(outputs)},
+        "progress": _progress(node.get("progress")),
+        "waiting": _text(_mapping(node.get("synchronizationStatus")).get("waiting")),
+    }
+    if isinstance(code, str) and _EXIT_CODE.fullmatch(code):
+        made["outputs"]["exitCode"] = code
+    return made
+
+
+def _parameters(part: Json) -> list[dict[str, str]]:
+    found = part.get("parameters")
+    listed = (_mapping(one) for one in found) if isinstance(found, list) else ()
+    return [
+        {"name": name, "value": one["value"]}
+        for one in listed
+        if (name := _text(one.get("name"))) and isinstance(one.get("value"), str)
+    ]
+
+
+def _progress(raw: object) -> str:
+    """`done/total` with 0 ≤ done ≤ total and something to do; what is more than done is done."""
+    found = _PROGRESS.fullmatch(raw) if isinstance(raw, str) else None
+    done, total = (int(found[1]), int(found[2])) if found else (0, 1)
+    return f"{min(done, total)}/{total}" if total else "0/1"
+
+
+def _time(raw: object) -> str | None:
+    try:
+        when = datetime.fromisoformat(_text(raw))
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC).strftime(TIME)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _phase(raw: object) -> Phase:
+    """A phase that a later Argo may have counts as not begun: nothing is concluded from it."""
+    return Phase(raw) if isinstance(raw, str) and raw in list(Phase) else Phase.PENDING
+
+
+def _holders(status: Json) -> dict[str, tuple[str, ...]]:
+    """By lock, the Workflows that have it: holders are `NAMESPACE/WORKFLOW[/NODE]` (workflow/sync)."""
+    listed = _mapping(_mapping(status.get("synchronization")).get("semaphore")).get("waiting")
+    found: dict[str, tuple[str, ...]] = {}
+    for one in map(_mapping, listed if isinstance(listed, list) else ()):
+        holders = one.get("holders")
+        parts = [_text(key).split("/") for key in (holders if isinstance(holders, list) else ())]
+        found[_text(one.get("semaphore"))] = tuple(part[1] for part in parts if len(part) > 1)
+    return found
+
+
+def _waits(nodes: Mapping[str, Json], holders: Mapping[str, tuple[str, ...]]) -> Iterator[Wait]:
+    """Nodes that wait and say for what: locks by Argo, pods that find no place by the scheduler.
+
+    A group that waits for its lock again after a retry in Argo is Running (markNodeWaitingForLock in
+    argo-workflows workflow/controller/operator.go leaves the phase alone).
+    """
+    waiting = (node for node in nodes.values() if _is_waiting(node))
+    said = (node for node in waiting if node["message"] and node["message"] not in _ON_ITS_WAY)
+    for node in sorted(said, key=lambda node: str(node["name"])):
+        stage = stage_of(node)
+        stage = FIRST_IN_TRANSFER if stage == "transfer" else stage
+        lock = node["waiting"]
+        yield Wait(stage, disk_of(node), node["message"].strip(), bool(lock), holders.get(lock, ()))
+
+
+def _is_waiting(node: Json) -> bool:
+    return node["phase"] is Phase.PENDING or (bool(node["waiting"]) and not node["phase"].fulfilled)
+
+
+def _complaint(nodes: Mapping[str, Json]) -> str:
+    """The first message of a group that failed; groups are silent when only their members failed."""
+    groups = (node for node in nodes.values() if node["type"] in ("DAG", "TaskGroup"))
+    failed = (node for node in groups if node["phase"] in (Phase.FAILED, Phase.ERROR) and node["message"])
+    return next((str(node["message"]) for node in sorted(failed, key=lambda one: str(one["name"]))), "")
+
+
+def _outputs(nodes: Mapping[str, Json]) -> dict[tuple[str, str | None], dict[str, str]]:
+    """Results of each step; those of a later attempt win."""
+    found: dict[tuple[str, str | None], dict[str, str]] = {}
+    for node in sorted(nodes.values(), key=attempt_of):
+        values = {one["name"]: one["value"] for one in node["outputs"]["parameters"]}
+        if node["type"] in ("Pod", "Retry"):
+            found.setdefault((stage_of(node), disk_of(node)), {}).update(values)
+    return found
+
+
+def _mapping(value: object) -> Json:
+    return {str(key): part for key, part in value.items()} if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,227 @@
+"""`reflect()`: a Workflow's status as the import's. Pure: what it says depends on its arguments alone.
+
+It is computed anew from the Workflow at every event, so that a retry in the Argo UI moves a failed import
+back to running; nothing is latched but what must be: `virtualMachineRunning` is final, percentages never
+fall within a run, and rates need to know what was seen before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final
+
+from steps.model.machine import Machine
+from steps.model.mapping import Shape
+from steps.model.plan import SourceKind
+from workflows.api.conditions import find, put
+from workflows.api.resources import VirtualMachineImport
+from workflows.api.status import Condition, DiskImportStatus, ImportStatus, Stand, WorkflowReference
+from workflows.status import findings as concerned
+from workflows.status import ladder
+from workflows.status import poweredoff as leftoff
+from workflows.status.observed import Observed, observe
+from workflows.status.outcome import CANCELLED, GONE, SUCCEEDED, Outcome, outcome
+from workflows.status.progress import duration, row
+
+PROGRESS: Final = "vmimport.v2v.kubevirt.io/progress"
+"""Annotation of the import with its percentage, after kubevirt/vm-import-operator."""
+_DISKS: Final = 95
+"""Percent that stand for the disks; the rest is for building and starting the machine."""
+_BUILT: Final = 97
+
+
+def reflect(
+    workflow: object,
+    import_: VirtualMachineImport,
+    previous: ImportStatus | None,
+    now: datetime,
+    *,
+    shape: Shape | None = None,
+    machine: Machine | None = None,
+    who: Mapping[str, str] = MappingProxyType({}),
+) -> ImportStatus:
+    """The status of an import whose Workflow is `workflow`; None: there is none (any more).
+
+    `shape`, once preflight has found the machine, gives names, sizes and buses; `machine` is what it found;
+    `who` the imports of Workflows that hold what this one waits for. Never fails, whatever the Workflow looks
+    like; of what is no Workflow, and of one of an earlier generation, nothing is concluded.
+    """
+    before = previous or ImportStatus()
+    if before.import_status == Stand.RUNNING:
+        return before
+    if workflow is None:
+        return gone(before, now)
+    seen = observe(workflow)
+    if seen is None or _outdated(seen, before):
+        return before
+    run = _reference(seen, import_, before)
+    base = _of_run(before, run)
+    kind = _kind(import_)
+    note = leftoff.note(machine, kind, seen.leaves, base.powered_off)
+    made = _reflected(seen, import_, base, run, now, shape, who, note)
+    off = leftoff.powered_off(machine, seen.leaves, base.powered_off)
+    return made.model_copy(update={"powered_off": off})
+
+
+def announce(
+    import_: VirtualMachineImport, previous: ImportStatus | None, run: WorkflowReference, now: datetime
+) -> ImportStatus:
+    """The status to be written before a Workflow is made, so that a killed controller makes no second one."""
+    base = _of_run(previous or ImportStatus(), run)
+    told = Outcome(Stand.NEW, "Unknown", "Announced", "", f"Workflow {run.name} is about to be made")
+    generation = import_.metadata.generation
+    return _put(base, told, now).model_copy(update={"workflow": run, "observed_generation": generation})
+
+
+def gone(before: ImportStatus, now: datetime) -> ImportStatus:
+    """The status of an import whose Workflow is not there.
+
+    Nothing is concluded while it may yet have to be made, and of what was over; only a failed import says
+    that there is nothing left to retry in place, and one under way has failed by it.
+    """
+    summary = find(before.import_conditions, SUCCEEDED)
+    said = summary.reason if summary else ""
+    over = said in (GONE, CANCELLED) or (summary is not None and summary.status == "True")
+    if before.workflow is None or over or before.import_status in (Stand.NEW, Stand.INVALID):
+        return before
+    note = f"Workflow {before.workflow.name} is gone; a retry makes a new one and goes on from what is there"
+    if before.import_status == Stand.FAILED:
+        note = f"{before.message} ({note})"
+    return _put(before, Outcome(Stand.FAILED, "False", GONE, before.step, note), now)
+
+
+def annotation(status: ImportStatus) -> str:
+    """The value of the progress annotation: 0 to 100."""
+    return str(status.percent)
+
+
+# --- which run
+
+
+def _outdated(seen: Observed, before: ImportStatus) -> bool:
+    """Whether this Workflow was made for a generation before the one that is announced."""
+    run = before.workflow
+    return bool(run and run.name != seen.name and run.generation > (seen.generation or run.generation))
+
+
+def _reference(seen: Observed, import_: VirtualMachineImport, before: ImportStatus) -> WorkflowReference:
+    known = before.workflow
+    if known and known.name == seen.name:
+        return known.model_copy(update={"namespace": seen.namespace or known.namespace})
+    generation = seen.generation or import_.metadata.generation
+    return WorkflowReference(name=seen.name, namespace=seen.namespace, generation=generation)
+
+
+def _of_run(before: ImportStatus, run: WorkflowReference) -> ImportStatus:
+    """What is kept of the status before: all within a run, the conditions' history across runs.
+
+    A run is a generation: a retry, in place or by a new Workflow, goes on from what is on scratch.
+    """
+    if before.workflow and before.workflow.generation == run.generation:
+        return before
+    return ImportStatus(
+        import_conditions=before.import_conditions, planned=before.planned, powered_off=before.powered_off
+    )
+
+
+def _kind(import_: VirtualMachineImport) -> SourceKind | None:
+    given = import_.spec.source_cluster.kind.lower()
+    return next((kind for kind in SourceKind if kind.lower() == given), None)
+
+
+# --- what is seen
+
+
+def _reflected(
+    seen: Observed,
+    import_: VirtualMachineImport,
+    base: ImportStatus,
+    run: WorkflowReference,
+    now: datetime,
+    shape: Shape | None,
+    who: Mapping[str, str],
+    note: str,
+) -> ImportStatus:
+    disks = disk_names(seen, base, shape)
+    told = outcome(seen, import_, disks, base, who, note)
+    rows = tuple(_row(disk, seen, base, now, shape) for disk in disks)
+    conditions = base.import_conditions
+    if not seen.blind:
+        conditions = ladder.of_import(conditions, seen, import_, disks, now)
+    if shape is not None:
+        conditions = put(conditions, concerned.condition(shape.concerns), now)
+    if said := concerned.admitted(seen.output("admit", None, "admission")):
+        conditions = put(conditions, said, now)
+    made = base.model_copy(
+        update={
+            "workflow": run,
+            "observed_generation": import_.metadata.generation,
+            "import_conditions": conditions,
+            "disk_import_status": rows,
+            "imported_virtual_machine_name": _name(base, import_, shape),
+            "percent": min(100, max(base.percent, _percent(rows, seen, told))),
+            "eta": duration(max((row.seconds_left for row in rows), default=0)),
+        }
+    )
+    return _put(made, told, now)
+
+
+def _put(base: ImportStatus, told: Outcome, now: datetime) -> ImportStatus:
+    """The status with an outcome in its fields and in the condition that sums it up."""
+    summary = Condition(type=SUCCEEDED, status=told.over, reason=told.reason, message=told.message)
+    return base.model_copy(
+        update={
+            "import_status": str(told.stand),
+            "step": told.step,
+            "message": told.message,
+            "import_conditions": put(base.import_conditions, summary, now),
+        }
+    )
+
+
+def _row(
+    disk: str, seen: Observed, base: ImportStatus, now: datetime, shape: Shape | None
+) -> DiskImportStatus:
+    made = row(disk, seen, base.disk(disk), now, shape)
+    if seen.blind:
+        return made
+    conditions = ladder.of_disk(made.disk_conditions, seen.leaf("image", disk), now)
+    return made.model_copy(update={"disk_conditions": conditions})
+
+
+def disk_names(seen: Observed, base: ImportStatus, shape: Shape | None) -> tuple[str, ...]:
+    """Every disk anybody knows of, by number."""
+    names = {disk.id for disk in shape.disks} if shape else set()
+    names |= {leaf.disk for leaf in seen.leaves if leaf.disk}
+    names |= {row.id for row in base.disk_import_status}
+    names |= set(_found(seen.output("preflight", None, "disks")))
+    return tuple(sorted(names - {""}, key=lambda name: (len(name), name)))
+
+
+def _found(text: str) -> list[str]:
+    """The disks preflight named."""
+    try:
+        listed = json.loads(text) if text else []
+    except (ValueError, RecursionError):
+        return []
+    return [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+
+
+def _name(base: ImportStatus, import_: VirtualMachineImport, shape: Shape | None) -> str:
+    wanted = import_.spec.target_virtual_machine_name
+    return shape.name if shape else base.imported_virtual_machine_name or wanted
+
+
+def _percent(rows: Sequence[DiskImportStatus], seen: Observed, told: Outcome) -> int:
+    """Disks by their sizes, or alike while one of them is unknown."""
+    if told.over == "True":
+        return 100
+    if seen.well("build"):
+        return _BUILT
+    known = all(row.disk_size > 0 for row in rows)
+    sizes = [row.disk_size if known else 1 for row in rows]
+    done = sum(size * row.percent for size, row in zip(sizes, rows, strict=True))
+    return _DISKS * done // (100 * sum(sizes)) if rows else 0

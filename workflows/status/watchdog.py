@@ -1,0 +1,157 @@
+"""Whether a Workflow that is not over still moves: Argo may be away, or the Workflow cannot end. Pure.
+
+Two alarms, each a condition of the import. Neither is raised before a Workflow has been still for `STILL`:
+no one has written to it, and none of its steps has begun or ended.
+
+    ArgoNotAnswering   Argo has not taken the Workflow up, does not stop it, or does not see that a pod ended
+    WorkflowStalled    no step is at work and nothing is waited for, so nothing will happen any more
+
+Approvals, locks, pods that find no place and `spec.suspend` are things to wait for. So is the back-off before
+another attempt, which is shorter than `STILL`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from workflows import names
+from workflows.api.annotations import RETRY
+from workflows.api.conditions import find, kept, put
+from workflows.api.status import Condition, ImportStatus
+from workflows.stages import STAGES
+from workflows.status.nodes import TIME, Leaf, Phase
+from workflows.status.observed import Observed
+from workflows.status.outcome import SUCCEEDED
+
+STILL: Final = timedelta(minutes=2)
+_GATES: Final = frozenset(stage.name for stage in STAGES if stage.gate)
+_ENDED: Final = ("Succeeded", "Failed")
+Pods = Sequence[Mapping[str, Any]]
+
+
+class Kind(enum.StrEnum):
+    """Types of the conditions, and reasons of `Succeeded` while they hold."""
+
+    NOT_ANSWERING = "ArgoNotAnswering"
+    STALLED = "WorkflowStalled"
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """What is wrong, and what to do about it."""
+
+    kind: Kind
+    message: str
+
+
+def seconds_left(seen: Observed, now: datetime) -> float:
+    """Seconds until a Workflow that does not move has been still for `STILL`; 0 or less once it has."""
+    return (STILL - (now - seen.moved)).total_seconds() if seen.moved else STILL.total_seconds()
+
+
+def is_still(seen: Observed, now: datetime) -> bool:
+    """Whether a Workflow that is not over has not moved for `STILL`."""
+    return not seen.phase.fulfilled and seconds_left(seen, now) <= 0
+
+
+def needs_pods(seen: Observed, now: datetime) -> bool:
+    """Whether the pods of the run have to be looked at to know more."""
+    return is_still(seen, now) and any(_is_pods(leaf) for leaf in seen.leaves)
+
+
+def watch(seen: Observed, pods: Pods | None, now: datetime) -> Alarm | None:
+    """The alarm about a Workflow; `pods` are those of its run, None where they cannot be seen."""
+    if not is_still(seen, now):
+        return None
+    since = seen.moved.astimezone(UTC).strftime(TIME) if seen.moved else "?"
+    if not seen.taken_up:
+        return _not_answering(seen, f"it has no status since {since}")
+    if seen.blind:
+        return None
+    busy = [leaf for leaf in seen.leaves if _is_busy(leaf)]
+    if seen.stopped and not any(map(_is_pods, busy)):
+        return _not_answering(seen, f"it was to be stopped at {since} and has not ended")
+    if unseen := _unseen(busy, pods or (), now):
+        return _not_answering(seen, f"the pod of {unseen} has ended, and the Workflow does not show it")
+    waits = busy or seen.waits or seen.paused or seen.stopped or seen.phase is not Phase.RUNNING
+    return None if waits else _stalled(seen, since)
+
+
+def told(before: ImportStatus, status: ImportStatus, alarm: Alarm | None, now: datetime) -> ImportStatus:
+    """The status with the alarm in it: as a condition, and as what goes on while the import is not over.
+
+    A condition that was raised before and does not hold any more turns False. `before` is the status as it
+    was last written: a condition that says the same as there keeps its times.
+    """
+    conditions = status.import_conditions
+    for kind in Kind:
+        if alarm is not None and alarm.kind is kind:
+            raised = Condition(type=kind, status="True", reason=kind, message=alarm.message)
+            conditions = put(conditions, raised, now)
+        elif find(conditions, kind) is not None:
+            conditions = put(conditions, Condition(type=kind, status="False", reason="Moving"), now)
+    made = status.model_copy(update={"import_conditions": conditions})
+    summary = find(conditions, SUCCEEDED)
+    if alarm is not None and summary is not None and summary.status == "Unknown":
+        said = Condition(type=SUCCEEDED, status="Unknown", reason=alarm.kind, message=alarm.message)
+        update = {"message": alarm.message, "import_conditions": put(conditions, said, now)}
+        made = made.model_copy(update=update)
+    return made.model_copy(
+        update={"import_conditions": kept(before.import_conditions, made.import_conditions)}
+    )
+
+
+# --- inside
+
+
+def _is_busy(leaf: Leaf) -> bool:
+    return leaf.phase in (Phase.RUNNING, Phase.PENDING)
+
+
+def _is_pods(leaf: Leaf) -> bool:
+    """Whether a pod of this stage should be at work."""
+    return _is_busy(leaf) and leaf.stage not in _GATES
+
+
+def _unseen(busy: Iterable[Leaf], pods: Pods, now: datetime) -> str:
+    """A stage whose pods all ended `STILL` ago, while the Workflow shows it at work; empty: there is none."""
+    for leaf in busy:
+        mine = [pod for pod in pods if _stage(pod) == (leaf.stage, leaf.disk or "")]
+        if mine and all(_ended_long_ago(pod, now) for pod in mine):
+            return leaf.title
+    return ""
+
+
+def _stage(pod: Mapping[str, Any]) -> tuple[str, str]:
+    labels = pod["metadata"].get("labels") or {}
+    return labels.get(names.LABEL_STAGE, ""), labels.get(names.LABEL_DISK, "")
+
+
+def _ended_long_ago(pod: Mapping[str, Any], now: datetime) -> bool:
+    status = pod.get("status") or {}
+    containers = status.get("containerStatuses") or []
+    ends = [((one.get("state") or {}).get("terminated") or {}).get("finishedAt") for one in containers]
+    known = [datetime.fromisoformat(end) for end in ends if end]
+    ended = status.get("phase") in _ENDED and len(known) == len(containers)
+    return ended and bool(known) and now - max(known) >= STILL
+
+
+def _not_answering(seen: Observed, sign: str) -> Alarm:
+    return Alarm(
+        Kind.NOT_ANSWERING,
+        f"Argo's controller does not act on Workflow {seen.namespace}/{seen.name}: {sign}. Make sure that "
+        f"workflow-controller runs and watches namespace {seen.namespace}; it then goes on by itself",
+    )
+
+
+def _stalled(seen: Observed, since: str) -> Alarm:
+    return Alarm(
+        Kind.STALLED,
+        f"Workflow {seen.namespace}/{seen.name} has not moved since {since}: no step is at work and nothing "
+        "is waited for. Make sure that Argo's workflow-controller runs. If it does, annotate the import with "
+        f"{RETRY}=true: the Workflow is stopped, and a new one does what is not done yet",
+    )
