@@ -13,7 +13,8 @@ from typing import Final
 
 from rich.console import Console
 
-from controller.cli import main as cli
+from controller.cli.app import INTERRUPTED, say_error
+from controller.cli.main import attempt
 from steps.model.contract import Exit, StepError
 from tests import demosources, scenario
 from tests.demosources import Kind
@@ -65,7 +66,7 @@ def _clear(into: Path) -> None:
 
 def _vmferry(*argv: str) -> int:
     say.print(f"[bold]$ vmferry {' '.join(argv)}[/]", soft_wrap=True)
-    return cli.attempt(argv)
+    return attempt(argv)
 
 
 def _boot(machine: Path, console: Path) -> int:
@@ -86,3 +87,19 @@ def _tee(argv: Sequence[str], log: Path) -> int:
             sys.stdout.buffer.write(TERMINAL.sub(b"", line))
             sys.stdout.flush()
     return process.returncode
+
+
+def main() -> int:
+    """`python -m tests.demo FOLDER KIND`, as `vmferry demo` calls it."""
+    try:
+        return demo(Path(sys.argv[1]), Kind(sys.argv[2]))
+    except StepError as error:
+        say_error(str(error))
+        return error.code
+    except KeyboardInterrupt:
+        say_error("stopped")
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,8 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from controller.cli.app import Format, Output, command, dump, err
-from controller.client import ask as asking
-from controller.client import changes as wishes
+from controller.client import ask, changes
 from steps.model.contract import Exit
 from steps.model.plan import Gate
 from steps.runtime.stop import Stop
@@ -31,34 +30,34 @@ def approve(
     output: Output = Format.TABLE,
 ) -> int:
     """Approve of the step that an import in a cluster waits with, or beforehand of a later one."""
-    return ask(name, namespace, wishes.approve(gate), output)
+    return request(name, namespace, changes.approve(gate), output)
 
 
 def suspend(name: Name, namespace: Namespace = "", output: Output = Format.TABLE) -> int:
     """Let an import in a cluster begin no further step. Steps at work are seen through."""
-    return ask(name, namespace, wishes.suspend, output)
+    return request(name, namespace, changes.suspend, output)
 
 
 def resume(name: Name, namespace: Namespace = "", output: Output = Format.TABLE) -> int:
     """Let an import in a cluster continue that was suspended or cancelled."""
-    return ask(name, namespace, wishes.resume, output)
+    return request(name, namespace, changes.resume, output)
 
 
 def cancel(name: Name, namespace: Namespace = "", output: Output = Format.TABLE) -> int:
     """End an import in a cluster early. The source gets back what is held of it; what is done is kept."""
-    return ask(name, namespace, wishes.cancel, output)
+    return request(name, namespace, changes.cancel, output)
 
 
-def ask(name: str, namespace: str, make: wishes.Make, output: Format) -> int:
+def request(name: str, namespace: str, make: changes.Make, output: Format) -> int:
     """Ask it, and show what happens next."""
     from steps.runtime import kubeapi  # noqa: PLC0415 - imports into a folder need no client for a cluster
 
     where = namespace or kubeapi.context_namespace()
-    seen = asking.ask(kubeapi.connect(Stop(), patience=0), where, name, make, _say)
+    seen = ask.ask(kubeapi.connect(Stop(), patience=0), where, name, make, _say)
     if output is not Format.TABLE:
-        dump(asking.document(seen), output)
+        dump(ask.document(seen), output)
         return Exit.DONE
-    _say(asking.told(seen))
+    _say(ask.told(seen))
     _say(WATCH.format(namespace=where, name=name))
     return Exit.DONE
 

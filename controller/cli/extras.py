@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import enum
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.markup import escape
 
-from controller.cli import migrate as migrating
+from controller.cli import migrate
 from controller.cli.app import Folder, command, err, say_warning
-from controller.local import boot as booting
+from controller.local import qemu_boot
 from steps.model.contract import Exit, StepError
 
 
@@ -30,10 +31,10 @@ def migrate_manifests(
     are converted, comments and order kept; everything else passes unchanged. A warning names each field and
     comment that has no place any more and each name that had to be changed.
     """
-    made = migrating.migrate(filename)
+    made = migrate.migrate(filename)
     for warning in (line for one in made for line in one.warnings):
         say_warning(warning)
-    for file in migrating.write(made, None if output == "-" else Path(output)):
+    for file in migrate.write(made, None if output == "-" else Path(output)):
         err.print(f"wrote {escape(str(file))}", highlight=False, soft_wrap=True)
     return Exit.DONE
 
@@ -55,11 +56,11 @@ def boot(
         if sys.stdin.isatty()
         else ["-serial", "file:/dev/stdout", "-monitor", "none"]
     )
-    booting.load(folder)
-    if kvm and not booting.kvm_usable():
+    qemu_boot.load(folder)
+    if kvm and not qemu_boot.kvm_usable():
         err.print("no usable KVM on this machine: software emulation, which is slower", style="dim")
-    options = booting.Options(persistent=persistent, kvm=kvm, memory_mib=memory)
-    code = booting.boot(folder, options, console, timeout=timeout)
+    options = qemu_boot.Options(persistent=persistent, kvm=kvm, memory_mib=memory)
+    code = qemu_boot.boot(folder, options, console, timeout=timeout)
     return Exit.DONE if code == 0 else Exit.INTERNAL
 
 
@@ -102,10 +103,15 @@ def demo(
     kind = source or DemoSource.VMWARE
     if subprocess.run([prepare, *_NEEDED[kind]], check=False).returncode:
         return Exit.INVALID
-    from tests.demo import demo as play  # noqa: PLC0415 - there in a checkout only
-    from tests.demosources import Kind  # noqa: PLC0415
+    return _become_demo(checkout, into, kind)
 
-    return play(into, Kind(kind))
+
+def _become_demo(checkout: Path, into: Path, kind: DemoSource) -> NoReturn:
+    """Run the demo in the place of this process: it is a test program, and Ctrl-C is for it."""
+    found = [str(checkout), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(found)}
+    command_line = [sys.executable, "-m", "tests.demo", str(into), kind]
+    os.execve(sys.executable, command_line, environment)  # noqa: S606 - a list of words needs no shell
 
 
 def register() -> None:

@@ -13,19 +13,14 @@ import typer
 from rich.markup import escape
 from typer.core import TyperCommand
 
-from controller.cli import dryrun as planning
-from controller.cli import tables as inventory
+from controller.cli import dryrun, tables
 from controller.cli.app import Format, Manifest, Output, command, dump, err, out, say_warning, write
-from controller.generate import folder as manifestdir
-from controller.generate import mappingfile
-from controller.generate import write as writeall
-from controller.generate.folder import Fate, ManifestDir
+from controller.generate import bulk, manifest_folder, mappingfile
 from controller.generate.manifest import entries
+from controller.generate.manifest_folder import Fate, ManifestDir
 from controller.generate.mappingfile import Places, all_to
 from controller.generate.naming import chosen
-from controller.manifests import environment
-from controller.manifests import read as manifests
-from controller.manifests import resolve as jobs
+from controller.manifests import environment, read, resolve
 from steps.model.contract import Exit
 from steps.model.machine import Machine
 from steps.providers import Inventory, Provider
@@ -92,9 +87,9 @@ def list_inventory(
     into the manifests; those that were changed by hand are kept.
     """
     _check(manifest, every=every, folder=folder, only_all=(into is not None or force))
-    given = manifests.read(filename or [])
+    given = read.read(filename or [])
     said = environment.read(os.environ)
-    where = jobs.only_source(given, said, source)
+    where = resolve.only_source(given, said, source)
     if mapping is not None and not mapping.is_file():
         raise typer.BadParameter(f"there is no file {mapping}", param_hint="--mapping")
     with _opened(where, given, said) as provider:
@@ -105,7 +100,7 @@ def list_inventory(
         found = provider.inventory()
     if every:
         target = ManifestDir(into or INTO, force=force)
-        _tell(writeall.write(found.machines, where, target, mapping, network or ""), output)
+        _tell(bulk.write(found.machines, where, target, mapping, network or ""), output)
     else:
         _show(found, output)
     return Exit.DONE
@@ -124,9 +119,9 @@ def _check(manifest: str | None, *, every: bool, folder: str | None, only_all: b
 
 
 @contextmanager
-def _opened(source: Source, given: manifests.Manifests, said: environment.Environment) -> Iterator[Provider]:
-    plan, credentials = jobs.access(source, given, said)
-    with planning.credentials(credentials) as files, planning.look(plan, files, Stop(), "inventory") as one:
+def _opened(source: Source, given: read.Manifests, said: environment.Environment) -> Iterator[Provider]:
+    plan, credentials = resolve.access(source, given, said)
+    with dryrun.credentials(credentials) as files, dryrun.look(plan, files, Stop(), "inventory") as one:
         yield one
 
 
@@ -137,27 +132,27 @@ def _places(machine: Machine, mapping: Path | None, network: str | None) -> Plac
 def _say(machine: Machine, source: Source, name: str, places: Places) -> None:
     """The manifest of one machine on standard output, what a person should know of it above."""
     (entry,) = entries([chosen(machine, source, name)], places)
-    remarks = "".join(f"# {manifestdir.line(remark)}\n" for remark in entry.remarks)
+    remarks = "".join(f"# {manifest_folder.line(remark)}\n" for remark in entry.remarks)
     write(remarks + to_yaml(entry.manifest))
 
 
-def _tell(report: writeall.Report, output: Format) -> None:
+def _tell(report: bulk.Report, output: Format) -> None:
     """What was written: as lines for a person, for a program on standard output."""
     if output is not Format.TABLE:
-        dump(writeall.document(report), output)
+        dump(bulk.document(report), output)
     for file in report.files:
         if file.fate in (Fate.WRITTEN, Fate.UPDATED):
             err.print(f"{file.fate} {escape(str(file.path))}", highlight=False, soft_wrap=True)
-    for warning in writeall.warnings(report):
+    for warning in bulk.warnings(report):
         say_warning(warning)
-    err.print(escape(writeall.summary(report)), highlight=False, soft_wrap=True)
+    err.print(escape(bulk.summary(report)), highlight=False, soft_wrap=True)
 
 
 def _show(found: Inventory, output: Format) -> None:
     if output is Format.TABLE:
-        out.print(inventory.render(found))
+        out.print(tables.render(found))
     else:
-        dump(inventory.document(found), output)
+        dump(tables.document(found), output)
 
 
 def register() -> None:

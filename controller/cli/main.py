@@ -13,11 +13,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from controller.cli import cluster as steering
-from controller.cli import dryrun as planning
-from controller.cli import extras as aside
-from controller.cli import inventory as listing
-from controller.cli import results as outcome
+from controller.cli import cluster, dryrun, extras, inventory, summary
 from controller.cli.app import (
     Folder,
     Format,
@@ -33,16 +29,12 @@ from controller.cli.app import (
 from controller.cli.rates import Rates
 from controller.cli.view import table
 from controller.cli.watch import Watch
-from controller.client import changes as wishes
-from controller.local import cluster_target as harvester
-from controller.local import discard as giveup
-from controller.local import imports as embedded
+from controller.client import changes
+from controller.local import cluster_target, imports, removal
 from controller.local.imports import Run
 from controller.local.rundir import RunDir
 from controller.local.runner import FIRST_DELAY
-from controller.manifests import environment
-from controller.manifests import read as manifests
-from controller.manifests import resolve as jobs
+from controller.manifests import environment, read, resolve
 from steps.model.contract import Exit, StepError
 from steps.model.plan import CpuTopology, DiskFormat, NamePolicy, NetworkPolicy, Plan, TargetKind
 from steps.runtime.program import PLAN
@@ -59,11 +51,11 @@ def main() -> None:
     sys.exit(attempt())
 
 
-def _jobs(filenames: list[str] | None, settings: Settings) -> list[jobs.Job]:
-    given = manifests.read(filenames or [])
+def _jobs(filenames: list[str] | None, settings: Settings) -> list[resolve.Job]:
+    given = read.read(filenames or [])
     for ignored in given.ignored:
         err.print(f"passed over {escape(ignored)}", highlight=False, style="dim", soft_wrap=True)
-    return jobs.jobs(given, environment.read(os.environ), settings)
+    return resolve.jobs(given, environment.read(os.environ), settings)
 
 
 Topology = Annotated[
@@ -109,10 +101,10 @@ def run(
         cpu_topology=cpu_topology,
     )
     wanted = _jobs(filename, settings)
-    aim = harvester.aim(os.environ) if to is TargetKind.HARVESTER else None
+    aim = cluster_target.aim(os.environ) if to is TargetKind.HARVESTER else None
     if aim is not None:
-        harvester.check([job.plan for job in wanted], aim)
-    return _carry_out(embedded.create(wanted, into, aim), retry_delay, output)
+        cluster_target.check([job.plan for job in wanted], aim)
+    return _carry_out(imports.create(wanted, into, aim), retry_delay, output)
 
 
 @command(epilog="Examples: vmferry retry ./alpine · vmferry retry web-01 -n default")
@@ -145,14 +137,14 @@ def retry(
                 "in a cluster the credentials are those of the source's Secret",
                 "change the Secret, then leave -f out",
             )
-        return steering.ask(str(folder), namespace, wishes.retry, output)
+        return cluster.request(str(folder), namespace, changes.retry, output)
     _refuse_a_name(folder)
     given = _jobs(filename, Settings()) if filename else []
     fresh = {_key(job.plan): job.credentials for job in given}
-    found = embedded.find(folder)
+    found = imports.find(folder)
     if filename:
         _refuse_unmatched(found, fresh)
-    runs = [embedded.reopen(rundir, fresh.get(_key(_plan(rundir)))) for rundir in found]
+    runs = [imports.reopen(rundir, fresh.get(_key(_plan(rundir)))) for rundir in found]
     return _carry_out([run for run in runs if run is not None], retry_delay, output)
 
 
@@ -192,12 +184,12 @@ def _carry_out(runs: Sequence[Run], retry_delay: float, output: Format) -> int:
     if not runs:
         err.print("nothing to do: the import is done", highlight=False)
     with Watch(err) as watch:
-        ended = asyncio.run(embedded.carry_out(runs, watch, first_delay=retry_delay)) if runs else []
+        ended = asyncio.run(imports.carry_out(runs, watch, first_delay=retry_delay)) if runs else []
     if output is not Format.TABLE:
-        dump([outcome.document(one) for one in ended], output)
+        dump([summary.document(one) for one in ended], output)
     for one in ended:
-        outcome.tell(one)
-    return outcome.exit_code(ended)
+        summary.tell(one)
+    return summary.exit_code(ended)
 
 
 @command(epilog="Example: vmferry discard ./alpine")
@@ -207,10 +199,10 @@ def discard(folder: Folder) -> int:
     Of an import into a cluster its images, volumes and machine go, unless the machine was started already.
     The source's machine stays as it is, switched off.
     """
-    found = embedded.find(folder)
+    found = imports.find(folder)
     unfinished = [one for one in found if phase_of(one.load()) is not Phase.SUCCEEDED]
     for rundir in unfinished or found:
-        for gone in giveup.discard(rundir):
+        for gone in removal.discard(rundir):
             err.print(f"deleted {escape(gone)}", highlight=False, soft_wrap=True)
     return Exit.DONE
 
@@ -219,15 +211,15 @@ def discard(folder: Folder) -> int:
 def status(folder: Folder, output: Output = Format.TABLE) -> int:
     """Show where imports stand, also while another vmferry runs them."""
     documents = []
-    for rundir in embedded.find(folder):
+    for rundir in imports.find(folder):
         name, is_run = _plan(rundir).import_.name, rundir.is_run()
         workflow = rundir.load()
         interrupted = not is_run and not phase_of(workflow).fulfilled
-        documents.append(outcome.state(name, rundir, workflow, interrupted=interrupted))
+        documents.append(summary.state(name, rundir, workflow, interrupted=interrupted))
         if output is Format.TABLE:
             out.print(table(name, workflow, Rates(), None if interrupted else datetime.now(UTC)))
             if interrupted:
-                outcome.tell_interrupted(name, rundir)
+                summary.tell_interrupted(name, rundir)
     if output is not Format.TABLE:
         dump(documents, output)
     return Exit.DONE
@@ -250,20 +242,20 @@ def plan(
         target=to, network_policy=network_policy, name_policy=name_policy, cpu_topology=cpu_topology
     )
     stop = Stop()
-    results = [planning.dry_run(job, stop) for job in _jobs(filename, settings)]
+    results = [dryrun.dry_run(job, stop) for job in _jobs(filename, settings)]
     if output is not Format.TABLE:
-        dump([planning.document(result) for result in results], output)
+        dump([dryrun.document(result) for result in results], output)
     else:
         for result in results:
-            out.print(planning.render(result))
+            out.print(dryrun.render(result))
             if result.manifest:
                 out.print(to_yaml(result.manifest), markup=False, highlight=False, soft_wrap=True)
     return next((result.code for result in results if result.reasons), Exit.DONE)
 
 
-listing.register()
-aside.register()
-steering.register()
+inventory.register()
+extras.register()
+cluster.register()
 
 if __name__ == "__main__":
     main()

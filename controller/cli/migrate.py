@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from controller.cli import app as frame
-from controller.manifests import read as manifests
+from controller.cli import app
+from controller.manifests import read
 from controller.manifests.legacy import Migration, sources_in
 from controller.manifests.read import InvalidManifestsError, Manifests
 from controller.manifests.yamledit import dump, heading
@@ -35,8 +35,8 @@ def migrate(names: Sequence[str]) -> list[Migrated]:
         InvalidManifestsError: with every fault, also of what is in today's shape already.
     """
     parsed, faults = [], []
-    for where, text in (found for name in names for found in manifests.texts(name)):
-        documents, wrong = manifests.parse(where, text)
+    for where, text in (found for name in names for found in read.texts(name)):
+        documents, wrong = read.parse(where, text)
         parsed.append((where, text, documents))
         faults += wrong
     sources: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
@@ -56,7 +56,7 @@ def migrate(names: Sequence[str]) -> list[Migrated]:
 def _converted(migration: Migration, documents: Sequence[Any], where: str, judge: Manifests) -> list[str]:
     for document in documents:
         migration.convert(document)
-    found = [fault for one in documents for fault in manifests.read_document(where, one, judge)]
+    found = [fault for one in documents for fault in read.read_document(where, one, judge)]
     return migration.faults or found  # what could not be converted would be complained of twice
 
 
@@ -67,7 +67,7 @@ def write(made: Sequence[Migrated], into: Path | None) -> list[Path]:
         StepError: CONFLICT, before anything is written, when two files or an older one share a name.
     """
     if into is None:
-        frame.write("---\n".join(one.text for one in made if one.text))
+        app.write("---\n".join(one.text for one in made if one.text))
         return []
     files = [into / _name(one.where) for one in made]
     taken = [file for file in files if file.exists() or files.count(file) > 1]

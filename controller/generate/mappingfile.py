@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-from controller.manifests import read as manifests
+from controller.manifests import read
 from controller.manifests.read import InvalidManifestsError
 from controller.manifests.yamledit import dump
 from steps.model.machine import Disk, Machine, Nic
@@ -88,8 +88,8 @@ def load(path: Path) -> tuple[CommentedMap, Places]:
     """
     if not path.is_file():
         return _empty(), Places()
-    (where, text), *_ = manifests.texts(str(path))
-    documents, faults = manifests.parse(where, text)
+    (where, text), *_ = read.texts(str(path))
+    documents, faults = read.parse(where, text)
     if not documents and not faults:
         return _empty(), Places()
     if faults or len(documents) != 1 or not isinstance(documents[0], CommentedMap):
@@ -102,7 +102,7 @@ def _places(where: str, document: CommentedMap) -> Places:
         places = Places.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)
-        raise InvalidManifestsError([manifests.told(where, document, fault) for fault in faults]) from None
+        raise InvalidManifestsError([read.told(where, document, fault) for fault in faults]) from None
     if reasons := list(_reasons(places)):
         raise InvalidManifestsError([f"{where}: {reason}" for reason in reasons])
     return places

@@ -23,7 +23,7 @@ from steps.model.machine import Machine
 from steps.model.naming import target_name
 from steps.model.plan import Plan, TargetKind
 from steps.runtime.program import MACHINE, PLAN
-from workflows.status import poweredoff as leftoff
+from workflows.status import poweredoff
 from workflows.status.nodes import Json, Leaf, Phase, leaves, phase_of, root_cause
 
 TICK: Final = 1.0
@@ -224,7 +224,9 @@ def _note(rundir: RunDir, workflow: Json) -> str:
     found = rundir.request / MACHINE
     if not found.exists():
         return ""
-    return leftoff.note(Machine.load(found), Plan.load(rundir.request / PLAN).source.kind, leaves(workflow))
+    return poweredoff.note(
+        Machine.load(found), Plan.load(rundir.request / PLAN).source.kind, leaves(workflow)
+    )
 
 
 def _machine(rundir: RunDir) -> str:

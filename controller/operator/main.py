@@ -15,8 +15,7 @@ from typing import Final
 
 import structlog
 
-from controller.operator import compat as peer
-from controller.operator import health, limits, telemetry
+from controller.operator import compat, health, limits, telemetry
 from controller.operator.cache import Ledger
 from controller.operator.lease import Lease
 from controller.operator.metrics import Collector
@@ -70,7 +69,7 @@ class _Process:
         self._lost = False
         self._imports: Queue[ImportKey] = Queue()
         self._sources: Queue[SourceKey] = Queue()
-        self._ledger = Ledger(lambda: peer.foreign(cluster))
+        self._ledger = Ledger(lambda: compat.foreign(cluster))
         self._survey = Survey(cluster, options)
         self._hub = Hub(self._imports, self._sources)
         self._lease = Lease(hasty, options.namespace, lost=self._lose)
@@ -86,7 +85,7 @@ class _Process:
         if not self._lease.acquire(self._ended):
             return 0
         log.info("vmferry's controller is at work", release=self._options.namespace)
-        peer.say_differences(self._cluster)
+        compat.say_differences(self._cluster)
         for workers in self._workers:
             workers.start()
         watching = threading.Thread(target=self._watch, name="watch", daemon=True)

@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric
 
 from controller.operator.cache import Ledger
 from controller.operator.observe.source import READY
-from controller.operator.sources.verify import NOT_READY
+from controller.operator.sources.check import NOT_READY
 from workflows.api.status import ImportStatus, Stand
 from workflows.status.outcome import settled
 

@@ -7,8 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from controller.operator import compat as peer
-from controller.operator import health, options, uninstall
+from controller.operator import compat, health, options, uninstall
 from controller.operator.options import Options
 from steps.model.plan import SourceKind
 from tests.author.rendered import Json
@@ -21,7 +20,7 @@ pytestmark = without_helm
 def test_the_controller_may_look_for_each_of_todays_and_for_no_other() -> None:
     role = of_kind("ClusterRole")["vmferry-controller-facts"]
     (rule,) = [one for one in role["rules"] if one["resources"] == ["deployments"]]
-    assert (set(rule["resourceNames"]), rule["verbs"]) == (set(peer.DEPLOYMENTS), ["get"])
+    assert (set(rule["resourceNames"]), rule["verbs"]) == (set(compat.DEPLOYMENTS), ["get"])
 
 
 def test_the_controller_is_told_what_the_values_say() -> None:

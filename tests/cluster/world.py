@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from controller.operator import limits
-from controller.operator.act import objects as belongings
+from controller.operator.act import objects
 from controller.operator.observe.checks import formatted
 from controller.operator.observe.facts import parse
 from controller.operator.options import Options
@@ -71,15 +71,15 @@ class World:
         secret, source, _ = self._manifests()
         planned = plan(import_, VmwareSource.model_validate(source, by_alias=True), options.settings)
         planned = formatted(self.lab.cluster, planned, options)
-        made = belongings.request(planned, belongings.spec_digest(import_.spec), options.namespace)
+        made = objects.request(planned, objects.spec_digest(import_.spec), options.namespace)
         self.lab.apply(made)
         request = self.lab.get(CONFIG_MAP, names.request(planned.run))
         assert request is not None
         data = {key: base64.b64encode(text.encode()).decode() for key, text in secret["stringData"].items()}
         token = secrets.token_urlsafe(32)
         self.lab.apply(
-            belongings.credentials(planned, data, options.namespace, request, tried=""),
-            belongings.address(planned, token, options.namespace, request),
+            objects.credentials(planned, data, options.namespace, request, tried=""),
+            objects.address(planned, token, options.namespace, request),
         )
         limits.keep(self.lab.cluster, options, planned.source)
         return planned, request

@@ -12,7 +12,7 @@ import pytest
 from steps.disk import reach
 from steps.disk.land import Source
 from steps.model.contract import Exit, StepError
-from steps.runtime import tls as trust
+from steps.runtime import certificates
 from tests.disk.conftest import fetch, make_disk
 from tests.disk.server import Behaviour, Server
 from tests.forwardproxy import Forward, forward
@@ -31,7 +31,7 @@ def tls(tmp_path: Path) -> SelfSigned:
 @contextmanager
 def serving(how: Behaviour, tls: SelfSigned, *, secure: bool) -> Iterator[Source]:
     with Server(how, tls.server() if secure else None) as server:
-        trusted = trust.context(ca=tls.pem) if secure else None
+        trusted = certificates.context(ca=tls.pem) if secure else None
         yield Source(server.url, format="raw", identity="disk", tls=trusted)
 
 
@@ -113,9 +113,9 @@ def test_a_host_that_cannot_be_reached_is_named_with_what_to_change(
 
 def test_a_certificate_that_is_not_trusted_is_noticed(tls: SelfSigned) -> None:
     with Server(Behaviour(DISK), tls.server()) as server:
-        reach.prove(server.url, trust.context(ca=tls.pem), "the ESXi host")
+        reach.prove(server.url, certificates.context(ca=tls.pem), "the ESXi host")
         with pytest.raises(StepError, match="the certificate of the ESXi host localhost, port") as caught:
-            reach.prove(server.url, trust.context(), "the ESXi host")
+            reach.prove(server.url, certificates.context(), "the ESXi host")
     assert caught.value.code is Exit.UNTRUSTED
     assert server.how.asked == []
 
@@ -126,8 +126,8 @@ def test_a_host_is_proved_by_the_way_of_the_transfer(
     monkeypatch.setenv("HTTPS_PROXY", forward.url)
     monkeypatch.setenv("NO_PROXY", "")
     with Server(Behaviour(DISK), tls.server()) as server:
-        reach.prove(server.url, trust.context(ca=tls.pem), "the ESXi host")
+        reach.prove(server.url, certificates.context(ca=tls.pem), "the ESXi host")
         assert forward.asked == [f"CONNECT localhost:{server.server_address[1]}"]
         forward.refuses = 403
         with pytest.raises(StepError, match="through the proxy"):
-            reach.prove(server.url, trust.context(ca=tls.pem), "the ESXi host")
+            reach.prove(server.url, certificates.context(ca=tls.pem), "the ESXi host")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.cli import main as cli
-from controller.client import ask as asking
+from controller.cli import main
+from controller.client import ask
 from steps.model.contract import Exit
 from steps.runtime import kubeapi
 from steps.runtime.cluster import IMPORT
@@ -45,7 +45,7 @@ def vmferry(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         monkeypatch.setattr(kubeapi, "connect", lambda *_, **__: world.cluster)
         monkeypatch.setattr(kubeapi, "context_namespace", lambda: "default")
         capsys.readouterr()
-        code = cli.attempt(argv)
+        code = main.attempt(argv)
         said = capsys.readouterr()
         return Ended(code, said.out, "".join(_own(said.err)))
 
@@ -148,7 +148,7 @@ def test_a_retry_of_one_that_is_cancelled_names_the_other_command(vmferry: Vmfer
 def test_a_retry_stops_a_workflow_that_does_not_move(
     vmferry: Vmferry, monkeypatch: pytest.MonkeyPatch, nodes: list[dict[str, object]]
 ) -> None:
-    monkeypatch.setattr(asking, "PATIENCE", 0.1)
+    monkeypatch.setattr(ask, "PATIENCE", 0.1)
     world = standing(*nodes)
     world.now += STILL
     world.look()
@@ -246,7 +246,7 @@ def test_an_import_that_is_not_there(vmferry: Vmferry) -> None:
 
 
 def test_a_controller_that_does_not_react(vmferry: Vmferry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "PATIENCE", 0.1)
+    monkeypatch.setattr(ask, "PATIENCE", 0.1)
     world = failing()
     ended = vmferry(world, "retry", "web", "-n", "default", attends=False)
     assert ended.code == Exit.UNREACHABLE

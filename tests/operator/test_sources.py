@@ -9,8 +9,8 @@ import pytest
 
 from controller.operator.options import Options
 from controller.operator.routing import SourceKey
+from controller.operator.sources.check import Verdict, verify
 from controller.operator.sources.reconcile import NOT_READY_SECONDS, Survey
-from controller.operator.sources.verify import Verdict, verify
 from steps.model.plan import SourceKind
 from steps.runtime.cluster import EVENT, SECRET, VMWARE_SOURCE
 from tests.forwardproxy import Forward, forward

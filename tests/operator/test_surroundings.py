@@ -15,8 +15,7 @@ import pytest
 import structlog
 from kopf._core.reactor import running
 
-from controller.operator import compat as peer
-from controller.operator import health, telemetry
+from controller.operator import compat, health, telemetry
 from controller.operator.act.transitions import happenings
 from controller.operator.cache import Ledger
 from controller.operator.events import LIMIT, emit
@@ -164,30 +163,30 @@ def test_an_event_that_cannot_be_written_is_no_fault() -> None:
     assert cluster.all(EVENT) == []
 
 
-@pytest.mark.parametrize("name", peer.DEPLOYMENTS)
+@pytest.mark.parametrize("name", compat.DEPLOYMENTS)
 @pytest.mark.parametrize(("replicas", "at_work"), [(1, True), (0, False)])
 def test_todays_controller(name: str, replicas: int, at_work: bool) -> None:
     cluster = FakeCluster()
-    assert peer.foreign(cluster) is None
+    assert compat.foreign(cluster) is None
     metadata = {"name": name, "namespace": "harvester-system"}
     cluster.put(
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"replicas": replicas}}
     )
-    assert (peer.foreign(cluster) is not None) is at_work
+    assert (compat.foreign(cluster) is not None) is at_work
     assert DEPLOYMENT in cluster.kinds
 
 
 def test_schemas_of_others_are_noticed_by_what_they_drop() -> None:
     cluster = FakeCluster()
-    assert len(list(peer.differences(cluster))) == 4
+    assert len(list(compat.differences(cluster))) == 4
     for one in crd.manifests():
         cluster.put(one)
-    assert list(peer.differences(cluster)) == []
+    assert list(compat.differences(cluster)) == []
     found = cluster.peek(CRD, "virtualmachineimports.migration.harvesterhci.io")
     assert found is not None
     schema = found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     del schema["properties"]["spec"]["properties"]["dryRun"]
-    (said,) = peer.differences(cluster)
+    (said,) = compat.differences(cluster)
     assert "spec.dryRun" in said
 
 

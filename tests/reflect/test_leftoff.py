@@ -11,7 +11,7 @@ from steps.model.machine import Machine, Power
 from steps.model.plan import SourceKind
 from tests.reflect.situations import Json, failed, found, reflected, upto
 from tests.unit.builders import a_machine, an_import
-from workflows.status import poweredoff as leftoff
+from workflows.status import poweredoff
 
 ON = a_machine(name="web01", path="/DC0/vm/web01", power=Power.ON)
 OFF = ON.model_copy(update={"power": Power.OFF})
@@ -82,7 +82,7 @@ def test_openstack_is_told_by_its_command() -> None:
 
 
 def test_an_ova_never_ran() -> None:
-    assert leftoff.note(ON, SourceKind.OVA, ()) == ""
+    assert poweredoff.note(ON, SourceKind.OVA, ()) == ""
 
 
 def test_it_is_one_event_when_a_step_fails_and_then_its_workflow() -> None:

@@ -1,6 +1,6 @@
 """Guests under QEMU, from the bytes of their claims: the part of virt-launcher that no pod here can play.
 
-The machine is put together from the instance's spec by the code of `vmferry boot` (controller/local/boot.py):
+The machine is put together from the instance's spec by the code of `vmferry boot` (local/qemu_boot.py):
 buses, card models, MACs, firmware, boot order as KubeVirt's manifest names them. Processor: KVM where there
 is one, else QEMU's own, which is slow. No guest reaches a network.
 """
@@ -16,7 +16,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, Final
 
-from controller.local import boot
+from controller.local import qemu_boot
 from steps.runtime.cluster import Object
 from tests.standins.controller import log
 
@@ -35,9 +35,9 @@ class Guest:
         folder.mkdir(parents=True)
         manifest = _whole(instance)
         with contextlib.ExitStack() as stack:
-            tpm = stack.enter_context(boot.tpm(manifest, folder))
-            files = boot.Files(_links(disks, folder), folder, tpm)
-            argv = boot.argv(manifest, files, boot.Options(persistent=True))
+            tpm = stack.enter_context(qemu_boot.tpm(manifest, folder))
+            files = qemu_boot.Files(_links(disks, folder), folder, tpm)
+            argv = qemu_boot.argv(manifest, files, qemu_boot.Options(persistent=True))
             console.parent.mkdir(parents=True, exist_ok=True)
             told = ("-chardev", f"file,id=console,path={console},append=on", "-serial", "chardev:console")
             control = ("-qmp", f"unix:{folder}/qmp,server=on,wait=off")

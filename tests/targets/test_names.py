@@ -12,7 +12,7 @@ from steps.model.plan import ImportRef
 from steps.targets.harvester import names
 from tests.unit.builders import a_plan
 from workflows import names as of_workflows
-from workflows.author import workflow as author
+from workflows.author import workflow
 
 LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 SUBDOMAIN = st.from_regex(
@@ -86,4 +86,4 @@ def test_names_of_a_run_are_those_of_the_workflow() -> None:
 @given(SUBDOMAIN)
 def test_an_imports_marks_are_those_of_its_workflow(name: str) -> None:
     plan = a_plan(name="web").model_copy(update={"import_": ImportRef(name=name, uid="6f1d")})
-    assert names.marks(plan).items() <= author.labels(plan).items()
+    assert names.marks(plan).items() <= workflow.labels(plan).items()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.cli import main as cli
+from controller.cli import main
 from controller.local.record import Record
 from controller.local.rundir import RunDir
 from steps.model.contract import Exit
@@ -39,7 +39,7 @@ def vmferry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.chdir(tmp_path)
 
     def call(*argv: str | Path) -> Ended:
-        code = cli.attempt([str(word) for word in argv])
+        code = main.attempt([str(word) for word in argv])
         said = capsys.readouterr()
         return Ended(code, said.out, said.err)
 

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from controller.local import boot
-from controller.local.boot import Files, Options, argv, disks, load, mebibytes, tpm
+from controller.local import qemu_boot
+from controller.local.qemu_boot import Files, Options, argv, disks, load, mebibytes, tpm
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Controller, Firmware
 from steps.model.manifest import virtual_machine
@@ -135,7 +135,7 @@ def test_a_bios_machine_has_no_flash(tmp_path: Path) -> None:
 @pytest.fixture
 def ovmf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "OVMF"
-    monkeypatch.setattr(boot, "OVMF", folder)
+    monkeypatch.setattr(qemu_boot, "OVMF", folder)
     return folder
 
 

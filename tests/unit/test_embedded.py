@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from controller.cli.watch import Watch
-from controller.local import imports as embedded
+from controller.local import imports
 from controller.local.imports import Outcome
 from controller.local.rundir import RunDir
 from controller.manifests.resolve import Job
@@ -27,38 +27,38 @@ def job(name: str = "web", **plan: Any) -> Job:
 
 
 def test_one_import_lies_in_the_folder_itself(tmp_path: Path) -> None:
-    (run,) = embedded.create([job()], tmp_path / "into")
+    (run,) = imports.create([job()], tmp_path / "into")
     assert run.rundir.root == tmp_path / "into"
     assert Plan.load(run.rundir.request / PLAN) == job().plan
-    assert [rundir.root for rundir in embedded.find(tmp_path / "into")] == [tmp_path / "into"]
+    assert [rundir.root for rundir in imports.find(tmp_path / "into")] == [tmp_path / "into"]
 
 
 def test_several_imports_lie_below_it_by_name(tmp_path: Path) -> None:
     jobs = [job("a"), job("b"), job("b", namespace="shop")]
-    runs = embedded.create(jobs, tmp_path / "into")
+    runs = imports.create(jobs, tmp_path / "into")
     assert [run.rundir.root.name for run in runs] == ["a", "default-b", "shop-b"]
-    assert {rundir.root for rundir in embedded.find(tmp_path / "into")} == {run.rundir.root for run in runs}
+    assert {rundir.root for rundir in imports.find(tmp_path / "into")} == {run.rundir.root for run in runs}
 
 
 def test_nothing_is_made_when_one_folder_is_taken(tmp_path: Path) -> None:
     (tmp_path / "into" / "b").mkdir(parents=True)
     (tmp_path / "into" / "b" / "thesis").touch()
     with pytest.raises(StepError) as caught:
-        embedded.create([job("a"), job("b")], tmp_path / "into")
+        imports.create([job("a"), job("b")], tmp_path / "into")
     assert caught.value.code is Exit.CONFLICT
     assert not (tmp_path / "into" / "a").exists()
 
 
 def test_a_run_is_linked_to_its_import(tmp_path: Path) -> None:
-    (run,) = embedded.create([job()], tmp_path)
+    (run,) = imports.create([job()], tmp_path)
     found = run.record.workflow["metadata"]["labels"]
     assert found["migration.harvesterhci.io/import-namespace"] == "default"
 
 
 def test_a_folder_is_for_one_runner(tmp_path: Path) -> None:
-    embedded.create([job()], tmp_path)
+    imports.create([job()], tmp_path)
     with pytest.raises(StepError, match="another vmferry works on") as caught:
-        embedded.reopen(RunDir(tmp_path))
+        imports.reopen(RunDir(tmp_path))
     assert caught.value.code is Exit.BUSY
 
 
@@ -75,11 +75,11 @@ def test_an_import_ends_with_the_code_of_the_step_to_blame(
 
 def test_a_run_of_real_steps_fails_as_its_step_says(tmp_path: Path) -> None:
     """The one test with processes: there are no credentials, which preflight says."""
-    runs = embedded.create([Job(job().plan, {})], tmp_path)
+    runs = imports.create([Job(job().plan, {})], tmp_path)
     console = Console(file=io.StringIO(), width=200)
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with Watch(console) as watch:
-        (outcome,) = asyncio.run(embedded.carry_out(runs, watch, first_delay=0))
+        (outcome,) = asyncio.run(imports.carry_out(runs, watch, first_delay=0))
     assert (outcome.phase, outcome.code) == (Phase.FAILED, Exit.INVALID)
     assert outcome.cause is not None
     assert outcome.cause.words.startswith("the source's secret has no username")

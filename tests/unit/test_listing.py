@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from controller.cli import dryrun as planning
+from controller.cli import dryrun
 from controller.cli.inventory import named
 from controller.generate.mappingfile import NAME
 from controller.manifests.read import read
@@ -44,7 +44,7 @@ def source_has(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Look:
         def connect(_: Access) -> Iterator[Provider]:
             yield AtTheTop(machine)
 
-        monkeypatch.setattr(planning, "connect", connect)
+        monkeypatch.setattr(dryrun, "connect", connect)
 
     use(a_machine(path="/DC0/vm/web01", nics=(a_nic(0),)))
     return use

@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from controller.cli.migrate import migrate, write
-from controller.manifests import read as manifests
+from controller.manifests import read
 from controller.manifests.read import InvalidManifestsError
 from steps.model.contract import Exit, StepError
 from tests.unit.test_manifests import IMPORT
@@ -53,7 +53,7 @@ def test_golden_migration(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_what_was_migrated_is_taken_and_stays_as_it_is(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(GOLDEN / case)
-    found = manifests.read(["new.yaml"])
+    found = read.read(["new.yaml"])
     assert found.secrets or found.sources or found.imports
     (again,) = migrate(["new.yaml"])
     assert again.warnings == ()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from controller.cli import dryrun as planning
+from controller.cli import dryrun
 from controller.cli.dryrun import DryRun, credentials
 from controller.manifests.resolve import Job
 from steps.model.contract import Exit
@@ -37,19 +37,19 @@ def test_a_machine_that_can_be_imported_is_shown_as_it_is_and_as_it_will_be() ->
     rule = NetworkRule(source="VM Network", destination="default/vlan1")
     nics = (a_nic(0), a_nic(1, network="a"), a_nic(2, network="b"))
     result = examined(a_plan(networks=(rule,)), nics=nics, disks=(a_disk(allocated=1 << 20),), vcpus=4)
-    shown = text(planning.render(result))
+    shown = text(dryrun.render(result))
     assert result.code is Exit.DONE
     for words in ("can be imported", "default/web01", "1 socket of 4 cores", "2048Mi", "default/vlan1"):
         assert words in shown
     for words in ("1 MiB", "pod network", "left out", "warn: nic-2"):
         assert words in shown
-    assert planning.document(result)["possible"] is True
+    assert dryrun.document(result)["possible"] is True
 
 
 def test_without_a_cluster_the_target_is_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBECONFIG", raising=False)
     result = asked_of_a_cluster()
-    assert "target: not checked: target: KUBECONFIG is not set" in text(planning.render(result))
+    assert "target: not checked: target: KUBECONFIG is not set" in text(dryrun.render(result))
     assert result.code is Exit.DONE
 
 
@@ -59,8 +59,8 @@ def test_what_the_cluster_refuses_is_a_reason(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(kubeapi, "connect", lambda *_, **__: world.cluster)
     result = asked_of_a_cluster(storage_class="gone")
     assert result.code is Exit.NOT_FOUND
-    assert "there is no storage class gone" in text(planning.render(result))
-    assert planning.document(result)["possible"] is False
+    assert "there is no storage class gone" in text(dryrun.render(result))
+    assert dryrun.document(result)["possible"] is False
 
 
 def test_what_the_cluster_changes_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,27 +69,27 @@ def test_what_the_cluster_changes_is_shown(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("KUBECONFIG", "a-file")
     monkeypatch.setattr(kubeapi, "connect", lambda *_, **__: world.cluster)
     result = asked_of_a_cluster()
-    assert "target: warn: the guest gets 100 MiB of memory less" in text(planning.render(result))
-    assert planning.document(result)["possible"] is True
+    assert "target: warn: the guest gets 100 MiB of memory less" in text(dryrun.render(result))
+    assert dryrun.document(result)["possible"] is True
 
 
 def asked_of_a_cluster(**target: Any) -> DryRun:
     """The dry run of an import into the cluster of KUBECONFIG."""
     plan = a_plan(kind=TargetKind.HARVESTER, **target)
-    return planning._examined(Job(plan, {}), FakeProvider(a_machine()), Stop())
+    return dryrun._examined(Job(plan, {}), FakeProvider(a_machine()), Stop())
 
 
 def test_every_reason_is_shown() -> None:
     result = examined(power=Power.ON, disks=())
-    shown = text(planning.render(result))
+    shown = text(dryrun.render(result))
     assert shown.count("reason: ") == 2
     assert "cannot be imported" in shown
     assert result.code is Exit.UNSUPPORTED
-    assert planning.document(result)["reasons"][1]["exitCode"] == 17
+    assert dryrun.document(result)["reasons"][1]["exitCode"] == 17
 
 
 def test_a_program_gets_the_whole_of_it_as_json() -> None:
-    found = json.loads(json.dumps(planning.document(examined(nics=(a_nic(),)))))
+    found = json.loads(json.dumps(dryrun.document(examined(nics=(a_nic(),)))))
     assert found["manifest"]["kind"] == "VirtualMachine"
     assert found["source"]["memoryMib"] == found["target"]["memoryMib"] == 2048
     assert [concern["code"] for concern in found["concerns"]] == ["cpu-one-socket", "network-unmapped"]
@@ -100,10 +100,10 @@ def test_a_source_without_its_provider_is_a_reason(tmp_path: Path, monkeypatch: 
     without_provider(monkeypatch, SourceKind.OVA)
     plan = a_plan()
     source = plan.source.model_copy(update={"kind": SourceKind.OVA})
-    result = planning.dry_run(Job(plan.model_copy(update={"source": source}), {"password": b"p"}), Stop())
+    result = dryrun.dry_run(Job(plan.model_copy(update={"source": source}), {"password": b"p"}), Stop())
     assert (result.code, result.machine) == (Exit.UNSUPPORTED, None)
-    assert "ProviderNotInstalled" in text(planning.render(result))
-    assert planning.document(result)["source"] is None
+    assert "ProviderNotInstalled" in text(dryrun.render(result))
+    assert dryrun.document(result)["source"] is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -111,8 +111,8 @@ def test_concerns_of_a_machine_whose_name_is_refused_are_shown_as_well() -> None
     plan = a_plan(name_policy=NamePolicy.STRICT)
     machine = a_machine(name="Web01")
     result = DryRun(Job(plan, {}), machine, None, None, tuple(reasons(plan, machine)))
-    assert planning.concerns(result) == machine.concerns
-    assert "is not RFC 1123 compliant" in text(planning.render(result))
+    assert dryrun.concerns(result) == machine.concerns
+    assert "is not RFC 1123 compliant" in text(dryrun.render(result))
 
 
 def test_credentials_are_files_for_a_moment() -> None:
@@ -125,10 +125,10 @@ def test_credentials_are_files_for_a_moment() -> None:
 def test_cards_without_a_mac_are_told_apart() -> None:
     rule = NetworkRule(source="b", destination="default/vlan-b")
     nics = (a_nic(0, mac=None, network="a"), a_nic(1, mac=None, network="b"))
-    rows = text(planning.render(examined(a_plan(networks=(rule,)), nics=nics))).splitlines()
+    rows = text(dryrun.render(examined(a_plan(networks=(rule,)), nics=nics))).splitlines()
     (first,) = [row for row in rows if row.startswith("nic-0 ")]
     assert "pod network" in first
 
 
 def test_brackets_in_names_are_shown() -> None:
-    assert "web [old]" in text(planning.render(examined(path="/DC0/vm/web [old]")))
+    assert "web [old]" in text(dryrun.render(examined(path="/DC0/vm/web [old]")))

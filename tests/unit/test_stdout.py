@@ -15,10 +15,10 @@ import pytest
 import structlog
 from ruamel.yaml import YAML
 
-from controller.cli import dryrun as planning
+from controller.cli import dryrun
 from steps.model.contract import Exit, StepError
 from steps.providers import Access, Provider
-from steps.runtime import retry as again
+from steps.runtime import retry
 from steps.runtime.stop import Stop
 from tests.unit.builders import a_machine, a_nic
 from tests.unit.conftest import Vmferry
@@ -39,7 +39,7 @@ COMMANDS = {
 
 def retried() -> None:
     failures = iter([OSError(SAID)])
-    for attempt in again.attempts(Stop(), lambda error: isinstance(error, OSError)):
+    for attempt in retry.attempts(Stop(), lambda error: isinstance(error, OSError)):
         with attempt:
             for failure in failures:
                 raise failure
@@ -81,7 +81,7 @@ def noisy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Callable
             noise()
             yield AnyFolder(a_machine(name="web01", path="/DC0/vm/web01", nics=(a_nic(0),)))
 
-        monkeypatch.setattr(planning, "connect", connect)
+        monkeypatch.setattr(dryrun, "connect", connect)
 
     return use
 

@@ -9,8 +9,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from controller.generate import mappingfile
-from controller.generate.folder import Fate, ManifestDir, mark_of
-from controller.generate.write import Report, document, summary, warnings, write
+from controller.generate.bulk import Report, document, summary, warnings, write
+from controller.generate.manifest_folder import Fate, ManifestDir, mark_of
 from controller.manifests.environment import Environment
 from controller.manifests.environment import read as environment
 from controller.manifests.read import InvalidManifestsError, read

@@ -19,9 +19,7 @@ from steps.model.plan import SourceKind
 from workflows.api.conditions import find, put
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import Condition, DiskImportStatus, ImportStatus, Stand, WorkflowReference
-from workflows.status import findings as concerned
-from workflows.status import ladder
-from workflows.status import poweredoff as leftoff
+from workflows.status import findings, ladder, poweredoff
 from workflows.status.observed import Observed, observe
 from workflows.status.outcome import CANCELLED, GONE, SUCCEEDED, Outcome, outcome
 from workflows.status.progress import duration, row
@@ -60,9 +58,9 @@ def reflect(
     run = _reference(seen, import_, before)
     base = _of_run(before, run)
     kind = _kind(import_)
-    note = leftoff.note(machine, kind, seen.leaves, base.powered_off)
+    note = poweredoff.note(machine, kind, seen.leaves, base.powered_off)
     made = _reflected(seen, import_, base, run, now, shape, who, note)
-    off = leftoff.powered_off(machine, seen.leaves, base.powered_off)
+    off = poweredoff.powered_off(machine, seen.leaves, base.powered_off)
     return made.model_copy(update={"powered_off": off})
 
 
@@ -152,8 +150,8 @@ def _reflected(
     if not seen.blind:
         conditions = ladder.of_import(conditions, seen, import_, disks, now)
     if shape is not None:
-        conditions = put(conditions, concerned.condition(shape.concerns), now)
-    if said := concerned.admitted(seen.output("admit", None, "admission")):
+        conditions = put(conditions, findings.condition(shape.concerns), now)
+    if said := findings.admitted(seen.output("admit", None, "admission")):
         conditions = put(conditions, said, now)
     made = base.model_copy(
         update={

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from controller.operator import limits
-from controller.operator.act import objects as belongings
+from controller.operator.act import objects
 from controller.operator.act.dryrun import rehearse
 from controller.operator.act.transitions import happenings
 from controller.operator.decide.actions import (
@@ -128,9 +128,7 @@ class Actor:
     @_do.register
     def _begin(self, act: Begin) -> None:
         request = self._ensure_request(act.plan, act.spec)
-        self._put_credentials(
-            act.plan, act.credentials, request, belongings.credentials_digest(act.credentials)
-        )
+        self._put_credentials(act.plan, act.credentials, request, objects.credentials_digest(act.credentials))
         self._ensure_address(act.plan, request)
         limits.keep(self._cluster, self._options, act.plan.source)
         made = author(
@@ -229,19 +227,19 @@ class Actor:
 
     def _ensure_request(self, plan: Plan, spec: str) -> Object:
         """The request as it is to be now; a retry after the spec was mended writes it anew."""
-        wanted = belongings.request(plan, spec, self._namespace)
+        wanted = objects.request(plan, spec, self._namespace)
         made = self._cluster.apply(wanted)
         self._refuse_foreign(CONFIG_MAP, made, plan)
         return made
 
     def _put_credentials(self, plan: Plan, data: Mapping[str, str], request: Object, tried: str) -> None:
-        self._cluster.apply(belongings.credentials(plan, data, self._namespace, request, tried))
+        self._cluster.apply(objects.credentials(plan, data, self._namespace, request, tried))
 
     def _ensure_address(self, plan: Plan, request: Object) -> None:
         """The token stays the same for a run: what is being downloaded must be found again."""
         token = secrets.token_urlsafe(TOKEN_BYTES)
         with contextlib.suppress(ExistsError):
-            self._cluster.create(belongings.address(plan, token, self._namespace, request))
+            self._cluster.create(objects.address(plan, token, self._namespace, request))
 
     def _create_workflow(self, made: Object, plan: Plan) -> None:
         try:

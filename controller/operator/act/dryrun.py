@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from controller.operator import probe as child
-from controller.operator.act import objects as belongings
+from controller.operator import probe
+from controller.operator.act import objects
 from controller.operator.decide.actions import Rehearse
 from controller.operator.decide.dryrun import HASH, pages, planned, refused
 from controller.operator.options import Options
@@ -54,8 +54,8 @@ def rehearse(
 def examined(plan: Plan, credentials: Mapping[str, str], seconds: float = SECONDS) -> Machine:
     """The machine at its source. Raises StepError, with preflight's last words."""
     values = {key: base64.b64decode(value) for key, value in credentials.items()}
-    with child.desk(plan.to_json(), values) as folder:
-        answer = child.ask("steps.preflight", folder, seconds)
+    with probe.desk(plan.to_json(), values) as folder:
+        answer = probe.ask("steps.preflight", folder, seconds)
         if answer is None:
             raise StepError(Exit.UNREACHABLE, "the source did not answer", f"nothing within {seconds:g} s")
         if answer.code:
@@ -64,7 +64,7 @@ def examined(plan: Plan, credentials: Mapping[str, str], seconds: float = SECOND
 
 
 def _page(plan: Plan, name: str, data: Mapping[str, str], namespace: str) -> Object:
-    made = belongings.request(plan, "", namespace)
+    made = objects.request(plan, "", namespace)
     del made["metadata"]["annotations"]
     made["metadata"]["name"] = name
     return made | {"data": dict(data)}

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from controller.operator.decide import control as steer
-from controller.operator.decide import deletion as leaving
+from controller.operator.decide import control, deletion
 from controller.operator.decide.actions import (
     Act,
     Begin,
@@ -73,7 +72,7 @@ class Decision:
 def decide(facts: Facts, options: Options, now: datetime) -> Decision:
     """The next acts for an import; none when all is as it should be."""
     if facts.leaving:
-        acts, again = leaving.decide(facts, options, now)
+        acts, again = deletion.decide(facts, options, now)
         return Decision(acts, again)
     return Decision(tuple(_acts(facts, options, now)), _again(facts, options, now))
 
@@ -287,7 +286,7 @@ def _followed(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
         return
     alarm = None if facts.seen is None else watchdog.watch(facts.seen, facts.pods, now)
     yield Report(watchdog.told(facts.status, status, alarm, now))
-    yield from steer.steer(facts)
+    yield from control.steer(facts)
     yield from _kept_fresh(facts)
     if RETRY in facts.annotations and facts.seen is not None and facts.seen.stopped:
         return  # it begins once the Workflow has ended
@@ -323,7 +322,7 @@ def _asked_again(facts: Facts) -> bool:
     spec = facts.import_.spec
     if spec.suspend or spec.cancel:
         return False
-    if RETRY in facts.annotations or facts.changed or steer.was_cancelled(facts.workflow):
+    if RETRY in facts.annotations or facts.changed or control.was_cancelled(facts.workflow):
         return True
     return _waits_for_credentials(facts.status) and facts.has_new_credentials
 

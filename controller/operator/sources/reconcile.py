@@ -18,8 +18,8 @@ from controller.operator.events import emit
 from controller.operator.observe.source import READY, parse_source, read_secret
 from controller.operator.options import Options
 from controller.operator.routing import SourceKey
-from controller.operator.sources import verify as sources
-from controller.operator.sources.verify import Verdict
+from controller.operator.sources import check
+from controller.operator.sources.check import Verdict
 from steps.model.document import first_error
 from steps.runtime.cluster import Cluster, Object
 from workflows.api.resources import Source
@@ -39,7 +39,7 @@ class Survey:
         self,
         cluster: Cluster,
         options: Options,
-        verify: Verify = sources.verify,
+        verify: Verify = check.verify,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._cluster = cluster
@@ -67,7 +67,7 @@ class Survey:
         if wait > 0:
             return wait
         log.info("Reconciling source", kind=key.kind.kind, name=key.name, namespace=key.namespace)
-        after = sources.status(self._judged(key, raw), before, _generation(raw), self._clock())
+        after = check.status(self._judged(key, raw), before, _generation(raw), self._clock())
         self._report(key, raw, before, after)
         with self._lock:
             self._statuses[key] = after.status

@@ -22,8 +22,7 @@ from steps.model.plan import SourcePlan
 from steps.providers import Access
 from steps.providers.openstack import faults
 from steps.providers.openstack.credentials import CA, Credentials
-from steps.runtime import retry as again
-from steps.runtime import tls as trust
+from steps.runtime import certificates, retry
 from steps.runtime.stop import Stop
 
 ANSWER_SECONDS: Final = 60.0
@@ -73,7 +72,7 @@ class Cloud:
             StepError: that begins with `cannot`, and `what`.
         """
         with faults.explained(f"cannot {what}", self.plan.endpoint):
-            for attempt in again.attempts(self.stop, faults.is_transient):
+            for attempt in retry.attempts(self.stop, faults.is_transient):
                 with attempt:
                     return call()
         raise AssertionError  # attempts() either succeeds or raises
@@ -114,7 +113,7 @@ def connect(access: Access) -> Iterator[Cloud]:
     credentials = Credentials.read(access.credentials)
     _check(plan.endpoint)
     insecure = plan.insecure_skip_tls_verify
-    tls = trust.context(ca=credentials.ca, insecure=insecure, key=CA)
+    tls = certificates.context(ca=credentials.ca, insecure=insecure, key=CA)
     verify: bool | str = str(access.credentials / CA) if credentials.ca else True
     if insecure:  # as the source says: not to be told of with every request
         warnings.simplefilter("ignore", InsecureRequestWarning)

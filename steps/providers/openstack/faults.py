@@ -13,7 +13,7 @@ from keystoneauth1 import exceptions as auth
 from openstack import exceptions as sdk
 
 from steps.model.contract import Exit, StepError
-from steps.runtime import tls as trust
+from steps.runtime import certificates
 
 _LONGEST: Final = 300
 """Characters of a service's own words: some put whole pages there."""
@@ -112,7 +112,7 @@ def _of_tls(what: str, error: Exception, address: str) -> StepError:
 
 def _untrusted(what: str, error: ssl.SSLCertVerificationError, address: str) -> StepError:
     parts = urlsplit(address)
-    shown = trust.presented(parts.hostname or "", parts.port or 443)
+    shown = certificates.presented(parts.hostname or "", parts.port or 443)
     why = f"the certificate of {parts.netloc} is not trusted ({error.verify_message})"
     return StepError(
         Exit.UNTRUSTED,

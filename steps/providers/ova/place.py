@@ -20,8 +20,7 @@ from steps.disk.wire import Wire
 from steps.model.contract import Exit, StepError
 from steps.model.plan import SourcePlan
 from steps.providers.ova.address import Address, origin, split
-from steps.runtime import secret
-from steps.runtime import tls as trust
+from steps.runtime import certificates, secret
 from steps.runtime.stop import Stop
 
 log = structlog.get_logger()
@@ -54,7 +53,7 @@ class Reach:
         password = secret.text(folder, "password")
         tls = None
         if urlsplit(address.url).scheme != "file":  # a server for http may redirect to one for https
-            tls = trust.context(
+            tls = certificates.context(
                 ca=secret.text(folder, "ca.crt").strip(),
                 thumbprint=plan.thumbprint,
                 insecure=plan.insecure_skip_tls_verify,

@@ -12,7 +12,7 @@ from pyVmomi import vim, vmodl
 
 from steps.providers.vmware import faults
 from steps.providers.vmware.session import Session
-from steps.runtime import retry as again
+from steps.runtime import retry
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ def below(session: Session, container: Any, wanted: Mapping[Any, Sequence[str]])
         StepError: what faults.py makes of a failure.
     """
     with faults.explained("cannot read the inventory", session.endpoint):
-        for attempt in again.attempts(session.stop, faults.is_transient):
+        for attempt in retry.attempts(session.stop, faults.is_transient):
             with attempt, _view(session, container, list(wanted)) as view:
                 through = _query.TraversalSpec(
                     name="view", path="view", skip=False, type=vim.view.ContainerView
@@ -66,7 +66,7 @@ def of(session: Session, refs: Iterable[Any], paths: Sequence[str]) -> list[Row]
     if not starts:
         return []
     with faults.explained("cannot read from the source", session.endpoint):
-        for attempt in again.attempts(session.stop, faults.is_transient):
+        for attempt in retry.attempts(session.stop, faults.is_transient):
             with attempt:
                 return list(_retrieve(session, starts, {type(starts[0].obj): paths}))
     raise AssertionError

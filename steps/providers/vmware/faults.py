@@ -14,7 +14,7 @@ from pyVmomi import vim, vmodl
 
 from steps.model.contract import Exit, StepError
 from steps.providers.vmware.endpoint import Endpoint
-from steps.runtime import tls as trust
+from steps.runtime import certificates
 
 # InvalidPowerState is an InvalidState, NotAuthenticated a NoPermission (vSphere Web Services API, fault
 # hierarchy): in these tables the narrower fault stands first.
@@ -119,7 +119,7 @@ def from_network(what: str, error: Exception, endpoint: Endpoint) -> StepError:
 
 def _untrusted(what: str, error: ssl.SSLCertVerificationError, endpoint: Endpoint) -> StepError:
     why = f"the certificate of {endpoint} is not trusted ({error.verify_message or error.reason})"
-    shown = trust.presented(endpoint.host, endpoint.port)
+    shown = certificates.presented(endpoint.host, endpoint.port)
     return StepError(
         Exit.UNTRUSTED,
         what,

@@ -19,9 +19,7 @@ from steps.providers import Access
 from steps.providers.vmware import faults
 from steps.providers.vmware.credentials import Credentials
 from steps.providers.vmware.endpoint import Endpoint
-from steps.runtime import proxy
-from steps.runtime import retry as again
-from steps.runtime import tls as trust
+from steps.runtime import certificates, proxy, retry
 from steps.runtime.proxy import ProxyError
 from steps.runtime.stop import Stop
 
@@ -68,7 +66,7 @@ class Session:
         thumbprint is available or needed"; without one the rules of the endpoint hold for the host too.
         """
         at_home = (host.lower(), port) == (self.endpoint.host.lower(), self.endpoint.port)
-        return self.tls if at_home or self.insecure or not thumbprint else trust.pinned(thumbprint)
+        return self.tls if at_home or self.insecure or not thumbprint else certificates.pinned(thumbprint)
 
     def vm(self, machine: Machine) -> Any:
         """The machine's managed object; nothing is asked of the server."""
@@ -90,7 +88,7 @@ def log_in(access: Access) -> Session:
     endpoint = Endpoint.parse(access.plan.endpoint)
     credentials = Credentials.read(access.credentials)
     insecure = access.plan.insecure_skip_tls_verify
-    tls = trust.context(
+    tls = certificates.context(
         ca=credentials.ca, thumbprint=access.plan.thumbprint or credentials.thumbprint, insecure=insecure
     )
     stub, content, login = _login(access, endpoint, credentials, tls)
@@ -112,7 +110,7 @@ def _login(
 ) -> tuple[Any, Any, Any]:
     """Stub, ServiceContent and UserSession of a new session."""
     with faults.explained(f"cannot log in to {endpoint}", endpoint):
-        for attempt in again.attempts(access.stop, faults.is_transient):
+        for attempt in retry.attempts(access.stop, faults.is_transient):
             with attempt:
                 return _attempt(_stub(endpoint, tls, agent(access)), credentials)
     raise AssertionError  # attempts() either succeeds or raises

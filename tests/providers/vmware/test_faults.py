@@ -15,7 +15,7 @@ from pyVmomi import vim, vmodl
 from steps.model.contract import Exit
 from steps.providers.vmware import faults
 from steps.providers.vmware.endpoint import Endpoint
-from steps.runtime import retry as again
+from steps.runtime import retry
 from steps.runtime.stop import Stop
 
 fault: Any = vim.fault
@@ -111,7 +111,7 @@ def test_reads_are_made_again_a_few_times(failures: int, stopped: bool, tried: i
             raise ConnectionResetError
 
     with stamina.set_testing(True, attempts=3), contextlib.suppress(ConnectionResetError):
-        for attempt in again.attempts(stop, faults.is_transient):
+        for attempt in retry.attempts(stop, faults.is_transient):
             with attempt:
                 count += 1
                 read(count)

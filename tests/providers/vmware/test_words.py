@@ -11,7 +11,7 @@ from steps.providers.vmware.credentials import Credentials
 from steps.providers.vmware.devices import Slot
 from steps.providers.vmware.endpoint import Endpoint
 from steps.providers.vmware.paths import joined, plain, segments
-from steps.runtime import tls as trust
+from steps.runtime import certificates
 
 
 @pytest.mark.parametrize(
@@ -69,12 +69,12 @@ def test_credentials_missing_empty_or_no_text(tmp_path: Path, key: str, content:
 @pytest.mark.parametrize("text", ["AB:cd" * 4, "no", "zz" * 20, "ab" * 21])
 def test_what_is_no_thumbprint(text: str) -> None:
     with pytest.raises(StepError, match="thumbprint") as caught:
-        trust.context(thumbprint=text)
+        certificates.context(thumbprint=text)
     assert caught.value.code is Exit.INVALID
 
 
 def test_thumbprints_with_and_without_colons() -> None:
-    assert trust.normalise("AB:" * 19 + "CD") == trust.normalise("ab" * 19 + "cd")
+    assert certificates.normalise("AB:" * 19 + "CD") == certificates.normalise("ab" * 19 + "cd")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_thumbprints_with_and_without_colons() -> None:
 )
 def test_what_is_no_ca(text: str) -> None:
     with pytest.raises(StepError, match="caCert") as caught:
-        trust.context(ca=text)
+        certificates.context(ca=text)
     assert caught.value.code is Exit.INVALID
 
 

@@ -11,7 +11,7 @@ from controller.local.imports import Outcome
 from controller.local.rundir import RunDir
 from steps.model.contract import Exit
 from workflows.stages import CHECKS
-from workflows.status import poweredoff as leftoff
+from workflows.status import poweredoff
 from workflows.status.nodes import Leaf, Phase, leaves, phase_of
 
 
@@ -31,7 +31,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "machine": outcome.machine or None,
         "exitCode": int(outcome.code),
         "failed": outcome.cause.title if outcome.cause else None,
-        "message": leftoff.added(outcome.cause.words, outcome.note) if outcome.cause else outcome.note,
+        "message": poweredoff.added(outcome.cause.words, outcome.note) if outcome.cause else outcome.note,
     }
 
 

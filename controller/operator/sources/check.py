@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
-from controller.operator import probe as child
+from controller.operator import probe
 from controller.operator.observe.source import READY
 from controller.operator.options import Options
 from steps.model.contract import Exit
@@ -43,8 +43,8 @@ def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -
     reasons = [*source_reasons(source), *_not_here(source)]
     if reasons:
         return Verdict(ready=False, reason="Invalid", message=" | ".join(reasons))
-    with child.desk(source_plan(source).to_json(), credentials) as folder:
-        answer = child.ask("steps.verify", folder, options.verify_seconds)
+    with probe.desk(source_plan(source).to_json(), credentials) as folder:
+        answer = probe.ask("steps.verify", folder, options.verify_seconds)
     if answer is None:
         seconds = f"{options.verify_seconds:g} s"
         said = f"the source has not answered within {seconds}; is its address reachable from the cluster?"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from controller.generate import mappingfile
-from controller.generate.folder import Fate, ManifestDir, marked
 from controller.generate.manifest import Entry, entries, source_manifest, source_remarks
+from controller.generate.manifest_folder import Fate, ManifestDir, marked
 from controller.generate.mappingfile import Places, network_names
 from controller.generate.naming import Choice, choices, identity, source_key
 from steps.model.machine import Machine
