@@ -1,0 +1,1 @@
+"""The command line `vmferry`: options, tables, progress, exit codes."""

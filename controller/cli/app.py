@@ -22,7 +22,7 @@ from controller.local.tempdir import sweep
 from controller.manifests.read import InvalidManifestsError
 from steps import __version__
 from steps.model.contract import Exit, StepError, Stopped
-from steps.runtime.yaml import to_yaml
+from steps.model.yaml import to_yaml
 
 P = ParamSpec("P")
 

@@ -14,10 +14,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from controller.cli.view import size
 from controller.local.cluster_target import KUBECONFIG
 from controller.local.tempdir import temporary
 from controller.manifests.resolve import Job
+from controller.units import size
 from steps.model.admission import Admission, not_checked
 from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.machine import Concern, Machine, Severity

@@ -23,9 +23,9 @@ from controller.generate.naming import chosen
 from controller.manifests import environment, read, resolve
 from steps.model.contract import Exit
 from steps.model.machine import Machine
+from steps.model.yaml import to_yaml
 from steps.providers import Inventory, Provider
 from steps.runtime.stop import Stop
-from steps.runtime.yaml import to_yaml
 from workflows.api.resources import Source
 
 INTO: Final = Path("imports")

@@ -37,9 +37,9 @@ from controller.local.runner import FIRST_DELAY
 from controller.manifests import environment, read, resolve
 from steps.model.contract import Exit, StepError
 from steps.model.plan import CpuTopology, DiskFormat, NamePolicy, NetworkPolicy, Plan, TargetKind
+from steps.model.yaml import to_yaml
 from steps.runtime.program import PLAN
 from steps.runtime.stop import Stop
-from steps.runtime.yaml import to_yaml
 from workflows.settings import Settings
 from workflows.status.nodes import Phase, phase_of
 

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from controller.cli.view import size
+from controller.units import size
 from steps.model.machine import Machine
 from steps.providers import Inventory
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.cli.rates import Rates
+from controller.units import duration, size
 from workflows.status.nodes import Leaf, Phase, leaves, phase_of
 
 MARKS: Final[dict[Phase, tuple[str, str]]] = {
@@ -28,22 +29,6 @@ INTERRUPTED: Final = "Interrupted"
 """In place of a phase: the runner was killed. Argo has no word for it, as it cannot lose its controller."""
 HIDDEN: Final = ("approve-poweroff", "approve-start")
 """Gates that nobody asked for."""
-
-
-def size(count: float) -> str:
-    """Bytes with a binary unit and three digits: `1.46 GiB`."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 999.5:  # beyond it three digits would be rounded to four
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
-        count /= 1024
-    return f"{count:.3g} TiB" if count < 999.5 else f"{count:.0f} TiB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as M:SS or H:MM:SS."""
-    minutes, rest = divmod(int(seconds + 0.5), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def counts_bytes(leaf: Leaf) -> bool:

@@ -1,0 +1,1 @@
+"""What a person asks of an import in a cluster, for the command line and for other clients."""

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from controller.client.changes import Make, Seen
 from steps.model.contract import Exit, StepError
-from steps.runtime.cluster import IMPORT, Cluster
+from steps.model.kinds import IMPORT
+from steps.runtime.cluster import Cluster
 
 PATIENCE: Final = 30.0
 """Seconds that the controller may take to notice a change: it watches imports."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import Object
 from steps.model.plan import Gate
-from steps.runtime.cluster import Object
 from workflows.api.annotations import APPROVE, RETRY
 from workflows.api.conditions import find, holds
 from workflows.api.status import Condition, ImportStatus

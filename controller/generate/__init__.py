@@ -1,0 +1,1 @@
+"""Manifests written for a person from what a source has."""

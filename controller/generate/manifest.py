@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from controller.cli.view import size
 from controller.generate.mappingfile import Places, network_names
 from controller.generate.naming import Choice
+from controller.units import size
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Machine, Nic, Severity
 from steps.model.mapping import shape

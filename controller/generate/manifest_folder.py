@@ -13,7 +13,7 @@ from typing import Any, Final
 from controller.manifests.read import SUFFIXES
 from steps.model.contract import Exit, StepError
 from steps.model.document import write_atomically
-from steps.runtime.yaml import to_yaml
+from steps.model.yaml import to_yaml
 
 _MARK: Final = "# vmferry: "
 """Begins the line that says what a file is of, and the digest of all its other lines."""

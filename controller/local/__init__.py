@@ -1,0 +1,1 @@
+"""The embedded runner: the stages of an import as processes of this machine."""

@@ -9,9 +9,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from controller.cli.watch import Watch
 from controller.local.cluster_target import AIM, Aim, Ports, Way, keep
 from controller.local.process import Launcher
 from controller.local.record import Record, labels
@@ -30,6 +29,19 @@ TICK: Final = 1.0
 """Seconds between two looks at what has been running for long."""
 ORPHANS: Final = 60.0
 """Seconds to wait for steps of a killed runner to give back what they hold."""
+
+
+class Watcher(Protocol):
+    """Shows runs to a person while they go."""
+
+    def changed(self, name: str, workflow: Json) -> None:
+        """Show the new state of a run."""
+
+    def warn(self, name: str, what: str) -> None:
+        """Show a warning of a run that goes on all the same."""
+
+    def tick(self) -> None:
+        """Called every second, also while nothing changes."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +184,9 @@ def take(rundir: RunDir) -> int:
         time.sleep(0.2)
 
 
-async def carry_out(runs: Sequence[Run], watch: Watch, *, first_delay: float = FIRST_DELAY) -> list[Outcome]:
+async def carry_out(
+    runs: Sequence[Run], watch: Watcher, *, first_delay: float = FIRST_DELAY
+) -> list[Outcome]:
     """Run imports beside each other to their end; SIGINT and SIGTERM stop them in good order."""
     limits, ports = Limits(), Ports()
     runners = [_runner(run, limits, ports, watch, first_delay) for run in runs]
@@ -191,14 +205,14 @@ async def carry_out(runs: Sequence[Run], watch: Watch, *, first_delay: float = F
     return [_outcome(run, phase) for run, phase in zip(runs, phases, strict=True)]
 
 
-async def _tick(watch: Watch) -> None:
+async def _tick(watch: Watcher) -> None:
     """Let the watch speak of what takes long, also while nothing changes."""
     while True:
         await asyncio.sleep(TICK)
         watch.tick()
 
 
-def _runner(run: Run, limits: Limits, ports: Ports, watch: Watch, first_delay: float) -> Runner:
+def _runner(run: Run, limits: Limits, ports: Ports, watch: Watcher, first_delay: float) -> Runner:
     def changed() -> None:
         watch.changed(run.name, run.record.workflow)
 

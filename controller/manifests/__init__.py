@@ -1,0 +1,1 @@
+"""Manifests that a person gives, from files to imports that can be run."""

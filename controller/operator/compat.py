@@ -8,7 +8,8 @@ from typing import Any, Final
 import structlog
 
 from steps.model.contract import Exit, StepError
-from steps.runtime.cluster import CRD, DEPLOYMENT, Cluster, Object
+from steps.model.kinds import CRD, DEPLOYMENT, Object
+from steps.runtime.cluster import Cluster
 from workflows.api import crd
 
 log = structlog.get_logger()

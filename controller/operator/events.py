@@ -9,7 +9,8 @@ from typing import Final
 import structlog
 
 from steps.model.contract import StepError
-from steps.runtime.cluster import EVENT, Cluster, ExistsError, Object
+from steps.model.kinds import EVENT, Object
+from steps.runtime.cluster import Cluster, ExistsError
 from workflows.api.conditions import stamp
 
 log = structlog.get_logger()

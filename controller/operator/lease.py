@@ -18,7 +18,8 @@ from typing import Final
 import structlog
 
 from steps.model.contract import StepError
-from steps.runtime.cluster import LEASE, ChangedError, Cluster, ExistsError, Object
+from steps.model.kinds import LEASE, Object
+from steps.runtime.cluster import ChangedError, Cluster, ExistsError
 
 log = structlog.get_logger()
 

@@ -12,8 +12,9 @@ from typing import Final
 
 from controller.operator.options import Options
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import CONFIG_MAP, Object
 from steps.model.plan import SourcePlan
-from steps.runtime.cluster import CONFIG_MAP, Cluster, Object
+from steps.runtime.cluster import Cluster
 from workflows import names
 from workflows.api.spec import GROUP
 from workflows.stages import Limit

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from controller.operator.observe.source import SOURCES
 from controller.operator.workqueue import Queue
-from steps.runtime.cluster import IMPORT, WORKFLOW, Kind
+from steps.model.kinds import IMPORT, WORKFLOW, Kind
 from workflows import names
 
 ImportKey = tuple[str, str]

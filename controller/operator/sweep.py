@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import structlog
 
-from steps.runtime.cluster import CONFIG_MAP, IMPORT, Cluster
+from steps.model.kinds import CONFIG_MAP, IMPORT
+from steps.runtime.cluster import Cluster
 from workflows import names
 
 log = structlog.get_logger()

@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 import kopf
 
 from controller.operator.options import Options
-from steps.runtime.cluster import IMPORT, OPENSTACK_SOURCE, OVA_SOURCE, VMWARE_SOURCE, WORKFLOW, Kind
+from steps.model.kinds import IMPORT, OPENSTACK_SOURCE, OVA_SOURCE, VMWARE_SOURCE, WORKFLOW, Kind
 from workflows import names
 
 Seen = Callable[[Kind, Mapping[str, Any], bool], None]

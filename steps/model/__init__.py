@@ -1,0 +1,1 @@
+"""The documents and rules that steps, workflows and controller share. Pure."""

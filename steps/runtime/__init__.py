@@ -1,0 +1,1 @@
+"""What a step program needs to run: arguments, signals, files, network, cluster."""

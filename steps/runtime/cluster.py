@@ -1,7 +1,7 @@
 """The Kubernetes API as six verbs over plain dicts, and its errors in the words of the step contract.
 
 One protocol, so that a step can be tested against a cluster in memory. The adapter to a real one is
-`steps.runtime.kubeapi`. The few kinds that steps use are listed here: nothing asks the API for its kinds.
+`steps.runtime.kubeapi`.
 """
 
 from __future__ import annotations
@@ -9,79 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import Kind, Object
 from steps.model.refusals import refusal
-
-Object = dict[str, Any]
 
 MANAGER: Final = "vmferry"
 """Our name in `metadata.managedFields`."""
-
-
-class Kind(NamedTuple):
-    """A kind of object and where the API has it."""
-
-    api_version: str
-    kind: str
-    plural: str
-    namespaced: bool = True
-
-    @property
-    def group(self) -> str:
-        return self.api_version.rpartition("/")[0]
-
-    @property
-    def resource(self) -> str:
-        """As it stands in a Role: `virtualmachineimages.harvesterhci.io`."""
-        return f"{self.plural}.{self.group}" if self.group else self.plural
-
-
-CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
-POD: Final = Kind("v1", "Pod", "pods")
-SERVICE: Final = Kind("v1", "Service", "services")
-SECRET: Final = Kind("v1", "Secret", "secrets")
-EVENT: Final = Kind("v1", "Event", "events")
-RESOURCE_QUOTA: Final = Kind("v1", "ResourceQuota", "resourcequotas")
-CLAIM: Final = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
-STORAGE_CLASS: Final = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses", namespaced=False)
-WORKFLOW: Final = Kind("argoproj.io/v1alpha1", "Workflow", "workflows")
-WORKFLOW_TEMPLATE: Final = Kind("argoproj.io/v1alpha1", "WorkflowTemplate", "workflowtemplates")
-IMPORT: Final = Kind("migration.harvesterhci.io/v1beta1", "VirtualMachineImport", "virtualmachineimports")
-VMWARE_SOURCE: Final = Kind("migration.harvesterhci.io/v1beta1", "VmwareSource", "vmwaresources")
-OPENSTACK_SOURCE: Final = Kind("migration.harvesterhci.io/v1beta1", "OpenstackSource", "openstacksources")
-OVA_SOURCE: Final = Kind("migration.harvesterhci.io/v1beta1", "OvaSource", "ovasources")
-IMAGE: Final = Kind("harvesterhci.io/v1beta1", "VirtualMachineImage", "virtualmachineimages")
-DATA_VOLUME: Final = Kind("cdi.kubevirt.io/v1beta1", "DataVolume", "datavolumes")
-BACKING_IMAGE: Final = Kind("longhorn.io/v1beta2", "BackingImage", "backingimages")
-MACHINE: Final = Kind("kubevirt.io/v1", "VirtualMachine", "virtualmachines")
-NAD: Final = Kind("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition", "network-attachment-definitions")
-LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
-DEPLOYMENT: Final = Kind("apps/v1", "Deployment", "deployments")
-CRD: Final = Kind(
-    "apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
-)
-KINDS: Final = {
-    (kind.api_version, kind.kind): kind
-    for kind in (
-        *(
-            CONFIG_MAP,
-            POD,
-            SERVICE,
-            SECRET,
-            EVENT,
-            RESOURCE_QUOTA,
-            CLAIM,
-            STORAGE_CLASS,
-            LEASE,
-            DEPLOYMENT,
-            CRD,
-        ),
-        *(WORKFLOW, WORKFLOW_TEMPLATE, IMPORT, VMWARE_SOURCE, OPENSTACK_SOURCE, OVA_SOURCE),
-        *(IMAGE, DATA_VOLUME, BACKING_IMAGE, MACHINE, NAD),
-    )
-}
 
 
 class ExistsError(StepError):
@@ -134,10 +69,6 @@ class Cluster(Protocol):
 
     def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str = "") -> None:
         """Ask for the object to go; well if it has. With `uid`, only that very object."""
-
-
-def kind_of(manifest: Object) -> Kind:
-    return KINDS[manifest["apiVersion"], manifest["kind"]]
 
 
 def failure(verb: str, kind: Kind, where: str, status: int, body: str) -> StepError:

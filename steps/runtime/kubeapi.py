@@ -24,7 +24,8 @@ from kubernetes.dynamic.resource import Resource
 from urllib3.exceptions import HTTPError
 
 from steps.model.contract import Exit, StepError
-from steps.runtime.cluster import MANAGER, Cluster, Kind, Object, ReplacedError, failure, kind_of
+from steps.model.kinds import Kind, Object, kind_of
+from steps.runtime.cluster import MANAGER, Cluster, ReplacedError, failure
 from steps.runtime.stop import Stop
 
 log = structlog.get_logger()

@@ -19,8 +19,8 @@ from steps.model.manifest import Manifest, virtual_machine
 from steps.model.mapping import Shape
 from steps.model.scratch import Ready, ready
 from steps.model.volumes import Volumes, volume_name
+from steps.model.yaml import to_yaml
 from steps.runtime.stop import Stop
-from steps.runtime.yaml import to_yaml
 from steps.targets import Published, Report
 
 CHECKSUMS: Final = "SHA256SUMS"

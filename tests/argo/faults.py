@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from steps.model.contract import StepError
-from steps.runtime.cluster import MACHINE, Object
+from steps.model.kinds import MACHINE, Object
 from tests.argo.ground import RELEASE, Ground, eventually
 from tests.argo.test_retry import no_room
 from tests.argo.world import Imported, World

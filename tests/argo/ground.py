@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from steps.model.kinds import CONFIG_MAP, Kind, Object
 from steps.runtime import kubeapi
-from steps.runtime.cluster import CONFIG_MAP, Cluster, Kind, Object
+from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
 from tests.standins.lab import Lab, NoLabError
 from tests.standins.process import lab, reserved, running

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from steps.model.contract import StepError
-from steps.runtime.cluster import (
+from steps.model.kinds import (
     CLAIM,
     CONFIG_MAP,
     IMAGE,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from steps.runtime.cluster import MACHINE, Object
+from steps.model.kinds import MACHINE, Object
 from tests.argo.ground import Ground, eventually
 from tests.argo.test_retry import no_room
 from tests.argo.world import INVALID, RUNNING, Imported, World, a_vm

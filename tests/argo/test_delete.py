@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.runtime.cluster import CLAIM, CONFIG_MAP, IMAGE, MACHINE
+from steps.model.kinds import CLAIM, CONFIG_MAP, IMAGE, MACHINE
 from tests.argo.faults import a_foreign_vm
 from tests.argo.ground import RELEASE, Ground, eventually
 from tests.argo.test_kill import kill_controller

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.runtime.cluster import CLAIM, MACHINE, STORAGE_CLASS
+from steps.model.kinds import CLAIM, MACHINE, STORAGE_CLASS
 from tests import scenario
 from tests.argo.ground import Ground, eventually
 from tests.argo.world import INVALID, RUNNING, World, a_vm, bytes_of, claims_of, images_of, world

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from steps.runtime.cluster import IMPORT, POD, WORKFLOW, Object
+from steps.model.kinds import IMPORT, POD, WORKFLOW, Object
 from tests.argo.ground import RELEASE, Ground, eventually
 from tests.argo.world import FAILED, RUNNING, Imported, World, a_vm, images_of
 from workflows.api.resources import API_VERSION

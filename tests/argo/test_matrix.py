@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import pytest
 
+from steps.model.kinds import CLAIM, SECRET, SERVICE, Object
 from steps.model.plan import TargetKind
-from steps.runtime.cluster import CLAIM, SECRET, SERVICE, Object
 from steps.targets.harvester.state import state
 from tests.argo.faults import FAULTS, Broken, Moment, Scene
 from tests.argo.ground import RELEASE, Ground, eventually

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from steps.runtime.cluster import WORKFLOW, Object
+from steps.model.kinds import WORKFLOW, Object
 from tests.argo.ground import RELEASE, ROOT, Ground, eventually
 from tests.argo.test_retry import checked, no_room
 from tests.argo.world import FAILED, RUNNING, Imported, World, a_vm, images_of

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from steps.runtime.cluster import Object
+from steps.model.kinds import Object
 from tests.argo.ground import ARGO_SERVER, RELEASE, Ground, eventually, keep
 from tests.argo.world import FAILED, RUNNING, Imported, World, a_vm
 

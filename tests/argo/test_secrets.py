@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.runtime.cluster import SECRET
+from steps.model.kinds import SECRET
 from tests.argo.ground import RELEASE, Ground, eventually
 from tests.argo.test_retry import checked, no_room
 from tests.argo.world import FAILED, RUNNING, Imported, World, a_vm

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.runtime.cluster import Object
+from steps.model.kinds import Object
 from tests import demosources, scenario
 from tests.argo.ground import HOST, Ground, eventually
 from tests.argo.place import RUNNING, Imported, Place, bytes_of, claims_of, place

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.runtime.cluster import DEPLOYMENT, IMPORT, SECRET
+from steps.model.kinds import DEPLOYMENT, IMPORT, SECRET
 from tests.argo.ground import RELEASE, Ground, eventually
 from tests.argo.world import FAILED, INVALID, RUNNING, World, a_vm
 from workflows import names

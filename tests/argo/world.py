@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from steps.runtime.cluster import Object
+from steps.model.kinds import Object
 from tests.argo.ground import HOST, Ground, eventually
 from tests.argo.place import (
     FAILED,

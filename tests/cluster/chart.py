@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from steps.runtime.cluster import Kind, Object
+from steps.model.kinds import Kind, Object
 from tests.cluster.lab import ROOT, Lab
 
 CHART: Final = ROOT / "charts" / "vmferry"

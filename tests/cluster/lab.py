@@ -14,19 +14,9 @@ from typing import Any, Final, Self
 import pytest
 
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import CLAIM, CONFIG_MAP, IMPORT, POD, SECRET, SERVICE, WORKFLOW, Kind, Object
 from steps.runtime import kubeapi
-from steps.runtime.cluster import (
-    CLAIM,
-    CONFIG_MAP,
-    IMPORT,
-    POD,
-    SECRET,
-    SERVICE,
-    WORKFLOW,
-    Cluster,
-    Kind,
-    Object,
-)
+from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
 from tests.standins.api import NAMESPACE
 from tests.standins.lab import Lab as Place

@@ -14,8 +14,8 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from steps.model.contract import Exit, is_retryable
+from steps.model.kinds import POD, Object
 from steps.model.plan import Plan
-from steps.runtime.cluster import POD, Object
 from tests.cluster.lab import Lab
 from tests.standins.process import eventually
 from workflows import names

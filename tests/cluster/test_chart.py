@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from controller.operator.limits import COPIED
+from steps.model.kinds import CONFIG_MAP, CRD, DEPLOYMENT, VMWARE_SOURCE
 from steps.model.plan import TargetKind
-from steps.runtime.cluster import CONFIG_MAP, CRD, DEPLOYMENT, VMWARE_SOURCE
 from tests.cluster.chart import CHART, Chart
 from tests.cluster.lab import CommandError
 from tests.cluster.stagepods import StagePods

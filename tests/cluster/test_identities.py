@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from steps.runtime.cluster import Object
+from steps.model.kinds import Object
 from tests.cluster.chart import Chart
 from tests.cluster.lab import Lab, listed
 

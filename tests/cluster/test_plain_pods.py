@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from steps.model.admission import Admission, Verdict
-from steps.runtime.cluster import CLAIM, CONFIG_MAP, IMAGE, MACHINE, POD, SECRET, SERVICE, STORAGE_CLASS
+from steps.model.kinds import CLAIM, CONFIG_MAP, IMAGE, MACHINE, POD, SECRET, SERVICE, STORAGE_CLASS
 from steps.targets.harvester.integrity import Integrity
 from tests import scenario
 from tests.cluster.stagepods import StagePods

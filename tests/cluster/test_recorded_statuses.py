@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from steps.runtime.cluster import IMPORT, WORKFLOW, Object
+from steps.model.kinds import IMPORT, WORKFLOW, Object
 from tests import scenario
 from tests.cluster.lab import ROOT, Lab
 from tests.cluster.world import World

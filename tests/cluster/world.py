@@ -11,9 +11,10 @@ from controller.operator import limits
 from controller.operator.act import objects
 from controller.operator.observe.checks import formatted
 from controller.operator.observe.facts import parse
+from controller.operator.observe.request import spec_digest
 from controller.operator.options import Options
+from steps.model.kinds import CONFIG_MAP, IMPORT, NAD, Object
 from steps.model.plan import Plan
-from steps.runtime.cluster import CONFIG_MAP, IMPORT, NAD, Object
 from tests import scenario
 from tests.cluster.chart import Chart
 from tests.cluster.lab import Lab
@@ -71,7 +72,7 @@ class World:
         secret, source, _ = self._manifests()
         planned = plan(import_, VmwareSource.model_validate(source, by_alias=True), options.settings)
         planned = formatted(self.lab.cluster, planned, options)
-        made = objects.request(planned, objects.spec_digest(import_.spec), options.namespace)
+        made = objects.request(planned, spec_digest(import_.spec), options.namespace)
         self.lab.apply(made)
         request = self.lab.get(CONFIG_MAP, names.request(planned.run))
         assert request is not None

@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 from steps.model.contract import Exit
-from steps.runtime.cluster import CLAIM, IMAGE, MACHINE, Kind
+from steps.model.kinds import CLAIM, IMAGE, MACHINE, Kind
 from steps.targets.harvester import names
 from steps.targets.harvester.machines import attached_claims
 from tests import scenario

@@ -12,8 +12,9 @@ from typing import Any, Final
 import pytest
 
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import CLAIM, IMAGE, MACHINE
 from steps.runtime import kubeapi
-from steps.runtime.cluster import CLAIM, IMAGE, MACHINE, Cluster
+from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
 from steps.targets.harvester.names import STORAGE_CLASS_NAME
 from tests.cluster.lab import CommandError, Lab

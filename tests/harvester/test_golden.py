@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 from ruamel.yaml import YAML
 
-from steps.runtime.cluster import MACHINE
+from steps.model.kinds import MACHINE
 from tests.harvester.install import CommandError, Real, namespace, network
 
 pytestmark = pytest.mark.smoke

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from steps.runtime.cluster import CLAIM, IMAGE, MACHINE, Kind, Object
+from steps.model.kinds import CLAIM, IMAGE, MACHINE, Kind, Object
 from tests import scenario
 from tests.cluster.lab import OURS, Lab
 from tests.e2e import harness

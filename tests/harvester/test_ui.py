@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 import urllib3
 
-from steps.runtime.cluster import CLAIM, MACHINE, Kind
+from steps.model.kinds import CLAIM, MACHINE, Kind
 from tests.cluster.lab import Lab
 from tests.harvester import refusals
 from tests.harvester.install import Real

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from steps.model.manifest import virtual_machine
 from steps.model.mapping import shape
-from steps.runtime.yaml import to_yaml
+from steps.model.yaml import to_yaml
 from tests.kubevirt.decode import faults, program
 from tests.unit.builders import a_machine, a_nic, a_plan
 

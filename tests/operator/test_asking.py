@@ -12,8 +12,8 @@ import pytest
 from controller.cli import main
 from controller.client import ask
 from steps.model.contract import Exit
+from steps.model.kinds import IMPORT
 from steps.runtime import kubeapi
-from steps.runtime.cluster import IMPORT
 from tests.operator.world import KEY, World
 from tests.reflect.situations import failed, found, node, upto
 from tests.targets.fake_cluster import FakeCluster

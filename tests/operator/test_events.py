@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from steps.runtime.cluster import EVENT, MACHINE, WORKFLOW, Object
+from steps.model.kinds import EVENT, MACHINE, WORKFLOW, Object
 from tests.operator.world import KEY, World
 from tests.reflect.situations import Json, failed, found, node, upto
 from workflows import names

@@ -6,7 +6,7 @@ import threading
 
 from controller.operator.lease import NAME, Lease
 from steps.model.contract import Exit, StepError
-from steps.runtime.cluster import LEASE, Object
+from steps.model.kinds import LEASE, Object
 from tests.targets.fake_cluster import FakeCluster
 
 PERIOD = 0.01

@@ -10,7 +10,7 @@ import pytest
 from controller.operator.limits import COPIED, PER_SOURCE, keep
 from controller.operator.options import Limits
 from steps.model.contract import StepError
-from steps.runtime.cluster import CONFIG_MAP, Object
+from steps.model.kinds import CONFIG_MAP, Object
 from tests.operator.world import World
 from tests.unit.builders import a_plan
 from workflows import names

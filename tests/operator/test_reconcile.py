@@ -9,13 +9,13 @@ import json
 
 import pytest
 
-from controller.operator.act.objects import TRIED
 from controller.operator.observe.facts import FINALIZER
+from controller.operator.observe.request import TRIED
 from controller.operator.sweep import sweep
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import CONFIG_MAP, IMPORT, SECRET, WORKFLOW
 from steps.model.machine import Machine
 from steps.model.plan import Plan, SourceKind
-from steps.runtime.cluster import CONFIG_MAP, IMPORT, SECRET, WORKFLOW
 from tests.operator.world import KEY, World, machine_of_others
 from tests.reflect.situations import failed, found, node, upto
 from tests.targets.fake_cluster import Fault, KilledError
@@ -699,6 +699,6 @@ class TestOthers:
 
 
 def _machine(name: str):  # type: ignore[no-untyped-def]
-    from steps.runtime.cluster import MACHINE  # noqa: PLC0415
+    from steps.model.kinds import MACHINE  # noqa: PLC0415
 
     return MACHINE, name, "default"

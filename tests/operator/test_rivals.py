@@ -9,8 +9,7 @@ from typing import Any, cast
 import pytest
 
 from controller.operator.reconcile import reconcile
-from steps.model.machine import Machine
-from steps.runtime.cluster import (
+from steps.model.kinds import (
     CONFIG_MAP,
     IMPORT,
     OVA_SOURCE,
@@ -18,10 +17,11 @@ from steps.runtime.cluster import (
     VMWARE_SOURCE,
     WORKFLOW,
     WORKFLOW_TEMPLATE,
-    Cluster,
     Kind,
     Object,
 )
+from steps.model.machine import Machine
+from steps.runtime.cluster import Cluster
 from steps.runtime.program import MACHINE
 from tests.operator.world import World
 from tests.reflect.situations import failed, found, node, upto

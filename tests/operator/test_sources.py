@@ -11,8 +11,8 @@ from controller.operator.options import Options
 from controller.operator.routing import SourceKey
 from controller.operator.sources.check import Verdict, verify
 from controller.operator.sources.reconcile import NOT_READY_SECONDS, Survey
+from steps.model.kinds import EVENT, SECRET, VMWARE_SOURCE
 from steps.model.plan import SourceKind
-from steps.runtime.cluster import EVENT, SECRET, VMWARE_SOURCE
 from tests.forwardproxy import Forward, forward
 from tests.operator.world import World
 from tests.unit.builders import a_source, without_provider

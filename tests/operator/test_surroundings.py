@@ -22,7 +22,7 @@ from controller.operator.events import LIMIT, emit
 from controller.operator.metrics import Collector
 from controller.operator.routing import Hub, SourceKey
 from controller.operator.workqueue import Queue
-from steps.runtime.cluster import CRD, DEPLOYMENT, EVENT, IMPORT, VMWARE_SOURCE, WORKFLOW, Object
+from steps.model.kinds import CRD, DEPLOYMENT, EVENT, IMPORT, VMWARE_SOURCE, WORKFLOW, Object
 from tests.targets.fake_cluster import FakeCluster, an_import
 from tests.unit.builders import an_import as a_model
 from workflows.api import crd

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from steps.runtime.cluster import CONFIG_MAP, POD, SECRET, WORKFLOW, Object
+from steps.model.kinds import CONFIG_MAP, POD, SECRET, WORKFLOW, Object
 from tests.operator.world import KEY, World
 from tests.reflect.situations import at, found, node, upto
 from workflows import names

@@ -13,7 +13,7 @@ from typing import Any
 from controller.operator.cache import Ledger
 from controller.operator.options import Options
 from controller.operator.reconcile import reconcile
-from steps.runtime.cluster import (
+from steps.model.kinds import (
     CONFIG_MAP,
     EVENT,
     IMPORT,

@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from steps.runtime.yaml import to_yaml
+from steps.model.yaml import to_yaml
 from tests.reflect.situations import RECORDED, Json
 from tests.unit.builders import an_import
 from workflows.api.status import ImportStatus

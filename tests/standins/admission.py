@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urlsplit
 
-from steps.runtime.cluster import CLAIM, IMAGE, MACHINE, STORAGE_CLASS, Object
+from steps.model.kinds import CLAIM, IMAGE, MACHINE, STORAGE_CLASS, Object
 from tests.standins.api import Api
 from tests.standins.images import DISPLAY_NAME
 from tests.standins.machine_rules import GOLDEN, ClaimRules, MachineRules

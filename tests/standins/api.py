@@ -16,7 +16,7 @@ import urllib3
 from kubernetes import config
 from kubernetes.client import Configuration
 
-from steps.runtime.cluster import (
+from steps.model.kinds import (
     BACKING_IMAGE,
     CLAIM,
     CRD,

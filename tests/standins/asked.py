@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from steps.runtime.cluster import CLAIM, IMAGE, MACHINE, Kind, Object
+from steps.model.kinds import CLAIM, IMAGE, MACHINE, Kind, Object
 from tests.standins.api import Api
 from tests.standins.controller import condition
 from tests.standins.crds import LONGHORN_CLASS

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from steps.runtime.cluster import CLAIM, DATA_VOLUME, POD, STORAGE_CLASS, Kind, Object
+from steps.model.kinds import CLAIM, DATA_VOLUME, POD, STORAGE_CLASS, Kind, Object
 from tests.standins.api import VOLUME
 from tests.standins.controller import Cluster, Controller, Key, deleting, key, log, now, owner
 from tests.standins.downloads import Download, Faults, qemu_img

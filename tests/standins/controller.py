@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import urllib3
 
-from steps.runtime.cluster import Kind, Object
+from steps.model.kinds import Kind, Object
 from tests.standins.api import Api, ApiError
 
 log = logging.getLogger("standins")

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from steps.runtime.cluster import BACKING_IMAGE, CRD, DATA_VOLUME, IMAGE, MACHINE, NAD, Kind, Object
+from steps.model.kinds import BACKING_IMAGE, CRD, DATA_VOLUME, IMAGE, MACHINE, NAD, Kind, Object
 from tests.standins.api import INSTANCE, Api
 from tests.standins.lab import Lab, NoLabError
 

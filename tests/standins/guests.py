@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from controller.local import qemu_boot
-from steps.runtime.cluster import Object
+from steps.model.kinds import Object
 from tests.standins.controller import log
 
 GRACE: Final = 30.0

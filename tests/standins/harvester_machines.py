@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from steps.runtime.cluster import CLAIM, IMAGE, MACHINE, Kind, Object
+from steps.model.kinds import CLAIM, IMAGE, MACHINE, Kind, Object
 from tests.standins.api import Api
 from tests.standins.controller import Controller, deleting, log
 from tests.standins.images import IMAGE_ID

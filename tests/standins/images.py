@@ -10,7 +10,7 @@ import enum
 import struct
 from typing import Final
 
-from steps.runtime.cluster import BACKING_IMAGE, CLAIM, DATA_VOLUME, IMAGE, STORAGE_CLASS, Kind, Object
+from steps.model.kinds import BACKING_IMAGE, CLAIM, DATA_VOLUME, IMAGE, STORAGE_CLASS, Kind, Object
 from tests.standins import transitions
 from tests.standins.api import ApiError
 from tests.standins.controller import Cluster, Controller, deleting, log, owner, seconds_since

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from steps.runtime.cluster import CLAIM, NAD, POD, Kind, Object
+from steps.model.kinds import CLAIM, NAD, POD, Kind, Object
 from tests.standins import guests
 from tests.standins.api import INSTANCE, VOLUME
 from tests.standins.controller import Cluster, Controller, condition, deleting, key, log, now, owner

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from steps.runtime.cluster import CLAIM, Object
+from steps.model.kinds import CLAIM, Object
 from tests.standins.api import VOLUME, Api
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from steps.runtime.cluster import BACKING_IMAGE, Object
+from steps.model.kinds import BACKING_IMAGE, Object
 from tests.standins.controller import Cluster, Controller, deleting, log, now, seconds_since
 from tests.standins.downloads import Download, Faults, FetchError, qemu_img
 from tests.standins.web import Web

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from kubernetes.utils.quantity import parse_quantity
 
-from steps.runtime.cluster import CLAIM, IMAGE, MACHINE, NAD, STORAGE_CLASS, Kind, Object
+from steps.model.kinds import CLAIM, IMAGE, MACHINE, NAD, STORAGE_CLASS, Kind, Object
 from tests.standins.api import NAMESPACE, Api
 from tests.standins.refusal import Refused, internal
 

@@ -11,7 +11,7 @@ import copy
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from steps.runtime.cluster import CLAIM, MACHINE, Kind, Object
+from steps.model.kinds import CLAIM, MACHINE, Kind, Object
 from tests.standins import instances
 from tests.standins.api import INSTANCE
 from tests.standins.controller import (

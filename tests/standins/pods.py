@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from steps.runtime.cluster import POD, Object
+from steps.model.kinds import POD, Object
 
 IMAGE: Final = "lab.local/pause:1"
 """The lab's own, which it cannot be without."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.runtime.cluster import BACKING_IMAGE, CLAIM, DATA_VOLUME, IMAGE, MACHINE, STORAGE_CLASS
+from steps.model.kinds import BACKING_IMAGE, CLAIM, DATA_VOLUME, IMAGE, MACHINE, STORAGE_CLASS
 from tests.guest import datadisk, report
 from tests.standins import harvester_machines
 from tests.standins.api import INSTANCE, NAMESPACE, VOLUME, Api, ApiError

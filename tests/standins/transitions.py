@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from steps.runtime.cluster import Object
+from steps.model.kinds import Object
 from tests.standins.controller import condition, now
 
 INITIALIZED = "Initialized"

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
-from steps.runtime.cluster import CLAIM, IMAGE, MACHINE, Kind, Object
+from steps.model.kinds import CLAIM, IMAGE, MACHINE, Kind, Object
 from tests.standins.admission import Rules
 from tests.standins.api import MUTATING, VALIDATING, Api
 from tests.standins.refusal import Refused

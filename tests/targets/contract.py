@@ -10,8 +10,9 @@ from typing import Protocol
 import pytest
 
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import CLAIM, IMAGE, MACHINE, Object
 from steps.model.plan import Plan
-from steps.runtime.cluster import CLAIM, IMAGE, MACHINE, Cluster, Object
+from steps.runtime.cluster import Cluster
 from steps.targets.harvester.names import DIGEST, INTEGRITY, LABEL_UID
 
 

@@ -16,18 +16,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from steps.model.contract import Exit, StepError
-from steps.runtime.cluster import (
+from steps.model.kinds import (
     IMPORT,
     KINDS,
     OPENSTACK_SOURCE,
     OVA_SOURCE,
     VMWARE_SOURCE,
-    Cluster,
     Kind,
     Object,
-    failure,
     kind_of,
 )
+from steps.runtime.cluster import Cluster, failure
 
 Key = tuple[Kind, str, str]
 READ: Final = ("get", "list")

@@ -13,7 +13,8 @@ from typing import Any, Final
 from kubernetes.utils.quantity import parse_quantity
 
 from steps.model.contract import StepError
-from steps.runtime.cluster import CLAIM, MACHINE, NAD, Kind, Object, failure, kind_of
+from steps.model.kinds import CLAIM, MACHINE, NAD, Kind, Object, kind_of
+from steps.runtime.cluster import failure
 from tests.targets.fake_cluster import FakeCluster
 
 MEMORY_TAKEN: Final = 100 << 20

@@ -11,17 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from steps.model.contract import Exit
+from steps.model.kinds import BACKING_IMAGE, CLAIM, DATA_VOLUME, IMAGE, MACHINE, STORAGE_CLASS, Kind, Object
 from steps.model.plan import DiskFormat
-from steps.runtime.cluster import (
-    BACKING_IMAGE,
-    CLAIM,
-    DATA_VOLUME,
-    IMAGE,
-    MACHINE,
-    STORAGE_CLASS,
-    Kind,
-    Object,
-)
 from steps.runtime.stop import Stop
 from steps.targets.harvester.serving import Card
 from tests.targets.fake_cluster import FakeCluster, refused

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, IMPORT, MACHINE, Object
 from steps.model.volumes import Volumes
-from steps.runtime.cluster import CLAIM, DATA_VOLUME, IMAGE, IMPORT, MACHINE, ExistsError, Object
+from steps.runtime.cluster import ExistsError
 from steps.targets.harvester import names
 from steps.targets.harvester.discarding import discard
 from steps.targets.harvester.machines import attached_claims

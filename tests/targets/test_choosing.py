@@ -7,8 +7,8 @@ from itertools import islice
 import pytest
 
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, Kind
 from steps.model.volumes import Volumes, volume_names
-from steps.runtime.cluster import CLAIM, DATA_VOLUME, IMAGE, Kind
 from steps.targets.harvester import names
 from steps.targets.harvester.choosing import TRIES, choose_names
 from tests.targets.fake_cluster import READ

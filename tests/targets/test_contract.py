@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from steps.model.kinds import IMPORT
 from steps.model.plan import Plan
-from steps.runtime.cluster import IMPORT, Cluster
+from steps.runtime.cluster import Cluster
 from tests.targets.contract import Lab, TargetContract
 from tests.targets.stand_ins import a_class
 from tests.targets.world import World

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from steps.model.contract import Exit, StepError
-from steps.runtime.cluster import CLAIM, IMAGE, MACHINE
+from steps.model.kinds import CLAIM, IMAGE, MACHINE
 from steps.targets.harvester.discarding import discard
 from tests.targets.world import World
 

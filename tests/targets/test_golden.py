@@ -15,9 +15,9 @@ import pytest
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import walk_tree
 
+from steps.model.kinds import CLAIM, CONFIG_MAP, SERVICE, Object
 from steps.model.machine import Machine
 from steps.model.plan import NetworkRule, Plan
-from steps.runtime.cluster import CLAIM, CONFIG_MAP, SERVICE, Object
 from steps.targets.harvester.run import Run
 from tests.targets.stand_ins import DIGEST, a_class, class_by_uid
 from tests.targets.test_run import a_request

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from steps.model.contract import StepError
-from steps.runtime.cluster import KINDS, Kind
+from steps.model.kinds import KINDS, Kind
 from steps.targets.harvester.run import Run
 from tests.targets.fake_cluster import FakeCluster, Fault, KilledError
 from tests.targets.stand_ins import a_class, class_by_uid

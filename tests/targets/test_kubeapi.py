@@ -13,8 +13,9 @@ import pytest
 from kubernetes.client import ApiClient, Configuration
 
 from steps.model.contract import Exit, StepError, Stopped
+from steps.model.kinds import CLAIM, IMAGE, STORAGE_CLASS
 from steps.runtime import kubeapi
-from steps.runtime.cluster import CLAIM, IMAGE, STORAGE_CLASS, ChangedError, ExistsError, failure
+from steps.runtime.cluster import ChangedError, ExistsError, failure
 from steps.runtime.kubeapi import Api, Patient
 from steps.runtime.stop import Stop
 from tests.forwardproxy import Forward, forward

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from steps.model.contract import Exit, StepError
-from steps.runtime.cluster import CLAIM, DATA_VOLUME, IMAGE, IMPORT, MACHINE, Object
+from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, IMPORT, MACHINE, Object
 from steps.targets.harvester import names
 from steps.targets.harvester.machines import READY, attached_claims
 from tests.targets.stand_ins import a_class

@@ -17,12 +17,13 @@ import pytest
 
 from steps import admit, cleanup, image, preflight, serve
 from steps.model.contract import TERMINATION_LOG_ENV, Exit
+from steps.model.kinds import CLAIM, CONFIG_MAP, SERVICE, Object
 from steps.model.machine import Machine
 from steps.model.plan import DiskFormat
 from steps.model.scratch import Ready, ready
 from steps.model.volumes import Volumes
 from steps.runtime import kubeapi
-from steps.runtime.cluster import CLAIM, CONFIG_MAP, SERVICE, Cluster, Object
+from steps.runtime.cluster import Cluster
 from steps.runtime.program import Arguments, Context, attempt
 from steps.runtime.stop import Stop
 from steps.targets.harvester import names

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from steps.model.contract import Exit, StepError, Stopped
+from steps.model.kinds import IMAGE, IMPORT, STORAGE_CLASS, Object
 from steps.model.plan import DiskRule
-from steps.runtime.cluster import IMAGE, IMPORT, STORAGE_CLASS, Object
 from steps.targets.harvester import names
 from steps.targets.harvester.completed import WorkflowRef, is_completed
 from steps.targets.harvester.machines import attached_claims

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from steps.model.contract import Exit, StepError
-from steps.runtime.cluster import IMAGE, WORKFLOW, Object
+from steps.model.kinds import IMAGE, WORKFLOW, Object
 from steps.targets.harvester import names
 from steps.targets.harvester.completed import WorkflowRef
 from steps.targets.harvester.serving import PATIENCE

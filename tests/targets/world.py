@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from steps.model.kinds import CLAIM, IMAGE, MACHINE, Object
 from steps.model.machine import Machine
 from steps.model.mapping import Shape, shape
 from steps.model.plan import ImportRef, Plan, TargetKind
 from steps.model.volumes import Volumes
-from steps.runtime.cluster import CLAIM, IMAGE, MACHINE, Object
 from steps.targets.harvester.choosing import choose_names
 from steps.targets.harvester.completed import WorkflowRef
 from steps.targets.harvester.machines import Machines

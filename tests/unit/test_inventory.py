@@ -6,8 +6,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from controller.cli.tables import document, render
+from steps.model.yaml import to_yaml
 from steps.providers import Inventory
-from steps.runtime.yaml import to_yaml
 from tests.unit.builders import a_machine, a_nic
 from tests.unit.test_view import text
 

@@ -7,8 +7,9 @@ import json
 import pytest
 
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import CLAIM, IMAGE, MACHINE, Kind
 from steps.model.refusals import DuplicateMacError
-from steps.runtime.cluster import CLAIM, IMAGE, MACHINE, ChangedError, Kind, ReplacedError, failure
+from steps.runtime.cluster import ChangedError, ReplacedError, failure
 
 WEBHOOK = 'admission webhook "validator.harvesterhci.io" denied the request: '
 

@@ -9,19 +9,9 @@ import pytest
 from rich.console import Console, RenderableType
 
 from controller.cli.rates import Rates
-from controller.cli.view import (
-    counts_bytes,
-    duration,
-    going,
-    lines,
-    moved,
-    moving,
-    phases,
-    shown,
-    size,
-    table,
-)
+from controller.cli.view import counts_bytes, going, lines, moved, moving, phases, shown, table
 from controller.cli.watch import Watch
+from controller.units import duration, size
 from tests.unit.test_progress import Clock
 from tests.unit.test_status import RECORDED, node, workflow
 from workflows.status.nodes import Leaf, Phase, leaves

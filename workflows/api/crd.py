@@ -132,7 +132,7 @@ def _version(kind: Kind) -> Json:
 def render(*, chart: bool = False) -> str:
     """The definitions as YAML; for the chart as a template that a value can switch off."""
     # Only who prints needs a YAML library: the controller's image compares the manifests as they are.
-    from steps.runtime.yaml import to_yaml  # noqa: PLC0415
+    from steps.model.yaml import to_yaml  # noqa: PLC0415
 
     text = "".join(f"---\n{to_yaml(manifest)}" for manifest in manifests())
     return f"{_HEAD}{text}{_FOOT}" if chart else text

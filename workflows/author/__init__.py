@@ -1,0 +1,1 @@
+"""The Workflow and the WorkflowTemplates, written with Hera from the stage table."""

@@ -1,0 +1,1 @@
+"""From a Workflow's status to the status of the import."""

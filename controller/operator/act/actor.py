@@ -36,20 +36,13 @@ from controller.operator.decide.actions import (
 from controller.operator.decide.control import CANCELLED, SUSPENDED
 from controller.operator.events import emit
 from controller.operator.observe.facts import FINALIZER, Facts
+from controller.operator.observe.request import credentials_digest
 from controller.operator.options import Options
 from controller.operator.telemetry import lines
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import CONFIG_MAP, IMPORT, SECRET, WORKFLOW, Kind, Object
 from steps.model.plan import Plan
-from steps.runtime.cluster import (
-    CONFIG_MAP,
-    IMPORT,
-    SECRET,
-    WORKFLOW,
-    Cluster,
-    ExistsError,
-    Kind,
-    Object,
-)
+from steps.runtime.cluster import Cluster, ExistsError
 from workflows import names
 from workflows.api.annotations import APPROVE
 from workflows.api.conditions import stamp
@@ -128,7 +121,7 @@ class Actor:
     @_do.register
     def _begin(self, act: Begin) -> None:
         request = self._ensure_request(act.plan, act.spec)
-        self._put_credentials(act.plan, act.credentials, request, objects.credentials_digest(act.credentials))
+        self._put_credentials(act.plan, act.credentials, request, credentials_digest(act.credentials))
         self._ensure_address(act.plan, request)
         limits.keep(self._cluster, self._options, act.plan.source)
         made = author(

@@ -13,9 +13,10 @@ from controller.operator.decide.actions import Rehearse
 from controller.operator.decide.dryrun import HASH, pages, planned, refused
 from controller.operator.options import Options
 from steps.model.contract import Exit, StepError, is_retryable
+from steps.model.kinds import Object
 from steps.model.machine import Machine
 from steps.model.plan import Plan
-from steps.runtime.cluster import Cluster, Object
+from steps.runtime.cluster import Cluster
 from steps.runtime.program import MACHINE
 from workflows import names
 from workflows.api.resources import VirtualMachineImport

@@ -6,25 +6,15 @@ nothing. The link to the import, which may live elsewhere, is labels: no owner r
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from typing import Final
 
+from controller.operator.observe.request import SPEC, TRIED
+from steps.model.kinds import CONFIG_MAP, SECRET, Kind, Object
 from steps.model.plan import Plan
-from steps.runtime.cluster import CONFIG_MAP, SECRET, Kind, Object
 from steps.runtime.program import PLAN
 from workflows import names
-from workflows.api.spec import GROUP, VirtualMachineImportSpec
 from workflows.author.pods import TOKEN
 from workflows.author.workflow import labels
-
-TRIED: Final = f"{GROUP}/tried"
-"""Annotation of a run's copy of the credentials: digest of those that its Workflow began with."""
-SPEC: Final = f"{GROUP}/spec"
-"""Annotation of a request: digest of the spec it was made of, as `spec_digest` has it."""
-_SWITCHES: Final = {"suspend", "cancel", "dry_run", "approvals"}
-"""Fields of a spec that say when, not what: changing them asks for no other import."""
 
 
 def request(plan: Plan, spec: str, namespace: str) -> Object:
@@ -48,17 +38,6 @@ def address(plan: Plan, token: str, namespace: str, owner: Object) -> Object:
     """The Secret with the unguessable part of the disks' URLs."""
     made = _object(SECRET, names.address(plan.run), plan, namespace, owner)
     return made | {"type": "Opaque", "stringData": {TOKEN.name: token}}
-
-
-def spec_digest(spec: VirtualMachineImportSpec) -> str:
-    """Digest of what an import asks for; the same for specs that ask for the same."""
-    asked = spec.model_dump(mode="json", exclude=_SWITCHES)
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def credentials_digest(data: Mapping[str, str]) -> str:
-    """Digest of a Secret's data; the same for the same keys and values."""
-    return hashlib.sha256(json.dumps(dict(data), sort_keys=True).encode()).hexdigest()
 
 
 def owned_by(thing: Object) -> Object:

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from controller.operator.decide.actions import Act, Approve, Say, Stop, Suspend, Unmark
 from controller.operator.observe.facts import Facts
+from steps.model.kinds import Object
 from steps.model.plan import Gate
-from steps.runtime.cluster import Object
 from workflows.api.annotations import APPROVE
 from workflows.api.spec import GROUP
 from workflows.status.nodes import Phase

@@ -33,7 +33,7 @@ def pages(plan: Plan, machine: Machine) -> dict[str, str]:
     Raises:
         StepError: INVALID, when the name is refused.
     """
-    from steps.runtime.yaml import to_yaml  # noqa: PLC0415 - only a dry run needs a YAML writer
+    from steps.model.yaml import to_yaml  # noqa: PLC0415 - only a dry run needs a YAML writer
 
     made = shape(plan, machine)
     table, manifest = "\n".join(_lines(plan, machine, made)) + "\n", to_yaml(_manifest(made))

@@ -1,0 +1,1 @@
+"""What an import's next step depends on, read from the API."""

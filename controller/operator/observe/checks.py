@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from controller.operator.options import Format, Options
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import MACHINE, NAD, STORAGE_CLASS, WORKFLOW_TEMPLATE
 from steps.model.naming import DNS_LABEL, normalise
 from steps.model.plan import DiskFormat, NamePolicy, Plan
-from steps.runtime.cluster import MACHINE, NAD, STORAGE_CLASS, WORKFLOW_TEMPLATE, Cluster
+from steps.runtime.cluster import Cluster
 from steps.targets.harvester.names import LABEL_UID
 from steps.targets.harvester.storage import Backend, place
 from workflows import names

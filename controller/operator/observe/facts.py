@@ -14,17 +14,18 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from controller.operator.act.objects import SPEC, TRIED, credentials_digest, spec_digest
 from controller.operator.observe import waits
 from controller.operator.observe.checks import cluster_reasons, formatted
+from controller.operator.observe.request import SPEC, TRIED, credentials_digest, spec_digest
 from controller.operator.observe.source import Origin, origin
 from controller.operator.options import Options, References
 from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.document import first_error
+from steps.model.kinds import CONFIG_MAP, IMPORT, POD, SECRET, WORKFLOW, Object
 from steps.model.machine import Machine
 from steps.model.mapping import Shape, shape
 from steps.model.plan import Plan
-from steps.runtime.cluster import CONFIG_MAP, IMPORT, POD, SECRET, WORKFLOW, Cluster, Object
+from steps.runtime.cluster import Cluster
 from steps.runtime.program import MACHINE, PLAN
 from workflows import names
 from workflows.api.resources import VirtualMachineImport

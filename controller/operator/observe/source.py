@@ -10,17 +10,10 @@ from pydantic import ValidationError
 
 from controller.operator.options import Options
 from steps.model.document import first_error
+from steps.model.kinds import OPENSTACK_SOURCE, OVA_SOURCE, SECRET, VMWARE_SOURCE, Kind, Object
 from steps.model.plan import SourceKind
 from steps.providers import installed, not_installed
-from steps.runtime.cluster import (
-    OPENSTACK_SOURCE,
-    OVA_SOURCE,
-    SECRET,
-    VMWARE_SOURCE,
-    Cluster,
-    Kind,
-    Object,
-)
+from steps.runtime.cluster import Cluster
 from workflows.api.resources import KINDS, OvaSource, Source, VirtualMachineImport
 from workflows.api.status import SourceStatus
 

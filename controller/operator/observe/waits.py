@@ -7,7 +7,8 @@ from typing import Final
 
 from controller.operator.options import Options
 from steps.model.contract import StepError
-from steps.runtime.cluster import MACHINE, WORKFLOW, Cluster
+from steps.model.kinds import MACHINE, WORKFLOW
+from steps.runtime.cluster import Cluster
 from steps.targets.harvester.machines import says
 from workflows import names
 from workflows.status.locks import ELSEWHERE

@@ -1,0 +1,1 @@
+"""Reconciles the sources: whether each can be used."""

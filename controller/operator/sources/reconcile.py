@@ -13,15 +13,16 @@ from typing import Final
 import structlog
 from pydantic import ValidationError
 
-from controller.operator.act.objects import credentials_digest
 from controller.operator.events import emit
+from controller.operator.observe.request import credentials_digest
 from controller.operator.observe.source import READY, parse_source, read_secret
 from controller.operator.options import Options
 from controller.operator.routing import SourceKey
 from controller.operator.sources import check
 from controller.operator.sources.check import Verdict
 from steps.model.document import first_error
-from steps.runtime.cluster import Cluster, Object
+from steps.model.kinds import Object
+from steps.runtime.cluster import Cluster
 from workflows.api.resources import Source
 from workflows.api.status import SourceStatus
 

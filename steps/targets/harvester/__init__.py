@@ -11,11 +11,12 @@ from pathlib import Path
 
 from steps.model.admission import Admission
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import Object
 from steps.model.machine import DiskId, Machine
 from steps.model.mapping import Shape
 from steps.model.plan import Plan
 from steps.model.volumes import Volumes
-from steps.runtime.cluster import Cluster, Object
+from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
 from steps.targets import Published, Report
 from steps.targets.harvester import names

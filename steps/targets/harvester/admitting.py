@@ -12,11 +12,12 @@ from typing import Any, Final, TypeVar
 
 from steps.model.admission import Admission, Finding, not_checked, passed, warned
 from steps.model.contract import Exit, StepError, is_retryable
+from steps.model.kinds import CLAIM, IMAGE, MACHINE, RESOURCE_QUOTA, Object
 from steps.model.machine import DiskId, Machine
 from steps.model.mapping import Shape, TargetDisk
 from steps.model.plan import Plan
 from steps.model.volumes import Volumes
-from steps.runtime.cluster import CLAIM, IMAGE, MACHINE, RESOURCE_QUOTA, Cluster, ExistsError, Object
+from steps.runtime.cluster import Cluster, ExistsError
 from steps.targets.harvester import names, objects, quota
 from steps.targets.harvester.machines import is_handed_over
 from steps.targets.harvester.ownership import owner, refuse_foreign, refuse_leaving

@@ -23,9 +23,10 @@ from typing import Final
 import structlog
 
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import IMAGE, Object
 from steps.model.plan import Plan
 from steps.model.volumes import Volumes
-from steps.runtime.cluster import IMAGE, Cluster, Object
+from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
 from steps.targets.harvester import names
 from steps.targets.harvester.attaching import refuse_taken

@@ -10,11 +10,12 @@ from itertools import islice
 from typing import Final
 
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, Object
 from steps.model.machine import DiskId
 from steps.model.mapping import Shape
 from steps.model.plan import Plan
 from steps.model.volumes import Volumes, volume_names
-from steps.runtime.cluster import CLAIM, DATA_VOLUME, IMAGE, Cluster, Object
+from steps.runtime.cluster import Cluster
 from steps.targets.harvester import names
 from steps.targets.harvester.ownership import is_of_run, labels_of
 from steps.targets.harvester.storage import Backend

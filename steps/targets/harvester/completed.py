@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from steps.model.kinds import IMAGE, Object
 from steps.model.plan import Plan
-from steps.runtime.cluster import IMAGE, Cluster, Object
+from steps.runtime.cluster import Cluster
 from steps.targets.harvester import names
 from steps.targets.harvester.ownership import annotations_of
 from steps.targets.harvester.state import state

@@ -11,8 +11,9 @@ from functools import partial
 from typing import Final
 
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, MACHINE, Kind, Object
 from steps.model.plan import Plan
-from steps.runtime.cluster import CLAIM, DATA_VOLUME, IMAGE, MACHINE, Cluster, Kind, Object
+from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
 from steps.targets.harvester.machines import is_handed_over
 from steps.targets.harvester.names import LABEL_UID, marks

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Final
 
 from steps.model.contract import Exit, StepError
-from steps.runtime.cluster import BACKING_IMAGE, STORAGE_CLASS, Cluster, Object
+from steps.model.kinds import BACKING_IMAGE, STORAGE_CLASS, Object
+from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
 from steps.targets.harvester.serving import POLL
 from steps.targets.harvester.state import state

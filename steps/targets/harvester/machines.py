@@ -10,11 +10,12 @@ from typing import Any, Final
 import structlog
 
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import CLAIM, IMAGE, MACHINE, Kind, Object
 from steps.model.machine import DiskId
 from steps.model.mapping import Shape, TargetDisk
 from steps.model.plan import Plan
 from steps.model.volumes import Volumes
-from steps.runtime.cluster import CLAIM, IMAGE, MACHINE, Cluster, ExistsError, Kind, Object
+from steps.runtime.cluster import Cluster, ExistsError
 from steps.runtime.stop import Stop
 from steps.targets.harvester import names, objects
 from steps.targets.harvester.attaching import proved

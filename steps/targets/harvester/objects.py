@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from steps.model.kinds import CLAIM, IMAGE, Object
 from steps.model.manifest import virtual_machine
 from steps.model.mapping import Shape, TargetDisk
 from steps.model.plan import Plan
-from steps.runtime.cluster import CLAIM, IMAGE, Object
 from steps.targets.harvester.names import (
     BUILT_BY,
     IMAGE_DISPLAY_NAME,

@@ -10,8 +10,9 @@ import contextlib
 from typing import Final
 
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import IMPORT, Kind, Object
 from steps.model.plan import Plan
-from steps.runtime.cluster import IMPORT, ChangedError, Cluster, Kind, Object
+from steps.runtime.cluster import ChangedError, Cluster
 from steps.targets.harvester.names import LABEL_NAME, LABEL_NAMESPACE, LABEL_RUN, LABEL_UID, marks
 
 TRIES: Final = 10

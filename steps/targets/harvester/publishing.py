@@ -10,10 +10,11 @@ from typing import Final
 import structlog
 
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import IMAGE, Object
 from steps.model.machine import Disk
 from steps.model.plan import Plan
 from steps.model.volumes import Volumes
-from steps.runtime.cluster import IMAGE, Cluster, ExistsError, Object
+from steps.runtime.cluster import Cluster, ExistsError
 from steps.runtime.stop import Stop
 from steps.targets import Report
 from steps.targets.harvester import names, objects

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from kubernetes.utils.quantity import parse_quantity
 
-from steps.runtime.cluster import Kind, Object
+from steps.model.kinds import Kind, Object
 
 Needs = dict[str, Decimal]
 """Amounts by the name of the resource in a ResourceQuota (k8s.io/api core/v1 ResourceName)."""

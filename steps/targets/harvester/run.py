@@ -16,10 +16,11 @@ from pydantic import ValidationError
 
 from steps.model.contract import Exit, StepError
 from steps.model.document import first_error
+from steps.model.kinds import CLAIM, CONFIG_MAP, POD, SERVICE, Kind, Object, kind_of
 from steps.model.machine import Disk, Machine
 from steps.model.plan import Plan, ScratchPlan
 from steps.model.volumes import VOLUMES, Volumes
-from steps.runtime.cluster import CLAIM, CONFIG_MAP, POD, SERVICE, Cluster, ExistsError, Kind, Object, kind_of
+from steps.runtime.cluster import Cluster, ExistsError
 from steps.runtime.program import MACHINE
 from steps.targets.harvester import names
 from steps.targets.harvester.ownership import refuse_leaving

@@ -19,8 +19,9 @@ from typing import Any, Final
 import structlog
 
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import WORKFLOW, Object
 from steps.model.plan import Plan
-from steps.runtime.cluster import WORKFLOW, Cluster, Object
+from steps.runtime.cluster import Cluster
 from steps.targets.harvester.completed import NO_WORKFLOW, WorkflowRef, images_of, is_completed
 from steps.targets.harvester.serving import PATIENCE
 from steps.targets.harvester.state import state

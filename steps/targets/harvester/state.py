@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from steps.runtime.cluster import Object
+from steps.model.kinds import Object
 
 
 @dataclass(frozen=True)

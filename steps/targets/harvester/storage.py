@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import STORAGE_CLASS
 from steps.model.machine import Disk
 from steps.model.mapping import disk_rule
 from steps.model.plan import TargetPlan
-from steps.runtime.cluster import STORAGE_CLASS, Cluster
+from steps.runtime.cluster import Cluster
 from steps.targets.harvester.names import DEFAULT_CLASS
 
 LONGHORN: Final = "driver.longhorn.io"
