@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from steps.model.machine import Concern, Disk, Severity
-from steps.providers.openstack.describe import ISO, root_size
-from steps.providers.openstack.facts import Facts
+from steps.providers.openstack.facts import ISO, Facts, root_size
 
 _SHUTTABLE: Final = ("ACTIVE", "SHUTOFF")
 _SUSPENDED: Final = ("SUSPENDED", "PAUSED")

@@ -15,12 +15,11 @@ from typing import Any, Final
 from steps.model import guestos
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Clock, Controller, Disk, Firmware, Machine, Nic, NicModel, Power
-from steps.providers.openstack.facts import Facts
+from steps.providers.openstack.concerns import concerns
+from steps.providers.openstack.facts import GIB, Facts, root_size
 
-GIB: Final = 1 << 30
 ROOT: Final = "root"
 """The key of a root disk that is no volume."""
-ISO: Final = "iso"
 
 BUSES: Final[dict[str, Controller]] = {
     "virtio": Controller.VIRTIO,
@@ -61,8 +60,6 @@ def machine(facts: Facts) -> Machine:
     Raises:
         StepError: NOT_FOUND, when its flavor is gone, and with it what the server is made of.
     """
-    from steps.providers.openstack.concerns import concerns  # noqa: PLC0415 - it builds on this module
-
     server, flavor = facts.server, facts.flavor
     if flavor is None:
         raise StepError(
@@ -168,20 +165,6 @@ def disks(facts: Facts, values: Mapping[str, str]) -> tuple[Disk, ...]:
             )
         )
     return tuple(found)
-
-
-def root_size(facts: Facts) -> int:
-    """Bytes of the root disk of a server that was booted from an image; 0 when it has none, or none is known.
-
-    The flavor says its size; where it says 0 the disk is as large as the image (Compute API, flavors).
-    """
-    if facts.image is None and not facts.image_lost:
-        return 0
-    if (facts.image or {}).get("disk_format") == ISO:
-        return 0
-    if facts.flavor.disk:
-        return int(facts.flavor.disk) * GIB
-    return int((facts.image or {}).get("virtual_size") or 0)
 
 
 def boot_volume(facts: Facts) -> Any:

@@ -20,7 +20,8 @@ from steps.providers import Report
 from steps.providers.openstack import facts
 from steps.providers.openstack.cloud import Cloud
 from steps.providers.openstack.copies import Copies
-from steps.providers.openstack.describe import GIB, ROOT
+from steps.providers.openstack.describe import ROOT
+from steps.providers.openstack.facts import GIB
 from steps.providers.openstack.power import OFF
 
 log = structlog.get_logger()

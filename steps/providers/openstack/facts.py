@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from openstack import exceptions as sdk
 
@@ -13,6 +13,9 @@ from steps.model.contract import Exit, StepError
 from steps.model.unique import Index
 from steps.providers.openstack.cloud import Cloud
 
+GIB: Final = 1 << 30
+ISO: Final = "iso"
+"""The format of an image that holds an ISO 9660 file system."""
 T = TypeVar("T")
 
 
@@ -35,6 +38,20 @@ class Facts:
     """Names of networks by their ids."""
     generation: str = ""
     """Changes whenever the server is started, stopped or changed."""
+
+
+def root_size(facts: Facts) -> int:
+    """Bytes of the root disk of a server that was booted from an image; 0 when it has none, or none is known.
+
+    The flavor says its size; where it says 0 the disk is as large as the image (Compute API, flavors).
+    """
+    if facts.image is None and not facts.image_lost:
+        return 0
+    if (facts.image or {}).get("disk_format") == ISO:
+        return 0
+    if facts.flavor.disk:
+        return int(facts.flavor.disk) * GIB
+    return int((facts.image or {}).get("virtual_size") or 0)
 
 
 def of_one(cloud: Cloud, server: Any) -> Facts:

@@ -8,7 +8,8 @@ import pytest
 
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Controller, Machine, NicModel, Power, Severity
-from steps.providers.openstack.describe import GIB, ROOT, machine
+from steps.providers.openstack.describe import ROOT, machine
+from steps.providers.openstack.facts import GIB
 from tests.providers.openstack.documents import (
     NET_B,
     SERVER,
