@@ -14,7 +14,8 @@ from steps.model.contract import Exit, StepError
 from steps.model.document import write_atomically
 from steps.runtime.program import Arguments, Context, log, run
 from steps.runtime.progress import Progress
-from steps.targets import Published, connect
+from steps.targets import connect
+from steps.targets.target import Published
 
 ADDRESS_ENV: Final = "SVC_ADDRESS"
 """HOST:PORT under which the cluster reaches an nginx of ours outside it; the name is today's controller's."""

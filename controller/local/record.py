@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from steps.model.contract import Exit
+from workflows.api.conditions import TIME
 from workflows.author.dag import FINISH, PARENT, TRANSFER, home
 from workflows.stages import Scope, Stage
-from workflows.status.nodes import TIME, Json, Phase, attempt_of, node_id, stage_of
+from workflows.status.nodes import Json, Phase, attempt_of, node_id, stage_of
 
 GROUP = "migration.harvesterhci.io"
 INTERRUPTED = "the runner was killed while this step ran"

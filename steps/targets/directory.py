@@ -21,7 +21,7 @@ from steps.model.scratch import Ready, ready
 from steps.model.volumes import Volumes, volume_name
 from steps.model.yaml import to_yaml
 from steps.runtime.stop import Stop
-from steps.targets import Published, Report
+from steps.targets.target import Published, Report
 
 CHECKSUMS: Final = "SHA256SUMS"
 MANIFEST: Final = "virtualmachine.yaml"

@@ -12,8 +12,9 @@ from steps.model.mapping import shape
 from steps.model.plan import DiskFormat
 from steps.model.scratch import Ready, landing, ready
 from steps.runtime.stop import Stop
-from steps.targets import Published, connect
+from steps.targets import connect
 from steps.targets.directory import Directory
+from steps.targets.target import Published
 from tests.unit.builders import a_disk, a_machine, a_plan
 
 CONTENT: Final = b"disk content" * 1000

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Final
 
 from workflows.api.status import Condition
-from workflows.status.nodes import TIME
+
+TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
+"""How Kubernetes writes a time, for `strftime`."""
 
 
 def find(conditions: Iterable[Condition], kind: str) -> Condition | None:

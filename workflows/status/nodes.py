@@ -44,7 +44,6 @@ CLEANUP: Final = next(stage.name for stage in STAGES if stage.scope is Scope.EXI
 GROUPS: Final = frozenset(PARENT)
 """Tasks that hold stages. One that Argo leaves out has a node like a stage's, of the type Skipped."""
 _ROWS: Final = {stage.name: row for row, stage in enumerate(STAGES)}
-TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def node_id(workflow: str, name: str) -> str:

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
+from workflows.api.conditions import TIME
 from workflows.stages import STAGES
-from workflows.status.nodes import TIME, Json, Leaf, Phase, attempt_of, disk_of, leaves, parse_time, stage_of
+from workflows.status.nodes import Json, Leaf, Phase, attempt_of, disk_of, leaves, parse_time, stage_of
 
 UNPACKED_LIMIT: Final = 64 << 20
 """Bytes of nodes taken from a compressed status: hundreds of disks fit, a bomb does not."""

@@ -20,10 +20,10 @@ from typing import Any, Final
 
 from workflows import names
 from workflows.api.annotations import RETRY
-from workflows.api.conditions import find, kept, put
+from workflows.api.conditions import TIME, find, kept, put
 from workflows.api.status import Condition, ImportStatus
 from workflows.stages import STAGES
-from workflows.status.nodes import TIME, Leaf, Phase
+from workflows.status.nodes import Leaf, Phase
 from workflows.status.observed import Observed
 from workflows.status.outcome import SUCCEEDED
 

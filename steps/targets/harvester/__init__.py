@@ -18,7 +18,6 @@ from steps.model.plan import Plan
 from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
-from steps.targets import Published, Report
 from steps.targets.harvester import names
 from steps.targets.harvester.admitting import Admitting
 from steps.targets.harvester.choosing import choose_names
@@ -30,6 +29,7 @@ from steps.targets.harvester.publishing import Publishing
 from steps.targets.harvester.serving import Serving
 from steps.targets.harvester.state import state
 from steps.targets.harvester.storage import Backend
+from steps.targets.target import Published, Report
 
 
 class PublishedImage(Published):

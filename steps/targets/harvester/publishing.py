@@ -16,7 +16,6 @@ from steps.model.plan import Plan
 from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster, ExistsError
 from steps.runtime.stop import Stop
-from steps.targets import Report
 from steps.targets.harvester import names, objects
 from steps.targets.harvester.candidates import Candidates, Ours
 from steps.targets.harvester.completed import NO_WORKFLOW, WorkflowRef, completed, mark
@@ -26,6 +25,7 @@ from steps.targets.harvester.serving import POLL, Card, Serving, await_card
 from steps.targets.harvester.sibling import StepNode, refuse_without_serve
 from steps.targets.harvester.state import State, state
 from steps.targets.harvester.storage import Place, place, wanted_class
+from steps.targets.target import Report
 
 log = structlog.get_logger()
 

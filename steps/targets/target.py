@@ -1,0 +1,59 @@
+"""What every target can do: the protocol that the steps `admit`, `image`, `build` and `start` use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from steps.model.admission import Admission
+from steps.model.document import Document
+from steps.model.machine import DiskId, Machine
+from steps.model.mapping import Shape
+from steps.model.plan import DiskFormat
+from steps.model.volumes import Volumes
+
+Report = Callable[[int, int], None]
+
+
+class Published(Document):
+    """A disk that has arrived at the target; sizes in bytes."""
+
+    id: DiskId
+    name: str
+    """The file or image that holds it."""
+    format: DiskFormat
+    size: int
+    sha256: str
+
+
+class Target(Protocol):
+    """Where a machine is built. Every verb may be called again at any point."""
+
+    def name_volumes(self, shape: Shape, before: Volumes | None) -> Volumes:
+        """Choose the names of the VM's volumes; `before` are those that an earlier attempt chose.
+
+        The same call gives the same names, as long as nobody else takes one of them.
+
+        Raises:
+            StepError: CONFLICT, when no name is free.
+        """
+
+    def admit(self, shape: Shape, volumes: Volumes) -> Admission:
+        """Ask whether the target would accept the VM and its disks, and change nothing.
+
+        Raises:
+            StepError: with every reason why it would not.
+        """
+
+    def publish(self, disk: DiskId, scratch: Path, report: Report) -> Published:
+        """Take over the finished disk that lies in `scratch`."""
+
+    def build(self, machine: Machine, shape: Shape) -> Sequence[str]:
+        """Make the machine of the published disks; returns what a person should know, a line each."""
+
+    def start(self, shape: Shape) -> None:
+        """Start the machine where the target runs machines."""
+
+    def wait(self, shape: Shape) -> None:
+        """Return when the machine runs."""
