@@ -1,4 +1,4 @@
-"""Places where VMs are built. A new target: a module that follows `target.Target`, and a line in `connect`."""
+"""Places where VMs are built. A new target: a module like `target.Target`, and a line in `connect`."""
 
 from __future__ import annotations
 
