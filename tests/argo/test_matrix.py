@@ -126,17 +126,23 @@ class Trial:
         """The annotation that lets it pass the gate; a new Workflow asks again."""
         return {"approve": "poweroff"} if self.moment is Moment.CHECKED else {}
 
-    def until_failed(self, before: tuple[str, str] = ("", "")) -> tuple[str, str]:
-        """Wait until an attempt after `before` has failed, exit handler and all; returns which."""
+    def until_failed(
+        self, before: tuple[str, str] = ("", ""), *, stage: str = "", ends: str = ""
+    ) -> tuple[str, str]:
+        """Wait until an attempt after `before` has failed, exit handler and all; returns which.
+
+        It fails at the cell's stage, unless another stage and status are given.
+        """
+        ends = ends or self.cell.ends
 
         def look(seen: Seen) -> tuple[str, str] | None:
             workflow = seen.workflow or {}
             over = phase_of(workflow) in (Phase.FAILED, Phase.ERROR) and attempt(workflow) != before
-            reported = seen.status.import_status == self.cell.ends and seen.summary.status == "False"
+            reported = seen.status.import_status == ends and seen.summary.status == "False"
             return attempt(workflow) if over and reported else None
 
         failed = self.imported.when(look, LONG)
-        assert self.cell.stage.name in self.imported.status.step, self.imported.told()
+        assert (stage or self.cell.stage.name) in self.imported.status.step, self.imported.told()
         return failed
 
     def retry(self) -> None:
@@ -169,12 +175,15 @@ class Trial:
     def fails_again(self, before: tuple[str, str]) -> tuple[str, str]:
         """Retry it with the cause still there; returns which attempt failed last.
 
-        A name that is taken is seen before an attempt begins.
+        A name that is taken is seen before an attempt begins. What `poweroff` has refused is refused by the
+        `preflight` of a new Workflow.
         """
         self.retry()
         if self.cell.stage.name == "build" and not self.cell.way.in_place:
             self.imported.when(lambda seen: "a retry waits" in seen.status.message, LONG)
             return before
+        if self.cell.stage.name == "poweroff" and not self.cell.way.in_place:
+            return self.until_failed(before, stage="preflight", ends=INVALID)
         return self.until_failed(before)
 
     def until_done(self, before: tuple[str, str] = ("", "")) -> None:
