@@ -91,7 +91,11 @@ CELLS: Final = [
     for way in Way
     for disks in ((1, 2) if stage.scope is Scope.DISK else (1,))
 ]
+CELLS.sort(key=lambda cell: cell.stage.name != "serve")
+"""Those of `serve` take longest, as `image` waits for it: they begin first."""
 assert {cell.stage.name for cell in CELLS} == set(FAULTS), "a stage has no fault"
+SEEN_BY: Final = {"poweroff": "preflight", "image": "admit"}
+"""The check that refuses a stage's fault in a new Workflow: guest tools that do not run, and a full quota."""
 
 
 @dataclass
@@ -175,16 +179,15 @@ class Trial:
     def fails_again(self, before: tuple[str, str]) -> tuple[str, str]:
         """Retry it with the cause still there; returns which attempt failed last.
 
-        A name that is taken is seen before an attempt begins. What `poweroff` has refused is refused by the
-        `preflight` of a new Workflow.
+        A name that is taken is seen before an attempt begins. Other causes are refused by a check of the new
+        Workflow (`SEEN_BY`).
         """
         self.retry()
         if self.cell.stage.name == "build" and not self.cell.way.in_place:
             self.imported.when(lambda seen: "a retry waits" in seen.status.message, LONG)
             return before
-        if self.cell.stage.name == "poweroff" and not self.cell.way.in_place:
-            return self.until_failed(before, stage="preflight", ends=INVALID)
-        return self.until_failed(before)
+        check = "" if self.cell.way.in_place else SEEN_BY.get(self.cell.stage.name, "")
+        return self.until_failed(before, stage=check, ends=INVALID if check else "")
 
     def until_done(self, before: tuple[str, str] = ("", "")) -> None:
         """Wait until the VM runs and the Workflow has ended well. `before` is the attempt that has failed.
