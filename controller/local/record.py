@@ -161,7 +161,7 @@ class Record:
             return True
         path = node["name"] if attempt_of(node) < 0 else node["name"].rpartition("(")[0]
         stage = self._nodes.get(node_id(self._name, path), node)
-        return not Phase(stage["phase"]).well
+        return not Phase(stage["phase"]).succeeded
 
     def _worst(self, group: Json) -> Phase:
         """A group is as well as its members, however deep; members are those whose name continues its own."""
@@ -170,7 +170,7 @@ class Record:
             for node in self._nodes.values()
             if node is not group and node["name"].startswith(group["name"]) and node["type"] == "Retry"
         ]
-        unwell = [phase for phase in inside if not phase.well]
+        unwell = [phase for phase in inside if not phase.succeeded]
         return Phase.FAILED if unwell else Phase.SUCCEEDED
 
     def _groups(self, path: str, disk: str | None) -> None:

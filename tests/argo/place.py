@@ -29,7 +29,7 @@ from workflows import names
 from workflows.api.conditions import find
 from workflows.api.resources import API_VERSION
 from workflows.api.status import Condition, ImportStatus
-from workflows.status.outcome import SUCCEEDED
+from workflows.status.phase import SUCCEEDED
 
 MIB: Final = 1 << 20
 RUNNING: Final = "virtualMachineRunning"

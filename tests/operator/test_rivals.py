@@ -29,7 +29,7 @@ from tests.unit.builders import a_machine
 from workflows import names
 from workflows.api.conditions import find
 from workflows.api.status import Condition, ImportStatus
-from workflows.status.outcome import SUCCEEDED
+from workflows.status.phase import SUCCEEDED
 
 Key = tuple[str, str]
 OLD: Key = ("default", "old")

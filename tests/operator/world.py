@@ -32,7 +32,7 @@ from tests.unit.builders import a_machine
 from workflows import names
 from workflows.api.conditions import find
 from workflows.api.status import Condition, ImportStatus
-from workflows.status.outcome import SUCCEEDED
+from workflows.status.phase import SUCCEEDED
 
 KEY = ("default", "web")
 UID = "6f1d0000-0000-4000-8000-000000000001"

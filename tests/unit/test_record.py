@@ -253,7 +253,7 @@ def live(record: Record, life: list[tuple[Work, list[int | None]]]) -> None:
 
 
 def well(workflow: Json) -> dict[str, Any]:
-    return {one.title: one for one in leaves(workflow) if one.phase.well and one.stage != "cleanup"}
+    return {one.title: one for one in leaves(workflow) if one.phase.succeeded and one.stage != "cleanup"}
 
 
 @given(st.lists(LIVES, min_size=1, max_size=5))

@@ -68,7 +68,7 @@ def _approved(facts: Facts, seen: Observed) -> Iterator[Action]:
             left = ",".join(word for word in words if word != gate)
             yield ApproveGate(seen.name, nodes, gate, _who(facts.raw, APPROVE), left)
             return
-    if all(seen.well(f"approve-{word}") or word not in facts.import_.spec.approvals for word in words):
+    if all(seen.succeeded(f"approve-{word}") or word not in facts.import_.spec.approvals for word in words):
         yield RemoveAnnotation(APPROVE)
 
 

@@ -21,7 +21,7 @@ from controller.operator.decide.status import being_deleted
 from controller.operator.observe.facts import Facts
 from controller.operator.options import Options
 from workflows.status.nodes import CLEANUP
-from workflows.status.outcome import settled
+from workflows.status.phase import settled
 
 SOON: Final = 5.0
 """Seconds between two looks at what is being stopped, should its events be missed."""
@@ -85,7 +85,7 @@ def _give_back(facts: Facts) -> tuple[Action, ...] | None:
 def _gave_back(facts: Facts) -> bool:
     """Whether the exit handler has run to its end."""
     leaf = facts.seen.leaf(CLEANUP) if facts.seen else None
-    return leaf is not None and leaf.phase.well
+    return leaf is not None and leaf.phase.succeeded
 
 
 def _gave_up(facts: Facts, options: Options) -> EmitEvent:

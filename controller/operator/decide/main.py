@@ -37,10 +37,10 @@ from steps.model.plan import Plan
 from workflows import names
 from workflows.api.annotations import RETRY
 from workflows.api.conditions import find
-from workflows.api.status import ImportStatus, Stand, WorkflowReference
+from workflows.api.status import ImportPhase, ImportStatus, WorkflowReference
 from workflows.stages import STAGES
 from workflows.status import watchdog
-from workflows.status.outcome import CANCELLED, SUCCEEDED, settled
+from workflows.status.phase import CANCELLED, SUCCEEDED, settled
 from workflows.status.reflect import announce, reflect
 
 SECRET_SECONDS: Final = 30.0
@@ -53,7 +53,7 @@ OF_CREDENTIALS: Final = {Exit.DENIED.word, Exit.UNTRUSTED.word, Exit.INVALID.wor
 """Reasons why a check refuses what is in a Secret. Others, such as NotFound, wait for a person's word: the VM
 would be powered off at a moment that nobody chose."""
 WITH_CREDENTIALS: Final = {stage.name for stage in STAGES if stage.check and stage.credentials}
-FINAL: Final = (Stand.RUNNING, Stand.INVALID, Stand.FAILED)
+FINAL: Final = (ImportPhase.RUNNING, ImportPhase.INVALID, ImportPhase.FAILED)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,10 @@ def _acts(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
         yield told(facts, facts.status, "OtherController", facts.foreign, now)
     elif facts.seen is not None:
         yield from _followed(facts, options, now)
-    elif facts.status.workflow is not None and facts.status.import_status not in (Stand.NEW, Stand.INVALID):
+    elif facts.status.workflow is not None and facts.status.import_status not in (
+        ImportPhase.NEW,
+        ImportPhase.INVALID,
+    ):
         yield from _ended(facts, options, now, reflect(None, facts.import_, facts.status, now))
     else:
         yield from _anew(facts, options, now)
@@ -162,7 +165,7 @@ def _strange(facts: Facts) -> bool:
 def _left_alone(facts: Facts, now: datetime) -> Iterator[Action]:
     """What was over stays as it is; what was under way waits for a person, as its machine may be anywhere."""
     status = facts.status
-    if facts.foreign or status.import_status == Stand.RUNNING:
+    if facts.foreign or status.import_status == ImportPhase.RUNNING:
         return
     if RETRY in facts.annotations:
         fresh = ImportStatus(import_conditions=status.import_conditions)
@@ -194,7 +197,11 @@ def _anew(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
         yield from _rehearsed(facts)
     elif held := _held(facts):
         yield told(facts, facts.status, *held, now)
-    elif facts.status.import_status == Stand.INVALID and facts.status.workflow and not _asked_again(facts):
+    elif (
+        facts.status.import_status == ImportPhase.INVALID
+        and facts.status.workflow
+        and not _asked_again(facts)
+    ):
         return  # preflight refused it, its Workflow has gone, and nothing has been mended
     elif facts.rival is not None:
         yield yields(facts, facts.rival, now)
@@ -247,7 +254,7 @@ def _attempt(facts: Facts) -> int:
     """The number of the Workflow over the request: that of the one announced while it is yet to be made."""
     announced = facts.status.workflow
     last = names.attempt_of(announced.name) if announced else -1
-    pending = facts.seen is None and facts.status.import_status == Stand.NEW
+    pending = facts.seen is None and facts.status.import_status == ImportPhase.NEW
     return last if pending else last + 1
 
 
@@ -331,7 +338,7 @@ def _waits_for_credentials(status: ImportStatus) -> bool:
     """Whether a check refused the import for a reason that another Secret may cure."""
     summary = find(status.import_conditions, SUCCEEDED)
     refused_so = summary is not None and summary.reason in OF_CREDENTIALS
-    return status.import_status == Stand.INVALID and status.step in WITH_CREDENTIALS and refused_so
+    return status.import_status == ImportPhase.INVALID and status.step in WITH_CREDENTIALS and refused_so
 
 
 def _hindrance(facts: Facts) -> str:

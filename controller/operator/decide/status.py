@@ -9,19 +9,19 @@ from controller.operator.observe.facts import NAME_TAKEN, Facts, Rival
 from controller.operator.observe.waits import START
 from controller.operator.options import Options
 from workflows.api.conditions import find, put
-from workflows.api.status import Condition, ImportStatus, Stand
-from workflows.status.outcome import SUCCEEDED
+from workflows.api.status import Condition, ImportPhase, ImportStatus
+from workflows.status.phase import SUCCEEDED
 
 
 def told(facts: Facts, status: ImportStatus, reason: str, message: str, now: datetime) -> UpdateStatus:
     """An import that waits: its phase is what it was, or nothing when it was refused before."""
-    stand = Stand.NEW if status.import_status == Stand.INVALID else status.import_status
+    stand = ImportPhase.NEW if status.import_status == ImportPhase.INVALID else status.import_status
     return _summed(facts, status, stand, ("Unknown", reason, message), now)
 
 
 def refused(facts: Facts, reasons: tuple[str, ...], now: datetime, reason: str = "Invalid") -> UpdateStatus:
     """An import that cannot be carried out as it is asked for; it begins as soon as it can be."""
-    return _summed(facts, facts.status, Stand.INVALID, ("False", reason, " | ".join(reasons)), now)
+    return _summed(facts, facts.status, ImportPhase.INVALID, ("False", reason, " | ".join(reasons)), now)
 
 
 def yields(facts: Facts, rival: Rival, now: datetime) -> UpdateStatus:

@@ -29,7 +29,7 @@ from steps.runtime.cluster import Cluster
 from steps.runtime.program import MACHINE, PLAN
 from workflows import names
 from workflows.api.resources import VirtualMachineImport
-from workflows.api.status import ImportStatus, Stand
+from workflows.api.status import ImportPhase, ImportStatus
 from workflows.plan import Invalid, plan
 from workflows.status.nodes import Phase
 from workflows.status.observed import Observed, observe
@@ -260,7 +260,7 @@ def run_of(status: ImportStatus) -> str:
 def _followed(workflows: list[Object], status: ImportStatus) -> Object | None:
     """The newest, as `argo resubmit` makes others; none while the one announced is yet to be made."""
     present = {one["metadata"]["name"] for one in workflows}
-    if status.import_status == Stand.NEW and status.workflow and status.workflow.name not in present:
+    if status.import_status == ImportPhase.NEW and status.workflow and status.workflow.name not in present:
         return None
     return max(workflows, key=_age, default=None)
 
