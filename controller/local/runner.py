@@ -25,7 +25,7 @@ from workflows.status.conditions import doubts, read_admission
 from workflows.status.nodes import Phase, root_cause
 from workflows.status.observed import observe
 
-OMITTED: Final = "omitted: depends condition not met"
+OMITTED: Final = "not run, as an earlier stage has failed"
 STOPPED: Final = "Stopped with strategy 'Stop'"
 SHUTDOWN: Final = "workflow shutdown with strategy:  Stop"
 FIRST_DELAY: Final = 2.0

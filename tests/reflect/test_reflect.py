@@ -151,6 +151,11 @@ def test_a_machine_that_was_to_be_left_off_is_ready_not_running() -> None:
     assert (made.import_status, summary(made).status, made.percent) == (ImportPhase.CREATED, "True", 100)
 
 
+LOCK = "vmferry/ConfigMap/vmferry-limits/vmwaresource.migrate.vcsim.machines"
+WAITING: Json = {
+    "synchronizationStatus": {"waiting": LOCK},
+    "message": f"Waiting for {LOCK} lock. Lock status: 0/2",
+}
 GOES_ON = [  # nodes, (reason, step), what the message has in it
     ([], ("Waiting", ""), "waits for Argo to begin"),
     ([node("preflight", "Running")], ("Running", "preflight"), stage_named("preflight").description),
@@ -237,6 +242,24 @@ GOES_ON = [  # nodes, (reason, step), what the message has in it
         "preflight failed: no",
     ),
     ([node("own-hook", "Running")], ("Running", "own-hook"), "own-hook"),
+    (  # a failure is more important than a pod that waits for a place
+        [
+            *upto("image"),
+            failed("image", 13, WORDS, "disk-1"),
+            node("image", "Pending", "disk-0", message="Unschedulable: 0/3 nodes are available"),
+        ],
+        ("NoSpace", "image disk-1"),
+        f"image disk-1 failed: {WORDS}",
+    ),
+    (  # a person can open a gate, and cannot free a lock
+        [
+            found(),
+            node("approve-poweroff", "Running", kind="Suspend"),
+            node("transfer", "Pending", kind="DAG", **WAITING),
+        ],
+        ("WaitingForApproval", "approve-poweroff"),
+        "annotate the import with",
+    ),
 ]
 
 
@@ -248,11 +271,6 @@ def test_what_goes_on(nodes: list[Json], wanted: tuple[str, str], inside: str) -
     assert summary(made).message == made.message
 
 
-LOCK = "vmferry/ConfigMap/vmferry-limits/vmwaresource.migrate.vcsim.machines"
-WAITING: Json = {
-    "synchronizationStatus": {"waiting": LOCK},
-    "message": f"Waiting for {LOCK} lock. Lock status: 0/2",
-}
 HOLDERS: Json = {
     "synchronization": {
         "semaphore": {
@@ -539,6 +557,12 @@ def test_rate_and_time_left() -> None:
     assert second.eta == "57s"
 
 
+def test_a_rate_is_damped_by_the_one_before() -> None:
+    second = exporting(300, previous=exporting(100), now=later(10))
+    third = exporting(900, previous=second, now=later(20))
+    assert third.disk_import_status[0].bytes_per_second == (20 + 60) // 2
+
+
 def test_a_rate_is_kept_while_nothing_arrives_and_dropped_when_it_stalls() -> None:
     second = exporting(300, previous=exporting(100), now=later(10))
     kept = exporting(300, previous=second, now=later(60))
@@ -699,6 +723,17 @@ def test_nodes_that_cannot_be_read_leave_the_phase(hidden: Json) -> None:
     assert reflected(phase="Failed", previous=before, **hidden).import_status == ImportPhase.FAILED
     after = reflected(phase="Failed", previous=before, **hidden)
     assert reflected(previous=after, **hidden).import_status == ImportPhase.SOURCE_READY
+
+
+def test_a_compressed_status_is_not_unpacked_without_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bomb: a few kilobytes that unpack to far more than any Workflow has."""
+    plain = workflow(*upto("image"))
+    nodes = plain["status"].pop("nodes")
+    nodes["0"]["padding"] = "0" * (1 << 20)
+    plain["status"]["compressedNodes"] = packed(nodes)
+    assert reflect(plain, IMPORT, None, NOW) == reflected(*upto("image"))
+    monkeypatch.setattr("workflows.status.observed.UNPACKED_LIMIT", 1 << 20)
+    assert "cannot be read here" in reflect(plain, IMPORT, None, NOW).message
 
 
 @pytest.mark.parametrize("what", [{}, [], "x", 7, {"metadata": None}, {"metadata": {"name": 3}}])
