@@ -88,8 +88,8 @@ def list_inventory(
 
     `--manifest NAME` writes the manifest of one VM to standard output. `--all --manifest` fills a folder with
     a manifest for each VM that can be imported, the source without its credentials, and mapping.vmferry, in
-    which each network and datastore has a row to edit. A second run applies the mapping to the manifests. It keeps
-    manifests that were edited by hand.
+    which each network and datastore has a row to edit. A second run applies the mapping to the manifests. It
+    keeps manifests that were edited by hand.
     """
     _check(manifest, every=every, folder=folder, only_all=(into is not None or force))
     given = read.read(filename or [])
