@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from steps.model.contract import Exit
 from workflows.api.conditions import TIME
@@ -12,7 +11,6 @@ from workflows.author.dag import FINISH, PARENT, TRANSFER, home
 from workflows.stages import Scope, Stage
 from workflows.status.nodes import Json, Phase, attempt_of, node_id, stage_of
 
-GROUP = "migration.harvesterhci.io"
 INTERRUPTED = "the runner was killed while this step ran"
 GROUPS = (TRANSFER, FINISH)
 """The DAGs within that of the whole import."""
@@ -214,8 +212,3 @@ class Record:
         if parent["type"] in ("DAG", "TaskGroup"):
             node["boundaryID"] = parent["id"]
             parent.setdefault("children", []).append(node["id"])
-
-
-def labels(name: str, namespace: str, uid: str) -> dict[str, Any]:
-    """What links a run to its import, as labels on the workflow."""
-    return {f"{GROUP}/import-name": name, f"{GROUP}/import-namespace": namespace, f"{GROUP}/import-uid": uid}

@@ -11,11 +11,11 @@ from typing import Any, Final
 import pytest
 from ruamel.yaml import YAML
 
+from steps.model.kinds import GROUP
 from tests.crd.judge import Json, judged, program
 from workflows.api.crd import CHART_FILE, KINDS, manifests, render
 from workflows.api.resources import KINDS as SOURCES
 from workflows.api.resources import VirtualMachineImport
-from workflows.api.spec import GROUP
 from workflows.api.status import ImportPhase, ImportStatus
 
 ROOT: Final = Path(__file__).parents[2]

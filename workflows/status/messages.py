@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from steps.model.contract import Exit, is_retryable
-from workflows.api.spec import GROUP
+from steps.model.kinds import GROUP
 from workflows.stages import STAGES, Scope, Stage
 from workflows.status.locks import turn
 from workflows.status.nodes import CLEANUP, Leaf, Phase, blame, ended_order

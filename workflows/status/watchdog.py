@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from workflows import names
+from steps.model import names
 from workflows.api.annotations import RETRY
 from workflows.api.conditions import TIME, find, kept, put
 from workflows.api.status import Condition, ImportStatus

@@ -38,11 +38,12 @@ from controller.operator.observe.facts import FINALIZER, Facts
 from controller.operator.observe.request import credentials_digest
 from controller.operator.options import Options
 from controller.operator.telemetry import lines
+from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CONFIG_MAP, IMPORT, SECRET, WORKFLOW, Kind, Object
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster, ExistsError
-from workflows import names
+from workflows import argo_names
 from workflows.api.annotations import APPROVE
 from workflows.api.conditions import stamp
 from workflows.api.status import ImportStatus
@@ -179,7 +180,7 @@ class Actor:
             return
         self._put_credentials(action.plan, action.credentials, request, "")
         made = author(action.plan, self._options.installation, owner=request["metadata"]["uid"])
-        made["metadata"]["name"] = names.give_back(action.plan.run)
+        made["metadata"]["name"] = argo_names.give_back(action.plan.run)
         made["spec"]["shutdown"] = "Stop"
         self._create_workflow(made, action.plan)
 

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from controller.operator.decide.dryrun import PLANNED
 from workflows.api.conditions import find, holds
 from workflows.api.status import Condition, ImportPhase, ImportStatus
-from workflows.names import attempt_of
+from workflows.argo_names import attempt_of
 from workflows.status import watchdog
 from workflows.status.messages import FAILURES, RETRYING
 from workflows.status.phase import SUCCEEDED

@@ -14,10 +14,9 @@ from controller.operator.decide.actions import (
     SuspendWorkflow,
 )
 from controller.operator.observe.facts import Facts
-from steps.model.kinds import Object
+from steps.model.kinds import GROUP, Object
 from steps.model.plan import Gate
 from workflows.api.annotations import APPROVE
-from workflows.api.spec import GROUP
 from workflows.status.nodes import Phase
 from workflows.status.observed import Observed
 

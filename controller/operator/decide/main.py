@@ -34,7 +34,7 @@ from controller.operator.observe.source import KIND_UNKNOWN
 from controller.operator.options import Options
 from steps.model.contract import Exit
 from steps.model.plan import Plan
-from workflows import names
+from workflows import argo_names
 from workflows.api.annotations import RETRY
 from workflows.api.conditions import find
 from workflows.api.status import ImportPhase, ImportStatus, WorkflowReference
@@ -238,7 +238,7 @@ def _begin(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
     same = bool(old) and not _another(facts, plan)
     run = old if same else plan.run
     attempt = _attempt(facts) if same else 0
-    name = names.workflow_name(run, attempt)
+    name = argo_names.workflow_name(run, attempt)
     yield AddFinalizer()
     yield UpdateStatus(_announced(facts, name, run, options, now))
     if old and not same:
@@ -253,7 +253,7 @@ def _begin(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
 def _attempt(facts: Facts) -> int:
     """The number of the Workflow over the request: that of the one announced while it is yet to be made."""
     announced = facts.status.workflow
-    last = names.attempt_of(announced.name) if announced else -1
+    last = argo_names.attempt_of(announced.name) if announced else -1
     pending = facts.seen is None and facts.status.import_status == ImportPhase.NEW
     return last if pending else last + 1
 

@@ -15,13 +15,13 @@ from pydantic import ValidationError
 from controller.operator.observe.facts import NAME_TAKEN, VM_TAKEN, Facts, Rival, run_of
 from controller.operator.observe.source import SOURCES, parse_source
 from controller.operator.options import Options
+from steps.model import names
 from steps.model.kinds import CONFIG_MAP, IMPORT, Object
 from steps.model.machine import Machine
 from steps.model.naming import DNS_LABEL, normalise
 from steps.model.plan import Plan, SourceKind, SourcePlan
 from steps.runtime.cluster import Cluster
 from steps.runtime.program import MACHINE
-from workflows import names
 from workflows.api.conditions import find
 from workflows.api.status import ImportPhase, ImportStatus
 from workflows.plan import source_plan
