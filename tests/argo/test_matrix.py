@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import pytest
 
+from steps.model import names
 from steps.model.kinds import CLAIM, SECRET, SERVICE, Object
 from steps.model.plan import TargetKind
 from steps.targets.harvester.state import state
@@ -25,7 +26,6 @@ from tests.argo.place import Seen
 from tests.argo.table import Row, note
 from tests.argo.test_retry import person, put
 from tests.argo.world import FAILED, INVALID, RUNNING, Imported, World, a_vm, images_of
-from workflows import names
 from workflows.stages import Scope, Stage, stage_named, stages_for
 from workflows.status.nodes import Phase, phase_of
 
