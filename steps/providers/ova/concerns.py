@@ -14,6 +14,7 @@ from steps.providers.ova.hardware import Drive
 from steps.providers.ova.items import Item, Kind
 from steps.providers.ova.markup import Node
 
+_DRIVES: Final = (Kind.CD, Kind.DVD, Kind.FLOPPY)
 _WEIGHT: Final = [Severity.BLOCK, Severity.WARN, Severity.LOG]
 
 
@@ -32,7 +33,7 @@ def concerns(
         *_package(appliance),
         *(block("delta-disk", why, "export the VM without snapshots or checkpoints") for why in partial),
         *_disks(appliance, disks),
-        *_unused(appliance.envelope),
+        *_unused(appliance.envelope, system, parts),
         *_devices(parts),
         *_system(appliance, system),
     ]
@@ -81,16 +82,22 @@ def _disk(appliance: Appliance, name: str, disk: VirtualDisk) -> Iterator[Concer
     yield from _file(appliance, name, disk, disk.file)
 
 
-def _unused(envelope: Envelope) -> Iterator[Concern]:
-    """Disks, and files that look like one, that no device of any VM refers to: they would be missed late."""
-    resources = {text for system in envelope.systems for text in _resources(system.node)}
+def _unused(envelope: Envelope, system: System, parts: Sequence[Item]) -> Iterator[Concern]:
+    """Disks, and files that look like one, that become no disk of any VM: they would be missed late.
+
+    What another VM refers to is its own. Of this one only disks and drives in effect count: not a device of
+    another kind, nor what stands in another configuration or in a second hardware section.
+    """
+    others = [one.node for one in envelope.systems if one is not system]
+    drives = [item.node for item in parts if item.is_a(Kind.DISK, *_DRIVES)]
+    resources = {text for node in (*others, *drives) for text in _resources(node)}
     names = resources | {hardware.referred(text)[1] for text in resources}
     for disk in envelope.disks:
         if disk.id not in names:
             where = f" ({disk.file.name})" if disk.file else ""
             yield warn(
                 "disk-unused",
-                f"no device refers to the disk {disk.id or 'without an id'}{where} of the package",
+                f"no hard disk refers to the disk {disk.id or 'without an id'}{where} of the package",
                 "it is not imported: if the VM needs it, add a hard disk to the descriptor",
             )
     of_disks = {disk.file.name for disk in envelope.disks if disk.file}
@@ -125,7 +132,7 @@ def _file(appliance: Appliance, name: str, disk: VirtualDisk, file: File) -> Ite
 def _devices(parts: Sequence[Item]) -> Iterator[Concern]:
     for item in parts:
         name = item.label or item.id
-        if item.is_a(Kind.CD, Kind.DVD, Kind.FLOPPY) and item.node.value("HostResource"):
+        if item.is_a(*_DRIVES) and item.node.value("HostResource"):
             yield log("removable-media", f"the medium in {name} is not carried over")
         elif item.is_a(Kind.SERIAL, Kind.PARALLEL):
             yield log("port", f"{name} is not carried over")

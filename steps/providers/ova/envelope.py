@@ -97,7 +97,7 @@ def read(text: bytes, name: str) -> Envelope:
         raise StepError(Exit.INVALID, f"{name} cannot be used", why, "name one that describes a machine")
     _check_handles(systems, name)
     files = unique.index(_files(root, name), lambda file: file.id, what="files with the id", where=name)
-    found = _disks(root, files)
+    found = _disks(root, files, name)
     disks = unique.index(found, lambda disk: disk.id, what="disks with the diskId", where=name)
     options = tuple(option.get("id") for option in root.child("DeploymentOptionSection").all("Configuration"))
     return Envelope(
@@ -153,15 +153,23 @@ def _in_all(root: Node, section: str, name: str) -> Iterator[Node]:
     return (node for part in root.all(section) for node in part.all(name))
 
 
-def _disks(root: Node, files: Index[str, File]) -> Iterator[VirtualDisk]:
+def _file_reference(node: Node) -> str | None:
+    """The file that a disk is in; None where it has none. One that is named badly is not none."""
+    found = (value for key, value in node.attributes.items() if key.lower() == "fileref")
+    given = next(found, None)
+    return given if given is None else given.strip()
+
+
+def _disks(root: Node, files: Index[str, File], name: str) -> Iterator[VirtualDisk]:
+    # oVirt refers by name
+    names = unique.index(files, lambda file: file.name, what="files called", where=name)
     for node in _in_all(root, "DiskSection", "Disk"):
-        reference = node.get("fileRef")
-        by_name = (file for file in files if file.name == reference)
-        file = files.find(reference) or next(by_name, None)  # oVirt refers by name
+        reference = _file_reference(node)
+        file = None if reference is None else files.find(reference) or names.find(reference)
         yield VirtualDisk(
             id=node.get("diskId"),
             file=file,
-            lost=reference if file is None else "",
+            lost="" if reference is None or file else reference or "a file without a name",
             capacity=_capacity(node, root),
             format=node.get("format"),
             volume_format=node.get("volume-format").upper(),
