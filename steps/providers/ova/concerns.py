@@ -9,7 +9,7 @@ from steps.model.concerns import block, log, warn
 from steps.model.machine import Concern, Severity
 from steps.providers.ova import formats, hardware
 from steps.providers.ova.appliance import Appliance
-from steps.providers.ova.envelope import Envelope, File, System, VirtualDisk, piece
+from steps.providers.ova.envelope import MOST_PIECES, Envelope, File, System, VirtualDisk, piece
 from steps.providers.ova.hardware import Drive
 from steps.providers.ova.items import Item, Kind
 from steps.providers.ova.markup import Node
@@ -48,6 +48,10 @@ def _package(appliance: Appliance) -> Iterator[Concern]:
         )
     elif manifest is None:
         yield log("no-range", "the server has no Range: the archive is read from its start for each disk")
+    if appliance.prove_descriptor(far=False):
+        yield warn(
+            "manifest-entry", f"the manifest has no digest of {appliance.name}", "it is read unchecked"
+        )
     if appliance.signed():
         yield log("signature", "the package is signed: its certificate is not looked at")
 
@@ -116,17 +120,29 @@ def _file(appliance: Appliance, name: str, disk: VirtualDisk, file: File) -> Ite
         yield block("disk-format", f"{name} has a format that is not known: {disk.format or file.name}")
     if file.compression not in ("", "gzip"):
         yield block("disk-compression", f"{name} is compressed by {file.compression}", "use gzip, or none")
-    names = [piece(file, 0)] if file.chunk else [file.name]
-    lost = next((one for one in names if appliance.package.has(one) is False), None)
-    if lost is not None:
+    lost = piece(file, 0) if file.chunk else file.name
+    if appliance.package.has(lost) is False:
         yield block(
             "file-missing", f"{lost}, which holds {name}, is not in the package", "get the whole package"
         )
     if appliance.manifest(far=False) and appliance.digest(file.name, far=False) is None:
-        unproved = next((one for one in names if appliance.digest(one, far=False) is None), None)
+        held = _held_by(appliance, file)
+        unproved = next((one for one in held if appliance.digest(one, far=False) is None), None)
         if unproved is not None:
             what = f"the manifest has no digest of {unproved}"
             yield warn("manifest-entry", what, "it is imported unchecked")
+
+
+def _held_by(appliance: Appliance, file: File) -> list[str]:
+    """What a file is called in the package: of one that is split the pieces, as far as it tells how many."""
+    if not file.chunk:
+        return [file.name]
+    if file.size and not file.compression:
+        count = min(-(-file.size // file.chunk), MOST_PIECES)
+    else:
+        there = set(appliance.package.names(far=False) or ())
+        count = next(number for number in range(len(there) + 1) if piece(file, number) not in there)
+    return [piece(file, number) for number in range(max(count, 1))]
 
 
 def _devices(parts: Sequence[Item]) -> Iterator[Concern]:

@@ -16,6 +16,8 @@ from steps.providers.ova.names import checked
 
 _PROPERTY: Final = re.compile(r"\$\{([^}]+)\}")
 _MOST_SYSTEMS: Final = 1000
+MOST_PIECES: Final = 100_000
+"""Files that one file may be split into."""
 
 
 @dataclass(frozen=True, kw_only=True)
