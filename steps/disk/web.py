@@ -76,15 +76,13 @@ class WebBody:
         start, whole = 0, response.length
         if response.status == 206:
             start, whole = content_range(response, source.offset + at)
+        etag, modified = response.headers.get("ETag", ""), response.headers.get("Last-Modified", "")
+        source.said.check(Validators(etag, modified, whole), self._wire.name)
         if whole is not None:
             rest = max(0, whole - source.offset)
             self.total = rest if source.length is None else source.length
         self.end_is_proved = self.total is not None or response.chunked
-        self.validators = Validators(
-            etag=source.validator or response.headers.get("ETag", ""),
-            modified=response.headers.get("Last-Modified", ""),
-            total=self.total,
-        )
+        self.validators = Validators(source.validator or etag, modified, self.total)
         self.position = start - source.offset
         self._discard()
 
