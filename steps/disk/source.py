@@ -47,6 +47,10 @@ class Digest:
     name: str
 
 
+class FileChangedError(StepError):
+    """A file is not the one any more of which a part was read. Nobody need ask for it again just now."""
+
+
 @dataclass(frozen=True)
 class Validators:
     """What a server says about the version of a file; `total` is the length of the window in bytes."""
@@ -70,13 +74,13 @@ class Validators:
         Where both sides have an ETag, it decides: some servers give another time each.
 
         Raises:
-            StepError: BROKEN_STREAM. Another attempt reads all of it again.
+            FileChangedError: BROKEN_STREAM. Another attempt reads all of it again.
         """
         tags = self.etag.removeprefix("W/"), now.etag.removeprefix("W/")
         pairs = [tags if all(tags) else (self.modified, now.modified), (self.total, now.total)]
         changed = next((pair for pair in pairs if all(pair) and pair[0] != pair[1]), None)
         if changed:
-            raise StepError(
+            raise FileChangedError(
                 Exit.BROKEN_STREAM,
                 f"a file at {host} has changed while it was read",
                 f"it was {changed[0]}, and is {changed[1]} now",

@@ -9,7 +9,7 @@ import threading
 from typing import Final
 
 from steps.disk.faults import broken, connection_fault, describe, status_fault
-from steps.disk.source import Source, Validators
+from steps.disk.source import FileChangedError, Source, Validators
 from steps.disk.wire import Wire
 from steps.model.contract import StepError, Stopped
 
@@ -124,8 +124,8 @@ class WebBody:
         """Ask for the rest of a broken stream.
 
         Raises:
-            StepError: `fault` when the server does not give the rest, gives another file's, or when nothing
-                proves that it is the same file's: the next attempt compares what has come.
+            StepError: `fault` when the server does not give the rest, or when nothing proves that it is the
+                same file's: the next attempt compares what has come. FileChangedError, when it is not.
         """
         at, before = self.position, self.validators
         self._source.interrupted()
@@ -136,6 +136,9 @@ class WebBody:
             log.info("%s; asking for the rest", fault)
             try:
                 self.open(at, before)
+            except FileChangedError as error:
+                fault = error
+                break
             except StepError as error:
                 if error.code.permanent:  # an expired lease, say: the next attempt may get another
                     break
