@@ -125,12 +125,23 @@ def _file(appliance: Appliance, name: str, disk: VirtualDisk, file: File) -> Ite
         yield block(
             "file-missing", f"{lost}, which holds {name}, is not in the package", "get the whole package"
         )
-    if appliance.manifest(far=False) and appliance.digest(file.name, far=False) is None:
+    if appliance.digest(file.name, far=False) is None:
+        yield from _unproved(appliance, disk, file)
+
+
+def _unproved(appliance: Appliance, disk: VirtualDisk, file: File) -> Iterator[Concern]:
+    """Of a file that has no digest as a whole."""
+    if appliance.manifest(far=False):
         held = _held_by(appliance, file)
         unproved = next((one for one in held if appliance.digest(one, far=False) is None), None)
-        if unproved is not None:
-            what = f"the manifest has no digest of {unproved}"
-            yield warn("manifest-entry", what, "it is imported unchecked")
+        if unproved is None:
+            return
+        yield warn("manifest-entry", f"the manifest has no digest of {unproved}", "it is imported unchecked")
+    # What oVirt and virt-v2v give as a file's size is that of the disk.
+    size = None if file.chunk or disk.volume_format else appliance.package.size(file.name)
+    if file.size and size not in (None, file.size):
+        what = f"{file.name} has {size} bytes, and the descriptor says {file.size}"
+        yield warn("file-size", what, "it may be cut short: compare it with where it was made")
 
 
 def _held_by(appliance: Appliance, file: File) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.simulator import Simulator, StartSimulator, make_access
 pytestmark = pytest.mark.vcenter
 
 EXPORT, POWER_OFF = "VApp.Export", "VirtualMachine.Interact.PowerOff"
-VMS = [
+VMS: list[dict[str, Any]] = [
     {"name": "web", "power": "on", "shutdownSeconds": 0, "disks": [{"capacity": 1 << 20}]},
     {"name": "off", "disks": [{"capacity": 1 << 20}]},
 ]
@@ -78,8 +79,8 @@ def test_one_that_was_withdrawn_since_the_guest_was_asked_stops_no_vm(
     start_simulator: StartSimulator, tmp_path: Path
 ) -> None:
     """The guest has ignored it; the hard power-off may be hours later."""
-    vm = {**VMS[0], "ignoresShutdown": True}
-    simulator = start_simulator({"datacenters": [{"name": "DC0", "vms": [vm]}]})
+    vms = [{**one, "ignoresShutdown": True} for one in VMS]
+    simulator = start_simulator({"datacenters": [{"name": "DC0", "vms": vms}]})
     access = make_access(simulator, tmp_path)
     with connect(access) as source:
         machine = source.describe("web", None)
