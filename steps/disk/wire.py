@@ -101,6 +101,8 @@ class _Connection(http.client.HTTPConnection):
         self._via = via
         if via is not None and tls is not None:
             self.set_tunnel(host, port, dict(via.headers))
+            if ":" in host:  # Python before 3.12 leaves out the brackets of an IPv6 address (RFC 9112, 3.2.3)
+                self._tunnel_host = f"[{host}]"
 
     def connect(self) -> None:
         plain = self.wire = self._connected()

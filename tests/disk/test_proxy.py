@@ -50,6 +50,18 @@ def test_a_disk_comes_through_the_proxy(
     assert not any("Proxy-Authorization" in asked for asked in how.headers)
 
 
+def test_the_proxy_is_asked_for_an_ipv6_address_in_brackets(
+    forward: Forward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for scheme in ("https", "http"):
+        monkeypatch.setenv(f"{scheme.upper()}_PROXY", forward.url)
+    monkeypatch.setenv("NO_PROXY", "")
+    forward.refuses = 502
+    with pytest.raises(StepError, match="the proxy"):
+        reach.prove("https://[fd00::1]:8443/", None, "the ESXi host")
+    assert forward.asked == ["CONNECT [fd00::1]:8443"]
+
+
 def test_no_proxy_exempts_a_host(
     tmp_path: Path, forward: Forward, tls: SelfSigned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
