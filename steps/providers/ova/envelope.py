@@ -194,9 +194,10 @@ def _capacity(node: Node, root: Node) -> int:
 
 
 def _property(root: Node, key: str) -> str:
-    """The default of a property that stands in for a capacity (DSP0243, 9.1)."""
+    """The default of a property that stands in for a capacity (DSP0243, 9.1); "" where several differ."""
     found = (node for node in root.walk() if node.name == "Property" and node.get("key") == key)
-    return next((node.get("value") for node in found), "")
+    values = {node.get("value") for node in found}
+    return values.pop() if len(values) == 1 else ""
 
 
 def _number(text: str) -> int | None:

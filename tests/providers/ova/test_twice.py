@@ -306,3 +306,16 @@ def test_a_file_that_is_listed_twice_in_two_ways_is_no_name_of_one(
     twice = f'<File ovf:href="{href[1]}" ovf:id="x" ovf:compression="gzip"/>' + found[0]
     error = refused(lambda: described((found[0], twice), ('ovf:fileRef="file1"', f'ovf:fileRef="{href[1]}"')))
     assert error.code is Exit.AMBIGUOUS
+
+
+@pytest.mark.parametrize(("second", "is_read"), [("1048576", True), ("2097152", False)])
+def test_a_capacity_by_a_property_of_two_values_is_none(
+    described: Describe, second: str, *, is_read: bool
+) -> None:
+    values = f'<Property ovf:key="s" ovf:value="1048576"/><Property ovf:key="s" ovf:value="{second}"/>'
+    machine = described(
+        ('ovf:diskId="vmdisk2" ovf:fileRef="file2"', 'ovf:diskId="old" ovf:fileRef="file2"'),
+        ("</DiskSection>", '<Disk ovf:capacity="${s}" ovf:diskId="vmdisk2"/></DiskSection>'),
+        ("</VirtualHardwareSection>", f"</VirtualHardwareSection><ProductSection>{values}</ProductSection>"),
+    )
+    assert ("disk-unreadable" not in codes(machine, Severity.BLOCK)) == is_read
