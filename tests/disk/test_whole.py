@@ -174,6 +174,25 @@ def test_a_part_is_noticed_by_the_first_bytes_that_come(
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        b"parentCID=0000001f",
+        b'parentCID="1"',
+        b"PARENTCID = 0x1",
+        b"parentCID=ffffffff\nparentCID=1",
+        b"CID=1\rparentCID=1",
+        b'parentCID=ffffffff\nparentfilenamehint="a.vmdk"',
+    ],
+)
+def test_a_parent_in_any_spelling(words: bytes) -> None:
+    data = stream_vmdk(DISK).data
+    at, end = data.index(b"parentCID="), data.index(b"createType=")
+    changed = data[:at] + (words + b"\n").ljust(end - at, b"#") + data[end:]
+    with pytest.raises(StepError, match="is not a whole disk"):
+        whole.check("vmdk", reader(changed))
+
+
+@pytest.mark.parametrize(
     ("kind", "options"),
     [
         ("vpc", ["-o", "subformat=dynamic,force_size=on"]),
