@@ -185,7 +185,7 @@ def test_a_part_is_noticed_by_the_first_bytes_that_come(
     ],
 )
 def test_a_parent_in_any_spelling(words: bytes) -> None:
-    data = stream_vmdk(DISK).data
+    data = bytes(stream_vmdk(DISK).data)
     at, end = data.index(b"parentCID="), data.index(b"createType=")
     changed = data[:at] + (words + b"\n").ljust(end - at, b"#") + data[end:]
     with pytest.raises(StepError, match="is not a whole disk"):
