@@ -44,12 +44,16 @@ class _Output(Console):
     """Standard output; rich would close whatever `sys.stdout` is, which may be another file meanwhile."""
 
     def on_broken_pipe(self) -> None:
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+        self.give_up()
         raise SystemExit(1)
 
+    def give_up(self) -> None:
+        """Let nothing that is still to be written there fail once more."""
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
-out = _Output(emoji=False, width=None if sys.stdout.isatty() else 400)
+
+out = _Output(emoji=False, width=None if sys.stdout and sys.stdout.isatty() else 400)
 err = Console(stderr=True, emoji=False)  # `:ab:` in a MAC address or a thumbprint is no emoji
 
 Manifest = Annotated[
@@ -171,9 +175,16 @@ def dump(value: Any, output: Format) -> None:
 
 
 def write(document: str) -> None:
-    """Write a document to standard output as it is, as every command does that writes one there."""
+    """Write a document to standard output as it is, as every command does that writes one there.
+
+    Raises:
+        StepError: INVALID, when it cannot be written there.
+    """
     try:
         out.file.write(document)
         out.file.flush()
     except BrokenPipeError:  # as for what rich prints: whoever read it has seen enough
         out.on_broken_pipe()
+    except OSError as error:  # a full filesystem
+        out.give_up()
+        raise StepError(Exit.INVALID, "cannot write to standard output", error.strerror or "") from None

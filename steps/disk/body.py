@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -74,6 +75,11 @@ class FileBody:
         rest = max(0, status.st_size - source.offset)
         self.total: int | None = rest if source.length is None else source.length
         self.validators = Validators(etag=f"{status.st_size}-{status.st_mtime_ns}", total=self.total)
+        try:
+            source.said.check(replace(self.validators, total=status.st_size), self._path)
+        except StepError:
+            self.close()
+            raise
 
     def open(self, at: int, known: Validators) -> None:
         del known  # the caller compares

@@ -31,6 +31,9 @@ when it cannot begin, for want of open files for example (tests/disk/test_qemu.p
 _MISMATCH: Final = "mismatch"
 _LEAKS: Final = 3
 """qemu-img check: leaked clusters only, no damage (qemu-img(1))."""
+_NO_CHECKS: Final = 63
+"""qemu-img check: the format has none (qemu-img(1)). Of raw there is nothing to check; what a VHD says of its
+own length is looked at whenever it is opened (block/vpc.c, vpc_open)."""
 _WORDS: Final = 600
 """Characters of what qemu-img says that are passed on: check has a line for every damaged entry."""
 _LOOK: Final = 0.1
@@ -70,13 +73,15 @@ def info(path: Path, image_format: str) -> Info:
 
 
 def check(path: Path, image_format: str) -> None:
-    """Prove that an image's own tables are consistent; leaked clusters are no damage.
+    """Prove that an image's own tables are consistent and lead to bytes of the file.
+
+    Leaked clusters are no damage; a format without such checks passes.
 
     Raises:
         StepError: CORRUPT.
     """
     result = _run("check", "-f", image_format, _name(path))
-    if result.returncode not in (0, _LEAKS):
+    if result.returncode not in (0, _LEAKS, _NO_CHECKS):
         raise _failure("check", path, result.stderr or result.stdout, result.returncode)
 
 
@@ -111,10 +116,11 @@ def convert(
     """Convert an image that stands on its own; `target` appears when it is whole.
 
     Raises:
-        StepError: as `info`; NO_SPACE, with the partial file removed, as it is of no use later.
+        StepError: as `info` and `check`; NO_SPACE, with the partial file removed, as it is of no use later.
         Stopped: likewise.
     """
     size = info(source, source_format).virtual_size
+    check(source, source_format)  # or what lies behind the end of a file that is cut short becomes zeros
     partial = target.with_name(target.name + ".partial")
     # No ulimit -v: qemu-img's threads need address space, not memory, and abort without it.
     argv = ["convert", "-p", "-f", source_format, "-O", target_format, _name(source), _name(partial)]

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from steps.model.contract import Exit, StepError
+
 SourceFormat = Literal["auto", "vmdk", "raw", "qcow2", "vpc", "vhdx"]
 DiskFormat = Literal["qcow2", "raw"]
 
@@ -45,6 +47,59 @@ class Digest:
     name: str
 
 
+class FileChangedError(StepError):
+    """A file is not the one any more of which a part was read. Nobody need ask for it again just now."""
+
+
+@dataclass(frozen=True)
+class Validators:
+    """What a server says about the version of a file; `total` is the length of the window in bytes."""
+
+    etag: str = ""
+    modified: str = ""
+    total: int | None = None
+
+    def agree(self, other: Validators) -> bool:
+        """Whether nothing that both sides know differs."""
+        pairs = (
+            (self.etag, other.etag),
+            (self.modified, other.modified),
+            (self.total, other.total),
+        )
+        return all(mine == theirs for mine, theirs in pairs if mine and theirs)
+
+    def check(self, now: Validators, host: str) -> None:
+        """Prove that a file is still the one that said this: its places and sizes were read from that.
+
+        Where both sides have an ETag, it decides: some servers give another time each.
+
+        Raises:
+            FileChangedError: BROKEN_STREAM. Another attempt reads all of it again.
+        """
+        tags = self.etag.removeprefix("W/"), now.etag.removeprefix("W/")
+        pairs = [tags if all(tags) else (self.modified, now.modified), (self.total, now.total)]
+        changed = next((pair for pair in pairs if all(pair) and pair[0] != pair[1]), None)
+        if changed:
+            raise FileChangedError(
+                Exit.BROKEN_STREAM,
+                f"a file at {host} has changed while it was read",
+                f"it was {changed[0]}, and is {changed[1]} now",
+                "it is read again; leave it as it is until the import is done",
+            )
+
+    def prove(self, other: Validators) -> bool:
+        """Whether they say that the bytes are the same ones, so that a transfer may go on in their midst.
+
+        A weak ETag and a time of change do not (RFC 9110, 8.8.1: bytes may differ under the same ones).
+        """
+        return bool(self.etag) and self.etag == other.etag and not self.etag.startswith("W/")
+
+    @property
+    def if_range(self) -> str:
+        """The value for If-Range: a strong ETag as a server wrote it (RFC 9110, 13.1.5 and 8.8.3)."""
+        return self.etag if self.etag.startswith('"') else ""
+
+
 @dataclass(frozen=True)
 class Source:
     """Where the bytes of one disk come from.
@@ -68,6 +123,8 @@ class Source:
     """Of the bytes of the window, or of all parts together."""
     validator: str = ""
     """What the source calls this content and no other, as its digest. It stands in for a strong ETag."""
+    said: Validators = field(default_factory=Validators, compare=False)
+    """What was said of the whole file when its places and sizes were read from it; `total` is its length."""
     digest: Digest | None = None
     """Of the bytes of the window as they are sent. With it every attempt reads them from the first on."""
     interrupted: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
@@ -88,33 +145,3 @@ class Source:
     def digested(self) -> bool:
         """Whether it is known what the bytes should be."""
         return self.digest is not None or any(part.digested for part in self.parts)
-
-
-@dataclass(frozen=True)
-class Validators:
-    """What a server says about the version of a file; `total` is the length of the window in bytes."""
-
-    etag: str = ""
-    modified: str = ""
-    total: int | None = None
-
-    def agree(self, other: Validators) -> bool:
-        """Whether nothing that both sides know differs."""
-        pairs = (
-            (self.etag, other.etag),
-            (self.modified, other.modified),
-            (self.total, other.total),
-        )
-        return all(mine == theirs for mine, theirs in pairs if mine and theirs)
-
-    def prove(self, other: Validators) -> bool:
-        """Whether they say that the bytes are the same ones, so that a transfer may go on in their midst.
-
-        A weak ETag and a time of change do not (RFC 9110, 8.8.1: bytes may differ under the same ones).
-        """
-        return bool(self.etag) and self.etag == other.etag and not self.etag.startswith("W/")
-
-    @property
-    def if_range(self) -> str:
-        """The value for If-Range: a strong ETag as a server wrote it (RFC 9110, 13.1.5 and 8.8.3)."""
-        return self.etag if self.etag.startswith('"') else ""

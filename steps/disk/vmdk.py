@@ -138,7 +138,7 @@ class Header:
 
 
 _EXTENT = re.compile(rb"(?m)^[ \t]*(?:RW|RDONLY|NOACCESS)\s+\d+\s+(\w+)")
-_PARENT = re.compile(rb"(?mi)^[ \t]*parentCID\s*=\s*([0-9a-f]+)")
+_PARENT = re.compile(rb"(?mi)^[ \t]*parentCID\s*=\s*\"?(?:0x)?([0-9a-f]+)")
 
 
 def check_descriptor(text: bytes) -> None:
@@ -147,8 +147,9 @@ def check_descriptor(text: bytes) -> None:
     Raises:
         StepError: UNSUPPORTED.
     """
-    parent = _PARENT.search(text)
-    if b"parentFileNameHint" in text or (parent and parent[1].lower() != b"ffffffff"):
+    text = text.replace(b"\r", b"\n")
+    parents = {parent.lower() for parent in _PARENT.findall(text)}
+    if b"parentfilenamehint" in text.lower() or parents - {b"ffffffff"}:
         raise _leans("it holds only the difference to a parent disk", "consolidate the machine's snapshots")
     extents = _EXTENT.findall(text)
     if len(extents) > 1 or any(kind != b"SPARSE" for kind in extents):

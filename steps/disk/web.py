@@ -9,7 +9,7 @@ import threading
 from typing import Final
 
 from steps.disk.faults import broken, connection_fault, describe, status_fault
-from steps.disk.source import Source, Validators
+from steps.disk.source import FileChangedError, Source, Validators
 from steps.disk.wire import Wire
 from steps.model.contract import StepError, Stopped
 
@@ -76,15 +76,13 @@ class WebBody:
         start, whole = 0, response.length
         if response.status == 206:
             start, whole = content_range(response, source.offset + at)
+        etag, modified = response.headers.get("ETag", ""), response.headers.get("Last-Modified", "")
+        source.said.check(Validators(etag, modified, whole), self._wire.name)
         if whole is not None:
             rest = max(0, whole - source.offset)
             self.total = rest if source.length is None else source.length
         self.end_is_proved = self.total is not None or response.chunked
-        self.validators = Validators(
-            etag=source.validator or response.headers.get("ETag", ""),
-            modified=response.headers.get("Last-Modified", ""),
-            total=self.total,
-        )
+        self.validators = Validators(source.validator or etag, modified, self.total)
         self.position = start - source.offset
         self._discard()
 
@@ -126,8 +124,8 @@ class WebBody:
         """Ask for the rest of a broken stream.
 
         Raises:
-            StepError: `fault` when the server does not give the rest, gives another file's, or when nothing
-                proves that it is the same file's: the next attempt compares what has come.
+            StepError: `fault` when the server does not give the rest, or when nothing proves that it is the
+                same file's: the next attempt compares what has come. FileChangedError, when it is not.
         """
         at, before = self.position, self.validators
         self._source.interrupted()
@@ -138,6 +136,9 @@ class WebBody:
             log.info("%s; asking for the rest", fault)
             try:
                 self.open(at, before)
+            except FileChangedError as error:
+                fault = error
+                break
             except StepError as error:
                 if error.code.permanent:  # an expired lease, say: the next attempt may get another
                     break

@@ -27,6 +27,7 @@ _VHD: Final = b"conectix"
 _DIFFERENCING: Final = 4
 """VHD, "Disk Type" (Microsoft, Virtual Hard Disk Image Format Specification 1.0, Hard Disk Footer Format)."""
 _DESCRIPTOR: Final = b"# Disk DescriptorFile"
+_CREATED: Final = b"createType"
 _TEXT: Final = 32 << 10
 """Bytes of a VMDK's descriptor that are looked at. QEMU looks at 10 KiB (DESC_SIZE); the decoder at all."""
 _SNAPSHOTS: Final = {b"COWD": "vmfsSparse", b"\xbe\xba\xfe\xca": "seSparse"}
@@ -84,14 +85,18 @@ def _vmdk(read: Read, _size: int | None) -> str:
     if not head.startswith(MAGIC):
         return ""
     try:
-        text = read(SECTOR, min(Header.parse(head).text * SECTOR, _TEXT))
+        header = Header.parse(head)
     except StepError:
         return ""
+    text = read(SECTOR, min(header.text * SECTOR, _TEXT))
     try:
         check_descriptor(text)
     except StepError as error:
         return error.why
-    return ""
+    # VMware leaves the descriptor out of a piece, QEMU leaves it empty.
+    empty = not header.descriptor or (text and _CREATED not in text)
+    piece = empty and not header.streamable
+    return "the VMDK is a piece of a split one: it has no descriptor of its own" if piece else ""
 
 
 def _qcow2(read: Read, _size: int | None) -> str:

@@ -9,9 +9,11 @@ import contextlib
 import http.client
 import socket
 import ssl
+import string
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
+from steps.model.contract import Exit, StepError
 from steps.runtime import proxy
 from steps.runtime.proxy import Proxy, ProxyError
 
@@ -25,11 +27,28 @@ _OF_PROXIES: Final = (407, 502, 503, 504)
 """Answers to a plain request by which a proxy says that it did not, or could not, pass it on."""
 
 
+def _in_ascii(url: str) -> str:
+    """A URL as it goes over the wire: some write letters with marks in names of hosts and files.
+
+    Raises:
+        StepError: INVALID, where no host can be called that.
+    """
+    if url.isascii():
+        return url
+    parts = urlsplit(url)
+    try:
+        host = parts.netloc.encode("idna").decode()
+    except UnicodeError as error:
+        raise StepError(Exit.INVALID, f"the host {parts.hostname!r} cannot be asked", str(error)) from None
+    path, query = (quote(text, safe=string.punctuation) for text in (parts.path, parts.query))
+    return parts._replace(netloc=host, path=path, query=query).geturl()
+
+
 class Wire:
     """GET requests to one URL, over TLS for https."""
 
     def __init__(self, url: str, tls: ssl.SSLContext | None) -> None:
-        parts = urlsplit(url)
+        parts = urlsplit(_in_ascii(url))
         self.host = parts.hostname or ""
         self.port = parts.port or (443 if parts.scheme == "https" else 80)
         self.proxy = proxy.of(url)
@@ -101,6 +120,8 @@ class _Connection(http.client.HTTPConnection):
         self._via = via
         if via is not None and tls is not None:
             self.set_tunnel(host, port, dict(via.headers))
+            if ":" in host:  # Python before 3.12 leaves out the brackets of an IPv6 address (RFC 9112, 3.2.3)
+                self._tunnel_host = f"[{host}]"
 
     def connect(self) -> None:
         plain = self.wire = self._connected()

@@ -11,6 +11,7 @@ import base64
 import contextlib
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -49,19 +50,17 @@ def of(url: str, environment: Mapping[str, str] = os.environ) -> Proxy | None:
     given = _value(environment, f"{parts.scheme}_proxy") or _value(environment, "all_proxy")
     if parts.scheme not in _PORTS or not given or _is_exempt(parts, _value(environment, "no_proxy")):
         return None
-    there = urlsplit(given if "://" in given else f"http://{given}")
-    try:
-        port = there.port or 80
-    except ValueError:
-        port = 0
-    if there.scheme != "http" or not there.hostname or not port:
+    found = _read(given if "://" in given else f"http://{given}")
+    if found is None:
+        # Nothing of it is shown: a sign in a password that is not encoded takes it to another place.
         raise StepError(
             Exit.INVALID,
             f"the proxy of {parts.scheme.upper()}_PROXY cannot be used",
-            f"it is {there.scheme}://{there.hostname or ''}, not http://HOST:PORT",
-            "correct the variable, or exempt the source in NO_PROXY",
+            "it is not of the form http://HOST:PORT or http://USER:PASSWORD@HOST:PORT",
+            "correct the variable (/, # and ? of a password are %2F, %23 and %3F), or exempt the source in"
+            " NO_PROXY",
         )
-    return Proxy(there.hostname, port, _login(there))
+    return found
 
 
 def variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -71,6 +70,20 @@ def variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 def _value(environment: Mapping[str, str], name: str) -> str:
     return (environment.get(name) or environment.get(name.upper()) or "").strip()
+
+
+def _read(given: str) -> Proxy | None:
+    """The proxy of a URL; None where it is none that can be used."""
+    try:
+        there = urlsplit(given)
+        port = 80 if there.port is None else there.port
+    except ValueError:
+        return None
+    more = there.path.removeprefix("/") or there.query or there.fragment
+    host = there.hostname or ""
+    if there.scheme != "http" or not re.fullmatch(r"[^\s/]+", host) or not port or more:
+        return None
+    return Proxy(host, port, _login(there))
 
 
 def _login(there: SplitResult) -> dict[str, str]:
@@ -93,6 +106,7 @@ def _fits(entry: str, host: str, port: int) -> bool:
         entry, same_port = name.strip("[]"), int(wanted) == port
     else:
         same_port = True
+        entry = entry.strip("[]")  # an IPv6 address as URLs have it
     entry = entry.removeprefix("*").lstrip(".")
     return same_port and (host == entry or _covers(entry, host) or host.endswith(f".{entry}"))
 

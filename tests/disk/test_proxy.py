@@ -50,6 +50,42 @@ def test_a_disk_comes_through_the_proxy(
     assert not any("Proxy-Authorization" in asked for asked in how.headers)
 
 
+def test_the_proxy_is_asked_for_an_ipv6_address_in_brackets(
+    forward: Forward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for scheme in ("https", "http"):
+        monkeypatch.setenv(f"{scheme.upper()}_PROXY", forward.url)
+    monkeypatch.setenv("NO_PROXY", "")
+    forward.refuses = 502
+    with pytest.raises(StepError, match="the proxy"):
+        reach.prove("https://[fd00::1]:8443/", None, "the ESXi host")
+    assert forward.asked == ["CONNECT [fd00::1]:8443"]
+
+
+@pytest.mark.parametrize("scheme", ["https", "http"])
+def test_the_proxy_is_asked_for_names_with_marks_in_ascii(
+    tmp_path: Path, forward: Forward, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    monkeypatch.setenv(f"{scheme.upper()}_PROXY", forward.url)
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setattr("steps.disk.web.PAUSES", (0.0,))
+    forward.refuses = 502
+    with pytest.raises(StepError, match="the proxy"):
+        fetch(Source(f"{scheme}://büro.corp/für%20a?b=ä", format="raw"), tmp_path / "out", format="raw")
+    asked = {
+        "https": "CONNECT xn--bro-hoa.corp:443",
+        "http": "GET http://xn--bro-hoa.corp/f%C3%BCr%20a?b=%C3%A4",
+    }
+    assert set(forward.asked) == {asked[scheme]}
+
+
+@pytest.mark.parametrize("host", ["ü" * 70, "ü..corp"])
+def test_a_host_that_nothing_can_be_called(host: str) -> None:
+    with pytest.raises(StepError) as caught:
+        reach.prove(f"https://{host}/", None, "the host")
+    assert caught.value.code is Exit.INVALID
+
+
 def test_no_proxy_exempts_a_host(
     tmp_path: Path, forward: Forward, tls: SelfSigned, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 from steps.disk import qemu, whole
 from steps.disk.land import Source
 from steps.model.contract import Exit, StepError
+from steps.runtime.stop import Stop
 from tests.disk.conftest import GRAIN, fetch, make_disk
 from tests.disk.streamvmdk import stream_vmdk
 
@@ -107,6 +108,18 @@ def descriptor(_folder: Path) -> bytes:
     )
 
 
+def piece(folder: Path) -> bytes:
+    """The data of a VMDK that is split, whose descriptor is a file of its own."""
+    converted(folder, "vmdk", "-o", "subformat=twoGbMaxExtentSparse")
+    return (folder / "image-s001").read_bytes()
+
+
+def piece_of_vmware(folder: Path) -> bytes:
+    """The same as VMware writes it: descriptorOffset and descriptorSize are 0."""
+    data = piece(folder)
+    return data[:28] + bytes(16) + data[44:]
+
+
 PARTS: dict[Callable[[Path], bytes], str] = {
     vhd: "vpc",
     vhdx: "vhdx",
@@ -118,6 +131,8 @@ PARTS: dict[Callable[[Path], bytes], str] = {
     of_esx: "vmdk",
     of_esxi: "vmdk",
     descriptor: "vmdk",
+    piece: "vmdk",
+    piece_of_vmware: "vmdk",
 }
 
 
@@ -146,7 +161,9 @@ def test_a_part_on_scratch_is_never_converted(tmp_path: Path, make: Callable[[Pa
     assert caught.value.code is Exit.UNSUPPORTED
 
 
-@pytest.mark.parametrize("make", [vhd, qcow2, stream, of_esx, of_esxi, descriptor], ids=name_of)
+@pytest.mark.parametrize(
+    "make", [vhd, qcow2, stream, of_esx, of_esxi, descriptor, piece_of_vmware], ids=name_of
+)
 def test_a_part_is_noticed_by_the_first_bytes_that_come(
     tmp_path: Path, make: Callable[[Path], bytes]
 ) -> None:
@@ -154,6 +171,25 @@ def test_a_part_is_noticed_by_the_first_bytes_that_come(
     with pytest.raises(StepError, match="is not a whole disk"):
         fetch(Source(f"file://{tmp_path}/in", format=PARTS[make]), tmp_path / "out")  # type: ignore[arg-type]
     assert not (tmp_path / "out.landed.json").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"parentCID=0000001f",
+        b'parentCID="1"',
+        b"PARENTCID = 0x1",
+        b"parentCID=ffffffff\nparentCID=1",
+        b"CID=1\rparentCID=1",
+        b'parentCID=ffffffff\nparentfilenamehint="a.vmdk"',
+    ],
+)
+def test_a_parent_in_any_spelling(words: bytes) -> None:
+    data = bytes(stream_vmdk(DISK).data)
+    at, end = data.index(b"parentCID="), data.index(b"createType=")
+    changed = data[:at] + (words + b"\n").ljust(end - at, b"#") + data[end:]
+    with pytest.raises(StepError, match="is not a whole disk"):
+        whole.check("vmdk", reader(changed))
 
 
 @pytest.mark.parametrize(
@@ -173,6 +209,32 @@ def test_a_whole_disk_passes(tmp_path: Path, kind: str, options: list[str]) -> N
     for named in (kind, "auto"):
         whole.check(named, reader(data), size=len(data))
     assert qemu.info(tmp_path / "image", kind).virtual_size == len(DISK)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("vpc", ["-o", "subformat=dynamic,force_size=on"]),
+        ("vhdx", []),
+        ("qcow2", []),
+        ("qcow2", ["-c"]),
+        ("vmdk", ["-o", "subformat=monolithicSparse"]),
+    ],
+)
+def test_an_image_that_is_cut_short_is_never_converted(tmp_path: Path, kind: str, options: list[str]) -> None:
+    """Unless what is missing is no part of the disk: the rest of a block that nobody wrote."""
+    data = converted(tmp_path, kind, *options)
+    for cut, is_refused in ((len(data) // 2, True), (len(data) - 100_000, kind != "vhdx")):
+        (tmp_path / "in").write_bytes(data[:cut])
+        images = tmp_path / "in", kind, tmp_path / "out", "raw"
+        try:
+            qemu.convert(*images, report=lambda done, total: None, stop=Stop())
+        except StepError as error:
+            assert error.code is Exit.CORRUPT  # noqa: PT017 - it may also pass
+            assert not (tmp_path / "out").exists()
+        else:
+            assert not is_refused
+            assert (tmp_path / "out").read_bytes() == DISK
 
 
 @pytest.mark.parametrize("kind", ["vpc", "vhdx", "qcow2", "vmdk", "raw", "auto"])

@@ -56,6 +56,11 @@ def test_the_variable_of_the_scheme_counts(
         ("10.0.0.0/8", "11.1.2.3", False),
         ("10.1.2.3", "10.1.2.3", True),
         ("fd00::/8", "[fd00::1]", True),
+        ("[fd00::1]", "[fd00::1]", True),
+        ("[FD00:0::1]", "[fd00::1]", True),
+        ("[fd00::2]", "[fd00::1]", False),
+        ("[fd00::1]:443", "[fd00::1]", True),
+        ("[fd00::1]:8443", "[fd00::1]", False),
         ("", "a.corp", False),
         (",", "a.corp", False),
     ],
@@ -66,12 +71,19 @@ def test_no_proxy_exempts(exempt: str, host: str, is_direct: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["socks5://proxy:1080", "https://proxy:443", "http://", "http://proxy:99999"]
+    "given",
+    [
+        *("socks5://proxy:1080", "https://proxy:443", "http://", "http://proxy:99999", "http://proxy:0"),
+        *("http://[fd00::1", "http:/proxy:3128", "http://proxy server:3128", "http://proxy:3128/path"),
+        # Signs of a password that are not encoded: what stands before them would be the host.
+        *("http://me:hunter@2/x@proxy:3128", "http://me:hunter@2#x@proxy:3128", "http://me#hunter2@proxy"),
+    ],
 )
 def test_a_proxy_that_cannot_be_used_is_named(given: str) -> None:
     with pytest.raises(StepError, match="HTTPS_PROXY cannot be used") as caught:
         proxy.of("https://a/", {"HTTPS_PROXY": given})
     assert caught.value.code is Exit.INVALID
+    assert "hunter" not in str(caught.value)
 
 
 def test_the_login_of_a_proxy_is_for_it_alone_and_never_shown() -> None:

@@ -135,6 +135,27 @@ def test_no_argument_of_a_call_is_logged(
     assert "args" not in ended.err
 
 
+@pytest.mark.parametrize(
+    ("to", "code", "said"),
+    [(">/dev/full", Exit.INVALID, "error: cannot write to standard output: No space left"), (">&-", 0, "")],
+)
+def test_a_document_that_cannot_be_written(tmp_path: Path, to: str, code: int, said: str) -> None:
+    (tmp_path / "old.yaml").write_text("{apiVersion: v1, kind: ConfigMap, data: {}}\n")
+    script = f"vmferry migrate-manifests -f old.yaml {to}"
+    path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **path},
+    )
+    assert done.returncode == code
+    assert done.stderr.startswith(said)
+    assert "Traceback" not in done.stderr
+
+
 def test_a_reader_that_has_gone_ends_a_command_quietly(tmp_path: Path) -> None:
     more = "x" * (1 << 20)  # than a pipe holds
     (tmp_path / "old.yaml").write_text(f"{{apiVersion: v1, kind: ConfigMap, data: {{a: {more}}}}}\n")

@@ -9,6 +9,7 @@ from typing import Any
 
 from steps.model.contract import Exit, StepError
 from steps.providers.openstack.cloud import Cloud
+from steps.providers.openstack.facts import by_id
 
 
 def server(cloud: Cloud, wanted: str) -> Any:
@@ -22,7 +23,9 @@ def server(cloud: Cloud, wanted: str) -> Any:
         found = cloud.find(what, lambda: cloud.compute.get_server(wanted))
         if found is not None:
             return found
-    named = cloud.read(what, lambda: [one for one in _candidates(cloud, wanted) if one.name == wanted])
+    named = list(
+        by_id(cloud.read(what, lambda: _candidates(cloud, wanted)), "servers", key=lambda one: one.id)
+    )
     if len(named) == 1:
         return cloud.read(what, lambda: cloud.compute.get_server(named[0].id))
     raise _ambiguous(wanted, named) if named else _missing(cloud, wanted)
@@ -37,9 +40,9 @@ def is_uuid(text: str) -> bool:
 
 
 def _candidates(cloud: Cloud, name: str) -> list[Any]:
-    """Servers that may bear the name: Nova takes it for a regular expression of its database."""
+    """Servers that bear the name: Nova takes it for a regular expression of its database."""
     pattern = re.sub(r"[^A-Za-z0-9_-]+", ".+", name)
-    return list(cloud.compute.servers(details=False, name=pattern))
+    return [one for one in cloud.compute.servers(details=False, name=pattern) if one.name == name]
 
 
 def _ambiguous(wanted: str, found: Sequence[Any]) -> StepError:

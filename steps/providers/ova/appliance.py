@@ -38,10 +38,21 @@ class Appliance:
             StepError: what finding and reading it may raise; CORRUPT when it is not as the manifest says.
         """
         name, text = self._descriptor
-        found = self.manifest(far=False)
-        if found and (digest := found.digest(name)):
-            manifest.check(text, digest)
+        self.prove_descriptor(far=False)
         return envelope.read(text, name)
+
+    def prove_descriptor(self, *, far: bool) -> bool:
+        """Compare the descriptor with the manifest; whether there is one and it has no digest of it.
+
+        Raises:
+            StepError: CORRUPT.
+        """
+        name, text = self._descriptor
+        found = self.manifest(far=far)
+        digest = found.digest(name) if found else None
+        if digest:
+            manifest.check(text, digest)
+        return found is not None and digest is None
 
     def digest(self, file: str, *, far: bool) -> Digest | None:
         """What a file should be, as the manifest has it; None when nothing is said of it anywhere.

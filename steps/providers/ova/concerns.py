@@ -9,11 +9,12 @@ from steps.model.concerns import block, log, warn
 from steps.model.machine import Concern, Severity
 from steps.providers.ova import formats, hardware
 from steps.providers.ova.appliance import Appliance
-from steps.providers.ova.envelope import Envelope, File, System, VirtualDisk, piece
+from steps.providers.ova.envelope import MOST_PIECES, Envelope, File, System, VirtualDisk, piece
 from steps.providers.ova.hardware import Drive
 from steps.providers.ova.items import Item, Kind
 from steps.providers.ova.markup import Node
 
+_DRIVES: Final = (Kind.CD, Kind.DVD, Kind.FLOPPY)
 _WEIGHT: Final = [Severity.BLOCK, Severity.WARN, Severity.LOG]
 
 
@@ -32,7 +33,7 @@ def concerns(
         *_package(appliance),
         *(block("delta-disk", why, "export the VM without snapshots or checkpoints") for why in partial),
         *_disks(appliance, disks),
-        *_unused(appliance.envelope),
+        *_unused(appliance.envelope, system, parts),
         *_devices(parts),
         *_system(appliance, system),
     ]
@@ -47,6 +48,10 @@ def _package(appliance: Appliance) -> Iterator[Concern]:
         )
     elif manifest is None:
         yield log("no-range", "the server has no Range: the archive is read from its start for each disk")
+    if appliance.prove_descriptor(far=False):
+        yield warn(
+            "manifest-entry", f"the manifest has no digest of {appliance.name}", "it is read unchecked"
+        )
     if appliance.signed():
         yield log("signature", "the package is signed: its certificate is not looked at")
 
@@ -81,16 +86,22 @@ def _disk(appliance: Appliance, name: str, disk: VirtualDisk) -> Iterator[Concer
     yield from _file(appliance, name, disk, disk.file)
 
 
-def _unused(envelope: Envelope) -> Iterator[Concern]:
-    """Disks, and files that look like one, that no device of any VM refers to: they would be missed late."""
-    resources = {text for system in envelope.systems for text in _resources(system.node)}
+def _unused(envelope: Envelope, system: System, parts: Sequence[Item]) -> Iterator[Concern]:
+    """Disks, and files that look like one, that become no disk of any VM: they would be missed late.
+
+    What another VM refers to is its own. Of this one only disks and drives in effect count: not a device of
+    another kind, nor what stands in another configuration or in a second hardware section.
+    """
+    others = [one.node for one in envelope.systems if one is not system]
+    drives = [item.node for item in parts if item.is_a(Kind.DISK, *_DRIVES)]
+    resources = {text for node in (*others, *drives) for text in _resources(node)}
     names = resources | {hardware.referred(text)[1] for text in resources}
     for disk in envelope.disks:
         if disk.id not in names:
             where = f" ({disk.file.name})" if disk.file else ""
             yield warn(
                 "disk-unused",
-                f"no device refers to the disk {disk.id or 'without an id'}{where} of the package",
+                f"no hard disk refers to the disk {disk.id or 'without an id'}{where} of the package",
                 "it is not imported: if the VM needs it, add a hard disk to the descriptor",
             )
     of_disks = {disk.file.name for disk in envelope.disks if disk.file}
@@ -109,23 +120,46 @@ def _file(appliance: Appliance, name: str, disk: VirtualDisk, file: File) -> Ite
         yield block("disk-format", f"{name} has a format that is not known: {disk.format or file.name}")
     if file.compression not in ("", "gzip"):
         yield block("disk-compression", f"{name} is compressed by {file.compression}", "use gzip, or none")
-    names = [piece(file, 0)] if file.chunk else [file.name]
-    lost = next((one for one in names if appliance.package.has(one) is False), None)
-    if lost is not None:
+    lost = piece(file, 0) if file.chunk else file.name
+    if appliance.package.has(lost) is False:
         yield block(
             "file-missing", f"{lost}, which holds {name}, is not in the package", "get the whole package"
         )
-    if appliance.manifest(far=False) and appliance.digest(file.name, far=False) is None:
-        unproved = next((one for one in names if appliance.digest(one, far=False) is None), None)
-        if unproved is not None:
-            what = f"the manifest has no digest of {unproved}"
-            yield warn("manifest-entry", what, "it is imported unchecked")
+    if appliance.digest(file.name, far=False) is None:
+        yield from _unproved(appliance, disk, file)
+
+
+def _unproved(appliance: Appliance, disk: VirtualDisk, file: File) -> Iterator[Concern]:
+    """Of a file that has no digest as a whole."""
+    if appliance.manifest(far=False):
+        held = _held_by(appliance, file)
+        unproved = next((one for one in held if appliance.digest(one, far=False) is None), None)
+        if unproved is None:
+            return
+        yield warn("manifest-entry", f"the manifest has no digest of {unproved}", "it is imported unchecked")
+    # What oVirt and virt-v2v give as a file's size is that of the disk.
+    size = None if file.chunk or disk.volume_format else appliance.package.size(file.name)
+    if file.size and size not in (None, file.size):
+        what = f"{file.name} has {size} bytes, and the descriptor says {file.size}"
+        yield warn("file-size", what, "it may be cut short: compare it with where it was made")
+
+
+def _held_by(appliance: Appliance, file: File) -> list[str]:
+    """What a file is called in the package: of one that is split the pieces, as far as it tells how many."""
+    if not file.chunk:
+        return [file.name]
+    if file.size and not file.compression:
+        count = min(-(-file.size // file.chunk), MOST_PIECES)
+    else:
+        there = set(appliance.package.names(far=False) or ())
+        count = next(number for number in range(len(there) + 1) if piece(file, number) not in there)
+    return [piece(file, number) for number in range(max(count, 1))]
 
 
 def _devices(parts: Sequence[Item]) -> Iterator[Concern]:
     for item in parts:
         name = item.label or item.id
-        if item.is_a(Kind.CD, Kind.DVD, Kind.FLOPPY) and item.node.value("HostResource"):
+        if item.is_a(*_DRIVES) and item.node.value("HostResource"):
             yield log("removable-media", f"the medium in {name} is not carried over")
         elif item.is_a(Kind.SERIAL, Kind.PARALLEL):
             yield log("port", f"{name} is not carried over")

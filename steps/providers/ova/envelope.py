@@ -16,6 +16,8 @@ from steps.providers.ova.names import checked
 
 _PROPERTY: Final = re.compile(r"\$\{([^}]+)\}")
 _MOST_SYSTEMS: Final = 1000
+MOST_PIECES: Final = 100_000
+"""Files that one file may be split into."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +99,7 @@ def read(text: bytes, name: str) -> Envelope:
         raise StepError(Exit.INVALID, f"{name} cannot be used", why, "name one that describes a machine")
     _check_handles(systems, name)
     files = unique.index(_files(root, name), lambda file: file.id, what="files with the id", where=name)
-    found = _disks(root, files)
+    found = _disks(root, files, name)
     disks = unique.index(found, lambda disk: disk.id, what="disks with the diskId", where=name)
     options = tuple(option.get("id") for option in root.child("DeploymentOptionSection").all("Configuration"))
     return Envelope(
@@ -153,15 +155,23 @@ def _in_all(root: Node, section: str, name: str) -> Iterator[Node]:
     return (node for part in root.all(section) for node in part.all(name))
 
 
-def _disks(root: Node, files: Index[str, File]) -> Iterator[VirtualDisk]:
+def _file_reference(node: Node) -> str | None:
+    """The file that a disk is in; None where it has none. One that is named badly is not none."""
+    found = (value for key, value in node.attributes.items() if key.lower() == "fileref")
+    given = next(found, None)
+    return given if given is None else given.strip()
+
+
+def _disks(root: Node, files: Index[str, File], name: str) -> Iterator[VirtualDisk]:
+    # oVirt refers by name
+    names = unique.index(files, lambda file: file.name, what="files called", where=name)
     for node in _in_all(root, "DiskSection", "Disk"):
-        reference = node.get("fileRef")
-        by_name = (file for file in files if file.name == reference)
-        file = files.find(reference) or next(by_name, None)  # oVirt refers by name
+        reference = _file_reference(node)
+        file = None if reference is None else files.find(reference) or names.find(reference)
         yield VirtualDisk(
             id=node.get("diskId"),
             file=file,
-            lost=reference if file is None else "",
+            lost="" if reference is None or file else reference or "a file without a name",
             capacity=_capacity(node, root),
             format=node.get("format"),
             volume_format=node.get("volume-format").upper(),
@@ -184,9 +194,10 @@ def _capacity(node: Node, root: Node) -> int:
 
 
 def _property(root: Node, key: str) -> str:
-    """The default of a property that stands in for a capacity (DSP0243, 9.1)."""
+    """The default of a property that stands in for a capacity (DSP0243, 9.1); "" where several differ."""
     found = (node for node in root.walk() if node.name == "Property" and node.get("key") == key)
-    return next((node.get("value") for node in found), "")
+    values = {node.get("value") for node in found}
+    return values.pop() if len(values) == 1 else ""
 
 
 def _number(text: str) -> int | None:

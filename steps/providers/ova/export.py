@@ -18,14 +18,13 @@ from steps.model.plan import DiskFormat
 from steps.providers import Access, Report
 from steps.providers.ova import describe, formats, hardware
 from steps.providers.ova.appliance import Appliance
-from steps.providers.ova.envelope import File, VirtualDisk, piece
+from steps.providers.ova.envelope import MOST_PIECES, File, VirtualDisk, piece
 from steps.providers.ova.items import items
 from steps.runtime.stop import Stop
 
 log = structlog.get_logger()
 
 _ANEW = "start the import anew, so that it reads the package again"
-_MOST_PIECES = 100_000
 
 
 class Deadline(Stop):
@@ -106,6 +105,9 @@ def _source(appliance: Appliance, disk: VirtualDisk, file: File, what: str) -> S
         raise StepError(Exit.UNSUPPORTED, what, f"its format is not known: {disk.format or file.name}")
     if appliance.manifest(far=True) is None:
         log.warning("there is no manifest: what arrives cannot be checked", disk=disk.id)
+    if appliance.prove_descriptor(far=True):  # the manifest may stand behind the disks
+        log.warning("the manifest has no digest of it: it is read unchecked", file=appliance.name)
+    pieces = [file.name]
     if file.chunk:
         pieces = _pieces(appliance, file, what)
         parts = tuple(_checked(appliance, one, appliance.package.source(one)) for one in pieces)
@@ -113,8 +115,10 @@ def _source(appliance: Appliance, disk: VirtualDisk, file: File, what: str) -> S
         source = _checked(appliance, file.name, Source("", identity=file.name, parts=parts))
     else:
         source = _checked(appliance, file.name, appliance.package.source(file.name))
-    if not source.digested and appliance.manifest(far=True):
-        log.warning("the manifest has no digest of it: what arrives cannot be checked", file=file.name)
+    proved = [source.digest] if source.digest or not source.parts else [one.digest for one in source.parts]
+    if None in proved and appliance.manifest(far=True):
+        unproved = pieces[proved.index(None)]
+        log.warning("the manifest has no digest of it: what arrives cannot be checked", file=unproved)
     return replace(source, format=found, compression=compression)
 
 
@@ -143,7 +147,7 @@ def _pieces(appliance: Appliance, file: File, what: str) -> list[str]:
     The size that the descriptor gives must fit; whether that of a compressed file is meant, nobody says.
     """
     names: list[str] = []
-    for name in map(partial(piece, file), range(_MOST_PIECES)):
+    for name in map(partial(piece, file), range(MOST_PIECES)):
         if not _is_there(appliance, name):
             break
         names.append(name)

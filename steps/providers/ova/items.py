@@ -15,6 +15,8 @@ from steps.providers.ova.markup import Node
 
 _KINDS = ("Item", "StorageItem", "EthernetPortItem")
 """OVF 2.0 has the last two for disks and cards; what stands in them is called the same."""
+_RANGE = ("min", "max")
+"""Values of `bound` that only say how much there may be; `normal` is a device as any other (8.4)."""
 
 
 class Kind(enum.IntEnum):
@@ -81,7 +83,7 @@ def items(envelope: Envelope, system: System) -> tuple[Item, ...]:
     """The items that hold for the default deployment option, in the descriptor's order.
 
     One with a configuration takes the place of one without that has the same id (DSP0243, 9.8); what only
-    says how much there may be is none (`bound`, 8.4). Otherwise an id is one device's; items of several kinds
+    says how much there may be is none (`_RANGE`). Otherwise an id is one device's; items of several kinds
     that share one are kept, as it is clear what each is.
 
     Raises:
@@ -109,7 +111,7 @@ def _in_effect(envelope: Envelope, system: System) -> tuple[list[Item], list[Ite
     """Those without a configuration, and those of the one that is taken."""
     plain, chosen = [], []
     for node in system.hardware.children:
-        if node.name not in _KINDS or node.get("bound"):
+        if node.name not in _KINDS or node.get("bound").lower() in _RANGE:
             continue
         configurations = node.get("configuration").split()
         if not configurations:

@@ -57,6 +57,8 @@ class Manifest:
         Raises:
             StepError: UNSUPPORTED, when it is listed with an algorithm that is not known here; AMBIGUOUS.
         """
+        if file in self.digests:
+            return self.digests[file]
         listed = names.find(file, [*self.digests, *self.unknown], self.name)
         if listed is None or listed in self.digests:
             return self.digests[listed] if listed else None

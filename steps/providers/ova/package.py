@@ -43,6 +43,9 @@ class Package(Protocol):
     def has(self, name: str) -> bool | None:
         """Whether there is such a file; None where looking for it would take too long."""
 
+    def size(self, name: str) -> int | None:
+        """Bytes of a file; None where that is not known, or would take too long to find out."""
+
     def read(self, name: str, most: int, *, far: bool = True) -> bytes | None:
         """The content of a small file; None when it is not there, or unless `far` not near."""
 
@@ -142,6 +145,10 @@ class Archive:
             return True
         return False if self.ranged else None
 
+    def size(self, name: str) -> int | None:
+        member = self._find(name, far=False)
+        return None if member is None else member.length
+
     def read(self, name: str, most: int, *, far: bool = True) -> bytes | None:
         member = self._find(name, far=far)
         return None if member is None else self._tar.read(member, most)
@@ -190,6 +197,10 @@ class Folder:
 
     def has(self, name: str) -> bool | None:
         return self._place(name) is not None
+
+    def size(self, name: str) -> int | None:
+        at = self._place(name)
+        return None if at is None else at.size
 
     def read(self, name: str, most: int, *, far: bool = True) -> bytes | None:
         del far

@@ -99,7 +99,14 @@ class Place:
 
     def source(self, offset: int = 0, length: int | None = None) -> Source:
         """A window of it."""
-        return Source(self.url, headers=self.headers, tls=self.tls, offset=offset, length=length)
+        return Source(
+            self.url,
+            headers=self.headers,
+            tls=self.tls,
+            offset=offset,
+            length=length,
+            said=self.said,
+        )
 
 
 def find(address: Address, reach: Reach) -> Place:

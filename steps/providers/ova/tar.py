@@ -68,6 +68,7 @@ class Tar:
         self.reader = reader
         self._members: dict[str, Member] = {}
         self._left = self._walk()
+        self._fault: StepError | None = None
         self._at = 0
         self._size_to_come = 0
 
@@ -81,10 +82,20 @@ class Tar:
             if fits(member.name):
                 return member
         while far or self.reader.place.ranged or self._size_to_come <= NEAR:
-            found = next(self._left, None)
+            found = self._next()
             if found is None or fits(found.name):
                 return found
         return None
+
+    def _next(self) -> Member | None:
+        """The next member. What was wrong once is so again: a walk that failed is not one at its end."""
+        if self._fault is not None:
+            raise self._fault
+        try:
+            return next(self._left, None)
+        except StepError as error:
+            self._fault = error
+            raise
 
     def names(self) -> list[str]:
         """All members' names, once every header was looked at. Raises StepError as `find`."""
@@ -130,7 +141,11 @@ class Tar:
         if not block.strip(b"\0") and (self._at or len(block) == BLOCK):
             if not self._at:
                 raise not_a_tar(self._name, block)
-            return None  # two zero blocks by the standard; some writers leave out one, or both
+            # Two zero blocks by the standard; some writers leave out one, or both.
+            after = self.reader.read(self._at + BLOCK, BLOCK)
+            if after.strip(b"\0") and len(after) == BLOCK and _sum_is_right(after):
+                raise self._damaged("it is empty, and files follow it")
+            return None
         if len(block) < BLOCK or not _sum_is_right(block):
             raise self._damaged("its checksum is wrong") if self._at else not_a_tar(self._name, block)
         fields = _HEADER.unpack(block)

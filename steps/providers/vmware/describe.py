@@ -50,8 +50,8 @@ _TOOLS_RUN: Final = ("guestToolsRunning", "guestToolsExecutingScripts")
 def machine(place: Place, row: Row, networks: Networks) -> Machine:
     """The machine at `place`; `row` has FACTS, and DETAIL where sizes in use are wanted.
 
-    A machine whose configuration cannot be read (it is inaccessible or orphaned, or two devices have one key)
-    becomes one with a concern that blocks its import.
+    A machine whose configuration cannot be read (it is inaccessible or orphaned, or two devices have one key
+    or slot) becomes one with a concern that blocks its import.
     """
     hardware = row.get("config.hardware")
     if hardware is None:

@@ -77,9 +77,10 @@ class Hardware:
         self.devices = list(self._by_key)
 
     def ambiguous(self) -> str:
-        """What is wrong where two devices have one key; else ""."""
+        """What is wrong where two devices have one key, or two disks one slot; else ""."""
         try:
             self._by_key.check()
+            self._by_slot().check()
         except StepError as error:
             return f"{error.what}: {error.why}"
         return ""
@@ -103,15 +104,35 @@ class Hardware:
         return self._by_key.find(device.controllerKey)
 
     def slot(self, key: str) -> Slot | None:
-        """Where the disk of that device key sits now; None when there is no such disk."""
+        """Where the disk of that device key sits now; None when there is no such disk.
+
+        Raises:
+            StepError: AMBIGUOUS, when another disk has that key or sits there too.
+        """
         disks = unique.index(
             self.of(_d.VirtualDisk), lambda disk: str(disk.key), what="disks with the key", where="the VM"
         )
         disk = disks.find(key)
-        controller = self.controller(disk) if disk is not None else None
-        if disk is None or controller is None:
+        found = self._slot(disk) if disk is not None else None
+        if found is not None:
+            self._by_slot().find(found)
+        return found
+
+    def _slot(self, disk: Any) -> Slot | None:
+        controller = self.controller(disk)
+        if controller is None:
             return None
         return Slot(type(controller)._wsdlName, controller.busNumber, disk.unitNumber or 0)
+
+    def _by_slot(self) -> Index[Slot | None, Any]:
+        """The disks by their slots: by these an export tells the URLs of a lease apart."""
+        return unique.index(
+            self.of(_d.VirtualDisk),
+            self._slot,
+            what="disks at",
+            where="the VM",
+            alike=operator.is_,
+        )
 
 
 def capacity(disk: Any) -> int:

@@ -141,12 +141,9 @@ def power_off(
     shutdown = _Shutdown(session, machine, policy, memory, clock)
     if shutdown.is_off():
         log.info("the machine is off already", vm=machine.name)
-    elif not _finish_earlier(shutdown):
-        if policy.force:
-            shutdown.prove_rest()
-            _hard(shutdown)
-        elif not _gently(shutdown):
-            _hard(shutdown)
+    elif not _finish_earlier(shutdown) and (policy.force or not _gently(shutdown)):
+        shutdown.prove_rest()  # the guest may have been asked long ago, by an earlier attempt
+        _hard(shutdown)
     shutdown.forget()
 
 

@@ -51,6 +51,12 @@ def test_by_name_and_by_uuid() -> None:
     assert find.server(there, OTHER).name == "web01-old"
 
 
+def test_a_server_that_is_listed_twice_is_one() -> None:
+    """A page may repeat what the one before had."""
+    there = cloud(a_server(), a_server())
+    assert find.server(there, "web01").id == SERVER
+
+
 def test_a_server_may_be_called_like_a_uuid() -> None:
     there = cloud(a_server(name=OTHER))
     assert find.server(there, OTHER).id == SERVER

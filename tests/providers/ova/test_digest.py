@@ -91,6 +91,24 @@ def test_a_manifest_that_lacks_a_file_or_is_not_there(
         files.contents.pop("web.mf", None)
 
 
+def test_a_file_of_another_size_than_is_said(tmp_path: Path, raws: list[Path], access: MakeAccess) -> None:
+    """Without a digest nothing else may show that it was cut short."""
+    files = build_files(raws[:1], "qemu", manifest=None)
+    (name,) = [name for name in files.contents if "disk1" in name]
+    for cut in (0, 1):
+        content = files.contents[name]
+        files.contents[name] = content[: len(content) - cut]
+        with connect(access(packed(tmp_path / f"{cut}.ova", files))) as source:
+            found = {one.code: one.message for one in source.describe("web", None).concerns}
+        assert (found.get("file-size", "").startswith(f"{name} has {len(content) - 1} bytes")) == bool(cut)
+    with_digest = build_files(raws[:1], "qemu")
+    with_digest.contents["web.ovf"] = with_digest.contents["web.ovf"].replace(b'ovf:size="', b'ovf:size="1')
+    with_digest.contents.pop("web.mf")
+    with_digest.with_manifest("web.mf", "sha256", last=True)
+    with connect(access(packed(tmp_path / "digest.ova", with_digest))) as source:
+        assert "file-size" not in {one.code for one in source.describe("web", None).concerns}
+
+
 def test_what_landed_unchecked_is_not_taken_for_what_a_manifest_asks(
     tmp_path: Path, raws: list[Path], access: MakeAccess, refused: Refused
 ) -> None:

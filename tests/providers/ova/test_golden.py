@@ -26,12 +26,15 @@ WRITE = os.environ.get("VMFERRY_GOLDEN") == "write"
 
 @pytest.fixture
 def package(tmp_path: Path, descriptor: Path) -> Path:
-    """The descriptor with every file that it refers to, all of them empty."""
+    """The descriptor with every file that it refers to, of the size that it says and with nothing in it."""
     text = descriptor.read_text()
-    for name in re.findall(r'ovf:href="([^"]+)"', text):
-        file = tmp_path / "package" / unquote(name)
+    for line in re.findall(r"<File [^>]*>", text):
+        name, size = re.search(r'ovf:href="([^"]+)"', line), re.search(r'ovf:size="(\d+)"', line)
+        assert name
+        file = tmp_path / "package" / unquote(name[1])
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
+        os.truncate(file, int(size[1]) if size else 0)
     copy = tmp_path / "package" / descriptor.name
     copy.write_text(text)
     return copy

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import random
+import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -204,7 +206,8 @@ def test_one_file_by_two_names_is_checked(
             folder = tmp_path / f"{number}-{good}"
             folder.mkdir()
             digest = hexed("sha256", disk if good else disk + b"x")
-            whole = {**files, name: disk, "web.mf": f"SHA256({listed})= {digest}\n".encode()}
+            text = f"SHA256({listed})= {digest}\nSHA256(web.ovf)= {hexed('sha256', files['web.ovf'])}\n"
+            whole = {**files, name: disk, "web.mf": text.encode()}
             if good:
                 machine, content = imported(folder, access, whole)
                 assert content == raws[0].read_bytes()
@@ -272,12 +275,48 @@ def test_a_digest_of_the_whole_of_a_split_file(
         digest = hexed("sha256", whole if good else whole + b"x")
         folder = tmp_path / str(good)
         folder.mkdir()
-        listed = {**files, "web.mf": f"SHA256({DISK})= {digest}\n".encode()}
+        descriptor = hexed("sha256", files["web.ovf"])
+        text = f"SHA256({DISK})= {digest}\nSHA256(web.ovf)= {descriptor}\n"
+        listed = {**files, "web.mf": text.encode()}
         if good:
             machine, content = imported(folder, access, listed)
             assert (content, "manifest-entry" in codes(machine)) == (raws[0].read_bytes(), False)
         else:
             assert refused(lambda: imported(folder, access, listed)).code is Exit.CORRUPT  # noqa: B023
+
+
+@pytest.mark.parametrize("sized", [True, False])
+def test_a_piece_that_the_manifest_does_not_mention(
+    tmp_path: Path, raws: list[Path], access: MakeAccess, sized: bool
+) -> None:
+    files = build_files(raws[:1], manifest=None, chunk=100_000).contents
+    if not sized:
+        files["web.ovf"] = re.sub(rb'ovf:size="\d+"', b"", files["web.ovf"])
+    pieces = sorted(name for name in files if name.startswith(DISK))
+    for left_out in (pieces[0], pieces[-1], "web.ovf"):
+        listed = [f"SHA256({name})= {hexed('sha256', files[name])}" for name in files if name != left_out]
+        folder = tmp_path / left_out
+        folder.mkdir()
+        machine, _ = imported(folder, access, {**files, "web.mf": "\n".join(listed).encode()})
+        (said,) = [one.message for one in machine.concerns if one.code == "manifest-entry"]
+        assert left_out in said
+
+
+def test_a_manifest_behind_the_disks_counts_for_the_descriptor_too(
+    tmp_path: Path, raws: list[Path], access: MakeAccess, refused: Refused
+) -> None:
+    """Without Range nobody looks so far before the export."""
+    big = tmp_path / "big.raw"
+    big.write_bytes(random.Random(1).randbytes(3 << 20))
+    files = build_files([big], "virtualbox")
+    files.contents["web.ovf"] = files.contents["web.ovf"].replace(b"<Name>web<", b"<Name>sly<")
+    files.pack(tmp_path / "m.ova", "ustar")
+    how = Behaviour((tmp_path / "m.ova").read_bytes(), ranges=False)
+    with Site({"/m.ova": Page(how)}) as site, connect(access(site.base + "/m.ova")) as source:
+        machine = source.describe("web", None)
+        out = tmp_path / "out.raw"
+        error = refused(lambda: source.export(machine, machine.disks[0], out, DiskFormat.RAW, ignore))
+    assert (error.code, "web.ovf" in str(error)) == (Exit.CORRUPT, True), str(error)
 
 
 def test_a_page_is_no_manifest(raws: list[Path], access: MakeAccess) -> None:

@@ -270,6 +270,53 @@ def test_a_folder_behind_a_server(
         assert error.code is Exit.NOT_FOUND
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"etag": '"2"'}),
+        ({"etag": 'W/"1"'}, {"etag": 'W/"2"'}),
+        (
+            {"etag": "", "modified": "Mon, 01 Jan 2024 00:00:00 GMT"},
+            {"modified": "Tue, 02 Jan 2024 00:00:00 GMT"},
+        ),
+        ({"etag": ""}, {"body": b"longer"}),
+    ],
+    ids=["etag", "weak", "modified", "length"],
+)
+@pytest.mark.parametrize("ranges", [True, False])
+def test_an_archive_that_is_replaced_while_it_is_read(
+    access: MakeAccess,
+    raws: list[Path],
+    tmp_path: Path,
+    before: dict[str, Any],
+    after: dict[str, Any],
+    *,
+    ranges: bool,
+) -> None:
+    """Where its disk is was read from the old one: any bytes of the new one would pass for a raw disk."""
+    body = raw_ova(tmp_path / "m.ova", raws[0], "")
+    how, out = Behaviour(body, ranges=ranges, **before), tmp_path / "disk.raw"
+    with Site({"/m.ova": Page(how)}) as site, connect(access(site.base + "/m.ova")) as source:
+        machine = source.describe("web", None)
+        for name, value in {"body": b"", **after}.items():
+            setattr(how, name, bytes(512) + body[:-512] + value if name == "body" else value)
+        with pytest.raises(StepError, match="has changed while it was read") as caught:
+            source.export(machine, machine.disks[0], out, DiskFormat.RAW, ignore)
+        assert caught.value.code is Exit.BROKEN_STREAM
+        assert not out.exists()
+
+
+def test_a_local_archive_that_is_replaced_while_it_is_read(
+    access: MakeAccess, raws: list[Path], tmp_path: Path
+) -> None:
+    body = raw_ova(tmp_path / "m.ova", raws[0], "")
+    with connect(access(tmp_path / "m.ova")) as source:
+        machine = source.describe("web", None)
+        (tmp_path / "m.ova").write_bytes(bytes(512) + body)
+        with pytest.raises(StepError, match="has changed while it was read"):
+            source.export(machine, machine.disks[0], tmp_path / "disk.raw", DiskFormat.RAW, ignore)
+
+
 def test_a_package_that_was_replaced(
     access: MakeAccess, body: bytes, raws: list[Path], tmp_path: Path, refused: Refused
 ) -> None:

@@ -111,6 +111,12 @@ def test_folders_are_passed_over_and_an_end_without_zeros_is_one(tmp_path: Path)
     assert list(members(path)) == ["m.ovf"]
 
 
+def gap(path: Path) -> None:
+    """A block of zeros in front of the second member, where some readers end and some do not."""
+    data = path.read_bytes()
+    path.write_bytes(data[:1024] + bytes(512) + data[1024:])
+
+
 def broken_sum(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[124] ^= 1
@@ -140,6 +146,7 @@ def field(start: int, text: bytes) -> Callable[[Path], None]:
     ("damage", "code", "words"),
     [
         (broken_sum, Exit.INVALID, "no OVA"),
+        (gap, Exit.CORRUPT, "files follow it"),
         (lambda path: path.write_bytes(path.read_bytes()[:1700]), Exit.CORRUPT, "cut short"),
         (field(0, b"../m.vmdk"), Exit.UNSUPPORTED, "leads out"),
         (field(0, b"/etc/passwd"), Exit.UNSUPPORTED, "leads out"),
@@ -205,6 +212,18 @@ def test_two_records_that_disagree(tmp_path: Path, refused: Refused, what: str) 
     old, new = (b"xx/", b"zz/") if what == "name" else (b"size=5", b"size=4")
     path.write_bytes(record + record.replace(old, new) + rest)
     assert f"a second {what}" in str(refused(lambda: members(path)))
+
+
+def test_a_walk_that_failed_is_not_at_its_end(tmp_path: Path, refused: Refused) -> None:
+    """Or a file behind the failure, such as the manifest, would be taken for one that is not there."""
+    path = written(tmp_path / "t", info("m.ovf", 5), info("m.mf", 5))
+    with contextlib.closing(Reader(place.find(Address.parse(str(path)), Reach()), Stop())) as reader:
+        tar = Tar(reader)
+        assert tar.find(lambda name: name == "m.ovf")
+        path.write_bytes(path.read_bytes()[:1024])
+        reader._block = b""  # what was read ahead
+        errors = {str(refused(tar.names)) for _ in range(3)}
+    assert len(errors) == 1
 
 
 def test_a_long_record_is_not_read(tmp_path: Path, refused: Refused) -> None:

@@ -257,3 +257,65 @@ def test_a_file_that_comes_again_at_the_end_is_noticed(
     with connect(access(path)) as source:
         error = refused(lambda: source.describe("web", None))
     assert (error.code, "web-disk1.vmdk twice" in str(error)) == (Exit.CORRUPT, True)
+
+
+SECOND = "vmdisk2</rasd:HostResource><rasd:Parent>3</rasd:Parent><rasd:ResourceType>"
+IN_EFFECT = "<Item><rasd:ElementName>item 11"
+BIG = '<DeploymentOptionSection><Configuration ovf:id="small"/><Configuration ovf:id="big"/>'
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [(SECOND + "17<", SECOND + "31<")],
+        [(SECOND + "17<", SECOND + "017<")],
+        [(IN_EFFECT, IN_EFFECT.replace("<Item>", '<Item ovf:bound="max">'))],
+        [
+            (IN_EFFECT, IN_EFFECT.replace("<Item>", '<Item ovf:configuration="big">')),
+            ("<DiskSection>", BIG + "</DeploymentOptionSection><DiskSection>"),
+        ],
+        [(IN_EFFECT, "</VirtualHardwareSection><VirtualHardwareSection>" + IN_EFFECT)],
+    ],
+    ids=["logical-disk", "odd-kind", "bound", "configuration", "second-hardware"],
+)
+def test_a_disk_that_is_not_in_effect_is_told_of(described: Describe, pairs: list[tuple[str, str]]) -> None:
+    machine = described(*pairs)
+    assert [disk.key for disk in machine.disks] == ["vmdisk1"]
+    assert "vmdisk2" in codes(machine, Severity.WARN)["disk-unused"]
+
+
+def test_a_disk_of_the_normal_bound_is_a_disk(described: Describe) -> None:
+    machine = described((IN_EFFECT, IN_EFFECT.replace("<Item>", '<Item ovf:bound="normal">')))
+    assert [disk.key for disk in machine.disks] == ["vmdisk1", "vmdisk2"]
+
+
+@pytest.mark.parametrize("word", ['ovf:fileRef=""', 'ovf:fileRef=" "', 'ovf:FileRef="file9"'])
+def test_a_disk_whose_file_has_no_name_is_no_empty_disk(described: Describe, word: str) -> None:
+    machine = described(('ovf:fileRef="file2"', word))
+    assert "file-missing" in codes(machine, Severity.BLOCK)
+
+
+def test_a_file_that_is_listed_twice_in_two_ways_is_no_name_of_one(
+    described: Describe, refused: Refused, package: Path
+) -> None:
+    text = (package / "web.ovf").read_text()
+    found = re.search(r'<File [^>]*ovf:id="file1"[^>]*/>', text)
+    href = re.search(r'ovf:href="([^"]+)"', found[0]) if found else None
+    assert found
+    assert href
+    twice = f'<File ovf:href="{href[1]}" ovf:id="x" ovf:compression="gzip"/>' + found[0]
+    error = refused(lambda: described((found[0], twice), ('ovf:fileRef="file1"', f'ovf:fileRef="{href[1]}"')))
+    assert error.code is Exit.AMBIGUOUS
+
+
+@pytest.mark.parametrize(("second", "is_read"), [("1048576", True), ("2097152", False)])
+def test_a_capacity_by_a_property_of_two_values_is_none(
+    described: Describe, second: str, *, is_read: bool
+) -> None:
+    values = f'<Property ovf:key="s" ovf:value="1048576"/><Property ovf:key="s" ovf:value="{second}"/>'
+    machine = described(
+        ('ovf:diskId="vmdisk2" ovf:fileRef="file2"', 'ovf:diskId="old" ovf:fileRef="file2"'),
+        ("</DiskSection>", '<Disk ovf:capacity="${s}" ovf:diskId="vmdisk2"/></DiskSection>'),
+        ("</VirtualHardwareSection>", f"</VirtualHardwareSection><ProductSection>{values}</ProductSection>"),
+    )
+    assert ("disk-unreadable" not in codes(machine, Severity.BLOCK)) == is_read

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pyVmomi import vim
 
+from steps.model.contract import Exit, StepError
 from steps.model.machine import Controller, Disk, Firmware, Machine, Nic, NicModel, Power, Severity
 from steps.providers import connect
 from steps.providers.vmware import describe
@@ -254,6 +255,20 @@ def test_devices_that_share_a_key_end_the_import(devices: list[Any]) -> None:
     (concern,) = made_of(devices).concerns
     assert (concern.severity, concern.code) == (Severity.BLOCK, "unreadable")
     assert "key '2000'" in concern.message or "key '1000'" in concern.message
+
+
+def test_disks_that_share_a_slot_end_the_import() -> None:
+    """A lease names its URLs by controller, bus and unit: both disks would be made of one URL."""
+    controllers = [device.ParaVirtualSCSIController(key=key, busNumber=0) for key in (1000, 1001)]
+    devices = [*controllers, disk(), disk(key=2001, controllerKey=1001)]
+    (concern,) = made_of(devices).concerns
+    assert (concern.severity, concern.code) == (Severity.BLOCK, "unreadable")
+    assert "2 different disks at 'ParaVirtualSCSIController0:0'" in concern.message
+    with pytest.raises(StepError) as caught:
+        Hardware(devices).slot("2001")
+    assert caught.value.code is Exit.AMBIGUOUS
+    controllers[1].busNumber = 1
+    assert not Hardware(devices).ambiguous()
 
 
 def test_no_boot_order_is_none() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,12 +12,13 @@ from steps.model.contract import Exit, StepError
 from steps.model.machine import Severity
 from steps.model.plan import PowerPlan
 from steps.providers import connect
+from steps.providers.vmware.power import Asked
 from tests.simulator import Simulator, StartSimulator, make_access
 
 pytestmark = pytest.mark.vcenter
 
 EXPORT, POWER_OFF = "VApp.Export", "VirtualMachine.Interact.PowerOff"
-VMS = [
+VMS: list[dict[str, Any]] = [
     {"name": "web", "power": "on", "shutdownSeconds": 0, "disks": [{"capacity": 1 << 20}]},
     {"name": "off", "disks": [{"capacity": 1 << 20}]},
 ]
@@ -69,6 +72,24 @@ def test_one_that_was_withdrawn_since_preflight_stops_no_vm(
         with pytest.raises(StepError, match=f"lacks the privilege {lacks}") as caught:
             source.power_off(machine, PowerPlan(force=force))
     assert caught.value.code is Exit.DENIED
+    assert (simulator.vm("web")["power"], simulator.tasks()) == ("on", [])
+
+
+def test_one_that_was_withdrawn_since_the_guest_was_asked_stops_no_vm(
+    start_simulator: StartSimulator, tmp_path: Path
+) -> None:
+    """The guest has ignored it; the hard power-off may be hours later."""
+    vms = [{**one, "ignoresShutdown": True} for one in VMS]
+    simulator = start_simulator({"datacenters": [{"name": "DC0", "vms": vms}]})
+    access = make_access(simulator, tmp_path)
+    with connect(access) as source:
+        machine = source.describe("web", None)
+        asked = Asked(moid=machine.source_id, at=time.time() - 60, state="asked")
+        access.memory.mkdir(parents=True, exist_ok=True)
+        asked.save(access.memory / f"shutdown-{machine.source_id}.json")
+        simulator.set_lacks(EXPORT)
+        with pytest.raises(StepError, match=f"lacks the privilege {EXPORT}"):
+            source.power_off(machine, PowerPlan(grace_seconds=1))
     assert (simulator.vm("web")["power"], simulator.tasks()) == ("on", [])
 
 
