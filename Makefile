@@ -53,11 +53,11 @@ openstack-lab: ## The real services of OpenStack on this machine, which some tes
 openstack-lab-down: ## End them; what they know stays
 	@$(BIN)/python -m tests.openstack.stack down
 
-bench: ## Every figure of the data path against curl and qemu-img, side by side (docs/performance.md)
+bench: ## Every figure of the data path against curl and qemu-img, side by side (docs/explanation/performance.md)
 	@$(PREPARE) packages python vcenter
 	@$(BIN)/python -m tests.bench
 
-bench-check: ## Fail when a figure is more than 10 % worse than noted in docs/performance.json
+bench-check: ## Fail when a figure is more than 10 % worse than noted in docs/explanation/performance.json
 	@$(PREPARE) packages python vcenter
 	@$(BIN)/python -m tests.bench --runs 3 --quiet 10 --check
 
