@@ -7,7 +7,7 @@ BIN := $(CACHE)/venv/bin
 PREPARE := tests/prepare.sh
 JOBS ?= 2
 
-.PHONY: help demo test fuzz e2e e2e-smoke check lab lab-down openstack-lab openstack-lab-down bench bench-check golden format requirements clean
+.PHONY: help demo docs test fuzz e2e e2e-smoke check lab lab-down openstack-lab openstack-lab-down bench bench-check golden format requirements clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,11 +61,16 @@ bench-check: ## Fail when a figure is more than 10 % worse than noted in docs/ex
 	@$(PREPARE) packages python vcenter
 	@$(BIN)/python -m tests.bench --runs 3 --quiet 10 --check
 
-golden: ## Write the golden files anew; look at the diff before you commit it
+docs: ## Build the documentation into .cache/docs; open .cache/docs/html/index.html
+	@$(PREPARE) docs
+	@$(CACHE)/docs/venv/bin/sphinx-build --fail-on-warning --keep-going --quiet -b html docs $(CACHE)/docs/html
+
+golden: ## Write the golden files and the generated docs again; look at the diff before you commit it
 	@$(PREPARE) python
 	@VMFERRY_GOLDEN=write $(BIN)/pytest -q tests/unit tests/author tests/reflect tests/targets -k golden
 	@$(BIN)/python -m workflows.api.crd --chart >charts/vmferry/templates/crds/crds.yaml
 	@$(BIN)/python -m workflows.author.chart --chart charts/vmferry/files
+	@PYTHONPATH=. $(BIN)/python docs/generate.py
 
 format: ## Format the code
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
