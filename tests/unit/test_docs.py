@@ -25,7 +25,12 @@ from workflows.api.status import Stand
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
-PAGES: Final = [*sorted(DOCS.rglob("*.md")), *sorted(ROOT.glob("*.md")), ROOT / "examples" / "README.md"]
+PAGES: Final = [
+    *sorted(DOCS.rglob("*.md")),
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "examples" / "README.md",
+]
 STATUS: Final = DOCS / "reference" / "status.md"
 TROUBLE: Final = DOCS / "how-to" / "troubleshooting.md"
 LONGEST: Final = 125
