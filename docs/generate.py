@@ -40,7 +40,9 @@ def stale() -> dict[Path, str]:
     for path in sorted(DOCS.rglob("*.md")):
         text = path.read_text()
         if path not in found and "<!-- generated:" in text:
-            found[path] = _BLOCK.sub(lambda block: f"{block[1]}\n{BLOCKS[block['name']]()}\n\n{block[3]}", text)
+            found[path] = _BLOCK.sub(
+                lambda block: f"{block[1]}\n{BLOCKS[block['name']]()}\n\n{block[3]}", text
+            )
     return {path: text for path, text in found.items() if not path.exists() or path.read_text() != text}
 
 
@@ -51,7 +53,12 @@ def resources() -> str:
     """The reference of the custom resources."""
     parts = [NOTE, "", "# Custom resources", "", *_wrapped(_RESOURCES), ""]
     for kind in KINDS:
-        parts += [f"## {kind.name}", "", f"{kind.description} `kubectl get {kind.name.lower()}.migration`", ""]
+        parts += [
+            f"## {kind.name}",
+            "",
+            f"{kind.description} `kubectl get {kind.name.lower()}.migration`",
+            "",
+        ]
         parts += [f"### {kind.name} spec", ""]
         parts += _table(("field", "type", "meaning"), _fields(structural(kind.spec)))
         parts += ["", f"### {kind.name} status", ""]
@@ -62,8 +69,8 @@ def resources() -> str:
 
 _RESOURCES: Final = (
     f"The group is `{GROUP}`, the version `{VERSION}`. The names, kinds and fields are those of "
-    "vm-import-controller; vmferry adds fields. All kinds are namespaced. No field is required by the schema: "
-    "what an import needs is checked by the controller, and every reason is in the condition `Succeeded`. "
+    "vm-import-controller; vmferry adds fields. All kinds are namespaced. The schema requires no field: "
+    "the controller checks what an import needs, and the condition `Succeeded` has every reason. "
     "A name of a field with `[]` is one entry of a list."
 )
 
@@ -84,7 +91,9 @@ def _type(part: Json, item: Json) -> str:
 
 
 def _columns(kind: Kind) -> Iterator[str]:
-    rows = ((one["name"], f"`{one['jsonPath']}`", "yes" if one.get("priority") else "") for one in kind.columns)
+    rows = (
+        (one["name"], f"`{one['jsonPath']}`", "yes" if one.get("priority") else "") for one in kind.columns
+    )
     yield from _table(("column", "shows", "only with `-o wide`"), rows)
 
 
@@ -105,7 +114,9 @@ def _command(name: str, command: Any) -> Iterator[str]:
     yield from (f"### {name}", "", "```", f"vmferry {name} [OPTIONS] {words}".rstrip(), "```", "")
     for paragraph in (command.help or "").strip().split("\n\n"):
         yield from (*_wrapped(" ".join(paragraph.split())), "")
-    yield from _table(("argument or option", "values", "default", "meaning"), map(_parameter, (*arguments, *options)))
+    yield from _table(
+        ("argument or option", "values", "default", "meaning"), map(_parameter, (*arguments, *options))
+    )
     yield ""
     if command.epilog:
         yield from ("```", *_examples(command.epilog), "```", "")
@@ -145,8 +156,8 @@ def chart() -> str:
 
 
 _CHART: Final = (
-    "The defaults are those of `charts/vmferry/values.yaml`. `values.schema.json` refuses a value that is not "
-    "in this table. A row without a default is a group."
+    "The defaults are those of `charts/vmferry/values.yaml`. `values.schema.json` refuses a value that is "
+    "not in this table. A row without a default is a group."
 )
 
 
@@ -234,7 +245,8 @@ def _failed() -> str:
     only = ("importStatus", "step", "message", "poweredOff", "workflow")
     moment = kubectl.moments()["3-failed"]
     return _console(
-        "$ kubectl describe -n shop virtualmachineimport.migration web-01", kubectl.describe(moment, only=only)
+        "$ kubectl describe -n shop virtualmachineimport.migration web-01",
+        kubectl.describe(moment, only=only),
     )
 
 

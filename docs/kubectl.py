@@ -1,7 +1,7 @@
 """What `kubectl get` and `kubectl describe` print of an import, computed from recorded Workflows.
 
-The Workflows are those of `tests/recorded`, which the real Argo wrote. Names of the test are replaced by names
-that suit the tutorial; statuses, columns and Events come from vmferry's own code.
+The Workflows are those of `tests/recorded`, which the real Argo wrote. Names of the test are replaced by
+names that suit the tutorial. Statuses, columns and Events come from vmferry's own code.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ def get(moment: Moment, *, wide: bool = False) -> str:
     head = ["NAME", *(column["name"].upper() for column in columns)]
     row = [raw["metadata"]["name"], *(_cell(raw, column, moment.now) for column in columns)]
     widths = [max(6, max(len(one), len(two)) + 3) for one, two in zip(head, row, strict=True)]
-    lines = ("".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in (head, row))
+    lines = (
+        "".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in (head, row)
+    )
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -104,7 +106,11 @@ def _import() -> VirtualMachineImport:
         {
             "apiVersion": API_VERSION,
             "kind": "VirtualMachineImport",
-            "metadata": {"name": "web-01", "namespace": "shop", "uid": "123faa8c-d524-409a-8f3d-d3df12b6797d"},
+            "metadata": {
+                "name": "web-01",
+                "namespace": "shop",
+                "uid": "123faa8c-d524-409a-8f3d-d3df12b6797d",
+            },
             "spec": {
                 "virtualMachineName": "web-01",
                 "sourceCluster": {"kind": "VmwareSource", "name": "vcenter"},
@@ -157,7 +163,9 @@ def _time_of(recorded: Json) -> datetime:
     return datetime.fromisoformat(last) + timedelta(seconds=2)
 
 
-def _events(before: ImportStatus, after: ImportStatus, now: datetime) -> tuple[tuple[datetime, str, str, str], ...]:
+def _events(
+    before: ImportStatus, after: ImportStatus, now: datetime
+) -> tuple[tuple[datetime, str, str, str], ...]:
     found = happenings(before, after)
     return tuple((now, "Warning" if one.warning else "Normal", one.reason, one.message) for one in found)
 

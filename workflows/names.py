@@ -25,7 +25,7 @@ podGC, as all pods do, except for those that were done before a retry, as Argo w
 completed=false only (workflow/controller/pod/controller.go; seen). `cleanup` has to delete these, by
 `LABEL_RUN`."""
 LABEL_SOURCE: Final = f"{GROUP}/source"
-"""The source's name, on a Workflow: a column for Argo's list, whose titles are cut (docs/how-to/operate.md)."""
+"""The source's name, on a Workflow: a column for Argo's list, which cuts titles (docs/how-to/install.md)."""
 LIMITS: Final = "vmferry-limits"
 """The ConfigMap of the limits: keys by `limit_key`."""
 DEFAULT: Final = "default"

@@ -1,4 +1,4 @@
-"""docs/ and README.md: generated parts are up to date, links lead somewhere, messages are those of the code."""
+"""docs/ and README.md: generated parts are up to date, links lead somewhere, messages are in the code."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ PAGES: Final = [
 STATUS: Final = DOCS / "reference" / "status.md"
 TROUBLE: Final = DOCS / "how-to" / "troubleshooting.md"
 LONGEST: Final = 125
+PRODUCT: Final = ("controller", "workflows", "steps")
 _LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _FENCE: Final = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _CUT: Final = re.compile(r"<[^>]+>|: |; |\. |…|, ")
@@ -48,7 +49,8 @@ def ids(path: Path) -> str:
 def generator() -> ModuleType:
     sys.path.insert(0, str(DOCS))  # the module it imports is beside it
     spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -106,12 +108,10 @@ def test_lines_are_short(page: Path) -> None:
 @cache
 def texts() -> str:
     """Every text in the product's code."""
-    found = []
-    for path in (path for folder in ("controller", "workflows", "steps") for path in (ROOT / folder).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.append(node.value)
-    return "\0".join(found)
+    files = (path for folder in PRODUCT for path in (ROOT / folder).rglob("*.py"))
+    nodes = (node for path in files for node in ast.walk(ast.parse(path.read_text())))
+    found = (node.value for node in nodes if isinstance(node, ast.Constant))
+    return "\0".join(text for text in found if isinstance(text, str))
 
 
 def messages() -> list[str]:
