@@ -19,7 +19,7 @@ from controller.operator.act.transitions import REACHED
 from controller.operator.cache import Ledger
 from controller.operator.metrics import Collector
 from workflows import names
-from workflows.api import annotations
+from workflows.api.annotations import APPROVE, RETRY
 from workflows.api.spec import GROUP
 from workflows.api.status import Stand
 
@@ -145,13 +145,15 @@ def reasons_of(*functions: str) -> Iterator[str]:
     for path in (ROOT / "controller" / "operator").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in functions:
-                yield from (one.value for one in constants(node.args) if re.fullmatch(r"[A-Z]\w+", one.value))
+                yield from (text for text in constants(node.args) if re.fullmatch(r"[A-Z]\w+", text))
 
 
-def constants(args: list[ast.expr]) -> Iterator[ast.Constant]:
+def constants(args: list[ast.expr]) -> Iterator[str]:
+    """The texts among the first arguments, also those of a choice between two."""
     for arg in args[:3]:
-        parts = [arg.body, arg.orelse] if isinstance(arg, ast.IfExp) else [arg]
-        yield from (one for one in parts if isinstance(one, ast.Constant) and isinstance(one.value, str))
+        for part in (arg.body, arg.orelse) if isinstance(arg, ast.IfExp) else (arg,):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                yield part.value
 
 
 def test_every_phase_is_listed() -> None:
@@ -161,7 +163,7 @@ def test_every_phase_is_listed() -> None:
 def test_every_label_and_annotation_is_listed() -> None:
     labels = {value for name, value in vars(names).items() if name.startswith("LABEL_")}
     assert {label.removeprefix(f"{GROUP}/") for label in labels} == listed("Labels")
-    assert {annotations.RETRY, annotations.APPROVE} <= listed("Annotations")
+    assert {RETRY, APPROVE} <= listed("Annotations")
 
 
 def test_every_metric_is_listed() -> None:
