@@ -7,6 +7,7 @@ written by people. `--check` changes nothing and fails when a page is stale.
 from __future__ import annotations
 
 import argparse
+import ast
 import enum
 import re
 import sys
@@ -187,6 +188,14 @@ def exits() -> str:
     return "\n".join(_table(("code", "reason of the condition", "tried again"), rows))
 
 
+def actions() -> str:
+    """The actions of the operator, by their docstrings."""
+    text = (ROOT / "controller" / "operator" / "decide" / "actions.py").read_text()
+    classes = (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef))
+    rows = ((f"`{one.name}`", (ast.get_docstring(one) or "").partition("\n")[0]) for one in classes)
+    return "\n".join(_table(("action", "what it does"), rows))
+
+
 def stages() -> str:
     """The stage table."""
     rows = (
@@ -263,6 +272,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
 BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
     "commands": commands,
     "exit-codes": exits,
+    "actions": actions,
     "stages": stages,
     "get-waiting": _got("1-waiting-for-approval"),
     "get-exporting": _got("2-exporting"),
