@@ -63,7 +63,7 @@ bench-check: ## Fail when a figure is more than 10 % worse than noted in docs/ex
 
 docs: ## Build the documentation into .cache/docs; open .cache/docs/html/index.html
 	@$(PREPARE) docs
-	@$(CACHE)/docs/venv/bin/sphinx-build --fail-on-warning --keep-going --quiet -b html docs $(CACHE)/docs/html
+	@$(CACHE)/docs/venv/bin/sphinx-build --fail-on-warning --keep-going --quiet --fresh-env -b html docs $(CACHE)/docs/html
 
 golden: ## Write the golden files and the generated docs again; look at the diff before you commit it
 	@$(PREPARE) python

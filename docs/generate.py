@@ -72,7 +72,7 @@ _RESOURCES: Final = (
     f"The group is `{GROUP}`, the version `{VERSION}`. The names, kinds and fields are those of "
     "vm-import-controller; vmferry adds fields. All kinds are namespaced. The schema requires no field: "
     "the controller checks what an import needs, and the condition `Succeeded` has every reason. "
-    "A name of a field with `[]` is one entry of a list. The folder `examples` of the source tree has manifests."
+    "A name of a field with `[]` is one entry of a list. The folder `examples` has manifests."
 )
 
 
