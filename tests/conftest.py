@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from pathlib import Path
+from typing import Final
 
+import pytest
 from hypothesis import settings
+
+LAB: Final = ("argo", "cluster", "harvester", "standins", "lab")
+"""Folders of tests that wait for pods: a hang there is found by `eventually`, long before this limit."""
+LAB_SECONDS: Final = 3600
+FUZZ_SECONDS: Final = float(os.environ.get("VMFERRY_FUZZ_SECONDS", "0"))
 
 # Who starts the tests in a shell's background lets them ignore SIGINT, and with them every program they start
 # (those that a test interrupts shall behave as at a terminal).
@@ -14,3 +23,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # The same examples each time, however slow the machine: what is found here is a fault, not an accident.
 settings.register_profile("vmferry", max_examples=40, deadline=None, derandomize=True, database=None)
 settings.load_profile("vmferry")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """More time than `timeout` in pyproject.toml for the tests that need it."""
+    here = Path(__file__).parent
+    for item in items:
+        folder = item.path.relative_to(here).parts[0] if here in item.path.parents else ""
+        if folder in LAB:
+            item.add_marker(pytest.mark.timeout(LAB_SECONDS))
+        elif folder == "fuzz" and FUZZ_SECONDS:
+            item.add_marker(pytest.mark.timeout(2 * FUZZ_SECONDS + 900))

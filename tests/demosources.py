@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from steps.model.kinds import API_VERSION
 from tests import scenario
 from tests.guest import datadisk
-from workflows.api.resources import API_VERSION
 
 GIB: Final = 1 << 30
 VMDKS: Final = scenario.ROOT / ".cache" / "demo-vcenter"

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from ruamel.yaml import YAML
 
+from steps.model.kinds import API_VERSION
 from tests.guest import datadisk, report
 from tests.simulator import Simulator
-from workflows.api.resources import API_VERSION
 
 ROOT: Final = Path(__file__).parents[1]
 GUEST: Final = ROOT / ".cache" / "guest" / "guest.img"

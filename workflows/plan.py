@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
+from steps.model.kinds import API_VERSION
 from steps.model.naming import DNS_LABEL, normalise
 from steps.model.plan import (
     Bus,
@@ -22,7 +23,7 @@ from steps.model.plan import (
     Spelling,
     TargetPlan,
 )
-from workflows.api.resources import API_VERSION, OpenstackSource, Source, VirtualMachineImport, VmwareSource
+from workflows.api.resources import OpenstackSource, Source, VirtualMachineImport, VmwareSource
 from workflows.api.spec import DiskMapping, NetworkMapping
 from workflows.quantity import mebibytes
 from workflows.settings import Settings

@@ -34,8 +34,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Bring virtual machines from vSphere to Harvester and KubeVirt, or into a folder for a first try.",
-    epilog="Exit codes: 0 done, 2 wrong command line, 10-19 a person must act, 30-32 try again, 130 Ctrl-C.",
+    help="Import VMs from vSphere, OpenStack and OVA into Harvester, or into a folder for a first try.",
+    epilog="Exit codes: 0 done; 2 wrong command line; 10-19 correct the request or its surroundings; "
+    "20 another step failed; 30-32 and 70 a retry may help; 130 Ctrl-C; 143 SIGTERM.",
 )
 
 
@@ -65,8 +66,13 @@ class Format(enum.StrEnum):
     YAML = "yaml"
 
 
-Output = Annotated[Format, typer.Option("-o", "--output", help="For people, or for programs.")]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder that `run --into` was given.")]
+Output = Annotated[
+    Format,
+    typer.Option("-o", "--output", help="Output format: a table for people, json or yaml for programs."),
+]
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Folder of the import, as given to `run --into`.")
+]
 
 
 def attempt(argv: Sequence[str] | None = None) -> int:

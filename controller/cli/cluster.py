@@ -16,40 +16,50 @@ Name = Annotated[
     str, typer.Argument(metavar="NAME", help="The VirtualMachineImport in the cluster of KUBECONFIG.")
 ]
 Namespace = Annotated[
-    str, typer.Option("-n", "--namespace", help="Its namespace; default: that of the kubeconfig's context.")
+    str,
+    typer.Option(
+        "-n",
+        "--namespace",
+        help="Namespace of the import. Default: the namespace of the kubeconfig's context.",
+    ),
 ]
-WATCH: Final = "watch it:  kubectl get -n {namespace} virtualmachineimport.migration {name} -o wide --watch"
+WATCH: Final = (
+    "to watch it:  kubectl get -n {namespace} virtualmachineimport.migration {name} -o wide --watch"
+)
 
 
 def approve(
     name: Name,
     gate: Annotated[
-        Gate | None, typer.Argument(metavar="[GATE]", help="poweroff or start; default: the one it waits at.")
+        Gate | None,
+        typer.Argument(
+            metavar="[GATE]", help="poweroff or start. Default: the gate at which the import waits."
+        ),
     ] = None,
     namespace: Namespace = "",
     output: Output = Format.TABLE,
 ) -> int:
-    """Approve of the step that an import in a cluster waits with, or beforehand of a later one."""
+    """Approve the step at which an import in a cluster waits, or a later one in advance."""
     return request(name, namespace, changes.approve(gate), output)
 
 
 def suspend(name: Name, namespace: Namespace = "", output: Output = Format.TABLE) -> int:
-    """Let an import in a cluster begin no further step. Steps at work are seen through."""
+    """Suspend an import in a cluster. Running steps finish, and no further step starts."""
     return request(name, namespace, changes.suspend, output)
 
 
 def resume(name: Name, namespace: Namespace = "", output: Output = Format.TABLE) -> int:
-    """Let an import in a cluster continue that was suspended or cancelled."""
+    """Resume an import in a cluster that was suspended or cancelled."""
     return request(name, namespace, changes.resume, output)
 
 
 def cancel(name: Name, namespace: Namespace = "", output: Output = Format.TABLE) -> int:
-    """End an import in a cluster early. The source gets back what is held of it; what is done is kept."""
+    """Cancel an import in a cluster. It releases what it holds at the source and keeps completed work."""
     return request(name, namespace, changes.cancel, output)
 
 
 def request(name: str, namespace: str, make: changes.Make, output: Format) -> int:
-    """Ask it, and show what happens next."""
+    """Send the request, and show what happens next."""
     from steps.runtime import kubeapi  # noqa: PLC0415 - imports into a folder need no client for a cluster
 
     where = namespace or kubeapi.context_namespace()

@@ -29,7 +29,7 @@ from steps.preflight import examine, reasons
 from steps.providers import Access, Provider, connect
 from steps.runtime.stop import Stop
 from workflows.stages import stages_for
-from workflows.status.findings import doubts
+from workflows.status.conditions import doubts
 
 PATIENCE: Final = 10.0
 """Seconds for which an API server may be away before a plan says that it was not asked."""

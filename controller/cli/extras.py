@@ -22,14 +22,20 @@ from steps.model.contract import Exit, StepError
 def migrate_manifests(
     filename: Annotated[list[str], typer.Option("-f", "--filename", help="YAML: a file, a folder, or -.")],
     output: Annotated[
-        str, typer.Option("-o", "--output", metavar="DIR|-", help="A file each in a folder, or all here.")
+        str,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR|-",
+            help="Folder for one file per input, or `-` for standard output.",
+        ),
     ] = "-",
 ) -> int:
-    """Turn manifests of before Harvester v1.1 into those of `migration.harvesterhci.io/v1beta1`.
+    """Convert manifests from before Harvester v1.1 to `migration.harvesterhci.io/v1beta1`.
 
     Vmware, Vsphere and Openstack of `source.harvesterhci.io`, VirtualMachine of `importjob.harvesterhci.io`
-    are converted, comments and order kept; everything else passes unchanged. A warning names each field and
-    comment that has no place any more and each name that had to be changed.
+    are converted; comments and order are kept, and other resources pass unchanged. A warning names each field
+    and comment that has no equivalent, and each name that was changed.
     """
     made = migrate.migrate(filename)
     for warning in (line for one in made for line in one.warnings):
@@ -41,15 +47,17 @@ def migrate_manifests(
 
 def boot(
     folder: Folder,
-    persistent: Annotated[bool, typer.Option(help="Let the machine change its disks.")] = False,
-    kvm: Annotated[bool, typer.Option(help="Use /dev/kvm when it is there.")] = True,
-    memory: Annotated[int | None, typer.Option(help="MiB, instead of the manifest's.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds until the machine must be off.")] = None,
+    persistent: Annotated[bool, typer.Option(help="Let the VM change its disks.")] = False,
+    kvm: Annotated[bool, typer.Option(help="Use /dev/kvm if it is available.")] = True,
+    memory: Annotated[int | None, typer.Option(help="Memory in MiB, instead of the manifest's.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds after which a VM that still runs is an error.")
+    ] = None,
 ) -> int:
-    """Boot an imported machine under QEMU and show its serial console; its disks stay as they are.
+    """Boot an imported VM under QEMU and show its serial console. Its disks stay unchanged.
 
-    It runs cut off from the network, with the firmware, buses, cards and MACs of its manifest. On a terminal
-    Ctrl-a x ends it.
+    The VM has no network. It has the firmware, buses, NICs and MACs of its manifest. On a terminal Ctrl-a x
+    ends it.
     """
     console = (
         ["-serial", "mon:stdio"]
@@ -58,7 +66,7 @@ def boot(
     )
     qemu_boot.load(folder)
     if kvm and not qemu_boot.kvm_usable():
-        err.print("no usable KVM on this machine: software emulation, which is slower", style="dim")
+        err.print("/dev/kvm is not usable here; QEMU emulates the processor, which is slower", style="dim")
     options = qemu_boot.Options(persistent=persistent, kvm=kvm, memory_mib=memory)
     code = qemu_boot.boot(folder, options, console, timeout=timeout)
     return Exit.DONE if code == 0 else Exit.INTERNAL
@@ -81,24 +89,29 @@ _NEEDED: Final = {
 
 
 def demo(
-    into: Annotated[Path, typer.Option(help="Folder for the demo; made anew each time.")] = Path("demo"),
+    into: Annotated[Path, typer.Option(help="Folder for the demo. It is created again each time.")] = Path(
+        "demo"
+    ),
     source: Annotated[
         DemoSource | None,
-        typer.Option(help="What to import from; default: vmware, or ova where there is no Go."),
+        typer.Option(help="Kind of source. Default: vmware, or ova if Go is not installed."),
     ] = None,
 ) -> int:
-    """Import a machine from a source that is started for it and boot it. Needs a checkout."""
+    """Run the demo: start a simulated source, import a VM from it and boot it. Needs a source checkout."""
     checkout = Path(__file__).parents[2]
     prepare = checkout / "tests" / "prepare.sh"
     if not prepare.exists():
         raise StepError(
             Exit.UNSUPPORTED,
-            "the demo is part of the source tree",
-            f"there is none around {checkout}",
-            "clone the repository and say `make demo`",
+            "the demo needs the source tree",
+            f"{checkout} is not a checkout",
+            "clone the repository and run `make demo`",
         )
     if source is None and shutil.which("go") is None:
-        err.print("no Go here, with which the simulated vCenter is built: the demo takes an OVA", style="dim")
+        err.print(
+            "Go is not installed, so the simulated vCenter cannot be built; the demo imports an OVA",
+            style="dim",
+        )
         source = DemoSource.OVA
     kind = source or DemoSource.VMWARE
     if subprocess.run([prepare, *_NEEDED[kind]], check=False).returncode:

@@ -53,38 +53,43 @@ def list_inventory(
     filename: Manifest = None,
     source: Annotated[
         str | None,
-        typer.Option(metavar="[KIND/]NAME", help="Which source, when the manifests have several."),
+        typer.Option(metavar="[KIND/]NAME", help="The source to list, if the manifests contain several."),
     ] = None,
     manifest: Annotated[
         str | None,
-        typer.Option(metavar="[NAME]", help="Write a VirtualMachineImport of this machine; none with --all."),
+        typer.Option(
+            metavar="[NAME]", help="Write the VirtualMachineImport of this VM. Give no name with --all."
+        ),
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="With --manifest: one for each machine, into a folder.")
+        bool, typer.Option("--all", help="With --manifest: write one manifest for each VM into a folder.")
     ] = False,
     into: Annotated[
-        Path | None, typer.Option(metavar="DIR", help=f"The folder of --all; default {INTO}.")
+        Path | None, typer.Option(metavar="DIR", help=f"Folder for --all. Default: {INTO}.")
     ] = None,
     mapping: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help=f"Where networks and disks go; default {mappingfile.NAME} of the folder."
+            metavar="FILE",
+            help=f"Mapping of networks and datastores. Default: {mappingfile.NAME} in the folder.",
         ),
     ] = None,
-    force: Annotated[bool, typer.Option(help="Write anew what was changed by hand.")] = False,
-    folder: Annotated[str | None, typer.Option(help="The machine's folder, with --manifest NAME.")] = None,
+    force: Annotated[bool, typer.Option(help="Overwrite files that were edited by hand.")] = False,
+    folder: Annotated[
+        str | None, typer.Option(help="The VM's folder at the source, with --manifest NAME.")
+    ] = None,
     network: Annotated[
         str | None,
-        typer.Option(help=f"Where networks go until you edit it; without --all {DESTINATION}."),
+        typer.Option(help=f"Destination of every network until you edit it. Without --all: {DESTINATION}."),
     ] = None,
     output: Output = Format.TABLE,
 ) -> int:
-    """List the machines, networks and folders of a source, or write the manifests that import them.
+    """List the VMs, networks and folders of a source, or write the manifests that import the VMs.
 
-    `--manifest NAME` writes that of one machine to standard output. `--all --manifest` fills a folder: a
-    manifest for each machine that can be imported, one for the source, without credentials, and
-    mapping.vmferry, in which each network and datastore has a row to edit. Run again, it brings the mapping
-    into the manifests; those that were changed by hand are kept.
+    `--manifest NAME` writes the manifest of one VM to standard output. `--all --manifest` fills a folder with
+    a manifest for each VM that can be imported, the source without its credentials, and mapping.vmferry, in
+    which each network and datastore has a row to edit. A second run applies the mapping to the manifests. It
+    keeps manifests that were edited by hand.
     """
     _check(manifest, every=every, folder=folder, only_all=(into is not None or force))
     given = read.read(filename or [])

@@ -54,44 +54,55 @@ def main() -> None:
 def _jobs(filenames: list[str] | None, settings: Settings) -> list[resolve.Job]:
     given = read.read(filenames or [])
     for ignored in given.ignored:
-        err.print(f"passed over {escape(ignored)}", highlight=False, style="dim", soft_wrap=True)
+        err.print(
+            f"ignored {escape(ignored)} (not a vmferry resource)",
+            highlight=False,
+            style="dim",
+            soft_wrap=True,
+        )
     return resolve.jobs(given, environment.read(os.environ), settings)
 
 
 Topology = Annotated[
-    CpuTopology, typer.Option(help="One socket with all cores, as Harvester needs it, or as at the source.")
+    CpuTopology,
+    typer.Option(help="CPU topology: one socket, as Harvester needs it, or the topology of the source."),
 ]
 
 
 @command(epilog="Example: vmferry run -f vm.yaml --into ./alpine")
 def run(
-    into: Annotated[Path, typer.Option(help="Folder for the result; new or empty.")],
+    into: Annotated[Path, typer.Option(help="Folder for the result. It must be new or empty.")],
     filename: Manifest = None,
-    to: Annotated[TargetKind, typer.Option(help="Into the folder, or into the cluster of KUBECONFIG.")] = (
+    to: Annotated[TargetKind, typer.Option(help="Target: the folder, or the cluster of KUBECONFIG.")] = (
         TargetKind.DIRECTORY
     ),
-    format: Annotated[DiskFormat, typer.Option(help="Format of the disks.")] = DiskFormat.QCOW2,  # noqa: A002
+    format: Annotated[DiskFormat, typer.Option(help="Format of the imported disks.")] = DiskFormat.QCOW2,  # noqa: A002
     network_policy: Annotated[
-        NetworkPolicy, typer.Option(help="A source network that does not exist: warn, or refuse.")
+        NetworkPolicy,
+        typer.Option(help="If a mapped source network does not exist: warn, or refuse the import."),
     ] = NetworkPolicy.LENIENT,
     name_policy: Annotated[
-        NamePolicy, typer.Option(help="A name that is no DNS-1123 label: make it fit, or refuse.")
+        NamePolicy,
+        typer.Option(help="If the VM's name is not a DNS-1123 label: normalise it, or refuse the import."),
     ] = NamePolicy.NORMALISE,
     cpu_topology: Topology = CpuTopology.ONE_SOCKET,
     retry_delay: Annotated[
-        float, typer.Option(min=0, help="Seconds before a step is tried again; doubles each time.")
+        float,
+        typer.Option(
+            min=0, help="Seconds before the first retry of a step. Each further retry waits twice as long."
+        ),
     ] = FIRST_DELAY,
     output: Output = Format.TABLE,
 ) -> int:
-    """Import machines, every stage a local process: into a folder, or with `--to harvester` into a cluster.
+    """Import VMs into a folder, or with `--to harvester` into a cluster. Every stage is a local process.
 
-    Manifests are those of `kubectl apply`: Secret, source and VirtualMachineImport in any order.
+    The manifests are those of `kubectl apply`: Secret, source and VirtualMachineImport, in any order.
     GOVC_URL, GOVC_USERNAME, GOVC_PASSWORD, GOVC_DATACENTER and VM_NAME, or OS_AUTH_URL, OS_USERNAME,
-    OS_PASSWORD, OS_PROJECT_NAME, OS_USER_DOMAIN_NAME, OS_REGION_NAME and OS_VM_NAME, are taken where no
-    manifest says otherwise.
+    OS_PASSWORD, OS_PROJECT_NAME, OS_USER_DOMAIN_NAME, OS_REGION_NAME and OS_VM_NAME, give what no manifest
+    gives.
 
-    `--to harvester` needs KUBECONFIG, nginx, and SVC_ADDRESS: HOST or HOST:PORT under which the cluster
-    reaches this machine, as it fetches the disks from here. The folder then holds state, logs and scratch.
+    `--to harvester` needs KUBECONFIG, nginx and SVC_ADDRESS: the HOST or HOST:PORT at which the cluster
+    downloads the disks from this machine. The folder then holds state, logs and scratch.
     """
     settings = Settings(
         target=to,
@@ -111,23 +122,29 @@ def run(
 def retry(
     folder: Annotated[
         Path,
-        typer.Argument(metavar="DIR|NAME", help="The folder that `run --into` was given; with -n an import."),
+        typer.Argument(
+            metavar="DIR|NAME",
+            help="Folder of the import, as given to `run --into`; with -n the import's name.",
+        ),
     ],
     filename: Manifest = None,
     retry_delay: Annotated[
-        float, typer.Option(min=0, help="Seconds before a step is tried again; doubles each time.")
+        float,
+        typer.Option(
+            min=0, help="Seconds before the first retry of a step. Each further retry waits twice as long."
+        ),
     ] = FIRST_DELAY,
     namespace: Annotated[
         str, typer.Option("-n", "--namespace", help="Retry the import NAME of this namespace in the cluster.")
     ] = "",
     output: Output = Format.TABLE,
 ) -> int:
-    """Go on with imports that failed or were interrupted; nothing that is done is done again.
+    """Resume imports that failed or were interrupted. Completed stages are not repeated.
 
-    With -f the credentials are taken anew from the manifests, as after a password was changed.
+    With -f vmferry reads the credentials from the manifests again, for example after a password has changed.
 
-    With -n it is an import in the cluster of KUBECONFIG: vmferry's controller there carries it out again, and
-    takes the credentials from the source's Secret.
+    With -n the import is one in the cluster of KUBECONFIG. vmferry's controller there retries it, with the
+    credentials of the source's Secret.
     """
     if namespace:
         if filename:
@@ -182,7 +199,7 @@ def _key(plan: Plan) -> tuple[str, str]:
 
 def _carry_out(runs: Sequence[Run], retry_delay: float, output: Format) -> int:
     if not runs:
-        err.print("nothing to do: the import is done", highlight=False)
+        err.print("nothing to do: the import has succeeded", highlight=False)
     with Watch(err) as watch:
         ended = asyncio.run(imports.carry_out(runs, watch, first_delay=retry_delay)) if runs else []
     if output is not Format.TABLE:
@@ -194,10 +211,10 @@ def _carry_out(runs: Sequence[Run], retry_delay: float, output: Format) -> int:
 
 @command(epilog="Example: vmferry discard ./alpine")
 def discard(folder: Folder) -> int:
-    """Give up imports that failed or were stopped: delete what they made, at the target and in the folder.
+    """Abandon imports that failed or were stopped. Deletes what they made at the target and in the folder.
 
-    Of an import into a cluster its images, volumes and machine go, unless the machine was started already.
-    The source's machine stays as it is, switched off.
+    For an import into a cluster this deletes its images, volumes and VM, unless the VM was already started.
+    The VM at the source stays as it is, powered off.
     """
     found = imports.find(folder)
     unfinished = [one for one in found if phase_of(one.load()) is not Phase.SUCCEEDED]
@@ -209,7 +226,7 @@ def discard(folder: Folder) -> int:
 
 @command(epilog="Example: vmferry status ./alpine -o json")
 def status(folder: Folder, output: Output = Format.TABLE) -> int:
-    """Show where imports stand, also while another vmferry runs them."""
+    """Show the status of imports, also of imports that another vmferry process runs."""
     documents = []
     for rundir in imports.find(folder):
         name, is_run = _plan(rundir).import_.name, rundir.is_run()
@@ -228,7 +245,9 @@ def status(folder: Folder, output: Output = Format.TABLE) -> int:
 @command(epilog="Example: vmferry plan -f vm.yaml -o yaml")
 def plan(
     filename: Manifest = None,
-    to: Annotated[TargetKind, typer.Option(help="As for `run`.")] = TargetKind.DIRECTORY,
+    to: Annotated[
+        TargetKind, typer.Option(help="Target: the folder, or the cluster of KUBECONFIG.")
+    ] = TargetKind.DIRECTORY,
     network_policy: Annotated[NetworkPolicy, typer.Option()] = NetworkPolicy.LENIENT,
     name_policy: Annotated[NamePolicy, typer.Option()] = NamePolicy.NORMALISE,
     cpu_topology: Topology = CpuTopology.ONE_SOCKET,
@@ -236,7 +255,7 @@ def plan(
 ) -> int:
     """Show what `run` would do, and every reason why it would not. Changes nothing.
 
-    With `--to harvester` the cluster of KUBECONFIG judges the VM and its disks by dry runs.
+    With `--to harvester` the cluster of KUBECONFIG checks the VM and its disks by dry runs.
     """
     settings = Settings(
         target=to, network_policy=network_policy, name_policy=name_policy, cpu_topology=cpu_topology

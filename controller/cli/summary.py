@@ -42,16 +42,16 @@ def tell(outcome: Outcome) -> None:
         return
     folder, cause = outcome.folder, outcome.cause
     if outcome.stopped:
-        _say(f"{outcome.name}: stopped; what is done is kept")
+        _say(f"{outcome.name}: stopped; completed work is kept")
     elif cause is not None:
         say_error(f"{outcome.name}: {cause.title} failed: {cause.words}")
-        _say(f"  its log:  {folder}/.vmferry/logs/{cause.title.replace(' ', '-')}.log")
+        _say(f"  log:      {folder}/.vmferry/logs/{cause.title.replace(' ', '-')}.log")
     if outcome.note:
         _say(f"  the VM:   {outcome.note}")
     if cause is not None and cause.stage in CHECKS and not outcome.stopped:
-        _say("  nothing was touched: correct it and run the same command again")
+        _say("  Nothing was changed. Fix the problem and run the same command again.")
     else:
-        _say(f"  go on:    vmferry retry {folder}")
+        _say(f"  resume:   vmferry retry {folder}")
 
 
 def _tell_success(outcome: Outcome) -> None:
@@ -59,10 +59,10 @@ def _tell_success(outcome: Outcome) -> None:
     if outcome.machine:
         namespace, _, name = outcome.machine.partition("/")
         _say(f"{outcome.name}: imported as VirtualMachine {outcome.machine}")
-        _say(f"  look at it:  kubectl get -n {namespace} vm {name}\n  its stages:  vmferry status {folder}")
+        _say(f"  show it:     kubectl get -n {namespace} vm {name}\n  its stages:  vmferry status {folder}")
     else:
         _say(f"{outcome.name}: imported into {folder}")
-        _say(f"  look at it:  vmferry status {folder}\n  try it:      vmferry boot {folder}")
+        _say(f"  show it:     vmferry status {folder}\n  try it:      vmferry boot {folder}")
 
 
 def _say(text: str) -> None:
@@ -96,5 +96,5 @@ def _stage(leaf: Leaf, *, interrupted: bool) -> dict[str, Any]:
 
 def tell_interrupted(name: str, rundir: RunDir) -> None:
     """What to do about an import whose runner was killed."""
-    _say(f"{name}: the vmferry that ran it was killed; what is done is kept")
-    _say(f"  go on:    vmferry retry {rundir.root}")
+    _say(f"{name}: the vmferry process that ran this import was killed; completed work is kept")
+    _say(f"  resume:   vmferry retry {rundir.root}")

@@ -12,7 +12,7 @@ from steps.model.plan import Gate
 from workflows.api.annotations import APPROVE, RETRY
 from workflows.api.conditions import find, holds
 from workflows.api.status import Condition, ImportStatus
-from workflows.status.outcome import SUCCEEDED, settled
+from workflows.status.phase import SUCCEEDED, settled
 from workflows.status.watchdog import Kind
 
 STOPPED: Final = ("Cancelling", "Cancelled")

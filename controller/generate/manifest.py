@@ -11,12 +11,13 @@ from controller.generate.mappingfile import Places, network_names
 from controller.generate.naming import Choice
 from controller.units import size
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import API_VERSION
 from steps.model.machine import Machine, Nic, Severity
 from steps.model.mapping import shape
 from steps.model.naming import normalise
 from steps.model.plan import SourceKind
 from steps.preflight import reasons
-from workflows.api.resources import API_VERSION, OvaSource, Source, VirtualMachineImport
+from workflows.api.resources import OvaSource, Source, VirtualMachineImport
 from workflows.plan import Invalid, endpoint, plan
 from workflows.settings import Settings
 

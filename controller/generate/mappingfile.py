@@ -15,9 +15,10 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from controller.manifests import read
 from controller.manifests.read import InvalidManifestsError
 from controller.manifests.yamledit import dump
+from steps.model.kinds import API_VERSION
 from steps.model.machine import Disk, Machine, Nic
-from workflows.api.resources import Metadata, NetworkMapping, VirtualMachineImport, VirtualMachineImportSpec
-from workflows.api.spec import API_VERSION, Model, Text, none_to_list
+from workflows.api.resources import Metadata, VirtualMachineImport
+from workflows.api.spec import Model, NetworkMapping, Text, VirtualMachineImportSpec, none_to_list
 from workflows.plan import import_reasons
 
 NAME: Final = "mapping.vmferry"

@@ -15,10 +15,10 @@ from controller.local.rundir import RunDir
 from steps.model.contract import Exit, StepError
 from steps.model.document import Document, write_atomically
 from steps.model.kinds import IMAGE, Kind
+from steps.model.names import PORT
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
-from workflows.names import PORT
 from workflows.stages import Stage
 
 KUBECONFIG: Final = "KUBECONFIG"

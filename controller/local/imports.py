@@ -13,10 +13,11 @@ from typing import Final, Protocol
 
 from controller.local.cluster_target import AIM, Aim, Ports, Way, keep
 from controller.local.process import Launcher
-from controller.local.record import Record, labels
+from controller.local.record import Record
 from controller.local.rundir import RunDir
 from controller.local.runner import FIRST_DELAY, STOPPED, Limits, Runner
 from controller.manifests.resolve import Job
+from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Machine
 from steps.model.naming import target_name
@@ -112,8 +113,7 @@ def _create(job: Job, rundir: RunDir, aim: Aim | None) -> Run:
             Exit.CONFLICT, f"cannot make {rundir.root}", f"{error.strerror}", "choose another --into"
         ) from None
     rundir.keep_room()
-    of = job.plan.import_
-    record = Record.new(job.plan.run, labels(of.name, of.namespace, of.uid), rundir.save)
+    record = Record.new(job.plan.run, names.labels(job.plan), rundir.save)
     return Run(job.name, rundir, record, lock)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from steps.model.contract import Exit
 from workflows.api.conditions import TIME
@@ -12,7 +11,6 @@ from workflows.author.dag import FINISH, PARENT, TRANSFER, home
 from workflows.stages import Scope, Stage
 from workflows.status.nodes import Json, Phase, attempt_of, node_id, stage_of
 
-GROUP = "migration.harvesterhci.io"
 INTERRUPTED = "the runner was killed while this step ran"
 GROUPS = (TRANSFER, FINISH)
 """The DAGs within that of the whole import."""
@@ -161,7 +159,7 @@ class Record:
             return True
         path = node["name"] if attempt_of(node) < 0 else node["name"].rpartition("(")[0]
         stage = self._nodes.get(node_id(self._name, path), node)
-        return not Phase(stage["phase"]).well
+        return not Phase(stage["phase"]).succeeded
 
     def _worst(self, group: Json) -> Phase:
         """A group is as well as its members, however deep; members are those whose name continues its own."""
@@ -170,7 +168,7 @@ class Record:
             for node in self._nodes.values()
             if node is not group and node["name"].startswith(group["name"]) and node["type"] == "Retry"
         ]
-        unwell = [phase for phase in inside if not phase.well]
+        unwell = [phase for phase in inside if not phase.succeeded]
         return Phase.FAILED if unwell else Phase.SUCCEEDED
 
     def _groups(self, path: str, disk: str | None) -> None:
@@ -214,8 +212,3 @@ class Record:
         if parent["type"] in ("DAG", "TaskGroup"):
             node["boundaryID"] = parent["id"]
             parent.setdefault("children", []).append(node["id"])
-
-
-def labels(name: str, namespace: str, uid: str) -> dict[str, Any]:
-    """What links a run to its import, as labels on the workflow."""
-    return {f"{GROUP}/import-name": name, f"{GROUP}/import-namespace": namespace, f"{GROUP}/import-uid": uid}

@@ -21,11 +21,11 @@ from steps.model.mapping import shape
 from steps.model.plan import Plan
 from steps.runtime.program import MACHINE, PLAN
 from workflows.stages import CHECKS, Capability, Limit, Scope, Stage, stages_for
-from workflows.status.findings import doubts, read_admission
+from workflows.status.conditions import doubts, read_admission
 from workflows.status.nodes import Phase, root_cause
 from workflows.status.observed import observe
 
-OMITTED: Final = "omitted: depends condition not met"
+OMITTED: Final = "not run, as an earlier stage has failed"
 STOPPED: Final = "Stopped with strategy 'Stop'"
 SHUTDOWN: Final = "workflow shutdown with strategy:  Stop"
 FIRST_DELAY: Final = 2.0
@@ -131,7 +131,7 @@ class Runner:
         await asyncio.gather(*waits)
         path = self._path(stage.name, disk)
         phase = self._record.phase(path)
-        if phase is not None and phase.well and not self._needed_again(stage, disk):
+        if phase is not None and phase.succeeded and not self._needed_again(stage, disk):
             return
         if not all(self._well(instance) for instance in before):
             self._record.skip(path, stage, disk, Phase.OMITTED, OMITTED)
@@ -145,7 +145,7 @@ class Runner:
 
     def _well(self, instance: Instance) -> bool:
         phase = self._record.phase(self._path(*instance))
-        return phase is not None and phase.well
+        return phase is not None and phase.succeeded
 
     # --- two stages that need each other
 
@@ -185,7 +185,7 @@ class Runner:
         """Try a stage until it is done, failed for good, or has used up its attempts."""
         await self._try(path, stage, disk)
         phase = self._record.phase(path)
-        if phase is not None and not phase.well:
+        if phase is not None and not phase.succeeded:
             self._give_up_sibling(stage, disk)
 
     async def _try(self, path: str, stage: Stage, disk: str | None) -> None:

@@ -10,18 +10,14 @@ from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from steps.model.contract import Exit, StepError
+from steps.model.kinds import API_VERSION
 from steps.model.naming import normalise
 from steps.model.plan import SourceKind
-from workflows.api.resources import (
-    API_VERSION,
-    Metadata,
-    OpenstackSource,
+from workflows.api.resources import Metadata, OpenstackSource, Source, VirtualMachineImport, VmwareSource
+from workflows.api.spec import (
     OpenstackSourceSpec,
-    Source,
     SourceReference,
-    VirtualMachineImport,
     VirtualMachineImportSpec,
-    VmwareSource,
     VmwareSourceSpec,
 )
 from workflows.plan import endpoint

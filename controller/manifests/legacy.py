@@ -15,8 +15,8 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from controller.manifests.read import OLD_GROUPS, line_of
 from controller.manifests.yamledit import comments, is_merged, remove, rename
+from steps.model.kinds import API_VERSION, GROUP
 from steps.model.naming import DNS_LABEL, normalise
-from workflows.api.resources import API_VERSION, GROUP
 from workflows.api.spec import (
     Model,
     NetworkMapping,

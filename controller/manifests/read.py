@@ -17,7 +17,8 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.reader import ReaderError
 
 from steps.model.contract import Exit, StepError
-from workflows.api.resources import GROUP, KINDS, Secret, Source, VirtualMachineImport
+from steps.model.kinds import GROUP
+from workflows.api.resources import KINDS, Secret, Source, VirtualMachineImport
 
 OLD_GROUPS: Final = ("source.harvesterhci.io", "importjob.harvesterhci.io")
 SUFFIXES: Final = (".yaml", ".yml", ".json")

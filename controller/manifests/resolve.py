@@ -10,15 +10,8 @@ from controller.manifests.environment import ADDRESSES, MACHINES, NAME, Environm
 from controller.manifests.read import InvalidManifestsError, Manifests
 from steps.model.naming import normalise
 from steps.model.plan import Plan, SourcePlan
-from workflows.api.resources import (
-    OpenstackSource,
-    OpenstackSourceSpec,
-    OvaSource,
-    Source,
-    VirtualMachineImport,
-    VmwareSource,
-    VmwareSourceSpec,
-)
+from workflows.api.resources import OpenstackSource, OvaSource, Source, VirtualMachineImport, VmwareSource
+from workflows.api.spec import OpenstackSourceSpec, VmwareSourceSpec
 from workflows.plan import Invalid, endpoint, plan, source_plan, source_reasons
 from workflows.settings import Settings
 

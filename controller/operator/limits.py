@@ -12,11 +12,10 @@ from typing import Final
 
 from controller.operator.options import Options
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import CONFIG_MAP, Object
+from steps.model.kinds import CONFIG_MAP, GROUP, Object
 from steps.model.plan import SourcePlan
 from steps.runtime.cluster import Cluster
-from workflows import names
-from workflows.api.spec import GROUP
+from workflows import argo_names
 from workflows.stages import Limit
 
 COPIED: Final = f"{GROUP}/copied-defaults"
@@ -31,14 +30,14 @@ def keep(cluster: Cluster, options: Options, source: SourcePlan | None = None) -
     Raises:
         StepError: NOT_FOUND without that ConfigMap; ChangedError when somebody else just wrote to it.
     """
-    found = cluster.get(CONFIG_MAP, names.LIMITS, options.namespace)
+    found = cluster.get(CONFIG_MAP, argo_names.LIMITS, options.namespace)
     if found is None:
-        what = f"ConfigMap {options.namespace}/{names.LIMITS} is not there"
+        what = f"ConfigMap {options.namespace}/{argo_names.LIMITS} is not there"
         raise StepError(Exit.NOT_FOUND, what, remedy="install the chart (again)")
-    keys = [names.limit_key(names.source_key(source), limit) for limit in Limit] if source else []
+    keys = [argo_names.limit_key(argo_names.source_key(source), limit) for limit in Limit] if source else []
     change = changes(found, keys, options.defaults)
     if change is not None:
-        cluster.patch(CONFIG_MAP, names.LIMITS, change, options.namespace)
+        cluster.patch(CONFIG_MAP, argo_names.LIMITS, change, options.namespace)
 
 
 def changes(found: Object, wanted: Iterable[str], defaults: Mapping[Limit, int]) -> Object | None:
@@ -74,7 +73,7 @@ def _copied(found: Object) -> dict[str, str]:
 
 def _default(key: str, data: Mapping[str, str], defaults: Mapping[Limit, int]) -> str:
     limit = Limit(key.rpartition(".")[2])
-    return data.get(names.limit_key(names.DEFAULT, limit), str(defaults[limit]))
+    return data.get(argo_names.limit_key(argo_names.DEFAULT, limit), str(defaults[limit]))
 
 
 def _notes(found: Object) -> dict[str, str]:

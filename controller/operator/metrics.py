@@ -12,8 +12,8 @@ from prometheus_client.metrics_core import Metric
 from controller.operator.cache import Ledger
 from controller.operator.observe.source import READY
 from controller.operator.sources.check import NOT_READY
-from workflows.api.status import ImportStatus, Stand
-from workflows.status.outcome import settled
+from workflows.api.status import ImportPhase, ImportStatus
+from workflows.status.phase import settled
 
 
 class Collector:
@@ -35,7 +35,7 @@ class Collector:
         statuses = list(self._ledger.statuses().values())
         counted = Counter(status.import_status for status in statuses)
         imports = GaugeMetricFamily("vmferry_imports", "Imports by importStatus", labels=["status"])
-        for stand in Stand:
+        for stand in ImportPhase:
             imports.add_metric([stand or "new"], counted.get(stand, 0))
         yield imports
         counts = self._sources()
@@ -56,5 +56,5 @@ class Collector:
 
 def _moves(status: ImportStatus) -> bool:
     """Whether bytes of this import are still to move: not of one that is done, refused or failed."""
-    over = status.import_status in (Stand.FAILED, Stand.INVALID) or settled(status)
+    over = status.import_status in (ImportPhase.FAILED, ImportPhase.INVALID) or settled(status)
     return not over and status.percent < 100

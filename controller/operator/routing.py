@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from controller.operator.observe.source import SOURCES
 from controller.operator.workqueue import Queue
+from steps.model import names
 from steps.model.kinds import IMPORT, WORKFLOW, Kind
-from workflows import names
 
 ImportKey = tuple[str, str]
 """(namespace, name)."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import structlog
 
+from steps.model import names
 from steps.model.kinds import CONFIG_MAP, IMPORT
 from steps.runtime.cluster import Cluster
-from workflows import names
 
 log = structlog.get_logger()
 

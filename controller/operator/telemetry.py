@@ -15,23 +15,23 @@ import structlog
 
 from workflows.api.conditions import find, holds
 from workflows.api.resources import VirtualMachineImport
-from workflows.api.status import DiskImportStatus, ImportStatus, Stand
-from workflows.status.outcome import CANCELLED, SUCCEEDED
+from workflows.api.status import DiskImportStatus, ImportPhase, ImportStatus
+from workflows.status.phase import CANCELLED, SUCCEEDED
 
 Line = tuple[int, str, Mapping[str, str]]
 """Level, text, and keys beside those of the import."""
 
 ENTERED: Final[Mapping[str, tuple[str, ...]]] = {
-    Stand.VALID: (
+    ImportPhase.VALID: (
         "Sanitizing the import spec ...",
         "The sanitization of the import spec was successful",
     ),
-    Stand.SOURCE_READY: ("Importing client disk images ...",),
-    Stand.DISKS_EXPORTED: ("Creating VM images ...",),
-    Stand.IMAGES_SUBMITTED: ("Evaluating VM images ...",),
-    Stand.IMAGES_READY: ("Creating VM instances ...",),
-    Stand.CREATED: ("Checking VM instances ...",),
-    Stand.RUNNING: ("Tidy up objects ...", "The VM was imported successfully"),
+    ImportPhase.SOURCE_READY: ("Importing client disk images ...",),
+    ImportPhase.DISKS_EXPORTED: ("Creating VM images ...",),
+    ImportPhase.IMAGES_SUBMITTED: ("Evaluating VM images ...",),
+    ImportPhase.IMAGES_READY: ("Creating VM instances ...",),
+    ImportPhase.CREATED: ("Checking VM instances ...",),
+    ImportPhase.RUNNING: ("Tidy up objects ...", "The VM was imported successfully"),
 }
 """What is said when an import gets that far."""
 CONDITIONS: Final[Mapping[str, str]] = {
@@ -161,12 +161,12 @@ def _moved(before: DiskImportStatus, after: DiskImportStatus) -> Iterator[Line]:
 def _ended(after: ImportStatus, import_: VirtualMachineImport) -> Iterator[Line]:
     summary = find(after.import_conditions, SUCCEEDED)
     why = {"err": summary.message} if summary and summary.message else {}
-    if after.import_status == Stand.IMAGE_FAILED:
+    if after.import_status == ImportPhase.IMAGE_FAILED:
         yield logging.ERROR, "Failed to import client disk images. Try again ...", why
-    elif after.import_status == Stand.FAILED:
+    elif after.import_status == ImportPhase.FAILED:
         level = logging.INFO if summary and summary.reason == CANCELLED else logging.ERROR
         yield level, "The VM import has failed", why
-    elif after.import_status == Stand.INVALID:
+    elif after.import_status == ImportPhase.INVALID:
         if after.step == PREFLIGHT:
             said = f"Failed to perform source cluster specific preflight checks: {why.get('err', '')}"
             yield logging.ERROR, said, {}

@@ -17,13 +17,13 @@ from controller.operator import telemetry
 from controller.operator.observe.facts import FINALIZER
 from controller.operator.options import Options
 from controller.operator.sweep import sweep
+from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CONFIG_MAP, IMPORT, Object
 from steps.runtime.cluster import Cluster
 from steps.runtime.kubeapi import connect
 from steps.runtime.program import last_words
 from steps.runtime.stop import Stop
-from workflows import names
 
 log = structlog.get_logger()
 

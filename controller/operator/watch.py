@@ -14,8 +14,8 @@ from typing import Any, Final, cast
 import kopf
 
 from controller.operator.options import Options
+from steps.model import names
 from steps.model.kinds import IMPORT, OPENSTACK_SOURCE, OVA_SOURCE, VMWARE_SOURCE, WORKFLOW, Kind
-from workflows import names
 
 Seen = Callable[[Kind, Mapping[str, Any], bool], None]
 """Called with a kind, an object, and whether it is gone; must not fail and not take long."""

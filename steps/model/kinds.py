@@ -11,6 +11,11 @@ Object = dict[str, Any]
 """An object of the API, as JSON has it."""
 
 
+GROUP: Final = "migration.harvesterhci.io"
+"""The API group of our custom resources, which vm-import-controller has defined, and of our labels."""
+API_VERSION: Final = f"{GROUP}/v1beta1"
+
+
 class Kind(NamedTuple):
     """A kind of object and where the API has it."""
 
@@ -39,10 +44,10 @@ CLAIM: Final = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 STORAGE_CLASS: Final = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses", namespaced=False)
 WORKFLOW: Final = Kind("argoproj.io/v1alpha1", "Workflow", "workflows")
 WORKFLOW_TEMPLATE: Final = Kind("argoproj.io/v1alpha1", "WorkflowTemplate", "workflowtemplates")
-IMPORT: Final = Kind("migration.harvesterhci.io/v1beta1", "VirtualMachineImport", "virtualmachineimports")
-VMWARE_SOURCE: Final = Kind("migration.harvesterhci.io/v1beta1", "VmwareSource", "vmwaresources")
-OPENSTACK_SOURCE: Final = Kind("migration.harvesterhci.io/v1beta1", "OpenstackSource", "openstacksources")
-OVA_SOURCE: Final = Kind("migration.harvesterhci.io/v1beta1", "OvaSource", "ovasources")
+IMPORT: Final = Kind(API_VERSION, "VirtualMachineImport", "virtualmachineimports")
+VMWARE_SOURCE: Final = Kind(API_VERSION, "VmwareSource", "vmwaresources")
+OPENSTACK_SOURCE: Final = Kind(API_VERSION, "OpenstackSource", "openstacksources")
+OVA_SOURCE: Final = Kind(API_VERSION, "OvaSource", "ovasources")
 IMAGE: Final = Kind("harvesterhci.io/v1beta1", "VirtualMachineImage", "virtualmachineimages")
 DATA_VOLUME: Final = Kind("cdi.kubevirt.io/v1beta1", "DataVolume", "datavolumes")
 BACKING_IMAGE: Final = Kind("longhorn.io/v1beta2", "BackingImage", "backingimages")

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from steps.model.guestos import harvester_label
 from steps.model.mapping import Shape, TargetDisk
+from steps.model.names import LABEL_IMPORTED
 from steps.model.networks import Interface
 
-IMPORTED_LABEL: Final = "migration.harvesterhci.io/imported"
 """Harvester's VM validator lets these machines use an image's own claim (harvester
 pkg/webhook/resources/virtualmachine/validator.go)."""
 DESCRIPTION: Final = "field.cattle.io/description"
@@ -69,7 +69,7 @@ def _metadata(shape: Shape) -> Manifest:
     return {
         "name": shape.name,
         "namespace": shape.namespace,
-        "labels": {IMPORTED_LABEL: "true", **({OS_LABEL: system} if system else {})},
+        "labels": {LABEL_IMPORTED: "true", **({OS_LABEL: system} if system else {})},
         **({"annotations": {DESCRIPTION: shape.description}} if shape.description else {}),
     }
 

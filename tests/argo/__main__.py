@@ -26,7 +26,7 @@ MATRIX: Final = 6
 """Cells of the retry matrix at once: most of their time they wait for pods, back-offs and Argo."""
 PARTS: Final = {
     "beside": ("-m", "not alone and not matrix", *TOGETHER),
-    "matrix": ("-m", "matrix", "-n", str(MATRIX), "--dist=worksteal"),
+    "matrix": ("-m", "matrix", "-n", str(MATRIX), "--dist=load", "--maxschedchunk=1"),
     "alone": ("-m", "alone"),
 }
 SMOKE: Final = {"smoke": ("-m", "smoke", *TOGETHER)}

@@ -13,12 +13,12 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from steps.model import names
 from steps.model.contract import StepError
 from steps.model.kinds import MACHINE, Object
 from tests.argo.ground import RELEASE, Ground, eventually
 from tests.argo.test_retry import no_room
 from tests.argo.world import Imported, World
-from workflows import names
 
 WORDS: Final = "refused by the test's own policy"
 ALWAYS: Final = 1000

@@ -18,7 +18,7 @@ from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
 from tests.standins.lab import Lab, NoLabError
 from tests.standins.process import lab, reserved, running
-from workflows.names import LIMITS
+from workflows.argo_names import LIMITS
 
 ROOT: Final = Path(__file__).parents[2]
 LAB: Final = ROOT / "tests" / "lab"

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+from steps.model import names
 from steps.model.contract import StepError
 from steps.model.kinds import (
+    API_VERSION,
     CLAIM,
     CONFIG_MAP,
     IMAGE,
@@ -25,11 +27,9 @@ from steps.model.kinds import (
     Object,
 )
 from tests.argo.ground import RELEASE, Ground, eventually
-from workflows import names
 from workflows.api.conditions import find
-from workflows.api.resources import API_VERSION
 from workflows.api.status import Condition, ImportStatus
-from workflows.status.outcome import SUCCEEDED
+from workflows.status.phase import SUCCEEDED
 
 MIB: Final = 1 << 20
 RUNNING: Final = "virtualMachineRunning"

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from steps.model import names
 from steps.model.kinds import CLAIM, CONFIG_MAP, IMAGE, MACHINE
 from tests.argo.faults import a_foreign_vm
 from tests.argo.ground import RELEASE, Ground, eventually
 from tests.argo.test_kill import kill_controller
 from tests.argo.world import FAILED, RUNNING, World, a_vm, images_of
-from workflows import names
 from workflows.api.conditions import find
 
 pytestmark = pytest.mark.argo

@@ -9,10 +9,9 @@ from typing import Final
 
 import pytest
 
-from steps.model.kinds import IMPORT, POD, WORKFLOW, Object
+from steps.model.kinds import API_VERSION, IMPORT, POD, WORKFLOW, Object
 from tests.argo.ground import RELEASE, Ground, eventually
 from tests.argo.world import FAILED, RUNNING, Imported, World, a_vm, images_of
-from workflows.api.resources import API_VERSION
 
 pytestmark = [pytest.mark.argo, pytest.mark.alone]
 Make = Callable[..., World]

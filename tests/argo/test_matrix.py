@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import pytest
 
+from steps.model import names
 from steps.model.kinds import CLAIM, SECRET, SERVICE, Object
 from steps.model.plan import TargetKind
 from steps.targets.harvester.state import state
@@ -25,7 +26,6 @@ from tests.argo.place import Seen
 from tests.argo.table import Row, note
 from tests.argo.test_retry import person, put
 from tests.argo.world import FAILED, INVALID, RUNNING, Imported, World, a_vm, images_of
-from workflows import names
 from workflows.stages import Scope, Stage, stage_named, stages_for
 from workflows.status.nodes import Phase, phase_of
 
@@ -91,7 +91,11 @@ CELLS: Final = [
     for way in Way
     for disks in ((1, 2) if stage.scope is Scope.DISK else (1,))
 ]
+CELLS.sort(key=lambda cell: cell.stage.name != "serve")
+"""Those of `serve` take longest, as `image` waits for it: they begin first."""
 assert {cell.stage.name for cell in CELLS} == set(FAULTS), "a stage has no fault"
+SEEN_BY: Final = {"poweroff": "preflight", "image": "admit"}
+"""The check that refuses a stage's fault in a new Workflow: guest tools that do not run, and a full quota."""
 
 
 @dataclass
@@ -126,17 +130,23 @@ class Trial:
         """The annotation that lets it pass the gate; a new Workflow asks again."""
         return {"approve": "poweroff"} if self.moment is Moment.CHECKED else {}
 
-    def until_failed(self, before: tuple[str, str] = ("", "")) -> tuple[str, str]:
-        """Wait until an attempt after `before` has failed, exit handler and all; returns which."""
+    def until_failed(
+        self, before: tuple[str, str] = ("", ""), *, stage: str = "", ends: str = ""
+    ) -> tuple[str, str]:
+        """Wait until an attempt after `before` has failed, exit handler and all; returns which.
+
+        It fails at the cell's stage, unless another stage and status are given.
+        """
+        ends = ends or self.cell.ends
 
         def look(seen: Seen) -> tuple[str, str] | None:
             workflow = seen.workflow or {}
             over = phase_of(workflow) in (Phase.FAILED, Phase.ERROR) and attempt(workflow) != before
-            reported = seen.status.import_status == self.cell.ends and seen.summary.status == "False"
+            reported = seen.status.import_status == ends and seen.summary.status == "False"
             return attempt(workflow) if over and reported else None
 
         failed = self.imported.when(look, LONG)
-        assert self.cell.stage.name in self.imported.status.step, self.imported.told()
+        assert (stage or self.cell.stage.name) in self.imported.status.step, self.imported.told()
         return failed
 
     def retry(self) -> None:
@@ -169,13 +179,15 @@ class Trial:
     def fails_again(self, before: tuple[str, str]) -> tuple[str, str]:
         """Retry it with the cause still there; returns which attempt failed last.
 
-        A name that is taken is seen before an attempt begins.
+        A name that is taken is seen before an attempt begins. Other causes are refused by a check of the new
+        Workflow (`SEEN_BY`).
         """
         self.retry()
         if self.cell.stage.name == "build" and not self.cell.way.in_place:
             self.imported.when(lambda seen: "a retry waits" in seen.status.message, LONG)
             return before
-        return self.until_failed(before)
+        check = "" if self.cell.way.in_place else SEEN_BY.get(self.cell.stage.name, "")
+        return self.until_failed(before, stage=check, ends=INVALID if check else "")
 
     def until_done(self, before: tuple[str, str] = ("", "")) -> None:
         """Wait until the VM runs and the Workflow has ended well. `before` is the attempt that has failed.

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from steps.model import names
 from steps.model.kinds import SECRET
 from tests.argo.ground import RELEASE, Ground, eventually
 from tests.argo.test_retry import checked, no_room
 from tests.argo.world import FAILED, RUNNING, Imported, World, a_vm
-from workflows import names
 
 pytestmark = pytest.mark.argo
 Make = Callable[..., World]

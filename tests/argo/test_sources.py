@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.model.kinds import Object
+from steps.model.kinds import API_VERSION, Object
 from tests import demosources, scenario
 from tests.argo.ground import HOST, Ground, eventually
 from tests.argo.place import RUNNING, Imported, Place, bytes_of, claims_of, place
@@ -19,7 +19,6 @@ from tests.openstack.cloud import Cloud, Project
 from tests.openstack.stack import operate
 from tests.openstack.stack.layout import CACHE, Settings
 from tests.providers.ova.make import build_ova
-from workflows.api.resources import API_VERSION
 
 pytestmark = pytest.mark.argo
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from steps.model import names
 from steps.model.kinds import DEPLOYMENT, IMPORT, SECRET
 from tests.argo.ground import RELEASE, Ground, eventually
 from tests.argo.world import FAILED, INVALID, RUNNING, World, a_vm
-from workflows import names
 
 pytestmark = pytest.mark.argo
 Make = Callable[..., World]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from steps.model.kinds import Object
+from steps.model.kinds import API_VERSION, Object
 from tests.argo.ground import HOST, Ground, eventually
 from tests.argo.place import (
     FAILED,
@@ -26,7 +26,6 @@ from tests.argo.place import (
     remove,
 )
 from tests.simulator import Simulator
-from workflows.api.resources import API_VERSION
 
 __all__ = [
     "FAILED",

@@ -19,10 +19,11 @@ import pytest
 from ruamel.yaml import YAML
 
 from controller.operator.limits import PER_SOURCE
+from steps.model import names
 from steps.model.plan import SourceKind, SourcePlan
 from steps.runtime import proxy
 from tests.author.rendered import CHART, PROGRAMS, TEMPLATE, Json, keys, parse
-from workflows import names
+from workflows import argo_names
 from workflows.stages import Identity, Limit
 
 BUILT: Final = Path(__file__).parents[2] / ".cache" / "bin" / "helm"
@@ -141,7 +142,7 @@ def test_only_who_talks_to_a_source_gets_its_proxy() -> None:
     assert dict(with_proxy()) == {}
     stages = [stage.name for stage in PROGRAMS if stage.credentials]
     assert stages == ["preflight", "poweroff", "export", "cleanup"]
-    pods = {f"{names.template_name(kind)}/{stage}" for kind in SourceKind for stage in stages}
+    pods = {f"{argo_names.template_name(kind)}/{stage}" for kind in SourceKind for stage in stages}
     found = dict(with_proxy(**PLAIN))
     assert set(found) == {"vmferry-controller/controller", *pods}
     for env in found.values():
@@ -252,12 +253,12 @@ def test_a_fraction_of_a_processor_may_be_a_number() -> None:
 def test_limits_have_the_keys_that_the_locks_ask_for() -> None:
     source = SourcePlan(kind=SourceKind.VMWARE, name="vc.lab", namespace="shop", endpoint="")
     row = {"kind": "VmwareSource", "namespace": "shop", "name": "vc.lab", "machines": 1}
-    made = of_kind("ConfigMap", **{"limits.perSource": [row]})[names.LIMITS]
+    made = of_kind("ConfigMap", **{"limits.perSource": [row]})[argo_names.LIMITS]
     data, own = made["data"], made["metadata"]["annotations"][PER_SOURCE].split()
-    assert set(own) == {names.limit_key(names.source_key(source), limit) for limit in Limit}
-    of_source = {limit: data[names.limit_key(names.source_key(source), limit)] for limit in Limit}
+    assert set(own) == {argo_names.limit_key(argo_names.source_key(source), limit) for limit in Limit}
+    of_source = {limit: data[argo_names.limit_key(argo_names.source_key(source), limit)] for limit in Limit}
     assert of_source == {Limit.MACHINES: "1", Limit.STREAMS: "4"}
-    assert {limit: data[names.limit_key(names.DEFAULT, limit)] for limit in Limit} == {
+    assert {limit: data[argo_names.limit_key(argo_names.DEFAULT, limit)] for limit in Limit} == {
         Limit.MACHINES: "2",
         Limit.STREAMS: "4",
     }
@@ -296,13 +297,13 @@ def test_each_has_an_identity_of_its_own() -> None:
     assert set(of_kind("ServiceAccount")) == {
         "vmferry-controller",
         "vmferry-uninstall",
-        *(names.service_account(identity) for identity in Identity),
+        *(argo_names.service_account(identity) for identity in Identity),
     }
 
 
 @pytest.mark.parametrize("identity", Identity)
 def test_every_step_can_report_to_argo_and_none_reads_secrets(identity: Identity) -> None:
-    found = may(names.service_account(identity))
+    found = may(argo_names.service_account(identity))
     assert REPORT in found
     assert not any(resource == "secrets" for _, resource, _ in found)
 

@@ -16,11 +16,11 @@ import pytest
 from steps.model.plan import Gate, Plan, SourceKind
 from tests.author.rendered import CHART, GOLDEN, TEMPLATE
 from tests.unit.builders import a_plan
+from workflows.argo_names import provider
 from workflows.author.chart import chart_files, render
 from workflows.author.installation import Installation
 from workflows.author.template import template
 from workflows.author.workflow import author
-from workflows.names import provider
 
 PLAIN: Final = a_plan()
 GATED: Final = a_plan(vm="Build*Agent_01 (old)", name="agent", namespace="ci", start=False).model_copy(

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steps.model import names
 from steps.model.plan import ImportRef, Plan, SourceKind, SourcePlan, TargetKind, TargetPlan
 from tests.unit.builders import a_plan
-from workflows import names
+from workflows import argo_names
 from workflows.author.installation import Installation
 from workflows.author.template import DESCRIPTION, TITLE
 from workflows.author.workflow import author
@@ -69,7 +70,7 @@ def test_labels_are_valid(plan: Plan) -> None:
 
 @given(plans, st.sampled_from(Limit))
 def test_keys_of_limits_are_valid(plan: Plan, limit: Limit) -> None:
-    assert CONFIG_KEY.fullmatch(names.limit_key(names.source_key(plan.source), limit))
+    assert CONFIG_KEY.fullmatch(argo_names.limit_key(argo_names.source_key(plan.source), limit))
 
 
 @given(plans)
@@ -94,7 +95,7 @@ def test_names_that_are_too_long_for_a_label_stay_apart() -> None:
 
 def test_sources_of_one_name_are_told_apart() -> None:
     keys = {
-        names.source_key(SourcePlan(kind=kind, name="vc", namespace=namespace, endpoint=""))
+        argo_names.source_key(SourcePlan(kind=kind, name="vc", namespace=namespace, endpoint=""))
         for kind in SourceKind
         for namespace in ("a", "b")
     }
@@ -122,14 +123,3 @@ def test_the_title_is_a_sentence_and_a_name_no_markdown(vm: str, shown: str) -> 
     made = author(a_plan(vm=vm), Installation())["metadata"]["annotations"]
     assert made[TITLE] == f"**{shown}** from vc"
     assert made[DESCRIPTION].startswith(f"VirtualMachineImport default/web brings {shown} from VmwareSource ")
-
-
-def test_steps_and_author_call_things_alike() -> None:
-    """Steps import nothing of workflows, so what both name is written down twice."""
-    of_steps = pytest.importorskip("steps.targets.harvester.names")
-    for constant in ("UID", "NAME", "NAMESPACE", "RUN", "STAGE", "DISK"):
-        assert getattr(of_steps, f"LABEL_{constant}") == getattr(names, f"LABEL_{constant}")
-    assert of_steps.PORT == names.PORT
-    assert of_steps.request("r") == names.request("r")
-    assert of_steps.claim("r", "disk-0") == names.claim("r", "disk-0")
-    assert of_steps.service("r", "disk-0") == names.service("r", "disk-0")

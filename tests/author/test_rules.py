@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from steps.model import names
 from steps.model.contract import OUTPUTS, is_retryable
 from steps.model.plan import Gate
 from tests.author.rendered import (
@@ -24,7 +25,7 @@ from tests.author.rendered import (
     volumes,
 )
 from tests.unit.builders import a_plan
-from workflows import names
+from workflows import argo_names
 from workflows.author.installation import Installation
 from workflows.author.workflow import author
 from workflows.stages import Image, Scope, Stage
@@ -143,8 +144,8 @@ def locks() -> dict[str, list[Json]]:
 def test_machines_are_counted_in_the_transfer_and_streams_in_the_export() -> None:
     key = "{{workflow.parameters.source}}."
     assert locks() == {
-        "transfer": [{"configMapKeyRef": {"name": names.LIMITS, "key": key + "machines"}}],
-        "export": [{"configMapKeyRef": {"name": names.LIMITS, "key": key + "streams"}}],
+        "transfer": [{"configMapKeyRef": {"name": argo_names.LIMITS, "key": key + "machines"}}],
+        "export": [{"configMapKeyRef": {"name": argo_names.LIMITS, "key": key + "streams"}}],
     }
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, CONFIG_MAP, IMPORT, POD, SECRET, SERVICE, WORKFLOW, Kind, Object
+from steps.model.names import LABEL_RUN
 from steps.runtime import kubeapi
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
@@ -22,7 +23,6 @@ from tests.standins.api import NAMESPACE
 from tests.standins.lab import Lab as Place
 from tests.standins.process import eventually
 from tests.standins.process import lab as running_lab
-from workflows.names import LABEL_RUN
 
 ROOT: Final = Path(__file__).parents[2]
 SCRIPTS: Final = ROOT / "tests" / "lab"

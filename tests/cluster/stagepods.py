@@ -18,7 +18,7 @@ from steps.model.kinds import POD, Object
 from steps.model.plan import Plan
 from tests.cluster.lab import Lab
 from tests.standins.process import eventually
-from workflows import names
+from workflows import argo_names
 
 STAGE_SECONDS: Final = 400.0
 READER: Final = """\
@@ -136,7 +136,7 @@ class StagePods:
             "workflow.namespace": self.lab.release,
             "workflow.status": "Succeeded",
             "workflow.parameters.run": self.plan.run,
-            "workflow.parameters.source": names.source_key(self.plan.source),
+            "workflow.parameters.source": argo_names.source_key(self.plan.source),
             "inputs.parameters.disk": disk,
         }
         text = MARK.sub(lambda mark: values[mark[0][2:-2].strip()], json.dumps(pod))

@@ -15,7 +15,7 @@ from tests.cluster.lab import CommandError
 from tests.cluster.stagepods import StagePods
 from tests.standins.process import eventually
 from tests.unit.builders import a_plan
-from workflows.names import LIMITS
+from workflows.argo_names import LIMITS
 from workflows.stages import Scope, Stage, stages_for
 
 CRDS = ("virtualmachineimports", "vmwaresources", "openstacksources", "ovasources")

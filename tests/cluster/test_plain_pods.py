@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from steps.model import names
 from steps.model.admission import Admission, Verdict
 from steps.model.kinds import CLAIM, CONFIG_MAP, IMAGE, MACHINE, POD, SECRET, SERVICE, STORAGE_CLASS
 from steps.targets.harvester.integrity import Integrity
@@ -17,7 +18,6 @@ from tests import scenario
 from tests.cluster.stagepods import StagePods
 from tests.cluster.world import World
 from tests.standins.process import eventually
-from workflows import names
 
 
 @pytest.fixture

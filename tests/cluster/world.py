@@ -13,6 +13,7 @@ from controller.operator.observe.checks import formatted
 from controller.operator.observe.facts import parse
 from controller.operator.observe.request import spec_digest
 from controller.operator.options import Options
+from steps.model import names
 from steps.model.kinds import CONFIG_MAP, IMPORT, NAD, Object
 from steps.model.plan import Plan
 from tests import scenario
@@ -20,7 +21,6 @@ from tests.cluster.chart import Chart
 from tests.cluster.lab import Lab
 from tests.guest import report
 from tests.standins.process import eventually
-from workflows import names
 from workflows.api.resources import VmwareSource
 from workflows.plan import plan
 

@@ -11,12 +11,12 @@ from typing import Any, Final
 import pytest
 from ruamel.yaml import YAML
 
+from steps.model.kinds import GROUP
 from tests.crd.judge import Json, judged, program
 from workflows.api.crd import CHART_FILE, KINDS, manifests, render
 from workflows.api.resources import KINDS as SOURCES
 from workflows.api.resources import VirtualMachineImport
-from workflows.api.spec import GROUP
-from workflows.api.status import ImportStatus, Stand
+from workflows.api.status import ImportPhase, ImportStatus
 
 ROOT: Final = Path(__file__).parents[2]
 ACCEPTED: Final = [
@@ -197,7 +197,7 @@ def test_what_today_refuses_is_refused(what: str, definitions: Path) -> None:
 @needs_go
 def test_a_status_of_ours_goes_in_and_comes_out_whole(definitions: Path) -> None:
     status = ImportStatus.read(
-        {"importStatus": Stand.VALID, "workflow": {"name": "w"}, "diskImportStatus": [{}]}
+        {"importStatus": ImportPhase.VALID, "workflow": {"name": "w"}, "diskImportStatus": [{}]}
     )
     given = {**ACCEPTED[2], "status": status.to_document()}
     (said,) = judged(definitions, [given])
@@ -217,7 +217,7 @@ def test_the_models_take_what_the_definitions_take(given: Json) -> None:
 def test_the_status_of_today_is_understood() -> None:
     status = ImportStatus.read(next(one for one in ACCEPTED if "status" in one)["status"])
     (disk,) = status.disk_import_status
-    assert (status.import_status, status.workflow) == (Stand.IMAGE_FAILED, None)
+    assert (status.import_status, status.workflow) == (ImportPhase.IMAGE_FAILED, None)
     assert (disk.virtual_machine_image, disk.disk_size, disk.bus_type) == ("image-x7k2p", 40 << 30, "sata")
 
 

@@ -13,9 +13,11 @@ from typing import Any, Final
 
 import pytest
 
+from steps.model import names
 from steps.model.contract import Exit
 from steps.model.kinds import CLAIM, IMAGE, MACHINE, Kind
-from steps.targets.harvester import names
+from steps.model.names import PORT
+from steps.targets.harvester import markers
 from steps.targets.harvester.machines import attached_claims
 from tests import scenario
 from tests.e2e import harness
@@ -29,7 +31,6 @@ from tests.standins.crds import LONGHORN_CLASS, V1_CLASS
 from tests.standins.lab import Lab, NoLabError
 from tests.standins.process import eventually, lab, reserved, running
 from tests.standins.webhook import own_address
-from workflows.names import PORT
 
 pytestmark = [pytest.mark.vcenter, pytest.mark.programs, pytest.mark.lab]
 
@@ -141,7 +142,7 @@ def test_a_machine_arrives_in_the_cluster(
                 assert thing["metadata"]["labels"][names.LABEL_NAME] == "shop"
                 assert not thing["metadata"].get("ownerReferences")
         for image in desk.made(IMAGE):
-            assert image["metadata"]["annotations"][names.INTEGRITY] == "sha512"
+            assert image["metadata"]["annotations"][markers.INTEGRITY] == "sha512"
         assert_holds(desk, where, originals, machine)
         assert harness.left(vcenter) == []
         (said,) = json.loads(harness.vmferry("status", desk.into, "-o", "json").out)

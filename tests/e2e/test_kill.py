@@ -398,7 +398,7 @@ def test_killed_at_every_rename_one_after_the_other(lab: Lab, tmp_path: Path, wh
     files = {label.split()[1] for label in found}
     assert files >= {"plan.json", "run.json", "machine.json", "session.json", "disk.qcow2", "disk-0.qcow2"}
     assert files >= {"ready.json", "disk-0.json", "SHA256SUMS", "virtualmachine.yaml"}
-    assert sum(label.startswith("cli run.json") for label in found) >= 20
+    assert sum(label.startswith("main run.json") for label in found) >= 20
     vm, folder = next(lab.machines), tmp_path / "killed"
     given, into = lab.manifests(folder, vm), folder / "out"
     for label in found:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from steps.model import names
 from steps.model.kinds import EVENT, MACHINE, WORKFLOW, Object
 from tests.operator.world import KEY, World
 from tests.reflect.situations import Json, failed, found, node, upto
-from workflows import names
 from workflows.api.conditions import find
 
 WORDS = "quota images of namespace default is used up; raise it"

@@ -13,7 +13,7 @@ from steps.model.contract import StepError
 from steps.model.kinds import CONFIG_MAP, Object
 from tests.operator.world import World
 from tests.unit.builders import a_plan
-from workflows import names
+from workflows import argo_names
 
 MACHINES = "vmwaresource.default.vcenter.machines"
 STREAMS = "vmwaresource.default.vcenter.streams"
@@ -26,7 +26,7 @@ def begun() -> World:
 
 
 def limits(world: World) -> Object:
-    found = world.cluster.peek(CONFIG_MAP, names.LIMITS, "vmferry")
+    found = world.cluster.peek(CONFIG_MAP, argo_names.LIMITS, "vmferry")
     assert found is not None
     return found
 
@@ -35,7 +35,7 @@ def upgrade(world: World, machines: int, notes: dict[str, str] | None = None) ->
     """`helm upgrade --set limits.machines=N`: Helm writes its keys, the new controller has new options."""
     chosen = Limits(machines=machines)
     change: Any = {"data": {"default.machines": str(machines)}, "metadata": {"annotations": notes or {}}}
-    world.cluster.patch(CONFIG_MAP, names.LIMITS, change, "vmferry")
+    world.cluster.patch(CONFIG_MAP, argo_names.LIMITS, change, "vmferry")
     world.options = world.options.model_copy(update={"limits": chosen})
     keep(world.cluster, world.options)
 
@@ -51,7 +51,7 @@ def test_an_upgrade_reaches_a_source_that_is_known_already() -> None:
 
 def test_a_key_that_a_person_edited_stays() -> None:
     world = begun()
-    world.cluster.patch(CONFIG_MAP, names.LIMITS, {"data": {MACHINES: "5"}}, "vmferry")
+    world.cluster.patch(CONFIG_MAP, argo_names.LIMITS, {"data": {MACHINES: "5"}}, "vmferry")
     upgrade(world, 3)
     assert limits(world)["data"][MACHINES] == "5"
     upgrade(world, 5)
@@ -68,7 +68,7 @@ def test_a_key_of_the_values_is_not_a_copy_even_with_the_same_number() -> None:
 
 def test_a_key_that_was_there_before_is_nobodys_copy() -> None:
     world = World()
-    world.cluster.patch(CONFIG_MAP, names.LIMITS, {"data": {MACHINES: "2"}}, "vmferry")
+    world.cluster.patch(CONFIG_MAP, argo_names.LIMITS, {"data": {MACHINES: "2"}}, "vmferry")
     world.look()
     upgrade(world, 3)
     assert limits(world)["data"][MACHINES] == "2"
@@ -78,7 +78,7 @@ def test_a_key_that_was_there_before_is_nobodys_copy() -> None:
 def test_marks_that_somebody_spoiled_are_no_marks(marks: str) -> None:
     world = begun()
     change = {"metadata": {"annotations": {COPIED: marks}}}
-    world.cluster.patch(CONFIG_MAP, names.LIMITS, change, "vmferry")
+    world.cluster.patch(CONFIG_MAP, argo_names.LIMITS, change, "vmferry")
     upgrade(world, 3)
     assert limits(world)["data"][MACHINES] == "2"
     keep(world.cluster, world.options, a_plan().source)
@@ -95,6 +95,6 @@ def test_a_second_time_nothing_is_written() -> None:
 
 def test_without_the_config_map_it_says_what_to_do() -> None:
     world = World()
-    world.cluster.drop(CONFIG_MAP, names.LIMITS, "vmferry")
+    world.cluster.drop(CONFIG_MAP, argo_names.LIMITS, "vmferry")
     with pytest.raises(StepError, match="install the chart"):
         keep(world.cluster, world.options)

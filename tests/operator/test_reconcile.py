@@ -12,6 +12,7 @@ import pytest
 from controller.operator.observe.facts import FINALIZER
 from controller.operator.observe.request import TRIED
 from controller.operator.sweep import sweep
+from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CONFIG_MAP, IMPORT, SECRET, WORKFLOW
 from steps.model.machine import Machine
@@ -20,7 +21,7 @@ from tests.operator.world import KEY, World, machine_of_others
 from tests.reflect.situations import failed, found, node, upto
 from tests.targets.fake_cluster import Fault, KilledError
 from tests.unit.builders import a_machine, without_provider
-from workflows import names
+from workflows import argo_names
 from workflows.api.annotations import RETRY
 from workflows.api.conditions import find
 
@@ -54,7 +55,7 @@ class TestBegin:
             secret = world.secret(name)
             assert secret is not None
             assert secret["metadata"]["ownerReferences"] == [owner]
-        limits = world.cluster.peek(CONFIG_MAP, names.LIMITS, "vmferry")
+        limits = world.cluster.peek(CONFIG_MAP, argo_names.LIMITS, "vmferry")
         assert limits is not None
         assert limits["data"]["vmwaresource.default.vcenter.machines"] == "2"
         assert world.raw is not None
@@ -195,7 +196,7 @@ class TestInvalid:
         (workflow,) = world.workflows()
         assert workflow.endswith("-g2")
         requests = [one["metadata"]["name"] for one in world.cluster.all(CONFIG_MAP, "vmferry")]
-        assert set(requests) == {f"{workflow}-request", names.LIMITS}
+        assert set(requests) == {f"{workflow}-request", argo_names.LIMITS}
 
 
 class TestCorrectedSecret:
@@ -495,7 +496,9 @@ class TestEnds:
         world.delete()
         assert world.raw is None
         assert world.look() is None
-        assert [one["metadata"]["name"] for one in world.cluster.all(CONFIG_MAP, "vmferry")] == [names.LIMITS]
+        assert [one["metadata"]["name"] for one in world.cluster.all(CONFIG_MAP, "vmferry")] == [
+            argo_names.LIMITS
+        ]
         assert world.workflows() == []
 
     def test_its_secrets_stay_until_the_exit_handler_has_run(self) -> None:
@@ -566,12 +569,12 @@ class TestDeletion:
         run = world.workflows()[0]
         world.delete()
         world.look(2)
-        assert names.give_back(run) in world.workflows()
-        back = world.cluster.peek(WORKFLOW, names.give_back(run), "vmferry")
+        assert argo_names.give_back(run) in world.workflows()
+        back = world.cluster.peek(WORKFLOW, argo_names.give_back(run), "vmferry")
         assert back is not None
         assert back["spec"]["shutdown"] == "Stop"
         assert world.raw is not None
-        world.argo(node("onExit", templateName="cleanup"), phase="Failed", name=names.give_back(run))
+        world.argo(node("onExit", templateName="cleanup"), phase="Failed", name=argo_names.give_back(run))
         world.look(2)
         assert world.raw is None
         assert world.workflows() == []
@@ -634,7 +637,9 @@ class TestDryRun:
         world.delete()
         world.look(2)
         assert world.raw is None
-        assert [one["metadata"]["name"] for one in world.cluster.all(CONFIG_MAP, "vmferry")] == [names.LIMITS]
+        assert [one["metadata"]["name"] for one in world.cluster.all(CONFIG_MAP, "vmferry")] == [
+            argo_names.LIMITS
+        ]
 
     def test_reasons_why_not_are_told_and_no_answer_is_tried_again(
         self, monkeypatch: pytest.MonkeyPatch
@@ -666,7 +671,7 @@ class TestSweep:
         world.cluster.drop(IMPORT, KEY[1], KEY[0])
         assert sweep(world.cluster, "vmferry") == [names.request(run)]
         assert world.workflows() == []
-        assert world.cluster.peek(CONFIG_MAP, names.LIMITS, "vmferry") is not None
+        assert world.cluster.peek(CONFIG_MAP, argo_names.LIMITS, "vmferry") is not None
 
 
 class TestOthers:

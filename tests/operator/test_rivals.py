@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from controller.operator.reconcile import reconcile
+from steps.model import names
 from steps.model.kinds import (
     CONFIG_MAP,
     IMPORT,
@@ -26,10 +27,9 @@ from steps.runtime.program import MACHINE
 from tests.operator.world import World
 from tests.reflect.situations import failed, found, node, upto
 from tests.unit.builders import a_machine
-from workflows import names
 from workflows.api.conditions import find
 from workflows.api.status import Condition, ImportStatus
-from workflows.status.outcome import SUCCEEDED
+from workflows.status.phase import SUCCEEDED
 
 Key = tuple[str, str]
 OLD: Key = ("default", "old")

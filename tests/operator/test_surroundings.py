@@ -26,7 +26,7 @@ from steps.model.kinds import CRD, DEPLOYMENT, EVENT, IMPORT, VMWARE_SOURCE, WOR
 from tests.targets.fake_cluster import FakeCluster, an_import
 from tests.unit.builders import an_import as a_model
 from workflows.api import crd
-from workflows.api.status import Condition, DiskImportStatus, ImportStatus, Stand, WorkflowReference
+from workflows.api.status import Condition, DiskImportStatus, ImportPhase, ImportStatus, WorkflowReference
 
 DNS_LABEL_END = re.compile(r"^[a-z0-9].*[a-z0-9]$")
 RUN = WorkflowReference(name="vmi-web-0a1b2c3d-g1", namespace="vmferry", generation=1)
@@ -64,7 +64,13 @@ def test_a_line_is_as_logrus_writes_it() -> None:
 
 def test_the_lines_the_qa_plan_looks_for() -> None:
     import_ = a_model("focal-bad-name", virtualMachineName="testFocalCamelCase")
-    path = [ImportStatus(), at(""), at(Stand.VALID), at(Stand.SOURCE_READY), at(Stand.RUNNING)]
+    path = [
+        ImportStatus(),
+        at(""),
+        at(ImportPhase.VALID),
+        at(ImportPhase.SOURCE_READY),
+        at(ImportPhase.RUNNING),
+    ]
     said = [
         text for one, two in itertools.pairwise(path) for _, text, _ in telemetry.lines(one, two, import_)
     ]
@@ -77,7 +83,7 @@ def test_the_lines_the_qa_plan_looks_for() -> None:
     refusal = Condition(
         type="Succeeded", status="False", reason="Invalid", message="x is not RFC 1123 compliant"
     )
-    invalid = at(Stand.INVALID, import_conditions=(refusal,))
+    invalid = at(ImportPhase.INVALID, import_conditions=(refusal,))
     lines = list(telemetry.lines(at(""), invalid, import_))
     where = "focal-bad-name in namespace default"
     assert (
@@ -97,7 +103,7 @@ def test_the_lines_of_the_way_there() -> None:
     refused = Condition(type="Succeeded", status="False", reason="NotFound", message="network 'X' not found")
     told = (Condition(type="VMShutdownGuest", status="True"),)
     off = (*told, Condition(type="VMPoweredOff", status="True"))
-    ready = Stand.SOURCE_READY
+    ready = ImportPhase.SOURCE_READY
     for before, after, wanted in (
         (ImportStatus(), ImportStatus(import_conditions=(unready,)), ["The source cluster is not ready yet"]),
         (
@@ -114,7 +120,7 @@ def test_the_lines_of_the_way_there() -> None:
         ),
         (
             at(""),
-            at(Stand.INVALID, step="preflight", import_conditions=(refused,)),
+            at(ImportPhase.INVALID, step="preflight", import_conditions=(refused,)),
             [
                 "Failed to perform source cluster specific preflight checks: network 'X' not found",
                 "The VM import spec is invalid",
@@ -127,7 +133,7 @@ def test_the_lines_of_the_way_there() -> None:
 
 
 def test_every_step_forward_is_an_event() -> None:
-    path = [ImportStatus(), *(at(stand) for stand in list(Stand)[2:])]
+    path = [ImportStatus(), *(at(stand) for stand in list(ImportPhase)[2:])]
     reasons = [one.reason for a, b in itertools.pairwise(path) for one in happenings(a, b)]
     assert reasons[0] == "WorkflowNamed"
     assert "VirtualMachineRunning" in reasons
@@ -191,9 +197,10 @@ def test_schemas_of_others_are_noticed_by_what_they_drop() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stand", "bytes_done"), [(Stand.SOURCE_READY, 5.0), (Stand.FAILED, 0.0), (Stand.RUNNING, 0.0)]
+    ("stand", "bytes_done"),
+    [(ImportPhase.SOURCE_READY, 5.0), (ImportPhase.FAILED, 0.0), (ImportPhase.RUNNING, 0.0)],
 )
-def test_only_what_is_at_work_counts_bytes(stand: Stand, bytes_done: float) -> None:
+def test_only_what_is_at_work_counts_bytes(stand: ImportPhase, bytes_done: float) -> None:
     ledger = Ledger(lambda: None)
     row = DiskImportStatus(disk_name="disk-0", bytes_done=5, bytes_total=10)
     ledger.note(("default", "web"), at(stand, percent=40, disk_import_status=(row,)))
@@ -204,7 +211,7 @@ def test_only_what_is_at_work_counts_bytes(stand: Stand, bytes_done: float) -> N
 
 def test_health_and_metrics() -> None:
     ledger = Ledger(lambda: None)
-    ledger.note(("default", "web"), at(Stand.SOURCE_READY))
+    ledger.note(("default", "web"), at(ImportPhase.SOURCE_READY))
     queue: Queue[str] = Queue()
     wrong = [""]
     collector = Collector(ledger, queue, lambda: {"clusterReady": 2})

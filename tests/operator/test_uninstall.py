@@ -10,11 +10,11 @@ import pytest
 from controller.operator import uninstall
 from controller.operator.options import PATH_ENV
 from controller.operator.uninstall import check
+from steps.model import names
 from steps.model.contract import TERMINATION_LOG_ENV, Exit, StepError
 from steps.model.kinds import CONFIG_MAP, IMPORT, SECRET, WORKFLOW
 from tests.operator.world import KEY, World
 from tests.reflect.situations import failed, found, node, upto
-from workflows import names
 
 DONE = (*upto("end"), node("start"))
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from steps.model import names
 from steps.model.kinds import CONFIG_MAP, POD, SECRET, WORKFLOW, Object
 from tests.operator.world import KEY, World
 from tests.reflect.situations import at, found, node, upto
-from workflows import names
 from workflows.api.annotations import RETRY
 from workflows.api.conditions import find
 from workflows.api.status import Condition

@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
+
 from controller.operator.workers import Workers
 from controller.operator.workqueue import CAP, Queue
 from steps.model.contract import Exit, StepError
+from steps.runtime.cluster import ChangedError
 
 
 class Clock:
@@ -75,21 +78,30 @@ def test_failures_come_back_ever_later_and_never_too_late() -> None:
     assert waits[-1] == CAP
 
 
-def test_no_key_is_in_two_hands() -> None:
+def test_a_key_is_never_processed_concurrently() -> None:
+    queue: Queue[str] = Queue(Clock())
+    queue.add("a")
+    assert queue.take() == "a"
+    queue.add("a")
+    queue.add("b")
+    assert queue.take() == "b"
+    queue.done("a", 300)
+    assert queue.take() == "a"
+
+
+def test_workers_share_a_queue_and_process_no_key_concurrently() -> None:
     queue: Queue[str] = Queue()
-    hands: dict[str, int] = {}
-    worst: list[int] = []
-    looked = threading.Semaphore(0)
-    lock = threading.Lock()
+    busy: set[str] = set()
+    twice: list[str] = []
+    processed = threading.Semaphore(0)
 
     def look(key: str) -> float:
-        with lock:
-            hands[key] = hands.get(key, 0) + 1
-            worst.append(hands[key])
-        queue.add(key, 60)
-        with lock:
-            hands[key] -= 1
-        looked.release()
+        if key in busy:
+            twice.append(key)
+        busy.add(key)
+        time.sleep(0.002)  # long enough for another worker to take the same key
+        busy.discard(key)
+        processed.release()
         return 60
 
     workers = Workers("test", queue, look, 8)
@@ -97,10 +109,53 @@ def test_no_key_is_in_two_hands() -> None:
     for number in range(200):
         queue.add(str(number % 5))
         if number % 7 == 0:
-            assert looked.acquire(timeout=5)
+            assert processed.acquire(timeout=5)
     workers.close()
     assert workers.ended(time.monotonic() + 5)
-    assert max(worst) == 1
+    assert twice == []
+
+
+def test_a_conflict_is_no_failure_and_comes_back_at_once() -> None:
+    queue: Queue[str] = Queue()
+    times: list[float] = []
+    done = threading.Event()
+
+    def look(_: str) -> float | None:
+        times.append(time.monotonic())
+        if len(times) < 4:
+            raise ChangedError(Exit.BUSY, "the object was changed")
+        done.set()
+        return None
+
+    workers = Workers("test", queue, look, 1)
+    workers.start()
+    queue.add("a")
+    assert done.wait(30)
+    workers.close()
+    assert workers.ended(time.monotonic() + 5)
+    # As failures these three would wait 1, 2 and 4 seconds at least.
+    assert times[-1] - times[0] < 1 + 2 + 4
+
+
+def test_a_look_that_hangs_is_reported_as_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controller.operator.workers.STUCK", 0.0)
+    queue: Queue[str] = Queue()
+    began, end = threading.Event(), threading.Event()
+
+    def look(_: str) -> None:
+        began.set()
+        assert end.wait(30)
+
+    workers = Workers("test", queue, look, 1)
+    workers.start()
+    queue.add("web01")
+    assert began.wait(5)
+    (said,) = workers.stuck()
+    assert said.startswith("test-0 has looked at web01 for")
+    end.set()
+    workers.close()
+    assert workers.ended(time.monotonic() + 5)
+    assert workers.stuck() == []
 
 
 def test_a_look_that_fails_in_any_way_ends_no_worker() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from controller.operator.cache import Ledger
 from controller.operator.options import Options
 from controller.operator.reconcile import reconcile
+from steps.model import names
 from steps.model.kinds import (
     CONFIG_MAP,
     EVENT,
@@ -29,10 +30,10 @@ from steps.model.kinds import (
 from steps.runtime.program import MACHINE as MACHINE_FILE
 from tests.targets.fake_cluster import FakeCluster
 from tests.unit.builders import a_machine
-from workflows import names
+from workflows import argo_names
 from workflows.api.conditions import find
 from workflows.api.status import Condition, ImportStatus
-from workflows.status.outcome import SUCCEEDED
+from workflows.status.phase import SUCCEEDED
 
 KEY = ("default", "web")
 UID = "6f1d0000-0000-4000-8000-000000000001"
@@ -163,7 +164,7 @@ class World:
         put(_object(NAD, {"name": "vlan1", "namespace": "default"}))
         put(_object(WORKFLOW_TEMPLATE, {"name": "vmferry-vmware", "namespace": release}))
         limits = {"default.machines": "2", "default.streams": "4"}
-        put(_object(CONFIG_MAP, {"name": names.LIMITS, "namespace": release}, data=limits))
+        put(_object(CONFIG_MAP, {"name": argo_names.LIMITS, "namespace": release}, data=limits))
         self.set_password("secret")
         self.set_source("clusterReady")
 

@@ -13,7 +13,7 @@ from tests.unit.builders import a_disk, a_machine, a_plan, an_import
 from workflows.api.conditions import find
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import Condition, ImportStatus
-from workflows.status.outcome import SUCCEEDED
+from workflows.status.phase import SUCCEEDED
 from workflows.status.reflect import reflect
 
 RUN: Final = "vmi-web-0a1b2c3d-g1"

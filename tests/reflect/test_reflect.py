@@ -29,73 +29,81 @@ from tests.reflect.situations import (
 )
 from tests.unit.builders import an_import
 from workflows.api.conditions import find
-from workflows.api.status import Condition, ImportStatus, Stand, WorkflowReference
+from workflows.api.status import Condition, ImportPhase, ImportStatus, WorkflowReference
 from workflows.stages import stage_named
 from workflows.status.locks import turn
 from workflows.status.reflect import annotation, announce, reflect
 
 PHASES = [
-    ([], Stand.NEW),
-    ([node("preflight", "Running")], Stand.NEW),
-    ([found()], Stand.VALID),
-    ([found(), node("approve-poweroff", "Running", kind="Suspend")], Stand.VALID),
-    ([found(), node("poweroff", "Running")], Stand.SOURCE_READY),
-    ([*upto("export"), node("export", "Running", "disk-0")], Stand.SOURCE_READY),
-    ([*upto("convert"), node("convert", "Succeeded", "disk-0")], Stand.SOURCE_READY),
-    (upto("image"), Stand.DISKS_EXPORTED),
-    ([*upto("image"), node("image", "Running", "disk-0")], Stand.DISKS_EXPORTED),
-    ([*upto("image"), *(node("image", "Running", disk) for disk in DISKS)], Stand.IMAGES_SUBMITTED),
+    ([], ImportPhase.NEW),
+    ([node("preflight", "Running")], ImportPhase.NEW),
+    ([found()], ImportPhase.VALID),
+    ([found(), node("approve-poweroff", "Running", kind="Suspend")], ImportPhase.VALID),
+    ([found(), node("poweroff", "Running")], ImportPhase.SOURCE_READY),
+    ([*upto("export"), node("export", "Running", "disk-0")], ImportPhase.SOURCE_READY),
+    ([*upto("convert"), node("convert", "Succeeded", "disk-0")], ImportPhase.SOURCE_READY),
+    (upto("image"), ImportPhase.DISKS_EXPORTED),
+    ([*upto("image"), node("image", "Running", "disk-0")], ImportPhase.DISKS_EXPORTED),
+    ([*upto("image"), *(node("image", "Running", disk) for disk in DISKS)], ImportPhase.IMAGES_SUBMITTED),
     (
         [*upto("image"), node("image", "Running", "disk-0"), failed("image", 13, WORDS, "disk-1")],
-        Stand.IMAGE_FAILED,
+        ImportPhase.IMAGE_FAILED,
     ),
-    ([*upto("convert", ("disk-0",)), node("export", "Running", "disk-1")], Stand.SOURCE_READY),
-    ([*upto("image"), *(node("image", disk=disk) for disk in DISKS)], Stand.IMAGES_READY),
-    ([*upto("build"), node("build", "Running")], Stand.IMAGES_READY),
-    (upto("start"), Stand.CREATED),
-    ([*upto("start"), node("start", "Running")], Stand.CREATED),
-    ([*upto("start"), node("start")], Stand.RUNNING),
+    ([*upto("convert", ("disk-0",)), node("export", "Running", "disk-1")], ImportPhase.SOURCE_READY),
+    ([*upto("image"), *(node("image", disk=disk) for disk in DISKS)], ImportPhase.IMAGES_READY),
+    ([*upto("build"), node("build", "Running")], ImportPhase.IMAGES_READY),
+    (upto("start"), ImportPhase.CREATED),
+    ([*upto("start"), node("start", "Running")], ImportPhase.CREATED),
+    ([*upto("start"), node("start")], ImportPhase.RUNNING),
 ]
 
 
 @pytest.mark.parametrize(("nodes", "stand"), PHASES)
-def test_phase_of_a_running_workflow(nodes: list[Json], stand: Stand) -> None:
+def test_phase_of_a_running_workflow(nodes: list[Json], stand: ImportPhase) -> None:
     assert reflected(*nodes).import_status == stand
 
 
 OVER = [  # nodes, how the Workflow stands, (importStatus, step, reason)
-    ([failed("preflight", 14, "no vm")], {}, (Stand.INVALID, "preflight", "NotFound")),
-    ([found(), failed("admit", 19, "duplicate MAC")], {}, (Stand.INVALID, "admit", "Conflict")),
-    ([*upto("image"), failed("image", 13, WORDS, "disk-1")], {}, (Stand.FAILED, "image disk-1", "NoSpace")),
+    ([failed("preflight", 14, "no vm")], {}, (ImportPhase.INVALID, "preflight", "NotFound")),
+    ([found(), failed("admit", 19, "duplicate MAC")], {}, (ImportPhase.INVALID, "admit", "Conflict")),
+    (
+        [*upto("image"), failed("image", 13, WORDS, "disk-1")],
+        {},
+        (ImportPhase.FAILED, "image disk-1", "NoSpace"),
+    ),
     (
         [*upto("image"), failed("image", None, "pod deleted", "disk-1")],
         {},
-        (Stand.FAILED, "image disk-1", "StepFailed"),
+        (ImportPhase.FAILED, "image disk-1", "StepFailed"),
     ),
     (
         [*upto("export"), failed("export", 143, "stopped", "disk-0")],
         {"spec": {"shutdown": "Stop"}},
-        (Stand.FAILED, "", "Cancelled"),
+        (ImportPhase.FAILED, "", "Cancelled"),
     ),
     (
         [failed("preflight", 143, "stopped")],
         {"message": "Stopped with strategy 'Stop'"},
-        (Stand.FAILED, "", "Cancelled"),
+        (ImportPhase.FAILED, "", "Cancelled"),
     ),
     (
         [*upto("image"), failed("serve", 20, "the image failed", "disk-1")],
         {},
-        (Stand.FAILED, "", "WorkflowFailed"),
+        (ImportPhase.FAILED, "", "WorkflowFailed"),
     ),
-    ([found()], {"message": "invalid spec: no such template"}, (Stand.FAILED, "", "WorkflowFailed")),
-    ([], {"phase": "Error"}, (Stand.FAILED, "", "WorkflowFailed")),
+    ([found()], {"message": "invalid spec: no such template"}, (ImportPhase.FAILED, "", "WorkflowFailed")),
+    ([], {"phase": "Error"}, (ImportPhase.FAILED, "", "WorkflowFailed")),
     (
         [*upto("start"), node("start"), failed("onExit", None, "pod deleted")],
         {},
-        (Stand.RUNNING, "", "VirtualMachineRunning"),
+        (ImportPhase.RUNNING, "", "VirtualMachineRunning"),
     ),
-    ([*upto("start"), failed("onExit", None, "pod deleted")], {}, (Stand.CREATED, "", "VirtualMachineReady")),
-    (upto("start"), {"phase": "Succeeded"}, (Stand.CREATED, "", "VirtualMachineReady")),
+    (
+        [*upto("start"), failed("onExit", None, "pod deleted")],
+        {},
+        (ImportPhase.CREATED, "", "VirtualMachineReady"),
+    ),
+    (upto("start"), {"phase": "Succeeded"}, (ImportPhase.CREATED, "", "VirtualMachineReady")),
 ]
 
 
@@ -121,8 +129,8 @@ def admitted(text: str) -> Json:
 
 
 def test_an_import_is_valid_once_its_target_accepts_it() -> None:
-    assert reflected(found(), node("admit", "Running")).import_status == Stand.NEW
-    assert reflected(found(), node("admit")).import_status == Stand.VALID
+    assert reflected(found(), node("admit", "Running")).import_status == ImportPhase.NEW
+    assert reflected(found(), node("admit")).import_status == ImportPhase.VALID
 
 
 def test_what_the_target_answers_is_a_condition() -> None:
@@ -140,9 +148,14 @@ def test_of_an_answer_that_cannot_be_read_nothing_is_said(text: str) -> None:
 def test_a_machine_that_was_to_be_left_off_is_ready_not_running() -> None:
     off = an_import(startVirtualMachine=False)
     made = reflected(*upto("start"), node("start"), import_=off, phase="Succeeded")
-    assert (made.import_status, summary(made).status, made.percent) == (Stand.CREATED, "True", 100)
+    assert (made.import_status, summary(made).status, made.percent) == (ImportPhase.CREATED, "True", 100)
 
 
+LOCK = "vmferry/ConfigMap/vmferry-limits/vmwaresource.migrate.vcsim.machines"
+WAITING: Json = {
+    "synchronizationStatus": {"waiting": LOCK},
+    "message": f"Waiting for {LOCK} lock. Lock status: 0/2",
+}
 GOES_ON = [  # nodes, (reason, step), what the message has in it
     ([], ("Waiting", ""), "waits for Argo to begin"),
     ([node("preflight", "Running")], ("Running", "preflight"), stage_named("preflight").description),
@@ -229,6 +242,24 @@ GOES_ON = [  # nodes, (reason, step), what the message has in it
         "preflight failed: no",
     ),
     ([node("own-hook", "Running")], ("Running", "own-hook"), "own-hook"),
+    (  # a failure is more important than a pod that waits for a place
+        [
+            *upto("image"),
+            failed("image", 13, WORDS, "disk-1"),
+            node("image", "Pending", "disk-0", message="Unschedulable: 0/3 nodes are available"),
+        ],
+        ("NoSpace", "image disk-1"),
+        f"image disk-1 failed: {WORDS}",
+    ),
+    (  # a person can open a gate, and cannot free a lock
+        [
+            found(),
+            node("approve-poweroff", "Running", kind="Suspend"),
+            node("transfer", "Pending", kind="DAG", **WAITING),
+        ],
+        ("WaitingForApproval", "approve-poweroff"),
+        "annotate the import with",
+    ),
 ]
 
 
@@ -240,11 +271,6 @@ def test_what_goes_on(nodes: list[Json], wanted: tuple[str, str], inside: str) -
     assert summary(made).message == made.message
 
 
-LOCK = "vmferry/ConfigMap/vmferry-limits/vmwaresource.migrate.vcsim.machines"
-WAITING: Json = {
-    "synchronizationStatus": {"waiting": LOCK},
-    "message": f"Waiting for {LOCK} lock. Lock status: 0/2",
-}
 HOLDERS: Json = {
     "synchronization": {
         "semaphore": {
@@ -264,7 +290,7 @@ def test_waiting_for_the_turn_of_this_vm_says_who_has_the_places() -> None:
     transfer = node("transfer", "Pending", kind="DAG", **WAITING)
     who = {"vmi-b-2-g1": "kill-c", "vmi-a-1-g1": "kill-a"}
     made = reflect(workflow(found(), transfer, **HOLDERS), IMPORT, None, NOW, who=who)
-    assert (made.import_status, made.step, summary(made).reason) == (Stand.VALID, "poweroff", "Waiting")
+    assert (made.import_status, made.step, summary(made).reason) == (ImportPhase.VALID, "poweroff", "Waiting")
     assert made.message == (
         "poweroff waits for its turn: 2 of 2 VMs of vc are in transfer (kill-a, kill-c); it goes on when one "
         "of them is done. The limit is the key vmwaresource.migrate.vcsim.machines of "
@@ -408,7 +434,7 @@ def test_conditions_of_an_export() -> None:
 def test_a_retry_moves_a_failed_import_back_to_running() -> None:
     broken = reflected(*upto("export"), failed("export", 13, WORDS, "disk-0"), phase="Failed")
     again = reflected(*upto("export"), node("export", "Running", "disk-0"), previous=broken, now=later(60))
-    assert (again.import_status, summary(again).status) == (Stand.SOURCE_READY, "Unknown")
+    assert (again.import_status, summary(again).status) == (ImportPhase.SOURCE_READY, "Unknown")
     assert conditions(again)["VMExportFailed"] == ("False", "TriedAgain")
     assert WORDS not in again.message
 
@@ -531,6 +557,12 @@ def test_rate_and_time_left() -> None:
     assert second.eta == "57s"
 
 
+def test_a_rate_is_damped_by_the_one_before() -> None:
+    second = exporting(300, previous=exporting(100), now=later(10))
+    third = exporting(900, previous=second, now=later(20))
+    assert third.disk_import_status[0].bytes_per_second == (20 + 60) // 2
+
+
 def test_a_rate_is_kept_while_nothing_arrives_and_dropped_when_it_stalls() -> None:
     second = exporting(300, previous=exporting(100), now=later(10))
     kept = exporting(300, previous=second, now=later(60))
@@ -608,7 +640,7 @@ def test_an_announced_run_begins_at_nothing_and_a_retry_where_it_was() -> None:
     before = reflected(*upto("image"), failed("image", 13, WORDS, "disk-1"), phase="Failed")
     run = WorkflowReference(name=f"{RUN}-r2", namespace="vmferry", generation=1)
     retry = announce(IMPORT, before, run, later(9))
-    assert (retry.import_status, retry.percent, retry.workflow) == (Stand.NEW, 76, run)
+    assert (retry.import_status, retry.percent, retry.workflow) == (ImportPhase.NEW, 76, run)
     anew = announce(IMPORT, before, run.model_copy(update={"generation": 2}), later(9))
     assert (anew.percent, anew.disk_import_status, summary(anew).status) == (0, (), "Unknown")
 
@@ -627,15 +659,15 @@ def test_the_link_and_the_plan_that_the_controller_wrote_stay() -> None:
 
 
 GONE = [  # the status before, (importStatus, reason) after
-    (reflected(*upto("export")), (Stand.FAILED, "WorkflowGone")),
+    (reflected(*upto("export")), (ImportPhase.FAILED, "WorkflowGone")),
     (
         reflected(*upto("image"), failed("image", 13, WORDS, "disk-1"), phase="Failed"),
-        (Stand.FAILED, "WorkflowGone"),
+        (ImportPhase.FAILED, "WorkflowGone"),
     ),
-    (reflected(failed("preflight", 11, "no"), phase="Failed"), (Stand.INVALID, "Denied")),
-    (reflected(spec={"shutdown": "Stop"}, phase="Failed"), (Stand.FAILED, "Cancelled")),
-    (reflected(*upto("start"), phase="Succeeded"), (Stand.CREATED, "VirtualMachineReady")),
-    (reflected(node("preflight", "Running")), (Stand.NEW, "Running")),
+    (reflected(failed("preflight", 11, "no"), phase="Failed"), (ImportPhase.INVALID, "Denied")),
+    (reflected(spec={"shutdown": "Stop"}, phase="Failed"), (ImportPhase.FAILED, "Cancelled")),
+    (reflected(*upto("start"), phase="Succeeded"), (ImportPhase.CREATED, "VirtualMachineReady")),
+    (reflected(node("preflight", "Running")), (ImportPhase.NEW, "Running")),
 ]
 
 
@@ -684,13 +716,24 @@ def test_compressed_nodes_are_read() -> None:
 def test_nodes_that_cannot_be_read_leave_the_phase(hidden: Json) -> None:
     before = reflected(*upto("image"))
     running = reflected(previous=before, **hidden)
-    assert (running.import_status, running.percent) == (Stand.DISKS_EXPORTED, before.percent)
+    assert (running.import_status, running.percent) == (ImportPhase.DISKS_EXPORTED, before.percent)
     assert conditions(running) == conditions(before)
     assert "cannot be read here" in running.message
-    assert reflected(phase="Succeeded", previous=before, **hidden).import_status == Stand.RUNNING
-    assert reflected(phase="Failed", previous=before, **hidden).import_status == Stand.FAILED
+    assert reflected(phase="Succeeded", previous=before, **hidden).import_status == ImportPhase.RUNNING
+    assert reflected(phase="Failed", previous=before, **hidden).import_status == ImportPhase.FAILED
     after = reflected(phase="Failed", previous=before, **hidden)
-    assert reflected(previous=after, **hidden).import_status == Stand.SOURCE_READY
+    assert reflected(previous=after, **hidden).import_status == ImportPhase.SOURCE_READY
+
+
+def test_a_compressed_status_is_not_unpacked_without_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bomb: a few kilobytes that unpack to far more than any Workflow has."""
+    plain = workflow(*upto("image"))
+    nodes = plain["status"].pop("nodes")
+    nodes["0"]["padding"] = "0" * (1 << 20)
+    plain["status"]["compressedNodes"] = packed(nodes)
+    assert reflect(plain, IMPORT, None, NOW) == reflected(*upto("image"))
+    monkeypatch.setattr("workflows.status.observed.UNPACKED_LIMIT", 1 << 20)
+    assert "cannot be read here" in reflect(plain, IMPORT, None, NOW).message
 
 
 @pytest.mark.parametrize("what", [{}, [], "x", 7, {"metadata": None}, {"metadata": {"name": 3}}])
@@ -701,7 +744,7 @@ def test_of_what_is_no_workflow_nothing_is_concluded(what: object) -> None:
 
 def test_phases_of_a_later_argo_conclude_nothing() -> None:
     made = reflected(found(), node("poweroff", "Dreaming"), phase="Hovering")
-    assert (made.import_status, made.step) == (Stand.SOURCE_READY, "poweroff")
+    assert (made.import_status, made.step) == (ImportPhase.SOURCE_READY, "poweroff")
 
 
 # --- the embedded runner
@@ -731,8 +774,8 @@ def test_the_record_of_the_embedded_runner() -> None:
         stands.append(status.import_status)
         percents.append(status.percent)
     assert list(dict.fromkeys(stands)) == [
-        *(Stand.NEW, Stand.VALID, Stand.SOURCE_READY, Stand.DISKS_EXPORTED),
-        *(Stand.IMAGES_SUBMITTED, Stand.IMAGES_READY, Stand.CREATED),
+        *(ImportPhase.NEW, ImportPhase.VALID, ImportPhase.SOURCE_READY, ImportPhase.DISKS_EXPORTED),
+        *(ImportPhase.IMAGES_SUBMITTED, ImportPhase.IMAGES_READY, ImportPhase.CREATED),
     ]
     assert percents == sorted(percents)
     assert percents[-1] == 100

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from steps.model import names
 from tests.reflect.situations import (
     DISKS,
     IMPORT,
@@ -23,7 +24,6 @@ from tests.reflect.situations import (
     upto,
     workflow,
 )
-from workflows import names
 from workflows.api.conditions import find
 from workflows.stages import STAGES
 from workflows.status.nodes import parse_time

@@ -11,9 +11,10 @@ import pytest
 
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, IMAGE, MACHINE, Object
+from steps.model.names import LABEL_UID
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
-from steps.targets.harvester.names import DIGEST, INTEGRITY, LABEL_UID
+from steps.targets.harvester.markers import DIGEST, INTEGRITY
 
 
 class Lab(Protocol):

@@ -7,9 +7,9 @@ import pytest
 from steps.model.admission import Admission, Verdict
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, IMAGE, MACHINE, NAD, RESOURCE_QUOTA, Object
+from steps.model.names import LABEL_UID
 from steps.model.plan import NetworkRule
 from steps.targets.harvester.admitting import Admitting
-from steps.targets.harvester.names import LABEL_UID
 from tests.targets.fake_cluster import READ
 from tests.targets.harvester_rules import MEMORY_TAKEN
 from tests.targets.stand_ins import a_class

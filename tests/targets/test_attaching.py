@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, IMPORT, MACHINE, Object
 from steps.model.volumes import Volumes
 from steps.runtime.cluster import ExistsError
-from steps.targets.harvester import names
 from steps.targets.harvester.discarding import discard
 from steps.targets.harvester.machines import attached_claims
 from tests.targets.stand_ins import a_class, owner_reference
@@ -120,14 +120,14 @@ class TestClaimsThatAreInTheWay:
     def test_of_an_earlier_run_of_the_import(self) -> None:
         world = backing()
         world.publish_all()
-        a_volume(world, CLAIM, "web01-disk-1", **{**names.marks(world.plan), names.LABEL_RUN: "vmi-old-g0"})
+        a_volume(world, CLAIM, "web01-disk-1", **{**names.labels(world.plan), names.LABEL_RUN: "vmi-old-g0"})
         refused(world.build, "is not attached: it is of an earlier run, vmi-old-g0")
         assert world.vms() == []
 
     def test_of_an_image_with_other_bytes(self) -> None:
         world = backing()
         world.publish_all()
-        marks = {**names.marks(world.plan), names.LABEL_RUN: world.plan.run}
+        marks = {**names.labels(world.plan), names.LABEL_RUN: world.plan.run}
         a_volume(world, CLAIM, "web01-disk-1", **marks)
         refused(world.build, "is not attached: it was not made of image image-")
         assert world.vms() == []

@@ -6,10 +6,11 @@ from itertools import islice
 
 import pytest
 
+from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, Kind
 from steps.model.volumes import Volumes, volume_names
-from steps.targets.harvester import names
+from steps.targets.harvester import markers
 from steps.targets.harvester.choosing import TRIES, choose_names
 from tests.targets.fake_cluster import READ
 from tests.targets.stand_ins import a_class
@@ -154,7 +155,7 @@ class TestUpgrade:
             step()
         of = world.plan.import_
         assert [one["metadata"]["name"] for one in world.claims()] == sorted(
-            names.image(of, disk) for disk in ("disk-0", "disk-1")
+            markers.image(of, disk) for disk in ("disk-0", "disk-1")
         )
         assert world.kubevirt.starts == ["web01"]
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, IMPORT, MACHINE, Object
-from steps.targets.harvester import names
+from steps.targets.harvester import markers
 from steps.targets.harvester.machines import READY, attached_claims
 from tests.targets.stand_ins import a_class
 from tests.targets.world import World
@@ -58,7 +59,7 @@ def test_a_claim_over_a_backing_image_is_named_after_the_vm() -> None:
     image = world.images()[0]
     claim = world.claims()[0]
     assert image["metadata"]["name"].startswith("image-")
-    assert claim["metadata"]["annotations"][names.IMAGE_ID] == f"default/{image['metadata']['name']}"
+    assert claim["metadata"]["annotations"][markers.IMAGE_ID] == f"default/{image['metadata']['name']}"
     assert claim["spec"]["storageClassName"] == f"lh-{image['metadata']['uid']}"
 
 

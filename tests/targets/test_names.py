@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steps.model import names
 from steps.model.plan import ImportRef
-from steps.targets.harvester import names
+from steps.targets.harvester import markers
 from tests.unit.builders import a_plan
-from workflows import names as of_workflows
-from workflows.author import workflow
 
 LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 SUBDOMAIN = st.from_regex(
@@ -22,32 +21,32 @@ SUBDOMAIN = st.from_regex(
 
 @given(SUBDOMAIN, SUBDOMAIN)
 def test_image_names_fit_all_that_harvester_makes_of_them(name: str, uid: str) -> None:
-    made = names.image(ImportRef(name=name, uid=uid), "disk-127", "digest")
+    made = markers.image(ImportRef(name=name, uid=uid), "disk-127", "digest")
     assert re.fullmatch(r"image-[0-9a-f]{12}", made)
     assert len(f"longhorn-{made}") <= 63
 
 
 @given(SUBDOMAIN)
 def test_display_names_are_values_of_labels(name: str) -> None:
-    made = names.display_name(ImportRef(name=name), "disk-0", "0a1b2c3d")
+    made = markers.display_name(ImportRef(name=name), "disk-0", "0a1b2c3d")
     assert LABEL.fullmatch(made)
-    assert names.label_value(made) == made
+    assert markers.display_label(made) == made
 
 
 def test_a_display_name_that_fits_is_todays() -> None:
-    assert names.display_name(ImportRef(name="web"), "disk-0") == "vm-import-web-disk-0"
+    assert markers.display_name(ImportRef(name="web"), "disk-0") == "vm-import-web-disk-0"
 
 
 def test_image_names_differ_by_import_and_disk_and_bytes() -> None:
     one, other = ImportRef(name="web", uid="1"), ImportRef(name="web", uid="2")
     made = [
-        names.image(of, disk, digest)
+        markers.image(of, disk, digest)
         for of in (one, other)
         for disk in ("disk-0", "disk-1")
         for digest in ("", "x")
     ]
     assert len(set(made)) == 8
-    assert names.image(one, "disk-0") == names.image(one, "disk-0")
+    assert markers.image(one, "disk-0") == markers.image(one, "disk-0")
 
 
 @pytest.mark.parametrize(
@@ -60,30 +59,17 @@ def test_image_names_differ_by_import_and_disk_and_bytes() -> None:
     ],
 )
 def test_the_label_of_todays_controller(text: str, label: str) -> None:
-    assert names.label_value(text) == label
+    assert markers.display_label(text) == label
 
 
 @given(st.text(max_size=300))
 def test_the_label_of_todays_controller_is_always_one(text: str) -> None:
-    assert LABEL.fullmatch(names.label_value(text))
-
-
-def test_names_of_a_run_are_those_of_the_workflow() -> None:
-    plan = a_plan()
-    assert names.request(plan.run) == of_workflows.request(plan.run)
-    assert names.claim(plan.run, "disk-0") == of_workflows.claim(plan.run, "disk-0")
-    assert names.service(plan.run, "disk-0") == of_workflows.service(plan.run, "disk-0")
-    assert names.PORT == of_workflows.PORT
-    labels = [
-        (name, getattr(names, name), getattr(of_workflows, name))
-        for name in dir(names)
-        if name[:6] == "LABEL_" and hasattr(of_workflows, name)
-    ]
-    assert len(labels) == 7
-    assert all(ours == theirs for _, ours, theirs in labels)
+    assert LABEL.fullmatch(markers.display_label(text))
 
 
 @given(SUBDOMAIN)
-def test_an_imports_marks_are_those_of_its_workflow(name: str) -> None:
+def test_labels_of_an_import_are_valid_and_part_of_those_of_its_runs(name: str) -> None:
     plan = a_plan(name="web").model_copy(update={"import_": ImportRef(name=name, uid="6f1d")})
-    assert names.marks(plan).items() <= workflow.labels(plan).items()
+    made = names.labels(plan)
+    assert all(LABEL.fullmatch(value) for value in made.values())
+    assert names.run_labels(plan) == {**made, names.LABEL_RUN: plan.run}

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from steps import admit, cleanup, image, preflight, serve
+from steps.model import names
 from steps.model.contract import TERMINATION_LOG_ENV, Exit
 from steps.model.kinds import CLAIM, CONFIG_MAP, SERVICE, Object
 from steps.model.machine import Machine
@@ -26,7 +27,6 @@ from steps.runtime import kubeapi
 from steps.runtime.cluster import Cluster
 from steps.runtime.program import Arguments, Context, attempt
 from steps.runtime.stop import Stop
-from steps.targets.harvester import names
 from steps.targets.harvester.serving import Address, Web
 from tests.forwardproxy import Forward, forward
 from tests.targets.stand_ins import TOKEN

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from steps.model import names
 from steps.model.contract import Exit, StepError, Stopped
 from steps.model.kinds import IMAGE, IMPORT, STORAGE_CLASS, Object
 from steps.model.plan import DiskRule
-from steps.targets.harvester import names
+from steps.targets.harvester import markers
 from steps.targets.harvester.completed import WorkflowRef, is_completed
 from steps.targets.harvester.machines import attached_claims
 from steps.targets.harvester.serving import PATIENCE
@@ -17,7 +18,7 @@ from tests.targets.fake_cluster import FakeCluster
 from tests.targets.stand_ins import DIGEST, TOKEN, FakeServing, a_class
 from tests.targets.world import World
 
-UNMARKED: Object = {"metadata": {"annotations": {names.PUBLISHED: None}}}
+UNMARKED: Object = {"metadata": {"annotations": {markers.PUBLISHED: None}}}
 
 
 def notes(image: Object) -> dict[str, str]:
@@ -27,14 +28,14 @@ def notes(image: Object) -> dict[str, str]:
 
 def todays(world: World, name: str = "image-x7k2p", **more: Any) -> Object:
     """An image as today's controller leaves it after a success: no stamp, no owner."""
-    display = names.display_name(world.plan.import_, "disk-0")
+    display = markers.display_name(world.plan.import_, "disk-0")
     made: Object = {
         "apiVersion": IMAGE.api_version,
         "kind": IMAGE.kind,
         "metadata": {
             "name": name,
             "namespace": "default",
-            "labels": {names.LABEL_IMPORTED: "true", names.IMAGE_DISPLAY_NAME: display},
+            "labels": {names.LABEL_IMPORTED: "true", markers.IMAGE_DISPLAY_NAME: display},
         },
         "spec": {
             "displayName": display,
@@ -75,20 +76,20 @@ def test_progress_is_the_disks_bytes() -> None:
 
 def test_the_digest_is_compared_with_longhorns() -> None:
     image = World().publish()
-    assert notes(image)[names.DIGEST] == DIGEST
-    assert notes(image)[names.INTEGRITY] == "sha512"
+    assert notes(image)[markers.DIGEST] == DIGEST
+    assert notes(image)[markers.INTEGRITY] == "sha512"
 
 
 def test_a_checksum_that_shows_late_is_waited_for() -> None:
     world = World()
     world.harvester.hidden = 20
-    assert notes(world.publish())[names.INTEGRITY] == "sha512"
+    assert notes(world.publish())[markers.INTEGRITY] == "sha512"
 
 
 def test_a_target_without_checksums_is_said_to_be_so() -> None:
     world = World(storage_class="lvm")
     world.cluster.put(a_class("lvm", "lvm.driver.harvesterhci.io"))
-    assert notes(world.publish())[names.INTEGRITY] == "transfer-only"
+    assert notes(world.publish())[markers.INTEGRITY] == "transfer-only"
 
 
 def test_other_bytes_at_the_target_are_deleted_and_brought_again() -> None:
@@ -98,7 +99,7 @@ def test_other_bytes_at_the_target_are_deleted_and_brought_again() -> None:
         world.publish()
     assert caught.value.code is Exit.BROKEN_STREAM
     assert world.images() == []
-    assert notes(world.publish())[names.INTEGRITY] == "sha512"
+    assert notes(world.publish())[markers.INTEGRITY] == "sha512"
 
 
 def test_the_image_waits_for_serve() -> None:
@@ -154,7 +155,7 @@ def test_the_backend_of_a_named_class(provisioner: str, parameters: dict[str, st
     image = world.publish()
     assert image["spec"]["backend"] == backend
     assert image["spec"]["targetStorageClassName"] == "fast"
-    assert notes(image)[names.STORAGE_CLASS_NAME] == "fast"
+    assert notes(image)[markers.STORAGE_CLASS_NAME] == "fast"
 
 
 @pytest.mark.parametrize(
@@ -348,7 +349,7 @@ def test_a_finished_image_of_the_import_is_found_again() -> None:
     world.planned(generation=2)
     again = world.publish()
     assert again["metadata"]["uid"] == uid
-    assert notes(again)[names.PUBLISHED] == "vmi-web-6f1d-g2/disk-0"
+    assert notes(again)[markers.PUBLISHED] == "vmi-web-6f1d-g2/disk-0"
 
 
 def test_a_retry_by_another_workflow_compares_the_disk_with_the_image_that_is_there() -> None:
@@ -359,8 +360,8 @@ def test_a_retry_by_another_workflow_compares_the_disk_with_the_image_that_is_th
     assert world.serving.silent == 0, "it has to see the disk's digest"
     assert again["metadata"]["uid"] == first["metadata"]["uid"]
     assert world.harvester.made == [first["metadata"]["name"]]
-    assert notes(again)[names.PUBLISHED] == "vmi-web-6f1d-g1/disk-0"
-    assert notes(again)[names.PUBLISHED_BY] == "vmi-web-g1-r1"
+    assert notes(again)[markers.PUBLISHED] == "vmi-web-6f1d-g1/disk-0"
+    assert notes(again)[markers.PUBLISHED_BY] == "vmi-web-g1-r1"
 
 
 @pytest.mark.parametrize("workflow", ["", "vmi-web-g1"])
@@ -381,7 +382,7 @@ def test_a_mark_counts_only_on_an_image_that_is_good(damage: str) -> None:
     stored = world.cluster.peek(IMAGE, image["metadata"]["name"], "default")
     assert stored is not None
     if damage == "unmarked":
-        del stored["metadata"]["annotations"][names.PUBLISHED]
+        del stored["metadata"]["annotations"][markers.PUBLISHED]
     elif damage == "leaving":
         stored["metadata"]["finalizers"] = ["harvester"]
         world.cluster.drop(IMAGE, image["metadata"]["name"], "default")
@@ -394,7 +395,7 @@ def test_without_a_workflow_the_name_of_one_is_taken_off() -> None:
     world = World()
     world.publish(workflow="vmi-web-g1")
     world.cluster.patch(IMAGE, world.images()[0]["metadata"]["name"], UNMARKED, "default")
-    assert names.PUBLISHED_BY not in notes(world.publish())
+    assert markers.PUBLISHED_BY not in notes(world.publish())
 
 
 def test_new_bytes_of_the_same_import_make_an_image_beside_the_old_one() -> None:
@@ -418,7 +419,7 @@ def test_equal_bytes_are_taken_without_an_upload() -> None:
     before = list(world.harvester.made)
     image = world.publish()
     assert world.harvester.made == before
-    assert notes(image)[names.PUBLISHED] == "vmi-web-second-g1/disk-0"
+    assert notes(image)[markers.PUBLISHED] == "vmi-web-second-g1/disk-0"
     world.build()
     world.start()
 
@@ -430,11 +431,11 @@ def test_serve_is_asked_nothing_any_more_once_it_may_end() -> None:
         before(world)
 
         def ends(verb: str, thing: Object, world: World = world) -> None:
-            if verb == "update" and notes(thing).get(names.PUBLISHED, "").startswith(world.plan.run):
+            if verb == "update" and notes(thing).get(markers.PUBLISHED, "").startswith(world.plan.run):
                 world.serving.silent = 1_000_000
 
         world.cluster.admission.append(ends)
-        assert notes(world.publish())[names.PUBLISHED] == f"{world.plan.run}/disk-0"
+        assert notes(world.publish())[markers.PUBLISHED] == f"{world.plan.run}/disk-0"
         assert world.serving.silent
 
 
@@ -447,7 +448,7 @@ def test_equal_bytes_are_found_among_several_images() -> None:
     stored = world.cluster.peek(IMAGE, second["metadata"]["name"], "default")
     assert stored is None  # it was the import's own still
     world.planned("third")
-    assert notes(world.publish())[names.PUBLISHED] == "vmi-web-third-g1/disk-0"
+    assert notes(world.publish())[markers.PUBLISHED] == "vmi-web-third-g1/disk-0"
     assert len(world.images()) == 2
 
 
@@ -485,7 +486,7 @@ def test_an_unstamped_image_is_taken_by_its_name_if_the_setting_says_so() -> Non
     old = todays(world)
     image = world.publish()
     assert image["metadata"]["uid"] == old["metadata"]["uid"]
-    assert names.DIGEST not in notes(image)
+    assert markers.DIGEST not in notes(image)
     assert world.harvester.made == []
 
 
@@ -526,7 +527,7 @@ def test_a_cluster_that_does_not_know_imports() -> None:
 
 def test_the_name_of_another_imports_image_is_a_conflict() -> None:
     world = World()
-    name = names.image(world.plan.import_, "disk-0")
+    name = markers.image(world.plan.import_, "disk-0")
     theirs = {names.LABEL_UID: "else", names.LABEL_NAME: "shop", names.LABEL_NAMESPACE: "prod"}
     todays(world, name, metadata={"name": name, "namespace": "default", "labels": theirs})
     with pytest.raises(StepError, match=r"belongs to import prod/shop \(uid else\)") as caught:

@@ -6,12 +6,12 @@ import math
 
 import pytest
 
+from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, CONFIG_MAP, POD, SERVICE, Object
 from steps.model.machine import Machine
 from steps.model.plan import Plan, ScratchPlan
 from steps.runtime.program import MACHINE
-from steps.targets.harvester import names
 from steps.targets.harvester.run import Run, scratch_size
 from tests.targets.world import GIB, World
 from tests.unit.builders import a_disk

@@ -11,7 +11,7 @@ import pytest
 
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import IMAGE, WORKFLOW, Object
-from steps.targets.harvester import names
+from steps.targets.harvester import markers
 from steps.targets.harvester.completed import WorkflowRef
 from steps.targets.harvester.serving import PATIENCE
 from steps.targets.harvester.sibling import Sibling, phase_of
@@ -54,7 +54,7 @@ def test_done_only_when_the_image_is_compared_and_stamped() -> None:
     image = world.publish()
     assert serve.is_done()
     world.cluster.patch(
-        IMAGE, image["metadata"]["name"], {"metadata": {"annotations": {names.PUBLISHED: None}}}, "default"
+        IMAGE, image["metadata"]["name"], {"metadata": {"annotations": {markers.PUBLISHED: None}}}, "default"
     )
     assert not serve.is_done()
 
@@ -84,7 +84,7 @@ def test_the_right_mark_counts_where_workflows_cannot_be_seen() -> None:
 def test_done_when_an_image_of_an_earlier_import_was_taken() -> None:
     world = World()
     world.publish()
-    world.cluster.peek(IMAGE, names.image(world.plan.import_, "disk-0"), "default")["metadata"][  # type: ignore[index]
+    world.cluster.peek(IMAGE, markers.image(world.plan.import_, "disk-0"), "default")["metadata"][  # type: ignore[index]
         "ownerReferences"
     ] = []
     world.planned("second")

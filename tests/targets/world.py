@@ -13,7 +13,7 @@ from steps.model.volumes import Volumes
 from steps.targets.harvester.choosing import choose_names
 from steps.targets.harvester.completed import WorkflowRef
 from steps.targets.harvester.machines import Machines
-from steps.targets.harvester.names import PUBLISHED
+from steps.targets.harvester.markers import PUBLISHED
 from steps.targets.harvester.publishing import Publishing
 from tests.targets.fake_cluster import FakeCluster, an_import
 from tests.targets.harvester_rules import HarvesterRules, a_network

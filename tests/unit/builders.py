@@ -7,16 +7,10 @@ from typing import Any, Final
 import pytest
 
 from steps import providers
+from steps.model.kinds import API_VERSION
 from steps.model.machine import Disk, Machine, Nic, NicModel
 from steps.model.plan import ImportRef, Plan, SourceKind, SourcePlan, TargetKind, TargetPlan
-from workflows.api.resources import (
-    API_VERSION,
-    OpenstackSource,
-    OvaSource,
-    Secret,
-    VirtualMachineImport,
-    VmwareSource,
-)
+from workflows.api.resources import OpenstackSource, OvaSource, Secret, VirtualMachineImport, VmwareSource
 
 GIB: Final = 1 << 30
 

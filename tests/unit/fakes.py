@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from controller.local.process import Attempt, Launcher, Report
-from controller.local.record import Record, labels
+from controller.local.record import Record
 from controller.local.rundir import RunDir
 from controller.local.runner import Limits, Runner
+from steps.model import names
 from steps.model.contract import Exit
 from steps.model.machine import Machine
 from steps.model.plan import TargetKind
@@ -136,7 +137,7 @@ class Import:
         self._machine = a_machine(disks=tuple(a_disk(number) for number in range(disks)))
         self.rundir.create(a_plan(kind=target), {})
         self._saved = Saved()
-        self.record = Record.new(a_plan().run, labels("web", "default", "u"), self._saved)
+        self.record = Record.new(a_plan().run, names.labels(a_plan()), self._saved)
         self.launcher: FakeLauncher
 
     def runner(self, told: Told, limits: Limits | None = None) -> Runner:

@@ -10,7 +10,8 @@ from controller.manifests.read import Manifests, read
 from steps.model.document import first_error
 from steps.model.plan import InterfaceModel
 from tests.unit.builders import an_import
-from workflows.api.resources import Secret, VirtualMachineImportSpec
+from workflows.api.resources import Secret
+from workflows.api.spec import VirtualMachineImportSpec
 
 MANIFESTS: Final = Path(__file__).parent / "manifests"
 

@@ -144,7 +144,7 @@ def test_an_import_that_is_done_is_not_done_again(vmferry: Vmferry, tmp_path: Pa
     succeeded(tmp_path / "web")
     before = (tmp_path / "web" / "run.json").read_bytes()
     ended = vmferry("retry", tmp_path / "web")
-    assert (ended.code, ended.err) == (0, "nothing to do: the import is done\n")
+    assert (ended.code, ended.err) == (0, "nothing to do: the import has succeeded\n")
     assert (tmp_path / "web" / "run.json").read_bytes() == before
 
 

@@ -31,7 +31,7 @@ def test_an_import_whose_runner_was_killed_was_interrupted(vmferry: Vmferry, tmp
     killed(tmp_path / "web")
     shown = vmferry("status", tmp_path / "web")
     assert shown.out.startswith("web  Interrupted")
-    assert f"go on:    vmferry retry {tmp_path}/web" in shown.err
+    assert f"resume:   vmferry retry {tmp_path}/web" in shown.err
     (said,) = json.loads(vmferry("status", tmp_path / "web", "-o", "json").out)
     assert (said["phase"], said["goOn"]) == ("Interrupted", f"vmferry retry {tmp_path}/web")
     assert [one["phase"] for one in said["stages"]] == ["Interrupted"]
@@ -58,7 +58,10 @@ def test_manifests_without_the_import_to_go_on_with_are_refused(vmferry: Vmferry
 def test_manifests_passed_over_are_told_on_one_line(vmferry: Vmferry, tmp_path: Path) -> None:
     name = "long" * 40 + ".yaml"
     (tmp_path / name).write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")
-    assert vmferry("plan", "-f", name).err.splitlines()[0] == f"passed over {name}:1: ConfigMap"
+    assert (
+        vmferry("plan", "-f", name).err.splitlines()[0]
+        == f"ignored {name}:1: ConfigMap (not a vmferry resource)"
+    )
 
 
 def test_an_import_given_up_leaves_nothing(vmferry: Vmferry, tmp_path: Path) -> None:

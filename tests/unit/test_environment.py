@@ -7,7 +7,8 @@ import pytest
 from controller.manifests.environment import NAME, Environment, read
 from steps.model.contract import StepError
 from steps.providers.openstack.credentials import Credentials
-from workflows.api.resources import OpenstackSource, VmwareSource, VmwareSourceSpec
+from workflows.api.resources import OpenstackSource, VmwareSource
+from workflows.api.spec import VmwareSourceSpec
 
 
 def spec(**environ: str) -> VmwareSourceSpec:

@@ -10,8 +10,8 @@ import pytest
 from controller.local.cluster_target import AIM, TOKEN, Aim, Ports, Way, aim, keep, listening
 from controller.local.rundir import RunDir
 from steps.model.contract import Exit, StepError
+from steps.model.names import PORT
 from tests.unit.builders import a_plan
-from workflows.names import PORT
 from workflows.stages import stage_named
 
 

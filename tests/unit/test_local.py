@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -210,19 +210,21 @@ def test_a_second_stop_kills(one: Import) -> None:
 # --- what imports share
 
 
-def both(first: Import, second: Import, limits: Limits, watch: Any) -> None:
-    """Two imports beside each other, exports held until nothing moves; `watch` looks, then they go on."""
+def together(imports: Sequence[Import], limits: Limits, watch: Callable[[], None]) -> None:
+    """Run imports at the same time, exports held until nothing moves; `watch` looks, then they resume."""
 
     async def go() -> None:
-        held = {f"export_disk_{number}": [HOLD] for number in range(len(first.disks))}
-        runners = [one.runner(told(one.disks, **held), limits) for one in (first, second)]
+        held = {f"export_disk_{number}": [HOLD] for number in range(len(imports[0].disks))}
+        runners = [one.runner(told(one.disks, **held), limits) for one in imports]
         tasks = [asyncio.create_task(runner.run()) for runner in runners]
         for _ in range(200):
             await asyncio.sleep(0)
         watch()
-        for one in (first, second):
-            one.launcher.release()
-        assert await asyncio.gather(*tasks) == [Phase.SUCCEEDED] * 2
+        while not all(task.done() for task in tasks):
+            for one in imports:
+                one.launcher.release()
+            await asyncio.sleep(0)
+        assert await asyncio.gather(*tasks) == [Phase.SUCCEEDED] * len(imports)
 
     asyncio.run(go())
 
@@ -233,7 +235,17 @@ def test_streams_are_limited_over_all_imports(tmp_path: Path) -> None:
     def watch() -> None:
         assert len(first.launcher.alive) + len(second.launcher.alive) == 4
 
-    both(first, second, Limits(), watch)
+    together((first, second), Limits(), watch)
+
+
+def test_two_vms_are_in_transfer_unless_a_limit_says_otherwise(tmp_path: Path) -> None:
+    imports = [Import(tmp_path / name) for name in "abc"]
+
+    def watch() -> None:
+        assert sum("poweroff" in one.launcher.began for one in imports) == 2
+
+    together(imports, Limits(), watch)
+    assert all("poweroff" in one.launcher.began for one in imports)
 
 
 def test_a_machine_is_shut_down_only_when_its_turn_has_come(tmp_path: Path) -> None:
@@ -242,5 +254,5 @@ def test_a_machine_is_shut_down_only_when_its_turn_has_come(tmp_path: Path) -> N
     def watch() -> None:
         assert second.launcher.began == ["preflight"]
 
-    both(first, second, Limits(machines=asyncio.Semaphore(1)), watch)
+    together((first, second), Limits(machines=asyncio.Semaphore(1)), watch)
     assert "poweroff" in second.launcher.began

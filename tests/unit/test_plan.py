@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steps.model.kinds import API_VERSION
 from steps.model.plan import Bus, InterfaceModel, NamePolicy, NetworkPolicy, Plan, SourceKind, TargetPlan
 from tests.unit.builders import a_source, an_import
-from workflows.api.resources import API_VERSION, OpenstackSource, OvaSource
+from workflows.api.resources import OpenstackSource, OvaSource
 from workflows.plan import Invalid, plan, run_name
 from workflows.settings import Settings
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.local.record import Record, labels
+from controller.local.record import Record
 from steps.model.contract import Exit
 from steps.model.plan import TargetKind
 from tests.unit.fakes import Saved
@@ -20,7 +20,7 @@ DISKS: Final = ("disk-0", "disk-1")
 
 def begun() -> tuple[Record, Saved]:
     saved = Saved()
-    return Record.new(RUN, labels("web", "default", "u"), saved), saved
+    return Record.new(RUN, {"app": "web"}, saved), saved
 
 
 def attempt(record: Record, name: str, disk: str | None = None, code: int = 0, words: str = "") -> str:
@@ -42,7 +42,7 @@ def titles(workflow: Json) -> list[str]:
 def test_a_new_run_is_running_and_saved() -> None:
     _, saved = begun()
     assert phase_of(saved.workflow) is Phase.RUNNING
-    assert saved.workflow["metadata"]["labels"]["migration.harvesterhci.io/import-name"] == "web"
+    assert saved.workflow["metadata"]["labels"] == {"app": "web"}
     assert titles(saved.workflow) == []
 
 
@@ -253,7 +253,7 @@ def live(record: Record, life: list[tuple[Work, list[int | None]]]) -> None:
 
 
 def well(workflow: Json) -> dict[str, Any]:
-    return {one.title: one for one in leaves(workflow) if one.phase.well and one.stage != "cleanup"}
+    return {one.title: one for one in leaves(workflow) if one.phase.succeeded and one.stage != "cleanup"}
 
 
 @given(st.lists(LIVES, min_size=1, max_size=5))

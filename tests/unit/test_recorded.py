@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from workflows import names
+from steps.model import names
 from workflows.author.installation import Installation
 from workflows.author.template import template
 from workflows.stages import STAGES

@@ -189,7 +189,7 @@ def test_a_workflow_that_nobody_has_looked_at_is_pending(empty: Json) -> None:
 
 @pytest.mark.parametrize("phase", Phase)
 def test_what_phases_mean(phase: Phase) -> None:
-    assert phase.well is (phase in {"Succeeded", "Skipped"})
+    assert phase.succeeded is (phase in {"Succeeded", "Skipped"})
     assert phase.fulfilled is (phase not in {"Pending", "Running"})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from workflows.api.spec import GROUP
+from steps.model.kinds import GROUP
 
 RETRY: Final = f"{GROUP}/retry"
 """Carry the import out again from where it failed. Any value."""

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from steps.model.kinds import GROUP
 from workflows.api.schema import structural
 from workflows.api.spec import (
-    GROUP,
     Model,
     OpenstackSourceSpec,
     OvaSourceSpec,

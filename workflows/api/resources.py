@@ -16,40 +16,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from steps.model.plan import SourceKind
 from workflows.api.spec import (
-    API_VERSION,
-    GROUP,
-    DiskMapping,
     Model,
-    NetworkMapping,
     OpenstackSourceSpec,
     OvaSourceSpec,
-    SecretReference,
-    SourceReference,
     VirtualMachineImportSpec,
     VmwareSourceSpec,
 )
-
-__all__ = [
-    "API_VERSION",
-    "GROUP",
-    "KINDS",
-    "DiskMapping",
-    "Metadata",
-    "NetworkMapping",
-    "OpenstackSource",
-    "OpenstackSourceSpec",
-    "OvaSource",
-    "OvaSourceSpec",
-    "Secret",
-    "SecretReference",
-    "Source",
-    "SourceReference",
-    "VirtualMachineImport",
-    "VirtualMachineImportSpec",
-    "VmwareSource",
-    "VmwareSourceSpec",
-]
-
 
 _LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"

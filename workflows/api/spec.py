@@ -12,10 +12,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 from pydantic.alias_generators import to_camel
 
+from steps.model.kinds import API_VERSION, GROUP
 from steps.model.plan import Gate, InterfaceModel, MacPolicy
-
-GROUP: Final = "migration.harvesterhci.io"
-API_VERSION: Final = f"{GROUP}/v1beta1"
 
 
 class Model(BaseModel):

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 from workflows.api.spec import Model, Text, none_to_list
 
 
-class Stand(enum.StrEnum):
+class ImportPhase(enum.StrEnum):
     """The values of `status.importStatus`, in today's spelling, from the first to the last."""
 
     NEW = ""
@@ -28,6 +28,14 @@ class Stand(enum.StrEnum):
     CREATED = "virtualMachineCreated"
     RUNNING = "virtualMachineRunning"
     FAILED = "VMMigrationFailed"
+
+
+class ConditionStatus(enum.StrEnum):
+    """The values of a condition's `status`."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
 
 
 class Reported(Model):
@@ -133,7 +141,8 @@ class ImportStatus(Reported):
     """How an import stands."""
 
     import_status: Text = Field(
-        default="", description=f"the phase: {', '.join(stand for stand in Stand if stand)}, or nothing yet"
+        default="",
+        description=f"the phase: {', '.join(phase for phase in ImportPhase if phase)}, or nothing yet",
     )
     disk_import_status: Annotated[tuple[DiskImportStatus, ...], BeforeValidator(none_to_list)] = Field(
         default=(), description="the status of each disk"

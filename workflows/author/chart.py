@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from steps.model.plan import SourceKind
-from workflows import names
+from workflows import argo_names
 from workflows.author.installation import Installation
 from workflows.author.template import Json, template
 
@@ -44,7 +44,7 @@ def _named_first(value: Any) -> Any:
 def chart_files() -> dict[str, str]:
     """The chart's templates, one of each kind of source: file names and texts."""
     return {
-        f"{names.provider(kind)}.yaml": HEADING + render(template(Installation(), kind))
+        f"{argo_names.provider(kind)}.yaml": HEADING + render(template(Installation(), kind))
         for kind in SourceKind
     }
 

@@ -21,9 +21,10 @@ from typing import Final
 from hera.workflows import Container, Parameter, Resources, RetryStrategy
 from hera.workflows import models as m
 
+from steps.model import names
 from steps.model.contract import CREDENTIALS, OUTPUTS, REQUEST, SCRATCH, Exit
 from steps.model.plan import SourceKind
-from workflows import names
+from workflows import argo_names
 from workflows.author.installation import Installation
 from workflows.stages import Image, Limit, Retry, Scope, Stage
 
@@ -72,7 +73,7 @@ def container(
         # Always explicit: without a command Argo's controller asks the registry for the image's own.
         command=["python", "-m", f"steps.{stage.name}"],
         args=arguments(stage) or None,
-        service_account_name=names.service_account(stage.identity),
+        service_account_name=argo_names.service_account(stage.identity),
         security_context=restricted(),
         resources=Resources(
             cpu_request=share.cpu, memory_request=share.memory, memory_limit=share.memory_limit
@@ -93,7 +94,7 @@ def container(
 
 def image(stage: Stage, kind: SourceKind) -> str:
     """The target of images/Containerfile that holds a stage's program."""
-    return names.provider(kind) if stage.image is Image.PROVIDER else str(stage.image)
+    return argo_names.provider(kind) if stage.image is Image.PROVIDER else str(stage.image)
 
 
 def arguments(stage: Stage) -> list[str]:
@@ -115,7 +116,7 @@ def retry(rule: Retry) -> RetryStrategy:
 
 def semaphore(limit: Limit) -> m.Synchronization:
     """A lock that every import of one source shares."""
-    key = m.ConfigMapKeySelector(name=names.LIMITS, key=names.limit_key(SOURCE, limit))
+    key = m.ConfigMapKeySelector(name=argo_names.LIMITS, key=argo_names.limit_key(SOURCE, limit))
     return m.Synchronization(semaphores=[m.SemaphoreRef(config_map_key_ref=key)])
 
 

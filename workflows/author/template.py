@@ -12,8 +12,9 @@ from typing import Any, Final
 from hera.workflows import DAG, Parameter, Suspend, Task, WorkflowTemplate
 from hera.workflows import models as m
 
+from steps.model import names
 from steps.model.plan import Gate, SourceKind, TargetKind
-from workflows import names
+from workflows import argo_names
 from workflows.author.dag import DISKS, FINISH, IMPORT, TRANSFER, Graph, graph
 from workflows.author.installation import Installation
 from workflows.author.pods import DISK, RUN, container, executor_patch, pod_security, semaphore
@@ -41,7 +42,7 @@ def template(settings: Installation, kind: SourceKind = SourceKind.VMWARE) -> Js
 
 def _workflow(settings: Installation, kind: SourceKind) -> WorkflowTemplate:
     return WorkflowTemplate(
-        name=names.template_name(kind),
+        name=argo_names.template_name(kind),
         annotations={
             TITLE: f"Import a machine from a {kind}",
             DESCRIPTION: "Checks the machine, shuts it down, brings each disk over and makes it an image, "
@@ -49,7 +50,7 @@ def _workflow(settings: Installation, kind: SourceKind) -> WorkflowTemplate:
         },
         entrypoint=IMPORT,
         on_exit=CLEANUP,  # the one place: handlers on a failed task make a retry do nothing, and say nothing
-        service_account_name=names.service_account(Identity.DATA),
+        service_account_name=argo_names.service_account(Identity.DATA),
         security_context=pod_security(settings.user),
         pod_spec_patch=executor_patch(settings),
         pod_metadata=m.Metadata(labels={names.LABEL_RUN: RUN, **NO_SIDECARS}),

@@ -11,8 +11,9 @@ import re
 from hera.workflows import Parameter, Workflow
 from hera.workflows import models as m
 
+from steps.model import names
 from steps.model.plan import Gate, Plan
-from workflows import names
+from workflows import argo_names
 from workflows.author.installation import Installation
 from workflows.author.template import DESCRIPTION, TITLE, Json
 
@@ -24,31 +25,21 @@ def author(plan: Plan, settings: Installation, *, attempt: int = 0, owner: str =
     the API knows once it is made. Everything else a step needs stands in the request.
     """
     made: Json = Workflow(
-        name=names.workflow_name(plan.run, attempt),
+        name=argo_names.workflow_name(plan.run, attempt),
         namespace=settings.namespace,
-        labels={**labels(plan), names.LABEL_SOURCE: names.label_value(plan.source.name)},
+        labels={**names.run_labels(plan), names.LABEL_SOURCE: names.label_value(plan.source.name)},
         annotations={TITLE: title(plan), DESCRIPTION: description(plan, attempt)},
         owner_references=[_owner(plan.run, owner)] if owner else None,
-        workflow_template_ref=m.WorkflowTemplateRef(name=names.template_name(plan.source.kind)),
+        workflow_template_ref=m.WorkflowTemplateRef(name=argo_names.template_name(plan.source.kind)),
         arguments=[Parameter(name=name, value=value) for name, value in parameters(plan).items()],
     ).to_dict()
     return made
 
 
-def labels(plan: Plan) -> dict[str, str]:
-    """By which the import, its run and its source are found."""
-    return {
-        names.LABEL_UID: names.label_value(plan.import_.uid),
-        names.LABEL_NAME: names.label_value(plan.import_.name),
-        names.LABEL_NAMESPACE: plan.import_.namespace,
-        names.LABEL_RUN: plan.run,
-    }
-
-
 def parameters(plan: Plan) -> dict[str, str]:
     """What differs between imports and Argo itself must know. All of it is settled before the run begins."""
     gates = {f"approve-{gate}": "true" if gate in plan.approvals else "false" for gate in Gate}
-    return {"run": plan.run, "source": names.source_key(plan.source), **gates}
+    return {"run": plan.run, "source": argo_names.source_key(plan.source), **gates}
 
 
 def title(plan: Plan) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from workflows import names
+from workflows import argo_names
 from workflows.stages import Limit
 
 _LOCK: Final = re.compile(
@@ -36,7 +36,7 @@ def turn(message: str, source: str, holders: Sequence[str], who: Mapping[str, st
     taken = min(limit, max(0, limit - int(found["free"])))
     said = f"{taken} of {limit} {counted.format(source=source)}{_names(holders, who)}"
     next_ = "it goes on when one of them is done" if taken >= limit else "older imports go first"
-    return f"{said}; {next_}. The limit is the key {found['key']} of ConfigMap {names.LIMITS}"
+    return f"{said}; {next_}. The limit is the key {found['key']} of ConfigMap {argo_names.LIMITS}"
 
 
 def _names(holders: Sequence[str], who: Mapping[str, str]) -> str:

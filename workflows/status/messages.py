@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from steps.model.contract import Exit, is_retryable
-from workflows.api.spec import GROUP
+from steps.model.kinds import GROUP
 from workflows.stages import STAGES, Scope, Stage
 from workflows.status.locks import turn
 from workflows.status.nodes import CLEANUP, Leaf, Phase, blame, ended_order
@@ -30,7 +30,7 @@ _OLD_FORM: Final = re.compile(r"(?:Error|OOMKilled) \(exit code -?\d+\): (.+)", 
 
 
 @dataclass(frozen=True)
-class Telling:
+class Summary:
     """A reason (one word), the step it is about, and a sentence."""
 
     reason: str
@@ -38,7 +38,7 @@ class Telling:
     message: str
 
 
-def words(leaf: Leaf) -> str:
+def last_words(leaf: Leaf) -> str:
     """A failed step's last words as it said them; of one that said nothing, what is known."""
     if not leaf.message:
         return f"{leaf.title} failed and said nothing; see its log, then retry it"
@@ -55,16 +55,16 @@ def reason_of(leaf: Leaf) -> str:
     return Exit(leaf.exit_code).word
 
 
-def telling(
+def summarize(
     seen: Observed, source: str = "", who: Mapping[str, str] = MappingProxyType({}), note: str = ""
-) -> Telling:
+) -> Summary:
     """What goes on in a Workflow that is not over: what went wrong first, then work, then waiting.
 
     `source` is the name of the VM's source; `who` are imports, by the Workflows that carry them out; `note`
     is what a failure adds (`leftoff.note`).
     """
-    tellers: tuple[Callable[[Observed], Telling | None], ...] = (
-        _blind,
+    tellers: tuple[Callable[[Observed], Summary | None], ...] = (
+        _unreadable,
         _stopping,
         partial(_trouble, note=note),
         _no_place,
@@ -77,21 +77,21 @@ def telling(
     if not seen.paused or found.reason == "Cancelling":
         return found
     held = "Paused: no further step begins until spec.suspend is taken back"
-    return Telling("Paused", found.step, f"{held}. {found.message}")
+    return Summary("Paused", found.step, f"{held}. {found.message}")
 
 
-def _blind(seen: Observed) -> Telling | None:
+def _unreadable(seen: Observed) -> Summary | None:
     said = f"Workflow {seen.name} goes on; its steps cannot be read here, only in the Argo UI"
-    return Telling("Running", "", said) if seen.blind else None
+    return Summary("Running", "", said) if seen.unreadable else None
 
 
-def _stopping(seen: Observed) -> Telling | None:
+def _stopping(seen: Observed) -> Summary | None:
     step = CLEANUP if seen.leaf(CLEANUP) else "stop"
     said = "Being cancelled: running steps are stopped, then the source gets back what is held of it"
-    return Telling("Cancelling", step, said) if seen.stopped else None
+    return Summary("Cancelling", step, said) if seen.stopped else None
 
 
-def _trouble(seen: Observed, note: str) -> Telling | None:
+def _trouble(seen: Observed, note: str) -> Summary | None:
     """A step failed: it is tried again, or the others are seen through before the Workflow fails."""
     leaf = blame(seen.leaves)
     if leaf is None:
@@ -99,16 +99,16 @@ def _trouble(seen: Observed, note: str) -> Telling | None:
     stage = STAGE.get(leaf.stage)
     again = leaf.exit_code is None or is_retryable(leaf.exit_code)
     if again and (stage is None or leaf.attempts <= stage.retry.limit):
-        return Telling(RETRYING, leaf.title, f"{leaf.title} failed and is tried again: {words(leaf)}")
-    return Telling(reason_of(leaf), leaf.title, added(f"{leaf.title} failed: {words(leaf)}", note))
+        return Summary(RETRYING, leaf.title, f"{leaf.title} failed and is tried again: {last_words(leaf)}")
+    return Summary(reason_of(leaf), leaf.title, added(f"{leaf.title} failed: {last_words(leaf)}", note))
 
 
-def _no_place(seen: Observed) -> Telling | None:
+def _no_place(seen: Observed) -> Summary | None:
     wait = next((wait for wait in seen.waits if not wait.lock), None)
     return _waiting(wait, "waits for its pod") if wait else None
 
 
-def _lock(seen: Observed, source: str, who: Mapping[str, str]) -> Telling | None:
+def _lock(seen: Observed, source: str, who: Mapping[str, str]) -> Summary | None:
     wait = next((wait for wait in seen.waits if wait.lock), None)
     if wait is None:
         return None
@@ -116,22 +116,22 @@ def _lock(seen: Observed, source: str, who: Mapping[str, str]) -> Telling | None
     return _waiting(replace(wait, message=said), "waits for its turn")
 
 
-def _waiting(wait: Wait, why: str) -> Telling:
+def _waiting(wait: Wait, why: str) -> Summary:
     title = f"{wait.stage} {wait.disk}" if wait.disk else wait.stage
-    return Telling("Waiting", title, f"{title} {why}: {wait.message}")
+    return Summary("Waiting", title, f"{title} {why}: {wait.message}")
 
 
-def _at_work(seen: Observed) -> Telling | None:
+def _at_work(seen: Observed) -> Summary | None:
     busy = [leaf for leaf in seen.leaves if leaf.phase is Phase.RUNNING and not _is_gate(leaf)]
     return _beside(busy, "") if busy else None
 
 
-def _about_to(seen: Observed) -> Telling | None:
+def _about_to(seen: Observed) -> Summary | None:
     pending = [leaf for leaf in seen.leaves if leaf.phase is Phase.PENDING]
     return _beside(pending, "About to begin: ") if pending else None
 
 
-def _beside(leaves: list[Leaf], before: str) -> Telling:
+def _beside(leaves: list[Leaf], before: str) -> Summary:
     """Of several steps the least advanced one, for all disks it works on."""
     first = min(leaves, key=_rank)
     same = [leaf for leaf in leaves if leaf.stage == first.stage]
@@ -140,7 +140,7 @@ def _beside(leaves: list[Leaf], before: str) -> Telling:
     stage = STAGE.get(first.stage)
     parts = [stage.description if stage else first.stage, f": {disks}" if disks else ""]
     again = f" (attempt {attempts})" if attempts > 1 else ""
-    return Telling("Running", first.stage, f"{before}{''.join(parts)}{again}")
+    return Summary("Running", first.stage, f"{before}{''.join(parts)}{again}")
 
 
 def _rank(leaf: Leaf) -> tuple[bool, int]:
@@ -153,13 +153,13 @@ def _stands_by(stage: Stage) -> bool:
     return stage.scope is Scope.DISK and not stage.weight
 
 
-def _gate(seen: Observed) -> Telling | None:
+def _gate(seen: Observed) -> Summary | None:
     leaf = next((leaf for leaf in seen.leaves if leaf.phase is Phase.RUNNING and _is_gate(leaf)), None)
     if leaf is None:
         return None
     annotation = f"{GROUP}/approve={leaf.stage.removeprefix('approve-')}"
     said = f"{STAGE[leaf.stage].description}: annotate the import with {annotation}"
-    return Telling("WaitingForApproval", leaf.stage, said)
+    return Summary("WaitingForApproval", leaf.stage, said)
 
 
 def _is_gate(leaf: Leaf) -> bool:
@@ -167,10 +167,10 @@ def _is_gate(leaf: Leaf) -> bool:
     return stage is not None and stage.gate
 
 
-def _between(seen: Observed) -> Telling:
+def _between(seen: Observed) -> Summary:
     """Nothing is at work: Argo looks at a Workflow every few seconds only."""
     ended = [leaf for leaf in seen.leaves if leaf.finished]
     if not ended:
-        return Telling("Waiting", "", f"Workflow {seen.name} waits for Argo to begin with it")
+        return Summary("Waiting", "", f"Workflow {seen.name} waits for Argo to begin with it")
     last = max(ended, key=ended_order)
-    return Telling("Running", last.stage, f"{last.title} is over; the next step begins in a moment")
+    return Summary("Running", last.stage, f"{last.title} is over; the next step begins in a moment")

@@ -36,7 +36,7 @@ class Phase(enum.StrEnum):
         return self not in (Phase.PENDING, Phase.RUNNING)
 
     @property
-    def well(self) -> bool:
+    def succeeded(self) -> bool:
         return self in (Phase.SUCCEEDED, Phase.SKIPPED)
 
 

@@ -57,7 +57,7 @@ class Observed:
     stopped: bool = False
     """Someone asked it to end early."""
     paused: bool = False
-    blind: bool = False
+    unreadable: bool = False
     """Its nodes are there but cannot be read."""
     taken_up: bool = True
     """Argo has given it a phase. After a retry in Argo it has none until Argo looks at it."""
@@ -65,7 +65,7 @@ class Observed:
     """When anything about it changed last: a write by anybody, a step's begin or end."""
     leaves: tuple[Leaf, ...] = ()
     waits: tuple[Wait, ...] = ()
-    complaint: str = ""
+    error: str = ""
     """What Argo itself says of a part that failed, such as a limit it does not know."""
     outputs: Mapping[tuple[str, str | None], Mapping[str, str]] = field(default_factory=dict)
     """Results of the steps, by stage and disk."""
@@ -73,9 +73,9 @@ class Observed:
     def leaf(self, stage: str, disk: str | None = None) -> Leaf | None:
         return next((leaf for leaf in self.leaves if (leaf.stage, leaf.disk) == (stage, disk)), None)
 
-    def well(self, stage: str, disk: str | None = None) -> bool:
+    def succeeded(self, stage: str, disk: str | None = None) -> bool:
         leaf = self.leaf(stage, disk)
-        return leaf is not None and leaf.phase.well
+        return leaf is not None and leaf.phase.succeeded
 
     def output(self, stage: str, disk: str | None, name: str) -> str:
         return self.outputs.get((stage, disk), {}).get(name, "")
@@ -94,7 +94,7 @@ def observe(workflow: object) -> Observed | None:
     name, message = _text(metadata.get("name")), _text(status.get("message"))
     if not name:
         return None
-    raw, blind = _nodes(status)
+    raw, unreadable = _nodes(status)
     nodes = {id_: node for id_, node in ((id_, _node(one)) for id_, one in raw.items()) if node}
     return Observed(
         name=name,
@@ -103,12 +103,12 @@ def observe(workflow: object) -> Observed | None:
         message=message,
         stopped=bool(_text(spec.get("shutdown"))) or message.startswith(_STOPPED),
         paused=spec.get("suspend") is True,
-        blind=blind,
+        unreadable=unreadable,
         taken_up=bool(_text(status.get("phase"))),
         moved=_moved(metadata, status, nodes),
         leaves=leaves({"status": {"nodes": nodes}}),
         waits=tuple(_waits(nodes, _holders(status))),
-        complaint=message or _complaint(nodes),
+        error=message or _error(nodes),
         outputs=_outputs(nodes),
     )
 
@@ -229,7 +229,7 @@ def _is_waiting(node: Json) -> bool:
     return node["phase"] is Phase.PENDING or (bool(node["waiting"]) and not node["phase"].fulfilled)
 
 
-def _complaint(nodes: Mapping[str, Json]) -> str:
+def _error(nodes: Mapping[str, Json]) -> str:
     """The first message of a group that failed; groups are silent when only their members failed."""
     groups = (node for node in nodes.values() if node["type"] in ("DAG", "TaskGroup"))
     failed = (node for node in groups if node["phase"] in (Phase.FAILED, Phase.ERROR) and node["message"])

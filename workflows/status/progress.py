@@ -88,7 +88,7 @@ def share(leaf: Leaf | None) -> Fraction:
     """How much of a step is done; one that counts no bytes is done when it is over."""
     if leaf is None:
         return Fraction(0)
-    if leaf.phase.well:
+    if leaf.phase.succeeded:
         return Fraction(1)
     return Fraction(leaf.done, leaf.total) if leaf.total > 1 else Fraction(0)
 
@@ -103,14 +103,14 @@ def pace_of(disk: str, seen: Observed, before: DiskImportStatus, now: datetime, 
         return _uncounted(disk, seen, before, now, size)
     stage, leaf = found
     if leaf.phase is not Phase.RUNNING:
-        done = leaf.total if leaf.phase.well else leaf.done
+        done = leaf.total if leaf.phase.succeeded else leaf.done
         return Pace(stage.name, done, leaf.total, since=_since(stage.name, done, before, now))
     return _moving(stage, leaf, disk, seen, before, now)
 
 
 def _uncounted(disk: str, seen: Observed, before: DiskImportStatus, now: datetime, size: int) -> Pace:
     """No step has told its bytes, as Argo passes them on at intervals: a step that is done moved them all."""
-    done = [stage for stage in WEIGHED if seen.well(stage.name, disk)]
+    done = [stage for stage in WEIGHED if seen.succeeded(stage.name, disk)]
     counted = before.bytes_total and (before.bytes_done, before.bytes_total) != (size, size)
     if not done or not size or counted:
         return Pace(before.step, before.bytes_done, before.bytes_total, since=before.progress_time)

@@ -18,10 +18,18 @@ from steps.model.mapping import Shape
 from steps.model.plan import SourceKind
 from workflows.api.conditions import find, put
 from workflows.api.resources import VirtualMachineImport
-from workflows.api.status import Condition, DiskImportStatus, ImportStatus, Stand, WorkflowReference
-from workflows.status import findings, ladder, poweredoff
+from workflows.api.status import (
+    Condition,
+    ConditionStatus,
+    DiskImportStatus,
+    ImportPhase,
+    ImportStatus,
+    WorkflowReference,
+)
+from workflows.status import poweredoff
+from workflows.status.conditions import mapping_verified, of_disk, of_import, target_admitted
 from workflows.status.observed import Observed, observe
-from workflows.status.outcome import CANCELLED, GONE, SUCCEEDED, Outcome, outcome
+from workflows.status.phase import CANCELLED, GONE, SUCCEEDED, Outcome, outcome
 from workflows.status.progress import duration, row
 
 PROGRESS: Final = "vmimport.v2v.kubevirt.io/progress"
@@ -48,7 +56,7 @@ def reflect(
     like; of what is no Workflow, and of one of an earlier generation, nothing is concluded.
     """
     before = previous or ImportStatus()
-    if before.import_status == Stand.RUNNING:
+    if before.import_status == ImportPhase.RUNNING:
         return before
     if workflow is None:
         return gone(before, now)
@@ -69,7 +77,9 @@ def announce(
 ) -> ImportStatus:
     """The status to be written before a Workflow is made, so that a killed controller makes no second one."""
     base = _of_run(previous or ImportStatus(), run)
-    told = Outcome(Stand.NEW, "Unknown", "Announced", "", f"Workflow {run.name} is about to be made")
+    told = Outcome(
+        ImportPhase.NEW, ConditionStatus.UNKNOWN, "Announced", "", f"Workflow {run.name} is about to be made"
+    )
     generation = import_.metadata.generation
     return _put(base, told, now).model_copy(update={"workflow": run, "observed_generation": generation})
 
@@ -83,12 +93,12 @@ def gone(before: ImportStatus, now: datetime) -> ImportStatus:
     summary = find(before.import_conditions, SUCCEEDED)
     said = summary.reason if summary else ""
     over = said in (GONE, CANCELLED) or (summary is not None and summary.status == "True")
-    if before.workflow is None or over or before.import_status in (Stand.NEW, Stand.INVALID):
+    if before.workflow is None or over or before.import_status in (ImportPhase.NEW, ImportPhase.INVALID):
         return before
     note = f"Workflow {before.workflow.name} is gone; a retry makes a new one and goes on from what is there"
-    if before.import_status == Stand.FAILED:
+    if before.import_status == ImportPhase.FAILED:
         note = f"{before.message} ({note})"
-    return _put(before, Outcome(Stand.FAILED, "False", GONE, before.step, note), now)
+    return _put(before, Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, GONE, before.step, note), now)
 
 
 def annotation(status: ImportStatus) -> str:
@@ -147,11 +157,11 @@ def _reflected(
     told = outcome(seen, import_, disks, base, who, note)
     rows = tuple(_row(disk, seen, base, now, shape) for disk in disks)
     conditions = base.import_conditions
-    if not seen.blind:
-        conditions = ladder.of_import(conditions, seen, import_, disks, now)
+    if not seen.unreadable:
+        conditions = of_import(conditions, seen, import_, disks, now)
     if shape is not None:
-        conditions = put(conditions, findings.condition(shape.concerns), now)
-    if said := findings.admitted(seen.output("admit", None, "admission")):
+        conditions = put(conditions, mapping_verified(shape.concerns), now)
+    if said := target_admitted(seen.output("admit", None, "admission")):
         conditions = put(conditions, said, now)
     made = base.model_copy(
         update={
@@ -169,10 +179,10 @@ def _reflected(
 
 def _put(base: ImportStatus, told: Outcome, now: datetime) -> ImportStatus:
     """The status with an outcome in its fields and in the condition that sums it up."""
-    summary = Condition(type=SUCCEEDED, status=told.over, reason=told.reason, message=told.message)
+    summary = Condition(type=SUCCEEDED, status=told.succeeded, reason=told.reason, message=told.message)
     return base.model_copy(
         update={
-            "import_status": str(told.stand),
+            "import_status": str(told.phase),
             "step": told.step,
             "message": told.message,
             "import_conditions": put(base.import_conditions, summary, now),
@@ -184,9 +194,9 @@ def _row(
     disk: str, seen: Observed, base: ImportStatus, now: datetime, shape: Shape | None
 ) -> DiskImportStatus:
     made = row(disk, seen, base.disk(disk), now, shape)
-    if seen.blind:
+    if seen.unreadable:
         return made
-    conditions = ladder.of_disk(made.disk_conditions, seen.leaf("image", disk), now)
+    conditions = of_disk(made.disk_conditions, seen.leaf("image", disk), now)
     return made.model_copy(update={"disk_conditions": conditions})
 
 
@@ -215,9 +225,9 @@ def _name(base: ImportStatus, import_: VirtualMachineImport, shape: Shape | None
 
 def _percent(rows: Sequence[DiskImportStatus], seen: Observed, told: Outcome) -> int:
     """Disks by their sizes, or alike while one of them is unknown."""
-    if told.over == "True":
+    if told.succeeded is ConditionStatus.TRUE:
         return 100
-    if seen.well("build"):
+    if seen.succeeded("build"):
         return _BUILT
     known = all(row.disk_size > 0 for row in rows)
     sizes = [row.disk_size if known else 1 for row in rows]

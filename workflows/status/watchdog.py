@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from workflows import names
+from steps.model import names
 from workflows.api.annotations import RETRY
 from workflows.api.conditions import TIME, find, kept, put
 from workflows.api.status import Condition, ImportStatus
 from workflows.stages import STAGES
 from workflows.status.nodes import Leaf, Phase
 from workflows.status.observed import Observed
-from workflows.status.outcome import SUCCEEDED
+from workflows.status.phase import SUCCEEDED
 
 STILL: Final = timedelta(minutes=2)
 _GATES: Final = frozenset(stage.name for stage in STAGES if stage.gate)
@@ -70,7 +70,7 @@ def watch(seen: Observed, pods: Pods | None, now: datetime) -> Alarm | None:
     since = seen.moved.astimezone(UTC).strftime(TIME) if seen.moved else "?"
     if not seen.taken_up:
         return _not_answering(seen, f"it has no status since {since}")
-    if seen.blind:
+    if seen.unreadable:
         return None
     busy = [leaf for leaf in seen.leaves if _is_busy(leaf)]
     if seen.stopped and not any(map(_is_pods, busy)):

@@ -6,8 +6,7 @@ import contextlib
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import singledispatchmethod
-from typing import Final
+from typing import Final, assert_never
 
 import structlog
 
@@ -16,22 +15,22 @@ from controller.operator.act import objects
 from controller.operator.act.dryrun import rehearse
 from controller.operator.act.transitions import happenings
 from controller.operator.decide.actions import (
-    Act,
-    Approve,
-    Begin,
-    Discard,
-    GiveBack,
-    Hold,
-    LetGo,
-    Refresh,
-    Rehearse,
-    Release,
-    Report,
-    Say,
-    Stop,
-    Suspend,
-    Tidy,
-    Unmark,
+    Action,
+    AddFinalizer,
+    ApproveGate,
+    DeleteRuns,
+    DeleteSecrets,
+    DeleteWorkflows,
+    DryRun,
+    EmitEvent,
+    RemoveAnnotation,
+    RemoveFinalizer,
+    RunCleanup,
+    StopWorkflow,
+    SubmitWorkflow,
+    SuspendWorkflow,
+    SyncCredentials,
+    UpdateStatus,
 )
 from controller.operator.decide.control import CANCELLED, SUSPENDED
 from controller.operator.events import emit
@@ -39,11 +38,12 @@ from controller.operator.observe.facts import FINALIZER, Facts
 from controller.operator.observe.request import credentials_digest
 from controller.operator.options import Options
 from controller.operator.telemetry import lines
+from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CONFIG_MAP, IMPORT, SECRET, WORKFLOW, Kind, Object
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster, ExistsError
-from workflows import names
+from workflows import argo_names
 from workflows.api.annotations import APPROVE
 from workflows.api.conditions import stamp
 from workflows.api.status import ImportStatus
@@ -68,35 +68,60 @@ class Actor:
         self._status = facts.status
         self.log = log.bind(**_about(facts))
 
-    def do(self, act: Act) -> None:
-        """Carry out an act. Raises StepError where the API refuses or does not answer."""
-        self._do(act)
+    def do(self, action: Action) -> None:  # noqa: C901, PLR0912 - a row for each action
+        """Carry out an action. Raises StepError where the API refuses or does not answer."""
+        match action:
+            case AddFinalizer():
+                self._add_finalizer()
+            case RemoveFinalizer():
+                self._remove_finalizer()
+            case UpdateStatus():
+                self._update_status(action)
+            case RemoveAnnotation():
+                self._remove_annotation(action)
+            case EmitEvent():
+                self._emit_event(action)
+            case SubmitWorkflow():
+                self._submit_workflow(action)
+            case SyncCredentials():
+                self._sync_credentials(action)
+            case DeleteSecrets():
+                self._delete_secrets(action)
+            case DeleteWorkflows():
+                self._delete_workflows(action)
+            case DeleteRuns():
+                self._delete_runs(action)
+            case RunCleanup():
+                self._run_cleanup(action)
+            case DryRun():
+                self._dry_run(action)
+            case StopWorkflow():
+                self._stop_workflow(action)
+            case SuspendWorkflow():
+                self._suspend_workflow(action)
+            case ApproveGate():
+                self._approve_gate(action)
+            case _:
+                assert_never(action)
 
     @property
     def status(self) -> ImportStatus:
         """The status as it was written last."""
         return self._status
 
-    @singledispatchmethod
-    def _do(self, act: object) -> None:
-        raise TypeError(f"nothing knows how to do {act!r}")
-
     # --- the import itself
 
-    @_do.register
-    def _hold(self, _: Hold) -> None:
+    def _add_finalizer(self) -> None:
         if not self._facts.held:
             self._finalizers([*self._finalizers_now(), FINALIZER])
 
-    @_do.register
-    def _let_go(self, _: LetGo) -> None:
+    def _remove_finalizer(self) -> None:
         if self._facts.leaving:
             self.log.info("Cleaning up temporary data ...")
         self._finalizers([name for name in self._finalizers_now() if name != FINALIZER])
 
-    @_do.register
-    def _report(self, act: Report) -> None:
-        before, after = self._status, act.status
+    def _update_status(self, action: UpdateStatus) -> None:
+        before, after = self._status, action.status
         if after != before:
             where = self._facts.name, self._facts.namespace
             self._cluster.patch_status(IMPORT, where[0], after.to_document(), where[1])
@@ -107,93 +132,89 @@ class Actor:
                 self.log.bind(**fields).log(level, message)
         self._progress(after)
 
-    @_do.register
-    def _unmark(self, act: Unmark) -> None:
-        self._annotate({act.annotation: None})
+    def _remove_annotation(self, action: RemoveAnnotation) -> None:
+        self._annotate({action.annotation: None})
 
-    @_do.register
-    def _say(self, act: Say) -> None:
-        emit(self._cluster, self._facts.raw, act.reason, act.message, warning=act.warning)
-        (self.log.warning if act.warning else self.log.info)(act.message)
+    def _emit_event(self, action: EmitEvent) -> None:
+        emit(self._cluster, self._facts.raw, action.reason, action.message, warning=action.warning)
+        (self.log.warning if action.warning else self.log.info)(action.message)
 
     # --- a run
 
-    @_do.register
-    def _begin(self, act: Begin) -> None:
-        request = self._ensure_request(act.plan, act.spec)
-        self._put_credentials(act.plan, act.credentials, request, credentials_digest(act.credentials))
-        self._ensure_address(act.plan, request)
-        limits.keep(self._cluster, self._options, act.plan.source)
-        made = author(
-            act.plan, self._options.installation, attempt=act.attempt, owner=request["metadata"]["uid"]
+    def _submit_workflow(self, action: SubmitWorkflow) -> None:
+        request = self._ensure_request(action.plan, action.spec)
+        self._put_credentials(
+            action.plan, action.credentials, request, credentials_digest(action.credentials)
         )
-        self._create_workflow(made, act.plan)
+        self._ensure_address(action.plan, request)
+        limits.keep(self._cluster, self._options, action.plan.source)
+        made = author(
+            action.plan, self._options.installation, attempt=action.attempt, owner=request["metadata"]["uid"]
+        )
+        self._create_workflow(made, action.plan)
 
-    @_do.register
-    def _refresh(self, act: Refresh) -> None:
-        request = self._cluster.get(CONFIG_MAP, names.request(act.plan.run), self._namespace)
+    def _sync_credentials(self, action: SyncCredentials) -> None:
+        request = self._cluster.get(CONFIG_MAP, names.request(action.plan.run), self._namespace)
         if request is not None:
             asked = self._facts.asked
-            self._put_credentials(act.plan, act.credentials, request, asked.tried if asked else "")
+            self._put_credentials(action.plan, action.credentials, request, asked.tried if asked else "")
             self.log.info("The credentials of the source were changed; the run has the new ones")
 
-    @_do.register
-    def _tidy(self, act: Tidy) -> None:
-        for name in (names.credentials(act.run), names.address(act.run)):
+    def _delete_secrets(self, action: DeleteSecrets) -> None:
+        for name in (names.credentials(action.run), names.address(action.run)):
             self._cluster.delete(SECRET, name, self._namespace)
 
-    @_do.register
-    def _discard(self, act: Discard) -> None:
-        for name in act.workflows:
+    def _delete_workflows(self, action: DeleteWorkflows) -> None:
+        for name in action.workflows:
             self._cluster.delete(WORKFLOW, name, self._namespace)
 
-    @_do.register
-    def _release(self, act: Release) -> None:
-        for run in act.runs:
+    def _delete_runs(self, action: DeleteRuns) -> None:
+        for run in action.runs:
             for name in (names.request(run), names.planned(run)):
                 self._cluster.delete(CONFIG_MAP, name, self._namespace)
 
-    @_do.register
-    def _give_back(self, act: GiveBack) -> None:
+    def _run_cleanup(self, action: RunCleanup) -> None:
         """A Workflow that is stopped before it begins runs its exit handler alone (seen, Argo 4.1.2)."""
-        request = self._cluster.get(CONFIG_MAP, names.request(act.plan.run), self._namespace)
+        request = self._cluster.get(CONFIG_MAP, names.request(action.plan.run), self._namespace)
         if request is None:
             return
-        self._put_credentials(act.plan, act.credentials, request, "")
-        made = author(act.plan, self._options.installation, owner=request["metadata"]["uid"])
-        made["metadata"]["name"] = names.give_back(act.plan.run)
+        self._put_credentials(action.plan, action.credentials, request, "")
+        made = author(action.plan, self._options.installation, owner=request["metadata"]["uid"])
+        made["metadata"]["name"] = argo_names.give_back(action.plan.run)
         made["spec"]["shutdown"] = "Stop"
-        self._create_workflow(made, act.plan)
+        self._create_workflow(made, action.plan)
 
-    @_do.register
-    def _rehearse(self, act: Rehearse) -> None:
-        status = rehearse(self._cluster, self._options, act, self._status, self._facts.import_, self._clock())
-        self._report(Report(status))
+    def _dry_run(self, action: DryRun) -> None:
+        status = rehearse(
+            self._cluster, self._options, action, self._status, self._facts.import_, self._clock()
+        )
+        self._update_status(UpdateStatus(status))
 
     # --- a Workflow that runs
 
-    @_do.register
-    def _stop(self, act: Stop) -> None:
-        notes = {"metadata": {"annotations": {CANCELLED: "true"}}} if act.cancelled else {}
-        self._cluster.patch(WORKFLOW, act.workflow, {**notes, "spec": {"shutdown": "Stop"}}, self._namespace)
+    def _stop_workflow(self, action: StopWorkflow) -> None:
+        notes = {"metadata": {"annotations": {CANCELLED: "true"}}} if action.cancelled else {}
+        self._cluster.patch(
+            WORKFLOW, action.workflow, {**notes, "spec": {"shutdown": "Stop"}}, self._namespace
+        )
 
-    @_do.register
-    def _suspend(self, act: Suspend) -> None:
-        held = True if act.held else None
+    def _suspend_workflow(self, action: SuspendWorkflow) -> None:
+        held = True if action.held else None
         change = {
             "metadata": {"annotations": {SUSPENDED: "true" if held else None}},
             "spec": {"suspend": held},
         }
-        self._cluster.patch(WORKFLOW, act.workflow, change, self._namespace)
+        self._cluster.patch(WORKFLOW, action.workflow, change, self._namespace)
 
-    @_do.register
-    def _approve(self, act: Approve) -> None:
+    def _approve_gate(self, action: ApproveGate) -> None:
         now = stamp(self._clock())
-        node = {"phase": "Succeeded", "finishedAt": now, "message": f"approved by {act.by}"}
-        change = {"status": {"nodes": dict.fromkeys(act.nodes, node)}}
-        self._cluster.patch(WORKFLOW, act.workflow, change, self._namespace)
-        self._say(Say("Approved", f"{act.gate} was approved (annotation written by {act.by})"))
-        self._annotate({APPROVE: act.left or None})
+        node = {"phase": "Succeeded", "finishedAt": now, "message": f"approved by {action.by}"}
+        change = {"status": {"nodes": dict.fromkeys(action.nodes, node)}}
+        self._cluster.patch(WORKFLOW, action.workflow, change, self._namespace)
+        self._emit_event(
+            EmitEvent("Approved", f"{action.gate} was approved (annotation written by {action.by})")
+        )
+        self._annotate({APPROVE: action.left or None})
 
     # --- inside
 

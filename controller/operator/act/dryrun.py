@@ -9,16 +9,16 @@ from typing import Final
 
 from controller.operator import probe
 from controller.operator.act import objects
-from controller.operator.decide.actions import Rehearse
+from controller.operator.decide.actions import DryRun
 from controller.operator.decide.dryrun import HASH, pages, planned, refused
 from controller.operator.options import Options
+from steps.model import names
 from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.kinds import Object
 from steps.model.machine import Machine
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
 from steps.runtime.program import MACHINE
-from workflows import names
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import ImportStatus, PlannedReference
 
@@ -29,7 +29,7 @@ SECONDS: Final = 120.0
 def rehearse(
     cluster: Cluster,
     options: Options,
-    act: Rehearse,
+    act: DryRun,
     before: ImportStatus,
     import_: VirtualMachineImport,
     now: datetime,

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from controller.operator.observe.request import SPEC, TRIED
+from steps.model import names
 from steps.model.kinds import CONFIG_MAP, SECRET, Kind, Object
 from steps.model.plan import Plan
 from steps.runtime.program import PLAN
-from workflows import names
 from workflows.author.pods import TOKEN
-from workflows.author.workflow import labels
 
 
 def request(plan: Plan, spec: str, namespace: str) -> Object:
@@ -52,7 +51,7 @@ def owned_by(thing: Object) -> Object:
 
 
 def _object(kind: Kind, name: str, plan: Plan, namespace: str, owner: Object | None = None) -> Object:
-    metadata: Object = {"name": name, "namespace": namespace, "labels": labels(plan)}
+    metadata: Object = {"name": name, "namespace": namespace, "labels": names.run_labels(plan)}
     if owner is not None:
         metadata["ownerReferences"] = [owned_by(owner)]
     return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}

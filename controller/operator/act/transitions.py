@@ -7,11 +7,11 @@ from typing import Final, NamedTuple
 
 from controller.operator.decide.dryrun import PLANNED
 from workflows.api.conditions import find, holds
-from workflows.api.status import Condition, ImportStatus, Stand
-from workflows.names import attempt_of
+from workflows.api.status import Condition, ImportPhase, ImportStatus
+from workflows.argo_names import attempt_of
 from workflows.status import watchdog
 from workflows.status.messages import FAILURES, RETRYING
-from workflows.status.outcome import SUCCEEDED
+from workflows.status.phase import SUCCEEDED
 
 
 class Happening(NamedTuple):
@@ -23,16 +23,18 @@ class Happening(NamedTuple):
 
 
 REACHED: Final[dict[str, Happening]] = {
-    Stand.VALID: Happening("ImportValid", "The VM was found at its source and can be imported"),
-    Stand.SOURCE_READY: Happening("SourceReady", "The VM is next: it is shut down, then its disks are read"),
-    Stand.DISKS_EXPORTED: Happening("DisksExported", "Every disk has been read from the source"),
-    Stand.IMAGES_SUBMITTED: Happening(
+    ImportPhase.VALID: Happening("ImportValid", "The VM was found at its source and can be imported"),
+    ImportPhase.SOURCE_READY: Happening(
+        "SourceReady", "The VM is next: it is shut down, then its disks are read"
+    ),
+    ImportPhase.DISKS_EXPORTED: Happening("DisksExported", "Every disk has been read from the source"),
+    ImportPhase.IMAGES_SUBMITTED: Happening(
         "DiskImageSubmitted", "The target is asked to make an image of every disk"
     ),
-    Stand.IMAGE_FAILED: Happening("DiskImageFailed", "", warning=True),
-    Stand.IMAGES_READY: Happening("DiskImagesReady", "Every disk is an image"),
-    Stand.CREATED: Happening("VirtualMachineCreated", "The VM is built"),
-    Stand.RUNNING: Happening("VirtualMachineRunning", "The VM is imported and runs"),
+    ImportPhase.IMAGE_FAILED: Happening("DiskImageFailed", "", warning=True),
+    ImportPhase.IMAGES_READY: Happening("DiskImagesReady", "Every disk is an image"),
+    ImportPhase.CREATED: Happening("VirtualMachineCreated", "The VM is built"),
+    ImportPhase.RUNNING: Happening("VirtualMachineRunning", "The VM is imported and runs"),
 }
 """By importStatus. That of a failed image has the step's own words."""
 AGAIN: Final = "what is done already is not done again"
@@ -62,10 +64,10 @@ def _reached(before: ImportStatus, after: ImportStatus) -> Happening | None:
     if reached is None or after.import_status == before.import_status:
         return None
     summary = find(after.import_conditions, SUCCEEDED)
-    if after.import_status == Stand.IMAGE_FAILED:
+    if after.import_status == ImportPhase.IMAGE_FAILED:
         failed = summary is not None and summary.reason in (*FAILURES, RETRYING)
         return reached._replace(message=after.message) if failed else None  # else it was stopped
-    if before.import_status == Stand.FAILED and summary is not None and summary.status == "Unknown":
+    if before.import_status == ImportPhase.FAILED and summary is not None and summary.status == "Unknown":
         return Happening("Resumed", f"The import was retried; {AGAIN}")
     if after.workflow and attempt_of(after.workflow.name):
         return reached._replace(message=f"{reached.message} (in a retry: {AGAIN})")
@@ -76,7 +78,7 @@ def _condition(before: ImportStatus, after: ImportStatus, kind: str) -> Iterator
     old, new = find(before.import_conditions, kind), find(after.import_conditions, kind)
     if new is None or _key(old) == _key(new) or new.reason in _QUIET:
         return
-    if kind == SUCCEEDED and new.status == "True" and after.import_status == Stand.RUNNING:
+    if kind == SUCCEEDED and new.status == "True" and after.import_status == ImportPhase.RUNNING:
         return  # said by what was reached
     failed = new.reason in FAILURES
     if failed and old is not None and old.reason == new.reason and old.message.endswith(new.message):

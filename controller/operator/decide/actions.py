@@ -1,4 +1,4 @@
-"""What the controller may do about an import: plain values, so that a decision can be read and compared."""
+"""The actions of the controller on an import: plain values, so that a decision can be read and compared."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from workflows.api.status import ImportStatus
 
 
 @dataclass(frozen=True)
-class Hold:
-    """Put our finalizer on the import: from now on something may have to be given back."""
+class AddFinalizer:
+    """Add our finalizer to the import: from now on there may be something to release."""
 
 
 @dataclass(frozen=True)
-class LetGo:
-    """Take our finalizer off."""
+class RemoveFinalizer:
+    """Remove our finalizer from the import."""
 
 
 @dataclass(frozen=True)
-class Report:
-    """Write the status, if it is another, with Events and log lines for what has changed."""
+class UpdateStatus:
+    """Write the status if it has changed, with Events and log lines for what has changed."""
 
     status: ImportStatus
 
 
 @dataclass(frozen=True)
-class Begin:
-    """Make a Workflow and all it needs. Its name must have been reported before."""
+class SubmitWorkflow:
+    """Create a Workflow and everything that it needs. The status must name it already."""
 
     plan: Plan
     attempt: int
@@ -38,16 +38,16 @@ class Begin:
 
 
 @dataclass(frozen=True)
-class Refresh:
-    """Bring the run's copy of the credentials up to date."""
+class SyncCredentials:
+    """Update the run's copy of the credentials."""
 
     plan: Plan
     credentials: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True)
-class Stop:
-    """End a Workflow early; its exit handler gives back what it holds at the source."""
+class StopWorkflow:
+    """Stop a Workflow early; its exit handler releases what it holds at the source."""
 
     workflow: str
     cancelled: bool = False
@@ -55,15 +55,15 @@ class Stop:
 
 
 @dataclass(frozen=True)
-class Suspend:
-    """Begin no further step of a Workflow, or go on with one that was held so."""
+class SuspendWorkflow:
+    """Suspend a Workflow, so that no further step starts, or resume one that was suspended so."""
 
     workflow: str
     held: bool
 
 
 @dataclass(frozen=True)
-class Approve:
+class ApproveGate:
     """Open a gate: the change to the Workflow that `argo resume` makes."""
 
     workflow: str
@@ -76,58 +76,62 @@ class Approve:
 
 
 @dataclass(frozen=True)
-class Unmark:
-    """Take an annotation off the import: what it asks for is done, or cannot be."""
+class RemoveAnnotation:
+    """Remove an annotation from the import: what it asks for is done, or cannot be done."""
 
     annotation: str
 
 
 @dataclass(frozen=True)
-class Tidy:
-    """Let go of the Secrets of a run that is over for good."""
+class DeleteSecrets:
+    """Delete the Secrets of a run that is over for good."""
 
     run: str
 
 
 @dataclass(frozen=True)
-class Discard:
-    """Delete Workflows of earlier attempts that have ended; what they left belongs to the run."""
+class DeleteWorkflows:
+    """Delete the ended Workflows of earlier attempts. What they have made belongs to the run and stays."""
 
     workflows: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Release:
+class DeleteRuns:
     """Delete what runs have in the release namespace, Workflows included."""
 
     runs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class GiveBack:
-    """Run the cleanup step alone: the Workflow ended in a way that runs no exit handler, or is gone."""
+class RunCleanup:
+    """Run the cleanup step alone, because no exit handler has run, or the Workflow was deleted."""
 
     plan: Plan
     credentials: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True)
-class Rehearse:
-    """Carry out a dry run: look at the machine, and keep the plan where a person can read it."""
+class DryRun:
+    """Make a dry run: run preflight, and keep the plan where a person can read it."""
 
     plan: Plan
     credentials: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True)
-class Say:
-    """An Event that no change of the status implies."""
+class EmitEvent:
+    """Emit an Event that no change of the status implies."""
 
     reason: str
     message: str
     warning: bool = False
 
 
-Begun = Begin | Refresh | Tidy | Release | Discard | GiveBack | Rehearse
-Steered = Stop | Suspend | Approve
-Act = Hold | LetGo | Report | Begun | Steered | Unmark | Say
+RunAction = (
+    SubmitWorkflow | SyncCredentials | DeleteSecrets | DeleteRuns | DeleteWorkflows | RunCleanup | DryRun
+)
+WorkflowAction = StopWorkflow | SuspendWorkflow | ApproveGate
+Action = (
+    AddFinalizer | RemoveFinalizer | UpdateStatus | RunAction | WorkflowAction | RemoveAnnotation | EmitEvent
+)

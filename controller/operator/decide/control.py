@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from controller.operator.decide.actions import Act, Approve, Say, Stop, Suspend, Unmark
+from controller.operator.decide.actions import (
+    Action,
+    ApproveGate,
+    EmitEvent,
+    RemoveAnnotation,
+    StopWorkflow,
+    SuspendWorkflow,
+)
 from controller.operator.observe.facts import Facts
-from steps.model.kinds import Object
+from steps.model.kinds import GROUP, Object
 from steps.model.plan import Gate
 from workflows.api.annotations import APPROVE
-from workflows.api.spec import GROUP
 from workflows.status.nodes import Phase
 from workflows.status.observed import Observed
 
@@ -20,20 +26,20 @@ SUSPENDED: Final = f"{GROUP}/suspended"
 """Annotation of a Workflow that is held because `spec.suspend` says so: only that is ours to take back."""
 
 
-def steer(facts: Facts) -> Iterator[Act]:
+def steer(facts: Facts) -> Iterator[Action]:
     """The acts on a Workflow that has not ended."""
     seen, spec = facts.seen, facts.import_.spec
     if seen is None or facts.workflow is None:
         return
     if spec.cancel:
         if not seen.stopped:
-            yield Stop(seen.name, cancelled=True)
+            yield StopWorkflow(seen.name, cancelled=True)
         return
     ours = SUSPENDED in _notes(facts.workflow)
     if spec.suspend and not seen.paused:
-        yield Suspend(seen.name, held=True)
+        yield SuspendWorkflow(seen.name, held=True)
     elif not spec.suspend and ours:
-        yield Suspend(seen.name, held=False)
+        yield SuspendWorkflow(seen.name, held=False)
     yield from _approved(facts, seen)
 
 
@@ -41,7 +47,7 @@ def was_cancelled(workflow: Object | None) -> bool:
     return workflow is not None and CANCELLED in _notes(workflow)
 
 
-def _approved(facts: Facts, seen: Observed) -> Iterator[Act]:
+def _approved(facts: Facts, seen: Observed) -> Iterator[Action]:
     """Gates that are named and reached; those not reached yet keep their word in the annotation."""
     if APPROVE not in facts.annotations:
         return
@@ -50,19 +56,19 @@ def _approved(facts: Facts, seen: Observed) -> Iterator[Act]:
     unknown = [word for word in words if word not in list(Gate)]
     if unknown or not words:
         known = ", ".join(Gate)
-        yield Say(
+        yield EmitEvent(
             "ApprovalUnknown", f"annotation {APPROVE}: {said!r} names no gate; write {known}", warning=True
         )
-        yield Unmark(APPROVE)
+        yield RemoveAnnotation(APPROVE)
         return
     for gate in Gate:
         nodes = tuple(_waiting(facts.workflow, f"approve-{gate}"))
         if gate in words and nodes:
             left = ",".join(word for word in words if word != gate)
-            yield Approve(seen.name, nodes, gate, _who(facts.raw, APPROVE), left)
+            yield ApproveGate(seen.name, nodes, gate, _who(facts.raw, APPROVE), left)
             return
-    if all(seen.well(f"approve-{word}") or word not in facts.import_.spec.approvals for word in words):
-        yield Unmark(APPROVE)
+    if all(seen.succeeded(f"approve-{word}") or word not in facts.import_.spec.approvals for word in words):
+        yield RemoveAnnotation(APPROVE)
 
 
 def _waiting(workflow: Object | None, stage: str) -> Iterator[str]:

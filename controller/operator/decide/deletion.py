@@ -9,51 +9,60 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
-from controller.operator.decide.actions import Act, GiveBack, LetGo, Release, Say, Stop
+from controller.operator.decide.actions import (
+    Action,
+    DeleteRuns,
+    EmitEvent,
+    RemoveFinalizer,
+    RunCleanup,
+    StopWorkflow,
+)
 from controller.operator.decide.status import being_deleted
 from controller.operator.observe.facts import Facts
 from controller.operator.options import Options
 from workflows.status.nodes import CLEANUP
-from workflows.status.outcome import settled
+from workflows.status.phase import settled
 
 SOON: Final = 5.0
 """Seconds between two looks at what is being stopped, should its events be missed."""
 
 
-def decide(facts: Facts, options: Options, now: datetime) -> tuple[tuple[Act, ...], float]:
+def decide(facts: Facts, options: Options, now: datetime) -> tuple[tuple[Action, ...], float]:
     """The acts, and when to look again (seconds)."""
     waiting = _still(facts)
     late = _seconds(facts, now) > options.deletion_timeout_seconds
     if facts.held and waiting is not None and not late:
         return (*_told(facts, waiting, now), *waiting), SOON
-    acts: list[Act] = []
+    acts: list[Action] = []
     if facts.held and waiting is not None:
         acts.append(_gave_up(facts, options))
     if facts.requests:
-        acts.append(Release(facts.requests))
+        acts.append(DeleteRuns(facts.requests))
     if facts.held:
-        acts.append(LetGo())
+        acts.append(RemoveFinalizer())
     return tuple(acts), options.recheck_seconds
 
 
-def _told(facts: Facts, waiting: tuple[Act, ...], now: datetime) -> tuple[Act, ...]:
+def _told(facts: Facts, waiting: tuple[Action, ...], now: datetime) -> tuple[Action, ...]:
     """What a person sees meanwhile; of an import that is done there is nothing to say."""
     if settled(facts.status):
         return ()
-    stopping = (facts.seen is not None and not facts.over) or any(isinstance(act, Stop) for act in waiting)
+    stopping = (facts.seen is not None and not facts.over) or any(
+        isinstance(act, StopWorkflow) for act in waiting
+    )
     first = "its running steps are stopped, then " if stopping else ""
     said = f"Is being deleted: {first}the source gets back what is held of it"
     return (being_deleted(facts, said, now),)
 
 
-def _still(facts: Facts) -> tuple[Act, ...] | None:
+def _still(facts: Facts) -> tuple[Action, ...] | None:
     """What has to happen before all may go; None when nothing has."""
     running = [name for name, over in facts.others if not over]
     seen = facts.seen
     if seen is not None and not facts.over and not seen.stopped:
         running.append(seen.name)
     if running:
-        return tuple(Stop(name) for name in running)
+        return tuple(StopWorkflow(name) for name in running)
     if seen is not None and not facts.over:
         return ()  # it has been told to stop
     if facts.status.workflow is None or settled(facts.status) or _gave_back(facts):
@@ -63,30 +72,30 @@ def _still(facts: Facts) -> tuple[Act, ...] | None:
     return _give_back(facts)
 
 
-def _give_back(facts: Facts) -> tuple[Act, ...] | None:
+def _give_back(facts: Facts) -> tuple[Action, ...] | None:
     """The cleanup, if the run's request is still there to say what is to be given back."""
     asked, credentials = facts.asked, facts.origin.credentials
     if asked is None or asked.plan is None:
         return None
     if credentials is None:
         credentials = asked.copied
-    return (GiveBack(asked.plan, credentials),) if credentials is not None else None
+    return (RunCleanup(asked.plan, credentials),) if credentials is not None else None
 
 
 def _gave_back(facts: Facts) -> bool:
     """Whether the exit handler has run to its end."""
     leaf = facts.seen.leaf(CLEANUP) if facts.seen else None
-    return leaf is not None and leaf.phase.well
+    return leaf is not None and leaf.phase.succeeded
 
 
-def _gave_up(facts: Facts, options: Options) -> Say:
+def _gave_up(facts: Facts, options: Options) -> EmitEvent:
     run, plan = facts.status.workflow, facts.asked.plan if facts.asked else None
     where = f"{plan.source.kind} {plan.source.namespace}/{plan.source.name}" if plan else "the source"
     said = (
         f"Workflow {run.name if run else '?'} did not end within {options.deletion_timeout_seconds:g} s; the "
         f"import goes all the same. Look at {where} for what it may still hold there (an export, a snapshot)"
     )
-    return Say("GaveUp", said, warning=True)
+    return EmitEvent("GaveUp", said, warning=True)
 
 
 def _seconds(facts: Facts, now: datetime) -> float:

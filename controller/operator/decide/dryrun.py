@@ -16,7 +16,7 @@ from steps.model.volumes import volume_name
 from workflows.api.conditions import find, put
 from workflows.api.status import Condition, ImportStatus, PlannedReference
 from workflows.stages import stages_for
-from workflows.status.outcome import SUCCEEDED
+from workflows.status.phase import SUCCEEDED
 
 PLANNED: Final = "Planned"
 """Type of the condition about the last dry run: False when the import cannot be carried out, or the plan is

@@ -13,19 +13,19 @@ from typing import Final
 
 from controller.operator.decide import control, deletion
 from controller.operator.decide.actions import (
-    Act,
-    Begin,
-    Discard,
-    Hold,
-    LetGo,
-    Refresh,
-    Rehearse,
-    Release,
-    Report,
-    Say,
-    Stop,
-    Tidy,
-    Unmark,
+    Action,
+    AddFinalizer,
+    DeleteRuns,
+    DeleteSecrets,
+    DeleteWorkflows,
+    DryRun,
+    EmitEvent,
+    RemoveAnnotation,
+    RemoveFinalizer,
+    StopWorkflow,
+    SubmitWorkflow,
+    SyncCredentials,
+    UpdateStatus,
 )
 from controller.operator.decide.dryrun import PLANNED, drifted
 from controller.operator.decide.status import explained, linked, refused, told, yields
@@ -34,13 +34,13 @@ from controller.operator.observe.source import KIND_UNKNOWN
 from controller.operator.options import Options
 from steps.model.contract import Exit
 from steps.model.plan import Plan
-from workflows import names
+from workflows import argo_names
 from workflows.api.annotations import RETRY
 from workflows.api.conditions import find
-from workflows.api.status import ImportStatus, Stand, WorkflowReference
+from workflows.api.status import ImportPhase, ImportStatus, WorkflowReference
 from workflows.stages import STAGES
 from workflows.status import watchdog
-from workflows.status.outcome import CANCELLED, SUCCEEDED, settled
+from workflows.status.phase import CANCELLED, SUCCEEDED, settled
 from workflows.status.reflect import announce, reflect
 
 SECRET_SECONDS: Final = 30.0
@@ -53,20 +53,20 @@ OF_CREDENTIALS: Final = {Exit.DENIED.word, Exit.UNTRUSTED.word, Exit.INVALID.wor
 """Reasons why a check refuses what is in a Secret. Others, such as NotFound, wait for a person's word: the VM
 would be powered off at a moment that nobody chose."""
 WITH_CREDENTIALS: Final = {stage.name for stage in STAGES if stage.check and stage.credentials}
-FINAL: Final = (Stand.RUNNING, Stand.INVALID, Stand.FAILED)
+FINAL: Final = (ImportPhase.RUNNING, ImportPhase.INVALID, ImportPhase.FAILED)
 
 
 @dataclass(frozen=True)
 class Decision:
     """What to do now, in this order, and when to look again at the latest (seconds)."""
 
-    acts: tuple[Act, ...]
+    acts: tuple[Action, ...]
     again: float
 
     @property
     def begins(self) -> bool:
         """Whether a Workflow is to be made."""
-        return any(isinstance(act, Begin) for act in self.acts)
+        return any(isinstance(act, SubmitWorkflow) for act in self.acts)
 
 
 def decide(facts: Facts, options: Options, now: datetime) -> Decision:
@@ -91,7 +91,7 @@ def _again(facts: Facts, options: Options, now: datetime) -> float:
     return min(options.recheck_seconds, left + 1) if left > 0 else options.recheck_seconds
 
 
-def _acts(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
+def _acts(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
     if _strange(facts):
         yield from _left_alone(facts, now)
     elif settled(facts.status):
@@ -100,48 +100,51 @@ def _acts(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
         yield told(facts, facts.status, "OtherController", facts.foreign, now)
     elif facts.seen is not None:
         yield from _followed(facts, options, now)
-    elif facts.status.workflow is not None and facts.status.import_status not in (Stand.NEW, Stand.INVALID):
+    elif facts.status.workflow is not None and facts.status.import_status not in (
+        ImportPhase.NEW,
+        ImportPhase.INVALID,
+    ):
         yield from _ended(facts, options, now, reflect(None, facts.import_, facts.status, now))
     else:
         yield from _anew(facts, options, now)
 
 
-def _settled(facts: Facts, now: datetime) -> Iterator[Act]:
+def _settled(facts: Facts, now: datetime) -> Iterator[Action]:
     """An import that is done. Its Workflow should end by itself; a retry stops one that does not move."""
     if facts.seen is None or facts.over:
         # Its finalizer goes in a look that writes no status, as that would be another version of the import.
         yield from _settle(facts, held=facts.held)
         return
     alarm = watchdog.watch(facts.seen, facts.pods, now)
-    yield Report(watchdog.told(facts.status, facts.status, alarm, now))
+    yield UpdateStatus(watchdog.told(facts.status, facts.status, alarm, now))
     if RETRY not in facts.annotations or facts.seen.stopped:
         return
     if alarm is not None:
         yield from _unstuck(facts)
     else:
-        yield Unmark(RETRY)
+        yield RemoveAnnotation(RETRY)
 
 
-def _unstuck(facts: Facts) -> Iterator[Act]:
+def _unstuck(facts: Facts) -> Iterator[Action]:
     """Stop a Workflow that does not move. The annotation stays: what it asks for comes after that."""
     if facts.seen is not None:
         said = f"Workflow {facts.seen.name} does not move and is stopped, as the retry asks for"
-        yield Say("StalledWorkflowStopped", said, warning=True)
-        yield Stop(facts.seen.name)
+        yield EmitEvent("StalledWorkflowStopped", said, warning=True)
+        yield StopWorkflow(facts.seen.name)
 
 
-def _settle(facts: Facts, *, held: bool = False) -> Iterator[Act]:
+def _settle(facts: Facts, *, held: bool = False) -> Iterator[Action]:
     """What is left to do for an import that is done.
 
     With nothing to give back it needs no finalizer: after an uninstall nobody would take it off.
     """
     copied = facts.asked is not None and facts.asked.copied is not None
     if facts.asked is not None and copied and _is_at_rest(facts):
-        yield Tidy(facts.asked.run)
+        yield DeleteSecrets(facts.asked.run)
     if held and _is_at_rest(facts):
-        yield LetGo()
+        yield RemoveFinalizer()
     if RETRY in facts.annotations and facts.asked is not None:
-        yield Unmark(RETRY)
+        yield RemoveAnnotation(RETRY)
 
 
 def _is_at_rest(facts: Facts) -> bool:
@@ -159,10 +162,10 @@ def _strange(facts: Facts) -> bool:
     return bool(status.import_status) and not ours
 
 
-def _left_alone(facts: Facts, now: datetime) -> Iterator[Act]:
+def _left_alone(facts: Facts, now: datetime) -> Iterator[Action]:
     """What was over stays as it is; what was under way waits for a person, as its machine may be anywhere."""
     status = facts.status
-    if facts.foreign or status.import_status == Stand.RUNNING:
+    if facts.foreign or status.import_status == ImportPhase.RUNNING:
         return
     if RETRY in facts.annotations:
         fresh = ImportStatus(import_conditions=status.import_conditions)
@@ -173,14 +176,14 @@ def _left_alone(facts: Facts, now: datetime) -> Iterator[Act]:
             f"disks, then annotate the import with {RETRY}=true to begin anew"
         )
         if said != status.message:
-            yield Say("ForeignStatus", said, warning=True)
-            yield Report(status.model_copy(update={"message": said}))
+            yield EmitEvent("ForeignStatus", said, warning=True)
+            yield UpdateStatus(status.model_copy(update={"message": said}))
 
 
 # --- nothing under way
 
 
-def _anew(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
+def _anew(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
     """An import that has not begun: it begins, or says why it does not."""
     if facts.fault:
         yield refused(facts, (facts.fault,), now)
@@ -194,7 +197,11 @@ def _anew(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
         yield from _rehearsed(facts)
     elif held := _held(facts):
         yield told(facts, facts.status, *held, now)
-    elif facts.status.import_status == Stand.INVALID and facts.status.workflow and not _asked_again(facts):
+    elif (
+        facts.status.import_status == ImportPhase.INVALID
+        and facts.status.workflow
+        and not _asked_again(facts)
+    ):
         return  # preflight refused it, its Workflow has gone, and nothing has been mended
     elif facts.rival is not None:
         yield yields(facts, facts.rival, now)
@@ -211,18 +218,18 @@ def _held(facts: Facts) -> tuple[str, str] | None:
     return None
 
 
-def _rehearsed(facts: Facts) -> Iterator[Act]:
+def _rehearsed(facts: Facts) -> Iterator[Action]:
     """A dry run is carried out once for each spec, and when a person asks for it again."""
     status, credentials = facts.status, facts.origin.credentials
     planned = find(status.import_conditions, PLANNED)
     fresh = planned is None or status.observed_generation != facts.import_.metadata.generation
     if facts.plan is not None and credentials is not None and (fresh or RETRY in facts.annotations):
-        yield Rehearse(facts.plan, credentials)
+        yield DryRun(facts.plan, credentials)
     if RETRY in facts.annotations:
-        yield Unmark(RETRY)
+        yield RemoveAnnotation(RETRY)
 
 
-def _begin(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
+def _begin(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
     """Announce a Workflow and make it; over the request that is there, when it is for the same machine."""
     plan, credentials = facts.plan, facts.origin.credentials
     if plan is None or credentials is None:
@@ -231,23 +238,23 @@ def _begin(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
     same = bool(old) and not _another(facts, plan)
     run = old if same else plan.run
     attempt = _attempt(facts) if same else 0
-    name = names.workflow_name(run, attempt)
-    yield Hold()
-    yield Report(_announced(facts, name, run, options, now))
+    name = argo_names.workflow_name(run, attempt)
+    yield AddFinalizer()
+    yield UpdateStatus(_announced(facts, name, run, options, now))
     if old and not same:
-        yield Release((old,))
-    yield Begin(plan.model_copy(update={"run": run}), attempt, facts.digest, credentials)
+        yield DeleteRuns((old,))
+    yield SubmitWorkflow(plan.model_copy(update={"run": run}), attempt, facts.digest, credentials)
     if facts.others or facts.seen:
         yield from _discarded(facts, everything=True)
     if RETRY in facts.annotations:
-        yield Unmark(RETRY)
+        yield RemoveAnnotation(RETRY)
 
 
 def _attempt(facts: Facts) -> int:
     """The number of the Workflow over the request: that of the one announced while it is yet to be made."""
     announced = facts.status.workflow
-    last = names.attempt_of(announced.name) if announced else -1
-    pending = facts.seen is None and facts.status.import_status == Stand.NEW
+    last = argo_names.attempt_of(announced.name) if announced else -1
+    pending = facts.seen is None and facts.status.import_status == ImportPhase.NEW
     return last if pending else last + 1
 
 
@@ -268,7 +275,7 @@ def _announced(facts: Facts, name: str, run: str, options: Options, now: datetim
 # --- a Workflow is there
 
 
-def _followed(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
+def _followed(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
     status = reflect(
         facts.workflow,
         facts.import_,
@@ -285,7 +292,7 @@ def _followed(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
         yield from _ended(facts, options, now, status)
         return
     alarm = None if facts.seen is None else watchdog.watch(facts.seen, facts.pods, now)
-    yield Report(watchdog.told(facts.status, status, alarm, now))
+    yield UpdateStatus(watchdog.told(facts.status, status, alarm, now))
     yield from control.steer(facts)
     yield from _kept_fresh(facts)
     if RETRY in facts.annotations and facts.seen is not None and facts.seen.stopped:
@@ -294,26 +301,26 @@ def _followed(facts: Facts, options: Options, now: datetime) -> Iterator[Act]:
         yield from _unstuck(facts)
     elif RETRY in facts.annotations:
         said = "The import is under way; a retry can be asked for when it has failed"
-        yield Say("RetryIgnored", said, warning=True)
-        yield Unmark(RETRY)
+        yield EmitEvent("RetryIgnored", said, warning=True)
+        yield RemoveAnnotation(RETRY)
     elif facts.changed and facts.status.observed_generation != facts.import_.metadata.generation:
         said = "The spec was changed while the import runs; the change takes effect with a retry"
-        yield Say("SpecChanged", said, warning=True)
+        yield EmitEvent("SpecChanged", said, warning=True)
 
 
-def _ended(facts: Facts, options: Options, now: datetime, status: ImportStatus) -> Iterator[Act]:
+def _ended(facts: Facts, options: Options, now: datetime, status: ImportStatus) -> Iterator[Action]:
     """The Workflow has ended or is gone: done, failed, or to be tried again."""
     if settled(status):
-        yield Report(status)
+        yield UpdateStatus(status)
         yield from _settle(facts)
     elif not _asked_again(facts):
-        yield Report(status)
+        yield UpdateStatus(status)
         yield from _kept_fresh(facts)
     elif why := _hindrance(facts):
         yield from _hindered(facts, status, why)
     else:
         if status.import_status != facts.status.import_status:
-            yield Report(status)  # what it came to, before it begins again
+            yield UpdateStatus(status)  # what it came to, before it begins again
         yield from _begin(facts.with_status(status), options, now)
 
 
@@ -331,7 +338,7 @@ def _waits_for_credentials(status: ImportStatus) -> bool:
     """Whether a check refused the import for a reason that another Secret may cure."""
     summary = find(status.import_conditions, SUCCEEDED)
     refused_so = summary is not None and summary.reason in OF_CREDENTIALS
-    return status.import_status == Stand.INVALID and status.step in WITH_CREDENTIALS and refused_so
+    return status.import_status == ImportPhase.INVALID and status.step in WITH_CREDENTIALS and refused_so
 
 
 def _hindrance(facts: Facts) -> str:
@@ -340,17 +347,17 @@ def _hindrance(facts: Facts) -> str:
     return why or (facts.rival.message if facts.rival else "")
 
 
-def _hindered(facts: Facts, status: ImportStatus, why: str) -> Iterator[Act]:
+def _hindered(facts: Facts, status: ImportStatus, why: str) -> Iterator[Action]:
     """A retry is asked for and cannot be: said beside what had failed."""
     summary = find(status.import_conditions, SUCCEEDED)
     failed = summary.message if summary else status.message
     said = f"{failed} (a retry waits: {why})"
     if said != facts.status.message:
-        yield Say("RetryWaits", why, warning=True)
-    yield Report(status.model_copy(update={"message": said}))
+        yield EmitEvent("RetryWaits", why, warning=True)
+    yield UpdateStatus(status.model_copy(update={"message": said}))
 
 
-def _kept_fresh(facts: Facts) -> Iterator[Act]:
+def _kept_fresh(facts: Facts) -> Iterator[Action]:
     """A password that was changed reaches the next step, and whoever retries in Argo."""
     asked, fresh = facts.asked, facts.origin.credentials
     if (
@@ -360,16 +367,16 @@ def _kept_fresh(facts: Facts) -> Iterator[Act]:
         and asked.copied is not None
         and dict(asked.copied) != dict(fresh)
     ):
-        yield Refresh(asked.plan, fresh)
+        yield SyncCredentials(asked.plan, fresh)
 
 
-def _discarded(facts: Facts, *, everything: bool = False) -> Iterator[Act]:
+def _discarded(facts: Facts, *, everything: bool = False) -> Iterator[Action]:
     """Workflows of earlier attempts: a retry of one of them in Argo would run over the same scratch."""
     ended = [name for name, over in facts.others if over]
     if everything and facts.seen is not None:
         ended.append(facts.seen.name)
     if ended:
-        yield Discard(tuple(ended))
+        yield DeleteWorkflows(tuple(ended))
     for name, over in facts.others:
         if not over:
-            yield Stop(name)
+            yield StopWorkflow(name)

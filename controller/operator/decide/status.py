@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from controller.operator.decide.actions import Report
+from controller.operator.decide.actions import UpdateStatus
 from controller.operator.observe.facts import NAME_TAKEN, Facts, Rival
 from controller.operator.observe.waits import START
 from controller.operator.options import Options
 from workflows.api.conditions import find, put
-from workflows.api.status import Condition, ImportStatus, Stand
-from workflows.status.outcome import SUCCEEDED
+from workflows.api.status import Condition, ImportPhase, ImportStatus
+from workflows.status.phase import SUCCEEDED
 
 
-def told(facts: Facts, status: ImportStatus, reason: str, message: str, now: datetime) -> Report:
+def told(facts: Facts, status: ImportStatus, reason: str, message: str, now: datetime) -> UpdateStatus:
     """An import that waits: its phase is what it was, or nothing when it was refused before."""
-    stand = Stand.NEW if status.import_status == Stand.INVALID else status.import_status
+    stand = ImportPhase.NEW if status.import_status == ImportPhase.INVALID else status.import_status
     return _summed(facts, status, stand, ("Unknown", reason, message), now)
 
 
-def refused(facts: Facts, reasons: tuple[str, ...], now: datetime, reason: str = "Invalid") -> Report:
+def refused(facts: Facts, reasons: tuple[str, ...], now: datetime, reason: str = "Invalid") -> UpdateStatus:
     """An import that cannot be carried out as it is asked for; it begins as soon as it can be."""
-    return _summed(facts, facts.status, Stand.INVALID, ("False", reason, " | ".join(reasons)), now)
+    return _summed(facts, facts.status, ImportPhase.INVALID, ("False", reason, " | ".join(reasons)), now)
 
 
-def yields(facts: Facts, rival: Rival, now: datetime) -> Report:
+def yields(facts: Facts, rival: Rival, now: datetime) -> UpdateStatus:
     """An import that another one goes before. A name must be changed; for a VM it can wait."""
     if rival.reason == NAME_TAKEN:
         return refused(facts, (rival.message,), now, NAME_TAKEN)
@@ -33,7 +33,7 @@ def yields(facts: Facts, rival: Rival, now: datetime) -> Report:
 
 def _summed(
     facts: Facts, status: ImportStatus, stand: str, said: tuple[str, str, str], now: datetime
-) -> Report:
+) -> UpdateStatus:
     over, reason, message = said
     summary = Condition(type=SUCCEEDED, status=over, reason=reason, message=message)
     changes = {
@@ -43,7 +43,7 @@ def _summed(
         "import_conditions": put(status.import_conditions, summary, now),
         "observed_generation": facts.import_.metadata.generation,
     }
-    return Report(status.model_copy(update=changes))
+    return UpdateStatus(status.model_copy(update=changes))
 
 
 def explained(before: ImportStatus, status: ImportStatus, starting: str, now: datetime) -> ImportStatus:
@@ -61,7 +61,7 @@ def explained(before: ImportStatus, status: ImportStatus, starting: str, now: da
     return status.model_copy(update={"message": said, "import_conditions": conditions})
 
 
-def being_deleted(facts: Facts, message: str, now: datetime) -> Report:
+def being_deleted(facts: Facts, message: str, now: datetime) -> UpdateStatus:
     """An import that is being deleted and whose run is not over; its phase stays what it was."""
     return _summed(facts, facts.status, facts.status.import_status, ("Unknown", "Deleting", message), now)
 

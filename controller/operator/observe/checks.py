@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controller.operator.options import Format, Options
+from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import MACHINE, NAD, STORAGE_CLASS, WORKFLOW_TEMPLATE
+from steps.model.names import LABEL_UID
 from steps.model.naming import DNS_LABEL, normalise
 from steps.model.plan import DiskFormat, NamePolicy, Plan
 from steps.runtime.cluster import Cluster
-from steps.targets.harvester.names import LABEL_UID
 from steps.targets.harvester.storage import Backend, place
-from workflows import names
+from workflows import argo_names
 from workflows.api.resources import VirtualMachineImport
 
 
@@ -36,7 +37,7 @@ def cluster_reasons(
     yield from _classes(cluster, plan)
     yield from _networks(cluster, plan)
     yield from _name(cluster, import_, plan)
-    template = names.template_name(plan.source.kind)
+    template = argo_names.template_name(plan.source.kind)
     if cluster.get(WORKFLOW_TEMPLATE, template, options.namespace) is None:
         yield f"WorkflowTemplate {options.namespace}/{template} is not there; install the chart (again)"
 

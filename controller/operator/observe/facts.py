@@ -19,6 +19,7 @@ from controller.operator.observe.checks import cluster_reasons, formatted
 from controller.operator.observe.request import SPEC, TRIED, credentials_digest, spec_digest
 from controller.operator.observe.source import Origin, origin
 from controller.operator.options import Options, References
+from steps.model import names
 from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.document import first_error
 from steps.model.kinds import CONFIG_MAP, IMPORT, POD, SECRET, WORKFLOW, Object
@@ -27,9 +28,9 @@ from steps.model.mapping import Shape, shape
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
 from steps.runtime.program import MACHINE, PLAN
-from workflows import names
+from workflows import argo_names
 from workflows.api.resources import VirtualMachineImport
-from workflows.api.status import ImportStatus, Stand
+from workflows.api.status import ImportPhase, ImportStatus
 from workflows.plan import Invalid, plan
 from workflows.status.nodes import Phase
 from workflows.status.observed import Observed, observe
@@ -218,7 +219,7 @@ def _of_run(cluster: Cluster, options: Options, facts: Facts) -> dict[str, Any]:
     made: dict[str, Any] = {"requests": tuple(sorted({_run_of(one) for one in pages}))}
     run = run_of(facts.status)
     workflows = cluster.find(WORKFLOW, options.namespace, {**uid, names.LABEL_RUN: run}) if run else []
-    back = next((one for one in workflows if one["metadata"]["name"] == names.give_back(run)), None)
+    back = next((one for one in workflows if one["metadata"]["name"] == argo_names.give_back(run)), None)
     made["back"] = _outline(back)[1] if back else None
     workflows = [one for one in workflows if one is not back]
     current = _followed(workflows, facts.status)
@@ -260,7 +261,7 @@ def run_of(status: ImportStatus) -> str:
 def _followed(workflows: list[Object], status: ImportStatus) -> Object | None:
     """The newest, as `argo resubmit` makes others; none while the one announced is yet to be made."""
     present = {one["metadata"]["name"] for one in workflows}
-    if status.import_status == Stand.NEW and status.workflow and status.workflow.name not in present:
+    if status.import_status == ImportPhase.NEW and status.workflow and status.workflow.name not in present:
         return None
     return max(workflows, key=_age, default=None)
 
@@ -272,7 +273,7 @@ def _outline(workflow: Object) -> tuple[str, bool]:
 
 def _age(workflow: Object) -> tuple[str, int, str]:
     metadata = workflow["metadata"]
-    return str(metadata.get("creationTimestamp")), names.attempt_of(metadata["name"]), metadata["name"]
+    return str(metadata.get("creationTimestamp")), argo_names.attempt_of(metadata["name"]), metadata["name"]
 
 
 def _asked(cluster: Cluster, options: Options, thing: Object, run: str) -> Asked:

@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from workflows.api.spec import GROUP, VirtualMachineImportSpec
+from steps.model.kinds import GROUP
+from workflows.api.spec import VirtualMachineImportSpec
 
 TRIED: Final = f"{GROUP}/tried"
 """Annotation of a run's copy of the credentials: digest of those that its Workflow began with."""

@@ -15,17 +15,17 @@ from pydantic import ValidationError
 from controller.operator.observe.facts import NAME_TAKEN, VM_TAKEN, Facts, Rival, run_of
 from controller.operator.observe.source import SOURCES, parse_source
 from controller.operator.options import Options
+from steps.model import names
 from steps.model.kinds import CONFIG_MAP, IMPORT, Object
 from steps.model.machine import Machine
 from steps.model.naming import DNS_LABEL, normalise
 from steps.model.plan import Plan, SourceKind, SourcePlan
 from steps.runtime.cluster import Cluster
 from steps.runtime.program import MACHINE
-from workflows import names
 from workflows.api.conditions import find
-from workflows.api.status import ImportStatus, Stand
+from workflows.api.status import ImportPhase, ImportStatus
 from workflows.plan import source_plan
-from workflows.status.outcome import SUCCEEDED, settled
+from workflows.status.phase import SUCCEEDED, settled
 
 _ID: Final = re.compile(r"vm-[0-9]+|[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 """What may name a VM besides its name: a managed object id, a UUID."""
@@ -70,7 +70,7 @@ class _Other:
     @property
     def has_begun(self) -> bool:
         """Whether a Workflow is announced, and was neither refused nor has failed."""
-        over = self.status.import_status in (Stand.INVALID, Stand.FAILED)
+        over = self.status.import_status in (ImportPhase.INVALID, ImportPhase.FAILED)
         return self.status.workflow is not None and not over
 
     @property
@@ -82,11 +82,11 @@ class _Other:
         held = any(self._spec.get(name) for name in ("suspend", "cancel", "dryRun"))
         if held or self.status.workflow is not None or self._metadata.get("deletionTimestamp"):
             return False
-        if self.status.import_status == Stand.NEW:
+        if self.status.import_status == ImportPhase.NEW:
             return True
         summary = find(self.status.import_conditions, SUCCEEDED)
         return (
-            self.status.import_status == Stand.INVALID
+            self.status.import_status == ImportPhase.INVALID
             and summary is not None
             and summary.reason == NAME_TAKEN
         )

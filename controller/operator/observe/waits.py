@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from controller.operator.options import Options
+from steps.model import names
 from steps.model.contract import StepError
 from steps.model.kinds import MACHINE, WORKFLOW
 from steps.runtime.cluster import Cluster
 from steps.targets.harvester.machines import says
-from workflows import names
 from workflows.status.locks import ELSEWHERE
 from workflows.status.nodes import Phase
 from workflows.status.observed import Observed

@@ -19,7 +19,7 @@ from steps.model.plan import Plan
 from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
-from steps.targets.harvester import names
+from steps.targets.harvester import markers
 from steps.targets.harvester.admitting import Admitting
 from steps.targets.harvester.choosing import choose_names
 from steps.targets.harvester.completed import NO_WORKFLOW, WorkflowRef
@@ -96,8 +96,8 @@ class Harvester:
             format=self._plan.target.format,
             size=state(image).size,
             sha256="",
-            sha512=found.get(names.DIGEST, ""),
-            integrity=Integrity(found.get(names.INTEGRITY, Integrity.NOT_COMPARED)),
+            sha512=found.get(markers.DIGEST, ""),
+            integrity=Integrity(found.get(markers.INTEGRITY, Integrity.NOT_COMPARED)),
             volume=self._volume(disk, image),
         )
 

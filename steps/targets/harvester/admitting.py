@@ -18,7 +18,7 @@ from steps.model.mapping import Shape, TargetDisk
 from steps.model.plan import Plan
 from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster, ExistsError
-from steps.targets.harvester import names, objects, quota
+from steps.targets.harvester import markers, objects, quota
 from steps.targets.harvester.machines import is_handed_over
 from steps.targets.harvester.ownership import owner, refuse_foreign, refuse_leaving
 from steps.targets.harvester.refused import explained
@@ -130,16 +130,16 @@ class Admitting:
 
         `image` takes that one, or makes another beside it: Harvester allows a display name once.
         """
-        plain = names.display_name(self._plan.import_, disk)
-        label = {names.IMAGE_DISPLAY_NAME: names.label_value(plain)}
+        plain = markers.display_name(self._plan.import_, disk)
+        label = {markers.IMAGE_DISPLAY_NAME: markers.display_label(plain)}
         if not self._cluster.find(IMAGE, self._namespace, label):
             return plain
-        suffix = names.image(self._plan.import_, disk, "another").removeprefix("image-")[:8]
-        return names.display_name(self._plan.import_, disk, suffix)
+        suffix = markers.image(self._plan.import_, disk, "another").removeprefix("image-")[:8]
+        return markers.display_name(self._plan.import_, disk, suffix)
 
     def _image_name(self, disk: DiskId, where: Place) -> str:
         volume = self._volumes.names.get(disk, "") if where.backend is Backend.CDI else ""
-        return names.image_of_volume(self._plan.import_, disk, volume)
+        return markers.image_of_volume(self._plan.import_, disk, volume)
 
     def _claim(self, disk: TargetDisk, where: Place, owners: list[Object]) -> Object:
         """The claim of the disk, of the wanted class: the image's own class is not there yet."""

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, Kind, Object
+from steps.model.names import LABEL_RUN, LABEL_UID
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
-from steps.targets.harvester.names import LABEL_RUN, LABEL_UID
 from steps.targets.harvester.objects import volume_labels
 from steps.targets.harvester.ownership import labels_of, refuse_foreign, refuse_leaving
 from steps.targets.harvester.state import state

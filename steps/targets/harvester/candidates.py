@@ -22,13 +22,14 @@ from typing import Final
 
 import structlog
 
+from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import IMAGE, Object
 from steps.model.plan import Plan
 from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
-from steps.targets.harvester import names
+from steps.targets.harvester import markers
 from steps.targets.harvester.attaching import refuse_taken
 from steps.targets.harvester.objects import names as listed
 from steps.targets.harvester.ownership import (
@@ -92,7 +93,7 @@ class Candidates:
         self._check = check
         self._clock = clock
         self._namespace = plan.target.namespace
-        self._display_name = names.display_name(plan.import_, disk)
+        self._display_name = markers.display_name(plan.import_, disk)
 
     def choose(self, card: Card) -> Ours | Object:
         """The image to make or go on with, or another's that is as good.
@@ -154,19 +155,19 @@ class Candidates:
 
     def _withdraw(self, old: Object) -> None:
         """Let `build` no longer take it for the disk."""
-        change = {"metadata": {"labels": {names.LABEL_RUN: None}, "annotations": {names.PUBLISHED: None}}}
+        change = {"metadata": {"labels": {names.LABEL_RUN: None}, "annotations": {markers.PUBLISHED: None}}}
         self._cluster.patch(IMAGE, old["metadata"]["name"], change, self._namespace)
 
     def _fate(self, own: Object, card: Card) -> Fate:
         refuse_foreign(own, self._plan)
         now, annotations = state(own), annotations_of(own)
         url = self._serving.url(self._disk, card.format)
-        same_file = own["spec"]["url"] == url and annotations.get(names.LANDED) == card.landed
+        same_file = own["spec"]["url"] == url and annotations.get(markers.LANDED) == card.landed
         if now.failed:
             return Fate.REMAKE
         if not now.imported:
             return Fate.GO_ON if same_file else Fate.REMAKE
-        if names.DIGEST not in annotations:
+        if markers.DIGEST not in annotations:
             return Fate.GO_ON if same_file else Fate.LEAVE
         return Fate.GO_ON if _stamp(own) == self._digest() else Fate.LEAVE
 
@@ -175,7 +176,7 @@ class Candidates:
 
         An image of CDI counts for its own run only, as a VM may have written to its volume since.
         """
-        plain = self._there(names.image(self._plan.import_, self._disk, digest))
+        plain = self._there(markers.image(self._plan.import_, self._disk, digest))
         if plain is not None and not _is_cdi(plain):
             return plain
         named = self._there(self._called(Backend.CDI, digest)) if self._volume else plain
@@ -202,13 +203,15 @@ class Candidates:
             )
         if backend is Backend.CDI:
             self._await_free(name)
-        suffix = names.image(self._plan.import_, self._disk, digest).removeprefix("image-")[:8]
-        display = names.display_name(self._plan.import_, self._disk, suffix) if digest else self._display_name
+        suffix = markers.image(self._plan.import_, self._disk, digest).removeprefix("image-")[:8]
+        display = (
+            markers.display_name(self._plan.import_, self._disk, suffix) if digest else self._display_name
+        )
         return Ours(name, display)
 
     def _called(self, backend: Backend, digest: str) -> str:
         volume = self._volume if backend is Backend.CDI else ""
-        return names.image_of_volume(self._plan.import_, self._disk, volume, digest)
+        return markers.image_of_volume(self._plan.import_, self._disk, volume, digest)
 
     def _delete(self, own: Object) -> None:
         """Delete an image of an earlier attempt, and return when it is gone."""
@@ -255,10 +258,10 @@ class Candidates:
             self._wait(leaving[0], end)
 
     def _named(self) -> list[Object]:
-        of = names.marks(self._plan)
+        of = names.labels(self._plan)
         by_import = {key: of[key] for key in (names.LABEL_NAME, names.LABEL_NAMESPACE)}
         selectors = (
-            {names.IMAGE_DISPLAY_NAME: names.label_value(self._display_name)},
+            {markers.IMAGE_DISPLAY_NAME: markers.display_label(self._display_name)},
             {**by_import, names.LABEL_DISK: self._disk},
         )
         found = [one for labels in selectors for one in self._cluster.find(IMAGE, self._namespace, labels)]
@@ -287,7 +290,7 @@ def _is_cdi(image: Object) -> bool:
 
 
 def _stamp(image: Object) -> str:
-    return annotations_of(image).get(names.DIGEST, "")
+    return annotations_of(image).get(markers.DIGEST, "")
 
 
 def _is_reusable(image: Object) -> bool:

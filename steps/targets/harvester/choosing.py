@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Final
 
+from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, Object
 from steps.model.machine import DiskId
@@ -16,7 +17,7 @@ from steps.model.mapping import Shape
 from steps.model.plan import Plan
 from steps.model.volumes import Volumes, volume_names
 from steps.runtime.cluster import Cluster
-from steps.targets.harvester import names
+from steps.targets.harvester import markers
 from steps.targets.harvester.ownership import is_of_run, labels_of
 from steps.targets.harvester.storage import Backend
 
@@ -50,7 +51,7 @@ def _made(cluster: Cluster, plan: Plan, images: list[Object]) -> dict[DiskId, st
     made = {}
     for thing in (*cdi, *claims):
         disk, name = labels_of(thing).get(names.LABEL_DISK, ""), thing["metadata"]["name"]
-        if is_of_run(thing, plan) and disk and not names.is_old(name, plan.import_, disk):
+        if is_of_run(thing, plan) and disk and not markers.is_old(name, plan.import_, disk):
             made[disk] = name
     return made
 

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from steps.model import names
 from steps.model.kinds import IMAGE, Object
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
-from steps.targets.harvester import names
+from steps.targets.harvester import markers
 from steps.targets.harvester.ownership import annotations_of
 from steps.targets.harvester.state import state
 
@@ -35,7 +36,7 @@ NO_WORKFLOW: Final = WorkflowRef()
 
 def mark(plan: Plan, disk: str, workflow: WorkflowRef) -> dict[str, str | None]:
     """The annotations that `image` of this Workflow writes; None takes one off."""
-    return {names.PUBLISHED: published_for(plan, disk), names.PUBLISHED_BY: workflow.name or None}
+    return {markers.PUBLISHED: published_for(plan, disk), markers.PUBLISHED_BY: workflow.name or None}
 
 
 def published_for(plan: Plan, disk: str) -> str:
@@ -64,8 +65,8 @@ def is_completed(image: Object, plan: Plan, disk: str, workflow: WorkflowRef) ->
     """Whether the `image` step of this disk and Workflow is done with this image."""
     notes = annotations_of(image)
     return (
-        notes.get(names.PUBLISHED) == published_for(plan, disk)
-        and notes.get(names.PUBLISHED_BY, NO_WORKFLOW.name) == workflow.name
+        notes.get(markers.PUBLISHED) == published_for(plan, disk)
+        and notes.get(markers.PUBLISHED_BY, NO_WORKFLOW.name) == workflow.name
         and "deletionTimestamp" not in image["metadata"]
         and state(image).imported
     )

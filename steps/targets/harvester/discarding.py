@@ -12,11 +12,11 @@ from typing import Final
 
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, MACHINE, Kind, Object
+from steps.model.names import LABEL_UID, labels
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
 from steps.targets.harvester.machines import is_handed_over
-from steps.targets.harvester.names import LABEL_UID, marks
 from steps.targets.harvester.serving import POLL
 
 ORDER: Final[tuple[Kind, ...]] = (MACHINE, CLAIM, IMAGE)
@@ -48,7 +48,7 @@ def discard(
 
 
 def _ours(plan: Plan, cluster: Cluster, kind: Kind) -> list[Object]:
-    return cluster.find(kind, plan.target.namespace, {LABEL_UID: marks(plan)[LABEL_UID]})
+    return cluster.find(kind, plan.target.namespace, {LABEL_UID: labels(plan)[LABEL_UID]})
 
 
 def _alone(plan: Plan, cluster: Cluster, kind: Kind) -> list[Object]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import structlog
 
+from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, IMAGE, MACHINE, Kind, Object
 from steps.model.machine import DiskId
@@ -17,7 +18,7 @@ from steps.model.plan import Plan
 from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster, ExistsError
 from steps.runtime.stop import Stop
-from steps.targets.harvester import names, objects
+from steps.targets.harvester import markers, objects
 from steps.targets.harvester.attaching import proved
 from steps.targets.harvester.completed import published_for
 from steps.targets.harvester.ownership import (
@@ -72,7 +73,7 @@ class Machines:
         self._make(shape, objects.machine(self._plan, shape, claims, owners), there)
         if not shape.start:
             self.release(shape)
-            self._change(shape.name, {"metadata": {"annotations": {names.HANDED_OVER: "left off"}}})
+            self._change(shape.name, {"metadata": {"annotations": {markers.HANDED_OVER: "left off"}}})
         return [f"{disk}: claim {claim}" for disk, claim in claims.items()]
 
     def start(self, shape: Shape) -> None:
@@ -84,7 +85,7 @@ class Machines:
         found = self._own(shape.name)
         if not is_handed_over(found):
             self._prove_volumes(found, shape)
-            marked = {"annotations": {names.HANDED_OVER: "started"}}
+            marked = {"annotations": {markers.HANDED_OVER: "started"}}
             with explained(shape):
                 self._change(shape.name, {"metadata": marked, "spec": {"runStrategy": RUNNING}})
 
@@ -116,7 +117,7 @@ class Machines:
 
     def _claims(self) -> list[Object]:
         """The claims of this run, and those without a run's label: earlier versions wrote none."""
-        labels = {names.LABEL_UID: names.marks(self._plan)[names.LABEL_UID]}
+        labels = {names.LABEL_UID: names.labels(self._plan)[names.LABEL_UID]}
         found = self._cluster.find(CLAIM, self._namespace, labels)
         return [one for one in found if labels_of(one).get(names.LABEL_RUN) in (None, self._plan.run)]
 
@@ -127,7 +128,7 @@ class Machines:
             StepError: INVALID, when one is not there.
         """
         found = self._cluster.find(IMAGE, self._namespace, {names.LABEL_RUN: self._plan.run})
-        by_mark = {annotations_of(one).get(names.PUBLISHED): one for one in found}
+        by_mark = {annotations_of(one).get(markers.PUBLISHED): one for one in found}
         images = {disk.id: by_mark.get(published_for(self._plan, disk.id)) for disk in shape.disks}
         missing = sorted(disk for disk, image in images.items() if image is None)
         if missing:
@@ -216,7 +217,7 @@ def attached_claims(vm: Object) -> dict[str, str]:
 def is_handed_over(machine: Object) -> bool:
     """By `start` or `build`, or by a person who started it meanwhile."""
     started = machine["spec"].get("runStrategy") != objects.HALTED
-    return started or names.HANDED_OVER in annotations_of(machine)
+    return started or markers.HANDED_OVER in annotations_of(machine)
 
 
 def says(status: dict[str, Any]) -> str:

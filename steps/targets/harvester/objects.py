@@ -8,19 +8,9 @@ from typing import Final
 from steps.model.kinds import CLAIM, IMAGE, Object
 from steps.model.manifest import virtual_machine
 from steps.model.mapping import Shape, TargetDisk
+from steps.model.names import LABEL_DISK, LABEL_IMPORTED, LABEL_RUN, label_value, labels
 from steps.model.plan import Plan
-from steps.targets.harvester.names import (
-    BUILT_BY,
-    IMAGE_DISPLAY_NAME,
-    IMAGE_ID,
-    LABEL_DISK,
-    LABEL_IMPORTED,
-    LABEL_RUN,
-    LANDED,
-    STORAGE_CLASS_NAME,
-    label_value,
-    marks,
-)
+from steps.targets.harvester.markers import BUILT_BY, IMAGE_DISPLAY_NAME, IMAGE_ID, LANDED, STORAGE_CLASS_NAME
 from steps.targets.harvester.state import State
 from steps.targets.harvester.storage import Place
 
@@ -96,7 +86,7 @@ def claim(
 
 def volume_labels(plan: Plan, disk: str) -> dict[str, str]:
     """The labels by which a volume is known as this import's, and as this run's."""
-    return {**marks(plan), LABEL_RUN: plan.run, LABEL_DISK: disk}
+    return {**labels(plan), LABEL_RUN: plan.run, LABEL_DISK: disk}
 
 
 def machine(plan: Plan, shape: Shape, claims: Mapping[str, str], owners: list[Object]) -> Object:
@@ -107,7 +97,7 @@ def machine(plan: Plan, shape: Shape, claims: Mapping[str, str], owners: list[Ob
     """
     made = virtual_machine(shape, claims)
     metadata = made["metadata"]
-    metadata["labels"] = {**metadata["labels"], **marks(plan)}
+    metadata["labels"] = {**metadata["labels"], **labels(plan)}
     # Never none at all: Harvester writes into them when the UI deletes a VM (pkg/api/vm/store.go).
     metadata["annotations"] = {**metadata.get("annotations", {}), BUILT_BY: plan.run}
     if owners:

@@ -11,9 +11,9 @@ from typing import Final
 
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import IMPORT, Kind, Object
+from steps.model.names import LABEL_NAME, LABEL_NAMESPACE, LABEL_RUN, LABEL_UID, labels
 from steps.model.plan import Plan
 from steps.runtime.cluster import ChangedError, Cluster
-from steps.targets.harvester.names import LABEL_NAME, LABEL_NAMESPACE, LABEL_RUN, LABEL_UID, marks
 
 TRIES: Final = 10
 """How often a read-change-write is begun anew because others write to the same object."""
@@ -35,7 +35,7 @@ def owner(cluster: Cluster, plan: Plan) -> list[Object]:
 
 
 def is_ours(thing: Object, plan: Plan) -> bool:
-    return labels_of(thing).get(LABEL_UID) == marks(plan)[LABEL_UID]
+    return labels_of(thing).get(LABEL_UID) == labels(plan)[LABEL_UID]
 
 
 def is_of_run(thing: Object, plan: Plan) -> bool:

@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import IMAGE, Object
 from steps.model.machine import Disk
@@ -16,7 +17,7 @@ from steps.model.plan import Plan
 from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster, ExistsError
 from steps.runtime.stop import Stop
-from steps.targets.harvester import names, objects
+from steps.targets.harvester import markers, objects
 from steps.targets.harvester.candidates import Candidates, Ours
 from steps.targets.harvester.completed import NO_WORKFLOW, WorkflowRef, completed, mark
 from steps.targets.harvester.integrity import compare
@@ -174,7 +175,7 @@ class Publishing:
             metadata = image["metadata"]
             self._cluster.delete(IMAGE, metadata["name"], self._namespace, uid=metadata["uid"])
             raise StepError(Exit.BROKEN_STREAM, error.what, error.why, "it is made anew") from None
-        return {names.DIGEST: card.sha512, names.INTEGRITY: str(integrity)}
+        return {markers.DIGEST: card.sha512, markers.INTEGRITY: str(integrity)}
 
     def _mark(self, image: Object, stamp: dict[str, str]) -> Object:
         """Tell `serve` and `build` that this is the disk's image."""

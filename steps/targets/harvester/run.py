@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 from pydantic import ValidationError
 
+from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.document import first_error
 from steps.model.kinds import CLAIM, CONFIG_MAP, POD, SERVICE, Kind, Object, kind_of
@@ -22,7 +23,6 @@ from steps.model.plan import Plan, ScratchPlan
 from steps.model.volumes import VOLUMES, Volumes
 from steps.runtime.cluster import Cluster, ExistsError
 from steps.runtime.program import MACHINE
-from steps.targets.harvester import names
 from steps.targets.harvester.ownership import refuse_leaving
 
 log = structlog.get_logger()
@@ -211,7 +211,7 @@ def _volumes(found: Object) -> Volumes:
 
 
 def _object(kind: Kind, name: str, plan: Plan, disk: str, namespace: str, owners: list[Object]) -> Object:
-    labels = {names.LABEL_RUN: plan.run, **({names.LABEL_DISK: disk} if disk else {}), **names.marks(plan)}
+    labels = {names.LABEL_RUN: plan.run, **({names.LABEL_DISK: disk} if disk else {}), **names.labels(plan)}
     metadata = {"name": name, "namespace": namespace, "labels": labels, "ownerReferences": owners}
     return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
 

@@ -12,7 +12,7 @@ from steps.model.machine import Disk
 from steps.model.mapping import disk_rule
 from steps.model.plan import TargetPlan
 from steps.runtime.cluster import Cluster
-from steps.targets.harvester.names import DEFAULT_CLASS
+from steps.targets.harvester.markers import DEFAULT_CLASS
 
 LONGHORN: Final = "driver.longhorn.io"
 

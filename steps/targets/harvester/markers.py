@@ -1,6 +1,6 @@
-"""What the objects of an import are called and marked with, here and in Harvester. Pure.
+"""Names, labels and annotations of the objects in Harvester. Pure.
 
-The labels and names of a run are those of `workflows.names`. A test compares, as steps import nothing of it.
+Names and labels that every object of a run has are in `steps.model.names`.
 """
 
 from __future__ import annotations
@@ -10,18 +10,10 @@ import hashlib
 import re
 from typing import Final
 
-from steps.model.plan import ImportRef, Plan
+from steps.model.kinds import GROUP
+from steps.model.names import short
+from steps.model.plan import ImportRef
 from steps.model.volumes import beside
-
-GROUP: Final = "migration.harvesterhci.io"
-LABEL_UID: Final = f"{GROUP}/import-uid"
-LABEL_NAME: Final = f"{GROUP}/import-name"
-LABEL_NAMESPACE: Final = f"{GROUP}/import-namespace"
-LABEL_RUN: Final = f"{GROUP}/run"
-LABEL_STAGE: Final = f"{GROUP}/stage"
-LABEL_SCRATCH: Final = f"{GROUP}/scratch"
-LABEL_DISK: Final = f"{GROUP}/disk"
-LABEL_IMPORTED: Final = f"{GROUP}/imported"
 
 DIGEST: Final = f"{GROUP}/sha512"
 """On an image: the SHA-512 of the bytes it was made of, once they were compared as far as they can be."""
@@ -44,34 +36,8 @@ IMAGE_ID: Final = "harvesterhci.io/imageId"
 STORAGE_CLASS_NAME: Final = "harvesterhci.io/storageClassName"
 DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
 
-PORT: Final = 8080
 _LABEL_VALUE: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _LONGEST: Final = 63
-
-
-def request(run: str) -> str:
-    """ConfigMap: what is to be done; it owns all else of the run in the release namespace."""
-    return f"{run}-request"
-
-
-def claim(run: str, disk: str) -> str:
-    """Claim: a disk's scratch."""
-    return f"{run}-{disk}"
-
-
-def service(run: str, disk: str) -> str:
-    """Service: where a disk is served."""
-    return f"{run}-{disk}"
-
-
-def marks(plan: Plan) -> dict[str, str]:
-    """The labels by which everything of an import is known as its own, in whatever namespace."""
-    of = plan.import_
-    return {
-        LABEL_UID: short(of.uid, _LONGEST),
-        LABEL_NAME: short(of.name, _LONGEST),
-        LABEL_NAMESPACE: of.namespace,
-    }
 
 
 def image(of: ImportRef, disk: str, digest: str = "") -> str:
@@ -110,7 +76,7 @@ def display_name(of: ImportRef, disk: str, suffix: str = "") -> str:
     return short("-".join(filter(None, ["vm-import", of.name, disk, suffix])), _LONGEST)
 
 
-def label_value(text: str) -> str:
+def display_label(text: str) -> str:
     """The label by which today's controller finds an image of that display name.
 
     sigs.k8s.io/cluster-api util/labels/format, MustFormatValue: as it is if it can be, else 32-bit FNV-1a.
@@ -121,11 +87,3 @@ def label_value(text: str) -> str:
     for byte in text.encode():
         digest = ((digest ^ byte) * 0x01000193) & 0xFFFFFFFF
     return f"hash_{base64.urlsafe_b64encode(digest.to_bytes(4, 'big')).decode().rstrip('=')}_z"
-
-
-def short(text: str, limit: int) -> str:
-    """A name within `limit`; what is longer is cut and gets a hash of the whole."""
-    text = re.sub(r"[^-._A-Za-z0-9]+", "-", text).strip("-._")
-    if len(text) <= limit:
-        return text
-    return f"{text[: limit - 9].rstrip('-._')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""What everything that belongs to a run is called: one rule for the author, the controller and whoever looks.
+"""Names and labels of the objects of a run, in the release namespace and at the target. Pure.
 
 Every function takes plain names or, when the template is written, Argo's `{{…}}` in their place.
 """
@@ -9,9 +9,8 @@ import hashlib
 import re
 from typing import Final
 
-from steps.model.plan import SourceKind, SourcePlan
-from workflows.api.resources import GROUP
-from workflows.stages import Identity, Limit
+from steps.model.kinds import GROUP
+from steps.model.plan import Plan
 
 LABEL_UID: Final = f"{GROUP}/import-uid"
 LABEL_NAME: Final = f"{GROUP}/import-name"
@@ -26,43 +25,26 @@ completed=false only (workflow/controller/pod/controller.go; seen). `cleanup` ha
 `LABEL_RUN`."""
 LABEL_SOURCE: Final = f"{GROUP}/source"
 """The source's name, on a Workflow: a column for Argo's list, which cuts titles (docs/how-to/install.md)."""
-LIMITS: Final = "vmferry-limits"
-"""The ConfigMap of the limits: keys by `limit_key`."""
-DEFAULT: Final = "default"
-"""In place of a source's key: the limits of sources that have none of their own yet."""
+LABEL_IMPORTED: Final = f"{GROUP}/imported"
+"""On what an import leaves at the target: `true`."""
 PORT: Final = 8080
+"""Where `serve` listens, and its Service."""
 _LABEL_VALUE: Final = 63
-_CONFIG_KEY: Final = 253
 
 
-def template_name(kind: SourceKind) -> str:
-    """The WorkflowTemplate for sources of a kind; they differ in the provider's image only."""
-    return f"vmferry-{provider(kind)}"
+def labels(plan: Plan) -> dict[str, str]:
+    """The labels of everything that belongs to an import, in any namespace."""
+    of = plan.import_
+    return {
+        LABEL_UID: label_value(of.uid),
+        LABEL_NAME: label_value(of.name),
+        LABEL_NAMESPACE: of.namespace,
+    }
 
 
-def provider(kind: SourceKind) -> str:
-    """A kind's extra in pyproject.toml and target in images/Containerfile: `VmwareSource` is `vmware`."""
-    return kind.removesuffix("Source").lower()
-
-
-def service_account(identity: Identity) -> str:
-    return f"vmferry-{identity}"
-
-
-def workflow_name(run: str, attempt: int) -> str:
-    """The first Workflow is named as the run; later ones over the same request are numbered."""
-    return f"{run}-r{attempt}" if attempt else run
-
-
-def attempt_of(workflow: str) -> int:
-    """The number of the Workflow over its request; 0 for the first."""
-    _, mark, number = workflow.rpartition("-r")
-    return int(number) if mark and number.isdigit() else 0
-
-
-def give_back(run: str) -> str:
-    """The Workflow that runs a run's cleanup and nothing else."""
-    return f"{run}-back"
+def run_labels(plan: Plan) -> dict[str, str]:
+    """The labels of everything that belongs to one run of an import."""
+    return {**labels(plan), LABEL_RUN: plan.run}
 
 
 def request(run: str) -> str:
@@ -76,7 +58,7 @@ def planned(run: str) -> str:
 
 
 def machine(run: str) -> str:
-    """ConfigMap: what preflight found (see `workflows.author.pods`)."""
+    """ConfigMap: what preflight found (written by the pod of `preflight`)."""
     return f"{run}-machine"
 
 
@@ -114,23 +96,14 @@ def origin(run: str, disk: str, namespace: str) -> str:
     return f"http://{service(run, disk)}.{namespace}.svc:{PORT}"
 
 
-def source_key(source: SourcePlan) -> str:
-    """A source in the limits' ConfigMap: sources of one name but another kind or namespace differ."""
-    return _short(f"{source.kind.lower()}.{source.namespace}.{source.name}", _CONFIG_KEY - 16)
-
-
-def limit_key(source: str, limit: Limit) -> str:
-    """A limit's key there."""
-    return f"{source}.{limit}"
-
-
 def label_value(text: str) -> str:
     """Any name of an object as the value of a label, at most 63 long; what is longer gets a short hash."""
-    return _short(re.sub(r"[^-._A-Za-z0-9]+", "-", text).strip("-._"), _LABEL_VALUE)
+    return short(text, _LABEL_VALUE)
 
 
-def _short(text: str, limit: int) -> str:
+def short(text: str, limit: int) -> str:
+    """A name within `limit`; what is longer is cut and gets a hash of the whole."""
+    text = re.sub(r"[^-._A-Za-z0-9]+", "-", text).strip("-._")
     if len(text) <= limit:
         return text
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return f"{text[: limit - 9].rstrip('-._')}-{digest}"
+    return f"{text[: limit - 9].rstrip('-._')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

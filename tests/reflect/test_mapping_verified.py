@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from steps.model.machine import Concern, Severity
-from workflows.status import findings
+from workflows.status import conditions
 
 
 def a_concern(severity: Severity, number: int = 0, **more: str) -> Concern:
@@ -11,7 +11,7 @@ def a_concern(severity: Severity, number: int = 0, **more: str) -> Concern:
 
 
 def test_nothing_to_say() -> None:
-    made = findings.condition(())
+    made = conditions.mapping_verified(())
     assert (made.type, made.status, made.reason) == (
         "MappingRulesVerified",
         "True",
@@ -21,16 +21,20 @@ def test_nothing_to_say() -> None:
 
 
 def test_warnings_come_first() -> None:
-    made = findings.condition([a_concern(Severity.LOG, 1), a_concern(Severity.WARN, 2, remedy="do this")])
+    made = conditions.mapping_verified(
+        [a_concern(Severity.LOG, 1), a_concern(Severity.WARN, 2, remedy="do this")]
+    )
     assert made.reason == "MappingRulesVerificationReportedWarnings"
     assert made.message == "warn: thing 2; do this | log: thing 1"
 
 
 def test_what_is_only_noted_is_no_warning() -> None:
-    assert findings.condition([a_concern(Severity.LOG)]).reason == "MappingRulesVerificationCompleted"
+    assert (
+        conditions.mapping_verified([a_concern(Severity.LOG)]).reason == "MappingRulesVerificationCompleted"
+    )
 
 
 def test_a_thousand_concerns_still_fit_into_a_condition() -> None:
-    made = findings.condition([a_concern(Severity.WARN, number) for number in range(2000)])
+    made = conditions.mapping_verified([a_concern(Severity.WARN, number) for number in range(2000)])
     assert len(made.message) < 32768
     assert made.message.endswith("(all of them are in preflight's log)")

@@ -1,4 +1,9 @@
-"""importStatus and the conditions of today's controller, from what is seen of the steps. Pure."""
+"""The conditions of an import and of its disks. Pure.
+
+The conditions of an import and of a disk are those of vm-import-controller. What `preflight` finds about a
+VM, and `admit` about its target, has the type and the reasons of kubevirt/vm-import-operator. Concerns that
+refuse an import end preflight, and are in its last words.
+"""
 
 from __future__ import annotations
 
@@ -6,52 +11,32 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
+from pydantic import ValidationError
+
+from steps.model.admission import Admission
+from steps.model.admission import Verdict as Answer
+from steps.model.machine import Concern, Severity
 from workflows.api.conditions import holds, put
 from workflows.api.resources import VirtualMachineImport
-from workflows.api.status import Condition, Conditions, Stand
-from workflows.status.messages import words
+from workflows.api.status import Condition, Conditions
+from workflows.status.messages import last_words
 from workflows.status.nodes import Leaf, Phase, blame
 from workflows.status.observed import Observed
+from workflows.status.phase import begun, landed
 
+VERIFIED: Final = "MappingRulesVerified"
+PASSED: Final = "MappingRulesVerificationCompleted"
+WARNED: Final = "MappingRulesVerificationReportedWarnings"
+ADMITTED: Final = "TargetAdmitted"
+"""Type of the condition that says what the target answered."""
+_LONGEST: Final = 8192
+"""Characters of the message, of the 32768 that the API allows (metav1.Condition)."""
 _FAILED: Final = (Phase.FAILED, Phase.ERROR)
 Verdict = tuple[str, str] | None
 """(reason, message) of a condition that holds; None of one that does not."""
 
 
-def stand(seen: Observed, disks: Sequence[str], *, started: bool) -> Stand:
-    """How far the import is; of disks side by side the least advanced one counts."""
-    if started and seen.well("start"):
-        return Stand.RUNNING
-    if seen.well("build"):
-        return Stand.CREATED
-    if disks and all(landed(seen, disk) for disk in disks):
-        return _images([seen.leaf("image", disk) for disk in disks])
-    if any(leaf.stage == "poweroff" or leaf.disk for leaf in seen.leaves):
-        return Stand.SOURCE_READY
-    return Stand.VALID if _is_checked(seen) else Stand.NEW
-
-
-def _is_checked(seen: Observed) -> bool:
-    """Whether every check has passed; a Workflow of an older template has no `admit`."""
-    return seen.well("preflight") and (seen.leaf("admit") is None or seen.well("admit"))
-
-
-def landed(seen: Observed, disk: str) -> bool:
-    """Whether a disk lies on scratch as it will be served."""
-    return seen.well("export", disk) and seen.well("convert", disk)
-
-
-def _images(images: Sequence[Leaf | None]) -> Stand:
-    if all(leaf and leaf.phase.well for leaf in images):
-        return Stand.IMAGES_READY
-    if any(leaf and leaf.phase in _FAILED for leaf in images):
-        return Stand.IMAGE_FAILED
-    return Stand.IMAGES_SUBMITTED if all(map(begun, images)) else Stand.DISKS_EXPORTED
-
-
-def begun(leaf: Leaf | None) -> bool:
-    """Whether a step has been at work."""
-    return leaf is not None and (leaf.phase is Phase.RUNNING or leaf.phase in _FAILED or leaf.phase.well)
+# --- vm-import-controller's
 
 
 def of_import(
@@ -80,7 +65,7 @@ def _power(seen: Observed, import_: VirtualMachineImport) -> dict[str, Verdict]:
         if asked and not hard
         else None,
         "VMPoweringOff": ("PowerOffAsked", f"{vm} is powered off at its source") if asked and hard else None,
-        "VMPoweredOff": ("PoweredOff", f"{vm} is off at its source") if seen.well("poweroff") else None,
+        "VMPoweredOff": ("PoweredOff", f"{vm} is off at its source") if seen.succeeded("poweroff") else None,
     }
 
 
@@ -93,7 +78,7 @@ def _export_failed(seen: Observed) -> Verdict:
     cause = blame(seen.leaves) if seen.phase in _FAILED and not seen.stopped else None
     if cause is None or cause.stage not in ("export", "convert"):
         return None
-    return "ExportFailed", f"error exporting VM: {words(cause)}"
+    return "ExportFailed", f"error exporting VM: {last_words(cause)}"
 
 
 def of_disk(conditions: Iterable[Condition], image: Leaf | None, now: datetime) -> Conditions:
@@ -102,9 +87,9 @@ def of_disk(conditions: Iterable[Condition], image: Leaf | None, now: datetime) 
     verdicts: dict[str, Verdict] = {
         "VirtualMachineImageSubmitted": _submitted(image),
         "VirtualMachineImageReady": ("Imported", "The image is there")
-        if image and image.phase.well
+        if image and image.phase.succeeded
         else None,
-        "VirtualMachineImageFailed": ("ImageFailed", words(image)) if image and failed else None,
+        "VirtualMachineImageFailed": ("ImageFailed", last_words(image)) if image and failed else None,
     }
     return _all(conditions, verdicts, now)
 
@@ -126,3 +111,49 @@ def _all(conditions: Iterable[Condition], verdicts: dict[str, Verdict], now: dat
             again = "It was so before; the step has failed or is tried again"
             made = put(made, Condition(type=kind, status="False", reason="TriedAgain", message=again), now)
     return made
+
+
+# --- what the checks found
+
+
+def mapping_verified(concerns: Iterable[Concern]) -> Condition:
+    """The condition of a machine about which this is to be said; warnings first."""
+    told = sorted(concerns, key=lambda concern: concern.severity is not Severity.WARN)
+    warned = any(concern.severity is Severity.WARN for concern in told)
+    words = " | ".join(f"{concern.severity}: {concern}" for concern in told)
+    if len(words) > _LONGEST:
+        words = f"{words[:_LONGEST]} … (all of them are in preflight's log)"
+    return Condition(
+        type=VERIFIED,
+        status="True",
+        reason=WARNED if warned else PASSED,
+        message=words or "All mapping rules checks passed",
+    )
+
+
+def target_admitted(text: str) -> Condition | None:
+    """The condition of a target that accepts the VM, from `admission.json`; None where that says nothing."""
+    admission = read_admission(text)
+    if admission is None:
+        return None
+    return Condition(
+        type=ADMITTED,
+        status="True",
+        reason="AcceptedWithWarnings" if admission.those(Answer.WARNED) else "Accepted",
+        message=" | ".join(doubts(admission))[:_LONGEST] or "The target accepts the VM and its disks",
+    )
+
+
+def doubts(admission: Admission) -> tuple[str, ...]:
+    """What a person should know of a target that accepts the VM: a sentence each."""
+    warned = [f"warn: {one.message}" for one in admission.those(Answer.WARNED)]
+    unknown = [f"not checked: {one.check}: {one.message}" for one in admission.those(Answer.NOT_CHECKED)]
+    return (*warned, *unknown)
+
+
+def read_admission(text: str) -> Admission | None:
+    """The document `admission.json`; None while there is none, and for that of another version."""
+    try:
+        return Admission.model_validate_json(text)
+    except ValidationError:
+        return None

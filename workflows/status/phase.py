@@ -1,0 +1,145 @@
+"""The phase of an import, whether it is over, and why: from what is seen of its Workflow. Pure.
+
+`importStatus` and its values are those of vm-import-controller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from workflows.api.conditions import find
+from workflows.api.resources import VirtualMachineImport
+from workflows.api.status import ConditionStatus, ImportPhase, ImportStatus
+from workflows.stages import CHECKS
+from workflows.status.messages import last_words, reason_of, summarize
+from workflows.status.nodes import CLEANUP, Leaf, Phase, blame
+from workflows.status.observed import Observed
+from workflows.status.poweredoff import added
+
+SUCCEEDED: Final = "Succeeded"
+"""Type of the condition that sums an import up: True, False, or Unknown while it goes on."""
+GONE: Final = "WorkflowGone"
+CANCELLED: Final = "Cancelled"
+_FAILED: Final = (Phase.FAILED, Phase.ERROR)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What has become of an import."""
+
+    phase: ImportPhase
+    succeeded: ConditionStatus
+    """Status of the condition Succeeded: UNKNOWN while the import is under way."""
+    reason: str
+    step: str
+    message: str
+
+
+def outcome(
+    seen: Observed,
+    import_: VirtualMachineImport,
+    disks: Sequence[str],
+    base: ImportStatus,
+    who: Mapping[str, str],
+    note: str = "",
+) -> Outcome:
+    """The import's phase, whether it is over, and why; `who` and `note` as for `summarize`."""
+    started = import_.spec.start_virtual_machine is not False
+    phase = import_phase(seen, disks, started=started)
+    if seen.unreadable:
+        phase = _unseen(base, over=seen.phase is Phase.SUCCEEDED, started=started)
+    if phase is ImportPhase.RUNNING or seen.phase is Phase.SUCCEEDED:
+        return _done(ImportPhase.RUNNING if phase is ImportPhase.RUNNING else ImportPhase.CREATED, import_)
+    if seen.phase in _FAILED:
+        made = _failed(seen, phase, import_)
+        return (
+            made
+            if made.succeeded is ConditionStatus.TRUE
+            else replace(made, message=added(made.message, note))
+        )
+    told = summarize(seen, import_.spec.source_cluster.name, who, note)
+    return Outcome(phase, ConditionStatus.UNKNOWN, told.reason, told.step, told.message)
+
+
+def settled(status: ImportStatus) -> bool:
+    """Whether the import has succeeded, its machine started or to be left off: that is final."""
+    summary = find(status.import_conditions, SUCCEEDED)
+    done = summary is not None and summary.status == "True"
+    return status.import_status == ImportPhase.RUNNING or (
+        status.import_status == ImportPhase.CREATED and done
+    )
+
+
+def _unseen(base: ImportStatus, *, over: bool, started: bool) -> ImportPhase:
+    """Without nodes: what is known of the Workflow's end, or else where the import was before."""
+    if over:
+        return ImportPhase.RUNNING if started else ImportPhase.CREATED
+    if base.import_status in (ImportPhase.FAILED, ImportPhase.INVALID):
+        return ImportPhase.NEW if base.import_status == ImportPhase.INVALID else ImportPhase.SOURCE_READY
+    return ImportPhase(base.import_status) if base.import_status in list(ImportPhase) else ImportPhase.NEW
+
+
+def _done(phase: ImportPhase, import_: VirtualMachineImport) -> Outcome:
+    vm = import_.spec.virtual_machine_name
+    if phase is ImportPhase.RUNNING:
+        return Outcome(phase, ConditionStatus.TRUE, "VirtualMachineRunning", "", f"{vm} is imported and runs")
+    return Outcome(
+        phase, ConditionStatus.TRUE, "VirtualMachineReady", "", f"{vm} is imported; it has not been started"
+    )
+
+
+def _failed(seen: Observed, phase: ImportPhase, import_: VirtualMachineImport) -> Outcome:
+    cause = blame(seen.leaves)
+    if seen.stopped:
+        said = "Cancelled before it was done; a retry goes on from what is there"
+        return Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, CANCELLED, "", said)
+    if cause is not None:
+        failed = ImportPhase.INVALID if cause.stage in CHECKS else ImportPhase.FAILED
+        return Outcome(failed, ConditionStatus.FALSE, reason_of(cause), cause.title, last_words(cause))
+    if phase is ImportPhase.CREATED and seen.leaf(
+        CLEANUP
+    ):  # only the exit handler failed, after all was done
+        return _done(phase, import_)
+    said = seen.error or f"Workflow {seen.name} failed and no step says why; see it in the Argo UI"
+    return Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, "WorkflowFailed", "", said)
+
+
+# --- the phase
+
+
+def import_phase(seen: Observed, disks: Sequence[str], *, started: bool) -> ImportPhase:
+    """How far the import is; of disks side by side the least advanced one counts."""
+    if started and seen.succeeded("start"):
+        return ImportPhase.RUNNING
+    if seen.succeeded("build"):
+        return ImportPhase.CREATED
+    if disks and all(landed(seen, disk) for disk in disks):
+        return _images([seen.leaf("image", disk) for disk in disks])
+    if any(leaf.stage == "poweroff" or leaf.disk for leaf in seen.leaves):
+        return ImportPhase.SOURCE_READY
+    return ImportPhase.VALID if _is_checked(seen) else ImportPhase.NEW
+
+
+def _is_checked(seen: Observed) -> bool:
+    """Whether every check has passed; a Workflow of an older template has no `admit`."""
+    return seen.succeeded("preflight") and (seen.leaf("admit") is None or seen.succeeded("admit"))
+
+
+def landed(seen: Observed, disk: str) -> bool:
+    """Whether a disk lies on scratch as it will be served."""
+    return seen.succeeded("export", disk) and seen.succeeded("convert", disk)
+
+
+def _images(images: Sequence[Leaf | None]) -> ImportPhase:
+    if all(leaf and leaf.phase.succeeded for leaf in images):
+        return ImportPhase.IMAGES_READY
+    if any(leaf and leaf.phase in _FAILED for leaf in images):
+        return ImportPhase.IMAGE_FAILED
+    return ImportPhase.IMAGES_SUBMITTED if all(map(begun, images)) else ImportPhase.DISKS_EXPORTED
+
+
+def begun(leaf: Leaf | None) -> bool:
+    """Whether a step has been at work."""
+    return leaf is not None and (leaf.phase is Phase.RUNNING or leaf.phase in _FAILED or leaf.phase.succeeded)
