@@ -20,9 +20,9 @@ import typer
 
 from controller.cli.main import app
 from steps.model.contract import Exit, is_retryable
+from steps.model.kinds import GROUP
 from workflows.api.crd import KINDS, VERSION, Kind
 from workflows.api.schema import structural
-from workflows.api.spec import GROUP
 from workflows.stages import STAGES
 
 DOCS: Final = Path(__file__).parent

@@ -16,12 +16,12 @@ from typing import Any, Final
 
 from controller.operator.act.transitions import happenings
 from controller.operator.observe.facts import FINALIZER
+from steps.model.kinds import API_VERSION
 from steps.model.machine import Disk, Machine, Nic, NicModel, Power
 from steps.model.mapping import shape
 from steps.model.plan import SourceKind
 from workflows.api.crd import KINDS
 from workflows.api.resources import VirtualMachineImport, VmwareSource
-from workflows.api.spec import API_VERSION
 from workflows.api.status import ImportStatus, WorkflowReference
 from workflows.plan import plan
 from workflows.settings import Settings

@@ -9,9 +9,9 @@ from typing import Final
 import pytest
 from ruamel.yaml import YAML
 
+from steps.model.kinds import GROUP
 from tests.crd.judge import judged
 from workflows.api.crd import render
-from workflows.api.spec import GROUP
 
 EXAMPLES: Final = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 needs_go = pytest.mark.skipif(shutil.which("go") is None, reason="Go builds the API server's judge")

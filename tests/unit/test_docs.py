@@ -18,10 +18,10 @@ from prometheus_client.core import GaugeMetricFamily
 from controller.operator.act.transitions import REACHED
 from controller.operator.cache import Ledger
 from controller.operator.metrics import Collector
-from workflows import names
+from steps.model import names
+from steps.model.kinds import GROUP
 from workflows.api.annotations import APPROVE, RETRY
-from workflows.api.spec import GROUP
-from workflows.api.status import Stand
+from workflows.api.status import ImportPhase
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
@@ -36,6 +36,9 @@ TROUBLE: Final = DOCS / "how-to" / "troubleshooting.md"
 LONGEST: Final = 125
 PRODUCT: Final = ("controller", "workflows", "steps")
 _LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_FILE: Final = re.compile(
+    r"(?<![\w./-])((?:controller|workflows|steps|tests|charts|images|requirements)/[\w./-]+\.(?:py|yaml|md|sh|txt))"
+)
 _FENCE: Final = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _CUT: Final = re.compile(r"<[^>]+>|: |; |\. |…|, ")
 """Where a message may be put together of several texts of the code."""
@@ -91,6 +94,15 @@ def test_every_page_is_in_the_index() -> None:
     decisions = DOCS / "decisions"
     linked |= {(decisions / link).resolve() for link in _LINK.findall((decisions / "index.md").read_text())}
     assert [ids(page) for page in DOCS.rglob("*.md") if page not in {*linked, DOCS / "index.md"}] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_every_file_that_is_named_is_there(page: Path) -> None:
+    if page.name == "0018-layout.md":  # it speaks of what was there before
+        return
+    named = (name for name in _FILE.findall(page.read_text()) if "NAME" not in name)
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert missing == []
 
 
 # --- how it reads
@@ -158,7 +170,7 @@ def constants(args: list[ast.expr]) -> Iterator[str]:
 
 
 def test_every_phase_is_listed() -> None:
-    assert {str(stand) for stand in Stand if stand} == listed("importStatus")
+    assert {str(phase) for phase in ImportPhase if phase} == listed("importStatus")
 
 
 def test_every_label_and_annotation_is_listed() -> None:
