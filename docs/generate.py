@@ -201,14 +201,14 @@ def stages() -> str:
     rows = (
         (
             f"`{stage.name}`",
-            f"{stage.description}.",
+            ", ".join(f"`{name}`" for name in stage.after),
             stage.scope.value,
             "a gate" if stage.gate else f"`vmferry-{stage.identity}`",
             "" if stage.gate else str(stage.retry.limit),
         )
         for stage in STAGES
     )
-    return "\n".join(_table(("stage", "what it does", "how often", "service account", "retries"), rows))
+    return "\n".join(_table(("stage", "after", "how often", "service account", "retries"), rows))
 
 
 # --- text

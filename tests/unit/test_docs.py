@@ -22,6 +22,7 @@ from steps.model import names
 from steps.model.kinds import GROUP
 from workflows.api.annotations import APPROVE, RETRY
 from workflows.api.status import ImportPhase
+from workflows.stages import STAGES
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
@@ -167,6 +168,12 @@ def constants(args: list[ast.expr]) -> Iterator[str]:
         for part in (arg.body, arg.orelse) if isinstance(arg, ast.IfExp) else (arg,):
             if isinstance(part, ast.Constant) and isinstance(part.value, str):
                 yield part.value
+
+
+def test_every_stage_is_explained() -> None:
+    section = (DOCS / "reference" / "step-contract.md").read_text().partition("## Stages\n")[2]
+    explained = re.findall(r"^\| `([\w-]+)` \|", section.partition("<!--")[0], re.MULTILINE)
+    assert explained == [stage.name for stage in STAGES]
 
 
 def test_every_phase_is_listed() -> None:
