@@ -16,13 +16,16 @@ from typing import Any, Final
 
 from controller.operator.act.transitions import happenings
 from controller.operator.observe.facts import FINALIZER
+from controller.operator.sources import check
+from controller.operator.sources.check import Verdict
 from steps.model.kinds import API_VERSION
 from steps.model.machine import Disk, Machine, Nic, NicModel, Power
 from steps.model.mapping import shape
 from steps.model.plan import SourceKind
-from workflows.api.crd import KINDS
+from workflows.api.conditions import stamp
+from workflows.api.crd import KINDS, Kind
 from workflows.api.resources import VirtualMachineImport, VmwareSource
-from workflows.api.status import ImportStatus, WorkflowReference
+from workflows.api.status import ImportStatus, SourceStatus, WorkflowReference
 from workflows.plan import plan
 from workflows.settings import Settings
 from workflows.status.reflect import PROGRESS, announce, reflect
@@ -30,6 +33,7 @@ from workflows.status.reflect import PROGRESS, announce, reflect
 RECORDED: Final = Path(__file__).parents[1] / "tests" / "recorded"
 NAMES: Final = {"it-six-moments": "shop", "recorded": "web-01"}
 MIB: Final = 1 << 20
+CREATED: Final = datetime(2026, 11, 29, 0, 11, 22, tzinfo=UTC)
 FROM: Final = "vmferry-controller"
 _LABEL: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _ACRONYMS: Final = ("API", "URL", "UID", "OSB", "GUID")
@@ -71,10 +75,21 @@ def moments() -> dict[str, Moment]:
 
 def get(moment: Moment, *, wide: bool = False) -> str:
     """What `kubectl get virtualmachineimport.migration` prints, with `-o wide` if so."""
-    raw = _object(moment)
-    columns = [column for column in KINDS[0].columns if wide or not column.get("priority")]
+    return _listed(_object(moment), KINDS[0], moment.now, wide=wide)
+
+
+def get_source(verdict: Verdict, *, wide: bool = False) -> str:
+    """What `kubectl get vmwaresource.migration` prints after a check with that result."""
+    now = CREATED + timedelta(seconds=12)
+    status = check.status(verdict, SourceStatus(), 1, now).to_document()
+    metadata = {"name": "vcenter", "creationTimestamp": stamp(CREATED)}
+    return _listed({"metadata": metadata, "status": status}, KINDS[1], now, wide=wide)
+
+
+def _listed(raw: Json, kind: Kind, now: datetime, *, wide: bool) -> str:
+    columns = [column for column in kind.columns if wide or not column.get("priority")]
     head = ["NAME", *(column["name"].upper() for column in columns)]
-    row = [raw["metadata"]["name"], *(_cell(raw, column, moment.now) for column in columns)]
+    row = [raw["metadata"]["name"], *(_cell(raw, column, now) for column in columns)]
     widths = [max(6, max(len(one), len(two)) + 3) for one, two in zip(head, row, strict=True)]
     lines = (
         "".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in (head, row)
@@ -175,7 +190,7 @@ def _object(moment: Moment) -> Json:
     metadata = {
         "name": import_.metadata.name,
         "namespace": import_.metadata.namespace,
-        "creationTimestamp": "2026-11-29T00:11:22Z",
+        "creationTimestamp": stamp(CREATED),
         "annotations": {PROGRESS: str(moment.status.percent)},
         "finalizers": [FINALIZER],
     }

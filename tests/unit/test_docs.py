@@ -51,7 +51,7 @@ def ids(path: Path) -> str:
 
 @cache
 def generator() -> ModuleType:
-    sys.path.insert(0, str(DOCS))  # the module it imports is beside it
+    sys.path.append(str(DOCS))  # where the modules are that it imports
     spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
     assert spec is not None
     assert spec.loader is not None
