@@ -7,7 +7,7 @@ BIN := $(CACHE)/venv/bin
 PREPARE := tests/prepare.sh
 JOBS ?= 2
 
-.PHONY: help demo test fuzz e2e e2e-smoke check lab lab-down openstack-lab openstack-lab-down bench bench-check golden format requirements clean
+.PHONY: help demo docs test fuzz e2e e2e-smoke check lab lab-down openstack-lab openstack-lab-down bench bench-check golden format requirements clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,19 +53,24 @@ openstack-lab: ## The real services of OpenStack on this machine, which some tes
 openstack-lab-down: ## End them; what they know stays
 	@$(BIN)/python -m tests.openstack.stack down
 
-bench: ## Every figure of the data path against curl and qemu-img, side by side (docs/performance.md)
+bench: ## Every figure of the data path against curl and qemu-img, side by side (docs/explanation/performance.md)
 	@$(PREPARE) packages python vcenter
 	@$(BIN)/python -m tests.bench
 
-bench-check: ## Fail when a figure is more than 10 % worse than noted in docs/performance.json
+bench-check: ## Fail when a figure is more than 10 % worse than noted in docs/explanation/performance.json
 	@$(PREPARE) packages python vcenter
 	@$(BIN)/python -m tests.bench --runs 3 --quiet 10 --check
 
-golden: ## Write the golden files anew; look at the diff before you commit it
+docs: ## Build the documentation into .cache/docs; open .cache/docs/html/index.html
+	@$(PREPARE) docs
+	@$(CACHE)/docs/venv/bin/sphinx-build --fail-on-warning --keep-going --quiet --fresh-env -b html docs $(CACHE)/docs/html
+
+golden: ## Write the golden files and the generated docs again; look at the diff before you commit it
 	@$(PREPARE) python
 	@VMFERRY_GOLDEN=write $(BIN)/pytest -q tests/unit tests/author tests/reflect tests/targets -k golden
 	@$(BIN)/python -m workflows.api.crd --chart >charts/vmferry/templates/crds/crds.yaml
 	@$(BIN)/python -m workflows.author.chart --chart charts/vmferry/files
+	@PYTHONPATH=. $(BIN)/python docs/generate.py
 
 format: ## Format the code
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .

@@ -1,4 +1,4 @@
-"""`python -m controller`: the controller in a cluster (docs/operations.md)."""
+"""`python -m controller`: the controller in a cluster (docs/how-to/operate.md)."""
 
 from __future__ import annotations
 

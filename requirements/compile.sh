@@ -17,3 +17,4 @@ for extra in vmware openstack ova disk serve directory target controller; do
   compile "$extra" --extra "$extra" --constraint requirements/dev.txt
 done
 compile build --group build --constraint requirements/dev.txt
+compile docs --group docs

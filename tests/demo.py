@@ -52,7 +52,9 @@ def demo(into: Path, kind: Kind) -> int:
     say.print(f"[green]✔[/] nonce   {said.data.nonce}")
     say.print(f"[green]✔[/] SHA-256 {said.data.sha256}")
     say.print("  the data that the original machine had")
-    say.print(f"\nDone in {time.monotonic() - began:.0f} s. Look around in {machine}; next: docs/cli.md")
+    say.print(
+        f"\nDone in {time.monotonic() - began:.0f} s. Look around in {machine}; next: docs/reference/cli.md"
+    )
     return Exit.DONE
 
 

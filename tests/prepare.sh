@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings a Debian machine to where `make demo` and `make test` can run; a second call takes a moment.
-#   prepare.sh packages python vcenter guest kubevirt crds helm openstack      any of these, in this order
+#   prepare.sh packages python docs vcenter guest kubevirt crds helm openstack      any of these, in this order
 # Everything lies under .cache; only Debian packages are installed outside it, and only by root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -84,6 +84,19 @@ environment() {
   "$CACHE/venv/bin/pip" install --disable-pip-version-check --no-deps --no-build-isolation -e .
 }
 
+docs() { # what `make docs` builds with, apart from what the tests run with
+  local inputs
+  inputs=$(hash_of requirements/docs.txt)-$(python3 -c 'import sys; print(sys.version)' | tr -d '\n')
+  ! { fresh docs "$inputs" && [ -x "$CACHE/docs/venv/bin/sphinx-build" ]; } || return 0
+  run "Sphinx" sphinx
+  done_for docs "$inputs"
+}
+
+sphinx() {
+  python3 -m venv --clear "$CACHE/docs/venv"
+  "$CACHE/docs/venv/bin/pip" install --disable-pip-version-check --no-deps --require-hashes -r requirements/docs.txt
+}
+
 # Go programs of the tests; each knows itself when it is stale
 go_program() { # go_program TITLE NAME FOLDER
   command -v go >/dev/null || die "Go is missing: the $1 is built with it; install Go 1.24 or later"
@@ -112,10 +125,10 @@ guest() { # prints its own progress and skips what is unchanged
   tests/guest/build.sh "$CACHE/guest"
 }
 
-[ $# -gt 0 ] || die "usage: $0 packages|python|vcenter|guest|kubevirt|crds|helm|openstack ..."
+[ $# -gt 0 ] || die "usage: $0 packages|python|docs|vcenter|guest|kubevirt|crds|helm|openstack ..."
 for what in "$@"; do
   case $what in
-  packages | python | vcenter | guest | kubevirt | crds | helm | openstack) "$what" ;;
+  packages | python | docs | vcenter | guest | kubevirt | crds | helm | openstack) "$what" ;;
   *) die "unknown: $what" ;;
   esac
 done

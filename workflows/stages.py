@@ -23,7 +23,7 @@ class Scope(enum.Enum):
 
 
 class Identity(enum.StrEnum):
-    """The service account a stage runs under; what each may do stands in docs/architecture.md."""
+    """The service account a stage runs under; docs/explanation/security.md lists what each may do."""
 
     PREPARE = "prepare"
     DATA = "data"

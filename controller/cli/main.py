@@ -1,4 +1,4 @@
-"""The command line `vmferry`. Exit codes are those of the steps (docs/cli.md): an exit code is an API."""
+"""The command line `vmferry`. Its exit codes are those of the steps, and an API (docs/reference/cli.md)."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ PATIENCE: Final = 60.0
 """How long a request may go unanswered, seconds."""
 SHOWN: Final = 10
 """So many imports are named."""
-ANYWAY: Final = "or uninstall with --no-hooks and clean up by hand (docs/operations.md, Uninstall)"
+ANYWAY: Final = "or uninstall with --no-hooks and clean up by hand (docs/how-to/install.md, Uninstall)"
 
 
 def check(cluster: Cluster, options: Options) -> str:

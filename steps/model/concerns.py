@@ -1,7 +1,7 @@
 """What an import changes, loses or cannot carry, whatever the source. Pure.
 
-What only one source can say is in that provider. Every code stands in docs/mapping.md. The severities are
-those of the v2v importer: `log` is harmless, `warn` may matter and is shown, `block` ends the import.
+What only one source can say is in that provider. docs/reference/mapping.md lists every code. The severities
+are those of the v2v importer: `log` is harmless, `warn` may matter and is shown, `block` ends the import.
 """
 
 from __future__ import annotations

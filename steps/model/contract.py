@@ -1,6 +1,6 @@
 """The words that author, runner and step programs share: paths, exit codes, errors.
 
-`docs/step-contract.md` tells the same to a person. Nothing here touches the world.
+`docs/reference/step-contract.md` tells the same to a person. Nothing here touches the world.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The machine as it will be: from what the source has and what was asked for. Pure.
 
 The tables are those of today's vm-import-controller without its known faults; every deliberate deviation
-stands in docs/mapping.md and has a test.
+stands in docs/reference/mapping.md and has a test.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ podGC, as all pods do, except for those that were done before a retry, as Argo w
 completed=false only (workflow/controller/pod/controller.go; seen). `cleanup` has to delete these, by
 `LABEL_RUN`."""
 LABEL_SOURCE: Final = f"{GROUP}/source"
-"""The source's name, on a Workflow: a column for Argo's list, whose titles are cut (docs/operations.md)."""
+"""The source's name, on a Workflow: a column for Argo's list, which cuts titles (docs/how-to/install.md)."""
 LABEL_IMPORTED: Final = f"{GROUP}/imported"
 """On what an import leaves at the target: `true`."""
 PORT: Final = 8080

@@ -1,7 +1,7 @@
 """A source of machines, as five verbs. What differs between sources is data in `Machine`, not more verbs.
 
 To add a source: one module here with a class that has these methods, one line in `_MODULES`, one extra in
-pyproject.toml, and the suite `tests/provider_contract.py` run over it (docs/providers.md).
+pyproject.toml, and the suite `tests/provider_contract.py` run over it (docs/contributing/add-a-source.md).
 """
 
 from __future__ import annotations

@@ -19,7 +19,9 @@ def test_two_imports_of_one_vm_and_two_of_one_name(ground: Ground, make: Make, t
     made.simulator.faults(pauseAt=65536)
     first = made.begin("pair", name="pair-1", targetVirtualMachineName="one")
     eventually(lambda: made.simulator.held(0), first.told)
-    second = made.begin("pair", name="pair-2", targetVirtualMachineName="two")
+    # Harvester refuses a second VM with the same MAC.
+    row = {"sourceNetwork": "VM Network", "destinationNetwork": "vlan1", "mac": "new"}
+    second = made.begin("pair", name="pair-2", targetVirtualMachineName="two", networkMapping=[row])
     twin = made.begin("other", name="twin", targetVirtualMachineName="one")
 
     eventually(lambda: second.summary.reason == "VirtualMachineTaken", second.told)

@@ -24,6 +24,7 @@ def reinstalled(ground: Ground) -> Iterator[Ground]:
     ground.install()
 
 
+@pytest.mark.alone
 def test_uninstalled_with_imports_in_every_state(reinstalled: Ground, make: Make, tmp_path: Path) -> None:
     ground = reinstalled
     made = make([a_vm(tmp_path, name) for name in ("done", *HELD[:3])])

@@ -16,7 +16,7 @@ from tests.bench.measure import Cost
 from tests.bench.rows import LIMITS, Costs, Row
 
 Noted = dict[str, Any]
-NOTED: Final = Path(__file__).parents[2] / "docs" / "performance.json"
+NOTED: Final = Path(__file__).parents[2] / "docs" / "explanation" / "performance.json"
 WORSE: Final = 1.10
 """By how much a figure may be beyond the noted one."""
 SMALL: Final = {"MiB": 4.0, "%": 0.5, "": 0.02}

@@ -1,4 +1,4 @@
-"""docs/mapping.md says what the code does: every deviation has its test, every concern its line."""
+"""docs/reference/mapping.md says what the code does: every deviation has its test, every concern its line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).parents[2]
-TEXT: Final = (ROOT / "docs" / "mapping.md").read_text()
+TEXT: Final = (ROOT / "docs" / "reference" / "mapping.md").read_text()
 NAMES: Final = {"vmware": "VMware", "openstack": "OpenStack", "ova": "OVA"}
 WEIGHTS: Final = {"block", "warn", "log"}
 HELD: Final = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TEXT)

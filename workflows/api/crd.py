@@ -76,14 +76,14 @@ class Kind:
 KINDS: Final = (
     Kind(
         "VirtualMachineImport",
-        "A machine to be brought here from a source.",
+        "A VM to import from a source.",
         VirtualMachineImportSpec,
         ImportStatus,
         _IMPORT,
     ),
     Kind("VmwareSource", "A vCenter or ESXi host to import from.", VmwareSourceSpec, SourceStatus, _SOURCE),
     Kind("OpenstackSource", "An OpenStack cloud to import from.", OpenstackSourceSpec, SourceStatus, _SOURCE),
-    Kind("OvaSource", "An OVA behind a URL to import.", OvaSourceSpec, SourceStatus, _SOURCE),
+    Kind("OvaSource", "An OVA to import, by its URL.", OvaSourceSpec, SourceStatus, _SOURCE),
 )
 
 

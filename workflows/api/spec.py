@@ -61,8 +61,8 @@ Insecure = Annotated[
     Flag,
     Field(
         alias="insecureSkipTLSVerify",
-        description="trust whatever certificate the source shows; without it the certificate is verified "
-        "against the CA in the Secret, or else the system's",
+        description="do not verify the certificate of the source; default false: it is verified against the "
+        "CA in the Secret, or else against the CAs of the system",
     ),
 ]
 
@@ -98,10 +98,10 @@ class OpenstackSourceSpec(Model):
     )
     upload_image_retry_count: int = Field(
         default=0,
-        description="how often to look whether a volume's image is active; default: 30 times, or longer as "
-        "the volume's size may take",
+        description="how often one attempt checks whether the image of a volume is active; default 30, or "
+        "more for a large volume",
     )
-    upload_image_retry_delay: int = Field(default=0, description="seconds between two looks; default 10")
+    upload_image_retry_delay: int = Field(default=0, description="seconds between two checks; default 10")
     insecure_skip_tls_verify: Insecure = False
 
 
@@ -111,7 +111,7 @@ class OvaSourceSpec(Model):
     url: Text = Field(default="", description="http or https URL of the archive")
     http_timeout_seconds: int | None = Field(
         default=None,
-        description="seconds a disk's download may take in all; default, and 0: as long as bytes arrive",
+        description="seconds that the download of one disk may take; default, and 0: as long as bytes arrive",
     )
     credentials: SecretReference | None = Field(
         default=None, description="Secret with username and password, and ca.crt (PEM), all optional"
@@ -127,7 +127,7 @@ class NetworkMapping(Model):
         default="", description="NAME or NAMESPACE/NAME of a NetworkAttachmentDefinition"
     )
     network_interface_model: NicChoice = Field(
-        default=None, description="model of these NICs; default: as at the source"
+        default=None, description="model of these NICs; default: that of the source"
     )
     mac: Annotated[MacPolicy | None, BeforeValidator(_empty_to_none)] = Field(
         default=None,
@@ -140,11 +140,13 @@ class DiskMapping(Model):
     """What is different for one disk."""
 
     source_disk: Text = Field(
-        default="", description="the disk: its id here (disk-0), or its label or key at the source"
+        default="", description="the disk: its ID in vmferry (disk-0), or its label or key at the source"
     )
-    storage_class: Text = Field(default="", description="storage class of this disk; default: that of all")
+    storage_class: Text = Field(
+        default="", description="storage class of this disk; default: spec.storageClass"
+    )
     bus_type: Text = Field(
-        default="", description="bus of this disk (virtio, scsi, sata, usb); default: as at the source"
+        default="", description="bus of this disk (virtio, scsi, sata, usb); default: that of the source"
     )
 
 
@@ -155,75 +157,76 @@ class SourceReference(Model):
     kind: Text = Field(default="", description="VmwareSource, OpenstackSource or OvaSource")
     name: Text = Field(default="", description="name of the source")
     namespace: Text = Field(default="", description="its namespace; default: that of the import")
-    uid: Text = Field(default="", description="taken, never read", exclude=True)
-    resource_version: Text = Field(default="", description="taken, never read", exclude=True)
-    field_path: Text = Field(default="", description="taken, never read", exclude=True)
+    uid: Text = Field(default="", description="accepted for compatibility; ignored", exclude=True)
+    resource_version: Text = Field(
+        default="", description="accepted for compatibility; ignored", exclude=True
+    )
+    field_path: Text = Field(default="", description="accepted for compatibility; ignored", exclude=True)
 
 
 class VirtualMachineImportSpec(Model):
     """Which machine is to be imported, and as what."""
 
-    source_cluster: SourceReference = Field(
-        default=SourceReference(), description="the source the machine is at"
-    )
-    virtual_machine_name: Text = Field(
-        default="", description="name of the machine at its source; for OpenStack its UUID as well"
-    )
+    source_cluster: SourceReference = Field(default=SourceReference(), description="the source of the VM")
+    virtual_machine_name: Text = Field(default="", description="name or ID of the VM at its source")
     folder: str | None = Field(
-        default=None, description="VMware: the folder below the datacenter's vm folder"
+        default=None, description="VMware: the folder of the VM, below the datacenter's vm folder"
     )
     network_mapping: Annotated[tuple[NetworkMapping, ...], BeforeValidator(none_to_list)] = Field(
-        default=(), description="where the NICs go; those in no row go to the management network"
+        default=(),
+        description="to which network a NIC is attached; the first NIC without a row goes to the pod network",
     )
     default_network_interface_model: NicChoice = Field(
-        default=None, description="model of NICs whose own is unknown; default virtio"
+        default=None, description="model of NICs whose model is unknown; default virtio"
     )
     storage_class: Text = Field(default="", description="storage class of the disks; default: the cluster's")
     default_disk_bus_type: Annotated[
         Literal["virtio", "scsi", "sata", "usb"] | None, BeforeValidator(_empty_to_none)
     ] = Field(
         default=None,
-        description="bus (virtio, scsi, sata, usb) of disks whose own is unknown; default virtio",
+        description="bus (virtio, scsi, sata, usb) of disks whose bus is unknown; default virtio",
         json_schema_extra=ANY_TEXT,
     )
     force_power_off: Flag | None = Field(
-        default=None, description="VMware: power the machine off instead of shutting its guest down"
+        default=None, description="VMware: power the VM off instead of shutting its guest down"
     )
     graceful_shutdown_timeout_seconds: int | None = Field(
         default=None,
-        description="VMware: seconds the guest may take to shut down before the machine is powered off; "
+        description="VMware: seconds that the guest may take to shut down before the VM is powered off; "
         "default 60",
         json_schema_extra=STRUCT,
     )
     skip_preflight_checks: Flag | None = Field(
         default=None,
-        description="leave out the checks of networks and guest tools at the source; a quota only warns",
+        description="skip the checks of networks and guest tools at the source; a quota is only a warning",
     )
     target_virtual_machine_name: Text = Field(
-        default="", description="name of the machine here; default: the source's name, made to fit"
+        default="", description="name of the new VM; default: the name at the source, made valid"
     )
     disk_mapping: Annotated[tuple[DiskMapping, ...], BeforeValidator(none_to_list)] = Field(
         default=(), description="storage class and bus of single disks"
     )
-    cpus: int | None = Field(default=None, description="virtual CPUs here; default: as at the source")
+    cpus: int | None = Field(
+        default=None, description="virtual CPUs of the new VM; default: those of the source"
+    )
     memory: Text = Field(
-        default="", description="memory here, as a quantity such as 8Gi; default: as at the source"
+        default="", description="memory of the new VM, as a quantity such as 8Gi; default: that of the source"
     )
     start_virtual_machine: Flag | None = Field(
-        default=None, description="whether to start the machine once it is built; default true"
+        default=None, description="whether to start the new VM; default true"
     )
     dry_run: Flag | None = Field(
         default=None,
-        description="only say what would be done: the plan and the machine's manifest go to a ConfigMap",
+        description="change nothing: the plan and the manifest of the VM are written to a ConfigMap",
     )
     approvals: Annotated[tuple[Gate, ...], BeforeValidator(none_to_list)] = Field(
         default=(),
-        description="steps that wait until a person approves of them by the annotation "
+        description="steps that wait until a person approves them with the annotation "
         f"{GROUP}/approve: poweroff or start",
     )
     suspend: Flag | None = Field(
-        default=None, description="begin no further step until this is taken back; running ones finish"
+        default=None, description="if true, no further step starts; running steps finish"
     )
     cancel: Flag | None = Field(
-        default=None, description="stop the import and give back what it holds at the source"
+        default=None, description="if true, the import stops and releases what it holds at the source"
     )

@@ -64,12 +64,12 @@ class Reported(Model):
 class Condition(Reported):
     """One condition. Times are RFC 3339 strings."""
 
-    type: Text = Field(default="", description="what is said")
+    type: Text = Field(default="", description="what the condition is about")
     status: Text = Field(default="", description="True, False or Unknown")
-    last_update_time: Text = Field(default="", description="when anything in here changed last")
-    last_transition_time: Text = Field(default="", description="when status changed last")
-    reason: Text = Field(default="", description="why, in one word")
-    message: Text = Field(default="", description="why, for a person")
+    last_update_time: Text = Field(default="", description="when this condition last changed")
+    last_transition_time: Text = Field(default="", description="when its status last changed")
+    reason: Text = Field(default="", description="the reason, in one word")
+    message: Text = Field(default="", description="the reason, for people")
 
 
 Conditions = Annotated[tuple[Condition, ...], BeforeValidator(none_to_list)]
@@ -81,19 +81,19 @@ class SourceStatus(Reported):
     status: Text = Field(default="", description="clusterReady or clusterNotReady")
     conditions: Conditions = Field(default=(), description="ClusterReady and ClusterError")
     message: Text = Field(default="", description="what is wrong and what to do")
-    observed_generation: int = Field(default=0, description="generation of the spec that was looked at")
+    observed_generation: int = Field(default=0, description="generation of the spec that was processed")
 
 
 class DiskImportStatus(Reported):
     """How one disk stands."""
 
-    disk: Text = Field(default="", description="id of the disk")
+    disk: Text = Field(default="", description="ID of the disk")
     disk_name: Text = Field(
-        default="", description="name of the disk's volume, with .img; its id until admit has chosen the name"
+        default="", description="name of the disk's volume, with .img; its ID until admit has chosen the name"
     )
     disk_size: int = Field(default=0, description="capacity in bytes")
-    disk_local_path: Text = Field(default="", description="of today's controller; never set")
-    disk_route: Text = Field(default="", description="of today's controller; never set")
+    disk_local_path: Text = Field(default="", description="of vm-import-controller; never set")
+    disk_route: Text = Field(default="", description="of vm-import-controller; never set")
     virtual_machine_image: Text = Field(
         default="", alias="VirtualMachineImage", description="name of the VirtualMachineImage"
     )
@@ -101,16 +101,19 @@ class DiskImportStatus(Reported):
         default=(),
         description="VirtualMachineImageSubmitted, VirtualMachineImageReady and VirtualMachineImageFailed",
     )
-    bus_type: Text = Field(default="", description="bus of the disk here")
+    bus_type: Text = Field(default="", description="bus of the disk in the new VM")
     step: Text = Field(default="", description="the step whose bytes are counted")
-    bytes_done: int = Field(default=0, description="bytes this step has moved")
-    bytes_total: int = Field(default=0, description="bytes this step has to move")
-    percent: int = Field(default=0, description="how far the disk is, over all its steps")
-    bytes_per_second: int = Field(default=0, description="how fast it moves; 0 while unknown or at rest")
-    seconds_left: int = Field(default=0, description="how long it will take; 0 while unknown")
-    progress_time: Text = Field(default="", description="when bytesDone changed last")
-    digest: Text = Field(default="", description="digest of the disk as it was handed on")
-    integrity: Text = Field(default="", description="how far the digest was compared")
+    bytes_done: int = Field(default=0, description="bytes that this step has moved")
+    bytes_total: int = Field(default=0, description="bytes that this step has to move")
+    percent: int = Field(default=0, description="progress of the disk over all its steps")
+    bytes_per_second: int = Field(default=0, description="bytes per second; 0 while unknown or idle")
+    seconds_left: int = Field(default=0, description="seconds that it will still take; 0 while unknown")
+    progress_time: Text = Field(default="", description="when bytesDone last changed")
+    digest: Text = Field(default="", description="digest of the disk as it was served")
+    integrity: Text = Field(
+        default="",
+        description="sha512: equal to the target's own checksum; transfer-only: the target publishes none",
+    )
 
     @property
     def id(self) -> str:
@@ -123,15 +126,15 @@ class WorkflowReference(Reported):
 
     name: Text = Field(default="", description="its name")
     namespace: Text = Field(default="", description="its namespace")
-    generation: int = Field(default=0, description="generation of the import it was made for")
-    link: Text = Field(default="", description="where a person can watch it")
+    generation: int = Field(default=0, description="generation of the import for which it was created")
+    link: Text = Field(default="", description="its address in Argo's UI")
 
 
 class PlannedReference(Reported):
     """What a dry run made."""
 
     config_map: Text = Field(default="", description="ConfigMap with the plan and the manifest")
-    hash: Text = Field(default="", description="hash of both: an import warns when it is another")
+    hash: Text = Field(default="", description="hash of both: an import warns if it differs")
 
 
 class ImportStatus(Reported):
@@ -142,27 +145,30 @@ class ImportStatus(Reported):
         description=f"the phase: {', '.join(phase for phase in ImportPhase if phase)}, or nothing yet",
     )
     disk_import_status: Annotated[tuple[DiskImportStatus, ...], BeforeValidator(none_to_list)] = Field(
-        default=(), description="how each disk stands"
+        default=(), description="the status of each disk"
     )
     import_conditions: Conditions = Field(
         default=(),
         description="VMShutdownGuest, VMPoweringOff, VMPoweredOff, VMExported and VMExportFailed; Succeeded "
-        "(True, False, or Unknown while it goes on); Planned; ArgoNotAnswering; WorkflowStalled",
+        "(True, False, or Unknown while it is under way); MappingRulesVerified; TargetAdmitted; Planned; "
+        "ArgoNotAnswering; WorkflowStalled",
     )
-    new_virtual_machine: Text = Field(default="", description="of today's controller; never set")
-    imported_virtual_machine_name: Text = Field(default="", description="name of the machine here")
-    step: Text = Field(default="", description="the step at work, or the one that failed")
-    message: Text = Field(default="", description="what goes on, or what failed, why, and what to do")
-    percent: int = Field(default=0, description="how far the import is; never falls within a run")
-    eta: Text = Field(default="", description="how long the slowest disk will take; empty while unknown")
+    new_virtual_machine: Text = Field(default="", description="of vm-import-controller; never set")
+    imported_virtual_machine_name: Text = Field(default="", description="name of the new VM")
+    step: Text = Field(default="", description="the step that runs, or the one that failed")
+    message: Text = Field(default="", description="what happens, or what failed, why, and what to do")
+    percent: int = Field(default=0, description="progress of the import; it never falls within a run")
+    eta: Text = Field(
+        default="", description="how long the slowest disk will still take; empty while unknown"
+    )
     powered_off: Text = Field(
-        default="", description="the VM at its source that ran and that the import powered off; else empty"
+        default="", description="the VM at its source that the import powered off; empty if it was off before"
     )
     workflow: WorkflowReference | None = Field(
-        default=None, description="the Workflow, named before it is made"
+        default=None, description="the Workflow; it is named before it is created"
     )
     planned: PlannedReference | None = Field(default=None, description="the result of the last dry run")
-    observed_generation: int = Field(default=0, description="generation of the spec that was looked at")
+    observed_generation: int = Field(default=0, description="generation of the spec that was processed")
 
     def disk(self, name: str) -> DiskImportStatus | None:
         """The row of the disk with that id; None when there is none."""

@@ -8,7 +8,7 @@ from an earlier one (`configMapAndSecretChangeDetectionStrategy`; with `Cache` u
 that finds no `machine.json` fails for good; a ConfigMap that no pod had before is always fetched, and a pod
 whose ConfigMap is not there waits. And no step need be able to change its own orders.
 
-The names of volumes and keys are the agreement with the steps; `docs/step-contract.md` tells the rest.
+The names of volumes and keys are the agreement with the steps; see docs/reference/step-contract.md.
 """
 
 from __future__ import annotations

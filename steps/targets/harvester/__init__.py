@@ -1,7 +1,8 @@
 """Harvester as target: a VirtualMachineImage per disk, a claim per image, a VirtualMachine over the claims.
 
-docs/harvester.md tells what is made, marked and let go. This package is the cluster side of `image`, `build`
-and `start` (identity `target`), of `serve` (`sibling`), and of `preflight` and `cleanup` (`run`).
+docs/reference/harvester.md describes what is made, marked and let go. This package is the cluster side of
+`image`, `build` and `start` (identity `target`), of `serve` (`sibling`), and of `preflight` and `cleanup`
+(`run`).
 """
 
 from __future__ import annotations

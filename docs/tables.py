@@ -1,0 +1,216 @@
+"""The tables of the reference, from the code that they describe."""
+
+from __future__ import annotations
+
+import ast
+import enum
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+
+from controller.cli.main import app
+from steps.model.contract import Exit, is_retryable
+from steps.model.kinds import GROUP
+from workflows.api.crd import KINDS, VERSION, Kind
+from workflows.api.schema import structural
+from workflows.stages import STAGES
+
+ROOT: Final = Path(__file__).parents[1]
+NOTE: Final = "<!-- Made by docs/generate.py; do not edit. -->"
+WIDTH: Final = 125
+"""Characters of a line, except in tables."""
+
+Json = Mapping[str, Any]
+
+
+# --- custom resources
+
+
+def resources() -> str:
+    """The reference of the custom resources."""
+    parts = [NOTE, "", "# Custom resources", "", *_wrapped(_RESOURCES), ""]
+    for kind in KINDS:
+        parts += [
+            f"## {kind.name}",
+            "",
+            f"{kind.description} `kubectl get {kind.name.lower()}.migration`",
+            "",
+        ]
+        parts += [f"### {kind.name} spec", ""]
+        parts += _table(("field", "type", "meaning"), _fields(structural(kind.spec)))
+        parts += ["", f"### {kind.name} status", ""]
+        parts += _table(("field", "type", "meaning"), _fields(structural(kind.status)))
+        parts += ["", f"### {kind.name} columns", "", *_columns(kind), ""]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+_RESOURCES: Final = (
+    f"The group is `{GROUP}`, the version `{VERSION}`. The names, kinds and fields are those of "
+    "vm-import-controller; vmferry adds fields. All kinds are namespaced. The schema requires no field: "
+    "the controller checks what an import needs, and the condition `Succeeded` has every reason. "
+    "A name of a field with `[]` is one entry of a list. The folder `examples` has manifests."
+)
+
+
+def _fields(schema: Json, at: str = "") -> Iterator[tuple[str, ...]]:
+    for name, part in schema.get("properties", {}).items():
+        item = part.get("items", {})
+        where = f"{at}{name}"
+        yield f"`{where}`", _type(part, item), _sentence(part.get("description", ""))
+        yield from _fields(part, f"{where}.")
+        yield from _fields(item, f"{where}[].")
+
+
+def _type(part: Json, item: Json) -> str:
+    values = [value for value in (item or part).get("enum", ()) if value]
+    kind = f"list of {item['type']}" if item else str(part["type"])
+    return f"{kind}: {', '.join(f'`{value}`' for value in values)}" if values else kind
+
+
+def _columns(kind: Kind) -> Iterator[str]:
+    rows = (
+        (one["name"], f"`{one['jsonPath']}`", "yes" if one.get("priority") else "") for one in kind.columns
+    )
+    yield from _table(("column", "shows", "only with `-o wide`"), rows)
+
+
+# --- command line
+
+
+def commands() -> str:
+    """Every command with its arguments and options."""
+    group: Any = typer.main.get_command(app)
+    found: Mapping[str, Any] = group.commands
+    return "\n".join(line for name, command in found.items() for line in _command(name, command)).rstrip()
+
+
+def _command(name: str, command: Any) -> Iterator[str]:
+    arguments = [one for one in command.params if one.param_type_name == "argument"]
+    options = [one for one in command.params if one.param_type_name == "option"]
+    words = " ".join(_word(one) for one in arguments)
+    yield from (f"### {name}", "", "```", f"vmferry {name} [OPTIONS] {words}".rstrip(), "```", "")
+    for paragraph in (command.help or "").strip().split("\n\n"):
+        yield from (*_wrapped(" ".join(paragraph.split())), "")
+    yield from _table(
+        ("argument or option", "values", "default", "meaning"), map(_parameter, (*arguments, *options))
+    )
+    yield ""
+    if command.epilog:
+        yield from ("```", *_examples(command.epilog), "```", "")
+
+
+def _word(argument: Any) -> str:
+    name = str(argument.metavar or argument.name.upper())
+    return name if argument.required or name.startswith("[") else f"[{name}]"
+
+
+def _parameter(one: Any) -> tuple[str, ...]:
+    names = [*one.opts, *one.secondary_opts] if one.param_type_name == "option" else [_word(one)]
+    kind = one.type_descriptor.annotation
+    choices = tuple(kind) if isinstance(kind, type) and issubclass(kind, enum.Enum) else ()
+    values = ", ".join(f"`{choice}`" for choice in choices)
+    shown = "" if one.default in (None, "", False) else f"`{_value(one)}`"
+    text = _sentence(getattr(one, "help", "") or "")
+    return ", ".join(f"`{name}`" for name in names), values, "required" if one.required else shown, text
+
+
+def _value(one: Any) -> str:
+    return str(one.opts[0] if one.default is True else one.default)
+
+
+def _examples(epilog: str) -> list[str]:
+    return [part.strip() for part in epilog.partition(":")[2].split(" · ")]
+
+
+# --- chart
+
+
+def chart() -> str:
+    """Every value of the chart, from the comments of values.yaml."""
+    parts = [NOTE, "", "# Values of the chart", "", *_wrapped(_CHART), ""]
+    parts += _table(("value", "default", "meaning"), _values())
+    return "\n".join(parts) + "\n"
+
+
+_CHART: Final = (
+    "The defaults are those of `charts/vmferry/values.yaml`. `values.schema.json` refuses a value that is "
+    "not in this table. A row without a default is a group."
+)
+
+
+def _values() -> Iterator[tuple[str, ...]]:
+    path: list[str] = []
+    words: list[str] = []
+    for line in (ROOT / "charts" / "vmferry" / "values.yaml").read_text().splitlines()[1:]:
+        text = line.strip()
+        if not text:
+            words = []
+        elif text.startswith("#"):
+            words.append(text.lstrip("# "))
+        else:
+            name, _, default = text.partition(":")
+            path[(len(line) - len(line.lstrip())) // 2 :] = [name]
+            shown = f"`{default.strip()}`" if default.strip() else ""
+            yield f"`{'.'.join(path)}`", shown, " ".join(words).replace("``", "`")
+            words = []
+
+
+# --- steps
+
+
+def exits() -> str:
+    """The exit codes with the reason that a condition shows."""
+    rows = ((str(int(code)), f"`{code.word}`", "yes" if is_retryable(code) else "no") for code in Exit)
+    return "\n".join(_table(("code", "reason of the condition", "tried again"), rows))
+
+
+def actions() -> str:
+    """The actions of the operator, by their docstrings."""
+    text = (ROOT / "controller" / "operator" / "decide" / "actions.py").read_text()
+    classes = (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef))
+    rows = ((f"`{one.name}`", (ast.get_docstring(one) or "").partition("\n")[0]) for one in classes)
+    return "\n".join(_table(("action", "what it does"), rows))
+
+
+def stages() -> str:
+    """The stage table."""
+    rows = (
+        (
+            f"`{stage.name}`",
+            ", ".join(f"`{name}`" for name in stage.after),
+            stage.scope.value,
+            "a gate" if stage.gate else f"`vmferry-{stage.identity}`",
+            "" if stage.gate else str(stage.retry.limit),
+        )
+        for stage in STAGES
+    )
+    return "\n".join(_table(("stage", "after", "how often", "service account", "retries"), rows))
+
+
+# --- text
+
+
+def _sentence(text: str) -> str:
+    text = " ".join(text.split())
+    first = text.partition(" ")[0]
+    text = f"{text[:1].upper()}{text[1:]}" if first.isalpha() and first != "http" else text
+    return text if text.endswith(".") or not text else f"{text}."
+
+
+def _table(head: Sequence[str], rows: Iterator[tuple[str, ...]] | Any) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for row in rows:
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |".replace("  |", " |")
+
+
+def _wrapped(text: str) -> list[str]:
+    lines = [""]
+    for word in text.split(" "):
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > WIDTH:
+            lines.append(word)
+        else:
+            lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines
