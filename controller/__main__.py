@@ -1,4 +1,4 @@
-"""`python -m controller`: the controller in a cluster (docs/operations.md)."""
+"""`python -m controller`: runs the controller in a cluster (docs/operations.md)."""
 
 from __future__ import annotations
 
