@@ -1,1 +1,1 @@
-"""What watches and writes: the command line, the embedded runner, and the Kubernetes controller."""
+"""The command line, the embedded runner, and the Kubernetes controller."""

@@ -1,4 +1,4 @@
-"""Quantities as a person reads them. Pure."""
+"""Formats quantities for people. Pure."""
 
 from __future__ import annotations
 

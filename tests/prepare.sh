@@ -10,12 +10,12 @@ mkdir -p "$CACHE/bin"
 say() { printf 'prepare: %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-# fresh NAME WORDS...: whether NAME was done for these inputs already (words are hashed with files' content)
+# fresh NAME INPUTS: whether NAME was already done for these inputs
 fresh() { [ "$(cat "$CACHE/$1.done" 2>/dev/null || true)" = "$2" ]; }
 done_for() { printf %s "$2" >"$CACHE/$1.done"; }
 hash_of() { cat "$@" | sha256sum | cut -d' ' -f1; }
 
-# run TITLE COMMAND...: quiet, with the time it took; its output is shown when it fails
+# run TITLE COMMAND...: quiet, prints the duration; shows the output if it fails
 run() {
   local title=$1 log began=$SECONDS
   shift
@@ -23,7 +23,7 @@ run() {
   say "$title ..."
   if ! "$@" >"$log" 2>&1; then
     tail -30 "$log" >&2
-    die "$title failed; its whole output is in $log"
+    die "$title failed; the whole output is in $log"
   fi
   rm -f "$log"
   say "$title: $((SECONDS - began)) s"
@@ -47,7 +47,7 @@ missing() {
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
 }
 
-install() { # Debian's packages may not start services on a machine that only wants the programs
+install() { # keeps Debian packages from starting services
   local guard=/usr/sbin/policy-rc.d made=
   if [ ! -e "$guard" ]; then
     printf '#!/bin/sh\nexit 101\n' >"$guard" && chmod +x "$guard" && made=yes
@@ -63,17 +63,17 @@ packages() {
   local names
   mapfile -t names < <(missing | sort -u)
   [ ${#names[@]} -gt 0 ] || return 0
-  [ "$(id -u)" = 0 ] || die "missing Debian packages; as root: apt-get install -y ${names[*]}"
-  command -v apt-get >/dev/null || die "no apt-get here; install the equivalents of: ${names[*]}"
+  [ "$(id -u)" = 0 ] || die "Debian packages are missing: ${names[*]}; as root, run: apt-get install -y ${names[*]}"
+  command -v apt-get >/dev/null || die "apt-get is missing; install the equivalents of: ${names[*]}"
   run "installing ${names[*]}" install "${names[@]}"
 }
 
 python() {
   local inputs
-  command -v python3 >/dev/null || die "python3 is missing; as root: apt-get install -y python3 python3-venv"
+  command -v python3 >/dev/null || die "python3 is missing; as root, run: apt-get install -y python3 python3-venv"
   inputs=$(hash_of requirements/dev.txt pyproject.toml)-$(python3 -c 'import sys; print(sys.version)' | tr -d '\n')
   ! fresh python "$inputs" || return 0
-  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "Python 3.11 or later is needed"
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "python3 is older than 3.11; install Python 3.11 or later"
   run "Python environment" environment
   done_for python "$inputs"
 }
@@ -99,7 +99,7 @@ sphinx() {
 
 # Go programs of the tests; each knows itself when it is stale
 go_program() { # go_program TITLE NAME FOLDER
-  command -v go >/dev/null || die "Go is missing: the $1 is built with it; install Go 1.24 or later"
+  command -v go >/dev/null || die "Go is missing: it builds the $1; install Go 1.24 or later"
   [ -x "$CACHE/bin/$2" ] && [ -z "$(find "$3" -name '*.go' -newer "$CACHE/bin/$2" -o -name 'go.*' -newer "$CACHE/bin/$2")" ] ||
     run "$1" "$CACHE/venv/bin/python" -c "from pathlib import Path; from tests.goprogram import build; build('$2', Path('$3').absolute())"
 }
@@ -109,14 +109,14 @@ kubevirt() { go_program "strict decoder of KubeVirt's types" strict-decode tests
 crds() { go_program "API server's judge of CRDs" crd-check tests/crd/go; }
 
 HELM=v3.22.0
-helm() { # renders the chart in tests; Debian has none
+helm() { # renders the chart in tests; not in Debian
   ! { fresh helm "$HELM" && [ -x "$CACHE/bin/helm" ]; } || return 0
-  command -v go >/dev/null || die "Go is missing: helm is built with it; install Go 1.24 or later"
+  command -v go >/dev/null || die "Go is missing: it builds helm; install Go 1.24 or later"
   run "helm $HELM" env GOBIN="$CACHE/bin" go install "helm.sh/helm/v3/cmd/helm@$HELM"
   done_for helm "$HELM"
 }
 
-openstack() { # its services, of Debian and of PyPI
+openstack() { # its services, from Debian and PyPI
   tests/openstack/prepare.sh packages
   run "OpenStack's services" tests/openstack/prepare.sh venv
 }

@@ -1,4 +1,4 @@
-"""The frame of the command line: its application, what commands share, errors to one line and exit code."""
+"""The command line application: shared options, output, and errors as one line and an exit code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from steps.model.yaml import to_yaml
 P = ParamSpec("P")
 
 INTERRUPTED: Final = 130
-"""What a shell shows for a program that Ctrl-C ended."""
+"""The exit code that a shell shows for a program that Ctrl-C ended."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,7 +41,7 @@ app = typer.Typer(
 
 
 class _Output(Console):
-    """Standard output; rich would close whatever `sys.stdout` is, which may be another file meanwhile."""
+    """Standard output. Rich would close the current `sys.stdout`, which may be another file by then."""
 
     def on_broken_pipe(self) -> None:
         self.give_up()
@@ -63,7 +63,7 @@ Manifest = Annotated[
 
 
 class Format(enum.StrEnum):
-    """What goes to standard output."""
+    """The format of standard output."""
 
     TABLE = "table"
     JSON = "json"
@@ -80,7 +80,7 @@ Folder = Annotated[
 
 
 def attempt(argv: Sequence[str] | None = None) -> int:
-    """Run the command line without leaving the process."""
+    """Run the command line in this process; returns the exit code."""
     try:
         app(argv, prog_name="vmferry")
     except SystemExit as end:
@@ -101,7 +101,7 @@ def attempt(argv: Sequence[str] | None = None) -> int:
 def command(
     epilog: str, name: str | None = None, cls: type[TyperCommand] = TyperCommand
 ) -> Callable[[Callable[P, int]], Callable[P, int]]:
-    """Register a command whose result is the exit code; `cls` for one that reads its options otherwise."""
+    """Register a command that returns its exit code; `cls` parses its options."""
 
     def register(function: Callable[P, int]) -> Callable[P, int]:
         @functools.wraps(function)
@@ -118,9 +118,9 @@ def command(
 
 @contextlib.contextmanager
 def _documents_only() -> Iterator[None]:
-    """While a command runs, standard output is for `out` alone.
+    """While a command runs, only `out` writes to standard output.
 
-    What anything else prints or logs on the way goes to standard error: a retry, a warning of a library.
+    Everything else that is printed or logged goes to standard error, such as a warning of a library.
     """
     structlog.configure(processors=[structlog.stdlib.add_log_level, _tell], cache_logger_on_first_use=False)
     out.file = sys.stdout
@@ -128,11 +128,11 @@ def _documents_only() -> Iterator[None]:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
-        out.file = None  # type: ignore[assignment]  # whatever sys.stdout is when it is used next
+        out.file = None  # type: ignore[assignment]  # rich then uses the sys.stdout of the next call
 
 
 def _tell(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-    """A record of structlog as a line for a person, on standard error."""
+    """Print a structlog record as one line on standard error."""
     level, text = event.pop("level", "info"), str(event.pop("event", ""))
     more = ", ".join(f"{key} {value}" for key, value in event.items() if key != "exc_info")
     line = f"{text} ({more})" if more else text
@@ -144,12 +144,12 @@ def _tell(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
 
 
 def say_error(text: str) -> None:
-    """One line that says what went wrong."""
+    """Print an error as one line."""
     err.print(f"[red]error:[/] {escape(text)}", soft_wrap=True, highlight=False)
 
 
 def say_warning(text: str) -> None:
-    """One line that a person should know of, though all goes on."""
+    """Print a warning as one line."""
     err.print(f"[yellow]warning:[/] {escape(text)}", soft_wrap=True, highlight=False)
 
 
@@ -165,7 +165,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    sweep()  # what a killed vmferry left in the temporary folder, credentials perhaps
+    sweep()  # leftovers of a killed vmferry, which may include credentials
 
 
 def dump(value: Any, output: Format) -> None:
@@ -183,7 +183,7 @@ def write(document: str) -> None:
     try:
         out.file.write(document)
         out.file.flush()
-    except BrokenPipeError:  # as for what rich prints: whoever read it has seen enough
+    except BrokenPipeError:  # as for what rich prints: the reader has closed the pipe
         out.on_broken_pipe()
     except OSError as error:  # a full filesystem
         out.give_up()

@@ -59,8 +59,8 @@ def cancel(name: Name, namespace: Namespace = "", output: Output = Format.TABLE)
 
 
 def request(name: str, namespace: str, make: changes.Make, output: Format) -> int:
-    """Send the request, and show what happens next."""
-    from steps.runtime import kubeapi  # noqa: PLC0415 - imports into a folder need no client for a cluster
+    """Send the request and show the import's status."""
+    from steps.runtime import kubeapi  # noqa: PLC0415 - only imports into a cluster need its client
 
     where = namespace or kubeapi.context_namespace()
     seen = ask.ask(kubeapi.connect(Stop(), patience=0), where, name, make, _say)

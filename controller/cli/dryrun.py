@@ -1,4 +1,4 @@
-"""The dry run: what an import would do and every reason why it would not. Touches nothing."""
+"""The dry run: what an import would do and every reason against it. Changes nothing."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from workflows.stages import stages_for
 from workflows.status.conditions import doubts
 
 PATIENCE: Final = 10.0
-"""Seconds for which an API server may be away before a plan says that it was not asked."""
+"""Seconds that an API server may be unreachable before a plan reports the target as not checked."""
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """What would be done for one import, or why it would not."""
+    """What one import would do, or why it cannot be done."""
 
     job: Job
     machine: Machine | None
@@ -45,7 +45,7 @@ class DryRun:
     manifest: dict[str, Any] | None
     reasons: tuple[tuple[Exit, str], ...]
     admission: Admission | None = None
-    """What the cluster answered; None where the target is a folder."""
+    """The cluster's answer; None if the target is a folder."""
 
     @property
     def code(self) -> Exit:
@@ -54,7 +54,7 @@ class DryRun:
 
 @contextmanager
 def credentials(values: Mapping[str, bytes]) -> Iterator[Path]:
-    """Credentials as files for the time of a `with`: providers take nothing else."""
+    """Credentials as files for the duration of a `with`: providers accept only files."""
     with temporary() as folder:
         place = folder.path / "credentials"
         place.mkdir(mode=0o700)
@@ -64,13 +64,13 @@ def credentials(values: Mapping[str, bytes]) -> Iterator[Path]:
 
 
 def look(plan: SourcePlan, files: Path, stop: Stop, run: str) -> Any:
-    """A provider for a look around: nothing is left behind that a later run would have to end."""
+    """A provider for read-only access. It leaves nothing at the source."""
     access = Access(plan=plan, credentials=files, stop=stop, run=run, step="look", memory=files)
     return connect(access)
 
 
 def dry_run(job: Job, stop: Stop) -> DryRun:
-    """Find the machine and map it, changing nothing anywhere."""
+    """Find the VM and map it. Changes nothing."""
     with credentials(job.credentials) as folder:
         try:
             with look(job.plan.source, folder, stop, job.plan.run) as provider:
@@ -84,7 +84,7 @@ def _examined(job: Job, provider: Provider, stop: Stop) -> DryRun:
     found = tuple(reasons(job.plan, machine))
     try:
         made = shape(job.plan, machine)
-    except StepError:  # its name is refused: among the reasons
+    except StepError:  # its name is refused; `reasons` reports it
         return DryRun(job, machine, None, None, found)
     if job.plan.target.kind is not TargetKind.HARVESTER:
         return DryRun(job, machine, made, _manifest(made, Volumes()), found)
@@ -94,25 +94,25 @@ def _examined(job: Job, provider: Provider, stop: Stop) -> DryRun:
 
 
 def _manifest(made: Shape, volumes: Volumes) -> dict[str, Any]:
-    """The VM over the volumes of those names; where none are chosen, of the names that they get if free."""
+    """The VM with volumes of those names; without chosen names, of the names that they get if free."""
     plain = {disk.id: volume_name(made.name, disk.id) for disk in made.disks}
     return virtual_machine(made, {**plain, **volumes.names})
 
 
 class Answer(NamedTuple):
-    """What the cluster of KUBECONFIG says."""
+    """The answer of the cluster in KUBECONFIG."""
 
     admission: Admission = Admission()
     refused: tuple[tuple[Exit, str], ...] = ()
-    """Why it refuses."""
+    """Exit code and reason of each refusal."""
     volumes: Volumes = Volumes()
 
 
 def _asked(plan: Plan, machine: Machine, made: Shape, stop: Stop) -> Answer:
     if not os.environ.get(KUBECONFIG):
-        why = f"{KUBECONFIG} is not set, so no cluster was asked"
+        why = f"{KUBECONFIG} is not set, so vmferry did not check any cluster"
         return Answer(Admission(findings=(not_checked("target", why),)))
-    from steps.runtime import kubeapi  # noqa: PLC0415 - a folder needs no client
+    from steps.runtime import kubeapi  # noqa: PLC0415 - only a cluster needs the client
     from steps.targets.harvester import Harvester  # noqa: PLC0415
 
     volumes = Volumes()
@@ -144,7 +144,7 @@ def document(result: DryRun) -> dict[str, Any]:
 
 
 def concerns(result: DryRun) -> tuple[Concern, ...]:
-    """What a person should know, once each."""
+    """The concerns to show, without duplicates."""
     if result.shape is not None:
         return result.shape.concerns
     return result.machine.concerns if result.machine else ()

@@ -1,4 +1,4 @@
-"""Commands beside the import itself: old manifests, a try under QEMU, the demo."""
+"""Further commands: `migrate-manifests`, `boot` under QEMU, `demo`."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def boot(
     )
     qemu_boot.load(folder)
     if kvm and not qemu_boot.kvm_usable():
-        err.print("/dev/kvm is not usable here; QEMU emulates the processor, which is slower", style="dim")
+        err.print("/dev/kvm cannot be used; QEMU emulates the processor, which is slower", style="dim")
     options = qemu_boot.Options(persistent=persistent, kvm=kvm, memory_mib=memory)
     code = qemu_boot.boot(folder, options, console, timeout=timeout)
     return Exit.DONE if code == 0 else Exit.INTERNAL
@@ -120,15 +120,15 @@ def demo(
 
 
 def _become_demo(checkout: Path, into: Path, kind: DemoSource) -> NoReturn:
-    """Run the demo in the place of this process: it is a test program, and Ctrl-C is for it."""
+    """Replace this process with the demo, a test program, so that Ctrl-C reaches it."""
     found = [str(checkout), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(found)}
     command_line = [sys.executable, "-m", "tests.demo", str(into), kind]
-    os.execve(sys.executable, command_line, environment)  # noqa: S606 - a list of words needs no shell
+    os.execve(sys.executable, command_line, environment)  # noqa: S606 - a list of arguments, no shell
 
 
 def register() -> None:
-    """Add the commands to the application, behind those that are there."""
+    """Add the commands to the application."""
     command(
         name="migrate-manifests",
         epilog="Examples: vmferry migrate-manifests -f old.yaml > new.yaml · "

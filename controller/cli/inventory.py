@@ -1,4 +1,4 @@
-"""The command `inventory`: what a source has, and the manifests that would import it."""
+"""The command `inventory`: lists a source, and writes the manifests that import its VMs."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from steps.runtime.stop import Stop
 from workflows.api.resources import Source
 
 INTO: Final = Path("imports")
-"""Where a folder's worth of manifests goes unless said otherwise."""
+"""Default folder for manifests."""
 DESTINATION: Final = "default/vlan1"
-"""Where the manifest of a single machine sends its networks unless said otherwise."""
+"""Default destination network in the manifest of a single VM."""
 
 
 class OptionalName(TyperCommand):
-    """A command whose `--manifest` may stand without a name, which Typer's options cannot."""
+    """A command whose `--manifest` may have no value, which Typer's options do not support."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         return super().parse_args(ctx, named(args))
 
 
 def named(argv: Sequence[str]) -> list[str]:
-    """The words with a bare `--manifest` (at the end, or before an option) as `--manifest=`."""
+    """`argv` with a bare `--manifest` (at the end, or before an option) as `--manifest=`."""
     return [
         "--manifest=" if word == "--manifest" and after.startswith("-") else word
         for word, after in itertools.pairwise([*argv, "-"])
@@ -96,7 +96,7 @@ def list_inventory(
     said = environment.read(os.environ)
     where = resolve.only_source(given, said, source)
     if mapping is not None and not mapping.is_file():
-        raise typer.BadParameter(f"there is no file {mapping}", param_hint="--mapping")
+        raise typer.BadParameter(f"file {mapping} does not exist", param_hint="--mapping")
     with _opened(where, given, said) as provider:
         if manifest:
             machine = provider.describe(manifest, folder)
@@ -112,15 +112,15 @@ def list_inventory(
 
 
 def _check(manifest: str | None, *, every: bool, folder: str | None, only_all: bool) -> None:
-    """Raises BadParameter for options that do not go together."""
+    """Raise BadParameter for options that cannot be combined."""
     if manifest == "" and not every:
-        raise typer.BadParameter("name a machine, or say --all", param_hint="--manifest")
+        raise typer.BadParameter("give the name of a VM, or use --all", param_hint="--manifest")
     if every and manifest != "" and (manifest or not only_all):
-        raise typer.BadParameter("say --all --manifest, without a name", param_hint="--all")
+        raise typer.BadParameter("use --all --manifest, without a name", param_hint="--all")
     if only_all and not every:
-        raise typer.BadParameter("they go with --all", param_hint="--into, --force")
+        raise typer.BadParameter("they need --all", param_hint="--into, --force")
     if folder is not None and not manifest:
-        raise typer.BadParameter("it goes with --manifest NAME", param_hint="--folder")
+        raise typer.BadParameter("it needs --manifest NAME", param_hint="--folder")
 
 
 @contextmanager
@@ -135,14 +135,14 @@ def _places(machine: Machine, mapping: Path | None, network: str | None) -> Plac
 
 
 def _say(machine: Machine, source: Source, name: str, places: Places) -> None:
-    """The manifest of one machine on standard output, what a person should know of it above."""
+    """Write the manifest of one VM to standard output, below its remarks as comments."""
     (entry,) = entries([chosen(machine, source, name)], places)
     remarks = "".join(f"# {manifest_folder.line(remark)}\n" for remark in entry.remarks)
     write(remarks + to_yaml(entry.manifest))
 
 
 def _tell(report: bulk.Report, output: Format) -> None:
-    """What was written: as lines for a person, for a program on standard output."""
+    """Report what was written: lines on standard error, or a document on standard output."""
     if output is not Format.TABLE:
         dump(bulk.document(report), output)
     for file in report.files:
@@ -161,7 +161,7 @@ def _show(found: Inventory, output: Format) -> None:
 
 
 def register() -> None:
-    """Add the command to the application, behind those that are there."""
+    """Add the command to the application."""
     command(
         name="inventory",
         epilog="Examples: vmferry inventory -f source.yaml --manifest web01 > web01.yaml · "

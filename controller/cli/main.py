@@ -47,7 +47,7 @@ __all__ = ["app", "attempt", "main"]
 
 
 def main() -> None:
-    """Run the command line and leave with the exit code of what happened."""
+    """Run the command line and exit with its exit code."""
     sys.exit(attempt())
 
 
@@ -102,7 +102,7 @@ def run(
     gives.
 
     `--to harvester` needs KUBECONFIG, nginx and SVC_ADDRESS: the HOST or HOST:PORT at which the cluster
-    downloads the disks from this machine. The folder then holds state, logs and scratch.
+    downloads the disks from this host. The folder then holds state, logs and scratch.
     """
     settings = Settings(
         target=to,
@@ -150,9 +150,9 @@ def retry(
         if filename:
             raise StepError(
                 Exit.INVALID,
-                "-f and -n do not go together",
-                "in a cluster the credentials are those of the source's Secret",
-                "change the Secret, then leave -f out",
+                "-f and -n cannot be combined",
+                "in a cluster vmferry reads the credentials from the source's Secret",
+                "change the Secret, then run the command without -f",
             )
         return cluster.request(str(folder), namespace, changes.retry, output)
     _refuse_a_name(folder)
@@ -166,26 +166,26 @@ def retry(
 
 
 def _refuse_a_name(folder: Path) -> None:
-    """Raise StepError (NOT_FOUND) for a single word that is no folder: it may be meant for a cluster."""
+    """Raise StepError (NOT_FOUND) for a word that names no folder; it may name an import in a cluster."""
     if not folder.exists() and len(folder.parts) == 1:
         raise StepError(
             Exit.NOT_FOUND,
-            f"there is no folder {folder}",
-            remedy=f"for an import in a cluster say: vmferry retry {folder.name} -n NAMESPACE",
+            f"folder {folder} does not exist",
+            remedy=f"for an import in a cluster, run: vmferry retry {folder.name} -n NAMESPACE",
         )
 
 
 def _refuse_unmatched(found: Sequence[RunDir], given: Collection[tuple[str, str]]) -> None:
-    """Raise StepError (INVALID) for an import to go on with whose credentials would silently stay the old."""
+    """Raise StepError (INVALID) for an import to resume that would silently keep its old credentials."""
     for rundir in found:
         key = _key(_plan(rundir))
         if key not in given and phase_of(rundir.load()) is not Phase.SUCCEEDED:
             there = ", ".join("/".join(one) for one in given) or "none"
             raise StepError(
                 Exit.INVALID,
-                f"the manifests do not have VirtualMachineImport {'/'.join(key)} of {rundir.root}",
+                f"the manifests do not contain VirtualMachineImport {'/'.join(key)} of {rundir.root}",
                 f"found: {there}",
-                "name it as it was then, or leave -f out to keep its credentials",
+                "give the manifest of that import, or run without -f to keep its credentials",
             )
 
 
@@ -199,7 +199,7 @@ def _key(plan: Plan) -> tuple[str, str]:
 
 def _carry_out(runs: Sequence[Run], retry_delay: float, output: Format) -> int:
     if not runs:
-        err.print("nothing to do: the import has succeeded", highlight=False)
+        err.print("nothing to do: the import has already succeeded", highlight=False)
     with Watch(err) as watch:
         ended = asyncio.run(imports.carry_out(runs, watch, first_delay=retry_delay)) if runs else []
     if output is not Format.TABLE:

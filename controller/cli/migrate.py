@@ -1,4 +1,4 @@
-"""`vmferry migrate-manifests`: files in, the same files in today's shape out."""
+"""`vmferry migrate-manifests`: converts old manifests to the current API."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STDIN: Final = "stdin.yaml"
 
 @dataclass(frozen=True)
 class Migrated:
-    """One file's text in today's shape, and what a person should know of it."""
+    """One converted file, with warnings."""
 
     where: str
     text: str
@@ -29,10 +29,10 @@ class Migrated:
 
 
 def migrate(names: Sequence[str]) -> list[Migrated]:
-    """Every file in today's shape; what comes of it is what the other commands take.
+    """Convert every file; the other commands accept the result.
 
     Raises:
-        InvalidManifestsError: with every fault, also of what is in today's shape already.
+        InvalidManifestsError: with every fault, also of manifests that need no conversion.
     """
     parsed, faults = [], []
     for where, text in (found for name in names for found in read.texts(name)):
@@ -57,14 +57,14 @@ def _converted(migration: Migration, documents: Sequence[Any], where: str, judge
     for document in documents:
         migration.convert(document)
     found = [fault for one in documents for fault in read.read_document(where, one, judge)]
-    return migration.faults or found  # what could not be converted would be complained of twice
+    return migration.faults or found  # else a document that cannot be converted is reported twice
 
 
 def write(made: Sequence[Migrated], into: Path | None) -> list[Path]:
-    """To standard output as one stream, or a file each in a folder; returns the files.
+    """Write one stream to standard output, or one file per input to a folder; returns the files.
 
     Raises:
-        StepError: CONFLICT, before anything is written, when two files or an older one share a name.
+        StepError: CONFLICT, before anything is written, if a file exists or two files have one name.
     """
     if into is None:
         app.write("---\n".join(one.text for one in made if one.text))
@@ -74,7 +74,7 @@ def write(made: Sequence[Migrated], into: Path | None) -> list[Path]:
     if taken:
         raise StepError(
             Exit.CONFLICT,
-            f"{taken[0]} is there already" if taken[0].exists() else f"two files would become {taken[0]}",
+            f"{taken[0]} already exists" if taken[0].exists() else f"two files would become {taken[0]}",
             remedy="choose another --output",
         )
     for file, one in zip(files, made, strict=True):
@@ -88,6 +88,6 @@ def _name(where: str) -> str:
 
 
 def _mode(where: str) -> int:
-    """That of the original, which may hold a password; for nobody else where there is none."""
+    """The mode of the original, which may hold a password; 0600 for standard input."""
     path = Path(where)
     return path.stat().st_mode & 0o777 if path.is_file() else 0o600

@@ -1,4 +1,4 @@
-"""How fast bytes move: over the last seconds, as a person would judge it."""
+"""Transfer rates over the last seconds."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Rates:
         self._seen: dict[tuple[str, str | None], deque[tuple[float, int]]] = {}
 
     def note(self, leaf: Leaf) -> None:
-        """Remember where a stage stands now."""
+        """Record the progress of a stage."""
         seen = self._seen.setdefault((leaf.stage, leaf.disk), deque())
-        if seen and seen[-1][1] > leaf.done:  # a new attempt begins at its own start
+        if seen and seen[-1][1] > leaf.done:  # a new attempt started from its own offset
             seen.clear()
         seen.append((self._clock(), leaf.done))
         while len(seen) > 2 and seen[-1][0] - seen[0][0] > WINDOW:
@@ -33,7 +33,7 @@ class Rates:
         """Bytes per second, 0 while unknown."""
         seen = self._seen.get((leaf.stage, leaf.disk))
         now = self._clock()
-        if not seen or len(seen) < 2 or now - seen[-1][0] > WINDOW:  # nothing moves: say so
+        if not seen or len(seen) < 2 or now - seen[-1][0] > WINDOW:  # a stall
             return 0.0
         seconds = now - seen[0][0]
         return (seen[-1][1] - seen[0][1]) / seconds if seconds else 0.0

@@ -1,4 +1,4 @@
-"""What came of imports, and where they stand: words for a person, documents for a program, the exit code."""
+"""Results and status of imports: text for a person, documents for a program, the exit code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workflows.status.nodes import Leaf, Phase, leaves, phase_of
 
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:
-    """That of the first step to blame; a person who stopped an import counts before all."""
+    """The exit code of the first failed import; INTERRUPTED if a person stopped one."""
     codes = [outcome.code for outcome in outcomes if outcome.phase is not Phase.SUCCEEDED]
     stopped = any(outcome.stopped for outcome in outcomes)
     return INTERRUPTED if stopped else (codes or [Exit.DONE])[0]
@@ -36,7 +36,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
 
 
 def tell(outcome: Outcome) -> None:
-    """The last words about an import: what came of it and what to do next."""
+    """Print the result of an import and what to do next."""
     if outcome.phase is Phase.SUCCEEDED:
         _tell_success(outcome)
         return
@@ -70,7 +70,7 @@ def _say(text: str) -> None:
 
 
 def state(name: str, rundir: RunDir, workflow: dict[str, Any], *, interrupted: bool) -> dict[str, Any]:
-    """Where an import stands, for a program. `goOn` is the command that does, null where there is none."""
+    """The status of an import, for a program. `goOn` is the command that resumes it, or null."""
     stages = [_stage(leaf, interrupted=interrupted) for leaf in leaves(workflow)]
     phase = phase_of(workflow)
     ended_ill = interrupted or phase in (Phase.FAILED, Phase.ERROR)
@@ -95,6 +95,6 @@ def _stage(leaf: Leaf, *, interrupted: bool) -> dict[str, Any]:
 
 
 def tell_interrupted(name: str, rundir: RunDir) -> None:
-    """What to do about an import whose runner was killed."""
+    """Print how to resume an import whose runner was killed."""
     _say(f"{name}: the vmferry process that ran this import was killed; completed work is kept")
     _say(f"  resume:   vmferry retry {rundir.root}")

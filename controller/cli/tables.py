@@ -1,4 +1,4 @@
-"""What a source has, for a person who chooses and for a program that reads."""
+"""The inventory of a source: tables for a person, a document for a program."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from steps.providers import Inventory
 
 
 def document(inventory: Inventory) -> dict[str, Any]:
-    """The inventory for a program."""
+    """The inventory as a document."""
     return {
         "machines": [machine.model_dump(by_alias=True, mode="json") for machine in inventory.machines],
         "networks": list(inventory.networks),
@@ -24,9 +24,7 @@ def document(inventory: Inventory) -> dict[str, Any]:
 
 def render(inventory: Inventory) -> RenderableType:
     """The inventory as tables."""
-    rows = Table(
-        "machine", "id", "power", "vCPU", "memory", "disks", "networks", box=None, padding=(0, 2, 0, 0)
-    )
+    rows = Table("VM", "id", "power", "vCPU", "memory", "disks", "networks", box=None, padding=(0, 2, 0, 0))
     for machine in inventory.machines:
         rows.add_row(*map(escape, _row(machine)))
     networks = Table("network", box=None, padding=(1, 2, 0, 0))

@@ -26,18 +26,18 @@ MARKS: Final[dict[Phase, tuple[str, str]]] = {
 }
 STOPPED: Final = ("✘", "red")
 INTERRUPTED: Final = "Interrupted"
-"""In place of a phase: the runner was killed. Argo has no word for it, as it cannot lose its controller."""
+"""Shown instead of a phase if the runner was killed. Argo has no such phase."""
 HIDDEN: Final = ("approve-poweroff", "approve-start")
-"""Gates that nobody asked for."""
+"""Gates, hidden if the import does not use them."""
 
 
 def counts_bytes(leaf: Leaf) -> bool:
-    """Whether a stage's progress is of bytes; others only ever say 0/1."""
+    """Whether a stage reports its progress in bytes; others only report 0/1."""
     return leaf.total > 1
 
 
 def shown(workflow: Mapping[str, Any]) -> Iterator[Leaf]:
-    """The stages worth a row."""
+    """The stages to show."""
     skipped = (Phase.SKIPPED, Phase.OMITTED)
     return (leaf for leaf in leaves(workflow) if not (leaf.stage in HIDDEN and leaf.phase in skipped))
 
@@ -45,9 +45,9 @@ def shown(workflow: Mapping[str, Any]) -> Iterator[Leaf]:
 def table(
     title: str, workflow: Mapping[str, Any], rates: Rates, now: datetime | None = None
 ) -> RenderableType:
-    """One import: a row a stage, with bar, bytes, rate and time left while it moves, else how long it runs.
+    """One import with one row per stage: bar, bytes, rate and time left, or how long it has run.
 
-    Without `now` nobody runs it any more: what was running was interrupted.
+    `now` is None if no process runs it any more: a stage that was running was interrupted.
     """
     rows = Table.grid(padding=(0, 1))
     for leaf in shown(workflow):
@@ -59,7 +59,7 @@ def table(
 
 
 def is_interrupted(phase: Phase, now: datetime | None) -> bool:
-    """Whether a run that was never finished has nobody who works on it."""
+    """Whether a run did not finish and no process works on it."""
     return now is None and not phase.fulfilled
 
 
@@ -81,7 +81,7 @@ def _note(leaf: Leaf, rates: Rates, now: datetime | None) -> str:
 
 
 def going(leaf: Leaf, rates: Rates, now: datetime) -> str:
-    """What to say of a stage that runs: its bytes, and how long it has been running."""
+    """A running stage: its bytes, and how long it has been running."""
     seconds = max(0.0, (now - leaf.started).total_seconds()) if leaf.started else 0.0
     since = f"running for {duration(seconds)}"
     return f"{moved(leaf, rates)}  {since}" if counts_bytes(leaf) else since
@@ -98,7 +98,7 @@ def moved(leaf: Leaf, rates: Rates) -> str:
 
 
 def lines(name: str, before: Mapping[str, Phase], workflow: Mapping[str, Any]) -> Iterator[str]:
-    """What changed since `before` (title to phase), a line each, for a log or a pipe."""
+    """One line per change since `before` (title to phase), for a log or a pipe."""
     for leaf in shown(workflow):
         seen = before.get(_key(leaf))
         if leaf.phase is not seen and leaf.phase is not Phase.OMITTED:
@@ -116,10 +116,10 @@ def _key(leaf: Leaf) -> str:
 
 
 def phases(workflow: Mapping[str, Any]) -> dict[str, Phase]:
-    """What `lines` compares with."""
+    """The input `before` of `lines`."""
     return {_key(leaf): leaf.phase for leaf in leaves(workflow)}
 
 
 def moving(workflow: Mapping[str, Any]) -> Iterable[Leaf]:
-    """Stages whose bytes move now."""
+    """The stages that transfer bytes now."""
     return (leaf for leaf in leaves(workflow) if leaf.phase is Phase.RUNNING and counts_bytes(leaf))

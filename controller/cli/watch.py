@@ -1,4 +1,4 @@
-"""Shows runs while they go: a live table on a terminal, plain lines anywhere else."""
+"""Shows running imports: a live table on a terminal, plain lines anywhere else."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from controller.cli.view import going, lines, moved, moving, phases, table
 from workflows.status.nodes import Leaf, Phase, running
 
 EVERY: Final = 5.0
-"""Seconds between two plain lines about the same moving bytes."""
+"""Seconds between two plain lines about the same transfer."""
 QUIET: Final = 30.0
-"""Seconds after which a plain line says that a stage still runs, when nothing else was said of it."""
+"""Seconds without a line about a stage after which a plain line reports that it still runs."""
 
 
 class Watch:
-    """What a person sees of the imports that run; `changed` is called with each new state."""
+    """Displays running imports; `changed` is called with each new state."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Watch:
             self._live.stop()
 
     def changed(self, name: str, workflow: Mapping[str, Any]) -> None:
-        """Take note of a run's new state and show it."""
+        """Store a run's new state and show it."""
         self._states[name] = workflow
         rates = self._rates.setdefault(name, Rates())
         for leaf in moving(workflow):
@@ -62,7 +62,7 @@ class Watch:
             self._print(name, workflow, rates)
 
     def tick(self) -> None:
-        """Say what still runs, when nothing was said of it for a while; the table shows it by itself."""
+        """Print a line about each stage without recent output; the live table needs none."""
         if self._live is not None:
             return
         for name, workflow in self._states.items():
@@ -71,7 +71,7 @@ class Watch:
                     self._say(f"{name}: {leaf.title} {going(leaf, self._rates[name], self._now())}")
 
     def warn(self, name: str, what: str) -> None:
-        """Say what a person should know about an import that goes on all the same."""
+        """Print a warning about an import that continues."""
         self._say(f"{name}: warning: {what}")
 
     def _print(self, name: str, workflow: Mapping[str, Any], rates: Rates) -> None:
@@ -84,7 +84,7 @@ class Watch:
                 self._say(f"{name}: {leaf.title} {moved(leaf, rates)}")
 
     def _is_due(self, name: str, leaf: Leaf, seconds: float) -> bool:
-        """Whether something was last said of an attempt so many seconds ago; if so it is said now."""
+        """Whether the last line about an attempt is `seconds` old; if so, count a line now."""
         key, now = f"{name} {leaf.title} {leaf.attempts}", self._clock()
         if now < self._said.setdefault(key, now) + seconds:
             return False

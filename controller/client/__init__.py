@@ -1,1 +1,1 @@
-"""What a person asks of an import in a cluster, for the command line and for other clients."""
+"""Requests to an import in a cluster, for the command line and other clients."""

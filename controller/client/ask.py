@@ -1,4 +1,4 @@
-"""Asks something of an import in a cluster, and waits until the controller has noticed it."""
+"""Sends a request to an import in a cluster and waits until the controller has handled it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from steps.model.kinds import IMPORT
 from steps.runtime.cluster import Cluster
 
 PATIENCE: Final = 30.0
-"""Seconds that the controller may take to notice a change: it watches imports."""
+"""Seconds that the controller may take to handle a change; it watches imports."""
 POLL: Final = 0.5
 
 
@@ -26,11 +26,11 @@ def ask(
     sleep: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Seen:
-    """The import once the controller has noticed what was asked; `say` gets what was asked.
+    """Send the request; returns the import once the controller has handled it. `say` prints the request.
 
     Raises:
-        StepError: NOT_FOUND without such an import; INVALID, when it makes no sense; UNREACHABLE, when the
-            controller does not notice it in time (the change stays); what the API says.
+        StepError: NOT_FOUND without such an import; INVALID, if the request does not fit its state;
+            UNREACHABLE, if the controller does not react in time (the change stays); errors of the API.
     """
     wish = make(look(cluster, namespace, name))
     if cluster.patch(IMPORT, name, wish.change, namespace) is None:
@@ -42,15 +42,15 @@ def ask(
             raise StepError(
                 Exit.UNREACHABLE,
                 f"vmferry's controller has not reacted for {PATIENCE:g} s",
-                remedy="see that it runs (kubectl get deployment -A | grep vmferry-controller); "
-                "what was asked for stays on the import",
+                remedy="check that it runs (kubectl get deployment -A | grep vmferry-controller); "
+                "the request stays on the import",
             )
         sleep(POLL)
     return seen
 
 
 def look(cluster: Cluster, namespace: str, name: str) -> Seen:
-    """The import. Raises StepError (NOT_FOUND) when there is none."""
+    """Read the import. Raises StepError (NOT_FOUND)."""
     found = cluster.get(IMPORT, name, namespace)
     if found is None:
         raise _missing(cluster, namespace, name)
@@ -58,15 +58,15 @@ def look(cluster: Cluster, namespace: str, name: str) -> Seen:
 
 
 def told(seen: Seen) -> str:
-    """Where the import stands, on one line."""
+    """The import's status on one line."""
     status = seen.status
-    stand = status.import_status or "not begun"
+    stand = status.import_status or "not started"
     step = f", {status.step}" if status.step else ""
-    return f"{seen.title}: {stand}{step}: {status.message or 'nothing is said of it yet'}"
+    return f"{seen.title}: {stand}{step}: {status.message or 'no message yet'}"
 
 
 def document(seen: Seen) -> dict[str, Any]:
-    """The same for a program."""
+    """The import's status as a document."""
     status, (namespace, _, name) = seen.status, seen.title.partition("/")
     return {
         "namespace": namespace,
@@ -85,7 +85,7 @@ def _missing(cluster: Cluster, namespace: str, name: str) -> StepError:
     known = ", ".join(there[:20]) or "none"
     return StepError(
         Exit.NOT_FOUND,
-        f"there is no VirtualMachineImport {namespace}/{name}",
-        f"that namespace has: {known}",
+        f"VirtualMachineImport {namespace}/{name} does not exist",
+        f"imports in that namespace: {known}",
         "correct the name, or the namespace with -n",
     )

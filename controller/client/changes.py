@@ -1,4 +1,4 @@
-"""What a person may ask of an import in a cluster: a change to it, and how one sees its effect. Pure."""
+"""Requests to an import in a cluster: the change to the object, and how to see its effect. Pure."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from workflows.status.watchdog import Kind
 
 STOPPED: Final = ("Cancelling", "Cancelled")
 HELD: Final = ("Paused", *STOPPED)
-"""Reasons of `Succeeded` of an import that somebody holds or has ended."""
+"""Reasons of `Succeeded` of an import that is suspended or cancelled."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """An import as the API has it."""
+    """An import as the API returns it."""
 
     raw: Object
 
@@ -58,52 +58,50 @@ class Wish:
     """A change to an import."""
 
     said: str
-    """What was asked for, to be shown."""
+    """The message to show after the request."""
     change: Object
     noticed: Callable[[Seen], bool]
-    """Whether the controller has done with it what it can."""
+    """Whether the controller has handled it."""
 
 
 Make = Callable[[Seen], Wish]
 
 
 def retry(seen: Seen) -> Wish:
-    """Carry a failed import out again, or one whose Workflow does not move.
+    """Retry a failed import, or one whose Workflow is stalled.
 
     Raises:
-        StepError: INVALID, for an import that is done, has not failed, or is held.
+        StepError: INVALID, for an import that has succeeded, has not failed, or is held.
     """
     stalled = holds(seen.status.import_conditions, Kind.STALLED)
     if not stalled:
         _refuse_done(seen)
     if seen.summary.status == "Unknown" and not stalled and seen.summary.reason not in HELD:
-        raise _refusal(
-            seen, f"it has not failed: {seen.status.message}", "a retry is for an import that failed"
-        )
+        raise _refusal(seen, f"it has not failed: {seen.status.message}", "retry only imports that failed")
     if held := [field for field in ("suspend", "cancel") if seen.spec.get(field)]:
-        raise _refusal(seen, f"spec.{held[0]} is set", "say `vmferry resume` instead")
+        raise _refusal(seen, f"spec.{held[0]} is set", "run `vmferry resume` instead")
     before = seen.status
     return Wish(
-        f"{seen.title}: asked for a retry",
+        f"{seen.title}: retry requested",
         {"metadata": {"annotations": {RETRY: "true"}}},
-        # What hinders a retry is told in the status, and the annotation stays until it can begin.
+        # The status says what prevents a retry. The annotation stays until the retry can start.
         lambda now: RETRY not in now.notes or now.status.message != before.message,
     )
 
 
 def approve(gate: Gate | None) -> Make:
-    """Approve of a gate; None: of the one that the import waits at."""
+    """Approve a gate; None: the gate at which the import waits."""
 
     def make(seen: Seen) -> Wish:
         _refuse_done(seen)
         chosen = gate or _waiting_at(seen)
         if chosen not in (seen.spec.get("approvals") or ()):
             raise _refusal(
-                seen, f"its spec.approvals does not name {chosen}", "nothing waits for that approval"
+                seen, f"its spec.approvals does not contain {chosen}", "this import needs no such approval"
             )
         words = dict.fromkeys([*seen.gates, str(chosen)])
         reached = seen.status.step == f"approve-{chosen}"
-        later = "" if reached else f"; {chosen} is not reached yet, the approval is kept until then"
+        later = "" if reached else f"; it has not reached {chosen} yet, the approval is kept until then"
         return Wish(
             f"{seen.title}: approved {chosen}{later}",
             {"metadata": {"annotations": {APPROVE: ",".join(words)}}},
@@ -114,17 +112,18 @@ def approve(gate: Gate | None) -> Make:
 
 
 def suspend(seen: Seen) -> Wish:
-    """Begin no further step until it is resumed. Raises StepError (INVALID) for an import that is done."""
+    """Start no further step until it is resumed. Raises StepError (INVALID) if it has succeeded."""
     _refuse_done(seen)
-    said = f"{seen.title}: suspended; steps at work end, no further one begins"
+    said = f"{seen.title}: suspended; running steps finish, and no further step starts"
     return Wish(said, {"spec": {"suspend": True}}, lambda now: now.summary.reason in HELD)
 
 
 def resume(seen: Seen) -> Wish:
-    """Take `spec.suspend` and `spec.cancel` back. Raises StepError (INVALID) where neither is set."""
+    """Reset `spec.suspend` and `spec.cancel`. Raises StepError (INVALID) if neither is set."""
     held = [field for field in ("suspend", "cancel") if seen.spec.get(field)]
     if not held:
-        raise _refusal(seen, "neither spec.suspend nor spec.cancel is set", "there is nothing to resume")
+        why = "neither spec.suspend nor spec.cancel is set"
+        raise _refusal(seen, why, "resume only suspended or cancelled imports")
     return Wish(
         f"{seen.title}: resumed",
         {"spec": dict.fromkeys(held, False)},
@@ -133,9 +132,9 @@ def resume(seen: Seen) -> Wish:
 
 
 def cancel(seen: Seen) -> Wish:
-    """End it early; what is done is kept. Raises StepError (INVALID) for an import that is done."""
+    """Cancel it; completed work is kept. Raises StepError (INVALID) if it has succeeded."""
     _refuse_done(seen)
-    said = f"{seen.title}: cancelled; what is done is kept, `vmferry resume` continues"
+    said = f"{seen.title}: cancelled; completed work is kept, `vmferry resume` continues the import"
     return Wish(said, {"spec": {"cancel": True}}, lambda now: now.summary.reason in STOPPED)
 
 
@@ -144,16 +143,17 @@ def cancel(seen: Seen) -> Wish:
 
 def _refuse_done(seen: Seen) -> None:
     if settled(seen.status):
-        raise _refusal(seen, seen.status.message or "it is imported", "there is nothing left to do")
+        raise _refusal(seen, seen.status.message or "it has succeeded", "nothing to do")
 
 
 def _waiting_at(seen: Seen) -> Gate:
     gate = seen.status.step.removeprefix("approve-")
     if not seen.status.step.startswith("approve-") or gate not in list(Gate):
         known = " or ".join(Gate)
-        raise _refusal(seen, "it waits for no approval now", f"name the one you give beforehand: {known}")
+        remedy = f"to approve in advance, name the gate: {known}"
+        raise _refusal(seen, "it does not wait for an approval now", remedy)
     return Gate(gate)
 
 
 def _refusal(seen: Seen, why: str, remedy: str) -> StepError:
-    return StepError(Exit.INVALID, f"nothing was changed on import {seen.title}", why, remedy)
+    return StepError(Exit.INVALID, f"import {seen.title} was not changed", why, remedy)

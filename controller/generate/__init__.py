@@ -1,1 +1,1 @@
-"""Manifests written for a person from what a source has."""
+"""Writes manifests from the inventory of a source."""

@@ -1,4 +1,4 @@
-"""A folder's worth of manifests: every machine of a source, the source, and the mapping to edit."""
+"""Writes a folder of manifests: every VM of a source, the source, and the mapping to edit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from workflows.api.resources import Source
 
 @dataclass(frozen=True)
 class File:
-    """A file of the folder, what became of it, and for an import what it says."""
+    """A file of the folder and its fate; for an import also its entry."""
 
     path: Path
     fate: Fate
@@ -28,16 +28,16 @@ class File:
 
 @dataclass
 class Report:
-    """What was written, and what a person should know of the rest."""
+    """What was written, and the warnings."""
 
     root: Path
     files: list[File] = field(default_factory=list)
     skipped: list[Entry] = field(default_factory=list)
-    """Machines that cannot be imported: nothing is written for them."""
+    """VMs that cannot be imported: they get no manifest."""
     unmapped: list[str] = field(default_factory=list)
-    """Networks that machines use and no row sends anywhere."""
+    """Networks in use without a destination in the mapping."""
     stale: list[Path] = field(default_factory=list)
-    """Files of machines of this source that are gone, or cannot be imported any more."""
+    """Files of VMs of this source that were deleted or can no longer be imported."""
 
 
 def write(
@@ -47,13 +47,13 @@ def write(
     mapping: Path | None,
     destination: str,
 ) -> Report:
-    """Write the folder, or bring it up to what the source and the mapping say now.
+    """Write or update the folder from the source and the mapping.
 
-    `mapping` is read only; without it that of the folder is read and gets a row for whatever has none, with
+    `mapping` is read only. Without it the folder's mapping is read and gets the missing rows, with
     `destination` for networks.
 
     Raises:
-        StepError: INVALID, when the mapping is wrong; CONFLICT, when the folder cannot be written.
+        StepError: INVALID, if the mapping is wrong; CONFLICT, if the folder cannot be written.
     """
     marks = folder.marks()
     before = {mark.of: name for name, mark in marks.items() if mark is not None}
@@ -75,9 +75,9 @@ def write(
 
 
 def _sources(found: Sequence[Choice], source: Source) -> dict[str, tuple[str, str]]:
-    """File and text of the source that was given, or of those it was split into, by their keys.
+    """File name and text by key, of the given source or of those it was split into.
 
-    A dot keeps the file's name from being a machine's.
+    The dot in the file name keeps it different from a VM's.
     """
     needed = {source_key(choice.source): choice.source for choice in found} or {source_key(source): source}
     return {
@@ -117,7 +117,7 @@ def _put(entry: Entry, source: Source, folder: ManifestDir, report: Report) -> N
 
 
 def document(report: Report) -> dict[str, Any]:
-    """The report for a program."""
+    """The report as a document."""
     return {
         "folder": str(report.root),
         "files": [_file(file) for file in report.files],
@@ -143,25 +143,25 @@ def _file(file: File) -> dict[str, Any]:
 
 
 def warnings(report: Report) -> Iterator[str]:
-    """What a person should know, a line each."""
+    """The warnings, one per line."""
     for file in report.files:
         if file.fate is Fate.KEPT:
-            yield f"{file.path} was changed by hand and is kept; --force writes it anew"
+            yield f"{file.path} was edited by hand and is kept; use --force to overwrite it"
     for entry in report.skipped:
         machine = entry.choice.machine
         yield f"{machine.path or machine.name} cannot be imported: {' | '.join(entry.refusals)}"
     for path in report.stale:
-        yield f"{path} is of a machine that is gone or cannot be imported; it is left there: delete it"
+        yield f"{path} is for a VM that was deleted or cannot be imported; delete the file"
     if report.unmapped:
         yield (
-            f"no destination for {', '.join(report.unmapped)}: write one into the mapping and run this "
-            "again, or leave the cards on the pod network"
+            f"no destination for {', '.join(report.unmapped)}: add one to the mapping and run this command "
+            "again, or their NICs stay on the pod network"
         )
 
 
 def summary(report: Report) -> str:
-    """How many files became what."""
+    """The number of files per fate."""
     counts = Counter(file.fate for file in report.files)
     parts = [f"{counts[fate]} {fate}" for fate in Fate if counts[fate]]
-    left_out = [f"{len(report.skipped)} machines left out"] if report.skipped else []
+    left_out = [f"{len(report.skipped)} VMs left out"] if report.skipped else []
     return f"{report.root}: {', '.join([*parts, *left_out])}"

@@ -1,4 +1,4 @@
-"""The manifests of machines and their source, with what a person should know before they are applied."""
+"""The manifests of VMs and their source, with remarks to read before applying them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _KEYS: Final = {
     SourceKind.OPENSTACK: "username, password, project_name, domain_name and, for a CA of your own, ca_cert",
     SourceKind.OVA: "username, password and, for a CA of your own, ca.crt",
 }
-"""The keys of a source's Secret, for a person who makes one."""
+"""The keys of a source's Secret, for the remarks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """The manifest of one machine, remarks upon it, and why the machine cannot be imported at all."""
+    """The manifest of one VM, its remarks, and the reasons why the VM cannot be imported."""
 
     choice: Choice
     manifest: dict[str, Any]
@@ -40,7 +40,7 @@ class Entry:
 
 
 def entries(found: Sequence[Choice], places: Places) -> Iterator[Entry]:
-    """A manifest for each choice, judged as preflight would; what can be mended is no refusal."""
+    """A manifest for each choice, checked as in preflight; fixable problems are not refusals."""
     called = network_names(choice.machine for choice in found)
     for choice in found:
         names = {nic.id: _row_name(nic, places, called(nic)) for nic in choice.machine.nics}
@@ -56,13 +56,13 @@ def entries(found: Sequence[Choice], places: Places) -> Iterator[Entry]:
 
 
 def _row_name(nic: Nic, places: Places, called: str) -> str:
-    """By the source's id where the mapping has it so, or several networks have the name."""
+    """The source's id if the mapping uses it or several networks have the name; else the name."""
     row = places.network(nic)
     return nic.network_id if row is not None and row.source_network == nic.network_id else called
 
 
 def _judged(choice: Choice, document: dict[str, Any]) -> tuple[list[str], list[tuple[Exit, str]]]:
-    """(warnings, reasons against it) of an import with this manifest."""
+    """(warnings, reasons to refuse) of an import with this manifest."""
     import_ = VirtualMachineImport.model_validate(document, by_alias=True, by_name=False)
     request = plan(import_, choice.source, Settings())
     concerns = shape(request, choice.machine).concerns
@@ -77,7 +77,7 @@ def _outline(machine: Machine) -> str:
 
 
 def manifest(choice: Choice, places: Places, names: Mapping[str, str]) -> dict[str, Any]:
-    """The VirtualMachineImport; `names`: what to call the networks of NICs, by the NICs' ids."""
+    """The VirtualMachineImport; `names`: names of the networks by the ids of their NICs."""
     of = choice.source.metadata
     spec: dict[str, Any] = {"virtualMachineName": choice.vm}
     if choice.folder is not None:
@@ -111,7 +111,7 @@ def _network_rows(machine: Machine, places: Places, names: Mapping[str, str]) ->
 
 
 def _storage(machine: Machine, places: Places) -> dict[str, Any]:
-    """One storage class for all disks, or a row for each disk that has one."""
+    """One storage class for all disks, or one row per disk with a class."""
     classes = {disk.id: places.storage_class(disk) for disk in machine.disks}
     if not any(classes.values()):
         return {}
@@ -125,14 +125,14 @@ def source_manifest(source: Source) -> dict[str, Any]:
     """The source as a manifest, without credentials.
 
     Raises:
-        StepError: INVALID, when its address holds some.
+        StepError: INVALID, if its address contains credentials.
     """
     if urlsplit(endpoint(source)).username is not None:
         raise StepError(
             Exit.INVALID,
-            f"the address of {source.kind} {source.metadata.name} is not written to a file",
-            "it holds the name of a user and perhaps a password",
-            "put them into a Secret, and its name into spec.credentials",
+            f"cannot write {source.kind} {source.metadata.name} to a file",
+            "its address contains a user name and possibly a password",
+            "put them into a Secret, and name the Secret in spec.credentials",
         )
     return {
         "apiVersion": API_VERSION,
@@ -143,17 +143,17 @@ def source_manifest(source: Source) -> dict[str, Any]:
 
 
 def source_remarks(source: Source) -> tuple[str, ...]:
-    """Where the credentials of a source are, since they are not written."""
+    """Remarks on where the credentials of a source are, as they are not written."""
     keys, reference = _KEYS[SourceKind(source.kind)], source.spec.credentials
     if reference is not None and reference.name:
         namespace = reference.namespace or source.metadata.namespace
         return (
-            f"Its Secret {namespace}/{reference.name} is not written here: give it to vmferry with another",
-            f"-f, to a cluster with kubectl. Its keys are {keys}.",
+            f"Its Secret {namespace}/{reference.name} is not written here. Give it to vmferry with a second",
+            f"-f, or to a cluster with kubectl. Its keys are {keys}.",
         )
     if isinstance(source, OvaSource):
         return ()
     return (
-        "It names no Secret: vmferry takes the credentials from the environment.",
-        f"A cluster needs one in spec.credentials, with the keys {keys}.",
+        "It names no Secret: vmferry reads the credentials from the environment.",
+        f"In a cluster spec.credentials must name a Secret with the keys {keys}.",
     )

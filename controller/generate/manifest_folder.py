@@ -1,4 +1,4 @@
-"""A folder of written manifests in which what a person changed stays as it is."""
+"""A folder of written manifests. Files that were edited by hand stay unchanged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from steps.model.document import write_atomically
 from steps.model.yaml import to_yaml
 
 _MARK: Final = "# vmferry: "
-"""Begins the line that says what a file is of, and the digest of all its other lines."""
+"""Prefix of the line with the identity of the file's object and the digest of the other lines."""
 
 
 class Fate(enum.StrEnum):
@@ -26,30 +26,30 @@ class Fate(enum.StrEnum):
     UPDATED = "updated"
     UNCHANGED = "unchanged"
     KEPT = "kept"
-    """A person changed it: left as it is."""
+    """It was edited by hand and stays unchanged."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What a file says of itself: whose manifest it is, and whether it is as it was written."""
+    """The mark of a file: the identity of its object, and whether the file is unedited."""
 
     of: str
     untouched: bool
 
 
 def marked(of: str, remarks: Iterable[str], document: Mapping[str, Any]) -> str:
-    """A manifest's text under its remarks and the line by which it is known again."""
+    """The text of a manifest: the mark, the remarks, the document."""
     body = "".join(f"# {line(remark)}\n" for remark in remarks) + to_yaml(document)
     return _MARK + json.dumps({"of": of, "sha256": _digest(body)}) + "\n" + body
 
 
 def line(text: str) -> str:
-    """Text that cannot end the comment it stands in."""
+    """Text that cannot end a comment."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def mark_of(text: str) -> Mark | None:
-    """The mark of a file; None when it has none, as one that a person wrote."""
+    """The mark of a file; None without one, as in a file that a person wrote."""
     first, _, body = text.partition("\n")
     try:
         found = json.loads(first.removeprefix(_MARK)) if first.startswith(_MARK) else {}
@@ -63,17 +63,17 @@ def _digest(text: str) -> str:
 
 
 class ManifestDir:
-    """The folder; it is made when something is written."""
+    """The folder. The first write creates it."""
 
     def __init__(self, root: Path, *, force: bool = False) -> None:
         self.root = root
         self._force = force
 
     def marks(self) -> dict[str, Mark | None]:
-        """The manifests that are there, by their names without suffix.
+        """The marks of the existing manifests, by file name without suffix.
 
         Raises:
-            StepError: CONFLICT, when the folder is none or cannot be read.
+            StepError: CONFLICT, if it is not a folder or cannot be read.
         """
         try:
             if not self.root.exists():
@@ -84,10 +84,10 @@ class ManifestDir:
             raise self._refused(error, "read") from None
 
     def put(self, name: str, of: str, text: str) -> Fate:
-        """Write the file of `of` whole, unless a person changed the one that is there.
+        """Write the file of `of`, unless the existing one was edited by hand.
 
         Raises:
-            StepError: CONFLICT, when it cannot be written.
+            StepError: CONFLICT, if it cannot be written.
         """
         try:
             fate = self._fate(self.root / name, of, text)
@@ -108,7 +108,7 @@ class ManifestDir:
         return Fate.UPDATED if self._force or ours else Fate.KEPT
 
     def replace(self, name: str, text: str) -> None:
-        """Write a file whole, whatever is there. Raises StepError: CONFLICT."""
+        """Write or overwrite a file. Raises StepError: CONFLICT."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             write_atomically(self.root / name, text)

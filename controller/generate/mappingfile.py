@@ -1,4 +1,4 @@
-"""The file in which a person says once, for all machines of a source, where networks and disks go."""
+"""The file that maps networks and datastores for all VMs of a source."""
 
 from __future__ import annotations
 
@@ -22,43 +22,43 @@ from workflows.api.spec import Model, NetworkMapping, Text, VirtualMachineImport
 from workflows.plan import import_reasons
 
 NAME: Final = "mapping.vmferry"
-"""Its name in a folder of manifests: YAML, under a suffix that `kubectl apply -f FOLDER` passes over."""
+"""Its name in a folder of manifests: YAML, with a suffix that `kubectl apply -f FOLDER` ignores."""
 
 HEAD: Final = """\
-Where networks and disks go: edit, then run `vmferry inventory --all --manifest` again.
-networkMapping: destinationNetwork is NAME or NAMESPACE/NAME of a NetworkAttachmentDefinition; what has ""
-  stands in no manifest. networkInterfaceModel, where given, is the model of its cards.
-storageMapping: storageClass of the disks that lie there; with "" they get the cluster's default.
+Edit this file, then run `vmferry inventory --all --manifest` again.
+networkMapping: destinationNetwork is NAME or NAMESPACE/NAME of a NetworkAttachmentDefinition. Manifests leave
+  out networks with "". networkInterfaceModel is optional: it sets the model of the NICs.
+storageMapping: storageClass is the class of the disks in that datastore; "" is the cluster's default.
 vim: set filetype=yaml:  -*- mode: yaml -*-
 """
 
 
 class StorageMapping(Model):
-    """The storage class of the disks that lie at one place of the source."""
+    """The storage class for the disks of one datastore."""
 
     source_storage: Text = Field(default="", description="name of the datastore")
     storage_class: Text = Field(default="", description="storage class of its disks")
 
 
 class Places(Model):
-    """What the file holds."""
+    """The content of the file."""
 
     network_mapping: Annotated[tuple[NetworkMapping, ...], BeforeValidator(none_to_list)] = ()
     storage_mapping: Annotated[tuple[StorageMapping, ...], BeforeValidator(none_to_list)] = ()
 
     def network(self, nic: Nic) -> NetworkMapping | None:
-        """The row with a destination for this NIC's network: by id first, as names may be taken twice."""
+        """The row with a destination for this NIC's network: by id first, as names may be ambiguous."""
         rows = {row.source_network: row for row in self.network_mapping if row.destination_network}
         return (rows.get(nic.network_id) if nic.network_id else None) or rows.get(nic.network)
 
     def storage_class(self, disk: Disk) -> str:
-        """The storage class for this disk; empty: the cluster's default."""
+        """The storage class for this disk; empty for the cluster's default."""
         rows = {row.source_storage: row.storage_class for row in self.storage_mapping}
         return rows.get(storage(disk), "")
 
 
 def all_to(destination: str, machines: Iterable[Machine]) -> Places:
-    """Every network of the machines to one destination."""
+    """Map every network of the VMs to one destination."""
     machines = tuple(machines)
     called = network_names(machines)
     names = dict.fromkeys(called(nic) for machine in machines for nic in machine.nics if nic.network)
@@ -67,7 +67,7 @@ def all_to(destination: str, machines: Iterable[Machine]) -> Places:
 
 
 def network_names(machines: Iterable[Machine]) -> Callable[[Nic], str]:
-    """What to call a NIC's network: by its name, or by the source's id where several have that name."""
+    """Names a NIC's network: its name, or the source's id if several networks have that name."""
     ids: defaultdict[str, set[str]] = defaultdict(set)
     for machine in machines:
         for nic in machine.nics:
@@ -76,13 +76,13 @@ def network_names(machines: Iterable[Machine]) -> Callable[[Nic], str]:
 
 
 def storage(disk: Disk) -> str:
-    """The datastore that a disk lies on, as vSphere writes it before a file: `[NAME] PATH`; or empty."""
+    """The datastore of a disk, as vSphere writes it before a file: `[NAME] PATH`; or empty."""
     found = re.match(r"\[(.+?)\] ", disk.backing)
     return found[1] if found else ""
 
 
 def load(path: Path) -> tuple[CommentedMap, Places]:
-    """The file with its comments, and what it says; one that is not there says nothing.
+    """The file with its comments, and its content; a missing file is empty.
 
     Raises:
         InvalidManifestsError: with every fault, as `FILE:LINE: FIELD: WHAT`.
@@ -110,7 +110,7 @@ def _places(where: str, document: CommentedMap) -> Places:
 
 
 def _reasons(places: Places) -> Iterable[str]:
-    """What an import with all its rows would be refused for."""
+    """Reasons to refuse an import with all its rows."""
     rows = tuple(row for row in places.network_mapping if row.destination_network)
     spec = VirtualMachineImportSpec(virtual_machine_name=NAME, network_mapping=rows)
     whole = VirtualMachineImport(
@@ -129,9 +129,9 @@ def _empty() -> CommentedMap:
 
 
 def extend(document: CommentedMap, machines: Sequence[Machine], destination: str) -> bool:
-    """Add a row for each network and storage of these machines that has none; returns whether it had to.
+    """Add a row for each network and datastore of these VMs without one; returns whether any was added.
 
-    What a person wrote stays as it is, comments too.
+    Existing rows and comments stay unchanged.
     """
     called = network_names(machines)
     networks = _counted(
@@ -144,28 +144,28 @@ def extend(document: CommentedMap, machines: Sequence[Machine], destination: str
 
 
 def _counted(names: Iterable[dict[str, str]]) -> dict[str, str]:
-    """Remarks upon names: how many machines use each, and what else it is called."""
+    """Remarks by name: how many VMs use it, and its other name."""
     counts: Counter[str] = Counter()
     also: dict[str, str] = {}
     for found in names:
         counts.update(found.keys())
         also |= found
     return {
-        name: f"{counts[name]} machine{'s' if counts[name] > 1 else ''}"
+        name: f"{counts[name]} VM{'s' if counts[name] > 1 else ''}"
         + (f", called {_line(also[name])}" if also[name] not in ("", name) else "")
         for name in sorted(counts)
     }
 
 
 def _line(text: str) -> str:
-    """Text that cannot end the comment it stands in."""
+    """Text that cannot end a comment."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _add(document: CommentedMap, field: str, key: str, remarks: dict[str, str], **rest: str) -> bool:
     rows: Any = document.get(field)
     if not rows:
-        rows = document[field] = CommentedSeq()  # the one that is there may be written as []
+        rows = document[field] = CommentedSeq()  # the existing one may be written as []
     there = {row.get(key) for row in rows}
     new = [name for name in remarks if name not in there]
     for name in new:

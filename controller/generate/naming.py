@@ -1,4 +1,4 @@
-"""How imports are called and how they name their machines, so that no two of them mean the same."""
+"""Chooses unique names for imports and unique references to their VMs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from steps.model.naming import normalise
 from workflows.api.resources import OvaSource, Source, VmwareSource
 
 _SUFFIX: Final = 12
-"""How long an identifier may be to stand whole behind a name that is taken: `vm-1234` does, no UUID."""
+"""Longest identifier that is appended whole to a taken name: `vm-1234` is, a UUID is cut."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A machine and its import: what that is called, and what it says as virtualMachineName and folder."""
+    """A VM and its import: `name` of the import, and its spec.virtualMachineName and spec.folder."""
 
     machine: Machine
     source: Source
@@ -28,38 +28,38 @@ class Choice:
 
 
 def chosen(machine: Machine, source: Source, name: str) -> Choice:
-    """The machine that a person found by `name`."""
+    """The choice for a VM that was found by `name`."""
     vm = machine.name if isinstance(source, VmwareSource) else name
     folder = folder_of(machine, source)
     return Choice(machine=machine, source=source, name=normalise(machine.name), vm=vm, folder=folder)
 
 
 def folder_of(machine: Machine, source: Source) -> str | None:
-    """What to write as spec.folder; None where there are no folders."""
+    """The value of spec.folder; None if the source has no folders."""
     if not isinstance(source, VmwareSource):
         return None
     above = machine.path.rpartition("/")[0] + "/"
     if above.count("/vm/") > 1:
-        return above.rstrip("/")  # some folder is called vm as well: the whole path cannot be misread
+        return above.rstrip("/")  # another folder is named vm too: write the whole path
     return above.partition("/vm/")[2].rstrip("/") or "/"
 
 
 def identity(machine: Machine, source: Source) -> str:
-    """A machine among those of all sources."""
+    """Identity of a VM among all sources."""
     return f"{source_key(source)} {machine.source_id}"
 
 
 def source_key(source: Source) -> str:
-    """A source among all."""
+    """Key of a source: KIND/NAMESPACE/NAME."""
     return f"{source.kind}/{source.metadata.namespace}/{source.metadata.name}"
 
 
 def choices(
     machines: Sequence[Machine], source: Source, before: Mapping[str, str], taken: Iterable[str]
 ) -> list[Choice]:
-    """How each of all the machines of a source is called: no name twice, and none of `taken`.
+    """Choose a name for each VM of a source: unique, and none of `taken`.
 
-    `before`: names by identity, from when machines were chosen before; they stay.
+    `before`: names of earlier runs by identity; they stay.
     """
     sources = split(source, machines)
     same = Counter(_words(machine, source) for machine in machines)
@@ -68,7 +68,7 @@ def choices(
     for machine, name in zip(machines, called, strict=True):
         vm = machine.name if same[_words(machine, source)] == 1 else machine.source_id
         if isinstance(source, OvaSource) and len(machines) == 1:
-            vm = name  # an archive of one machine asks for no name: it is that of the machine to be
+            vm = name  # an archive with one VM needs no name: it names the target VM
         own, folder = sources.get(datacenter(machine), source), folder_of(machine, source)
         made.append(Choice(machine=machine, source=own, name=name, vm=vm, folder=folder))
     return made
@@ -77,9 +77,9 @@ def choices(
 def _names(
     machines: Sequence[Machine], source: Source, before: Mapping[str, str], taken: Iterable[str]
 ) -> list[str]:
-    """Names of the imports: those of before, then of machines whose names are their own, then of the others.
+    """Names of the imports: first earlier names, then unique VM names, then the others.
 
-    Listed in another order, the machines are called the same.
+    The result does not depend on the order of the VMs.
     """
     fitting = Counter(normalise(machine.name) for machine in machines)
     used, found = {*taken, *before.values()}, {}
@@ -92,12 +92,12 @@ def _names(
 
 
 def _words(machine: Machine, source: Source) -> tuple[str, ...]:
-    """What names a machine to its source, as far as a person's words can."""
+    """Datacenter, folder and name of a VM: what a manifest can say to find it."""
     return datacenter(machine), folder_of(machine, source) or "", machine.name
 
 
 def _free(machine: Machine, used: set[str], *, alone: bool) -> str:
-    """The machine's name made to fit; where several have it, with the identifier or a hash behind."""
+    """The normalised name of the VM; if it is taken, with the identifier or a hash appended."""
     name = normalise(machine.name)
     if alone and name not in used:
         return name
@@ -106,7 +106,7 @@ def _free(machine: Machine, used: set[str], *, alone: bool) -> str:
 
 
 def _suffixes(machine: Machine) -> Iterator[str]:
-    """The identifier, if it is short, or its first part; then more and more of a hash of 256 bits."""
+    """The identifier if it is short, else its first part; then longer and longer parts of a 256-bit hash."""
     short = normalise(machine.source_id)
     yield short if len(short) <= _SUFFIX else short[:8].strip("-")
     digest = _digest(f"{machine.source_id} {machine.path}")
@@ -118,13 +118,13 @@ def _digest(text: str) -> str:
 
 
 def datacenter(machine: Machine) -> str:
-    """The inventory path of a machine's datacenter; empty where none is known."""
+    """The inventory path of a VM's datacenter; empty if unknown."""
     path, found, _ = machine.path.partition("/vm/")
     return path.strip("/") if found else ""
 
 
 def split(source: Source, machines: Iterable[Machine]) -> dict[str, Source]:
-    """Sources by datacenter where the one given names none of several: an import needs it named."""
+    """Sources by datacenter if `source` names none and there are several; an import needs one."""
     if not isinstance(source, VmwareSource) or source.spec.dc:
         return {}
     names = sorted({datacenter(machine) for machine in machines})

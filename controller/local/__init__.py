@@ -1,1 +1,1 @@
-"""The embedded runner: the stages of an import as processes of this machine."""
+"""The embedded runner: runs the stages of an import as local processes."""

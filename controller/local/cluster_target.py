@@ -1,4 +1,4 @@
-"""An embedded import's way into a cluster: which one, and where it fetches the disks from this machine."""
+"""The target cluster of an embedded import, and the address at which it fetches disks from this host."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from workflows.stages import Stage
 
 KUBECONFIG: Final = "KUBECONFIG"
 ADDRESS: Final = "SVC_ADDRESS"
-"""The name is that of today's controller, when it runs outside of a cluster."""
+"""vm-import-controller uses this name when it runs outside a cluster."""
 AIM: Final = "cluster.json"
 TOKEN: Final = "token"  # noqa: S105 - a file's name
 TOKEN_BYTES: Final = 24
 NAMESPACE: Final = Kind("v1", "Namespace", "namespaces", namespaced=False)
 RANGE: Final = 256
-"""How many ports from the first one on are tried."""
+"""Number of ports to try, from the first one on."""
 
 
 class Aim(Document):
-    """Where an import goes. It is kept with the import: a retry goes to the cluster it began with."""
+    """The target cluster. It is saved with the import: a retry uses the same cluster."""
 
     kubeconfig: str
-    """Absolute paths, ':' between them."""
+    """Absolute paths, separated by ':'."""
     host: str
-    """Name or address of this machine as the cluster knows it; an IPv6 address in brackets."""
+    """Name or address of this host as the cluster reaches it; an IPv6 address in brackets."""
     port: int = PORT
-    """Each disk that is served has a port of its own: this one, or the next that is free."""
+    """Each served disk has its own port: this one, or the next free one."""
 
 
 def aim(environ: Mapping[str, str]) -> Aim:
-    """What the environment says.
+    """Read the target cluster from the environment.
 
     Raises:
         StepError: INVALID, with what is missing and what to do.
@@ -52,10 +52,12 @@ def aim(environ: Mapping[str, str]) -> Aim:
     files = [Path(name).expanduser() for name in environ.get(KUBECONFIG, "").split(os.pathsep) if name]
     if not files:
         raise StepError(
-            Exit.INVALID, f"{KUBECONFIG} is not set", remedy="set it to the file that names the cluster"
+            Exit.INVALID, f"{KUBECONFIG} is not set", remedy="set it to the kubeconfig file of the cluster"
         )
     if not any(file.is_file() for file in files):
-        raise StepError(Exit.INVALID, f"no file at {files[0]}", remedy=f"mend {KUBECONFIG}")
+        raise StepError(
+            Exit.INVALID, f"{KUBECONFIG} is not valid", f"{files[0]} does not exist", "correct the path"
+        )
     host, port = _address(environ.get(ADDRESS, ""))
     return Aim(kubeconfig=os.pathsep.join(str(file.absolute()) for file in files), host=host, port=port)
 
@@ -65,17 +67,18 @@ def _address(text: str) -> tuple[str, int]:
         raise StepError(
             Exit.INVALID,
             f"{ADDRESS} is not set",
-            "the cluster fetches the disks from this machine",
-            f"set it to HOST or HOST:PORT under which the cluster reaches this machine (port {PORT} and up)",
+            "the cluster fetches the disks from this host",
+            f"set it to the HOST or HOST:PORT at which the cluster reaches this host (port {PORT} and up)",
         )
     host, port = _parts(text)
     if not host:
-        raise StepError(Exit.INVALID, f"{ADDRESS} {text!r} is no address", remedy="write HOST or HOST:PORT")
+        what = f"{ADDRESS} {text!r} is not an address"
+        raise StepError(Exit.INVALID, what, remedy="write HOST or HOST:PORT")
     return (f"[{host}]" if ":" in host else host), port
 
 
 def _parts(text: str) -> tuple[str, int]:
-    """Host and port; no host for what is neither."""
+    """Host and port; an empty host if the text is not an address."""
     try:
         parts = urlsplit(f"//{text}")
         host, port = parts.hostname or "", parts.port or PORT
@@ -85,10 +88,10 @@ def _parts(text: str) -> tuple[str, int]:
 
 
 def check(plans: Iterable[Plan], wanted: Aim) -> None:
-    """Make sure before anything is touched that the cluster answers and the disks can be served.
+    """Check before anything changes that the cluster answers and the disks can be served.
 
     Raises:
-        StepError: in the words of the cluster; INVALID without nginx, NOT_FOUND without the namespace.
+        StepError: the cluster's error; INVALID without nginx, NOT_FOUND without the namespace.
     """
     if shutil.which("nginx") is None:
         raise StepError(Exit.INVALID, "nginx is missing", remedy="install the package nginx-light")
@@ -98,7 +101,7 @@ def check(plans: Iterable[Plan], wanted: Aim) -> None:
         try:
             found = cluster.get(NAMESPACE, name)
         except StepError as error:
-            if error.code is not Exit.DENIED:  # who may work in a namespace need not be allowed to see it
+            if error.code is not Exit.DENIED:  # a user of a namespace need not be allowed to read it
                 raise
         else:
             if found is None:
@@ -107,23 +110,23 @@ def check(plans: Iterable[Plan], wanted: Aim) -> None:
 
 
 def connect(wanted: Aim) -> Cluster:
-    """The cluster an import goes to."""
-    from steps.runtime import kubeapi  # noqa: PLC0415 - an import into a folder needs no client for a cluster
+    """A client for the target cluster."""
+    from steps.runtime import kubeapi  # noqa: PLC0415 - only an import into a cluster needs its client
 
     return kubeapi.connect(Stop(), patience=0, kubeconfig=wanted.kubeconfig)
 
 
 class Ports:
-    """The ports that imports beside each other serve their disks at."""
+    """The ports at which parallel imports serve their disks."""
 
     def __init__(self) -> None:
         self._taken: set[int] = set()
 
     def take(self, listen: str, wanted: list[int]) -> int:
-        """The first of the ports that is free here.
+        """Take the first free one of the wanted ports.
 
         Raises:
-            StepError: BUSY, when none is.
+            StepError: BUSY, if none is free.
         """
         for port in wanted:
             if port not in self._taken and _is_free(listen, port):
@@ -131,13 +134,14 @@ class Ports:
                 return port
         raise StepError(
             Exit.BUSY,
-            f"no port to serve a disk at: {wanted[-1] - RANGE + 1} to {wanted[-1]} are taken",
-            remedy=f"name another in {ADDRESS}",
+            "no free port to serve a disk",
+            f"ports {wanted[-1] - RANGE + 1} to {wanted[-1]} are in use",
+            f"set another port in {ADDRESS}",
         )
 
 
 class Way:
-    """What the steps of one import are told about the cluster."""
+    """Environment and arguments by which the steps of one import know the cluster."""
 
     def __init__(self, rundir: RunDir, ports: Ports) -> None:
         self._notes = rundir.notes
@@ -150,7 +154,7 @@ class Way:
         return {KUBECONFIG: self._aim.kubeconfig}
 
     def arguments(self, stage: Stage, disk: str | None) -> list[str]:
-        """Beyond what every step is told: `serve` and `image` of a disk meet at an address."""
+        """Further arguments: `serve` and `image` of a disk need a common address."""
         if not stage.address or disk is None:
             return []
         meeting = ["--token-file", str(self._notes / TOKEN)]
@@ -160,7 +164,7 @@ class Way:
         return [*meeting, "--origin", f"http://{self._aim.host}:{port}"]
 
     def _port(self, disk: str) -> int:
-        """The disk's port, after a retry that of before: what is being downloaded is gone on with then."""
+        """The disk's port. A retry reuses it, so that a running download can continue."""
         if disk not in self._served:
             note = self._notes / f"port-{disk}"
             before = [int(note.read_text())] if note.exists() else []
@@ -171,15 +175,15 @@ class Way:
 
 
 def keep(rundir: RunDir, wanted: Aim) -> None:
-    """Note with a new import where it goes, and make the part of its disks' URLs that nobody can guess."""
+    """Save the target with a new import, and create the secret part of its disks' URLs."""
     wanted.save(rundir.notes / AIM)
     write_atomically(rundir.notes / TOKEN, f"{secrets.token_urlsafe(TOKEN_BYTES)}\n", mode=0o600)
 
 
 def listening(host: str) -> str:
-    """The address to listen at: that very one where this machine has it, else all (as behind NAT)."""
+    """The address to listen at: `host` if this host has it, else all addresses (as behind NAT)."""
     name = host.strip("[]")
-    with_any = "[::]" if ":" in name else "0.0.0.0"  # noqa: S104 - behind NAT there is no other
+    with_any = "[::]" if ":" in name else "0.0.0.0"  # noqa: S104 - needed behind NAT
     try:
         found = socket.getaddrinfo(name, 0, type=socket.SOCK_STREAM)[0]
         with socket.socket(found[0], socket.SOCK_STREAM) as probe:

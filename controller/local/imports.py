@@ -1,4 +1,4 @@
-"""Embedded imports from beginning to end: make their folders, run them beside each other, go on with them."""
+"""Embedded imports: creates their folders, runs them in parallel, resumes them."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from workflows.status import poweredoff
 from workflows.status.nodes import Json, Leaf, Phase, leaves, phase_of, root_cause
 
 TICK: Final = 1.0
-"""Seconds between two looks at what has been running for long."""
+"""Seconds between two calls of `Watcher.tick`."""
 ORPHANS: Final = 60.0
-"""Seconds to wait for steps of a killed runner to give back what they hold."""
+"""Seconds to wait until the steps of a killed runner have released what they hold."""
 
 
 class Watcher(Protocol):
-    """Shows runs to a person while they go."""
+    """Displays running imports."""
 
     def changed(self, name: str, workflow: Json) -> None:
         """Show the new state of a run."""
 
     def warn(self, name: str, what: str) -> None:
-        """Show a warning of a run that goes on all the same."""
+        """Show a warning about a run that continues."""
 
     def tick(self) -> None:
-        """Called every second, also while nothing changes."""
+        """Called every second, even without a change."""
 
 
 @dataclass(frozen=True)
@@ -57,34 +57,34 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an import ended."""
+    """The result of an import."""
 
     name: str
     folder: Path
     phase: Phase
     cause: Leaf | None
     stopped: bool = False
-    """Whether a person ended it."""
+    """Whether a person stopped it."""
     machine: str = ""
-    """NAMESPACE/NAME of what was built in a cluster; empty for a folder."""
+    """NAMESPACE/NAME of the VM in a cluster; empty for a folder."""
     note: str = ""
-    """That the import left the VM off at its source, and how to start it; empty where it did not."""
+    """Says that the VM is off at its source and how to start it; empty if the import did not power it off."""
 
     @property
     def code(self) -> int:
-        """The exit code: that of the step to blame."""
+        """The exit code of the step that caused the failure."""
         if self.phase is Phase.SUCCEEDED:
             return Exit.DONE
         return (self.cause.exit_code if self.cause else None) or Exit.INTERNAL
 
 
 def create(jobs: Sequence[Job], into: Path, aim: Aim | None = None) -> list[Run]:
-    """A folder for each import: `into` itself for one, folders below it for several.
+    """Create a folder for each import: `into` itself for one, folders below it for several.
 
-    `aim` is where they go when that is a cluster.
+    `aim` is the target cluster, None for a folder.
 
     Raises:
-        StepError: CONFLICT, before anything is made, when one of them is taken.
+        StepError: CONFLICT, before anything is created, if one of them is taken.
     """
     if len(jobs) == 1:
         folders = [into]
@@ -97,7 +97,7 @@ def create(jobs: Sequence[Job], into: Path, aim: Aim | None = None) -> list[Run]
 
 
 def folder_name(job: Job, jobs: Sequence[Job]) -> str:
-    """The import's name, with its namespace where the name alone is taken twice."""
+    """The import's name, with its namespace if several imports have that name."""
     twice = sum(other.name == job.name for other in jobs) > 1
     return f"{job.plan.import_.namespace}-{job.name}" if twice else job.name
 
@@ -110,7 +110,7 @@ def _create(job: Job, rundir: RunDir, aim: Aim | None) -> Run:
             keep(rundir, aim)
     except OSError as error:
         raise StepError(
-            Exit.CONFLICT, f"cannot make {rundir.root}", f"{error.strerror}", "choose another --into"
+            Exit.CONFLICT, f"cannot create {rundir.root}", f"{error.strerror}", "choose another --into"
         ) from None
     rundir.keep_room()
     record = Record.new(job.plan.run, names.labels(job.plan), rundir.save)
@@ -118,7 +118,7 @@ def _create(job: Job, rundir: RunDir, aim: Aim | None) -> Run:
 
 
 def find(root: Path) -> list[RunDir]:
-    """The imports in a folder: itself, or those right below it.
+    """The imports in a folder: the folder itself, or those directly below it.
 
     Raises:
         StepError: NOT_FOUND.
@@ -133,23 +133,23 @@ def find(root: Path) -> list[RunDir]:
 
 
 def reopen(rundir: RunDir, credentials: dict[str, bytes] | None = None) -> Run | None:
-    """Go on with an import that failed or whose runner was killed; None when it is done.
+    """Reopen an import that failed or whose runner was killed; None if it has succeeded.
 
     Raises:
-        StepError: BUSY, when somebody works on it; INVALID, when its credentials are gone.
+        StepError: BUSY, if a process works on it; INVALID, if its credentials are missing.
     """
     lock = take(rundir)
     record = Record(rundir.load(), rundir.save)
     plan = Plan.load(rundir.request / PLAN)
     if phase_of(record.workflow) is Phase.SUCCEEDED:
-        rundir.tidy()  # its runner may have been killed before it could
+        rundir.tidy()  # a killed runner may not have done it
         return None
     if credentials is not None:
         rundir.put_credentials(credentials)
     elif not rundir.credentials.exists():
         raise StepError(
             Exit.INVALID,
-            f"the credentials of {plan.source.name} are gone from {rundir.root}",
+            f"the credentials of {plan.source.name} are missing in {rundir.root}",
             remedy="give the manifests again: vmferry retry DIR -f MANIFESTS",
         )
     rundir.keep_room()
@@ -158,7 +158,7 @@ def reopen(rundir: RunDir, credentials: dict[str, bytes] | None = None) -> Run |
 
 
 def take(rundir: RunDir) -> int:
-    """The folder's lock, waiting for steps that outlived a killed runner.
+    """Take the folder's lock; waits for steps that outlived a killed runner.
 
     Raises:
         StepError: BUSY.
@@ -175,19 +175,19 @@ def take(rundir: RunDir) -> int:
         if rundir.is_run() or time.monotonic() - start > ORPHANS:
             raise StepError(
                 Exit.BUSY,
-                f"another vmferry works on {rundir.root}",
-                remedy="wait for it, or stop it with Ctrl-C where it runs",
+                f"{rundir.root} is in use by another vmferry process",
+                remedy="wait for it, or stop it with Ctrl-C in its terminal",
             )
         if not said:
             said = True
-            print(f"waiting for the steps of a killed vmferry in {rundir.root}", file=sys.stderr)  # noqa: T201
+            print(f"waiting for the steps of a killed vmferry process in {rundir.root}", file=sys.stderr)  # noqa: T201
         time.sleep(0.2)
 
 
 async def carry_out(
     runs: Sequence[Run], watch: Watcher, *, first_delay: float = FIRST_DELAY
 ) -> list[Outcome]:
-    """Run imports beside each other to their end; SIGINT and SIGTERM stop them in good order."""
+    """Run imports in parallel to their end; SIGINT and SIGTERM stop them cleanly."""
     limits, ports = Limits(), Ports()
     runners = [_runner(run, limits, ports, watch, first_delay) for run in runs]
 
@@ -197,7 +197,7 @@ async def carry_out(
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # a job in a shell's background ignores SIGINT
+        if signal.getsignal(number) is not signal.SIG_IGN:  # a background job of a shell ignores SIGINT
             loop.add_signal_handler(number, stop)
     ticker = asyncio.create_task(_tick(watch))
     phases = await asyncio.gather(*(runner.run() for runner in runners))
@@ -206,7 +206,7 @@ async def carry_out(
 
 
 async def _tick(watch: Watcher) -> None:
-    """Let the watch speak of what takes long, also while nothing changes."""
+    """Call `watch.tick` every second, even without a change."""
     while True:
         await asyncio.sleep(TICK)
         watch.tick()

@@ -1,4 +1,4 @@
-"""A stage as a local process: its folders, environment, progress, last words and end."""
+"""Runs a stage as a local process: folders, environment, progress, termination message, exit code."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from steps.runtime.program import PARENT_ENV
 from workflows.stages import Stage
 
 TICK: Final = 0.2
-"""Seconds between two looks at a step's progress file."""
+"""Seconds between two reads of a step's progress file."""
 PATIENCE: Final = 60.0
-"""Seconds a step has to give back what it holds after it was told to stop; then it is killed."""
+"""Seconds that a step has to release what it holds after SIGTERM; then it is killed."""
 
 Report = Callable[[int, int], None]
 
@@ -39,7 +39,7 @@ class Attempt:
 
 
 class Launcher:
-    """Starts the step programs of one import and ends them."""
+    """Starts and stops the step programs of one import."""
 
     def __init__(self, rundir: RunDir, lock: int, way: Way | None = None) -> None:
         self._rundir = rundir
@@ -49,8 +49,8 @@ class Launcher:
         self._told: list[signal.Signals] = []
 
     async def run(self, stage: Stage, disk: str | None, report: Report) -> Attempt:
-        """Run a stage's program to its end; when it ends well its documents become part of the request."""
-        # Not in the import's own folder: progress and last words must get through when that is full.
+        """Run a stage's program to its end. If it succeeds, its documents become part of the request."""
+        # Not in the import's own folder: progress and messages must be written even if that is full.
         with temporary() as made:
             folder = made.path
             code = await self._process(stage, disk, made, report)
@@ -59,11 +59,11 @@ class Launcher:
             return Attempt(code=code, words=_read(folder / "words"), outputs=_outputs(stage, folder))
 
     def terminate(self) -> None:
-        """Tell every step to stop at its next chunk."""
+        """Send SIGTERM to every step; it stops at its next chunk."""
         self._signal(signal.SIGTERM)
 
     def terminate_one(self, stage: str, disk: str | None) -> None:
-        """Tell that one step, if it runs."""
+        """Send SIGTERM to that one step, if it runs."""
         for process, what in self._processes.items():
             if what == (stage, disk):
                 self._tell(process, [signal.SIGTERM])
@@ -90,11 +90,11 @@ class Launcher:
             )
         self._processes[process] = (stage.name, disk)
         try:
-            self._tell(process, self._told[before:])  # what was said while it was being started
+            self._tell(process, self._told[before:])  # signals sent while it was starting
             code = await self._follow(process, folder / "progress", report)
         finally:
             del self._processes[process]
-        # A signal's end as a shell and Kubernetes show it: 128 + its number.
+        # An end by a signal, as a shell and Kubernetes show it: 128 + its number.
         return code if code >= 0 else 128 - code
 
     def _argv(self, stage: Stage, disk: str | None, scratch: Path, folder: Path) -> list[str]:
@@ -134,7 +134,7 @@ def _environment(folder: Path) -> dict[str, str]:
         **os.environ,
         PROGRESS_FILE_ENV: str(folder / "progress"),
         TERMINATION_LOG_ENV: str(folder / "words"),
-        "TMPDIR": str(folder),  # what a killed step leaves is swept away with it
+        "TMPDIR": str(folder),  # leftovers of a killed step are deleted with it
         PARENT_ENV: str(os.getpid()),
     }
 
@@ -150,7 +150,7 @@ def _read(path: Path) -> str:
 
 
 def _outputs(stage: Stage, folder: Path) -> dict[str, str]:
-    """The small results that Argo would take as output parameters: JSON on one line, or a word."""
+    """The results that Argo would read as output parameters: JSON on one line, or a word."""
     found = {}
     for path in (folder / "outputs" / name for name in stage.outputs):
         if path.exists():

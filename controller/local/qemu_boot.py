@@ -1,7 +1,7 @@
-"""Starts an imported machine under QEMU from its manifest: proof that disks and manifest make a machine.
+"""Boots an imported VM under QEMU from its manifest, to prove that disks and manifest work.
 
-The VirtualMachine manifest is the only thing read, so what boots is what KubeVirt would be told. The disks
-are left as they are unless asked otherwise: writes go to a temporary overlay.
+It reads only the VirtualMachine manifest, the same input that KubeVirt gets. By default the disks stay
+unchanged: writes go to a temporary overlay.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ KVM: Final = Path("/dev/kvm")
 AHCI_PORTS: Final = 6
 """Ports of QEMU's ich9-ahci; libvirt, hence KubeVirt, adds a controller for every six disks as well."""
 MODELS: Final[dict[str, str]] = {"virtio": "virtio-net-pci"}
-"""QEMU's names where they differ from KubeVirt's."""
+"""QEMU's model names that differ from KubeVirt's."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to boot, beyond what the manifest says."""
+    """Boot options that are not in the manifest."""
 
     persistent: bool = False
     kvm: bool = True
@@ -44,7 +44,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Files:
-    """Where the parts of the machine lie that the manifest only names."""
+    """Paths of the parts of the VM that the manifest only names."""
 
     disks: Mapping[str, Path]
     scratch: Path
@@ -55,14 +55,14 @@ def load(folder: Path) -> dict[str, Any]:
     """The manifest in an import's folder.
 
     Raises:
-        StepError: NOT_FOUND, when there is none, as before an import is done.
+        StepError: NOT_FOUND, if it is missing, as before the import has succeeded.
     """
     path = folder / MANIFEST
     if not path.exists():
         raise StepError(
             Exit.NOT_FOUND,
             f"nothing to boot in {folder}",
-            f"there is no {MANIFEST}",
+            f"it does not contain {MANIFEST}",
             f"finish the import first: vmferry retry {folder}",
         )
     manifest: dict[str, Any] = YAML(typ="safe").load(path)
@@ -70,10 +70,10 @@ def load(folder: Path) -> dict[str, Any]:
 
 
 def disks(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Path]:
-    """The file of each disk the manifest names.
+    """The file of each disk in the manifest.
 
     Raises:
-        StepError: NOT_FOUND, naming the one that is missing.
+        StepError: NOT_FOUND, with the name of the missing file.
     """
     found: dict[str, Path] = {}
     for disk in _domain(manifest)["devices"]["disks"]:
@@ -81,13 +81,13 @@ def disks(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Path]:
         files = [folder / f"{name}.{suffix}" for suffix in ("qcow2", "raw")]
         there = [file for file in files if file.exists()]
         if not there:
-            raise StepError(Exit.NOT_FOUND, f"{files[0]} is missing", remedy="import the machine again")
+            raise StepError(Exit.NOT_FOUND, f"{files[0]} is missing", remedy="import the VM again")
         found[name] = there[0]
     return found
 
 
 def argv(manifest: Mapping[str, Any], files: Files, options: Options) -> list[str]:
-    """QEMU's command line for a VirtualMachine manifest: the same buses, models, firmware, order, MACs."""
+    """QEMU's command line for a VirtualMachine manifest: same buses, models, firmware, boot order, MACs."""
     domain = _domain(manifest)
     return [
         "qemu-system-x86_64",
@@ -109,9 +109,9 @@ def _domain(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def kvm_usable() -> bool:
-    """Whether KVM can run an ordinary guest here.
+    """Whether KVM can run an ordinary guest on this host.
 
-    The device alone does not say so: a hypervisor's own variant (pvm) has it and runs only its own guests.
+    The device alone is no proof: a hypervisor's variant (pvm) has it and runs only its own guests.
     """
     modules = Path("/sys/module")
     hardware = (modules / "kvm_intel").exists() or (modules / "kvm_amd").exists()
@@ -185,7 +185,7 @@ def _drive(name: str, file: Path, options: Options) -> str:
 
 
 def _controller(bus: str, index: int) -> list[str]:
-    """The controller that the disk number `index` of a bus needs first."""
+    """The controller to add before disk number `index` of a bus."""
     if bus == "sata" and index >= AHCI_PORTS and index % AHCI_PORTS == 0:
         return ["-device", f"ich9-ahci,id=ahci{index // AHCI_PORTS}"]
     first = {"scsi": ["-device", "virtio-scsi-pci,id=scsi0"], "usb": ["-device", "qemu-xhci,id=usb0"]}
@@ -210,7 +210,7 @@ def _nics(domain: Mapping[str, Any]) -> Iterator[str]:
         model = MODELS.get(interface["model"], interface["model"])
         mac = f",mac={interface['macAddress']}" if "macAddress" in interface else ""
         boot = f",bootindex={interface['bootOrder']}" if "bootOrder" in interface else ""
-        # restrict: a machine that is only tried must not reach the network the original is on
+        # restrict: a test boot must not reach the network of the original VM
         yield from ("-netdev", f"user,id=net{index},restrict=on")
         yield from ("-device", f"{model},netdev=net{index}{mac}{boot}")
 
@@ -222,12 +222,12 @@ def _need(path: Path, what: str) -> None:
 
 @contextlib.contextmanager
 def tpm(manifest: Mapping[str, Any], scratch: Path) -> Iterator[Path | None]:
-    """A software TPM for the time of the boot, when the machine has one and swtpm is installed."""
+    """Run a software TPM during the boot, if the VM has a TPM and swtpm is installed."""
     program = shutil.which("swtpm")
     if "tpm" not in _domain(manifest)["devices"]:
         yield None
     elif program is None:
-        print("the machine has a TPM; install swtpm to boot it with one", file=sys.stderr)  # noqa: T201
+        print("the VM has a TPM; install swtpm to boot it with one", file=sys.stderr)  # noqa: T201
         yield None
     else:
         socket = scratch / "tpm.sock"
@@ -249,12 +249,12 @@ def tpm(manifest: Mapping[str, Any], scratch: Path) -> Iterator[Path | None]:
 
 
 def boot(folder: Path, options: Options, console: Sequence[str], *, timeout: float | None = None) -> int:
-    """Start the machine and wait until it powers off; returns QEMU's exit code.
+    """Boot the VM and wait until it powers off; returns QEMU's exit code.
 
-    `console` says where the serial console goes, as QEMU arguments.
+    `console`: QEMU arguments for the serial console.
 
     Raises:
-        StepError: NOT_FOUND, INVALID; UNREACHABLE when the machine still runs after `timeout` seconds.
+        StepError: NOT_FOUND, INVALID; UNREACHABLE if the VM still runs after `timeout` seconds.
     """
     manifest = load(folder)
     if shutil.which("qemu-system-x86_64") is None:
@@ -270,8 +270,8 @@ def boot(folder: Path, options: Options, console: Sequence[str], *, timeout: flo
             except subprocess.TimeoutExpired:
                 raise StepError(
                     Exit.UNREACHABLE,
-                    f"the machine has not powered off within {timeout:.0f} s",
-                    remedy="look at its console, or give it more --timeout",
+                    f"the VM has not powered off within {timeout:.0f} s",
+                    remedy="check its console, or increase --timeout",
                 ) from None
             finally:
                 process.terminate()

@@ -1,4 +1,4 @@
-"""The state of an embedded run: nodes as Argo would have them, written to disk at every change."""
+"""The state of an embedded run: the nodes that Argo would have, saved at every change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workflows.status.nodes import Json, Phase, attempt_of, node_id, stage_of
 
 INTERRUPTED = "the runner was killed while this step ran"
 GROUPS = (TRANSFER, FINISH)
-"""The DAGs within that of the whole import."""
+"""The DAGs inside the DAG of the whole import."""
 
 
 def now() -> str:
@@ -21,7 +21,7 @@ def now() -> str:
 
 
 class Record:
-    """A workflow object that this run keeps. Every method that changes it ends by saving it."""
+    """The Workflow object of an embedded run. Every method that changes it saves it at the end."""
 
     def __init__(self, workflow: Json, save: Callable[[Json], None]) -> None:
         self.workflow = workflow
@@ -31,7 +31,7 @@ class Record:
 
     @classmethod
     def new(cls, name: str, labels: Mapping[str, str], save: Callable[[Json], None]) -> Record:
-        """A run that has not begun."""
+        """A run that has not started."""
         workflow: Json = {
             "apiVersion": "argoproj.io/v1alpha1",
             "kind": "Workflow",
@@ -49,7 +49,7 @@ class Record:
     # --- names
 
     def path(self, stage: Stage, disk: str | None, disks: Iterable[str] = ()) -> str:
-        """The node name of a stage, as Argo builds it from the groups around it."""
+        """The node name of a stage, as Argo builds it from the enclosing groups."""
         if stage.scope is Scope.EXIT:
             return f"{self._name}.onExit"
         group = next((one for one in GROUPS if one in (home(stage), PARENT.get(home(stage)))), "")
@@ -58,10 +58,10 @@ class Record:
             parent = f"{parent}.disks({list(disks).index(disk)}:{disk})"
         return f"{parent}.{stage.name}"
 
-    # --- what the scheduler asks
+    # --- queries of the scheduler
 
     def phase(self, path: str) -> Phase | None:
-        """The phase of a stage, None when it has not begun."""
+        """The phase of a stage; None if it has not started."""
         node = self._nodes.get(node_id(self._name, path))
         return Phase(node["phase"]) if node else None
 
@@ -71,10 +71,10 @@ class Record:
             for node in self._nodes.values()
         )
 
-    # --- what the scheduler tells
+    # --- changes by the scheduler
 
     def begin(self, path: str, stage: Stage, disk: str | None) -> int:
-        """A new attempt of a stage begins; returns its number."""
+        """Start a new attempt of a stage; returns its number."""
         self._groups(path, disk)
         parent = self._node(path, "Retry", stage.name, disk)
         parent.update(phase=Phase.RUNNING, finishedAt=None)
@@ -87,7 +87,7 @@ class Record:
         return number
 
     def progress(self, path: str, number: int, done: int, total: int) -> bool:
-        """Note a step's progress; False when nothing moved."""
+        """Record a step's progress; False if it is unchanged."""
         text = f"{done}/{total}"
         nodes = [self._nodes[node_id(self._name, name)] for name in (f"{path}({number})", path)]
         if nodes[0].get("progress") == text:
@@ -98,7 +98,7 @@ class Record:
         return True
 
     def end(self, path: str, number: int, code: int, words: str, outputs: Mapping[str, str]) -> None:
-        """An attempt ended with this exit code and these last words."""
+        """End an attempt with its exit code and termination message."""
         attempt = self._nodes[node_id(self._name, f"{path}({number})")]
         phase = Phase.SUCCEEDED if code == Exit.DONE else Phase.FAILED
         results: Json = {"exitCode": str(code)}
@@ -110,7 +110,7 @@ class Record:
         self.save()
 
     def settle(self, path: str, message: str = "") -> None:
-        """No more attempts: the stage ends as its last attempt did."""
+        """End a stage with the phase of its last attempt."""
         stage = self._nodes[node_id(self._name, path)]
         last = self._nodes[stage["children"][-1]]
         stage.update(phase=last["phase"], finishedAt=now(), outputs=last.get("outputs", {}))
@@ -119,13 +119,13 @@ class Record:
         self.save()
 
     def skip(self, path: str, stage: Stage, disk: str | None, phase: Phase, message: str) -> None:
-        """A stage that is not run: a gate nobody asked for, or one whose predecessors failed."""
+        """Record a stage that is not run: an unused gate, or a stage whose predecessors failed."""
         self._groups(path, disk)
         self._node(path, "Skipped", stage.name, disk).update(phase=phase, message=message, finishedAt=now())
         self.save()
 
     def finish(self, *, message: str = "") -> Phase:
-        """The run is over: groups end as their members did."""
+        """End the run: the members determine the phases of the groups."""
         phase = Phase.FAILED if message or self.failed() else Phase.SUCCEEDED
         for node in self._nodes.values():
             if node["type"] in ("DAG", "TaskGroup"):
@@ -135,7 +135,7 @@ class Record:
         return phase
 
     def reopen(self) -> None:
-        """What `argo retry` does: failed and unfinished stages and all that did not run are forgotten.
+        """Reset as `argo retry` does: drop the stages that failed, did not finish or did not run.
 
         argo-workflows workflow/util/util.go FormulateRetryWorkflow. Steps that a killed runner left
         Running count as failed.
@@ -162,7 +162,7 @@ class Record:
         return not Phase(stage["phase"]).succeeded
 
     def _worst(self, group: Json) -> Phase:
-        """A group is as well as its members, however deep; members are those whose name continues its own."""
+        """The worst phase of a group's members at any depth; members are nodes whose name extends its own."""
         inside = [
             Phase(node["phase"])
             for node in self._nodes.values()
@@ -204,7 +204,7 @@ class Record:
         return node
 
     def _put_into_group(self, node: Json) -> None:
-        """Link a node to the group whose name its own continues; attempts hang on their stage."""
+        """Link a node to the group whose name it extends; attempts belong to their stage."""
         group = node["name"].rpartition("(" if node["name"].endswith(")") else ".")[0]
         parent = self._nodes.get(node_id(self._name, group))
         if parent is None:

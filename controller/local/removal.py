@@ -1,4 +1,4 @@
-"""`vmferry discard`: an import that nobody goes on with leaves nothing, here or in the cluster."""
+"""`vmferry discard`: deletes an abandoned import, in its folder and in the cluster."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from workflows.status.nodes import Phase, phase_of
 
 
 def discard(rundir: RunDir) -> list[str]:
-    """Delete what the import made and its notes; returns what is gone.
+    """Delete what the import created and its state; returns what was deleted.
 
     Raises:
-        StepError: CONFLICT for an import that is done; BUSY while somebody works on it; what the API says.
+        StepError: CONFLICT if the import has succeeded; BUSY if a process works on it; errors of the API.
     """
     if phase_of(rundir.load()) is Phase.SUCCEEDED:
         raise StepError(
             Exit.CONFLICT,
-            f"the import in {rundir.root} is done",
-            "what it made is in use",
-            "delete it by hand",
+            f"cannot discard the import in {rundir.root}",
+            "it has succeeded, and its result may be in use",
+            "delete the result by hand",
         )
     lock = take(rundir)
     try:
         if not phase_of(rundir.load()).fulfilled and rundir.credentials.exists():
             cleanup = Launcher(rundir, lock).run(stage_named("cleanup"), None, lambda *_: None)
-            asyncio.run(cleanup)  # its runner was killed before it could; what it left is in its log
+            asyncio.run(cleanup)  # its killed runner did not do it; the log lists the leftovers
         gone = _in_cluster(rundir) if (rundir.notes / AIM).exists() else []
         return [*gone, *_here(rundir)]
     finally:
@@ -49,7 +49,7 @@ def _in_cluster(rundir: RunDir) -> list[str]:
 
 
 def _here(rundir: RunDir) -> list[str]:
-    """The notes, and the disks that had arrived; the folder itself when nothing else is in it."""
+    """Delete the state and the imported disks; the folder too if it is then empty."""
     disks = (rundir.notes / "published").glob("*.json")
     files = [file for disk in disks for file in rundir.root.glob(f"{disk.stem}.*")]
     for file in [*files, rundir.state]:

@@ -1,4 +1,4 @@
-"""The folder of an embedded import: what lies where, whose it is, and who works in it."""
+"""The folder of an embedded import: its paths, its ownership, its lock."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from workflows.status.nodes import Phase, leaves, phase_of
 NOTES: Final = ".vmferry"
 STATE: Final = "run.json"
 RESERVE: Final = 1 << 20
-"""Bytes kept free for the state: many times what the largest one takes."""
+"""Bytes kept free for the state: many times the size of the largest one."""
 
 
 class RunDir:
-    """Paths of one import's folder. Bulk and results lie in it, all else below `.vmferry`."""
+    """The folder of one import. Results are in it, everything else is below `.vmferry`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
@@ -38,20 +38,20 @@ class RunDir:
         self._reserve = self.notes / "reserve"
 
     def scratch(self, name: str) -> Path:
-        """The folder that outlives attempts: of a disk, or of a stage of the machine."""
+        """The folder that attempts share: of a disk, or of a stage of the whole VM."""
         return self.notes / "scratch" / name
 
     def create(self, plan: Plan, credentials: Mapping[str, bytes]) -> None:
-        """Make the folder, found to be free by `refuse_foreign`, ready for a new import."""
+        """Prepare the folder for a new import; `refuse_foreign` has found it free."""
         self.request.mkdir(parents=True)
         self.logs.mkdir()
         plan.save(self.request / PLAN)
         self.put_credentials(credentials)
 
     def refuse_foreign(self) -> None:
-        """Make sure that the folder is missing or empty.
+        """Require that the folder is missing or empty.
 
-        An import that never got beyond its checks has touched nothing and makes way for its next try.
+        An import that failed in its checks has changed nothing and is replaced.
 
         Raises:
             StepError: CONFLICT.
@@ -63,46 +63,50 @@ class RunDir:
         if self.state.exists():
             raise StepError(
                 Exit.CONFLICT,
-                f"{self.root} holds an import already",
-                remedy=f"go on with it by `vmferry retry {self.root}`, or choose another --into",
+                f"{self.root} already contains an import",
+                remedy=f"resume it with `vmferry retry {self.root}`, or choose another --into",
             )
         if self.root.exists() and any(self.root.iterdir()):
             raise StepError(
-                Exit.CONFLICT, f"{self.root} is not empty", "and not ours", "choose an empty or new folder"
+                Exit.CONFLICT,
+                f"{self.root} is not empty",
+                "vmferry did not fill it",
+                "choose an empty or new folder",
             )
 
     def _make_way(self) -> None:
         try:
             os.close(self.lock())
         except BlockingIOError:
-            raise StepError(Exit.BUSY, f"another vmferry works on {self.root}") from None
+            what = f"{self.root} is in use by another vmferry process"
+            raise StepError(Exit.BUSY, what, remedy="wait for it, or choose another --into") from None
         for state in (self.state, self.root / f"{STATE}.partial"):
             state.unlink(missing_ok=True)
         shutil.rmtree(self.notes)
 
     def _untouched(self) -> bool:
-        """Whether all that lies here is an import of ours that has not begun to do anything."""
+        """Whether the folder contains only an import that has not changed anything."""
         names = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
         if not self.notes.is_dir() or not names <= {NOTES, STATE, f"{STATE}.partial"}:
             return False
-        if not self.state.exists():  # a lost record must not take what was landed with it
+        if not self.state.exists():  # without the state, landed disks must be kept
             return not any((self.notes / "scratch").glob("disk-*/*"))
         quiet = (Phase.SKIPPED, Phase.OMITTED)
         begun = {leaf.stage for leaf in leaves(self.load()) if leaf.phase not in quiet}
         return begun <= CHECKS and phase_of(self.load()) is Phase.FAILED
 
     def require(self) -> None:
-        """Raise NOT_FOUND unless an import lies here."""
+        """Raise StepError (NOT_FOUND) unless the folder contains an import."""
         if not self.state.exists() or not (self.request / PLAN).exists():
             raise StepError(
                 Exit.NOT_FOUND,
                 f"no import in {self.root}",
-                f"there is no {STATE}",
-                "name the folder that `vmferry run --into` was given",
+                f"it does not contain {STATE}",
+                "name the folder that you gave to `vmferry run --into`",
             )
 
     def put_credentials(self, credentials: Mapping[str, bytes]) -> None:
-        """Keep the credentials as files that only their owner can read, until the import is done."""
+        """Keep the credentials as files that only their owner can read, until the import has succeeded."""
         self.drop_credentials()
         self.credentials.mkdir(mode=0o700)
         for key, value in credentials.items():
@@ -121,16 +125,16 @@ class RunDir:
         except ValueError as error:
             raise StepError(
                 Exit.CORRUPT,
-                f"{self.state} is not readable",
+                f"cannot read {self.state}",
                 str(error),
                 "restore it, or import into a new folder",
             ) from None
         return state
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Write the state; when the filesystem is full, into the room kept for just that.
+        """Write the state; if the filesystem is full, into the reserved space.
 
-        When that is used up as well the state stays as it was: to a retry it is that of a killed runner.
+        If that is used up too, the state stays as it was: a retry treats it as that of a killed runner.
         """
         text = json.dumps(state, indent=1) + "\n"
         try:
@@ -143,21 +147,21 @@ class RunDir:
                 write_atomically(self.state, text)
 
     def keep_room(self) -> None:
-        """Set aside room for the state: a disk that fills the filesystem must not take its record with it."""
+        """Reserve space for the state, so that it can be saved when a disk fills the filesystem."""
         with contextlib.suppress(OSError), self._reserve.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, RESERVE)
 
     def tidy(self) -> None:
-        """Drop what a finished import needs no more: credentials, scratch, the room kept."""
+        """Delete what a succeeded import no longer needs: credentials, scratch, reserved space."""
         self.drop_credentials()
         shutil.rmtree(self.notes / "scratch", ignore_errors=True)
         self._reserve.unlink(missing_ok=True)
 
     def lock(self) -> int:
-        """Take the folder for this process and the steps it starts, which inherit the descriptor.
+        """Lock the folder for this process and its steps, which inherit the descriptor.
 
         Raises:
-            BlockingIOError: when a runner, or a step that outlived its runner, still works here.
+            BlockingIOError: if a runner, or a step that outlived its runner, still works in it.
         """
         self.notes.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.notes / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -170,12 +174,12 @@ class RunDir:
         return descriptor
 
     def sign(self) -> None:
-        """Show for as long as this process lives that the lock is a runner's, not its orphaned steps'."""
+        """Mark the lock as held by a living runner, not only by orphaned steps, until this process ends."""
         descriptor = os.open(self.notes / "runner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # at most somebody who looks has it, for a moment
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # `is_run` holds it only for a moment
 
     def is_run(self) -> bool:
-        """Whether a living runner has signed."""
+        """Whether a living runner has called `sign`."""
         try:
             with (self.notes / "runner").open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

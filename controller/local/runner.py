@@ -1,7 +1,7 @@
-"""The embedded runner: the stages of one import as local processes, by the same table and rules as in Argo.
+"""The embedded runner: runs the stages of one import as local processes, by Argo's table and rules.
 
-It stays small on purpose: what outgrows one machine goes to Argo. State is written at every change, so a
-killed runner loses nothing; `Record.reopen` and another `Runner.run` go on from it.
+It stays small on purpose: Argo is for more than one host. The state is saved at every change, so a killed
+runner loses nothing; `Record.reopen` and another `Runner.run` resume from it.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from workflows.status.conditions import doubts, read_admission
 from workflows.status.nodes import Phase, root_cause
 from workflows.status.observed import observe
 
-OMITTED: Final = "not run, as an earlier stage has failed"
+OMITTED: Final = "not run, because an earlier stage failed"
 STOPPED: Final = "Stopped with strategy 'Stop'"
 SHUTDOWN: Final = "workflow shutdown with strategy:  Stop"
 FIRST_DELAY: Final = 2.0
-"""Seconds before a local step is tried again first; the table's 10 is for reasons of Argo's own."""
+"""Seconds before the first retry of a local step; the table's 10 is specific to Argo."""
 
 
 @dataclass
 class Limits:
-    """What imports that run beside each other share: machines in transfer and disk streams at once."""
+    """Limits shared by imports that run in parallel: VMs in transfer and disk streams."""
 
     machines: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     streams: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
 
 
 Instance = tuple[str, str | None]
-"""A stage and the disk it works on, None for the machine."""
+"""A stage and its disk; None for a stage of the whole VM."""
 
 
 class Runner:
-    """Carries one import through its stages.
+    """Runs one import through its stages.
 
-    `changed` is called after every change of the record, `warn` with what a person should know of meanwhile.
+    `changed` is called after every change of the record, `warn` with each warning.
     """
 
     def __init__(
@@ -77,14 +77,14 @@ class Runner:
         self._given_up: set[Instance] = set()
 
     def stop(self) -> None:
-        """End early: steps give back what they hold, no new one begins, the exit handler runs."""
+        """Stop early: steps release what they hold, no further step starts, the exit handler runs."""
         if self._stopping.is_set():
             self._launcher.kill()
         self._stopping.set()
         self._launcher.terminate()
 
     async def run(self) -> Phase:
-        """Run every stage that is not done yet; returns how the import ended."""
+        """Run every stage that has not succeeded; returns the phase of the import."""
         before = list(takewhile(lambda stage: not stage.in_transfer, self._stages))
         rest = list(dropwhile(lambda stage: not stage.in_transfer, self._stages))
         await self._part(before)
@@ -101,7 +101,7 @@ class Runner:
     # --- order
 
     async def _part(self, stages: Sequence[Stage]) -> None:
-        """Run stages of which each waits for its own predecessors only."""
+        """Run stages. Each waits only for its own predecessors."""
         tasks: dict[Instance, asyncio.Task[None]] = {}
         for stage in stages:
             for disk in self._disks if stage.scope is Scope.DISK else (None,):
@@ -111,9 +111,9 @@ class Runner:
         await asyncio.gather(*tasks.values())
 
     def _before(self, stage: Stage, disk: str | None) -> list[Instance]:
-        """What must have ended well before this begins: same disk for disks, every disk for the machine.
+        """What must succeed first: for a disk the same disk, for the VM every disk.
 
-        Where no disks were found, what a stage of disks itself waits for stands in its place.
+        If no disks were found, a stage of disks is replaced by its own predecessors.
         """
         found: list[Instance] = []
         for earlier in (earlier for earlier in self._stages if earlier.name in stage.after):
@@ -138,7 +138,7 @@ class Runner:
         elif self._stopping.is_set():
             self._record.skip(path, stage, disk, Phase.OMITTED, STOPPED)
         elif stage.gate:
-            self._record.skip(path, stage, disk, Phase.SKIPPED, "no approval was asked for")
+            self._record.skip(path, stage, disk, Phase.SKIPPED, "the import does not require this approval")
         else:
             await self._attempts(path, stage, disk)
         self._changed()
@@ -147,10 +147,10 @@ class Runner:
         phase = self._record.phase(self._path(*instance))
         return phase is not None and phase.succeeded
 
-    # --- two stages that need each other
+    # --- two parallel stages that need each other
 
     def _sibling(self, stage: Stage) -> Stage | None:
-        """The stage that works on a disk beside this one: `serve` gives what `image` has fetched."""
+        """The parallel stage of the same disk: `serve` provides what `image` has the cluster fetch."""
         beside = (
             other
             for other in self._stages
@@ -159,14 +159,14 @@ class Runner:
         return next(beside, None)
 
     def _needed_again(self, stage: Stage, disk: str | None) -> bool:
-        """Whether a disk that was served must be served once more, as its image was not done after all."""
+        """Whether a served disk must be served again because its image did not succeed."""
         sibling = self._sibling(stage)
         return (
             stage.needs is Capability.PULLS and sibling is not None and not self._well((sibling.name, disk))
         )
 
     def _give_up_sibling(self, stage: Stage, disk: str | None) -> None:
-        """Nobody will ever answer the other one: end it."""
+        """Stop the parallel stage: it would wait for ever."""
         sibling = self._sibling(stage)
         if sibling is not None and (stage.name, disk) not in self._given_up:
             self._given_up.add((sibling.name, disk))
@@ -176,13 +176,13 @@ class Runner:
         sibling = self._sibling(stage)
         if sibling is None or attempt.code == Exit.DONE or (stage.name, disk) not in self._given_up:
             return attempt
-        words = f"{sibling.name} {disk} failed; see there; a retry runs both"
+        words = f"{sibling.name} {disk} failed; see its message; a retry runs both"
         return replace(attempt, code=Exit.SIBLING, words=words)
 
     # --- one stage
 
     async def _attempts(self, path: str, stage: Stage, disk: str | None) -> None:
-        """Try a stage until it is done, failed for good, or has used up its attempts."""
+        """Run a stage until it succeeds, fails finally, or has used up its attempts."""
         await self._try(path, stage, disk)
         phase = self._record.phase(path)
         if phase is not None and not phase.succeeded:
@@ -205,14 +205,14 @@ class Runner:
         return self._record.settle(path, "No more retries left")
 
     def _unbegun(self, path: str, stage: Stage, disk: str | None, tried: int) -> None:
-        """A stop came while the stage waited for its turn."""
+        """End a stage that was stopped while it waited for its turn."""
         if tried:
             self._record.settle(path, SHUTDOWN)
         else:
             self._record.skip(path, stage, disk, Phase.OMITTED, STOPPED)
 
     async def _attempt(self, path: str, stage: Stage, disk: str | None) -> Attempt | None:
-        """One attempt, when its turn has come; None when a stop comes first."""
+        """Run one attempt when it is its turn; None if the run is stopped first."""
         if stage.limit is not Limit.STREAMS:
             return await self._process(path, stage, disk)
         async with self._limits.streams:
@@ -228,10 +228,10 @@ class Runner:
 
         try:
             attempt = await self._launcher.run(stage, disk, progress)
-        except OSError as error:  # no process, no room in /tmp: this stage's failure, nobody else's
-            words = f"the step could not be run: {error}; mend that, then retry"
+        except OSError as error:  # no process, no space in /tmp: only this stage fails
+            words = f"cannot run the step: {error}; fix the problem, then retry"
             attempt = Attempt(code=Exit.INTERNAL, words=words)
-        except StepError as error:  # no port to serve at
+        except StepError as error:  # no port for serving
             attempt = Attempt(code=error.code, words=str(error))
         attempt = self._blamed_on_sibling(attempt, stage, disk)
         self._record.end(path, number, attempt.code, attempt.words, attempt.outputs)
@@ -240,23 +240,23 @@ class Runner:
 
     async def _pause(self, title: str, seconds: float) -> None:
         if seconds >= 1 and not self._stopping.is_set():
-            self._warn(f"{title} is tried again in {seconds:.0f} s")
+            self._warn(f"{title} failed; retry in {seconds:.0f} s")
         try:
             await asyncio.wait_for(self._stopping.wait(), seconds)
         except TimeoutError:
             return
 
     async def _exit_handler(self) -> None:
-        """Give back what is held, unless a check refused.
+        """Release what is held, unless a check refused the import.
 
-        Then nothing was touched, and a wrong password tried twice is one step nearer to a locked account.
+        Then nothing was changed, and trying a wrong password twice may lock the account.
         """
         cause = root_cause(self._record.workflow)
         untouched = cause is not None and cause.stage in CHECKS and not is_retryable(cause.exit_code or 1)
         for stage in self._exit:
             path = self._path(stage.name, None)
             if untouched:
-                self._record.skip(path, stage, None, Phase.SKIPPED, "nothing was touched")
+                self._record.skip(path, stage, None, Phase.SKIPPED, "nothing was changed")
             else:
                 await self._attempts(path, stage, None)
 
@@ -267,7 +267,7 @@ class Runner:
         return self._record.path(stage, disk, self._disks)
 
     def _found_disks(self) -> tuple[str, ...]:
-        """The disks preflight found; none when it failed."""
+        """The disks that preflight found; none if it failed."""
         if not (self._rundir.request / MACHINE).exists():
             return ()
         machine = Machine.load(self._rundir.request / MACHINE)
@@ -277,7 +277,7 @@ class Runner:
         return tuple(disk.id for disk in machine.disks)
 
     def _say_admission(self) -> None:
-        """Warn of what the target would change, and of what it could not be asked."""
+        """Warn about changes that the target would make, and about what could not be checked."""
         seen = observe(self._record.workflow)
         admission = read_admission(seen.output("admit", None, "admission")) if seen else None
         for said in doubts(admission) if admission else ():

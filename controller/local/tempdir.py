@@ -1,7 +1,7 @@
-"""Temporary folders that a killed vmferry does not leave for good: the next one sweeps them away.
+"""Temporary folders. The next vmferry deletes those that a killed vmferry left.
 
-Each holds a file that is locked while somebody who needs the folder lives: its maker, and the steps that
-inherit the descriptor. The kernel lets the lock go with the last of them, however they end.
+Each contains a file that is locked while a process needs the folder: its creator, and the steps that inherit
+the descriptor. The kernel releases the lock when the last of them ends, however it ends.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LOCK: Final = "lock"
 
 @dataclass(frozen=True)
 class Temporary:
-    """A folder that nobody else can look into, and the lock to hand on to those who work in it."""
+    """A private folder, and the lock to pass to the processes that work in it."""
 
     path: Path
     lock: int
@@ -31,7 +31,7 @@ class Temporary:
 
 @contextmanager
 def temporary() -> Iterator[Temporary]:
-    """A folder for the time of a `with`."""
+    """A folder for the duration of a `with`."""
     path = Path(tempfile.mkdtemp(prefix=PREFIX))  # 0700
     descriptor = -1
     try:
@@ -44,7 +44,7 @@ def temporary() -> Iterator[Temporary]:
 
 
 def _locked(path: Path) -> int:
-    """The lock's descriptor. The file gets its name when it is locked: who sweeps never finds it free."""
+    """The lock's descriptor. The file gets its name once it is locked, so `sweep` never finds it free."""
     unnamed = path / f"{LOCK}.partial"
     descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -53,14 +53,14 @@ def _locked(path: Path) -> int:
 
 
 def sweep() -> list[Path]:
-    """Delete our own temporary folders whose makers are gone; returns them."""
+    """Delete temporary folders of this user without a live process; returns their paths."""
     found = Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{LOCK}")
     return [lock.parent for lock in found if _is_stale(lock) and _delete(lock.parent)]
 
 
 def _is_stale(lock: Path) -> bool:
-    """Whether it is ours and nobody holds it."""
-    with contextlib.suppress(OSError):  # gone meanwhile, or not ours to open
+    """Whether this user owns it and no process holds it."""
+    with contextlib.suppress(OSError):  # deleted meanwhile, or not accessible
         if lock.parent.is_symlink() or lock.parent.stat().st_uid != os.getuid():
             return False
         descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)

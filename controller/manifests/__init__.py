@@ -1,1 +1,1 @@
-"""Manifests that a person gives, from files to imports that can be run."""
+"""Reads manifests and resolves them to imports."""

@@ -1,4 +1,4 @@
-"""The environment of the QA plan, in names of govc and openstackclient, where no manifest says otherwise."""
+"""The QA plan's environment variables, named as in govc and openstackclient. Manifests take precedence."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from workflows.api.spec import (
 from workflows.plan import endpoint
 
 NAME: Final = "environment"
-"""Name of the sources that the environment describes, one of a kind at most."""
+"""Name of the sources that the environment describes, at most one per kind."""
 
 ADDRESSES: Final = ("GOVC_URL", "OS_AUTH_URL")
 MACHINES: Final = ("VM_NAME", "OS_VM_NAME")
@@ -34,7 +34,7 @@ _OPENSTACK_KEYS: Final = {
     "password": "OS_PASSWORD",
     "project_name": "OS_PROJECT_NAME",
     "project_id": "OS_PROJECT_ID",
-    # The one domain of today's Secret is that of user and project; a name of its own for either wins.
+    # The one domain in vm-import-controller's Secret applies to user and project; specific names win.
     "domain_name": "OS_USER_DOMAIN_NAME",
     "user_domain_name": "OS_USER_DOMAIN_NAME",
     "project_domain_name": "OS_PROJECT_DOMAIN_NAME",
@@ -42,12 +42,12 @@ _OPENSTACK_KEYS: Final = {
     "application_credential_name": "OS_APPLICATION_CREDENTIAL_NAME",
     "application_credential_secret": "OS_APPLICATION_CREDENTIAL_SECRET",
 }
-"""The keys of an OpenStack source's Secret and where openstackclient looks for the same."""
+"""Keys of an OpenStack source's Secret, with the variables of openstackclient."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """What the environment says of one kind of source: how to reach it, its credentials, a machine."""
+    """The environment's values for one kind of source: its address, its credentials, a VM."""
 
     source: Source | None
     credentials: dict[str, bytes]
@@ -56,7 +56,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Environment:
-    """The sources and machines that the environment names; a kind it says nothing of is not in it."""
+    """The sources and VMs that the environment names, by kind."""
 
     given: tuple[Given, ...] = ()
 
@@ -69,12 +69,12 @@ class Environment:
         return tuple(one.import_ for one in self.given if one.import_ is not None)
 
     def source(self, kind: str) -> Source | None:
-        """The source of that kind, in whatever case; of no kind, where just one is described."""
+        """The source of that kind, case-insensitive; without a kind the only source, if there is one."""
         found = [source for source in self.sources if kind.lower() in ("", source.kind.lower())]
         return found[0] if len(found) == 1 else None
 
     def credentials(self, source: Source) -> dict[str, bytes]:
-        """Those for that source: never for a host that somebody else named."""
+        """The credentials for that source: never for another address."""
         for one in self.given:
             described = one.source
             if described and (described.kind, endpoint(described)) == (source.kind, endpoint(source)):
@@ -83,7 +83,7 @@ class Environment:
 
 
 def read(environ: Mapping[str, str]) -> Environment:
-    """What the environment says of a vCenter and of a cloud.
+    """Read the environment's vCenter and OpenStack cloud.
 
     GOVC_URL, GOVC_USERNAME, GOVC_PASSWORD, GOVC_DATACENTER, GOVC_INSECURE, GOVC_TLS_CA_CERTS and VM_NAME: as
     with govc, the URL may hold user and password, and may lack the scheme and `/sdk`.
@@ -172,7 +172,7 @@ def _flag(environ: Mapping[str, str], variable: str) -> bool:
 
 
 def _encoded(found: Mapping[str, str]) -> dict[str, bytes]:
-    # surrogateescape: a password need not be UTF-8, and the environment brings it as bytes
+    # surrogateescape: a password need not be UTF-8, and the environment holds bytes
     return {key: value.encode(errors="surrogateescape") for key, value in found.items() if value}
 
 
@@ -188,7 +188,7 @@ def _import(environ: Mapping[str, str], variable: str, kind: SourceKind) -> Virt
     if not name:
         return None
     if not name.isprintable():
-        raise StepError(Exit.INVALID, f"{variable} is not printable text", remedy="give it in UTF-8")
+        raise StepError(Exit.INVALID, f"{variable} is not printable text", remedy="set it in UTF-8")
     reference = SourceReference(api_version=API_VERSION, kind=str(kind), name=NAME)
     return VirtualMachineImport(
         api_version=API_VERSION,

@@ -1,8 +1,8 @@
-"""Manifests of before Harvester v1.1 as those of `migration.harvesterhci.io/v1beta1`.
+"""Converts manifests from before Harvester v1.1 to `migration.harvesterhci.io/v1beta1`.
 
-Two shapes: the groups `source.` and `importjob.harvesterhci.io` as vm-import-controller had them first
-(112008b, pkg/apis), and what the enhancement proposal before that sketched (kind Vsphere, `vmName`, `path`,
-`mapping`). Documents are changed where they stand, so that comments and the order of fields stay.
+Two old forms: the groups `source.` and `importjob.harvesterhci.io` of the first vm-import-controller
+(112008b, pkg/apis), and those of the earlier enhancement proposal (kind Vsphere, `vmName`, `path`,
+`mapping`). Documents are changed in place, to keep comments and field order.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ SOURCES: Final = {
     "vmwaresource": "VmwareSource",
     "openstacksource": "OpenstackSource",
 }
-"""Kinds of sources, in lower case, by what they are called now."""
+"""Current kinds of sources, by old kind in lower case."""
 RENAMED: Final = {"vmName": "virtualMachineName", "path": "folder", "mapping": "networkMapping"}
 NAME_LENGTH: Final = 253
 METADATA: Final = ("name", "namespace", "labels", "annotations")
 APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 WHY: Final = {
-    "status": "a new controller finds it out anew",
+    "status": "the controller writes it again",
     "spec.dc": "an OpenStack project is `project_name` in the Secret",
 }
-"""What to say of fields that are left out, beyond that they have no place."""
+"""Reasons for fields that are left out; the default is that no field replaces them."""
 
 
 class Migration:
-    """One file's documents on their way; `warnings` and `faults` are lines `FILE:LINE: FIELD: WHAT`."""
+    """Converts one file's documents; `warnings` and `faults` are lines `FILE:LINE: FIELD: WHAT`."""
 
     def __init__(self, where: str, sources: Mapping[str, set[tuple[str, str]]]) -> None:
         self.warnings: list[str] = []
@@ -57,7 +57,7 @@ class Migration:
         self._document: CommentedMap = CommentedMap()
 
     def convert(self, document: Any) -> None:
-        """Change a document of an old group, or the items of a list of them; others stay as they are."""
+        """Convert a document of an old group, or the items of a List; others stay unchanged."""
         if not isinstance(document, CommentedMap):
             return
         if document.get("kind") == "List" and isinstance(document.get("items"), CommentedSeq):
@@ -75,7 +75,7 @@ class Migration:
         is_import = group_of(document).startswith("importjob.") and kind == "VirtualMachine"
         if not is_import and kind.lower() not in SOURCES:
             known = ", ".join(dict.fromkeys(SOURCES.values()))
-            self._fault(("kind",), f"nothing imports from a {kind!r}; there are: {known}")
+            self._fault(("kind",), f"unknown kind of source {kind!r}; known: {known}")
             return
         self._metadata(document)
         self._keep_only(document, ("apiVersion", "kind", "metadata", "spec"), ())
@@ -107,14 +107,14 @@ class Migration:
         if isinstance(credentials, str):
             namespace = _namespace(document)
             spec["credentials"] = CommentedMap(name=credentials, namespace=namespace)
-            self._warn(("spec", "credentials"), f"taken for the Secret {namespace}/{credentials}")
+            self._warn(("spec", "credentials"), f"converted to Secret {namespace}/{credentials}")
         self._reference(spec.get("credentials"), SecretReference, ("spec", "credentials"))
         self._keep_only(spec, fields(model), ("spec",))
 
     def _import(self, spec: CommentedMap, document: CommentedMap) -> None:
         for old, new in RENAMED.items():
             if old in spec and new in spec:
-                self._fault(("spec", old), f"spec.{new} is there as well; keep one of them")
+                self._fault(("spec", old), f"spec.{new} is also set; keep one of them")
             elif old in spec:
                 rename(spec, old, new)
         self._rows(spec)
@@ -125,7 +125,7 @@ class Migration:
         self._keep_only(spec, fields(VirtualMachineImportSpec), ("spec",))
 
     def _rows(self, spec: CommentedMap) -> None:
-        """`mapping` was one row in the proposal, and is a list."""
+        """`mapping` was one row in the proposal; now it is a list."""
         rows = spec.get("networkMapping")
         if isinstance(rows, CommentedMap):
             rows = CommentedSeq([rows])
@@ -142,18 +142,18 @@ class Migration:
         if kind.lower() in SOURCES:
             source["kind"] = SOURCES[kind.lower()]
         elif kind:
-            self._fault((*path, "kind"), f"nothing imports from a {kind!r}")
+            self._fault((*path, "kind"), f"unknown kind of source {kind!r}")
         self._reference(source, SourceReference, path)
 
     def _found(self, name: str, document: CommentedMap) -> CommentedMap:
-        """The reference that a bare name stands for: to the one source that was given of that name."""
+        """The reference for a bare name: to the only given source with that name."""
         there = self._sources.get(name, set())
         kind, namespace = next(iter(there)) if len(there) == 1 else ("VmwareSource", _namespace(document))
         reference = CommentedMap(apiVersion=API_VERSION, kind=kind, name=name, namespace=namespace)
         path = ("spec", "sourceCluster")
         if len(there) != 1:
-            count = "several sources" if there else "no source"
-            self._warn(path, f"taken for {kind} {namespace}/{name}: {count} of that name given")
+            count = "more than one source" if there else "no source"
+            self._warn(path, f"converted to {kind} {namespace}/{name}: {count} of that name was given")
         self._reference(reference, SourceReference, path)
         return reference
 
@@ -166,12 +166,12 @@ class Migration:
     # --- fields
 
     def _fit(self, holder: CommentedMap, key: str, path: tuple[str, ...]) -> None:
-        """Make a name one that Kubernetes takes."""
+        """Change a name to one that Kubernetes accepts."""
         name = holder.get(key)
         if not isinstance(name, str) or not name or _is_name(name):
             return
         holder[key] = normalise(name)
-        self._warn((*path, key), f"{name!r} is no name that Kubernetes takes: written as {holder[key]!r}")
+        self._warn((*path, key), f"{name!r} is not a valid Kubernetes name: changed to {holder[key]!r}")
 
     def _keep_only(self, holder: CommentedMap, known: Iterable[str], path: tuple[str | int, ...]) -> None:
         for key in [key for key in holder if key not in known]:
@@ -179,9 +179,9 @@ class Migration:
 
     def _leave_out(self, holder: CommentedMap, key: Any, path: tuple[str | int, ...]) -> None:
         path = (*path, key)
-        why = WHY.get(".".join(map(str, path)), "it has no place any more")
+        why = WHY.get(".".join(map(str, path)), "it has no equivalent")
         if is_merged(holder, key):
-            self._fault(path, "has no place any more; take it out of what is merged in by `<<`")
+            self._fault(path, "it has no equivalent; remove it from the mapping that `<<` merges in")
         else:
             self._warn(path, f"left out: {why}")
             remove(holder, key)
@@ -198,7 +198,7 @@ class Migration:
 
 
 def sources_in(documents: Iterable[Any]) -> Iterator[tuple[str, str, str]]:
-    """(name as written, kind as it is called now, namespace) of every source, old or new."""
+    """(name as written, current kind, namespace) of every source, old or new."""
     for document in documents:
         if not isinstance(document, CommentedMap):
             continue
@@ -215,7 +215,7 @@ def group_of(document: CommentedMap) -> str:
 
 
 def fields(model: type[Model]) -> tuple[str, ...]:
-    """The fields of a resource's part, as manifests call them."""
+    """The field names of a model, as in manifests."""
     return tuple(info.alias or name for name, info in model.model_fields.items())
 
 
@@ -225,5 +225,5 @@ def _namespace(document: CommentedMap) -> Any:
 
 
 def _is_name(name: str) -> bool:
-    """Whether the API server takes it as a name (RFC 1123 subdomain)."""
+    """Whether the API server accepts it as a name (RFC 1123 subdomain)."""
     return len(name) <= NAME_LENGTH and all(DNS_LABEL.fullmatch(part) for part in name.split("."))

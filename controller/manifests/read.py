@@ -1,4 +1,4 @@
-"""The YAML that `kubectl apply` would take, read with file, line and field for everything that is wrong."""
+"""Reads the YAML of `kubectl apply`, and reports every fault with file, line and field."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass
 class Manifests:
-    """What was found, by namespace and name; sources by kind as well, in lower case."""
+    """The objects found, by namespace and name; sources also by kind in lower case."""
 
     secrets: dict[Key, Secret] = field(default_factory=dict)
     sources: dict[tuple[str, str, str], Source] = field(default_factory=dict)
     imports: dict[Key, VirtualMachineImport] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
-    """Objects of other kinds, for a word to the user."""
+    """Objects of other kinds, to report to the user."""
 
 
 class InvalidManifestsError(StepError):
-    """Every fault of the manifests, one a line."""
+    """Every fault of the manifests, one per line."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
@@ -106,17 +106,17 @@ def parse(where: str, text: str) -> tuple[list[Any], list[str]]:
 
 
 def _problem(error: MarkedYAMLError) -> str:
-    """What is wrong, without the values that the parser would quote: one of them may be a password."""
+    """The parser's message without the values that it quotes: one may be a password."""
     text = (error.problem or "not YAML").strip().splitlines()[0]
     if isinstance(error, DuplicateKeyError):
         return text.partition(" with value ")[0]
     if isinstance(error, ComposerError):
-        return "a value that begins with * is an alias of nothing; put it in quotes"
+        return "a value that begins with * is an alias without an anchor; put it in quotes"
     return text
 
 
 def read_document(where: str, document: Any, manifests: Manifests) -> list[str]:
-    """Put what a document holds among the manifests; returns its faults."""
+    """Add a document's objects to the manifests; returns its faults."""
     if not isinstance(document, CommentedMap):
         return [f"{where}: expected an object with apiVersion and kind, found {type(document).__name__}"]
     if document.get("kind") == "List":
@@ -133,13 +133,13 @@ def read_document(where: str, document: Any, manifests: Manifests) -> list[str]:
 
 
 def _unknown(here: str, version: str, kind: str, manifests: Manifests) -> list[str]:
-    """Foreign objects are passed over: what `kubectl apply` takes may hold anything. Ours must be known."""
+    """Ignore objects of other groups, as `kubectl apply` accepts any. Kinds of our group must be known."""
     if version.partition("/")[0] in OLD_GROUPS:
-        remedy = f"turn it into {GROUP}/v1beta1 by `vmferry migrate-manifests`"
-        return [f"{here}: apiVersion {version} is of before v1.1; {remedy}"]
+        remedy = f"convert it to {GROUP}/v1beta1 with `vmferry migrate-manifests`"
+        return [f"{here}: apiVersion {version} is from before Harvester v1.1; {remedy}"]
     ours = kind in KINDS or kind in ("VirtualMachineImport", "Secret")
     if version.startswith(f"{GROUP}/") or not kind or (ours and not version):
-        return [f"{here}: nothing here knows kind {kind!r} of apiVersion {version!r}"]
+        return [f"{here}: unknown kind {kind!r} of apiVersion {version!r}"]
     manifests.ignored.append(f"{here}: {kind}")
     return []
 
@@ -191,19 +191,19 @@ T = TypeVar("T")
 
 def _put(things: dict[K, T], key: K, thing: T, where: str) -> None:
     if key in things and things[key] != thing:
-        raise KeyError(f"{'/'.join(key)} is there twice with different content")
+        raise KeyError(f"{'/'.join(key)} is given twice with different content")
     things[key] = thing
 
 
 def told(where: str, document: CommentedMap, fault: Any) -> str:
-    """One fault as FILE:LINE: FIELD: WHAT."""
+    """A fault as FILE:LINE: FIELD: WHAT."""
     path = ".".join(str(part) for part in fault["loc"])
     what = "unknown field" if fault["type"] == "extra_forbidden" else fault["msg"]
     return f"{where}:{line_of(document, fault['loc'])}: {path}: {what}"
 
 
 def line_of(document: Any, path: Sequence[str | int]) -> int:
-    """The line of the deepest part of `path` that is in the document, counted from 1."""
+    """The line, counted from 1, of the deepest part of `path` in the document."""
     line: int = document.lc.line
     for part in path:
         if not hasattr(document, "lc") or not document.lc.data or part not in document.lc.data:

@@ -1,4 +1,4 @@
-"""From what a person gave (manifests, environment, options) to imports that can be run."""
+"""Resolves manifests, environment and options to imports that can be run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Job:
 
 
 def jobs(manifests: Manifests, environment: Environment, settings: Settings) -> list[Job]:
-    """Every import that was given, in its order.
+    """Every given import, in its order.
 
     Raises:
         InvalidManifestsError: with every reason of every import.
@@ -38,7 +38,7 @@ def jobs(manifests: Manifests, environment: Environment, settings: Settings) -> 
     if not imports:
         write = "write one (vmferry inventory --manifest NAME)"
         raise InvalidManifestsError(
-            [f"no VirtualMachineImport given; {write} or set {' or '.join(MACHINES)}"]
+            [f"no VirtualMachineImport given; {write}, or set {' or '.join(MACHINES)}"]
         )
     made, faults = [], []
     for import_ in imports:
@@ -55,7 +55,7 @@ def jobs(manifests: Manifests, environment: Environment, settings: Settings) -> 
 def _job(
     import_: VirtualMachineImport, manifests: Manifests, environment: Environment, settings: Settings
 ) -> Job:
-    # An import outside a cluster has no uid; its sessions and temporary objects need one all the same.
+    # An import outside a cluster has no uid, but its sessions and temporary objects need one.
     metadata = import_.metadata.model_copy(update={"uid": str(uuid.uuid4())})
     import_ = import_.model_copy(update={"metadata": metadata})
     source = _source_of(import_, manifests, environment)
@@ -65,15 +65,15 @@ def _job(
 
 
 def cluster_only(import_: VirtualMachineImport) -> Iterator[str]:
-    """What an import asks for that nobody can do without a cluster: better refused than passed over."""
+    """Fields that need a cluster. They are refused, as ignoring them would surprise."""
     spec = import_.spec
     if spec.dry_run:
-        yield "spec.dryRun is set; say `vmferry plan`, or take it out to import"
+        yield "spec.dryRun is set; run `vmferry plan`, or remove the field to import"
     if spec.approvals:
-        yield "spec.approvals waits for a person to approve in a cluster; take it out to import from here"
+        yield "spec.approvals works only in a cluster; remove the field to import with `vmferry run`"
     for name, wanted in (("suspend", spec.suspend), ("cancel", spec.cancel)):
         if wanted:
-            yield f"spec.{name} is set; take it out to import"
+            yield f"spec.{name} is set; remove the field to import"
 
 
 def _clashes(made: Iterable[Job]) -> Iterator[str]:
@@ -99,15 +99,15 @@ def _source_of(import_: VirtualMachineImport, manifests: Manifests, environment:
         return _filled(found, environment)
     described = environment.source(wanted.kind)
     if described is not None and wanted.name in ("", NAME):
-        return described  # only where the manifest names no other: it will be powered off
+        return described  # only if the manifest names no other source: the VM there will be powered off
     there = ", ".join("/".join(key) for key in manifests.sources) or "none"
     raise Invalid(
-        [f"its source {wanted.kind or 'of no kind'} {namespace}/{wanted.name} is not given (found: {there})"]
+        [f"its source {wanted.kind or '(no kind)'} {namespace}/{wanted.name} is not given (found: {there})"]
     )
 
 
 def _filled(source: Source, environment: Environment) -> Source:
-    """The source, its address taken from the environment where the manifest leaves it open."""
+    """The source, with the address from the environment if the manifest has none."""
     spec, there = source.spec, environment.source(source.kind)
     if there is None or endpoint(source):
         return source
@@ -121,14 +121,14 @@ def _filled(source: Source, environment: Environment) -> Source:
 
 
 def credentials_of(source: Source, manifests: Manifests, environment: Environment) -> dict[str, bytes]:
-    """The values of the source's Secret; the environment's where the manifests have none.
+    """The values of the source's Secret; those of the environment if the manifests have none.
 
     Raises:
-        Invalid: when there are none anywhere.
+        Invalid: if neither has credentials.
     """
     reference = source.spec.credentials
     if reference is None and isinstance(source, OvaSource):
-        return {}  # whoever publishes an archive need not ask for a password
+        return {}  # an archive may be public
     name = reference.name if reference else ""
     namespace = (reference.namespace if reference else "") or source.metadata.namespace
     secret = manifests.secrets.get((namespace, name))
@@ -143,17 +143,17 @@ def credentials_of(source: Source, manifests: Manifests, environment: Environmen
 
 
 def only_source(manifests: Manifests, environment: Environment, name: str | None) -> Source:
-    """The one source to look at, by NAME or KIND/NAME when there are several.
+    """The source to use, by NAME or KIND/NAME if there are several.
 
     Raises:
-        InvalidManifestsError: when there is none, or several and no name that fits one only.
+        InvalidManifestsError: if there is none, or the name does not select exactly one.
     """
     ours = [_filled(source, environment) for source in manifests.sources.values()]
     found = _named(ours, name) or _named(environment.sources, name)
     if len(found) != 1:
         names = ", ".join(_shown(ours or environment.sources)) or "none"
-        remedy = f"name it with --source, or set {' or '.join(ADDRESSES)}"
-        raise InvalidManifestsError([f"need one source, the manifests have: {names}; {remedy}"])
+        remedy = f"select one with --source, or set {' or '.join(ADDRESSES)}"
+        raise InvalidManifestsError([f"need exactly one source, found: {names}; {remedy}"])
     return found[0]
 
 
@@ -167,7 +167,7 @@ def _named(sources: Iterable[Source], name: str | None) -> list[Source]:
 
 
 def _shown(sources: Sequence[Source]) -> list[str]:
-    """Their names, with the kind where a name alone would not do."""
+    """Their names, with the kind if names are ambiguous."""
     names = [source.metadata.name for source in sources]
     if len(set(names)) == len(names):
         return names
@@ -177,7 +177,7 @@ def _shown(sources: Sequence[Source]) -> list[str]:
 def access(
     source: Source, manifests: Manifests, environment: Environment
 ) -> tuple[SourcePlan, dict[str, bytes]]:
-    """How to reach a source, and the credentials to do so.
+    """How to reach a source, and its credentials.
 
     Raises:
         InvalidManifestsError: with every reason why it cannot be reached.

@@ -1,4 +1,4 @@
-"""Changes to parsed YAML that keep its comments and the order of its fields."""
+"""Edits parsed YAML and keeps its comments and field order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def dump(documents: Sequence[Any]) -> str:
 
 
 def heading(text: str) -> str:
-    """The comments above a first `---`: the parser passes over them."""
+    """The comments above a first `---`, which the parser ignores."""
     lines = text.splitlines(keepends=True)
     above = next((number for number, line in enumerate(lines) if line.startswith("---")), 0)
     passed = lines[:above]
@@ -30,7 +30,7 @@ def heading(text: str) -> str:
 
 
 def rename(holder: CommentedMap, old: str, new: str) -> None:
-    """Give a field another name, at its place and with its comments and its line."""
+    """Rename a field; it keeps its position, comments and line number."""
     place = list(holder).index(old)
     value = holder.pop(old)
     comment, line = holder.ca.items.pop(old, None), (holder.lc.data or {}).pop(old, None)
@@ -42,7 +42,7 @@ def rename(holder: CommentedMap, old: str, new: str) -> None:
 
 
 def remove(holder: CommentedMap, key: Any) -> None:
-    """Take a field out, and the comment behind it."""
+    """Remove a field and the comment after it."""
     del holder[key]
     holder.ca.items.pop(key, None)
 
@@ -54,7 +54,7 @@ def is_merged(holder: CommentedMap, key: Any) -> bool:
 
 
 def comments(node: Any) -> Iterator[str]:
-    """Every comment in a document, a line each, in no order to rely on."""
+    """Every comment in a document, one per line, in undefined order."""
     if not isinstance(node, CommentedMap | CommentedSeq):
         return
     yield from _told([node.ca.comment, node.ca.end, *node.ca.items.values()])

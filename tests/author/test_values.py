@@ -24,7 +24,7 @@ def objects(schema: Any) -> Iterator[Json]:
 
 def test_the_schema_is_closed() -> None:
     open_ones = [one for one in objects(SCHEMA) if one.get("additionalProperties") is None]
-    assert [one.get("description") for one in open_ones] == ["Helm's own"]
+    assert [one.get("description") for one in open_ones] == ["reserved by Helm"]
 
 
 def test_values_and_schema_have_the_same_names() -> None:

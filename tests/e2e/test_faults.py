@@ -299,10 +299,10 @@ def test_a_second_vmferry_on_the_same_folder_is_refused(
         running.held(vcenter)
         again = harness.vmferry("retry", into)
         assert again.code == Exit.BUSY
-        assert "another vmferry works on" in again.error
+        assert "is in use by another vmferry process" in again.error
         anew = harness.vmferry("run", "-f", given, "--into", into)
         assert anew.code == Exit.CONFLICT
-        assert "holds an import already" in anew.error
+        assert "already contains an import" in anew.error
         vcenter.release()
         assert running.wait().code == Exit.DONE
     assert harness.imported(into, disk)

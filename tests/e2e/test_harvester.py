@@ -274,7 +274,7 @@ def test_a_stopped_import_is_discarded_without_a_trace(desk: Desk, where: Lab) -
     [
         ({"KUBECONFIG": ""}, "KUBECONFIG is not set; set it to the file", Exit.INVALID),
         ({"SVC_ADDRESS": ""}, "SVC_ADDRESS is not set: the cluster fetches the disks", Exit.INVALID),
-        ({"SVC_ADDRESS": "http://x"}, "SVC_ADDRESS 'http://x' is no address; write HOST", Exit.INVALID),
+        ({"SVC_ADDRESS": "http://x"}, "SVC_ADDRESS 'http://x' is not an address; write HOST", Exit.INVALID),
         ({"PATH": "/nowhere"}, "nginx is missing; install", Exit.INVALID),
     ],
 )

@@ -207,11 +207,11 @@ def test_a_target_folder_that_is_taken(vcenter: Simulator, tmp_path: Path, there
         case "foreign":
             into.mkdir()
             (into / "photo.jpg").write_text("mine")
-            words = ["out is not empty", "and not ours", "choose an empty or new folder"]
+            words = ["out is not empty", "vmferry did not fill it", "choose an empty or new folder"]
         case _:
             into.mkdir()
             (into / "run.json").write_text('{"status": {"phase": "Succeeded"}}')
-            words = ["out holds an import already", "vmferry retry"]
+            words = ["out already contains an import", "vmferry retry"]
     before = sorted(into.rglob("*"))
     vcenter.forget_calls()
     refused(run(tmp_path, documents(vcenter)), Exit.CONFLICT, *words)

@@ -1,13 +1,13 @@
 # shellcheck shell=bash disable=SC2034  # sourced; used where it is
-# Names, addresses and folders of the lab. Those with LAB_ may be set from outside: so a second one runs beside the first.
+# Names, addresses and folders of the lab. Set the LAB_ variables to run a second lab in parallel.
 LAB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE=$(cd "$LAB/../.." && pwd)/.cache/lab
 
-NAME=${LAB_NAME:-lab}                     # of the node, the cgroup and the host's network device
-NET=${LAB_NET:-10.199.0}                  # joins host and node
+NAME=${LAB_NAME:-lab}                     # of the node, the control group and the host's network device
+NET=${LAB_NET:-10.199.0}                  # network of host and node
 POD_CIDR=${LAB_POD_CIDR:-10.244.0.0/16}
 SERVICE_CIDR=${LAB_SERVICE_CIDR:-10.96.0.0/16}
-HOST_IP=$NET.1                            # stand-ins on the host listen here; all that pods can reach of the host
+HOST_IP=$NET.1                            # stand-ins on the host listen here; pods reach no other host address
 NODE_IP=$NET.2
 API_IP=${SERVICE_CIDR%.*}.1               # the Service `kubernetes`
 DEVICE=$NAME-host

@@ -104,8 +104,8 @@ def test_a_retry_begins_and_says_what_comes(vmferry: Vmferry) -> None:
     assert ended.code == Exit.DONE, ended.err
     assert world.workflows() == [f"{run}-r1"]
     asked, stands, watch = ended.err.splitlines()
-    assert asked == "default/web: asked for a retry"
-    assert stands == f"default/web: not begun: Workflow {run}-r1 is about to be made"
+    assert asked == "default/web: retry requested"
+    assert stands == f"default/web: not started: Workflow {run}-r1 is about to be made"
     assert "kubectl get -n default virtualmachineimport.migration web" in watch
     assert ended.out == ""
 
@@ -158,12 +158,12 @@ def test_a_retry_stops_a_workflow_that_does_not_move(
 
 def test_a_folder_that_is_not_there_may_have_been_meant_for_a_cluster(vmferry: Vmferry) -> None:
     ended = vmferry(failing(), "retry", "web")
-    refused(ended, Exit.NOT_FOUND, "there is no folder web", "vmferry retry web -n NAMESPACE")
+    refused(ended, Exit.NOT_FOUND, "folder web does not exist", "vmferry retry web -n NAMESPACE")
 
 
 def test_manifests_do_not_go_into_a_cluster(vmferry: Vmferry) -> None:
     ended = vmferry(failing(), "retry", "web", "-n", "default", "-f", "vm.yaml")
-    refused(ended, Exit.INVALID, "-f and -n do not go together")
+    refused(ended, Exit.INVALID, "-f and -n cannot be combined")
 
 
 # --- approve
@@ -186,13 +186,15 @@ def test_a_later_gate_is_approved_beforehand_beside_what_was_approved(vmferry: V
     ended = vmferry(world, "approve", "web", "start", attends=False)
     assert ended.code == Exit.DONE
     assert world.notes()[APPROVE] == "poweroff,start"
-    assert "not reached yet" in ended.err
+    assert "has not reached" in ended.err
 
 
 def test_an_approval_of_nothing(vmferry: Vmferry) -> None:
     world = standing(found(), node("poweroff", "Running"), approvals=["start"])
-    refused(vmferry(world, "approve", "web"), Exit.INVALID, "waits for no approval", "poweroff or start")
-    refused(vmferry(world, "approve", "web", "poweroff"), Exit.INVALID, "does not name poweroff")
+    refused(
+        vmferry(world, "approve", "web"), Exit.INVALID, "does not wait for an approval", "poweroff or start"
+    )
+    refused(vmferry(world, "approve", "web", "poweroff"), Exit.INVALID, "does not contain poweroff")
     assert APPROVE not in world.notes()
 
 
@@ -242,7 +244,7 @@ def test_what_makes_no_sense_changes_nothing(vmferry: Vmferry) -> None:
 def test_an_import_that_is_not_there(vmferry: Vmferry) -> None:
     for verb in ("retry", "approve", "suspend", "resume", "cancel"):
         ended = vmferry(failing(), verb, "wbe", "-n", "default")
-        refused(ended, Exit.NOT_FOUND, "default/wbe", "that namespace has: web", "-n")
+        refused(ended, Exit.NOT_FOUND, "default/wbe", "imports in that namespace: web", "-n")
 
 
 def test_a_controller_that_does_not_react(vmferry: Vmferry, monkeypatch: pytest.MonkeyPatch) -> None:

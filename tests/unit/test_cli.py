@@ -65,7 +65,7 @@ def test_no_error_is_read_as_markup(vmferry: Vmferry, tmp_path: Path) -> None:
 def test_somebody_elses_folder(vmferry: Vmferry, tmp_path: Path) -> None:
     (tmp_path / "all.yaml").write_text(ALL)
     ended = vmferry("run", "-f", "all.yaml", "--into", tmp_path)
-    refused(ended, Exit.CONFLICT, f"{tmp_path} is not empty: and not ours; choose")
+    refused(ended, Exit.CONFLICT, f"{tmp_path} is not empty: vmferry did not fill it; choose")
     assert [path.name for path in tmp_path.iterdir()] == ["all.yaml"]
 
 
@@ -76,7 +76,11 @@ def test_a_folder_that_cannot_be_made(vmferry: Vmferry, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["status", "retry"])
 def test_no_import_in_a_folder(vmferry: Vmferry, tmp_path: Path, name: str) -> None:
-    refused(vmferry(name, tmp_path / "x"), Exit.NOT_FOUND, f"no import in {tmp_path}/x: there is no run.json")
+    refused(
+        vmferry(name, tmp_path / "x"),
+        Exit.NOT_FOUND,
+        f"no import in {tmp_path}/x: it does not contain run.json",
+    )
 
 
 def test_nothing_to_boot(vmferry: Vmferry, tmp_path: Path) -> None:
@@ -91,13 +95,11 @@ def test_a_wrong_output(vmferry: Vmferry, tmp_path: Path) -> None:
 
 
 def test_one_source_is_needed_for_an_inventory(vmferry: Vmferry, tmp_path: Path) -> None:
-    refused(vmferry("inventory"), Exit.INVALID, "need one source, the manifests have: none")
+    refused(vmferry("inventory"), Exit.INVALID, "need exactly one source, found: none")
     (tmp_path / "two.yaml").write_text(
         "---\n".join([SECRET, SOURCE, SOURCE.replace("{name: vc}", "{name: vd}")])
     )
-    refused(
-        vmferry("inventory", "-f", "two.yaml"), Exit.INVALID, "need one source, the manifests have: vc, vd"
-    )
+    refused(vmferry("inventory", "-f", "two.yaml"), Exit.INVALID, "need exactly one source, found: vc, vd")
 
 
 # --- imports that lie in a folder
@@ -144,21 +146,21 @@ def test_an_import_that_is_done_is_not_done_again(vmferry: Vmferry, tmp_path: Pa
     succeeded(tmp_path / "web")
     before = (tmp_path / "web" / "run.json").read_bytes()
     ended = vmferry("retry", tmp_path / "web")
-    assert (ended.code, ended.err) == (0, "nothing to do: the import has succeeded\n")
+    assert (ended.code, ended.err) == (0, "nothing to do: the import has already succeeded\n")
     assert (tmp_path / "web" / "run.json").read_bytes() == before
 
 
 def test_an_import_without_its_credentials_asks_for_them(vmferry: Vmferry, tmp_path: Path) -> None:
     failed(tmp_path / "web")
     RunDir(tmp_path / "web").drop_credentials()
-    said = f"the credentials of vc are gone from {tmp_path}/web; give the manifests again"
+    said = f"the credentials of vc are missing in {tmp_path}/web; give the manifests again"
     refused(vmferry("retry", tmp_path / "web"), Exit.INVALID, said)
 
 
 def test_a_state_that_cannot_be_read(vmferry: Vmferry, tmp_path: Path) -> None:
     failed(tmp_path / "web")
     (tmp_path / "web" / "run.json").write_text("{")
-    refused(vmferry("status", tmp_path / "web"), Exit.CORRUPT, f"{tmp_path}/web/run.json is not readable")
+    refused(vmferry("status", tmp_path / "web"), Exit.CORRUPT, f"cannot read {tmp_path}/web/run.json")
 
 
 def test_a_folder_that_somebody_works_in(vmferry: Vmferry, tmp_path: Path) -> None:
@@ -166,4 +168,8 @@ def test_a_folder_that_somebody_works_in(vmferry: Vmferry, tmp_path: Path) -> No
     rundir = RunDir(tmp_path / "web")
     rundir.lock()
     rundir.sign()
-    refused(vmferry("retry", tmp_path / "web"), Exit.BUSY, f"another vmferry works on {tmp_path}/web; wait")
+    refused(
+        vmferry("retry", tmp_path / "web"),
+        Exit.BUSY,
+        f"{tmp_path}/web is in use by another vmferry process; wait",
+    )

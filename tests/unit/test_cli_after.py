@@ -48,9 +48,8 @@ def test_manifests_without_the_import_to_go_on_with_are_refused(vmferry: Vmferry
     rundir = killed(tmp_path / "web")
     (tmp_path / "all.yaml").write_text(ALL.replace("{name: web}", "{name: webb}"))
     ended = vmferry("retry", tmp_path / "web", "-f", "all.yaml")
-    said = (
-        f"the manifests do not have VirtualMachineImport default/web of {tmp_path}/web: found: default/webb;"
-    )
+    missing = f"VirtualMachineImport default/web of {tmp_path}/web"
+    said = f"the manifests do not contain {missing}: found: default/webb;"
     refused(ended, Exit.INVALID, said)
     assert (rundir.credentials / "password").read_bytes() == b"old"
 
@@ -85,7 +84,9 @@ def test_giving_up_leaves_what_is_somebody_elses(vmferry: Vmferry, tmp_path: Pat
 def test_what_is_done_is_not_given_up(vmferry: Vmferry, tmp_path: Path) -> None:
     succeeded(tmp_path / "web")
     refused(
-        vmferry("discard", tmp_path / "web"), Exit.CONFLICT, f"the import in {tmp_path}/web is done: what"
+        vmferry("discard", tmp_path / "web"),
+        Exit.CONFLICT,
+        f"cannot discard the import in {tmp_path}/web: it has succeeded",
     )
 
 
@@ -98,7 +99,9 @@ def test_a_cluster_needs_a_kubeconfig_and_an_address(
     argv = ("run", "--to", "harvester", "-f", "all.yaml", "--into", "here")
     refused(vmferry(*argv), Exit.INVALID, "KUBECONFIG is not set; set it")
     monkeypatch.setenv("KUBECONFIG", "kubeconfig")
-    refused(vmferry(*argv), Exit.INVALID, "no file at kubeconfig; mend KUBECONFIG")
+    refused(
+        vmferry(*argv), Exit.INVALID, "KUBECONFIG is not valid: kubeconfig does not exist; correct the path"
+    )
     (tmp_path / "kubeconfig").write_text("{}")
     refused(vmferry(*argv), Exit.INVALID, "SVC_ADDRESS is not set: the cluster fetches the disks")
     assert not (tmp_path / "here").exists()
@@ -109,12 +112,14 @@ def test_old_manifests_become_todays_on_standard_output(vmferry: Vmferry, tmp_pa
     ended = vmferry("migrate-manifests", "-f", "old.yaml")
     assert ended.code == 0
     assert ended.out.startswith("apiVersion: migration.harvesterhci.io/v1beta1\nkind: VirtualMachineImport\n")
-    assert ended.err == "warning: old.yaml:7: spec.prio: left out: it has no place any more\n"
+    assert ended.err == "warning: old.yaml:7: spec.prio: left out: it has no equivalent\n"
 
 
 def test_old_manifests_become_todays_in_a_folder(vmferry: Vmferry, tmp_path: Path) -> None:
     (tmp_path / "old.yaml").write_text(OLD_IMPORT)
     assert vmferry("migrate-manifests", "-f", "old.yaml", "-o", "new").err == "wrote new/old.yaml\n"
     refused(
-        vmferry("migrate-manifests", "-f", "old.yaml", "-o", "new"), Exit.CONFLICT, "new/old.yaml is there"
+        vmferry("migrate-manifests", "-f", "old.yaml", "-o", "new"),
+        Exit.CONFLICT,
+        "new/old.yaml already exists",
     )

@@ -57,7 +57,7 @@ def test_a_run_is_linked_to_its_import(tmp_path: Path) -> None:
 
 def test_a_folder_is_for_one_runner(tmp_path: Path) -> None:
     imports.create([job()], tmp_path)
-    with pytest.raises(StepError, match="another vmferry works on") as caught:
+    with pytest.raises(StepError, match="in use by another vmferry process") as caught:
         imports.reopen(RunDir(tmp_path))
     assert caught.value.code is Exit.BUSY
 

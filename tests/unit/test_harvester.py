@@ -37,7 +37,7 @@ def test_an_address_is_a_host_and_perhaps_a_port(kubeconfig: str, address: str, 
 
 @pytest.mark.parametrize("address", ["http://a", "a/b", "a:b", "a:99999", ":80", "u@a", "a b", "[::"])
 def test_anything_else_is_refused(kubeconfig: str, address: str) -> None:
-    with pytest.raises(StepError, match="is no address; write HOST or HOST:PORT") as caught:
+    with pytest.raises(StepError, match="is not an address; write HOST or HOST:PORT") as caught:
         aim({"KUBECONFIG": kubeconfig, "SVC_ADDRESS": address})
     assert caught.value.code is Exit.INVALID
 
@@ -105,7 +105,7 @@ def test_imports_beside_each_other_never_share_a_port(taken: int) -> None:
     ports = Ports()
     first = ports.take("127.0.0.1", [taken, free := free_port()])
     assert first == free
-    with pytest.raises(StepError, match="no port to serve a disk at") as caught:
+    with pytest.raises(StepError, match="no free port to serve a disk: ports") as caught:
         ports.take("127.0.0.1", [taken, free])
     assert caught.value.code is Exit.BUSY
 

@@ -168,7 +168,7 @@ def test_an_import_that_names_no_source_takes_the_one_of_its_kind() -> None:
     (job,) = made(an_import(sourceCluster={"kind": "openstacksource"}), environment=BOTH)
     assert job.plan.source.endpoint == "https://keystone.example:5000/v3"
     (fault,) = refusal(an_import(sourceCluster={}), environment=BOTH)
-    assert "its source of no kind default/ is not given" in fault
+    assert "its source (no kind) default/ is not given" in fault
 
 
 def test_a_clouds_address_left_open_is_the_environments() -> None:
@@ -201,7 +201,7 @@ def test_the_only_source_is_taken() -> None:
 
 def test_of_several_sources_one_must_be_named() -> None:
     several = given(a_source(), a_source("vc2"), a_secret())
-    with pytest.raises(InvalidManifestsError, match="need one source, the manifests have: vc, vc2; name it"):
+    with pytest.raises(InvalidManifestsError, match="need exactly one source, found: vc, vc2; select one"):
         only_source(several, NOTHING, None)
     assert only_source(several, NOTHING, "vc2").metadata.name == "vc2"
     assert only_source(several, NOTHING, "VmwareSource/vc").metadata.name == "vc"
@@ -209,7 +209,7 @@ def test_of_several_sources_one_must_be_named() -> None:
 
 def test_sources_of_one_name_are_told_apart_by_their_kind() -> None:
     several = given(a_source(), a_cloud("vc"), a_secret())
-    with pytest.raises(InvalidManifestsError, match="have: VmwareSource/vc, OpenstackSource/vc; name it"):
+    with pytest.raises(InvalidManifestsError, match="found: VmwareSource/vc, OpenstackSource/vc; select one"):
         only_source(several, NOTHING, "vc")
     assert only_source(several, NOTHING, "openstacksource/vc").kind == "OpenstackSource"
 

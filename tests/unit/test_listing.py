@@ -133,13 +133,13 @@ def test_kubectl_takes_the_folder(vmferry: Vmferry, source_has: Look, tmp_path: 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--manifest"], "name a machine, or say --all"),
-        (["--all"], "say --all --manifest"),
-        (["--all", "--manifest", "web01"], "say --all --manifest, without a name"),
-        (["--into", "x"], "they go with --all"),
-        (["--manifest", "web01", "--force"], "they go with --all"),
-        (["--folder", "x"], "it goes with --manifest NAME"),
-        (["--all", "--manifest", "--mapping", "none"], "there is no file none"),
+        (["--manifest"], "give the name of a VM, or use --all"),
+        (["--all"], "use --all --manifest"),
+        (["--all", "--manifest", "web01"], "use --all --manifest, without a name"),
+        (["--into", "x"], "they need --all"),
+        (["--manifest", "web01", "--force"], "they need --all"),
+        (["--folder", "x"], "it needs --manifest NAME"),
+        (["--all", "--manifest", "--mapping", "none"], "file none does not exist"),
     ],
 )
 def test_options_that_do_not_go_together(

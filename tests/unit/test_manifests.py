@@ -141,7 +141,7 @@ def test_windows_files_are_read(file: Path) -> None:
         ("hello\n", [": expected an object with apiVersion and kind, found str"]),
         ("a: [1\n", [":2: "]),
         ('a: "\x00"\n', [": character 5: special characters are not allowed"]),
-        ("spec: {}\n", [":1: nothing here knows kind ''"]),
+        ("spec: {}\n", [":1: unknown kind ''"]),
     ],
 )
 def test_malformed_yaml_has_a_file_a_line_and_a_reason(file: Path, text: str, said: list[str]) -> None:
@@ -166,7 +166,7 @@ def changed(old: str, new: str) -> str:
             ":15: spec.virtualMachineName: Input should be",
         ),
         ("{name: web}", "{}", ":13: metadata.name: Field required"),
-        ("kind: VirtualMachineImport", "kind: VmImport", ":11: nothing here knows kind 'VmImport' of"),
+        ("kind: VirtualMachineImport", "kind: VmImport", ":11: unknown kind 'VmImport' of"),
         ("{username: u, password: p}", "[u, p]", ":4: stringData: Input should be"),
     ],
 )
@@ -191,7 +191,8 @@ def test_every_fault_of_every_document_is_told(file: Path) -> None:
 def test_the_groups_of_before_v1_1_are_told_what_to_write(file: Path, version: str, kind: str) -> None:
     (fault,) = faults(file, f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\n")
     assert fault.startswith(
-        f":1: apiVersion {version} is of before v1.1; turn it into migration.harvesterhci.io/v1beta1"
+        f":1: apiVersion {version} is from before Harvester v1.1; "
+        "convert it to migration.harvesterhci.io/v1beta1"
     )
 
 
@@ -216,7 +217,7 @@ def test_the_same_object_twice_is_one(file: Path) -> None:
 @pytest.mark.parametrize(("text", "old"), [(SECRET, "password: p"), (SOURCE, "DC0"), (IMPORT, "web01")])
 def test_one_name_with_two_contents_is_refused(file: Path, text: str, old: str) -> None:
     (fault,) = faults(file, f"{text}---\n{text.replace(old, old + '2')}")
-    assert "is there twice with different content" in fault
+    assert "is given twice with different content" in fault
 
 
 def test_one_name_in_two_namespaces_is_two_objects(file: Path) -> None:

@@ -79,8 +79,8 @@ def test_a_field_without_a_place_is_left_out_with_a_word(tmp_path: Path) -> None
     text, said = migrated(tmp_path, OLD_IMPORT + "  prio: 1\nstatus: {importStatus: sourceReady}\n")
     assert "prio" not in text
     assert said == [
-        ":8: status: left out: a new controller finds it out anew",
-        ":7: spec.prio: left out: it has no place any more",
+        ":8: status: left out: the controller writes it again",
+        ":7: spec.prio: left out: it has no equivalent",
     ]
 
 
@@ -113,7 +113,8 @@ def test_a_bare_name_that_two_sources_have_is_told(tmp_path: Path) -> None:
     job = OLD_IMPORT.partition("  sourceCluster")[0] + "  sourceCluster: vc\n"
     _, said = migrated(tmp_path, "---\n".join([job, OLD_SOURCE, other]))
     assert said == [
-        ":6: spec.sourceCluster: taken for VmwareSource default/vc: several sources of that name given"
+        ":6: spec.sourceCluster: converted to VmwareSource default/vc: "
+        "more than one source of that name was given"
     ]
 
 
@@ -136,17 +137,17 @@ def test_a_list_is_converted_item_by_item(tmp_path: Path) -> None:
     [
         (
             OLD_SOURCE.replace("Vmware", "Harvester"),
-            ":2: kind: nothing imports from a 'Harvester'; there are:",
+            ":2: kind: unknown kind of source 'Harvester'; known:",
         ),
-        (OLD_IMPORT.replace("kind: Vmware,", "kind: Harvester,"), ":6: spec.sourceCluster.kind: nothing"),
-        (OLD_IMPORT + "  vmName: web02\n", ":7: spec.vmName: spec.virtualMachineName is there as well"),
+        (OLD_IMPORT.replace("kind: Vmware,", "kind: Harvester,"), ":6: spec.sourceCluster.kind: unknown"),
+        (OLD_IMPORT + "  vmName: web02\n", ":7: spec.vmName: spec.virtualMachineName is also set"),
         (OLD_SOURCE.replace("DC0", "[a]"), ":4: spec.dc: Input should be a valid string"),
         (IMPORT + "  vmName: x\n", ":7: spec.vmName: unknown field"),
         (OLD_IMPORT + "  a: b: c\n", ":7: mapping values are not allowed here"),
         (OLD_SOURCE.replace("metadata: {name: vc}", "metadata: {}"), ":3: metadata.name: Field required"),
         (
             f"{OLD_SOURCE}---\n{OLD_SOURCE.replace('DC0', 'DC1')}",
-            ":6: vmwaresource/default/vc is there twice",
+            ":6: vmwaresource/default/vc is given twice",
         ),
     ],
 )
@@ -158,7 +159,7 @@ def test_what_cannot_be_migrated_is_a_fault_with_its_line(tmp_path: Path, text: 
 def test_a_merged_field_without_a_place_is_a_fault(tmp_path: Path) -> None:
     old = OLD_IMPORT.replace("spec:\n", "x: &x {prio: 1}\nspec:\n  <<: *x\n")
     (fault,) = faults(tmp_path, old)
-    assert fault.endswith("spec.prio: has no place any more; take it out of what is merged in by `<<`")
+    assert fault.endswith("spec.prio: it has no equivalent; remove it from the mapping that `<<` merges in")
 
 
 def test_no_fault_and_no_warning_shows_a_secret(tmp_path: Path) -> None:
@@ -174,7 +175,7 @@ def test_a_folder_gets_a_file_for_each_and_nothing_is_written_over(tmp_path: Pat
     into = tmp_path / "new"
     assert write(made, into) == [into / "a.yaml", into / "b.yaml"]
     assert (into / "a.yaml").stat().st_mode & 0o777 == 0o600
-    with pytest.raises(StepError, match="is there already") as caught:
+    with pytest.raises(StepError, match="already exists") as caught:
         write(made, into)
     assert caught.value.code is Exit.CONFLICT
 

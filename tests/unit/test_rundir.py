@@ -60,7 +60,7 @@ def test_somebody_elses_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     error = refusal(tmp_path)
     assert error.code is Exit.CONFLICT
-    assert "is not empty: and not ours" in str(error)
+    assert "is not empty: vmferry did not fill it" in str(error)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
@@ -99,7 +99,7 @@ def test_results_are_never_taken_for_an_import_that_has_not_begun(rundir: RunDir
 
 def test_a_folder_without_an_import_is_told_apart(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(StepError, match=r"no import in .*there is no run\.json") as caught:
+        with pytest.raises(StepError, match=r"no import in .*it does not contain run\.json") as caught:
             RunDir(folder).load()
         assert caught.value.code is Exit.NOT_FOUND
 
@@ -138,7 +138,7 @@ def test_state_is_saved_and_loaded(rundir: RunDir) -> None:
 @pytest.mark.parametrize("content", [b"", b'{"status": {', b"\xff\xfe\x00"])
 def test_a_state_that_cannot_be_read_is_corrupt(rundir: RunDir, content: bytes) -> None:
     rundir.state.write_bytes(content)
-    with pytest.raises(StepError, match=r"run\.json is not readable") as caught:
+    with pytest.raises(StepError, match=r"cannot read .*run\.json") as caught:
         rundir.load()
     assert caught.value.code is Exit.CORRUPT
 

@@ -77,7 +77,7 @@ def test_what_is_written_can_be_run_with_the_persons_own_manifests(tmp_path: Pat
 
 
 def test_no_password_gets_into_the_folder(tmp_path: Path) -> None:
-    with pytest.raises(StepError, match="not written to a file") as caught:
+    with pytest.raises(StepError, match=r"cannot write .* to a file") as caught:
         written(tmp_path, vm("web"), source=an_archive(url="https://u:hush@files.example/web.ova"))
     assert (caught.value.code, list(tmp_path.iterdir())) == (Exit.INVALID, [])
 
@@ -115,8 +115,8 @@ def test_the_mapping_has_a_row_for_each_network_and_datastore(tmp_path: Path) ->
         ],
         "storageMapping": [{"sourceStorage": "fast", "storageClass": ""}],
     }
-    assert '# 2 machines\n- sourceNetwork: "VM Network"' in text
-    assert '# 1 machine\n- sourceNetwork: "DMZ"' in text
+    assert '# 2 VMs\n- sourceNetwork: "VM Network"' in text
+    assert '# 1 VM\n- sourceNetwork: "DMZ"' in text
 
 
 def test_an_unmapped_network_is_left_out_with_a_warning(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_an_unmapped_network_is_left_out_with_a_warning(tmp_path: Path) -> None:
     assert report.unmapped == ["VM Network"]
     assert "# warn: nic-0 " in (tmp_path / "web.yaml").read_text()
     (said,) = warnings(report)
-    assert said.startswith("no destination for VM Network: write one into the mapping")
+    assert said.startswith("no destination for VM Network: add one to the mapping")
 
 
 def test_an_edited_mapping_gets_into_the_manifests(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_new_network_gets_a_row_and_what_was_written_stays(tmp_path: Path) -> 
     assert fates(report)[mappingfile.NAME] == "updated"
     text = (tmp_path / mappingfile.NAME).read_text()
     assert "default/vlan1 # ask Ann" in text
-    assert '# 1 machine\n- sourceNetwork: "new"' in text
+    assert '# 1 VM\n- sourceNetwork: "new"' in text
     assert report.unmapped == ["new"]
 
 
@@ -175,7 +175,7 @@ def test_networks_of_one_name_are_told_apart_by_their_ids(tmp_path: Path) -> Non
     (row,) = imports(tmp_path)["a"].spec.network_mapping
     assert (row.source_network, row.destination_network) == ("net-0", "default/left")
     assert report.unmapped == ["net-1"]
-    assert "# 1 machine, called VM Network" in (tmp_path / mappingfile.NAME).read_text()
+    assert "# 1 VM, called VM Network" in (tmp_path / mappingfile.NAME).read_text()
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_a_changed_manifest_is_kept_unless_forced(tmp_path: Path) -> None:
     report = written(tmp_path, vm("web"))
     assert fates(report)["web.yaml"] == "kept"
     assert imports(tmp_path)["web"].spec.cpus == 8
-    assert f"{tmp_path}/web.yaml was changed by hand and is kept" in next(iter(warnings(report)))
+    assert f"{tmp_path}/web.yaml was edited by hand and is kept" in next(iter(warnings(report)))
     assert fates(written(tmp_path, vm("web"), force=True))["web.yaml"] == "updated"
     assert imports(tmp_path)["web"].spec.cpus is None
 
@@ -261,7 +261,7 @@ def test_the_file_of_a_machine_that_is_gone_is_named_and_left(tmp_path: Path) ->
     written(tmp_path, vm("web"), vm("db", 2))
     report = written(tmp_path, vm("web"))
     assert report.stale == [tmp_path / "db.yaml"]
-    assert "delete it" in next(iter(warnings(report)))
+    assert "delete the file" in next(iter(warnings(report)))
     assert (tmp_path / "db.yaml").exists()
 
 
@@ -318,7 +318,7 @@ def test_a_machine_that_cannot_be_imported_is_left_out_with_the_reason(tmp_path:
         ["empty has no disks: there is nothing to import"],
     ]
     assert "/DC0/vm/web cannot be imported: disk-0 is a raw device; copy it" in list(warnings(report))
-    assert summary(report).endswith("3 written, 2 machines left out")
+    assert summary(report).endswith("3 written, 2 VMs left out")
 
 
 def test_a_machine_without_a_name_cannot_be_named_in_an_import(tmp_path: Path) -> None:

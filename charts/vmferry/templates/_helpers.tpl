@@ -14,8 +14,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- with index $images.digests .target }}@{{ . }}{{ else }}:{{ $images.tag | default $.root.Chart.AppVersion }}{{ end -}}
 {{- end }}
 
-{{/* The proxy of the sources as environment variables, for what talks to a source; nothing where there is none.
-In lower case, which counts first: something else may put the others into every pod. */}}
+{{/* The proxy for sources as environment variables, for containers that connect to a source; empty without a proxy.
+In lower case, which takes precedence: other tools may set the upper-case ones in every pod. */}}
 {{- define "vmferry.sourceProxy" -}}
 {{- $proxy := .Values.sourceProxy -}}
 {{- if and $proxy.secret (or $proxy.http $proxy.https) -}}
@@ -39,7 +39,7 @@ In lower case, which counts first: something else may put the others into every 
 {{- end }}
 {{- end }}
 
-{{/* Binds a ClusterRole to an identity where imports may live: (dict "root" $ "role" NAME "identity" NAME). */}}
+{{/* Binds a ClusterRole to an identity in the namespaces for imports: (dict "root" $ "role" NAME "identity" NAME). */}}
 {{- define "vmferry.bind" -}}
 {{- $root := .root -}}
 {{- $role := .role -}}

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The pods' own branch of the machine's control groups; both layouts, of which v2 has not been run.
+# The pods' own branch of the host's control groups, for v1 and v2; v2 has not been tested.
 
 make_cgroups() {
   local folder
@@ -19,18 +19,18 @@ make_cgroups() {
   weigh "$CGROUPS/cpu/$NAME/cpu.shares" 8192
 }
 
-weigh() { # weigh FILE WEIGHT: all pods share one group, and would get no more of a busy machine than one program does
+weigh() { # weigh FILE WEIGHT: all pods share one group, and would get only the share of one program on a busy host
   [[ ! -w $1 ]] || echo "$2" >"$1"
 }
 
-copy_cpuset() { # v1 starts with none
+copy_cpuset() { # v1 starts with an empty one
   cat "$1/cpuset.cpus" >"$1/$NAME/cpuset.cpus"
   cat "$1/cpuset.mems" >"$1/$NAME/cpuset.mems"
 }
 
 cgroups() { find "$CGROUPS" -mindepth 1 -maxdepth 2 -type d -name "$NAME"; }
 
-no_cgroups() { # drops them; true when none is left
+no_cgroups() { # removes them; true if none is left
   local folder
   while read -r folder; do
     find "$folder" -depth -type d -exec rmdir {} + 2>/dev/null || true

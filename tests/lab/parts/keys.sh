@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Keys, tokens and kubeconfigs, made anew at each start.
+# Keys, tokens and kubeconfigs, created at each start.
 
 make_keys() { # make_keys FOLDER
   (
@@ -19,7 +19,7 @@ make_keys() { # make_keys FOLDER
     kubeconfig system:kube-proxy https://127.0.0.1:6443 lab >kube-proxy.kubeconfig
     kubeconfig "system:node:$NAME" https://127.0.0.1:6443 lab >kubelet.kubeconfig
     kubeconfig admin "https://$NODE_IP:6443" lab >"$KUBECONFIG_FILE"
-  ) 2>"$STATE/log/keys.log" || die "no keys: see $STATE/log/keys.log"
+  ) 2>"$STATE/log/keys.log" || die "cannot create the keys; check $STATE/log/keys.log"
 }
 
 key() { openssl ecparam -name prime256v1 -genkey -noout -out "$1.key"; }

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# The programs of the lab: how each is called, started, stopped. Paths are those inside the lab.
+# The programs of the lab: their command lines, start and stop. Paths are those inside the lab.
 
 command_of() { # command_of NAME: sets `argv`
   case $1 in
   containerd) argv=(containerd --config /run/lab/config/containerd.toml) ;;
   etcd) argv=("$BIN/kube" etcd /var/lib/etcd) ;;
   kube-apiserver)
-    # Harvester's and KubeVirt's definitions make a heap of a gigabyte; Go's usual pace of collection costs a tenth of the machine.
+    # Harvester's and KubeVirt's CRDs need a heap of 1 GB; Go's default garbage collection costs a tenth of the host.
     argv=(env GOGC=400 GOMEMLIMIT=3GiB "$BIN/kube" kube-apiserver --etcd-servers=http://127.0.0.1:2379
       --bind-address=0.0.0.0 --secure-port=6443 --advertise-address="$NODE_IP"
       --tls-cert-file=/run/lab/keys/apiserver.crt --tls-private-key-file=/run/lab/keys/apiserver.key
@@ -26,7 +26,7 @@ command_of() { # command_of NAME: sets `argv`
       --root-ca-file=/run/lab/keys/ca.crt --flex-volume-plugin-dir=/var/lib/kubelet/volume-plugins
       --controllers='*,-nodeipam,-cloud-node-lifecycle,-node-route-controller,-service-lb-controller'
       --pvclaimbinder-sync-period=5s
-      --kube-api-qps=200 --kube-api-burst=400) # a namespace that goes takes two requests for each of some 150 kinds
+      --kube-api-qps=200 --kube-api-burst=400) # deleting a namespace takes two requests for each of some 150 kinds
     ;;
   kube-scheduler)
     argv=("$BIN/kube" kube-scheduler --kubeconfig="/run/lab/keys/$1.kubeconfig"
@@ -49,11 +49,11 @@ command_of() { # command_of NAME: sets `argv`
     argv=("$ARGO/argo" server --kubeconfig=/run/lab/keys/argo.kubeconfig --namespace=argo --auth-mode=client --secure=false
       --port="$ARGO_PORT" --namespaced --managed-namespace="$(cat "$STATE/argo.namespace")")
     ;;
-  *) die "no such program: $1" ;;
+  *) die "unknown program: $1" ;;
   esac
 }
 
-start() { # in the background; its number, as seen inside, in $STATE/pids
+start() { # in the background; its process id, as seen inside, is in $STATE/pids
   local argv
   command_of "$1"
   # shellcheck disable=SC2016  # expanded inside
@@ -67,7 +67,7 @@ running() { # running NAME
 }
 gone() { ! running "$1"; }
 
-stop() { # stop NAME [SIGNAL]: killed when it has not ended after a while (an API server waits a minute for its watchers)
+stop() { # stop NAME [SIGNAL]: kills it if it has not ended after a while (an API server waits a minute for its watchers)
   local pid left=50
   running "$1" || return 0
   pid=$(cat "$STATE/pids/$1")
