@@ -138,7 +138,7 @@ def import_reasons(import_: VirtualMachineImport) -> Iterator[str]:
     """What is wrong with an import, whatever its source says."""
     spec = import_.spec
     if not spec.virtual_machine_name:
-        yield "spec.virtualMachineName is empty: name the machine to import"
+        yield "spec.virtualMachineName is empty: write the name of the VM to import"
     if spec.source_cluster.api_version not in ("", API_VERSION):
         yield f"spec.sourceCluster.apiVersion {spec.source_cluster.api_version!r} is not {API_VERSION}"
     wanted = spec.target_virtual_machine_name
@@ -173,14 +173,17 @@ def _disk_reasons(row: DiskMapping) -> Iterator[str]:
     if not row.source_disk:
         yield "a row of spec.diskMapping has no sourceDisk: write the disk's id (disk-0), label or key"
     if row.bus_type and row.bus_type not in list(Bus):
-        yield f"spec.diskMapping: bus {row.bus_type!r} of {row.source_disk!r} is none of {', '.join(Bus)}"
+        yield (
+            f"spec.diskMapping: busType {row.bus_type!r} of {row.source_disk!r} is not one of "
+            f"{', '.join(Bus)}"
+        )
 
 
 def _size_reasons(cpus: int | None, memory: str) -> Iterator[str]:
     if cpus is not None and cpus < 1:
-        yield f"spec.cpus is {cpus}: write 1 or more, or leave it out to take the source's"
+        yield f"spec.cpus is {cpus}: write 1 or more, or omit it to keep the number at the source"
     if memory and mebibytes(memory) is None:
-        yield f"spec.memory {memory!r} is no whole number of MiB: write a quantity such as 8Gi or 512Mi"
+        yield f"spec.memory {memory!r} is not a whole number of MiB: write a quantity such as 8Gi or 512Mi"
 
 
 def source_reasons(source: Source) -> Iterator[str]:
@@ -189,7 +192,7 @@ def source_reasons(source: Source) -> Iterator[str]:
         field, example = _ADDRESSES[source.kind]
         yield f"{source.kind} {source.metadata.name} has no spec.{field}; write {example}"
     if isinstance(source, OpenstackSource) and source.spec.interface not in ("", *_INTERFACES):
-        yield f"spec.interface {source.spec.interface!r} is none of {', '.join(_INTERFACES)}"
+        yield f"spec.interface {source.spec.interface!r} is not one of {', '.join(_INTERFACES)}"
 
 
 def _disk_rule(row: DiskMapping) -> DiskRule:

@@ -45,7 +45,7 @@ class Capability(enum.Enum):
     """What a target must be able to do for a stage to make sense."""
 
     PULLS = "fetches disks over HTTP"
-    RUNS = "runs machines"
+    RUNS = "runs VMs"
     JUDGES = "says whether it would accept a VM before the VM is made"
 
 
@@ -111,7 +111,7 @@ class Stage:
 STAGES: Final[tuple[Stage, ...]] = (
     Stage(
         "preflight",
-        "Find the machine at its source and check that it can be imported",
+        "Find the VM at its source and check that it can be imported",
         after=(),
         identity=Identity.PREPARE,
         check=True,
@@ -132,14 +132,14 @@ STAGES: Final[tuple[Stage, ...]] = (
     ),
     Stage(
         "approve-poweroff",
-        "Wait until a person lets the machine be shut down",
+        "Wait for approval to shut down the VM",
         after=("admit",),
         identity=Identity.PREPARE,
         gate=True,
     ),
     Stage(
         "poweroff",
-        "Shut the machine down at its source",
+        "Shut down the VM at its source",
         after=("approve-poweroff",),
         identity=Identity.DATA,
         in_transfer=True,
@@ -148,7 +148,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     ),
     Stage(
         "export",
-        "Bring the disk's content over, in the format it will be served in",
+        "Copy the disk's content from the source, in the format in which it will be served",
         after=("poweroff",),
         identity=Identity.DATA,
         scope=Scope.DISK,
@@ -161,7 +161,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     ),
     Stage(
         "convert",
-        "Check the disk, and convert it if it did not arrive as it will be served",
+        "Check the disk, and convert it if it is not in the format in which it will be served",
         after=("export",),
         identity=Identity.DATA,
         scope=Scope.DISK,
@@ -172,7 +172,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     ),
     Stage(
         "serve",
-        "Serve the disk by nginx until the target has it",
+        "Serve the disk with nginx until the target has downloaded it",
         after=("convert",),
         identity=Identity.SERVE,
         scope=Scope.DISK,
@@ -185,7 +185,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     ),
     Stage(
         "image",
-        "Make the disk an image at the target and wait until it is there",
+        "Create an image from the disk at the target and wait until it is ready",
         after=("convert",),
         identity=Identity.TARGET,
         scope=Scope.DISK,
@@ -199,14 +199,14 @@ STAGES: Final[tuple[Stage, ...]] = (
     ),
     Stage(
         "build",
-        "Make the virtual machine of its disks",
+        "Create the VM from its disks",
         after=("image", "serve"),
         identity=Identity.TARGET,
         image=Image.TARGET,
     ),
     Stage(
         "approve-start",
-        "Wait until a person lets the machine start",
+        "Wait for approval to start the VM",
         after=("build",),
         identity=Identity.TARGET,
         gate=True,
@@ -214,7 +214,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     ),
     Stage(
         "start",
-        "Start the machine and wait until it is ready",
+        "Start the VM and wait until it is ready",
         after=("approve-start",),
         identity=Identity.TARGET,
         image=Image.TARGET,
@@ -222,7 +222,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     ),
     Stage(
         "cleanup",
-        "Give back what the source still holds for this import",
+        "Release what this import still holds at the source",
         after=(),
         identity=Identity.PREPARE,
         scope=Scope.EXIT,

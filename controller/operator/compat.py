@@ -34,8 +34,9 @@ def foreign(cluster: Cluster) -> str | None:
         found = cluster.get(DEPLOYMENT, name, NAMESPACE)
         if found is not None and (found["spec"].get("replicas", 1) or 0) > 0:
             return (
-                f"Deployment {NAMESPACE}/{name} works on the same objects; turn that off "
-                f"(or: kubectl -n {NAMESPACE} scale deployment {name} --replicas=0) and this goes on"
+                f"Deployment {NAMESPACE}/{name} reconciles the same objects; disable vm-import-controller "
+                f"(or: kubectl -n {NAMESPACE} scale deployment {name} --replicas=0), "
+                "then the import continues"
             )
     return None
 
@@ -46,7 +47,7 @@ def say_differences(cluster: Cluster) -> None:
         for sentence in differences(cluster):
             log.warning(sentence)
     except StepError as error:
-        log.warning(f"the custom resources could not be compared: {error}")
+        log.warning(f"could not compare the custom resource definitions: {error}")
 
 
 def differences(cluster: Cluster) -> Iterator[str]:
@@ -58,15 +59,15 @@ def differences(cluster: Cluster) -> Iterator[str]:
         except StepError as error:
             if error.code is not Exit.DENIED:
                 raise
-            yield f"CustomResourceDefinition {name} may not be looked at: {error}"
+            yield f"CustomResourceDefinition {name} cannot be read: {error}"
             continue
         if found is None:
-            yield f"CustomResourceDefinition {name} is not there; install the chart with crds.install=true"
+            yield f"CustomResourceDefinition {name} does not exist; install the chart with crds.install=true"
             continue
         lost = sorted(set(_paths(_schema(ours))) - set(_paths(_schema(found))))
         if lost:
             shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
-            yield f"CustomResourceDefinition {name} is not ours, it drops {shown}; set crds.install"
+            yield f"CustomResourceDefinition {name} is not vmferry's and drops {shown}; set crds.install"
 
 
 def _schema(definition: Object) -> Any:

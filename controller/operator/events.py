@@ -30,7 +30,7 @@ def emit(cluster: Cluster, regarding: Object, reason: str, message: str, *, warn
         except ExistsError:
             _count(cluster, made, now)
     except StepError as error:
-        log.warning(f"an Event could not be written: {error}", reason=reason)
+        log.warning(f"could not write an Event: {error}", reason=reason)
 
 
 def event(regarding: Object, reason: str, message: str, now: str, *, warning: bool = False) -> Object:

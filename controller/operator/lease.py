@@ -62,7 +62,7 @@ class Lease:
                 self._thread.start()
                 return True
             if not told:
-                log.info(f"another controller has the Lease {self._namespace}/{NAME}; waiting for it")
+                log.info(f"another controller holds the Lease {self._namespace}/{NAME}; waiting for it")
                 told = True
             ended.wait(self._period)
         return False
@@ -77,14 +77,14 @@ class Lease:
             if found is not None and _spec_of(found).get("holderIdentity") == self.identity:
                 self._write(found, {"holderIdentity": None, "leaseDurationSeconds": 1})
         except StepError as error:
-            log.warning(f"the Lease could not be given back: {error}")
+            log.warning(f"could not release the Lease: {error}")
 
     def _keep(self) -> None:
         """Renew until told to stop. Whatever else ends that, faults of ours too, ends the right to act."""
         try:
             self._renew()
         except Exception:
-            log.exception("the Lease cannot be kept")
+            log.exception("could not renew the Lease")
         if not self._stop.is_set():
             self._lost()
 
@@ -114,7 +114,7 @@ class Lease:
         except (ExistsError, ChangedError):
             return False
         except StepError as error:
-            log.warning(f"the Lease could not be renewed: {error}")
+            log.warning(f"could not renew the Lease: {error}")
             return False
 
     def _may_have(self, found: Object) -> bool:

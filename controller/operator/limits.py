@@ -32,8 +32,8 @@ def keep(cluster: Cluster, options: Options, source: SourcePlan | None = None) -
     """
     found = cluster.get(CONFIG_MAP, argo_names.LIMITS, options.namespace)
     if found is None:
-        what = f"ConfigMap {options.namespace}/{argo_names.LIMITS} is not there"
-        raise StepError(Exit.NOT_FOUND, what, remedy="install the chart (again)")
+        what = f"ConfigMap {options.namespace}/{argo_names.LIMITS} does not exist"
+        raise StepError(Exit.NOT_FOUND, what, remedy="install or upgrade the chart")
     keys = [argo_names.limit_key(argo_names.source_key(source), limit) for limit in Limit] if source else []
     change = changes(found, keys, options.defaults)
     if change is not None:

@@ -103,13 +103,13 @@ class _Process:
         try:
             sweep(self._cluster, self._options.namespace)
         except StepError as error:
-            log.warning(f"what imports that are gone have left could not be looked for: {error}")
+            log.warning(f"could not look for leftovers of deleted imports: {error}")
 
     def _follow_limits(self) -> None:
         try:
             limits.keep(self._cluster, self._options)
         except StepError as error:
-            log.warning(f"limits per source could not be brought up to date: {error}")
+            log.warning(f"could not update the limits per source: {error}")
 
     def _watch(self) -> None:
         try:
@@ -124,7 +124,7 @@ class _Process:
 
     def _lose(self) -> None:
         """Somebody else has the Lease: not one more write."""
-        log.error("the Lease was lost; another controller may be at work, so this one ends at once")
+        log.error("the Lease was lost; another controller may be active, so this one exits immediately")
         os._exit(1)
 
     def _end(self) -> None:
@@ -137,7 +137,7 @@ class _Process:
         if all(workers.ended(deadline) for workers in self._workers):
             self._lease.release()
         else:  # whoever still writes must not do so beside another one: the Lease runs out by itself
-            log.warning("a look is not over; the next controller begins when the Lease has run out")
+            log.warning("a reconcile is still running; the next controller starts when the Lease has expired")
         watching.join(max(0.0, deadline - time.monotonic()))
         log.info("vmferry's controller has ended")
         return 0

@@ -46,12 +46,13 @@ class Collector:
         rows = [row for status in statuses if _moves(status) for row in status.disk_import_status]
         done, total = sum(row.bytes_done for row in rows), sum(row.bytes_total for row in rows)
         rate = sum(row.bytes_per_second for row in rows)
-        yield GaugeMetricFamily("vmferry_bytes_done", "Bytes moved by the steps at work", done)
-        yield GaugeMetricFamily("vmferry_bytes_total", "Bytes the steps at work have to move", total)
+        yield GaugeMetricFamily("vmferry_bytes_done", "Bytes moved by the running steps", done)
+        yield GaugeMetricFamily("vmferry_bytes_total", "Bytes that the running steps have to move", total)
         yield GaugeMetricFamily("vmferry_bytes_per_second", "Bytes moved per second", rate)
-        yield GaugeMetricFamily("vmferry_queue_length", "Imports that wait to be looked at", len(self._queue))
+        yield GaugeMetricFamily("vmferry_queue_length", "Imports that wait for a reconcile", len(self._queue))
         idle = self._clock() - self._ledger.looked if self._ledger.looked else 0.0
-        yield GaugeMetricFamily("vmferry_seconds_since_last_look", "Seconds since a look went well", idle)
+        what = "Seconds since the last successful reconcile"
+        yield GaugeMetricFamily("vmferry_seconds_since_last_look", what, idle)
 
 
 def _moves(status: ImportStatus) -> bool:

@@ -69,4 +69,4 @@ def ask(program: str, folder: Path, seconds: float) -> Answer | None:
     except subprocess.TimeoutExpired:
         return None
     said = words.read_text(encoding="utf-8").strip()
-    return Answer(done.returncode, said or f"{program} ended with {done.returncode}")
+    return Answer(done.returncode, said or f"{program} ended with exit code {done.returncode}")

@@ -38,7 +38,7 @@ def sweep(cluster: Cluster, namespace: str, labels: Mapping[str, str] | None = N
             cluster.delete(CONFIG_MAP, metadata["name"], namespace, uid=metadata["uid"])
             removed.append(metadata["name"])
     if removed:
-        log.warning(f"deleted what imports that are gone had left: {', '.join(removed)}")
+        log.warning(f"deleted leftovers of deleted imports: {', '.join(removed)}")
     return removed
 
 

@@ -71,7 +71,7 @@ def _name(import_: Object) -> str:
 def _stand(import_: Object) -> str:
     if import_["metadata"].get("deletionTimestamp"):
         return "is being deleted"
-    return str((import_.get("status") or {}).get("importStatus") or "about to begin")
+    return str((import_.get("status") or {}).get("importStatus") or "not started")
 
 
 def _without_kinds(cluster: Cluster, namespace: str) -> str:
@@ -81,10 +81,10 @@ def _without_kinds(cluster: Cluster, namespace: str) -> str:
         raise StepError(
             Exit.CONFLICT,
             f"vmferry is not uninstalled: {len(left)} run(s) of imports are left in namespace {namespace}",
-            "the custom resources are gone, so nobody can say whether they are still needed",
+            "the CustomResourceDefinitions were deleted, so vmferry cannot check whether the runs are needed",
             f"kubectl --namespace {namespace} delete configmap --selector {names.LABEL_UID}; {ANYWAY}",
         )
-    return "there are no imports, and nothing of them is left"
+    return "there are no imports and no leftovers"
 
 
 def _is_request(page: Object) -> bool:

@@ -37,7 +37,7 @@ class Workers(Generic[K]):
         """Keys that have been looked at for so long that the thread must hang, for a person to read."""
         now = time.monotonic()
         return [
-            f"{name} has looked at {key} for {now - since:.0f} s"
+            f"{name} has been reconciling {key} for {now - since:.0f} s"
             for name, (key, since) in list(self._since.items())
             if now - since > STUCK
         ]
@@ -71,7 +71,7 @@ class Workers(Generic[K]):
             log.warning(str(error), key=str(key))
             self._queue.done(key, None)
         except Exception:
-            log.exception("fault in vmferry; the object is looked at again", key=str(key))
+            log.exception("internal error in vmferry; the object will be requeued", key=str(key))
             self._queue.done(key, None)
         else:
             if again is None:

@@ -76,14 +76,14 @@ class Kind:
 KINDS: Final = (
     Kind(
         "VirtualMachineImport",
-        "A machine to be brought here from a source.",
+        "A VM to import from a source.",
         VirtualMachineImportSpec,
         ImportStatus,
         _IMPORT,
     ),
     Kind("VmwareSource", "A vCenter or ESXi host to import from.", VmwareSourceSpec, SourceStatus, _SOURCE),
     Kind("OpenstackSource", "An OpenStack cloud to import from.", OpenstackSourceSpec, SourceStatus, _SOURCE),
-    Kind("OvaSource", "An OVA behind a URL to import.", OvaSourceSpec, SourceStatus, _SOURCE),
+    Kind("OvaSource", "An OVA at a URL to import.", OvaSourceSpec, SourceStatus, _SOURCE),
 )
 
 
@@ -140,7 +140,7 @@ def render(*, chart: bool = False) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m workflows.api.crd", description=__doc__)
-    parser.add_argument("--chart", action="store_true", help=f"as the chart has them, in {CHART_FILE}")
+    parser.add_argument("--chart", action="store_true", help=f"print them as in {CHART_FILE}")
     sys.stdout.write(render(chart=parser.parse_args(argv).chart))
 
 

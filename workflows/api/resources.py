@@ -113,7 +113,7 @@ def _entries(value: Any) -> Any:
         return value or {}
     for key in value:
         if not _KEY.fullmatch(str(key)):
-            raise ValueError(f"{key!r} is no key of a Secret: letters, digits, '-', '_' and '.'")
+            raise ValueError(f"{key!r} is not a valid key of a Secret: use letters, digits, '-', '_' and '.'")
     return {key: "" if entry is None else entry for key, entry in value.items()}
 
 

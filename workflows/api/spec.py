@@ -61,8 +61,8 @@ Insecure = Annotated[
     Flag,
     Field(
         alias="insecureSkipTLSVerify",
-        description="trust whatever certificate the source shows; without it the certificate is verified "
-        "against the CA in the Secret, or else the system's",
+        description="accept any certificate of the source; if false, the certificate is verified against "
+        "the CA in the Secret, or else against the system's CAs",
     ),
 ]
 
@@ -98,10 +98,10 @@ class OpenstackSourceSpec(Model):
     )
     upload_image_retry_count: int = Field(
         default=0,
-        description="how often to look whether a volume's image is active; default: 30 times, or longer as "
-        "the volume's size may take",
+        description="how many times to check whether a volume's image is active; default: 30 times, or more "
+        "if the volume's size requires it",
     )
-    upload_image_retry_delay: int = Field(default=0, description="seconds between two looks; default 10")
+    upload_image_retry_delay: int = Field(default=0, description="seconds between two checks; default 10")
     insecure_skip_tls_verify: Insecure = False
 
 
@@ -111,7 +111,8 @@ class OvaSourceSpec(Model):
     url: Text = Field(default="", description="http or https URL of the archive")
     http_timeout_seconds: int | None = Field(
         default=None,
-        description="seconds a disk's download may take in all; default, and 0: as long as bytes arrive",
+        description="time limit for the download of one disk, in seconds; default or 0: no limit while "
+        "bytes arrive",
     )
     credentials: SecretReference | None = Field(
         default=None, description="Secret with username and password, and ca.crt (PEM), all optional"
@@ -142,10 +143,15 @@ class DiskMapping(Model):
     source_disk: Text = Field(
         default="", description="the disk: its id here (disk-0), or its label or key at the source"
     )
-    storage_class: Text = Field(default="", description="storage class of this disk; default: that of all")
+    storage_class: Text = Field(
+        default="", description="storage class of this disk; default: spec.storageClass"
+    )
     bus_type: Text = Field(
         default="", description="bus of this disk (virtio, scsi, sata, usb); default: as at the source"
     )
+
+
+_IGNORED: Final = "accepted for compatibility; ignored"
 
 
 class SourceReference(Model):
@@ -155,75 +161,77 @@ class SourceReference(Model):
     kind: Text = Field(default="", description="VmwareSource, OpenstackSource or OvaSource")
     name: Text = Field(default="", description="name of the source")
     namespace: Text = Field(default="", description="its namespace; default: that of the import")
-    uid: Text = Field(default="", description="taken, never read", exclude=True)
-    resource_version: Text = Field(default="", description="taken, never read", exclude=True)
-    field_path: Text = Field(default="", description="taken, never read", exclude=True)
+    uid: Text = Field(default="", description=_IGNORED, exclude=True)
+    resource_version: Text = Field(default="", description=_IGNORED, exclude=True)
+    field_path: Text = Field(default="", description=_IGNORED, exclude=True)
 
 
 class VirtualMachineImportSpec(Model):
     """Which machine is to be imported, and as what."""
 
-    source_cluster: SourceReference = Field(
-        default=SourceReference(), description="the source the machine is at"
-    )
+    source_cluster: SourceReference = Field(default=SourceReference(), description="the source of the VM")
     virtual_machine_name: Text = Field(
-        default="", description="name of the machine at its source; for OpenStack its UUID as well"
+        default="", description="name of the VM at its source; for OpenStack also its UUID"
     )
     folder: str | None = Field(
         default=None, description="VMware: the folder below the datacenter's vm folder"
     )
     network_mapping: Annotated[tuple[NetworkMapping, ...], BeforeValidator(none_to_list)] = Field(
-        default=(), description="where the NICs go; those in no row go to the management network"
+        default=(),
+        description="networks of the NICs; a NIC without a row is connected to the management network",
     )
     default_network_interface_model: NicChoice = Field(
-        default=None, description="model of NICs whose own is unknown; default virtio"
+        default=None, description="model of NICs whose model at the source is unknown; default virtio"
     )
     storage_class: Text = Field(default="", description="storage class of the disks; default: the cluster's")
     default_disk_bus_type: Annotated[
         Literal["virtio", "scsi", "sata", "usb"] | None, BeforeValidator(_empty_to_none)
     ] = Field(
         default=None,
-        description="bus (virtio, scsi, sata, usb) of disks whose own is unknown; default virtio",
+        description="bus (virtio, scsi, sata, usb) of disks whose bus at the source is unknown; "
+        "default virtio",
         json_schema_extra=ANY_TEXT,
     )
     force_power_off: Flag | None = Field(
-        default=None, description="VMware: power the machine off instead of shutting its guest down"
+        default=None, description="VMware: power off the VM instead of shutting down its guest"
     )
     graceful_shutdown_timeout_seconds: int | None = Field(
         default=None,
-        description="VMware: seconds the guest may take to shut down before the machine is powered off; "
+        description="VMware: seconds to wait for the guest to shut down before the VM is powered off; "
         "default 60",
         json_schema_extra=STRUCT,
     )
     skip_preflight_checks: Flag | None = Field(
         default=None,
-        description="leave out the checks of networks and guest tools at the source; a quota only warns",
+        description="skip the checks of networks and guest tools at the source; an exceeded quota is only a "
+        "warning",
     )
     target_virtual_machine_name: Text = Field(
-        default="", description="name of the machine here; default: the source's name, made to fit"
+        default="",
+        description="name of the VM in this cluster; default: the name at the source, changed to a valid "
+        "name",
     )
     disk_mapping: Annotated[tuple[DiskMapping, ...], BeforeValidator(none_to_list)] = Field(
         default=(), description="storage class and bus of single disks"
     )
-    cpus: int | None = Field(default=None, description="virtual CPUs here; default: as at the source")
+    cpus: int | None = Field(default=None, description="number of virtual CPUs; default: as at the source")
     memory: Text = Field(
-        default="", description="memory here, as a quantity such as 8Gi; default: as at the source"
+        default="", description="memory, as a quantity such as 8Gi; default: as at the source"
     )
     start_virtual_machine: Flag | None = Field(
-        default=None, description="whether to start the machine once it is built; default true"
+        default=None, description="whether to start the VM after it is created; default true"
     )
     dry_run: Flag | None = Field(
         default=None,
-        description="only say what would be done: the plan and the machine's manifest go to a ConfigMap",
+        description="dry run: nothing is imported; the plan and the VM's manifest are written to a ConfigMap",
     )
     approvals: Annotated[tuple[Gate, ...], BeforeValidator(none_to_list)] = Field(
         default=(),
-        description="steps that wait until a person approves of them by the annotation "
-        f"{GROUP}/approve: poweroff or start",
+        description=f"steps that wait for approval by the annotation {GROUP}/approve: poweroff or start",
     )
     suspend: Flag | None = Field(
-        default=None, description="begin no further step until this is taken back; running ones finish"
+        default=None, description="if true, no new step starts; running steps finish"
     )
     cancel: Flag | None = Field(
-        default=None, description="stop the import and give back what it holds at the source"
+        default=None, description="if true, the import stops and releases what it holds at the source"
     )

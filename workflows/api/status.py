@@ -64,10 +64,10 @@ class Reported(Model):
 class Condition(Reported):
     """One condition. Times are RFC 3339 strings."""
 
-    type: Text = Field(default="", description="what is said")
+    type: Text = Field(default="", description="type of the condition")
     status: Text = Field(default="", description="True, False or Unknown")
-    last_update_time: Text = Field(default="", description="when anything in here changed last")
-    last_transition_time: Text = Field(default="", description="when status changed last")
+    last_update_time: Text = Field(default="", description="when anything in this condition last changed")
+    last_transition_time: Text = Field(default="", description="when status last changed")
     reason: Text = Field(default="", description="why, in one word")
     message: Text = Field(default="", description="why, for a person")
 
@@ -81,7 +81,7 @@ class SourceStatus(Reported):
     status: Text = Field(default="", description="clusterReady or clusterNotReady")
     conditions: Conditions = Field(default=(), description="ClusterReady and ClusterError")
     message: Text = Field(default="", description="what is wrong and what to do")
-    observed_generation: int = Field(default=0, description="generation of the spec that was looked at")
+    observed_generation: int = Field(default=0, description="generation of the spec that was last reconciled")
 
 
 class DiskImportStatus(Reported):
@@ -92,8 +92,8 @@ class DiskImportStatus(Reported):
         default="", description="name of the disk's volume, with .img; its id until admit has chosen the name"
     )
     disk_size: int = Field(default=0, description="capacity in bytes")
-    disk_local_path: Text = Field(default="", description="of today's controller; never set")
-    disk_route: Text = Field(default="", description="of today's controller; never set")
+    disk_local_path: Text = Field(default="", description="field of vm-import-controller; never set")
+    disk_route: Text = Field(default="", description="field of vm-import-controller; never set")
     virtual_machine_image: Text = Field(
         default="", alias="VirtualMachineImage", description="name of the VirtualMachineImage"
     )
@@ -101,16 +101,16 @@ class DiskImportStatus(Reported):
         default=(),
         description="VirtualMachineImageSubmitted, VirtualMachineImageReady and VirtualMachineImageFailed",
     )
-    bus_type: Text = Field(default="", description="bus of the disk here")
+    bus_type: Text = Field(default="", description="bus of the disk in the new VM")
     step: Text = Field(default="", description="the step whose bytes are counted")
     bytes_done: int = Field(default=0, description="bytes this step has moved")
     bytes_total: int = Field(default=0, description="bytes this step has to move")
-    percent: int = Field(default=0, description="how far the disk is, over all its steps")
-    bytes_per_second: int = Field(default=0, description="how fast it moves; 0 while unknown or at rest")
-    seconds_left: int = Field(default=0, description="how long it will take; 0 while unknown")
-    progress_time: Text = Field(default="", description="when bytesDone changed last")
-    digest: Text = Field(default="", description="digest of the disk as it was handed on")
-    integrity: Text = Field(default="", description="how far the digest was compared")
+    percent: int = Field(default=0, description="progress of the disk over all its steps, in percent")
+    bytes_per_second: int = Field(default=0, description="transfer rate; 0 while unknown or idle")
+    seconds_left: int = Field(default=0, description="estimated seconds left; 0 while unknown")
+    progress_time: Text = Field(default="", description="when bytesDone last changed")
+    digest: Text = Field(default="", description="digest of the disk as it was passed to the target")
+    integrity: Text = Field(default="", description="how far the digest was verified")
 
     @property
     def id(self) -> str:
@@ -124,14 +124,14 @@ class WorkflowReference(Reported):
     name: Text = Field(default="", description="its name")
     namespace: Text = Field(default="", description="its namespace")
     generation: int = Field(default=0, description="generation of the import it was made for")
-    link: Text = Field(default="", description="where a person can watch it")
+    link: Text = Field(default="", description="URL of the Workflow in the Argo UI")
 
 
 class PlannedReference(Reported):
     """What a dry run made."""
 
     config_map: Text = Field(default="", description="ConfigMap with the plan and the manifest")
-    hash: Text = Field(default="", description="hash of both: an import warns when it is another")
+    hash: Text = Field(default="", description="hash of both; an import with another hash warns")
 
 
 class ImportStatus(Reported):
@@ -139,30 +139,32 @@ class ImportStatus(Reported):
 
     import_status: Text = Field(
         default="",
-        description=f"the phase: {', '.join(phase for phase in ImportPhase if phase)}, or nothing yet",
+        description=f"the phase: {', '.join(phase for phase in ImportPhase if phase)}, or empty at first",
     )
     disk_import_status: Annotated[tuple[DiskImportStatus, ...], BeforeValidator(none_to_list)] = Field(
-        default=(), description="how each disk stands"
+        default=(), description="status of each disk"
     )
     import_conditions: Conditions = Field(
         default=(),
         description="VMShutdownGuest, VMPoweringOff, VMPoweredOff, VMExported and VMExportFailed; Succeeded "
-        "(True, False, or Unknown while it goes on); Planned; ArgoNotAnswering; WorkflowStalled",
+        "(True, False, or Unknown while the import runs); Planned; ArgoNotAnswering; WorkflowStalled",
     )
-    new_virtual_machine: Text = Field(default="", description="of today's controller; never set")
-    imported_virtual_machine_name: Text = Field(default="", description="name of the machine here")
-    step: Text = Field(default="", description="the step at work, or the one that failed")
-    message: Text = Field(default="", description="what goes on, or what failed, why, and what to do")
-    percent: int = Field(default=0, description="how far the import is; never falls within a run")
-    eta: Text = Field(default="", description="how long the slowest disk will take; empty while unknown")
+    new_virtual_machine: Text = Field(default="", description="field of vm-import-controller; never set")
+    imported_virtual_machine_name: Text = Field(default="", description="name of the VM in this cluster")
+    step: Text = Field(default="", description="the running step, or the step that failed")
+    message: Text = Field(
+        default="", description="what the import does now; or what failed, why, and what to do"
+    )
+    percent: int = Field(default=0, description="progress in percent; never decreases within a run")
+    eta: Text = Field(default="", description="estimated time left for the slowest disk; empty while unknown")
     powered_off: Text = Field(
-        default="", description="the VM at its source that ran and that the import powered off; else empty"
+        default="", description="the VM at its source, if it ran and the import powered it off; else empty"
     )
     workflow: WorkflowReference | None = Field(
-        default=None, description="the Workflow, named before it is made"
+        default=None, description="the Workflow; its name is written before it is created"
     )
     planned: PlannedReference | None = Field(default=None, description="the result of the last dry run")
-    observed_generation: int = Field(default=0, description="generation of the spec that was looked at")
+    observed_generation: int = Field(default=0, description="generation of the spec that was last reconciled")
 
     def disk(self, name: str) -> DiskImportStatus | None:
         """The row of the disk with that id; None when there is none."""

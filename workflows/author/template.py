@@ -44,9 +44,9 @@ def _workflow(settings: Installation, kind: SourceKind) -> WorkflowTemplate:
     return WorkflowTemplate(
         name=argo_names.template_name(kind),
         annotations={
-            TITLE: f"Import a machine from a {kind}",
-            DESCRIPTION: "Checks the machine, shuts it down, brings each disk over and makes it an image, "
-            "builds the machine of them and starts it. What failed can be retried alone.",
+            TITLE: f"Import a VM from a {kind}",
+            DESCRIPTION: "Checks the VM, shuts it down, copies each disk and creates an image from it, "
+            "creates the VM from the images and starts it. A failed step can be retried alone.",
         },
         entrypoint=IMPORT,
         on_exit=CLEANUP,  # the one place: handlers on a failed task make a retry do nothing, and say nothing

@@ -50,13 +50,13 @@ def title(plan: Plan) -> str:
 def description(plan: Plan, attempt: int) -> str:
     """What happens, in a sentence or two."""
     before = {
-        Gate.POWEROFF: "Waits for approval before the machine is shut down.",
-        Gate.START: "Waits for approval before the machine is started.",
+        Gate.POWEROFF: "Waits for approval before the VM is shut down.",
+        Gate.START: "Waits for approval before the VM is started.",
     }
-    again = [f"Goes on from where an earlier try ended (retry {attempt})."] if attempt else []
-    start = "" if plan.target.start else " and leaves it off"
+    again = [f"Resumes where an earlier attempt ended (retry {attempt})."] if attempt else []
+    start = "" if plan.target.start else " and does not start it"
     what = (
-        f"VirtualMachineImport {plan.import_.namespace}/{plan.import_.name} brings {_plain(plan.vm)} from "
+        f"VirtualMachineImport {plan.import_.namespace}/{plan.import_.name} imports {_plain(plan.vm)} from "
         f"{plan.source.kind} {plan.source.namespace}/{plan.source.name} "
         f"into namespace {plan.target.namespace}{start}."
     )

@@ -61,7 +61,7 @@ def _power(seen: Observed, import_: VirtualMachineImport) -> dict[str, Verdict]:
     hard = bool(spec.force_power_off) and spec.source_cluster.kind.lower() == "vmwaresource"
     asked = begun(seen.leaf("poweroff"))
     return {
-        "VMShutdownGuest": ("ShutdownAsked", f"The guest of {vm} is told to shut down")
+        "VMShutdownGuest": ("ShutdownAsked", f"The guest of {vm} was asked to shut down")
         if asked and not hard
         else None,
         "VMPoweringOff": ("PowerOffAsked", f"{vm} is powered off at its source") if asked and hard else None,
@@ -71,7 +71,7 @@ def _power(seen: Observed, import_: VirtualMachineImport) -> dict[str, Verdict]:
 
 def _exported(seen: Observed, disks: Sequence[str]) -> Verdict:
     done = disks and all(landed(seen, disk) for disk in disks)
-    return ("Exported", f"Every disk has landed: {', '.join(disks)}") if done else None
+    return ("Exported", f"Every disk was exported: {', '.join(disks)}") if done else None
 
 
 def _export_failed(seen: Observed) -> Verdict:
@@ -86,7 +86,7 @@ def of_disk(conditions: Iterable[Condition], image: Leaf | None, now: datetime) 
     failed = image is not None and image.phase in _FAILED
     verdicts: dict[str, Verdict] = {
         "VirtualMachineImageSubmitted": _submitted(image),
-        "VirtualMachineImageReady": ("Imported", "The image is there")
+        "VirtualMachineImageReady": ("Imported", "The image is ready")
         if image and image.phase.succeeded
         else None,
         "VirtualMachineImageFailed": ("ImageFailed", last_words(image)) if image and failed else None,
@@ -98,7 +98,7 @@ def _submitted(image: Leaf | None) -> Verdict:
     """Not of an image that failed before a byte of it was counted: the target has refused to make it."""
     if image is None or not begun(image) or (image.phase in _FAILED and image.total <= 1):
         return None
-    return "Submitted", "The target is asked to make the image"
+    return "Submitted", "The target was asked to create the image"
 
 
 def _all(conditions: Iterable[Condition], verdicts: dict[str, Verdict], now: datetime) -> Conditions:
@@ -108,7 +108,7 @@ def _all(conditions: Iterable[Condition], verdicts: dict[str, Verdict], now: dat
         if verdict is not None:
             made = put(made, Condition(type=kind, status="True", reason=verdict[0], message=verdict[1]), now)
         elif holds(made, kind):
-            again = "It was so before; the step has failed or is tried again"
+            again = "No longer true: the step failed or is being retried"
             made = put(made, Condition(type=kind, status="False", reason="TriedAgain", message=again), now)
     return made
 
@@ -122,7 +122,7 @@ def mapping_verified(concerns: Iterable[Concern]) -> Condition:
     warned = any(concern.severity is Severity.WARN for concern in told)
     words = " | ".join(f"{concern.severity}: {concern}" for concern in told)
     if len(words) > _LONGEST:
-        words = f"{words[:_LONGEST]} … (all of them are in preflight's log)"
+        words = f"{words[:_LONGEST]} … (preflight's log has all of them)"
     return Condition(
         type=VERIFIED,
         status="True",

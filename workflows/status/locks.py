@@ -35,7 +35,7 @@ def turn(message: str, source: str, holders: Sequence[str], who: Mapping[str, st
     limit = int(found["limit"])
     taken = min(limit, max(0, limit - int(found["free"])))
     said = f"{taken} of {limit} {counted.format(source=source)}{_names(holders, who)}"
-    next_ = "it goes on when one of them is done" if taken >= limit else "older imports go first"
+    next_ = "this import continues when one of them is done" if taken >= limit else "older imports go first"
     return f"{said}; {next_}. The limit is the key {found['key']} of ConfigMap {argo_names.LIMITS}"
 
 

@@ -41,9 +41,9 @@ class Summary:
 def last_words(leaf: Leaf) -> str:
     """A failed step's last words as it said them; of one that said nothing, what is known."""
     if not leaf.message:
-        return f"{leaf.title} failed and said nothing; see its log, then retry it"
+        return f"{leaf.title} failed without an error message; see its log, then retry"
     if wordless := _WORDLESS.fullmatch(leaf.message):
-        return f"{leaf.title} ended without a word: {wordless[1]}; see its log, then retry it"
+        return f"{leaf.title} ended without an error message: {wordless[1]}; see its log, then retry"
     old = _OLD_FORM.fullmatch(leaf.message)
     return old[1].strip() if old else leaf.words
 
@@ -76,18 +76,18 @@ def summarize(
     found = next((told for tell in tellers if (told := tell(seen))), _between(seen))
     if not seen.paused or found.reason == "Cancelling":
         return found
-    held = "Paused: no further step begins until spec.suspend is taken back"
+    held = "Paused: no new step starts until spec.suspend is removed"
     return Summary("Paused", found.step, f"{held}. {found.message}")
 
 
 def _unreadable(seen: Observed) -> Summary | None:
-    said = f"Workflow {seen.name} goes on; its steps cannot be read here, only in the Argo UI"
+    said = f"Workflow {seen.name} is running; vmferry cannot read its steps, see the Argo UI"
     return Summary("Running", "", said) if seen.unreadable else None
 
 
 def _stopping(seen: Observed) -> Summary | None:
     step = CLEANUP if seen.leaf(CLEANUP) else "stop"
-    said = "Being cancelled: running steps are stopped, then the source gets back what is held of it"
+    said = "Cancelling: vmferry stops the running steps, then releases what it holds at the source"
     return Summary("Cancelling", step, said) if seen.stopped else None
 
 
@@ -99,7 +99,7 @@ def _trouble(seen: Observed, note: str) -> Summary | None:
     stage = STAGE.get(leaf.stage)
     again = leaf.exit_code is None or is_retryable(leaf.exit_code)
     if again and (stage is None or leaf.attempts <= stage.retry.limit):
-        return Summary(RETRYING, leaf.title, f"{leaf.title} failed and is tried again: {last_words(leaf)}")
+        return Summary(RETRYING, leaf.title, f"{leaf.title} failed and will be retried: {last_words(leaf)}")
     return Summary(reason_of(leaf), leaf.title, added(f"{leaf.title} failed: {last_words(leaf)}", note))
 
 
@@ -128,7 +128,7 @@ def _at_work(seen: Observed) -> Summary | None:
 
 def _about_to(seen: Observed) -> Summary | None:
     pending = [leaf for leaf in seen.leaves if leaf.phase is Phase.PENDING]
-    return _beside(pending, "About to begin: ") if pending else None
+    return _beside(pending, "Starting: ") if pending else None
 
 
 def _beside(leaves: list[Leaf], before: str) -> Summary:
@@ -171,6 +171,6 @@ def _between(seen: Observed) -> Summary:
     """Nothing is at work: Argo looks at a Workflow every few seconds only."""
     ended = [leaf for leaf in seen.leaves if leaf.finished]
     if not ended:
-        return Summary("Waiting", "", f"Workflow {seen.name} waits for Argo to begin with it")
+        return Summary("Waiting", "", f"Workflow {seen.name} waits for Argo to start it")
     last = max(ended, key=ended_order)
-    return Summary("Running", last.stage, f"{last.title} is over; the next step begins in a moment")
+    return Summary("Running", last.stage, f"{last.title} finished; waiting for the next step")

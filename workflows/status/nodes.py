@@ -84,7 +84,9 @@ class Leaf:
         if not self.message.startswith("main: "):
             return self.message
         _, separator, words = self.message.partition("): ")
-        return words.strip() if separator else f"it ended with exit code {self.exit_code} and said nothing"
+        if separator:
+            return words.strip()
+        return f"it ended with exit code {self.exit_code} and no error message"
 
 
 def nodes(workflow: Mapping[str, Any]) -> dict[str, Json]:

@@ -93,7 +93,7 @@ def _done(phase: ImportPhase, import_: VirtualMachineImport) -> Outcome:
 def _failed(seen: Observed, phase: ImportPhase, import_: VirtualMachineImport) -> Outcome:
     cause = blame(seen.leaves)
     if seen.stopped:
-        said = "Cancelled before it was done; a retry goes on from what is there"
+        said = "Cancelled; a retry resumes from completed work"
         return Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, CANCELLED, "", said)
     if cause is not None:
         failed = ImportPhase.INVALID if cause.stage in CHECKS else ImportPhase.FAILED
@@ -102,7 +102,7 @@ def _failed(seen: Observed, phase: ImportPhase, import_: VirtualMachineImport) -
         CLEANUP
     ):  # only the exit handler failed, after all was done
         return _done(phase, import_)
-    said = seen.error or f"Workflow {seen.name} failed and no step says why; see it in the Argo UI"
+    said = seen.error or f"Workflow {seen.name} failed and no step reports why; see the Argo UI"
     return Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, "WorkflowFailed", "", said)
 
 

@@ -48,8 +48,8 @@ def note(machine: Machine | None, kind: SourceKind | None, stages: Iterable[Leaf
     if not name:
         return ""
     return (
-        f"VM {name} is off at its source, as the import powered it off; a retry goes on while it stays off."
-        f" To use it there again, {how.format(id=machine.source_id)}"
+        f"VM {name} is off at its source because the import powered it off; a retry resumes while it stays "
+        f"off. To use it there again, {how.format(id=machine.source_id)}"
     )
 
 

@@ -78,7 +78,7 @@ def announce(
     """The status to be written before a Workflow is made, so that a killed controller makes no second one."""
     base = _of_run(previous or ImportStatus(), run)
     told = Outcome(
-        ImportPhase.NEW, ConditionStatus.UNKNOWN, "Announced", "", f"Workflow {run.name} is about to be made"
+        ImportPhase.NEW, ConditionStatus.UNKNOWN, "Announced", "", f"Workflow {run.name} will be created"
     )
     generation = import_.metadata.generation
     return _put(base, told, now).model_copy(update={"workflow": run, "observed_generation": generation})
@@ -95,7 +95,7 @@ def gone(before: ImportStatus, now: datetime) -> ImportStatus:
     over = said in (GONE, CANCELLED) or (summary is not None and summary.status == "True")
     if before.workflow is None or over or before.import_status in (ImportPhase.NEW, ImportPhase.INVALID):
         return before
-    note = f"Workflow {before.workflow.name} is gone; a retry makes a new one and goes on from what is there"
+    note = f"Workflow {before.workflow.name} was deleted; a retry creates a new one and resumes"
     if before.import_status == ImportPhase.FAILED:
         note = f"{before.message} ({note})"
     return _put(before, Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, GONE, before.step, note), now)

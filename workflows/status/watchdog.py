@@ -69,14 +69,14 @@ def watch(seen: Observed, pods: Pods | None, now: datetime) -> Alarm | None:
         return None
     since = seen.moved.astimezone(UTC).strftime(TIME) if seen.moved else "?"
     if not seen.taken_up:
-        return _not_answering(seen, f"it has no status since {since}")
+        return _not_answering(seen, f"it has had no status since {since}")
     if seen.unreadable:
         return None
     busy = [leaf for leaf in seen.leaves if _is_busy(leaf)]
     if seen.stopped and not any(map(_is_pods, busy)):
-        return _not_answering(seen, f"it was to be stopped at {since} and has not ended")
+        return _not_answering(seen, f"a stop was requested at {since}, and it has not ended")
     if unseen := _unseen(busy, pods or (), now):
-        return _not_answering(seen, f"the pod of {unseen} has ended, and the Workflow does not show it")
+        return _not_answering(seen, f"the pod of {unseen} has ended, but the Workflow shows it as running")
     waits = busy or seen.waits or seen.paused or seen.stopped or seen.phase is not Phase.RUNNING
     return None if waits else _stalled(seen, since)
 
@@ -144,14 +144,14 @@ def _not_answering(seen: Observed, sign: str) -> Alarm:
     return Alarm(
         Kind.NOT_ANSWERING,
         f"Argo's controller does not act on Workflow {seen.namespace}/{seen.name}: {sign}. Make sure that "
-        f"workflow-controller runs and watches namespace {seen.namespace}; it then goes on by itself",
+        f"workflow-controller runs and watches namespace {seen.namespace}; the import then continues",
     )
 
 
 def _stalled(seen: Observed, since: str) -> Alarm:
     return Alarm(
         Kind.STALLED,
-        f"Workflow {seen.namespace}/{seen.name} has not moved since {since}: no step is at work and nothing "
-        "is waited for. Make sure that Argo's workflow-controller runs. If it does, annotate the import with "
-        f"{RETRY}=true: the Workflow is stopped, and a new one does what is not done yet",
+        f"Workflow {seen.namespace}/{seen.name} has not changed since {since}: no step is running and the "
+        "Workflow waits for nothing. Make sure that Argo's workflow-controller runs. If it does, annotate "
+        f"the import with {RETRY}=true: vmferry stops the Workflow, and a new one resumes the import",
     )

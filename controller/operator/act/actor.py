@@ -158,7 +158,7 @@ class Actor:
         if request is not None:
             asked = self._facts.asked
             self._put_credentials(action.plan, action.credentials, request, asked.tried if asked else "")
-            self.log.info("The credentials of the source were changed; the run has the new ones")
+            self.log.info("The credentials of the source have changed; the run uses the new ones")
 
     def _delete_secrets(self, action: DeleteSecrets) -> None:
         for name in (names.credentials(action.run), names.address(action.run)):
@@ -266,7 +266,7 @@ class Actor:
     def _refuse_foreign(self, kind: Kind, found: Object, plan: Plan) -> None:
         labels = found["metadata"].get("labels") or {}
         if labels.get(names.LABEL_UID) != names.label_value(plan.import_.uid):
-            what = f"{kind.kind} {self._namespace}/{found['metadata']['name']} is not of this import"
+            what = f"{kind.kind} {self._namespace}/{found['metadata']['name']} does not belong to this import"
             raise StepError(Exit.CONFLICT, what, remedy="delete or rename it")
 
 

@@ -58,7 +58,7 @@ def examined(plan: Plan, credentials: Mapping[str, str], seconds: float = SECOND
     with probe.desk(plan.to_json(), values) as folder:
         answer = probe.ask("steps.preflight", folder, seconds)
         if answer is None:
-            raise StepError(Exit.UNREACHABLE, "the source did not answer", f"nothing within {seconds:g} s")
+            raise StepError(Exit.UNREACHABLE, "the source did not answer", f"no answer within {seconds:g} s")
         if answer.code:
             raise StepError(Exit(answer.code) if answer.code in list(Exit) else Exit.INTERNAL, answer.words)
         return Machine.load(folder / MACHINE)

@@ -25,19 +25,19 @@ class Happening(NamedTuple):
 REACHED: Final[dict[str, Happening]] = {
     ImportPhase.VALID: Happening("ImportValid", "The VM was found at its source and can be imported"),
     ImportPhase.SOURCE_READY: Happening(
-        "SourceReady", "The VM is next: it is shut down, then its disks are read"
+        "SourceReady", "The VM will be shut down, then its disks will be read"
     ),
     ImportPhase.DISKS_EXPORTED: Happening("DisksExported", "Every disk has been read from the source"),
     ImportPhase.IMAGES_SUBMITTED: Happening(
-        "DiskImageSubmitted", "The target is asked to make an image of every disk"
+        "DiskImageSubmitted", "The target was asked to create an image of every disk"
     ),
     ImportPhase.IMAGE_FAILED: Happening("DiskImageFailed", "", warning=True),
-    ImportPhase.IMAGES_READY: Happening("DiskImagesReady", "Every disk is an image"),
-    ImportPhase.CREATED: Happening("VirtualMachineCreated", "The VM is built"),
+    ImportPhase.IMAGES_READY: Happening("DiskImagesReady", "The image of every disk is ready"),
+    ImportPhase.CREATED: Happening("VirtualMachineCreated", "The VM was created"),
     ImportPhase.RUNNING: Happening("VirtualMachineRunning", "The VM is imported and runs"),
 }
 """By importStatus. That of a failed image has the step's own words."""
-AGAIN: Final = "what is done already is not done again"
+AGAIN: Final = "completed work is not repeated"
 _QUIET: Final = ("Announced", "Running", "Waiting", *watchdog.Kind)
 """Reasons that come and go with every step, and those that a condition of their own tells."""
 
@@ -46,7 +46,7 @@ def happenings(before: ImportStatus, after: ImportStatus) -> Iterator[Happening]
     """The Events between two statuses of one import, in order."""
     if after.workflow and (before.workflow is None or before.workflow.name != after.workflow.name):
         retry = f"; {AGAIN}" if attempt_of(after.workflow.name) else ""
-        said = f"Workflow {after.workflow.namespace}/{after.workflow.name} carries it out{retry}"
+        said = f"Workflow {after.workflow.namespace}/{after.workflow.name} runs the import{retry}"
         yield Happening("WorkflowNamed", said)
     reached = _reached(before, after)
     if reached is not None:

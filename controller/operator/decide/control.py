@@ -57,7 +57,7 @@ def _approved(facts: Facts, seen: Observed) -> Iterator[Action]:
     if unknown or not words:
         known = ", ".join(Gate)
         yield EmitEvent(
-            "ApprovalUnknown", f"annotation {APPROVE}: {said!r} names no gate; write {known}", warning=True
+            "ApprovalUnknown", f"annotation {APPROVE}: {said!r} is not a gate; write {known}", warning=True
         )
         yield RemoveAnnotation(APPROVE)
         return
@@ -87,7 +87,7 @@ def _who(raw: Object, annotation: str) -> str:
         for entry in raw["metadata"].get("managedFields") or []
         if f"f:{annotation}" in _fields(entry)
     ]
-    return wrote[-1] if wrote else "somebody"
+    return wrote[-1] if wrote else "an unknown client"
 
 
 def _fields(entry: Any) -> Any:

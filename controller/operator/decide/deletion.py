@@ -50,8 +50,8 @@ def _told(facts: Facts, waiting: tuple[Action, ...], now: datetime) -> tuple[Act
     stopping = (facts.seen is not None and not facts.over) or any(
         isinstance(act, StopWorkflow) for act in waiting
     )
-    first = "its running steps are stopped, then " if stopping else ""
-    said = f"Is being deleted: {first}the source gets back what is held of it"
+    first = "stops the running steps, then " if stopping else ""
+    said = f"Deleting: vmferry {first}releases what it holds at the source"
     return (being_deleted(facts, said, now),)
 
 
@@ -93,7 +93,7 @@ def _gave_up(facts: Facts, options: Options) -> EmitEvent:
     where = f"{plan.source.kind} {plan.source.namespace}/{plan.source.name}" if plan else "the source"
     said = (
         f"Workflow {run.name if run else '?'} did not end within {options.deletion_timeout_seconds:g} s; the "
-        f"import goes all the same. Look at {where} for what it may still hold there (an export, a snapshot)"
+        f"import is deleted anyway. Check {where} for leftovers of the import (an export, a snapshot)"
     )
     return EmitEvent("GaveUp", said, warning=True)
 

@@ -49,7 +49,7 @@ def planned(
     status: ImportStatus, reference: PlannedReference, generation: int, now: datetime
 ) -> ImportStatus:
     """The status after a dry run that found nothing in the way."""
-    said = f"ConfigMap {reference.config_map} has the plan; take spec.dryRun back to carry it out"
+    said = f"ConfigMap {reference.config_map} has the plan; set spec.dryRun to false to start the import"
     told = Condition(type=PLANNED, status="True", reason="Planned", message=said)
     return _rehearsed(status, told, reference, generation, now)
 
@@ -89,8 +89,8 @@ def drifted(facts: Facts, status: ImportStatus, now: datetime) -> ImportStatus:
     if before is not None and before.reason == CHANGED:
         return status
     said = (
-        f"What is imported differs from the dry run in ConfigMap {promised.config_map}: the machine at its "
-        "source or the spec has changed since"
+        f"The import differs from the dry run in ConfigMap {promised.config_map}: the VM at its source or "
+        "the spec has changed since"
     )
     told = Condition(type=PLANNED, status="False", reason=CHANGED, message=said)
     return status.model_copy(update={"import_conditions": put(status.import_conditions, told, now)})
@@ -107,9 +107,9 @@ def _manifest(made: Shape) -> dict[str, Any]:
 def _lines(plan: Plan, machine: Machine, made: Shape) -> Iterator[str]:
     source = plan.source
     yield f"{machine.path or machine.name} of {source.kind} {source.namespace}/{source.name}"
-    yield f"becomes VirtualMachine {made.namespace}/{made.name}, {'started' if made.start else 'left off'}"
+    yield f"becomes VirtualMachine {made.namespace}/{made.name}, {'started' if made.start else 'not started'}"
     yield f"steps: {', '.join(stage.name for stage in stages_for(plan.target.kind))}"
-    yield "not checked: whether the target accepts it; the step admit asks when the import runs"
+    yield "not checked: whether the target accepts the VM; the step admit checks this when the import runs"
     yield ""
     yield f"CPU     {machine.vcpus} vCPUs -> {made.topology}"
     yield f"memory  {machine.memory_mib} MiB -> {made.memory_mib}Mi"

@@ -128,7 +128,7 @@ def _settled(facts: Facts, now: datetime) -> Iterator[Action]:
 def _unstuck(facts: Facts) -> Iterator[Action]:
     """Stop a Workflow that does not move. The annotation stays: what it asks for comes after that."""
     if facts.seen is not None:
-        said = f"Workflow {facts.seen.name} does not move and is stopped, as the retry asks for"
+        said = f"Workflow {facts.seen.name} is stalled; the retry stops it"
         yield EmitEvent("StalledWorkflowStopped", said, warning=True)
         yield StopWorkflow(facts.seen.name)
 
@@ -169,11 +169,12 @@ def _left_alone(facts: Facts, now: datetime) -> Iterator[Action]:
         return
     if RETRY in facts.annotations:
         fresh = ImportStatus(import_conditions=status.import_conditions)
-        yield told(facts, fresh, "TakenOver", "Taken over from another controller, to begin anew", now)
+        said = "Taken over from another controller; the import starts from the beginning"
+        yield told(facts, fresh, "TakenOver", said, now)
     elif status.import_status not in FINAL:
         said = (
-            f"Another controller left this import as {status.import_status}; look at the machine and its "
-            f"disks, then annotate the import with {RETRY}=true to begin anew"
+            f"Another controller left this import in the phase {status.import_status}; check the VM and its "
+            f"disks, then annotate the import with {RETRY}=true to start the import again"
         )
         if said != status.message:
             yield EmitEvent("ForeignStatus", said, warning=True)
@@ -212,9 +213,9 @@ def _anew(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
 def _held(facts: Facts) -> tuple[str, str] | None:
     spec = facts.import_.spec
     if spec.cancel:
-        return CANCELLED, "Cancelled before it began; take spec.cancel back to begin"
+        return CANCELLED, "Cancelled before it started; set spec.cancel to false to start"
     if spec.suspend:
-        return "Paused", "Not begun: spec.suspend is set; take it back to begin"
+        return "Paused", "Not started: spec.suspend is true; set it to false to start"
     return None
 
 
@@ -300,11 +301,11 @@ def _followed(facts: Facts, options: Options, now: datetime) -> Iterator[Action]
     if RETRY in facts.annotations and alarm is not None:
         yield from _unstuck(facts)
     elif RETRY in facts.annotations:
-        said = "The import is under way; a retry can be asked for when it has failed"
+        said = "The import is running; it can be retried only after it has failed"
         yield EmitEvent("RetryIgnored", said, warning=True)
         yield RemoveAnnotation(RETRY)
     elif facts.changed and facts.status.observed_generation != facts.import_.metadata.generation:
-        said = "The spec was changed while the import runs; the change takes effect with a retry"
+        said = "The spec was changed while the import was running; a retry applies the change"
         yield EmitEvent("SpecChanged", said, warning=True)
 
 

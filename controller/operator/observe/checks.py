@@ -39,7 +39,7 @@ def cluster_reasons(
     yield from _name(cluster, import_, plan)
     template = argo_names.template_name(plan.source.kind)
     if cluster.get(WORKFLOW_TEMPLATE, template, options.namespace) is None:
-        yield f"WorkflowTemplate {options.namespace}/{template} is not there; install the chart (again)"
+        yield f"WorkflowTemplate {options.namespace}/{template} does not exist; install or upgrade the chart"
 
 
 def _classes(cluster: Cluster, plan: Plan) -> Iterator[str]:
@@ -61,12 +61,12 @@ def _networks(cluster: Cluster, plan: Plan) -> Iterator[str]:
         except StepError as error:
             if error.code is not Exit.DENIED:
                 raise
-            yield f"destination network {destination} cannot be looked at: {error}"
+            yield f"destination network {destination} cannot be read: {error}"
             continue
         if found is None:
             yield (
-                f"destination network {destination} does not exist; make that "
-                "NetworkAttachmentDefinition, or mend spec.networkMapping"
+                f"destination network {destination} does not exist; create that "
+                "NetworkAttachmentDefinition, or correct spec.networkMapping"
             )
 
 
@@ -81,6 +81,6 @@ def _name(cluster: Cluster, import_: VirtualMachineImport, plan: Plan) -> Iterat
         return
     if (found["metadata"].get("labels") or {}).get(LABEL_UID) != names.label_value(import_.metadata.uid):
         yield (
-            f"VirtualMachine {plan.target.namespace}/{name} is there already and not of this import; "
-            "rename or delete it, or set spec.targetVirtualMachineName"
+            f"VirtualMachine {plan.target.namespace}/{name} already exists and does not belong to this "
+            "import; rename or delete it, or set spec.targetVirtualMachineName"
         )

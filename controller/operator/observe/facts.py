@@ -358,6 +358,7 @@ def _reference_reasons(import_: VirtualMachineImport, whence: Origin, options: O
     own = import_.metadata.namespace
     if whence.source.metadata.namespace != own:
         yield (
-            f"the source is in namespace {whence.source.metadata.namespace}; this installation takes those "
-            f"of the import's own only ({own}); move it, or set crossNamespaceReferences: allow"
+            f"the source is in namespace {whence.source.metadata.namespace}; this installation allows "
+            f"only sources in the namespace of the import ({own}); move the source, or set "
+            "crossNamespaceReferences: allow"
         )

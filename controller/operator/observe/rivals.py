@@ -136,10 +136,10 @@ def _wanted_names(facts: Facts, plan: Plan) -> set[str]:
 
 
 def _name_taken(facts: Facts, taken: list[str], other: _Other) -> Rival:
-    how = "is making" if other.has_begun else "is older and will make"
+    how = "is creating" if other.has_begun else "is older and will create"
     said = (
-        f"import {other.name} {how} VirtualMachine {facts.namespace}/{taken[0]}, which this import would "
-        "make too; set another spec.targetVirtualMachineName, or delete one of the two"
+        f"import {other.name} {how} VirtualMachine {facts.namespace}/{taken[0]}, and this import needs "
+        "the same name; set another spec.targetVirtualMachineName, or delete one of the two imports"
     )
     return Rival(NAME_TAKEN, said)
 
@@ -219,11 +219,11 @@ def _place(source: SourcePlan | None) -> tuple[str, ...]:
 
 def _vm_taken(facts: Facts, plan: Plan, other: _Other) -> Rival:
     source = plan.source
-    who = f"import {other.name}" if other.namespace == facts.namespace else "an import of another namespace"
+    who = f"import {other.name}" if other.namespace == facts.namespace else "an import in another namespace"
     how = "imports" if other.has_begun else "is older and will import"
     said = (
         f"{who} {how} {plan.vm} of {source.kind} {source.namespace}/{source.name}, the VM of this import; "
-        "this import begins when that one is done, has failed or is deleted"
+        "this import starts when that one has succeeded, has failed or is deleted"
     )
     return Rival(VM_TAKEN, said)
 

@@ -59,7 +59,7 @@ def origin(cluster: Cluster, options: Options, import_: VirtualMachineImport) ->
     if found is None:
         what = f"{kind.kind} {namespace}/{reference.name}"
         return Origin(
-            reason="SourceNotFound", message=f"{what} is not there; apply it, the import then goes on"
+            reason="SourceNotFound", message=f"{what} does not exist; create it, then the import continues"
         )
     return _judged(cluster, kind, found)
 
@@ -99,13 +99,13 @@ def read_secret(cluster: Cluster, source: Source) -> tuple[Mapping[str, str] | N
     if reference is None or not reference.name:
         if isinstance(source, OvaSource):
             return {}, ""
-        return None, f"{source.kind} {source.metadata.name} names no Secret in spec.credentials"
+        return None, f"{source.kind} {source.metadata.name} has no Secret name in spec.credentials"
     namespace = reference.namespace or source.metadata.namespace
     found = cluster.get(SECRET, reference.name, namespace)
     if found is None:
         return (
             None,
-            f"Secret {namespace}/{reference.name} of {source.kind} {source.metadata.name} is not there",
+            f"Secret {namespace}/{reference.name} of {source.kind} {source.metadata.name} does not exist",
         )
     return found.get("data") or {}, ""
 

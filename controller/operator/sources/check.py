@@ -47,7 +47,7 @@ def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -
         answer = probe.ask("steps.verify", folder, options.verify_seconds)
     if answer is None:
         seconds = f"{options.verify_seconds:g} s"
-        said = f"the source has not answered within {seconds}; is its address reachable from the cluster?"
+        said = f"the source did not answer within {seconds}; check that the cluster can reach its address"
         return Verdict(ready=False, reason="Unreachable", message=said)
     if answer.code == Exit.DONE:
         return Verdict(ready=True)
@@ -74,7 +74,10 @@ def _not_here(source: Source) -> Iterator[str]:
     """What may stand in a source on a person's own machine only: here it would name files of our pods."""
     address = endpoint(source)
     if address and urlsplit(address).scheme not in ("http", "https"):
-        yield f"{address!r} is no http or https URL: a cluster reads no files; publish it on a web server"
+        yield (
+            f"{address!r} is not an http or https URL: the controller cannot read local files; "
+            "serve the file over HTTP"
+        )
 
 
 def _reason(code: int) -> str:

@@ -127,7 +127,7 @@ class Survey:
         self._cluster.patch_status(key.kind, key.name, after.to_document(), key.namespace)
         if (after.status, after.message) != (before.status, before.message):
             ready = after.status == READY
-            said = "The source answers and takes the credentials" if ready else after.message
+            said = "The source answers and accepts the credentials" if ready else after.message
             emit(self._cluster, raw, "SourceReady" if ready else "SourceNotReady", said, warning=not ready)
 
 
