@@ -1,4 +1,4 @@
-"""Others in the cluster: today's controller, which would work on the same objects, and foreign schemas."""
+"""Other software in the cluster: vm-import-controller, which reconciles the same objects, and its schemas."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ DEPLOYMENTS: Final = (
     "vm-import-controller-harvester-vm-import-controller",
     "harvester-harvester-vm-import-controller",
 )
-"""Names of its Deployment, which its chart calls RELEASE-CHART: installed under the chart's own name, as
+"""Names of its Deployment. Its chart calls it RELEASE-CHART: installed under the chart's own name, as
 Harvester's add-on (harvester pkg/util/constants.go), and with the release `harvester` (the QA plan)."""
 
 
 def foreign(cluster: Cluster) -> str | None:
-    """Why nothing may be begun here: today's controller is at work; None when it is not.
+    """Why no import may start: vm-import-controller is active. None when it is not.
 
     Raises:
         StepError: where the API does not answer.
@@ -42,7 +42,7 @@ def foreign(cluster: Cluster) -> str | None:
 
 
 def say_differences(cluster: Cluster) -> None:
-    """Log what is missing in the cluster's own schemas: fields that nobody knows are dropped in silence."""
+    """Log what the cluster's schemas lack: the API server silently drops unknown fields."""
     try:
         for sentence in differences(cluster):
             log.warning(sentence)
@@ -51,7 +51,7 @@ def say_differences(cluster: Cluster) -> None:
 
 
 def differences(cluster: Cluster) -> Iterator[str]:
-    """What the cluster's custom resources lack of ours."""
+    """Fields of our CRDs that the cluster's CRDs lack."""
     for ours in crd.manifests():
         name = ours["metadata"]["name"]
         try:

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, read from what the controller knows at the moment of a scrape: nothing to lose."""
+"""Metrics for Prometheus, computed from the controller's state at each scrape. They store nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workflows.status.phase import settled
 
 
 class Collector:
-    """The gauges. `queue` is what is due and not yet looked at; `sources` counts sources by their status."""
+    """The gauges. `queue` has the due keys that no worker has taken; `sources` counts sources by status."""
 
     def __init__(
         self,
@@ -56,6 +56,6 @@ class Collector:
 
 
 def _moves(status: ImportStatus) -> bool:
-    """Whether bytes of this import are still to move: not of one that is done, refused or failed."""
+    """Whether this import still has bytes to move: it has not succeeded, been refused or failed."""
     over = status.import_status in (ImportPhase.FAILED, ImportPhase.INVALID) or settled(status)
     return not over and status.percent < 100

@@ -49,7 +49,7 @@ def test_every_reason_at_once() -> None:
         "spec.diskMapping",
         "a row of spec.diskMapping has no sourceDisk",
         "spec.cpus is 0",
-        "spec.memory '4 GB' is no whole number of MiB",
+        "spec.memory '4 GB' is not a whole number of MiB",
     ]
 
 

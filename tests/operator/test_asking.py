@@ -105,7 +105,7 @@ def test_a_retry_begins_and_says_what_comes(vmferry: Vmferry) -> None:
     assert world.workflows() == [f"{run}-r1"]
     asked, stands, watch = ended.err.splitlines()
     assert asked == "default/web: asked for a retry"
-    assert stands == f"default/web: not begun: Workflow {run}-r1 is about to be made"
+    assert stands == f"default/web: not begun: Workflow {run}-r1 will be created"
     assert "kubectl get -n default virtualmachineimport.migration web" in watch
     assert ended.out == ""
 
@@ -204,7 +204,7 @@ def test_suspended_and_resumed(vmferry: Vmferry) -> None:
     ended = vmferry(world, "suspend", "web")
     assert ended.code == Exit.DONE, ended.err
     assert world.workflow()["spec"]["suspend"] is True
-    assert "Paused: no further step begins" in ended.err
+    assert "Paused: no new step starts" in ended.err
     ended = vmferry(world, "resume", "web")
     assert ended.code == Exit.DONE, ended.err
     assert "suspend" not in world.workflow()["spec"]

@@ -126,7 +126,7 @@ def test_of_two_that_want_one_vm_the_older_one_begins(first: tuple[Key, Key]) ->
     said = world.said(YOUNG)
     assert (said.status, said.reason) == ("Unknown", "VirtualMachineTaken")
     assert "import old" in said.message
-    assert "begins when that one is done" in said.message
+    assert "starts when that one has succeeded" in said.message
     assert not world.import_(YOUNG)["metadata"].get("finalizers"), "it has nothing to give back"
 
 
@@ -201,7 +201,7 @@ def test_of_an_import_of_another_namespace_nothing_is_told_but_that_it_is_there(
     world.see(TENANT, YOUNG)
     assert world.begun() == {"secret-project"}
     said = world.said(YOUNG).message
-    assert "an import of another namespace imports web01" in said
+    assert "an import in another namespace imports web01" in said
     assert "secret" not in str(world.import_(YOUNG))
     assert "tenant" not in str(world.import_(YOUNG))
 
@@ -285,7 +285,7 @@ def test_of_two_that_would_make_one_vm_the_younger_is_refused_and_heals() -> Non
     assert world.stand(YOUNG).import_status == "virtualMachineImportInvalid"
     said = world.said(YOUNG)
     assert said.reason == "NameTaken"
-    assert "import old is making VirtualMachine default/shop" in said.message
+    assert "import old is creating VirtualMachine default/shop" in said.message
     assert "spec.targetVirtualMachineName" in said.message
     world.import_(YOUNG)["spec"]["targetVirtualMachineName"] = "shop-2"
     world.see(YOUNG)

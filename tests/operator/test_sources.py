@@ -174,7 +174,7 @@ def test_a_cluster_reads_no_files_of_its_own(url: str) -> None:
     )
     verdict = verify(ova, {}, Options())
     assert (verdict.ready, verdict.reason) == (False, "Invalid")
-    assert "publish it on a web server" in verdict.message
+    assert "serve the file over HTTP" in verdict.message
 
 
 @pytest.mark.vcenter

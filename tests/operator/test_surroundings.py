@@ -222,7 +222,7 @@ def test_health_and_metrics() -> None:
         assert 'vmferry_sources{status="clusterReady"} 2.0' in asked(f"{base}/metrics")
         assert 'vmferry_sources{status="clusterNotReady"} 0.0' in asked(f"{base}/metrics")
         assert asked(f"{base}/healthz") == "ok\n"
-        wrong[0] = "imports-0 has looked at web for 700 s"
+        wrong[0] = "imports-0 has been reconciling web for 700 s"
         with pytest.raises(urllib.error.HTTPError) as caught:
             asked(f"{base}/healthz")
         assert caught.value.code == 503

@@ -126,7 +126,7 @@ def test_argo_that_never_looked_at_it() -> None:
     world.now += STILL
     world.look()
     assert condition(world, Kind.NOT_ANSWERING).status == "True"
-    assert "has no status since" in world.status.message
+    assert "has had no status since" in world.status.message
     assert world.events().count("ArgoNotAnswering") == 1
 
 

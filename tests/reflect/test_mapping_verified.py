@@ -37,4 +37,4 @@ def test_what_is_only_noted_is_no_warning() -> None:
 def test_a_thousand_concerns_still_fit_into_a_condition() -> None:
     made = conditions.mapping_verified([a_concern(Severity.WARN, number) for number in range(2000)])
     assert len(made.message) < 32768
-    assert made.message.endswith("(all of them are in preflight's log)")
+    assert made.message.endswith("(preflight's log has all of them)")

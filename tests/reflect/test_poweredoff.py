@@ -36,7 +36,7 @@ def test_every_failure_after_power_off_says_so(nodes: list[Json]) -> None:
     said = ended(*nodes)
     assert WORDS in said
     assert "power it on in the vSphere Client" in said
-    assert "a retry goes on" in said
+    assert "a retry resumes" in said
 
 
 def test_a_cancelled_import_says_so_too() -> None:

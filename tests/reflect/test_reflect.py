@@ -157,7 +157,7 @@ WAITING: Json = {
     "message": f"Waiting for {LOCK} lock. Lock status: 0/2",
 }
 GOES_ON = [  # nodes, (reason, step), what the message has in it
-    ([], ("Waiting", ""), "waits for Argo to begin"),
+    ([], ("Waiting", ""), "waits for Argo to start it"),
     ([node("preflight", "Running")], ("Running", "preflight"), stage_named("preflight").description),
     (
         [found(), node("approve-poweroff", "Running", kind="Suspend")],
@@ -169,7 +169,7 @@ GOES_ON = [  # nodes, (reason, step), what the message has in it
         ("WaitingForApproval", "approve-start"),
         "approve=start",
     ),
-    ([found()], ("Running", "preflight"), "preflight is over; the next step begins in a moment"),
+    ([found()], ("Running", "preflight"), "preflight finished; waiting for the next step"),
     (
         [*upto("export"), *(node("export", "Running", disk) for disk in DISKS)],
         ("Running", "export"),
@@ -178,7 +178,7 @@ GOES_ON = [  # nodes, (reason, step), what the message has in it
     (
         [*upto("image"), node("serve", "Running", "disk-0"), node("image", "Running", "disk-0")],
         ("Running", "image"),
-        "Make the disk an image",
+        "Create an image from the disk",
     ),
     (
         [
@@ -215,7 +215,7 @@ GOES_ON = [  # nodes, (reason, step), what the message has in it
             ),
         ],
         ("Retrying", "export disk-0"),
-        "export disk-0 failed and is tried again: cut off",
+        "export disk-0 failed and will be retried: cut off",
     ),
     (
         [
@@ -292,8 +292,8 @@ def test_waiting_for_the_turn_of_this_vm_says_who_has_the_places() -> None:
     made = reflect(workflow(found(), transfer, **HOLDERS), IMPORT, None, NOW, who=who)
     assert (made.import_status, made.step, summary(made).reason) == (ImportPhase.VALID, "poweroff", "Waiting")
     assert made.message == (
-        "poweroff waits for its turn: 2 of 2 VMs of vc are in transfer (kill-a, kill-c); it goes on when one "
-        "of them is done. The limit is the key vmwaresource.migrate.vcsim.machines of "
+        "poweroff waits for its turn: 2 of 2 VMs of vc are in transfer (kill-a, kill-c); this import "
+        "continues when one of them is done. The limit is the key vmwaresource.migrate.vcsim.machines of "
         "ConfigMap vmferry-limits"
     )
 
@@ -327,7 +327,7 @@ TURNS = [  # Argo's words, holders, who is known, ours
         "limits/k.machines lock (db/1). Lock status: -1/2",
         [],
         {},
-        "2 of 2 VMs of vc are in transfer; it goes on",
+        "2 of 2 VMs of vc are in transfer; this import continues",
     ),
     (
         "limits/own lock. Lock status: 0/1",
@@ -350,7 +350,7 @@ def test_a_lock_in_our_words(words: str, holders: list[str], who: dict[str, str]
 def test_holders_that_cannot_be_read_are_none(odd: Any) -> None:
     transfer = node("transfer", "Pending", kind="DAG", **WAITING)
     made = reflected(found(), transfer, synchronization=odd)
-    assert "2 of 2 VMs of vc are in transfer; it goes on" in made.message
+    assert "2 of 2 VMs of vc are in transfer; this import continues" in made.message
 
 
 def test_a_disk_that_waits_for_its_turn_beside_one_that_moves_is_not_the_news() -> None:
@@ -382,12 +382,12 @@ BLAME = [  # nodes, the title of the one to blame, its words
     (
         [failed("export", None, "", "disk-0")],
         "export disk-0",
-        "export disk-0 failed and said nothing; see its log, then retry it",
+        "export disk-0 failed without an error message; see its log, then retry",
     ),
     (
         [failed("export", 137, "", "disk-0", message="main: OOMKilled (exit code 137)")],
         "export disk-0",
-        "export disk-0 ended without a word: OOMKilled (exit code 137); see its log, then retry it",
+        "export disk-0 ended without an error message: OOMKilled (exit code 137); see its log, then retry",
     ),
     (
         [failed("export", 13, "", "disk-0", message="Error (exit code 13): of Argo 3.6")],
@@ -455,7 +455,7 @@ def test_an_image_that_was_refused_was_not_submitted() -> None:
     before = reflected(*upto("image"), node("image", "Running", "disk-0"))
     assert (
         conditions_of(before, "VirtualMachineImageSubmitted").message
-        == "The target is asked to make the image"
+        == "The target was asked to create the image"
     )
     after = reflected(*upto("image"), failed("image", 13, WORDS, "disk-0"), previous=before, now=later(5))
     assert conditions_of(after, "VirtualMachineImageSubmitted").status == "False"

@@ -71,7 +71,7 @@ def test_a_workflow_of_which_nothing_is_left_to_run() -> None:
     raised = alarm(*HUNG)
     assert raised is not None
     assert raised.kind is Kind.STALLED
-    assert "has not moved since 2026-11-21T12:00:10Z" in raised.message
+    assert "has not changed since 2026-11-21T12:00:10Z" in raised.message
     assert "migration.harvesterhci.io/retry=true" in raised.message
 
 
@@ -173,7 +173,7 @@ def test_a_workflow_that_argo_does_not_take_up() -> None:
     raised = watch(one, None, later(120))
     assert raised is not None
     assert raised.kind is Kind.NOT_ANSWERING
-    assert "has no status since 2026-11-21T12:00:00Z" in raised.message
+    assert "has had no status since 2026-11-21T12:00:00Z" in raised.message
     assert "workflow-controller runs and watches namespace vmferry" in raised.message
 
 

@@ -1,12 +1,12 @@
-"""Whether a Workflow that is not over still moves: Argo may be away, or the Workflow cannot end. Pure.
+"""Whether a running Workflow still makes progress: Argo may be down, or the Workflow cannot end. Pure.
 
-Two alarms, each a condition of the import. Neither is raised before a Workflow has been still for `STILL`:
-no one has written to it, and none of its steps has begun or ended.
+There are two alarms, each a condition of the import. They are raised only after a Workflow has not changed
+for `STILL`: no client has written to it, and none of its steps has started or ended.
 
-    ArgoNotAnswering   Argo has not taken the Workflow up, does not stop it, or does not see that a pod ended
-    WorkflowStalled    no step is at work and nothing is waited for, so nothing will happen any more
+    ArgoNotAnswering   Argo has not started the Workflow, does not stop it, or does not see that a pod ended
+    WorkflowStalled    no step is running and the Workflow waits for nothing, so it will not continue
 
-Approvals, locks, pods that find no place and `spec.suspend` are things to wait for. So is the back-off before
+Approvals, locks, unschedulable pods and `spec.suspend` are valid reasons to wait. So is the back-off before
 another attempt, which is shorter than `STILL`.
 """
 
@@ -34,7 +34,7 @@ Pods = Sequence[Mapping[str, Any]]
 
 
 class Kind(enum.StrEnum):
-    """Types of the conditions, and reasons of `Succeeded` while they hold."""
+    """Types of the conditions, and reasons of `Succeeded` while they are True."""
 
     NOT_ANSWERING = "ArgoNotAnswering"
     STALLED = "WorkflowStalled"
@@ -49,22 +49,22 @@ class Alarm:
 
 
 def seconds_left(seen: Observed, now: datetime) -> float:
-    """Seconds until a Workflow that does not move has been still for `STILL`; 0 or less once it has."""
+    """Seconds until an unchanged Workflow reaches `STILL`; 0 or less after that."""
     return (STILL - (now - seen.moved)).total_seconds() if seen.moved else STILL.total_seconds()
 
 
 def is_still(seen: Observed, now: datetime) -> bool:
-    """Whether a Workflow that is not over has not moved for `STILL`."""
+    """Whether a running Workflow has not changed for `STILL`."""
     return not seen.phase.fulfilled and seconds_left(seen, now) <= 0
 
 
 def needs_pods(seen: Observed, now: datetime) -> bool:
-    """Whether the pods of the run have to be looked at to know more."""
+    """Whether the alarm depends on the pods of the run."""
     return is_still(seen, now) and any(_is_pods(leaf) for leaf in seen.leaves)
 
 
 def watch(seen: Observed, pods: Pods | None, now: datetime) -> Alarm | None:
-    """The alarm about a Workflow; `pods` are those of its run, None where they cannot be seen."""
+    """The alarm about a Workflow; `pods` are the pods of its run, None if they cannot be listed."""
     if not is_still(seen, now):
         return None
     since = seen.moved.astimezone(UTC).strftime(TIME) if seen.moved else "?"
@@ -82,10 +82,10 @@ def watch(seen: Observed, pods: Pods | None, now: datetime) -> Alarm | None:
 
 
 def told(before: ImportStatus, status: ImportStatus, alarm: Alarm | None, now: datetime) -> ImportStatus:
-    """The status with the alarm in it: as a condition, and as what goes on while the import is not over.
+    """The status with the alarm: as a condition, and as the message while the import runs.
 
-    A condition that was raised before and does not hold any more turns False. `before` is the status as it
-    was last written: a condition that says the same as there keeps its times.
+    An earlier alarm that no longer holds becomes False. `before` is the status as it was last written: a
+    condition that is the same there keeps its times.
     """
     conditions = status.import_conditions
     for kind in Kind:
@@ -113,12 +113,12 @@ def _is_busy(leaf: Leaf) -> bool:
 
 
 def _is_pods(leaf: Leaf) -> bool:
-    """Whether a pod of this stage should be at work."""
+    """Whether a pod of this stage should be running."""
     return _is_busy(leaf) and leaf.stage not in _GATES
 
 
 def _unseen(busy: Iterable[Leaf], pods: Pods, now: datetime) -> str:
-    """A stage whose pods all ended `STILL` ago, while the Workflow shows it at work; empty: there is none."""
+    """A stage whose pods all ended `STILL` ago, but that the Workflow shows as running; else empty."""
     for leaf in busy:
         mine = [pod for pod in pods if _stage(pod) == (leaf.stage, leaf.disk or "")]
         if mine and all(_ended_long_ago(pod, now) for pod in mine):

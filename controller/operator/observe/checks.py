@@ -1,4 +1,4 @@
-"""What the cluster must have for an import: every reason why it cannot be carried out here, at once."""
+"""Checks what the cluster must have for an import, and collects every reason why it cannot run here."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from workflows.api.resources import VirtualMachineImport
 
 
 def formatted(cluster: Cluster, plan: Plan, options: Options) -> Plan:
-    """The plan in the format that suits where its disks go.
+    """The plan with the disk format that suits the storage of its disks.
 
     Raises:
-        StepError: NOT_FOUND, when the cluster has no default class and the import names none.
+        StepError: NOT_FOUND, if the cluster has no default class and the import has none.
     """
     wanted = DiskFormat.QCOW2 if options.format is Format.AUTO else DiskFormat(options.format)
     if options.format is Format.AUTO:
@@ -71,11 +71,11 @@ def _networks(cluster: Cluster, plan: Plan) -> Iterator[str]:
 
 
 def _name(cluster: Cluster, import_: VirtualMachineImport, plan: Plan) -> Iterator[str]:
-    """The name is known before the source is asked: that of the request, made to fit."""
+    """The name is known before preflight: that of the request, changed to a valid name."""
     wanted = plan.target.vm_name or plan.vm
     name = wanted if DNS_LABEL.fullmatch(wanted) else normalise(wanted, plan.target.spelling)
     if name != wanted and plan.target.name_policy is NamePolicy.STRICT:
-        return  # preflight refuses it, in the words of the QA plan
+        return  # preflight refuses it, with the message of the QA plan
     found = cluster.get(MACHINE, name, plan.target.namespace)
     if found is None:
         return

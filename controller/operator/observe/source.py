@@ -1,4 +1,4 @@
-"""Where an import comes from: its source, how that stands, and the credentials; or why it waits."""
+"""The origin of an import: its source, the source's status and credentials; or why the import waits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from workflows.api.status import SourceStatus
 
 READY: Final = "clusterReady"
 KIND_UNKNOWN: Final = "SourceKindUnknown"
-"""The one reason of an Origin that waiting cannot cure: only a change of the import can."""
+"""The only reason of an Origin for which waiting does not help: the import must be changed."""
 SOURCES: Final[Mapping[str, Kind]] = {
     kind.kind.lower(): kind for kind in (VMWARE_SOURCE, OPENSTACK_SOURCE, OVA_SOURCE)
 }
@@ -34,15 +34,15 @@ class Origin:
     credentials: Mapping[str, str] | None = field(default=None, repr=False)
     """Data of the Secret, base64."""
     reason: str = ""
-    """One word for what has to be waited for; empty when nothing has."""
+    """The reason to wait; empty when there is nothing to wait for."""
     message: str = ""
 
 
 def origin(cluster: Cluster, options: Options, import_: VirtualMachineImport) -> Origin:
-    """The source an import names, with its credentials.
+    """The source of an import, with its credentials.
 
-    An object that is not there yet is a reason to wait, as one manifest may hold everything in any order.
-    A kind that does not exist (`KIND_UNKNOWN`) is a reason to refuse.
+    A missing object is a reason to wait, because a manifest may contain the objects in any order.
+    An unknown kind (`KIND_UNKNOWN`) is a reason to refuse.
     """
     reference = import_.spec.source_cluster
     kind = SOURCES.get(reference.kind.lower())
@@ -94,7 +94,7 @@ def parse_source(found: Object) -> Source:
 
 
 def read_secret(cluster: Cluster, source: Source) -> tuple[Mapping[str, str] | None, str]:
-    """Data of the source's Secret, base64; None and a sentence when it is not there."""
+    """Data of the source's Secret, base64; None and a sentence when it does not exist."""
     reference = source.spec.credentials
     if reference is None or not reference.name:
         if isinstance(source, OvaSource):
