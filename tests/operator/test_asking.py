@@ -217,7 +217,7 @@ def test_cancelled_and_resumed(vmferry: Vmferry) -> None:
     ended = vmferry(world, "cancel", "web")
     assert ended.code == Exit.DONE, ended.err
     assert world.workflow()["spec"]["shutdown"] == "Stop"
-    assert "Being cancelled" in ended.err
+    assert "Cancelling: " in ended.err
     stopped = failed("poweroff", None, "workflow shutdown with strategy:  Stop")
     world.argo(found(), stopped, phase="Failed", message="Stopped with strategy 'Stop'")
     world.look(2)

@@ -194,7 +194,7 @@ def test_while_it_is_deleted_it_says_so() -> None:
     assert world.status.message.startswith("Deleting: vmferry stops the running steps, then releases")
     assert world.summary.reason == "Deleting"
     assert world.status.import_status == "sourceReady"
-    assert about(world, "Is being deleted") == [("Normal", "Deleting")]
+    assert about(world, "Deleting: ") == [("Normal", "Deleting")]
     before = world.cluster.writes()
     world.look(2)
     assert world.cluster.writes() == before

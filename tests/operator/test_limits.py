@@ -96,5 +96,5 @@ def test_a_second_time_nothing_is_written() -> None:
 def test_without_the_config_map_it_says_what_to_do() -> None:
     world = World()
     world.cluster.drop(CONFIG_MAP, argo_names.LIMITS, "vmferry")
-    with pytest.raises(StepError, match="install the chart"):
+    with pytest.raises(StepError, match="install or upgrade the chart"):
         keep(world.cluster, world.options)

@@ -122,7 +122,7 @@ def test_where_the_kinds_are_gone_it_is_said_what_is_left() -> None:
         check(world.cluster, world.options)
     assert caught.value.code is Exit.CONFLICT
     world.cluster.drop(CONFIG_MAP, names.request(world.run), "vmferry")
-    assert "nothing" in check(world.cluster, world.options)
+    assert "no leftovers" in check(world.cluster, world.options)
 
 
 def test_many_are_counted_and_some_are_named() -> None:

@@ -192,7 +192,7 @@ GOES_ON = [  # nodes, (reason, step), what the message has in it
     (
         [*upto("export"), node("export", "Pending", "disk-0", message="ContainerCreating")],
         ("Running", "export"),
-        "About to begin",
+        "Starting: ",
     ),
     (
         [
@@ -309,7 +309,7 @@ TURNS = [  # Argo's words, holders, who is known, ours
         "limits/k.machines lock. Lock status: 0/3",
         ["a", "b", "c"],
         {"a": "web", "b": ""},
-        "3 of 3 VMs of vc are in transfer (web, 2 of other namespaces); it goes on",
+        "3 of 3 VMs of vc are in transfer (web, 2 of other namespaces); this import continues",
     ),
     (
         "limits/k.streams lock. Lock status: 0/2",
@@ -718,7 +718,7 @@ def test_nodes_that_cannot_be_read_leave_the_phase(hidden: Json) -> None:
     running = reflected(previous=before, **hidden)
     assert (running.import_status, running.percent) == (ImportPhase.DISKS_EXPORTED, before.percent)
     assert conditions(running) == conditions(before)
-    assert "cannot be read here" in running.message
+    assert "cannot read its steps" in running.message
     assert reflected(phase="Succeeded", previous=before, **hidden).import_status == ImportPhase.RUNNING
     assert reflected(phase="Failed", previous=before, **hidden).import_status == ImportPhase.FAILED
     after = reflected(phase="Failed", previous=before, **hidden)
@@ -733,7 +733,7 @@ def test_a_compressed_status_is_not_unpacked_without_limit(monkeypatch: pytest.M
     plain["status"]["compressedNodes"] = packed(nodes)
     assert reflect(plain, IMPORT, None, NOW) == reflected(*upto("image"))
     monkeypatch.setattr("workflows.status.observed.UNPACKED_LIMIT", 1 << 20)
-    assert "cannot be read here" in reflect(plain, IMPORT, None, NOW).message
+    assert "cannot read its steps" in reflect(plain, IMPORT, None, NOW).message
 
 
 @pytest.mark.parametrize("what", [{}, [], "x", 7, {"metadata": None}, {"metadata": {"name": 3}}])
