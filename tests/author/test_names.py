@@ -122,4 +122,5 @@ def test_the_request_owns_the_workflow() -> None:
 def test_the_title_is_a_sentence_and_a_name_no_markdown(vm: str, shown: str) -> None:
     made = author(a_plan(vm=vm), Installation())["metadata"]["annotations"]
     assert made[TITLE] == f"**{shown}** from vc"
-    assert made[DESCRIPTION].startswith(f"VirtualMachineImport default/web imports {shown} from VmwareSource ")
+    said = f"VirtualMachineImport default/web imports {shown} from VmwareSource "
+    assert made[DESCRIPTION].startswith(said)

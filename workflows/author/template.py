@@ -44,7 +44,7 @@ def _workflow(settings: Installation, kind: SourceKind) -> WorkflowTemplate:
     return WorkflowTemplate(
         name=argo_names.template_name(kind),
         annotations={
-            TITLE: f"Import a VM from a {kind}",
+            TITLE: f"Import a VM from a source of kind {kind}",
             DESCRIPTION: "Checks the VM, shuts it down, copies each disk and creates an image from it, "
             "creates the VM from the images and starts it. A failed step can be retried alone.",
         },
