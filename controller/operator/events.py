@@ -36,8 +36,8 @@ def emit(cluster: Cluster, regarding: Object, reason: str, message: str, *, warn
 def event(regarding: Object, reason: str, message: str, now: str, *, warning: bool = False) -> Object:
     """The Event. Its name is a digest of object, reason and message, so that a repetition is found."""
     metadata = regarding["metadata"]
-    said = message.encode()[:LIMIT].decode(errors="ignore")
-    digest = hashlib.sha256(f"{metadata['uid']}/{reason}/{said}".encode()).hexdigest()[:16]
+    text = message.encode()[:LIMIT].decode(errors="ignore")
+    digest = hashlib.sha256(f"{metadata['uid']}/{reason}/{text}".encode()).hexdigest()[:16]
     return {
         "apiVersion": EVENT.api_version,
         "kind": EVENT.kind,
@@ -53,7 +53,7 @@ def event(regarding: Object, reason: str, message: str, now: str, *, warning: bo
             "uid": metadata["uid"],
         },
         "reason": reason,
-        "message": said,
+        "message": text,
         "type": "Warning" if warning else "Normal",
         "source": {"component": COMPONENT},
         "reportingComponent": COMPONENT,

@@ -40,8 +40,8 @@ class Collector:
         yield imports
         counts = self._sources()
         sources = GaugeMetricFamily("vmferry_sources", "Sources by status", labels=["status"])
-        for said in (READY, NOT_READY):
-            sources.add_metric([said], counts.get(said, 0))
+        for value in (READY, NOT_READY):
+            sources.add_metric([value], counts.get(value, 0))
         yield sources
         rows = [row for status in statuses if _moves(status) for row in status.disk_import_status]
         done, total = sum(row.bytes_done for row in rows), sum(row.bytes_total for row in rows)

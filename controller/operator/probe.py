@@ -68,5 +68,5 @@ def ask(program: str, folder: Path, seconds: float) -> Answer | None:
         )
     except subprocess.TimeoutExpired:
         return None
-    said = words.read_text(encoding="utf-8").strip()
-    return Answer(done.returncode, said or f"{program} ended with exit code {done.returncode}")
+    message = words.read_text(encoding="utf-8").strip()
+    return Answer(done.returncode, message or f"{program} ended with exit code {done.returncode}")

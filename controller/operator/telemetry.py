@@ -168,19 +168,19 @@ def _ended(after: ImportStatus, import_: VirtualMachineImport) -> Iterator[Line]
         yield level, "The VM import has failed", why
     elif after.import_status == ImportPhase.INVALID:
         if after.step == PREFLIGHT:
-            said = f"Failed to perform source cluster specific preflight checks: {why.get('err', '')}"
-            yield logging.ERROR, said, {}
+            message = f"Failed to perform source cluster specific preflight checks: {why.get('err', '')}"
+            yield logging.ERROR, message, {}
         yield from _refused(import_, why)
 
 
 def _refused(import_: VirtualMachineImport, why: Mapping[str, str]) -> Iterator[Line]:
-    metadata, said = import_.metadata, why.get("err", "")
+    metadata, message = import_.metadata, why.get("err", "")
     where = f"{metadata.name} in namespace {metadata.namespace}"
-    if NAME in said:
+    if NAME in message:
         target = import_.spec.target_virtual_machine_name or import_.spec.virtual_machine_name
         yield logging.ERROR, f"vm migration target {target} in VM {where} {NAME}", {}
         yield logging.ERROR, f"The definitive name of the imported VM {NAME}", {}
-    if NO_DISKS in said:
+    if NO_DISKS in message:
         yield logging.ERROR, "The imported VM has no disks, being marked as invalid and will be ignored", {}
     yield logging.ERROR, "The VM import spec is invalid", why
     yield logging.INFO, f"vm {where} has an invalid spec", {}

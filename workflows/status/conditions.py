@@ -118,9 +118,9 @@ def _all(conditions: Iterable[Condition], verdicts: dict[str, Verdict], now: dat
 
 def mapping_verified(concerns: Iterable[Concern]) -> Condition:
     """The condition about the concerns of a VM; warnings first."""
-    told = sorted(concerns, key=lambda concern: concern.severity is not Severity.WARN)
-    warned = any(concern.severity is Severity.WARN for concern in told)
-    words = " | ".join(f"{concern.severity}: {concern}" for concern in told)
+    ordered = sorted(concerns, key=lambda concern: concern.severity is not Severity.WARN)
+    warned = any(concern.severity is Severity.WARN for concern in ordered)
+    words = " | ".join(f"{concern.severity}: {concern}" for concern in ordered)
     if len(words) > _LONGEST:
         words = f"{words[:_LONGEST]} … (preflight's log has all of them)"
     return Condition(

@@ -34,9 +34,9 @@ def turn(message: str, source: str, holders: Sequence[str], who: Mapping[str, st
         return message
     limit = int(found["limit"])
     taken = min(limit, max(0, limit - int(found["free"])))
-    said = f"{taken} of {limit} {counted.format(source=source)}{_names(holders, who)}"
+    text = f"{taken} of {limit} {counted.format(source=source)}{_names(holders, who)}"
     next_ = "this import continues when one of them is done" if taken >= limit else "older imports go first"
-    return f"{said}; {next_}. The limit is the key {found['key']} of ConfigMap {argo_names.LIMITS}"
+    return f"{text}; {next_}. The limit is the key {found['key']} of ConfigMap {argo_names.LIMITS}"
 
 
 def _names(holders: Sequence[str], who: Mapping[str, str]) -> str:

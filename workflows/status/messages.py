@@ -81,14 +81,14 @@ def summarize(
 
 
 def _unreadable(seen: Observed) -> Summary | None:
-    said = f"Workflow {seen.name} is running; vmferry cannot read its steps, see the Argo UI"
-    return Summary("Running", "", said) if seen.unreadable else None
+    message = f"Workflow {seen.name} is running; vmferry cannot read its steps, see the Argo UI"
+    return Summary("Running", "", message) if seen.unreadable else None
 
 
 def _stopping(seen: Observed) -> Summary | None:
     step = CLEANUP if seen.leaf(CLEANUP) else "stop"
-    said = "Cancelling: vmferry stops the running steps, then releases what it holds at the source"
-    return Summary("Cancelling", step, said) if seen.stopped else None
+    message = "Cancelling: vmferry stops the running steps, then releases what it holds at the source"
+    return Summary("Cancelling", step, message) if seen.stopped else None
 
 
 def _trouble(seen: Observed, note: str) -> Summary | None:
@@ -112,8 +112,8 @@ def _lock(seen: Observed, source: str, who: Mapping[str, str]) -> Summary | None
     wait = next((wait for wait in seen.waits if wait.lock), None)
     if wait is None:
         return None
-    said = turn(wait.message, source, wait.holders, who)
-    return _waiting(replace(wait, message=said), "waits for its turn")
+    message = turn(wait.message, source, wait.holders, who)
+    return _waiting(replace(wait, message=message), "waits for its turn")
 
 
 def _waiting(wait: Wait, why: str) -> Summary:
@@ -158,8 +158,8 @@ def _gate(seen: Observed) -> Summary | None:
     if leaf is None:
         return None
     annotation = f"{GROUP}/approve={leaf.stage.removeprefix('approve-')}"
-    said = f"{STAGE[leaf.stage].description}: annotate the import with {annotation}"
-    return Summary("WaitingForApproval", leaf.stage, said)
+    message = f"{STAGE[leaf.stage].description}: annotate the import with {annotation}"
+    return Summary("WaitingForApproval", leaf.stage, message)
 
 
 def _is_gate(leaf: Leaf) -> bool:

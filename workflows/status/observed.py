@@ -217,8 +217,8 @@ def _waits(nodes: Mapping[str, Json], holders: Mapping[str, tuple[str, ...]]) ->
     argo-workflows workflow/controller/operator.go leaves the phase alone).
     """
     waiting = (node for node in nodes.values() if _is_waiting(node))
-    said = (node for node in waiting if node["message"] and node["message"] not in _ON_ITS_WAY)
-    for node in sorted(said, key=lambda node: str(node["name"])):
+    noted = (node for node in waiting if node["message"] and node["message"] not in _ON_ITS_WAY)
+    for node in sorted(noted, key=lambda node: str(node["name"])):
         stage = stage_of(node)
         stage = FIRST_IN_TRANSFER if stage == "transfer" else stage
         lock = node["waiting"]

@@ -59,8 +59,8 @@ def outcome(
             if made.succeeded is ConditionStatus.TRUE
             else replace(made, message=added(made.message, note))
         )
-    told = summarize(seen, import_.spec.source_cluster.name, who, note)
-    return Outcome(phase, ConditionStatus.UNKNOWN, told.reason, told.step, told.message)
+    result = summarize(seen, import_.spec.source_cluster.name, who, note)
+    return Outcome(phase, ConditionStatus.UNKNOWN, result.reason, result.step, result.message)
 
 
 def settled(status: ImportStatus) -> bool:
@@ -93,8 +93,8 @@ def _done(phase: ImportPhase, import_: VirtualMachineImport) -> Outcome:
 def _failed(seen: Observed, phase: ImportPhase, import_: VirtualMachineImport) -> Outcome:
     cause = blame(seen.leaves)
     if seen.stopped:
-        said = "Cancelled; a retry resumes from completed work"
-        return Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, CANCELLED, "", said)
+        message = "Cancelled; a retry resumes from completed work"
+        return Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, CANCELLED, "", message)
     if cause is not None:
         failed = ImportPhase.INVALID if cause.stage in CHECKS else ImportPhase.FAILED
         return Outcome(failed, ConditionStatus.FALSE, reason_of(cause), cause.title, last_words(cause))
@@ -102,8 +102,8 @@ def _failed(seen: Observed, phase: ImportPhase, import_: VirtualMachineImport) -
         CLEANUP
     ):  # only the exit handler failed, after everything else succeeded
         return _done(phase, import_)
-    said = seen.error or f"Workflow {seen.name} failed and no step reports why; see the Argo UI"
-    return Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, "WorkflowFailed", "", said)
+    message = seen.error or f"Workflow {seen.name} failed and no step reports why; see the Argo UI"
+    return Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, "WorkflowFailed", "", message)
 
 
 # --- the phase

@@ -77,11 +77,11 @@ def announce(
 ) -> ImportStatus:
     """The status to write before a Workflow is created, so that a killed controller creates no second one."""
     base = _of_run(previous or ImportStatus(), run)
-    told = Outcome(
+    result = Outcome(
         ImportPhase.NEW, ConditionStatus.UNKNOWN, "Announced", "", f"Workflow {run.name} will be created"
     )
     generation = import_.metadata.generation
-    return _put(base, told, now).model_copy(update={"workflow": run, "observed_generation": generation})
+    return _put(base, result, now).model_copy(update={"workflow": run, "observed_generation": generation})
 
 
 def gone(before: ImportStatus, now: datetime) -> ImportStatus:
@@ -91,8 +91,8 @@ def gone(before: ImportStatus, now: datetime) -> ImportStatus:
     that there is nothing left to retry in place, and a running import becomes failed.
     """
     summary = find(before.import_conditions, SUCCEEDED)
-    said = summary.reason if summary else ""
-    over = said in (GONE, CANCELLED) or (summary is not None and summary.status == "True")
+    reason = summary.reason if summary else ""
+    over = reason in (GONE, CANCELLED) or (summary is not None and summary.status == "True")
     if before.workflow is None or over or before.import_status in (ImportPhase.NEW, ImportPhase.INVALID):
         return before
     note = f"Workflow {before.workflow.name} was deleted; a retry creates a new one and resumes"
@@ -154,15 +154,15 @@ def _reflected(
     note: str,
 ) -> ImportStatus:
     disks = disk_names(seen, base, shape)
-    told = outcome(seen, import_, disks, base, who, note)
+    result = outcome(seen, import_, disks, base, who, note)
     rows = tuple(_row(disk, seen, base, now, shape) for disk in disks)
     conditions = base.import_conditions
     if not seen.unreadable:
         conditions = of_import(conditions, seen, import_, disks, now)
     if shape is not None:
         conditions = put(conditions, mapping_verified(shape.concerns), now)
-    if said := target_admitted(seen.output("admit", None, "admission")):
-        conditions = put(conditions, said, now)
+    if admitted := target_admitted(seen.output("admit", None, "admission")):
+        conditions = put(conditions, admitted, now)
     made = base.model_copy(
         update={
             "workflow": run,
@@ -170,11 +170,11 @@ def _reflected(
             "import_conditions": conditions,
             "disk_import_status": rows,
             "imported_virtual_machine_name": _name(base, import_, shape),
-            "percent": min(100, max(base.percent, _percent(rows, seen, told))),
+            "percent": min(100, max(base.percent, _percent(rows, seen, result))),
             "eta": duration(max((row.seconds_left for row in rows), default=0)),
         }
     )
-    return _put(made, told, now)
+    return _put(made, result, now)
 
 
 def _put(base: ImportStatus, told: Outcome, now: datetime) -> ImportStatus:

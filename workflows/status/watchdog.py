@@ -97,8 +97,8 @@ def told(before: ImportStatus, status: ImportStatus, alarm: Alarm | None, now: d
     made = status.model_copy(update={"import_conditions": conditions})
     summary = find(conditions, SUCCEEDED)
     if alarm is not None and summary is not None and summary.status == "Unknown":
-        said = Condition(type=SUCCEEDED, status="Unknown", reason=alarm.kind, message=alarm.message)
-        update = {"message": alarm.message, "import_conditions": put(conditions, said, now)}
+        condition = Condition(type=SUCCEEDED, status="Unknown", reason=alarm.kind, message=alarm.message)
+        update = {"message": alarm.message, "import_conditions": put(conditions, condition, now)}
         made = made.model_copy(update=update)
     return made.model_copy(
         update={"import_conditions": kept(before.import_conditions, made.import_conditions)}

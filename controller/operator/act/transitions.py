@@ -46,8 +46,8 @@ def happenings(before: ImportStatus, after: ImportStatus) -> Iterator[Happening]
     """The Events between two statuses of one import, in order."""
     if after.workflow and (before.workflow is None or before.workflow.name != after.workflow.name):
         retry = f"; {AGAIN}" if attempt_of(after.workflow.name) else ""
-        said = f"Workflow {after.workflow.namespace}/{after.workflow.name} runs the import{retry}"
-        yield Happening("WorkflowNamed", said)
+        message = f"Workflow {after.workflow.namespace}/{after.workflow.name} runs the import{retry}"
+        yield Happening("WorkflowNamed", message)
     reached = _reached(before, after)
     if reached is not None:
         yield reached

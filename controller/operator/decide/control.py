@@ -51,13 +51,13 @@ def _approved(facts: Facts, seen: Observed) -> Iterator[Action]:
     """Approve the named gates that are reached. The others stay in the annotation."""
     if APPROVE not in facts.annotations:
         return
-    said = facts.annotations[APPROVE]
-    words = [word.strip() for word in said.split(",") if word.strip()]
+    value = facts.annotations[APPROVE]
+    words = [word.strip() for word in value.split(",") if word.strip()]
     unknown = [word for word in words if word not in list(Gate)]
     if unknown or not words:
         known = ", ".join(Gate)
         yield EmitEvent(
-            "ApprovalUnknown", f"annotation {APPROVE}: {said!r} is not a gate; write {known}", warning=True
+            "ApprovalUnknown", f"annotation {APPROVE}: {value!r} is not a gate; write {known}", warning=True
         )
         yield RemoveAnnotation(APPROVE)
         return

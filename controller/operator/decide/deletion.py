@@ -51,8 +51,8 @@ def _told(facts: Facts, waiting: tuple[Action, ...], now: datetime) -> tuple[Act
         isinstance(act, StopWorkflow) for act in waiting
     )
     first = "stops the running steps, then " if stopping else ""
-    said = f"Deleting: vmferry {first}releases what it holds at the source"
-    return (being_deleted(facts, said, now),)
+    message = f"Deleting: vmferry {first}releases what it holds at the source"
+    return (being_deleted(facts, message, now),)
 
 
 def _still(facts: Facts) -> tuple[Action, ...] | None:
@@ -91,11 +91,11 @@ def _gave_back(facts: Facts) -> bool:
 def _gave_up(facts: Facts, options: Options) -> EmitEvent:
     run, plan = facts.status.workflow, facts.asked.plan if facts.asked else None
     where = f"{plan.source.kind} {plan.source.namespace}/{plan.source.name}" if plan else "the source"
-    said = (
+    message = (
         f"Workflow {run.name if run else '?'} did not end within {options.deletion_timeout_seconds:g} s; the "
         f"import is deleted anyway. Check {where} for leftovers of the import (an export, a snapshot)"
     )
-    return EmitEvent("GaveUp", said, warning=True)
+    return EmitEvent("GaveUp", message, warning=True)
 
 
 def _seconds(facts: Facts, now: datetime) -> float:

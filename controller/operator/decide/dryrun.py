@@ -49,15 +49,15 @@ def planned(
     status: ImportStatus, reference: PlannedReference, generation: int, now: datetime
 ) -> ImportStatus:
     """The status after a successful dry run."""
-    said = f"ConfigMap {reference.config_map} has the plan; set spec.dryRun to false to start the import"
-    told = Condition(type=PLANNED, status="True", reason="Planned", message=said)
-    return _rehearsed(status, told, reference, generation, now)
+    message = f"ConfigMap {reference.config_map} has the plan; set spec.dryRun to false to start the import"
+    condition = Condition(type=PLANNED, status="True", reason="Planned", message=message)
+    return _rehearsed(status, condition, reference, generation, now)
 
 
 def refused(status: ImportStatus, why: str, generation: int, now: datetime) -> ImportStatus:
     """The status after a dry run that found reasons against the import."""
-    told = Condition(type=PLANNED, status="False", reason="NotPossible", message=why)
-    return _rehearsed(status, told, None, generation, now)
+    condition = Condition(type=PLANNED, status="False", reason="NotPossible", message=why)
+    return _rehearsed(status, condition, None, generation, now)
 
 
 def _rehearsed(
@@ -88,12 +88,12 @@ def drifted(facts: Facts, status: ImportStatus, now: datetime) -> ImportStatus:
     before = find(status.import_conditions, PLANNED)
     if before is not None and before.reason == CHANGED:
         return status
-    said = (
+    message = (
         f"The import differs from the dry run in ConfigMap {promised.config_map}: the VM at its source or "
         "the spec has changed since"
     )
-    told = Condition(type=PLANNED, status="False", reason=CHANGED, message=said)
-    return status.model_copy(update={"import_conditions": put(status.import_conditions, told, now)})
+    condition = Condition(type=PLANNED, status="False", reason=CHANGED, message=message)
+    return status.model_copy(update={"import_conditions": put(status.import_conditions, condition, now)})
 
 
 # --- the plan as text

@@ -169,16 +169,16 @@ def _left_alone(facts: Facts, now: datetime) -> Iterator[Action]:
         return
     if RETRY in facts.annotations:
         fresh = ImportStatus(import_conditions=status.import_conditions)
-        said = "Taken over from another controller; the import starts from the beginning"
-        yield told(facts, fresh, "TakenOver", said, now)
+        message = "Taken over from another controller; the import starts from the beginning"
+        yield told(facts, fresh, "TakenOver", message, now)
     elif status.import_status not in FINAL:
-        said = (
+        message = (
             f"Another controller left this import in the phase {status.import_status}; check the VM and its "
             f"disks, then annotate the import with {RETRY}=true to start the import again"
         )
-        if said != status.message:
-            yield EmitEvent("ForeignStatus", said, warning=True)
-            yield UpdateStatus(status.model_copy(update={"message": said}))
+        if message != status.message:
+            yield EmitEvent("ForeignStatus", message, warning=True)
+            yield UpdateStatus(status.model_copy(update={"message": message}))
 
 
 # --- no Workflow
@@ -301,12 +301,12 @@ def _followed(facts: Facts, options: Options, now: datetime) -> Iterator[Action]
     if RETRY in facts.annotations and alarm is not None:
         yield from _unstuck(facts)
     elif RETRY in facts.annotations:
-        said = "The import is running; it can be retried only after it has failed"
-        yield EmitEvent("RetryIgnored", said, warning=True)
+        message = "The import is running; it can be retried only after it has failed"
+        yield EmitEvent("RetryIgnored", message, warning=True)
         yield RemoveAnnotation(RETRY)
     elif facts.changed and facts.status.observed_generation != facts.import_.metadata.generation:
-        said = "The spec was changed while the import was running; a retry applies the change"
-        yield EmitEvent("SpecChanged", said, warning=True)
+        message = "The spec was changed while the import was running; a retry applies the change"
+        yield EmitEvent("SpecChanged", message, warning=True)
 
 
 def _ended(facts: Facts, options: Options, now: datetime, status: ImportStatus) -> Iterator[Action]:
@@ -352,10 +352,10 @@ def _hindered(facts: Facts, status: ImportStatus, why: str) -> Iterator[Action]:
     """A requested retry cannot start: the reason is added to the error message."""
     summary = find(status.import_conditions, SUCCEEDED)
     failed = summary.message if summary else status.message
-    said = f"{failed} (a retry waits: {why})"
-    if said != facts.status.message:
+    message = f"{failed} (a retry waits: {why})"
+    if message != facts.status.message:
         yield EmitEvent("RetryWaits", why, warning=True)
-    yield UpdateStatus(status.model_copy(update={"message": said}))
+    yield UpdateStatus(status.model_copy(update={"message": message}))
 
 
 def _kept_fresh(facts: Facts) -> Iterator[Action]:

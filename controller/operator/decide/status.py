@@ -54,11 +54,11 @@ def explained(before: ImportStatus, status: ImportStatus, starting: str, now: da
     summary = find(status.import_conditions, SUCCEEDED)
     if not starting or summary is None or (status.step, summary.reason) != (START, "Running"):
         return status
-    said = f"{status.message}: {starting}"
+    message = f"{status.message}: {starting}"
     old = find(before.import_conditions, SUCCEEDED) or summary
     others = [old if one is summary else one for one in status.import_conditions]
-    conditions = put(others, summary.model_copy(update={"message": said}), now)
-    return status.model_copy(update={"message": said, "import_conditions": conditions})
+    conditions = put(others, summary.model_copy(update={"message": message}), now)
+    return status.model_copy(update={"message": message, "import_conditions": conditions})
 
 
 def being_deleted(facts: Facts, message: str, now: datetime) -> UpdateStatus:

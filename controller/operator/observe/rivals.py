@@ -138,11 +138,11 @@ def _wanted_names(facts: Facts, plan: Plan) -> set[str]:
 
 def _name_taken(facts: Facts, taken: list[str], other: _Other) -> Rival:
     how = "is creating" if other.has_begun else "is older and will create"
-    said = (
+    message = (
         f"import {other.name} {how} VirtualMachine {facts.namespace}/{taken[0]}, and this import needs "
         "the same name; set another spec.targetVirtualMachineName, or delete one of the two imports"
     )
-    return Rival(NAME_TAKEN, said)
+    return Rival(NAME_TAKEN, message)
 
 
 # --- the same VM
@@ -222,11 +222,11 @@ def _vm_taken(facts: Facts, plan: Plan, other: _Other) -> Rival:
     source = plan.source
     who = f"import {other.name}" if other.namespace == facts.namespace else "an import in another namespace"
     how = "imports" if other.has_begun else "is older and will import"
-    said = (
+    message = (
         f"{who} {how} {plan.vm} of {source.kind} {source.namespace}/{source.name}, the VM of this import; "
         "this import starts when that one has succeeded, has failed or is deleted"
     )
-    return Rival(VM_TAKEN, said)
+    return Rival(VM_TAKEN, message)
 
 
 # --- reading

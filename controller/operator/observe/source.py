@@ -47,14 +47,14 @@ def origin(cluster: Cluster, options: Options, import_: VirtualMachineImport) ->
     reference = import_.spec.source_cluster
     kind = SOURCES.get(reference.kind.lower())
     if kind is None:
-        said = f"spec.sourceCluster.kind {reference.kind!r} is not a kind of source"
+        message = f"spec.sourceCluster.kind {reference.kind!r} is not a kind of source"
         if not reference.kind:
-            said = "spec.sourceCluster.kind is empty"
-        return Origin(reason=KIND_UNKNOWN, message=f"{said}; write one of {_KINDS}")
+            message = "spec.sourceCluster.kind is empty"
+        return Origin(reason=KIND_UNKNOWN, message=f"{message}; write one of {_KINDS}")
     namespace = reference.namespace or import_.metadata.namespace
     if not _watched(namespace, options):
-        said = f"{kind.kind} {namespace}/{reference.name} is outside the namespaces of this installation"
-        return Origin(reason="SourceNotFound", message=f"{said} ({', '.join(options.namespaces)})")
+        message = f"{kind.kind} {namespace}/{reference.name} is outside the namespaces of this installation"
+        return Origin(reason="SourceNotFound", message=f"{message} ({', '.join(options.namespaces)})")
     found = cluster.get(kind, reference.name, namespace) if reference.name else None
     if found is None:
         what = f"{kind.kind} {namespace}/{reference.name}"
@@ -75,12 +75,12 @@ def _judged(cluster: Cluster, kind: Kind, found: Object) -> Origin:
     except ValidationError as error:
         return Origin(status=status, reason="SourceNotReady", message=f"{where}: {first_error(error)}")
     if not installed(SourceKind(kind.kind)):
-        said = not_installed(SourceKind(kind.kind))
-        return Origin(source=source, status=status, reason="ProviderNotInstalled", message=said)
+        message = not_installed(SourceKind(kind.kind))
+        return Origin(source=source, status=status, reason="ProviderNotInstalled", message=message)
     if status.status != READY or status.observed_generation != metadata.get("generation", 0):
         why = f": {status.message}" if status.message and status.status != READY else ""
-        said = f"The source cluster is not ready yet ({where}{why})"
-        return Origin(source=source, status=status, reason="SourceNotReady", message=said)
+        message = f"The source cluster is not ready yet ({where}{why})"
+        return Origin(source=source, status=status, reason="SourceNotReady", message=message)
     secret, missing = read_secret(cluster, source)
     if secret is None:
         return Origin(source=source, status=status, reason="SecretNotFound", message=missing)

@@ -38,8 +38,8 @@ class Verdict:
 def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -> Verdict:
     """Log in to the source and verify it, within `options.verify_seconds`."""
     if not installed(SourceKind(source.kind)):
-        said = not_installed(SourceKind(source.kind))
-        return Verdict(ready=False, reason=PROVIDER_NOT_INSTALLED, message=said)
+        message = not_installed(SourceKind(source.kind))
+        return Verdict(ready=False, reason=PROVIDER_NOT_INSTALLED, message=message)
     reasons = [*source_reasons(source), *_not_here(source)]
     if reasons:
         return Verdict(ready=False, reason="Invalid", message=" | ".join(reasons))
@@ -47,8 +47,8 @@ def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -
         answer = probe.ask("steps.verify", folder, options.verify_seconds)
     if answer is None:
         seconds = f"{options.verify_seconds:g} s"
-        said = f"the source did not answer within {seconds}; check that the cluster can reach its address"
-        return Verdict(ready=False, reason="Unreachable", message=said)
+        message = f"the source did not answer within {seconds}; check that the cluster can reach its address"
+        return Verdict(ready=False, reason="Unreachable", message=message)
     if answer.code == Exit.DONE:
         return Verdict(ready=True)
     return Verdict(ready=False, reason=_reason(answer.code), message=answer.words)
@@ -57,11 +57,10 @@ def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -
 def status(verdict: Verdict, before: SourceStatus, generation: int, now: datetime) -> SourceStatus:
     """The source's status after a verdict. The conditions have vm-import-controller's types."""
     ready, message = verdict.ready, verdict.message
-    said = (verdict.reason, message)
     conditions = before.conditions
     for kind, holds in ((CLUSTER_READY, ready), (CLUSTER_ERROR, not ready)):
-        told = Condition(type=kind, status=str(holds), reason=said[0], message=said[1])
-        conditions = put(conditions, told, now)
+        condition = Condition(type=kind, status=str(holds), reason=verdict.reason, message=message)
+        conditions = put(conditions, condition, now)
     return SourceStatus(
         status=READY if ready else NOT_READY,
         conditions=conditions,

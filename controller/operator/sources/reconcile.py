@@ -127,8 +127,8 @@ class Survey:
         self._cluster.patch_status(key.kind, key.name, after.to_document(), key.namespace)
         if (after.status, after.message) != (before.status, before.message):
             ready = after.status == READY
-            said = "The source answers and accepts the credentials" if ready else after.message
-            emit(self._cluster, raw, "SourceReady" if ready else "SourceNotReady", said, warning=not ready)
+            message = "The source answers and accepts the credentials" if ready else after.message
+            emit(self._cluster, raw, "SourceReady" if ready else "SourceNotReady", message, warning=not ready)
 
 
 def _generation(raw: Object) -> int:
