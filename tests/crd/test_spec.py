@@ -37,7 +37,7 @@ def test_cpu_memory_disks_and_approvals_get_there() -> None:
     assert made.approvals == (Gate.POWEROFF, Gate.START)
 
 
-def test_null_is_nothing() -> None:
+def test_null_means_the_default() -> None:
     made = planned(cpus=None, memory=None, diskMapping=None, approvals=None)
     assert made == planned()
 

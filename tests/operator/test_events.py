@@ -46,7 +46,7 @@ def test_a_failure_is_one_event_and_a_warning(stage: str) -> None:
     assert all(count == 1 for *_, count in events(world))
 
 
-def test_what_is_final_is_not_said_to_be_tried_again() -> None:
+def test_a_final_failure_is_not_reported_as_a_retry() -> None:
     world = begun()
     world.argo(*upto("image"), failed("image", 13, WORDS, "disk-0"))
     world.look()
@@ -91,7 +91,7 @@ def test_a_retry_in_argo_repeats_no_event() -> None:
     assert "completed work is not repeated" in fresh[0][2]
 
 
-def test_a_retry_by_annotation_says_that_nothing_is_done_twice() -> None:
+def test_a_retry_by_annotation_says_that_work_is_not_repeated() -> None:
     world = failing_at("build")
     before = events(world)
     world.annotate(retry="true")
@@ -185,7 +185,7 @@ def test_a_vm_that_starts_shows_what_kubevirt_says_of_it() -> None:
 # --- deletion
 
 
-def test_while_it_is_deleted_it_says_so() -> None:
+def test_the_status_during_deletion() -> None:
     world = begun()
     world.argo(found(), node("poweroff", "Running"))
     world.look()
@@ -200,7 +200,7 @@ def test_while_it_is_deleted_it_says_so() -> None:
     assert world.cluster.writes() == before
 
 
-def test_a_failed_one_that_is_deleted_says_what_is_still_done() -> None:
+def test_the_status_during_deletion_of_a_failed_import() -> None:
     world = begun()
     world.argo(found(), node("poweroff"), failed("export", None, "pod deleted", "disk-0"), phase="Error")
     world.look(2)

@@ -140,7 +140,7 @@ def test_it_begins_by_itself_when_the_other_is_done() -> None:
 
 
 @pytest.mark.parametrize("end", ["failed", "refused", "deleted"])
-def test_one_that_does_not_move_stands_in_nobodys_way(end: str) -> None:
+def test_a_held_import_is_not_a_rival(end: str) -> None:
     world = both()
     world.see(OLD, YOUNG)
     if end == "deleted":
@@ -194,7 +194,7 @@ def test_an_older_one_that_waits_for_its_source_goes_first() -> None:
     assert world.begun() == {"old"}
 
 
-def test_of_an_import_of_another_namespace_nothing_is_told_but_that_it_is_there() -> None:
+def test_an_import_in_another_namespace_is_not_named() -> None:
     world = Rivals()
     world.ask(TENANT)
     world.ask(YOUNG)
@@ -338,7 +338,7 @@ class Meeting:
         return call
 
 
-def test_looked_at_in_the_same_moment_one_begins() -> None:
+def test_of_two_concurrent_reconciles_only_one_starts() -> None:
     """The older one was refused so far, so that by its status it claims nothing, and is about to begin."""
     world = both()
     world.import_(OLD)["spec"]["storageClass"] = "slow"

@@ -116,7 +116,7 @@ def test_without_its_secret() -> None:
     assert place.status.status == "clusterReady"
 
 
-def test_gone() -> None:
+def test_a_deleted_source_is_forgotten() -> None:
     place = Place()
     place.world.cluster.drop(VMWARE_SOURCE, "vcenter", "default")
     assert place.look() is None
