@@ -1,4 +1,4 @@
-"""Names that only Argo's side of a run needs: templates, Workflows, accounts, keys of the limits. Pure.
+"""Names that a run needs only in Argo: templates, Workflows, service accounts, keys of the limits. Pure.
 
 Names and labels of all other objects are in `steps.model.names`.
 """
@@ -14,7 +14,7 @@ from workflows.stages import Identity, Limit
 LIMITS: Final = "vmferry-limits"
 """The ConfigMap of the limits: keys by `limit_key`."""
 DEFAULT: Final = "default"
-"""In place of a source's key: the limits of sources that have none of their own yet."""
+"""Used instead of a source's key: the limits of sources that have no key yet."""
 _CONFIG_KEY: Final = 253
 
 
@@ -33,26 +33,26 @@ def service_account(identity: Identity) -> str:
 
 
 def workflow_name(run: str, attempt: int) -> str:
-    """The first Workflow is named as the run; later ones over the same request are numbered."""
+    """The first Workflow has the name of the run; later Workflows for the same request have a number."""
     return f"{run}-r{attempt}" if attempt else run
 
 
 def attempt_of(workflow: str) -> int:
-    """The number of the Workflow over its request; 0 for the first."""
+    """The number of the Workflow for its request; 0 for the first."""
     _, mark, number = workflow.rpartition("-r")
     return int(number) if mark and number.isdigit() else 0
 
 
 def give_back(run: str) -> str:
-    """The Workflow that runs a run's cleanup and nothing else."""
+    """The Workflow that runs only the cleanup of a run."""
     return f"{run}-back"
 
 
 def source_key(source: SourcePlan) -> str:
-    """A source in the limits' ConfigMap: sources of one name but another kind or namespace differ."""
+    """The key of a source in the limits' ConfigMap. It contains kind, namespace and name."""
     return short(f"{source.kind.lower()}.{source.namespace}.{source.name}", _CONFIG_KEY - 16)
 
 
 def limit_key(source: str, limit: Limit) -> str:
-    """A limit's key there."""
+    """The key of a limit in that ConfigMap."""
     return f"{source}.{limit}"

@@ -1,4 +1,4 @@
-"""What will be done for an import, or every reason why it cannot be. Pure."""
+"""Makes the plan of an import, or lists every reason why it cannot run. Pure."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from workflows.quantity import mebibytes
 from workflows.settings import Settings
 
 GRACE_SECONDS: Final = 60
-"""Today's default for gracefulShutdownTimeoutSeconds, also taken for anything below 1."""
+"""vm-import-controller's default for gracefulShutdownTimeoutSeconds, also used for values below 1."""
 
 IMAGE_PAUSE: Final = 10
-"""Today's default for uploadImageRetryDelay."""
+"""vm-import-controller's default for uploadImageRetryDelay."""
 _ADDRESSES: Final = {
     str(SourceKind.VMWARE): ("endpoint", "https://HOST/sdk"),
     str(SourceKind.OPENSTACK): ("endpoint", "https://HOST:5000/v3"),
@@ -43,7 +43,7 @@ _INTERFACES: Final = ("public", "internal", "admin")
 
 
 class Invalid(Exception):  # noqa: N818 - a verdict about a request
-    """Every reason why an import cannot be carried out as it is written."""
+    """Every reason why an import cannot run as it is written."""
 
     def __init__(self, reasons: list[str]) -> None:
         self.reasons = tuple(reasons)
@@ -90,12 +90,12 @@ def source_plan(source: Source) -> SourcePlan:
 
 
 def endpoint(source: Source) -> str:
-    """Where credentials for a source would be sent."""
+    """The address to which the credentials for a source are sent."""
     return source.spec.endpoint if isinstance(source, VmwareSource | OpenstackSource) else source.spec.url
 
 
 def _of_kind(source: Source) -> dict[str, Any]:
-    """What only sources of its kind have. Numbers below 1 mean the default, as for today's controller."""
+    """Fields of this kind of source. Numbers below 1 mean the default, as in vm-import-controller."""
     if isinstance(source, VmwareSource):
         return {"datacenter": source.spec.dc, "thumbprint": source.spec.thumbprint}
     if isinstance(source, OpenstackSource):
@@ -111,7 +111,7 @@ def _of_kind(source: Source) -> dict[str, Any]:
 
 
 def target_plan(import_: VirtualMachineImport, settings: Settings) -> TargetPlan:
-    """What is to be built."""
+    """What to create at the target."""
     spec, namespace = import_.spec, import_.metadata.namespace
     return TargetPlan(
         kind=settings.target,
@@ -135,10 +135,10 @@ def target_plan(import_: VirtualMachineImport, settings: Settings) -> TargetPlan
 
 
 def import_reasons(import_: VirtualMachineImport) -> Iterator[str]:
-    """What is wrong with an import, whatever its source says."""
+    """What is wrong with an import, independent of its source."""
     spec = import_.spec
     if not spec.virtual_machine_name:
-        yield "spec.virtualMachineName is empty: name the machine to import"
+        yield "spec.virtualMachineName is empty: write the name of the VM to import"
     if spec.source_cluster.api_version not in ("", API_VERSION):
         yield f"spec.sourceCluster.apiVersion {spec.source_cluster.api_version!r} is not {API_VERSION}"
     wanted = spec.target_virtual_machine_name
@@ -173,14 +173,17 @@ def _disk_reasons(row: DiskMapping) -> Iterator[str]:
     if not row.source_disk:
         yield "a row of spec.diskMapping has no sourceDisk: write the disk's id (disk-0), label or key"
     if row.bus_type and row.bus_type not in list(Bus):
-        yield f"spec.diskMapping: bus {row.bus_type!r} of {row.source_disk!r} is none of {', '.join(Bus)}"
+        yield (
+            f"spec.diskMapping: busType {row.bus_type!r} of {row.source_disk!r} is not one of "
+            f"{', '.join(Bus)}"
+        )
 
 
 def _size_reasons(cpus: int | None, memory: str) -> Iterator[str]:
     if cpus is not None and cpus < 1:
-        yield f"spec.cpus is {cpus}: write 1 or more, or leave it out to take the source's"
+        yield f"spec.cpus is {cpus}: write 1 or more, or omit it to keep the number at the source"
     if memory and mebibytes(memory) is None:
-        yield f"spec.memory {memory!r} is no whole number of MiB: write a quantity such as 8Gi or 512Mi"
+        yield f"spec.memory {memory!r} is not a whole number of MiB: write a quantity such as 8Gi or 512Mi"
 
 
 def source_reasons(source: Source) -> Iterator[str]:
@@ -189,7 +192,7 @@ def source_reasons(source: Source) -> Iterator[str]:
         field, example = _ADDRESSES[source.kind]
         yield f"{source.kind} {source.metadata.name} has no spec.{field}; write {example}"
     if isinstance(source, OpenstackSource) and source.spec.interface not in ("", *_INTERFACES):
-        yield f"spec.interface {source.spec.interface!r} is none of {', '.join(_INTERFACES)}"
+        yield f"spec.interface {source.spec.interface!r} is not one of {', '.join(_INTERFACES)}"
 
 
 def _disk_rule(row: DiskMapping) -> DiskRule:

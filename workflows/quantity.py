@@ -1,4 +1,4 @@
-"""Kubernetes quantities, as far as memory is written in them."""
+"""Kubernetes quantities, as far as memory needs them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _UNITS: Final = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 
 
 def mebibytes(text: str) -> int | None:
-    """Whole MiB of a quantity (`8Gi`, `4096Mi`, `1.5Gi`); None when it is none, or not whole, or nothing.
+    """Whole MiB of a quantity (`8Gi`, `4096Mi`, `1.5Gi`); None when it is invalid, not whole, or 0.
 
-    KubeVirt takes any amount, but QEMU and the guest's own tools count in MiB, and today's decimal mega bytes
-    are what people complain of: a quantity that is no whole MiB is a slip.
+    KubeVirt accepts any amount, but QEMU and the guest's own tools count in MiB, and users complain about the
+    decimal megabytes of vm-import-controller. A quantity that is not whole MiB is usually a typo.
     """
     found = _FORM.fullmatch(text)
     if found is None:

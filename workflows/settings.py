@@ -1,4 +1,4 @@
-"""What is set once for an installation rather than for each import."""
+"""Settings of an installation, which apply to all imports."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ class Settings(Document):
     cpu_topology: CpuTopology = CpuTopology.ONE_SOCKET
     scratch: ScratchPlan = ScratchPlan()
     reuse_unstamped: bool = False
-    """Whether an image of this import's name that bears no digest, as today's controller makes, is taken."""
+    """Whether to reuse an image that has this import's name but no digest (vm-import-controller's images)."""

@@ -1,7 +1,7 @@
-"""The stage table: the one truth about what an import does, in what order, and by which rules.
+"""The stage table: the only definition of what an import does, in which order, and by which rules.
 
-From it come the Argo WorkflowTemplate and the embedded runner. A stage is a step program run once for the
-machine or once for each disk; edges, retry rules, identities and limits are columns, not code.
+The Argo WorkflowTemplate and the embedded runner are made from it. A stage is a step program that runs once
+for the VM or once for each disk; edges, retry rules, identities and limits are columns, not code.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ class Identity(enum.StrEnum):
 
 
 class Image(enum.StrEnum):
-    """The container image a stage's program is in: a target of images/Containerfile."""
+    """The container image that holds a stage's program: a target of images/Containerfile."""
 
     PROVIDER = "provider"
-    """That of the source's kind, such as `vmware`."""
+    """The image of the source's kind, such as `vmware`."""
     DISK = "disk"
     SERVE = "serve"
     TARGET = "target"
 
 
 class Capability(enum.Enum):
-    """What a target must be able to do for a stage to make sense."""
+    """What a target must support for a stage to apply."""
 
     PULLS = "fetches disks over HTTP"
-    RUNS = "runs machines"
+    RUNS = "runs VMs"
     JUDGES = "says whether it would accept a VM before the VM is made"
 
 
@@ -53,14 +53,14 @@ class Limit(enum.StrEnum):
     """A limit per source; its value is the last part of the limit's key in the limits' ConfigMap."""
 
     MACHINES = "machines"
-    """Machines in transfer at once: off at the source and not yet here. What `in_transfer` counts against."""
+    """VMs in transfer at the same time: off at the source and not yet imported. `in_transfer` counts here."""
     STREAMS = "streams"
-    """Disks that are read at once."""
+    """Disks that are read at the same time."""
 
 
 @dataclass(frozen=True)
 class Retry:
-    """How often and how soon a stage that failed for a passing cause is tried again; seconds."""
+    """How often and how soon a stage is retried after a temporary failure; times in seconds."""
 
     limit: int
     first: float = 10
@@ -85,33 +85,33 @@ class Stage:
     retry: Retry = Retry(limit=2)
     image: Image = Image.PROVIDER
     check: bool = False
-    """It only looks: when it fails for good, nothing was touched, and the import is invalid."""
+    """It only reads: if it fails finally, nothing was changed, and the import is invalid."""
     gate: bool = False
-    """A person's approval instead of a program; skipped where none was asked for."""
+    """Approval by a person instead of a program; skipped if the import asks for no approval."""
     in_transfer: bool = False
-    """Within the part that a source's limit of machines at once holds together."""
+    """Part of the transfer, which counts against the source's limit of VMs."""
     credentials: bool = False
     """Whether the source's credentials are mounted."""
     scratch: bool = False
     """Whether the disk's scratch is mounted."""
     scratch_unless: Capability | None = None
-    """A target that can do this leaves scratch to the stage beside this: a claim has one pod at a time."""
+    """If the target can do this, the parallel stage mounts scratch instead: a claim has one pod at a time."""
     address: bool = False
-    """Whether the unguessable part of the disk's URL is mounted."""
+    """Whether the secret token of the disk's URL is mounted."""
     weight: int = 0
-    """Share of a disk's way in the percentage shown; 0 for stages that take no time to speak of."""
+    """Share of the disk's percentage; 0 for stages that take almost no time."""
     needs: Capability | None = None
     limit: Limit | None = None
     documents: tuple[str, ...] = ()
-    """Results that become part of the request for the stages behind."""
+    """Results that become part of the request for the later stages."""
     outputs: tuple[str, ...] = ()
-    """Small results that the Workflow's status keeps: files, of the result's name or with a suffix."""
+    """Small results that the Workflow's status keeps: files named after the result, also with a suffix."""
 
 
 STAGES: Final[tuple[Stage, ...]] = (
     Stage(
         "preflight",
-        "Find the machine at its source and check that it can be imported",
+        "Find the VM at its source and check that it can be imported",
         after=(),
         identity=Identity.PREPARE,
         check=True,
@@ -132,14 +132,14 @@ STAGES: Final[tuple[Stage, ...]] = (
     ),
     Stage(
         "approve-poweroff",
-        "Wait until a person lets the machine be shut down",
+        "Wait for approval to shut down the VM",
         after=("admit",),
         identity=Identity.PREPARE,
         gate=True,
     ),
     Stage(
         "poweroff",
-        "Shut the machine down at its source",
+        "Shut down the VM at its source",
         after=("approve-poweroff",),
         identity=Identity.DATA,
         in_transfer=True,
@@ -148,7 +148,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     ),
     Stage(
         "export",
-        "Bring the disk's content over, in the format it will be served in",
+        "Copy the disk's content from the source, in the format in which it will be served",
         after=("poweroff",),
         identity=Identity.DATA,
         scope=Scope.DISK,
@@ -161,7 +161,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     ),
     Stage(
         "convert",
-        "Check the disk, and convert it if it did not arrive as it will be served",
+        "Check the disk, and convert it if it is not in the format in which it will be served",
         after=("export",),
         identity=Identity.DATA,
         scope=Scope.DISK,
@@ -172,7 +172,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     ),
     Stage(
         "serve",
-        "Serve the disk by nginx until the target has it",
+        "Serve the disk with nginx until the target has downloaded it",
         after=("convert",),
         identity=Identity.SERVE,
         scope=Scope.DISK,
@@ -185,7 +185,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     ),
     Stage(
         "image",
-        "Make the disk an image at the target and wait until it is there",
+        "Create an image from the disk at the target and wait until it is ready",
         after=("convert",),
         identity=Identity.TARGET,
         scope=Scope.DISK,
@@ -199,14 +199,14 @@ STAGES: Final[tuple[Stage, ...]] = (
     ),
     Stage(
         "build",
-        "Make the virtual machine of its disks",
+        "Create the VM from its disks",
         after=("image", "serve"),
         identity=Identity.TARGET,
         image=Image.TARGET,
     ),
     Stage(
         "approve-start",
-        "Wait until a person lets the machine start",
+        "Wait for approval to start the VM",
         after=("build",),
         identity=Identity.TARGET,
         gate=True,
@@ -214,7 +214,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     ),
     Stage(
         "start",
-        "Start the machine and wait until it is ready",
+        "Start the VM and wait until it is ready",
         after=("approve-start",),
         identity=Identity.TARGET,
         image=Image.TARGET,
@@ -222,7 +222,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     ),
     Stage(
         "cleanup",
-        "Give back what the source still holds for this import",
+        "Release what this import still holds at the source",
         after=(),
         identity=Identity.PREPARE,
         scope=Scope.EXIT,
@@ -231,7 +231,7 @@ STAGES: Final[tuple[Stage, ...]] = (
 )
 
 CHECKS: Final = frozenset(stage.name for stage in STAGES if stage.check)
-"""Names of the stages that only look."""
+"""Names of the stages that only read."""
 CAPABILITIES: Final[dict[TargetKind, frozenset[Capability]]] = {
     TargetKind.DIRECTORY: frozenset(),
     TargetKind.HARVESTER: frozenset(Capability),
@@ -239,7 +239,7 @@ CAPABILITIES: Final[dict[TargetKind, frozenset[Capability]]] = {
 
 
 def stages_for(target: TargetKind) -> tuple[Stage, ...]:
-    """The rows that make sense for a target, edges closed over those left out."""
+    """The rows that apply to a target. Edges skip over the rows that do not apply."""
     able = CAPABILITIES[target]
     kept = [stage for stage in STAGES if stage.needs is None or stage.needs in able]
     names = {stage.name for stage in kept}
@@ -252,7 +252,7 @@ def _fitted(stage: Stage, names: set[str], able: frozenset[Capability]) -> Stage
 
 
 def _nearest(after: Iterable[str], names: set[str]) -> set[str]:
-    """The predecessors that are left: those named, or in place of one left out the ones before it."""
+    """The remaining predecessors: an omitted stage is replaced by its own predecessors."""
     found: set[str] = set()
     for name in after:
         found |= {name} if name in names else _nearest(stage_named(name).after, names)
@@ -260,7 +260,7 @@ def _nearest(after: Iterable[str], names: set[str]) -> set[str]:
 
 
 def stage_named(name: str) -> Stage:
-    """The row of that name; KeyError when there is none."""
+    """The row of that name. Raises KeyError."""
     for stage in STAGES:
         if stage.name == name:
             return stage

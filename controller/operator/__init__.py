@@ -1,5 +1,5 @@
-"""The controller in a cluster: a thin shell of kopf over observe → decide → act.
+"""The controller in a cluster: observe → decide → act, with kopf as a thin layer for watching.
 
-`facts` reads everything an import's next step depends on, `decide` computes it (pure), `act` does it, and
-`reconcile` is the three in a row. `handlers` and `work` say when; no event has to have been seen.
+`observe` reads everything that an import's next step depends on, `decide` computes it (pure), `act` does it,
+and `reconcile` runs the three in a row. `watch` and `workqueue` decide when; a missed event does no harm.
 """

@@ -1,4 +1,4 @@
-"""What the controller remembers between two looks: for metrics, and what rarely changes."""
+"""What the controller remembers between reconciles: for metrics, and what rarely changes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from workflows.api.status import ImportStatus
 Key = tuple[str, str]
 """(namespace, name)."""
 FOREIGN_SECONDS: Final = 60.0
-"""How long an answer to whether today's controller is at work here is good for."""
+"""How long to cache whether vm-import-controller is active here, seconds."""
 
 
 class Ledger:
-    """Statuses by import, and whether today's controller is at work; a restart may lose it all."""
+    """Statuses by import, and whether vm-import-controller is active. A restart may lose all of it."""
 
     def __init__(self, ask: Callable[[], str | None], clock: Callable[[], float] = time.monotonic) -> None:
         self._ask = ask
@@ -26,7 +26,7 @@ class Ledger:
         self._foreign: str | None = None
         self._asked: float | None = None
         self.looked = 0.0
-        """Time of the last look at any import that went well, on the clock."""
+        """Time of the last successful reconcile of any import, on `clock`."""
 
     def note(self, key: Key, status: ImportStatus) -> None:
         with self._lock:
@@ -42,7 +42,7 @@ class Ledger:
             return dict(self._statuses)
 
     def foreign(self) -> str | None:
-        """Why nothing may be done here, as of a minute ago at most."""
+        """Why nothing may be done here; at most a minute old."""
         now = self._clock()
         if self._asked is None or now - self._asked > FOREIGN_SECONDS:
             self._foreign = self._ask()

@@ -1,4 +1,4 @@
-"""Others in the cluster: today's controller, which would work on the same objects, and foreign schemas."""
+"""Other software in the cluster: vm-import-controller, which reconciles the same objects, and its schemas."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ DEPLOYMENTS: Final = (
     "vm-import-controller-harvester-vm-import-controller",
     "harvester-harvester-vm-import-controller",
 )
-"""Names of its Deployment, which its chart calls RELEASE-CHART: installed under the chart's own name, as
+"""Names of its Deployment. Its chart calls it RELEASE-CHART: installed under the chart's own name, as
 Harvester's add-on (harvester pkg/util/constants.go), and with the release `harvester` (the QA plan)."""
 
 
 def foreign(cluster: Cluster) -> str | None:
-    """Why nothing may be begun here: today's controller is at work; None when it is not.
+    """Why no import may start: vm-import-controller is active. None when it is not.
 
     Raises:
         StepError: where the API does not answer.
@@ -34,23 +34,24 @@ def foreign(cluster: Cluster) -> str | None:
         found = cluster.get(DEPLOYMENT, name, NAMESPACE)
         if found is not None and (found["spec"].get("replicas", 1) or 0) > 0:
             return (
-                f"Deployment {NAMESPACE}/{name} works on the same objects; turn that off "
-                f"(or: kubectl -n {NAMESPACE} scale deployment {name} --replicas=0) and this goes on"
+                f"Deployment {NAMESPACE}/{name} reconciles the same objects; disable vm-import-controller "
+                f"(or: kubectl -n {NAMESPACE} scale deployment {name} --replicas=0), "
+                "then the import continues"
             )
     return None
 
 
 def say_differences(cluster: Cluster) -> None:
-    """Log what is missing in the cluster's own schemas: fields that nobody knows are dropped in silence."""
+    """Log what the cluster's schemas lack: the API server silently drops unknown fields."""
     try:
         for sentence in differences(cluster):
             log.warning(sentence)
     except StepError as error:
-        log.warning(f"the custom resources could not be compared: {error}")
+        log.warning(f"could not compare the custom resource definitions: {error}")
 
 
 def differences(cluster: Cluster) -> Iterator[str]:
-    """What the cluster's custom resources lack of ours."""
+    """Fields of our CRDs that the cluster's CRDs lack."""
     for ours in crd.manifests():
         name = ours["metadata"]["name"]
         try:
@@ -58,15 +59,15 @@ def differences(cluster: Cluster) -> Iterator[str]:
         except StepError as error:
             if error.code is not Exit.DENIED:
                 raise
-            yield f"CustomResourceDefinition {name} may not be looked at: {error}"
+            yield f"CustomResourceDefinition {name} cannot be read: {error}"
             continue
         if found is None:
-            yield f"CustomResourceDefinition {name} is not there; install the chart with crds.install=true"
+            yield f"CustomResourceDefinition {name} does not exist; install the chart with crds.install=true"
             continue
         lost = sorted(set(_paths(_schema(ours))) - set(_paths(_schema(found))))
         if lost:
             shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
-            yield f"CustomResourceDefinition {name} is not ours, it drops {shown}; set crds.install"
+            yield f"CustomResourceDefinition {name} is not vmferry's and drops {shown}; set crds.install"
 
 
 def _schema(definition: Object) -> Any:

@@ -1,4 +1,4 @@
-"""Events about an object, for `kubectl describe`: one for each reason and message, counted when it recurs."""
+"""Events about an object, for `kubectl describe`: one for each reason and message, with a count."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ log = structlog.get_logger()
 
 COMPONENT: Final = "vmferry-controller"
 LIMIT: Final = 1024
-"""Bytes of a message that the API server takes (kubernetes pkg/apis/core/validation/events.go)."""
+"""Maximum bytes of a message in the API server (kubernetes pkg/apis/core/validation/events.go)."""
 
 
 def emit(cluster: Cluster, regarding: Object, reason: str, message: str, *, warning: bool = False) -> None:
-    """Write an Event. Never fails: an Event that is lost is a word less, not an import less."""
+    """Write an Event. Never fails: a lost Event must not stop an import."""
     now = stamp(datetime.now(UTC))
     made = event(regarding, reason, message, now, warning=warning)
     try:
@@ -30,14 +30,14 @@ def emit(cluster: Cluster, regarding: Object, reason: str, message: str, *, warn
         except ExistsError:
             _count(cluster, made, now)
     except StepError as error:
-        log.warning(f"an Event could not be written: {error}", reason=reason)
+        log.warning(f"could not write an Event: {error}", reason=reason)
 
 
 def event(regarding: Object, reason: str, message: str, now: str, *, warning: bool = False) -> Object:
-    """The Event, named after what it is about and says, so that the same one again is found."""
+    """The Event. Its name is a digest of object, reason and message, so that a repetition is found."""
     metadata = regarding["metadata"]
-    said = message.encode()[:LIMIT].decode(errors="ignore")
-    digest = hashlib.sha256(f"{metadata['uid']}/{reason}/{said}".encode()).hexdigest()[:16]
+    text = message.encode()[:LIMIT].decode(errors="ignore")
+    digest = hashlib.sha256(f"{metadata['uid']}/{reason}/{text}".encode()).hexdigest()[:16]
     return {
         "apiVersion": EVENT.api_version,
         "kind": EVENT.kind,
@@ -53,7 +53,7 @@ def event(regarding: Object, reason: str, message: str, now: str, *, warning: bo
             "uid": metadata["uid"],
         },
         "reason": reason,
-        "message": said,
+        "message": text,
         "type": "Warning" if warning else "Normal",
         "source": {"component": COMPONENT},
         "reportingComponent": COMPONENT,

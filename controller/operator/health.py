@@ -1,4 +1,4 @@
-"""What the kubelet and Prometheus ask: /healthz, /readyz and /metrics, over plain HTTP inside the cluster."""
+"""Endpoints for the kubelet and Prometheus: /healthz, /readyz and /metrics, plain HTTP in the cluster."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from prometheus_client.registry import Collector
 
 PORT: Final = 8080
 Ask = Callable[[], str]
-"""Says what is wrong; nothing when all is well."""
+"""Returns what is wrong; empty when healthy."""
 
 
 def serve(collector: Collector, healthy: Ask, ready: Ask, port: int = PORT) -> http.server.HTTPServer:
-    """Answer from a thread of its own; the server is returned so that it can be closed."""
+    """Serve in a separate thread; returns the server so that it can be closed."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
 
@@ -39,7 +39,7 @@ def serve(collector: Collector, healthy: Ask, ready: Ask, port: int = PORT) -> h
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as in the base class
-            """A probe every few seconds is no news."""
+            """Do not log the frequent probes."""
 
     server = http.server.ThreadingHTTPServer(("", port), Handler)
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()

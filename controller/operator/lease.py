@@ -1,7 +1,7 @@
-"""One controller at work: a Lease, as client-go's leader election keeps it (tools/leaderelection).
+"""Only one controller is active: a Lease, as in client-go's leader election (tools/leaderelection).
 
-Of our own, as the `kubernetes` package's elector can neither be stopped nor give the Lease back, so that
-every update of the controller would stand still for a lease's duration.
+vmferry has its own elector, because that of the `kubernetes` package can neither be stopped nor release the
+Lease: every update of the controller would wait for the duration of the Lease.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ log = structlog.get_logger()
 
 NAME: Final = "vmferry-controller"
 DURATION: Final = 15.0
-"""Seconds for which a Lease that is not renewed is still somebody's."""
+"""Seconds for which a Lease without renewal still has its holder."""
 DEADLINE: Final = 10.0
-"""Seconds after which who could not renew it must stop, before others may begin."""
+"""Seconds without renewal after which the holder must stop, before others may start."""
 PERIOD: Final = 2.0
 
 
 class Lease:
-    """The right to act. `lost` is called, from a thread, when it could not be kept."""
+    """The right to act. `lost` is called from a thread when the Lease was lost."""
 
     def __init__(
         self,
@@ -54,21 +54,21 @@ class Lease:
         self._thread: threading.Thread | None = None
 
     def acquire(self, ended: threading.Event) -> bool:
-        """Wait until the Lease is ours; False when `ended` was set before."""
-        told = False
+        """Wait until this process holds the Lease; False when `ended` was set before."""
+        logged = False
         while not ended.is_set():
             if self._attempt():
                 self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
                 self._thread.start()
                 return True
-            if not told:
-                log.info(f"another controller has the Lease {self._namespace}/{NAME}; waiting for it")
-                told = True
+            if not logged:
+                log.info(f"another controller holds the Lease {self._namespace}/{NAME}; waiting for it")
+                logged = True
             ended.wait(self._period)
         return False
 
     def release(self) -> None:
-        """Give the Lease back, so that the next one need not wait for it to run out."""
+        """Release the Lease, so that the next controller need not wait until it expires."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(DEADLINE)
@@ -77,19 +77,19 @@ class Lease:
             if found is not None and _spec_of(found).get("holderIdentity") == self.identity:
                 self._write(found, {"holderIdentity": None, "leaseDurationSeconds": 1})
         except StepError as error:
-            log.warning(f"the Lease could not be given back: {error}")
+            log.warning(f"could not release the Lease: {error}")
 
     def _keep(self) -> None:
-        """Renew until told to stop. Whatever else ends that, faults of ours too, ends the right to act."""
+        """Renew until `release`. Any other end, including our own bugs, ends the right to act."""
         try:
             self._renew()
         except Exception:
-            log.exception("the Lease cannot be kept")
+            log.exception("could not renew the Lease")
         if not self._stop.is_set():
             self._lost()
 
     def _renew(self) -> None:
-        """Returns when told to stop, or when it could not be renewed in time or is somebody else's."""
+        """Returns on `release`, or when the Lease was not renewed in time or has another holder."""
         renewed = self._clock()
         while not self._stop.wait(self._period):
             if self._attempt():
@@ -98,11 +98,11 @@ class Lease:
                 return
 
     def _foreign(self) -> bool:
-        """Whether somebody else has taken it: seen, not only not heard."""
+        """Whether another holder was seen; a missing answer is not enough."""
         return bool(self._seen[0]) and not self._seen[0].startswith(f"{self.identity} ")
 
     def _attempt(self) -> bool:
-        """Take or renew the Lease; False when it is somebody else's or nobody answers."""
+        """Take or renew the Lease; False when it has another holder or the API does not answer."""
         try:
             found = self._cluster.get(LEASE, NAME, self._namespace)
             if found is None:
@@ -114,11 +114,11 @@ class Lease:
         except (ExistsError, ChangedError):
             return False
         except StepError as error:
-            log.warning(f"the Lease could not be renewed: {error}")
+            log.warning(f"could not renew the Lease: {error}")
             return False
 
     def _may_have(self, found: Object) -> bool:
-        """Ours, nobody's, or not renewed for as long as we have watched it: clocks are never compared."""
+        """Whether it is ours, free, or expired by our own clock: clocks of two hosts are never compared."""
         spec = _spec_of(found)
         holder = spec.get("holderIdentity") or ""
         sign = f"{holder} {spec.get('renewTime')}"
@@ -128,7 +128,7 @@ class Lease:
         return holder in ("", self.identity) or self._clock() - self._seen[1] > duration
 
     def _write(self, found: Object, spec: Object) -> bool:
-        """False when it was deleted since it was read: then it is nobody's, and anybody may make it anew."""
+        """False when it was deleted after it was read: then any controller may create it again."""
         change = {"metadata": {"resourceVersion": found["metadata"]["resourceVersion"]}, "spec": spec}
         if self._cluster.patch(LEASE, NAME, change, self._namespace) is None:
             return False
@@ -158,7 +158,7 @@ class Lease:
 
 
 def _spec_of(found: Object) -> Object:
-    """A Lease may have none (`kubectl create`): then nobody holds it."""
+    """A Lease may have no spec (`kubectl create`): then it has no holder."""
     return found.get("spec") or {}
 
 

@@ -1,7 +1,7 @@
-"""The limits' ConfigMap: a key for each source, as Argo's semaphores need one, that follows the default.
+"""The limits' ConfigMap: Argo's semaphores need a key for each source. The key follows the default.
 
-The controller copies the default for a source that has no key yet and marks the copy. A marked key follows
-the default, until a person or the chart's `limits.perSource` gives it a value of its own.
+The controller copies the default for a source without a key and marks the copy. A marked key follows the
+default until a person or the chart's `limits.perSource` sets another value.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ PER_SOURCE: Final = f"{GROUP}/per-source"
 
 
 def keep(cluster: Cluster, options: Options, source: SourcePlan | None = None) -> None:
-    """Bring the marked keys up to date, and give `source` the keys that it lacks.
+    """Update the marked keys, and add the missing keys of `source`.
 
     Raises:
-        StepError: NOT_FOUND without that ConfigMap; ChangedError when somebody else just wrote to it.
+        StepError: NOT_FOUND without that ConfigMap; ChangedError when another client just wrote to it.
     """
     found = cluster.get(CONFIG_MAP, argo_names.LIMITS, options.namespace)
     if found is None:
-        what = f"ConfigMap {options.namespace}/{argo_names.LIMITS} is not there"
-        raise StepError(Exit.NOT_FOUND, what, remedy="install the chart (again)")
+        what = f"ConfigMap {options.namespace}/{argo_names.LIMITS} does not exist"
+        raise StepError(Exit.NOT_FOUND, what, remedy="install or upgrade the chart")
     keys = [argo_names.limit_key(argo_names.source_key(source), limit) for limit in Limit] if source else []
     change = changes(found, keys, options.defaults)
     if change is not None:
@@ -41,9 +41,9 @@ def keep(cluster: Cluster, options: Options, source: SourcePlan | None = None) -
 
 
 def changes(found: Object, wanted: Iterable[str], defaults: Mapping[Limit, int]) -> Object | None:
-    """The patch for the ConfigMap `found`, in which the keys `wanted` must be; None when all is well. Pure.
+    """The patch that adds the keys `wanted` to the ConfigMap `found`; None without a change. Pure.
 
-    It holds for the version that was read only: the marks are one text, and others write to it too.
+    It is valid only for the version that was read: the marks are one text that others write too.
     """
     data = found.get("data") or {}
     before, own = _copied(found), set(_notes(found).get(PER_SOURCE, "").split())
@@ -62,7 +62,7 @@ def changes(found: Object, wanted: Iterable[str], defaults: Mapping[Limit, int])
 
 
 def _copied(found: Object) -> dict[str, str]:
-    """The marks; none when somebody wrote something else there."""
+    """The marks; empty when the annotation is malformed."""
     try:
         marks = json.loads(_notes(found).get(COPIED, "{}"))
     except ValueError:

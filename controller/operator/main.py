@@ -1,6 +1,6 @@
-"""The controller's process: the Lease first, then watches and workers, until it is told to end.
+"""The controller's process: it takes the Lease, then runs watches and workers until SIGTERM or SIGINT.
 
-Exit codes: 0 after SIGTERM or SIGINT; 1 when the Lease was lost, as another controller may be at work then.
+Exit codes: 0 after SIGTERM or SIGINT; 1 when the Lease was lost, because another controller may be active.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from steps.runtime.stop import Stop
 log = structlog.get_logger()
 
 PATIENCE: Final = 20.0
-"""How long a request may go unanswered before the object is put back into the queue, seconds."""
+"""Seconds that a request may stay unanswered before the object is requeued."""
 LEASE_SECONDS: Final = 4.0
-"""How long a request about the Lease may take: it must be known in time that it cannot be renewed."""
+"""Seconds that a request about the Lease may take: a failed renewal must be known in time."""
 IMPORTS_AT_ONCE: Final = 4
 SOURCES_AT_ONCE: Final = 2
 AT_THE_END: Final = 20.0
-"""Seconds that looks at hand have, all together, when the controller is told to end."""
+"""Seconds that all running reconciles together have at the end of the controller."""
 
 
 def main() -> int:
-    """Run until told to end; the process's exit code."""
+    """Run until SIGTERM or SIGINT; returns the process's exit code."""
     telemetry.configure(debug=os.environ.get("DEBUG", "") == "true")
     try:
         options = Options.read()
@@ -53,13 +53,13 @@ def main() -> int:
         cluster = connect(stop, patience=PATIENCE)
         hasty = connect(stop, patience=0, seconds=LEASE_SECONDS)
     except StepError as error:
-        log.error(str(error))  # noqa: TRY400 - a person is to mend it, not to read a traceback
+        log.error(str(error))  # noqa: TRY400 - a person must fix this and needs no traceback
         return int(error.code)
     return _Process(options, cluster, hasty, stop).run()
 
 
 class _Process:
-    """All that runs, and in which order it begins and ends."""
+    """All parts of the process, and the order in which they start and end."""
 
     def __init__(self, options: Options, cluster: Cluster, hasty: Cluster, stop: Stop) -> None:
         self._options = options
@@ -103,28 +103,28 @@ class _Process:
         try:
             sweep(self._cluster, self._options.namespace)
         except StepError as error:
-            log.warning(f"what imports that are gone have left could not be looked for: {error}")
+            log.warning(f"could not look for leftovers of deleted imports: {error}")
 
     def _follow_limits(self) -> None:
         try:
             limits.keep(self._cluster, self._options)
         except StepError as error:
-            log.warning(f"limits per source could not be brought up to date: {error}")
+            log.warning(f"could not update the limits per source: {error}")
 
     def _watch(self) -> None:
         try:
             asyncio.run(watch(self._options, self._hub.seen, self._ended))
         finally:
-            self._end()  # without watches there is nothing to wait for: Kubernetes starts us again
+            self._end()  # without watches the process cannot work: Kubernetes restarts it
 
     def _wrong(self) -> str:
-        """Why Kubernetes should start us again; waiting for the Lease is no reason."""
+        """Why Kubernetes should restart this process. Waiting for the Lease is not a reason."""
         stuck = [what for workers in self._workers for what in workers.stuck()]
         return "; ".join(stuck)
 
     def _lose(self) -> None:
-        """Somebody else has the Lease: not one more write."""
-        log.error("the Lease was lost; another controller may be at work, so this one ends at once")
+        """Another controller has the Lease: do not write any more."""
+        log.error("the Lease was lost; another controller may be active, so this one exits immediately")
         os._exit(1)
 
     def _end(self) -> None:
@@ -136,8 +136,8 @@ class _Process:
             workers.close()
         if all(workers.ended(deadline) for workers in self._workers):
             self._lease.release()
-        else:  # whoever still writes must not do so beside another one: the Lease runs out by itself
-            log.warning("a look is not over; the next controller begins when the Lease has run out")
+        else:  # a running reconcile must not overlap with another controller: the Lease expires
+            log.warning("a reconcile is still running; the next controller starts when the Lease has expired")
         watching.join(max(0.0, deadline - time.monotonic()))
         log.info("vmferry's controller has ended")
         return 0

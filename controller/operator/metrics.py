@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, read from what the controller knows at the moment of a scrape: nothing to lose."""
+"""Metrics for Prometheus, computed from the controller's state at each scrape. They store nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workflows.status.phase import settled
 
 
 class Collector:
-    """The gauges. `queue` is what is due and not yet looked at; `sources` counts sources by their status."""
+    """The gauges. `queue` has the due keys that no worker has taken; `sources` counts sources by status."""
 
     def __init__(
         self,
@@ -40,21 +40,22 @@ class Collector:
         yield imports
         counts = self._sources()
         sources = GaugeMetricFamily("vmferry_sources", "Sources by status", labels=["status"])
-        for said in (READY, NOT_READY):
-            sources.add_metric([said], counts.get(said, 0))
+        for value in (READY, NOT_READY):
+            sources.add_metric([value], counts.get(value, 0))
         yield sources
         rows = [row for status in statuses if _moves(status) for row in status.disk_import_status]
         done, total = sum(row.bytes_done for row in rows), sum(row.bytes_total for row in rows)
         rate = sum(row.bytes_per_second for row in rows)
-        yield GaugeMetricFamily("vmferry_bytes_done", "Bytes moved by the steps at work", done)
-        yield GaugeMetricFamily("vmferry_bytes_total", "Bytes the steps at work have to move", total)
+        yield GaugeMetricFamily("vmferry_bytes_done", "Bytes moved by the running steps", done)
+        yield GaugeMetricFamily("vmferry_bytes_total", "Bytes that the running steps have to move", total)
         yield GaugeMetricFamily("vmferry_bytes_per_second", "Bytes moved per second", rate)
-        yield GaugeMetricFamily("vmferry_queue_length", "Imports that wait to be looked at", len(self._queue))
+        yield GaugeMetricFamily("vmferry_queue_length", "Imports that wait for a reconcile", len(self._queue))
         idle = self._clock() - self._ledger.looked if self._ledger.looked else 0.0
-        yield GaugeMetricFamily("vmferry_seconds_since_last_look", "Seconds since a look went well", idle)
+        what = "Seconds since the last successful reconcile"
+        yield GaugeMetricFamily("vmferry_seconds_since_last_look", what, idle)
 
 
 def _moves(status: ImportStatus) -> bool:
-    """Whether bytes of this import are still to move: not of one that is done, refused or failed."""
+    """Whether this import still has bytes to move: it has not succeeded, been refused or failed."""
     over = status.import_status in (ImportPhase.FAILED, ImportPhase.INVALID) or settled(status)
     return not over and status.percent < 100

@@ -1,4 +1,4 @@
-"""What the controller's process is told: one JSON document that the chart renders from its values."""
+"""Options of the controller's process: one JSON document that the chart renders from its values."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ PATH_ENV: Final = "VMFERRY_OPTIONS"
 
 
 class References(enum.StrEnum):
-    """Whether an import may name a source of another namespace."""
+    """Whether an import may refer to a source in another namespace."""
 
     ALLOW = "allow"
     SAME_NAMESPACE = "same-namespace"
 
 
 class Format(enum.StrEnum):
-    """In which format disks are landed and served."""
+    """The format in which disks are stored on scratch and served."""
 
     AUTO = "auto"
-    """raw for Longhorn's backing images, which machines read for the whole of their lives; else qcow2."""
+    """raw for Longhorn's backing images, which VMs read during their whole life; else qcow2."""
     QCOW2 = "qcow2"
     RAW = "raw"
 
 
 class Limits(Document):
-    """Per source, for those of which the limits' ConfigMap has no keys yet."""
+    """Limits per source, for sources without keys in the limits' ConfigMap."""
 
     machines: Annotated[int, Field(ge=1)] = 2
     streams: Annotated[int, Field(ge=1)] = 4
@@ -48,18 +48,18 @@ class Options(Document):
     namespace: str = "vmferry"
     """The release namespace."""
     namespaces: tuple[str, ...] = ()
-    """Where imports, sources and Secrets may live; empty: anywhere."""
+    """Namespaces of imports, sources and Secrets; empty: all."""
     settings: Settings = Settings(target=TargetKind.HARVESTER)
     format: Format = Format.AUTO
     cross_namespace_references: References = References.ALLOW
     deletion_timeout_seconds: float = 600
-    """How long an import that is deleted waits for its Workflow to end."""
+    """Seconds that a deleted import waits for its Workflow to end."""
     recheck_seconds: float = 300
-    """How often everything is looked at without an event."""
+    """Seconds between two reconciles without an event."""
     verify_seconds: float = 60
-    """How long a source may take to answer."""
+    """Seconds that a source may take to answer."""
     workflow_link: str = ""
-    """Address of a Workflow for people, with {namespace} and {name}."""
+    """URL of a Workflow in the Argo UI, with {namespace} and {name}."""
     limits: Limits = Limits()
 
     @classmethod
@@ -69,7 +69,7 @@ class Options(Document):
 
     @property
     def installation(self) -> Installation:
-        """What Workflows are made with; the template has all else."""
+        """Settings for Workflows; the template has all others."""
         return Installation(namespace=self.namespace)
 
     @property
@@ -77,5 +77,5 @@ class Options(Document):
         return {Limit.MACHINES: self.limits.machines, Limit.STREAMS: self.limits.streams}
 
     def link(self, workflow: str) -> str:
-        """Where a person can watch a Workflow; empty when nobody said where Argo's server is."""
+        """URL of a Workflow; empty when Argo's server is not configured."""
         return self.workflow_link.replace("{namespace}", self.namespace).replace("{name}", workflow)

@@ -1,6 +1,6 @@
-"""A step program asked about a source, as a child process with a deadline.
+"""Runs a step program for a source as a child process with a deadline.
 
-A child, as a source's library may hang or leak, and the controller must do neither.
+In a child process, because a source's library may hang or leak, and the controller must not.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CREDENTIALS: Final = "credentials"
 
 @dataclass(frozen=True)
 class Answer:
-    """How the program ended: its exit code, and its last words."""
+    """How the program ended: its exit code and its last message."""
 
     code: int
     words: str
@@ -32,7 +32,7 @@ class Answer:
 
 @contextmanager
 def desk(plan: str, credentials: Mapping[str, bytes]) -> Iterator[Path]:
-    """A folder with a request and the credentials for it, for the time of a `with`; nobody else may look."""
+    """A temporary private folder with a request and its credentials, for a `with` block."""
     with tempfile.TemporaryDirectory(prefix="vmferry-source-") as name:  # 0700
         folder = Path(name)
         secret = folder / CREDENTIALS
@@ -44,7 +44,7 @@ def desk(plan: str, credentials: Mapping[str, bytes]) -> Iterator[Path]:
 
 
 def ask(program: str, folder: Path, seconds: float) -> Answer | None:
-    """Run a program such as `steps.verify` over a desk; None when it took longer than `seconds`."""
+    """Run a program such as `steps.verify` over a desk; None after `seconds` without an end."""
     words = folder / WORDS
     words.touch()
     places = ("request", "scratch", "outputs")
@@ -52,7 +52,7 @@ def ask(program: str, folder: Path, seconds: float) -> Answer | None:
     command += [part for place in places for part in (f"--{place}", str(folder))]
     # openstacksdk cannot be imported without a home, and our user has none.
     environment = {
-        **proxy.variables(),  # of all the controller does, its children alone go through it
+        **proxy.variables(),  # only the controller's children use the proxy
         "PATH": "/usr/bin:/bin",
         "HOME": str(folder),
         TERMINATION_LOG_ENV: str(words),
@@ -68,5 +68,5 @@ def ask(program: str, folder: Path, seconds: float) -> Answer | None:
         )
     except subprocess.TimeoutExpired:
         return None
-    said = words.read_text(encoding="utf-8").strip()
-    return Answer(done.returncode, said or f"{program} ended with {done.returncode}")
+    message = words.read_text(encoding="utf-8").strip()
+    return Answer(done.returncode, message or f"{program} ended with exit code {done.returncode}")

@@ -1,4 +1,4 @@
-"""Observe, decide, act: one look at one import."""
+"""Observe, decide, act: one reconcile of one import."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from steps.runtime.cluster import Cluster
 log = structlog.get_logger()
 
 BEGINNING: Final = threading.Lock()
-"""Held from the look for rivals until the status says that the import begins: two imports that are looked at
-in the same moment would not see each other. The Lease allows one controller only, so a lock in the process is
+"""Held from the check for rivals until the status announces the import: two imports that are reconciled at
+the same moment would not see each other. The Lease allows only one controller, so a lock in the process is
 enough.
 """
 
@@ -35,10 +35,10 @@ def reconcile(
     ledger: Ledger,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> float | None:
-    """Bring one import (namespace, name) a step further; seconds until the next look, None when it is gone.
+    """Reconcile one import (namespace, name). Returns seconds until the next reconcile; None if deleted.
 
     Raises:
-        StepError: where the API refuses or does not answer; the import is looked at again later.
+        StepError: where the API refuses or does not answer; the import is requeued.
     """
     raw = read_import(cluster, *key)
     if raw is None:

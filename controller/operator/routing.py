@@ -1,6 +1,6 @@
-"""What an event means: which imports and sources are to be looked at.
+"""Maps an event to the imports and sources that must be reconciled.
 
-Remembers who refers to whom, and no more.
+It remembers only which import refers to which source.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class SourceKey(NamedTuple):
 
 
 class Hub:
-    """Turns objects that were seen into keys that are due."""
+    """Turns observed objects into keys that are due."""
 
     def __init__(self, imports: Queue[ImportKey], sources: Queue[SourceKey]) -> None:
         self._imports = imports
@@ -48,7 +48,7 @@ class Hub:
             self._source(SourceKey(kind, *key), gone)
 
     def _workflow(self, labels: Mapping[str, str]) -> None:
-        """By uid where the import was seen; else by the labels, whose values may be cut."""
+        """By uid if the import was seen; else by the labels, whose values may be truncated."""
         with self._lock:
             key = self._by_uid.get(labels.get(names.LABEL_UID, ""))
         fallback = (labels.get(names.LABEL_NAMESPACE, ""), labels.get(names.LABEL_NAME, ""))

@@ -1,4 +1,4 @@
-"""What belongs to imports that are gone: runs of imports that were done, or whose finalizer was taken off."""
+"""Leftovers of deleted imports: runs of imports that had ended, or whose finalizer was removed."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ log = structlog.get_logger()
 
 
 def left_by(namespace: str, name: str) -> dict[str, str]:
-    """The labels of all that belongs to imports of that name, for `sweep`."""
+    """The labels of everything that belongs to imports of that name, for `sweep`."""
     return {names.LABEL_NAMESPACE: namespace, names.LABEL_NAME: names.label_value(name)}
 
 
 def sweep(cluster: Cluster, namespace: str, labels: Mapping[str, str] | None = None) -> list[str]:
-    """Delete the requests of imports that are no more, and with them all of their runs; returns their names.
+    """Delete the requests of deleted imports, and with them all of their runs; returns the names.
 
-    Only those with `labels`, when these are given.
+    With `labels`, only the requests that have them.
 
-    An import is gone when there is none of that name, or another one: names are made anew, uids are not.
+    An import is deleted when its name does not exist or has another uid: only names are reused.
 
     Raises:
         StepError: where the API refuses or does not answer.
@@ -38,7 +38,7 @@ def sweep(cluster: Cluster, namespace: str, labels: Mapping[str, str] | None = N
             cluster.delete(CONFIG_MAP, metadata["name"], namespace, uid=metadata["uid"])
             removed.append(metadata["name"])
     if removed:
-        log.warning(f"deleted what imports that are gone had left: {', '.join(removed)}")
+        log.warning(f"deleted leftovers of deleted imports: {', '.join(removed)}")
     return removed
 
 
@@ -47,6 +47,6 @@ def _lives(cluster: Cluster, labels: dict[str, str]) -> bool:
     found = cluster.get(IMPORT, name, namespace)
     if found is not None:
         return names.label_value(found["metadata"]["uid"]) == labels[names.LABEL_UID]
-    # A name too long for a label is cut in there: then only a look at all of them tells.
+    # A label truncates a long name: then the uids of all imports must be compared.
     everyone = (one["metadata"]["uid"] for one in cluster.find(IMPORT, namespace))
     return labels[names.LABEL_UID] in map(names.label_value, everyone)

@@ -1,7 +1,7 @@
-"""Log lines: logrus' text, which people grep today, and the lines the QA plan looks for.
+"""Log lines: logrus' text, which people grep, and the lines that the QA plan looks for.
 
 Texts after harvester/vm-import-controller (pkg/controllers/migration/virtualmachine.go; the two older ones of
-v1.1 to v1.4). One line for each step forward, when it is seen to be taken.
+v1.1 to v1.4). One line for each step forward, when the controller sees it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from workflows.api.status import DiskImportStatus, ImportPhase, ImportStatus
 from workflows.status.phase import CANCELLED, SUCCEEDED
 
 Line = tuple[int, str, Mapping[str, str]]
-"""Level, text, and keys beside those of the import."""
+"""Level, text, and keys in addition to those of the import."""
 
 ENTERED: Final[Mapping[str, tuple[str, ...]]] = {
     ImportPhase.VALID: (
@@ -33,13 +33,13 @@ ENTERED: Final[Mapping[str, tuple[str, ...]]] = {
     ImportPhase.CREATED: ("Checking VM instances ...",),
     ImportPhase.RUNNING: ("Tidy up objects ...", "The VM was imported successfully"),
 }
-"""What is said when an import gets that far."""
+"""The lines when an import reaches a phase."""
 CONDITIONS: Final[Mapping[str, str]] = {
     "VMShutdownGuest": "Shutting down guest OS of the source VM",
     "VMPoweringOff": "Powering off the source VM",
     "VMPoweredOff": "Exporting source VM",
 }
-"""What is said when a condition comes true."""
+"""The lines when a condition becomes True."""
 EXPORT: Final = "export"
 PREFLIGHT: Final = "preflight"
 SUBMITTED: Final = "VirtualMachineImageSubmitted"
@@ -50,7 +50,7 @@ NAME: Final = "is not RFC 1123 compliant"
 
 KOPF_TASKS: Final = "kopf._core.reactor.running"
 SIGNALS_IGNORED: Final = "OS signals are ignored: running not in the main thread."
-"""kopf says so for each of our watches. Signals are the main thread's business here (`main.py`)."""
+"""kopf logs this for each watch. Here the main thread handles signals (`main.py`)."""
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -58,7 +58,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def configure(*, debug: bool) -> None:
-    """Everything to standard error as `time="…" level=info msg="…" key=value`, libraries' lines too."""
+    """Log to standard error as `time="…" level=info msg="…" key=value`, also for libraries."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -82,7 +82,7 @@ def configure(*, debug: bool) -> None:
     ):  # they log bodies and headers, tokens included
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("kopf").setLevel(logging.INFO if debug else logging.WARNING)
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # a line for every event that was seen
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it logs every event
     logging.getLogger(KOPF_TASKS).addFilter(_is_news)
     structlog.configure(
         processors=[
@@ -97,7 +97,7 @@ def configure(*, debug: bool) -> None:
 
 
 def _logfmt(_: object, __: str, event: structlog.typing.EventDict) -> str:
-    """As logrus' TextFormatter orders and quotes: time, level and msg first, the rest by name."""
+    """In the order and quoting of logrus' TextFormatter: time, level and msg first, the rest by name."""
     event["msg"] = str(event.get("msg", ""))
     event["level"] = {"critical": "fatal"}.get(event.get("level", ""), event.get("level", "info"))
     first = ("time", "level", "msg")
@@ -115,7 +115,7 @@ def _value(value: Any, key: str) -> str:
 
 
 def lines(before: ImportStatus, after: ImportStatus, import_: VirtualMachineImport) -> Iterator[Line]:
-    """The lines for what has happened between two statuses."""
+    """The lines for the changes between two statuses."""
     if after.workflow and (before.workflow is None or before.workflow.name != after.workflow.name):
         yield from _begun(import_)
     yield from _waits(before, after)
@@ -150,7 +150,7 @@ def _waits(before: ImportStatus, after: ImportStatus) -> Iterator[Line]:
 
 
 def _moved(before: DiskImportStatus, after: DiskImportStatus) -> Iterator[Line]:
-    """A disk is read from its source (seen late, it may be a step further already), then made an image."""
+    """A disk is read from its source (seen late, it may already be a step further), then becomes an image."""
     if after.step != before.step and (after.step == EXPORT or not before.step):
         fields = {"disk": after.disk_name, "size": str(after.disk_size), "busType": after.bus_type}
         yield logging.INFO, "Downloading an image", fields
@@ -168,19 +168,19 @@ def _ended(after: ImportStatus, import_: VirtualMachineImport) -> Iterator[Line]
         yield level, "The VM import has failed", why
     elif after.import_status == ImportPhase.INVALID:
         if after.step == PREFLIGHT:
-            said = f"Failed to perform source cluster specific preflight checks: {why.get('err', '')}"
-            yield logging.ERROR, said, {}
+            message = f"Failed to perform source cluster specific preflight checks: {why.get('err', '')}"
+            yield logging.ERROR, message, {}
         yield from _refused(import_, why)
 
 
 def _refused(import_: VirtualMachineImport, why: Mapping[str, str]) -> Iterator[Line]:
-    metadata, said = import_.metadata, why.get("err", "")
+    metadata, message = import_.metadata, why.get("err", "")
     where = f"{metadata.name} in namespace {metadata.namespace}"
-    if NAME in said:
+    if NAME in message:
         target = import_.spec.target_virtual_machine_name or import_.spec.virtual_machine_name
         yield logging.ERROR, f"vm migration target {target} in VM {where} {NAME}", {}
         yield logging.ERROR, f"The definitive name of the imported VM {NAME}", {}
-    if NO_DISKS in said:
+    if NO_DISKS in message:
         yield logging.ERROR, "The imported VM has no disks, being marked as invalid and will be ignored", {}
     yield logging.ERROR, "The VM import spec is invalid", why
     yield logging.INFO, f"vm {where} has an invalid spec", {}

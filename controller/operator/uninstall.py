@@ -1,8 +1,8 @@
-"""`python -m controller.operator.uninstall`: whether the chart may go; its pre-delete hook asks.
+"""`python -m controller.operator.uninstall`: the chart's pre-delete hook, which may refuse to uninstall.
 
-Without the controller nobody takes our finalizer off an import, gives back what it holds at its source, or
-deletes the copy of its credentials. So the hook refuses while an import has the finalizer, and deletes what
-imports that are gone have left. Exit codes: 0 the chart may go; otherwise that of the reason why not.
+Without the controller nothing removes our finalizer from an import, releases what it holds at its source, or
+deletes the copy of its credentials. So the hook refuses while an import has the finalizer, and deletes the
+leftovers of deleted imports. Exit codes: 0 the chart may be uninstalled; otherwise the code of the reason.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from steps.runtime.stop import Stop
 log = structlog.get_logger()
 
 PATIENCE: Final = 60.0
-"""How long a request may go unanswered, seconds."""
+"""Seconds that a request may stay unanswered."""
 SHOWN: Final = 10
 """So many imports are named."""
 ANYWAY: Final = "or uninstall with --no-hooks and clean up by hand (docs/how-to/install.md, Uninstall)"
 
 
 def check(cluster: Cluster, options: Options) -> str:
-    """Delete what imports that are gone have left; returns a sentence about it.
+    """Delete the leftovers of deleted imports; returns a sentence about it.
 
     Raises:
-        StepError: BUSY while an import has our finalizer; CONFLICT where runs are left and the kinds are not.
+        StepError: BUSY while an import has our finalizer; CONFLICT if runs are left but the CRDs are deleted.
     """
     try:
         held = [one for space in options.namespaces or ("",) for one in _held(cluster, space)]
@@ -71,20 +71,20 @@ def _name(import_: Object) -> str:
 def _stand(import_: Object) -> str:
     if import_["metadata"].get("deletionTimestamp"):
         return "is being deleted"
-    return str((import_.get("status") or {}).get("importStatus") or "about to begin")
+    return str((import_.get("status") or {}).get("importStatus") or "not started")
 
 
 def _without_kinds(cluster: Cluster, namespace: str) -> str:
-    """The custom resources are gone, and every import with them: nobody can say to whom a run belongs."""
+    """The CRDs and all imports are deleted, so the owner of a run cannot be found."""
     left = [one for one in cluster.find(CONFIG_MAP, namespace) if _is_request(one)]
     if left:
         raise StepError(
             Exit.CONFLICT,
             f"vmferry is not uninstalled: {len(left)} run(s) of imports are left in namespace {namespace}",
-            "the custom resources are gone, so nobody can say whether they are still needed",
+            "the CustomResourceDefinitions were deleted, so vmferry cannot check whether the runs are needed",
             f"kubectl --namespace {namespace} delete configmap --selector {names.LABEL_UID}; {ANYWAY}",
         )
-    return "there are no imports, and nothing of them is left"
+    return "there are no imports and no leftovers"
 
 
 def _is_request(page: Object) -> bool:
@@ -93,7 +93,7 @@ def _is_request(page: Object) -> bool:
 
 
 def main() -> int:
-    """Ask, say the answer where Helm and `kubectl describe` show it, and return the exit code."""
+    """Check, print the result where Helm and `kubectl describe` show it, and return the exit code."""
     telemetry.configure(debug=False)
     try:
         log.info(check(connect(Stop(), patience=PATIENCE), Options.read()))

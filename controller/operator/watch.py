@@ -1,7 +1,7 @@
-"""kopf, as a shell: it watches, and every event becomes a key to look at; no handler decides anything.
+"""kopf only watches: every event becomes a key to reconcile, and no handler decides anything.
 
-Two operators beside each other, as kopf watches all kinds in the same namespaces: imports and sources where
-they may live, Workflows in the release namespace alone. Handlers of plain events leave no mark on an object.
+There are two kopf operators, because each watches all its kinds in the same namespaces: one for imports and
+sources, one for Workflows, which are only in the release namespace. Event handlers do not mark objects.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from steps.model import names
 from steps.model.kinds import IMPORT, OPENSTACK_SOURCE, OVA_SOURCE, VMWARE_SOURCE, WORKFLOW, Kind
 
 Seen = Callable[[Kind, Mapping[str, Any], bool], None]
-"""Called with a kind, an object, and whether it is gone; must not fail and not take long."""
+"""Called with a kind, an object, and whether it was deleted. It must not fail or block."""
 
 OURS: Final = (IMPORT, VMWARE_SOURCE, OPENSTACK_SOURCE, OVA_SOURCE)
 IDENTITY: Final = cast("Any", "vmferry")
-"""kopf's name among its peers, of which it has none; else it asks for that of our user, who has none."""
+"""kopf's name among its peers. Without it kopf asks for the user name, and our user has none."""
 
 
 async def watch(options: Options, seen: Seen, stop: threading.Event) -> None:
@@ -61,7 +61,7 @@ def _on_event(registry: kopf.OperatorRegistry, kind: Kind, seen: Seen, **filters
 
 
 def _registry() -> kopf.OperatorRegistry:
-    """A registry of its own, with the same credentials as our client takes."""
+    """A separate registry, with the same credentials as our client."""
     made = kopf.OperatorRegistry()
     kopf.on.login(registry=made, id="login")(_login)
     return made
@@ -73,6 +73,6 @@ def _login(**context: Any) -> kopf.ConnectionInfo | None:
 
 def _settings() -> kopf.OperatorSettings:
     made = kopf.OperatorSettings()
-    made.posting.enabled = False  # our Events are written where the transition is known
+    made.posting.enabled = False  # `act` writes the Events
     made.networking.trust_env = False
     return made

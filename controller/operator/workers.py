@@ -1,4 +1,4 @@
-"""Threads that take keys from a queue and look at them, and what a failed look means."""
+"""Threads that take keys from a queue and reconcile them, and the handling of failures."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ K = TypeVar("K", bound=Hashable)
 log = structlog.get_logger()
 
 STUCK: Final = 600.0
-"""Seconds that no look takes: every request and every child process has a shorter limit."""
+"""A reconcile never takes so many seconds: every request and child process has a shorter limit."""
 
 
 class Workers(Generic[K]):
-    """`count` threads over a queue; `look` gives the seconds until the next look, None for what is gone."""
+    """`count` threads for a queue; `look` returns the seconds until the next reconcile, None if deleted."""
 
     def __init__(self, name: str, queue: Queue[K], look: Callable[[K], float | None], count: int) -> None:
         self._queue = queue
@@ -34,10 +34,10 @@ class Workers(Generic[K]):
         self._since: dict[str, tuple[K, float]] = {}
 
     def stuck(self) -> list[str]:
-        """Keys that have been looked at for so long that the thread must hang, for a person to read."""
+        """Messages about keys whose reconcile takes so long that the thread must hang."""
         now = time.monotonic()
         return [
-            f"{name} has looked at {key} for {now - since:.0f} s"
+            f"{name} has been reconciling {key} for {now - since:.0f} s"
             for name, (key, since) in list(self._since.items())
             if now - since > STUCK
         ]
@@ -47,11 +47,11 @@ class Workers(Generic[K]):
             thread.start()
 
     def close(self) -> None:
-        """No further key is taken."""
+        """Take no further key."""
         self._queue.close()
 
     def ended(self, deadline: float) -> bool:
-        """Whether the looks at hand are over, waiting for them until then (monotonic clock)."""
+        """Wait for running reconciles until `deadline` (monotonic clock); whether all have ended."""
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
@@ -65,13 +65,13 @@ class Workers(Generic[K]):
         self._since[name] = (key, time.monotonic())
         try:
             again = self._look(key)
-        except ChangedError:  # somebody else wrote meanwhile: what was decided may be wrong by now
+        except ChangedError:  # another client wrote meanwhile: the decision may be outdated
             self._queue.done(key, 0.2)
         except StepError as error:
             log.warning(str(error), key=str(key))
             self._queue.done(key, None)
         except Exception:
-            log.exception("fault in vmferry; the object is looked at again", key=str(key))
+            log.exception("internal error in vmferry; the object will be requeued", key=str(key))
             self._queue.done(key, None)
         else:
             if again is None:

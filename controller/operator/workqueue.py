@@ -1,7 +1,7 @@
-"""A queue of keys to look at.
+"""A queue of keys to reconcile.
 
-Each is looked at by one at a time, again when it is asked for meanwhile, and later when it failed: what
-client-go calls a rate limiting work queue (util/workqueue).
+Only one worker at a time has a key. A key that is added meanwhile is due again; a failed key is due later.
+client-go calls this a rate limiting work queue (util/workqueue).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ K = TypeVar("K")
 
 FIRST: Final = 1.0
 CAP: Final = 60.0
-"""Seconds after a first failure, and at most."""
+"""Seconds of delay after the first failure, and the maximum."""
 
 
 class Queue(Generic[K]):
@@ -33,7 +33,7 @@ class Queue(Generic[K]):
         self._closed = False
 
     def add(self, key: K, after: float = 0.0) -> None:
-        """Have `key` looked at in `after` seconds, or earlier if that is asked for too."""
+        """Make `key` due in `after` seconds, or earlier if it is already due earlier."""
         with self._changed:
             when = self._clock() + after
             if key in self._due and self._due[key] <= when:
@@ -44,7 +44,7 @@ class Queue(Generic[K]):
             self._changed.notify()
 
     def take(self) -> K | None:
-        """The next key that is due, waiting for one; None once the queue is closed."""
+        """Wait for the next due key and return it; None when the queue is closed."""
         with self._changed:
             while not self._closed:
                 key, wait = self._next()
@@ -55,7 +55,7 @@ class Queue(Generic[K]):
             return None
 
     def done(self, key: K, again: float | None) -> None:
-        """`key` was looked at: look again in `again` seconds, or, with None, it failed: ever later."""
+        """Finish `key` and requeue it in `again` seconds; None: it failed, use exponential backoff."""
         with self._changed:
             self._busy.discard(key)
             failures = 0 if again is not None else self._failures.get(key, 0) + 1
@@ -64,7 +64,7 @@ class Queue(Generic[K]):
         self.add(key, again if again is not None else min(CAP, FIRST * 2.0 ** min(failures - 1, 10)))
 
     def forget(self, key: K) -> None:
-        """`key` is gone; what was asked for meanwhile, as by one of that name made anew, is still due."""
+        """Forget `key`, whose object was deleted. If it was added meanwhile (recreated), it is still due."""
         with self._changed:
             self._busy.discard(key)
             self._failures.pop(key, None)
@@ -76,13 +76,13 @@ class Queue(Generic[K]):
             self._changed.notify_all()
 
     def __len__(self) -> int:
-        """How many are due and not yet taken."""
+        """The number of due keys that were not taken."""
         with self._changed:
             now = self._clock()
             return sum(when <= now for when in self._due.values())
 
     def _next(self) -> tuple[K | None, float | None]:
-        """A key that is due and not being looked at, or how long to wait; stale entries are dropped."""
+        """A due key that no worker has, or the seconds to wait; stale entries are dropped."""
         held: list[tuple[float, int, K]] = []
         found, wait = None, None
         while self._heap:
@@ -94,7 +94,7 @@ class Queue(Generic[K]):
                 held.append(entry)
                 wait = when - self._clock()
                 break
-            if key in self._busy:  # `done` wakes us
+            if key in self._busy:  # `done` notifies
                 held.append(entry)
                 continue
             del self._due[key]

@@ -105,7 +105,7 @@ def test_a_machine_of_that_name_is_not_taken_over(ground: Ground, make: Make, tm
     ground.apply(a_foreign_vm(made.namespace, "taken"))
     imported = made.begin("taken")
     status = imported.until("virtualMachineImportInvalid")
-    assert "is there already and not of this import" in status.message
+    assert "already exists and does not belong to this import" in status.message
     assert made.simulator.vm("taken")["power"] == "on"
     ground.cluster.delete(MACHINE, "taken", made.namespace)
     imported.leaves("virtualMachineImportInvalid")  # it heals by itself

@@ -26,7 +26,7 @@ def test_two_imports_of_one_vm_and_two_of_one_name(ground: Ground, make: Make, t
 
     eventually(lambda: second.summary.reason == "VirtualMachineTaken", second.told)
     assert "import pair-1 imports pair of VmwareSource" in second.status.message
-    assert twin.until(INVALID).message.startswith("import pair-1 is making VirtualMachine")
+    assert twin.until(INVALID).message.startswith("import pair-1 is creating VirtualMachine")
     assert made.simulator.vm("other")["power"] == "on"
     assert second.workflow is None
 

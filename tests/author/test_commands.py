@@ -42,7 +42,7 @@ def test_a_step_refuses_what_it_does_not_know() -> None:
 
 
 @each_program
-def test_a_stage_of_disks_is_told_its_disk(stage: Stage) -> None:
+def test_a_stage_of_disks_gets_its_disk(stage: Stage) -> None:
     given = parser_of(stage).parse_args(command(stage))
     assert getattr(given, "disk", None) == ("disk-7" if stage.scope is Scope.DISK else None)
 

@@ -46,7 +46,7 @@ plans = st.builds(planned, subdomain, label, uid, st.integers(1, 99_999), st.tex
 
 
 @given(plans, st.integers(0, 99), st.integers(0, 999))
-def test_names_of_everything_a_run_has(plan: Plan, attempt: int, disk: int) -> None:
+def test_names_of_all_objects_of_a_run(plan: Plan, attempt: int, disk: int) -> None:
     made = author(plan, Installation(), attempt=attempt)
     for name in (
         made["metadata"]["name"],
@@ -86,14 +86,14 @@ def test_nothing_of_how_the_source_is_reached_is_in_a_workflow(plan: Plan) -> No
     assert "CANARY" not in str(author(plan, Installation(), attempt=3, owner="uid"))
 
 
-def test_names_that_are_too_long_for_a_label_stay_apart() -> None:
+def test_names_too_long_for_a_label_stay_different() -> None:
     one, other = (names.label_value("a" * 80 + end) for end in "bc")
     assert len(one) <= 63
     assert one != other
     assert names.label_value("web.prod") == "web.prod"
 
 
-def test_sources_of_one_name_are_told_apart() -> None:
+def test_sources_of_one_name_have_different_keys() -> None:
     keys = {
         argo_names.source_key(SourcePlan(kind=kind, name="vc", namespace=namespace, endpoint=""))
         for kind in SourceKind
@@ -103,7 +103,7 @@ def test_sources_of_one_name_are_told_apart() -> None:
     assert "vmwaresource.a.vc" in keys
 
 
-def test_a_retry_with_a_new_workflow_goes_on_over_the_same_request() -> None:
+def test_a_retry_with_a_new_workflow_keeps_the_request() -> None:
     plan = a_plan()
     first, second = (author(plan, Installation(), attempt=attempt) for attempt in (0, 1))
     assert first["metadata"]["name"] == plan.run
@@ -122,4 +122,5 @@ def test_the_request_owns_the_workflow() -> None:
 def test_the_title_is_a_sentence_and_a_name_no_markdown(vm: str, shown: str) -> None:
     made = author(a_plan(vm=vm), Installation())["metadata"]["annotations"]
     assert made[TITLE] == f"**{shown}** from vc"
-    assert made[DESCRIPTION].startswith(f"VirtualMachineImport default/web brings {shown} from VmwareSource ")
+    said = f"VirtualMachineImport default/web imports {shown} from VmwareSource "
+    assert made[DESCRIPTION].startswith(said)

@@ -46,7 +46,7 @@ SHOWS_SECRETS: Final = {"env", "envFrom", "secretKeyRef"}
 @pytest.mark.parametrize(
     "never", [TIED_TO_A_NODE, BREAKS_RETRIES, OWN_CLAIMS, STARVES_PAIRS, NEEDS_A_STORE, SHOWS_SECRETS]
 )
-def test_what_is_never_there(never: set[str]) -> None:
+def test_forbidden_fields_are_absent(never: set[str]) -> None:
     assert not never & set(keys(spec()))
 
 
@@ -196,7 +196,7 @@ def test_identity(stage: Stage) -> None:
     assert pod(stage)["serviceAccountName"] == f"vmferry-{stage.identity}"
 
 
-def test_whoever_is_not_named_is_the_least() -> None:
+def test_the_default_service_account_is_data() -> None:
     assert spec()["serviceAccountName"] == "vmferry-data"
 
 
@@ -232,7 +232,7 @@ def test_scratch_is_the_disks_own_claim(stage: Stage) -> None:
         assert mounted["persistentVolumeClaim"] == {"claimName": name}
 
 
-def test_of_two_that_run_beside_each_other_one_has_the_claim() -> None:
+def test_only_one_of_two_parallel_stages_has_the_claim() -> None:
     beside = [stage for stage in PROGRAMS if stage.after == ("convert",)]
     assert [stage.name for stage in beside if "/scratch" in volumes(stage)] == ["serve"]
     assert len(beside) == 2

@@ -50,7 +50,7 @@ def version(kind: str) -> Json:
     return found
 
 
-def test_names_are_todays() -> None:
+def test_names_are_those_of_vm_import_controller() -> None:
     assert {one["metadata"]["name"] for one in manifests()} == {
         "virtualmachineimports.migration.harvesterhci.io",
         "vmwaresources.migration.harvesterhci.io",
@@ -225,10 +225,10 @@ def test_the_status_of_today_is_understood() -> None:
     "value",
     [None, 7, "x", [], {"importStatus": 7}, {"diskImportStatus": {"a": 1}}, {"percent": None}, {1: 2}],
 )
-def test_whatever_stands_in_a_status_it_is_read(value: object) -> None:
+def test_any_status_can_be_read(value: object) -> None:
     assert ImportStatus.read(value) == ImportStatus()
 
 
-def test_what_is_malformed_does_not_take_the_rest_with_it() -> None:
+def test_a_malformed_field_does_not_affect_the_others() -> None:
     found = ImportStatus.read({"importStatus": "sourceReady", "percent": "much", "import_status": 7})
     assert found.percent == 0

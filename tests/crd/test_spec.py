@@ -37,7 +37,7 @@ def test_cpu_memory_disks_and_approvals_get_there() -> None:
     assert made.approvals == (Gate.POWEROFF, Gate.START)
 
 
-def test_null_is_nothing() -> None:
+def test_null_means_the_default() -> None:
     made = planned(cpus=None, memory=None, diskMapping=None, approvals=None)
     assert made == planned()
 
@@ -49,7 +49,7 @@ def test_every_reason_at_once() -> None:
         "spec.diskMapping",
         "a row of spec.diskMapping has no sourceDisk",
         "spec.cpus is 0",
-        "spec.memory '4 GB' is no whole number of MiB",
+        "spec.memory '4 GB' is not a whole number of MiB",
     ]
 
 

@@ -120,7 +120,7 @@ def test_what_hinders_a_retry_is_shown(vmferry: Vmferry) -> None:
     assert RETRY in world.notes()
 
 
-def test_a_program_gets_a_document(vmferry: Vmferry) -> None:
+def test_json_output_is_a_document(vmferry: Vmferry) -> None:
     world = failing()
     said = json.loads(vmferry(world, "retry", "web", "-n", "default", "-o", "json").out)
     assert (said["namespace"], said["import"], said["reason"]) == ("default", "web", "Announced")
@@ -189,7 +189,7 @@ def test_a_later_gate_is_approved_beforehand_beside_what_was_approved(vmferry: V
     assert "has not reached" in ended.err
 
 
-def test_an_approval_of_nothing(vmferry: Vmferry) -> None:
+def test_an_approval_without_a_gate_is_refused(vmferry: Vmferry) -> None:
     world = standing(found(), node("poweroff", "Running"), approvals=["start"])
     refused(
         vmferry(world, "approve", "web"), Exit.INVALID, "does not wait for an approval", "poweroff or start"
@@ -206,7 +206,7 @@ def test_suspended_and_resumed(vmferry: Vmferry) -> None:
     ended = vmferry(world, "suspend", "web")
     assert ended.code == Exit.DONE, ended.err
     assert world.workflow()["spec"]["suspend"] is True
-    assert "Paused: no further step begins" in ended.err
+    assert "Paused: no new step starts" in ended.err
     ended = vmferry(world, "resume", "web")
     assert ended.code == Exit.DONE, ended.err
     assert "suspend" not in world.workflow()["spec"]
@@ -219,7 +219,7 @@ def test_cancelled_and_resumed(vmferry: Vmferry) -> None:
     ended = vmferry(world, "cancel", "web")
     assert ended.code == Exit.DONE, ended.err
     assert world.workflow()["spec"]["shutdown"] == "Stop"
-    assert "Being cancelled" in ended.err
+    assert "Cancelling: " in ended.err
     stopped = failed("poweroff", None, "workflow shutdown with strategy:  Stop")
     world.argo(found(), stopped, phase="Failed", message="Stopped with strategy 'Stop'")
     world.look(2)
@@ -228,7 +228,7 @@ def test_cancelled_and_resumed(vmferry: Vmferry) -> None:
     assert world.workflows()[0].endswith("-r1")
 
 
-def test_what_makes_no_sense_changes_nothing(vmferry: Vmferry) -> None:
+def test_invalid_requests_change_nothing(vmferry: Vmferry) -> None:
     done = standing(*DONE, phase="Succeeded")
     for verb in ("suspend", "cancel", "approve"):
         refused(vmferry(done, verb, "web"), Exit.INVALID, "is imported and runs")

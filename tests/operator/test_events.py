@@ -46,7 +46,7 @@ def test_a_failure_is_one_event_and_a_warning(stage: str) -> None:
     assert all(count == 1 for *_, count in events(world))
 
 
-def test_what_is_final_is_not_said_to_be_tried_again() -> None:
+def test_a_final_failure_is_not_reported_as_a_retry() -> None:
     world = begun()
     world.argo(*upto("image"), failed("image", 13, WORDS, "disk-0"))
     world.look()
@@ -54,7 +54,7 @@ def test_what_is_final_is_not_said_to_be_tried_again() -> None:
     world = begun()
     world.argo(*upto("image"), node("image", "Running", "disk-1"), failed("image", 30, "no answer", "disk-0"))
     world.look()
-    assert about(world, "image disk-0 failed and is tried again: no answer") == [
+    assert about(world, "image disk-0 failed and will be retried: no answer") == [
         ("Warning", "DiskImageFailed")
     ]
 
@@ -63,7 +63,7 @@ def test_a_refused_image_was_never_being_filled() -> None:
     world = begun()
     world.argo(*upto("image"), *(node("image", "Running", disk) for disk in ("disk-0", "disk-1")))
     world.look()
-    assert about(world, "The target is asked to make an image of every disk") == [
+    assert about(world, "The target was asked to create an image of every disk") == [
         ("Normal", "DiskImageSubmitted")
     ]
     assert not about(world, "is being filled")
@@ -88,10 +88,10 @@ def test_a_retry_in_argo_repeats_no_event() -> None:
     world.look(2)
     fresh = [one for one in events(world) if one not in before]
     assert [(kind, reason, count) for kind, reason, _, count in fresh] == [("Normal", "Resumed", 1)]
-    assert "what is done already is not done again" in fresh[0][2]
+    assert "completed work is not repeated" in fresh[0][2]
 
 
-def test_a_retry_by_annotation_says_that_nothing_is_done_twice() -> None:
+def test_a_retry_by_annotation_says_that_work_is_not_repeated() -> None:
     world = failing_at("build")
     before = events(world)
     world.annotate(retry="true")
@@ -102,10 +102,10 @@ def test_a_retry_by_annotation_says_that_nothing_is_done_twice() -> None:
     fresh = [one for one in events(world) if one not in before]
     reached = [message for _, reason, message, _ in fresh if reason in ("SourceReady", "DisksExported")]
     assert len(reached) == 2
-    assert all("what is done already is not done again" in message for message in reached)
+    assert all("completed work is not repeated" in message for message in reached)
     assert all(count == 1 for *_, count in fresh)
     (named,) = [message for _, reason, message, _ in fresh if reason == "WorkflowNamed"]
-    assert named.endswith("-r1 carries it out; what is done already is not done again")
+    assert named.endswith("-r1 runs the import; completed work is not repeated")
 
 
 def test_an_image_that_was_stopped_with_its_workflow_has_not_failed() -> None:
@@ -185,28 +185,28 @@ def test_a_vm_that_starts_shows_what_kubevirt_says_of_it() -> None:
 # --- deletion
 
 
-def test_while_it_is_deleted_it_says_so() -> None:
+def test_the_status_during_deletion() -> None:
     world = begun()
     world.argo(found(), node("poweroff", "Running"))
     world.look()
     world.delete()
     world.look()
-    assert world.status.message.startswith("Is being deleted: its running steps are stopped, then the source")
+    assert world.status.message.startswith("Deleting: vmferry stops the running steps, then releases")
     assert world.summary.reason == "Deleting"
     assert world.status.import_status == "sourceReady"
-    assert about(world, "Is being deleted") == [("Normal", "Deleting")]
+    assert about(world, "Deleting: ") == [("Normal", "Deleting")]
     before = world.cluster.writes()
     world.look(2)
     assert world.cluster.writes() == before
 
 
-def test_a_failed_one_that_is_deleted_says_what_is_still_done() -> None:
+def test_the_status_during_deletion_of_a_failed_import() -> None:
     world = begun()
     world.argo(found(), node("poweroff"), failed("export", None, "pod deleted", "disk-0"), phase="Error")
     world.look(2)
     world.delete()
     world.look(2)
-    assert world.status.message == "Is being deleted: the source gets back what is held of it"
+    assert world.status.message == "Deleting: vmferry releases what it holds at the source"
     summary = find(world.status.import_conditions, "Succeeded")
     assert summary is not None
     assert summary.status == "Unknown"

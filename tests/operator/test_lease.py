@@ -28,7 +28,7 @@ def holder(cluster: FakeCluster) -> str:
     return str(found["spec"].get("holderIdentity") or "")
 
 
-def test_taken_renewed_and_given_back() -> None:
+def test_the_lease_is_taken_renewed_and_released() -> None:
     cluster, lost = FakeCluster(), threading.Event()
     lease = a_lease(cluster, lost)
     assert lease.acquire(threading.Event())
@@ -43,7 +43,7 @@ def test_taken_renewed_and_given_back() -> None:
     assert not lost.is_set()
 
 
-def test_another_waits_until_it_is_given_back() -> None:
+def test_another_controller_waits_for_the_release() -> None:
     cluster = FakeCluster()
     first, second = a_lease(cluster), a_lease(cluster)
     assert first.acquire(threading.Event())
@@ -58,7 +58,7 @@ def test_another_waits_until_it_is_given_back() -> None:
     waiting.join(5)
 
 
-def test_told_to_end_while_it_waits() -> None:
+def test_it_can_be_stopped_while_it_waits() -> None:
     cluster = FakeCluster()
     first, second = a_lease(cluster), a_lease(cluster)
     assert first.acquire(threading.Event())
@@ -84,7 +84,7 @@ def test_one_that_is_not_renewed_is_taken_after_its_time() -> None:
     heir.release()
 
 
-def test_lost_to_another_it_says_so() -> None:
+def test_a_lease_lost_to_another_holder_is_reported() -> None:
     cluster, lost = FakeCluster(), threading.Event()
     lease = a_lease(cluster, lost)
     assert lease.acquire(threading.Event())
@@ -92,7 +92,7 @@ def test_lost_to_another_it_says_so() -> None:
     assert lost.wait(5)
 
 
-def test_lost_when_nobody_answers_for_too_long() -> None:
+def test_a_lease_without_answers_for_too_long_is_lost() -> None:
     now = [0.0]
     cluster, lost = FakeCluster(), threading.Event()
     lease = Lease(cluster, "vmferry", lost.set, clock=lambda: now[0], period=PERIOD)
@@ -121,7 +121,7 @@ def test_a_renewal_that_finds_nothing_to_write_to_did_not_happen() -> None:
     assert lost.wait(5)
 
 
-def test_one_without_a_spec_is_nobodys() -> None:
+def test_a_lease_without_a_spec_has_no_holder() -> None:
     cluster = FakeCluster()
     cluster.put(a_manifest(None))
     lease = a_lease(cluster)
@@ -130,7 +130,7 @@ def test_one_without_a_spec_is_nobodys() -> None:
     lease.release()
 
 
-def test_a_fault_of_our_own_ends_it_too() -> None:
+def test_an_internal_error_loses_the_lease() -> None:
     cluster, lost = FakeCluster(), threading.Event()
     lease = a_lease(cluster, lost)
     assert lease.acquire(threading.Event())

@@ -66,7 +66,7 @@ def test_a_key_of_the_values_is_not_a_copy_even_with_the_same_number() -> None:
     assert limits(world)["data"][MACHINES] == "2"
 
 
-def test_a_key_that_was_there_before_is_nobodys_copy() -> None:
+def test_an_existing_key_is_not_a_copy() -> None:
     world = World()
     world.cluster.patch(CONFIG_MAP, argo_names.LIMITS, {"data": {MACHINES: "2"}}, "vmferry")
     world.look()
@@ -75,7 +75,7 @@ def test_a_key_that_was_there_before_is_nobodys_copy() -> None:
 
 
 @pytest.mark.parametrize("marks", ["", "{", "[]", '{"x": "2", "y.machines": 1}'])
-def test_marks_that_somebody_spoiled_are_no_marks(marks: str) -> None:
+def test_malformed_marks_are_ignored(marks: str) -> None:
     world = begun()
     change = {"metadata": {"annotations": {COPIED: marks}}}
     world.cluster.patch(CONFIG_MAP, argo_names.LIMITS, change, "vmferry")
@@ -85,7 +85,7 @@ def test_marks_that_somebody_spoiled_are_no_marks(marks: str) -> None:
     assert MACHINES in limits(world)["data"]
 
 
-def test_a_second_time_nothing_is_written() -> None:
+def test_a_second_call_writes_nothing() -> None:
     world = begun()
     before = world.cluster.writes()
     keep(world.cluster, world.options)
@@ -93,8 +93,8 @@ def test_a_second_time_nothing_is_written() -> None:
     assert set(json.loads(limits(world)["metadata"]["annotations"][COPIED])) == {MACHINES, STREAMS}
 
 
-def test_without_the_config_map_it_says_what_to_do() -> None:
+def test_a_missing_config_map_has_a_remedy() -> None:
     world = World()
     world.cluster.drop(CONFIG_MAP, argo_names.LIMITS, "vmferry")
-    with pytest.raises(StepError, match="install the chart"):
+    with pytest.raises(StepError, match="install or upgrade the chart"):
         keep(world.cluster, world.options)

@@ -16,7 +16,7 @@ from workflows.settings import Settings
 from workflows.stages import Limit
 
 
-def test_without_a_word_it_imports_into_harvester() -> None:
+def test_the_default_target_is_harvester() -> None:
     options = Options()
     assert options.settings.target is TargetKind.HARVESTER
     assert (options.namespaces, options.format) == ((), Format.AUTO)

@@ -517,7 +517,7 @@ class TestEnds:
         world.cluster.drop(WORKFLOW, run, "vmferry")
         world.look(3)
         assert (world.status.import_status, world.summary.reason) == ("VMMigrationFailed", "WorkflowGone")
-        assert world.status.message.count("is gone") == 1
+        assert world.status.message.count("was deleted") == 1
         world.annotate(retry="true")
         world.look()
         assert world.workflows() == [f"{run}-r1"]

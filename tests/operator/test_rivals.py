@@ -126,7 +126,7 @@ def test_of_two_that_want_one_vm_the_older_one_begins(first: tuple[Key, Key]) ->
     said = world.said(YOUNG)
     assert (said.status, said.reason) == ("Unknown", "VirtualMachineTaken")
     assert "import old" in said.message
-    assert "begins when that one is done" in said.message
+    assert "starts when that one has succeeded" in said.message
     assert not world.import_(YOUNG)["metadata"].get("finalizers"), "it has nothing to give back"
 
 
@@ -140,7 +140,7 @@ def test_it_begins_by_itself_when_the_other_is_done() -> None:
 
 
 @pytest.mark.parametrize("end", ["failed", "refused", "deleted"])
-def test_one_that_does_not_move_stands_in_nobodys_way(end: str) -> None:
+def test_a_held_import_is_not_a_rival(end: str) -> None:
     world = both()
     world.see(OLD, YOUNG)
     if end == "deleted":
@@ -194,14 +194,14 @@ def test_an_older_one_that_waits_for_its_source_goes_first() -> None:
     assert world.begun() == {"old"}
 
 
-def test_of_an_import_of_another_namespace_nothing_is_told_but_that_it_is_there() -> None:
+def test_an_import_in_another_namespace_is_not_named() -> None:
     world = Rivals()
     world.ask(TENANT)
     world.ask(YOUNG)
     world.see(TENANT, YOUNG)
     assert world.begun() == {"secret-project"}
     said = world.said(YOUNG).message
-    assert "an import of another namespace imports web01" in said
+    assert "an import in another namespace imports web01" in said
     assert "secret" not in str(world.import_(YOUNG))
     assert "tenant" not in str(world.import_(YOUNG))
 
@@ -285,7 +285,7 @@ def test_of_two_that_would_make_one_vm_the_younger_is_refused_and_heals() -> Non
     assert world.stand(YOUNG).import_status == "virtualMachineImportInvalid"
     said = world.said(YOUNG)
     assert said.reason == "NameTaken"
-    assert "import old is making VirtualMachine default/shop" in said.message
+    assert "import old is creating VirtualMachine default/shop" in said.message
     assert "spec.targetVirtualMachineName" in said.message
     world.import_(YOUNG)["spec"]["targetVirtualMachineName"] = "shop-2"
     world.see(YOUNG)
@@ -338,7 +338,7 @@ class Meeting:
         return call
 
 
-def test_looked_at_in_the_same_moment_one_begins() -> None:
+def test_of_two_concurrent_reconciles_only_one_starts() -> None:
     """The older one was refused so far, so that by its status it claims nothing, and is about to begin."""
     world = both()
     world.import_(OLD)["spec"]["storageClass"] = "slow"

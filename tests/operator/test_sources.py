@@ -116,7 +116,7 @@ def test_without_its_secret() -> None:
     assert place.status.status == "clusterReady"
 
 
-def test_gone() -> None:
+def test_a_deleted_source_is_forgotten() -> None:
     place = Place()
     place.world.cluster.drop(VMWARE_SOURCE, "vcenter", "default")
     assert place.look() is None
@@ -174,7 +174,7 @@ def test_a_cluster_reads_no_files_of_its_own(url: str) -> None:
     )
     verdict = verify(ova, {}, Options())
     assert (verdict.ready, verdict.reason) == (False, "Invalid")
-    assert "publish it on a web server" in verdict.message
+    assert "serve the file over HTTP" in verdict.message
 
 
 @pytest.mark.vcenter

@@ -161,7 +161,7 @@ def test_an_events_name_is_one_that_the_api_takes() -> None:
         assert DNS_LABEL_END.search(label), label
 
 
-def test_an_event_that_cannot_be_written_is_no_fault() -> None:
+def test_a_failed_event_is_not_an_error() -> None:
     cluster = FakeCluster()
     thing = cluster.put(an_import())
     cluster.denied.add(("create", EVENT))
@@ -171,7 +171,7 @@ def test_an_event_that_cannot_be_written_is_no_fault() -> None:
 
 @pytest.mark.parametrize("name", compat.DEPLOYMENTS)
 @pytest.mark.parametrize(("replicas", "at_work"), [(1, True), (0, False)])
-def test_todays_controller(name: str, replicas: int, at_work: bool) -> None:
+def test_an_active_vm_import_controller_is_noticed(name: str, replicas: int, at_work: bool) -> None:
     cluster = FakeCluster()
     assert compat.foreign(cluster) is None
     metadata = {"name": name, "namespace": "harvester-system"}
@@ -222,7 +222,7 @@ def test_health_and_metrics() -> None:
         assert 'vmferry_sources{status="clusterReady"} 2.0' in asked(f"{base}/metrics")
         assert 'vmferry_sources{status="clusterNotReady"} 0.0' in asked(f"{base}/metrics")
         assert asked(f"{base}/healthz") == "ok\n"
-        wrong[0] = "imports-0 has looked at web for 700 s"
+        wrong[0] = "imports-0 has been reconciling web for 700 s"
         with pytest.raises(urllib.error.HTTPError) as caught:
             asked(f"{base}/healthz")
         assert caught.value.code == 503

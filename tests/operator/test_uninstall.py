@@ -115,14 +115,14 @@ def test_only_the_namespaces_of_this_installation_count() -> None:
     assert len(world.cluster.all(CONFIG_MAP, "vmferry")) == 2, "its import is there"
 
 
-def test_where_the_kinds_are_gone_it_is_said_what_is_left() -> None:
+def test_without_the_crds_it_reports_leftovers() -> None:
     world = running()
     world.cluster.kinds.discard(IMPORT)
     with pytest.raises(StepError, match=f"delete configmap --selector {names.LABEL_UID}") as caught:
         check(world.cluster, world.options)
     assert caught.value.code is Exit.CONFLICT
     world.cluster.drop(CONFIG_MAP, names.request(world.run), "vmferry")
-    assert "nothing" in check(world.cluster, world.options)
+    assert "no leftovers" in check(world.cluster, world.options)
 
 
 def test_many_are_counted_and_some_are_named() -> None:

@@ -31,7 +31,7 @@ def condition(world: World, kind: Kind) -> Condition:
     return made or Condition()
 
 
-def test_it_is_said_once_with_what_to_do() -> None:
+def test_the_alarm_is_one_event_with_a_remedy() -> None:
     world = still(found())
     assert condition(world, Kind.STALLED).status == ""
     world.look()
@@ -48,7 +48,7 @@ def test_it_is_said_once_with_what_to_do() -> None:
     assert world.summary.reason == "Running"
 
 
-def test_it_is_looked_at_again_when_its_time_is_over() -> None:
+def test_it_is_requeued_at_the_time_limit() -> None:
     world = World()
     world.look()
     world.argo(found())
@@ -60,7 +60,7 @@ def test_it_is_looked_at_again_when_its_time_is_over() -> None:
     assert condition(world, Kind.STALLED).status == "True"
 
 
-def test_a_retry_stops_it_and_then_begins() -> None:
+def test_a_retry_stops_a_stalled_workflow_then_starts() -> None:
     world = still(found())
     world.look()
     run = world.workflows()[0]
@@ -77,7 +77,7 @@ def test_a_retry_stops_it_and_then_begins() -> None:
     assert RETRY not in world.notes()
 
 
-def test_a_retry_of_one_that_moves_is_ignored_as_ever() -> None:
+def test_a_retry_of_a_running_import_is_ignored() -> None:
     world = World()
     world.look()
     world.argo(found(), node("poweroff", "Running"))
@@ -119,18 +119,18 @@ def test_an_import_that_is_done_and_whose_workflow_moves_takes_no_retry() -> Non
     assert RETRY not in world.notes()
 
 
-def test_argo_that_never_looked_at_it() -> None:
+def test_argo_never_reconciled_the_workflow() -> None:
     world = World()
     world.look(2)
     world.workflow()["metadata"]["creationTimestamp"] = at(0)
     world.now += STILL
     world.look()
     assert condition(world, Kind.NOT_ANSWERING).status == "True"
-    assert "has no status since" in world.status.message
+    assert "has had no status since" in world.status.message
     assert world.events().count("ArgoNotAnswering") == 1
 
 
-def test_a_pod_that_ended_without_argo() -> None:
+def test_a_pod_ended_without_argo() -> None:
     world = still(found(), node("poweroff", "Running"))
     pod = ended_pod(world, "poweroff")
     world.look()
@@ -148,7 +148,7 @@ def test_pods_are_read_only_of_a_workflow_that_stands_still() -> None:
     assert all(call.kind is not POD for call in world.cluster.calls)
 
 
-def test_without_the_right_to_see_pods_it_goes_on() -> None:
+def test_without_the_right_to_list_pods_it_continues() -> None:
     world = still(found(), node("poweroff", "Running"))
     ended_pod(world, "poweroff")
     world.cluster.denied.add(("list", POD))

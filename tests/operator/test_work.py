@@ -39,7 +39,7 @@ def test_a_key_is_taken_once_however_often_it_was_added() -> None:
     assert drained(queue) == ["a", "b"]
 
 
-def test_what_is_added_while_it_is_looked_at_is_looked_at_again() -> None:
+def test_a_key_added_during_its_reconcile_is_due_again() -> None:
     queue: Queue[str] = Queue(Clock())
     queue.add("a")
     assert queue.take() == "a"
@@ -48,7 +48,7 @@ def test_what_is_added_while_it_is_looked_at_is_looked_at_again() -> None:
     assert queue.take() == "a"
 
 
-def test_later_is_later_and_an_earlier_wish_wins() -> None:
+def test_an_earlier_due_time_has_precedence() -> None:
     clock = Clock()
     queue: Queue[str] = Queue(clock)
     queue.add("a", 60)
@@ -61,7 +61,7 @@ def test_later_is_later_and_an_earlier_wish_wins() -> None:
     assert len(queue) == 0
 
 
-def test_failures_come_back_ever_later_and_never_too_late() -> None:
+def test_failures_are_requeued_with_capped_backoff() -> None:
     clock = Clock()
     queue: Queue[str] = Queue(clock)
     queue.add("a")
@@ -115,7 +115,7 @@ def test_workers_share_a_queue_and_process_no_key_concurrently() -> None:
     assert twice == []
 
 
-def test_a_conflict_is_no_failure_and_comes_back_at_once() -> None:
+def test_a_conflict_is_requeued_at_once_without_backoff() -> None:
     queue: Queue[str] = Queue()
     times: list[float] = []
     done = threading.Event()
@@ -137,7 +137,7 @@ def test_a_conflict_is_no_failure_and_comes_back_at_once() -> None:
     assert times[-1] - times[0] < 1 + 2 + 4
 
 
-def test_a_look_that_hangs_is_reported_as_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_reconcile_is_reported_as_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("controller.operator.workers.STUCK", 0.0)
     queue: Queue[str] = Queue()
     began, end = threading.Event(), threading.Event()
@@ -151,14 +151,14 @@ def test_a_look_that_hangs_is_reported_as_stuck(monkeypatch: pytest.MonkeyPatch)
     queue.add("web01")
     assert began.wait(5)
     (said,) = workers.stuck()
-    assert said.startswith("test-0 has looked at web01 for")
+    assert said.startswith("test-0 has been reconciling web01 for")
     end.set()
     workers.close()
     assert workers.ended(time.monotonic() + 5)
     assert workers.stuck() == []
 
 
-def test_a_look_that_fails_in_any_way_ends_no_worker() -> None:
+def test_a_failing_reconcile_does_not_end_its_worker() -> None:
     queue: Queue[str] = Queue()
     seen: list[str] = []
     over = threading.Event()

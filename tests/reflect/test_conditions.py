@@ -38,7 +38,7 @@ def test_the_transition_time_moves_only_with_the_status() -> None:
     assert other.last_transition_time == stamp(LATER)
 
 
-def test_what_says_the_same_is_left_as_it_is() -> None:
+def test_an_equal_condition_keeps_its_times() -> None:
     before = put((), a_condition(reason="R", message="m"), NOW)
     assert put(before, a_condition(reason="R", message="m"), LATER) == before
 
@@ -50,12 +50,12 @@ def test_nothing_is_changed_in_place() -> None:
     assert before == copy
 
 
-def test_doubles_of_a_type_become_one() -> None:
+def test_duplicate_types_become_one() -> None:
     twice = (a_condition("A"), a_condition("B"), a_condition("A", "False"))
     assert [one.type for one in put(twice, a_condition("A", "Unknown"), NOW)] == ["A", "B"]
 
 
-def test_finding() -> None:
+def test_find_returns_the_condition_of_a_type() -> None:
     conditions = (a_condition("A", "False"), a_condition("B"))
     assert find(conditions, "A") is conditions[0]
     assert find(conditions, "C") is None

@@ -64,7 +64,7 @@ def test_the_phases_of_the_recordings_in_words() -> None:
     ]
 
 
-def test_the_cause_of_the_failure_word_for_word() -> None:
+def test_the_message_of_the_failure() -> None:
     failed = told("3-failed")
     assert failed.step == "image disk-1"
     (leaf,) = [
@@ -76,7 +76,7 @@ def test_the_cause_of_the_failure_word_for_word() -> None:
 
 
 @pytest.mark.parametrize("moment", RECORDED)
-def test_a_recording_alone_says_the_same_phase(moment: str) -> None:
+def test_a_recording_alone_has_the_same_phase(moment: str) -> None:
     """A controller that has just been started has no status before."""
     alone = reflect(RECORDED[moment], IMPORT, None, datetime(2026, 11, 21, 2, tzinfo=UTC))
     assert (alone.import_status, alone.step, alone.message) == (

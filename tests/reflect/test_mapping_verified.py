@@ -10,7 +10,7 @@ def a_concern(severity: Severity, number: int = 0, **more: str) -> Concern:
     return Concern(severity=severity, code=f"c-{number}", message=f"thing {number}", **more)
 
 
-def test_nothing_to_say() -> None:
+def test_without_concerns_all_rules_passed() -> None:
     made = conditions.mapping_verified(())
     assert (made.type, made.status, made.reason) == (
         "MappingRulesVerified",
@@ -28,7 +28,7 @@ def test_warnings_come_first() -> None:
     assert made.message == "warn: thing 2; do this | log: thing 1"
 
 
-def test_what_is_only_noted_is_no_warning() -> None:
+def test_a_logged_concern_is_not_a_warning() -> None:
     assert (
         conditions.mapping_verified([a_concern(Severity.LOG)]).reason == "MappingRulesVerificationCompleted"
     )
@@ -37,4 +37,4 @@ def test_what_is_only_noted_is_no_warning() -> None:
 def test_a_thousand_concerns_still_fit_into_a_condition() -> None:
     made = conditions.mapping_verified([a_concern(Severity.WARN, number) for number in range(2000)])
     assert len(made.message) < 32768
-    assert made.message.endswith("(all of them are in preflight's log)")
+    assert made.message.endswith("(preflight's log has all of them)")

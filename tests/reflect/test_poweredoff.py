@@ -32,14 +32,14 @@ def ended(*nodes: Json, machine: Machine | None = ON, **more: Any) -> str:
         [*upto("build"), failed("build", 19, "a VM of that name is there")],
     ],
 )
-def test_every_failure_after_power_off_says_so(nodes: list[Json]) -> None:
+def test_every_failure_after_power_off_has_the_note(nodes: list[Json]) -> None:
     said = ended(*nodes)
     assert WORDS in said
     assert "power it on in the vSphere Client" in said
-    assert "a retry goes on" in said
+    assert "a retry resumes" in said
 
 
-def test_a_cancelled_import_says_so_too() -> None:
+def test_a_cancelled_import_has_the_note() -> None:
     assert WORDS in ended(*FAILED, spec={"shutdown": "Stop"})
 
 
@@ -51,15 +51,15 @@ def test_a_cancelled_import_says_so_too() -> None:
         [found(), failed("admit", 19, "duplicate MAC")],
     ],
 )
-def test_nothing_is_said_of_a_vm_that_was_not_powered_off(nodes: list[Json]) -> None:
+def test_no_note_without_a_power_off(nodes: list[Json]) -> None:
     assert "off at its source" not in ended(*nodes)
 
 
-def test_nothing_is_said_of_a_vm_that_was_off_when_the_import_began() -> None:
+def test_no_note_for_a_vm_that_was_already_off() -> None:
     assert "off at its source" not in ended(*FAILED, machine=OFF)
 
 
-def test_nothing_is_said_while_it_goes_on_or_once_it_is_done() -> None:
+def test_no_note_while_running_or_after_success() -> None:
     assert "off at its source" not in reflected(*upto("export"), machine=ON).message
     assert "off at its source" not in reflected(*upto("start"), phase="Succeeded", machine=ON).message
 
@@ -73,7 +73,7 @@ def test_the_preflight_of_a_second_workflow_finds_it_off() -> None:
     assert "off at its source" not in ended(*FAILED, machine=other, previous=first)
 
 
-def test_openstack_is_told_by_its_command() -> None:
+def test_the_openstack_note_has_its_command() -> None:
     server = a_machine(name="web01", path="web01", source_id="5f0c", power=Power.ON)
     import_ = an_import(virtualMachineName="web01", sourceCluster={"kind": "openstacksource", "name": "c"})
     said = ended(*FAILED, machine=server, import_=import_)

@@ -141,11 +141,11 @@ def test_what_the_target_answers_is_a_condition() -> None:
 
 
 @pytest.mark.parametrize("text", ["[]", "", "{", '{"findings": 1}', '{"other": []}'])
-def test_of_an_answer_that_cannot_be_read_nothing_is_said(text: str) -> None:
+def test_an_unreadable_admission_sets_no_condition(text: str) -> None:
     assert find(reflected(found(), admitted(text)).import_conditions, "TargetAdmitted") is None
 
 
-def test_a_machine_that_was_to_be_left_off_is_ready_not_running() -> None:
+def test_a_vm_that_is_not_started_is_ready_not_running() -> None:
     off = an_import(startVirtualMachine=False)
     made = reflected(*upto("start"), node("start"), import_=off, phase="Succeeded")
     assert (made.import_status, summary(made).status, made.percent) == (ImportPhase.CREATED, "True", 100)
@@ -157,7 +157,7 @@ WAITING: Json = {
     "message": f"Waiting for {LOCK} lock. Lock status: 0/2",
 }
 GOES_ON = [  # nodes, (reason, step), what the message has in it
-    ([], ("Waiting", ""), "waits for Argo to begin"),
+    ([], ("Waiting", ""), "waits for Argo to start it"),
     ([node("preflight", "Running")], ("Running", "preflight"), stage_named("preflight").description),
     (
         [found(), node("approve-poweroff", "Running", kind="Suspend")],
@@ -169,7 +169,7 @@ GOES_ON = [  # nodes, (reason, step), what the message has in it
         ("WaitingForApproval", "approve-start"),
         "approve=start",
     ),
-    ([found()], ("Running", "preflight"), "preflight is over; the next step begins in a moment"),
+    ([found()], ("Running", "preflight"), "preflight finished; waiting for the next step"),
     (
         [*upto("export"), *(node("export", "Running", disk) for disk in DISKS)],
         ("Running", "export"),
@@ -178,7 +178,7 @@ GOES_ON = [  # nodes, (reason, step), what the message has in it
     (
         [*upto("image"), node("serve", "Running", "disk-0"), node("image", "Running", "disk-0")],
         ("Running", "image"),
-        "Make the disk an image",
+        "Create an image from the disk",
     ),
     (
         [
@@ -192,7 +192,7 @@ GOES_ON = [  # nodes, (reason, step), what the message has in it
     (
         [*upto("export"), node("export", "Pending", "disk-0", message="ContainerCreating")],
         ("Running", "export"),
-        "About to begin",
+        "Starting: ",
     ),
     (
         [
@@ -215,7 +215,7 @@ GOES_ON = [  # nodes, (reason, step), what the message has in it
             ),
         ],
         ("Retrying", "export disk-0"),
-        "export disk-0 failed and is tried again: cut off",
+        "export disk-0 failed and will be retried: cut off",
     ),
     (
         [
@@ -264,7 +264,7 @@ GOES_ON = [  # nodes, (reason, step), what the message has in it
 
 
 @pytest.mark.parametrize(("nodes", "wanted", "inside"), GOES_ON)
-def test_what_goes_on(nodes: list[Json], wanted: tuple[str, str], inside: str) -> None:
+def test_the_message_of_a_running_workflow(nodes: list[Json], wanted: tuple[str, str], inside: str) -> None:
     made = reflected(*nodes)
     assert (summary(made).reason, made.step) == wanted
     assert inside in made.message
@@ -286,14 +286,14 @@ HOLDERS: Json = {
 }
 
 
-def test_waiting_for_the_turn_of_this_vm_says_who_has_the_places() -> None:
+def test_a_wait_for_a_lock_names_its_holders() -> None:
     transfer = node("transfer", "Pending", kind="DAG", **WAITING)
     who = {"vmi-b-2-g1": "kill-c", "vmi-a-1-g1": "kill-a"}
     made = reflect(workflow(found(), transfer, **HOLDERS), IMPORT, None, NOW, who=who)
     assert (made.import_status, made.step, summary(made).reason) == (ImportPhase.VALID, "poweroff", "Waiting")
     assert made.message == (
-        "poweroff waits for its turn: 2 of 2 VMs of vc are in transfer (kill-a, kill-c); it goes on when one "
-        "of them is done. The limit is the key vmwaresource.migrate.vcsim.machines of "
+        "poweroff waits for its turn: 2 of 2 VMs of vc are in transfer (kill-a, kill-c); this import "
+        "continues when one of them is done. The limit is the key vmwaresource.migrate.vcsim.machines of "
         "ConfigMap vmferry-limits"
     )
 
@@ -309,7 +309,7 @@ TURNS = [  # Argo's words, holders, who is known, ours
         "limits/k.machines lock. Lock status: 0/3",
         ["a", "b", "c"],
         {"a": "web", "b": ""},
-        "3 of 3 VMs of vc are in transfer (web, 2 of other namespaces); it goes on",
+        "3 of 3 VMs of vc are in transfer (web, 2 of other namespaces); this import continues",
     ),
     (
         "limits/k.streams lock. Lock status: 0/2",
@@ -327,7 +327,7 @@ TURNS = [  # Argo's words, holders, who is known, ours
         "limits/k.machines lock (db/1). Lock status: -1/2",
         [],
         {},
-        "2 of 2 VMs of vc are in transfer; it goes on",
+        "2 of 2 VMs of vc are in transfer; this import continues",
     ),
     (
         "limits/own lock. Lock status: 0/1",
@@ -340,26 +340,28 @@ TURNS = [  # Argo's words, holders, who is known, ours
 
 
 @pytest.mark.parametrize(("words", "holders", "who", "ours"), TURNS)
-def test_a_lock_in_our_words(words: str, holders: list[str], who: dict[str, str], ours: str) -> None:
+def test_argos_lock_message_is_translated(
+    words: str, holders: list[str], who: dict[str, str], ours: str
+) -> None:
     assert turn(f"Waiting for {words}", "vc", holders, who).startswith(ours)
 
 
 @pytest.mark.parametrize(
     "odd", [None, [], {"semaphore": 1}, {"semaphore": {"waiting": [None, {"holders": "x"}]}}]
 )
-def test_holders_that_cannot_be_read_are_none(odd: Any) -> None:
+def test_unreadable_holders_are_ignored(odd: Any) -> None:
     transfer = node("transfer", "Pending", kind="DAG", **WAITING)
     made = reflected(found(), transfer, synchronization=odd)
-    assert "2 of 2 VMs of vc are in transfer; it goes on" in made.message
+    assert "2 of 2 VMs of vc are in transfer; this import continues" in made.message
 
 
-def test_a_disk_that_waits_for_its_turn_beside_one_that_moves_is_not_the_news() -> None:
+def test_work_is_reported_before_a_wait_for_a_lock() -> None:
     beside = [*upto("export"), node("export", "Pending", "disk-1", kind="Retry", **WAITING)]
     assert reflected(*beside).step == "export disk-1"
     assert reflected(*beside, node("export", "Running", "disk-0")).step == "export"
 
 
-def test_a_paused_and_a_cancelled_workflow_say_so() -> None:
+def test_paused_and_cancelled_workflows_have_their_reasons() -> None:
     busy = [*upto("export"), node("export", "Running", "disk-0")]
     paused = reflected(*busy, spec={"suspend": True})
     assert (summary(paused).reason, paused.step) == ("Paused", "export")
@@ -382,12 +384,12 @@ BLAME = [  # nodes, the title of the one to blame, its words
     (
         [failed("export", None, "", "disk-0")],
         "export disk-0",
-        "export disk-0 failed and said nothing; see its log, then retry it",
+        "export disk-0 failed without an error message; see its log, then retry",
     ),
     (
         [failed("export", 137, "", "disk-0", message="main: OOMKilled (exit code 137)")],
         "export disk-0",
-        "export disk-0 ended without a word: OOMKilled (exit code 137); see its log, then retry it",
+        "export disk-0 ended without an error message: OOMKilled (exit code 137); see its log, then retry",
     ),
     (
         [failed("export", 13, "", "disk-0", message="Error (exit code 13): of Argo 3.6")],
@@ -400,12 +402,12 @@ BLAME = [  # nodes, the title of the one to blame, its words
 
 
 @pytest.mark.parametrize(("nodes", "title", "words"), BLAME)
-def test_who_is_to_blame_word_for_word(nodes: list[Json], title: str, words: str) -> None:
+def test_the_failed_step_and_its_message(nodes: list[Json], title: str, words: str) -> None:
     made = reflected(*nodes, phase="Failed")
     assert (made.step, made.message) == (title, words)
 
 
-def test_a_part_that_argo_itself_refused_says_why() -> None:
+def test_argos_own_error_is_the_message() -> None:
     lock = node("transfer", "Error", kind="DAG", message="Sync configuration key not found")
     assert reflected(found(), lock, phase="Error").message == "Sync configuration key not found"
 
@@ -455,7 +457,7 @@ def test_an_image_that_was_refused_was_not_submitted() -> None:
     before = reflected(*upto("image"), node("image", "Running", "disk-0"))
     assert (
         conditions_of(before, "VirtualMachineImageSubmitted").message
-        == "The target is asked to make the image"
+        == "The target was asked to create the image"
     )
     after = reflected(*upto("image"), failed("image", 13, WORDS, "disk-0"), previous=before, now=later(5))
     assert conditions_of(after, "VirtualMachineImageSubmitted").status == "False"
@@ -497,7 +499,7 @@ def test_a_disk_is_called_after_its_volume_once_that_is_chosen() -> None:
     assert disk_names(retried) == disk_names(after), "a name does not go while it is chosen again"
 
 
-def test_what_image_says_of_the_volume_counts_more() -> None:
+def test_the_volume_name_of_image_has_precedence() -> None:
     made = {"exitCode": "0", "parameters": [{"name": "volume", "value": "web-disk-0-9f8e7d"}]}
     nodes = [
         found(),
@@ -516,7 +518,7 @@ def test_disks_of_a_run_that_began_before_names_were_chosen_keep_theirs() -> Non
 
 
 @pytest.mark.parametrize("text", ["[]", "", "{", '{"names": {"disk-0": "../x"}}', '{"names": 7}'])
-def test_names_that_cannot_be_read_are_none(text: str) -> None:
+def test_unreadable_names_are_ignored(text: str) -> None:
     outputs = {"exitCode": "0", "parameters": [{"name": "volumes", "value": text}]}
     assert disk_names(reflected(found(("disk-0",)), node("admit", outputs=outputs))) == [("disk-0", "disk-0")]
 
@@ -589,7 +591,7 @@ def test_bytes_that_were_counted_are_not_replaced_by_a_guess() -> None:
     assert (row.step, row.bytes_done, row.bytes_total) == ("export", 300, 300)
 
 
-def test_a_new_attempt_begins_anew_but_the_percentage_stays() -> None:
+def test_a_new_attempt_restarts_bytes_but_not_the_percentage() -> None:
     second = exporting(300, previous=exporting(100), now=later(10))
     again = exporting(50, previous=second, now=later(20)).disk_import_status[0]
     assert (again.bytes_done, again.bytes_per_second, again.percent) == (50, 0, 21)
@@ -604,7 +606,7 @@ def test_the_annotation_is_the_percentage() -> None:
 # --- what must not move
 
 
-def test_a_percentage_that_someone_wrote_is_none_beyond_100() -> None:
+def test_a_percentage_is_at_most_100() -> None:
     before = ImportStatus.read({"percent": 700, "workflow": {"name": RUN, "generation": 1}})
     assert reflected(found(), previous=before).percent == 100
 
@@ -620,7 +622,7 @@ def test_running_is_final() -> None:
         assert reflect(other, IMPORT, over, later(60)) is over
 
 
-def test_a_workflow_of_an_earlier_generation_is_passed_over() -> None:
+def test_a_workflow_of_an_earlier_generation_is_ignored() -> None:
     run = WorkflowReference(name="vmi-web-0a1b2c3d-g2", namespace="vmferry", generation=2)
     announced = announce(IMPORT, reflected(*upto("image")), run, NOW)
     assert reflected(phase="Failed", previous=announced) is announced
@@ -672,19 +674,19 @@ GONE = [  # the status before, (importStatus, reason) after
 
 
 @pytest.mark.parametrize(("before", "wanted"), GONE)
-def test_a_workflow_that_is_gone(before: ImportStatus, wanted: tuple[str, str]) -> None:
+def test_a_deleted_workflow_fails_the_import(before: ImportStatus, wanted: tuple[str, str]) -> None:
     after = reflect(None, IMPORT, before, later(60))
     assert (after.import_status, summary(after).reason) == wanted
     assert reflect(None, IMPORT, after, later(120)) == after
 
 
-def test_the_cause_is_still_told_when_the_workflow_is_gone() -> None:
+def test_the_cause_stays_after_the_workflow_is_deleted() -> None:
     after = reflect(None, IMPORT, GONE[1][0], later(60))
     assert after.message.startswith(WORDS)
     assert after.percent == GONE[1][0].percent
 
 
-def test_a_status_of_todays_controller_is_left_alone() -> None:
+def test_a_status_of_vm_import_controller_is_kept() -> None:
     foreign = ImportStatus.read({"importStatus": "sourceReady"})
     assert reflect(None, IMPORT, foreign, NOW) is foreign
     assert reflect(None, IMPORT, None, NOW) == ImportStatus()
@@ -718,7 +720,7 @@ def test_nodes_that_cannot_be_read_leave_the_phase(hidden: Json) -> None:
     running = reflected(previous=before, **hidden)
     assert (running.import_status, running.percent) == (ImportPhase.DISKS_EXPORTED, before.percent)
     assert conditions(running) == conditions(before)
-    assert "cannot be read here" in running.message
+    assert "cannot read its steps" in running.message
     assert reflected(phase="Succeeded", previous=before, **hidden).import_status == ImportPhase.RUNNING
     assert reflected(phase="Failed", previous=before, **hidden).import_status == ImportPhase.FAILED
     after = reflected(phase="Failed", previous=before, **hidden)
@@ -733,16 +735,16 @@ def test_a_compressed_status_is_not_unpacked_without_limit(monkeypatch: pytest.M
     plain["status"]["compressedNodes"] = packed(nodes)
     assert reflect(plain, IMPORT, None, NOW) == reflected(*upto("image"))
     monkeypatch.setattr("workflows.status.observed.UNPACKED_LIMIT", 1 << 20)
-    assert "cannot be read here" in reflect(plain, IMPORT, None, NOW).message
+    assert "cannot read its steps" in reflect(plain, IMPORT, None, NOW).message
 
 
 @pytest.mark.parametrize("what", [{}, [], "x", 7, {"metadata": None}, {"metadata": {"name": 3}}])
-def test_of_what_is_no_workflow_nothing_is_concluded(what: object) -> None:
+def test_an_object_that_is_not_a_workflow_changes_nothing(what: object) -> None:
     before = reflected(*upto("image"))
     assert reflect(what, IMPORT, before, later(9)) is before
 
 
-def test_phases_of_a_later_argo_conclude_nothing() -> None:
+def test_unknown_phases_change_nothing() -> None:
     made = reflected(found(), node("poweroff", "Dreaming"), phase="Hovering")
     assert (made.import_status, made.step) == (ImportPhase.SOURCE_READY, "poweroff")
 

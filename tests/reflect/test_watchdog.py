@@ -67,28 +67,28 @@ HUNG = (
 """What a retry after a failure of `start` left before the stages behind the transfer had a group."""
 
 
-def test_a_workflow_of_which_nothing_is_left_to_run() -> None:
+def test_a_workflow_without_steps_to_run_is_stalled() -> None:
     raised = alarm(*HUNG)
     assert raised is not None
     assert raised.kind is Kind.STALLED
-    assert "has not moved since 2026-11-21T12:00:10Z" in raised.message
+    assert "has not changed since 2026-11-21T12:00:10Z" in raised.message
     assert "migration.harvesterhci.io/retry=true" in raised.message
 
 
-def test_it_is_given_its_time() -> None:
+def test_no_alarm_before_the_time_limit() -> None:
     one = seen(*HUNG)
     assert watch(one, None, later(129)) is None
     assert watch(one, None, later(130)) is not None
     assert seconds_left(one, later(30)) == 100
 
 
-def test_a_stage_that_nobody_begins() -> None:
+def test_a_stage_that_is_never_started_is_stalled() -> None:
     raised = alarm(found())
     assert raised is not None
     assert raised.kind is Kind.STALLED
 
 
-def test_a_retry_in_argo_that_is_never_taken_up() -> None:
+def test_a_retry_in_argo_that_never_starts_is_stalled() -> None:
     raised = alarm(*upto("image"), node("image", "Running", "disk-0", kind="Retry"))
     assert raised is not None
     assert raised.kind is Kind.STALLED
@@ -113,7 +113,7 @@ def test_a_retry_in_argo_that_is_never_taken_up() -> None:
     ],
     ids=["gate", "at work", "pod is made", "lock", "lock after a retry", "no place"],
 )
-def test_what_waits_for_something_is_left_alone(nodes: tuple[Json, ...]) -> None:
+def test_a_waiting_workflow_raises_no_alarm(nodes: tuple[Json, ...]) -> None:
     assert alarm(*nodes, after=timedelta(days=3)) is None
 
 
@@ -128,11 +128,11 @@ def test_what_waits_for_something_is_left_alone(nodes: tuple[Json, ...]) -> None
     ],
     ids=json.dumps,
 )
-def test_a_workflow_that_need_not_move(more: Json) -> None:
+def test_an_ended_workflow_raises_no_alarm(more: Json) -> None:
     assert alarm(*HUNG, after=timedelta(days=3), **more) is None
 
 
-def test_one_whose_nodes_cannot_be_read_is_left_alone() -> None:
+def test_unreadable_nodes_raise_no_alarm() -> None:
     made = workflow(offloadNodeStatusVersion="7", startedAt=at(0))
     del made["status"]["nodes"]
     one = observe(made)
@@ -140,11 +140,11 @@ def test_one_whose_nodes_cannot_be_read_is_left_alone() -> None:
     assert watch(one, None, later(9999)) is None
 
 
-def test_the_back_off_is_shorter_than_the_patience() -> None:
+def test_the_back_off_is_shorter_than_the_time_limit() -> None:
     assert max(stage.retry.cap for stage in STAGES) < STILL.total_seconds()
 
 
-def test_any_write_counts_as_movement() -> None:
+def test_any_write_counts_as_a_change() -> None:
     """As when `spec.suspend` is taken back after a night: the steps ended long ago."""
     made = workflow(*HUNG)
     made["metadata"]["managedFields"] = [{"manager": "vmferry", "time": at(40000)}, {"manager": "odd"}]
@@ -153,7 +153,7 @@ def test_any_write_counts_as_movement() -> None:
     assert one.moved == later(40000)
 
 
-def test_a_workflow_without_any_time_is_never_still() -> None:
+def test_a_workflow_without_timestamps_raises_no_alarm() -> None:
     one = observe({"metadata": {"name": "x"}, "status": {"phase": "Running"}})
     assert one is not None
     assert one.moved is None
@@ -163,7 +163,7 @@ def test_a_workflow_without_any_time_is_never_still() -> None:
 # --- Argo
 
 
-def test_a_workflow_that_argo_does_not_take_up() -> None:
+def test_argo_does_not_start_a_workflow() -> None:
     made = workflow()
     made["metadata"]["creationTimestamp"] = at(0)
     made["status"] = {}
@@ -173,11 +173,11 @@ def test_a_workflow_that_argo_does_not_take_up() -> None:
     raised = watch(one, None, later(120))
     assert raised is not None
     assert raised.kind is Kind.NOT_ANSWERING
-    assert "has no status since 2026-11-21T12:00:00Z" in raised.message
+    assert "has had no status since 2026-11-21T12:00:00Z" in raised.message
     assert "workflow-controller runs and watches namespace vmferry" in raised.message
 
 
-def test_a_retry_that_argo_does_not_look_at() -> None:
+def test_argo_does_not_reconcile_a_retry() -> None:
     """Recording 4: right after `argo retry` the phase is empty, steps are there."""
     one = observe(RECORDED["4-just-retried"])
     assert one is not None
@@ -187,7 +187,7 @@ def test_a_retry_that_argo_does_not_look_at() -> None:
     assert raised.kind is Kind.NOT_ANSWERING
 
 
-def test_a_stop_that_argo_does_not_carry_out() -> None:
+def test_argo_does_not_stop_a_workflow() -> None:
     gate = node("approve-poweroff", "Running", kind="Suspend")
     for nodes in ([found()], [found(), gate]):
         raised = alarm(*nodes, spec={"shutdown": "Stop"})
@@ -212,7 +212,7 @@ EXPORTING = (*upto("export"), node("export", "Running", "disk-0"))
         (None, False),
     ],
 )
-def test_a_pod_that_ended_without_argos_noticing(pods: list[Json] | None, *, raised: bool) -> None:
+def test_argo_does_not_notice_an_ended_pod(pods: list[Json] | None, *, raised: bool) -> None:
     one = seen(*EXPORTING)
     assert needs_pods(one, later(170))
     made = watch(one, pods, later(170))
@@ -222,7 +222,7 @@ def test_a_pod_that_ended_without_argos_noticing(pods: list[Json] | None, *, rai
         assert "the pod of export disk-0 has ended" in made.message
 
 
-def test_pods_are_looked_at_only_where_they_say_something() -> None:
+def test_pods_are_needed_only_for_an_unchanged_workflow() -> None:
     assert not needs_pods(seen(*EXPORTING), later(60))
     assert not needs_pods(seen(found(), node("approve-poweroff", "Running", kind="Suspend")), later(9999))
     assert not needs_pods(seen(*HUNG), later(9999))
@@ -243,7 +243,7 @@ def written(moment: str) -> datetime:
 # --- what the import says
 
 
-def test_while_it_goes_on_it_says_so_and_takes_it_back() -> None:
+def test_an_alarm_is_raised_and_cleared_while_the_import_runs() -> None:
     before = reflected(found())
     raised = alarm(found())
     assert raised is not None
@@ -260,7 +260,7 @@ def test_while_it_goes_on_it_says_so_and_takes_it_back() -> None:
     assert summary(moving).reason == "Running"
 
 
-def test_said_again_it_writes_nothing() -> None:
+def test_a_repeated_alarm_changes_nothing() -> None:
     raised = alarm(found())
     before = reflected(found())
     status = told(before, before, raised, later(200))
@@ -269,7 +269,7 @@ def test_said_again_it_writes_nothing() -> None:
     assert told(status, again, raised, later(500)) == status
 
 
-def test_what_is_done_stays_done() -> None:
+def test_an_alarm_does_not_change_a_succeeded_import() -> None:
     done = reflected(*HUNG)
     assert done.import_status == "virtualMachineRunning"
     status = told(done, done, alarm(*HUNG), later(200))
@@ -278,6 +278,6 @@ def test_what_is_done_stays_done() -> None:
     assert find(status.import_conditions, Kind.STALLED) is not None
 
 
-def test_nothing_is_said_of_what_never_was() -> None:
+def test_an_alarm_that_was_never_raised_is_not_set() -> None:
     status = reflected(*upto("export", DISKS))
     assert told(status, status, None, NOW) == status

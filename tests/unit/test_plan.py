@@ -126,7 +126,7 @@ def test_an_openstack_source_is_resolved_with_todays_defaults() -> None:
 
 
 def test_an_interface_that_openstack_does_not_have_is_refused() -> None:
-    with pytest.raises(Invalid, match="'privat' is none of public, internal, admin"):
+    with pytest.raises(Invalid, match="'privat' is not one of public, internal, admin"):
         plan(an_import(), of_kind(OpenstackSource, endpoint="https://k", interface="privat"), Settings())
 
 

@@ -323,7 +323,7 @@ def test_a_machine_that_cannot_be_imported_is_left_out_with_the_reason(tmp_path:
 
 def test_a_machine_without_a_name_cannot_be_named_in_an_import(tmp_path: Path) -> None:
     (entry,) = written(tmp_path, vm("")).skipped
-    assert entry.refusals == ("spec.virtualMachineName is empty: name the machine to import",)
+    assert entry.refusals == ("spec.virtualMachineName is empty: write the name of the VM to import",)
 
 
 def test_what_a_person_can_mend_stands_above_the_manifest(tmp_path: Path) -> None:

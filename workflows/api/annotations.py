@@ -1,4 +1,4 @@
-"""The annotations of an import by which a person asks for something; the controller takes them off again."""
+"""The annotations by which a person requests an action for an import. The controller removes them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from typing import Final
 from steps.model.kinds import GROUP
 
 RETRY: Final = f"{GROUP}/retry"
-"""Carry the import out again from where it failed. Any value."""
+"""Retry the import from where it failed. Any value."""
 APPROVE: Final = f"{GROUP}/approve"
-"""The gates a person opens: `poweroff`, `start`, or both with a comma between them."""
+"""The gates to approve: `poweroff`, `start`, or both, separated by a comma."""

@@ -1,4 +1,4 @@
-"""Conditions: find one, put one. Nothing is changed in place, and time is an argument."""
+"""Find and set conditions. Nothing is changed in place, and the time is an argument."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def find(conditions: Iterable[Condition], kind: str) -> Condition | None:
-    """The condition of that type; None when there is none."""
+    """The condition of that type, or None."""
     return next((condition for condition in conditions if condition.type == kind), None)
 
 
 def holds(conditions: Iterable[Condition], kind: str) -> bool:
-    """Whether the condition of that type is there and True."""
+    """Whether the condition of that type exists and is True."""
     found = find(conditions, kind)
     return found is not None and found.status == "True"
 
 
 def put(conditions: Iterable[Condition], new: Condition, now: datetime) -> tuple[Condition, ...]:
-    """The conditions with `new` in the place of the one of its type, or at the end; its times are set here.
+    """The conditions with `new`, which replaces the condition of its type or is appended. Sets its times.
 
-    The transition time moves only when the status does, the update time when anything does.
+    The transition time changes only with the status, the update time with any field.
     """
     before = tuple(conditions)
     old = find(before, new.type)
@@ -37,7 +37,7 @@ def put(conditions: Iterable[Condition], new: Condition, now: datetime) -> tuple
 
 
 def kept(before: Iterable[Condition], after: Iterable[Condition]) -> tuple[Condition, ...]:
-    """`after`, where each condition that says the same as one before keeps the times of that one."""
+    """`after`, where each condition that is equal to one in `before` keeps its times."""
     old = {condition.type: condition for condition in before}
     return tuple(
         old[new.type] if new.type in old and _says(old[new.type]) == _says(new) else new for new in after

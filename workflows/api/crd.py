@@ -1,7 +1,7 @@
-"""The CustomResourceDefinitions, made of the models; `python -m workflows.api.crd` prints them.
+"""The CustomResourceDefinitions, made from the models; `python -m workflows.api.crd` prints them.
 
-They accept every manifest that today's accept. Names, plurals and the first printer column are today's; what
-is added comes after it.
+They accept every manifest that the CRDs of vm-import-controller accept. Names, plurals and the first printer
+column are the same; additional columns follow.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from workflows.api.status import ImportStatus, Reported, SourceStatus
 VERSION: Final = "v1beta1"
 CHART_FILE: Final = "charts/vmferry/templates/crds/crds.yaml"
 KEEP: Final = {"helm.sh/resource-policy": "keep"}
-"""Uninstalling the chart must not take everybody's imports and sources with it."""
+"""Uninstalling the chart must not delete all imports and sources."""
 _HEAD: Final = """\
 # Made by `python -m workflows.api.crd --chart` from the models in workflows/; do not edit.
 {{- if .Values.crds.install }}
@@ -88,7 +88,7 @@ KINDS: Final = (
 
 
 def manifests() -> list[Json]:
-    """The definitions, as the API takes them."""
+    """The definitions, as the API accepts them."""
     return [_manifest(kind) for kind in KINDS]
 
 
@@ -130,8 +130,8 @@ def _version(kind: Kind) -> Json:
 
 
 def render(*, chart: bool = False) -> str:
-    """The definitions as YAML; for the chart as a template that a value can switch off."""
-    # Only who prints needs a YAML library: the controller's image compares the manifests as they are.
+    """The definitions as YAML; for the chart, as a template that a value can disable."""
+    # Only printing needs a YAML library. The controller compares the manifests as objects.
     from steps.model.yaml import to_yaml  # noqa: PLC0415
 
     text = "".join(f"---\n{to_yaml(manifest)}" for manifest in manifests())
@@ -140,7 +140,7 @@ def render(*, chart: bool = False) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m workflows.api.crd", description=__doc__)
-    parser.add_argument("--chart", action="store_true", help=f"as the chart has them, in {CHART_FILE}")
+    parser.add_argument("--chart", action="store_true", help=f"print them as in {CHART_FILE}")
     sys.stdout.write(render(chart=parser.parse_args(argv).chart))
 
 

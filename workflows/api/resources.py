@@ -1,7 +1,7 @@
 """The custom resources of `migration.harvesterhci.io/v1beta1`, as manifests hold them.
 
-Their specs are in `workflows.api.spec`, their statuses in `workflows.api.status`. Parsing ignores the status:
-only the spec counts.
+Their specs are in `workflows.api.spec`, their statuses in `workflows.api.status`. Parsing ignores the
+status.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from workflows.api.spec import (
 
 _LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-"""RFC 1123, as the API server asks of names: here they become names of folders."""
+"""RFC 1123, as the API server requires for names. vmferry uses them as names of folders."""
 _KEY: Final = re.compile(r"(?!\.\.)(?!\.$)[-._a-zA-Z0-9]{1,253}")
-"""What the API server takes as a Secret's key (apimachinery IsConfigMapKey): here it is a file's name."""
+"""What the API server accepts as a Secret's key (apimachinery IsConfigMapKey). It becomes a file name."""
 
 
 def _or_default(value: Any) -> Any:
@@ -35,7 +35,7 @@ def _or_default(value: Any) -> Any:
 
 
 class Metadata(BaseModel):
-    """The part of Kubernetes' ObjectMeta that is used; the rest is passed over."""
+    """The part of Kubernetes' ObjectMeta that vmferry uses; other fields are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -84,7 +84,7 @@ KINDS: Final[Mapping[str, type[Model]]] = {
 
 
 class VirtualMachineImport(Model):
-    """One machine to be imported."""
+    """One VM to import."""
 
     api_version: Literal["migration.harvesterhci.io/v1beta1"]
     kind: Literal["VirtualMachineImport"]
@@ -103,22 +103,22 @@ def _decodable(data: dict[str, str]) -> dict[str, str]:
 
 
 def _decode(value: str) -> bytes:
-    """Base64 as the API server reads it: line breaks, as base64(1) makes them, do not count."""
+    """Base64 as the API server reads it: line breaks, as base64(1) writes them, are ignored."""
     return base64.b64decode("".join(value.split()), validate=True)
 
 
 def _entries(value: Any) -> Any:
-    """The entries of a Secret: nothing is no entry, an entry of nothing is empty."""
+    """The entries of a Secret: null means no entries, and an entry that is null is empty."""
     if not isinstance(value, Mapping):
         return value or {}
     for key in value:
         if not _KEY.fullmatch(str(key)):
-            raise ValueError(f"{key!r} is no key of a Secret: letters, digits, '-', '_' and '.'")
+            raise ValueError(f"{key!r} is not a valid key of a Secret: use letters, digits, '-', '_' and '.'")
     return {key: "" if entry is None else entry for key, entry in value.items()}
 
 
 class Secret(BaseModel):
-    """A Secret, of which `data` (base64) and `stringData` (plain, wins) are read."""
+    """A Secret with `data` (base64) and `stringData` (plain text, has precedence)."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 

@@ -1,8 +1,8 @@
-"""Pydantic models → structural OpenAPI v3 schemas, as lenient as today's controller generates them. Pure.
+"""Pydantic models → structural OpenAPI v3 schemas, as lenient as those of vm-import-controller. Pure.
 
-Today's schemas come from rancher/wrangler by reflection over Go types: nothing is required; strings, lists,
-maps and pointers may be null; the one kind of enum takes the empty string. A stricter schema would refuse
-manifests that are accepted today.
+The schemas of vm-import-controller come from rancher/wrangler by reflection over Go types: nothing is
+required; strings, lists, maps and pointers may be null; the only enums accept the empty string. A stricter
+schema would refuse manifests that vm-import-controller accepts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NULLABLE: Final = ("string", "array")
 
 
 def structural(model: type[BaseModel], description: str = "") -> Json:
-    """The schema of a model and all it is made of, without references."""
+    """The schema of a model and all its parts, without references."""
     schema = model.model_json_schema(by_alias=True)
     made = _node({**schema, "nullable": False}, schema.get("$defs", {}))
     return {**made, "description": description} if description else made
@@ -42,7 +42,7 @@ def _node(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
 
 
 def _item(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
-    """What a list holds: nothing empty, and the description of the list says enough."""
+    """The items of a list: never empty, and without a description, as the list has one."""
     made = _node(node, defs)
     if "enum" in made:
         made["enum"] = [value for value in made["enum"] if value]
@@ -50,9 +50,9 @@ def _item(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
 
 
 def _resolve(node: Mapping[str, Any], defs: Mapping[str, Any]) -> tuple[Json, bool]:
-    """The node itself instead of a reference or of `X | None`, and whether None was among the choices.
+    """The node, with references and `X | None` resolved, and whether None was one of the choices.
 
-    What is said at the place of use (the description) wins over what the type says of itself.
+    The description at the place of use has precedence over the description of the type.
     """
     own = {key: value for key, value in node.items() if key not in ("$ref", "anyOf", "default", "title")}
     if "$ref" in node:

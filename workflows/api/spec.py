@@ -1,7 +1,7 @@
-"""What a person writes: the specs of the custom resources, in today's field names plus additive fields.
+"""The specs of the custom resources: the fields of vm-import-controller plus additional fields.
 
 Field by field after harvester/vm-import-controller (pkg/apis/migration.harvesterhci.io/v1beta1): everything
-is optional and nullable there, so it is here; what an import cannot do without, `workflows.plan` says.
+is optional and nullable there, so it is here. `workflows.plan` checks which fields an import needs.
 The descriptions become those of the CRDs.
 """
 
@@ -17,7 +17,7 @@ from steps.model.plan import Gate, InterfaceModel, MacPolicy
 
 
 class Model(BaseModel):
-    """Part of a resource. A field nobody knows is an error: on a cluster it would be dropped in silence."""
+    """Part of a resource. An unknown field is an error: a cluster would drop it silently."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
@@ -33,19 +33,19 @@ def _none_to_empty(value: Any) -> Any:
 
 
 def none_to_list(value: Any) -> Any:
-    """For a list that may be null, which is the same as empty."""
+    """For a list that may be null, which means empty."""
     return [] if value is None else value
 
 
 Text = Annotated[str, BeforeValidator(_none_to_empty)]
-"""A string that may be null, which is the same as empty."""
+"""A string that may be null, which means empty."""
 STRUCT: Final[dict[str, Any]] = {"nullable": False}
-"""For `workflows.api.schema`: no pointer in today's Go types, so today's schema takes no null for it."""
+"""For `workflows.api.schema`: not a pointer in the Go types of vm-import-controller, so null is refused."""
 ANY_TEXT: Final[dict[str, Any]] = {"x-any-text": True}
-"""For `workflows.api.schema`: a string of few good values, of which today's schema has no list."""
+"""For `workflows.api.schema`: a string whose few valid values are not in vm-import-controller's schema."""
 
 NicChoice = Annotated[InterfaceModel | None, BeforeValidator(_empty_to_none)]
-"""An interface model, or nothing, or the empty string that today's schema allows as well."""
+"""An interface model, null, or the empty string, which vm-import-controller's schema also allows."""
 
 
 class SecretReference(Model):
@@ -56,7 +56,7 @@ class SecretReference(Model):
 
 
 Flag = Annotated[bool, Strict()]
-"""True or false and nothing that could be taken for it: the API server takes no 1 and no "yes" either."""
+"""Only true or false: the API server refuses 1 and "yes" too."""
 Insecure = Annotated[
     Flag,
     Field(
@@ -106,7 +106,7 @@ class OpenstackSourceSpec(Model):
 
 
 class OvaSourceSpec(Model):
-    """An OVA behind a URL."""
+    """An OVA at a URL."""
 
     url: Text = Field(default="", description="http or https URL of the archive")
     http_timeout_seconds: int | None = Field(
@@ -120,7 +120,7 @@ class OvaSourceSpec(Model):
 
 
 class NetworkMapping(Model):
-    """Which network a NIC of the source's network goes to."""
+    """The destination network for the NICs of a network at the source."""
 
     source_network: Text = Field(default="", description="name or inventory path of the source's network")
     destination_network: Text = Field(
@@ -137,7 +137,7 @@ class NetworkMapping(Model):
 
 
 class DiskMapping(Model):
-    """What is different for one disk."""
+    """Settings for one disk."""
 
     source_disk: Text = Field(
         default="", description="the disk: its ID in vmferry (disk-0), or its label or key at the source"
@@ -150,8 +150,11 @@ class DiskMapping(Model):
     )
 
 
+_IGNORED: Final = "accepted for compatibility; ignored"
+
+
 class SourceReference(Model):
-    """Which source the machine is at: an ObjectReference of which four fields count."""
+    """The source of the VM: an ObjectReference of which four fields are used."""
 
     api_version: Text = Field(default="", description=API_VERSION)
     kind: Text = Field(default="", description="VmwareSource, OpenstackSource or OvaSource")
@@ -165,7 +168,7 @@ class SourceReference(Model):
 
 
 class VirtualMachineImportSpec(Model):
-    """Which machine is to be imported, and as what."""
+    """Which VM to import, and how to create it."""
 
     source_cluster: SourceReference = Field(default=SourceReference(), description="the source of the VM")
     virtual_machine_name: Text = Field(default="", description="name or ID of the VM at its source")

@@ -1,7 +1,7 @@
-"""What is reported back: the statuses of the custom resources, in today's field names plus additive fields.
+"""The statuses of the custom resources: the fields of vm-import-controller plus additional fields.
 
-Read from a cluster they may have been written by another version or by today's controller, so nothing is
-refused: what is unknown is passed over, what is malformed counts as absent.
+Another version or vm-import-controller may have written the status in a cluster, so nothing is refused:
+unknown fields are ignored, and malformed fields count as absent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from workflows.api.spec import Model, Text, none_to_list
 
 
 class ImportPhase(enum.StrEnum):
-    """The values of `status.importStatus`, in today's spelling, from the first to the last."""
+    """The values of `status.importStatus`, in vm-import-controller's spelling, from first to last."""
 
     NEW = ""
     INVALID = "virtualMachineImportInvalid"
@@ -45,7 +45,7 @@ class Reported(Model):
 
     @classmethod
     def read(cls, value: Any) -> Self:
-        """A status as it was found, without whatever in it is malformed."""
+        """A status as it was found, without its malformed fields."""
         given = dict(value) if isinstance(value, dict) else {}
         try:
             return cls.model_validate(given)
@@ -57,7 +57,7 @@ class Reported(Model):
             return cls()
 
     def to_document(self) -> dict[str, Any]:
-        """The status as the API takes it; every field, so that a merge patch clears what is gone."""
+        """The status as the API takes it; every field, so that a merge patch clears removed values."""
         return self.model_dump(by_alias=True, mode="json")
 
 
@@ -76,7 +76,7 @@ Conditions = Annotated[tuple[Condition, ...], BeforeValidator(none_to_list)]
 
 
 class SourceStatus(Reported):
-    """How a source stands."""
+    """The status of a source."""
 
     status: Text = Field(default="", description="clusterReady or clusterNotReady")
     conditions: Conditions = Field(default=(), description="ClusterReady and ClusterError")
@@ -85,7 +85,7 @@ class SourceStatus(Reported):
 
 
 class DiskImportStatus(Reported):
-    """How one disk stands."""
+    """The status of one disk."""
 
     disk: Text = Field(default="", description="ID of the disk")
     disk_name: Text = Field(
@@ -117,12 +117,12 @@ class DiskImportStatus(Reported):
 
     @property
     def id(self) -> str:
-        """The id of the disk. Versions that chose no names wrote it into `diskName`."""
+        """The id of the disk. Versions that did not choose names wrote it into `diskName`."""
         return self.disk or self.disk_name
 
 
 class WorkflowReference(Reported):
-    """Which Workflow carries the import out."""
+    """The Workflow that runs the import."""
 
     name: Text = Field(default="", description="its name")
     namespace: Text = Field(default="", description="its namespace")
@@ -131,18 +131,18 @@ class WorkflowReference(Reported):
 
 
 class PlannedReference(Reported):
-    """What a dry run made."""
+    """The result of a dry run."""
 
     config_map: Text = Field(default="", description="ConfigMap with the plan and the manifest")
     hash: Text = Field(default="", description="hash of both: an import warns if it differs")
 
 
 class ImportStatus(Reported):
-    """How an import stands."""
+    """The status of an import."""
 
     import_status: Text = Field(
         default="",
-        description=f"the phase: {', '.join(phase for phase in ImportPhase if phase)}, or nothing yet",
+        description=f"the phase: {', '.join(phase for phase in ImportPhase if phase)}, or empty at first",
     )
     disk_import_status: Annotated[tuple[DiskImportStatus, ...], BeforeValidator(none_to_list)] = Field(
         default=(), description="the status of each disk"
@@ -171,5 +171,5 @@ class ImportStatus(Reported):
     observed_generation: int = Field(default=0, description="generation of the spec that was processed")
 
     def disk(self, name: str) -> DiskImportStatus | None:
-        """The row of the disk with that id; None when there is none."""
+        """The row of the disk with that id, or None."""
         return next((row for row in self.disk_import_status if row.id == name), None)

@@ -19,14 +19,14 @@ HEADING: Final = """\
 
 
 def render(document: Json) -> str:
-    """A document as YAML that a person can read: names first, long text as it is."""
-    from ruamel.yaml import YAML  # noqa: PLC0415 - only who renders needs a YAML writer
+    """A document as readable YAML: names first, long text unchanged."""
+    from ruamel.yaml import YAML  # noqa: PLC0415 - only rendering needs a YAML writer
     from ruamel.yaml.scalarstring import walk_tree  # noqa: PLC0415
 
     ordered = _named_first(document)
     walk_tree(ordered)
     yaml, text = YAML(), StringIO()
-    yaml.width = 1000  # no line is folded: it could not be searched for
+    yaml.width = 1000  # no line is folded, so that people can search for text
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.dump(ordered, text)
     return text.getvalue()
@@ -42,7 +42,7 @@ def _named_first(value: Any) -> Any:
 
 
 def chart_files() -> dict[str, str]:
-    """The chart's templates, one of each kind of source: file names and texts."""
+    """The chart's templates, one for each kind of source: file names and texts."""
     return {
         f"{argo_names.provider(kind)}.yaml": HEADING + render(template(Installation(), kind))
         for kind in SourceKind

@@ -2,12 +2,12 @@
 
     import{ preflight … transfer{ poweroff disks⟨disk⟩{ export … image } } finish{ build … start } }
 
-In no DAG does a stage wait for a group, directly or not; only a group may. That is what lets a retry in Argo
-end. For each stage that failed, Argo sets the groups on the way from it back to the root to Running: those
-that hold it, and those in its own DAG that were done before it (argo-workflows workflow/util/util.go,
-resetPath). The way from a group leads straight to the group around it. Nobody visits a group that was done
-before a stage, as only what an unfulfilled task waits for directly is visited (workflow/controller/dag.go,
-executeDAGTask): it would stay Running for ever, and so would the Workflow.
+In no DAG does a stage wait for a group, directly or indirectly; only a group may. Otherwise a retry in Argo
+would not end. For each failed stage, Argo sets the groups on the path from it back to the root to Running:
+those that hold it, and those in its own DAG that finished before it (argo-workflows workflow/util/util.go,
+resetPath). The path from a group leads directly to the group around it. Argo visits only what an unfulfilled
+task waits for directly (workflow/controller/dag.go, executeDAGTask), so it does not visit a group that
+finished before a stage: that group would stay Running for ever, and so would the Workflow.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ TRANSFER: Final = "transfer"
 DISKS: Final = "disks"
 FINISH: Final = "finish"
 PARENT: Final = {DISKS: TRANSFER, TRANSFER: IMPORT, FINISH: IMPORT}
-"""DAGs that are a task, of the same name, in another one."""
+"""DAGs that are a task of the same name in another DAG."""
 
 Graph = dict[str, dict[str, tuple[str, ...]]]
-"""The DAGs by name; each has its tasks by name with those they wait for."""
+"""The DAGs by name. Each has its tasks by name, with the tasks they wait for."""
 
 
 def graph(stages: Iterable[Stage]) -> Graph:
@@ -51,13 +51,13 @@ def home(stage: Stage) -> str:
 
 
 def _after_transfer(stage: Stage) -> bool:
-    """Whether anything that is in the transfer must be done before this stage."""
+    """Whether a stage of the transfer must finish before this stage."""
     before = [stage_named(name) for name in stage.after]
     return any(one.in_transfer or _after_transfer(one) for one in before)
 
 
 def _places(stage: Stage) -> Iterator[tuple[str, str]]:
-    """(task, DAG) of a stage and of every DAG that it is in, from within outwards."""
+    """(task, DAG) of a stage and of every DAG that contains it, from the inside out."""
     task, dag = stage.name, home(stage)
     yield task, dag
     while dag in PARENT:
@@ -66,5 +66,5 @@ def _places(stage: Stage) -> Iterator[tuple[str, str]]:
 
 
 def _seen_from(dag: str, stage: Stage) -> str | None:
-    """The task of `dag` that is this stage or holds it; None when the stage is outside."""
+    """The task of `dag` that is this stage or contains it; None when the stage is outside."""
     return next((task for task, place in _places(stage) if place == dag), None)

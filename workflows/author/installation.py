@@ -1,7 +1,7 @@
-"""How the pods of an installation are made: what the WorkflowTemplate holds beyond the stage table.
+"""Settings of an installation's pods: what the WorkflowTemplate has in addition to the stage table.
 
-The defaults are those of the chart; charts/vmferry/templates/workflowtemplate.yaml puts a person's values in
-their place, so that no Workflow has a parameter that a person may want to change: `argo retry -p` runs
+The defaults are those of the chart. charts/vmferry/templates/workflowtemplate.yaml replaces them with the
+user's values, so that no Workflow has a parameter that a person may want to change: `argo retry -p` runs
 everything after preflight again, finished exports included (seen, argo-workflows 4.1.2).
 """
 
@@ -17,7 +17,7 @@ DAY: Final = 24 * 60 * 60
 
 
 class Share(Document):
-    """What a step's container asks for, and the memory it is ended at. A CPU limit would only slow it."""
+    """Resource requests of a step's container, and its memory limit. A CPU limit would only slow it."""
 
     cpu: str = "50m"
     memory: str = "96Mi"
@@ -34,22 +34,22 @@ class Installation(Document):
     tag: str = __version__
     pull_policy: str = "IfNotPresent"
     user: int = 10001
-    """User and group of every step: numeric, as Kubernetes can only then see that it is not root."""
+    """User and group of every step: numeric, because only then Kubernetes can verify that it is not root."""
     tmp_size: str = "128Mi"
     shares: Mapping[str, Share] = {
         "export": Share(cpu="250m", memory="256Mi", memory_limit="1Gi"),
         "convert": Share(cpu="250m", memory="256Mi", memory_limit="1Gi"),
     }
-    """Per stage where they differ from the default."""
+    """By stage, where it differs from the default."""
     grace_seconds: int = 60
-    """What a step that is told to stop has for giving back what it holds at the source."""
+    """Seconds that a step has after SIGTERM to release what it holds at the source."""
     progress_tick: str = "10s"
     """How often Argo's executor passes on a step's progress; its own default is a minute."""
     pending_timeout: str = "30m"
-    """How long a pod may wait for its claim, its image or a node before that counts as a failed attempt."""
+    """How long a pod may wait for its claim, its image or a node before the attempt fails."""
     keep_succeeded: int = 7 * DAY
     keep_failed: int = 30 * DAY
-    """Seconds after which a finished Workflow goes. A failed one can be retried in place until then."""
+    """Seconds after which a finished Workflow is deleted. Until then a failed one can be retried in place."""
 
     def share(self, stage: str) -> Share:
         return self.shares.get(stage, Share())

@@ -3,10 +3,10 @@
 **How results get into the request.** A pod has one `/request`, projected from several ConfigMaps:
 `RUN-request` (the controller's: `plan.json`), `RUN-machine` (preflight's: `machine.json`) and
 `WORKFLOW-volumes` (admit's: `volumes.json`). Preflight and admit write theirs through the API as their last
-act (`--publish-to configmap/NAME`). Several, because a kubelet may hand a new pod a ConfigMap as it knew it
-from an earlier one (`configMapAndSecretChangeDetectionStrategy`; with `Cache` up to a minute old), and a step
-that finds no `machine.json` fails for good; a ConfigMap that no pod had before is always fetched, and a pod
-whose ConfigMap is not there waits. And no step need be able to change its own orders.
+action (`--publish-to configmap/NAME`). There are several because a kubelet may give a new pod an old version
+of a ConfigMap (`configMapAndSecretChangeDetectionStrategy`; with `Cache` up to a minute old), and a step
+that finds no `machine.json` fails finally. A ConfigMap that no pod had before is always fetched, and a pod
+waits for a ConfigMap that does not exist. Also, no step needs the right to change its own request.
 
 The names of volumes and keys are the agreement with the steps; see docs/reference/step-contract.md.
 """
@@ -33,9 +33,9 @@ SOURCE: Final = "{{workflow.parameters.source}}"
 DISK: Final = "{{inputs.parameters.disk}}"
 WORKFLOW: Final = "{{workflow.name}}"
 PROBE_SECONDS: Final = 5
-"""How long a probe waits for an answer."""
+"""Seconds that a probe waits for an answer."""
 TOKEN: Final = PurePosixPath("/run/address/token")
-"""The unguessable part of the disk's URL, for who serves it and who tells the target of it."""
+"""The secret token in the disk's URL, for the steps `serve` and `image`."""
 
 ARGUMENTS: Final[dict[str, tuple[str, ...]]] = {
     "preflight": ("--publish-to", f"configmap/{names.machine(RUN)}"),
@@ -48,7 +48,7 @@ ARGUMENTS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "cleanup": ("--status", "{{workflow.status}}"),
 }
-"""What a step must be told in a cluster only."""
+"""Arguments that a step needs only in a cluster."""
 PUBLISHED: Final = {"machine.json": names.machine(RUN), "volumes.json": names.volumes(WORKFLOW)}
 """The ConfigMap of each document that a stage adds to the request."""
 
@@ -62,7 +62,7 @@ RETRYABLE: Final = (
 def container(
     stage: Stage, settings: Installation, kind: SourceKind, published: Collection[str]
 ) -> Container:
-    """The template of a stage that is a program; `published` are the documents that exist when it runs."""
+    """The template of a stage that is a program. `published` are the documents that exist when it runs."""
     share = settings.share(stage.name)
     per_disk = stage.scope is Scope.DISK
     volumes = _volumes(stage, settings, published)
@@ -87,7 +87,7 @@ def container(
         readiness_probe=_ready() if _serves(stage) else None,
         synchronization=semaphore(stage.limit) if stage.limit else None,
         retry_strategy=retry(stage.retry),
-        # The last lines of the log stand in when a step died without last words.
+        # Kubernetes uses the last lines of the log if a step died without a message.
         termination_message_policy="FallbackToLogsOnError",
     )
 
@@ -100,7 +100,7 @@ def image(stage: Stage, kind: SourceKind) -> str:
 def arguments(stage: Stage) -> list[str]:
     """A stage's command line."""
     disk = ("--disk", DISK) if stage.scope is Scope.DISK else ()
-    # Without a claim the root file system is all there is, and it is read-only.
+    # Without a claim there is only the root file system, and it is read-only.
     notes = ("--scratch", str(OUTPUTS)) if stage.credentials and not stage.scratch else ()
     return [*disk, *notes, *ARGUMENTS.get(stage.name, ())]
 
@@ -109,19 +109,19 @@ def retry(rule: Retry) -> RetryStrategy:
     """A row's rule. No `maxDuration`: Argo makes it the deadline of the running pod as well."""
     return RetryStrategy(
         limit=rule.limit,  # without it Argo ignores the back-off
-        expression=RETRYABLE,  # without a policy beside it this means any failure (docs/retries.md)
+        expression=RETRYABLE,  # without a policy this applies to any failure (docs/retries.md)
         backoff=m.Backoff(duration=f"{rule.first:g}s", factor=int(rule.factor), cap=f"{rule.cap:g}s"),
     )
 
 
 def semaphore(limit: Limit) -> m.Synchronization:
-    """A lock that every import of one source shares."""
+    """A lock that all imports of one source share."""
     key = m.ConfigMapKeySelector(name=argo_names.LIMITS, key=argo_names.limit_key(SOURCE, limit))
     return m.Synchronization(semaphores=[m.SemaphoreRef(config_map_key_ref=key)])
 
 
 def restricted() -> m.SecurityContext:
-    """What Pod Security `restricted` asks of a container, and a root file system nobody can write to."""
+    """What Pod Security `restricted` requires of a container, plus a read-only root file system."""
     return m.SecurityContext(
         allow_privilege_escalation=False,
         capabilities=m.Capabilities(drop=["ALL"]),
@@ -143,12 +143,12 @@ def pod_security(user: int) -> m.PodSecurityContext:
 
 
 def executor_patch(settings: Installation) -> str:
-    """What Argo's own containers lack, as a patch of every pod.
+    """A patch of every pod that adds what Argo's own containers lack.
 
     They take no security context from the pod (workflow/controller/workflowpod.go, newExecContainer), so
     `restricted` refuses them; a cluster whose controller sets `executor.securityContext` has it twice. With
     Argo's `initlessPod` these containers do not exist, and the patch would add broken ones: leave that off.
-    The grace period is what Argo waits between SIGTERM and SIGKILL (workflow/controller/pod/queue.go).
+    The grace period is Argo's wait between SIGTERM and SIGKILL (workflow/controller/pod/queue.go).
     """
     locked = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     tick = {"name": "ARGO_PROGRESS_PATCH_TICK_DURATION", "value": settings.progress_tick}
@@ -157,7 +157,7 @@ def executor_patch(settings: Installation) -> str:
         "initContainers": [{"name": "init", "securityContext": locked}],
         "containers": [{"name": "wait", "securityContext": locked, "env": [tick]}],
     }
-    # A line for each field. Never `{{`, which Argo would take for one of its own.
+    # A line for each field. Never `{{`, which Argo would treat as a template.
     return "{\n" + ",\n".join(f"  {json.dumps(key)}: {json.dumps(patch[key])}" for key in patch) + "\n}\n"
 
 
@@ -185,7 +185,7 @@ def _request(published: Collection[str]) -> Mounted:
 
 
 def _tmp(size: str) -> Mounted:
-    # An m.Quantity, as the model would take a plain string and then complain of it when it is written.
+    # An m.Quantity: the model accepts a plain string, but fails when it is written.
     volume = m.Volume(name="tmp", empty_dir=m.EmptyDirVolumeSource(size_limit=m.Quantity(root=size)))
     return volume, m.VolumeMount(name="tmp", mount_path=str(OUTPUTS))
 
@@ -203,14 +203,14 @@ def _scratch() -> Mounted:
 
 
 def _labels(stage: Stage) -> dict[str, str]:
-    """Of the pod (Hera's `labels` are the pod's): for Services, network policies and podGC."""
+    """Labels of the pod (Hera's `labels` are the pod's), for Services, network policies and podGC."""
     disk = {names.LABEL_DISK: DISK} if stage.scope is Scope.DISK else {}
     scratch = {names.LABEL_SCRATCH: "true"} if stage.scratch else {}
     return {names.LABEL_STAGE: stage.name, **disk, **scratch}
 
 
 def _outputs(stage: Stage) -> list[Parameter]:
-    """Results with a default: where a file is missing the executor fails too, after a step that failed."""
+    """Results with a default: without one, the executor fails if a failed step wrote no file."""
     return [_output(OUTPUTS / name) for name in stage.outputs]
 
 
@@ -224,6 +224,6 @@ def _serves(stage: Stage) -> bool:
 
 
 def _ready() -> m.Probe:
-    """Kubernetes' default of one second to answer is too short on a busy node."""
+    """Kubernetes' default timeout of one second is too short on a busy node."""
     asked = m.HTTPGetAction(path="/healthz", port=names.PORT)
     return m.Probe(http_get=asked, period_seconds=2, timeout_seconds=PROBE_SECONDS)

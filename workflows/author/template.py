@@ -1,7 +1,7 @@
 """The WorkflowTemplate: the stage table as nested DAGs over the stages' pods. Pure.
 
-Fields that Hera's models lack (they are of Argo 4.0) are put into the finished document. tests/author
-compares it with what it should be, as those models drop names they do not know in silence.
+Fields that Hera's models lack (they are for Argo 4.0) are added to the finished document. tests/author
+compares the document with its expected form, because those models silently drop names they do not know.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ def _workflow(settings: Installation, kind: SourceKind) -> WorkflowTemplate:
     return WorkflowTemplate(
         name=argo_names.template_name(kind),
         annotations={
-            TITLE: f"Import a machine from a {kind}",
-            DESCRIPTION: "Checks the machine, shuts it down, brings each disk over and makes it an image, "
-            "builds the machine of them and starts it. What failed can be retried alone.",
+            TITLE: f"Import a VM from a source of kind {kind}",
+            DESCRIPTION: "Checks the VM, shuts it down, copies each disk and creates an image from it, "
+            "creates the VM from the images and starts it. A failed step can be retried alone.",
         },
         entrypoint=IMPORT,
-        on_exit=CLEANUP,  # the one place: handlers on a failed task make a retry do nothing, and say nothing
+        on_exit=CLEANUP,  # the one place: with handlers on a failed task a retry silently does nothing
         service_account_name=argo_names.service_account(Identity.DATA),
         security_context=pod_security(settings.user),
         pod_spec_patch=executor_patch(settings),
         pod_metadata=m.Metadata(labels={names.LABEL_RUN: RUN, **NO_SIDECARS}),
-        # A claim goes only when its pods have gone. After a failure all stay, for their logs.
+        # A claim is deleted only after its pods. After a failure all pods stay, for their logs.
         pod_gc=m.PodGC(strategy="OnWorkflowSuccess"),
         ttl_strategy=m.TTLStrategy(
             seconds_after_success=settings.keep_succeeded, seconds_after_failure=settings.keep_failed
@@ -74,13 +74,13 @@ def _stage(stage: Stage, settings: Installation, kind: SourceKind, published: Se
 
 
 def _published(stage: Stage, stages: Sequence[Stage]) -> list[str]:
-    """The documents that earlier stages have added to the request when this one runs."""
+    """The documents that earlier stages have added to the request before this stage runs."""
     before = [other for other in stages if other.name in stage.after]
     return [name for other in before for name in (*other.documents, *_published(other, stages))]
 
 
 def _dags(found: Graph, stages: Sequence[Stage]) -> None:
-    """The nested DAGs. What an outer one passes on is the list of disks, then a disk."""
+    """The nested DAGs. The outer DAGs pass on the list of disks, then one disk."""
     gates = {stage.name for stage in stages if stage.gate}
     per_disk = {stage.name for stage in stages if stage.scope is Scope.DISK}
     taken = {IMPORT: None, TRANSFER: "disks", DISKS: "disk", FINISH: None}
@@ -110,8 +110,9 @@ def _handed(task: str, per_disk: set[str]) -> dict[str, str]:
 def _finished(made: Json, stages: Sequence[Stage], settings: Installation) -> Json:
     """What Hera has no field for: display names, and a limit to waiting (argo-workflows 4.1).
 
-    A stage that takes a lock has none, as Argo counts the wait for the lock too and then fails the stage with
-    no retry (workflow/controller/operator.go, checkTemplateTimeouts: "also covers … synchronization").
+    A stage that takes a lock has no limit, because Argo also counts the wait for the lock and then fails the
+    stage without a retry (workflow/controller/operator.go, checkTemplateTimeouts: "also covers …
+    synchronization").
     """
     rows = {stage.name: stage for stage in stages}
     for one in made["spec"]["templates"]:
@@ -124,7 +125,7 @@ def _finished(made: Json, stages: Sequence[Stage], settings: Installation) -> Js
 
 
 def _display_name(name: str, row: Stage | None) -> str | None:
-    """Letters, digits, dashes, dots: with others the node is an Error (operator.go, displayNameRegex)."""
+    """Letters, digits, dashes, dots: otherwise the node is an Error (operator.go, displayNameRegex)."""
     if name == DISKS:
         return DISK
     if row is None:

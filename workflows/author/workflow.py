@@ -1,6 +1,6 @@
-"""An import as Argo runs it: a small Workflow that refers to the template of its source's kind. Pure.
+"""The Workflow of an import: small, with a reference to the template of its source's kind. Pure.
 
-Hera writes the documents and does nothing else: no service, no global configuration. The WorkflowTemplates
+Hera only writes the documents: no service, no global configuration. The WorkflowTemplates
 are part of the chart (`workflows.author.chart`).
 """
 
@@ -21,8 +21,8 @@ from workflows.author.template import DESCRIPTION, TITLE, Json
 def author(plan: Plan, settings: Installation, *, attempt: int = 0, owner: str = "") -> Json:
     """The Workflow that carries out `plan`.
 
-    `attempt` counts the Workflows over the same request; `owner` is the uid of the request's ConfigMap, which
-    the API knows once it is made. Everything else a step needs stands in the request.
+    `attempt` counts the Workflows for the same request; `owner` is the uid of the request's ConfigMap, which
+    exists only after the ConfigMap was created. The request has everything else that a step needs.
     """
     made: Json = Workflow(
         name=argo_names.workflow_name(plan.run, attempt),
@@ -37,26 +37,26 @@ def author(plan: Plan, settings: Installation, *, attempt: int = 0, owner: str =
 
 
 def parameters(plan: Plan) -> dict[str, str]:
-    """What differs between imports and Argo itself must know. All of it is settled before the run begins."""
+    """Values that differ between imports and that Argo itself needs. They are fixed before the run."""
     gates = {f"approve-{gate}": "true" if gate in plan.approvals else "false" for gate in Gate}
     return {"run": plan.run, "source": argo_names.source_key(plan.source), **gates}
 
 
 def title(plan: Plan) -> str:
-    """The line that stands for the import in Argo's list, which cuts it: the VM's name comes first."""
+    """The line for the import in Argo's list. Argo truncates it, so the VM's name comes first."""
     return f"**{_plain(plan.vm)}** from {_plain(plan.source.name)}"
 
 
 def description(plan: Plan, attempt: int) -> str:
-    """What happens, in a sentence or two."""
+    """A description of the import in one or two sentences."""
     before = {
-        Gate.POWEROFF: "Waits for approval before the machine is shut down.",
-        Gate.START: "Waits for approval before the machine is started.",
+        Gate.POWEROFF: "Waits for approval before the VM is shut down.",
+        Gate.START: "Waits for approval before the VM is started.",
     }
-    again = [f"Goes on from where an earlier try ended (retry {attempt})."] if attempt else []
-    start = "" if plan.target.start else " and leaves it off"
+    again = [f"Resumes where an earlier attempt ended (retry {attempt})."] if attempt else []
+    start = "" if plan.target.start else " and does not start it"
     what = (
-        f"VirtualMachineImport {plan.import_.namespace}/{plan.import_.name} brings {_plain(plan.vm)} from "
+        f"VirtualMachineImport {plan.import_.namespace}/{plan.import_.name} imports {_plain(plan.vm)} from "
         f"{plan.source.kind} {plan.source.namespace}/{plan.source.name} "
         f"into namespace {plan.target.namespace}{start}."
     )
@@ -64,7 +64,7 @@ def description(plan: Plan, attempt: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """A name that came from outside, so that Argo's Markdown shows it as it is."""
+    """An external name, escaped so that Argo's Markdown shows it unchanged."""
     return re.sub(r"([\\`*_{}\[\]()<>#+!|~])", r"\\\1", " ".join(text.split()))
 
 

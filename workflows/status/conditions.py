@@ -2,7 +2,7 @@
 
 The conditions of an import and of a disk are those of vm-import-controller. What `preflight` finds about a
 VM, and `admit` about its target, has the type and the reasons of kubevirt/vm-import-operator. Concerns that
-refuse an import end preflight, and are in its last words.
+refuse an import end preflight, and are in its error message.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ VERIFIED: Final = "MappingRulesVerified"
 PASSED: Final = "MappingRulesVerificationCompleted"
 WARNED: Final = "MappingRulesVerificationReportedWarnings"
 ADMITTED: Final = "TargetAdmitted"
-"""Type of the condition that says what the target answered."""
+"""Type of the condition with the answer of the target."""
 _LONGEST: Final = 8192
 """Characters of the message, of the 32768 that the API allows (metav1.Condition)."""
 _FAILED: Final = (Phase.FAILED, Phase.ERROR)
 Verdict = tuple[str, str] | None
-"""(reason, message) of a condition that holds; None of one that does not."""
+"""(reason, message) of a condition that is True; None otherwise."""
 
 
 # --- vm-import-controller's
@@ -46,7 +46,7 @@ def of_import(
     disks: Sequence[str],
     now: datetime,
 ) -> Conditions:
-    """Today's conditions of an import, each with its reason."""
+    """vm-import-controller's conditions of an import, each with its reason."""
     verdicts: dict[str, Verdict] = {
         **_power(seen, spec),
         "VMExported": _exported(seen, disks),
@@ -56,12 +56,12 @@ def of_import(
 
 
 def _power(seen: Observed, import_: VirtualMachineImport) -> dict[str, Verdict]:
-    """Told by what was asked for, as today; of a machine that was off already too."""
+    """As in vm-import-controller: by what the spec asks for, also for a VM that was already off."""
     spec, vm = import_.spec, import_.spec.virtual_machine_name
     hard = bool(spec.force_power_off) and spec.source_cluster.kind.lower() == "vmwaresource"
     asked = begun(seen.leaf("poweroff"))
     return {
-        "VMShutdownGuest": ("ShutdownAsked", f"The guest of {vm} is told to shut down")
+        "VMShutdownGuest": ("ShutdownAsked", f"The guest of {vm} was asked to shut down")
         if asked and not hard
         else None,
         "VMPoweringOff": ("PowerOffAsked", f"{vm} is powered off at its source") if asked and hard else None,
@@ -71,7 +71,7 @@ def _power(seen: Observed, import_: VirtualMachineImport) -> dict[str, Verdict]:
 
 def _exported(seen: Observed, disks: Sequence[str]) -> Verdict:
     done = disks and all(landed(seen, disk) for disk in disks)
-    return ("Exported", f"Every disk has landed: {', '.join(disks)}") if done else None
+    return ("Exported", f"Every disk was exported: {', '.join(disks)}") if done else None
 
 
 def _export_failed(seen: Observed) -> Verdict:
@@ -82,11 +82,11 @@ def _export_failed(seen: Observed) -> Verdict:
 
 
 def of_disk(conditions: Iterable[Condition], image: Leaf | None, now: datetime) -> Conditions:
-    """Today's conditions of a disk."""
+    """vm-import-controller's conditions of a disk."""
     failed = image is not None and image.phase in _FAILED
     verdicts: dict[str, Verdict] = {
         "VirtualMachineImageSubmitted": _submitted(image),
-        "VirtualMachineImageReady": ("Imported", "The image is there")
+        "VirtualMachineImageReady": ("Imported", "The image is ready")
         if image and image.phase.succeeded
         else None,
         "VirtualMachineImageFailed": ("ImageFailed", last_words(image)) if image and failed else None,
@@ -95,20 +95,20 @@ def of_disk(conditions: Iterable[Condition], image: Leaf | None, now: datetime) 
 
 
 def _submitted(image: Leaf | None) -> Verdict:
-    """Not of an image that failed before a byte of it was counted: the target has refused to make it."""
+    """Not for an image that failed before its first byte was counted: the target has refused to create it."""
     if image is None or not begun(image) or (image.phase in _FAILED and image.total <= 1):
         return None
-    return "Submitted", "The target is asked to make the image"
+    return "Submitted", "The target was asked to create the image"
 
 
 def _all(conditions: Iterable[Condition], verdicts: dict[str, Verdict], now: datetime) -> Conditions:
-    """What holds is True, what held and holds no more is False, of what never held nothing is said."""
+    """A condition that holds is True; one that no longer holds is False; one that never held is not set."""
     made = tuple(conditions)
     for kind, verdict in verdicts.items():
         if verdict is not None:
             made = put(made, Condition(type=kind, status="True", reason=verdict[0], message=verdict[1]), now)
         elif holds(made, kind):
-            again = "It was so before; the step has failed or is tried again"
+            again = "No longer true: the step failed or is being retried"
             made = put(made, Condition(type=kind, status="False", reason="TriedAgain", message=again), now)
     return made
 
@@ -117,12 +117,12 @@ def _all(conditions: Iterable[Condition], verdicts: dict[str, Verdict], now: dat
 
 
 def mapping_verified(concerns: Iterable[Concern]) -> Condition:
-    """The condition of a machine about which this is to be said; warnings first."""
-    told = sorted(concerns, key=lambda concern: concern.severity is not Severity.WARN)
-    warned = any(concern.severity is Severity.WARN for concern in told)
-    words = " | ".join(f"{concern.severity}: {concern}" for concern in told)
+    """The condition about the concerns of a VM; warnings first."""
+    ordered = sorted(concerns, key=lambda concern: concern.severity is not Severity.WARN)
+    warned = any(concern.severity is Severity.WARN for concern in ordered)
+    words = " | ".join(f"{concern.severity}: {concern}" for concern in ordered)
     if len(words) > _LONGEST:
-        words = f"{words[:_LONGEST]} … (all of them are in preflight's log)"
+        words = f"{words[:_LONGEST]} … (preflight's log has all of them)"
     return Condition(
         type=VERIFIED,
         status="True",
@@ -132,7 +132,7 @@ def mapping_verified(concerns: Iterable[Concern]) -> Condition:
 
 
 def target_admitted(text: str) -> Condition | None:
-    """The condition of a target that accepts the VM, from `admission.json`; None where that says nothing."""
+    """The condition of a target that accepts the VM, from `admission.json`; None without a valid document."""
     admission = read_admission(text)
     if admission is None:
         return None
@@ -145,14 +145,14 @@ def target_admitted(text: str) -> Condition | None:
 
 
 def doubts(admission: Admission) -> tuple[str, ...]:
-    """What a person should know of a target that accepts the VM: a sentence each."""
+    """Warnings about a target that accepts the VM: one sentence each."""
     warned = [f"warn: {one.message}" for one in admission.those(Answer.WARNED)]
     unknown = [f"not checked: {one.check}: {one.message}" for one in admission.those(Answer.NOT_CHECKED)]
     return (*warned, *unknown)
 
 
 def read_admission(text: str) -> Admission | None:
-    """The document `admission.json`; None while there is none, and for that of another version."""
+    """The document `admission.json`; None if it is missing or of another version."""
     try:
         return Admission.model_validate_json(text)
     except ValidationError:

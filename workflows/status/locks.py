@@ -1,4 +1,4 @@
-"""Waiting for a limit: who has its places, and which key of the limits sets how many there are. Pure."""
+"""Waiting for a limit: which imports use its slots, and which key sets the number of slots. Pure."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _LOCK: Final = re.compile(
     r"Waiting for \S*/(?P<key>[^/\s]+) lock(?: \([^)]*\))?\. "
     r"Lock status: (?P<free>-?\d{1,9})/(?P<limit>\d{1,9})"
 )
-"""argo-workflows workflow/sync/semaphore.go, checkAcquire: free places, and places in all."""
+"""argo-workflows workflow/sync/semaphore.go, checkAcquire: free slots, and all slots."""
 _COUNTED: Final[Mapping[str, str]] = {
     Limit.MACHINES: "VMs of {source} are in transfer",
     Limit.STREAMS: "disks of {source} are being read",
 }
 ELSEWHERE: Final = ""
-"""In place of the name of an import of another namespace: what others have there is nobody's business."""
+"""Instead of the name of an import in another namespace, which must not be visible."""
 
 
 def turn(message: str, source: str, holders: Sequence[str], who: Mapping[str, str]) -> str:
-    """Argo's words about a lock, for a person: `2 of 2 VMs of vcenter are in transfer (a, b); …`.
+    """Argo's message about a lock, for a person: `2 of 2 VMs of vcenter are in transfer (a, b); …`.
 
-    `holders` are the Workflows that have the places, `who` the imports that they carry out, by Workflow. What
-    is not Argo's message about one of our limits stays as it is.
+    `holders` are the Workflows that have the slots, `who` their imports, by Workflow. Any other message stays
+    unchanged.
     """
     found = _LOCK.search(message)
     counted = _COUNTED.get(found["key"].rpartition(".")[2]) if found else None
@@ -34,9 +34,9 @@ def turn(message: str, source: str, holders: Sequence[str], who: Mapping[str, st
         return message
     limit = int(found["limit"])
     taken = min(limit, max(0, limit - int(found["free"])))
-    said = f"{taken} of {limit} {counted.format(source=source)}{_names(holders, who)}"
-    next_ = "it goes on when one of them is done" if taken >= limit else "older imports go first"
-    return f"{said}; {next_}. The limit is the key {found['key']} of ConfigMap {argo_names.LIMITS}"
+    text = f"{taken} of {limit} {counted.format(source=source)}{_names(holders, who)}"
+    next_ = "this import continues when one of them is done" if taken >= limit else "older imports go first"
+    return f"{text}; {next_}. The limit is the key {found['key']} of ConfigMap {argo_names.LIMITS}"
 
 
 def _names(holders: Sequence[str], who: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""What goes on, and what went wrong: a reason, a step and a sentence for a person. Pure."""
+"""What a Workflow does or why it failed: a reason, a step and a sentence for a person. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from workflows.status.poweredoff import added
 
 STEP_FAILED: Final = "StepFailed"
 RETRYING: Final = "Retrying"
-"""Reason while a step that failed is tried again."""
+"""Reason while a failed step is retried."""
 FAILURES: Final = frozenset({STEP_FAILED, *(code.word for code in Exit if code is not Exit.DONE)})
 """Reasons that say why a step failed."""
 STAGE: Final = {stage.name: stage for stage in STAGES}
@@ -39,11 +39,11 @@ class Summary:
 
 
 def last_words(leaf: Leaf) -> str:
-    """A failed step's last words as it said them; of one that said nothing, what is known."""
+    """The error message of a failed step; without one, what is known about the failure."""
     if not leaf.message:
-        return f"{leaf.title} failed and said nothing; see its log, then retry it"
+        return f"{leaf.title} failed without an error message; see its log, then retry"
     if wordless := _WORDLESS.fullmatch(leaf.message):
-        return f"{leaf.title} ended without a word: {wordless[1]}; see its log, then retry it"
+        return f"{leaf.title} ended without an error message: {wordless[1]}; see its log, then retry"
     old = _OLD_FORM.fullmatch(leaf.message)
     return old[1].strip() if old else leaf.words
 
@@ -58,10 +58,10 @@ def reason_of(leaf: Leaf) -> str:
 def summarize(
     seen: Observed, source: str = "", who: Mapping[str, str] = MappingProxyType({}), note: str = ""
 ) -> Summary:
-    """What goes on in a Workflow that is not over: what went wrong first, then work, then waiting.
+    """What a running Workflow does: failures first, then work, then waiting.
 
-    `source` is the name of the VM's source; `who` are imports, by the Workflows that carry them out; `note`
-    is what a failure adds (`leftoff.note`).
+    `source` is the name of the VM's source; `who` are the imports by the Workflows that run them; `note` is
+    appended to a failure (`poweredoff.note`).
     """
     tellers: tuple[Callable[[Observed], Summary | None], ...] = (
         _unreadable,
@@ -73,33 +73,33 @@ def summarize(
         partial(_lock, source=source, who=who),
         _about_to,
     )
-    found = next((told for tell in tellers if (told := tell(seen))), _between(seen))
+    found = next((summary for tell in tellers if (summary := tell(seen))), _between(seen))
     if not seen.paused or found.reason == "Cancelling":
         return found
-    held = "Paused: no further step begins until spec.suspend is taken back"
+    held = "Paused: no new step starts until spec.suspend is removed"
     return Summary("Paused", found.step, f"{held}. {found.message}")
 
 
 def _unreadable(seen: Observed) -> Summary | None:
-    said = f"Workflow {seen.name} goes on; its steps cannot be read here, only in the Argo UI"
-    return Summary("Running", "", said) if seen.unreadable else None
+    message = f"Workflow {seen.name} is running; vmferry cannot read its steps, see the Argo UI"
+    return Summary("Running", "", message) if seen.unreadable else None
 
 
 def _stopping(seen: Observed) -> Summary | None:
     step = CLEANUP if seen.leaf(CLEANUP) else "stop"
-    said = "Being cancelled: running steps are stopped, then the source gets back what is held of it"
-    return Summary("Cancelling", step, said) if seen.stopped else None
+    message = "Cancelling: vmferry stops the running steps, then releases what it holds at the source"
+    return Summary("Cancelling", step, message) if seen.stopped else None
 
 
 def _trouble(seen: Observed, note: str) -> Summary | None:
-    """A step failed: it is tried again, or the others are seen through before the Workflow fails."""
+    """A step failed: it is retried, or the other steps finish before the Workflow fails."""
     leaf = blame(seen.leaves)
     if leaf is None:
         return None
     stage = STAGE.get(leaf.stage)
     again = leaf.exit_code is None or is_retryable(leaf.exit_code)
     if again and (stage is None or leaf.attempts <= stage.retry.limit):
-        return Summary(RETRYING, leaf.title, f"{leaf.title} failed and is tried again: {last_words(leaf)}")
+        return Summary(RETRYING, leaf.title, f"{leaf.title} failed and will be retried: {last_words(leaf)}")
     return Summary(reason_of(leaf), leaf.title, added(f"{leaf.title} failed: {last_words(leaf)}", note))
 
 
@@ -112,8 +112,8 @@ def _lock(seen: Observed, source: str, who: Mapping[str, str]) -> Summary | None
     wait = next((wait for wait in seen.waits if wait.lock), None)
     if wait is None:
         return None
-    said = turn(wait.message, source, wait.holders, who)
-    return _waiting(replace(wait, message=said), "waits for its turn")
+    message = turn(wait.message, source, wait.holders, who)
+    return _waiting(replace(wait, message=message), "waits for its turn")
 
 
 def _waiting(wait: Wait, why: str) -> Summary:
@@ -128,11 +128,11 @@ def _at_work(seen: Observed) -> Summary | None:
 
 def _about_to(seen: Observed) -> Summary | None:
     pending = [leaf for leaf in seen.leaves if leaf.phase is Phase.PENDING]
-    return _beside(pending, "About to begin: ") if pending else None
+    return _beside(pending, "Starting: ") if pending else None
 
 
 def _beside(leaves: list[Leaf], before: str) -> Summary:
-    """Of several steps the least advanced one, for all disks it works on."""
+    """The least advanced of several steps, with all disks that it works on."""
     first = min(leaves, key=_rank)
     same = [leaf for leaf in leaves if leaf.stage == first.stage]
     disks = ", ".join(sorted((leaf.disk for leaf in same if leaf.disk), key=lambda disk: (len(disk), disk)))
@@ -144,7 +144,7 @@ def _beside(leaves: list[Leaf], before: str) -> Summary:
 
 
 def _rank(leaf: Leaf) -> tuple[bool, int]:
-    """By the table; what only stands by, as `serve` does beside `image`, comes last."""
+    """By the stage table. A step that only supports another one, as `serve` supports `image`, comes last."""
     stage = STAGE.get(leaf.stage)
     return stage is not None and _stands_by(stage), _ROW.get(leaf.stage, len(_ROW))
 
@@ -158,8 +158,8 @@ def _gate(seen: Observed) -> Summary | None:
     if leaf is None:
         return None
     annotation = f"{GROUP}/approve={leaf.stage.removeprefix('approve-')}"
-    said = f"{STAGE[leaf.stage].description}: annotate the import with {annotation}"
-    return Summary("WaitingForApproval", leaf.stage, said)
+    message = f"{STAGE[leaf.stage].description}: annotate the import with {annotation}"
+    return Summary("WaitingForApproval", leaf.stage, message)
 
 
 def _is_gate(leaf: Leaf) -> bool:
@@ -168,9 +168,9 @@ def _is_gate(leaf: Leaf) -> bool:
 
 
 def _between(seen: Observed) -> Summary:
-    """Nothing is at work: Argo looks at a Workflow every few seconds only."""
+    """No step is running: Argo reconciles a Workflow only every few seconds."""
     ended = [leaf for leaf in seen.leaves if leaf.finished]
     if not ended:
-        return Summary("Waiting", "", f"Workflow {seen.name} waits for Argo to begin with it")
+        return Summary("Waiting", "", f"Workflow {seen.name} waits for Argo to start it")
     last = max(ended, key=ended_order)
-    return Summary("Running", last.stage, f"{last.title} is over; the next step begins in a moment")
+    return Summary("Running", last.stage, f"{last.title} finished; waiting for the next step")

@@ -1,8 +1,8 @@
 """The status of a run, in the shape of an Argo Workflow's: nodes with types, phases, messages, times.
 
-The embedded runner writes it, `reflect` and the views read it, whoever wrote it. Nodes are named as Argo
-names them (argo-workflows workflow/controller: root, `.task`, `.task(0:item)`, attempts `(0)`, `.onExit`), so
-one code reads a status of the embedded runner and one of Argo.
+The embedded runner writes it; `reflect` and the views read it. Nodes have the names that Argo gives them
+(argo-workflows workflow/controller: root, `.task`, `.task(0:item)`, attempts `(0)`, `.onExit`), so the same
+code reads a status of the embedded runner and one of Argo.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Phase(enum.StrEnum):
 
 CLEANUP: Final = next(stage.name for stage in STAGES if stage.scope is Scope.EXIT)
 GROUPS: Final = frozenset(PARENT)
-"""Tasks that hold stages. One that Argo leaves out has a node like a stage's, of the type Skipped."""
+"""Tasks that contain stages. A group that Argo omits has a node of the type Skipped, like a stage."""
 _ROWS: Final = {stage.name: row for row, stage in enumerate(STAGES)}
 
 
@@ -61,7 +61,7 @@ def node_id(workflow: str, name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Leaf:
-    """One stage, for the machine or for a disk, as its last attempt stands. `done` and `total` in bytes."""
+    """One stage of the VM or of a disk, with the state of its last attempt. `done` and `total` are bytes."""
 
     stage: str
     disk: str | None
@@ -80,21 +80,23 @@ class Leaf:
 
     @property
     def words(self) -> str:
-        """The step's own last words, without the container and exit code that Argo puts before them."""
+        """The step's own message, without the container and exit code that Argo puts in front."""
         if not self.message.startswith("main: "):
             return self.message
         _, separator, words = self.message.partition("): ")
-        return words.strip() if separator else f"it ended with exit code {self.exit_code} and said nothing"
+        if separator:
+            return words.strip()
+        return f"it ended with exit code {self.exit_code} and no error message"
 
 
 def nodes(workflow: Mapping[str, Any]) -> dict[str, Json]:
-    """The nodes of a workflow object by id; empty while there are none."""
+    """The nodes of a workflow object by id; may be empty."""
     found: dict[str, Json] = workflow.get("status", {}).get("nodes") or {}
     return found
 
 
 def leaves(workflow: Mapping[str, Any]) -> tuple[Leaf, ...]:
-    """Every stage that has a node, in order of start; attempts are folded into the last one."""
+    """Every stage that has a node, in order of start. All attempts of a stage become one leaf."""
     grouped: dict[tuple[str, str | None], list[Json]] = {}
     for node in nodes(workflow).values():
         if node["type"] in ("Pod", "Suspend", "Skipped") and stage_of(node) not in GROUPS:
@@ -104,7 +106,7 @@ def leaves(workflow: Mapping[str, Any]) -> tuple[Leaf, ...]:
 
 
 def _order(leaf: Leaf) -> tuple[bool, float, int, str]:
-    """By start, which Argo notes in whole seconds; what began within one goes by the table."""
+    """By start. Argo records whole seconds; stages of the same second are in the order of the stage table."""
     start = leaf.started.timestamp() if leaf.started else 0.0
     return leaf.started is None, start, _ROWS.get(leaf.stage, len(_ROWS)), leaf.disk or ""
 
@@ -134,7 +136,7 @@ def stage_of(node: Mapping[str, Any]) -> str:
 
 
 def disk_of(node: Mapping[str, Any]) -> str | None:
-    """The disk a node works on, None for stages of the whole machine."""
+    """The disk of a node; None for stages of the whole VM."""
     for parameter in node.get("inputs", {}).get("parameters", ()):
         if parameter["name"] == "disk":
             return str(parameter["value"])
@@ -142,7 +144,7 @@ def disk_of(node: Mapping[str, Any]) -> str | None:
 
 
 def attempt_of(node: Mapping[str, Any]) -> int:
-    """The number of an attempt, -1 for a node that is none."""
+    """The number of an attempt; -1 if the node is not an attempt."""
     _, separator, number = str(node["name"]).rpartition("(")
     number = number.rstrip(")")
     return int(number) if separator and number.isdecimal() else -1
@@ -164,9 +166,9 @@ def root_cause(workflow: Mapping[str, Any]) -> Leaf | None:
 
 
 def blame(stages: Iterable[Leaf]) -> Leaf | None:
-    """The stage that failed first, never one that only followed its sibling, never the exit handler.
+    """The stage that failed first; never one that failed with exit code SIBLING, never the exit handler.
 
-    One that has no end yet counts as last: what ended before it cannot be its doing.
+    A stage without an end counts as last: it cannot have caused failures that ended earlier.
     """
     failed = (leaf for leaf in stages if leaf.phase in (Phase.FAILED, Phase.ERROR))
     causes = [leaf for leaf in failed if leaf.exit_code != Exit.SIBLING and leaf.stage != CLEANUP]
@@ -174,12 +176,12 @@ def blame(stages: Iterable[Leaf]) -> Leaf | None:
 
 
 def ended_order(leaf: Leaf) -> tuple[bool, float]:
-    """Sorts by end, what has not ended last."""
+    """Sorts by end; stages without an end come last."""
     return leaf.finished is None, leaf.finished.timestamp() if leaf.finished else 0.0
 
 
 def phase_of(workflow: Mapping[str, Any]) -> Phase:
-    """The workflow's phase; a workflow that nobody has looked at yet is Pending."""
+    """The workflow's phase; a workflow that Argo has not seen yet is Pending."""
     return Phase(workflow.get("status", {}).get("phase") or Phase.PENDING)
 
 

@@ -1,7 +1,7 @@
-"""A Workflow as it was found, made safe to compute with: nothing in here trusts what the object looks like.
+"""A Workflow as it was found, made safe to compute with: this module trusts nothing in the object.
 
-Argo's objects are other people's: fields may be absent, phases new, nodes compressed or kept in a database.
-Whatever cannot be read counts as absent, so that what is computed from it never fails.
+Others write Argo's objects: fields may be absent, phases new, nodes compressed or kept in a database. What
+cannot be read counts as absent, so that computing with the result never fails.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from workflows.stages import STAGES
 from workflows.status.nodes import Json, Leaf, Phase, attempt_of, disk_of, leaves, parse_time, stage_of
 
 UNPACKED_LIMIT: Final = 64 << 20
-"""Bytes of nodes taken from a compressed status: hundreds of disks fit, a bomb does not."""
+"""Maximum bytes of nodes in a compressed status: enough for hundreds of disks, but no bomb."""
 NAME_LIMIT: Final = 1000
-"""Longer node names are nobody's."""
+"""Nodes with longer names are ignored."""
 GENERATION: Final = re.compile(r"-g([0-9]{1,9})(?:-r[0-9]+)?$")
-"""At the end of a run's name, and of the names of later Workflows over its request (`workflows.names`)."""
+"""The end of a run's name, and of the names of its later Workflows (`workflows.argo_names`)."""
 FIRST_IN_TRANSFER: Final = next(stage.name for stage in STAGES if stage.in_transfer)
 _PROGRESS: Final = re.compile(r"([0-9]{1,18})/([0-9]{1,18})")
 _EXIT_CODE: Final = re.compile(r"-?[0-9]{1,9}")
 _ON_ITS_WAY: Final = ("ContainerCreating", "PodInitializing")
-"""What Argo says of a pod that is about to run: nothing is waited for."""
+"""Argo's messages about a pod that is about to run; not a wait."""
 _STOPPED: Final = ("Stopped with strategy", "workflow shutdown with strategy")
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Something that has not begun, and what Argo or the scheduler says it waits for."""
+    """Something that has not started, and what it waits for, by Argo or the scheduler."""
 
     stage: str
     disk: str | None
@@ -55,18 +55,18 @@ class Observed:
     phase: Phase
     message: str = ""
     stopped: bool = False
-    """Someone asked it to end early."""
+    """A stop was requested."""
     paused: bool = False
     unreadable: bool = False
-    """Its nodes are there but cannot be read."""
+    """Its nodes exist but cannot be read."""
     taken_up: bool = True
-    """Argo has given it a phase. After a retry in Argo it has none until Argo looks at it."""
+    """Argo has given it a phase. After a retry in Argo it has none until Argo reconciles it."""
     moved: datetime | None = None
-    """When anything about it changed last: a write by anybody, a step's begin or end."""
+    """When it last changed: a write by any client, or a step's start or end."""
     leaves: tuple[Leaf, ...] = ()
     waits: tuple[Wait, ...] = ()
     error: str = ""
-    """What Argo itself says of a part that failed, such as a limit it does not know."""
+    """Argo's own message about a failed part, such as an unknown limit."""
     outputs: Mapping[tuple[str, str | None], Mapping[str, str]] = field(default_factory=dict)
     """Results of the steps, by stage and disk."""
 
@@ -82,13 +82,13 @@ class Observed:
 
     @property
     def generation(self) -> int | None:
-        """The import's generation this was made for, by its name (`workflows.plan.run_name`)."""
+        """The generation of the import for which it was made, by its name (`workflows.plan.run_name`)."""
         found = GENERATION.search(self.name)
         return int(found[1]) if found else None
 
 
 def observe(workflow: object) -> Observed | None:
-    """What is known of a Workflow; None of what is none."""
+    """What is known of a Workflow; None if the object is not a Workflow."""
     whole = _mapping(workflow)
     metadata, spec, status = (_mapping(whole.get(part)) for part in ("metadata", "spec", "status"))
     name, message = _text(metadata.get("name")), _text(status.get("message"))
@@ -114,7 +114,7 @@ def observe(workflow: object) -> Observed | None:
 
 
 def _moved(metadata: Json, status: Json, nodes: Mapping[str, Json]) -> datetime | None:
-    """The latest of all times in a Workflow. The API server notes when each client wrote to it last."""
+    """The latest time in a Workflow. The API server records the last write of each client."""
     fields = metadata.get("managedFields")
     writes = [_mapping(one).get("time") for one in fields] if isinstance(fields, list) else []
     own = [metadata.get("creationTimestamp"), status.get("startedAt"), status.get("finishedAt"), *writes]
@@ -124,7 +124,7 @@ def _moved(metadata: Json, status: Json, nodes: Mapping[str, Json]) -> datetime 
 
 
 def _nodes(status: Json) -> tuple[Json, bool]:
-    """The nodes as they are, and whether there are some that cannot be read."""
+    """The nodes, and whether there are nodes that cannot be read."""
     if nodes := _mapping(status.get("nodes")):
         return nodes, False
     packed = status.get("compressedNodes")
@@ -145,7 +145,7 @@ def _unpack(packed: object) -> Json:
 
 
 def _node(raw: object) -> Json:
-    """A node with the fields that are read, each as it should be; empty when it is none."""
+    """A node with only the fields that are used, all valid; empty if it is not a node."""
     node = _mapping(raw)
     name, kind = _text(node.get("name")), _text(node.get("type"))
     if not name or not kind or len(name) > NAME_LIMIT:
@@ -180,7 +180,7 @@ def _parameters(part: Json) -> list[dict[str, str]]:
 
 
 def _progress(raw: object) -> str:
-    """`done/total` with 0 ≤ done ≤ total and something to do; what is more than done is done."""
+    """`done/total` with 0 ≤ done ≤ total and total > 0; more than total counts as total."""
     found = _PROGRESS.fullmatch(raw) if isinstance(raw, str) else None
     done, total = (int(found[1]), int(found[2])) if found else (0, 1)
     return f"{min(done, total)}/{total}" if total else "0/1"
@@ -195,12 +195,12 @@ def _time(raw: object) -> str | None:
 
 
 def _phase(raw: object) -> Phase:
-    """A phase that a later Argo may have counts as not begun: nothing is concluded from it."""
+    """An unknown phase, as of a later Argo, counts as Pending."""
     return Phase(raw) if isinstance(raw, str) and raw in list(Phase) else Phase.PENDING
 
 
 def _holders(status: Json) -> dict[str, tuple[str, ...]]:
-    """By lock, the Workflows that have it: holders are `NAMESPACE/WORKFLOW[/NODE]` (workflow/sync)."""
+    """By lock, the Workflows that hold it: holders are `NAMESPACE/WORKFLOW[/NODE]` (workflow/sync)."""
     listed = _mapping(_mapping(status.get("synchronization")).get("semaphore")).get("waiting")
     found: dict[str, tuple[str, ...]] = {}
     for one in map(_mapping, listed if isinstance(listed, list) else ()):
@@ -211,14 +211,14 @@ def _holders(status: Json) -> dict[str, tuple[str, ...]]:
 
 
 def _waits(nodes: Mapping[str, Json], holders: Mapping[str, tuple[str, ...]]) -> Iterator[Wait]:
-    """Nodes that wait and say for what: locks by Argo, pods that find no place by the scheduler.
+    """Nodes that wait with a message: for locks (by Argo), or for a node (by the scheduler).
 
     A group that waits for its lock again after a retry in Argo is Running (markNodeWaitingForLock in
     argo-workflows workflow/controller/operator.go leaves the phase alone).
     """
     waiting = (node for node in nodes.values() if _is_waiting(node))
-    said = (node for node in waiting if node["message"] and node["message"] not in _ON_ITS_WAY)
-    for node in sorted(said, key=lambda node: str(node["name"])):
+    noted = (node for node in waiting if node["message"] and node["message"] not in _ON_ITS_WAY)
+    for node in sorted(noted, key=lambda node: str(node["name"])):
         stage = stage_of(node)
         stage = FIRST_IN_TRANSFER if stage == "transfer" else stage
         lock = node["waiting"]
@@ -230,7 +230,7 @@ def _is_waiting(node: Json) -> bool:
 
 
 def _error(nodes: Mapping[str, Json]) -> str:
-    """The first message of a group that failed; groups are silent when only their members failed."""
+    """The first message of a failed group. A group has no message when only its members failed."""
     groups = (node for node in nodes.values() if node["type"] in ("DAG", "TaskGroup"))
     failed = (node for node in groups if node["phase"] in (Phase.FAILED, Phase.ERROR) and node["message"])
     return next((str(node["message"]) for node in sorted(failed, key=lambda one: str(one["name"]))), "")

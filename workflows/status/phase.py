@@ -1,4 +1,4 @@
-"""The phase of an import, whether it is over, and why: from what is seen of its Workflow. Pure.
+"""The phase of an import, whether it has ended, and why, from its observed Workflow. Pure.
 
 `importStatus` and its values are those of vm-import-controller.
 """
@@ -19,7 +19,7 @@ from workflows.status.observed import Observed
 from workflows.status.poweredoff import added
 
 SUCCEEDED: Final = "Succeeded"
-"""Type of the condition that sums an import up: True, False, or Unknown while it goes on."""
+"""Type of the condition that summarizes an import: True, False, or Unknown while it runs."""
 GONE: Final = "WorkflowGone"
 CANCELLED: Final = "Cancelled"
 _FAILED: Final = (Phase.FAILED, Phase.ERROR)
@@ -27,11 +27,11 @@ _FAILED: Final = (Phase.FAILED, Phase.ERROR)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What has become of an import."""
+    """The result of an import so far."""
 
     phase: ImportPhase
     succeeded: ConditionStatus
-    """Status of the condition Succeeded: UNKNOWN while the import is under way."""
+    """Status of the condition Succeeded: UNKNOWN while the import runs."""
     reason: str
     step: str
     message: str
@@ -45,7 +45,7 @@ def outcome(
     who: Mapping[str, str],
     note: str = "",
 ) -> Outcome:
-    """The import's phase, whether it is over, and why; `who` and `note` as for `summarize`."""
+    """The import's phase, whether it has ended, and why; `who` and `note` as for `summarize`."""
     started = import_.spec.start_virtual_machine is not False
     phase = import_phase(seen, disks, started=started)
     if seen.unreadable:
@@ -59,12 +59,12 @@ def outcome(
             if made.succeeded is ConditionStatus.TRUE
             else replace(made, message=added(made.message, note))
         )
-    told = summarize(seen, import_.spec.source_cluster.name, who, note)
-    return Outcome(phase, ConditionStatus.UNKNOWN, told.reason, told.step, told.message)
+    result = summarize(seen, import_.spec.source_cluster.name, who, note)
+    return Outcome(phase, ConditionStatus.UNKNOWN, result.reason, result.step, result.message)
 
 
 def settled(status: ImportStatus) -> bool:
-    """Whether the import has succeeded, its machine started or to be left off: that is final."""
+    """Whether the import has succeeded, with its VM started or not to be started. This is final."""
     summary = find(status.import_conditions, SUCCEEDED)
     done = summary is not None and summary.status == "True"
     return status.import_status == ImportPhase.RUNNING or (
@@ -73,7 +73,7 @@ def settled(status: ImportStatus) -> bool:
 
 
 def _unseen(base: ImportStatus, *, over: bool, started: bool) -> ImportPhase:
-    """Without nodes: what is known of the Workflow's end, or else where the import was before."""
+    """Without nodes: the phase from the Workflow's end, or else the previous phase."""
     if over:
         return ImportPhase.RUNNING if started else ImportPhase.CREATED
     if base.import_status in (ImportPhase.FAILED, ImportPhase.INVALID):
@@ -93,24 +93,24 @@ def _done(phase: ImportPhase, import_: VirtualMachineImport) -> Outcome:
 def _failed(seen: Observed, phase: ImportPhase, import_: VirtualMachineImport) -> Outcome:
     cause = blame(seen.leaves)
     if seen.stopped:
-        said = "Cancelled before it was done; a retry goes on from what is there"
-        return Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, CANCELLED, "", said)
+        message = "Cancelled; a retry resumes from completed work"
+        return Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, CANCELLED, "", message)
     if cause is not None:
         failed = ImportPhase.INVALID if cause.stage in CHECKS else ImportPhase.FAILED
         return Outcome(failed, ConditionStatus.FALSE, reason_of(cause), cause.title, last_words(cause))
     if phase is ImportPhase.CREATED and seen.leaf(
         CLEANUP
-    ):  # only the exit handler failed, after all was done
+    ):  # only the exit handler failed, after everything else succeeded
         return _done(phase, import_)
-    said = seen.error or f"Workflow {seen.name} failed and no step says why; see it in the Argo UI"
-    return Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, "WorkflowFailed", "", said)
+    message = seen.error or f"Workflow {seen.name} failed and no step reports why; see the Argo UI"
+    return Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, "WorkflowFailed", "", message)
 
 
 # --- the phase
 
 
 def import_phase(seen: Observed, disks: Sequence[str], *, started: bool) -> ImportPhase:
-    """How far the import is; of disks side by side the least advanced one counts."""
+    """The phase of the import; of several disks the least advanced one counts."""
     if started and seen.succeeded("start"):
         return ImportPhase.RUNNING
     if seen.succeeded("build"):
@@ -128,7 +128,7 @@ def _is_checked(seen: Observed) -> bool:
 
 
 def landed(seen: Observed, disk: str) -> bool:
-    """Whether a disk lies on scratch as it will be served."""
+    """Whether a disk is on its scratch volume in the format in which it will be served."""
     return seen.succeeded("export", disk) and seen.succeeded("convert", disk)
 
 
@@ -141,5 +141,5 @@ def _images(images: Sequence[Leaf | None]) -> ImportPhase:
 
 
 def begun(leaf: Leaf | None) -> bool:
-    """Whether a step has been at work."""
+    """Whether a step has started."""
     return leaf is not None and (leaf.phase is Phase.RUNNING or leaf.phase in _FAILED or leaf.phase.succeeded)

@@ -1,7 +1,7 @@
-"""What a failed import says of a VM that it powered off: that it is off, and how to start it again. Pure.
+"""The note of a failed import about a VM that it powered off, and how to start that VM again. Pure.
 
-The one place for these words: the import's status, its Events and the command line take them from here.
-Nothing is said of a VM that was off when the import began, nor before its power-off is done.
+The import's status, its Events and the command line all use this text. There is no note about a VM that was
+off when the import started, nor before the power-off has succeeded.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _HOW: Final = {
 
 
 def powered_off(machine: Machine | None, stages: Iterable[Leaf], before: str = "") -> str:
-    """The VM that ran when the import began and that the import powered off; empty where there is none.
+    """The VM that was running when the import started and that the import powered off; else empty.
 
-    `machine` is as preflight found it, `before` what was found of an earlier Workflow of the same import: the
-    preflight of a later one finds the VM off.
+    `machine` is as preflight found it; `before` is the result of an earlier Workflow of the same import,
+    because the preflight of a later one finds the VM off.
     """
     if machine is None or not any(_is_done(leaf) for leaf in stages):
         return before
@@ -34,13 +34,13 @@ def powered_off(machine: Machine | None, stages: Iterable[Leaf], before: str = "
 
 
 def named(machine: Machine) -> str:
-    """A VM as a person finds it at its source: by path, or by name and id."""
+    """How to find a VM at its source: its path, or its name and id."""
     path = machine.path or machine.name
     return path if "/" in path else f"{path} ({machine.source_id})"
 
 
 def note(machine: Machine | None, kind: SourceKind | None, stages: Iterable[Leaf], before: str = "") -> str:
-    """What to add to the words of a failure; empty where the import has powered nothing off."""
+    """The note to append to an error message; empty if the import has powered off nothing."""
     how = _HOW.get(kind) if kind else None
     if machine is None or how is None or not any(_is_done(leaf) for leaf in stages):
         return ""
@@ -48,13 +48,13 @@ def note(machine: Machine | None, kind: SourceKind | None, stages: Iterable[Leaf
     if not name:
         return ""
     return (
-        f"VM {name} is off at its source, as the import powered it off; a retry goes on while it stays off."
-        f" To use it there again, {how.format(id=machine.source_id)}"
+        f"VM {name} is off at its source because the import powered it off; a retry resumes while it stays "
+        f"off. To use it there again, {how.format(id=machine.source_id)}"
     )
 
 
 def added(words: str, said: str) -> str:
-    """The words of a failure with the note behind them."""
+    """An error message with the note appended."""
     return f"{words.rstrip('.')}. {said}" if said else words
 
 

@@ -1,4 +1,4 @@
-"""How far and fast a disk is: its row of the import's status, from its leaves and the row before. Pure."""
+"""Progress and rate of a disk: its row of the import's status, from its leaves and the previous row. Pure."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from workflows.status.nodes import Leaf, Phase, parse_time
 from workflows.status.observed import Observed
 
 STALL: Final = 150.0
-"""Seconds without a byte after which no rate is shown: Argo passes progress on once a minute by default."""
+"""Seconds without a byte after which no rate is shown. Argo reports progress once a minute by default."""
 WEIGHED: Final = tuple(stage for stage in STAGES if stage.scope is Scope.DISK and stage.weight)
 _WEIGHT: Final = sum(stage.weight for stage in WEIGHED)
 _LONGEST: Final = 10**9
-"""Seconds; what takes longer has no time left worth showing."""
+"""Seconds; the upper limit of the time left."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What moves now: the step, its bytes, and how fast."""
+    """The current step of a disk: bytes done, total bytes, rate and time left."""
 
     step: str
     done: int
@@ -40,7 +40,7 @@ class Pace:
 def row(
     disk: str, seen: Observed, before: DiskImportStatus | None, now: datetime, shape: Shape | None
 ) -> DiskImportStatus:
-    """A disk as it stands; its conditions are put elsewhere."""
+    """The row of a disk, without its conditions."""
     before = before or DiskImportStatus()
     wanted = next((one for one in shape.disks if one.id == disk), None) if shape else None
     size = wanted.capacity if wanted else before.disk_size
@@ -74,18 +74,18 @@ def _name(disk: str, seen: Observed, before: DiskImportStatus) -> str:
 def _chosen(seen: Observed) -> Volumes:
     try:
         return Volumes.model_validate_json(seen.output("admit", None, "volumes"))
-    except ValidationError:  # no output yet, or that of another version
+    except ValidationError:  # no output yet, or the output of another version
         return Volumes()
 
 
 def percent(disk: str, seen: Observed) -> int:
-    """How far a disk is over all its steps, by their weights."""
+    """Progress of a disk over all its steps, by their weights, in percent."""
     done = sum(stage.weight * share(seen.leaf(stage.name, disk)) for stage in WEIGHED)
     return int(100 * done / _WEIGHT)
 
 
 def share(leaf: Leaf | None) -> Fraction:
-    """How much of a step is done; one that counts no bytes is done when it is over."""
+    """The completed share of a step. A step that counts no bytes is completed when it has succeeded."""
     if leaf is None:
         return Fraction(0)
     if leaf.phase.succeeded:
@@ -94,7 +94,7 @@ def share(leaf: Leaf | None) -> Fraction:
 
 
 def pace_of(disk: str, seen: Observed, before: DiskImportStatus, now: datetime, size: int) -> Pace:
-    """What the last step that counts bytes says, and how that compares with what it said before.
+    """The pace of the last step that counts bytes, compared with the previous row.
 
     `size` is the disk's capacity in bytes, 0 while unknown.
     """
@@ -109,7 +109,7 @@ def pace_of(disk: str, seen: Observed, before: DiskImportStatus, now: datetime, 
 
 
 def _uncounted(disk: str, seen: Observed, before: DiskImportStatus, now: datetime, size: int) -> Pace:
-    """No step has told its bytes, as Argo passes them on at intervals: a step that is done moved them all."""
+    """Argo reports bytes at intervals, so no step has any yet: a step that succeeded has moved them all."""
     done = [stage for stage in WEIGHED if seen.succeeded(stage.name, disk)]
     counted = before.bytes_total and (before.bytes_done, before.bytes_total) != (size, size)
     if not done or not size or counted:
@@ -125,7 +125,7 @@ def _counting(disk: str, seen: Observed) -> tuple[Stage, Leaf] | None:
 def _moving(
     stage: Stage, leaf: Leaf, disk: str, seen: Observed, before: DiskImportStatus, now: datetime
 ) -> Pace:
-    """Rate and time left change only when bytes did, so that looking twice says the same twice."""
+    """Rate and time left change only with the bytes, so that a second reconcile gives the same result."""
     since = _since(stage.name, leaf.done, before, now)
     if before.step != stage.name or leaf.done < before.bytes_done:
         return Pace(stage.name, leaf.done, leaf.total, since=since)
@@ -138,13 +138,13 @@ def _moving(
 
 
 def _since(step: str, done: int, before: DiskImportStatus, now: datetime) -> str:
-    """When the bytes changed last."""
+    """When the bytes last changed."""
     same = (step, done) == (before.step, before.bytes_done) and before.progress_time
     return before.progress_time if same else stamp(now)
 
 
 def _rate(moved: int, seconds: float, before: DiskImportStatus) -> int:
-    """Bytes per second, calmed by the rate before: progress arrives in jumps."""
+    """Bytes per second, averaged with the previous rate: progress arrives in jumps."""
     if seconds <= 0:
         return before.bytes_per_second
     rate = int(moved / seconds)
@@ -152,7 +152,7 @@ def _rate(moved: int, seconds: float, before: DiskImportStatus) -> int:
 
 
 def _left(stage: Stage, leaf: Leaf, disk: str, seen: Observed, rate: int) -> int:
-    """Seconds left: what this step still has to move, and the steps behind it by their weights."""
+    """Seconds left: the rest of this step, and the later steps by their weights."""
     if not rate:
         return 0
     weight = sum(one.weight * (1 - share(seen.leaf(one.name, disk))) for one in WEIGHED)
@@ -160,7 +160,7 @@ def _left(stage: Stage, leaf: Leaf, disk: str, seen: Observed, rate: int) -> int
 
 
 def _seconds(since: str, now: datetime) -> float:
-    """Seconds since a time in a status; none when it is no time."""
+    """Seconds since a time in a status; 0 if it is not a valid time."""
     try:
         when = parse_time(since)
     except ValueError:
@@ -171,7 +171,7 @@ def _seconds(since: str, now: datetime) -> float:
 
 
 def duration(seconds: int) -> str:
-    """Seconds as a person says them: `45s`, `3m20s`, `1h05m`; empty for none."""
+    """Seconds as text: `45s`, `3m20s`, `1h05m`; empty for 0."""
     minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -1,8 +1,8 @@
-"""`reflect()`: a Workflow's status as the import's. Pure: what it says depends on its arguments alone.
+"""`reflect()`: the status of an import from its Workflow. Pure: the result depends only on the arguments.
 
-It is computed anew from the Workflow at every event, so that a retry in the Argo UI moves a failed import
-back to running; nothing is latched but what must be: `virtualMachineRunning` is final, percentages never
-fall within a run, and rates need to know what was seen before.
+It is recomputed from the Workflow at every event, so that a retry in the Argo UI moves a failed import back
+to running. Only these values depend on the previous status: `virtualMachineRunning` is final, percentages
+never decrease within a run, and rates need the previous bytes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from workflows.status.progress import duration, row
 PROGRESS: Final = "vmimport.v2v.kubevirt.io/progress"
 """Annotation of the import with its percentage, after kubevirt/vm-import-operator."""
 _DISKS: Final = 95
-"""Percent that stand for the disks; the rest is for building and starting the machine."""
+"""Percent for the disks; the rest is for creating and starting the VM."""
 _BUILT: Final = 97
 
 
@@ -49,11 +49,11 @@ def reflect(
     machine: Machine | None = None,
     who: Mapping[str, str] = MappingProxyType({}),
 ) -> ImportStatus:
-    """The status of an import whose Workflow is `workflow`; None: there is none (any more).
+    """The status of an import whose Workflow is `workflow`; None: it does not exist (any more).
 
-    `shape`, once preflight has found the machine, gives names, sizes and buses; `machine` is what it found;
-    `who` the imports of Workflows that hold what this one waits for. Never fails, whatever the Workflow looks
-    like; of what is no Workflow, and of one of an earlier generation, nothing is concluded.
+    `shape` gives names, sizes and buses after preflight has found the VM; `machine` is what it found; `who`
+    are the imports of the Workflows that hold the locks. Never fails, whatever `workflow` is. An object
+    that is not a Workflow, or a Workflow of an earlier generation, does not change the status.
     """
     before = previous or ImportStatus()
     if before.import_status == ImportPhase.RUNNING:
@@ -75,27 +75,27 @@ def reflect(
 def announce(
     import_: VirtualMachineImport, previous: ImportStatus | None, run: WorkflowReference, now: datetime
 ) -> ImportStatus:
-    """The status to be written before a Workflow is made, so that a killed controller makes no second one."""
+    """The status to write before a Workflow is created, so that a killed controller creates no second one."""
     base = _of_run(previous or ImportStatus(), run)
-    told = Outcome(
-        ImportPhase.NEW, ConditionStatus.UNKNOWN, "Announced", "", f"Workflow {run.name} is about to be made"
+    result = Outcome(
+        ImportPhase.NEW, ConditionStatus.UNKNOWN, "Announced", "", f"Workflow {run.name} will be created"
     )
     generation = import_.metadata.generation
-    return _put(base, told, now).model_copy(update={"workflow": run, "observed_generation": generation})
+    return _put(base, result, now).model_copy(update={"workflow": run, "observed_generation": generation})
 
 
 def gone(before: ImportStatus, now: datetime) -> ImportStatus:
-    """The status of an import whose Workflow is not there.
+    """The status of an import whose Workflow does not exist.
 
-    Nothing is concluded while it may yet have to be made, and of what was over; only a failed import says
-    that there is nothing left to retry in place, and one under way has failed by it.
+    It does not change before the Workflow was created or after the import has ended. But a failed import adds
+    that there is nothing left to retry in place, and a running import becomes failed.
     """
     summary = find(before.import_conditions, SUCCEEDED)
-    said = summary.reason if summary else ""
-    over = said in (GONE, CANCELLED) or (summary is not None and summary.status == "True")
+    reason = summary.reason if summary else ""
+    over = reason in (GONE, CANCELLED) or (summary is not None and summary.status == "True")
     if before.workflow is None or over or before.import_status in (ImportPhase.NEW, ImportPhase.INVALID):
         return before
-    note = f"Workflow {before.workflow.name} is gone; a retry makes a new one and goes on from what is there"
+    note = f"Workflow {before.workflow.name} was deleted; a retry creates a new one and resumes"
     if before.import_status == ImportPhase.FAILED:
         note = f"{before.message} ({note})"
     return _put(before, Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, GONE, before.step, note), now)
@@ -110,7 +110,7 @@ def annotation(status: ImportStatus) -> str:
 
 
 def _outdated(seen: Observed, before: ImportStatus) -> bool:
-    """Whether this Workflow was made for a generation before the one that is announced."""
+    """Whether this Workflow was created for an earlier generation than the announced one."""
     run = before.workflow
     return bool(run and run.name != seen.name and run.generation > (seen.generation or run.generation))
 
@@ -124,9 +124,9 @@ def _reference(seen: Observed, import_: VirtualMachineImport, before: ImportStat
 
 
 def _of_run(before: ImportStatus, run: WorkflowReference) -> ImportStatus:
-    """What is kept of the status before: all within a run, the conditions' history across runs.
+    """The kept part of the previous status: everything within a run; across runs the conditions' history.
 
-    A run is a generation: a retry, in place or by a new Workflow, goes on from what is on scratch.
+    A run is a generation: a retry, in place or by a new Workflow, resumes from the scratch volumes.
     """
     if before.workflow and before.workflow.generation == run.generation:
         return before
@@ -140,7 +140,7 @@ def _kind(import_: VirtualMachineImport) -> SourceKind | None:
     return next((kind for kind in SourceKind if kind.lower() == given), None)
 
 
-# --- what is seen
+# --- what was observed
 
 
 def _reflected(
@@ -154,15 +154,15 @@ def _reflected(
     note: str,
 ) -> ImportStatus:
     disks = disk_names(seen, base, shape)
-    told = outcome(seen, import_, disks, base, who, note)
+    result = outcome(seen, import_, disks, base, who, note)
     rows = tuple(_row(disk, seen, base, now, shape) for disk in disks)
     conditions = base.import_conditions
     if not seen.unreadable:
         conditions = of_import(conditions, seen, import_, disks, now)
     if shape is not None:
         conditions = put(conditions, mapping_verified(shape.concerns), now)
-    if said := target_admitted(seen.output("admit", None, "admission")):
-        conditions = put(conditions, said, now)
+    if admitted := target_admitted(seen.output("admit", None, "admission")):
+        conditions = put(conditions, admitted, now)
     made = base.model_copy(
         update={
             "workflow": run,
@@ -170,15 +170,15 @@ def _reflected(
             "import_conditions": conditions,
             "disk_import_status": rows,
             "imported_virtual_machine_name": _name(base, import_, shape),
-            "percent": min(100, max(base.percent, _percent(rows, seen, told))),
+            "percent": min(100, max(base.percent, _percent(rows, seen, result))),
             "eta": duration(max((row.seconds_left for row in rows), default=0)),
         }
     )
-    return _put(made, told, now)
+    return _put(made, result, now)
 
 
 def _put(base: ImportStatus, told: Outcome, now: datetime) -> ImportStatus:
-    """The status with an outcome in its fields and in the condition that sums it up."""
+    """The status with an outcome in its fields and in the condition Succeeded."""
     summary = Condition(type=SUCCEEDED, status=told.succeeded, reason=told.reason, message=told.message)
     return base.model_copy(
         update={
@@ -201,7 +201,7 @@ def _row(
 
 
 def disk_names(seen: Observed, base: ImportStatus, shape: Shape | None) -> tuple[str, ...]:
-    """Every disk anybody knows of, by number."""
+    """All known disks, by number."""
     names = {disk.id for disk in shape.disks} if shape else set()
     names |= {leaf.disk for leaf in seen.leaves if leaf.disk}
     names |= {row.id for row in base.disk_import_status}
@@ -210,7 +210,7 @@ def disk_names(seen: Observed, base: ImportStatus, shape: Shape | None) -> tuple
 
 
 def _found(text: str) -> list[str]:
-    """The disks preflight named."""
+    """The disks that preflight found."""
     try:
         listed = json.loads(text) if text else []
     except (ValueError, RecursionError):
@@ -224,7 +224,7 @@ def _name(base: ImportStatus, import_: VirtualMachineImport, shape: Shape | None
 
 
 def _percent(rows: Sequence[DiskImportStatus], seen: Observed, told: Outcome) -> int:
-    """Disks by their sizes, or alike while one of them is unknown."""
+    """Disks by their sizes; with equal weights while a size is unknown."""
     if told.succeeded is ConditionStatus.TRUE:
         return 100
     if seen.succeeded("build"):

@@ -1,12 +1,12 @@
-"""Whether a Workflow that is not over still moves: Argo may be away, or the Workflow cannot end. Pure.
+"""Whether a running Workflow still makes progress: Argo may be down, or the Workflow cannot end. Pure.
 
-Two alarms, each a condition of the import. Neither is raised before a Workflow has been still for `STILL`:
-no one has written to it, and none of its steps has begun or ended.
+There are two alarms, each a condition of the import. They are raised only after a Workflow has not changed
+for `STILL`: no client has written to it, and none of its steps has started or ended.
 
-    ArgoNotAnswering   Argo has not taken the Workflow up, does not stop it, or does not see that a pod ended
-    WorkflowStalled    no step is at work and nothing is waited for, so nothing will happen any more
+    ArgoNotAnswering   Argo has not started the Workflow, does not stop it, or does not see that a pod ended
+    WorkflowStalled    no step is running and the Workflow waits for nothing, so it will not continue
 
-Approvals, locks, pods that find no place and `spec.suspend` are things to wait for. So is the back-off before
+Approvals, locks, unschedulable pods and `spec.suspend` are valid reasons to wait. So is the back-off before
 another attempt, which is shorter than `STILL`.
 """
 
@@ -34,7 +34,7 @@ Pods = Sequence[Mapping[str, Any]]
 
 
 class Kind(enum.StrEnum):
-    """Types of the conditions, and reasons of `Succeeded` while they hold."""
+    """Types of the conditions, and reasons of `Succeeded` while they are True."""
 
     NOT_ANSWERING = "ArgoNotAnswering"
     STALLED = "WorkflowStalled"
@@ -49,43 +49,43 @@ class Alarm:
 
 
 def seconds_left(seen: Observed, now: datetime) -> float:
-    """Seconds until a Workflow that does not move has been still for `STILL`; 0 or less once it has."""
+    """Seconds until an unchanged Workflow reaches `STILL`; 0 or less after that."""
     return (STILL - (now - seen.moved)).total_seconds() if seen.moved else STILL.total_seconds()
 
 
 def is_still(seen: Observed, now: datetime) -> bool:
-    """Whether a Workflow that is not over has not moved for `STILL`."""
+    """Whether a running Workflow has not changed for `STILL`."""
     return not seen.phase.fulfilled and seconds_left(seen, now) <= 0
 
 
 def needs_pods(seen: Observed, now: datetime) -> bool:
-    """Whether the pods of the run have to be looked at to know more."""
+    """Whether the alarm depends on the pods of the run."""
     return is_still(seen, now) and any(_is_pods(leaf) for leaf in seen.leaves)
 
 
 def watch(seen: Observed, pods: Pods | None, now: datetime) -> Alarm | None:
-    """The alarm about a Workflow; `pods` are those of its run, None where they cannot be seen."""
+    """The alarm about a Workflow; `pods` are the pods of its run, None if they cannot be listed."""
     if not is_still(seen, now):
         return None
     since = seen.moved.astimezone(UTC).strftime(TIME) if seen.moved else "?"
     if not seen.taken_up:
-        return _not_answering(seen, f"it has no status since {since}")
+        return _not_answering(seen, f"it has had no status since {since}")
     if seen.unreadable:
         return None
     busy = [leaf for leaf in seen.leaves if _is_busy(leaf)]
     if seen.stopped and not any(map(_is_pods, busy)):
-        return _not_answering(seen, f"it was to be stopped at {since} and has not ended")
+        return _not_answering(seen, f"a stop was requested at {since}, and it has not ended")
     if unseen := _unseen(busy, pods or (), now):
-        return _not_answering(seen, f"the pod of {unseen} has ended, and the Workflow does not show it")
+        return _not_answering(seen, f"the pod of {unseen} has ended, but the Workflow shows it as running")
     waits = busy or seen.waits or seen.paused or seen.stopped or seen.phase is not Phase.RUNNING
     return None if waits else _stalled(seen, since)
 
 
 def told(before: ImportStatus, status: ImportStatus, alarm: Alarm | None, now: datetime) -> ImportStatus:
-    """The status with the alarm in it: as a condition, and as what goes on while the import is not over.
+    """The status with the alarm: as a condition, and as the message while the import runs.
 
-    A condition that was raised before and does not hold any more turns False. `before` is the status as it
-    was last written: a condition that says the same as there keeps its times.
+    An earlier alarm that no longer holds becomes False. `before` is the status as it was last written: a
+    condition that is the same there keeps its times.
     """
     conditions = status.import_conditions
     for kind in Kind:
@@ -97,8 +97,8 @@ def told(before: ImportStatus, status: ImportStatus, alarm: Alarm | None, now: d
     made = status.model_copy(update={"import_conditions": conditions})
     summary = find(conditions, SUCCEEDED)
     if alarm is not None and summary is not None and summary.status == "Unknown":
-        said = Condition(type=SUCCEEDED, status="Unknown", reason=alarm.kind, message=alarm.message)
-        update = {"message": alarm.message, "import_conditions": put(conditions, said, now)}
+        condition = Condition(type=SUCCEEDED, status="Unknown", reason=alarm.kind, message=alarm.message)
+        update = {"message": alarm.message, "import_conditions": put(conditions, condition, now)}
         made = made.model_copy(update=update)
     return made.model_copy(
         update={"import_conditions": kept(before.import_conditions, made.import_conditions)}
@@ -113,12 +113,12 @@ def _is_busy(leaf: Leaf) -> bool:
 
 
 def _is_pods(leaf: Leaf) -> bool:
-    """Whether a pod of this stage should be at work."""
+    """Whether a pod of this stage should be running."""
     return _is_busy(leaf) and leaf.stage not in _GATES
 
 
 def _unseen(busy: Iterable[Leaf], pods: Pods, now: datetime) -> str:
-    """A stage whose pods all ended `STILL` ago, while the Workflow shows it at work; empty: there is none."""
+    """A stage whose pods all ended `STILL` ago, but that the Workflow shows as running; else empty."""
     for leaf in busy:
         mine = [pod for pod in pods if _stage(pod) == (leaf.stage, leaf.disk or "")]
         if mine and all(_ended_long_ago(pod, now) for pod in mine):
@@ -144,14 +144,14 @@ def _not_answering(seen: Observed, sign: str) -> Alarm:
     return Alarm(
         Kind.NOT_ANSWERING,
         f"Argo's controller does not act on Workflow {seen.namespace}/{seen.name}: {sign}. Make sure that "
-        f"workflow-controller runs and watches namespace {seen.namespace}; it then goes on by itself",
+        f"workflow-controller runs and watches namespace {seen.namespace}; the import then continues",
     )
 
 
 def _stalled(seen: Observed, since: str) -> Alarm:
     return Alarm(
         Kind.STALLED,
-        f"Workflow {seen.namespace}/{seen.name} has not moved since {since}: no step is at work and nothing "
-        "is waited for. Make sure that Argo's workflow-controller runs. If it does, annotate the import with "
-        f"{RETRY}=true: the Workflow is stopped, and a new one does what is not done yet",
+        f"Workflow {seen.namespace}/{seen.name} has not changed since {since}: no step is running and the "
+        "Workflow waits for nothing. Make sure that Argo's workflow-controller runs. If it does, annotate "
+        f"the import with {RETRY}=true: vmferry stops the Workflow, and a new one resumes the import",
     )

@@ -1,4 +1,4 @@
-"""Carries out what was decided, one small write after the other; each may be done twice."""
+"""Carries out the decided actions with small writes. Each action can be repeated."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ TOKEN_BYTES: Final = 32
 
 
 class Actor:
-    """Does the acts about one import, as it was found in `facts`."""
+    """Carries out the actions on one import, as found in `facts`."""
 
     def __init__(
         self, cluster: Cluster, options: Options, facts: Facts, clock: Callable[[], datetime]
@@ -106,7 +106,7 @@ class Actor:
 
     @property
     def status(self) -> ImportStatus:
-        """The status as it was written last."""
+        """The last written status."""
         return self._status
 
     # --- the import itself
@@ -158,7 +158,7 @@ class Actor:
         if request is not None:
             asked = self._facts.asked
             self._put_credentials(action.plan, action.credentials, request, asked.tried if asked else "")
-            self.log.info("The credentials of the source were changed; the run has the new ones")
+            self.log.info("The credentials of the source have changed; the run uses the new ones")
 
     def _delete_secrets(self, action: DeleteSecrets) -> None:
         for name in (names.credentials(action.run), names.address(action.run)):
@@ -174,7 +174,7 @@ class Actor:
                 self._cluster.delete(CONFIG_MAP, name, self._namespace)
 
     def _run_cleanup(self, action: RunCleanup) -> None:
-        """A Workflow that is stopped before it begins runs its exit handler alone (seen, Argo 4.1.2)."""
+        """A Workflow that is stopped before it starts runs only its exit handler (seen, Argo 4.1.2)."""
         request = self._cluster.get(CONFIG_MAP, names.request(action.plan.run), self._namespace)
         if request is None:
             return
@@ -226,7 +226,7 @@ class Actor:
         return list(self._facts.raw["metadata"].get("finalizers") or [])
 
     def _finalizers(self, wanted: list[str]) -> None:
-        """For the version that was read only: a list is replaced as a whole, and others write to it too."""
+        """Only for the version that was read: a list is replaced as a whole, and others write it too."""
         version = self._facts.raw["metadata"]["resourceVersion"]
         change = {"metadata": {"resourceVersion": version, "finalizers": wanted or None}}
         self._cluster.patch(IMPORT, self._facts.name, change, self._facts.namespace)
@@ -240,7 +240,7 @@ class Actor:
             self._annotate({PROGRESS: annotation(status)})
 
     def _ensure_request(self, plan: Plan, spec: str) -> Object:
-        """The request as it is to be now; a retry after the spec was mended writes it anew."""
+        """Create or update the request; a retry after a change of the spec overwrites it."""
         wanted = objects.request(plan, spec, self._namespace)
         made = self._cluster.apply(wanted)
         self._refuse_foreign(CONFIG_MAP, made, plan)
@@ -250,7 +250,7 @@ class Actor:
         self._cluster.apply(objects.credentials(plan, data, self._namespace, request, tried))
 
     def _ensure_address(self, plan: Plan, request: Object) -> None:
-        """The token stays the same for a run: what is being downloaded must be found again."""
+        """The token stays the same for a run, so that a running download can continue."""
         token = secrets.token_urlsafe(TOKEN_BYTES)
         with contextlib.suppress(ExistsError):
             self._cluster.create(objects.address(plan, token, self._namespace, request))
@@ -266,12 +266,12 @@ class Actor:
     def _refuse_foreign(self, kind: Kind, found: Object, plan: Plan) -> None:
         labels = found["metadata"].get("labels") or {}
         if labels.get(names.LABEL_UID) != names.label_value(plan.import_.uid):
-            what = f"{kind.kind} {self._namespace}/{found['metadata']['name']} is not of this import"
+            what = f"{kind.kind} {self._namespace}/{found['metadata']['name']} does not belong to this import"
             raise StepError(Exit.CONFLICT, what, remedy="delete or rename it")
 
 
 def _about(facts: Facts) -> dict[str, str]:
-    """What every log line about an import carries, in today's keys."""
+    """The keys of every log line about an import, as in vm-import-controller."""
     spec = facts.import_.spec
     return {
         "name": facts.name,

@@ -1,4 +1,4 @@
-"""Carries a dry run out: preflight as a child process, which changes nothing anywhere."""
+"""Makes a dry run: preflight as a child process, which changes nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import ImportStatus, PlannedReference
 
 SECONDS: Final = 120.0
-"""How long a look at the machine may take."""
+"""Seconds that preflight may take."""
 
 
 def rehearse(
@@ -37,7 +37,7 @@ def rehearse(
     """The status after a dry run; the plan goes to a ConfigMap of the release namespace.
 
     Raises:
-        StepError: where the source does not answer, which is worth another try.
+        StepError: where the source does not answer; the dry run can be retried.
     """
     generation = import_.metadata.generation
     try:
@@ -53,12 +53,12 @@ def rehearse(
 
 
 def examined(plan: Plan, credentials: Mapping[str, str], seconds: float = SECONDS) -> Machine:
-    """The machine at its source. Raises StepError, with preflight's last words."""
+    """The VM at its source. Raises StepError with preflight's error message."""
     values = {key: base64.b64decode(value) for key, value in credentials.items()}
     with probe.desk(plan.to_json(), values) as folder:
         answer = probe.ask("steps.preflight", folder, seconds)
         if answer is None:
-            raise StepError(Exit.UNREACHABLE, "the source did not answer", f"nothing within {seconds:g} s")
+            raise StepError(Exit.UNREACHABLE, "the source did not answer", f"no answer within {seconds:g} s")
         if answer.code:
             raise StepError(Exit(answer.code) if answer.code in list(Exit) else Exit.INTERNAL, answer.words)
         return Machine.load(folder / MACHINE)

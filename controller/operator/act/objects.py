@@ -1,7 +1,7 @@
-"""What the controller makes for a run: the request and two Secrets. Pure.
+"""The objects that the controller creates for a run: the request and two Secrets. Pure.
 
-All of it lies in the release namespace and is owned by the request, so that deleting the request leaves
-nothing. The link to the import, which may live elsewhere, is labels: no owner reference crosses a namespace.
+All are in the release namespace and owned by the request, so that deleting the request deletes them all.
+Labels refer to the import, because it may be in another namespace, which owner references cannot cross.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from workflows.author.pods import TOKEN
 
 
 def request(plan: Plan, spec: str, namespace: str) -> Object:
-    """The ConfigMap with the plan, mounted by every step; `spec` is the digest of what it was made of."""
+    """The ConfigMap with the plan, mounted by every step; `spec` is the digest of its spec."""
     made = _object(CONFIG_MAP, names.request(plan.run), plan, namespace)
     made["metadata"]["annotations"] = {SPEC: spec}
     return made | {"data": {PLAN: plan.to_json()}}
@@ -26,7 +26,7 @@ def request(plan: Plan, spec: str, namespace: str) -> Object:
 def credentials(plan: Plan, data: Mapping[str, str], namespace: str, owner: Object, tried: str) -> Object:
     """The copy of the source's Secret; `data` as the API has it, base64; `tried` is the value of `TRIED`.
 
-    The digest is on the Secret and nowhere else: who cannot read a password must not test guesses.
+    Only the Secret has the digest: who cannot read a password must not be able to test guesses.
     """
     made = _object(SECRET, names.credentials(plan.run), plan, namespace, owner)
     made["metadata"]["annotations"] = {TRIED: tried}
@@ -34,7 +34,7 @@ def credentials(plan: Plan, data: Mapping[str, str], namespace: str, owner: Obje
 
 
 def address(plan: Plan, token: str, namespace: str, owner: Object) -> Object:
-    """The Secret with the unguessable part of the disks' URLs."""
+    """The Secret with the secret token in the disks' URLs."""
     made = _object(SECRET, names.address(plan.run), plan, namespace, owner)
     return made | {"type": "Opaque", "stringData": {TOKEN.name: token}}
 

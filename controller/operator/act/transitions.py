@@ -1,4 +1,4 @@
-"""Which Events a change of an import's status is worth. Pure."""
+"""The Events for a change of an import's status. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workflows.status.phase import SUCCEEDED
 
 
 class Happening(NamedTuple):
-    """What an Event says."""
+    """The content of an Event."""
 
     reason: str
     message: str
@@ -25,33 +25,33 @@ class Happening(NamedTuple):
 REACHED: Final[dict[str, Happening]] = {
     ImportPhase.VALID: Happening("ImportValid", "The VM was found at its source and can be imported"),
     ImportPhase.SOURCE_READY: Happening(
-        "SourceReady", "The VM is next: it is shut down, then its disks are read"
+        "SourceReady", "The VM will be shut down, then its disks will be read"
     ),
     ImportPhase.DISKS_EXPORTED: Happening("DisksExported", "Every disk has been read from the source"),
     ImportPhase.IMAGES_SUBMITTED: Happening(
-        "DiskImageSubmitted", "The target is asked to make an image of every disk"
+        "DiskImageSubmitted", "The target was asked to create an image of every disk"
     ),
     ImportPhase.IMAGE_FAILED: Happening("DiskImageFailed", "", warning=True),
-    ImportPhase.IMAGES_READY: Happening("DiskImagesReady", "Every disk is an image"),
-    ImportPhase.CREATED: Happening("VirtualMachineCreated", "The VM is built"),
+    ImportPhase.IMAGES_READY: Happening("DiskImagesReady", "The image of every disk is ready"),
+    ImportPhase.CREATED: Happening("VirtualMachineCreated", "The VM was created"),
     ImportPhase.RUNNING: Happening("VirtualMachineRunning", "The VM is imported and runs"),
 }
-"""By importStatus. That of a failed image has the step's own words."""
-AGAIN: Final = "what is done already is not done again"
+"""By importStatus. For a failed image the message is the step's own."""
+AGAIN: Final = "completed work is not repeated"
 _QUIET: Final = ("Announced", "Running", "Waiting", *watchdog.Kind)
-"""Reasons that come and go with every step, and those that a condition of their own tells."""
+"""Reasons that change with every step, and those that have a condition of their own."""
 
 
 def happenings(before: ImportStatus, after: ImportStatus) -> Iterator[Happening]:
     """The Events between two statuses of one import, in order."""
     if after.workflow and (before.workflow is None or before.workflow.name != after.workflow.name):
         retry = f"; {AGAIN}" if attempt_of(after.workflow.name) else ""
-        said = f"Workflow {after.workflow.namespace}/{after.workflow.name} carries it out{retry}"
-        yield Happening("WorkflowNamed", said)
+        message = f"Workflow {after.workflow.namespace}/{after.workflow.name} runs the import{retry}"
+        yield Happening("WorkflowNamed", message)
     reached = _reached(before, after)
     if reached is not None:
         yield reached
-    if reached is None or not reached.warning:  # else it says the same
+    if reached is None or not reached.warning:  # else the message is the same
         yield from _condition(before, after, SUCCEEDED)
     yield from _condition(before, after, PLANNED)
     for kind in watchdog.Kind:
@@ -59,7 +59,7 @@ def happenings(before: ImportStatus, after: ImportStatus) -> Iterator[Happening]
 
 
 def _reached(before: ImportStatus, after: ImportStatus) -> Happening | None:
-    """How far the import has come, when that is further than before, or goes on after a failure."""
+    """The Event for a new phase, or for an import that resumes after a failure."""
     reached = REACHED.get(after.import_status)
     if reached is None or after.import_status == before.import_status:
         return None
@@ -79,10 +79,10 @@ def _condition(before: ImportStatus, after: ImportStatus, kind: str) -> Iterator
     if new is None or _key(old) == _key(new) or new.reason in _QUIET:
         return
     if kind == SUCCEEDED and new.status == "True" and after.import_status == ImportPhase.RUNNING:
-        return  # said by what was reached
+        return  # the Event of the phase says this
     failed = new.reason in FAILURES
     if failed and old is not None and old.reason == new.reason and old.message.endswith(new.message):
-        return  # said when the step failed; now the Workflow has ended too
+        return  # reported when the step failed; now the Workflow has ended too
     yield Happening(
         new.reason, new.message, warning=failed or new.status == "False" or new.reason == RETRYING
     )

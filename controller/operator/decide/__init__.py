@@ -1,1 +1,1 @@
-"""What is to be done about an import, from what was observed. Pure."""
+"""Decides the actions for an import from what was observed. Pure."""

@@ -1,4 +1,4 @@
-"""What a person may ask of an import that runs: hold it, go on, approve of a step, end it. Pure."""
+"""Requests of a person about a running import: suspend, resume, approve a gate, cancel. Pure."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from workflows.status.nodes import Phase
 from workflows.status.observed import Observed
 
 CANCELLED: Final = f"{GROUP}/cancelled"
-"""Annotation of a Workflow that was ended because `spec.cancel` said so."""
+"""Annotation of a Workflow that was stopped because of `spec.cancel`."""
 SUSPENDED: Final = f"{GROUP}/suspended"
-"""Annotation of a Workflow that is held because `spec.suspend` says so: only that is ours to take back."""
+"""Annotation of a Workflow suspended because of `spec.suspend`: the controller resumes only these."""
 
 
 def steer(facts: Facts) -> Iterator[Action]:
-    """The acts on a Workflow that has not ended."""
+    """The actions on a Workflow that has not ended."""
     seen, spec = facts.seen, facts.import_.spec
     if seen is None or facts.workflow is None:
         return
@@ -48,16 +48,16 @@ def was_cancelled(workflow: Object | None) -> bool:
 
 
 def _approved(facts: Facts, seen: Observed) -> Iterator[Action]:
-    """Gates that are named and reached; those not reached yet keep their word in the annotation."""
+    """Approve the named gates that are reached. The others stay in the annotation."""
     if APPROVE not in facts.annotations:
         return
-    said = facts.annotations[APPROVE]
-    words = [word.strip() for word in said.split(",") if word.strip()]
+    value = facts.annotations[APPROVE]
+    words = [word.strip() for word in value.split(",") if word.strip()]
     unknown = [word for word in words if word not in list(Gate)]
     if unknown or not words:
         known = ", ".join(Gate)
         yield EmitEvent(
-            "ApprovalUnknown", f"annotation {APPROVE}: {said!r} names no gate; write {known}", warning=True
+            "ApprovalUnknown", f"annotation {APPROVE}: {value!r} is not a gate; write {known}", warning=True
         )
         yield RemoveAnnotation(APPROVE)
         return
@@ -81,13 +81,13 @@ def _waiting(workflow: Object | None, stage: str) -> Iterator[str]:
 
 
 def _who(raw: Object, annotation: str) -> str:
-    """Who wrote an annotation: the API server keeps the client's name only (metadata.managedFields)."""
+    """Who wrote an annotation: the API server records only the client's name (metadata.managedFields)."""
     wrote = [
         entry.get("manager", "")
         for entry in raw["metadata"].get("managedFields") or []
         if f"f:{annotation}" in _fields(entry)
     ]
-    return wrote[-1] if wrote else "somebody"
+    return wrote[-1] if wrote else "an unknown client"
 
 
 def _fields(entry: Any) -> Any:

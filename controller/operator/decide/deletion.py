@@ -1,7 +1,7 @@
-"""An import that is being deleted: what runs is stopped, the source gets back what is held of it. Pure.
+"""An import that is being deleted: stop what runs, then release what is held at the source. Pure.
 
-All that was made for the run goes; what a finished import made stays. Images, claims and the machine of an
-unfinished one are owned by it, so the garbage collection takes them once our finalizer is off.
+Everything that was created for the run is deleted; the results of a succeeded import stay. An unfinished
+import owns its images, claims and VM, so they are garbage collected after our finalizer was removed.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from workflows.status.nodes import CLEANUP
 from workflows.status.phase import settled
 
 SOON: Final = 5.0
-"""Seconds between two looks at what is being stopped, should its events be missed."""
+"""Seconds between two reconciles while something stops, in case an event is missed."""
 
 
 def decide(facts: Facts, options: Options, now: datetime) -> tuple[tuple[Action, ...], float]:
-    """The acts, and when to look again (seconds)."""
+    """The actions, and the seconds until the next reconcile."""
     waiting = _still(facts)
     late = _seconds(facts, now) > options.deletion_timeout_seconds
     if facts.held and waiting is not None and not late:
@@ -44,19 +44,19 @@ def decide(facts: Facts, options: Options, now: datetime) -> tuple[tuple[Action,
 
 
 def _told(facts: Facts, waiting: tuple[Action, ...], now: datetime) -> tuple[Action, ...]:
-    """What a person sees meanwhile; of an import that is done there is nothing to say."""
+    """The status meanwhile; that of a succeeded import does not change."""
     if settled(facts.status):
         return ()
     stopping = (facts.seen is not None and not facts.over) or any(
         isinstance(act, StopWorkflow) for act in waiting
     )
-    first = "its running steps are stopped, then " if stopping else ""
-    said = f"Is being deleted: {first}the source gets back what is held of it"
-    return (being_deleted(facts, said, now),)
+    first = "stops the running steps, then " if stopping else ""
+    message = f"Deleting: vmferry {first}releases what it holds at the source"
+    return (being_deleted(facts, message, now),)
 
 
 def _still(facts: Facts) -> tuple[Action, ...] | None:
-    """What has to happen before all may go; None when nothing has."""
+    """The actions before everything can be deleted; None when nothing is left to do."""
     running = [name for name, over in facts.others if not over]
     seen = facts.seen
     if seen is not None and not facts.over and not seen.stopped:
@@ -64,7 +64,7 @@ def _still(facts: Facts) -> tuple[Action, ...] | None:
     if running:
         return tuple(StopWorkflow(name) for name in running)
     if seen is not None and not facts.over:
-        return ()  # it has been told to stop
+        return ()  # a stop was requested
     if facts.status.workflow is None or settled(facts.status) or _gave_back(facts):
         return None
     if facts.back is not None:
@@ -73,7 +73,7 @@ def _still(facts: Facts) -> tuple[Action, ...] | None:
 
 
 def _give_back(facts: Facts) -> tuple[Action, ...] | None:
-    """The cleanup, if the run's request is still there to say what is to be given back."""
+    """The cleanup, if the run's request still exists and says what to release."""
     asked, credentials = facts.asked, facts.origin.credentials
     if asked is None or asked.plan is None:
         return None
@@ -83,7 +83,7 @@ def _give_back(facts: Facts) -> tuple[Action, ...] | None:
 
 
 def _gave_back(facts: Facts) -> bool:
-    """Whether the exit handler has run to its end."""
+    """Whether the exit handler has succeeded."""
     leaf = facts.seen.leaf(CLEANUP) if facts.seen else None
     return leaf is not None and leaf.phase.succeeded
 
@@ -91,15 +91,15 @@ def _gave_back(facts: Facts) -> bool:
 def _gave_up(facts: Facts, options: Options) -> EmitEvent:
     run, plan = facts.status.workflow, facts.asked.plan if facts.asked else None
     where = f"{plan.source.kind} {plan.source.namespace}/{plan.source.name}" if plan else "the source"
-    said = (
+    message = (
         f"Workflow {run.name if run else '?'} did not end within {options.deletion_timeout_seconds:g} s; the "
-        f"import goes all the same. Look at {where} for what it may still hold there (an export, a snapshot)"
+        f"import is deleted anyway. Check {where} for leftovers of the import (an export, a snapshot)"
     )
-    return EmitEvent("GaveUp", said, warning=True)
+    return EmitEvent("GaveUp", message, warning=True)
 
 
 def _seconds(facts: Facts, now: datetime) -> float:
-    """How long the import has been leaving."""
+    """Seconds since the deletion was requested."""
     try:
         asked = datetime.fromisoformat(facts.leaving)
     except ValueError:

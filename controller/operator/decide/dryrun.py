@@ -1,4 +1,4 @@
-"""The dry run: what would be made of a machine, as text with a hash, and whether that still holds. Pure."""
+"""The dry run: the VM that would be created, as text with a hash, and whether it is still valid. Pure."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from workflows.stages import stages_for
 from workflows.status.phase import SUCCEEDED
 
 PLANNED: Final = "Planned"
-"""Type of the condition about the last dry run: False when the import cannot be carried out, or the plan is
-another one by now."""
+"""Type of the condition about the last dry run: False when the import cannot run, or when the plan has
+changed."""
 TABLE: Final = "plan.txt"
 MANIFEST: Final = "virtualmachine.yaml"
 HASH: Final = "hash"
@@ -28,10 +28,10 @@ CHANGED: Final = "PlanChanged"
 
 
 def pages(plan: Plan, machine: Machine) -> dict[str, str]:
-    """The ConfigMap's data: the plan for a person, the machine's manifest, and the hash of both.
+    """The ConfigMap's data: the plan as text, the VM's manifest, and the hash of both.
 
     Raises:
-        StepError: INVALID, when the name is refused.
+        StepError: INVALID, if the name is refused.
     """
     from steps.model.yaml import to_yaml  # noqa: PLC0415 - only a dry run needs a YAML writer
 
@@ -41,23 +41,23 @@ def pages(plan: Plan, machine: Machine) -> dict[str, str]:
 
 
 def digest(made: Shape) -> str:
-    """The same for the same machine to be made, whatever else is known about its source."""
+    """Digest of the VM to be created, independent of concerns about its source."""
     return hashlib.sha256(made.model_copy(update={"concerns": ()}).to_json().encode()).hexdigest()[:16]
 
 
 def planned(
     status: ImportStatus, reference: PlannedReference, generation: int, now: datetime
 ) -> ImportStatus:
-    """The status after a dry run that found nothing in the way."""
-    said = f"ConfigMap {reference.config_map} has the plan; take spec.dryRun back to carry it out"
-    told = Condition(type=PLANNED, status="True", reason="Planned", message=said)
-    return _rehearsed(status, told, reference, generation, now)
+    """The status after a successful dry run."""
+    message = f"ConfigMap {reference.config_map} has the plan; set spec.dryRun to false to start the import"
+    condition = Condition(type=PLANNED, status="True", reason="Planned", message=message)
+    return _rehearsed(status, condition, reference, generation, now)
 
 
 def refused(status: ImportStatus, why: str, generation: int, now: datetime) -> ImportStatus:
-    """The status after a dry run that found reasons why not."""
-    told = Condition(type=PLANNED, status="False", reason="NotPossible", message=why)
-    return _rehearsed(status, told, None, generation, now)
+    """The status after a dry run that found reasons against the import."""
+    condition = Condition(type=PLANNED, status="False", reason="NotPossible", message=why)
+    return _rehearsed(status, condition, None, generation, now)
 
 
 def _rehearsed(
@@ -67,7 +67,7 @@ def _rehearsed(
     generation: int,
     now: datetime,
 ) -> ImportStatus:
-    """Nothing is under way, and nothing of what was said before a dry run holds."""
+    """Nothing runs, and the earlier phase and message no longer apply."""
     summary = Condition(type=SUCCEEDED, status="Unknown", reason=told.reason, message=told.message)
     changes = {
         "import_status": "",
@@ -81,35 +81,35 @@ def _rehearsed(
 
 
 def drifted(facts: Facts, status: ImportStatus, now: datetime) -> ImportStatus:
-    """The status with a word about it when what is made is not what the dry run said."""
+    """The status with a condition if the import differs from the dry run."""
     made, promised = facts.shape(), status.planned
     if made is None or promised is None or promised.hash == digest(made):
         return status
     before = find(status.import_conditions, PLANNED)
     if before is not None and before.reason == CHANGED:
         return status
-    said = (
-        f"What is imported differs from the dry run in ConfigMap {promised.config_map}: the machine at its "
-        "source or the spec has changed since"
+    message = (
+        f"The import differs from the dry run in ConfigMap {promised.config_map}: the VM at its source or "
+        "the spec has changed since"
     )
-    told = Condition(type=PLANNED, status="False", reason=CHANGED, message=said)
-    return status.model_copy(update={"import_conditions": put(status.import_conditions, told, now)})
+    condition = Condition(type=PLANNED, status="False", reason=CHANGED, message=message)
+    return status.model_copy(update={"import_conditions": put(status.import_conditions, condition, now)})
 
 
-# --- the page for a person
+# --- the plan as text
 
 
 def _manifest(made: Shape) -> dict[str, Any]:
-    """A claim's name gets a short hash where it is taken; whether it is, `admit` sees."""
+    """A claim's name gets a short hash if it is taken; `admit` checks that."""
     return virtual_machine(made, {disk.id: volume_name(made.name, disk.id) for disk in made.disks})
 
 
 def _lines(plan: Plan, machine: Machine, made: Shape) -> Iterator[str]:
     source = plan.source
     yield f"{machine.path or machine.name} of {source.kind} {source.namespace}/{source.name}"
-    yield f"becomes VirtualMachine {made.namespace}/{made.name}, {'started' if made.start else 'left off'}"
+    yield f"becomes VirtualMachine {made.namespace}/{made.name}, {'started' if made.start else 'not started'}"
     yield f"steps: {', '.join(stage.name for stage in stages_for(plan.target.kind))}"
-    yield "not checked: whether the target accepts it; the step admit asks when the import runs"
+    yield "not checked: whether the target accepts the VM; the step admit checks this when the import runs"
     yield ""
     yield f"CPU     {machine.vcpus} vCPUs -> {made.topology}"
     yield f"memory  {machine.memory_mib} MiB -> {made.memory_mib}Mi"

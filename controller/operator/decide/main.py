@@ -1,7 +1,7 @@
-"""What is to be done about an import, from its facts alone. Pure: no clock, no API, no memory.
+"""Decides the actions for an import from its facts only. Pure: no clock, no API, no memory.
 
-The order of the acts is part of the decision: a status that names a Workflow is written before that Workflow
-is made, so that a controller killed between the two makes the same one again, and never a second.
+The order of the actions is part of the decision: a status that names a Workflow is written before that
+Workflow is created, so that a controller killed in between creates the same one, and never a second.
 """
 
 from __future__ import annotations
@@ -44,33 +44,33 @@ from workflows.status.phase import CANCELLED, SUCCEEDED, settled
 from workflows.status.reflect import announce, reflect
 
 SECRET_SECONDS: Final = 30.0
-"""How soon a changed Secret is noticed by an import that waits for it."""
+"""Seconds until an import that waits for a Secret notices its change."""
 RIVAL_SECONDS: Final = 15.0
-"""How soon an import begins after another one that went first."""
+"""Seconds until an import starts after the end of its rival."""
 START_SECONDS: Final = 15.0
-"""How soon it is noticed what KubeVirt says of a VM that starts."""
+"""Seconds until KubeVirt's messages about a starting VM are noticed."""
 OF_CREDENTIALS: Final = {Exit.DENIED.word, Exit.UNTRUSTED.word, Exit.INVALID.word}
-"""Reasons why a check refuses what is in a Secret. Others, such as NotFound, wait for a person's word: the VM
-would be powered off at a moment that nobody chose."""
+"""Reasons for which a check refuses the content of a Secret. Others, such as NotFound, wait for a person:
+the VM would be powered off at an unexpected time."""
 WITH_CREDENTIALS: Final = {stage.name for stage in STAGES if stage.check and stage.credentials}
 FINAL: Final = (ImportPhase.RUNNING, ImportPhase.INVALID, ImportPhase.FAILED)
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do now, in this order, and when to look again at the latest (seconds)."""
+    """The actions, in order, and the maximum seconds until the next reconcile."""
 
     acts: tuple[Action, ...]
     again: float
 
     @property
     def begins(self) -> bool:
-        """Whether a Workflow is to be made."""
+        """Whether a Workflow will be created."""
         return any(isinstance(act, SubmitWorkflow) for act in self.acts)
 
 
 def decide(facts: Facts, options: Options, now: datetime) -> Decision:
-    """The next acts for an import; none when all is as it should be."""
+    """The next actions for an import; none when nothing must change."""
     if facts.leaving:
         acts, again = deletion.decide(facts, options, now)
         return Decision(acts, again)
@@ -78,12 +78,12 @@ def decide(facts: Facts, options: Options, now: datetime) -> Decision:
 
 
 def _again(facts: Facts, options: Options, now: datetime) -> float:
-    """Seconds until the next look: earlier where a Secret may change, or a Workflow no longer move."""
-    if facts.rival is not None:  # nobody tells us of another import that is done
+    """Seconds until the next reconcile: earlier if a Secret may change or a Workflow may stall."""
+    if facts.rival is not None:  # the end of another import causes no event here
         return min(options.recheck_seconds, RIVAL_SECONDS)
-    if facts.starting:  # nobody tells us of a VM that changes
+    if facts.starting:  # VMs are not watched
         return min(options.recheck_seconds, START_SECONDS)
-    if _waits_for_credentials(facts.status):  # nobody tells us of a Secret that was changed
+    if _waits_for_credentials(facts.status):  # Secrets are not watched
         return min(options.recheck_seconds, SECRET_SECONDS)
     if facts.seen is None or facts.over:
         return options.recheck_seconds
@@ -110,9 +110,9 @@ def _acts(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
 
 
 def _settled(facts: Facts, now: datetime) -> Iterator[Action]:
-    """An import that is done. Its Workflow should end by itself; a retry stops one that does not move."""
+    """A succeeded import. Its Workflow should end by itself; a retry stops a stalled one."""
     if facts.seen is None or facts.over:
-        # Its finalizer goes in a look that writes no status, as that would be another version of the import.
+        # The finalizer is removed in a reconcile that writes no status, which would change the version.
         yield from _settle(facts, held=facts.held)
         return
     alarm = watchdog.watch(facts.seen, facts.pods, now)
@@ -126,17 +126,17 @@ def _settled(facts: Facts, now: datetime) -> Iterator[Action]:
 
 
 def _unstuck(facts: Facts) -> Iterator[Action]:
-    """Stop a Workflow that does not move. The annotation stays: what it asks for comes after that."""
+    """Stop a stalled Workflow. The annotation stays, because the retry follows after that."""
     if facts.seen is not None:
-        said = f"Workflow {facts.seen.name} does not move and is stopped, as the retry asks for"
-        yield EmitEvent("StalledWorkflowStopped", said, warning=True)
+        message = f"Workflow {facts.seen.name} is stalled; the retry stops it"
+        yield EmitEvent("StalledWorkflowStopped", message, warning=True)
         yield StopWorkflow(facts.seen.name)
 
 
 def _settle(facts: Facts, *, held: bool = False) -> Iterator[Action]:
-    """What is left to do for an import that is done.
+    """The remaining actions for a succeeded import.
 
-    With nothing to give back it needs no finalizer: after an uninstall nobody would take it off.
+    It has nothing to release and needs no finalizer: after an uninstall nothing would remove the finalizer.
     """
     copied = facts.asked is not None and facts.asked.copied is not None
     if facts.asked is not None and copied and _is_at_rest(facts):
@@ -152,39 +152,40 @@ def _is_at_rest(facts: Facts) -> bool:
     return facts.seen is None or facts.over
 
 
-# --- what others wrote
+# --- a status of another controller
 
 
 def _strange(facts: Facts) -> bool:
-    """A status that today's controller wrote: it names no Workflow and has no condition of ours."""
+    """Whether vm-import-controller wrote the status: it has no Workflow and none of our conditions."""
     status = facts.status
     ours = status.workflow is not None or find(status.import_conditions, SUCCEEDED) is not None
     return bool(status.import_status) and not ours
 
 
 def _left_alone(facts: Facts, now: datetime) -> Iterator[Action]:
-    """What was over stays as it is; what was under way waits for a person, as its machine may be anywhere."""
+    """An ended import stays unchanged. A running one waits for a person: the state of its VM is unknown."""
     status = facts.status
     if facts.foreign or status.import_status == ImportPhase.RUNNING:
         return
     if RETRY in facts.annotations:
         fresh = ImportStatus(import_conditions=status.import_conditions)
-        yield told(facts, fresh, "TakenOver", "Taken over from another controller, to begin anew", now)
+        message = "Taken over from another controller; the import starts from the beginning"
+        yield told(facts, fresh, "TakenOver", message, now)
     elif status.import_status not in FINAL:
-        said = (
-            f"Another controller left this import as {status.import_status}; look at the machine and its "
-            f"disks, then annotate the import with {RETRY}=true to begin anew"
+        message = (
+            f"Another controller left this import in the phase {status.import_status}; check the VM and its "
+            f"disks, then annotate the import with {RETRY}=true to start the import again"
         )
-        if said != status.message:
-            yield EmitEvent("ForeignStatus", said, warning=True)
-            yield UpdateStatus(status.model_copy(update={"message": said}))
+        if message != status.message:
+            yield EmitEvent("ForeignStatus", message, warning=True)
+            yield UpdateStatus(status.model_copy(update={"message": message}))
 
 
-# --- nothing under way
+# --- no Workflow
 
 
 def _anew(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
-    """An import that has not begun: it begins, or says why it does not."""
+    """An import that has not started: start it, or report why it cannot start."""
     if facts.fault:
         yield refused(facts, (facts.fault,), now)
     elif facts.origin.reason == KIND_UNKNOWN:
@@ -202,7 +203,7 @@ def _anew(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
         and facts.status.workflow
         and not _asked_again(facts)
     ):
-        return  # preflight refused it, its Workflow has gone, and nothing has been mended
+        return  # preflight refused it, its Workflow was deleted, and nothing has been corrected
     elif facts.rival is not None:
         yield yields(facts, facts.rival, now)
     else:
@@ -212,14 +213,14 @@ def _anew(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
 def _held(facts: Facts) -> tuple[str, str] | None:
     spec = facts.import_.spec
     if spec.cancel:
-        return CANCELLED, "Cancelled before it began; take spec.cancel back to begin"
+        return CANCELLED, "Cancelled before it started; set spec.cancel to false to start"
     if spec.suspend:
-        return "Paused", "Not begun: spec.suspend is set; take it back to begin"
+        return "Paused", "Not started: spec.suspend is true; set it to false to start"
     return None
 
 
 def _rehearsed(facts: Facts) -> Iterator[Action]:
-    """A dry run is carried out once for each spec, and when a person asks for it again."""
+    """A dry run happens once for each spec, and again on request."""
     status, credentials = facts.status, facts.origin.credentials
     planned = find(status.import_conditions, PLANNED)
     fresh = planned is None or status.observed_generation != facts.import_.metadata.generation
@@ -230,7 +231,7 @@ def _rehearsed(facts: Facts) -> Iterator[Action]:
 
 
 def _begin(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
-    """Announce a Workflow and make it; over the request that is there, when it is for the same machine."""
+    """Announce and create a Workflow; reuse the existing request if it is for the same VM."""
     plan, credentials = facts.plan, facts.origin.credentials
     if plan is None or credentials is None:
         return
@@ -251,7 +252,7 @@ def _begin(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
 
 
 def _attempt(facts: Facts) -> int:
-    """The number of the Workflow over the request: that of the one announced while it is yet to be made."""
+    """The number of the Workflow for the request. An announced Workflow keeps its number until it exists."""
     announced = facts.status.workflow
     last = argo_names.attempt_of(announced.name) if announced else -1
     pending = facts.seen is None and facts.status.import_status == ImportPhase.NEW
@@ -259,7 +260,7 @@ def _attempt(facts: Facts) -> int:
 
 
 def _another(facts: Facts, plan: Plan) -> bool:
-    """Whether another machine is asked for than the run was made for: nothing of it can be gone on with."""
+    """Whether the import is for another VM than the run, so that nothing of the run can be reused."""
     asked = facts.asked.plan if facts.asked else None
     return asked is not None and is_another(asked, plan)
 
@@ -272,7 +273,7 @@ def _announced(facts: Facts, name: str, run: str, options: Options, now: datetim
     return announce(facts.import_, facts.status, reference, now)
 
 
-# --- a Workflow is there
+# --- a Workflow exists
 
 
 def _followed(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
@@ -296,20 +297,20 @@ def _followed(facts: Facts, options: Options, now: datetime) -> Iterator[Action]
     yield from control.steer(facts)
     yield from _kept_fresh(facts)
     if RETRY in facts.annotations and facts.seen is not None and facts.seen.stopped:
-        return  # it begins once the Workflow has ended
+        return  # the retry starts when the Workflow has ended
     if RETRY in facts.annotations and alarm is not None:
         yield from _unstuck(facts)
     elif RETRY in facts.annotations:
-        said = "The import is under way; a retry can be asked for when it has failed"
-        yield EmitEvent("RetryIgnored", said, warning=True)
+        message = "The import is running; it can be retried only after it has failed"
+        yield EmitEvent("RetryIgnored", message, warning=True)
         yield RemoveAnnotation(RETRY)
     elif facts.changed and facts.status.observed_generation != facts.import_.metadata.generation:
-        said = "The spec was changed while the import runs; the change takes effect with a retry"
-        yield EmitEvent("SpecChanged", said, warning=True)
+        message = "The spec was changed while the import was running; a retry applies the change"
+        yield EmitEvent("SpecChanged", message, warning=True)
 
 
 def _ended(facts: Facts, options: Options, now: datetime, status: ImportStatus) -> Iterator[Action]:
-    """The Workflow has ended or is gone: done, failed, or to be tried again."""
+    """The Workflow has ended or was deleted: the import succeeded, failed, or is retried."""
     if settled(status):
         yield UpdateStatus(status)
         yield from _settle(facts)
@@ -320,12 +321,12 @@ def _ended(facts: Facts, options: Options, now: datetime, status: ImportStatus) 
         yield from _hindered(facts, status, why)
     else:
         if status.import_status != facts.status.import_status:
-            yield UpdateStatus(status)  # what it came to, before it begins again
+            yield UpdateStatus(status)  # the result, before the retry starts
         yield from _begin(facts.with_status(status), options, now)
 
 
 def _asked_again(facts: Facts) -> bool:
-    """Whether a person wants a retry: by annotation, a corrected spec or Secret, a cancel taken back."""
+    """Whether a person requests a retry: by annotation, a changed spec or Secret, a removed cancel."""
     spec = facts.import_.spec
     if spec.suspend or spec.cancel:
         return False
@@ -335,30 +336,30 @@ def _asked_again(facts: Facts) -> bool:
 
 
 def _waits_for_credentials(status: ImportStatus) -> bool:
-    """Whether a check refused the import for a reason that another Secret may cure."""
+    """Whether a check refused the import for a reason that a changed Secret may fix."""
     summary = find(status.import_conditions, SUCCEEDED)
     refused_so = summary is not None and summary.reason in OF_CREDENTIALS
     return status.import_status == ImportPhase.INVALID and status.step in WITH_CREDENTIALS and refused_so
 
 
 def _hindrance(facts: Facts) -> str:
-    """Why a retry that is asked for cannot be; empty when it can."""
+    """Why a requested retry cannot start; empty when it can."""
     why = facts.fault or facts.origin.message or " | ".join(facts.reasons)
     return why or (facts.rival.message if facts.rival else "")
 
 
 def _hindered(facts: Facts, status: ImportStatus, why: str) -> Iterator[Action]:
-    """A retry is asked for and cannot be: said beside what had failed."""
+    """A requested retry cannot start: the reason is added to the error message."""
     summary = find(status.import_conditions, SUCCEEDED)
     failed = summary.message if summary else status.message
-    said = f"{failed} (a retry waits: {why})"
-    if said != facts.status.message:
+    message = f"{failed} (a retry waits: {why})"
+    if message != facts.status.message:
         yield EmitEvent("RetryWaits", why, warning=True)
-    yield UpdateStatus(status.model_copy(update={"message": said}))
+    yield UpdateStatus(status.model_copy(update={"message": message}))
 
 
 def _kept_fresh(facts: Facts) -> Iterator[Action]:
-    """A password that was changed reaches the next step, and whoever retries in Argo."""
+    """A changed password reaches the next step, and a retry in Argo."""
     asked, fresh = facts.asked, facts.origin.credentials
     if (
         asked
@@ -371,7 +372,7 @@ def _kept_fresh(facts: Facts) -> Iterator[Action]:
 
 
 def _discarded(facts: Facts, *, everything: bool = False) -> Iterator[Action]:
-    """Workflows of earlier attempts: a retry of one of them in Argo would run over the same scratch."""
+    """Delete Workflows of earlier attempts: a retry of one in Argo would use the same scratch volumes."""
     ended = [name for name, over in facts.others if over]
     if everything and facts.seen is not None:
         ended.append(facts.seen.name)

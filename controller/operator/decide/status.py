@@ -1,4 +1,4 @@
-"""An import's status where no Workflow says it: it waits, or it is refused. Pure."""
+"""The status of an import without a Workflow: it waits, or it is refused. Pure."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from workflows.status.phase import SUCCEEDED
 
 
 def told(facts: Facts, status: ImportStatus, reason: str, message: str, now: datetime) -> UpdateStatus:
-    """An import that waits: its phase is what it was, or nothing when it was refused before."""
+    """An import that waits: its phase stays, or becomes empty if it was refused before."""
     stand = ImportPhase.NEW if status.import_status == ImportPhase.INVALID else status.import_status
     return _summed(facts, status, stand, ("Unknown", reason, message), now)
 
 
 def refused(facts: Facts, reasons: tuple[str, ...], now: datetime, reason: str = "Invalid") -> UpdateStatus:
-    """An import that cannot be carried out as it is asked for; it begins as soon as it can be."""
+    """An import that cannot run as specified; it starts as soon as it can."""
     return _summed(facts, facts.status, ImportPhase.INVALID, ("False", reason, " | ".join(reasons)), now)
 
 
 def yields(facts: Facts, rival: Rival, now: datetime) -> UpdateStatus:
-    """An import that another one goes before. A name must be changed; for a VM it can wait."""
+    """An import with a rival: it is refused if both need one name, and waits if both need one VM."""
     if rival.reason == NAME_TAKEN:
         return refused(facts, (rival.message,), now, NAME_TAKEN)
     return told(facts, facts.status, rival.reason, rival.message, now)
@@ -47,22 +47,22 @@ def _summed(
 
 
 def explained(before: ImportStatus, status: ImportStatus, starting: str, now: datetime) -> ImportStatus:
-    """The status of an import whose VM starts, with what KubeVirt says of that VM.
+    """The status of an import whose VM starts, with KubeVirt's message about that VM.
 
-    The condition goes on from that of the status before: said twice, it is the same condition.
+    The condition is based on the one in `before`: an equal message keeps its times.
     """
     summary = find(status.import_conditions, SUCCEEDED)
     if not starting or summary is None or (status.step, summary.reason) != (START, "Running"):
         return status
-    said = f"{status.message}: {starting}"
+    message = f"{status.message}: {starting}"
     old = find(before.import_conditions, SUCCEEDED) or summary
     others = [old if one is summary else one for one in status.import_conditions]
-    conditions = put(others, summary.model_copy(update={"message": said}), now)
-    return status.model_copy(update={"message": said, "import_conditions": conditions})
+    conditions = put(others, summary.model_copy(update={"message": message}), now)
+    return status.model_copy(update={"message": message, "import_conditions": conditions})
 
 
 def being_deleted(facts: Facts, message: str, now: datetime) -> UpdateStatus:
-    """An import that is being deleted and whose run is not over; its phase stays what it was."""
+    """An import that is being deleted and whose run has not ended; its phase stays."""
     return _summed(facts, facts.status, facts.status.import_status, ("Unknown", "Deleting", message), now)
 
 

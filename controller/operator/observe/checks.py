@@ -1,4 +1,4 @@
-"""What the cluster must have for an import: every reason why it cannot be carried out here, at once."""
+"""Checks what the cluster must have for an import, and collects every reason why it cannot run here."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from workflows.api.resources import VirtualMachineImport
 
 
 def formatted(cluster: Cluster, plan: Plan, options: Options) -> Plan:
-    """The plan in the format that suits where its disks go.
+    """The plan with the disk format that suits the storage of its disks.
 
     Raises:
-        StepError: NOT_FOUND, when the cluster has no default class and the import names none.
+        StepError: NOT_FOUND, if the cluster has no default class and the import has none.
     """
     wanted = DiskFormat.QCOW2 if options.format is Format.AUTO else DiskFormat(options.format)
     if options.format is Format.AUTO:
@@ -39,7 +39,7 @@ def cluster_reasons(
     yield from _name(cluster, import_, plan)
     template = argo_names.template_name(plan.source.kind)
     if cluster.get(WORKFLOW_TEMPLATE, template, options.namespace) is None:
-        yield f"WorkflowTemplate {options.namespace}/{template} is not there; install the chart (again)"
+        yield f"WorkflowTemplate {options.namespace}/{template} does not exist; install or upgrade the chart"
 
 
 def _classes(cluster: Cluster, plan: Plan) -> Iterator[str]:
@@ -61,26 +61,26 @@ def _networks(cluster: Cluster, plan: Plan) -> Iterator[str]:
         except StepError as error:
             if error.code is not Exit.DENIED:
                 raise
-            yield f"destination network {destination} cannot be looked at: {error}"
+            yield f"destination network {destination} cannot be read: {error}"
             continue
         if found is None:
             yield (
-                f"destination network {destination} does not exist; make that "
-                "NetworkAttachmentDefinition, or mend spec.networkMapping"
+                f"destination network {destination} does not exist; create that "
+                "NetworkAttachmentDefinition, or correct spec.networkMapping"
             )
 
 
 def _name(cluster: Cluster, import_: VirtualMachineImport, plan: Plan) -> Iterator[str]:
-    """The name is known before the source is asked: that of the request, made to fit."""
+    """The name is known before preflight: that of the request, changed to a valid name."""
     wanted = plan.target.vm_name or plan.vm
     name = wanted if DNS_LABEL.fullmatch(wanted) else normalise(wanted, plan.target.spelling)
     if name != wanted and plan.target.name_policy is NamePolicy.STRICT:
-        return  # preflight refuses it, in the words of the QA plan
+        return  # preflight refuses it, with the message of the QA plan
     found = cluster.get(MACHINE, name, plan.target.namespace)
     if found is None:
         return
     if (found["metadata"].get("labels") or {}).get(LABEL_UID) != names.label_value(import_.metadata.uid):
         yield (
-            f"VirtualMachine {plan.target.namespace}/{name} is there already and not of this import; "
-            "rename or delete it, or set spec.targetVirtualMachineName"
+            f"VirtualMachine {plan.target.namespace}/{name} already exists and does not belong to this "
+            "import; rename or delete it, or set spec.targetVirtualMachineName"
         )

@@ -1,7 +1,7 @@
-"""Everything an import's next step depends on, read from the API at one time.
+"""Everything that an import's next step depends on, read from the API at one time.
 
-No watch cache: what is decided on has been there a moment ago, and a controller that just started knows as
-much as one that ran for days.
+There is no watch cache: the facts are never older than a moment, and a controller that just started knows as
+much as one that has run for days.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from workflows.status.observed import Observed, observe
 from workflows.status.watchdog import needs_pods
 
 FINALIZER: Final = "migration.harvesterhci.io/vmferry"
-"""Ours on an import: while it is there, something may have to be given back."""
+"""Our finalizer on an import: while it exists, there may be something to release."""
 _RUN: Final = re.compile(r"(.+-[0-9a-f]{8}-g[0-9]{1,9})(?:-.+)?$")
-"""`workflows.plan.run_name`, and what is put behind it."""
+"""`workflows.plan.run_name`, and a suffix."""
 OVER: Final = (Phase.SUCCEEDED, Phase.FAILED, Phase.ERROR)
 
 
@@ -50,7 +50,7 @@ VM_TAKEN: Final = "VirtualMachineTaken"
 
 @dataclass(frozen=True)
 class Rival:
-    """Another import that goes first (`observe.rivals`): a reason and a sentence for this one."""
+    """Another import that goes first (`observe.rivals`): a reason and a message for this one."""
 
     reason: str
     message: str
@@ -58,54 +58,54 @@ class Rival:
 
 @dataclass(frozen=True)
 class Asked:
-    """A run's request as it was made."""
+    """The request of a run."""
 
     thing: Object
     run: str
     plan: Plan | None
     spec: str
-    """Digest of the spec it was made of."""
+    """Digest of the spec of the run."""
     copied: Mapping[str, str] | None = field(repr=False)
-    """The run's copy of the credentials, base64; None when there is none."""
+    """The run's copy of the credentials, base64; None if it does not exist."""
     tried: str = field(default="", repr=False)
-    """Digest of the credentials that its Workflow began with; empty when that is not known."""
+    """Digest of the credentials that its Workflow started with; empty if unknown."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """An import and its surroundings."""
+    """An import and the objects around it."""
 
     raw: Object
     import_: VirtualMachineImport
     """As far as it can be read."""
     fault: str
-    """What cannot be read of its spec."""
+    """The error in the part of its spec that cannot be read."""
     status: ImportStatus
     origin: Origin
     plan: Plan | None = None
-    """What would be carried out now, under a run of its own."""
+    """The plan of a new run."""
     reasons: tuple[str, ...] = ()
-    """Why that cannot be: the request must be mended, or the cluster."""
+    """Why that plan cannot run: the import or the cluster must be corrected."""
     asked: Asked | None = None
     workflow: Object | None = None
     seen: Observed | None = None
     pods: tuple[Object, ...] | None = None
-    """Pods of the run, of a Workflow that does not move; None where they were not looked at."""
+    """Pods of the run of a stalled Workflow; None if they were not listed."""
     machine: Machine | None = None
     requests: tuple[str, ...] = ()
-    """Every run that has something in the release namespace."""
+    """All runs that have objects in the release namespace."""
     others: tuple[tuple[str, bool], ...] = ()
-    """Further Workflows of the run, and whether they have ended."""
+    """Other Workflows of the run, and whether they have ended."""
     back: bool | None = None
-    """Whether the Workflow that only gives back has ended; None: there is none."""
+    """Whether the Workflow that runs only the cleanup has ended; None if it does not exist."""
     rival: Rival | None = None
-    """Known only of an import that would begin otherwise."""
+    """Known only for an import that would start otherwise."""
     who: Mapping[str, str] = field(default_factory=dict)
-    """Imports by the Workflows that hold what this one waits for."""
+    """Imports by the Workflows that hold the locks of this one."""
     starting: str = ""
-    """What KubeVirt says of the VM while `start` waits for it."""
+    """KubeVirt's message about the VM while `start` waits for it."""
     foreign: str | None = None
-    """Why nothing may be done: today's controller is at work here."""
+    """Why nothing may be done: vm-import-controller is active here."""
 
     @property
     def name(self) -> str:
@@ -125,12 +125,12 @@ class Facts:
 
     @property
     def leaving(self) -> str:
-        """When its deletion was asked for; empty when it was not."""
+        """Time of the deletion request; empty without one."""
         return str(self.raw["metadata"].get("deletionTimestamp") or "")
 
     @property
     def over(self) -> bool:
-        """Whether there is a Workflow, and it has ended."""
+        """Whether a Workflow exists and has ended."""
         return self.seen is not None and self.seen.phase in OVER
 
     @property
@@ -139,12 +139,12 @@ class Facts:
 
     @property
     def changed(self) -> bool:
-        """Whether the spec asks for something else than the run was made of."""
+        """Whether the spec differs from that of the run."""
         return self.asked is not None and self.asked.spec != self.digest
 
     @property
     def has_new_credentials(self) -> bool:
-        """Whether the source's Secret has changed since the run's Workflow began."""
+        """Whether the source's Secret has changed since the run's Workflow started."""
         fresh = self.origin.credentials
         if fresh is None or self.asked is None or not self.asked.tried:
             return False
@@ -154,17 +154,17 @@ class Facts:
         return replace(self, status=status)
 
     def shape(self) -> Shape | None:
-        """The machine as it will be, once preflight has found it."""
+        """The VM as it will be created; None before preflight has found it."""
         if self.machine is None or self.asked is None or self.asked.plan is None:
             return None
         try:
             return shape(self.asked.plan, self.machine)
-        except StepError:  # its name is refused; preflight says so
+        except StepError:  # its name is refused; preflight reports it
             return None
 
 
 def gather(cluster: Cluster, options: Options, raw: Object, foreign: str | None, now: datetime) -> Facts:
-    """Read what is needed to decide about the import `raw`.
+    """Read what is needed to decide the actions for the import `raw`.
 
     Raises:
         StepError: where the API does not answer.
@@ -190,9 +190,9 @@ def gather(cluster: Cluster, options: Options, raw: Object, foreign: str | None,
 
 
 def parse(raw: Object) -> tuple[VirtualMachineImport, str]:
-    """The import as a model, without the fields of its spec that cannot be read, and what is wrong with them.
+    """The import as a model without the fields of its spec that cannot be read, and the error in them.
 
-    The schema of the CRD is as lenient as today's, so a stored spec may hold a value that means nothing.
+    The schema of the CRD is as lenient as vm-import-controller's, so a spec may contain invalid values.
     """
     try:
         return _validated(raw), ""
@@ -210,7 +210,7 @@ def read_import(cluster: Cluster, namespace: str, name: str) -> Object | None:
     return cluster.get(IMPORT, name, namespace)
 
 
-# --- what the run has
+# --- objects of the run
 
 
 def _of_run(cluster: Cluster, options: Options, facts: Facts) -> dict[str, Any]:
@@ -233,7 +233,7 @@ def _of_run(cluster: Cluster, options: Options, facts: Facts) -> dict[str, Any]:
 
 
 def _pods(cluster: Cluster, options: Options, run: str) -> tuple[Object, ...] | None:
-    """None without the right to list pods, as under a Role of an older chart."""
+    """None without the right to list pods, as with the Role of an older chart."""
     try:
         return tuple(cluster.find(POD, options.namespace, {names.LABEL_RUN: run}))
     except StepError as error:
@@ -253,13 +253,13 @@ def _waiting_for(cluster: Cluster, options: Options, known: Facts) -> dict[str, 
 
 
 def run_of(status: ImportStatus) -> str:
-    """The run that a status tells of: its Workflow's name without what comes after the run's."""
+    """The run in a status: the name of its Workflow without the suffix."""
     found = _RUN.match(status.workflow.name) if status.workflow else None
     return found[1] if found else ""
 
 
 def _followed(workflows: list[Object], status: ImportStatus) -> Object | None:
-    """The newest, as `argo resubmit` makes others; none while the one announced is yet to be made."""
+    """The newest, because `argo resubmit` creates more; None until the announced one exists."""
     present = {one["metadata"]["name"] for one in workflows}
     if status.import_status == ImportPhase.NEW and status.workflow and status.workflow.name not in present:
         return None
@@ -286,7 +286,7 @@ def _asked(cluster: Cluster, options: Options, thing: Object, run: str) -> Asked
 
 
 def _stored(thing: Object) -> Plan | None:
-    """None for a request that another version wrote in a way we do not know."""
+    """None for a request of another version that cannot be read."""
     try:
         return Plan.model_validate_json((thing.get("data") or {}).get(PLAN, ""))
     except ValidationError:
@@ -309,7 +309,7 @@ def _notes(thing: Object) -> dict[str, str]:
     return thing["metadata"].get("annotations") or {}
 
 
-# --- what would be asked for now
+# --- the plan of a new run
 
 
 def _planned(cluster: Cluster, options: Options, known: Facts) -> tuple[Plan | None, tuple[str, ...]]:
@@ -335,7 +335,7 @@ def _planned(cluster: Cluster, options: Options, known: Facts) -> tuple[Plan | N
 
 
 def _named_as_before(made: Plan, asked: Asked | None) -> Plan:
-    """A run under way keeps its VM's name, also where a later version spells names in another way."""
+    """A running import keeps its VM's name, even if a later version spells names differently."""
     if asked is None or asked.plan is None or is_another(asked.plan, made):
         return made
     spelling = asked.plan.target.spelling
@@ -343,7 +343,7 @@ def _named_as_before(made: Plan, asked: Asked | None) -> Plan:
 
 
 def is_another(before: Plan, now: Plan) -> bool:
-    """Whether the plans are about different VMs: then nothing of the run before is of use."""
+    """Whether the plans are for different VMs, so that nothing of the earlier run can be reused."""
     return _identity(before) != _identity(now)
 
 
@@ -358,6 +358,7 @@ def _reference_reasons(import_: VirtualMachineImport, whence: Origin, options: O
     own = import_.metadata.namespace
     if whence.source.metadata.namespace != own:
         yield (
-            f"the source is in namespace {whence.source.metadata.namespace}; this installation takes those "
-            f"of the import's own only ({own}); move it, or set crossNamespaceReferences: allow"
+            f"the source is in namespace {whence.source.metadata.namespace}; this installation allows "
+            f"only sources in the namespace of the import ({own}); move the source, or set "
+            "crossNamespaceReferences: allow"
         )

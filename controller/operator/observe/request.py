@@ -1,4 +1,4 @@
-"""Digests of what a run was made of: whether its request and credentials are still the same. Pure."""
+"""Digests of a run's spec and credentials, to find out whether they have changed. Pure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from steps.model.kinds import GROUP
 from workflows.api.spec import VirtualMachineImportSpec
 
 TRIED: Final = f"{GROUP}/tried"
-"""Annotation of a run's copy of the credentials: digest of those that its Workflow began with."""
+"""Annotation of a run's copy of the credentials: digest of those that its Workflow started with."""
 SPEC: Final = f"{GROUP}/spec"
-"""Annotation of a request: digest of the spec it was made of, as `spec_digest` has it."""
+"""Annotation of a request: digest of its spec, by `spec_digest`."""
 _SWITCHES: Final = {"suspend", "cancel", "dry_run", "approvals"}
-"""Fields of a spec that say when, not what: changing them asks for no other import."""
+"""Fields of a spec that only control the run: changing them does not change the import."""
 
 
 def spec_digest(spec: VirtualMachineImportSpec) -> str:
-    """Digest of what an import asks for; the same for specs that ask for the same."""
+    """Digest of a spec, without the fields that only control the run."""
     asked = spec.model_dump(mode="json", exclude=_SWITCHES)
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 

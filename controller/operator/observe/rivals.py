@@ -1,7 +1,8 @@
-"""Two imports of one VM, or of one name, at a time: which of them goes first.
+"""Rivals: two imports at a time of the same VM or with the same name, and which of them goes first.
 
-The one that has begun; among those that have not, the older one by creation time, then uid. It is known
-before a VM is powered off. Of an import in another namespace only that it exists is said.
+A started import goes first; among imports that have not started, the older one by creation time, then uid.
+This is known before a VM is powered off. Of an import in another namespace the message only says that it
+exists.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from workflows.plan import source_plan
 from workflows.status.phase import SUCCEEDED, settled
 
 _ID: Final = re.compile(r"vm-[0-9]+|[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
-"""What may name a VM besides its name: a managed object id, a UUID."""
+"""Identifiers of a VM other than its name: a managed object id, a UUID."""
 
 
 def rival(cluster: Cluster, options: Options, facts: Facts) -> Rival | None:
-    """The import that goes before this one, which would begin now; None when this one may begin.
+    """The import that goes before this one; None when this one may start.
 
     Raises:
         StepError: where the API does not answer.
@@ -53,7 +54,7 @@ def rival(cluster: Cluster, options: Options, facts: Facts) -> Rival | None:
 
 
 class _Other:
-    """Another import as far as it can be read: a spec that means nothing claims nothing."""
+    """Another import, as far as it can be read. An invalid spec claims nothing."""
 
     def __init__(self, raw: Object) -> None:
         self._raw = raw
@@ -69,15 +70,15 @@ class _Other:
 
     @property
     def has_begun(self) -> bool:
-        """Whether a Workflow is announced, and was neither refused nor has failed."""
+        """Whether a Workflow is announced, and the import was not refused and has not failed."""
         over = self.status.import_status in (ImportPhase.INVALID, ImportPhase.FAILED)
         return self.status.workflow is not None and not over
 
     @property
     def _will_begin(self) -> bool:
-        """Whether it begins by itself: nobody holds it back, and nothing has to be corrected first.
+        """Whether it will start by itself: it is not held, and nothing must be corrected first.
 
-        A rival is no such thing: else two that wait for a third would both begin when that one goes.
+        Waiting for a rival does not count: else two that wait for a third would both start after it.
         """
         held = any(self._spec.get(name) for name in ("suspend", "cancel", "dryRun"))
         if held or self.status.workflow is not None or self._metadata.get("deletionTimestamp"):
@@ -97,7 +98,7 @@ class _Other:
 
     @property
     def names(self) -> set[str]:
-        """The names that its VM may get; only one of them is right once its VM is known."""
+        """The possible names of its VM; exactly one when its VM is known."""
         if self.status.imported_virtual_machine_name:
             return {self.status.imported_virtual_machine_name}
         wanted = _text(self._spec.get("targetVirtualMachineName")) or self.vm
@@ -136,12 +137,12 @@ def _wanted_names(facts: Facts, plan: Plan) -> set[str]:
 
 
 def _name_taken(facts: Facts, taken: list[str], other: _Other) -> Rival:
-    how = "is making" if other.has_begun else "is older and will make"
-    said = (
-        f"import {other.name} {how} VirtualMachine {facts.namespace}/{taken[0]}, which this import would "
-        "make too; set another spec.targetVirtualMachineName, or delete one of the two"
+    how = "is creating" if other.has_begun else "is older and will create"
+    message = (
+        f"import {other.name} {how} VirtualMachine {facts.namespace}/{taken[0]}, and this import needs "
+        "the same name; set another spec.targetVirtualMachineName, or delete one of the two imports"
     )
-    return Rival(NAME_TAKEN, said)
+    return Rival(NAME_TAKEN, message)
 
 
 # --- the same VM
@@ -150,7 +151,7 @@ def _name_taken(facts: Facts, taken: list[str], other: _Other) -> Rival:
 def _is_same_vm(cluster: Cluster, options: Options, facts: Facts, plan: Plan, other: _Other) -> bool:
     source = plan.source
     if source.kind is SourceKind.OVA or other.source[0] != source.kind.lower():
-        return False  # a package is only read; it may be imported as often as somebody likes
+        return False  # an OVA is only read, so it may be imported several times at once
     own = _Words(plan.vm, plan.folder, facts.machine)
     theirs = _Words(other.vm, other.folder)
     if not own.may_be(theirs):
@@ -163,7 +164,7 @@ def _is_same_vm(cluster: Cluster, options: Options, facts: Facts, plan: Plan, ot
 
 
 class _Words:
-    """By what a VM is named: what a person wrote, and what is known of the VM that was found."""
+    """Names and ids of a VM: from the spec, and from the VM that preflight found."""
 
     def __init__(self, vm: str, folder: str | None, machine: Machine | None = None) -> None:
         self._names = {vm} | ({machine.name} if machine else set())
@@ -178,7 +179,7 @@ class _Words:
         return bool(self._ids)
 
     def may_be(self, other: _Words) -> bool:
-        """Whether both may name the same VM. Without a folder a name fits in any."""
+        """Whether both may mean the same VM. A name without a folder matches any folder."""
         if self._ids & other._ids:
             return True
         return bool(self._names & other._names) and self._is_near(other)
@@ -187,13 +188,13 @@ class _Words:
         if self._folder is None or other._folder is None:
             return True
         one, two = sorted((self._folder, other._folder), key=len)
-        if not one:  # the top folder, of which an inventory path ends with `vm`
+        if not one:  # the top folder, whose inventory path ends with `vm`
             return two[-1:] in ((), ("vm",))
-        return two[-len(one) :] == one  # the other one may be written as a path of the inventory
+        return two[-len(one) :] == one  # the other one may be an inventory path
 
 
 def _machine(cluster: Cluster, options: Options, run: str) -> Machine | None:
-    """The VM that another import's preflight has found."""
+    """The VM that the preflight of another import found."""
     page = cluster.get(CONFIG_MAP, names.machine(run), options.namespace)
     try:
         return Machine.model_validate_json(page["data"][MACHINE]) if page else None
@@ -202,7 +203,7 @@ def _machine(cluster: Cluster, options: Options, run: str) -> Machine | None:
 
 
 def _described(cluster: Cluster, source: tuple[str, str, str]) -> SourcePlan | None:
-    """How another import's source is reached; two sources may be one vCenter."""
+    """The source of another import; two sources may be the same vCenter."""
     kind = SOURCES.get(source[0])
     found = cluster.get(kind, source[2], source[1]) if kind and source[2] else None
     try:
@@ -219,13 +220,13 @@ def _place(source: SourcePlan | None) -> tuple[str, ...]:
 
 def _vm_taken(facts: Facts, plan: Plan, other: _Other) -> Rival:
     source = plan.source
-    who = f"import {other.name}" if other.namespace == facts.namespace else "an import of another namespace"
+    who = f"import {other.name}" if other.namespace == facts.namespace else "an import in another namespace"
     how = "imports" if other.has_begun else "is older and will import"
-    said = (
+    message = (
         f"{who} {how} {plan.vm} of {source.kind} {source.namespace}/{source.name}, the VM of this import; "
-        "this import begins when that one is done, has failed or is deleted"
+        "this import starts when that one has succeeded, has failed or is deleted"
     )
-    return Rival(VM_TAKEN, said)
+    return Rival(VM_TAKEN, message)
 
 
 # --- reading

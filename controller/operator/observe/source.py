@@ -1,4 +1,4 @@
-"""Where an import comes from: its source, how that stands, and the credentials; or why it waits."""
+"""The origin of an import: its source, the source's status and credentials; or why the import waits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from workflows.api.status import SourceStatus
 
 READY: Final = "clusterReady"
 KIND_UNKNOWN: Final = "SourceKindUnknown"
-"""The one reason of an Origin that waiting cannot cure: only a change of the import can."""
+"""The only reason of an Origin for which waiting does not help: the import must be changed."""
 SOURCES: Final[Mapping[str, Kind]] = {
     kind.kind.lower(): kind for kind in (VMWARE_SOURCE, OPENSTACK_SOURCE, OVA_SOURCE)
 }
@@ -34,32 +34,32 @@ class Origin:
     credentials: Mapping[str, str] | None = field(default=None, repr=False)
     """Data of the Secret, base64."""
     reason: str = ""
-    """One word for what has to be waited for; empty when nothing has."""
+    """The reason to wait; empty when there is nothing to wait for."""
     message: str = ""
 
 
 def origin(cluster: Cluster, options: Options, import_: VirtualMachineImport) -> Origin:
-    """The source an import names, with its credentials.
+    """The source of an import, with its credentials.
 
-    An object that is not there yet is a reason to wait, as one manifest may hold everything in any order.
-    A kind that does not exist (`KIND_UNKNOWN`) is a reason to refuse.
+    A missing object is a reason to wait, because a manifest may contain the objects in any order.
+    An unknown kind (`KIND_UNKNOWN`) is a reason to refuse.
     """
     reference = import_.spec.source_cluster
     kind = SOURCES.get(reference.kind.lower())
     if kind is None:
-        said = f"spec.sourceCluster.kind {reference.kind!r} is not a kind of source"
+        message = f"spec.sourceCluster.kind {reference.kind!r} is not a kind of source"
         if not reference.kind:
-            said = "spec.sourceCluster.kind is empty"
-        return Origin(reason=KIND_UNKNOWN, message=f"{said}; write one of {_KINDS}")
+            message = "spec.sourceCluster.kind is empty"
+        return Origin(reason=KIND_UNKNOWN, message=f"{message}; write one of {_KINDS}")
     namespace = reference.namespace or import_.metadata.namespace
     if not _watched(namespace, options):
-        said = f"{kind.kind} {namespace}/{reference.name} is outside the namespaces of this installation"
-        return Origin(reason="SourceNotFound", message=f"{said} ({', '.join(options.namespaces)})")
+        message = f"{kind.kind} {namespace}/{reference.name} is outside the namespaces of this installation"
+        return Origin(reason="SourceNotFound", message=f"{message} ({', '.join(options.namespaces)})")
     found = cluster.get(kind, reference.name, namespace) if reference.name else None
     if found is None:
         what = f"{kind.kind} {namespace}/{reference.name}"
         return Origin(
-            reason="SourceNotFound", message=f"{what} is not there; apply it, the import then goes on"
+            reason="SourceNotFound", message=f"{what} does not exist; create it, then the import continues"
         )
     return _judged(cluster, kind, found)
 
@@ -75,12 +75,12 @@ def _judged(cluster: Cluster, kind: Kind, found: Object) -> Origin:
     except ValidationError as error:
         return Origin(status=status, reason="SourceNotReady", message=f"{where}: {first_error(error)}")
     if not installed(SourceKind(kind.kind)):
-        said = not_installed(SourceKind(kind.kind))
-        return Origin(source=source, status=status, reason="ProviderNotInstalled", message=said)
+        message = not_installed(SourceKind(kind.kind))
+        return Origin(source=source, status=status, reason="ProviderNotInstalled", message=message)
     if status.status != READY or status.observed_generation != metadata.get("generation", 0):
         why = f": {status.message}" if status.message and status.status != READY else ""
-        said = f"The source cluster is not ready yet ({where}{why})"
-        return Origin(source=source, status=status, reason="SourceNotReady", message=said)
+        message = f"The source cluster is not ready yet ({where}{why})"
+        return Origin(source=source, status=status, reason="SourceNotReady", message=message)
     secret, missing = read_secret(cluster, source)
     if secret is None:
         return Origin(source=source, status=status, reason="SecretNotFound", message=missing)
@@ -94,18 +94,18 @@ def parse_source(found: Object) -> Source:
 
 
 def read_secret(cluster: Cluster, source: Source) -> tuple[Mapping[str, str] | None, str]:
-    """Data of the source's Secret, base64; None and a sentence when it is not there."""
+    """Data of the source's Secret, base64; None and a sentence when it does not exist."""
     reference = source.spec.credentials
     if reference is None or not reference.name:
         if isinstance(source, OvaSource):
             return {}, ""
-        return None, f"{source.kind} {source.metadata.name} names no Secret in spec.credentials"
+        return None, f"{source.kind} {source.metadata.name} has no Secret name in spec.credentials"
     namespace = reference.namespace or source.metadata.namespace
     found = cluster.get(SECRET, reference.name, namespace)
     if found is None:
         return (
             None,
-            f"Secret {namespace}/{reference.name} of {source.kind} {source.metadata.name} is not there",
+            f"Secret {namespace}/{reference.name} of {source.kind} {source.metadata.name} does not exist",
         )
     return found.get("data") or {}, ""
 

@@ -1,4 +1,4 @@
-"""What an import that runs waits for outside its own Workflow: other imports' places, and its VM's start."""
+"""What a running import waits for outside its Workflow: locks of other imports, and the start of its VM."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ START: Final = "start"
 
 
 def holders(cluster: Cluster, options: Options, seen: Observed, namespace: str) -> Mapping[str, str]:
-    """The imports that hold the locks which `seen` waits for, by Workflow; those of other namespaces unnamed.
+    """The imports that hold the locks of `seen`, by Workflow; without names from other namespaces.
 
     Raises:
         StepError: where the API does not answer.
@@ -35,12 +35,12 @@ def holders(cluster: Cluster, options: Options, seen: Observed, namespace: str) 
 
 
 def starting(cluster: Cluster, seen: Observed, name: str, namespace: str) -> str:
-    """What KubeVirt says of the VM while `start` waits for it; empty where there is nothing to say."""
+    """KubeVirt's message about the VM while `start` waits for it; may be empty."""
     leaf = seen.leaf(START)
     if leaf is None or leaf.phase is not Phase.RUNNING or not name:
         return ""
     try:
         found = cluster.get(MACHINE, name, namespace)
-    except StepError:  # the step itself looks too, and says what is wrong
+    except StepError:  # the step itself checks too, and reports the error
         return ""
     return says(found.get("status") or {}) if found is not None else ""

@@ -1,4 +1,4 @@
-"""Whether a source can be used: asked of it by a child process with a deadline, and told in its status."""
+"""Checks a source in a child process with a deadline, and makes its status."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from workflows.plan import endpoint, source_plan, source_reasons
 NOT_READY: Final = "clusterNotReady"
 CLUSTER_READY: Final = "ClusterReady"
 CLUSTER_ERROR: Final = "ClusterError"
-"""Types of a source's conditions, as today."""
+"""Types of a source's conditions, as in vm-import-controller."""
 PROVIDER_NOT_INSTALLED: Final = "ProviderNotInstalled"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a source can be used, and if not, why (one word and a sentence)."""
+    """Whether a source can be used, and if not, why (a reason and a sentence)."""
 
     ready: bool
     reason: str = "Verified"
@@ -36,10 +36,10 @@ class Verdict:
 
 
 def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -> Verdict:
-    """Log in to the source and see that it is what it should be; within `options.verify_seconds`."""
+    """Log in to the source and verify it, within `options.verify_seconds`."""
     if not installed(SourceKind(source.kind)):
-        said = not_installed(SourceKind(source.kind))
-        return Verdict(ready=False, reason=PROVIDER_NOT_INSTALLED, message=said)
+        message = not_installed(SourceKind(source.kind))
+        return Verdict(ready=False, reason=PROVIDER_NOT_INSTALLED, message=message)
     reasons = [*source_reasons(source), *_not_here(source)]
     if reasons:
         return Verdict(ready=False, reason="Invalid", message=" | ".join(reasons))
@@ -47,21 +47,20 @@ def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -
         answer = probe.ask("steps.verify", folder, options.verify_seconds)
     if answer is None:
         seconds = f"{options.verify_seconds:g} s"
-        said = f"the source has not answered within {seconds}; is its address reachable from the cluster?"
-        return Verdict(ready=False, reason="Unreachable", message=said)
+        message = f"the source did not answer within {seconds}; check that the cluster can reach its address"
+        return Verdict(ready=False, reason="Unreachable", message=message)
     if answer.code == Exit.DONE:
         return Verdict(ready=True)
     return Verdict(ready=False, reason=_reason(answer.code), message=answer.words)
 
 
 def status(verdict: Verdict, before: SourceStatus, generation: int, now: datetime) -> SourceStatus:
-    """The source's status after a verdict; conditions of today's types, with reason and message."""
+    """The source's status after a verdict. The conditions have vm-import-controller's types."""
     ready, message = verdict.ready, verdict.message
-    said = (verdict.reason, message)
     conditions = before.conditions
     for kind, holds in ((CLUSTER_READY, ready), (CLUSTER_ERROR, not ready)):
-        told = Condition(type=kind, status=str(holds), reason=said[0], message=said[1])
-        conditions = put(conditions, told, now)
+        condition = Condition(type=kind, status=str(holds), reason=verdict.reason, message=message)
+        conditions = put(conditions, condition, now)
     return SourceStatus(
         status=READY if ready else NOT_READY,
         conditions=conditions,
@@ -71,14 +70,17 @@ def status(verdict: Verdict, before: SourceStatus, generation: int, now: datetim
 
 
 def _not_here(source: Source) -> Iterator[str]:
-    """What may stand in a source on a person's own machine only: here it would name files of our pods."""
+    """Addresses that are valid only on the command line: in a cluster a path would be a file in our pods."""
     address = endpoint(source)
     if address and urlsplit(address).scheme not in ("http", "https"):
-        yield f"{address!r} is no http or https URL: a cluster reads no files; publish it on a web server"
+        yield (
+            f"{address!r} is not an http or https URL: the controller cannot read local files; "
+            "serve the file over HTTP"
+        )
 
 
 def _reason(code: int) -> str:
-    """One word for an exit code, such as `Denied`."""
+    """The reason for an exit code, such as `Denied`."""
     if code not in list(Exit):
         return "VerificationFailed"
     return Exit(code).word

@@ -1,4 +1,4 @@
-"""One look at one source: whether it can be used, and what its status says about that."""
+"""Reconciles one source: checks whether it can be used, and writes its status."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from workflows.api.status import SourceStatus
 log = structlog.get_logger()
 
 NOT_READY_SECONDS: Final = 15.0
-"""How soon a source that cannot be used is tried again."""
+"""Seconds until a source that cannot be used is checked again."""
 Verify = Callable[[Source, Mapping[str, bytes], Options], Verdict]
 
 
 class Survey:
-    """Looks at sources; remembers with which credentials each was verified last."""
+    """Verifies sources. Remembers the credentials with which each was last verified."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Survey:
         self._statuses: dict[SourceKey, str] = {}
 
     def look(self, key: SourceKey) -> float | None:
-        """Verify a source if that is due; seconds until the next look, None when it is gone.
+        """Verify a source if that is due. Returns seconds until the next reconcile; None if deleted.
 
         Raises:
             StepError: where the API refuses or does not answer.
@@ -75,12 +75,12 @@ class Survey:
         return self._options.recheck_seconds if after.status == READY else NOT_READY_SECONDS
 
     def counted(self) -> Counter[str]:
-        """How many sources there are by their status, for metrics."""
+        """The number of sources by status, for metrics."""
         with self._lock:
             return Counter(self._statuses.values())
 
     def _due(self, key: SourceKey, raw: Object, before: SourceStatus) -> float:
-        """Seconds until a source has to be verified again: at once for another spec or other credentials."""
+        """Seconds until a source must be verified again; 0 after a change of its spec or credentials."""
         with self._lock:
             known = self._verified.get(key)
         if (
@@ -114,7 +114,7 @@ class Survey:
         return self._verify(source, values, self._options)
 
     def _fingerprint(self, raw: Object) -> str:
-        """What a verdict depends on besides the source itself: the credentials, as a digest of them."""
+        """Digest of the credentials, on which a verdict depends in addition to the source itself."""
         try:
             secret, _ = read_secret(self._cluster, parse_source(raw))
         except ValidationError:
@@ -127,8 +127,8 @@ class Survey:
         self._cluster.patch_status(key.kind, key.name, after.to_document(), key.namespace)
         if (after.status, after.message) != (before.status, before.message):
             ready = after.status == READY
-            said = "The source answers and takes the credentials" if ready else after.message
-            emit(self._cluster, raw, "SourceReady" if ready else "SourceNotReady", said, warning=not ready)
+            message = "The source answers and accepts the credentials" if ready else after.message
+            emit(self._cluster, raw, "SourceReady" if ready else "SourceNotReady", message, warning=not ready)
 
 
 def _generation(raw: Object) -> int:
