@@ -36,7 +36,7 @@ def arguments() -> Arguments:
     parser.add_argument(
         "--publish-to",
         metavar="configmap/NAME",
-        help="in a cluster: keep the names of the volumes here, for the stages behind",
+        help="in a cluster: store the volume names here for the later stages",
     )
     return parser
 

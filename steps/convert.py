@@ -36,7 +36,7 @@ def arguments() -> Arguments:
         "--in-format", choices=["vmdk", "raw", "qcow2", "vhdx", "vpc", "vdi"], help="its format"
     )
     alone.add_argument("--format", choices=[str(item) for item in DiskFormat], default=str(DiskFormat.QCOW2))
-    alone.add_argument("--out", type=Path, metavar="FILE", help="where the result goes")
+    alone.add_argument("--out", type=Path, metavar="FILE", help="output file")
     return parser
 
 
@@ -82,7 +82,7 @@ def hand_on(
         Stopped: likewise.
     """
     if landed.format == wanted:
-        log.info(f"{out.name} landed as {wanted}: nothing to convert, checked only")
+        log.info(f"{out.name} is {wanted} already: checked, not converted")
     else:
         _check_size(landed.path, qemu.info(landed.path, landed.format), capacity)  # before hours of writing
         qemu.convert(landed.path, landed.format, out, wanted, report=report, stop=stop)
@@ -105,8 +105,8 @@ def _check_size(path: Path, info: qemu.Info, capacity: int | None) -> None:
     if capacity is not None and info.virtual_size != capacity:
         raise StepError(
             Exit.CORRUPT,
-            f"{path.name} holds {info.virtual_size} bytes, the machine's disk {capacity}",
-            remedy="remove the disk's scratch folder and retry to export it again",
+            f"{path.name} holds {info.virtual_size} bytes, but the VM's disk has {capacity}",
+            remedy="remove the disk's scratch folder, then retry: the disk is exported again",
         )
 
 

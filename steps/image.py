@@ -24,7 +24,7 @@ examples:
   python -m steps.image --disk disk-0
   python -m steps.image --disk disk-0 --origin http://web-disk-0.vmferry.svc:8080 --token-file address/token
 
-results, a file each among the outputs: image (its name at the target), digest, integrity, volume (name
+results, one file each in the outputs folder: image (its name at the target), digest, integrity, volume (name
 of the claim that build attaches)
 """
 
@@ -33,10 +33,17 @@ def arguments() -> Arguments:
     parser = Arguments("image", __doc__ or "", epilog=EPILOG)
     parser.add_argument("--disk", required=True, help="id of the disk in the plan, such as disk-0")
     served = parser.add_argument_group("where the target fetches the disk")
-    served.add_argument("--origin", metavar="URL", help=f"scheme, host and port; default: of ${ADDRESS_ENV}")
-    served.add_argument("--token-file", type=Path, metavar="FILE", help="the unguessable part of the path")
     served.add_argument(
-        "--workflow", metavar="NAME", default="", help="of both steps: its status says whether serve failed"
+        "--origin", metavar="URL", help=f"scheme, host and port; default: from ${ADDRESS_ENV}"
+    )
+    served.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="file with the secret part of the path"
+    )
+    served.add_argument(
+        "--workflow",
+        metavar="NAME",
+        default="",
+        help="Workflow of both steps: its status shows whether serve failed",
     )
     return parser
 
@@ -99,7 +106,7 @@ def origin() -> str:
     if not address:
         raise StepError(
             Exit.INVALID,
-            "where the target may fetch the disk is not known",
+            "the URL from which the target can fetch the disk is not known",
             remedy=f"give --origin, or set {ADDRESS_ENV}",
         )
     return f"http://{address}"

@@ -27,7 +27,7 @@ def body(context: Context) -> None:
     )
     with connect(access) as provider:
         provider.power_off(machine, plan.power)
-    log.info("the source machine is off", vm=machine.name, path=machine.path)
+    log.info("the source VM is off", vm=machine.name, path=machine.path)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -37,7 +37,7 @@ def arguments() -> Arguments:
     parser.add_argument(
         "--publish-to",
         metavar="configmap/NAME",
-        help="in a cluster: make the disks' scratch claims and Services, and this with machine.json",
+        help="in a cluster: create the scratch claims and Services, and store machine.json here",
     )
     return parser
 
@@ -113,8 +113,8 @@ def power_reasons(plan: Plan, machine: Machine) -> Iterator[tuple[Exit, str]]:
     if machine.power is Power.ON and not plan.power.force and not machine.tools_running:
         yield (
             Exit.POWER,
-            f"{machine.name} is on and its VMware Tools do not run, so it cannot be shut down gracefully; "
-            "shut it down by hand, start its Tools, or set spec.forcePowerOff: true",
+            f"{machine.name} is on and VMware Tools do not run in it, so it cannot be shut down gracefully; "
+            "shut it down by hand, start VMware Tools in it, or set spec.forcePowerOff: true",
         )
 
 

@@ -48,12 +48,20 @@ def arguments() -> Arguments:
     parser.add_argument("--listen", default="0.0.0.0:8080", metavar="ADDRESS:PORT")
     parser.add_argument("--path", help="path of the file in the URL; default: /NAME of the file")
     wanted = parser.add_argument_group("in a cluster, until the image step of the same disk is done")
-    wanted.add_argument("--token-file", type=Path, metavar="FILE", help="the unguessable part of the path")
     wanted.add_argument(
-        "--workflow", metavar="NAME", help="of both steps; its status says whether that step has failed"
+        "--token-file", type=Path, metavar="FILE", help="file with the secret part of the path"
     )
     wanted.add_argument(
-        "--patience", type=float, default=900, metavar="SECONDS", help="how long no image may be there"
+        "--workflow",
+        metavar="NAME",
+        help="Workflow of both steps: its status shows whether that step has failed",
+    )
+    wanted.add_argument(
+        "--patience",
+        type=float,
+        default=900,
+        metavar="SECONDS",
+        help="how long to wait while there is no image",
     )
     return parser
 
@@ -65,7 +73,7 @@ def body(context: Context) -> None:
         return
     file = given.file or context.scratch / scratch.Ready.load(scratch.ready(context.scratch)).file
     if not file.is_file():
-        raise StepError(Exit.INVALID, f"{file} is not there", remedy="name the file to serve")
+        raise StepError(Exit.INVALID, f"{file} does not exist", remedy="give the file to serve with --file")
     path = given.path or f"/{file.name}"
     with tempfile.TemporaryDirectory(prefix="vmferry-serve-") as folder:
         config = Path(folder) / "nginx.conf"
@@ -115,7 +123,9 @@ def render(
     """
     if any(character in f"{path}{file}" for character in '"$\\\n') or not path.startswith("/"):
         raise StepError(
-            Exit.INVALID, f"cannot serve {file} at {path!r}", "it has a quote, '$', '\\' or no '/'"
+            Exit.INVALID,
+            f"cannot serve {file} at {path!r}",
+            "it has a quote, '$' or '\\', or does not begin with '/'",
         )
     environment = Environment(  # noqa: S701 - nginx's syntax, not HTML
         loader=PackageLoader("steps", "."), undefined=StrictUndefined, keep_trailing_newline=True
@@ -165,7 +175,7 @@ def supervise(
     finally:
         nginx.terminate()
         nginx.wait()
-    raise StepError(Exit.UNREACHABLE, f"nginx ended with {nginx.returncode}", remedy="its log is above")
+    raise StepError(Exit.UNREACHABLE, f"nginx ended with {nginx.returncode}", remedy="see its log above")
 
 
 def wait_until_up(
@@ -182,7 +192,7 @@ def wait_until_up(
             raise StepError(
                 Exit.CONFLICT,
                 f"nginx did not start for {shown or url}",
-                f"it ended with {nginx.returncode}, its reason is in the log above",
+                f"it ended with {nginx.returncode}; the log above shows the reason",
                 "if the address is in use, choose another --listen",
             )
         stop.sleep(0.05)
@@ -209,7 +219,7 @@ class Digest(threading.Thread):
         try:
             self._compute()
         except OSError as error:
-            log.warning(f"no digest of {self._file}: {error}")
+            log.warning(f"cannot compute the digest of {self._file}: {error}")
             self._error = error
 
     def is_well(self) -> bool:

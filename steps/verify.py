@@ -15,7 +15,7 @@ EPILOG = """\
 examples:
   python -m steps.verify --request DIR --credentials DIR
 
-The request holds plan.json, which is the source part of a plan alone.
+The request folder holds plan.json with only the source part of a plan.
 """
 
 

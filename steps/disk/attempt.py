@@ -89,7 +89,7 @@ class Attempt:
     def _digest_first(self, stream: Stream) -> Iterator[None]:
         """Where the bytes cannot be decoded but their digest is known, read on: it tells where they broke.
 
-        A file that is not what its manifest says will be no better the next time.
+        A file that does not match its manifest will be no better the next time.
         """
         try:
             yield
@@ -165,7 +165,7 @@ class Attempt:
         except Disagree:
             checkpoints.forbid()  # some grain stands in a wrong place: start over
             behind.drain()
-            raise broken("the stream is damaged", "its grain tables do not fit its grains") from None
+            raise broken("the stream is damaged", "its grain tables do not match its grains") from None
         except (StepError, Stopped):
             # Whatever goes wrong now, the first failure is the one to tell of.
             with contextlib.suppress(OSError), _rescued(checkpoints):
@@ -196,9 +196,9 @@ class Attempt:
         if isinstance(decoder, Plain) and not proved:
             raise StepError(
                 Exit.INVALID,
-                "the server does not say how long the disk is",
-                "a stream cut short could not be told from a whole one",
-                "name its length",
+                "the server does not report the length of the disk",
+                "a truncated stream would look like a complete one",
+                "set the length of the disk",
             )
         self._check_size(decoder)
 
@@ -213,7 +213,9 @@ class Attempt:
         if isinstance(decoder, Plain) and self._body.total is None:
             raise broken(what, "the stream ended early")
         raise corrupt(
-            what, "the source is not the disk that was planned", "look at the source and plan again"
+            what,
+            "the source is not the disk that was planned",
+            "check the disk at the source, then start a new import",
         )
 
     def _landed(self, stream: Stream, decoder: Decoder) -> Landed:

@@ -51,7 +51,9 @@ def body_of(source: Source) -> Body:
     makers: dict[str, Callable[[Source], Body]] = {"http": WebBody, "https": WebBody, "file": FileBody}
     scheme = urlsplit(source.url).scheme
     if scheme not in makers:
-        raise StepError(Exit.INVALID, f"cannot read {scheme or 'a URL without a scheme'}", remedy="use https")
+        raise StepError(
+            Exit.INVALID, f"cannot read {scheme or 'a URL without a scheme'}", remedy="use an https URL"
+        )
     return makers[scheme](source)
 
 

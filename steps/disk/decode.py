@@ -137,7 +137,7 @@ class Vmdk:
     def _skip_to(self, sector: int) -> None:
         distance = sector * SECTOR - self._stream.position
         if distance < 0:
-            raise corrupt("the VMDK's header is damaged", f"sector {sector} comes before what precedes it")
+            raise corrupt("the VMDK's header is damaged", f"sector {sector} overlaps the data before it")
         self._stream.skip(distance)
 
     def _read_marker(self, sectors: int) -> None:
@@ -157,7 +157,9 @@ class Vmdk:
             self._read_table()
         elif kind == Marker.GRAIN_DIRECTORY:
             if self._directory:  # which of them the footer means would decide what the disk holds
-                raise broken(f"the marker before byte {stream.position} is damaged", "a second directory")
+                raise broken(
+                    f"the marker before byte {stream.position} is damaged", "it is a second grain directory"
+                )
             sector, places = stream.position // SECTOR, self._read_places()
             self._tables.directory(places)
             self._directory = sector
@@ -191,7 +193,9 @@ class Vmdk:
         """The header again, now with the place of the grain directory."""
         header, footer = self.header, Header.parse(self._stream.take(SECTOR))
         if footer.shape != header.shape or footer.directory != self._directory:
-            raise broken("the VMDK's footer is damaged", "it does not fit its header and its directory")
+            raise broken(
+                "the VMDK's footer is damaged", "it does not match its header and its grain directory"
+            )
         self._footer = True
 
     def _read_end(self) -> None:
@@ -200,5 +204,5 @@ class Vmdk:
             raise broken("the stream ended early", "its footer and end-of-stream marker are missing")
         while rest := self._stream.upto(_PADDING):
             if any(rest):
-                raise broken("the stream goes on after its end", f"before byte {self._stream.position}")
+                raise broken("the stream continues after its end", f"before byte {self._stream.position}")
         self._tables.settle()

@@ -46,7 +46,7 @@ def decoder_of(stream: Stream, wanted: SourceFormat) -> Decoder:
     if format == "qcow2":
         return Plain(stream, format, _qcow2_size(head))
     if format == "vhdx" and magic_of(head) != format:
-        raise corrupt("the source is no VHDX image", f"it begins with {head[:8]!r}")
+        raise corrupt("the source is not a VHDX image", f"it begins with {head[:8]!r}")
     return Plain(stream, format)
 
 
@@ -72,6 +72,6 @@ def _vmdk(stream: Stream, head: bytes) -> Decoder:
 
 def _qcow2_size(head: bytes) -> int:
     if not head.startswith(_QCOW2) or len(head) < 32:
-        raise corrupt("the source is no qcow2 image", f"it begins with {head[:4]!r}")
+        raise corrupt("the source is not a qcow2 image", f"it begins with {head[:4]!r}")
     size: int = struct.unpack_from(">Q", head, 24)[0]
     return size

@@ -17,8 +17,8 @@ from steps.runtime.proxy import ProxyError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 MORE_ROOM: Final = (
-    "make room, then retry: it goes on (in a cluster enlarge the claim, or set another scratch.storageClass"
-    " or a greater scratch.filesystemFactor; elsewhere use a folder on a larger filesystem)"
+    "free space, then retry: the transfer resumes (in a cluster enlarge the claim, or set another"
+    " scratch.storageClass or a larger scratch.filesystemFactor; elsewhere use a larger filesystem)"
 )
 
 
@@ -34,7 +34,7 @@ class Need:
         about = f"about {self.expected}" if self.expected and self.expected > self.there else ""
         limit = f"{self.most} at most" if self.most and self.most != self.expected else ""
         needed = ", ".join(filter(None, (about, limit))) or "more"
-        return f"it takes {self.there} bytes so far and needs {needed}"
+        return f"it has {self.there} bytes so far and needs {needed}"
 
 
 def no_room(error: OSError) -> bool:
@@ -58,21 +58,23 @@ def storage_fault(error: OSError, path: Path, need: Need | None = None) -> StepE
     reason = os.strerror(error.errno) if error.errno else str(error)
     if no_room(error):
         why = (
-            f"{reason}; {need}, {_free(path)} are free" if need else f"{reason}: {_free(path)} bytes are free"
+            f"{reason}; {need}; {_free(path)} bytes are free"
+            if need
+            else f"{reason}: {_free(path)} bytes are free"
         )
         return StepError(Exit.NO_SPACE, f"no room for {path}", why, MORE_ROOM)
     if error.errno == errno.EIO:
         return StepError(
-            Exit.UNREACHABLE, f"the storage under {path} fails", reason, "look at the volume and its node"
+            Exit.UNREACHABLE, f"the storage under {path} fails", reason, "check the volume and its node"
         )
-    return StepError(Exit.INVALID, f"cannot write {path}", reason, "look at the scratch volume")
+    return StepError(Exit.INVALID, f"cannot write {path}", reason, "check the scratch volume")
 
 
 def _free(path: Path) -> str:
     try:
         stats = os.statvfs(path.parent)
     except OSError:
-        return "an unknown number"
+        return "an unknown number of"
     return str(stats.f_bavail * stats.f_frsize)
 
 
@@ -81,16 +83,16 @@ def connection_fault(error: Exception, host: str) -> StepError:
     if isinstance(error, ProxyError):
         return StepError(
             Exit.UNREACHABLE,
-            f"{host} is not reached",
+            f"cannot reach {host}",
             f"the proxy: {describe(error)}",
-            "let the proxy pass it, correct HTTP_PROXY and HTTPS_PROXY, or exempt the host in NO_PROXY",
+            "allow the host in the proxy, correct HTTP_PROXY and HTTPS_PROXY, or exempt the host in NO_PROXY",
         )
     if isinstance(error, ssl.SSLCertVerificationError):
         return StepError(
             Exit.UNTRUSTED,
             f"the certificate of {host} is not trusted",
             error.verify_message,
-            "give the CA that signed it",
+            "provide the certificate of the CA that signed it",
         )
     return StepError(Exit.UNREACHABLE, f"{host} does not answer", describe(error), way_there(error))
 
@@ -98,16 +100,16 @@ def connection_fault(error: Exception, host: str) -> StepError:
 def way_there(error: Exception) -> str:
     """What to change so that a host can be reached."""
     if isinstance(error, socket.gaierror):
-        return "make its name known where this runs (DNS; in a cluster also hostAliases), or set a proxy"
+        return "make its name resolvable where this runs (DNS; in a cluster also hostAliases), or set a proxy"
     if isinstance(error, TimeoutError | ConnectionRefusedError):
-        return "open the port (firewall, route), start what listens there, or set HTTPS_PROXY"
-    return "check the host, the network and the proxy between here and there"
+        return "open the port (firewall, route), start the server that listens there, or set HTTPS_PROXY"
+    return "check the host, and the network and the proxy on the path to it"
 
 
 def describe(error: Exception) -> str:
     """An exception as half a sentence."""
     if isinstance(error, TimeoutError):
-        return "it was silent for too long"
+        return "it sent nothing for too long"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__
@@ -127,8 +129,8 @@ def _meaning(status: int) -> tuple[Exit, str]:
     if status in (408, 425, 429) or status >= 500:
         return Exit.UNREACHABLE, ""
     if 300 <= status < 400:
-        return Exit.INVALID, "redirects are not followed: name the final URL"
-    return Exit.INVALID, "the server does not take this request"
+        return Exit.INVALID, "redirects are not followed: use the final URL"
+    return Exit.INVALID, "the server rejects this request"
 
 
 def broken(what: str, why: str = "") -> StepError:

@@ -54,7 +54,7 @@ def land(
     try:
         landed = order.files.recover(order.key)
         if landed is not None:
-            log.info("%s landed before: nothing is read again", out.name)
+            log.info("%s landed before: not reading it again", out.name)
             return landed
         with order.files.open() as file:
             return _land(order, file)
@@ -69,7 +69,7 @@ def _land(order: Order, file: int) -> Landed:
         state = _open(body, state)
         return _attempt(order, body, file, state)
     except Changed:
-        log.warning("%s: the source's beginning has changed: starting over", order.files.out.name)
+        log.warning("%s: the beginning of the source has changed: starting over", order.files.out.name)
         body.open(0, Validators())
         return _attempt(order, body, file, None)
     finally:
@@ -80,9 +80,9 @@ def _attempt(order: Order, body: Body, file: int, state: State | None) -> Landed
     if state is None:
         order.files.forget()
     elif body.position:
-        log.info("%s goes on at byte %d", order.files.out.name, body.position)
+        log.info("%s resumes at byte %d", order.files.out.name, body.position)
     else:
-        log.info("%s: the first %d bytes are compared, then it goes on", order.files.out.name, state.position)
+        log.info("%s: comparing the first %d bytes, then resuming", order.files.out.name, state.position)
     return Attempt(order, body, file, state).run()
 
 
@@ -103,6 +103,6 @@ def _open(body: Body, state: State | None) -> State | None:
             body.open(0, Validators())
         return None
     if body.position and not body.validators.prove(state.validators):
-        log.info("nothing proves that the source is the same: it is read from its start")
+        log.info("cannot prove that the source is unchanged: reading it from its start")
         body.open(0, Validators())
     return state

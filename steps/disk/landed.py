@@ -73,7 +73,7 @@ class Landed:
             return cls.from_json(record.read_text(), out)
         except (OSError, *NO_JSON) as error:
             raise StepError(
-                Exit.INVALID, f"{record.name} is missing or damaged", str(error), "run export before"
+                Exit.INVALID, f"{record.name} is missing or damaged", str(error), "run export first"
             ) from None
 
 

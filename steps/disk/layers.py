@@ -69,9 +69,9 @@ class Digested:
         wanted, found = self._digest, self._hash.hexdigest()
         if found != wanted.value:
             raise corrupt(
-                f"{wanted.name} is not what its digest says",
+                f"{wanted.name} does not match its digest",
                 f"its {wanted.algorithm} is {found}, not {wanted.value}",
-                "get the file again from where it was made",
+                "get a new copy of the file from where it was made",
             )
 
     def abort(self) -> None:
@@ -122,7 +122,7 @@ class Joined:
             raise Stopped
         body.open(0, Validators())
         if not body.end_is_proved:
-            raise StepError(Exit.INVALID, "the server does not say how long the parts of the disk are")
+            raise StepError(Exit.INVALID, "the server does not report the length of the disk's parts")
 
     def abort(self) -> None:
         self._aborted = True

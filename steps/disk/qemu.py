@@ -36,7 +36,7 @@ _WORDS: Final = 600
 _LOOK: Final = 0.1
 """Seconds between two looks at the stop flag."""
 _LIBC: Final = ctypes.CDLL(None)  # loaded before any fork: nothing may be looked up after it
-_MORE_MEMORY: Final = "it is tried again; if it ends like this each time, give the step more memory"
+_MORE_MEMORY: Final = "vmferry retries; if this happens each time, give the step more memory"
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 
@@ -195,7 +195,7 @@ def _refuse_by_header(path: Path, image_format: str) -> None:
         return  # qemu-img will say what is wrong
     text = not head.startswith(b"KDMV") or not any(head[12:20])
     if image_format == "vmdk" and text:
-        raise _not_whole(path, "it is no sparse VMDK: a descriptor's data is in other files")
+        raise _not_whole(path, "it is not a sparse VMDK: the data of a descriptor is in other files")
 
 
 def _refuse_other_files(path: Path, said: dict[str, Any]) -> None:
@@ -240,11 +240,11 @@ def _failure(verb: str, path: Path, said: str, returncode: int) -> StepError:
     why = " ".join(said.replace("qemu-img: ", "").split())
     why = why if len(why) <= _WORDS else f"{why[:_WORDS]} ..."
     if returncode < 0:  # says nothing of the image: whoever killed it, or what it ran out of, may be gone
-        what = f"qemu-img {verb} was ended by {signal.Signals(-returncode).name} while it read {path.name}"
+        what = f"qemu-img {verb} was killed by {signal.Signals(-returncode).name} while it read {path.name}"
         return StepError(Exit.INTERNAL, what, why, _MORE_MEMORY)
     if any(text in said for text in _NO_ROOM):
         free = os.statvfs(path.parent)
-        why = f"{why}, {free.f_bavail * free.f_frsize} bytes are free"
+        why = f"{why}; {free.f_bavail * free.f_frsize} bytes are free"
         return StepError(Exit.NO_SPACE, f"no room for {path}", why, MORE_ROOM)
     return StepError(Exit.CORRUPT, f"qemu-img {verb} refuses {path.name}", why)
 

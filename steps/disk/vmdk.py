@@ -72,12 +72,12 @@ class Header:
             StepError: CORRUPT, when a value cannot be meant, or there are fewer bytes.
         """
         if len(raw) < _HEADER.size:
-            raise corrupt("the source is no sparse VMDK", f"it has {len(raw)} bytes")
+            raise corrupt("the source is not a sparse VMDK", f"it has {len(raw)} bytes")
         magic, _, flags, capacity, grain, at, size, entries, _, directory, overhead, _, _, method = (
             _HEADER.unpack_from(raw)
         )
         if magic != MAGIC:
-            raise corrupt("the source is no sparse VMDK", f"it begins with {magic!r}, not with {MAGIC!r}")
+            raise corrupt("the source is not a sparse VMDK", f"it begins with {magic!r}, not with {MAGIC!r}")
         header = cls(flags, capacity, grain, at, size, entries, directory, overhead, method)
         header.check()
         return header
@@ -85,19 +85,21 @@ class Header:
     def check(self) -> None:
         """Refuse sizes that would cost unbounded time or memory."""
         if not 0 < self.capacity <= _LARGEST // SECTOR:
-            raise corrupt("the VMDK's header is damaged", f"a capacity of {self.capacity} sectors")
+            raise corrupt("the VMDK's header is damaged", f"its capacity is {self.capacity} sectors")
         if self.grain not in _GRAINS:
-            raise corrupt("the VMDK's header is damaged", f"a grain size of {self.grain} sectors")
+            raise corrupt("the VMDK's header is damaged", f"its grain size is {self.grain} sectors")
         if not 0 < self.entries <= _TABLE_ENTRIES:
-            raise corrupt("the VMDK's header is damaged", f"{self.entries} entries in a grain table")
+            raise corrupt("the VMDK's header is damaged", f"a grain table has {self.entries} entries")
         if self.tables > _TABLES:
-            raise corrupt("the VMDK's header is damaged", f"{self.tables} grain tables")
+            raise corrupt("the VMDK's header is damaged", f"it has {self.tables} grain tables")
         if self.descriptor_size > _DESCRIPTOR_SECTORS:
-            raise corrupt("the VMDK's header is damaged", f"a descriptor of {self.descriptor_size} sectors")
+            raise corrupt(
+                "the VMDK's header is damaged", f"its descriptor has {self.descriptor_size} sectors"
+            )
         if self.descriptor and not 0 < self.descriptor <= 1 + self.text - self.descriptor_size:
-            raise corrupt("the VMDK's header is damaged", f"a descriptor at sector {self.descriptor}")
+            raise corrupt("the VMDK's header is damaged", f"its descriptor is at sector {self.descriptor}")
         if self.compressed and self.compression != _DEFLATE:
-            raise corrupt("the VMDK's header is damaged", f"compression {self.compression}")
+            raise corrupt("the VMDK's header is damaged", f"its compression is {self.compression}")
 
     @property
     def size(self) -> int:
@@ -152,7 +154,7 @@ def check_descriptor(text: bytes) -> None:
         raise _leans("it holds only the difference to a parent disk", "consolidate the machine's snapshots")
     extents = _EXTENT.findall(text)
     if len(extents) > 1 or any(kind != b"SPARSE" for kind in extents):
-        raise _leans("its descriptor names further files", "export it as one stream-optimized VMDK")
+        raise _leans("its descriptor refers to other files", "export it as one stream-optimized VMDK")
 
 
 def _leans(why: str, remedy: str) -> StepError:

@@ -21,7 +21,7 @@ _NO_RANGE: Final = (400, 416)
 """Glance answers 400 where its store has no random access (glance/api/v2/image_data.py), and a server
 416 when the file has become shorter: in both cases the stream is asked for from its start."""
 _FROM_START: Final = (
-    "the server does not give the rest alone (Range): the next attempt reads from the start and compares that"
+    "the server does not support Range: the next attempt reads from the start and compares the data"
     " with what has landed"
 )
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -94,7 +94,7 @@ class WebBody:
         while self.position < 0:
             count = self._receive(view[: -self.position])
             if not count:
-                raise broken(f"{self._wire.host} ended the file before the disk begins")
+                raise broken(f"{self._wire.host} ended the file before the disk began")
             self.position += count
 
     def readinto(self, view: memoryview) -> int:
@@ -175,5 +175,5 @@ def content_range(response: http.client.HTTPResponse, start: int) -> tuple[int, 
     text = response.headers.get("Content-Range", "")
     match = _CONTENT_RANGE.fullmatch(text)
     if match is None or int(match[1]) != start:
-        raise broken(f"asked for the bytes from {start}, the server sent Content-Range {text!r}")
+        raise broken(f"requested the bytes from {start}, but the server sent Content-Range {text!r}")
     return start, None if match[3] == "*" else int(match[3])

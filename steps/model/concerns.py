@@ -47,13 +47,15 @@ def merged(*found: Iterable[Concern]) -> tuple[Concern, ...]:
 
 def _devices(machine: Machine) -> Iterator[Concern]:
     if not machine.disks:
-        yield block("no-disks", "the machine has no disks", "there is nothing to import")
-    for count, what in ((len(machine.disks), "disks"), (len(machine.nics), "network cards")):
+        yield block("no-disks", "the VM has no disks", "there is nothing to import")
+    for count, what in ((len(machine.disks), "disks"), (len(machine.nics), "NICs")):
         if count > MOST_DEVICES:
-            yield block("too-many-devices", f"{count} {what}, and KubeVirt takes {MOST_DEVICES}")
+            yield block("too-many-devices", f"the VM has {count} {what}, but KubeVirt allows {MOST_DEVICES}")
     for nic in machine.nics:
         if nic.mac and not usable_mac(nic.mac):
-            yield warn("mac-unusable", f"{nic.id} has the address {nic.mac}", "it gets another one")
+            yield warn(
+                "mac-unusable", f"{nic.id} has the unusable MAC address {nic.mac}", "it gets a new one"
+            )
         if not nic.connected:
             yield log("nic-disconnected", f"{nic.id} is not connected: its link is down after the import")
 
@@ -61,33 +63,39 @@ def _devices(machine: Machine) -> Iterator[Concern]:
 def _firmware(machine: Machine) -> Iterator[Concern]:
     firmware = machine.firmware
     if firmware.kind == "efi":
-        yield log("efi-variables", "boot entries kept by the firmware are not carried over", BOOT_PATH)
+        yield log("efi-variables", "the firmware's boot entries are not carried over", BOOT_PATH)
     if firmware.kind == "bios" and firmware.secure_boot:
-        yield warn("secure-boot-bios", "secure boot is on but the machine boots by BIOS", "it is left out")
+        yield warn("secure-boot-bios", "secure boot is on, but the VM boots with BIOS", "it is turned off")
     if firmware.tpm and firmware.tpm_version == "1.2":
-        yield warn("tpm-version", "the machine has a TPM 1.2", "it gets a TPM 2.0, as KubeVirt has no other")
+        yield warn("tpm-version", "the VM has a TPM 1.2", "it gets a TPM 2.0, the only version in KubeVirt")
 
 
-BOOT_PATH: Final = r"the disk is booted by \EFI\BOOT, so see that a boot loader is there"
+BOOT_PATH: Final = r"the VM boots from \EFI\BOOT: make sure that a boot loader is there"
 
 
 def _identity(machine: Machine) -> Iterator[Concern]:
     given = machine.smbios_uuid or machine.uuid
     if given and not system_uuid(machine):
-        yield warn("uuid-unusable", f"its UUID {given!r} is none", "the machine gets a new one")
+        yield warn("uuid-unusable", f"its UUID {given!r} is not valid", "the VM gets a new one")
     if machine.serial and not system_serial(machine):
-        yield warn("serial-unusable", f"its serial number is not plain text: {machine.serial!r}", "left out")
+        yield warn(
+            "serial-unusable", f"its serial number is not plain text: {machine.serial!r}", "it is left out"
+        )
     for disk in machine.disks:
         if disk.serial and not disk_serial(disk.serial):
-            yield warn("serial-unusable", f"{disk.id} has the serial number {disk.serial!r}", "left out")
+            yield warn(
+                "serial-unusable",
+                f"{disk.id} has the unusable serial number {disk.serial!r}",
+                "it is left out",
+            )
 
 
 def _clock(machine: Machine) -> Iterator[Concern]:
     if machine.clock.base == "localtime" and not machine.clock.timezone:
         yield warn(
             "clock-localtime",
-            "its hardware clock shows the local time of its host, whose zone the source does not tell",
-            "it starts with UTC, so let the guest synchronise its time or set clock.timezone",
+            "its hardware clock shows the local time of its host, but the source reports no time zone",
+            "it starts with UTC: let the guest synchronise its time, or set clock.timezone",
         )
 
 

@@ -40,7 +40,10 @@ class Document(BaseModel):
             return cls.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             raise StepError(
-                Exit.INVALID, f"{path.name} is missing", f"nothing at {path}", "run the step before"
+                Exit.INVALID,
+                f"{path.name} is missing",
+                f"there is no file {path}",
+                "run the previous step first",
             ) from None
         except ValidationError as error:
             raise StepError(Exit.INVALID, f"{path.name} is not valid", first_error(error)) from None

@@ -174,7 +174,7 @@ class Machine(Document):
         for what, found in (
             ("disks with the id", [disk.id for disk in self.disks]),
             ("disks with the key", [disk.key for disk in self.disks]),
-            ("network cards with the id", [nic.id for nic in self.nics]),
+            ("NICs with the id", [nic.id for nic in self.nics]),
         ):
             unique.index(range(len(found)), found.__getitem__, what=what, where=self.name).check()
         return self

@@ -217,13 +217,13 @@ def _names(disk: Disk) -> tuple[str, str, str]:
 
 def _unknown_disk(rule: DiskRule, machine: Machine) -> Concern:
     there = ", ".join(f"{disk.id} ({disk.label})" for disk in machine.disks) or "none"
-    message = f"diskMapping names {rule.disk!r}, which is no disk of {machine.name}"
-    return block("disk-unknown", message, f"it has: {there}")
+    message = f"diskMapping names {rule.disk!r}, which is not a disk of {machine.name}"
+    return block("disk-unknown", message, f"its disks are: {there}")
 
 
 def _several_disks(rule: DiskRule, disks: Iterable[Disk]) -> Concern:
-    message = f"diskMapping names {rule.disk!r}, and {', '.join(disk.id for disk in disks)} are called that"
-    return block("disk-ambiguous", message, "name the disk by its id")
+    message = f"diskMapping names {rule.disk!r}, and {', '.join(disk.id for disk in disks)} have that name"
+    return block("disk-ambiguous", message, "use the id of the disk")
 
 
 def _several_rows(rows: Iterable[tuple[str, DiskRule]], machine: Machine) -> Iterator[Concern]:

@@ -87,7 +87,7 @@ def check_cards(target: TargetPlan, nics: Iterable[Nic]) -> Iterator[Concern]:
         found.check()
     except StepError as error:
         message = f"{error.what}: {error.why}"
-        yield block("network-ambiguous", message, "name the networks by the source's ids")
+        yield block("network-ambiguous", message, "use the ids of the networks at the source")
 
 
 def _mapped(index: int, nic: Nic, rule: NetworkRule, default: InterfaceModel) -> Interface:
@@ -122,8 +122,8 @@ def _address(nic: Nic) -> MacAddress | None:
 def _unmapped(nic: Nic) -> Concern:
     return warn(
         "network-unmapped",
-        f"{nic.id} ({nic.mac or 'no MAC'}, network {nic.network!r}) is in no row of networkMapping",
-        "it goes to the pod network",
+        f"{nic.id} ({nic.mac or 'no MAC'}, network {nic.network!r}) is not in networkMapping",
+        "it is connected to the pod network",
     )
 
 
@@ -131,7 +131,7 @@ def _left_out(nic: Nic) -> Concern:
     return warn(
         "network-left-out",
         f"{nic.id} ({nic.mac or 'no MAC'}, network {nic.network!r}) is left out, "
-        "as a machine has one pod network only",
+        "because a VM can have only one pod network",
         "map its network in networkMapping to keep it",
     )
 

@@ -34,7 +34,7 @@ _RULES: Final = (
     _Rule(
         re.compile(r"insufficient resources due to resource quota|exceeded quota"),
         Exit.NO_SPACE,
-        "raise the quota of the namespace or free what it holds, then retry",
+        "raise the quota of the namespace or free some of it, then retry",
     ),
     # pkg/webhook/resources/virtualmachine/validator.go, getClusterNetworkForNad
     _Rule(
@@ -54,7 +54,7 @@ _DUPLICATE_MAC: Final = "duplicate mac address"
 """pkg/webhook/resources/virtualmachine/validator.go, checkForDuplicateMacAddrs"""
 _STATUS: Final[dict[int, tuple[Exit, str]]] = {
     403: (Exit.DENIED, "an admission policy of the cluster refuses it"),
-    409: (Exit.CONFLICT, "remove what stands in the way, or choose another name, then retry"),
+    409: (Exit.CONFLICT, "remove the object that is in the way, or choose another name, then retry"),
 }
 
 

@@ -79,7 +79,7 @@ def index(
     what: str,
     where: str,
     alike: Callable[[T, T], bool] = operator.eq,
-    remedy: str = "give each an identifier of its own at the source",
+    remedy: str = "give each its own identifier at the source",
 ) -> Index[K, T]:
     """Make an index of `things`.
 

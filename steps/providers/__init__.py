@@ -92,7 +92,7 @@ def installed(kind: SourceKind) -> bool:
 def not_installed(kind: SourceKind) -> str:
     """What to say of a kind that is not."""
     here = ", ".join(other for other in _MODULES if installed(other)) or "no source"
-    return f"there is no provider for {kind} here: this installation imports from {here}"
+    return f"this installation has no provider for {kind}: it imports from {here}"
 
 
 def connect(access: Access) -> AbstractContextManager[Provider]:

@@ -116,7 +116,7 @@ def _pinning(expected: str) -> type[ssl.SSLSocket]:
 
 def mismatch(actual: str) -> ssl.SSLCertVerificationError:
     """The error of a certificate that is not the pinned one."""
-    error: Any = ssl.SSLCertVerificationError(1, "the certificate is not the one of the thumbprint given")
-    error.verify_message = f"its thumbprint is {actual}, not the one given"
+    error: Any = ssl.SSLCertVerificationError(1, "the certificate does not match the given thumbprint")
+    error.verify_message = f"its thumbprint is {actual}, not the given one"
     made: ssl.SSLCertVerificationError = error
     return made

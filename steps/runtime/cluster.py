@@ -87,7 +87,7 @@ def _answered(verb: str, kind: Kind, what: str, status: int, said: tuple[str, st
         case 403:
             return _forbidden(what, f"{verb} on {kind.resource}", message)
         case 404:
-            remedy = f"does the cluster have the namespace and {kind.resource}?"
+            remedy = f"check that the cluster has the namespace and {kind.resource}"
             return StepError(Exit.NOT_FOUND, what, message, remedy)
         case 409:
             return _conflict(verb, what, reason, message)
@@ -103,12 +103,12 @@ def _forbidden(what: str, right: str, message: str) -> StepError:
             Exit.NO_SPACE,
             what,
             message,
-            "raise that limit of the namespace or free what it holds, then retry",
+            "raise that limit of the namespace or free some of it, then retry",
         )
     # A quota that was made a moment ago, or whose usage nobody has counted yet (k8s.io/apiserver,
     # pkg/admission/plugin/resourcequota/controller.go): the quota controller does so in a while.
     if "status unknown for quota" in message:
-        return StepError(Exit.BUSY, what, message, "the quota's usage is not counted yet; trying again helps")
+        return StepError(Exit.BUSY, what, message, "the quota's usage is not counted yet; vmferry retries")
     if " cannot " in message:  # the words of RBAC: User "…" cannot create resource "…"
         return StepError(Exit.DENIED, what, message, f"the service account needs the right to {right}")
     return StepError(Exit.DENIED, what, message, "an admission policy of the cluster refuses it")
@@ -122,11 +122,11 @@ def _conflict(verb: str, what: str, reason: str, message: str) -> StepError:
     if _PRECONDITION.search(message):
         return ReplacedError(Exit.BUSY, what, message)
     if reason == "AlreadyExists":
-        return ExistsError(Exit.CONFLICT, what, message, "move it out of the way, or choose another name")
+        return ExistsError(Exit.CONFLICT, what, message, "rename or delete it, or choose another name")
     # On create this comes from the quota's own counter, which two creations at once compete for.
     if verb != "create" or "Operation cannot be fulfilled" in message:
         return ChangedError(Exit.BUSY, what, message)
-    return StepError(Exit.CONFLICT, what, message, "move it out of the way, or choose another name")
+    return StepError(Exit.CONFLICT, what, message, "rename or delete it, or choose another name")
 
 
 def _said(body: str) -> tuple[str, str]:

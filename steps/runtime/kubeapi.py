@@ -67,7 +67,7 @@ def connect(
             config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
     except config.ConfigException as error:
         raise StepError(
-            Exit.INVALID, "no cluster to talk to", str(error), "set KUBECONFIG to a file that names one"
+            Exit.INVALID, "cannot connect to a cluster", str(error), "set KUBECONFIG to a kubeconfig file"
         ) from None
     return Patient(Api(ApiClient(settings), seconds), stop, patience)
 
@@ -93,9 +93,7 @@ def own_namespace() -> str:
         return named
     if NAMESPACE_FILE.is_file():
         return NAMESPACE_FILE.read_text(encoding="utf-8").strip()
-    raise StepError(
-        Exit.INVALID, "the namespace that the run lives in is not known", remedy=f"set {NAMESPACE_ENV}"
-    )
+    raise StepError(Exit.INVALID, "the namespace of the run is not known", remedy=f"set {NAMESPACE_ENV}")
 
 
 class Api:
@@ -256,6 +254,6 @@ class Patient:
             except StepError as error:
                 if error.code is not Exit.UNREACHABLE or self._clock() + wait > end:
                     raise
-                log.warning(f"{error}; asking again in {wait:g} s")
+                log.warning(f"{error}; retrying in {wait:g} s")
             self._stop.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT)

@@ -55,8 +55,10 @@ class Arguments(argparse.ArgumentParser):
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        folders = self.add_argument_group("folders (a pod has them at the defaults)")
-        folders.add_argument("--request", type=Path, default=REQUEST, metavar="DIR", help="plan and machine")
+        folders = self.add_argument_group("folders (in a pod they are at the defaults)")
+        folders.add_argument(
+            "--request", type=Path, default=REQUEST, metavar="DIR", help="plan.json and machine.json"
+        )
         folders.add_argument("--scratch", type=Path, default=SCRATCH, metavar="DIR", help="bulk data")
         folders.add_argument("--credentials", type=Path, default=CREDENTIALS, metavar="DIR")
         folders.add_argument("--into", type=Path, default=TARGET, metavar="DIR", help="directory target")
@@ -147,7 +149,7 @@ def attempt(
         last_words(str(error))
         return error.code
     except Stopped:
-        last_words("stopped on request; what was done is kept and the next attempt goes on from it")
+        last_words("stopped on request; progress is kept and the next attempt resumes")
         return Exit.STOPPED
     except Exception as error:
         log.exception("fault in vmferry")

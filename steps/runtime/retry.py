@@ -35,7 +35,7 @@ def _tell(details: RetryDetails) -> None:
     """Say that a read is made again, and why; stamina's own hook would log the call's arguments too."""
     error = details.caused_by
     why = " ".join(str(error).split())[:_LONGEST] or type(error).__name__
-    log.warning("the source did not answer; asking again", why=why, seconds=round(details.wait_for, 2))
+    log.warning("the source did not answer; retrying", why=why, seconds=round(details.wait_for, 2))
 
 
 set_on_retry_hooks([_tell])

@@ -36,6 +36,6 @@ def text(folder: Path, key: str) -> str:
         return ""
     except UnicodeDecodeError:
         raise StepError(
-            Exit.INVALID, f"the key {key} of the source's secret is no text", "it is not UTF-8"
+            Exit.INVALID, f"the key {key} of the source's secret is not text", "it is not UTF-8"
         ) from None
     return found.removesuffix("\n").removesuffix("\r")

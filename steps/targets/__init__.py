@@ -54,6 +54,6 @@ def connect(
         )
     raise StepError(
         Exit.UNSUPPORTED,
-        f"no target of kind {plan.target.kind}",
+        f"there is no target of kind {plan.target.kind}",
         remedy="this version has: directory, harvester",
     )

@@ -117,7 +117,7 @@ class Directory:
             raise StepError(
                 Exit.INVALID,
                 f"{source} and {destination} are on different filesystems",
-                remedy="scratch belongs inside the target folder; mount nothing between them",
+                remedy="put scratch inside the target folder, without a mount between them",
             ) from error
         descriptor = os.open(destination.parent, os.O_RDONLY)
         try:

@@ -53,7 +53,7 @@ def test_a_connection_may_break_while_the_digest_goes_on(tmp_path: Path) -> None
         source = Source(server.url, format="vmdk", digest=digest(image))
         holds(fetch(source, tmp_path / "out"), DISK, tmp_path)
         wrong = replace(source, digest=digest(b"other"))
-        with pytest.raises(StepError, match="disk is not what its digest says") as caught:
+        with pytest.raises(StepError, match="disk does not match its digest") as caught:
             fetch(wrong, tmp_path / "wrong")
     assert caught.value.code is Exit.CORRUPT
     assert not (tmp_path / "wrong").exists()

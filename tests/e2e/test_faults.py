@@ -125,7 +125,7 @@ def test_a_lease_that_expires_is_taken_again(
     first, second = harness.attempts(into, "export")
     assert (int(first["outputs"]["exitCode"]), second["phase"]) == (Exit.BROKEN_STREAM, "Succeeded")
     log = (into / ".vmferry" / "logs" / "export-disk-0.log").read_text()
-    assert "bytes are compared, then it goes on" in log  # what had landed was kept
+    assert "bytes, then resuming" in log  # what had landed was kept
 
 
 def test_a_refused_login_is_for_a_person_and_retry_goes_on(

@@ -283,7 +283,7 @@ def test_a_disk_that_is_not_there(pod: Pod) -> None:
     running = Serving(pod)
     running.run()
     assert running.code is Exit.INVALID
-    assert "run convert before" in pod.words
+    assert "run convert first" in pod.words
 
 
 def test_image_must_be_told_where(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:

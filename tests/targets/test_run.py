@@ -149,14 +149,14 @@ def test_what_is_left_of_a_deleted_request_is_waited_for(world: World) -> None:
 def test_a_claim_of_others_is_not_used(world: World) -> None:
     prepare(world)
     claim(world)["metadata"]["ownerReferences"] = []
-    with pytest.raises(StepError, match="is not of this import") as caught:
+    with pytest.raises(StepError, match="does not belong to this import") as caught:
         prepare(world)
     assert caught.value.code is Exit.CONFLICT
 
 
 @pytest.mark.parametrize("target", ["secret/x", "configmap/", "x"])
 def test_where_a_machine_cannot_be_published(world: World, target: str) -> None:
-    with pytest.raises(StepError, match="write configmap/NAME") as caught:
+    with pytest.raises(StepError, match="use configmap/NAME") as caught:
         run(world).prepare(world.machine, target)
     assert caught.value.code is Exit.INVALID
 

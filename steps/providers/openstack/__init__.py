@@ -68,7 +68,7 @@ class Openstack:
         found = list(facts.of_all(self._cloud))
         for one in found:
             if one.flavor is None:
-                log.warning("left out: the flavor of this server was deleted", server=one.server.name)
+                log.warning("the server is left out: its flavor was deleted", server=one.server.name)
         machines = tuple(describe.machine(one) for one in found if one.flavor is not None)
         names = tuple(sorted(facts.networks(self._cloud).values()))
         return Inventory(machines=machines, networks=names, folders=())

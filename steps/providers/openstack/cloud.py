@@ -139,7 +139,7 @@ def _check(endpoint: str) -> None:
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise StepError(
-            Exit.INVALID, f"the endpoint {endpoint!r} is no URL", remedy="write https://HOST:5000/v3"
+            Exit.INVALID, f"the endpoint {endpoint!r} is not a URL", remedy="use https://HOST:5000/v3"
         )
 
 

@@ -81,7 +81,7 @@ class Copies:
         if volume is None:
             snapshot = self._snapshot(disk, name)
             volume = self.cloud.change(
-                f"make a volume of the snapshot of {disk.id}",
+                f"make a volume from the snapshot of {disk.id}",
                 lambda: volumes.create_volume(
                     name=name, snapshot_id=snapshot.id, size=snapshot.size, metadata={MARK: self.run}
                 ),
@@ -119,7 +119,7 @@ class Copies:
         """Ask Cinder for an image of the volume (os-volume_upload_image)."""
         log.info("uploading the copy to Glance", volume=volume.id)
         made = self.cloud.change(
-            "make an image of a volume",
+            "make an image from a volume",
             lambda: self.cloud.volumes.upload_volume_to_image(
                 volume, name, disk_format="raw", container_format="bare"
             ),
@@ -138,7 +138,7 @@ class Copies:
             passing=("queued", "saving", "importing"),
             seconds=seconds,
             pause=min(plan.image_pause, seconds) if plan.image_looks else POLL_SECONDS,
-            longer="it is waited for again; a greater spec.uploadImageRetryCount of the source waits longer",
+            longer="vmferry waits again; to wait longer, raise spec.uploadImageRetryCount of the source",
         )
 
     def _uploaded(self, image: str, name: str) -> Any:

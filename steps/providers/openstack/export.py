@@ -26,7 +26,7 @@ from steps.providers.openstack.power import OFF
 
 log = structlog.get_logger()
 
-_ANEW: Final = "start the import anew, so that it reads the server again"
+_ANEW: Final = "start a new import, which reads the server again"
 _FORMATS: Final[dict[str, SourceFormat]] = {"raw": "raw", "qcow2": "qcow2", "vmdk": "vmdk"}
 """Glance's disk_format as the disk path calls it."""
 
@@ -63,7 +63,7 @@ def export(
         if not files.state.exists():
             source = replace(source, digest=_digest(image))
         elif _digest(image):  # it is over all bytes, and those of the first part are not read again
-            log.info("going on where it was: Glance's digest of the whole image is not checked")
+            log.info("resuming: Glance's digest of the whole image is not checked")
         with _lost(what):
             landed = land(
                 source,
@@ -120,7 +120,7 @@ def _present(cloud: Cloud, machine: Machine, disk: Disk, what: str) -> Any:
     if disk.key == ROOT:
         return server
     if disk.key not in facts.attached(server):
-        raise StepError(Exit.INVALID, what, "the server has no such volume any more", _ANEW)
+        raise StepError(Exit.INVALID, what, "the server no longer has this volume", _ANEW)
     volume = cloud.read(f"read the volume of {disk.id}", lambda: cloud.volumes.get_volume(disk.key))
     if volume.size * GIB != disk.capacity:
         raise StepError(Exit.INVALID, what, "the volume was resized since it was described", _ANEW)
@@ -139,8 +139,8 @@ def _source(cloud: Cloud, image: Any, identity: str, what: str) -> Source:
     """Where the image's bytes are, and what they are."""
     wanted = _FORMATS.get(image.disk_format)
     if wanted is None:
-        why = f"Glance has it as {image.disk_format}, which is none of {', '.join(_FORMATS)}"
-        raise StepError(Exit.UNSUPPORTED, what, why, "make a volume of it and boot from that")
+        why = f"its format in Glance is {image.disk_format}, which is not one of {', '.join(_FORMATS)}"
+        raise StepError(Exit.UNSUPPORTED, what, why, "make a volume from it and boot from that")
     digest = _digest(image)
     return Source(
         url=cloud.image_url(image.id),

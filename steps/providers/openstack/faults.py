@@ -59,7 +59,7 @@ _NETWORK: Final = (
 def _of_status(what: str, status: int, why: str) -> StepError:
     said = why.lower()
     if status == 413 or (status == 403 and any(mark in said for mark in _QUOTA)):
-        remedy = "raise the project's quota or make room in it, then retry: it goes on"
+        remedy = "raise the project's quota or free some of it, then retry: the import resumes"
         return StepError(Exit.NO_SPACE, what, why, remedy)
     if status == 400 and any(mark in said for mark in _STATE):
         return StepError(Exit.BUSY, what, why, "it is tried again")
@@ -69,7 +69,7 @@ def _of_status(what: str, status: int, why: str) -> StepError:
 
 _CODES: Final = {
     401: (Exit.DENIED, "correct the credentials in the source's secret"),
-    403: (Exit.DENIED, "grant it to the account in the source's secret"),
+    403: (Exit.DENIED, "grant the permission to the account in the source's secret"),
     404: (Exit.NOT_FOUND, ""),
     409: (Exit.BUSY, "it is tried again"),
     408: (Exit.UNREACHABLE, "it is tried again"),
@@ -98,7 +98,7 @@ def is_gone(error: Exception) -> bool:
 
 
 def _unreachable(what: str, said: str, address: str) -> StepError:
-    remedy = "check the source's endpoint and the way there"
+    remedy = "check the source's endpoint and the network path to it"
     return StepError(Exit.UNREACHABLE, what, f"{address}: {said}", remedy)
 
 

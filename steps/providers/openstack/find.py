@@ -47,7 +47,7 @@ def _ambiguous(wanted: str, found: Sequence[Any]) -> StepError:
         Exit.AMBIGUOUS,
         f"{len(found)} servers are called {wanted!r}",
         ", ".join(sorted(one.id for one in found)),
-        "write the UUID of the one you mean in spec.virtualMachineName",
+        "set spec.virtualMachineName to the UUID of one of them",
     )
 
 

@@ -44,7 +44,12 @@ def power_off(cloud: Cloud, run: str, machine: Machine, policy: PowerPlan) -> No
             raise StepError(Exit.POWER, what, f"it is {server.status}", "bring it to ACTIVE or SHUTOFF")
         if not server.task_state:
             if asked:
-                raise StepError(Exit.UNREACHABLE, what, "Nova tried, it is ACTIVE still", "see its actions")
+                raise StepError(
+                    Exit.UNREACHABLE,
+                    what,
+                    "Nova tried, but it is still ACTIVE",
+                    "check the server's action log",
+                )
             _prove_rest(cloud, run, machine, what)
             _ask(cloud, server, what)
             asked = True

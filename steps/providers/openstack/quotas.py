@@ -27,7 +27,7 @@ log = structlog.get_logger()
 CODE: Final = "quota"
 """The concern that blocks; with spec.skipPreflightChecks it warns (steps/preflight.py)."""
 _ROOM: Final = (
-    "raise the quota or make room in it; where disks are copied one after another less is needed: then set"
+    "raise the quota or free some of it; disks that are copied one after another need less: then set"
     " spec.skipPreflightChecks: true"
 )
 _LARGEST: Final = "per_volume_gigabytes"
@@ -48,7 +48,7 @@ def concerns(cloud: Cloud, run: str, volumes: Iterable[tuple[str, Any]]) -> Iter
         if error.code not in (Exit.DENIED, Exit.NOT_FOUND, Exit.INVALID):
             raise
         yield warn(
-            "quota-unknown", f"whether the project's quota has room for the copies is not known: {error}"
+            "quota-unknown", f"it is not known whether the project's quota has room for the copies: {error}"
         )
         return
     short = [*_too_large(limits, wanted), *_too_many(limits, needs(wanted, _made(cloud, run)))]
@@ -108,4 +108,4 @@ def _too_large(limits: Mapping[str, Any], volumes: Iterable[tuple[str, Any]]) ->
     limit = int(row.get("limit", -1)) if isinstance(row, Mapping) else -1
     for disk, volume in volumes:
         if 0 <= limit < int(volume.size):
-            yield f"{_LARGEST}: {disk} has {volume.size} GiB, a volume may have {limit}"
+            yield f"{_LARGEST}: {disk} has {volume.size} GiB, but a volume may have {limit}"

@@ -44,7 +44,9 @@ def until(
         if status in good:
             return found
         if status not in passing:
-            raise StepError(Exit.BUSY, f"{what} is {status}", f"not {' or '.join(good)}", "it is made anew")
+            raise StepError(
+                Exit.BUSY, f"{what} is {status}", f"not {' or '.join(good)}", "vmferry makes it again"
+            )
         if status != told:
             log.info(f"waiting: {what} is {status}")
             told = status

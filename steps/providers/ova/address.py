@@ -62,12 +62,12 @@ def split(text: str) -> SplitResult:
     except ValueError as error:
         raise _invalid(text, str(error)) from None
     if url.scheme not in (*_DEFAULT_PORTS, "file"):
-        raise _invalid(text, f"{url.scheme or 'nothing'} is not read")
+        raise _invalid(text, f"the scheme {url.scheme or '(none)'} is not supported")
     if url.scheme != "file" and not url.hostname:
-        raise _invalid(text, "it names no host")
+        raise _invalid(text, "it has no host")
     # http.client would put such a character into the head of its request.
     if any(ord(char) <= 32 or ord(char) == 127 for char in text):
-        raise _invalid(text, "there is a blank or a control character in it")
+        raise _invalid(text, "it contains a space or a control character")
     return url
 
 

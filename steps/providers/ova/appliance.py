@@ -59,9 +59,9 @@ class Appliance:
         strange = sorted(name for name in found.files if not self._is_ours(name)) if digest is None else []
         if strange:
             raise corrupt(
-                f"the manifest {found.name} does not fit the package",
-                f"it has no digest of {file}, but one of {strange[0]}, which is no file of it",
-                "correct the names in it, or get the package again",
+                f"the manifest {found.name} does not match the package",
+                f"it has no digest of {file}, but one of {strange[0]}, which is not in the package",
+                "correct the names in it, or get a new copy of the package",
             )
         return digest
 
@@ -96,7 +96,7 @@ class Appliance:
                 Exit.AMBIGUOUS,
                 f"{self.package.shown} has several manifests",
                 f"{', '.join(there)}, and none of them is called {wanted}",
-                "call the one that belongs to the descriptor so",
+                "give that name to the one that belongs to the descriptor",
             )
         return [found] if found else there
 
@@ -126,8 +126,8 @@ class Appliance:
             if len(found) == 1:
                 return found[0]
             if found:
-                raise self._unclear(Exit.AMBIGUOUS, f"{len(found)} machines are called {wanted!r}")
-        raise self._unclear(Exit.NOT_FOUND, f"there is no machine {wanted!r}")
+                raise self._unclear(Exit.AMBIGUOUS, f"{len(found)} VMs are called {wanted!r}")
+        raise self._unclear(Exit.NOT_FOUND, f"there is no VM {wanted!r}")
 
     def by_id(self, identity: str) -> System | None:
         """The machine that was described under this id."""
@@ -138,6 +138,6 @@ class Appliance:
         return StepError(
             code,
             f"{what} in {self.package.shown}",
-            f"it holds several: {there}",
-            "write the id or name of one of them in spec.virtualMachineName",
+            f"it has several VMs: {there}",
+            "set spec.virtualMachineName to the id or name of one of them",
         )

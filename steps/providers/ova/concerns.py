@@ -42,28 +42,28 @@ def concerns(
 def _package(appliance: Appliance) -> Iterator[Concern]:
     manifest = appliance.manifest(far=False)
     if manifest is None and appliance.package.ranged:
-        yield warn(
-            "manifest-missing", "there is no manifest (.mf)", "what arrives cannot be checked against it"
-        )
+        yield warn("manifest-missing", "the package has no manifest (.mf)", "the data cannot be verified")
     elif manifest is None:
-        yield log("no-range", "the server has no Range: the archive is read from its start for each disk")
+        yield log(
+            "no-range", "the server does not support Range: the archive is read from its start for each disk"
+        )
     if appliance.signed():
-        yield log("signature", "the package is signed: its certificate is not looked at")
+        yield log("signature", "the package is signed: its certificate is not checked")
 
 
 def _disks(appliance: Appliance, disks: Sequence[tuple[Drive, int]]) -> Iterator[Concern]:
     if not disks:
-        yield block("no-disks", "the machine has no disks", "there is nothing to import")
+        yield block("no-disks", "the VM has no disks", "there is nothing to import")
     for drive, size in disks:
         name, disk = drive.item.label or drive.item.id or "a disk", drive.disk
         if disk is None:
-            yield block("disk-unreadable", f"{name} is no disk of the package", "correct the descriptor")
+            yield block("disk-unreadable", f"{name} is not a disk of the package", "correct the descriptor")
             continue
         if not size:
             yield block("disk-unreadable", f"the size of {name} cannot be read", "correct the descriptor")
         elif disk.capacity not in (0, size):
-            words = f"{name} has {size} bytes, and the descriptor says {disk.capacity}"
-            yield warn("capacity-differs", words, "what the file says counts")
+            words = f"{name} has {size} bytes, but the descriptor has {disk.capacity}"
+            yield warn("capacity-differs", words, "the size in the file is used")
         yield from _disk(appliance, name, disk)
 
 
@@ -73,10 +73,10 @@ def _disk(appliance: Appliance, name: str, disk: VirtualDisk) -> Iterator[Concer
             "delta-disk", f"{name} holds only the difference to {disk.parent}", "consolidate it first"
         )
     if disk.lost:
-        yield block("file-missing", f"{name} is in {disk.lost}, which is no file of the package")
+        yield block("file-missing", f"{name} is in {disk.lost}, which is not in the package")
     if disk.file is None:
         if not disk.lost:
-            yield log("blank-disk", f"{name} has no file: it arrives empty")
+            yield log("blank-disk", f"{name} has no file: it is imported empty")
         return
     yield from _file(appliance, name, disk, disk.file)
 
@@ -97,7 +97,7 @@ def _unused(envelope: Envelope) -> Iterator[Concern]:
     for file in envelope.files:
         looks = formats.by_name(file.name.removesuffix(".gz")) is not None
         if looks and file.name not in of_disks and file.id not in names:
-            yield warn("disk-unused", f"no disk is made of {file.name}", "it is not imported")
+            yield warn("disk-unused", f"no disk uses {file.name}", "it is not imported")
 
 
 def _resources(node: Node) -> Iterator[str]:
@@ -106,20 +106,20 @@ def _resources(node: Node) -> Iterator[str]:
 
 def _file(appliance: Appliance, name: str, disk: VirtualDisk, file: File) -> Iterator[Concern]:
     if formats.named(disk) is None:
-        yield block("disk-format", f"{name} has a format that is not known: {disk.format or file.name}")
+        yield block("disk-format", f"{name} has an unknown format: {disk.format or file.name}")
     if file.compression not in ("", "gzip"):
         yield block("disk-compression", f"{name} is compressed by {file.compression}", "use gzip, or none")
     names = [piece(file, 0)] if file.chunk else [file.name]
     lost = next((one for one in names if appliance.package.has(one) is False), None)
     if lost is not None:
         yield block(
-            "file-missing", f"{lost}, which holds {name}, is not in the package", "get the whole package"
+            "file-missing", f"{lost}, which holds {name}, is not in the package", "get the complete package"
         )
     if appliance.manifest(far=False) and appliance.digest(file.name, far=False) is None:
         unproved = next((one for one in names if appliance.digest(one, far=False) is None), None)
         if unproved is not None:
             what = f"the manifest has no digest of {unproved}"
-            yield warn("manifest-entry", what, "it is imported unchecked")
+            yield warn("manifest-entry", what, "it is imported without verification")
 
 
 def _devices(parts: Sequence[Item]) -> Iterator[Concern]:
@@ -134,7 +134,7 @@ def _devices(parts: Sequence[Item]) -> Iterator[Concern]:
         elif any("nvdimm" in kind for kind in item.subtypes):
             yield warn("nvdimm", f"{name} is persistent memory and is not carried over")
         elif "vmware.vtpm" in item.subtypes:
-            yield log("vtpm", "what the TPM holds is not carried over: have recovery keys at hand")
+            yield log("vtpm", "what the TPM holds is not carried over: have the recovery keys ready")
 
 
 def _system(appliance: Appliance, system: System) -> Iterator[Concern]:
@@ -142,12 +142,14 @@ def _system(appliance: Appliance, system: System) -> Iterator[Concern]:
     if len(envelope.configurations) > 1:
         chosen = envelope.configuration
         others = ", ".join(name for name in envelope.configurations if name != chosen)[:500]
-        yield log("deployment-option", f"it is sized as {chosen!r}; there are also {others}")
+        yield log(
+            "deployment-option", f"it is imported with the configuration {chosen!r}; there are also {others}"
+        )
     products = system.node.all("ProductSection")
     properties = [node for product in products for node in product.all("Property")]
     if system.hardware.get("transport") and properties:
         yield warn(
             "ovf-properties",
-            f"it expects {len(properties)} OVF properties when it starts, which no target hands over",
-            "configure it inside",
+            f"it expects {len(properties)} OVF properties when it starts, which no target supplies",
+            "configure the guest by hand",
         )

@@ -89,12 +89,14 @@ def read(text: bytes, name: str) -> Envelope:
     root = parse(text, name)
     if root.name != "Envelope":
         raise StepError(
-            Exit.INVALID, f"{name} is no OVF descriptor", f"its root is {root.name!r}, not Envelope"
+            Exit.INVALID,
+            f"{name} is not an OVF descriptor",
+            f"its root element is {root.name!r}, not Envelope",
         )
     systems = tuple(_systems(root))
     if not systems or len(systems) > _MOST_SYSTEMS:
-        why = f"it describes {len(systems)} machines"
-        raise StepError(Exit.INVALID, f"{name} cannot be used", why, "name one that describes a machine")
+        why = f"it describes {len(systems)} VMs"
+        raise StepError(Exit.INVALID, f"{name} cannot be used", why, "use a descriptor that describes a VM")
     _check_handles(systems, name)
     files = unique.index(_files(root, name), lambda file: file.id, what="files with the id", where=name)
     found = _disks(root, files)

@@ -24,7 +24,7 @@ from steps.runtime.stop import Stop
 
 log = structlog.get_logger()
 
-_ANEW = "start the import anew, so that it reads the package again"
+_ANEW = "start a new import, which reads the package again"
 _MOST_PIECES = 100_000
 
 
@@ -45,7 +45,7 @@ class Deadline(Stop):
                 Exit.UNREACHABLE,
                 f"the download took longer than {self._seconds} s",
                 "that is the limit set in spec.httpTimeoutSeconds",
-                "set a higher one, or none",
+                "set a higher limit, or remove it",
             )
 
 
@@ -89,13 +89,13 @@ def _present(appliance: Appliance, machine: Machine, disk: Disk, what: str) -> V
     drives = hardware.drives(appliance.envelope, system, items(appliance.envelope, system))
     now = next((drive for drive in drives if drive.key == disk.key), None)
     if now is None or now.disk is None:
-        raise StepError(Exit.NOT_FOUND, what, f"the package has no disk {disk.key} any more", _ANEW)
+        raise StepError(Exit.NOT_FOUND, what, f"the package no longer has the disk {disk.key}", _ANEW)
     virtual, size = now.disk, describe.capacity(appliance, now)
     if size != disk.capacity:
-        raise StepError(Exit.INVALID, what, f"it has {size} bytes now, not {disk.capacity}", _ANEW)
+        raise StepError(Exit.INVALID, what, f"it now has {size} bytes, not {disk.capacity}", _ANEW)
     if virtual.parent or virtual.lost:
-        why = "it holds only the difference to another" if virtual.parent else f"{virtual.lost} is not there"
-        raise StepError(Exit.UNSUPPORTED, what, why, "export it as a whole")
+        why = "it holds only the difference to another" if virtual.parent else f"{virtual.lost} is missing"
+        raise StepError(Exit.UNSUPPORTED, what, why, "export it as one complete disk")
     return virtual
 
 
@@ -103,9 +103,9 @@ def _source(appliance: Appliance, disk: VirtualDisk, file: File, what: str) -> S
     """Where the disk's bytes are, and what they should be."""
     found, compression = formats.named(disk), _compression(file, what)
     if found is None:
-        raise StepError(Exit.UNSUPPORTED, what, f"its format is not known: {disk.format or file.name}")
+        raise StepError(Exit.UNSUPPORTED, what, f"its format is unknown: {disk.format or file.name}")
     if appliance.manifest(far=True) is None:
-        log.warning("there is no manifest: what arrives cannot be checked", disk=disk.id)
+        log.warning("the package has no manifest: the data cannot be verified", disk=disk.id)
     if file.chunk:
         pieces = _pieces(appliance, file, what)
         parts = tuple(_checked(appliance, one, appliance.package.source(one)) for one in pieces)
@@ -114,7 +114,7 @@ def _source(appliance: Appliance, disk: VirtualDisk, file: File, what: str) -> S
     else:
         source = _checked(appliance, file.name, appliance.package.source(file.name))
     if not source.digested and appliance.manifest(far=True):
-        log.warning("the manifest has no digest of it: what arrives cannot be checked", file=file.name)
+        log.warning("the manifest has no digest of the file: its data cannot be verified", file=file.name)
     return replace(source, format=found, compression=compression)
 
 
@@ -149,8 +149,8 @@ def _pieces(appliance: Appliance, file: File, what: str) -> list[str]:
         names.append(name)
     wanted = -(-file.size // file.chunk) if file.size and not file.compression else len(names)
     if len(names) != max(wanted, 1):
-        why = f"{len(names)} of the files it is split into are there in a row, not {max(wanted, 1)}"
-        raise StepError(Exit.NOT_FOUND, what, why, "get the whole package")
+        why = f"it is split into files, of which {len(names)} are there without a gap, not {max(wanted, 1)}"
+        raise StepError(Exit.NOT_FOUND, what, why, "get the complete package")
     return names
 
 

@@ -107,14 +107,14 @@ def cpu(items: Sequence[Item], name: str) -> Cpu:
     found = [item for item in items if item.is_a(Kind.PROCESSOR)]
     first = next(iter(found), None)
     if first is None:
-        raise _absurd(name, "it names no processor")
+        raise _absurd(name, "it has no processor")
     node = first.node
     threads = small(node.value("threads_per_cpu")) or 1
     cores = small(node.value("CoresPerSocket", "cpu_per_socket")) or 1
     sockets = small(node.value("num_of_sockets")) or 1
     count = sum(small(item.node.value("VirtualQuantity")) for item in found) or sockets * cores * threads
     if count > _MOST_VCPUS or cores * threads > count:
-        raise _absurd(name, f"{count} processors, {cores} cores of {threads} threads a socket")
+        raise _absurd(name, f"it has {count} processors, with {cores} cores of {threads} threads per socket")
     return Cpu(count, cores, threads)
 
 
@@ -134,7 +134,7 @@ def memory_mib(items: Sequence[Item], name: str) -> int:
         # Without a unit they are bytes (CIM), which some forget: no machine has less than a MiB.
         size += part * _MIB if part < _MIB and not unit else part
     if not _MIB <= size <= _MOST_MEMORY:
-        raise _absurd(name, f"{size} bytes of memory")
+        raise _absurd(name, f"it has {size} bytes of memory")
     return -(-size // _MIB)
 
 
@@ -169,8 +169,8 @@ def _resource(item: Item) -> str:
         raise StepError(
             Exit.AMBIGUOUS,
             f"{item.label or item.id or 'a disk'} refers to {', '.join(found)}",
-            "a disk is made of one of them, and it is not clear of which",
-            "give each an item of its own in the descriptor",
+            "a disk uses one of them, and it is not clear which one",
+            "give each its own item in the descriptor",
         )
     return found[0] if found else ""
 

@@ -126,7 +126,7 @@ def _check_replaced(item: Item, other: Item | None, system: System) -> None:
             Exit.AMBIGUOUS,
             f"{system.name or system.id} has two devices of different kinds with the InstanceID {item.id!r}",
             f"{item.label or item.kind} and {other.label or other.kind}, one of them of a configuration",
-            "give each an InstanceID of its own in the descriptor",
+            "give each its own InstanceID in the descriptor",
         )
 
 

@@ -63,8 +63,8 @@ class Manifest:
         raise StepError(
             Exit.UNSUPPORTED,
             f"{file} cannot be checked",
-            f"the manifest {self.name} has its digest by {self.unknown[listed]}, which is not known here",
-            "have the manifest written with SHA256",
+            f"the manifest {self.name} has its digest by {self.unknown[listed]}, which is not supported",
+            "create the manifest with SHA256",
         )
 
     @property
@@ -90,7 +90,7 @@ def read(text: bytes, name: str) -> Manifest:
             unknown.setdefault(file, how)
             continue
         if len(value) != DIGITS[algorithm] or found[file].setdefault(algorithm, value) != value:
-            raise _unreadable(name, f"a digest of {file} is none, or another one")
+            raise _unreadable(name, f"a digest of {file} is malformed, or differs from an earlier one")
     if not found and not unknown:
         raise _unreadable(name, "it is empty")
     digests = {file: _strongest(file, values) for file, values in found.items()}
@@ -104,7 +104,7 @@ def _decoded(content: bytes, name: str) -> str:
     try:
         return content.decode(encoding) if encoding else content.decode(errors="surrogateescape")
     except UnicodeDecodeError as error:
-        raise _unreadable(name, f"it is no text: {error.reason} at byte {error.start}") from None
+        raise _unreadable(name, f"it is not text: {error.reason} at byte {error.start}") from None
 
 
 def _entry(line: str, name: str) -> tuple[str, str, str]:
@@ -131,7 +131,9 @@ def _strongest(file: str, values: Mapping[str, str]) -> Digest:
 
 
 def _unreadable(name: str, why: str) -> StepError:
-    return corrupt(f"the manifest {name} cannot be read", why, "get the package again from where it was made")
+    return corrupt(
+        f"the manifest {name} cannot be read", why, "get a new copy of the package from where it was made"
+    )
 
 
 def check(text: bytes, digest: Digest) -> None:
@@ -143,7 +145,7 @@ def check(text: bytes, digest: Digest) -> None:
     found = hashlib.new(digest.algorithm, text, usedforsecurity=False).hexdigest()
     if found != digest.value:
         raise corrupt(
-            f"{digest.name} is not what its manifest says",
+            f"{digest.name} does not match its manifest",
             f"its {digest.algorithm} is {found}, not {digest.value}",
-            "get the package again from where it was made",
+            "get a new copy of the package from where it was made",
         )

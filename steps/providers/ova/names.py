@@ -20,9 +20,9 @@ def checked(name: str, where: str) -> str:
     """
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts or "\\" in name:
-        raise _refused(name, where, "it leads out of the archive")
+        raise _refused(name, where, "it points outside the archive")
     if not parts or len(name) > _LONGEST or not name.isprintable():
-        raise _refused(name, where, "no file is called that")
+        raise _refused(name, where, "it is not a valid file name")
     return "/".join(parts)
 
 
@@ -50,8 +50,8 @@ def find(name: str, there: Iterable[str], where: str) -> str | None:
             raise StepError(
                 Exit.AMBIGUOUS,
                 f"{name!r} may be {' or '.join(repr(other) for other in found)} of {where}",
-                "they differ in their spelling only",
-                "pack it again with names that differ",
+                "they differ only in their spelling",
+                "pack it again with different names",
             )
         if found:
             return found[0]

@@ -80,7 +80,7 @@ def _descriptor_in(address: Address) -> Address:
         return Address.parse(str(found[0].absolute()))
     if found:
         raise _several(str(folder), [path.name for path in found], "name the .ovf file")
-    raise StepError(Exit.NOT_FOUND, f"{folder} is no package", "there is no .ovf file in it")
+    raise StepError(Exit.NOT_FOUND, f"{folder} is not a package", "it has no .ovf file")
 
 
 def _is_descriptor(name: str) -> bool:
@@ -124,14 +124,16 @@ class Archive:
         if member is None:
             raise StepError(
                 Exit.INVALID,
-                f"{self.shown} is no OVA",
-                "there is no .ovf file in it",
-                "pack it again with one",
+                f"{self.shown} is not an OVA",
+                "it has no .ovf file",
+                "pack it again with an .ovf file",
             )
         if self.ranged:
             found = [name for name in self._tar.names() if _is_descriptor(name)]
             if len(found) > 1:
-                raise _several(self.shown, found, "pack it again with one, or name the URL of an .ovf file")
+                raise _several(
+                    self.shown, found, "pack it again with one .ovf file, or use the URL of an .ovf file"
+                )
         return member.name, self._tar.read(member, MOST_BYTES)
 
     def names(self, *, far: bool) -> list[str] | None:
@@ -215,7 +217,7 @@ class Folder:
         with contextlib.closing(Reader(at, self._reach.stop)) as reader:
             content = reader.read(0, most + 1)
         if len(content) > most:
-            raise corrupt(f"{name} of {self.shown} is too large", f"more than {most} bytes")
+            raise corrupt(f"{name} of {self.shown} is too large", f"it has more than {most} bytes")
         return content
 
     def _place(self, name: str) -> Place | None:
@@ -244,7 +246,9 @@ class Folder:
         path = (folder / name).resolve()
         if not path.is_relative_to(folder.resolve()):
             raise StepError(
-                Exit.UNSUPPORTED, f"{self.shown} names {name!r}", "it is a link that leads out of the folder"
+                Exit.UNSUPPORTED,
+                f"{self.shown} names {name!r}",
+                "it is a link that points outside the folder",
             )
         return Address(path.as_uri())
 
@@ -280,5 +284,5 @@ def spelt(name: str) -> tuple[str, ...]:
 def missing(name: str, where: str) -> StepError:
     """A file that the descriptor refers to and that is not there."""
     return StepError(
-        Exit.NOT_FOUND, f"{name} is not in {where}", "the descriptor refers to it", "get the whole package"
+        Exit.NOT_FOUND, f"{name} is not in {where}", "the descriptor refers to it", "get the complete package"
     )

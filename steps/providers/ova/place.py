@@ -117,13 +117,13 @@ def find(address: Address, reach: Reach) -> Place:
         found = _ask(url, address, reach)
         if isinstance(found, Place):
             return found
-        log.info("the server sends us on", host=origin(url)[1], to=origin(found)[1])
+        log.info("following a redirect", host=origin(url)[1], to=origin(found)[1])
         url = found
     raise StepError(
         Exit.INVALID,
-        f"{address} leads nowhere",
-        f"more than {_MOST_REDIRECTS} redirects",
-        "name the final URL",
+        f"{address} redirects too often",
+        f"it redirects more than {_MOST_REDIRECTS} times",
+        "use the final URL",
     )
 
 
@@ -134,7 +134,7 @@ def _local(path: Path) -> Place:
         status = path.stat()
     except OSError as error:
         raise StepError(
-            Exit.NOT_FOUND, f"cannot read {path}", describe(error), "check the path and who may read it"
+            Exit.NOT_FOUND, f"cannot read {path}", describe(error), "check the path and its permissions"
         ) from None
     said = Validators(etag=f"{status.st_size}-{status.st_mtime_ns}", total=status.st_size)
     return Place(url=path.absolute().as_uri(), shown=str(path), ranged=True, said=said, head=head)
@@ -171,8 +171,8 @@ def _next(url: str, answer: http.client.HTTPResponse, address: Address) -> str:
         raise StepError(
             Exit.INVALID,
             f"{address} redirects to {after.scheme}",
-            "that would give up the encryption",
-            "name a URL that stays with https",
+            "the transfer would lose its encryption",
+            "use a URL that stays on https",
         )
     return after._replace(fragment="").geturl()
 
@@ -181,14 +181,14 @@ def _refused(answer: http.client.HTTPResponse, host: str, reach: Reach) -> StepE
     fault = status_fault(answer.status, answer.reason, host)
     if fault.code is Exit.DENIED:
         remedy = "check username and password in the source's secret"
-        return StepError(fault.code, fault.what, "" if reach.login else "no user name was given", remedy)
+        return StepError(fault.code, fault.what, "" if reach.login else "no user name is set", remedy)
     return fault
 
 
 def _place(url: str, answer: http.client.HTTPResponse, address: Address, reach: Reach) -> Place:
     encoding = answer.headers.get("Content-Encoding", "identity")
     if encoding != "identity":
-        raise broken(f"{address} comes with Content-Encoding {encoding}", "it was asked for as it is")
+        raise broken(f"{address} comes with Content-Encoding {encoding}", "it was requested without encoding")
     ranged, total = answer.status == 206, answer.length
     if ranged:
         _, total = content_range(answer, 0)

@@ -122,7 +122,7 @@ class Tar:
             path = size = None
             if header.kind in _REGULAR and not name.endswith(b"/"):
                 yield self._note(name, start, length)
-        raise corrupt(f"{self._name} has more than {_MOST_MEMBERS} files", "an OVA has a few for each disk")
+        raise corrupt(f"{self._name} has more than {_MOST_MEMBERS} files", "an OVA has only a few per disk")
 
     def _header(self) -> _Header | None:
         """The next header; None at the end of the tar."""
@@ -164,7 +164,7 @@ class Tar:
             raise self._refuse(values.get(b"path", b""), "a sparse file")
         if header.kind == b"g":
             if values.keys() & {b"path", b"size"}:
-                raise self._damaged("it gives all files one name or size")
+                raise self._damaged("it sets one name or size for all files")
             return path, size
         if b"size" in values:
             if not re.fullmatch(rb"\d{1,18}", values[b"size"]):
@@ -175,7 +175,7 @@ class Tar:
     def _agreed(self, before: _Said | None, now: _Said | None, what: str) -> _Said | None:
         """What the records in front of a file say of it together: of two names each reader takes another."""
         if before is not None and now is not None and before != now:
-            raise self._damaged(f"it gives the next file a second {what}")
+            raise self._damaged(f"it sets a second {what} for the next file")
         return before if now is None else now
 
     def _pax(self, content: bytes) -> dict[bytes, bytes]:
@@ -195,9 +195,9 @@ class Tar:
         size = self.reader.place.size
         if size is not None and start + length > size:
             raise corrupt(
-                f"{self._name} is cut short",
+                f"{self._name} is truncated",
                 f"the file at byte {start} has {length} bytes, and the archive ends at byte {size}",
-                "get it again from where it was made",
+                "get a new copy from where it was made",
             )
         self._size_to_come = length
         self._at = start + _padded(length)
@@ -216,14 +216,14 @@ class Tar:
     def _exactly(self, offset: int, count: int) -> bytes:
         content = self.reader.read(offset, count)
         if len(content) < count:
-            raise corrupt(f"{self._name} is cut short", f"it ends at byte {offset + len(content)}")
+            raise corrupt(f"{self._name} is truncated", f"it ends at byte {offset + len(content)}")
         return content
 
     def _damaged(self, why: str) -> StepError:
         return corrupt(
             f"the tar header at byte {self._at} of {self._name} is damaged",
             why,
-            "get the archive again from where it was made",
+            "get a new copy of the archive from where it was made",
         )
 
     def _refuse(self, name: bytes, what: str) -> StepError:
@@ -241,14 +241,14 @@ def not_a_tar(name: str, head: bytes) -> StepError:
     kinds = {
         b"\x1f\x8b": "it is compressed by gzip",
         b"pk\x03\x04": "it is a zip file",
-        b"kdmv": "it is a VMDK, a disk without a machine",
-        b"qfi\xfb": "it is a qcow2 image, a disk without a machine",
+        b"kdmv": "it is a VMDK, a disk without a VM",
+        b"qfi\xfb": "it is a qcow2 image, a disk without a VM",
         b"<!doctype html": "it is a web page",
         b"<html": "it is a web page",
     }
     why = next((text for magic, text in kinds.items() if start.startswith(magic)), "")
     why = why or (f"it begins with {head[:16]!r}" if head.strip(b"\0") else "it is empty")
-    return StepError(Exit.INVALID, f"{name} is no OVA", why, "name the URL of an .ova or an .ovf file")
+    return StepError(Exit.INVALID, f"{name} is not an OVA", why, "use the URL of an .ova or an .ovf file")
 
 
 def _sum_is_right(block: bytes) -> bool:

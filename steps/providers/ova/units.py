@@ -41,7 +41,7 @@ def number(text: str) -> int:
         ValueError: it is none.
     """
     if not _NUMBER.fullmatch(text.strip()):
-        raise ValueError(f"{shortened(text)!r} is no number")
+        raise ValueError(f"{shortened(text)!r} is not a number")
     return int(text)
 
 
@@ -53,15 +53,15 @@ def factor(units: str) -> int:
     """
     word, *factors = (part.strip() for part in units.lower().split("*"))
     if word not in _WORDS or (factors and _WORDS[word] != 1):
-        raise ValueError(f"{shortened(units)!r} is no unit of bytes")
+        raise ValueError(f"{shortened(units)!r} is not a unit of bytes")
     found = _WORDS[word]
     for text in factors:
         match = _FACTOR.fullmatch(text.replace(" ", ""))
         if match is None or int(match[2] or 1) > 60:
-            raise ValueError(f"{shortened(units)!r} is no unit of bytes")
+            raise ValueError(f"{shortened(units)!r} is not a unit of bytes")
         found *= int(match[1]) ** int(match[2] or 1)
         if not 0 < found <= _LARGEST:
-            raise ValueError(f"{shortened(units)!r} is absurdly large")
+            raise ValueError(f"{shortened(units)!r} is too large")
     return found
 
 

@@ -83,7 +83,7 @@ def _events(session: Session, vm: Any, since: datetime) -> Iterator[datetime]:
         try:
             events = session.content.eventManager.QueryEvents(wanted)
         except vmodl.MethodFault as fault:  # what the tasks say has to do
-            log.info("the machine's events cannot be read", why=faults.text(fault))
+            log.info("the VM's events cannot be read", why=faults.text(fault))
             return
     for event in events or ():
         if _same(event.userName, session.user):

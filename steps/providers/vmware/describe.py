@@ -55,7 +55,7 @@ def machine(place: Place, row: Row, networks: Networks) -> Machine:
     """
     hardware = row.get("config.hardware")
     if hardware is None:
-        return _unreadable(place, row, _LOST, "look at it in the vSphere client")
+        return _unreadable(place, row, _LOST, "check it in the vSphere client")
     found = Hardware(hardware.device)
     if twice := found.ambiguous():
         return _unreadable(place, row, twice, "remove one of them at the source")

@@ -24,7 +24,7 @@ from steps.providers.vmware.session import Session
 log = structlog.get_logger()
 
 _FACTS: Final = ("config.hardware", "config.instanceUuid", "config.changeVersion", "runtime.powerState")
-_ANEW: Final = "start the import anew, so that it reads the machine again"
+_ANEW: Final = "start a new import, which reads the VM again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,14 +91,14 @@ def _present(session: Session, machine: Machine, disk: Disk, what: str) -> _Pres
     """The disk as it is now, if it is still the one that was described."""
     row = collector.one(session, session.vm(machine), *_FACTS)
     if row.get("config.instanceUuid", "") != machine.instance_uuid:
-        raise StepError(Exit.NOT_FOUND, what, f"{machine.source_id} is another machine now", _ANEW)
+        raise StepError(Exit.NOT_FOUND, what, f"{machine.source_id} is another VM now", _ANEW)
     if describe.power(row) is not Power.OFF:
-        raise StepError(Exit.POWER, what, "the machine is not off", "leave it off until it is imported")
+        raise StepError(Exit.POWER, what, "the VM is not off", "leave it off until it is imported")
     hardware = Hardware(getattr(row.get("config.hardware"), "device", ()))
     slot = _slot(hardware, disk, what)
     version = row.get("config.changeVersion", "")
     if version != machine.change_version:  # powering off may do that too: what matters was compared above
-        log.info("the machine's configuration was changed since it was described", disk=disk.id)
+        log.info("the VM's configuration was changed since it was described", disk=disk.id)
     return _Present(
         slot=slot,
         alone=len(hardware.virtual_disks()) == 1,
@@ -111,7 +111,7 @@ def _slot(hardware: Hardware, disk: Disk, what: str) -> Slot:
     slot = hardware.slot(disk.key)
     now = next((each for each in devices.disks(hardware, {}, {}) if each.key == disk.key), None)
     if slot is None or now is None:
-        raise StepError(Exit.INVALID, what, "the machine has no such disk any more", _ANEW)
+        raise StepError(Exit.INVALID, what, "the VM no longer has this disk", _ANEW)
     if (now.capacity, now.uuid) != (disk.capacity, disk.uuid):
         raise StepError(
             Exit.INVALID, what, "the disk is not the one that was described, or was resized", _ANEW
@@ -133,13 +133,15 @@ def _pick(urls: Sequence[Any], present: _Present, what: str) -> Any:
         if len(fits) == 1:
             return fits[0]
     if present.alone and len(images) == 1:
-        log.warning("the lease names its only disk otherwise", expected=str(present.slot), key=images[0].key)
+        log.warning(
+            "the lease uses another name for its only disk", expected=str(present.slot), key=images[0].key
+        )
         return images[0]
     raise StepError(
         Exit.UNSUPPORTED,
         what,
         f"the lease has no entry for {present.slot}, only {', '.join(url.key for url in images)}",
-        "the host may leave out independent disks and raw devices: change its mode, then import anew",
+        "the host may leave out independent disks and raw devices: change its mode, then start a new import",
     )
 
 

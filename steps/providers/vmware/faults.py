@@ -24,9 +24,9 @@ _CODES: Final[tuple[tuple[type[Any], Exit, str], ...]] = (
         Exit.DENIED,
         "correct the keys username and password in the source's secret",
     ),
-    (vim.fault.NotAuthenticated, Exit.UNREACHABLE, "the session was ended at the source; it is tried again"),
-    (vim.fault.NoPermission, Exit.DENIED, "grant it to the account in the source's secret"),
-    (vim.fault.InvalidPowerState, Exit.POWER, "power the machine off, and leave it off until it is imported"),
+    (vim.fault.NotAuthenticated, Exit.UNREACHABLE, "the session was ended at the source; vmferry retries"),
+    (vim.fault.NoPermission, Exit.DENIED, "grant the permission to the account in the source's secret"),
+    (vim.fault.InvalidPowerState, Exit.POWER, "power the VM off, and leave it off until it is imported"),
     (vim.fault.ToolsUnavailable, Exit.POWER, ""),
     (vmodl.fault.ManagedObjectNotFound, Exit.NOT_FOUND, ""),
     (vim.fault.Timedout, Exit.UNREACHABLE, ""),
@@ -111,10 +111,10 @@ def from_network(what: str, error: Exception, endpoint: Endpoint) -> StepError:
     elif isinstance(error, ConnectionRefusedError):
         why = f"{endpoint} refuses the connection"
     elif isinstance(error, ExpatError):
-        why = f"{endpoint} gives an answer that is not of the vSphere API"
+        why = f"{endpoint} sends an answer that is not from the vSphere API"
     else:
         why = f"{endpoint}: {str(error) or type(error).__name__}"
-    return StepError(Exit.UNREACHABLE, what, why, "check the source's endpoint and the way there")
+    return StepError(Exit.UNREACHABLE, what, why, "check the source's endpoint and the network path to it")
 
 
 def _untrusted(what: str, error: ssl.SSLCertVerificationError, endpoint: Endpoint) -> StepError:
@@ -124,8 +124,8 @@ def _untrusted(what: str, error: ssl.SSLCertVerificationError, endpoint: Endpoin
         Exit.UNTRUSTED,
         what,
         f"{why}; its SHA-256 thumbprint is {shown}" if shown else why,
-        "put the CA's certificate in the secret's key caCert, or this thumbprint in its key thumbprint once"
-        " you have compared it at the server, or set insecureSkipTLSVerify: true to do without",
+        "put the CA's certificate in the secret's key caCert, or this thumbprint in its key thumbprint after"
+        " you have compared it at the server, or set insecureSkipTLSVerify: true to skip the check",
     )
 
 

@@ -87,7 +87,9 @@ def datacenter(session: Session, wanted: str) -> Datacenter:
         )
     if len(there) > 1:
         raise _several(
-            f"{session.endpoint} has several datacenters", _paths(there), "name one in the source's spec.dc"
+            f"{session.endpoint} has several datacenters",
+            _paths(there),
+            "set one of them in the source's spec.dc",
         )
     return there[0]
 
@@ -98,7 +100,7 @@ def _named(there: Sequence[Datacenter], wanted: Segments, session: Session) -> D
     name = "/".join(wanted)
     if len(fits) > 1:
         raise _several(
-            f"several datacenters are called {name}", _paths(fits), "give its path in the source's spec.dc"
+            f"several datacenters are called {name}", _paths(fits), "set its path in the source's spec.dc"
         )
     if not fits:
         raise StepError(
@@ -158,7 +160,7 @@ def machine(session: Session, at: Datacenter, vm: str, folder: str | None) -> Pl
             Exit.UNSUPPORTED,
             f"{fits[0]} cannot be imported",
             "it is a template",
-            "deploy a machine from it first",
+            "deploy a VM from it first",
         )
     return fits[0]
 
@@ -196,10 +198,12 @@ def _not_found(places: Sequence[Place], at: Datacenter, vm: str, folder: str | N
     if elsewhere:
         why = f"there is {_shown(elsewhere)}"
     elif near:
-        why = f"there are machines called {', '.join(near)}"
+        why = f"there are VMs called {', '.join(near)}"
     else:
-        why = f"none of its {len(places)} machines has a name like it"
-    return StepError(Exit.NOT_FOUND, f"no machine {vm!r} in {where}", why, "correct the name, or spec.folder")
+        why = f"none of its {len(places)} VMs has a similar name"
+    return StepError(
+        Exit.NOT_FOUND, f"there is no VM {vm!r} in {where}", why, "correct the name, or spec.folder"
+    )
 
 
 def _several(what: str, names: Sequence[str], remedy: str) -> StepError:

@@ -30,7 +30,9 @@ def prove(session: Session, vm: Any) -> None:
     row = collector.one(session, host, *_FACTS) if host is not None else None
     name = row.get("name", "") if row else ""
     if row is None or not name:
-        log.warning("the VM's ESXi host may not be read: whether its disks can be reached is not proved")
+        log.warning(
+            "the account may not read the VM's ESXi host: it is not known whether its disks can be reached"
+        )
         return
     shown = f"[{name}]" if ":" in name else name
     port = row.get("summary.config.port") or _PORT

@@ -143,7 +143,9 @@ class Held:
 
 def broken(what: str, why: str) -> StepError:
     """The error of a transfer whose lease is gone: what landed is kept."""
-    return StepError(Exit.BROKEN_STREAM, what, why, "it is tried again and goes on from what has landed")
+    return StepError(
+        Exit.BROKEN_STREAM, what, why, "vmferry retries and resumes from the data that has landed"
+    )
 
 
 @contextmanager
@@ -220,7 +222,7 @@ def _state(session: Session, lease: Any, what: str) -> collector.Row:
         return collector.one(session, lease, "state", "error", "info")
     except StepError as error:
         if error.code is Exit.NOT_FOUND:  # someone ended it: the lease is gone, not the machine
-            raise broken(what, "the export lease is gone") from error
+            raise broken(what, "the export lease no longer exists") from error
         raise
 
 

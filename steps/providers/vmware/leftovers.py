@@ -62,7 +62,7 @@ def _listed(session: Session) -> list[Any]:
         try:
             found = list(session.content.sessionManager.sessionList)
         except (vim.fault.NoPermission, vmodl.fault.NotSupported):
-            log.info("no privilege to list sessions: what a killed attempt left ends when it expires")
+            log.info("no privilege to list sessions: the session of a killed attempt ends when it expires")
             return []
     return [each for each in found if each.userName == session.user]
 
@@ -82,7 +82,7 @@ def _end_one(session: Session, key: str) -> str:
         why = faults.text(fault)
         log.warning("could not end a session of an earlier attempt; it ends when it expires", why=why)
         return f"session {key[:8]}… at {session.endpoint}: {why}"
-    log.info("ended the session an earlier attempt left")
+    log.info("ended the session that an earlier attempt left")
     return ""
 
 

@@ -28,7 +28,7 @@ _POWER_OFF: Final = "VirtualMachine.powerOff"
 STALE_SECONDS: Final = 600.0
 """An asking counts for so long after its time of grace: the next attempt begins a minute later at most
 (workflows/stages.py), and its pod may take long to start. Later the guest is asked anew."""
-_BY_HAND: Final = "shut the machine down by hand, start VMware Tools in it, or set spec.forcePowerOff: true"
+_BY_HAND: Final = "shut the VM down by hand, start VMware Tools in it, or set spec.forcePowerOff: true"
 
 Clock = Callable[[], float]
 
@@ -140,7 +140,7 @@ def power_off(
     """
     shutdown = _Shutdown(session, machine, policy, memory, clock)
     if shutdown.is_off():
-        log.info("the machine is off already", vm=machine.name)
+        log.info("the VM is off already", vm=machine.name)
     elif not _finish_earlier(shutdown):
         if policy.force:
             shutdown.prove_rest()
@@ -222,6 +222,6 @@ def _outcome(shutdown: _Shutdown, task: Any) -> Any:
             return row.get("info.error")
         if shutdown.now() >= deadline:
             raise StepError(
-                Exit.UNREACHABLE, shutdown.what, "the host has not done it in time", "it is tried again"
+                Exit.UNREACHABLE, shutdown.what, "the host did not power it off in time", "it is tried again"
             )
         shutdown.session.stop.sleep(POLL_SECONDS)

@@ -36,8 +36,8 @@ def concerns(session: Session, vm: Any, power: Power) -> Iterator[Concern]:
     except _UnknownError as error:
         yield warn(
             "privileges-unknown",
-            f"whether {session.user} may power off and export it is not known: {error}",
-            f"see that the account has {_listed((POWER_OFF, EXPORT))}",
+            f"it is not known whether {session.user} may power off and export it: {error}",
+            f"make sure that the account has {_listed((POWER_OFF, EXPORT))}",
         )
         return
     if missing:
@@ -80,7 +80,7 @@ def _missing(session: Session, vm: Any, wanted: Sequence[str]) -> list[str]:
             raise _UnknownError(faults.text(fault)) from fault
     said = {each.privId: bool(each.isGranted) for entity in answer or () for each in entity.privAvailability}
     if set(wanted) - set(said):
-        raise _UnknownError("the server leaves the question open")
+        raise _UnknownError("the server does not report the privileges")
     return [each for each in wanted if not said[each]]
 
 

@@ -73,14 +73,14 @@ class Harvester:
 
     def admit(self, shape: Shape, volumes: Volumes) -> Admission:
         if self._machine is None:
-            raise StepError(Exit.INVALID, "the VM to be judged is not given", remedy="see steps.admit --help")
+            raise StepError(Exit.INVALID, "the VM to check is not given", remedy="see steps.admit --help")
         return Admitting(self._plan, self._machine, self._cluster, volumes).run(shape)
 
     def publish(self, disk: DiskId, scratch: Path, report: Report) -> PublishedImage:
         """Have Harvester fetch the disk from its `serve` step; scratch is that step's alone."""
         if self._serving is None or self._machine is None:
             raise StepError(
-                Exit.INVALID, "nobody said where the disk is served", remedy="see steps.image --help"
+                Exit.INVALID, "the URL of the served disk is not given", remedy="see steps.image --help"
             )
         publishing = Publishing(
             *(self._plan, self._machine.disk(disk), self._cluster, self._serving, self._stop),

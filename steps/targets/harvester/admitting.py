@@ -193,9 +193,7 @@ class Admitting:
         short = list(quota.shortages(quotas, needs))
         if short and not any(reason.code is Exit.NO_SPACE for reason in self._reasons):
             what = f"the quota of namespace {self._namespace} is too small for the import"
-            raise StepError(
-                Exit.NO_SPACE, what, " | ".join(short), "raise it or free what it holds, then retry"
-            )
+            raise StepError(Exit.NO_SPACE, what, " | ".join(short), "raise it or free some of it, then retry")
         self._findings += [not_checked("quota", text) for text in quota.unseen(quotas, needs)]
         self._findings.append(passed("quota"))
 
@@ -229,8 +227,8 @@ def _changes(sent: Object, made: Object) -> Iterator[Finding]:
     if given < asked:
         lost = (asked - given) // _MIB
         message = (
-            f"the guest gets {lost} MiB of memory less than asked for ({given // _MIB} of {asked // _MIB} "
-            "MiB), as this Harvester takes the VM's overhead from the guest; set Harvester's setting "
+            f"the guest gets {lost} MiB of memory less than requested ({given // _MIB} of {asked // _MIB} "
+            "MiB), because this Harvester takes the VM's overhead from the guest; set Harvester's setting "
             "additional-guest-memory-overhead-ratio, or raise spec.memory"
         )
         yield warned("memory", message)

@@ -73,8 +73,10 @@ def refuse_taken(cluster: Cluster, namespace: str, name: str, image: Object | No
             continue
         refuse_leaving(volume)
         if _is_orphan(cluster, volume):
-            raise StepError(Exit.BUSY, f"{kind.kind} {namespace}/{name} of a deleted image goes in a moment")
-        raise _not_its_own(volume, "it would be taken for the volume of the image of that name")
+            raise StepError(
+                Exit.BUSY, f"{kind.kind} {namespace}/{name} of a deleted image is still being deleted"
+            )
+        raise _not_its_own(volume, "Harvester would use it as the volume of the image of that name")
 
 
 def _is_orphan(cluster: Cluster, volume: Object) -> bool:
@@ -93,16 +95,16 @@ def _refuse_old(claim: Object, plan: Plan, image: Object) -> None:
     """Refuse a claim of an earlier run, or of an image with other bytes."""
     run = labels_of(claim).get(LABEL_RUN)
     if run not in (None, plan.run):
-        raise _not_its_own(claim, f"it is of an earlier run, {run}")
+        raise _not_its_own(claim, f"it belongs to an earlier run, {run}")
     if claim["spec"].get("storageClassName") != state(image).storage_class:
-        raise _not_its_own(claim, f"it was not made of image {image['metadata']['name']}")
+        raise _not_its_own(claim, f"it was not made from image {image['metadata']['name']}")
 
 
 def _not_its_own(volume: Object, why: str) -> StepError:
     metadata = volume["metadata"]
     return StepError(
         Exit.CONFLICT,
-        f"{volume['kind']} {metadata['namespace']}/{metadata['name']} is there already and is not attached",
+        f"{volume['kind']} {metadata['namespace']}/{metadata['name']} already exists and is not attached",
         why,
         "delete or rename it if nobody needs it, then retry",
     )

@@ -130,7 +130,9 @@ class Candidates:
 
     def _by_name(self, bearer: Object) -> Ours | Object:
         if self._plan.target.reuse_unstamped and _is_reusable(bearer) and not _stamp(bearer):
-            log.warning("the image is taken by its name; nothing proves its bytes", image=listed([bearer]))
+            log.warning(
+                "the image is reused by its name; its content cannot be verified", image=listed([bearer])
+            )
             return bearer
         return self._beside(bearer)
 
@@ -142,8 +144,8 @@ class Candidates:
         """
         card = self._card()
         log.warning(
-            f"image {listed([old])} bears this disk's name and is not known to hold its bytes: "
-            "a new one is made beside it"
+            f"image {listed([old])} has this disk's name, but its content cannot be verified: "
+            "creating a new image"
         )
         if is_ours(old, self._plan):
             self._withdraw(old)
@@ -197,8 +199,8 @@ class Candidates:
             refuse_foreign(found, self._plan)
             raise StepError(
                 Exit.CONFLICT,
-                f"image {self._namespace}/{name} is there already",
-                "it is of an earlier run of this import",
+                f"image {self._namespace}/{name} already exists",
+                "it belongs to an earlier run of this import",
                 "delete it if nobody needs it, then retry",
             )
         if backend is Backend.CDI:
@@ -218,8 +220,8 @@ class Candidates:
         name = own["metadata"]["name"]
         if _is_cdi(own):  # Harvester deletes the volume of that name with it
             refuse_taken(self._cluster, self._namespace, name, own)
-        why = self._serving.hide(state(own).failed) or "it was of another file"
-        log.info(f"image {name} of an earlier attempt is deleted and made again: {why}")
+        why = self._serving.hide(state(own).failed) or "it was made from another file"
+        log.info(f"deleting image {name} of an earlier attempt and creating it again: {why}")
         self._cluster.delete(IMAGE, name, self._namespace, uid=own["metadata"]["uid"])
         self._there(name)
 

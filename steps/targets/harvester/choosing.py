@@ -65,7 +65,7 @@ def _free_name(cluster: Cluster, plan: Plan, vm: str, disk: DiskId, before: Volu
     raise StepError(
         Exit.CONFLICT,
         f"no name is free for the volume of {disk}",
-        f"volumes or images of these names are there already: {', '.join(dict.fromkeys(tried))}",
+        f"volumes or images with these names already exist: {', '.join(dict.fromkeys(tried))}",
         "delete or rename one of them, or set spec.targetVirtualMachineName, then retry",
     )
 

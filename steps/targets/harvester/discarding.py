@@ -70,8 +70,8 @@ def _refuse_handed_over(machine: Object) -> None:
         metadata = machine["metadata"]
         raise StepError(
             Exit.CONFLICT,
-            f"machine {metadata['namespace']}/{metadata['name']} was started or handed over already",
-            "from then on it is its owner's",
+            f"VM {metadata['namespace']}/{metadata['name']} was already started or handed over",
+            "since then it belongs to its owner",
             "delete it in Harvester if nobody needs it",
         )
 
@@ -84,6 +84,6 @@ def _await_gone(look: Callable[[], list[Object]], stop: Stop, clock: Callable[[]
                 Exit.BUSY,
                 f"{left[0]['kind']} {left[0]['metadata']['name']} is still being deleted",
                 f"finalizers: {', '.join(left[0]['metadata'].get('finalizers') or ['none'])}",
-                "say the same again later",
+                "run the same command again later",
             )
         stop.sleep(POLL)

@@ -37,7 +37,7 @@ from steps.targets.harvester.storage import Backend
 log = structlog.get_logger()
 
 RUNNING: Final = "RerunOnFailure"
-REBUILD: Final = "annotate the import with migration.harvesterhci.io/retry=true: that builds it again"
+REBUILD: Final = "annotate the import with migration.harvesterhci.io/retry=true: vmferry builds it again"
 """RETRY in Argo repeats the step that failed, and not `build`, which is done."""
 READY: Final = 15 * 60.0
 """Seconds a started machine may take to be ready: its volumes are attached, its image pulled, QEMU starts."""
@@ -66,7 +66,7 @@ class Machines:
         """Make the claims and the machine, left off; a machine that is handed over already is not touched."""
         there = self._machine(shape.name)
         if there is not None and is_handed_over(there):
-            return [f"machine {shape.name} is there already and its owner's: nothing was changed"]
+            return [f"VM {shape.name} already exists and belongs to its owner: nothing was changed"]
         images = self._images(shape)
         owners = owner(self._cluster, self._plan)
         claims = {disk.id: self._claim(images[disk.id], disk, owners) for disk in shape.disks}
@@ -77,7 +77,7 @@ class Machines:
         return [f"{disk}: claim {claim}" for disk, claim in claims.items()]
 
     def start(self, shape: Shape) -> None:
-        """Set the machine running; once only, as from then on it is its owner's to start and stop.
+        """Set the machine running; once only, as since then it belongs to its owner to start and stop.
 
         Raises:
             StepError: CONFLICT, when a claim of one of the disks is not this import's.
@@ -103,8 +103,8 @@ class Machines:
                 told = said
             if self._clock() > end:
                 remedy = f"see kubectl describe vm {shape.name}; retry to wait for it again"
-                why = f"after {READY / 60:g} minutes KubeVirt says: {said}"
-                raise StepError(Exit.UNREACHABLE, f"machine {shape.name} is not ready", why, remedy)
+                why = f"after {READY / 60:g} minutes KubeVirt reports: {said}"
+                raise StepError(Exit.UNREACHABLE, f"VM {shape.name} is not ready", why, remedy)
             self._stop.sleep(POLL)
         self.release(shape)
 
@@ -133,7 +133,10 @@ class Machines:
         missing = sorted(disk for disk, image in images.items() if image is None)
         if missing:
             raise StepError(
-                Exit.INVALID, f"no image of {', '.join(missing)}", "it was deleted", "run the import anew"
+                Exit.INVALID,
+                f"there is no image of {', '.join(missing)}",
+                "it was deleted",
+                "start a new import",
             )
         return {disk: image for disk, image in images.items() if image is not None}
 
@@ -161,7 +164,9 @@ class Machines:
         """CDI's claim of the image's own name, which is the machine's volume as it is."""
         found = self._cluster.get(CLAIM, name, self._namespace)
         if found is None:
-            raise StepError(Exit.UNREACHABLE, f"CDI has not made claim {self._namespace}/{name} of the image")
+            raise StepError(
+                Exit.UNREACHABLE, f"CDI has not created claim {self._namespace}/{name} from the image"
+            )
         return found
 
     def _prove_volumes(self, vm: Object, shape: Shape) -> None:
@@ -171,7 +176,7 @@ class Machines:
             name = attached.get(disk)
             found = self._cluster.get(CLAIM, name, self._namespace) if name else None
             if found is None:
-                why = f"claim {self._namespace}/{name} is gone" if name else "somebody took it off the VM"
+                why = f"claim {self._namespace}/{name} was deleted" if name else "it was detached from the VM"
                 raise StepError(Exit.INVALID, f"VM {shape.name} has no volume for {disk}", why, "retry build")
             proved(self._cluster, self._plan, disk, found, image)
 
@@ -197,7 +202,7 @@ class Machines:
     def _own(self, name: str) -> Object:
         found = self._machine(name)
         if found is None:
-            raise StepError(Exit.INVALID, f"VM {name} is gone", "it was deleted", REBUILD)
+            raise StepError(Exit.INVALID, f"VM {name} does not exist", "it was deleted", REBUILD)
         return found
 
     def _change(self, name: str, change: Object) -> None:

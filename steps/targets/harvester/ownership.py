@@ -48,13 +48,14 @@ def refuse_foreign(thing: Object, plan: Plan) -> None:
     if is_ours(thing, plan):
         return
     labels, metadata = labels_of(thing), thing["metadata"]
-    whose = "to no import"
+    why = "it was not created by an import"
     if LABEL_NAME in labels:
-        whose = f"to import {labels.get(LABEL_NAMESPACE)}/{labels[LABEL_NAME]} (uid {labels.get(LABEL_UID)})"
+        owner = f"{labels.get(LABEL_NAMESPACE)}/{labels[LABEL_NAME]}"
+        why = f"it belongs to import {owner} (uid {labels.get(LABEL_UID)})"
     raise StepError(
         Exit.CONFLICT,
-        f"{thing['kind']} {metadata.get('namespace')}/{metadata['name']} is there already",
-        f"it belongs {whose}",
+        f"{thing['kind']} {metadata.get('namespace')}/{metadata['name']} already exists",
+        why,
         "rename or delete it, or set spec.targetVirtualMachineName, then retry",
     )
 
@@ -87,7 +88,7 @@ def let_go(cluster: Cluster, kind: Kind, thing: Object, plan: Plan) -> None:
         with contextlib.suppress(ChangedError):
             cluster.patch(kind, name, change, namespace)
             return
-    raise StepError(Exit.BUSY, f"{kind.kind} {namespace}/{name} changes all the time")
+    raise StepError(Exit.BUSY, f"{kind.kind} {namespace}/{name} keeps changing")
 
 
 def _owns(thing: Object, plan: Plan) -> bool:

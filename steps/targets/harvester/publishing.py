@@ -72,12 +72,12 @@ class Publishing:
     def run(self, report: Report) -> Object:
         """The image, imported and marked."""
         if (done := self._done()) is not None:
-            log.info("an attempt before this one was done with it", image=done["metadata"]["name"])
+            log.info("an earlier attempt has published it", image=done["metadata"]["name"])
             return done
         card = self._card(digest=False)
         choice = self._candidates.choose(card)
         if not isinstance(choice, Ours):
-            log.info("nothing is uploaded: the image is there already", image=choice["metadata"]["name"])
+            log.info("nothing is uploaded: the image exists already", image=choice["metadata"]["name"])
             self._card()  # before the mark: at that serve ends, and its digest may not be there yet
             return self._mark(choice, {})
         if not choice.exists:
@@ -144,9 +144,7 @@ class Publishing:
     def _get(self, name: str) -> Object:
         image = self._cluster.get(IMAGE, name, self._namespace)
         if image is None or "deletionTimestamp" in image["metadata"]:
-            raise StepError(
-                Exit.UNREACHABLE, f"image {name} was deleted by someone", remedy="it is made anew"
-            )
+            raise StepError(Exit.UNREACHABLE, f"image {name} was deleted", remedy="vmferry creates it again")
         return image
 
     def _look(self, name: str, now: State, seen: State | None) -> None:
@@ -156,10 +154,10 @@ class Publishing:
                 Exit.BROKEN_STREAM,
                 f"Harvester could not import image {name}",
                 self._serving.hide(now.failed),
-                "the next attempt deletes it and makes it anew",
+                "the next attempt deletes it and creates it again",
             )
         if now.trouble and (seen is None or now.trouble != seen.trouble):
-            log.warning(f"Harvester tries image {name} again: {self._serving.hide(now.trouble)}")
+            log.warning(f"Harvester retries image {name}: {self._serving.hide(now.trouble)}")
 
     def _stamp(self, image: Object, card: Card) -> dict[str, str]:
         """The annotations that say which bytes these are.
@@ -174,7 +172,7 @@ class Publishing:
                 raise
             metadata = image["metadata"]
             self._cluster.delete(IMAGE, metadata["name"], self._namespace, uid=metadata["uid"])
-            raise StepError(Exit.BROKEN_STREAM, error.what, error.why, "it is made anew") from None
+            raise StepError(Exit.BROKEN_STREAM, error.what, error.why, "vmferry creates it again") from None
         return {markers.DIGEST: card.sha512, markers.INTEGRITY: str(integrity)}
 
     def _mark(self, image: Object, stamp: dict[str, str]) -> Object:
@@ -189,7 +187,7 @@ class Publishing:
 def _stalled(name: str, now: State) -> StepError:
     return StepError(
         Exit.UNREACHABLE,
-        f"nothing happens with image {name}",
+        f"image {name} makes no progress",
         f"it has been at {now.percent} % for {STALLED / 60:g} minutes",
         f"see its events, and those of its volumes: kubectl describe vmimage {name}",
     )

@@ -73,7 +73,7 @@ def shortages(quotas: Iterable[Object], needs: Needs) -> Iterator[str]:
             if need > left:
                 yield (
                     f"{name} of ResourceQuota {quota['metadata']['name']}: the import needs {_shown(need)}, "
-                    f"and {_shown(max(left, Decimal(0)))} of {hard[name]} are left"
+                    f"but {_shown(max(left, Decimal(0)))} of {hard[name]} are left"
                 )
 
 
@@ -82,7 +82,7 @@ def unseen(quotas: Iterable[Object], needs: Needs) -> Iterator[str]:
     for quota in quotas:
         name, hard = quota["metadata"]["name"], _hard(quota)
         if _is_scoped(quota):
-            yield f"ResourceQuota {name} counts some objects only, by scopes; whether it fits is not known"
+            yield f"ResourceQuota {name} has scopes; it is not known whether the import fits"
         elif needs.get("limits.memory") and "limits.memory" in hard:
             yield f"limits.memory of ResourceQuota {name} counts the VM's overhead, which is not known yet"
 

@@ -101,7 +101,9 @@ class Run:
         found = self._cluster.get(CONFIG_MAP, name, self._namespace)
         if found is None:
             raise StepError(
-                Exit.NOT_FOUND, f"request {self._namespace}/{name} is gone", "was the import deleted?"
+                Exit.NOT_FOUND,
+                f"request {self._namespace}/{name} does not exist",
+                "check whether the import was deleted",
             )
         uid = found["metadata"]["uid"]
         return {"apiVersion": CONFIG_MAP.api_version, "kind": CONFIG_MAP.kind, "name": name, "uid": uid}
@@ -126,9 +128,13 @@ class Run:
             return
         what = f"{manifest['kind']} {self._namespace}/{manifest['metadata']['name']}"
         if any(one["name"] == owner["name"] for one in owners):
-            raise StepError(Exit.BUSY, f"{what} is left of a request that was deleted", "it goes in a moment")
+            raise StepError(
+                Exit.BUSY,
+                f"{what} is left from a deleted request",
+                "it is still being deleted; vmferry retries",
+            )
         raise StepError(
-            Exit.CONFLICT, f"{what} is not of this import", remedy="delete or rename it, and retry"
+            Exit.CONFLICT, f"{what} does not belong to this import", remedy="delete or rename it, and retry"
         )
 
     def _ensure_claim(self, manifest: Object) -> None:
@@ -192,7 +198,7 @@ def document(
 def _config_map(publish_to: str) -> str:
     kind, _, name = publish_to.partition("/")
     if kind != "configmap" or not name:
-        raise StepError(Exit.INVALID, f"cannot publish to {publish_to!r}", remedy="write configmap/NAME")
+        raise StepError(Exit.INVALID, f"cannot publish to {publish_to!r}", remedy="use configmap/NAME")
     return name
 
 

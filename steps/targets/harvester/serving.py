@@ -46,7 +46,7 @@ class Card(Document):
             stat = file.stat()
         except OSError as error:
             raise StepError(
-                Exit.INVALID, f"{file.name} is not there", error.strerror or "", "run convert before"
+                Exit.INVALID, f"{file.name} is not there", error.strerror or "", "run convert first"
             ) from None
         return cls(
             format=ready.format,
@@ -84,11 +84,11 @@ def read_token(path: Path) -> str:
         token = path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise StepError(
-            Exit.INVALID, f"no token at {path}", error.strerror or "", "mount the run's address"
+            Exit.INVALID, f"there is no token at {path}", error.strerror or "", "mount the run's address"
         ) from None
     if not _TOKEN.fullmatch(token):
         raise StepError(
-            Exit.INVALID, f"the token at {path} is of no use", remedy="write 16 to 128 letters and digits"
+            Exit.INVALID, f"the token at {path} is not valid", remedy="use 16 to 128 letters and digits"
         )
     return token
 
@@ -152,8 +152,8 @@ def await_card(
         if clock() - heard > PATIENCE:
             raise StepError(
                 Exit.UNREACHABLE,
-                f"nobody serves {disk}",
-                f"its serve step was not heard of for {PATIENCE / 60:g} minutes",
-                "see why its pod does not run: quota, parallelism, its claim",
+                f"{disk} is not served",
+                f"its serve step did not report for {PATIENCE / 60:g} minutes",
+                "check why its pod does not run: quota, parallelism, its claim",
             )
         stop.sleep(POLL)

@@ -64,7 +64,7 @@ class Sibling:
         except StepError as error:
             if error.code is not Exit.UNREACHABLE or isinstance(error, _NeverBeganError):
                 raise
-            log.warning(f"cannot look whether the disk is still wanted: {error}")
+            log.warning(f"cannot check whether the disk is still needed: {error}")
             return False
 
     def _image(self) -> bool:
@@ -81,17 +81,17 @@ class Sibling:
     def _out_of_patience(self, *, failed: bool) -> StepError:
         minutes = f"{self._patience / 60:g} minutes"
         if failed:
-            return self._failed(f"its image failed, and nobody has made it anew for {minutes}")
+            return self._failed(f"its image failed, and no new one was made for {minutes}")
         return _NeverBeganError(
             Exit.UNREACHABLE,
             f"no image of {self._disk} was made",
-            f"its image step was not seen for {minutes}",
-            "see why its pod does not run: quota or parallelism",
+            f"its image step did not report for {minutes}",
+            "check why its pod does not run: quota or parallelism",
         )
 
     def _failed(self, why: str) -> StepError:
         return StepError(
-            Exit.SIBLING, f"the image of {self._disk} failed", why, "see there; a retry runs both"
+            Exit.SIBLING, f"the image of {self._disk} failed", why, "see that step; a retry runs both"
         )
 
     def _node(self) -> bool:
@@ -135,14 +135,14 @@ def refuse_without_serve(node: StepNode, disk: str) -> None:
     try:
         phase = node.phase()
     except StepError as error:
-        log.warning(f"cannot look whether the disk will be served: {error}")
+        log.warning(f"cannot check whether the disk will be served: {error}")
         return
     if phase in FAILED:
         raise StepError(
             Exit.SIBLING,
             f"{disk} is not served",
             "its serve step has no attempts left",
-            "see there; a retry runs both",
+            "see that step; a retry runs both",
         )
 
 
@@ -171,5 +171,5 @@ def _nodes(status: dict[str, Any]) -> dict[str, Any]:
         try:
             nodes = json.loads(gzip.decompress(base64.b64decode(packed)))
         except (OSError, ValueError):  # another algorithm was chosen: nothing can be seen
-            log.debug("the nodes of the Workflow are packed in a way we do not read")
+            log.debug("the nodes of the Workflow are compressed in an unknown way")
     return nodes

@@ -62,7 +62,7 @@ def _named(cluster: Cluster, name: str) -> Place:
         raise StepError(
             Exit.NOT_FOUND,
             f"there is no storage class {name}",
-            remedy="set spec.storageClass to one there is",
+            remedy="set spec.storageClass to a class that exists",
         )
     v1 = (found.get("parameters") or {}).get("dataEngine") == "v1"
     fits = found.get("provisioner") == LONGHORN and v1
@@ -78,7 +78,7 @@ def _default(cluster: Cluster) -> tuple[str, dict[str, Any]]:
     ]
     if not classes:
         raise StepError(
-            Exit.NOT_FOUND, "the cluster has no default storage class", remedy="name one in spec.storageClass"
+            Exit.NOT_FOUND, "the cluster has no default storage class", remedy="set one in spec.storageClass"
         )
     newest = max(classes, key=lambda one: str(one["metadata"].get("creationTimestamp", "")))
     return newest["metadata"]["name"], {**newest, "parameters": newest.get("parameters") or {}}

@@ -144,7 +144,7 @@ def field(start: int, text: bytes) -> Callable[[Path], None]:
         (field(0, b"../m.vmdk"), Exit.UNSUPPORTED, "leads out"),
         (field(0, b"/etc/passwd"), Exit.UNSUPPORTED, "leads out"),
         (field(0, b"a/../../b"), Exit.UNSUPPORTED, "leads out"),
-        (field(0, b"a\x1b[31mb\0"), Exit.UNSUPPORTED, "no file is called that"),
+        (field(0, b"a\x1b[31mb\0"), Exit.UNSUPPORTED, "it is not a valid file name"),
         (field(0, b"m.ovf\0"), Exit.CORRUPT, "twice"),
         (field(156, b"1"), Exit.UNSUPPORTED, "a link"),
         (field(156, b"2"), Exit.UNSUPPORTED, "a symbolic link"),
