@@ -1,9 +1,9 @@
-"""cleanup: give back what this import still holds at its source, however it ended.
+"""cleanup: release what this import still holds at its source, whether it succeeded or failed.
 
-In a cluster it also lets scratch go after a success; after a failure a retry goes on from there.
+In a cluster it also deletes the scratch volumes after a success. After a failure a retry resumes from them.
 
-Runs as the exit handler. It ends well even when something could not be given back, and says what: a failing
-exit handler would fail an import that is done.
+Runs as the exit handler. It succeeds even if it could not release everything, and logs the rest: a failing
+exit handler would fail an import that has succeeded.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""convert: make sure that the disk is whole and in the format in which it is handed on.
+"""convert: make sure that the disk is complete and in the format that the target gets.
 
-What export landed in that format is checked; anything else is converted by qemu-img. Formats are always
+A disk that landed in that format is checked; any other is converted by qemu-img. Formats are always
 named: a format guessed from the content lets a guest choose how its own disk is read.
 """
 
@@ -56,7 +56,7 @@ def body(context: Context) -> None:
 
 
 def convert_planned(context: Context, disk_id: str, progress: Progress) -> None:
-    """Check or convert what export left in scratch, and say which file is the disk."""
+    """Check or convert the disk that export left in scratch, and record which file it is."""
     wanted = context.plan().target.format
     disk = context.machine().disk(disk_id)
     out = scratch.landing(context.scratch, wanted)
@@ -75,10 +75,10 @@ def hand_on(
     report: Callable[[int, int], None],
     stop: Stop,
 ) -> None:
-    """Make `out` the disk in the wanted format, and prove that it is whole.
+    """Write the disk to `out` in the wanted format, and prove that it is complete.
 
     Raises:
-        StepError: as `qemu.convert` and `check`.
+        StepError: the errors of `qemu.convert` and `check`.
         Stopped: likewise.
     """
     if landed.format == wanted:
@@ -91,7 +91,7 @@ def hand_on(
 
 
 def check(path: Path, disk_format: DiskFormat, capacity: int | None) -> None:
-    """Refuse a disk that leans on other files, is damaged, or has another size than the machine's disk.
+    """Refuse a disk that depends on other files, is damaged, or differs in size from the VM's disk.
 
     Raises:
         StepError: CORRUPT.

@@ -1,6 +1,6 @@
-"""export: bring one disk's content over, in one pass, in the format in which it will be handed on.
+"""export: copy one disk from the source, in one pass, in the format that the target gets.
 
-With a plan it asks the source's provider; with `--url` it takes the bytes from there and needs neither
+With a plan it uses the source's provider; with `--url` it reads the bytes from that URL and needs neither
 plan nor cluster.
 """
 
@@ -61,7 +61,7 @@ def body(context: Context) -> None:
 
 
 def export_planned(context: Context, disk_id: str) -> Landed:
-    """Export a disk of the plan's machine into scratch."""
+    """Export a disk of the plan's VM to scratch."""
     plan, machine = context.plan(), context.machine()
     disk = machine.disk(disk_id)
     access = Access(
@@ -81,7 +81,7 @@ def export_planned(context: Context, disk_id: str) -> Landed:
 
 
 def export_url(context: Context, given: argparse.Namespace) -> Landed:
-    """Export whatever lies behind a URL."""
+    """Export the disk at a URL."""
     if given.out is None:
         raise StepError(Exit.INVALID, "--url needs --out", remedy="give the output file with --out")
     source = Source(

@@ -1,6 +1,6 @@
-"""image: hand one finished disk to the target and wait until it has it.
+"""image: publish one finished disk at the target and wait until the target has it.
 
-A folder takes the disk from scratch. Harvester is told a URL and fetches it from the disk's `serve` step.
+A folder takes the disk from scratch. Harvester gets a URL and downloads from the disk's `serve` step.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from steps.targets import connect
 from steps.targets.target import Published
 
 ADDRESS_ENV: Final = "SVC_ADDRESS"
-"""HOST:PORT under which the cluster reaches an nginx of ours outside it; the name is today's controller's."""
+"""HOST:PORT at which the cluster reaches our nginx outside it; the name is that of vm-import-controller."""
 EPILOG = """\
 examples:
   python -m steps.image --disk disk-0
@@ -62,13 +62,13 @@ def body(context: Context) -> None:
 
 
 def digests(published: Published) -> dict[str, str]:
-    """The digests that the target knows: a folder's SHA-256, or the SHA-512 that Longhorn has too."""
+    """The digests that the target knows: SHA-256 for a folder, or SHA-512, which Longhorn also has."""
     known: dict[str, str] = published.model_dump(include={"sha256", "sha512"})
     return {name: value for name, value in known.items() if value}
 
 
 def publish_served(context: Context, progress: Progress) -> Published:
-    """Have the target fetch the disk, and leave what became of it among the outputs."""
+    """Let the target fetch the disk, and write the results to the outputs."""
     from steps.runtime import kubeapi  # noqa: PLC0415 - as the image of `disk` lacks it
     from steps.targets.harvester import PublishedImage  # noqa: PLC0415
     from steps.targets.harvester.completed import WorkflowRef  # noqa: PLC0415
@@ -97,10 +97,10 @@ def publish_served(context: Context, progress: Progress) -> Published:
 
 
 def origin() -> str:
-    """Where a disk that this machine serves is found.
+    """The URL of a disk that this computer serves.
 
     Raises:
-        StepError: INVALID, when nobody said.
+        StepError: INVALID, when the address is not given.
     """
     address = os.environ.get(ADDRESS_ENV)
     if not address:

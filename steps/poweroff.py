@@ -1,6 +1,6 @@
-"""poweroff: shut the machine down at its source, as gently as the request allows.
+"""poweroff: shut down the VM at its source, as gently as the request allows.
 
-A machine that is off already is not touched, so a second run does nothing.
+A VM that is already off is not touched, so a second run does nothing.
 """
 
 from __future__ import annotations

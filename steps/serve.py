@@ -1,10 +1,10 @@
-"""serve: one finished disk over HTTP by nginx, to whoever knows its path; HEAD and Range are answered.
+"""serve: serve one finished disk over HTTP by nginx to clients that know its path; supports HEAD and Range.
 
-Beside it the SHA-512 of the file is computed, which is what Longhorn publishes of an image, so that the two
-can be compared while nothing waits for it.
+In parallel it computes the SHA-512 of the file, which Longhorn publishes of an image, so that the two
+can be compared without extra waiting.
 
-In a cluster the path has a part that nobody can guess, a card beside the disk tells the `image` step what is
-served, and serving ends with that step: 0 when the image is there, 20 when it failed.
+In a cluster the path has a secret part, a JSON card next to the disk describes to the `image` step what is
+served, and serving ends with that step: exit code 0 when the image exists, 20 when that step failed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from steps.runtime.stop import Stop
 
 CHUNK: Final = 4 << 20
 LOOK: Final = 2.0
-"""Seconds between two looks at whether the disk is still wanted."""
+"""Seconds between two checks whether the disk is still needed."""
 EPILOG = """\
 examples:
   python -m steps.serve --disk disk-0 --path /6f1c/disk-0.qcow2
@@ -94,11 +94,11 @@ def serve_image_step(context: Context) -> None:
     found = scratch.Ready.load(scratch.ready(context.scratch))
     file = (context.scratch / found.file).resolve()
     address, card = Address(read_token(given.token_file)), Card.of(file, found)
-    cluster = kubeapi.connect(context.stop, patience=0)  # serving goes on while the API server is away
+    cluster = kubeapi.connect(context.stop, patience=0)  # serving continues while the API server is away
     workflow = WorkflowRef(given.workflow, kubeapi.own_namespace()) if given.workflow else NO_WORKFLOW
     sibling = Sibling(plan, given.disk, cluster, workflow=workflow, patience=given.patience)
     path = address.path(given.disk, found.format)
-    # The digest may be written there at the very moment of leaving.
+    # The digest may be written there while the folder is being removed.
     with tempfile.TemporaryDirectory(prefix="vmferry-serve-", ignore_cleanup_errors=True) as folder:
         config, posted = Path(folder) / "nginx.conf", Path(folder) / "card.json"
         card.save(posted)
@@ -119,7 +119,7 @@ def render(
     """The configuration of nginx.
 
     Raises:
-        StepError: INVALID, for a path or file name that nginx would read as something else.
+        StepError: INVALID, for a path or file name that nginx would misread.
     """
     if any(character in f"{path}{file}" for character in '"$\\\n') or not path.startswith("/"):
         raise StepError(
@@ -145,10 +145,10 @@ def supervise(
     is_done: Callable[[], bool] | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> None:
-    """Run nginx until someone asks to stop, which is how serving ends well.
+    """Run nginx until a stop is requested; that counts as success.
 
-    With `is_done` it ends well by that alone: who is stopped before has not done its work. `shown` is what is
-    said of the URL, `tell` is given the digest.
+    With `is_done` only that counts as success: a stop before it raises Stopped. `shown` is the URL
+    for logs; `tell` is called with the digest.
     """
     shown = shown or url
     try:
@@ -181,10 +181,10 @@ def supervise(
 def wait_until_up(
     nginx: subprocess.Popen[bytes], pid_file: Path, url: str, stop: Stop, shown: str = ""
 ) -> None:
-    """Return when our own nginx has its address (it writes its pid then) and answers for the file.
+    """Return when our own nginx listens on its address (it then writes its pid) and serves the file.
 
     Raises:
-        StepError: CONFLICT, when it ends instead, as it does when its address is taken; DENIED, when it
+        StepError: CONFLICT, when it exits instead, for example because its address is in use; DENIED, when it
             cannot read the file.
     """
     while not pid_file.exists() or not pid_file.read_text():
@@ -206,7 +206,7 @@ def wait_until_up(
 
 
 class Digest(threading.Thread):
-    """SHA-512 of the file, logged, left among the outputs, and told."""
+    """Computes the SHA-512 of the file, logs it, writes it to the outputs, and calls `tell`."""
 
     def __init__(self, file: Path, context: Context, tell: Callable[[str], None] | None) -> None:
         super().__init__(daemon=True)
@@ -223,7 +223,7 @@ class Digest(threading.Thread):
             self._error = error
 
     def is_well(self) -> bool:
-        """Always True; raises StepError (UNREACHABLE) when there will be no digest, for which others wait."""
+        """Always True; raises StepError (UNREACHABLE) if the digest that others wait for fails."""
         if self._error is not None:
             raise StepError(Exit.UNREACHABLE, f"cannot read {self._file.name}", str(self._error))
         return True

@@ -1,4 +1,4 @@
-"""start: start the machine at the target and wait until it is ready."""
+"""start: start the VM at the target and wait until it is ready."""
 
 from __future__ import annotations
 

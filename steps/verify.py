@@ -1,6 +1,6 @@
-"""verify: prove that a source can be used: log in, find its datacenter. Changes nothing.
+"""verify: prove that a source can be used: log in and find its datacenter. Changes nothing.
 
-Not a stage of an import: the controller runs it for each source, with a deadline.
+Not a stage of an import: the controller runs it for each source, with a timeout.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ def _vhdx(read: Read, _size: int | None) -> str:
 def _entry(
     read: Read, at: int, signature: bytes, count_at: int, entry: struct.Struct, wanted: bytes
 ) -> tuple[bytes, int] | None:
-    """Identifier and offset of an entry in one of VHDX's tables; None where there is none."""
+    """Identifier and offset of an entry in one of VHDX's tables; or None."""
     head = read(at, entry.size)
     if not head.startswith(signature) or len(head) < entry.size:
         return None

@@ -1,7 +1,7 @@
-"""What an import changes, loses or cannot carry, whatever the source. Pure.
+"""What an import changes, loses or cannot import, for any source. Pure.
 
-What only one source can say is in that provider. Every code stands in docs/mapping.md. The severities are
-those of the v2v importer: `log` is harmless, `warn` may matter and is shown, `block` ends the import.
+Concerns of one source are in its provider. docs/mapping.md lists every code. The severities are
+those of the v2v importer: `log` is harmless, `warn` may matter and is shown, `block` stops the import.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 from steps.model.machine import Concern, Machine, Severity
 
 MOST_DEVICES: Final = 256
-"""Disks and interfaces a machine may have (kubevirt.io/api v1.6, Devices, MaxItems)."""
+"""Most disks, and most interfaces, of a VM (kubevirt.io/api v1.6, Devices, MaxItems)."""
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PRINTABLE: Final = re.compile(r"[ -~]{1,256}")
@@ -36,12 +36,12 @@ def log(code: str, message: str, remedy: str = "") -> Concern:
 
 
 def about(machine: Machine) -> tuple[Concern, ...]:
-    """What KubeVirt cannot carry of this machine, or carries in another way."""
+    """What KubeVirt cannot represent of this VM, or represents differently."""
     return (*_devices(machine), *_firmware(machine), *_identity(machine), *_clock(machine))
 
 
 def merged(*found: Iterable[Concern]) -> tuple[Concern, ...]:
-    """All of them in order, none twice: two parties may come upon the same thing."""
+    """All concerns in order, without duplicates: two callers may find the same one."""
     return tuple(dict.fromkeys(concern for some in found for concern in some))
 
 
@@ -100,21 +100,21 @@ def _clock(machine: Machine) -> Iterator[Concern]:
 
 
 def usable_mac(mac: str) -> bool:
-    """Whether it is a card's own address: not of a group, not all zeros, not that of the in-pod bridge."""
+    """Whether a NIC can use it: not a multicast address, not all zeros, not that of the in-pod bridge."""
     return not int(mac[:2], 16) & 1 and mac not in {"00:00:00:00:00:00", _IN_POD_BRIDGE}
 
 
 def system_uuid(machine: Machine) -> str:
-    """The UUID the guest shall read, in lower case; "" where the source has none that is one."""
+    """The UUID that the guest reads, in lower case; "" if the source has no valid one."""
     uuid = (machine.smbios_uuid or machine.uuid).lower()
     return uuid if _UUID.fullmatch(uuid) else ""
 
 
 def system_serial(machine: Machine) -> str:
-    """The serial number the guest shall read; "" where there is none that firmware tables can hold."""
+    """The serial number that the guest reads; "" if firmware tables cannot hold it."""
     return machine.serial if _PRINTABLE.fullmatch(machine.serial) else ""
 
 
 def disk_serial(serial: str) -> str:
-    """A disk's serial number as KubeVirt takes it, else ""."""
+    """The disk's serial number if KubeVirt accepts it, else ""."""
     return serial if _DISK_SERIAL.fullmatch(serial) else ""

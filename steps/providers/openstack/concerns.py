@@ -1,7 +1,7 @@
-"""What an import of a server would change, lose or cannot carry.
+"""What an import of a server would change, lose or cannot import.
 
 The cases are those of Forklift's rules for OpenStack (validation/policies/io/konveyor/forklift/openstack);
-the severity is our own. Its reason stands at each.
+the severities are our own, each with its reason.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SUSPENDED: Final = ("SUSPENDED", "PAUSED")
 
 
 def concerns(facts: Facts, values: Mapping[str, str], disks: Iterable[Disk]) -> Iterator[Concern]:
-    """Everything about one server."""
+    """All concerns about one server."""
     yield from _state(facts.server)
     yield from _image(facts)
     for volume in facts.unreadable:  # a disk left out would be worse than no import
@@ -67,7 +67,7 @@ _MIGRATING: Final = ("starting", "migrating", "completing")
 
 
 def of_volume(disk: Disk, volume: Any) -> Iterator[Concern]:
-    """What stands against copying a volume; read again before the server is stopped."""
+    """Why a volume cannot be copied; checked again before the server is stopped."""
     name = f"{disk.id} ({disk.label})"
     if volume.is_encrypted:  # an image of it is ciphertext, its key stays in the key manager
         yield _block("encrypted-disk", f"{name} is encrypted", "retype it to a type without encryption")

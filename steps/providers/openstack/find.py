@@ -12,10 +12,10 @@ from steps.providers.openstack.cloud import Cloud
 
 
 def server(cloud: Cloud, wanted: str) -> Any:
-    """The one server of that UUID or name.
+    """The server with that UUID or name.
 
     Raises:
-        StepError: NOT_FOUND; AMBIGUOUS, with all that bear the name.
+        StepError: NOT_FOUND; AMBIGUOUS, with all servers of that name.
     """
     what = f"find server {wanted!r}"
     if is_uuid(wanted):
@@ -29,7 +29,7 @@ def server(cloud: Cloud, wanted: str) -> Any:
 
 
 def is_uuid(text: str) -> bool:
-    """Whether Nova would take this for a server's id."""
+    """Whether Nova would treat this as a server's id."""
     try:
         return str(uuid.UUID(text)) == text.lower()
     except ValueError:
@@ -37,7 +37,7 @@ def is_uuid(text: str) -> bool:
 
 
 def _candidates(cloud: Cloud, name: str) -> list[Any]:
-    """Servers that may bear the name: Nova takes it for a regular expression of its database."""
+    """Servers that may have the name: Nova treats it as a regular expression of its database."""
     pattern = re.sub(r"[^A-Za-z0-9_-]+", ".+", name)
     return list(cloud.compute.servers(details=False, name=pattern))
 

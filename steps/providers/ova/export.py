@@ -63,7 +63,7 @@ def export(
     Raises:
         StepError: INVALID or NOT_FOUND when it is not the one that was described; UNSUPPORTED; CORRUPT when
             it is not what the manifest says; what landing raises.
-        Stopped: someone asked to stop.
+        Stopped: a stop was requested.
     """
     what = f"cannot export {disk.id} of {machine.name}"
     virtual = _present(appliance, machine, disk, what)

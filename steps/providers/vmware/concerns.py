@@ -1,8 +1,8 @@
-"""What an import of a machine would change, lose or cannot carry.
+"""What an import of a VM would change, lose or cannot import.
 
 The cases are those of Forklift's rules for vSphere (validation/policies/io/konveyor/forklift/vmware); the
-severity is our own, as the export here is an ExportVm lease of a machine that is off, not VDDK. Its reason
-stands at each.
+severities are our own, as the export here is an ExportVm lease of a VM that is off, not VDDK. The reason
+is noted at each.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _EXPORTABLE: Final = (
 def concerns(
     row: Row, hardware: Hardware, networks: Networks, nics: Iterable[Nic], power: Power
 ) -> tuple[Concern, ...]:
-    """All concerns about a machine, the gravest first."""
+    """All concerns about a VM, the most severe first."""
     found = [
         *_state(row, power),
         *_disks(row, hardware),
@@ -49,7 +49,7 @@ def concerns(
 def _state(row: Row, power: Power) -> Iterator[Concern]:
     if row.get("config.template", False):  # among the facts of an inventory; `find` refuses a single one
         yield block("template", "it is a template", "deploy a VM from it first")
-    if power is Power.SUSPENDED:  # the disks belong to a memory image that is not carried
+    if power is Power.SUSPENDED:  # the disks belong to a memory image that is not imported
         yield block("suspended", "the VM is suspended", "resume it and shut it down")
     if row.get("runtime.faultToleranceState", "notConfigured") != "notConfigured":  # the pair holds the disks
         yield block("fault-tolerance", "fault tolerance is on", "turn it off")
@@ -92,7 +92,7 @@ def _disks(row: Row, hardware: Hardware) -> Iterator[Concern]:
 
 def _disk_concerns(disk: Any, name: str) -> Iterator[Concern]:
     backing = disk.backing
-    if capacity(disk) <= 0:  # a disk left out in silence would be worse than none
+    if capacity(disk) <= 0:  # silently omitting a disk would be worse than no import
         yield block("disk-unreadable", f"the size of {name} cannot be read", "repair or remove it")
     if isinstance(backing, _disk.RawDiskMappingVer1BackingInfo):
         yield from _raw_mapping(backing, name)

@@ -1,4 +1,4 @@
-"""What vSphere and the network say when they refuse, as StepErrors. The only place that maps them."""
+"""Errors of vSphere and the network as StepErrors. The only place that maps them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from steps.providers.vmware.endpoint import Endpoint
 from steps.runtime import certificates
 
 # InvalidPowerState is an InvalidState, NotAuthenticated a NoPermission (vSphere Web Services API, fault
-# hierarchy): in these tables the narrower fault stands first.
+# hierarchy): in these tables the narrower fault comes first.
 _CODES: Final[tuple[tuple[type[Any], Exit, str], ...]] = (
     (
         vim.fault.InvalidLogin,
@@ -46,7 +46,7 @@ _NETWORK: Final = (OSError, HTTPException, ExpatError)
 
 @contextmanager
 def explained(what: str, endpoint: Endpoint) -> Iterator[None]:
-    """Turn what goes wrong inside into a StepError that begins with `what`."""
+    """Turn errors in the body into a StepError that begins with `what`."""
     try:
         yield
     except vmodl.MethodFault as fault:
@@ -56,7 +56,7 @@ def explained(what: str, endpoint: Endpoint) -> Iterator[None]:
 
 
 def from_fault(what: str, fault: object) -> StepError:
-    """The StepError of a vSphere fault; a fault unknown here is worth another attempt."""
+    """The StepError of a vSphere fault; an unknown fault is retried."""
     if is_busy(fault):
         return StepError(Exit.BUSY, what, text(fault), "it is tried again")
     for kind, code, remedy in _CODES:
@@ -66,17 +66,17 @@ def from_fault(what: str, fault: object) -> StepError:
 
 
 def is_busy(fault: object) -> bool:
-    """Whether the machine or its host is occupied by something that will end by itself."""
+    """Whether the VM or its host is temporarily busy."""
     return isinstance(fault, _BUSY) and not isinstance(fault, vim.fault.InvalidPowerState)
 
 
 def is_gone(fault: object) -> bool:
-    """Whether what the call was about does not exist any more."""
+    """Whether the object of the call no longer exists."""
     return isinstance(fault, vmodl.fault.ManagedObjectNotFound | vim.fault.NotFound)
 
 
 def text(fault: Any) -> str:
-    """What a fault says, in one line.
+    """The text of a fault, in one line.
 
     pyvmomi puts LocalizedMethodFault.localizedMessage, or the SOAP faultstring, in `msg`.
     """
@@ -92,7 +92,7 @@ def text(fault: Any) -> str:
 
 
 def _privileges(fault: Any) -> str:
-    """What is missing, and on what: `missingPrivileges` is of newer APIs, and all of it is optional."""
+    """The missing privileges and their objects: `missingPrivileges` is in newer APIs, all is optional."""
     missing = [f"{', '.join(each.privilegeIds)} on {each.entity}" for each in fault.missingPrivileges]
     one = f"the privilege {fault.privilegeId}" if fault.privilegeId else "a privilege that it does not name"
     named = f"{one} on {fault.object}" if fault.object else one
@@ -130,7 +130,7 @@ def _untrusted(what: str, error: ssl.SSLCertVerificationError, endpoint: Endpoin
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether a read that failed so may succeed when it is made again at once."""
+    """Whether a read with this error may succeed if it is repeated at once."""
     if isinstance(error, socket.gaierror):
         return error.errno == socket.EAI_AGAIN
     return isinstance(error, ConnectionError | TimeoutError | HTTPException)

@@ -1,4 +1,4 @@
-"""The ESXi host that will serve a VM's disks: vCenter answers is no proof that it does."""
+"""The ESXi host that will serve a VM's disks: an answer of vCenter does not prove that the host answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def prove(session: Session, vm: Any) -> None:
     The URLs of an export lease name the host as vCenter does. A stand-alone host is the endpoint itself.
 
     Raises:
-        StepError: as `reach.prove`; what faults.py makes of a failure.
+        StepError: as `reach.prove`; else as mapped by faults.py.
     """
     if session.is_host:
         return

@@ -1,6 +1,6 @@
 """Harvester as target: a VirtualMachineImage per disk, a claim per image, a VirtualMachine over the claims.
 
-docs/harvester.md tells what is made, marked and let go. This package is the cluster side of `image`, `build`
+docs/harvester.md describes all objects and marks. This package is the cluster side of `image`, `build`
 and `start` (identity `target`), of `serve` (`sibling`), and of `preflight` and `cleanup` (`run`).
 """
 
@@ -33,12 +33,12 @@ from steps.targets.target import Published, Report
 
 
 class PublishedImage(Published):
-    """A disk that is an image now. `sha256` stays empty: the digest that Longhorn has too is the SHA-512."""
+    """A disk published as an image. `sha256` stays empty: Longhorn's digest is SHA-512."""
 
     sha512: str
     integrity: Integrity
     volume: str
-    """Name of the claim that `build` attaches; empty in a run that began before names were chosen."""
+    """Name of the claim that `build` attaches; empty in a run that an earlier version began."""
 
 
 class Harvester:
@@ -77,7 +77,7 @@ class Harvester:
         return Admitting(self._plan, self._machine, self._cluster, volumes).run(shape)
 
     def publish(self, disk: DiskId, scratch: Path, report: Report) -> PublishedImage:
-        """Have Harvester fetch the disk from its `serve` step; scratch is that step's alone."""
+        """Let Harvester fetch the disk from its `serve` step; only that step mounts scratch."""
         if self._serving is None or self._machine is None:
             raise StepError(
                 Exit.INVALID, "the URL of the served disk is not given", remedy="see steps.image --help"

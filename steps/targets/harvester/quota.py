@@ -1,4 +1,4 @@
-"""Whether what an import adds fits into the ResourceQuotas of a namespace. Pure.
+"""Whether the objects of an import fit into the ResourceQuotas of a namespace. Pure.
 
 Kubernetes counts a quota for each request, so a dry run of one claim does not see the next one. Rancher's
 quota of a namespace is a ResourceQuota as well, and it counts CPU and memory only when the VM starts.
@@ -32,7 +32,7 @@ def total(*parts: Mapping[str, Decimal]) -> Needs:
 
 
 def of_claims(claims: Sequence[tuple[str, Object]], kind: Kind) -> Needs:
-    """What claims add: (class, claim) each. `kind` is that of the claims."""
+    """What claims add: pairs of class and claim. `kind` is that of the claims."""
     return total(of_count(kind, len(claims)), *(_of_claim(*claim, kind) for claim in claims))
 
 
