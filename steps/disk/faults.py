@@ -1,4 +1,4 @@
-"""Errors of the operating system and of HTTP as failures of a step: what, why, and what to do."""
+"""Errors of the operating system and of HTTP as StepErrors: what, why, and what to do."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MORE_ROOM: Final = (
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes of a file on a filesystem that may be too small: those there, the estimate, and the limit."""
+    """Bytes of a file on a filesystem that may be too small: current, estimated, and most."""
 
     there: int
     expected: int | None
@@ -44,7 +44,7 @@ def no_room(error: OSError) -> bool:
 
 @contextmanager
 def room_for(path: Path) -> Iterator[None]:
-    """Turn a full filesystem, met while `path` is written, into a StepError (NO_SPACE)."""
+    """Turn a full filesystem, while `path` is written, into a StepError (NO_SPACE)."""
     try:
         yield
     except OSError as error:
@@ -54,7 +54,7 @@ def room_for(path: Path) -> Iterator[None]:
 
 
 def storage_fault(error: OSError, path: Path, need: Need | None = None) -> StepError:
-    """What a failed write to `path` means."""
+    """The StepError for a failed write to `path`."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     if no_room(error):
         why = (
@@ -79,7 +79,7 @@ def _free(path: Path) -> str:
 
 
 def connection_fault(error: Exception, host: str) -> StepError:
-    """What it means that no answer could be had from `host`."""
+    """The StepError for a missing answer from `host`."""
     if isinstance(error, ProxyError):
         return StepError(
             Exit.UNREACHABLE,
@@ -98,7 +98,7 @@ def connection_fault(error: Exception, host: str) -> StepError:
 
 
 def way_there(error: Exception) -> str:
-    """What to change so that a host can be reached."""
+    """The remedy for a host that cannot be reached."""
     if isinstance(error, socket.gaierror):
         return "make its name resolvable where this runs (DNS; in a cluster also hostAliases), or set a proxy"
     if isinstance(error, TimeoutError | ConnectionRefusedError):
@@ -107,7 +107,7 @@ def way_there(error: Exception) -> str:
 
 
 def describe(error: Exception) -> str:
-    """An exception as half a sentence."""
+    """An exception as a part of a sentence."""
     if isinstance(error, TimeoutError):
         return "it sent nothing for too long"
     if isinstance(error, OSError) and error.strerror:
@@ -116,7 +116,7 @@ def describe(error: Exception) -> str:
 
 
 def status_fault(status: int, reason: str, host: str) -> StepError:
-    """What an HTTP status other than 200 and 206 means."""
+    """The StepError for an HTTP status other than 200 and 206."""
     code, remedy = _meaning(status)
     return StepError(code, f"{host} answers {status} {reason}".rstrip(), remedy=remedy)
 
@@ -134,10 +134,10 @@ def _meaning(status: int) -> tuple[Exit, str]:
 
 
 def broken(what: str, why: str = "") -> StepError:
-    """A stream that ended early or arrived damaged: worth another try, what landed is kept."""
+    """The error for a stream that ended early or is damaged: retried, what landed is kept."""
     return StepError(Exit.BROKEN_STREAM, what, why)
 
 
 def corrupt(what: str, why: str = "", remedy: str = "") -> StepError:
-    """A source that will be no better when it is read again."""
+    """The error for a corrupt source: reading it again does not help."""
     return StepError(Exit.CORRUPT, what, why, remedy)

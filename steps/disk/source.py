@@ -1,4 +1,4 @@
-"""What is to be read: an address, a window in it, and what the bytes there are."""
+"""The source of a disk's bytes: an address, a window in it, and the expected content."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DIGITS: Final = {
 
 @dataclass(frozen=True)
 class Digest:
-    """What the bytes of a file should be: `value` in lower-case hexadecimal digits; `name` is the file's."""
+    """The expected digest of a file: `value` in lower-case hexadecimal digits; `name` is the file's."""
 
     algorithm: str
     """One of DIGITS."""
@@ -52,8 +52,8 @@ class Source:
     `offset` and `length` (bytes) are a window in a larger file, such as a member of an OVA's tar.
     `format` is named by every provider; "auto" looks at the first bytes and is for by-hand use only,
     because with it a guest could choose how its own disk is read. `identity` names the content (a
-    disk's uuid and change version): what was landed of another identity is never gone on from.
-    With `parts` the content stands in several files, one after the other, and the window is not looked at.
+    disk's uuid and change version): data that landed with another identity is never reused.
+    With `parts` the content is in several files, one after the other, and the window is ignored.
     """
 
     url: str
@@ -67,15 +67,15 @@ class Source:
     compression: Literal["", "gzip"] = ""
     """Of the bytes of the window, or of all parts together."""
     validator: str = ""
-    """What the source calls this content and no other, as its digest. It stands in for a strong ETag."""
+    """The source's unique name of this content, such as a digest. It replaces a strong ETag."""
     digest: Digest | None = None
-    """Of the bytes of the window as they are sent. With it every attempt reads them from the first on."""
+    """Of the bytes of the window as they are sent. With it every attempt reads them from the first byte."""
     interrupted: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
-    """Called when the stream breaks: whoever gave the URL may know that it will never answer again, and stop
-    the landing. It must not wait for anything."""
+    """Called when the stream breaks: the caller may know that the URL will never answer again, and stop
+    the landing. It must not block."""
 
     def key(self, disk_format: str, capacity: int | None) -> str:
-        """A digest of everything that decides what the landed file holds; it reveals nothing."""
+        """A digest of everything that determines the content of the landed file; it reveals nothing."""
         content = self.identity or self.url
         parts: tuple[object, ...] = (
             *(content, self.offset, self.length, self.format, disk_format, capacity),
@@ -86,20 +86,20 @@ class Source:
 
     @property
     def digested(self) -> bool:
-        """Whether it is known what the bytes should be."""
+        """Whether a digest of the bytes is known."""
         return self.digest is not None or any(part.digested for part in self.parts)
 
 
 @dataclass(frozen=True)
 class Validators:
-    """What a server says about the version of a file; `total` is the length of the window in bytes."""
+    """A server's data about the version of a file; `total` is the length of the window in bytes."""
 
     etag: str = ""
     modified: str = ""
     total: int | None = None
 
     def agree(self, other: Validators) -> bool:
-        """Whether nothing that both sides know differs."""
+        """Whether all data that both sides have is equal."""
         pairs = (
             (self.etag, other.etag),
             (self.modified, other.modified),
@@ -108,7 +108,7 @@ class Validators:
         return all(mine == theirs for mine, theirs in pairs if mine and theirs)
 
     def prove(self, other: Validators) -> bool:
-        """Whether they say that the bytes are the same ones, so that a transfer may go on in their midst.
+        """Whether they prove that the bytes are the same, so that a transfer may resume in the middle.
 
         A weak ETag and a time of change do not (RFC 9110, 8.8.1: bytes may differ under the same ones).
         """
@@ -116,5 +116,5 @@ class Validators:
 
     @property
     def if_range(self) -> str:
-        """The value for If-Range: a strong ETag as a server wrote it (RFC 9110, 13.1.5 and 8.8.3)."""
+        """The value for If-Range: a strong ETag as the server sent it (RFC 9110, 13.1.5 and 8.8.3)."""
         return self.etag if self.etag.startswith('"') else ""

@@ -16,10 +16,10 @@ from steps.model.contract import StepError, Stopped
 log = logging.getLogger(__name__)
 
 PAUSES: Final = (0.0, 0.5, 2.0, 8.0)
-"""Seconds before each attempt to go on with a broken stream; counted anew whenever bytes arrive."""
+"""Seconds before each attempt to resume a broken stream; counted from the start whenever bytes arrive."""
 _NO_RANGE: Final = (400, 416)
 """Glance answers 400 where its store has no random access (glance/api/v2/image_data.py), and a server
-416 when the file has become shorter: in both cases the stream is asked for from its start."""
+416 if the file has become shorter: in both cases the stream is requested from its start."""
 _FROM_START: Final = (
     "the server does not support Range: the next attempt reads from the start and compares the data"
     " with what has landed"
@@ -71,7 +71,7 @@ class WebBody:
             raise connection_fault(error, self._wire.name) from error
 
     def _enter(self, response: http.client.HTTPResponse, at: int) -> None:
-        """Find the window in the answer and leave the stream standing at its first byte."""
+        """Find the window in the answer and leave the stream at its first byte."""
         source = self._source
         start, whole = 0, response.length
         if response.status == 206:
@@ -126,8 +126,8 @@ class WebBody:
         """Ask for the rest of a broken stream.
 
         Raises:
-            StepError: `fault` when the server does not give the rest, gives another file's, or when nothing
-                proves that it is the same file's: the next attempt compares what has come.
+            StepError: `fault` if the server does not send the rest, sends another file's, or if nothing
+                proves that it is the same file's: the next attempt compares the data.
         """
         at, before = self.position, self.validators
         self._source.interrupted()
@@ -139,7 +139,7 @@ class WebBody:
             try:
                 self.open(at, before)
             except StepError as error:
-                if error.code.permanent:  # an expired lease, say: the next attempt may get another
+                if error.code.permanent:  # for example an expired lease: the next attempt may get another
                     break
                 continue
             if self.position == at and self.validators.agree(before) and self._is_proved(at, before):
@@ -151,7 +151,7 @@ class WebBody:
         raise fault
 
     def _is_proved(self, at: int, before: Validators) -> bool:
-        """Whether the bytes from `at` on belong to those that came: by a validator, or by a digest of all."""
+        """Whether the bytes from `at` on belong to the earlier ones: by a validator or a digest."""
         return not at or self.validators.prove(before) or self._source.digest is not None
 
     def _stop_if_aborted(self) -> None:
@@ -170,7 +170,7 @@ def content_range(response: http.client.HTTPResponse, start: int) -> tuple[int, 
     """First byte and length of the whole file, from a 206.
 
     Raises:
-        StepError: BROKEN_STREAM, when the range is not the one asked for.
+        StepError: BROKEN_STREAM, if the range is not the requested one.
     """
     text = response.headers.get("Content-Range", "")
     match = _CONTENT_RANGE.fullmatch(text)

@@ -121,7 +121,7 @@ class Disk(Document):
 
 
 class Nic(Document):
-    """One network card."""
+    """One NIC."""
 
     id: str
     mac: MacAddress | None = None

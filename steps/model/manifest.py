@@ -11,7 +11,7 @@ from steps.model.mapping import Shape, TargetDisk
 from steps.model.names import LABEL_IMPORTED
 from steps.model.networks import Interface
 
-"""Harvester's VM validator lets these machines use an image's own claim (harvester
+"""Harvester's VM validator lets these VMs use an image's own claim (harvester
 pkg/webhook/resources/virtualmachine/validator.go)."""
 DESCRIPTION: Final = "field.cattle.io/description"
 OS_LABEL: Final = "harvesterhci.io/os"

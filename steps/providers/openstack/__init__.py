@@ -64,7 +64,7 @@ class Openstack:
         return frozenset(found) | frozenset(found.values())
 
     def inventory(self) -> Inventory:
-        """All servers of the project by name, except those with a deleted flavor, which cannot be described."""
+        """All servers of the project by name, except those with a deleted flavor: they cannot be shown."""
         found = list(facts.of_all(self._cloud))
         for one in found:
             if one.flavor is None:

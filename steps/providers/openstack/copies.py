@@ -23,7 +23,7 @@ log = structlog.get_logger()
 COPY_SECONDS: Final = 7200.0
 """For a snapshot, and for a volume made from it: as long as in vm-import-controller."""
 IMAGE_SECONDS: Final = 300.0
-"""At least, for a volume's image without a retry count in the source (vm-import-controller: 30 times 10 s)."""
+"""At least, for a volume's image without a retry count in the source (vm-import-controller: 30 x 10 s)."""
 IMAGE_BYTES_PER_SECOND: Final = 10 << 20
 """Assumed speed of an upload to Glance if the source does not set how long to wait."""
 DELETE_SECONDS: Final = 300.0

@@ -1,4 +1,4 @@
-"""What an import of a machine of a package would change, lose or cannot carry."""
+"""What an import of a VM from a package would change, lose or cannot import."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def concerns(
     disks: Sequence[tuple[Drive, int]],
     partial: Iterable[str],
 ) -> tuple[Concern, ...]:
-    """All of them, the gravest first.
+    """All concerns, the most severe first.
 
-    `disks` with their sizes in bytes, 0 where nothing tells; `partial`: why their files are no whole disks.
+    `disks` with their sizes in bytes, 0 if unknown; `partial`: why their files are not whole disks.
     """
     found = [
         *_package(appliance),
@@ -82,7 +82,7 @@ def _disk(appliance: Appliance, name: str, disk: VirtualDisk) -> Iterator[Concer
 
 
 def _unused(envelope: Envelope) -> Iterator[Concern]:
-    """Disks, and files that look like one, that no device of any VM refers to: they would be missed late."""
+    """Disks, and files that look like one, that no device of any VM uses: they would be missed late."""
     resources = {text for system in envelope.systems for text in _resources(system.node)}
     names = resources | {hardware.referred(text)[1] for text in resources}
     for disk in envelope.disks:

@@ -1,4 +1,4 @@
-"""One disk of a package, from where it stands into a file: nothing else of the package is ever stored."""
+"""Export of one disk of a package to a file: nothing else of the package is ever stored."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOST_PIECES = 100_000
 
 
 class Deadline(Stop):
-    """Another's stop, and an end to the time that a download may take."""
+    """Another stop flag, and a limit to the time of a download."""
 
     def __init__(self, stop: Stop, seconds: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Deadline(Stop):
         self._end = time.monotonic() + seconds
 
     def check(self) -> None:
-        """Raise Stopped, or StepError: UNREACHABLE once the time is over; what landed is kept."""
+        """Raise Stopped, or StepError: UNREACHABLE after the time limit; what landed is kept."""
         self._stop.check()
         if time.monotonic() > self._end:
             raise StepError(
@@ -61,8 +61,8 @@ def export(
     """Land the disk at `out`.
 
     Raises:
-        StepError: INVALID or NOT_FOUND when it is not the one that was described; UNSUPPORTED; CORRUPT when
-            it is not what the manifest says; what landing raises.
+        StepError: INVALID or NOT_FOUND if it is not the one that was described; UNSUPPORTED; CORRUPT if
+            it does not match the manifest; the errors of landing.
         Stopped: a stop was requested.
     """
     what = f"cannot export {disk.id} of {machine.name}"
@@ -84,7 +84,7 @@ def export(
 
 
 def _present(appliance: Appliance, machine: Machine, disk: Disk, what: str) -> VirtualDisk:
-    """The disk as it is now, if it is still the one that was described and one that can be landed."""
+    """The current disk, if it is still the one that was described and can be landed."""
     system = appliance.by_id(machine.source_id) or appliance.system(machine.source_id)
     drives = hardware.drives(appliance.envelope, system, items(appliance.envelope, system))
     now = next((drive for drive in drives if drive.key == disk.key), None)
@@ -100,7 +100,7 @@ def _present(appliance: Appliance, machine: Machine, disk: Disk, what: str) -> V
 
 
 def _source(appliance: Appliance, disk: VirtualDisk, file: File, what: str) -> Source:
-    """Where the disk's bytes are, and what they should be."""
+    """The source of the disk's bytes, with their digest."""
     found, compression = formats.named(disk), _compression(file, what)
     if found is None:
         raise StepError(Exit.UNSUPPORTED, what, f"its format is unknown: {disk.format or file.name}")
@@ -138,9 +138,9 @@ def _checked(appliance: Appliance, name: str, source: Source) -> Source:
 
 
 def _pieces(appliance: Appliance, file: File, what: str) -> list[str]:
-    """The names of the files that a file is split into: as many as there are in a row.
+    """The names of the files that a file is split into, up to the first missing one.
 
-    The size that the descriptor gives must fit; whether that of a compressed file is meant, nobody says.
+    The descriptor's size must match; the standard does not specify which size it is for a compressed file.
     """
     names: list[str] = []
     for name in map(partial(piece, file), range(_MOST_PIECES)):
@@ -155,7 +155,7 @@ def _pieces(appliance: Appliance, file: File, what: str) -> list[str]:
 
 
 def _is_there(appliance: Appliance, name: str) -> bool:
-    """Whether there is such a file, however long it takes to find out."""
+    """Whether there is such a file; the search may take long."""
     try:
         appliance.package.source(name)
     except StepError as error:

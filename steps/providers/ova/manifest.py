@@ -1,6 +1,6 @@
 """The manifest: a line for each file, `SHA256(disk.vmdk)= 9f86…` (DSP0243, 6.3), in every spelling in use.
 
-One that is there and not understood is refused: what it stood for would go unchecked.
+An existing manifest that cannot be read is an error: the files would be unchecked.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-"""Byte order marks: PowerShell writes UTF-16 where it is not told otherwise."""
+"""Byte order marks: PowerShell writes UTF-16 by default."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What the package's files should be, by their names as they stand there."""
+    """The digests of the package's files, by their names in the manifest."""
 
     name: str
     digests: Mapping[str, Digest]
     """The strongest of each file."""
     unknown: Mapping[str, str]
-    """Files of which it has digests by unknown algorithms only, and the name of one."""
+    """Files with digests only by unsupported algorithms, and the name of one."""
 
     def digest(self, file: str) -> Digest | None:
-        """What the file should be; None when it is not listed.
+        """The file's digest; None if it is not listed.
 
         Raises:
-            StepError: UNSUPPORTED, when it is listed with an algorithm that is not known here; AMBIGUOUS.
+            StepError: UNSUPPORTED, if it is listed with an unsupported algorithm; AMBIGUOUS.
         """
         listed = names.find(file, [*self.digests, *self.unknown], self.name)
         if listed is None or listed in self.digests:
@@ -77,7 +77,7 @@ def read(text: bytes, name: str) -> Manifest:
     """Read a manifest; `name` is for errors.
 
     Raises:
-        StepError: CORRUPT, for a line that is none, or where there is none at all.
+        StepError: CORRUPT, for an invalid line, or an empty manifest.
     """
     found: defaultdict[str, dict[str, str]] = defaultdict(dict)
     unknown: dict[str, str] = {}
@@ -108,7 +108,7 @@ def _decoded(content: bytes, name: str) -> str:
 
 
 def _entry(line: str, name: str) -> tuple[str, str, str]:
-    """File, algorithm as it is spelt, and digest of a line."""
+    """File, algorithm as written, and digest of a line."""
     match = _LINE.fullmatch(line) or _SUMS.fullmatch(line)
     if match is None:
         raise _unreadable(name, f"it has the line {line[:200]!r}")
@@ -119,7 +119,7 @@ def _entry(line: str, name: str) -> tuple[str, str, str]:
 
 
 def _algorithm(how: str) -> str | None:
-    """What hashlib calls an algorithm; None for one that it does not have."""
+    """The name of an algorithm in hashlib; None for an unsupported one."""
     plain = re.sub(r"[-_/]", "", how.lower())
     found = _SPELLINGS.get(plain, plain)
     return found if found in DIGITS else None

@@ -1,8 +1,8 @@
-"""XML from strangers, as a plain tree.
+"""Untrusted XML as a plain tree.
 
-Descriptors have no document type: where there is one it is refused, and with it entities, external files
-and every attack that is built on them. That is all defusedxml would add to the expat of the standard library,
-which does the rest; size, depth and number of elements are bounded here.
+Descriptors have no document type: one is refused, and with it entities, external files
+and every attack based on them. defusedxml would add only that to the expat of the standard library,
+which does the rest; size, depth and number of elements are limited here.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ MOST_BYTES: Final = 8 << 20
 _DEEPEST: Final = 64
 _MOST_NODES: Final = 200_000
 _ENVELOPE: Final = "ovf/envelope"
-"""Part of the namespace in all versions; its attributes go before a vendor's of the same name."""
+"""Part of the namespace in all versions; its attributes take precedence over a vendor's."""
 
 
 @dataclass(eq=False)
 class Node:
-    """An element. Names are without namespaces: what matters here is called the same nowhere else."""
+    """An element. Names are without namespaces: the relevant names are unique."""
 
     name: str
     attributes: Mapping[str, str]
@@ -64,7 +64,7 @@ def parse(text: bytes, name: str) -> Node:
     """The root of a document; `name` is for errors.
 
     Raises:
-        StepError: CORRUPT when it is no XML, UNSUPPORTED when it is more than that.
+        StepError: CORRUPT if it is not XML, UNSUPPORTED if it exceeds the limits.
     """
     if len(text) > MOST_BYTES:
         raise _refused(name, f"it has {len(text)} bytes, more than the limit of {MOST_BYTES}")

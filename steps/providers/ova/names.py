@@ -1,4 +1,4 @@
-"""Names of files as they stand in archives, manifests and descriptors."""
+"""Names of files in archives, manifests and descriptors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LONGEST = 4096
 
 
 def checked(name: str, where: str) -> str:
-    """The name without `./`. Nothing is ever written to it; but what leaves its folder means harm.
+    """The name without `./`. Nothing is ever written to it, but a name outside its folder is refused.
 
     Raises:
         StepError: UNSUPPORTED.
@@ -27,19 +27,19 @@ def checked(name: str, where: str) -> str:
 
 
 def is_a(name: str, suffix: str) -> bool:
-    """Whether a name ends so, in any case. `._NAME` is what macOS keeps of the file NAME: it is not."""
+    """Whether a name has this ending, in any case; not `._NAME`, which is macOS metadata of the file NAME."""
     return name.lower().endswith(suffix) and not name.rpartition("/")[2].startswith("._")
 
 
 def find(name: str, there: Iterable[str], where: str) -> str | None:
-    """What the file `name` is called among the names `there`; None when it is not there.
+    """The spelling of the file `name` among the names `there`; None if it is missing.
 
-    Every look-up in one document of a package of a name that another one has is made here. Writers disagree:
-    some write names as parts of URLs (`my%20disk.vmdk`), macOS takes letters with marks apart, case does not
-    count on Windows. The name as it stands counts first, then the one without %20, then any case.
+    All look-ups of a file name across documents of a package are here. Writers disagree:
+    some write names as parts of URLs (`my%20disk.vmdk`), macOS decomposes accented letters, case does not
+    matter on Windows. The exact name counts first, then the one without %20, then any case.
 
     Raises:
-        StepError: AMBIGUOUS, when several fit equally well.
+        StepError: AMBIGUOUS, if several match equally well.
     """
     names = list(there)
     if name in names:

@@ -1,9 +1,9 @@
-"""Where the members of a tar are, read from their headers: POSIX ustar and pax, GNU's long names and sizes.
+"""The places of a tar's members, read from their headers: POSIX ustar and pax, GNU's long names and sizes.
 
     │ header 512 │ content, padded to 512 │ header │ content … │ 1024 zero bytes │
 
 (IEEE Std 1003.1, pax, "ustar Interchange Format" and "pax Interchange Format"; GNU tar manual, "Basic Tar
-Format".) Python's tarfile would do, but reads whatever sizes a header gives, and is lenient with damage.
+Format".) Python's tarfile reads any sizes that a header has, and tolerates damage.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from steps.providers.ova.reader import Reader
 
 BLOCK: Final = 512
 NEAR: Final = 1 << 20
-"""Bytes that are read over to look for a member where that means a download."""
+"""Most bytes that are skipped to find a member if that means a download."""
 _MOST_MEMBERS: Final = 20_000
 """An OVA has some files for each disk; a disk of 1 TiB in pieces of 100 MB has 10,000."""
 _MOST_META: Final = 1 << 16
@@ -47,7 +47,7 @@ _PAX: Final = re.compile(rb"(\d{1,6}) ([^=]{1,256})=")
 
 @dataclass(frozen=True)
 class Member:
-    """A file in the tar: its content's place in bytes."""
+    """A file in the tar: the place of its content in bytes."""
 
     name: str
     offset: int
@@ -62,7 +62,7 @@ class _Header:
 
 
 class Tar:
-    """The members of a tar, found as far as one has looked."""
+    """The members of a tar, read on demand."""
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
@@ -72,10 +72,10 @@ class Tar:
         self._size_to_come = 0
 
     def find(self, fits: Callable[[str], bool], *, far: bool = True) -> Member | None:
-        """The first member whose name fits; unless `far`, only if nothing large has to be read over for it.
+        """The first member whose name matches; without `far`, only if nothing large has to be skipped.
 
         Raises:
-            StepError: INVALID when this is no tar, CORRUPT or UNSUPPORTED for one that cannot be used.
+            StepError: INVALID if this is not a tar, CORRUPT or UNSUPPORTED for one that cannot be used.
         """
         for member in self._members.values():
             if fits(member.name):
@@ -87,7 +87,7 @@ class Tar:
         return None
 
     def names(self) -> list[str]:
-        """All members' names, once every header was looked at. Raises StepError as `find`."""
+        """All members' names, after reading every header. Raises StepError as `find`."""
         self.find(lambda _: False)
         return list(self._members)
 
@@ -95,7 +95,7 @@ class Tar:
         """A member's content.
 
         Raises:
-            StepError: CORRUPT, when it is larger than `most`, or cut short.
+            StepError: CORRUPT, if it is larger than `most`, or truncated.
         """
         if member.length > most:
             raise corrupt(f"{member.name} in {self._name} is too large", f"{member.length} bytes, not {most}")
@@ -106,7 +106,7 @@ class Tar:
         return self.reader.place.shown
 
     def _walk(self) -> Iterator[Member]:
-        """Go from header to header; each member is noted before it is handed out."""
+        """Go from header to header; each member is recorded before it is yielded."""
         path, size = None, None
         for _ in range(_MOST_MEMBERS):
             header, start = self._header(), self._at + BLOCK
@@ -173,7 +173,7 @@ class Tar:
         return self._agreed(path, values.get(b"path"), "name"), size
 
     def _agreed(self, before: _Said | None, now: _Said | None, what: str) -> _Said | None:
-        """What the records in front of a file say of it together: of two names each reader takes another."""
+        """The merged records before a file: with two names, readers would choose different ones."""
         if before is not None and now is not None and before != now:
             raise self._damaged(f"it sets a second {what} for the next file")
         return before if now is None else now
@@ -191,7 +191,7 @@ class Tar:
         return values
 
     def _step(self, start: int, length: int, kind: bytes) -> None:
-        """Go behind a member, which must lie within the file."""
+        """Skip a member, which must be within the file."""
         size = self.reader.place.size
         if size is not None and start + length > size:
             raise corrupt(
@@ -236,7 +236,7 @@ class Tar:
 
 
 def not_a_tar(name: str, head: bytes) -> StepError:
-    """What to say of a file that is no archive."""
+    """The error for a file that is not an archive."""
     start = head.lstrip()[:64].lower()
     kinds = {
         b"\x1f\x8b": "it is compressed by gzip",

@@ -21,7 +21,7 @@ _WORDS: Final = {
     "tb": 1 << 40,
     "tib": 1 << 40,
 }
-"""Older writers' words; all of them mean powers of two."""
+"""Older writers' units; all of them mean powers of two."""
 _FACTOR: Final = re.compile(r"(\d{1,5})(?:\^(\d{1,3}))?")
 _LARGEST: Final = 1 << 60
 _SHOWN: Final = 60
@@ -30,7 +30,7 @@ _NUMBER: Final = re.compile(r"\+?\d{1,20}")
 
 
 def shortened(text: str) -> str:
-    """A foreign text as it fits into an error of one line."""
+    """An untrusted text, shortened for an error of one line."""
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
@@ -38,7 +38,7 @@ def number(text: str) -> int:
     """A whole number of decimal digits.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not one.
     """
     if not _NUMBER.fullmatch(text.strip()):
         raise ValueError(f"{shortened(text)!r} is not a number")
@@ -49,7 +49,7 @@ def factor(units: str) -> int:
     """Bytes in one unit.
 
     Raises:
-        ValueError: it is no unit of bytes.
+        ValueError: it is not a unit of bytes.
     """
     word, *factors = (part.strip() for part in units.lower().split("*"))
     if word not in _WORDS or (factors and _WORDS[word] != 1):

@@ -1,8 +1,8 @@
 """vSphere as a source: vCenter and stand-alone ESXi hosts, over their Web Services API.
 
-session   log in, log out            find       datacenters and machines by name, path, id
+session   log in, log out            find       datacenters and VMs by name, path, id
 hosts     whether the ESXi host of a VM's disks can be reached
-leftovers what killed attempts left  describe   a machine (devices, networks, concerns) as a document
+leftovers what killed attempts left  describe   a VM (devices, networks, concerns) as a document
 faults    errors                     power      shutting it down, once
 privileges  what the account may do  lease      an export lease kept alive; export: one disk over it
 """

@@ -57,9 +57,7 @@ def _state(row: Row, power: Power) -> Iterator[Concern]:
         yield warn("snapshots", "the VM has snapshots: its current state is imported, the snapshots are not")
     if row.get("runtime.consolidationNeeded", False):  # left-over delta disks: slower, but read as one
         yield warn("consolidation-needed", "its disks need consolidation", "consolidate them first")
-    if row.get("config.keyId") is not None and not _vtpm(
-        row
-    ):  # the host refuses to export an encrypted machine
+    if row.get("config.keyId") is not None and not _vtpm(row):  # the host refuses to export an encrypted VM
         yield block("encrypted", "the VM is encrypted", "decrypt it: change its storage policy")
     elif row.get("config.keyId") is not None:  # a vTPM encrypts the home files; the disks may be plain
         yield warn(
@@ -126,7 +124,7 @@ def _parent(disk: Any) -> bool:
 
 def _nics(hardware: Hardware, networks: Networks, nics: Iterable[Nic]) -> Iterator[Concern]:
     for card, nic in zip(hardware.cards(), nics, strict=True):
-        if nic.model is NicModel.SRIOV:  # the card is the host's own hardware
+        if nic.model is NicModel.SRIOV:  # the NIC is the host's own hardware
             yield warn("sriov", f"{label(card)} is an SR-IOV NIC: it is imported as an ordinary NIC")
         if not attachment(card, networks).certain:  # the mapping may not find it
             name = nic.network or nic.network_id or "nothing known"

@@ -50,7 +50,7 @@ _TOOLS_RUN: Final = ("guestToolsRunning", "guestToolsExecutingScripts")
 def machine(place: Place, row: Row, networks: Networks) -> Machine:
     """The VM at `place`; `row` has FACTS, and DETAIL if sizes in use are requested.
 
-    A machine whose configuration cannot be read (it is inaccessible or orphaned, or two devices have one key)
+    A VM whose configuration cannot be read (it is inaccessible or orphaned, or two devices have one key)
     becomes a VM with a blocking concern.
     """
     hardware = row.get("config.hardware")

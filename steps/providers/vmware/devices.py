@@ -95,7 +95,7 @@ class Hardware:
         )
 
     def cards(self) -> list[Any]:
-        """The network cards, by device key."""
+        """The NICs, by device key."""
         return sorted(self.of(_d.VirtualEthernetCard), key=lambda card: card.key)
 
     def controller(self, device: Any) -> Any | None:
@@ -148,7 +148,7 @@ def _disk(disk: Any, disk_id: str, hardware: Hardware, boot_order: int | None, a
 
 
 def nics(hardware: Hardware, order: Mapping[int, int], networks: Networks) -> tuple[Nic, ...]:
-    """The network cards; `order` is by device key."""
+    """The NICs; `order` is by device key."""
     return tuple(
         _nic(card, f"nic-{number}", order.get(card.key), attachment(card, networks))
         for number, card in enumerate(hardware.cards())

@@ -33,7 +33,7 @@ class _Present:
 
     slot: Slot
     alone: bool
-    """Whether it is the machine's only disk."""
+    """Whether it is the VM's only disk."""
     identity: str
     """Identifies the bytes: the same only while the VM has not changed."""
 

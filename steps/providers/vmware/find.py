@@ -27,7 +27,7 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNOR
 
 @dataclass(frozen=True)
 class Datacenter:
-    """A datacenter and the folders of its machines and networks."""
+    """A datacenter and the folders of its VMs and networks."""
 
     path: Segments
     vm_folder: Any
@@ -119,7 +119,7 @@ def _paths(found: Sequence[Datacenter]) -> list[str]:
 def machines(
     session: Session, at: Datacenter, more: Sequence[str] = ()
 ) -> tuple[list[Place], list[Segments]]:
-    """All machines of a datacenter in the order of their paths, with `more` facts; and its folders' paths."""
+    """All VMs of a datacenter in the order of their paths, with `more` facts; and its folders' paths."""
     place = ("name", "parent")
     rows = collector.below(
         session,

@@ -9,7 +9,7 @@ from typing import Final
 from steps.model.guestos import is_windows
 
 _SMBIOS_2_7: Final = 13
-"""Hardware version from which the machine's SMBIOS is 2.7, as of ESXi 6.5 (VMware KB 53609)."""
+"""Hardware version from which the VM's SMBIOS is 2.7, as of ESXi 6.5 (VMware KB 53609)."""
 
 
 def guest_uuid(config_uuid: str, hardware: str, system: str) -> str:

@@ -150,7 +150,7 @@ def broken(what: str, why: str) -> StepError:
 
 @contextmanager
 def held(session: Session, vm: Any, what: str, *, clock: Clock = time.monotonic) -> Iterator[Held]:
-    """A lease on the machine's disks for as long as the body runs.
+    """A lease on the VM's disks for as long as the body runs.
 
     Raises:
         StepError: BUSY if others kept it too long; a refusal as mapped by faults.py; BROKEN_STREAM if it

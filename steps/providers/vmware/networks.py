@@ -104,7 +104,7 @@ def _name(networks: Index[str, Named], key: str) -> str:
 
 
 def attachment(card: Any, networks: Networks) -> Attachment:
-    """The network of a card, from its backing (VirtualEthernetCard.*BackingInfo)."""
+    """The network of a NIC, from its backing (VirtualEthernetCard.*BackingInfo)."""
     backing = card.backing
     summary = (card.deviceInfo.summary if card.deviceInfo else "") or ""
     if isinstance(backing, _device.DistributedVirtualPortBackingInfo):

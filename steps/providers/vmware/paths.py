@@ -54,7 +54,7 @@ class Tree:
 def _parent(row: Row) -> Any:
     """The parent of an object as the user sees it.
 
-    A machine in a vApp has no parent, and a vApp's parent is a resource pool (VirtualMachine.parentVApp,
+    A VM in a vApp has no parent, and a vApp's parent is a resource pool (VirtualMachine.parentVApp,
     VirtualApp.parentFolder).
     """
     if isinstance(row.ref, vim.VirtualApp):

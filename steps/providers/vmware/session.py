@@ -47,7 +47,7 @@ class Session:
     user: str
     """The account's name as the server writes it."""
     key: str
-    """The session's key (UserSession.key): it identifies the session but grants no access, unlike the cookie."""
+    """The session's key (UserSession.key): it identifies the session but grants no access."""
 
     @property
     def is_host(self) -> bool:

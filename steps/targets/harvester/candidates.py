@@ -1,11 +1,11 @@
 """Which image a disk becomes: an existing one, one begun earlier, or a new one.
 
-    the import's own, by name ─ failed, or of another file ──────────── deleted and made anew
-                              ─ being downloaded, or of these bytes ─── gone on with
-                              ─ imported, of other bytes ────────────── a new one beside it, with a warning
+    the import's own, by name ─ failed, or of another file ──────────── deleted and made again
+                              ─ being downloaded, or of these bytes ─── resumed
+                              ─ imported, of other bytes ────────────── a new one next to it, with a warning
     of an earlier import      ─ stamped with this digest ────────────── taken, nothing is uploaded
       of the same name        ─ without a stamp, if the setting says so taken by its name
-                              ─ otherwise ───────────────────────────── a new one beside it, with a warning
+                              ─ otherwise ───────────────────────────── a new one next to it, with a warning
                               ─ several ─────────────────────────────── a person has to choose
 
 Images of the CDI backend are never reused from an earlier import: a VM runs on the image's own volume
