@@ -120,7 +120,7 @@ def test_a_started_machine_is_not_touched_any_more() -> None:
     world.start()
     before = json.dumps(world.vm())
     (line,) = world.build()
-    assert "its owner's" in line
+    assert "belongs to its owner" in line
     assert json.dumps(world.vm()) == before
 
 
@@ -236,7 +236,7 @@ def test_a_machine_that_is_to_be_left_off_is_let_go_by_build() -> None:
     world = built(start=False)
     assert owned(world) == []
     assert world.vm()["spec"]["runStrategy"] == "Halted"
-    assert "its owner's" in world.build()[0]
+    assert "belongs to its owner" in world.build()[0]
 
 
 def test_letting_go_survives_others_that_write() -> None:

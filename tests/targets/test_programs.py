@@ -253,7 +253,7 @@ def test_an_image_that_never_comes(pod: Pod) -> None:
     running.start()
     running.join(20)
     assert running.code is Exit.UNREACHABLE
-    assert "image step was not seen" in pod.words
+    assert "image step did not report" in pod.words
 
 
 def test_a_failed_sibling(pod: Pod, world: World, serving: Serving) -> None:

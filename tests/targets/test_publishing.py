@@ -458,7 +458,7 @@ def test_other_bytes_are_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
     world.serving.data["disk-0"] = b"other bytes"
     world.publish()
     said = capsys.readouterr()
-    assert "is not known to hold its bytes" in said.out + said.err
+    assert "its content cannot be verified" in said.out + said.err
     assert len(world.images()) == 2
 
 

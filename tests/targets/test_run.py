@@ -132,7 +132,7 @@ def test_quota(world: World) -> None:
 
 def test_a_request_that_is_gone() -> None:
     world = World()
-    with pytest.raises(StepError, match="was the import deleted") as caught:
+    with pytest.raises(StepError, match="whether the import was deleted") as caught:
         prepare(world)
     assert caught.value.code is Exit.NOT_FOUND
     assert world.cluster.writes() == []
@@ -141,7 +141,7 @@ def test_a_request_that_is_gone() -> None:
 def test_what_is_left_of_a_deleted_request_is_waited_for(world: World) -> None:
     prepare(world)
     claim(world)["metadata"]["ownerReferences"][0]["uid"] = "former"
-    with pytest.raises(StepError, match="left of a request that was deleted") as caught:
+    with pytest.raises(StepError, match="left from a deleted request") as caught:
         prepare(world)
     assert caught.value.code is Exit.BUSY
 

@@ -101,7 +101,7 @@ def test_no_image_within_patience_is_tried_again() -> None:
     assert not serve.is_done()
     world.time.now += 1
     with pytest.raises(
-        StepError, match=r"image step was not seen for 15 minutes.*quota or parallelism"
+        StepError, match=r"image step did not report for 15 minutes.*quota or parallelism"
     ) as caught:
         serve.is_done()
     assert caught.value.code is Exit.UNREACHABLE

@@ -239,10 +239,10 @@ def test_names_that_differ_in_case_only_are_told_apart_by_nobody(refused: Refuse
         (lambda _: b"", Exit.CORRUPT, "empty"),
         (lambda _: b"\xef\xbb\xbf\r\n", Exit.CORRUPT, "empty"),
         (lines("SHA256(build/{n})= {h}", "sha256"), Exit.CORRUPT, "build/"),
-        (lines("SHA256({n}-)= {h}", "sha256"), Exit.CORRUPT, "no file of it"),
+        (lines("SHA256({n}-)= {h}", "sha256"), Exit.CORRUPT, "not in the package"),
         (lines("SHA256 of {n} is {h}", "sha256"), Exit.CORRUPT, "SHA256 of"),
         (lambda _: b"\xff\xfeS\x00H\x00", Exit.CORRUPT, "it has the line 'SH'"),
-        (lambda _: b"\xff\xfeS\x00H\x00A", Exit.CORRUPT, "no text"),
+        (lambda _: b"\xff\xfeS\x00H\x00A", Exit.CORRUPT, "not text"),
     ],
     ids=["algorithm", "empty", "mark-only", "folder", "other-name", "words", "no-line", "cut"],
 )
