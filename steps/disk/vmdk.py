@@ -151,7 +151,7 @@ def check_descriptor(text: bytes) -> None:
     """
     parent = _PARENT.search(text)
     if b"parentFileNameHint" in text or (parent and parent[1].lower() != b"ffffffff"):
-        raise _leans("it holds only the difference to a parent disk", "consolidate the machine's snapshots")
+        raise _leans("it holds only the difference to a parent disk", "consolidate the VM's snapshots")
     extents = _EXTENT.findall(text)
     if len(extents) > 1 or any(kind != b"SPARSE" for kind in extents):
         raise _leans("its descriptor refers to other files", "export it as one stream-optimized VMDK")

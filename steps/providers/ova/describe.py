@@ -56,7 +56,7 @@ def machine(appliance: Appliance, system: System, name: str = "") -> Machine:
 
 def _words(system: System) -> dict[str, Any]:
     node = system.node.child("OperatingSystemSection")
-    said = node.value("Description")  # oVirt's and old VirtualBox's name of the system stands here
+    said = node.value("Description")  # oVirt and old VirtualBox have the system's name here
     identity = node.get("osType") or node.value("OSType") or (said if " " not in said else "")
     product = system.node.child("ProductSection")
     title = " ".join(filter(None, (product.value("Product"), product.value("FullVersion", "Version"))))

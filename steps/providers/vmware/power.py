@@ -66,7 +66,7 @@ class _Shutdown:
         )
 
     def task(self, ref: Any) -> collector.Row:
-        """A task of the machine."""
+        """A task of the VM."""
         return asked.task(self.session, ref)
 
     def is_off(self) -> bool:
