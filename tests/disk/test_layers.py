@@ -47,7 +47,7 @@ def test_pieces_are_one_disk(tmp_path: Path, compressed: bool, size: int) -> Non
     assert landed.source_bytes == len(image)
 
 
-def test_a_connection_may_break_while_the_digest_goes_on(tmp_path: Path) -> None:
+def test_a_connection_may_break_while_the_digest_continues(tmp_path: Path) -> None:
     image = front_vmdk(tmp_path, DISK)
     with Server(Behaviour(image, cuts=[70_000, 5, 300_000])) as server:
         source = Source(server.url, format="vmdk", digest=digest(image))

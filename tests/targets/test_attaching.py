@@ -241,7 +241,7 @@ class TestVolumesOfCdi:
         world.cluster.admission.append(rival)
         refused(world.publish, "VirtualMachineImage default/web01-disk-0 already exists")
 
-    def test_other_bytes_within_a_run_go_to_an_image_beside(self) -> None:
+    def test_other_bytes_within_a_run_go_to_an_additional_image(self) -> None:
         world = cdi()
         first = world.publish()["metadata"]["name"]
         world.serving.data["disk-0"] = b"other bytes"

@@ -323,7 +323,7 @@ def test_answers(code: int, reason: str, message: str, exit_code: Exit, words: s
     assert message in str(error)
 
 
-def test_conflicts_are_told_apart() -> None:
+def test_conflicts_are_distinguished() -> None:
     exists = failure("create", IMAGE, "d/x", 409, json.dumps(status("AlreadyExists", "m")))
     changed = failure("patch", IMAGE, "d/x", 409, json.dumps(status("Conflict", "m")))
     assert isinstance(exists, ExistsError)

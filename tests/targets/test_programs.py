@@ -286,7 +286,7 @@ def test_a_disk_that_is_not_there(pod: Pod) -> None:
     assert "run convert first" in pod.words
 
 
-def test_image_must_be_told_where(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_image_needs_the_url_of_the_disk(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(image.ADDRESS_ENV, raising=False)
     given = ("--disk", "disk-0", "--token-file", pod.token)
     assert pod.run(image.body, image.arguments(), *given) is Exit.INVALID

@@ -96,7 +96,7 @@ def test_twice_is_once(world: World) -> None:
     assert claim(world)["metadata"]["uid"] == uid
 
 
-def test_a_machine_that_changed_is_published_anew(world: World) -> None:
+def test_a_changed_vm_is_published_again(world: World) -> None:
     prepare(world)
     world.machine = world.machine.model_copy(update={"notes": "changed"})
     prepare(world)

@@ -170,7 +170,7 @@ class StopAfter(Stop):
 
 @pytest.mark.parametrize("manifest", ["sha256", None])
 @pytest.mark.parametrize("ranges", [True, False], ids=["range", "no-range"])
-def test_what_goes_on_reads_what_it_has_once_more_where_a_digest_wants_it(
+def test_a_resumed_transfer_rereads_its_data_if_a_digest_needs_it(
     tmp_path: Path, access: MakeAccess, monkeypatch: pytest.MonkeyPatch, manifest: str | None, ranges: bool
 ) -> None:
     monkeypatch.setattr("steps.disk.checkpoint.EVERY_BYTES", MIB)
@@ -199,7 +199,7 @@ def test_what_goes_on_reads_what_it_has_once_more_where_a_digest_wants_it(
         assert landed.source_bytes == size - landed.resumed_at
 
 
-def test_what_goes_on_still_finds_a_wrong_digest(
+def test_a_resumed_transfer_still_finds_a_wrong_digest(
     tmp_path: Path, access: MakeAccess, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The wrong byte is in what landed before the kill; the decoder does not see it again."""

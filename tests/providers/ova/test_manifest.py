@@ -214,7 +214,7 @@ def test_one_file_by_two_names_is_checked(
                 assert error.code is Exit.CORRUPT
 
 
-def test_the_name_as_it_stands_goes_before_another_spelling(
+def test_the_exact_name_precedes_another_spelling(
     tmp_path: Path, raws: list[Path], access: MakeAccess
 ) -> None:
     files = build_files(raws[:1], manifest=None).contents
@@ -225,7 +225,7 @@ def test_the_name_as_it_stands_goes_before_another_spelling(
     assert imported(tmp_path, access, both)[1] == raws[0].read_bytes()
 
 
-def test_names_that_differ_in_case_only_are_told_apart_by_nobody(refused: Refused) -> None:
+def test_names_that_differ_only_in_case_are_ambiguous(refused: Refused) -> None:
     assert names.find("disk", ["Disk", "disk"], "m.ova") == "disk"
     assert names.find("a b", ["A B", "a%20b"], "m.ova") == "a%20b"
     error = refused(lambda: names.find("DISK", ["Disk", "disk"], "m.ova"))
