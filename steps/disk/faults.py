@@ -17,7 +17,7 @@ from steps.runtime.proxy import ProxyError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 MORE_ROOM: Final = (
-    "free space, then retry: the transfer resumes (in a cluster enlarge the claim, or set another"
+    "free some space, then retry: the transfer resumes (in a cluster enlarge the claim, or set another"
     " scratch.storageClass or a larger scratch.filesystemFactor; elsewhere use a larger filesystem)"
 )
 
