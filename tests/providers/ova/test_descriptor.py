@@ -37,17 +37,17 @@ OUTSIDE = (
         ("<Envelope>" * 100, Exit.UNSUPPORTED, "elements"),
         ("<Envelope>" + "<a/>" * 200_001 + "</Envelope>", Exit.UNSUPPORTED, "elements"),
         ("<Envelope>", Exit.CORRUPT, "not XML"),
-        ("", Exit.CORRUPT, "no XML"),
-        ('<?xml version="1.0" encoding="nonsense"?><Envelope/>', Exit.CORRUPT, "no XML"),
+        ("", Exit.CORRUPT, "not XML"),
+        ('<?xml version="1.0" encoding="nonsense"?><Envelope/>', Exit.CORRUPT, "not XML"),
         ("<Envelope>" + " " * markup.MOST_BYTES + "</Envelope>", Exit.UNSUPPORTED, "bytes"),
         ("<html/>", Exit.INVALID, "not an OVF descriptor"),
-        ("<Envelope/>", Exit.INVALID, "0 machines"),
+        ("<Envelope/>", Exit.INVALID, "0 VMs"),
         (
             '<Envelope><References><File href="../x"/></References><VirtualSystem/></Envelope>',
             16,
             "points outside",
         ),
-        ('<Envelope><References><File href="/x"/></References><VirtualSystem/></Envelope>', 16, "leads out"),
+        ('<Envelope><References><File href="/x"/></References><VirtualSystem/></Envelope>', 16, "points outside"),
     ],
 )
 def test_a_descriptor_that_is_refused(refused: Refused, text: str, code: int, words: str) -> None:
