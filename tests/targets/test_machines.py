@@ -277,7 +277,7 @@ RETRY = "migration.harvesterhci.io/retry=true"
 def test_a_machine_that_was_deleted_meanwhile() -> None:
     world = built()
     world.cluster.drop(MACHINE, "web01", "default")
-    with pytest.raises(StepError, match="VM web01 is gone") as caught:
+    with pytest.raises(StepError, match="VM web01 does not exist") as caught:
         world.start()
     assert caught.value.code is Exit.INVALID
     assert RETRY in str(caught.value), "RETRY in Argo repeats start alone, and says the same again"

@@ -47,7 +47,11 @@ OUTSIDE = (
             16,
             "points outside",
         ),
-        ('<Envelope><References><File href="/x"/></References><VirtualSystem/></Envelope>', 16, "points outside"),
+        (
+            '<Envelope><References><File href="/x"/></References><VirtualSystem/></Envelope>',
+            16,
+            "points outside",
+        ),
     ],
 )
 def test_a_descriptor_that_is_refused(refused: Refused, text: str, code: int, words: str) -> None:
