@@ -178,7 +178,9 @@ def test_a_claim_of_others() -> None:
     world = World()
     world.publish()
     world.cluster.put(a_thing(CLAIM, "web01-disk-0", THEIRS, spec=CLAIM_SPEC))
-    with pytest.raises(StepError, match="PersistentVolumeClaim default/web01-disk-0 already exists") as caught:
+    with pytest.raises(
+        StepError, match="PersistentVolumeClaim default/web01-disk-0 already exists"
+    ) as caught:
         world.build()
     assert caught.value.code is Exit.CONFLICT
     assert world.vms() == []
