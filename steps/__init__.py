@@ -1,3 +1,3 @@
-"""The stages of an import as small programs, and the documents that travel between them."""
+"""The stages of an import as small programs, and the documents that they exchange."""
 
 __version__ = "0.1.0"

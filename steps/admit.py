@@ -1,7 +1,7 @@
 """admit: choose the names of the volumes, and ask the target whether it would accept the VM and its disks.
 
-This happens before the VM is shut down. The target judges the objects by dry runs and keeps none of them. The
-step reads `machine.json` and has no credentials of the source. When the target refuses, nothing was touched:
+This happens before the VM is shut down. The target checks the objects by dry runs and keeps none of them. The
+step reads `machine.json` and has no credentials of the source. When the target refuses, nothing has changed:
 correct the request or the cluster, and run the import again.
 """
 
@@ -36,7 +36,7 @@ def arguments() -> Arguments:
     parser.add_argument(
         "--publish-to",
         metavar="configmap/NAME",
-        help="in a cluster: keep the names of the volumes here, for the stages behind",
+        help="in a cluster: store the volume names here for the later stages",
     )
     return parser
 
@@ -58,7 +58,7 @@ def body(context: Context) -> None:
 
 
 class Book:
-    """Where the names of the volumes are kept: where `--publish-to` says, else in the request."""
+    """Where the names of the volumes are stored: the object in `--publish-to`, else the request folder."""
 
     def __init__(self, context: Context, plan: Plan) -> None:
         self._context = context
@@ -66,11 +66,11 @@ class Book:
         self._run: Run | None = _run(context, plan) if self._publish_to else None
 
     def chosen(self) -> Volumes | None:
-        """What this attempt has chosen; None while it has not."""
+        """The names that this attempt chose; None before that."""
         return self._run.chosen(self._publish_to) if self._run else None
 
     def before(self) -> Volumes | None:
-        """What an earlier attempt has chosen; None where none has."""
+        """The names that an earlier attempt chose; None without one."""
         return self._run.volumes() if self._run else self._context.volumes()
 
     def keep(self, volumes: Volumes) -> None:

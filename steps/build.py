@@ -1,4 +1,4 @@
-"""build: make the virtual machine at the target, of its description and its published disks."""
+"""build: create the VM at the target from its description and its published disks."""
 
 from __future__ import annotations
 

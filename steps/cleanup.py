@@ -1,9 +1,9 @@
-"""cleanup: give back what this import still holds at its source, however it ended.
+"""cleanup: release what this import still holds at its source, whether it succeeded or failed.
 
-In a cluster it also lets scratch go after a success; after a failure a retry goes on from there.
+In a cluster it also deletes the scratch volumes after a success. After a failure a retry resumes from them.
 
-Runs as the exit handler. It ends well even when something could not be given back, and says what: a failing
-exit handler would fail an import that is done.
+Runs as the exit handler. It succeeds even if it could not release everything, and logs the rest: a failing
+exit handler would fail an import that has succeeded.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ examples:
 def arguments() -> Arguments:
     parser = Arguments("cleanup", __doc__ or "", epilog=EPILOG)
     parser.add_argument(
-        "--status", metavar="PHASE", help="in a cluster: how the Workflow ended, as {{workflow.status}} says"
+        "--status", metavar="PHASE", help="in a cluster: final phase of the Workflow ({{workflow.status}})"
     )
     return parser
 
@@ -50,7 +50,7 @@ def release_source(context: Context, plan: Plan) -> None:
         with connect(access) as provider:
             left = provider.release()
     except StepError as error:
-        log.warning(f"could not look for leftovers at the source: {error}")
+        log.warning(f"could not check the source for leftovers: {error}")
         return
     for what in left:
         log.warning(f"left at the source: {what}")
@@ -61,7 +61,7 @@ def release_scratch(context: Context, plan: Plan) -> None:
     from steps.targets.harvester.run import SUCCEEDED, Run  # noqa: PLC0415
 
     if context.arguments.status != SUCCEEDED:
-        log.info(f"the import ended as {context.arguments.status}: scratch is kept for a retry")
+        log.info(f"the import ended as {context.arguments.status}: its scratch volumes are kept for a retry")
         return
     try:
         left = Run(plan, kubeapi.connect(context.stop), kubeapi.own_namespace()).release()

@@ -1,6 +1,6 @@
-"""convert: make sure that the disk is whole and in the format in which it is handed on.
+"""convert: make sure that the disk is complete and in the format that the target gets.
 
-What export landed in that format is checked; anything else is converted by qemu-img. Formats are always
+A disk that landed in that format is checked; any other is converted by qemu-img. Formats are always
 named: a format guessed from the content lets a guest choose how its own disk is read.
 """
 
@@ -36,7 +36,7 @@ def arguments() -> Arguments:
         "--in-format", choices=["vmdk", "raw", "qcow2", "vhdx", "vpc", "vdi"], help="its format"
     )
     alone.add_argument("--format", choices=[str(item) for item in DiskFormat], default=str(DiskFormat.QCOW2))
-    alone.add_argument("--out", type=Path, metavar="FILE", help="where the result goes")
+    alone.add_argument("--out", type=Path, metavar="FILE", help="output file")
     return parser
 
 
@@ -56,7 +56,7 @@ def body(context: Context) -> None:
 
 
 def convert_planned(context: Context, disk_id: str, progress: Progress) -> None:
-    """Check or convert what export left in scratch, and say which file is the disk."""
+    """Check or convert the disk that export left in scratch, and record which file it is."""
     wanted = context.plan().target.format
     disk = context.machine().disk(disk_id)
     out = scratch.landing(context.scratch, wanted)
@@ -75,14 +75,14 @@ def hand_on(
     report: Callable[[int, int], None],
     stop: Stop,
 ) -> None:
-    """Make `out` the disk in the wanted format, and prove that it is whole.
+    """Write the disk to `out` in the wanted format, and prove that it is complete.
 
     Raises:
-        StepError: as `qemu.convert` and `check`.
+        StepError: the errors of `qemu.convert` and `check`.
         Stopped: likewise.
     """
     if landed.format == wanted:
-        log.info(f"{out.name} landed as {wanted}: nothing to convert, checked only")
+        log.info(f"{out.name} is {wanted} already: checked, not converted")
     else:
         _check_size(landed.path, qemu.info(landed.path, landed.format), capacity)  # before hours of writing
         qemu.convert(landed.path, landed.format, out, wanted, report=report, stop=stop)
@@ -91,7 +91,7 @@ def hand_on(
 
 
 def check(path: Path, disk_format: DiskFormat, capacity: int | None) -> None:
-    """Refuse a disk that leans on other files, is damaged, or has another size than the machine's disk.
+    """Refuse a disk that depends on other files, is damaged, or differs in size from the VM's disk.
 
     Raises:
         StepError: CORRUPT.
@@ -105,8 +105,8 @@ def _check_size(path: Path, info: qemu.Info, capacity: int | None) -> None:
     if capacity is not None and info.virtual_size != capacity:
         raise StepError(
             Exit.CORRUPT,
-            f"{path.name} holds {info.virtual_size} bytes, the machine's disk {capacity}",
-            remedy="remove the disk's scratch folder and retry to export it again",
+            f"{path.name} holds {info.virtual_size} bytes, but the VM's disk has {capacity}",
+            remedy="remove the disk's scratch folder, then retry: the disk is exported again",
         )
 
 

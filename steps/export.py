@@ -1,6 +1,6 @@
-"""export: bring one disk's content over, in one pass, in the format in which it will be handed on.
+"""export: copy one disk from the source, in one pass, in the format that the target gets.
 
-With a plan it asks the source's provider; with `--url` it takes the bytes from there and needs neither
+With a plan it uses the source's provider; with `--url` it reads the bytes from that URL and needs neither
 plan nor cluster.
 """
 
@@ -32,7 +32,7 @@ def arguments() -> Arguments:
     parser = Arguments("export", __doc__ or "", epilog=EPILOG)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--disk", help="id of the disk in the plan, such as disk-0")
-    which.add_argument("--url", help="take the bytes from here instead: http, https or file")
+    which.add_argument("--url", help="read the disk from this URL instead: http, https or file")
     alone = parser.add_argument_group("with --url")
     alone.add_argument(
         "--ca", type=Path, metavar="FILE", help="certificates to trust instead of the system's"
@@ -40,10 +40,10 @@ def arguments() -> Arguments:
     alone.add_argument(
         "--offset", type=int, default=0, metavar="N", help="first byte of the disk in the URL's body"
     )
-    alone.add_argument("--length", type=int, metavar="N", help="bytes of the disk in the URL's body")
+    alone.add_argument("--length", type=int, metavar="N", help="number of bytes of the disk in it")
     alone.add_argument("--source-format", choices=["auto", "vmdk", "raw", "qcow2"], default="auto")
     alone.add_argument("--format", choices=[str(item) for item in DiskFormat], default=str(DiskFormat.QCOW2))
-    alone.add_argument("--out", type=Path, metavar="FILE", help="where the disk lands")
+    alone.add_argument("--out", type=Path, metavar="FILE", help="output file")
     return parser
 
 
@@ -61,7 +61,7 @@ def body(context: Context) -> None:
 
 
 def export_planned(context: Context, disk_id: str) -> Landed:
-    """Export a disk of the plan's machine into scratch."""
+    """Export a disk of the plan's VM to scratch."""
     plan, machine = context.plan(), context.machine()
     disk = machine.disk(disk_id)
     access = Access(
@@ -81,9 +81,9 @@ def export_planned(context: Context, disk_id: str) -> Landed:
 
 
 def export_url(context: Context, given: argparse.Namespace) -> Landed:
-    """Export whatever lies behind a URL."""
+    """Export the disk at a URL."""
     if given.out is None:
-        raise StepError(Exit.INVALID, "--url needs --out", remedy="say where the disk is to land")
+        raise StepError(Exit.INVALID, "--url needs --out", remedy="give the output file with --out")
     source = Source(
         url=given.url,
         tls=ssl.create_default_context(cafile=given.ca) if given.url.startswith("https:") else None,

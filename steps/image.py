@@ -1,6 +1,6 @@
-"""image: hand one finished disk to the target and wait until it has it.
+"""image: publish one finished disk at the target and wait until the target has it.
 
-A folder takes the disk from scratch. Harvester is told a URL and fetches it from the disk's `serve` step.
+A folder takes the disk from scratch. Harvester gets a URL and downloads from the disk's `serve` step.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from steps.targets import connect
 from steps.targets.target import Published
 
 ADDRESS_ENV: Final = "SVC_ADDRESS"
-"""HOST:PORT under which the cluster reaches an nginx of ours outside it; the name is today's controller's."""
+"""HOST:PORT at which the cluster reaches our nginx outside it; the name is that of vm-import-controller."""
 EPILOG = """\
 examples:
   python -m steps.image --disk disk-0
   python -m steps.image --disk disk-0 --origin http://web-disk-0.vmferry.svc:8080 --token-file address/token
 
-results, a file each among the outputs: image (its name at the target), digest, integrity, volume (name
+results, one file each in the outputs folder: image (its name at the target), digest, integrity, volume (name
 of the claim that build attaches)
 """
 
@@ -33,10 +33,17 @@ def arguments() -> Arguments:
     parser = Arguments("image", __doc__ or "", epilog=EPILOG)
     parser.add_argument("--disk", required=True, help="id of the disk in the plan, such as disk-0")
     served = parser.add_argument_group("where the target fetches the disk")
-    served.add_argument("--origin", metavar="URL", help=f"scheme, host and port; default: of ${ADDRESS_ENV}")
-    served.add_argument("--token-file", type=Path, metavar="FILE", help="the unguessable part of the path")
     served.add_argument(
-        "--workflow", metavar="NAME", default="", help="of both steps: its status says whether serve failed"
+        "--origin", metavar="URL", help=f"scheme, host and port; default: from ${ADDRESS_ENV}"
+    )
+    served.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="file with the secret part of the path"
+    )
+    served.add_argument(
+        "--workflow",
+        metavar="NAME",
+        default="",
+        help="Workflow of both steps: its status shows whether serve failed",
     )
     return parser
 
@@ -55,13 +62,13 @@ def body(context: Context) -> None:
 
 
 def digests(published: Published) -> dict[str, str]:
-    """The digests that the target knows: a folder's SHA-256, or the SHA-512 that Longhorn has too."""
+    """The digests that the target knows: SHA-256 for a folder, or SHA-512, which Longhorn also has."""
     known: dict[str, str] = published.model_dump(include={"sha256", "sha512"})
     return {name: value for name, value in known.items() if value}
 
 
 def publish_served(context: Context, progress: Progress) -> Published:
-    """Have the target fetch the disk, and leave what became of it among the outputs."""
+    """Let the target fetch the disk, and write the results to the outputs."""
     from steps.runtime import kubeapi  # noqa: PLC0415 - as the image of `disk` lacks it
     from steps.targets.harvester import PublishedImage  # noqa: PLC0415
     from steps.targets.harvester.completed import WorkflowRef  # noqa: PLC0415
@@ -90,16 +97,16 @@ def publish_served(context: Context, progress: Progress) -> Published:
 
 
 def origin() -> str:
-    """Where a disk that this machine serves is found.
+    """The URL of a disk that this computer serves.
 
     Raises:
-        StepError: INVALID, when nobody said.
+        StepError: INVALID, when the address is not given.
     """
     address = os.environ.get(ADDRESS_ENV)
     if not address:
         raise StepError(
             Exit.INVALID,
-            "where the target may fetch the disk is not known",
+            "the URL from which the target can fetch the disk is not known",
             remedy=f"give --origin, or set {ADDRESS_ENV}",
         )
     return f"http://{address}"

@@ -1,6 +1,6 @@
-"""poweroff: shut the machine down at its source, as gently as the request allows.
+"""poweroff: shut down the VM at its source, as gently as the request allows.
 
-A machine that is off already is not touched, so a second run does nothing.
+A VM that is already off is not touched, so a second run does nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def body(context: Context) -> None:
     )
     with connect(access) as provider:
         provider.power_off(machine, plan.power)
-    log.info("the source machine is off", vm=machine.name, path=machine.path)
+    log.info("the source VM is off", vm=machine.name, path=machine.path)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,6 +1,6 @@
-"""preflight: find the machine at its source, describe it, and say every reason why it cannot be imported.
+"""preflight: find the VM at its source, describe it, and report every reason why it cannot be imported.
 
-Nothing is changed anywhere, so an import that fails here can be mended and run again.
+Changes nothing. If it fails, correct the request and run the import again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from steps.runtime.program import MACHINE, Arguments, Context, log, run
 
 DISKS = "disks.json"
 _SKIPPED: Final = ("quota",)
-"""How much room copies take depends on how many disks are copied at once: a person may know better."""
+"""The space that copies need depends on how many disks are copied at once, which a person may know better."""
 
 
 EPILOG = """\
@@ -37,7 +37,7 @@ def arguments() -> Arguments:
     parser.add_argument(
         "--publish-to",
         metavar="configmap/NAME",
-        help="in a cluster: make the disks' scratch claims and Services, and this with machine.json",
+        help="in a cluster: create the scratch claims and Services, and store machine.json here",
     )
     return parser
 
@@ -64,7 +64,7 @@ def body(context: Context) -> None:
 
 
 def publish(context: Context, plan: Plan, machine: Machine) -> None:
-    """Make what the stages behind this one mount, claims and documents."""
+    """Create the claims and documents that later stages mount."""
     from steps.runtime import kubeapi  # noqa: PLC0415 - the embedded runner has no cluster and no client for one
     from steps.targets.harvester.run import Run  # noqa: PLC0415
 
@@ -73,7 +73,7 @@ def publish(context: Context, plan: Plan, machine: Machine) -> None:
 
 
 def examine(provider: Provider, plan: Plan) -> Machine:
-    """The machine with every concern about it: its own, and those of what was asked for."""
+    """The VM with all concerns: those of the source, and those of the request."""
     machine = provider.describe(plan.vm, plan.folder)
     networks = [] if plan.skip_preflight_checks else check_networks(plan.target, known(provider, machine))
     rows = (*check_disks(plan.target, machine), *check_cards(plan.target, machine.nics))
@@ -82,19 +82,19 @@ def examine(provider: Provider, plan: Plan) -> Machine:
 
 
 def _weighed(plan: Plan, concerns: Iterable[Concern]) -> Iterator[Concern]:
-    """The source's own concerns; those that `skipPreflightChecks` lets pass only warn with it."""
+    """The source's own concerns; `skipPreflightChecks` turns some blocking ones into warnings."""
     for concern in concerns:
         passes = plan.skip_preflight_checks and concern.code in _SKIPPED
         yield concern.model_copy(update={"severity": Severity.WARN}) if passes else concern
 
 
 def known(provider: Provider, machine: Machine) -> frozenset[str]:
-    """What a row of the mapping may name: networks by name, the machine's by the source's id as well."""
+    """Valid names in the mapping: networks by name, and those of the VM also by the source's id."""
     return provider.networks() | {nic.network_id for nic in machine.nics if nic.network_id}
 
 
 def reasons(plan: Plan, machine: Machine) -> Iterator[tuple[Exit, str]]:
-    """Every reason why this machine cannot be imported as asked, with the exit code it stands for."""
+    """Every reason why this VM cannot be imported as requested, each with its exit code."""
     try:
         target_name(plan, machine)
     except StepError as error:
@@ -109,17 +109,17 @@ def reasons(plan: Plan, machine: Machine) -> Iterator[tuple[Exit, str]]:
 
 
 def power_reasons(plan: Plan, machine: Machine) -> Iterator[tuple[Exit, str]]:
-    """Why the machine could not be shut down the way the request allows."""
+    """Why the VM cannot be shut down in the way that the request allows."""
     if machine.power is Power.ON and not plan.power.force and not machine.tools_running:
         yield (
             Exit.POWER,
-            f"{machine.name} is on and its VMware Tools do not run, so it cannot be shut down gracefully; "
-            "shut it down by hand, start its Tools, or set spec.forcePowerOff: true",
+            f"{machine.name} is on and VMware Tools do not run in it, so it cannot be shut down gracefully; "
+            "shut it down by hand, start VMware Tools in it, or set spec.forcePowerOff: true",
         )
 
 
 def code_of(concern: Concern) -> Exit:
-    """What can be corrected in the request has a code of its own; what the VM has is UNSUPPORTED."""
+    """The exit code of a concern: UNSUPPORTED for a feature of the VM, else a specific one."""
     codes = {
         "network-unknown": Exit.NOT_FOUND,
         "disk-unknown": Exit.NOT_FOUND,
@@ -133,10 +133,10 @@ def code_of(concern: Concern) -> Exit:
 
 
 def refuse(plan: Plan, machine: Machine) -> None:
-    """End with every reason at once, under the exit code of the first.
+    """Report all reasons in one error, with the exit code of the first.
 
     Raises:
-        StepError: when there is any reason.
+        StepError: there is at least one reason.
     """
     found = list(reasons(plan, machine))
     if found:

@@ -1,10 +1,10 @@
-"""serve: one finished disk over HTTP by nginx, to whoever knows its path; HEAD and Range are answered.
+"""serve: serve one finished disk over HTTP by nginx to clients that know its path; supports HEAD and Range.
 
-Beside it the SHA-512 of the file is computed, which is what Longhorn publishes of an image, so that the two
-can be compared while nothing waits for it.
+In parallel it computes the SHA-512 of the file, which Longhorn publishes of an image, so that the two
+can be compared without extra waiting.
 
-In a cluster the path has a part that nobody can guess, a card beside the disk tells the `image` step what is
-served, and serving ends with that step: 0 when the image is there, 20 when it failed.
+In a cluster the path has a secret part, a JSON card next to the disk describes to the `image` step what is
+served, and serving ends with that step: exit code 0 when the image exists, 20 when that step failed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from steps.runtime.stop import Stop
 
 CHUNK: Final = 4 << 20
 LOOK: Final = 2.0
-"""Seconds between two looks at whether the disk is still wanted."""
+"""Seconds between two checks whether the disk is still needed."""
 EPILOG = """\
 examples:
   python -m steps.serve --disk disk-0 --path /6f1c/disk-0.qcow2
@@ -48,12 +48,20 @@ def arguments() -> Arguments:
     parser.add_argument("--listen", default="0.0.0.0:8080", metavar="ADDRESS:PORT")
     parser.add_argument("--path", help="path of the file in the URL; default: /NAME of the file")
     wanted = parser.add_argument_group("in a cluster, until the image step of the same disk is done")
-    wanted.add_argument("--token-file", type=Path, metavar="FILE", help="the unguessable part of the path")
     wanted.add_argument(
-        "--workflow", metavar="NAME", help="of both steps; its status says whether that step has failed"
+        "--token-file", type=Path, metavar="FILE", help="file with the secret part of the path"
     )
     wanted.add_argument(
-        "--patience", type=float, default=900, metavar="SECONDS", help="how long no image may be there"
+        "--workflow",
+        metavar="NAME",
+        help="Workflow of both steps: its status shows whether that step has failed",
+    )
+    wanted.add_argument(
+        "--patience",
+        type=float,
+        default=900,
+        metavar="SECONDS",
+        help="how long to wait while there is no image",
     )
     return parser
 
@@ -65,7 +73,7 @@ def body(context: Context) -> None:
         return
     file = given.file or context.scratch / scratch.Ready.load(scratch.ready(context.scratch)).file
     if not file.is_file():
-        raise StepError(Exit.INVALID, f"{file} is not there", remedy="name the file to serve")
+        raise StepError(Exit.INVALID, f"{file} does not exist", remedy="give the file to serve with --file")
     path = given.path or f"/{file.name}"
     with tempfile.TemporaryDirectory(prefix="vmferry-serve-") as folder:
         config = Path(folder) / "nginx.conf"
@@ -86,11 +94,11 @@ def serve_image_step(context: Context) -> None:
     found = scratch.Ready.load(scratch.ready(context.scratch))
     file = (context.scratch / found.file).resolve()
     address, card = Address(read_token(given.token_file)), Card.of(file, found)
-    cluster = kubeapi.connect(context.stop, patience=0)  # serving goes on while the API server is away
+    cluster = kubeapi.connect(context.stop, patience=0)  # serving continues while the API server is away
     workflow = WorkflowRef(given.workflow, kubeapi.own_namespace()) if given.workflow else NO_WORKFLOW
     sibling = Sibling(plan, given.disk, cluster, workflow=workflow, patience=given.patience)
     path = address.path(given.disk, found.format)
-    # The digest may be written there at the very moment of leaving.
+    # The digest may be written there while the folder is being removed.
     with tempfile.TemporaryDirectory(prefix="vmferry-serve-", ignore_cleanup_errors=True) as folder:
         config, posted = Path(folder) / "nginx.conf", Path(folder) / "card.json"
         card.save(posted)
@@ -111,11 +119,13 @@ def render(
     """The configuration of nginx.
 
     Raises:
-        StepError: INVALID, for a path or file name that nginx would read as something else.
+        StepError: INVALID, for a path or file name that nginx would misread.
     """
     if any(character in f"{path}{file}" for character in '"$\\\n') or not path.startswith("/"):
         raise StepError(
-            Exit.INVALID, f"cannot serve {file} at {path!r}", "it has a quote, '$', '\\' or no '/'"
+            Exit.INVALID,
+            f"cannot serve {file} at {path!r}",
+            "it has a quote, '$' or '\\', or does not begin with '/'",
         )
     environment = Environment(  # noqa: S701 - nginx's syntax, not HTML
         loader=PackageLoader("steps", "."), undefined=StrictUndefined, keep_trailing_newline=True
@@ -135,10 +145,10 @@ def supervise(
     is_done: Callable[[], bool] | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> None:
-    """Run nginx until someone asks to stop, which is how serving ends well.
+    """Run nginx until a stop is requested; that counts as success.
 
-    With `is_done` it ends well by that alone: who is stopped before has not done its work. `shown` is what is
-    said of the URL, `tell` is given the digest.
+    With `is_done` only that counts as success: a stop before it raises Stopped. `shown` is the URL
+    for logs; `tell` is called with the digest.
     """
     shown = shown or url
     try:
@@ -165,16 +175,16 @@ def supervise(
     finally:
         nginx.terminate()
         nginx.wait()
-    raise StepError(Exit.UNREACHABLE, f"nginx ended with {nginx.returncode}", remedy="its log is above")
+    raise StepError(Exit.UNREACHABLE, f"nginx ended with {nginx.returncode}", remedy="see its log above")
 
 
 def wait_until_up(
     nginx: subprocess.Popen[bytes], pid_file: Path, url: str, stop: Stop, shown: str = ""
 ) -> None:
-    """Return when our own nginx has its address (it writes its pid then) and answers for the file.
+    """Return when our own nginx listens on its address (it then writes its pid) and serves the file.
 
     Raises:
-        StepError: CONFLICT, when it ends instead, as it does when its address is taken; DENIED, when it
+        StepError: CONFLICT, when it exits instead, for example because its address is in use; DENIED, when it
             cannot read the file.
     """
     while not pid_file.exists() or not pid_file.read_text():
@@ -182,7 +192,7 @@ def wait_until_up(
             raise StepError(
                 Exit.CONFLICT,
                 f"nginx did not start for {shown or url}",
-                f"it ended with {nginx.returncode}, its reason is in the log above",
+                f"it ended with {nginx.returncode}; the log above shows the reason",
                 "if the address is in use, choose another --listen",
             )
         stop.sleep(0.05)
@@ -196,7 +206,7 @@ def wait_until_up(
 
 
 class Digest(threading.Thread):
-    """SHA-512 of the file, logged, left among the outputs, and told."""
+    """Computes the SHA-512 of the file, logs it, writes it to the outputs, and calls `tell`."""
 
     def __init__(self, file: Path, context: Context, tell: Callable[[str], None] | None) -> None:
         super().__init__(daemon=True)
@@ -209,11 +219,11 @@ class Digest(threading.Thread):
         try:
             self._compute()
         except OSError as error:
-            log.warning(f"no digest of {self._file}: {error}")
+            log.warning(f"cannot compute the digest of {self._file}: {error}")
             self._error = error
 
     def is_well(self) -> bool:
-        """Always True; raises StepError (UNREACHABLE) when there will be no digest, for which others wait."""
+        """Always True; raises StepError (UNREACHABLE) if the digest that others wait for fails."""
         if self._error is not None:
             raise StepError(Exit.UNREACHABLE, f"cannot read {self._file.name}", str(self._error))
         return True

@@ -1,4 +1,4 @@
-"""start: start the machine at the target and wait until it is ready."""
+"""start: start the VM at the target and wait until it is ready."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def body(context: Context) -> None:
         target.start(wanted)
         target.wait(wanted)
     else:
-        log.info(f"{wanted.name} is left off, as asked for")
+        log.info(f"{wanted.name} stays off, as requested")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

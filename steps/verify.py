@@ -1,6 +1,6 @@
-"""verify: prove that a source can be used: log in, find its datacenter. Changes nothing.
+"""verify: prove that a source can be used: log in and find its datacenter. Changes nothing.
 
-Not a stage of an import: the controller runs it for each source, with a deadline.
+Not a stage of an import: the controller runs it for each source, with a timeout.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ EPILOG = """\
 examples:
   python -m steps.verify --request DIR --credentials DIR
 
-The request holds plan.json, which is the source part of a plan alone.
+The request folder holds plan.json with only the source part of a plan.
 """
 
 

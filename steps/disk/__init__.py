@@ -1,8 +1,8 @@
-"""The disk data path: bytes of a source in, one finished disk file out, in one pass.
+"""The disk data path: it turns the bytes of a source into one finished disk file, in one pass.
 
     body ──→ pump ──→ stream ──→ vmdk | plain ──→ sink (qcow2 | raw) ──→ behind
     HTTP     thread    in order    records to       clusters to file       thread
     file     1 MiB     + CRC-32    64 KiB blocks    offsets                2 MiB runs
 
-Everything between the two threads runs in the caller's thread; `land.land` is the only entrance.
+Everything between the two threads runs in the caller's thread; `land.land` is the only entry point.
 """

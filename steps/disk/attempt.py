@@ -1,4 +1,4 @@
-"""One attempt to land a disk: from where it goes on, and what is kept when it fails."""
+"""One attempt to land a disk: where it resumes, and what is kept if it fails."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Order:
-    """What was asked of `land`."""
+    """The arguments of `land`."""
 
     source: Source
     files: Files
@@ -47,7 +47,7 @@ class Order:
 
 
 class Changed(Exception):  # noqa: N818 - says what the source did
-    """The source is not what it was at the last checkpoint: start over."""
+    """The source has changed since the last checkpoint: start over."""
 
 
 class Attempt:
@@ -65,8 +65,8 @@ class Attempt:
         """Land the disk.
 
         Raises:
-            Changed: before anything was written.
-            StepError, Stopped: the state is kept, where it is of use.
+            Changed: before anything is written.
+            StepError, Stopped: the state is kept if it is useful.
         """
         with Pump(self._body, self._order.stop) as pump:
             stream = self._stream(pump)
@@ -87,9 +87,9 @@ class Attempt:
 
     @contextlib.contextmanager
     def _digest_first(self, stream: Stream) -> Iterator[None]:
-        """Where the bytes cannot be decoded but their digest is known, read on: it tells where they broke.
+        """If the bytes cannot be decoded but have a known digest, read on: it shows where they broke.
 
-        A file that is not what its manifest says will be no better the next time.
+        A file that does not match its manifest will be no better the next time.
         """
         try:
             yield
@@ -105,7 +105,7 @@ class Attempt:
             raise
 
     def _stream(self, pump: Pump) -> Stream:
-        """The stream from the last checkpoint on: by Range, or after proving that its start is the same."""
+        """The stream from the last checkpoint on: by Range, or after comparing its beginning."""
 
         def source() -> Chunk:
             chunk = pump.next()
@@ -123,7 +123,7 @@ class Attempt:
         return stream
 
     def _report(self, position: int) -> None:
-        """Say how far it is: in bytes of the source, or where its length is unknown of the disk in use.
+        """Report the progress: in bytes of the source, or, if its length is unknown, of the disk in use.
 
         A compressed stream of unknown length compared with what the disk uses would end at some 40 %.
         """
@@ -134,7 +134,7 @@ class Attempt:
             order.report(position, total or position)
 
     def _write(self, stream: Stream, decoder: Decoder) -> State:
-        """Decode everything into the partial file and bring it to the disk; the last state."""
+        """Decode everything into the partial file and sync it; returns the last state."""
         with Behind(self._file) as behind:
             earlier = os.fstat(self._file).st_blocks * 512
             self._placed = lambda: earlier + behind.placed
@@ -159,15 +159,15 @@ class Attempt:
     def _decode(
         self, stream: Stream, decoder: Decoder, sink: Sink, checkpoints: Checkpoints, behind: Behind
     ) -> None:
-        """Decode; when that ends early keep how far it came."""
+        """Decode; if that ends early, keep the progress."""
         try:
             decoder.run(sink, checkpoints)
         except Disagree:
-            checkpoints.forbid()  # some grain stands in a wrong place: start over
+            checkpoints.forbid()  # a grain is at a wrong place: start over
             behind.drain()
-            raise broken("the stream is damaged", "its grain tables do not fit its grains") from None
+            raise broken("the stream is damaged", "its grain tables do not match its grains") from None
         except (StepError, Stopped):
-            # Whatever goes wrong now, the first failure is the one to tell of.
+            # The first failure is reported, not one of the following.
             with contextlib.suppress(OSError), _rescued(checkpoints):
                 if self._useless(stream):
                     checkpoints.forbid()
@@ -176,11 +176,11 @@ class Attempt:
             raise
 
     def _useless(self, stream: Stream) -> bool:
-        """Whether nothing is landed yet, or the very next bytes came and could not be decoded.
+        """Whether nothing has landed yet, or the next bytes arrived and could not be decoded.
 
-        In the first case the decoder may be in the midst of what stands before the disk's content. In the
-        second the state may be what is damaged, by a byte of the header or of a table that was wrong in
-        an earlier attempt: with it no later one would come further.
+        In the first case the decoder may be in the middle of the data before the disk's content. In the
+        second the state itself may be damaged, by a wrong byte of the header or of a table in
+        an earlier attempt: with it no later attempt would progress.
         """
         state, position = self._state, stream.marked()[0]
         return not position or (state is not None and not stream.interrupted and position == state.position)
@@ -191,19 +191,19 @@ class Attempt:
         return Qcow2(behind, memory) if qcow2 else Raw(behind, memory)
 
     def _check_before(self, decoder: Decoder) -> None:
-        """Refuse early what would only be noticed at the end, or not at all."""
+        """Refuse early what would otherwise be noticed at the end, or not at all."""
         proved = self._body.end_is_proved or (decoder.format == "raw" and self._order.capacity)
         if isinstance(decoder, Plain) and not proved:
             raise StepError(
                 Exit.INVALID,
-                "the server does not say how long the disk is",
-                "a stream cut short could not be told from a whole one",
-                "name its length",
+                "the server does not report the length of the disk",
+                "a truncated stream would look like a complete one",
+                "set the length of the disk",
             )
         self._check_size(decoder)
 
     def _check_size(self, decoder: Decoder) -> None:
-        """Compare the disk's size, once it is known, with the one it should have."""
+        """Compare the disk's size, once it is known, with the expected one."""
         size, capacity = decoder.size, self._order.capacity
         if size is None and decoder.format == "raw":
             size = self._body.total
@@ -213,7 +213,9 @@ class Attempt:
         if isinstance(decoder, Plain) and self._body.total is None:
             raise broken(what, "the stream ended early")
         raise corrupt(
-            what, "the source is not the disk that was planned", "look at the source and plan again"
+            what,
+            "the source is not the disk that was planned",
+            "check the disk at the source, then start a new import",
         )
 
     def _landed(self, stream: Stream, decoder: Decoder) -> Landed:
@@ -232,14 +234,14 @@ class Attempt:
 
     @contextlib.contextmanager
     def _storage_faults(self, decoder: Decoder) -> Iterator[None]:
-        """The body's errors are StepErrors: an OSError is the storage's."""
+        """The body's errors are StepErrors: an OSError is from the storage."""
         try:
             yield
         except OSError as error:
             raise storage_fault(error, self._order.files.partial, self._need(decoder)) from error
 
     def _need(self, decoder: Decoder) -> Need:
-        """What the partial file takes and may come to take."""
+        """The bytes that the partial file uses and may need."""
         most = self._body.total if decoder.format != "raw" else decoder.size or self._order.capacity
         if most is not None and (decoder.format, self._order.format) == ("raw", "qcow2"):
             most = largest(most)
@@ -248,7 +250,7 @@ class Attempt:
 
 @contextlib.contextmanager
 def _own_memory() -> Iterator[None]:
-    """Start over with a memory that fits its checksum and that nothing here can have written."""
+    """Start over if a state has a correct checksum but content that vmferry cannot have written."""
     try:
         yield
     except OSError:
@@ -260,7 +262,7 @@ def _own_memory() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _rescued(checkpoints: Checkpoints) -> Iterator[None]:
-    """Keep how far it came when the filesystem is full."""
+    """Keep the progress if the filesystem is full."""
     try:
         yield
     except OSError as error:

@@ -14,14 +14,14 @@ from steps.disk.direct import RUN, DirectWriter
 from steps.disk.sink import Block
 
 QUEUED: Final = 2
-"""Runs that wait: enough to ride out one slow write, and 4 MiB of memory at most."""
+"""Most waiting runs: enough for one slow write, and 4 MiB of memory at most."""
 _M_TRIM_THRESHOLD: Final = -1  # malloc.h
 _KEPT: Final = 16 << 20
-"""Bytes of freed memory that malloc keeps: more than all runs there can be."""
+"""Bytes of freed memory that malloc keeps: more than all runs together."""
 
 
 class Task(NamedTuple):
-    """What the writing thread is to do; `buffer` can be filled again after it."""
+    """A task of the writing thread; `buffer` can be reused after it."""
 
     action: Callable[[], None]
     buffer: mmap | None = None
@@ -30,14 +30,14 @@ class Task(NamedTuple):
 class Behind:
     """Writes to the open file `file` in order, in a thread that ends with the `with` block at the latest.
 
-    A block is copied at once, while the processor's cache still holds it: its memory is free for the next.
-    After a first error nothing more is written; it is raised from the next call.
+    A block is copied at once, while the processor's cache still holds it, so its memory can be reused.
+    After an error nothing more is written; the next call raises it.
     """
 
     def __init__(self, file: int) -> None:
         self.file = file
         self.placed = 0
-        """Bytes given to `write` so far."""
+        """Bytes passed to `write` so far."""
         self._free: SimpleQueue[mmap] = SimpleQueue()
         for _ in range(QUEUED + 1):
             self._free.put(mmap(-1, RUN))  # page-aligned, unlike anything Python allocates
@@ -60,7 +60,7 @@ class Behind:
         self._writer.__exit__()
 
     def write(self, offset: int, block: Block) -> None:
-        """Write `block`, RUN bytes at most, at `offset`, some time soon."""
+        """Queue `block`, RUN bytes at most, to be written at `offset`."""
         end = self._length + len(block)
         if offset != self._start + self._length or end > RUN:
             self._send()
@@ -72,18 +72,18 @@ class Behind:
         self.placed += len(block)
 
     def then(self, action: Callable[[], None]) -> None:
-        """Call `action` in the writing thread once everything before is written."""
+        """Call `action` in the writing thread after everything before it is written."""
         self._send()
         self._submit(action)
 
     def drain(self) -> None:
-        """Wait until everything is written. Raises OSError, as every method here."""
+        """Wait until everything is written. Raises OSError, as does every method here."""
         self._send()
         self._queue.join()
         self._check()
 
     def wait(self) -> None:
-        """Wait until the writing thread has nothing to do, whatever became of it."""
+        """Wait until the writing thread is idle, even after an error."""
         self._queue.join()
 
     def _send(self) -> None:
@@ -102,12 +102,12 @@ class Behind:
             raise self._error
 
     def _work(self) -> None:
-        """Work tasks off until the end is announced; whoever waits for one must never wait for ever."""
+        """Run tasks until the end is announced; nobody may wait for a task for ever."""
         while (task := self._queue.get()) is not None:
             try:
                 if self._error is None:
                     task.action()
-            except BaseException as error:  # raised where the next task is given
+            except BaseException as error:  # raised when the next task is queued
                 self._error = error
             finally:
                 if task.buffer is not None:
@@ -118,8 +118,8 @@ class Behind:
 def _keep_freed_memory() -> None:
     """Let malloc keep the memory of written runs for the next ones.
 
-    By default glibc gives back what is free at the heap's top beyond 128 KiB (mallopt(3)), hence each run,
-    which the next one faults in again: 57000 page faults and 0.2 s of CPU time per GiB instead of 11000.
+    By default glibc returns free memory at the heap's top beyond 128 KiB (mallopt(3)), hence each run,
+    which the next run faults in again: 57000 page faults and 0.2 s of CPU time per GiB instead of 11000.
     """
     with contextlib.suppress(AttributeError):  # musl has no mallopt
         ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _KEPT)

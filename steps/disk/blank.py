@@ -1,4 +1,4 @@
-"""A disk without content: nothing is read, the finished file is there at once."""
+"""A disk without content: nothing is read, the file is complete at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from steps.disk.state import State
 
 
 def land_blank(out: Path, *, format: DiskFormat, capacity: int, identity: str) -> Landed:  # noqa: A002
-    """Make `out` a disk of `capacity` bytes, all of them zero.
+    """Create at `out` a disk of `capacity` zero bytes.
 
     Raises:
         StepError: NO_SPACE, BUSY, INVALID for the scratch.

@@ -15,30 +15,30 @@ from steps.model.contract import Exit, StepError
 
 
 class Body(Protocol):
-    """The window of a source as a stream. Positions and `total` are bytes within the window."""
+    """A window of a source as a stream. Positions and `total` are bytes within the window."""
 
     position: int
     total: int | None
     validators: Validators
     end_is_proved: bool
-    """Whether an end of the stream can be told from a connection that merely closed."""
+    """Whether the end of the stream can be distinguished from a closed connection."""
 
     def open(self, at: int, known: Validators) -> None:
-        """Begin at `at`, or at 0 when the source cannot; `position` says which.
+        """Begin at `at`, or at 0 if the source cannot; `position` shows which.
 
         Raises:
-            StepError: the source does not answer, or answers something else.
+            StepError: the source does not answer, or sends an unexpected answer.
         """
 
     def readinto(self, view: memoryview) -> int:
-        """Read the next bytes into `view`; 0 at the end and only there.
+        """Read the next bytes into `view`; 0 only at the end.
 
         Raises:
-            StepError: BROKEN_STREAM, UNREACHABLE; what was read before is still good.
+            StepError: BROKEN_STREAM, UNREACHABLE; data read before is still valid.
         """
 
     def abort(self) -> None:
-        """Wake a `readinto` that waits in another thread; it fails."""
+        """Abort a `readinto` that waits in another thread; it fails."""
 
     def close(self) -> None: ...
 
@@ -47,12 +47,14 @@ def body_of(source: Source) -> Body:
     """The body for a source's URL.
 
     Raises:
-        StepError: INVALID, for another scheme than http, https and file.
+        StepError: INVALID, for other schemes than http, https and file.
     """
     makers: dict[str, Callable[[Source], Body]] = {"http": WebBody, "https": WebBody, "file": FileBody}
     scheme = urlsplit(source.url).scheme
     if scheme not in makers:
-        raise StepError(Exit.INVALID, f"cannot read {scheme or 'a URL without a scheme'}", remedy="use https")
+        raise StepError(
+            Exit.INVALID, f"cannot read {scheme or 'a URL without a scheme'}", remedy="use an https URL"
+        )
     return makers[scheme](source)
 
 
@@ -96,7 +98,7 @@ class FileBody:
         return count
 
     def abort(self) -> None:
-        """Nothing to wake: a local read returns."""
+        """Nothing to abort: a local read returns."""
 
     def close(self) -> None:
         os.close(self._file)

@@ -3,7 +3,7 @@
     position ──●────●────●─────●────■────●─── …     ● noted: in memory, once all before it is written
                                                     ■ kept: in the file, once all before it is on the disk
 
-What was noted last is kept when the filesystem is full: there is no later chance.
+If the filesystem is full, the last note is kept: there is no later chance.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from steps.disk.behind import Behind
 from steps.disk.state import State, reserve
 
 EVERY_BYTES: Final = 256 << 20
-"""Of the source: as much is decoded again after a kill at most. Each checkpoint costs one fdatasync,
+"""Bytes of the source: most data that is decoded again after a kill. Each checkpoint costs one fdatasync,
 in the writing thread."""
 EVERY_SECONDS: Final = 15.0
-"""For slow sources: within a pod's grace of 30 s something was kept."""
+"""Seconds, for slow sources: something is kept within a pod's grace period of 30 s."""
 
 NOTED_BYTES: Final = 8 << 20
-"""Of the source, between two notes at least. Each one writes the qcow2 table that is being filled."""
+"""Least bytes of the source between two notes. Each one writes the qcow2 table that is being filled."""
 _NOTED_PART: Final = 128
-"""And this part of all that has come: what a full filesystem loses stays below 1 %."""
+"""And this part of all received data: a full filesystem loses less than 1 %."""
 _ROOM: Final = 64 << 10
 """Bytes set aside for the state beyond twice its last size; it grows by some 50 for each 32 MiB of disk."""
 
 
 class Checkpoints:
-    """Keeps what `snapshot` returns in `path`, each time after everything it speaks of is on the disk."""
+    """Stores the result of `snapshot` in `path`, always after the data that it describes is synced."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Checkpoints:
         self._due_note = position + max(NOTED_BYTES, position // _NOTED_PART)
 
     def tick(self, position: int) -> None:
-        """To be called after every record; `position` is the source's. Raises OSError."""
+        """Call it after every record; `position` is that in the source. Raises OSError."""
         if self._due_bytes < 0:
             self._plan(position)
         if position >= self._due_bytes or self._clock() >= self._due_time:
@@ -74,36 +74,36 @@ class Checkpoints:
             self.note()
 
     def note(self) -> None:
-        """Remember the state as it is at the stream's last mark, for `rescue`. Raises OSError."""
+        """Note the state at the stream's last mark, for `rescue`. Raises OSError."""
         if self._allowed:
             state = self._snapshot()
             self._behind.then(lambda: self._remember(state))
 
     def rescue(self) -> None:
-        """Keep what was noted last, after a write for which there was no room."""
+        """Keep the last note, after a write failed for lack of space."""
         self._behind.wait()
         if self._noted is not None and self._allowed:
-            with contextlib.suppress(OSError):  # then the one before stays
+            with contextlib.suppress(OSError):  # then the earlier one stays
                 self._keep(self._noted)
 
     def save(self) -> None:
-        """Keep the state as it is at the stream's last mark. Raises OSError."""
+        """Keep the state at the stream's last mark. Raises OSError."""
         if self._allowed:
             state = self._snapshot()
             self._behind.then(lambda: self._keep(state))
 
     def forbid(self) -> None:
-        """From now on blocks come out of order: a checkpoint could not say what lies behind it."""
+        """From now on blocks come out of order: a checkpoint could not describe the data after it."""
         if self._allowed:
             self._allowed = False
             self._behind.then(lambda: self._path.unlink(missing_ok=True))
 
     def sync(self) -> None:
-        """Bring everything written to the disk; to be called in the writing thread. Raises OSError."""
+        """Sync everything written to the disk; call it in the writing thread. Raises OSError."""
         try:
             os.fdatasync(self._behind.file)
         except OSError:
-            # The kernel tells of lost writes once (fsync(2)): a sync that succeeds later proves nothing.
+            # The kernel reports lost writes once (fsync(2)): a later successful sync proves nothing.
             self._noted = None
             raise
 

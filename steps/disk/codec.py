@@ -19,17 +19,17 @@ crc32: Callable[[memoryview, int], int] = zlib.crc32 if deflate is None else def
 
 
 class Damaged(Exception):  # noqa: N818 - says what the data is
-    """The bytes are no whole zlib stream, their Adler-32 is wrong, or they hold more than they may."""
+    """The bytes are not a complete zlib stream, their Adler-32 is wrong, or their content is too large."""
 
 
 def inflate(data: memoryview, limit: int) -> Block:
     """The content of one zlib stream, at most `limit` bytes; its Adler-32 has been compared.
 
     Raises:
-        Damaged: also when there is more content: no more than `limit` + 1 bytes are ever made.
+        Damaged: also if there is more content: at most `limit` + 1 bytes are produced.
     """
     if deflate is not None:
-        with contextlib.suppress(deflate.DeflateError):  # which says no more: zlib is asked for the reason
+        with contextlib.suppress(deflate.DeflateError):  # without a reason: zlib reports it
             return deflate.zlib_decompress(data, limit)
     inflater = zlib.decompressobj()
     try:

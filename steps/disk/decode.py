@@ -16,18 +16,18 @@ from steps.disk.tables import Tables
 from steps.disk.vmdk import MARKER_TYPE, RECORD, SECTOR, Header, Marker, check_descriptor
 
 _PADDING: Final = 1 << 16
-"""Bytes looked at together after the end-of-stream marker."""
+"""Bytes checked together after the end-of-stream marker."""
 
 
 class Vmdk:
-    """Brings the grains in `stream` to a sink, without those that are zero.
+    """Writes the grains of `stream` to a sink, without zero grains.
 
-    `memory` is for a later attempt; it speaks of the moment of the stream's last mark.
+    `memory` is for a later attempt; it describes the stream's last mark.
     """
 
     kind: Final = "vmdk"
     format: Final = "raw"
-    """What comes out of it."""
+    """The format of the output."""
 
     def __init__(self, stream: Stream, memory: dict[str, Any] | None = None) -> None:
         self._stream = stream
@@ -60,8 +60,8 @@ class Vmdk:
         """Decode to the end of the stream and prove that nothing is missing.
 
         Raises:
-            StepError: BROKEN_STREAM for what ended early or is damaged, CORRUPT and UNSUPPORTED for
-                what another attempt would find again.
+            StepError: BROKEN_STREAM for an early end or damage, CORRUPT and UNSUPPORTED for
+                faults that another attempt would find again.
             Disagree: grain tables and grains contradict each other.
         """
         if not self._begun:
@@ -76,7 +76,7 @@ class Vmdk:
     def _read_grains(self, place: Callable[[int, Block], None], checkpoints: Checkpoints) -> None:
         """The hot loop: one turn per grain, and now and then a marker.
 
-        A record is taken whole before anything is changed: at any failure the decoder's memory is
+        A complete record is read before anything is changed: at any failure the decoder's memory is
         that of the last mark.
         """
         stream, seen, grain = self._stream, self._tables.seen, self.header.grain
@@ -100,7 +100,7 @@ class Vmdk:
             checkpoints.tick(stream.position)
 
     def _check_place(self, sector: int, size: int) -> None:
-        """Refuse a grain that cannot be."""
+        """Refuse an impossible grain."""
         header = self.header
         # Deflate adds 5 bytes per 16 KiB at worst (RFC 1951, 3.2.4): twice the grain is far beyond it.
         if sector >= header.capacity or sector % header.grain or size > 2 * header.grain * SECTOR:
@@ -110,7 +110,7 @@ class Vmdk:
             )
 
     def _inflate(self, sector: int, data: memoryview) -> Block:
-        """The grain's content: a whole grain, or at the disk's end just as much as the disk has."""
+        """The grain's content: a complete grain, or at the disk's end just the rest of the disk."""
         header = self.header
         try:
             block = inflate(data, header.grain * SECTOR)
@@ -137,11 +137,11 @@ class Vmdk:
     def _skip_to(self, sector: int) -> None:
         distance = sector * SECTOR - self._stream.position
         if distance < 0:
-            raise corrupt("the VMDK's header is damaged", f"sector {sector} comes before what precedes it")
+            raise corrupt("the VMDK's header is damaged", f"sector {sector} overlaps the data before it")
         self._stream.skip(distance)
 
     def _read_marker(self, sectors: int) -> None:
-        """A marker, of which `sectors` was read already, and what it announces."""
+        """A marker, of which `sectors` is read already, and the data that it announces."""
         stream = self._stream
         (kind,) = MARKER_TYPE.unpack(stream.take(MARKER_TYPE.size))
         stream.skip(SECTOR - RECORD.size - MARKER_TYPE.size)
@@ -152,12 +152,14 @@ class Vmdk:
         if kind == Marker.END_OF_STREAM:
             self._ended = True
         elif not self.header.directory_last:
-            stream.skip(sectors * SECTOR)  # what stands in front was read already
+            stream.skip(sectors * SECTOR)  # the data in front is read already
         elif kind == Marker.GRAIN_TABLE:
             self._read_table()
         elif kind == Marker.GRAIN_DIRECTORY:
-            if self._directory:  # which of them the footer means would decide what the disk holds
-                raise broken(f"the marker before byte {stream.position} is damaged", "a second directory")
+            if self._directory:  # the disk's content would depend on which one the footer means
+                raise broken(
+                    f"the marker before byte {stream.position} is damaged", "it is a second grain directory"
+                )
             sector, places = stream.position // SECTOR, self._read_places()
             self._tables.directory(places)
             self._directory = sector
@@ -165,7 +167,7 @@ class Vmdk:
             self._read_footer()
 
     def _sizes(self) -> dict[int, int]:
-        """Sectors of what each kind of marker announces."""
+        """Sectors of the data that each kind of marker announces."""
         header = self.header
         return {
             Marker.END_OF_STREAM: 0,
@@ -184,14 +186,16 @@ class Vmdk:
         return struct.unpack(f"<{count}I", self._take_padded(count * 4))
 
     def _take_padded(self, size: int) -> memoryview:
-        """`size` bytes and, passed over, what is left of their last sector: all of it or a failure."""
+        """`size` bytes; skips the rest of their last sector. Fails if bytes are missing."""
         return self._stream.take(size + -size % SECTOR)[:size]
 
     def _read_footer(self) -> None:
         """The header again, now with the place of the grain directory."""
         header, footer = self.header, Header.parse(self._stream.take(SECTOR))
         if footer.shape != header.shape or footer.directory != self._directory:
-            raise broken("the VMDK's footer is damaged", "it does not fit its header and its directory")
+            raise broken(
+                "the VMDK's footer is damaged", "it does not match its header and its grain directory"
+            )
         self._footer = True
 
     def _read_end(self) -> None:
@@ -200,5 +204,5 @@ class Vmdk:
             raise broken("the stream ended early", "its footer and end-of-stream marker are missing")
         while rest := self._stream.upto(_PADDING):
             if any(rest):
-                raise broken("the stream goes on after its end", f"before byte {self._stream.position}")
+                raise broken("the stream continues after its end", f"before byte {self._stream.position}")
         self._tables.settle()

@@ -25,18 +25,18 @@ _MAGICS: Final = {
     b"vhdxfile": "vhdx",
     b"conectix": "vpc",
 }
-"""First bytes of the formats that qemu-img reads and people have, under QEMU's names."""
+"""First bytes of common formats that qemu-img reads, under QEMU's names."""
 
 
 FORMATS: Final = frozenset({"raw", *_MAGICS.values()})
-"""Everything that can land."""
+"""All formats that can land."""
 
 
 def decoder_of(stream: Stream, wanted: SourceFormat) -> Decoder:
-    """The decoder for a stream that stands at its first byte.
+    """The decoder for a stream at its first byte.
 
     Raises:
-        StepError: CORRUPT, when the stream is not of the named format; UNSUPPORTED, when it is no whole disk.
+        StepError: CORRUPT, if the stream has another format; UNSUPPORTED, if it is not a whole disk.
     """
     head = stream.peek(SECTOR)
     format = magic_of(head) if wanted == "auto" else wanted  # noqa: A001
@@ -46,12 +46,12 @@ def decoder_of(stream: Stream, wanted: SourceFormat) -> Decoder:
     if format == "qcow2":
         return Plain(stream, format, _qcow2_size(head))
     if format == "vhdx" and magic_of(head) != format:
-        raise corrupt("the source is no VHDX image", f"it begins with {head[:8]!r}")
+        raise corrupt("the source is not a VHDX image", f"it begins with {head[:8]!r}")
     return Plain(stream, format)
 
 
 def resumed(stream: Stream, state: State) -> Decoder:
-    """The decoder that a state remembers. Raises anything for a memory that no decoder wrote."""
+    """The decoder of a state. Raises any error for a memory that no decoder wrote."""
     if state.kind == Vmdk.kind:
         return Vmdk(stream, state.decoder)
     format, size = state.decoder["format"], state.decoder["size"]  # noqa: A001
@@ -61,7 +61,7 @@ def resumed(stream: Stream, state: State) -> Decoder:
 
 
 def magic_of(head: bytes) -> str:
-    """QEMU's name of the format that begins with `head`; what has no magic is raw."""
+    """QEMU's name of the format that begins with `head`; without a magic it is raw."""
     return next((name for magic, name in _MAGICS.items() if head.startswith(magic)), "raw")
 
 
@@ -72,6 +72,6 @@ def _vmdk(stream: Stream, head: bytes) -> Decoder:
 
 def _qcow2_size(head: bytes) -> int:
     if not head.startswith(_QCOW2) or len(head) < 32:
-        raise corrupt("the source is no qcow2 image", f"it begins with {head[:4]!r}")
+        raise corrupt("the source is not a qcow2 image", f"it begins with {head[:4]!r}")
     size: int = struct.unpack_from(">Q", head, 24)[0]
     return size

@@ -1,4 +1,4 @@
-"""Errors of the operating system and of HTTP as failures of a step: what, why, and what to do."""
+"""Errors of the operating system and of HTTP as StepErrors: what, why, and what to do."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from steps.runtime.proxy import ProxyError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 MORE_ROOM: Final = (
-    "make room, then retry: it goes on (in a cluster enlarge the claim, or set another scratch.storageClass"
-    " or a greater scratch.filesystemFactor; elsewhere use a folder on a larger filesystem)"
+    "free some space, then retry: the transfer resumes (in a cluster enlarge the claim, or set another"
+    " scratch.storageClass or a larger scratch.filesystemFactor; elsewhere use a larger filesystem)"
 )
 
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes of a file on a filesystem that may be too small: those there, the estimate, and the limit."""
+    """Bytes of a file on a filesystem that may be too small: current, estimated, and most."""
 
     there: int
     expected: int | None
@@ -34,7 +34,7 @@ class Need:
         about = f"about {self.expected}" if self.expected and self.expected > self.there else ""
         limit = f"{self.most} at most" if self.most and self.most != self.expected else ""
         needed = ", ".join(filter(None, (about, limit))) or "more"
-        return f"it takes {self.there} bytes so far and needs {needed}"
+        return f"it has {self.there} bytes so far and needs {needed}"
 
 
 def no_room(error: OSError) -> bool:
@@ -44,7 +44,7 @@ def no_room(error: OSError) -> bool:
 
 @contextmanager
 def room_for(path: Path) -> Iterator[None]:
-    """Turn a full filesystem, met while `path` is written, into a StepError (NO_SPACE)."""
+    """Turn a full filesystem, while `path` is written, into a StepError (NO_SPACE)."""
     try:
         yield
     except OSError as error:
@@ -54,67 +54,69 @@ def room_for(path: Path) -> Iterator[None]:
 
 
 def storage_fault(error: OSError, path: Path, need: Need | None = None) -> StepError:
-    """What a failed write to `path` means."""
+    """The StepError for a failed write to `path`."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     if no_room(error):
         why = (
-            f"{reason}; {need}, {_free(path)} are free" if need else f"{reason}: {_free(path)} bytes are free"
+            f"{reason}; {need}; {_free(path)} bytes are free"
+            if need
+            else f"{reason}: {_free(path)} bytes are free"
         )
         return StepError(Exit.NO_SPACE, f"no room for {path}", why, MORE_ROOM)
     if error.errno == errno.EIO:
         return StepError(
-            Exit.UNREACHABLE, f"the storage under {path} fails", reason, "look at the volume and its node"
+            Exit.UNREACHABLE, f"the storage under {path} fails", reason, "check the volume and its node"
         )
-    return StepError(Exit.INVALID, f"cannot write {path}", reason, "look at the scratch volume")
+    return StepError(Exit.INVALID, f"cannot write {path}", reason, "check the scratch volume")
 
 
 def _free(path: Path) -> str:
     try:
         stats = os.statvfs(path.parent)
     except OSError:
-        return "an unknown number"
+        return "an unknown number of"
     return str(stats.f_bavail * stats.f_frsize)
 
 
 def connection_fault(error: Exception, host: str) -> StepError:
-    """What it means that no answer could be had from `host`."""
+    """The StepError for a missing answer from `host`."""
     if isinstance(error, ProxyError):
         return StepError(
             Exit.UNREACHABLE,
-            f"{host} is not reached",
+            f"cannot reach {host}",
             f"the proxy: {describe(error)}",
-            "let the proxy pass it, correct HTTP_PROXY and HTTPS_PROXY, or exempt the host in NO_PROXY",
+            "allow the host in the proxy, correct HTTP_PROXY and HTTPS_PROXY, or exempt the host in NO_PROXY",
         )
     if isinstance(error, ssl.SSLCertVerificationError):
         return StepError(
             Exit.UNTRUSTED,
             f"the certificate of {host} is not trusted",
             error.verify_message,
-            "give the CA that signed it",
+            "provide the certificate of the CA that signed it",
         )
     return StepError(Exit.UNREACHABLE, f"{host} does not answer", describe(error), way_there(error))
 
 
 def way_there(error: Exception) -> str:
-    """What to change so that a host can be reached."""
+    """The remedy for a host that cannot be reached."""
     if isinstance(error, socket.gaierror):
-        return "make its name known where this runs (DNS; in a cluster also hostAliases), or set a proxy"
+        return "make its name resolvable where this runs (DNS; in a cluster also hostAliases), or set a proxy"
     if isinstance(error, TimeoutError | ConnectionRefusedError):
-        return "open the port (firewall, route), start what listens there, or set HTTPS_PROXY"
-    return "check the host, the network and the proxy between here and there"
+        return "open the port (firewall, route), start the server that listens there, or set HTTPS_PROXY"
+    return "check the host, and the network and the proxy on the path to it"
 
 
 def describe(error: Exception) -> str:
-    """An exception as half a sentence."""
+    """An exception as a part of a sentence."""
     if isinstance(error, TimeoutError):
-        return "it was silent for too long"
+        return "it sent nothing for too long"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__
 
 
 def status_fault(status: int, reason: str, host: str) -> StepError:
-    """What an HTTP status other than 200 and 206 means."""
+    """The StepError for an HTTP status other than 200 and 206."""
     code, remedy = _meaning(status)
     return StepError(code, f"{host} answers {status} {reason}".rstrip(), remedy=remedy)
 
@@ -127,15 +129,15 @@ def _meaning(status: int) -> tuple[Exit, str]:
     if status in (408, 425, 429) or status >= 500:
         return Exit.UNREACHABLE, ""
     if 300 <= status < 400:
-        return Exit.INVALID, "redirects are not followed: name the final URL"
-    return Exit.INVALID, "the server does not take this request"
+        return Exit.INVALID, "redirects are not followed: use the final URL"
+    return Exit.INVALID, "the server rejects this request"
 
 
 def broken(what: str, why: str = "") -> StepError:
-    """A stream that ended early or arrived damaged: worth another try, what landed is kept."""
+    """The error for a stream that ended early or is damaged: retried, what landed is kept."""
     return StepError(Exit.BROKEN_STREAM, what, why)
 
 
 def corrupt(what: str, why: str = "", remedy: str = "") -> StepError:
-    """A source that will be no better when it is read again."""
+    """The error for a corrupt source: reading it again does not help."""
     return StepError(Exit.CORRUPT, what, why, remedy)

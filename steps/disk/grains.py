@@ -1,4 +1,4 @@
-"""Grains of any size as the 64 KiB blocks that the writers take."""
+"""Grains of any size as the 64 KiB blocks of the writers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from steps.disk.sink import CLUSTER, ZEROS, Block, Sink
 
 
 class Split:
-    """Cuts grains of more than 64 KiB, without those parts that are zero."""
+    """Cuts grains of more than 64 KiB, and skips zero parts."""
 
     resumable = True
 
@@ -24,9 +24,9 @@ class Split:
 
 
 class Gather:
-    """Puts grains of less than 64 KiB together; one block is held back."""
+    """Joins grains of less than 64 KiB; one block is held back."""
 
-    resumable = False  # half a block is in no checkpoint, and no exporter is known to write such grains
+    resumable = False  # a checkpoint cannot hold half a block, and no known exporter writes such grains
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -43,7 +43,7 @@ class Gather:
         self._block[at : at + len(grain)] = grain
 
     def flush(self) -> None:
-        """Write the block that is held back."""
+        """Write the held-back block."""
         if self._offset is not None:
             self._sink.write(self._offset, bytes(self._block))
 
@@ -61,7 +61,7 @@ class Whole:
 
 
 def blocks(grain: int, sink: Sink) -> Whole | Split | Gather:
-    """What brings grains of `grain` bytes to `sink`."""
+    """The object that writes grains of `grain` bytes to `sink`."""
     if grain == CLUSTER:
         return Whole(sink)
     return Split(sink) if grain > CLUSTER else Gather(sink)

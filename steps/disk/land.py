@@ -1,4 +1,4 @@
-"""Land a disk: the one entrance of the data path."""
+"""Land a disk: the only entry point of the data path."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ def land(
     stop: Stop,
     expected_bytes: int | None = None,
 ) -> Landed:
-    """Bring the disk at `source` to `out`, in one pass, going on from where an earlier attempt came to.
+    """Copy the disk at `source` to `out`, in one pass; resumes an earlier attempt.
 
-    What cannot be decoded in order lands as it is in `OUT.source`, and `Landed.format` says so.
+    A format that cannot be decoded in order lands unchanged in `OUT.source`; `Landed.format` shows it.
 
     Args:
-        source: where the bytes are and what they should be.
+        source: the place of the bytes and their expected content.
         out: the finished disk; until then only `OUT.partial` and `OUT.state.json` exist.
         format: of the finished disk.
-        capacity: bytes the disk must have, None if nobody knows.
+        capacity: bytes the disk must have, None if unknown.
         report: called with bytes done and their total, about once per MiB: of the source where its
             length is known, else of the disk in use.
-        stop: obeyed within a chunk.
-        expected_bytes: that the disk uses, for `report` where the server does not say how much it sends.
+        stop: checked for every chunk.
+        expected_bytes: bytes in use, for `report` if the server does not report the length.
 
     Raises:
         StepError: UNREACHABLE, DENIED, NOT_FOUND, UNTRUSTED for the server; BROKEN_STREAM for a
             stream that ended early or is damaged; CORRUPT, UNSUPPORTED, INVALID for a source that is
-            no such disk; NO_SPACE for the scratch. What landed is kept for the next attempt.
+            not such a disk; NO_SPACE for the scratch. What landed is kept for the next attempt.
         Stopped: likewise.
     """
     order = Order(source, Files(out), format, capacity, report, stop, expected_bytes)
     try:
         landed = order.files.recover(order.key)
         if landed is not None:
-            log.info("%s landed before: nothing is read again", out.name)
+            log.info("%s landed before: not reading it again", out.name)
             return landed
         with order.files.open() as file:
             return _land(order, file)
@@ -69,7 +69,7 @@ def _land(order: Order, file: int) -> Landed:
         state = _open(body, state)
         return _attempt(order, body, file, state)
     except Changed:
-        log.warning("%s: the source's beginning has changed: starting over", order.files.out.name)
+        log.warning("%s: the beginning of the source has changed: starting over", order.files.out.name)
         body.open(0, Validators())
         return _attempt(order, body, file, None)
     finally:
@@ -80,17 +80,17 @@ def _attempt(order: Order, body: Body, file: int, state: State | None) -> Landed
     if state is None:
         order.files.forget()
     elif body.position:
-        log.info("%s goes on at byte %d", order.files.out.name, body.position)
+        log.info("%s resumes at byte %d", order.files.out.name, body.position)
     else:
-        log.info("%s: the first %d bytes are compared, then it goes on", order.files.out.name, state.position)
+        log.info("%s: comparing the first %d bytes, then resuming", order.files.out.name, state.position)
     return Attempt(order, body, file, state).run()
 
 
 def _open(body: Body, state: State | None) -> State | None:
-    """Open the body where `state` ends if the source is still the same; the state, if it is of use.
+    """Open the body where `state` ends if the source is still the same; returns the state if it is useful.
 
-    Where nothing proves that it is the same the body begins at 0: an attempt then compares the bytes that are
-    landed with those that come, and starts over when they differ.
+    If nothing proves that it is the same, the body begins at 0: an attempt then compares the bytes that have
+    landed with the new ones, and starts over if they differ.
     """
     if state is None:
         body.open(0, Validators())
@@ -103,6 +103,6 @@ def _open(body: Body, state: State | None) -> State | None:
             body.open(0, Validators())
         return None
     if body.position and not body.validators.prove(state.validators):
-        log.info("nothing proves that the source is the same: it is read from its start")
+        log.info("cannot prove that the source is unchanged: reading it from its start")
         body.open(0, Validators())
     return state

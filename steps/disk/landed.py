@@ -1,4 +1,4 @@
-"""What lies there once a disk has landed, and the files around it."""
+"""The record of a landed disk, and the files around it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from steps.model.contract import Exit, StepError
 class Landed:
     """A disk that landed. Sizes and positions in bytes.
 
-    `format` is the wanted one, or the source's where that could only be landed as it is; `path` is
-    then `OUT.source`. `virtual_size` is None where only qemu-img can tell. `source_bytes` were read
-    in this attempt, which went on from `resumed_at`; `source_digest` is over all of the source's.
-    `size` is the file's length; `key` says of what (see `Source.key`).
+    `format` is the wanted one, or the source's if it could only land unchanged; `path` is
+    then `OUT.source`. `virtual_size` is None if only qemu-img can read it. `source_bytes` were read
+    in this attempt, which resumed at `resumed_at`; `source_digest` is over all bytes of the source.
+    `size` is the file's length; `key` identifies the source (see `Source.key`).
     """
 
     path: Path
@@ -39,7 +39,7 @@ class Landed:
         return json.dumps(self.fields(), indent=2) + "\n"
 
     def fields(self) -> dict[str, Any]:
-        """Plain JSON; the path is only a name, so that the folder can be mounted elsewhere."""
+        """Plain JSON; the path is only a file name, so that the folder can be mounted elsewhere."""
         return {**asdict(self), "path": self.path.name}
 
     @classmethod
@@ -63,26 +63,26 @@ class Landed:
 
     @classmethod
     def load(cls, out: Path) -> Self:
-        """What landed for `out`.
+        """The record of the disk that landed at `out`.
 
         Raises:
-            StepError: INVALID, when nothing did.
+            StepError: INVALID, if none has landed.
         """
         record = Files(out).landed
         try:
             return cls.from_json(record.read_text(), out)
         except (OSError, *NO_JSON) as error:
             raise StepError(
-                Exit.INVALID, f"{record.name} is missing or damaged", str(error), "run export before"
+                Exit.INVALID, f"{record.name} is missing or damaged", str(error), "run export first"
             ) from None
 
 
 class Files:
-    """The files beside `out`, and the order in which they change.
+    """The files next to `out`, and the order in which they change.
 
     OUT.partial     being written
-    OUT.state.json  from where to go on; at the very end: that OUT.partial is complete
-    OUT.state.json.partial  the next such state; until then room set aside for it
+    OUT.state.json  where to resume; at the very end: that OUT.partial is complete
+    OUT.state.json.partial  the next such state; before that, space reserved for it
     OUT             (or OUT.source) complete
     OUT.landed.json what it is
     """
@@ -99,8 +99,8 @@ class Files:
         """The partial file, locked against a second landing.
 
         Raises:
-            StepError: BUSY, when there is one.
-            OSError: it cannot be made.
+            StepError: BUSY, if there is one.
+            OSError: it cannot be created.
         """
         file = os.open(self.partial, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -116,7 +116,7 @@ class Files:
             raise StepError(Exit.BUSY, f"another process is landing {self.out.name}") from None
 
     def recover(self, key: str) -> Landed | None:
-        """The finished disk of an earlier attempt, whose last steps are made up for; else None."""
+        """The finished disk of an earlier attempt, after completing its last steps; else None."""
         state = State.load(self.state, key)
         landed = self._declared(state) if state else None
         if landed is not None and (_is_whole(self.partial, landed) or _is_whole(landed.path, landed)):
@@ -128,13 +128,13 @@ class Files:
         return None
 
     def _declared(self, state: State) -> Landed | None:
-        """What `complete` declared in a state."""
+        """The declaration of `complete` in a state."""
         with contextlib.suppress(*NO_JSON):
             return Landed.of(state.landed, self.out) if state.landed else None
         return None
 
     def forget(self) -> None:
-        """Start over: nothing may speak of a file whose content is about to change."""
+        """Start over: no document may describe a file whose content is about to change."""
         self.state.unlink(missing_ok=True)
         self.landed.unlink(missing_ok=True)
 
@@ -145,7 +145,7 @@ class Files:
         return self.settle(landed)
 
     def settle(self, landed: Landed) -> Landed:
-        """The steps after `complete`; any of them may have been done before a crash."""
+        """The steps after `complete`; any of them may have happened before a crash."""
         if _is_whole(self.partial, landed):
             self.partial.replace(landed.path)
         sync_folder(self.out.parent)

@@ -1,11 +1,11 @@
-"""Bodies made of bodies: bytes checked against a digest, files one after the other, gzip.
+"""Bodies over other bodies: bytes checked against a digest, joined files, gzip.
 
     window ─ Digested ┐
     window ─ Digested ┼─ Joined ─ Gunzip ─ the disk's bytes
     window ─ Digested ┘
 
-None of them can begin in the middle: a digest is over all bytes, and neither it nor an inflater can be kept
-from one process to the next. They begin at 0, whatever is asked for; whoever goes on skips what it has.
+None of them can begin in the middle: a digest is over all bytes, and neither it nor an inflater can be stored
+from one process to the next. They always begin at 0; a caller that resumes skips the bytes that it has.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _READ: Final = 1 << 16
 
 
 def layered(source: Source) -> Body:
-    """The body of a source, with all that it says about parts, digest and compression.
+    """The body of a source, with its parts, digest and compression.
 
     Raises:
         StepError: as `body_of`.
@@ -39,7 +39,7 @@ def layered(source: Source) -> Body:
 
 
 class Digested:
-    """Another body's bytes; what is not as its digest says ends in an error where the stream would end."""
+    """Another body's bytes; a wrong digest is an error at the end of the stream."""
 
     def __init__(self, body: Body, digest: Digest) -> None:
         self._body = body
@@ -69,9 +69,9 @@ class Digested:
         wanted, found = self._digest, self._hash.hexdigest()
         if found != wanted.value:
             raise corrupt(
-                f"{wanted.name} is not what its digest says",
+                f"{wanted.name} does not match its digest",
                 f"its {wanted.algorithm} is {found}, not {wanted.value}",
-                "get the file again from where it was made",
+                "get a new copy of the file from where it was made",
             )
 
     def abort(self) -> None:
@@ -82,7 +82,7 @@ class Digested:
 
 
 class Joined:
-    """Several sources as one stream; each is opened when the one before has ended."""
+    """Several sources as one stream; each is opened when the previous one has ended."""
 
     def __init__(self, parts: tuple[Source, ...]) -> None:
         lengths = [part.length for part in parts]
@@ -96,7 +96,7 @@ class Joined:
         self._aborted = False
 
     def open(self, at: int, known: Validators) -> None:
-        del at, known  # the parts' digests or the checksum of what was read say whether it is the same
+        del at, known  # the parts' digests or the checksum of the bytes show whether it is the same
         self.close()
         self.position = 0
         self._left = iter(self._parts)
@@ -112,7 +112,7 @@ class Joined:
         return count
 
     def _turn(self) -> None:
-        """Leave this part for the next one."""
+        """Continue with the next part."""
         self.close()
         part = next(self._left, None)
         if part is None:
@@ -122,7 +122,7 @@ class Joined:
             raise Stopped
         body.open(0, Validators())
         if not body.end_is_proved:
-            raise StepError(Exit.INVALID, "the server does not say how long the parts of the disk are")
+            raise StepError(Exit.INVALID, "the server does not report the length of the disk's parts")
 
     def abort(self) -> None:
         self._aborted = True
@@ -136,7 +136,7 @@ class Joined:
 
 
 class Gunzip:
-    """What a gzip file holds (RFC 1952): one member or several. No more is inflated than is asked for."""
+    """The content of a gzip file (RFC 1952) with one or more members. Inflates no more than requested."""
 
     def __init__(self, body: Body) -> None:
         self._body = body
@@ -168,7 +168,7 @@ class Gunzip:
         return len(content)
 
     def _fill(self) -> bool:
-        """Get more to inflate; False at the end, which must be that of a member."""
+        """Read more input; False at the end, which must be the end of a member."""
         count = self._body.readinto(self._buffer)
         self._input = bytes(self._buffer[:count])
         if not count and not self._inflate.eof:
@@ -176,7 +176,7 @@ class Gunzip:
         return count > 0
 
     def _some(self, most: int) -> bytes:
-        """Inflate up to `most` bytes of what is there."""
+        """Inflate up to `most` bytes of the input."""
         if self._inflate.eof:
             self._input = self._input.lstrip(b"\0")  # padding after the last member
             if not self._input:

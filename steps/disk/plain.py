@@ -1,4 +1,4 @@
-"""A stream that is the disk itself, or that is landed as it is."""
+"""A stream that is the disk itself, or that lands unchanged."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _ZEROS: Final = bytearray(ZEROS)
 
 
 class Plain:
-    """Brings `stream` to a sink at the offsets it has, without its zero blocks.
+    """Writes `stream` to a sink at the same offsets, without zero blocks.
 
-    `format` is what these bytes are, `size` the disk's in bytes: None while it is not known.
+    `format` is that of the bytes, `size` that of the disk in bytes: None while unknown.
     """
 
     kind: Final = "plain"
@@ -36,7 +36,7 @@ class Plain:
             if (_ZEROS if len(block) == CLUSTER else _ZEROS[: len(block)]) != block:
                 sink.write(offset, bytes(block))
             offset += len(block)
-            if not offset % CLUSTER:  # a part of a block is no place to go on from
+            if not offset % CLUSTER:  # an attempt cannot resume within a block
                 stream.mark()
                 checkpoints.tick(offset)
         if self.format == "raw":

@@ -1,4 +1,4 @@
-"""The reading thread: bytes of a body into a ring of buffers that are used again and again."""
+"""The reading thread: bytes of a body into a ring of reused buffers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from steps.disk.body import Body
 from steps.runtime.stop import Stop
 
 CHUNK: Final = 1 << 20
-"""Bytes handed over at once: large enough that the hand-over costs nothing, small enough to stop soon."""
+"""Bytes per hand-over: large enough to make it cheap, small enough to stop soon."""
 BUFFERS: Final = 4
 """One is filled, one is decoded, two bridge the moments in which either side is slow."""
 _READ: Final = 1 << 18
-"""Bytes asked for at once: as much is read again when a connection breaks."""
+"""Bytes per read: as much is read again if a connection breaks."""
 _LOOK: Final = 0.1
-"""Seconds between two looks at the stop flag while the source is silent."""
+"""Seconds between two checks of the stop flag while the source is silent."""
 
 
 class Chunk(NamedTuple):
@@ -29,7 +29,7 @@ class Chunk(NamedTuple):
 
 
 class Pump:
-    """Reads `body` in a thread of its own; the thread ends with the `with` block at the latest."""
+    """Reads `body` in its own thread, which ends with the `with` block at the latest."""
 
     def __init__(self, body: Body, stop: Stop) -> None:
         self._body = body
@@ -53,11 +53,11 @@ class Pump:
         self._thread.join()
 
     def next(self) -> Chunk:
-        """The next bytes; those handed out before are overwritten from now on.
+        """The next bytes; earlier ones are overwritten from now on.
 
         Raises:
-            Stopped: a stop was asked for.
-            StepError: whatever the body raised.
+            Stopped: a stop was requested.
+            StepError: the error of the body.
         """
         if self._lent is not None:
             self._free.put(self._lent)
@@ -88,7 +88,7 @@ class Pump:
             while count and length < len(buffer) and not self._over.is_set():
                 count = self._body.readinto(buffer[length : length + _READ])
                 length += count
-        finally:  # what came before an error is as good as any
+        finally:  # data before an error is valid
             if length or not count:
                 self._full.put(Chunk(buffer, length, self._body.position))
         return length > 0

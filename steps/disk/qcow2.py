@@ -3,8 +3,8 @@
     │ header │ L2 of table 0 │ data … │ L2 of table 1 │ data … │ L1 │ refcount table │ refcount blocks │
       last     when left              when left                  at the end
 
-Clusters are only ever appended, each is used once. A table's place is taken when its first block comes,
-its content is written when the next table's turn comes: memory is one L2 table however large the disk is.
+Clusters are only ever appended, each is used once. A table's place is allocated when its first block comes,
+its content is written when the next table begins: memory is one L2 table for any size of disk.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Qcow2:
         return {"next": self._next, "l1": list(self._l1.items()), "table": self._table}
 
     def finish(self, size: int) -> None:
-        """Append L1 and refcounts, then write the header: before it the file is no image at all."""
+        """Append L1 and refcounts, then write the header: without it the file is not an image."""
         self._store()
         size += -size % 512  # QEMU counts in sectors
         length = -(-size // (CLUSTER * ENTRIES))
@@ -116,7 +116,7 @@ class Qcow2:
             self._unwritten.update(range(ENTRIES // _PAGE))  # a hole would do, but no part of the file is one
 
     def _store(self) -> None:
-        """Write what has changed of the table in memory: notes and checkpoints come every few MiB."""
+        """Write the changed parts of the table in memory: notes and checkpoints come every few MiB."""
         for page in sorted(self._unwritten):
             first = page * _PAGE
             self._behind.write(self._l1[self._table] + first * 8, _table(self._l2[first : first + _PAGE]))
@@ -127,7 +127,7 @@ class Qcow2:
         return os.pread(self._behind.file, CLUSTER, place).ljust(CLUSTER, b"\0")
 
     def _forget_after(self, end: int) -> None:
-        """Drop the entries that were made after the checkpoint whose file ended at `end`."""
+        """Drop the entries after the checkpoint at which the file ended at `end`."""
         self._l2 = [entry if entry & _OFFSET < end else 0 for entry in self._l2]
         self._unwritten.update(range(ENTRIES // _PAGE))
 
@@ -160,7 +160,7 @@ class Qcow2:
 
 
 def largest(size: int) -> int:
-    """Bytes of the image of a disk of `size` bytes that holds no zeros: no more can be needed."""
+    """Bytes of the image of a disk of `size` bytes without zeros: the most that can be needed."""
     data = -(-size // CLUSTER)
     tables = -(-data // ENTRIES)
     clusters = 1 + data + tables + -(-tables // ENTRIES)

@@ -1,6 +1,6 @@
 """qemu-img: info, check, compare, measure, convert. Formats are always named, never guessed.
 
-A guessed format lets whoever wrote the disk choose how it is read: a raw disk whose first bytes are a
+A guessed format lets the author of the disk choose how it is read: a raw disk whose first bytes are a
 qcow2 header with a backing file would show the host's files (CVE-2024-32498 in OpenStack).
 """
 
@@ -35,17 +35,17 @@ _NO_CHECKS: Final = 63
 """qemu-img check: the format has none (qemu-img(1)). Of raw there is nothing to check; what a VHD says of its
 own length is looked at whenever it is opened (block/vpc.c, vpc_open)."""
 _WORDS: Final = 600
-"""Characters of what qemu-img says that are passed on: check has a line for every damaged entry."""
+"""Most characters of qemu-img's output in an error: check has a line for every damaged entry."""
 _LOOK: Final = 0.1
-"""Seconds between two looks at the stop flag."""
+"""Seconds between two checks of the stop flag."""
 _LIBC: Final = ctypes.CDLL(None)  # loaded before any fork: nothing may be looked up after it
-_MORE_MEMORY: Final = "it is tried again; if it ends like this each time, give the step more memory"
+_MORE_MEMORY: Final = "vmferry retries; if this happens each time, give the step more memory"
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True)
 class Info:
-    """What `qemu-img info` says of an image that stands on its own. Sizes in bytes."""
+    """The result of `qemu-img info` for a self-contained image. Sizes in bytes."""
 
     format: str
     virtual_size: int
@@ -61,10 +61,10 @@ class Measure:
 
 
 def info(path: Path, image_format: str) -> Info:
-    """Look at an image and refuse it when its content lies partly in other files.
+    """Inspect an image, and refuse it if a part of its content is in other files.
 
     Raises:
-        StepError: CORRUPT when it is no such image, UNSUPPORTED when it leans on other files.
+        StepError: CORRUPT if it is not such an image, UNSUPPORTED if it depends on other files.
     """
     _refuse_by_header(path, image_format)
     said = _json("info", "-f", image_format, _name(path))
@@ -86,7 +86,7 @@ def check(path: Path, image_format: str) -> None:
 
 
 def compare(a: Path, a_format: str, b: Path, b_format: str) -> bool:
-    """Whether two disks hold the same bytes; of different lengths they may be, if the rest is zero.
+    """Whether two disks hold the same bytes; their lengths may differ if the rest is zero.
 
     Raises:
         StepError: one of them cannot be read.
@@ -113,7 +113,7 @@ def convert(
     report: Callable[[int, int], None],
     stop: Stop,
 ) -> None:
-    """Convert an image that stands on its own; `target` appears when it is whole.
+    """Convert a self-contained image; `target` appears when it is complete.
 
     Raises:
         StepError: as `info` and `check`; NO_SPACE, with the partial file removed, as it is of no use later.
@@ -134,7 +134,7 @@ def convert(
 
 
 def _follow(argv: Sequence[str], target: Path, report: Callable[[float], None], stop: Stop) -> None:
-    """Run qemu-img to its end, or to the stop's, telling what part of it is done."""
+    """Run qemu-img to its end or to a stop, and report its progress."""
     with _killed_at_the_end(argv) as process:
         said = bytearray()
         while process.poll() is None:
@@ -151,7 +151,7 @@ def _follow(argv: Sequence[str], target: Path, report: Callable[[float], None], 
 
 
 def _die_with_parent() -> None:
-    """Between fork and exec: a killed step takes its qemu-img along, or it would go on writing.
+    """Between fork and exec: qemu-img ends with a killed step; it would otherwise continue to write.
 
     PR_SET_PDEATHSIG of prctl(2); in a pod the container's end does the same.
     """
@@ -184,9 +184,9 @@ def _read_some(process: subprocess.Popen[bytes], said: bytearray) -> None:
 
 
 def _refuse_by_header(path: Path, image_format: str) -> None:
-    """Refuse an image whose first bytes name other files: QEMU may open these before anyone can object.
+    """Refuse an image whose first bytes refer to other files: QEMU may open these at once.
 
-    vmdk: whatever has no sparse extent's magic is text to QEMU, and so is an extent of capacity 0
+    vmdk: QEMU treats data without a sparse extent's magic as text, and also an extent of capacity 0
     (block/vmdk.c, vmdk_open and vmdk_open_vmdk4).
     """
     try:
@@ -198,10 +198,10 @@ def _refuse_by_header(path: Path, image_format: str) -> None:
             whole.check(image_format, read, size=path.stat().st_size, name=path.name)
             head = read(0, 20).ljust(20, b"\0")
     except OSError:
-        return  # qemu-img will say what is wrong
+        return  # qemu-img reports what is wrong
     text = not head.startswith(b"KDMV") or not any(head[12:20])
     if image_format == "vmdk" and text:
-        raise _not_whole(path, "it is no sparse VMDK: a descriptor's data is in other files")
+        raise _not_whole(path, "it is not a sparse VMDK: the data of a descriptor is in other files")
 
 
 def _refuse_other_files(path: Path, said: dict[str, Any]) -> None:
@@ -238,19 +238,19 @@ def _run(verb: str, *argv: str) -> subprocess.CompletedProcess[str]:
 
 
 def _name(path: Path) -> str:
-    """An absolute name: QEMU would take the text before a colon in a relative one for a protocol."""
+    """An absolute name: QEMU would treat the text before a colon in a relative one as a protocol."""
     return str(path.absolute())
 
 
 def _failure(verb: str, path: Path, said: str, returncode: int) -> StepError:
     why = " ".join(said.replace("qemu-img: ", "").split())
     why = why if len(why) <= _WORDS else f"{why[:_WORDS]} ..."
-    if returncode < 0:  # says nothing of the image: whoever killed it, or what it ran out of, may be gone
-        what = f"qemu-img {verb} was ended by {signal.Signals(-returncode).name} while it read {path.name}"
+    if returncode < 0:  # not the image's fault: the cause of the kill may have ended
+        what = f"qemu-img {verb} was killed by {signal.Signals(-returncode).name} while it read {path.name}"
         return StepError(Exit.INTERNAL, what, why, _MORE_MEMORY)
     if any(text in said for text in _NO_ROOM):
         free = os.statvfs(path.parent)
-        why = f"{why}, {free.f_bavail * free.f_frsize} bytes are free"
+        why = f"{why}; {free.f_bavail * free.f_frsize} bytes are free"
         return StepError(Exit.NO_SPACE, f"no room for {path}", why, MORE_ROOM)
     return StepError(Exit.CORRUPT, f"qemu-img {verb} refuses {path.name}", why)
 

@@ -1,4 +1,4 @@
-"""The disk as it is, with holes where it is zero."""
+"""The raw disk, with holes for zeros."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Raw:
         self._high = int(memory["high"]) if memory else 0
         if os.fstat(behind.file).st_size < self._high:
             raise ValueError("the file is shorter than it was")
-        # What an earlier attempt wrote beyond its last checkpoint may be zero in this one.
+        # Data that an earlier attempt wrote after its last checkpoint may be zero in this one.
         os.ftruncate(behind.file, self._high)
 
     def write(self, offset: int, block: Block) -> None:

@@ -15,12 +15,12 @@ from steps.model.contract import StepError
 
 
 def prove(url: str, tls: ssl.SSLContext | None, what: str) -> None:
-    """Connect to the host of `url` as a transfer would; nothing is asked of it.
+    """Connect to the host of `url` as a transfer would; sends no request.
 
     Args:
         url: https or http; only scheme, host and port count.
-        tls: whom to trust; None: the system's authorities.
-        what: the host is, for the error: "the ESXi host".
+        tls: the trust; None: the system's authorities.
+        what: the role of the host, for the error: "the ESXi host".
 
     Raises:
         StepError: UNREACHABLE or UNTRUSTED, naming host, port and what to change; INVALID for a proxy that

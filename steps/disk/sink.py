@@ -1,4 +1,4 @@
-"""What both writers have in common: 64 KiB blocks at their place on the disk."""
+"""The protocol of both writers: 64 KiB blocks at their place on the disk."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ CLUSTER: Final = 1 << 16
 ZEROS: Final = bytes(CLUSTER)
 
 Block = bytes | bytearray
-"""What is written: part of a disk, `CLUSTER` bytes but for its end."""
+"""A part of a disk: `CLUSTER` bytes, except at its end."""
 Memory = dict[str, Any]
-"""What a writer must remember to be gone on with; plain JSON."""
+"""The state that a writer needs to resume; plain JSON."""
 
 
 class Sink(Protocol):
     """A disk being written. Offsets are bytes on the disk and multiples of `CLUSTER`.
 
-    Zeros are never written: what was not written reads as zeros.
+    Zeros are never written: unwritten blocks read as zeros.
     """
 
     def write(self, offset: int, block: Block) -> None:
-        """Put one block, of `CLUSTER` bytes, there; only the last one of the disk may be shorter."""
+        """Write one block of `CLUSTER` bytes at `offset`; only the last one of the disk may be shorter."""
 
     def read(self, offset: int) -> bytes:
-        """The block as it was written, zeros if it was not."""
+        """The block as it was written, else zeros."""
 
     def memory(self) -> Memory:
-        """What to remember now; everything it speaks of has been given to the writing thread."""
+        """The state to resume from; all data that it describes is queued in the writing thread."""
 
     def finish(self, size: int) -> None:
-        """Make it a disk of `size` bytes: all that is left has been given to the writing thread."""
+        """Make it a disk of `size` bytes: all remaining data is queued in the writing thread."""

@@ -1,4 +1,4 @@
-"""What is to be read: an address, a window in it, and what the bytes there are."""
+"""The source of a disk's bytes: an address, a window in it, and the expected content."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DIGITS: Final = {
 
 @dataclass(frozen=True)
 class Digest:
-    """What the bytes of a file should be: `value` in lower-case hexadecimal digits; `name` is the file's."""
+    """The expected digest of a file: `value` in lower-case hexadecimal digits; `name` is the file's."""
 
     algorithm: str
     """One of DIGITS."""
@@ -107,8 +107,8 @@ class Source:
     `offset` and `length` (bytes) are a window in a larger file, such as a member of an OVA's tar.
     `format` is named by every provider; "auto" looks at the first bytes and is for by-hand use only,
     because with it a guest could choose how its own disk is read. `identity` names the content (a
-    disk's uuid and change version): what was landed of another identity is never gone on from.
-    With `parts` the content stands in several files, one after the other, and the window is not looked at.
+    disk's uuid and change version): data that landed with another identity is never reused.
+    With `parts` the content is in several files, one after the other, and the window is ignored.
     """
 
     url: str
@@ -126,13 +126,13 @@ class Source:
     said: Validators = field(default_factory=Validators, compare=False)
     """What was said of the whole file when its places and sizes were read from it; `total` is its length."""
     digest: Digest | None = None
-    """Of the bytes of the window as they are sent. With it every attempt reads them from the first on."""
+    """Of the bytes of the window as they are sent. With it every attempt reads them from the first byte."""
     interrupted: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
-    """Called when the stream breaks: whoever gave the URL may know that it will never answer again, and stop
-    the landing. It must not wait for anything."""
+    """Called when the stream breaks: the caller may know that the URL will never answer again, and stop
+    the landing. It must not block."""
 
     def key(self, disk_format: str, capacity: int | None) -> str:
-        """A digest of everything that decides what the landed file holds; it reveals nothing."""
+        """A digest of everything that determines the content of the landed file; it reveals nothing."""
         content = self.identity or self.url
         parts: tuple[object, ...] = (
             *(content, self.offset, self.length, self.format, disk_format, capacity),
@@ -143,5 +143,5 @@ class Source:
 
     @property
     def digested(self) -> bool:
-        """Whether it is known what the bytes should be."""
+        """Whether a digest of the bytes is known."""
         return self.digest is not None or any(part.digested for part in self.parts)

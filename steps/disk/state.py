@@ -1,4 +1,4 @@
-"""What stands beside a disk while it lands, so that any later attempt can go on: `OUT.state.json`."""
+"""The state next to a disk while it lands, so that any later attempt can resume: `OUT.state.json`."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from steps.disk.source import Validators
 log = logging.getLogger(__name__)
 
 NO_JSON: Final = (ValueError, TypeError, KeyError, RecursionError)
-"""What reading JSON raises that this package did not write."""
+"""The errors of reading JSON that this package did not write."""
 VERSION: Final = 1
 """Raised when anything in the state or in what the writers do changes: older states mean start over."""
 
 
 @dataclass(frozen=True)
 class State:
-    """A point from which to go on: everything before `position` of the source is on the disk.
+    """A point to resume from: everything before `position` of the source is on the disk.
 
-    `crc` is the CRC-32 of these bytes; `decoder` and `sink` are what the two remember. `landed` is
+    `crc` is the CRC-32 of these bytes; `decoder` and `sink` are their states. `landed` is
     set once the partial file is complete, when only the last renames are missing.
     """
 
@@ -45,7 +45,7 @@ class State:
 
     @classmethod
     def load(cls, path: Path, key: str) -> State | None:
-        """The state there if it is whole and of `key`; None means to start over."""
+        """The state at `path` if it is complete and belongs to `key`; None means to start over."""
         try:
             state = cls._parse(path.read_text())
         except FileNotFoundError:
@@ -69,7 +69,7 @@ class State:
         return state
 
     def check(self) -> None:
-        """Raises ValueError where a field is of another type; decoder and sink judge their own."""
+        """Raises ValueError if a field has another type; decoder and sink check their own."""
         said = self.validators
         numbers = (self.position, self.crc, said.total or 0)
         texts = (self.key, self.kind, said.etag, said.modified)
@@ -82,9 +82,9 @@ class State:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write `path` so that after a crash either the old or the new text is there.
+    """Write `path` so that after a crash it has either the old or the new text.
 
-    What `reserve` set aside is written over, not given back first: on a full filesystem it is all there is.
+    The space of `reserve` is overwritten, not released first: on a full filesystem there is no other.
     """
     partial = spare(path)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT, 0o644), "wb") as file:
@@ -95,12 +95,12 @@ def replace_file(path: Path, text: str) -> None:
 
 
 def spare(path: Path) -> Path:
-    """The file that becomes `path` when it is replaced."""
+    """The file that replaces `path`."""
     return path.with_name(path.name + ".partial")
 
 
 def reserve(path: Path, size: int) -> None:
-    """Set room aside for the next `replace_file` of `path`, where there is any."""
+    """Reserve space for the next `replace_file` of `path`, if there is any."""
     with (
         contextlib.suppress(OSError),
         os.fdopen(os.open(spare(path), os.O_RDWR | os.O_CREAT, 0o644), "wb") as file,
@@ -109,7 +109,7 @@ def reserve(path: Path, size: int) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make renames in a folder last."""
+    """Make renames in a folder durable."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

@@ -1,4 +1,4 @@
-"""The source's bytes in order, cut as the reader of a format wants them, with their running CRC-32."""
+"""The source's bytes in order, in pieces as a format's reader requests them, with their running CRC-32."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _NOTHING = memoryview(b"")
 class Stream:
     """Bytes from `position` on; `crc` is the CRC-32 of those before.
 
-    What `take` returns is valid until the next `take`. `mark` says that everything so far was dealt
-    with; `marked` tells where that was, with the CRC-32 of all bytes before it: the point from which
-    a later attempt can go on.
+    The result of `take` is valid until the next `take`. `mark` records that everything so far was dealt
+    with; `marked` returns that position, with the CRC-32 of all bytes before it: the point from which
+    a later attempt can resume.
 
         position of chunk ──┐        mark ──┐     at ──┐
                             │▒▒ dealt with ▒│  being   │ not yet looked at │ length
@@ -33,7 +33,7 @@ class Stream:
         self._crc = crc
         self._over = False
         self.interrupted = False
-        """Whether the source failed; its bytes until then are as good as any."""
+        """Whether the source failed; its bytes before that are valid."""
 
     @property
     def position(self) -> int:
@@ -44,7 +44,7 @@ class Stream:
         """The next `count` bytes.
 
         Raises:
-            StepError: BROKEN_STREAM, when there are fewer.
+            StepError: BROKEN_STREAM, if there are fewer.
         """
         end = self._at + count
         if end <= self._length:
@@ -57,12 +57,12 @@ class Stream:
         return piece
 
     def upto(self, count: int) -> memoryview:
-        """The next `count` bytes, or those that are left."""
+        """The next `count` bytes, or the remaining ones."""
         end = self._at + count
         return self.take(count) if end <= self._length else self._assemble(count)
 
     def skip(self, count: int) -> None:
-        """Pass over `count` bytes. Raises as `take` does."""
+        """Skip `count` bytes. Raises as `take`."""
         while count > self._length - self._at:
             count -= self._length - self._at
             if not self._turn():
@@ -70,9 +70,9 @@ class Stream:
         self._at += count
 
     def peek(self, count: int) -> bytes:
-        """The first bytes of the stream without taking them; to be called before anything else.
+        """The first bytes of the stream without consuming them; call it before anything else.
 
-        A source that fails in their midst must not look like one that has no more.
+        A source that fails within them must not look like one that ended.
         """
         self.at_end()
         while self._length < count and not self._over:
@@ -80,11 +80,11 @@ class Stream:
         return bytes(self._chunk[: min(count, self._length)])
 
     def at_end(self) -> bool:
-        """Whether no byte is left; waits for the source to say so."""
+        """Whether no byte is left; may wait for the source."""
         return self._at == self._length and not self._turn()
 
     def mark(self) -> None:
-        """Everything taken so far is dealt with."""
+        """Record that everything taken so far is dealt with."""
         self._mark = self._at
 
     def marked(self) -> tuple[int, int]:
@@ -94,7 +94,7 @@ class Stream:
         return self._base + self._mark, crc32(self._chunk[: self._mark], self._crc)
 
     def _assemble(self, count: int) -> memoryview:
-        """`count` bytes that lie in more than one chunk, copied together; fewer at the end."""
+        """`count` bytes from more than one chunk, copied together; fewer at the end."""
         piece = bytearray()
         while len(piece) < count and not self.at_end():
             start = self._at
@@ -103,12 +103,12 @@ class Stream:
         return memoryview(piece)
 
     def _turn(self) -> bool:
-        """Leave this chunk for the next one; False when there is none."""
+        """Continue with the next chunk; False if there is none."""
         if self._over:
             return False
         self._marked = self.marked()
         done = self._mark or 0
-        # CRC-32 goes on from the mark, so that no byte is counted twice.
+        # CRC-32 continues from the mark, so that no byte is counted twice.
         crc = self._marked[1] if self._mark is not None else self._crc
         self._crc = crc32(self._chunk[done : self._length], crc)
         self._base += self._length
@@ -118,7 +118,7 @@ class Stream:
         return not self._over
 
     def _join(self) -> None:
-        """Make this chunk longer by the next one."""
+        """Extend this chunk by the next one."""
         head = bytes(self._chunk[: self._length])  # the buffer goes back to the source
         chunk, length = self._next()
         self._chunk = memoryview(head + chunk[:length])

@@ -1,6 +1,6 @@
-"""Proof that a VMDK's grain tables and the grains that arrived say the same, in constant memory.
+"""Proof that a VMDK's grain tables match the grains that arrived, in constant memory.
 
-A table entry says: grain g begins at sector s. Instead of remembering all pairs, three sums over them
+A table entry means: grain g begins at sector s. Instead of storing all pairs, three sums over them
 are kept on both sides: of 1, of s and of g·s. A pair that is missing, doubled, moved or exchanged with
 another makes at least one of them differ.
 """
@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 from steps.disk.faults import broken
 
 _ZERO_GRAIN: Final = 1
-"""An entry of 1 says: all zero, and nowhere in the file (QEMU, block/vmdk.c, VMDK_GTE_ZEROED)."""
+"""An entry of 1 means: all zero, and not in the file (QEMU, block/vmdk.c, VMDK_GTE_ZEROED)."""
 
 
 @dataclass
@@ -55,7 +55,7 @@ def sums_of(raw: bytes | memoryview) -> Sums:
 class Tables:
     """Grains seen against grains declared.
 
-    A table does not say which grains it is about: it waits under its sector until the directory does.
+    A table does not name its grains: it is kept by its sector until the directory assigns them.
     """
 
     def __init__(self, entries: int, memory: dict[str, Any] | None = None) -> None:
@@ -70,13 +70,13 @@ class Tables:
         return {"seen": asdict(self.seen), "declared": asdict(self._declared), "waiting": waiting}
 
     def table(self, sector: int, raw: bytes | memoryview) -> None:
-        """A grain table was read that begins at `sector`."""
+        """Record a grain table that begins at `sector`."""
         sums = sums_of(raw)
         if sums.count:
             self._waiting[sector] = sums
 
     def directory(self, places: Sequence[int]) -> None:
-        """The grain directory was read: the sectors of all tables, 0 for an empty one."""
+        """Record the grain directory: the sectors of all tables, 0 for an empty one."""
         for index, sector in enumerate(places):
             table = self._waiting.pop(sector, None)
             if table is not None:
@@ -86,8 +86,8 @@ class Tables:
         """Compare both sides at the end of the stream.
 
         Raises:
-            StepError: BROKEN_STREAM, when grains are missing.
-            Disagree: when they are others.
+            StepError: BROKEN_STREAM, if grains are missing.
+            Disagree: if they differ.
         """
         missing = self._declared.count - self.seen.count
         if missing > 0:
@@ -97,4 +97,4 @@ class Tables:
 
 
 class Disagree(Exception):  # noqa: N818 - says what the two sides do
-    """Tables and grains contradict each other: no part of what landed can be trusted."""
+    """Tables and grains contradict each other: no landed data can be trusted."""

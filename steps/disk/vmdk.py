@@ -1,4 +1,4 @@
-"""The words of a sparse VMDK: header, descriptor, markers (VMware, "Virtual Disk Format 5.0").
+"""The structures of a sparse VMDK: header, descriptor, markers (VMware, "Virtual Disk Format 5.0").
 
 All numbers are little endian; places and sizes are sectors of 512 bytes.
 
@@ -21,7 +21,7 @@ from steps.model.contract import Exit, StepError
 SECTOR: Final = 512
 MAGIC: Final = b"KDMV"
 RECORD: Final = struct.Struct("<QI")
-"""What every record begins with: a grain's first sector and its compressed size in bytes; a size of 0
+"""The start of every record: a grain's first sector and its compressed size in bytes; a size of 0
 makes it a marker, whose first number is the size in sectors of what follows it."""
 MARKER_TYPE: Final = struct.Struct("<I")
 
@@ -33,7 +33,7 @@ _DIRECTORY_LAST: Final = (1 << 64) - 1
 _LARGEST: Final = 64 << 40
 """Bytes. vSphere's largest disk is 62 TiB (Broadcom, Configuration Maximums); more is a damaged header."""
 _GRAINS: Final = frozenset(8 << power for power in range(11))
-"""Sectors of a grain: a power of two above 4 KiB by the specification; beyond 4 MiB nobody goes."""
+"""Sectors of a grain: a power of two above 4 KiB by the specification; no writer exceeds 4 MiB."""
 _TABLE_ENTRIES: Final = 512
 """Most entries of a grain table: the specification's only number, and QEMU's limit."""
 _DESCRIPTOR_SECTORS: Final = 2048
@@ -42,7 +42,7 @@ _TABLES: Final = 1 << 21
 
 
 class Marker(enum.IntEnum):
-    """What a marker announces."""
+    """The kinds of data that a marker announces."""
 
     END_OF_STREAM = 0
     GRAIN_TABLE = 1
@@ -69,35 +69,37 @@ class Header:
         """Read 512 bytes.
 
         Raises:
-            StepError: CORRUPT, when a value cannot be meant, or there are fewer bytes.
+            StepError: CORRUPT, if a value is impossible, or there are fewer bytes.
         """
         if len(raw) < _HEADER.size:
-            raise corrupt("the source is no sparse VMDK", f"it has {len(raw)} bytes")
+            raise corrupt("the source is not a sparse VMDK", f"it has {len(raw)} bytes")
         magic, _, flags, capacity, grain, at, size, entries, _, directory, overhead, _, _, method = (
             _HEADER.unpack_from(raw)
         )
         if magic != MAGIC:
-            raise corrupt("the source is no sparse VMDK", f"it begins with {magic!r}, not with {MAGIC!r}")
+            raise corrupt("the source is not a sparse VMDK", f"it begins with {magic!r}, not with {MAGIC!r}")
         header = cls(flags, capacity, grain, at, size, entries, directory, overhead, method)
         header.check()
         return header
 
     def check(self) -> None:
-        """Refuse sizes that would cost unbounded time or memory."""
+        """Refuse sizes that would need unbounded time or memory."""
         if not 0 < self.capacity <= _LARGEST // SECTOR:
-            raise corrupt("the VMDK's header is damaged", f"a capacity of {self.capacity} sectors")
+            raise corrupt("the VMDK's header is damaged", f"its capacity is {self.capacity} sectors")
         if self.grain not in _GRAINS:
-            raise corrupt("the VMDK's header is damaged", f"a grain size of {self.grain} sectors")
+            raise corrupt("the VMDK's header is damaged", f"its grain size is {self.grain} sectors")
         if not 0 < self.entries <= _TABLE_ENTRIES:
-            raise corrupt("the VMDK's header is damaged", f"{self.entries} entries in a grain table")
+            raise corrupt("the VMDK's header is damaged", f"a grain table has {self.entries} entries")
         if self.tables > _TABLES:
-            raise corrupt("the VMDK's header is damaged", f"{self.tables} grain tables")
+            raise corrupt("the VMDK's header is damaged", f"it has {self.tables} grain tables")
         if self.descriptor_size > _DESCRIPTOR_SECTORS:
-            raise corrupt("the VMDK's header is damaged", f"a descriptor of {self.descriptor_size} sectors")
+            raise corrupt(
+                "the VMDK's header is damaged", f"its descriptor has {self.descriptor_size} sectors"
+            )
         if self.descriptor and not 0 < self.descriptor <= 1 + self.text - self.descriptor_size:
-            raise corrupt("the VMDK's header is damaged", f"a descriptor at sector {self.descriptor}")
+            raise corrupt("the VMDK's header is damaged", f"its descriptor is at sector {self.descriptor}")
         if self.compressed and self.compression != _DEFLATE:
-            raise corrupt("the VMDK's header is damaged", f"compression {self.compression}")
+            raise corrupt("the VMDK's header is damaged", f"its compression is {self.compression}")
 
     @property
     def size(self) -> int:
@@ -108,14 +110,14 @@ class Header:
     def text(self) -> int:
         """Sectors after the header in which a descriptor may stand.
 
-        All of them count: whatever the header says, QEMU looks for a parent's name right behind it.
+        All of them count: whatever the header contains, QEMU looks for a parent's name right behind it.
         """
         front = self.overhead if self.directory_last else self.directory
         return max(0, min(front - 1, _DESCRIPTOR_SECTORS))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """What decides where a grain belongs and how it is read."""
+        """The fields that decide where a grain belongs and how it is read."""
         return self.capacity, self.grain, self.entries, self.compressed, self.compression
 
     @property
@@ -142,7 +144,7 @@ _PARENT = re.compile(rb"(?mi)^[ \t]*parentCID\s*=\s*\"?(?:0x)?([0-9a-f]+)")
 
 
 def check_descriptor(text: bytes) -> None:
-    """Refuse a disk whose content lies partly in other files.
+    """Refuse a disk if a part of its content is in other files.
 
     Raises:
         StepError: UNSUPPORTED.
@@ -153,7 +155,7 @@ def check_descriptor(text: bytes) -> None:
         raise _leans("it holds only the difference to a parent disk", "consolidate the machine's snapshots")
     extents = _EXTENT.findall(text)
     if len(extents) > 1 or any(kind != b"SPARSE" for kind in extents):
-        raise _leans("its descriptor names further files", "export it as one stream-optimized VMDK")
+        raise _leans("its descriptor refers to other files", "export it as one stream-optimized VMDK")
 
 
 def _leans(why: str, remedy: str) -> StepError:

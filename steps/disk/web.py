@@ -16,12 +16,12 @@ from steps.model.contract import StepError, Stopped
 log = logging.getLogger(__name__)
 
 PAUSES: Final = (0.0, 0.5, 2.0, 8.0)
-"""Seconds before each attempt to go on with a broken stream; counted anew whenever bytes arrive."""
+"""Seconds before each attempt to resume a broken stream; counted from the start whenever bytes arrive."""
 _NO_RANGE: Final = (400, 416)
 """Glance answers 400 where its store has no random access (glance/api/v2/image_data.py), and a server
-416 when the file has become shorter: in both cases the stream is asked for from its start."""
+416 if the file has become shorter: in both cases the stream is requested from its start."""
 _FROM_START: Final = (
-    "the server does not give the rest alone (Range): the next attempt reads from the start and compares that"
+    "the server does not support Range: the next attempt reads from the start and compares the data"
     " with what has landed"
 )
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -71,7 +71,7 @@ class WebBody:
             raise connection_fault(error, self._wire.name) from error
 
     def _enter(self, response: http.client.HTTPResponse, at: int) -> None:
-        """Find the window in the answer and leave the stream standing at its first byte."""
+        """Find the window in the answer and leave the stream at its first byte."""
         source = self._source
         start, whole = 0, response.length
         if response.status == 206:
@@ -92,7 +92,7 @@ class WebBody:
         while self.position < 0:
             count = self._receive(view[: -self.position])
             if not count:
-                raise broken(f"{self._wire.host} ended the file before the disk begins")
+                raise broken(f"{self._wire.host} ended the file before the disk began")
             self.position += count
 
     def readinto(self, view: memoryview) -> int:
@@ -140,7 +140,7 @@ class WebBody:
                 fault = error
                 break
             except StepError as error:
-                if error.code.permanent:  # an expired lease, say: the next attempt may get another
+                if error.code.permanent:  # for example an expired lease: the next attempt may get another
                     break
                 continue
             if self.position == at and self.validators.agree(before) and self._is_proved(at, before):
@@ -152,7 +152,7 @@ class WebBody:
         raise fault
 
     def _is_proved(self, at: int, before: Validators) -> bool:
-        """Whether the bytes from `at` on belong to those that came: by a validator, or by a digest of all."""
+        """Whether the bytes from `at` on belong to the earlier ones: by a validator or a digest."""
         return not at or self.validators.prove(before) or self._source.digest is not None
 
     def _stop_if_aborted(self) -> None:
@@ -171,10 +171,10 @@ def content_range(response: http.client.HTTPResponse, start: int) -> tuple[int, 
     """First byte and length of the whole file, from a 206.
 
     Raises:
-        StepError: BROKEN_STREAM, when the range is not the one asked for.
+        StepError: BROKEN_STREAM, if the range is not the requested one.
     """
     text = response.headers.get("Content-Range", "")
     match = _CONTENT_RANGE.fullmatch(text)
     if match is None or int(match[1]) != start:
-        raise broken(f"asked for the bytes from {start}, the server sent Content-Range {text!r}")
+        raise broken(f"requested the bytes from {start}, but the server sent Content-Range {text!r}")
     return start, None if match[3] == "*" else int(match[3])

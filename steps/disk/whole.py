@@ -1,7 +1,7 @@
-"""Whether an image is a whole disk. A delta holds only what differs from its parent, and looks like a disk.
+"""Whether an image is a whole disk. A delta holds only the difference to its parent, but looks like a disk.
 
-Every reader of images asks `check`: preflight about a file that is still at its source, a landing about the
-first bytes of its stream, qemu-img's wrapper about a file on scratch.
+Every reader of images calls `check`: preflight for a file that is still at its source, a landing for the
+first bytes of its stream, qemu-img's wrapper for a file on scratch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from steps.disk.vmdk import MAGIC, SECTOR, Header, check_descriptor
 from steps.model.contract import Exit, StepError
 
 Read = Callable[[int, int], bytes]
-"""Bytes of an image from an offset on, at most so many: fewer at its end, or where nobody can look."""
+"""Bytes of an image from an offset on, at most so many: fewer at its end, or if it cannot be read there."""
 
 HEAD: Final = 512
 """Bytes that suffice for all but VHDX and the descriptor of a VMDK."""
@@ -29,7 +29,7 @@ _DIFFERENCING: Final = 4
 _DESCRIPTOR: Final = b"# Disk DescriptorFile"
 _CREATED: Final = b"createType"
 _TEXT: Final = 32 << 10
-"""Bytes of a VMDK's descriptor that are looked at. QEMU looks at 10 KiB (DESC_SIZE); the decoder at all."""
+"""Bytes of a VMDK's descriptor that are checked. QEMU reads 10 KiB (DESC_SIZE); the decoder reads all."""
 _SNAPSHOTS: Final = {b"COWD": "vmfsSparse", b"\xbe\xba\xfe\xca": "seSparse"}
 """How the files of ESXi's snapshots begin: both formats exist for deltas alone (QEMU block/vmdk.c)."""
 
@@ -47,12 +47,12 @@ _HAS_PARENT: Final = 2
 
 
 def check(image_format: str, read: Read, *, size: int | None = None, name: str = "the disk") -> None:
-    """Refuse an image of which a part is in another file. What is damaged in other ways passes.
+    """Refuse an image if a part of it is in another file. Other damage is not checked.
 
     Args:
-        image_format: as it will be read, in QEMU's words; "auto" for whatever the first bytes say.
-        read: gives the image's bytes.
-        size: of the image's file, where it is known and its end can be read.
+        image_format: the format for reading it, by QEMU's name; "auto" to detect it by the first bytes.
+        read: returns the image's bytes.
+        size: of the image's file, if it is known and its end can be read.
         name: of the image, for the error.
 
     Raises:
@@ -100,7 +100,7 @@ def _vmdk(read: Read, _size: int | None) -> str:
 
 
 def _qcow2(read: Read, _size: int | None) -> str:
-    """By the offset of a backing file's name, also one that QEMU takes for empty and others might not."""
+    """By the offset of a backing file's name, even if QEMU treats it as empty: others might not."""
     head = read(0, 80).ljust(80, b"\0")
     if not head.startswith(_QCOW2):
         return ""
@@ -138,7 +138,7 @@ def _vhdx(read: Read, _size: int | None) -> str:
 def _entry(
     read: Read, at: int, signature: bytes, count_at: int, entry: struct.Struct, wanted: bytes
 ) -> tuple[bytes, int] | None:
-    """Identifier and offset of an entry in one of VHDX's tables; None where there is none."""
+    """Identifier and offset of an entry in one of VHDX's tables; or None."""
     head = read(at, entry.size)
     if not head.startswith(signature) or len(head) < entry.size:
         return None

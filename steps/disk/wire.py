@@ -1,6 +1,6 @@
 """One HTTP connection at a time whose socket another thread can shut down at any moment.
 
-It goes through the proxy that the environment names for the URL, by CONNECT where TLS is spoken.
+It uses the environment's proxy for the URL, by CONNECT for TLS.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from steps.runtime import proxy
 from steps.runtime.proxy import Proxy, ProxyError
 
 CONNECT_SECONDS: Final = 10.0
-"""A host on a working network answers in far less; a stop has to wait for this at worst."""
+"""A host on a working network answers in far less; a stop waits this long at worst."""
 IDLE_SECONDS: Final = 60.0
 """Longer silence is a dead connection. ESXi's NFC service stalls for tens of seconds under load."""
 
 
 _OF_PROXIES: Final = (407, 502, 503, 504)
-"""Answers to a plain request by which a proxy says that it did not, or could not, pass it on."""
+"""Answers to a plain request that mean that a proxy did not, or could not, forward it."""
 
 
 def _in_ascii(url: str) -> str:
@@ -53,7 +53,7 @@ class Wire:
         self.port = parts.port or (443 if parts.scheme == "https" else 80)
         self.proxy = proxy.of(url)
         self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
-        # A proxy that is to pass a plain request on is told the whole URL (RFC 9112, 3.2.2).
+        # A proxy that forwards a plain request gets the full URL (RFC 9112, 3.2.2).
         plain = self.proxy is not None and self._tls is None
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._target = f"http://{parts.netloc.rpartition('@')[2]}{path}" if plain else path
@@ -69,7 +69,7 @@ class Wire:
         """Send a request on a new connection and wait for the head of its answer.
 
         Raises:
-            OSError, http.client.HTTPException: as the library has them; ProxyError.
+            OSError, http.client.HTTPException: from the library; ProxyError.
         """
         connection = self._new()
         connection.request("GET", self._target, headers={**headers, **self._extra})
@@ -79,7 +79,7 @@ class Wire:
         return answer
 
     def probe(self) -> None:
-        """Connect, and over TLS greet each other; nothing is asked. Raises as `get`."""
+        """Connect, with the handshake for TLS; sends no request. Raises as `get`."""
         self._new().connect()
 
     @property
@@ -92,7 +92,7 @@ class Wire:
         return self._connection
 
     def abort(self) -> None:
-        """End whatever the reading thread waits for."""
+        """End the wait of the reading thread."""
         if self._connection is not None:
             self._connection.abort()
 
@@ -133,7 +133,7 @@ class _Connection(http.client.HTTPConnection):
         self.sock = self.wire
 
     def _connected(self) -> socket.socket:
-        """A socket to the host, be it through a tunnel."""
+        """A socket to the host, possibly through a tunnel."""
         try:
             made = self.wire = self.sock = socket.create_connection((self.host, self.port), CONNECT_SECONDS)
             if self._via is not None and self._tls is not None:
@@ -146,7 +146,7 @@ class _Connection(http.client.HTTPConnection):
 
     def abort(self) -> None:
         if self.wire is not None:
-            with contextlib.suppress(OSError):  # it may have gone already
+            with contextlib.suppress(OSError):  # it may be closed already
                 # Not SSLSocket's own: that one pulls the TLS object away under the reading thread.
                 socket.socket.shutdown(self.wire, socket.SHUT_RDWR)
 

@@ -1,4 +1,4 @@
-"""The result document of `admit`: what a target answers when it is asked to accept a VM. Pure."""
+"""The result document of `admit`: the target's answer to whether it accepts a VM. Pure."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from steps.model.document import Document
 
 
 class Verdict(enum.StrEnum):
-    """What came of one check at the target."""
+    """The result of one check at the target."""
 
     PASSED = "passed"
     WARNED = "warned"
-    """The target accepts it, and changes something that a person should know."""
+    """The target accepts it, but changes something that a person should know."""
     NOT_CHECKED = "notChecked"
     """The check could not be made; the message says why."""
 
 
 class Finding(Document):
-    """One check at the target. A check that refuses the import is an error of the step instead."""
+    """One check at the target. If a check refuses the import, the step fails instead."""
 
     check: str
-    """What was looked at: `vm`, `claims`, `quota` and so on."""
+    """The subject of the check: `vm`, `claims`, `quota` and so on."""
     verdict: Verdict
     message: str = ""
 
 
 class Admission(Document):
-    """All that `admit` found, as it stands in `admission.json`."""
+    """All findings of `admit`: the content of `admission.json`."""
 
     findings: tuple[Finding, ...] = ()
 

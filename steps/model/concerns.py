@@ -1,4 +1,4 @@
-"""What an import changes, loses or cannot carry, whatever the source. Pure.
+"""What an import changes, loses or cannot import, for any source. Pure.
 
 What only one source can say is in that provider. docs/reference/mapping.md lists every code. The severities
 are those of the v2v importer: `log` is harmless, `warn` may matter and is shown, `block` ends the import.
@@ -13,7 +13,7 @@ from typing import Final
 from steps.model.machine import Concern, Machine, Severity
 
 MOST_DEVICES: Final = 256
-"""Disks and interfaces a machine may have (kubevirt.io/api v1.6, Devices, MaxItems)."""
+"""Most disks, and most interfaces, of a VM (kubevirt.io/api v1.6, Devices, MaxItems)."""
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PRINTABLE: Final = re.compile(r"[ -~]{1,256}")
@@ -36,24 +36,26 @@ def log(code: str, message: str, remedy: str = "") -> Concern:
 
 
 def about(machine: Machine) -> tuple[Concern, ...]:
-    """What KubeVirt cannot carry of this machine, or carries in another way."""
+    """What KubeVirt cannot represent of this VM, or represents differently."""
     return (*_devices(machine), *_firmware(machine), *_identity(machine), *_clock(machine))
 
 
 def merged(*found: Iterable[Concern]) -> tuple[Concern, ...]:
-    """All of them in order, none twice: two parties may come upon the same thing."""
+    """All concerns in order, without duplicates: two callers may find the same one."""
     return tuple(dict.fromkeys(concern for some in found for concern in some))
 
 
 def _devices(machine: Machine) -> Iterator[Concern]:
     if not machine.disks:
-        yield block("no-disks", "the machine has no disks", "there is nothing to import")
-    for count, what in ((len(machine.disks), "disks"), (len(machine.nics), "network cards")):
+        yield block("no-disks", "the VM has no disks", "there is nothing to import")
+    for count, what in ((len(machine.disks), "disks"), (len(machine.nics), "NICs")):
         if count > MOST_DEVICES:
-            yield block("too-many-devices", f"{count} {what}, and KubeVirt takes {MOST_DEVICES}")
+            yield block("too-many-devices", f"the VM has {count} {what}, but KubeVirt allows {MOST_DEVICES}")
     for nic in machine.nics:
         if nic.mac and not usable_mac(nic.mac):
-            yield warn("mac-unusable", f"{nic.id} has the address {nic.mac}", "it gets another one")
+            yield warn(
+                "mac-unusable", f"{nic.id} has the unusable MAC address {nic.mac}", "it gets a new one"
+            )
         if not nic.connected:
             yield log("nic-disconnected", f"{nic.id} is not connected: its link is down after the import")
 
@@ -61,52 +63,58 @@ def _devices(machine: Machine) -> Iterator[Concern]:
 def _firmware(machine: Machine) -> Iterator[Concern]:
     firmware = machine.firmware
     if firmware.kind == "efi":
-        yield log("efi-variables", "boot entries kept by the firmware are not carried over", BOOT_PATH)
+        yield log("efi-variables", "the firmware's boot entries are not carried over", BOOT_PATH)
     if firmware.kind == "bios" and firmware.secure_boot:
-        yield warn("secure-boot-bios", "secure boot is on but the machine boots by BIOS", "it is left out")
+        yield warn("secure-boot-bios", "secure boot is on, but the VM boots with BIOS", "it is turned off")
     if firmware.tpm and firmware.tpm_version == "1.2":
-        yield warn("tpm-version", "the machine has a TPM 1.2", "it gets a TPM 2.0, as KubeVirt has no other")
+        yield warn("tpm-version", "the VM has a TPM 1.2", "it gets a TPM 2.0, the only version in KubeVirt")
 
 
-BOOT_PATH: Final = r"the disk is booted by \EFI\BOOT, so see that a boot loader is there"
+BOOT_PATH: Final = r"the VM boots from \EFI\BOOT: make sure that a boot loader is there"
 
 
 def _identity(machine: Machine) -> Iterator[Concern]:
     given = machine.smbios_uuid or machine.uuid
     if given and not system_uuid(machine):
-        yield warn("uuid-unusable", f"its UUID {given!r} is none", "the machine gets a new one")
+        yield warn("uuid-unusable", f"its UUID {given!r} is not valid", "the VM gets a new one")
     if machine.serial and not system_serial(machine):
-        yield warn("serial-unusable", f"its serial number is not plain text: {machine.serial!r}", "left out")
+        yield warn(
+            "serial-unusable", f"its serial number is not plain text: {machine.serial!r}", "it is left out"
+        )
     for disk in machine.disks:
         if disk.serial and not disk_serial(disk.serial):
-            yield warn("serial-unusable", f"{disk.id} has the serial number {disk.serial!r}", "left out")
+            yield warn(
+                "serial-unusable",
+                f"{disk.id} has the unusable serial number {disk.serial!r}",
+                "it is left out",
+            )
 
 
 def _clock(machine: Machine) -> Iterator[Concern]:
     if machine.clock.base == "localtime" and not machine.clock.timezone:
         yield warn(
             "clock-localtime",
-            "its hardware clock shows the local time of its host, whose zone the source does not tell",
-            "it starts with UTC, so let the guest synchronise its time or set clock.timezone",
+            "its hardware clock shows the local time of its host, but the source reports no time zone",
+            "it starts with UTC: let the guest synchronise its time, or set clock.timezone",
         )
 
 
 def usable_mac(mac: str) -> bool:
-    """Whether it is a card's own address: not of a group, not all zeros, not that of the in-pod bridge."""
+    """Whether a NIC can use it: not a multicast address, not all zeros, not that of the in-pod bridge."""
     return not int(mac[:2], 16) & 1 and mac not in {"00:00:00:00:00:00", _IN_POD_BRIDGE}
 
 
 def system_uuid(machine: Machine) -> str:
-    """The UUID the guest shall read, in lower case; "" where the source has none that is one."""
+    """The UUID that the guest reads, in lower case; "" if the source has no valid one."""
     uuid = (machine.smbios_uuid or machine.uuid).lower()
     return uuid if _UUID.fullmatch(uuid) else ""
 
 
 def system_serial(machine: Machine) -> str:
-    """The serial number the guest shall read; "" where there is none that firmware tables can hold."""
+    """The serial number that the guest reads; "" if firmware tables cannot hold it."""
     return machine.serial if _PRINTABLE.fullmatch(machine.serial) else ""
 
 
 def disk_serial(serial: str) -> str:
-    """A disk's serial number as KubeVirt takes it, else ""."""
+    """The disk's serial number if KubeVirt accepts it, else ""."""
     return serial if _DISK_SERIAL.fullmatch(serial) else ""

@@ -1,4 +1,4 @@
-"""The words that author, runner and step programs share: paths, exit codes, errors.
+"""The contract between author, runner and step programs: paths, exit codes, errors.
 
 `docs/reference/step-contract.md` tells the same to a person. Nothing here touches the world.
 """
@@ -9,72 +9,72 @@ import enum
 from pathlib import Path
 from typing import Final
 
-# Where a pod finds its things; the embedded runner gives folders of its own in their place.
+# Paths in a pod; the embedded runner uses folders of its own instead.
 SCRATCH: Final = Path("/scratch")
-"""The disk's own claim: bulk data, written as `NAME.partial` and renamed when whole."""
+"""The disk's own claim: bulk data, written as `NAME.partial` and renamed when complete."""
 REQUEST: Final = Path("/request")
-"""What is to be done: `plan.json` and, once preflight has run, `machine.json`. Read-only for steps."""
+"""The request: `plan.json` and, after preflight, `machine.json`. Read-only for steps."""
 CREDENTIALS: Final = Path("/run/source")
 """The source's credentials as files, one per key of the Secret. Never argv, environment or parameters."""
 TARGET: Final = Path("/target")
 """The folder of the directory target."""
 OUTPUTS: Final = Path("/tmp")  # noqa: S108 - Argo takes small results from here by `valueFrom.path`
-"""Small results of a step, a file each."""
+"""Small results of a step, one file each."""
 TERMINATION_LOG: Final = Path("/dev/termination-log")
-"""Kubernetes shows what stands here as the container's message (4096 bytes at most)."""
+"""Kubernetes shows the content of this file as the container's message (4096 bytes at most)."""
 
 PROGRESS_FILE_ENV: Final = "ARGO_PROGRESS_FILE"
-"""Argo's executor reads `done/total` from the file this names (argo-workflows docs/progress.md)."""
+"""Names the file from which Argo's executor reads `done/total` (argo-workflows docs/progress.md)."""
 TERMINATION_LOG_ENV: Final = "VMFERRY_TERMINATION_LOG"
-"""Where the last words go when `/dev/termination-log` is not there, as outside a pod."""
+"""Replaces `/dev/termination-log` where that does not exist, as outside a pod."""
 LAST_WORDS_LIMIT: Final = 4096
 
 
 class Exit(enum.IntEnum):
-    """What an exit code means. 10-19: a person must act. 20: look at the sibling. Anything else: try again.
+    """The exit codes. 10-19: a person must act. 20: see the sibling step. Any other failure: retryable.
 
     64 and 65 belong to Argo's executor and are never used.
     """
 
     DONE = 0
     INVALID = 10
-    """The request cannot be carried out as it is written."""
+    """The request is not valid."""
     DENIED = 11
-    """The source refuses the credentials, or they lack a permission."""
+    """The source rejects the credentials, or they lack a permission."""
     UNTRUSTED = 12
-    """The source's certificate is not one we were told to trust."""
+    """The source's certificate is not trusted."""
     NO_SPACE = 13
-    """There is no room, or no quota, for the bytes."""
+    """There is not enough space, or not enough quota."""
     NOT_FOUND = 14
-    """The datacenter, machine or network is not there."""
+    """The datacenter, VM or network does not exist."""
     AMBIGUOUS = 15
-    """The name fits more than one thing."""
+    """The name matches more than one object."""
     UNSUPPORTED = 16
-    """The machine has something that no import can carry."""
+    """The VM has a feature that cannot be imported."""
     POWER = 17
-    """The machine is on and cannot be shut down the way the request allows."""
+    """The VM is on and cannot be shut down in the way that the request allows."""
     CORRUPT = 18
-    """The bytes that lie there are not what they should be, and reading them again will not help."""
+    """The data is corrupt; a retry does not help."""
     CONFLICT = 19
-    """Something that is not ours stands where the result belongs."""
+    """An object that vmferry did not create has the name of the result."""
 
     SIBLING = 20
-    """This step is well; the step beside it failed. Retrying runs both."""
+    """This step succeeded; the parallel step for the same disk failed. A retry runs both."""
 
     UNREACHABLE = 30
-    """The source or the target does not answer, or stopped answering. Tried again."""
+    """The source or the target does not answer, or stopped answering. Retried."""
     BUSY = 31
-    """The source has no slot free at present (a lease, a lock). Tried again."""
+    """The source is busy (a lease, a lock). Retried."""
     BROKEN_STREAM = 32
-    """A transfer ended early or arrived damaged; what landed is kept. Tried again."""
+    """A transfer ended early or the data is damaged; what landed is kept. Retried."""
     INTERNAL = 70
-    """A fault in vmferry itself, with a traceback in the log, or a program it ran was killed. Tried again."""
+    """An internal error with a traceback in the log, or a program that vmferry ran was killed. Retried."""
     STOPPED = 143
-    """SIGTERM: stopped at the next chunk, everything given back. Tried again."""
+    """SIGTERM: stopped at the next chunk, everything released. Retried."""
 
     @property
     def permanent(self) -> bool:
-        """Whether trying again is pointless until a person has done something."""
+        """Whether a retry is useless until a person acts."""
         return Exit.INVALID <= self <= Exit.CONFLICT
 
     @property
@@ -84,14 +84,14 @@ class Exit(enum.IntEnum):
 
 
 def is_retryable(code: int) -> bool:
-    """The one retry rule, for the embedded runner as for Argo: everything but done, 10-19 and 20."""
+    """The retry rule for the embedded runner and for Argo: everything except 0, 10-19 and 20."""
     return code != Exit.DONE and not Exit.INVALID <= code <= Exit.SIBLING
 
 
 class StepError(Exception):
-    """A failure that says what failed, why, and what to do, in one line.
+    """A failure: what failed, why, and what to do, in one line.
 
-    `str(error)` is `WHAT: WHY; REMEDY`: the line a person reads in the Argo UI and in the condition.
+    `str(error)` is `WHAT: WHY; REMEDY`: the line in the Argo UI and in the condition.
     """
 
     def __init__(self, code: Exit, what: str, why: str = "", remedy: str = "") -> None:
@@ -105,7 +105,7 @@ class StepError(Exception):
         what, why, remedy = (_clipped(part, most) for part, most in zip(self._parts, _MOST, strict=True))
         line = ": ".join(part for part in (what, why) if part)
         words = " ".join("; ".join(part for part in (line, remedy) if part).split())
-        # Names come from foreign files: a terminal must not obey them.
+        # Names come from untrusted files: they must not control a terminal.
         return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in words)
 
     @property
@@ -114,7 +114,7 @@ class StepError(Exception):
 
 
 _MOST: Final = (400, 2200, 600)
-"""Characters of an error's three parts: they fit into `LAST_WORDS_LIMIT`, whatever a foreign file says."""
+"""Most characters of an error's three parts: together they fit into `LAST_WORDS_LIMIT`."""
 
 
 def _clipped(text: str, most: int) -> str:
@@ -122,4 +122,4 @@ def _clipped(text: str, most: int) -> str:
 
 
 class Stopped(Exception):  # noqa: N818 - it is an event, not a fault
-    """Someone asked the step to stop (SIGTERM, SIGINT). Raised at the next chunk."""
+    """The step was asked to stop (SIGTERM, SIGINT). Raised at the next chunk."""

@@ -1,4 +1,4 @@
-"""What every document between two processes has in common: strict, frozen, versioned, written whole."""
+"""The base of all documents between two processes: strict, frozen, versioned, written atomically."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from steps.model.contract import Exit, StepError
 
 
 class Document(BaseModel):
-    """A value in a document: unknown fields are refused, nothing changes after it was read.
+    """A document or a part of one: unknown fields are refused, values are frozen.
 
-    In JSON the names are camelCase, as everywhere in Kubernetes.
+    In JSON the field names are camelCase, as in Kubernetes.
     """
 
     model_config = ConfigDict(
@@ -26,7 +26,7 @@ class Document(BaseModel):
         return self.model_dump_json(by_alias=True, indent=2) + "\n"
 
     def save(self, path: Path) -> None:
-        """Write the document so that `path` holds the old text or the new one, never half of it."""
+        """Write the document so that `path` holds either the old or the complete new text."""
         write_atomically(path, self.to_json())
 
     @classmethod
@@ -40,14 +40,17 @@ class Document(BaseModel):
             return cls.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             raise StepError(
-                Exit.INVALID, f"{path.name} is missing", f"nothing at {path}", "run the step before"
+                Exit.INVALID,
+                f"{path.name} is missing",
+                f"there is no file {path}",
+                "run the previous step first",
             ) from None
         except ValidationError as error:
             raise StepError(Exit.INVALID, f"{path.name} is not valid", first_error(error)) from None
 
 
 def first_error(error: ValidationError) -> str:
-    """The first fault of a validation, as `field.path: what`."""
+    """The first error of a validation, as `field.path: message`."""
     fault = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in fault["loc"])
     return f"{where}: {fault['msg']}" if where else fault["msg"]
@@ -62,7 +65,7 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-    except OSError:  # on a full filesystem half a document would take the room of a whole one
+    except OSError:  # on a full filesystem half a document would use the space of a complete one
         partial.unlink(missing_ok=True)
         raise
     partial.replace(path)

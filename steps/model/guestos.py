@@ -1,7 +1,7 @@
-"""What runs in the machine, in one vocabulary for every source. Pure.
+"""The guest's operating system, in one vocabulary for all sources. Pure.
 
-The ids are short ids as libosinfo has them (`win2k19`, `ubuntu22.04`, `debian12`), without what the source
-does not say: `rhel9` where the minor release is unknown, `linux` where only the family is. "" is: not known.
+The ids are libosinfo's short ids (`win2k19`, `ubuntu22.04`, `debian12`), without details that the source
+does not report: `rhel9` without the minor release, `linux` if only the family is known. "" means unknown.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def of_vmware(guest_id: str) -> str:
 
 
 def of_ovf(cim_id: int | None, os_type: str = "") -> str:
-    """From the OperatingSystemSection: `os_type` is vmw:osType or VirtualBox's OSType, and says more."""
+    """From the OperatingSystemSection: `os_type` (vmw:osType or VirtualBox's OSType) is more precise."""
     return _named(os_type) or _CIM.get(cim_id or 0, "")
 
 
@@ -201,7 +201,7 @@ def is_windows(os: str) -> bool:
 
 
 def harvester_label(os: str) -> str:
-    """The value for Harvester's label `harvesterhci.io/os`; "" for systems that it has no name for."""
+    """The value for Harvester's label `harvesterhci.io/os`; "" for systems that Harvester does not name."""
     return "windows" if is_windows(os) else _HARVESTER.get(_RELEASE.split(os)[0], "")
 
 

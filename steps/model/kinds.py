@@ -1,6 +1,6 @@
 """The kinds of Kubernetes objects that vmferry reads or writes. Pure.
 
-They are listed here, with the place where the API has them: nothing asks the API for its kinds.
+They are listed here with their API paths, so no discovery request is needed.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 Object = dict[str, Any]
-"""An object of the API, as JSON has it."""
+"""An object of the API as JSON."""
 
 
 GROUP: Final = "migration.harvesterhci.io"
@@ -17,7 +17,7 @@ API_VERSION: Final = f"{GROUP}/v1beta1"
 
 
 class Kind(NamedTuple):
-    """A kind of object and where the API has it."""
+    """A kind of object and its API path."""
 
     api_version: str
     kind: str
@@ -30,7 +30,7 @@ class Kind(NamedTuple):
 
     @property
     def resource(self) -> str:
-        """As it stands in a Role: `virtualmachineimages.harvesterhci.io`."""
+        """The name in a Role: `virtualmachineimages.harvesterhci.io`."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
 

@@ -1,6 +1,6 @@
-"""The machine as its source describes it: the document every provider writes and every target reads.
+"""The VM as its source describes it: the document that every provider writes and every target reads.
 
-Nothing here is specific to a source or a target; what differs between them is data.
+Nothing here is specific to a source or a target; their differences are data.
 Sizes are bytes unless a name says otherwise.
 """
 
@@ -20,7 +20,7 @@ MacAddress = Annotated[str, Field(pattern=r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")]
 
 
 class Controller(enum.StrEnum):
-    """What a disk hangs on at its source."""
+    """The disk's controller at the source."""
 
     PVSCSI = "pvscsi"
     LSILOGIC = "lsilogic"
@@ -36,7 +36,7 @@ class Controller(enum.StrEnum):
 
 
 class NicModel(enum.StrEnum):
-    """What the guest sees as its network card at the source."""
+    """The NIC model that the guest sees at the source."""
 
     VMXNET = "vmxnet"
     VMXNET2 = "vmxnet2"
@@ -52,7 +52,7 @@ class NicModel(enum.StrEnum):
 
 
 class Severity(enum.StrEnum):
-    """How much a concern weighs: noted, shown to the person, or the end of the import."""
+    """The severity of a concern: logged, shown to the user, or blocking."""
 
     LOG = "log"
     WARN = "warn"
@@ -60,7 +60,7 @@ class Severity(enum.StrEnum):
 
 
 class Power(enum.StrEnum):
-    """Whether the machine runs at its source."""
+    """The VM's power state at the source."""
 
     ON = "on"
     OFF = "off"
@@ -68,7 +68,7 @@ class Power(enum.StrEnum):
 
 
 class Concern(Document):
-    """Something about the machine that an import changes, loses or cannot carry."""
+    """A property of the VM that an import changes, loses or cannot import."""
 
     severity: Severity
     code: str
@@ -80,7 +80,7 @@ class Concern(Document):
 
 
 class Firmware(Document):
-    """How the machine boots."""
+    """How the VM boots."""
 
     kind: Literal["bios", "efi"] = "bios"
     secure_boot: bool = False
@@ -89,9 +89,9 @@ class Firmware(Document):
 
 
 class Clock(Document):
-    """What the hardware clock shows when the machine is switched on.
+    """What the hardware clock shows when the VM is switched on.
 
-    `localtime` is the local time of a host whose zone the source does not tell. A `timezone` (as in the TZ
+    `localtime` is the local time of a host whose time zone is unknown. A `timezone` (as in the TZ
     variable: Europe/Berlin) wins over both; `offset_seconds` counts from UTC.
     """
 
@@ -101,7 +101,7 @@ class Clock(Document):
 
 
 class Disk(Document):
-    """One disk to be imported. `key` is the source's own handle for it, unique within the machine."""
+    """One disk to be imported. `key` is the source's own identifier of it, unique within the VM."""
 
     id: DiskId
     key: str
@@ -114,28 +114,28 @@ class Disk(Document):
     boot_order: Annotated[int, Field(ge=1)] | None = None
     uuid: str = ""
     serial: str = ""
-    """As the guest reads it; "" where it sees none."""
+    """As the guest reads it; "" if the guest sees none."""
     backing: str = ""
     allocated: int | None = None
-    """Bytes the source says are in use; a guess for progress and space, never trusted."""
+    """Bytes in use according to the source; an estimate for progress and space, never trusted."""
 
 
 class Nic(Document):
-    """One network card."""
+    """One NIC."""
 
     id: str
     mac: MacAddress | None = None
     model: NicModel = NicModel.UNKNOWN
     network: str = ""
-    """The network's name as a person knows it: for a distributed switch, the port group."""
+    """The network's name as users know it: for a distributed switch, the port group."""
     network_id: str = ""
     connected: bool = True
-    """Whether the cable is plugged in when the machine is switched on."""
+    """Whether the NIC is connected when the VM is switched on."""
     boot_order: Annotated[int, Field(ge=1)] | None = None
 
 
 class Machine(Document):
-    """A virtual machine as it is at its source."""
+    """A VM as it is at its source."""
 
     version: Literal["1"] = "1"
     name: str
@@ -145,7 +145,7 @@ class Machine(Document):
     uuid: str = ""
     """The SMBIOS UUID, in the source's notation."""
     smbios_uuid: str = ""
-    """The same as the guest reads it, where the source writes its bytes in another order."""
+    """The UUID as the guest reads it, if the source writes the bytes in another order."""
     instance_uuid: str = ""
     serial: str = ""
     """The SMBIOS system serial number, as the guest reads it."""
@@ -158,29 +158,29 @@ class Machine(Document):
     nics: tuple[Nic, ...] = ()
     clock: Clock = Clock()
     os: str = ""
-    """What runs in it, in the words of steps/model/guestos.py; the next two are the source's own."""
+    """The guest's operating system as in steps/model/guestos.py; the next two fields are the source's own."""
     guest_id: str = ""
     guest_name: str = ""
     notes: str = ""
     power: Power = Power.OFF
     tools_running: bool = False
     change_version: str = ""
-    """Changes whenever the machine's configuration does; part of a disk's identity when an export goes on."""
+    """Changes with the VM's configuration; part of a disk's identity when an export resumes."""
     concerns: tuple[Concern, ...] = ()
 
     @model_validator(mode="after")
     def _check_identifiers(self) -> Self:
-        """Refuse disks or cards that share an identifier: a step could take one for the other."""
+        """Refuse disks or NICs that share an identifier: a step could confuse them."""
         for what, found in (
             ("disks with the id", [disk.id for disk in self.disks]),
             ("disks with the key", [disk.key for disk in self.disks]),
-            ("network cards with the id", [nic.id for nic in self.nics]),
+            ("NICs with the id", [nic.id for nic in self.nics]),
         ):
             unique.index(range(len(found)), found.__getitem__, what=what, where=self.name).check()
         return self
 
     def disk(self, disk_id: str) -> Disk:
-        """The disk of that id; KeyError when there is none."""
+        """The disk with that id. Raises KeyError."""
         for disk in self.disks:
             if disk.id == disk_id:
                 return disk

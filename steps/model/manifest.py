@@ -11,16 +11,16 @@ from steps.model.mapping import Shape, TargetDisk
 from steps.model.names import LABEL_IMPORTED
 from steps.model.networks import Interface
 
-"""Harvester's VM validator lets these machines use an image's own claim (harvester
+"""Harvester's VM validator lets these VMs use an image's own claim (harvester
 pkg/webhook/resources/virtualmachine/validator.go)."""
 DESCRIPTION: Final = "field.cattle.io/description"
 OS_LABEL: Final = "harvesterhci.io/os"
-"""By which Harvester's form knows the system (harvester-ui-extension pkg/harvester/mixins/harvester-vm)."""
+"""Harvester's form reads the system from it (harvester-ui-extension pkg/harvester/mixins/harvester-vm)."""
 OS_ANNOTATION: Final = "vm.kubevirt.io/os"
-"""By which KubeVirt's metrics do (pkg/monitoring/metrics/virt-controller/vmistats_collector.go)."""
+"""KubeVirt's metrics read it from this one (pkg/monitoring/metrics/virt-controller/vmistats_collector.go)."""
 
 TABLET: Final = {"bus": "usb", "name": "tablet", "type": "tablet"}
-"""As Harvester's form adds it to each machine: without it the console's pointer strays from the mouse."""
+"""Harvester's form adds it to each VM: without it the console's pointer does not follow the mouse."""
 HYPERV: Final = {
     **{
         name: {"enabled": True}
@@ -35,13 +35,13 @@ WINDOWS_TIMERS: Final = {
     "pit": {"tickPolicy": "delay"},
     "rtc": {"tickPolicy": "catchup"},
 }
-"""These two are in the templates for Windows that Harvester brings along (harvester pkg/data/template.go)."""
+"""Harvester's templates for Windows have these two (harvester pkg/data/template.go)."""
 
 Manifest = dict[str, Any]
 
 
 def virtual_machine(shape: Shape, claims: Mapping[str, str]) -> Manifest:
-    """The VirtualMachine; `claims` gives the PersistentVolumeClaim of each disk id."""
+    """The VirtualMachine; `claims` maps disk ids to PersistentVolumeClaims."""
     return {
         "apiVersion": "kubevirt.io/v1",
         "kind": "VirtualMachine",
@@ -79,7 +79,7 @@ def _domain(shape: Shape) -> Manifest:
     return {
         "cpu": {"sockets": shape.sockets, "cores": shape.cores, "threads": shape.threads},
         "memory": {"guest": memory},
-        # Harvester's VM webhook derives the requests of an over-committed machine from both limits.
+        # Harvester's VM webhook derives the requests of an over-committed VM from both limits.
         "resources": {"limits": {"cpu": str(shape.vcpus), "memory": memory}},
         "clock": _clock(shape),
         "features": _features(shape),
@@ -87,7 +87,7 @@ def _domain(shape: Shape) -> Manifest:
         "devices": {
             "disks": [_disk(disk) for disk in shape.disks],
             "interfaces": [_interface(interface) for interface in shape.interfaces],
-            # without a card of its own the machine would be given one on the pod network
+            # a VM without a NIC would get one on the pod network
             **({} if shape.interfaces else {"autoattachPodInterface": False}),
             **({"tpm": {"persistent": True}} if shape.firmware.tpm else {}),
             "inputs": [dict(TABLET)],

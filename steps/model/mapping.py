@@ -1,4 +1,4 @@
-"""The machine as it will be: from what the source has and what was asked for. Pure.
+"""The VM as it will be built: from the source's description and the request. Pure.
 
 The tables are those of today's vm-import-controller without its known faults; every deliberate deviation
 stands in docs/reference/mapping.md and has a test.
@@ -23,7 +23,7 @@ from steps.model.networks import Interface, map_interfaces
 from steps.model.plan import Bus, CpuTopology, DiskRule, Plan, TargetPlan
 
 BUSES: Final[dict[Controller, Bus]] = {
-    # KubeVirt knows no PVSCSI, and a guest that booted from one need not have a driver for virtio-scsi.
+    # KubeVirt has no PVSCSI, and a guest that booted from one may lack a driver for virtio-scsi.
     Controller.PVSCSI: Bus.SATA,
     Controller.LSILOGIC: Bus.SCSI,
     Controller.LSILOGIC_SAS: Bus.SCSI,
@@ -38,7 +38,7 @@ BUSES: Final[dict[Controller, Bus]] = {
 
 
 class TargetDisk(Document):
-    """A disk as KubeVirt will see it; `capacity` in bytes."""
+    """A disk as KubeVirt sees it; `capacity` in bytes."""
 
     id: DiskId
     bus: Bus
@@ -48,7 +48,7 @@ class TargetDisk(Document):
 
 
 class Shape(Document):
-    """The machine as it will be built, and what a person should know about it."""
+    """The VM as it will be built, and its concerns."""
 
     name: str
     namespace: str
@@ -82,10 +82,10 @@ class Shape(Document):
 
 
 def shape(plan: Plan, machine: Machine) -> Shape:
-    """What will be built of `machine`.
+    """The shape that is built from `machine`.
 
     Raises:
-        StepError: INVALID, when its name is refused by the strict name policy.
+        StepError: INVALID, when the strict name policy refuses its name.
     """
     target = plan.target
     cpu, cpu_concerns = topology(
@@ -124,7 +124,7 @@ class Topology(NamedTuple):
     threads: int
 
     def __str__(self) -> str:
-        """In words: `2 sockets of 4 cores`."""
+        """For messages: `2 sockets of 4 cores`."""
         sockets = "1 socket" if self.sockets == 1 else f"{self.sockets} sockets"
         return f"{sockets} of {_cores(self.cores, self.threads)}"
 
@@ -136,9 +136,9 @@ def topology(
     *,
     policy: CpuTopology = CpuTopology.ONE_SOCKET,
 ) -> tuple[Topology, list[Concern]]:
-    """The topology that the VM gets, and what differs from the source's.
+    """The topology that the VM gets, and concerns about differences from the source.
 
-    The source's numbers need not divide the number of vCPUs. The VM then keeps as much of them as it can.
+    The source's numbers may not divide the number of vCPUs. The VM then keeps as much as possible.
     """
     if policy is CpuTopology.SOURCE:
         return _source_topology(vcpus, cores_per_socket, threads_per_core)
@@ -153,7 +153,7 @@ def topology(
 def _source_topology(
     vcpus: int, cores_per_socket: int, threads_per_core: int
 ) -> tuple[Topology, list[Concern]]:
-    """The source's topology where it fits the number of vCPUs, else as much of it as does."""
+    """The source's topology if it matches the number of vCPUs, else as much of it as possible."""
     for cores, threads in ((cores_per_socket, threads_per_core), (cores_per_socket, 1)):
         if vcpus % (cores * threads) == 0:
             found = Topology(vcpus // (cores * threads), cores, threads)
@@ -167,7 +167,7 @@ def _source_topology(
 
 
 def _cores(cores: int, threads: int) -> str:
-    """In words: `4 cores with 2 threads each`."""
+    """For messages: `4 cores with 2 threads each`."""
     number = "1 core" if cores == 1 else f"{cores} cores"
     return f"{number} with {threads} threads each" if threads > 1 else number
 
@@ -177,7 +177,7 @@ def map_disks(
 ) -> tuple[TargetDisk, ...]:
     """Buses by row or controller; the source's boot order first, then the others in the source's order.
 
-    KubeVirt wants every order once: of two disks that claim the same, the second comes later.
+    KubeVirt allows each order once: of two disks with the same order, the second comes later.
     """
     disks = tuple(disks)
     used = set(taken)
@@ -194,13 +194,13 @@ def map_disks(
 
 
 def disk_rule(disk: Disk, rules: Iterable[DiskRule]) -> DiskRule:
-    """The row for this disk, by its id, label or key at the source; a row of defaults when there is none."""
+    """The row for this disk, by its id, label or key at the source; else a row with defaults."""
     fits = (rule for rule in rules if rule.disk in _names(disk))
     return next(fits, DiskRule(disk=disk.id))
 
 
 def check_disks(target: TargetPlan, machine: Machine) -> list[Concern]:
-    """Rows of the disk mapping that fit no disk, several disks, or a disk that another row fits."""
+    """Rows of the disk mapping that match no disk, several disks, or a disk that another row matches."""
     fits = [(rule, [disk for disk in machine.disks if rule.disk in _names(disk)]) for rule in target.disks]
     rows = [(disk.id, rule) for rule, disks in fits for disk in disks]
     return [
@@ -211,19 +211,19 @@ def check_disks(target: TargetPlan, machine: Machine) -> list[Concern]:
 
 
 def _names(disk: Disk) -> tuple[str, str, str]:
-    """What a row may call a disk."""
+    """The names of a disk in a row."""
     return disk.id, disk.label, disk.key
 
 
 def _unknown_disk(rule: DiskRule, machine: Machine) -> Concern:
     there = ", ".join(f"{disk.id} ({disk.label})" for disk in machine.disks) or "none"
-    message = f"diskMapping names {rule.disk!r}, which is no disk of {machine.name}"
-    return block("disk-unknown", message, f"it has: {there}")
+    message = f"diskMapping names {rule.disk!r}, which is not a disk of {machine.name}"
+    return block("disk-unknown", message, f"its disks are: {there}")
 
 
 def _several_disks(rule: DiskRule, disks: Iterable[Disk]) -> Concern:
-    message = f"diskMapping names {rule.disk!r}, and {', '.join(disk.id for disk in disks)} are called that"
-    return block("disk-ambiguous", message, "name the disk by its id")
+    message = f"diskMapping names {rule.disk!r}, and {', '.join(disk.id for disk in disks)} have that name"
+    return block("disk-ambiguous", message, "use the id of the disk")
 
 
 def _several_rows(rows: Iterable[tuple[str, DiskRule]], machine: Machine) -> Iterator[Concern]:
@@ -239,5 +239,5 @@ def _orders(devices: Iterable[Disk] | Iterable[Nic]) -> set[int]:
 
 
 def blocking(concerns: Iterable[Concern]) -> Iterator[Concern]:
-    """Those that end the import."""
+    """The concerns that stop the import."""
     return (concern for concern in concerns if concern.severity is Severity.BLOCK)

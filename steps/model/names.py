@@ -1,6 +1,6 @@
 """Names and labels of the objects of a run, in the release namespace and at the target. Pure.
 
-Every function takes plain names or, when the template is written, Argo's `{{…}}` in their place.
+Every function takes plain names or, for the template, Argo's `{{…}}` in their place.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ LABEL_RUN: Final = f"{GROUP}/run"
 LABEL_STAGE: Final = f"{GROUP}/stage"
 LABEL_DISK: Final = f"{GROUP}/disk"
 LABEL_SCRATCH: Final = f"{GROUP}/scratch"
-"""Pods that mount a scratch claim. They go on success, as a finished pod keeps its claim in use: by Argo's
-podGC, as all pods do, except for those that were done before a retry, as Argo watches pods labelled
+"""Pods that mount a scratch claim. Deleted on success, as a finished pod keeps its claim in use: by Argo's
+podGC, like all pods, except those that finished before a retry, as Argo watches pods labelled
 completed=false only (workflow/controller/pod/controller.go; seen). `cleanup` has to delete these, by
 `LABEL_RUN`."""
 LABEL_SOURCE: Final = f"{GROUP}/source"
@@ -48,17 +48,17 @@ def run_labels(plan: Plan) -> dict[str, str]:
 
 
 def request(run: str) -> str:
-    """ConfigMap: what is to be done. It owns all else of the run, so that deleting it leaves nothing."""
+    """ConfigMap: the request. It owns all other objects of the run, so that deleting it leaves nothing."""
     return f"{run}-request"
 
 
 def planned(run: str) -> str:
-    """ConfigMap: what a dry run found."""
+    """ConfigMap: the result of a dry run."""
     return f"{run}-plan"
 
 
 def machine(run: str) -> str:
-    """ConfigMap: what preflight found (written by the pod of `preflight`)."""
+    """ConfigMap: the result of preflight (written by the pod of `preflight`)."""
     return f"{run}-machine"
 
 
@@ -77,7 +77,7 @@ def credentials(run: str) -> str:
 
 
 def address(run: str) -> str:
-    """Secret: the unguessable part of the disks' URLs, key `token`."""
+    """Secret: the secret part of the disks' URLs, key `token`."""
     return f"{run}-address"
 
 
@@ -92,17 +92,17 @@ def service(run: str, disk: str) -> str:
 
 
 def origin(run: str, disk: str, namespace: str) -> str:
-    """The part of a disk's URL that is no secret."""
+    """The public part of a disk's URL."""
     return f"http://{service(run, disk)}.{namespace}.svc:{PORT}"
 
 
 def label_value(text: str) -> str:
-    """Any name of an object as the value of a label, at most 63 long; what is longer gets a short hash."""
+    """An object's name as a label value of at most 63 characters; a longer one gets a short hash."""
     return short(text, _LABEL_VALUE)
 
 
 def short(text: str, limit: int) -> str:
-    """A name within `limit`; what is longer is cut and gets a hash of the whole."""
+    """A name within `limit` characters; a longer one is cut and gets a hash of the full name."""
     text = re.sub(r"[^-._A-Za-z0-9]+", "-", text).strip("-._")
     if len(text) <= limit:
         return text

@@ -1,4 +1,4 @@
-"""Names that Kubernetes takes, of names that people give. Pure."""
+"""Names that Kubernetes accepts, made from names that people choose. Pure."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _LETTERS: Final = str.maketrans(
         "ŧ": "t",
     }
 )
-"""Letters with a spelling of their own, or that Unicode does not take apart."""
+"""Letters with their own ASCII spelling, or that Unicode does not decompose."""
 DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-"""RFC 1123 as Kubernetes applies it to names that become labels and host names."""
+"""RFC 1123 as Kubernetes applies it to names of labels and hosts."""
 
 
 def target_name(plan: Plan, machine: Machine) -> str:
     """The name in the cluster, a DNS-1123 label.
 
     Raises:
-        StepError: INVALID under the strict policy, in the words the QA plan looks for.
+        StepError: INVALID under the strict policy, with the text that the QA plan expects.
     """
     wanted = plan.target.vm_name or machine.name
     if DNS_LABEL.fullmatch(wanted):
@@ -55,7 +55,7 @@ def target_name(plan: Plan, machine: Machine) -> str:
 
 
 def normalise(name: str, spelling: Spelling = Spelling.LETTERS) -> str:
-    """Any text as a DNS-1123 label; what had to be cut or had nothing to keep gets a short hash."""
+    """Any text as a DNS-1123 label; a cut or empty result gets a short hash."""
     digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:8]
     lower = name.lower() if spelling is Spelling.DASHES else spelled(name)
     stem = re.sub(r"[^a-z0-9]+", "-", lower).strip("-")
@@ -67,7 +67,7 @@ def normalise(name: str, spelling: Spelling = Spelling.LETTERS) -> str:
 def spelled(name: str) -> str:
     """A name in lower case with letters as people write them in ASCII: `Größe` is `groesse`, `Café` `cafe`.
 
-    An accent that has no spelling of its own goes (Unicode NFKD). What has no Latin letter stays as it is.
+    Other accents are removed (Unicode NFKD). Text without Latin letters stays as it is.
     """
     whole = unicodedata.normalize("NFC", name).lower().translate(_LETTERS)
     parts = unicodedata.normalize("NFKD", whole)

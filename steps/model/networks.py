@@ -1,4 +1,4 @@
-"""Network cards and the networks they hang on: from the source's to KubeVirt's. Pure."""
+"""NICs and their networks: from the source's to KubeVirt's. Pure."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ MODELS: Final[dict[NicModel, InterfaceModel]] = {
 
 
 class Interface(Document):
-    """A network interface as KubeVirt will see it; without `network` it hangs on the pod network."""
+    """A network interface as KubeVirt sees it; without `network` it is on the pod network."""
 
     name: str
     nic: str
-    """Id of the source's NIC, and in `source` its network, for whoever compares."""
+    """Id of the source's NIC, and in `source` its network, for comparison."""
     source: str
     model: InterfaceModel
     mac: MacAddress | None = None
@@ -44,9 +44,9 @@ class Interface(Document):
 
 
 def map_interfaces(nics: Iterable[Nic], target: TargetPlan) -> tuple[tuple[Interface, ...], list[Concern]]:
-    """Every NIC that KubeVirt allows: mapped ones by bridge, one unmapped one on the pod network.
+    """All NICs that KubeVirt allows: mapped ones by bridge, and one unmapped one on the pod network.
 
-    KubeVirt takes a single pod network per machine; further unmapped NICs are left out with a warning.
+    KubeVirt allows one pod network per VM; further unmapped NICs are left out with a warning.
     """
     found: list[Interface] = []
     concerns: list[Concern] = []
@@ -63,12 +63,12 @@ def map_interfaces(nics: Iterable[Nic], target: TargetPlan) -> tuple[tuple[Inter
 
 
 def find_rule(nic: Nic, rules: Iterable[NetworkRule]) -> NetworkRule | None:
-    """The row for this NIC; of several that fit equally well the first, which `check_cards` refuses."""
+    """The row for this NIC; the first of several equal matches, which `check_cards` refuses."""
     return next(iter(_fitting(nic, rules)), None)
 
 
 def _fitting(nic: Nic, rules: Iterable[NetworkRule]) -> list[NetworkRule]:
-    """The rows that fit best: by the source's id of the network, by its name, by its path's last part."""
+    """The best matching rows: by the source's id of the network, by its name, by its path's last part."""
     rules = tuple(rules)
     tests: tuple[Callable[[str], bool], ...] = (
         lambda name: bool(nic.network_id) and name == nic.network_id,
@@ -80,14 +80,14 @@ def _fitting(nic: Nic, rules: Iterable[NetworkRule]) -> list[NetworkRule]:
 
 
 def check_cards(target: TargetPlan, nics: Iterable[Nic]) -> Iterator[Concern]:
-    """NICs for which two rows of the mapping fit equally well, so that nobody can tell where they go."""
+    """NICs that two rows of the mapping match equally well, so that their destination is ambiguous."""
     rows = ((nic.id, rule) for nic in nics for rule in _fitting(nic, target.networks))
     found = unique.index(rows, lambda row: row[0], what="rows for", where="networkMapping")
     try:
         found.check()
     except StepError as error:
         message = f"{error.what}: {error.why}"
-        yield block("network-ambiguous", message, "name the networks by the source's ids")
+        yield block("network-ambiguous", message, "use the ids of the networks at the source")
 
 
 def _mapped(index: int, nic: Nic, rule: NetworkRule, default: InterfaceModel) -> Interface:
@@ -122,8 +122,8 @@ def _address(nic: Nic) -> MacAddress | None:
 def _unmapped(nic: Nic) -> Concern:
     return warn(
         "network-unmapped",
-        f"{nic.id} ({nic.mac or 'no MAC'}, network {nic.network!r}) is in no row of networkMapping",
-        "it goes to the pod network",
+        f"{nic.id} ({nic.mac or 'no MAC'}, network {nic.network!r}) is not in networkMapping",
+        "it is connected to the pod network",
     )
 
 
@@ -131,13 +131,13 @@ def _left_out(nic: Nic) -> Concern:
     return warn(
         "network-left-out",
         f"{nic.id} ({nic.mac or 'no MAC'}, network {nic.network!r}) is left out, "
-        "as a machine has one pod network only",
+        "because a VM can have only one pod network",
         "map its network in networkMapping to keep it",
     )
 
 
 def check_networks(target: TargetPlan, known: frozenset[str]) -> list[Concern]:
-    """Rows of the mapping whose source network does not exist: a warning, or if strict the end."""
+    """Rows whose source network does not exist: a warning, or a blocking concern if strict."""
     severity = Severity.BLOCK if target.network_policy is NetworkPolicy.STRICT else Severity.WARN
     return [
         Concern(

@@ -1,4 +1,4 @@
-"""The request: everything a step may know about what a person asked for, resolved and complete.
+"""The request: all that a step knows of the user's input, resolved and complete.
 
 `workflows.plan` makes it from the custom resources; steps read it from `/request/plan.json` and never
 look at the resources themselves.
@@ -23,14 +23,14 @@ class SourceKind(enum.StrEnum):
 
 
 class TargetKind(enum.StrEnum):
-    """Where machines are brought."""
+    """Where VMs are imported to."""
 
     DIRECTORY = "directory"
     HARVESTER = "harvester"
 
 
 class DiskFormat(enum.StrEnum):
-    """The format in which a disk lands and is handed on."""
+    """The format in which a disk lands and is published."""
 
     QCOW2 = "qcow2"
     RAW = "raw"
@@ -46,7 +46,7 @@ class Bus(enum.StrEnum):
 
 
 class InterfaceModel(enum.StrEnum):
-    """KubeVirt's interface models (the enum of today's VirtualMachineImport)."""
+    """KubeVirt's interface models (the enum of vm-import-controller's VirtualMachineImport)."""
 
     E1000 = "e1000"
     E1000E = "e1000e"
@@ -57,24 +57,24 @@ class InterfaceModel(enum.StrEnum):
 
 
 class NetworkPolicy(enum.StrEnum):
-    """What becomes of a mapping whose source network does not exist."""
+    """How to treat a mapping whose source network does not exist."""
 
     LENIENT = "lenient"
     STRICT = "strict"
 
 
 class NamePolicy(enum.StrEnum):
-    """What becomes of a machine name that is no DNS-1123 label."""
+    """How to treat a VM name that is not a DNS-1123 label."""
 
     NORMALISE = "normalise"
     STRICT = "strict"
 
 
 class Spelling(enum.StrEnum):
-    """What becomes of letters beyond a to z in a VM name that is made to fit."""
+    """How to replace letters other than a to z in a VM name."""
 
     DASHES = "dashes"
-    """A dash, which hides what the name was: `Größe` becomes `gr-e`."""
+    """A dash, which hides the original letter: `Größe` becomes `gr-e`."""
     LETTERS = "letters"
     """The letters that people write instead: `Größe` becomes `groesse`."""
 
@@ -96,20 +96,20 @@ class MacPolicy(enum.StrEnum):
     """Which MAC address a NIC gets at the target."""
 
     KEEP = "keep"
-    """That of the source."""
+    """The source's address."""
     NEW = "new"
-    """One that the target chooses."""
+    """An address that the target chooses."""
 
 
 class Gate(enum.StrEnum):
-    """What a person may keep the approval of to themselves: the stage `approve-<gate>` waits for it."""
+    """Actions that can require approval: the stage `approve-<gate>` waits for it."""
 
     POWEROFF = "poweroff"
     START = "start"
 
 
 class ImportRef(Document):
-    """Which import this is about."""
+    """The import that this plan belongs to."""
 
     name: str
     namespace: str = "default"
@@ -117,7 +117,7 @@ class ImportRef(Document):
 
 
 class SourcePlan(Document):
-    """How to reach the source. Credentials are files beside it, never in here."""
+    """How to reach the source. Credentials are separate files, never part of this document."""
 
     kind: SourceKind
     name: str
@@ -128,17 +128,17 @@ class SourcePlan(Document):
     interface: str = "public"
     """Of OpenStack's endpoints: public, internal or admin."""
     image_looks: Annotated[int, Field(gt=0)] | None = None
-    """How often to look whether an OpenStack volume's image is there; None: as long as its size takes."""
+    """How often to poll for an OpenStack volume's image; None: by the volume's size."""
     image_pause: Annotated[int, Field(gt=0)] = 10
-    """Seconds between two such looks."""
+    """Seconds between two polls."""
     download_seconds: Annotated[int, Field(gt=0)] | None = None
-    """What the download of an OVA's disk may take in all; None: as long as bytes arrive."""
+    """Most seconds for the download of an OVA's disk; None: no limit while bytes arrive."""
     insecure_skip_tls_verify: bool = Field(default=False, alias="insecureSkipTLSVerify")
     thumbprint: str = ""
 
 
 class PowerPlan(Document):
-    """How the machine may be shut down."""
+    """How the VM may be shut down."""
 
     force: bool = False
     grace_seconds: Annotated[int, Field(gt=0)] = 60
@@ -154,7 +154,7 @@ class NetworkRule(Document):
 
 
 class DiskRule(Document):
-    """What is different for one disk: `disk` is its id, label or key."""
+    """Settings for one disk: `disk` is its id, label or key."""
 
     disk: str
     storage_class: str = ""
@@ -162,12 +162,12 @@ class DiskRule(Document):
 
 
 class TargetPlan(Document):
-    """What is to be built, and where."""
+    """What to build, and where."""
 
     kind: TargetKind
     namespace: str = "default"
     vm_name: str = ""
-    """The name a person chose; empty: the source's name, made to fit."""
+    """The name that the user chose; empty: the source's name, normalised."""
     format: DiskFormat = DiskFormat.QCOW2
     storage_class: str = ""
     default_bus: Bus = Bus.VIRTIO
@@ -176,28 +176,28 @@ class TargetPlan(Document):
     network_policy: NetworkPolicy = NetworkPolicy.LENIENT
     name_policy: NamePolicy = NamePolicy.NORMALISE
     spelling: Spelling = Spelling.DASHES
-    """The default is the rule of requests that do not say: a run keeps the name that it began with."""
+    """The default applies to requests without this field: a run keeps the name that it began with."""
     cpu_topology: CpuTopology = CpuTopology.ONE_SOCKET
     vcpus: int | None = None
     memory_mib: int | None = None
     start: bool = True
     disks: tuple[DiskRule, ...] = ()
     reuse_unstamped: bool = False
-    """Whether an image that bears this import's name but no digest is taken for its disk (Harvester)."""
+    """Whether to reuse an image with this import's name but without a digest (Harvester)."""
 
 
 class ScratchPlan(Document):
-    """The claim that a disk is landed on, in a cluster."""
+    """The scratch claim of a disk in a cluster."""
 
     storage_class: str = ""
     """Empty: the cluster's default."""
     access_mode: str = "ReadWriteOnce"
     filesystem_factor: Annotated[float, Field(ge=1)] = 1.06
-    """A claim's size over what fits into its filesystem."""
+    """Ratio of a claim's size to the usable space of its filesystem."""
 
 
 class Plan(Document):
-    """One import, ready to be carried out."""
+    """One import, ready to run."""
 
     version: Literal["1"] = "1"
     run: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]

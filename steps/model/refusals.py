@@ -1,8 +1,8 @@
 """What it means when an admission webhook refuses an object. Pure.
 
-A refusal is final: the same request gets the same answer until a person changes something. Harvester's
+A refusal is permanent: the same request gets the same answer until a person changes something. Harvester's
 webhook answers many refusals with the status 500 (its Go errors become `InternalError`), so the status alone
-does not tell a refusal from a server that is away (harvester v1.8.2, pkg/webhook/server, pkg/webhook/error).
+does not distinguish a refusal from a server fault (harvester v1.8.2, pkg/webhook/server, pkg/webhook/error).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _DENIED: Final = re.compile(
     r'admission webhook "[^"]*" denied the request(?: without explanation|: (.*))', re.DOTALL
 )
 """k8s.io/apiserver, pkg/admission/plugin/webhook/errors/statuserror.go, ToStatusErr. Of a webhook that it
-cannot reach the API server says `failed calling webhook` instead: that is no refusal."""
+cannot reach the API server reports `failed calling webhook` instead: that is not a refusal."""
 
 
 class DuplicateMacError(StepError):
-    """Another VM has one of the MAC addresses. The webhook does not say which one."""
+    """Another VM has one of the MAC addresses. The webhook does not name it."""
 
 
 class _Rule(NamedTuple):
@@ -30,11 +30,11 @@ class _Rule(NamedTuple):
 
 
 _RULES: Final = (
-    # pkg/util/resourcequota/error.go; Kubernetes' own ResourceQuota has a status of its own (403)
+    # pkg/util/resourcequota/error.go; Kubernetes' own ResourceQuota uses another status (403)
     _Rule(
         re.compile(r"insufficient resources due to resource quota|exceeded quota"),
         Exit.NO_SPACE,
-        "raise the quota of the namespace or free what it holds, then retry",
+        "raise the quota of the namespace or free some of it, then retry",
     ),
     # pkg/webhook/resources/virtualmachine/validator.go, getClusterNetworkForNad
     _Rule(
@@ -54,15 +54,15 @@ _DUPLICATE_MAC: Final = "duplicate mac address"
 """pkg/webhook/resources/virtualmachine/validator.go, checkForDuplicateMacAddrs"""
 _STATUS: Final[dict[int, tuple[Exit, str]]] = {
     403: (Exit.DENIED, "an admission policy of the cluster refuses it"),
-    409: (Exit.CONFLICT, "remove what stands in the way, or choose another name, then retry"),
+    409: (Exit.CONFLICT, "remove the object that is in the way, or choose another name, then retry"),
 }
 
 
 def refusal(what: str, status: int, message: str) -> StepError | None:
     """The error for an answer in which an admission webhook refuses a request; None for any other answer.
 
-    `what` says what was tried, such as `cannot create VirtualMachine default/web`. The error keeps the
-    webhook's words.
+    `what` is the failed action, such as `cannot create VirtualMachine default/web`. The error keeps the
+    webhook's message.
     """
     found = _DENIED.search(message)
     if found is None:

@@ -1,4 +1,4 @@
-"""What lies in a disk's scratch folder, by name: the agreement between export, convert, serve and image."""
+"""File names in a disk's scratch folder, shared by export, convert, serve and image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from steps.model.plan import DiskFormat
 
 
 class Ready(Document):
-    """A disk in its served format, checked: what convert leaves for serve and image. Sizes in bytes."""
+    """A checked disk in its served format: convert writes it for serve and image. Sizes in bytes."""
 
     file: str
     format: DiskFormat
@@ -23,5 +23,5 @@ def landing(scratch: Path, disk_format: DiskFormat) -> Path:
 
 
 def ready(scratch: Path) -> Path:
-    """Where convert says which file is the disk."""
+    """The document in which convert names the disk's file."""
     return scratch / "ready.json"

@@ -1,7 +1,7 @@
-"""Things by their identifiers, as documents of others have them: a later one never replaces an earlier one.
+"""Indexes of things in foreign documents by identifier: a later one never replaces an earlier one.
 
-Every reader of such a document calls `index`. Where two different things bear one identifier, nobody can tell
-which of them is meant: a look-up of it fails, and what nobody looks up does no harm.
+Every reader of such a document calls `index`. If two different things have one identifier, it is not clear
+which of them is meant: looking that identifier up fails. An identifier that is never looked up does no harm.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class Index(Generic[K, T]):
         return len(self._things)
 
     def __contains__(self, key: K) -> bool:
-        """Whether anything bears the identifier."""
+        """Whether anything has the identifier."""
         return key in self._groups
 
     def find(self, key: K) -> T | None:
-        """The one thing of that identifier; None where there is none.
+        """The one thing with that identifier, or None.
 
         Raises:
-            StepError: AMBIGUOUS, where different things bear it.
+            StepError: AMBIGUOUS, when different things have it.
         """
         found = self._groups.get(key, [])
         if len(found) > 1:
@@ -49,12 +49,12 @@ class Index(Generic[K, T]):
         return found[0] if found else None
 
     def certain(self, key: K) -> T | None:
-        """As `find`; None also where different things bear the identifier, for who can do without."""
+        """As `find`, but None when different things have the identifier."""
         found = self._groups.get(key, [])
         return found[0] if len(found) == 1 else None
 
     def check(self) -> None:
-        """Prove that every identifier is borne by one thing. Raises StepError: AMBIGUOUS."""
+        """Prove that every identifier is unique. Raises StepError: AMBIGUOUS."""
         for key in self._groups:
             self.find(key)
 
@@ -68,7 +68,7 @@ class Index(Generic[K, T]):
 
 
 def same_object(_one: Any, _other: Any) -> bool:
-    """For identifiers that a service gives out (UUIDs): what bears one is the same object, listed again."""
+    """For identifiers that a service assigns (UUIDs): the same one means the same object, listed again."""
     return True
 
 
@@ -79,18 +79,18 @@ def index(
     what: str,
     where: str,
     alike: Callable[[T, T], bool] = operator.eq,
-    remedy: str = "give each an identifier of its own at the source",
+    remedy: str = "give each its own identifier at the source",
 ) -> Index[K, T]:
     """Make an index of `things`.
 
     Args:
-        things: as the document has them. One that is `alike` an earlier one of the same identifier is the
+        things: in the document's order. One that is `alike` an earlier one with the same identifier is the
             same thing, listed again: it is kept once.
-        key: the identifier; an empty one is none.
-        what: is identified, in the plural, and by what: "disks with the diskId".
+        key: the identifier; an empty one means none.
+        what: the things and their identifier for errors, in the plural: "disks with the diskId".
         where: the document, for errors.
         alike: whether two things with one identifier are the same thing.
-        remedy: what a person may do where they are not.
+        remedy: what a person can do if they are not.
     """
     groups: dict[K, list[T]] = {}
     kept: list[T] = []

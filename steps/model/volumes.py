@@ -1,4 +1,4 @@
-"""The names of an import's volumes: a result document of `admit`, read by the stages behind it. Pure."""
+"""The names of an import's volumes: a result document of `admit`, read by later stages. Pure."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ class Volumes(Document):
     vm: str = ""
     """Name of the VM that the names were chosen for."""
     names: dict[DiskId, VolumeName] = Field(default_factory=dict)
-    """By disk. A disk without a name has its volume called as its image is.
+    """By disk. The volume of a disk without a name is named like its image.
 
-    That is how runs worked before names were chosen. They keep those names through an upgrade.
+    Runs of versions that chose no names work so. They keep those names through an upgrade.
     """
 
 
 def volume_name(vm: str, disk: DiskId) -> str:
-    """`VM-disk-N`, where that is short enough; else the VM's name is cut and gets a hash."""
+    """`VM-disk-N`, if that is short enough; else the VM's name is cut and gets a hash."""
     name = f"{vm}-{disk}"
     return name if len(name) <= LONGEST else _cut(vm, f"{_digest(vm)}-{disk}")
 
 
 def volume_names(vm: str, disk: DiskId, run: str) -> Iterator[str]:
-    """Names for a volume, best first: the plain one, then such with a short hash that differs by run."""
+    """Names for a volume, best first: the plain one, then names with a short hash that differs by run."""
     yield volume_name(vm, disk)
     for number in itertools.count():
         yield _cut(volume_name(vm, disk), _digest(f"{run}/{disk}/{number}"))

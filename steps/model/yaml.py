@@ -1,4 +1,4 @@
-"""Documents as YAML that a person reads and every reader understands alike."""
+"""Documents as readable YAML that every parser understands alike."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, Final
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-# What YAML 1.1, which kubectl still reads, takes for a boolean, a null or a number and 1.2 for a text
-# (yaml.org/type/bool.html, int.html, float.html). `name: on` would be a machine called true.
+# What YAML 1.1, which kubectl still reads, parses as a boolean, a null or a number, and 1.2 as a text
+# (yaml.org/type/bool.html, int.html, float.html). `name: on` would name a VM "true".
 _WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", ""})
 _NUMBERS: Final = re.compile(r"[-+.]?[0-9][0-9A-Fa-f_.:xobe+-]*|[-+]?\.(inf|nan)", re.IGNORECASE)
 
@@ -27,7 +27,7 @@ def to_yaml(value: Any) -> str:
 
 
 def _quoted(value: Any) -> Any:
-    """The value with quotes around every text that some reader would take for something else."""
+    """The value with quotes around every text that a parser could misread."""
     if isinstance(value, Mapping):
         return {_quoted(key): _quoted(item) for key, item in value.items()}
     if isinstance(value, str):

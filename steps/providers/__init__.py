@@ -1,4 +1,4 @@
-"""A source of machines, as five verbs. What differs between sources is data in `Machine`, not more verbs.
+"""The protocol of a source of VMs. Differences between sources are data in `Machine`, not more methods.
 
 To add a source: one module here with a class that has these methods, one line in `_MODULES`, one extra in
 pyproject.toml, and the suite `tests/provider_contract.py` run over it (docs/contributing/add-a-source.md).
@@ -26,7 +26,7 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Inventory:
-    """What a source has, for a person who is about to choose."""
+    """An entry of a source's inventory."""
 
     machines: tuple[Machine, ...]
     networks: tuple[str, ...]
@@ -34,35 +34,35 @@ class Inventory:
 
 
 class Provider(Protocol):
-    """An open connection to a source. Leaving its context gives back all it holds there."""
+    """An open connection to a source. Leaving its context releases everything that it holds there."""
 
     def verify(self) -> None:
-        """Prove that the source can be used as the plan says. Raises StepError."""
+        """Prove that the source can be used as planned. Raises StepError."""
 
     def describe(self, vm: str, folder: str | None) -> Machine:
-        """The one machine that `vm` names. Raises StepError: NOT_FOUND, AMBIGUOUS."""
+        """The VM named `vm`. Raises StepError: NOT_FOUND, AMBIGUOUS."""
 
     def networks(self) -> frozenset[str]:
-        """Names of the networks that machines of this source can be attached to."""
+        """Names of the networks to which VMs of this source can be attached."""
 
     def inventory(self) -> Inventory:
-        """Everything there is, in the source's own order of folders and names."""
+        """All VMs, in the source's own order of folders and names."""
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:
-        """Shut the machine down; a machine that is off is not touched. Raises StepError: POWER."""
+        """Shut down the VM; a VM that is off is not touched. Raises StepError: POWER."""
 
     def export(
         self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: Report
     ) -> Landed:
-        """Land one disk's content at `out`, going on from what an earlier attempt left there."""
+        """Land one disk's content at `out`; resumes from the data of an earlier attempt."""
 
     def release(self) -> list[str]:
-        """Give back what killed attempts of this run left at the source; returns what could not be."""
+        """Release what killed attempts of this run left at the source; returns what could not be released."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Who asks, with what: the arguments of `connect`."""
+    """The arguments of `connect`."""
 
     plan: SourcePlan
     credentials: Path
@@ -70,9 +70,9 @@ class Access:
     run: str
     """The run's name: sessions and temporary objects at the source carry it."""
     step: str
-    """The step and disk that connects, such as `export-disk-0`: at most one is alive at a time."""
+    """The connecting step and disk, such as `export-disk-0`: at most one is alive at a time."""
     memory: Path
-    """A folder that outlives a killed attempt: what must be given back is noted here."""
+    """A folder that outlives a killed attempt: it records what must be released."""
 
 
 _MODULES: Final[dict[SourceKind, tuple[str, str]]] = {
@@ -80,26 +80,26 @@ _MODULES: Final[dict[SourceKind, tuple[str, str]]] = {
     SourceKind.OPENSTACK: ("steps.providers.openstack", "openstack"),
     SourceKind.OVA: ("steps.providers.ova", ""),
 }
-"""The module of each kind, and the library it cannot do without: an image has those of its own kind only."""
+"""The module of each kind, and the library that it requires: an image has only those of its own kind."""
 
 
 def installed(kind: SourceKind) -> bool:
-    """Whether a provider of that kind is here, with its library."""
+    """Whether a provider of that kind and its library are installed."""
     _, library = _MODULES[kind]
     return not library or importlib.util.find_spec(library) is not None
 
 
 def not_installed(kind: SourceKind) -> str:
-    """What to say of a kind that is not."""
+    """The message for a kind without a provider."""
     here = ", ".join(other for other in _MODULES if installed(other)) or "no source"
-    return f"there is no provider for {kind} here: this installation imports from {here}"
+    return f"this installation has no provider for {kind}: it imports from {here}"
 
 
 def connect(access: Access) -> AbstractContextManager[Provider]:
     """Open the source, importing only the module of its kind.
 
     Raises:
-        StepError: UNSUPPORTED when there is no provider of that kind; what connecting raises.
+        StepError: UNSUPPORTED if there is no provider of that kind; the errors of connecting.
     """
     kind = access.plan.kind
     if not installed(kind):

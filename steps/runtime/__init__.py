@@ -1,1 +1,1 @@
-"""What a step program needs to run: arguments, signals, files, network, cluster."""
+"""The runtime of the step programs: arguments, signals, files, network, cluster."""

@@ -1,4 +1,4 @@
-"""Which certificates are believed: TLS contexts, thumbprints."""
+"""Which certificates are trusted: TLS contexts, thumbprints."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any, Final
 from steps.model.contract import Exit, StepError
 
 _DIGESTS: Final = {40: "sha1", 64: "sha256"}
-"""Thumbprints people have, by their length in hexadecimal digits: vSphere prints both."""
+"""Algorithms of thumbprints, by their length in hexadecimal digits: vSphere prints both."""
 _LOOK_SECONDS: Final = 10.0
 
 
 def context(
     *, ca: str = "", thumbprint: str = "", insecure: bool = False, key: str = "caCert"
 ) -> ssl.SSLContext:
-    """The TLS context for a server about which this is said.
+    """The TLS context for a server with these settings.
 
-    A thumbprint names one certificate: neither a CA nor a host name could add to that, so it decides alone.
+    A thumbprint identifies one certificate, so it decides alone: CA and host name are not checked.
     Without one, the chain is verified against `ca` (PEM) or, when that is empty, the system's roots.
 
-    `key` is the secret's key that `ca` stands in, for the error that names it.
+    `key` is the secret's key that holds `ca`, for the error message.
 
     Raises:
         StepError: INVALID when the thumbprint or the PEM text is malformed.
@@ -35,10 +35,10 @@ def context(
 
 
 def pinned(thumbprint: str) -> ssl.SSLContext:
-    """A context that believes exactly the leaf certificate of that SHA-1 or SHA-256 thumbprint.
+    """A context that trusts only the leaf certificate with that SHA-1 or SHA-256 thumbprint.
 
     Raises:
-        StepError: INVALID when it is no such thumbprint.
+        StepError: INVALID when it is not such a thumbprint.
     """
     expected = normalise(thumbprint)
     made = _unverified()  # no chain is needed: the handshake below compares the certificate itself
@@ -59,9 +59,9 @@ def normalise(thumbprint: str) -> str:
 
 
 def presented(host: str, port: int) -> str:
-    """The SHA-256 thumbprint of the certificate the server shows now, for a person to see; empty when none.
+    """The SHA-256 thumbprint of the certificate that the server presents, for an error message; or "".
 
-    Nothing is sent over this connection, so that nothing depends on whether the certificate is genuine.
+    Nothing is sent over this connection, so the certificate need not be genuine.
     """
     try:
         pem = ssl.get_server_certificate((host, port), timeout=_LOOK_SECONDS)
@@ -81,9 +81,9 @@ def _verified(ca: str, key: str) -> ssl.SSLContext:
             str(error),
             "put PEM certificates there, BEGIN and END lines included",
         ) from None
-    # Certificates made by vCenter's own CA lack the key identifiers that Python 3.13 began to ask for.
+    # Certificates of vCenter's own CA lack the key identifiers that Python 3.13 requires.
     made.verify_flags &= ~ssl.VerifyFlags.VERIFY_X509_STRICT
-    if ca:  # who gives a certificate by hand trusts that one, be it a root or not
+    if ca:  # a user who supplies a certificate trusts it, root or not
         made.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     return made
 
@@ -96,9 +96,9 @@ def _unverified() -> ssl.SSLContext:
 
 
 def _pinning(expected: str) -> type[ssl.SSLSocket]:
-    """A socket whose handshake fails unless the peer shows the certificate of that digest.
+    """A socket whose handshake fails unless the peer presents the certificate with that digest.
 
-    Done in the handshake, before a byte of a request is sent, and for every user of the context alike:
+    Checked in the handshake, before any request is sent, and for every user of the context:
     http.client, pyvmomi and the disk path (Python's ssl module, SSLContext.sslsocket_class).
     """
 
@@ -115,8 +115,8 @@ def _pinning(expected: str) -> type[ssl.SSLSocket]:
 
 
 def mismatch(actual: str) -> ssl.SSLCertVerificationError:
-    """The error of a certificate that is not the pinned one."""
-    error: Any = ssl.SSLCertVerificationError(1, "the certificate is not the one of the thumbprint given")
-    error.verify_message = f"its thumbprint is {actual}, not the one given"
+    """The error for a certificate other than the pinned one."""
+    error: Any = ssl.SSLCertVerificationError(1, "the certificate does not match the given thumbprint")
+    error.verify_message = f"its thumbprint is {actual}, not the given one"
     made: ssl.SSLCertVerificationError = error
     return made

@@ -1,4 +1,4 @@
-"""Requests between our own steps: never through a proxy, whatever the environment says.
+"""Requests between vmferry's own steps: never through a proxy, even if the environment sets one.
 
 A proxy of the environment is for sources (`steps.runtime.proxy`). It may be injected into every pod of a
 namespace. It cannot reach a Service of the cluster, and it would get the secret part of a disk's URL.
@@ -15,10 +15,10 @@ _DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def ask(url: str, *, method: str = "GET") -> HTTPResponse:
-    """The answer of another step, or of our own nginx; to be closed by the caller.
+    """The answer of another step, or of vmferry's own nginx; the caller closes it.
 
     Raises:
-        OSError: nobody answers; `urllib.error.HTTPError`, which is one, where the answer is an error.
+        OSError: no answer; `urllib.error.HTTPError`, a subclass, if the answer is an error.
     """
     request = urllib.request.Request(url, method=method)  # noqa: S310 - our own address
     answer: HTTPResponse = _DIRECT.open(request, timeout=ANSWER_SECONDS)

@@ -1,7 +1,7 @@
 """The protocol `Cluster` over the dynamic client of the `kubernetes` package, in a pod or by KUBECONFIG.
 
-Of the client only its requests are used, not its discovery: that would ask for API groups at the start of
-every step and keep what it learnt in a file of a name that anybody can guess, in /tmp.
+Only the client's requests are used, not its discovery: that would list the API groups at the start of
+every step and cache them in /tmp, in a file with a predictable name.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ T = TypeVar("T")
 REQUEST_SECONDS: Final = 30
 """How long one request may take."""
 PATIENCE: Final = 120.0
-"""How long an API server may be away, as while it is restarted, before the step counts that as a failure."""
+"""Seconds that an API server may be unavailable, for example during a restart, before the step fails."""
 LONGEST_WAIT: Final = 10.0
 NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 NAMESPACE_ENV: Final = "VMFERRY_NAMESPACE"
-MERGE_PATCH: Final = "application/merge-patch+json"  # custom resources know no strategic merge
+MERGE_PATCH: Final = "application/merge-patch+json"  # custom resources have no strategic merge patch
 
 
 def connect(
@@ -50,16 +50,16 @@ def connect(
 ) -> Cluster:
     """The cluster this process runs in, or the one that `kubeconfig` or KUBECONFIG names.
 
-    `seconds` is how long one request may take. A proxy of the environment does not count, as it is for
-    sources; `proxy-url` of the kubeconfig does.
+    `seconds` is the timeout of one request. A proxy of the environment is ignored, as it is for
+    sources; `proxy-url` of the kubeconfig is used.
 
     Raises:
-        StepError: INVALID, when there is neither.
+        StepError: INVALID, if there is neither.
     """
     settings = Configuration()
     settings.proxy = settings.no_proxy = None  # the package has taken them from the environment
     try:
-        # The package looks at KUBECONFIG when it is imported only.
+        # The package reads KUBECONFIG only when it is imported.
         given = kubeconfig or os.environ.get("KUBECONFIG") or None
         if given or "KUBERNETES_SERVICE_HOST" not in os.environ:
             config.load_kube_config(config_file=given, client_configuration=settings)  # type: ignore[no-untyped-call]
@@ -67,13 +67,13 @@ def connect(
             config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
     except config.ConfigException as error:
         raise StepError(
-            Exit.INVALID, "no cluster to talk to", str(error), "set KUBECONFIG to a file that names one"
+            Exit.INVALID, "cannot connect to a cluster", str(error), "set KUBECONFIG to a kubeconfig file"
         ) from None
     return Patient(Api(ApiClient(settings), seconds), stop, patience)
 
 
 def context_namespace() -> str:
-    """The namespace that kubectl would take: that of the current context, else `default`."""
+    """The namespace that kubectl would use: that of the current context, else `default`."""
     try:
         _, current = config.list_kube_config_contexts(  # type: ignore[no-untyped-call]
             config_file=os.environ.get("KUBECONFIG") or None
@@ -87,19 +87,17 @@ def own_namespace() -> str:
     """The namespace this pod runs in: the release namespace.
 
     Raises:
-        StepError: INVALID, outside a pod where nobody named one.
+        StepError: INVALID, outside a pod without the variable.
     """
     if named := os.environ.get(NAMESPACE_ENV):
         return named
     if NAMESPACE_FILE.is_file():
         return NAMESPACE_FILE.read_text(encoding="utf-8").strip()
-    raise StepError(
-        Exit.INVALID, "the namespace that the run lives in is not known", remedy=f"set {NAMESPACE_ENV}"
-    )
+    raise StepError(Exit.INVALID, "the namespace of the run is not known", remedy=f"set {NAMESPACE_ENV}")
 
 
 class Api:
-    """One request per verb; an answer that is an error becomes the StepError that `cluster.failure` names."""
+    """One request per verb; an error answer becomes the StepError of `cluster.failure`."""
 
     def __init__(self, client: ApiClient, seconds: float = REQUEST_SECONDS) -> None:
         self._seconds = seconds
@@ -115,7 +113,7 @@ class Api:
         found = self._ask(
             *("list", kind, namespace, f"({selector})", self._client.get), label_selector=selector or None
         )
-        # The items of a list come without these two.
+        # The items of a list lack these two.
         named = {"apiVersion": kind.api_version, "kind": kind.kind}
         return [{**named, **item} for item in found.get("items", [])]
 
@@ -150,7 +148,7 @@ class Api:
         options: Object = {"propagationPolicy": "Background"}
         if uid:
             options["preconditions"] = {"uid": uid}
-        # Another object under the uid that we named: ours is gone.
+        # Another object has the name: ours no longer exists.
         with contextlib.suppress(_MissingError, ReplacedError):
             self._ask("delete", kind, namespace, name, partial(self._client.delete, name=name), body=options)
 
@@ -179,23 +177,23 @@ def _dry(*, dry_run: bool) -> dict[str, str]:
 
 
 class _MissingError(StepError):
-    """There is no such object, or the cluster knows no such kind."""
+    """The object does not exist, or the cluster does not have the kind."""
 
 
 def _wrong(verb: str, kind: Kind, where: str, error: ApiException) -> StepError:
     body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else str(error.body or "")
     found = failure(verb, kind, where, error.status or 0, body)
-    if error.status == 404 and found.code is Exit.NOT_FOUND:  # a webhook's refusal may have that code, too
+    if error.status == 404 and found.code is Exit.NOT_FOUND:  # a webhook's refusal may also have that code
         return _MissingError(found.code, found.what, found.why, found.remedy)
     return found
 
 
 def _no_discovery(_client: object, _file: object) -> None:
-    """In place of a discoverer: `_resource` knows."""
+    """Replaces a discoverer: `_resource` has the paths."""
 
 
 def _resource(kind: Kind) -> Resource:
-    """Where the kind is; as discovery would have told it."""
+    """The API path of the kind, as discovery would return it."""
     return Resource(  # type: ignore[no-untyped-call]
         prefix="apis" if kind.group else "api",
         group=kind.group,
@@ -212,10 +210,10 @@ def _place(manifest: Object) -> tuple[Kind, str, str]:
 
 
 class Patient:
-    """A cluster whose API server may be away for a while: requests that got no answer are made again.
+    """A cluster whose API server may be unavailable for a while: requests without an answer are repeated.
 
-    Any verb may be repeated: what an unanswered `create` made is found as ExistsError, and every caller looks
-    whose it is.
+    Any verb may be repeated: after an unanswered `create` the next one raises ExistsError, and every caller
+    checks the owner.
     """
 
     def __init__(
@@ -248,7 +246,7 @@ class Patient:
         self._again(lambda: self._inner.delete(kind, name, namespace, uid=uid))
 
     def _again(self, call: Callable[[], T]) -> T:
-        """Repeat while nobody answers, ever more slowly, until patience is over or someone says stop."""
+        """Repeat while there is no answer, with growing pauses, until the patience or a stop ends it."""
         end, wait = self._clock() + self._patience, 1.0
         while True:
             try:
@@ -256,6 +254,6 @@ class Patient:
             except StepError as error:
                 if error.code is not Exit.UNREACHABLE or self._clock() + wait > end:
                     raise
-                log.warning(f"{error}; asking again in {wait:g} s")
+                log.warning(f"{error}; retrying in {wait:g} s")
             self._stop.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT)

@@ -1,4 +1,4 @@
-"""The frame of a step program: arguments, signals, logging, errors to exit code and last words."""
+"""The frame of a step program: arguments, signals, logging, exit code and termination message."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ log = structlog.get_logger()
 PLAN: Final = "plan.json"
 MACHINE: Final = "machine.json"
 PARENT_ENV: Final = "VMFERRY_PARENT"
-"""The embedded runner's pid: a step whose runner was killed stops, as a pod's container would be told to."""
+"""The embedded runner's pid: a step stops if its runner was killed, as a pod's container would."""
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 
 class Arguments(argparse.ArgumentParser):
-    """The command line of a step: the folders of the contract, overridable, and what the step adds.
+    """The command line of a step: options for the folders of the contract, and the step's own options.
 
-    A wrong command line is the author's fault, hence permanent: INVALID, not argparse's 2.
+    A wrong command line is a permanent error: INVALID (10), not argparse's 2.
     """
 
     def __init__(self, name: str, description: str, *, epilog: str = "") -> None:
@@ -55,8 +55,10 @@ class Arguments(argparse.ArgumentParser):
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        folders = self.add_argument_group("folders (a pod has them at the defaults)")
-        folders.add_argument("--request", type=Path, default=REQUEST, metavar="DIR", help="plan and machine")
+        folders = self.add_argument_group("folders (in a pod they are at the defaults)")
+        folders.add_argument(
+            "--request", type=Path, default=REQUEST, metavar="DIR", help="plan.json and machine.json"
+        )
         folders.add_argument("--scratch", type=Path, default=SCRATCH, metavar="DIR", help="bulk data")
         folders.add_argument("--credentials", type=Path, default=CREDENTIALS, metavar="DIR")
         folders.add_argument("--into", type=Path, default=TARGET, metavar="DIR", help="directory target")
@@ -67,7 +69,7 @@ class Arguments(argparse.ArgumentParser):
 
 
 class Context:
-    """What every step has at hand: its arguments, the stop flag, and the request, read when asked for."""
+    """What every step can use: its arguments, the stop flag, and the request, which is read on demand."""
 
     def __init__(self, arguments: argparse.Namespace, stop: Stop) -> None:
         self.arguments = arguments
@@ -94,17 +96,17 @@ class Context:
         return Path(self.arguments.outputs)
 
     def plan(self) -> Plan:
-        """The request. Raises StepError (INVALID) when it is missing or malformed."""
+        """The request. Raises StepError (INVALID) if it is missing or malformed."""
         return Plan.load(self.request / PLAN)
 
     def machine(self) -> Machine:
-        """The machine as preflight found it. Raises StepError (INVALID) likewise."""
+        """The VM as preflight found it. Raises StepError (INVALID) if it is missing or malformed."""
         return Machine.load(self.request / MACHINE)
 
     def volumes(self) -> Volumes | None:
         """The names that `admit` chose for the volumes.
 
-        None where none were chosen: for a folder, and in a run that began before names were chosen.
+        None if there are none: for a folder, and in a run that an earlier version began.
 
         Raises:
             StepError: INVALID, when the document is malformed.
@@ -114,7 +116,7 @@ class Context:
 
 
 def run(arguments: Arguments, body: Callable[[Context], None], argv: Sequence[str] | None = None) -> NoReturn:
-    """Carry out a step and leave with the exit code of the contract; never returns."""
+    """Run a step and exit with the exit code of the contract; never returns."""
     configure_logging()
     stop = Stop()
     stop.on_signals()
@@ -123,9 +125,9 @@ def run(arguments: Arguments, body: Callable[[Context], None], argv: Sequence[st
 
 
 def follow_parent(stop: Stop) -> None:
-    """Stop when the runner that started this step dies without a word (prctl(2), PR_SET_PDEATHSIG).
+    """Stop when the runner that started this step is killed (prctl(2), PR_SET_PDEATHSIG).
 
-    Not by SIGTERM, of which a second one ends the step at once: the kernel sends this signal whenever a
+    Not by SIGTERM, because a second SIGTERM ends the step at once: the kernel sends this signal whenever a
     thread of the runner dies and the step passes to the next one, hence more than once.
     """
     parent = os.environ.get(PARENT_ENV)
@@ -133,21 +135,21 @@ def follow_parent(stop: Stop) -> None:
         return
     signal.signal(signal.SIGHUP, lambda *_: stop.set(signal.SIGTERM))
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGHUP)
-    if os.getppid() != int(parent):  # it died before we asked
+    if os.getppid() != int(parent):  # it died before prctl
         stop.set(signal.SIGTERM)
 
 
 def attempt(
     arguments: Arguments, body: Callable[[Context], None], argv: Sequence[str] | None, stop: Stop
 ) -> Exit:
-    """`run` without leaving the process: the exit code, its last words already written."""
+    """As `run`, but returns the exit code; the termination message is already written."""
     try:
         body(Context(arguments.parse_args(argv), stop))
     except StepError as error:
         last_words(str(error))
         return error.code
     except Stopped:
-        last_words("stopped on request; what was done is kept and the next attempt goes on from it")
+        last_words("stopped on request; progress is kept and the next attempt resumes")
         return Exit.STOPPED
     except Exception as error:
         log.exception("fault in vmferry")
@@ -159,18 +161,18 @@ def attempt(
 
 
 def last_words(line: str) -> None:
-    """Say why the step ends: to the log, and where Kubernetes picks it up (at most 4096 bytes)."""
+    """Report why the step ends: in the log and in Kubernetes' termination message (at most 4096 bytes)."""
     line = " ".join(line.split())
     log.error(line)
     text = line.encode(errors="replace")[: LAST_WORDS_LIMIT - 1].decode(errors="ignore")
     path = Path(os.environ.get(TERMINATION_LOG_ENV, TERMINATION_LOG))
     if path.is_file() or TERMINATION_LOG_ENV in os.environ:
-        with contextlib.suppress(OSError):  # the exit code must get through all the same
+        with contextlib.suppress(OSError):  # the exit code must get through anyway
             path.write_text(text + "\n", encoding="utf-8")
 
 
 def configure_logging() -> None:
-    """One JSON object a line on standard error; libraries' records are rendered the same way."""
+    """One JSON object per line on standard error, also for the records of libraries."""
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

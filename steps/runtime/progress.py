@@ -1,4 +1,4 @@
-"""Progress in bytes: `done/total` for Argo's executor and JSON lines for whoever reads the log."""
+"""Progress in bytes: `done/total` for Argo's executor, and JSON lines in the log."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Final, TextIO
 from steps.model.contract import PROGRESS_FILE_ENV
 
 INTERVAL: Final = 0.5
-"""Seconds between two reports: Argo's executor looks every 3 s, a person's screen twice a second."""
+"""Seconds between two reports: Argo's executor polls every 3 s, a terminal is updated twice a second."""
 
 
 class Progress:
     """Counts bytes done of a total and reports it, at most every `INTERVAL` seconds and never backwards.
 
-    `total` may be a guess: when more is done than was promised, the total moves with it, as Argo takes
+    `total` may be an estimate: if more is done, the total grows with it, as Argo accepts
     only 0 <= N <= M with M > 0 (argo-workflows docs/progress.md).
     """
 
@@ -41,7 +41,7 @@ class Progress:
 
     @classmethod
     def from_environment(cls, total: int = 0) -> Progress:
-        """The progress of a step program: the file Argo names, and lines on standard error."""
+        """The progress of a step program: Argo's file, and lines on standard error."""
         name = os.environ.get(PROGRESS_FILE_ENV)
         return cls(total, file=Path(name) if name else None, stream=sys.stderr)
 
@@ -54,7 +54,7 @@ class Progress:
             self._report()
 
     def finish(self) -> None:
-        """Report that all is done; the total becomes what was done."""
+        """Report completion; the total becomes the number of bytes done."""
         self.total = self.done = max(self.done, 1)
         self._report()
 

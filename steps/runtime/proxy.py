@@ -1,7 +1,7 @@
-"""Which proxy a source is reached through, by the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.
+"""The proxy for a source, from the environment: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.
 
-One reading for every client that has none of its own: the SOAP API, the disks of ESXi and Glance, and OVAs.
-The rules are those of `requests`, by which OpenStack's REST APIs are called: lower case counts first. An
+For every client without its own proxy support: the SOAP API, the disks of ESXi and Glance, and OVAs.
+The rules are those of `requests`, which calls OpenStack's REST APIs: lower case takes precedence. An
 entry of NO_PROXY is a name (its sub-domains count too), an address, a network, one with a port, or `*`.
 """
 
@@ -25,26 +25,26 @@ _NAMES: Final = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 @dataclass(frozen=True)
 class Proxy:
-    """A forward proxy that is spoken to in plain HTTP."""
+    """A forward proxy that is reached over plain HTTP."""
 
     host: str
     port: int
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """For the proxy alone: its login, where the address has one."""
+    """Headers for the proxy only: its login, if the address has one."""
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
 
 
 class ProxyError(OSError):
-    """The proxy does not answer, or does not let a request pass."""
+    """The proxy does not answer, or rejects a request."""
 
 
 def of(url: str, environment: Mapping[str, str] = os.environ) -> Proxy | None:
-    """The proxy for a URL; None where it is reached directly.
+    """The proxy for a URL; None for a direct connection.
 
     Raises:
-        StepError: INVALID, for a proxy that is spoken to in another way.
+        StepError: INVALID, for a proxy with another scheme than http.
     """
     parts = urlsplit(url)
     given = _value(environment, f"{parts.scheme}_proxy") or _value(environment, "all_proxy")
@@ -64,7 +64,7 @@ def of(url: str, environment: Mapping[str, str] = os.environ) -> Proxy | None:
 
 
 def variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Those variables of the environment that choose a proxy, for a child that talks to a source."""
+    """The environment variables that choose a proxy, for a child process that connects to a source."""
     return {name: value for name, value in environment.items() if name.lower() in _NAMES}
 
 

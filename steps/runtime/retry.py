@@ -1,4 +1,4 @@
-"""Reads that are made again when the connection breaks. Never used around a call that changes something."""
+"""Reads that are repeated when the connection breaks. Never used for a call that changes something."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from steps.runtime.stop import Stop
 log = structlog.get_logger()
 
 ATTEMPTS: Final = 3
-"""A blip is bridged here; a real outage is the business of the step's own retry, with longer pauses."""
+"""Attempts for a short interruption; for a longer one the step itself is retried, with longer pauses."""
 LONGEST_PAUSE_SECONDS: Final = 2.0
 _LONGEST: Final = 300
-"""Characters of what an error says: some servers send whole pages."""
+"""Most characters of an error's text: some servers send whole pages."""
 
 
 def attempts(stop: Stop, is_transient: Callable[[Exception], bool]) -> Iterator[stamina.Attempt]:
-    """Attempts at a read, each to be entered as a context; none follows once someone asked to stop."""
+    """Attempts at a read, each a context manager; none follows after a stop was requested."""
 
     def worth_it(error: Exception) -> bool:
         return is_transient(error) and not stop.is_set()
@@ -32,10 +32,10 @@ def attempts(stop: Stop, is_transient: Callable[[Exception], bool]) -> Iterator[
 
 
 def _tell(details: RetryDetails) -> None:
-    """Say that a read is made again, and why; stamina's own hook would log the call's arguments too."""
+    """Log that a read is repeated, and why; stamina's own hook would also log the call's arguments."""
     error = details.caused_by
     why = " ".join(str(error).split())[:_LONGEST] or type(error).__name__
-    log.warning("the source did not answer; asking again", why=why, seconds=round(details.wait_for, 2))
+    log.warning("the source did not answer; retrying", why=why, seconds=round(details.wait_for, 2))
 
 
 set_on_retry_hooks([_tell])

@@ -1,4 +1,4 @@
-"""The keys of a source's Secret, which a step has as files."""
+"""The keys of a source's Secret, mounted as files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def required(folder: Path, key: str) -> str:
     """A key's value.
 
     Raises:
-        StepError: INVALID, when it is missing, empty or no text.
+        StepError: INVALID, if it is missing, empty or not text.
     """
     value = text(folder, key)
     if not value.strip():
@@ -25,10 +25,10 @@ def required(folder: Path, key: str) -> str:
 
 
 def text(folder: Path, key: str) -> str:
-    """A key's value without the newline that editors and `echo` put at its end; empty when not there.
+    """A key's value without the final newline that editors and `echo` add; empty if the key does not exist.
 
     Raises:
-        StepError: INVALID, when it is no text.
+        StepError: INVALID, if it is not text.
     """
     try:
         found = (folder / key).read_bytes().decode()
@@ -36,6 +36,6 @@ def text(folder: Path, key: str) -> str:
         return ""
     except UnicodeDecodeError:
         raise StepError(
-            Exit.INVALID, f"the key {key} of the source's secret is no text", "it is not UTF-8"
+            Exit.INVALID, f"the key {key} of the source's secret is not text", "it is not UTF-8"
         ) from None
     return found.removesuffix("\n").removesuffix("\r")

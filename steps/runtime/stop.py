@@ -1,4 +1,4 @@
-"""One flag for "stop at the next chunk", set by a signal and looked at by every loop."""
+"""The flag for "stop at the next chunk": signals set it, every loop checks it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from steps.model.contract import Stopped
 
 
 class Stop:
-    """A request to stop that loops check and sleeps obey."""
+    """A stop request that loops check and that interrupts sleeps."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
         self.signal: int = 0
 
     def set(self, number: int = 0) -> None:
-        """Ask everyone to stop; `number` is the signal that asked, if one did."""
+        """Request a stop; `number` is the signal, if there was one."""
         self.signal = self.signal or number
         self._event.set()
 
@@ -24,17 +24,17 @@ class Stop:
         return self._event.is_set()
 
     def check(self) -> None:
-        """Raise `Stopped` when a stop was asked for."""
+        """Raise `Stopped` if a stop was requested."""
         if self._event.is_set():
             raise Stopped
 
     def sleep(self, seconds: float) -> None:
-        """Wait, but raise `Stopped` as soon as a stop is asked for."""
+        """Wait, but raise `Stopped` as soon as a stop is requested."""
         if self._event.wait(seconds):
             raise Stopped
 
     def on_signals(self) -> None:
-        """Let SIGTERM and SIGINT set this flag; a second one ends the process as it would have."""
+        """Let SIGTERM and SIGINT set this flag; a second one ends the process by default."""
 
         def handle(number: int, _frame: object) -> None:
             signal.signal(number, signal.SIG_DFL)

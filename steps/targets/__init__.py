@@ -27,14 +27,14 @@ def connect(
     volumes: Volumes | None = None,
     workflow: WorkflowRef | None = None,
 ) -> Target:
-    """The target the plan names. `into` is the folder of the directory target.
+    """The target in the plan. `into` is the folder of the directory target.
 
-    A target in a cluster is asked about `machine`, and publishes its disks from where they are being served.
+    A target in a cluster admits `machine`, and publishes its disks from the URLs where they are served.
     `volumes` are the names that were chosen for its volumes. `workflow` is the Workflow that runs the step,
-    None where there is none.
+    or None.
 
     Raises:
-        StepError: UNSUPPORTED when this version does not bring the target.
+        StepError: UNSUPPORTED if this version does not have the target.
     """
     if plan.target.kind is TargetKind.DIRECTORY:
         from steps.targets.directory import Directory  # noqa: PLC0415 - an image carries only what it runs
@@ -54,6 +54,6 @@ def connect(
         )
     raise StepError(
         Exit.UNSUPPORTED,
-        f"no target of kind {plan.target.kind}",
+        f"there is no target of kind {plan.target.kind}",
         remedy="this version has: directory, harvester",
     )

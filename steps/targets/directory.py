@@ -1,4 +1,4 @@
-"""A folder as target: disks, checksums, the machine and its manifest. For a first try, air gaps, tests."""
+"""A folder as target: disks, checksums, description and manifest. For a first try, air gaps, tests."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Directory:
         self._records = into / NOTES / "published"
 
     def name_volumes(self, shape: Shape, before: Volumes | None) -> Volumes:
-        """A folder has files only, named after their disks."""
+        """A folder has only files, named after their disks."""
         return Volumes()
 
     def admit(self, shape: Shape, volumes: Volumes) -> Admission:
@@ -47,8 +47,8 @@ class Directory:
     def publish(self, disk: DiskId, scratch: Path, report: Report) -> Published:
         """Move the disk into the folder.
 
-        The record is written first: a kill between the two leaves a record whose file is still in scratch,
-        and one after it a file that its record's size and digest prove.
+        The record is written first: a kill after it leaves a record whose file is still in scratch,
+        and a later one a file that the record's size and digest prove.
         """
         record = self._records / f"{disk}.json"
         if record.exists() and self._arrived(Published.load(record), report):
@@ -69,7 +69,7 @@ class Directory:
         return published
 
     def build(self, machine: Machine, shape: Shape) -> Sequence[str]:
-        """Write the machine's documents beside its disks."""
+        """Write the VM's documents next to its disks."""
         with room_for(self._into / MANIFEST):
             return self._build(machine, shape)
 
@@ -84,10 +84,10 @@ class Directory:
         return [f"{disk.name} {disk.size} bytes sha256 {disk.sha256}" for disk in disks]
 
     def start(self, shape: Shape) -> None:
-        """A folder runs nothing; `vmferry boot` does."""
+        """Nothing to do: a folder runs no VM; `vmferry boot` does."""
 
     def wait(self, shape: Shape) -> None:
-        """Likewise."""
+        """Nothing to do."""
 
     def _arrived(self, published: Published, report: Report) -> bool:
         path = self._into / published.name
@@ -117,7 +117,7 @@ class Directory:
             raise StepError(
                 Exit.INVALID,
                 f"{source} and {destination} are on different filesystems",
-                remedy="scratch belongs inside the target folder; mount nothing between them",
+                remedy="put scratch inside the target folder, without a mount between them",
             ) from error
         descriptor = os.open(destination.parent, os.O_RDONLY)
         try:

@@ -17,7 +17,7 @@ Report = Callable[[int, int], None]
 
 
 class Published(Document):
-    """A disk that has arrived at the target; sizes in bytes."""
+    """A disk at the target; sizes in bytes."""
 
     id: DiskId
     name: str
@@ -28,32 +28,32 @@ class Published(Document):
 
 
 class Target(Protocol):
-    """Where a machine is built. Every verb may be called again at any point."""
+    """Where a VM is built. Every method may be called again at any point."""
 
     def name_volumes(self, shape: Shape, before: Volumes | None) -> Volumes:
-        """Choose the names of the VM's volumes; `before` are those that an earlier attempt chose.
+        """Choose the names of the VM's volumes; `before` are those of an earlier attempt.
 
-        The same call gives the same names, as long as nobody else takes one of them.
+        The same call returns the same names, as long as nobody else takes one of them.
 
         Raises:
-            StepError: CONFLICT, when no name is free.
+            StepError: CONFLICT, if no name is free.
         """
 
     def admit(self, shape: Shape, volumes: Volumes) -> Admission:
-        """Ask whether the target would accept the VM and its disks, and change nothing.
+        """Check whether the target would accept the VM and its disks. Changes nothing.
 
         Raises:
-            StepError: with every reason why it would not.
+            StepError: with every reason why it would not accept them.
         """
 
     def publish(self, disk: DiskId, scratch: Path, report: Report) -> Published:
-        """Take over the finished disk that lies in `scratch`."""
+        """Publish the finished disk in `scratch`."""
 
     def build(self, machine: Machine, shape: Shape) -> Sequence[str]:
-        """Make the machine of the published disks; returns what a person should know, a line each."""
+        """Create the VM from the published disks; returns messages for the user, one line each."""
 
     def start(self, shape: Shape) -> None:
-        """Start the machine where the target runs machines."""
+        """Start the VM, if the target runs VMs."""
 
     def wait(self, shape: Shape) -> None:
-        """Return when the machine runs."""
+        """Return when the VM runs."""

@@ -96,7 +96,7 @@ def small_filesystem(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.programs
 @pytest.mark.parametrize("wanted", ["qcow2", "raw"])
-def test_a_full_filesystem_is_told_of_and_a_retry_goes_on(
+def test_a_full_filesystem_is_reported_and_a_retry_resumes(
     small_filesystem: Path, tmp_path: Path, wanted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("steps.disk.checkpoint.EVERY_BYTES", 1 << 17)

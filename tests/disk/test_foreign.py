@@ -201,6 +201,6 @@ def test_a_second_grain_directory_is_refused(tmp_path: Path) -> None:
     directory = good[end - 4 * SECTOR : end - 2 * SECTOR]
     assert struct.unpack_from("<QII", directory) == (1, 0, 2)
     source = put(tmp_path / "twice.vmdk", good[:end] + directory + good[end:])
-    with pytest.raises(StepError, match="a second directory") as caught:
+    with pytest.raises(StepError, match="a second grain directory") as caught:
         fetch(source, tmp_path / "out", format="raw")
     assert caught.value.code is Exit.BROKEN_STREAM

@@ -58,7 +58,7 @@ def test_killed(program: Program, image: Path, tmp_path: Path, verb: str) -> Non
     program(f'[ "$1" != {verb} ] && exec "$REAL" "$@"\nkill -9 $$')
     error = asked(acts[verb])
     assert is_retryable(error.code)
-    assert f"qemu-img {verb} was ended by SIGKILL" in str(error)
+    assert f"qemu-img {verb} was killed by SIGKILL" in str(error)
     assert "memory" in error.remedy
     assert not list(tmp_path.glob("out*"))
 

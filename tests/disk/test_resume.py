@@ -54,7 +54,7 @@ def break_at(out: Path, behaviour: Behaviour, cut: int, wanted: Format = "qcow2"
 
 @FORMATS
 @pytest.mark.parametrize("seed", range(4))
-def test_broken_connections_are_gone_on_with_by_range(tmp_path: Path, seed: int, wanted: Format) -> None:
+def test_broken_connections_are_resumed_by_range(tmp_path: Path, seed: int, wanted: Format) -> None:
     rng = random.Random(seed)
     how = Behaviour(VMDK, cuts=[rng.randrange(1, 1 << 20) for _ in range(6)])
     with Server(how) as server:
@@ -67,7 +67,7 @@ def test_broken_connections_are_gone_on_with_by_range(tmp_path: Path, seed: int,
 @FORMATS
 @pytest.mark.parametrize("ranges", [True, False])
 @pytest.mark.parametrize("seed", range(3))
-def test_a_later_attempt_goes_on(tmp_path: Path, ranges: bool, seed: int, wanted: Format) -> None:
+def test_a_later_attempt_resumes(tmp_path: Path, ranges: bool, seed: int, wanted: Format) -> None:
     how = Behaviour(VMDK, ranges=ranges)
     rng, out = random.Random(seed), tmp_path / "out"
     for cut in sorted(rng.sample(range(len(VMDK) // 4, len(VMDK)), 3)):
@@ -96,7 +96,7 @@ def test_a_cut_anywhere_costs_no_second_attempt(
             holds(fetch(source(server.url), out), disk, tmp_path)
 
 
-def test_a_chunked_stream_without_range_is_gone_on_with(tmp_path: Path) -> None:
+def test_a_chunked_stream_without_range_is_resumed(tmp_path: Path) -> None:
     how = Behaviour(VMDK, ranges=False, chunked=True, etag="")
     break_at(tmp_path / "out", how, len(VMDK) // 2)
     with Server(how) as server:
@@ -215,7 +215,7 @@ def test_kill_9_at_every_step(tmp_path: Path, wanted: Format, again: bool) -> No
 
 @FORMATS
 @pytest.mark.parametrize("ranges", [True, False])
-def test_raw_disks_are_gone_on_with(tmp_path: Path, wanted: Format, ranges: bool) -> None:
+def test_raw_disks_are_resumed(tmp_path: Path, wanted: Format, ranges: bool) -> None:
     how, out = Behaviour(DISK, ranges=False, cuts=[len(DISK) // 2]), tmp_path / "out"
     with Server(how) as server:
         raw = Source(server.url, format="raw", identity="raw")
@@ -228,7 +228,7 @@ def test_raw_disks_are_gone_on_with(tmp_path: Path, wanted: Format, ranges: bool
     holds(landed, DISK, tmp_path)
 
 
-def test_tables_first_is_gone_on_with(tmp_path: Path) -> None:
+def test_tables_first_is_resumed(tmp_path: Path) -> None:
     data = front_vmdk(tmp_path, DISK)
     how = Behaviour(data)
     break_at(tmp_path / "out", how, len(data) // 2)
@@ -289,7 +289,7 @@ def test_without_a_proof_a_later_attempt_compares(
 
 @FORMATS
 @NO_PROOF
-def test_without_a_proof_a_broken_stream_is_not_gone_on_with(
+def test_without_a_proof_a_broken_stream_is_not_resumed(
     tmp_path: Path, wanted: Format, etag: str, modified: str
 ) -> None:
     """The file is replaced at the very moment that the connection breaks."""

@@ -42,4 +42,4 @@ def test_a_lease_that_times_out_is_taken_again(disks: MakeDisk, tmp_path: Path) 
     assert (int(first["outputs"]["exitCode"]), second["phase"]) == (Exit.BROKEN_STREAM, "Succeeded")
     assert "the export lease was lost" in first["message"]
     log = (into / ".vmferry" / "logs" / "export-disk-0.log").read_text()
-    assert "bytes are compared, then it goes on" in log
+    assert "bytes, then resuming" in log

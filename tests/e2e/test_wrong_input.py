@@ -65,7 +65,7 @@ def all_untouched(simulator: Simulator) -> bool:
 @pytest.mark.parametrize(
     ("vm", "spec", "options", "code", "words"),
     [
-        ("wab", {}, (), Exit.NOT_FOUND, ["no machine 'wab' in /DC0/vm", "called web", "correct the name"]),
+        ("wab", {}, (), Exit.NOT_FOUND, ["no VM 'wab' in /DC0/vm", "called web", "correct the name"]),
         ("web", {"folder": "prod"}, (), Exit.NOT_FOUND, ["/DC0/vm/prod", "there is /DC0/vm/web"]),
         (
             "twice",
@@ -226,7 +226,7 @@ def test_retry_of_a_folder_without_an_import(tmp_path: Path) -> None:
 
 
 def test_an_import_that_was_refused_can_be_said_again(vcenter: Simulator, tmp_path: Path) -> None:
-    refused(run(tmp_path, documents(vcenter, "wab")), Exit.NOT_FOUND, "no machine")
+    refused(run(tmp_path, documents(vcenter, "wab")), Exit.NOT_FOUND, "no VM")
     (tmp_path / "manifests.yaml").unlink()
     refused(run(tmp_path, documents(vcenter, "twice")), Exit.AMBIGUOUS, "spec.folder")
 

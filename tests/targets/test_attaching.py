@@ -121,7 +121,7 @@ class TestClaimsThatAreInTheWay:
         world = backing()
         world.publish_all()
         a_volume(world, CLAIM, "web01-disk-1", **{**names.labels(world.plan), names.LABEL_RUN: "vmi-old-g0"})
-        refused(world.build, "is not attached: it is of an earlier run, vmi-old-g0")
+        refused(world.build, "is not attached: it belongs to an earlier run, vmi-old-g0")
         assert world.vms() == []
 
     def test_of_an_image_with_other_bytes(self) -> None:
@@ -129,7 +129,7 @@ class TestClaimsThatAreInTheWay:
         world.publish_all()
         marks = {**names.labels(world.plan), names.LABEL_RUN: world.plan.run}
         a_volume(world, CLAIM, "web01-disk-1", **marks)
-        refused(world.build, "is not attached: it was not made of image image-")
+        refused(world.build, "is not attached: it was not made from image image-")
         assert world.vms() == []
 
 
@@ -147,7 +147,7 @@ class TestVolumesOfCdi:
         world = cdi()
         world.volumes()
         theirs = a_volume(world, kind, "web01-disk-0")
-        refused(world.publish, "it would be taken for the volume of the image")
+        refused(world.publish, "Harvester would use it as the volume of the image")
         assert world.images() == []
         assert world.cluster.peek(kind, "web01-disk-0", "default") == theirs
 
@@ -189,7 +189,7 @@ class TestVolumesOfCdi:
         with pytest.raises(StepError, match="no space left"):
             world.publish()
         a_volume(world, DATA_VOLUME, "web01-disk-0")
-        refused(world.publish, "it would be taken for the volume of the image")
+        refused(world.publish, "Harvester would use it as the volume of the image")
         assert len(world.images()) == 1
 
     def test_what_is_left_of_a_deleted_image_is_waited_for(self) -> None:
@@ -239,9 +239,9 @@ class TestVolumesOfCdi:
                 raise ExistsError(Exit.CONFLICT, "cannot create", "already exists")
 
         world.cluster.admission.append(rival)
-        refused(world.publish, "VirtualMachineImage default/web01-disk-0 is there already")
+        refused(world.publish, "VirtualMachineImage default/web01-disk-0 already exists")
 
-    def test_other_bytes_within_a_run_go_to_an_image_beside(self) -> None:
+    def test_other_bytes_within_a_run_go_to_an_additional_image(self) -> None:
         world = cdi()
         first = world.publish()["metadata"]["name"]
         world.serving.data["disk-0"] = b"other bytes"
@@ -270,7 +270,7 @@ class TestStart:
         world.publish_all()
         world.build()
         world.claims()[0]["metadata"]["labels"][names.LABEL_UID] = "else"
-        refused(world.start, "web01-disk-0 is there already")
+        refused(world.start, "web01-disk-0 already exists")
         assert world.vm()["spec"]["runStrategy"] == "Halted"
 
     @both
@@ -281,7 +281,7 @@ class TestStart:
         a_volume(world, CLAIM, "theirs")
         volumes = world.vm()["spec"]["template"]["spec"]["volumes"]
         volumes[0]["persistentVolumeClaim"]["claimName"] = "theirs"
-        refused(world.start, "PersistentVolumeClaim default/theirs is there already")
+        refused(world.start, "PersistentVolumeClaim default/theirs already exists")
         assert world.vm()["spec"]["runStrategy"] == "Halted"
 
     def test_a_claim_that_is_gone(self) -> None:
@@ -290,7 +290,7 @@ class TestStart:
         world.build()
         world.cluster.drop(CLAIM, "web01-disk-0", "default")
         with pytest.raises(
-            StepError, match="no volume for disk-0: claim default/web01-disk-0 is gone"
+            StepError, match="no volume for disk-0: claim default/web01-disk-0 was deleted"
         ) as caught:
             world.start()
         assert caught.value.code is Exit.INVALID

@@ -36,7 +36,7 @@ def test_a_machine_that_is_its_owners_stays_with_all_it_has(start: bool) -> None
     world = built(start=start)
     if start:
         world.start()
-    with pytest.raises(StepError, match="was started or handed over already") as caught:
+    with pytest.raises(StepError, match="was already started or handed over") as caught:
         given_up(world)
     assert caught.value.code is Exit.CONFLICT
     assert (len(world.vms()), len(world.claims()), len(world.images())) == (1, 2, 2)

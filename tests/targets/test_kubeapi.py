@@ -298,8 +298,14 @@ POLICY = 'pods "x" is forbidden: violates PodSecurity "restricted:latest"'
         (403, "Forbidden", UNCOUNTED, Exit.BUSY, "not counted yet"),
         (403, "Forbidden", RANGE, Exit.NO_SPACE, "raise that limit of the namespace"),
         (403, "Forbidden", POLICY, Exit.DENIED, "an admission policy"),
-        (404, "NotFound", 'namespaces "x" not found', Exit.NOT_FOUND, "does the cluster have the namespace"),
-        (409, "AlreadyExists", "already exists", Exit.CONFLICT, "move it out of the way"),
+        (
+            404,
+            "NotFound",
+            'namespaces "x" not found',
+            Exit.NOT_FOUND,
+            "check that the cluster has the namespace",
+        ),
+        (409, "AlreadyExists", "already exists", Exit.CONFLICT, "rename or delete it"),
         (409, "Conflict", "A resource with the same name exists", Exit.CONFLICT, "choose another name"),
         (409, "Conflict", 'Operation cannot be fulfilled on resourcequotas "q"', Exit.BUSY, "resourcequotas"),
         (422, "Invalid", "spec.url: Invalid value", Exit.INVALID, "spec.url"),
@@ -317,7 +323,7 @@ def test_answers(code: int, reason: str, message: str, exit_code: Exit, words: s
     assert message in str(error)
 
 
-def test_conflicts_are_told_apart() -> None:
+def test_conflicts_are_distinguished() -> None:
     exists = failure("create", IMAGE, "d/x", 409, json.dumps(status("AlreadyExists", "m")))
     changed = failure("patch", IMAGE, "d/x", 409, json.dumps(status("Conflict", "m")))
     assert isinstance(exists, ExistsError)

@@ -33,7 +33,7 @@ def test_display_names_are_values_of_labels(name: str) -> None:
     assert markers.display_label(made) == made
 
 
-def test_a_display_name_that_fits_is_todays() -> None:
+def test_a_short_display_name_is_that_of_vm_import_controller() -> None:
     assert markers.display_name(ImportRef(name="web"), "disk-0") == "vm-import-web-disk-0"
 
 
@@ -58,12 +58,12 @@ def test_image_names_differ_by_import_and_disk_and_bytes() -> None:
         ("", "hash_gRydxQ_z"),  # FNV-1a of nothing is its offset basis, 0x811c9dc5
     ],
 )
-def test_the_label_of_todays_controller(text: str, label: str) -> None:
+def test_the_label_of_vm_import_controller(text: str, label: str) -> None:
     assert markers.display_label(text) == label
 
 
 @given(st.text(max_size=300))
-def test_the_label_of_todays_controller_is_always_one(text: str) -> None:
+def test_the_label_of_vm_import_controller_is_always_valid(text: str) -> None:
     assert LABEL.fullmatch(markers.display_label(text))
 
 

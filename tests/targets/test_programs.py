@@ -253,7 +253,7 @@ def test_an_image_that_never_comes(pod: Pod) -> None:
     running.start()
     running.join(20)
     assert running.code is Exit.UNREACHABLE
-    assert "image step was not seen" in pod.words
+    assert "image step did not report" in pod.words
 
 
 def test_a_failed_sibling(pod: Pod, world: World, serving: Serving) -> None:
@@ -283,10 +283,10 @@ def test_a_disk_that_is_not_there(pod: Pod) -> None:
     running = Serving(pod)
     running.run()
     assert running.code is Exit.INVALID
-    assert "run convert before" in pod.words
+    assert "run convert first" in pod.words
 
 
-def test_image_must_be_told_where(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_image_needs_the_url_of_the_disk(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(image.ADDRESS_ENV, raising=False)
     given = ("--disk", "disk-0", "--token-file", pod.token)
     assert pod.run(image.body, image.arguments(), *given) is Exit.INVALID

@@ -109,10 +109,10 @@ def test_the_image_waits_for_serve() -> None:
     assert world.time.now >= 10
 
 
-def test_serve_that_never_comes_is_told_apart() -> None:
+def test_a_serve_step_that_never_starts_is_an_error() -> None:
     world = World()
     world.serving.silent = 10_000
-    with pytest.raises(StepError, match=r"nobody serves disk-0.*quota") as caught:
+    with pytest.raises(StepError, match=r"disk-0 is not served.*quota") as caught:
         world.publish()
     assert caught.value.code is Exit.UNREACHABLE
     assert PATIENCE <= world.time.now < PATIENCE + 10
@@ -220,7 +220,7 @@ def test_no_default_class() -> None:
 # --- failures
 
 
-def test_a_failure_is_told_word_for_word_and_mended_by_the_next_attempt() -> None:
+def test_a_failure_is_reported_verbatim_and_repaired_by_the_next_attempt() -> None:
     world = World()
     world.harvester.fail = ["no space left on device"]
     with pytest.raises(StepError) as caught:
@@ -268,7 +268,7 @@ def test_a_missing_right_names_verb_and_resource() -> None:
 def test_a_controller_that_does_nothing_is_noticed() -> None:
     world = World()
     world.harvester.steps = (5,) * 10_000
-    with pytest.raises(StepError, match=r"nothing happens with image.*at 5 %") as caught:
+    with pytest.raises(StepError, match=r"makes no progress.*at 5 %") as caught:
         world.publish()
     assert caught.value.code is Exit.UNREACHABLE
 
@@ -281,7 +281,7 @@ def test_an_image_that_someone_deletes_meanwhile() -> None:
             cluster.drop(IMAGE, one["metadata"]["name"], "default")
 
     world.cluster.reconcilers.append(someone)
-    with pytest.raises(StepError, match="was deleted by someone") as caught:
+    with pytest.raises(StepError, match="was deleted") as caught:
         world.publish()
     assert caught.value.code is Exit.UNREACHABLE
 
@@ -299,14 +299,14 @@ def begun(world: World) -> Object:
     return world.images()[0]
 
 
-def test_a_download_under_way_is_gone_on_with() -> None:
+def test_a_running_download_is_continued() -> None:
     world = World()
     uid = begun(world)["metadata"]["uid"]
     assert world.publish()["metadata"]["uid"] == uid
 
 
 @pytest.mark.parametrize(("field", "value"), [("landed", "2"), ("origin", "http://elsewhere")])
-def test_a_download_of_another_file_or_from_elsewhere_is_begun_anew(field: str, value: str) -> None:
+def test_a_download_of_another_file_or_from_elsewhere_is_restarted(field: str, value: str) -> None:
     world = World()
     uid = begun(world)["metadata"]["uid"]
     setattr(world.serving, field, value)
@@ -398,7 +398,7 @@ def test_without_a_workflow_the_name_of_one_is_taken_off() -> None:
     assert markers.PUBLISHED_BY not in notes(world.publish())
 
 
-def test_new_bytes_of_the_same_import_make_an_image_beside_the_old_one() -> None:
+def test_new_bytes_of_the_same_import_make_an_additional_image() -> None:
     world = World()
     old = world.publish(workflow="vmi-web-g1")
     world.serving.data["disk-0"] = b"new bytes"
@@ -458,7 +458,7 @@ def test_other_bytes_are_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
     world.serving.data["disk-0"] = b"other bytes"
     world.publish()
     said = capsys.readouterr()
-    assert "is not known to hold its bytes" in said.out + said.err
+    assert "its content cannot be verified" in said.out + said.err
     assert len(world.images()) == 2
 
 

@@ -96,7 +96,7 @@ def test_twice_is_once(world: World) -> None:
     assert claim(world)["metadata"]["uid"] == uid
 
 
-def test_a_machine_that_changed_is_published_anew(world: World) -> None:
+def test_a_changed_vm_is_published_again(world: World) -> None:
     prepare(world)
     world.machine = world.machine.model_copy(update={"notes": "changed"})
     prepare(world)
@@ -132,7 +132,7 @@ def test_quota(world: World) -> None:
 
 def test_a_request_that_is_gone() -> None:
     world = World()
-    with pytest.raises(StepError, match="was the import deleted") as caught:
+    with pytest.raises(StepError, match="whether the import was deleted") as caught:
         prepare(world)
     assert caught.value.code is Exit.NOT_FOUND
     assert world.cluster.writes() == []
@@ -141,7 +141,7 @@ def test_a_request_that_is_gone() -> None:
 def test_what_is_left_of_a_deleted_request_is_waited_for(world: World) -> None:
     prepare(world)
     claim(world)["metadata"]["ownerReferences"][0]["uid"] = "former"
-    with pytest.raises(StepError, match="left of a request that was deleted") as caught:
+    with pytest.raises(StepError, match="left from a deleted request") as caught:
         prepare(world)
     assert caught.value.code is Exit.BUSY
 
@@ -149,14 +149,14 @@ def test_what_is_left_of_a_deleted_request_is_waited_for(world: World) -> None:
 def test_a_claim_of_others_is_not_used(world: World) -> None:
     prepare(world)
     claim(world)["metadata"]["ownerReferences"] = []
-    with pytest.raises(StepError, match="is not of this import") as caught:
+    with pytest.raises(StepError, match="does not belong to this import") as caught:
         prepare(world)
     assert caught.value.code is Exit.CONFLICT
 
 
 @pytest.mark.parametrize("target", ["secret/x", "configmap/", "x"])
 def test_where_a_machine_cannot_be_published(world: World, target: str) -> None:
-    with pytest.raises(StepError, match="write configmap/NAME") as caught:
+    with pytest.raises(StepError, match="use configmap/NAME") as caught:
         run(world).prepare(world.machine, target)
     assert caught.value.code is Exit.INVALID
 

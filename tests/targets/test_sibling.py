@@ -101,7 +101,7 @@ def test_no_image_within_patience_is_tried_again() -> None:
     assert not serve.is_done()
     world.time.now += 1
     with pytest.raises(
-        StepError, match=r"image step was not seen for 15 minutes.*quota or parallelism"
+        StepError, match=r"image step did not report for 15 minutes.*quota or parallelism"
     ) as caught:
         serve.is_done()
     assert caught.value.code is Exit.UNREACHABLE
@@ -118,7 +118,7 @@ def test_an_image_under_way_is_waited_for_however_long() -> None:
         assert not serve.is_done()
 
 
-def test_a_failed_image_that_nobody_makes_anew() -> None:
+def test_a_failed_image_that_nobody_recreates() -> None:
     world = World()
     failed_image(world)
     serve = sibling(world)
@@ -197,7 +197,7 @@ def test_the_sibling_is_done_though_its_image_is_gone() -> None:
     assert sibling(world, "w").is_done()
 
 
-def test_without_the_right_to_see_workflows_it_goes_on_without(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_permission_to_read_workflows_it_continues(capsys: pytest.CaptureFixture[str]) -> None:
     world = World()
     world.cluster.denied.add(("get", WORKFLOW))
     serve = sibling(world, "w")

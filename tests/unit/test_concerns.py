@@ -100,4 +100,4 @@ def test_the_same_code_about_another_thing_stays() -> None:
 
 def test_a_blocking_concern_names_what_to_do_or_is_final() -> None:
     blocks = [concern for concern in about(a_machine(disks=())) if concern.severity is Severity.BLOCK]
-    assert [str(concern) for concern in blocks] == ["the machine has no disks; there is nothing to import"]
+    assert [str(concern) for concern in blocks] == ["the VM has no disks; there is nothing to import"]

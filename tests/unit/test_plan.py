@@ -31,7 +31,7 @@ def test_a_plan_is_complete() -> None:
     assert Plan.model_validate_json(made.to_json()) == made
 
 
-def test_defaults_are_todays() -> None:
+def test_defaults_are_those_of_vm_import_controller() -> None:
     made = planned()
     assert (made.power.force, made.power.grace_seconds, made.skip_preflight_checks) == (False, 60, False)
     assert (made.target.default_bus, made.target.default_model) == (Bus.VIRTIO, InterfaceModel.VIRTIO)
@@ -40,7 +40,7 @@ def test_defaults_are_todays() -> None:
 
 
 @pytest.mark.parametrize(("given_", "wanted"), [(None, 60), (0, 60), (-5, 60), (1, 1), (3600, 3600)])
-def test_a_grace_below_one_second_is_todays_default(given_: int | None, wanted: int) -> None:
+def test_a_grace_below_one_second_is_the_default(given_: int | None, wanted: int) -> None:
     assert planned(gracefulShutdownTimeoutSeconds=given_).power.grace_seconds == wanted
 
 
@@ -91,7 +91,7 @@ def test_a_destination_is_a_name_or_namespace_and_name(destination: str) -> None
     assert reason.startswith(f"invalid destination network {destination!r}")
 
 
-def test_a_source_network_that_is_there_twice_is_refused_as_today() -> None:
+def test_a_source_network_that_is_there_twice_is_refused() -> None:
     (reason,) = reasons(networkMapping=[row("a", "v"), row("a", "v")])
     assert "source network 'a' appears 2 times" in reason
 
@@ -113,7 +113,7 @@ def test_a_source_without_an_address_is_refused(kind: type[OpenstackSource | Ova
         plan(an_import(), of_kind(kind), Settings())
 
 
-def test_an_openstack_source_is_resolved_with_todays_defaults() -> None:
+def test_an_openstack_source_is_resolved_with_defaults() -> None:
     given = of_kind(
         OpenstackSource, endpoint="https://k:5000/v3", region="RegionOne", uploadImageRetryCount=-1
     )

@@ -122,7 +122,7 @@ def test_credentials_are_files_for_a_moment() -> None:
     assert not folder.exists()
 
 
-def test_cards_without_a_mac_are_told_apart() -> None:
+def test_nics_without_a_mac_are_distinguished() -> None:
     rule = NetworkRule(source="b", destination="default/vlan-b")
     nics = (a_nic(0, mac=None, network="a"), a_nic(1, mac=None, network="b"))
     rows = text(dryrun.render(examined(a_plan(networks=(rule,)), nics=nics))).splitlines()

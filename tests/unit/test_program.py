@@ -44,7 +44,7 @@ def test_an_error_of_a_step_is_its_code_and_its_line(words: Path, code: Exit) ->
     assert words.read_text() == "no lease: the host is busy; wait\n"
 
 
-def test_a_stop_is_told_and_tried_again(words: Path) -> None:
+def test_a_stop_is_reported_and_retried(words: Path) -> None:
     assert ended(raising(Stopped())) is Exit.STOPPED
     assert words.read_text().startswith("stopped on request;")
 

@@ -75,7 +75,7 @@ def test_an_unknown_total_is_at_least_one() -> None:
     assert it.said == [(0, 1)]
 
 
-def test_the_end_is_always_told_and_whole() -> None:
+def test_the_end_is_always_reported_and_complete() -> None:
     it = Reported(total=100)
     it.progress.update(60)
     it.progress.update(70)

@@ -131,7 +131,7 @@ def test_no_argument_of_a_call_is_logged(
     """What stamina says of its own names the call with all its arguments."""
     noisy(retried)
     ended = vmferry(*COMMANDS["plan-json"])
-    assert "asking again" in ended.err
+    assert "retrying" in ended.err
     assert "args" not in ended.err
 
 

@@ -22,7 +22,7 @@ def test_a_thing_is_found_by_its_identifier() -> None:
     assert (list(found), len(found)) == ([("a", 1), ("b", 2)], 2)
 
 
-def test_two_different_things_are_told_apart_by_nobody() -> None:
+def test_two_different_things_with_one_identifier_are_ambiguous() -> None:
     found = made(("a", 1), ("b", 2), ("a", 3))
     with pytest.raises(StepError) as caught:
         found.find("a")

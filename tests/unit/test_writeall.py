@@ -330,7 +330,7 @@ def test_what_a_person_can_mend_stands_above_the_manifest(tmp_path: Path) -> Non
     written(tmp_path, vm("web", power=Power.ON))
     lines = (tmp_path / "web.yaml").read_text().splitlines()
     assert lines[1] == "# /DC0/vm/web (vm-1): 2 vCPU, 2 GiB, disk-0 1 GiB"
-    assert any(line.startswith("# block: web is on and its VMware Tools do not run") for line in lines)
+    assert any(line.startswith("# block: web is on and VMware Tools do not run in it") for line in lines)
 
 
 @pytest.mark.parametrize("name", ["a\nkind: x", "# a", "null", "é \u2028 x", "a: b", "\t", "-"])

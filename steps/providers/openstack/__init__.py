@@ -38,19 +38,19 @@ def connect(access: Access) -> Iterator[Provider]:
 
 
 class Openstack:
-    """A project that is logged in to, as the provider protocol wants it."""
+    """A logged-in project, as a provider."""
 
     def __init__(self, opened: cloud.Cloud, access: Access) -> None:
         self._cloud = opened
         self._access = access
 
     def verify(self) -> None:
-        """Prove that servers may be listed; `connect` has looked for the services. Nothing is changed."""
+        """Prove that servers may be listed; `connect` has checked the services. Changes nothing."""
         one = {"details": False, "limit": 1, "paginated": False}
         self._cloud.read("list servers", lambda: list(self._cloud.compute.servers(**one)))
 
     def describe(self, vm: str, folder: str | None) -> Machine:
-        """`folder` means nothing here: a project has none. Raises StepError, when no disk could be read."""
+        """`folder` is ignored: a project has no folders. Raises StepError, if no disk can be read."""
         del folder
         cloud.prove_way(self._cloud)
         found = facts.of_one(self._cloud, find.server(self._cloud, vm))
@@ -64,11 +64,11 @@ class Openstack:
         return frozenset(found) | frozenset(found.values())
 
     def inventory(self) -> Inventory:
-        """All servers of the project by name, but for those whose flavor is gone, which nothing describes."""
+        """All servers of the project by name, except those with a deleted flavor: they cannot be shown."""
         found = list(facts.of_all(self._cloud))
         for one in found:
             if one.flavor is None:
-                log.warning("left out: the flavor of this server was deleted", server=one.server.name)
+                log.warning("the server is left out: its flavor was deleted", server=one.server.name)
         machines = tuple(describe.machine(one) for one in found if one.flavor is not None)
         names = tuple(sorted(facts.networks(self._cloud).values()))
         return Inventory(machines=machines, networks=names, folders=())

@@ -1,4 +1,4 @@
-"""An OpenStack cloud as one project sees it: openstacksdk, with errors told by cause and reads repeated."""
+"""An OpenStack cloud as one project sees it: openstacksdk, with errors mapped and reads repeated."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from steps.runtime import certificates, retry
 from steps.runtime.stop import Stop
 
 ANSWER_SECONDS: Final = 60.0
-"""How long one call may take. Long work is a status at OpenStack; no call here waits for it."""
+"""Seconds that one call may take. Long work shows as a status in OpenStack; no call here waits for it."""
 SERVICES: Final = ("compute", "block-storage", "image", "network")
 """Service types of the catalog (service-types-authority) that an import needs."""
 
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Cloud:
-    """A project of a cloud, logged in to."""
+    """A logged-in project of a cloud."""
 
     plan: SourcePlan
     connection: Any
@@ -66,10 +66,10 @@ class Cloud:
             return getattr(self.connection, name)
 
     def read(self, what: str, call: Callable[[], T]) -> T:
-        """The answer to `call`, which changes nothing and is made again when the connection breaks.
+        """The result of `call`, which changes nothing and is repeated if the connection breaks.
 
         Raises:
-            StepError: that begins with `cannot`, and `what`.
+            StepError: its text begins with `cannot` and `what`.
         """
         with faults.explained(f"cannot {what}", self.plan.endpoint):
             for attempt in retry.attempts(self.stop, faults.is_transient):
@@ -78,12 +78,12 @@ class Cloud:
         raise AssertionError  # attempts() either succeeds or raises
 
     def change(self, what: str, call: Callable[[], T]) -> T:
-        """The answer to `call`, which is made once: only looking can tell whether a lost one was heard."""
+        """The result of `call`, which is made once: after a lost answer only a read shows its effect."""
         with faults.explained(f"cannot {what}", self.plan.endpoint):
             return call()
 
     def find(self, what: str, call: Callable[[], T]) -> T | None:
-        """As `read`; None when it does not exist."""
+        """As `read`; None if the object does not exist."""
         try:
             return self.read(what, call)
         except StepError as error:
@@ -97,7 +97,7 @@ class Cloud:
         return dict(found)
 
     def image_url(self, image: str) -> str:
-        """Where an image's bytes are (Image API v2, `GET /v2/images/{image_id}/file`)."""
+        """The URL of an image's bytes (Image API v2, `GET /v2/images/{image_id}/file`)."""
         base = str(self.read("find Glance", self.images.get_endpoint)).rstrip("/")
         return f"{base if base.endswith('/v2') else base + '/v2'}/images/{image}/file"
 
@@ -115,9 +115,9 @@ def connect(access: Access) -> Iterator[Cloud]:
     insecure = plan.insecure_skip_tls_verify
     tls = certificates.context(ca=credentials.ca, insecure=insecure, key=CA)
     verify: bool | str = str(access.credentials / CA) if credentials.ca else True
-    if insecure:  # as the source says: not to be told of with every request
+    if insecure:  # as configured in the source: no warning with every request
         warnings.simplefilter("ignore", InsecureRequestWarning)
-    # Not openstack.connect(): that looks for a person's configuration, of which there is none in a pod.
+    # Not openstack.connect(): that reads a user's configuration, which a pod does not have.
     session = Session(
         credentials.plugin(plan.endpoint),
         verify=False if insecure else verify,
@@ -139,15 +139,15 @@ def _check(endpoint: str) -> None:
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise StepError(
-            Exit.INVALID, f"the endpoint {endpoint!r} is no URL", remedy="write https://HOST:5000/v3"
+            Exit.INVALID, f"the endpoint {endpoint!r} is not a URL", remedy="use https://HOST:5000/v3"
         )
 
 
 def check_services(cloud: Cloud) -> None:
-    """Prove that the catalog has what an import needs, in the region that is named.
+    """Prove that the catalog has all services that an import needs, in the given region.
 
     Raises:
-        StepError: INVALID, with the regions there are.
+        StepError: INVALID, with the existing regions.
     """
     points = _catalog(cloud)
     usable = {kind for kind, point in points if _fits(point, cloud.plan)}
@@ -165,20 +165,20 @@ def check_services(cloud: Cloud) -> None:
 def prove_way(cloud: Cloud) -> None:
     """Prove that the image service, which serves the disks, can be reached and used from here.
 
-    The other services have answered by the time a server is described.
+    The other services have answered when a server is described.
 
     Raises:
-        StepError: as `reach.prove`; what asking for an image raises.
+        StepError: as `reach.prove`; the errors of a request for an image.
     """
     kinds = _TYPES.get_all_types("image")
     urls = [point["url"] for kind, point in _catalog(cloud) if kind in kinds and _fits(point, cloud.plan)]
-    for url in urls[:1]:  # the one that openstacksdk takes
+    for url in urls[:1]:  # the one that openstacksdk uses
         reach.prove(url, cloud.tls, "the image service (Glance)")
     cloud.read("use the image service (Glance)", lambda: next(iter(cloud.images.images(limit=1)), None))
 
 
 def _catalog(cloud: Cloud) -> list[tuple[str, Mapping[str, Any]]]:
-    """Service type and endpoint of everything in the catalog; it came with the token."""
+    """Service type and endpoint of all entries in the catalog, which came with the token."""
     session = cloud.connection.session
     access = cloud.read("read the catalog", lambda: session.auth.get_access(session))
     return [

@@ -1,7 +1,7 @@
-"""What an import of a server would change, lose or cannot carry.
+"""What an import of a server would change, lose or cannot import.
 
 The cases are those of Forklift's rules for OpenStack (validation/policies/io/konveyor/forklift/openstack);
-the severity is our own. Its reason stands at each.
+the severities are our own, each with its reason.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _SUSPENDED: Final = ("SUSPENDED", "PAUSED")
 
 
 def concerns(facts: Facts, values: Mapping[str, str], disks: Iterable[Disk]) -> Iterator[Concern]:
-    """Everything about one server."""
+    """All concerns about one server."""
     yield from _state(facts.server)
     yield from _image(facts)
     for volume in facts.unreadable:  # a disk left out would be worse than no import
         yield _block(
             "disk-unreadable",
             f"the attached volume {volume} cannot be read by this account",
-            "use an account of the volume's project, or detach it if it is gone",
+            "use an account of the volume's project, or detach it if it no longer exists",
         )
     for disk, volume in ((disk, one) for disk in disks for one in facts.volumes if one.id == disk.key):
         yield from of_volume(disk, volume)
@@ -47,17 +47,17 @@ def _image(facts: Facts) -> Iterator[Concern]:
     if facts.image_lost:
         yield _warn(
             "image-gone",
-            "the image it was booted from is gone: firmware, buses and cards are taken from the server's"
+            "the image it was booted from was deleted: firmware, buses and NICs are taken from the server's"
             " metadata and its flavor",
-            "compare them with the machine's own",
+            "compare them with those of the server",
         )
     if image is not None and image.get("disk_format") == ISO:
         # Nova makes the root disk a copy of the medium: a live system, nothing that was installed.
-        yield _warn("iso-root", f"it runs from the ISO image {image.get('name')!r}: that is left behind")
+        yield _warn("iso-root", f"it runs from the ISO image {image.get('name')!r}, which is not imported")
     elif (image is not None or facts.image_lost) and not root_size(facts):
         yield _block(
             "root-size",
-            "the size of its root disk is not known: neither the flavor nor the image says it",
+            "the size of its root disk is not known: neither the flavor nor the image has it",
             "resize it to a flavor that has a disk size",
         )
 
@@ -67,7 +67,7 @@ _MIGRATING: Final = ("starting", "migrating", "completing")
 
 
 def of_volume(disk: Disk, volume: Any) -> Iterator[Concern]:
-    """What stands against copying a volume; read again before the server is stopped."""
+    """Why a volume cannot be copied; checked again before the server is stopped."""
     name = f"{disk.id} ({disk.label})"
     if volume.is_encrypted:  # an image of it is ciphertext, its key stays in the key manager
         yield _block("encrypted-disk", f"{name} is encrypted", "retype it to a type without encryption")
@@ -78,7 +78,7 @@ def of_volume(disk: Disk, volume: Any) -> Iterator[Concern]:
     elif volume.migration_status in _MIGRATING:  # no snapshot is taken of it (cinder/volume/api.py)
         yield _block("disk-state", f"{name} is being migrated", "wait until that is done, then retry")
     if (volume.volume_image_metadata or {}).get("disk_format") == ISO:
-        yield _log("iso-volume", f"{name} was made of an ISO image: it is imported as an ordinary disk")
+        yield _log("iso-volume", f"{name} was made from an ISO image: it is imported as an ordinary disk")
 
 
 def _flavor(flavor: Any) -> Iterator[Concern]:
@@ -95,7 +95,7 @@ def _ports(facts: Facts) -> Iterator[Concern]:
     for port in facts.ports:
         name = f"the port {port.mac_address}"
         if port.binding_vnic_type not in (None, "", "normal"):
-            yield _warn("sriov", f"{name} is {port.binding_vnic_type}: it is imported as an ordinary card")
+            yield _warn("sriov", f"{name} is {port.binding_vnic_type}: it is imported as an ordinary NIC")
         if port.trunk_details:  # its VLANs are not ports of this server
             yield _warn("trunk", f"{name} is a trunk: its subports are not carried over")
 
@@ -105,7 +105,8 @@ def _hardware(facts: Facts, values: Mapping[str, str]) -> Iterator[Concern]:
         yield _log("config-drive", "its config drive is not carried over: cloud-init has run already")
     if values.get("hw_tpm_model") or values.get("hw_tpm_version"):  # Nova keeps its state with the host
         yield _log(
-            "vtpm", "what the TPM holds is not carried over: have recovery keys of encrypted volumes at hand"
+            "vtpm",
+            "what the TPM holds is not carried over: have the recovery keys of encrypted volumes ready",
         )
 
 

@@ -1,7 +1,7 @@
-"""The temporary objects an export makes: snapshot, volume of it, image of that. Named after run and disk.
+"""The temporary objects of an export: snapshot, volume from it, image from that. Named after run and disk.
 
-The names are how they are found again: by the attempt after a killed one, which goes on with them, and by
-cleanup, which deletes them. A create request whose answer was lost shows by its name as well.
+They are found by these names: by the attempt after a killed one, which reuses them, and by
+cleanup, which deletes them. The object of a create request with a lost answer is found by its name too.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from steps.providers.openstack.waiting import CLOCK, POLL_SECONDS, until
 log = structlog.get_logger()
 
 COPY_SECONDS: Final = 7200.0
-"""For a snapshot, and for a volume made of it: today's controller waits as long."""
+"""For a snapshot, and for a volume made from it: as long as in vm-import-controller."""
 IMAGE_SECONDS: Final = 300.0
-"""At least, for a volume's image where the source does not say how often to look: today's 30 times 10 s."""
+"""At least, for a volume's image without a retry count in the source (vm-import-controller: 30 x 10 s)."""
 IMAGE_BYTES_PER_SECOND: Final = 10 << 20
-"""What an upload to Glance is trusted to do where the source does not say how long to wait."""
+"""Assumed speed of an upload to Glance if the source does not set how long to wait."""
 DELETE_SECONDS: Final = 300.0
 MARK: Final = "vmferry-run"
 """Key in the metadata of snapshots and volumes; its value is the run's name."""
@@ -39,20 +39,20 @@ class Copies:
     run: str
 
     def name(self, disk: DiskId) -> str:
-        """What the three objects of a disk are called."""
+        """The name of the three objects of a disk."""
         return f"{self.prefix}{disk}"
 
     @property
     def prefix(self) -> str:
         return f"vmferry-{self.run}-"
 
-    # --- made, or found again
+    # --- create or find
 
     def of_volume(self, disk: Disk) -> Any:
-        """An image of the volume's content now, as raw bytes; active.
+        """An active image of the volume's current content, as raw bytes.
 
         Raises:
-            StepError: NO_SPACE for a quota, UNREACHABLE when it takes too long, BUSY when a copy failed.
+            StepError: NO_SPACE for a quota, UNREACHABLE if it takes too long, BUSY if a copy failed.
         """
         name = self.name(disk.id)
         image = self._one(self.images(), name, self._drop_image)
@@ -62,7 +62,7 @@ class Copies:
         return self._active(image.id, name, disk.capacity)
 
     def of_server(self, server: Any, disk: Disk) -> Any:
-        """An image of the server's root disk, as Nova's host stores it; active. Raises as `of_volume`."""
+        """An active image of the server's root disk, as Nova's host stores it. Raises as `of_volume`."""
         name = self.name(disk.id)
         image = self._one(self.images(), name, self._drop_image)
         if image is None:
@@ -75,13 +75,13 @@ class Copies:
         return self._active(image.id, name, disk.capacity)
 
     def _volume(self, disk: Disk, name: str) -> Any:
-        """A volume of the disk's snapshot, available."""
+        """An available volume from the disk's snapshot."""
         volumes = self.cloud.volumes
         volume = self._one(self.volumes(), name, self._drop_volume)
         if volume is None:
             snapshot = self._snapshot(disk, name)
             volume = self.cloud.change(
-                f"make a volume of the snapshot of {disk.id}",
+                f"make a volume from the snapshot of {disk.id}",
                 lambda: volumes.create_volume(
                     name=name, snapshot_id=snapshot.id, size=snapshot.size, metadata={MARK: self.run}
                 ),
@@ -119,7 +119,7 @@ class Copies:
         """Ask Cinder for an image of the volume (os-volume_upload_image)."""
         log.info("uploading the copy to Glance", volume=volume.id)
         made = self.cloud.change(
-            "make an image of a volume",
+            "make an image from a volume",
             lambda: self.cloud.volumes.upload_volume_to_image(
                 volume, name, disk_format="raw", container_format="bare"
             ),
@@ -138,16 +138,16 @@ class Copies:
             passing=("queued", "saving", "importing"),
             seconds=seconds,
             pause=min(plan.image_pause, seconds) if plan.image_looks else POLL_SECONDS,
-            longer="it is waited for again; a greater spec.uploadImageRetryCount of the source waits longer",
+            longer="vmferry waits again; to wait longer, raise spec.uploadImageRetryCount of the source",
         )
 
     def _uploaded(self, image: str, name: str) -> Any:
-        """The image, or None when nothing is filling it any more: Cinder leaves it queued when it fails."""
+        """The image, or None if its upload has ended: Cinder leaves it queued after a failure."""
         found = self.cloud.find("read an image", lambda: self.cloud.images.get_image(image))
         if found is not None and found.status in ("queued", "saving"):
             volume = self._one(self.volumes(), name, self._drop_volume)
             if volume is not None and volume.status not in ("uploading", "maintenance"):
-                # It may have become active, and the volume available, between the two looks.
+                # It may have become active, and the volume available, between the two reads.
                 found = self.cloud.find("read an image", lambda: self.cloud.images.get_image(image))
                 if found is not None and found.status in ("queued", "saving"):
                     self._drop_image(found)
@@ -158,7 +158,7 @@ class Copies:
         return self.cloud.read("read an image", lambda: self.cloud.images.get_image(image))
 
     def _one(self, found: Iterable[Any], name: str, drop: Callable[[Any], None]) -> Any:
-        """The oldest usable one of that name; what failed, or was made twice, is deleted."""
+        """The oldest usable object with that name; failed and duplicate ones are deleted."""
         named = sorted((one for one in found if one.name == name), key=lambda one: str(one.created_at))
         usable = [one for one in named if one.status not in _FAILED]
         for one in named:
@@ -166,14 +166,14 @@ class Copies:
                 drop(one)
         return usable[0] if usable else None
 
-    # --- found
+    # --- find
 
     def has_image(self, disk: DiskId) -> bool:
-        """Whether an earlier attempt made the disk's image, or began to."""
+        """Whether an earlier attempt created the disk's image, or began to."""
         return any(one.name == self.name(disk) and one.status not in _FAILED for one in self.images())
 
     def snapshots(self) -> list[Any]:
-        """Of the whole run, as the two below."""
+        """Snapshots of the whole run; likewise the two functions below."""
         volumes = self.cloud.volumes
         found = self.cloud.read("list snapshots", lambda: list(volumes.snapshots(details=True)))
         return self._ours(found)
@@ -183,17 +183,17 @@ class Copies:
         return self._ours(self.cloud.read("list volumes", lambda: list(volumes.volumes(details=True))))
 
     def images(self) -> list[Any]:
-        """The project's own: an image of that name that somebody shares with it is not ours."""
+        """The project's own images: a shared image with that name is not ours."""
         images = self.cloud.images
         return self._ours(self.cloud.read("list images", lambda: list(images.images(visibility="private"))))
 
     def _ours(self, found: Iterable[Any]) -> list[Any]:
         return [one for one in found if (one.name or "").startswith(self.prefix)]
 
-    # --- deleted
+    # --- delete
 
     def release(self, disk: DiskId | None = None) -> list[str]:
-        """Delete what there is of one disk or of all, each after what was made of it; what could not be."""
+        """Delete the objects of one disk or of all, each after those made from it; returns what is left."""
         wanted = self.name(disk) if disk else ""
         left: list[str] = []
         for what, found, drop in (
@@ -205,7 +205,7 @@ class Copies:
         return left
 
     def _delete(self, what: str, found: Callable[[], list[Any]], drop: Callable[[Any], None]) -> list[str]:
-        """Delete until none is found: one that is being made, or depended upon, cannot be deleted yet."""
+        """Delete until none is found: an object that is being created, or in use, cannot be deleted yet."""
         end, refused = CLOCK() + DELETE_SECONDS, ""
         while there := found():
             for one in there:
@@ -234,7 +234,7 @@ class Copies:
 
 
 def _of_name(found: Callable[[], list[Any]], name: str) -> list[Any]:
-    """Those of that name, or with an empty one all."""
+    """Those with that name, or all for an empty name."""
     return [one for one in found() if name in ("", one.name)]
 
 

@@ -13,13 +13,13 @@ from steps.model.contract import Exit, StepError
 from steps.runtime import secret
 
 CA: Final = "ca_cert"
-"""The key of the CA's certificates, as today's."""
+"""The key of the CA's certificates, as in vm-import-controller."""
 _APPLICATION: Final = "application_credential"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """What keystoneauth1 needs to authenticate, and whom to trust."""
+    """What keystoneauth1 needs to authenticate, and the CA to trust."""
 
     method: Literal["password", "application-credential"]
     options: dict[str, str] = field(repr=False)
@@ -31,11 +31,11 @@ class Credentials:
         """Read either an application credential or a password.
 
         application_credential_secret with application_credential_id (or _name, username and domain), or
-        username, password, project_name and domain_name. `user_domain_name` and `project_domain_name` say
-        more than `domain_name`, which today's secrets have for both; `project_id` stands for name and domain.
+        username, password, project_name and domain_name. `user_domain_name` and `project_domain_name` are
+        more specific than `domain_name`, which is for both; `project_id` replaces name and domain.
 
         Raises:
-            StepError: INVALID, naming the key that is missing, empty or no text.
+            StepError: INVALID, naming the key that is missing, empty or not text.
         """
         values = {key: secret.text(folder, key).strip() for key in _KEYS}
         given = {key: value for key, value in values.items() if value}

@@ -1,6 +1,6 @@
 """A server as a `Machine`. Pure: facts in, document out.
 
-Where a property may stand in several places the first of these counts: the metadata that Cinder copied from
+If a property is in several places, the first of these counts: the metadata that Cinder copied from
 the image to the boot volume (volume_image_metadata), the image's own properties, the server's metadata, the
 flavor's extra specs (which spell `hw_cpu_cores` as `hw:cpu_cores`). Names and values: Nova, "Useful image
 properties" (Glance documentation) and nova/objects/fields.py.
@@ -19,7 +19,7 @@ from steps.providers.openstack.concerns import concerns
 from steps.providers.openstack.facts import GIB, Facts, root_size
 
 ROOT: Final = "root"
-"""The key of a root disk that is no volume."""
+"""The key of a root disk that is not a volume."""
 
 BUSES: Final[dict[str, Controller]] = {
     "virtio": Controller.VIRTIO,
@@ -50,7 +50,7 @@ STATES: Final[dict[str, Power]] = {
     "SUSPENDED": Power.SUSPENDED,
     "PAUSED": Power.SUSPENDED,
 }
-"""Server statuses (Compute API); any other counts as on, and `concerns` refuses what cannot be shut down."""
+"""Server statuses (Compute API); others count as on, and `concerns` blocks those that cannot be shut down."""
 _SRIOV: Final = ("direct", "direct-physical", "macvtap", "virtio-forwarder", "vdpa", "accelerator-direct")
 
 
@@ -58,7 +58,7 @@ def machine(facts: Facts) -> Machine:
     """The document of a server; its concerns are `concerns.concerns`.
 
     Raises:
-        StepError: NOT_FOUND, when its flavor is gone, and with it what the server is made of.
+        StepError: NOT_FOUND, if its flavor was deleted, and with it the server's size.
     """
     server, flavor = facts.server, facts.flavor
     if flavor is None:
@@ -91,14 +91,14 @@ def machine(facts: Facts) -> Machine:
         clock=Clock(base="localtime") if values.get("os_type") == "windows" else Clock(),
         notes=server.description or "",
         power=STATES.get(server.status, Power.ON),
-        tools_running=True,  # Nova asks every guest to shut down, and ends those that do not
+        tools_running=True,  # Nova asks every guest to shut down, and stops those that do not
         change_version=facts.generation,
         concerns=tuple(concerns(facts, values, found)),
     )
 
 
 def properties(facts: Facts) -> dict[str, str]:
-    """What is said of the server's virtual hardware, the most telling place first."""
+    """The properties of the server's virtual hardware, the most specific source first."""
     specs = {key.replace(":", "_"): value for key, value in (facts.flavor.extra_specs or {}).items()}
     boot = boot_volume(facts)
     places: tuple[Mapping[str, Any], ...] = (
@@ -111,7 +111,7 @@ def properties(facts: Facts) -> dict[str, str]:
 
 
 def cores(values: Mapping[str, str], vcpus: int, threads: int) -> int:
-    """Cores of a socket: as said, or what the number of sockets leaves; Nova prefers sockets of one core.
+    """Cores per socket: as set, or by the number of sockets; Nova prefers sockets with one core.
 
     (nova/virt/hardware.py: what is fixed is fixed; of the rest sockets come first, up to their maximum.)
     """
@@ -121,7 +121,7 @@ def cores(values: Mapping[str, str], vcpus: int, threads: int) -> int:
 
 
 def number(values: Mapping[str, str], key: str) -> int:
-    """A property that is a number above 0; 0 when it is none."""
+    """A property that is a number above 0; else 0."""
     text = values.get(key, "")
     return int(text) if text.isascii() and text.isdigit() else 0
 
@@ -140,7 +140,7 @@ def firmware(values: Mapping[str, str]) -> Firmware:
 
 
 def disks(facts: Facts, values: Mapping[str, str]) -> tuple[Disk, ...]:
-    """The root disk that is no volume, if there is one, then the volumes by their device names."""
+    """The root disk that is not a volume, if there is one, then the volumes by their device names."""
     bus = BUSES.get(values.get("hw_disk_bus", "virtio"), Controller.UNKNOWN)
     root = root_size(facts)
     boot = boot_volume(facts)
@@ -186,13 +186,13 @@ def by_device(facts: Facts) -> list[Any]:
 
 
 def device(volume: Any, server: str) -> str:
-    """Where the server has the volume, such as /dev/vda."""
+    """The device name of the volume in the server, such as /dev/vda."""
     fits = (one.get("device") for one in volume.attachments or () if one.get("server_id") == server)
     return next(fits, None) or ""
 
 
 def nics(facts: Facts, values: Mapping[str, str]) -> Iterator[Nic]:
-    """One card a port, however many addresses it has, in the order in which Nova has them."""
+    """One NIC per port, even with several addresses, in Nova's order."""
     model = CARDS.get(values.get("hw_vif_model", "virtio"), NicModel.UNKNOWN)
     for index, port in enumerate(in_order(facts)):
         mac = str(port.mac_address or "").lower()

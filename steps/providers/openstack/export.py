@@ -1,4 +1,4 @@
-"""One disk of a server that is off: copied in OpenStack, downloaded from Glance, the copy deleted."""
+"""Export of one disk of a stopped server: copy in OpenStack, download from Glance, delete the copy."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from steps.providers.openstack.power import OFF
 
 log = structlog.get_logger()
 
-_ANEW: Final = "start the import anew, so that it reads the server again"
+_ANEW: Final = "start a new import, which reads the server again"
 _FORMATS: Final[dict[str, SourceFormat]] = {"raw": "raw", "qcow2": "qcow2", "vmdk": "vmdk"}
-"""Glance's disk_format as the disk path calls it."""
+"""Glance's disk_format by our names."""
 
 
 def export(
@@ -43,9 +43,9 @@ def export(
     """Land the disk at `out`.
 
     Raises:
-        StepError: POWER when the server is not off; INVALID or NOT_FOUND when it is not the one that was
-            described; what copying and landing raise.
-        Stopped: someone asked to stop; the copies stay for the next attempt, or for cleanup.
+        StepError: POWER if the server is not off; INVALID or NOT_FOUND if it is not the one that was
+            described; the errors of copying and landing.
+        Stopped: a stop was requested; the copies stay for the next attempt, or for cleanup.
     """
     what = f"cannot export {disk.id} of {machine.name}"
     server = _present(cloud, machine, disk, what)
@@ -63,7 +63,7 @@ def export(
         if not files.state.exists():
             source = replace(source, digest=_digest(image))
         elif _digest(image):  # it is over all bytes, and those of the first part are not read again
-            log.info("going on where it was: Glance's digest of the whole image is not checked")
+            log.info("resuming: Glance's digest of the whole image is not checked")
         with _lost(what):
             landed = land(
                 source,
@@ -80,17 +80,17 @@ def export(
 
 
 def _recovered(files: Files, source: Source, disk: Disk, disk_format: DiskFormat) -> Landed | None:
-    """What an earlier attempt landed of this disk, in whichever format its image was."""
+    """The disk that an earlier attempt landed, in any format of its image."""
     formats: Iterable[SourceFormat] = _FORMATS.values() if disk.key == ROOT else ("raw",)
     keys = (replace(source, format=one).key(disk_format.value, disk.capacity) for one in formats)
     return next((found for key in keys if (found := files.recover(key)) is not None), None)
 
 
 def _copied(copies: Copies, server: Any, disk: Disk, files: Files) -> Any:
-    """An image of the disk, active.
+    """An active image of the disk.
 
-    A host may make another file of the same root disk each time (qcow2): what landed of an image that is gone
-    is of no use with a new one. Raw bytes are the same in each.
+    A host may make a different file of the same root disk each time (qcow2): data from a deleted image
+    cannot be continued with a new one. Raw bytes are the same in each.
     """
     if disk.key != ROOT:
         return copies.of_volume(disk)
@@ -101,7 +101,7 @@ def _copied(copies: Copies, server: Any, disk: Disk, files: Files) -> Any:
 
 @contextmanager
 def _lost(what: str) -> Iterator[None]:
-    """401, 403 and 404 on the way say that the token ended or the image was deleted: both are had anew."""
+    """401, 403 and 404 mean that the token ended or the image was deleted: the next attempt gets new ones."""
     try:
         yield
     except StepError as error:
@@ -111,7 +111,7 @@ def _lost(what: str) -> Iterator[None]:
 
 
 def _present(cloud: Cloud, machine: Machine, disk: Disk, what: str) -> Any:
-    """The server as it is now, if the disk is still the one that was described."""
+    """The current server, if the disk is still the one that was described."""
     server = cloud.find(f"read server {machine.name}", lambda: cloud.compute.get_server(machine.source_id))
     if server is None:
         raise StepError(Exit.NOT_FOUND, what, f"server {machine.source_id} was deleted", _ANEW)
@@ -120,7 +120,7 @@ def _present(cloud: Cloud, machine: Machine, disk: Disk, what: str) -> Any:
     if disk.key == ROOT:
         return server
     if disk.key not in facts.attached(server):
-        raise StepError(Exit.INVALID, what, "the server has no such volume any more", _ANEW)
+        raise StepError(Exit.INVALID, what, "the server no longer has this volume", _ANEW)
     volume = cloud.read(f"read the volume of {disk.id}", lambda: cloud.volumes.get_volume(disk.key))
     if volume.size * GIB != disk.capacity:
         raise StepError(Exit.INVALID, what, "the volume was resized since it was described", _ANEW)
@@ -136,11 +136,11 @@ def _digest(image: Any) -> Digest | None:
 
 
 def _source(cloud: Cloud, image: Any, identity: str, what: str) -> Source:
-    """Where the image's bytes are, and what they are."""
+    """The source of the image's bytes."""
     wanted = _FORMATS.get(image.disk_format)
     if wanted is None:
-        why = f"Glance has it as {image.disk_format}, which is none of {', '.join(_FORMATS)}"
-        raise StepError(Exit.UNSUPPORTED, what, why, "make a volume of it and boot from that")
+        why = f"its format in Glance is {image.disk_format}, which is not one of {', '.join(_FORMATS)}"
+        raise StepError(Exit.UNSUPPORTED, what, why, "make a volume from it and boot from that")
     digest = _digest(image)
     return Source(
         url=cloud.image_url(image.id),
@@ -148,6 +148,6 @@ def _source(cloud: Cloud, image: Any, identity: str, what: str) -> Source:
         tls=cloud.tls,
         format=wanted,
         identity=identity,
-        # Glance sends no ETag; its digest tells whether another image holds the same bytes.
+        # Glance sends no ETag; its digest shows whether another image has the same bytes.
         validator=f"{digest.algorithm}:{digest.value}" if digest else "",
     )

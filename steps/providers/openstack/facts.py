@@ -1,4 +1,4 @@
-"""Everything about a server that is spread over Nova, Cinder, Glance and Neutron, read for one or for all."""
+"""The data about servers from Nova, Cinder, Glance and Neutron, read for one or for all."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """A server and what belongs to it, as openstacksdk has them."""
+    """A server and its related objects, as openstacksdk returns them."""
 
     server: Any
     flavor: Any
-    """Embedded in the server (compute microversion 2.47), or read by its id; None when it is gone."""
+    """Embedded in the server (compute microversion 2.47), or read by its id; None if it was deleted."""
     image: Mapping[str, Any] | None = None
     """The document of the image it was booted from (Image API v2); None for one that boots from a volume."""
     image_lost: bool = False
-    """Whether that image exists no more."""
+    """Whether that image was deleted."""
     volumes: tuple[Any, ...] = ()
     unreadable: tuple[str, ...] = ()
     """Ids of attached volumes that Cinder does not show to the account."""
@@ -41,9 +41,9 @@ class Facts:
 
 
 def root_size(facts: Facts) -> int:
-    """Bytes of the root disk of a server that was booted from an image; 0 when it has none, or none is known.
+    """Bytes of the root disk of a server that was booted from an image; 0 for none or an unknown size.
 
-    The flavor says its size; where it says 0 the disk is as large as the image (Compute API, flavors).
+    The flavor has its size; with 0 the disk is as large as the image (Compute API, flavors).
     """
     if facts.image is None and not facts.image_lost:
         return 0
@@ -55,7 +55,7 @@ def root_size(facts: Facts) -> int:
 
 
 def of_one(cloud: Cloud, server: Any) -> Facts:
-    """All about one server."""
+    """The facts of one server."""
     what = f"read server {server.name}"
     volumes = {one: _volume(cloud, server, one) for one in attached(server)}
     image = image_id(server)
@@ -74,7 +74,7 @@ def of_one(cloud: Cloud, server: Any) -> Facts:
 
 
 def of_all(cloud: Cloud) -> Iterable[Facts]:
-    """All about every server of the project, by name; a list per service, not per server."""
+    """The facts of all servers of the project, by name; one list per service, not per server."""
     what = "list the project's servers"
     servers = _listed(what, "servers", cloud, lambda: cloud.compute.servers(details=True))
     volumes = _listed(what, "volumes", cloud, lambda: cloud.volumes.volumes(details=True))
@@ -102,7 +102,7 @@ def attached(server: Any) -> tuple[str, ...]:
 
 
 def by_id(found: Iterable[T], what: str, key: Callable[[T], str]) -> Index[str, T]:
-    """What a service lists, each once: a page may repeat what the one before had; an id is one object's."""
+    """The objects that a service lists, each once: a page may repeat those of the previous one."""
     what = f"{what} with the id"
     return unique.index(found, key, what=what, where="OpenStack", alike=unique.same_object)
 
@@ -112,7 +112,7 @@ def _listed(what: str, kind: str, cloud: Cloud, call: Callable[[], Iterable[Any]
 
 
 def _volume(cloud: Cloud, server: Any, volume: str) -> Any:
-    """An attached volume; None when Cinder does not show it: of another project, or gone."""
+    """An attached volume; None if Cinder does not show it: it is in another project, or deleted."""
     what = f"read the volume {volume} of server {server.name}"
     try:
         return cloud.find(what, lambda: cloud.volumes.get_volume(volume))
@@ -163,11 +163,11 @@ def _flavor(cloud: Cloud, server: Any) -> Any:
 
 
 _OURS = ("createImage",)
-"""Actions on a server that an import itself asks for and that leave its disks as they are."""
+"""Actions of an import on a server that do not change its disks."""
 
 
 def generation(cloud: Cloud, server: Any) -> str:
-    """The request that last did something to the server; where those may not be read, when it was updated."""
+    """The last request that changed the server; if those cannot be read, the time of its update."""
     try:
         compute = cloud.compute
         actions = cloud.read("read a server's actions", lambda: list(compute.server_actions(server.id)))

@@ -1,4 +1,4 @@
-"""What OpenStack and the network say when they refuse, as StepErrors. The only place that maps them."""
+"""Errors of OpenStack and the network as StepErrors. The only place that maps them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from steps.model.contract import Exit, StepError
 from steps.runtime import certificates
 
 _LONGEST: Final = 300
-"""Characters of a service's own words: some put whole pages there."""
+"""Most characters of a service's own message: some send whole pages."""
 _QUOTA: Final = ("quota", "limit exceeded", "overlimit", "maximum number of", "exceeds allowed")
-"""What Nova, Cinder and Glance say with 403 or 413 when a limit of the project is reached."""
+"""Texts of Nova, Cinder and Glance with 403 or 413 when a limit of the project is reached."""
 _STATE: Final = ("status must be", "invalid volume", "invalid snapshot", "currently", "in use", "task_state")
-"""What Cinder says with 400 about something that is busy (cinder/exception.py, InvalidVolume)."""
+"""Texts of Cinder with 400 about a busy object (cinder/exception.py, InvalidVolume)."""
 
 
 @contextmanager
 def explained(what: str, address: str) -> Iterator[None]:
-    """Turn what goes wrong inside into a StepError that begins with `what`; `address` is Keystone's."""
+    """Turn errors in the body into a StepError that begins with `what`; `address` is Keystone's."""
     try:
         yield
     except auth.HttpError as error:
@@ -59,7 +59,7 @@ _NETWORK: Final = (
 def _of_status(what: str, status: int, why: str) -> StepError:
     said = why.lower()
     if status == 413 or (status == 403 and any(mark in said for mark in _QUOTA)):
-        remedy = "raise the project's quota or make room in it, then retry: it goes on"
+        remedy = "raise the project's quota or free some of it, then retry: the import resumes"
         return StepError(Exit.NO_SPACE, what, why, remedy)
     if status == 400 and any(mark in said for mark in _STATE):
         return StepError(Exit.BUSY, what, why, "it is tried again")
@@ -69,7 +69,7 @@ def _of_status(what: str, status: int, why: str) -> StepError:
 
 _CODES: Final = {
     401: (Exit.DENIED, "correct the credentials in the source's secret"),
-    403: (Exit.DENIED, "grant it to the account in the source's secret"),
+    403: (Exit.DENIED, "grant the permission to the account in the source's secret"),
     404: (Exit.NOT_FOUND, ""),
     409: (Exit.BUSY, "it is tried again"),
     408: (Exit.UNREACHABLE, "it is tried again"),
@@ -78,14 +78,14 @@ _CODES: Final = {
 
 
 def words(error: Any) -> str:
-    """What an error says, in one line, without the URL of the request."""
+    """The text of an error, in one line, without the URL of the request."""
     said = getattr(error, "details", None) or getattr(error, "message", None) or str(error)
     line = " ".join(str(said).split()) or type(error).__name__
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether a read that failed so may succeed when it is made again at once."""
+    """Whether a read with this error may succeed if it is repeated at once."""
     status = getattr(error, "http_status", None) or getattr(error, "status_code", None)
     if status is not None:
         return status in (408, 429) or status >= 500
@@ -93,17 +93,17 @@ def is_transient(error: Exception) -> bool:
 
 
 def is_gone(error: Exception) -> bool:
-    """Whether what the call was about does not exist any more."""
+    """Whether the object of the call no longer exists."""
     return isinstance(error, StepError) and error.code is Exit.NOT_FOUND
 
 
 def _unreachable(what: str, said: str, address: str) -> StepError:
-    remedy = "check the source's endpoint and the way there"
+    remedy = "check the source's endpoint and the network path to it"
     return StepError(Exit.UNREACHABLE, what, f"{address}: {said}", remedy)
 
 
 def _of_tls(what: str, error: Exception, address: str) -> StepError:
-    """A certificate that is not believed, or no TLS at all, as where plain HTTP is spoken."""
+    """An untrusted certificate, or no TLS at all, as with plain HTTP."""
     inner = _inner(error)
     if isinstance(inner, ssl.SSLCertVerificationError):
         return _untrusted(what, inner, address)
@@ -123,7 +123,7 @@ def _untrusted(what: str, error: ssl.SSLCertVerificationError, address: str) -> 
 
 
 def _inner(error: BaseException) -> ssl.SSLError | None:
-    """What TLS itself said, which urllib3, requests and keystoneauth wrap in words of theirs."""
+    """The original TLS error, which urllib3, requests and keystoneauth wrap."""
     if isinstance(error, ssl.SSLError):
         return error
     wrapped = (error.__cause__, error.__context__, getattr(error, "reason", None), *error.args)

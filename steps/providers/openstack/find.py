@@ -13,10 +13,10 @@ from steps.providers.openstack.facts import by_id
 
 
 def server(cloud: Cloud, wanted: str) -> Any:
-    """The one server of that UUID or name.
+    """The server with that UUID or name.
 
     Raises:
-        StepError: NOT_FOUND; AMBIGUOUS, with all that bear the name.
+        StepError: NOT_FOUND; AMBIGUOUS, with all servers of that name.
     """
     what = f"find server {wanted!r}"
     if is_uuid(wanted):
@@ -32,7 +32,7 @@ def server(cloud: Cloud, wanted: str) -> Any:
 
 
 def is_uuid(text: str) -> bool:
-    """Whether Nova would take this for a server's id."""
+    """Whether Nova would treat this as a server's id."""
     try:
         return str(uuid.UUID(text)) == text.lower()
     except ValueError:
@@ -50,7 +50,7 @@ def _ambiguous(wanted: str, found: Sequence[Any]) -> StepError:
         Exit.AMBIGUOUS,
         f"{len(found)} servers are called {wanted!r}",
         ", ".join(sorted(one.id for one in found)),
-        "write the UUID of the one you mean in spec.virtualMachineName",
+        "set spec.virtualMachineName to the UUID of one of them",
     )
 
 

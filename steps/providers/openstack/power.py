@@ -1,4 +1,4 @@
-"""Shutting a server down: asked once, and never one that is off."""
+"""Shutdown of a server: requested once, and never for one that is off."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ SLACK_SECONDS: Final = 300.0
 def power_off(cloud: Cloud, run: str, machine: Machine, policy: PowerPlan) -> None:
     """Stop the server and wait until it is off.
 
-    Hours may have passed since preflight: before it stops a server, it proves again what must work later.
+    Hours may have passed since preflight: before stopping a server, this proves again what must work later.
 
     Nova sets `task_state` before it answers os-stop (nova/compute/api.py, stop), so that an attempt after a
-    killed one sees that the server is on its way and does not ask again.
+    killed one sees that the server is stopping and does not ask again.
 
     Raises:
-        StepError: POWER, when its status does not let it be stopped; UNREACHABLE, when it is not off in time;
-            UNSUPPORTED, when a volume cannot be copied; NO_SPACE, when the quota has no room for the copies.
+        StepError: POWER, if its status does not allow a stop; UNREACHABLE, if it is not off in time;
+            UNSUPPORTED, if a volume cannot be copied; NO_SPACE, if the quota is too small for the copies.
     """
     what = f"cannot stop server {machine.name}"
     end, asked = CLOCK() + policy.grace_seconds + SLACK_SECONDS, False
@@ -44,7 +44,12 @@ def power_off(cloud: Cloud, run: str, machine: Machine, policy: PowerPlan) -> No
             raise StepError(Exit.POWER, what, f"it is {server.status}", "bring it to ACTIVE or SHUTOFF")
         if not server.task_state:
             if asked:
-                raise StepError(Exit.UNREACHABLE, what, "Nova tried, it is ACTIVE still", "see its actions")
+                raise StepError(
+                    Exit.UNREACHABLE,
+                    what,
+                    "Nova tried, but it is still ACTIVE",
+                    "check the server's action log",
+                )
             _prove_rest(cloud, run, machine, what)
             _ask(cloud, server, what)
             asked = True
@@ -54,14 +59,14 @@ def power_off(cloud: Cloud, run: str, machine: Machine, policy: PowerPlan) -> No
 
 
 def _prove_rest(cloud: Cloud, run: str, machine: Machine, what: str) -> None:
-    """Prove that the copies can be made, and fetched from here."""
+    """Prove that the copies can be made, and downloaded from here."""
     prove_way(cloud)
     disks = [disk for disk in machine.disks if disk.key != ROOT]
     volumes = [
         (disk, cloud.read(f"read {disk.id}", partial(cloud.volumes.get_volume, disk.key))) for disk in disks
     ]
     found = [concern for disk, volume in volumes for concern in of_volume(disk, volume)]
-    if not any(concern.code == quotas.CODE for concern in machine.concerns):  # told to go on all the same
+    if not any(concern.code == quotas.CODE for concern in machine.concerns):  # the request accepts it
         found += quotas.concerns(cloud, run, ((disk.id, volume) for disk, volume in volumes))
     for concern in blocking(found):
         code = Exit.NO_SPACE if concern.code == quotas.CODE else Exit.UNSUPPORTED

@@ -1,4 +1,4 @@
-"""Whether the project's limits at Cinder have room for the copies that an export makes.
+"""Whether the project's limits at Cinder allow the copies of an export.
 
 For each volume that is a snapshot and a volume of that, both of the volume's size and type (`copies`). The
 disks of a server are copied at the same time, so that there must be room for all of them at once.
@@ -25,19 +25,19 @@ from steps.providers.openstack.copies import Copies
 log = structlog.get_logger()
 
 CODE: Final = "quota"
-"""The concern that blocks; with spec.skipPreflightChecks it warns (steps/preflight.py)."""
+"""The blocking concern; with spec.skipPreflightChecks it only warns (steps/preflight.py)."""
 _ROOM: Final = (
-    "raise the quota or make room in it; where disks are copied one after another less is needed: then set"
+    "raise the quota or free some of it; disks that are copied one after another need less: then set"
     " spec.skipPreflightChecks: true"
 )
 _LARGEST: Final = "per_volume_gigabytes"
 
 
 def concerns(cloud: Cloud, run: str, volumes: Iterable[tuple[str, Any]]) -> Iterator[Concern]:
-    """What there is no room for; `volumes` are ids of disks (`disk-0`) and Cinder's volumes.
+    """Concerns about limits that are too small; `volumes` are ids of disks (`disk-0`) and Cinder's volumes.
 
     Raises:
-        StepError: what asking Cinder raises, but for a refusal: that is a warning.
+        StepError: the errors of the request to Cinder, except for a refusal: that is a warning.
     """
     wanted = list(volumes)
     if not wanted:
@@ -48,7 +48,7 @@ def concerns(cloud: Cloud, run: str, volumes: Iterable[tuple[str, Any]]) -> Iter
         if error.code not in (Exit.DENIED, Exit.NOT_FOUND, Exit.INVALID):
             raise
         yield warn(
-            "quota-unknown", f"whether the project's quota has room for the copies is not known: {error}"
+            "quota-unknown", f"it is not known whether the project's quota has room for the copies: {error}"
         )
         return
     short = [*_too_large(limits, wanted), *_too_many(limits, needs(wanted, _made(cloud, run)))]
@@ -59,7 +59,7 @@ def concerns(cloud: Cloud, run: str, volumes: Iterable[tuple[str, Any]]) -> Iter
 
 
 def needs(volumes: Iterable[tuple[str, Any]], made: tuple[frozenset[str], frozenset[str]]) -> Counter[str]:
-    """How much of each resource the copies take; `made`: disks with a snapshot, and disks with a volume."""
+    """How much of each resource the copies need; `made`: disks with a snapshot, and disks with a volume."""
     found: Counter[str] = Counter()
     for disk, volume in volumes:
         for resource, done in zip(("snapshots", "volumes"), made, strict=True):
@@ -72,7 +72,7 @@ def needs(volumes: Iterable[tuple[str, Any]], made: tuple[frozenset[str], frozen
 
 
 def _made(cloud: Cloud, run: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Disks of which an earlier attempt left a snapshot, or a volume: those count as in use already."""
+    """Disks with a snapshot, or a volume, of an earlier attempt: those already count as in use."""
     copies = Copies(cloud=cloud, run=run)
     snapshots, volumes = (
         frozenset(one.name.removeprefix(copies.prefix) for one in found)
@@ -108,4 +108,4 @@ def _too_large(limits: Mapping[str, Any], volumes: Iterable[tuple[str, Any]]) ->
     limit = int(row.get("limit", -1)) if isinstance(row, Mapping) else -1
     for disk, volume in volumes:
         if 0 <= limit < int(volume.size):
-            yield f"{_LARGEST}: {disk} has {volume.size} GiB, a volume may have {limit}"
+            yield f"{_LARGEST}: {disk} has {volume.size} GiB, but a volume may have {limit}"

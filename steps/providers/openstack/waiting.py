@@ -28,14 +28,14 @@ def until(
     pause: float = POLL_SECONDS,
     longer: str = "",
 ) -> Any:
-    """The thing once its status is one of `good`.
+    """The object, once its status is one of `good`.
 
-    `look` gives the thing as it is now, or None when it is gone; `longer` is what to do when it takes long.
+    `look` returns the current object, or None if it was deleted; `longer` is the remedy if it takes too long.
 
     Raises:
-        StepError: BUSY, when it is gone or in a status neither good nor passing: it is made anew;
-            UNREACHABLE, when it is not there after `seconds`.
-        Stopped: someone asked to stop.
+        StepError: BUSY, if it was deleted or has a status neither good nor passing: it is created again;
+            UNREACHABLE, if it is not ready after `seconds`.
+        Stopped: a stop was requested.
     """
     end, told = CLOCK() + seconds, ""
     while True:
@@ -44,7 +44,9 @@ def until(
         if status in good:
             return found
         if status not in passing:
-            raise StepError(Exit.BUSY, f"{what} is {status}", f"not {' or '.join(good)}", "it is made anew")
+            raise StepError(
+                Exit.BUSY, f"{what} is {status}", f"not {' or '.join(good)}", "vmferry makes it again"
+            )
         if status != told:
             log.info(f"waiting: {what} is {status}")
             told = status

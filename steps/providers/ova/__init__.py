@@ -1,11 +1,11 @@
-"""An OVA as a source: a machine in a tar behind a URL, or the same as a folder of files.
+"""An OVA as a source: a VM in a tar behind a URL, or the same as a folder of files.
 
-address      what a person wrote            markup    XML without what makes it dangerous
+address      the user's URL                 markup    XML without what makes it dangerous
 place        a file: redirects, Range       units     sizes with their units
 reader, tar  its bytes, the tar's members   envelope  what the descriptor says: files, disks, systems
 package      a tar or a folder, by names    hardware, vendors, boot, choice  its parts, and what makers add
-manifest     digests                        describe, concerns  a machine as a document
-                                            export    one disk, straight from where it stands
+manifest     digests                        describe, concerns  a VM as a document
+                                            export    one disk, directly from its place
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Ova", "connect"]
 
 @contextmanager
 def connect(access: Access) -> Iterator[Provider]:
-    """Find the archive and see what it is.
+    """Find the archive and detect its kind.
 
     Raises:
         StepError: INVALID (URL, credentials, or no archive), UNREACHABLE, UNTRUSTED, DENIED, NOT_FOUND.
@@ -37,18 +37,18 @@ def connect(access: Access) -> Iterator[Provider]:
 
 
 class Ova:
-    """A package that is open, as the provider protocol wants it."""
+    """An open package, as a provider."""
 
     def __init__(self, appliance: Appliance, access: Access) -> None:
         self._appliance = appliance
         self._access = access
 
     def verify(self) -> None:
-        """Prove that there is a descriptor and that it can be read."""
+        """Prove that there is a readable descriptor."""
         _ = self._appliance.envelope
 
     def describe(self, vm: str, folder: str | None) -> Machine:
-        """The system of that name; of a package with a single one, the name is the machine's to be."""
+        """The system with that name; the only system of a package gets that name."""
         del folder  # an archive has none
         return describe.machine(self._appliance, self._appliance.system(vm), vm)
 
@@ -61,7 +61,7 @@ class Ova:
         return Inventory(machines=machines, networks=tuple(sorted(self.networks())), folders=())
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:
-        """Nothing: what is in an archive does not run."""
+        """Nothing to do: a VM in an archive does not run."""
 
     def export(
         self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: Report
@@ -69,5 +69,5 @@ class Ova:
         return export.export(self._appliance, self._access, machine, disk, out, disk_format, report)
 
     def release(self) -> list[str]:
-        """Nothing is held at the source."""
+        """Nothing to do: nothing is held at the source."""
         return []

@@ -1,4 +1,4 @@
-"""Where the archive is, parsed from what a person wrote."""
+"""The address of the archive, parsed from the user's input."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Read a URL, or a path of this machine.
+        """Parse a URL, or a local path.
 
         Raises:
-            StepError: INVALID when it is neither, or holds credentials.
+            StepError: INVALID if it is neither, or contains credentials.
         """
         text = text.strip()
         if "://" not in text:
@@ -46,15 +46,15 @@ class Address:
         return Path(unquote(url.path)) if url.scheme == "file" else None
 
     def __str__(self) -> str:
-        """As it may be shown: what stands behind a question mark is often a key to the file."""
+        """The URL for messages: the part after a question mark is often a secret."""
         return str(self.path or urlsplit(self.url)._replace(query="").geturl())
 
 
 def split(text: str) -> SplitResult:
-    """Take a URL apart that has a host.
+    """Parse a URL that has a host.
 
     Raises:
-        StepError: INVALID, for another scheme than http, https and file as well.
+        StepError: INVALID, also for other schemes than http, https and file.
     """
     try:
         url = urlsplit(text)
@@ -62,17 +62,17 @@ def split(text: str) -> SplitResult:
     except ValueError as error:
         raise _invalid(text, str(error)) from None
     if url.scheme not in (*_DEFAULT_PORTS, "file"):
-        raise _invalid(text, f"{url.scheme or 'nothing'} is not read")
+        raise _invalid(text, f"the scheme {url.scheme or '(none)'} is not supported")
     if url.scheme != "file" and not url.hostname:
-        raise _invalid(text, "it names no host")
+        raise _invalid(text, "it has no host")
     # http.client would put such a character into the head of its request.
     if any(ord(char) <= 32 or ord(char) == 127 for char in text):
-        raise _invalid(text, "there is a blank or a control character in it")
+        raise _invalid(text, "it contains a space or a control character")
     return url
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port: where credentials may go (RFC 6454)."""
+    """Scheme, host and port, to which credentials may be sent (RFC 6454)."""
     parts = split(url)
     return parts.scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
 

@@ -15,7 +15,7 @@ from steps.providers.ova.package import Package
 
 
 class Appliance:
-    """What is known about a package."""
+    """An open package, its descriptor and its manifest."""
 
     def __init__(self, package: Package) -> None:
         self.package = package
@@ -32,10 +32,10 @@ class Appliance:
 
     @cached_property
     def envelope(self) -> Envelope:
-        """The descriptor, proved by the manifest if that is near.
+        """The descriptor, checked against the manifest if that is near.
 
         Raises:
-            StepError: what finding and reading it may raise; CORRUPT when it is not as the manifest says.
+            StepError: the errors of finding and reading it; CORRUPT if it does not match the manifest.
         """
         name, text = self._descriptor
         self.prove_descriptor(far=False)
@@ -55,13 +55,13 @@ class Appliance:
         return found is not None and digest is None
 
     def digest(self, file: str, *, far: bool) -> Digest | None:
-        """What a file should be, as the manifest has it; None when nothing is said of it anywhere.
+        """A file's digest in the manifest; None without a manifest.
 
-        Every file that is read is checked by what this returns.
+        Every file that is read is checked against it.
 
         Raises:
-            StepError: what `manifest` and `Manifest.digest` raise; CORRUPT, when the manifest lists files
-                that are not in the package instead: one of them may be this one, in a spelling unknown here.
+            StepError: the errors of `manifest` and `Manifest.digest`; CORRUPT, if the manifest lists files
+                that are not in the package instead: one of them may be this one, in an unknown spelling.
         """
         found = self.manifest(far=far)
         if found is None:
@@ -70,9 +70,9 @@ class Appliance:
         strange = sorted(name for name in found.files if not self._is_ours(name)) if digest is None else []
         if strange:
             raise corrupt(
-                f"the manifest {found.name} does not fit the package",
-                f"it has no digest of {file}, but one of {strange[0]}, which is no file of it",
-                "correct the names in it, or get the package again",
+                f"the manifest {found.name} does not match the package",
+                f"it has no digest of {file}, but one of {strange[0]}, which is not in the package",
+                "correct the names in it, or get a new copy of the package",
             )
         return digest
 
@@ -83,7 +83,7 @@ class Appliance:
         return any(names.find(each, ours, self.name) is not None for each in (name, whole))
 
     def manifest(self, *, far: bool) -> Manifest | None:
-        """The manifest; without `far` None also where looking for it would take too long."""
+        """The manifest; without `far` also None if searching for it would take too long."""
         if self._manifest is None:
             for name in self._manifests(far=far):
                 text = self.package.read(name, manifest.MOST_BYTES, far=far)
@@ -93,7 +93,7 @@ class Appliance:
         return self._manifest
 
     def _manifests(self, *, far: bool) -> list[str]:
-        """What the manifest may be called; where the package's files can be listed, any `.mf` is one."""
+        """Possible names of the manifest; if the package's files can be listed, any `.mf` counts."""
         wanted = self._beside(".mf")
         listed = self.package.names(far=far)
         if listed is None:
@@ -107,12 +107,12 @@ class Appliance:
                 Exit.AMBIGUOUS,
                 f"{self.package.shown} has several manifests",
                 f"{', '.join(there)}, and none of them is called {wanted}",
-                "call the one that belongs to the descriptor so",
+                "give that name to the one that belongs to the descriptor",
             )
         return [found] if found else there
 
     def signed(self) -> bool:
-        """Whether there is a certificate beside the descriptor."""
+        """Whether there is a certificate next to the descriptor."""
         return bool(self.package.has(self._beside(".cert")))
 
     def _beside(self, suffix: str) -> str:
@@ -122,10 +122,10 @@ class Appliance:
         )
 
     def system(self, wanted: str) -> System:
-        """The machine that a name or id stands for; the only one, whatever it is called.
+        """The VM with a name or id; the only VM for any name.
 
         Raises:
-            StepError: NOT_FOUND or AMBIGUOUS, with all there are.
+            StepError: NOT_FOUND or AMBIGUOUS, with the existing ones.
         """
         systems = self.envelope.systems
         if len(systems) == 1:
@@ -137,11 +137,11 @@ class Appliance:
             if len(found) == 1:
                 return found[0]
             if found:
-                raise self._unclear(Exit.AMBIGUOUS, f"{len(found)} machines are called {wanted!r}")
-        raise self._unclear(Exit.NOT_FOUND, f"there is no machine {wanted!r}")
+                raise self._unclear(Exit.AMBIGUOUS, f"{len(found)} VMs are called {wanted!r}")
+        raise self._unclear(Exit.NOT_FOUND, f"there is no VM {wanted!r}")
 
     def by_id(self, identity: str) -> System | None:
-        """The machine that was described under this id."""
+        """The VM that was described with this id."""
         return next((one for one in self.envelope.systems if one.id == identity), None)
 
     def _unclear(self, code: Exit, what: str) -> StepError:
@@ -149,6 +149,6 @@ class Appliance:
         return StepError(
             code,
             f"{what} in {self.package.shown}",
-            f"it holds several: {there}",
-            "write the id or name of one of them in spec.virtualMachineName",
+            f"it has several VMs: {there}",
+            "set spec.virtualMachineName to the id or name of one of them",
         )

@@ -1,4 +1,4 @@
-"""What an import of a machine of a package would change, lose or cannot carry."""
+"""What an import of a VM from a package would change, lose or cannot import."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def concerns(
     disks: Sequence[tuple[Drive, int]],
     partial: Iterable[str],
 ) -> tuple[Concern, ...]:
-    """All of them, the gravest first.
+    """All concerns, the most severe first.
 
-    `disks` with their sizes in bytes, 0 where nothing tells; `partial`: why their files are no whole disks.
+    `disks` with their sizes in bytes, 0 if unknown; `partial`: why their files are not whole disks.
     """
     found = [
         *_package(appliance),
@@ -43,9 +43,7 @@ def concerns(
 def _package(appliance: Appliance) -> Iterator[Concern]:
     manifest = appliance.manifest(far=False)
     if manifest is None and appliance.package.ranged:
-        yield warn(
-            "manifest-missing", "there is no manifest (.mf)", "what arrives cannot be checked against it"
-        )
+        yield warn("manifest-missing", "the package has no manifest (.mf)", "the data cannot be verified")
     elif manifest is None:
         yield log("no-range", "the server has no Range: the archive is read from its start for each disk")
     if appliance.prove_descriptor(far=False):
@@ -53,22 +51,22 @@ def _package(appliance: Appliance) -> Iterator[Concern]:
             "manifest-entry", f"the manifest has no digest of {appliance.name}", "it is read unchecked"
         )
     if appliance.signed():
-        yield log("signature", "the package is signed: its certificate is not looked at")
+        yield log("signature", "the package is signed: its certificate is not checked")
 
 
 def _disks(appliance: Appliance, disks: Sequence[tuple[Drive, int]]) -> Iterator[Concern]:
     if not disks:
-        yield block("no-disks", "the machine has no disks", "there is nothing to import")
+        yield block("no-disks", "the VM has no disks", "there is nothing to import")
     for drive, size in disks:
         name, disk = drive.item.label or drive.item.id or "a disk", drive.disk
         if disk is None:
-            yield block("disk-unreadable", f"{name} is no disk of the package", "correct the descriptor")
+            yield block("disk-unreadable", f"{name} is not a disk of the package", "correct the descriptor")
             continue
         if not size:
             yield block("disk-unreadable", f"the size of {name} cannot be read", "correct the descriptor")
         elif disk.capacity not in (0, size):
-            words = f"{name} has {size} bytes, and the descriptor says {disk.capacity}"
-            yield warn("capacity-differs", words, "what the file says counts")
+            words = f"{name} has {size} bytes, but the descriptor has {disk.capacity}"
+            yield warn("capacity-differs", words, "the size in the file is used")
         yield from _disk(appliance, name, disk)
 
 
@@ -78,10 +76,10 @@ def _disk(appliance: Appliance, name: str, disk: VirtualDisk) -> Iterator[Concer
             "delta-disk", f"{name} holds only the difference to {disk.parent}", "consolidate it first"
         )
     if disk.lost:
-        yield block("file-missing", f"{name} is in {disk.lost}, which is no file of the package")
+        yield block("file-missing", f"{name} is in {disk.lost}, which is not in the package")
     if disk.file is None:
         if not disk.lost:
-            yield log("blank-disk", f"{name} has no file: it arrives empty")
+            yield log("blank-disk", f"{name} has no file: it is imported empty")
         return
     yield from _file(appliance, name, disk, disk.file)
 
@@ -108,7 +106,7 @@ def _unused(envelope: Envelope, system: System, parts: Sequence[Item]) -> Iterat
     for file in envelope.files:
         looks = formats.by_name(file.name.removesuffix(".gz")) is not None
         if looks and file.name not in of_disks and file.id not in names:
-            yield warn("disk-unused", f"no disk is made of {file.name}", "it is not imported")
+            yield warn("disk-unused", f"no disk uses {file.name}", "it is not imported")
 
 
 def _resources(node: Node) -> Iterator[str]:
@@ -117,13 +115,13 @@ def _resources(node: Node) -> Iterator[str]:
 
 def _file(appliance: Appliance, name: str, disk: VirtualDisk, file: File) -> Iterator[Concern]:
     if formats.named(disk) is None:
-        yield block("disk-format", f"{name} has a format that is not known: {disk.format or file.name}")
+        yield block("disk-format", f"{name} has an unknown format: {disk.format or file.name}")
     if file.compression not in ("", "gzip"):
         yield block("disk-compression", f"{name} is compressed by {file.compression}", "use gzip, or none")
     lost = piece(file, 0) if file.chunk else file.name
     if appliance.package.has(lost) is False:
         yield block(
-            "file-missing", f"{lost}, which holds {name}, is not in the package", "get the whole package"
+            "file-missing", f"{lost}, which holds {name}, is not in the package", "get the complete package"
         )
     if appliance.digest(file.name, far=False) is None:
         yield from _unproved(appliance, disk, file)
@@ -168,7 +166,7 @@ def _devices(parts: Sequence[Item]) -> Iterator[Concern]:
         elif any("nvdimm" in kind for kind in item.subtypes):
             yield warn("nvdimm", f"{name} is persistent memory and is not carried over")
         elif "vmware.vtpm" in item.subtypes:
-            yield log("vtpm", "what the TPM holds is not carried over: have recovery keys at hand")
+            yield log("vtpm", "what the TPM holds is not carried over: have the recovery keys ready")
 
 
 def _system(appliance: Appliance, system: System) -> Iterator[Concern]:
@@ -176,12 +174,14 @@ def _system(appliance: Appliance, system: System) -> Iterator[Concern]:
     if len(envelope.configurations) > 1:
         chosen = envelope.configuration
         others = ", ".join(name for name in envelope.configurations if name != chosen)[:500]
-        yield log("deployment-option", f"it is sized as {chosen!r}; there are also {others}")
+        yield log(
+            "deployment-option", f"it is imported with the configuration {chosen!r}; there are also {others}"
+        )
     products = system.node.all("ProductSection")
     properties = [node for product in products for node in product.all("Property")]
     if system.hardware.get("transport") and properties:
         yield warn(
             "ovf-properties",
-            f"it expects {len(properties)} OVF properties when it starts, which no target hands over",
-            "configure it inside",
+            f"it expects {len(properties)} OVF properties when it starts, which no target supplies",
+            "configure the guest by hand",
         )

@@ -1,4 +1,4 @@
-"""A system of a descriptor as a machine."""
+"""A system of a descriptor as a `Machine`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from steps.providers.ova.hardware import Drive
 from steps.providers.ova.items import Item, Kind, items, small
 
 _MOST_PIECES: Final = 64
-"""Files that are looked into for one read: a piece of real packages has some MB."""
+"""Most files that one read opens: pieces of real packages have some MB."""
 MOST_CAPACITY: Final = 64 << 40
-"""Bytes. vSphere's largest disk has 62 TiB (Broadcom, Configuration Maximums); more is not meant."""
+"""Bytes. vSphere's largest disk has 62 TiB (Broadcom, Configuration Maximums); more is an error."""
 
 
 def machine(appliance: Appliance, system: System, name: str = "") -> Machine:
-    """The machine; a single one may be given a `name`, as the descriptor's is only a proposal.
+    """The VM; a single one may get a `name`, as the descriptor's is only a proposal.
 
     Raises:
-        StepError: INVALID, where CPU or memory cannot be read; what reading the package may raise.
+        StepError: INVALID, if CPU or memory cannot be read; the errors of reading the package.
     """
     envelope = appliance.envelope
     alone = len(envelope.systems) == 1
@@ -56,7 +56,7 @@ def machine(appliance: Appliance, system: System, name: str = "") -> Machine:
 
 def _words(system: System) -> dict[str, Any]:
     node = system.node.child("OperatingSystemSection")
-    said = node.value("Description")  # oVirt's and old VirtualBox's name of the system stands here
+    said = node.value("Description")  # oVirt and old VirtualBox have the system's name here
     identity = node.get("osType") or node.value("OSType") or (said if " " not in said else "")
     product = system.node.child("ProductSection")
     title = " ".join(filter(None, (product.value("Product"), product.value("FullVersion", "Version"))))
@@ -72,9 +72,9 @@ def _words(system: System) -> dict[str, Any]:
 
 
 def measured(appliance: Appliance, system: System, parts: Sequence[Item]) -> list[tuple[Drive, int, str]]:
-    """All disks in the descriptor's order, with their sizes in bytes and why they are no whole disks.
+    """All disks in the descriptor's order, with their sizes in bytes and why they are not whole disks.
 
-    A size is 0 where nothing tells it.
+    An unknown size is 0.
     """
     drives = hardware.drives(appliance.envelope, system, parts)
     return [(drive, capacity(appliance, drive), partial(appliance, drive)) for drive in drives]
@@ -103,9 +103,9 @@ def _disk(number: int, drive: Drive, size: int, boot: Sequence[Item]) -> Disk:
 
 
 def capacity(appliance: Appliance, drive: Drive) -> int:
-    """Bytes of the disk: as its file says where that can be looked at, else as the descriptor does.
+    """Bytes of the disk: from its file if that is readable, else from the descriptor.
 
-    0 where neither tells, or what they tell cannot be meant.
+    0 if neither has a possible size.
     """
     disk = drive.disk
     if disk is None:
@@ -119,7 +119,7 @@ def capacity(appliance: Appliance, drive: Drive) -> int:
 
 
 def partial(appliance: Appliance, drive: Drive) -> str:
-    """Why the disk's file is not a whole disk, as far as that can be seen before it is read; else ""."""
+    """Why the disk's file is not a whole disk, as far as that shows before it is read; else ""."""
     disk = drive.disk
     found = formats.named(disk) if disk else None
     if disk is None or disk.file is None or found is None:
@@ -134,7 +134,7 @@ def partial(appliance: Appliance, drive: Drive) -> str:
 
 
 def _reader(appliance: Appliance, file: File) -> whole.Read:
-    """The bytes of a disk's file, whatever lies around them; of a compressed one just the first."""
+    """The bytes of a disk's file; only the first ones if it is compressed."""
     if file.compression == "gzip":
         head = formats.inflated(_bytes(appliance, file, 0, formats.PACKED))
         return lambda offset, count: head[offset : offset + count]
@@ -142,7 +142,7 @@ def _reader(appliance: Appliance, file: File) -> whole.Read:
 
 
 def _bytes(appliance: Appliance, file: File, offset: int, count: int) -> bytes:
-    """Bytes of a file, be it split or not."""
+    """Bytes of a file, split or not."""
     if not file.chunk:
         return appliance.package.peek(file.name, count, offset)
     found, end = b"", offset + count
@@ -157,7 +157,7 @@ def _bytes(appliance: Appliance, file: File, offset: int, count: int) -> bytes:
 
 
 def networks(envelope: Envelope) -> set[str]:
-    """Every network there is: some cards are on one that the NetworkSection forgets."""
+    """All networks: some NICs are on one that the NetworkSection lacks."""
     parts = (item for system in envelope.systems for item in items(envelope, system))
     used = {item.node.value("Connection") for item in parts if item.is_a(Kind.ETHERNET)}
     return (used | set(envelope.networks)) - {""}

@@ -22,7 +22,7 @@ MOST_PIECES: Final = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """A file beside the descriptor. With `chunk` it is split: NAME.000000000, NAME.000000001 and so on."""
+    """A file next to the descriptor. With `chunk` it is split: NAME.000000000, NAME.000000001 and so on."""
 
     id: str
     name: str
@@ -33,12 +33,12 @@ class File:
 
 @dataclass(frozen=True, kw_only=True)
 class VirtualDisk:
-    """A disk of the package; `capacity` in bytes, 0 where it cannot be read."""
+    """A disk of the package; `capacity` in bytes, 0 if it is not readable."""
 
     id: str
     file: File | None
     lost: str = ""
-    """What it refers to, where there is no such file."""
+    """Its reference, if there is no such file."""
     capacity: int
     format: str = ""
     volume_format: str = ""
@@ -46,12 +46,12 @@ class VirtualDisk:
     parent: str = ""
     allocated: int | None = None
     interface: str = ""
-    """oVirt's: what it hangs on."""
+    """oVirt's: its controller."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """A machine as it stands in the descriptor."""
+    """A VM in the descriptor."""
 
     id: str
     name: str
@@ -72,7 +72,7 @@ class Envelope:
     networks: tuple[str, ...]
     systems: tuple[System, ...]
     configuration: str = ""
-    """The deployment option that is taken where none is asked for."""
+    """The default deployment option."""
     configurations: tuple[str, ...] = ()
 
 
@@ -85,18 +85,20 @@ def read(text: bytes, name: str) -> Envelope:
     """Read a descriptor; `name` is for errors.
 
     Raises:
-        StepError: CORRUPT or UNSUPPORTED, when it is none that can be used; AMBIGUOUS, when several files or
-            VMs that it refers to bear one identifier.
+        StepError: CORRUPT or UNSUPPORTED, if it cannot be used; AMBIGUOUS, if several files or
+            VMs that it refers to have one identifier.
     """
     root = parse(text, name)
     if root.name != "Envelope":
         raise StepError(
-            Exit.INVALID, f"{name} is no OVF descriptor", f"its root is {root.name!r}, not Envelope"
+            Exit.INVALID,
+            f"{name} is not an OVF descriptor",
+            f"its root element is {root.name!r}, not Envelope",
         )
     systems = tuple(_systems(root))
     if not systems or len(systems) > _MOST_SYSTEMS:
-        why = f"it describes {len(systems)} machines"
-        raise StepError(Exit.INVALID, f"{name} cannot be used", why, "name one that describes a machine")
+        why = f"it describes {len(systems)} VMs"
+        raise StepError(Exit.INVALID, f"{name} cannot be used", why, "use a descriptor that describes a VM")
     _check_handles(systems, name)
     files = unique.index(_files(root, name), lambda file: file.id, what="files with the id", where=name)
     found = _disks(root, files, name)
@@ -113,18 +115,18 @@ def read(text: bytes, name: str) -> Envelope:
 
 
 def _check_handles(systems: tuple[System, ...], name: str) -> None:
-    """Several VMs are told apart by their ids; of one without, its name has to do. Raises AMBIGUOUS."""
+    """Several VMs are distinguished by id, or by name if one has no id. Raises AMBIGUOUS."""
     unique.index(systems, lambda system: system.id or system.name, what="VMs called", where=name).check()
 
 
 def _default(root: Node) -> str:
-    """Which deployment option is the default; without a word of it the first is (DSP0243, 9.8)."""
+    """Which deployment option is the default; without one the first is (DSP0243, 9.8)."""
     options = root.child("DeploymentOptionSection").all("Configuration")
     return next((option.get("id") for option in options if option.get("default") == "true"), "")
 
 
 def _systems(node: Node) -> Iterator[System]:
-    """Every machine, those of collections included."""
+    """All VMs, including those of collections."""
     for child in node.children:
         if child.name == "VirtualSystem":
             identity = child.get("id")
@@ -151,7 +153,7 @@ def _file_name(href: str, name: str) -> str:
 
 
 def _in_all(root: Node, section: str, name: str) -> Iterator[Node]:
-    """What stands in a section. The standard allows one of a kind; what stands in a second one counts too."""
+    """The content of a section. The standard allows one of a kind; a second one counts too."""
     return (node for part in root.all(section) for node in part.all(name))
 
 

@@ -1,4 +1,4 @@
-"""One disk of a package, from where it stands into a file: nothing else of the package is ever stored."""
+"""Export of one disk of a package to a file: nothing else of the package is ever stored."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ANEW = "start the import anew, so that it reads the package again"
 
 
 class Deadline(Stop):
-    """Another's stop, and an end to the time that a download may take."""
+    """Another stop flag, and a limit to the time of a download."""
 
     def __init__(self, stop: Stop, seconds: int) -> None:
         super().__init__()
@@ -37,14 +37,14 @@ class Deadline(Stop):
         self._end = time.monotonic() + seconds
 
     def check(self) -> None:
-        """Raise Stopped, or StepError: UNREACHABLE once the time is over; what landed is kept."""
+        """Raise Stopped, or StepError: UNREACHABLE after the time limit; what landed is kept."""
         self._stop.check()
         if time.monotonic() > self._end:
             raise StepError(
                 Exit.UNREACHABLE,
                 f"the download took longer than {self._seconds} s",
                 "that is the limit set in spec.httpTimeoutSeconds",
-                "set a higher one, or none",
+                "set a higher limit, or remove it",
             )
 
 
@@ -60,9 +60,9 @@ def export(
     """Land the disk at `out`.
 
     Raises:
-        StepError: INVALID or NOT_FOUND when it is not the one that was described; UNSUPPORTED; CORRUPT when
-            it is not what the manifest says; what landing raises.
-        Stopped: someone asked to stop.
+        StepError: INVALID or NOT_FOUND if it is not the one that was described; UNSUPPORTED; CORRUPT if
+            it does not match the manifest; the errors of landing.
+        Stopped: a stop was requested.
     """
     what = f"cannot export {disk.id} of {machine.name}"
     virtual = _present(appliance, machine, disk, what)
@@ -83,26 +83,26 @@ def export(
 
 
 def _present(appliance: Appliance, machine: Machine, disk: Disk, what: str) -> VirtualDisk:
-    """The disk as it is now, if it is still the one that was described and one that can be landed."""
+    """The current disk, if it is still the one that was described and can be landed."""
     system = appliance.by_id(machine.source_id) or appliance.system(machine.source_id)
     drives = hardware.drives(appliance.envelope, system, items(appliance.envelope, system))
     now = next((drive for drive in drives if drive.key == disk.key), None)
     if now is None or now.disk is None:
-        raise StepError(Exit.NOT_FOUND, what, f"the package has no disk {disk.key} any more", _ANEW)
+        raise StepError(Exit.NOT_FOUND, what, f"the package no longer has the disk {disk.key}", _ANEW)
     virtual, size = now.disk, describe.capacity(appliance, now)
     if size != disk.capacity:
-        raise StepError(Exit.INVALID, what, f"it has {size} bytes now, not {disk.capacity}", _ANEW)
+        raise StepError(Exit.INVALID, what, f"it now has {size} bytes, not {disk.capacity}", _ANEW)
     if virtual.parent or virtual.lost:
-        why = "it holds only the difference to another" if virtual.parent else f"{virtual.lost} is not there"
-        raise StepError(Exit.UNSUPPORTED, what, why, "export it as a whole")
+        why = "it holds only the difference to another" if virtual.parent else f"{virtual.lost} is missing"
+        raise StepError(Exit.UNSUPPORTED, what, why, "export it as one complete disk")
     return virtual
 
 
 def _source(appliance: Appliance, disk: VirtualDisk, file: File, what: str) -> Source:
-    """Where the disk's bytes are, and what they should be."""
+    """The source of the disk's bytes, with their digest."""
     found, compression = formats.named(disk), _compression(file, what)
     if found is None:
-        raise StepError(Exit.UNSUPPORTED, what, f"its format is not known: {disk.format or file.name}")
+        raise StepError(Exit.UNSUPPORTED, what, f"its format is unknown: {disk.format or file.name}")
     if appliance.manifest(far=True) is None:
         log.warning("there is no manifest: what arrives cannot be checked", disk=disk.id)
     if appliance.prove_descriptor(far=True):  # the manifest may stand behind the disks
@@ -142,9 +142,9 @@ def _checked(appliance: Appliance, name: str, source: Source) -> Source:
 
 
 def _pieces(appliance: Appliance, file: File, what: str) -> list[str]:
-    """The names of the files that a file is split into: as many as there are in a row.
+    """The names of the files that a file is split into, up to the first missing one.
 
-    The size that the descriptor gives must fit; whether that of a compressed file is meant, nobody says.
+    The descriptor's size must match; the standard does not specify which size it is for a compressed file.
     """
     names: list[str] = []
     for name in map(partial(piece, file), range(MOST_PIECES)):
@@ -153,13 +153,13 @@ def _pieces(appliance: Appliance, file: File, what: str) -> list[str]:
         names.append(name)
     wanted = -(-file.size // file.chunk) if file.size and not file.compression else len(names)
     if len(names) != max(wanted, 1):
-        why = f"{len(names)} of the files it is split into are there in a row, not {max(wanted, 1)}"
-        raise StepError(Exit.NOT_FOUND, what, why, "get the whole package")
+        why = f"it is split into files, of which {len(names)} are there without a gap, not {max(wanted, 1)}"
+        raise StepError(Exit.NOT_FOUND, what, why, "get the complete package")
     return names
 
 
 def _is_there(appliance: Appliance, name: str) -> bool:
-    """Whether there is such a file, however long it takes to find out."""
+    """Whether there is such a file; the search may take long."""
     try:
         appliance.package.source(name)
     except StepError as error:

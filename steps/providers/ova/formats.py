@@ -1,4 +1,4 @@
-"""What a disk's file is, by the word of its descriptor."""
+"""The format of a disk's file by its descriptor."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _SUFFIXES: Final[dict[str, Format]] = {
     "vhdx": "vhdx",
 }
 HEAD: Final = 512
-"""Bytes that tell a disk's size."""
+"""First bytes that contain a disk's size."""
 PACKED: Final = 1 << 16
-"""Bytes of a compressed file that are inflated to see what it begins with."""
+"""Bytes of a compressed file that are inflated to read its beginning."""
 _INFLATED: Final = 1 << 20
 _GZIP: Final = 31
 """zlib's window bits for gzip (zlib.h, inflateInit2)."""
 
 
 def named(disk: VirtualDisk) -> Format | None:
-    """The format; None where the descriptor does not tell. What is in the file is never asked."""
+    """The format; None if the descriptor does not have it. The file's content is never used."""
     if disk.volume_format:
         return _VOLUMES.get(disk.volume_format)
     uri = disk.format.lower()
@@ -54,12 +54,12 @@ def named(disk: VirtualDisk) -> Format | None:
 
 
 def by_name(name: str) -> Format | None:
-    """The format that a file's name promises."""
+    """The format by a file's name."""
     return _SUFFIXES.get(name.lower().rpartition(".")[2])
 
 
 def inflated(packed: bytes) -> bytes:
-    """What the first bytes of a gzip file hold; nothing where they are none."""
+    """The content of the first bytes of a gzip file; empty if it is not gzip."""
     try:
         return zlib.decompressobj(_GZIP).decompress(packed, _INFLATED)
     except zlib.error:
@@ -67,7 +67,7 @@ def inflated(packed: bytes) -> bytes:
 
 
 def capacity(head: bytes, found: Format) -> int:
-    """Bytes of the disk that begins with `head`; 0 where that is not told there, or not to be believed."""
+    """Bytes of the disk that begins with `head`; 0 if it is not there, or impossible."""
     if found == "vmdk" and len(head) >= SECTOR and head.startswith(MAGIC):
         try:
             return Header.parse(head).size

@@ -1,4 +1,4 @@
-"""CPU, memory, disks and network cards of a system."""
+"""CPU, memory, disks and NICs of a system."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from steps.providers.ova.items import Item, Kind, by_id, small
 
 _MOST_VCPUS: Final = 4096
 _MOST_MEMORY: Final = 1 << 46
-"""64 TiB; the largest machines of any hypervisor have less than half of it."""
+"""64 TiB; the largest VMs of any hypervisor have less than half of it."""
 _MIB: Final = 1 << 20
 
 _CONTROLLERS: Final = (
-    # What the subtype holds, and what that is: the first that fits.
+    # A part of the subtype and its meaning: the first match counts.
     ("virtualscsi", Controller.PVSCSI),
     ("pvscsi", Controller.PVSCSI),
     ("lsilogicsas", Controller.LSILOGIC_SAS),
@@ -46,7 +46,7 @@ _NO_CONTROLLERS: Final = (
     *(Kind.PROCESSOR, Kind.MEMORY, Kind.ETHERNET),
     *(Kind.DISK, Kind.CD, Kind.DVD, Kind.FLOPPY),
 )
-"""What no disk hangs on, whatever id it has."""
+"""Kinds of items that are never a disk's controller."""
 _CARDS: Final = {
     "vmxnet": NicModel.VMXNET,
     "vmxnet2": NicModel.VMXNET2,
@@ -72,10 +72,10 @@ _MAC: Final = re.compile(r"[0-9a-f]{12}")
 
 @dataclass(frozen=True)
 class Drive:
-    """A disk on its controller. `disk` is None where the item names none of the package's."""
+    """A disk on its controller. `disk` is None if the item refers to no disk of the package."""
 
     key: str
-    """Its own among the machine's: the disk's id, with the item's where a disk is on two controllers."""
+    """Unique in the VM: the disk's id, with the item's id if a disk is on two controllers."""
     item: Item
     disk: VirtualDisk | None
     controller: Controller
@@ -83,7 +83,7 @@ class Drive:
 
 
 class Card(NamedTuple):
-    """What a maker's own words tell of a network card."""
+    """Vendor-specific data about a NIC."""
 
     address: str
     model: NicModel | None
@@ -102,19 +102,19 @@ def cpu(items: Sequence[Item], name: str) -> Cpu:
     """The processors; cores per socket are VMware's and oVirt's word.
 
     Raises:
-        StepError: INVALID, where the number cannot be read or be meant.
+        StepError: INVALID, if the number is unreadable or impossible.
     """
     found = [item for item in items if item.is_a(Kind.PROCESSOR)]
     first = next(iter(found), None)
     if first is None:
-        raise _absurd(name, "it names no processor")
+        raise _absurd(name, "it has no processor")
     node = first.node
     threads = small(node.value("threads_per_cpu")) or 1
     cores = small(node.value("CoresPerSocket", "cpu_per_socket")) or 1
     sockets = small(node.value("num_of_sockets")) or 1
     count = sum(small(item.node.value("VirtualQuantity")) for item in found) or sockets * cores * threads
     if count > _MOST_VCPUS or cores * threads > count:
-        raise _absurd(name, f"{count} processors, {cores} cores of {threads} threads a socket")
+        raise _absurd(name, f"it has {count} processors, with {cores} cores of {threads} threads per socket")
     return Cpu(count, cores, threads)
 
 
@@ -122,7 +122,7 @@ def memory_mib(items: Sequence[Item], name: str) -> int:
     """Memory in MiB.
 
     Raises:
-        StepError: INVALID, where it cannot be read or be meant.
+        StepError: INVALID, if it is unreadable or impossible.
     """
     size = 0
     for item in (item for item in items if item.is_a(Kind.MEMORY)):
@@ -131,10 +131,10 @@ def memory_mib(items: Sequence[Item], name: str) -> int:
             part = units.size(quantity, unit)
         except ValueError as error:
             raise _absurd(name, f"its memory cannot be read: {error}") from None
-        # Without a unit they are bytes (CIM), which some forget: no machine has less than a MiB.
+        # Without a unit they are bytes (CIM), but some writers mean MiB: no VM has less than a MiB.
         size += part * _MIB if part < _MIB and not unit else part
     if not _MIB <= size <= _MOST_MEMORY:
-        raise _absurd(name, f"{size} bytes of memory")
+        raise _absurd(name, f"it has {size} bytes of memory")
     return -(-size // _MIB)
 
 
@@ -142,7 +142,7 @@ def drives(envelope: Envelope, system: System, items: Sequence[Item]) -> Iterato
     """The disks in the descriptor's order.
 
     Raises:
-        StepError: AMBIGUOUS, where several disks, files or controllers bear an identifier that is used.
+        StepError: AMBIGUOUS, if several disks, files or controllers have an identifier that is used.
     """
     controllers = by_id((item for item in items if not item.is_a(*_NO_CONTROLLERS)), system)
     seen = set[str]()
@@ -155,7 +155,7 @@ def drives(envelope: Envelope, system: System, items: Sequence[Item]) -> Iterato
 
 
 def _key(disk: str, item: Item, taken: Collection[str]) -> str:
-    """The disk's id where it is free, else with the item's, else with a number."""
+    """The disk's id if it is free, else with the item's id, else with a number."""
     if disk not in taken:
         return disk
     wanted = f"{disk}/{item.id or len(taken)}"
@@ -163,14 +163,14 @@ def _key(disk: str, item: Item, taken: Collection[str]) -> str:
 
 
 def _resource(item: Item) -> str:
-    """What a disk's item refers to; of several only one could become the disk."""
+    """The reference of a disk's item; of several only one could become the disk."""
     found = list(dict.fromkeys(filter(None, (node.text.strip() for node in item.node.all("HostResource")))))
     if len(found) > 1:
         raise StepError(
             Exit.AMBIGUOUS,
             f"{item.label or item.id or 'a disk'} refers to {', '.join(found)}",
-            "a disk is made of one of them, and it is not clear of which",
-            "give each an item of its own in the descriptor",
+            "a disk uses one of them, and it is not clear which one",
+            "give each its own item in the descriptor",
         )
     return found[0] if found else ""
 
@@ -186,13 +186,13 @@ def named_disk(envelope: Envelope, resource: str) -> VirtualDisk | None:
 
 
 def referred(resource: str) -> tuple[str, str]:
-    """What kind of thing a HostResource refers to, and its identifier."""
+    """The kind of object that a HostResource refers to, and its identifier."""
     kind, _, identity = resource.removeprefix("ovf:").strip("/").partition("/")
     return kind, identity
 
 
 def controller(parent: Item | str | None) -> Controller:
-    """What a controller is: by its subtype, else by its kind; or oVirt's word for it."""
+    """The controller's type: by its subtype, else by its kind; or oVirt's name for it."""
     if parent is None:
         return Controller.UNKNOWN
     if isinstance(parent, str):
@@ -207,7 +207,7 @@ def _known(subtype: str) -> Controller | None:
 
 
 def nics(items: Sequence[Item], boot: Sequence[Item], more: Sequence[Card]) -> tuple[Nic, ...]:
-    """The network cards. `boot`: the items to boot from, by their turn; `more`: what else is known."""
+    """The NICs. `boot`: the items to boot from, with their order; `more`: vendor-specific data."""
     cards = [item for item in items if item.is_a(Kind.ETHERNET)]
     known = more if len(more) == len(cards) else [Card("", None)] * len(cards)
     return tuple(

@@ -40,7 +40,7 @@ class Kind(enum.IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One item. What is not there is "" or 0."""
+    """One item. A missing value is "" or 0."""
 
     node: Node
 
@@ -67,12 +67,12 @@ class Item:
 
     @property
     def unit(self) -> int:
-        """Where it hangs on its controller."""
+        """Its slot on the controller."""
         return small(self.node.value("AddressOnParent"))
 
     @property
     def connected(self) -> bool:
-        """Whether it is connected when the machine is switched on (DSP0243, table 3)."""
+        """Whether it is connected when the VM is switched on (DSP0243, table 3)."""
         return self.node.value("AutomaticAllocation").lower() != "false"
 
     def is_a(self, *kinds: Kind) -> bool:
@@ -80,7 +80,7 @@ class Item:
 
 
 def items(envelope: Envelope, system: System) -> tuple[Item, ...]:
-    """The items that hold for the default deployment option, in the descriptor's order.
+    """The items of the default deployment option, in the descriptor's order.
 
     One with a configuration takes the place of one without that has the same id (DSP0243, 9.8); what only
     says how much there may be is none (`_RANGE`). Otherwise an id is one device's; items of several kinds
@@ -108,7 +108,7 @@ def by_id(found: Iterable[Item], system: System) -> Index[str, Item]:
 
 
 def _in_effect(envelope: Envelope, system: System) -> tuple[list[Item], list[Item]]:
-    """Those without a configuration, and those of the one that is taken."""
+    """Those without a configuration, and those of the chosen one."""
     plain, chosen = [], []
     for node in system.hardware.children:
         if node.name not in _KINDS or node.get("bound").lower() in _RANGE:
@@ -122,18 +122,18 @@ def _in_effect(envelope: Envelope, system: System) -> tuple[list[Item], list[Ite
 
 
 def _check_replaced(item: Item, other: Item | None, system: System) -> None:
-    """A configuration gives a device another size; it does not make a network card of a disk."""
+    """A configuration changes the size of a device, but not its kind."""
     if other is not None and other.kind != item.kind:
         raise StepError(
             Exit.AMBIGUOUS,
             f"{system.name or system.id} has two devices of different kinds with the InstanceID {item.id!r}",
             f"{item.label or item.kind} and {other.label or other.kind}, one of them of a configuration",
-            "give each an InstanceID of its own in the descriptor",
+            "give each its own InstanceID in the descriptor",
         )
 
 
 def _check_twins(found: Sequence[Item], system: System) -> None:
-    """Devices of one kind with one id: nobody can tell whether they are one or two, so they are refused."""
+    """Devices of one kind with one id are refused: it is not clear whether they are one or two."""
     for kind in dict.fromkeys(item.kind for item in found):
         by_id((item for item in found if item.kind == kind), system).check()
 

@@ -1,6 +1,6 @@
 """The manifest: a line for each file, `SHA256(disk.vmdk)= 9f86…` (DSP0243, 6.3), in every spelling in use.
 
-One that is there and not understood is refused: what it stood for would go unchecked.
+An existing manifest that cannot be read is an error: the files would be unchecked.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-"""Byte order marks: PowerShell writes UTF-16 where it is not told otherwise."""
+"""Byte order marks: PowerShell writes UTF-16 by default."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What the package's files should be, by their names as they stand there."""
+    """The digests of the package's files, by their names in the manifest."""
 
     name: str
     digests: Mapping[str, Digest]
     """The strongest of each file."""
     unknown: Mapping[str, str]
-    """Files of which it has digests by unknown algorithms only, and the name of one."""
+    """Files with digests only by unsupported algorithms, and the name of one."""
 
     def digest(self, file: str) -> Digest | None:
-        """What the file should be; None when it is not listed.
+        """The file's digest; None if it is not listed.
 
         Raises:
-            StepError: UNSUPPORTED, when it is listed with an algorithm that is not known here; AMBIGUOUS.
+            StepError: UNSUPPORTED, if it is listed with an unsupported algorithm; AMBIGUOUS.
         """
         if file in self.digests:
             return self.digests[file]
@@ -65,8 +65,8 @@ class Manifest:
         raise StepError(
             Exit.UNSUPPORTED,
             f"{file} cannot be checked",
-            f"the manifest {self.name} has its digest by {self.unknown[listed]}, which is not known here",
-            "have the manifest written with SHA256",
+            f"the manifest {self.name} has its digest by {self.unknown[listed]}, which is not supported",
+            "create the manifest with SHA256",
         )
 
     @property
@@ -79,7 +79,7 @@ def read(text: bytes, name: str) -> Manifest:
     """Read a manifest; `name` is for errors.
 
     Raises:
-        StepError: CORRUPT, for a line that is none, or where there is none at all.
+        StepError: CORRUPT, for an invalid line, or an empty manifest.
     """
     found: defaultdict[str, dict[str, str]] = defaultdict(dict)
     unknown: dict[str, str] = {}
@@ -92,7 +92,7 @@ def read(text: bytes, name: str) -> Manifest:
             unknown.setdefault(file, how)
             continue
         if len(value) != DIGITS[algorithm] or found[file].setdefault(algorithm, value) != value:
-            raise _unreadable(name, f"a digest of {file} is none, or another one")
+            raise _unreadable(name, f"a digest of {file} is malformed, or differs from an earlier one")
     if not found and not unknown:
         raise _unreadable(name, "it is empty")
     digests = {file: _strongest(file, values) for file, values in found.items()}
@@ -106,11 +106,11 @@ def _decoded(content: bytes, name: str) -> str:
     try:
         return content.decode(encoding) if encoding else content.decode(errors="surrogateescape")
     except UnicodeDecodeError as error:
-        raise _unreadable(name, f"it is no text: {error.reason} at byte {error.start}") from None
+        raise _unreadable(name, f"it is not text: {error.reason} at byte {error.start}") from None
 
 
 def _entry(line: str, name: str) -> tuple[str, str, str]:
-    """File, algorithm as it is spelt, and digest of a line."""
+    """File, algorithm as written, and digest of a line."""
     match = _LINE.fullmatch(line) or _SUMS.fullmatch(line)
     if match is None:
         raise _unreadable(name, f"it has the line {line[:200]!r}")
@@ -121,7 +121,7 @@ def _entry(line: str, name: str) -> tuple[str, str, str]:
 
 
 def _algorithm(how: str) -> str | None:
-    """What hashlib calls an algorithm; None for one that it does not have."""
+    """The name of an algorithm in hashlib; None for an unsupported one."""
     plain = re.sub(r"[-_/]", "", how.lower())
     found = _SPELLINGS.get(plain, plain)
     return found if found in DIGITS else None
@@ -133,7 +133,9 @@ def _strongest(file: str, values: Mapping[str, str]) -> Digest:
 
 
 def _unreadable(name: str, why: str) -> StepError:
-    return corrupt(f"the manifest {name} cannot be read", why, "get the package again from where it was made")
+    return corrupt(
+        f"the manifest {name} cannot be read", why, "get a new copy of the package from where it was made"
+    )
 
 
 def check(text: bytes, digest: Digest) -> None:
@@ -145,7 +147,7 @@ def check(text: bytes, digest: Digest) -> None:
     found = hashlib.new(digest.algorithm, text, usedforsecurity=False).hexdigest()
     if found != digest.value:
         raise corrupt(
-            f"{digest.name} is not what its manifest says",
+            f"{digest.name} does not match its manifest",
             f"its {digest.algorithm} is {found}, not {digest.value}",
-            "get the package again from where it was made",
+            "get a new copy of the package from where it was made",
         )

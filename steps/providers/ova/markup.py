@@ -1,8 +1,8 @@
-"""XML from strangers, as a plain tree.
+"""Untrusted XML as a plain tree.
 
-Descriptors have no document type: where there is one it is refused, and with it entities, external files
-and every attack that is built on them. That is all defusedxml would add to the expat of the standard library,
-which does the rest; size, depth and number of elements are bounded here.
+Descriptors have no document type: one is refused, and with it entities, external files
+and every attack based on them. defusedxml would add only that to the expat of the standard library,
+which does the rest; size, depth and number of elements are limited here.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ MOST_BYTES: Final = 8 << 20
 _DEEPEST: Final = 64
 _MOST_NODES: Final = 200_000
 _ENVELOPE: Final = "ovf/envelope"
-"""Part of the namespace in all versions; its attributes go before a vendor's of the same name."""
+"""Part of the namespace in all versions; its attributes take precedence over a vendor's."""
 
 
 @dataclass(eq=False)
 class Node:
-    """An element. Names are without namespaces: what matters here is called the same nowhere else."""
+    """An element. Names are without namespaces: the relevant names are unique."""
 
     name: str
     attributes: Mapping[str, str]
@@ -64,10 +64,10 @@ def parse(text: bytes, name: str) -> Node:
     """The root of a document; `name` is for errors.
 
     Raises:
-        StepError: CORRUPT when it is no XML, UNSUPPORTED when it is more than that.
+        StepError: CORRUPT if it is not XML, UNSUPPORTED if it exceeds the limits.
     """
     if len(text) > MOST_BYTES:
-        raise _refused(name, f"it has {len(text)} bytes, where {MOST_BYTES} are a lot")
+        raise _refused(name, f"it has {len(text)} bytes, more than the limit of {MOST_BYTES}")
     builder = _Builder(name)
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
@@ -80,7 +80,7 @@ def parse(text: bytes, name: str) -> Node:
         parser.Parse(text, True)
     except (expat.ExpatError, ValueError, LookupError) as error:  # the others: an encoding that is none
         raise StepError(
-            Exit.CORRUPT, f"{name} is no XML", str(error), "get it again from where it was made"
+            Exit.CORRUPT, f"{name} is not XML", str(error), "get a new copy from where it was made"
         ) from None
     return builder.root
 
@@ -96,7 +96,7 @@ class _Builder:
         self._count += 1
         if self._count > _MOST_NODES or len(self._open) >= _DEEPEST:
             raise _refused(
-                self._name, f"more than {_MOST_NODES} elements, or {_DEEPEST} of them in each other"
+                self._name, f"it has more than {_MOST_NODES} elements, or more than {_DEEPEST} nested ones"
             )
         node = Node(_local(name), _plain(attributes))
         if node.name in ("Section", "Content"):  # OVF 0.9, and oVirt to this day: the type is the name
@@ -114,7 +114,7 @@ class _Builder:
         self._open[-1].text += text
 
     def doctype(self, *_: object) -> None:
-        raise _refused(self._name, "it has a document type, by which it could reach for other files")
+        raise _refused(self._name, "it has a document type, which could refer to other files")
 
 
 def _local(name: str) -> str:
@@ -127,4 +127,4 @@ def _plain(attributes: dict[str, str]) -> dict[str, str]:
 
 
 def _refused(name: str, why: str) -> StepError:
-    return StepError(Exit.UNSUPPORTED, f"{name} is refused", why, "have it written without")
+    return StepError(Exit.UNSUPPORTED, f"{name} is refused", why, "export it without that")

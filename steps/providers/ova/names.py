@@ -1,4 +1,4 @@
-"""Names of files as they stand in archives, manifests and descriptors."""
+"""Names of files in archives, manifests and descriptors."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ _LONGEST = 4096
 
 
 def checked(name: str, where: str) -> str:
-    """The name without `./`. Nothing is ever written to it; but what leaves its folder means harm.
+    """The name without `./`. Nothing is ever written to it, but a name outside its folder is refused.
 
     Raises:
         StepError: UNSUPPORTED.
     """
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts or "\\" in name:
-        raise _refused(name, where, "it leads out of the archive")
+        raise _refused(name, where, "it points outside the archive")
     if not parts or len(name) > _LONGEST or not name.isprintable():
-        raise _refused(name, where, "no file is called that")
+        raise _refused(name, where, "it is not a valid file name")
     return "/".join(parts)
 
 
 def is_a(name: str, suffix: str) -> bool:
-    """Whether a name ends so, in any case. `._NAME` is what macOS keeps of the file NAME: it is not."""
+    """Whether a name has this ending, in any case; not `._NAME`, which is macOS metadata of the file NAME."""
     return name.lower().endswith(suffix) and not name.rpartition("/")[2].startswith("._")
 
 
 def find(name: str, there: Iterable[str], where: str) -> str | None:
-    """What the file `name` is called among the names `there`; None when it is not there.
+    """The spelling of the file `name` among the names `there`; None if it is missing.
 
-    Every look-up in one document of a package of a name that another one has is made here. Writers disagree:
-    some write names as parts of URLs (`my%20disk.vmdk`), macOS takes letters with marks apart, case does not
-    count on Windows. The name as it stands counts first, then the one without %20, then any case.
+    All look-ups of a file name across documents of a package are here. Writers disagree:
+    some write names as parts of URLs (`my%20disk.vmdk`), macOS decomposes accented letters, case does not
+    matter on Windows. The exact name counts first, then the one without %20, then any case.
 
     Raises:
-        StepError: AMBIGUOUS, when several fit equally well.
+        StepError: AMBIGUOUS, if several match equally well.
     """
     names = list(there)
     if name in names:
@@ -50,8 +50,8 @@ def find(name: str, there: Iterable[str], where: str) -> str | None:
             raise StepError(
                 Exit.AMBIGUOUS,
                 f"{name!r} may be {' or '.join(repr(other) for other in found)} of {where}",
-                "they differ in their spelling only",
-                "pack it again with names that differ",
+                "they differ only in their spelling",
+                "pack it again with different names",
             )
         if found:
             return found[0]

@@ -1,4 +1,4 @@
-"""A package: a tar, or a descriptor with its files beside it. Names in, bytes and sources out."""
+"""A package: a tar, or a descriptor with its files next to it. Maps names to bytes and sources."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ _MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
 class Package(Protocol):
-    """Where a machine's files are."""
+    """The place of a VM's files."""
 
     shown: str
-    """For errors: without what may be secret."""
+    """The URL for errors, without secrets."""
     version: str
     ranged: bool
-    """Whether a file can be had without reading all those before it."""
+    """Whether a file can be read without reading all those before it."""
 
     def descriptor(self) -> tuple[str, bytes]:
         """Name and content of the descriptor. Raises StepError."""
 
     def names(self, *, far: bool) -> list[str] | None:
-        """The names of all files; None where they cannot be listed, or unless `far` not near."""
+        """The names of all files; None if they cannot be listed, or are not near without `far`."""
 
     def has(self, name: str) -> bool | None:
-        """Whether there is such a file; None where looking for it would take too long."""
+        """Whether there is such a file; None if searching for it would take too long."""
 
     def size(self, name: str) -> int | None:
         """Bytes of a file; None where that is not known, or would take too long to find out."""
 
     def read(self, name: str, most: int, *, far: bool = True) -> bytes | None:
-        """The content of a small file; None when it is not there, or unless `far` not near."""
+        """The content of a small file; None if it is missing, or not near without `far`."""
 
     def peek(self, name: str, count: int, offset: int = 0) -> bytes:
-        """Bytes of a file; none where looking for it would take too long."""
+        """Bytes of a file; empty if searching for it would take too long."""
 
     def source(self, name: str) -> Source:
         """A file to be landed. Raises StepError: NOT_FOUND."""
@@ -58,10 +58,10 @@ class Package(Protocol):
 
 @contextlib.contextmanager
 def open_package(access: Access) -> Iterator[Package]:
-    """Find out what is behind the URL of a source, and what it is.
+    """Open the URL of a source, and detect the kind of package.
 
     Raises:
-        StepError: whatever a server may answer; INVALID when it is no package.
+        StepError: the errors of a server; INVALID if it is not a package.
     """
     address = Address.parse(access.plan.endpoint)
     reach = Reach.read(access.plan, access.credentials, address, access.stop)
@@ -74,7 +74,7 @@ def open_package(access: Access) -> Iterator[Package]:
 
 
 def _descriptor_in(address: Address) -> Address:
-    """Of a local folder the one descriptor in it; else what was named."""
+    """The only descriptor in a local folder; else the given address."""
     folder = address.path
     if folder is None or not folder.is_dir():
         return address
@@ -83,7 +83,7 @@ def _descriptor_in(address: Address) -> Address:
         return Address.parse(str(found[0].absolute()))
     if found:
         raise _several(str(folder), [path.name for path in found], "name the .ovf file")
-    raise StepError(Exit.NOT_FOUND, f"{folder} is no package", "there is no .ovf file in it")
+    raise StepError(Exit.NOT_FOUND, f"{folder} is not a package", "it has no .ovf file")
 
 
 def _is_descriptor(name: str) -> bool:
@@ -113,7 +113,7 @@ def _start(head: bytes) -> bytes:
 
 
 class Archive:
-    """A tar; the descriptor should come first in it (DSP0243, 6.4), and is looked for elsewhere too."""
+    """A tar; the descriptor should be first in it (DSP0243, 6.4), but may be elsewhere."""
 
     def __init__(self, reader: Reader) -> None:
         self.shown = reader.place.shown
@@ -122,19 +122,21 @@ class Archive:
         self._tar = Tar(reader)
 
     def descriptor(self) -> tuple[str, bytes]:
-        """As in the protocol; where looking is cheap, there must be no second one, nor any file twice."""
+        """As in the protocol; if searching is cheap, there must be no second one, and no file twice."""
         member = self._tar.find(_is_descriptor)
         if member is None:
             raise StepError(
                 Exit.INVALID,
-                f"{self.shown} is no OVA",
-                "there is no .ovf file in it",
-                "pack it again with one",
+                f"{self.shown} is not an OVA",
+                "it has no .ovf file",
+                "pack it again with an .ovf file",
             )
         if self.ranged:
             found = [name for name in self._tar.names() if _is_descriptor(name)]
             if len(found) > 1:
-                raise _several(self.shown, found, "pack it again with one, or name the URL of an .ovf file")
+                raise _several(
+                    self.shown, found, "pack it again with one .ovf file, or use the URL of an .ovf file"
+                )
         return member.name, self._tar.read(member, MOST_BYTES)
 
     def names(self, *, far: bool) -> list[str] | None:
@@ -170,12 +172,12 @@ class Archive:
         member = self._tar.find(lambda other: names.key(other) == wanted, far=far)
         if member is None or member.name == name or not (self.ranged or far):
             return member
-        found = names.find(name, self._tar.names(), self.shown)  # one that is spelt the same goes before
+        found = names.find(name, self._tar.names(), self.shown)  # an exact match takes precedence
         return self._tar.find(lambda other: other == found)
 
 
 class Folder:
-    """Files beside a descriptor, on a server or in a folder of this machine."""
+    """Files next to a descriptor, on a server or in a local folder."""
 
     def __init__(self, address: Address, at: Place, reach: Reach) -> None:
         self.shown = at.shown
@@ -226,11 +228,11 @@ class Folder:
         with contextlib.closing(Reader(at, self._reach.stop)) as reader:
             content = reader.read(0, most + 1)
         if len(content) > most:
-            raise corrupt(f"{name} of {self.shown} is too large", f"more than {most} bytes")
+            raise corrupt(f"{name} of {self.shown} is too large", f"it has more than {most} bytes")
         return content
 
     def _place(self, name: str) -> Place | None:
-        """Where a file is; None when it is not there."""
+        """The place of a file; None if it is missing."""
         if name not in self._places:
             there = self.names(far=False)
             found = None if there is None else names.find(inside(name), there, self.shown)
@@ -255,12 +257,14 @@ class Folder:
         path = (folder / name).resolve()
         if not path.is_relative_to(folder.resolve()):
             raise StepError(
-                Exit.UNSUPPORTED, f"{self.shown} names {name!r}", "it is a link that leads out of the folder"
+                Exit.UNSUPPORTED,
+                f"{self.shown} names {name!r}",
+                "it is a link that points outside the folder",
             )
         return Address(path.as_uri())
 
     def _relative(self, name: str) -> Address:
-        """A file on the same server, whose URL is made of the descriptor's."""
+        """A file on the same server, with a URL based on the descriptor's."""
         there = urljoin(self._address.url, quote(name))
         if origin(there) != origin(self._address.url):
             raise StepError(Exit.UNSUPPORTED, f"{self.shown} names {name!r}", "it is on another server")
@@ -268,7 +272,7 @@ class Folder:
 
 
 def _known(at: Place, offset: int, length: int | None, name: str) -> Source:
-    """A window with a name of its content: the URL may be another one each time."""
+    """A window with an identity of its content: the URL may differ each time."""
     return replace(at.source(offset, length), identity=f"{at.shown} {at.version} {name}")
 
 
@@ -284,12 +288,12 @@ def inside(name: str) -> str:
 
 
 def spelt(name: str) -> tuple[str, ...]:
-    """A name as it stands there, and without %20, for where files cannot be listed."""
+    """A name as written, and without %20, if files cannot be listed."""
     return tuple(dict.fromkeys((name, checked(unquote(inside(name)), "the descriptor"))))
 
 
 def missing(name: str, where: str) -> StepError:
-    """A file that the descriptor refers to and that is not there."""
+    """The error for a missing file that the descriptor refers to."""
     return StepError(
-        Exit.NOT_FOUND, f"{name} is not in {where}", "the descriptor refers to it", "get the whole package"
+        Exit.NOT_FOUND, f"{name} is not in {where}", "the descriptor refers to it", "get the complete package"
     )

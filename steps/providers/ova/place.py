@@ -1,4 +1,4 @@
-"""A file at the place where it is: behind redirects, with or without Range."""
+"""A file at its place: behind redirects, with or without Range."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from steps.runtime.stop import Stop
 log = structlog.get_logger()
 
 AHEAD: Final = 1 << 16
-"""Bytes asked for at once: a descriptor and the headers around it are often among the first."""
+"""Bytes per request: a descriptor and the headers around it are often among the first."""
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS: Final = 10
 _NO_RANGE: Final = (400, 416, 501)
-"""Answers to a Range of those who cannot serve one, or have an empty file."""
+"""Answers to a Range by servers that do not support it, or for an empty file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reach:
-    """With what servers are asked. The login is for the origin of the source's URL and no other."""
+    """TLS trust and login for requests. The login is only for the origin of the source's URL."""
 
     login: str = field(default="", repr=False)
     home: str = ""
@@ -47,7 +47,7 @@ class Reach:
         """From the keys `username`, `password` and `ca.crt`, each of which may be missing.
 
         Raises:
-            StepError: INVALID, for a key that is no text, a CA that is none.
+            StepError: INVALID, for a key that is not text, or an invalid CA.
         """
         username = secret.text(folder, "username").strip()
         password = secret.text(folder, "password")
@@ -63,7 +63,7 @@ class Reach:
         return cls(login=login, home=address.url, tls=tls, stop=stop)
 
     def headers(self, url: str) -> dict[str, str]:
-        """Of a request for `url` (RFC 7617). The same host's https is at home, where http sends one there."""
+        """Headers for `url` (RFC 7617). A redirect to https on the same host counts as the same origin."""
         if not self.login:
             return {}
         scheme, host, port = origin(self.home)
@@ -77,7 +77,7 @@ class Place:
     """A file that answered."""
 
     url: str = field(repr=False)
-    """Where redirects ended; it may hold a key that is good for some minutes."""
+    """The URL after redirects; it may contain a short-lived key."""
     shown: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     tls: ssl.SSLContext | None = field(default=None, repr=False)
@@ -94,7 +94,7 @@ class Place:
 
     @property
     def version(self) -> str:
-        """Another one for another content, as far as the server tells."""
+        """Differs with the content, as far as the server reports it."""
         return " ".join(filter(None, (self.said.etag, self.said.modified, str(self.size or ""))))
 
     def source(self, offset: int = 0, length: int | None = None) -> Source:
@@ -110,7 +110,7 @@ class Place:
 
 
 def find(address: Address, reach: Reach) -> Place:
-    """Ask for the beginning of a file, going where redirects lead.
+    """Request the beginning of a file, following redirects.
 
     Raises:
         StepError: UNREACHABLE, UNTRUSTED, DENIED, NOT_FOUND, INVALID, BROKEN_STREAM.
@@ -124,13 +124,13 @@ def find(address: Address, reach: Reach) -> Place:
         found = _ask(url, address, reach)
         if isinstance(found, Place):
             return found
-        log.info("the server sends us on", host=origin(url)[1], to=origin(found)[1])
+        log.info("following a redirect", host=origin(url)[1], to=origin(found)[1])
         url = found
     raise StepError(
         Exit.INVALID,
-        f"{address} leads nowhere",
-        f"more than {_MOST_REDIRECTS} redirects",
-        "name the final URL",
+        f"{address} redirects too often",
+        f"it redirects more than {_MOST_REDIRECTS} times",
+        "use the final URL",
     )
 
 
@@ -141,14 +141,14 @@ def _local(path: Path) -> Place:
         status = path.stat()
     except OSError as error:
         raise StepError(
-            Exit.NOT_FOUND, f"cannot read {path}", describe(error), "check the path and who may read it"
+            Exit.NOT_FOUND, f"cannot read {path}", describe(error), "check the path and its permissions"
         ) from None
     said = Validators(etag=f"{status.st_size}-{status.st_mtime_ns}", total=status.st_size)
     return Place(url=path.absolute().as_uri(), shown=str(path), ranged=True, said=said, head=head)
 
 
 def _ask(url: str, address: Address, reach: Reach) -> Place | str:
-    """The file, or where else to look for it."""
+    """The file, or the URL of a redirect."""
     wire = Wire(url, reach.tls)
     host = wire.name
     try:
@@ -171,15 +171,15 @@ def _plain(reach: Reach, url: str) -> dict[str, str]:
 
 
 def _next(url: str, answer: http.client.HTTPResponse, address: Address) -> str:
-    """Where a redirect leads. Never from https to http: what was asked for in secret stays so."""
+    """The URL of a redirect. Never from https to http: the transfer stays encrypted."""
     there = urljoin(url, answer.headers.get("Location", ""))
     before, after = split(url), split(there)
     if after.scheme == "file" or (before.scheme, after.scheme) == ("https", "http"):
         raise StepError(
             Exit.INVALID,
             f"{address} redirects to {after.scheme}",
-            "that would give up the encryption",
-            "name a URL that stays with https",
+            "the transfer would lose its encryption",
+            "use a URL that stays on https",
         )
     return after._replace(fragment="").geturl()
 
@@ -188,14 +188,14 @@ def _refused(answer: http.client.HTTPResponse, host: str, reach: Reach) -> StepE
     fault = status_fault(answer.status, answer.reason, host)
     if fault.code is Exit.DENIED:
         remedy = "check username and password in the source's secret"
-        return StepError(fault.code, fault.what, "" if reach.login else "no user name was given", remedy)
+        return StepError(fault.code, fault.what, "" if reach.login else "no user name is set", remedy)
     return fault
 
 
 def _place(url: str, answer: http.client.HTTPResponse, address: Address, reach: Reach) -> Place:
     encoding = answer.headers.get("Content-Encoding", "identity")
     if encoding != "identity":
-        raise broken(f"{address} comes with Content-Encoding {encoding}", "it was asked for as it is")
+        raise broken(f"{address} comes with Content-Encoding {encoding}", "it was requested without encoding")
     ranged, total = answer.status == 206, answer.length
     if ranged:
         _, total = content_range(answer, 0)

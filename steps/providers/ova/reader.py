@@ -1,4 +1,4 @@
-"""The bytes of a file, wherever one looks."""
+"""Random access to the bytes of a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SKIP: Final = 1 << 18
 
 
 class Reader:
-    """Reads a file by Range, a window each time; without Range in one pass as long as one goes forward."""
+    """Reads a file by Range, one window at a time; without Range in one pass as long as reads go forward."""
 
     def __init__(self, place: Place, stop: Stop) -> None:
         self.place = place
@@ -23,10 +23,10 @@ class Reader:
         self._body: Body | None = None
 
     def read(self, offset: int, count: int) -> bytes:
-        """The bytes there; fewer where the file ends.
+        """The bytes at an offset; fewer at the end of the file.
 
         Raises:
-            StepError: UNREACHABLE, BROKEN_STREAM and whatever else a server may answer.
+            StepError: UNREACHABLE, BROKEN_STREAM and other errors of a server.
         """
         there = self._there(offset, count)
         if len(there) == count:
@@ -36,7 +36,7 @@ class Reader:
         return there + self._block[: count - len(there)]
 
     def _there(self, offset: int, count: int) -> bytes:
-        """What of it was read already."""
+        """The part that is already read."""
         at = offset - self._start
         return self._block[at : at + count] if 0 <= at < len(self._block) else b""
 

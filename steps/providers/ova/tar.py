@@ -1,9 +1,9 @@
-"""Where the members of a tar are, read from their headers: POSIX ustar and pax, GNU's long names and sizes.
+"""The places of a tar's members, read from their headers: POSIX ustar and pax, GNU's long names and sizes.
 
     │ header 512 │ content, padded to 512 │ header │ content … │ 1024 zero bytes │
 
 (IEEE Std 1003.1, pax, "ustar Interchange Format" and "pax Interchange Format"; GNU tar manual, "Basic Tar
-Format".) Python's tarfile would do, but reads whatever sizes a header gives, and is lenient with damage.
+Format".) Python's tarfile reads any sizes that a header has, and tolerates damage.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from steps.providers.ova.reader import Reader
 
 BLOCK: Final = 512
 NEAR: Final = 1 << 20
-"""Bytes that are read over to look for a member where that means a download."""
+"""Most bytes that are skipped to find a member if that means a download."""
 _MOST_MEMBERS: Final = 20_000
 """An OVA has some files for each disk; a disk of 1 TiB in pieces of 100 MB has 10,000."""
 _MOST_META: Final = 1 << 16
@@ -47,7 +47,7 @@ _PAX: Final = re.compile(rb"(\d{1,6}) ([^=]{1,256})=")
 
 @dataclass(frozen=True)
 class Member:
-    """A file in the tar: its content's place in bytes."""
+    """A file in the tar: the place of its content in bytes."""
 
     name: str
     offset: int
@@ -62,7 +62,7 @@ class _Header:
 
 
 class Tar:
-    """The members of a tar, found as far as one has looked."""
+    """The members of a tar, read on demand."""
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
@@ -73,10 +73,10 @@ class Tar:
         self._size_to_come = 0
 
     def find(self, fits: Callable[[str], bool], *, far: bool = True) -> Member | None:
-        """The first member whose name fits; unless `far`, only if nothing large has to be read over for it.
+        """The first member whose name matches; without `far`, only if nothing large has to be skipped.
 
         Raises:
-            StepError: INVALID when this is no tar, CORRUPT or UNSUPPORTED for one that cannot be used.
+            StepError: INVALID if this is not a tar, CORRUPT or UNSUPPORTED for one that cannot be used.
         """
         for member in self._members.values():
             if fits(member.name):
@@ -98,7 +98,7 @@ class Tar:
             raise
 
     def names(self) -> list[str]:
-        """All members' names, once every header was looked at. Raises StepError as `find`."""
+        """All members' names, after reading every header. Raises StepError as `find`."""
         self.find(lambda _: False)
         return list(self._members)
 
@@ -106,7 +106,7 @@ class Tar:
         """A member's content.
 
         Raises:
-            StepError: CORRUPT, when it is larger than `most`, or cut short.
+            StepError: CORRUPT, if it is larger than `most`, or truncated.
         """
         if member.length > most:
             raise corrupt(f"{member.name} in {self._name} is too large", f"{member.length} bytes, not {most}")
@@ -117,7 +117,7 @@ class Tar:
         return self.reader.place.shown
 
     def _walk(self) -> Iterator[Member]:
-        """Go from header to header; each member is noted before it is handed out."""
+        """Go from header to header; each member is recorded before it is yielded."""
         path, size = None, None
         for _ in range(_MOST_MEMBERS):
             header, start = self._header(), self._at + BLOCK
@@ -133,7 +133,7 @@ class Tar:
             path = size = None
             if header.kind in _REGULAR and not name.endswith(b"/"):
                 yield self._note(name, start, length)
-        raise corrupt(f"{self._name} has more than {_MOST_MEMBERS} files", "an OVA has a few for each disk")
+        raise corrupt(f"{self._name} has more than {_MOST_MEMBERS} files", "an OVA has only a few per disk")
 
     def _header(self) -> _Header | None:
         """The next header; None at the end of the tar."""
@@ -179,7 +179,7 @@ class Tar:
             raise self._refuse(values.get(b"path", b""), "a sparse file")
         if header.kind == b"g":
             if values.keys() & {b"path", b"size"}:
-                raise self._damaged("it gives all files one name or size")
+                raise self._damaged("it sets one name or size for all files")
             return path, size
         if b"size" in values:
             if not re.fullmatch(rb"\d{1,18}", values[b"size"]):
@@ -188,9 +188,9 @@ class Tar:
         return self._agreed(path, values.get(b"path"), "name"), size
 
     def _agreed(self, before: _Said | None, now: _Said | None, what: str) -> _Said | None:
-        """What the records in front of a file say of it together: of two names each reader takes another."""
+        """The merged records before a file: with two names, readers would choose different ones."""
         if before is not None and now is not None and before != now:
-            raise self._damaged(f"it gives the next file a second {what}")
+            raise self._damaged(f"it sets a second {what} for the next file")
         return before if now is None else now
 
     def _pax(self, content: bytes) -> dict[bytes, bytes]:
@@ -206,13 +206,13 @@ class Tar:
         return values
 
     def _step(self, start: int, length: int, kind: bytes) -> None:
-        """Go behind a member, which must lie within the file."""
+        """Skip a member, which must be within the file."""
         size = self.reader.place.size
         if size is not None and start + length > size:
             raise corrupt(
-                f"{self._name} is cut short",
+                f"{self._name} is truncated",
                 f"the file at byte {start} has {length} bytes, and the archive ends at byte {size}",
-                "get it again from where it was made",
+                "get a new copy from where it was made",
             )
         self._size_to_come = length
         self._at = start + _padded(length)
@@ -231,14 +231,14 @@ class Tar:
     def _exactly(self, offset: int, count: int) -> bytes:
         content = self.reader.read(offset, count)
         if len(content) < count:
-            raise corrupt(f"{self._name} is cut short", f"it ends at byte {offset + len(content)}")
+            raise corrupt(f"{self._name} is truncated", f"it ends at byte {offset + len(content)}")
         return content
 
     def _damaged(self, why: str) -> StepError:
         return corrupt(
             f"the tar header at byte {self._at} of {self._name} is damaged",
             why,
-            "get the archive again from where it was made",
+            "get a new copy of the archive from where it was made",
         )
 
     def _refuse(self, name: bytes, what: str) -> StepError:
@@ -251,19 +251,19 @@ class Tar:
 
 
 def not_a_tar(name: str, head: bytes) -> StepError:
-    """What to say of a file that is no archive."""
+    """The error for a file that is not an archive."""
     start = head.lstrip()[:64].lower()
     kinds = {
         b"\x1f\x8b": "it is compressed by gzip",
         b"pk\x03\x04": "it is a zip file",
-        b"kdmv": "it is a VMDK, a disk without a machine",
-        b"qfi\xfb": "it is a qcow2 image, a disk without a machine",
+        b"kdmv": "it is a VMDK, a disk without a VM",
+        b"qfi\xfb": "it is a qcow2 image, a disk without a VM",
         b"<!doctype html": "it is a web page",
         b"<html": "it is a web page",
     }
     why = next((text for magic, text in kinds.items() if start.startswith(magic)), "")
     why = why or (f"it begins with {head[:16]!r}" if head.strip(b"\0") else "it is empty")
-    return StepError(Exit.INVALID, f"{name} is no OVA", why, "name the URL of an .ova or an .ovf file")
+    return StepError(Exit.INVALID, f"{name} is not an OVA", why, "use the URL of an .ova or an .ovf file")
 
 
 def _sum_is_right(block: bytes) -> bool:

@@ -21,7 +21,7 @@ _WORDS: Final = {
     "tb": 1 << 40,
     "tib": 1 << 40,
 }
-"""Older writers' words; all of them mean powers of two."""
+"""Older writers' units; all of them mean powers of two."""
 _FACTOR: Final = re.compile(r"(\d{1,5})(?:\^(\d{1,3}))?")
 _LARGEST: Final = 1 << 60
 _SHOWN: Final = 60
@@ -30,7 +30,7 @@ _NUMBER: Final = re.compile(r"\+?\d{1,20}")
 
 
 def shortened(text: str) -> str:
-    """A foreign text as it fits into an error of one line."""
+    """An untrusted text, shortened for an error of one line."""
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
@@ -38,10 +38,10 @@ def number(text: str) -> int:
     """A whole number of decimal digits.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not one.
     """
     if not _NUMBER.fullmatch(text.strip()):
-        raise ValueError(f"{shortened(text)!r} is no number")
+        raise ValueError(f"{shortened(text)!r} is not a number")
     return int(text)
 
 
@@ -49,19 +49,19 @@ def factor(units: str) -> int:
     """Bytes in one unit.
 
     Raises:
-        ValueError: it is no unit of bytes.
+        ValueError: it is not a unit of bytes.
     """
     word, *factors = (part.strip() for part in units.lower().split("*"))
     if word not in _WORDS or (factors and _WORDS[word] != 1):
-        raise ValueError(f"{shortened(units)!r} is no unit of bytes")
+        raise ValueError(f"{shortened(units)!r} is not a unit of bytes")
     found = _WORDS[word]
     for text in factors:
         match = _FACTOR.fullmatch(text.replace(" ", ""))
         if match is None or int(match[2] or 1) > 60:
-            raise ValueError(f"{shortened(units)!r} is no unit of bytes")
+            raise ValueError(f"{shortened(units)!r} is not a unit of bytes")
         found *= int(match[1]) ** int(match[2] or 1)
         if not 0 < found <= _LARGEST:
-            raise ValueError(f"{shortened(units)!r} is absurdly large")
+            raise ValueError(f"{shortened(units)!r} is too large")
     return found
 
 

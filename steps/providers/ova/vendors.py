@@ -1,4 +1,4 @@
-"""What the makers of descriptors add to the standard: firmware, TPM, clock, UUID, boot order.
+"""Vendor extensions of the standard: firmware, TPM, clock, UUID, boot order.
 
 VMware's vmw:Config (govmomi ovf/configspec.go), VirtualBox's vbox:Machine (VirtualBox Settings.cpp), and what
 oVirt writes into the system itself (OvfWriter.java).
@@ -29,15 +29,15 @@ _ADAPTERS: Final = {
     "82545em": NicModel.E1000,
     "virtio": NicModel.VIRTIO,
 }
-"""VirtualBox's names of network cards (Settings.cpp, readNetworkAdapters)."""
+"""VirtualBox's names of NICs (Settings.cpp, readNetworkAdapters)."""
 _TPM: Final[dict[str, Literal["1.2", "2.0"]]] = {"v1_2": "1.2", "v2_0": "2.0"}
 
 
 def firmware(system: System, items: Sequence[Item]) -> Firmware:
-    """How it boots, by whoever's word is there.
+    """The firmware, from any vendor's extension.
 
     Raises:
-        StepError: AMBIGUOUS, where vmw:Config or vmw:ExtraConfig gives a key that counts two values.
+        StepError: AMBIGUOUS, if vmw:Config or vmw:ExtraConfig has two values for a relevant key.
     """
     config, box, bios = _config(system), _box(system), system.node.value("BiosType")
     named = _said(config, "firmware") or box.child("Firmware").get("type")
@@ -53,7 +53,7 @@ def firmware(system: System, items: Sequence[Item]) -> Firmware:
 
 
 def _tpm(config: Index[str, Node], box: Node, items: Sequence[Item]) -> Literal["", "1.2", "2.0"]:
-    """VMware's is an item, and a TPM 2.0 always."""
+    """VMware's TPM is an item, and always a TPM 2.0."""
     item = any("vmware.vtpm" in item.subtypes for item in items)
     if item or _on(config, "tpm.present") or _on(config, "tpm20.enabled"):
         return "2.0"
@@ -70,7 +70,7 @@ def _said(config: Index[str, Node], key: str) -> str:
 
 
 def _config(system: System) -> Index[str, Node]:
-    """vmw:Config and vmw:ExtraConfig, by key in lower case; neither tells cases apart, nor do the values."""
+    """vmw:Config and vmw:ExtraConfig, by key in lower case; keys and values ignore case."""
     return unique.index(
         (node for node in system.hardware.children if node.name in ("Config", "ExtraConfig")),
         lambda node: node.get("key").strip().lower(),
@@ -86,12 +86,12 @@ def _value(node: Node) -> str:
 
 
 def _box(system: System) -> Node:
-    """The hardware in VirtualBox's own words."""
+    """VirtualBox's own hardware element."""
     return system.node.child("Machine", "Hardware")
 
 
 def uuid(system: System) -> str:
-    """VirtualBox's UUID of the machine; oVirt has it for the id of the operating system's section."""
+    """VirtualBox's UUID of the VM; oVirt uses it as the id of the operating system's section."""
     given = system.node.child("Machine").get("uuid").strip("{}").lower()
     given = given or system.node.child("OperatingSystemSection").get("id").lower()
     return given if _UUID.fullmatch(given) else ""
@@ -108,7 +108,7 @@ def clock(system: System) -> Clock:
 
 
 def cards(system: System) -> list[Card]:
-    """Address and model of VirtualBox's network cards: the standard items of its files have neither."""
+    """Address and model of VirtualBox's NICs: the standard items of its files have neither."""
     adapters = _box(system).child("Network").all("Adapter")
     return [
         Card(adapter.get("MACAddress"), _ADAPTERS.get(adapter.get("type").lower()))
@@ -118,7 +118,7 @@ def cards(system: System) -> list[Card]:
 
 
 def boot(system: System, items: Sequence[Item]) -> list[Item]:
-    """The items to boot from, by their turn. Raises StepError: AMBIGUOUS, where several bear an id named."""
+    """The items to boot from, with their order. Raises StepError: AMBIGUOUS, if several have the same id."""
     section = system.node.child("BootOrderSection")
     if section.name:
         there = by_id(items, system)
@@ -127,14 +127,14 @@ def boot(system: System, items: Sequence[Item]) -> list[Item]:
 
 
 def _numbered(items: Sequence[Item]) -> list[Item]:
-    """OVirt numbers the items; 0 is none."""
+    """OVirt numbers the items; 0 means none."""
     found = [(item.node.value("BootOrder"), item) for item in items]
     numbered = [(int(order), item) for order, item in found if re.fullmatch(r"[1-9]\d{0,3}", order)]
     return [item for _, item in sorted(numbered, key=lambda pair: (pair[0], pair[1].id))]
 
 
 def _box_order(system: System, items: Sequence[Item]) -> list[Item]:
-    """VirtualBox knows kinds of devices: the first of each kind is meant."""
+    """VirtualBox lists kinds of devices: the first of each kind counts."""
     kinds = {"harddisk": Kind.DISK, "network": Kind.ETHERNET}
     orders = sorted(_box(system).child("Boot").all("Order"), key=lambda order: order.get("position"))
     wanted = [kinds[name] for order in orders if (name := order.get("device").lower()) in kinds]

@@ -1,8 +1,8 @@
 """vSphere as a source: vCenter and stand-alone ESXi hosts, over their Web Services API.
 
-session   log in, log out            find       datacenters and machines by name, path, id
+session   log in, log out            find       datacenters and VMs by name, path, id
 hosts     whether the ESXi host of a VM's disks can be reached
-leftovers what killed attempts left  describe   a machine (devices, networks, concerns) as a document
+leftovers what killed attempts left  describe   a VM (devices, networks, concerns) as a document
 faults    errors                     power      shutting it down, once
 privileges  what the account may do  lease      an export lease kept alive; export: one disk over it
 """
@@ -36,7 +36,7 @@ __all__ = ["Vsphere", "connect"]
 
 @contextmanager
 def connect(access: Access) -> Iterator[Provider]:
-    """Open the source: one session, which is given back whatever happens.
+    """Open the source: one session, which is always closed.
 
     Raises:
         StepError: INVALID (endpoint, credentials), UNREACHABLE, UNTRUSTED, DENIED.
@@ -51,7 +51,7 @@ def connect(access: Access) -> Iterator[Provider]:
 
 
 class Vsphere:
-    """An open session, as the provider protocol wants it."""
+    """An open session, as a provider."""
 
     def __init__(self, session: Session, access: Access) -> None:
         self._session = session
@@ -59,11 +59,11 @@ class Vsphere:
         self._found: find.Datacenter | None = None
 
     def verify(self) -> None:
-        """Prove that the datacenter is there; being logged in has proved the rest. Nothing is changed."""
+        """Prove that the datacenter exists; the login has proved the rest. Changes nothing."""
         self._datacenter()
 
     def describe(self, vm: str, folder: str | None) -> Machine:
-        """Raises StepError too where the host that has its disks cannot be reached from here."""
+        """Also raises StepError if the host that has its disks cannot be reached from here."""
         at = self._datacenter()
         place = find.machine(self._session, at, vm, folder)
         hosts.prove(self._session, place.row.ref)
@@ -76,7 +76,7 @@ class Vsphere:
         return networks.read(self._session, [self._datacenter()]).names
 
     def inventory(self) -> Inventory:
-        """All of the datacenter, or of every one when the plan names none; sizes in use are left out."""
+        """All VMs of the datacenter, or of all datacenters if the plan names none; without sizes in use."""
         datacenters = find.datacenters(self._session, self._access.plan.datacenter)
         nets = networks.read(self._session, datacenters)
         machines: list[Machine] = []
@@ -84,7 +84,7 @@ class Vsphere:
         for at in datacenters:
             places, paths = find.machines(self._session, at, describe.FACTS)
             machines += (describe.machine(place, place.row, nets) for place in places)
-            # What may stand in spec.folder: from the datacenter's top folder on, or the whole path.
+            # Valid in spec.folder: a path from the datacenter's top folder, or the full path.
             below = len(at.path) + 1 if len(datacenters) == 1 else 0
             folders += (joined(path[below:]).lstrip("/") if below else joined(path) for path in paths)
         return Inventory(machines=tuple(machines), networks=tuple(sorted(nets.names)), folders=tuple(folders))

@@ -1,4 +1,4 @@
-"""Whether vSphere itself knows that the guest was asked to shut down: that outlives the pod that asked."""
+"""Whether vSphere records that the guest was asked to shut down: that outlives the pod that asked."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ log = structlog.get_logger()
 TASK: Final = "VirtualMachine.shutdownGuest"
 """TaskInfo.descriptionId under which vCenter lists a ShutdownGuest."""
 EVENT: Final = "VmGuestShutdownEvent"
-"""Posted for one as well. A guest that shuts down by itself posts it in nobody's name (Event.userName)."""
+"""Also posted for one. A guest that shuts down by itself posts it without a user (Event.userName)."""
 
 _TASK_FACTS: Final = ("info.descriptionId", "info.state", "info.reason", "info.queueTime")
 
 
 def seconds_ago(session: Session, vm: Any, window: float) -> float | None:
-    """How long ago this account first asked the guest, in the last `window` seconds; None when it did not.
+    """Seconds since this account first asked the guest, within the last `window` seconds; None if it did not.
 
-    What happened before the machine was last switched on does not count. All times are the server's own: how
-    its clock differs from ours does not matter. It is found among the machine's recent tasks, which vSphere
-    soon forgets, and among its events.
+    Events before the VM was last switched on do not count. All times are the server's own: how
+    its clock differs from ours does not matter. The sources are the VM's recent tasks, which vSphere
+    soon forgets, and its events.
 
     Raises:
-        StepError: what faults.py makes of a failure.
+        StepError: as mapped by faults.py.
     """
     with faults.explained("cannot read from the source", session.endpoint):
         now: datetime = _service(session).CurrentTime()
@@ -52,7 +52,7 @@ def _service(session: Session) -> Any:
 
 
 def _tasks(session: Session, vm: Any) -> Iterator[datetime]:
-    """When this account's askings were queued that are among the machine's recent tasks and did not fail."""
+    """The queue times of this account's requests among the VM's recent tasks, without failed ones."""
     for ref in collector.one(session, vm, "recentTask").get("recentTask", ()):
         info = task(session, ref)
         if info.get("info.descriptionId") != TASK or info.get("info.state") == "error":
@@ -62,7 +62,7 @@ def _tasks(session: Session, vm: Any) -> Iterator[datetime]:
 
 
 def task(session: Session, ref: Any) -> collector.Row:
-    """A task of a machine; nothing is known of one that vSphere has forgotten in the meantime."""
+    """A task of a VM; without data if vSphere has forgotten it in the meantime."""
     try:
         return collector.one(session, ref, *_TASK_FACTS)
     except StepError as error:
@@ -72,7 +72,7 @@ def task(session: Session, ref: Any) -> collector.Row:
 
 
 def _events(session: Session, vm: Any, since: datetime) -> Iterator[datetime]:
-    """When this account's askings were posted as events; none where the events may not be read."""
+    """The times of this account's requests among the events; none if the events cannot be read."""
     spec: Any = vim.event.EventFilterSpec
     wanted = spec(
         entity=spec.ByEntity(entity=vm, recursion="self"),
@@ -82,8 +82,8 @@ def _events(session: Session, vm: Any, since: datetime) -> Iterator[datetime]:
     with faults.explained("cannot read from the source", session.endpoint):
         try:
             events = session.content.eventManager.QueryEvents(wanted)
-        except vmodl.MethodFault as fault:  # what the tasks say has to do
-            log.info("the machine's events cannot be read", why=faults.text(fault))
+        except vmodl.MethodFault as fault:  # the tasks must suffice
+            log.info("the VM's events cannot be read", why=faults.text(fault))
             return
     for event in events or ():
         if _same(event.userName, session.user):
@@ -91,5 +91,5 @@ def _events(session: Session, vm: Any, since: datetime) -> Iterator[datetime]:
 
 
 def _same(one: str, other: str) -> bool:
-    """Whether two names are one account's: vSphere's accounts know no case."""
+    """Whether two names mean the same account: vSphere's accounts ignore case."""
     return one.casefold() == other.casefold()

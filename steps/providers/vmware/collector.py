@@ -24,7 +24,7 @@ _query: Any = vmodl.query.PropertyCollector  # its constructors are not typed
 
 @dataclass(frozen=True)
 class Row:
-    """One object and those of its properties that could be read."""
+    """One object and its readable properties."""
 
     ref: Any
     facts: Mapping[str, Any]
@@ -34,7 +34,7 @@ class Row:
         return str(self.ref._moId)
 
     def get(self, path: str, default: Any = None) -> Any:
-        """The property's value; the default when it is unset, or may not be read."""
+        """The property's value; the default if it is unset or not readable."""
         value = self.facts.get(path)
         return default if value is None else value
 
@@ -43,7 +43,7 @@ def below(session: Session, container: Any, wanted: Mapping[Any, Sequence[str]])
     """The properties of all objects of the wanted types anywhere below `container`.
 
     Raises:
-        StepError: what faults.py makes of a failure.
+        StepError: as mapped by faults.py.
     """
     with faults.explained("cannot read the inventory", session.endpoint):
         for attempt in retry.attempts(session.stop, faults.is_transient):
@@ -60,7 +60,7 @@ def of(session: Session, refs: Iterable[Any], paths: Sequence[str]) -> list[Row]
     """The properties of the objects given, which must be of one type.
 
     Raises:
-        StepError: NOT_FOUND when one of them is gone; what faults.py makes of a failure.
+        StepError: NOT_FOUND if one of them was deleted; else as mapped by faults.py.
     """
     starts = [_query.ObjectSpec(obj=ref, skip=False) for ref in refs]
     if not starts:
@@ -73,14 +73,14 @@ def of(session: Session, refs: Iterable[Any], paths: Sequence[str]) -> list[Row]
 
 
 def one(session: Session, ref: Any, *paths: str) -> Row:
-    """The properties of one object. Raises StepError: NOT_FOUND when it is gone."""
+    """The properties of one object. Raises StepError: NOT_FOUND if it was deleted."""
     rows = of(session, [ref], paths)
     return rows[0] if rows else Row(ref, {})
 
 
 @contextmanager
 def _view(session: Session, container: Any, kinds: list[Any]) -> Iterator[Any]:
-    """A view is bound to the session, so that one not destroyed is gone with it."""
+    """A view is bound to the session and ends with it at the latest."""
     view = session.content.viewManager.CreateContainerView(container=container, type=kinds, recursive=True)
     try:
         yield view
@@ -92,7 +92,7 @@ def _view(session: Session, container: Any, kinds: list[Any]) -> Iterator[Any]:
 
 
 def _retrieve(session: Session, starts: list[Any], wanted: Mapping[Any, Sequence[str]]) -> Iterator[Row]:
-    """PropertyCollector.RetrievePropertiesEx, page by page; a property that is missing is left out."""
+    """PropertyCollector.RetrievePropertiesEx, page by page; missing properties are left out."""
     collector = session.content.propertyCollector
     props = [_query.PropertySpec(type=kind, pathSet=list(paths), all=False) for kind, paths in wanted.items()]
     spec = _query.FilterSpec(objectSet=starts, propSet=props)

@@ -1,8 +1,8 @@
-"""What an import of a machine would change, lose or cannot carry.
+"""What an import of a VM would change, lose or cannot import.
 
 The cases are those of Forklift's rules for vSphere (validation/policies/io/konveyor/forklift/vmware); the
-severity is our own, as the export here is an ExportVm lease of a machine that is off, not VDDK. Its reason
-stands at each.
+severities are our own, as the export here is an ExportVm lease of a VM that is off, not VDDK. The reason
+is noted at each.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _EXPORTABLE: Final = (
 def concerns(
     row: Row, hardware: Hardware, networks: Networks, nics: Iterable[Nic], power: Power
 ) -> tuple[Concern, ...]:
-    """All concerns about a machine, the gravest first."""
+    """All concerns about a VM, the most severe first."""
     found = [
         *_state(row, power),
         *_disks(row, hardware),
@@ -48,22 +48,21 @@ def concerns(
 
 def _state(row: Row, power: Power) -> Iterator[Concern]:
     if row.get("config.template", False):  # among the facts of an inventory; `find` refuses a single one
-        yield block("template", "it is a template", "deploy a machine from it first")
-    if power is Power.SUSPENDED:  # the disks belong to a memory image that is not carried
-        yield block("suspended", "the machine is suspended", "resume it and shut it down")
+        yield block("template", "it is a template", "deploy a VM from it first")
+    if power is Power.SUSPENDED:  # the disks belong to a memory image that is not imported
+        yield block("suspended", "the VM is suspended", "resume it and shut it down")
     if row.get("runtime.faultToleranceState", "notConfigured") != "notConfigured":  # the pair holds the disks
         yield block("fault-tolerance", "fault tolerance is on", "turn it off")
     if row.get("snapshot") is not None:  # ExportVm reads the current state through the whole chain
-        yield warn("snapshots", "the machine has snapshots: its current state is imported, they are not")
+        yield warn("snapshots", "the VM has snapshots: its current state is imported, the snapshots are not")
     if row.get("runtime.consolidationNeeded", False):  # left-over delta disks: slower, but read as one
         yield warn("consolidation-needed", "its disks need consolidation", "consolidate them first")
-    if row.get("config.keyId") is not None and not _vtpm(
-        row
-    ):  # the host refuses to export an encrypted machine
-        yield block("encrypted", "the machine is encrypted", "decrypt it: change its storage policy")
+    if row.get("config.keyId") is not None and not _vtpm(row):  # the host refuses to export an encrypted VM
+        yield block("encrypted", "the VM is encrypted", "decrypt it: change its storage policy")
     elif row.get("config.keyId") is not None:  # a vTPM encrypts the home files; the disks may be plain
         yield warn(
-            "encrypted-home", "its home files are encrypted, as a vTPM needs it; a host may refuse the export"
+            "encrypted-home",
+            "its home files are encrypted, which a vTPM requires; a host may refuse the export",
         )
 
 
@@ -74,7 +73,7 @@ def _vtpm(row: Row) -> bool:
 def _disks(row: Row, hardware: Hardware) -> Iterator[Concern]:
     found = hardware.virtual_disks()
     if not found:
-        yield block("no-disks", "the machine has no disks", "there is nothing to import")
+        yield block("no-disks", "the VM has no disks", "there is nothing to import")
     for disk in found:
         yield from _disk_concerns(disk, label(disk))
         if _shared(
@@ -82,16 +81,16 @@ def _disks(row: Row, hardware: Hardware) -> Iterator[Concern]:
         ):  # a warning, as in Forklift: a cluster that is off as a whole is imported well
             yield warn(
                 "shared-disk",
-                f"{label(disk)} may be shared with other machines, which may be writing to it",
-                "power them all off; after the import each has a copy of its own",
+                f"{label(disk)} may be shared with other VMs, which may be writing to it",
+                "power them all off; after the import each has its own copy",
             )
     if any(_parent(disk) for disk in found) and row.get("snapshot") is None:
-        yield log("linked-clone", "the machine is a linked clone: the import is a full copy")
+        yield log("linked-clone", "the VM is a linked clone: the import is a full copy")
 
 
 def _disk_concerns(disk: Any, name: str) -> Iterator[Concern]:
     backing = disk.backing
-    if capacity(disk) <= 0:  # a disk left out in silence would be worse than none
+    if capacity(disk) <= 0:  # silently omitting a disk would be worse than no import
         yield block("disk-unreadable", f"the size of {name} cannot be read", "repair or remove it")
     if isinstance(backing, _disk.RawDiskMappingVer1BackingInfo):
         yield from _raw_mapping(backing, name)
@@ -102,7 +101,7 @@ def _disk_concerns(disk: Any, name: str) -> Iterator[Concern]:
     if str(getattr(backing, "diskMode", "")).startswith("independent"):
         # Independent of snapshots (VirtualDiskMode), and none is made here: it is exported. Whether each host
         # lists it in the lease is not documented; where one does not, the export says so.
-        yield warn("independent-disk", f"{name} is independent of snapshots; its present content is imported")
+        yield warn("independent-disk", f"{name} is independent of snapshots; its current content is imported")
 
 
 def _raw_mapping(backing: Any, name: str) -> Iterator[Concern]:
@@ -125,8 +124,8 @@ def _parent(disk: Any) -> bool:
 
 def _nics(hardware: Hardware, networks: Networks, nics: Iterable[Nic]) -> Iterator[Concern]:
     for card, nic in zip(hardware.cards(), nics, strict=True):
-        if nic.model is NicModel.SRIOV:  # the card is the host's own hardware
-            yield warn("sriov", f"{label(card)} is an SR-IOV card: it is imported as an ordinary one")
+        if nic.model is NicModel.SRIOV:  # the NIC is the host's own hardware
+            yield warn("sriov", f"{label(card)} is an SR-IOV NIC: it is imported as an ordinary NIC")
         if not attachment(card, networks).certain:  # the mapping may not find it
             name = nic.network or nic.network_id or "nothing known"
             yield warn(
@@ -150,10 +149,11 @@ def _others(row: Row, hardware: Hardware) -> Iterator[Concern]:
         yield log("port", f"{label(device)} is not carried over")
     if _vtpm(row) or hardware.of(_d.VirtualTPM):  # its secrets stay in files that no lease has
         yield log(
-            "vtpm", "what the TPM holds is not carried over: have recovery keys of encrypted volumes at hand"
+            "vtpm",
+            "what the TPM holds is not carried over: have the recovery keys of encrypted volumes ready",
         )
     if getattr(row.get("config.bootOptions"), "efiSecureBootEnabled", False):
-        yield log("secure-boot", "the machine boots with UEFI secure boot, and so will the imported one")
+        yield log("secure-boot", "the VM boots with UEFI secure boot, and so does the imported VM")
 
 
 def _medium(device: Any) -> bool:

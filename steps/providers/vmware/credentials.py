@@ -10,7 +10,7 @@ from steps.runtime import secret
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """Who logs in, and what the secret says about the server's certificate."""
+    """The login, and the secret's data about the server's certificate."""
 
     username: str
     password: str = field(repr=False)
@@ -23,7 +23,7 @@ class Credentials:
         """Read the keys `username`, `password` and, where there, `caCert` and `thumbprint`.
 
         Raises:
-            StepError: INVALID, naming the key that is missing, empty or no text.
+            StepError: INVALID, naming the key that is missing, empty or not text.
         """
         return cls(
             username=secret.required(folder, "username").strip(),

@@ -1,4 +1,4 @@
-"""From what vSphere says about a machine to a `Machine`."""
+"""vSphere's data about a VM as a `Machine`."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ FACTS: Final = (
     "snapshot",
     "summary.config.tpmPresent",
 )
-"""Leaves, not whole objects: one that is unset or unreadable then spoils nothing else."""
+"""Leaf properties, not whole objects: an unset or unreadable one then does not affect the others."""
 DETAIL: Final = ("layoutEx", "config.extraConfig")
-"""Dear for the source to compute, or long; only for the one machine that is imported."""
+"""Expensive or large properties; only for the VM that is imported."""
 
 _LOST: Final = "its configuration cannot be read: it is inaccessible, or the account lacks System.Read"
 _POWER: Final = {"poweredOn": Power.ON, "poweredOff": Power.OFF, "suspended": Power.SUSPENDED}
@@ -48,14 +48,14 @@ _TOOLS_RUN: Final = ("guestToolsRunning", "guestToolsExecutingScripts")
 
 
 def machine(place: Place, row: Row, networks: Networks) -> Machine:
-    """The machine at `place`; `row` has FACTS, and DETAIL where sizes in use are wanted.
+    """The VM at `place`; `row` has FACTS, and DETAIL if sizes in use are requested.
 
     A machine whose configuration cannot be read (it is inaccessible or orphaned, or two devices have one key
     or slot) becomes one with a concern that blocks its import.
     """
     hardware = row.get("config.hardware")
     if hardware is None:
-        return _unreadable(place, row, _LOST, "look at it in the vSphere client")
+        return _unreadable(place, row, _LOST, "check it in the vSphere client")
     found = Hardware(hardware.device)
     if twice := found.ambiguous():
         return _unreadable(place, row, twice, "remove one of them at the source")
@@ -121,12 +121,12 @@ def _firmware(row: Row, hardware: Hardware) -> Firmware:
         kind="efi" if str(row.get("config.firmware", "")).lower() == "efi" else "bios",
         secure_boot=bool(getattr(row.get("config.bootOptions"), "efiSecureBootEnabled", False)),
         tpm=tpm,
-        tpm_version="2.0" if tpm else "",  # a vTPM is a TPM 2.0, and there is no other
+        tpm_version="2.0" if tpm else "",  # a vTPM is always a TPM 2.0
     )
 
 
 def _options(row: Row) -> dict[str, str]:
-    """The machine's advanced options by name, in lower case as vSphere does not tell cases apart."""
+    """The VM's advanced options by name, in lower case as vSphere ignores case."""
     return {option.key.lower(): str(option.value) for option in row.get("config.extraConfig", ())}
 
 

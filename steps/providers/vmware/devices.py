@@ -1,4 +1,4 @@
-"""A machine's virtual hardware: disks and network cards as the product knows them.
+"""A VM's virtual hardware: disks and NICs in vmferry's vocabulary.
 
 pyvmomi's classes of devices have the hierarchy of the API reference: here subclasses precede their bases.
 """
@@ -47,7 +47,7 @@ _MAC: Final = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a disk sits, the way an export lease names it: controller class, bus number, unit."""
+    """The slot of a disk as an export lease names it: controller class, bus number, unit."""
 
     controller: str
     bus: int
@@ -96,11 +96,11 @@ class Hardware:
         )
 
     def cards(self) -> list[Any]:
-        """The network cards, by device key."""
+        """The NICs, by device key."""
         return sorted(self.of(_d.VirtualEthernetCard), key=lambda card: card.key)
 
     def controller(self, device: Any) -> Any | None:
-        """What a device hangs on; None when that is not listed. Raises StepError: AMBIGUOUS."""
+        """A device's controller; None if it is not listed. Raises StepError: AMBIGUOUS."""
         return self._by_key.find(device.controllerKey)
 
     def slot(self, key: str) -> Slot | None:
@@ -136,7 +136,7 @@ class Hardware:
 
 
 def capacity(disk: Any) -> int:
-    """A disk's size in bytes; 0 when the source does not say. Before API 5.5 there are only KiB."""
+    """A disk's size in bytes; 0 if the source does not report it. Before API 5.5 there are only KiB."""
     return int(disk.capacityInBytes or (disk.capacityInKB or 0) * 1024)
 
 
@@ -169,7 +169,7 @@ def _disk(disk: Any, disk_id: str, hardware: Hardware, boot_order: int | None, a
 
 
 def nics(hardware: Hardware, order: Mapping[int, int], networks: Networks) -> tuple[Nic, ...]:
-    """The network cards; `order` is by device key."""
+    """The NICs; `order` is by device key."""
     return tuple(
         _nic(card, f"nic-{number}", order.get(card.key), attachment(card, networks))
         for number, card in enumerate(hardware.cards())
@@ -190,13 +190,13 @@ def _nic(card: Any, nic_id: str, boot_order: int | None, on: Attachment) -> Nic:
 
 
 def _connected(card: Any) -> bool:
-    """Whether the card is, or will be when the machine starts, connected (VirtualDevice.ConnectInfo)."""
+    """Whether the NIC is connected, or will be when the VM starts (VirtualDevice.ConnectInfo)."""
     info = card.connectable
     return info is None or bool(info.startConnected or info.connected)
 
 
 def label(device: Any) -> str:
-    """What vSphere calls a device: `Hard disk 1`."""
+    """The label of a device in vSphere: `Hard disk 1`."""
     return (device.deviceInfo.label if device.deviceInfo else "") or f"device {device.key}"
 
 
@@ -205,16 +205,16 @@ def _kind(device: Any, table: Sequence[tuple[type[Any], Any]], unknown: Any) -> 
 
 
 def boot_order(options: Any) -> dict[int, int]:
-    """Positions from 1 by device key, of the disks and cards in BootOptions.bootOrder; others count not."""
+    """Positions from 1 by device key, of the disks and NICs in BootOptions.bootOrder; others do not count."""
     listed = options.bootOrder if options is not None else ()
     keys = [each.deviceKey for each in listed if hasattr(each, "deviceKey")]
     return {key: number for number, key in enumerate(keys, start=1)}
 
 
 def allocated_bytes(layout: Any) -> dict[int, int]:
-    """Bytes in use by device key (VirtualMachineFileLayoutEx): a guess for progress and space.
+    """Bytes in use by device key (VirtualMachineFileLayoutEx): an estimate for progress and space.
 
-    Descriptors are not counted: a disk of which only those are known is one of unknown use.
+    Descriptors are not counted: if only those are known, the use of the disk is unknown.
     """
     if layout is None:
         return {}

@@ -1,4 +1,4 @@
-"""Where the vSphere API answers, parsed from what a person wrote."""
+"""The address of the vSphere API, parsed from the user's input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from steps.model.contract import Exit, StepError
 SDK: Final = "/sdk"
 """Where vCenter and ESXi serve their SOAP API (vSphere Web Services SDK Programming Guide)."""
 _PAGES: Final = ("", "/ui")
-"""Paths people copy from their browser; the API is at /sdk all the same."""
+"""Paths that users copy from their browser; the API is at /sdk anyway."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Endpoint:
         """Read `https://host:port/sdk`, `https://host` or `host`.
 
         Raises:
-            StepError: INVALID when it is no https address, or holds credentials.
+            StepError: INVALID if it is not an https address, or contains credentials.
         """
         url, port = _split(text)
         if url.scheme != "https" or not url.hostname:

@@ -1,4 +1,4 @@
-"""One disk of a machine that is off, from its export lease into a file."""
+"""Export of one disk of a VM that is off, from its export lease to a file."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ from steps.providers.vmware.session import Session
 log = structlog.get_logger()
 
 _FACTS: Final = ("config.hardware", "config.instanceUuid", "config.changeVersion", "runtime.powerState")
-_ANEW: Final = "start the import anew, so that it reads the machine again"
+_ANEW: Final = "start a new import, which reads the VM again"
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Present:
-    """A disk as it is now."""
+    """The current state of a disk."""
 
     slot: Slot
     alone: bool
-    """Whether it is the machine's only disk."""
+    """Whether it is the VM's only disk."""
     identity: str
-    """Names the bytes: the same only while nothing about the machine has changed."""
+    """Identifies the bytes: the same only while the VM has not changed."""
 
 
 def export(
     session: Session, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: Report
 ) -> Landed:
-    """Land the disk at `out`, over a lease of its own.
+    """Land the disk at `out`, over its own lease.
 
     Raises:
-        StepError: POWER when the machine is not off; INVALID or NOT_FOUND when it is not the one that was
-            described; BUSY; BROKEN_STREAM; what landing raises.
-        Stopped: someone asked to stop; the lease is aborted.
+        StepError: POWER if the VM is not off; INVALID or NOT_FOUND if it is not the one that was
+            described; BUSY; BROKEN_STREAM; the errors of landing.
+        Stopped: a stop was requested; the lease is aborted.
     """
     what = f"cannot export {disk.id} of {machine.path or machine.name}"
     present = _present(session, machine, disk, what)
     source = Source(url="", format="vmdk", identity=present.identity)
     landed = Files(out).recover(source.key(disk_format.value, disk.capacity))
-    if landed is not None:  # by an attempt that was killed after that: no lease is taken, and none waited for
+    if landed is not None:  # by an attempt that was killed after that: no lease is needed
         log.info("the disk landed before", disk=disk.id)
         return landed
     with lease.held(session, session.vm(machine), what) as held:
@@ -75,7 +75,7 @@ def export(
 
 @contextmanager
 def _url_lost(what: str) -> Iterator[None]:
-    """401 and 404 from a device URL say that its lease or session has ended, not that someone must act.
+    """401 and 404 from a device URL mean that its lease or session has ended, not that a person must act.
 
     The API has accepted the account and granted the lease by then, and a new lease has new URLs.
     """
@@ -88,17 +88,19 @@ def _url_lost(what: str) -> Iterator[None]:
 
 
 def _present(session: Session, machine: Machine, disk: Disk, what: str) -> _Present:
-    """The disk as it is now, if it is still the one that was described."""
+    """The current disk, if it is still the one that was described."""
     row = collector.one(session, session.vm(machine), *_FACTS)
     if row.get("config.instanceUuid", "") != machine.instance_uuid:
-        raise StepError(Exit.NOT_FOUND, what, f"{machine.source_id} is another machine now", _ANEW)
+        raise StepError(Exit.NOT_FOUND, what, f"{machine.source_id} is another VM now", _ANEW)
     if describe.power(row) is not Power.OFF:
-        raise StepError(Exit.POWER, what, "the machine is not off", "leave it off until it is imported")
+        raise StepError(Exit.POWER, what, "the VM is not off", "leave it off until it is imported")
     hardware = Hardware(getattr(row.get("config.hardware"), "device", ()))
     slot = _slot(hardware, disk, what)
     version = row.get("config.changeVersion", "")
-    if version != machine.change_version:  # powering off may do that too: what matters was compared above
-        log.info("the machine's configuration was changed since it was described", disk=disk.id)
+    if (
+        version != machine.change_version
+    ):  # a power-off may change it too: the relevant facts were compared above
+        log.info("the VM's configuration was changed since it was described", disk=disk.id)
     return _Present(
         slot=slot,
         alone=len(hardware.virtual_disks()) == 1,
@@ -107,11 +109,11 @@ def _present(session: Session, machine: Machine, disk: Disk, what: str) -> _Pres
 
 
 def _slot(hardware: Hardware, disk: Disk, what: str) -> Slot:
-    """Where the disk sits. Its key is no proof: vSphere gives that of a removed disk to the next one."""
+    """The slot of the disk. Its key proves nothing: vSphere reuses the key of a removed disk."""
     slot = hardware.slot(disk.key)
     now = next((each for each in devices.disks(hardware, {}, {}) if each.key == disk.key), None)
     if slot is None or now is None:
-        raise StepError(Exit.INVALID, what, "the machine has no such disk any more", _ANEW)
+        raise StepError(Exit.INVALID, what, "the VM no longer has this disk", _ANEW)
     if (now.capacity, now.uuid) != (disk.capacity, disk.uuid):
         raise StepError(
             Exit.INVALID, what, "the disk is not the one that was described, or was resized", _ANEW
@@ -133,31 +135,33 @@ def _pick(urls: Sequence[Any], present: _Present, what: str) -> Any:
         if len(fits) == 1:
             return fits[0]
     if present.alone and len(images) == 1:
-        log.warning("the lease names its only disk otherwise", expected=str(present.slot), key=images[0].key)
+        log.warning(
+            "the lease uses another name for its only disk", expected=str(present.slot), key=images[0].key
+        )
         return images[0]
     raise StepError(
         Exit.UNSUPPORTED,
         what,
         f"the lease has no entry for {present.slot}, only {', '.join(url.key for url in images)}",
-        "the host may leave out independent disks and raw devices: change its mode, then import anew",
+        "the host may leave out independent disks and raw devices: change its mode, then start a new import",
     )
 
 
 def _is_disk(url: Any) -> bool:
-    """`disk` is optional (HttpNfcLeaseDeviceUrl): where a host leaves it out the file's name has to tell."""
+    """`disk` is optional (HttpNfcLeaseDeviceUrl): if a host leaves it out, the file's name decides."""
     if url.disk is None:
         return str(url.targetId or url.url).lower().endswith(".vmdk")
     return bool(url.disk)
 
 
 def _at(session: Session, url: Any, source: Source) -> Source:
-    """What to download: the URL made whole, the session's cookie, and whom to believe."""
+    """The download: the completed URL, the session's cookie, and the TLS trust."""
     address = url.url.replace("://*", f"://{_authority(session)}", 1)  # HttpNfcLeaseDeviceUrl.url says so
     parts = urlsplit(address)
     host = parts.hostname or ""
     at_home = host.lower() == session.endpoint.host.lower()
-    # The cookie opens the whole session: it goes nowhere but where it came from. An ESXi host other than the
-    # endpoint is content with the ticket in the URL.
+    # The cookie opens the whole session: it is sent only to its origin. An ESXi host other than the
+    # endpoint needs only the ticket in the URL.
     headers = {"Cookie": session.cookie} if at_home else {}
     tls = session.trusted(host, parts.port or 443, url.sslThumbprint or "")
     return replace(source, url=address, headers=headers, tls=tls)

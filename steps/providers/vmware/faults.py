@@ -1,4 +1,4 @@
-"""What vSphere and the network say when they refuse, as StepErrors. The only place that maps them."""
+"""Errors of vSphere and the network as StepErrors. The only place that maps them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from steps.providers.vmware.endpoint import Endpoint
 from steps.runtime import certificates
 
 # InvalidPowerState is an InvalidState, NotAuthenticated a NoPermission (vSphere Web Services API, fault
-# hierarchy): in these tables the narrower fault stands first.
+# hierarchy): in these tables the narrower fault comes first.
 _CODES: Final[tuple[tuple[type[Any], Exit, str], ...]] = (
     (
         vim.fault.InvalidLogin,
         Exit.DENIED,
         "correct the keys username and password in the source's secret",
     ),
-    (vim.fault.NotAuthenticated, Exit.UNREACHABLE, "the session was ended at the source; it is tried again"),
-    (vim.fault.NoPermission, Exit.DENIED, "grant it to the account in the source's secret"),
-    (vim.fault.InvalidPowerState, Exit.POWER, "power the machine off, and leave it off until it is imported"),
+    (vim.fault.NotAuthenticated, Exit.UNREACHABLE, "the session was ended at the source; vmferry retries"),
+    (vim.fault.NoPermission, Exit.DENIED, "grant the permission to the account in the source's secret"),
+    (vim.fault.InvalidPowerState, Exit.POWER, "power the VM off, and leave it off until it is imported"),
     (vim.fault.ToolsUnavailable, Exit.POWER, ""),
     (vmodl.fault.ManagedObjectNotFound, Exit.NOT_FOUND, ""),
     (vim.fault.Timedout, Exit.UNREACHABLE, ""),
@@ -46,7 +46,7 @@ _NETWORK: Final = (OSError, HTTPException, ExpatError)
 
 @contextmanager
 def explained(what: str, endpoint: Endpoint) -> Iterator[None]:
-    """Turn what goes wrong inside into a StepError that begins with `what`."""
+    """Turn errors in the body into a StepError that begins with `what`."""
     try:
         yield
     except vmodl.MethodFault as fault:
@@ -56,7 +56,7 @@ def explained(what: str, endpoint: Endpoint) -> Iterator[None]:
 
 
 def from_fault(what: str, fault: object) -> StepError:
-    """The StepError of a vSphere fault; a fault unknown here is worth another attempt."""
+    """The StepError of a vSphere fault; an unknown fault is retried."""
     if is_busy(fault):
         return StepError(Exit.BUSY, what, text(fault), "it is tried again")
     for kind, code, remedy in _CODES:
@@ -66,17 +66,17 @@ def from_fault(what: str, fault: object) -> StepError:
 
 
 def is_busy(fault: object) -> bool:
-    """Whether the machine or its host is occupied by something that will end by itself."""
+    """Whether the VM or its host is temporarily busy."""
     return isinstance(fault, _BUSY) and not isinstance(fault, vim.fault.InvalidPowerState)
 
 
 def is_gone(fault: object) -> bool:
-    """Whether what the call was about does not exist any more."""
+    """Whether the object of the call no longer exists."""
     return isinstance(fault, vmodl.fault.ManagedObjectNotFound | vim.fault.NotFound)
 
 
 def text(fault: Any) -> str:
-    """What a fault says, in one line.
+    """The text of a fault, in one line.
 
     pyvmomi puts LocalizedMethodFault.localizedMessage, or the SOAP faultstring, in `msg`.
     """
@@ -92,7 +92,7 @@ def text(fault: Any) -> str:
 
 
 def _privileges(fault: Any) -> str:
-    """What is missing, and on what: `missingPrivileges` is of newer APIs, and all of it is optional."""
+    """The missing privileges and their objects: `missingPrivileges` is in newer APIs, all is optional."""
     missing = [f"{', '.join(each.privilegeIds)} on {each.entity}" for each in fault.missingPrivileges]
     one = f"the privilege {fault.privilegeId}" if fault.privilegeId else "a privilege that it does not name"
     named = f"{one} on {fault.object}" if fault.object else one
@@ -111,10 +111,10 @@ def from_network(what: str, error: Exception, endpoint: Endpoint) -> StepError:
     elif isinstance(error, ConnectionRefusedError):
         why = f"{endpoint} refuses the connection"
     elif isinstance(error, ExpatError):
-        why = f"{endpoint} gives an answer that is not of the vSphere API"
+        why = f"{endpoint} sends an answer that is not from the vSphere API"
     else:
         why = f"{endpoint}: {str(error) or type(error).__name__}"
-    return StepError(Exit.UNREACHABLE, what, why, "check the source's endpoint and the way there")
+    return StepError(Exit.UNREACHABLE, what, why, "check the source's endpoint and the network path to it")
 
 
 def _untrusted(what: str, error: ssl.SSLCertVerificationError, endpoint: Endpoint) -> StepError:
@@ -124,13 +124,13 @@ def _untrusted(what: str, error: ssl.SSLCertVerificationError, endpoint: Endpoin
         Exit.UNTRUSTED,
         what,
         f"{why}; its SHA-256 thumbprint is {shown}" if shown else why,
-        "put the CA's certificate in the secret's key caCert, or this thumbprint in its key thumbprint once"
-        " you have compared it at the server, or set insecureSkipTLSVerify: true to do without",
+        "put the CA's certificate in the secret's key caCert, or this thumbprint in its key thumbprint after"
+        " you have compared it at the server, or set insecureSkipTLSVerify: true to skip the check",
     )
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether a read that failed so may succeed when it is made again at once."""
+    """Whether a read with this error may succeed if it is repeated at once."""
     if isinstance(error, socket.gaierror):
         return error.errno == socket.EAI_AGAIN
     return isinstance(error, ConnectionError | TimeoutError | HTTPException)

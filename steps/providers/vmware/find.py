@@ -1,4 +1,4 @@
-"""Datacenters and machines by what a person calls them."""
+"""Datacenters and VMs by the user's names."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from steps.providers.vmware.paths import Segments, Tree, joined, plain, segments
 from steps.providers.vmware.session import Session
 
 NEAR: Final = 3
-"""How many names like the one that is not there are shown."""
+"""How many similar names an error lists."""
 SHOWN: Final = 20
-"""How many of several are listed in an error."""
+"""How many matches an error lists."""
 
 _VM_FACTS: Final = ("name", "parent", "parentVApp", "config.uuid", "config.instanceUuid", "config.template")
 _UUID: Final = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
@@ -27,7 +27,7 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNOR
 
 @dataclass(frozen=True)
 class Datacenter:
-    """A datacenter and the folders of its machines and networks."""
+    """A datacenter and the folders of its VMs and networks."""
 
     path: Segments
     vm_folder: Any
@@ -36,7 +36,7 @@ class Datacenter:
 
 @dataclass(frozen=True)
 class Place:
-    """A machine and where it stands."""
+    """A VM and its place."""
 
     row: Row
     path: Segments
@@ -50,12 +50,12 @@ class Place:
 
 
 def datacenters(session: Session, wanted: str) -> list[Datacenter]:
-    """The datacenters that `wanted` names; all of them when it is empty.
+    """The datacenters named `wanted`; all of them if it is empty.
 
-    A stand-alone host has one, called `ha-datacenter`, and takes any name for it.
+    A stand-alone host has one, called `ha-datacenter`, which any name matches.
 
     Raises:
-        StepError: NOT_FOUND, listing those there are; AMBIGUOUS when a name fits several.
+        StepError: NOT_FOUND, listing the existing ones; AMBIGUOUS if a name matches several.
     """
     root = session.content.rootFolder
     facts = ("name", "parent")
@@ -75,10 +75,10 @@ def datacenters(session: Session, wanted: str) -> list[Datacenter]:
 
 
 def datacenter(session: Session, wanted: str) -> Datacenter:
-    """The one datacenter to work in; empty takes the only one there is.
+    """The datacenter of the import; an empty name means the only one.
 
     Raises:
-        StepError: NOT_FOUND; AMBIGUOUS when nothing is wanted and there are several.
+        StepError: NOT_FOUND; AMBIGUOUS if the name is empty and there are several.
     """
     there = datacenters(session, wanted)
     if not there:
@@ -87,7 +87,9 @@ def datacenter(session: Session, wanted: str) -> Datacenter:
         )
     if len(there) > 1:
         raise _several(
-            f"{session.endpoint} has several datacenters", _paths(there), "name one in the source's spec.dc"
+            f"{session.endpoint} has several datacenters",
+            _paths(there),
+            "set one of them in the source's spec.dc",
         )
     return there[0]
 
@@ -98,7 +100,7 @@ def _named(there: Sequence[Datacenter], wanted: Segments, session: Session) -> D
     name = "/".join(wanted)
     if len(fits) > 1:
         raise _several(
-            f"several datacenters are called {name}", _paths(fits), "give its path in the source's spec.dc"
+            f"several datacenters are called {name}", _paths(fits), "set its path in the source's spec.dc"
         )
     if not fits:
         raise StepError(
@@ -117,7 +119,7 @@ def _paths(found: Sequence[Datacenter]) -> list[str]:
 def machines(
     session: Session, at: Datacenter, more: Sequence[str] = ()
 ) -> tuple[list[Place], list[Segments]]:
-    """All machines of a datacenter in the order of their paths, with `more` facts; and its folders' paths."""
+    """All VMs of a datacenter in the order of their paths, with `more` facts; and its folders' paths."""
     place = ("name", "parent")
     rows = collector.below(
         session,
@@ -135,13 +137,13 @@ def machines(
 
 
 def machine(session: Session, at: Datacenter, vm: str, folder: str | None) -> Place:
-    """The one machine that `vm` names: its name, else its object id, instance UUID or BIOS UUID.
+    """The VM that `vm` identifies: by its name, else its object id, instance UUID or BIOS UUID.
 
     Names are compared exactly, case included. `folder` narrows names down (empty: the top folder; None:
     anywhere); an id needs none.
 
     Raises:
-        StepError: NOT_FOUND with names like it; AMBIGUOUS with all paths that fit; UNSUPPORTED: a template.
+        StepError: NOT_FOUND with similar names; AMBIGUOUS with all matching paths; UNSUPPORTED: a template.
     """
     places, _ = machines(session, at)
     fits = _by_name(places, vm, _folders(at, folder)) or _by_id(places, vm)
@@ -158,13 +160,13 @@ def machine(session: Session, at: Datacenter, vm: str, folder: str | None) -> Pl
             Exit.UNSUPPORTED,
             f"{fits[0]} cannot be imported",
             "it is a template",
-            "deploy a machine from it first",
+            "deploy a VM from it first",
         )
     return fits[0]
 
 
 def _folders(at: Datacenter, folder: str | None) -> set[Segments] | None:
-    """The folders a person may mean: below the datacenter's `vm`, or written as the whole inventory path."""
+    """The possible meanings of a folder: below the datacenter's `vm`, or a full inventory path."""
     if folder is None:
         return None
     given, top = segments(folder), (*at.path, "vm")
@@ -196,10 +198,12 @@ def _not_found(places: Sequence[Place], at: Datacenter, vm: str, folder: str | N
     if elsewhere:
         why = f"there is {_shown(elsewhere)}"
     elif near:
-        why = f"there are machines called {', '.join(near)}"
+        why = f"there are VMs called {', '.join(near)}"
     else:
-        why = f"none of its {len(places)} machines has a name like it"
-    return StepError(Exit.NOT_FOUND, f"no machine {vm!r} in {where}", why, "correct the name, or spec.folder")
+        why = f"none of its {len(places)} VMs has a similar name"
+    return StepError(
+        Exit.NOT_FOUND, f"there is no VM {vm!r} in {where}", why, "correct the name, or spec.folder"
+    )
 
 
 def _several(what: str, names: Sequence[str], remedy: str) -> StepError:

@@ -1,4 +1,4 @@
-"""The ESXi host that will serve a VM's disks: vCenter answers is no proof that it does."""
+"""The ESXi host that will serve a VM's disks: an answer of vCenter does not prove that the host answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def prove(session: Session, vm: Any) -> None:
     The URLs of an export lease name the host as vCenter does. A stand-alone host is the endpoint itself.
 
     Raises:
-        StepError: as `reach.prove`; what faults.py makes of a failure.
+        StepError: as `reach.prove`; else as mapped by faults.py.
     """
     if session.is_host:
         return
@@ -30,7 +30,9 @@ def prove(session: Session, vm: Any) -> None:
     row = collector.one(session, host, *_FACTS) if host is not None else None
     name = row.get("name", "") if row else ""
     if row is None or not name:
-        log.warning("the VM's ESXi host may not be read: whether its disks can be reached is not proved")
+        log.warning(
+            "the account may not read the VM's ESXi host: it is not known whether its disks can be reached"
+        )
         return
     shown = f"[{name}]" if ":" in name else name
     port = row.get("summary.config.port") or _PORT

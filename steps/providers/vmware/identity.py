@@ -1,4 +1,4 @@
-"""By what a guest on vSphere knows its machine: SMBIOS UUID and serial number."""
+"""The identity that a guest on vSphere reads: SMBIOS UUID and serial number."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 from steps.model.guestos import is_windows
 
 _SMBIOS_2_7: Final = 13
-"""Hardware version from which the machine's SMBIOS is 2.7, as of ESXi 6.5 (VMware KB 53609)."""
+"""Hardware version from which the VM's SMBIOS is 2.7, as of ESXi 6.5 (VMware KB 53609)."""
 
 
 def guest_uuid(config_uuid: str, hardware: str, system: str) -> str:
-    """The UUID as the guest reads it, where that is not vSphere's notation of it; else "".
+    """The UUID as the guest reads it, if that differs from vSphere's notation; else "".
 
     vSphere's tables hold the bytes in the order in which it writes them. From SMBIOS 2.6 on the first three
     fields are read as little-endian, and Windows reads them so in any version. QEMU's tables are
@@ -28,7 +28,7 @@ def guest_uuid(config_uuid: str, hardware: str, system: str) -> str:
 
 
 def serial(config_uuid: str) -> str:
-    """The system serial number, which vSphere makes of the UUID's bytes; "" where that is none.
+    """The system serial number, which vSphere makes from the UUID's bytes; "" without a valid UUID.
 
     It looks like `VMware-42 1f 24 5c 7f a8 60 fa-6a f6 a4 63 51 ce d0 eb`.
     """

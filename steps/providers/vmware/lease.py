@@ -1,10 +1,10 @@
-"""An export lease: got, kept alive with the real percentage, completed, and aborted on every error.
+"""An export lease: acquire it, keep it alive with the real percentage, complete it, abort it on every error.
 
     ExportVm ──> initializing ──> ready ──> [HttpNfcLeaseProgress …] ──> HttpNfcLeaseComplete
        │ refused while the host is busy: wait      │ any error, any signal ──> HttpNfcLeaseAbort
 
 Without HttpNfcLeaseProgress the lease ends after `leaseTimeout` seconds and its transfers with it; a lease
-that nobody ends keeps a task running and the machine locked (vim.HttpNfcLease).
+that is not ended keeps a task running and the VM locked (vim.HttpNfcLease).
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ log = structlog.get_logger()
 
 POLL_SECONDS: Final = 0.2
 READY_SECONDS: Final = 600.0
-"""How long a lease may initialise: hosts take seconds; a busy one has the benefit of the doubt."""
+"""Seconds that a lease may initialise: hosts usually need a few; a busy host may need more."""
 LONGEST_BEAT_SECONDS: Final = 30.0
 """Keep-alives are at most so far apart, whatever the lease's time-out (300 s on hosts): the percentage is
 also for people who look at the task."""
 WAIT_SECONDS: Final = 12 * 3600.0
-"""How long another export of the same machine is waited for: 1 TiB at the 25 MB/s of one NFC stream. After
-that the step ends as busy and is tried again."""
+"""How long to wait for another export of the same VM: 1 TiB at the 25 MB/s of one NFC stream. After
+that the step ends with BUSY and is retried."""
 SHORTEST_PAUSE_SECONDS: Final = 2.0
 LONGEST_PAUSE_SECONDS: Final = 15.0
 SAY_SECONDS: Final = 60.0
 JOIN_SECONDS: Final = 5.0
-"""A keep-alive under way is waited for only so long: on a dead network it would delay the abort."""
+"""How long to wait for a running keep-alive: on a dead network it would delay the abort."""
 
 Clock = Callable[[], float]
 
 
 class LinkedStop(Stop):
-    """Stops when the step is asked to stop, and of its own."""
+    """A stop flag of its own, also set when the step is asked to stop."""
 
     _LOOK_SECONDS: Final = 0.2
 
@@ -68,14 +68,14 @@ class LinkedStop(Stop):
 
 
 class KeepAlive:
-    """Tells the lease how far the transfer is, from a thread of its own; its failure stops the transfer.
+    """Reports the transfer's progress to the lease, in its own thread; its failure stops the transfer.
 
-    One lost call is not the end: it is tried again at the next beat, as long as the lease can still be alive.
+    A lost call is retried at the next beat, as long as the lease can still be alive.
     """
 
     def __init__(self, session: Session, lease: Any, timeout: float, what: str) -> None:
         self.stop = LinkedStop(session.stop)
-        """Hand this to the transfer: it is set when the lease is lost."""
+        """The stop flag for the transfer: set when the lease is lost."""
         self._session = session
         self._lease = lease
         self._timeout = timeout
@@ -87,11 +87,11 @@ class KeepAlive:
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
     def report(self, done: int, total: int) -> None:
-        """Note how far the transfer is, in bytes; 100 % is said only once it is complete."""
+        """Record the progress of the transfer in bytes; 100 % is reported only when it is complete."""
         self._percent = min(99, max(0, 100 * done // total)) if total > 0 else 0
 
     def look(self) -> None:
-        """Have the lease asked at once whether it is still alive: its stream has broken."""
+        """Check at once whether the lease is still alive: its stream has broken."""
         self._wake.set()
 
     def __enter__(self) -> Self:
@@ -142,18 +142,20 @@ class Held:
 
 
 def broken(what: str, why: str) -> StepError:
-    """The error of a transfer whose lease is gone: what landed is kept."""
-    return StepError(Exit.BROKEN_STREAM, what, why, "it is tried again and goes on from what has landed")
+    """The error of a transfer whose lease has ended: what landed is kept."""
+    return StepError(
+        Exit.BROKEN_STREAM, what, why, "vmferry retries and resumes from the data that has landed"
+    )
 
 
 @contextmanager
 def held(session: Session, vm: Any, what: str, *, clock: Clock = time.monotonic) -> Iterator[Held]:
-    """A lease on the machine's disks for as long as the body runs.
+    """A lease on the VM's disks for as long as the body runs.
 
     Raises:
-        StepError: BUSY when others kept it too long; what faults.py makes of a refusal; BROKEN_STREAM when it
+        StepError: BUSY if others kept it too long; a refusal as mapped by faults.py; BROKEN_STREAM if it
             is lost while the body runs.
-        Stopped: someone asked to stop.
+        Stopped: a stop was requested.
     """
     lease = _obtain(session, vm, what, clock)
     try:
@@ -167,7 +169,7 @@ def held(session: Session, vm: Any, what: str, *, clock: Clock = time.monotonic)
 
 
 def _obtain(session: Session, vm: Any, what: str, clock: Clock) -> Any:
-    """VirtualMachine.ExportVm, once it is granted: a host may allow a machine one export at a time."""
+    """VirtualMachine.ExportVm, once it is granted: a host may allow one export per VM at a time."""
     start = clock()
     said, pause = start - SAY_SECONDS, SHORTEST_PAUSE_SECONDS
     while True:
@@ -219,13 +221,13 @@ def _state(session: Session, lease: Any, what: str) -> collector.Row:
     try:
         return collector.one(session, lease, "state", "error", "info")
     except StepError as error:
-        if error.code is Exit.NOT_FOUND:  # someone ended it: the lease is gone, not the machine
-            raise broken(what, "the export lease is gone") from error
+        if error.code is Exit.NOT_FOUND:  # someone ended the lease; the VM still exists
+            raise broken(what, "the export lease no longer exists") from error
         raise
 
 
 def _abort(lease: Any, error: BaseException) -> None:
-    """HttpNfcLease.HttpNfcLeaseAbort. Should it fail, the log-out that follows ends the lease."""
+    """HttpNfcLease.HttpNfcLeaseAbort. If it fails, the following log-out ends the lease."""
     log.info("aborting the export lease", why="asked to stop" if isinstance(error, Stopped) else str(error))
     try:
         lease.HttpNfcLeaseAbort()
@@ -234,7 +236,7 @@ def _abort(lease: Any, error: BaseException) -> None:
 
 
 def _complete(lease: Any) -> None:
-    """HttpNfcLease.HttpNfcLeaseComplete. The bytes are proved whole by now: a failure takes nothing back."""
+    """HttpNfcLease.HttpNfcLeaseComplete. The bytes are proved complete by now: a failure is only logged."""
     try:
         lease.HttpNfcLeaseProgress(100)
         lease.HttpNfcLeaseComplete()

@@ -1,4 +1,4 @@
-"""What killed attempts left at the source: their sessions, and with them their leases.
+"""Leftovers of killed attempts at the source: their sessions, and with them their leases.
 
 A lease is bound to the session that made it. Sessions are found by their User-Agent, which names run and step
 (UserSession.userAgent); reading `SessionManager.sessionList` needs the privilege Sessions.TerminateSession,
@@ -25,14 +25,14 @@ NOTE: Final = "session.json"
 
 
 class Note(Document):
-    """The session in use: its key, which ends it but does not open it. Never the cookie."""
+    """The current session's key, which can end it but not use it. Never the cookie."""
 
     endpoint: str
     key: str
 
 
 def end_previous(session: Session, access: Access) -> None:
-    """End what earlier attempts of this step left, and note this session for the next."""
+    """End the sessions of earlier attempts of this step, and record this session for the next attempt."""
     path = access.memory / NOTE
     keys = {each.key for each in _listed(session) if each.userAgent == session.agent}
     _end(session, {*keys, *_noted(path, session)})
@@ -41,12 +41,12 @@ def end_previous(session: Session, access: Access) -> None:
 
 
 def forget(access: Access) -> None:
-    """Remove the note: the session it names has been given back."""
+    """Remove the note: its session has been closed."""
     (access.memory / NOTE).unlink(missing_ok=True)
 
 
 def end_run(session: Session, run: str) -> list[str]:
-    """End all other sessions of that run; the texts say which could not be ended."""
+    """End all other sessions of that run; returns messages about those that could not be ended."""
     mark = f" run={run} step="
     keys = {
         each.key
@@ -57,12 +57,12 @@ def end_run(session: Session, run: str) -> list[str]:
 
 
 def _listed(session: Session) -> list[Any]:
-    """The account's own sessions: none where it lacks the privilege to list them."""
+    """The account's own sessions; none if it lacks the privilege to list them."""
     with faults.explained("cannot list the sessions", session.endpoint):
         try:
             found = list(session.content.sessionManager.sessionList)
         except (vim.fault.NoPermission, vmodl.fault.NotSupported):
-            log.info("no privilege to list sessions: what a killed attempt left ends when it expires")
+            log.info("no privilege to list sessions: the session of a killed attempt ends when it expires")
             return []
     return [each for each in found if each.userName == session.user]
 
@@ -73,7 +73,7 @@ def _end(session: Session, keys: set[str]) -> list[str]:
 
 
 def _end_one(session: Session, key: str) -> str:
-    """End one session (SessionManager.TerminateSession); the reason when that is not possible."""
+    """End one session (SessionManager.TerminateSession); returns the reason if that fails."""
     try:
         session.content.sessionManager.TerminateSession([key])
     except vmodl.MethodFault as fault:
@@ -82,7 +82,7 @@ def _end_one(session: Session, key: str) -> str:
         why = faults.text(fault)
         log.warning("could not end a session of an earlier attempt; it ends when it expires", why=why)
         return f"session {key[:8]}… at {session.endpoint}: {why}"
-    log.info("ended the session an earlier attempt left")
+    log.info("ended the session that an earlier attempt left")
     return ""
 
 

@@ -1,4 +1,4 @@
-"""The networks of a datacenter, and which of them a network card is on."""
+"""The networks of a datacenter, and the network of a NIC."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _device: Any = vim.vm.device.VirtualEthernetCard
 
 
 class Named(NamedTuple):
-    """A network by what a card's backing refers to. NSX shows one segment as a network of each switch."""
+    """A network by the key in a NIC's backing. NSX shows one segment as a network of each switch."""
 
     key: str
     name: str
 
 
 def indexed(networks: Iterable[Named]) -> Index[str, Named]:
-    """Networks by that key; one key with two names is that of none of them."""
+    """Networks by that key; a key with two names matches neither."""
     return unique.index(networks, lambda one: one.key, what="networks with the key", where="the source")
 
 
 @dataclass(frozen=True)
 class Networks:
-    """Names of networks by what a card's backing refers to."""
+    """Names of networks by the key in a NIC's backing."""
 
     names: frozenset[str] = frozenset()
     by_key: Index[str, Named] = indexed(())  # noqa: RUF009 - it never changes
@@ -46,7 +46,7 @@ class Networks:
 
 @dataclass(frozen=True)
 class Attachment:
-    """What a card is on. `certain` is False where the name is only what the device's summary says."""
+    """A NIC's network. `certain` is False if the name is only from the device's summary."""
 
     name: str
     id: str
@@ -54,7 +54,7 @@ class Attachment:
 
 
 def read(session: Session, datacenters: Iterable[Datacenter]) -> Networks:
-    """All networks that a machine of those datacenters can be on, in one call for each."""
+    """All networks of those datacenters that a VM can use, in one call per datacenter."""
     found = Networks()
     for each in datacenters:
         found = _merged(found, _of(session, each))
@@ -82,9 +82,9 @@ def _of(session: Session, at: Datacenter) -> Networks:
 
 
 def _is_uplink(row: Row) -> bool:
-    """Whether a port group joins the switch to the hosts' own cards, so that no machine can be on it.
+    """Whether a port group connects the switch to the hosts' own NICs, so that no VM can use it.
 
-    DVPortgroupConfigInfo.uplink came with API 6.7; before, vSphere's own tag says it.
+    DVPortgroupConfigInfo.uplink came with API 6.7; before that, vSphere's own tag shows it.
     """
     return bool(row.get("config.uplink", False)) or any(tag.key == _UPLINK_TAG for tag in row.get("tag", ()))
 
@@ -98,13 +98,13 @@ def _merged(one: Networks, other: Networks) -> Networks:
 
 
 def _name(networks: Index[str, Named], key: str) -> str:
-    """The name of the network of that key; "" where it has none, or one key has several."""
+    """The name of the network with that key; "" if there is none or several."""
     found = networks.certain(key)
     return found.name if found else ""
 
 
 def attachment(card: Any, networks: Networks) -> Attachment:
-    """The network of a card, from its backing (VirtualEthernetCard.*BackingInfo)."""
+    """The network of a NIC, from its backing (VirtualEthernetCard.*BackingInfo)."""
     backing = card.backing
     summary = (card.deviceInfo.summary if card.deviceInfo else "") or ""
     if isinstance(backing, _device.DistributedVirtualPortBackingInfo):

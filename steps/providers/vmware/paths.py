@@ -1,4 +1,4 @@
-"""Inventory paths: how vSphere writes them, how a person does."""
+"""Inventory paths in vSphere's notation and in the user's."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from pyVmomi import vim
 from steps.providers.vmware.collector import Row
 
 _ESCAPED: Final = {"%25": "%", "%2f": "/", "%5c": "\\"}
-"""The characters a name may not hold as they are (ManagedEntity.name)."""
+"""The characters that vSphere escapes in names (ManagedEntity.name)."""
 
 Segments = tuple[str, ...]
-"""A path as the names on it, as a person sees them."""
+"""A path as a tuple of names, as the user sees them."""
 
 
 def plain(name: str) -> str:
-    """A name as a person sees it, from the way vSphere writes it."""
+    """A name as the user sees it, from vSphere's notation."""
     return re.sub("%(25|2f|5c)", lambda found: _ESCAPED[found[0].lower()], name, flags=re.IGNORECASE)
 
 
 def segments(path: str) -> Segments:
-    """The names on a path; slashes at either end, or doubled ones, say nothing."""
+    """The names on a path; leading, trailing and doubled slashes are ignored."""
     return tuple(plain(name) for name in path.split("/") if name)
 
 
 def joined(names: Iterable[str]) -> str:
-    """The path of those names, as vSphere writes it."""
+    """The path of those names in vSphere's notation."""
     return "/" + "/".join(re.sub(r"[%/\\]", lambda found: f"%{ord(found[0]):02x}", name) for name in names)
 
 
 class Tree:
-    """Where every object stands: the names from below a root down to it."""
+    """The place of every object: the names from below a root down to it."""
 
     def __init__(self, rows: Iterable[Row], root: Any, prefix: Segments = ()) -> None:
         self._rows: Mapping[Any, Row] = {row.ref: row for row in rows}
         self._known: dict[Any, Segments] = {root: prefix}
 
     def path(self, ref: Any) -> Segments:
-        """The names down to that object; those that may not be read are left out."""
+        """The names down to that object; unreadable ones are left out."""
         if ref in self._known:
             return self._known[ref]
         row = self._rows.get(ref)
@@ -52,9 +52,9 @@ class Tree:
 
 
 def _parent(row: Row) -> Any:
-    """What a person sees an object in.
+    """The parent of an object as the user sees it.
 
-    A machine in a vApp has no parent, and a vApp's parent is a resource pool (VirtualMachine.parentVApp,
+    A VM in a vApp has no parent, and a vApp's parent is a resource pool (VirtualMachine.parentVApp,
     VirtualApp.parentFolder).
     """
     if isinstance(row.ref, vim.VirtualApp):

@@ -1,4 +1,4 @@
-"""Shutting a machine down: never twice, never one that is off, gently where that is asked for."""
+"""Shutdown of a VM: never twice, never if it is off, gracefully on request."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ log = structlog.get_logger()
 
 POLL_SECONDS: Final = 1.0
 TASK_SECONDS: Final = 300.0
-"""How long a PowerOffVM_Task may take; a host that needs longer is in trouble: the step is tried again."""
+"""How long a PowerOffVM_Task may take; if a host needs longer, the step is retried."""
 _POWER_OFF: Final = "VirtualMachine.powerOff"
 """TaskInfo.descriptionId of PowerOffVM_Task."""
 STALE_SECONDS: Final = 600.0
-"""An asking counts for so long after its time of grace: the next attempt begins a minute later at most
-(workflows/stages.py), and its pod may take long to start. Later the guest is asked anew."""
-_BY_HAND: Final = "shut the machine down by hand, start VMware Tools in it, or set spec.forcePowerOff: true"
+"""A request counts this long after its grace period: the next attempt begins a minute later at most
+(workflows/stages.py), and its pod may start late. After that the guest is asked again."""
+_BY_HAND: Final = "shut the VM down by hand, start VMware Tools in it, or set spec.forcePowerOff: true"
 
 Clock = Callable[[], float]
 
 
 class Asked(Document):
-    """The guest of a machine was asked to shut down: what the next attempt has to know.
+    """The note that the guest of a VM was asked to shut down, for the next attempt.
 
-    Without it a retry would find a guest that is shutting down, whose Tools have ended already, and call that
-    a machine without Tools. The note need not outlive a pod: vSphere knows of the asking too (asked.py).
+    Without it a retry would find a guest that is shutting down, whose Tools have already stopped, and report
+    a VM without Tools. The note need not outlive a pod: vSphere records the request too (asked.py).
     """
 
     moid: str
@@ -47,7 +47,7 @@ class Asked(Document):
 
 
 class _Shutdown:
-    """One machine, the policy, and the note between attempts."""
+    """One VM, the policy, and the note between attempts."""
 
     def __init__(
         self, session: Session, machine: Machine, policy: PowerPlan, memory: Path, clock: Clock
@@ -66,7 +66,7 @@ class _Shutdown:
         )
 
     def task(self, ref: Any) -> collector.Row:
-        """A task of the machine."""
+        """A task of the VM."""
         return asked.task(self.session, ref)
 
     def is_off(self) -> bool:
@@ -76,7 +76,7 @@ class _Shutdown:
         return power is Power.OFF
 
     def wait_off(self, deadline: float) -> bool:
-        """Wait until the machine is off; False when it is not by then (on the clock). Raises Stopped."""
+        """Wait until the VM is off; False if it is not off at that time. Raises Stopped."""
         while not self.is_off():
             if self._clock() >= deadline:
                 return False
@@ -88,7 +88,7 @@ class _Shutdown:
         Asked(moid=self.vm._moId, at=self.now(), state=state).save(self._note)
 
     def noted(self) -> Asked | None:
-        """What an earlier attempt noted, unless that is long ago: then it says nothing any more."""
+        """The note of an earlier attempt, unless it is too old."""
         try:
             note = Asked.model_validate_json(self._note.read_bytes())
         except (FileNotFoundError, ValidationError):
@@ -96,10 +96,10 @@ class _Shutdown:
         return note if 0 <= self.now() - note.at < self.grace + STALE_SECONDS else None
 
     def asked_at(self) -> float | None:
-        """When the guest was first asked (on the clock), by this attempt or one before; None when it was not.
+        """When the guest was first asked (clock time), by this attempt or an earlier one; None if it was not.
 
-        An attempt that was killed while it asked is believed by what vSphere says. Says that nothing, the
-        guest's Tools do: if they have ended, the guest is shutting down.
+        For an attempt that was killed while asking, vSphere's records count. Without them, the
+        guest's Tools count: if they have stopped, the guest is shutting down.
         """
         note = self.noted()
         if note is not None and note.state == "asked":
@@ -110,7 +110,7 @@ class _Shutdown:
         return note.at if note is not None and not describe.tools_running(self.facts()) else None
 
     def prove_rest(self) -> None:
-        """Prove that what comes after the power-off can work: the way to the disks, the privileges.
+        """Prove that the steps after the power-off can work: the network path to the disks, the privileges.
 
         Raises:
             StepError: as `hosts.prove` and `privileges.prove`.
@@ -128,15 +128,15 @@ class _Shutdown:
 def power_off(
     session: Session, machine: Machine, policy: PowerPlan, memory: Path, *, clock: Clock = time.time
 ) -> None:
-    """Shut the machine down as the policy says; one that is off is not touched.
+    """Shut down the VM by the policy; a VM that is off is not touched.
 
-    The clock is the wall's, as the time of grace goes on while no attempt is alive.
+    This uses the wall clock, as the grace period continues while no attempt is alive.
 
-    Hours may have passed since preflight: before it stops a VM, it proves again what must work after that.
+    Hours may have passed since preflight: before stopping a VM, this proves again what must work after that.
 
     Raises:
-        StepError: POWER when it is suspended, or its guest cannot be asked; NOT_FOUND when it is gone; what
-            `_Shutdown.prove_rest` raises.
+        StepError: POWER if it is suspended, or its guest cannot be asked; NOT_FOUND if it was deleted; the
+            errors of `_Shutdown.prove_rest`.
     """
     shutdown = _Shutdown(session, machine, policy, memory, clock)
     if shutdown.is_off():
@@ -148,7 +148,7 @@ def power_off(
 
 
 def _finish_earlier(shutdown: _Shutdown) -> bool:
-    """Wait for a power-off that is under way, such as a killed attempt's; False when there is none."""
+    """Wait for a running power-off, such as a killed attempt's; False if there is none."""
     for task in map(shutdown.task, _earlier(shutdown)):
         if task.get("info.descriptionId") == _POWER_OFF and task.get("info.state") in ("queued", "running"):
             log.info("a power-off is under way")
@@ -157,13 +157,13 @@ def _finish_earlier(shutdown: _Shutdown) -> bool:
 
 
 def _earlier(shutdown: _Shutdown) -> Sequence[Any]:
-    """The machine's tasks that run or ended lately (ManagedEntity.recentTask)."""
+    """The VM's running and recent tasks (ManagedEntity.recentTask)."""
     found: Sequence[Any] = shutdown.facts().get("recentTask", ())
     return found
 
 
 def _gently(shutdown: _Shutdown) -> bool:
-    """Have the guest shut itself down; False when it is not off after the time of grace."""
+    """Let the guest shut down; False if the VM is not off after the grace period."""
     since = shutdown.asked_at()
     if since is not None:
         log.info("the guest was asked before", seconds_ago=round(shutdown.now() - since))
@@ -184,7 +184,7 @@ def _gently(shutdown: _Shutdown) -> bool:
 
 
 def _ask(shutdown: _Shutdown) -> None:
-    """VirtualMachine.ShutdownGuest: returns at once; the guest then takes its time, or never ends."""
+    """VirtualMachine.ShutdownGuest: returns at once; the guest may take long, or never shut down."""
     log.info("asking the guest to shut down")
     with faults.explained(shutdown.what, shutdown.session.endpoint):
         try:
@@ -196,7 +196,7 @@ def _ask(shutdown: _Shutdown) -> None:
 
 
 def _hard(shutdown: _Shutdown) -> None:
-    """VirtualMachine.PowerOffVM_Task, once; a machine that went off in the meantime counts as done."""
+    """VirtualMachine.PowerOffVM_Task, once; a VM that is off by then counts as success."""
     log.info("powering off hard")
     with faults.explained(shutdown.what, shutdown.session.endpoint):
         try:
@@ -211,7 +211,7 @@ def _hard(shutdown: _Shutdown) -> None:
 
 
 def _outcome(shutdown: _Shutdown, task: Any) -> Any:
-    """Wait for a task; its fault, or None when it succeeded (TaskInfo.state, TaskInfo.error)."""
+    """Wait for a task; returns its fault, or None on success (TaskInfo.state, TaskInfo.error)."""
     deadline = shutdown.now() + TASK_SECONDS
     while True:
         row = collector.one(shutdown.session, task, "info.state", "info.error")
@@ -219,6 +219,6 @@ def _outcome(shutdown: _Shutdown, task: Any) -> Any:
             return row.get("info.error")
         if shutdown.now() >= deadline:
             raise StepError(
-                Exit.UNREACHABLE, shutdown.what, "the host has not done it in time", "it is tried again"
+                Exit.UNREACHABLE, shutdown.what, "the host did not power it off in time", "it is tried again"
             )
         shutdown.session.stop.sleep(POLL_SECONDS)

@@ -1,8 +1,8 @@
-"""Whether the account may do all that an import will ask of a VM, found out before the VM is stopped.
+"""Whether the account has the privileges for an import, checked before the VM is stopped.
 
-What each call needs stands in the vSphere Web Services API reference (VirtualMachine, "Required privileges"):
+The vSphere Web Services API reference lists what each call needs (VirtualMachine, "Required privileges"):
 ShutdownGuest and PowerOffVM_Task need VirtualMachine.Interact.PowerOff, ExportVm needs VApp.Export, each on
-the VM. The calls of a lease need none. That the VM may be read has been seen by the time this is asked.
+the VM. The calls of a lease need none. By now the VM has been read.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _REMEDY: Final = "grant it to the account in the source's secret, on the VM or o
 
 
 def concerns(session: Session, vm: Any, power: Power) -> Iterator[Concern]:
-    """What the account lacks for an import of the VM; a VM that is off need not be stopped.
+    """The privileges that the account lacks; a VM that is off need not be stopped.
 
     Raises:
-        StepError: what faults.py makes of a broken connection.
+        StepError: a broken connection, as mapped by faults.py.
     """
     try:
         missing = _missing(session, vm, (EXPORT,) if power is Power.OFF else (POWER_OFF, EXPORT))
     except _UnknownError as error:
         yield warn(
             "privileges-unknown",
-            f"whether {session.user} may power off and export it is not known: {error}",
-            f"see that the account has {_listed((POWER_OFF, EXPORT))}",
+            f"it is not known whether {session.user} may power off and export it: {error}",
+            f"make sure that the account has {_listed((POWER_OFF, EXPORT))}",
         )
         return
     if missing:
@@ -45,28 +45,28 @@ def concerns(session: Session, vm: Any, power: Power) -> Iterator[Concern]:
 
 
 def prove(session: Session, vm: Any, what: str) -> None:
-    """Prove that the account may power off the VM and export it; passes where that cannot be found out.
+    """Prove that the account may power off the VM and export it; passes if that cannot be checked.
 
     Raises:
-        StepError: DENIED, beginning with `what`; what faults.py makes of a broken connection.
+        StepError: DENIED, beginning with `what`; a broken connection, as mapped by faults.py.
     """
     try:
         missing = _missing(session, vm, (POWER_OFF, EXPORT))
     except _UnknownError:
-        return  # preflight has said so
+        return  # preflight has warned about it
     if missing:
         raise StepError(Exit.DENIED, what, _lacks(session, missing), _REMEDY)
 
 
 class _UnknownError(Exception):
-    """The server does not say what the account may do."""
+    """The server does not report the account's privileges."""
 
 
 def _missing(session: Session, vm: Any, wanted: Sequence[str]) -> list[str]:
-    """Those of the privileges that this session does not hold on the VM.
+    """The privileges that this session lacks on the VM.
 
     AuthorizationManager.HasPrivilegeOnEntities is of API 5.5, on vCenter as on ESXi. It needs System.View on
-    the root, which an account with a role further down only may not have.
+    the root, which an account with a role only on a lower object may lack.
     """
     manager = session.content.authorizationManager
     if manager is None:
@@ -80,7 +80,7 @@ def _missing(session: Session, vm: Any, wanted: Sequence[str]) -> list[str]:
             raise _UnknownError(faults.text(fault)) from fault
     said = {each.privId: bool(each.isGranted) for entity in answer or () for each in entity.privAvailability}
     if set(wanted) - set(said):
-        raise _UnknownError("the server leaves the question open")
+        raise _UnknownError("the server does not report the privileges")
     return [each for each in wanted if not said[each]]
 
 

@@ -1,4 +1,4 @@
-"""One session with a vSphere API: opened, recognisable, always given back."""
+"""One session with a vSphere API: opened, recognisable, always closed."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from steps.runtime.stop import Stop
 log = structlog.get_logger()
 
 ANSWER_SECONDS: Final = 60.0
-"""How long one call may take. Long work is a task or a lease at vSphere; no call here waits for it."""
+"""Seconds that one call may take. Long work is a task or a lease in vSphere; no call here waits for it."""
 IDLE_SECONDS: Final = 10
-"""Connections unused for longer are not used again: servers drop them without a word, and a call that changes
-something must not be the one to find out."""
+"""Connections idle for longer are not reused: servers drop them silently, and a call that changes
+something must not fail because of that."""
 COOKIE: Final = "vmware_soap_session"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """A login that is alive, and what every call needs."""
+    """An open session and what every call needs."""
 
     endpoint: Endpoint
     tls: ssl.SSLContext
@@ -47,7 +47,7 @@ class Session:
     user: str
     """The account's name as the server writes it."""
     key: str
-    """The session's key (UserSession.key): it names the session but opens nothing, unlike the cookie."""
+    """The session's key (UserSession.key): it identifies the session but grants no access."""
 
     @property
     def is_host(self) -> bool:
@@ -60,7 +60,7 @@ class Session:
         return f"{COOKIE}={self.stub.GetSessionId()}"
 
     def trusted(self, host: str, port: int, thumbprint: str) -> ssl.SSLContext:
-        """Whom to believe at a host that serves disks: at another one, the thumbprint that vCenter gives.
+        """The TLS trust for a host that serves disks: for another host, the thumbprint from vCenter.
 
         HttpNfcLeaseDeviceUrl.sslThumbprint: "SSL thumbprint for the host the URL refers to. Empty if no SSL
         thumbprint is available or needed"; without one the rules of the endpoint hold for the host too.
@@ -69,18 +69,18 @@ class Session:
         return self.tls if at_home or self.insecure or not thumbprint else certificates.pinned(thumbprint)
 
     def vm(self, machine: Machine) -> Any:
-        """The machine's managed object; nothing is asked of the server."""
+        """The VM's managed object; sends no request."""
         reference: Any = vim.VirtualMachine
         return reference(machine.source_id, self.stub)
 
 
 def agent(access: Access) -> str:
-    """The User-Agent of a step: the next attempt finds by it what a killed one left."""
+    """The User-Agent of a step: the next attempt finds the session of a killed one by it."""
     return f"vmferry/{importlib.metadata.version('vmferry')} run={access.run} step={access.step}"
 
 
 def log_in(access: Access) -> Session:
-    """Open a session. Whoever calls this calls `log_out` in the end.
+    """Open a session. The caller must call `log_out` at the end.
 
     Raises:
         StepError: INVALID (endpoint, credentials), UNREACHABLE, UNTRUSTED, DENIED.
@@ -146,7 +146,7 @@ def _stub(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> Any:
 
 
 def _connection(endpoint: Endpoint, tls: ssl.SSLContext) -> HTTPSConnection:
-    """A connection to the API that is still to be made, through the proxy where there is one."""
+    """An unopened connection to the API, through the proxy if there is one."""
     via = proxy.of(endpoint.url)
     if via is None:
         return HTTPSConnection(endpoint.host, endpoint.port, context=tls, timeout=ANSWER_SECONDS)
@@ -156,7 +156,7 @@ def _connection(endpoint: Endpoint, tls: ssl.SSLContext) -> HTTPSConnection:
 
 
 class _Tunnelled(HTTPSConnection):
-    """A connection through a proxy, which is named when it is to blame."""
+    """A connection through a proxy; errors name the proxy if it failed."""
 
     def connect(self) -> None:
         try:
@@ -168,9 +168,9 @@ class _Tunnelled(HTTPSConnection):
 
 
 def _version(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> Any:
-    """The newest API version that the server and pyvmomi both know.
+    """The newest API version that both the server and pyvmomi support.
 
-    pyvmomi's own SmartStubAdapter asks the same file, but without a timeout.
+    pyvmomi's own SmartStubAdapter reads the same file, but without a timeout.
     """
     offered = set(re.findall(rb"<version>([^<]+)</version>", _versions_file(endpoint, tls, user_agent)))
     support: Any = VmomiSupport
@@ -200,14 +200,14 @@ def _versions_file(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> 
 
 
 def log_out(session: Session) -> bool:
-    """End the session; False when the server could not be told.
+    """End the session; False if the server could not be reached.
 
-    Never raises: an error may be on its way up.
+    Never raises: it also runs while another error propagates.
     """
     try:
         session.content.sessionManager.Logout()
     except vim.fault.NotAuthenticated:
-        return True  # it is gone already
+        return True  # it has ended already
     except Exception as error:
         log.warning(
             "could not log out; the next attempt ends the session", why=str(error) or type(error).__name__

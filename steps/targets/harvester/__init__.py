@@ -34,12 +34,12 @@ from steps.targets.target import Published, Report
 
 
 class PublishedImage(Published):
-    """A disk that is an image now. `sha256` stays empty: the digest that Longhorn has too is the SHA-512."""
+    """A disk published as an image. `sha256` stays empty: Longhorn's digest is SHA-512."""
 
     sha512: str
     integrity: Integrity
     volume: str
-    """Name of the claim that `build` attaches; empty in a run that began before names were chosen."""
+    """Name of the claim that `build` attaches; empty in a run that an earlier version began."""
 
 
 class Harvester:
@@ -74,14 +74,14 @@ class Harvester:
 
     def admit(self, shape: Shape, volumes: Volumes) -> Admission:
         if self._machine is None:
-            raise StepError(Exit.INVALID, "the VM to be judged is not given", remedy="see steps.admit --help")
+            raise StepError(Exit.INVALID, "the VM to check is not given", remedy="see steps.admit --help")
         return Admitting(self._plan, self._machine, self._cluster, volumes).run(shape)
 
     def publish(self, disk: DiskId, scratch: Path, report: Report) -> PublishedImage:
-        """Have Harvester fetch the disk from its `serve` step; scratch is that step's alone."""
+        """Let Harvester fetch the disk from its `serve` step; only that step mounts scratch."""
         if self._serving is None or self._machine is None:
             raise StepError(
-                Exit.INVALID, "nobody said where the disk is served", remedy="see steps.image --help"
+                Exit.INVALID, "the URL of the served disk is not given", remedy="see steps.image --help"
             )
         publishing = Publishing(
             *(self._plan, self._machine.disk(disk), self._cluster, self._serving, self._stop),

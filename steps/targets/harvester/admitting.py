@@ -1,7 +1,7 @@
-"""Whether the cluster would accept what an import makes: server-side dry runs, and sums of quotas.
+"""Whether the cluster would accept the objects of an import: server-side dry runs, and sums of quotas.
 
-The objects are those that `image` and `build` make later. The API server, its webhooks and its quotas judge
-them and keep none.
+The objects are those that `image` and `build` create later. The API server, its webhooks and its quotas check
+them and store none.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Admitting:
         """Make every check.
 
         Raises:
-            StepError: with every reason why the cluster refuses, under the code of the first; or the first
-                error that may pass by itself.
+            StepError: all reasons why the cluster refuses, with the code of the first; or the first
+                transient error.
         """
         owners = owner(self._cluster, self._plan)
         places = self._places()
@@ -68,7 +68,7 @@ class Admitting:
     # --- the frame of a check
 
     def _try(self, check: str, call: Callable[[], T]) -> T | None:
-        """What `call` returns; None where it refuses or cannot tell, which is noted."""
+        """The result of `call`; None if the cluster refuses or cannot tell, which is recorded."""
         try:
             return call()
         except StepError as error:
@@ -81,13 +81,13 @@ class Admitting:
         return None
 
     def _judge(self, check: str, manifest: Object) -> None:
-        """Have the cluster judge an object that is not there yet."""
+        """Let the cluster check an object that does not exist yet."""
 
         def dry_run() -> None:
             try:
                 self._cluster.create(manifest, dry_run=True)
             except ExistsError:
-                return  # from an earlier attempt; the step that makes it looks whose it is
+                return  # from an earlier attempt; the step that creates it checks the owner
             self._findings.append(passed(check))
 
         self._try(check, dry_run)
@@ -104,7 +104,7 @@ class Admitting:
     # --- the checks
 
     def _places(self) -> dict[DiskId, Place]:
-        """Where each disk goes, of those of which the cluster can tell."""
+        """The storage of each disk, if the cluster has it."""
         found = {}
         for disk in self._machine.disks:
             wanted = wanted_class(self._plan.target, disk)
@@ -126,9 +126,9 @@ class Admitting:
         )
 
     def _display_name(self, disk: DiskId) -> str:
-        """The image's display name; with a suffix where an image of an earlier import has it.
+        """The image's display name; with a suffix if an image of an earlier import has it.
 
-        `image` takes that one, or makes another beside it: Harvester allows a display name once.
+        `image` reuses that one, or creates another: Harvester allows a display name only once.
         """
         plain = markers.display_name(self._plan.import_, disk)
         label = {markers.IMAGE_DISPLAY_NAME: markers.display_label(plain)}
@@ -142,7 +142,7 @@ class Admitting:
         return markers.image_of_volume(self._plan.import_, disk, volume)
 
     def _claim(self, disk: TargetDisk, where: Place, owners: list[Object]) -> Object:
-        """The claim of the disk, of the wanted class: the image's own class is not there yet."""
+        """The claim of the disk, with the requested class: the image's own class does not exist yet."""
         image = self._image_name(disk.id, where)
         return objects.claim(
             self._plan,
@@ -159,7 +159,7 @@ class Admitting:
         claims: Mapping[DiskId, Object],
         owners: list[Object],
     ) -> Object | None:
-        """The VM as the cluster would keep it; None where it is its owner's already."""
+        """The VM as the cluster would store it; None if the VM already belongs to its owner."""
         there = self._cluster.get(MACHINE, shape.name, self._namespace)
         if there is not None:
             refuse_foreign(there, self._plan)
@@ -193,9 +193,7 @@ class Admitting:
         short = list(quota.shortages(quotas, needs))
         if short and not any(reason.code is Exit.NO_SPACE for reason in self._reasons):
             what = f"the quota of namespace {self._namespace} is too small for the import"
-            raise StepError(
-                Exit.NO_SPACE, what, " | ".join(short), "raise it or free what it holds, then retry"
-            )
+            raise StepError(Exit.NO_SPACE, what, " | ".join(short), "raise it or free some of it, then retry")
         self._findings += [not_checked("quota", text) for text in quota.unseen(quotas, needs)]
         self._findings.append(passed("quota"))
 
@@ -206,7 +204,7 @@ class Admitting:
         claims: Mapping[DiskId, Object],
         vm: Object | None,
     ) -> quota.Needs:
-        """What the import adds to the namespace: what is there already counts as used."""
+        """What the import adds to the namespace: existing objects already count as used."""
         new_claims = {disk: one for disk, one in claims.items() if not self._is_there(CLAIM, one)}
         images = [self._image_name(disk, where) for disk, where in places.items()]
         new_images = [name for name in images if self._cluster.get(IMAGE, name, self._namespace) is None]
@@ -224,13 +222,13 @@ class Admitting:
 
 
 def _changes(sent: Object, made: Object) -> Iterator[Finding]:
-    """What the cluster's webhooks change, as far as the guest notices it."""
+    """Changes by the cluster's webhooks that the guest notices."""
     asked, given = _guest_memory(sent), _guest_memory(made)
     if given < asked:
         lost = (asked - given) // _MIB
         message = (
-            f"the guest gets {lost} MiB of memory less than asked for ({given // _MIB} of {asked // _MIB} "
-            "MiB), as this Harvester takes the VM's overhead from the guest; set Harvester's setting "
+            f"the guest gets {lost} MiB of memory less than requested ({given // _MIB} of {asked // _MIB} "
+            "MiB), because this Harvester takes the VM's overhead from the guest; set Harvester's setting "
             "additional-guest-memory-overhead-ratio, or raise spec.memory"
         )
         yield warned("memory", message)

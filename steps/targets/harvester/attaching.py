@@ -1,12 +1,12 @@
-"""Whether a claim may be attached to the VM: only one whose content this import made.
+"""Whether a claim may be attached to the VM: only if this import made its content.
 
 A claim over a backing image is ours by its labels, and of the right image by its class, which Harvester makes
-for that image alone. CDI makes the claim of its image itself, without our labels. It is proved by its owners:
+for that image only. CDI creates the claim of its image itself, without our labels. Its owners prove it:
 
     claim ─ owner ─▶ DataVolume ─ owner ─▶ VirtualMachineImage      (harvester pkg/image/cdi/cdi.go)
     claim ─ owner ─▶ VirtualMachineImage     where CDI deletes a DataVolume that is done
 
-Then it gets our labels. From there on the label is what counts.
+Then it gets our labels. After that the labels decide.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from steps.targets.harvester.storage import Backend
 
 
 def proved(cluster: Cluster, plan: Plan, disk: str, claim: Object, image: Object) -> Object:
-    """The claim of `disk`, which bears this import's labels and holds the content of `image`.
+    """The claim of `disk`, with this import's labels and the content of `image`.
 
     Raises:
         StepError: CONFLICT, for any other claim; BUSY, for one that is being deleted.
@@ -44,9 +44,9 @@ def proved(cluster: Cluster, plan: Plan, disk: str, claim: Object, image: Object
 
 
 def is_of_image(cluster: Cluster, volume: Object, image: Object) -> bool:
-    """Whether CDI made the volume, a claim or DataVolume, for this very image.
+    """Whether CDI created the volume, a claim or DataVolume, for exactly this image.
 
-    One that is older than the image is not: CDI can adopt a claim that is there already, and then owns it
+    One that is older than the image was not: CDI can adopt an existing claim, and then owns it
     (containerized-data-importer doc/datavolumes.md, claim adoption).
     """
     if _made(volume) < _made(image):
@@ -59,13 +59,13 @@ def is_of_image(cluster: Cluster, volume: Object, image: Object) -> bool:
 
 
 def refuse_taken(cluster: Cluster, namespace: str, name: str, image: Object | None = None) -> None:
-    """Make sure that the volume `name` is that of `image`, or is not there.
+    """Make sure that the volume `name` belongs to `image`, or does not exist.
 
-    Harvester takes a DataVolume of an image's name for its own: it would call the image imported, and delete
+    Harvester treats a DataVolume with an image's name as its own: it would call the image imported and delete
     the DataVolume with the image (pkg/image/cdi/cdi.go, isDataVolumeCreated, Delete).
 
     Raises:
-        StepError: CONFLICT, for a volume of others; BUSY, for one that is about to go.
+        StepError: CONFLICT, for a foreign volume; BUSY, for one that is being deleted.
     """
     for kind in (DATA_VOLUME, CLAIM):
         volume = cluster.get(kind, name, namespace)
@@ -73,12 +73,14 @@ def refuse_taken(cluster: Cluster, namespace: str, name: str, image: Object | No
             continue
         refuse_leaving(volume)
         if _is_orphan(cluster, volume):
-            raise StepError(Exit.BUSY, f"{kind.kind} {namespace}/{name} of a deleted image goes in a moment")
-        raise _not_its_own(volume, "it would be taken for the volume of the image of that name")
+            raise StepError(
+                Exit.BUSY, f"{kind.kind} {namespace}/{name} of a deleted image is still being deleted"
+            )
+        raise _not_its_own(volume, "Harvester would use it as the volume of the image of that name")
 
 
 def _is_orphan(cluster: Cluster, volume: Object) -> bool:
-    """Whether what made it for an image is gone: the garbage collector takes it away."""
+    """Whether its owner was deleted: the garbage collector then removes it."""
     kinds = {kind.kind: kind for kind in (DATA_VOLUME, IMAGE)}
     owners = volume["metadata"].get("ownerReferences") or []
     if not owners or any(one["kind"] not in kinds for one in owners):
@@ -93,16 +95,16 @@ def _refuse_old(claim: Object, plan: Plan, image: Object) -> None:
     """Refuse a claim of an earlier run, or of an image with other bytes."""
     run = labels_of(claim).get(LABEL_RUN)
     if run not in (None, plan.run):
-        raise _not_its_own(claim, f"it is of an earlier run, {run}")
+        raise _not_its_own(claim, f"it belongs to an earlier run, {run}")
     if claim["spec"].get("storageClassName") != state(image).storage_class:
-        raise _not_its_own(claim, f"it was not made of image {image['metadata']['name']}")
+        raise _not_its_own(claim, f"it was not made from image {image['metadata']['name']}")
 
 
 def _not_its_own(volume: Object, why: str) -> StepError:
     metadata = volume["metadata"]
     return StepError(
         Exit.CONFLICT,
-        f"{volume['kind']} {metadata['namespace']}/{metadata['name']} is there already and is not attached",
+        f"{volume['kind']} {metadata['namespace']}/{metadata['name']} already exists and is not attached",
         why,
         "delete or rename it if nobody needs it, then retry",
     )
@@ -114,5 +116,5 @@ def _owns(kind: Kind, owner: Object, owned: Object) -> bool:
 
 
 def _made(thing: Object) -> str:
-    """RFC 3339 in UTC, so that text compares as time does."""
+    """RFC 3339 in UTC, so that texts compare like times."""
     return str(thing["metadata"].get("creationTimestamp") or "")

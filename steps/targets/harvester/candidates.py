@@ -1,15 +1,15 @@
-"""Which image a disk becomes: one that is there already, one begun before, or one to be made.
+"""Which image a disk becomes: an existing one, one begun earlier, or a new one.
 
-    the import's own, by name ─ failed, or of another file ──────────── deleted and made anew
-                              ─ being downloaded, or of these bytes ─── gone on with
-                              ─ imported, of other bytes ────────────── a new one beside it, with a warning
+    the import's own, by name ─ failed, or of another file ──────────── deleted and made again
+                              ─ being downloaded, or of these bytes ─── resumed
+                              ─ imported, of other bytes ────────────── a new one next to it, with a warning
     of an earlier import      ─ stamped with this digest ────────────── taken, nothing is uploaded
       of the same name        ─ without a stamp, if the setting says so taken by its name
-                              ─ otherwise ───────────────────────────── a new one beside it, with a warning
+                              ─ otherwise ───────────────────────────── a new one next to it, with a warning
                               ─ several ─────────────────────────────── a person has to choose
 
-Images of the CDI backend are never taken from an earlier import: a machine runs on the image's own volume
-there, so their content has changed since they were stamped.
+Images of the CDI backend are never reused from an earlier import: a VM runs on the image's own volume
+there, so their content may have changed since they were stamped.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ from steps.targets.harvester.storage import Backend
 log = structlog.get_logger()
 
 GOING: Final = 5 * 60.0
-"""Seconds that a deleted image may take to be gone: Harvester first takes away what Longhorn or CDI has."""
+"""Seconds that the deletion of an image may take: Harvester first removes the data in Longhorn or CDI."""
 
 
 @dataclass(frozen=True)
 class Ours:
-    """An image of this import's own; not `exists`: yet to be made."""
+    """An image of this import; if not `exists`, it is still to be created."""
 
     name: str
     display_name: str
@@ -59,7 +59,7 @@ class Ours:
 
 
 class Fate(enum.Enum):
-    """What becomes of an image of the import's own from an earlier attempt."""
+    """What to do with the import's own image of an earlier attempt."""
 
     GO_ON = enum.auto()
     REMAKE = enum.auto()
@@ -67,7 +67,7 @@ class Fate(enum.Enum):
 
 
 class Candidates:
-    """The images that a disk may become."""
+    """The candidate images of a disk."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Candidates:
         check: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`backend` says how a new image is kept; it is asked when one has to be made."""
+        """`backend` returns how a new image is stored; it is called when one has to be created."""
         self._plan = plan
         self._volume = volumes.names.get(disk, "")
         self._backend = backend
@@ -96,7 +96,7 @@ class Candidates:
         self._display_name = markers.display_name(plan.import_, disk)
 
     def choose(self, card: Card) -> Ours | Object:
-        """The image to make or go on with, or another's that is as good.
+        """The image to create or to continue, or an equal one of another import.
 
         Raises:
             StepError: AMBIGUOUS or CONFLICT, when a person has to choose.
@@ -113,7 +113,7 @@ class Candidates:
         return self._among(others) if others else self._new()
 
     def _among(self, others: list[Object]) -> Ours | Object:
-        """Of images of earlier imports: one of the same bytes, one by its name, or a new one."""
+        """Among images of earlier imports: one with the same bytes, one by its name, or a new one."""
         digest = self._digest()
         same = [one for one in others if _is_reusable(one) and _stamp(one) == digest]
         if same:
@@ -130,20 +130,22 @@ class Candidates:
 
     def _by_name(self, bearer: Object) -> Ours | Object:
         if self._plan.target.reuse_unstamped and _is_reusable(bearer) and not _stamp(bearer):
-            log.warning("the image is taken by its name; nothing proves its bytes", image=listed([bearer]))
+            log.warning(
+                "the image is reused by its name; its content cannot be verified", image=listed([bearer])
+            )
             return bearer
         return self._beside(bearer)
 
     def _beside(self, old: Object) -> Ours:
-        """A new image next to one of other bytes.
+        """A new image next to one with other bytes.
 
-        It cannot bear the same display name: Harvester refuses a second one in a namespace
+        It cannot have the same display name: Harvester refuses a second one in a namespace
         (pkg/image/common/validator.go, commonCheckDisplayName).
         """
         card = self._card()
         log.warning(
-            f"image {listed([old])} bears this disk's name and is not known to hold its bytes: "
-            "a new one is made beside it"
+            f"image {listed([old])} has this disk's name, but its content cannot be verified: "
+            "creating a new image"
         )
         if is_ours(old, self._plan):
             self._withdraw(old)
@@ -154,7 +156,7 @@ class Candidates:
         return self._new(card.sha512)
 
     def _withdraw(self, old: Object) -> None:
-        """Let `build` no longer take it for the disk."""
+        """Remove the mark, so that `build` does not use the image for the disk."""
         change = {"metadata": {"labels": {names.LABEL_RUN: None}, "annotations": {markers.PUBLISHED: None}}}
         self._cluster.patch(IMAGE, old["metadata"]["name"], change, self._namespace)
 
@@ -172,9 +174,9 @@ class Candidates:
         return Fate.GO_ON if _stamp(own) == self._digest() else Fate.LEAVE
 
     def _own(self, digest: str = "") -> Object | None:
-        """The image of an earlier attempt, whichever backend it went to; with `digest` the one beside it.
+        """The image of an earlier attempt, for either backend; with `digest` the additional one.
 
-        An image of CDI counts for its own run only, as a VM may have written to its volume since.
+        An image of CDI counts only for its own run, as a VM may have written to its volume since.
         """
         plain = self._there(markers.image(self._plan.import_, self._disk, digest))
         if plain is not None and not _is_cdi(plain):
@@ -183,12 +185,12 @@ class Candidates:
         return named if named is not None and _is_cdi(named) and is_of_run(named, self._plan) else None
 
     def _new(self, digest: str = "") -> Ours:
-        """An image to be made; with `digest` one beside another, under another display name.
+        """An image to be created; with `digest` an additional one with another display name.
 
-        With CDI it keeps the volume's name all the same, where no image has that.
+        With CDI it still gets the volume's name, if no image has it.
 
         Raises:
-            StepError: CONFLICT, when its name is taken.
+            StepError: CONFLICT, if its name is taken.
         """
         backend = self._backend()
         plain = self._called(backend, "") if backend is Backend.CDI else ""
@@ -197,8 +199,8 @@ class Candidates:
             refuse_foreign(found, self._plan)
             raise StepError(
                 Exit.CONFLICT,
-                f"image {self._namespace}/{name} is there already",
-                "it is of an earlier run of this import",
+                f"image {self._namespace}/{name} already exists",
+                "it belongs to an earlier run of this import",
                 "delete it if nobody needs it, then retry",
             )
         if backend is Backend.CDI:
@@ -214,20 +216,20 @@ class Candidates:
         return markers.image_of_volume(self._plan.import_, self._disk, volume, digest)
 
     def _delete(self, own: Object) -> None:
-        """Delete an image of an earlier attempt, and return when it is gone."""
+        """Delete an image of an earlier attempt, and return when it is deleted."""
         name = own["metadata"]["name"]
         if _is_cdi(own):  # Harvester deletes the volume of that name with it
             refuse_taken(self._cluster, self._namespace, name, own)
-        why = self._serving.hide(state(own).failed) or "it was of another file"
-        log.info(f"image {name} of an earlier attempt is deleted and made again: {why}")
+        why = self._serving.hide(state(own).failed) or "it was made from another file"
+        log.info(f"deleting image {name} of an earlier attempt and creating it again: {why}")
         self._cluster.delete(IMAGE, name, self._namespace, uid=own["metadata"]["uid"])
         self._there(name)
 
     def _await_free(self, name: str) -> None:
-        """Return when no volume has the name; one whose image was deleted goes in a moment.
+        """Return when no volume has the name; one whose image was deleted is removed soon.
 
         Raises:
-            StepError: CONFLICT, for a volume of others.
+            StepError: CONFLICT, for a foreign volume.
         """
         end = self._clock() + GOING
         while True:
@@ -239,7 +241,7 @@ class Candidates:
             self._stop.sleep(POLL)
 
     def _there(self, name: str) -> Object | None:
-        """The image; None once there is none. One that is being deleted is waited for."""
+        """The image or None. Waits for one that is being deleted."""
         end = self._clock() + GOING
         while True:
             found = self._cluster.get(IMAGE, name, self._namespace)
@@ -248,7 +250,7 @@ class Candidates:
             self._wait(found, end)
 
     def _others(self) -> list[Object]:
-        """Images of earlier imports that bear this one's name, once those on their way out are gone."""
+        """Images of earlier imports with this one's name, after waiting for those that are being deleted."""
         end = self._clock() + GOING
         while True:
             found = self._named()

@@ -1,7 +1,7 @@
-"""Which names an import's volumes get: `VM-disk-N`, or one with a short hash where that is taken.
+"""The names of an import's volumes: `VM-disk-N`, or one with a short hash if that is taken.
 
-`admit` chooses, before the VM is shut down. What the run has made already decides: a volume that exists
-keeps its name, also after `spec.targetVirtualMachineName` was edited.
+`admit` chooses them before the VM is shut down. Existing objects of the run decide: an existing volume
+keeps its name, even after an edit of `spec.targetVirtualMachineName`.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from steps.targets.harvester.ownership import is_of_run, labels_of
 from steps.targets.harvester.storage import Backend
 
 TRIES: Final = 8
-"""How many names are tried. The second one has a hash of the run in it, so it is free in practice."""
+"""How many names are tried. The second one contains a hash of the run, so it is free in practice."""
 
 
 def choose_names(cluster: Cluster, plan: Plan, shape: Shape, before: Volumes | None = None) -> Volumes:
-    """The names of the volumes; `before` are those that an earlier attempt of the run chose.
+    """The names of the volumes; `before` are those of an earlier attempt of the run.
 
-    The same call gives the same names until somebody else takes one of them. A run that has images but no
-    choice began under a version that chose none: its volumes keep the names that they had there.
+    The same call returns the same names until somebody else takes one of them. A run that has images but no
+    choice began under a version that chose none: its volumes keep their old names.
 
     Raises:
-        StepError: CONFLICT, where no name is free.
+        StepError: CONFLICT, if no name is free.
     """
     images = cluster.find(IMAGE, plan.target.namespace, {names.LABEL_RUN: plan.run})
     made = _made(cluster, plan, images)
@@ -45,7 +45,7 @@ def choose_names(cluster: Cluster, plan: Plan, shape: Shape, before: Volumes | N
 
 
 def _made(cluster: Cluster, plan: Plan, images: list[Object]) -> dict[DiskId, str]:
-    """Names of the volumes that this run has made, except those that are called as their images are."""
+    """Names of this run's volumes, except those named like their images."""
     cdi = [one for one in images if one["spec"].get("backend") == Backend.CDI]
     claims = cluster.find(CLAIM, plan.target.namespace, {names.LABEL_RUN: plan.run})
     made = {}
@@ -65,16 +65,16 @@ def _free_name(cluster: Cluster, plan: Plan, vm: str, disk: DiskId, before: Volu
     raise StepError(
         Exit.CONFLICT,
         f"no name is free for the volume of {disk}",
-        f"volumes or images of these names are there already: {', '.join(dict.fromkeys(tried))}",
+        f"volumes or images with these names already exist: {', '.join(dict.fromkeys(tried))}",
         "delete or rename one of them, or set spec.targetVirtualMachineName, then retry",
     )
 
 
 def is_taken(cluster: Cluster, namespace: str, name: str) -> bool:
-    """Whether anything in the namespace has the name of a volume.
+    """Whether any object in the namespace has the volume's name.
 
-    An image of CDI has a DataVolume and a claim of its own name (harvester pkg/image/cdi/cdi.go), so all
-    three kinds count, whoever made them.
+    An image of CDI has a DataVolume and a claim with its name (harvester pkg/image/cdi/cdi.go), so all
+    three kinds count, whoever created them.
     """
     kinds = (CLAIM, DATA_VOLUME, IMAGE)
     return any(cluster.get(kind, name, namespace) is not None for kind in kinds)

@@ -1,13 +1,13 @@
-"""The mark on an image that says whose `image` step is done with it: of which run, disk and Workflow.
+"""The mark on an image by the finished `image` step: its run, disk and Workflow.
 
-`image` writes it last, after it has compared the bytes. Three readers ask this module:
+`image` writes it last, after comparing the bytes. Three readers use this module:
 
-    serve   ends when the `image` step beside it, in the same Workflow, is done
-    image   has nothing to do when an attempt before it, in the same Workflow, was done and then killed
-    build   takes the image of the run and the disk, whichever Workflow made it
+    serve   ends when the `image` step of the same disk and Workflow is done
+    image   has nothing to do if an earlier attempt in the same Workflow finished and was then killed
+    build   uses the image of the run and the disk, of any Workflow
 
-The Workflow counts because a retry may be another Workflow over the same run. Its `image` compares what the
-first one left with the disk on scratch, so its `serve` must be there until that is done.
+The Workflow counts because a retry may be another Workflow of the same run. Its `image` compares what the
+first one left with the disk on scratch, so its `serve` must run until that is done.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ class WorkflowRef(NamedTuple):
 
 
 NO_WORKFLOW: Final = WorkflowRef()
-"""Where none runs the steps, as with `vmferry run`."""
+"""For steps outside a Workflow, as with `vmferry run`."""
 
 
 def mark(plan: Plan, disk: str, workflow: WorkflowRef) -> dict[str, str | None]:
-    """The annotations that `image` of this Workflow writes; None takes one off."""
+    """The annotations that `image` of this Workflow writes; None removes one."""
     return {markers.PUBLISHED: published_for(plan, disk), markers.PUBLISHED_BY: workflow.name or None}
 
 
 def published_for(plan: Plan, disk: str) -> str:
-    """The part of the mark that every Workflow of a run writes alike."""
+    """The part of the mark that all Workflows of a run have in common."""
     return f"{plan.run}/{disk}"
 
 
 def completed(cluster: Cluster, plan: Plan, disk: str, workflow: WorkflowRef) -> Object | None:
-    """The image with which the `image` step of this disk and Workflow is done; None while it is not.
+    """The image that the `image` step of this disk and Workflow has finished; None before that.
 
     Raises:
-        StepError: what the API says.
+        StepError: the errors of the API.
     """
     return next(
         (one for one in images_of(cluster, plan, disk) if is_completed(one, plan, disk, workflow)), None
@@ -56,13 +56,13 @@ def completed(cluster: Cluster, plan: Plan, disk: str, workflow: WorkflowRef) ->
 
 
 def images_of(cluster: Cluster, plan: Plan, disk: str) -> list[Object]:
-    """Every image that a run has for a disk, in whatever state."""
+    """Every image of a run for a disk, in any state."""
     labels = {names.LABEL_RUN: plan.run, names.LABEL_DISK: disk}
     return cluster.find(IMAGE, plan.target.namespace, labels)
 
 
 def is_completed(image: Object, plan: Plan, disk: str, workflow: WorkflowRef) -> bool:
-    """Whether the `image` step of this disk and Workflow is done with this image."""
+    """Whether the `image` step of this disk and Workflow has finished this image."""
     notes = annotations_of(image)
     return (
         notes.get(markers.PUBLISHED) == published_for(plan, disk)

@@ -1,6 +1,6 @@
-"""Takes away what an import made that nobody will go on with: machine, claims, images, in that order.
+"""Deletes the objects of an abandoned import: VM, claims, images, in that order.
 
-In a cluster deleting the import does it, by owner references. What `vmferry run` makes has no owner there.
+In a cluster owner references do this when the import is deleted. Objects of `vmferry run` have no owner.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from steps.targets.harvester.machines import is_handed_over
 from steps.targets.harvester.serving import POLL
 
 ORDER: Final[tuple[Kind, ...]] = (MACHINE, CLAIM, IMAGE)
-"""Harvester refuses to delete an image while a volume is made of it."""
+"""Harvester refuses to delete an image while a volume uses it."""
 PATIENCE: Final = 120.0
-"""Seconds that each of them may take to go."""
+"""Seconds that the deletion of each may take."""
 
 
 def discard(
     plan: Plan, cluster: Cluster, stop: Stop, *, clock: Callable[[], float] = time.monotonic
 ) -> list[str]:
-    """Delete what bears the import's uid; returns it, as `Kind namespace/name`.
+    """Delete the objects with the import's uid; returns them as `Kind namespace/name`.
 
     Raises:
-        StepError: CONFLICT, before anything is deleted, when the machine is its owner's already; BUSY, when
-            something takes long to go.
+        StepError: CONFLICT, before anything is deleted, if the VM already belongs to its owner; BUSY, if
+            a deletion takes too long.
     """
     for machine in _ours(plan, cluster, MACHINE):
         _refuse_handed_over(machine)
@@ -52,9 +52,9 @@ def _ours(plan: Plan, cluster: Cluster, kind: Kind) -> list[Object]:
 
 
 def _alone(plan: Plan, cluster: Cluster, kind: Kind) -> list[Object]:
-    """All but what goes with an image, the claims that CDI made.
+    """All objects except CDI's claims, which are deleted with their image.
 
-    Harvester refuses to delete such a claim while its image is there (golden image,
+    Harvester refuses to delete such a claim while its image exists (golden image,
     pkg/webhook/resources/persistentvolumeclaim/validator.go).
     """
     above = {DATA_VOLUME.kind, IMAGE.kind}
@@ -70,8 +70,8 @@ def _refuse_handed_over(machine: Object) -> None:
         metadata = machine["metadata"]
         raise StepError(
             Exit.CONFLICT,
-            f"machine {metadata['namespace']}/{metadata['name']} was started or handed over already",
-            "from then on it is its owner's",
+            f"VM {metadata['namespace']}/{metadata['name']} was already started or handed over",
+            "since then it belongs to its owner",
             "delete it in Harvester if nobody needs it",
         )
 
@@ -84,6 +84,6 @@ def _await_gone(look: Callable[[], list[Object]], stop: Stop, clock: Callable[[]
                 Exit.BUSY,
                 f"{left[0]['kind']} {left[0]['metadata']['name']} is still being deleted",
                 f"finalizers: {', '.join(left[0]['metadata'].get('finalizers') or ['none'])}",
-                "say the same again later",
+                "run the same command again later",
             )
         stop.sleep(POLL)

@@ -1,4 +1,4 @@
-"""Whether what arrived at the target is what was served, as far as the target lets us see."""
+"""Whether the target's data equals the served data, as far as the target shows it."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from steps.targets.harvester.storage import Backend
 
 LONGHORN_SYSTEM: Final = "longhorn-system"
 PATIENCE: Final = 60.0
-"""Seconds that an image may be ready before its checksum shows: both come from Longhorn's file status, but
-Harvester and we read them at different times."""
+"""Seconds between an image's readiness and its checksum: both come from Longhorn's file status, but
+Harvester and vmferry read them at different times."""
 
 
 class Integrity(enum.StrEnum):
-    """How far an image was compared with the bytes it was made of; shown in the import's status."""
+    """How far an image was compared with its source bytes; shown in the import's status."""
 
     SHA512 = "sha512"
-    """The target's own digest of what it holds is that of what was served."""
+    """The target's own digest equals that of the served bytes."""
     TRANSFER_ONLY = "transfer-only"
-    """The target publishes none: its size and a whole transfer are all there is to go by."""
+    """The target publishes no digest: only its size and a complete transfer can be checked."""
     NOT_COMPARED = "not-compared"
-    """An image that was there before and was taken by its name."""
+    """An existing image that was reused by its name."""
 
 
 def compare(
@@ -39,10 +39,10 @@ def compare(
     stop: Stop,
     clock: Callable[[], float] = time.monotonic,
 ) -> Integrity:
-    """Hold what the target has against `digest`.
+    """Compare the target's data with `digest`.
 
     Raises:
-        StepError: CORRUPT, when it differs; the caller decides what becomes of the image.
+        StepError: CORRUPT, if it differs; the caller decides what to do with the image.
     """
     held = _held(cluster, image, stop, clock)
     if held is None:
@@ -57,14 +57,14 @@ def compare(
 
 
 def _held(cluster: Cluster, image: Object, stop: Stop, clock: Callable[[], float]) -> str | None:
-    """The SHA-512 that Longhorn publishes of an image's file.
+    """The SHA-512 of an image's file as Longhorn publishes it.
 
     longhorn-manager, BackingImage status.checksum; controller/backing_image_controller.go takes it from the
     file once that is ready.
     """
     if image["spec"].get("backend") != Backend.BACKING_IMAGE:
         return None
-    # The class names the BackingImage in every version of Harvester; how it is called has changed twice
+    # The class refers to the BackingImage in every version of Harvester; its naming has changed twice
     # (pkg/util/image.go, GetBackingImage).
     found = cluster.get(STORAGE_CLASS, state(image).storage_class)
     name = ((found or {}).get("parameters") or {}).get("backingImage")

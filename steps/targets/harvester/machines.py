@@ -1,4 +1,4 @@
-"""The machine: its claims, its VirtualMachine, its start, and letting go of it all on success."""
+"""The VM: its claims, its VirtualMachine, its start, and the release of all of them on success."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ from steps.targets.harvester.storage import Backend
 log = structlog.get_logger()
 
 RUNNING: Final = "RerunOnFailure"
-REBUILD: Final = "annotate the import with migration.harvesterhci.io/retry=true: that builds it again"
-"""RETRY in Argo repeats the step that failed, and not `build`, which is done."""
+REBUILD: Final = "annotate the import with migration.harvesterhci.io/retry=true: vmferry builds it again"
+"""RETRY in Argo repeats only the failed step, not `build`, which has succeeded."""
 READY: Final = 15 * 60.0
-"""Seconds a started machine may take to be ready: its volumes are attached, its image pulled, QEMU starts."""
+"""Seconds that a started VM may take to be ready: its volumes are attached, its image pulled, QEMU starts."""
 
 
 class Machines:
-    """What `build` and `start` make in the import's namespace."""
+    """The objects of `build` and `start` in the import's namespace."""
 
     def __init__(
         self,
@@ -63,10 +63,10 @@ class Machines:
         self._namespace = plan.target.namespace
 
     def build(self, shape: Shape) -> list[str]:
-        """Make the claims and the machine, left off; a machine that is handed over already is not touched."""
+        """Create the claims and the stopped VM; a VM that is already handed over is not touched."""
         there = self._machine(shape.name)
         if there is not None and is_handed_over(there):
-            return [f"machine {shape.name} is there already and its owner's: nothing was changed"]
+            return [f"VM {shape.name} already exists and belongs to its owner: nothing was changed"]
         images = self._images(shape)
         owners = owner(self._cluster, self._plan)
         claims = {disk.id: self._claim(images[disk.id], disk, owners) for disk in shape.disks}
@@ -77,10 +77,10 @@ class Machines:
         return [f"{disk}: claim {claim}" for disk, claim in claims.items()]
 
     def start(self, shape: Shape) -> None:
-        """Set the machine running; once only, as from then on it is its owner's to start and stop.
+        """Start the VM; only once, as its owner starts and stops it from then on.
 
         Raises:
-            StepError: CONFLICT, when a claim of one of the disks is not this import's.
+            StepError: CONFLICT, if a claim of a disk does not belong to this import.
         """
         found = self._own(shape.name)
         if not is_handed_over(found):
@@ -90,10 +90,10 @@ class Machines:
                 self._change(shape.name, {"metadata": marked, "spec": {"runStrategy": RUNNING}})
 
     def wait(self, shape: Shape) -> None:
-        """Return when the machine is ready and everything of it has been let go.
+        """Return when the VM is ready and all its objects are released.
 
         Raises:
-            StepError: UNREACHABLE, with what KubeVirt says of it, when it is not ready in time.
+            StepError: UNREACHABLE, with KubeVirt's reasons, if it is not ready in time.
         """
         end, told = self._clock() + READY, ""
         while not (status := self._own(shape.name).get("status") or {}).get("ready"):
@@ -103,29 +103,29 @@ class Machines:
                 told = said
             if self._clock() > end:
                 remedy = f"see kubectl describe vm {shape.name}; retry to wait for it again"
-                why = f"after {READY / 60:g} minutes KubeVirt says: {said}"
-                raise StepError(Exit.UNREACHABLE, f"machine {shape.name} is not ready", why, remedy)
+                why = f"after {READY / 60:g} minutes KubeVirt reports: {said}"
+                raise StepError(Exit.UNREACHABLE, f"VM {shape.name} is not ready", why, remedy)
             self._stop.sleep(POLL)
         self.release(shape)
 
     def release(self, shape: Shape) -> None:
-        """Let the import no longer own what it made; the machine last, so that it never loses its volumes."""
+        """Remove the import from its objects' owners; the VM last, so that it never loses its volumes."""
         owned: list[tuple[Kind, Object]] = [(IMAGE, one) for one in self._images(shape).values()]
         owned += [(CLAIM, one) for one in self._claims()]
         for kind, thing in [*owned, (MACHINE, self._own(shape.name))]:
             let_go(self._cluster, kind, thing, self._plan)
 
     def _claims(self) -> list[Object]:
-        """The claims of this run, and those without a run's label: earlier versions wrote none."""
+        """The claims of this run, and those without a run label, which earlier versions did not write."""
         labels = {names.LABEL_UID: names.labels(self._plan)[names.LABEL_UID]}
         found = self._cluster.find(CLAIM, self._namespace, labels)
         return [one for one in found if labels_of(one).get(names.LABEL_RUN) in (None, self._plan.run)]
 
     def _images(self, shape: Shape) -> dict[DiskId, Object]:
-        """The image of each disk, as `image` left it.
+        """The image of each disk that `image` finished.
 
         Raises:
-            StepError: INVALID, when one is not there.
+            StepError: INVALID, if one does not exist.
         """
         found = self._cluster.find(IMAGE, self._namespace, {names.LABEL_RUN: self._plan.run})
         by_mark = {annotations_of(one).get(markers.PUBLISHED): one for one in found}
@@ -133,12 +133,15 @@ class Machines:
         missing = sorted(disk for disk, image in images.items() if image is None)
         if missing:
             raise StepError(
-                Exit.INVALID, f"no image of {', '.join(missing)}", "it was deleted", "run the import anew"
+                Exit.INVALID,
+                f"there is no image of {', '.join(missing)}",
+                "it was deleted",
+                "start a new import",
             )
         return {disk: image for disk, image in images.items() if image is not None}
 
     def _claim(self, image: Object, disk: TargetDisk, owners: list[Object]) -> str:
-        """The name of the disk's claim, which is there and ours."""
+        """The name of the disk's claim, which exists and is ours."""
         if image["spec"].get("backend") == Backend.CDI:
             found = self._golden(image["metadata"]["name"])
         else:
@@ -147,7 +150,7 @@ class Machines:
         return str(found["metadata"]["name"])
 
     def _made(self, image: Object, disk: TargetDisk, owners: list[Object]) -> Object:
-        """The claim over a backing image, made now or by an attempt before."""
+        """The claim over a backing image, created now or by an earlier attempt."""
         name = self._volumes.names.get(disk.id, image["metadata"]["name"])
         manifest = objects.claim(self._plan, disk, name=name, image=image, state=state(image), owners=owners)
         with contextlib.suppress(ExistsError):
@@ -158,36 +161,38 @@ class Machines:
         return found
 
     def _golden(self, name: str) -> Object:
-        """CDI's claim of the image's own name, which is the machine's volume as it is."""
+        """CDI's claim with the image's name, which is the VM's volume directly."""
         found = self._cluster.get(CLAIM, name, self._namespace)
         if found is None:
-            raise StepError(Exit.UNREACHABLE, f"CDI has not made claim {self._namespace}/{name} of the image")
+            raise StepError(
+                Exit.UNREACHABLE, f"CDI has not created claim {self._namespace}/{name} from the image"
+            )
         return found
 
     def _prove_volumes(self, vm: Object, shape: Shape) -> None:
-        """Raise StepError unless every disk of the import lies on a claim of the import."""
+        """Raise StepError unless every disk of the import uses a claim of the import."""
         attached = attached_claims(vm)
         for disk, image in self._images(shape).items():
             name = attached.get(disk)
             found = self._cluster.get(CLAIM, name, self._namespace) if name else None
             if found is None:
-                why = f"claim {self._namespace}/{name} is gone" if name else "somebody took it off the VM"
+                why = f"claim {self._namespace}/{name} was deleted" if name else "it was detached from the VM"
                 raise StepError(Exit.INVALID, f"VM {shape.name} has no volume for {disk}", why, "retry build")
             proved(self._cluster, self._plan, disk, found, image)
 
     def _make(self, shape: Shape, manifest: Object, there: Object | None) -> None:
-        """Create the machine, or bring one of our own up to date with what is asked for now."""
+        """Create the VM, or update our own one to the current request."""
         with explained(shape):
             if there is None:
                 try:
                     self._cluster.create(manifest)
-                except ExistsError:  # since we looked: by us, with an answer that was lost, or by others
+                except ExistsError:  # created meanwhile: by us, with a lost answer, or by others
                     there = self._own(manifest["metadata"]["name"])
             if there is not None:
                 self._cluster.apply(manifest)
 
     def _machine(self, name: str) -> Object | None:
-        """The machine if it is there, and then ours. Raises StepError (CONFLICT) for another's."""
+        """Our VM or None. Raises StepError (CONFLICT) for a foreign VM."""
         found = self._cluster.get(MACHINE, name, self._namespace)
         if found is not None:
             refuse_foreign(found, self._plan)
@@ -197,7 +202,7 @@ class Machines:
     def _own(self, name: str) -> Object:
         found = self._machine(name)
         if found is None:
-            raise StepError(Exit.INVALID, f"VM {name} is gone", "it was deleted", REBUILD)
+            raise StepError(Exit.INVALID, f"VM {name} does not exist", "it was deleted", REBUILD)
         return found
 
     def _change(self, name: str, change: Object) -> None:
@@ -205,7 +210,7 @@ class Machines:
 
 
 def attached_claims(vm: Object) -> dict[str, str]:
-    """Names of the claims that a VM uses, by its volumes' names. `build` names a volume after its disk."""
+    """Names of a VM's claims, by the names of its volumes. `build` names a volume after its disk."""
     volumes = vm["spec"].get("template", {}).get("spec", {}).get("volumes") or []
     return {
         one["name"]: one["persistentVolumeClaim"]["claimName"]
@@ -215,13 +220,13 @@ def attached_claims(vm: Object) -> dict[str, str]:
 
 
 def is_handed_over(machine: Object) -> bool:
-    """By `start` or `build`, or by a person who started it meanwhile."""
+    """Whether it was handed over: by `start` or `build`, or by a person who started it meanwhile."""
     started = machine["spec"].get("runStrategy") != objects.HALTED
     return started or markers.HANDED_OVER in annotations_of(machine)
 
 
 def says(status: dict[str, Any]) -> str:
-    """KubeVirt's state of a machine, and every reason it gives for not being ready."""
+    """KubeVirt's state of a VM, and all its reasons for not being ready."""
     reasons = [
         f"{one['type']} {one['status']}: {one['message']}"
         for one in status.get("conditions") or []

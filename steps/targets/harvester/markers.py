@@ -16,16 +16,16 @@ from steps.model.plan import ImportRef
 from steps.model.volumes import beside
 
 DIGEST: Final = f"{GROUP}/sha512"
-"""On an image: the SHA-512 of the bytes it was made of, once they were compared as far as they can be."""
+"""On an image: the SHA-512 of its source bytes, after they were compared as far as possible."""
 INTEGRITY: Final = f"{GROUP}/integrity"
 LANDED: Final = f"{GROUP}/landed"
-"""On an image: which file it is made of, so that one begun before a new export is not gone on with."""
+"""On an image: the file it is made from, so that one begun before a new export is not continued."""
 PUBLISHED: Final = f"{GROUP}/published-for"
-"""On an image: the run and disk whose `image` step is done with it. `build` takes it (see `completed`)."""
+"""On an image: the run and disk whose `image` step finished it. `build` uses it (see `completed`)."""
 PUBLISHED_BY: Final = f"{GROUP}/published-by"
 """On an image: the Workflow whose `image` step wrote `PUBLISHED`. The `serve` step of that Workflow ends."""
 HANDED_OVER: Final = f"{GROUP}/handed-over"
-"""On a machine: it was started, or left off for good. From here on it is its owner's, not the import's."""
+"""On a VM: it was started, or stays off on request. Since then it belongs to its owner, not the import."""
 
 BUILT_BY: Final = f"{GROUP}/run"
 """On a VM, an annotation: the run that built it."""
@@ -41,26 +41,26 @@ _LONGEST: Final = 63
 
 
 def image(of: ImportRef, disk: str, digest: str = "") -> str:
-    """A disk's image: the same for the same import and disk, and for no other.
+    """The name of a disk's image: unique for the import and the disk.
 
-    Of the length that `generateName: image-` gives in vm-import-controller, as Harvester before v1.8 makes
+    It is as long as with `generateName: image-` in vm-import-controller, as Harvester before v1.8 makes
     another name of it: the class `longhorn-NAME` (pkg/util/image.go, GetImageStorageClassName). `digest` is
-    given when an image of other bytes has the name already. With CDI an image is called as its volume (see
-    `image_of_volume`), except in runs that began before names were chosen.
+    given if an image with other bytes has the name already. With CDI an image is named like its volume (see
+    `image_of_volume`), except in runs that an earlier version began.
     """
     parts = [of.uid, of.namespace, of.name, disk, *([digest] if digest else [])]
     return f"image-{hashlib.sha256('/'.join(parts).encode()).hexdigest()[:12]}"
 
 
 def is_old(name: str, of: ImportRef, disk: str) -> bool:
-    """Whether a volume has the name that it got before names were chosen: that of its image."""
+    """Whether a volume is named like its image, as in earlier versions."""
     return name == image(of, disk)
 
 
 def image_of_volume(of: ImportRef, disk: str, volume: str, digest: str = "") -> str:
-    """A disk's image whose content is the volume itself, as with CDI: it has the volume's name.
+    """The name of a disk's image whose content is the volume itself, as with CDI: the volume's name.
 
-    `volume` is empty in a run that began before names were chosen.
+    `volume` is empty in a run that an earlier version began.
     """
     if not volume:
         return image(of, disk, digest)
@@ -68,18 +68,18 @@ def image_of_volume(of: ImportRef, disk: str, volume: str, digest: str = "") -> 
 
 
 def display_name(of: ImportRef, disk: str, suffix: str = "") -> str:
-    """What people see of the image. Today's `vm-import-IMPORT-DISK` wherever Harvester takes that.
+    """The display name of the image: vm-import-controller's `vm-import-IMPORT-DISK` if Harvester accepts it.
 
-    It becomes the value of a label there, and newer ones refuse what is none (pkg/image/common/validator.go,
-    CheckDisplayName), so a name that is too long is cut and gets a hash.
+    It becomes a label value there, and newer versions refuse an invalid one (pkg/image/common/validator.go,
+    CheckDisplayName), so a longer name is cut and gets a hash.
     """
     return short("-".join(filter(None, ["vm-import", of.name, disk, suffix])), _LONGEST)
 
 
 def display_label(text: str) -> str:
-    """The label by which today's controller finds an image of that display name.
+    """The label by which vm-import-controller finds an image with that display name.
 
-    sigs.k8s.io/cluster-api util/labels/format, MustFormatValue: as it is if it can be, else 32-bit FNV-1a.
+    sigs.k8s.io/cluster-api util/labels/format, MustFormatValue: unchanged if valid, else 32-bit FNV-1a.
     """
     if _LABEL_VALUE.fullmatch(text):
         return text

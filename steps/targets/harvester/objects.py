@@ -1,4 +1,4 @@
-"""The objects that Harvester sees, as plain dicts. Pure; their golden files are in tests/targets/golden."""
+"""The objects for Harvester as plain dicts. Pure; their golden files are in tests/targets/golden."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def image(
     place: Place,
     owners: list[Object],
 ) -> Object:
-    """The VirtualMachineImage of a disk: today's, field by field, and our marks.
+    """The VirtualMachineImage of a disk: the fields of vm-import-controller, and our marks.
 
     vm-import-controller, pkg/controllers/migration/virtualmachine.go, checkAndCreateVirtualMachineImage.
     """
@@ -59,9 +59,9 @@ def image(
 def claim(
     plan: Plan, disk: TargetDisk, *, name: str, image: Object, state: State, owners: list[Object]
 ) -> Object:
-    """The claim over a backing image, of the disk's size; any node may have it, as live migration needs.
+    """The claim over a backing image, with the disk's size; any node may mount it, for live migration.
 
-    vm-import-controller takes the file's size, which is too small for a compressed format.
+    vm-import-controller uses the file's size, which is too small for a compressed format.
     """
     metadata = image["metadata"]
     size = max(state.virtual_size, state.size, disk.capacity)
@@ -85,15 +85,15 @@ def claim(
 
 
 def volume_labels(plan: Plan, disk: str) -> dict[str, str]:
-    """The labels by which a volume is known as this import's, and as this run's."""
+    """The labels that assign a volume to this import and this run."""
     return {**labels(plan), LABEL_RUN: plan.run, LABEL_DISK: disk}
 
 
 def machine(plan: Plan, shape: Shape, claims: Mapping[str, str], owners: list[Object]) -> Object:
-    """The VirtualMachine over its claims (names by disk id), left off: to start it is `start`'s.
+    """The stopped VirtualMachine over its claims (names by disk id); `start` starts it.
 
     It has no annotation `harvesterhci.io/volumeClaimTemplates`. Harvester adds the sizes in there to what the
-    claims use of a storage quota (pkg/util/resourcequota/calculator.go), so each disk would count twice.
+    claims' use of a storage quota (pkg/util/resourcequota/calculator.go), so each disk would count twice.
     """
     made = virtual_machine(shape, claims)
     metadata = made["metadata"]

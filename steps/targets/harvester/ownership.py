@@ -1,7 +1,7 @@
-"""Whose an object is: marks, owner references, and what is done where a name is taken.
+"""Who owns an object: marks, owner references, and what happens if a name is taken.
 
-Image, claim and machine are owned by the import until it has succeeded, so that deleting an import that has
-not leaves nothing; then they are let go, and deleting the import leaves them. Nothing foreign is taken over.
+The import owns image, claim and VM until it has succeeded, so that deleting an import that has
+not leaves nothing; then they are released, and deleting the import keeps them. Nothing foreign is adopted.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from steps.model.plan import Plan
 from steps.runtime.cluster import ChangedError, Cluster
 
 TRIES: Final = 10
-"""How often a read-change-write is begun anew because others write to the same object."""
+"""How often a read-change-write is repeated because others write to the same object."""
 
 
 def owner(cluster: Cluster, plan: Plan) -> list[Object]:
-    """The owner references for what an import makes: the import itself, as today, without further flags.
+    """The owner references of an import's objects: the import, without flags, as in vm-import-controller.
 
-    None for an import that is no object here, as with `vmferry run`: whatever names an owner that does not
-    exist is collected at once. None across namespaces, which Kubernetes forbids.
+    None for an import that is not an object, as with `vmferry run`: an object whose owner does not
+    exist is garbage-collected at once. None across namespaces, which Kubernetes forbids.
     """
     of = plan.import_
     if of.namespace != plan.target.namespace:
@@ -44,23 +44,24 @@ def is_of_run(thing: Object, plan: Plan) -> bool:
 
 
 def refuse_foreign(thing: Object, plan: Plan) -> None:
-    """Raise StepError (CONFLICT), naming whose it is, unless the object belongs to this import."""
+    """Raise StepError (CONFLICT), naming the owner, unless the object belongs to this import."""
     if is_ours(thing, plan):
         return
     labels, metadata = labels_of(thing), thing["metadata"]
-    whose = "to no import"
+    why = "it was not created by an import"
     if LABEL_NAME in labels:
-        whose = f"to import {labels.get(LABEL_NAMESPACE)}/{labels[LABEL_NAME]} (uid {labels.get(LABEL_UID)})"
+        owner = f"{labels.get(LABEL_NAMESPACE)}/{labels[LABEL_NAME]}"
+        why = f"it belongs to import {owner} (uid {labels.get(LABEL_UID)})"
     raise StepError(
         Exit.CONFLICT,
-        f"{thing['kind']} {metadata.get('namespace')}/{metadata['name']} is there already",
-        f"it belongs {whose}",
+        f"{thing['kind']} {metadata.get('namespace')}/{metadata['name']} already exists",
+        why,
         "rename or delete it, or set spec.targetVirtualMachineName, then retry",
     )
 
 
 def refuse_leaving(thing: Object) -> None:
-    """Raise StepError (BUSY) for an object that is being deleted: its name is free in a moment."""
+    """Raise StepError (BUSY) for an object that is being deleted: its name is free soon."""
     metadata = thing["metadata"]
     if metadata.get("deletionTimestamp"):
         raise StepError(
@@ -71,10 +72,10 @@ def refuse_leaving(thing: Object) -> None:
 
 
 def let_go(cluster: Cluster, kind: Kind, thing: Object, plan: Plan) -> None:
-    """Take the import off the object's owners, whatever else has changed there meanwhile.
+    """Remove the import from the object's owners, even if the object changes meanwhile.
 
     Raises:
-        StepError: BUSY, when others change it faster than we can.
+        StepError: BUSY, if others change it all the time.
     """
     name, namespace = thing["metadata"]["name"], thing["metadata"]["namespace"]
     for _ in range(TRIES):
@@ -87,7 +88,7 @@ def let_go(cluster: Cluster, kind: Kind, thing: Object, plan: Plan) -> None:
         with contextlib.suppress(ChangedError):
             cluster.patch(kind, name, change, namespace)
             return
-    raise StepError(Exit.BUSY, f"{kind.kind} {namespace}/{name} changes all the time")
+    raise StepError(Exit.BUSY, f"{kind.kind} {namespace}/{name} keeps changing")
 
 
 def _owns(thing: Object, plan: Plan) -> bool:

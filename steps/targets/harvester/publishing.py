@@ -1,4 +1,4 @@
-"""A disk becomes a VirtualMachineImage: chosen, made, waited for, compared, and marked as done."""
+"""A disk becomes a VirtualMachineImage: choose, create, wait, compare, and mark as done."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from steps.targets.target import Report
 log = structlog.get_logger()
 
 STALLED: Final = 60 * 60.0
-"""Seconds without any change of an image after which nobody seems to work on it. A per cent of 10 TB takes 17
-minutes at 100 MB/s, and Harvester tells whole ones."""
+"""Seconds without any change after which an image counts as stalled. One per cent of 10 TB takes 17
+minutes at 100 MB/s, and Harvester reports whole per cents."""
 
 
 class Publishing:
-    """One disk on its way to being an image. Any part of it may have been done by an attempt before."""
+    """Publishes one disk as an image. An earlier attempt may have done any part of it."""
 
     def __init__(
         self,
@@ -72,13 +72,13 @@ class Publishing:
     def run(self, report: Report) -> Object:
         """The image, imported and marked."""
         if (done := self._done()) is not None:
-            log.info("an attempt before this one was done with it", image=done["metadata"]["name"])
+            log.info("an earlier attempt has published it", image=done["metadata"]["name"])
             return done
         card = self._card(digest=False)
         choice = self._candidates.choose(card)
         if not isinstance(choice, Ours):
-            log.info("nothing is uploaded: the image is there already", image=choice["metadata"]["name"])
-            self._card()  # before the mark: at that serve ends, and its digest may not be there yet
+            log.info("nothing is uploaded: the image exists already", image=choice["metadata"]["name"])
+            self._card()  # before the mark: the mark ends serve, whose digest may be missing yet
             return self._mark(choice, {})
         if not choice.exists:
             self._make(choice, card)
@@ -87,7 +87,7 @@ class Publishing:
         return self._mark(image, self._stamp(image, card))
 
     def _done(self) -> Object | None:
-        """The image when this very step is done: its `serve` has ended by then, and nobody has a card."""
+        """The image if this step is done already: `serve` has then ended, and there is no card."""
         return completed(self._cluster, self._plan, self._disk.id, self._workflow)
 
     def _card(self, *, digest: bool = True) -> Card:
@@ -111,12 +111,12 @@ class Publishing:
         )
         try:
             self._cluster.create(manifest)
-        except ExistsError:  # made by a request of ours whose answer was lost, or since we looked by others
+        except ExistsError:  # created by our request with a lost answer, or meanwhile by others
             refuse_foreign(self._get(ours.name), self._plan)
         log.info("image created", image=ours.name, display_name=ours.display_name)
 
     def _place(self) -> Place:
-        """Where a new image goes, looked up once."""
+        """The storage of a new image, looked up once."""
         if self._found is None:
             self._found = place(self._cluster, wanted_class(self._plan.target, self._disk))
         return self._found
@@ -125,7 +125,7 @@ class Publishing:
         """Return when Harvester has the image.
 
         Raises:
-            StepError: BROKEN_STREAM with its reason, when it gives up; UNREACHABLE, when nobody works on it.
+            StepError: BROKEN_STREAM with its reason, if Harvester gives up; UNREACHABLE, if it stalls.
         """
         seen, since = None, self._clock()
         while True:
@@ -144,28 +144,26 @@ class Publishing:
     def _get(self, name: str) -> Object:
         image = self._cluster.get(IMAGE, name, self._namespace)
         if image is None or "deletionTimestamp" in image["metadata"]:
-            raise StepError(
-                Exit.UNREACHABLE, f"image {name} was deleted by someone", remedy="it is made anew"
-            )
+            raise StepError(Exit.UNREACHABLE, f"image {name} was deleted", remedy="vmferry creates it again")
         return image
 
     def _look(self, name: str, now: State, seen: State | None) -> None:
-        """Say what went wrong with the image; raise when Harvester tries no more."""
+        """Log what went wrong with the image; raise if Harvester retries no more."""
         if now.failed:
             raise StepError(
                 Exit.BROKEN_STREAM,
                 f"Harvester could not import image {name}",
                 self._serving.hide(now.failed),
-                "the next attempt deletes it and makes it anew",
+                "the next attempt deletes it and creates it again",
             )
         if now.trouble and (seen is None or now.trouble != seen.trouble):
-            log.warning(f"Harvester tries image {name} again: {self._serving.hide(now.trouble)}")
+            log.warning(f"Harvester retries image {name}: {self._serving.hide(now.trouble)}")
 
     def _stamp(self, image: Object, card: Card) -> dict[str, str]:
-        """The annotations that say which bytes these are.
+        """The annotations that identify these bytes.
 
         Raises:
-            StepError: BROKEN_STREAM, when they are others; the image is deleted, to be made anew.
+            StepError: BROKEN_STREAM, if they differ; the image is deleted and created again.
         """
         try:
             integrity = compare(self._cluster, image, card.sha512, self._stop, self._clock)
@@ -174,11 +172,11 @@ class Publishing:
                 raise
             metadata = image["metadata"]
             self._cluster.delete(IMAGE, metadata["name"], self._namespace, uid=metadata["uid"])
-            raise StepError(Exit.BROKEN_STREAM, error.what, error.why, "it is made anew") from None
+            raise StepError(Exit.BROKEN_STREAM, error.what, error.why, "vmferry creates it again") from None
         return {markers.DIGEST: card.sha512, markers.INTEGRITY: str(integrity)}
 
     def _mark(self, image: Object, stamp: dict[str, str]) -> Object:
-        """Tell `serve` and `build` that this is the disk's image."""
+        """Mark the image as that of the disk, for `serve` and `build`."""
         done = {**mark(self._plan, self._disk.id, self._workflow), **stamp}
         labels = {names.LABEL_RUN: self._plan.run, names.LABEL_DISK: self._disk.id}
         change: Object = {"metadata": {"labels": labels, "annotations": done}}
@@ -189,7 +187,7 @@ class Publishing:
 def _stalled(name: str, now: State) -> StepError:
     return StepError(
         Exit.UNREACHABLE,
-        f"nothing happens with image {name}",
+        f"image {name} makes no progress",
         f"it has been at {now.percent} % for {STALLED / 60:g} minutes",
         f"see its events, and those of its volumes: kubectl describe vmimage {name}",
     )

@@ -1,4 +1,4 @@
-"""Whether what an import adds fits into the ResourceQuotas of a namespace. Pure.
+"""Whether the objects of an import fit into the ResourceQuotas of a namespace. Pure.
 
 Kubernetes counts a quota for each request, so a dry run of one claim does not see the next one. Rancher's
 quota of a namespace is a ResourceQuota as well, and it counts CPU and memory only when the VM starts.
@@ -32,7 +32,7 @@ def total(*parts: Mapping[str, Decimal]) -> Needs:
 
 
 def of_claims(claims: Sequence[tuple[str, Object]], kind: Kind) -> Needs:
-    """What claims add: (class, claim) each. `kind` is that of the claims."""
+    """What claims add: pairs of class and claim. `kind` is that of the claims."""
     return total(of_count(kind, len(claims)), *(_of_claim(*claim, kind) for claim in claims))
 
 
@@ -73,7 +73,7 @@ def shortages(quotas: Iterable[Object], needs: Needs) -> Iterator[str]:
             if need > left:
                 yield (
                     f"{name} of ResourceQuota {quota['metadata']['name']}: the import needs {_shown(need)}, "
-                    f"and {_shown(max(left, Decimal(0)))} of {hard[name]} are left"
+                    f"but {_shown(max(left, Decimal(0)))} of {hard[name]} are left"
                 )
 
 
@@ -82,7 +82,7 @@ def unseen(quotas: Iterable[Object], needs: Needs) -> Iterator[str]:
     for quota in quotas:
         name, hard = quota["metadata"]["name"], _hard(quota)
         if _is_scoped(quota):
-            yield f"ResourceQuota {name} counts some objects only, by scopes; whether it fits is not known"
+            yield f"ResourceQuota {name} has scopes; it is not known whether the import fits"
         elif needs.get("limits.memory") and "limits.memory" in hard:
             yield f"limits.memory of ResourceQuota {name} counts the VM's overhead, which is not known yet"
 

@@ -1,4 +1,4 @@
-"""A cluster's refusal of a VM, with what we know of it and the cluster does not say."""
+"""A cluster's refusal of a VM, with details that the cluster does not report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def explained(shape: Shape) -> Iterator[None]:
     """Add our NICs to a refusal because of a MAC address: Harvester names neither the NIC nor the address.
 
     Raises:
-        StepError: CONFLICT in place of DuplicateMacError.
+        StepError: CONFLICT instead of DuplicateMacError.
     """
     try:
         yield

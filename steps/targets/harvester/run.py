@@ -1,7 +1,7 @@
-"""What a run has in the release namespace: a scratch claim and a Service per disk, and documents for pods.
+"""A run's objects in the release namespace: a scratch claim and a Service per disk, and documents for pods.
 
-`preflight` makes it (`admit` adds the names of the volumes), `cleanup` takes it away after a success. All of
-it is owned by the request's ConfigMap. After a failure everything stays: a retry goes on from the claims, and
+`preflight` creates them (`admit` adds the names of the volumes), `cleanup` deletes them after a success. The
+request's ConfigMap owns all of them. After a failure everything stays: a retry resumes from the claims, and
 serves behind the same Services.
 """
 
@@ -28,9 +28,9 @@ from steps.targets.harvester.ownership import refuse_leaving
 log = structlog.get_logger()
 
 TABLES: Final = 1.02
-"""What a disk's tables and digests may add to its capacity."""
+"""Ratio for a disk's tables and digests beyond its capacity."""
 ROOM: Final = 256 << 20
-"""Bytes for whatever lies beside the disk."""
+"""Bytes for the files next to the disk."""
 SUCCEEDED: Final = "Succeeded"
 """`{{workflow.status}}` of Argo, for an exit handler."""
 
@@ -44,7 +44,7 @@ class Run:
         self._namespace = namespace
 
     def prepare(self, machine: Machine, publish_to: str) -> None:
-        """Make all that the stages behind preflight mount; `machine.json` last, as pods wait for it."""
+        """Create all objects that later stages mount; `machine.json` last, as pods wait for it."""
         owners = [self._request()]
         for disk in machine.disks:
             self._ensure_claim(scratch_claim(self._plan, disk, self._namespace, owners))
@@ -53,29 +53,29 @@ class Run:
         self._publish(document(self._plan, data, publish_to, self._namespace, owners))
 
     def volumes(self) -> Volumes | None:
-        """The names that an attempt of this run has chosen last; None where none has."""
+        """The latest names that an attempt of this run chose, or None."""
         labels = {names.LABEL_RUN: self._plan.run}
         found = self._cluster.find(CONFIG_MAP, self._namespace, labels)
         chosen = [one for one in found if VOLUMES in (one.get("data") or {})]
         return _volumes(max(chosen, key=_age)) if chosen else None
 
     def chosen(self, publish_to: str) -> Volumes | None:
-        """The names that this very attempt has chosen, as its pods have them; None while it has not."""
+        """The names that this attempt chose, as its pods see them; None before that."""
         found = self._cluster.get(CONFIG_MAP, _config_map(publish_to), self._namespace)
         return _volumes(found) if found is not None else None
 
     def keep_volumes(self, volumes: Volumes, publish_to: str) -> None:
-        """Store the names for the stages behind, for good: nobody may change them while volumes are made."""
+        """Store the names for later stages, immutable: nobody may change them while volumes are created."""
         owners = [self._request()]
         data = {VOLUMES: volumes.to_json()}
         made = document(self._plan, data, publish_to, self._namespace, owners)
         self._ensure(made | {"immutable": True})
 
     def release(self) -> list[str]:
-        """Let the scratch claims and Services go; returns what could not be deleted, and why.
+        """Delete the scratch claims and Services; returns what could not be deleted, and why.
 
-        And the pods that had them: a claim goes only when no pod, not even a finished one, names it; after
-        a retry Argo's podGC leaves those alone that were done before.
+        Also the pods that mounted them: a claim stays while any pod, even a finished one, uses it; after
+        a retry Argo's podGC skips those that finished before.
         """
         scratch = {names.LABEL_SCRATCH: "true"}
         return [*self._delete_all(POD, scratch), *self._delete_all(CLAIM), *self._delete_all(SERVICE)]
@@ -95,19 +95,21 @@ class Run:
         """The owner of everything: the request.
 
         Raises:
-            StepError: NOT_FOUND, when it is gone, as for an import that is being deleted.
+            StepError: NOT_FOUND, if it does not exist, as for an import that is being deleted.
         """
         name = names.request(self._plan.run)
         found = self._cluster.get(CONFIG_MAP, name, self._namespace)
         if found is None:
             raise StepError(
-                Exit.NOT_FOUND, f"request {self._namespace}/{name} is gone", "was the import deleted?"
+                Exit.NOT_FOUND,
+                f"request {self._namespace}/{name} does not exist",
+                "check whether the import was deleted",
             )
         uid = found["metadata"]["uid"]
         return {"apiVersion": CONFIG_MAP.api_version, "kind": CONFIG_MAP.kind, "name": name, "uid": uid}
 
     def _ensure(self, manifest: Object) -> Object:
-        """The object, made now or by an attempt before."""
+        """The object, created now or by an earlier attempt."""
         with contextlib.suppress(ExistsError):
             return self._cluster.create(manifest)
         kind, name = kind_of(manifest), manifest["metadata"]["name"]
@@ -119,20 +121,24 @@ class Run:
         return found
 
     def _refuse_unowned(self, found: Object, manifest: Object) -> None:
-        """An object of a request that was deleted goes with it, in a moment; anybody else's stays."""
+        """An object of a deleted request is deleted soon; a foreign object stays."""
         (owner,) = manifest["metadata"]["ownerReferences"]
         owners = found["metadata"].get("ownerReferences") or []
         if owner["uid"] in {one["uid"] for one in owners}:
             return
         what = f"{manifest['kind']} {self._namespace}/{manifest['metadata']['name']}"
         if any(one["name"] == owner["name"] for one in owners):
-            raise StepError(Exit.BUSY, f"{what} is left of a request that was deleted", "it goes in a moment")
+            raise StepError(
+                Exit.BUSY,
+                f"{what} is left from a deleted request",
+                "it is still being deleted; vmferry retries",
+            )
         raise StepError(
-            Exit.CONFLICT, f"{what} is not of this import", remedy="delete or rename it, and retry"
+            Exit.CONFLICT, f"{what} does not belong to this import", remedy="delete or rename it, and retry"
         )
 
     def _ensure_claim(self, manifest: Object) -> None:
-        """Also makes room: a disk may have grown since an earlier attempt."""
+        """Also enlarges the claim: a disk may have grown since an earlier attempt."""
         found = self._ensure(manifest)
         wanted = manifest["spec"]["resources"]["requests"]["storage"]
         if _bytes(found["spec"]["resources"]["requests"]["storage"]) >= int(wanted):
@@ -155,7 +161,7 @@ class Run:
 
 
 def scratch_size(capacity: int, scratch: ScratchPlan) -> int:
-    """Bytes to ask for so that a disk of this capacity fits, whatever its format."""
+    """Bytes to request so that a disk of this capacity fits in any format."""
     return math.ceil((capacity * TABLES + ROOM) * scratch.filesystem_factor)
 
 
@@ -172,7 +178,7 @@ def scratch_claim(plan: Plan, disk: Disk, namespace: str, owners: list[Object]) 
 
 
 def service(plan: Plan, disk: str, namespace: str, owners: list[Object]) -> Object:
-    """The stable address of a disk. By stage too: pods of other stages bear the same run and disk."""
+    """The Service of a disk. Selects by stage too: pods of other stages have the same run and disk."""
     selector = {names.LABEL_RUN: plan.run, names.LABEL_DISK: disk, names.LABEL_STAGE: "serve"}
     spec = {"selector": selector, "ports": [{"name": "http", "port": names.PORT, "targetPort": names.PORT}]}
     return _object(SERVICE, names.service(plan.run, disk), plan, disk, namespace, owners) | {"spec": spec}
@@ -181,7 +187,7 @@ def service(plan: Plan, disk: str, namespace: str, owners: list[Object]) -> Obje
 def document(
     plan: Plan, data: dict[str, str], publish_to: str, namespace: str, owners: list[Object]
 ) -> Object:
-    """The ConfigMap with a document: `data` is its text by its file's name.
+    """The ConfigMap with a document: `data` maps its file name to its text.
 
     Raises:
         StepError: INVALID, for anything but `configmap/NAME`.
@@ -192,7 +198,7 @@ def document(
 def _config_map(publish_to: str) -> str:
     kind, _, name = publish_to.partition("/")
     if kind != "configmap" or not name:
-        raise StepError(Exit.INVALID, f"cannot publish to {publish_to!r}", remedy="write configmap/NAME")
+        raise StepError(Exit.INVALID, f"cannot publish to {publish_to!r}", remedy="use configmap/NAME")
     return name
 
 
@@ -223,7 +229,7 @@ _UNITS: Final = {
 
 
 def _bytes(quantity: str) -> int:
-    """A claim's size: the API server writes what it was sent in its own way (`1073741824` as `1Gi`)."""
+    """A claim's size in bytes: the API server may rewrite the quantity (`1073741824` as `1Gi`)."""
     for unit, factor in _UNITS.items():
         if quantity.endswith(unit):
             return int(float(quantity.removesuffix(unit)) * factor)

@@ -1,7 +1,7 @@
-"""How `serve` and `image` of a disk speak: a URL only they and the target know, and a card beside the disk.
+"""How `serve` and `image` of a disk communicate: a secret URL, and a JSON card next to the disk.
 
-The card goes from serve to image, as only serve has the disk's scratch: what is served, and its SHA-512 once
-that is computed. What image has to say stands on the VirtualMachineImage (see `sibling`).
+serve writes the card for image, as only serve mounts the scratch: what is served, and its SHA-512 once
+that is computed. image answers by the VirtualMachineImage (see `sibling`).
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
 
 class Card(Document):
-    """What serve says of the disk. Sizes in bytes."""
+    """serve's description of the disk. Sizes in bytes."""
 
     format: DiskFormat
     size: int
     virtual_size: int
     landed: str
-    """Changes whenever the file does, and is known at once."""
+    """Changes with the file; known at once."""
     sha512: str = ""
     """Empty while it is being computed."""
 
     @classmethod
     def of(cls, file: Path, ready: Ready) -> Card:
-        """The card of a finished disk, its digest yet to come. Raises StepError (INVALID) without a file."""
+        """The card of a finished disk, still without digest. Raises StepError (INVALID) without a file."""
         try:
             stat = file.stat()
         except OSError as error:
             raise StepError(
-                Exit.INVALID, f"{file.name} is not there", error.strerror or "", "run convert before"
+                Exit.INVALID, f"{file.name} is not there", error.strerror or "", "run convert first"
             ) from None
         return cls(
             format=ready.format,
@@ -58,7 +58,7 @@ class Card(Document):
 
 @dataclass(frozen=True)
 class Address:
-    """Where a disk is served. `token` makes it unguessable: it is never told to anybody but the target."""
+    """Where a disk is served. `token` is the secret part: only the target gets it."""
 
     token: str
     origin: str = ""
@@ -70,25 +70,25 @@ class Address:
         return f"/{self.token}/{disk}.json"
 
     def hide(self, text: str) -> str:
-        """The text without the token, as others quote the URL in their errors."""
+        """The text without the token, because others quote the URL in their errors."""
         return text.replace(self.token, "…")
 
 
 def read_token(path: Path) -> str:
-    """The unguessable part of the URL.
+    """The secret part of the URL.
 
     Raises:
-        StepError: INVALID, when there is none, or one that is no part of a path.
+        StepError: INVALID, if there is none, or if it is not valid in a path.
     """
     try:
         token = path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise StepError(
-            Exit.INVALID, f"no token at {path}", error.strerror or "", "mount the run's address"
+            Exit.INVALID, f"there is no token at {path}", error.strerror or "", "mount the run's address"
         ) from None
     if not _TOKEN.fullmatch(token):
         raise StepError(
-            Exit.INVALID, f"the token at {path} is of no use", remedy="write 16 to 128 letters and digits"
+            Exit.INVALID, f"the token at {path} is not valid", remedy="use 16 to 128 letters and digits"
         )
     return token
 
@@ -97,7 +97,7 @@ class Serving(Protocol):
     """A disk that is being served, as image sees it."""
 
     def card(self, disk: str) -> Card | None:
-        """What is served; None while nobody answers."""
+        """The card; None while there is no answer."""
 
     def url(self, disk: str, disk_format: DiskFormat) -> str:
         """Where the target fetches it."""
@@ -107,7 +107,7 @@ class Serving(Protocol):
 
 
 class Web:
-    """Serving by the `serve` step, over HTTP."""
+    """The disk served by the `serve` step over HTTP."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -118,7 +118,7 @@ class Web:
             with inside.ask(url) as answer:
                 return Card.model_validate_json(answer.read(1 << 16))
         except (OSError, ValidationError):
-            return None  # not there yet, or between two pods: the caller's patience decides
+            return None  # not started yet, or between two pods: the caller's patience decides
 
     def url(self, disk: str, disk_format: DiskFormat) -> str:
         return self._address.origin + self._address.path(disk, disk_format)
@@ -136,10 +136,10 @@ def await_card(
     check: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Card:
-    """The card; with `digest`, once that is on it. `check` is called while there is none.
+    """The card; with `digest`, once the card has it. `check` is called while there is no card.
 
     Raises:
-        StepError: UNREACHABLE, when serve is not heard of for `PATIENCE`; what `check` raises.
+        StepError: UNREACHABLE, if serve does not answer for `PATIENCE`; the errors of `check`.
     """
     heard = clock()
     while True:
@@ -152,8 +152,8 @@ def await_card(
         if clock() - heard > PATIENCE:
             raise StepError(
                 Exit.UNREACHABLE,
-                f"nobody serves {disk}",
-                f"its serve step was not heard of for {PATIENCE / 60:g} minutes",
-                "see why its pod does not run: quota, parallelism, its claim",
+                f"{disk} is not served",
+                f"its serve step did not report for {PATIENCE / 60:g} minutes",
+                "check why its pod does not run: quota, parallelism, its claim",
             )
         stop.sleep(POLL)

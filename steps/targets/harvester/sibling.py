@@ -1,9 +1,9 @@
-"""How `serve` and `image` of a disk learn how the other one ended: from the image, and from the Workflow.
+"""How `serve` and `image` of a disk learn each other's result: from the image, and from the Workflow.
 
-The image says all that goes well: `image` marks it once it has compared and stamped it (see `completed`).
-What goes badly may leave no image at all (no quota for it, say), so each looks at the other's node in the
+The image shows success: `image` marks it after it has compared and stamped it (see `completed`).
+A failure may leave no image (for example without quota), so each step reads the other's node in the
 Workflow: `serve` ends when `image` has failed, `image` when `serve` has. That needs `get` on workflows in the
-release namespace, which the chart may withhold: then patience decides, and a failure is noticed a quarter of
+release namespace, which the chart may not grant: then a timeout decides, and a failure shows a quarter of
 an hour late.
 """
 
@@ -54,17 +54,17 @@ class Sibling:
         self._seen = clock()
 
     def is_done(self) -> bool:
-        """Whether the target has the disk. An API server that is away only makes us serve on.
+        """Whether the target has the disk. If the API server is unavailable, serving continues.
 
         Raises:
-            StepError: SIBLING, when `image` has failed for good; UNREACHABLE, when it never began.
+            StepError: SIBLING, if `image` has finally failed; UNREACHABLE, if it never began.
         """
         try:
             return self._image() or self._node()
         except StepError as error:
             if error.code is not Exit.UNREACHABLE or isinstance(error, _NeverBeganError):
                 raise
-            log.warning(f"cannot look whether the disk is still wanted: {error}")
+            log.warning(f"cannot check whether the disk is still needed: {error}")
             return False
 
     def _image(self) -> bool:
@@ -81,17 +81,17 @@ class Sibling:
     def _out_of_patience(self, *, failed: bool) -> StepError:
         minutes = f"{self._patience / 60:g} minutes"
         if failed:
-            return self._failed(f"its image failed, and nobody has made it anew for {minutes}")
+            return self._failed(f"its image failed, and no new one was made for {minutes}")
         return _NeverBeganError(
             Exit.UNREACHABLE,
             f"no image of {self._disk} was made",
-            f"its image step was not seen for {minutes}",
-            "see why its pod does not run: quota or parallelism",
+            f"its image step did not report for {minutes}",
+            "check why its pod does not run: quota or parallelism",
         )
 
     def _failed(self, why: str) -> StepError:
         return StepError(
-            Exit.SIBLING, f"the image of {self._disk} failed", why, "see there; a retry runs both"
+            Exit.SIBLING, f"the image of {self._disk} failed", why, "see that step; a retry runs both"
         )
 
     def _node(self) -> bool:
@@ -102,7 +102,7 @@ class Sibling:
 
 
 class StepNode:
-    """The node of a stage of a disk in the Workflow that runs it, where it can be seen."""
+    """The node of a disk's stage in its Workflow, if it can be read."""
 
     def __init__(self, cluster: Cluster, stage: str, disk: str, workflow: WorkflowRef) -> None:
         self._cluster = cluster
@@ -112,10 +112,10 @@ class StepNode:
         self._visible = bool(workflow.name)
 
     def phase(self) -> str:
-        """The phase over all attempts; empty where that cannot be seen.
+        """The phase over all attempts; empty if it cannot be read.
 
         Raises:
-            StepError: what the API says, but for a missing right.
+            StepError: the errors of the API, except for a missing permission.
         """
         if not self._visible:
             return ""
@@ -131,29 +131,29 @@ class StepNode:
 
 
 def refuse_without_serve(node: StepNode, disk: str) -> None:
-    """Raise StepError (SIBLING) when the `serve` step of the disk has failed: no one will serve it."""
+    """Raise StepError (SIBLING) if the `serve` step of the disk has failed: the disk will not be served."""
     try:
         phase = node.phase()
     except StepError as error:
-        log.warning(f"cannot look whether the disk will be served: {error}")
+        log.warning(f"cannot check whether the disk will be served: {error}")
         return
     if phase in FAILED:
         raise StepError(
             Exit.SIBLING,
             f"{disk} is not served",
             "its serve step has no attempts left",
-            "see there; a retry runs both",
+            "see that step; a retry runs both",
         )
 
 
 class _NeverBeganError(StepError):
-    """Not the API server that did not answer, but the sibling."""
+    """The sibling has not answered; the API server has."""
 
 
 def phase_of(workflow: Object, stage: str, disk: str) -> str:
     """The phase of a stage of a disk, over all its attempts.
 
-    Those are nodes of type Pod under one of type Retry, which alone knows whether there is another (seen with
+    Attempts are nodes of type Pod under one of type Retry, which shows whether another follows (seen with
     argo-workflows 4.1.2).
     """
     for node in _nodes(workflow.get("status") or {}).values():
@@ -165,11 +165,11 @@ def phase_of(workflow: Object, stage: str, disk: str) -> str:
 
 
 def _nodes(status: dict[str, Any]) -> dict[str, Any]:
-    """The nodes; Argo packs those of a large Workflow (util/file/fileutil.go: gzip, then base64)."""
+    """The nodes; Argo compresses those of a large Workflow (util/file/fileutil.go: gzip, then base64)."""
     nodes: dict[str, Any] = status.get("nodes") or {}
     if packed := status.get("compressedNodes"):
         try:
             nodes = json.loads(gzip.decompress(base64.b64decode(packed)))
-        except (OSError, ValueError):  # another algorithm was chosen: nothing can be seen
-            log.debug("the nodes of the Workflow are packed in a way we do not read")
+        except (OSError, ValueError):  # another algorithm: the nodes cannot be read
+            log.debug("the nodes of the Workflow are compressed in an unknown way")
     return nodes

@@ -1,4 +1,4 @@
-"""What Harvester says of an image (status of a VirtualMachineImage), in one value. Pure.
+"""Harvester's status of an image (a VirtualMachineImage) as one value. Pure.
 
 harvester v1.6.0, pkg/image/common/operator.go, stateTransit and failStateTransit: every failed attempt counts
 up `status.failed` and writes its reason into the condition RetryLimitExceeded; that becomes True, and
@@ -16,13 +16,13 @@ from steps.model.kinds import Object
 
 @dataclass(frozen=True)
 class State:
-    """An image as it stands. Sizes in bytes."""
+    """The state of an image. Sizes in bytes."""
 
     imported: bool
     failed: str
-    """Why it failed for good, word for word; empty while it has not."""
+    """The final failure, verbatim; empty without one."""
     trouble: str
-    """Why the last attempt failed, while there are attempts left."""
+    """The failure of the last attempt, while attempts are left."""
     percent: int
     size: int
     virtual_size: int
@@ -52,6 +52,6 @@ def _is(conditions: dict[str, Any], kind: str, status: str) -> bool:
 
 
 def _words(conditions: dict[str, Any]) -> str:
-    """The first of the conditions that tells a reason."""
+    """The first condition with a reason."""
     told = (conditions.get(kind, {}) for kind in ("RetryLimitExceeded", "Imported", "Initialized"))
     return next((one["message"] for one in told if one.get("message")), "")

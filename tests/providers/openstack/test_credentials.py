@@ -18,7 +18,7 @@ def read(folder: Path, **values: str) -> Credentials:
     return Credentials.read(folder)
 
 
-def test_todays_secret(tmp_path: Path) -> None:
+def test_the_secret_of_vm_import_controller(tmp_path: Path) -> None:
     found = read(tmp_path, **TODAY, ca_cert="PEM\n")
     assert (found.method, found.ca) == ("password", "PEM")
     assert found.options == {

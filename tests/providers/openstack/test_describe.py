@@ -185,7 +185,7 @@ def test_what_cannot_be_exported_is_refused() -> None:
     assert codes(described(server=a_server(locked=True, status="SHUTOFF"))) == set()
 
 
-def test_what_is_left_behind_is_told() -> None:
+def test_what_is_left_behind_is_reported() -> None:
     flavor = a_flavor(**{"OS-FLV-EXT-DATA:ephemeral": 10, "swap": 512})
     flavor["extra_specs"] = {"pci_passthrough:alias": "gpu:1"}
     made = described(

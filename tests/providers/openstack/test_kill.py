@@ -103,7 +103,7 @@ def test_an_image_that_glance_damaged_is_noticed(imported: Imported, forward: Fo
         file.write(bytes([byte[0] ^ 1]))
     forward.when = lambda _request, _done: False
     assert attempt(imported, forward, "export", "--disk", "disk-0") == Exit.CORRUPT
-    assert "is not what its digest says" in (imported.folder / "log").read_text()
+    assert "does not match its digest" in (imported.folder / "log").read_text()
     assert attempt(imported, forward, "cleanup") == Exit.DONE
 
 

@@ -72,4 +72,4 @@ def test_an_endpoint_without_its_version(project: Project, access: MakeAccess) -
 
 def test_an_endpoint_that_is_no_url(access: MakeAccess) -> None:
     error = refused(access, endpoint="keystone.example.com")
-    assert (error.code, "write https://HOST:5000/v3" in str(error)) == (Exit.INVALID, True)
+    assert (error.code, "use https://HOST:5000/v3" in str(error)) == (Exit.INVALID, True)

@@ -97,7 +97,7 @@ def found(cinder: Cinder) -> list[tuple[Severity, str, str]]:
         ({"gigabytes": row(3, 8)}, "gigabytes: 6 more are needed, 0 of 3 are free"),
         ({"gigabytes_ssd": row(5)}, "gigabytes_ssd: 6 more are needed, 5 of 5 are free"),
         ({"gigabytes_hdd": row(0)}, ""),
-        ({"per_volume_gigabytes": row(1)}, "per_volume_gigabytes: disk-1 has 2 GiB, a volume may have 1"),
+        ({"per_volume_gigabytes": row(1)}, "per_volume_gigabytes: disk-1 has 2 GiB, but a volume may have 1"),
     ],
 )
 def test_what_there_is_no_room_for(quota: dict[str, Any], words: str) -> None:

@@ -124,7 +124,9 @@ def test_a_live_system_has_no_disk_to_import(project: Project, access: MakeAcces
     assert (made.disks, {concern.code for concern in made.concerns}) == ((), {"iso-root"})
 
 
-def test_two_of_one_name_are_told_apart_by_uuid(project: Project, access: MakeAccess, tmp_path: Path) -> None:
+def test_two_of_one_name_are_distinguished_by_uuid(
+    project: Project, access: MakeAccess, tmp_path: Path
+) -> None:
     one, two = (machines.server(project, "twin", [a_disk(tmp_path, 1)]) for _ in range(2))
     with pytest.raises(StepError) as caught:
         describe(access, "twin")

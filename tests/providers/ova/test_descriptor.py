@@ -33,21 +33,25 @@ OUTSIDE = (
         (LAUGHS, Exit.UNSUPPORTED, "document type"),
         (OUTSIDE, Exit.UNSUPPORTED, "document type"),
         ('<!DOCTYPE Envelope SYSTEM "http://example.com/ovf.dtd"><Envelope/>', Exit.UNSUPPORTED, "document"),
-        ("<Envelope>&nbsp;</Envelope>", Exit.CORRUPT, "no XML"),
+        ("<Envelope>&nbsp;</Envelope>", Exit.CORRUPT, "not XML"),
         ("<Envelope>" * 100, Exit.UNSUPPORTED, "elements"),
         ("<Envelope>" + "<a/>" * 200_001 + "</Envelope>", Exit.UNSUPPORTED, "elements"),
-        ("<Envelope>", Exit.CORRUPT, "no XML"),
-        ("", Exit.CORRUPT, "no XML"),
-        ('<?xml version="1.0" encoding="nonsense"?><Envelope/>', Exit.CORRUPT, "no XML"),
+        ("<Envelope>", Exit.CORRUPT, "not XML"),
+        ("", Exit.CORRUPT, "not XML"),
+        ('<?xml version="1.0" encoding="nonsense"?><Envelope/>', Exit.CORRUPT, "not XML"),
         ("<Envelope>" + " " * markup.MOST_BYTES + "</Envelope>", Exit.UNSUPPORTED, "bytes"),
-        ("<html/>", Exit.INVALID, "no OVF descriptor"),
-        ("<Envelope/>", Exit.INVALID, "0 machines"),
+        ("<html/>", Exit.INVALID, "not an OVF descriptor"),
+        ("<Envelope/>", Exit.INVALID, "0 VMs"),
         (
             '<Envelope><References><File href="../x"/></References><VirtualSystem/></Envelope>',
             16,
-            "leads out",
+            "points outside",
         ),
-        ('<Envelope><References><File href="/x"/></References><VirtualSystem/></Envelope>', 16, "leads out"),
+        (
+            '<Envelope><References><File href="/x"/></References><VirtualSystem/></Envelope>',
+            16,
+            "points outside",
+        ),
     ],
 )
 def test_a_descriptor_that_is_refused(refused: Refused, text: str, code: int, words: str) -> None:
@@ -94,7 +98,7 @@ def test_sizes(quantity: str, unit: str, size: int) -> None:
     ],
 )
 def test_what_is_no_size(quantity: str, unit: str) -> None:
-    with pytest.raises(ValueError, match=r"no unit|no number|absurdly"):
+    with pytest.raises(ValueError, match=r"not a unit|not a number|too large"):
         units.size(quantity, unit)
 
 

@@ -188,7 +188,7 @@ class StopAfter(Stop):
 
 @pytest.mark.parametrize("manifest", ["sha256", None])
 @pytest.mark.parametrize("ranges", [True, False], ids=["range", "no-range"])
-def test_what_goes_on_reads_what_it_has_once_more_where_a_digest_wants_it(
+def test_a_resumed_transfer_rereads_its_data_if_a_digest_needs_it(
     tmp_path: Path, access: MakeAccess, monkeypatch: pytest.MonkeyPatch, manifest: str | None, ranges: bool
 ) -> None:
     monkeypatch.setattr("steps.disk.checkpoint.EVERY_BYTES", MIB)
@@ -217,7 +217,7 @@ def test_what_goes_on_reads_what_it_has_once_more_where_a_digest_wants_it(
         assert landed.source_bytes == size - landed.resumed_at
 
 
-def test_what_goes_on_still_finds_a_wrong_digest(
+def test_a_resumed_transfer_still_finds_a_wrong_digest(
     tmp_path: Path, access: MakeAccess, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The wrong byte is in what landed before the kill; the decoder does not see it again."""
@@ -297,7 +297,7 @@ def test_links_do_not_lead_out_of_a_folder(
     (folder / "web-disk1.vmdk").unlink()
     (folder / "web-disk1.vmdk").symlink_to(secret)
     error = refused(lambda: export(access(folder), tmp_path / "out"))
-    assert (error.code, "leads out" in str(error)) == (Exit.UNSUPPORTED, True)
+    assert (error.code, "points outside" in str(error)) == (Exit.UNSUPPORTED, True)
 
 
 def test_a_folder_with_no_descriptor_or_two(tmp_path: Path, access: MakeAccess) -> None:

@@ -217,7 +217,7 @@ def test_one_file_by_two_names_is_checked(
                 assert error.code is Exit.CORRUPT
 
 
-def test_the_name_as_it_stands_goes_before_another_spelling(
+def test_the_exact_name_precedes_another_spelling(
     tmp_path: Path, raws: list[Path], access: MakeAccess
 ) -> None:
     files = build_files(raws[:1], manifest=None).contents
@@ -228,7 +228,7 @@ def test_the_name_as_it_stands_goes_before_another_spelling(
     assert imported(tmp_path, access, both)[1] == raws[0].read_bytes()
 
 
-def test_names_that_differ_in_case_only_are_told_apart_by_nobody(refused: Refused) -> None:
+def test_names_that_differ_only_in_case_are_ambiguous(refused: Refused) -> None:
     assert names.find("disk", ["Disk", "disk"], "m.ova") == "disk"
     assert names.find("a b", ["A B", "a%20b"], "m.ova") == "a%20b"
     error = refused(lambda: names.find("DISK", ["Disk", "disk"], "m.ova"))
@@ -242,10 +242,10 @@ def test_names_that_differ_in_case_only_are_told_apart_by_nobody(refused: Refuse
         (lambda _: b"", Exit.CORRUPT, "empty"),
         (lambda _: b"\xef\xbb\xbf\r\n", Exit.CORRUPT, "empty"),
         (lines("SHA256(build/{n})= {h}", "sha256"), Exit.CORRUPT, "build/"),
-        (lines("SHA256({n}-)= {h}", "sha256"), Exit.CORRUPT, "no file of it"),
+        (lines("SHA256({n}-)= {h}", "sha256"), Exit.CORRUPT, "not in the package"),
         (lines("SHA256 of {n} is {h}", "sha256"), Exit.CORRUPT, "SHA256 of"),
         (lambda _: b"\xff\xfeS\x00H\x00", Exit.CORRUPT, "it has the line 'SH'"),
-        (lambda _: b"\xff\xfeS\x00H\x00A", Exit.CORRUPT, "no text"),
+        (lambda _: b"\xff\xfeS\x00H\x00A", Exit.CORRUPT, "not text"),
     ],
     ids=["algorithm", "empty", "mark-only", "folder", "other-name", "words", "no-line", "cut"],
 )

@@ -161,7 +161,7 @@ def test_a_thumbprint_holds_for_the_disk_too(
     assert same(run.out, images["pvscsi"])
 
 
-def test_stopped_while_the_stream_stands_still(vcenter: Simulator, access: MakeAccess) -> None:
+def test_stopped_while_the_stream_is_silent(vcenter: Simulator, access: MakeAccess) -> None:
     vcenter.faults(pauseAt=100 * KIB)
     asked = access(step="export-disk-0")
     run = Run(asked)
