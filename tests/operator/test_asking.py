@@ -105,7 +105,7 @@ def test_a_retry_begins_and_says_what_comes(vmferry: Vmferry) -> None:
     assert world.workflows() == [f"{run}-r1"]
     asked, stands, watch = ended.err.splitlines()
     assert asked == "default/web: retry requested"
-    assert stands == f"default/web: not started: Workflow {run}-r1 is about to be made"
+    assert stands == f"default/web: not started: Workflow {run}-r1 will be created"
     assert "kubectl get -n default virtualmachineimport.migration web" in watch
     assert ended.out == ""
 
