@@ -18,6 +18,7 @@ USER: Final = "mover"
 PASSWORD: Final = "open sesame"  # noqa: S105 - this site's own
 _CONFIG: Final = """\
 daemon off;
+user root;
 pid {folder}/pid;
 error_log {folder}/error.log;
 worker_processes 1;
@@ -65,10 +66,6 @@ def site(folder: Path) -> Iterator[Site]:
     with socket.create_server((HOST, 0)) as listener:
         port = listener.getsockname()[1]
     (folder / "nginx.conf").write_text(_CONFIG.format(folder=folder, own=own, host=HOST, port=port))
-    (folder / "files").chmod(0o755)
-    for above in (folder, *folder.parents):  # nginx's workers are another user
-        if above.is_relative_to("/tmp") and above != Path("/tmp"):  # noqa: S108 - pytest's folders
-            above.chmod(0o755)
     process = subprocess.Popen([nginx, "-c", folder / "nginx.conf"])
     try:
         eventually(lambda: _answers(port), "the web site", 20)
