@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from typing import Any, Final
 from ruamel.yaml import YAML
 
 from steps.model.contract import Exit, StepError
+from workflows.quantity import mebibytes
 
 MANIFEST: Final = "virtualmachine.yaml"
 OVMF: Final = Path("/usr/share/OVMF")
@@ -126,18 +126,18 @@ def _machine(domain: Mapping[str, Any], options: Options) -> list[str]:
 
 def _cpu(domain: Mapping[str, Any], options: Options) -> list[str]:
     cpu = domain["cpu"]
-    memory = options.memory_mib or mebibytes(domain["memory"]["guest"])
+    memory = options.memory_mib or _memory(domain["memory"]["guest"])
     cores = f"{cpu['sockets'] * cpu['cores'] * cpu['threads']}"
     topology = f"sockets={cpu['sockets']},cores={cpu['cores']},threads={cpu['threads']}"
     return ["-smp", f"{cores},{topology}", "-m", f"{memory}M"]
 
 
-def mebibytes(quantity: str) -> int:
-    """MiB of a Kubernetes quantity as `steps.model.manifest` writes it."""
-    match = re.fullmatch(r"(\d+)Mi", quantity)
-    if match is None:
-        raise StepError(Exit.INVALID, f"{MANIFEST}: memory {quantity!r} is not in Mi")
-    return int(match[1])
+def _memory(quantity: str) -> int:
+    """MiB of the manifest's memory, which Harvester or a person may have written in another unit."""
+    memory = mebibytes(quantity)
+    if memory is None:
+        raise StepError(Exit.INVALID, f"{MANIFEST}: memory {quantity!r} is not a whole number of MiB")
+    return memory
 
 
 def _firmware(domain: Mapping[str, Any], scratch: Path) -> list[str]:

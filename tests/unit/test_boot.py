@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from controller.local import qemu_boot
-from controller.local.qemu_boot import Files, Options, argv, disks, load, mebibytes, tpm
+from controller.local.qemu_boot import Files, Options, argv, disks, load, tpm
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Controller, Firmware
 from steps.model.manifest import virtual_machine
@@ -31,8 +31,10 @@ def manifest(**machine: Any) -> dict[str, Any]:
     return virtual_machine(made, {disk.id: disk.id for disk in made.disks})
 
 
-def command(folder: Path, options: Options = TCG, **machine: Any) -> list[str]:
+def command(folder: Path, options: Options = TCG, memory: str = "", **machine: Any) -> list[str]:
     made = manifest(**machine)
+    if memory:
+        made["spec"]["template"]["spec"]["domain"]["memory"]["guest"] = memory
     names = [disk["name"] for disk in made["spec"]["template"]["spec"]["domain"]["devices"]["disks"]]
     files = {name: folder / f"{name}.qcow2" for name in names}
     return argv(made, Files(files, folder), options)
@@ -197,7 +199,12 @@ def test_a_missing_disk_and_a_missing_manifest_are_told(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_memory_is_read_in_mi_only() -> None:
-    assert mebibytes("2048Mi") == 2048
-    with pytest.raises(StepError, match="is not in Mi"):
-        mebibytes("2Gi")
+@pytest.mark.parametrize("quantity", ["2048Mi", "2Gi"])
+def test_memory_is_read_in_any_unit(quantity: str, tmp_path: Path) -> None:
+    """Harvester's webhook writes whole GiB of memory as such."""
+    assert values(command(tmp_path, memory=quantity), "-m") == ["2048M"]
+
+
+def test_memory_that_qemu_cannot_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StepError, match="is not a whole number of MiB"):
+        command(tmp_path, memory="1500k")
