@@ -39,6 +39,7 @@ def test_uninstalled_with_imports_in_every_state(reinstalled: Ground, make: Make
     eventually(lambda: made.simulator.held(0), cancelled.told)
     cancelled.change(cancel=True)
     cancelled.until(FAILED)
+    made.simulator.faults(pauseAt=65536)  # a rule holds for one disk
     reading = made.begin("reading")
     eventually(lambda: made.simulator.held(0), reading.told)
     unknown.until(INVALID)
