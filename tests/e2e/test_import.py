@@ -237,7 +237,7 @@ def test_several_imports_from_standard_input_by_uuid_and_object_id(
         assert harness.tasks(vcenter, vm) == [(EXPORT, "")]
     assert harness.left(vcenter) == []
     again = harness.vmferry("retry", tmp_path / "out")
-    assert (again.code, "the import has succeeded" in again.err) == (Exit.DONE, True)
+    assert (again.code, "the import has already succeeded" in again.err) == (Exit.DONE, True)
 
 
 def test_a_folder_of_manifests_with_a_name_and_a_network_that_do_not_fit(
