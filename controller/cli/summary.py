@@ -73,7 +73,7 @@ def state(name: str, rundir: RunDir, workflow: dict[str, Any], *, interrupted: b
     """The status of an import, for a program. `goOn` is the command that resumes it, or null."""
     stages = [_stage(leaf, interrupted=interrupted) for leaf in leaves(workflow)]
     phase = phase_of(workflow)
-    ended_ill = interrupted or phase in (Phase.FAILED, Phase.ERROR)
+    ended_ill = interrupted or phase.failed
     return {
         "import": name,
         "phase": KILLED if interrupted else phase,

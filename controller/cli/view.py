@@ -73,7 +73,7 @@ def _note(leaf: Leaf, rates: Rates, now: datetime | None) -> str:
     again = f" (attempt {leaf.attempts})" if leaf.attempts > 1 else ""
     if leaf.phase is Phase.RUNNING:
         return (going(leaf, rates, now) if now else "interrupted") + again
-    if leaf.phase in (Phase.FAILED, Phase.ERROR):
+    if leaf.phase.failed:
         return f"{leaf.words}{again}"
     took = (leaf.finished - leaf.started).total_seconds() if leaf.finished and leaf.started else 0
     bytes_ = f"{size(leaf.total)} in " if counts_bytes(leaf) else ""
@@ -106,7 +106,7 @@ def lines(name: str, before: Mapping[str, Phase], workflow: Mapping[str, Any]) -
 
 
 def _because(leaf: Leaf) -> str:
-    if leaf.phase in (Phase.FAILED, Phase.ERROR):
+    if leaf.phase.failed:
         return f": {leaf.words}"
     return f" (attempt {leaf.attempts})" if leaf.attempts > 1 else ""
 

@@ -11,7 +11,7 @@ from steps.model.kinds import Object
 from steps.model.plan import Gate
 from workflows.api.annotations import APPROVE, RETRY
 from workflows.api.conditions import find, holds
-from workflows.api.status import Condition, ImportStatus
+from workflows.api.status import Condition, ConditionStatus, ImportStatus
 from workflows.status.phase import SUCCEEDED, settled
 from workflows.status.watchdog import Kind
 
@@ -76,7 +76,7 @@ def retry(seen: Seen) -> Wish:
     stalled = holds(seen.status.import_conditions, Kind.STALLED)
     if not stalled:
         _refuse_done(seen)
-    if seen.summary.status == "Unknown" and not stalled and seen.summary.reason not in HELD:
+    if seen.summary.status == ConditionStatus.UNKNOWN and not stalled and seen.summary.reason not in HELD:
         raise _refusal(seen, f"it has not failed: {seen.status.message}", "retry only imports that failed")
     if held := [field for field in ("suspend", "cancel") if seen.spec.get(field)]:
         raise _refusal(seen, f"spec.{held[0]} is set", "run `vmferry resume` instead")

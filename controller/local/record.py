@@ -66,10 +66,7 @@ class Record:
         return Phase(node["phase"]) if node else None
 
     def failed(self) -> bool:
-        return any(
-            node["type"] == "Retry" and Phase(node["phase"]) in (Phase.FAILED, Phase.ERROR)
-            for node in self._nodes.values()
-        )
+        return any(node["type"] == "Retry" and Phase(node["phase"]).failed for node in self._nodes.values())
 
     # --- changes by the scheduler
 

@@ -47,7 +47,7 @@ def volume_names(vm: str, disk: DiskId, run: str) -> Iterator[str]:
         yield _cut(volume_name(vm, disk), _digest(f"{run}/{disk}/{number}"))
 
 
-def beside(name: str, digest: str) -> str:
+def with_digest(name: str, digest: str) -> str:
     """The name of a further volume with other bytes, next to the one called `name`."""
     return _cut(name, digest[:_HASH])
 

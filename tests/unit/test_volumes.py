@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from steps.model.contract import Exit, StepError
 from steps.model.naming import DNS_LABEL
-from steps.model.volumes import LONGEST, Volumes, beside, volume_name, volume_names
+from steps.model.volumes import LONGEST, Volumes, volume_name, volume_names, with_digest
 
 LABEL = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)
 DISK = st.integers(0, 999).map(lambda number: f"disk-{number}")
@@ -28,7 +28,7 @@ def test_every_name_is_valid_and_tells_the_disk(vm: str, disk: str, run: str) ->
     tried = list(islice(volume_names(vm, disk, run), 5))
     assert len(set(tried)) == 5
     assert tried[0].endswith(disk)
-    assert all(DNS_LABEL.fullmatch(name) for name in (*tried, beside(tried[0], "0123456789abcdef")))
+    assert all(DNS_LABEL.fullmatch(name) for name in (*tried, with_digest(tried[0], "0123456789abcdef")))
 
 
 @given(st.integers(57, 63))

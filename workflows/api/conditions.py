@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
-from workflows.api.status import Condition
+from workflows.api.status import Condition, ConditionStatus
 
 TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 """How Kubernetes writes a time, for `strftime`."""
@@ -20,7 +20,7 @@ def find(conditions: Iterable[Condition], kind: str) -> Condition | None:
 def holds(conditions: Iterable[Condition], kind: str) -> bool:
     """Whether the condition of that type exists and is True."""
     found = find(conditions, kind)
-    return found is not None and found.status == "True"
+    return found is not None and found.status == ConditionStatus.TRUE
 
 
 def put(conditions: Iterable[Condition], new: Condition, now: datetime) -> tuple[Condition, ...]:

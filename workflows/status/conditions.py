@@ -18,9 +18,9 @@ from steps.model.admission import Verdict as Answer
 from steps.model.machine import Concern, Severity
 from workflows.api.conditions import holds, put
 from workflows.api.resources import VirtualMachineImport
-from workflows.api.status import Condition, Conditions
+from workflows.api.status import Condition, Conditions, ConditionStatus
 from workflows.status.messages import last_words
-from workflows.status.nodes import Leaf, Phase, blame
+from workflows.status.nodes import Leaf, blame
 from workflows.status.observed import Observed
 from workflows.status.phase import begun, landed
 
@@ -31,7 +31,6 @@ ADMITTED: Final = "TargetAdmitted"
 """Type of the condition with the answer of the target."""
 _LONGEST: Final = 8192
 """Characters of the message, of the 32768 that the API allows (metav1.Condition)."""
-_FAILED: Final = (Phase.FAILED, Phase.ERROR)
 Verdict = tuple[str, str] | None
 """(reason, message) of a condition that is True; None otherwise."""
 
@@ -75,7 +74,7 @@ def _exported(seen: Observed, disks: Sequence[str]) -> Verdict:
 
 
 def _export_failed(seen: Observed) -> Verdict:
-    cause = blame(seen.leaves) if seen.phase in _FAILED and not seen.stopped else None
+    cause = blame(seen.leaves) if seen.phase.failed and not seen.stopped else None
     if cause is None or cause.stage not in ("export", "convert"):
         return None
     return "ExportFailed", f"error exporting VM: {last_words(cause)}"
@@ -83,7 +82,7 @@ def _export_failed(seen: Observed) -> Verdict:
 
 def of_disk(conditions: Iterable[Condition], image: Leaf | None, now: datetime) -> Conditions:
     """vm-import-controller's conditions of a disk."""
-    failed = image is not None and image.phase in _FAILED
+    failed = image is not None and image.phase.failed
     verdicts: dict[str, Verdict] = {
         "VirtualMachineImageSubmitted": _submitted(image),
         "VirtualMachineImageReady": ("Imported", "The image is ready")
@@ -96,7 +95,7 @@ def of_disk(conditions: Iterable[Condition], image: Leaf | None, now: datetime) 
 
 def _submitted(image: Leaf | None) -> Verdict:
     """Not for an image that failed before its first byte was counted: the target has refused to create it."""
-    if image is None or not begun(image) or (image.phase in _FAILED and image.total <= 1):
+    if image is None or not begun(image) or (image.phase.failed and image.total <= 1):
         return None
     return "Submitted", "The target was asked to create the image"
 
@@ -106,10 +105,18 @@ def _all(conditions: Iterable[Condition], verdicts: dict[str, Verdict], now: dat
     made = tuple(conditions)
     for kind, verdict in verdicts.items():
         if verdict is not None:
-            made = put(made, Condition(type=kind, status="True", reason=verdict[0], message=verdict[1]), now)
+            made = put(
+                made,
+                Condition(type=kind, status=ConditionStatus.TRUE, reason=verdict[0], message=verdict[1]),
+                now,
+            )
         elif holds(made, kind):
             again = "No longer true: the step failed or is being retried"
-            made = put(made, Condition(type=kind, status="False", reason="TriedAgain", message=again), now)
+            made = put(
+                made,
+                Condition(type=kind, status=ConditionStatus.FALSE, reason="TriedAgain", message=again),
+                now,
+            )
     return made
 
 
@@ -125,7 +132,7 @@ def mapping_verified(concerns: Iterable[Concern]) -> Condition:
         words = f"{words[:_LONGEST]} … (preflight's log has all of them)"
     return Condition(
         type=VERIFIED,
-        status="True",
+        status=ConditionStatus.TRUE,
         reason=WARNED if warned else PASSED,
         message=words or "All mapping rules checks passed",
     )
@@ -138,7 +145,7 @@ def target_admitted(text: str) -> Condition | None:
         return None
     return Condition(
         type=ADMITTED,
-        status="True",
+        status=ConditionStatus.TRUE,
         reason="AcceptedWithWarnings" if admission.those(Answer.WARNED) else "Accepted",
         message=" | ".join(doubts(admission))[:_LONGEST] or "The target accepts the VM and its disks",
     )

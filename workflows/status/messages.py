@@ -123,15 +123,15 @@ def _waiting(wait: Wait, why: str) -> Summary:
 
 def _at_work(seen: Observed) -> Summary | None:
     busy = [leaf for leaf in seen.leaves if leaf.phase is Phase.RUNNING and not _is_gate(leaf)]
-    return _beside(busy, "") if busy else None
+    return _least_advanced(busy, "") if busy else None
 
 
 def _about_to(seen: Observed) -> Summary | None:
     pending = [leaf for leaf in seen.leaves if leaf.phase is Phase.PENDING]
-    return _beside(pending, "Starting: ") if pending else None
+    return _least_advanced(pending, "Starting: ") if pending else None
 
 
-def _beside(leaves: list[Leaf], before: str) -> Summary:
+def _least_advanced(leaves: list[Leaf], before: str) -> Summary:
     """The least advanced of several steps, with all disks that it works on."""
     first = min(leaves, key=_rank)
     same = [leaf for leaf in leaves if leaf.stage == first.stage]

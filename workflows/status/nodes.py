@@ -36,6 +36,10 @@ class Phase(enum.StrEnum):
         return self not in (Phase.PENDING, Phase.RUNNING)
 
     @property
+    def failed(self) -> bool:
+        return self in (Phase.FAILED, Phase.ERROR)
+
+    @property
     def succeeded(self) -> bool:
         return self in (Phase.SUCCEEDED, Phase.SKIPPED)
 
@@ -170,7 +174,7 @@ def blame(stages: Iterable[Leaf]) -> Leaf | None:
 
     A stage without an end counts as last: it cannot have caused failures that ended earlier.
     """
-    failed = (leaf for leaf in stages if leaf.phase in (Phase.FAILED, Phase.ERROR))
+    failed = (leaf for leaf in stages if leaf.phase.failed)
     causes = [leaf for leaf in failed if leaf.exit_code != Exit.SIBLING and leaf.stage != CLEANUP]
     return min(causes, key=ended_order, default=None)
 

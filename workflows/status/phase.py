@@ -22,7 +22,6 @@ SUCCEEDED: Final = "Succeeded"
 """Type of the condition that summarizes an import: True, False, or Unknown while it runs."""
 GONE: Final = "WorkflowGone"
 CANCELLED: Final = "Cancelled"
-_FAILED: Final = (Phase.FAILED, Phase.ERROR)
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def outcome(
         phase = _unseen(base, over=seen.phase is Phase.SUCCEEDED, started=started)
     if phase is ImportPhase.RUNNING or seen.phase is Phase.SUCCEEDED:
         return _done(ImportPhase.RUNNING if phase is ImportPhase.RUNNING else ImportPhase.CREATED, import_)
-    if seen.phase in _FAILED:
+    if seen.phase.failed:
         made = _failed(seen, phase, import_)
         return (
             made
@@ -66,7 +65,7 @@ def outcome(
 def settled(status: ImportStatus) -> bool:
     """Whether the import has succeeded, with its VM started or not to be started. This is final."""
     summary = find(status.import_conditions, SUCCEEDED)
-    done = summary is not None and summary.status == "True"
+    done = summary is not None and summary.status == ConditionStatus.TRUE
     return status.import_status == ImportPhase.RUNNING or (
         status.import_status == ImportPhase.CREATED and done
     )
@@ -135,11 +134,11 @@ def landed(seen: Observed, disk: str) -> bool:
 def _images(images: Sequence[Leaf | None]) -> ImportPhase:
     if all(leaf and leaf.phase.succeeded for leaf in images):
         return ImportPhase.IMAGES_READY
-    if any(leaf and leaf.phase in _FAILED for leaf in images):
+    if any(leaf and leaf.phase.failed for leaf in images):
         return ImportPhase.IMAGE_FAILED
     return ImportPhase.IMAGES_SUBMITTED if all(map(begun, images)) else ImportPhase.DISKS_EXPORTED
 
 
 def begun(leaf: Leaf | None) -> bool:
     """Whether a step has started."""
-    return leaf is not None and (leaf.phase is Phase.RUNNING or leaf.phase in _FAILED or leaf.phase.succeeded)
+    return leaf is not None and (leaf.phase is Phase.RUNNING or leaf.phase.failed or leaf.phase.succeeded)

@@ -92,7 +92,7 @@ def gone(before: ImportStatus, now: datetime) -> ImportStatus:
     """
     summary = find(before.import_conditions, SUCCEEDED)
     reason = summary.reason if summary else ""
-    over = reason in (GONE, CANCELLED) or (summary is not None and summary.status == "True")
+    over = reason in (GONE, CANCELLED) or (summary is not None and summary.status == ConditionStatus.TRUE)
     if before.workflow is None or over or before.import_status in (ImportPhase.NEW, ImportPhase.INVALID):
         return before
     note = f"Workflow {before.workflow.name} was deleted; a retry creates a new one and resumes"

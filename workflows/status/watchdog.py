@@ -21,7 +21,7 @@ from typing import Any, Final
 from steps.model import names
 from workflows.api.annotations import RETRY
 from workflows.api.conditions import TIME, find, kept, put
-from workflows.api.status import Condition, ImportStatus
+from workflows.api.status import Condition, ConditionStatus, ImportStatus
 from workflows.stages import STAGES
 from workflows.status.nodes import Leaf, Phase
 from workflows.status.observed import Observed
@@ -90,14 +90,18 @@ def told(before: ImportStatus, status: ImportStatus, alarm: Alarm | None, now: d
     conditions = status.import_conditions
     for kind in Kind:
         if alarm is not None and alarm.kind is kind:
-            raised = Condition(type=kind, status="True", reason=kind, message=alarm.message)
+            raised = Condition(type=kind, status=ConditionStatus.TRUE, reason=kind, message=alarm.message)
             conditions = put(conditions, raised, now)
         elif find(conditions, kind) is not None:
-            conditions = put(conditions, Condition(type=kind, status="False", reason="Moving"), now)
+            conditions = put(
+                conditions, Condition(type=kind, status=ConditionStatus.FALSE, reason="Moving"), now
+            )
     made = status.model_copy(update={"import_conditions": conditions})
     summary = find(conditions, SUCCEEDED)
-    if alarm is not None and summary is not None and summary.status == "Unknown":
-        condition = Condition(type=SUCCEEDED, status="Unknown", reason=alarm.kind, message=alarm.message)
+    if alarm is not None and summary is not None and summary.status == ConditionStatus.UNKNOWN:
+        condition = Condition(
+            type=SUCCEEDED, status=ConditionStatus.UNKNOWN, reason=alarm.kind, message=alarm.message
+        )
         update = {"message": alarm.message, "import_conditions": put(conditions, condition, now)}
         made = made.model_copy(update=update)
     return made.model_copy(

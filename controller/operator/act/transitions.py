@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from controller.operator.decide.dryrun import PLANNED
 from workflows.api.conditions import find, holds
-from workflows.api.status import Condition, ImportPhase, ImportStatus
+from workflows.api.status import Condition, ConditionStatus, ImportPhase, ImportStatus
 from workflows.argo_names import attempt_of
 from workflows.status import watchdog
 from workflows.status.messages import FAILURES, RETRYING
@@ -67,7 +67,11 @@ def _reached(before: ImportStatus, after: ImportStatus) -> Happening | None:
     if after.import_status == ImportPhase.IMAGE_FAILED:
         failed = summary is not None and summary.reason in (*FAILURES, RETRYING)
         return reached._replace(message=after.message) if failed else None  # else it was stopped
-    if before.import_status == ImportPhase.FAILED and summary is not None and summary.status == "Unknown":
+    if (
+        before.import_status == ImportPhase.FAILED
+        and summary is not None
+        and summary.status == ConditionStatus.UNKNOWN
+    ):
         return Happening("Resumed", f"The import was retried; {AGAIN}")
     if after.workflow and attempt_of(after.workflow.name):
         return reached._replace(message=f"{reached.message} (in a retry: {AGAIN})")
@@ -78,13 +82,19 @@ def _condition(before: ImportStatus, after: ImportStatus, kind: str) -> Iterator
     old, new = find(before.import_conditions, kind), find(after.import_conditions, kind)
     if new is None or _key(old) == _key(new) or new.reason in _QUIET:
         return
-    if kind == SUCCEEDED and new.status == "True" and after.import_status == ImportPhase.RUNNING:
+    if (
+        kind == SUCCEEDED
+        and new.status == ConditionStatus.TRUE
+        and after.import_status == ImportPhase.RUNNING
+    ):
         return  # the Event of the phase says this
     failed = new.reason in FAILURES
     if failed and old is not None and old.reason == new.reason and old.message.endswith(new.message):
         return  # reported when the step failed; now the Workflow has ended too
     yield Happening(
-        new.reason, new.message, warning=failed or new.status == "False" or new.reason == RETRYING
+        new.reason,
+        new.message,
+        warning=failed or new.status == ConditionStatus.FALSE or new.reason == RETRYING,
     )
 
 

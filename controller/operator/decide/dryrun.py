@@ -14,7 +14,7 @@ from steps.model.mapping import Shape, shape
 from steps.model.plan import Plan
 from steps.model.volumes import volume_name
 from workflows.api.conditions import find, put
-from workflows.api.status import Condition, ImportStatus, PlannedReference
+from workflows.api.status import Condition, ConditionStatus, ImportStatus, PlannedReference
 from workflows.stages import stages_for
 from workflows.status.phase import SUCCEEDED
 
@@ -50,13 +50,13 @@ def planned(
 ) -> ImportStatus:
     """The status after a successful dry run."""
     message = f"ConfigMap {reference.config_map} has the plan; set spec.dryRun to false to start the import"
-    condition = Condition(type=PLANNED, status="True", reason="Planned", message=message)
+    condition = Condition(type=PLANNED, status=ConditionStatus.TRUE, reason="Planned", message=message)
     return _rehearsed(status, condition, reference, generation, now)
 
 
 def refused(status: ImportStatus, why: str, generation: int, now: datetime) -> ImportStatus:
     """The status after a dry run that found reasons against the import."""
-    condition = Condition(type=PLANNED, status="False", reason="NotPossible", message=why)
+    condition = Condition(type=PLANNED, status=ConditionStatus.FALSE, reason="NotPossible", message=why)
     return _rehearsed(status, condition, None, generation, now)
 
 
@@ -68,7 +68,9 @@ def _rehearsed(
     now: datetime,
 ) -> ImportStatus:
     """Nothing runs, and the earlier phase and message no longer apply."""
-    summary = Condition(type=SUCCEEDED, status="Unknown", reason=told.reason, message=told.message)
+    summary = Condition(
+        type=SUCCEEDED, status=ConditionStatus.UNKNOWN, reason=told.reason, message=told.message
+    )
     changes = {
         "import_status": "",
         "step": "",
@@ -92,7 +94,7 @@ def drifted(facts: Facts, status: ImportStatus, now: datetime) -> ImportStatus:
         f"The import differs from the dry run in ConfigMap {promised.config_map}: the VM at its source or "
         "the spec has changed since"
     )
-    condition = Condition(type=PLANNED, status="False", reason=CHANGED, message=message)
+    condition = Condition(type=PLANNED, status=ConditionStatus.FALSE, reason=CHANGED, message=message)
     return status.model_copy(update={"import_conditions": put(status.import_conditions, condition, now)})
 
 

@@ -313,15 +313,15 @@ def _notes(thing: Object) -> dict[str, str]:
 
 
 def _planned(cluster: Cluster, options: Options, known: Facts) -> tuple[Plan | None, tuple[str, ...]]:
-    import_, whence = known.import_, known.origin
-    if whence.source is None:
+    import_, origin = known.import_, known.origin
+    if origin.source is None:
         return None, ()
     try:
-        made = _named_as_before(plan(import_, whence.source, options.settings), known.asked)
+        made = _named_as_before(plan(import_, origin.source, options.settings), known.asked)
     except Invalid as error:
         return None, error.reasons
     reasons = [
-        *_reference_reasons(import_, whence, options),
+        *_reference_reasons(import_, origin, options),
         *cluster_reasons(cluster, import_, made, options),
     ]
     if not reasons:
@@ -352,13 +352,13 @@ def _identity(plan: Plan) -> tuple[str, ...]:
     return source.kind, source.namespace, source.name, source.datacenter, plan.vm, plan.folder or ""
 
 
-def _reference_reasons(import_: VirtualMachineImport, whence: Origin, options: Options) -> Iterator[str]:
-    if options.cross_namespace_references is References.ALLOW or whence.source is None:
+def _reference_reasons(import_: VirtualMachineImport, origin: Origin, options: Options) -> Iterator[str]:
+    if options.cross_namespace_references is References.ALLOW or origin.source is None:
         return
     own = import_.metadata.namespace
-    if whence.source.metadata.namespace != own:
+    if origin.source.metadata.namespace != own:
         yield (
-            f"the source is in namespace {whence.source.metadata.namespace}; this installation allows "
+            f"the source is in namespace {origin.source.metadata.namespace}; this installation allows "
             f"only sources in the namespace of the import ({own}); move the source, or set "
             "crossNamespaceReferences: allow"
         )

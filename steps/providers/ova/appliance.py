@@ -94,10 +94,10 @@ class Appliance:
 
     def _manifests(self, *, far: bool) -> list[str]:
         """Possible names of the manifest; if the package's files can be listed, any `.mf` counts."""
-        wanted = self._beside(".mf")
+        wanted = self._next_to_descriptor(".mf")
         listed = self.package.names(far=far)
         if listed is None:
-            return [wanted, self._beside(".MF")]
+            return [wanted, self._next_to_descriptor(".MF")]
         there = [name for name in listed if names.is_a(name, ".mf")]
         found = names.find(wanted, there, self.package.shown)
         if sum(names.is_a(name, ".ovf") for name in listed) > 1:  # a folder of several packages
@@ -113,9 +113,9 @@ class Appliance:
 
     def signed(self) -> bool:
         """Whether there is a certificate next to the descriptor."""
-        return bool(self.package.has(self._beside(".cert")))
+        return bool(self.package.has(self._next_to_descriptor(".cert")))
 
-    def _beside(self, suffix: str) -> str:
+    def _next_to_descriptor(self, suffix: str) -> str:
         """A file that belongs to the descriptor: it has the same name (DSP0243, 6.3)."""
         return (
             self.name[: -len(".ovf")] + suffix if self.name.lower().endswith(".ovf") else self.name + suffix

@@ -243,7 +243,7 @@ class Folder:
     def _look(self, name: str) -> Place | None:
         checked(name, self.shown)
         folder = self._address.path
-        there = self._beside(folder.parent, name) if folder else self._relative(name)
+        there = self._in_folder(folder.parent, name) if folder else self._relative(name)
         try:
             found = place.find(there, self._reach)
         except StepError as error:
@@ -252,7 +252,7 @@ class Folder:
             raise
         return None if _is_page(found.head) else found
 
-    def _beside(self, folder: Path, name: str) -> Address:
+    def _in_folder(self, folder: Path, name: str) -> Address:
         """A file in the folder: a link in it must not lead to one outside."""
         path = (folder / name).resolve()
         if not path.is_relative_to(folder.resolve()):

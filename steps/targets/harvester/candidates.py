@@ -106,7 +106,7 @@ class Candidates:
                 case Fate.GO_ON:
                     return _existing(own)
                 case Fate.LEAVE:
-                    return self._beside(own)
+                    return self._new_next_to(own)
                 case Fate.REMAKE:
                     self._delete(own)
         others = self._others()
@@ -134,9 +134,9 @@ class Candidates:
                 "the image is reused by its name; its content cannot be verified", image=listed([bearer])
             )
             return bearer
-        return self._beside(bearer)
+        return self._new_next_to(bearer)
 
-    def _beside(self, old: Object) -> Ours:
+    def _new_next_to(self, old: Object) -> Ours:
         """A new image next to one with other bytes.
 
         It cannot have the same display name: Harvester refuses a second one in a namespace

@@ -73,8 +73,8 @@ def _free_name(cluster: Cluster, plan: Plan, vm: str, disk: DiskId, before: Volu
 def is_taken(cluster: Cluster, namespace: str, name: str) -> bool:
     """Whether any object in the namespace has the volume's name.
 
-    An image of CDI has a DataVolume and a claim with its name (harvester pkg/image/cdi/cdi.go), so all
-    three kinds count, whoever created them.
+    An image of CDI has a DataVolume and a claim with its name (harvester pkg/image/cdi/cdi.go). An object of
+    any of these three kinds takes the name, also if another program created it.
     """
     kinds = (CLAIM, DATA_VOLUME, IMAGE)
     return any(cluster.get(kind, name, namespace) is not None for kind in kinds)

@@ -13,7 +13,7 @@ from typing import Final
 from steps.model.kinds import GROUP
 from steps.model.names import short
 from steps.model.plan import ImportRef
-from steps.model.volumes import beside
+from steps.model.volumes import with_digest
 
 DIGEST: Final = f"{GROUP}/sha512"
 """On an image: the SHA-512 of its source bytes, after they were compared as far as possible."""
@@ -64,7 +64,7 @@ def image_of_volume(of: ImportRef, disk: str, volume: str, digest: str = "") -> 
     """
     if not volume:
         return image(of, disk, digest)
-    return beside(volume, digest) if digest else volume
+    return with_digest(volume, digest) if digest else volume
 
 
 def display_name(of: ImportRef, disk: str, suffix: str = "") -> str:
