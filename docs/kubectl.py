@@ -21,10 +21,11 @@ from controller.operator.sources.check import Verdict
 from steps.model.kinds import API_VERSION
 from steps.model.machine import Disk, Machine, Nic, NicModel, Power
 from steps.model.mapping import shape
-from steps.model.plan import SourceKind
+from steps.model.sources import SourceKind
 from workflows.api.conditions import stamp
 from workflows.api.crd import KINDS, Kind
-from workflows.api.resources import VirtualMachineImport, VmwareSource
+from workflows.api.resources import VirtualMachineImport
+from workflows.api.sources import VmwareSource
 from workflows.api.status import ImportStatus, SourceStatus, WorkflowReference
 from workflows.plan import plan
 from workflows.settings import Settings

@@ -16,7 +16,8 @@ from typing import IO, Any, Final
 
 import pytest
 
-from steps.model.plan import SourceKind, SourcePlan
+from steps.model.plan import SourcePlan
+from steps.model.sources import SourceKind
 from steps.providers import Access
 from steps.runtime.stop import Stop
 from tests import goprogram

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 from steps.model.names import short
-from steps.model.plan import SourceKind, SourcePlan
+from steps.model.plan import SourcePlan
+from steps.model.sources import SourceKind
 from workflows.stages import Identity, Limit
 
 LIMITS: Final = "vmferry-limits"
@@ -20,12 +21,7 @@ _CONFIG_KEY: Final = 253
 
 def template_name(kind: SourceKind) -> str:
     """The WorkflowTemplate for sources of a kind; they differ in the provider's image only."""
-    return f"vmferry-{provider(kind)}"
-
-
-def provider(kind: SourceKind) -> str:
-    """A kind's extra in pyproject.toml and target in images/Containerfile: `VmwareSource` is `vmware`."""
-    return kind.removesuffix("Source").lower()
+    return f"vmferry-{kind.provider}"
 
 
 def service_account(identity: Identity) -> str:

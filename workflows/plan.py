@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from steps.model.kinds import API_VERSION
 from steps.model.naming import DNS_LABEL, normalise
@@ -18,28 +18,19 @@ from steps.model.plan import (
     NetworkRule,
     Plan,
     PowerPlan,
-    SourceKind,
     SourcePlan,
     Spelling,
     TargetPlan,
 )
-from workflows.api.resources import OpenstackSource, Source, VirtualMachineImport, VmwareSource
+from steps.model.sources import SourceKind
+from workflows.api.resources import VirtualMachineImport
+from workflows.api.sources import Source
 from workflows.api.spec import DiskMapping, NetworkMapping
 from workflows.quantity import mebibytes
 from workflows.settings import Settings
 
 GRACE_SECONDS: Final = 60
 """vm-import-controller's default for gracefulShutdownTimeoutSeconds, also used for values below 1."""
-
-IMAGE_PAUSE: Final = 10
-"""vm-import-controller's default for uploadImageRetryDelay."""
-_ADDRESSES: Final = {
-    str(SourceKind.VMWARE): ("endpoint", "https://HOST/sdk"),
-    str(SourceKind.OPENSTACK): ("endpoint", "https://HOST:5000/v3"),
-    str(SourceKind.OVA): ("url", "https://HOST/PATH/MACHINE.ova"),
-}
-"""The field with a source's address, and what to write there."""
-_INTERFACES: Final = ("public", "internal", "admin")
 
 
 class Invalid(Exception):  # noqa: N818 - a verdict about a request
@@ -83,31 +74,10 @@ def source_plan(source: Source) -> SourcePlan:
         kind=SourceKind(source.kind),
         name=source.metadata.name,
         namespace=source.metadata.namespace,
-        endpoint=endpoint(source),
+        endpoint=source.spec.address,
         insecure_skip_tls_verify=source.spec.insecure_skip_tls_verify,
-        **_of_kind(source),
+        **source.spec.plan_fields(),
     )
-
-
-def endpoint(source: Source) -> str:
-    """The address to which the credentials for a source are sent."""
-    return source.spec.endpoint if isinstance(source, VmwareSource | OpenstackSource) else source.spec.url
-
-
-def _of_kind(source: Source) -> dict[str, Any]:
-    """Fields of this kind of source. Numbers below 1 mean the default, as in vm-import-controller."""
-    if isinstance(source, VmwareSource):
-        return {"datacenter": source.spec.dc, "thumbprint": source.spec.thumbprint}
-    if isinstance(source, OpenstackSource):
-        looks, pause = source.spec.upload_image_retry_count, source.spec.upload_image_retry_delay
-        return {
-            "region": source.spec.region,
-            "interface": source.spec.interface or "public",
-            "image_looks": looks if looks > 0 else None,
-            "image_pause": pause if pause > 0 else IMAGE_PAUSE,
-        }
-    seconds = source.spec.http_timeout_seconds or 0
-    return {"download_seconds": seconds if seconds > 0 else None}
 
 
 def target_plan(import_: VirtualMachineImport, settings: Settings) -> TargetPlan:
@@ -188,11 +158,10 @@ def _size_reasons(cpus: int | None, memory: str) -> Iterator[str]:
 
 def source_reasons(source: Source) -> Iterator[str]:
     """What is wrong with a source as written."""
-    if not endpoint(source):
-        field, example = _ADDRESSES[source.kind]
-        yield f"{source.kind} {source.metadata.name} has no spec.{field}; write {example}"
-    if isinstance(source, OpenstackSource) and source.spec.interface not in ("", *_INTERFACES):
-        yield f"spec.interface {source.spec.interface!r} is not one of {', '.join(_INTERFACES)}"
+    spec = source.spec
+    if not spec.address:
+        yield f"{source.kind} {source.metadata.name} has no spec.{spec.ADDRESS}; write {spec.EXAMPLE}"
+    yield from spec.reasons()
 
 
 def _disk_rule(row: DiskMapping) -> DiskRule:

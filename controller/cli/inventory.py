@@ -26,7 +26,7 @@ from steps.model.machine import Machine
 from steps.model.yaml import to_yaml
 from steps.providers import Inventory, Provider
 from steps.runtime.stop import Stop
-from workflows.api.resources import Source
+from workflows.api.sources import Source
 
 INTO: Final = Path("imports")
 """Default folder for manifests."""

@@ -14,7 +14,7 @@ from controller.generate.manifest_folder import Fate, ManifestDir, marked
 from controller.generate.mappingfile import Places, network_names
 from controller.generate.naming import Choice, choices, identity, source_key
 from steps.model.machine import Machine
-from workflows.api.resources import Source
+from workflows.api.sources import Source
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 from controller.generate.mappingfile import Places, network_names
@@ -15,18 +15,11 @@ from steps.model.kinds import API_VERSION
 from steps.model.machine import Machine, Nic, Severity
 from steps.model.mapping import shape
 from steps.model.naming import normalise
-from steps.model.plan import SourceKind
 from steps.preflight import reasons
-from workflows.api.resources import OvaSource, Source, VirtualMachineImport
-from workflows.plan import Invalid, endpoint, plan
+from workflows.api.resources import VirtualMachineImport
+from workflows.api.sources import Source
+from workflows.plan import Invalid, plan
 from workflows.settings import Settings
-
-_KEYS: Final = {
-    SourceKind.VMWARE: "username, password and, for a CA of your own, caCert",
-    SourceKind.OPENSTACK: "username, password, project_name, domain_name and, for a CA of your own, ca_cert",
-    SourceKind.OVA: "username, password and, for a CA of your own, ca.crt",
-}
-"""The keys of a source's Secret, for the remarks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +120,7 @@ def source_manifest(source: Source) -> dict[str, Any]:
     Raises:
         StepError: INVALID, if its address contains credentials.
     """
-    if urlsplit(endpoint(source)).username is not None:
+    if urlsplit(source.spec.address).username is not None:
         raise StepError(
             Exit.INVALID,
             f"cannot write {source.kind} {source.metadata.name} to a file",
@@ -144,14 +137,14 @@ def source_manifest(source: Source) -> dict[str, Any]:
 
 def source_remarks(source: Source) -> tuple[str, ...]:
     """Remarks on where the credentials of a source are, as they are not written."""
-    keys, reference = _KEYS[SourceKind(source.kind)], source.spec.credentials
+    keys, reference = source.spec.CREDENTIAL_KEYS, source.spec.credentials
     if reference is not None and reference.name:
         namespace = reference.namespace or source.metadata.namespace
         return (
             f"Its Secret {namespace}/{reference.name} is not written here. Give it to vmferry with a second",
             f"-f, or to a cluster with kubectl. Its keys are {keys}.",
         )
-    if isinstance(source, OvaSource):
+    if not source.spec.NEEDS_SECRET:
         return ()
     return (
         "It names no Secret: vmferry reads the credentials from the environment.",

@@ -10,7 +10,7 @@ from typing import Final
 
 from steps.model.machine import Machine
 from steps.model.naming import normalise
-from workflows.api.resources import OvaSource, Source, VmwareSource
+from workflows.api.sources import Source, VmwareSource
 
 _SUFFIX: Final = 12
 """Longest identifier that is appended whole to a taken name: `vm-1234` is, a UUID is cut."""
@@ -29,14 +29,14 @@ class Choice:
 
 def chosen(machine: Machine, source: Source, name: str) -> Choice:
     """The choice for a VM that was found by `name`."""
-    vm = machine.name if isinstance(source, VmwareSource) else name
+    vm = machine.name if source.spec.HAS_FOLDERS else name
     folder = folder_of(machine, source)
     return Choice(machine=machine, source=source, name=normalise(machine.name), vm=vm, folder=folder)
 
 
 def folder_of(machine: Machine, source: Source) -> str | None:
     """The value of spec.folder; None if the source has no folders."""
-    if not isinstance(source, VmwareSource):
+    if not source.spec.HAS_FOLDERS:
         return None
     above = machine.path.rpartition("/")[0] + "/"
     if above.count("/vm/") > 1:
@@ -67,8 +67,8 @@ def choices(
     made = []
     for machine, name in zip(machines, called, strict=True):
         vm = machine.name if same[_words(machine, source)] == 1 else machine.source_id
-        if isinstance(source, OvaSource) and len(machines) == 1:
-            vm = name  # an archive with one VM needs no name: it names the target VM
+        if source.spec.LONE_VM_NEEDS_NO_NAME and len(machines) == 1:
+            vm = name
         own, folder = sources.get(datacenter(machine), source), folder_of(machine, source)
         made.append(Choice(machine=machine, source=own, name=name, vm=vm, folder=folder))
     return made

@@ -12,15 +12,10 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import API_VERSION
 from steps.model.naming import normalise
-from steps.model.plan import SourceKind
-from workflows.api.resources import Metadata, OpenstackSource, Source, VirtualMachineImport, VmwareSource
-from workflows.api.spec import (
-    OpenstackSourceSpec,
-    SourceReference,
-    VirtualMachineImportSpec,
-    VmwareSourceSpec,
-)
-from workflows.plan import endpoint
+from steps.model.sources import SourceKind
+from workflows.api.resources import Metadata, VirtualMachineImport
+from workflows.api.sources import OpenstackSource, OpenstackSourceSpec, Source, VmwareSource, VmwareSourceSpec
+from workflows.api.spec import SourceReference, VirtualMachineImportSpec
 
 NAME: Final = "environment"
 """Name of the sources that the environment describes, at most one per kind."""
@@ -77,7 +72,7 @@ class Environment:
         """The credentials for that source: never for another address."""
         for one in self.given:
             described = one.source
-            if described and (described.kind, endpoint(described)) == (source.kind, endpoint(source)):
+            if described and (described.kind, described.spec.address) == (source.kind, source.spec.address):
                 return one.credentials
         return {}
 

@@ -17,14 +17,13 @@ from controller.manifests.read import OLD_GROUPS, line_of
 from controller.manifests.yamledit import comments, is_merged, remove, rename
 from steps.model.kinds import API_VERSION, GROUP
 from steps.model.naming import DNS_LABEL, normalise
+from workflows.api.sources import spec_of
 from workflows.api.spec import (
     Model,
     NetworkMapping,
-    OpenstackSourceSpec,
     SecretReference,
     SourceReference,
     VirtualMachineImportSpec,
-    VmwareSourceSpec,
 )
 
 SOURCES: Final = {
@@ -102,7 +101,7 @@ class Migration:
             self._fit(metadata, key, ("metadata",))
 
     def _source(self, spec: CommentedMap, document: CommentedMap) -> None:
-        model = VmwareSourceSpec if document["kind"] == "VmwareSource" else OpenstackSourceSpec
+        model = spec_of(document["kind"])
         credentials = spec.get("credentials")
         if isinstance(credentials, str):
             namespace = _namespace(document)

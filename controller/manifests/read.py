@@ -18,7 +18,8 @@ from ruamel.yaml.reader import ReaderError
 
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import GROUP
-from workflows.api.resources import KINDS, Secret, Source, VirtualMachineImport
+from workflows.api.resources import Secret, VirtualMachineImport
+from workflows.api.sources import RESOURCES, Source
 
 OLD_GROUPS: Final = ("source.harvesterhci.io", "importjob.harvesterhci.io")
 SUFFIXES: Final = (".yaml", ".yml", ".json")
@@ -137,7 +138,7 @@ def _unknown(here: str, version: str, kind: str, manifests: Manifests) -> list[s
     if version.partition("/")[0] in OLD_GROUPS:
         remedy = f"convert it to {GROUP}/v1beta1 with `vmferry migrate-manifests`"
         return [f"{here}: apiVersion {version} is from before Harvester v1.1; {remedy}"]
-    ours = kind in KINDS or kind in ("VirtualMachineImport", "Secret")
+    ours = kind in RESOURCES or kind in ("VirtualMachineImport", "Secret")
     if version.startswith(f"{GROUP}/") or not kind or (ours and not version):
         return [f"{here}: unknown kind {kind!r} of apiVersion {version!r}"]
     manifests.ignored.append(f"{here}: {kind}")
@@ -161,7 +162,7 @@ def _model(version: str, kind: str) -> type[BaseModel] | None:
     if (version, kind) == ("v1", "Secret"):
         return Secret
     if version.startswith(f"{GROUP}/"):
-        models: dict[str, type[BaseModel]] = {**KINDS, "VirtualMachineImport": VirtualMachineImport}
+        models: dict[str, type[BaseModel]] = {**RESOURCES, "VirtualMachineImport": VirtualMachineImport}
         return models.get(kind)
     return None
 

@@ -10,9 +10,11 @@ from controller.manifests.environment import ADDRESSES, MACHINES, NAME, Environm
 from controller.manifests.read import InvalidManifestsError, Manifests
 from steps.model.naming import normalise
 from steps.model.plan import Plan, SourcePlan
-from workflows.api.resources import OpenstackSource, OvaSource, Source, VirtualMachineImport, VmwareSource
-from workflows.api.spec import OpenstackSourceSpec, VmwareSourceSpec
-from workflows.plan import Invalid, endpoint, plan, source_plan, source_reasons
+from workflows.api.resources import VirtualMachineImport
+from workflows.api.sources import (
+    Source,
+)
+from workflows.plan import Invalid, plan, source_plan, source_reasons
 from workflows.settings import Settings
 
 
@@ -108,15 +110,10 @@ def _source_of(import_: VirtualMachineImport, manifests: Manifests, environment:
 
 def _filled(source: Source, environment: Environment) -> Source:
     """The source, with the address from the environment if the manifest has none."""
-    spec, there = source.spec, environment.source(source.kind)
-    if there is None or endpoint(source):
+    spec, given = source.spec, environment.source(source.kind)
+    if given is None or source.spec.address:
         return source
-    if isinstance(spec, VmwareSourceSpec) and isinstance(there, VmwareSource):
-        filled = {"endpoint": there.spec.endpoint, "dc": spec.dc or there.spec.dc}
-    elif isinstance(spec, OpenstackSourceSpec) and isinstance(there, OpenstackSource):
-        filled = {"endpoint": there.spec.endpoint, "region": spec.region or there.spec.region}
-    else:
-        return source
+    filled = {name: getattr(spec, name) or getattr(given.spec, name) for name in spec.FROM_ENVIRONMENT}
     return source.model_copy(update={"spec": spec.model_copy(update=filled)})
 
 
@@ -127,7 +124,7 @@ def credentials_of(source: Source, manifests: Manifests, environment: Environmen
         Invalid: if neither has credentials.
     """
     reference = source.spec.credentials
-    if reference is None and isinstance(source, OvaSource):
+    if reference is None and not source.spec.NEEDS_SECRET:
         return {}  # an archive may be public
     name = reference.name if reference else ""
     namespace = (reference.namespace if reference else "") or source.metadata.namespace

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from controller.operator.observe.source import SOURCES
+from controller.operator.observe.source import KINDS
 from controller.operator.workqueue import Queue
 from steps.model import names
 from steps.model.kinds import IMPORT, WORKFLOW, Kind
@@ -83,7 +83,7 @@ class Hub:
 def _source_of(thing: Mapping[str, Any], namespace: str) -> SourceKey | None:
     spec = thing.get("spec")
     reference = (spec.get("sourceCluster") if isinstance(spec, Mapping) else None) or {}
-    kind = SOURCES.get(str(reference.get("kind") or "").lower())
+    kind = KINDS.get(str(reference.get("kind") or "").lower())
     if kind is None or not reference.get("name"):
         return None
     return SourceKey(kind, str(reference.get("namespace") or namespace), str(reference["name"]))

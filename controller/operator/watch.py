@@ -15,12 +15,12 @@ import kopf
 
 from controller.operator.options import Options
 from steps.model import names
-from steps.model.kinds import IMPORT, OPENSTACK_SOURCE, OVA_SOURCE, VMWARE_SOURCE, WORKFLOW, Kind
+from steps.model.kinds import IMPORT, SOURCES, WORKFLOW, Kind
 
 Seen = Callable[[Kind, Mapping[str, Any], bool], None]
 """Called with a kind, an object, and whether it was deleted. It must not fail or block."""
 
-OURS: Final = (IMPORT, VMWARE_SOURCE, OPENSTACK_SOURCE, OVA_SOURCE)
+OURS: Final = (IMPORT, *SOURCES.values())
 IDENTITY: Final = cast("Any", "vmferry")
 """kopf's name among its peers. Without it kopf asks for the user name, and our user has none."""
 

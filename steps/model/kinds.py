@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+from steps.model.sources import SourceKind
+
 Object = dict[str, Any]
 """An object of the API as JSON."""
 
@@ -45,9 +47,7 @@ STORAGE_CLASS: Final = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses
 WORKFLOW: Final = Kind("argoproj.io/v1alpha1", "Workflow", "workflows")
 WORKFLOW_TEMPLATE: Final = Kind("argoproj.io/v1alpha1", "WorkflowTemplate", "workflowtemplates")
 IMPORT: Final = Kind(API_VERSION, "VirtualMachineImport", "virtualmachineimports")
-VMWARE_SOURCE: Final = Kind(API_VERSION, "VmwareSource", "vmwaresources")
-OPENSTACK_SOURCE: Final = Kind(API_VERSION, "OpenstackSource", "openstacksources")
-OVA_SOURCE: Final = Kind(API_VERSION, "OvaSource", "ovasources")
+SOURCES: Final = {kind: Kind(API_VERSION, str(kind), f"{kind.lower()}s") for kind in SourceKind}
 IMAGE: Final = Kind("harvesterhci.io/v1beta1", "VirtualMachineImage", "virtualmachineimages")
 DATA_VOLUME: Final = Kind("cdi.kubevirt.io/v1beta1", "DataVolume", "datavolumes")
 BACKING_IMAGE: Final = Kind("longhorn.io/v1beta2", "BackingImage", "backingimages")
@@ -74,7 +74,7 @@ KINDS: Final = {
             DEPLOYMENT,
             CRD,
         ),
-        *(WORKFLOW, WORKFLOW_TEMPLATE, IMPORT, VMWARE_SOURCE, OPENSTACK_SOURCE, OVA_SOURCE),
+        *(WORKFLOW, WORKFLOW_TEMPLATE, IMPORT, *SOURCES.values()),
         *(IMAGE, DATA_VOLUME, BACKING_IMAGE, MACHINE, NAD),
     )
 }

@@ -12,14 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from steps.model.document import Document
-
-
-class SourceKind(enum.StrEnum):
-    """The kinds of source, by the names of their custom resources."""
-
-    VMWARE = "VmwareSource"
-    OPENSTACK = "OpenstackSource"
-    OVA = "OvaSource"
+from steps.model.sources import SourceKind
 
 
 class TargetKind(enum.StrEnum):

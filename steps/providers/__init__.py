@@ -1,7 +1,8 @@
 """The protocol of a source of VMs. Differences between sources are data in `Machine`, not more methods.
 
-To add a source: one module here with a class that has these methods, one line in `_MODULES`, one extra in
-pyproject.toml, and the suite `tests/provider_contract.py` run over it (docs/contributing/add-a-source.md).
+To add a source: a package here with a class that has these methods, a row in `steps.model.sources`, a spec in
+`workflows.api.sources`, an extra in pyproject.toml, and the suite `tests/provider_contract.py` run over it
+(docs/contributing/add-a-source.md).
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from steps.disk.land import Landed
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine
-from steps.model.plan import DiskFormat, PowerPlan, SourceKind, SourcePlan
+from steps.model.plan import DiskFormat, PowerPlan, SourcePlan
+from steps.model.sources import SourceKind
 from steps.runtime.stop import Stop
 
 Report = Callable[[int, int], None]
@@ -75,23 +77,14 @@ class Access:
     """A folder that outlives a killed attempt: it records what must be released."""
 
 
-_MODULES: Final[dict[SourceKind, tuple[str, str]]] = {
-    SourceKind.VMWARE: ("steps.providers.vmware", "pyVmomi"),
-    SourceKind.OPENSTACK: ("steps.providers.openstack", "openstack"),
-    SourceKind.OVA: ("steps.providers.ova", ""),
-}
-"""The module of each kind, and the library that it requires: an image has only those of its own kind."""
-
-
 def installed(kind: SourceKind) -> bool:
-    """Whether a provider of that kind and its library are installed."""
-    _, library = _MODULES[kind]
-    return not library or importlib.util.find_spec(library) is not None
+    """Whether the library of that kind's provider is installed: an image has only those of its own kind."""
+    return not kind.library or importlib.util.find_spec(kind.library) is not None
 
 
 def not_installed(kind: SourceKind) -> str:
     """The message for a kind without a provider."""
-    here = ", ".join(other for other in _MODULES if installed(other)) or "no source"
+    here = ", ".join(other for other in SourceKind if installed(other)) or "no source"
     return f"this installation has no provider for {kind}: it imports from {here}"
 
 
@@ -103,8 +96,8 @@ def connect(access: Access) -> AbstractContextManager[Provider]:
     """
     kind = access.plan.kind
     if not installed(kind):
-        remedy = f"install vmferry with the extra {_MODULES[kind][0].rpartition('.')[2]}"
+        remedy = f"install vmferry with the extra {kind.provider}"
         raise StepError(Exit.UNSUPPORTED, "ProviderNotInstalled", not_installed(kind), remedy)
-    module: Any = importlib.import_module(_MODULES[kind][0])
+    module: Any = importlib.import_module(f"steps.providers.{kind.provider}")
     opened: AbstractContextManager[Provider] = module.connect(access)
     return opened

@@ -20,7 +20,8 @@ from ruamel.yaml import YAML
 
 from controller.operator.limits import PER_SOURCE
 from steps.model import names
-from steps.model.plan import SourceKind, SourcePlan
+from steps.model.plan import SourcePlan
+from steps.model.sources import SourceKind
 from steps.runtime import proxy
 from tests.author.rendered import CHART, PROGRAMS, TEMPLATE, Json, keys, parse
 from workflows import argo_names

@@ -9,7 +9,7 @@ import pytest
 
 from controller.operator import compat, health, options, uninstall
 from controller.operator.options import Options
-from steps.model.plan import SourceKind
+from steps.model.sources import SourceKind
 from tests.author.rendered import Json
 from tests.author.test_chart import RELEASE, of_kind, rendered, without_helm
 from workflows.stages import Limit

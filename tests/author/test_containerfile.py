@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from steps.model.plan import SourceKind
+from steps.model.sources import SourceKind
 from tests.author.rendered import PROGRAMS, spec
 from workflows.author.installation import Installation
 from workflows.author.pods import image

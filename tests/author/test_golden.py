@@ -13,10 +13,10 @@ from typing import Final
 
 import pytest
 
-from steps.model.plan import Gate, Plan, SourceKind
+from steps.model.plan import Gate, Plan
+from steps.model.sources import SourceKind
 from tests.author.rendered import CHART, GOLDEN, TEMPLATE
 from tests.unit.builders import a_plan
-from workflows.argo_names import provider
 from workflows.author.chart import chart_files, render
 from workflows.author.installation import Installation
 from workflows.author.template import template
@@ -62,9 +62,9 @@ def test_the_module_writes_the_charts_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", SourceKind)
 def test_the_templates_differ_in_the_providers_image_and_name_alone(kind: SourceKind) -> None:
-    file = CHART / "files" / f"{provider(kind)}.yaml"
-    as_vmware = file.read_text().replace(f"vmferry-{provider(kind)}", "vmferry-vmware")
-    as_vmware = as_vmware.replace(f"vmferry/{provider(kind)}:", "vmferry/vmware:").replace(
+    file = CHART / "files" / f"{kind.provider}.yaml"
+    as_vmware = file.read_text().replace(f"vmferry-{kind.provider}", "vmferry-vmware")
+    as_vmware = as_vmware.replace(f"vmferry/{kind.provider}:", "vmferry/vmware:").replace(
         kind, "VmwareSource"
     )
     assert as_vmware == TEMPLATE.read_text()

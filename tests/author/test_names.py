@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steps.model import names
-from steps.model.plan import ImportRef, Plan, SourceKind, SourcePlan, TargetKind, TargetPlan
+from steps.model.plan import ImportRef, Plan, SourcePlan, TargetKind, TargetPlan
+from steps.model.sources import SourceKind
 from tests.unit.builders import a_plan
 from workflows import argo_names
 from workflows.author.installation import Installation

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from controller.operator.limits import COPIED
-from steps.model.kinds import CONFIG_MAP, CRD, DEPLOYMENT, VMWARE_SOURCE
+from steps.model.kinds import CONFIG_MAP, CRD, DEPLOYMENT, SOURCES
 from steps.model.plan import TargetKind
+from steps.model.sources import SourceKind
 from tests.cluster.chart import CHART, Chart
 from tests.cluster.lab import CommandError
 from tests.cluster.stagepods import StagePods
@@ -93,8 +94,8 @@ def test_uninstalled_it_leaves_the_kinds_and_what_is_of_them(changed: Chart) -> 
     lab = changed.lab
     credentials = {"name": "none", "namespace": lab.release}
     source = {
-        "apiVersion": VMWARE_SOURCE.api_version,
-        "kind": VMWARE_SOURCE.kind,
+        "apiVersion": SOURCES[SourceKind.VMWARE].api_version,
+        "kind": SOURCES[SourceKind.VMWARE].kind,
         "metadata": {"name": "kept", "namespace": lab.release},
         "spec": {"endpoint": "https://vcenter.example/sdk", "dc": "DC0", "credentials": credentials},
     }
@@ -103,11 +104,11 @@ def test_uninstalled_it_leaves_the_kinds_and_what_is_of_them(changed: Chart) -> 
     changed.uninstall()
     label = ("--selector", "app.kubernetes.io/instance=vmferry", "--output", "name")
     assert lab.kubectl("--namespace", lab.release, "get", KINDS, *label).strip() == ""
-    assert lab.get(VMWARE_SOURCE, "kept") is not None
+    assert lab.get(SOURCES[SourceKind.VMWARE], "kept") is not None
 
     changed.install()
-    assert lab.get(VMWARE_SOURCE, "kept") is not None
-    lab.cluster.delete(VMWARE_SOURCE, "kept", lab.release)
+    assert lab.get(SOURCES[SourceKind.VMWARE], "kept") is not None
+    lab.cluster.delete(SOURCES[SourceKind.VMWARE], "kept", lab.release)
 
 
 STAGES = [stage for stage in stages_for(TargetKind.HARVESTER) if not stage.gate]

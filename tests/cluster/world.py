@@ -21,7 +21,7 @@ from tests.cluster.chart import Chart
 from tests.cluster.lab import Lab
 from tests.guest import report
 from tests.standins.process import eventually
-from workflows.api.resources import VmwareSource
+from workflows.api.sources import VmwareSource
 from workflows.plan import plan
 
 GUEST_BOOTS = 300.0

@@ -14,8 +14,8 @@ from ruamel.yaml import YAML
 from steps.model.kinds import GROUP
 from tests.crd.judge import Json, judged, program
 from workflows.api.crd import CHART_FILE, KINDS, manifests, render
-from workflows.api.resources import KINDS as SOURCES
 from workflows.api.resources import VirtualMachineImport
+from workflows.api.sources import RESOURCES
 from workflows.api.status import ImportPhase, ImportStatus
 
 ROOT: Final = Path(__file__).parents[2]
@@ -57,7 +57,7 @@ def test_names_are_those_of_vm_import_controller() -> None:
         "openstacksources.migration.harvesterhci.io",
         "ovasources.migration.harvesterhci.io",
     }
-    assert {one.name for one in KINDS} == {*SOURCES, "VirtualMachineImport"}
+    assert {one.name for one in KINDS} == {*RESOURCES, "VirtualMachineImport"}
 
 
 @pytest.mark.parametrize("kind", [one.name for one in KINDS])
@@ -73,7 +73,7 @@ def test_status_is_the_first_column_as_today() -> None:
     assert [one["name"] for one in columns] == ["Status", "VM", "Step", "%", "ETA", "Age", "Message"]
     assert columns[0]["jsonPath"] == ".status.importStatus"
     assert [one["name"] for one in columns if one.get("priority")] == ["Message"]
-    for source in SOURCES:
+    for source in RESOURCES:
         assert version(source)["additionalPrinterColumns"][0]["jsonPath"] == ".status.status"
 
 
@@ -210,7 +210,7 @@ def test_the_models_take_what_the_definitions_take(given: Json) -> None:
     """But a bus that KubeVirt does not know: the schema lets it pass, the controller says it is invalid."""
     if given["metadata"]["name"] == "any-bus":
         pytest.skip("refused by the model, in words")
-    model = SOURCES.get(given["kind"], VirtualMachineImport)
+    model = RESOURCES.get(given["kind"], VirtualMachineImport)
     assert model.model_validate(given) is not None
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from steps.model.machine import Machine
-from steps.model.plan import SourceKind, SourcePlan
+from steps.model.plan import SourcePlan
+from steps.model.sources import SourceKind
 from steps.providers import Access
 from steps.providers.ova import connect
 from steps.providers.ova.describe import MOST_CAPACITY

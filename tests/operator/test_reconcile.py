@@ -16,7 +16,8 @@ from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CONFIG_MAP, IMPORT, SECRET, WORKFLOW
 from steps.model.machine import Machine
-from steps.model.plan import Plan, SourceKind
+from steps.model.plan import Plan
+from steps.model.sources import SourceKind
 from tests.operator.world import KEY, World, machine_of_others
 from tests.reflect.situations import failed, found, node, upto
 from tests.targets.fake_cluster import Fault, KilledError

@@ -13,15 +13,15 @@ from steps.model import names
 from steps.model.kinds import (
     CONFIG_MAP,
     IMPORT,
-    OVA_SOURCE,
+    SOURCES,
     STORAGE_CLASS,
-    VMWARE_SOURCE,
     WORKFLOW,
     WORKFLOW_TEMPLATE,
     Kind,
     Object,
 )
 from steps.model.machine import Machine
+from steps.model.sources import SourceKind
 from steps.runtime.cluster import Cluster
 from steps.runtime.program import MACHINE
 from tests.operator.world import World
@@ -235,14 +235,16 @@ def test_a_folder_that_may_be_the_same_one(folder: str | None) -> None:
     assert world.begun() == set()
 
 
-SOURCES = [("https://VCENTER/sdk/", {"old"}), ("https://x/sdk", {"old", "young"})]
+ADDRESSES = [("https://VCENTER/sdk/", {"old"}), ("https://x/sdk", {"old", "young"})]
 
 
-@pytest.mark.parametrize(("endpoint", "begun"), SOURCES)
+@pytest.mark.parametrize(("endpoint", "begun"), ADDRESSES)
 def test_two_sources_may_be_one_vcenter(endpoint: str, begun: set[str]) -> None:
     world = both(sourceCluster={"kind": "VmwareSource", "name": "same", "namespace": "default"})
     secret = {"name": "credentials", "namespace": "default"}
-    world.add_source(VMWARE_SOURCE, "same", {"endpoint": endpoint, "dc": "DC0", "credentials": secret})
+    world.add_source(
+        SOURCES[SourceKind.VMWARE], "same", {"endpoint": endpoint, "dc": "DC0", "credentials": secret}
+    )
     world.see(OLD, YOUNG)
     assert world.begun() == begun
 
@@ -266,7 +268,7 @@ def test_a_vm_by_name_and_by_id(by_name: Key) -> None:
 def test_a_package_is_only_read() -> None:
     world = Rivals()
     source = {"kind": "OvaSource", "name": "ova", "namespace": "default"}
-    world.add_source(OVA_SOURCE, "ova", {"url": "https://files.example/web.ova"})
+    world.add_source(SOURCES[SourceKind.OVA], "ova", {"url": "https://files.example/web.ova"})
     world.ask(OLD, targetVirtualMachineName="one", sourceCluster=source)
     world.ask(YOUNG, targetVirtualMachineName="two", sourceCluster=source)
     world.see(OLD, YOUNG)

@@ -11,17 +11,17 @@ from controller.operator.options import Options
 from controller.operator.routing import SourceKey
 from controller.operator.sources.check import Verdict, verify
 from controller.operator.sources.reconcile import NOT_READY_SECONDS, Survey
-from steps.model.kinds import EVENT, SECRET, VMWARE_SOURCE
-from steps.model.plan import SourceKind
+from steps.model.kinds import EVENT, SECRET, SOURCES
+from steps.model.sources import SourceKind
 from tests.forwardproxy import Forward, forward
 from tests.operator.world import World
 from tests.unit.builders import a_source, without_provider
 from workflows.api.conditions import find
-from workflows.api.resources import OpenstackSource, OvaSource, Source
+from workflows.api.sources import OpenstackSource, OvaSource, Source
 from workflows.api.status import SourceStatus
 
 __all__ = ["forward"]
-KEY = SourceKey(VMWARE_SOURCE, "default", "vcenter")
+KEY = SourceKey(SOURCES[SourceKind.VMWARE], "default", "vcenter")
 
 
 class Asked:
@@ -49,7 +49,7 @@ class Place:
 
     @property
     def status(self) -> SourceStatus:
-        found = self.world.cluster.peek(VMWARE_SOURCE, "vcenter", "default")
+        found = self.world.cluster.peek(SOURCES[SourceKind.VMWARE], "vcenter", "default")
         assert found is not None
         return SourceStatus.read(found["status"])
 
@@ -79,7 +79,7 @@ def test_a_changed_password_is_noticed_at_the_next_look() -> None:
 def test_a_changed_spec_is_noticed() -> None:
     place = Place()
     place.look()
-    found = place.world.cluster.peek(VMWARE_SOURCE, "vcenter", "default")
+    found = place.world.cluster.peek(SOURCES[SourceKind.VMWARE], "vcenter", "default")
     assert found is not None
     found["metadata"]["generation"] = 2
     place.look(1)
@@ -118,7 +118,7 @@ def test_without_its_secret() -> None:
 
 def test_a_deleted_source_is_forgotten() -> None:
     place = Place()
-    place.world.cluster.drop(VMWARE_SOURCE, "vcenter", "default")
+    place.world.cluster.drop(SOURCES[SourceKind.VMWARE], "vcenter", "default")
     assert place.look() is None
     assert place.survey.counted() == {}
 

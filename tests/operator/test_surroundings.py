@@ -22,7 +22,8 @@ from controller.operator.events import LIMIT, emit
 from controller.operator.metrics import Collector
 from controller.operator.routing import Hub, SourceKey
 from controller.operator.workqueue import Queue
-from steps.model.kinds import CRD, DEPLOYMENT, EVENT, IMPORT, VMWARE_SOURCE, WORKFLOW, Object
+from steps.model.kinds import CRD, DEPLOYMENT, EVENT, IMPORT, SOURCES, WORKFLOW, Object
+from steps.model.sources import SourceKind
 from tests.targets.fake_cluster import FakeCluster, an_import
 from tests.unit.builders import an_import as a_model
 from workflows.api import crd
@@ -248,14 +249,14 @@ def test_whose_key_an_event_is() -> None:
         False,
     )
     assert imports.take() == ("team", "web")
-    assert sources.take() == SourceKey(VMWARE_SOURCE, "team", "vc")
+    assert sources.take() == SourceKey(SOURCES[SourceKind.VMWARE], "team", "vc")
     imports.done(("team", "web"), 300)
-    sources.done(SourceKey(VMWARE_SOURCE, "team", "vc"), 300)
+    sources.done(SourceKey(SOURCES[SourceKind.VMWARE], "team", "vc"), 300)
     labels = {"migration.harvesterhci.io/import-uid": "u1"}
     hub.seen(WORKFLOW, an_object("vmi-web", "vmferry", labels=labels), False)
     assert imports.take() == ("team", "web")
     imports.done(("team", "web"), 300)
-    hub.seen(VMWARE_SOURCE, an_object("vc", "team"), False)
+    hub.seen(SOURCES[SourceKind.VMWARE], an_object("vc", "team"), False)
     assert imports.take() == ("team", "web")
 
 

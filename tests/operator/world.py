@@ -21,12 +21,13 @@ from steps.model.kinds import (
     MACHINE,
     NAD,
     SECRET,
+    SOURCES,
     STORAGE_CLASS,
-    VMWARE_SOURCE,
     WORKFLOW,
     WORKFLOW_TEMPLATE,
     Object,
 )
+from steps.model.sources import SourceKind
 from steps.runtime.program import MACHINE as MACHINE_FILE
 from tests.targets.fake_cluster import FakeCluster
 from tests.unit.builders import a_machine
@@ -183,7 +184,7 @@ class World:
             "credentials": {"name": "credentials", "namespace": "default"},
         }
         state = {"status": status, "message": message, "observedGeneration": 1}
-        self.cluster.put(_object(VMWARE_SOURCE, metadata, spec=spec, status=state))
+        self.cluster.put(_object(SOURCES[SourceKind.VMWARE], metadata, spec=spec, status=state))
 
 
 def machine_of_others(name: str) -> Object:

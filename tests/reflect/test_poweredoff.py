@@ -8,7 +8,7 @@ import pytest
 
 from controller.operator.act.transitions import happenings
 from steps.model.machine import Machine, Power
-from steps.model.plan import SourceKind
+from steps.model.sources import SourceKind
 from tests.reflect.situations import Json, failed, found, reflected, upto
 from tests.unit.builders import a_machine, an_import
 from workflows.status import poweredoff

@@ -19,9 +19,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.kinds import (
     IMPORT,
     KINDS,
-    OPENSTACK_SOURCE,
-    OVA_SOURCE,
-    VMWARE_SOURCE,
+    SOURCES,
     Kind,
     Object,
     kind_of,
@@ -30,7 +28,7 @@ from steps.runtime.cluster import Cluster, failure
 
 Key = tuple[Kind, str, str]
 READ: Final = ("get", "list")
-SUBRESOURCE: Final = (IMPORT, VMWARE_SOURCE, OPENSTACK_SOURCE, OVA_SOURCE)
+SUBRESOURCE: Final = (IMPORT, *SOURCES.values())
 """Kinds of which an ordinary write leaves the status alone."""
 
 

@@ -6,11 +6,12 @@ from typing import Any, Final
 
 import pytest
 
-from steps import providers
 from steps.model.kinds import API_VERSION
 from steps.model.machine import Disk, Machine, Nic, NicModel
-from steps.model.plan import ImportRef, Plan, SourceKind, SourcePlan, TargetKind, TargetPlan
-from workflows.api.resources import OpenstackSource, OvaSource, Secret, VirtualMachineImport, VmwareSource
+from steps.model.plan import ImportRef, Plan, SourcePlan, TargetKind, TargetPlan
+from steps.model.sources import SourceKind
+from workflows.api.resources import Secret, VirtualMachineImport
+from workflows.api.sources import OpenstackSource, OvaSource, VmwareSource
 
 GIB: Final = 1 << 30
 
@@ -106,4 +107,4 @@ def a_secret(name: str = "vc-login", **values: str) -> Secret:
 
 def without_provider(patch: pytest.MonkeyPatch, kind: SourceKind) -> None:
     """As in an installation that lacks the library of that kind's provider."""
-    patch.setitem(providers._MODULES, kind, ("steps.providers.none", "no_such_library"))
+    patch.setattr(kind, "library", "no_such_library")

@@ -8,7 +8,7 @@ import pytest
 from controller.generate.naming import Choice, choices, chosen, identity
 from steps.model.machine import Machine
 from tests.unit.builders import a_cloud, a_machine, a_source, an_archive
-from workflows.api.resources import Source, VmwareSource
+from workflows.api.sources import Source, VmwareSource
 
 
 def vm(path: str, source_id: str = "vm-1", **more: Any) -> Machine:

@@ -7,8 +7,7 @@ import pytest
 from controller.manifests.environment import NAME, Environment, read
 from steps.model.contract import StepError
 from steps.providers.openstack.credentials import Credentials
-from workflows.api.resources import OpenstackSource, VmwareSource
-from workflows.api.spec import VmwareSourceSpec
+from workflows.api.sources import OpenstackSource, VmwareSource, VmwareSourceSpec
 
 
 def spec(**environ: str) -> VmwareSourceSpec:

@@ -9,7 +9,8 @@ from typing import Final
 import pytest
 
 from controller.manifests.read import Manifests, read
-from workflows.api.resources import Source, VirtualMachineImport
+from workflows.api.resources import VirtualMachineImport
+from workflows.api.sources import Source
 from workflows.plan import plan
 from workflows.settings import Settings
 

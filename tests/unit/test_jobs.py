@@ -9,10 +9,10 @@ from controller.manifests.environment import Environment
 from controller.manifests.environment import read as environment
 from controller.manifests.read import InvalidManifestsError, Manifests
 from controller.manifests.resolve import Job, access, jobs, only_source
-from steps.model.plan import SourceKind
+from steps.model.sources import SourceKind
 from tests.unit.builders import a_cloud, a_secret, a_source, an_import
-from workflows.api.resources import Secret, Source, VirtualMachineImport
-from workflows.plan import endpoint
+from workflows.api.resources import Secret, VirtualMachineImport
+from workflows.api.sources import Source
 from workflows.settings import Settings
 
 NOTHING: Final = Environment()
@@ -215,14 +215,14 @@ def test_sources_of_one_name_are_told_apart_by_their_kind() -> None:
 
 
 def test_the_environments_source_is_taken_when_there_is_no_other() -> None:
-    assert endpoint(only_source(Manifests(), GOVC, None)) == "https://other.example/sdk"
+    assert only_source(Manifests(), GOVC, None).spec.address == "https://other.example/sdk"
 
 
 def test_of_both_sources_of_the_environment_one_must_be_named() -> None:
     with pytest.raises(InvalidManifestsError, match="VmwareSource/environment, OpenstackSource/environment"):
         only_source(Manifests(), BOTH, None)
     found = only_source(Manifests(), BOTH, "OpenstackSource/environment")
-    assert endpoint(found) == "https://keystone.example:5000/v3"
+    assert found.spec.address == "https://keystone.example:5000/v3"
 
 
 def test_a_source_without_address_or_secret_is_refused() -> None:

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steps.model.kinds import API_VERSION
-from steps.model.plan import Bus, InterfaceModel, NamePolicy, NetworkPolicy, Plan, SourceKind, TargetPlan
+from steps.model.plan import Bus, InterfaceModel, NamePolicy, NetworkPolicy, Plan, TargetPlan
+from steps.model.sources import SourceKind
 from tests.unit.builders import a_source, an_import
-from workflows.api.resources import OpenstackSource, OvaSource
+from workflows.api.sources import OpenstackSource, OvaSource
 from workflows.plan import Invalid, plan, run_name
 from workflows.settings import Settings
 

@@ -14,7 +14,8 @@ from steps.model.contract import Exit
 from steps.model.machine import Power
 from steps.model.manifest import virtual_machine
 from steps.model.mapping import shape
-from steps.model.plan import NamePolicy, NetworkRule, SourceKind, TargetKind
+from steps.model.plan import NamePolicy, NetworkRule, TargetKind
+from steps.model.sources import SourceKind
 from steps.preflight import examine, reasons
 from steps.runtime import kubeapi
 from steps.runtime.stop import Stop

@@ -18,7 +18,8 @@ from controller.manifests.resolve import jobs
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Concern, Machine, Power, Severity
 from tests.unit.builders import a_cloud, a_disk, a_machine, a_nic, a_secret, a_source, an_archive
-from workflows.api.resources import Source, VirtualMachineImport
+from workflows.api.resources import VirtualMachineImport
+from workflows.api.sources import Source
 from workflows.settings import Settings
 
 BLOCK = Concern(

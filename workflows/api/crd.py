@@ -14,13 +14,8 @@ from typing import Any, Final
 
 from steps.model.kinds import GROUP
 from workflows.api.schema import structural
-from workflows.api.spec import (
-    Model,
-    OpenstackSourceSpec,
-    OvaSourceSpec,
-    VirtualMachineImportSpec,
-    VmwareSourceSpec,
-)
+from workflows.api.sources import RESOURCES, spec_of
+from workflows.api.spec import Model, VirtualMachineImportSpec
 from workflows.api.status import ImportStatus, Reported, SourceStatus
 
 VERSION: Final = "v1beta1"
@@ -81,9 +76,7 @@ KINDS: Final = (
         ImportStatus,
         _IMPORT,
     ),
-    Kind("VmwareSource", "A vCenter or ESXi host to import from.", VmwareSourceSpec, SourceStatus, _SOURCE),
-    Kind("OpenstackSource", "An OpenStack cloud to import from.", OpenstackSourceSpec, SourceStatus, _SOURCE),
-    Kind("OvaSource", "An OVA to import, by its URL.", OvaSourceSpec, SourceStatus, _SOURCE),
+    *(Kind(kind, spec_of(kind).SUMMARY, spec_of(kind), SourceStatus, _SOURCE) for kind in RESOURCES),
 )
 
 

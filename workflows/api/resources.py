@@ -1,7 +1,7 @@
 """The custom resources of `migration.harvesterhci.io/v1beta1`, as manifests hold them.
 
-Their specs are in `workflows.api.spec`, their statuses in `workflows.api.status`. Parsing ignores the
-status.
+The sources are in `workflows.api.sources`. The spec of an import is in `workflows.api.spec`; the statuses are
+in `workflows.api.status`. Parsing ignores the status.
 """
 
 from __future__ import annotations
@@ -14,14 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from steps.model.plan import SourceKind
-from workflows.api.spec import (
-    Model,
-    OpenstackSourceSpec,
-    OvaSourceSpec,
-    VirtualMachineImportSpec,
-    VmwareSourceSpec,
-)
+from workflows.api.spec import Model, VirtualMachineImportSpec
 
 _LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
@@ -43,44 +36,6 @@ class Metadata(BaseModel):
     namespace: Annotated[str, BeforeValidator(_or_default), Field(max_length=63, pattern=_LABEL)] = "default"
     uid: str = ""
     generation: int = 1
-
-
-class VmwareSource(Model):
-    """A VMware source."""
-
-    api_version: Literal["migration.harvesterhci.io/v1beta1"]
-    kind: Literal["VmwareSource"]
-    metadata: Metadata
-    spec: VmwareSourceSpec = VmwareSourceSpec()
-    status: Any = None
-
-
-class OpenstackSource(Model):
-    """An OpenStack source."""
-
-    api_version: Literal["migration.harvesterhci.io/v1beta1"]
-    kind: Literal["OpenstackSource"]
-    metadata: Metadata
-    spec: OpenstackSourceSpec = OpenstackSourceSpec()
-    status: Any = None
-
-
-class OvaSource(Model):
-    """An OVA source."""
-
-    api_version: Literal["migration.harvesterhci.io/v1beta1"]
-    kind: Literal["OvaSource"]
-    metadata: Metadata
-    spec: OvaSourceSpec = OvaSourceSpec()
-    status: Any = None
-
-
-Source = VmwareSource | OpenstackSource | OvaSource
-KINDS: Final[Mapping[str, type[Model]]] = {
-    str(SourceKind.VMWARE): VmwareSource,
-    str(SourceKind.OPENSTACK): OpenstackSource,
-    str(SourceKind.OVA): OvaSource,
-}
 
 
 class VirtualMachineImport(Model):

@@ -14,6 +14,7 @@ from pydantic.alias_generators import to_camel
 
 from steps.model.kinds import API_VERSION, GROUP
 from steps.model.plan import Gate, InterfaceModel, MacPolicy
+from steps.model.sources import SourceKind
 
 
 class Model(BaseModel):
@@ -57,66 +58,6 @@ class SecretReference(Model):
 
 Flag = Annotated[bool, Strict()]
 """Only true or false: the API server refuses 1 and "yes" too."""
-Insecure = Annotated[
-    Flag,
-    Field(
-        alias="insecureSkipTLSVerify",
-        description="do not verify the certificate of the source; default false: it is verified against the "
-        "CA in the Secret, or else against the CAs of the system",
-    ),
-]
-
-
-class VmwareSourceSpec(Model):
-    """A vCenter or a stand-alone ESXi host."""
-
-    endpoint: Text = Field(default="", description="URL of the SDK, such as https://vcenter/sdk")
-    dc: Text = Field(default="", description="name or inventory path of the datacenter")
-    credentials: SecretReference | None = Field(
-        default=None,
-        description="Secret with username, password and optionally caCert (PEM), thumbprint",
-        json_schema_extra=STRUCT,
-    )
-    insecure_skip_tls_verify: Insecure = False
-    thumbprint: Text = Field(
-        default="", description="SHA-1 or SHA-256 fingerprint of the one certificate to trust, as hex"
-    )
-
-
-class OpenstackSourceSpec(Model):
-    """An OpenStack cloud."""
-
-    endpoint: Text = Field(default="", description="URL of Keystone, such as https://host:5000/v3")
-    region: Text = Field(default="", description="region of the services")
-    credentials: SecretReference | None = Field(
-        default=None,
-        description="Secret with username, password, project_name, domain_name and optionally ca_cert (PEM)",
-        json_schema_extra=STRUCT,
-    )
-    interface: Text = Field(
-        default="", description="which endpoints to use: public, internal or admin; default public"
-    )
-    upload_image_retry_count: int = Field(
-        default=0,
-        description="how often one attempt checks whether the image of a volume is active; default 30, or "
-        "more for a large volume",
-    )
-    upload_image_retry_delay: int = Field(default=0, description="seconds between two checks; default 10")
-    insecure_skip_tls_verify: Insecure = False
-
-
-class OvaSourceSpec(Model):
-    """An OVA at a URL."""
-
-    url: Text = Field(default="", description="http or https URL of the archive")
-    http_timeout_seconds: int | None = Field(
-        default=None,
-        description="seconds that the download of one disk may take; default, and 0: as long as bytes arrive",
-    )
-    credentials: SecretReference | None = Field(
-        default=None, description="Secret with username and password, and ca.crt (PEM), all optional"
-    )
-    insecure_skip_tls_verify: Insecure = False
 
 
 class NetworkMapping(Model):
@@ -151,13 +92,14 @@ class DiskMapping(Model):
 
 
 _IGNORED: Final = "accepted for compatibility; ignored"
+_KINDS: Final = " or ".join((", ".join([*SourceKind][:-1]), [*SourceKind][-1]))
 
 
 class SourceReference(Model):
     """The source of the VM: an ObjectReference of which four fields are used."""
 
     api_version: Text = Field(default="", description=API_VERSION)
-    kind: Text = Field(default="", description="VmwareSource, OpenstackSource or OvaSource")
+    kind: Text = Field(default="", description=_KINDS)
     name: Text = Field(default="", description="name of the source")
     namespace: Text = Field(default="", description="its namespace; default: that of the import")
     uid: Text = Field(default="", description="accepted for compatibility; ignored", exclude=True)

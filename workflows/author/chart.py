@@ -7,8 +7,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, Final
 
-from steps.model.plan import SourceKind
-from workflows import argo_names
+from steps.model.sources import SourceKind
 from workflows.author.installation import Installation
 from workflows.author.template import Json, template
 
@@ -43,10 +42,7 @@ def _named_first(value: Any) -> Any:
 
 def chart_files() -> dict[str, str]:
     """The chart's templates, one for each kind of source: file names and texts."""
-    return {
-        f"{argo_names.provider(kind)}.yaml": HEADING + render(template(Installation(), kind))
-        for kind in SourceKind
-    }
+    return {f"{kind.provider}.yaml": HEADING + render(template(Installation(), kind)) for kind in SourceKind}
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from hera.workflows import models as m
 
 from steps.model import names
 from steps.model.contract import CREDENTIALS, OUTPUTS, REQUEST, SCRATCH, Exit
-from steps.model.plan import SourceKind
+from steps.model.sources import SourceKind
 from workflows import argo_names
 from workflows.author.installation import Installation
 from workflows.stages import Image, Limit, Retry, Scope, Stage
@@ -94,7 +94,7 @@ def container(
 
 def image(stage: Stage, kind: SourceKind) -> str:
     """The target of images/Containerfile that holds a stage's program."""
-    return argo_names.provider(kind) if stage.image is Image.PROVIDER else str(stage.image)
+    return kind.provider if stage.image is Image.PROVIDER else str(stage.image)
 
 
 def arguments(stage: Stage) -> list[str]:

@@ -13,7 +13,8 @@ from hera.workflows import DAG, Parameter, Suspend, Task, WorkflowTemplate
 from hera.workflows import models as m
 
 from steps.model import names
-from steps.model.plan import Gate, SourceKind, TargetKind
+from steps.model.plan import Gate, TargetKind
+from steps.model.sources import SourceKind
 from workflows import argo_names
 from workflows.author.dag import DISKS, FINISH, IMPORT, TRANSFER, Graph, graph
 from workflows.author.installation import Installation

@@ -10,15 +10,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from steps.model.machine import Machine, Power
-from steps.model.plan import SourceKind
+from steps.model.sources import SourceKind
 from workflows.status.nodes import Leaf, Phase
 
 POWEROFF: Final = "poweroff"
-_HOW: Final = {
-    SourceKind.VMWARE: "power it on in the vSphere Client or the Host Client",
-    SourceKind.OPENSTACK: "run `openstack server start {id}`",
-}
-"""An OVA never runs."""
 
 
 def powered_off(machine: Machine | None, stages: Iterable[Leaf], before: str = "") -> str:
@@ -41,15 +36,14 @@ def named(machine: Machine) -> str:
 
 def note(machine: Machine | None, kind: SourceKind | None, stages: Iterable[Leaf], before: str = "") -> str:
     """The note to append to an error message; empty if the import has powered off nothing."""
-    how = _HOW.get(kind) if kind else None
-    if machine is None or how is None or not any(_is_done(leaf) for leaf in stages):
+    if machine is None or kind is None or not kind.runs_vms or not any(_is_done(leaf) for leaf in stages):
         return ""
     name = powered_off(machine, stages, before)
     if not name:
         return ""
     return (
         f"VM {name} is off at its source because the import powered it off; a retry resumes while it stays "
-        f"off. To use it there again, {how.format(id=machine.source_id)}"
+        f"off. To use it there again, {kind.power_on.format(id=machine.source_id)}"
     )
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from steps.model.machine import Machine
 from steps.model.mapping import Shape
-from steps.model.plan import SourceKind
+from steps.model.sources import SourceKind
 from workflows.api.conditions import find, put
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import (

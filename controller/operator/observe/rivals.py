@@ -14,13 +14,13 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from controller.operator.observe.facts import NAME_TAKEN, VM_TAKEN, Facts, Rival, run_of
-from controller.operator.observe.source import SOURCES, parse_source
+from controller.operator.observe.source import KINDS, parse_source
 from controller.operator.options import Options
 from steps.model import names
 from steps.model.kinds import CONFIG_MAP, IMPORT, Object
 from steps.model.machine import Machine
 from steps.model.naming import DNS_LABEL, normalise
-from steps.model.plan import Plan, SourceKind, SourcePlan
+from steps.model.plan import Plan, SourcePlan
 from steps.runtime.cluster import Cluster
 from steps.runtime.program import MACHINE
 from workflows.api.conditions import find
@@ -150,7 +150,7 @@ def _name_taken(facts: Facts, taken: list[str], other: _Other) -> Rival:
 
 def _is_same_vm(cluster: Cluster, options: Options, facts: Facts, plan: Plan, other: _Other) -> bool:
     source = plan.source
-    if source.kind is SourceKind.OVA or other.source[0] != source.kind.lower():
+    if not source.kind.runs_vms or other.source[0] != source.kind.lower():
         return False  # an OVA is only read, so it may be imported several times at once
     own = _Words(plan.vm, plan.folder, facts.machine)
     theirs = _Words(other.vm, other.folder)
@@ -204,7 +204,7 @@ def _machine(cluster: Cluster, options: Options, run: str) -> Machine | None:
 
 def _described(cluster: Cluster, source: tuple[str, str, str]) -> SourcePlan | None:
     """The source of another import; two sources may be the same vCenter."""
-    kind = SOURCES.get(source[0])
+    kind = KINDS.get(source[0])
     found = cluster.get(kind, source[2], source[1]) if kind and source[2] else None
     try:
         return source_plan(parse_source(found)) if found else None

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, cast
+from typing import Final
 
 from pydantic import ValidationError
 
 from controller.operator.options import Options
 from steps.model.document import first_error
-from steps.model.kinds import OPENSTACK_SOURCE, OVA_SOURCE, SECRET, VMWARE_SOURCE, Kind, Object
-from steps.model.plan import SourceKind
+from steps.model.kinds import SECRET, SOURCES, Kind, Object
+from steps.model.sources import SourceKind
 from steps.providers import installed, not_installed
 from steps.runtime.cluster import Cluster
-from workflows.api.resources import KINDS, OvaSource, Source, VirtualMachineImport
+from workflows.api.resources import VirtualMachineImport
+from workflows.api.sources import RESOURCES, Source
 from workflows.api.status import SourceStatus
 
 READY: Final = "clusterReady"
 KIND_UNKNOWN: Final = "SourceKindUnknown"
 """The only reason of an Origin for which waiting does not help: the import must be changed."""
-SOURCES: Final[Mapping[str, Kind]] = {
-    kind.kind.lower(): kind for kind in (VMWARE_SOURCE, OPENSTACK_SOURCE, OVA_SOURCE)
-}
+KINDS: Final[Mapping[str, Kind]] = {kind.lower(): SOURCES[kind] for kind in SourceKind}
+"""The kinds of source by their names in lower case."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ def origin(cluster: Cluster, options: Options, import_: VirtualMachineImport) ->
     An unknown kind (`KIND_UNKNOWN`) is a reason to refuse.
     """
     reference = import_.spec.source_cluster
-    kind = SOURCES.get(reference.kind.lower())
+    kind = KINDS.get(reference.kind.lower())
     if kind is None:
         message = f"spec.sourceCluster.kind {reference.kind!r} is not a kind of source"
         if not reference.kind:
             message = "spec.sourceCluster.kind is empty"
-        return Origin(reason=KIND_UNKNOWN, message=f"{message}; write one of {_KINDS}")
+        return Origin(reason=KIND_UNKNOWN, message=f"{message}; write one of {', '.join(SourceKind)}")
     namespace = reference.namespace or import_.metadata.namespace
     if not _watched(namespace, options):
         message = f"{kind.kind} {namespace}/{reference.name} is outside the namespaces of this installation"
@@ -62,9 +62,6 @@ def origin(cluster: Cluster, options: Options, import_: VirtualMachineImport) ->
             reason="SourceNotFound", message=f"{what} does not exist; create it, then the import continues"
         )
     return _judged(cluster, kind, found)
-
-
-_KINDS: Final = ", ".join(kind.kind for kind in SOURCES.values())
 
 
 def _judged(cluster: Cluster, kind: Kind, found: Object) -> Origin:
@@ -89,15 +86,14 @@ def _judged(cluster: Cluster, kind: Kind, found: Object) -> Origin:
 
 def parse_source(found: Object) -> Source:
     """A source as a model. Raises ValidationError."""
-    model = KINDS[found["kind"]]
-    return cast("Source", model.model_validate(found, by_alias=True, by_name=False))
+    return RESOURCES[found["kind"]].model_validate(found, by_alias=True, by_name=False)
 
 
 def read_secret(cluster: Cluster, source: Source) -> tuple[Mapping[str, str] | None, str]:
     """Data of the source's Secret, base64; None and a sentence when it does not exist."""
     reference = source.spec.credentials
     if reference is None or not reference.name:
-        if isinstance(source, OvaSource):
+        if not source.spec.NEEDS_SECRET:
             return {}, ""
         return None, f"{source.kind} {source.metadata.name} has no Secret name in spec.credentials"
     namespace = reference.namespace or source.metadata.namespace

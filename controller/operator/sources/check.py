@@ -12,12 +12,12 @@ from controller.operator import probe
 from controller.operator.observe.source import READY
 from controller.operator.options import Options
 from steps.model.contract import Exit
-from steps.model.plan import SourceKind
+from steps.model.sources import SourceKind
 from steps.providers import installed, not_installed
 from workflows.api.conditions import put
-from workflows.api.resources import Source
+from workflows.api.sources import Source
 from workflows.api.status import Condition, SourceStatus
-from workflows.plan import endpoint, source_plan, source_reasons
+from workflows.plan import source_plan, source_reasons
 
 NOT_READY: Final = "clusterNotReady"
 CLUSTER_READY: Final = "ClusterReady"
@@ -71,7 +71,7 @@ def status(verdict: Verdict, before: SourceStatus, generation: int, now: datetim
 
 def _not_here(source: Source) -> Iterator[str]:
     """Addresses that are valid only on the command line: in a cluster a path would be a file in our pods."""
-    address = endpoint(source)
+    address = source.spec.address
     if address and urlsplit(address).scheme not in ("http", "https"):
         yield (
             f"{address!r} is not an http or https URL: the controller cannot read local files; "

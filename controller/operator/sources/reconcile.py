@@ -23,7 +23,7 @@ from controller.operator.sources.check import Verdict
 from steps.model.document import first_error
 from steps.model.kinds import Object
 from steps.runtime.cluster import Cluster
-from workflows.api.resources import Source
+from workflows.api.sources import Source
 from workflows.api.status import SourceStatus
 
 log = structlog.get_logger()

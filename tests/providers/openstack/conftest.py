@@ -14,7 +14,8 @@ import pytest
 
 from steps.disk.landed import Landed
 from steps.model import scratch
-from steps.model.plan import DiskFormat, ImportRef, Plan, SourceKind, SourcePlan, TargetKind, TargetPlan
+from steps.model.plan import DiskFormat, ImportRef, Plan, SourcePlan, TargetKind, TargetPlan
+from steps.model.sources import SourceKind
 from steps.providers import Access, connect
 from steps.runtime.program import MACHINE, PLAN
 from steps.runtime.stop import Stop

@@ -10,7 +10,8 @@ from openstack import exceptions as sdk
 
 from steps.model.contract import StepError
 from steps.model.machine import Machine, Severity
-from steps.model.plan import SourceKind, SourcePlan
+from steps.model.plan import SourcePlan
+from steps.model.sources import SourceKind
 from steps.providers.openstack import describe, facts
 from steps.providers.openstack.cloud import Cloud
 from steps.runtime.stop import Stop

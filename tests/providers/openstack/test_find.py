@@ -10,7 +10,8 @@ import pytest
 from openstack import exceptions as sdk
 
 from steps.model.contract import Exit, StepError
-from steps.model.plan import SourceKind, SourcePlan
+from steps.model.plan import SourcePlan
+from steps.model.sources import SourceKind
 from steps.providers.openstack import find
 from steps.providers.openstack.cloud import Cloud
 from steps.runtime.stop import Stop

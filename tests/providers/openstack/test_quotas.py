@@ -11,7 +11,8 @@ import pytest
 
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Power, Severity
-from steps.model.plan import PowerPlan, SourceKind, SourcePlan
+from steps.model.plan import PowerPlan, SourcePlan
+from steps.model.sources import SourceKind
 from steps.providers.openstack import power, quotas
 from steps.providers.openstack.cloud import Cloud
 from steps.runtime.stop import Stop

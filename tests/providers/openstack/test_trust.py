@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from steps.model.contract import Exit, StepError
-from steps.model.plan import SourceKind, SourcePlan
+from steps.model.plan import SourcePlan
+from steps.model.sources import SourceKind
 from steps.providers import Access
 from steps.providers.openstack.cloud import connect
 from steps.runtime.stop import Stop

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import pytest
 
 from steps.model.contract import StepError
-from steps.model.plan import SourceKind, SourcePlan
+from steps.model.plan import SourcePlan
+from steps.model.sources import SourceKind
 from steps.providers import Access
 from steps.runtime.stop import Stop
 from tests.disk.conftest import make_disk

@@ -1,0 +1,197 @@
+"""The custom resources of the sources, one class with its spec for each kind. Pure.
+
+What differs between the kinds is a field, a class variable or a method of the spec. `RESOURCES` lists the
+resources. The parts that steps need to know about a kind are in its row in `steps.model.sources`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import Field
+
+from steps.model.sources import SourceKind
+from workflows.api.resources import Metadata
+from workflows.api.spec import STRUCT, Flag, Model, SecretReference, Text
+
+OPENSTACK_PAUSE: Final = 10
+"""vm-import-controller's default for uploadImageRetryDelay."""
+_INTERFACES: Final = ("public", "internal", "admin")
+
+Insecure = Annotated[
+    Flag,
+    Field(
+        alias="insecureSkipTLSVerify",
+        description="do not verify the certificate of the source; default false: it is verified against the "
+        "CA in the Secret, or else against the CAs of the system",
+    ),
+]
+
+
+class SourceSpec(Model):
+    """The fields and properties that all sources have."""
+
+    SUMMARY: ClassVar[str]
+    """One sentence about the resource, for the CRD."""
+    EXAMPLE: ClassVar[str]
+    """An address, for error messages."""
+    CREDENTIAL_KEYS: ClassVar[str]
+    """The keys of the Secret, for people."""
+    ADDRESS: ClassVar[str] = "endpoint"
+    """The field with the address to which the credentials are sent."""
+    FROM_ENVIRONMENT: ClassVar[tuple[str, ...]] = ("endpoint",)
+    """Fields that the environment of the command line may fill in."""
+    NEEDS_SECRET: ClassVar[bool] = True
+    HAS_FOLDERS: ClassVar[bool] = False
+    """Whether the VMs are in folders, so that spec.folder of an import selects one."""
+    LONE_VM_NEEDS_NO_NAME: ClassVar[bool] = False
+    """Whether an import of the only VM may have any virtualMachineName, which then names the target VM."""
+
+    credentials: SecretReference | None = None
+    insecure_skip_tls_verify: Insecure = False
+
+    @property
+    def address(self) -> str:
+        """The address to which the credentials are sent; empty if none is written."""
+        return str(getattr(self, self.ADDRESS))
+
+    def plan_fields(self) -> dict[str, Any]:
+        """The fields of `SourcePlan` that only this kind has. Numbers below 1 mean the default."""
+        return {}
+
+    def reasons(self) -> Iterator[str]:
+        """What is wrong with the fields of this kind, apart from a missing address."""
+        yield from ()
+
+
+class Source(Model):
+    """A source of VMs."""
+
+    api_version: Literal["migration.harvesterhci.io/v1beta1"]
+    kind: str
+    metadata: Metadata
+    spec: SourceSpec
+    status: Any = None
+
+
+class VmwareSourceSpec(SourceSpec):
+    """A vCenter or a stand-alone ESXi host."""
+
+    SUMMARY = "A vCenter or ESXi host to import from."
+    EXAMPLE = "https://HOST/sdk"
+    CREDENTIAL_KEYS = "username, password and, for a CA of your own, caCert"
+    FROM_ENVIRONMENT = ("endpoint", "dc")
+    HAS_FOLDERS = True
+
+    endpoint: Text = Field(default="", description="URL of the SDK, such as https://vcenter/sdk")
+    dc: Text = Field(default="", description="name or inventory path of the datacenter")
+    credentials: SecretReference | None = Field(
+        default=None,
+        description="Secret with username, password and optionally caCert (PEM), thumbprint",
+        json_schema_extra=STRUCT,
+    )
+    thumbprint: Text = Field(
+        default="", description="SHA-1 or SHA-256 fingerprint of the one certificate to trust, as hex"
+    )
+
+    def plan_fields(self) -> dict[str, Any]:
+        return {"datacenter": self.dc, "thumbprint": self.thumbprint}
+
+
+class VmwareSource(Source):
+    """A VMware source."""
+
+    kind: Literal["VmwareSource"]
+    spec: VmwareSourceSpec = VmwareSourceSpec()
+
+
+class OpenstackSourceSpec(SourceSpec):
+    """An OpenStack cloud."""
+
+    SUMMARY = "An OpenStack cloud to import from."
+    EXAMPLE = "https://HOST:5000/v3"
+    CREDENTIAL_KEYS = "username, password, project_name, domain_name and, for a CA of your own, ca_cert"
+    FROM_ENVIRONMENT = ("endpoint", "region")
+
+    endpoint: Text = Field(default="", description="URL of Keystone, such as https://host:5000/v3")
+    region: Text = Field(default="", description="region of the services")
+    credentials: SecretReference | None = Field(
+        default=None,
+        description="Secret with username, password, project_name, domain_name and optionally ca_cert (PEM)",
+        json_schema_extra=STRUCT,
+    )
+    interface: Text = Field(
+        default="", description="which endpoints to use: public, internal or admin; default public"
+    )
+    upload_image_retry_count: int = Field(
+        default=0,
+        description="how often one attempt checks whether the image of a volume is active; default 30, or "
+        "more for a large volume",
+    )
+    upload_image_retry_delay: int = Field(default=0, description="seconds between two checks; default 10")
+
+    def plan_fields(self) -> dict[str, Any]:
+        looks, pause = self.upload_image_retry_count, self.upload_image_retry_delay
+        return {
+            "region": self.region,
+            "interface": self.interface or "public",
+            "image_looks": looks if looks > 0 else None,
+            "image_pause": pause if pause > 0 else OPENSTACK_PAUSE,
+        }
+
+    def reasons(self) -> Iterator[str]:
+        if self.interface not in ("", *_INTERFACES):
+            yield f"spec.interface {self.interface!r} is not one of {', '.join(_INTERFACES)}"
+
+
+class OpenstackSource(Source):
+    """An OpenStack source."""
+
+    kind: Literal["OpenstackSource"]
+    spec: OpenstackSourceSpec = OpenstackSourceSpec()
+
+
+class OvaSourceSpec(SourceSpec):
+    """An OVA at a URL."""
+
+    SUMMARY = "An OVA to import, by its URL."
+    EXAMPLE = "https://HOST/PATH/MACHINE.ova"
+    CREDENTIAL_KEYS = "username, password and, for a CA of your own, ca.crt"
+    ADDRESS = "url"
+    FROM_ENVIRONMENT = ()
+    NEEDS_SECRET = False
+    LONE_VM_NEEDS_NO_NAME = True
+
+    url: Text = Field(default="", description="http or https URL of the archive")
+    http_timeout_seconds: int | None = Field(
+        default=None,
+        description="seconds that the download of one disk may take; default, and 0: as long as bytes arrive",
+    )
+    credentials: SecretReference | None = Field(
+        default=None, description="Secret with username and password, and ca.crt (PEM), all optional"
+    )
+
+    def plan_fields(self) -> dict[str, Any]:
+        seconds = self.http_timeout_seconds or 0
+        return {"download_seconds": seconds if seconds > 0 else None}
+
+
+class OvaSource(Source):
+    """An OVA source."""
+
+    kind: Literal["OvaSource"]
+    spec: OvaSourceSpec = OvaSourceSpec()
+
+
+RESOURCES: Final[Mapping[str, type[Source]]] = {
+    str(SourceKind.VMWARE): VmwareSource,
+    str(SourceKind.OPENSTACK): OpenstackSource,
+    str(SourceKind.OVA): OvaSource,
+}
+"""The resource of each kind."""
+
+
+def spec_of(kind: str) -> type[SourceSpec]:
+    """The class of the spec of a kind."""
+    return RESOURCES[kind].model_fields["spec"].annotation  # type: ignore[return-value] # as the classes declare
