@@ -33,6 +33,25 @@ _LETTERS: Final = str.maketrans(
 """Letters with their own ASCII spelling, or that Unicode does not decompose."""
 DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """RFC 1123 as Kubernetes applies it to names of labels and hosts."""
+_PART: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN: Final = re.compile(rf"{_PART}(\.{_PART})*")
+"""RFC 1123 as Kubernetes applies it to names of objects: only the whole is limited in length."""
+_LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+
+
+def is_object_name(text: str) -> bool:
+    """Whether an object can have this name: an RFC 1123 subdomain, as all kinds that vmferry uses require."""
+    return len(text) <= 253 and _SUBDOMAIN.fullmatch(text) is not None
+
+
+def is_namespace(text: str) -> bool:
+    """Whether a namespace can have this name: an RFC 1123 label."""
+    return DNS_LABEL.fullmatch(text) is not None
+
+
+def is_label_value(text: str) -> bool:
+    """Whether a label can have this value (k8s.io/apimachinery, IsValidLabelValue)."""
+    return _LABEL_VALUE.fullmatch(text) is not None
 
 
 def target_name(plan: Plan, machine: Machine) -> str:

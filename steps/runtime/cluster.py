@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import Kind, Object
+from steps.model.naming import is_label_value, is_namespace, is_object_name
 from steps.model.refusals import refusal
 
 MANAGER: Final = "vmferry"
@@ -31,11 +32,15 @@ class ReplacedError(ChangedError):
     """An object with that name exists, but its uid is not the requested one."""
 
 
+class InvalidNameError(StepError):
+    """A name or label that no object can have. It would change the path or the query of the request."""
+
+
 class Cluster(Protocol):
     """A Kubernetes API. Every verb raises StepError; see `failure` for which."""
 
     def get(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
-        """The object; None if it does not exist or the cluster does not have the kind."""
+        """The object; None if it does not exist, or if no object can have that name or kind."""
 
     def find(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
         """The objects with all of `labels`, sorted by name; without a namespace, those of all namespaces."""
@@ -69,6 +74,33 @@ class Cluster(Protocol):
 
     def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str = "") -> None:
         """Delete the object; succeeds if it does not exist. With `uid`, only the object with that uid."""
+
+
+def check_names(
+    verb: str, kind: Kind, namespace: str, name: str = "", labels: Mapping[str, str] | None = None
+) -> None:
+    """Refuse names that come from a custom resource, a status or an annotation and are not names.
+
+    Every request passes here, because a client puts names into the path as they are: `../../secrets/x` would
+    read another object, and `x?watch=true` would start a watch.
+
+    Raises:
+        InvalidNameError: INVALID.
+    """
+    checks = [
+        ("name", name, not name or is_object_name(name)),
+        ("namespace", namespace, not namespace or is_namespace(namespace)),
+        *((f"label {key}", value, is_label_value(value)) for key, value in (labels or {}).items()),
+    ]
+    for what, text, valid in checks:
+        if not valid:
+            shown = repr(text[:80]) + ("..." if len(text) > 80 else "")
+            raise InvalidNameError(
+                Exit.INVALID,
+                f"cannot {verb} {kind.kind}",
+                f"{shown} is not a valid {what}",
+                "use lower-case letters, digits, '-' and '.' (RFC 1123)",
+            )
 
 
 def failure(verb: str, kind: Kind, where: str, status: int, body: str) -> StepError:

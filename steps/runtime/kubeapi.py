@@ -25,7 +25,14 @@ from urllib3.exceptions import HTTPError
 
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import Kind, Object, kind_of
-from steps.runtime.cluster import MANAGER, Cluster, ReplacedError, failure
+from steps.runtime.cluster import (
+    MANAGER,
+    Cluster,
+    InvalidNameError,
+    ReplacedError,
+    check_names,
+    failure,
+)
 from steps.runtime.stop import Stop
 
 log = structlog.get_logger()
@@ -104,11 +111,12 @@ class Api:
         self._client = DynamicClient(client, discoverer=_no_discovery)  # type: ignore[no-untyped-call]
 
     def get(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
-        with contextlib.suppress(_MissingError):
+        with contextlib.suppress(_MissingError, InvalidNameError):
             return self._ask("get", kind, namespace, name, partial(self._client.get, name=name))
         return None
 
     def find(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
+        check_names("list", kind, namespace, labels=labels)
         selector = ",".join(f"{key}={value}" for key, value in (labels or {}).items())
         found = self._ask(
             *("list", kind, namespace, f"({selector})", self._client.get), label_selector=selector or None
@@ -155,6 +163,8 @@ class Api:
     def _ask(
         self, verb: str, kind: Kind, namespace: str, name: str, call: Callable[..., Any], **request: Any
     ) -> Object:
+        if verb != "list":
+            check_names(verb, kind, namespace, name)
         where = f"{namespace}/{name}" if namespace else name
         if verb in ("create", "patch"):
             request["field_manager"] = MANAGER

@@ -24,7 +24,7 @@ from steps.model.kinds import (
     Object,
     kind_of,
 )
-from steps.runtime.cluster import Cluster, failure
+from steps.runtime.cluster import Cluster, InvalidNameError, check_names, failure
 
 Key = tuple[Kind, str, str]
 READ: Final = ("get", "list")
@@ -78,10 +78,15 @@ class FakeCluster(Cluster):
     # --- the protocol
 
     def get(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
+        try:
+            check_names("get", kind, namespace, name)
+        except InvalidNameError:
+            return None
         with _Request(self, Call("get", kind, namespace, name)):
             return copy.deepcopy(self._objects.get((kind, namespace, name)))
 
     def find(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
+        check_names("list", kind, namespace, labels=labels)
         with _Request(self, Call("list", kind, namespace)) as request:
             if kind not in self.kinds:
                 raise request.failure(404, "NotFound", "the server could not find the requested resource")
@@ -247,6 +252,9 @@ class _Request:
         self._number = len(cluster.calls)
 
     def __enter__(self) -> _Request:
+        check_names(
+            self.call.verb, self.call.kind, self.call.namespace, self.call.name.removesuffix("/status")
+        )
         self.cluster.calls.append(self.call)
         self._lose(answer_only=False)
         if (self.call.verb, self.call.kind) in self.cluster.denied:
