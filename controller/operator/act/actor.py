@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -40,9 +39,9 @@ from controller.operator.options import Options
 from controller.operator.telemetry import lines
 from steps.model import names
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import CONFIG_MAP, IMPORT, SECRET, WORKFLOW, Kind, Object
+from steps.model.kinds import CONFIG_MAP, IMPORT, SECRET, WORKFLOW, Kind, Object, kind_of
 from steps.model.plan import Plan
-from steps.runtime.cluster import Cluster, ExistsError
+from steps.runtime.cluster import ChangedError, Cluster, ExistsError
 from workflows import argo_names
 from workflows.api.annotations import APPROVE
 from workflows.api.conditions import stamp
@@ -241,27 +240,54 @@ class Actor:
 
     def _ensure_request(self, plan: Plan, spec: str) -> Object:
         """Create or update the request; a retry after a change of the spec overwrites it."""
-        wanted = objects.request(plan, spec, self._namespace)
-        made = self._cluster.apply(wanted)
-        self._refuse_foreign(CONFIG_MAP, made, plan)
-        return made
+        return self._put(objects.request(plan, spec, self._namespace), plan)
 
     def _put_credentials(self, plan: Plan, data: Mapping[str, str], request: Object, tried: str) -> None:
-        self._cluster.apply(objects.credentials(plan, data, self._namespace, request, tried))
+        self._put(objects.credentials(plan, data, self._namespace, request, tried), plan)
+
+    def _put(self, wanted: Object, plan: Plan) -> Object:
+        """Create an object of the run, or replace its data if it belongs to this import.
+
+        The owner is compared before anything is written, and the write is refused if the object changed
+        since: a status that names another import's run must not change that run.
+
+        Raises:
+            StepError: CONFLICT, if the object belongs to another import.
+            ChangedError: if the object was changed or deleted meanwhile.
+        """
+        kind, name = kind_of(wanted), wanted["metadata"]["name"]
+        try:
+            return self._cluster.create(wanted)
+        except ExistsError:
+            found = self._cluster.get(kind, name, self._namespace)
+        if found is not None:
+            self._refuse_foreign(kind, found, plan)
+            replaced = self._cluster.patch(kind, name, objects.replacing(found, wanted), self._namespace)
+            if replaced is not None:
+                return replaced
+        raise ChangedError(Exit.BUSY, f"{kind.kind} {self._namespace}/{name} was deleted meanwhile")
 
     def _ensure_address(self, plan: Plan, request: Object) -> None:
         """The token stays the same for a run, so that a running download can continue."""
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        with contextlib.suppress(ExistsError):
-            self._cluster.create(objects.address(plan, token, self._namespace, request))
+        wanted = objects.address(plan, token, self._namespace, request)
+        try:
+            self._cluster.create(wanted)
+        except ExistsError:
+            self._check_owner(wanted, plan)
 
     def _create_workflow(self, made: Object, plan: Plan) -> None:
         try:
             self._cluster.create(made)
         except ExistsError:
-            found = self._cluster.get(WORKFLOW, made["metadata"]["name"], self._namespace)
-            if found is not None:
-                self._refuse_foreign(WORKFLOW, found, plan)
+            self._check_owner(made, plan)
+
+    def _check_owner(self, wanted: Object, plan: Plan) -> None:
+        """Refuse an existing object with the name of `wanted` that belongs to another import."""
+        kind = kind_of(wanted)
+        found = self._cluster.get(kind, wanted["metadata"]["name"], self._namespace)
+        if found is not None:
+            self._refuse_foreign(kind, found, plan)
 
     def _refuse_foreign(self, kind: Kind, found: Object, plan: Plan) -> None:
         labels = found["metadata"].get("labels") or {}

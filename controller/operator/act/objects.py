@@ -7,6 +7,7 @@ Labels refer to the import, because it may be in another namespace, which owner 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from controller.operator.observe.request import SPEC, TRIED
 from steps.model import names
@@ -14,6 +15,8 @@ from steps.model.kinds import CONFIG_MAP, SECRET, Kind, Object
 from steps.model.plan import Plan
 from steps.runtime.program import PLAN
 from workflows.author.pods import TOKEN
+
+_REPLACED: Final = ("labels", "annotations", "ownerReferences")
 
 
 def request(plan: Plan, spec: str, namespace: str) -> Object:
@@ -37,6 +40,14 @@ def address(plan: Plan, token: str, namespace: str, owner: Object) -> Object:
     """The Secret with the secret token in the disks' URLs."""
     made = _object(SECRET, names.address(plan.run), plan, namespace, owner)
     return made | {"type": "Opaque", "stringData": {TOKEN.name: token}}
+
+
+def replacing(found: Object, wanted: Object) -> Object:
+    """The merge patch that makes `found` like `wanted`, for the version that was read."""
+    metadata = {"resourceVersion": found["metadata"]["resourceVersion"]}
+    metadata |= {key: wanted["metadata"][key] for key in _REPLACED if key in wanted["metadata"]}
+    gone = dict.fromkeys(found.get("data") or {})  # None removes a key
+    return {"metadata": metadata, "data": {**gone, **wanted["data"]}}
 
 
 def owned_by(thing: Object) -> Object:

@@ -29,7 +29,7 @@ from controller.operator.decide.actions import (
 )
 from controller.operator.decide.dryrun import PLANNED, drifted
 from controller.operator.decide.status import explained, linked, refused, told, yields
-from controller.operator.observe.facts import Facts, is_another, run_of
+from controller.operator.observe.facts import Facts, is_another
 from controller.operator.observe.source import KIND_UNKNOWN
 from controller.operator.options import Options
 from steps.model.contract import Exit
@@ -156,10 +156,14 @@ def _is_at_rest(facts: Facts) -> bool:
 
 
 def _strange(facts: Facts) -> bool:
-    """Whether vm-import-controller wrote the status: it has no Workflow and none of our conditions."""
+    """Whether vm-import-controller wrote the status, or the status names the run of another import.
+
+    vm-import-controller writes no Workflow and none of our conditions.
+    """
     status = facts.status
-    ours = status.workflow is not None or find(status.import_conditions, SUCCEEDED) is not None
-    return bool(status.import_status) and not ours
+    if status.workflow is not None:
+        return bool(status.import_status) and not facts.run
+    return bool(status.import_status) and find(status.import_conditions, SUCCEEDED) is None
 
 
 def _left_alone(facts: Facts, now: datetime) -> Iterator[Action]:
@@ -235,7 +239,7 @@ def _begin(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
     plan, credentials = facts.plan, facts.origin.credentials
     if plan is None or credentials is None:
         return
-    old = run_of(facts.status)
+    old = facts.run
     same = bool(old) and not _another(facts, plan)
     run = old if same else plan.run
     attempt = _attempt(facts) if same else 0

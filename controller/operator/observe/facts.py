@@ -31,14 +31,14 @@ from steps.runtime.program import MACHINE, PLAN
 from workflows import argo_names
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import ImportPhase, ImportStatus
-from workflows.plan import Invalid, plan
+from workflows.plan import Invalid, plan, run_name
 from workflows.status.nodes import Phase
 from workflows.status.observed import Observed, observe
 from workflows.status.watchdog import needs_pods
 
 FINALIZER: Final = "migration.harvesterhci.io/vmferry"
 """Our finalizer on an import: while it exists, there may be something to release."""
-_RUN: Final = re.compile(r"(.+-[0-9a-f]{8}-g[0-9]{1,9})(?:-.+)?$")
+_RUN: Final = re.compile(r".+-[0-9a-f]{8}-g([0-9]{1,9})(?:-.+)?")
 """`workflows.plan.run_name`, and a suffix."""
 OVER: Final = (Phase.SUCCEEDED, Phase.FAILED, Phase.ERROR)
 
@@ -134,6 +134,11 @@ class Facts:
         return self.seen is not None and self.seen.phase in OVER
 
     @property
+    def run(self) -> str:
+        """The import's own run; empty if there is none."""
+        return run_of(self.raw, self.status)
+
+    @property
     def digest(self) -> str:
         return spec_digest(self.import_.spec)
 
@@ -181,7 +186,7 @@ def gather(cluster: Cluster, options: Options, raw: Object, foreign: str | None,
     )
     known = replace(known, **_of_run(cluster, options, known))
     if known.seen is not None and needs_pods(known.seen, now):
-        known = replace(known, pods=_pods(cluster, options, run_of(status)))
+        known = replace(known, pods=_pods(cluster, options, known.run))
     known = replace(known, **_waiting_for(cluster, options, known))
     if known.leaving or fault or (known.seen is not None and not known.over):
         return known
@@ -217,7 +222,7 @@ def _of_run(cluster: Cluster, options: Options, facts: Facts) -> dict[str, Any]:
     uid = {names.LABEL_UID: names.label_value(facts.raw["metadata"]["uid"])}
     pages = cluster.find(CONFIG_MAP, options.namespace, uid)
     made: dict[str, Any] = {"requests": tuple(sorted({_run_of(one) for one in pages}))}
-    run = run_of(facts.status)
+    run = facts.run
     workflows = cluster.find(WORKFLOW, options.namespace, {**uid, names.LABEL_RUN: run}) if run else []
     back = next((one for one in workflows if one["metadata"]["name"] == argo_names.give_back(run)), None)
     made["back"] = _outline(back)[1] if back else None
@@ -252,10 +257,19 @@ def _waiting_for(cluster: Cluster, options: Options, known: Facts) -> dict[str, 
     }
 
 
-def run_of(status: ImportStatus) -> str:
-    """The run in a status: the name of its Workflow without the suffix."""
-    found = _RUN.match(status.workflow.name) if status.workflow else None
-    return found[1] if found else ""
+def run_of(raw: Object, status: ImportStatus) -> str:
+    """The run of an import: the name of the Workflow in its status without the suffix.
+
+    Empty without a Workflow, and for the run of another import: a person may have written the status, or
+    restored it from a backup.
+    """
+    name = status.workflow.name if status.workflow else ""
+    found = _RUN.fullmatch(name)
+    if found is None:
+        return ""
+    metadata = raw["metadata"]
+    own = run_name(str(metadata["name"]), str(metadata["uid"]), int(found[1]))
+    return own if name == own or name.startswith(f"{own}-") else ""
 
 
 def _followed(workflows: list[Object], status: ImportStatus) -> Object | None:

@@ -122,7 +122,7 @@ class _Other:
 
     @property
     def run(self) -> str:
-        return run_of(self.status)
+        return run_of(self._raw, self.status)
 
 
 # --- the same name
