@@ -23,14 +23,18 @@ from steps.model.plan import (
     TargetPlan,
 )
 from steps.model.sources import SourceKind
+from workflows import texts
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import Source
-from workflows.api.spec import DiskMapping, NetworkMapping
+from workflows.api.spec import DiskMapping, NetworkMapping, SourceReference, VirtualMachineImportSpec
 from workflows.quantity import mebibytes
 from workflows.settings import Settings
 
 GRACE_SECONDS: Final = 60
 """vm-import-controller's default for gracefulShutdownTimeoutSeconds, also used for values below 1."""
+MOST_NETWORKS: Final = 64
+MOST_DISKS: Final = 256
+"""Rows of a mapping. A VM of vSphere has at most 10 NICs and 256 disks."""
 
 
 class Invalid(Exception):  # noqa: N818 - a verdict about a request
@@ -107,10 +111,15 @@ def target_plan(import_: VirtualMachineImport, settings: Settings) -> TargetPlan
 def import_reasons(import_: VirtualMachineImport) -> Iterator[str]:
     """What is wrong with an import, independent of its source."""
     spec = import_.spec
+    if long := [*texts.too_long(spec), *_row_counts(spec)]:
+        yield from long
+        return  # the other messages quote these texts
     if not spec.virtual_machine_name:
         yield "spec.virtualMachineName is empty: write the name of the VM to import"
     if spec.source_cluster.api_version not in ("", API_VERSION):
         yield f"spec.sourceCluster.apiVersion {spec.source_cluster.api_version!r} is not {API_VERSION}"
+    yield from reference_reasons(spec.source_cluster)
+    yield from texts.bad_name("spec.storageClass", spec.storage_class)
     wanted = spec.target_virtual_machine_name
     if wanted and not DNS_LABEL.fullmatch(wanted):
         yield (
@@ -128,6 +137,22 @@ def import_reasons(import_: VirtualMachineImport) -> Iterator[str]:
     yield from _size_reasons(spec.cpus, spec.memory)
 
 
+def reference_reasons(reference: SourceReference) -> Iterator[str]:
+    """What is wrong with the words of a reference to a source."""
+    yield from texts.bad_name("spec.sourceCluster.name", reference.name)
+    yield from texts.bad_namespace("spec.sourceCluster.namespace", reference.namespace)
+
+
+def _row_counts(spec: VirtualMachineImportSpec) -> Iterator[str]:
+    """Each row costs a request at every reconcile."""
+    for name, rows, most in (
+        ("networkMapping", len(spec.network_mapping), MOST_NETWORKS),
+        ("diskMapping", len(spec.disk_mapping), MOST_DISKS),
+    ):
+        if rows > most:
+            yield f"spec.{name} has {rows} rows; write at most {most}"
+
+
 def _row_reasons(row: NetworkMapping) -> Iterator[str]:
     parts = row.destination_network.split("/")
     if len(parts) > 2 or not all(parts):
@@ -137,11 +162,16 @@ def _row_reasons(row: NetworkMapping) -> Iterator[str]:
         )
     if not row.source_network:
         yield f"a row of spec.networkMapping to {row.destination_network!r} has no sourceNetwork"
+    path = "destinationNetwork in spec.networkMapping: namespace" if len(parts) == 2 else ""
+    yield from texts.bad_name("destinationNetwork in spec.networkMapping: name", parts[-1])
+    if path:
+        yield from texts.bad_namespace(path, parts[0])
 
 
 def _disk_reasons(row: DiskMapping) -> Iterator[str]:
     if not row.source_disk:
         yield "a row of spec.diskMapping has no sourceDisk: write the disk's id (disk-0), label or key"
+    yield from texts.bad_name("storageClass in spec.diskMapping", row.storage_class)
     if row.bus_type and row.bus_type not in list(Bus):
         yield (
             f"spec.diskMapping: busType {row.bus_type!r} of {row.source_disk!r} is not one of "
@@ -159,6 +189,12 @@ def _size_reasons(cpus: int | None, memory: str) -> Iterator[str]:
 def source_reasons(source: Source) -> Iterator[str]:
     """What is wrong with a source as written."""
     spec = source.spec
+    if long := list(texts.too_long(spec)):
+        yield from long
+        return
+    if spec.credentials is not None:
+        yield from texts.bad_name("spec.credentials.name", spec.credentials.name)
+        yield from texts.bad_namespace("spec.credentials.namespace", spec.credentials.namespace)
     if not spec.address:
         yield f"{source.kind} {source.metadata.name} has no spec.{spec.ADDRESS}; write {spec.EXAMPLE}"
     yield from spec.reasons()

@@ -30,11 +30,11 @@ from controller.operator.decide.actions import (
 from controller.operator.decide.dryrun import PLANNED, drifted
 from controller.operator.decide.status import explained, linked, refused, told, yields
 from controller.operator.observe.facts import Facts, is_another
-from controller.operator.observe.source import KIND_UNKNOWN
+from controller.operator.observe.source import REFUSED
 from controller.operator.options import Options
 from steps.model.contract import Exit
 from steps.model.plan import Plan
-from workflows import argo_names
+from workflows import argo_names, texts
 from workflows.api.annotations import RETRY
 from workflows.api.conditions import find
 from workflows.api.status import ImportPhase, ImportStatus, WorkflowReference
@@ -192,7 +192,7 @@ def _anew(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
     """An import that has not started: start it, or report why it cannot start."""
     if facts.fault:
         yield refused(facts, (facts.fault,), now)
-    elif facts.origin.reason == KIND_UNKNOWN:
+    elif facts.origin.reason in REFUSED:
         yield refused(facts, (facts.origin.message,), now)
     elif facts.origin.reason:
         yield told(facts, facts.status, facts.origin.reason, facts.origin.message, now)
@@ -348,7 +348,7 @@ def _waits_for_credentials(status: ImportStatus) -> bool:
 
 def _hindrance(facts: Facts) -> str:
     """Why a requested retry cannot start; empty when it can."""
-    why = facts.fault or facts.origin.message or " | ".join(facts.reasons)
+    why = facts.fault or facts.origin.message or texts.message(facts.reasons)
     return why or (facts.rival.message if facts.rival else "")
 
 

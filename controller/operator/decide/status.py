@@ -8,6 +8,7 @@ from controller.operator.decide.actions import UpdateStatus
 from controller.operator.observe.facts import NAME_TAKEN, Facts, Rival
 from controller.operator.observe.waits import START
 from controller.operator.options import Options
+from workflows import texts
 from workflows.api.conditions import find, put
 from workflows.api.status import Condition, ImportPhase, ImportStatus
 from workflows.status.phase import SUCCEEDED
@@ -15,13 +16,14 @@ from workflows.status.phase import SUCCEEDED
 
 def told(facts: Facts, status: ImportStatus, reason: str, message: str, now: datetime) -> UpdateStatus:
     """An import that waits: its phase stays, or becomes empty if it was refused before."""
+    message = texts.message((message,))
     stand = ImportPhase.NEW if status.import_status == ImportPhase.INVALID else status.import_status
     return _summed(facts, status, stand, ("Unknown", reason, message), now)
 
 
 def refused(facts: Facts, reasons: tuple[str, ...], now: datetime, reason: str = "Invalid") -> UpdateStatus:
     """An import that cannot run as specified; it starts as soon as it can."""
-    return _summed(facts, facts.status, ImportPhase.INVALID, ("False", reason, " | ".join(reasons)), now)
+    return _summed(facts, facts.status, ImportPhase.INVALID, ("False", reason, texts.message(reasons)), now)
 
 
 def yields(facts: Facts, rival: Rival, now: datetime) -> UpdateStatus:

@@ -14,13 +14,17 @@ from steps.model.kinds import SECRET, SOURCES, Kind, Object
 from steps.model.sources import SourceKind
 from steps.providers import installed, not_installed
 from steps.runtime.cluster import Cluster
+from workflows import texts
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import RESOURCES, Source
 from workflows.api.status import SourceStatus
+from workflows.plan import reference_reasons
 
 READY: Final = "clusterReady"
 KIND_UNKNOWN: Final = "SourceKindUnknown"
-"""The only reason of an Origin for which waiting does not help: the import must be changed."""
+REFERENCE_INVALID: Final = "SourceReferenceInvalid"
+REFUSED: Final = (KIND_UNKNOWN, REFERENCE_INVALID)
+"""Reasons of an Origin for which waiting does not help: the import must be changed."""
 KINDS: Final[Mapping[str, Kind]] = {kind.lower(): SOURCES[kind] for kind in SourceKind}
 """The kinds of source by their names in lower case."""
 
@@ -45,9 +49,11 @@ def origin(cluster: Cluster, options: Options, import_: VirtualMachineImport) ->
     An unknown kind (`KIND_UNKNOWN`) is a reason to refuse.
     """
     reference = import_.spec.source_cluster
+    if reasons := tuple(reference_reasons(reference)):
+        return Origin(reason=REFERENCE_INVALID, message=texts.message(reasons))
     kind = KINDS.get(reference.kind.lower())
     if kind is None:
-        message = f"spec.sourceCluster.kind {reference.kind!r} is not a kind of source"
+        message = f"spec.sourceCluster.kind {texts.shown(reference.kind)} is not a kind of source"
         if not reference.kind:
             message = "spec.sourceCluster.kind is empty"
         return Origin(reason=KIND_UNKNOWN, message=f"{message}; write one of {', '.join(SourceKind)}")

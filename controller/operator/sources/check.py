@@ -14,6 +14,7 @@ from controller.operator.options import Options
 from steps.model.contract import Exit
 from steps.model.sources import SourceKind
 from steps.providers import installed, not_installed
+from workflows import texts
 from workflows.api.conditions import put
 from workflows.api.sources import Source
 from workflows.api.status import Condition, SourceStatus
@@ -42,7 +43,7 @@ def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -
         return Verdict(ready=False, reason=PROVIDER_NOT_INSTALLED, message=message)
     reasons = [*source_reasons(source), *_not_here(source)]
     if reasons:
-        return Verdict(ready=False, reason="Invalid", message=" | ".join(reasons))
+        return Verdict(ready=False, reason="Invalid", message=texts.message(tuple(reasons)))
     with probe.desk(source_plan(source).to_json(), credentials) as folder:
         answer = probe.ask("steps.verify", folder, options.verify_seconds)
     if answer is None:
