@@ -20,7 +20,7 @@ PATH_ENV: Final = "VMFERRY_OPTIONS"
 
 
 class References(enum.StrEnum):
-    """Whether an import may refer to a source in another namespace."""
+    """Whether an import may use a source of another namespace without a grant of the source's owner."""
 
     ALLOW = "allow"
     SAME_NAMESPACE = "same-namespace"
@@ -51,7 +51,7 @@ class Options(Document):
     """Namespaces of imports, sources and Secrets; empty: all."""
     settings: Settings = Settings(target=TargetKind.HARVESTER)
     format: Format = Format.AUTO
-    cross_namespace_references: References = References.ALLOW
+    cross_namespace_references: References = References.SAME_NAMESPACE
     deletion_timeout_seconds: float = 600
     """Seconds that a deleted import waits for its Workflow to end."""
     recheck_seconds: float = 300

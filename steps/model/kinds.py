@@ -53,6 +53,7 @@ DATA_VOLUME: Final = Kind("cdi.kubevirt.io/v1beta1", "DataVolume", "datavolumes"
 BACKING_IMAGE: Final = Kind("longhorn.io/v1beta2", "BackingImage", "backingimages")
 MACHINE: Final = Kind("kubevirt.io/v1", "VirtualMachine", "virtualmachines")
 NAD: Final = Kind("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition", "network-attachment-definitions")
+REFERENCE_GRANT: Final = Kind("gateway.networking.k8s.io/v1beta1", "ReferenceGrant", "referencegrants")
 LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
 DEPLOYMENT: Final = Kind("apps/v1", "Deployment", "deployments")
 CRD: Final = Kind(
@@ -75,7 +76,7 @@ KINDS: Final = {
             CRD,
         ),
         *(WORKFLOW, WORKFLOW_TEMPLATE, IMPORT, *SOURCES.values()),
-        *(IMAGE, DATA_VOLUME, BACKING_IMAGE, MACHINE, NAD),
+        *(IMAGE, DATA_VOLUME, BACKING_IMAGE, MACHINE, NAD, REFERENCE_GRANT),
     )
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.operator.observe.grant import ALLOWED
 from steps.model.kinds import CLAIM, MACHINE, STORAGE_CLASS
 from tests import scenario
 from tests.argo.ground import Ground, eventually
@@ -79,6 +80,11 @@ def test_several_at_once_in_one_manifest_in_any_order(ground: Ground, make: Make
         secret, source = made.source(namespace="it-sources")
         ground.apply(*imports, source, secret)
         every = [made.imported(vm["name"]) for vm in vms]
+        for one in every:
+            one.when(lambda seen: seen.summary.reason == "SourceNotPermitted", 60)
+        assert made.simulator.tasks() == []
+        source["metadata"]["annotations"] = {ALLOWED: made.namespace}
+        ground.apply(source)
         for one in every:
             one.until(RUNNING)
         disks, nics, off = (one.machine() for one in every)

@@ -26,10 +26,10 @@ class Chart:
 
     lab: Lab
 
-    def install(self, **values: Any) -> None:
-        """Install, or upgrade to these values; ends when everything of it is there and ready."""
+    def install(self, **values: Any) -> str:
+        """Install, or upgrade to these values, until everything is ready. Returns what Helm prints."""
         given = [f"--set-json={key}={json.dumps(value)}" for key, value in (VALUES | values).items()]
-        self.lab.helm("upgrade", "--install", NAME, str(CHART), "--wait", "--timeout=120s", *given)
+        return self.lab.helm("upgrade", "--install", NAME, str(CHART), "--wait", "--timeout=120s", *given)
 
     def uninstall(self) -> None:
         self.lab.helm("uninstall", NAME, "--ignore-not-found", "--wait", "--timeout=120s")

@@ -37,6 +37,7 @@ ALLOWED = (
     Row("controller", "get", "secrets virtualmachines.kubevirt.io", THERE),
     Row("controller", "create patch", "events", THERE),
     Row("controller", "list", "storageclasses.storage.k8s.io", ""),
+    Row("controller", "list", "referencegrants.gateway.networking.k8s.io", THERE),
     Row("prepare", "get list create patch delete", "persistentvolumeclaims services", HERE),
     Row("prepare", "get create patch", "configmaps", HERE),
     Row("prepare", "list delete", "pods", HERE),

@@ -20,7 +20,7 @@ def test_the_default_target_is_harvester() -> None:
     options = Options()
     assert options.settings.target is TargetKind.HARVESTER
     assert (options.namespaces, options.format) == ((), Format.AUTO)
-    assert options.cross_namespace_references is References.ALLOW
+    assert options.cross_namespace_references is References.SAME_NAMESPACE
     assert options.defaults == {Limit.MACHINES: 2, Limit.STREAMS: 4}
     assert options.link("run") == ""
 

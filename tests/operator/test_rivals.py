@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from controller.operator.options import Options, References
 from controller.operator.reconcile import reconcile
 from steps.model import names
 from steps.model.kinds import (
@@ -46,6 +47,7 @@ class Rivals(World):
         super().__init__()
         self.cluster.drop(IMPORT, "web", "default")
         self.cluster.namespaces |= {"tenant"}
+        self.options = Options(cross_namespace_references=References.ALLOW)
 
     def ask(self, key: Key, vm: str = "web01", **spec: Any) -> None:
         source = {"kind": "VmwareSource", "name": "vcenter", "namespace": "default"}

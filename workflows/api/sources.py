@@ -42,6 +42,8 @@ class SourceSpec(Model):
     """The field with the address to which the credentials are sent."""
     FROM_ENVIRONMENT: ClassVar[tuple[str, ...]] = ("endpoint",)
     """Fields that the environment of the command line may fill in."""
+    KEYS: ClassVar[tuple[str, ...]]
+    """The keys of the Secret that the provider reads; no other key is copied."""
     NEEDS_SECRET: ClassVar[bool] = True
     HAS_FOLDERS: ClassVar[bool] = False
     """Whether the VMs are in folders, so that spec.folder of an import selects one."""
@@ -81,6 +83,7 @@ class VmwareSourceSpec(SourceSpec):
     SUMMARY = "A vCenter or ESXi host to import from."
     EXAMPLE = "https://HOST/sdk"
     CREDENTIAL_KEYS = "username, password and, for a CA of your own, caCert"
+    KEYS = ("username", "password", "caCert", "thumbprint")
     FROM_ENVIRONMENT = ("endpoint", "dc")
     HAS_FOLDERS = True
 
@@ -112,6 +115,11 @@ class OpenstackSourceSpec(SourceSpec):
     SUMMARY = "An OpenStack cloud to import from."
     EXAMPLE = "https://HOST:5000/v3"
     CREDENTIAL_KEYS = "username, password, project_name, domain_name and, for a CA of your own, ca_cert"
+    KEYS = (
+        *("username", "user_id", "password", "domain_name", "user_domain_name", "project_domain_name"),
+        *("project_name", "project_id", "ca_cert"),
+        *("application_credential_id", "application_credential_name", "application_credential_secret"),
+    )
     FROM_ENVIRONMENT = ("endpoint", "region")
 
     endpoint: Text = Field(default="", description="URL of Keystone, such as https://host:5000/v3")
@@ -158,6 +166,7 @@ class OvaSourceSpec(SourceSpec):
     SUMMARY = "An OVA to import, by its URL."
     EXAMPLE = "https://HOST/PATH/MACHINE.ova"
     CREDENTIAL_KEYS = "username, password and, for a CA of your own, ca.crt"
+    KEYS = ("username", "password", "ca.crt")
     ADDRESS = "url"
     FROM_ENVIRONMENT = ()
     NEEDS_SECRET = False

@@ -7,7 +7,7 @@ much as one that has run for days.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -18,7 +18,7 @@ from controller.operator.observe import waits
 from controller.operator.observe.checks import cluster_reasons, formatted
 from controller.operator.observe.request import SPEC, TRIED, credentials_digest, spec_digest
 from controller.operator.observe.source import Origin, origin
-from controller.operator.options import Options, References
+from controller.operator.options import Options
 from steps.model import names
 from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.document import first_error
@@ -335,7 +335,6 @@ def _planned(cluster: Cluster, options: Options, known: Facts) -> tuple[Plan | N
     except Invalid as error:
         return None, error.reasons
     reasons = [
-        *_reference_reasons(import_, origin, options),
         *cluster_reasons(cluster, import_, made, options),
     ]
     if not reasons:
@@ -364,15 +363,3 @@ def is_another(before: Plan, now: Plan) -> bool:
 def _identity(plan: Plan) -> tuple[str, ...]:
     source = plan.source
     return source.kind, source.namespace, source.name, source.datacenter, plan.vm, plan.folder or ""
-
-
-def _reference_reasons(import_: VirtualMachineImport, origin: Origin, options: Options) -> Iterator[str]:
-    if options.cross_namespace_references is References.ALLOW or origin.source is None:
-        return
-    own = import_.metadata.namespace
-    if origin.source.metadata.namespace != own:
-        yield (
-            f"the source is in namespace {origin.source.metadata.namespace}; this installation allows "
-            f"only sources in the namespace of the import ({own}); move the source, or set "
-            "crossNamespaceReferences: allow"
-        )

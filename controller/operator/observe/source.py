@@ -8,9 +8,11 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from controller.operator.observe.grant import is_granted, refusal
+from controller.operator.observe.secret import read_secret
 from controller.operator.options import Options
 from steps.model.document import first_error
-from steps.model.kinds import SECRET, SOURCES, Kind, Object
+from steps.model.kinds import SOURCES, Kind, Object
 from steps.model.sources import SourceKind
 from steps.providers import installed, not_installed
 from steps.runtime.cluster import Cluster
@@ -23,6 +25,7 @@ from workflows.plan import reference_reasons
 READY: Final = "clusterReady"
 KIND_UNKNOWN: Final = "SourceKindUnknown"
 REFERENCE_INVALID: Final = "SourceReferenceInvalid"
+NOT_PERMITTED: Final = "SourceNotPermitted"
 REFUSED: Final = (KIND_UNKNOWN, REFERENCE_INVALID)
 """Reasons of an Origin for which waiting does not help: the import must be changed."""
 KINDS: Final[Mapping[str, Kind]] = {kind.lower(): SOURCES[kind] for kind in SourceKind}
@@ -62,15 +65,18 @@ def origin(cluster: Cluster, options: Options, import_: VirtualMachineImport) ->
         message = f"{kind.kind} {namespace}/{reference.name} is outside the namespaces of this installation"
         return Origin(reason="SourceNotFound", message=f"{message} ({', '.join(options.namespaces)})")
     found = cluster.get(kind, reference.name, namespace) if reference.name else None
+    place = import_.metadata.namespace, namespace
+    if not is_granted(cluster, options, kind, found, place):
+        return Origin(reason=NOT_PERMITTED, message=refusal(kind, reference.name, place))
     if found is None:
         what = f"{kind.kind} {namespace}/{reference.name}"
         return Origin(
             reason="SourceNotFound", message=f"{what} does not exist; create it, then the import continues"
         )
-    return _judged(cluster, kind, found)
+    return _judged(cluster, options, kind, found)
 
 
-def _judged(cluster: Cluster, kind: Kind, found: Object) -> Origin:
+def _judged(cluster: Cluster, options: Options, kind: Kind, found: Object) -> Origin:
     status, metadata = SourceStatus.read(found.get("status")), found["metadata"]
     where = f"{kind.kind} {metadata['namespace']}/{metadata['name']}"
     try:
@@ -84,32 +90,19 @@ def _judged(cluster: Cluster, kind: Kind, found: Object) -> Origin:
         why = f": {status.message}" if status.message and status.status != READY else ""
         message = f"The source cluster is not ready yet ({where}{why})"
         return Origin(source=source, status=status, reason="SourceNotReady", message=message)
-    secret, missing = read_secret(cluster, source)
-    if secret is None:
-        return Origin(source=source, status=status, reason="SecretNotFound", message=missing)
-    return Origin(source=source, status=status, credentials=secret)
+    secret = read_secret(cluster, source, options.namespace)
+    return Origin(
+        source=source,
+        status=status,
+        credentials=secret.data,
+        reason=secret.reason,
+        message=secret.message,
+    )
 
 
 def parse_source(found: Object) -> Source:
     """A source as a model. Raises ValidationError."""
     return RESOURCES[found["kind"]].model_validate(found, by_alias=True, by_name=False)
-
-
-def read_secret(cluster: Cluster, source: Source) -> tuple[Mapping[str, str] | None, str]:
-    """Data of the source's Secret, base64; None and a sentence when it does not exist."""
-    reference = source.spec.credentials
-    if reference is None or not reference.name:
-        if not source.spec.NEEDS_SECRET:
-            return {}, ""
-        return None, f"{source.kind} {source.metadata.name} has no Secret name in spec.credentials"
-    namespace = reference.namespace or source.metadata.namespace
-    found = cluster.get(SECRET, reference.name, namespace)
-    if found is None:
-        return (
-            None,
-            f"Secret {namespace}/{reference.name} of {source.kind} {source.metadata.name} does not exist",
-        )
-    return found.get("data") or {}, ""
 
 
 def _watched(namespace: str, options: Options) -> bool:

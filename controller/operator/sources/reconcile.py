@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from controller.operator.events import emit
 from controller.operator.observe.request import credentials_digest
-from controller.operator.observe.source import READY, parse_source, read_secret
+from controller.operator.observe.secret import read_secret
+from controller.operator.observe.source import READY, parse_source
 from controller.operator.options import Options
 from controller.operator.routing import SourceKey
 from controller.operator.sources import check
@@ -23,8 +24,10 @@ from controller.operator.sources.check import Verdict
 from steps.model.document import first_error
 from steps.model.kinds import Object
 from steps.runtime.cluster import Cluster
+from workflows import texts
 from workflows.api.sources import Source
 from workflows.api.status import SourceStatus
+from workflows.plan import source_reasons
 
 log = structlog.get_logger()
 
@@ -104,11 +107,13 @@ class Survey:
             source = parse_source(raw)
         except ValidationError as error:
             return Verdict(ready=False, reason="Invalid", message=first_error(error))
-        secret, missing = read_secret(self._cluster, source)
-        if secret is None:
-            return Verdict(ready=False, reason="SecretNotFound", message=missing)
+        if reasons := tuple(source_reasons(source)):
+            return Verdict(ready=False, reason="Invalid", message=texts.message(reasons))
+        secret = read_secret(self._cluster, source, self._options.namespace)
+        if secret.data is None:
+            return Verdict(ready=False, reason=secret.reason, message=secret.message)
         try:
-            values = {name: base64.b64decode(value, validate=True) for name, value in secret.items()}
+            values = {name: base64.b64decode(value, validate=True) for name, value in secret.data.items()}
         except binascii.Error:
             return Verdict(ready=False, reason="SecretInvalid", message="the Secret's data is not base64")
         return self._verify(source, values, self._options)
@@ -116,10 +121,10 @@ class Survey:
     def _fingerprint(self, raw: Object) -> str:
         """Digest of the credentials, on which a verdict depends in addition to the source itself."""
         try:
-            secret, _ = read_secret(self._cluster, parse_source(raw))
+            secret = read_secret(self._cluster, parse_source(raw), self._options.namespace)
         except ValidationError:
             return ""
-        return credentials_digest(secret) if secret is not None else ""
+        return credentials_digest(secret.data) if secret.data is not None else secret.reason
 
     def _report(self, key: SourceKey, raw: Object, before: SourceStatus, after: SourceStatus) -> None:
         if after == before:

@@ -74,7 +74,7 @@ def cluster(tmp_path: Path, paths: list[str]) -> Iterator[Cluster]:
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}"
         file = tmp_path / "kubeconfig"
-        config = {"apiVersion": "v1", "kind": "Config", "current-context": "c"}
+        config: dict[str, Any] = {"apiVersion": "v1", "kind": "Config", "current-context": "c"}
         config |= {
             "users": [{"name": "u", "user": {}}],
             "clusters": [{"name": "c", "cluster": {"server": url}}],

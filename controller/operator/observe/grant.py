@@ -1,0 +1,76 @@
+"""Whether an import may use a source of another namespace: the owner of the source grants it.
+
+A grant is the annotation `ALLOWED` of the source, or a ReferenceGrant of the Gateway API in the namespace of
+the source (https://gateway-api.sigs.k8s.io/api-types/referencegrant/), if the cluster has that kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from controller.operator.options import Options, References
+from steps.model.contract import Exit, StepError
+from steps.model.kinds import GROUP, IMPORT, REFERENCE_GRANT, Kind, Object
+from steps.runtime.cluster import Cluster
+
+ALLOWED: Final = f"{GROUP}/allowed-namespaces"
+"""Annotation of a source: the other namespaces whose imports may use it, separated by commas; `*` for all."""
+EVERY_NAMESPACE: Final = "*"
+
+
+def is_granted(
+    cluster: Cluster, options: Options, kind: Kind, source: Object | None, place: tuple[str, str]
+) -> bool:
+    """Whether an import of namespace `place[0]` may use the source, which is in namespace `place[1]`."""
+    own, namespace = place
+    if own == namespace or options.cross_namespace_references is References.ALLOW:
+        return True
+    if source is None:
+        return False
+    notes = source["metadata"].get("annotations") or {}
+    allowed = {part.strip() for part in notes.get(ALLOWED, "").split(",")}
+    if allowed & {own, EVERY_NAMESPACE}:
+        return True
+    name = str(source["metadata"]["name"])
+    return any(_allows(grant, own, kind, name) for grant in _grants(cluster, namespace))
+
+
+def refusal(kind: Kind, name: str, place: tuple[str, str]) -> str:
+    """The message for an import without a grant. It does not reveal whether the source exists."""
+    own, namespace = place
+    return (
+        f"{kind.kind} {namespace}/{name} is in another namespace and does not allow imports of {own}. Its "
+        f"owner allows them with: kubectl annotate {kind.plural} -n {namespace} {name} {ALLOWED}={own}"
+    )
+
+
+def _grants(cluster: Cluster, namespace: str) -> list[Object]:
+    try:
+        return cluster.find(REFERENCE_GRANT, namespace)
+    except StepError as error:
+        if error.code not in (Exit.NOT_FOUND, Exit.DENIED):  # the kind is optional
+            raise
+        return []
+
+
+def _allows(grant: Object, own: str, kind: Kind, name: str) -> bool:
+    spec = _mapping(grant.get("spec"))
+    from_ = any(
+        (given.get("group"), given.get("kind"), given.get("namespace")) == (GROUP, IMPORT.kind, own)
+        for given in _rows(spec.get("from"))
+    )
+    to = any(
+        (given.get("group"), given.get("kind")) == (GROUP, kind.kind)
+        and given.get("name") in (None, "", name)
+        for given in _rows(spec.get("to"))
+    )
+    return from_ and to
+
+
+def _rows(value: Any) -> Iterator[Mapping[str, Any]]:
+    return (row for row in value if isinstance(row, Mapping)) if isinstance(value, list) else iter(())
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
