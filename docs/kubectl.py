@@ -26,7 +26,7 @@ from workflows.api.conditions import stamp
 from workflows.api.crd import KINDS, Kind
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import VmwareSource
-from workflows.api.status import ImportStatus, SourceStatus, WorkflowReference
+from workflows.api.status import ImportStatus, SourceStatus, Verification, WorkflowReference
 from workflows.plan import plan
 from workflows.settings import Settings
 from workflows.status.reflect import PROGRESS, announce, reflect
@@ -82,7 +82,7 @@ def get(moment: Moment, *, wide: bool = False) -> str:
 def get_source(verdict: Verdict, *, wide: bool = False) -> str:
     """What `kubectl get vmwaresource.migration` prints after a check with that result."""
     now = CREATED + timedelta(seconds=12)
-    status = check.status(verdict, SourceStatus(), 1, now).to_document()
+    status = check.status(verdict, SourceStatus(), 1, now, Verification()).to_document()
     metadata = {"name": "vcenter", "creationTimestamp": stamp(CREATED)}
     return _listed({"metadata": metadata, "status": status}, KINDS[1], now, wide=wide)
 

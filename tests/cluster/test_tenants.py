@@ -1,4 +1,4 @@
-"""What a person with the role `edit` or `view` of a namespace may do, and what an upgrade tells the owners."""
+"""What people with the roles `edit` and `view` may do, and what an upgrade tells owners."""
 
 from __future__ import annotations
 

@@ -9,8 +9,9 @@ import pytest
 
 from controller.operator.options import Options
 from controller.operator.routing import SourceKey
+from controller.operator.sources.attempts import FIRST_PAUSE
 from controller.operator.sources.check import Verdict, verify
-from controller.operator.sources.reconcile import NOT_READY_SECONDS, Survey
+from controller.operator.sources.reconcile import Survey
 from steps.model.kinds import EVENT, SECRET, SOURCES
 from steps.model.sources import SourceKind
 from tests.forwardproxy import Forward, forward
@@ -89,14 +90,14 @@ def test_a_changed_spec_is_noticed() -> None:
 
 def test_not_ready_says_why_and_is_tried_again_soon() -> None:
     place = Place()
-    place.asked.verdict = Verdict(ready=False, reason="Denied", message="the password is wrong")
-    assert place.look() == NOT_READY_SECONDS
-    assert (place.status.status, place.status.message) == ("clusterNotReady", "the password is wrong")
+    place.asked.verdict = Verdict(ready=False, reason="Unreachable", message="nobody answers")
+    assert place.look() == FIRST_PAUSE
+    assert (place.status.status, place.status.message) == ("clusterNotReady", "nobody answers")
     error = find(place.status.conditions, "ClusterError")
     assert error is not None
-    assert (error.status, error.reason) == ("True", "Denied")
+    assert (error.status, error.reason) == ("True", "Unreachable")
     place.asked.verdict = Verdict(ready=True)
-    place.look(NOT_READY_SECONDS)
+    place.look(FIRST_PAUSE)
     assert place.status.status == "clusterReady"
     assert place.status.message == ""
     assert [one["reason"] for one in place.world.cluster.all(EVENT)] == ["SourceNotReady", "SourceReady"] or {

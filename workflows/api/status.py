@@ -38,6 +38,10 @@ class ConditionStatus(enum.StrEnum):
     UNKNOWN = "Unknown"
 
 
+def _none_to_mapping(value: Any) -> Any:
+    return {} if value is None else value
+
+
 class Reported(Model):
     """Part of a status."""
 
@@ -75,6 +79,15 @@ class Condition(Reported):
 Conditions = Annotated[tuple[Condition, ...], BeforeValidator(none_to_list)]
 
 
+class Verification(Reported):
+    """The failed attempts to verify a source."""
+
+    time: Text = Field(default="", description="when the last attempt failed")
+    failures: int = Field(default=0, description="failed attempts in a row")
+    refusals: int = Field(default=0, description="how many of them refused the credentials")
+    credentials: Text = Field(default="", description="version of the Secret that was used")
+
+
 class SourceStatus(Reported):
     """The status of a source."""
 
@@ -82,6 +95,9 @@ class SourceStatus(Reported):
     conditions: Conditions = Field(default=(), description="ClusterReady and ClusterError")
     message: Text = Field(default="", description="what is wrong and what to do")
     observed_generation: int = Field(default=0, description="generation of the spec that was processed")
+    verification: Annotated[Verification, BeforeValidator(_none_to_mapping)] = Field(
+        default=Verification(), description="failed attempts; empty while the source is ready"
+    )
 
 
 class DiskImportStatus(Reported):

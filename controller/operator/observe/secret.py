@@ -32,6 +32,8 @@ class Credentials:
 
     data: Mapping[str, str] | None = field(default=None, repr=False)
     """Base64, only the keys that the source's provider reads."""
+    version: str = ""
+    """Differs after each change of the Secret."""
     reason: str = ""
     message: str = ""
 
@@ -67,7 +69,9 @@ def _used(source: Source, where: str, found: Object | None) -> Credentials:
         message = f"{where} has the type {found['type']}; use one of the type Opaque"
         return Credentials(reason="SecretInvalid", message=message)
     data = found.get("data") or {}
-    return Credentials({key: data[key] for key in source.spec.KEYS if key in data})
+    metadata = found["metadata"]
+    version = f"{metadata.get('uid', '')}/{metadata.get('resourceVersion', '')}"
+    return Credentials({key: data[key] for key in source.spec.KEYS if key in data}, version)
 
 
 def _refusal(source: Source, namespace: str, release: str, found: Object | None) -> Credentials | None:

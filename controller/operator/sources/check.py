@@ -17,7 +17,7 @@ from steps.providers import installed, not_installed
 from workflows import texts
 from workflows.api.conditions import put
 from workflows.api.sources import Source
-from workflows.api.status import Condition, SourceStatus
+from workflows.api.status import Condition, SourceStatus, Verification
 from workflows.plan import source_plan, source_reasons
 
 NOT_READY: Final = "clusterNotReady"
@@ -55,7 +55,9 @@ def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -
     return Verdict(ready=False, reason=_reason(answer.code), message=answer.words)
 
 
-def status(verdict: Verdict, before: SourceStatus, generation: int, now: datetime) -> SourceStatus:
+def status(
+    verdict: Verdict, before: SourceStatus, generation: int, now: datetime, record: Verification
+) -> SourceStatus:
     """The source's status after a verdict. The conditions have vm-import-controller's types."""
     ready, message = verdict.ready, verdict.message
     conditions = before.conditions
@@ -67,6 +69,7 @@ def status(verdict: Verdict, before: SourceStatus, generation: int, now: datetim
         conditions=conditions,
         message=message,
         observed_generation=generation,
+        verification=record,
     )
 
 

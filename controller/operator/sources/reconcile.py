@@ -7,32 +7,35 @@ import binascii
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
+from urllib.parse import urlsplit
 
 import structlog
 from pydantic import ValidationError
 
 from controller.operator.events import emit
 from controller.operator.observe.request import credentials_digest
-from controller.operator.observe.secret import read_secret
+from controller.operator.observe.secret import Credentials, read_secret
 from controller.operator.observe.source import READY, parse_source
 from controller.operator.options import Options
 from controller.operator.routing import SourceKey
-from controller.operator.sources import check
+from controller.operator.sources import attempts, check
 from controller.operator.sources.check import Verdict
 from steps.model.document import first_error
 from steps.model.kinds import Object
 from steps.runtime.cluster import Cluster
 from workflows import texts
+from workflows.api.annotations import RETRY
 from workflows.api.sources import Source
-from workflows.api.status import SourceStatus
+from workflows.api.status import SourceStatus, Verification
 from workflows.plan import source_reasons
 
 log = structlog.get_logger()
 
-NOT_READY_SECONDS: Final = 15.0
-"""Seconds until a source that cannot be used is checked again."""
+CHANGE_SECONDS: Final = 30.0
+"""Seconds until a change of the Secret of a source that is not ready is noticed: Secrets are not watched."""
 Verify = Callable[[Source, Mapping[str, bytes], Options], Verdict]
 
 
@@ -53,6 +56,7 @@ class Survey:
         self._lock = threading.Lock()
         self._verified: dict[SourceKey, tuple[str, datetime]] = {}
         self._statuses: dict[SourceKey, str] = {}
+        self._accounts = RefusedAccounts()
 
     def look(self, key: SourceKey) -> float | None:
         """Verify a source if that is due. Returns seconds until the next reconcile; None if deleted.
@@ -67,64 +71,83 @@ class Survey:
                 self._statuses.pop(key, None)
             return None
         before = SourceStatus.read(raw.get("status"))
-        wait = self._due(key, raw, before)
+        asked = RETRY in (raw["metadata"].get("annotations") or {})
+        source, secret, refusal = self._read(raw)
+        wait = 0.0 if asked else self._seconds_left(key, raw, before, secret)
         if wait > 0:
-            return wait
+            return min(wait, CHANGE_SECONDS) if before.status != READY else wait
         log.info("Reconciling source", kind=key.kind.kind, name=key.name, namespace=key.namespace)
-        after = check.status(self._judged(key, raw), before, _generation(raw), self._clock())
+        if asked:
+            self._accounts.forget(source, secret)
+            before = before.model_copy(update={"verification": Verification()})
+            change = {"metadata": {"annotations": {RETRY: None}}}
+            self._cluster.patch(key.kind, key.name, change, key.namespace)
+        verdict = refusal or self._verdict(source, secret)
+        after = self._status(raw, before, verdict, secret.version)
         self._report(key, raw, before, after)
         with self._lock:
             self._statuses[key] = after.status
-        return self._options.recheck_seconds if after.status == READY else NOT_READY_SECONDS
+            self._verified[key] = (secret.version, self._clock())
+        return self._options.recheck_seconds if after.status == READY else attempts.FIRST_PAUSE
 
     def counted(self) -> Counter[str]:
         """The number of sources by status, for metrics."""
         with self._lock:
             return Counter(self._statuses.values())
 
-    def _due(self, key: SourceKey, raw: Object, before: SourceStatus) -> float:
-        """Seconds until a source must be verified again; 0 after a change of its spec or credentials."""
-        with self._lock:
-            known = self._verified.get(key)
-        if (
-            known is None
-            or before.observed_generation != _generation(raw)
-            or known[0] != self._fingerprint(raw)
-        ):
-            return 0.0
-        period = self._options.recheck_seconds if before.status == READY else NOT_READY_SECONDS
-        return period - (self._clock() - known[1]).total_seconds()
-
-    def _judged(self, key: SourceKey, raw: Object) -> Verdict:
-        fingerprint = self._fingerprint(raw)
-        verdict = self._asked(raw)
-        with self._lock:
-            self._verified[key] = (fingerprint, self._clock())
-        return verdict
-
-    def _asked(self, raw: Object) -> Verdict:
+    def _read(self, raw: Object) -> tuple[Source | None, Credentials, Verdict | None]:
+        """The source, its credentials, and the verdict if one of them makes an attempt pointless."""
         try:
             source = parse_source(raw)
         except ValidationError as error:
-            return Verdict(ready=False, reason="Invalid", message=first_error(error))
+            return None, Credentials(), Verdict(ready=False, reason="Invalid", message=first_error(error))
         if reasons := tuple(source_reasons(source)):
-            return Verdict(ready=False, reason="Invalid", message=texts.message(reasons))
+            message = texts.message(reasons)
+            return source, Credentials(), Verdict(ready=False, reason="Invalid", message=message)
         secret = read_secret(self._cluster, source, self._options.namespace)
         if secret.data is None:
-            return Verdict(ready=False, reason=secret.reason, message=secret.message)
+            return source, secret, Verdict(ready=False, reason=secret.reason, message=secret.message)
+        return source, secret, None
+
+    def _seconds_left(self, key: SourceKey, raw: Object, before: SourceStatus, secret: Credentials) -> float:
+        """Seconds until a source must be verified again; 0 after a change of its spec or credentials."""
+        if before.observed_generation != _generation(raw) or not before.status:
+            return 0.0
+        now = self._clock()
+        if before.status != READY:
+            if secret.data is not None and attempts.is_refused(before, secret.version):
+                return self._options.recheck_seconds
+            return attempts.seconds_left(before, secret.version, now)
+        with self._lock:
+            known = self._verified.get(key)
+        if known is None or known[0] != secret.version:
+            return 0.0
+        return self._options.recheck_seconds - (now - known[1]).total_seconds()
+
+    def _verdict(self, source: Source | None, secret: Credentials) -> Verdict:
+        if source is None or secret.data is None:
+            return Verdict(ready=False, reason="Invalid")
         try:
             values = {name: base64.b64decode(value, validate=True) for name, value in secret.data.items()}
         except binascii.Error:
             return Verdict(ready=False, reason="SecretInvalid", message="the Secret's data is not base64")
-        return self._verify(source, values, self._options)
+        if self._accounts.is_refused(source, secret):
+            message = f"the source has refused these credentials; {attempts.WAITING}"
+            return Verdict(ready=False, reason=attempts.REFUSED, message=message)
+        verdict = self._verify(source, values, self._options)
+        self._accounts.note(source, secret, verdict)
+        return verdict
 
-    def _fingerprint(self, raw: Object) -> str:
-        """Digest of the credentials, on which a verdict depends in addition to the source itself."""
-        try:
-            secret = read_secret(self._cluster, parse_source(raw), self._options.namespace)
-        except ValidationError:
-            return ""
-        return credentials_digest(secret.data) if secret.data is not None else secret.reason
+    def _status(self, raw: Object, before: SourceStatus, verdict: Verdict, credentials: str) -> SourceStatus:
+        generation = _generation(raw)
+        now = self._clock()
+        if verdict.ready:
+            return check.status(verdict, before, generation, now, Verification())
+        same = before if before.observed_generation == generation else SourceStatus()
+        record = attempts.counted(same, verdict.reason, credentials, now)
+        if record.refusals >= attempts.MOST_REFUSALS and attempts.WAITING not in verdict.message:
+            verdict = replace(verdict, message=f"{verdict.message.rstrip('.')}. {attempts.WAITING}")
+        return check.status(verdict, before, generation, now, record)
 
     def _report(self, key: SourceKey, raw: Object, before: SourceStatus, after: SourceStatus) -> None:
         if after == before:
@@ -134,6 +157,36 @@ class Survey:
             ready = after.status == READY
             message = "The source answers and accepts the credentials" if ready else after.message
             emit(self._cluster, raw, "SourceReady" if ready else "SourceNotReady", message, warning=not ready)
+
+
+class RefusedAccounts:
+    """Credentials that an endpoint refuses, whichever sources use them: two sources may share an account."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._refusals: Counter[tuple[str, str]] = Counter()
+
+    def is_refused(self, source: Source, secret: Credentials) -> bool:
+        with self._lock:
+            return self._refusals[_account(source, secret)] >= attempts.MOST_REFUSALS
+
+    def note(self, source: Source, secret: Credentials, verdict: Verdict) -> None:
+        with self._lock:
+            if verdict.reason == attempts.REFUSED:
+                self._refusals[_account(source, secret)] += 1
+            elif verdict.ready:
+                del self._refusals[_account(source, secret)]
+
+    def forget(self, source: Source | None, secret: Credentials) -> None:
+        if source is not None and secret.data is not None:
+            with self._lock:
+                del self._refusals[_account(source, secret)]
+
+
+def _account(source: Source, secret: Credentials) -> tuple[str, str]:
+    """The endpoint as it is the same for all spellings, and a digest of the credentials."""
+    parts = urlsplit(source.spec.address.strip())
+    return f"{(parts.hostname or '').lower()}:{parts.port or ''}", credentials_digest(secret.data or {})
 
 
 def _generation(raw: Object) -> int:
