@@ -180,6 +180,9 @@ class ImportStatus(Reported):
     powered_off: Text = Field(
         default="", description="the VM at its source that the import powered off; empty if it was off before"
     )
+    stopping_since: Text = Field(
+        default="", description="when the controller began to stop the import, because it was deleted"
+    )
     workflow: WorkflowReference | None = Field(
         default=None, description="the Workflow; it is named before it is created"
     )

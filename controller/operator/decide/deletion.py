@@ -6,7 +6,7 @@ import owns its images, claims and VM, so they are garbage collected after our f
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from controller.operator.decide.actions import (
@@ -16,10 +16,13 @@ from controller.operator.decide.actions import (
     RemoveFinalizer,
     RunCleanup,
     StopWorkflow,
+    UpdateStatus,
 )
 from controller.operator.decide.status import being_deleted
 from controller.operator.observe.facts import Facts
 from controller.operator.options import Options
+from workflows.api.conditions import stamp
+from workflows.api.status import ImportStatus
 from workflows.status.nodes import CLEANUP
 from workflows.status.phase import settled
 
@@ -30,9 +33,9 @@ SOON: Final = 5.0
 def decide(facts: Facts, options: Options, now: datetime) -> tuple[tuple[Action, ...], float]:
     """The actions, and the seconds until the next reconcile."""
     waiting = _still(facts)
-    late = _seconds(facts, now) > options.deletion_timeout_seconds
+    late = _seconds(facts.status, now) > options.deletion_timeout_seconds
     if facts.held and waiting is not None and not late:
-        return (*_told(facts, waiting, now), *waiting), SOON
+        return (_told(facts, waiting, now), *waiting), SOON
     acts: list[Action] = []
     if facts.held and waiting is not None:
         acts.append(_gave_up(facts, options))
@@ -43,16 +46,18 @@ def decide(facts: Facts, options: Options, now: datetime) -> tuple[tuple[Action,
     return tuple(acts), options.recheck_seconds
 
 
-def _told(facts: Facts, waiting: tuple[Action, ...], now: datetime) -> tuple[Action, ...]:
-    """The status meanwhile; that of a succeeded import does not change."""
+def _told(facts: Facts, waiting: tuple[Action, ...], now: datetime) -> UpdateStatus:
+    """The status meanwhile. A succeeded import only gets the time, from which the timeout counts."""
+    since = facts.status.stopping_since or stamp(now)
     if settled(facts.status):
-        return ()
+        return UpdateStatus(facts.status.model_copy(update={"stopping_since": since}))
     stopping = (facts.seen is not None and not facts.over) or any(
         isinstance(act, StopWorkflow) for act in waiting
     )
     first = "stops the running steps, then " if stopping else ""
     message = f"Deleting: vmferry {first}releases what it holds at the source"
-    return (being_deleted(facts, message, now),)
+    told = being_deleted(facts, message, now)
+    return UpdateStatus(told.status.model_copy(update={"stopping_since": since}))
 
 
 def _still(facts: Facts) -> tuple[Action, ...] | None:
@@ -98,10 +103,14 @@ def _gave_up(facts: Facts, options: Options) -> EmitEvent:
     return EmitEvent("GaveUp", message, warning=True)
 
 
-def _seconds(facts: Facts, now: datetime) -> float:
-    """Seconds since the deletion was requested."""
+def _seconds(status: ImportStatus, now: datetime) -> float:
+    """Seconds since the controller began to stop the import.
+
+    They do not count from the deletion: the controller may have been away since then, or its clock may differ
+    from that of the API server, and it must try to stop the import at least once.
+    """
     try:
-        asked = datetime.fromisoformat(facts.leaving)
-    except ValueError:
+        since = datetime.fromisoformat(status.stopping_since)
+        return (now - since).total_seconds()
+    except (ValueError, TypeError):  # not yet, or somebody else wrote it
         return 0.0
-    return (now - asked.astimezone(UTC)).total_seconds()
