@@ -12,6 +12,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 PORT: Final = 8080
+REQUEST_SECONDS: Final = 10
+"""A silent connection is closed after this time, so that it does not hold its thread."""
 Ask = Callable[[], str]
 """Returns what is wrong; empty when healthy."""
 
@@ -22,6 +24,8 @@ def serve(collector: Collector, healthy: Ask, ready: Ask, port: int = PORT) -> h
     registry.register(collector)
 
     class Handler(http.server.BaseHTTPRequestHandler):
+        timeout = REQUEST_SECONDS
+
         def do_GET(self) -> None:
             if self.path == "/metrics":
                 self._say(200, generate_latest(registry), CONTENT_TYPE_LATEST)

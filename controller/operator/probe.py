@@ -48,7 +48,8 @@ def ask(program: str, folder: Path, seconds: float) -> Answer | None:
     words = folder / WORDS
     words.touch()
     places = ("request", "scratch", "outputs")
-    command = [sys.executable, "-m", program, "--credentials", str(folder / CREDENTIALS)]
+    # -P: the working directory holds no modules of ours.
+    command = [sys.executable, "-P", "-m", program, "--credentials", str(folder / CREDENTIALS)]
     command += [part for place in places for part in (f"--{place}", str(folder))]
     # openstacksdk cannot be imported without a home, and our user has none.
     environment = {

@@ -6,6 +6,7 @@ v1.1 to v1.4). One line for each step forward, when the controller sees it.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Iterator, Mapping
@@ -110,8 +111,12 @@ def _value(value: Any, key: str) -> str:
     plain = text and all(char.isalnum() or char in "-._/@^+" for char in text)
     if plain and key not in ("time", "msg"):
         return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    # A name from a source must not control the terminal of a person who reads the log.
+    return '"' + "".join(_escaped(char) for char in text) + '"'
+
+
+def _escaped(char: str) -> str:
+    return char if char.isprintable() and char not in '"\\' else json.dumps(char)[1:-1]
 
 
 def lines(before: ImportStatus, after: ImportStatus, import_: VirtualMachineImport) -> Iterator[Line]:

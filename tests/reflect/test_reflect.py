@@ -734,7 +734,7 @@ def test_a_compressed_status_is_not_unpacked_without_limit(monkeypatch: pytest.M
     nodes["0"]["padding"] = "0" * (1 << 20)
     plain["status"]["compressedNodes"] = packed(nodes)
     assert reflect(plain, IMPORT, None, NOW) == reflected(*upto("image"))
-    monkeypatch.setattr("workflows.status.observed.UNPACKED_LIMIT", 1 << 20)
+    monkeypatch.setattr("workflows.status.packed.UNPACKED_LIMIT", 1 << 20)
     assert "cannot read its steps" in reflect(plain, IMPORT, None, NOW).message
 
 

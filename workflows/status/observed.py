@@ -6,11 +6,7 @@ cannot be read counts as absent, so that computing with the result never fails.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import re
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,9 +15,8 @@ from typing import Final
 from workflows.api.conditions import TIME
 from workflows.stages import STAGES
 from workflows.status.nodes import Json, Leaf, Phase, attempt_of, disk_of, leaves, parse_time, stage_of
+from workflows.status.packed import is_packed, nodes_of
 
-UNPACKED_LIMIT: Final = 64 << 20
-"""Maximum bytes of nodes in a compressed status: enough for hundreds of disks, but no bomb."""
 NAME_LIMIT: Final = 1000
 """Nodes with longer names are ignored."""
 GENERATION: Final = re.compile(r"-g([0-9]{1,9})(?:-r[0-9]+)?$")
@@ -125,23 +120,8 @@ def _moved(metadata: Json, status: Json, nodes: Mapping[str, Json]) -> datetime 
 
 def _nodes(status: Json) -> tuple[Json, bool]:
     """The nodes, and whether there are nodes that cannot be read."""
-    if nodes := _mapping(status.get("nodes")):
-        return nodes, False
-    packed = status.get("compressedNodes")
-    if packed:
-        nodes = _unpack(packed)
-        return nodes, not nodes
-    return {}, bool(status.get("offloadNodeStatusVersion"))
-
-
-def _unpack(packed: object) -> Json:
-    """base64 of gzip of JSON (argo-workflows workflow/packer); empty for any other compression."""
-    try:
-        data = base64.b64decode(_text(packed), validate=True)
-        text = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, UNPACKED_LIMIT)
-        return _mapping(json.loads(text))
-    except (binascii.Error, zlib.error, ValueError, RecursionError):
-        return {}
+    nodes = nodes_of(status)
+    return nodes, not nodes and (is_packed(status) or bool(status.get("offloadNodeStatusVersion")))
 
 
 def _node(raw: object) -> Json:

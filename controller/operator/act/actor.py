@@ -47,6 +47,7 @@ from workflows.api.annotations import APPROVE
 from workflows.api.conditions import stamp
 from workflows.api.status import ImportStatus
 from workflows.author.workflow import author
+from workflows.status import packed
 from workflows.status.reflect import PROGRESS, annotation
 
 log = structlog.get_logger()
@@ -208,7 +209,11 @@ class Actor:
     def _approve_gate(self, action: ApproveGate) -> None:
         now = stamp(self._clock())
         node = {"phase": "Succeeded", "finishedAt": now, "message": f"approved by {action.by}"}
-        change = {"status": {"nodes": dict.fromkeys(action.nodes, node)}}
+        workflow = self._facts.workflow or {}
+        status = workflow.get("status") or {}
+        change: Object = {"status": packed.changed(status, dict.fromkeys(action.nodes, node))}
+        if packed.is_packed(status):  # Argo must not have written meanwhile: all nodes are replaced
+            change["metadata"] = {"resourceVersion": workflow["metadata"]["resourceVersion"]}
         self._cluster.patch(WORKFLOW, action.workflow, change, self._namespace)
         self._emit_event(
             EmitEvent("Approved", f"{action.gate} was approved (annotation written by {action.by})")

@@ -19,6 +19,7 @@ from steps.model.plan import Gate
 from workflows.api.annotations import APPROVE
 from workflows.status.nodes import Phase
 from workflows.status.observed import Observed
+from workflows.status.packed import nodes_of
 
 CANCELLED: Final = f"{GROUP}/cancelled"
 """Annotation of a Workflow that was stopped because of `spec.cancel`."""
@@ -73,8 +74,9 @@ def _approved(facts: Facts, seen: Observed) -> Iterator[Action]:
 
 def _waiting(workflow: Object | None, stage: str) -> Iterator[str]:
     """Ids of the nodes at which the Workflow waits for a stage's approval."""
-    nodes: dict[str, Any] = ((workflow or {}).get("status") or {}).get("nodes") or {}
-    for name, node in nodes.items():
+    for name, node in nodes_of((workflow or {}).get("status") or {}).items():
+        if not isinstance(node, dict):
+            continue
         open_ = node.get("type") == "Suspend" and node.get("phase") == Phase.RUNNING
         if open_ and node.get("templateName") == stage:
             yield name
