@@ -67,8 +67,8 @@ class _Process:
         self._stop = stop
         self._ended = threading.Event()
         self._lost = False
-        self._imports: Queue[ImportKey] = Queue()
-        self._sources: Queue[SourceKey] = Queue()
+        self._imports: Queue[ImportKey] = Queue(group=lambda key: key[0], at_once=IMPORTS_AT_ONCE - 1)
+        self._sources: Queue[SourceKey] = Queue(group=lambda key: key.namespace, at_once=1)
         self._ledger = Ledger(lambda: compat.foreign(cluster))
         self._survey = Survey(cluster, options)
         self._hub = Hub(self._imports, self._sources)

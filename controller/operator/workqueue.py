@@ -2,6 +2,9 @@
 
 Only one worker at a time has a key. A key that is added meanwhile is due again; a failed key is due later.
 client-go calls this a rate limiting work queue (util/workqueue).
+
+Groups of keys take turns, so that a namespace with hundreds of due keys delays another namespace by one key,
+not by all of them.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
 K = TypeVar("K")
@@ -20,13 +23,26 @@ CAP: Final = 60.0
 
 
 class Queue(Generic[K]):
-    """Keys, each with the time from which it is due."""
+    """Keys, each with the time from which it is due.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    `group` is the group of a key; the groups take turns. `at_once` is the most keys of one group that workers
+    have at a time; None for any number.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        group: Callable[[K], Hashable] = lambda _: None,
+        at_once: int | None = None,
+    ) -> None:
         self._clock = clock
+        self._group = group
+        self._at_once = at_once
         self._changed = threading.Condition()
         self._due: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []
+        self._ready: dict[Hashable, dict[K, None]] = {}
+        """Due keys by group, in their order; the group whose turn is next comes first."""
         self._count = 0
         self._busy: set[K] = set()
         self._failures: dict[K, int] = {}
@@ -47,8 +63,10 @@ class Queue(Generic[K]):
         """Wait for the next due key and return it; None when the queue is closed."""
         with self._changed:
             while not self._closed:
-                key, wait = self._next()
+                wait = self._sort()
+                key = self._next()
                 if key is not None:
+                    del self._due[key]
                     self._busy.add(key)
                     return key
                 self._changed.wait(wait)
@@ -81,25 +99,30 @@ class Queue(Generic[K]):
             now = self._clock()
             return sum(when <= now for when in self._due.values())
 
-    def _next(self) -> tuple[K | None, float | None]:
-        """A due key that no worker has, or the seconds to wait; stale entries are dropped."""
-        held: list[tuple[float, int, K]] = []
-        found, wait = None, None
+    def _sort(self) -> float | None:
+        """Move due keys to their groups. Returns the seconds until the next one; None if there is none."""
+        now = self._clock()
         while self._heap:
-            entry = heapq.heappop(self._heap)
-            when, _, key = entry
-            if self._due.get(key) != when:
+            when, _, key = self._heap[0]
+            if self._due.get(key) == when and when > now:
+                return when - now
+            heapq.heappop(self._heap)
+            if self._due.get(key) == when:  # else it was added again for an earlier time, or taken
+                self._ready.setdefault(self._group(key), {})[key] = None
+        return None
+
+    def _next(self) -> K | None:
+        """The first key that no worker has, of the group whose turn it is. `done` wakes the workers."""
+        for group, keys in self._ready.items():
+            busy = sum(self._group(key) == group for key in self._busy)
+            if self._at_once is not None and busy >= self._at_once:
                 continue
-            if when > self._clock():
-                held.append(entry)
-                wait = when - self._clock()
-                break
-            if key in self._busy:  # `done` notifies
-                held.append(entry)
+            key = next((key for key in keys if key not in self._busy), None)
+            if key is None:
                 continue
-            del self._due[key]
-            found = key
-            break
-        for entry in held:
-            heapq.heappush(self._heap, entry)
-        return found, wait
+            del keys[key]
+            del self._ready[group]
+            if keys:
+                self._ready[group] = keys  # at the end: the other groups come first
+            return key
+        return None
