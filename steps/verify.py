@@ -5,6 +5,7 @@ Not a stage of an import: the controller runs it for each source, with a timeout
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 
 from steps.model.plan import SourcePlan
@@ -20,7 +21,15 @@ The request folder holds plan.json with only the source part of a plan.
 
 
 def arguments() -> Arguments:
-    return Arguments("verify", __doc__ or "", epilog=EPILOG)
+    parser = Arguments("verify", __doc__ or "", epilog=EPILOG)
+    parser.add_argument(
+        "--run",
+        metavar="NAME",
+        default=f"verify-{secrets.token_hex(8)}",
+        help="name of this check at the source; a check ends the sessions of earlier checks with that name "
+        "(default: a random name)",
+    )
+    return parser
 
 
 def body(context: Context) -> None:
@@ -29,7 +38,7 @@ def body(context: Context) -> None:
         plan=source,
         credentials=context.credentials,
         stop=context.stop,
-        run="verify",
+        run=context.arguments.run,
         step="verify",
         memory=context.scratch,
     )

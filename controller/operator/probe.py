@@ -43,7 +43,7 @@ def desk(plan: str, credentials: Mapping[str, bytes]) -> Iterator[Path]:
         yield folder
 
 
-def ask(program: str, folder: Path, seconds: float) -> Answer | None:
+def ask(program: str, folder: Path, seconds: float, *arguments: str) -> Answer | None:
     """Run a program such as `steps.verify` over a desk; None after `seconds` without an end."""
     words = folder / WORDS
     words.touch()
@@ -51,6 +51,7 @@ def ask(program: str, folder: Path, seconds: float) -> Answer | None:
     # -P: the working directory holds no modules of ours.
     command = [sys.executable, "-P", "-m", program, "--credentials", str(folder / CREDENTIALS)]
     command += [part for place in places for part in (f"--{place}", str(folder))]
+    command += arguments
     # openstacksdk cannot be imported without a home, and our user has none.
     environment = {
         **proxy.variables(),  # only the controller's children use the proxy

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,7 @@ from steps.model.kinds import EVENT, SECRET, SOURCES
 from steps.model.sources import SourceKind
 from tests.forwardproxy import Forward, forward
 from tests.operator.world import World
+from tests.simulator import Simulator
 from tests.unit.builders import a_source, without_provider
 from workflows.api.conditions import find
 from workflows.api.sources import OpenstackSource, OvaSource, Source
@@ -179,9 +182,7 @@ def test_a_cluster_reads_no_files_of_its_own(url: str) -> None:
 
 
 @pytest.mark.vcenter
-def test_a_simulated_vcenter_can_be_used(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from tests.simulator import Simulator  # noqa: PLC0415
-
+def test_a_simulated_vcenter_can_be_used(tmp_path: Path) -> None:
     inventory = {"datacenters": [{"name": "DC0", "vms": []}]}
     with Simulator.start(inventory, tmp_path) as simulator:
         source = a_source(endpoint=simulator.url)
@@ -196,6 +197,31 @@ def test_a_simulated_vcenter_can_be_used(tmp_path) -> None:  # type: ignore[no-u
         assert (wrong.ready, wrong.reason) == (False, "Denied")
         elsewhere = verify(a_source(endpoint=simulator.url, dc="DC9"), values, Options())
         assert (elsewhere.ready, elsewhere.reason) == (False, "NotFound")
+
+
+@pytest.mark.vcenter
+def test_checks_with_one_account_do_not_end_each_others_sessions(tmp_path: Path) -> None:
+    """Two sources of one vCenter, or of two clusters with sources of the same name (finding F11)."""
+    inventory = {"datacenters": [{"name": "DC0", "vms": []}]}
+    with Simulator.start(inventory, tmp_path) as simulator, ThreadPoolExecutor() as pool:
+        values = {
+            "username": simulator.username.encode(),
+            "password": simulator.password.encode(),
+            "caCert": simulator.ca.read_bytes(),
+        }
+        sources = [
+            source.model_copy(
+                update={"metadata": source.metadata.model_copy(update={"uid": f"uid-{number}"})}
+            )
+            for number, source in enumerate([a_source(endpoint=simulator.url)] * 2)
+        ]
+        simulator.hold("RetrievePropertiesEx")
+        first = pool.submit(verify, sources[0], values, Options())
+        assert simulator.held(60) != [], "the first check waits for an answer"
+        assert pool.submit(verify, sources[1], values, Options()).result() == Verdict(ready=True)
+        simulator.release()
+        assert first.result() == Verdict(ready=True)
+        assert simulator.sessions() == []
 
 
 def test_a_child_has_a_home_though_our_user_has_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,7 +46,7 @@ def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -
     if reasons:
         return Verdict(ready=False, reason="Invalid", message=texts.message(tuple(reasons)))
     with probe.desk(source_plan(source).to_json(), credentials) as folder:
-        answer = probe.ask("steps.verify", folder, options.verify_seconds)
+        answer = probe.ask("steps.verify", folder, options.verify_seconds, "--run", _name(source))
     if answer is None:
         seconds = f"{options.verify_seconds:g} s"
         message = f"the source did not answer within {seconds}; check that the cluster can reach its address"
@@ -53,6 +54,12 @@ def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -
     if answer.code == Exit.DONE:
         return Verdict(ready=True)
     return Verdict(ready=False, reason=_reason(answer.code), message=answer.words)
+
+
+def _name(source: Source) -> str:
+    """The name of the check at the source: also other clusters may use the account."""
+    uid = source.metadata.uid or f"{source.metadata.namespace}/{source.metadata.name}"
+    return f"verify-{hashlib.sha256(uid.encode()).hexdigest()[:16]}"
 
 
 def status(
