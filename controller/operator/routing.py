@@ -35,6 +35,7 @@ class Hub:
         self._lock = threading.Lock()
         self._by_uid: dict[str, ImportKey] = {}
         self._by_source: dict[SourceKey, set[ImportKey]] = {}
+        self._source_of: dict[ImportKey, SourceKey] = {}
 
     def seen(self, kind: Kind, thing: Mapping[str, Any], gone: bool) -> None:
         """An object was added, changed or deleted."""
@@ -60,16 +61,26 @@ class Hub:
         source = None if gone else _source_of(thing, key[0])
         with self._lock:
             fresh = source is not None and key not in self._by_source.get(source, ())
-            for keys in self._by_source.values():
-                keys.discard(key)
+            self._leave(key)
             self._by_uid.pop(uid, None)
             if not gone:
                 self._by_uid[uid] = key
             if source:
                 self._by_source.setdefault(source, set()).add(key)
+                self._source_of[key] = source
         self._imports.add(key)
         if source and fresh:
             self._sources.add(source)
+
+    def _leave(self, key: ImportKey) -> None:
+        """Forget the source of an import, and a source without imports."""
+        before = self._source_of.pop(key, None)
+        if before is None:
+            return
+        keys = self._by_source[before]
+        keys.discard(key)
+        if not keys:
+            del self._by_source[before]
 
     def _source(self, source: SourceKey, gone: bool) -> None:
         with self._lock:

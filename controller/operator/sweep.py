@@ -29,10 +29,10 @@ def sweep(cluster: Cluster, namespace: str, labels: Mapping[str, str] | None = N
         StepError: where the API refuses or does not answer.
     """
     removed = []
-    for page in cluster.find(CONFIG_MAP, namespace, labels):
+    for page in cluster.outlines(CONFIG_MAP, namespace, names.LABEL_UID):
         metadata = page["metadata"]
         marks = metadata.get("labels") or {}
-        if names.LABEL_UID not in marks or metadata.get("ownerReferences"):
+        if metadata.get("ownerReferences") or not (labels or {}).items() <= marks.items():
             continue
         if not _lives(cluster, marks):
             cluster.delete(CONFIG_MAP, metadata["name"], namespace, uid=metadata["uid"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, Protocol
 
 from steps.model.contract import Exit, StepError
@@ -44,6 +44,9 @@ class Cluster(Protocol):
 
     def find(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
         """The objects with all of `labels`, sorted by name; without a namespace, those of all namespaces."""
+
+    def outlines(self, kind: Kind, namespace: str, label: str) -> Iterator[Object]:
+        """The objects with a label of that key, with their metadata only, page by page."""
 
     def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
         """Create the object. Raises ExistsError if one with that name exists: nothing is adopted blindly.

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -45,6 +45,9 @@ PATIENCE: Final = 120.0
 LONGEST_WAIT: Final = 10.0
 NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 NAMESPACE_ENV: Final = "VMFERRY_NAMESPACE"
+PAGE: Final = 200
+"""Objects in one answer."""
+METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 MERGE_PATCH: Final = "application/merge-patch+json"  # custom resources have no strategic merge patch
 
 
@@ -124,6 +127,18 @@ class Api:
         # The items of a list lack these two.
         named = {"apiVersion": kind.api_version, "kind": kind.kind}
         return [{**named, **item} for item in found.get("items", [])]
+
+    def outlines(self, kind: Kind, namespace: str, label: str) -> Iterator[Object]:
+        check_names("list", kind, namespace)
+        named, more = {"apiVersion": kind.api_version, "kind": kind.kind}, ""
+        while True:
+            query = {"label_selector": label, "limit": PAGE, "_continue": more or None}
+            listed = partial(self._client.get, header_params={"Accept": METADATA_ONLY}, **query)
+            page = self._ask("list", kind, namespace, f"({label})", listed)
+            yield from ({**named, "metadata": item["metadata"]} for item in page.get("items", []))
+            more = str((page.get("metadata") or {}).get("continue") or "")
+            if not more:
+                return
 
     def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
         kind, namespace, name = _place(manifest)
@@ -239,6 +254,9 @@ class Patient:
 
     def find(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
         return self._again(lambda: self._inner.find(kind, namespace, labels))
+
+    def outlines(self, kind: Kind, namespace: str, label: str) -> Iterator[Object]:
+        yield from self._again(lambda: list(self._inner.outlines(kind, namespace, label)))
 
     def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
         return self._again(lambda: self._inner.create(manifest, dry_run=dry_run))

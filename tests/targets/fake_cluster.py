@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -92,6 +92,11 @@ class FakeCluster(Cluster):
                 raise request.failure(404, "NotFound", "the server could not find the requested resource")
             wanted = (labels or {}).items()
             return [copy.deepcopy(one) for one in self.all(kind, namespace) if wanted <= _labels(one).items()]
+
+    def outlines(self, kind: Kind, namespace: str, label: str) -> Iterator[Object]:
+        for one in self.find(kind, namespace):
+            if label in _labels(one):
+                yield {key: one[key] for key in ("apiVersion", "kind", "metadata")}
 
     def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
         metadata = manifest["metadata"]

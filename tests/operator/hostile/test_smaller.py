@@ -13,7 +13,11 @@ import pytest
 from prometheus_client.registry import Collector
 
 from controller.operator import health, probe, telemetry
-from steps.model.kinds import WORKFLOW
+from controller.operator.routing import Hub
+from controller.operator.sweep import sweep
+from controller.operator.workqueue import Queue
+from steps.model import names
+from steps.model.kinds import CONFIG_MAP, IMPORT, WORKFLOW
 from tests.operator.world import World
 from tests.reflect.situations import node
 from workflows.status.packed import nodes_of, pack
@@ -123,3 +127,27 @@ def test_silent_connections_hold_no_threads(monkeypatch: pytest.MonkeyPatch) -> 
         server.shutdown()
         server.server_close()
     assert threading.active_count() <= before + 2
+
+
+def test_sources_that_nobody_uses_are_forgotten() -> None:
+    """Many names that were used once must not slow down each event (F21)."""
+    hub = Hub(Queue(), Queue())
+    metadata = {"name": "web", "namespace": "default", "uid": "uid"}
+    for number in range(1000):
+        spec = {"sourceCluster": {"kind": "VmwareSource", "name": f"s-{number}"}}
+        hub.seen(IMPORT, {"metadata": metadata, "spec": spec}, False)
+    assert len(hub._by_source) == 1
+    hub.seen(IMPORT, {"metadata": metadata}, True)
+    assert (hub._by_source, hub._source_of, hub._by_uid) == ({}, {}, {})
+
+
+def test_the_sweep_reads_no_data() -> None:
+    """Notes of a VM are up to a megabyte; hundreds of them would not fit into the memory (F21)."""
+    world = World()
+    world.look()
+    request = names.request(world.run)
+    world.cluster.drop(IMPORT, "web", "default")
+    world.cluster.finish(IMPORT, "web", "default")
+    listed = world.cluster.outlines(CONFIG_MAP, "vmferry", names.LABEL_UID)
+    assert all("data" not in one for one in listed)
+    assert sweep(world.cluster, "vmferry") == [request]
