@@ -11,9 +11,11 @@ from typing import Final
 
 import pytest
 
+from steps.model import names
 from steps.model.kinds import Object
 from tests.argo.ground import ARGO_SERVER, RELEASE, Ground, eventually, keep
 from tests.argo.world import FAILED, RUNNING, Imported, World, a_vm
+from tests.cluster.lab import CommandError
 
 pytestmark = pytest.mark.argo
 Make = Callable[..., World]
@@ -153,6 +155,35 @@ def person(ground: Ground) -> None:
         "subjects": [{"kind": "ServiceAccount", **metadata}],
     }
     ground.apply(account, binding)
+
+
+TEMPLATE: Final = {"name": "x", "container": {"image": "evil"}}
+CHANGES: Final[tuple[Object, ...]] = (
+    {"spec": {"podSpecPatch": '{"containers":[{"name":"main","image":"evil"}]}'}},
+    {"spec": {"serviceAccountName": "vmferry-controller"}},
+    {"spec": {"templates": [TEMPLATE]}},
+    {"spec": {"workflowTemplateRef": {"name": "another"}}},
+    {"spec": {"arguments": {"parameters": [{"name": "run", "value": "another"}]}}},
+    {"status": {"storedWorkflowTemplateSpec": {"serviceAccountName": "vmferry-controller"}}},
+    {"status": {"storedWorkflowTemplateSpec": None}},
+    {"metadata": {"labels": {names.LABEL_UID: "another"}}},
+    {"metadata": {"labels": {names.LABEL_RUN: None}}},
+)
+"""Each would let a person run an image under any service account of the release namespace (finding F18)."""
+
+
+def test_a_person_decides_nothing_that_a_pod_runs(ground: Ground, make: Make, tmp_path: Path) -> None:
+    made = make([a_vm(tmp_path, "by-person")])
+    imported = checked(made, "by-person")
+    person(ground)
+    workflow = (imported.workflow or {})["metadata"]["name"]
+    user = f"--as=system:serviceaccount:{RELEASE}:a-person"
+    patch = ("-n", RELEASE, "patch", "workflow", workflow, "--type=merge", user, "-p")
+    for change in CHANGES:
+        with pytest.raises(CommandError, match="vmferry-workflows"):
+            ground.kubectl(*patch, json.dumps(change))
+    for suspended in (True, None):
+        ground.kubectl(*patch, json.dumps({"spec": {"suspend": suspended}}))
 
 
 def put(ground: Ground, path: str) -> Object:

@@ -22,7 +22,7 @@ from workflows.stages import Scope, Stage, stages_for
 CRDS = ("virtualmachineimports", "vmwaresources", "openstacksources", "ovasources")
 KINDS = (
     "serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,configmaps,deployments,"
-    "networkpolicies,workflowtemplates,jobs"
+    "networkpolicies,workflowtemplates,jobs,validatingadmissionpolicies,validatingadmissionpolicybindings"
 )
 
 
