@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from steps.model.contract import TERMINATION_LOG_ENV
-from steps.runtime import proxy
+from steps.runtime import guard, proxy
 from steps.runtime.program import PLAN
 
 WORDS: Final = "words"
@@ -55,6 +55,7 @@ def ask(program: str, folder: Path, seconds: float, *arguments: str) -> Answer |
     # openstacksdk cannot be imported without a home, and our user has none.
     environment = {
         **proxy.variables(),  # only the controller's children use the proxy
+        **guard.variables(),
         "PATH": "/usr/bin:/bin",
         "HOME": str(folder),
         TERMINATION_LOG_ENV: str(words),

@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from steps.model.contract import Exit, StepError
-from steps.runtime import proxy
+from steps.runtime import guard, proxy
 from steps.runtime.proxy import Proxy, ProxyError
 
 CONNECT_SECONDS: Final = 10.0
@@ -52,6 +52,8 @@ class Wire:
         self.host = parts.hostname or ""
         self.port = parts.port or (443 if parts.scheme == "https" else 80)
         self.proxy = proxy.of(url)
+        if self.proxy is not None:
+            guard.check_requested(self.host, self.port)
         self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
         # A proxy that forwards a plain request gets the full URL (RFC 9112, 3.2.2).
         plain = self.proxy is not None and self._tls is None

@@ -31,6 +31,7 @@ from steps.model.contract import (
 from steps.model.machine import Machine
 from steps.model.plan import Plan
 from steps.model.volumes import VOLUMES, Volumes
+from steps.runtime import guard
 from steps.runtime.stop import Stop
 
 log = structlog.get_logger()
@@ -144,6 +145,7 @@ def attempt(
 ) -> Exit:
     """As `run`, but returns the exit code; the termination message is already written."""
     try:
+        guard.install()
         body(Context(arguments.parse_args(argv), stop))
     except StepError as error:
         last_words(str(error))

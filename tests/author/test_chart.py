@@ -20,9 +20,11 @@ from ruamel.yaml import YAML
 
 from controller.operator.limits import PER_SOURCE
 from steps.model import names
+from steps.model.contract import StepError
 from steps.model.plan import SourcePlan
 from steps.model.sources import SourceKind
 from steps.runtime import proxy
+from steps.runtime.guard import Guard
 from tests.author.rendered import CHART, PROGRAMS, TEMPLATE, Json, keys, parse
 from workflows import argo_names
 from workflows.stages import Identity, Limit
@@ -76,7 +78,8 @@ def test_helm_finds_nothing_to_complain_of() -> None:
 
 def test_the_template_goes_through_helm_as_it_is() -> None:
     """Argo's braces survive, and the chart's default values are the author's defaults."""
-    assert workflow_template()["spec"] == parse(TEMPLATE.read_text())["spec"]
+    made = workflow_template(**{"sourceNetwork.guard": False})
+    assert made["spec"] == parse(TEMPLATE.read_text())["spec"]
     assert workflow_template()["metadata"]["namespace"] == RELEASE
 
 
@@ -121,12 +124,12 @@ def test_the_patch_of_argos_containers_can_be_left_out() -> None:
 PLAIN: Final = {"sourceProxy.https": "http://proxy.corp:3128", "sourceProxy.noProxy": "esxi.corp,10.0.0.0/8"}
 
 
-def with_proxy(**values: Any) -> Iterator[tuple[str, list[Json]]]:
-    """Every container that has a proxy variable: whose it is, and those variables."""
+def with_proxy(word: str = "proxy", **values: Any) -> Iterator[tuple[str, list[Json]]]:
+    """Every container that has a variable with that word: whose it is, and those variables."""
     for kind in ("WorkflowTemplate", "Deployment", "Job"):
         for name, one in of_kind(kind, **values).items():
             for container_name, found in containers(one["spec"]):
-                proxies = [var for var in found.get("env", []) if "proxy" in var["name"].lower()]
+                proxies = [var for var in found.get("env", []) if word in var["name"].lower()]
                 if proxies:
                     yield f"{name}/{container_name}", proxies
 
@@ -151,6 +154,19 @@ def test_only_who_talks_to_a_source_gets_its_proxy() -> None:
         assert str(proxy.of("https://vcenter.corp/sdk", environment)) == "proxy.corp:3128"
         assert proxy.of("https://esxi.corp/", environment) is None
         assert proxy.of("http://files.corp/x.ova", environment) is None
+
+
+def test_who_talks_to_a_source_is_guarded() -> None:
+    found = dict(with_proxy("networks"))
+    assert set(found) == set(dict(with_proxy(**PLAIN)))
+    values = {"sourceNetwork.blocked": ["10.96.0.0/16"], "sourceNetwork.allowed": ["10.96.0.7", "fd00::/8"]}
+    for env in dict(with_proxy("networks", **values)).values():
+        guard = Guard.read({one["name"]: one["value"] for one in env})
+        assert guard is not None
+        guard.check("10.96.0.7", 443)
+        with pytest.raises(StepError):
+            guard.check("10.96.0.8", 443)
+    assert dict(with_proxy("networks", **{"sourceNetwork.guard": False})) == {}
 
 
 def test_a_proxy_with_a_password_comes_from_a_secret() -> None:
@@ -193,6 +209,8 @@ REFUSED: Final = [
     "sourceProxy.http=proxy.corp:3128",
     "sourceProxy.noProxy=a;b",
     "sourceProxy.secret=Proxy",
+    "sourceNetwork.blocked[0]=pods",
+    "sourceNetwork.guard=maybe",
     "scratch.filesystemFactor=0.9",
     "scratch.filesystemFactor=much",
     "workflow.resources.export.requests.cpu=1.2.3",

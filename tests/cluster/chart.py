@@ -16,6 +16,7 @@ VALUES: Final[dict[str, Any]] = {
     # Node and volume are chosen together here, as Harvester's own classes do not.
     "scratch": {"storageClass": "wffc"},
     "controller": {"debug": True, "recheckSeconds": 30},
+    "sourceNetwork": {"blocked": ["10.244.0.0/16", "10.96.0.0/16"]},
 }
 """What fits the lab."""
 

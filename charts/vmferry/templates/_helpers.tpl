@@ -39,6 +39,18 @@ In lower case, which takes precedence: other tools may set the upper-case ones i
 {{- end }}
 {{- end }}
 
+{{/* The guard on connections to sources, as environment variables for the same containers; empty without a guard. */}}
+{{- define "vmferry.sourceGuard" -}}
+{{- with .Values.sourceNetwork }}
+{{- if .guard }}
+- name: VMFERRY_BLOCKED_NETWORKS
+  value: {{ join "," .blocked | quote }}
+- name: VMFERRY_ALLOWED_NETWORKS
+  value: {{ join "," .allowed | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* Binds a ClusterRole to an identity in the namespaces for imports: (dict "root" $ "role" NAME "identity" NAME). */}}
 {{- define "vmferry.bind" -}}
 {{- $root := .root -}}
