@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from steps.disk.direct import chunks
-from steps.disk.faults import room_for
+from steps.disk.direct import read_chunks
+from steps.disk.faults import explain_no_space
 from steps.model.admission import Admission
 from steps.model.contract import Exit, StepError
 from steps.model.document import write_atomically
@@ -62,7 +62,7 @@ class Directory:
             size=found.size,
             sha256=self._digest(source, report),
         )
-        with room_for(record):
+        with explain_no_space(record):
             self._records.mkdir(parents=True, exist_ok=True)
             published.save(record)
             self._move(source, self._into / published.name)
@@ -70,7 +70,7 @@ class Directory:
 
     def build(self, machine: Machine, shape: Shape) -> Sequence[str]:
         """Write the VM's documents next to its disks."""
-        with room_for(self._into / MANIFEST):
+        with explain_no_space(self._into / MANIFEST):
             return self._build(machine, shape)
 
     def _build(self, machine: Machine, shape: Shape) -> Sequence[str]:
@@ -101,7 +101,7 @@ class Directory:
         size = path.stat().st_size
         digest = hashlib.sha256()
         done = 0
-        for chunk in chunks(path):
+        for chunk in read_chunks(path):
             self._stop.check()
             digest.update(chunk)
             done += len(chunk)

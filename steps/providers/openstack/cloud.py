@@ -16,7 +16,7 @@ from openstack.connection import Connection
 from os_service_types import ServiceTypes
 from urllib3.exceptions import InsecureRequestWarning
 
-from steps.disk import reach
+from steps.disk import reachability
 from steps.model.contract import Exit, StepError
 from steps.model.plan import SourcePlan
 from steps.providers import Access
@@ -173,7 +173,7 @@ def prove_way(cloud: Cloud) -> None:
     kinds = _TYPES.get_all_types("image")
     urls = [point["url"] for kind, point in _catalog(cloud) if kind in kinds and _fits(point, cloud.plan)]
     for url in urls[:1]:  # the one that openstacksdk uses
-        reach.prove(url, cloud.tls, "the image service (Glance)")
+        reachability.prove(url, cloud.tls, "the image service (Glance)")
     cloud.read("use the image service (Glance)", lambda: next(iter(cloud.images.images(limit=1)), None))
 
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 import structlog
 
 from steps.disk.land import Landed, Source, land
-from steps.disk.landed import Files
-from steps.disk.source import DIGITS, Digest, SourceFormat
+from steps.disk.landed import LandingFiles
+from steps.disk.source import DIGEST_DIGITS, Digest, SourceFormat
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat
@@ -53,7 +53,7 @@ def export(
     identity = f"{server.id}/{disk.key}/{facts.generation(cloud, server)}"
     # Raw bytes are the same in every copy, as long as the server is not started.
     raw = Source(url="", format="raw", identity=identity)
-    files = Files(out)
+    files = LandingFiles(out)
     landed = _recovered(files, raw, disk, disk_format)
     if landed is not None:
         log.info("the disk landed before", disk=disk.id)
@@ -79,14 +79,14 @@ def export(
     return landed
 
 
-def _recovered(files: Files, source: Source, disk: Disk, disk_format: DiskFormat) -> Landed | None:
+def _recovered(files: LandingFiles, source: Source, disk: Disk, disk_format: DiskFormat) -> Landed | None:
     """The disk that an earlier attempt landed, in any format of its image."""
     formats: Iterable[SourceFormat] = _FORMATS.values() if disk.key == ROOT else ("raw",)
     keys = (replace(source, format=one).key(disk_format.value, disk.capacity) for one in formats)
     return next((found for key in keys if (found := files.recover(key)) is not None), None)
 
 
-def _copied(copies: Copies, server: Any, disk: Disk, files: Files) -> Any:
+def _copied(copies: Copies, server: Any, disk: Disk, files: LandingFiles) -> Any:
     """An active image of the disk.
 
     A host may make a different file of the same root disk each time (qcow2): data from a deleted image
@@ -95,7 +95,7 @@ def _copied(copies: Copies, server: Any, disk: Disk, files: Files) -> Any:
     if disk.key != ROOT:
         return copies.of_volume(disk)
     if not copies.has_image(disk.id):
-        files.forget()
+        files.remove_records()
     return copies.of_server(server, disk)
 
 
@@ -130,7 +130,7 @@ def _present(cloud: Cloud, machine: Machine, disk: Disk, what: str) -> Any:
 def _digest(image: Any) -> Digest | None:
     """Glance's digest of the image: os_hash_algo and os_hash_value, else the MD5 in `checksum`; or None."""
     name = f"image {image.name}"
-    if image.hash_algo in DIGITS and image.hash_value:
+    if image.hash_algo in DIGEST_DIGITS and image.hash_value:
         return Digest(image.hash_algo, str(image.hash_value).lower(), name)
     return Digest("md5", str(image.checksum).lower(), name) if image.checksum else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cached_property
 
-from steps.disk.faults import corrupt
+from steps.disk.faults import corruption_fault
 from steps.disk.source import Digest
 from steps.model.contract import Exit, StepError
 from steps.providers.ova import envelope, manifest, names
@@ -69,7 +69,7 @@ class Appliance:
         digest = found.digest(file)
         strange = sorted(name for name in found.files if not self._is_ours(name)) if digest is None else []
         if strange:
-            raise corrupt(
+            raise corruption_fault(
                 f"the manifest {found.name} does not match the package",
                 f"it has no digest of {file}, but one of {strange[0]}, which is not in the package",
                 "correct the names in it, or get a new copy of the package",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from steps.disk import whole
+from steps.disk import self_contained
 from steps.model import guestos
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine, Power
@@ -125,7 +125,7 @@ def partial(appliance: Appliance, drive: Drive) -> str:
     if disk is None or disk.file is None or found is None:
         return ""
     try:
-        whole.check(found, _reader(appliance, disk.file), name=disk.file.name)
+        self_contained.check(found, _reader(appliance, disk.file), name=disk.file.name)
     except StepError as error:
         if error.code is not Exit.UNSUPPORTED:
             raise
@@ -133,7 +133,7 @@ def partial(appliance: Appliance, drive: Drive) -> str:
     return ""
 
 
-def _reader(appliance: Appliance, file: File) -> whole.Read:
+def _reader(appliance: Appliance, file: File) -> self_contained.ReadAt:
     """The bytes of a disk's file; only the first ones if it is compressed."""
     if file.compression == "gzip":
         head = formats.inflated(_bytes(appliance, file, 0, formats.PACKED))

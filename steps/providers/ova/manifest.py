@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from steps.disk.faults import corrupt
-from steps.disk.source import DIGITS, Digest
+from steps.disk.faults import corruption_fault
+from steps.disk.source import DIGEST_DIGITS, Digest
 from steps.model.contract import Exit, StepError
 from steps.providers.ova import names
 from steps.providers.ova.names import checked
@@ -91,7 +91,7 @@ def read(text: bytes, name: str) -> Manifest:
         if algorithm is None:
             unknown.setdefault(file, how)
             continue
-        if len(value) != DIGITS[algorithm] or found[file].setdefault(algorithm, value) != value:
+        if len(value) != DIGEST_DIGITS[algorithm] or found[file].setdefault(algorithm, value) != value:
             raise _unreadable(name, f"a digest of {file} is malformed, or differs from an earlier one")
     if not found and not unknown:
         raise _unreadable(name, "it is empty")
@@ -124,16 +124,16 @@ def _algorithm(how: str) -> str | None:
     """The name of an algorithm in hashlib; None for an unsupported one."""
     plain = re.sub(r"[-_/]", "", how.lower())
     found = _SPELLINGS.get(plain, plain)
-    return found if found in DIGITS else None
+    return found if found in DIGEST_DIGITS else None
 
 
 def _strongest(file: str, values: Mapping[str, str]) -> Digest:
-    algorithm = next(one for one in DIGITS if one in values)
+    algorithm = next(one for one in DIGEST_DIGITS if one in values)
     return Digest(algorithm, values[algorithm], file)
 
 
 def _unreadable(name: str, why: str) -> StepError:
-    return corrupt(
+    return corruption_fault(
         f"the manifest {name} cannot be read", why, "get a new copy of the package from where it was made"
     )
 
@@ -146,7 +146,7 @@ def check(text: bytes, digest: Digest) -> None:
     """
     found = hashlib.new(digest.algorithm, text, usedforsecurity=False).hexdigest()
     if found != digest.value:
-        raise corrupt(
+        raise corruption_fault(
             f"{digest.name} does not match its manifest",
             f"its {digest.algorithm} is {found}, not {digest.value}",
             "get a new copy of the package from where it was made",

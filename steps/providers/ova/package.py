@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from steps.disk.faults import corrupt
+from steps.disk.faults import corruption_fault
 from steps.disk.source import Source
 from steps.model.contract import Exit, StepError
 from steps.providers import Access
@@ -228,7 +228,7 @@ class Folder:
         with contextlib.closing(Reader(at, self._reach.stop)) as reader:
             content = reader.read(0, most + 1)
         if len(content) > most:
-            raise corrupt(f"{name} of {self.shown} is too large", f"it has more than {most} bytes")
+            raise corruption_fault(f"{name} of {self.shown} is too large", f"it has more than {most} bytes")
         return content
 
     def _place(self, name: str) -> Place | None:

@@ -13,10 +13,10 @@ from urllib.parse import urljoin, urlsplit
 
 import structlog
 
-from steps.disk.faults import broken, connection_fault, describe, status_fault
+from steps.disk.faults import broken_stream_fault, connection_fault, describe, status_fault
+from steps.disk.http_client import HttpClient
 from steps.disk.source import Source, Validators
-from steps.disk.web import content_range
-from steps.disk.wire import Wire
+from steps.disk.web import parse_content_range
 from steps.model.contract import Exit, StepError
 from steps.model.plan import SourcePlan
 from steps.providers.ova.address import Address, origin, split
@@ -83,19 +83,19 @@ class Place:
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     ranged: bool
     """Whether it can be read from the middle."""
-    said: Validators
+    validators: Validators
     head: bytes = field(repr=False)
     """Its first bytes, `AHEAD` at most."""
 
     @property
     def size(self) -> int | None:
         """Bytes, where that is known."""
-        return self.said.total
+        return self.validators.total
 
     @property
     def version(self) -> str:
         """Differs with the content, as far as the server reports it."""
-        return " ".join(filter(None, (self.said.etag, self.said.modified, str(self.size or ""))))
+        return " ".join(filter(None, (self.validators.etag, self.validators.modified, str(self.size or ""))))
 
     def source(self, offset: int = 0, length: int | None = None) -> Source:
         """A window of it."""
@@ -105,7 +105,7 @@ class Place:
             tls=self.tls,
             offset=offset,
             length=length,
-            said=self.said,
+            file_validators=self.validators,
         )
 
 
@@ -143,18 +143,18 @@ def _local(path: Path) -> Place:
         raise StepError(
             Exit.NOT_FOUND, f"cannot read {path}", describe(error), "check the path and its permissions"
         ) from None
-    said = Validators(etag=f"{status.st_size}-{status.st_mtime_ns}", total=status.st_size)
-    return Place(url=path.absolute().as_uri(), shown=str(path), ranged=True, said=said, head=head)
+    validators = Validators(etag=f"{status.st_size}-{status.st_mtime_ns}", total=status.st_size)
+    return Place(url=path.absolute().as_uri(), shown=str(path), ranged=True, validators=validators, head=head)
 
 
 def _ask(url: str, address: Address, reach: Reach) -> Place | str:
     """The file, or the URL of a redirect."""
-    wire = Wire(url, reach.tls)
-    host = wire.name
+    client = HttpClient(url, reach.tls)
+    host = client.name
     try:
-        answer = wire.get({**_plain(reach, url), "Range": f"bytes=0-{AHEAD - 1}"})
+        answer = client.get({**_plain(reach, url), "Range": f"bytes=0-{AHEAD - 1}"})
         if answer.status in _NO_RANGE:
-            answer = wire.get(_plain(reach, url))
+            answer = client.get(_plain(reach, url))
         if answer.status in _REDIRECTS:
             return _next(url, answer, address)
         if answer.status not in (200, 206):
@@ -163,7 +163,7 @@ def _ask(url: str, address: Address, reach: Reach) -> Place | str:
     except (OSError, http.client.HTTPException) as error:
         raise connection_fault(error, host) from error
     finally:
-        wire.close()
+        client.close()
 
 
 def _plain(reach: Reach, url: str) -> dict[str, str]:
@@ -195,11 +195,13 @@ def _refused(answer: http.client.HTTPResponse, host: str, reach: Reach) -> StepE
 def _place(url: str, answer: http.client.HTTPResponse, address: Address, reach: Reach) -> Place:
     encoding = answer.headers.get("Content-Encoding", "identity")
     if encoding != "identity":
-        raise broken(f"{address} comes with Content-Encoding {encoding}", "it was requested without encoding")
+        raise broken_stream_fault(
+            f"{address} comes with Content-Encoding {encoding}", "it was requested without encoding"
+        )
     ranged, total = answer.status == 206, answer.length
     if ranged:
-        _, total = content_range(answer, 0)
-    said = Validators(
+        _, total = parse_content_range(answer, 0)
+    validators = Validators(
         etag=answer.headers.get("ETag", ""), modified=answer.headers.get("Last-Modified", ""), total=total
     )
     head = _first(answer)
@@ -209,7 +211,9 @@ def _place(url: str, answer: http.client.HTTPResponse, address: Address, reach: 
         headers=reach.headers(url),
         tls=reach.tls,
         ranged=ranged and total is not None,
-        said=replace(said, total=len(head)) if total is None and len(head) < AHEAD else said,
+        validators=replace(validators, total=len(head))
+        if total is None and len(head) < AHEAD
+        else validators,
         head=head,
     )
 

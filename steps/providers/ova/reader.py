@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from steps.disk.body import Body, body_of
+from steps.disk.body import Body, body_for
 from steps.disk.source import Source, Validators
 from steps.providers.ova.place import AHEAD, Place
 from steps.runtime.stop import Stop
@@ -51,7 +51,7 @@ class Reader:
         return self._forward(offset, count)
 
     def _window(self, source: Source) -> bytes:
-        body = body_of(source)
+        body = body_for(source)
         try:
             body.open(0, Validators())
             return self._take(body, source.length or 0)
@@ -61,7 +61,7 @@ class Reader:
     def _forward(self, offset: int, count: int) -> bytes:
         if self._body is None or self._body.position > offset:
             self.close()
-            self._body = body_of(self.place.source())
+            self._body = body_for(self.place.source())
             self._body.open(0, Validators())
         body, waste = self._body, memoryview(bytearray(_SKIP))
         while body.position < offset:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from steps.disk.faults import corrupt
+from steps.disk.faults import corruption_fault
 from steps.model.contract import Exit, StepError
 from steps.providers.ova.names import checked
 from steps.providers.ova.reader import Reader
@@ -109,7 +109,9 @@ class Tar:
             StepError: CORRUPT, if it is larger than `most`, or truncated.
         """
         if member.length > most:
-            raise corrupt(f"{member.name} in {self._name} is too large", f"{member.length} bytes, not {most}")
+            raise corruption_fault(
+                f"{member.name} in {self._name} is too large", f"{member.length} bytes, not {most}"
+            )
         return self._exactly(member.offset, member.length)
 
     @property
@@ -133,7 +135,9 @@ class Tar:
             path = size = None
             if header.kind in _REGULAR and not name.endswith(b"/"):
                 yield self._note(name, start, length)
-        raise corrupt(f"{self._name} has more than {_MOST_MEMBERS} files", "an OVA has only a few per disk")
+        raise corruption_fault(
+            f"{self._name} has more than {_MOST_MEMBERS} files", "an OVA has only a few per disk"
+        )
 
     def _header(self) -> _Header | None:
         """The next header; None at the end of the tar."""
@@ -209,7 +213,7 @@ class Tar:
         """Skip a member, which must be within the file."""
         size = self.reader.place.size
         if size is not None and start + length > size:
-            raise corrupt(
+            raise corruption_fault(
                 f"{self._name} is truncated",
                 f"the file at byte {start} has {length} bytes, and the archive ends at byte {size}",
                 "get a new copy from where it was made",
@@ -224,18 +228,18 @@ class Tar:
     def _note(self, name: bytes, start: int, length: int) -> Member:
         text = checked(name.decode(errors="surrogateescape"), self._name)
         if text in self._members:
-            raise corrupt(f"{self._name} has {text} twice", "it is not clear which one is meant")
+            raise corruption_fault(f"{self._name} has {text} twice", "it is not clear which one is meant")
         self._members[text] = member = Member(text, start, length)
         return member
 
     def _exactly(self, offset: int, count: int) -> bytes:
         content = self.reader.read(offset, count)
         if len(content) < count:
-            raise corrupt(f"{self._name} is truncated", f"it ends at byte {offset + len(content)}")
+            raise corruption_fault(f"{self._name} is truncated", f"it ends at byte {offset + len(content)}")
         return content
 
     def _damaged(self, why: str) -> StepError:
-        return corrupt(
+        return corruption_fault(
             f"the tar header at byte {self._at} of {self._name} is damaged",
             why,
             "get a new copy of the archive from where it was made",

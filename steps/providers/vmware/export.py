@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from steps.disk.land import Landed, Source, land
-from steps.disk.landed import Files
+from steps.disk.landed import LandingFiles
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine, Power
 from steps.model.plan import DiskFormat
@@ -51,7 +51,7 @@ def export(
     what = f"cannot export {disk.id} of {machine.path or machine.name}"
     present = _present(session, machine, disk, what)
     source = Source(url="", format="vmdk", identity=present.identity)
-    landed = Files(out).recover(source.key(disk_format.value, disk.capacity))
+    landed = LandingFiles(out).recover(source.key(disk_format.value, disk.capacity))
     if landed is not None:  # by an attempt that was killed after that: no lease is needed
         log.info("the disk landed before", disk=disk.id)
         return landed
@@ -83,7 +83,7 @@ def _url_lost(what: str) -> Iterator[None]:
         yield
     except StepError as error:
         if error.code in (Exit.DENIED, Exit.NOT_FOUND):
-            raise lease.broken(what, error.what) from error
+            raise lease.lost_fault(what, error.what) from error
         raise
 
 

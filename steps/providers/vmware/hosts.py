@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import structlog
 
-from steps.disk import reach
+from steps.disk import reachability
 from steps.providers.vmware import collector
 from steps.providers.vmware.session import Session
 
@@ -37,4 +37,4 @@ def prove(session: Session, vm: Any) -> None:
     shown = f"[{name}]" if ":" in name else name
     port = row.get("summary.config.port") or _PORT
     tls = session.trusted(name, port, row.get("summary.config.sslThumbprint", ""))
-    reach.prove(f"https://{shown}:{port}/", tls, "the ESXi host")
+    reachability.prove(f"https://{shown}:{port}/", tls, "the ESXi host")

@@ -128,7 +128,7 @@ class KeepAlive:
         why = (
             faults.text(error) if isinstance(error, vmodl.MethodFault) else str(error) or type(error).__name__
         )
-        self._failed = broken(self._what, f"the export lease was lost: {why}")
+        self._failed = lost_fault(self._what, f"the export lease was lost: {why}")
         self.stop.set()
 
 
@@ -141,7 +141,7 @@ class Held:
         self.alive = alive
 
 
-def broken(what: str, why: str) -> StepError:
+def lost_fault(what: str, why: str) -> StepError:
     """The error of a transfer whose lease has ended: what landed is kept."""
     return StepError(
         Exit.BROKEN_STREAM, what, why, "vmferry retries and resumes from the data that has landed"
@@ -206,7 +206,7 @@ def _ready(session: Session, lease: Any, what: str, clock: Clock) -> Any:
                 raise (
                     faults.from_fault(what, fault)
                     if fault
-                    else broken(what, "the export lease ended at once")
+                    else lost_fault(what, "the export lease ended at once")
                 )
             case _:  # initializing
                 pass
@@ -222,7 +222,7 @@ def _state(session: Session, lease: Any, what: str) -> collector.Row:
         return collector.one(session, lease, "state", "error", "info")
     except StepError as error:
         if error.code is Exit.NOT_FOUND:  # someone ended the lease; the VM still exists
-            raise broken(what, "the export lease no longer exists") from error
+            raise lost_fault(what, "the export lease no longer exists") from error
         raise
 
 

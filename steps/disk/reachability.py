@@ -10,7 +10,7 @@ import http.client
 import ssl
 
 from steps.disk.faults import connection_fault
-from steps.disk.wire import Wire
+from steps.disk.http_client import HttpClient
 from steps.model.contract import StepError
 
 
@@ -26,11 +26,11 @@ def prove(url: str, tls: ssl.SSLContext | None, what: str) -> None:
         StepError: UNREACHABLE or UNTRUSTED, naming host, port and what to change; INVALID for a proxy that
             cannot be used.
     """
-    wire = Wire(url, tls)
+    client = HttpClient(url, tls)
     try:
-        wire.probe()
+        client.probe()
     except (OSError, http.client.HTTPException) as error:
-        fault = connection_fault(error, f"{what} {wire.name}, port {wire.port},")
+        fault = connection_fault(error, f"{what} {client.name}, port {client.port},")
         raise StepError(fault.code, fault.what, fault.why, fault.remedy) from error
     finally:
-        wire.close()
+        client.close()
