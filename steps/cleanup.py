@@ -44,7 +44,7 @@ def release_source(context: Context, plan: Plan) -> None:
         stop=context.stop,
         run=plan.run,
         step="cleanup",
-        memory=context.scratch,
+        state_folder=context.scratch,
     )
     try:
         with connect(access) as provider:

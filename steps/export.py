@@ -70,7 +70,7 @@ def export_planned(context: Context, disk_id: str) -> Landed:
         stop=context.stop,
         run=plan.run,
         step=f"export-{disk_id}",
-        memory=context.scratch,
+        state_folder=context.scratch,
     )
     progress = Progress.from_environment(disk.allocated or disk.capacity)
     with connect(access) as provider:

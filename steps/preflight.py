@@ -50,7 +50,7 @@ def body(context: Context) -> None:
         stop=context.stop,
         run=plan.run,
         step="preflight",
-        memory=context.scratch,
+        state_folder=context.scratch,
     )
     with connect(access) as provider:
         machine = examine(provider, plan)

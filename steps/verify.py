@@ -31,7 +31,7 @@ def body(context: Context) -> None:
         stop=context.stop,
         run="verify",
         step="verify",
-        memory=context.scratch,
+        state_folder=context.scratch,
     )
     with connect(access) as provider:
         provider.verify()

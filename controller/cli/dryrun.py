@@ -65,7 +65,7 @@ def credentials(values: Mapping[str, bytes]) -> Iterator[Path]:
 
 def look(plan: SourcePlan, files: Path, stop: Stop, run: str) -> Any:
     """A provider for read-only access. It leaves nothing at the source."""
-    access = Access(plan=plan, credentials=files, stop=stop, run=run, step="look", memory=files)
+    access = Access(plan=plan, credentials=files, stop=stop, run=run, step="look", state_folder=files)
     return connect(access)
 
 

@@ -1,6 +1,6 @@
 """Proof that a host which will serve a disk can be reached from here, before a VM is stopped for it.
 
-Every source calls `prove` for each such host, with the URL and the trust that the transfer will use: the name
+Every source calls `check` for each such host, with the URL and the trust that the transfer will use: the name
 resolves, the port answers, TLS is accepted, through the same proxy.
 """
 
@@ -14,7 +14,7 @@ from steps.disk.http_client import HttpClient
 from steps.model.contract import StepError
 
 
-def prove(url: str, tls: ssl.SSLContext | None, what: str) -> None:
+def check(url: str, tls: ssl.SSLContext | None, what: str) -> None:
     """Connect to the host of `url` as a transfer would; sends no request.
 
     Args:

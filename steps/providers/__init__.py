@@ -20,7 +20,7 @@ from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat, PowerPlan, SourceKind, SourcePlan
 from steps.runtime.stop import Stop
 
-Report = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
 
 
@@ -52,7 +52,7 @@ class Provider(Protocol):
         """Shut down the VM; a VM that is off is not touched. Raises StepError: POWER."""
 
     def export(
-        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: Report
+        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: ProgressCallback
     ) -> Landed:
         """Land one disk's content at `out`; resumes from the data of an earlier attempt."""
 
@@ -71,7 +71,7 @@ class Access:
     """The run's name: sessions and temporary objects at the source carry it."""
     step: str
     """The connecting step and disk, such as `export-disk-0`: at most one is alive at a time."""
-    memory: Path
+    state_folder: Path
     """A folder that outlives a killed attempt: it records what must be released."""
 
 
@@ -83,16 +83,16 @@ _MODULES: Final[dict[SourceKind, tuple[str, str]]] = {
 """The module of each kind, and the library that it requires: an image has only those of its own kind."""
 
 
-def installed(kind: SourceKind) -> bool:
+def is_installed(kind: SourceKind) -> bool:
     """Whether a provider of that kind and its library are installed."""
     _, library = _MODULES[kind]
     return not library or importlib.util.find_spec(library) is not None
 
 
-def not_installed(kind: SourceKind) -> str:
+def not_installed_message(kind: SourceKind) -> str:
     """The message for a kind without a provider."""
-    here = ", ".join(other for other in _MODULES if installed(other)) or "no source"
-    return f"this installation has no provider for {kind}: it imports from {here}"
+    installed_kinds = ", ".join(other for other in _MODULES if is_installed(other)) or "no source"
+    return f"this installation has no provider for {kind}: it imports from {installed_kinds}"
 
 
 def connect(access: Access) -> AbstractContextManager[Provider]:
@@ -102,9 +102,9 @@ def connect(access: Access) -> AbstractContextManager[Provider]:
         StepError: UNSUPPORTED if there is no provider of that kind; the errors of connecting.
     """
     kind = access.plan.kind
-    if not installed(kind):
+    if not is_installed(kind):
         remedy = f"install vmferry with the extra {_MODULES[kind][0].rpartition('.')[2]}"
-        raise StepError(Exit.UNSUPPORTED, "ProviderNotInstalled", not_installed(kind), remedy)
+        raise StepError(Exit.UNSUPPORTED, "ProviderNotInstalled", not_installed_message(kind), remedy)
     module: Any = importlib.import_module(_MODULES[kind][0])
-    opened: AbstractContextManager[Provider] = module.connect(access)
-    return opened
+    provider: AbstractContextManager[Provider] = module.connect(access)
+    return provider

@@ -58,7 +58,7 @@ def normalise(thumbprint: str) -> str:
     return digits
 
 
-def presented(host: str, port: int) -> str:
+def presented_thumbprint(host: str, port: int) -> str:
     """The SHA-256 thumbprint of the certificate that the server presents, for an error message; or "".
 
     Nothing is sent over this connection, so the certificate need not be genuine.

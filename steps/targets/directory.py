@@ -21,7 +21,7 @@ from steps.model.scratch import Ready, ready
 from steps.model.volumes import Volumes, volume_name
 from steps.model.yaml import to_yaml
 from steps.runtime.stop import Stop
-from steps.targets.target import Published, Report
+from steps.targets.target import ProgressCallback, Published
 
 CHECKSUMS: Final = "SHA256SUMS"
 MANIFEST: Final = "virtualmachine.yaml"
@@ -44,7 +44,7 @@ class Directory:
         """A folder accepts every VM."""
         return Admission()
 
-    def publish(self, disk: DiskId, scratch: Path, report: Report) -> Published:
+    def publish(self, disk: DiskId, scratch: Path, report: ProgressCallback) -> Published:
         """Move the disk into the folder.
 
         The record is written first: a kill after it leaves a record whose file is still in scratch,
@@ -89,7 +89,7 @@ class Directory:
     def wait(self, shape: Shape) -> None:
         """Nothing to do."""
 
-    def _arrived(self, published: Published, report: Report) -> bool:
+    def _arrived(self, published: Published, report: ProgressCallback) -> bool:
         path = self._into / published.name
         return (
             path.exists()
@@ -97,7 +97,7 @@ class Directory:
             and self._digest(path, report) == published.sha256
         )
 
-    def _digest(self, path: Path, report: Report) -> str:
+    def _digest(self, path: Path, report: ProgressCallback) -> str:
         size = path.stat().st_size
         digest = hashlib.sha256()
         done = 0

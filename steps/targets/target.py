@@ -13,7 +13,7 @@ from steps.model.mapping import Shape
 from steps.model.plan import DiskFormat
 from steps.model.volumes import Volumes
 
-Report = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
 
 class Published(Document):
@@ -46,7 +46,7 @@ class Target(Protocol):
             StepError: with every reason why it would not accept them.
         """
 
-    def publish(self, disk: DiskId, scratch: Path, report: Report) -> Published:
+    def publish(self, disk: DiskId, scratch: Path, report: ProgressCallback) -> Published:
         """Publish the finished disk in `scratch`."""
 
     def build(self, machine: Machine, shape: Shape) -> Sequence[str]:

@@ -71,7 +71,7 @@ class Machines:
         (place / "in.ovf").write_bytes(case.data)
         plan = SourcePlan(kind=SourceKind.OVA, name="fuzz", endpoint=str(place / "in.ovf"))
         access = Access(
-            plan=plan, credentials=folder, stop=Stop(), run="fuzz", step="preflight", memory=folder
+            plan=plan, credentials=folder, stop=Stop(), run="fuzz", step="preflight", state_folder=folder
         )
         with connect(access) as source:
             found = source.inventory()

@@ -17,7 +17,7 @@ import structlog
 from steps.disk.land import Landed
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat, PowerPlan
-from steps.providers import Access, Inventory, Provider, Report
+from steps.providers import Access, Inventory, ProgressCallback, Provider
 from steps.providers.openstack import cloud, describe, export, facts, find, power, quotas
 from steps.providers.openstack.copies import Copies
 
@@ -77,7 +77,7 @@ class Openstack:
         power.power_off(self._cloud, self._access.run, machine, policy)
 
     def export(
-        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: Report
+        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: ProgressCallback
     ) -> Landed:
         return export.export(self._cloud, self._access.run, machine, disk, out, disk_format, report)
 

@@ -168,12 +168,12 @@ def prove_way(cloud: Cloud) -> None:
     The other services have answered when a server is described.
 
     Raises:
-        StepError: as `reach.prove`; the errors of a request for an image.
+        StepError: as `reachability.check`; the errors of a request for an image.
     """
     kinds = _TYPES.get_all_types("image")
     urls = [point["url"] for kind, point in _catalog(cloud) if kind in kinds and _fits(point, cloud.plan)]
     for url in urls[:1]:  # the one that openstacksdk uses
-        reachability.prove(url, cloud.tls, "the image service (Glance)")
+        reachability.check(url, cloud.tls, "the image service (Glance)")
     cloud.read("use the image service (Glance)", lambda: next(iter(cloud.images.images(limit=1)), None))
 
 

@@ -16,7 +16,7 @@ from steps.disk.source import DIGEST_DIGITS, Digest, SourceFormat
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat
-from steps.providers import Report
+from steps.providers import ProgressCallback
 from steps.providers.openstack import facts
 from steps.providers.openstack.cloud import Cloud
 from steps.providers.openstack.copies import Copies
@@ -38,7 +38,7 @@ def export(
     disk: Disk,
     out: Path,
     disk_format: DiskFormat,
-    report: Report,
+    report: ProgressCallback,
 ) -> Landed:
     """Land the disk at `out`.
 

@@ -112,7 +112,7 @@ def _of_tls(what: str, error: Exception, address: str) -> StepError:
 
 def _untrusted(what: str, error: ssl.SSLCertVerificationError, address: str) -> StepError:
     parts = urlsplit(address)
-    shown = certificates.presented(parts.hostname or "", parts.port or 443)
+    shown = certificates.presented_thumbprint(parts.hostname or "", parts.port or 443)
     why = f"the certificate of {parts.netloc} is not trusted ({error.verify_message})"
     return StepError(
         Exit.UNTRUSTED,

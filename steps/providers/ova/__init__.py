@@ -17,7 +17,7 @@ from pathlib import Path
 from steps.disk.land import Landed
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat, PowerPlan
-from steps.providers import Access, Inventory, Provider, Report
+from steps.providers import Access, Inventory, ProgressCallback, Provider
 from steps.providers.ova import describe, export
 from steps.providers.ova.appliance import Appliance
 from steps.providers.ova.package import open_package
@@ -64,7 +64,7 @@ class Ova:
         """Nothing to do: a VM in an archive does not run."""
 
     def export(
-        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: Report
+        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: ProgressCallback
     ) -> Landed:
         return export.export(self._appliance, self._access, machine, disk, out, disk_format, report)
 

@@ -15,7 +15,7 @@ from steps.disk.land import Landed, Source, land
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat
-from steps.providers import Access, Report
+from steps.providers import Access, ProgressCallback
 from steps.providers.ova import describe, formats, hardware
 from steps.providers.ova.appliance import Appliance
 from steps.providers.ova.envelope import MOST_PIECES, File, VirtualDisk, piece
@@ -55,7 +55,7 @@ def export(
     disk: Disk,
     out: Path,
     disk_format: DiskFormat,
-    report: Report,
+    report: ProgressCallback,
 ) -> Landed:
     """Land the disk at `out`.
 

@@ -30,7 +30,7 @@ from steps.targets.harvester.publishing import Publishing
 from steps.targets.harvester.serving import Serving
 from steps.targets.harvester.state import state
 from steps.targets.harvester.storage import Backend
-from steps.targets.target import Published, Report
+from steps.targets.target import ProgressCallback, Published
 
 
 class PublishedImage(Published):
@@ -77,7 +77,7 @@ class Harvester:
             raise StepError(Exit.INVALID, "the VM to check is not given", remedy="see steps.admit --help")
         return Admitting(self._plan, self._machine, self._cluster, volumes).run(shape)
 
-    def publish(self, disk: DiskId, scratch: Path, report: Report) -> PublishedImage:
+    def publish(self, disk: DiskId, scratch: Path, report: ProgressCallback) -> PublishedImage:
         """Let Harvester fetch the disk from its `serve` step; only that step mounts scratch."""
         if self._serving is None or self._machine is None:
             raise StepError(

@@ -26,7 +26,7 @@ from steps.targets.harvester.serving import POLL, Card, Serving, await_card
 from steps.targets.harvester.sibling import StepNode, refuse_without_serve
 from steps.targets.harvester.state import State, state
 from steps.targets.harvester.storage import Place, place, wanted_class
-from steps.targets.target import Report
+from steps.targets.target import ProgressCallback
 
 log = structlog.get_logger()
 
@@ -69,7 +69,7 @@ class Publishing:
             clock=clock,
         )
 
-    def run(self, report: Report) -> Object:
+    def run(self, report: ProgressCallback) -> Object:
         """The image, imported and marked."""
         if (done := self._done()) is not None:
             log.info("an earlier attempt has published it", image=done["metadata"]["name"])
@@ -121,7 +121,7 @@ class Publishing:
             self._found = place(self._cluster, wanted_class(self._plan.target, self._disk))
         return self._found
 
-    def _wait(self, name: str, card: Card, report: Report) -> Object:
+    def _wait(self, name: str, card: Card, report: ProgressCallback) -> Object:
         """Return when Harvester has the image.
 
         Raises:

@@ -257,7 +257,8 @@ def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 plan = SourcePlan(kind=SourceKind.OVA, name="m", endpoint=sys.argv[1])
 folder = Path(sys.argv[2])
-with connect(Access(plan=plan, credentials=folder, stop=Stop(), run="r", step="s", memory=folder)) as source:
+access = Access(plan=plan, credentials=folder, stop=Stop(), run="r", step="s", state_folder=folder)
+with connect(access) as source:
     before = peak()
     machine = source.describe("web", None)
     source.export(machine, machine.disks[0], folder / "d.raw", DiskFormat.RAW, lambda done, total: None)
@@ -285,7 +286,7 @@ def test_nothing_of_the_archive_is_stored(tmp_path: Path, raws: list[Path], acce
     out.mkdir()
     export(made, out / "d.raw")
     assert {file.name for file in out.iterdir()} == {"d.raw", "d.raw.landed.json"}
-    assert list(made.memory.iterdir()) == []
+    assert list(made.state_folder.iterdir()) == []
 
 
 def test_links_do_not_lead_out_of_a_folder(

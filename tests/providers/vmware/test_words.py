@@ -10,7 +10,7 @@ from steps.model.contract import Exit, StepError
 from steps.providers.vmware.credentials import Credentials
 from steps.providers.vmware.devices import Slot
 from steps.providers.vmware.endpoint import Endpoint
-from steps.providers.vmware.paths import joined, plain, segments
+from steps.providers.vmware.paths import join_path, split_path, unescape
 from steps.runtime import certificates
 
 
@@ -88,10 +88,10 @@ def test_what_is_no_ca(text: str) -> None:
 
 @pytest.mark.parametrize(("name", "written"), [("a/b", "a%2fb"), ("100%", "100%25"), ("c\\d", "c%5cd")])
 def test_names_that_vsphere_escapes(name: str, written: str) -> None:
-    assert plain(written) == name
-    assert plain(written.upper()).lower() == name
-    assert joined(["DC0", name]) == f"/DC0/{written}"
-    assert segments(f"/x//{written}/") == ("x", name)
+    assert unescape(written) == name
+    assert unescape(written.upper()).lower() == name
+    assert join_path(["DC0", name]) == f"/DC0/{written}"
+    assert split_path(f"/x//{written}/") == ("x", name)
 
 
 @pytest.mark.parametrize(
