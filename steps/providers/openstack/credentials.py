@@ -14,7 +14,7 @@ from steps.runtime import secret
 
 CA: Final = "ca_cert"
 """The key of the CA's certificates, as in vm-import-controller."""
-_APPLICATION: Final = "application_credential"
+_APPLICATION_PREFIX: Final = "application_credential"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,36 +40,43 @@ class Credentials:
         values = {key: secret.text(folder, key).strip() for key in _KEYS}
         given = {key: value for key, value in values.items() if value}
         ca = secret.text(folder, CA).strip()
-        if f"{_APPLICATION}_secret" in given:
-            return cls(method="application-credential", options=_application(given), ca=ca)
-        return cls(method="password", options=_password(folder, given), ca=ca)
+        if f"{_APPLICATION_PREFIX}_secret" in given:
+            return cls(method="application-credential", options=_application_options(given), ca=ca)
+        return cls(method="password", options=_password_options(folder, given), ca=ca)
 
     def plugin(self, address: str) -> BaseAuthPlugin:
         """The plugin that authenticates at Keystone's `address`."""
-        made: BaseAuthPlugin = _PLUGINS[self.method](address, **self.options)
-        return made
+        plugin: BaseAuthPlugin = _PLUGINS[self.method](address, **self.options)
+        return plugin
 
 
 _PLUGINS: Final = {"password": v3.Password, "application-credential": v3.ApplicationCredential}
 _KEYS: Final = (
-    *("username", "user_id", "domain_name", "user_domain_name", "project_domain_name"),
-    *("project_name", "project_id"),
-    *(f"{_APPLICATION}_{part}" for part in ("id", "name", "secret")),
+    "username",
+    "user_id",
+    "domain_name",
+    "user_domain_name",
+    "project_domain_name",
+    "project_name",
+    "project_id",
+    f"{_APPLICATION_PREFIX}_id",
+    f"{_APPLICATION_PREFIX}_name",
+    f"{_APPLICATION_PREFIX}_secret",
 )
 
 
-def _application(given: dict[str, str]) -> dict[str, str]:
+def _application_options(given: dict[str, str]) -> dict[str, str]:
     """Options of keystoneauth1's v3.ApplicationCredential: it is bound to a project, so none is named."""
-    options = {key: value for key, value in given.items() if key.startswith(_APPLICATION)}
-    if f"{_APPLICATION}_id" in options:
+    options = {key: value for key, value in given.items() if key.startswith(_APPLICATION_PREFIX)}
+    if f"{_APPLICATION_PREFIX}_id" in options:
         return options
-    if f"{_APPLICATION}_name" in options:
-        return options | _user(given)
-    raise _missing(f"{_APPLICATION}_id")
+    if f"{_APPLICATION_PREFIX}_name" in options:
+        return options | _user_options(given)
+    raise _missing(f"{_APPLICATION_PREFIX}_id")
 
 
-def _password(folder: Path, given: dict[str, str]) -> dict[str, str]:
-    options = _user(given) | {"password": secret.required(folder, "password")}
+def _password_options(folder: Path, given: dict[str, str]) -> dict[str, str]:
+    options = _user_options(given) | {"password": secret.required(folder, "password")}
     if "project_id" in given:
         return options | {"project_id": given["project_id"]}
     if "project_name" not in given:
@@ -78,7 +85,7 @@ def _password(folder: Path, given: dict[str, str]) -> dict[str, str]:
     return options | {"project_name": given["project_name"], "project_domain_name": domain}
 
 
-def _user(given: dict[str, str]) -> dict[str, str]:
+def _user_options(given: dict[str, str]) -> dict[str, str]:
     if "user_id" in given:
         return {"user_id": given["user_id"]}
     if "username" not in given:
@@ -87,10 +94,10 @@ def _user(given: dict[str, str]) -> dict[str, str]:
 
 
 def _domain(given: dict[str, str], key: str) -> str:
-    found = given.get(key) or given.get("domain_name")
-    if not found:
+    domain = given.get(key) or given.get("domain_name")
+    if not domain:
         raise _missing(f"{key} or domain_name")
-    return found
+    return domain
 
 
 def _missing(key: str) -> StepError:
