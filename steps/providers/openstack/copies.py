@@ -62,7 +62,7 @@ class Copies:
         return self._await_active(image.id, name, disk.capacity)
 
     def image_of_server(self, server: Any, disk: Disk) -> Any:
-        """An active image of the server's root disk, as Nova's host stores it. Raises as `image_of_volume`."""
+        """An active image of the root disk as Nova's host stores it. Raises as `image_of_volume`."""
         name = self.name(disk.id)
         image = self._oldest_usable(self.images(), name, self._delete_image)
         if image is None:

@@ -66,7 +66,7 @@ def concerns(cloud: Cloud, run: str, volumes: Iterable[tuple[str, Any]]) -> Iter
 def needs(
     volumes: Iterable[tuple[str, Any]], existing: tuple[frozenset[str], frozenset[str]]
 ) -> Counter[str]:
-    """How much of each resource the copies need; `existing`: disks with a snapshot, and disks with a volume."""
+    """How much of each resource the copies need; `existing`: disks with a snapshot, disks with a volume."""
     needed: Counter[str] = Counter()
     for disk, volume in volumes:
         for resource, present in zip(("snapshots", "volumes"), existing, strict=True):

@@ -33,8 +33,8 @@ def await_status(
     `read` returns the current object, or None if it was deleted; `remedy` is the remedy if it takes too long.
 
     Raises:
-        StepError: BUSY, if it was deleted or has a status neither expected nor transitional: it is created again;
-            UNREACHABLE, if it is not ready after `seconds`.
+        StepError: BUSY, if it was deleted or has a status neither expected nor transitional: it is created
+            again; UNREACHABLE, if it is not ready after `seconds`.
         Stopped: a stop was requested.
     """
     end, logged = CLOCK() + seconds, ""
