@@ -13,7 +13,7 @@ from steps.model.machine import Machine
 from steps.model.plan import SourceKind, SourcePlan
 from steps.providers import Access
 from steps.providers.ova import connect
-from steps.providers.ova.describe import MOST_CAPACITY
+from steps.providers.ova.describe import MAX_CAPACITY
 from steps.runtime.stop import Stop
 from tests.fuzz import mutate
 from tests.fuzz.case import Case, Wrong
@@ -85,7 +85,7 @@ class Machines:
 
 def _sane(machine: Machine) -> None:
     for disk in machine.disks:
-        if not 0 < disk.capacity <= MOST_CAPACITY:
+        if not 0 < disk.capacity <= MAX_CAPACITY:
             raise Wrong(f"{disk.id} of {disk.capacity} bytes")
         if "://" not in disk.backing and ".." in disk.backing.split("/"):
             raise Wrong(f"{disk.backing!r} leads out of the package")

@@ -18,7 +18,7 @@ COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         f"steps.providers.ova.{module}": ()
         for module in ("describe", "formats", "hardware", "items", "vendors")
     },
-    "tar": {"steps.providers.ova.tar": (), "steps.providers.ova.names": ("checked",)},
+    "tar": {"steps.providers.ova.tar": (), "steps.providers.ova.names": ("checked_name",)},
     "state": {
         "steps.disk.detect": ("resume_decoder",),
         "steps.disk.landed": (),

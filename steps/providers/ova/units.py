@@ -54,15 +54,15 @@ def factor(units: str) -> int:
     word, *factors = (part.strip() for part in units.lower().split("*"))
     if word not in _WORDS or (factors and _WORDS[word] != 1):
         raise ValueError(f"{shortened(units)!r} is not a unit of bytes")
-    found = _WORDS[word]
+    bytes_per_unit = _WORDS[word]
     for text in factors:
         match = _FACTOR.fullmatch(text.replace(" ", ""))
         if match is None or int(match[2] or 1) > 60:
             raise ValueError(f"{shortened(units)!r} is not a unit of bytes")
-        found *= int(match[1]) ** int(match[2] or 1)
-        if not 0 < found <= _LARGEST:
+        bytes_per_unit *= int(match[1]) ** int(match[2] or 1)
+        if not 0 < bytes_per_unit <= _LARGEST:
             raise ValueError(f"{shortened(units)!r} is too large")
-    return found
+    return bytes_per_unit
 
 
 def size(quantity: str, units: str) -> int:

@@ -39,7 +39,7 @@ OUTSIDE = (
         ("<Envelope>", Exit.CORRUPT, "not XML"),
         ("", Exit.CORRUPT, "not XML"),
         ('<?xml version="1.0" encoding="nonsense"?><Envelope/>', Exit.CORRUPT, "not XML"),
-        ("<Envelope>" + " " * markup.MOST_BYTES + "</Envelope>", Exit.UNSUPPORTED, "bytes"),
+        ("<Envelope>" + " " * markup.MAX_BYTES + "</Envelope>", Exit.UNSUPPORTED, "bytes"),
         ("<html/>", Exit.INVALID, "not an OVF descriptor"),
         ("<Envelope/>", Exit.INVALID, "0 VMs"),
         (
