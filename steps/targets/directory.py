@@ -25,18 +25,18 @@ from steps.targets.target import ProgressCallback, Published
 
 CHECKSUMS: Final = "SHA256SUMS"
 MANIFEST: Final = "virtualmachine.yaml"
-NOTES: Final = ".vmferry"
+STATE_FOLDER: Final = ".vmferry"
 
 
-class Directory:
+class DirectoryTarget:
     """Disks `disk-N.FORMAT`, `machine.json`, `SHA256SUMS` and `virtualmachine.yaml` in one folder."""
 
     def __init__(self, into: Path, stop: Stop) -> None:
         self._into = into
         self._stop = stop
-        self._records = into / NOTES / "published"
+        self._records = into / STATE_FOLDER / "published"
 
-    def name_volumes(self, shape: Shape, before: Volumes | None) -> Volumes:
+    def name_volumes(self, shape: Shape, previous: Volumes | None) -> Volumes:
         """A folder has only files, named after their disks."""
         return Volumes()
 
@@ -51,15 +51,15 @@ class Directory:
         and a later one a file that the record's size and digest prove.
         """
         record = self._records / f"{disk}.json"
-        if record.exists() and self._arrived(Published.load(record), report):
+        if record.exists() and self._is_published(Published.load(record), report):
             return Published.load(record)
-        found = Ready.load(ready(scratch))
-        source = scratch / found.file
+        ready_disk = Ready.load(ready(scratch))
+        source = scratch / ready_disk.file
         published = Published(
             id=disk,
-            name=f"{disk}.{found.format}",
-            format=found.format,
-            size=found.size,
+            name=f"{disk}.{ready_disk.format}",
+            format=ready_disk.format,
+            size=ready_disk.size,
             sha256=self._digest(source, report),
         )
         with explain_no_space(record):
@@ -76,8 +76,8 @@ class Directory:
     def _build(self, machine: Machine, shape: Shape) -> Sequence[str]:
         disks = [Published.load(self._records / f"{disk.id}.json") for disk in machine.disks]
         machine.save(self._into / "machine.json")
-        sums = "".join(f"{disk.sha256}  {disk.name}\n" for disk in disks)
-        write_atomically(self._into / CHECKSUMS, sums)
+        checksums = "".join(f"{disk.sha256}  {disk.name}\n" for disk in disks)
+        write_atomically(self._into / CHECKSUMS, checksums)
         claims = {disk.id: volume_name(shape.name, disk.id) for disk in disks}
         manifest = virtual_machine(shape, claims)
         write_atomically(self._into / MANIFEST, _with_heading(manifest, disks, claims, shape))
@@ -89,7 +89,7 @@ class Directory:
     def wait(self, shape: Shape) -> None:
         """Nothing to do."""
 
-    def _arrived(self, published: Published, report: ProgressCallback) -> bool:
+    def _is_published(self, published: Published, report: ProgressCallback) -> bool:
         path = self._into / published.name
         return (
             path.exists()

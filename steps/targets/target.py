@@ -30,8 +30,8 @@ class Published(Document):
 class Target(Protocol):
     """Where a VM is built. Every method may be called again at any point."""
 
-    def name_volumes(self, shape: Shape, before: Volumes | None) -> Volumes:
-        """Choose the names of the VM's volumes; `before` are those of an earlier attempt.
+    def name_volumes(self, shape: Shape, previous: Volumes | None) -> Volumes:
+        """Choose the names of the VM's volumes; `previous` are those of an earlier attempt.
 
         The same call returns the same names, as long as nobody else takes one of them.
 
