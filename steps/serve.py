@@ -24,7 +24,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from steps.model import scratch
 from steps.model.contract import Exit, StepError, Stopped
 from steps.model.document import write_atomically
-from steps.runtime import inside
+from steps.runtime import internal_http
 from steps.runtime.program import Arguments, Context, log, run
 from steps.runtime.progress import Progress
 from steps.runtime.stop import Stop
@@ -219,7 +219,7 @@ def wait_until_up(
             )
         stop.sleep(0.05)
     try:
-        with inside.ask(url.replace("//0.0.0.0:", "//127.0.0.1:"), method="HEAD"):
+        with internal_http.request(url.replace("//0.0.0.0:", "//127.0.0.1:"), method="HEAD"):
             return
     except urllib.error.HTTPError as error:
         raise StepError(

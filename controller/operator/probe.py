@@ -52,7 +52,7 @@ def ask(program: str, folder: Path, seconds: float) -> Answer | None:
     command += [part for place in places for part in (f"--{place}", str(folder))]
     # openstacksdk cannot be imported without a home, and our user has none.
     environment = {
-        **proxy.variables(),  # only the controller's children use the proxy
+        **proxy.environment_variables(),  # only the controller's children use the proxy
         "PATH": "/usr/bin:/bin",
         "HOME": str(folder),
         TERMINATION_LOG_ENV: str(words),

@@ -51,7 +51,7 @@ class HttpClient:
         parts = urlsplit(_ascii_url(url))
         self.host = parts.hostname or ""
         self.port = parts.port or (443 if parts.scheme == "https" else 80)
-        self.proxy = proxy.of(url)
+        self.proxy = proxy.for_url(url)
         self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
         # A proxy that forwards a plain request gets the full URL (RFC 9112, 3.2.2).
         is_plain_proxied = self.proxy is not None and self._tls is None

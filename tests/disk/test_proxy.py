@@ -31,7 +31,7 @@ def tls(tmp_path: Path) -> SelfSigned:
 @contextmanager
 def serving(how: Behaviour, tls: SelfSigned, *, secure: bool) -> Iterator[Source]:
     with Server(how, tls.server() if secure else None) as server:
-        trusted = certificates.context(ca=tls.pem) if secure else None
+        trusted = certificates.tls_context(ca=tls.pem) if secure else None
         yield Source(server.url, format="raw", identity="disk", tls=trusted)
 
 
@@ -149,9 +149,9 @@ def test_a_host_that_cannot_be_reached_is_named_with_what_to_change(
 
 def test_a_certificate_that_is_not_trusted_is_noticed(tls: SelfSigned) -> None:
     with Server(Behaviour(DISK), tls.server()) as server:
-        reachability.check(server.url, certificates.context(ca=tls.pem), "the ESXi host")
+        reachability.check(server.url, certificates.tls_context(ca=tls.pem), "the ESXi host")
         with pytest.raises(StepError, match="the certificate of the ESXi host localhost, port") as caught:
-            reachability.check(server.url, certificates.context(), "the ESXi host")
+            reachability.check(server.url, certificates.tls_context(), "the ESXi host")
     assert caught.value.code is Exit.UNTRUSTED
     assert server.how.asked == []
 
@@ -162,8 +162,8 @@ def test_a_host_is_proved_by_the_way_of_the_transfer(
     monkeypatch.setenv("HTTPS_PROXY", forward.url)
     monkeypatch.setenv("NO_PROXY", "")
     with Server(Behaviour(DISK), tls.server()) as server:
-        reachability.check(server.url, certificates.context(ca=tls.pem), "the ESXi host")
+        reachability.check(server.url, certificates.tls_context(ca=tls.pem), "the ESXi host")
         assert forward.asked == [f"CONNECT localhost:{server.server_address[1]}"]
         forward.refuses = 403
         with pytest.raises(StepError, match="through the proxy"):
-            reachability.check(server.url, certificates.context(ca=tls.pem), "the ESXi host")
+            reachability.check(server.url, certificates.tls_context(ca=tls.pem), "the ESXi host")

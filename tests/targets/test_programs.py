@@ -25,7 +25,7 @@ from steps.model.scratch import Ready, ready
 from steps.model.volumes import Volumes
 from steps.runtime import kubeapi
 from steps.runtime.cluster import Cluster
-from steps.runtime.program import Arguments, Context, attempt
+from steps.runtime.program import Arguments, Context, run_body
 from steps.runtime.stop import Stop
 from steps.targets.harvester.serving import HttpServing, ServedUrl
 from tests.forwardproxy import Forward, forward
@@ -60,7 +60,7 @@ class Pod:
         folders = ("request", "scratch", "outputs")
         given = [part for name in folders for part in (f"--{name}", str(self.folder / name))]
         given += ["--credentials", str(self.folder / "source")]
-        return attempt(arguments, step, [*given, *argv], stop or Stop())
+        return run_body(arguments, step, [*given, *argv], stop or Stop())
 
     @property
     def token(self) -> str:

@@ -113,7 +113,7 @@ def connect(access: Access) -> Iterator[Cloud]:
     credentials = Credentials.read(access.credentials)
     _check_endpoint(plan.endpoint)
     insecure = plan.insecure_skip_tls_verify
-    tls = certificates.context(ca=credentials.ca, insecure=insecure, key=CA)
+    tls = certificates.tls_context(ca=credentials.ca, insecure=insecure, key=CA)
     verify: bool | str = str(access.credentials / CA) if credentials.ca else True
     if insecure:  # as configured in the source: no warning with every request
         warnings.simplefilter("ignore", InsecureRequestWarning)

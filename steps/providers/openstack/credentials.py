@@ -37,9 +37,9 @@ class Credentials:
         Raises:
             StepError: INVALID, naming the key that is missing, empty or not text.
         """
-        values = {key: secret.text(folder, key).strip() for key in _KEYS}
+        values = {key: secret.read_text(folder, key).strip() for key in _KEYS}
         given = {key: value for key, value in values.items() if value}
-        ca = secret.text(folder, CA).strip()
+        ca = secret.read_text(folder, CA).strip()
         if f"{_APPLICATION_PREFIX}_secret" in given:
             return cls(method="application-credential", options=_application_options(given), ca=ca)
         return cls(method="password", options=_password_options(folder, given), ca=ca)
@@ -76,7 +76,7 @@ def _application_options(given: dict[str, str]) -> dict[str, str]:
 
 
 def _password_options(folder: Path, given: dict[str, str]) -> dict[str, str]:
-    options = _user_options(given) | {"password": secret.required(folder, "password")}
+    options = _user_options(given) | {"password": secret.read_required(folder, "password")}
     if "project_id" in given:
         return options | {"project_id": given["project_id"]}
     if "project_name" not in given:

@@ -49,12 +49,12 @@ class HttpSettings:
         Raises:
             StepError: INVALID, for a key that is not text, or an invalid CA.
         """
-        username = secret.text(folder, "username").strip()
-        password = secret.text(folder, "password")
+        username = secret.read_text(folder, "username").strip()
+        password = secret.read_text(folder, "password")
         tls = None
         if urlsplit(address.url).scheme != "file":  # a server for http may redirect to one for https
-            tls = certificates.context(
-                ca=secret.text(folder, "ca.crt").strip(),
+            tls = certificates.tls_context(
+                ca=secret.read_text(folder, "ca.crt").strip(),
                 thumbprint=plan.thumbprint,
                 insecure=plan.insecure_skip_tls_verify,
                 key="ca.crt",

@@ -66,7 +66,11 @@ class Session:
         thumbprint is available or needed"; without one the rules of the endpoint hold for the host too.
         """
         is_endpoint = (host.lower(), port) == (self.endpoint.host.lower(), self.endpoint.port)
-        return self.tls if is_endpoint or self.insecure or not thumbprint else certificates.pinned(thumbprint)
+        return (
+            self.tls
+            if is_endpoint or self.insecure or not thumbprint
+            else certificates.pinned_context(thumbprint)
+        )
 
     def vm(self, machine: Machine) -> Any:
         """The VM's managed object; sends no request."""
@@ -88,7 +92,7 @@ def log_in(access: Access) -> Session:
     endpoint = Endpoint.parse(access.plan.endpoint)
     credentials = Credentials.read(access.credentials)
     insecure = access.plan.insecure_skip_tls_verify
-    tls = certificates.context(
+    tls = certificates.tls_context(
         ca=credentials.ca, thumbprint=access.plan.thumbprint or credentials.thumbprint, insecure=insecure
     )
     stub, content, login = _login(access, endpoint, credentials, tls)
@@ -139,7 +143,7 @@ def _new_stub(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> Any:
         connectionPoolTimeout=IDLE_SECONDS,
         customHeaders={"User-Agent": user_agent},
     )
-    if proxy.of(endpoint.url):
+    if proxy.for_url(endpoint.url):
         # Not by httpProxyHost: the proxy's login would have to be a header of every call to vCenter.
         stub.scheme = lambda **_: _new_connection(endpoint, tls)
     return stub
@@ -147,7 +151,7 @@ def _new_stub(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> Any:
 
 def _new_connection(endpoint: Endpoint, tls: ssl.SSLContext) -> HTTPSConnection:
     """An unopened connection to the API, through the proxy if there is one."""
-    via_proxy = proxy.of(endpoint.url)
+    via_proxy = proxy.for_url(endpoint.url)
     if via_proxy is None:
         return HTTPSConnection(endpoint.host, endpoint.port, context=tls, timeout=ANSWER_SECONDS)
     connection = _TunnelledConnection(via_proxy.host, via_proxy.port, context=tls, timeout=ANSWER_SECONDS)

@@ -19,7 +19,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.document import Document
 from steps.model.plan import DiskFormat
 from steps.model.scratch import Ready
-from steps.runtime import inside
+from steps.runtime import internal_http
 from steps.runtime.stop import Stop
 
 PATIENCE: Final = 15 * 60.0
@@ -115,7 +115,7 @@ class HttpServing:
     def served_disk(self, disk: str) -> ServedDisk | None:
         url = self._address.origin + self._address.description_path(disk)
         try:
-            with inside.ask(url) as answer:
+            with internal_http.request(url) as answer:
                 return ServedDisk.model_validate_json(answer.read(1 << 16))
         except (OSError, ValidationError):
             return None  # not started yet, or between two pods: the caller's patience decides

@@ -69,12 +69,14 @@ def test_credentials_missing_empty_or_no_text(tmp_path: Path, key: str, content:
 @pytest.mark.parametrize("text", ["AB:cd" * 4, "no", "zz" * 20, "ab" * 21])
 def test_what_is_no_thumbprint(text: str) -> None:
     with pytest.raises(StepError, match="thumbprint") as caught:
-        certificates.context(thumbprint=text)
+        certificates.tls_context(thumbprint=text)
     assert caught.value.code is Exit.INVALID
 
 
 def test_thumbprints_with_and_without_colons() -> None:
-    assert certificates.normalise("AB:" * 19 + "CD") == certificates.normalise("ab" * 19 + "cd")
+    assert certificates.normalize_thumbprint("AB:" * 19 + "CD") == certificates.normalize_thumbprint(
+        "ab" * 19 + "cd"
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ def test_thumbprints_with_and_without_colons() -> None:
 )
 def test_what_is_no_ca(text: str) -> None:
     with pytest.raises(StepError, match="caCert") as caught:
-        certificates.context(ca=text)
+        certificates.tls_context(ca=text)
     assert caught.value.code is Exit.INVALID
 
 
