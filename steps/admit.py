@@ -43,11 +43,11 @@ def arguments() -> Arguments:
 
 def body(context: Context) -> None:
     plan, machine = context.plan(), context.machine()
-    wanted = shape(plan, machine)
+    target_shape = shape(plan, machine)
     target = connect(plan, context.into, context.stop, machine=machine)
     store = VolumeNameStore(context, plan)
-    volumes = store.chosen_now() or target.name_volumes(wanted, store.previous())
-    admission = target.admit(wanted, volumes)
+    volumes = store.chosen_now() or target.name_volumes(target_shape, store.previous())
+    admission = target.admit(target_shape, volumes)
     for finding in admission.findings:
         log_finding = log.info if finding.verdict is Verdict.PASSED else log.warning
         log_finding(finding.message or "accepted", check=finding.check, verdict=str(finding.verdict))

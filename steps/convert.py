@@ -76,7 +76,7 @@ def convert_planned(context: Context, disk_id: str, progress: Progress) -> None:
 def ensure_format(
     landed: Landed,
     out: Path,
-    wanted: DiskFormat,
+    target_format: DiskFormat,
     capacity: int | None,
     *,
     report: Callable[[int, int], None],
@@ -88,13 +88,13 @@ def ensure_format(
         StepError: the errors of `qemu.convert` and `check`.
         Stopped: likewise.
     """
-    if landed.format == wanted:
-        log.info(f"{out.name} is {wanted} already: checked, not converted")
+    if landed.format == target_format:
+        log.info(f"{out.name} is {target_format} already: checked, not converted")
     else:
         _check_size(landed.path, qemu.info(landed.path, landed.format), capacity)  # before hours of writing
-        qemu.convert(landed.path, landed.format, out, wanted, report=report, stop=stop)
-        log.info(f"{out.name} converted from {landed.format} to {wanted}")
-    check(out, wanted, capacity)
+        qemu.convert(landed.path, landed.format, out, target_format, report=report, stop=stop)
+        log.info(f"{out.name} converted from {landed.format} to {target_format}")
+    check(out, target_format, capacity)
 
 
 def check(path: Path, disk_format: DiskFormat, capacity: int | None) -> None:

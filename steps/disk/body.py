@@ -23,7 +23,7 @@ class Body(Protocol):
     end_is_proved: bool
     """Whether the end of the stream can be distinguished from a closed connection."""
 
-    def open(self, position: int, known: Validators) -> None:
+    def open(self, position: int, previous: Validators) -> None:
         """Begin at `position`, or at 0 if the source cannot; `position` shows which.
 
         Raises:
@@ -83,15 +83,15 @@ class FileBody:
             self.close()
             raise
 
-    def open(self, position: int, known: Validators) -> None:
-        del known  # the caller compares
+    def open(self, position: int, previous: Validators) -> None:
+        del previous  # the caller compares
         self.position = position
 
     def readinto(self, view: memoryview) -> int:
-        wanted = (self.total or 0) - self.position
-        if wanted <= 0:
+        remaining = (self.total or 0) - self.position
+        if remaining <= 0:
             return 0
-        count = os.preadv(self._file, [view[:wanted]], self._source.offset + self.position)
+        count = os.preadv(self._file, [view[:remaining]], self._source.offset + self.position)
         if not count:
             raise broken_stream_fault(f"{self._path} ends at byte {self.position} of {self.total}")
         self.position += count

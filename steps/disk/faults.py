@@ -58,9 +58,9 @@ def storage_fault(error: OSError, path: Path, need: SpaceNeed | None = None) -> 
     reason = os.strerror(error.errno) if error.errno else str(error)
     if is_no_space(error):
         why = (
-            f"{reason}; {need}; {_free(path)} bytes are free"
+            f"{reason}; {need}; {_free_bytes(path)} bytes are free"
             if need
-            else f"{reason}: {_free(path)} bytes are free"
+            else f"{reason}: {_free_bytes(path)} bytes are free"
         )
         return StepError(Exit.NO_SPACE, f"no room for {path}", why, FREE_SPACE_REMEDY)
     if error.errno == errno.EIO:
@@ -70,7 +70,7 @@ def storage_fault(error: OSError, path: Path, need: SpaceNeed | None = None) -> 
     return StepError(Exit.INVALID, f"cannot write {path}", reason, "check the scratch volume")
 
 
-def _free(path: Path) -> str:
+def _free_bytes(path: Path) -> str:
     try:
         stats = os.statvfs(path.parent)
     except OSError:

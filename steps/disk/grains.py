@@ -14,10 +14,10 @@ class GrainSplitter:
         self._sink = sink
 
     def write_grain(self, offset: int, grain: Block) -> None:
-        for at in range(0, len(grain), CLUSTER):
-            block = grain[at : at + CLUSTER]
+        for start in range(0, len(grain), CLUSTER):
+            block = grain[start : start + CLUSTER]
             if block != ZEROS:
-                self._sink.write(offset + at, block)
+                self._sink.write(offset + start, block)
 
     def flush(self) -> None:
         """Nothing is held back."""
@@ -39,8 +39,8 @@ class GrainJoiner:
             self.flush()
             self._offset = start
             self._block[:] = self._sink.read(start)
-        at = offset - start
-        self._block[at : at + len(grain)] = grain
+        offset_in_block = offset - start
+        self._block[offset_in_block : offset_in_block + len(grain)] = grain
 
     def flush(self) -> None:
         """Write the held-back block."""

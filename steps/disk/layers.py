@@ -50,9 +50,9 @@ class DigestCheckedBody:
         self.validators = body.validators
         self.end_is_proved = True  # by the digest
 
-    def open(self, position: int, known: Validators) -> None:
+    def open(self, position: int, previous: Validators) -> None:
         del position
-        self._body.open(0, known)
+        self._body.open(0, previous)
         self._hash = hashlib.new(self._digest.algorithm, usedforsecurity=False)
         self.position = 0
         self.total, self.validators = self._body.total, self._body.validators
@@ -95,8 +95,8 @@ class JoinedBody:
         self._body: Body | None = None
         self._aborted = False
 
-    def open(self, position: int, known: Validators) -> None:
-        del position, known  # the parts' digests or the checksum of the bytes show whether it is the same
+    def open(self, position: int, previous: Validators) -> None:
+        del position, previous  # the parts' digests or the checksum of the bytes show whether it is the same
         self.close()
         self.position = 0
         self._remaining_parts = iter(self._parts)
@@ -148,10 +148,10 @@ class GunzipBody:
         self.validators = Validators()
         self.end_is_proved = True  # by length and checksum behind each member
 
-    def open(self, position: int, known: Validators) -> None:
+    def open(self, position: int, previous: Validators) -> None:
         del position
         # The total that is known is the content's; the other body knows the compressed one.
-        self._body.open(0, replace(known, total=None))
+        self._body.open(0, replace(previous, total=None))
         self._inflate = zlib.decompressobj(_GZIP)
         self._input = b""
         self.position = 0

@@ -98,9 +98,9 @@ def compare(a: Path, a_format: str, b: Path, b_format: str) -> bool:
     return not different
 
 
-def measure(path: Path, image_format: str, wanted: str) -> Measure:
+def measure(path: Path, image_format: str, target_format: str) -> Measure:
     """How large an image becomes in the format `wanted`. Raises StepError as `info` does."""
-    report = _run_json("measure", "-f", image_format, "-O", wanted, _absolute_name(path))
+    report = _run_json("measure", "-f", image_format, "-O", target_format, _absolute_name(path))
     return Measure(report["required"], report["fully-allocated"])
 
 
@@ -146,7 +146,7 @@ def _run_with_progress(
     argv: Sequence[str], target: Path, report: Callable[[float], None], stop: Stop
 ) -> None:
     """Run qemu-img to its end or to a stop, and report its progress."""
-    with _killed_at_the_end(argv) as process:
+    with _start_qemu_img(argv) as process:
         output = bytearray()
         while process.poll() is None:
             stop.check()
@@ -170,7 +170,7 @@ def _die_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def _killed_at_the_end(argv: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+def _start_qemu_img(argv: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         ["qemu-img", *argv],
         stdin=subprocess.DEVNULL,

@@ -142,15 +142,15 @@ def _vhdx(read: ReadAt, _size: int | None) -> str:
 
 
 def _find_entry(
-    read: ReadAt, at: int, signature: bytes, count_at: int, entry: struct.Struct, wanted: bytes
+    read: ReadAt, offset: int, signature: bytes, count_at: int, entry: struct.Struct, entry_id: bytes
 ) -> tuple[bytes, int] | None:
     """Identifier and offset of an entry in one of VHDX's tables; or None."""
-    head = read(at, entry.size)
+    head = read(offset, entry.size)
     if not head.startswith(signature) or len(head) < entry.size:
         return None
     (count,) = struct.unpack_from("<H", head, count_at)
     # The region table's head is 16 bytes, that of the metadata table 32.
     head_size = 16 if signature == b"regi" else 32
-    table = read(at + head_size, min(count, _MOST_ENTRIES) * entry.size)
+    table = read(offset + head_size, min(count, _MOST_ENTRIES) * entry.size)
     rows = (entry.unpack_from(table, start) for start in range(0, len(table) - entry.size + 1, entry.size))
-    return next(((row[0], row[1]) for row in rows if row[0] == wanted), None)
+    return next(((row[0], row[1]) for row in rows if row[0] == entry_id), None)

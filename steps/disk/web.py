@@ -42,8 +42,8 @@ class WebBody:
         self._failures = 0
         self._response: http.client.HTTPResponse
 
-    def open(self, position: int, known: Validators) -> None:
-        response = self._request(position, known)
+    def open(self, position: int, previous: Validators) -> None:
+        response = self._request(position, previous)
         if response.status in _NO_RANGE and position + self._source.offset:
             response = self._request(0, Validators(), ranged=False)
         if response.status not in (200, 206):
@@ -54,7 +54,9 @@ class WebBody:
         self._response = response
         self._seek_window(response, position)
 
-    def _request(self, position: int, known: Validators, *, ranged: bool = True) -> http.client.HTTPResponse:
+    def _request(
+        self, position: int, previous: Validators, *, ranged: bool = True
+    ) -> http.client.HTTPResponse:
         """Send GET and read the head of the answer. Redirects are not followed."""
         source = self._source
         headers = {**source.headers, "Accept-Encoding": "identity"}
@@ -62,8 +64,8 @@ class WebBody:
         if ranged and (start or source.length is not None):
             end = source.offset + source.length - 1 if source.length is not None else ""
             headers["Range"] = f"bytes={start}-{end}"
-            if position and known.if_range:
-                headers["If-Range"] = known.if_range
+            if position and previous.if_range:
+                headers["If-Range"] = previous.if_range
         try:
             return self._client.get(headers)
         except (OSError, http.client.HTTPException) as error:

@@ -103,9 +103,9 @@ def _is_exempt(parts: SplitResult, exempt: str) -> bool:
 def _entry_matches(entry: str, host: str, port: int) -> bool:
     if entry == "*" or _covers(entry, host):
         return True
-    name, _, wanted = entry.rpartition(":")
-    if name and wanted.isdecimal() and "]" not in wanted:
-        entry, same_port = name.strip("[]"), int(wanted) == port
+    name, _, entry_port = entry.rpartition(":")
+    if name and entry_port.isdecimal() and "]" not in entry_port:
+        entry, same_port = name.strip("[]"), int(entry_port) == port
     else:
         same_port = True
         entry = entry.strip("[]")  # an IPv6 address as URLs have it

@@ -87,7 +87,7 @@ class Cloud:
         try:
             return self.read(what, call)
         except StepError as error:
-            if faults.is_gone(error):
+            if faults.is_not_found(error):
                 return None
             raise
 

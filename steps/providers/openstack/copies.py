@@ -197,15 +197,15 @@ class Copies:
 
     def release(self, disk: DiskId | None = None) -> list[str]:
         """Delete the objects of one disk or of all, each after those made from it; returns what is left."""
-        wanted = self.name(disk) if disk else ""
-        left: list[str] = []
+        name = self.name(disk) if disk else ""
+        leftovers: list[str] = []
         for kind, list_objects, delete in (
             ("image", self.images, self._delete_image),
             ("volume", self.volumes, self._delete_volume),
             ("snapshot", self.snapshots, self._delete_snapshot),
         ):
-            left += self._delete_all(kind, partial(_with_name, list_objects, wanted), delete)
-        return left
+            leftovers += self._delete_all(kind, partial(_with_name, list_objects, name), delete)
+        return leftovers
 
     def _delete_all(
         self, kind: str, list_objects: Callable[[], list[Any]], delete: Callable[[Any], None]

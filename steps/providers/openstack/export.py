@@ -74,8 +74,8 @@ def export(
                 stop=cloud.stop,
                 expected_bytes=disk.capacity,
             )
-    for left in copies.release(disk.id):
-        log.warning(f"left at the source: {left}")
+    for leftover in copies.release(disk.id):
+        log.warning(f"left at the source: {leftover}")
     return landed
 
 

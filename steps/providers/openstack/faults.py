@@ -99,7 +99,7 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, _NETWORK) and not isinstance(error, auth.SSLError)
 
 
-def is_gone(error: Exception) -> bool:
+def is_not_found(error: Exception) -> bool:
     """Whether the object of the call no longer exists."""
     return isinstance(error, StepError) and error.code is Exit.NOT_FOUND
 

@@ -52,8 +52,8 @@ def concerns(cloud: Cloud, run: str, volumes: Iterable[tuple[str, Any]]) -> Iter
         )
         return
     shortages = [
-        *_too_large(limits, disk_volumes),
-        *_too_many(limits, needs(disk_volumes, _existing_copies(cloud, run))),
+        *_volume_size_shortages(limits, disk_volumes),
+        *_count_shortages(limits, needs(disk_volumes, _existing_copies(cloud, run))),
     ]
     if shortages:
         yield block(
@@ -100,8 +100,8 @@ def _read_limits(cloud: Cloud) -> Mapping[str, Any]:
     return cloud.read("read the project's quota at Cinder", request)
 
 
-def _too_many(limits: Mapping[str, Any], wanted: Mapping[str, int]) -> Iterator[str]:
-    for resource, count in sorted(wanted.items()):
+def _count_shortages(limits: Mapping[str, Any], needed: Mapping[str, int]) -> Iterator[str]:
+    for resource, count in sorted(needed.items()):
         row = limits.get(resource)
         if not isinstance(row, Mapping) or int(row.get("limit", -1)) < 0:
             continue
@@ -110,7 +110,7 @@ def _too_many(limits: Mapping[str, Any], wanted: Mapping[str, int]) -> Iterator[
             yield f"{resource}: {count} more are needed, {max(0, limit - used)} of {limit} are free"
 
 
-def _too_large(limits: Mapping[str, Any], volumes: Iterable[tuple[str, Any]]) -> Iterator[str]:
+def _volume_size_shortages(limits: Mapping[str, Any], volumes: Iterable[tuple[str, Any]]) -> Iterator[str]:
     row = limits.get(_PER_VOLUME)
     limit = int(row.get("limit", -1)) if isinstance(row, Mapping) else -1
     for disk, volume in volumes:

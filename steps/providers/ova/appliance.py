@@ -125,7 +125,7 @@ class Appliance:
             self.name[: -len(".ovf")] + suffix if self.name.lower().endswith(".ovf") else self.name + suffix
         )
 
-    def system(self, wanted: str) -> System:
+    def system(self, name_or_id: str) -> System:
         """The VM with a name or id; the only VM for any name.
 
         Raises:
@@ -135,14 +135,14 @@ class Appliance:
         if len(systems) == 1:
             return systems[0]
         for matches in (
-            [system for system in systems if wanted == system.id],
-            [system for system in systems if wanted == system.name],
+            [system for system in systems if name_or_id == system.id],
+            [system for system in systems if name_or_id == system.name],
         ):
             if len(matches) == 1:
                 return matches[0]
             if matches:
-                raise self._system_error(Exit.AMBIGUOUS, f"{len(matches)} VMs are called {wanted!r}")
-        raise self._system_error(Exit.NOT_FOUND, f"there is no VM {wanted!r}")
+                raise self._system_error(Exit.AMBIGUOUS, f"{len(matches)} VMs are called {name_or_id!r}")
+        raise self._system_error(Exit.NOT_FOUND, f"there is no VM {name_or_id!r}")
 
     def by_id(self, system_id: str) -> System | None:
         """The VM that was described with this id."""

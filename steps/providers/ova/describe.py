@@ -83,8 +83,8 @@ def measure_disks(
 
 
 def _disks(drives: Iterable[tuple[Drive, int]], boot: Sequence[Item]) -> tuple[Disk, ...]:
-    known = [(drive, size) for drive, size in drives if size]
-    return tuple(_disk(number, drive, size, boot) for number, (drive, size) in enumerate(known))
+    sized_drives = [(drive, size) for drive, size in drives if size]
+    return tuple(_disk(number, drive, size, boot) for number, (drive, size) in enumerate(sized_drives))
 
 
 def _disk(number: int, drive: Drive, size: int, boot: Sequence[Item]) -> Disk:
@@ -150,10 +150,10 @@ def _read_bytes(appliance: Appliance, file: File, offset: int, count: int) -> by
     content, end = b"", offset + count
     for number in range(offset // file.chunk, offset // file.chunk + _MAX_OPENED_PIECES):
         position = offset + len(content)
-        wanted = min(end, (number + 1) * file.chunk) - position
-        part = appliance.package.peek(piece_name(file, number), wanted, position - number * file.chunk)
+        length = min(end, (number + 1) * file.chunk) - position
+        part = appliance.package.peek(piece_name(file, number), length, position - number * file.chunk)
         content += part
-        if len(part) < wanted or len(content) == count:
+        if len(part) < length or len(content) == count:
             break
     return content
 

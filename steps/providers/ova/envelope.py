@@ -192,7 +192,7 @@ def _capacity(node: Node, root: Node) -> int:
         quantity, unit = node.get("size"), "GB"
     match = _PROPERTY.fullmatch(quantity)
     try:
-        return units.size(_property_default(root, match[1]) if match else quantity, unit)
+        return units.parse_size(_property_default(root, match[1]) if match else quantity, unit)
     except ValueError:
         return 0
 
@@ -206,6 +206,6 @@ def _property_default(root: Node, key: str) -> str:
 
 def _parse_int(text: str) -> int | None:
     try:
-        return units.number(text)
+        return units.parse_number(text)
     except ValueError:
         return None

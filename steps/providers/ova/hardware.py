@@ -135,7 +135,7 @@ def memory_mib(items: Sequence[Item], name: str) -> int:
     for item in (item for item in items if item.is_a(ResourceType.MEMORY)):
         quantity, unit = item.node.value("VirtualQuantity"), item.node.value("AllocationUnits")
         try:
-            part = units.size(quantity, unit)
+            part = units.parse_size(quantity, unit)
         except ValueError as error:
             raise _invalid(name, f"its memory cannot be read: {error}") from None
         # Without a unit they are bytes (CIM), but some writers mean MiB: no VM has less than a MiB.
@@ -241,7 +241,7 @@ def _normalized_mac(text: str) -> str | None:
     digits = re.sub(r"[:.-]", "", text.lower())
     if not _MAC.fullmatch(digits):
         return None
-    return ":".join(digits[at : at + 2] for at in range(0, 12, 2))
+    return ":".join(digits[index : index + 2] for index in range(0, 12, 2))
 
 
 def _invalid(name: str, why: str) -> StepError:

@@ -95,8 +95,8 @@ def items(envelope: Envelope, system: System) -> tuple[Item, ...]:
     for item in replaced:
         _check_replaced(item, replacing.find(item.id), system)
     replaced.check()
-    kept = [replacing.find(item.id) or item for item in plain]
-    in_effect = (*kept, *(item for item in chosen if item.id not in replaced))
+    kept_items = [replacing.find(item.id) or item for item in plain]
+    in_effect = (*kept_items, *(item for item in chosen if item.id not in replaced))
     _check_duplicates(in_effect, system)
     return in_effect
 

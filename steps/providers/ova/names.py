@@ -64,5 +64,5 @@ def match_key(name: str) -> str:
 
 
 def _refusal(name: str, where: str, why: str) -> StepError:
-    shown = name if len(name) <= 200 else f"{name[:200]}..."
-    return StepError(Exit.UNSUPPORTED, f"{where} names {shown!r}", why, "pack it again with plain names")
+    short_name = name if len(name) <= 200 else f"{name[:200]}..."
+    return StepError(Exit.UNSUPPORTED, f"{where} names {short_name!r}", why, "pack it again with plain names")

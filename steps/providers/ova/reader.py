@@ -70,9 +70,9 @@ class FileReader:
                 return b""
         return self._read_body(body, count)
 
-    def _read_body(self, body: Body, wanted: int) -> bytes:
-        buffer, length = memoryview(bytearray(wanted)), 0
-        while length < wanted and (count := body.readinto(buffer[length:])):
+    def _read_body(self, body: Body, size: int) -> bytes:
+        buffer, length = memoryview(bytearray(size)), 0
+        while length < size and (count := body.readinto(buffer[length:])):
             self._stop.check()
             length += count
         return bytes(buffer[:length])

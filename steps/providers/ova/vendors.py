@@ -145,6 +145,8 @@ def _virtualbox_boot_order(system: System, items: Sequence[Item]) -> list[Item]:
     orders = sorted(
         _virtualbox_hardware(system).child("Boot").find_all("Order"), key=lambda order: order.get("position")
     )
-    wanted = [kinds[name] for order in orders if (name := order.get("device").lower()) in kinds]
-    firsts = (next((item for item in items if item.is_a(kind)), None) for kind in dict.fromkeys(wanted))
+    kinds_in_order = [kinds[name] for order in orders if (name := order.get("device").lower()) in kinds]
+    firsts = (
+        next((item for item in items if item.is_a(kind)), None) for kind in dict.fromkeys(kinds_in_order)
+    )
     return list(filter(None, firsts))

@@ -39,7 +39,9 @@ class Row:
         return default if value is None else value
 
 
-def read_below(session: Session, container: Any, wanted: Mapping[Any, Sequence[str]]) -> list[Row]:
+def read_below(
+    session: Session, container: Any, properties_by_type: Mapping[Any, Sequence[str]]
+) -> list[Row]:
     """The properties of all objects of the wanted types anywhere below `container`.
 
     Raises:
@@ -47,12 +49,12 @@ def read_below(session: Session, container: Any, wanted: Mapping[Any, Sequence[s
     """
     with faults.as_step_error("cannot read the inventory", session.endpoint):
         for attempt in retry.attempts(session.stop, faults.is_transient):
-            with attempt, _view(session, container, list(wanted)) as view:
+            with attempt, _view(session, container, list(properties_by_type)) as view:
                 traversal = _query.TraversalSpec(
                     name="view", path="view", skip=False, type=vim.view.ContainerView
                 )
                 start = _query.ObjectSpec(obj=view, skip=True, selectSet=[traversal])
-                return list(_retrieve(session, [start], wanted))
+                return list(_retrieve(session, [start], properties_by_type))
     raise AssertionError  # attempts() either succeeds or raises
 
 
@@ -91,11 +93,14 @@ def _view(session: Session, container: Any, kinds: list[Any]) -> Iterator[Any]:
             log.debug("could not destroy a view", why=str(error))
 
 
-def _retrieve(session: Session, starts: list[Any], wanted: Mapping[Any, Sequence[str]]) -> Iterator[Row]:
+def _retrieve(
+    session: Session, starts: list[Any], properties_by_type: Mapping[Any, Sequence[str]]
+) -> Iterator[Row]:
     """PropertyCollector.RetrievePropertiesEx, page by page; missing properties are left out."""
     collector = session.content.propertyCollector
     property_specs = [
-        _query.PropertySpec(type=kind, pathSet=list(paths), all=False) for kind, paths in wanted.items()
+        _query.PropertySpec(type=kind, pathSet=list(paths), all=False)
+        for kind, paths in properties_by_type.items()
     ]
     filter_spec = _query.FilterSpec(objectSet=starts, propSet=property_specs)
     page = collector.RetrievePropertiesEx([filter_spec], _query.RetrieveOptions(maxObjects=PAGE))

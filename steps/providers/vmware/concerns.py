@@ -136,18 +136,18 @@ def _nic_concerns(hardware: Hardware, networks: Networks, nics: Iterable[Nic]) -
 
 
 def _device_concerns(row: Row, hardware: Hardware) -> Iterator[Concern]:
-    for device in hardware.of(_d.VirtualPCIPassthrough):  # vGPUs too: hardware of that host
+    for device in hardware.of_type(_d.VirtualPCIPassthrough):  # vGPUs too: hardware of that host
         yield warn("passthrough", f"{label(device)} is passed through from the host and is not carried over")
-    for device in hardware.of(_d.VirtualUSB):
+    for device in hardware.of_type(_d.VirtualUSB):
         yield warn("usb-device", f"{label(device)} is a USB device of the host and is not carried over")
-    for device in hardware.of(_d.VirtualNVDIMM):  # its content is in host memory, in no lease
+    for device in hardware.of_type(_d.VirtualNVDIMM):  # its content is in host memory, in no lease
         yield warn("nvdimm", f"{label(device)} is persistent memory and is not carried over")
-    for device in hardware.of(_d.VirtualCdrom, _d.VirtualFloppy):
+    for device in hardware.of_type(_d.VirtualCdrom, _d.VirtualFloppy):
         if _has_medium(device):  # as OVF export does with removable media
             yield log("removable-media", f"the medium in {label(device)} is not carried over")
-    for device in hardware.of(_d.VirtualSerialPort, _d.VirtualParallelPort):
+    for device in hardware.of_type(_d.VirtualSerialPort, _d.VirtualParallelPort):
         yield log("port", f"{label(device)} is not carried over")
-    if _has_vtpm(row) or hardware.of(_d.VirtualTPM):  # its secrets stay in files that no lease has
+    if _has_vtpm(row) or hardware.of_type(_d.VirtualTPM):  # its secrets stay in files that no lease has
         yield log(
             "vtpm",
             "what the TPM holds is not carried over: have the recovery keys of encrypted volumes ready",

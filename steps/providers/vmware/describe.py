@@ -118,7 +118,7 @@ def _identity_fields(vm: InventoryVm, row: Row) -> dict[str, Any]:
 def _firmware(row: Row, hardware: Hardware) -> Firmware:
     """`config.firmware` is `bios` or `efi`; a TPM shows as a device only from API 6.7 on."""
     device: Any = vim.vm.device.VirtualTPM
-    tpm = bool(row.get("summary.config.tpmPresent", False) or hardware.of(device))
+    tpm = bool(row.get("summary.config.tpmPresent", False) or hardware.of_type(device))
     return Firmware(
         kind="efi" if str(row.get("config.firmware", "")).lower() == "efi" else "bios",
         secure_boot=bool(getattr(row.get("config.bootOptions"), "efiSecureBootEnabled", False)),

@@ -85,19 +85,19 @@ class Hardware:
             return f"{error.what}: {error.why}"
         return ""
 
-    def of(self, *kinds: Any) -> list[Any]:
+    def of_type(self, *kinds: Any) -> list[Any]:
         return [device for device in self.devices if isinstance(device, kinds)]
 
     def virtual_disks(self) -> list[Any]:
         """The disks in the source's order: by their controller's key, then by their unit on it."""
         return sorted(
-            self.of(_d.VirtualDisk),
+            self.of_type(_d.VirtualDisk),
             key=lambda disk: (disk.controllerKey or 0, disk.unitNumber or 0, disk.key),
         )
 
     def ethernet_cards(self) -> list[Any]:
         """The NICs, by device key."""
-        return sorted(self.of(_d.VirtualEthernetCard), key=lambda card: card.key)
+        return sorted(self.of_type(_d.VirtualEthernetCard), key=lambda card: card.key)
 
     def controller(self, device: Any) -> Any | None:
         """A device's controller; None if it is not listed. Raises StepError: AMBIGUOUS."""
@@ -110,7 +110,10 @@ class Hardware:
             StepError: AMBIGUOUS, when another disk has that key or sits there too.
         """
         disks = unique.index(
-            self.of(_d.VirtualDisk), lambda disk: str(disk.key), what="disks with the key", where="the VM"
+            self.of_type(_d.VirtualDisk),
+            lambda disk: str(disk.key),
+            what="disks with the key",
+            where="the VM",
         )
         disk = disks.find(key)
         slot = self._slot(disk) if disk is not None else None
@@ -127,7 +130,7 @@ class Hardware:
     def _by_slot(self) -> Index[Slot | None, Any]:
         """The disks by their slots: by these an export tells the URLs of a lease apart."""
         return unique.index(
-            self.of(_d.VirtualDisk),
+            self.of_type(_d.VirtualDisk),
             self._slot,
             what="disks at",
             where="the VM",

@@ -70,7 +70,7 @@ def is_busy(fault: object) -> bool:
     return isinstance(fault, _BUSY) and not isinstance(fault, vim.fault.InvalidPowerState)
 
 
-def is_gone(fault: object) -> bool:
+def is_not_found(fault: object) -> bool:
     """Whether the object of the call no longer exists."""
     return isinstance(fault, vmodl.fault.ManagedObjectNotFound | vim.fault.NotFound)
 

@@ -56,7 +56,7 @@ class InventoryVm:
         return join_path(self.path)
 
 
-def datacenters(session: Session, wanted: str) -> list[Datacenter]:
+def datacenters(session: Session, name: str) -> list[Datacenter]:
     """The datacenters named `wanted`; all of them if it is empty.
 
     A stand-alone host has one, called `ha-datacenter`, which any name matches.
@@ -80,18 +80,18 @@ def datacenters(session: Session, wanted: str) -> list[Datacenter]:
     )
     return (
         all_datacenters
-        if session.is_host or not wanted.strip("/ ")
-        else [_find_datacenter(all_datacenters, split_path(wanted), session)]
+        if session.is_host or not name.strip("/ ")
+        else [_find_datacenter(all_datacenters, split_path(name), session)]
     )
 
 
-def datacenter(session: Session, wanted: str) -> Datacenter:
+def datacenter(session: Session, name: str) -> Datacenter:
     """The datacenter of the import; an empty name means the only one.
 
     Raises:
         StepError: NOT_FOUND; AMBIGUOUS if the name is empty and there are several.
     """
-    candidates = datacenters(session, wanted)
+    candidates = datacenters(session, name)
     if not candidates:
         raise StepError(
             Exit.NOT_FOUND, f"{session.endpoint} shows no datacenter", "", "grant the account System.View"
@@ -105,10 +105,10 @@ def datacenter(session: Session, wanted: str) -> Datacenter:
     return candidates[0]
 
 
-def _find_datacenter(candidates: Sequence[Datacenter], wanted: Segments, session: Session) -> Datacenter:
-    exact = [candidate for candidate in candidates if candidate.path == wanted]
-    matches = exact or [candidate for candidate in candidates if (candidate.path[-1],) == wanted]
-    name = "/".join(wanted)
+def _find_datacenter(candidates: Sequence[Datacenter], wanted_path: Segments, session: Session) -> Datacenter:
+    exact = [candidate for candidate in candidates if candidate.path == wanted_path]
+    matches = exact or [candidate for candidate in candidates if (candidate.path[-1],) == wanted_path]
+    name = "/".join(wanted_path)
     if len(matches) > 1:
         raise _ambiguous(
             f"several datacenters are called {name}", _paths(matches), "set its path in the source's spec.dc"

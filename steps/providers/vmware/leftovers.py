@@ -77,7 +77,7 @@ def _end_session(session: Session, key: str) -> str:
     try:
         session.content.sessionManager.TerminateSession([key])
     except vmodl.MethodFault as fault:
-        if faults.is_gone(fault):
+        if faults.is_not_found(fault):
             return ""
         why = faults.text(fault)
         log.warning("could not end a session of an earlier attempt; it ends when it expires", why=why)

@@ -37,17 +37,17 @@ class Tree:
 
     def __init__(self, rows: Iterable[Row], root: Any, prefix: Segments = ()) -> None:
         self._rows: Mapping[Any, Row] = {row.ref: row for row in rows}
-        self._known: dict[Any, Segments] = {root: prefix}
+        self._paths: dict[Any, Segments] = {root: prefix}
 
     def path(self, ref: Any) -> Segments:
         """The names down to that object; unreadable ones are left out."""
-        if ref in self._known:
-            return self._known[ref]
+        if ref in self._paths:
+            return self._paths[ref]
         row = self._rows.get(ref)
         if row is None:
             return ()
         path = (*self.path(_parent(row)), unescape(row.get("name", "")))
-        self._known[ref] = path
+        self._paths[ref] = path
         return path
 
 

@@ -62,7 +62,7 @@ class _UnknownError(Exception):
     """The server does not report the account's privileges."""
 
 
-def _missing_privileges(session: Session, vm: Any, wanted: Sequence[str]) -> list[str]:
+def _missing_privileges(session: Session, vm: Any, required: Sequence[str]) -> list[str]:
     """The privileges that this session lacks on the VM.
 
     AuthorizationManager.HasPrivilegeOnEntities is of API 5.5, on vCenter as on ESXi. It needs System.View on
@@ -73,7 +73,7 @@ def _missing_privileges(session: Session, vm: Any, wanted: Sequence[str]) -> lis
         raise _UnknownError("the server has no AuthorizationManager")
     with faults.as_step_error("cannot read the account's privileges", session.endpoint):
         try:
-            answer = manager.HasPrivilegeOnEntities([vm], session.key, list(wanted))
+            answer = manager.HasPrivilegeOnEntities([vm], session.key, list(required))
         except vim.fault.NotAuthenticated:
             raise
         except vmodl.MethodFault as fault:
@@ -83,9 +83,9 @@ def _missing_privileges(session: Session, vm: Any, wanted: Sequence[str]) -> lis
         for entity in answer or ()
         for privilege in entity.privAvailability
     }
-    if set(wanted) - set(granted):
+    if set(required) - set(granted):
         raise _UnknownError("the server does not report the privileges")
-    return [privilege for privilege in wanted if not granted[privilege]]
+    return [privilege for privilege in required if not granted[privilege]]
 
 
 def _lacking_message(session: Session, missing: Sequence[str]) -> str:

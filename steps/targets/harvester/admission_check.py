@@ -22,7 +22,7 @@ from steps.targets.harvester import markers, objects, quota
 from steps.targets.harvester.image_state import image_state
 from steps.targets.harvester.mac_conflict import explain_mac_conflict
 from steps.targets.harvester.ownership import owner_references, refuse_deleting, refuse_foreign
-from steps.targets.harvester.storage import Backend, ImageStorage, storage_for, wanted_class
+from steps.targets.harvester.storage import Backend, ImageStorage, storage_class_name, storage_for
 from steps.targets.harvester.vm_objects import is_handed_over
 
 _NO_DRY_RUN: Final = "does not support dry run"
@@ -109,9 +109,9 @@ class AdmissionCheck:
         """The storage of each disk, if the cluster has it."""
         storages = {}
         for disk in self._machine.disks:
-            wanted_class_name = wanted_class(self._plan.target, disk)
+            class_name = storage_class_name(self._plan.target, disk)
             storage = self._record_refusal(
-                f"storage of {disk.id}", partial(storage_for, self._cluster, wanted_class_name)
+                f"storage of {disk.id}", partial(storage_for, self._cluster, class_name)
             )
             if storage is not None:
                 storages[disk.id] = storage

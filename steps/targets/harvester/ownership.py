@@ -41,18 +41,18 @@ def owner_references(cluster: Cluster, plan: Plan) -> list[Object]:
     ]
 
 
-def is_ours(resource: Object, plan: Plan) -> bool:
+def is_of_import(resource: Object, plan: Plan) -> bool:
     return labels_of(resource).get(LABEL_UID) == labels(plan)[LABEL_UID]
 
 
 def is_of_run(resource: Object, plan: Plan) -> bool:
     """Whether this run made the object, and not an earlier run of the same import."""
-    return is_ours(resource, plan) and labels_of(resource).get(LABEL_RUN) == plan.run
+    return is_of_import(resource, plan) and labels_of(resource).get(LABEL_RUN) == plan.run
 
 
 def refuse_foreign(resource: Object, plan: Plan) -> None:
     """Raise StepError (CONFLICT), naming the owner, unless the object belongs to this import."""
-    if is_ours(resource, plan):
+    if is_of_import(resource, plan):
         return
     labels, metadata = labels_of(resource), resource["metadata"]
     why = "it was not created by an import"

@@ -30,7 +30,7 @@ from steps.targets.harvester.integrity import compare
 from steps.targets.harvester.ownership import owner_references, refuse_foreign
 from steps.targets.harvester.serving import POLL, ServedDisk, Serving, await_served_disk
 from steps.targets.harvester.sibling import StepNode, refuse_without_serve
-from steps.targets.harvester.storage import ImageStorage, storage_for, wanted_class
+from steps.targets.harvester.storage import ImageStorage, storage_class_name, storage_for
 from steps.targets.target import ProgressCallback
 
 log = structlog.get_logger()
@@ -129,7 +129,9 @@ class ImagePublication:
     def _storage(self) -> ImageStorage:
         """The storage of a new image, looked up once."""
         if self._known_storage is None:
-            self._known_storage = storage_for(self._cluster, wanted_class(self._plan.target, self._disk))
+            self._known_storage = storage_for(
+                self._cluster, storage_class_name(self._plan.target, self._disk)
+            )
         return self._known_storage
 
     def _await_imported(self, name: str, served_disk: ServedDisk, report: ProgressCallback) -> Object:

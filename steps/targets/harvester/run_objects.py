@@ -78,9 +78,9 @@ class RunObjects:
         a retry Argo's podGC skips those that finished before.
         """
         scratch = {names.LABEL_SCRATCH: "true"}
-        return [*self._delete_all(POD, scratch), *self._delete_all(CLAIM), *self._delete_all(SERVICE)]
+        return [*self._delete_kind(POD, scratch), *self._delete_kind(CLAIM), *self._delete_kind(SERVICE)]
 
-    def _delete_all(self, kind: Kind, labels: dict[str, str] | None = None) -> list[str]:
+    def _delete_kind(self, kind: Kind, labels: dict[str, str] | None = None) -> list[str]:
         selector = {names.LABEL_RUN: self._plan.run, **(labels or {})}
         try:
             for resource in self._cluster.find(kind, self._namespace, selector):

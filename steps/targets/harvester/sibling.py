@@ -62,7 +62,7 @@ class ImageStepWatcher:
         try:
             return self._is_image_completed() or self._has_step_succeeded()
         except StepError as error:
-            if error.code is not Exit.UNREACHABLE or isinstance(error, _NeverBeganError):
+            if error.code is not Exit.UNREACHABLE or isinstance(error, _NeverStartedError):
                 raise
             log.warning(f"cannot check whether the disk is still needed: {error}")
             return False
@@ -82,7 +82,7 @@ class ImageStepWatcher:
         minutes = f"{self._patience / 60:g} minutes"
         if failed:
             return self._failure_error(f"its image failed, and no new one was made for {minutes}")
-        return _NeverBeganError(
+        return _NeverStartedError(
             Exit.UNREACHABLE,
             f"no image of {self._disk} was made",
             f"its image step did not report for {minutes}",
@@ -146,7 +146,7 @@ def refuse_without_serve(node: StepNode, disk: str) -> None:
         )
 
 
-class _NeverBeganError(StepError):
+class _NeverStartedError(StepError):
     """The sibling has not answered; the API server has."""
 
 

@@ -34,19 +34,19 @@ class ImageStorage:
     backend: Backend
 
 
-def wanted_class(target: TargetPlan, disk: Disk) -> str:
+def storage_class_name(target: TargetPlan, disk: Disk) -> str:
     """The request's class for this disk; empty for the cluster's default."""
     return disk_rule(disk, target.disks).storage_class or target.storage_class
 
 
-def storage_for(cluster: Cluster, wanted: str) -> ImageStorage:
+def storage_for(cluster: Cluster, class_name: str) -> ImageStorage:
     """The storage of an image for the class `wanted`, or for the default class.
 
     Raises:
         StepError: NOT_FOUND, if the class, or a default class, does not exist.
     """
-    if wanted:
-        return _storage_of_class(cluster, wanted)
+    if class_name:
+        return _storage_of_class(cluster, class_name)
     name, class_object = _default_class(cluster)
     # Without a class Harvester uses its backing images for any default class, with Longhorn's own defaults in
     # place of a class that is not Longhorn's (pkg/image/common/mutator.go, getSC): disks would be elsewhere.
