@@ -99,7 +99,7 @@ def compare(a: Path, a_format: str, b: Path, b_format: str) -> bool:
 
 
 def measure(path: Path, image_format: str, target_format: str) -> Measure:
-    """How large an image becomes in the format `wanted`. Raises StepError as `info` does."""
+    """How large an image becomes in the format `target_format`. Raises StepError as `info` does."""
     report = _run_json("measure", "-f", image_format, "-O", target_format, _absolute_name(path))
     return Measure(report["required"], report["fully-allocated"])
 

@@ -21,7 +21,7 @@ from steps.providers import Access, Inventory, ProgressCallback, Provider
 from steps.providers.openstack import cloud, describe, export, facts, find, power, quotas
 from steps.providers.openstack.copies import Copies
 
-__all__ = ["Openstack", "connect"]
+__all__ = ["OpenstackProvider", "connect"]
 
 log = structlog.get_logger()
 

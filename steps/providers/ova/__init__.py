@@ -22,7 +22,7 @@ from steps.providers.ova import describe, export
 from steps.providers.ova.appliance import Appliance
 from steps.providers.ova.package import open_package
 
-__all__ = ["Ova", "connect"]
+__all__ = ["OvaProvider", "connect"]
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from steps.providers.vmware import (
 from steps.providers.vmware.paths import join_path
 from steps.providers.vmware.session import Session, log_in, log_out
 
-__all__ = ["Vsphere", "connect"]
+__all__ = ["VsphereProvider", "connect"]
 
 
 @contextmanager

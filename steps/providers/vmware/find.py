@@ -57,7 +57,7 @@ class InventoryVm:
 
 
 def datacenters(session: Session, name: str) -> list[Datacenter]:
-    """The datacenters named `wanted`; all of them if it is empty.
+    """The datacenters named `name`; all of them if it is empty.
 
     A stand-alone host has one, called `ha-datacenter`, which any name matches.
 

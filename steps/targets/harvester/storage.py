@@ -40,7 +40,7 @@ def storage_class_name(target: TargetPlan, disk: Disk) -> str:
 
 
 def storage_for(cluster: Cluster, class_name: str) -> ImageStorage:
-    """The storage of an image for the class `wanted`, or for the default class.
+    """The storage of an image for the class `class_name`, or for the default class.
 
     Raises:
         StepError: NOT_FOUND, if the class, or a default class, does not exist.
