@@ -84,7 +84,7 @@ def _examined(job: Job, provider: Provider, stop: Stop) -> DryRun:
     found = tuple(refusal_reasons(job.plan, machine))
     try:
         made = shape(job.plan, machine)
-    except StepError:  # its name is refused; `reasons` reports it
+    except StepError:  # its name is refused; `refusal_reasons` reports it
         return DryRun(job, machine, None, None, found)
     if job.plan.target.kind is not TargetKind.HARVESTER:
         return DryRun(job, machine, made, _manifest(made, Volumes()), found)

@@ -38,7 +38,7 @@ _REGIONS: Final = (192 << 10, 256 << 10)
 """VHDX: where the region table and its copy are ([MS-VHDX] 2.2)."""
 _REGION: Final = struct.Struct("<16sQII")
 _ITEM: Final = struct.Struct("<16sIIII")
-_MOST_ENTRIES: Final = 2047
+_MAX_ENTRIES: Final = 2047
 """[MS-VHDX] 2.2.3.1 and 2.6.1.1, EntryCount."""
 _METADATA: Final = uuid.UUID("8b7ca206-4790-4b9a-b8fe-575f050f886e").bytes_le
 _PARAMETERS: Final = uuid.UUID("caa16737-fa36-4d43-b3b6-33f0aa44e76b").bytes_le
@@ -130,27 +130,27 @@ def _vhdx(read: ReadAt, _size: int | None) -> str:
     if read(0, len(_VHDX)) != _VHDX:
         return ""
     for table in _REGIONS:
-        metadata = _find_entry(read, table, b"regi", 8, _REGION, _METADATA)
+        metadata = _entry_offset(read, table, b"regi", 8, _REGION, _METADATA)
         if metadata is None:
             continue
-        if _find_entry(read, metadata[1], b"metadata", 10, _ITEM, _LOCATOR):
+        if _entry_offset(read, metadata, b"metadata", 10, _ITEM, _LOCATOR) is not None:
             return why
-        parameters = _find_entry(read, metadata[1], b"metadata", 10, _ITEM, _PARAMETERS)
-        flags = read(metadata[1] + parameters[1], 8) if parameters else b""
+        parameters = _entry_offset(read, metadata, b"metadata", 10, _ITEM, _PARAMETERS)
+        flags = read(metadata + parameters, 8) if parameters is not None else b""
         return why if len(flags) == 8 and struct.unpack_from("<I", flags, 4)[0] & _HAS_PARENT else ""
     return ""
 
 
-def _find_entry(
+def _entry_offset(
     read: ReadAt, offset: int, signature: bytes, count_at: int, entry: struct.Struct, entry_id: bytes
-) -> tuple[bytes, int] | None:
-    """Identifier and offset of an entry in one of VHDX's tables; or None."""
+) -> int | None:
+    """The offset that an entry in one of VHDX's tables has; None without such an entry."""
     head = read(offset, entry.size)
     if not head.startswith(signature) or len(head) < entry.size:
         return None
     (count,) = struct.unpack_from("<H", head, count_at)
     # The region table's head is 16 bytes, that of the metadata table 32.
     head_size = 16 if signature == b"regi" else 32
-    table = read(offset + head_size, min(count, _MOST_ENTRIES) * entry.size)
+    table = read(offset + head_size, min(count, _MAX_ENTRIES) * entry.size)
     rows = (entry.unpack_from(table, start) for start in range(0, len(table) - entry.size + 1, entry.size))
-    return next(((row[0], row[1]) for row in rows if row[0] == entry_id), None)
+    return next((row[1] for row in rows if row[0] == entry_id), None)

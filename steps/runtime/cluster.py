@@ -75,12 +75,11 @@ def failure(verb: str, kind: Kind, object_name: str, status: int, body: str) -> 
     """The StepError for an error answer of the API server. The only place that decides this."""
     reason, message = _parse_status(body)
     what = f"cannot {verb} {kind.kind} {object_name}"
-    return refusal(what, status, message) or _api_error(verb, kind, what, status, (reason, message))
+    return refusal(what, status, message) or _api_error(verb, kind, what, status, reason, message)
 
 
-def _api_error(verb: str, kind: Kind, what: str, status: int, status_text: tuple[str, str]) -> StepError:
+def _api_error(verb: str, kind: Kind, what: str, status: int, reason: str, message: str) -> StepError:
     """The StepError for an answer of the API server itself, not of a webhook."""
-    reason, message = status_text
     match status:
         case 401:
             return StepError(Exit.DENIED, what, f"the cluster refuses our credentials: {message}")

@@ -47,7 +47,7 @@ TimeFunction = Callable[[], float]
 class LinkedStop(Stop):
     """A stop flag of its own, also set when the step is asked to stop."""
 
-    _LOOK_SECONDS: Final = 0.2
+    _STOP_CHECK_SECONDS: Final = 0.2
 
     def __init__(self, parent: Stop) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class LinkedStop(Stop):
         end = time.monotonic() + seconds
         while (remaining := end - time.monotonic()) > 0:
             self._parent.check()
-            super().sleep(min(remaining, self._LOOK_SECONDS))
+            super().sleep(min(remaining, self._STOP_CHECK_SECONDS))
 
 
 class KeepAlive:
