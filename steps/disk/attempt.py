@@ -143,9 +143,14 @@ class LandAttempt:
 
             def snapshot() -> LandingState:
                 position, crc = stream.marked()
-                saved = (decoder.checkpoint_state(), sink.checkpoint_state())
                 return LandingState(
-                    self._request.key, decoder.kind, position, crc, self._body.validators, *saved
+                    key=self._request.key,
+                    kind=decoder.kind,
+                    position=position,
+                    crc=crc,
+                    validators=self._body.validators,
+                    decoder=decoder.checkpoint_state(),
+                    sink=sink.checkpoint_state(),
                 )
 
             checkpoints = Checkpoints(self._request.files.state, writer, snapshot)
