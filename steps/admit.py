@@ -18,7 +18,7 @@ from steps.runtime.program import Arguments, Context, log, run
 from steps.targets import connect
 
 if TYPE_CHECKING:
-    from steps.targets.harvester.run import Run
+    from steps.targets.harvester.run_objects import RunObjects
 
 ADMISSION: Final = "admission.json"
 EPILOG: Final = """\
@@ -43,47 +43,47 @@ def arguments() -> Arguments:
 
 def body(context: Context) -> None:
     plan, machine = context.plan(), context.machine()
-    wanted = shape(plan, machine)
+    target_shape = shape(plan, machine)
     target = connect(plan, context.into, context.stop, machine=machine)
-    book = Book(context, plan)
-    volumes = book.chosen() or target.name_volumes(wanted, book.before())
-    admission = target.admit(wanted, volumes)
+    store = VolumeNameStore(context, plan)
+    volumes = store.chosen_now() or target.name_volumes(target_shape, store.previous())
+    admission = target.admit(target_shape, volumes)
     for finding in admission.findings:
-        say = log.info if finding.verdict is Verdict.PASSED else log.warning
-        say(finding.message or "accepted", check=finding.check, verdict=str(finding.verdict))
+        log_finding = log.info if finding.verdict is Verdict.PASSED else log.warning
+        log_finding(finding.message or "accepted", check=finding.check, verdict=str(finding.verdict))
     for disk, name in volumes.names.items():
         log.info("name of the volume", disk=disk, volume=name)
-    book.keep(volumes)
+    store.save(volumes)
     admission.save(context.outputs / ADMISSION)
 
 
-class Book:
+class VolumeNameStore:
     """Where the names of the volumes are stored: the object in `--publish-to`, else the request folder."""
 
     def __init__(self, context: Context, plan: Plan) -> None:
         self._context = context
         self._publish_to: str = context.arguments.publish_to or ""
-        self._run: Run | None = _run(context, plan) if self._publish_to else None
+        self._run_objects: RunObjects | None = _run_objects(context, plan) if self._publish_to else None
 
-    def chosen(self) -> Volumes | None:
+    def chosen_now(self) -> Volumes | None:
         """The names that this attempt chose; None before that."""
-        return self._run.chosen(self._publish_to) if self._run else None
+        return self._run_objects.attempt_volumes(self._publish_to) if self._run_objects else None
 
-    def before(self) -> Volumes | None:
+    def previous(self) -> Volumes | None:
         """The names that an earlier attempt chose; None without one."""
-        return self._run.volumes() if self._run else self._context.volumes()
+        return self._run_objects.latest_volumes() if self._run_objects else self._context.volumes()
 
-    def keep(self, volumes: Volumes) -> None:
-        if self._run:
-            self._run.keep_volumes(volumes, self._publish_to)
+    def save(self, volumes: Volumes) -> None:
+        if self._run_objects:
+            self._run_objects.store_volumes(volumes, self._publish_to)
         volumes.save(self._context.outputs / VOLUMES)
 
 
-def _run(context: Context, plan: Plan) -> Run:
+def _run_objects(context: Context, plan: Plan) -> RunObjects:
     from steps.runtime import kubeapi  # noqa: PLC0415 - the embedded runner has no release namespace
-    from steps.targets.harvester.run import Run  # noqa: PLC0415
+    from steps.targets.harvester.run_objects import RunObjects  # noqa: PLC0415
 
-    return Run(plan, kubeapi.connect(context.stop), kubeapi.own_namespace())
+    return RunObjects(plan, kubeapi.connect(context.stop), kubeapi.own_namespace())
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -44,31 +44,31 @@ def release_source(context: Context, plan: Plan) -> None:
         stop=context.stop,
         run=plan.run,
         step="cleanup",
-        memory=context.scratch,
+        state_folder=context.scratch,
     )
     try:
         with connect(access) as provider:
-            left = provider.release()
+            leftovers = provider.release()
     except StepError as error:
         log.warning(f"could not check the source for leftovers: {error}")
         return
-    for what in left:
-        log.warning(f"left at the source: {what}")
+    for leftover in leftovers:
+        log.warning(f"left at the source: {leftover}")
 
 
 def release_scratch(context: Context, plan: Plan) -> None:
     from steps.runtime import kubeapi  # noqa: PLC0415 - the embedded runner has no cluster and no client for one
-    from steps.targets.harvester.run import SUCCEEDED, Run  # noqa: PLC0415
+    from steps.targets.harvester.run_objects import SUCCEEDED, RunObjects  # noqa: PLC0415
 
     if context.arguments.status != SUCCEEDED:
         log.info(f"the import ended as {context.arguments.status}: its scratch volumes are kept for a retry")
         return
     try:
-        left = Run(plan, kubeapi.connect(context.stop), kubeapi.own_namespace()).release()
+        leftovers = RunObjects(plan, kubeapi.connect(context.stop), kubeapi.own_namespace()).delete_all()
     except StepError as error:
-        left = [str(error)]
-    for what in left:
-        log.warning(f"left in the cluster: {what}")
+        leftovers = [str(error)]
+    for leftover in leftovers:
+        log.warning(f"left in the cluster: {leftover}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -28,48 +28,55 @@ examples:
 
 def arguments() -> Arguments:
     parser = Arguments("convert", __doc__ or "", epilog=EPILOG)
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--disk", help="id of the disk in the plan, such as disk-0")
-    which.add_argument("--in", dest="source", type=Path, metavar="FILE", help="convert this file instead")
-    alone = parser.add_argument_group("with --in")
-    alone.add_argument(
+    inputs = parser.add_mutually_exclusive_group(required=True)
+    inputs.add_argument("--disk", help="id of the disk in the plan, such as disk-0")
+    inputs.add_argument("--in", dest="source", type=Path, metavar="FILE", help="convert this file instead")
+    standalone = parser.add_argument_group("with --in")
+    standalone.add_argument(
         "--in-format", choices=["vmdk", "raw", "qcow2", "vhdx", "vpc", "vdi"], help="its format"
     )
-    alone.add_argument("--format", choices=[str(item) for item in DiskFormat], default=str(DiskFormat.QCOW2))
-    alone.add_argument("--out", type=Path, metavar="FILE", help="output file")
+    standalone.add_argument(
+        "--format", choices=[str(item) for item in DiskFormat], default=str(DiskFormat.QCOW2)
+    )
+    standalone.add_argument("--out", type=Path, metavar="FILE", help="output file")
     return parser
 
 
 def body(context: Context) -> None:
-    given = context.arguments
+    options = context.arguments
     progress = Progress.from_environment()
-    if given.source is not None:
-        if given.out is None or given.in_format is None:
+    if options.source is not None:
+        if options.out is None or options.in_format is None:
             raise StepError(Exit.INVALID, "--in needs --in-format and --out")
         qemu.convert(
-            given.source, given.in_format, given.out, given.format, report=progress.update, stop=context.stop
+            options.source,
+            options.in_format,
+            options.out,
+            options.format,
+            report=progress.update,
+            stop=context.stop,
         )
-        check(given.out, DiskFormat(given.format), None)
+        check(options.out, DiskFormat(options.format), None)
     else:
-        convert_planned(context, given.disk, progress)
+        convert_planned(context, options.disk, progress)
     progress.finish()
 
 
 def convert_planned(context: Context, disk_id: str, progress: Progress) -> None:
     """Check or convert the disk that export left in scratch, and record which file it is."""
-    wanted = context.plan().target.format
+    target_format = context.plan().target.format
     disk = context.machine().disk(disk_id)
-    out = scratch.landing(context.scratch, wanted)
+    out = scratch.landing(context.scratch, target_format)
     landed = Landed.load(out)
-    hand_on(landed, out, wanted, disk.capacity, report=progress.update, stop=context.stop)
-    ready = Ready(file=out.name, format=wanted, virtual_size=disk.capacity, size=out.stat().st_size)
+    ensure_format(landed, out, target_format, disk.capacity, report=progress.update, stop=context.stop)
+    ready = Ready(file=out.name, format=target_format, virtual_size=disk.capacity, size=out.stat().st_size)
     ready.save(scratch.ready(context.scratch))
 
 
-def hand_on(
+def ensure_format(
     landed: Landed,
     out: Path,
-    wanted: DiskFormat,
+    target_format: DiskFormat,
     capacity: int | None,
     *,
     report: Callable[[int, int], None],
@@ -81,13 +88,13 @@ def hand_on(
         StepError: the errors of `qemu.convert` and `check`.
         Stopped: likewise.
     """
-    if landed.format == wanted:
-        log.info(f"{out.name} is {wanted} already: checked, not converted")
+    if landed.format == target_format:
+        log.info(f"{out.name} is {target_format} already: checked, not converted")
     else:
         _check_size(landed.path, qemu.info(landed.path, landed.format), capacity)  # before hours of writing
-        qemu.convert(landed.path, landed.format, out, wanted, report=report, stop=stop)
-        log.info(f"{out.name} converted from {landed.format} to {wanted}")
-    check(out, wanted, capacity)
+        qemu.convert(landed.path, landed.format, out, target_format, report=report, stop=stop)
+        log.info(f"{out.name} converted from {landed.format} to {target_format}")
+    check(out, target_format, capacity)
 
 
 def check(path: Path, disk_format: DiskFormat, capacity: int | None) -> None:

@@ -30,26 +30,28 @@ examples:
 
 def arguments() -> Arguments:
     parser = Arguments("export", __doc__ or "", epilog=EPILOG)
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--disk", help="id of the disk in the plan, such as disk-0")
-    which.add_argument("--url", help="read the disk from this URL instead: http, https or file")
-    alone = parser.add_argument_group("with --url")
-    alone.add_argument(
+    inputs = parser.add_mutually_exclusive_group(required=True)
+    inputs.add_argument("--disk", help="id of the disk in the plan, such as disk-0")
+    inputs.add_argument("--url", help="read the disk from this URL instead: http, https or file")
+    standalone = parser.add_argument_group("with --url")
+    standalone.add_argument(
         "--ca", type=Path, metavar="FILE", help="certificates to trust instead of the system's"
     )
-    alone.add_argument(
+    standalone.add_argument(
         "--offset", type=int, default=0, metavar="N", help="first byte of the disk in the URL's body"
     )
-    alone.add_argument("--length", type=int, metavar="N", help="number of bytes of the disk in it")
-    alone.add_argument("--source-format", choices=["auto", "vmdk", "raw", "qcow2"], default="auto")
-    alone.add_argument("--format", choices=[str(item) for item in DiskFormat], default=str(DiskFormat.QCOW2))
-    alone.add_argument("--out", type=Path, metavar="FILE", help="output file")
+    standalone.add_argument("--length", type=int, metavar="N", help="number of bytes of the disk in it")
+    standalone.add_argument("--source-format", choices=["auto", "vmdk", "raw", "qcow2"], default="auto")
+    standalone.add_argument(
+        "--format", choices=[str(item) for item in DiskFormat], default=str(DiskFormat.QCOW2)
+    )
+    standalone.add_argument("--out", type=Path, metavar="FILE", help="output file")
     return parser
 
 
 def body(context: Context) -> None:
-    given = context.arguments
-    landed = export_url(context, given) if given.url else export_planned(context, given.disk)
+    options = context.arguments
+    landed = export_url(context, options) if options.url else export_planned(context, options.disk)
     log.info(
         "disk landed",
         file=str(landed.path),
@@ -70,7 +72,7 @@ def export_planned(context: Context, disk_id: str) -> Landed:
         stop=context.stop,
         run=plan.run,
         step=f"export-{disk_id}",
-        memory=context.scratch,
+        state_folder=context.scratch,
     )
     progress = Progress.from_environment(disk.allocated or disk.capacity)
     with connect(access) as provider:
@@ -80,21 +82,21 @@ def export_planned(context: Context, disk_id: str) -> Landed:
     return landed
 
 
-def export_url(context: Context, given: argparse.Namespace) -> Landed:
+def export_url(context: Context, options: argparse.Namespace) -> Landed:
     """Export the disk at a URL."""
-    if given.out is None:
+    if options.out is None:
         raise StepError(Exit.INVALID, "--url needs --out", remedy="give the output file with --out")
     source = Source(
-        url=given.url,
-        tls=ssl.create_default_context(cafile=given.ca) if given.url.startswith("https:") else None,
-        offset=given.offset,
-        length=given.length,
-        format=given.source_format,
-        identity=f"{given.url} {given.offset} {given.length}",
+        url=options.url,
+        tls=ssl.create_default_context(cafile=options.ca) if options.url.startswith("https:") else None,
+        offset=options.offset,
+        length=options.length,
+        format=options.source_format,
+        identity=f"{options.url} {options.offset} {options.length}",
     )
     progress = Progress.from_environment()
     landed = land(
-        source, given.out, format=given.format, capacity=None, report=progress.update, stop=context.stop
+        source, options.out, format=options.format, capacity=None, report=progress.update, stop=context.stop
     )
     progress.finish()
     return landed

@@ -32,14 +32,14 @@ of the claim that build attaches)
 def arguments() -> Arguments:
     parser = Arguments("image", __doc__ or "", epilog=EPILOG)
     parser.add_argument("--disk", required=True, help="id of the disk in the plan, such as disk-0")
-    served = parser.add_argument_group("where the target fetches the disk")
-    served.add_argument(
+    serving_options = parser.add_argument_group("where the target fetches the disk")
+    serving_options.add_argument(
         "--origin", metavar="URL", help=f"scheme, host and port; default: from ${ADDRESS_ENV}"
     )
-    served.add_argument(
+    serving_options.add_argument(
         "--token-file", type=Path, metavar="FILE", help="file with the secret part of the path"
     )
-    served.add_argument(
+    serving_options.add_argument(
         "--workflow",
         metavar="NAME",
         default="",
@@ -63,27 +63,29 @@ def body(context: Context) -> None:
 
 def digests(published: Published) -> dict[str, str]:
     """The digests that the target knows: SHA-256 for a folder, or SHA-512, which Longhorn also has."""
-    known: dict[str, str] = published.model_dump(include={"sha256", "sha512"})
-    return {name: value for name, value in known.items() if value}
+    published_digests: dict[str, str] = published.model_dump(include={"sha256", "sha512"})
+    return {name: value for name, value in published_digests.items() if value}
 
 
 def publish_served(context: Context, progress: Progress) -> Published:
     """Let the target fetch the disk, and write the results to the outputs."""
     from steps.runtime import kubeapi  # noqa: PLC0415 - as the image of `disk` lacks it
     from steps.targets.harvester import PublishedImage  # noqa: PLC0415
-    from steps.targets.harvester.completed import WorkflowRef  # noqa: PLC0415
-    from steps.targets.harvester.serving import Address, Web, read_token  # noqa: PLC0415
+    from steps.targets.harvester.completion import WorkflowRef  # noqa: PLC0415
+    from steps.targets.harvester.serving import HttpServing, ServedUrl, read_token  # noqa: PLC0415
 
-    given, plan = context.arguments, context.plan()
-    web = Web(Address(read_token(given.token_file), given.origin or origin()))
+    options, plan = context.arguments, context.plan()
+    serving = HttpServing(ServedUrl(read_token(options.token_file), options.origin or origin()))
     target = connect(
-        *(plan, context.into, context.stop),
-        serving=web,
+        plan,
+        context.into,
+        context.stop,
+        serving=serving,
         machine=context.machine(),
         volumes=context.volumes(),
-        workflow=WorkflowRef(given.workflow, kubeapi.own_namespace()) if given.workflow else None,
+        workflow=WorkflowRef(options.workflow, kubeapi.own_namespace()) if options.workflow else None,
     )
-    published = target.publish(given.disk, context.scratch, progress.update)
+    published = target.publish(options.disk, context.scratch, progress.update)
     if isinstance(published, PublishedImage):
         results = {
             "image": published.name,

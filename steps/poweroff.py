@@ -23,7 +23,7 @@ def body(context: Context) -> None:
         stop=context.stop,
         run=plan.run,
         step="poweroff",
-        memory=context.scratch,
+        state_folder=context.scratch,
     )
     with connect(access) as provider:
         provider.power_off(machine, plan.power)

@@ -50,7 +50,7 @@ def body(context: Context) -> None:
         stop=context.stop,
         run=plan.run,
         step="preflight",
-        memory=context.scratch,
+        state_folder=context.scratch,
     )
     with connect(access) as provider:
         machine = examine(provider, plan)
@@ -66,34 +66,38 @@ def body(context: Context) -> None:
 def publish(context: Context, plan: Plan, machine: Machine) -> None:
     """Create the claims and documents that later stages mount."""
     from steps.runtime import kubeapi  # noqa: PLC0415 - the embedded runner has no cluster and no client for one
-    from steps.targets.harvester.run import Run  # noqa: PLC0415
+    from steps.targets.harvester.run_objects import RunObjects  # noqa: PLC0415
 
     cluster = kubeapi.connect(context.stop)
-    Run(plan, cluster, kubeapi.own_namespace()).prepare(machine, context.arguments.publish_to)
+    RunObjects(plan, cluster, kubeapi.own_namespace()).prepare(machine, context.arguments.publish_to)
 
 
 def examine(provider: Provider, plan: Plan) -> Machine:
     """The VM with all concerns: those of the source, and those of the request."""
     machine = provider.describe(plan.vm, plan.folder)
-    networks = [] if plan.skip_preflight_checks else check_networks(plan.target, known(provider, machine))
-    rows = (*check_disks(plan.target, machine), *check_cards(plan.target, machine.nics))
-    found = merged(_weighed(plan, machine.concerns), about(machine), networks, rows)
-    return machine.model_copy(update={"concerns": found})
+    network_concerns = (
+        [] if plan.skip_preflight_checks else check_networks(plan.target, known_networks(provider, machine))
+    )
+    mapping_concerns = (*check_disks(plan.target, machine), *check_cards(plan.target, machine.nics))
+    concerns = merged(
+        _with_skipped_checks(plan, machine.concerns), about(machine), network_concerns, mapping_concerns
+    )
+    return machine.model_copy(update={"concerns": concerns})
 
 
-def _weighed(plan: Plan, concerns: Iterable[Concern]) -> Iterator[Concern]:
+def _with_skipped_checks(plan: Plan, concerns: Iterable[Concern]) -> Iterator[Concern]:
     """The source's own concerns; `skipPreflightChecks` turns some blocking ones into warnings."""
     for concern in concerns:
-        passes = plan.skip_preflight_checks and concern.code in _SKIPPED
-        yield concern.model_copy(update={"severity": Severity.WARN}) if passes else concern
+        is_skipped = plan.skip_preflight_checks and concern.code in _SKIPPED
+        yield concern.model_copy(update={"severity": Severity.WARN}) if is_skipped else concern
 
 
-def known(provider: Provider, machine: Machine) -> frozenset[str]:
+def known_networks(provider: Provider, machine: Machine) -> frozenset[str]:
     """Valid names in the mapping: networks by name, and those of the VM also by the source's id."""
     return provider.networks() | {nic.network_id for nic in machine.nics if nic.network_id}
 
 
-def reasons(plan: Plan, machine: Machine) -> Iterator[tuple[Exit, str]]:
+def refusal_reasons(plan: Plan, machine: Machine) -> Iterator[tuple[Exit, str]]:
     """Every reason why this VM cannot be imported as requested, each with its exit code."""
     try:
         target_name(plan, machine)
@@ -105,7 +109,7 @@ def reasons(plan: Plan, machine: Machine) -> Iterator[tuple[Exit, str]]:
         yield from power_reasons(plan, machine)
     for concern in blocking(machine.concerns):
         if concern.code != "no-disks":
-            yield code_of(concern), str(concern)
+            yield exit_code_of(concern), str(concern)
 
 
 def power_reasons(plan: Plan, machine: Machine) -> Iterator[tuple[Exit, str]]:
@@ -118,7 +122,7 @@ def power_reasons(plan: Plan, machine: Machine) -> Iterator[tuple[Exit, str]]:
         )
 
 
-def code_of(concern: Concern) -> Exit:
+def exit_code_of(concern: Concern) -> Exit:
     """The exit code of a concern: UNSUPPORTED for a feature of the VM, else a specific one."""
     codes = {
         "network-unknown": Exit.NOT_FOUND,
@@ -138,10 +142,10 @@ def refuse(plan: Plan, machine: Machine) -> None:
     Raises:
         StepError: there is at least one reason.
     """
-    found = list(reasons(plan, machine))
-    if found:
+    reasons = list(refusal_reasons(plan, machine))
+    if reasons:
         raise StepError(
-            found[0][0], f"{machine.name} cannot be imported", " | ".join(text for _, text in found)
+            reasons[0][0], f"{machine.name} cannot be imported", " | ".join(text for _, text in reasons)
         )
     for concern in shape(plan, machine).concerns:
         if concern.severity is Severity.WARN and concern not in machine.concerns:

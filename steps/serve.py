@@ -3,7 +3,7 @@
 In parallel it computes the SHA-512 of the file, which Longhorn publishes of an image, so that the two
 can be compared without extra waiting.
 
-In a cluster the path has a secret part, a JSON card next to the disk describes to the `image` step what is
+In a cluster the path has a secret part, a JSON file next to the disk describes to the `image` step what is
 served, and serving ends with that step: exit code 0 when the image exists, 20 when that step failed.
 """
 
@@ -24,13 +24,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from steps.model import scratch
 from steps.model.contract import Exit, StepError, Stopped
 from steps.model.document import write_atomically
-from steps.runtime import inside
+from steps.runtime import internal_http
 from steps.runtime.program import Arguments, Context, log, run
 from steps.runtime.progress import Progress
 from steps.runtime.stop import Stop
 
-CHUNK: Final = 4 << 20
-LOOK: Final = 2.0
+READ_BYTES: Final = 4 << 20
+CHECK_SECONDS: Final = 2.0
 """Seconds between two checks whether the disk is still needed."""
 EPILOG = """\
 examples:
@@ -42,21 +42,21 @@ examples:
 
 def arguments() -> Arguments:
     parser = Arguments("serve", __doc__ or "", epilog=EPILOG)
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--disk", help="id of the disk in the plan, such as disk-0")
-    which.add_argument("--file", type=Path, help="serve this file instead")
+    inputs = parser.add_mutually_exclusive_group(required=True)
+    inputs.add_argument("--disk", help="id of the disk in the plan, such as disk-0")
+    inputs.add_argument("--file", type=Path, help="serve this file instead")
     parser.add_argument("--listen", default="0.0.0.0:8080", metavar="ADDRESS:PORT")
     parser.add_argument("--path", help="path of the file in the URL; default: /NAME of the file")
-    wanted = parser.add_argument_group("in a cluster, until the image step of the same disk is done")
-    wanted.add_argument(
+    cluster_options = parser.add_argument_group("in a cluster, until the image step of the same disk is done")
+    cluster_options.add_argument(
         "--token-file", type=Path, metavar="FILE", help="file with the secret part of the path"
     )
-    wanted.add_argument(
+    cluster_options.add_argument(
         "--workflow",
         metavar="NAME",
         help="Workflow of both steps: its status shows whether that step has failed",
     )
-    wanted.add_argument(
+    cluster_options.add_argument(
         "--patience",
         type=float,
         default=900,
@@ -67,54 +67,70 @@ def arguments() -> Arguments:
 
 
 def body(context: Context) -> None:
-    given = context.arguments
-    if given.token_file is not None:
+    options = context.arguments
+    if options.token_file is not None:
         serve_image_step(context)
         return
-    file = given.file or context.scratch / scratch.Ready.load(scratch.ready(context.scratch)).file
+    file = options.file or context.scratch / scratch.Ready.load(scratch.ready(context.scratch)).file
     if not file.is_file():
         raise StepError(Exit.INVALID, f"{file} does not exist", remedy="give the file to serve with --file")
-    path = given.path or f"/{file.name}"
+    path = options.path or f"/{file.name}"
     with tempfile.TemporaryDirectory(prefix="vmferry-serve-") as folder:
         config = Path(folder) / "nginx.conf"
-        config.write_text(render(given.listen, path, file.resolve(), folder))
-        supervise(config, f"http://{given.listen}{path}", file, context)
+        config.write_text(render(options.listen, path, file.resolve(), folder))
+        supervise(config, f"http://{options.listen}{path}", file, context)
 
 
 def serve_image_step(context: Context) -> None:
     """Serve a disk of the plan until the target has it."""
     from steps.runtime import kubeapi  # noqa: PLC0415 - without a cluster there is no client for one
-    from steps.targets.harvester.completed import NO_WORKFLOW, WorkflowRef  # noqa: PLC0415
-    from steps.targets.harvester.serving import Address, Card, read_token  # noqa: PLC0415
-    from steps.targets.harvester.sibling import Sibling  # noqa: PLC0415
+    from steps.targets.harvester.completion import NO_WORKFLOW, WorkflowRef  # noqa: PLC0415
+    from steps.targets.harvester.serving import ServedDisk, ServedUrl, read_token  # noqa: PLC0415
+    from steps.targets.harvester.sibling import ImageStepWatcher  # noqa: PLC0415
 
-    given, plan = context.arguments, context.plan()
-    if given.disk is None:
+    options, plan = context.arguments, context.plan()
+    if options.disk is None:
         raise StepError(Exit.INVALID, "--token-file needs --disk")
-    found = scratch.Ready.load(scratch.ready(context.scratch))
-    file = (context.scratch / found.file).resolve()
-    address, card = Address(read_token(given.token_file)), Card.of(file, found)
+    ready = scratch.Ready.load(scratch.ready(context.scratch))
+    file = (context.scratch / ready.file).resolve()
+    served_url, served_disk = ServedUrl(read_token(options.token_file)), ServedDisk.of(file, ready)
     cluster = kubeapi.connect(context.stop, patience=0)  # serving continues while the API server is away
-    workflow = WorkflowRef(given.workflow, kubeapi.own_namespace()) if given.workflow else NO_WORKFLOW
-    sibling = Sibling(plan, given.disk, cluster, workflow=workflow, patience=given.patience)
-    path = address.path(given.disk, found.format)
+    workflow = WorkflowRef(options.workflow, kubeapi.own_namespace()) if options.workflow else NO_WORKFLOW
+    image_step = ImageStepWatcher(plan, options.disk, cluster, workflow=workflow, patience=options.patience)
+    path = served_url.path(options.disk, ready.format)
     # The digest may be written there while the folder is being removed.
     with tempfile.TemporaryDirectory(prefix="vmferry-serve-", ignore_cleanup_errors=True) as folder:
-        config, posted = Path(folder) / "nginx.conf", Path(folder) / "card.json"
-        card.save(posted)
+        config, description_file = Path(folder) / "nginx.conf", Path(folder) / "description.json"
+        served_disk.save(description_file)
         config.write_text(
-            render(given.listen, path, file, folder, card_path=address.card_path(given.disk), card=posted)
+            render(
+                options.listen,
+                path,
+                file,
+                folder,
+                description_path=served_url.description_path(options.disk),
+                description=description_file,
+            )
         )
         supervise(
-            *(config, f"http://{given.listen}{path}", file, context),
-            shown=address.hide(path),
-            is_done=sibling.is_done,
-            tell=lambda digest: card.model_copy(update={"sha512": digest}).save(posted),
+            config,
+            f"http://{options.listen}{path}",
+            file,
+            context,
+            display_url=served_url.redact(path),
+            is_done=image_step.is_done,
+            on_digest=lambda digest: served_disk.model_copy(update={"sha512": digest}).save(description_file),
         )
 
 
 def render(
-    listen: str, path: str, file: Path, folder: str, *, card_path: str = "", card: Path | None = None
+    listen: str,
+    path: str,
+    file: Path,
+    folder: str,
+    *,
+    description_path: str = "",
+    description: Path | None = None,
 ) -> str:
     """The configuration of nginx.
 
@@ -131,8 +147,14 @@ def render(
         loader=PackageLoader("steps", "."), undefined=StrictUndefined, keep_trailing_newline=True
     )
     template = environment.get_template("nginx.conf.j2")
-    where = {"listen": listen, "path": path, "file": file, "card_path": card_path, "card": card}
-    return template.render(**where, folder=folder, root=os.getuid() == 0)
+    variables = {
+        "listen": listen,
+        "path": path,
+        "file": file,
+        "description_path": description_path,
+        "description": description,
+    }
+    return template.render(**variables, folder=folder, root=os.getuid() == 0)
 
 
 def supervise(
@@ -141,34 +163,34 @@ def supervise(
     file: Path,
     context: Context,
     *,
-    shown: str = "",
+    display_url: str = "",
     is_done: Callable[[], bool] | None = None,
-    tell: Callable[[str], None] | None = None,
+    on_digest: Callable[[str], None] | None = None,
 ) -> None:
     """Run nginx until a stop is requested; that counts as success.
 
-    With `is_done` only that counts as success: a stop before it raises Stopped. `shown` is the URL
-    for logs; `tell` is called with the digest.
+    With `is_done` only that counts as success: a stop before it raises Stopped. `display_url` is the URL
+    for logs; `on_digest` is called with the digest.
     """
-    shown = shown or url
+    display_url = display_url or url
     try:
         nginx = subprocess.Popen(
             ["nginx", "-c", str(config), "-p", str(config.parent), "-e", "stderr"],
         )
     except FileNotFoundError:
         raise StepError(Exit.INVALID, "nginx is missing", remedy="install the package nginx-light") from None
-    digest = Digest(file, context, tell)
+    digest_thread = DigestThread(file, context, on_digest)
     try:
-        wait_until_up(nginx, config.parent / "nginx.pid", url, context.stop, shown)
-        log.info("serving", url=shown, file=str(file), size=file.stat().st_size)
-        digest.start()
+        wait_until_up(nginx, config.parent / "nginx.pid", url, context.stop, display_url)
+        log.info("serving", url=display_url, file=str(file), size=file.stat().st_size)
+        digest_thread.start()
         while nginx.poll() is None:
-            if is_done is not None and digest.is_well() and is_done():
-                log.info("the target has the disk", url=shown)
+            if is_done is not None and digest_thread.is_healthy() and is_done():
+                log.info("the target has the disk", url=display_url)
                 return
-            context.stop.sleep(0.5 if is_done is None else LOOK)
+            context.stop.sleep(0.5 if is_done is None else CHECK_SECONDS)
     except Stopped:
-        log.info("no longer serving", url=shown)
+        log.info("no longer serving", url=display_url)
         if is_done is not None:
             raise
         return
@@ -179,7 +201,7 @@ def supervise(
 
 
 def wait_until_up(
-    nginx: subprocess.Popen[bytes], pid_file: Path, url: str, stop: Stop, shown: str = ""
+    nginx: subprocess.Popen[bytes], pid_file: Path, url: str, stop: Stop, display_url: str = ""
 ) -> None:
     """Return when our own nginx listens on its address (it then writes its pid) and serves the file.
 
@@ -191,28 +213,28 @@ def wait_until_up(
         if nginx.poll() is not None:
             raise StepError(
                 Exit.CONFLICT,
-                f"nginx did not start for {shown or url}",
+                f"nginx did not start for {display_url or url}",
                 f"it ended with {nginx.returncode}; the log above shows the reason",
                 "if the address is in use, choose another --listen",
             )
         stop.sleep(0.05)
     try:
-        with inside.ask(url.replace("//0.0.0.0:", "//127.0.0.1:"), method="HEAD"):
+        with internal_http.request(url.replace("//0.0.0.0:", "//127.0.0.1:"), method="HEAD"):
             return
     except urllib.error.HTTPError as error:
         raise StepError(
-            Exit.DENIED, f"nginx cannot serve {shown or url}", f"it answers {error.code}"
+            Exit.DENIED, f"nginx cannot serve {display_url or url}", f"it answers {error.code}"
         ) from None
 
 
-class Digest(threading.Thread):
-    """Computes the SHA-512 of the file, logs it, writes it to the outputs, and calls `tell`."""
+class DigestThread(threading.Thread):
+    """Computes the SHA-512 of the file, logs it, writes it to the outputs, and calls `on_digest`."""
 
-    def __init__(self, file: Path, context: Context, tell: Callable[[str], None] | None) -> None:
+    def __init__(self, file: Path, context: Context, on_digest: Callable[[str], None] | None) -> None:
         super().__init__(daemon=True)
         self._file = file
         self._context = context
-        self._tell = tell
+        self._on_digest = on_digest
         self._error: OSError | None = None
 
     def run(self) -> None:
@@ -222,31 +244,31 @@ class Digest(threading.Thread):
             log.warning(f"cannot compute the digest of {self._file}: {error}")
             self._error = error
 
-    def is_well(self) -> bool:
+    def is_healthy(self) -> bool:
         """Always True; raises StepError (UNREACHABLE) if the digest that others wait for fails."""
         if self._error is not None:
             raise StepError(Exit.UNREACHABLE, f"cannot read {self._file.name}", str(self._error))
         return True
 
     def _compute(self) -> None:
-        digest, done, size = hashlib.sha512(), 0, self._file.stat().st_size
+        sha512, done, size = hashlib.sha512(), 0, self._file.stat().st_size
         progress = Progress.from_environment(size)
-        buffer = memoryview(bytearray(CHUNK))
+        buffer = memoryview(bytearray(READ_BYTES))
         with self._file.open("rb", buffering=0) as source:
             while count := source.readinto(buffer):
                 if self._context.stop.is_set():
                     return
-                digest.update(buffer[:count])
+                sha512.update(buffer[:count])
                 done += count
                 progress.update(done, size)
-        self._leave(digest.hexdigest())
+        self._publish(sha512.hexdigest())
 
-    def _leave(self, digest: str) -> None:
+    def _publish(self, digest: str) -> None:
         log.info("digest", file=str(self._file), sha512=digest)
         if self._context.outputs.is_dir():
             write_atomically(self._context.outputs / "sha512", digest)
-        if self._tell is not None:
-            self._tell(digest)
+        if self._on_digest is not None:
+            self._on_digest(digest)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

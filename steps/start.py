@@ -15,13 +15,13 @@ def arguments() -> Arguments:
 
 def body(context: Context) -> None:
     plan = context.plan()
-    wanted = shape(plan, context.machine())
+    target_shape = shape(plan, context.machine())
     target = connect(plan, context.into, context.stop, volumes=context.volumes())
-    if wanted.start:
-        target.start(wanted)
-        target.wait(wanted)
+    if target_shape.start:
+        target.start(target_shape)
+        target.wait(target_shape)
     else:
-        log.info(f"{wanted.name} stays off, as requested")
+        log.info(f"{target_shape.name} stays off, as requested")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

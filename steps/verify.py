@@ -40,7 +40,7 @@ def body(context: Context) -> None:
         stop=context.stop,
         run=context.arguments.run,
         step="verify",
-        memory=context.scratch,
+        state_folder=context.scratch,
     )
     with connect(access) as provider:
         provider.verify()

@@ -234,7 +234,7 @@ def make_access(
         stop=Stop(),
         run=f"run-{os.getpid()}",
         step=step,
-        memory=folder / "memory",
+        state_folder=folder / "memory",
     )
 
 

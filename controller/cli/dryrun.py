@@ -25,7 +25,7 @@ from steps.model.manifest import virtual_machine
 from steps.model.mapping import Shape, shape
 from steps.model.plan import Plan, SourcePlan, TargetKind
 from steps.model.volumes import Volumes, volume_name
-from steps.preflight import examine, reasons
+from steps.preflight import examine, refusal_reasons
 from steps.providers import Access, Provider, connect
 from steps.runtime.stop import Stop
 from workflows.stages import stages_for
@@ -65,7 +65,7 @@ def credentials(values: Mapping[str, bytes]) -> Iterator[Path]:
 
 def look(plan: SourcePlan, files: Path, stop: Stop, run: str) -> Any:
     """A provider for read-only access. It leaves nothing at the source."""
-    access = Access(plan=plan, credentials=files, stop=stop, run=run, step="look", memory=files)
+    access = Access(plan=plan, credentials=files, stop=stop, run=run, step="look", state_folder=files)
     return connect(access)
 
 
@@ -81,10 +81,10 @@ def dry_run(job: Job, stop: Stop) -> DryRun:
 
 def _examined(job: Job, provider: Provider, stop: Stop) -> DryRun:
     machine = examine(provider, job.plan)
-    found = tuple(reasons(job.plan, machine))
+    found = tuple(refusal_reasons(job.plan, machine))
     try:
         made = shape(job.plan, machine)
-    except StepError:  # its name is refused; `reasons` reports it
+    except StepError:  # its name is refused; `refusal_reasons` reports it
         return DryRun(job, machine, None, None, found)
     if job.plan.target.kind is not TargetKind.HARVESTER:
         return DryRun(job, machine, made, _manifest(made, Volumes()), found)
@@ -113,11 +113,11 @@ def _asked(plan: Plan, machine: Machine, made: Shape, stop: Stop) -> Answer:
         why = f"{KUBECONFIG} is not set, so vmferry did not check any cluster"
         return Answer(Admission(findings=(not_checked("target", why),)))
     from steps.runtime import kubeapi  # noqa: PLC0415 - only a cluster needs the client
-    from steps.targets.harvester import Harvester  # noqa: PLC0415
+    from steps.targets.harvester import HarvesterTarget  # noqa: PLC0415
 
     volumes = Volumes()
     try:
-        target = Harvester(plan, kubeapi.connect(stop, patience=PATIENCE), stop, machine=machine)
+        target = HarvesterTarget(plan, kubeapi.connect(stop, patience=PATIENCE), stop, machine=machine)
         volumes = target.name_volumes(made, None)
         return Answer(target.admit(made, volumes), volumes=volumes)
     except StepError as error:

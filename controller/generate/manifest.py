@@ -15,7 +15,7 @@ from steps.model.kinds import API_VERSION
 from steps.model.machine import Machine, Nic, Severity
 from steps.model.mapping import shape
 from steps.model.naming import normalise
-from steps.preflight import reasons
+from steps.preflight import refusal_reasons
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import Source
 from workflows.plan import Invalid, plan
@@ -60,7 +60,7 @@ def _judged(choice: Choice, document: dict[str, Any]) -> tuple[list[str], list[t
     request = plan(import_, choice.source, Settings())
     concerns = shape(request, choice.machine).concerns
     warnings = [str(concern) for concern in concerns if concern.severity is Severity.WARN]
-    return warnings, list(reasons(request, choice.machine))
+    return warnings, list(refusal_reasons(request, choice.machine))
 
 
 def _outline(machine: Machine) -> str:

@@ -43,7 +43,7 @@ def discard(rundir: RunDir) -> list[str]:
 
 
 def _in_cluster(rundir: RunDir) -> list[str]:
-    from steps.targets.harvester.discarding import discard as discard_in  # noqa: PLC0415 - as in `connect`
+    from steps.targets.harvester.discard import discard as discard_in  # noqa: PLC0415 - as in `connect`
 
     return discard_in(Plan.load(rundir.request / PLAN), connect(Aim.load(rundir.notes / AIM)), Stop())
 

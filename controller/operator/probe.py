@@ -54,7 +54,7 @@ def ask(program: str, folder: Path, seconds: float, *arguments: str) -> Answer |
     command += arguments
     # openstacksdk cannot be imported without a home, and our user has none.
     environment = {
-        **proxy.variables(),  # only the controller's children use the proxy
+        **proxy.environment_variables(),  # only the controller's children use the proxy
         **guard.variables(),
         "PATH": "/usr/bin:/bin",
         "HOME": str(folder),

@@ -22,7 +22,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.kinds import CONFIG_MAP, IMPORT, Object
 from steps.runtime.cluster import Cluster
 from steps.runtime.kubeapi import connect
-from steps.runtime.program import last_words
+from steps.runtime.program import write_termination_message
 from steps.runtime.stop import Stop
 
 log = structlog.get_logger()
@@ -98,7 +98,7 @@ def main() -> int:
     try:
         log.info(check(connect(Stop(), patience=PATIENCE), Options.read()))
     except StepError as error:
-        last_words(str(error))
+        write_termination_message(str(error))
         return int(error.code)
     return int(Exit.DONE)
 

@@ -8,21 +8,21 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from steps.disk.behind import Behind
 from steps.disk.body import Body
 from steps.disk.checkpoint import Checkpoints
-from steps.disk.detect import Decoder, decoder_of, resumed
-from steps.disk.faults import Need, broken, corrupt, no_room, storage_fault
-from steps.disk.landed import Files, Landed
-from steps.disk.plain import Plain
+from steps.disk.detect import Decoder, decoder_for, resume_decoder
+from steps.disk.faults import SpaceNeed, broken_stream_fault, corruption_fault, is_no_space, storage_fault
+from steps.disk.landed import Landed, LandingFiles
+from steps.disk.plain_decoder import PlainDecoder
 from steps.disk.pump import CHUNK, Chunk, Pump
-from steps.disk.qcow2 import Qcow2, largest
-from steps.disk.raw import Raw
+from steps.disk.qcow2 import Qcow2Sink, max_file_size
+from steps.disk.raw import RawSink
 from steps.disk.sink import Sink
 from steps.disk.source import DiskFormat, Source
-from steps.disk.state import State
+from steps.disk.state import LandingState
 from steps.disk.stream import Stream
-from steps.disk.tables import Disagree
+from steps.disk.tables import TablesMismatchError
+from steps.disk.writer import BackgroundWriter
 from steps.model.contract import Exit, StepError, Stopped
 from steps.runtime.stop import Stop
 
@@ -30,11 +30,11 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Order:
+class LandRequest:
     """The arguments of `land`."""
 
     source: Source
-    files: Files
+    files: LandingFiles
     format: DiskFormat
     capacity: int | None
     report: Callable[[int, int], None]
@@ -46,47 +46,47 @@ class Order:
         return self.source.key(self.format, self.capacity)
 
 
-class Changed(Exception):  # noqa: N818 - says what the source did
+class CannotResumeError(Exception):
     """The source has changed since the last checkpoint: start over."""
 
 
-class Attempt:
+class LandAttempt:
     """Reads `body`, opened where `state` ends or else at 0, into the partial file `file`."""
 
-    def __init__(self, order: Order, body: Body, file: int, state: State | None) -> None:
-        self._order = order
+    def __init__(self, request: LandRequest, body: Body, file: int, state: LandingState | None) -> None:
+        self._request = request
         self._body = body
         self._file = file
         self._state = state
         self._start = body.position
-        self._placed: Callable[[], int] = lambda: 0
+        self._accepted_bytes: Callable[[], int] = lambda: 0
 
     def run(self) -> Landed:
         """Land the disk.
 
         Raises:
-            Changed: before anything is written.
+            CannotResumeError: before anything is written.
             StepError, Stopped: the state is kept if it is useful.
         """
-        with Pump(self._body, self._order.stop) as pump:
+        with Pump(self._body, self._request.stop) as pump:
             stream = self._stream(pump)
-            with self._digest_first(stream):
+            with self._prefer_digest_mismatch(stream):
                 return self._land(stream)
 
     def _land(self, stream: Stream) -> Landed:
         if self._state is None:
-            decoder = decoder_of(stream, self._order.source.format)
+            decoder = decoder_for(stream, self._request.source.format)
         else:
-            with _own_memory():
-                decoder = resumed(stream, self._state)
-        self._check_before(decoder)
+            with _restart_on_bad_state():
+                decoder = resume_decoder(stream, self._state)
+        self._check_early(decoder)
         with self._storage_faults(decoder):
             state = self._write(stream, decoder)
             self._check_size(decoder)
-            return self._order.files.complete(state, self._landed(stream, decoder))
+            return self._request.files.complete(state, self._landed_record(stream, decoder))
 
     @contextlib.contextmanager
-    def _digest_first(self, stream: Stream) -> Iterator[None]:
+    def _prefer_digest_mismatch(self, stream: Stream) -> Iterator[None]:
         """If the bytes cannot be decoded but have a known digest, read on: it shows where they broke.
 
         A file that does not match its manifest will be no better the next time.
@@ -94,32 +94,32 @@ class Attempt:
         try:
             yield
         except StepError as error:
-            if not self._order.source.digested or error.code is not Exit.BROKEN_STREAM:
+            if not self._request.source.has_digest or error.code is not Exit.BROKEN_STREAM:
                 raise
             try:
-                while not stream.interrupted and stream.upto(CHUNK):
+                while not stream.interrupted and stream.take_up_to(CHUNK):
                     pass
-            except StepError as other:
-                if other.code is Exit.CORRUPT:
-                    raise other from error
+            except StepError as digest_error:
+                if digest_error.code is Exit.CORRUPT:
+                    raise digest_error from error
             raise
 
     def _stream(self, pump: Pump) -> Stream:
         """The stream from the last checkpoint on: by Range, or after comparing its beginning."""
 
-        def source() -> Chunk:
+        def next_chunk() -> Chunk:
             chunk = pump.next()
             self._report(chunk.end)
             return chunk
 
         state = self._state
         if state is None or self._start == state.position:
-            return Stream(source, self._start, state.crc if state else 0)
-        stream = Stream(source)
+            return Stream(next_chunk, self._start, state.crc if state else 0)
+        stream = Stream(next_chunk)
         stream.skip(state.position)
         stream.mark()
         if stream.marked() != (state.position, state.crc):
-            raise Changed
+            raise CannotResumeError
         return stream
 
     def _report(self, position: int) -> None:
@@ -127,55 +127,64 @@ class Attempt:
 
         A compressed stream of unknown length compared with what the disk uses would end at some 40 %.
         """
-        order, total = self._order, self._body.total
-        if total is None and order.expected:
-            order.report(self._placed(), order.expected)
+        request, total = self._request, self._body.total
+        if total is None and request.expected:
+            request.report(self._accepted_bytes(), request.expected)
         else:
-            order.report(position, total or position)
+            request.report(position, total or position)
 
-    def _write(self, stream: Stream, decoder: Decoder) -> State:
+    def _write(self, stream: Stream, decoder: Decoder) -> LandingState:
         """Decode everything into the partial file and sync it; returns the last state."""
-        with Behind(self._file) as behind:
-            earlier = os.fstat(self._file).st_blocks * 512
-            self._placed = lambda: earlier + behind.placed
-            with _own_memory():
-                sink = self._sink(behind, decoder)
+        with BackgroundWriter(self._file) as writer:
+            earlier_bytes = os.fstat(self._file).st_blocks * 512
+            self._accepted_bytes = lambda: earlier_bytes + writer.accepted_bytes
+            with _restart_on_bad_state():
+                sink = self._sink(writer, decoder)
 
-            def snapshot() -> State:
+            def snapshot() -> LandingState:
                 position, crc = stream.marked()
-                memory = (decoder.memory(), sink.memory())
-                return State(self._order.key, decoder.kind, position, crc, self._body.validators, *memory)
+                return LandingState(
+                    key=self._request.key,
+                    kind=decoder.kind,
+                    position=position,
+                    crc=crc,
+                    validators=self._body.validators,
+                    decoder=decoder.checkpoint_state(),
+                    sink=sink.checkpoint_state(),
+                )
 
-            checkpoints = Checkpoints(self._order.files.state, behind, snapshot)
-            with _rescued(checkpoints):
-                self._decode(stream, decoder, sink, checkpoints, behind)
+            checkpoints = Checkpoints(self._request.files.state, writer, snapshot)
+            with _save_note_if_full(checkpoints):
+                self._decode(stream, decoder, sink, checkpoints, writer)
                 state = snapshot()
                 size = decoder.size if decoder.format == "raw" else stream.position
                 sink.finish(size or 0)
-                behind.then(checkpoints.sync)
-                behind.drain()
+                writer.run_after_writes(checkpoints.sync)
+                writer.drain()
                 return state
 
     def _decode(
-        self, stream: Stream, decoder: Decoder, sink: Sink, checkpoints: Checkpoints, behind: Behind
+        self, stream: Stream, decoder: Decoder, sink: Sink, checkpoints: Checkpoints, writer: BackgroundWriter
     ) -> None:
         """Decode; if that ends early, keep the progress."""
         try:
             decoder.run(sink, checkpoints)
-        except Disagree:
-            checkpoints.forbid()  # a grain is at a wrong place: start over
-            behind.drain()
-            raise broken("the stream is damaged", "its grain tables do not match its grains") from None
+        except TablesMismatchError:
+            checkpoints.disable()  # a grain is at a wrong place: start over
+            writer.drain()
+            raise broken_stream_fault(
+                "the stream is damaged", "its grain tables do not match its grains"
+            ) from None
         except (StepError, Stopped):
             # The first failure is reported, not one of the following.
-            with contextlib.suppress(OSError), _rescued(checkpoints):
-                if self._useless(stream):
-                    checkpoints.forbid()
+            with contextlib.suppress(OSError), _save_note_if_full(checkpoints):
+                if self._is_useless(stream):
+                    checkpoints.disable()
                 checkpoints.save()
-                behind.drain()
+                writer.drain()
             raise
 
-    def _useless(self, stream: Stream) -> bool:
+    def _is_useless(self, stream: Stream) -> bool:
         """Whether nothing has landed yet, or the next bytes arrived and could not be decoded.
 
         In the first case the decoder may be in the middle of the data before the disk's content. In the
@@ -185,15 +194,15 @@ class Attempt:
         state, position = self._state, stream.marked()[0]
         return not position or (state is not None and not stream.interrupted and position == state.position)
 
-    def _sink(self, behind: Behind, decoder: Decoder) -> Sink:
-        memory = self._state.sink if self._state else None
-        qcow2 = self._order.format == "qcow2" and decoder.format == "raw"
-        return Qcow2(behind, memory) if qcow2 else Raw(behind, memory)
+    def _sink(self, writer: BackgroundWriter, decoder: Decoder) -> Sink:
+        saved = self._state.sink if self._state else None
+        is_qcow2 = self._request.format == "qcow2" and decoder.format == "raw"
+        return Qcow2Sink(writer, saved) if is_qcow2 else RawSink(writer, saved)
 
-    def _check_before(self, decoder: Decoder) -> None:
+    def _check_early(self, decoder: Decoder) -> None:
         """Refuse early what would otherwise be noticed at the end, or not at all."""
-        proved = self._body.end_is_proved or (decoder.format == "raw" and self._order.capacity)
-        if isinstance(decoder, Plain) and not proved:
+        is_end_proved = self._body.end_is_proved or (decoder.format == "raw" and self._request.capacity)
+        if isinstance(decoder, PlainDecoder) and not is_end_proved:
             raise StepError(
                 Exit.INVALID,
                 "the server does not report the length of the disk",
@@ -204,32 +213,32 @@ class Attempt:
 
     def _check_size(self, decoder: Decoder) -> None:
         """Compare the disk's size, once it is known, with the expected one."""
-        size, capacity = decoder.size, self._order.capacity
+        size, capacity = decoder.size, self._request.capacity
         if size is None and decoder.format == "raw":
             size = self._body.total
         if None in (size, capacity) or size == capacity:
             return
         what = f"the disk has {size} bytes, not {capacity}"
-        if isinstance(decoder, Plain) and self._body.total is None:
-            raise broken(what, "the stream ended early")
-        raise corrupt(
+        if isinstance(decoder, PlainDecoder) and self._body.total is None:
+            raise broken_stream_fault(what, "the stream ended early")
+        raise corruption_fault(
             what,
             "the source is not the disk that was planned",
             "check the disk at the source, then start a new import",
         )
 
-    def _landed(self, stream: Stream, decoder: Decoder) -> Landed:
-        files, wanted = self._order.files, self._order.format
-        as_it_is = decoder.format not in ("raw", wanted)
+    def _landed_record(self, stream: Stream, decoder: Decoder) -> Landed:
+        files, wanted_format = self._request.files, self._request.format
+        is_unchanged = decoder.format not in ("raw", wanted_format)
         return Landed(
-            path=files.source if as_it_is else files.out,
-            format=decoder.format if as_it_is else wanted,
+            path=files.source if is_unchanged else files.out,
+            format=decoder.format if is_unchanged else wanted_format,
             virtual_size=decoder.size,
             source_bytes=stream.position - self._start,
             resumed_at=self._start,
             source_digest=f"crc32:{stream.marked()[1]:08x}",
             size=os.fstat(self._file).st_size,
-            key=self._order.key,
+            key=self._request.key,
         )
 
     @contextlib.contextmanager
@@ -238,18 +247,18 @@ class Attempt:
         try:
             yield
         except OSError as error:
-            raise storage_fault(error, self._order.files.partial, self._need(decoder)) from error
+            raise storage_fault(error, self._request.files.partial, self._need(decoder)) from error
 
-    def _need(self, decoder: Decoder) -> Need:
+    def _need(self, decoder: Decoder) -> SpaceNeed:
         """The bytes that the partial file uses and may need."""
-        most = self._body.total if decoder.format != "raw" else decoder.size or self._order.capacity
-        if most is not None and (decoder.format, self._order.format) == ("raw", "qcow2"):
-            most = largest(most)
-        return Need(os.fstat(self._file).st_blocks * 512, self._order.expected, most)
+        maximum = self._body.total if decoder.format != "raw" else decoder.size or self._request.capacity
+        if maximum is not None and (decoder.format, self._request.format) == ("raw", "qcow2"):
+            maximum = max_file_size(maximum)
+        return SpaceNeed(os.fstat(self._file).st_blocks * 512, self._request.expected, maximum)
 
 
 @contextlib.contextmanager
-def _own_memory() -> Iterator[None]:
+def _restart_on_bad_state() -> Iterator[None]:
     """Start over if a state has a correct checksum but content that vmferry cannot have written."""
     try:
         yield
@@ -257,15 +266,15 @@ def _own_memory() -> Iterator[None]:
         raise
     except Exception as error:
         log.warning("the state of an earlier attempt cannot be used (%s): starting over", error)
-        raise Changed from None
+        raise CannotResumeError from None
 
 
 @contextlib.contextmanager
-def _rescued(checkpoints: Checkpoints) -> Iterator[None]:
+def _save_note_if_full(checkpoints: Checkpoints) -> Iterator[None]:
     """Keep the progress if the filesystem is full."""
     try:
         yield
     except OSError as error:
-        if no_room(error):
-            checkpoints.rescue()
+        if is_no_space(error):
+            checkpoints.save_note()
         raise

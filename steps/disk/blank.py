@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from steps.disk.behind import Behind
 from steps.disk.faults import storage_fault
-from steps.disk.landed import Files, Landed
-from steps.disk.plain import Plain
-from steps.disk.qcow2 import Qcow2
-from steps.disk.raw import Raw
+from steps.disk.landed import Landed, LandingFiles
+from steps.disk.plain_decoder import PlainDecoder
+from steps.disk.qcow2 import Qcow2Sink
+from steps.disk.raw import RawSink
 from steps.disk.source import DiskFormat, Source
-from steps.disk.state import State
+from steps.disk.state import LandingState
+from steps.disk.writer import BackgroundWriter
 
 
 def land_blank(out: Path, *, format: DiskFormat, capacity: int, identity: str) -> Landed:  # noqa: A002
@@ -21,23 +21,23 @@ def land_blank(out: Path, *, format: DiskFormat, capacity: int, identity: str) -
     Raises:
         StepError: NO_SPACE, BUSY, INVALID for the scratch.
     """
-    files, key = Files(out), Source("", identity=identity).key(format, capacity)
+    files, key = LandingFiles(out), Source("", identity=identity).key(format, capacity)
     landed = files.recover(key)
     if landed is not None:
         return landed
     try:
         with files.open() as file:
-            files.forget()
-            with Behind(file) as behind:
-                sink = Qcow2(behind) if format == "qcow2" else Raw(behind)
+            files.remove_records()
+            with BackgroundWriter(file) as writer:
+                sink = Qcow2Sink(writer) if format == "qcow2" else RawSink(writer)
                 sink.finish(capacity)
-                behind.drain()
+                writer.drain()
             return _complete(files, file, format, capacity, key)
     except OSError as error:
         raise storage_fault(error, files.partial) from error
 
 
-def _complete(files: Files, file: int, format: DiskFormat, capacity: int, key: str) -> Landed:  # noqa: A002
+def _complete(files: LandingFiles, file: int, format: DiskFormat, capacity: int, key: str) -> Landed:  # noqa: A002
     os.fsync(file)
     landed = Landed(
         path=files.out,
@@ -49,4 +49,4 @@ def _complete(files: Files, file: int, format: DiskFormat, capacity: int, key: s
         size=os.fstat(file).st_size,
         key=key,
     )
-    return files.complete(State(key, Plain.kind), landed)
+    return files.complete(LandingState(key, PlainDecoder.kind), landed)

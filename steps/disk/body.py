@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from steps.disk.faults import broken
+from steps.disk.faults import broken_stream_fault
 from steps.disk.source import Source, Validators
 from steps.disk.web import WebBody
 from steps.model.contract import Exit, StepError
@@ -23,8 +23,8 @@ class Body(Protocol):
     end_is_proved: bool
     """Whether the end of the stream can be distinguished from a closed connection."""
 
-    def open(self, at: int, known: Validators) -> None:
-        """Begin at `at`, or at 0 if the source cannot; `position` shows which.
+    def open(self, position: int, previous: Validators) -> None:
+        """Begin at `position`, or at 0 if the source cannot; `position` shows which.
 
         Raises:
             StepError: the source does not answer, or sends an unexpected answer.
@@ -43,7 +43,7 @@ class Body(Protocol):
     def close(self) -> None: ...
 
 
-def body_of(source: Source) -> Body:
+def body_for(source: Source) -> Body:
     """The body for a source's URL.
 
     Raises:
@@ -74,26 +74,26 @@ class FileBody:
                 Exit.NOT_FOUND, f"cannot open {self._path}", os.strerror(error.errno or 0)
             ) from None
         status = os.fstat(self._file)
-        rest = max(0, status.st_size - source.offset)
-        self.total: int | None = rest if source.length is None else source.length
+        remaining = max(0, status.st_size - source.offset)
+        self.total: int | None = remaining if source.length is None else source.length
         self.validators = Validators(etag=f"{status.st_size}-{status.st_mtime_ns}", total=self.total)
         try:
-            source.said.check(replace(self.validators, total=status.st_size), self._path)
+            source.file_validators.check_unchanged(replace(self.validators, total=status.st_size), self._path)
         except StepError:
             self.close()
             raise
 
-    def open(self, at: int, known: Validators) -> None:
-        del known  # the caller compares
-        self.position = at
+    def open(self, position: int, previous: Validators) -> None:
+        del previous  # the caller compares
+        self.position = position
 
     def readinto(self, view: memoryview) -> int:
-        wanted = (self.total or 0) - self.position
-        if wanted <= 0:
+        remaining = (self.total or 0) - self.position
+        if remaining <= 0:
             return 0
-        count = os.preadv(self._file, [view[:wanted]], self._source.offset + self.position)
+        count = os.preadv(self._file, [view[:remaining]], self._source.offset + self.position)
         if not count:
-            raise broken(f"{self._path} ends at byte {self.position} of {self.total}")
+            raise broken_stream_fault(f"{self._path} ends at byte {self.position} of {self.total}")
         self.position += count
         return count
 

@@ -18,7 +18,7 @@ NAME: Final = "zlib" if deflate is None else "libdeflate"
 crc32: Callable[[memoryview, int], int] = zlib.crc32 if deflate is None else deflate.crc32
 
 
-class Damaged(Exception):  # noqa: N818 - says what the data is
+class DamagedError(Exception):
     """The bytes are not a complete zlib stream, their Adler-32 is wrong, or their content is too large."""
 
 
@@ -26,7 +26,7 @@ def inflate(data: memoryview, limit: int) -> Block:
     """The content of one zlib stream, at most `limit` bytes; its Adler-32 has been compared.
 
     Raises:
-        Damaged: also if there is more content: at most `limit` + 1 bytes are produced.
+        DamagedError: also if there is more content: at most `limit` + 1 bytes are produced.
     """
     if deflate is not None:
         with contextlib.suppress(deflate.DeflateError):  # without a reason: zlib reports it
@@ -35,7 +35,7 @@ def inflate(data: memoryview, limit: int) -> Block:
     try:
         block = inflater.decompress(data, limit + 1)
     except zlib.error as error:
-        raise Damaged(str(error)) from None
+        raise DamagedError(str(error)) from None
     if not inflater.eof or len(block) > limit:
-        raise Damaged(f"holds more than {limit} bytes" if len(block) > limit else "ends early")
+        raise DamagedError(f"holds more than {limit} bytes" if len(block) > limit else "ends early")
     return block

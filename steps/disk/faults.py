@@ -16,53 +16,53 @@ from steps.model.contract import Exit, StepError
 from steps.runtime.proxy import ProxyError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-MORE_ROOM: Final = (
+FREE_SPACE_REMEDY: Final = (
     "free some space, then retry: the transfer resumes (in a cluster enlarge the claim, or set another"
     " scratch.storageClass or a larger scratch.filesystemFactor; elsewhere use a larger filesystem)"
 )
 
 
 @dataclass(frozen=True)
-class Need:
+class SpaceNeed:
     """Bytes of a file on a filesystem that may be too small: current, estimated, and most."""
 
-    there: int
+    used: int
     expected: int | None
-    most: int | None
+    maximum: int | None
 
     def __str__(self) -> str:
-        about = f"about {self.expected}" if self.expected and self.expected > self.there else ""
-        limit = f"{self.most} at most" if self.most and self.most != self.expected else ""
-        needed = ", ".join(filter(None, (about, limit))) or "more"
-        return f"it has {self.there} bytes so far and needs {needed}"
+        estimate = f"about {self.expected}" if self.expected and self.expected > self.used else ""
+        limit = f"{self.maximum} at most" if self.maximum and self.maximum != self.expected else ""
+        needed = ", ".join(filter(None, (estimate, limit))) or "more"
+        return f"it has {self.used} bytes so far and needs {needed}"
 
 
-def no_room(error: OSError) -> bool:
+def is_no_space(error: OSError) -> bool:
     """Whether a filesystem, or a quota on it, is full."""
     return error.errno in _NO_ROOM
 
 
 @contextmanager
-def room_for(path: Path) -> Iterator[None]:
+def explain_no_space(path: Path) -> Iterator[None]:
     """Turn a full filesystem, while `path` is written, into a StepError (NO_SPACE)."""
     try:
         yield
     except OSError as error:
-        if no_room(error):
+        if is_no_space(error):
             raise storage_fault(error, path) from error
         raise
 
 
-def storage_fault(error: OSError, path: Path, need: Need | None = None) -> StepError:
+def storage_fault(error: OSError, path: Path, need: SpaceNeed | None = None) -> StepError:
     """The StepError for a failed write to `path`."""
     reason = os.strerror(error.errno) if error.errno else str(error)
-    if no_room(error):
+    if is_no_space(error):
         why = (
-            f"{reason}; {need}; {_free(path)} bytes are free"
+            f"{reason}; {need}; {_free_bytes(path)} bytes are free"
             if need
-            else f"{reason}: {_free(path)} bytes are free"
+            else f"{reason}: {_free_bytes(path)} bytes are free"
         )
-        return StepError(Exit.NO_SPACE, f"no room for {path}", why, MORE_ROOM)
+        return StepError(Exit.NO_SPACE, f"no room for {path}", why, FREE_SPACE_REMEDY)
     if error.errno == errno.EIO:
         return StepError(
             Exit.UNREACHABLE, f"the storage under {path} fails", reason, "check the volume and its node"
@@ -70,7 +70,7 @@ def storage_fault(error: OSError, path: Path, need: Need | None = None) -> StepE
     return StepError(Exit.INVALID, f"cannot write {path}", reason, "check the scratch volume")
 
 
-def _free(path: Path) -> str:
+def _free_bytes(path: Path) -> str:
     try:
         stats = os.statvfs(path.parent)
     except OSError:
@@ -94,10 +94,10 @@ def connection_fault(error: Exception, host: str) -> StepError:
             error.verify_message,
             "provide the certificate of the CA that signed it",
         )
-    return StepError(Exit.UNREACHABLE, f"{host} does not answer", describe(error), way_there(error))
+    return StepError(Exit.UNREACHABLE, f"{host} does not answer", describe(error), network_remedy(error))
 
 
-def way_there(error: Exception) -> str:
+def network_remedy(error: Exception) -> str:
     """The remedy for a host that cannot be reached."""
     if isinstance(error, socket.gaierror):
         return "make its name resolvable where this runs (DNS; in a cluster also hostAliases), or set a proxy"
@@ -117,11 +117,11 @@ def describe(error: Exception) -> str:
 
 def status_fault(status: int, reason: str, host: str) -> StepError:
     """The StepError for an HTTP status other than 200 and 206."""
-    code, remedy = _meaning(status)
+    code, remedy = _code_and_remedy(status)
     return StepError(code, f"{host} answers {status} {reason}".rstrip(), remedy=remedy)
 
 
-def _meaning(status: int) -> tuple[Exit, str]:
+def _code_and_remedy(status: int) -> tuple[Exit, str]:
     if status in (401, 403, 407):
         return Exit.DENIED, "check the credentials and the permission to export disks"
     if status in (404, 410):
@@ -133,11 +133,11 @@ def _meaning(status: int) -> tuple[Exit, str]:
     return Exit.INVALID, "the server rejects this request"
 
 
-def broken(what: str, why: str = "") -> StepError:
+def broken_stream_fault(what: str, why: str = "") -> StepError:
     """The error for a stream that ended early or is damaged: retried, what landed is kept."""
     return StepError(Exit.BROKEN_STREAM, what, why)
 
 
-def corrupt(what: str, why: str = "", remedy: str = "") -> StepError:
+def corruption_fault(what: str, why: str = "", remedy: str = "") -> StepError:
     """The error for a corrupt source: reading it again does not help."""
     return StepError(Exit.CORRUPT, what, why, remedy)

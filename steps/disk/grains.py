@@ -5,7 +5,7 @@ from __future__ import annotations
 from steps.disk.sink import CLUSTER, ZEROS, Block, Sink
 
 
-class Split:
+class GrainSplitter:
     """Cuts grains of more than 64 KiB, and skips zero parts."""
 
     resumable = True
@@ -13,17 +13,17 @@ class Split:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
 
-    def place(self, offset: int, grain: Block) -> None:
-        for at in range(0, len(grain), CLUSTER):
-            block = grain[at : at + CLUSTER]
+    def write_grain(self, offset: int, grain: Block) -> None:
+        for start in range(0, len(grain), CLUSTER):
+            block = grain[start : start + CLUSTER]
             if block != ZEROS:
-                self._sink.write(offset + at, block)
+                self._sink.write(offset + start, block)
 
     def flush(self) -> None:
         """Nothing is held back."""
 
 
-class Gather:
+class GrainJoiner:
     """Joins grains of less than 64 KiB; one block is held back."""
 
     resumable = False  # a checkpoint cannot hold half a block, and no known exporter writes such grains
@@ -33,14 +33,14 @@ class Gather:
         self._offset: int | None = None
         self._block = bytearray()
 
-    def place(self, offset: int, grain: Block) -> None:
+    def write_grain(self, offset: int, grain: Block) -> None:
         start = offset - offset % CLUSTER
         if start != self._offset:
             self.flush()
             self._offset = start
             self._block[:] = self._sink.read(start)
-        at = offset - start
-        self._block[at : at + len(grain)] = grain
+        offset_in_block = offset - start
+        self._block[offset_in_block : offset_in_block + len(grain)] = grain
 
     def flush(self) -> None:
         """Write the held-back block."""
@@ -48,20 +48,20 @@ class Gather:
             self._sink.write(self._offset, bytes(self._block))
 
 
-class Whole:
+class GrainPassthrough:
     """Grains of 64 KiB: nothing to do."""
 
     resumable = True
 
     def __init__(self, sink: Sink) -> None:
-        self.place = sink.write
+        self.write_grain = sink.write
 
     def flush(self) -> None:
         """Nothing is held back."""
 
 
-def blocks(grain: int, sink: Sink) -> Whole | Split | Gather:
+def grain_writer(grain: int, sink: Sink) -> GrainPassthrough | GrainSplitter | GrainJoiner:
     """The object that writes grains of `grain` bytes to `sink`."""
     if grain == CLUSTER:
-        return Whole(sink)
-    return Split(sink) if grain > CLUSTER else Gather(sink)
+        return GrainPassthrough(sink)
+    return GrainSplitter(sink) if grain > CLUSTER else GrainJoiner(sink)

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from steps.disk.attempt import Attempt, Changed, Order
+from steps.disk.attempt import CannotResumeError, LandAttempt, LandRequest
 from steps.disk.body import Body
 from steps.disk.faults import storage_fault
-from steps.disk.landed import Files, Landed
-from steps.disk.layers import layered
+from steps.disk.landed import Landed, LandingFiles
+from steps.disk.layers import layered_body
 from steps.disk.source import DiskFormat, Source, Validators
-from steps.disk.state import State
+from steps.disk.state import LandingState
 from steps.runtime.stop import Stop
 
 __all__ = ["Landed", "Source", "land"]
@@ -50,43 +50,43 @@ def land(
             not such a disk; NO_SPACE for the scratch. What landed is kept for the next attempt.
         Stopped: likewise.
     """
-    order = Order(source, Files(out), format, capacity, report, stop, expected_bytes)
+    request = LandRequest(source, LandingFiles(out), format, capacity, report, stop, expected_bytes)
     try:
-        landed = order.files.recover(order.key)
+        landed = request.files.recover(request.key)
         if landed is not None:
             log.info("%s landed before: not reading it again", out.name)
             return landed
-        with order.files.open() as file:
-            return _land(order, file)
+        with request.files.open() as file:
+            return _land(request, file)
     except OSError as error:
-        raise storage_fault(error, order.files.partial) from error
+        raise storage_fault(error, request.files.partial) from error
 
 
-def _land(order: Order, file: int) -> Landed:
-    state = State.load(order.files.state, order.key)
-    body = layered(order.source)
+def _land(request: LandRequest, file: int) -> Landed:
+    state = LandingState.load(request.files.state, request.key)
+    body = layered_body(request.source)
     try:
-        state = _open(body, state)
-        return _attempt(order, body, file, state)
-    except Changed:
-        log.warning("%s: the beginning of the source has changed: starting over", order.files.out.name)
+        state = _open_body(body, state)
+        return _run_attempt(request, body, file, state)
+    except CannotResumeError:
+        log.warning("%s: the beginning of the source has changed: starting over", request.files.out.name)
         body.open(0, Validators())
-        return _attempt(order, body, file, None)
+        return _run_attempt(request, body, file, None)
     finally:
         body.close()
 
 
-def _attempt(order: Order, body: Body, file: int, state: State | None) -> Landed:
+def _run_attempt(request: LandRequest, body: Body, file: int, state: LandingState | None) -> Landed:
     if state is None:
-        order.files.forget()
+        request.files.remove_records()
     elif body.position:
-        log.info("%s resumes at byte %d", order.files.out.name, body.position)
+        log.info("%s resumes at byte %d", request.files.out.name, body.position)
     else:
-        log.info("%s: comparing the first %d bytes, then resuming", order.files.out.name, state.position)
-    return Attempt(order, body, file, state).run()
+        log.info("%s: comparing the first %d bytes, then resuming", request.files.out.name, state.position)
+    return LandAttempt(request, body, file, state).run()
 
 
-def _open(body: Body, state: State | None) -> State | None:
+def _open_body(body: Body, state: LandingState | None) -> LandingState | None:
     """Open the body where `state` ends if the source is still the same; returns the state if it is useful.
 
     If nothing proves that it is the same, the body begins at 0: an attempt then compares the bytes that have
@@ -96,13 +96,17 @@ def _open(body: Body, state: State | None) -> State | None:
         body.open(0, Validators())
         return None
     body.open(state.position, state.validators)
-    fits = body.total is None or state.position <= body.total
-    if not (fits and body.validators.agree(state.validators) and body.position in (0, state.position)):
+    is_long_enough = body.total is None or state.position <= body.total
+    if not (
+        is_long_enough
+        and body.validators.agrees_with(state.validators)
+        and body.position in (0, state.position)
+    ):
         log.warning("the source has changed since the last attempt: starting over")
         if body.position:
             body.open(0, Validators())
         return None
-    if body.position and not body.validators.prove(state.validators):
+    if body.position and not body.validators.proves_same_bytes(state.validators):
         log.info("cannot prove that the source is unchanged: reading it from its start")
         body.open(0, Validators())
     return state

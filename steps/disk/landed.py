@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from steps.disk.detect import FORMATS
-from steps.disk.state import NO_JSON, State, replace_file, spare, sync_folder
+from steps.disk.state import JSON_ERRORS, LandingState, partial_path, replace_file, sync_folder
 from steps.model.contract import Exit, StepError
 
 
@@ -36,21 +36,21 @@ class Landed:
     key: str
 
     def to_json(self) -> str:
-        return json.dumps(self.fields(), indent=2) + "\n"
+        return json.dumps(self.to_fields(), indent=2) + "\n"
 
-    def fields(self) -> dict[str, Any]:
+    def to_fields(self) -> dict[str, Any]:
         """Plain JSON; the path is only a file name, so that the folder can be mounted elsewhere."""
         return {**asdict(self), "path": self.path.name}
 
     @classmethod
-    def of(cls, fields: dict[str, Any], out: Path) -> Self:
-        """Raises ValueError, TypeError or KeyError for anything that `fields` does not return for `out`."""
-        paths = {path.name: path for path in (out, Files(out).source)}
+    def from_fields(cls, fields: dict[str, Any], out: Path) -> Self:
+        """Raises ValueError, TypeError or KeyError unless `fields` is a result of `to_fields` for `out`."""
+        paths = {path.name: path for path in (out, LandingFiles(out).source)}
         landed = cls(**{**fields, "path": paths[fields["path"]]})
-        landed.check()
+        landed.validate()
         return landed
 
-    def check(self) -> None:
+    def validate(self) -> None:
         """Raises ValueError where a field is of another type or kind."""
         numbers = (self.source_bytes, self.resumed_at, self.size, self.virtual_size or 0)
         if self.format not in FORMATS or not all(type(number) is int for number in numbers):
@@ -58,8 +58,8 @@ class Landed:
 
     @classmethod
     def from_json(cls, text: str, out: Path) -> Self:
-        """Raises as `of`, and RecursionError."""
-        return cls.of(json.loads(text), out)
+        """Raises as `from_fields`, and RecursionError."""
+        return cls.from_fields(json.loads(text), out)
 
     @classmethod
     def load(cls, out: Path) -> Self:
@@ -68,16 +68,16 @@ class Landed:
         Raises:
             StepError: INVALID, if none has landed.
         """
-        record = Files(out).landed
+        record = LandingFiles(out).landed
         try:
             return cls.from_json(record.read_text(), out)
-        except (OSError, *NO_JSON) as error:
+        except (OSError, *JSON_ERRORS) as error:
             raise StepError(
                 Exit.INVALID, f"{record.name} is missing or damaged", str(error), "run export first"
             ) from None
 
 
-class Files:
+class LandingFiles:
     """The files next to `out`, and the order in which they change.
 
     OUT.partial     being written
@@ -117,43 +117,45 @@ class Files:
 
     def recover(self, key: str) -> Landed | None:
         """The finished disk of an earlier attempt, after completing its last steps; else None."""
-        state = State.load(self.state, key)
-        landed = self._declared(state) if state else None
-        if landed is not None and (_is_whole(self.partial, landed) or _is_whole(landed.path, landed)):
-            return replace(self.settle(landed), source_bytes=0)
+        state = LandingState.load(self.state, key)
+        landed = self._completed(state) if state else None
+        if landed is not None and (
+            _has_full_size(self.partial, landed) or _has_full_size(landed.path, landed)
+        ):
+            return replace(self.finish(landed), source_bytes=0)
         with contextlib.suppress(StepError):
             landed = Landed.load(self.out)
-            if landed.key == key and _is_whole(landed.path, landed):
+            if landed.key == key and _has_full_size(landed.path, landed):
                 return replace(landed, source_bytes=0)
         return None
 
-    def _declared(self, state: State) -> Landed | None:
+    def _completed(self, state: LandingState) -> Landed | None:
         """The declaration of `complete` in a state."""
-        with contextlib.suppress(*NO_JSON):
-            return Landed.of(state.landed, self.out) if state.landed else None
+        with contextlib.suppress(*JSON_ERRORS):
+            return Landed.from_fields(state.landed, self.out) if state.landed else None
         return None
 
-    def forget(self) -> None:
+    def remove_records(self) -> None:
         """Start over: no document may describe a file whose content is about to change."""
         self.state.unlink(missing_ok=True)
         self.landed.unlink(missing_ok=True)
 
-    def complete(self, state: State, landed: Landed) -> Landed:
+    def complete(self, state: LandingState, landed: Landed) -> Landed:
         """Declare the partial file complete; all of it is on the disk already."""
-        replace(state, landed=landed.fields()).save(self.state)
+        replace(state, landed=landed.to_fields()).save(self.state)
         sync_folder(self.out.parent)
-        return self.settle(landed)
+        return self.finish(landed)
 
-    def settle(self, landed: Landed) -> Landed:
+    def finish(self, landed: Landed) -> Landed:
         """The steps after `complete`; any of them may have happened before a crash."""
-        if _is_whole(self.partial, landed):
+        if _has_full_size(self.partial, landed):
             self.partial.replace(landed.path)
         sync_folder(self.out.parent)
         replace_file(self.landed, landed.to_json())
-        spare(self.state).unlink(missing_ok=True)
+        partial_path(self.state).unlink(missing_ok=True)
         self.state.unlink(missing_ok=True)
         return landed
 
 
-def _is_whole(path: Path, landed: Landed) -> bool:
+def _has_full_size(path: Path, landed: Landed) -> bool:
     return path.is_file() and path.stat().st_size == landed.size

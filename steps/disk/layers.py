@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from steps.disk.body import Body, body_of
-from steps.disk.faults import broken, corrupt
+from steps.disk.body import Body, body_for
+from steps.disk.faults import broken_stream_fault, corruption_fault
 from steps.disk.source import Digest, Source, Validators
 from steps.model.contract import Exit, StepError, Stopped
 
@@ -26,19 +26,19 @@ _GZIP: Final = 31
 _READ: Final = 1 << 16
 
 
-def layered(source: Source) -> Body:
+def layered_body(source: Source) -> Body:
     """The body of a source, with its parts, digest and compression.
 
     Raises:
-        StepError: as `body_of`.
+        StepError: as `body_for`.
     """
-    body: Body = Joined(source.parts) if source.parts else body_of(source)
+    body: Body = JoinedBody(source.parts) if source.parts else body_for(source)
     if source.digest is not None:
-        body = Digested(body, source.digest)
-    return Gunzip(body) if source.compression else body
+        body = DigestCheckedBody(body, source.digest)
+    return GunzipBody(body) if source.compression else body
 
 
-class Digested:
+class DigestCheckedBody:
     """Another body's bytes; a wrong digest is an error at the end of the stream."""
 
     def __init__(self, body: Body, digest: Digest) -> None:
@@ -50,9 +50,9 @@ class Digested:
         self.validators = body.validators
         self.end_is_proved = True  # by the digest
 
-    def open(self, at: int, known: Validators) -> None:
-        del at
-        self._body.open(0, known)
+    def open(self, position: int, previous: Validators) -> None:
+        del position
+        self._body.open(0, previous)
         self._hash = hashlib.new(self._digest.algorithm, usedforsecurity=False)
         self.position = 0
         self.total, self.validators = self._body.total, self._body.validators
@@ -62,15 +62,15 @@ class Digested:
         self._hash.update(view[:count])
         self.position += count
         if not count and len(view):
-            self._prove()
+            self._check_digest()
         return count
 
-    def _prove(self) -> None:
-        wanted, found = self._digest, self._hash.hexdigest()
-        if found != wanted.value:
-            raise corrupt(
-                f"{wanted.name} does not match its digest",
-                f"its {wanted.algorithm} is {found}, not {wanted.value}",
+    def _check_digest(self) -> None:
+        expected, actual = self._digest, self._hash.hexdigest()
+        if actual != expected.value:
+            raise corruption_fault(
+                f"{expected.name} does not match its digest",
+                f"its {expected.algorithm} is {actual}, not {expected.value}",
                 "get a new copy of the file from where it was made",
             )
 
@@ -81,7 +81,7 @@ class Digested:
         self._body.close()
 
 
-class Joined:
+class JoinedBody:
     """Several sources as one stream; each is opened when the previous one has ended."""
 
     def __init__(self, parts: tuple[Source, ...]) -> None:
@@ -91,33 +91,33 @@ class Joined:
         self.validators = Validators(total=self.total)
         self.end_is_proved = True
         self._parts = parts
-        self._left: Iterator[Source] = iter(())
+        self._remaining_parts: Iterator[Source] = iter(())
         self._body: Body | None = None
         self._aborted = False
 
-    def open(self, at: int, known: Validators) -> None:
-        del at, known  # the parts' digests or the checksum of the bytes show whether it is the same
+    def open(self, position: int, previous: Validators) -> None:
+        del position, previous  # the parts' digests or the checksum of the bytes show whether it is the same
         self.close()
         self.position = 0
-        self._left = iter(self._parts)
-        self._turn()
+        self._remaining_parts = iter(self._parts)
+        self._open_next_part()
 
     def readinto(self, view: memoryview) -> int:
         count = 0
         while self._body is not None and not count and len(view):
             count = self._body.readinto(view)
             if not count:
-                self._turn()
+                self._open_next_part()
         self.position += count
         return count
 
-    def _turn(self) -> None:
+    def _open_next_part(self) -> None:
         """Continue with the next part."""
         self.close()
-        part = next(self._left, None)
+        part = next(self._remaining_parts, None)
         if part is None:
             return
-        self._body = body = layered(part)
+        self._body = body = layered_body(part)
         if self._aborted:
             raise Stopped
         body.open(0, Validators())
@@ -135,7 +135,7 @@ class Joined:
             body.close()
 
 
-class Gunzip:
+class GunzipBody:
     """The content of a gzip file (RFC 1952) with one or more members. Inflates no more than requested."""
 
     def __init__(self, body: Body) -> None:
@@ -148,10 +148,10 @@ class Gunzip:
         self.validators = Validators()
         self.end_is_proved = True  # by length and checksum behind each member
 
-    def open(self, at: int, known: Validators) -> None:
-        del at
+    def open(self, position: int, previous: Validators) -> None:
+        del position
         # The total that is known is the content's; the other body knows the compressed one.
-        self._body.open(0, replace(known, total=None))
+        self._body.open(0, replace(previous, total=None))
         self._inflate = zlib.decompressobj(_GZIP)
         self._input = b""
         self.position = 0
@@ -160,32 +160,34 @@ class Gunzip:
     def readinto(self, view: memoryview) -> int:
         content = b""
         while not content and len(view):
-            if not self._input and not self._fill():
+            if not self._input and not self._read_input():
                 return 0
-            content = self._some(len(view))
+            content = self._inflate_some(len(view))
         view[: len(content)] = content
         self.position += len(content)
         return len(content)
 
-    def _fill(self) -> bool:
+    def _read_input(self) -> bool:
         """Read more input; False at the end, which must be the end of a member."""
         count = self._body.readinto(self._buffer)
         self._input = bytes(self._buffer[:count])
         if not count and not self._inflate.eof:
-            raise broken(f"the compressed file ends early, at byte {self.position} of its content")
+            raise broken_stream_fault(
+                f"the compressed file ends early, at byte {self.position} of its content"
+            )
         return count > 0
 
-    def _some(self, most: int) -> bytes:
-        """Inflate up to `most` bytes of the input."""
+    def _inflate_some(self, limit: int) -> bytes:
+        """Inflate up to `limit` bytes of the input."""
         if self._inflate.eof:
             self._input = self._input.lstrip(b"\0")  # padding after the last member
             if not self._input:
                 return b""
             self._inflate = zlib.decompressobj(_GZIP)
         try:
-            content = self._inflate.decompress(self._input, most)
+            content = self._inflate.decompress(self._input, limit)
         except zlib.error as error:
-            raise broken(
+            raise broken_stream_fault(
                 f"the compressed file is damaged at byte {self.position} of its content", str(error)
             ) from None
         self._input = self._inflate.unused_data or self._inflate.unconsumed_tail

@@ -14,9 +14,9 @@ CHUNK: Final = 1 << 20
 """Bytes per hand-over: large enough to make it cheap, small enough to stop soon."""
 BUFFERS: Final = 4
 """One is filled, one is decoded, two bridge the moments in which either side is slow."""
-_READ: Final = 1 << 18
+_READ_BYTES: Final = 1 << 18
 """Bytes per read: as much is read again if a connection breaks."""
-_LOOK: Final = 0.1
+_STOP_CHECK_SECONDS: Final = 0.1
 """Seconds between two checks of the stop flag while the source is silent."""
 
 
@@ -34,21 +34,21 @@ class Pump:
     def __init__(self, body: Body, stop: Stop) -> None:
         self._body = body
         self._stop = stop
-        self._free: SimpleQueue[memoryview] = SimpleQueue()
-        self._full: SimpleQueue[Chunk | BaseException] = SimpleQueue()
-        self._lent: memoryview | None = None
-        self._over = threading.Event()
+        self._free_buffers: SimpleQueue[memoryview] = SimpleQueue()
+        self._filled: SimpleQueue[Chunk | BaseException] = SimpleQueue()
+        self._loaned: memoryview | None = None
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="disk-reader")
 
     def __enter__(self) -> Self:
         for _ in range(BUFFERS):
-            self._free.put(memoryview(bytearray(CHUNK)))
+            self._free_buffers.put(memoryview(bytearray(CHUNK)))
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._free.put(memoryview(b""))
+        self._closed.set()
+        self._free_buffers.put(memoryview(b""))
         self._body.abort()
         self._thread.join()
 
@@ -59,36 +59,36 @@ class Pump:
             Stopped: a stop was requested.
             StepError: the error of the body.
         """
-        if self._lent is not None:
-            self._free.put(self._lent)
-            self._lent = None
+        if self._loaned is not None:
+            self._free_buffers.put(self._loaned)
+            self._loaned = None
         item = self._wait()
         if isinstance(item, BaseException):
             raise item
-        self._lent = item.buffer
+        self._loaned = item.buffer
         return item
 
     def _wait(self) -> Chunk | BaseException:
         while True:
             self._stop.check()
             with contextlib.suppress(Empty):
-                return self._full.get(timeout=_LOOK)
+                return self._filled.get(timeout=_STOP_CHECK_SECONDS)
 
     def _run(self) -> None:
         try:
-            while self._fill(self._free.get()):
+            while self._fill(self._free_buffers.get()):
                 pass
         except BaseException as error:
-            self._full.put(error)
+            self._filled.put(error)
 
     def _fill(self, buffer: memoryview) -> bool:
         """Fill one buffer and hand it over; False after the last one."""
         length, count = 0, 1
         try:
-            while count and length < len(buffer) and not self._over.is_set():
-                count = self._body.readinto(buffer[length : length + _READ])
+            while count and length < len(buffer) and not self._closed.is_set():
+                count = self._body.readinto(buffer[length : length + _READ_BYTES])
                 length += count
         finally:  # data before an error is valid
             if length or not count:
-                self._full.put(Chunk(buffer, length, self._body.position))
+                self._filled.put(Chunk(buffer, length, self._body.position))
         return length > 0

@@ -13,8 +13,8 @@ import os
 import struct
 from typing import Final
 
-from steps.disk.behind import Behind
-from steps.disk.sink import CLUSTER, ZEROS, Block, Memory
+from steps.disk.sink import CLUSTER, ZEROS, Block, CheckpointState
+from steps.disk.writer import BackgroundWriter
 
 ENTRIES: Final = CLUSTER // 8
 """Entries of an L2 table: one covers 512 MiB of the disk."""
@@ -29,55 +29,55 @@ _HEADER: Final = struct.Struct(">4sI QII Q II QQ II QQQQ II")
 _HEADER_LENGTH: Final = 104
 
 
-class Qcow2:
+class Qcow2Sink:
     """Writes a qcow2 image. See `sink.Sink`."""
 
-    def __init__(self, behind: Behind, memory: Memory | None = None) -> None:
-        self._behind = behind
-        self._next = int(memory["next"]) if memory else CLUSTER
-        self._l1 = {int(key): int(value) for key, value in memory["l1"]} if memory else {}
-        if self._l1 and os.fstat(behind.file).st_size < self._next:
+    def __init__(self, writer: BackgroundWriter, saved: CheckpointState | None = None) -> None:
+        self._writer = writer
+        self._end = int(saved["next"]) if saved else CLUSTER
+        self._l1_offsets = {int(key): int(value) for key, value in saved["l1"]} if saved else {}
+        if self._l1_offsets and os.fstat(writer.file).st_size < self._end:
             raise ValueError("the file is shorter than it was")
-        if not all(0 < place < self._next and not place % CLUSTER for place in self._l1.values()):
+        if not all(0 < offset < self._end and not offset % CLUSTER for offset in self._l1_offsets.values()):
             raise ValueError("a table outside the file")
-        self._table = -1
-        self._l2 = [0] * ENTRIES
-        self._unwritten: set[int] = set()
+        self._table_number = -1
+        self._l2_entries = [0] * ENTRIES
+        self._dirty_pages: set[int] = set()
         """Pages of the table in memory that differ from the file's."""
-        os.ftruncate(behind.file, self._next if memory else 0)
-        if memory and memory["table"] >= 0:
-            self._turn(memory["table"])
-            self._forget_after(self._next)
+        os.ftruncate(writer.file, self._end if saved else 0)
+        if saved and saved["table"] >= 0:
+            self._select_table(saved["table"])
+            self._drop_entries_after(self._end)
 
     def write(self, offset: int, block: Block) -> None:
         table, slot = divmod(offset // CLUSTER, ENTRIES)
-        if table != self._table:
-            self._turn(table)
-        place = self._l2[slot] & _OFFSET
-        if not place:
-            place = self._append()
-            self._l2[slot] = place | COPIED
-            self._unwritten.add(slot // _PAGE)
-        self._behind.write(place, block if len(block) == CLUSTER else block.ljust(CLUSTER, b"\0"))
+        if table != self._table_number:
+            self._select_table(table)
+        host_offset = self._l2_entries[slot] & _OFFSET
+        if not host_offset:
+            host_offset = self._allocate()
+            self._l2_entries[slot] = host_offset | COPIED
+            self._dirty_pages.add(slot // _PAGE)
+        self._writer.write(host_offset, block if len(block) == CLUSTER else block.ljust(CLUSTER, b"\0"))
 
     def read(self, offset: int) -> bytes:
         table, slot = divmod(offset // CLUSTER, ENTRIES)
-        if table != self._table:
-            self._turn(table)
-        place = self._l2[slot] & _OFFSET
-        return self._load(place) if place else ZEROS
+        if table != self._table_number:
+            self._select_table(table)
+        host_offset = self._l2_entries[slot] & _OFFSET
+        return self._read_cluster(host_offset) if host_offset else ZEROS
 
-    def memory(self) -> Memory:
-        self._store()
-        return {"next": self._next, "l1": list(self._l1.items()), "table": self._table}
+    def checkpoint_state(self) -> CheckpointState:
+        self._write_table()
+        return {"next": self._end, "l1": list(self._l1_offsets.items()), "table": self._table_number}
 
     def finish(self, size: int) -> None:
         """Append L1 and refcounts, then write the header: without it the file is not an image."""
-        self._store()
+        self._write_table()
         size += -size % 512  # QEMU counts in sectors
-        length = -(-size // (CLUSTER * ENTRIES))
-        l1 = self._append_all(_table([self._entry(table) for table in range(length)]))
-        counts, counts_clusters = self._refcounts()
+        l1_length = -(-size // (CLUSTER * ENTRIES))
+        l1_offset = self._append(_pack_entries([self._entry(table) for table in range(l1_length)]))
+        refcount_table, refcount_clusters = self._append_refcounts()
         header = _HEADER.pack(
             b"QFI\xfb",
             3,
@@ -86,10 +86,10 @@ class Qcow2:
             16,
             size,
             0,
-            length,
-            l1,
-            counts,
-            counts_clusters,
+            l1_length,
+            l1_offset,
+            refcount_table,
+            refcount_clusters,
             0,
             0,
             0,
@@ -98,68 +98,74 @@ class Qcow2:
             4,
             _HEADER_LENGTH,
         )
-        self._behind.write(0, header.ljust(CLUSTER, b"\0"))
+        self._writer.write(0, header.ljust(CLUSTER, b"\0"))
 
     def _entry(self, table: int) -> int:
-        place = self._l1.get(table, 0)
-        return place and place | COPIED
+        host_offset = self._l1_offsets.get(table, 0)
+        return host_offset | COPIED if host_offset else 0
 
-    def _turn(self, table: int) -> None:
+    def _select_table(self, table: int) -> None:
         """Make `table` the one in memory."""
-        self._store()
-        self._table = table
-        if table in self._l1:  # only when blocks come out of order
-            self._l2 = list(struct.unpack(f">{ENTRIES}Q", self._load(self._l1[table])))
+        self._write_table()
+        self._table_number = table
+        if table in self._l1_offsets:  # only when blocks come out of order
+            self._l2_entries = list(
+                struct.unpack(f">{ENTRIES}Q", self._read_cluster(self._l1_offsets[table]))
+            )
         else:
-            self._l1[table] = self._append()
-            self._l2 = [0] * ENTRIES
-            self._unwritten.update(range(ENTRIES // _PAGE))  # a hole would do, but no part of the file is one
+            self._l1_offsets[table] = self._allocate()
+            self._l2_entries = [0] * ENTRIES
+            # A hole would do, but no part of the file is one.
+            self._dirty_pages.update(range(ENTRIES // _PAGE))
 
-    def _store(self) -> None:
+    def _write_table(self) -> None:
         """Write the changed parts of the table in memory: notes and checkpoints come every few MiB."""
-        for page in sorted(self._unwritten):
+        for page in sorted(self._dirty_pages):
             first = page * _PAGE
-            self._behind.write(self._l1[self._table] + first * 8, _table(self._l2[first : first + _PAGE]))
-        self._unwritten.clear()
+            self._writer.write(
+                self._l1_offsets[self._table_number] + first * 8,
+                _pack_entries(self._l2_entries[first : first + _PAGE]),
+            )
+        self._dirty_pages.clear()
 
-    def _load(self, place: int) -> bytes:
-        self._behind.drain()
-        return os.pread(self._behind.file, CLUSTER, place).ljust(CLUSTER, b"\0")
+    def _read_cluster(self, host_offset: int) -> bytes:
+        self._writer.drain()
+        return os.pread(self._writer.file, CLUSTER, host_offset).ljust(CLUSTER, b"\0")
 
-    def _forget_after(self, end: int) -> None:
+    def _drop_entries_after(self, end: int) -> None:
         """Drop the entries after the checkpoint at which the file ended at `end`."""
-        self._l2 = [entry if entry & _OFFSET < end else 0 for entry in self._l2]
-        self._unwritten.update(range(ENTRIES // _PAGE))
+        self._l2_entries = [entry if entry & _OFFSET < end else 0 for entry in self._l2_entries]
+        self._dirty_pages.update(range(ENTRIES // _PAGE))
 
-    def _append(self, clusters: int = 1) -> int:
-        place = self._next
-        self._next += clusters * CLUSTER
-        return place
+    def _allocate(self, clusters: int = 1) -> int:
+        host_offset = self._end
+        self._end += clusters * CLUSTER
+        return host_offset
 
-    def _append_all(self, content: bytes) -> int:
+    def _append(self, content: bytes) -> int:
         """Append as many clusters as `content` fills."""
-        start = self._append(-(-len(content) // CLUSTER))
-        for at in range(0, len(content), CLUSTER):
-            self._behind.write(start + at, content[at : at + CLUSTER].ljust(CLUSTER, b"\0"))
+        start = self._allocate(-(-len(content) // CLUSTER))
+        for position in range(0, len(content), CLUSTER):
+            self._writer.write(start + position, content[position : position + CLUSTER].ljust(CLUSTER, b"\0"))
         return start
 
-    def _refcounts(self) -> tuple[int, int]:
+    def _append_refcounts(self) -> tuple[int, int]:
         """Append the refcount table and its blocks; the table's place and its number of clusters."""
-        used = self._next // CLUSTER
+        data_clusters = self._end // CLUSTER
         blocks = tables = 0
-        while used + blocks + tables > blocks * _PER_BLOCK or blocks > tables * ENTRIES:
-            blocks = -(-(used + blocks + tables) // _PER_BLOCK)
+        while data_clusters + blocks + tables > blocks * _PER_BLOCK or blocks > tables * ENTRIES:
+            blocks = -(-(data_clusters + blocks + tables) // _PER_BLOCK)
             tables = -(-blocks // ENTRIES)
-        first = self._next + tables * CLUSTER
-        place = self._append_all(_table([first + index * CLUSTER for index in range(blocks)]))
-        total = used + blocks + tables
+        first = self._end + tables * CLUSTER
+        host_offset = self._append(_pack_entries([first + index * CLUSTER for index in range(blocks)]))
+        total = data_clusters + blocks + tables
         for index in range(blocks):
-            ones = min(_PER_BLOCK, total - index * _PER_BLOCK)
-            self._append_all((b"\0\1" * ones).ljust(CLUSTER, b"\0"))
-        return place, tables
+            used_clusters = min(_PER_BLOCK, total - index * _PER_BLOCK)
+            self._append((b"\0\1" * used_clusters).ljust(CLUSTER, b"\0"))
+        return host_offset, tables
 
 
-def largest(size: int) -> int:
+def max_file_size(size: int) -> int:
     """Bytes of the image of a disk of `size` bytes without zeros: the most that can be needed."""
     data = -(-size // CLUSTER)
     tables = -(-data // ENTRIES)
@@ -168,5 +174,5 @@ def largest(size: int) -> int:
     return (clusters + blocks + -(-blocks // ENTRIES)) * CLUSTER
 
 
-def _table(entries: list[int]) -> bytes:
+def _pack_entries(entries: list[int]) -> bytes:
     return struct.pack(f">{len(entries)}Q", *entries)

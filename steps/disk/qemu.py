@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from steps.disk import whole
-from steps.disk.faults import MORE_ROOM
+from steps.disk import self_contained
+from steps.disk.faults import FREE_SPACE_REMEDY
 from steps.model.contract import Exit, StepError
 from steps.runtime.stop import Stop
 
@@ -34,9 +34,9 @@ _LEAKS: Final = 3
 _NO_CHECKS: Final = 63
 """qemu-img check: the format has none (qemu-img(1)). Of raw there is nothing to check; what a VHD says of its
 own length is looked at whenever it is opened (block/vpc.c, vpc_open)."""
-_WORDS: Final = 600
+_MAX_ERROR_CHARS: Final = 600
 """Most characters of qemu-img's output in an error: check has a line for every damaged entry."""
-_LOOK: Final = 0.1
+_STOP_CHECK_SECONDS: Final = 0.1
 """Seconds between two checks of the stop flag."""
 _LIBC: Final = ctypes.CDLL(None)  # loaded before any fork: nothing may be looked up after it
 _MORE_MEMORY: Final = "vmferry retries; if this happens each time, give the step more memory"
@@ -67,9 +67,9 @@ def info(path: Path, image_format: str) -> Info:
         StepError: CORRUPT if it is not such an image, UNSUPPORTED if it depends on other files.
     """
     _refuse_by_header(path, image_format)
-    said = _json("info", "-f", image_format, _name(path))
-    _refuse_other_files(path, said)
-    return Info(said["format"], said["virtual-size"], said.get("actual-size", 0))
+    report = _run_json("info", "-f", image_format, _absolute_name(path))
+    _refuse_other_files(path, report)
+    return Info(report["format"], report["virtual-size"], report.get("actual-size", 0))
 
 
 def check(path: Path, image_format: str) -> None:
@@ -80,7 +80,7 @@ def check(path: Path, image_format: str) -> None:
     Raises:
         StepError: CORRUPT.
     """
-    result = _run("check", "-f", image_format, _name(path))
+    result = _run("check", "-f", image_format, _absolute_name(path))
     if result.returncode not in (0, _LEAKS, _NO_CHECKS):
         raise _failure("check", path, result.stderr or result.stdout, result.returncode)
 
@@ -91,17 +91,17 @@ def compare(a: Path, a_format: str, b: Path, b_format: str) -> bool:
     Raises:
         StepError: one of them cannot be read.
     """
-    result = _run("compare", "-f", a_format, "-F", b_format, _name(a), _name(b))
+    result = _run("compare", "-f", a_format, "-F", b_format, _absolute_name(a), _absolute_name(b))
     different = result.returncode == _DIFFERENT and _MISMATCH in result.stdout
     if result.returncode and not different:
         raise _failure("compare", a, result.stderr, result.returncode)
     return not different
 
 
-def measure(path: Path, image_format: str, wanted: str) -> Measure:
-    """How large an image becomes in the format `wanted`. Raises StepError as `info` does."""
-    said = _json("measure", "-f", image_format, "-O", wanted, _name(path))
-    return Measure(said["required"], said["fully-allocated"])
+def measure(path: Path, image_format: str, target_format: str) -> Measure:
+    """How large an image becomes in the format `target_format`. Raises StepError as `info` does."""
+    report = _run_json("measure", "-f", image_format, "-O", target_format, _absolute_name(path))
+    return Measure(report["required"], report["fully-allocated"])
 
 
 def convert(
@@ -123,9 +123,18 @@ def convert(
     check(source, source_format)  # or what lies behind the end of a file that is cut short becomes zeros
     partial = target.with_name(target.name + ".partial")
     # No ulimit -v: qemu-img's threads need address space, not memory, and abort without it.
-    argv = ["convert", "-p", "-f", source_format, "-O", target_format, _name(source), _name(partial)]
+    argv = [
+        "convert",
+        "-p",
+        "-f",
+        source_format,
+        "-O",
+        target_format,
+        _absolute_name(source),
+        _absolute_name(partial),
+    ]
     try:
-        _follow(argv, target, lambda part: report(round(size * part), size), stop)
+        _run_with_progress(argv, target, lambda fraction: report(round(size * fraction), size), stop)
         _sync(partial)
         partial.replace(target)
         _sync(target.parent)
@@ -133,20 +142,22 @@ def convert(
         partial.unlink(missing_ok=True)
 
 
-def _follow(argv: Sequence[str], target: Path, report: Callable[[float], None], stop: Stop) -> None:
+def _run_with_progress(
+    argv: Sequence[str], target: Path, report: Callable[[float], None], stop: Stop
+) -> None:
     """Run qemu-img to its end or to a stop, and report its progress."""
-    with _killed_at_the_end(argv) as process:
-        said = bytearray()
+    with _start_qemu_img(argv) as process:
+        output = bytearray()
         while process.poll() is None:
             stop.check()
-            _read_some(process, said)
-            done = _PROGRESS.findall(said[-64:])
-            if done:
-                report(float(done[-1]) / 100)
-        _read_some(process, said)
+            _read_some(process, output)
+            percentages = _PROGRESS.findall(output[-64:])
+            if percentages:
+                report(float(percentages[-1]) / 100)
+        _read_some(process, output)
         if process.returncode:
-            words = _PROGRESS.sub(b"", said).decode(errors="replace")
-            raise _failure("convert", target, words, process.returncode)
+            message = _PROGRESS.sub(b"", output).decode(errors="replace")
+            raise _failure("convert", target, message, process.returncode)
         report(1)
 
 
@@ -159,7 +170,7 @@ def _die_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def _killed_at_the_end(argv: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+def _start_qemu_img(argv: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         ["qemu-img", *argv],
         stdin=subprocess.DEVNULL,
@@ -174,13 +185,13 @@ def _killed_at_the_end(argv: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]
         process.communicate()
 
 
-def _read_some(process: subprocess.Popen[bytes], said: bytearray) -> None:
+def _read_some(process: subprocess.Popen[bytes], output: bytearray) -> None:
     """Add what the process printed within the next moment."""
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_LOOK)
+        process.wait(_STOP_CHECK_SECONDS)
     assert process.stdout is not None  # noqa: S101 - it was opened as a pipe
     os.set_blocking(process.stdout.fileno(), False)
-    said += process.stdout.read() or b""
+    output += process.stdout.read() or b""
 
 
 def _refuse_by_header(path: Path, image_format: str) -> None:
@@ -195,37 +206,41 @@ def _refuse_by_header(path: Path, image_format: str) -> None:
             def read(offset: int, count: int) -> bytes:
                 return os.pread(file.fileno(), count, offset) if offset < 1 << 62 else b""
 
-            whole.check(image_format, read, size=path.stat().st_size, name=path.name)
+            self_contained.check(image_format, read, size=path.stat().st_size, name=path.name)
             head = read(0, 20).ljust(20, b"\0")
     except OSError:
         return  # qemu-img reports what is wrong
-    text = not head.startswith(b"KDMV") or not any(head[12:20])
-    if image_format == "vmdk" and text:
-        raise _not_whole(path, "it is not a sparse VMDK: the data of a descriptor is in other files")
+    is_text = not head.startswith(b"KDMV") or not any(head[12:20])
+    if image_format == "vmdk" and is_text:
+        raise _incomplete_image(path, "it is not a sparse VMDK: the data of a descriptor is in other files")
 
 
-def _refuse_other_files(path: Path, said: dict[str, Any]) -> None:
+def _refuse_other_files(path: Path, report: dict[str, Any]) -> None:
     """Refuse backing files, external data files, and extents in files other than the image."""
-    specific = said.get("format-specific", {}).get("data", {})
+    specific = report.get("format-specific", {}).get("data", {})
     extents = [extent.get("filename") for extent in specific.get("extents", [])]
-    others = [said.get("backing-filename"), said.get("full-backing-filename"), specific.get("data-file")]
-    others += [name for name in extents if name and Path(name).name != path.name]
-    named = next(filter(None, others), None)
-    if named:
-        raise _not_whole(path, f"it refers to {named}")
+    references = [
+        report.get("backing-filename"),
+        report.get("full-backing-filename"),
+        specific.get("data-file"),
+    ]
+    references += [name for name in extents if name and Path(name).name != path.name]
+    reference = next(filter(None, references), None)
+    if reference:
+        raise _incomplete_image(path, f"it refers to {reference}")
 
 
-def _not_whole(path: Path, why: str) -> StepError:
+def _incomplete_image(path: Path, why: str) -> StepError:
     remedy = "export it without snapshots, as one file"
     return StepError(Exit.UNSUPPORTED, f"{path.name} is not a whole disk", why, remedy)
 
 
-def _json(verb: str, *argv: str) -> dict[str, Any]:
+def _run_json(verb: str, *argv: str) -> dict[str, Any]:
     result = _run(verb, "--output=json", *argv)
     if result.returncode:
         raise _failure(verb, Path(argv[-1]), result.stderr, result.returncode)
-    said: dict[str, Any] = json.loads(result.stdout)
-    return said
+    report: dict[str, Any] = json.loads(result.stdout)
+    return report
 
 
 def _run(verb: str, *argv: str) -> subprocess.CompletedProcess[str]:
@@ -237,21 +252,21 @@ def _run(verb: str, *argv: str) -> subprocess.CompletedProcess[str]:
         raise StepError(Exit.INVALID, "qemu-img is not installed", remedy="install qemu-utils") from None
 
 
-def _name(path: Path) -> str:
+def _absolute_name(path: Path) -> str:
     """An absolute name: QEMU would treat the text before a colon in a relative one as a protocol."""
     return str(path.absolute())
 
 
-def _failure(verb: str, path: Path, said: str, returncode: int) -> StepError:
-    why = " ".join(said.replace("qemu-img: ", "").split())
-    why = why if len(why) <= _WORDS else f"{why[:_WORDS]} ..."
+def _failure(verb: str, path: Path, output: str, returncode: int) -> StepError:
+    why = " ".join(output.replace("qemu-img: ", "").split())
+    why = why if len(why) <= _MAX_ERROR_CHARS else f"{why[:_MAX_ERROR_CHARS]} ..."
     if returncode < 0:  # not the image's fault: the cause of the kill may have ended
         what = f"qemu-img {verb} was killed by {signal.Signals(-returncode).name} while it read {path.name}"
         return StepError(Exit.INTERNAL, what, why, _MORE_MEMORY)
-    if any(text in said for text in _NO_ROOM):
+    if any(text in output for text in _NO_ROOM):
         free = os.statvfs(path.parent)
         why = f"{why}; {free.f_bavail * free.f_frsize} bytes are free"
-        return StepError(Exit.NO_SPACE, f"no room for {path}", why, MORE_ROOM)
+        return StepError(Exit.NO_SPACE, f"no room for {path}", why, FREE_SPACE_REMEDY)
     return StepError(Exit.CORRUPT, f"qemu-img {verb} refuses {path.name}", why)
 
 

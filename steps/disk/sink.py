@@ -10,7 +10,7 @@ ZEROS: Final = bytes(CLUSTER)
 
 Block = bytes | bytearray
 """A part of a disk: `CLUSTER` bytes, except at its end."""
-Memory = dict[str, Any]
+CheckpointState = dict[str, Any]
 """The state that a writer needs to resume; plain JSON."""
 
 
@@ -26,7 +26,7 @@ class Sink(Protocol):
     def read(self, offset: int) -> bytes:
         """The block as it was written, else zeros."""
 
-    def memory(self) -> Memory:
+    def checkpoint_state(self) -> CheckpointState:
         """The state to resume from; all data that it describes is queued in the writing thread."""
 
     def finish(self, size: int) -> None:

@@ -14,7 +14,7 @@ SourceFormat = Literal["auto", "vmdk", "raw", "qcow2", "vpc", "vhdx"]
 DiskFormat = Literal["qcow2", "raw"]
 
 
-DIGITS: Final = {
+DIGEST_DIGITS: Final = {
     name: digits
     for name, digits in {
         "sha3_512": 128,
@@ -59,7 +59,7 @@ class Validators:
     modified: str = ""
     total: int | None = None
 
-    def agree(self, other: Validators) -> bool:
+    def agrees_with(self, other: Validators) -> bool:
         """Whether nothing that both sides know differs."""
         pairs = (
             (self.etag, other.etag),
@@ -68,7 +68,7 @@ class Validators:
         )
         return all(mine == theirs for mine, theirs in pairs if mine and theirs)
 
-    def check(self, now: Validators, host: str) -> None:
+    def check_unchanged(self, current: Validators, host: str) -> None:
         """Prove that a file is still the one that said this: its places and sizes were read from that.
 
         Where both sides have an ETag, it decides: some servers give another time each.
@@ -76,18 +76,18 @@ class Validators:
         Raises:
             FileChangedError: BROKEN_STREAM. Another attempt reads all of it again.
         """
-        tags = self.etag.removeprefix("W/"), now.etag.removeprefix("W/")
-        pairs = [tags if all(tags) else (self.modified, now.modified), (self.total, now.total)]
-        changed = next((pair for pair in pairs if all(pair) and pair[0] != pair[1]), None)
-        if changed:
+        tags = self.etag.removeprefix("W/"), current.etag.removeprefix("W/")
+        pairs = [tags if all(tags) else (self.modified, current.modified), (self.total, current.total)]
+        changed_pair = next((pair for pair in pairs if all(pair) and pair[0] != pair[1]), None)
+        if changed_pair:
             raise FileChangedError(
                 Exit.BROKEN_STREAM,
                 f"a file at {host} has changed while it was read",
-                f"it was {changed[0]}, and is {changed[1]} now",
+                f"it was {changed_pair[0]}, and is {changed_pair[1]} now",
                 "it is read again; leave it as it is until the import is done",
             )
 
-    def prove(self, other: Validators) -> bool:
+    def proves_same_bytes(self, other: Validators) -> bool:
         """Whether they say that the bytes are the same ones, so that a transfer may go on in their midst.
 
         A weak ETag and a time of change do not (RFC 9110, 8.8.1: bytes may differ under the same ones).
@@ -123,8 +123,8 @@ class Source:
     """Of the bytes of the window, or of all parts together."""
     validator: str = ""
     """What the source calls this content and no other, as its digest. It stands in for a strong ETag."""
-    said: Validators = field(default_factory=Validators, compare=False)
-    """What was said of the whole file when its places and sizes were read from it; `total` is its length."""
+    file_validators: Validators = field(default_factory=Validators, compare=False)
+    """The validators of the whole file when its offsets and sizes were read; `total` is its length."""
     digest: Digest | None = None
     """Of the bytes of the window as they are sent. With it every attempt reads them from the first byte."""
     interrupted: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
@@ -135,13 +135,18 @@ class Source:
         """A digest of everything that determines the content of the landed file; it reveals nothing."""
         content = self.identity or self.url
         parts: tuple[object, ...] = (
-            *(content, self.offset, self.length, self.format, disk_format, capacity),
+            content,
+            self.offset,
+            self.length,
+            self.format,
+            disk_format,
+            capacity,
             *(part.key("", None) for part in self.parts),
             *filter(None, (self.compression, None if self.identity else self.digest)),
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     @property
-    def digested(self) -> bool:
+    def has_digest(self) -> bool:
         """Whether a digest of the bytes is known."""
-        return self.digest is not None or any(part.digested for part in self.parts)
+        return self.digest is not None or any(part.has_digest for part in self.parts)

@@ -15,14 +15,14 @@ from steps.disk.source import Validators
 
 log = logging.getLogger(__name__)
 
-NO_JSON: Final = (ValueError, TypeError, KeyError, RecursionError)
+JSON_ERRORS: Final = (ValueError, TypeError, KeyError, RecursionError)
 """The errors of reading JSON that this package did not write."""
 VERSION: Final = 1
 """Raised when anything in the state or in what the writers do changes: older states mean start over."""
 
 
 @dataclass(frozen=True)
-class State:
+class LandingState:
     """A point to resume from: everything before `position` of the source is on the disk.
 
     `crc` is the CRC-32 of these bytes; `decoder` and `sink` are their states. `landed` is
@@ -44,13 +44,13 @@ class State:
         replace_file(path, f"{VERSION} {zlib.crc32(body.encode())}\n{body}\n")
 
     @classmethod
-    def load(cls, path: Path, key: str) -> State | None:
+    def load(cls, path: Path, key: str) -> LandingState | None:
         """The state at `path` if it is complete and belongs to `key`; None means to start over."""
         try:
             state = cls._parse(path.read_text())
         except FileNotFoundError:
             return None
-        except (OSError, *NO_JSON) as error:
+        except (OSError, *JSON_ERRORS) as error:
             log.warning("%s cannot be used (%s): starting over", path.name, error)
             return None
         if state.key != key:
@@ -59,24 +59,24 @@ class State:
         return state
 
     @classmethod
-    def _parse(cls, text: str) -> State:
+    def _parse(cls, text: str) -> LandingState:
         head, body, _ = text.split("\n")
         if head != f"{VERSION} {zlib.crc32(body.encode())}":
             raise ValueError("torn, or of another version")
         fields = json.loads(body)
         state = cls(**{**fields, "validators": Validators(**fields["validators"])})
-        state.check()
+        state.validate()
         return state
 
-    def check(self) -> None:
+    def validate(self) -> None:
         """Raises ValueError if a field has another type; decoder and sink check their own."""
-        said = self.validators
-        numbers = (self.position, self.crc, said.total or 0)
-        texts = (self.key, self.kind, said.etag, said.modified)
+        validators = self.validators
+        numbers = (self.position, self.crc, validators.total or 0)
+        texts = (self.key, self.kind, validators.etag, validators.modified)
         if (
             not all(type(number) is int and number >= 0 for number in numbers)
             or not all(isinstance(text, str) for text in texts)
-            or not all(isinstance(memory, dict) for memory in (self.decoder, self.sink, self.landed or {}))
+            or not all(isinstance(part, dict) for part in (self.decoder, self.sink, self.landed or {}))
         ):
             raise ValueError("not a state")
 
@@ -84,9 +84,9 @@ class State:
 def replace_file(path: Path, text: str) -> None:
     """Write `path` so that after a crash it has either the old or the new text.
 
-    The space of `reserve` is overwritten, not released first: on a full filesystem there is no other.
+    The space of `reserve_space` is overwritten, not released first: on a full filesystem there is no other.
     """
-    partial = spare(path)
+    partial = partial_path(path)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT, 0o644), "wb") as file:
         file.write(text.encode())
         file.truncate()
@@ -94,16 +94,16 @@ def replace_file(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def spare(path: Path) -> Path:
+def partial_path(path: Path) -> Path:
     """The file that replaces `path`."""
     return path.with_name(path.name + ".partial")
 
 
-def reserve(path: Path, size: int) -> None:
+def reserve_space(path: Path, size: int) -> None:
     """Reserve space for the next `replace_file` of `path`, if there is any."""
     with (
         contextlib.suppress(OSError),
-        os.fdopen(os.open(spare(path), os.O_RDWR | os.O_CREAT, 0o644), "wb") as file,
+        os.fdopen(os.open(partial_path(path), os.O_RDWR | os.O_CREAT, 0o644), "wb") as file,
     ):
         os.posix_fallocate(file.fileno(), 0, size)
 

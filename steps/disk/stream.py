@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from steps.disk.codec import crc32
-from steps.disk.faults import broken
+from steps.disk.faults import broken_stream_fault
 from steps.disk.pump import Chunk
 
-_NOTHING = memoryview(b"")
+_EMPTY = memoryview(b"")
 
 
 class Stream:
@@ -24,21 +24,21 @@ class Stream:
 
     def __init__(self, source: Callable[[], Chunk], position: int = 0, crc: int = 0) -> None:
         self._source = source
-        self._chunk = _NOTHING
-        self._base = position
-        self._length = 0
-        self._at = 0
+        self._chunk = _EMPTY
+        self._chunk_position = position
+        self._chunk_length = 0
+        self._offset = 0
         self._mark: int | None = 0
         self._marked = (position, crc)
         self._crc = crc
-        self._over = False
+        self._ended = False
         self.interrupted = False
         """Whether the source failed; its bytes before that are valid."""
 
     @property
     def position(self) -> int:
         """Position in the source of the next byte."""
-        return self._base + self._at
+        return self._chunk_position + self._offset
 
     def take(self, count: int) -> memoryview:
         """The next `count` bytes.
@@ -46,28 +46,28 @@ class Stream:
         Raises:
             StepError: BROKEN_STREAM, if there are fewer.
         """
-        end = self._at + count
-        if end <= self._length:
-            piece = self._chunk[self._at : end]
-            self._at = end
+        end = self._offset + count
+        if end <= self._chunk_length:
+            piece = self._chunk[self._offset : end]
+            self._offset = end
             return piece
         piece = self._assemble(count)
         if len(piece) < count:
-            raise broken(f"the stream ends at byte {self.position}, in the middle of a record")
+            raise broken_stream_fault(f"the stream ends at byte {self.position}, in the middle of a record")
         return piece
 
-    def upto(self, count: int) -> memoryview:
+    def take_up_to(self, count: int) -> memoryview:
         """The next `count` bytes, or the remaining ones."""
-        end = self._at + count
-        return self.take(count) if end <= self._length else self._assemble(count)
+        end = self._offset + count
+        return self.take(count) if end <= self._chunk_length else self._assemble(count)
 
     def skip(self, count: int) -> None:
         """Skip `count` bytes. Raises as `take`."""
-        while count > self._length - self._at:
-            count -= self._length - self._at
-            if not self._turn():
-                raise broken(f"the stream ends at byte {self.position}, {count} bytes early")
-        self._at += count
+        while count > self._chunk_length - self._offset:
+            count -= self._chunk_length - self._offset
+            if not self._next_chunk():
+                raise broken_stream_fault(f"the stream ends at byte {self.position}, {count} bytes early")
+        self._offset += count
 
     def peek(self, count: int) -> bytes:
         """The first bytes of the stream without consuming them; call it before anything else.
@@ -75,61 +75,61 @@ class Stream:
         A source that fails within them must not look like one that ended.
         """
         self.at_end()
-        while self._length < count and not self._over:
-            self._join()
-        return bytes(self._chunk[: min(count, self._length)])
+        while self._chunk_length < count and not self._ended:
+            self._extend_chunk()
+        return bytes(self._chunk[: min(count, self._chunk_length)])
 
     def at_end(self) -> bool:
         """Whether no byte is left; may wait for the source."""
-        return self._at == self._length and not self._turn()
+        return self._offset == self._chunk_length and not self._next_chunk()
 
     def mark(self) -> None:
         """Record that everything taken so far is dealt with."""
-        self._mark = self._at
+        self._mark = self._offset
 
     def marked(self) -> tuple[int, int]:
         """The position of the last mark and the CRC-32 of all bytes before it."""
         if self._mark is None:
             return self._marked
-        return self._base + self._mark, crc32(self._chunk[: self._mark], self._crc)
+        return self._chunk_position + self._mark, crc32(self._chunk[: self._mark], self._crc)
 
     def _assemble(self, count: int) -> memoryview:
         """`count` bytes from more than one chunk, copied together; fewer at the end."""
         piece = bytearray()
         while len(piece) < count and not self.at_end():
-            start = self._at
-            self._at = min(self._length, start + count - len(piece))
-            piece += self._chunk[start : self._at]
+            start = self._offset
+            self._offset = min(self._chunk_length, start + count - len(piece))
+            piece += self._chunk[start : self._offset]
         return memoryview(piece)
 
-    def _turn(self) -> bool:
+    def _next_chunk(self) -> bool:
         """Continue with the next chunk; False if there is none."""
-        if self._over:
+        if self._ended:
             return False
         self._marked = self.marked()
-        done = self._mark or 0
+        marked_length = self._mark or 0
         # CRC-32 continues from the mark, so that no byte is counted twice.
         crc = self._marked[1] if self._mark is not None else self._crc
-        self._crc = crc32(self._chunk[done : self._length], crc)
-        self._base += self._length
+        self._crc = crc32(self._chunk[marked_length : self._chunk_length], crc)
+        self._chunk_position += self._chunk_length
         self._mark = None
-        self._at = 0
-        self._chunk, self._length = self._next()
-        return not self._over
+        self._offset = 0
+        self._chunk, self._chunk_length = self._receive()
+        return not self._ended
 
-    def _join(self) -> None:
+    def _extend_chunk(self) -> None:
         """Extend this chunk by the next one."""
-        head = bytes(self._chunk[: self._length])  # the buffer goes back to the source
-        chunk, length = self._next()
+        head = bytes(self._chunk[: self._chunk_length])  # the buffer goes back to the source
+        chunk, length = self._receive()
         self._chunk = memoryview(head + chunk[:length])
-        self._length = len(self._chunk)
+        self._chunk_length = len(self._chunk)
 
-    def _next(self) -> tuple[memoryview, int]:
+    def _receive(self) -> tuple[memoryview, int]:
         """The next chunk and its length."""
         try:
             chunk, length, _ = self._source()
         except BaseException:
             self.interrupted = True
             raise
-        self._over = not length
+        self._ended = not length
         return chunk, length

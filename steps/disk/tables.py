@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
 from typing import Any, Final, Self
 
-from steps.disk.faults import broken
+from steps.disk.faults import broken_stream_fault
 
 _ZERO_GRAIN: Final = 1
 """An entry of 1 means: all zero, and not in the file (QEMU, block/vmdk.c, VMDK_GTE_ZEROED)."""
 
 
 @dataclass
-class Sums:
+class GrainSums:
     """The sums over pairs (grain, sector)."""
 
     count: int = 0
@@ -28,73 +28,77 @@ class Sums:
     weighted: int = 0
 
     @classmethod
-    def of(cls, memory: dict[str, Any]) -> Self:
-        return cls(**{name: int(value) for name, value in memory.items()})
+    def from_json(cls, saved: dict[str, Any]) -> Self:
+        return cls(**{name: int(value) for name, value in saved.items()})
 
     def add(self, grain: int, sector: int) -> None:
         self.count += 1
         self.sectors += sector
         self.weighted += grain * sector
 
-    def add_table(self, first: int, table: Sums) -> None:
+    def add_table(self, first: int, table: GrainSums) -> None:
         """Add a table's sums, made with grains counted from 0; `first` is the number of its first grain."""
         self.count += table.count
         self.sectors += table.sectors
         self.weighted += first * table.sectors + table.weighted
 
 
-def sums_of(raw: bytes | memoryview) -> Sums:
+def table_sums(raw: bytes | memoryview) -> GrainSums:
     """The sums of a grain table's entries."""
     entries: Sequence[int] = struct.unpack(f"<{len(raw) // 4}I", raw)
     if _ZERO_GRAIN in entries:
         entries = [0 if entry == _ZERO_GRAIN else entry for entry in entries]
     weighted = sum(map(operator.mul, entries, range(len(entries))))
-    return Sums(len(entries) - entries.count(0), sum(entries), weighted)
+    return GrainSums(len(entries) - entries.count(0), sum(entries), weighted)
 
 
-class Tables:
+class GrainTableCheck:
     """Grains seen against grains declared.
 
     A table does not name its grains: it is kept by its sector until the directory assigns them.
     """
 
-    def __init__(self, entries: int, memory: dict[str, Any] | None = None) -> None:
+    def __init__(self, entries: int, saved: dict[str, Any] | None = None) -> None:
         self._entries = entries
-        self.seen = Sums.of(memory["seen"]) if memory else Sums()
-        self._declared = Sums.of(memory["declared"]) if memory else Sums()
-        self._waiting = {int(at): Sums(*map(int, sums)) for at, *sums in memory["waiting"]} if memory else {}
+        self.seen = GrainSums.from_json(saved["seen"]) if saved else GrainSums()
+        self._declared = GrainSums.from_json(saved["declared"]) if saved else GrainSums()
+        self._unassigned = (
+            {int(sector): GrainSums(*map(int, sums)) for sector, *sums in saved["waiting"]} if saved else {}
+        )
 
-    def memory(self) -> dict[str, Any]:
+    def checkpoint_state(self) -> dict[str, Any]:
         """Plain JSON for `__init__`."""
-        waiting = [(at, *astuple(sums)) for at, sums in self._waiting.items()]
-        return {"seen": asdict(self.seen), "declared": asdict(self._declared), "waiting": waiting}
+        unassigned = [(sector, *astuple(sums)) for sector, sums in self._unassigned.items()]
+        return {"seen": asdict(self.seen), "declared": asdict(self._declared), "waiting": unassigned}
 
-    def table(self, sector: int, raw: bytes | memoryview) -> None:
+    def record_table(self, sector: int, raw: bytes | memoryview) -> None:
         """Record a grain table that begins at `sector`."""
-        sums = sums_of(raw)
+        sums = table_sums(raw)
         if sums.count:
-            self._waiting[sector] = sums
+            self._unassigned[sector] = sums
 
-    def directory(self, places: Sequence[int]) -> None:
+    def record_directory(self, sectors: Sequence[int]) -> None:
         """Record the grain directory: the sectors of all tables, 0 for an empty one."""
-        for index, sector in enumerate(places):
-            table = self._waiting.pop(sector, None)
+        for index, sector in enumerate(sectors):
+            table = self._unassigned.pop(sector, None)
             if table is not None:
                 self._declared.add_table(index * self._entries, table)
 
-    def settle(self) -> None:
+    def verify(self) -> None:
         """Compare both sides at the end of the stream.
 
         Raises:
             StepError: BROKEN_STREAM, if grains are missing.
-            Disagree: if they differ.
+            TablesMismatchError: if they differ.
         """
         missing = self._declared.count - self.seen.count
         if missing > 0:
-            raise broken("the stream ended early", f"{missing} of {self._declared.count} grains are missing")
-        if self.seen != self._declared or self._waiting:
-            raise Disagree
+            raise broken_stream_fault(
+                "the stream ended early", f"{missing} of {self._declared.count} grains are missing"
+            )
+        if self.seen != self._declared or self._unassigned:
+            raise TablesMismatchError
 
 
-class Disagree(Exception):  # noqa: N818 - says what the two sides do
+class TablesMismatchError(Exception):
     """Tables and grains contradict each other: no landed data can be trusted."""

@@ -15,7 +15,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final, Self
 
-from steps.disk.faults import corrupt
+from steps.disk.faults import corruption_fault
 from steps.model.contract import Exit, StepError
 
 SECTOR: Final = 512
@@ -72,34 +72,55 @@ class Header:
             StepError: CORRUPT, if a value is impossible, or there are fewer bytes.
         """
         if len(raw) < _HEADER.size:
-            raise corrupt("the source is not a sparse VMDK", f"it has {len(raw)} bytes")
-        magic, _, flags, capacity, grain, at, size, entries, _, directory, overhead, _, _, method = (
-            _HEADER.unpack_from(raw)
-        )
+            raise corruption_fault("the source is not a sparse VMDK", f"it has {len(raw)} bytes")
+        (
+            magic,
+            _,
+            flags,
+            capacity,
+            grain,
+            descriptor,
+            descriptor_size,
+            entries,
+            _,
+            directory,
+            overhead,
+            _,
+            _,
+            compression,
+        ) = _HEADER.unpack_from(raw)
         if magic != MAGIC:
-            raise corrupt("the source is not a sparse VMDK", f"it begins with {magic!r}, not with {MAGIC!r}")
-        header = cls(flags, capacity, grain, at, size, entries, directory, overhead, method)
+            raise corruption_fault(
+                "the source is not a sparse VMDK", f"it begins with {magic!r}, not with {MAGIC!r}"
+            )
+        header = cls(
+            flags, capacity, grain, descriptor, descriptor_size, entries, directory, overhead, compression
+        )
         header.check()
         return header
 
     def check(self) -> None:
         """Refuse sizes that would need unbounded time or memory."""
         if not 0 < self.capacity <= _LARGEST // SECTOR:
-            raise corrupt("the VMDK's header is damaged", f"its capacity is {self.capacity} sectors")
+            raise corruption_fault("the VMDK's header is damaged", f"its capacity is {self.capacity} sectors")
         if self.grain not in _GRAINS:
-            raise corrupt("the VMDK's header is damaged", f"its grain size is {self.grain} sectors")
+            raise corruption_fault("the VMDK's header is damaged", f"its grain size is {self.grain} sectors")
         if not 0 < self.entries <= _TABLE_ENTRIES:
-            raise corrupt("the VMDK's header is damaged", f"a grain table has {self.entries} entries")
+            raise corruption_fault(
+                "the VMDK's header is damaged", f"a grain table has {self.entries} entries"
+            )
         if self.tables > _TABLES:
-            raise corrupt("the VMDK's header is damaged", f"it has {self.tables} grain tables")
+            raise corruption_fault("the VMDK's header is damaged", f"it has {self.tables} grain tables")
         if self.descriptor_size > _DESCRIPTOR_SECTORS:
-            raise corrupt(
+            raise corruption_fault(
                 "the VMDK's header is damaged", f"its descriptor has {self.descriptor_size} sectors"
             )
-        if self.descriptor and not 0 < self.descriptor <= 1 + self.text - self.descriptor_size:
-            raise corrupt("the VMDK's header is damaged", f"its descriptor is at sector {self.descriptor}")
+        if self.descriptor and not 0 < self.descriptor <= 1 + self.descriptor_area - self.descriptor_size:
+            raise corruption_fault(
+                "the VMDK's header is damaged", f"its descriptor is at sector {self.descriptor}"
+            )
         if self.compressed and self.compression != _DEFLATE:
-            raise corrupt("the VMDK's header is damaged", f"its compression is {self.compression}")
+            raise corruption_fault("the VMDK's header is damaged", f"its compression is {self.compression}")
 
     @property
     def size(self) -> int:
@@ -107,7 +128,7 @@ class Header:
         return self.capacity * SECTOR
 
     @property
-    def text(self) -> int:
+    def descriptor_area(self) -> int:
         """Sectors after the header in which a descriptor may stand.
 
         All of them count: whatever the header contains, QEMU looks for a parent's name right behind it.
@@ -116,7 +137,7 @@ class Header:
         return max(0, min(front - 1, _DESCRIPTOR_SECTORS))
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def layout(self) -> tuple[int, ...]:
         """The fields that decide where a grain belongs and how it is read."""
         return self.capacity, self.grain, self.entries, self.compressed, self.compression
 
@@ -152,11 +173,15 @@ def check_descriptor(text: bytes) -> None:
     text = text.replace(b"\r", b"\n")
     parents = {parent.lower() for parent in _PARENT.findall(text)}
     if b"parentfilenamehint" in text.lower() or parents - {b"ffffffff"}:
-        raise _leans("it holds only the difference to a parent disk", "consolidate the machine's snapshots")
+        raise _incomplete_vmdk(
+            "it holds only the difference to a parent disk", "consolidate the machine's snapshots"
+        )
     extents = _EXTENT.findall(text)
     if len(extents) > 1 or any(kind != b"SPARSE" for kind in extents):
-        raise _leans("its descriptor refers to other files", "export it as one stream-optimized VMDK")
+        raise _incomplete_vmdk(
+            "its descriptor refers to other files", "export it as one stream-optimized VMDK"
+        )
 
 
-def _leans(why: str, remedy: str) -> StepError:
+def _incomplete_vmdk(why: str, remedy: str) -> StepError:
     return StepError(Exit.UNSUPPORTED, "the VMDK is not a whole disk", why, remedy)

@@ -8,14 +8,14 @@ import re
 import threading
 from typing import Final
 
-from steps.disk.faults import broken, connection_fault, describe, status_fault
+from steps.disk.faults import broken_stream_fault, connection_fault, describe, status_fault
+from steps.disk.http_client import HttpClient
 from steps.disk.source import FileChangedError, Source, Validators
-from steps.disk.wire import Wire
 from steps.model.contract import StepError, Stopped
 
 log = logging.getLogger(__name__)
 
-PAUSES: Final = (0.0, 0.5, 2.0, 8.0)
+RESUME_PAUSES: Final = (0.0, 0.5, 2.0, 8.0)
 """Seconds before each attempt to resume a broken stream; counted from the start whenever bytes arrive."""
 _NO_RANGE: Final = (400, 416)
 """Glance answers 400 where its store has no random access (glance/api/v2/image_data.py), and a server
@@ -25,7 +25,7 @@ _FROM_START: Final = (
     " with what has landed"
 )
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-_DISCARD: Final = 1 << 18
+_SKIP_BYTES: Final = 1 << 18
 
 
 class WebBody:
@@ -37,62 +37,64 @@ class WebBody:
         self.validators = Validators()
         self.end_is_proved = True
         self._source = source
-        self._wire = Wire(source.url, source.tls)
+        self._client = HttpClient(source.url, source.tls)
         self._aborted = threading.Event()
         self._failures = 0
         self._response: http.client.HTTPResponse
 
-    def open(self, at: int, known: Validators) -> None:
-        response = self._request(at, known)
-        if response.status in _NO_RANGE and at + self._source.offset:
+    def open(self, position: int, previous: Validators) -> None:
+        response = self._request(position, previous)
+        if response.status in _NO_RANGE and position + self._source.offset:
             response = self._request(0, Validators(), ranged=False)
         if response.status not in (200, 206):
-            raise status_fault(response.status, response.reason, self._wire.name)
+            raise status_fault(response.status, response.reason, self._client.name)
         encoding = response.headers.get("Content-Encoding", "identity")
         if encoding != "identity":
-            raise broken(f"{self._wire.host} sends the disk with Content-Encoding {encoding}")
+            raise broken_stream_fault(f"{self._client.host} sends the disk with Content-Encoding {encoding}")
         self._response = response
-        self._enter(response, at)
+        self._seek_window(response, position)
 
-    def _request(self, at: int, known: Validators, *, ranged: bool = True) -> http.client.HTTPResponse:
+    def _request(
+        self, position: int, previous: Validators, *, ranged: bool = True
+    ) -> http.client.HTTPResponse:
         """Send GET and read the head of the answer. Redirects are not followed."""
         source = self._source
         headers = {**source.headers, "Accept-Encoding": "identity"}
-        start = source.offset + at
+        start = source.offset + position
         if ranged and (start or source.length is not None):
             end = source.offset + source.length - 1 if source.length is not None else ""
             headers["Range"] = f"bytes={start}-{end}"
-            if at and known.if_range:
-                headers["If-Range"] = known.if_range
+            if position and previous.if_range:
+                headers["If-Range"] = previous.if_range
         try:
-            return self._wire.get(headers)
+            return self._client.get(headers)
         except (OSError, http.client.HTTPException) as error:
             self._stop_if_aborted()
-            raise connection_fault(error, self._wire.name) from error
+            raise connection_fault(error, self._client.name) from error
 
-    def _enter(self, response: http.client.HTTPResponse, at: int) -> None:
+    def _seek_window(self, response: http.client.HTTPResponse, position: int) -> None:
         """Find the window in the answer and leave the stream at its first byte."""
         source = self._source
-        start, whole = 0, response.length
+        start, file_size = 0, response.length
         if response.status == 206:
-            start, whole = content_range(response, source.offset + at)
+            start, file_size = parse_content_range(response, source.offset + position)
         etag, modified = response.headers.get("ETag", ""), response.headers.get("Last-Modified", "")
-        source.said.check(Validators(etag, modified, whole), self._wire.name)
-        if whole is not None:
-            rest = max(0, whole - source.offset)
-            self.total = rest if source.length is None else source.length
+        source.file_validators.check_unchanged(Validators(etag, modified, file_size), self._client.name)
+        if file_size is not None:
+            remaining = max(0, file_size - source.offset)
+            self.total = remaining if source.length is None else source.length
         self.end_is_proved = self.total is not None or response.chunked
         self.validators = Validators(source.validator or etag, modified, self.total)
         self.position = start - source.offset
-        self._discard()
+        self._skip_to_window()
 
-    def _discard(self) -> None:
+    def _skip_to_window(self) -> None:
         """Read on to the first byte of the window, for servers without Range."""
-        view = memoryview(bytearray(_DISCARD))
+        view = memoryview(bytearray(_SKIP_BYTES))
         while self.position < 0:
             count = self._receive(view[: -self.position])
             if not count:
-                raise broken(f"{self._wire.host} ended the file before the disk began")
+                raise broken_stream_fault(f"{self._client.host} ended the file before the disk began")
             self.position += count
 
     def readinto(self, view: memoryview) -> int:
@@ -102,13 +104,17 @@ class WebBody:
             try:
                 count = self._receive(view)
             except StepError as error:
-                self._go_on(error)
+                self._resume(error)
                 continue
             if count or self.total is None or self.position >= self.total:
                 self.position += count
                 self._failures = self._failures if not count else 0
                 return count
-            self._go_on(broken(f"{self._wire.host} ended the stream at byte {self.position} of {self.total}"))
+            self._resume(
+                broken_stream_fault(
+                    f"{self._client.host} ended the stream at byte {self.position} of {self.total}"
+                )
+            )
 
     def _receive(self, view: memoryview) -> int:
         if not len(view):
@@ -118,24 +124,26 @@ class WebBody:
         except (OSError, ValueError, http.client.HTTPException) as error:
             self._stop_if_aborted()
             why = describe(error)
-            raise broken(f"the stream from {self._wire.host} broke at byte {self.position}", why) from error
+            raise broken_stream_fault(
+                f"the stream from {self._client.host} broke at byte {self.position}", why
+            ) from error
 
-    def _go_on(self, fault: StepError) -> None:
+    def _resume(self, fault: StepError) -> None:
         """Ask for the rest of a broken stream.
 
         Raises:
             StepError: `fault` when the server does not give the rest, or when nothing proves that it is the
                 same file's: the next attempt compares what has come. FileChangedError, when it is not.
         """
-        at, before = self.position, self.validators
+        position, previous = self.position, self.validators
         self._source.interrupted()
-        while self._failures < len(PAUSES):
-            self._aborted.wait(PAUSES[self._failures])
+        while self._failures < len(RESUME_PAUSES):
+            self._aborted.wait(RESUME_PAUSES[self._failures])
             self._stop_if_aborted()
             self._failures += 1
             log.info("%s; asking for the rest", fault)
             try:
-                self.open(at, before)
+                self.open(position, previous)
             except FileChangedError as error:
                 fault = error
                 break
@@ -143,17 +151,21 @@ class WebBody:
                 if error.code.permanent:  # for example an expired lease: the next attempt may get another
                     break
                 continue
-            if self.position == at and self.validators.agree(before) and self._is_proved(at, before):
+            if (
+                self.position == position
+                and self.validators.agrees_with(previous)
+                and self._is_same_content(position, previous)
+            ):
                 return
-            if self._response.status == 200 and at:
+            if self._response.status == 200 and position:
                 fault = StepError(fault.code, fault.what, fault.why, _FROM_START)
             break
-        self._wire.close()
+        self._client.close()
         raise fault
 
-    def _is_proved(self, at: int, before: Validators) -> bool:
-        """Whether the bytes from `at` on belong to the earlier ones: by a validator or a digest."""
-        return not at or self.validators.prove(before) or self._source.digest is not None
+    def _is_same_content(self, position: int, previous: Validators) -> bool:
+        """Whether the bytes from `position` on belong to the earlier ones: by a validator or a digest."""
+        return not position or self.validators.proves_same_bytes(previous) or self._source.digest is not None
 
     def _stop_if_aborted(self) -> None:
         if self._aborted.is_set():
@@ -161,13 +173,13 @@ class WebBody:
 
     def abort(self) -> None:
         self._aborted.set()
-        self._wire.abort()
+        self._client.abort()
 
     def close(self) -> None:
-        self._wire.close()
+        self._client.close()
 
 
-def content_range(response: http.client.HTTPResponse, start: int) -> tuple[int, int | None]:
+def parse_content_range(response: http.client.HTTPResponse, start: int) -> tuple[int, int | None]:
     """First byte and length of the whole file, from a 206.
 
     Raises:
@@ -176,5 +188,7 @@ def content_range(response: http.client.HTTPResponse, start: int) -> tuple[int, 
     text = response.headers.get("Content-Range", "")
     match = _CONTENT_RANGE.fullmatch(text)
     if match is None or int(match[1]) != start:
-        raise broken(f"requested the bytes from {start}, but the server sent Content-Range {text!r}")
+        raise broken_stream_fault(
+            f"requested the bytes from {start}, but the server sent Content-Range {text!r}"
+        )
     return start, None if match[3] == "*" else int(match[3])

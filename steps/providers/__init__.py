@@ -22,7 +22,7 @@ from steps.model.plan import DiskFormat, PowerPlan, SourcePlan
 from steps.model.sources import SourceKind
 from steps.runtime.stop import Stop
 
-Report = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
 
 
@@ -54,7 +54,7 @@ class Provider(Protocol):
         """Shut down the VM; a VM that is off is not touched. Raises StepError: POWER."""
 
     def export(
-        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: Report
+        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: ProgressCallback
     ) -> Landed:
         """Land one disk's content at `out`; resumes from the data of an earlier attempt."""
 
@@ -73,18 +73,18 @@ class Access:
     """The run's name: sessions and temporary objects at the source carry it."""
     step: str
     """The connecting step and disk, such as `export-disk-0`: at most one is alive at a time."""
-    memory: Path
+    state_folder: Path
     """A folder that outlives a killed attempt: it records what must be released."""
 
 
-def installed(kind: SourceKind) -> bool:
+def is_installed(kind: SourceKind) -> bool:
     """Whether the library of that kind's provider is installed: an image has only those of its own kind."""
     return not kind.library or importlib.util.find_spec(kind.library) is not None
 
 
-def not_installed(kind: SourceKind) -> str:
+def not_installed_message(kind: SourceKind) -> str:
     """The message for a kind without a provider."""
-    here = ", ".join(other for other in SourceKind if installed(other)) or "no source"
+    here = ", ".join(other for other in SourceKind if is_installed(other)) or "no source"
     return f"this installation has no provider for {kind}: it imports from {here}"
 
 
@@ -95,9 +95,9 @@ def connect(access: Access) -> AbstractContextManager[Provider]:
         StepError: UNSUPPORTED if there is no provider of that kind; the errors of connecting.
     """
     kind = access.plan.kind
-    if not installed(kind):
+    if not is_installed(kind):
         remedy = f"install vmferry with the extra {kind.provider}"
-        raise StepError(Exit.UNSUPPORTED, "ProviderNotInstalled", not_installed(kind), remedy)
+        raise StepError(Exit.UNSUPPORTED, "ProviderNotInstalled", not_installed_message(kind), remedy)
     module: Any = importlib.import_module(f"steps.providers.{kind.provider}")
     opened: AbstractContextManager[Provider] = module.connect(access)
     return opened

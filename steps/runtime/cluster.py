@@ -106,16 +106,15 @@ def check_names(
             )
 
 
-def failure(verb: str, kind: Kind, where: str, status: int, body: str) -> StepError:
+def failure(verb: str, kind: Kind, object_name: str, status: int, body: str) -> StepError:
     """The StepError for an error answer of the API server. The only place that decides this."""
-    reason, message = _said(body)
-    what = f"cannot {verb} {kind.kind} {where}"
-    return refusal(what, status, message) or _answered(verb, kind, what, status, (reason, message))
+    reason, message = _parse_status(body)
+    what = f"cannot {verb} {kind.kind} {object_name}"
+    return refusal(what, status, message) or _api_error(verb, kind, what, status, reason, message)
 
 
-def _answered(verb: str, kind: Kind, what: str, status: int, said: tuple[str, str]) -> StepError:
+def _api_error(verb: str, kind: Kind, what: str, status: int, reason: str, message: str) -> StepError:
     """The StepError for an answer of the API server itself, not of a webhook."""
-    reason, message = said
     match status:
         case 401:
             return StepError(Exit.DENIED, what, f"the cluster refuses our credentials: {message}")
@@ -164,7 +163,7 @@ def _conflict(verb: str, what: str, reason: str, message: str) -> StepError:
     return StepError(Exit.CONFLICT, what, message, "rename or delete it, or choose another name")
 
 
-def _said(body: str) -> tuple[str, str]:
+def _parse_status(body: str) -> tuple[str, str]:
     """(reason, message) of a `Status`; any other answer is quoted as it is."""
     try:
         status = json.loads(body)

@@ -157,7 +157,7 @@ def _is_proxy(host: str, port: int) -> bool:
 def _proxies() -> Iterator[proxy.Proxy]:
     for scheme in ("http", "https"):
         # A name that no entry of NO_PROXY exempts, unless all are exempt.
-        found = proxy.of(f"{scheme}://vmferry-source.invalid")
+        found = proxy.for_url(f"{scheme}://vmferry-source.invalid")
         if found is not None:
             yield found
 

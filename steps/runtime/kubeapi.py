@@ -70,16 +70,16 @@ def connect(
     settings.proxy = settings.no_proxy = None  # the package has taken them from the environment
     try:
         # The package reads KUBECONFIG only when it is imported.
-        given = kubeconfig or os.environ.get("KUBECONFIG") or None
-        if given or "KUBERNETES_SERVICE_HOST" not in os.environ:
-            config.load_kube_config(config_file=given, client_configuration=settings)  # type: ignore[no-untyped-call]
+        kubeconfig_file = kubeconfig or os.environ.get("KUBECONFIG") or None
+        if kubeconfig_file or "KUBERNETES_SERVICE_HOST" not in os.environ:
+            config.load_kube_config(config_file=kubeconfig_file, client_configuration=settings)  # type: ignore[no-untyped-call]
         else:
             config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
     except config.ConfigException as error:
         raise StepError(
             Exit.INVALID, "cannot connect to a cluster", str(error), "set KUBECONFIG to a kubeconfig file"
         ) from None
-    return Patient(Api(ApiClient(settings), seconds), stop, patience)
+    return RetryingCluster(ApiCluster(ApiClient(settings), seconds), stop, patience)
 
 
 def context_namespace() -> str:
@@ -99,14 +99,14 @@ def own_namespace() -> str:
     Raises:
         StepError: INVALID, outside a pod without the variable.
     """
-    if named := os.environ.get(NAMESPACE_ENV):
-        return named
+    if namespace := os.environ.get(NAMESPACE_ENV):
+        return namespace
     if NAMESPACE_FILE.is_file():
         return NAMESPACE_FILE.read_text(encoding="utf-8").strip()
     raise StepError(Exit.INVALID, "the namespace of the run is not known", remedy=f"set {NAMESPACE_ENV}")
 
 
-class Api:
+class ApiCluster:
     """One request per verb; an error answer becomes the StepError of `cluster.failure`."""
 
     def __init__(self, client: ApiClient, seconds: float = REQUEST_SECONDS) -> None:
@@ -115,18 +115,23 @@ class Api:
 
     def get(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
         with contextlib.suppress(_MissingError, InvalidNameError):
-            return self._ask("get", kind, namespace, name, partial(self._client.get, name=name))
+            return self._request("get", kind, namespace, name, partial(self._client.get, name=name))
         return None
 
     def find(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
         check_names("list", kind, namespace, labels=labels)
         selector = ",".join(f"{key}={value}" for key, value in (labels or {}).items())
-        found = self._ask(
-            *("list", kind, namespace, f"({selector})", self._client.get), label_selector=selector or None
+        answer = self._request(
+            "list",
+            kind,
+            namespace,
+            f"({selector})",
+            self._client.get,
+            label_selector=selector or None,
         )
         # The items of a list lack these two.
-        named = {"apiVersion": kind.api_version, "kind": kind.kind}
-        return [{**named, **item} for item in found.get("items", [])]
+        type_fields = {"apiVersion": kind.api_version, "kind": kind.kind}
+        return [{**type_fields, **item} for item in answer.get("items", [])]
 
     def outlines(self, kind: Kind, namespace: str, label: str) -> Iterator[Object]:
         check_names("list", kind, namespace)
@@ -134,33 +139,35 @@ class Api:
         while True:
             query = {"label_selector": label, "limit": PAGE, "_continue": more or None}
             listed = partial(self._client.get, header_params={"Accept": METADATA_ONLY}, **query)
-            page = self._ask("list", kind, namespace, f"({label})", listed)
+            page = self._request("list", kind, namespace, f"({label})", listed)
             yield from ({**named, "metadata": item["metadata"]} for item in page.get("items", []))
             more = str((page.get("metadata") or {}).get("continue") or "")
             if not more:
                 return
 
     def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
-        kind, namespace, name = _place(manifest)
-        create = partial(self._client.create, **_dry(dry_run=dry_run))
-        return self._ask("create", kind, namespace, name, create, body=manifest)
+        kind, namespace, name = _coordinates(manifest)
+        create = partial(self._client.create, **_dry_run_options(dry_run=dry_run))
+        return self._request("create", kind, namespace, name, create, body=manifest)
 
     def apply(self, manifest: Object, *, dry_run: bool = False) -> Object:
-        kind, namespace, name = _place(manifest)
-        apply = partial(self._client.server_side_apply, force_conflicts=True, **_dry(dry_run=dry_run))
-        return self._ask("patch", kind, namespace, name, apply, body=manifest)
+        kind, namespace, name = _coordinates(manifest)
+        apply = partial(
+            self._client.server_side_apply, force_conflicts=True, **_dry_run_options(dry_run=dry_run)
+        )
+        return self._request("patch", kind, namespace, name, apply, body=manifest)
 
     def patch(self, kind: Kind, name: str, change: Object, namespace: str = "") -> Object | None:
         patch = partial(self._client.patch, name=name, content_type=MERGE_PATCH)
         with contextlib.suppress(_MissingError):
-            return self._ask("patch", kind, namespace, name, patch, body=change)
+            return self._request("patch", kind, namespace, name, patch, body=change)
         return None
 
     def patch_status(self, kind: Kind, name: str, status: Object, namespace: str = "") -> Object | None:
         body: Object = {"status": status}
         patch = partial(self._patch_status, name=name)
         with contextlib.suppress(_MissingError):
-            return self._ask("patch", kind, namespace, name, patch, body=body)
+            return self._request("patch", kind, namespace, name, patch, body=body)
         return None
 
     def _patch_status(self, resource: Resource, *, name: str, namespace: str = "", **request: Any) -> Any:
@@ -173,31 +180,37 @@ class Api:
             options["preconditions"] = {"uid": uid}
         # Another object has the name: ours no longer exists.
         with contextlib.suppress(_MissingError, ReplacedError):
-            self._ask("delete", kind, namespace, name, partial(self._client.delete, name=name), body=options)
+            self._request(
+                "delete", kind, namespace, name, partial(self._client.delete, name=name), body=options
+            )
 
-    def _ask(
+    def _request(
         self, verb: str, kind: Kind, namespace: str, name: str, call: Callable[..., Any], **request: Any
     ) -> Object:
         if verb != "list":
             check_names(verb, kind, namespace, name)
-        where = f"{namespace}/{name}" if namespace else name
+        object_name = f"{namespace}/{name}" if namespace else name
         if verb in ("create", "patch"):
             request["field_manager"] = MANAGER
-        place = {"namespace": namespace} if namespace else {}
+        namespace_option = {"namespace": namespace} if namespace else {}
         try:
             answer = call(
-                _resource(kind), serialize=False, _request_timeout=self._seconds, **place, **request
+                _resource(kind),
+                serialize=False,
+                _request_timeout=self._seconds,
+                **namespace_option,
+                **request,
             )
         except ApiException as error:
-            raise _wrong(verb, kind, where, error) from None
+            raise _error_of(verb, kind, object_name, error) from None
         except (HTTPError, OSError) as error:
             why = f"no answer from the API: {type(error).__name__}: {error}"
-            raise StepError(Exit.UNREACHABLE, f"cannot {verb} {kind.kind} {where}", why) from None
-        found: Object = json.loads(answer.data)
-        return found
+            raise StepError(Exit.UNREACHABLE, f"cannot {verb} {kind.kind} {object_name}", why) from None
+        document: Object = json.loads(answer.data)
+        return document
 
 
-def _dry(*, dry_run: bool) -> dict[str, str]:
+def _dry_run_options(*, dry_run: bool) -> dict[str, str]:
     return {"dry_run": "All"} if dry_run else {}
 
 
@@ -205,12 +218,13 @@ class _MissingError(StepError):
     """The object does not exist, or the cluster does not have the kind."""
 
 
-def _wrong(verb: str, kind: Kind, where: str, error: ApiException) -> StepError:
+def _error_of(verb: str, kind: Kind, object_name: str, error: ApiException) -> StepError:
     body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else str(error.body or "")
-    found = failure(verb, kind, where, error.status or 0, body)
-    if error.status == 404 and found.code is Exit.NOT_FOUND:  # a webhook's refusal may also have that code
-        return _MissingError(found.code, found.what, found.why, found.remedy)
-    return found
+    step_error = failure(verb, kind, object_name, error.status or 0, body)
+    # A webhook's refusal may also have that status.
+    if error.status == 404 and step_error.code is Exit.NOT_FOUND:
+        return _MissingError(step_error.code, step_error.what, step_error.why, step_error.remedy)
+    return step_error
 
 
 def _no_discovery(_client: object, _file: object) -> None:
@@ -229,12 +243,12 @@ def _resource(kind: Kind) -> Resource:
     )
 
 
-def _place(manifest: Object) -> tuple[Kind, str, str]:
+def _coordinates(manifest: Object) -> tuple[Kind, str, str]:
     metadata = manifest["metadata"]
     return kind_of(manifest), metadata.get("namespace", ""), metadata["name"]
 
 
-class Patient:
+class RetryingCluster:
     """A cluster whose API server may be unavailable for a while: requests without an answer are repeated.
 
     Any verb may be repeated: after an unanswered `create` the next one raises ExistsError, and every caller
@@ -250,30 +264,30 @@ class Patient:
         self._clock = clock
 
     def get(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
-        return self._again(lambda: self._inner.get(kind, name, namespace))
+        return self._retry(lambda: self._inner.get(kind, name, namespace))
 
     def find(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
-        return self._again(lambda: self._inner.find(kind, namespace, labels))
+        return self._retry(lambda: self._inner.find(kind, namespace, labels))
 
     def outlines(self, kind: Kind, namespace: str, label: str) -> Iterator[Object]:
-        yield from self._again(lambda: list(self._inner.outlines(kind, namespace, label)))
+        yield from self._retry(lambda: list(self._inner.outlines(kind, namespace, label)))
 
     def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
-        return self._again(lambda: self._inner.create(manifest, dry_run=dry_run))
+        return self._retry(lambda: self._inner.create(manifest, dry_run=dry_run))
 
     def apply(self, manifest: Object, *, dry_run: bool = False) -> Object:
-        return self._again(lambda: self._inner.apply(manifest, dry_run=dry_run))
+        return self._retry(lambda: self._inner.apply(manifest, dry_run=dry_run))
 
     def patch(self, kind: Kind, name: str, change: Object, namespace: str = "") -> Object | None:
-        return self._again(lambda: self._inner.patch(kind, name, change, namespace))
+        return self._retry(lambda: self._inner.patch(kind, name, change, namespace))
 
     def patch_status(self, kind: Kind, name: str, status: Object, namespace: str = "") -> Object | None:
-        return self._again(lambda: self._inner.patch_status(kind, name, status, namespace))
+        return self._retry(lambda: self._inner.patch_status(kind, name, status, namespace))
 
     def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str = "") -> None:
-        self._again(lambda: self._inner.delete(kind, name, namespace, uid=uid))
+        self._retry(lambda: self._inner.delete(kind, name, namespace, uid=uid))
 
-    def _again(self, call: Callable[[], T]) -> T:
+    def _retry(self, call: Callable[[], T]) -> T:
         """Repeat while there is no answer, with growing pauses, until the patience or a stop ends it."""
         end, wait = self._clock() + self._patience, 1.0
         while True:

@@ -122,7 +122,7 @@ def run(arguments: Arguments, body: Callable[[Context], None], argv: Sequence[st
     stop = Stop()
     stop.on_signals()
     follow_parent(stop)
-    sys.exit(attempt(arguments, body, argv, stop))
+    sys.exit(run_body(arguments, body, argv, stop))
 
 
 def follow_parent(stop: Stop) -> None:
@@ -140,7 +140,7 @@ def follow_parent(stop: Stop) -> None:
         stop.set(signal.SIGTERM)
 
 
-def attempt(
+def run_body(
     arguments: Arguments, body: Callable[[Context], None], argv: Sequence[str] | None, stop: Stop
 ) -> Exit:
     """As `run`, but returns the exit code; the termination message is already written."""
@@ -148,21 +148,21 @@ def attempt(
         guard.install()
         body(Context(arguments.parse_args(argv), stop))
     except StepError as error:
-        last_words(str(error))
+        write_termination_message(str(error))
         return error.code
     except Stopped:
-        last_words("stopped on request; progress is kept and the next attempt resumes")
+        write_termination_message("stopped on request; progress is kept and the next attempt resumes")
         return Exit.STOPPED
     except Exception as error:
         log.exception("fault in vmferry")
-        last_words(
+        write_termination_message(
             f"a fault in vmferry itself: {type(error).__name__}: {error}; please report it with this log"
         )
         return Exit.INTERNAL
     return Exit.DONE
 
 
-def last_words(line: str) -> None:
+def write_termination_message(line: str) -> None:
     """Report why the step ends: in the log and in Kubernetes' termination message (at most 4096 bytes)."""
     line = " ".join(line.split())
     log.error(line)

@@ -40,18 +40,18 @@ class ProxyError(OSError):
     """The proxy does not answer, or rejects a request."""
 
 
-def of(url: str, environment: Mapping[str, str] = os.environ) -> Proxy | None:
+def for_url(url: str, environment: Mapping[str, str] = os.environ) -> Proxy | None:
     """The proxy for a URL; None for a direct connection.
 
     Raises:
         StepError: INVALID, for a proxy with another scheme than http.
     """
     parts = urlsplit(url)
-    given = _value(environment, f"{parts.scheme}_proxy") or _value(environment, "all_proxy")
-    if parts.scheme not in _PORTS or not given or _is_exempt(parts, _value(environment, "no_proxy")):
+    address = _value(environment, f"{parts.scheme}_proxy") or _value(environment, "all_proxy")
+    if parts.scheme not in _PORTS or not address or _is_exempt(parts, _value(environment, "no_proxy")):
         return None
-    found = _read(given if "://" in given else f"http://{given}")
-    if found is None:
+    proxy = _parse_proxy(address if "://" in address else f"http://{address}")
+    if proxy is None:
         # Nothing of it is shown: a sign in a password that is not encoded takes it to another place.
         raise StepError(
             Exit.INVALID,
@@ -60,10 +60,10 @@ def of(url: str, environment: Mapping[str, str] = os.environ) -> Proxy | None:
             "correct the variable (/, # and ? of a password are %2F, %23 and %3F), or exempt the source in"
             " NO_PROXY",
         )
-    return found
+    return proxy
 
 
-def variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+def environment_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The environment variables that choose a proxy, for a child process that connects to a source."""
     return {name: value for name, value in environment.items() if name.lower() in _NAMES}
 
@@ -72,38 +72,40 @@ def _value(environment: Mapping[str, str], name: str) -> str:
     return (environment.get(name) or environment.get(name.upper()) or "").strip()
 
 
-def _read(given: str) -> Proxy | None:
+def _parse_proxy(address: str) -> Proxy | None:
     """The proxy of a URL; None where it is none that can be used."""
     try:
-        there = urlsplit(given)
-        port = 80 if there.port is None else there.port
+        parts = urlsplit(address)
+        port = 80 if parts.port is None else parts.port
     except ValueError:
         return None
-    more = there.path.removeprefix("/") or there.query or there.fragment
-    host = there.hostname or ""
-    if there.scheme != "http" or not re.fullmatch(r"[^\s/]+", host) or not port or more:
+    rest = parts.path.removeprefix("/") or parts.query or parts.fragment
+    host = parts.hostname or ""
+    if parts.scheme != "http" or not re.fullmatch(r"[^\s/]+", host) or not port or rest:
         return None
-    return Proxy(host, port, _login(there))
+    return Proxy(host, port, _login_headers(parts))
 
 
-def _login(there: SplitResult) -> dict[str, str]:
-    if there.username is None:
+def _login_headers(parts: SplitResult) -> dict[str, str]:
+    if parts.username is None:
         return {}
-    text = f"{unquote(there.username)}:{unquote(there.password or '')}"
+    text = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
     return {"Proxy-Authorization": f"Basic {base64.b64encode(text.encode()).decode()}"}
 
 
 def _is_exempt(parts: SplitResult, exempt: str) -> bool:
     host, port = (parts.hostname or "").lower(), parts.port or _PORTS.get(parts.scheme, 0)
-    return any(_fits(entry.strip().lower(), host, port) for entry in exempt.split(",") if entry.strip())
+    return any(
+        _entry_matches(entry.strip().lower(), host, port) for entry in exempt.split(",") if entry.strip()
+    )
 
 
-def _fits(entry: str, host: str, port: int) -> bool:
+def _entry_matches(entry: str, host: str, port: int) -> bool:
     if entry == "*" or _covers(entry, host):
         return True
-    name, _, wanted = entry.rpartition(":")
-    if name and wanted.isdecimal() and "]" not in wanted:
-        entry, same_port = name.strip("[]"), int(wanted) == port
+    name, _, entry_port = entry.rpartition(":")
+    if name and entry_port.isdecimal() and "]" not in entry_port:
+        entry, same_port = name.strip("[]"), int(entry_port) == port
     else:
         same_port = True
         entry = entry.strip("[]")  # an IPv6 address as URLs have it

@@ -16,26 +16,26 @@ log = structlog.get_logger()
 ATTEMPTS: Final = 3
 """Attempts for a short interruption; for a longer one the step itself is retried, with longer pauses."""
 LONGEST_PAUSE_SECONDS: Final = 2.0
-_LONGEST: Final = 300
+_MAX_ERROR_CHARS: Final = 300
 """Most characters of an error's text: some servers send whole pages."""
 
 
 def attempts(stop: Stop, is_transient: Callable[[Exception], bool]) -> Iterator[stamina.Attempt]:
     """Attempts at a read, each a context manager; none follows after a stop was requested."""
 
-    def worth_it(error: Exception) -> bool:
+    def is_retryable(error: Exception) -> bool:
         return is_transient(error) and not stop.is_set()
 
     yield from stamina.retry_context(
-        on=worth_it, attempts=ATTEMPTS, timeout=None, wait_initial=0.2, wait_max=LONGEST_PAUSE_SECONDS
+        on=is_retryable, attempts=ATTEMPTS, timeout=None, wait_initial=0.2, wait_max=LONGEST_PAUSE_SECONDS
     )
 
 
-def _tell(details: RetryDetails) -> None:
+def _log_retry(details: RetryDetails) -> None:
     """Log that a read is repeated, and why; stamina's own hook would also log the call's arguments."""
     error = details.caused_by
-    why = " ".join(str(error).split())[:_LONGEST] or type(error).__name__
+    why = " ".join(str(error).split())[:_MAX_ERROR_CHARS] or type(error).__name__
     log.warning("the source did not answer; retrying", why=why, seconds=round(details.wait_for, 2))
 
 
-set_on_retry_hooks([_tell])
+set_on_retry_hooks([_log_retry])

@@ -7,13 +7,13 @@ from pathlib import Path
 from steps.model.contract import Exit, StepError
 
 
-def required(folder: Path, key: str) -> str:
+def read_required(folder: Path, key: str) -> str:
     """A key's value.
 
     Raises:
         StepError: INVALID, if it is missing, empty or not text.
     """
-    value = text(folder, key)
+    value = read_text(folder, key)
     if not value.strip():
         raise StepError(
             Exit.INVALID,
@@ -24,18 +24,18 @@ def required(folder: Path, key: str) -> str:
     return value
 
 
-def text(folder: Path, key: str) -> str:
+def read_text(folder: Path, key: str) -> str:
     """A key's value without the final newline that editors and `echo` add; empty if the key does not exist.
 
     Raises:
         StepError: INVALID, if it is not text.
     """
     try:
-        found = (folder / key).read_bytes().decode()
+        value = (folder / key).read_bytes().decode()
     except FileNotFoundError:
         return ""
     except UnicodeDecodeError:
         raise StepError(
             Exit.INVALID, f"the key {key} of the source's secret is not text", "it is not UTF-8"
         ) from None
-    return found.removesuffix("\n").removesuffix("\r")
+    return value.removesuffix("\n").removesuffix("\r")

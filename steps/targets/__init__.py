@@ -13,7 +13,7 @@ from steps.runtime.stop import Stop
 from steps.targets.target import Target
 
 if TYPE_CHECKING:
-    from steps.targets.harvester.completed import WorkflowRef
+    from steps.targets.harvester.completion import WorkflowRef
     from steps.targets.harvester.serving import Serving
 
 
@@ -37,16 +37,18 @@ def connect(
         StepError: UNSUPPORTED if this version does not have the target.
     """
     if plan.target.kind is TargetKind.DIRECTORY:
-        from steps.targets.directory import Directory  # noqa: PLC0415 - an image carries only what it runs
+        from steps.targets.directory import DirectoryTarget  # noqa: PLC0415 - an image carries only what it runs
 
-        return Directory(into, stop)
+        return DirectoryTarget(into, stop)
     if plan.target.kind is TargetKind.HARVESTER:
         from steps.runtime import kubeapi  # noqa: PLC0415 - likewise
-        from steps.targets.harvester import Harvester  # noqa: PLC0415
-        from steps.targets.harvester.completed import NO_WORKFLOW  # noqa: PLC0415
+        from steps.targets.harvester import HarvesterTarget  # noqa: PLC0415
+        from steps.targets.harvester.completion import NO_WORKFLOW  # noqa: PLC0415
 
-        return Harvester(
-            *(plan, kubeapi.connect(stop), stop),
+        return HarvesterTarget(
+            plan,
+            kubeapi.connect(stop),
+            stop,
             serving=serving,
             machine=machine,
             volumes=volumes,

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from steps.disk.direct import chunks
-from steps.disk.faults import room_for
+from steps.disk.direct import read_chunks
+from steps.disk.faults import explain_no_space
 from steps.model.admission import Admission
 from steps.model.contract import Exit, StepError
 from steps.model.document import write_atomically
@@ -21,22 +21,22 @@ from steps.model.scratch import Ready, ready
 from steps.model.volumes import Volumes, volume_name
 from steps.model.yaml import to_yaml
 from steps.runtime.stop import Stop
-from steps.targets.target import Published, Report
+from steps.targets.target import ProgressCallback, Published
 
 CHECKSUMS: Final = "SHA256SUMS"
 MANIFEST: Final = "virtualmachine.yaml"
-NOTES: Final = ".vmferry"
+STATE_FOLDER: Final = ".vmferry"
 
 
-class Directory:
+class DirectoryTarget:
     """Disks `disk-N.FORMAT`, `machine.json`, `SHA256SUMS` and `virtualmachine.yaml` in one folder."""
 
     def __init__(self, into: Path, stop: Stop) -> None:
         self._into = into
         self._stop = stop
-        self._records = into / NOTES / "published"
+        self._records = into / STATE_FOLDER / "published"
 
-    def name_volumes(self, shape: Shape, before: Volumes | None) -> Volumes:
+    def name_volumes(self, shape: Shape, previous: Volumes | None) -> Volumes:
         """A folder has only files, named after their disks."""
         return Volumes()
 
@@ -44,25 +44,25 @@ class Directory:
         """A folder accepts every VM."""
         return Admission()
 
-    def publish(self, disk: DiskId, scratch: Path, report: Report) -> Published:
+    def publish(self, disk: DiskId, scratch: Path, report: ProgressCallback) -> Published:
         """Move the disk into the folder.
 
         The record is written first: a kill after it leaves a record whose file is still in scratch,
         and a later one a file that the record's size and digest prove.
         """
         record = self._records / f"{disk}.json"
-        if record.exists() and self._arrived(Published.load(record), report):
+        if record.exists() and self._is_published(Published.load(record), report):
             return Published.load(record)
-        found = Ready.load(ready(scratch))
-        source = scratch / found.file
+        ready_disk = Ready.load(ready(scratch))
+        source = scratch / ready_disk.file
         published = Published(
             id=disk,
-            name=f"{disk}.{found.format}",
-            format=found.format,
-            size=found.size,
+            name=f"{disk}.{ready_disk.format}",
+            format=ready_disk.format,
+            size=ready_disk.size,
             sha256=self._digest(source, report),
         )
-        with room_for(record):
+        with explain_no_space(record):
             self._records.mkdir(parents=True, exist_ok=True)
             published.save(record)
             self._move(source, self._into / published.name)
@@ -70,14 +70,14 @@ class Directory:
 
     def build(self, machine: Machine, shape: Shape) -> Sequence[str]:
         """Write the VM's documents next to its disks."""
-        with room_for(self._into / MANIFEST):
+        with explain_no_space(self._into / MANIFEST):
             return self._build(machine, shape)
 
     def _build(self, machine: Machine, shape: Shape) -> Sequence[str]:
         disks = [Published.load(self._records / f"{disk.id}.json") for disk in machine.disks]
         machine.save(self._into / "machine.json")
-        sums = "".join(f"{disk.sha256}  {disk.name}\n" for disk in disks)
-        write_atomically(self._into / CHECKSUMS, sums)
+        checksums = "".join(f"{disk.sha256}  {disk.name}\n" for disk in disks)
+        write_atomically(self._into / CHECKSUMS, checksums)
         claims = {disk.id: volume_name(shape.name, disk.id) for disk in disks}
         manifest = virtual_machine(shape, claims)
         write_atomically(self._into / MANIFEST, _with_heading(manifest, disks, claims, shape))
@@ -89,7 +89,7 @@ class Directory:
     def wait(self, shape: Shape) -> None:
         """Nothing to do."""
 
-    def _arrived(self, published: Published, report: Report) -> bool:
+    def _is_published(self, published: Published, report: ProgressCallback) -> bool:
         path = self._into / published.name
         return (
             path.exists()
@@ -97,11 +97,11 @@ class Directory:
             and self._digest(path, report) == published.sha256
         )
 
-    def _digest(self, path: Path, report: Report) -> str:
+    def _digest(self, path: Path, report: ProgressCallback) -> str:
         size = path.stat().st_size
         digest = hashlib.sha256()
         done = 0
-        for chunk in chunks(path):
+        for chunk in read_chunks(path):
             self._stop.check()
             digest.update(chunk)
             done += len(chunk)

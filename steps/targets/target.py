@@ -13,7 +13,7 @@ from steps.model.mapping import Shape
 from steps.model.plan import DiskFormat
 from steps.model.volumes import Volumes
 
-Report = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
 
 class Published(Document):
@@ -30,8 +30,8 @@ class Published(Document):
 class Target(Protocol):
     """Where a VM is built. Every method may be called again at any point."""
 
-    def name_volumes(self, shape: Shape, before: Volumes | None) -> Volumes:
-        """Choose the names of the VM's volumes; `before` are those of an earlier attempt.
+    def name_volumes(self, shape: Shape, previous: Volumes | None) -> Volumes:
+        """Choose the names of the VM's volumes; `previous` are those of an earlier attempt.
 
         The same call returns the same names, as long as nobody else takes one of them.
 
@@ -46,7 +46,7 @@ class Target(Protocol):
             StepError: with every reason why it would not accept them.
         """
 
-    def publish(self, disk: DiskId, scratch: Path, report: Report) -> Published:
+    def publish(self, disk: DiskId, scratch: Path, report: ProgressCallback) -> Published:
         """Publish the finished disk in `scratch`."""
 
     def build(self, machine: Machine, shape: Shape) -> Sequence[str]:

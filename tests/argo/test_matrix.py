@@ -19,7 +19,7 @@ import pytest
 from steps.model import names
 from steps.model.kinds import CLAIM, SECRET, SERVICE, Object
 from steps.model.plan import TargetKind
-from steps.targets.harvester.state import state
+from steps.targets.harvester.image_state import image_state
 from tests.argo.faults import FAULTS, Broken, Moment, Scene
 from tests.argo.ground import RELEASE, Ground, eventually
 from tests.argo.place import Seen
@@ -310,7 +310,7 @@ def holders(workflow: Object) -> list[str]:
 
 def uids(made: Trial) -> set[str]:
     """The images that have been filled."""
-    found = [one for one in images_of(made.scene.world) if state(one).imported]
+    found = [one for one in images_of(made.scene.world) if image_state(one).imported]
     return {one["metadata"]["uid"] for one in found}
 
 

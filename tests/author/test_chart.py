@@ -151,9 +151,9 @@ def test_only_who_talks_to_a_source_gets_its_proxy() -> None:
     assert set(found) == {"vmferry-controller/controller", *pods}
     for env in found.values():
         environment = {one["name"]: one["value"] for one in env}
-        assert str(proxy.of("https://vcenter.corp/sdk", environment)) == "proxy.corp:3128"
-        assert proxy.of("https://esxi.corp/", environment) is None
-        assert proxy.of("http://files.corp/x.ova", environment) is None
+        assert str(proxy.for_url("https://vcenter.corp/sdk", environment)) == "proxy.corp:3128"
+        assert proxy.for_url("https://esxi.corp/", environment) is None
+        assert proxy.for_url("http://files.corp/x.ova", environment) is None
 
 
 def test_who_talks_to_a_source_is_guarded() -> None:

@@ -36,7 +36,7 @@ def main(url: str, out: str, wanted: Any, die_at: str) -> None:
         os.fsync = die_before(os.fsync, countdown)
         Path.replace = die_before(Path.replace, countdown)  # type: ignore[method-assign]
         Path.unlink = die_before(Path.unlink, countdown)  # type: ignore[method-assign]
-        checkpoint.EVERY_BYTES = 1 << 20  # type: ignore[misc]
+        checkpoint.SAVE_EVERY_BYTES = 1 << 20  # type: ignore[misc]
         pump.CHUNK = 1 << 16  # type: ignore[misc]
     source = Source(url, format="vmdk", identity="child")
     land(source, Path(out), format=wanted, capacity=None, report=lambda done, total: None, stop=Stop())

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from steps.disk.checkpoint import EVERY_BYTES, Checkpoints
-from steps.disk.state import State
+from steps.disk.checkpoint import SAVE_EVERY_BYTES, Checkpoints
+from steps.disk.state import LandingState
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -22,10 +22,10 @@ class Now:
     def __init__(self, file: int) -> None:
         self.file = file
 
-    def then(self, action: Callable[[], None]) -> None:
+    def run_after_writes(self, action: Callable[[], None]) -> None:
         action()
 
-    def wait(self) -> None:
+    def wait_idle(self) -> None:
         pass
 
 
@@ -35,14 +35,14 @@ class Landing:
     def __init__(self, path: Path, file: int) -> None:
         self.path = path
         self.position = 0
-        behind: Any = Now(file)
-        self.checkpoints = Checkpoints(path, behind, self.snapshot, clock=lambda: 0.0)
+        writer: Any = Now(file)
+        self.checkpoints = Checkpoints(path, writer, self.snapshot, clock=lambda: 0.0)
 
-    def snapshot(self) -> State:
-        return State(key="key", kind="raw", position=self.position)
+    def snapshot(self) -> LandingState:
+        return LandingState(key="key", kind="raw", position=self.position)
 
     def kept(self) -> int:
-        state = State.load(self.path, "key")
+        state = LandingState.load(self.path, "key")
         return state.position if state else 0
 
 
@@ -59,7 +59,7 @@ def test_a_full_filesystem_loses_less_than_one_percent(landing: Landing, size: i
     step = 4 * MIB
     for landing.position in range(step, size, step):
         landing.checkpoints.tick(landing.position)
-    landing.checkpoints.rescue()
+    landing.checkpoints.save_note()
     assert size - landing.kept() <= max(size // 100, 8 * MIB + 2 * step)
 
 
@@ -67,13 +67,13 @@ def test_a_kill_loses_at_most_the_bytes_between_two_checkpoints(landing: Landing
     step = 4 * MIB
     for landing.position in range(step, 3 * GIB, step):
         landing.checkpoints.tick(landing.position)
-        assert landing.position - landing.kept() <= EVERY_BYTES + step
+        assert landing.position - landing.kept() <= SAVE_EVERY_BYTES + step
 
 
 def test_out_of_order_blocks_forbid_checkpoints(landing: Landing) -> None:
-    landing.checkpoints.forbid()
+    landing.checkpoints.disable()
     landing.position = GIB
     landing.checkpoints.tick(GIB)
     landing.checkpoints.save()
-    landing.checkpoints.rescue()
+    landing.checkpoints.save_note()
     assert landing.kept() == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.disk.direct import chunks
+from steps.disk.direct import read_chunks
 
 MIB = 1 << 20
 
@@ -18,7 +18,7 @@ MIB = 1 << 20
 def test_every_byte_in_order(tmp_path: Path, size: int) -> None:
     file = tmp_path / "file"
     file.write_bytes(os.urandom(size))
-    assert b"".join(bytes(chunk) for chunk in chunks(file)) == file.read_bytes()
+    assert b"".join(bytes(chunk) for chunk in read_chunks(file)) == file.read_bytes()
 
 
 def test_a_refusal_leads_through_the_page_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ def test_a_refusal_leads_through_the_page_cache(tmp_path: Path, monkeypatch: pyt
         return preadv(descriptor, buffers, at)
 
     monkeypatch.setattr(os, "preadv", refusing)
-    assert b"".join(bytes(chunk) for chunk in chunks(file)) == file.read_bytes()
+    assert b"".join(bytes(chunk) for chunk in read_chunks(file)) == file.read_bytes()
     assert refused
 
 
@@ -46,7 +46,7 @@ def test_a_broken_device_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(os, "preadv", broken)
     with pytest.raises(OSError, match="broken"):
-        list(chunks(file))
+        list(read_chunks(file))
 
 
 def open_files() -> int:
@@ -57,7 +57,7 @@ def test_who_stops_looking_leaves_nothing_open(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(bytes(20 * MIB))
     before = open_files()
-    reading = chunks(file)
+    reading = read_chunks(file)
     next(reading)
     reading.close()
     assert open_files() == before

@@ -63,7 +63,7 @@ def test_damage_is_damage_to_both(
     plain: ModuleType, module: str, damage: Callable[[bytes], bytes], limit: int
 ) -> None:
     used = codec if module == "libdeflate" else plain
-    with pytest.raises(used.Damaged):
+    with pytest.raises(used.DamagedError):
         used.inflate(memoryview(damage(zlib.compress(DISK[:5000]))), limit)
 
 
@@ -81,9 +81,9 @@ def test_a_disk_lands_without_libdeflate(tmp_path: Path) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("steps.disk.wire.IDLE_SECONDS", 0.3)
-    monkeypatch.setattr("steps.disk.web.PAUSES", (0.0, 0.0))
-    monkeypatch.setattr("steps.disk.checkpoint.EVERY_BYTES", 1 << 17)
+    monkeypatch.setattr("steps.disk.http_client.IDLE_SECONDS", 0.3)
+    monkeypatch.setattr("steps.disk.web.RESUME_PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("steps.disk.checkpoint.SAVE_EVERY_BYTES", 1 << 17)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -96,7 +96,7 @@ def test_a_server_that_falls_silent_is_asked_for_the_rest(tmp_path: Path) -> Non
     starts = [0, *(int((asked or "").removeprefix("bytes=").removesuffix("-")) for asked in how.asked[1:])]
     assert len(starts) >= 3
     for start, following in itertools.pairwise(starts):  # what one read had of it comes again
-        assert how.hang_at - pump._READ <= following - start <= how.hang_at
+        assert how.hang_at - pump._READ_BYTES <= following - start <= how.hang_at
 
 
 @pytest.mark.usefixtures("impatient")
@@ -193,7 +193,7 @@ def test_storage_that_fails(
     """What a failed write or sync left is never vouched for, though the next sync succeeds (fsync(2))."""
     (tmp_path / "in").write_bytes(VMDK)
     monkeypatch.setattr("steps.disk.pump.CHUNK", 1 << 16)
-    monkeypatch.setattr("steps.disk.checkpoint.NOTED_BYTES", 1 << 14)
+    monkeypatch.setattr("steps.disk.checkpoint.NOTE_EVERY_BYTES", 1 << 14)
     source = Source(f"file://{tmp_path}/in", format="vmdk")
     storage = Storage(call, number, 8 if call == "fdatasync" else 40, tmp_path / "out")
     monkeypatch.setattr(f"os.{call}", storage)

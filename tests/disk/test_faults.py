@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from steps.disk import qemu
-from steps.disk.checkpoint import NOTED_BYTES
+from steps.disk.checkpoint import NOTE_EVERY_BYTES
 from steps.disk.land import Source
-from steps.disk.qcow2 import largest
+from steps.disk.qcow2 import max_file_size
 from steps.model.contract import Exit, StepError, Stopped
 from steps.runtime.stop import Stop
 from tests.disk.conftest import SECTOR, fetch, holds
@@ -99,7 +99,7 @@ def small_filesystem(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_filesystem_is_reported_and_a_retry_resumes(
     small_filesystem: Path, tmp_path: Path, wanted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("steps.disk.checkpoint.EVERY_BYTES", 1 << 17)
+    monkeypatch.setattr("steps.disk.checkpoint.SAVE_EVERY_BYTES", 1 << 17)
     (tmp_path / "in").write_bytes(VMDK)
     source = Source(f"file://{tmp_path}/in", format="vmdk")
     with pytest.raises(StepError) as caught:
@@ -133,7 +133,7 @@ def test_what_fitted_is_not_read_again_though_no_checkpoint_was_due(
         assert "scratch.storageClass" in str(caught.value)
         (at / "ballast").unlink()
         landed = fetch(source, at / "out", format=wanted, capacity=len(disk))
-        assert landed.resumed_at > (28 << 20) - 2 * NOTED_BYTES
+        assert landed.resumed_at > (28 << 20) - 2 * NOTE_EVERY_BYTES
         assert how.asked == [None, f"bytes={landed.resumed_at}-"]
         assert landed.source_bytes == len(how.body) - landed.resumed_at
         holds(landed, disk, tmp_path)
@@ -148,12 +148,12 @@ def test_room_that_is_too_small_for_the_tables(tmp_path: Path) -> None:
         with pytest.raises(StepError) as caught:
             fetch(source, at / "out", capacity=len(disk))
         assert caught.value.code is Exit.NO_SPACE
-        assert f"{largest(len(disk))} at most" in str(caught.value)
+        assert f"{max_file_size(len(disk))} at most" in str(caught.value)
         subprocess.run(["mount", "-o", "remount,size=32m", at], check=True)
         landed = fetch(source, at / "out", capacity=len(disk))
-        assert landed.resumed_at >= NOTED_BYTES
+        assert landed.resumed_at >= NOTE_EVERY_BYTES
         holds(landed, disk, tmp_path)
-        assert landed.size <= largest(len(disk))
+        assert landed.size <= max_file_size(len(disk))
 
 
 @pytest.mark.parametrize("size", [512, 1 << 16, (512 << 20) + 1, 5 << 30, 1 << 40, 64 << 40])
@@ -162,7 +162,7 @@ def test_no_image_is_larger_than_largest(size: int) -> None:
     argv = ["measure", "--output=json", "-O", "qcow2", "--size", str(size)]
     said = subprocess.run(["qemu-img", *argv], check=True, capture_output=True, text=True).stdout
     full = json.loads(said)["fully-allocated"]
-    assert full - (4 << 16) <= largest(size) <= full * 1.001 + (4 << 16)
+    assert full - (4 << 16) <= max_file_size(size) <= full * 1.001 + (4 << 16)
 
 
 @pytest.mark.programs

@@ -92,7 +92,9 @@ def test_a_disk_of_another_size_is_refused_before_it_is_converted(tmp_path: Path
     qemu.convert(tmp_path / "raw", "raw", tmp_path / "in.vdi", "vdi", report=silent, stop=Stop())
     landed = Landed(tmp_path / "in.vdi", "vdi", None, 0, 0, "", 0, "")
     with pytest.raises(StepError) as caught:
-        convert.hand_on(landed, tmp_path / "out", DiskFormat.RAW, GRAIN + SECTOR, report=silent, stop=Stop())
+        convert.ensure_format(
+            landed, tmp_path / "out", DiskFormat.RAW, GRAIN + SECTOR, report=silent, stop=Stop()
+        )
     assert caught.value.code is Exit.CORRUPT
     assert not (tmp_path / "out").exists()
 

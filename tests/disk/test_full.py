@@ -18,7 +18,7 @@ from steps.model.mapping import shape
 from steps.model.plan import DiskFormat
 from steps.model.scratch import Ready
 from steps.runtime.stop import Stop
-from steps.targets.directory import Directory
+from steps.targets.directory import DirectoryTarget
 from tests.disk.filesystem import filesystem, full
 from tests.disk.streamvmdk import stream_vmdk
 from tests.unit.builders import a_disk, a_machine, a_plan
@@ -67,7 +67,7 @@ def test_image_and_build_in_a_folder(small: Path) -> None:
     (folder / "disk.raw").write_bytes(DISK)
     made = Ready(file="disk.raw", format=DiskFormat.RAW, virtual_size=len(DISK), size=len(DISK))
     made.save(scratch.ready(folder))
-    target = Directory(small, Stop())
+    target = DirectoryTarget(small, Stop())
     machine = a_machine(disks=(a_disk(),))
     wanted = shape(a_plan(), machine)
 

@@ -11,7 +11,7 @@ import pytest
 
 from steps.disk import qemu
 from steps.disk.blank import land_blank
-from steps.disk.landed import Files
+from steps.disk.landed import LandingFiles
 from steps.disk.source import Digest, DiskFormat, Source
 from steps.model.contract import Exit, StepError
 from tests.disk.conftest import GRAIN, fetch, front_vmdk, holds, make_disk
@@ -67,12 +67,12 @@ def test_a_disk_that_landed_under_another_digest_is_read_again(tmp_path: Path) -
     assert not fetch(source, out).source_bytes
     with pytest.raises(StepError, match="digest"):
         fetch(replace(source, digest=digest(b"")), out)
-    assert not Files(out).landed.exists()
+    assert not LandingFiles(out).landed.exists()
 
 
 def test_a_stream_that_breaks_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broken connection is no damage of the file: it is told as what it is."""
-    monkeypatch.setattr("steps.disk.web.PAUSES", ())
+    monkeypatch.setattr("steps.disk.web.RESUME_PAUSES", ())
     image = front_vmdk(tmp_path, DISK)
     with Server(Behaviour(image, cuts=[70_000])) as server, pytest.raises(StepError) as caught:
         fetch(Source(server.url, format="vmdk", digest=digest(image)), tmp_path / "out")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.disk import reach
+from steps.disk import reachability
 from steps.disk.land import Source
 from steps.model.contract import Exit, StepError
 from steps.runtime import certificates
@@ -31,7 +31,7 @@ def tls(tmp_path: Path) -> SelfSigned:
 @contextmanager
 def serving(how: Behaviour, tls: SelfSigned, *, secure: bool) -> Iterator[Source]:
     with Server(how, tls.server() if secure else None) as server:
-        trusted = certificates.context(ca=tls.pem) if secure else None
+        trusted = certificates.tls_context(ca=tls.pem) if secure else None
         yield Source(server.url, format="raw", identity="disk", tls=trusted)
 
 
@@ -41,7 +41,7 @@ def test_a_disk_comes_through_the_proxy(
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY" if secure else "HTTP_PROXY", forward.url.replace("//", "//me:pw@"))
     monkeypatch.setenv("NO_PROXY", "")
-    monkeypatch.setattr("steps.disk.web.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("steps.disk.web.RESUME_PAUSES", (0.0, 0.0))
     how = Behaviour(DISK, cuts=[1 << 20] if secure else [])
     with serving(how, tls, secure=secure) as source:
         assert fetch(source, tmp_path / "out", format="raw").path.read_bytes() == DISK
@@ -58,7 +58,7 @@ def test_the_proxy_is_asked_for_an_ipv6_address_in_brackets(
     monkeypatch.setenv("NO_PROXY", "")
     forward.refuses = 502
     with pytest.raises(StepError, match="the proxy"):
-        reach.prove("https://[fd00::1]:8443/", None, "the ESXi host")
+        reachability.check("https://[fd00::1]:8443/", None, "the ESXi host")
     assert forward.asked == ["CONNECT [fd00::1]:8443"]
 
 
@@ -68,7 +68,7 @@ def test_the_proxy_is_asked_for_names_with_marks_in_ascii(
 ) -> None:
     monkeypatch.setenv(f"{scheme.upper()}_PROXY", forward.url)
     monkeypatch.setenv("NO_PROXY", "")
-    monkeypatch.setattr("steps.disk.web.PAUSES", (0.0,))
+    monkeypatch.setattr("steps.disk.web.RESUME_PAUSES", (0.0,))
     forward.refuses = 502
     with pytest.raises(StepError, match="the proxy"):
         fetch(Source(f"{scheme}://büro.corp/für%20a?b=ä", format="raw"), tmp_path / "out", format="raw")
@@ -82,7 +82,7 @@ def test_the_proxy_is_asked_for_names_with_marks_in_ascii(
 @pytest.mark.parametrize("host", ["ü" * 70, "ü..corp"])
 def test_a_host_that_nothing_can_be_called(host: str) -> None:
     with pytest.raises(StepError) as caught:
-        reach.prove(f"https://{host}/", None, "the host")
+        reachability.check(f"https://{host}/", None, "the host")
     assert caught.value.code is Exit.INVALID
 
 
@@ -141,7 +141,7 @@ def test_a_host_that_cannot_be_reached_is_named_with_what_to_change(
     url: Callable[[], str], words: list[str]
 ) -> None:
     with pytest.raises(StepError) as caught:
-        reach.prove(url(), None, "the ESXi host")
+        reachability.check(url(), None, "the ESXi host")
     assert caught.value.code is Exit.UNREACHABLE
     for word in ("the ESXi host", *words):
         assert word.lower() in str(caught.value).lower(), str(caught.value)
@@ -149,9 +149,9 @@ def test_a_host_that_cannot_be_reached_is_named_with_what_to_change(
 
 def test_a_certificate_that_is_not_trusted_is_noticed(tls: SelfSigned) -> None:
     with Server(Behaviour(DISK), tls.server()) as server:
-        reach.prove(server.url, certificates.context(ca=tls.pem), "the ESXi host")
+        reachability.check(server.url, certificates.tls_context(ca=tls.pem), "the ESXi host")
         with pytest.raises(StepError, match="the certificate of the ESXi host localhost, port") as caught:
-            reach.prove(server.url, certificates.context(), "the ESXi host")
+            reachability.check(server.url, certificates.tls_context(), "the ESXi host")
     assert caught.value.code is Exit.UNTRUSTED
     assert server.how.asked == []
 
@@ -162,8 +162,8 @@ def test_a_host_is_proved_by_the_way_of_the_transfer(
     monkeypatch.setenv("HTTPS_PROXY", forward.url)
     monkeypatch.setenv("NO_PROXY", "")
     with Server(Behaviour(DISK), tls.server()) as server:
-        reach.prove(server.url, certificates.context(ca=tls.pem), "the ESXi host")
+        reachability.check(server.url, certificates.tls_context(ca=tls.pem), "the ESXi host")
         assert forward.asked == [f"CONNECT localhost:{server.server_address[1]}"]
         forward.refuses = 403
         with pytest.raises(StepError, match="through the proxy"):
-            reach.prove(server.url, certificates.context(ca=tls.pem), "the ESXi host")
+            reachability.check(server.url, certificates.tls_context(ca=tls.pem), "the ESXi host")

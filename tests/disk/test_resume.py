@@ -16,7 +16,7 @@ import pytest
 
 from steps.disk.land import Landed, Source
 from steps.disk.source import Digest
-from steps.disk.state import State
+from steps.disk.state import LandingState
 from steps.model.contract import Exit, StepError, Stopped
 from steps.runtime.stop import Stop
 from tests.disk.conftest import SECTOR, fetch, front_vmdk, holds, make_disk
@@ -31,10 +31,10 @@ VMDK = bytes(stream_vmdk(DISK).data)
 
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("steps.disk.checkpoint.EVERY_BYTES", 1 << 17)
+    monkeypatch.setattr("steps.disk.checkpoint.SAVE_EVERY_BYTES", 1 << 17)
     monkeypatch.setattr("steps.disk.pump.CHUNK", 1 << 16)
-    monkeypatch.setattr("steps.disk.pump._READ", 1 << 14)
-    monkeypatch.setattr("steps.disk.web.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("steps.disk.pump._READ_BYTES", 1 << 14)
+    monkeypatch.setattr("steps.disk.web.RESUME_PAUSES", (0.0, 0.0))
 
 
 def source(url: str, identity: str = "disk 1") -> Source:
@@ -149,7 +149,7 @@ def test_a_state_beyond_the_end_starts_over(
     with Server(how) as server:
         with pytest.raises(StepError):
             fetch(replace(raw, url=server.url), out, format=wanted)
-        memory = State.load(out.with_name("out.state.json"), raw.key(wanted, None))
+        memory = LandingState.load(out.with_name("out.state.json"), raw.key(wanted, None))
         assert memory
         how.ranges = ranges
         replace(memory, position=position).save(out.with_name("out.state.json"))

@@ -18,7 +18,7 @@ from steps.model.contract import Exit
 from steps.model.kinds import CLAIM, IMAGE, MACHINE, Kind
 from steps.model.names import PORT
 from steps.targets.harvester import markers
-from steps.targets.harvester.machines import attached_claims
+from steps.targets.harvester.vm_objects import attached_claims
 from tests import scenario
 from tests.e2e import harness
 from tests.e2e.conftest import MakeDisk

@@ -86,7 +86,7 @@ class Containers:
             report=_silent,
             stop=Stop(),
         )
-        convert.hand_on(landed, out, wanted, options["capacity"], report=_silent, stop=Stop())
+        convert.ensure_format(landed, out, wanted, options["capacity"], report=_silent, stop=Stop())
         return f"{landed.format} landed, {wanted} handed on"
 
     def judge(self, case: Case, folder: Path, outcome: str) -> str:

@@ -14,7 +14,7 @@ from steps.model.plan import SourcePlan
 from steps.model.sources import SourceKind
 from steps.providers import Access
 from steps.providers.ova import connect
-from steps.providers.ova.describe import MOST_CAPACITY
+from steps.providers.ova.describe import MAX_CAPACITY
 from steps.runtime.stop import Stop
 from tests.fuzz import mutate
 from tests.fuzz.case import Case, Wrong
@@ -72,7 +72,7 @@ class Machines:
         (place / "in.ovf").write_bytes(case.data)
         plan = SourcePlan(kind=SourceKind.OVA, name="fuzz", endpoint=str(place / "in.ovf"))
         access = Access(
-            plan=plan, credentials=folder, stop=Stop(), run="fuzz", step="preflight", memory=folder
+            plan=plan, credentials=folder, stop=Stop(), run="fuzz", step="preflight", state_folder=folder
         )
         with connect(access) as source:
             found = source.inventory()
@@ -86,7 +86,7 @@ class Machines:
 
 def _sane(machine: Machine) -> None:
     for disk in machine.disks:
-        if not 0 < disk.capacity <= MOST_CAPACITY:
+        if not 0 < disk.capacity <= MAX_CAPACITY:
             raise Wrong(f"{disk.id} of {disk.capacity} bytes")
         if "://" not in disk.backing and ".." in disk.backing.split("/"):
             raise Wrong(f"{disk.backing!r} leads out of the package")

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from steps.providers.ova import envelope as ovf
-from steps.providers.ova import manifest, place
+from steps.providers.ova import manifest, source_file
 from steps.providers.ova.address import Address
-from steps.providers.ova.place import Reach
-from steps.providers.ova.reader import Reader
+from steps.providers.ova.reader import FileReader
+from steps.providers.ova.source_file import HttpSettings
 from steps.providers.ova.tar import Member as Found
 from steps.providers.ova.tar import Tar
 from tests.fuzz import archive, digests, envelope, mutate
@@ -81,11 +81,13 @@ class TarIndex:
 
 def _members(path: Path, case: Case) -> dict[str, Found]:
     """Everything in the archive, read through the one way there is to it; each within the file."""
-    reach, size, found = Reach(), len(case.data), {}
-    there = replace(place.find(Address.parse(str(path)), reach), ranged=case.options["ranged"])
-    with contextlib.closing(Reader(there, reach.stop)) as reader:
+    settings, size, found = HttpSettings(), len(case.data), {}
+    there = replace(
+        source_file.locate(Address.parse(str(path)), settings), supports_range=case.options["ranged"]
+    )
+    with contextlib.closing(FileReader(there, settings.stop)) as reader:
         tar = Tar(reader)
-        tar.find(lambda name: name == "disk.vmdk", far=False)
+        tar.find(lambda name: name == "disk.vmdk", full_scan=False)
         names: list[str] = []
         tar.find(lambda name: bool(names.append(name)))  # type: ignore[func-returns-value]
         for member in filter(None, (tar.find(name.__eq__) for name in names[:_LOOKED_AT])):

@@ -8,7 +8,7 @@ from typing import Final
 
 from tests.fuzz.case import Parser
 
-_DISK: Final = ("decode", "detect", "grains", "stream", "tables", "vmdk")
+_DISK: Final = ("vmdk_decoder", "detect", "grains", "stream", "tables", "vmdk")
 COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "layers": {"steps.disk.layers": ()},
     "ovf": {
@@ -18,19 +18,27 @@ COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         f"steps.providers.ova.{module}": ()
         for module in ("describe", "formats", "hardware", "items", "vendors")
     },
-    "tar": {"steps.providers.ova.tar": (), "steps.providers.ova.names": ("checked",)},
+    "tar": {"steps.providers.ova.tar": (), "steps.providers.ova.names": ("checked_name",)},
     "state": {
-        "steps.disk.detect": ("resumed",),
+        "steps.disk.detect": ("resume_decoder",),
         "steps.disk.landed": (),
-        "steps.disk.state": ("State.load", "State._parse", "State.check"),
+        "steps.disk.state": ("LandingState.load", "LandingState._parse", "LandingState.validate"),
     },
     "vmdk": {f"steps.disk.{module}": () for module in _DISK},
     "containers": {
-        "steps.convert": ("check", "hand_on"),
-        "steps.disk.detect": ("decoder_of", "magic_of", "_vmdk", "_qcow2_size"),
-        "steps.disk.plain": (),
-        "steps.disk.whole": (),
-        "steps.disk.qemu": ("info", "check", "convert", "_refuse_other_files", "_json", "_name", "_failure"),
+        "steps.convert": ("check", "ensure_format"),
+        "steps.disk.detect": ("decoder_for", "detect_format", "_vmdk", "_qcow2_size"),
+        "steps.disk.plain_decoder": (),
+        "steps.disk.self_contained": (),
+        "steps.disk.qemu": (
+            "info",
+            "check",
+            "convert",
+            "_refuse_other_files",
+            "_run_json",
+            "_absolute_name",
+            "_failure",
+        ),
     },
 }
 """The modules whose branches are counted; of each these functions, or all where none is named."""

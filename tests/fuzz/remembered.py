@@ -186,7 +186,10 @@ def _crash(*_: object) -> Never:
 @contextlib.contextmanager
 def _dying(when: str) -> Iterator[None]:
     """The process dies before the last rename, or right after it."""
-    places = {"complete": "steps.disk.landed.Files.settle", "renamed": "steps.disk.landed.replace_file"}
+    places = {
+        "complete": "steps.disk.landed.LandingFiles.finish",
+        "renamed": "steps.disk.landed.replace_file",
+    }
     with mock.patch(places[when], _crash) if when in places else contextlib.nullcontext():
         yield
 

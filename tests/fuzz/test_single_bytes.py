@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from steps.disk.checkpoint import Checkpoints
-from steps.disk.detect import decoder_of
+from steps.disk.detect import decoder_for
 from steps.disk.pump import Chunk
 from steps.disk.sink import CLUSTER, ZEROS, Block
 from steps.disk.stream import Stream
-from steps.disk.tables import Disagree
+from steps.disk.tables import TablesMismatchError
 from steps.model.contract import StepError
 from tests.fuzz import sparse
 
@@ -32,7 +32,7 @@ class Blocks:
     def read(self, offset: int) -> bytes:
         return bytes(self.there.get(offset, ZEROS)).ljust(CLUSTER, b"\0")
 
-    def memory(self) -> dict[str, Any]:
+    def checkpoint_state(self) -> dict[str, Any]:
         return {}
 
     def finish(self, size: int) -> None:
@@ -51,7 +51,7 @@ class NoCheckpoints(Checkpoints):
     def tick(self, position: int) -> None:
         """Nothing is due."""
 
-    def forbid(self) -> None:
+    def disable(self) -> None:
         """Nothing is kept."""
 
 
@@ -59,10 +59,10 @@ def decoded(data: bytes) -> bytes | None:
     """The disk in a VMDK, None where its format or its size is another: then the plan's size disagrees.
 
     Raises:
-        StepError, Disagree: it was noticed.
+        StepError, TablesMismatchError: it was noticed.
     """
     chunks = iter([Chunk(memoryview(data), len(data), len(data)), Chunk(memoryview(b""), 0, len(data))])
-    decoder = decoder_of(Stream(lambda: next(chunks)), "vmdk")
+    decoder = decoder_for(Stream(lambda: next(chunks)), "vmdk")
     if decoder.format != "raw" or decoder.size != CAPACITY * sparse.SECTOR:
         return None
     blocks = Blocks()
@@ -102,7 +102,7 @@ def test_every_single_damaged_byte_is_harmless_or_noticed(tables_last: bool, mas
         try:
             if decoded(bytes(damaged)) not in {good, None}:
                 harmful.append(at)
-        except (StepError, Disagree):
+        except (StepError, TablesMismatchError):
             noticed += 1
     assert not harmful
     assert noticed > 400

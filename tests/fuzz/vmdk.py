@@ -1,4 +1,4 @@
-"""The decoder of stream-optimized VMDKs under fuzz: `steps.disk.vmdk`, `decode`, `tables`, `detect`."""
+"""The decoder of stream-optimized VMDKs under fuzz: `steps.disk.vmdk`, `vmdk_decoder`, `tables`, `detect`."""
 
 from __future__ import annotations
 

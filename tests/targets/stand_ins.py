@@ -14,7 +14,7 @@ from steps.model.contract import Exit
 from steps.model.kinds import BACKING_IMAGE, CLAIM, DATA_VOLUME, IMAGE, MACHINE, STORAGE_CLASS, Kind, Object
 from steps.model.plan import DiskFormat
 from steps.runtime.stop import Stop
-from steps.targets.harvester.serving import Card
+from steps.targets.harvester.serving import ServedDisk
 from tests.targets.fake_cluster import FakeCluster, refused
 
 TOKEN = "a-token-nobody-can-guess"  # noqa: S105
@@ -49,7 +49,7 @@ class FakeServing:
     landed: str = "1"
     origin: str = "http://serve"
 
-    def card(self, disk: str) -> Card | None:
+    def served_disk(self, disk: str) -> ServedDisk | None:
         if self.silent:
             self.silent -= 1
             return None
@@ -57,12 +57,14 @@ class FakeServing:
         digest = "" if self.pending else hashlib.sha512(data).hexdigest()
         self.pending = max(0, self.pending - 1)
         size = len(data)
-        return Card(format=self.format, size=size, virtual_size=1 << 30, landed=self.landed, sha512=digest)
+        return ServedDisk(
+            format=self.format, size=size, virtual_size=1 << 30, landed=self.landed, sha512=digest
+        )
 
     def url(self, disk: str, disk_format: DiskFormat) -> str:
         return f"{self.origin}/{TOKEN}/{disk}.{disk_format}"
 
-    def hide(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         return text.replace(TOKEN, "…")
 
 

@@ -9,7 +9,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, IMAGE, MACHINE, NAD, RESOURCE_QUOTA, Object
 from steps.model.names import LABEL_UID
 from steps.model.plan import NetworkRule
-from steps.targets.harvester.admitting import Admitting
+from steps.targets.harvester.admission_check import AdmissionCheck
 from tests.targets.fake_cluster import READ
 from tests.targets.harvester_rules import MEMORY_TAKEN
 from tests.targets.stand_ins import a_class
@@ -21,7 +21,7 @@ MAC = "00:50:56:aa:bb:cc"
 
 
 def admit(world: World) -> Admission:
-    return Admitting(world.plan, world.machine, world.cluster, world.volumes()).run(world.shape)
+    return AdmissionCheck(world.plan, world.machine, world.cluster, world.volumes()).run(world.shape)
 
 
 def refusal(world: World) -> StepError:

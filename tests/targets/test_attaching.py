@@ -12,8 +12,8 @@ from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, IMPORT, MACHINE, Object
 from steps.model.volumes import Volumes
 from steps.runtime.cluster import ExistsError
-from steps.targets.harvester.discarding import discard
-from steps.targets.harvester.machines import attached_claims
+from steps.targets.harvester.discard import discard
+from steps.targets.harvester.vm_objects import attached_claims
 from tests.targets.stand_ins import a_class, owner_reference
 from tests.targets.world import World
 

@@ -11,7 +11,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, Kind
 from steps.model.volumes import Volumes, volume_names
 from steps.targets.harvester import markers
-from steps.targets.harvester.choosing import TRIES, choose_names
+from steps.targets.harvester.volume_names import MAX_NAMES, choose_names
 from tests.targets.fake_cluster import READ
 from tests.targets.stand_ins import a_class
 from tests.targets.world import World
@@ -80,7 +80,7 @@ def test_the_hash_can_be_taken_too() -> None:
 
 def test_a_namespace_without_any_free_name() -> None:
     world = World()
-    for name in islice(volume_names("web01", "disk-0", world.plan.run), TRIES):
+    for name in islice(volume_names("web01", "disk-0", world.plan.run), MAX_NAMES):
         put(world, CLAIM, name)
     with pytest.raises(StepError, match="targetVirtualMachineName") as caught:
         choose(world)
@@ -155,7 +155,7 @@ class TestUpgrade:
             step()
         of = world.plan.import_
         assert [one["metadata"]["name"] for one in world.claims()] == sorted(
-            markers.image(of, disk) for disk in ("disk-0", "disk-1")
+            markers.image_name(of, disk) for disk in ("disk-0", "disk-1")
         )
         assert world.kubevirt.starts == ["web01"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, IMAGE, MACHINE
-from steps.targets.harvester.discarding import discard
+from steps.targets.harvester.discard import discard
 from tests.targets.world import World
 
 

@@ -18,7 +18,7 @@ from ruamel.yaml.scalarstring import walk_tree
 from steps.model.kinds import CLAIM, CONFIG_MAP, SERVICE, Object
 from steps.model.machine import Machine
 from steps.model.plan import NetworkRule, Plan
-from steps.targets.harvester.run import Run
+from steps.targets.harvester.run_objects import RunObjects
 from tests.targets.stand_ins import DIGEST, a_class, class_by_uid
 from tests.targets.test_run import a_request
 from tests.targets.world import World
@@ -55,7 +55,9 @@ def left_off() -> list[Object]:
 def run() -> list[Object]:
     world = World()
     world.cluster.put(a_request(world.plan))
-    Run(world.plan, world.cluster, "vmferry").prepare(world.machine, f"configmap/{world.plan.run}-machine")
+    RunObjects(world.plan, world.cluster, "vmferry").prepare(
+        world.machine, f"configmap/{world.plan.run}-machine"
+    )
     return [one for kind in (CLAIM, SERVICE, CONFIG_MAP) for one in world.cluster.all(kind, "vmferry")]
 
 

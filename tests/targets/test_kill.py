@@ -11,7 +11,7 @@ import pytest
 
 from steps.model.contract import StepError
 from steps.model.kinds import KINDS, Kind
-from steps.targets.harvester.run import Run
+from steps.targets.harvester.run_objects import RunObjects
 from tests.targets.fake_cluster import FakeCluster, Fault, KilledError
 from tests.targets.stand_ins import a_class, class_by_uid
 from tests.targets.test_run import a_request
@@ -123,9 +123,9 @@ def test_the_run_is_prepared_and_released_through_any_kill(*, answer_only: bool)
         made.cluster.fault = None if at is None else Fault(at, answer_only=answer_only)
         for action in ("prepare", "release"):
             for _ in range(2):
-                run = Run(made.plan, made.cluster, "vmferry")
+                run = RunObjects(made.plan, made.cluster, "vmferry")
                 try:
-                    run.prepare(made.machine, "configmap/m") if action == "prepare" else run.release()
+                    run.prepare(made.machine, "configmap/m") if action == "prepare" else run.delete_all()
                     break
                 except KilledError:
                     made.cluster.fault = None

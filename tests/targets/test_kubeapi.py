@@ -16,7 +16,7 @@ from steps.model.contract import Exit, StepError, Stopped
 from steps.model.kinds import CLAIM, IMAGE, STORAGE_CLASS
 from steps.runtime import kubeapi
 from steps.runtime.cluster import ChangedError, ExistsError, failure
-from steps.runtime.kubeapi import Api, Patient
+from steps.runtime.kubeapi import ApiCluster, RetryingCluster
 from steps.runtime.stop import Stop
 from tests.forwardproxy import Forward, forward
 from tests.targets.fake_cluster import FakeCluster
@@ -66,10 +66,10 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def api(server: Server) -> Iterator[Api]:
+def api(server: Server) -> Iterator[ApiCluster]:
     settings = Configuration(host=f"http://127.0.0.1:{server.server_port}")
     with ApiClient(settings) as client:
-        yield Api(client)
+        yield ApiCluster(client)
 
 
 def status(reason: str, message: str) -> dict[str, str]:
@@ -148,26 +148,26 @@ def test_the_proxy_that_a_kubeconfig_names_counts(
 PLACE = "/apis/harvesterhci.io/v1beta1/namespaces/default/virtualmachineimages"
 
 
-def test_get(server: Server, api: Api) -> None:
+def test_get(server: Server, api: ApiCluster) -> None:
     server.answers = [(200, an_image())]
     assert api.get(IMAGE, "image-1", "default") == an_image()
     assert server.asked[0][:2] == ("GET", f"{PLACE}/image-1")
 
 
-def test_nothing_is_asked_but_what_is_wanted(server: Server, api: Api) -> None:
+def test_nothing_is_asked_but_what_is_wanted(server: Server, api: ApiCluster) -> None:
     server.answers = [(200, an_image())]
     api.get(IMAGE, "image-1", "default")
     assert len(server.asked) == 1
 
 
-def test_what_is_not_there_is_none(server: Server, api: Api) -> None:
+def test_what_is_not_there_is_none(server: Server, api: ApiCluster) -> None:
     server.answers = [(404, status("NotFound", "not found"))] * 3
     assert api.get(IMAGE, "image-1", "default") is None
     assert api.patch(IMAGE, "image-1", {}, "default") is None
     api.delete(IMAGE, "image-1", "default")
 
 
-def test_core_kinds_and_cluster_wide_ones(server: Server, api: Api) -> None:
+def test_core_kinds_and_cluster_wide_ones(server: Server, api: ApiCluster) -> None:
     server.answers = [(200, {}), (200, {})]
     api.get(CLAIM, "c", "default")
     api.get(STORAGE_CLASS, "fast")
@@ -175,7 +175,7 @@ def test_core_kinds_and_cluster_wide_ones(server: Server, api: Api) -> None:
     assert server.asked[1][1] == "/apis/storage.k8s.io/v1/storageclasses/fast"
 
 
-def test_find(server: Server, api: Api) -> None:
+def test_find(server: Server, api: ApiCluster) -> None:
     server.answers = [
         (200, {"items": [{"metadata": {"name": "image-1", "namespace": "default"}}]}),
         (200, {}),
@@ -186,13 +186,13 @@ def test_find(server: Server, api: Api) -> None:
     assert server.asked[1][1] == PLACE
 
 
-def test_create(server: Server, api: Api) -> None:
+def test_create(server: Server, api: ApiCluster) -> None:
     server.answers = [(201, an_image(uid="1"))]
     assert api.create(an_image())["metadata"]["uid"] == "1"
     assert server.asked == [("POST", f"{PLACE}?fieldManager=vmferry", "application/json", an_image())]
 
 
-def test_a_dry_run_is_asked_for_and_nothing_else_is_different(server: Server, api: Api) -> None:
+def test_a_dry_run_is_asked_for_and_nothing_else_is_different(server: Server, api: ApiCluster) -> None:
     server.answers = [(201, an_image()), (200, an_image())]
     api.create(an_image(), dry_run=True)
     api.apply(an_image(), dry_run=True)
@@ -204,16 +204,16 @@ def test_a_dry_run_is_asked_for_and_nothing_else_is_different(server: Server, ap
 REFUSED = 'admission webhook "validator.harvesterhci.io" denied the request: '
 
 
-def test_a_refusal_is_not_tried_again_whatever_its_status(server: Server, api: Api) -> None:
+def test_a_refusal_is_not_tried_again_whatever_its_status(server: Server, api: ApiCluster) -> None:
     words = f"{REFUSED}duplicate mac address present for vm web for cluster network mgmt"
     server.answers = [(500, status("InternalError", words))]
     with pytest.raises(StepError) as caught:
-        Patient(api, FakeTime(), 120).create(an_image())
+        RetryingCluster(api, FakeTime(), 120).create(an_image())
     assert caught.value.code is Exit.CONFLICT
     assert len(server.asked) == 1
 
 
-def test_a_patch_that_is_refused_is_not_an_object_that_is_gone(server: Server, api: Api) -> None:
+def test_a_patch_that_is_refused_is_not_an_object_that_is_gone(server: Server, api: ApiCluster) -> None:
     words = f'{REFUSED}network-attachment-definitions.k8s.cni.cncf.io "vlan9" not found'
     server.answers = [(500, status("InternalError", words))]
     with pytest.raises(StepError) as caught:
@@ -222,7 +222,7 @@ def test_a_patch_that_is_refused_is_not_an_object_that_is_gone(server: Server, a
 
 
 @pytest.mark.parametrize("uid", ["", "1"])
-def test_a_delete_that_a_webhook_refuses_is_an_error(server: Server, api: Api, uid: str) -> None:
+def test_a_delete_that_a_webhook_refuses_is_an_error(server: Server, api: ApiCluster, uid: str) -> None:
     words = f"{REFUSED}can not delete the volume c which is currently attached to VM default/web"
     server.answers = [(409, status("Conflict", words))]
     with pytest.raises(StepError) as caught:
@@ -231,20 +231,22 @@ def test_a_delete_that_a_webhook_refuses_is_an_error(server: Server, api: Api, u
     assert "attached to VM" in str(caught.value)
 
 
-def test_a_delete_finds_another_object_under_that_name(server: Server, api: Api) -> None:
+def test_a_delete_finds_another_object_under_that_name(server: Server, api: ApiCluster) -> None:
     words = "the UID in the precondition (1) does not match the UID in record (2)"
     server.answers = [(409, status("Conflict", words))]
     api.delete(CLAIM, "c", "default", uid="1")
 
 
-def test_a_delete_that_competes_with_a_change_is_tried_again_by_the_step(server: Server, api: Api) -> None:
+def test_a_delete_that_competes_with_a_change_is_tried_again_by_the_step(
+    server: Server, api: ApiCluster
+) -> None:
     words = 'Operation cannot be fulfilled on "c": the object has been modified'
     server.answers = [(409, status("Conflict", words))]
     with pytest.raises(ChangedError):
         api.delete(CLAIM, "c", "default", uid="1")
 
 
-def test_apply_is_forced_under_our_name(server: Server, api: Api) -> None:
+def test_apply_is_forced_under_our_name(server: Server, api: ApiCluster) -> None:
     server.answers = [(200, an_image())]
     api.apply(an_image())
     verb, path, content, body = server.asked[0]
@@ -255,7 +257,7 @@ def test_apply_is_forced_under_our_name(server: Server, api: Api) -> None:
     )
 
 
-def test_patch_is_a_merge_patch(server: Server, api: Api) -> None:
+def test_patch_is_a_merge_patch(server: Server, api: ApiCluster) -> None:
     server.answers = [(200, an_image())]
     api.patch(IMAGE, "image-1", {"metadata": {"labels": {"a": None}}}, "default")
     verb, path, content, body = server.asked[0]
@@ -263,14 +265,14 @@ def test_patch_is_a_merge_patch(server: Server, api: Api) -> None:
     assert (content, body) == ("application/merge-patch+json", {"metadata": {"labels": {"a": None}}})
 
 
-def test_delete_of_that_very_object(server: Server, api: Api) -> None:
+def test_delete_of_that_very_object(server: Server, api: ApiCluster) -> None:
     server.answers = [(200, {}), (409, status("Conflict", "Precondition failed: UID in precondition: 1"))]
     api.delete(IMAGE, "image-1", "default", uid="1")
     assert server.asked[0][3] == {"propagationPolicy": "Background", "preconditions": {"uid": "1"}}
     api.delete(IMAGE, "image-1", "default", uid="1")  # another one of that name: ours is gone
 
 
-def test_an_answer_that_never_comes(server: Server, api: Api) -> None:
+def test_an_answer_that_never_comes(server: Server, api: ApiCluster) -> None:
     server.shutdown()
     server.server_close()
     with pytest.raises(
@@ -352,7 +354,7 @@ class Away(FakeCluster):
 def test_an_api_server_that_is_restarted_is_waited_for() -> None:
     time, cluster = FakeTime(), Away()
     cluster.silent = 6
-    assert Patient(cluster, time, 120, time.clock).get(IMAGE, "x") is None
+    assert RetryingCluster(cluster, time, 120, time.clock).get(IMAGE, "x") is None
     assert cluster.silent == 0
     assert time.now < 60
 
@@ -361,7 +363,7 @@ def test_patience_ends() -> None:
     time, cluster = FakeTime(), Away()
     cluster.silent = 10_000
     with pytest.raises(StepError, match="no answer"):
-        Patient(cluster, time, 120, time.clock).get(IMAGE, "x")
+        RetryingCluster(cluster, time, 120, time.clock).get(IMAGE, "x")
     assert 100 < time.now <= 120
 
 
@@ -369,7 +371,7 @@ def test_without_patience_nothing_is_asked_twice() -> None:
     time, cluster = FakeTime(), Away()
     cluster.silent = 1
     with pytest.raises(StepError):
-        Patient(cluster, time, 0, time.clock).get(IMAGE, "x")
+        RetryingCluster(cluster, time, 0, time.clock).get(IMAGE, "x")
 
 
 def test_a_stop_ends_the_waiting() -> None:
@@ -377,13 +379,13 @@ def test_a_stop_ends_the_waiting() -> None:
     cluster.silent = 10_000
     time.set()
     with pytest.raises(Stopped):
-        Patient(cluster, time, 120, time.clock).get(IMAGE, "x")
+        RetryingCluster(cluster, time, 120, time.clock).get(IMAGE, "x")
 
 
 def test_other_errors_are_not_repeated() -> None:
     time, cluster = FakeTime(), FakeCluster(denied={("list", IMAGE)})
     with pytest.raises(StepError):
-        Patient(cluster, time, 120, time.clock).find(IMAGE, "default")
+        RetryingCluster(cluster, time, 120, time.clock).find(IMAGE, "default")
     assert len(cluster.calls) == 1
 
 

@@ -12,7 +12,7 @@ from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, IMPORT, MACHINE, Object
 from steps.targets.harvester import markers
-from steps.targets.harvester.machines import READY, attached_claims
+from steps.targets.harvester.vm_objects import READY_SECONDS, attached_claims
 from tests.targets.stand_ins import a_class
 from tests.targets.world import World
 
@@ -266,7 +266,7 @@ def test_a_machine_that_is_not_ready_in_time_tells_why() -> None:
     assert "ErrorUnschedulable; PodScheduled False: 0/3 nodes are available: 3 Insufficient" in str(
         caught.value
     )
-    assert READY <= world.time.now < 2 * READY
+    assert READY_SECONDS <= world.time.now < 2 * READY_SECONDS
     assert owned(world)
     world.kubevirt.looks = 0
     world.start()

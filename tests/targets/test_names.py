@@ -21,7 +21,7 @@ SUBDOMAIN = st.from_regex(
 
 @given(SUBDOMAIN, SUBDOMAIN)
 def test_image_names_fit_all_that_harvester_makes_of_them(name: str, uid: str) -> None:
-    made = markers.image(ImportRef(name=name, uid=uid), "disk-127", "digest")
+    made = markers.image_name(ImportRef(name=name, uid=uid), "disk-127", "digest")
     assert re.fullmatch(r"image-[0-9a-f]{12}", made)
     assert len(f"longhorn-{made}") <= 63
 
@@ -40,13 +40,13 @@ def test_a_short_display_name_is_that_of_vm_import_controller() -> None:
 def test_image_names_differ_by_import_and_disk_and_bytes() -> None:
     one, other = ImportRef(name="web", uid="1"), ImportRef(name="web", uid="2")
     made = [
-        markers.image(of, disk, digest)
+        markers.image_name(of, disk, digest)
         for of in (one, other)
         for disk in ("disk-0", "disk-1")
         for digest in ("", "x")
     ]
     assert len(set(made)) == 8
-    assert markers.image(one, "disk-0") == markers.image(one, "disk-0")
+    assert markers.image_name(one, "disk-0") == markers.image_name(one, "disk-0")
 
 
 @pytest.mark.parametrize(

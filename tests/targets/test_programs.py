@@ -25,9 +25,9 @@ from steps.model.scratch import Ready, ready
 from steps.model.volumes import Volumes
 from steps.runtime import kubeapi
 from steps.runtime.cluster import Cluster
-from steps.runtime.program import Arguments, Context, attempt
+from steps.runtime.program import Arguments, Context, run_body
 from steps.runtime.stop import Stop
-from steps.targets.harvester.serving import Address, Web
+from steps.targets.harvester.serving import HttpServing, ServedUrl
 from tests.forwardproxy import Forward, forward
 from tests.targets.stand_ins import TOKEN
 from tests.targets.test_run import a_request
@@ -60,7 +60,7 @@ class Pod:
         folders = ("request", "scratch", "outputs")
         given = [part for name in folders for part in (f"--{name}", str(self.folder / name))]
         given += ["--credentials", str(self.folder / "source")]
-        return attempt(arguments, step, [*given, *argv], stop or Stop())
+        return run_body(arguments, step, [*given, *argv], stop or Stop())
 
     @property
     def token(self) -> str:
@@ -124,8 +124,8 @@ class Serving(threading.Thread):
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def web(self) -> Web:
-        return Web(Address(TOKEN, self.origin))
+    def web(self) -> HttpServing:
+        return HttpServing(ServedUrl(TOKEN, self.origin))
 
     def run(self) -> None:
         listen = ("--listen", f"127.0.0.1:{self.port}")
@@ -135,10 +135,10 @@ class Serving(threading.Thread):
 
 @pytest.fixture
 def serving(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
-    monkeypatch.setattr(serve, "LOOK", 0.05)
+    monkeypatch.setattr(serve, "CHECK_SECONDS", 0.05)
     running = Serving(pod)
     running.start()
-    until(lambda: running.web.card("disk-0") is not None or not running.is_alive())
+    until(lambda: running.web.served_disk("disk-0") is not None or not running.is_alive())
     yield running
     running.stop.set()
     running.join(20)
@@ -153,7 +153,7 @@ def until(done: Callable[[], bool]) -> None:
 
 def told(serving: Serving) -> str:
     """The digest on the card."""
-    card = serving.web.card("disk-0")
+    card = serving.web.served_disk("disk-0")
     return card.sha512 if card else ""
 
 
@@ -203,7 +203,7 @@ def test_no_proxy_of_the_environment_is_between_the_steps(
         monkeypatch.delenv(name, raising=False)
     serving = Serving(pod)
     serving.start()
-    until(lambda: serving.web.card("disk-0") is not None or not serving.is_alive())
+    until(lambda: serving.web.served_disk("disk-0") is not None or not serving.is_alive())
     is_up = serving.is_alive()
     serving.stop.set()
     serving.join(20)
@@ -214,7 +214,7 @@ def test_a_second_workflow_over_a_disk_that_is_an_image(
     pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after the annotation or an edited spec: both steps run again, and both end."""
-    monkeypatch.setattr(serve, "LOOK", 0.05)
+    monkeypatch.setattr(serve, "CHECK_SECONDS", 0.05)
     monkeypatch.setattr("steps.targets.harvester.publishing.POLL", 0.01)
     for workflow in ("vmi-web-g1", "vmi-web-g1-r1"):
         serving = Serving(pod, "--workflow", workflow)
@@ -237,7 +237,8 @@ def test_what_is_served_and_to_whom(serving: Serving) -> None:
         assert fetch(serving.origin + path)[0] == 404
     until(
         lambda: (
-            (serving.web.card("disk-0") or serving).__dict__.get("sha512") == hashlib.sha512(DATA).hexdigest()
+            (serving.web.served_disk("disk-0") or serving).__dict__.get("sha512")
+            == hashlib.sha512(DATA).hexdigest()
         )
     )
 

@@ -11,9 +11,9 @@ from steps.model.contract import Exit, StepError, Stopped
 from steps.model.kinds import IMAGE, IMPORT, STORAGE_CLASS, Object
 from steps.model.plan import DiskRule
 from steps.targets.harvester import markers
-from steps.targets.harvester.completed import WorkflowRef, is_completed
-from steps.targets.harvester.machines import attached_claims
+from steps.targets.harvester.completion import WorkflowRef, is_completed
 from steps.targets.harvester.serving import PATIENCE
+from steps.targets.harvester.vm_objects import attached_claims
 from tests.targets.fake_cluster import FakeCluster
 from tests.targets.stand_ins import DIGEST, TOKEN, FakeServing, a_class
 from tests.targets.world import World
@@ -235,7 +235,7 @@ def test_a_failure_is_reported_verbatim_and_repaired_by_the_next_attempt() -> No
 
 def test_the_secret_part_of_the_url_is_in_no_message(capsys: pytest.CaptureFixture[str]) -> None:
     world = World()
-    url = world.serving.url("disk-0", world.serving.card("disk-0").format)  # type: ignore[union-attr]
+    url = world.serving.url("disk-0", world.serving.served_disk("disk-0").format)  # type: ignore[union-attr]
     world.harvester.trouble = f"got 404 status code from {url}"
     world.harvester.fail = [f"got 502 status code from {url}"]
     with pytest.raises(StepError) as caught:
@@ -527,7 +527,7 @@ def test_a_cluster_that_does_not_know_imports() -> None:
 
 def test_the_name_of_another_imports_image_is_a_conflict() -> None:
     world = World()
-    name = markers.image(world.plan.import_, "disk-0")
+    name = markers.image_name(world.plan.import_, "disk-0")
     theirs = {names.LABEL_UID: "else", names.LABEL_NAME: "shop", names.LABEL_NAMESPACE: "prod"}
     todays(world, name, metadata={"name": name, "namespace": "default", "labels": theirs})
     with pytest.raises(StepError, match=r"belongs to import prod/shop \(uid else\)") as caught:
@@ -536,4 +536,4 @@ def test_the_name_of_another_imports_image_is_a_conflict() -> None:
 
 
 def test_serving_is_a_double_that_hides_its_token() -> None:
-    assert TOKEN not in FakeServing().hide(f"x {TOKEN} y")
+    assert TOKEN not in FakeServing().redact(f"x {TOKEN} y")

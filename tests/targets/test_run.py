@@ -12,7 +12,7 @@ from steps.model.kinds import CLAIM, CONFIG_MAP, POD, SERVICE, Object
 from steps.model.machine import Machine
 from steps.model.plan import Plan, ScratchPlan
 from steps.runtime.program import MACHINE
-from steps.targets.harvester.run import Run, scratch_size
+from steps.targets.harvester.run_objects import RunObjects, scratch_size
 from tests.targets.world import GIB, World
 from tests.unit.builders import a_disk
 
@@ -29,8 +29,8 @@ def world() -> World:
     return made
 
 
-def run(world: World) -> Run:
-    return Run(world.plan, world.cluster, "vmferry")
+def run(world: World) -> RunObjects:
+    return RunObjects(world.plan, world.cluster, "vmferry")
 
 
 def prepare(world: World) -> None:
@@ -164,7 +164,7 @@ def test_where_a_machine_cannot_be_published(world: World, target: str) -> None:
 def test_release_takes_claims_and_services_of_this_run_only(world: World) -> None:
     prepare(world)
     world.cluster.put({**claim(world), "metadata": {"name": "other", "namespace": "vmferry", "labels": {}}})
-    assert run(world).release() == []
+    assert run(world).delete_all() == []
     assert [one["metadata"]["name"] for one in world.cluster.all(CLAIM, "vmferry")] == ["other"]
     assert world.cluster.all(SERVICE, "vmferry") == []
     assert len(world.cluster.all(CONFIG_MAP, "vmferry")) == 2
@@ -182,13 +182,13 @@ def test_release_takes_finished_pods_that_keep_a_claim(world: World) -> None:
     a_pod(world, "convert", "Failed", **scratch)
     a_pod(world, "serve", "Running", **scratch)
     a_pod(world, "cleanup", "Running")
-    assert run(world).release() == []
+    assert run(world).delete_all() == []
     assert [one["metadata"]["name"] for one in world.cluster.all(POD, "vmferry")] == ["cleanup", "serve"]
 
 
 def test_release_tells_what_it_could_not_do(world: World) -> None:
     prepare(world)
     world.cluster.denied.add(("delete", CLAIM))
-    (left,) = run(world).release()
+    (left,) = run(world).delete_all()
     assert "right to delete on persistentvolumeclaims" in left
     assert world.cluster.all(SERVICE, "vmferry") == []

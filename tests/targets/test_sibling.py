@@ -12,15 +12,15 @@ import pytest
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import IMAGE, WORKFLOW, Object
 from steps.targets.harvester import markers
-from steps.targets.harvester.completed import WorkflowRef
+from steps.targets.harvester.completion import WorkflowRef
 from steps.targets.harvester.serving import PATIENCE
-from steps.targets.harvester.sibling import Sibling, phase_of
+from steps.targets.harvester.sibling import ImageStepWatcher, phase_of
 from tests.targets.world import World
 from tests.unit.test_status import RECORDED
 
 
-def sibling(world: World, workflow: str = "") -> Sibling:
-    return Sibling(
+def sibling(world: World, workflow: str = "") -> ImageStepWatcher:
+    return ImageStepWatcher(
         *(world.plan, "disk-0", world.cluster),
         workflow=WorkflowRef(workflow, "vmferry"),
         clock=world.time.clock,
@@ -84,7 +84,7 @@ def test_the_right_mark_counts_where_workflows_cannot_be_seen() -> None:
 def test_done_when_an_image_of_an_earlier_import_was_taken() -> None:
     world = World()
     world.publish()
-    world.cluster.peek(IMAGE, markers.image(world.plan.import_, "disk-0"), "default")["metadata"][  # type: ignore[index]
+    world.cluster.peek(IMAGE, markers.image_name(world.plan.import_, "disk-0"), "default")["metadata"][  # type: ignore[index]
         "ownerReferences"
     ] = []
     world.planned("second")

@@ -10,11 +10,11 @@ from steps.model.machine import Machine
 from steps.model.mapping import Shape, shape
 from steps.model.plan import ImportRef, Plan, TargetKind
 from steps.model.volumes import Volumes
-from steps.targets.harvester.choosing import choose_names
-from steps.targets.harvester.completed import WorkflowRef
-from steps.targets.harvester.machines import Machines
+from steps.targets.harvester.completion import WorkflowRef
 from steps.targets.harvester.markers import PUBLISHED
-from steps.targets.harvester.publishing import Publishing
+from steps.targets.harvester.publishing import ImagePublication
+from steps.targets.harvester.vm_objects import VmObjects
+from steps.targets.harvester.volume_names import choose_names
 from tests.targets.fake_cluster import FakeCluster, an_import
 from tests.targets.harvester_rules import HarvesterRules, a_network
 from tests.targets.stand_ins import FakeServing, FakeTime, Harvester, KubeVirt, a_class
@@ -67,8 +67,8 @@ class World:
     def shape(self) -> Shape:
         return shape(self.plan, self.machine)
 
-    def publishing(self, disk: int = 0, workflow: str = "") -> Publishing:
-        return Publishing(
+    def publishing(self, disk: int = 0, workflow: str = "") -> ImagePublication:
+        return ImagePublication(
             *(self.plan, self.machine.disks[disk], self.cluster, self.serving, self.time),
             volumes=self.volumes(),
             workflow=WorkflowRef(workflow, "vmferry"),
@@ -81,8 +81,8 @@ class World:
     def publish_all(self) -> list[Object]:
         return [self.publish(number) for number in range(len(self.machine.disks))]
 
-    def machines(self) -> Machines:
-        return Machines(self.plan, self.cluster, self.time, volumes=self.volumes(), clock=self.time.clock)
+    def machines(self) -> VmObjects:
+        return VmObjects(self.plan, self.cluster, self.time, volumes=self.volumes(), clock=self.time.clock)
 
     def volumes(self) -> Volumes:
         """What `admit` chose for this run; it is asked once for each run, as in a Workflow."""

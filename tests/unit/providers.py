@@ -8,7 +8,7 @@ from steps.disk.land import Landed
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat, PowerPlan
-from steps.providers import Inventory, Provider, Report
+from steps.providers import Inventory, ProgressCallback, Provider
 
 
 class FakeProvider(Provider):
@@ -35,7 +35,7 @@ class FakeProvider(Provider):
         raise AssertionError("nobody should switch anything off here")
 
     def export(
-        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: Report
+        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: ProgressCallback
     ) -> Landed:
         raise AssertionError("nobody should export here")
 

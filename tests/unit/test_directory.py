@@ -13,7 +13,7 @@ from steps.model.plan import DiskFormat
 from steps.model.scratch import Ready, landing, ready
 from steps.runtime.stop import Stop
 from steps.targets import connect
-from steps.targets.directory import Directory
+from steps.targets.directory import DirectoryTarget
 from steps.targets.target import Published
 from tests.unit.builders import a_disk, a_machine, a_plan
 
@@ -44,7 +44,7 @@ def quiet(_done: int, _total: int) -> None:
 
 def test_a_disk_is_moved_and_its_digest_told(into: Path, scratch: Path) -> None:
     seen: list[tuple[int, int]] = []
-    published = Directory(into, Stop()).publish("disk-0", scratch, lambda *report: seen.append(report))
+    published = DirectoryTarget(into, Stop()).publish("disk-0", scratch, lambda *report: seen.append(report))
     assert published.sha256 == hashlib.sha256(CONTENT).hexdigest()
     assert (published.name, published.size) == ("disk-0.raw", len(CONTENT))
     assert (into / "disk-0.raw").read_bytes() == CONTENT
@@ -53,16 +53,16 @@ def test_a_disk_is_moved_and_its_digest_told(into: Path, scratch: Path) -> None:
 
 
 def test_a_disk_that_has_arrived_is_not_looked_for_in_scratch(into: Path, scratch: Path) -> None:
-    target = Directory(into, Stop())
+    target = DirectoryTarget(into, Stop())
     first = target.publish("disk-0", scratch, quiet)
     ready(scratch).unlink()
     assert target.publish("disk-0", scratch, quiet) == first
 
 
 def test_a_kill_before_the_move_is_made_good(into: Path, scratch: Path) -> None:
-    Directory(into, Stop()).publish("disk-0", scratch, quiet)
+    DirectoryTarget(into, Stop()).publish("disk-0", scratch, quiet)
     (into / "disk-0.raw").rename(scratch / "disk.raw")
-    Directory(into, Stop()).publish("disk-0", scratch, quiet)
+    DirectoryTarget(into, Stop()).publish("disk-0", scratch, quiet)
     assert (into / "disk-0.raw").read_bytes() == CONTENT
 
 
@@ -70,10 +70,10 @@ def test_a_kill_before_the_move_is_made_good(into: Path, scratch: Path) -> None:
 def test_a_damaged_disk_is_not_taken_for_the_one_that_arrived(
     into: Path, scratch: Path, damaged: bytes
 ) -> None:
-    Directory(into, Stop()).publish("disk-0", scratch, quiet)
+    DirectoryTarget(into, Stop()).publish("disk-0", scratch, quiet)
     (into / "disk-0.raw").write_bytes(damaged)
     (scratch / "disk.raw").write_bytes(CONTENT)
-    Directory(into, Stop()).publish("disk-0", scratch, quiet)
+    DirectoryTarget(into, Stop()).publish("disk-0", scratch, quiet)
     assert (into / "disk-0.raw").read_bytes() == CONTENT
 
 
@@ -81,7 +81,7 @@ def test_a_stop_moves_nothing(into: Path, scratch: Path) -> None:
     stop = Stop()
     stop.set()
     with pytest.raises(Stopped):
-        Directory(into, stop).publish("disk-0", scratch, quiet)
+        DirectoryTarget(into, stop).publish("disk-0", scratch, quiet)
     assert list(into.iterdir()) == []
     assert (scratch / "disk.raw").exists()
 
@@ -101,7 +101,7 @@ def test_the_folder_describes_the_machine(into: Path, scratch: Path) -> None:
 
 def test_the_heading_says_how_disks_become_claims(into: Path, scratch: Path) -> None:
     machine, plan = a_machine(disks=(a_disk(capacity=(1 << 30) + 1),)), a_plan(namespace="shop")
-    target = Directory(into, Stop())
+    target = DirectoryTarget(into, Stop())
     target.publish("disk-0", scratch, quiet)
     target.build(machine, shape(plan, machine))
     wanted = "pvc web01-disk-0 -n shop --image-path=disk-0.raw --size=1025Mi\n"
@@ -110,7 +110,7 @@ def test_the_heading_says_how_disks_become_claims(into: Path, scratch: Path) -> 
 
 def test_a_machine_is_not_built_without_all_its_disks(into: Path, scratch: Path) -> None:
     machine, plan = a_machine(disks=(a_disk(0), a_disk(1))), a_plan()
-    target = Directory(into, Stop())
+    target = DirectoryTarget(into, Stop())
     target.publish("disk-0", scratch, quiet)
     with pytest.raises(StepError, match=r"disk-1\.json is missing"):
         target.build(machine, shape(plan, machine))
@@ -118,7 +118,7 @@ def test_a_machine_is_not_built_without_all_its_disks(into: Path, scratch: Path)
 
 
 def test_a_folder_runs_nothing(into: Path) -> None:
-    target, made = Directory(into, Stop()), shape(a_plan(), a_machine())
+    target, made = DirectoryTarget(into, Stop()), shape(a_plan(), a_machine())
     target.start(made)
     target.wait(made)
     assert list(into.iterdir()) == []

@@ -18,7 +18,7 @@ from steps.model.mapping import shape
 from steps.model.plan import DiskFormat, Plan
 from steps.model.scratch import Ready, ready
 from steps.runtime.stop import Stop
-from steps.targets.directory import MANIFEST, Directory
+from steps.targets.directory import MANIFEST, DirectoryTarget
 
 GOLDEN: Final = Path(__file__).parent / "golden"
 CASES: Final = sorted(path.parent.name for path in GOLDEN.glob("*/plan.json"))
@@ -27,7 +27,7 @@ CASES: Final = sorted(path.parent.name for path in GOLDEN.glob("*/plan.json"))
 def built(case: str, into: Path) -> str:
     """The manifest that an import of this case leaves in its folder; its disks hold five bytes each."""
     plan, machine = Plan.load(GOLDEN / case / "plan.json"), Machine.load(GOLDEN / case / "machine.json")
-    target = Directory(into, Stop())
+    target = DirectoryTarget(into, Stop())
     for disk in machine.disks:
         scratch = into / "scratch" / disk.id
         scratch.mkdir(parents=True)

@@ -16,7 +16,7 @@ from steps.model.manifest import virtual_machine
 from steps.model.mapping import shape
 from steps.model.plan import NamePolicy, NetworkRule, TargetKind
 from steps.model.sources import SourceKind
-from steps.preflight import examine, reasons
+from steps.preflight import examine, refusal_reasons
 from steps.runtime import kubeapi
 from steps.runtime.stop import Stop
 from tests.targets.world import World as TargetWorld
@@ -31,7 +31,7 @@ def examined(plan: Any = None, **machine: Any) -> DryRun:
     found = examine(FakeProvider(a_machine(**machine)), plan)
     made = shape(plan, found)
     manifest = virtual_machine(made, {disk.id: disk.id for disk in made.disks})
-    return DryRun(Job(plan, {}), found, made, manifest, tuple(reasons(plan, found)))
+    return DryRun(Job(plan, {}), found, made, manifest, tuple(refusal_reasons(plan, found)))
 
 
 def test_a_machine_that_can_be_imported_is_shown_as_it_is_and_as_it_will_be() -> None:
@@ -111,7 +111,7 @@ def test_a_source_without_its_provider_is_a_reason(tmp_path: Path, monkeypatch: 
 def test_concerns_of_a_machine_whose_name_is_refused_are_shown_as_well() -> None:
     plan = a_plan(name_policy=NamePolicy.STRICT)
     machine = a_machine(name="Web01")
-    result = DryRun(Job(plan, {}), machine, None, None, tuple(reasons(plan, machine)))
+    result = DryRun(Job(plan, {}), machine, None, None, tuple(refusal_reasons(plan, machine)))
     assert dryrun.concerns(result) == machine.concerns
     assert "is not RFC 1123 compliant" in text(dryrun.render(result))
 

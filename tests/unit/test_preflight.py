@@ -7,13 +7,13 @@ import pytest
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Concern, Power, Severity
 from steps.model.plan import NamePolicy, NetworkPolicy, NetworkRule, Plan
-from steps.preflight import examine, reasons, refuse
+from steps.preflight import examine, refusal_reasons, refuse
 from tests.unit.builders import a_machine, a_nic, a_plan
 from tests.unit.providers import FakeProvider
 
 
 def codes(plan: Plan, **machine: Any) -> list[Exit]:
-    return [code for code, _ in reasons(plan, a_machine(**machine))]
+    return [code for code, _ in refusal_reasons(plan, a_machine(**machine))]
 
 
 def test_a_machine_that_is_off_can_be_imported() -> None:
@@ -71,7 +71,7 @@ def test_a_bogus_source_network_is_noted_or_refused(policy: NetworkPolicy, refus
     plan = a_plan(networks=(rule,), network_policy=policy)
     machine = examine(FakeProvider(a_machine()), plan)
     assert [concern.code for concern in machine.concerns] == ["network-unknown"]
-    assert [code for code, _ in reasons(plan, machine)] == ([Exit.NOT_FOUND] if refused else [])
+    assert [code for code, _ in refusal_reasons(plan, machine)] == ([Exit.NOT_FOUND] if refused else [])
 
 
 def test_a_row_by_id_is_known() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from steps.model.contract import LAST_WORDS_LIMIT, TERMINATION_LOG_ENV, Exit, StepError, Stopped
 from steps.model.machine import Machine
-from steps.runtime.program import PARENT_ENV, Arguments, Context, attempt, follow_parent
+from steps.runtime.program import PARENT_ENV, Arguments, Context, follow_parent, run_body
 from steps.runtime.stop import Stop
 from tests.unit.builders import a_machine, a_plan
 
@@ -23,7 +23,7 @@ def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def ended(body: Body, *argv: str) -> Exit:
-    return attempt(Arguments("fly", "fly away"), body, argv, Stop())
+    return run_body(Arguments("fly", "fly away"), body, argv, Stop())
 
 
 def raising(error: BaseException) -> Body:

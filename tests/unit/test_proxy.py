@@ -12,7 +12,7 @@ PROXY = "http://proxy.corp:3128"
 
 def test_a_child_gets_the_variables_of_proxies_and_no_others() -> None:
     chosen = {"https_proxy": PROXY, "HTTP_PROXY": PROXY, "No_Proxy": "a", "ALL_PROXY": ""}
-    assert proxy.variables({**chosen, "FTP_PROXY": PROXY, "HOME": "/"}) == chosen
+    assert proxy.environment_variables({**chosen, "FTP_PROXY": PROXY, "HOME": "/"}) == chosen
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_a_child_gets_the_variables_of_proxies_and_no_others() -> None:
 def test_the_variable_of_the_scheme_counts(
     url: str, environment: dict[str, str], expected: str | None
 ) -> None:
-    found = proxy.of(url, environment)
+    found = proxy.for_url(url, environment)
     assert (str(found) if found else None) == expected
 
 
@@ -66,7 +66,7 @@ def test_the_variable_of_the_scheme_counts(
     ],
 )
 def test_no_proxy_exempts(exempt: str, host: str, is_direct: bool) -> None:
-    found = proxy.of(f"https://{host}/x", {"HTTPS_PROXY": PROXY, "NO_PROXY": exempt})
+    found = proxy.for_url(f"https://{host}/x", {"HTTPS_PROXY": PROXY, "NO_PROXY": exempt})
     assert (found is None) == is_direct
 
 
@@ -81,16 +81,16 @@ def test_no_proxy_exempts(exempt: str, host: str, is_direct: bool) -> None:
 )
 def test_a_proxy_that_cannot_be_used_is_named(given: str) -> None:
     with pytest.raises(StepError, match="HTTPS_PROXY cannot be used") as caught:
-        proxy.of("https://a/", {"HTTPS_PROXY": given})
+        proxy.for_url("https://a/", {"HTTPS_PROXY": given})
     assert caught.value.code is Exit.INVALID
     assert "hunter" not in str(caught.value)
 
 
 def test_the_login_of_a_proxy_is_for_it_alone_and_never_shown() -> None:
-    found = proxy.of("https://a/", {"HTTPS_PROXY": "http://me:hunter%402@proxy:3128"})
+    found = proxy.for_url("https://a/", {"HTTPS_PROXY": "http://me:hunter%402@proxy:3128"})
     assert found is not None
     assert found.headers == {"Proxy-Authorization": "Basic bWU6aHVudGVyQDI="}
     assert "hunter" not in f"{found} {found!r}"
     with pytest.raises(StepError) as caught:
-        proxy.of("https://a/", {"HTTPS_PROXY": "socks5://me:hunter2@proxy:3128"})
+        proxy.for_url("https://a/", {"HTTPS_PROXY": "socks5://me:hunter2@proxy:3128"})
     assert "hunter" not in str(caught.value)

@@ -12,7 +12,7 @@ from steps.model.names import LABEL_UID
 from steps.model.naming import DNS_LABEL, normalise
 from steps.model.plan import DiskFormat, NamePolicy, Plan
 from steps.runtime.cluster import Cluster
-from steps.targets.harvester.storage import Backend, place
+from steps.targets.harvester.storage import Backend, storage_for
 from workflows import argo_names
 from workflows.api.resources import VirtualMachineImport
 
@@ -25,7 +25,7 @@ def formatted(cluster: Cluster, plan: Plan, options: Options) -> Plan:
     """
     wanted = DiskFormat.QCOW2 if options.format is Format.AUTO else DiskFormat(options.format)
     if options.format is Format.AUTO:
-        found = place(cluster, plan.target.storage_class)
+        found = storage_for(cluster, plan.target.storage_class)
         wanted = DiskFormat.RAW if found.backend is Backend.BACKING_IMAGE else wanted
     return plan.model_copy(update={"target": plan.target.model_copy(update={"format": wanted})})
 

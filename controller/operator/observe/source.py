@@ -14,7 +14,7 @@ from controller.operator.options import Options
 from steps.model.document import first_error
 from steps.model.kinds import SOURCES, Kind, Object
 from steps.model.sources import SourceKind
-from steps.providers import installed, not_installed
+from steps.providers import is_installed, not_installed_message
 from steps.runtime.cluster import Cluster
 from workflows import texts
 from workflows.api.resources import VirtualMachineImport
@@ -83,8 +83,8 @@ def _judged(cluster: Cluster, options: Options, kind: Kind, found: Object) -> Or
         source = parse_source(found)
     except ValidationError as error:
         return Origin(status=status, reason="SourceNotReady", message=f"{where}: {first_error(error)}")
-    if not installed(SourceKind(kind.kind)):
-        message = not_installed(SourceKind(kind.kind))
+    if not is_installed(SourceKind(kind.kind)):
+        message = not_installed_message(SourceKind(kind.kind))
         return Origin(source=source, status=status, reason="ProviderNotInstalled", message=message)
     if status.status != READY or status.observed_generation != metadata.get("generation", 0):
         why = f": {status.message}" if status.message and status.status != READY else ""

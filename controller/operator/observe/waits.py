@@ -10,7 +10,7 @@ from steps.model import names
 from steps.model.contract import StepError
 from steps.model.kinds import MACHINE, WORKFLOW
 from steps.runtime.cluster import Cluster
-from steps.targets.harvester.machines import says
+from steps.targets.harvester.vm_objects import describe_vm_status
 from workflows.status.locks import ELSEWHERE
 from workflows.status.nodes import Phase
 from workflows.status.observed import Observed
@@ -43,4 +43,4 @@ def starting(cluster: Cluster, seen: Observed, name: str, namespace: str) -> str
         found = cluster.get(MACHINE, name, namespace)
     except StepError:  # the step itself checks too, and reports the error
         return ""
-    return says(found.get("status") or {}) if found is not None else ""
+    return describe_vm_status(found.get("status") or {}) if found is not None else ""

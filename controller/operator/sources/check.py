@@ -14,7 +14,7 @@ from controller.operator.observe.source import READY
 from controller.operator.options import Options
 from steps.model.contract import Exit
 from steps.model.sources import SourceKind
-from steps.providers import installed, not_installed
+from steps.providers import is_installed, not_installed_message
 from workflows import texts
 from workflows.api.conditions import put
 from workflows.api.sources import Source
@@ -39,8 +39,8 @@ class Verdict:
 
 def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -> Verdict:
     """Log in to the source and verify it, within `options.verify_seconds`."""
-    if not installed(SourceKind(source.kind)):
-        message = not_installed(SourceKind(source.kind))
+    if not is_installed(SourceKind(source.kind)):
+        message = not_installed_message(SourceKind(source.kind))
         return Verdict(ready=False, reason=PROVIDER_NOT_INSTALLED, message=message)
     reasons = [*source_reasons(source), *_not_here(source)]
     if reasons:

@@ -16,7 +16,7 @@ from openstack.connection import Connection
 from os_service_types import ServiceTypes
 from urllib3.exceptions import InsecureRequestWarning
 
-from steps.disk import reach
+from steps.disk import reachability
 from steps.model.contract import Exit, StepError
 from steps.model.plan import SourcePlan
 from steps.providers import Access
@@ -62,7 +62,7 @@ class Cloud:
 
     def _service(self, what: str, name: str) -> Any:
         """A service's proxy of openstacksdk, which asks the service for its versions the first time."""
-        with faults.explained(f"cannot use the {what} service", self.plan.endpoint):
+        with faults.as_step_error(f"cannot use the {what} service", self.plan.endpoint):
             return getattr(self.connection, name)
 
     def read(self, what: str, call: Callable[[], T]) -> T:
@@ -71,7 +71,7 @@ class Cloud:
         Raises:
             StepError: its text begins with `cannot` and `what`.
         """
-        with faults.explained(f"cannot {what}", self.plan.endpoint):
+        with faults.as_step_error(f"cannot {what}", self.plan.endpoint):
             for attempt in retry.attempts(self.stop, faults.is_transient):
                 with attempt:
                     return call()
@@ -79,7 +79,7 @@ class Cloud:
 
     def change(self, what: str, call: Callable[[], T]) -> T:
         """The result of `call`, which is made once: after a lost answer only a read shows its effect."""
-        with faults.explained(f"cannot {what}", self.plan.endpoint):
+        with faults.as_step_error(f"cannot {what}", self.plan.endpoint):
             return call()
 
     def find(self, what: str, call: Callable[[], T]) -> T | None:
@@ -87,14 +87,14 @@ class Cloud:
         try:
             return self.read(what, call)
         except StepError as error:
-            if faults.is_gone(error):
+            if faults.is_not_found(error):
                 return None
             raise
 
-    def token(self) -> dict[str, str]:
+    def auth_headers(self) -> dict[str, str]:
         """The header that authenticates a request."""
-        found: dict[str, str] = self.read("log in", self.connection.session.get_auth_headers)
-        return dict(found)
+        headers: dict[str, str] = self.read("log in", self.connection.session.get_auth_headers)
+        return dict(headers)
 
     def image_url(self, image: str) -> str:
         """The URL of an image's bytes (Image API v2, `GET /v2/images/{image_id}/file`)."""
@@ -111,9 +111,9 @@ def connect(access: Access) -> Iterator[Cloud]:
     """
     plan = access.plan
     credentials = Credentials.read(access.credentials)
-    _check(plan.endpoint)
+    _check_endpoint(plan.endpoint)
     insecure = plan.insecure_skip_tls_verify
-    tls = certificates.context(ca=credentials.ca, insecure=insecure, key=CA)
+    tls = certificates.tls_context(ca=credentials.ca, insecure=insecure, key=CA)
     verify: bool | str = str(access.credentials / CA) if credentials.ca else True
     if insecure:  # as configured in the source: no warning with every request
         warnings.simplefilter("ignore", InsecureRequestWarning)
@@ -128,14 +128,14 @@ def connect(access: Access) -> Iterator[Cloud]:
     connection = Connection(session=session, region_name=plan.region or None, interface=plan.interface)
     cloud = Cloud(plan=plan, connection=connection, tls=tls, stop=access.stop)
     try:
-        cloud.token()
+        cloud.auth_headers()
         check_services(cloud)
         yield cloud
     finally:
         connection.close()
 
 
-def _check(endpoint: str) -> None:
+def _check_endpoint(endpoint: str) -> None:
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise StepError(
@@ -149,31 +149,35 @@ def check_services(cloud: Cloud) -> None:
     Raises:
         StepError: INVALID, with the existing regions.
     """
-    points = _catalog(cloud)
-    usable = {kind for kind, point in points if _fits(point, cloud.plan)}
-    missing = [name for name in SERVICES if not usable & set(_TYPES.get_all_types(name))]
+    endpoints = _catalog(cloud)
+    usable = {kind for kind, endpoint in endpoints if _is_selected(endpoint, cloud.plan)}
+    missing = [name for name in SERVICES if not usable & set(_SERVICE_TYPES.get_all_types(name))]
     if missing:
-        there = sorted({str(point["region"]) for _, point in points if point.get("region")})
+        regions = sorted({str(endpoint["region"]) for _, endpoint in endpoints if endpoint.get("region")})
         raise StepError(
             Exit.INVALID,
             f"no {cloud.plan.interface} endpoint of {', '.join(missing)} in region {cloud.plan.region!r}",
-            f"regions: {', '.join(there) or 'none'}",
+            f"regions: {', '.join(regions) or 'none'}",
             "check spec.region and spec.interface of the source",
         )
 
 
-def prove_way(cloud: Cloud) -> None:
+def check_image_service(cloud: Cloud) -> None:
     """Prove that the image service, which serves the disks, can be reached and used from here.
 
     The other services have answered when a server is described.
 
     Raises:
-        StepError: as `reach.prove`; the errors of a request for an image.
+        StepError: as `reachability.check`; the errors of a request for an image.
     """
-    kinds = _TYPES.get_all_types("image")
-    urls = [point["url"] for kind, point in _catalog(cloud) if kind in kinds and _fits(point, cloud.plan)]
+    kinds = _SERVICE_TYPES.get_all_types("image")
+    urls = [
+        endpoint["url"]
+        for kind, endpoint in _catalog(cloud)
+        if kind in kinds and _is_selected(endpoint, cloud.plan)
+    ]
     for url in urls[:1]:  # the one that openstacksdk uses
-        reach.prove(url, cloud.tls, "the image service (Glance)")
+        reachability.check(url, cloud.tls, "the image service (Glance)")
     cloud.read("use the image service (Glance)", lambda: next(iter(cloud.images.images(limit=1)), None))
 
 
@@ -182,15 +186,15 @@ def _catalog(cloud: Cloud) -> list[tuple[str, Mapping[str, Any]]]:
     session = cloud.connection.session
     access = cloud.read("read the catalog", lambda: session.auth.get_access(session))
     return [
-        (service["type"], point)
+        (service["type"], endpoint)
         for service in access.service_catalog.catalog
-        for point in service["endpoints"]
+        for endpoint in service["endpoints"]
     ]
 
 
-_TYPES: Final = ServiceTypes()
+_SERVICE_TYPES: Final = ServiceTypes()
 
 
-def _fits(point: Mapping[str, Any], plan: SourcePlan) -> bool:
+def _is_selected(endpoint: Mapping[str, Any], plan: SourcePlan) -> bool:
     """Whether an endpoint of the catalog is of the interface, and of the region if one is named."""
-    return point["interface"] == plan.interface and plan.region in ("", point.get("region"))
+    return endpoint["interface"] == plan.interface and plan.region in ("", endpoint.get("region"))

@@ -10,30 +10,32 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from steps.model.machine import Concern, Disk, Severity
-from steps.providers.openstack.facts import ISO, Facts, root_size
+from steps.providers.openstack.facts import ISO, ServerFacts, root_size
 
 _SHUTTABLE: Final = ("ACTIVE", "SHUTOFF")
 _SUSPENDED: Final = ("SUSPENDED", "PAUSED")
 
 
-def concerns(facts: Facts, values: Mapping[str, str], disks: Iterable[Disk]) -> Iterator[Concern]:
+def concerns(facts: ServerFacts, values: Mapping[str, str], disks: Iterable[Disk]) -> Iterator[Concern]:
     """All concerns about one server."""
-    yield from _state(facts.server)
-    yield from _image(facts)
-    for volume in facts.unreadable:  # a disk left out would be worse than no import
+    yield from _state_concerns(facts.server)
+    yield from _image_concerns(facts)
+    for volume in facts.unreadable_volumes:  # a disk left out would be worse than no import
         yield _block(
             "disk-unreadable",
             f"the attached volume {volume} cannot be read by this account",
             "use an account of the volume's project, or detach it if it no longer exists",
         )
-    for disk, volume in ((disk, one) for disk in disks for one in facts.volumes if one.id == disk.key):
-        yield from of_volume(disk, volume)
-    yield from _flavor(facts.flavor)
-    yield from _ports(facts)
-    yield from _hardware(facts, values)
+    for disk, volume in (
+        (disk, volume) for disk in disks for volume in facts.volumes if volume.id == disk.key
+    ):
+        yield from volume_concerns(disk, volume)
+    yield from _flavor_concerns(facts.flavor)
+    yield from _port_concerns(facts)
+    yield from _hardware_concerns(facts, values)
 
 
-def _state(server: Any) -> Iterator[Concern]:
+def _state_concerns(server: Any) -> Iterator[Concern]:
     if server.status in _SUSPENDED:  # its memory would be lost
         yield _block("suspended", f"{server.name} is {server.status}", "resume it at the source")
     elif server.status not in _SHUTTABLE:  # os-stop refuses these (nova/compute/api.py, stop)
@@ -42,9 +44,9 @@ def _state(server: Any) -> Iterator[Concern]:
         yield _block("locked", f"{server.name} is locked: it cannot be shut down", "unlock it at the source")
 
 
-def _image(facts: Facts) -> Iterator[Concern]:
+def _image_concerns(facts: ServerFacts) -> Iterator[Concern]:
     image = facts.image
-    if facts.image_lost:
+    if facts.is_image_deleted:
         yield _warn(
             "image-gone",
             "the image it was booted from was deleted: firmware, buses and NICs are taken from the server's"
@@ -54,7 +56,7 @@ def _image(facts: Facts) -> Iterator[Concern]:
     if image is not None and image.get("disk_format") == ISO:
         # Nova makes the root disk a copy of the medium: a live system, nothing that was installed.
         yield _warn("iso-root", f"it runs from the ISO image {image.get('name')!r}, which is not imported")
-    elif (image is not None or facts.image_lost) and not root_size(facts):
+    elif (image is not None or facts.is_image_deleted) and not root_size(facts):
         yield _block(
             "root-size",
             "the size of its root disk is not known: neither the flavor nor the image has it",
@@ -66,7 +68,7 @@ _MIGRATING: Final = ("starting", "migrating", "completing")
 """Volume.migration_status, which only an administrator is shown (cinder/objects/volume.py)."""
 
 
-def of_volume(disk: Disk, volume: Any) -> Iterator[Concern]:
+def volume_concerns(disk: Disk, volume: Any) -> Iterator[Concern]:
     """Why a volume cannot be copied; checked again before the server is stopped."""
     name = f"{disk.id} ({disk.label})"
     if volume.is_encrypted:  # an image of it is ciphertext, its key stays in the key manager
@@ -81,7 +83,7 @@ def of_volume(disk: Disk, volume: Any) -> Iterator[Concern]:
         yield _log("iso-volume", f"{name} was made from an ISO image: it is imported as an ordinary disk")
 
 
-def _flavor(flavor: Any) -> Iterator[Concern]:
+def _flavor_concerns(flavor: Any) -> Iterator[Concern]:
     if flavor.ephemeral:  # no snapshot of the server has it
         yield _warn("ephemeral-disk", f"its ephemeral disk of {flavor.ephemeral} GiB is not carried over")
     if flavor.swap:
@@ -91,7 +93,7 @@ def _flavor(flavor: Any) -> Iterator[Concern]:
             yield _warn("passthrough", f"flavor asks for {spec}: the host's device is not carried over")
 
 
-def _ports(facts: Facts) -> Iterator[Concern]:
+def _port_concerns(facts: ServerFacts) -> Iterator[Concern]:
     for port in facts.ports:
         name = f"the port {port.mac_address}"
         if port.binding_vnic_type not in (None, "", "normal"):
@@ -100,7 +102,7 @@ def _ports(facts: Facts) -> Iterator[Concern]:
             yield _warn("trunk", f"{name} is a trunk: its subports are not carried over")
 
 
-def _hardware(facts: Facts, values: Mapping[str, str]) -> Iterator[Concern]:
+def _hardware_concerns(facts: ServerFacts, values: Mapping[str, str]) -> Iterator[Concern]:
     if facts.server.has_config_drive:
         yield _log("config-drive", "its config drive is not carried over: cloud-init has run already")
     if values.get("hw_tpm_model") or values.get("hw_tpm_version"):  # Nova keeps its state with the host

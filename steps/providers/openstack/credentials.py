@@ -14,7 +14,7 @@ from steps.runtime import secret
 
 CA: Final = "ca_cert"
 """The key of the CA's certificates, as in vm-import-controller."""
-_APPLICATION: Final = "application_credential"
+_APPLICATION_PREFIX: Final = "application_credential"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,60 +37,67 @@ class Credentials:
         Raises:
             StepError: INVALID, naming the key that is missing, empty or not text.
         """
-        values = {key: secret.text(folder, key).strip() for key in _KEYS}
-        given = {key: value for key, value in values.items() if value}
-        ca = secret.text(folder, CA).strip()
-        if f"{_APPLICATION}_secret" in given:
-            return cls(method="application-credential", options=_application(given), ca=ca)
-        return cls(method="password", options=_password(folder, given), ca=ca)
+        values = {key: secret.read_text(folder, key).strip() for key in _KEYS}
+        entries = {key: value for key, value in values.items() if value}
+        ca = secret.read_text(folder, CA).strip()
+        if f"{_APPLICATION_PREFIX}_secret" in entries:
+            return cls(method="application-credential", options=_application_options(entries), ca=ca)
+        return cls(method="password", options=_password_options(folder, entries), ca=ca)
 
     def plugin(self, address: str) -> BaseAuthPlugin:
         """The plugin that authenticates at Keystone's `address`."""
-        made: BaseAuthPlugin = _PLUGINS[self.method](address, **self.options)
-        return made
+        plugin: BaseAuthPlugin = _PLUGINS[self.method](address, **self.options)
+        return plugin
 
 
 _PLUGINS: Final = {"password": v3.Password, "application-credential": v3.ApplicationCredential}
 _KEYS: Final = (
-    *("username", "user_id", "domain_name", "user_domain_name", "project_domain_name"),
-    *("project_name", "project_id"),
-    *(f"{_APPLICATION}_{part}" for part in ("id", "name", "secret")),
+    "username",
+    "user_id",
+    "domain_name",
+    "user_domain_name",
+    "project_domain_name",
+    "project_name",
+    "project_id",
+    f"{_APPLICATION_PREFIX}_id",
+    f"{_APPLICATION_PREFIX}_name",
+    f"{_APPLICATION_PREFIX}_secret",
 )
 
 
-def _application(given: dict[str, str]) -> dict[str, str]:
+def _application_options(entries: dict[str, str]) -> dict[str, str]:
     """Options of keystoneauth1's v3.ApplicationCredential: it is bound to a project, so none is named."""
-    options = {key: value for key, value in given.items() if key.startswith(_APPLICATION)}
-    if f"{_APPLICATION}_id" in options:
+    options = {key: value for key, value in entries.items() if key.startswith(_APPLICATION_PREFIX)}
+    if f"{_APPLICATION_PREFIX}_id" in options:
         return options
-    if f"{_APPLICATION}_name" in options:
-        return options | _user(given)
-    raise _missing(f"{_APPLICATION}_id")
+    if f"{_APPLICATION_PREFIX}_name" in options:
+        return options | _user_options(entries)
+    raise _missing(f"{_APPLICATION_PREFIX}_id")
 
 
-def _password(folder: Path, given: dict[str, str]) -> dict[str, str]:
-    options = _user(given) | {"password": secret.required(folder, "password")}
-    if "project_id" in given:
-        return options | {"project_id": given["project_id"]}
-    if "project_name" not in given:
+def _password_options(folder: Path, entries: dict[str, str]) -> dict[str, str]:
+    options = _user_options(entries) | {"password": secret.read_required(folder, "password")}
+    if "project_id" in entries:
+        return options | {"project_id": entries["project_id"]}
+    if "project_name" not in entries:
         raise _missing("project_name")
-    domain = _domain(given, "project_domain_name")
-    return options | {"project_name": given["project_name"], "project_domain_name": domain}
+    domain = _domain(entries, "project_domain_name")
+    return options | {"project_name": entries["project_name"], "project_domain_name": domain}
 
 
-def _user(given: dict[str, str]) -> dict[str, str]:
-    if "user_id" in given:
-        return {"user_id": given["user_id"]}
-    if "username" not in given:
+def _user_options(entries: dict[str, str]) -> dict[str, str]:
+    if "user_id" in entries:
+        return {"user_id": entries["user_id"]}
+    if "username" not in entries:
         raise _missing("username")
-    return {"username": given["username"], "user_domain_name": _domain(given, "user_domain_name")}
+    return {"username": entries["username"], "user_domain_name": _domain(entries, "user_domain_name")}
 
 
-def _domain(given: dict[str, str], key: str) -> str:
-    found = given.get(key) or given.get("domain_name")
-    if not found:
+def _domain(entries: dict[str, str], key: str) -> str:
+    domain = entries.get(key) or entries.get("domain_name")
+    if not domain:
         raise _missing(f"{key} or domain_name")
-    return found
+    return domain
 
 
 def _missing(key: str) -> StepError:

@@ -16,7 +16,7 @@ from steps.model import guestos
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Clock, Controller, Disk, Firmware, Machine, Nic, NicModel, Power
 from steps.providers.openstack.concerns import concerns
-from steps.providers.openstack.facts import GIB, Facts, root_size
+from steps.providers.openstack.facts import GIB, ServerFacts, root_size
 
 ROOT: Final = "root"
 """The key of a root disk that is not a volume."""
@@ -30,7 +30,7 @@ BUSES: Final[dict[str, Controller]] = {
     "nvme": Controller.NVME,
 }
 """hw_disk_bus (nova/objects/fields.py, DiskBus); without it KVM gives virtio."""
-CARDS: Final[dict[str, NicModel]] = {
+NIC_MODELS: Final[dict[str, NicModel]] = {
     "virtio": NicModel.VIRTIO,
     "e1000": NicModel.E1000,
     "e1000e": NicModel.E1000E,
@@ -45,7 +45,7 @@ CARDS: Final[dict[str, NicModel]] = {
     "VirtualPCNet32": NicModel.PCNET32,
 }
 """hw_vif_model (nova/network/model.py); without it KVM gives virtio."""
-STATES: Final[dict[str, Power]] = {
+POWER_STATES: Final[dict[str, Power]] = {
     "SHUTOFF": Power.OFF,
     "SUSPENDED": Power.SUSPENDED,
     "PAUSED": Power.SUSPENDED,
@@ -54,7 +54,7 @@ STATES: Final[dict[str, Power]] = {
 _SRIOV: Final = ("direct", "direct-physical", "macvtap", "virtio-forwarder", "vdpa", "accelerator-direct")
 
 
-def machine(facts: Facts) -> Machine:
+def machine(facts: ServerFacts) -> Machine:
     """The document of a server; its concerns are `concerns.concerns`.
 
     Raises:
@@ -69,8 +69,8 @@ def machine(facts: Facts) -> Machine:
             "resize it to another flavor at the source",
         )
     values = properties(facts)
-    threads = number(values, "hw_cpu_threads") or 1
-    found = disks(facts, values)
+    threads = positive_int(values, "hw_cpu_threads") or 1
+    described_disks = disks(facts, values)
     return Machine(
         name=server.name,
         source_id=server.id,
@@ -79,48 +79,50 @@ def machine(facts: Facts) -> Machine:
         serial=server.id,
         instance_uuid=server.id,
         vcpus=flavor.vcpus,
-        cores_per_socket=cores(values, flavor.vcpus, threads),
+        cores_per_socket=cores_per_socket(values, flavor.vcpus, threads),
         threads_per_core=threads,
         memory_mib=flavor.ram,
         firmware=firmware(values),
-        disks=found,
+        disks=described_disks,
         nics=tuple(nics(facts, values)),
         guest_id=values.get("os_distro", ""),
         guest_name=" ".join(filter(None, (values.get("os_distro", ""), values.get("os_version", "")))),
         os=guestos.of_openstack(*(values.get(key, "") for key in ("os_distro", "os_version", "os_type"))),
         clock=Clock(base="localtime") if values.get("os_type") == "windows" else Clock(),
         notes=server.description or "",
-        power=STATES.get(server.status, Power.ON),
+        power=POWER_STATES.get(server.status, Power.ON),
         tools_running=True,  # Nova asks every guest to shut down, and stops those that do not
         change_version=facts.generation,
-        concerns=tuple(concerns(facts, values, found)),
+        concerns=tuple(concerns(facts, values, described_disks)),
     )
 
 
-def properties(facts: Facts) -> dict[str, str]:
+def properties(facts: ServerFacts) -> dict[str, str]:
     """The properties of the server's virtual hardware, the most specific source first."""
     specs = {key.replace(":", "_"): value for key, value in (facts.flavor.extra_specs or {}).items()}
     boot = boot_volume(facts)
-    places: tuple[Mapping[str, Any], ...] = (
+    sources: tuple[Mapping[str, Any], ...] = (
         specs,
         facts.server.metadata or {},
         facts.image or {},
         (boot.volume_image_metadata or {}) if boot is not None else {},
     )
-    return {key: str(value) for place in places for key, value in place.items() if value not in (None, "")}
+    return {key: str(value) for source in sources for key, value in source.items() if value not in (None, "")}
 
 
-def cores(values: Mapping[str, str], vcpus: int, threads: int) -> int:
+def cores_per_socket(values: Mapping[str, str], vcpus: int, threads: int) -> int:
     """Cores per socket: as set, or by the number of sockets; Nova prefers sockets with one core.
 
     (nova/virt/hardware.py: what is fixed is fixed; of the rest sockets come first, up to their maximum.)
     """
-    said = number(values, "hw_cpu_cores")
-    sockets = number(values, "hw_cpu_sockets") or min(number(values, "hw_cpu_max_sockets") or vcpus, vcpus)
-    return said or max(1, vcpus // (sockets * threads))
+    set_cores = positive_int(values, "hw_cpu_cores")
+    sockets = positive_int(values, "hw_cpu_sockets") or min(
+        positive_int(values, "hw_cpu_max_sockets") or vcpus, vcpus
+    )
+    return set_cores or max(1, vcpus // (sockets * threads))
 
 
-def number(values: Mapping[str, str], key: str) -> int:
+def positive_int(values: Mapping[str, str], key: str) -> int:
     """A property that is a number above 0; else 0."""
     text = values.get(key, "")
     return int(text) if text.isascii() and text.isdigit() else 0
@@ -139,62 +141,66 @@ def firmware(values: Mapping[str, str]) -> Firmware:
     )
 
 
-def disks(facts: Facts, values: Mapping[str, str]) -> tuple[Disk, ...]:
+def disks(facts: ServerFacts, values: Mapping[str, str]) -> tuple[Disk, ...]:
     """The root disk that is not a volume, if there is one, then the volumes by their device names."""
     bus = BUSES.get(values.get("hw_disk_bus", "virtio"), Controller.UNKNOWN)
     root = root_size(facts)
     boot = boot_volume(facts)
-    found = []
+    described_disks = []
     if root:
-        found.append(
+        described_disks.append(
             Disk(id="disk-0", key=ROOT, label="root disk", capacity=root, controller=bus, boot_order=1)
         )
-    for volume in by_device(facts):
-        found.append(
+    for volume in volumes_by_device(facts):
+        described_disks.append(
             Disk(
-                id=f"disk-{len(found)}",
+                id=f"disk-{len(described_disks)}",
                 key=volume.id,
-                label=volume.name or device(volume, facts.server.id),
+                label=volume.name or device_name(volume, facts.server.id),
                 capacity=volume.size * GIB,
                 controller=bus,
-                unit=len(found),
+                unit=len(described_disks),
                 boot_order=1 if boot is not None and volume.id == boot.id else None,
                 uuid=volume.id,
                 serial=volume.id,
-                backing=f"[{volume.volume_type}] {device(volume, facts.server.id)}",
+                backing=f"[{volume.volume_type}] {device_name(volume, facts.server.id)}",
             )
         )
-    return tuple(found)
+    return tuple(described_disks)
 
 
-def boot_volume(facts: Facts) -> Any:
+def boot_volume(facts: ServerFacts) -> Any:
     """The volume the server boots from, the first that is bootable or else the first; None with an image."""
-    if facts.image is not None or facts.image_lost:
+    if facts.image is not None or facts.is_image_deleted:
         return None
-    there = by_device(facts)
-    return next((volume for volume in there if volume.is_bootable), there[0] if there else None)
+    volumes = volumes_by_device(facts)
+    return next((volume for volume in volumes if volume.is_bootable), volumes[0] if volumes else None)
 
 
-def by_device(facts: Facts) -> list[Any]:
+def volumes_by_device(facts: ServerFacts) -> list[Any]:
     """The volumes in the order of their device names: vdb before vdaa, as the kernel counts."""
 
-    def place(volume: Any) -> tuple[int, str]:
-        name = device(volume, facts.server.id)
+    def sort_key(volume: Any) -> tuple[int, str]:
+        name = device_name(volume, facts.server.id)
         return len(name), name
 
-    return sorted(facts.volumes, key=place)
+    return sorted(facts.volumes, key=sort_key)
 
 
-def device(volume: Any, server: str) -> str:
+def device_name(volume: Any, server: str) -> str:
     """The device name of the volume in the server, such as /dev/vda."""
-    fits = (one.get("device") for one in volume.attachments or () if one.get("server_id") == server)
-    return next(fits, None) or ""
+    devices = (
+        attachment.get("device")
+        for attachment in volume.attachments or ()
+        if attachment.get("server_id") == server
+    )
+    return next(devices, None) or ""
 
 
-def nics(facts: Facts, values: Mapping[str, str]) -> Iterator[Nic]:
+def nics(facts: ServerFacts, values: Mapping[str, str]) -> Iterator[Nic]:
     """One NIC per port, even with several addresses, in Nova's order."""
-    model = CARDS.get(values.get("hw_vif_model", "virtio"), NicModel.UNKNOWN)
-    for index, port in enumerate(in_order(facts)):
+    model = NIC_MODELS.get(values.get("hw_vif_model", "virtio"), NicModel.UNKNOWN)
+    for index, port in enumerate(ports_in_order(facts)):
         mac = str(port.mac_address or "").lower()
         yield Nic(
             id=f"nic-{index}",
@@ -206,7 +212,7 @@ def nics(facts: Facts, values: Mapping[str, str]) -> Iterator[Nic]:
         )
 
 
-def in_order(facts: Facts) -> list[Any]:
+def ports_in_order(facts: ServerFacts) -> list[Any]:
     """The ports as Nova plugged them: `addresses` keeps the order of its cache; others by their age."""
     macs = [
         address.get("OS-EXT-IPS-MAC:mac_addr")
@@ -214,8 +220,8 @@ def in_order(facts: Facts) -> list[Any]:
         for address in addresses
     ]
 
-    def place(port: Any) -> tuple[int, str, str]:
-        known = macs.index(port.mac_address) if port.mac_address in macs else len(macs)
-        return known, str(port.created_at), str(port.id)
+    def sort_key(port: Any) -> tuple[int, str, str]:
+        position = macs.index(port.mac_address) if port.mac_address in macs else len(macs)
+        return position, str(port.created_at), str(port.id)
 
-    return sorted(facts.ports, key=place)
+    return sorted(facts.ports, key=sort_key)

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class ServerFacts:
     """A server and its related objects, as openstacksdk returns them."""
 
     server: Any
@@ -28,10 +28,10 @@ class Facts:
     """Embedded in the server (compute microversion 2.47), or read by its id; None if it was deleted."""
     image: Mapping[str, Any] | None = None
     """The document of the image it was booted from (Image API v2); None for one that boots from a volume."""
-    image_lost: bool = False
+    is_image_deleted: bool = False
     """Whether that image was deleted."""
     volumes: tuple[Any, ...] = ()
-    unreadable: tuple[str, ...] = ()
+    unreadable_volumes: tuple[str, ...] = ()
     """Ids of attached volumes that Cinder does not show to the account."""
     ports: tuple[Any, ...] = ()
     networks: Mapping[str, str] = field(default_factory=dict)
@@ -40,12 +40,12 @@ class Facts:
     """Changes whenever the server is started, stopped or changed."""
 
 
-def root_size(facts: Facts) -> int:
+def root_size(facts: ServerFacts) -> int:
     """Bytes of the root disk of a server that was booted from an image; 0 for none or an unknown size.
 
     The flavor has its size; with 0 the disk is as large as the image (Compute API, flavors).
     """
-    if facts.image is None and not facts.image_lost:
+    if facts.image is None and not facts.is_image_deleted:
         return 0
     if (facts.image or {}).get("disk_format") == ISO:
         return 0
@@ -54,64 +54,68 @@ def root_size(facts: Facts) -> int:
     return int((facts.image or {}).get("virtual_size") or 0)
 
 
-def of_one(cloud: Cloud, server: Any) -> Facts:
+def read_one(cloud: Cloud, server: Any) -> ServerFacts:
     """The facts of one server."""
     what = f"read server {server.name}"
-    volumes = {one: _volume(cloud, server, one) for one in attached(server)}
-    image = image_id(server)
-    found = cloud.find(what, lambda: document(cloud, image)) if image else None
-    return Facts(
+    volumes = {volume_id: _read_volume(cloud, server, volume_id) for volume_id in attached_volume_ids(server)}
+    image_reference = image_id(server)
+    image = cloud.find(what, lambda: read_image_document(cloud, image_reference)) if image_reference else None
+    return ServerFacts(
         server=server,
-        flavor=_flavor(cloud, server),
-        image=found,
-        image_lost=bool(image) and found is None,
-        volumes=tuple(one for one in volumes.values() if one is not None),
-        unreadable=tuple(name for name, one in volumes.items() if one is None),
-        ports=tuple(_listed(what, "ports", cloud, lambda: cloud.network.ports(device_id=server.id))),
-        networks=networks(cloud),
-        generation=generation(cloud, server),
+        flavor=_read_flavor(cloud, server),
+        image=image,
+        is_image_deleted=bool(image_reference) and image is None,
+        volumes=tuple(volume for volume in volumes.values() if volume is not None),
+        unreadable_volumes=tuple(volume_id for volume_id, volume in volumes.items() if volume is None),
+        ports=tuple(_list_by_id(what, "ports", cloud, lambda: cloud.network.ports(device_id=server.id))),
+        networks=network_names(cloud),
+        generation=read_generation(cloud, server),
     )
 
 
-def of_all(cloud: Cloud) -> Iterable[Facts]:
+def read_all(cloud: Cloud) -> Iterable[ServerFacts]:
     """The facts of all servers of the project, by name; one list per service, not per server."""
     what = "list the project's servers"
-    servers = _listed(what, "servers", cloud, lambda: cloud.compute.servers(details=True))
-    volumes = _listed(what, "volumes", cloud, lambda: cloud.volumes.volumes(details=True))
-    ports = _listed(what, "ports", cloud, lambda: list(cloud.network.ports()))
-    images = cloud.read(what, lambda: _documents(cloud))
-    names = networks(cloud)
-    for server in sorted(servers, key=lambda one: (one.name, one.id)):
-        found = {one: volumes.find(one) for one in attached(server)}
+    servers = _list_by_id(what, "servers", cloud, lambda: cloud.compute.servers(details=True))
+    volumes = _list_by_id(what, "volumes", cloud, lambda: cloud.volumes.volumes(details=True))
+    ports = _list_by_id(what, "ports", cloud, lambda: list(cloud.network.ports()))
+    images = cloud.read(what, lambda: _list_image_documents(cloud))
+    names = network_names(cloud)
+    for server in sorted(servers, key=lambda server: (server.name, server.id)):
+        server_volumes = {volume_id: volumes.find(volume_id) for volume_id in attached_volume_ids(server)}
         image = images.find(image_id(server))
-        yield Facts(
+        yield ServerFacts(
             server=server,
-            flavor=_flavor(cloud, server),
+            flavor=_read_flavor(cloud, server),
             image=image,
-            image_lost=bool(image_id(server)) and image is None,
-            volumes=tuple(one for one in found.values() if one is not None),
-            unreadable=tuple(name for name, one in found.items() if one is None),
-            ports=tuple(one for one in ports if one.device_id == server.id),
+            is_image_deleted=bool(image_id(server)) and image is None,
+            volumes=tuple(volume for volume in server_volumes.values() if volume is not None),
+            unreadable_volumes=tuple(
+                volume_id for volume_id, volume in server_volumes.items() if volume is None
+            ),
+            ports=tuple(port for port in ports if port.device_id == server.id),
             networks=names,
         )
 
 
-def attached(server: Any) -> tuple[str, ...]:
+def attached_volume_ids(server: Any) -> tuple[str, ...]:
     """Ids of the volumes of a server; Nova may list one twice (a stale row of its database)."""
-    return tuple(by_id((one["id"] for one in server.attached_volumes or ()), "volumes", key=str))
+    return tuple(
+        index_by_id((attachment["id"] for attachment in server.attached_volumes or ()), "volumes", key=str)
+    )
 
 
-def by_id(found: Iterable[T], what: str, key: Callable[[T], str]) -> Index[str, T]:
+def index_by_id(objects: Iterable[T], what: str, key: Callable[[T], str]) -> Index[str, T]:
     """The objects that a service lists, each once: a page may repeat those of the previous one."""
     what = f"{what} with the id"
-    return unique.index(found, key, what=what, where="OpenStack", alike=unique.same_object)
+    return unique.index(objects, key, what=what, where="OpenStack", alike=unique.same_object)
 
 
-def _listed(what: str, kind: str, cloud: Cloud, call: Callable[[], Iterable[Any]]) -> Index[str, Any]:
-    return cloud.read(what, lambda: by_id(call(), kind, key=lambda one: str(one.id)))
+def _list_by_id(what: str, kind: str, cloud: Cloud, call: Callable[[], Iterable[Any]]) -> Index[str, Any]:
+    return cloud.read(what, lambda: index_by_id(call(), kind, key=lambda item: str(item.id)))
 
 
-def _volume(cloud: Cloud, server: Any, volume: str) -> Any:
+def _read_volume(cloud: Cloud, server: Any, volume: str) -> Any:
     """An attached volume; None if Cinder does not show it: it is in another project, or deleted."""
     what = f"read the volume {volume} of server {server.name}"
     try:
@@ -122,51 +126,51 @@ def _volume(cloud: Cloud, server: Any, volume: str) -> Any:
         raise
 
 
-def networks(cloud: Cloud) -> dict[str, str]:
+def network_names(cloud: Cloud) -> dict[str, str]:
     """Names of all networks the project can see, by id."""
-    found = _listed("list the networks", "networks", cloud, lambda: list(cloud.network.networks()))
-    return {one.id: one.name for one in found}
+    networks = _list_by_id("list the networks", "networks", cloud, lambda: list(cloud.network.networks()))
+    return {network.id: network.name for network in networks}
 
 
 def image_id(server: Any) -> str:
     """The image a server was booted from; empty when it boots from a volume (Nova gives an empty string)."""
-    found = server.image
-    return str(getattr(found, "id", "") or "") if found else ""
+    image = server.image
+    return str(getattr(image, "id", "") or "") if image else ""
 
 
-def document(cloud: Cloud, image: str) -> dict[str, Any]:
+def read_image_document(cloud: Cloud, image: str) -> dict[str, Any]:
     """An image with all its properties side by side, as the Image API has them."""
-    return _json(cloud.images.get(f"/images/{image}"))
+    return _checked_json(cloud.images.get(f"/images/{image}"))
 
 
-def _documents(cloud: Cloud) -> Index[str, dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+def _list_image_documents(cloud: Cloud) -> Index[str, dict[str, Any]]:
+    documents: list[dict[str, Any]] = []
     path: str | None = "/images?limit=200"
     while path:
-        page = _json(cloud.images.get(path))
-        found += page["images"]
+        page = _checked_json(cloud.images.get(path))
+        documents += page["images"]
         path = page.get("next", "").removeprefix("/v2") or None
-    return by_id(found, "images", key=lambda one: str(one["id"]))
+    return index_by_id(documents, "images", key=lambda document: str(document["id"]))
 
 
-def _json(response: Any) -> dict[str, Any]:
+def _checked_json(response: Any) -> dict[str, Any]:
     sdk.raise_from_response(response)
-    found: dict[str, Any] = response.json()
-    return found
+    document: dict[str, Any] = response.json()
+    return document
 
 
-def _flavor(cloud: Cloud, server: Any) -> Any:
+def _read_flavor(cloud: Cloud, server: Any) -> Any:
     flavor = server.flavor
     if getattr(flavor, "vcpus", None):
         return flavor
     return cloud.find(f"read the flavor of {server.name}", lambda: cloud.compute.get_flavor(flavor.id))
 
 
-_OURS = ("createImage",)
+_IMPORT_ACTIONS = ("createImage",)
 """Actions of an import on a server that do not change its disks."""
 
 
-def generation(cloud: Cloud, server: Any) -> str:
+def read_generation(cloud: Cloud, server: Any) -> str:
     """The last request that changed the server; if those cannot be read, the time of its update."""
     try:
         compute = cloud.compute
@@ -175,5 +179,9 @@ def generation(cloud: Cloud, server: Any) -> str:
         if error.code not in (Exit.DENIED, Exit.NOT_FOUND):
             raise
         return str(server.updated_at or "")
-    done = sorted((str(one.start_time), str(one.request_id)) for one in actions if one.action not in _OURS)
-    return done[-1][1] if done else ""
+    changes = sorted(
+        (str(action.start_time), str(action.request_id))
+        for action in actions
+        if action.action not in _IMPORT_ACTIONS
+    )
+    return changes[-1][1] if changes else ""

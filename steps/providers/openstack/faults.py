@@ -17,34 +17,41 @@ from steps.runtime import certificates
 
 _LONGEST: Final = 300
 """Most characters of a service's own message: some send whole pages."""
-_QUOTA: Final = ("quota", "limit exceeded", "overlimit", "maximum number of", "exceeds allowed")
+_QUOTA_TEXTS: Final = ("quota", "limit exceeded", "overlimit", "maximum number of", "exceeds allowed")
 """Texts of Nova, Cinder and Glance with 403 or 413 when a limit of the project is reached."""
-_STATE: Final = ("status must be", "invalid volume", "invalid snapshot", "currently", "in use", "task_state")
+_BUSY_TEXTS: Final = (
+    "status must be",
+    "invalid volume",
+    "invalid snapshot",
+    "currently",
+    "in use",
+    "task_state",
+)
 """Texts of Cinder with 400 about a busy object (cinder/exception.py, InvalidVolume)."""
 
 
 @contextmanager
-def explained(what: str, address: str) -> Iterator[None]:
+def as_step_error(what: str, address: str) -> Iterator[None]:
     """Turn errors in the body into a StepError that begins with `what`; `address` is Keystone's."""
     try:
         yield
     except auth.HttpError as error:
-        raise _of_status(what, error.http_status, words(error)) from error
+        raise _from_status(what, error.http_status, error_text(error)) from error
     except sdk.HttpException as error:
-        raise _of_status(what, error.status_code or 0, words(error)) from error
+        raise _from_status(what, error.status_code or 0, error_text(error)) from error
     except auth.SSLError as error:
-        raise _of_tls(what, error, address) from error
+        raise _from_tls(what, error, address) from error
     except (auth.EndpointNotFound, auth.CatalogException) as error:
         raise StepError(
             Exit.INVALID,
             what,
-            f"the catalog has no such service in this region and interface ({words(error)})",
+            f"the catalog has no such service in this region and interface ({error_text(error)})",
             "check spec.region and spec.interface of the source",
         ) from error
     except _NETWORK as error:
-        raise _unreachable(what, words(error), address) from error
+        raise _unreachable(what, error_text(error), address) from error
     except (auth.ClientException, sdk.SDKException) as error:
-        raise StepError(Exit.UNREACHABLE, what, words(error), "it is tried again") from error
+        raise StepError(Exit.UNREACHABLE, what, error_text(error), "it is tried again") from error
 
 
 _NETWORK: Final = (
@@ -56,12 +63,12 @@ _NETWORK: Final = (
 )
 
 
-def _of_status(what: str, status: int, why: str) -> StepError:
-    said = why.lower()
-    if status == 413 or (status == 403 and any(mark in said for mark in _QUOTA)):
+def _from_status(what: str, status: int, why: str) -> StepError:
+    text = why.lower()
+    if status == 413 or (status == 403 and any(part in text for part in _QUOTA_TEXTS)):
         remedy = "raise the project's quota or free some of it, then retry: the import resumes"
         return StepError(Exit.NO_SPACE, what, why, remedy)
-    if status == 400 and any(mark in said for mark in _STATE):
+    if status == 400 and any(part in text for part in _BUSY_TEXTS):
         return StepError(Exit.BUSY, what, why, "it is tried again")
     code, remedy = _CODES.get(status, (Exit.UNREACHABLE if status >= 500 else Exit.INVALID, ""))
     return StepError(code, what, why, remedy)
@@ -77,10 +84,10 @@ _CODES: Final = {
 }
 
 
-def words(error: Any) -> str:
+def error_text(error: Any) -> str:
     """The text of an error, in one line, without the URL of the request."""
-    said = getattr(error, "details", None) or getattr(error, "message", None) or str(error)
-    line = " ".join(str(said).split()) or type(error).__name__
+    text = getattr(error, "details", None) or getattr(error, "message", None) or str(error)
+    line = " ".join(str(text).split()) or type(error).__name__
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
@@ -92,40 +99,42 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, _NETWORK) and not isinstance(error, auth.SSLError)
 
 
-def is_gone(error: Exception) -> bool:
+def is_not_found(error: Exception) -> bool:
     """Whether the object of the call no longer exists."""
     return isinstance(error, StepError) and error.code is Exit.NOT_FOUND
 
 
-def _unreachable(what: str, said: str, address: str) -> StepError:
+def _unreachable(what: str, reason: str, address: str) -> StepError:
     remedy = "check the source's endpoint and the network path to it"
-    return StepError(Exit.UNREACHABLE, what, f"{address}: {said}", remedy)
+    return StepError(Exit.UNREACHABLE, what, f"{address}: {reason}", remedy)
 
 
-def _of_tls(what: str, error: Exception, address: str) -> StepError:
+def _from_tls(what: str, error: Exception, address: str) -> StepError:
     """An untrusted certificate, or no TLS at all, as with plain HTTP."""
-    inner = _inner(error)
-    if isinstance(inner, ssl.SSLCertVerificationError):
-        return _untrusted(what, inner, address)
-    return _unreachable(what, words(inner or error), address)
+    cause = _tls_cause(error)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return _untrusted(what, cause, address)
+    return _unreachable(what, error_text(cause or error), address)
 
 
 def _untrusted(what: str, error: ssl.SSLCertVerificationError, address: str) -> StepError:
     parts = urlsplit(address)
-    shown = certificates.presented(parts.hostname or "", parts.port or 443)
+    thumbprint = certificates.presented_thumbprint(parts.hostname or "", parts.port or 443)
     why = f"the certificate of {parts.netloc} is not trusted ({error.verify_message})"
     return StepError(
         Exit.UNTRUSTED,
         what,
-        f"{why}; its SHA-256 thumbprint is {shown}" if shown else why,
+        f"{why}; its SHA-256 thumbprint is {thumbprint}" if thumbprint else why,
         "put the CA's certificate in the secret's key ca_cert, or set insecureSkipTLSVerify: true",
     )
 
 
-def _inner(error: BaseException) -> ssl.SSLError | None:
+def _tls_cause(error: BaseException) -> ssl.SSLError | None:
     """The original TLS error, which urllib3, requests and keystoneauth wrap."""
     if isinstance(error, ssl.SSLError):
         return error
     wrapped = (error.__cause__, error.__context__, getattr(error, "reason", None), *error.args)
-    found = (_inner(one) for one in wrapped if isinstance(one, BaseException))
-    return next(filter(None, found), None)
+    causes = (
+        _tls_cause(wrapped_error) for wrapped_error in wrapped if isinstance(wrapped_error, BaseException)
+    )
+    return next(filter(None, causes), None)

@@ -12,8 +12,8 @@ from steps.model.machine import Machine
 from steps.model.mapping import blocking
 from steps.model.plan import PowerPlan
 from steps.providers.openstack import quotas
-from steps.providers.openstack.cloud import Cloud, prove_way
-from steps.providers.openstack.concerns import of_volume
+from steps.providers.openstack.cloud import Cloud, check_image_service
+from steps.providers.openstack.concerns import volume_concerns
 from steps.providers.openstack.describe import ROOT
 from steps.providers.openstack.waiting import CLOCK, POLL_SECONDS
 
@@ -38,46 +38,46 @@ def power_off(cloud: Cloud, run: str, machine: Machine, policy: PowerPlan) -> No
             UNSUPPORTED, if a volume cannot be copied; NO_SPACE, if the quota is too small for the copies.
     """
     what = f"cannot stop server {machine.name}"
-    end, asked = CLOCK() + policy.grace_seconds + SLACK_SECONDS, False
-    while (server := _server(cloud, machine)).status != OFF:
+    end, is_requested = CLOCK() + policy.grace_seconds + SLACK_SECONDS, False
+    while (server := _read_server(cloud, machine)).status != OFF:
         if server.status != "ACTIVE":
             raise StepError(Exit.POWER, what, f"it is {server.status}", "bring it to ACTIVE or SHUTOFF")
         if not server.task_state:
-            if asked:
+            if is_requested:
                 raise StepError(
                     Exit.UNREACHABLE,
                     what,
                     "Nova tried, but it is still ACTIVE",
                     "check the server's action log",
                 )
-            _prove_rest(cloud, run, machine, what)
-            _ask(cloud, server, what)
-            asked = True
+            _check_export_possible(cloud, run, machine, what)
+            _request_stop(cloud, server, what)
+            is_requested = True
         if CLOCK() > end:
             raise StepError(Exit.UNREACHABLE, what, f"it is still {server.task_state or server.status}")
         cloud.stop.sleep(POLL_SECONDS)
 
 
-def _prove_rest(cloud: Cloud, run: str, machine: Machine, what: str) -> None:
+def _check_export_possible(cloud: Cloud, run: str, machine: Machine, what: str) -> None:
     """Prove that the copies can be made, and downloaded from here."""
-    prove_way(cloud)
+    check_image_service(cloud)
     disks = [disk for disk in machine.disks if disk.key != ROOT]
     volumes = [
         (disk, cloud.read(f"read {disk.id}", partial(cloud.volumes.get_volume, disk.key))) for disk in disks
     ]
-    found = [concern for disk, volume in volumes for concern in of_volume(disk, volume)]
+    concerns = [concern for disk, volume in volumes for concern in volume_concerns(disk, volume)]
     if not any(concern.code == quotas.CODE for concern in machine.concerns):  # the request accepts it
-        found += quotas.concerns(cloud, run, ((disk.id, volume) for disk, volume in volumes))
-    for concern in blocking(found):
+        concerns += quotas.concerns(cloud, run, ((disk.id, volume) for disk, volume in volumes))
+    for concern in blocking(concerns):
         code = Exit.NO_SPACE if concern.code == quotas.CODE else Exit.UNSUPPORTED
         raise StepError(code, what, concern.message, concern.remedy)
 
 
-def _server(cloud: Cloud, machine: Machine) -> Any:
+def _read_server(cloud: Cloud, machine: Machine) -> Any:
     return cloud.read(f"read server {machine.name}", lambda: cloud.compute.get_server(machine.source_id))
 
 
-def _ask(cloud: Cloud, server: Any, what: str) -> None:
+def _request_stop(cloud: Cloud, server: Any, what: str) -> None:
     log.info("asking Nova to stop the server", server=server.id)
     try:
         cloud.change(f"stop server {server.name}", lambda: cloud.compute.stop_server(server.id))

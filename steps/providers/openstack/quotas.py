@@ -26,11 +26,11 @@ log = structlog.get_logger()
 
 CODE: Final = "quota"
 """The blocking concern; with spec.skipPreflightChecks it only warns (steps/preflight.py)."""
-_ROOM: Final = (
+_QUOTA_REMEDY: Final = (
     "raise the quota or free some of it; disks that are copied one after another need less: then set"
     " spec.skipPreflightChecks: true"
 )
-_LARGEST: Final = "per_volume_gigabytes"
+_PER_VOLUME: Final = "per_volume_gigabytes"
 
 
 def concerns(cloud: Cloud, run: str, volumes: Iterable[tuple[str, Any]]) -> Iterator[Concern]:
@@ -39,11 +39,11 @@ def concerns(cloud: Cloud, run: str, volumes: Iterable[tuple[str, Any]]) -> Iter
     Raises:
         StepError: the errors of the request to Cinder, except for a refusal: that is a warning.
     """
-    wanted = list(volumes)
-    if not wanted:
+    disk_volumes = list(volumes)
+    if not disk_volumes:
         return
     try:
-        limits = _limits(cloud)
+        limits = _read_limits(cloud)
     except StepError as error:
         if error.code not in (Exit.DENIED, Exit.NOT_FOUND, Exit.INVALID):
             raise
@@ -51,50 +51,57 @@ def concerns(cloud: Cloud, run: str, volumes: Iterable[tuple[str, Any]]) -> Iter
             "quota-unknown", f"it is not known whether the project's quota has room for the copies: {error}"
         )
         return
-    short = [*_too_large(limits, wanted), *_too_many(limits, needs(wanted, _made(cloud, run)))]
-    if short:
+    shortages = [
+        *_volume_size_shortages(limits, disk_volumes),
+        *_count_shortages(limits, needs(disk_volumes, _existing_copies(cloud, run))),
+    ]
+    if shortages:
         yield block(
-            "quota", f"the project's quota at Cinder has no room for the copies: {'; '.join(short)}", _ROOM
+            "quota",
+            f"the project's quota at Cinder has no room for the copies: {'; '.join(shortages)}",
+            _QUOTA_REMEDY,
         )
 
 
-def needs(volumes: Iterable[tuple[str, Any]], made: tuple[frozenset[str], frozenset[str]]) -> Counter[str]:
-    """How much of each resource the copies need; `made`: disks with a snapshot, and disks with a volume."""
-    found: Counter[str] = Counter()
+def needs(
+    volumes: Iterable[tuple[str, Any]], existing: tuple[frozenset[str], frozenset[str]]
+) -> Counter[str]:
+    """How much of each resource the copies need; `existing`: disks with a snapshot, disks with a volume."""
+    needed: Counter[str] = Counter()
     for disk, volume in volumes:
-        for resource, done in zip(("snapshots", "volumes"), made, strict=True):
-            if disk in done:
+        for resource, present in zip(("snapshots", "volumes"), existing, strict=True):
+            if disk in present:
                 continue
             for suffix in ("", f"_{volume.volume_type}"):
-                found[f"{resource}{suffix}"] += 1
-                found[f"gigabytes{suffix}"] += int(volume.size)
-    return found
+                needed[f"{resource}{suffix}"] += 1
+                needed[f"gigabytes{suffix}"] += int(volume.size)
+    return needed
 
 
-def _made(cloud: Cloud, run: str) -> tuple[frozenset[str], frozenset[str]]:
+def _existing_copies(cloud: Cloud, run: str) -> tuple[frozenset[str], frozenset[str]]:
     """Disks with a snapshot, or a volume, of an earlier attempt: those already count as in use."""
     copies = Copies(cloud=cloud, run=run)
     snapshots, volumes = (
-        frozenset(one.name.removeprefix(copies.prefix) for one in found)
-        for found in (copies.snapshots(), copies.volumes())
+        frozenset(item.name.removeprefix(copies.prefix) for item in objects)
+        for objects in (copies.snapshots(), copies.volumes())
     )
     return snapshots, volumes
 
 
-def _limits(cloud: Cloud) -> Mapping[str, Any]:
+def _read_limits(cloud: Cloud) -> Mapping[str, Any]:
     session = cloud.connection.session
 
-    def ask() -> Mapping[str, Any]:
+    def request() -> Mapping[str, Any]:
         response = cloud.volumes.get(f"/os-quota-sets/{session.get_project_id()}?usage=True")
         sdk.raise_from_response(response)
-        found: Mapping[str, Any] = response.json()["quota_set"]
-        return found
+        limits: Mapping[str, Any] = response.json()["quota_set"]
+        return limits
 
-    return cloud.read("read the project's quota at Cinder", ask)
+    return cloud.read("read the project's quota at Cinder", request)
 
 
-def _too_many(limits: Mapping[str, Any], wanted: Mapping[str, int]) -> Iterator[str]:
-    for resource, count in sorted(wanted.items()):
+def _count_shortages(limits: Mapping[str, Any], needed: Mapping[str, int]) -> Iterator[str]:
+    for resource, count in sorted(needed.items()):
         row = limits.get(resource)
         if not isinstance(row, Mapping) or int(row.get("limit", -1)) < 0:
             continue
@@ -103,9 +110,9 @@ def _too_many(limits: Mapping[str, Any], wanted: Mapping[str, int]) -> Iterator[
             yield f"{resource}: {count} more are needed, {max(0, limit - used)} of {limit} are free"
 
 
-def _too_large(limits: Mapping[str, Any], volumes: Iterable[tuple[str, Any]]) -> Iterator[str]:
-    row = limits.get(_LARGEST)
+def _volume_size_shortages(limits: Mapping[str, Any], volumes: Iterable[tuple[str, Any]]) -> Iterator[str]:
+    row = limits.get(_PER_VOLUME)
     limit = int(row.get("limit", -1)) if isinstance(row, Mapping) else -1
     for disk, volume in volumes:
         if 0 <= limit < int(volume.size):
-            yield f"{_LARGEST}: {disk} has {volume.size} GiB, but a volume may have {limit}"
+            yield f"{_PER_VOLUME}: {disk} has {volume.size} GiB, but a volume may have {limit}"

@@ -17,39 +17,39 @@ POLL_SECONDS: Final = 2.0
 CLOCK: Final = time.monotonic
 
 
-def until(
+def await_status(
     cloud: Cloud,
     what: str,
-    look: Callable[[], Any],
-    good: Collection[str],
+    read: Callable[[], Any],
+    expected: Collection[str],
     *,
-    passing: Collection[str],
+    transitional: Collection[str],
     seconds: float,
     pause: float = POLL_SECONDS,
-    longer: str = "",
+    remedy: str = "",
 ) -> Any:
-    """The object, once its status is one of `good`.
+    """The object, once its status is one of `expected`.
 
-    `look` returns the current object, or None if it was deleted; `longer` is the remedy if it takes too long.
+    `read` returns the current object, or None if it was deleted; `remedy` is the remedy if it takes too long.
 
     Raises:
-        StepError: BUSY, if it was deleted or has a status neither good nor passing: it is created again;
-            UNREACHABLE, if it is not ready after `seconds`.
+        StepError: BUSY, if it was deleted or has a status neither expected nor transitional: it is created
+            again; UNREACHABLE, if it is not ready after `seconds`.
         Stopped: a stop was requested.
     """
-    end, told = CLOCK() + seconds, ""
+    end, logged = CLOCK() + seconds, ""
     while True:
-        found = look()
-        status = str(found.status) if found is not None else "gone"
-        if status in good:
-            return found
-        if status not in passing:
+        current = read()
+        status = str(current.status) if current is not None else "gone"
+        if status in expected:
+            return current
+        if status not in transitional:
             raise StepError(
-                Exit.BUSY, f"{what} is {status}", f"not {' or '.join(good)}", "vmferry makes it again"
+                Exit.BUSY, f"{what} is {status}", f"not {' or '.join(expected)}", "vmferry makes it again"
             )
-        if status != told:
+        if status != logged:
             log.info(f"waiting: {what} is {status}")
-            told = status
+            logged = status
         if CLOCK() > end:
-            raise StepError(Exit.UNREACHABLE, f"{what} is still {status} after {seconds:g} s", remedy=longer)
+            raise StepError(Exit.UNREACHABLE, f"{what} is still {status} after {seconds:g} s", remedy=remedy)
         cloud.stop.sleep(pause)

@@ -1,11 +1,11 @@
 """An OVA as a source: a VM in a tar behind a URL, or the same as a folder of files.
 
 address      the user's URL                 markup    XML without what makes it dangerous
-place        a file: redirects, Range       units     sizes with their units
-reader, tar  its bytes, the tar's members   envelope  what the descriptor says: files, disks, systems
-package      a tar or a folder, by names    hardware, vendors, boot, choice  its parts, and what makers add
+source_file  a file: redirects, Range       units     sizes with their units
+reader, tar  its bytes, the tar's members   envelope  the content of the descriptor: files, disks, systems
+package      a tar or a folder, by names    items, hardware, vendors  its devices, and what makers add
 manifest     digests                        describe, concerns  a VM as a document
-                                            export    one disk, directly from its place
+                                            export    one disk, directly from its file
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pathlib import Path
 from steps.disk.land import Landed
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat, PowerPlan
-from steps.providers import Access, Inventory, Provider, Report
+from steps.providers import Access, Inventory, ProgressCallback, Provider
 from steps.providers.ova import describe, export
 from steps.providers.ova.appliance import Appliance
 from steps.providers.ova.package import open_package
 
-__all__ = ["Ova", "connect"]
+__all__ = ["OvaProvider", "connect"]
 
 
 @contextmanager
@@ -33,10 +33,10 @@ def connect(access: Access) -> Iterator[Provider]:
         StepError: INVALID (URL, credentials, or no archive), UNREACHABLE, UNTRUSTED, DENIED, NOT_FOUND.
     """
     with open_package(access) as package:
-        yield Ova(Appliance(package), access)
+        yield OvaProvider(Appliance(package), access)
 
 
-class Ova:
+class OvaProvider:
     """An open package, as a provider."""
 
     def __init__(self, appliance: Appliance, access: Access) -> None:
@@ -64,7 +64,7 @@ class Ova:
         """Nothing to do: a VM in an archive does not run."""
 
     def export(
-        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: Report
+        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: ProgressCallback
     ) -> Landed:
         return export.export(self._appliance, self._access, machine, disk, out, disk_format, report)
 

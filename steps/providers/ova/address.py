@@ -30,7 +30,7 @@ class Address:
             if not text.startswith("/"):
                 raise _invalid(text, "it is neither a URL nor an absolute path")
             return cls(f"file://{quote(text)}")
-        url = split(text)
+        url = parse_url(text)
         if url.scheme == "file":
             if url.netloc not in ("", "localhost"):
                 raise _invalid(text, f"a file on {url.netloc} cannot be read from here")
@@ -50,7 +50,7 @@ class Address:
         return str(self.path or urlsplit(self.url)._replace(query="").geturl())
 
 
-def split(text: str) -> SplitResult:
+def parse_url(text: str) -> SplitResult:
     """Parse a URL that has a host.
 
     Raises:
@@ -73,7 +73,7 @@ def split(text: str) -> SplitResult:
 
 def origin(url: str) -> tuple[str, str, int]:
     """Scheme, host and port, to which credentials may be sent (RFC 6454)."""
-    parts = split(url)
+    parts = parse_url(url)
     return parts.scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from functools import cached_property
 
-from steps.disk.faults import corrupt
+from steps.disk.faults import corruption_fault
 from steps.disk.source import Digest
 from steps.model.contract import Exit, StepError
 from steps.providers.ova import envelope, manifest, names
 from steps.providers.ova.envelope import Envelope, System
-from steps.providers.ova.manifest import Manifest
+from steps.providers.ova.manifest import OvfManifest
 from steps.providers.ova.package import Package
 
 
@@ -19,7 +19,7 @@ class Appliance:
 
     def __init__(self, package: Package) -> None:
         self.package = package
-        self._manifest: Manifest | None = None
+        self._manifest: OvfManifest | None = None
 
     @cached_property
     def _descriptor(self) -> tuple[str, bytes]:
@@ -38,23 +38,23 @@ class Appliance:
             StepError: the errors of finding and reading it; CORRUPT if it does not match the manifest.
         """
         name, text = self._descriptor
-        self.prove_descriptor(far=False)
+        self.check_descriptor(full_scan=False)
         return envelope.read(text, name)
 
-    def prove_descriptor(self, *, far: bool) -> bool:
+    def check_descriptor(self, *, full_scan: bool) -> bool:
         """Compare the descriptor with the manifest; whether there is one and it has no digest of it.
 
         Raises:
             StepError: CORRUPT.
         """
         name, text = self._descriptor
-        found = self.manifest(far=far)
-        digest = found.digest(name) if found else None
+        package_manifest = self.manifest(full_scan=full_scan)
+        digest = package_manifest.digest(name) if package_manifest else None
         if digest:
             manifest.check(text, digest)
-        return found is not None and digest is None
+        return package_manifest is not None and digest is None
 
-    def digest(self, file: str, *, far: bool) -> Digest | None:
+    def digest(self, file: str, *, full_scan: bool) -> Digest | None:
         """A file's digest in the manifest; None without a manifest.
 
         Every file that is read is checked against it.
@@ -63,65 +63,69 @@ class Appliance:
             StepError: the errors of `manifest` and `Manifest.digest`; CORRUPT, if the manifest lists files
                 that are not in the package instead: one of them may be this one, in an unknown spelling.
         """
-        found = self.manifest(far=far)
-        if found is None:
+        package_manifest = self.manifest(full_scan=full_scan)
+        if package_manifest is None:
             return None
-        digest = found.digest(file)
-        strange = sorted(name for name in found.files if not self._is_ours(name)) if digest is None else []
-        if strange:
-            raise corrupt(
-                f"the manifest {found.name} does not match the package",
-                f"it has no digest of {file}, but one of {strange[0]}, which is not in the package",
+        digest = package_manifest.digest(file)
+        unknown_files = (
+            sorted(name for name in package_manifest.files if not self._is_of_package(name))
+            if digest is None
+            else []
+        )
+        if unknown_files:
+            raise corruption_fault(
+                f"the manifest {package_manifest.name} does not match the package",
+                f"it has no digest of {file}, but one of {unknown_files[0]}, which is not in the package",
                 "correct the names in it, or get a new copy of the package",
             )
         return digest
 
-    def _is_ours(self, name: str) -> bool:
+    def _is_of_package(self, name: str) -> bool:
         """Whether a name is that of the descriptor, of a file it lists or of a piece of one."""
-        ours = [self.name, *(file.name for file in self.envelope.files)]
+        known_names = [self.name, *(file.name for file in self.envelope.files)]
         whole = re.sub(r"\.\d{9}$", "", name)
-        return any(names.find(each, ours, self.name) is not None for each in (name, whole))
+        return any(names.find(spelling, known_names, self.name) is not None for spelling in (name, whole))
 
-    def manifest(self, *, far: bool) -> Manifest | None:
-        """The manifest; without `far` also None if searching for it would take too long."""
+    def manifest(self, *, full_scan: bool) -> OvfManifest | None:
+        """The manifest; without `full_scan` also None if searching for it would take too long."""
         if self._manifest is None:
-            for name in self._manifests(far=far):
-                text = self.package.read(name, manifest.MOST_BYTES, far=far)
+            for name in self._manifest_names(full_scan=full_scan):
+                text = self.package.read(name, manifest.MAX_BYTES, full_scan=full_scan)
                 if text is not None:
                     self._manifest = manifest.read(text, name)
                     break
         return self._manifest
 
-    def _manifests(self, *, far: bool) -> list[str]:
+    def _manifest_names(self, *, full_scan: bool) -> list[str]:
         """Possible names of the manifest; if the package's files can be listed, any `.mf` counts."""
-        wanted = self._next_to_descriptor(".mf")
-        listed = self.package.names(far=far)
+        expected = self._sibling_name(".mf")
+        listed = self.package.names(full_scan=full_scan)
         if listed is None:
-            return [wanted, self._next_to_descriptor(".MF")]
-        there = [name for name in listed if names.is_a(name, ".mf")]
-        found = names.find(wanted, there, self.package.shown)
-        if sum(names.is_a(name, ".ovf") for name in listed) > 1:  # a folder of several packages
-            return [found] if found else []
-        if found is None and len(there) > 1:
+            return [expected, self._sibling_name(".MF")]
+        candidates = [name for name in listed if names.has_suffix(name, ".mf")]
+        match = names.find(expected, candidates, self.package.display_url)
+        if sum(names.has_suffix(name, ".ovf") for name in listed) > 1:  # a folder of several packages
+            return [match] if match else []
+        if match is None and len(candidates) > 1:
             raise StepError(
                 Exit.AMBIGUOUS,
-                f"{self.package.shown} has several manifests",
-                f"{', '.join(there)}, and none of them is called {wanted}",
+                f"{self.package.display_url} has several manifests",
+                f"{', '.join(candidates)}, and none of them is called {expected}",
                 "give that name to the one that belongs to the descriptor",
             )
-        return [found] if found else there
+        return [match] if match else candidates
 
-    def signed(self) -> bool:
+    def is_signed(self) -> bool:
         """Whether there is a certificate next to the descriptor."""
-        return bool(self.package.has(self._next_to_descriptor(".cert")))
+        return bool(self.package.has(self._sibling_name(".cert")))
 
-    def _next_to_descriptor(self, suffix: str) -> str:
+    def _sibling_name(self, suffix: str) -> str:
         """A file that belongs to the descriptor: it has the same name (DSP0243, 6.3)."""
         return (
             self.name[: -len(".ovf")] + suffix if self.name.lower().endswith(".ovf") else self.name + suffix
         )
 
-    def system(self, wanted: str) -> System:
+    def system(self, name_or_id: str) -> System:
         """The VM with a name or id; the only VM for any name.
 
         Raises:
@@ -130,25 +134,25 @@ class Appliance:
         systems = self.envelope.systems
         if len(systems) == 1:
             return systems[0]
-        for found in (
-            [one for one in systems if wanted == one.id],
-            [one for one in systems if wanted == one.name],
+        for matches in (
+            [system for system in systems if name_or_id == system.id],
+            [system for system in systems if name_or_id == system.name],
         ):
-            if len(found) == 1:
-                return found[0]
-            if found:
-                raise self._unclear(Exit.AMBIGUOUS, f"{len(found)} VMs are called {wanted!r}")
-        raise self._unclear(Exit.NOT_FOUND, f"there is no VM {wanted!r}")
+            if len(matches) == 1:
+                return matches[0]
+            if matches:
+                raise self._system_error(Exit.AMBIGUOUS, f"{len(matches)} VMs are called {name_or_id!r}")
+        raise self._system_error(Exit.NOT_FOUND, f"there is no VM {name_or_id!r}")
 
-    def by_id(self, identity: str) -> System | None:
+    def by_id(self, system_id: str) -> System | None:
         """The VM that was described with this id."""
-        return next((one for one in self.envelope.systems if one.id == identity), None)
+        return next((system for system in self.envelope.systems if system.id == system_id), None)
 
-    def _unclear(self, code: Exit, what: str) -> StepError:
-        there = ", ".join(f"{one.id} ({one.name})" for one in self.envelope.systems[:50])
+    def _system_error(self, code: Exit, what: str) -> StepError:
+        existing = ", ".join(f"{system.id} ({system.name})" for system in self.envelope.systems[:50])
         return StepError(
             code,
-            f"{what} in {self.package.shown}",
-            f"it has several VMs: {there}",
+            f"{what} in {self.package.display_url}",
+            f"it has several VMs: {existing}",
             "set spec.virtualMachineName to the id or name of one of them",
         )

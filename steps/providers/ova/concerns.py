@@ -9,12 +9,12 @@ from steps.model.concerns import block, log, warn
 from steps.model.machine import Concern, Severity
 from steps.providers.ova import formats, hardware
 from steps.providers.ova.appliance import Appliance
-from steps.providers.ova.envelope import MOST_PIECES, Envelope, File, System, VirtualDisk, piece
+from steps.providers.ova.envelope import MAX_PIECES, Envelope, File, System, VirtualDisk, piece_name
 from steps.providers.ova.hardware import Drive
-from steps.providers.ova.items import Item, Kind
+from steps.providers.ova.items import Item, ResourceType
 from steps.providers.ova.markup import Node
 
-_DRIVES: Final = (Kind.CD, Kind.DVD, Kind.FLOPPY)
+_DRIVES: Final = (ResourceType.CD, ResourceType.DVD, ResourceType.FLOPPY)
 _WEIGHT: Final = [Severity.BLOCK, Severity.WARN, Severity.LOG]
 
 
@@ -23,38 +23,41 @@ def concerns(
     system: System,
     parts: Sequence[Item],
     disks: Sequence[tuple[Drive, int]],
-    partial: Iterable[str],
+    delta_reasons: Iterable[str],
 ) -> tuple[Concern, ...]:
     """All concerns, the most severe first.
 
-    `disks` with their sizes in bytes, 0 if unknown; `partial`: why their files are not whole disks.
+    `disks` with their sizes in bytes, 0 if unknown; `delta_reasons`: why their files are not whole disks.
     """
-    found = [
-        *_package(appliance),
-        *(block("delta-disk", why, "export the VM without snapshots or checkpoints") for why in partial),
-        *_disks(appliance, disks),
-        *_unused(appliance.envelope, system, parts),
-        *_devices(parts),
-        *_system(appliance, system),
+    all_concerns = [
+        *_package_concerns(appliance),
+        *(
+            block("delta-disk", why, "export the VM without snapshots or checkpoints")
+            for why in delta_reasons
+        ),
+        *_disks_concerns(appliance, disks),
+        *_unused_disk_concerns(appliance.envelope, system, parts),
+        *_device_concerns(parts),
+        *_system_concerns(appliance, system),
     ]
-    return tuple(sorted(found, key=lambda each: _WEIGHT.index(each.severity)))
+    return tuple(sorted(all_concerns, key=lambda concern: _WEIGHT.index(concern.severity)))
 
 
-def _package(appliance: Appliance) -> Iterator[Concern]:
-    manifest = appliance.manifest(far=False)
-    if manifest is None and appliance.package.ranged:
+def _package_concerns(appliance: Appliance) -> Iterator[Concern]:
+    manifest = appliance.manifest(full_scan=False)
+    if manifest is None and appliance.package.supports_range:
         yield warn("manifest-missing", "the package has no manifest (.mf)", "the data cannot be verified")
     elif manifest is None:
         yield log("no-range", "the server has no Range: the archive is read from its start for each disk")
-    if appliance.prove_descriptor(far=False):
+    if appliance.check_descriptor(full_scan=False):
         yield warn(
             "manifest-entry", f"the manifest has no digest of {appliance.name}", "it is read unchecked"
         )
-    if appliance.signed():
+    if appliance.is_signed():
         yield log("signature", "the package is signed: its certificate is not checked")
 
 
-def _disks(appliance: Appliance, disks: Sequence[tuple[Drive, int]]) -> Iterator[Concern]:
+def _disks_concerns(appliance: Appliance, disks: Sequence[tuple[Drive, int]]) -> Iterator[Concern]:
     if not disks:
         yield block("no-disks", "the VM has no disks", "there is nothing to import")
     for drive, size in disks:
@@ -65,101 +68,108 @@ def _disks(appliance: Appliance, disks: Sequence[tuple[Drive, int]]) -> Iterator
         if not size:
             yield block("disk-unreadable", f"the size of {name} cannot be read", "correct the descriptor")
         elif disk.capacity not in (0, size):
-            words = f"{name} has {size} bytes, but the descriptor has {disk.capacity}"
-            yield warn("capacity-differs", words, "the size in the file is used")
-        yield from _disk(appliance, name, disk)
+            message = f"{name} has {size} bytes, but the descriptor has {disk.capacity}"
+            yield warn("capacity-differs", message, "the size in the file is used")
+        yield from _disk_concerns(appliance, name, disk)
 
 
-def _disk(appliance: Appliance, name: str, disk: VirtualDisk) -> Iterator[Concern]:
+def _disk_concerns(appliance: Appliance, name: str, disk: VirtualDisk) -> Iterator[Concern]:
     if disk.parent:
         yield block(
             "delta-disk", f"{name} holds only the difference to {disk.parent}", "consolidate it first"
         )
-    if disk.lost:
-        yield block("file-missing", f"{name} is in {disk.lost}, which is not in the package")
+    if disk.missing_reference:
+        yield block("file-missing", f"{name} is in {disk.missing_reference}, which is not in the package")
     if disk.file is None:
-        if not disk.lost:
+        if not disk.missing_reference:
             yield log("blank-disk", f"{name} has no file: it is imported empty")
         return
-    yield from _file(appliance, name, disk, disk.file)
+    yield from _file_concerns(appliance, name, disk, disk.file)
 
 
-def _unused(envelope: Envelope, system: System, parts: Sequence[Item]) -> Iterator[Concern]:
+def _unused_disk_concerns(envelope: Envelope, system: System, parts: Sequence[Item]) -> Iterator[Concern]:
     """Disks, and files that look like one, that become no disk of any VM: they would be missed late.
 
     What another VM refers to is its own. Of this one only disks and drives in effect count: not a device of
     another kind, nor what stands in another configuration or in a second hardware section.
     """
-    others = [one.node for one in envelope.systems if one is not system]
-    drives = [item.node for item in parts if item.is_a(Kind.DISK, *_DRIVES)]
-    resources = {text for node in (*others, *drives) for text in _resources(node)}
-    names = resources | {hardware.referred(text)[1] for text in resources}
+    others = [other_system.node for other_system in envelope.systems if other_system is not system]
+    drives = [item.node for item in parts if item.is_a(ResourceType.DISK, *_DRIVES)]
+    resources = {text for node in (*others, *drives) for text in _host_resources(node)}
+    references = resources | {hardware.parse_resource(text)[1] for text in resources}
     for disk in envelope.disks:
-        if disk.id not in names:
+        if disk.id not in references:
             where = f" ({disk.file.name})" if disk.file else ""
             yield warn(
                 "disk-unused",
                 f"no hard disk refers to the disk {disk.id or 'without an id'}{where} of the package",
                 "it is not imported: if the VM needs it, add a hard disk to the descriptor",
             )
-    of_disks = {disk.file.name for disk in envelope.disks if disk.file}
+    disk_file_names = {disk.file.name for disk in envelope.disks if disk.file}
     for file in envelope.files:
-        looks = formats.by_name(file.name.removesuffix(".gz")) is not None
-        if looks and file.name not in of_disks and file.id not in names:
+        is_disk_file = formats.format_by_name(file.name.removesuffix(".gz")) is not None
+        if is_disk_file and file.name not in disk_file_names and file.id not in references:
             yield warn("disk-unused", f"no disk uses {file.name}", "it is not imported")
 
 
-def _resources(node: Node) -> Iterator[str]:
-    return (each.text.strip() for each in node.walk() if each.name == "HostResource" and each.text.strip())
+def _host_resources(node: Node) -> Iterator[str]:
+    return (
+        child.text.strip() for child in node.walk() if child.name == "HostResource" and child.text.strip()
+    )
 
 
-def _file(appliance: Appliance, name: str, disk: VirtualDisk, file: File) -> Iterator[Concern]:
-    if formats.named(disk) is None:
+def _file_concerns(appliance: Appliance, name: str, disk: VirtualDisk, file: File) -> Iterator[Concern]:
+    if formats.declared_format(disk) is None:
         yield block("disk-format", f"{name} has an unknown format: {disk.format or file.name}")
     if file.compression not in ("", "gzip"):
         yield block("disk-compression", f"{name} is compressed by {file.compression}", "use gzip, or none")
-    lost = piece(file, 0) if file.chunk else file.name
-    if appliance.package.has(lost) is False:
+    first_file = piece_name(file, 0) if file.chunk else file.name
+    if appliance.package.has(first_file) is False:
         yield block(
-            "file-missing", f"{lost}, which holds {name}, is not in the package", "get the complete package"
+            "file-missing",
+            f"{first_file}, which holds {name}, is not in the package",
+            "get the complete package",
         )
-    if appliance.digest(file.name, far=False) is None:
-        yield from _unproved(appliance, disk, file)
+    if appliance.digest(file.name, full_scan=False) is None:
+        yield from _digest_concerns(appliance, disk, file)
 
 
-def _unproved(appliance: Appliance, disk: VirtualDisk, file: File) -> Iterator[Concern]:
+def _digest_concerns(appliance: Appliance, disk: VirtualDisk, file: File) -> Iterator[Concern]:
     """Of a file that has no digest as a whole."""
-    if appliance.manifest(far=False):
-        held = _held_by(appliance, file)
-        unproved = next((one for one in held if appliance.digest(one, far=False) is None), None)
-        if unproved is None:
+    if appliance.manifest(full_scan=False):
+        file_names = _piece_names(appliance, file)
+        unchecked = next(
+            (file_name for file_name in file_names if appliance.digest(file_name, full_scan=False) is None),
+            None,
+        )
+        if unchecked is None:
             return
-        yield warn("manifest-entry", f"the manifest has no digest of {unproved}", "it is imported unchecked")
+        yield warn("manifest-entry", f"the manifest has no digest of {unchecked}", "it is imported unchecked")
     # What oVirt and virt-v2v give as a file's size is that of the disk.
     size = None if file.chunk or disk.volume_format else appliance.package.size(file.name)
     if file.size and size not in (None, file.size):
-        what = f"{file.name} has {size} bytes, and the descriptor says {file.size}"
-        yield warn("file-size", what, "it may be cut short: compare it with where it was made")
+        message = f"{file.name} has {size} bytes, and the descriptor says {file.size}"
+        yield warn("file-size", message, "it may be cut short: compare it with where it was made")
 
 
-def _held_by(appliance: Appliance, file: File) -> list[str]:
+def _piece_names(appliance: Appliance, file: File) -> list[str]:
     """What a file is called in the package: of one that is split the pieces, as far as it tells how many."""
     if not file.chunk:
         return [file.name]
     if file.size and not file.compression:
-        count = min(-(-file.size // file.chunk), MOST_PIECES)
+        count = min(-(-file.size // file.chunk), MAX_PIECES)
     else:
-        there = set(appliance.package.names(far=False) or ())
-        count = next(number for number in range(len(there) + 1) if piece(file, number) not in there)
-    return [piece(file, number) for number in range(max(count, 1))]
+        listed = set(appliance.package.names(full_scan=False) or ())
+        count = next(number for number in range(len(listed) + 1) if piece_name(file, number) not in listed)
+    return [piece_name(file, number) for number in range(max(count, 1))]
 
 
-def _devices(parts: Sequence[Item]) -> Iterator[Concern]:
+def _device_concerns(parts: Sequence[Item]) -> Iterator[Concern]:
     for item in parts:
         name = item.label or item.id
         if item.is_a(*_DRIVES) and item.node.value("HostResource"):
             yield log("removable-media", f"the medium in {name} is not carried over")
-        elif item.is_a(Kind.SERIAL, Kind.PARALLEL):
+        elif item.is_a(ResourceType.SERIAL, ResourceType.PARALLEL):
             yield log("port", f"{name} is not carried over")
         elif any("pci.passthrough" in kind for kind in item.subtypes):
             yield warn("passthrough", f"{name} is a device of the host and is not carried over")
@@ -169,7 +179,7 @@ def _devices(parts: Sequence[Item]) -> Iterator[Concern]:
             yield log("vtpm", "what the TPM holds is not carried over: have the recovery keys ready")
 
 
-def _system(appliance: Appliance, system: System) -> Iterator[Concern]:
+def _system_concerns(appliance: Appliance, system: System) -> Iterator[Concern]:
     envelope = appliance.envelope
     if len(envelope.configurations) > 1:
         chosen = envelope.configuration
@@ -177,8 +187,8 @@ def _system(appliance: Appliance, system: System) -> Iterator[Concern]:
         yield log(
             "deployment-option", f"it is imported with the configuration {chosen!r}; there are also {others}"
         )
-    products = system.node.all("ProductSection")
-    properties = [node for product in products for node in product.all("Property")]
+    products = system.node.find_all("ProductSection")
+    properties = [node for product in products for node in product.find_all("Property")]
     if system.hardware.get("transport") and properties:
         yield warn(
             "ovf-properties",

@@ -12,11 +12,11 @@ from steps.model.contract import Exit, StepError
 from steps.model.unique import Index
 from steps.providers.ova import units
 from steps.providers.ova.markup import Node, parse
-from steps.providers.ova.names import checked
+from steps.providers.ova.names import checked_name
 
 _PROPERTY: Final = re.compile(r"\$\{([^}]+)\}")
-_MOST_SYSTEMS: Final = 1000
-MOST_PIECES: Final = 100_000
+_MAX_SYSTEMS: Final = 1000
+MAX_PIECES: Final = 100_000
 """Files that one file may be split into."""
 
 
@@ -37,7 +37,7 @@ class VirtualDisk:
 
     id: str
     file: File | None
-    lost: str = ""
+    missing_reference: str = ""
     """Its reference, if there is no such file."""
     capacity: int
     format: str = ""
@@ -76,7 +76,7 @@ class Envelope:
     configurations: tuple[str, ...] = ()
 
 
-def piece(file: File, number: int) -> str:
+def piece_name(file: File, number: int) -> str:
     """The name of a piece of a file that is split (DSP0243, 7.1)."""
     return f"{file.name}.{number:09d}"
 
@@ -96,32 +96,34 @@ def read(text: bytes, name: str) -> Envelope:
             f"its root element is {root.name!r}, not Envelope",
         )
     systems = tuple(_systems(root))
-    if not systems or len(systems) > _MOST_SYSTEMS:
+    if not systems or len(systems) > _MAX_SYSTEMS:
         why = f"it describes {len(systems)} VMs"
         raise StepError(Exit.INVALID, f"{name} cannot be used", why, "use a descriptor that describes a VM")
-    _check_handles(systems, name)
+    _check_distinct(systems, name)
     files = unique.index(_files(root, name), lambda file: file.id, what="files with the id", where=name)
-    found = _disks(root, files, name)
-    disks = unique.index(found, lambda disk: disk.id, what="disks with the diskId", where=name)
-    options = tuple(option.get("id") for option in root.child("DeploymentOptionSection").all("Configuration"))
+    listed_disks = _disks(root, files, name)
+    disks = unique.index(listed_disks, lambda disk: disk.id, what="disks with the diskId", where=name)
+    configurations = tuple(
+        option.get("id") for option in root.child("DeploymentOptionSection").find_all("Configuration")
+    )
     return Envelope(
         files=files,
         disks=disks,
-        networks=tuple(network.get("name") for network in _in_all(root, "NetworkSection", "Network")),
+        networks=tuple(network.get("name") for network in _section_nodes(root, "NetworkSection", "Network")),
         systems=systems,
-        configuration=_default(root) or next(iter(options), ""),
-        configurations=options,
+        configuration=_default_configuration(root) or next(iter(configurations), ""),
+        configurations=configurations,
     )
 
 
-def _check_handles(systems: tuple[System, ...], name: str) -> None:
+def _check_distinct(systems: tuple[System, ...], name: str) -> None:
     """Several VMs are distinguished by id, or by name if one has no id. Raises AMBIGUOUS."""
     unique.index(systems, lambda system: system.id or system.name, what="VMs called", where=name).check()
 
 
-def _default(root: Node) -> str:
+def _default_configuration(root: Node) -> str:
     """Which deployment option is the default; without one the first is (DSP0243, 9.8)."""
-    options = root.child("DeploymentOptionSection").all("Configuration")
+    options = root.child("DeploymentOptionSection").find_all("Configuration")
     return next((option.get("id") for option in options if option.get("default") == "true"), "")
 
 
@@ -129,56 +131,56 @@ def _systems(node: Node) -> Iterator[System]:
     """All VMs, including those of collections."""
     for child in node.children:
         if child.name == "VirtualSystem":
-            identity = child.get("id")
+            system_id = child.get("id")
             vssd = child.child("VirtualHardwareSection", "System").value("VirtualSystemIdentifier")
-            yield System(id=identity, name=child.value("Name") or vssd or identity, node=child)
+            yield System(id=system_id, name=child.value("Name") or vssd or system_id, node=child)
         elif child.name == "VirtualSystemCollection":
             yield from _systems(child)
 
 
 def _files(root: Node, name: str) -> Iterator[File]:
-    for node in _in_all(root, "References", "File"):
+    for node in _section_nodes(root, "References", "File"):
         yield File(
             id=node.get("id"),
             name=_file_name(node.get("href"), name),
-            size=_number(node.get("size")),
+            size=_parse_int(node.get("size")),
             compression=node.get("compression").removeprefix("identity"),
-            chunk=_number(node.get("chunkSize")) or 0,
+            chunk=_parse_int(node.get("chunkSize")) or 0,
         )
 
 
 def _file_name(href: str, name: str) -> str:
     """A file of the package. An address elsewhere is kept as it is, and refused only when it is needed."""
-    return href if "://" in href else checked(href, name)
+    return href if "://" in href else checked_name(href, name)
 
 
-def _in_all(root: Node, section: str, name: str) -> Iterator[Node]:
+def _section_nodes(root: Node, section: str, name: str) -> Iterator[Node]:
     """The content of a section. The standard allows one of a kind; a second one counts too."""
-    return (node for part in root.all(section) for node in part.all(name))
+    return (node for section_node in root.find_all(section) for node in section_node.find_all(name))
 
 
 def _file_reference(node: Node) -> str | None:
     """The file that a disk is in; None where it has none. One that is named badly is not none."""
-    found = (value for key, value in node.attributes.items() if key.lower() == "fileref")
-    given = next(found, None)
-    return given if given is None else given.strip()
+    references = (value for key, value in node.attributes.items() if key.lower() == "fileref")
+    reference = next(references, None)
+    return reference if reference is None else reference.strip()
 
 
 def _disks(root: Node, files: Index[str, File], name: str) -> Iterator[VirtualDisk]:
     # oVirt refers by name
     names = unique.index(files, lambda file: file.name, what="files called", where=name)
-    for node in _in_all(root, "DiskSection", "Disk"):
+    for node in _section_nodes(root, "DiskSection", "Disk"):
         reference = _file_reference(node)
         file = None if reference is None else files.find(reference) or names.find(reference)
         yield VirtualDisk(
             id=node.get("diskId"),
             file=file,
-            lost="" if reference is None or file else reference or "a file without a name",
+            missing_reference="" if reference is None or file else reference or "a file without a name",
             capacity=_capacity(node, root),
             format=node.get("format"),
             volume_format=node.get("volume-format").upper(),
             parent=node.get("parentRef"),
-            allocated=_number(node.get("populatedSize")),
+            allocated=_parse_int(node.get("populatedSize")),
             interface=node.get("disk-interface"),
         )
 
@@ -190,20 +192,20 @@ def _capacity(node: Node, root: Node) -> int:
         quantity, unit = node.get("size"), "GB"
     match = _PROPERTY.fullmatch(quantity)
     try:
-        return units.size(_property(root, match[1]) if match else quantity, unit)
+        return units.parse_size(_property_default(root, match[1]) if match else quantity, unit)
     except ValueError:
         return 0
 
 
-def _property(root: Node, key: str) -> str:
+def _property_default(root: Node, key: str) -> str:
     """The default of a property that stands in for a capacity (DSP0243, 9.1); "" where several differ."""
-    found = (node for node in root.walk() if node.name == "Property" and node.get("key") == key)
-    values = {node.get("value") for node in found}
+    properties = (node for node in root.walk() if node.name == "Property" and node.get("key") == key)
+    values = {node.get("value") for node in properties}
     return values.pop() if len(values) == 1 else ""
 
 
-def _number(text: str) -> int | None:
+def _parse_int(text: str) -> int | None:
     try:
-        return units.number(text)
+        return units.parse_number(text)
     except ValueError:
         return None

@@ -15,19 +15,19 @@ from steps.disk.land import Landed, Source, land
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat
-from steps.providers import Access, Report
+from steps.providers import Access, ProgressCallback
 from steps.providers.ova import describe, formats, hardware
 from steps.providers.ova.appliance import Appliance
-from steps.providers.ova.envelope import MOST_PIECES, File, VirtualDisk, piece
+from steps.providers.ova.envelope import MAX_PIECES, File, VirtualDisk, piece_name
 from steps.providers.ova.items import items
 from steps.runtime.stop import Stop
 
 log = structlog.get_logger()
 
-_ANEW = "start the import anew, so that it reads the package again"
+_NEW_IMPORT = "start the import anew, so that it reads the package again"
 
 
-class Deadline(Stop):
+class DeadlineStop(Stop):
     """Another stop flag, and a limit to the time of a download."""
 
     def __init__(self, stop: Stop, seconds: int) -> None:
@@ -55,7 +55,7 @@ def export(
     disk: Disk,
     out: Path,
     disk_format: DiskFormat,
-    report: Report,
+    report: ProgressCallback,
 ) -> Landed:
     """Land the disk at `out`.
 
@@ -65,9 +65,9 @@ def export(
         Stopped: a stop was requested.
     """
     what = f"cannot export {disk.id} of {machine.name}"
-    virtual = _present(appliance, machine, disk, what)
+    virtual = _current_disk(appliance, machine, disk, what)
     if virtual.file is None:
-        identity = f"{appliance.package.shown} {disk.key}"
+        identity = f"{appliance.package.display_url} {disk.key}"
         return land_blank(out, format=disk_format.value, capacity=disk.capacity, identity=identity)
     source = _source(appliance, virtual, virtual.file, what)
     limit = access.plan.download_seconds
@@ -77,49 +77,53 @@ def export(
         format=disk_format.value,
         capacity=disk.capacity,
         report=report,
-        stop=Deadline(access.stop, limit) if limit else access.stop,
+        stop=DeadlineStop(access.stop, limit) if limit else access.stop,
         expected_bytes=disk.allocated or disk.capacity,
     )
 
 
-def _present(appliance: Appliance, machine: Machine, disk: Disk, what: str) -> VirtualDisk:
+def _current_disk(appliance: Appliance, machine: Machine, disk: Disk, what: str) -> VirtualDisk:
     """The current disk, if it is still the one that was described and can be landed."""
     system = appliance.by_id(machine.source_id) or appliance.system(machine.source_id)
     drives = hardware.drives(appliance.envelope, system, items(appliance.envelope, system))
-    now = next((drive for drive in drives if drive.key == disk.key), None)
-    if now is None or now.disk is None:
-        raise StepError(Exit.NOT_FOUND, what, f"the package no longer has the disk {disk.key}", _ANEW)
-    virtual, size = now.disk, describe.capacity(appliance, now)
+    drive = next((candidate for candidate in drives if candidate.key == disk.key), None)
+    if drive is None or drive.disk is None:
+        raise StepError(Exit.NOT_FOUND, what, f"the package no longer has the disk {disk.key}", _NEW_IMPORT)
+    virtual_disk, size = drive.disk, describe.capacity(appliance, drive)
     if size != disk.capacity:
-        raise StepError(Exit.INVALID, what, f"it now has {size} bytes, not {disk.capacity}", _ANEW)
-    if virtual.parent or virtual.lost:
-        why = "it holds only the difference to another" if virtual.parent else f"{virtual.lost} is missing"
+        raise StepError(Exit.INVALID, what, f"it now has {size} bytes, not {disk.capacity}", _NEW_IMPORT)
+    if virtual_disk.parent or virtual_disk.missing_reference:
+        why = (
+            "it holds only the difference to another"
+            if virtual_disk.parent
+            else f"{virtual_disk.missing_reference} is missing"
+        )
         raise StepError(Exit.UNSUPPORTED, what, why, "export it as one complete disk")
-    return virtual
+    return virtual_disk
 
 
 def _source(appliance: Appliance, disk: VirtualDisk, file: File, what: str) -> Source:
     """The source of the disk's bytes, with their digest."""
-    found, compression = formats.named(disk), _compression(file, what)
-    if found is None:
+    file_format, compression = formats.declared_format(disk), _compression(file, what)
+    if file_format is None:
         raise StepError(Exit.UNSUPPORTED, what, f"its format is unknown: {disk.format or file.name}")
-    if appliance.manifest(far=True) is None:
+    if appliance.manifest(full_scan=True) is None:
         log.warning("there is no manifest: what arrives cannot be checked", disk=disk.id)
-    if appliance.prove_descriptor(far=True):  # the manifest may stand behind the disks
+    if appliance.check_descriptor(full_scan=True):  # the manifest may stand behind the disks
         log.warning("the manifest has no digest of it: it is read unchecked", file=appliance.name)
-    pieces = [file.name]
+    file_names = [file.name]
     if file.chunk:
-        pieces = _pieces(appliance, file, what)
-        parts = tuple(_checked(appliance, one, appliance.package.source(one)) for one in pieces)
+        file_names = _piece_names(appliance, file, what)
+        parts = tuple(_with_digest(appliance, part, appliance.package.source(part)) for part in file_names)
         # The manifest may have a digest of the whole, or one of each piece.
-        source = _checked(appliance, file.name, Source("", identity=file.name, parts=parts))
+        source = _with_digest(appliance, file.name, Source("", identity=file.name, parts=parts))
     else:
-        source = _checked(appliance, file.name, appliance.package.source(file.name))
-    proved = [source.digest] if source.digest or not source.parts else [one.digest for one in source.parts]
-    if None in proved and appliance.manifest(far=True):
-        unproved = pieces[proved.index(None)]
-        log.warning("the manifest has no digest of it: what arrives cannot be checked", file=unproved)
-    return replace(source, format=found, compression=compression)
+        source = _with_digest(appliance, file.name, appliance.package.source(file.name))
+    digests = [source.digest] if source.digest or not source.parts else [part.digest for part in source.parts]
+    if None in digests and appliance.manifest(full_scan=True):
+        unchecked = file_names[digests.index(None)]
+        log.warning("the manifest has no digest of it: what arrives cannot be checked", file=unchecked)
+    return replace(source, format=file_format, compression=compression)
 
 
 def _compression(file: File, what: str) -> Literal["", "gzip"]:
@@ -132,33 +136,33 @@ def _compression(file: File, what: str) -> Literal["", "gzip"]:
     return ""
 
 
-def _checked(appliance: Appliance, name: str, source: Source) -> Source:
+def _with_digest(appliance: Appliance, name: str, source: Source) -> Source:
     """A file of the package, with its digest if there is one."""
-    digest = appliance.digest(name, far=True)
+    digest = appliance.digest(name, full_scan=True)
     if digest is None:
         return source
     # Part of the name too: what landed unchecked, or under another digest, is not taken for it.
     return replace(source, digest=digest, identity=f"{source.identity} {digest.value}")
 
 
-def _pieces(appliance: Appliance, file: File, what: str) -> list[str]:
+def _piece_names(appliance: Appliance, file: File, what: str) -> list[str]:
     """The names of the files that a file is split into, up to the first missing one.
 
     The descriptor's size must match; the standard does not specify which size it is for a compressed file.
     """
     names: list[str] = []
-    for name in map(partial(piece, file), range(MOST_PIECES)):
-        if not _is_there(appliance, name):
+    for name in map(partial(piece_name, file), range(MAX_PIECES)):
+        if not _exists(appliance, name):
             break
         names.append(name)
-    wanted = -(-file.size // file.chunk) if file.size and not file.compression else len(names)
-    if len(names) != max(wanted, 1):
-        why = f"it is split into files, of which {len(names)} are there without a gap, not {max(wanted, 1)}"
+    expected = -(-file.size // file.chunk) if file.size and not file.compression else len(names)
+    if len(names) != max(expected, 1):
+        why = f"it is split into files, of which {len(names)} are there without a gap, not {max(expected, 1)}"
         raise StepError(Exit.NOT_FOUND, what, why, "get the complete package")
     return names
 
 
-def _is_there(appliance: Appliance, name: str) -> bool:
+def _exists(appliance: Appliance, name: str) -> bool:
     """Whether there is such a file; the search may take long."""
     try:
         appliance.package.source(name)

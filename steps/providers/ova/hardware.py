@@ -11,10 +11,10 @@ from steps.model.contract import Exit, StepError
 from steps.model.machine import Controller, Nic, NicModel
 from steps.providers.ova import units
 from steps.providers.ova.envelope import Envelope, System, VirtualDisk
-from steps.providers.ova.items import Item, Kind, by_id, small
+from steps.providers.ova.items import Item, ResourceType, index_by_id, parse_int
 
-_MOST_VCPUS: Final = 4096
-_MOST_MEMORY: Final = 1 << 46
+_MAX_VCPUS: Final = 4096
+_MAX_MEMORY: Final = 1 << 46
 """64 TiB; the largest VMs of any hypervisor have less than half of it."""
 _MIB: Final = 1 << 20
 
@@ -38,16 +38,21 @@ _CONTROLLERS: Final = (
 )
 """Of VMware (ovftool), VirtualBox (ovfreader.cpp) and oVirt (DiskInterface), without `-` and `_`."""
 _BY_KIND: Final = {
-    str(int(Kind.IDE)): Controller.IDE,
-    str(int(Kind.SCSI)): Controller.SCSI,
-    str(int(Kind.USB)): Controller.USB,
+    str(int(ResourceType.IDE)): Controller.IDE,
+    str(int(ResourceType.SCSI)): Controller.SCSI,
+    str(int(ResourceType.USB)): Controller.USB,
 }
 _NO_CONTROLLERS: Final = (
-    *(Kind.PROCESSOR, Kind.MEMORY, Kind.ETHERNET),
-    *(Kind.DISK, Kind.CD, Kind.DVD, Kind.FLOPPY),
+    ResourceType.PROCESSOR,
+    ResourceType.MEMORY,
+    ResourceType.ETHERNET,
+    ResourceType.DISK,
+    ResourceType.CD,
+    ResourceType.DVD,
+    ResourceType.FLOPPY,
 )
 """Kinds of items that are never a disk's controller."""
-_CARDS: Final = {
+_NIC_MODELS: Final = {
     "vmxnet": NicModel.VMXNET,
     "vmxnet2": NicModel.VMXNET2,
     "vmxnet3": NicModel.VMXNET3,
@@ -82,7 +87,7 @@ class Drive:
     bus: int
 
 
-class Card(NamedTuple):
+class VendorNic(NamedTuple):
     """Vendor-specific data about a NIC."""
 
     address: str
@@ -104,17 +109,19 @@ def cpu(items: Sequence[Item], name: str) -> Cpu:
     Raises:
         StepError: INVALID, if the number is unreadable or impossible.
     """
-    found = [item for item in items if item.is_a(Kind.PROCESSOR)]
-    first = next(iter(found), None)
+    processors = [item for item in items if item.is_a(ResourceType.PROCESSOR)]
+    first = next(iter(processors), None)
     if first is None:
-        raise _absurd(name, "it has no processor")
+        raise _invalid(name, "it has no processor")
     node = first.node
-    threads = small(node.value("threads_per_cpu")) or 1
-    cores = small(node.value("CoresPerSocket", "cpu_per_socket")) or 1
-    sockets = small(node.value("num_of_sockets")) or 1
-    count = sum(small(item.node.value("VirtualQuantity")) for item in found) or sockets * cores * threads
-    if count > _MOST_VCPUS or cores * threads > count:
-        raise _absurd(name, f"it has {count} processors, with {cores} cores of {threads} threads per socket")
+    threads = parse_int(node.value("threads_per_cpu")) or 1
+    cores = parse_int(node.value("CoresPerSocket", "cpu_per_socket")) or 1
+    sockets = parse_int(node.value("num_of_sockets")) or 1
+    count = (
+        sum(parse_int(item.node.value("VirtualQuantity")) for item in processors) or sockets * cores * threads
+    )
+    if count > _MAX_VCPUS or cores * threads > count:
+        raise _invalid(name, f"it has {count} processors, with {cores} cores of {threads} threads per socket")
     return Cpu(count, cores, threads)
 
 
@@ -125,16 +132,16 @@ def memory_mib(items: Sequence[Item], name: str) -> int:
         StepError: INVALID, if it is unreadable or impossible.
     """
     size = 0
-    for item in (item for item in items if item.is_a(Kind.MEMORY)):
+    for item in (item for item in items if item.is_a(ResourceType.MEMORY)):
         quantity, unit = item.node.value("VirtualQuantity"), item.node.value("AllocationUnits")
         try:
-            part = units.size(quantity, unit)
+            part = units.parse_size(quantity, unit)
         except ValueError as error:
-            raise _absurd(name, f"its memory cannot be read: {error}") from None
+            raise _invalid(name, f"its memory cannot be read: {error}") from None
         # Without a unit they are bytes (CIM), but some writers mean MiB: no VM has less than a MiB.
         size += part * _MIB if part < _MIB and not unit else part
-    if not _MIB <= size <= _MOST_MEMORY:
-        raise _absurd(name, f"it has {size} bytes of memory")
+    if not _MIB <= size <= _MAX_MEMORY:
+        raise _invalid(name, f"it has {size} bytes of memory")
     return -(-size // _MIB)
 
 
@@ -144,96 +151,98 @@ def drives(envelope: Envelope, system: System, items: Sequence[Item]) -> Iterato
     Raises:
         StepError: AMBIGUOUS, if several disks, files or controllers have an identifier that is used.
     """
-    controllers = by_id((item for item in items if not item.is_a(*_NO_CONTROLLERS)), system)
+    controllers = index_by_id((item for item in items if not item.is_a(*_NO_CONTROLLERS)), system)
     seen = set[str]()
-    for item in (item for item in items if item.is_a(Kind.DISK)):
-        disk, parent = named_disk(envelope, _resource(item)), controllers.find(item.parent)
-        kind = controller(disk.interface if disk and disk.interface else parent)
-        key = _key(disk.id if disk else "", item, seen)
+    for item in (item for item in items if item.is_a(ResourceType.DISK)):
+        disk, parent = find_disk(envelope, _host_resource(item)), controllers.find(item.parent)
+        controller = controller_type(disk.interface if disk and disk.interface else parent)
+        key = _disk_key(disk.id if disk else "", item, seen)
         seen.add(key)
-        yield Drive(key, item, disk, kind, small(parent.node.value("Address")) if parent else 0)
+        yield Drive(key, item, disk, controller, parse_int(parent.node.value("Address")) if parent else 0)
 
 
-def _key(disk: str, item: Item, taken: Collection[str]) -> str:
+def _disk_key(disk: str, item: Item, taken: Collection[str]) -> str:
     """The disk's id if it is free, else with the item's id, else with a number."""
     if disk not in taken:
         return disk
-    wanted = f"{disk}/{item.id or len(taken)}"
-    return wanted if wanted not in taken else f"{wanted}/{len(taken)}"
+    candidate = f"{disk}/{item.id or len(taken)}"
+    return candidate if candidate not in taken else f"{candidate}/{len(taken)}"
 
 
-def _resource(item: Item) -> str:
+def _host_resource(item: Item) -> str:
     """The reference of a disk's item; of several only one could become the disk."""
-    found = list(dict.fromkeys(filter(None, (node.text.strip() for node in item.node.all("HostResource")))))
-    if len(found) > 1:
+    resources = list(
+        dict.fromkeys(filter(None, (node.text.strip() for node in item.node.find_all("HostResource"))))
+    )
+    if len(resources) > 1:
         raise StepError(
             Exit.AMBIGUOUS,
-            f"{item.label or item.id or 'a disk'} refers to {', '.join(found)}",
+            f"{item.label or item.id or 'a disk'} refers to {', '.join(resources)}",
             "a disk uses one of them, and it is not clear which one",
             "give each its own item in the descriptor",
         )
-    return found[0] if found else ""
+    return resources[0] if resources else ""
 
 
-def named_disk(envelope: Envelope, resource: str) -> VirtualDisk | None:
+def find_disk(envelope: Envelope, resource: str) -> VirtualDisk | None:
     """`ovf:/disk/ID`, `ovf:/file/ID`; oVirt names the file, which is called GROUP/ID there."""
-    kind, identity = referred(resource)
+    kind, disk_id = parse_resource(resource)
     if kind == "disk":
-        return envelope.disks.find(identity)
-    if kind == "file" and (file := envelope.files.find(identity)):
-        return VirtualDisk(id=identity, file=file, capacity=0)
-    return envelope.disks.find(identity) or envelope.disks.find(resource)
+        return envelope.disks.find(disk_id)
+    if kind == "file" and (file := envelope.files.find(disk_id)):
+        return VirtualDisk(id=disk_id, file=file, capacity=0)
+    return envelope.disks.find(disk_id) or envelope.disks.find(resource)
 
 
-def referred(resource: str) -> tuple[str, str]:
+def parse_resource(resource: str) -> tuple[str, str]:
     """The kind of object that a HostResource refers to, and its identifier."""
-    kind, _, identity = resource.removeprefix("ovf:").strip("/").partition("/")
-    return kind, identity
+    kind, _, resource_id = resource.removeprefix("ovf:").strip("/").partition("/")
+    return kind, resource_id
 
 
-def controller(parent: Item | str | None) -> Controller:
+def controller_type(parent: Item | str | None) -> Controller:
     """The controller's type: by its subtype, else by its kind; or oVirt's name for it."""
     if parent is None:
         return Controller.UNKNOWN
     if isinstance(parent, str):
-        return _known(parent.lower()) or Controller.UNKNOWN
-    found = filter(None, map(_known, parent.subtypes))
-    return next(found, None) or _BY_KIND.get(parent.kind, Controller.UNKNOWN)
+        return _controller_by_subtype(parent.lower()) or Controller.UNKNOWN
+    types = filter(None, map(_controller_by_subtype, parent.subtypes))
+    return next(types, None) or _BY_KIND.get(parent.kind, Controller.UNKNOWN)
 
 
-def _known(subtype: str) -> Controller | None:
-    plain = re.sub(r"[-_]", "", subtype)
-    return next((kind for word, kind in _CONTROLLERS if word in plain), None)
+def _controller_by_subtype(subtype: str) -> Controller | None:
+    normalized = re.sub(r"[-_]", "", subtype)
+    return next((kind for part, kind in _CONTROLLERS if part in normalized), None)
 
 
-def nics(items: Sequence[Item], boot: Sequence[Item], more: Sequence[Card]) -> tuple[Nic, ...]:
-    """The NICs. `boot`: the items to boot from, with their order; `more`: vendor-specific data."""
-    cards = [item for item in items if item.is_a(Kind.ETHERNET)]
-    known = more if len(more) == len(cards) else [Card("", None)] * len(cards)
+def nics(items: Sequence[Item], boot: Sequence[Item], vendor_nics: Sequence[VendorNic]) -> tuple[Nic, ...]:
+    """The NICs. `boot`: the items to boot from, with their order; `vendor_nics`: vendor-specific data."""
+    nic_items = [candidate for candidate in items if candidate.is_a(ResourceType.ETHERNET)]
+    hints = vendor_nics if len(vendor_nics) == len(nic_items) else [VendorNic("", None)] * len(nic_items)
     return tuple(
         Nic(
             id=f"nic-{number}",
-            mac=_mac(card.node.value("Address", "MACAddress") or extra.address),
-            model=_model(card) or extra.model or NicModel.UNKNOWN,
-            network=card.node.value("Connection"),
-            connected=card.connected and card.node.value("Linked").lower() != "false",
-            boot_order=boot.index(card) + 1 if card in boot else None,
+            mac=_normalized_mac(item.node.value("Address", "MACAddress") or hint.address),
+            model=_nic_model(item) or hint.model or NicModel.UNKNOWN,
+            network=item.node.value("Connection"),
+            connected=item.connected and item.node.value("Linked").lower() != "false",
+            boot_order=boot.index(item) + 1 if item in boot else None,
         )
-        for number, (card, extra) in enumerate(zip(cards, known, strict=True))
+        for number, (item, hint) in enumerate(zip(nic_items, hints, strict=True))
     )
 
 
-def _model(card: Item) -> NicModel | None:
-    return next((_CARDS[name] for name in card.subtypes if name in _CARDS), None)
+def _nic_model(item: Item) -> NicModel | None:
+    return next((_NIC_MODELS[name] for name in item.subtypes if name in _NIC_MODELS), None)
 
 
-def _mac(text: str) -> str | None:
+def _normalized_mac(text: str) -> str | None:
     """`00:50:56:AA:BB:CC`, `00-50-…` or VirtualBox's 080027A1B2C3 as Kubernetes writes them."""
     digits = re.sub(r"[:.-]", "", text.lower())
     if not _MAC.fullmatch(digits):
         return None
-    return ":".join(digits[at : at + 2] for at in range(0, 12, 2))
+    return ":".join(digits[index : index + 2] for index in range(0, 12, 2))
 
 
-def _absurd(name: str, why: str) -> StepError:
+def _invalid(name: str, why: str) -> StepError:
     return StepError(Exit.INVALID, f"{name} cannot be imported", why, "correct it in the descriptor")

@@ -13,13 +13,13 @@ from steps.model.unique import Index
 from steps.providers.ova.envelope import Envelope, System
 from steps.providers.ova.markup import Node
 
-_KINDS = ("Item", "StorageItem", "EthernetPortItem")
+_ITEM_ELEMENTS = ("Item", "StorageItem", "EthernetPortItem")
 """OVF 2.0 has the last two for disks and cards; what stands in them is called the same."""
-_RANGE = ("min", "max")
+_RANGE_BOUNDS = ("min", "max")
 """Values of `bound` that only say how much there may be; `normal` is a device as any other (8.4)."""
 
 
-class Kind(enum.IntEnum):
+class ResourceType(enum.IntEnum):
     """CIM_ResourceAllocationSettingData.ResourceType."""
 
     OTHER = 1
@@ -68,14 +68,14 @@ class Item:
     @property
     def unit(self) -> int:
         """Its slot on the controller."""
-        return small(self.node.value("AddressOnParent"))
+        return parse_int(self.node.value("AddressOnParent"))
 
     @property
     def connected(self) -> bool:
         """Whether it is connected when the VM is switched on (DSP0243, table 3)."""
         return self.node.value("AutomaticAllocation").lower() != "false"
 
-    def is_a(self, *kinds: Kind) -> bool:
+    def is_a(self, *kinds: ResourceType) -> bool:
         return self.kind in {str(int(kind)) for kind in kinds}
 
 
@@ -83,35 +83,35 @@ def items(envelope: Envelope, system: System) -> tuple[Item, ...]:
     """The items of the default deployment option, in the descriptor's order.
 
     One with a configuration takes the place of one without that has the same id (DSP0243, 9.8); what only
-    says how much there may be is none (`_RANGE`). Otherwise an id is one device's; items of several kinds
-    that share one are kept, as it is clear what each is.
+    says how much there may be is none (`_RANGE_BOUNDS`). Otherwise an id is one device's; items of several
+    kinds that share one are kept, as it is clear what each is.
 
     Raises:
         StepError: AMBIGUOUS, for devices of one kind with one id.
     """
-    plain, chosen = _in_effect(envelope, system)
-    replacing = by_id(chosen, system)
-    replaced = by_id([item for item in plain if item.id in replacing], system)
+    plain, chosen = _items_in_effect(envelope, system)
+    replacing = index_by_id(chosen, system)
+    replaced = index_by_id([item for item in plain if item.id in replacing], system)
     for item in replaced:
         _check_replaced(item, replacing.find(item.id), system)
     replaced.check()
-    kept = [replacing.find(item.id) or item for item in plain]
-    found = (*kept, *(item for item in chosen if item.id not in replaced))
-    _check_twins(found, system)
-    return found
+    kept_items = [replacing.find(item.id) or item for item in plain]
+    in_effect = (*kept_items, *(item for item in chosen if item.id not in replaced))
+    _check_duplicates(in_effect, system)
+    return in_effect
 
 
-def by_id(found: Iterable[Item], system: System) -> Index[str, Item]:
+def index_by_id(hardware_items: Iterable[Item], system: System) -> Index[str, Item]:
     """Items by their InstanceID."""
     where = system.name or system.id
-    return unique.index(found, lambda item: item.id, what="items with the InstanceID", where=where)
+    return unique.index(hardware_items, lambda item: item.id, what="items with the InstanceID", where=where)
 
 
-def _in_effect(envelope: Envelope, system: System) -> tuple[list[Item], list[Item]]:
+def _items_in_effect(envelope: Envelope, system: System) -> tuple[list[Item], list[Item]]:
     """Those without a configuration, and those of the chosen one."""
     plain, chosen = [], []
     for node in system.hardware.children:
-        if node.name not in _KINDS or node.get("bound").lower() in _RANGE:
+        if node.name not in _ITEM_ELEMENTS or node.get("bound").lower() in _RANGE_BOUNDS:
             continue
         configurations = node.get("configuration").split()
         if not configurations:
@@ -132,12 +132,12 @@ def _check_replaced(item: Item, other: Item | None, system: System) -> None:
         )
 
 
-def _check_twins(found: Sequence[Item], system: System) -> None:
+def _check_duplicates(hardware_items: Sequence[Item], system: System) -> None:
     """Devices of one kind with one id are refused: it is not clear whether they are one or two."""
-    for kind in dict.fromkeys(item.kind for item in found):
-        by_id((item for item in found if item.kind == kind), system).check()
+    for kind in dict.fromkeys(item.kind for item in hardware_items):
+        index_by_id((item for item in hardware_items if item.kind == kind), system).check()
 
 
-def small(text: str) -> int:
+def parse_int(text: str) -> int:
     """A number of some digits; 0 for anything else."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0

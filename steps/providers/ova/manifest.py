@@ -13,18 +13,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from steps.disk.faults import corrupt
-from steps.disk.source import DIGITS, Digest
+from steps.disk.faults import corruption_fault
+from steps.disk.source import DIGEST_DIGITS, Digest
 from steps.model.contract import Exit, StepError
 from steps.providers.ova import names
-from steps.providers.ova.names import checked
+from steps.providers.ova.names import checked_name
 
-MOST_BYTES: Final = 4 << 20
+MAX_BYTES: Final = 4 << 20
 _LINE: Final = re.compile(r"(?P<how>[A-Za-z0-9_/.-]+)\s*\((?P<file>.+)\)\s*=\s*(?P<value>[0-9A-Fa-f]+)")
 """By OpenSSL and ovftool, and by the `--tag` of coreutils."""
-_SUMS: Final = re.compile(r"(?P<value>[0-9A-Fa-f]{32,128}) [ *](?P<file>.+)")
+_SUM_LINE: Final = re.compile(r"(?P<value>[0-9A-Fa-f]{32,128}) [ *](?P<file>.+)")
 """By sha256sum and its like: the number of digits tells the algorithm."""
-_OF_SUMS: Final = {32: "md5", 40: "sha1", 56: "sha224", 64: "sha256", 96: "sha384", 128: "sha512"}
+_ALGORITHM_BY_DIGITS: Final = {32: "md5", 40: "sha1", 56: "sha224", 64: "sha256", 96: "sha384", 128: "sha512"}
 _SPELLINGS: Final = {
     **{f"sha2{bits}": f"sha{bits}" for bits in (224, 256, 384, 512)},  # OpenSSL 3: SHA2-256
     **{f"sha3{bits}": f"sha3_{bits}" for bits in (224, 256, 384, 512)},
@@ -33,7 +33,7 @@ _SPELLINGS: Final = {
     "blake2s256": "blake2s",
 }
 """Names of algorithms without `-`, `_` and `/`, where hashlib has another one."""
-_MARKS: Final = (
+_BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -42,7 +42,7 @@ _MARKS: Final = (
 
 
 @dataclass(frozen=True)
-class Manifest:
+class OvfManifest:
     """The digests of the package's files, by their names in the manifest."""
 
     name: str
@@ -75,32 +75,37 @@ class Manifest:
         return frozenset(self.digests) | frozenset(self.unknown)
 
 
-def read(text: bytes, name: str) -> Manifest:
+def read(text: bytes, name: str) -> OvfManifest:
     """Read a manifest; `name` is for errors.
 
     Raises:
         StepError: CORRUPT, for an invalid line, or an empty manifest.
     """
-    found: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    digests_by_file: defaultdict[str, dict[str, str]] = defaultdict(dict)
     unknown: dict[str, str] = {}
     for line in filter(None, (line.strip() for line in _decoded(text, name).splitlines())):
         if line.startswith("#"):
             continue
-        file, how, value = _entry(line, name)
-        algorithm = _algorithm(how)
+        file, written_name, value = _parse_line(line, name)
+        algorithm = _hashlib_name(written_name)
         if algorithm is None:
-            unknown.setdefault(file, how)
+            unknown.setdefault(file, written_name)
             continue
-        if len(value) != DIGITS[algorithm] or found[file].setdefault(algorithm, value) != value:
+        if (
+            len(value) != DIGEST_DIGITS[algorithm]
+            or digests_by_file[file].setdefault(algorithm, value) != value
+        ):
             raise _unreadable(name, f"a digest of {file} is malformed, or differs from an earlier one")
-    if not found and not unknown:
+    if not digests_by_file and not unknown:
         raise _unreadable(name, "it is empty")
-    digests = {file: _strongest(file, values) for file, values in found.items()}
-    return Manifest(name, digests, {file: how for file, how in unknown.items() if file not in digests})
+    digests = {file: _strongest_digest(file, values) for file, values in digests_by_file.items()}
+    return OvfManifest(
+        name, digests, {file: written_name for file, written_name in unknown.items() if file not in digests}
+    )
 
 
 def _decoded(content: bytes, name: str) -> str:
-    encoding = next((encoding for mark, encoding in _MARKS if content.startswith(mark)), "")
+    encoding = next((encoding for mark, encoding in _BYTE_ORDER_MARKS if content.startswith(mark)), "")
     if not encoding and b"\0" in content[:2]:
         encoding = "utf-16-be" if content.startswith(b"\0") else "utf-16-le"
     try:
@@ -109,31 +114,31 @@ def _decoded(content: bytes, name: str) -> str:
         raise _unreadable(name, f"it is not text: {error.reason} at byte {error.start}") from None
 
 
-def _entry(line: str, name: str) -> tuple[str, str, str]:
+def _parse_line(line: str, name: str) -> tuple[str, str, str]:
     """File, algorithm as written, and digest of a line."""
-    match = _LINE.fullmatch(line) or _SUMS.fullmatch(line)
+    match = _LINE.fullmatch(line) or _SUM_LINE.fullmatch(line)
     if match is None:
         raise _unreadable(name, f"it has the line {line[:200]!r}")
     parts = match.groupdict()
     value = parts["value"].lower()
-    how = parts.get("how") or _OF_SUMS.get(len(value), f"{len(value)} digits")
-    return checked(parts["file"].strip(), name), how, value
+    written_name = parts.get("how") or _ALGORITHM_BY_DIGITS.get(len(value), f"{len(value)} digits")
+    return checked_name(parts["file"].strip(), name), written_name, value
 
 
-def _algorithm(how: str) -> str | None:
+def _hashlib_name(written_name: str) -> str | None:
     """The name of an algorithm in hashlib; None for an unsupported one."""
-    plain = re.sub(r"[-_/]", "", how.lower())
-    found = _SPELLINGS.get(plain, plain)
-    return found if found in DIGITS else None
+    normalized = re.sub(r"[-_/]", "", written_name.lower())
+    algorithm = _SPELLINGS.get(normalized, normalized)
+    return algorithm if algorithm in DIGEST_DIGITS else None
 
 
-def _strongest(file: str, values: Mapping[str, str]) -> Digest:
-    algorithm = next(one for one in DIGITS if one in values)
+def _strongest_digest(file: str, values: Mapping[str, str]) -> Digest:
+    algorithm = next(candidate for candidate in DIGEST_DIGITS if candidate in values)
     return Digest(algorithm, values[algorithm], file)
 
 
 def _unreadable(name: str, why: str) -> StepError:
-    return corrupt(
+    return corruption_fault(
         f"the manifest {name} cannot be read", why, "get a new copy of the package from where it was made"
     )
 
@@ -144,10 +149,10 @@ def check(text: bytes, digest: Digest) -> None:
     Raises:
         StepError: CORRUPT.
     """
-    found = hashlib.new(digest.algorithm, text, usedforsecurity=False).hexdigest()
-    if found != digest.value:
-        raise corrupt(
+    actual = hashlib.new(digest.algorithm, text, usedforsecurity=False).hexdigest()
+    if actual != digest.value:
+        raise corruption_fault(
             f"{digest.name} does not match its manifest",
-            f"its {digest.algorithm} is {found}, not {digest.value}",
+            f"its {digest.algorithm} is {actual}, not {digest.value}",
             "get a new copy of the package from where it was made",
         )

@@ -14,11 +14,11 @@ from xml.parsers import expat
 
 from steps.model.contract import Exit, StepError
 
-MOST_BYTES: Final = 8 << 20
+MAX_BYTES: Final = 8 << 20
 """Of a descriptor: those of large appliances with translations and licences have some 500 KiB."""
-_DEEPEST: Final = 64
-_MOST_NODES: Final = 200_000
-_ENVELOPE: Final = "ovf/envelope"
+_MAX_DEPTH: Final = 64
+_MAX_NODES: Final = 200_000
+_OVF_NAMESPACE: Final = "ovf/envelope"
 """Part of the namespace in all versions; its attributes take precedence over a vendor's."""
 
 
@@ -31,23 +31,23 @@ class Node:
     children: list[Node] = field(default_factory=list)
     text: str = ""
 
-    def all(self, name: str) -> Iterator[Node]:
+    def find_all(self, name: str) -> Iterator[Node]:
         """The children of that name."""
         return (child for child in self.children if child.name == name)
 
     def child(self, *path: str) -> Node:
         """The first child of a name, and so on; an empty node when there is none."""
-        found = self
+        node = self
         for name in path:
-            found = next(found.all(name), _NONE)
-        return found
+            node = next(node.find_all(name), _EMPTY_NODE)
+        return node
 
     def get(self, attribute: str) -> str:
         return self.attributes.get(attribute, "").strip()
 
     def value(self, *names: str) -> str:
         """The text of the first child of one of these names that has any."""
-        texts = (child.text.strip() for name in names for child in self.all(name))
+        texts = (child.text.strip() for name in names for child in self.find_all(name))
         return next(filter(None, texts), "")
 
     def walk(self) -> Iterator[Node]:
@@ -57,7 +57,7 @@ class Node:
             yield from child.walk()
 
 
-_NONE: Final = Node("", {})
+_EMPTY_NODE: Final = Node("", {})
 
 
 def parse(text: bytes, name: str) -> Node:
@@ -66,9 +66,9 @@ def parse(text: bytes, name: str) -> Node:
     Raises:
         StepError: CORRUPT if it is not XML, UNSUPPORTED if it exceeds the limits.
     """
-    if len(text) > MOST_BYTES:
-        raise _refused(name, f"it has {len(text)} bytes, more than the limit of {MOST_BYTES}")
-    builder = _Builder(name)
+    if len(text) > MAX_BYTES:
+        raise _refusal(name, f"it has {len(text)} bytes, more than the limit of {MAX_BYTES}")
+    builder = _TreeBuilder(name)
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
     parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
@@ -85,20 +85,20 @@ def parse(text: bytes, name: str) -> Node:
     return builder.root
 
 
-class _Builder:
+class _TreeBuilder:
     def __init__(self, name: str) -> None:
-        self.root = _NONE
+        self.root = _EMPTY_NODE
         self._name = name
         self._open: list[Node] = []
         self._count = 0
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         self._count += 1
-        if self._count > _MOST_NODES or len(self._open) >= _DEEPEST:
-            raise _refused(
-                self._name, f"it has more than {_MOST_NODES} elements, or more than {_DEEPEST} nested ones"
+        if self._count > _MAX_NODES or len(self._open) >= _MAX_DEPTH:
+            raise _refusal(
+                self._name, f"it has more than {_MAX_NODES} elements, or more than {_MAX_DEPTH} nested ones"
             )
-        node = Node(_local(name), _plain(attributes))
+        node = Node(_local_name(name), _local_attributes(attributes))
         if node.name in ("Section", "Content"):  # OVF 0.9, and oVirt to this day: the type is the name
             node.name = node.get("type").rpartition(":")[2].removesuffix("_Type")
         if self._open:
@@ -114,17 +114,17 @@ class _Builder:
         self._open[-1].text += text
 
     def doctype(self, *_: object) -> None:
-        raise _refused(self._name, "it has a document type, which could refer to other files")
+        raise _refusal(self._name, "it has a document type, which could refer to other files")
 
 
-def _local(name: str) -> str:
+def _local_name(name: str) -> str:
     return name.rpartition(" ")[2]
 
 
-def _plain(attributes: dict[str, str]) -> dict[str, str]:
-    ours = {_local(name): value for name, value in attributes.items() if _ENVELOPE in name}
-    return {_local(name): value for name, value in attributes.items()} | ours
+def _local_attributes(attributes: dict[str, str]) -> dict[str, str]:
+    of_ovf = {_local_name(name): value for name, value in attributes.items() if _OVF_NAMESPACE in name}
+    return {_local_name(name): value for name, value in attributes.items()} | of_ovf
 
 
-def _refused(name: str, why: str) -> StepError:
+def _refusal(name: str, why: str) -> StepError:
     return StepError(Exit.UNSUPPORTED, f"{name} is refused", why, "export it without that")

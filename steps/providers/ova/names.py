@@ -12,7 +12,7 @@ _LONGEST = 4096
 """Bytes, as Linux has it (PATH_MAX)."""
 
 
-def checked(name: str, where: str) -> str:
+def checked_name(name: str, where: str) -> str:
     """The name without `./`. Nothing is ever written to it, but a name outside its folder is refused.
 
     Raises:
@@ -20,19 +20,19 @@ def checked(name: str, where: str) -> str:
     """
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts or "\\" in name:
-        raise _refused(name, where, "it points outside the archive")
+        raise _refusal(name, where, "it points outside the archive")
     if not parts or len(name) > _LONGEST or not name.isprintable():
-        raise _refused(name, where, "it is not a valid file name")
+        raise _refusal(name, where, "it is not a valid file name")
     return "/".join(parts)
 
 
-def is_a(name: str, suffix: str) -> bool:
+def has_suffix(name: str, suffix: str) -> bool:
     """Whether a name has this ending, in any case; not `._NAME`, which is macOS metadata of the file NAME."""
     return name.lower().endswith(suffix) and not name.rpartition("/")[2].startswith("._")
 
 
-def find(name: str, there: Iterable[str], where: str) -> str | None:
-    """The spelling of the file `name` among the names `there`; None if it is missing.
+def find(name: str, candidates: Iterable[str], where: str) -> str | None:
+    """The spelling of the file `name` among `candidates`; None if it is missing.
 
     All look-ups of a file name across documents of a package are here. Writers disagree:
     some write names as parts of URLs (`my%20disk.vmdk`), macOS decomposes accented letters, case does not
@@ -41,28 +41,28 @@ def find(name: str, there: Iterable[str], where: str) -> str | None:
     Raises:
         StepError: AMBIGUOUS, if several match equally well.
     """
-    names = list(there)
+    names = list(candidates)
     if name in names:
         return name
-    for plain in (unquote, key):
-        found = [other for other in dict.fromkeys(names) if plain(other) == plain(name)]
-        if len(found) > 1:
+    for normalize in (unquote, match_key):
+        matches = [candidate for candidate in dict.fromkeys(names) if normalize(candidate) == normalize(name)]
+        if len(matches) > 1:
             raise StepError(
                 Exit.AMBIGUOUS,
-                f"{name!r} may be {' or '.join(repr(other) for other in found)} of {where}",
+                f"{name!r} may be {' or '.join(repr(candidate) for candidate in matches)} of {where}",
                 "they differ only in their spelling",
                 "pack it again with different names",
             )
-        if found:
-            return found[0]
+        if matches:
+            return matches[0]
     return None
 
 
-def key(name: str) -> str:
+def match_key(name: str) -> str:
     """The same for all spellings of a name."""
     return unicodedata.normalize("NFC", unquote(name)).casefold()
 
 
-def _refused(name: str, where: str, why: str) -> StepError:
-    shown = name if len(name) <= 200 else f"{name[:200]}..."
-    return StepError(Exit.UNSUPPORTED, f"{where} names {shown!r}", why, "pack it again with plain names")
+def _refusal(name: str, where: str, why: str) -> StepError:
+    short_name = name if len(name) <= 200 else f"{name[:200]}..."
+    return StepError(Exit.UNSUPPORTED, f"{where} names {short_name!r}", why, "pack it again with plain names")

@@ -9,36 +9,36 @@ from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from steps.disk.faults import corrupt
+from steps.disk.faults import corruption_fault
 from steps.disk.source import Source
 from steps.model.contract import Exit, StepError
 from steps.providers import Access
-from steps.providers.ova import names, place
+from steps.providers.ova import names, source_file
 from steps.providers.ova.address import Address, origin
-from steps.providers.ova.markup import MOST_BYTES
-from steps.providers.ova.names import checked
-from steps.providers.ova.place import Place, Reach
-from steps.providers.ova.reader import Reader
+from steps.providers.ova.markup import MAX_BYTES
+from steps.providers.ova.names import checked_name
+from steps.providers.ova.reader import FileReader
+from steps.providers.ova.source_file import HttpSettings, SourceFile
 from steps.providers.ova.tar import Member, Tar
 
-_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 """Byte order marks of UTF-8 and UTF-16."""
 
 
 class Package(Protocol):
     """The place of a VM's files."""
 
-    shown: str
+    display_url: str
     """The URL for errors, without secrets."""
     version: str
-    ranged: bool
+    supports_range: bool
     """Whether a file can be read without reading all those before it."""
 
     def descriptor(self) -> tuple[str, bytes]:
         """Name and content of the descriptor. Raises StepError."""
 
-    def names(self, *, far: bool) -> list[str] | None:
-        """The names of all files; None if they cannot be listed, or are not near without `far`."""
+    def names(self, *, full_scan: bool) -> list[str] | None:
+        """The names of all files; None if they cannot be listed, or are not near without `full_scan`."""
 
     def has(self, name: str) -> bool | None:
         """Whether there is such a file; None if searching for it would take too long."""
@@ -46,8 +46,8 @@ class Package(Protocol):
     def size(self, name: str) -> int | None:
         """Bytes of a file; None where that is not known, or would take too long to find out."""
 
-    def read(self, name: str, most: int, *, far: bool = True) -> bytes | None:
-        """The content of a small file; None if it is missing, or not near without `far`."""
+    def read(self, name: str, limit: int, *, full_scan: bool = True) -> bytes | None:
+        """The content of a small file; None if it is missing, or not near without `full_scan`."""
 
     def peek(self, name: str, count: int, offset: int = 0) -> bytes:
         """Bytes of a file; empty if searching for it would take too long."""
@@ -64,61 +64,61 @@ def open_package(access: Access) -> Iterator[Package]:
         StepError: the errors of a server; INVALID if it is not a package.
     """
     address = Address.parse(access.plan.endpoint)
-    reach = Reach.read(access.plan, access.credentials, address, access.stop)
-    at = place.find(_descriptor_in(address), reach)
-    if _is_markup(at.head):
-        yield Folder(Address(at.url), at, reach)
+    settings = HttpSettings.read(access.plan, access.credentials, address, access.stop)
+    file = source_file.locate(_find_descriptor(address), settings)
+    if _is_xml(file.head):
+        yield FolderPackage(Address(file.url), file, settings)
         return
-    with contextlib.closing(Reader(at, access.stop)) as reader:
-        yield Archive(reader)
+    with contextlib.closing(FileReader(file, access.stop)) as reader:
+        yield TarPackage(reader)
 
 
-def _descriptor_in(address: Address) -> Address:
+def _find_descriptor(address: Address) -> Address:
     """The only descriptor in a local folder; else the given address."""
     folder = address.path
     if folder is None or not folder.is_dir():
         return address
-    found = sorted(path for path in folder.iterdir() if _is_descriptor(path.name))
-    if len(found) == 1:
-        return Address.parse(str(found[0].absolute()))
-    if found:
-        raise _several(str(folder), [path.name for path in found], "name the .ovf file")
+    descriptors = sorted(path for path in folder.iterdir() if _is_descriptor(path.name))
+    if len(descriptors) == 1:
+        return Address.parse(str(descriptors[0].absolute()))
+    if descriptors:
+        raise _several_descriptors(str(folder), [path.name for path in descriptors], "name the .ovf file")
     raise StepError(Exit.NOT_FOUND, f"{folder} is not a package", "it has no .ovf file")
 
 
 def _is_descriptor(name: str) -> bool:
-    return names.is_a(name, ".ovf")
+    return names.has_suffix(name, ".ovf")
 
 
-def _several(where: str, names: Iterable[str], remedy: str) -> StepError:
+def _several_descriptors(where: str, names: Iterable[str], remedy: str) -> StepError:
     return StepError(
         Exit.AMBIGUOUS, f"{where} is not one package", f".ovf files in it: {', '.join(names)}", remedy
     )
 
 
-def _is_markup(head: bytes) -> bool:
+def _is_xml(head: bytes) -> bool:
     """Whether a file is XML and no web page, such as a form to log in with."""
-    if head.startswith(_MARKS[1:]):
+    if head.startswith(_BYTE_ORDER_MARKS[1:]):
         return True
-    return _start(head).startswith(b"<") and not _is_page(head)
+    return _normalized_head(head).startswith(b"<") and not _is_web_page(head)
 
 
-def _is_page(head: bytes) -> bool:
+def _is_web_page(head: bytes) -> bool:
     """Whether a file is a web page. Some servers send one, with status 200, for a file that is not there."""
-    return _start(head).startswith((b"<!doctype html", b"<html"))
+    return _normalized_head(head).startswith((b"<!doctype html", b"<html"))
 
 
-def _start(head: bytes) -> bytes:
-    return head.removeprefix(_MARKS[0]).lstrip()[:64].lower()
+def _normalized_head(head: bytes) -> bytes:
+    return head.removeprefix(_BYTE_ORDER_MARKS[0]).lstrip()[:64].lower()
 
 
-class Archive:
+class TarPackage:
     """A tar; the descriptor should be first in it (DSP0243, 6.4), but may be elsewhere."""
 
-    def __init__(self, reader: Reader) -> None:
-        self.shown = reader.place.shown
-        self.version = reader.place.version
-        self.ranged = reader.place.ranged
+    def __init__(self, reader: FileReader) -> None:
+        self.display_url = reader.file.display_url
+        self.version = reader.file.version
+        self.supports_range = reader.file.supports_range
         self._tar = Tar(reader)
 
     def descriptor(self) -> tuple[str, bytes]:
@@ -127,156 +127,162 @@ class Archive:
         if member is None:
             raise StepError(
                 Exit.INVALID,
-                f"{self.shown} is not an OVA",
+                f"{self.display_url} is not an OVA",
                 "it has no .ovf file",
                 "pack it again with an .ovf file",
             )
-        if self.ranged:
-            found = [name for name in self._tar.names() if _is_descriptor(name)]
-            if len(found) > 1:
-                raise _several(
-                    self.shown, found, "pack it again with one .ovf file, or use the URL of an .ovf file"
+        if self.supports_range:
+            descriptors = [name for name in self._tar.names() if _is_descriptor(name)]
+            if len(descriptors) > 1:
+                raise _several_descriptors(
+                    self.display_url,
+                    descriptors,
+                    "pack it again with one .ovf file, or use the URL of an .ovf file",
                 )
-        return member.name, self._tar.read(member, MOST_BYTES)
+        return member.name, self._tar.read(member, MAX_BYTES)
 
-    def names(self, *, far: bool) -> list[str] | None:
-        return self._tar.names() if self.ranged or far else None
+    def names(self, *, full_scan: bool) -> list[str] | None:
+        return self._tar.names() if self.supports_range or full_scan else None
 
     def has(self, name: str) -> bool | None:
-        if self._find(name, far=False) is not None:
+        if self._find(name, full_scan=False) is not None:
             return True
-        return False if self.ranged else None
+        return False if self.supports_range else None
 
     def size(self, name: str) -> int | None:
-        member = self._find(name, far=False)
+        member = self._find(name, full_scan=False)
         return None if member is None else member.length
 
-    def read(self, name: str, most: int, *, far: bool = True) -> bytes | None:
-        member = self._find(name, far=far)
-        return None if member is None else self._tar.read(member, most)
+    def read(self, name: str, limit: int, *, full_scan: bool = True) -> bytes | None:
+        member = self._find(name, full_scan=full_scan)
+        return None if member is None else self._tar.read(member, limit)
 
     def peek(self, name: str, count: int, offset: int = 0) -> bytes:
-        member = self._find(name, far=False) if self.ranged else None
+        member = self._find(name, full_scan=False) if self.supports_range else None
         if member is None or offset >= member.length:
             return b""
         return self._tar.reader.read(member.offset + offset, min(count, member.length - offset))
 
     def source(self, name: str) -> Source:
-        member = self._find(name, far=True)
+        member = self._find(name, full_scan=True)
         if member is None:
-            raise missing(name, self.shown)
-        return _known(self._tar.reader.place, member.offset, member.length, name)
+            raise missing_file(name, self.display_url)
+        return _identified_source(self._tar.reader.file, member.offset, member.length, name)
 
-    def _find(self, name: str, *, far: bool) -> Member | None:
-        wanted = names.key(inside(name))
-        member = self._tar.find(lambda other: names.key(other) == wanted, far=far)
-        if member is None or member.name == name or not (self.ranged or far):
+    def _find(self, name: str, *, full_scan: bool) -> Member | None:
+        wanted_key = names.match_key(checked_reference(name))
+        member = self._tar.find(
+            lambda candidate: names.match_key(candidate) == wanted_key, full_scan=full_scan
+        )
+        if member is None or member.name == name or not (self.supports_range or full_scan):
             return member
-        found = names.find(name, self._tar.names(), self.shown)  # an exact match takes precedence
-        return self._tar.find(lambda other: other == found)
+        exact = names.find(name, self._tar.names(), self.display_url)  # an exact match takes precedence
+        return self._tar.find(lambda candidate: candidate == exact)
 
 
-class Folder:
+class FolderPackage:
     """Files next to a descriptor, on a server or in a local folder."""
 
-    def __init__(self, address: Address, at: Place, reach: Reach) -> None:
-        self.shown = at.shown
-        self.version = at.version
-        self.ranged = True
+    def __init__(self, address: Address, file: SourceFile, settings: HttpSettings) -> None:
+        self.display_url = file.display_url
+        self.version = file.version
+        self.supports_range = True
         self._address = address
-        self._at = at
-        self._reach = reach
-        self._places: dict[str, Place | None] = {}
+        self._descriptor_file = file
+        self._settings = settings
+        self._files: dict[str, SourceFile | None] = {}
 
     def descriptor(self) -> tuple[str, bytes]:
         name = unquote(urlsplit(self._address.url).path.rpartition("/")[2]) or "the descriptor"
-        return name, self._content(self._at, name, MOST_BYTES)
+        return name, self._content(self._descriptor_file, name, MAX_BYTES)
 
-    def names(self, *, far: bool) -> list[str] | None:
-        del far
+    def names(self, *, full_scan: bool) -> list[str] | None:
+        del full_scan
         folder = self._address.path
         return None if folder is None else sorted(path.name for path in folder.parent.iterdir())
 
     def has(self, name: str) -> bool | None:
-        return self._place(name) is not None
+        return self._find_file(name) is not None
 
     def size(self, name: str) -> int | None:
-        at = self._place(name)
-        return None if at is None else at.size
+        file = self._find_file(name)
+        return None if file is None else file.size
 
-    def read(self, name: str, most: int, *, far: bool = True) -> bytes | None:
-        del far
-        at = self._place(name)
-        return None if at is None else self._content(at, name, most)
+    def read(self, name: str, limit: int, *, full_scan: bool = True) -> bytes | None:
+        del full_scan
+        file = self._find_file(name)
+        return None if file is None else self._content(file, name, limit)
 
     def peek(self, name: str, count: int, offset: int = 0) -> bytes:
-        at = self._place(name)
-        if at is None or offset + count <= len(at.head):
-            return b"" if at is None else at.head[offset : offset + count]
-        if not at.ranged or (at.size is not None and offset >= at.size):
-            return at.head[offset : offset + count]
-        with contextlib.closing(Reader(at, self._reach.stop)) as reader:
+        file = self._find_file(name)
+        if file is None or offset + count <= len(file.head):
+            return b"" if file is None else file.head[offset : offset + count]
+        if not file.supports_range or (file.size is not None and offset >= file.size):
+            return file.head[offset : offset + count]
+        with contextlib.closing(FileReader(file, self._settings.stop)) as reader:
             return reader.read(offset, count)
 
     def source(self, name: str) -> Source:
-        at = self._place(name)
-        if at is None:
-            raise missing(name, self.shown)
-        return _known(at, 0, at.size if self._address.path else None, name)
+        file = self._find_file(name)
+        if file is None:
+            raise missing_file(name, self.display_url)
+        return _identified_source(file, 0, file.size if self._address.path else None, name)
 
-    def _content(self, at: Place, name: str, most: int) -> bytes:
-        with contextlib.closing(Reader(at, self._reach.stop)) as reader:
-            content = reader.read(0, most + 1)
-        if len(content) > most:
-            raise corrupt(f"{name} of {self.shown} is too large", f"it has more than {most} bytes")
+    def _content(self, file: SourceFile, name: str, limit: int) -> bytes:
+        with contextlib.closing(FileReader(file, self._settings.stop)) as reader:
+            content = reader.read(0, limit + 1)
+        if len(content) > limit:
+            raise corruption_fault(
+                f"{name} of {self.display_url} is too large", f"it has more than {limit} bytes"
+            )
         return content
 
-    def _place(self, name: str) -> Place | None:
+    def _find_file(self, name: str) -> SourceFile | None:
         """The place of a file; None if it is missing."""
-        if name not in self._places:
-            there = self.names(far=False)
-            found = None if there is None else names.find(inside(name), there, self.shown)
-            spellings = spelt(name) if found is None else (found,)
-            self._places[name] = next(filter(None, map(self._look, spellings)), None)
-        return self._places[name]
+        if name not in self._files:
+            listed = self.names(full_scan=False)
+            match = None if listed is None else names.find(checked_reference(name), listed, self.display_url)
+            candidates = spellings(name) if match is None else (match,)
+            self._files[name] = next(filter(None, map(self._locate, candidates)), None)
+        return self._files[name]
 
-    def _look(self, name: str) -> Place | None:
-        checked(name, self.shown)
+    def _locate(self, name: str) -> SourceFile | None:
+        checked_name(name, self.display_url)
         folder = self._address.path
-        there = self._in_folder(folder.parent, name) if folder else self._relative(name)
+        url = self._local_url(folder.parent, name) if folder else self._remote_url(name)
         try:
-            found = place.find(there, self._reach)
+            file = source_file.locate(url, self._settings)
         except StepError as error:
             if error.code is Exit.NOT_FOUND:
                 return None
             raise
-        return None if _is_page(found.head) else found
+        return None if _is_web_page(file.head) else file
 
-    def _in_folder(self, folder: Path, name: str) -> Address:
+    def _local_url(self, folder: Path, name: str) -> Address:
         """A file in the folder: a link in it must not lead to one outside."""
         path = (folder / name).resolve()
         if not path.is_relative_to(folder.resolve()):
             raise StepError(
                 Exit.UNSUPPORTED,
-                f"{self.shown} names {name!r}",
+                f"{self.display_url} names {name!r}",
                 "it is a link that points outside the folder",
             )
         return Address(path.as_uri())
 
-    def _relative(self, name: str) -> Address:
+    def _remote_url(self, name: str) -> Address:
         """A file on the same server, with a URL based on the descriptor's."""
-        there = urljoin(self._address.url, quote(name))
-        if origin(there) != origin(self._address.url):
-            raise StepError(Exit.UNSUPPORTED, f"{self.shown} names {name!r}", "it is on another server")
-        return Address(there)
+        url = urljoin(self._address.url, quote(name))
+        if origin(url) != origin(self._address.url):
+            raise StepError(Exit.UNSUPPORTED, f"{self.display_url} names {name!r}", "it is on another server")
+        return Address(url)
 
 
-def _known(at: Place, offset: int, length: int | None, name: str) -> Source:
+def _identified_source(file: SourceFile, offset: int, length: int | None, name: str) -> Source:
     """A window with an identity of its content: the URL may differ each time."""
-    return replace(at.source(offset, length), identity=f"{at.shown} {at.version} {name}")
+    return replace(file.source(offset, length), identity=f"{file.display_url} {file.version} {name}")
 
 
-def inside(name: str) -> str:
+def checked_reference(name: str) -> str:
     """The name of a file that the descriptor refers to. Raises StepError: UNSUPPORTED, for one elsewhere."""
     if "://" in name:
         raise StepError(
@@ -287,12 +293,12 @@ def inside(name: str) -> str:
     return name
 
 
-def spelt(name: str) -> tuple[str, ...]:
+def spellings(name: str) -> tuple[str, ...]:
     """A name as written, and without %20, if files cannot be listed."""
-    return tuple(dict.fromkeys((name, checked(unquote(inside(name)), "the descriptor"))))
+    return tuple(dict.fromkeys((name, checked_name(unquote(checked_reference(name)), "the descriptor"))))
 
 
-def missing(name: str, where: str) -> StepError:
+def missing_file(name: str, where: str) -> StepError:
     """The error for a missing file that the descriptor refers to."""
     return StepError(
         Exit.NOT_FOUND, f"{name} is not in {where}", "the descriptor refers to it", "get the complete package"

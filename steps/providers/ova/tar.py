@@ -14,24 +14,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from steps.disk.faults import corrupt
+from steps.disk.faults import corruption_fault
 from steps.model.contract import Exit, StepError
-from steps.providers.ova.names import checked
-from steps.providers.ova.reader import Reader
+from steps.providers.ova.names import checked_name
+from steps.providers.ova.reader import FileReader
 
 BLOCK: Final = 512
-NEAR: Final = 1 << 20
+MAX_SKIP_BYTES: Final = 1 << 20
 """Most bytes that are skipped to find a member if that means a download."""
-_MOST_MEMBERS: Final = 20_000
+_MAX_MEMBERS: Final = 20_000
 """An OVA has some files for each disk; a disk of 1 TiB in pieces of 100 MB has 10,000."""
-_MOST_META: Final = 1 << 16
+_MAX_EXTENSION_BYTES: Final = 1 << 16
 """Bytes of a pax header or a long name: a path of 4096 bytes is long."""
 _HEADER: Final = struct.Struct("100s 8s 8s 8s 12s 12s 8s c 100s 8s 32s 32s 8s 8s 155s 12x")
 _REGULAR: Final = (b"0", b"\0", b"7")
-_META: Final = {b"x": "pax", b"L": "name", b"g": "pax defaults", b"K": "link name"}
+_EXTENSIONS: Final = {b"x": "pax", b"L": "name", b"g": "pax defaults", b"K": "link name"}
 """Records about the next member, in any order."""
 _LABEL: Final = b"V"
-_REFUSED: Final = {
+_REFUSED_KINDS: Final = {
     b"1": "a link",
     b"2": "a symbolic link",
     b"3": "a device",
@@ -41,7 +41,7 @@ _REFUSED: Final = {
     b"M": "a piece of a file of another volume",
     b"D": "a dump of a folder",
 }
-_Said = TypeVar("_Said", bytes, int)
+_Value = TypeVar("_Value", bytes, int)
 _PAX: Final = re.compile(rb"(\d{1,6}) ([^=]{1,256})=")
 
 
@@ -64,27 +64,27 @@ class _Header:
 class Tar:
     """The members of a tar, read on demand."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: FileReader) -> None:
         self.reader = reader
         self._members: dict[str, Member] = {}
-        self._left = self._walk()
+        self._unread_members = self._walk()
         self._fault: StepError | None = None
-        self._at = 0
-        self._size_to_come = 0
+        self._position = 0
+        self._next_size = 0
 
-    def find(self, fits: Callable[[str], bool], *, far: bool = True) -> Member | None:
-        """The first member whose name matches; without `far`, only if nothing large has to be skipped.
+    def find(self, matches: Callable[[str], bool], *, full_scan: bool = True) -> Member | None:
+        """The first member whose name matches; without `full_scan`, only if nothing large has to be skipped.
 
         Raises:
             StepError: INVALID if this is not a tar, CORRUPT or UNSUPPORTED for one that cannot be used.
         """
         for member in self._members.values():
-            if fits(member.name):
+            if matches(member.name):
                 return member
-        while far or self.reader.place.ranged or self._size_to_come <= NEAR:
-            found = self._next()
-            if found is None or fits(found.name):
-                return found
+        while full_scan or self.reader.file.supports_range or self._next_size <= MAX_SKIP_BYTES:
+            next_member = self._next()
+            if next_member is None or matches(next_member.name):
+                return next_member
         return None
 
     def _next(self) -> Member | None:
@@ -92,7 +92,7 @@ class Tar:
         if self._fault is not None:
             raise self._fault
         try:
-            return next(self._left, None)
+            return next(self._unread_members, None)
         except StepError as error:
             self._fault = error
             raise
@@ -102,150 +102,154 @@ class Tar:
         self.find(lambda _: False)
         return list(self._members)
 
-    def read(self, member: Member, most: int) -> bytes:
+    def read(self, member: Member, limit: int) -> bytes:
         """A member's content.
 
         Raises:
-            StepError: CORRUPT, if it is larger than `most`, or truncated.
+            StepError: CORRUPT, if it is larger than `limit`, or truncated.
         """
-        if member.length > most:
-            raise corrupt(f"{member.name} in {self._name} is too large", f"{member.length} bytes, not {most}")
-        return self._exactly(member.offset, member.length)
+        if member.length > limit:
+            raise corruption_fault(
+                f"{member.name} in {self._name} is too large", f"{member.length} bytes, not {limit}"
+            )
+        return self._read_exactly(member.offset, member.length)
 
     @property
     def _name(self) -> str:
-        return self.reader.place.shown
+        return self.reader.file.display_url
 
     def _walk(self) -> Iterator[Member]:
         """Go from header to header; each member is recorded before it is yielded."""
         path, size = None, None
-        for _ in range(_MOST_MEMBERS):
-            header, start = self._header(), self._at + BLOCK
+        for _ in range(_MAX_MEMBERS):
+            header, start = self._header(), self._position + BLOCK
             if header is None:
                 return
-            if header.kind in _META:
-                path, size = self._meta(header, start, path, size)
-                self._at = start + _padded(header.size)
+            if header.kind in _EXTENSIONS:
+                path, size = self._read_extension(header, start, path, size)
+                self._position = start + _padded(header.size)
                 continue
             length = header.size if size is None else size
             name = header.name if path is None else path
-            self._step(start, length, header.kind)
+            self._skip_member(start, length, header.kind)
             path = size = None
             if header.kind in _REGULAR and not name.endswith(b"/"):
-                yield self._note(name, start, length)
-        raise corrupt(f"{self._name} has more than {_MOST_MEMBERS} files", "an OVA has only a few per disk")
+                yield self._add_member(name, start, length)
+        raise corruption_fault(
+            f"{self._name} has more than {_MAX_MEMBERS} files", "an OVA has only a few per disk"
+        )
 
     def _header(self) -> _Header | None:
         """The next header; None at the end of the tar."""
-        block = self.reader.read(self._at, BLOCK)
-        if not block.strip(b"\0") and (self._at or len(block) == BLOCK):
-            if not self._at:
+        block = self.reader.read(self._position, BLOCK)
+        if not block.strip(b"\0") and (self._position or len(block) == BLOCK):
+            if not self._position:
                 raise not_a_tar(self._name, block)
             # Two zero blocks by the standard; some writers leave out one, or both.
-            after = self.reader.read(self._at + BLOCK, BLOCK)
-            if after.strip(b"\0") and len(after) == BLOCK and _sum_is_right(after):
-                raise self._damaged("it is empty, and files follow it")
+            after = self.reader.read(self._position + BLOCK, BLOCK)
+            if after.strip(b"\0") and len(after) == BLOCK and _is_checksum_valid(after):
+                raise self._damage("it is empty, and files follow it")
             return None
-        if len(block) < BLOCK or not _sum_is_right(block):
-            raise self._damaged("its checksum is wrong") if self._at else not_a_tar(self._name, block)
+        if len(block) < BLOCK or not _is_checksum_valid(block):
+            raise self._damage("its checksum is wrong") if self._position else not_a_tar(self._name, block)
         fields = _HEADER.unpack(block)
         name, size, kind, magic, prefix = fields[0], fields[4], fields[7], fields[9], fields[14]
         name = name.partition(b"\0")[0]
         prefix = prefix.partition(b"\0")[0] if magic.startswith(b"ustar\0") else b""
-        return _Header(prefix + b"/" + name if prefix else name, self._number(size), kind)
+        return _Header(prefix + b"/" + name if prefix else name, self._parse_number(size), kind)
 
-    def _number(self, field: bytes) -> int:
+    def _parse_number(self, field: bytes) -> int:
         """Octal digits, or GNU's base 256 marked by the first bit."""
         if field[0] == 0x80:
             return int.from_bytes(field[1:], "big")
         digits = field.strip(b" \0")
         if not re.fullmatch(rb"[0-7]{1,12}", digits):
-            raise self._damaged(f"its size is {field!r}")
+            raise self._damage(f"its size is {field!r}")
         return int(digits, 8)
 
-    def _meta(
+    def _read_extension(
         self, header: _Header, start: int, path: bytes | None, size: int | None
     ) -> tuple[bytes | None, int | None]:
         """Name and size of the next member, from a record before it."""
-        if header.size > _MOST_META:
-            raise self._damaged(f"{header.size} bytes for a {_META[header.kind]} record")
-        content = self._exactly(start, header.size)
+        if header.size > _MAX_EXTENSION_BYTES:
+            raise self._damage(f"{header.size} bytes for a {_EXTENSIONS[header.kind]} record")
+        content = self._read_exactly(start, header.size)
         if header.kind == b"K":
             return path, size
         if header.kind == b"L":
-            return self._agreed(path, content.partition(b"\0")[0], "name"), size
+            return self._merge(path, content.partition(b"\0")[0], "name"), size
         values = self._pax(content)
         if any(key.startswith(b"GNU.sparse.") for key in values):
-            raise self._refuse(values.get(b"path", b""), "a sparse file")
+            raise self._refusal(values.get(b"path", b""), "a sparse file")
         if header.kind == b"g":
             if values.keys() & {b"path", b"size"}:
-                raise self._damaged("it sets one name or size for all files")
+                raise self._damage("it sets one name or size for all files")
             return path, size
         if b"size" in values:
             if not re.fullmatch(rb"\d{1,18}", values[b"size"]):
-                raise self._damaged(f"its size is {values[b'size']!r}")
-            size = self._agreed(size, int(values[b"size"]), "size")
-        return self._agreed(path, values.get(b"path"), "name"), size
+                raise self._damage(f"its size is {values[b'size']!r}")
+            size = self._merge(size, int(values[b"size"]), "size")
+        return self._merge(path, values.get(b"path"), "name"), size
 
-    def _agreed(self, before: _Said | None, now: _Said | None, what: str) -> _Said | None:
+    def _merge(self, earlier: _Value | None, later: _Value | None, what: str) -> _Value | None:
         """The merged records before a file: with two names, readers would choose different ones."""
-        if before is not None and now is not None and before != now:
-            raise self._damaged(f"it sets a second {what} for the next file")
-        return before if now is None else now
+        if earlier is not None and later is not None and earlier != later:
+            raise self._damage(f"it sets a second {what} for the next file")
+        return earlier if later is None else later
 
     def _pax(self, content: bytes) -> dict[bytes, bytes]:
         """Records: LENGTH KEY=VALUE and a newline, where the length counts all of it."""
-        values, at = {}, 0
-        while at < len(content.rstrip(b"\0")):
-            match = _PAX.match(content, at)
-            end = at + int(match[1]) if match else 0
+        values, position = {}, 0
+        while position < len(content.rstrip(b"\0")):
+            match = _PAX.match(content, position)
+            end = position + int(match[1]) if match else 0
             if match is None or not match.end() < end <= len(content) or content[end - 1 : end] != b"\n":
-                raise self._damaged("its pax record is damaged")
+                raise self._damage("its pax record is damaged")
             values[match[2]] = content[match.end() : end - 1]
-            at = end
+            position = end
         return values
 
-    def _step(self, start: int, length: int, kind: bytes) -> None:
+    def _skip_member(self, start: int, length: int, kind: bytes) -> None:
         """Skip a member, which must be within the file."""
-        size = self.reader.place.size
+        size = self.reader.file.size
         if size is not None and start + length > size:
-            raise corrupt(
+            raise corruption_fault(
                 f"{self._name} is truncated",
                 f"the file at byte {start} has {length} bytes, and the archive ends at byte {size}",
                 "get a new copy from where it was made",
             )
-        self._size_to_come = length
-        self._at = start + _padded(length)
-        if kind in _REFUSED:
-            raise self._refuse(b"", _REFUSED[kind])
+        self._next_size = length
+        self._position = start + _padded(length)
+        if kind in _REFUSED_KINDS:
+            raise self._refusal(b"", _REFUSED_KINDS[kind])
         if kind not in (*_REGULAR, _LABEL, b"5"):
-            raise self._refuse(b"", f"of the unknown kind {kind!r}")
+            raise self._refusal(b"", f"of the unknown kind {kind!r}")
 
-    def _note(self, name: bytes, start: int, length: int) -> Member:
-        text = checked(name.decode(errors="surrogateescape"), self._name)
+    def _add_member(self, name: bytes, start: int, length: int) -> Member:
+        text = checked_name(name.decode(errors="surrogateescape"), self._name)
         if text in self._members:
-            raise corrupt(f"{self._name} has {text} twice", "it is not clear which one is meant")
+            raise corruption_fault(f"{self._name} has {text} twice", "it is not clear which one is meant")
         self._members[text] = member = Member(text, start, length)
         return member
 
-    def _exactly(self, offset: int, count: int) -> bytes:
+    def _read_exactly(self, offset: int, count: int) -> bytes:
         content = self.reader.read(offset, count)
         if len(content) < count:
-            raise corrupt(f"{self._name} is truncated", f"it ends at byte {offset + len(content)}")
+            raise corruption_fault(f"{self._name} is truncated", f"it ends at byte {offset + len(content)}")
         return content
 
-    def _damaged(self, why: str) -> StepError:
-        return corrupt(
-            f"the tar header at byte {self._at} of {self._name} is damaged",
+    def _damage(self, why: str) -> StepError:
+        return corruption_fault(
+            f"the tar header at byte {self._position} of {self._name} is damaged",
             why,
             "get a new copy of the archive from where it was made",
         )
 
-    def _refuse(self, name: bytes, what: str) -> StepError:
+    def _refusal(self, name: bytes, what: str) -> StepError:
         return StepError(
             Exit.UNSUPPORTED,
             f"{self._name} is refused",
-            f"{name.decode(errors='replace') or 'a member'} before byte {self._at} is {what}",
+            f"{name.decode(errors='replace') or 'a member'} before byte {self._position} is {what}",
             "an OVA holds plain files only: pack it again",
         )
 
@@ -266,7 +270,7 @@ def not_a_tar(name: str, head: bytes) -> StepError:
     return StepError(Exit.INVALID, f"{name} is not an OVA", why, "use the URL of an .ova or an .ovf file")
 
 
-def _sum_is_right(block: bytes) -> bool:
+def _is_checksum_valid(block: bytes) -> bool:
     """The header's checksum: the sum of its bytes, its own field taken as blanks; some summed signed ones."""
     digits = block[148:156].strip(b" \0")
     if not re.fullmatch(rb"[0-7]{1,8}", digits):

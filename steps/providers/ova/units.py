@@ -29,23 +29,23 @@ _SHOWN: Final = 60
 _NUMBER: Final = re.compile(r"\+?\d{1,20}")
 
 
-def shortened(text: str) -> str:
+def shorten(text: str) -> str:
     """An untrusted text, shortened for an error of one line."""
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def number(text: str) -> int:
+def parse_number(text: str) -> int:
     """A whole number of decimal digits.
 
     Raises:
         ValueError: it is not one.
     """
     if not _NUMBER.fullmatch(text.strip()):
-        raise ValueError(f"{shortened(text)!r} is not a number")
+        raise ValueError(f"{shorten(text)!r} is not a number")
     return int(text)
 
 
-def factor(units: str) -> int:
+def bytes_per_unit(units: str) -> int:
     """Bytes in one unit.
 
     Raises:
@@ -53,18 +53,18 @@ def factor(units: str) -> int:
     """
     word, *factors = (part.strip() for part in units.lower().split("*"))
     if word not in _WORDS or (factors and _WORDS[word] != 1):
-        raise ValueError(f"{shortened(units)!r} is not a unit of bytes")
-    found = _WORDS[word]
+        raise ValueError(f"{shorten(units)!r} is not a unit of bytes")
+    bytes_per_unit = _WORDS[word]
     for text in factors:
         match = _FACTOR.fullmatch(text.replace(" ", ""))
         if match is None or int(match[2] or 1) > 60:
-            raise ValueError(f"{shortened(units)!r} is not a unit of bytes")
-        found *= int(match[1]) ** int(match[2] or 1)
-        if not 0 < found <= _LARGEST:
-            raise ValueError(f"{shortened(units)!r} is too large")
-    return found
+            raise ValueError(f"{shorten(units)!r} is not a unit of bytes")
+        bytes_per_unit *= int(match[1]) ** int(match[2] or 1)
+        if not 0 < bytes_per_unit <= _LARGEST:
+            raise ValueError(f"{shorten(units)!r} is too large")
+    return bytes_per_unit
 
 
-def size(quantity: str, units: str) -> int:
+def parse_size(quantity: str, units: str) -> int:
     """Bytes. Without units they are bytes (DSP0243, DiskSection). Raises ValueError."""
-    return number(quantity) * factor(units or "byte")
+    return parse_number(quantity) * bytes_per_unit(units or "byte")

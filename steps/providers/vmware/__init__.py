@@ -16,7 +16,7 @@ from pathlib import Path
 from steps.disk.land import Landed
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat, PowerPlan
-from steps.providers import Access, Inventory, Provider, Report
+from steps.providers import Access, Inventory, ProgressCallback, Provider
 from steps.providers.vmware import (
     collector,
     describe,
@@ -28,10 +28,10 @@ from steps.providers.vmware import (
     power,
     privileges,
 )
-from steps.providers.vmware.paths import joined
+from steps.providers.vmware.paths import join_path
 from steps.providers.vmware.session import Session, log_in, log_out
 
-__all__ = ["Vsphere", "connect"]
+__all__ = ["VsphereProvider", "connect"]
 
 
 @contextmanager
@@ -44,19 +44,19 @@ def connect(access: Access) -> Iterator[Provider]:
     session = log_in(access)
     try:
         leftovers.end_previous(session, access)
-        yield Vsphere(session, access)
+        yield VsphereProvider(session, access)
     finally:
         if log_out(session):
-            leftovers.forget(access)
+            leftovers.remove_note(access)
 
 
-class Vsphere:
+class VsphereProvider:
     """An open session, as a provider."""
 
     def __init__(self, session: Session, access: Access) -> None:
         self._session = session
         self._access = access
-        self._found: find.Datacenter | None = None
+        self._known_datacenter: find.Datacenter | None = None
 
     def verify(self) -> None:
         """Prove that the datacenter exists; the login has proved the rest. Changes nothing."""
@@ -64,13 +64,15 @@ class Vsphere:
 
     def describe(self, vm: str, folder: str | None) -> Machine:
         """Also raises StepError if the host that has its disks cannot be reached from here."""
-        at = self._datacenter()
-        place = find.machine(self._session, at, vm, folder)
-        hosts.prove(self._session, place.row.ref)
-        row = collector.one(self._session, place.row.ref, *describe.FACTS, *describe.DETAIL)
-        machine = describe.machine(place, row, networks.read(self._session, [at]))
-        lacking = privileges.concerns(self._session, place.row.ref, machine.power)
-        return machine.model_copy(update={"concerns": (*machine.concerns, *lacking)})
+        datacenter = self._datacenter()
+        inventory_vm = find.machine(self._session, datacenter, vm, folder)
+        hosts.check(self._session, inventory_vm.row.ref)
+        row = collector.read_one(
+            self._session, inventory_vm.row.ref, *describe.PROPERTIES, *describe.DETAIL_PROPERTIES
+        )
+        machine = describe.machine(inventory_vm, row, networks.read(self._session, [datacenter]))
+        privilege_concerns = privileges.concerns(self._session, inventory_vm.row.ref, machine.power)
+        return machine.model_copy(update={"concerns": (*machine.concerns, *privilege_concerns)})
 
     def networks(self) -> frozenset[str]:
         return networks.read(self._session, [self._datacenter()]).names
@@ -78,22 +80,29 @@ class Vsphere:
     def inventory(self) -> Inventory:
         """All VMs of the datacenter, or of all datacenters if the plan names none; without sizes in use."""
         datacenters = find.datacenters(self._session, self._access.plan.datacenter)
-        nets = networks.read(self._session, datacenters)
+        datacenter_networks = networks.read(self._session, datacenters)
         machines: list[Machine] = []
         folders: list[str] = []
-        for at in datacenters:
-            places, paths = find.machines(self._session, at, describe.FACTS)
-            machines += (describe.machine(place, place.row, nets) for place in places)
+        for datacenter in datacenters:
+            vms, paths = find.machines(self._session, datacenter, describe.PROPERTIES)
+            machines += (describe.machine(vm, vm.row, datacenter_networks) for vm in vms)
             # Valid in spec.folder: a path from the datacenter's top folder, or the full path.
-            below = len(at.path) + 1 if len(datacenters) == 1 else 0
-            folders += (joined(path[below:]).lstrip("/") if below else joined(path) for path in paths)
-        return Inventory(machines=tuple(machines), networks=tuple(sorted(nets.names)), folders=tuple(folders))
+            skipped_names = len(datacenter.path) + 1 if len(datacenters) == 1 else 0
+            folders += (
+                join_path(path[skipped_names:]).lstrip("/") if skipped_names else join_path(path)
+                for path in paths
+            )
+        return Inventory(
+            machines=tuple(machines),
+            networks=tuple(sorted(datacenter_networks.names)),
+            folders=tuple(folders),
+        )
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:
-        power.power_off(self._session, machine, policy, self._access.memory)
+        power.power_off(self._session, machine, policy, self._access.state_folder)
 
     def export(
-        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: Report
+        self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: ProgressCallback
     ) -> Landed:
         return export.export(self._session, machine, disk, out, disk_format, report)
 
@@ -101,6 +110,6 @@ class Vsphere:
         return leftovers.end_run(self._session, self._access.run)
 
     def _datacenter(self) -> find.Datacenter:
-        if self._found is None:
-            self._found = find.datacenter(self._session, self._access.plan.datacenter)
-        return self._found
+        if self._known_datacenter is None:
+            self._known_datacenter = find.datacenter(self._session, self._access.plan.datacenter)
+        return self._known_datacenter

@@ -27,7 +27,7 @@ class Row:
     """One object and its readable properties."""
 
     ref: Any
-    facts: Mapping[str, Any]
+    properties: Mapping[str, Any]
 
     @property
     def id(self) -> str:
@@ -35,28 +35,30 @@ class Row:
 
     def get(self, path: str, default: Any = None) -> Any:
         """The property's value; the default if it is unset or not readable."""
-        value = self.facts.get(path)
+        value = self.properties.get(path)
         return default if value is None else value
 
 
-def below(session: Session, container: Any, wanted: Mapping[Any, Sequence[str]]) -> list[Row]:
+def read_below(
+    session: Session, container: Any, properties_by_type: Mapping[Any, Sequence[str]]
+) -> list[Row]:
     """The properties of all objects of the wanted types anywhere below `container`.
 
     Raises:
         StepError: as mapped by faults.py.
     """
-    with faults.explained("cannot read the inventory", session.endpoint):
+    with faults.as_step_error("cannot read the inventory", session.endpoint):
         for attempt in retry.attempts(session.stop, faults.is_transient):
-            with attempt, _view(session, container, list(wanted)) as view:
-                through = _query.TraversalSpec(
+            with attempt, _view(session, container, list(properties_by_type)) as view:
+                traversal = _query.TraversalSpec(
                     name="view", path="view", skip=False, type=vim.view.ContainerView
                 )
-                start = _query.ObjectSpec(obj=view, skip=True, selectSet=[through])
-                return list(_retrieve(session, [start], wanted))
+                start = _query.ObjectSpec(obj=view, skip=True, selectSet=[traversal])
+                return list(_retrieve(session, [start], properties_by_type))
     raise AssertionError  # attempts() either succeeds or raises
 
 
-def of(session: Session, refs: Iterable[Any], paths: Sequence[str]) -> list[Row]:
+def read_all(session: Session, refs: Iterable[Any], paths: Sequence[str]) -> list[Row]:
     """The properties of the objects given, which must be of one type.
 
     Raises:
@@ -65,16 +67,16 @@ def of(session: Session, refs: Iterable[Any], paths: Sequence[str]) -> list[Row]
     starts = [_query.ObjectSpec(obj=ref, skip=False) for ref in refs]
     if not starts:
         return []
-    with faults.explained("cannot read from the source", session.endpoint):
+    with faults.as_step_error("cannot read from the source", session.endpoint):
         for attempt in retry.attempts(session.stop, faults.is_transient):
             with attempt:
                 return list(_retrieve(session, starts, {type(starts[0].obj): paths}))
     raise AssertionError
 
 
-def one(session: Session, ref: Any, *paths: str) -> Row:
+def read_one(session: Session, ref: Any, *paths: str) -> Row:
     """The properties of one object. Raises StepError: NOT_FOUND if it was deleted."""
-    rows = of(session, [ref], paths)
+    rows = read_all(session, [ref], paths)
     return rows[0] if rows else Row(ref, {})
 
 
@@ -91,15 +93,20 @@ def _view(session: Session, container: Any, kinds: list[Any]) -> Iterator[Any]:
             log.debug("could not destroy a view", why=str(error))
 
 
-def _retrieve(session: Session, starts: list[Any], wanted: Mapping[Any, Sequence[str]]) -> Iterator[Row]:
+def _retrieve(
+    session: Session, starts: list[Any], properties_by_type: Mapping[Any, Sequence[str]]
+) -> Iterator[Row]:
     """PropertyCollector.RetrievePropertiesEx, page by page; missing properties are left out."""
     collector = session.content.propertyCollector
-    props = [_query.PropertySpec(type=kind, pathSet=list(paths), all=False) for kind, paths in wanted.items()]
-    spec = _query.FilterSpec(objectSet=starts, propSet=props)
-    page = collector.RetrievePropertiesEx([spec], _query.RetrieveOptions(maxObjects=PAGE))
+    property_specs = [
+        _query.PropertySpec(type=kind, pathSet=list(paths), all=False)
+        for kind, paths in properties_by_type.items()
+    ]
+    filter_spec = _query.FilterSpec(objectSet=starts, propSet=property_specs)
+    page = collector.RetrievePropertiesEx([filter_spec], _query.RetrieveOptions(maxObjects=PAGE))
     while page is not None:
-        for found in page.objects:
-            yield Row(found.obj, {each.name: each.val for each in found.propSet})
+        for content in page.objects:
+            yield Row(content.obj, {prop.name: prop.val for prop in content.propSet})
         if not page.token:
             return
         session.stop.check()

@@ -36,18 +36,18 @@ def concerns(
     row: Row, hardware: Hardware, networks: Networks, nics: Iterable[Nic], power: Power
 ) -> tuple[Concern, ...]:
     """All concerns about a VM, the most severe first."""
-    found = [
-        *_state(row, power),
-        *_disks(row, hardware),
-        *_nics(hardware, networks, nics),
-        *_others(row, hardware),
+    all_concerns = [
+        *_state_concerns(row, power),
+        *_disks_concerns(row, hardware),
+        *_nic_concerns(hardware, networks, nics),
+        *_device_concerns(row, hardware),
     ]
     weight = [Severity.BLOCK, Severity.WARN, Severity.LOG]
-    return tuple(sorted(found, key=lambda each: weight.index(each.severity)))
+    return tuple(sorted(all_concerns, key=lambda concern: weight.index(concern.severity)))
 
 
-def _state(row: Row, power: Power) -> Iterator[Concern]:
-    if row.get("config.template", False):  # among the facts of an inventory; `find` refuses a single one
+def _state_concerns(row: Row, power: Power) -> Iterator[Concern]:
+    if row.get("config.template", False):  # among the properties of an inventory; `find` refuses a single one
         yield block("template", "it is a template", "deploy a VM from it first")
     if power is Power.SUSPENDED:  # the disks belong to a memory image that is not imported
         yield block("suspended", "the VM is suspended", "resume it and shut it down")
@@ -57,7 +57,8 @@ def _state(row: Row, power: Power) -> Iterator[Concern]:
         yield warn("snapshots", "the VM has snapshots: its current state is imported, the snapshots are not")
     if row.get("runtime.consolidationNeeded", False):  # left-over delta disks: slower, but read as one
         yield warn("consolidation-needed", "its disks need consolidation", "consolidate them first")
-    if row.get("config.keyId") is not None and not _vtpm(row):  # the host refuses to export an encrypted VM
+    # The host refuses to export an encrypted VM.
+    if row.get("config.keyId") is not None and not _has_vtpm(row):
         yield block("encrypted", "the VM is encrypted", "decrypt it: change its storage policy")
     elif row.get("config.keyId") is not None:  # a vTPM encrypts the home files; the disks may be plain
         yield warn(
@@ -66,25 +67,24 @@ def _state(row: Row, power: Power) -> Iterator[Concern]:
         )
 
 
-def _vtpm(row: Row) -> bool:
+def _has_vtpm(row: Row) -> bool:
     return bool(row.get("summary.config.tpmPresent", False))
 
 
-def _disks(row: Row, hardware: Hardware) -> Iterator[Concern]:
-    found = hardware.virtual_disks()
-    if not found:
+def _disks_concerns(row: Row, hardware: Hardware) -> Iterator[Concern]:
+    disks = hardware.virtual_disks()
+    if not disks:
         yield block("no-disks", "the VM has no disks", "there is nothing to import")
-    for disk in found:
+    for disk in disks:
         yield from _disk_concerns(disk, label(disk))
-        if _shared(
-            disk, hardware
-        ):  # a warning, as in Forklift: a cluster that is off as a whole is imported well
+        # A warning, as in Forklift: a cluster that is off as a whole is imported well.
+        if _is_shared(disk, hardware):
             yield warn(
                 "shared-disk",
                 f"{label(disk)} may be shared with other VMs, which may be writing to it",
                 "power them all off; after the import each has its own copy",
             )
-    if any(_parent(disk) for disk in found) and row.get("snapshot") is None:
+    if any(_has_parent(disk) for disk in disks) and row.get("snapshot") is None:
         yield log("linked-clone", "the VM is a linked clone: the import is a full copy")
 
 
@@ -93,7 +93,7 @@ def _disk_concerns(disk: Any, name: str) -> Iterator[Concern]:
     if capacity(disk) <= 0:  # silently omitting a disk would be worse than no import
         yield block("disk-unreadable", f"the size of {name} cannot be read", "repair or remove it")
     if isinstance(backing, _disk.RawDiskMappingVer1BackingInfo):
-        yield from _raw_mapping(backing, name)
+        yield from _raw_device_concern(backing, name)
     elif not isinstance(backing, _EXPORTABLE):
         yield block("disk-backing", f"{name} has a backing that no lease exports: {type(backing).__name__}")
     if getattr(backing, "keyId", None) is not None:  # a lease of an encrypted disk is refused
@@ -104,7 +104,7 @@ def _disk_concerns(disk: Any, name: str) -> Iterator[Concern]:
         yield warn("independent-disk", f"{name} is independent of snapshots; its current content is imported")
 
 
-def _raw_mapping(backing: Any, name: str) -> Iterator[Concern]:
+def _raw_device_concern(backing: Any, name: str) -> Iterator[Concern]:
     if backing.compatibilityMode == "physicalMode":  # SCSI goes past the host: there is no file to export
         yield block(
             "rdm-physical", f"{name} is a raw device in physical mode", "remove it, or copy it to a disk"
@@ -113,17 +113,17 @@ def _raw_mapping(backing: Any, name: str) -> Iterator[Concern]:
         yield warn("rdm-virtual", f"{name} is a raw device: its content is imported as an ordinary disk")
 
 
-def _shared(disk: Any, hardware: Hardware) -> bool:
+def _is_shared(disk: Any, hardware: Hardware) -> bool:
     bus = getattr(hardware.controller(disk), "sharedBus", "noSharing")
     return getattr(disk.backing, "sharing", None) == "sharingMultiWriter" or bus != "noSharing"
 
 
-def _parent(disk: Any) -> bool:
+def _has_parent(disk: Any) -> bool:
     return getattr(disk.backing, "parent", None) is not None
 
 
-def _nics(hardware: Hardware, networks: Networks, nics: Iterable[Nic]) -> Iterator[Concern]:
-    for card, nic in zip(hardware.cards(), nics, strict=True):
+def _nic_concerns(hardware: Hardware, networks: Networks, nics: Iterable[Nic]) -> Iterator[Concern]:
+    for card, nic in zip(hardware.ethernet_cards(), nics, strict=True):
         if nic.model is NicModel.SRIOV:  # the NIC is the host's own hardware
             yield warn("sriov", f"{label(card)} is an SR-IOV NIC: it is imported as an ordinary NIC")
         if not attachment(card, networks).certain:  # the mapping may not find it
@@ -135,19 +135,19 @@ def _nics(hardware: Hardware, networks: Networks, nics: Iterable[Nic]) -> Iterat
             )
 
 
-def _others(row: Row, hardware: Hardware) -> Iterator[Concern]:
-    for device in hardware.of(_d.VirtualPCIPassthrough):  # vGPUs too: hardware of that host
+def _device_concerns(row: Row, hardware: Hardware) -> Iterator[Concern]:
+    for device in hardware.of_type(_d.VirtualPCIPassthrough):  # vGPUs too: hardware of that host
         yield warn("passthrough", f"{label(device)} is passed through from the host and is not carried over")
-    for device in hardware.of(_d.VirtualUSB):
+    for device in hardware.of_type(_d.VirtualUSB):
         yield warn("usb-device", f"{label(device)} is a USB device of the host and is not carried over")
-    for device in hardware.of(_d.VirtualNVDIMM):  # its content is in host memory, in no lease
+    for device in hardware.of_type(_d.VirtualNVDIMM):  # its content is in host memory, in no lease
         yield warn("nvdimm", f"{label(device)} is persistent memory and is not carried over")
-    for device in hardware.of(_d.VirtualCdrom, _d.VirtualFloppy):
-        if _medium(device):  # as OVF export does with removable media
+    for device in hardware.of_type(_d.VirtualCdrom, _d.VirtualFloppy):
+        if _has_medium(device):  # as OVF export does with removable media
             yield log("removable-media", f"the medium in {label(device)} is not carried over")
-    for device in hardware.of(_d.VirtualSerialPort, _d.VirtualParallelPort):
+    for device in hardware.of_type(_d.VirtualSerialPort, _d.VirtualParallelPort):
         yield log("port", f"{label(device)} is not carried over")
-    if _vtpm(row) or hardware.of(_d.VirtualTPM):  # its secrets stay in files that no lease has
+    if _has_vtpm(row) or hardware.of_type(_d.VirtualTPM):  # its secrets stay in files that no lease has
         yield log(
             "vtpm",
             "what the TPM holds is not carried over: have the recovery keys of encrypted volumes ready",
@@ -156,9 +156,9 @@ def _others(row: Row, hardware: Hardware) -> Iterator[Concern]:
         yield log("secure-boot", "the VM boots with UEFI secure boot, and so does the imported VM")
 
 
-def _medium(device: Any) -> bool:
-    info = device.connectable
-    inserted = info is not None and bool(info.connected or info.startConnected)
-    return inserted and bool(
+def _has_medium(device: Any) -> bool:
+    connectable = device.connectable
+    is_inserted = connectable is not None and bool(connectable.connected or connectable.startConnected)
+    return is_inserted and bool(
         getattr(device.backing, "fileName", None) or getattr(device.backing, "deviceName", None)
     )

@@ -26,8 +26,8 @@ class Credentials:
             StepError: INVALID, naming the key that is missing, empty or not text.
         """
         return cls(
-            username=secret.required(folder, "username").strip(),
-            password=secret.required(folder, "password"),
-            ca=secret.text(folder, "caCert").strip(),
-            thumbprint=secret.text(folder, "thumbprint").strip(),
+            username=secret.read_required(folder, "username").strip(),
+            password=secret.read_required(folder, "password"),
+            ca=secret.read_text(folder, "caCert").strip(),
+            thumbprint=secret.read_text(folder, "thumbprint").strip(),
         )

@@ -13,10 +13,10 @@ from steps.providers.vmware import devices, identity
 from steps.providers.vmware.collector import Row
 from steps.providers.vmware.concerns import concerns
 from steps.providers.vmware.devices import Hardware
-from steps.providers.vmware.find import Place
+from steps.providers.vmware.find import InventoryVm
 from steps.providers.vmware.networks import Networks
 
-FACTS: Final = (
+PROPERTIES: Final = (
     "name",
     "config.uuid",
     "config.instanceUuid",
@@ -38,72 +38,74 @@ FACTS: Final = (
     "summary.config.tpmPresent",
 )
 """Leaf properties, not whole objects: an unset or unreadable one then does not affect the others."""
-DETAIL: Final = ("layoutEx", "config.extraConfig")
+DETAIL_PROPERTIES: Final = ("layoutEx", "config.extraConfig")
 """Expensive or large properties; only for the VM that is imported."""
 
-_LOST: Final = "its configuration cannot be read: it is inaccessible, or the account lacks System.Read"
+_UNREADABLE: Final = "its configuration cannot be read: it is inaccessible, or the account lacks System.Read"
 _POWER: Final = {"poweredOn": Power.ON, "poweredOff": Power.OFF, "suspended": Power.SUSPENDED}
-_TOOLS_RUN: Final = ("guestToolsRunning", "guestToolsExecutingScripts")
+_TOOLS_RUNNING: Final = ("guestToolsRunning", "guestToolsExecutingScripts")
 """GuestInfo.toolsRunningStatus: scripts are executed by Tools that run."""
 
 
-def machine(place: Place, row: Row, networks: Networks) -> Machine:
-    """The VM at `place`; `row` has FACTS, and DETAIL if sizes in use are requested.
+def machine(vm: InventoryVm, row: Row, networks: Networks) -> Machine:
+    """The VM `vm`; `row` has PROPERTIES, and DETAIL_PROPERTIES if sizes in use are requested.
 
     A machine whose configuration cannot be read (it is inaccessible or orphaned, or two devices have one key
     or slot) becomes one with a concern that blocks its import.
     """
-    hardware = row.get("config.hardware")
-    if hardware is None:
-        return _unreadable(place, row, _LOST, "check it in the vSphere client")
-    found = Hardware(hardware.device)
-    if twice := found.ambiguous():
-        return _unreadable(place, row, twice, "remove one of them at the source")
+    config_hardware = row.get("config.hardware")
+    if config_hardware is None:
+        return _unreadable(vm, row, _UNREADABLE, "check it in the vSphere client")
+    hardware = Hardware(config_hardware.device)
+    if conflict := hardware.conflict():
+        return _unreadable(vm, row, conflict, "remove one of them at the source")
     order = devices.boot_order(row.get("config.bootOptions"))
-    cards = devices.nics(found, order, networks)
+    nics = devices.nics(hardware, order, networks)
     return Machine(
-        **_words(place, row),
-        vcpus=max(1, hardware.numCPU or 1),
-        cores_per_socket=max(1, hardware.numCoresPerSocket or 1),
-        memory_mib=max(1, hardware.memoryMB or 1),
-        firmware=_firmware(row, found),
+        **_identity_fields(vm, row),
+        vcpus=max(1, config_hardware.numCPU or 1),
+        cores_per_socket=max(1, config_hardware.numCoresPerSocket or 1),
+        memory_mib=max(1, config_hardware.memoryMB or 1),
+        firmware=_firmware(row, hardware),
         clock=_clock(row),
-        disks=_disks(row, found),
-        nics=cards,
-        concerns=concerns(row, found, networks, cards, power(row)),
+        disks=_disks(row, hardware),
+        nics=nics,
+        concerns=concerns(row, hardware, networks, nics, power(row)),
     )
 
 
 def power(row: Row) -> Power:
-    """The power state among the facts (VirtualMachine.runtime.powerState)."""
+    """The power state among the properties (VirtualMachine.runtime.powerState)."""
     return _POWER.get(str(row.get("runtime.powerState", "poweredOff")), Power.OFF)
 
 
 def tools_running(row: Row) -> bool:
     """Whether VMware Tools run in the guest now, so that it can be asked to shut down."""
-    return str(row.get("guest.toolsRunningStatus", "")) in _TOOLS_RUN
+    return str(row.get("guest.toolsRunningStatus", "")) in _TOOLS_RUNNING
 
 
 def _disks(row: Row, hardware: Hardware) -> tuple[Disk, ...]:
     """The disks; a guest reads their UUIDs as serial numbers where disk.EnableUUID is set."""
     order = devices.boot_order(row.get("config.bootOptions"))
-    found = devices.disks(hardware, order, devices.allocated_bytes(row.get("layoutEx")))
+    disks = devices.disks(hardware, order, devices.allocated_bytes(row.get("layoutEx")))
     if not row.get("config.flags.diskUuidEnabled", False):
-        return found
-    return tuple(disk.model_copy(update={"serial": disk.uuid.replace("-", "").lower()}) for disk in found)
+        return disks
+    return tuple(disk.model_copy(update={"serial": disk.uuid.replace("-", "").lower()}) for disk in disks)
 
 
-def _words(place: Place, row: Row) -> dict[str, Any]:
-    system = guestos.of_vmware(row.get("config.guestId", ""))
+def _identity_fields(vm: InventoryVm, row: Row) -> dict[str, Any]:
+    guest_os = guestos.of_vmware(row.get("config.guestId", ""))
     return {
-        "name": place.name,
+        "name": vm.name,
         "source_id": row.id,
-        "path": str(place),
+        "path": str(vm),
         "uuid": row.get("config.uuid", ""),
-        "smbios_uuid": identity.guest_uuid(row.get("config.uuid", ""), row.get("config.version", ""), system),
+        "smbios_uuid": identity.guest_uuid(
+            row.get("config.uuid", ""), row.get("config.version", ""), guest_os
+        ),
         "serial": identity.serial(row.get("config.uuid", "")),
         "instance_uuid": row.get("config.instanceUuid", ""),
-        "os": system,
+        "os": guest_os,
         "guest_id": row.get("config.guestId", ""),
         "guest_name": row.get("config.guestFullName", ""),
         "notes": row.get("config.annotation", ""),
@@ -116,7 +118,7 @@ def _words(place: Place, row: Row) -> dict[str, Any]:
 def _firmware(row: Row, hardware: Hardware) -> Firmware:
     """`config.firmware` is `bios` or `efi`; a TPM shows as a device only from API 6.7 on."""
     device: Any = vim.vm.device.VirtualTPM
-    tpm = bool(row.get("summary.config.tpmPresent", False) or hardware.of(device))
+    tpm = bool(row.get("summary.config.tpmPresent", False) or hardware.of_type(device))
     return Firmware(
         kind="efi" if str(row.get("config.firmware", "")).lower() == "efi" else "bios",
         secure_boot=bool(getattr(row.get("config.bootOptions"), "efiSecureBootEnabled", False)),
@@ -136,6 +138,6 @@ def _clock(row: Row) -> Clock:
     return Clock(offset_seconds=int(offset)) if re.fullmatch(r"[+-]?\d{1,6}", offset) else Clock()
 
 
-def _unreadable(place: Place, row: Row, message: str, remedy: str) -> Machine:
-    why = Concern(severity=Severity.BLOCK, code="unreadable", message=message, remedy=remedy)
-    return Machine(**_words(place, row), vcpus=1, memory_mib=1, concerns=(why,))
+def _unreadable(vm: InventoryVm, row: Row, message: str, remedy: str) -> Machine:
+    concern = Concern(severity=Severity.BLOCK, code="unreadable", message=message, remedy=remedy)
+    return Machine(**_identity_fields(vm, row), vcpus=1, memory_mib=1, concerns=(concern,))

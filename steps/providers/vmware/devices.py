@@ -33,7 +33,7 @@ _CONTROLLERS: Final[tuple[tuple[type[Any], Controller], ...]] = (
     (_d.VirtualUSBXHCIController, Controller.USB),
     (_d.VirtualUSBController, Controller.USB),
 )
-_CARDS: Final[tuple[tuple[type[Any], NicModel], ...]] = (
+_NIC_MODELS: Final[tuple[tuple[type[Any], NicModel], ...]] = (
     (_d.VirtualVmxnet3, NicModel.VMXNET3),  # with VirtualVmxnet3Vrdma: the guest sees a vmxnet3
     (_d.VirtualVmxnet2, NicModel.VMXNET2),
     (_d.VirtualVmxnet, NicModel.VMXNET),
@@ -59,8 +59,8 @@ class Slot:
     @classmethod
     def parse(cls, key: str) -> Slot | None:
         """From a device URL's key, such as `/vm-64/ParaVirtualSCSIController0:0`; None for anything else."""
-        found = re.search(r"(?:^|/)([A-Za-z]+)(\d+):(\d+)$", key)
-        return cls(found[1], int(found[2]), int(found[3])) if found else None
+        match = re.search(r"(?:^|/)([A-Za-z]+)(\d+):(\d+)$", key)
+        return cls(match[1], int(match[2]), int(match[3])) if match else None
 
 
 class Hardware:
@@ -76,7 +76,7 @@ class Hardware:
         )
         self.devices = list(self._by_key)
 
-    def ambiguous(self) -> str:
+    def conflict(self) -> str:
         """What is wrong where two devices have one key, or two disks one slot; else ""."""
         try:
             self._by_key.check()
@@ -85,19 +85,19 @@ class Hardware:
             return f"{error.what}: {error.why}"
         return ""
 
-    def of(self, *kinds: Any) -> list[Any]:
+    def of_type(self, *kinds: Any) -> list[Any]:
         return [device for device in self.devices if isinstance(device, kinds)]
 
     def virtual_disks(self) -> list[Any]:
         """The disks in the source's order: by their controller's key, then by their unit on it."""
         return sorted(
-            self.of(_d.VirtualDisk),
+            self.of_type(_d.VirtualDisk),
             key=lambda disk: (disk.controllerKey or 0, disk.unitNumber or 0, disk.key),
         )
 
-    def cards(self) -> list[Any]:
+    def ethernet_cards(self) -> list[Any]:
         """The NICs, by device key."""
-        return sorted(self.of(_d.VirtualEthernetCard), key=lambda card: card.key)
+        return sorted(self.of_type(_d.VirtualEthernetCard), key=lambda card: card.key)
 
     def controller(self, device: Any) -> Any | None:
         """A device's controller; None if it is not listed. Raises StepError: AMBIGUOUS."""
@@ -110,13 +110,16 @@ class Hardware:
             StepError: AMBIGUOUS, when another disk has that key or sits there too.
         """
         disks = unique.index(
-            self.of(_d.VirtualDisk), lambda disk: str(disk.key), what="disks with the key", where="the VM"
+            self.of_type(_d.VirtualDisk),
+            lambda disk: str(disk.key),
+            what="disks with the key",
+            where="the VM",
         )
         disk = disks.find(key)
-        found = self._slot(disk) if disk is not None else None
-        if found is not None:
-            self._by_slot().find(found)
-        return found
+        slot = self._slot(disk) if disk is not None else None
+        if slot is not None:
+            self._by_slot().find(slot)
+        return slot
 
     def _slot(self, disk: Any) -> Slot | None:
         controller = self.controller(disk)
@@ -127,7 +130,7 @@ class Hardware:
     def _by_slot(self) -> Index[Slot | None, Any]:
         """The disks by their slots: by these an export tells the URLs of a lease apart."""
         return unique.index(
-            self.of(_d.VirtualDisk),
+            self.of_type(_d.VirtualDisk),
             self._slot,
             what="disks at",
             where="the VM",
@@ -157,7 +160,7 @@ def _disk(disk: Any, disk_id: str, hardware: Hardware, boot_order: int | None, a
         key=str(disk.key),
         label=label(disk),
         capacity=capacity(disk),
-        controller=_kind(controller, _CONTROLLERS, Controller.UNKNOWN),
+        controller=_type_of(controller, _CONTROLLERS, Controller.UNKNOWN),
         controller_key=str(disk.controllerKey or ""),
         bus_number=controller.busNumber if controller is not None else 0,
         unit=disk.unitNumber or 0,
@@ -172,18 +175,18 @@ def nics(hardware: Hardware, order: Mapping[int, int], networks: Networks) -> tu
     """The NICs; `order` is by device key."""
     return tuple(
         _nic(card, f"nic-{number}", order.get(card.key), attachment(card, networks))
-        for number, card in enumerate(hardware.cards())
+        for number, card in enumerate(hardware.ethernet_cards())
     )
 
 
-def _nic(card: Any, nic_id: str, boot_order: int | None, on: Attachment) -> Nic:
+def _nic(card: Any, nic_id: str, boot_order: int | None, network: Attachment) -> Nic:
     mac = (card.macAddress or "").lower()
     return Nic(
         id=nic_id,
         mac=mac if _MAC.fullmatch(mac) else None,
-        model=_kind(card, _CARDS, NicModel.UNKNOWN),
-        network=on.name,
-        network_id=on.id,
+        model=_type_of(card, _NIC_MODELS, NicModel.UNKNOWN),
+        network=network.name,
+        network_id=network.id,
         connected=_connected(card),
         boot_order=boot_order,
     )
@@ -200,14 +203,14 @@ def label(device: Any) -> str:
     return (device.deviceInfo.label if device.deviceInfo else "") or f"device {device.key}"
 
 
-def _kind(device: Any, table: Sequence[tuple[type[Any], Any]], unknown: Any) -> Any:
+def _type_of(device: Any, table: Sequence[tuple[type[Any], Any]], unknown: Any) -> Any:
     return next((kind for cls, kind in table if isinstance(device, cls)), unknown)
 
 
 def boot_order(options: Any) -> dict[int, int]:
     """Positions from 1 by device key, of the disks and NICs in BootOptions.bootOrder; others do not count."""
     listed = options.bootOrder if options is not None else ()
-    keys = [each.deviceKey for each in listed if hasattr(each, "deviceKey")]
+    keys = [device.deviceKey for device in listed if hasattr(device, "deviceKey")]
     return {key: number for number, key in enumerate(keys, start=1)}
 
 

@@ -12,34 +12,39 @@ from urllib.parse import urlsplit
 import structlog
 
 from steps.disk.land import Landed, Source, land
-from steps.disk.landed import Files
+from steps.disk.landed import LandingFiles
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine, Power
 from steps.model.plan import DiskFormat
-from steps.providers import Report
+from steps.providers import ProgressCallback
 from steps.providers.vmware import collector, describe, devices, lease
 from steps.providers.vmware.devices import Hardware, Slot
 from steps.providers.vmware.session import Session
 
 log = structlog.get_logger()
 
-_FACTS: Final = ("config.hardware", "config.instanceUuid", "config.changeVersion", "runtime.powerState")
-_ANEW: Final = "start a new import, which reads the VM again"
+_PROPERTIES: Final = ("config.hardware", "config.instanceUuid", "config.changeVersion", "runtime.powerState")
+_NEW_IMPORT: Final = "start a new import, which reads the VM again"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Present:
+class _CurrentDisk:
     """The current state of a disk."""
 
     slot: Slot
-    alone: bool
+    is_only_disk: bool
     """Whether it is the VM's only disk."""
     identity: str
     """Identifies the bytes: the same only while the VM has not changed."""
 
 
 def export(
-    session: Session, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: Report
+    session: Session,
+    machine: Machine,
+    disk: Disk,
+    out: Path,
+    disk_format: DiskFormat,
+    report: ProgressCallback,
 ) -> Landed:
     """Land the disk at `out`, over its own lease.
 
@@ -49,32 +54,35 @@ def export(
         Stopped: a stop was requested; the lease is aborted.
     """
     what = f"cannot export {disk.id} of {machine.path or machine.name}"
-    present = _present(session, machine, disk, what)
-    source = Source(url="", format="vmdk", identity=present.identity)
-    landed = Files(out).recover(source.key(disk_format.value, disk.capacity))
+    current = _current_disk(session, machine, disk, what)
+    source = Source(url="", format="vmdk", identity=current.identity)
+    landed = LandingFiles(out).recover(source.key(disk_format.value, disk.capacity))
     if landed is not None:  # by an attempt that was killed after that: no lease is needed
         log.info("the disk landed before", disk=disk.id)
         return landed
-    with lease.held(session, session.vm(machine), what) as held:
+    with lease.acquire(session, session.vm(machine), what) as ready_lease:
 
-        def both(done: int, total: int) -> None:
-            held.alive.report(done, total)
+        def report_both(done: int, total: int) -> None:
+            ready_lease.keep_alive.report(done, total)
             report(done, total)
 
-        with _url_lost(what):
+        with _retry_if_url_expired(what):
             return land(
-                replace(_at(session, _pick(held.urls, present, what), source), interrupted=held.alive.look),
+                replace(
+                    _with_url(session, _device_url(ready_lease.urls, current, what), source),
+                    interrupted=ready_lease.keep_alive.check_now,
+                ),
                 out,
                 format=disk_format.value,
                 capacity=disk.capacity,
-                report=both,
-                stop=held.alive.stop,
+                report=report_both,
+                stop=ready_lease.keep_alive.stop,
                 expected_bytes=disk.allocated or disk.capacity,
             )
 
 
 @contextmanager
-def _url_lost(what: str) -> Iterator[None]:
+def _retry_if_url_expired(what: str) -> Iterator[None]:
     """401 and 404 from a device URL mean that its lease or session has ended, not that a person must act.
 
     The API has accepted the account and granted the lease by then, and a new lease has new URLs.
@@ -83,27 +91,26 @@ def _url_lost(what: str) -> Iterator[None]:
         yield
     except StepError as error:
         if error.code in (Exit.DENIED, Exit.NOT_FOUND):
-            raise lease.broken(what, error.what) from error
+            raise lease.lost_fault(what, error.what) from error
         raise
 
 
-def _present(session: Session, machine: Machine, disk: Disk, what: str) -> _Present:
+def _current_disk(session: Session, machine: Machine, disk: Disk, what: str) -> _CurrentDisk:
     """The current disk, if it is still the one that was described."""
-    row = collector.one(session, session.vm(machine), *_FACTS)
+    row = collector.read_one(session, session.vm(machine), *_PROPERTIES)
     if row.get("config.instanceUuid", "") != machine.instance_uuid:
-        raise StepError(Exit.NOT_FOUND, what, f"{machine.source_id} is another VM now", _ANEW)
+        raise StepError(Exit.NOT_FOUND, what, f"{machine.source_id} is another VM now", _NEW_IMPORT)
     if describe.power(row) is not Power.OFF:
         raise StepError(Exit.POWER, what, "the VM is not off", "leave it off until it is imported")
     hardware = Hardware(getattr(row.get("config.hardware"), "device", ()))
     slot = _slot(hardware, disk, what)
     version = row.get("config.changeVersion", "")
-    if (
-        version != machine.change_version
-    ):  # a power-off may change it too: the relevant facts were compared above
+    # A power-off may change it too: the relevant properties were compared above.
+    if version != machine.change_version:
         log.info("the VM's configuration was changed since it was described", disk=disk.id)
-    return _Present(
+    return _CurrentDisk(
         slot=slot,
-        alone=len(hardware.virtual_disks()) == 1,
+        is_only_disk=len(hardware.virtual_disks()) == 1,
         identity=f"{machine.instance_uuid}/{disk.uuid or disk.key}/{version}",
     )
 
@@ -111,38 +118,40 @@ def _present(session: Session, machine: Machine, disk: Disk, what: str) -> _Pres
 def _slot(hardware: Hardware, disk: Disk, what: str) -> Slot:
     """The slot of the disk. Its key proves nothing: vSphere reuses the key of a removed disk."""
     slot = hardware.slot(disk.key)
-    now = next((each for each in devices.disks(hardware, {}, {}) if each.key == disk.key), None)
-    if slot is None or now is None:
-        raise StepError(Exit.INVALID, what, "the VM no longer has this disk", _ANEW)
-    if (now.capacity, now.uuid) != (disk.capacity, disk.uuid):
+    described = next(
+        (candidate for candidate in devices.disks(hardware, {}, {}) if candidate.key == disk.key), None
+    )
+    if slot is None or described is None:
+        raise StepError(Exit.INVALID, what, "the VM no longer has this disk", _NEW_IMPORT)
+    if (described.capacity, described.uuid) != (disk.capacity, disk.uuid):
         raise StepError(
-            Exit.INVALID, what, "the disk is not the one that was described, or was resized", _ANEW
+            Exit.INVALID, what, "the disk is not the one that was described, or was resized", _NEW_IMPORT
         )
     return slot
 
 
-def _pick(urls: Sequence[Any], present: _Present, what: str) -> Any:
+def _device_url(urls: Sequence[Any], current: _CurrentDisk, what: str) -> Any:
     """The device URL of that disk (HttpNfcLeaseDeviceUrl.key, .importKey, .disk).
 
     The key ends in controller class, bus and unit. Bus numbers are unique only within a kind of controller:
     all three are compared. ISO images and the nvram are in the list too.
     """
-    images = [url for url in urls if _is_disk(url)]
-    for names in ([url.key for url in images], [url.importKey for url in images]):
-        fits = [
-            url for url, name in zip(images, names, strict=True) if Slot.parse(name or "") == present.slot
+    disk_urls = [url for url in urls if _is_disk(url)]
+    for names in ([url.key for url in disk_urls], [url.importKey for url in disk_urls]):
+        matches = [
+            url for url, name in zip(disk_urls, names, strict=True) if Slot.parse(name or "") == current.slot
         ]
-        if len(fits) == 1:
-            return fits[0]
-    if present.alone and len(images) == 1:
+        if len(matches) == 1:
+            return matches[0]
+    if current.is_only_disk and len(disk_urls) == 1:
         log.warning(
-            "the lease uses another name for its only disk", expected=str(present.slot), key=images[0].key
+            "the lease uses another name for its only disk", expected=str(current.slot), key=disk_urls[0].key
         )
-        return images[0]
+        return disk_urls[0]
     raise StepError(
         Exit.UNSUPPORTED,
         what,
-        f"the lease has no entry for {present.slot}, only {', '.join(url.key for url in images)}",
+        f"the lease has no entry for {current.slot}, only {', '.join(url.key for url in disk_urls)}",
         "the host may leave out independent disks and raw devices: change its mode, then start a new import",
     )
 
@@ -154,17 +163,17 @@ def _is_disk(url: Any) -> bool:
     return bool(url.disk)
 
 
-def _at(session: Session, url: Any, source: Source) -> Source:
+def _with_url(session: Session, url: Any, source: Source) -> Source:
     """The download: the completed URL, the session's cookie, and the TLS trust."""
-    address = url.url.replace("://*", f"://{_authority(session)}", 1)  # HttpNfcLeaseDeviceUrl.url says so
-    parts = urlsplit(address)
+    full_url = url.url.replace("://*", f"://{_authority(session)}", 1)  # HttpNfcLeaseDeviceUrl.url says so
+    parts = urlsplit(full_url)
     host = parts.hostname or ""
-    at_home = host.lower() == session.endpoint.host.lower()
+    is_endpoint = host.lower() == session.endpoint.host.lower()
     # The cookie opens the whole session: it is sent only to its origin. An ESXi host other than the
     # endpoint needs only the ticket in the URL.
-    headers = {"Cookie": session.cookie} if at_home else {}
-    tls = session.trusted(host, parts.port or 443, url.sslThumbprint or "")
-    return replace(source, url=address, headers=headers, tls=tls)
+    headers = {"Cookie": session.cookie} if is_endpoint else {}
+    tls = session.tls_for(host, parts.port or 443, url.sslThumbprint or "")
+    return replace(source, url=full_url, headers=headers, tls=tls)
 
 
 def _authority(session: Session) -> str:

@@ -45,7 +45,7 @@ _NETWORK: Final = (OSError, HTTPException, ExpatError)
 
 
 @contextmanager
-def explained(what: str, endpoint: Endpoint) -> Iterator[None]:
+def as_step_error(what: str, endpoint: Endpoint) -> Iterator[None]:
     """Turn errors in the body into a StepError that begins with `what`."""
     try:
         yield
@@ -70,7 +70,7 @@ def is_busy(fault: object) -> bool:
     return isinstance(fault, _BUSY) and not isinstance(fault, vim.fault.InvalidPowerState)
 
 
-def is_gone(fault: object) -> bool:
+def is_not_found(fault: object) -> bool:
     """Whether the object of the call no longer exists."""
     return isinstance(fault, vmodl.fault.ManagedObjectNotFound | vim.fault.NotFound)
 
@@ -85,19 +85,21 @@ def text(fault: Any) -> str:
     if isinstance(fault, vim.fault.NotAuthenticated):
         return "the session is not logged in any more"
     if isinstance(fault, vim.fault.NoPermission):
-        return f"{_privileges(fault)} is missing"
+        return f"{_missing_privileges(fault)} is missing"
     message = getattr(fault, "msg", None) or " ".join(part.message or "" for part in fault.faultMessage)
     name = type(fault).__name__.rpartition(".")[2]
     return " ".join(message.split()) if message else name
 
 
-def _privileges(fault: Any) -> str:
+def _missing_privileges(fault: Any) -> str:
     """The missing privileges and their objects: `missingPrivileges` is in newer APIs, all is optional."""
-    missing = [f"{', '.join(each.privilegeIds)} on {each.entity}" for each in fault.missingPrivileges]
-    one = f"the privilege {fault.privilegeId}" if fault.privilegeId else "a privilege that it does not name"
-    named = f"{one} on {fault.object}" if fault.object else one
-    found = f"the privilege {'; '.join(missing)}" if missing else named
-    return found.replace("'", "").replace("vim.", "")
+    missing = [f"{', '.join(entry.privilegeIds)} on {entry.entity}" for entry in fault.missingPrivileges]
+    privilege = (
+        f"the privilege {fault.privilegeId}" if fault.privilegeId else "a privilege that it does not name"
+    )
+    privilege_on_object = f"{privilege} on {fault.object}" if fault.object else privilege
+    message = f"the privilege {'; '.join(missing)}" if missing else privilege_on_object
+    return message.replace("'", "").replace("vim.", "")
 
 
 def from_network(what: str, error: Exception, endpoint: Endpoint) -> StepError:
@@ -119,11 +121,11 @@ def from_network(what: str, error: Exception, endpoint: Endpoint) -> StepError:
 
 def _untrusted(what: str, error: ssl.SSLCertVerificationError, endpoint: Endpoint) -> StepError:
     why = f"the certificate of {endpoint} is not trusted ({error.verify_message or error.reason})"
-    shown = certificates.presented(endpoint.host, endpoint.port)
+    thumbprint = certificates.presented_thumbprint(endpoint.host, endpoint.port)
     return StepError(
         Exit.UNTRUSTED,
         what,
-        f"{why}; its SHA-256 thumbprint is {shown}" if shown else why,
+        f"{why}; its SHA-256 thumbprint is {thumbprint}" if thumbprint else why,
         "put the CA's certificate in the secret's key caCert, or this thumbprint in its key thumbprint after"
         " you have compared it at the server, or set insecureSkipTLSVerify: true to skip the check",
     )

@@ -13,15 +13,22 @@ from pyVmomi import vim
 from steps.model.contract import Exit, StepError
 from steps.providers.vmware import collector
 from steps.providers.vmware.collector import Row
-from steps.providers.vmware.paths import Segments, Tree, joined, plain, segments
+from steps.providers.vmware.paths import Segments, Tree, join_path, split_path, unescape
 from steps.providers.vmware.session import Session
 
-NEAR: Final = 3
+SIMILAR_SHOWN: Final = 3
 """How many similar names an error lists."""
-SHOWN: Final = 20
+MATCHES_SHOWN: Final = 20
 """How many matches an error lists."""
 
-_VM_FACTS: Final = ("name", "parent", "parentVApp", "config.uuid", "config.instanceUuid", "config.template")
+_VM_PROPERTIES: Final = (
+    "name",
+    "parent",
+    "parentVApp",
+    "config.uuid",
+    "config.instanceUuid",
+    "config.template",
+)
 _UUID: Final = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -35,7 +42,7 @@ class Datacenter:
 
 
 @dataclass(frozen=True)
-class Place:
+class InventoryVm:
     """A VM and its place."""
 
     row: Row
@@ -46,11 +53,11 @@ class Place:
         return self.path[-1]
 
     def __str__(self) -> str:
-        return joined(self.path)
+        return join_path(self.path)
 
 
-def datacenters(session: Session, wanted: str) -> list[Datacenter]:
-    """The datacenters named `wanted`; all of them if it is empty.
+def datacenters(session: Session, name: str) -> list[Datacenter]:
+    """The datacenters named `name`; all of them if it is empty.
 
     A stand-alone host has one, called `ha-datacenter`, which any name matches.
 
@@ -58,85 +65,89 @@ def datacenters(session: Session, wanted: str) -> list[Datacenter]:
         StepError: NOT_FOUND, listing the existing ones; AMBIGUOUS if a name matches several.
     """
     root = session.content.rootFolder
-    facts = ("name", "parent")
-    rows = collector.below(
-        session, root, {vim.Datacenter: (*facts, "vmFolder", "networkFolder"), vim.Folder: facts}
+    properties = ("name", "parent")
+    rows = collector.read_below(
+        session, root, {vim.Datacenter: (*properties, "vmFolder", "networkFolder"), vim.Folder: properties}
     )
     tree = Tree(rows, root)
-    there = sorted(
+    all_datacenters = sorted(
         (
             Datacenter(tree.path(row.ref), row.get("vmFolder"), row.get("networkFolder"))
             for row in rows
             if isinstance(row.ref, vim.Datacenter)
         ),
-        key=lambda each: each.path,
+        key=lambda datacenter: datacenter.path,
     )
-    return there if session.is_host or not wanted.strip("/ ") else [_named(there, segments(wanted), session)]
+    return (
+        all_datacenters
+        if session.is_host or not name.strip("/ ")
+        else [_find_datacenter(all_datacenters, split_path(name), session)]
+    )
 
 
-def datacenter(session: Session, wanted: str) -> Datacenter:
+def datacenter(session: Session, name: str) -> Datacenter:
     """The datacenter of the import; an empty name means the only one.
 
     Raises:
         StepError: NOT_FOUND; AMBIGUOUS if the name is empty and there are several.
     """
-    there = datacenters(session, wanted)
-    if not there:
+    candidates = datacenters(session, name)
+    if not candidates:
         raise StepError(
             Exit.NOT_FOUND, f"{session.endpoint} shows no datacenter", "", "grant the account System.View"
         )
-    if len(there) > 1:
-        raise _several(
+    if len(candidates) > 1:
+        raise _ambiguous(
             f"{session.endpoint} has several datacenters",
-            _paths(there),
+            _paths(candidates),
             "set one of them in the source's spec.dc",
         )
-    return there[0]
+    return candidates[0]
 
 
-def _named(there: Sequence[Datacenter], wanted: Segments, session: Session) -> Datacenter:
-    exact = [each for each in there if each.path == wanted]
-    fits = exact or [each for each in there if (each.path[-1],) == wanted]
-    name = "/".join(wanted)
-    if len(fits) > 1:
-        raise _several(
-            f"several datacenters are called {name}", _paths(fits), "set its path in the source's spec.dc"
+def _find_datacenter(candidates: Sequence[Datacenter], wanted_path: Segments, session: Session) -> Datacenter:
+    exact = [candidate for candidate in candidates if candidate.path == wanted_path]
+    matches = exact or [candidate for candidate in candidates if (candidate.path[-1],) == wanted_path]
+    name = "/".join(wanted_path)
+    if len(matches) > 1:
+        raise _ambiguous(
+            f"several datacenters are called {name}", _paths(matches), "set its path in the source's spec.dc"
         )
-    if not fits:
+    if not matches:
         raise StepError(
             Exit.NOT_FOUND,
             f"{session.endpoint} has no datacenter {name}",
-            f"there are: {_shown(_paths(there)) or 'none that the account may see'}",
+            f"there are: {_listing(_paths(candidates)) or 'none that the account may see'}",
             "correct the source's spec.dc",
         )
-    return fits[0]
+    return matches[0]
 
 
-def _paths(found: Sequence[Datacenter]) -> list[str]:
-    return [joined(each.path) for each in found]
+def _paths(datacenters: Sequence[Datacenter]) -> list[str]:
+    return [join_path(datacenter.path) for datacenter in datacenters]
 
 
 def machines(
-    session: Session, at: Datacenter, more: Sequence[str] = ()
-) -> tuple[list[Place], list[Segments]]:
-    """All VMs of a datacenter in the order of their paths, with `more` facts; and its folders' paths."""
-    place = ("name", "parent")
-    rows = collector.below(
+    session: Session, dc: Datacenter, extra: Sequence[str] = ()
+) -> tuple[list[InventoryVm], list[Segments]]:
+    """All VMs of a datacenter by path, with the `extra` properties; and its folders' paths."""
+    path_properties = ("name", "parent")
+    rows = collector.read_below(
         session,
-        at.vm_folder,
+        dc.vm_folder,
         {
-            vim.VirtualMachine: (*_VM_FACTS, *more),
-            vim.Folder: place,
+            vim.VirtualMachine: (*_VM_PROPERTIES, *extra),
+            vim.Folder: path_properties,
             vim.VirtualApp: ("name", "parentFolder", "parentVApp"),
         },
     )
-    tree = Tree(rows, at.vm_folder, (*at.path, "vm"))
-    found = [Place(row, tree.path(row.ref)) for row in rows if isinstance(row.ref, vim.VirtualMachine)]
+    tree = Tree(rows, dc.vm_folder, (*dc.path, "vm"))
+    vms = [InventoryVm(row, tree.path(row.ref)) for row in rows if isinstance(row.ref, vim.VirtualMachine)]
     folders = [tree.path(row.ref) for row in rows if isinstance(row.ref, vim.Folder)]
-    return sorted((each for each in found if each.path), key=lambda each: each.path), sorted(folders)
+    return sorted((vm for vm in vms if vm.path), key=lambda vm: vm.path), sorted(folders)
 
 
-def machine(session: Session, at: Datacenter, vm: str, folder: str | None) -> Place:
+def machine(session: Session, dc: Datacenter, vm: str, folder: str | None) -> InventoryVm:
     """The VM that `vm` identifies: by its name, else its object id, instance UUID or BIOS UUID.
 
     Names are compared exactly, case included. `folder` narrows names down (empty: the top folder; None:
@@ -145,71 +156,77 @@ def machine(session: Session, at: Datacenter, vm: str, folder: str | None) -> Pl
     Raises:
         StepError: NOT_FOUND with similar names; AMBIGUOUS with all matching paths; UNSUPPORTED: a template.
     """
-    places, _ = machines(session, at)
-    fits = _by_name(places, vm, _folders(at, folder)) or _by_id(places, vm)
-    if not fits:
-        raise _not_found(places, at, vm, folder)
-    if len(fits) > 1:
-        raise _several(
-            f"{vm!r} fits {len(fits)} machines",
-            [str(each) for each in fits],
+    vms, _ = machines(session, dc)
+    matches = _by_name(vms, vm, _folders(dc, folder)) or _by_id(vms, vm)
+    if not matches:
+        raise _not_found(vms, dc, vm, folder)
+    if len(matches) > 1:
+        raise _ambiguous(
+            f"{vm!r} fits {len(matches)} machines",
+            [str(match) for match in matches],
             "set spec.folder, or name it by its UUID",
         )
-    if fits[0].row.get("config.template", False):
+    if matches[0].row.get("config.template", False):
         raise StepError(
             Exit.UNSUPPORTED,
-            f"{fits[0]} cannot be imported",
+            f"{matches[0]} cannot be imported",
             "it is a template",
             "deploy a VM from it first",
         )
-    return fits[0]
+    return matches[0]
 
 
-def _folders(at: Datacenter, folder: str | None) -> set[Segments] | None:
+def _folders(dc: Datacenter, folder: str | None) -> set[Segments] | None:
     """The possible meanings of a folder: below the datacenter's `vm`, or a full inventory path."""
     if folder is None:
         return None
-    given, top = segments(folder), (*at.path, "vm")
-    return {(*top, *given), given} if given[: len(top)] == top else {(*top, *given)}
+    names, top = split_path(folder), (*dc.path, "vm")
+    return {(*top, *names), names} if names[: len(top)] == top else {(*top, *names)}
 
 
-def _by_name(places: Sequence[Place], vm: str, folders: set[Segments] | None) -> list[Place]:
-    within = [each for each in places if folders is None or each.path[:-1] in folders]
-    seen = [each for each in within if each.name == vm]
-    return seen or [each for each in within if each.row.get("name") == vm or each.name == plain(vm)]
+def _by_name(vms: Sequence[InventoryVm], vm: str, folders: set[Segments] | None) -> list[InventoryVm]:
+    in_folder = [candidate for candidate in vms if folders is None or candidate.path[:-1] in folders]
+    exact = [candidate for candidate in in_folder if candidate.name == vm]
+    return exact or [
+        candidate
+        for candidate in in_folder
+        if candidate.row.get("name") == vm or candidate.name == unescape(vm)
+    ]
 
 
-def _by_id(places: Sequence[Place], vm: str) -> list[Place]:
+def _by_id(vms: Sequence[InventoryVm], vm: str) -> list[InventoryVm]:
     """By object id, else instance UUID (unique in a vCenter), else BIOS UUID (which clones may share)."""
-    tests: list[Callable[[Place], bool]] = [lambda each: each.row.id == vm]
+    tests: list[Callable[[InventoryVm], bool]] = [lambda candidate: candidate.row.id == vm]
     if _UUID.fullmatch(vm.strip()):
         uuid = vm.strip().lower()
         tests += [
-            lambda each: str(each.row.get("config.instanceUuid", "")).lower() == uuid,
-            lambda each: str(each.row.get("config.uuid", "")).lower() == uuid,
+            lambda candidate: str(candidate.row.get("config.instanceUuid", "")).lower() == uuid,
+            lambda candidate: str(candidate.row.get("config.uuid", "")).lower() == uuid,
         ]
-    return next((fits for test in tests if (fits := [each for each in places if test(each)])), [])
+    return next(
+        (matches for test in tests if (matches := [candidate for candidate in vms if test(candidate)])), []
+    )
 
 
-def _not_found(places: Sequence[Place], at: Datacenter, vm: str, folder: str | None) -> StepError:
-    where = f"{joined((*at.path, 'vm'))}{'/' + folder.strip('/') if folder and folder.strip('/') else ''}"
-    elsewhere = [str(each) for each in _by_name(places, vm, None)]
-    near = difflib.get_close_matches(vm, {each.name for each in places}, n=NEAR)
+def _not_found(vms: Sequence[InventoryVm], dc: Datacenter, vm: str, folder: str | None) -> StepError:
+    where = f"{join_path((*dc.path, 'vm'))}{'/' + folder.strip('/') if folder and folder.strip('/') else ''}"
+    elsewhere = [str(match) for match in _by_name(vms, vm, None)]
+    similar = difflib.get_close_matches(vm, {match.name for match in vms}, n=SIMILAR_SHOWN)
     if elsewhere:
-        why = f"there is {_shown(elsewhere)}"
-    elif near:
-        why = f"there are VMs called {', '.join(near)}"
+        why = f"there is {_listing(elsewhere)}"
+    elif similar:
+        why = f"there are VMs called {', '.join(similar)}"
     else:
-        why = f"none of its {len(places)} VMs has a similar name"
+        why = f"none of its {len(vms)} VMs has a similar name"
     return StepError(
         Exit.NOT_FOUND, f"there is no VM {vm!r} in {where}", why, "correct the name, or spec.folder"
     )
 
 
-def _several(what: str, names: Sequence[str], remedy: str) -> StepError:
-    return StepError(Exit.AMBIGUOUS, what, _shown(names), remedy)
+def _ambiguous(what: str, names: Sequence[str], remedy: str) -> StepError:
+    return StepError(Exit.AMBIGUOUS, what, _listing(names), remedy)
 
 
-def _shown(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+def _listing(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - MATCHES_SHOWN} more" if len(names) > MATCHES_SHOWN else ""
+    return ", ".join(names[:MATCHES_SHOWN]) + rest

@@ -6,35 +6,35 @@ from typing import Any, Final
 
 import structlog
 
-from steps.disk import reach
+from steps.disk import reachability
 from steps.providers.vmware import collector
 from steps.providers.vmware.session import Session
 
 log = structlog.get_logger()
 
-_FACTS: Final = ("name", "summary.config.port", "summary.config.sslThumbprint")
+_PROPERTIES: Final = ("name", "summary.config.port", "summary.config.sslThumbprint")
 _PORT: Final = 443
 
 
-def prove(session: Session, vm: Any) -> None:
+def check(session: Session, vm: Any) -> None:
     """Prove that the host on which the VM is can be reached from here; `vm` is its managed object.
 
     The URLs of an export lease name the host as vCenter does. A stand-alone host is the endpoint itself.
 
     Raises:
-        StepError: as `reach.prove`; else as mapped by faults.py.
+        StepError: as `reachability.check`; else as mapped by faults.py.
     """
     if session.is_host:
         return
-    host = collector.one(session, vm, "runtime.host").get("runtime.host")
-    row = collector.one(session, host, *_FACTS) if host is not None else None
+    host = collector.read_one(session, vm, "runtime.host").get("runtime.host")
+    row = collector.read_one(session, host, *_PROPERTIES) if host is not None else None
     name = row.get("name", "") if row else ""
     if row is None or not name:
         log.warning(
             "the account may not read the VM's ESXi host: it is not known whether its disks can be reached"
         )
         return
-    shown = f"[{name}]" if ":" in name else name
+    url_host = f"[{name}]" if ":" in name else name
     port = row.get("summary.config.port") or _PORT
-    tls = session.trusted(name, port, row.get("summary.config.sslThumbprint", ""))
-    reach.prove(f"https://{shown}:{port}/", tls, "the ESXi host")
+    tls = session.tls_for(name, port, row.get("summary.config.sslThumbprint", ""))
+    reachability.check(f"https://{url_host}:{port}/", tls, "the ESXi host")

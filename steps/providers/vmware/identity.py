@@ -19,10 +19,10 @@ def guest_uuid(config_uuid: str, hardware: str, system: str) -> str:
     fields are read as little-endian, and Windows reads them so in any version. QEMU's tables are
     little-endian: a guest there reads what KubeVirt is given.
     """
-    found = re.fullmatch(r"vmx-(\d+)", hardware)
-    swapped = is_windows(system) or (found is not None and int(found[1]) >= _SMBIOS_2_7)
+    match = re.fullmatch(r"vmx-(\d+)", hardware)
+    is_swapped = is_windows(system) or (match is not None and int(match[1]) >= _SMBIOS_2_7)
     try:
-        return str(uuid.UUID(bytes_le=uuid.UUID(config_uuid).bytes)) if swapped else ""
+        return str(uuid.UUID(bytes_le=uuid.UUID(config_uuid).bytes)) if is_swapped else ""
     except ValueError:
         return ""
 

@@ -29,7 +29,7 @@ log = structlog.get_logger()
 POLL_SECONDS: Final = 0.2
 READY_SECONDS: Final = 600.0
 """Seconds that a lease may initialise: hosts usually need a few; a busy host may need more."""
-LONGEST_BEAT_SECONDS: Final = 30.0
+MAX_BEAT_SECONDS: Final = 30.0
 """Keep-alives are at most so far apart, whatever the lease's time-out (300 s on hosts): the percentage is
 also for people who look at the task."""
 WAIT_SECONDS: Final = 12 * 3600.0
@@ -37,17 +37,17 @@ WAIT_SECONDS: Final = 12 * 3600.0
 that the step ends with BUSY and is retried."""
 SHORTEST_PAUSE_SECONDS: Final = 2.0
 LONGEST_PAUSE_SECONDS: Final = 15.0
-SAY_SECONDS: Final = 60.0
+LOG_SECONDS: Final = 60.0
 JOIN_SECONDS: Final = 5.0
 """How long to wait for a running keep-alive: on a dead network it would delay the abort."""
 
-Clock = Callable[[], float]
+TimeFunction = Callable[[], float]
 
 
 class LinkedStop(Stop):
     """A stop flag of its own, also set when the step is asked to stop."""
 
-    _LOOK_SECONDS: Final = 0.2
+    _STOP_CHECK_SECONDS: Final = 0.2
 
     def __init__(self, parent: Stop) -> None:
         super().__init__()
@@ -62,9 +62,9 @@ class LinkedStop(Stop):
 
     def sleep(self, seconds: float) -> None:
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
+        while (remaining := end - time.monotonic()) > 0:
             self._parent.check()
-            super().sleep(min(left, self._LOOK_SECONDS))
+            super().sleep(min(remaining, self._STOP_CHECK_SECONDS))
 
 
 class KeepAlive:
@@ -83,14 +83,14 @@ class KeepAlive:
         self._percent = 0
         self._ended = False
         self._wake = threading.Event()
-        self._failed: StepError | None = None
+        self._failure: StepError | None = None
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
     def report(self, done: int, total: int) -> None:
         """Record the progress of the transfer in bytes; 100 % is reported only when it is complete."""
         self._percent = min(99, max(0, 100 * done // total)) if total > 0 else 0
 
-    def look(self) -> None:
+    def check_now(self) -> None:
         """Check at once whether the lease is still alive: its stream has broken."""
         self._wake.set()
 
@@ -104,44 +104,47 @@ class KeepAlive:
         self._ended = True
         self._wake.set()
         self._thread.join(JOIN_SECONDS)
-        if error is None or self._failed is None or self._session.stop.is_set():
+        if error is None or self._failure is None or self._session.stop.is_set():
             return
-        raise self._failed from error  # the lost lease is the cause, the broken transfer only its effect
+        raise self._failure from error  # the lost lease is the cause, the broken transfer only its effect
 
     def _run(self) -> None:
-        alive = time.monotonic()
-        beat = min(self._timeout / 4, LONGEST_BEAT_SECONDS)
+        last_success = time.monotonic()
+        interval = min(self._timeout / 4, MAX_BEAT_SECONDS)
         while True:
             try:
                 self._lease.HttpNfcLeaseProgress(self._percent)
-                alive = time.monotonic()
+                last_success = time.monotonic()
             except Exception as error:
-                if isinstance(error, vmodl.MethodFault) or time.monotonic() - alive > self._timeout - beat:
-                    return self._lost(error)
+                if (
+                    isinstance(error, vmodl.MethodFault)
+                    or time.monotonic() - last_success > self._timeout - interval
+                ):
+                    return self._set_lost(error)
                 log.warning("a keep-alive of the export lease failed", why=str(error))
-            self._wake.wait(beat)
+            self._wake.wait(interval)
             self._wake.clear()
             if self._ended:
                 return None
 
-    def _lost(self, error: Exception) -> None:
+    def _set_lost(self, error: Exception) -> None:
         why = (
             faults.text(error) if isinstance(error, vmodl.MethodFault) else str(error) or type(error).__name__
         )
-        self._failed = broken(self._what, f"the export lease was lost: {why}")
+        self._failure = lost_fault(self._what, f"the export lease was lost: {why}")
         self.stop.set()
 
 
-class Held:
+class ReadyLease:
     """A lease that is ready."""
 
-    def __init__(self, urls: list[Any], alive: KeepAlive) -> None:
+    def __init__(self, urls: list[Any], keep_alive: KeepAlive) -> None:
         self.urls = urls
         """HttpNfcLeaseDeviceUrl, one for each file."""
-        self.alive = alive
+        self.keep_alive = keep_alive
 
 
-def broken(what: str, why: str) -> StepError:
+def lost_fault(what: str, why: str) -> StepError:
     """The error of a transfer whose lease has ended: what landed is kept."""
     return StepError(
         Exit.BROKEN_STREAM, what, why, "vmferry retries and resumes from the data that has landed"
@@ -149,7 +152,9 @@ def broken(what: str, why: str) -> StepError:
 
 
 @contextmanager
-def held(session: Session, vm: Any, what: str, *, clock: Clock = time.monotonic) -> Iterator[Held]:
+def acquire(
+    session: Session, vm: Any, what: str, *, clock: TimeFunction = time.monotonic
+) -> Iterator[ReadyLease]:
     """A lease on the VM's disks for as long as the body runs.
 
     Raises:
@@ -157,47 +162,47 @@ def held(session: Session, vm: Any, what: str, *, clock: Clock = time.monotonic)
             is lost while the body runs.
         Stopped: a stop was requested.
     """
-    lease = _obtain(session, vm, what, clock)
+    lease = _export_vm(session, vm, what, clock)
     try:
-        info = _ready(session, lease, what, clock)
-        with KeepAlive(session, lease, info.leaseTimeout, what) as alive:
-            yield Held(list(info.deviceUrl), alive)
+        info = _await_ready(session, lease, what, clock)
+        with KeepAlive(session, lease, info.leaseTimeout, what) as keep_alive:
+            yield ReadyLease(list(info.deviceUrl), keep_alive)
     except BaseException as error:
         _abort(lease, error)
         raise
     _complete(lease)
 
 
-def _obtain(session: Session, vm: Any, what: str, clock: Clock) -> Any:
+def _export_vm(session: Session, vm: Any, what: str, clock: TimeFunction) -> Any:
     """VirtualMachine.ExportVm, once it is granted: a host may allow one export per VM at a time."""
     start = clock()
-    said, pause = start - SAY_SECONDS, SHORTEST_PAUSE_SECONDS
+    last_logged, pause = start - LOG_SECONDS, SHORTEST_PAUSE_SECONDS
     while True:
         session.stop.check()
         refusal = None
-        with faults.explained(what, session.endpoint):
+        with faults.as_step_error(what, session.endpoint):
             try:
                 return vm.ExportVm()
             except vmodl.MethodFault as fault:
                 if not faults.is_busy(fault) or clock() - start >= WAIT_SECONDS:
                     raise
                 refusal = fault
-        if clock() - said >= SAY_SECONDS:
-            said = clock()
+        if clock() - last_logged >= LOG_SECONDS:
+            last_logged = clock()
             log.info(
                 "waiting for the host's only export lease",
                 why=faults.text(refusal),
-                seconds=round(said - start),
+                seconds=round(last_logged - start),
             )
         session.stop.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
-def _ready(session: Session, lease: Any, what: str, clock: Clock) -> Any:
+def _await_ready(session: Session, lease: Any, what: str, clock: TimeFunction) -> Any:
     """Wait for HttpNfcLease.state to become `ready`; HttpNfcLease.info is set only then."""
     end = clock() + READY_SECONDS
     while True:
-        row = _state(session, lease, what)
+        row = _read_state(session, lease, what)
         match str(row.get("state", "")):
             case "ready":
                 return row.get("info")
@@ -206,7 +211,7 @@ def _ready(session: Session, lease: Any, what: str, clock: Clock) -> Any:
                 raise (
                     faults.from_fault(what, fault)
                     if fault
-                    else broken(what, "the export lease ended at once")
+                    else lost_fault(what, "the export lease ended at once")
                 )
             case _:  # initializing
                 pass
@@ -217,12 +222,12 @@ def _ready(session: Session, lease: Any, what: str, clock: Clock) -> Any:
         session.stop.sleep(POLL_SECONDS)
 
 
-def _state(session: Session, lease: Any, what: str) -> collector.Row:
+def _read_state(session: Session, lease: Any, what: str) -> collector.Row:
     try:
-        return collector.one(session, lease, "state", "error", "info")
+        return collector.read_one(session, lease, "state", "error", "info")
     except StepError as error:
         if error.code is Exit.NOT_FOUND:  # someone ended the lease; the VM still exists
-            raise broken(what, "the export lease no longer exists") from error
+            raise lost_fault(what, "the export lease no longer exists") from error
         raise
 
 
@@ -232,7 +237,7 @@ def _abort(lease: Any, error: BaseException) -> None:
     try:
         lease.HttpNfcLeaseAbort()
     except Exception as failure:
-        log.info("the lease could not be aborted; it ends with the session", why=_say(failure))
+        log.info("the lease could not be aborted; it ends with the session", why=_error_text(failure))
 
 
 def _complete(lease: Any) -> None:
@@ -241,10 +246,10 @@ def _complete(lease: Any) -> None:
         lease.HttpNfcLeaseProgress(100)
         lease.HttpNfcLeaseComplete()
     except Exception as failure:
-        log.warning("the lease could not be completed; it ends with the session", why=_say(failure))
+        log.warning("the lease could not be completed; it ends with the session", why=_error_text(failure))
 
 
-def _say(failure: Exception) -> str:
+def _error_text(failure: Exception) -> str:
     return (
         faults.text(failure)
         if isinstance(failure, vmodl.MethodFault)

@@ -21,10 +21,10 @@ from steps.providers.vmware.session import Session
 
 log = structlog.get_logger()
 
-NOTE: Final = "session.json"
+NOTE_FILE: Final = "session.json"
 
 
-class Note(Document):
+class SessionNote(Document):
     """The current session's key, which can end it but not use it. Never the cookie."""
 
     endpoint: str
@@ -33,51 +33,51 @@ class Note(Document):
 
 def end_previous(session: Session, access: Access) -> None:
     """End the sessions of earlier attempts of this step, and record this session for the next attempt."""
-    path = access.memory / NOTE
-    keys = {each.key for each in _listed(session) if each.userAgent == session.agent}
-    _end(session, {*keys, *_noted(path, session)})
-    access.memory.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, Note(endpoint=str(session.endpoint), key=session.key).to_json(), mode=0o600)
+    path = access.state_folder / NOTE_FILE
+    keys = {listed.key for listed in _own_sessions(session) if listed.userAgent == session.user_agent}
+    _end_sessions(session, {*keys, *_noted_keys(path, session)})
+    access.state_folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, SessionNote(endpoint=str(session.endpoint), key=session.key).to_json(), mode=0o600)
 
 
-def forget(access: Access) -> None:
+def remove_note(access: Access) -> None:
     """Remove the note: its session has been closed."""
-    (access.memory / NOTE).unlink(missing_ok=True)
+    (access.state_folder / NOTE_FILE).unlink(missing_ok=True)
 
 
 def end_run(session: Session, run: str) -> list[str]:
     """End all other sessions of that run; returns messages about those that could not be ended."""
-    mark = f" run={run} step="
+    run_mark = f" run={run} step="
     keys = {
-        each.key
-        for each in _listed(session)
-        if each.userAgent.startswith("vmferry/") and mark in each.userAgent
+        listed.key
+        for listed in _own_sessions(session)
+        if listed.userAgent.startswith("vmferry/") and run_mark in listed.userAgent
     }
-    return _end(session, keys)
+    return _end_sessions(session, keys)
 
 
-def _listed(session: Session) -> list[Any]:
+def _own_sessions(session: Session) -> list[Any]:
     """The account's own sessions; none if it lacks the privilege to list them."""
-    with faults.explained("cannot list the sessions", session.endpoint):
+    with faults.as_step_error("cannot list the sessions", session.endpoint):
         try:
-            found = list(session.content.sessionManager.sessionList)
+            sessions = list(session.content.sessionManager.sessionList)
         except (vim.fault.NoPermission, vmodl.fault.NotSupported):
             log.info("no privilege to list sessions: the session of a killed attempt ends when it expires")
             return []
-    return [each for each in found if each.userName == session.user]
+    return [listed for listed in sessions if listed.userName == session.user]
 
 
-def _end(session: Session, keys: set[str]) -> list[str]:
-    failed = [_end_one(session, key) for key in sorted(keys - {session.key})]
-    return [text for text in failed if text]
+def _end_sessions(session: Session, keys: set[str]) -> list[str]:
+    failures = [_end_session(session, key) for key in sorted(keys - {session.key})]
+    return [text for text in failures if text]
 
 
-def _end_one(session: Session, key: str) -> str:
+def _end_session(session: Session, key: str) -> str:
     """End one session (SessionManager.TerminateSession); returns the reason if that fails."""
     try:
         session.content.sessionManager.TerminateSession([key])
     except vmodl.MethodFault as fault:
-        if faults.is_gone(fault):
+        if faults.is_not_found(fault):
             return ""
         why = faults.text(fault)
         log.warning("could not end a session of an earlier attempt; it ends when it expires", why=why)
@@ -86,9 +86,9 @@ def _end_one(session: Session, key: str) -> str:
     return ""
 
 
-def _noted(path: Path, session: Session) -> set[str]:
+def _noted_keys(path: Path, session: Session) -> set[str]:
     try:
-        note = Note.model_validate_json(path.read_bytes())
+        note = SessionNote.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
         return set()
     return {note.key} if note.endpoint == str(session.endpoint) else set()

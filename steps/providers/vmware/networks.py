@@ -13,7 +13,7 @@ from steps.model.unique import Index
 from steps.providers.vmware import collector
 from steps.providers.vmware.collector import Row
 from steps.providers.vmware.find import Datacenter
-from steps.providers.vmware.paths import plain
+from steps.providers.vmware.paths import unescape
 from steps.providers.vmware.session import Session
 
 _UPLINK_TAG: Final = "SYSTEM/DVS.UPLINKPG"
@@ -21,16 +21,18 @@ _UPLINK_TAG: Final = "SYSTEM/DVS.UPLINKPG"
 _device: Any = vim.vm.device.VirtualEthernetCard
 
 
-class Named(NamedTuple):
+class NamedNetwork(NamedTuple):
     """A network by the key in a NIC's backing. NSX shows one segment as a network of each switch."""
 
     key: str
     name: str
 
 
-def indexed(networks: Iterable[Named]) -> Index[str, Named]:
+def index_by_key(networks: Iterable[NamedNetwork]) -> Index[str, NamedNetwork]:
     """Networks by that key; a key with two names matches neither."""
-    return unique.index(networks, lambda one: one.key, what="networks with the key", where="the source")
+    return unique.index(
+        networks, lambda network: network.key, what="networks with the key", where="the source"
+    )
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,9 @@ class Networks:
     """Names of networks by the key in a NIC's backing."""
 
     names: frozenset[str] = frozenset()
-    by_key: Index[str, Named] = indexed(())  # noqa: RUF009 - it never changes
+    by_key: Index[str, NamedNetwork] = index_by_key(())  # noqa: RUF009 - it never changes
     """Port-group names by key (DistributedVirtualPortgroup.key)."""
-    by_opaque_id: Index[str, Named] = indexed(())  # noqa: RUF009
+    by_opaque_id: Index[str, NamedNetwork] = index_by_key(())  # noqa: RUF009
     """NSX networks' names (OpaqueNetworkSummary.opaqueNetworkId)."""
 
 
@@ -55,29 +57,29 @@ class Attachment:
 
 def read(session: Session, datacenters: Iterable[Datacenter]) -> Networks:
     """All networks of those datacenters that a VM can use, in one call per datacenter."""
-    found = Networks()
-    for each in datacenters:
-        found = _merged(found, _of(session, each))
-    return found
+    networks = Networks()
+    for datacenter in datacenters:
+        networks = _merge(networks, _read_datacenter(session, datacenter))
+    return networks
 
 
-def _of(session: Session, at: Datacenter) -> Networks:
-    rows = collector.below(
+def _read_datacenter(session: Session, datacenter: Datacenter) -> Networks:
+    rows = collector.read_below(
         session,
-        at.network_folder,
+        datacenter.network_folder,
         {
             vim.Network: ("name",),
             vim.dvs.DistributedVirtualPortgroup: ("name", "key", "config.uplink", "tag"),
             vim.OpaqueNetwork: ("name", "summary"),
         },
     )
-    by_key = indexed(Named(row.get("key", ""), plain(row.get("name", ""))) for row in rows)
-    opaque = indexed(
-        Named(getattr(row.get("summary"), "opaqueNetworkId", "") or "", plain(row.get("name", "")))
+    by_key = index_by_key(NamedNetwork(row.get("key", ""), unescape(row.get("name", ""))) for row in rows)
+    opaque = index_by_key(
+        NamedNetwork(getattr(row.get("summary"), "opaqueNetworkId", "") or "", unescape(row.get("name", "")))
         for row in rows
         if isinstance(row.ref, vim.OpaqueNetwork)
     )
-    names = {plain(row.get("name", "")) for row in rows if not _is_uplink(row)}
+    names = {unescape(row.get("name", "")) for row in rows if not _is_uplink(row)}
     return Networks(frozenset(names - {""}), by_key, opaque)
 
 
@@ -89,18 +91,18 @@ def _is_uplink(row: Row) -> bool:
     return bool(row.get("config.uplink", False)) or any(tag.key == _UPLINK_TAG for tag in row.get("tag", ()))
 
 
-def _merged(one: Networks, other: Networks) -> Networks:
+def _merge(first: Networks, second: Networks) -> Networks:
     return Networks(
-        one.names | other.names,
-        indexed((*one.by_key, *other.by_key)),
-        indexed((*one.by_opaque_id, *other.by_opaque_id)),
+        first.names | second.names,
+        index_by_key((*first.by_key, *second.by_key)),
+        index_by_key((*first.by_opaque_id, *second.by_opaque_id)),
     )
 
 
-def _name(networks: Index[str, Named], key: str) -> str:
+def _network_name(networks: Index[str, NamedNetwork], key: str) -> str:
     """The name of the network with that key; "" if there is none or several."""
-    found = networks.certain(key)
-    return found.name if found else ""
+    network = networks.certain(key)
+    return network.name if network else ""
 
 
 def attachment(card: Any, networks: Networks) -> Attachment:
@@ -109,10 +111,10 @@ def attachment(card: Any, networks: Networks) -> Attachment:
     summary = (card.deviceInfo.summary if card.deviceInfo else "") or ""
     if isinstance(backing, _device.DistributedVirtualPortBackingInfo):
         key = backing.port.portgroupKey or ""
-        name = _name(networks.by_key, key)
+        name = _network_name(networks.by_key, key)
     elif isinstance(backing, _device.OpaqueNetworkBackingInfo):
         key = backing.opaqueNetworkId
-        name = _name(networks.by_opaque_id, key)
+        name = _network_name(networks.by_opaque_id, key)
     elif isinstance(backing, _device.NetworkBackingInfo):
         key = backing.network._moId if backing.network else ""
         name = backing.deviceName

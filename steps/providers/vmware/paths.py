@@ -17,19 +17,19 @@ Segments = tuple[str, ...]
 """A path as a tuple of names, as the user sees them."""
 
 
-def plain(name: str) -> str:
+def unescape(name: str) -> str:
     """A name as the user sees it, from vSphere's notation."""
-    return re.sub("%(25|2f|5c)", lambda found: _ESCAPED[found[0].lower()], name, flags=re.IGNORECASE)
+    return re.sub("%(25|2f|5c)", lambda match: _ESCAPED[match[0].lower()], name, flags=re.IGNORECASE)
 
 
-def segments(path: str) -> Segments:
+def split_path(path: str) -> Segments:
     """The names on a path; leading, trailing and doubled slashes are ignored."""
-    return tuple(plain(name) for name in path.split("/") if name)
+    return tuple(unescape(name) for name in path.split("/") if name)
 
 
-def joined(names: Iterable[str]) -> str:
+def join_path(names: Iterable[str]) -> str:
     """The path of those names in vSphere's notation."""
-    return "/" + "/".join(re.sub(r"[%/\\]", lambda found: f"%{ord(found[0]):02x}", name) for name in names)
+    return "/" + "/".join(re.sub(r"[%/\\]", lambda match: f"%{ord(match[0]):02x}", name) for name in names)
 
 
 class Tree:
@@ -37,17 +37,17 @@ class Tree:
 
     def __init__(self, rows: Iterable[Row], root: Any, prefix: Segments = ()) -> None:
         self._rows: Mapping[Any, Row] = {row.ref: row for row in rows}
-        self._known: dict[Any, Segments] = {root: prefix}
+        self._paths: dict[Any, Segments] = {root: prefix}
 
     def path(self, ref: Any) -> Segments:
         """The names down to that object; unreadable ones are left out."""
-        if ref in self._known:
-            return self._known[ref]
+        if ref in self._paths:
+            return self._paths[ref]
         row = self._rows.get(ref)
         if row is None:
             return ()
-        path = (*self.path(_parent(row)), plain(row.get("name", "")))
-        self._known[ref] = path
+        path = (*self.path(_parent(row)), unescape(row.get("name", "")))
+        self._paths[ref] = path
         return path
 
 

@@ -15,7 +15,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.document import Document
 from steps.model.machine import Machine, Power
 from steps.model.plan import PowerPlan
-from steps.providers.vmware import asked, collector, describe, faults, hosts, privileges
+from steps.providers.vmware import collector, describe, faults, hosts, privileges, shutdown_request
 from steps.providers.vmware.session import Session
 
 log = structlog.get_logger()
@@ -28,16 +28,16 @@ _POWER_OFF: Final = "VirtualMachine.powerOff"
 STALE_SECONDS: Final = 600.0
 """A request counts this long after its grace period: the next attempt begins a minute later at most
 (workflows/stages.py), and its pod may start late. After that the guest is asked again."""
-_BY_HAND: Final = "shut the VM down by hand, start VMware Tools in it, or set spec.forcePowerOff: true"
+_MANUAL_REMEDY: Final = "shut the VM down by hand, start VMware Tools in it, or set spec.forcePowerOff: true"
 
-Clock = Callable[[], float]
+TimeFunction = Callable[[], float]
 
 
-class Asked(Document):
+class ShutdownNote(Document):
     """The note that the guest of a VM was asked to shut down, for the next attempt.
 
     Without it a retry would find a guest that is shutting down, whose Tools have already stopped, and report
-    a VM without Tools. The note need not outlive a pod: vSphere records the request too (asked.py).
+    a VM without Tools. The note need not outlive a pod: vSphere records the request (shutdown_request.py).
     """
 
     moid: str
@@ -50,32 +50,32 @@ class _Shutdown:
     """One VM, the policy, and the note between attempts."""
 
     def __init__(
-        self, session: Session, machine: Machine, policy: PowerPlan, memory: Path, clock: Clock
+        self, session: Session, machine: Machine, policy: PowerPlan, state_folder: Path, clock: TimeFunction
     ) -> None:
         self.session = session
         self.vm = session.vm(machine)
         self.what = f"cannot power off {machine.path or machine.name}"
-        self.grace = policy.grace_seconds
-        self._note = memory / f"shutdown-{machine.source_id}.json"
+        self.grace_seconds = policy.grace_seconds
+        self._note_file = state_folder / f"shutdown-{machine.source_id}.json"
         self._clock = clock
 
-    def facts(self) -> collector.Row:
+    def read_state(self) -> collector.Row:
         """The state as it is now."""
-        return collector.one(
+        return collector.read_one(
             self.session, self.vm, "runtime.powerState", "guest.toolsRunningStatus", "recentTask"
         )
 
-    def task(self, ref: Any) -> collector.Row:
+    def read_task(self, ref: Any) -> collector.Row:
         """A task of the VM."""
-        return asked.task(self.session, ref)
+        return shutdown_request.read_task(self.session, ref)
 
     def is_off(self) -> bool:
-        power = describe.power(self.facts())
+        power = describe.power(self.read_state())
         if power is Power.SUSPENDED:
             raise StepError(Exit.POWER, self.what, "it is suspended", "resume it and shut it down")
         return power is Power.OFF
 
-    def wait_off(self, deadline: float) -> bool:
+    def wait_until_off(self, deadline: float) -> bool:
         """Wait until the VM is off; False if it is not off at that time. Raises Stopped."""
         while not self.is_off():
             if self._clock() >= deadline:
@@ -83,50 +83,57 @@ class _Shutdown:
             self.session.stop.sleep(POLL_SECONDS)
         return True
 
-    def note(self, state: Literal["asking", "asked"]) -> None:
-        self._note.parent.mkdir(parents=True, exist_ok=True)
-        Asked(moid=self.vm._moId, at=self.now(), state=state).save(self._note)
+    def write_note(self, state: Literal["asking", "asked"]) -> None:
+        self._note_file.parent.mkdir(parents=True, exist_ok=True)
+        ShutdownNote(moid=self.vm._moId, at=self.now(), state=state).save(self._note_file)
 
-    def noted(self) -> Asked | None:
+    def read_note(self) -> ShutdownNote | None:
         """The note of an earlier attempt, unless it is too old."""
         try:
-            note = Asked.model_validate_json(self._note.read_bytes())
+            note = ShutdownNote.model_validate_json(self._note_file.read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
-        return note if 0 <= self.now() - note.at < self.grace + STALE_SECONDS else None
+        return note if 0 <= self.now() - note.at < self.grace_seconds + STALE_SECONDS else None
 
-    def asked_at(self) -> float | None:
+    def requested_at(self) -> float | None:
         """When the guest was first asked (clock time), by this attempt or an earlier one; None if it was not.
 
         For an attempt that was killed while asking, vSphere's records count. Without them, the
         guest's Tools count: if they have stopped, the guest is shutting down.
         """
-        note = self.noted()
+        note = self.read_note()
         if note is not None and note.state == "asked":
             return note.at
-        ago = asked.seconds_ago(self.session, self.vm, self.grace + STALE_SECONDS)
-        if ago is not None:
-            return self.now() - ago
-        return note.at if note is not None and not describe.tools_running(self.facts()) else None
+        elapsed = shutdown_request.seconds_since_request(
+            self.session, self.vm, self.grace_seconds + STALE_SECONDS
+        )
+        if elapsed is not None:
+            return self.now() - elapsed
+        return note.at if note is not None and not describe.tools_running(self.read_state()) else None
 
-    def prove_rest(self) -> None:
+    def check_export_possible(self) -> None:
         """Prove that the steps after the power-off can work: the network path to the disks, the privileges.
 
         Raises:
-            StepError: as `hosts.prove` and `privileges.prove`.
+            StepError: as `hosts.check` and `privileges.check`.
         """
-        hosts.prove(self.session, self.vm)
-        privileges.prove(self.session, self.vm, self.what)
+        hosts.check(self.session, self.vm)
+        privileges.check(self.session, self.vm, self.what)
 
-    def forget(self) -> None:
-        self._note.unlink(missing_ok=True)
+    def remove_note(self) -> None:
+        self._note_file.unlink(missing_ok=True)
 
     def now(self) -> float:
         return self._clock()
 
 
 def power_off(
-    session: Session, machine: Machine, policy: PowerPlan, memory: Path, *, clock: Clock = time.time
+    session: Session,
+    machine: Machine,
+    policy: PowerPlan,
+    state_folder: Path,
+    *,
+    clock: TimeFunction = time.time,
 ) -> None:
     """Shut down the VM by the policy; a VM that is off is not touched.
 
@@ -136,85 +143,85 @@ def power_off(
 
     Raises:
         StepError: POWER if it is suspended, or its guest cannot be asked; NOT_FOUND if it was deleted; the
-            errors of `_Shutdown.prove_rest`.
+            errors of `_Shutdown.check_export_possible`.
     """
-    shutdown = _Shutdown(session, machine, policy, memory, clock)
+    shutdown = _Shutdown(session, machine, policy, state_folder, clock)
     if shutdown.is_off():
         log.info("the machine is off already", vm=machine.name)
-    elif not _finish_earlier(shutdown) and (policy.force or not _gently(shutdown)):
-        shutdown.prove_rest()  # the guest may have been asked long ago, by an earlier attempt
-        _hard(shutdown)
-    shutdown.forget()
+    elif not _finish_running_power_off(shutdown) and (policy.force or not _shut_down_guest(shutdown)):
+        shutdown.check_export_possible()  # the guest may have been asked long ago, by an earlier attempt
+        _power_off_hard(shutdown)
+    shutdown.remove_note()
 
 
-def _finish_earlier(shutdown: _Shutdown) -> bool:
+def _finish_running_power_off(shutdown: _Shutdown) -> bool:
     """Wait for a running power-off, such as a killed attempt's; False if there is none."""
-    for task in map(shutdown.task, _earlier(shutdown)):
+    for task in map(shutdown.read_task, _recent_tasks(shutdown)):
         if task.get("info.descriptionId") == _POWER_OFF and task.get("info.state") in ("queued", "running"):
             log.info("a power-off is under way")
-            return shutdown.wait_off(shutdown.now() + TASK_SECONDS)
+            return shutdown.wait_until_off(shutdown.now() + TASK_SECONDS)
     return False
 
 
-def _earlier(shutdown: _Shutdown) -> Sequence[Any]:
+def _recent_tasks(shutdown: _Shutdown) -> Sequence[Any]:
     """The VM's running and recent tasks (ManagedEntity.recentTask)."""
-    found: Sequence[Any] = shutdown.facts().get("recentTask", ())
-    return found
+    tasks: Sequence[Any] = shutdown.read_state().get("recentTask", ())
+    return tasks
 
 
-def _gently(shutdown: _Shutdown) -> bool:
+def _shut_down_guest(shutdown: _Shutdown) -> bool:
     """Let the guest shut down; False if the VM is not off after the grace period."""
-    since = shutdown.asked_at()
-    if since is not None:
-        log.info("the guest was asked before", seconds_ago=round(shutdown.now() - since))
+    requested_at = shutdown.requested_at()
+    if requested_at is not None:
+        log.info("the guest was asked before", seconds_ago=round(shutdown.now() - requested_at))
     else:
-        if not describe.tools_running(shutdown.facts()):
+        if not describe.tools_running(shutdown.read_state()):
             if shutdown.is_off():
                 return True
-            raise StepError(Exit.POWER, shutdown.what, "VMware Tools are not running in it", _BY_HAND)
-        shutdown.prove_rest()
-        shutdown.note("asking")
-        _ask(shutdown)
-        shutdown.note("asked")
-        since = shutdown.now()
-    if shutdown.wait_off(since + shutdown.grace):
+            raise StepError(Exit.POWER, shutdown.what, "VMware Tools are not running in it", _MANUAL_REMEDY)
+        shutdown.check_export_possible()
+        shutdown.write_note("asking")
+        _request_shutdown(shutdown)
+        shutdown.write_note("asked")
+        requested_at = shutdown.now()
+    if shutdown.wait_until_off(requested_at + shutdown.grace_seconds):
         return True
-    log.warning("the guest has not shut down in time: powering off hard", seconds=shutdown.grace)
+    log.warning("the guest has not shut down in time: powering off hard", seconds=shutdown.grace_seconds)
     return False
 
 
-def _ask(shutdown: _Shutdown) -> None:
+def _request_shutdown(shutdown: _Shutdown) -> None:
     """VirtualMachine.ShutdownGuest: returns at once; the guest may take long, or never shut down."""
     log.info("asking the guest to shut down")
-    with faults.explained(shutdown.what, shutdown.session.endpoint):
+    with faults.as_step_error(shutdown.what, shutdown.session.endpoint):
         try:
             shutdown.vm.ShutdownGuest()
         except (vim.fault.ToolsUnavailable, vim.fault.InvalidPowerState) as fault:
             if shutdown.is_off():
                 return
-            raise StepError(Exit.POWER, shutdown.what, faults.text(fault), _BY_HAND) from fault
+            raise StepError(Exit.POWER, shutdown.what, faults.text(fault), _MANUAL_REMEDY) from fault
 
 
-def _hard(shutdown: _Shutdown) -> None:
+def _power_off_hard(shutdown: _Shutdown) -> None:
     """VirtualMachine.PowerOffVM_Task, once; a VM that is off by then counts as success."""
     log.info("powering off hard")
-    with faults.explained(shutdown.what, shutdown.session.endpoint):
+    with faults.as_step_error(shutdown.what, shutdown.session.endpoint):
         try:
             task = shutdown.vm.PowerOffVM_Task()
         except vim.fault.InvalidPowerState:
             task = None
-    error = _outcome(shutdown, task) if task is not None else None
-    if not shutdown.wait_off(shutdown.now() + (0 if error is not None else POLL_SECONDS)):
+    error = _await_task(shutdown, task) if task is not None else None
+    if not shutdown.wait_until_off(shutdown.now() + (0 if error is not None else POLL_SECONDS)):
         if error is not None:
             raise faults.from_fault(shutdown.what, error)
         raise StepError(Exit.POWER, shutdown.what, "it is on again", "find out what turns it on")
 
 
-def _outcome(shutdown: _Shutdown, task: Any) -> Any:
+def _await_task(shutdown: _Shutdown, task: Any) -> Any:
     """Wait for a task; returns its fault, or None on success (TaskInfo.state, TaskInfo.error)."""
     deadline = shutdown.now() + TASK_SECONDS
     while True:
-        row = collector.one(shutdown.session, task, "info.state", "info.error")
+        row = collector.read_one(shutdown.session, task, "info.state", "info.error")
         if row.get("info.state") in ("success", "error"):
             return row.get("info.error")
         if shutdown.now() >= deadline:

@@ -20,7 +20,7 @@ from steps.providers.vmware.session import Session
 
 POWER_OFF: Final = "VirtualMachine.Interact.PowerOff"
 EXPORT: Final = "VApp.Export"
-_SHOWN: Final = {POWER_OFF: "Virtual machine > Interaction > Power off", EXPORT: "vApp > Export"}
+_CLIENT_NAMES: Final = {POWER_OFF: "Virtual machine > Interaction > Power off", EXPORT: "vApp > Export"}
 """As the vSphere Client calls them (vSphere Security, Defined Privileges)."""
 _REMEDY: Final = "grant it to the account in the source's secret, on the VM or on a folder above it"
 
@@ -32,37 +32,37 @@ def concerns(session: Session, vm: Any, power: Power) -> Iterator[Concern]:
         StepError: a broken connection, as mapped by faults.py.
     """
     try:
-        missing = _missing(session, vm, (EXPORT,) if power is Power.OFF else (POWER_OFF, EXPORT))
+        missing = _missing_privileges(session, vm, (EXPORT,) if power is Power.OFF else (POWER_OFF, EXPORT))
     except _UnknownError as error:
         yield warn(
             "privileges-unknown",
             f"it is not known whether {session.user} may power off and export it: {error}",
-            f"make sure that the account has {_listed((POWER_OFF, EXPORT))}",
+            f"make sure that the account has {_listing((POWER_OFF, EXPORT))}",
         )
         return
     if missing:
-        yield block("privilege-missing", _lacks(session, missing), _REMEDY)
+        yield block("privilege-missing", _lacking_message(session, missing), _REMEDY)
 
 
-def prove(session: Session, vm: Any, what: str) -> None:
+def check(session: Session, vm: Any, what: str) -> None:
     """Prove that the account may power off the VM and export it; passes if that cannot be checked.
 
     Raises:
         StepError: DENIED, beginning with `what`; a broken connection, as mapped by faults.py.
     """
     try:
-        missing = _missing(session, vm, (POWER_OFF, EXPORT))
+        missing = _missing_privileges(session, vm, (POWER_OFF, EXPORT))
     except _UnknownError:
         return  # preflight has warned about it
     if missing:
-        raise StepError(Exit.DENIED, what, _lacks(session, missing), _REMEDY)
+        raise StepError(Exit.DENIED, what, _lacking_message(session, missing), _REMEDY)
 
 
 class _UnknownError(Exception):
     """The server does not report the account's privileges."""
 
 
-def _missing(session: Session, vm: Any, wanted: Sequence[str]) -> list[str]:
+def _missing_privileges(session: Session, vm: Any, required: Sequence[str]) -> list[str]:
     """The privileges that this session lacks on the VM.
 
     AuthorizationManager.HasPrivilegeOnEntities is of API 5.5, on vCenter as on ESXi. It needs System.View on
@@ -71,23 +71,27 @@ def _missing(session: Session, vm: Any, wanted: Sequence[str]) -> list[str]:
     manager = session.content.authorizationManager
     if manager is None:
         raise _UnknownError("the server has no AuthorizationManager")
-    with faults.explained("cannot read the account's privileges", session.endpoint):
+    with faults.as_step_error("cannot read the account's privileges", session.endpoint):
         try:
-            answer = manager.HasPrivilegeOnEntities([vm], session.key, list(wanted))
+            answer = manager.HasPrivilegeOnEntities([vm], session.key, list(required))
         except vim.fault.NotAuthenticated:
             raise
         except vmodl.MethodFault as fault:
             raise _UnknownError(faults.text(fault)) from fault
-    said = {each.privId: bool(each.isGranted) for entity in answer or () for each in entity.privAvailability}
-    if set(wanted) - set(said):
+    granted = {
+        privilege.privId: bool(privilege.isGranted)
+        for entity in answer or ()
+        for privilege in entity.privAvailability
+    }
+    if set(required) - set(granted):
         raise _UnknownError("the server does not report the privileges")
-    return [each for each in wanted if not said[each]]
+    return [privilege for privilege in required if not granted[privilege]]
 
 
-def _lacks(session: Session, missing: Sequence[str]) -> str:
-    return f"the account {session.user} lacks {_listed(missing)}"
+def _lacking_message(session: Session, missing: Sequence[str]) -> str:
+    return f"the account {session.user} lacks {_listing(missing)}"
 
 
-def _listed(wanted: Sequence[str]) -> str:
-    what = "the privilege" if len(wanted) == 1 else "the privileges"
-    return f"{what} {' and '.join(f'{each} ({_SHOWN[each]})' for each in wanted)}"
+def _listing(privileges: Sequence[str]) -> str:
+    noun = "the privilege" if len(privileges) == 1 else "the privileges"
+    return f"{noun} {' and '.join(f'{privilege} ({_CLIENT_NAMES[privilege]})' for privilege in privileges)}"

@@ -41,7 +41,7 @@ class Session:
     tls: ssl.SSLContext
     insecure: bool
     stop: Stop
-    agent: str
+    user_agent: str
     stub: Any
     content: Any
     user: str
@@ -59,14 +59,18 @@ class Session:
         """The Cookie header of this session, for the disk URLs."""
         return f"{COOKIE}={self.stub.GetSessionId()}"
 
-    def trusted(self, host: str, port: int, thumbprint: str) -> ssl.SSLContext:
+    def tls_for(self, host: str, port: int, thumbprint: str) -> ssl.SSLContext:
         """The TLS trust for a host that serves disks: for another host, the thumbprint from vCenter.
 
         HttpNfcLeaseDeviceUrl.sslThumbprint: "SSL thumbprint for the host the URL refers to. Empty if no SSL
         thumbprint is available or needed"; without one the rules of the endpoint hold for the host too.
         """
-        at_home = (host.lower(), port) == (self.endpoint.host.lower(), self.endpoint.port)
-        return self.tls if at_home or self.insecure or not thumbprint else certificates.pinned(thumbprint)
+        is_endpoint = (host.lower(), port) == (self.endpoint.host.lower(), self.endpoint.port)
+        return (
+            self.tls
+            if is_endpoint or self.insecure or not thumbprint
+            else certificates.pinned_context(thumbprint)
+        )
 
     def vm(self, machine: Machine) -> Any:
         """The VM's managed object; sends no request."""
@@ -74,7 +78,7 @@ class Session:
         return reference(machine.source_id, self.stub)
 
 
-def agent(access: Access) -> str:
+def user_agent_of(access: Access) -> str:
     """The User-Agent of a step: the next attempt finds the session of a killed one by it."""
     return f"vmferry/{importlib.metadata.version('vmferry')} run={access.run} step={access.step}"
 
@@ -88,7 +92,7 @@ def log_in(access: Access) -> Session:
     endpoint = Endpoint.parse(access.plan.endpoint)
     credentials = Credentials.read(access.credentials)
     insecure = access.plan.insecure_skip_tls_verify
-    tls = certificates.context(
+    tls = certificates.tls_context(
         ca=credentials.ca, thumbprint=access.plan.thumbprint or credentials.thumbprint, insecure=insecure
     )
     stub, content, login = _login(access, endpoint, credentials, tls)
@@ -97,7 +101,7 @@ def log_in(access: Access) -> Session:
         tls=tls,
         insecure=insecure,
         stop=access.stop,
-        agent=agent(access),
+        user_agent=user_agent_of(access),
         stub=stub,
         content=content,
         user=login.userName,
@@ -109,14 +113,14 @@ def _login(
     access: Access, endpoint: Endpoint, credentials: Credentials, tls: ssl.SSLContext
 ) -> tuple[Any, Any, Any]:
     """Stub, ServiceContent and UserSession of a new session."""
-    with faults.explained(f"cannot log in to {endpoint}", endpoint):
+    with faults.as_step_error(f"cannot log in to {endpoint}", endpoint):
         for attempt in retry.attempts(access.stop, faults.is_transient):
             with attempt:
-                return _attempt(_stub(endpoint, tls, agent(access)), credentials)
+                return _log_in_once(_new_stub(endpoint, tls, user_agent_of(access)), credentials)
     raise AssertionError  # attempts() either succeeds or raises
 
 
-def _attempt(stub: Any, credentials: Credentials) -> tuple[Any, Any, Any]:
+def _log_in_once(stub: Any, credentials: Credentials) -> tuple[Any, Any, Any]:
     """One attempt. Repeating a Login whose answer was lost leaves a session behind: `leftovers` ends it."""
     reference: Any = vim.ServiceInstance
     try:
@@ -127,35 +131,35 @@ def _attempt(stub: Any, credentials: Credentials) -> tuple[Any, Any, Any]:
         raise
 
 
-def _stub(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> Any:
+def _new_stub(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> Any:
     make: Any = pyVmomi.SoapStubAdapter  # type: ignore[attr-defined]  # re-exported, but not in its __all__
-    made = make(
+    stub = make(
         host=endpoint.host,
         port=endpoint.port,
         path=endpoint.path,
-        version=_version(endpoint, tls, user_agent),
+        version=_newest_version(endpoint, tls, user_agent),
         sslContext=tls,
         httpConnectionTimeout=ANSWER_SECONDS,
         connectionPoolTimeout=IDLE_SECONDS,
         customHeaders={"User-Agent": user_agent},
     )
-    if proxy.of(endpoint.url):
+    if proxy.for_url(endpoint.url):
         # Not by httpProxyHost: the proxy's login would have to be a header of every call to vCenter.
-        made.scheme = lambda **_: _connection(endpoint, tls)
-    return made
+        stub.scheme = lambda **_: _new_connection(endpoint, tls)
+    return stub
 
 
-def _connection(endpoint: Endpoint, tls: ssl.SSLContext) -> HTTPSConnection:
+def _new_connection(endpoint: Endpoint, tls: ssl.SSLContext) -> HTTPSConnection:
     """An unopened connection to the API, through the proxy if there is one."""
-    via = proxy.of(endpoint.url)
-    if via is None:
+    via_proxy = proxy.for_url(endpoint.url)
+    if via_proxy is None:
         return HTTPSConnection(endpoint.host, endpoint.port, context=tls, timeout=ANSWER_SECONDS)
-    made = _Tunnelled(via.host, via.port, context=tls, timeout=ANSWER_SECONDS)
-    made.set_tunnel(endpoint.host, endpoint.port, dict(via.headers))
-    return made
+    connection = _TunnelledConnection(via_proxy.host, via_proxy.port, context=tls, timeout=ANSWER_SECONDS)
+    connection.set_tunnel(endpoint.host, endpoint.port, dict(via_proxy.headers))
+    return connection
 
 
-class _Tunnelled(HTTPSConnection):
+class _TunnelledConnection(HTTPSConnection):
     """A connection through a proxy; errors name the proxy if it failed."""
 
     def connect(self) -> None:
@@ -167,12 +171,12 @@ class _Tunnelled(HTTPSConnection):
             raise ProxyError(f"the proxy {self.host}:{self.port}: {error}") from error
 
 
-def _version(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> Any:
+def _newest_version(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> Any:
     """The newest API version that both the server and pyvmomi support.
 
     pyvmomi's own SmartStubAdapter reads the same file, but without a timeout.
     """
-    offered = set(re.findall(rb"<version>([^<]+)</version>", _versions_file(endpoint, tls, user_agent)))
+    offered = set(re.findall(rb"<version>([^<]+)</version>", _read_versions(endpoint, tls, user_agent)))
     support: Any = VmomiSupport
     for version in support.GetServiceVersions("vim25"):
         if support.versionIdMap[version].encode() in offered:
@@ -185,8 +189,8 @@ def _version(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> Any:
     )
 
 
-def _versions_file(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> bytes:
-    connection = _connection(endpoint, tls)
+def _read_versions(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> bytes:
+    connection = _new_connection(endpoint, tls)
     try:
         connection.request(
             "GET", f"{endpoint.path}/vimServiceVersions.xml", headers={"User-Agent": user_agent}

@@ -2,7 +2,7 @@
 
 docs/reference/harvester.md describes what is made, marked and let go. This package is the cluster side of
 `image`, `build` and `start` (identity `target`), of `serve` (`sibling`), and of `preflight` and `cleanup`
-(`run`).
+(`run_objects`).
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
 from steps.targets.harvester import markers
-from steps.targets.harvester.admitting import Admitting
-from steps.targets.harvester.choosing import choose_names
-from steps.targets.harvester.completed import NO_WORKFLOW, WorkflowRef
+from steps.targets.harvester.admission_check import AdmissionCheck
+from steps.targets.harvester.completion import NO_WORKFLOW, WorkflowRef
+from steps.targets.harvester.image_state import image_state
 from steps.targets.harvester.integrity import Integrity
-from steps.targets.harvester.machines import Machines
 from steps.targets.harvester.ownership import annotations_of
-from steps.targets.harvester.publishing import Publishing
+from steps.targets.harvester.publishing import ImagePublication
 from steps.targets.harvester.serving import Serving
-from steps.targets.harvester.state import state
 from steps.targets.harvester.storage import Backend
-from steps.targets.target import Published, Report
+from steps.targets.harvester.vm_objects import VmObjects
+from steps.targets.harvester.volume_names import choose_names
+from steps.targets.target import ProgressCallback, Published
 
 
 class PublishedImage(Published):
@@ -42,7 +42,7 @@ class PublishedImage(Published):
     """Name of the claim that `build` attaches; empty in a run that an earlier version began."""
 
 
-class Harvester:
+class HarvesterTarget:
     """The target `harvester`.
 
     `machine` is needed to admit and to publish, `serving` to publish. `workflow` is the Workflow that runs
@@ -66,50 +66,54 @@ class Harvester:
         self._stop = stop
         self._serving = serving
         self._machine = machine
-        self._machines = Machines(plan, cluster, stop, volumes=self._volumes)
+        self._vm_objects = VmObjects(plan, cluster, stop, volumes=self._volumes)
         self._workflow = workflow
 
-    def name_volumes(self, shape: Shape, before: Volumes | None) -> Volumes:
-        return choose_names(self._cluster, self._plan, shape, before)
+    def name_volumes(self, shape: Shape, previous: Volumes | None) -> Volumes:
+        return choose_names(self._cluster, self._plan, shape, previous)
 
     def admit(self, shape: Shape, volumes: Volumes) -> Admission:
         if self._machine is None:
             raise StepError(Exit.INVALID, "the VM to check is not given", remedy="see steps.admit --help")
-        return Admitting(self._plan, self._machine, self._cluster, volumes).run(shape)
+        return AdmissionCheck(self._plan, self._machine, self._cluster, volumes).run(shape)
 
-    def publish(self, disk: DiskId, scratch: Path, report: Report) -> PublishedImage:
+    def publish(self, disk: DiskId, scratch: Path, report: ProgressCallback) -> PublishedImage:
         """Let Harvester fetch the disk from its `serve` step; only that step mounts scratch."""
         if self._serving is None or self._machine is None:
             raise StepError(
                 Exit.INVALID, "the URL of the served disk is not given", remedy="see steps.image --help"
             )
-        publishing = Publishing(
-            *(self._plan, self._machine.disk(disk), self._cluster, self._serving, self._stop),
+        publishing = ImagePublication(
+            self._plan,
+            self._machine.disk(disk),
+            self._cluster,
+            self._serving,
+            self._stop,
             volumes=self._volumes,
             workflow=self._workflow,
         )
         image = publishing.run(report)
-        found = annotations_of(image)
+        annotations = annotations_of(image)
         return PublishedImage(
             id=disk,
             name=image["metadata"]["name"],
             format=self._plan.target.format,
-            size=state(image).size,
+            size=image_state(image).size,
             sha256="",
-            sha512=found.get(markers.DIGEST, ""),
-            integrity=Integrity(found.get(markers.INTEGRITY, Integrity.NOT_COMPARED)),
-            volume=self._volume(disk, image),
+            sha512=annotations.get(markers.DIGEST, ""),
+            integrity=Integrity(annotations.get(markers.INTEGRITY, Integrity.NOT_COMPARED)),
+            volume=self._volume_name(disk, image),
         )
 
-    def _volume(self, disk: DiskId, image: Object) -> str:
+    def _volume_name(self, disk: DiskId, image: Object) -> str:
         name = self._volumes.names.get(disk, "")
         return str(image["metadata"]["name"]) if name and image["spec"]["backend"] == Backend.CDI else name
 
     def build(self, machine: Machine, shape: Shape) -> Sequence[str]:
-        return self._machines.build(shape)
+        return self._vm_objects.build(shape)
 
     def start(self, shape: Shape) -> None:
-        self._machines.start(shape)
+        self._vm_objects.start(shape)
 
     def wait(self, shape: Shape) -> None:
-        self._machines.wait(shape)
+        self._vm_objects.wait(shape)

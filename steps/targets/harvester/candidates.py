@@ -30,27 +30,27 @@ from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
 from steps.targets.harvester import markers
-from steps.targets.harvester.attaching import refuse_taken
-from steps.targets.harvester.objects import names as listed
+from steps.targets.harvester.claim_check import refuse_taken
+from steps.targets.harvester.image_state import image_state
+from steps.targets.harvester.objects import names_of
 from steps.targets.harvester.ownership import (
     annotations_of,
+    is_of_import,
     is_of_run,
-    is_ours,
+    refuse_deleting,
     refuse_foreign,
-    refuse_leaving,
 )
-from steps.targets.harvester.serving import POLL, Card, Serving, await_card
-from steps.targets.harvester.state import state
+from steps.targets.harvester.serving import POLL, ServedDisk, Serving, await_served_disk
 from steps.targets.harvester.storage import Backend
 
 log = structlog.get_logger()
 
-GOING: Final = 5 * 60.0
+DELETION_SECONDS: Final = 5 * 60.0
 """Seconds that the deletion of an image may take: Harvester first removes the data in Longhorn or CDI."""
 
 
 @dataclass(frozen=True)
-class Ours:
+class OwnImage:
     """An image of this import; if not `exists`, it is still to be created."""
 
     name: str
@@ -58,15 +58,15 @@ class Ours:
     exists: bool = False
 
 
-class Fate(enum.Enum):
+class OwnImageAction(enum.Enum):
     """What to do with the import's own image of an earlier attempt."""
 
-    GO_ON = enum.auto()
-    REMAKE = enum.auto()
-    LEAVE = enum.auto()
+    CONTINUE = enum.auto()
+    RECREATE = enum.auto()
+    KEEP = enum.auto()
 
 
-class Candidates:
+class ImageCandidates:
     """The candidate images of a disk."""
 
     def __init__(
@@ -95,96 +95,100 @@ class Candidates:
         self._namespace = plan.target.namespace
         self._display_name = markers.display_name(plan.import_, disk)
 
-    def choose(self, card: Card) -> Ours | Object:
+    def choose(self, served_disk: ServedDisk) -> OwnImage | Object:
         """The image to create or to continue, or an equal one of another import.
 
         Raises:
             StepError: AMBIGUOUS or CONFLICT, when a person has to choose.
         """
-        if own := self._own():
-            match self._fate(own, card):
-                case Fate.GO_ON:
+        if own := self._find_own():
+            match self._decide_action(own, served_disk):
+                case OwnImageAction.CONTINUE:
                     return _existing(own)
-                case Fate.LEAVE:
-                    return self._new_next_to(own)
-                case Fate.REMAKE:
+                case OwnImageAction.KEEP:
+                    return self._new_image_next_to(own)
+                case OwnImageAction.RECREATE:
                     self._delete(own)
-        others = self._others()
-        return self._among(others) if others else self._new()
+        others = self._find_others()
+        return self._choose_among(others) if others else self._new_image()
 
-    def _among(self, others: list[Object]) -> Ours | Object:
+    def _choose_among(self, others: list[Object]) -> OwnImage | Object:
         """Among images of earlier imports: one with the same bytes, one by its name, or a new one."""
         digest = self._digest()
-        same = [one for one in others if _is_reusable(one) and _stamp(one) == digest]
-        if same:
-            return min(same, key=lambda one: str(one["metadata"]["name"]))
-        bearers = [one for one in others if one["spec"]["displayName"] == self._display_name]
-        if len(bearers) > 1:
+        same_bytes = [image for image in others if _is_reusable(image) and _stamp(image) == digest]
+        if same_bytes:
+            return min(same_bytes, key=lambda image: str(image["metadata"]["name"]))
+        same_name = [image for image in others if image["spec"]["displayName"] == self._display_name]
+        if len(same_name) > 1:
             raise StepError(
                 Exit.AMBIGUOUS,
-                f"{len(bearers)} images in {self._namespace} are named {self._display_name}",
-                listed(bearers),
+                f"{len(same_name)} images in {self._namespace} are named {self._display_name}",
+                names_of(same_name),
                 "delete or rename all but the one you want, then retry",
             )
-        return self._by_name(bearers[0]) if bearers else self._new()
+        return self._choose_by_name(same_name[0]) if same_name else self._new_image()
 
-    def _by_name(self, bearer: Object) -> Ours | Object:
-        if self._plan.target.reuse_unstamped and _is_reusable(bearer) and not _stamp(bearer):
+    def _choose_by_name(self, image: Object) -> OwnImage | Object:
+        if self._plan.target.reuse_unstamped and _is_reusable(image) and not _stamp(image):
             log.warning(
-                "the image is reused by its name; its content cannot be verified", image=listed([bearer])
+                "the image is reused by its name; its content cannot be verified", image=names_of([image])
             )
-            return bearer
-        return self._new_next_to(bearer)
+            return image
+        return self._new_image_next_to(image)
 
-    def _new_next_to(self, old: Object) -> Ours:
+    def _new_image_next_to(self, old: Object) -> OwnImage:
         """A new image next to one with other bytes.
 
         It cannot have the same display name: Harvester refuses a second one in a namespace
         (pkg/image/common/validator.go, commonCheckDisplayName).
         """
-        card = self._card()
+        served_disk = self._served_disk()
         log.warning(
-            f"image {listed([old])} has this disk's name, but its content cannot be verified: "
+            f"image {names_of([old])} has this disk's name, but its content cannot be verified: "
             "creating a new image"
         )
-        if is_ours(old, self._plan):
-            self._withdraw(old)
-        if own := self._own(card.sha512):
-            if self._fate(own, card) is not Fate.REMAKE:
+        if is_of_import(old, self._plan):
+            self._unmark(old)
+        if own := self._find_own(served_disk.sha512):
+            if self._decide_action(own, served_disk) is not OwnImageAction.RECREATE:
                 return _existing(own)
             self._delete(own)
-        return self._new(card.sha512)
+        return self._new_image(served_disk.sha512)
 
-    def _withdraw(self, old: Object) -> None:
+    def _unmark(self, old: Object) -> None:
         """Remove the mark, so that `build` does not use the image for the disk."""
         change = {"metadata": {"labels": {names.LABEL_RUN: None}, "annotations": {markers.PUBLISHED: None}}}
         self._cluster.patch(IMAGE, old["metadata"]["name"], change, self._namespace)
 
-    def _fate(self, own: Object, card: Card) -> Fate:
+    def _decide_action(self, own: Object, served_disk: ServedDisk) -> OwnImageAction:
         refuse_foreign(own, self._plan)
-        now, annotations = state(own), annotations_of(own)
-        url = self._serving.url(self._disk, card.format)
-        same_file = own["spec"]["url"] == url and annotations.get(markers.LANDED) == card.landed
-        if now.failed:
-            return Fate.REMAKE
-        if not now.imported:
-            return Fate.GO_ON if same_file else Fate.REMAKE
+        current, annotations = image_state(own), annotations_of(own)
+        url = self._serving.url(self._disk, served_disk.format)
+        same_file = own["spec"]["url"] == url and annotations.get(markers.LANDED) == served_disk.landed
+        if current.failed:
+            return OwnImageAction.RECREATE
+        if not current.imported:
+            return OwnImageAction.CONTINUE if same_file else OwnImageAction.RECREATE
         if markers.DIGEST not in annotations:
-            return Fate.GO_ON if same_file else Fate.LEAVE
-        return Fate.GO_ON if _stamp(own) == self._digest() else Fate.LEAVE
+            return OwnImageAction.CONTINUE if same_file else OwnImageAction.KEEP
+        return OwnImageAction.CONTINUE if _stamp(own) == self._digest() else OwnImageAction.KEEP
 
-    def _own(self, digest: str = "") -> Object | None:
+    def _find_own(self, digest: str = "") -> Object | None:
         """The image of an earlier attempt, for either backend; with `digest` the additional one.
 
         An image of CDI counts only for its own run, as a VM may have written to its volume since.
         """
-        plain = self._there(markers.image(self._plan.import_, self._disk, digest))
-        if plain is not None and not _is_cdi(plain):
-            return plain
-        named = self._there(self._called(Backend.CDI, digest)) if self._volume else plain
-        return named if named is not None and _is_cdi(named) and is_of_run(named, self._plan) else None
+        by_import = self._find_image(markers.image_name(self._plan.import_, self._disk, digest))
+        if by_import is not None and not _is_cdi(by_import):
+            return by_import
+        by_volume = self._find_image(self._image_name(Backend.CDI, digest)) if self._volume else by_import
+        return (
+            by_volume
+            if by_volume is not None and _is_cdi(by_volume) and is_of_run(by_volume, self._plan)
+            else None
+        )
 
-    def _new(self, digest: str = "") -> Ours:
+    def _new_image(self, digest: str = "") -> OwnImage:
         """An image to be created; with `digest` an additional one with another display name.
 
         With CDI it still gets the volume's name, if no image has it.
@@ -193,10 +197,14 @@ class Candidates:
             StepError: CONFLICT, if its name is taken.
         """
         backend = self._backend()
-        plain = self._called(backend, "") if backend is Backend.CDI else ""
-        name = plain if plain and self._there(plain) is None else self._called(backend, digest)
-        if found := self._there(name):
-            refuse_foreign(found, self._plan)
+        volume_image = self._image_name(backend, "") if backend is Backend.CDI else ""
+        name = (
+            volume_image
+            if volume_image and self._find_image(volume_image) is None
+            else self._image_name(backend, digest)
+        )
+        if existing := self._find_image(name):
+            refuse_foreign(existing, self._plan)
             raise StepError(
                 Exit.CONFLICT,
                 f"image {self._namespace}/{name} already exists",
@@ -204,34 +212,34 @@ class Candidates:
                 "delete it if nobody needs it, then retry",
             )
         if backend is Backend.CDI:
-            self._await_free(name)
-        suffix = markers.image(self._plan.import_, self._disk, digest).removeprefix("image-")[:8]
-        display = (
+            self._await_name_free(name)
+        suffix = markers.image_name(self._plan.import_, self._disk, digest).removeprefix("image-")[:8]
+        display_name = (
             markers.display_name(self._plan.import_, self._disk, suffix) if digest else self._display_name
         )
-        return Ours(name, display)
+        return OwnImage(name, display_name)
 
-    def _called(self, backend: Backend, digest: str) -> str:
+    def _image_name(self, backend: Backend, digest: str) -> str:
         volume = self._volume if backend is Backend.CDI else ""
-        return markers.image_of_volume(self._plan.import_, self._disk, volume, digest)
+        return markers.volume_image_name(self._plan.import_, self._disk, volume, digest)
 
     def _delete(self, own: Object) -> None:
         """Delete an image of an earlier attempt, and return when it is deleted."""
         name = own["metadata"]["name"]
         if _is_cdi(own):  # Harvester deletes the volume of that name with it
             refuse_taken(self._cluster, self._namespace, name, own)
-        why = self._serving.hide(state(own).failed) or "it was made from another file"
+        why = self._serving.redact(image_state(own).failed) or "it was made from another file"
         log.info(f"deleting image {name} of an earlier attempt and creating it again: {why}")
         self._cluster.delete(IMAGE, name, self._namespace, uid=own["metadata"]["uid"])
-        self._there(name)
+        self._find_image(name)
 
-    def _await_free(self, name: str) -> None:
+    def _await_name_free(self, name: str) -> None:
         """Return when no volume has the name; one whose image was deleted is removed soon.
 
         Raises:
             StepError: CONFLICT, for a foreign volume.
         """
-        end = self._clock() + GOING
+        end = self._clock() + DELETION_SECONDS
         while True:
             try:
                 return refuse_taken(self._cluster, self._namespace, name)
@@ -240,51 +248,53 @@ class Candidates:
                     raise
             self._stop.sleep(POLL)
 
-    def _there(self, name: str) -> Object | None:
+    def _find_image(self, name: str) -> Object | None:
         """The image or None. Waits for one that is being deleted."""
-        end = self._clock() + GOING
+        end = self._clock() + DELETION_SECONDS
         while True:
-            found = self._cluster.get(IMAGE, name, self._namespace)
-            if found is None or "deletionTimestamp" not in found["metadata"]:
-                return found
-            self._wait(found, end)
+            image = self._cluster.get(IMAGE, name, self._namespace)
+            if image is None or "deletionTimestamp" not in image["metadata"]:
+                return image
+            self._await_deletion(image, end)
 
-    def _others(self) -> list[Object]:
+    def _find_others(self) -> list[Object]:
         """Images of earlier imports with this one's name, after waiting for those that are being deleted."""
-        end = self._clock() + GOING
+        end = self._clock() + DELETION_SECONDS
         while True:
-            found = self._named()
-            leaving = [one for one in found if "deletionTimestamp" in one["metadata"]]
-            if not leaving:
-                return found
-            self._wait(leaving[0], end)
+            images = self._find_by_name()
+            deleting = [image for image in images if "deletionTimestamp" in image["metadata"]]
+            if not deleting:
+                return images
+            self._await_deletion(deleting[0], end)
 
-    def _named(self) -> list[Object]:
-        of = names.labels(self._plan)
-        by_import = {key: of[key] for key in (names.LABEL_NAME, names.LABEL_NAMESPACE)}
+    def _find_by_name(self) -> list[Object]:
+        run_labels = names.labels(self._plan)
+        by_import = {key: run_labels[key] for key in (names.LABEL_NAME, names.LABEL_NAMESPACE)}
         selectors = (
             {markers.IMAGE_DISPLAY_NAME: markers.display_label(self._display_name)},
             {**by_import, names.LABEL_DISK: self._disk},
         )
-        found = [one for labels in selectors for one in self._cluster.find(IMAGE, self._namespace, labels)]
-        return list({one["metadata"]["uid"]: one for one in found}.values())
+        images = [
+            image for labels in selectors for image in self._cluster.find(IMAGE, self._namespace, labels)
+        ]
+        return list({image["metadata"]["uid"]: image for image in images}.values())
 
-    def _wait(self, leaving: Object, end: float) -> None:
+    def _await_deletion(self, image: Object, end: float) -> None:
         if self._clock() > end:
-            refuse_leaving(leaving)
+            refuse_deleting(image)
         self._stop.sleep(POLL)
 
-    def _card(self) -> Card:
-        return await_card(
+    def _served_disk(self) -> ServedDisk:
+        return await_served_disk(
             self._serving, self._disk, self._stop, digest=True, check=self._check, clock=self._clock
         )
 
     def _digest(self) -> str:
-        return self._card().sha512
+        return self._served_disk().sha512
 
 
-def _existing(image: Object) -> Ours:
-    return Ours(image["metadata"]["name"], image["spec"]["displayName"], exists=True)
+def _existing(image: Object) -> OwnImage:
+    return OwnImage(image["metadata"]["name"], image["spec"]["displayName"], exists=True)
 
 
 def _is_cdi(image: Object) -> bool:
@@ -296,4 +306,4 @@ def _stamp(image: Object) -> str:
 
 
 def _is_reusable(image: Object) -> bool:
-    return state(image).imported and image["spec"].get("backend") == Backend.BACKING_IMAGE
+    return image_state(image).imported and image["spec"].get("backend") == Backend.BACKING_IMAGE

@@ -11,8 +11,8 @@ from steps.model.contract import Exit, StepError
 from steps.model.kinds import BACKING_IMAGE, STORAGE_CLASS, Object
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
+from steps.targets.harvester.image_state import image_state
 from steps.targets.harvester.serving import POLL
-from steps.targets.harvester.state import state
 from steps.targets.harvester.storage import Backend
 
 LONGHORN_SYSTEM: Final = "longhorn-system"
@@ -44,19 +44,19 @@ def compare(
     Raises:
         StepError: CORRUPT, if it differs; the caller decides what to do with the image.
     """
-    held = _held(cluster, image, stop, clock)
-    if held is None:
+    actual = _read_checksum(cluster, image, stop, clock)
+    if actual is None:
         return Integrity.TRANSFER_ONLY
-    if held.lower() == digest:
+    if actual.lower() == digest:
         return Integrity.SHA512
     raise StepError(
         Exit.CORRUPT,
         f"image {image['metadata']['name']} differs from the disk that was served",
-        f"SHA-512 there {held[:16]}…, here {digest[:16]}…",
+        f"SHA-512 there {actual[:16]}…, here {digest[:16]}…",
     )
 
 
-def _held(cluster: Cluster, image: Object, stop: Stop, clock: Callable[[], float]) -> str | None:
+def _read_checksum(cluster: Cluster, image: Object, stop: Stop, clock: Callable[[], float]) -> str | None:
     """The SHA-512 of an image's file as Longhorn publishes it.
 
     longhorn-manager, BackingImage status.checksum; controller/backing_image_controller.go takes it from the
@@ -66,14 +66,14 @@ def _held(cluster: Cluster, image: Object, stop: Stop, clock: Callable[[], float
         return None
     # The class refers to the BackingImage in every version of Harvester; its naming has changed twice
     # (pkg/util/image.go, GetBackingImage).
-    found = cluster.get(STORAGE_CLASS, state(image).storage_class)
-    name = ((found or {}).get("parameters") or {}).get("backingImage")
-    if not name:
+    storage_class = cluster.get(STORAGE_CLASS, image_state(image).storage_class)
+    backing_image = ((storage_class or {}).get("parameters") or {}).get("backingImage")
+    if not backing_image:
         return None
     end = clock() + PATIENCE
     while True:
-        backing = cluster.get(BACKING_IMAGE, name, LONGHORN_SYSTEM) or {}
-        checksum: str = (backing.get("status") or {}).get("checksum") or ""
+        backing_image_object = cluster.get(BACKING_IMAGE, backing_image, LONGHORN_SYSTEM) or {}
+        checksum: str = (backing_image_object.get("status") or {}).get("checksum") or ""
         if checksum or clock() > end:
             return checksum or None
         stop.sleep(POLL)

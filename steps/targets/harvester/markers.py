@@ -21,7 +21,7 @@ INTEGRITY: Final = f"{GROUP}/integrity"
 LANDED: Final = f"{GROUP}/landed"
 """On an image: the file it is made from, so that one begun before a new export is not continued."""
 PUBLISHED: Final = f"{GROUP}/published-for"
-"""On an image: the run and disk whose `image` step finished it. `build` uses it (see `completed`)."""
+"""On an image: the run and disk whose `image` step finished it. `build` uses it (see `completion`)."""
 PUBLISHED_BY: Final = f"{GROUP}/published-by"
 """On an image: the Workflow whose `image` step wrote `PUBLISHED`. The `serve` step of that Workflow ends."""
 HANDED_OVER: Final = f"{GROUP}/handed-over"
@@ -37,43 +37,43 @@ STORAGE_CLASS_NAME: Final = "harvesterhci.io/storageClassName"
 DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
 
 _LABEL_VALUE: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-_LONGEST: Final = 63
+_MAX_LENGTH: Final = 63
 
 
-def image(of: ImportRef, disk: str, digest: str = "") -> str:
+def image_name(import_ref: ImportRef, disk: str, digest: str = "") -> str:
     """The name of a disk's image: unique for the import and the disk.
 
     It is as long as with `generateName: image-` in vm-import-controller, as Harvester before v1.8 makes
     another name of it: the class `longhorn-NAME` (pkg/util/image.go, GetImageStorageClassName). `digest` is
     given if an image with other bytes has the name already. With CDI an image is named like its volume (see
-    `image_of_volume`), except in runs that an earlier version began.
+    `volume_image_name`), except in runs that an earlier version began.
     """
-    parts = [of.uid, of.namespace, of.name, disk, *([digest] if digest else [])]
+    parts = [import_ref.uid, import_ref.namespace, import_ref.name, disk, *([digest] if digest else [])]
     return f"image-{hashlib.sha256('/'.join(parts).encode()).hexdigest()[:12]}"
 
 
-def is_old(name: str, of: ImportRef, disk: str) -> bool:
+def is_image_name(name: str, import_ref: ImportRef, disk: str) -> bool:
     """Whether a volume is named like its image, as in earlier versions."""
-    return name == image(of, disk)
+    return name == image_name(import_ref, disk)
 
 
-def image_of_volume(of: ImportRef, disk: str, volume: str, digest: str = "") -> str:
+def volume_image_name(import_ref: ImportRef, disk: str, volume: str, digest: str = "") -> str:
     """The name of a disk's image whose content is the volume itself, as with CDI: the volume's name.
 
     `volume` is empty in a run that an earlier version began.
     """
     if not volume:
-        return image(of, disk, digest)
+        return image_name(import_ref, disk, digest)
     return with_digest(volume, digest) if digest else volume
 
 
-def display_name(of: ImportRef, disk: str, suffix: str = "") -> str:
+def display_name(import_ref: ImportRef, disk: str, suffix: str = "") -> str:
     """The display name of the image: vm-import-controller's `vm-import-IMPORT-DISK` if Harvester accepts it.
 
     It becomes a label value there, and newer versions refuse an invalid one (pkg/image/common/validator.go,
     CheckDisplayName), so a longer name is cut and gets a hash.
     """
-    return short("-".join(filter(None, ["vm-import", of.name, disk, suffix])), _LONGEST)
+    return short("-".join(filter(None, ["vm-import", import_ref.name, disk, suffix])), _MAX_LENGTH)
 
 
 def display_label(text: str) -> str:

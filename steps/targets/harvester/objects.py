@@ -10,14 +10,14 @@ from steps.model.manifest import virtual_machine
 from steps.model.mapping import Shape, TargetDisk
 from steps.model.names import LABEL_DISK, LABEL_IMPORTED, LABEL_RUN, label_value, labels
 from steps.model.plan import Plan
+from steps.targets.harvester.image_state import ImageState
 from steps.targets.harvester.markers import BUILT_BY, IMAGE_DISPLAY_NAME, IMAGE_ID, LANDED, STORAGE_CLASS_NAME
-from steps.targets.harvester.state import State
-from steps.targets.harvester.storage import Place
+from steps.targets.harvester.storage import ImageStorage
 
 HALTED: Final = "Halted"
 
 
-def image(
+def image_manifest(
     plan: Plan,
     disk: str,
     *,
@@ -25,7 +25,7 @@ def image(
     display_name: str,
     url: str,
     landed: str,
-    place: Place,
+    storage: ImageStorage,
     owners: list[Object],
 ) -> Object:
     """The VirtualMachineImage of a disk: the fields of vm-import-controller, and our marks.
@@ -43,28 +43,28 @@ def image(
                 IMAGE_DISPLAY_NAME: label_value(display_name),
                 **volume_labels(plan, disk),
             },
-            "annotations": {STORAGE_CLASS_NAME: place.storage_class, LANDED: landed},
+            "annotations": {STORAGE_CLASS_NAME: storage.storage_class, LANDED: landed},
             **({"ownerReferences": owners} if owners else {}),
         },
         "spec": {
             "displayName": display_name,
             "sourceType": "download",
             "url": url,
-            "backend": str(place.backend),
-            "targetStorageClassName": place.storage_class,
+            "backend": str(storage.backend),
+            "targetStorageClassName": storage.storage_class,
         },
     }
 
 
-def claim(
-    plan: Plan, disk: TargetDisk, *, name: str, image: Object, state: State, owners: list[Object]
+def claim_manifest(
+    plan: Plan, disk: TargetDisk, *, name: str, image: Object, image_state: ImageState, owners: list[Object]
 ) -> Object:
     """The claim over a backing image, with the disk's size; any node may mount it, for live migration.
 
     vm-import-controller uses the file's size, which is too small for a compressed format.
     """
     metadata = image["metadata"]
-    size = max(state.virtual_size, state.size, disk.capacity)
+    size = max(image_state.virtual_size, image_state.size, disk.capacity)
     return {
         "apiVersion": CLAIM.api_version,
         "kind": CLAIM.kind,
@@ -78,7 +78,7 @@ def claim(
         "spec": {
             "accessModes": ["ReadWriteMany"],
             "volumeMode": "Block",
-            "storageClassName": state.storage_class,
+            "storageClassName": image_state.storage_class,
             "resources": {"requests": {"storage": str(size)}},
         },
     }
@@ -89,23 +89,23 @@ def volume_labels(plan: Plan, disk: str) -> dict[str, str]:
     return {**labels(plan), LABEL_RUN: plan.run, LABEL_DISK: disk}
 
 
-def machine(plan: Plan, shape: Shape, claims: Mapping[str, str], owners: list[Object]) -> Object:
+def vm_manifest(plan: Plan, shape: Shape, claims: Mapping[str, str], owners: list[Object]) -> Object:
     """The stopped VirtualMachine over its claims (names by disk id); `start` starts it.
 
     It has no annotation `harvesterhci.io/volumeClaimTemplates`. Harvester adds the sizes in there to what the
     claims' use of a storage quota (pkg/util/resourcequota/calculator.go), so each disk would count twice.
     """
-    made = virtual_machine(shape, claims)
-    metadata = made["metadata"]
+    manifest = virtual_machine(shape, claims)
+    metadata = manifest["metadata"]
     metadata["labels"] = {**metadata["labels"], **labels(plan)}
     # Never none at all: Harvester writes into them when the UI deletes a VM (pkg/api/vm/store.go).
     metadata["annotations"] = {**metadata.get("annotations", {}), BUILT_BY: plan.run}
     if owners:
         metadata["ownerReferences"] = owners
-    made["spec"]["runStrategy"] = HALTED
-    return made
+    manifest["spec"]["runStrategy"] = HALTED
+    return manifest
 
 
-def names(things: Iterable[Object]) -> str:
+def names_of(things: Iterable[Object]) -> str:
     """Names for a message."""
-    return ", ".join(sorted(thing["metadata"]["name"] for thing in things))
+    return ", ".join(sorted(resource["metadata"]["name"] for resource in things))

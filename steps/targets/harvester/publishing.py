@@ -18,24 +18,29 @@ from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster, ExistsError
 from steps.runtime.stop import Stop
 from steps.targets.harvester import markers, objects
-from steps.targets.harvester.candidates import Candidates, Ours
-from steps.targets.harvester.completed import NO_WORKFLOW, WorkflowRef, completed, mark
+from steps.targets.harvester.candidates import ImageCandidates, OwnImage
+from steps.targets.harvester.completion import (
+    NO_WORKFLOW,
+    WorkflowRef,
+    completion_annotations,
+    find_completed,
+)
+from steps.targets.harvester.image_state import ImageState, image_state
 from steps.targets.harvester.integrity import compare
-from steps.targets.harvester.ownership import owner, refuse_foreign
-from steps.targets.harvester.serving import POLL, Card, Serving, await_card
+from steps.targets.harvester.ownership import owner_references, refuse_foreign
+from steps.targets.harvester.serving import POLL, ServedDisk, Serving, await_served_disk
 from steps.targets.harvester.sibling import StepNode, refuse_without_serve
-from steps.targets.harvester.state import State, state
-from steps.targets.harvester.storage import Place, place, wanted_class
-from steps.targets.target import Report
+from steps.targets.harvester.storage import ImageStorage, storage_class_name, storage_for
+from steps.targets.target import ProgressCallback
 
 log = structlog.get_logger()
 
-STALLED: Final = 60 * 60.0
+STALLED_SECONDS: Final = 60 * 60.0
 """Seconds without any change after which an image counts as stalled. One per cent of 10 TB takes 17
 minutes at 100 MB/s, and Harvester reports whole per cents."""
 
 
-class Publishing:
+class ImagePublication:
     """Publishes one disk as an image. An earlier attempt may have done any part of it."""
 
     def __init__(
@@ -58,136 +63,147 @@ class Publishing:
         self._stop = stop
         self._clock = clock
         self._namespace = plan.target.namespace
-        self._found: Place | None = None
+        self._known_storage: ImageStorage | None = None
         node = StepNode(cluster, "serve", disk.id, workflow)
         self._check = partial(refuse_without_serve, node, disk.id)
-        self._candidates = Candidates(
-            *(plan, disk.id, cluster, serving, stop),
+        self._candidates = ImageCandidates(
+            plan,
+            disk.id,
+            cluster,
+            serving,
+            stop,
             volumes=volumes,
-            backend=lambda: self._place().backend,
+            backend=lambda: self._storage().backend,
             check=self._check,
             clock=clock,
         )
 
-    def run(self, report: Report) -> Object:
+    def run(self, report: ProgressCallback) -> Object:
         """The image, imported and marked."""
-        if (done := self._done()) is not None:
-            log.info("an earlier attempt has published it", image=done["metadata"]["name"])
-            return done
-        card = self._card(digest=False)
-        choice = self._candidates.choose(card)
-        if not isinstance(choice, Ours):
+        if (completed := self._find_completed()) is not None:
+            log.info("an earlier attempt has published it", image=completed["metadata"]["name"])
+            return completed
+        served_disk = self._served_disk(digest=False)
+        choice = self._candidates.choose(served_disk)
+        if not isinstance(choice, OwnImage):
             log.info("nothing is uploaded: the image exists already", image=choice["metadata"]["name"])
-            self._card()  # before the mark: the mark ends serve, whose digest may be missing yet
-            return self._mark(choice, {})
+            self._served_disk()  # before the mark: the mark ends serve, whose digest may be missing yet
+            return self._mark_published(choice, {})
         if not choice.exists:
-            self._make(choice, card)
-        image = self._wait(choice.name, card, report)
-        card = self._card()
-        return self._mark(image, self._stamp(image, card))
+            self._create_image(choice, served_disk)
+        image = self._await_imported(choice.name, served_disk, report)
+        served_disk = self._served_disk()
+        return self._mark_published(image, self._digest_annotations(image, served_disk))
 
-    def _done(self) -> Object | None:
-        """The image if this step is done already: `serve` has then ended, and there is no card."""
-        return completed(self._cluster, self._plan, self._disk.id, self._workflow)
+    def _find_completed(self) -> Object | None:
+        """The image if this step is done already: `serve` has then ended, and describes no disk."""
+        return find_completed(self._cluster, self._plan, self._disk.id, self._workflow)
 
-    def _card(self, *, digest: bool = True) -> Card:
-        return await_card(
-            *(self._serving, self._disk.id, self._stop),
+    def _served_disk(self, *, digest: bool = True) -> ServedDisk:
+        return await_served_disk(
+            self._serving,
+            self._disk.id,
+            self._stop,
             digest=digest,
             check=self._check,
             clock=self._clock,
         )
 
-    def _make(self, ours: Ours, card: Card) -> None:
-        manifest = objects.image(
+    def _create_image(self, own_image: OwnImage, served_disk: ServedDisk) -> None:
+        manifest = objects.image_manifest(
             self._plan,
             self._disk.id,
-            name=ours.name,
-            display_name=ours.display_name,
-            url=self._serving.url(self._disk.id, card.format),
-            landed=card.landed,
-            place=self._place(),
-            owners=owner(self._cluster, self._plan),
+            name=own_image.name,
+            display_name=own_image.display_name,
+            url=self._serving.url(self._disk.id, served_disk.format),
+            landed=served_disk.landed,
+            storage=self._storage(),
+            owners=owner_references(self._cluster, self._plan),
         )
         try:
             self._cluster.create(manifest)
         except ExistsError:  # created by our request with a lost answer, or meanwhile by others
-            refuse_foreign(self._get(ours.name), self._plan)
-        log.info("image created", image=ours.name, display_name=ours.display_name)
+            refuse_foreign(self._get_image(own_image.name), self._plan)
+        log.info("image created", image=own_image.name, display_name=own_image.display_name)
 
-    def _place(self) -> Place:
+    def _storage(self) -> ImageStorage:
         """The storage of a new image, looked up once."""
-        if self._found is None:
-            self._found = place(self._cluster, wanted_class(self._plan.target, self._disk))
-        return self._found
+        if self._known_storage is None:
+            self._known_storage = storage_for(
+                self._cluster, storage_class_name(self._plan.target, self._disk)
+            )
+        return self._known_storage
 
-    def _wait(self, name: str, card: Card, report: Report) -> Object:
+    def _await_imported(self, name: str, served_disk: ServedDisk, report: ProgressCallback) -> Object:
         """Return when Harvester has the image.
 
         Raises:
             StepError: BROKEN_STREAM with its reason, if Harvester gives up; UNREACHABLE, if it stalls.
         """
-        seen, since = None, self._clock()
+        last_state, last_change = None, self._clock()
         while True:
-            image = self._get(name)
-            now = state(image)
-            report(card.size * min(now.percent, 100) // 100, card.size)
-            if now.imported:
+            image = self._get_image(name)
+            current = image_state(image)
+            report(served_disk.size * min(current.percent, 100) // 100, served_disk.size)
+            if current.imported:
                 return image
-            if now != seen:
-                self._look(name, now, seen)
-                seen, since = now, self._clock()
-            if self._clock() - since > STALLED:
-                raise _stalled(name, now)
+            if current != last_state:
+                self._log_problems(name, current, last_state)
+                last_state, last_change = current, self._clock()
+            if self._clock() - last_change > STALLED_SECONDS:
+                raise _stalled(name, current)
             self._stop.sleep(POLL)
 
-    def _get(self, name: str) -> Object:
+    def _get_image(self, name: str) -> Object:
         image = self._cluster.get(IMAGE, name, self._namespace)
         if image is None or "deletionTimestamp" in image["metadata"]:
             raise StepError(Exit.UNREACHABLE, f"image {name} was deleted", remedy="vmferry creates it again")
         return image
 
-    def _look(self, name: str, now: State, seen: State | None) -> None:
+    def _log_problems(self, name: str, current: ImageState, last_state: ImageState | None) -> None:
         """Log what went wrong with the image; raise if Harvester retries no more."""
-        if now.failed:
+        if current.failed:
             raise StepError(
                 Exit.BROKEN_STREAM,
                 f"Harvester could not import image {name}",
-                self._serving.hide(now.failed),
+                self._serving.redact(current.failed),
                 "the next attempt deletes it and creates it again",
             )
-        if now.trouble and (seen is None or now.trouble != seen.trouble):
-            log.warning(f"Harvester retries image {name}: {self._serving.hide(now.trouble)}")
+        if current.last_failure and (last_state is None or current.last_failure != last_state.last_failure):
+            log.warning(f"Harvester retries image {name}: {self._serving.redact(current.last_failure)}")
 
-    def _stamp(self, image: Object, card: Card) -> dict[str, str]:
+    def _digest_annotations(self, image: Object, served_disk: ServedDisk) -> dict[str, str]:
         """The annotations that identify these bytes.
 
         Raises:
             StepError: BROKEN_STREAM, if they differ; the image is deleted and created again.
         """
         try:
-            integrity = compare(self._cluster, image, card.sha512, self._stop, self._clock)
+            integrity = compare(self._cluster, image, served_disk.sha512, self._stop, self._clock)
         except StepError as error:
             if error.code is not Exit.CORRUPT:
                 raise
             metadata = image["metadata"]
             self._cluster.delete(IMAGE, metadata["name"], self._namespace, uid=metadata["uid"])
             raise StepError(Exit.BROKEN_STREAM, error.what, error.why, "vmferry creates it again") from None
-        return {markers.DIGEST: card.sha512, markers.INTEGRITY: str(integrity)}
+        return {markers.DIGEST: served_disk.sha512, markers.INTEGRITY: str(integrity)}
 
-    def _mark(self, image: Object, stamp: dict[str, str]) -> Object:
+    def _mark_published(self, image: Object, digest_annotations: dict[str, str]) -> Object:
         """Mark the image as that of the disk, for `serve` and `build`."""
-        done = {**mark(self._plan, self._disk.id, self._workflow), **stamp}
+        annotations = {
+            **completion_annotations(self._plan, self._disk.id, self._workflow),
+            **digest_annotations,
+        }
         labels = {names.LABEL_RUN: self._plan.run, names.LABEL_DISK: self._disk.id}
-        change: Object = {"metadata": {"labels": labels, "annotations": done}}
+        change: Object = {"metadata": {"labels": labels, "annotations": annotations}}
         name = image["metadata"]["name"]
-        return self._cluster.patch(IMAGE, name, change, self._namespace) or self._get(name)
+        return self._cluster.patch(IMAGE, name, change, self._namespace) or self._get_image(name)
 
 
-def _stalled(name: str, now: State) -> StepError:
+def _stalled(name: str, current: ImageState) -> StepError:
     return StepError(
         Exit.UNREACHABLE,
         f"image {name} makes no progress",
-        f"it has been at {now.percent} % for {STALLED / 60:g} minutes",
+        f"it has been at {current.percent} % for {STALLED_SECONDS / 60:g} minutes",
         f"see its events, and those of its volumes: kubectl describe vmimage {name}",
     )

@@ -22,33 +22,33 @@ _STORAGE: Final = "requests.storage"
 _COMPUTE: Final = ("cpu", "memory")
 
 
-def total(*parts: Mapping[str, Decimal]) -> Needs:
+def add_needs(*parts: Mapping[str, Decimal]) -> Needs:
     """The sum of several needs."""
-    made: defaultdict[str, Decimal] = defaultdict(Decimal)
+    totals: defaultdict[str, Decimal] = defaultdict(Decimal)
     for part in parts:
         for name, amount in part.items():
-            made[name] += amount
-    return dict(made)
+            totals[name] += amount
+    return dict(totals)
 
 
-def of_claims(claims: Sequence[tuple[str, Object]], kind: Kind) -> Needs:
+def claim_needs(claims: Sequence[tuple[str, Object]], kind: Kind) -> Needs:
     """What claims add: pairs of class and claim. `kind` is that of the claims."""
-    return total(of_count(kind, len(claims)), *(_of_claim(*claim, kind) for claim in claims))
+    return add_needs(count_needs(kind, len(claims)), *(_single_claim_needs(*claim, kind) for claim in claims))
 
 
-def _of_claim(storage_class: str, claim: Object, kind: Kind) -> Needs:
+def _single_claim_needs(storage_class: str, claim: Object, kind: Kind) -> Needs:
     size = amount(claim["spec"]["resources"]["requests"]["storage"])
     prefix = f"{storage_class}.storageclass.storage.k8s.io"
     return {_STORAGE: size, f"{prefix}/{_STORAGE}": size, f"{prefix}/{kind.plural}": Decimal(1)}
 
 
-def of_count(kind: Kind, number: int) -> Needs:
+def count_needs(kind: Kind, number: int) -> Needs:
     """What `number` objects of a kind add."""
     core = {} if kind.group else {kind.plural: Decimal(number)}
     return {f"count/{kind.resource}": Decimal(number), **core}
 
 
-def of_pod(resources: Object) -> Needs:
+def pod_needs(resources: Object) -> Needs:
     """What the pod of a running VM adds at least: KubeVirt adds the memory of its launcher."""
     needs = {"pods": Decimal(1), "count/pods": Decimal(1)}
     for name in _COMPUTE:
@@ -65,29 +65,30 @@ def shortages(quotas: Iterable[Object], needs: Needs) -> Iterator[str]:
     for quota in quotas:
         if _is_scoped(quota):
             continue
-        hard, used = _hard(quota), (quota.get("status") or {}).get("used") or {}
+        hard, used = _hard_limits(quota), (quota.get("status") or {}).get("used") or {}
         for name, need in needs.items():
             if not need or name not in hard:
                 continue
-            left = amount(hard[name]) - amount(used.get(name, 0))
-            if need > left:
+            remaining = amount(hard[name]) - amount(used.get(name, 0))
+            if need > remaining:
                 yield (
-                    f"{name} of ResourceQuota {quota['metadata']['name']}: the import needs {_shown(need)}, "
-                    f"but {_shown(max(left, Decimal(0)))} of {hard[name]} are left"
+                    f"{name} of ResourceQuota {quota['metadata']['name']}: the import needs "
+                    f"{_format_amount(need)}, but {_format_amount(max(remaining, Decimal(0)))} of "
+                    f"{hard[name]} are left"
                 )
 
 
-def unseen(quotas: Iterable[Object], needs: Needs) -> Iterator[str]:
+def unknown_limits(quotas: Iterable[Object], needs: Needs) -> Iterator[str]:
     """A sentence for each limit that these sums cannot judge."""
     for quota in quotas:
-        name, hard = quota["metadata"]["name"], _hard(quota)
+        name, hard = quota["metadata"]["name"], _hard_limits(quota)
         if _is_scoped(quota):
             yield f"ResourceQuota {name} has scopes; it is not known whether the import fits"
         elif needs.get("limits.memory") and "limits.memory" in hard:
             yield f"limits.memory of ResourceQuota {name} counts the VM's overhead, which is not known yet"
 
 
-def _hard(quota: Object) -> dict[str, Any]:
+def _hard_limits(quota: Object) -> dict[str, Any]:
     return quota.get("spec", {}).get("hard") or {}
 
 
@@ -101,7 +102,7 @@ def amount(quantity: object) -> Decimal:
     return Decimal(parse_quantity(str(quantity)))  # type: ignore[no-untyped-call]
 
 
-def _shown(amount: Decimal) -> str:
+def _format_amount(amount: Decimal) -> str:
     """An amount for a person: binary units where they are whole, else the number."""
     for power, unit in ((4, "Ti"), (3, "Gi"), (2, "Mi")):
         if amount >= 1024**power and amount % 1024 ** (power - 1) == 0:

@@ -1,6 +1,6 @@
-"""How `serve` and `image` of a disk communicate: a secret URL, and a JSON card next to the disk.
+"""How `serve` and `image` of a disk communicate: a secret URL, and a JSON description of the disk.
 
-serve writes the card for image, as only serve mounts the scratch: what is served, and its SHA-512 once
+serve writes the description for image, as only serve mounts the scratch: what is served, and its SHA-512 once
 that is computed. image answers by the VirtualMachineImage (see `sibling`).
 """
 
@@ -19,7 +19,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.document import Document
 from steps.model.plan import DiskFormat
 from steps.model.scratch import Ready
-from steps.runtime import inside
+from steps.runtime import internal_http
 from steps.runtime.stop import Stop
 
 PATIENCE: Final = 15 * 60.0
@@ -28,7 +28,7 @@ POLL: Final = 2.0
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
 
-class Card(Document):
+class ServedDisk(Document):
     """serve's description of the disk. Sizes in bytes."""
 
     format: DiskFormat
@@ -40,8 +40,8 @@ class Card(Document):
     """Empty while it is being computed."""
 
     @classmethod
-    def of(cls, file: Path, ready: Ready) -> Card:
-        """The card of a finished disk, still without digest. Raises StepError (INVALID) without a file."""
+    def of(cls, file: Path, ready: Ready) -> ServedDisk:
+        """The description of a finished disk, without digest. Raises StepError (INVALID) without a file."""
         try:
             stat = file.stat()
         except OSError as error:
@@ -57,7 +57,7 @@ class Card(Document):
 
 
 @dataclass(frozen=True)
-class Address:
+class ServedUrl:
     """Where a disk is served. `token` is the secret part: only the target gets it."""
 
     token: str
@@ -66,10 +66,10 @@ class Address:
     def path(self, disk: str, disk_format: DiskFormat) -> str:
         return f"/{self.token}/{disk}.{disk_format}"
 
-    def card_path(self, disk: str) -> str:
+    def description_path(self, disk: str) -> str:
         return f"/{self.token}/{disk}.json"
 
-    def hide(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """The text without the token, because others quote the URL in their errors."""
         return text.replace(self.token, "…")
 
@@ -96,38 +96,38 @@ def read_token(path: Path) -> str:
 class Serving(Protocol):
     """A disk that is being served, as image sees it."""
 
-    def card(self, disk: str) -> Card | None:
-        """The card; None while there is no answer."""
+    def served_disk(self, disk: str) -> ServedDisk | None:
+        """The description; None while there is no answer."""
 
     def url(self, disk: str, disk_format: DiskFormat) -> str:
         """Where the target fetches it."""
 
-    def hide(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """The text without the secret part of that."""
 
 
-class Web:
+class HttpServing:
     """The disk served by the `serve` step over HTTP."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: ServedUrl) -> None:
         self._address = address
 
-    def card(self, disk: str) -> Card | None:
-        url = self._address.origin + self._address.card_path(disk)
+    def served_disk(self, disk: str) -> ServedDisk | None:
+        url = self._address.origin + self._address.description_path(disk)
         try:
-            with inside.ask(url) as answer:
-                return Card.model_validate_json(answer.read(1 << 16))
+            with internal_http.request(url) as answer:
+                return ServedDisk.model_validate_json(answer.read(1 << 16))
         except (OSError, ValidationError):
             return None  # not started yet, or between two pods: the caller's patience decides
 
     def url(self, disk: str, disk_format: DiskFormat) -> str:
         return self._address.origin + self._address.path(disk, disk_format)
 
-    def hide(self, text: str) -> str:
-        return self._address.hide(text)
+    def redact(self, text: str) -> str:
+        return self._address.redact(text)
 
 
-def await_card(
+def await_served_disk(
     serving: Serving,
     disk: str,
     stop: Stop,
@@ -135,21 +135,21 @@ def await_card(
     digest: bool = False,
     check: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
-) -> Card:
-    """The card; with `digest`, once the card has it. `check` is called while there is no card.
+) -> ServedDisk:
+    """The description; with `digest`, once it has that. `check` is called while there is none.
 
     Raises:
         StepError: UNREACHABLE, if serve does not answer for `PATIENCE`; the errors of `check`.
     """
-    heard = clock()
+    last_answer = clock()
     while True:
-        card = serving.card(disk)
-        if card is not None and (card.sha512 or not digest):
-            return card
-        if card is None:
+        served_disk = serving.served_disk(disk)
+        if served_disk is not None and (served_disk.sha512 or not digest):
+            return served_disk
+        if served_disk is None:
             check()
-        heard = clock() if card is not None else heard
-        if clock() - heard > PATIENCE:
+        last_answer = clock() if served_disk is not None else last_answer
+        if clock() - last_answer > PATIENCE:
             raise StepError(
                 Exit.UNREACHABLE,
                 f"{disk} is not served",

@@ -1,6 +1,6 @@
 """How `serve` and `image` of a disk learn each other's result: from the image, and from the Workflow.
 
-The image shows success: `image` marks it after it has compared and stamped it (see `completed`).
+The image shows success: `image` marks it after it has compared and stamped it (see `completion`).
 A failure may leave no image (for example without quota), so each step reads the other's node in the
 Workflow: `serve` ends when `image` has failed, `image` when `serve` has. That needs `get` on workflows in the
 release namespace, which the chart may not grant: then a timeout decides, and a failure shows a quarter of
@@ -22,16 +22,16 @@ from steps.model.contract import Exit, StepError
 from steps.model.kinds import WORKFLOW, Object
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
-from steps.targets.harvester.completed import NO_WORKFLOW, WorkflowRef, images_of, is_completed
+from steps.targets.harvester.completion import NO_WORKFLOW, WorkflowRef, images_of, is_completed
+from steps.targets.harvester.image_state import image_state
 from steps.targets.harvester.serving import PATIENCE
-from steps.targets.harvester.state import state
 
 log = structlog.get_logger()
 
 FAILED: Final = ("Failed", "Error")
 
 
-class Sibling:
+class ImageStepWatcher:
     """The `image` step of the same disk, as `serve` sees it."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Sibling:
         self._workflow = workflow
         self._patience = patience
         self._clock = clock
-        self._seen = clock()
+        self._last_seen = clock()
 
     def is_done(self) -> bool:
         """Whether the target has the disk. If the API server is unavailable, serving continues.
@@ -60,44 +60,44 @@ class Sibling:
             StepError: SIBLING, if `image` has finally failed; UNREACHABLE, if it never began.
         """
         try:
-            return self._image() or self._node()
+            return self._is_image_completed() or self._has_step_succeeded()
         except StepError as error:
-            if error.code is not Exit.UNREACHABLE or isinstance(error, _NeverBeganError):
+            if error.code is not Exit.UNREACHABLE or isinstance(error, _NeverStartedError):
                 raise
             log.warning(f"cannot check whether the disk is still needed: {error}")
             return False
 
-    def _image(self) -> bool:
+    def _is_image_completed(self) -> bool:
         images = images_of(self._cluster, self._plan, self._disk)
-        if any(is_completed(one, self._plan, self._disk, self._workflow) for one in images):
+        if any(is_completed(image, self._plan, self._disk, self._workflow) for image in images):
             return True
-        failures = [state(one).failed for one in images]
+        failures = [image_state(image).failed for image in images]
         if any(not failed for failed in failures):
-            self._seen = self._clock()
-        elif self._clock() - self._seen > self._patience:
-            raise self._out_of_patience(failed=bool(failures))
+            self._last_seen = self._clock()
+        elif self._clock() - self._last_seen > self._patience:
+            raise self._timeout_error(failed=bool(failures))
         return False
 
-    def _out_of_patience(self, *, failed: bool) -> StepError:
+    def _timeout_error(self, *, failed: bool) -> StepError:
         minutes = f"{self._patience / 60:g} minutes"
         if failed:
-            return self._failed(f"its image failed, and no new one was made for {minutes}")
-        return _NeverBeganError(
+            return self._failure_error(f"its image failed, and no new one was made for {minutes}")
+        return _NeverStartedError(
             Exit.UNREACHABLE,
             f"no image of {self._disk} was made",
             f"its image step did not report for {minutes}",
             "check why its pod does not run: quota or parallelism",
         )
 
-    def _failed(self, why: str) -> StepError:
+    def _failure_error(self, why: str) -> StepError:
         return StepError(
             Exit.SIBLING, f"the image of {self._disk} failed", why, "see that step; a retry runs both"
         )
 
-    def _node(self) -> bool:
+    def _has_step_succeeded(self) -> bool:
         phase = self._step.phase()
         if phase in FAILED:
-            raise self._failed("its step has no attempts left")
+            raise self._failure_error("its step has no attempts left")
         return phase == "Succeeded"
 
 
@@ -146,7 +146,7 @@ def refuse_without_serve(node: StepNode, disk: str) -> None:
         )
 
 
-class _NeverBeganError(StepError):
+class _NeverStartedError(StepError):
     """The sibling has not answered; the API server has."""
 
 
@@ -156,20 +156,22 @@ def phase_of(workflow: Object, stage: str, disk: str) -> str:
     Attempts are nodes of type Pod under one of type Retry, which shows whether another follows (seen with
     argo-workflows 4.1.2).
     """
-    for node in _nodes(workflow.get("status") or {}).values():
-        given = (node.get("inputs") or {}).get("parameters") or []
-        about = {one["name"]: one.get("value") for one in given}
-        if (node.get("type"), node.get("templateName")) == ("Retry", stage) and about.get("disk") == disk:
+    for node in _read_nodes(workflow.get("status") or {}).values():
+        inputs = (node.get("inputs") or {}).get("parameters") or []
+        parameters = {parameter["name"]: parameter.get("value") for parameter in inputs}
+        if (node.get("type"), node.get("templateName")) == ("Retry", stage) and parameters.get(
+            "disk"
+        ) == disk:
             return str(node.get("phase", ""))
     return ""
 
 
-def _nodes(status: dict[str, Any]) -> dict[str, Any]:
+def _read_nodes(status: dict[str, Any]) -> dict[str, Any]:
     """The nodes; Argo compresses those of a large Workflow (util/file/fileutil.go: gzip, then base64)."""
     nodes: dict[str, Any] = status.get("nodes") or {}
-    if packed := status.get("compressedNodes"):
+    if compressed := status.get("compressedNodes"):
         try:
-            nodes = json.loads(gzip.decompress(base64.b64decode(packed)))
+            nodes = json.loads(gzip.decompress(base64.b64decode(compressed)))
         except (OSError, ValueError):  # another algorithm: the nodes cannot be read
             log.debug("the nodes of the Workflow are compressed in an unknown way")
     return nodes

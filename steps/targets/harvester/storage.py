@@ -27,58 +27,58 @@ class Backend(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class Place:
+class ImageStorage:
     """The storage of an image."""
 
     storage_class: str
     backend: Backend
 
 
-def wanted_class(target: TargetPlan, disk: Disk) -> str:
+def storage_class_name(target: TargetPlan, disk: Disk) -> str:
     """The request's class for this disk; empty for the cluster's default."""
     return disk_rule(disk, target.disks).storage_class or target.storage_class
 
 
-def place(cluster: Cluster, wanted: str) -> Place:
-    """The storage of an image for the class `wanted`, or for the default class.
+def storage_for(cluster: Cluster, class_name: str) -> ImageStorage:
+    """The storage of an image for the class `class_name`, or for the default class.
 
     Raises:
         StepError: NOT_FOUND, if the class, or a default class, does not exist.
     """
-    if wanted:
-        return _named(cluster, wanted)
-    name, found = _default(cluster)
+    if class_name:
+        return _storage_of_class(cluster, class_name)
+    name, class_object = _default_class(cluster)
     # Without a class Harvester uses its backing images for any default class, with Longhorn's own defaults in
     # place of a class that is not Longhorn's (pkg/image/common/mutator.go, getSC): disks would be elsewhere.
-    v1 = found.get("parameters", {}).get("dataEngine", "v1") == "v1"
-    fits = found.get("provisioner") == LONGHORN and v1
-    return Place(name, Backend.BACKING_IMAGE if fits else Backend.CDI)
+    v1 = class_object.get("parameters", {}).get("dataEngine", "v1") == "v1"
+    is_longhorn_v1 = class_object.get("provisioner") == LONGHORN and v1
+    return ImageStorage(name, Backend.BACKING_IMAGE if is_longhorn_v1 else Backend.CDI)
 
 
-def _named(cluster: Cluster, name: str) -> Place:
+def _storage_of_class(cluster: Cluster, name: str) -> ImageStorage:
     """As vm-import-controller decides (pkg/util/storageclass.go): a class must specify v1."""
-    found = cluster.get(STORAGE_CLASS, name)
-    if found is None:
+    class_object = cluster.get(STORAGE_CLASS, name)
+    if class_object is None:
         raise StepError(
             Exit.NOT_FOUND,
             f"there is no storage class {name}",
             remedy="set spec.storageClass to a class that exists",
         )
-    v1 = (found.get("parameters") or {}).get("dataEngine") == "v1"
-    fits = found.get("provisioner") == LONGHORN and v1
-    return Place(name, Backend.BACKING_IMAGE if fits else Backend.CDI)
+    v1 = (class_object.get("parameters") or {}).get("dataEngine") == "v1"
+    is_longhorn_v1 = class_object.get("provisioner") == LONGHORN and v1
+    return ImageStorage(name, Backend.BACKING_IMAGE if is_longhorn_v1 else Backend.CDI)
 
 
-def _default(cluster: Cluster) -> tuple[str, dict[str, Any]]:
+def _default_class(cluster: Cluster) -> tuple[str, dict[str, Any]]:
     """The default class; the newest of several, as in Kubernetes (storage-classes, default class)."""
     classes = [
-        one
-        for one in cluster.find(STORAGE_CLASS)
-        if (one["metadata"].get("annotations") or {}).get(DEFAULT_CLASS) == "true"
+        item
+        for item in cluster.find(STORAGE_CLASS)
+        if (item["metadata"].get("annotations") or {}).get(DEFAULT_CLASS) == "true"
     ]
     if not classes:
         raise StepError(
             Exit.NOT_FOUND, "the cluster has no default storage class", remedy="set one in spec.storageClass"
         )
-    newest = max(classes, key=lambda one: str(one["metadata"].get("creationTimestamp", "")))
+    newest = max(classes, key=lambda item: str(item["metadata"].get("creationTimestamp", "")))
     return newest["metadata"]["name"], {**newest, "parameters": newest.get("parameters") or {}}

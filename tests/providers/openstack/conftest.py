@@ -87,7 +87,7 @@ def access(project: Project, tmp_path: Path) -> MakeAccess:
             stop=Stop(),
             run=RUN,
             step=step,
-            memory=tmp_path / "memory",
+            state_folder=tmp_path / "memory",
         )
 
     return make
@@ -138,7 +138,7 @@ def imported(project: Project, tmp_path: Path) -> Iterator[Imported]:
     )
     (tmp_path / "request" / PLAN).write_text(plan.to_json())
     asked = Access(
-        plan=plan.source, credentials=secret, stop=Stop(), run=RUN, step="preflight", memory=tmp_path
+        plan=plan.source, credentials=secret, stop=Stop(), run=RUN, step="preflight", state_folder=tmp_path
     )
     with connect(asked) as source:
         source.describe("web", None).save(tmp_path / "request" / MACHINE)

@@ -11,7 +11,7 @@ from openstack.block_storage.v3.volume import Volume
 from openstack.compute.v2.server import Server
 from openstack.network.v2.port import Port
 
-from steps.providers.openstack.facts import Facts
+from steps.providers.openstack.facts import ServerFacts
 
 SERVER: Final = "5f0c41d8-29f0-4d8e-8f60-6a6f1f7c2b10"
 NET_A: Final = "0a000000-0000-4000-8000-000000000001"
@@ -79,7 +79,7 @@ def a_port(number: int = 0, **more: Any) -> Port:
     return Port.existing(**{**given, **more})
 
 
-def some_facts(**more: Any) -> Facts:
+def some_facts(**more: Any) -> ServerFacts:
     server = more.pop("server", None) or a_server()
     given: dict[str, Any] = {
         "server": server,
@@ -89,7 +89,7 @@ def some_facts(**more: Any) -> Facts:
         "networks": {NET_A: "front", NET_B: "back"},
         "generation": "req-1",
     }
-    return Facts(**{**given, **more})
+    return ServerFacts(**{**given, **more})
 
 
 def addressed(*networks: tuple[str, list[Port]]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def test_a_flavor_without_a_disk_leaves_its_size_to_the_image() -> None:
     image = {"id": "img", "disk_format": "qcow2", "virtual_size": 3 << 20}
     made = described(server=a_server(image={"id": "img"}), image=image, volumes=())
     assert [disk.capacity for disk in made.disks] == [3 << 20]
-    lost = described(server=a_server(image={"id": "img"}), image_lost=True, volumes=())
+    lost = described(server=a_server(image={"id": "img"}), is_image_deleted=True, volumes=())
     assert (lost.disks, codes(lost, Severity.BLOCK)) == ((), {"root-size"})
 
 

@@ -65,9 +65,9 @@ def cloud(*volumes: str, status: int = 404) -> Cloud:
 
 def described(there: Cloud, *, listed: bool) -> Machine:
     if listed:
-        (found,) = facts.of_all(there)
+        (found,) = facts.read_all(there)
     else:
-        found = facts.of_one(there, there.compute.server)
+        found = facts.read_one(there, there.compute.server)
     return describe.machine(found)
 
 

@@ -32,7 +32,7 @@ def refused(folder: Path, port: str, ca: str = "", *, insecure: bool = False) ->
         region="RegionOne",
         insecure_skip_tls_verify=insecure,
     )
-    access = Access(plan=plan, credentials=secret, stop=Stop(), run="r", step="look", memory=folder)
+    access = Access(plan=plan, credentials=secret, stop=Stop(), run="r", step="look", state_folder=folder)
     with pytest.raises(StepError) as caught, connect(access):
         pass
     return caught.value

@@ -69,7 +69,7 @@ def test_a_service_that_the_catalogue_lacks_is_named(missing: str) -> None:
 def test_a_name_that_only_the_cloud_knows_is_found_out() -> None:
     connection = Connection(catalog("http://controller.invalid:9292/image"))
     with pytest.raises(StepError) as caught:
-        cloud.prove_way(of(connection))
+        cloud.check_image_service(of(connection))
     assert caught.value.code is Exit.UNREACHABLE
     for word in ("the image service (Glance) controller.invalid", "port 9292", "hostAliases"):
         assert word in str(caught.value)
@@ -81,7 +81,7 @@ def test_a_port_that_is_closed_is_found_out() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(StepError, match=f"port {port}.*firewall"):
-        cloud.prove_way(of(Connection(catalog(f"http://127.0.0.1:{port}/image"))))
+        cloud.check_image_service(of(Connection(catalog(f"http://127.0.0.1:{port}/image"))))
 
 
 @pytest.mark.parametrize(
@@ -95,10 +95,10 @@ def test_a_service_that_cannot_be_used_is_no_fault_of_ours(answer: Exception, co
     if isinstance(answer, sdk.HttpException):
         answer.status_code = 403
     with Server(Behaviour(b"")) as server, pytest.raises(StepError, match="image service") as caught:
-        cloud.prove_way(of(Connection(catalog(server.url), answer)))
+        cloud.check_image_service(of(Connection(catalog(server.url), answer)))
     assert caught.value.code == code
 
 
 def test_an_image_service_that_answers_is_no_hindrance() -> None:
     with Server(Behaviour(b"")) as server:
-        cloud.prove_way(of(Connection(catalog(server.url))))
+        cloud.check_image_service(of(Connection(catalog(server.url))))

@@ -56,7 +56,7 @@ def access(tmp_path: Path) -> MakeAccess:
                 (secret / key.replace("_", ".")).write_text(more.pop(key))
         plan = SourcePlan(kind=SourceKind.OVA, name="appliance", endpoint=str(endpoint), **more)
         return Access(
-            plan=plan, credentials=secret, stop=stop or Stop(), run="run-1", step=step, memory=memory
+            plan=plan, credentials=secret, stop=stop or Stop(), run="run-1", step=step, state_folder=memory
         )
 
     return make

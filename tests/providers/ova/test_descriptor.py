@@ -39,7 +39,7 @@ OUTSIDE = (
         ("<Envelope>", Exit.CORRUPT, "not XML"),
         ("", Exit.CORRUPT, "not XML"),
         ('<?xml version="1.0" encoding="nonsense"?><Envelope/>', Exit.CORRUPT, "not XML"),
-        ("<Envelope>" + " " * markup.MOST_BYTES + "</Envelope>", Exit.UNSUPPORTED, "bytes"),
+        ("<Envelope>" + " " * markup.MAX_BYTES + "</Envelope>", Exit.UNSUPPORTED, "bytes"),
         ("<html/>", Exit.INVALID, "not an OVF descriptor"),
         ("<Envelope/>", Exit.INVALID, "0 VMs"),
         (
@@ -78,7 +78,7 @@ def test_utf_16_is_read() -> None:
     ],
 )
 def test_sizes(quantity: str, unit: str, size: int) -> None:
-    assert units.size(quantity, unit) == size
+    assert units.parse_size(quantity, unit) == size
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_sizes(quantity: str, unit: str, size: int) -> None:
 )
 def test_what_is_no_size(quantity: str, unit: str) -> None:
     with pytest.raises(ValueError, match=r"not a unit|not a number|too large"):
-        units.size(quantity, unit)
+        units.parse_size(quantity, unit)
 
 
 def test_manifests_as_people_write_them() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from steps.disk.land import Landed
-from steps.disk.landed import Files
+from steps.disk.landed import LandingFiles
 from steps.model.contract import Exit, StepError, Stopped
 from steps.model.plan import DiskFormat
 from steps.providers import Access, connect
@@ -39,7 +39,7 @@ def packed(path: Path, files: PackageFiles) -> Path:
 
 
 def nothing_landed(out: Path) -> bool:
-    return not (out.exists() or Files(out).landed.exists() or Files(out).source.exists())
+    return not (out.exists() or LandingFiles(out).landed.exists() or LandingFiles(out).source.exists())
 
 
 @pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha512"])
@@ -191,7 +191,7 @@ class StopAfter(Stop):
 def test_a_resumed_transfer_rereads_its_data_if_a_digest_needs_it(
     tmp_path: Path, access: MakeAccess, monkeypatch: pytest.MonkeyPatch, manifest: str | None, ranges: bool
 ) -> None:
-    monkeypatch.setattr("steps.disk.checkpoint.EVERY_BYTES", MIB)
+    monkeypatch.setattr("steps.disk.checkpoint.SAVE_EVERY_BYTES", MIB)
     raw, out = tmp_path / "original.raw", tmp_path / "d.raw"
     raw.write_bytes(make_disk(24 * MIB, fill=0.9))
     files = build_files([raw], manifest=manifest, tables_last=True)
@@ -203,7 +203,7 @@ def test_a_resumed_transfer_rereads_its_data_if_a_digest_needs_it(
             machine = source.describe("web", None)
             with pytest.raises(Stopped):
                 source.export(machine, machine.disks[0], out, DiskFormat.RAW, stop.report)
-        kept = Files(out).partial.stat().st_ino
+        kept = LandingFiles(out).partial.stat().st_ino
         with connect(access(site.base + "/m.ova")) as source:
             machine = source.describe("web", None)
             landed = source.export(machine, machine.disks[0], out, DiskFormat.RAW, ignore)
@@ -221,7 +221,7 @@ def test_a_resumed_transfer_still_finds_a_wrong_digest(
     tmp_path: Path, access: MakeAccess, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The wrong byte is in what landed before the kill; the decoder does not see it again."""
-    monkeypatch.setattr("steps.disk.checkpoint.EVERY_BYTES", MIB)
+    monkeypatch.setattr("steps.disk.checkpoint.SAVE_EVERY_BYTES", MIB)
     raw, out = tmp_path / "original.raw", tmp_path / "d.raw"
     raw.write_bytes(make_disk(24 * MIB, fill=0.9))
     files = build_files([raw], "qemu")
@@ -234,7 +234,7 @@ def test_a_resumed_transfer_still_finds_a_wrong_digest(
         machine = source.describe("web", None)
         with pytest.raises(Stopped):
             source.export(machine, machine.disks[0], out, DiskFormat.QCOW2, stop.report)
-    assert Files(out).state.exists()
+    assert LandingFiles(out).state.exists()
     error = refused(lambda: export_as(access(path), out))
     assert error.code is Exit.CORRUPT
     assert nothing_landed(out)
@@ -257,7 +257,8 @@ def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 plan = SourcePlan(kind=SourceKind.OVA, name="m", endpoint=sys.argv[1])
 folder = Path(sys.argv[2])
-with connect(Access(plan=plan, credentials=folder, stop=Stop(), run="r", step="s", memory=folder)) as source:
+access = Access(plan=plan, credentials=folder, stop=Stop(), run="r", step="s", state_folder=folder)
+with connect(access) as source:
     before = peak()
     machine = source.describe("web", None)
     source.export(machine, machine.disks[0], folder / "d.raw", DiskFormat.RAW, lambda done, total: None)
@@ -285,7 +286,7 @@ def test_nothing_of_the_archive_is_stored(tmp_path: Path, raws: list[Path], acce
     out.mkdir()
     export(made, out / "d.raw")
     assert {file.name for file in out.iterdir()} == {"d.raw", "d.raw.landed.json"}
-    assert list(made.memory.iterdir()) == []
+    assert list(made.state_folder.iterdir()) == []
 
 
 def test_links_do_not_lead_out_of_a_folder(

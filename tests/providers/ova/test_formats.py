@@ -15,7 +15,7 @@ from steps.model.contract import Exit
 from steps.model.machine import Severity
 from steps.model.plan import DiskFormat
 from steps.providers import connect
-from tests.disk import test_whole as whole
+from tests.disk import test_self_contained as images
 from tests.provider_contract import ignore
 from tests.providers.ova.conftest import MakeAccess, Refused
 from tests.providers.ova.make import build_files
@@ -122,7 +122,7 @@ VHD = b"http://go.microsoft.com/fwlink/?LinkId=137171"
 
 
 @pytest.mark.parametrize("how", ["plain", "compressed", "split"])
-@pytest.mark.parametrize(("make", "uri"), [(whole.qcow2, QCOW2), (whole.vhd, VHD), (whole.stream, STREAM)])
+@pytest.mark.parametrize(("make", "uri"), [(images.qcow2, QCOW2), (images.vhd, VHD), (images.stream, STREAM)])
 def test_a_part_of_a_disk_is_refused_in_preflight(
     tmp_path: Path,
     raws: list[Path],
@@ -133,7 +133,7 @@ def test_a_part_of_a_disk_is_refused_in_preflight(
     how: str,
 ) -> None:
     image = make(tmp_path)
-    raws[0].write_bytes(whole.DISK)
+    raws[0].write_bytes(images.DISK)
     packed = {"compressed": gzip.compress(image), "split": image[:1000]}.get(how, image)
     folder = package(tmp_path, raws, packed, uri, ".vmdk")
     text = (folder / "web.ovf").read_text()
@@ -162,8 +162,8 @@ def test_the_parent_of_a_vhdx_is_looked_for_where_its_tables_are(
     tmp_path: Path, raws: list[Path], access: MakeAccess
 ) -> None:
     """Far behind what a look at a file brings with it."""
-    raws[0].write_bytes(whole.DISK)
-    image = whole.vhdx(tmp_path)
+    raws[0].write_bytes(images.DISK)
+    image = images.vhdx(tmp_path)
     files = build_files(raws[:1], manifest=None)
     text = files.contents["web.ovf"].replace(STREAM, b"").replace(b"disk1.vmdk", b"disk1.vhdx")
     files.contents = {"web.ovf": text, "web-disk1.vhdx": image}

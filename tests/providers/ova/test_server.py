@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from steps.disk import qemu
-from steps.disk.landed import Files
+from steps.disk.landed import LandingFiles
 from steps.model.contract import Exit, StepError
 from steps.model.plan import DiskFormat
 from steps.providers import connect
-from steps.providers.ova.place import Reach
+from steps.providers.ova.source_file import HttpSettings
 from tests.disk.server import Behaviour
 from tests.forwardproxy import Forward, forward
 from tests.provider_contract import ignore
@@ -60,7 +60,7 @@ def test_redirects_are_followed_and_the_login_stays_at_home(access: MakeAccess, 
     ],
 )
 def test_where_the_login_goes(home: str, url: str, given: bool) -> None:
-    assert bool(Reach(login="x", home=home).headers(url)) is given
+    assert bool(HttpSettings(login="x", source_url=home).headers(url)) is given
 
 
 def test_an_export_follows_the_current_redirects(
@@ -181,7 +181,7 @@ def test_a_description_reads_headers_and_nothing_else(
 def test_without_range_a_description_ends_before_the_disks(
     access: MakeAccess, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("steps.providers.ova.tar.NEAR", 100_000)
+    monkeypatch.setattr("steps.providers.ova.tar.MAX_SKIP_BYTES", 100_000)
     how = Behaviour(body, ranges=False)
     with Site({"/m.ova": Page(how)}) as site, connect(access(site.base + "/m.ova")) as source:
         machine = source.describe("web", None)
@@ -192,7 +192,7 @@ def test_without_range_a_description_ends_before_the_disks(
 def test_a_connection_that_breaks_again_and_again(
     access: MakeAccess, body: bytes, raws: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("steps.disk.web.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("steps.disk.web.RESUME_PAUSES", (0.0, 0.0))
     how = Behaviour(body)
     with Site({"/m.ova": Page(how)}) as site, connect(access(site.base + "/m.ova")) as source:
         machine = source.describe("web", None)
@@ -241,7 +241,7 @@ def test_an_archive_without_range_is_read_again_and_compared(
             with pytest.raises(StepError, match="reads from the start and compares") as caught:
                 source.export(machine, machine.disks[0], out, DiskFormat.RAW, ignore)
             assert caught.value.code is Exit.BROKEN_STREAM
-        assert Files(out).partial.exists()
+        assert LandingFiles(out).partial.exists()
         how.cuts, how.body = [], bodies[is_replaced]
         with connect(access(url)) as source:
             landed = source.export(machine, machine.disks[0], out, DiskFormat.RAW, ignore)
@@ -350,7 +350,7 @@ def test_a_download_that_takes_too_long(access: MakeAccess, body: bytes, tmp_pat
                 source.export(machine, machine.disks[0], out, DiskFormat.RAW, ignore)
         assert caught.value.code is Exit.UNREACHABLE
         assert not out.exists()
-        assert Files(out).partial.exists()
+        assert LandingFiles(out).partial.exists()
 
 
 def test_an_ova_is_read_through_the_proxy(

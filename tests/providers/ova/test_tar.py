@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from steps.model.contract import Exit, StepError
-from steps.providers.ova import place
+from steps.providers.ova import source_file
 from steps.providers.ova.address import Address
-from steps.providers.ova.place import Reach
-from steps.providers.ova.reader import Reader
+from steps.providers.ova.reader import FileReader
+from steps.providers.ova.source_file import HttpSettings
 from steps.providers.ova.tar import Member, Tar
 from steps.runtime.stop import Stop
 from tests.providers.ova.conftest import Refused
@@ -25,7 +25,9 @@ UNICODE = "Größe-диск.vmdk"
 
 
 def members(path: Path) -> dict[str, Member]:
-    with contextlib.closing(Reader(place.find(Address.parse(str(path)), Reach()), Stop())) as reader:
+    with contextlib.closing(
+        FileReader(source_file.locate(Address.parse(str(path)), HttpSettings()), Stop())
+    ) as reader:
         tar = Tar(reader)
         assert tar.find(lambda name: name == "no such file") is None
         return dict(tar._members)
@@ -217,7 +219,9 @@ def test_two_records_that_disagree(tmp_path: Path, refused: Refused, what: str) 
 def test_a_walk_that_failed_is_not_at_its_end(tmp_path: Path, refused: Refused) -> None:
     """Or a file behind the failure, such as the manifest, would be taken for one that is not there."""
     path = written(tmp_path / "t", info("m.ovf", 5), info("m.mf", 5))
-    with contextlib.closing(Reader(place.find(Address.parse(str(path)), Reach()), Stop())) as reader:
+    with contextlib.closing(
+        FileReader(source_file.locate(Address.parse(str(path)), HttpSettings()), Stop())
+    ) as reader:
         tar = Tar(reader)
         assert tar.find(lambda name: name == "m.ovf")
         path.write_bytes(path.read_bytes()[:1024])
@@ -236,14 +240,16 @@ def test_a_long_record_is_not_read(tmp_path: Path, refused: Refused) -> None:
 def test_more_files_than_any_package_has(
     tmp_path: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("steps.providers.ova.tar._MOST_MEMBERS", 20)
+    monkeypatch.setattr("steps.providers.ova.tar._MAX_MEMBERS", 20)
     path = written(tmp_path / "t", *(info(f"{number}", 0) for number in range(30)))
     assert "more than 20 files" in str(refused(lambda: members(path)))
 
 
 def test_a_large_file_is_not_read_as_a_descriptor(tmp_path: Path, refused: Refused) -> None:
     path = written(tmp_path / "t", info("m.ovf", 3000))
-    with contextlib.closing(Reader(place.find(Address.parse(str(path)), Reach()), Stop())) as reader:
+    with contextlib.closing(
+        FileReader(source_file.locate(Address.parse(str(path)), HttpSettings()), Stop())
+    ) as reader:
         tar = Tar(reader)
         member = tar.find(lambda name: name == "m.ovf")
         assert member is not None

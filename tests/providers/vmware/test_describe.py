@@ -14,8 +14,8 @@ from steps.providers import connect
 from steps.providers.vmware import describe
 from steps.providers.vmware.collector import Row
 from steps.providers.vmware.devices import Hardware, allocated_bytes, boot_order, disks
-from steps.providers.vmware.find import Place
-from steps.providers.vmware.networks import Named, Networks, attachment, indexed
+from steps.providers.vmware.find import InventoryVm
+from steps.providers.vmware.networks import NamedNetwork, Networks, attachment, index_by_key
 from tests.providers.vmware.conftest import MakeAccess
 from tests.providers.vmware.inventory import MIB
 
@@ -136,7 +136,7 @@ def made_of(devices: list[Any], **facts: Any) -> Machine:
 def from_facts(facts: dict[str, Any]) -> Machine:
     reference: Any = vim.VirtualMachine
     row = Row(reference("vm-1"), facts)
-    return describe.machine(Place(row, ("DC0", "vm", "a")), row, Networks())
+    return describe.machine(InventoryVm(row, ("DC0", "vm", "a")), row, Networks())
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,10 @@ def test_nsx_networks() -> None:
         ),
         deviceInfo=description(label="Network adapter 1", summary="nsx.LogicalSwitch: id-1"),
     )
-    assert attachment(card, Networks(by_opaque_id=indexed([Named("id-1", "segment")]))).name == "segment"
+    assert (
+        attachment(card, Networks(by_opaque_id=index_by_key([NamedNetwork("id-1", "segment")]))).name
+        == "segment"
+    )
     unknown = attachment(card, Networks())
     assert (unknown.name, unknown.certain) == ("nsx.LogicalSwitch: id-1", False)
 
@@ -222,12 +225,12 @@ def test_nsx_networks() -> None:
 @pytest.mark.parametrize(
     ("networks", "name", "certain"),
     [
-        ([Named("id-1", "segment"), Named("id-1", "segment")], "segment", True),
-        ([Named("id-1", "segment"), Named("id-1", "other")], "nsx.LogicalSwitch: id-1", False),
-        ([Named("id-1", "segment"), Named("id-2", "other")], "segment", True),
+        ([NamedNetwork("id-1", "segment"), NamedNetwork("id-1", "segment")], "segment", True),
+        ([NamedNetwork("id-1", "segment"), NamedNetwork("id-1", "other")], "nsx.LogicalSwitch: id-1", False),
+        ([NamedNetwork("id-1", "segment"), NamedNetwork("id-2", "other")], "segment", True),
     ],
 )
-def test_a_network_that_is_listed_twice(networks: list[Named], name: str, certain: bool) -> None:
+def test_a_network_that_is_listed_twice(networks: list[NamedNetwork], name: str, certain: bool) -> None:
     """One segment on two switches has one name; of two names nobody can tell which one is the card's."""
     description: Any = vim.Description
     card = device.VirtualE1000(
@@ -237,7 +240,7 @@ def test_a_network_that_is_listed_twice(networks: list[Named], name: str, certai
         ),
         deviceInfo=description(label="Network adapter 1", summary="nsx.LogicalSwitch: id-1"),
     )
-    found = attachment(card, Networks(by_opaque_id=indexed(networks)))
+    found = attachment(card, Networks(by_opaque_id=index_by_key(networks)))
     assert (found.name, found.certain) == (name, certain)
 
 
@@ -268,7 +271,7 @@ def test_disks_that_share_a_slot_end_the_import() -> None:
         Hardware(devices).slot("2001")
     assert caught.value.code is Exit.AMBIGUOUS
     controllers[1].busNumber = 1
-    assert not Hardware(devices).ambiguous()
+    assert not Hardware(devices).conflict()
 
 
 def test_no_boot_order_is_none() -> None:

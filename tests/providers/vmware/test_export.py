@@ -74,7 +74,7 @@ class Run:
     """An export in a thread, while the test looks at it from outside."""
 
     def __init__(self, access: Access, vm: str = "one", number: int = 0) -> None:
-        self.out = access.memory.parent / f"{vm}-{number}"
+        self.out = access.state_folder.parent / f"{vm}-{number}"
         self.reports: list[tuple[int, int]] = []
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, args=(access, vm, number))
@@ -171,7 +171,7 @@ def test_stopped_while_the_stream_is_silent(vcenter: Simulator, access: MakeAcce
         run.finish()
     assert ends(vcenter)[-1] == "aborted"
     assert len(vcenter.calls("Logout")) == 1
-    assert list(asked.memory.glob("session*")) == []
+    assert list(asked.state_folder.glob("session*")) == []
 
 
 def test_an_error_while_landing_aborts(
@@ -345,8 +345,12 @@ def url(key: str, *, disk: bool | None = True, **more: str) -> SimpleNamespace:
     return SimpleNamespace(key=key, disk=disk, **{**given, **more})
 
 
-def picked(urls: Sequence[Any], slot: Slot, *, alone: bool = False) -> str:
-    return str(export._pick(urls, export._Present(slot=slot, alone=alone, identity=""), "cannot export").key)
+def picked(urls: Sequence[Any], slot: Slot, *, is_only_disk: bool = False) -> str:
+    return str(
+        export._device_url(
+            urls, export._CurrentDisk(slot=slot, is_only_disk=is_only_disk, identity=""), "cannot export"
+        ).key
+    )
 
 
 SATA = Slot("VirtualAHCIController", 0, 0)
@@ -367,12 +371,14 @@ def test_by_the_import_key_where_the_key_says_nothing() -> None:
 @pytest.mark.parametrize("flag", [False, None])
 def test_an_image_or_nvram_is_never_taken(flag: bool | None) -> None:
     with pytest.raises(StepError, match="no entry for VirtualAHCIController0:0"):
-        picked([url("/vm-1/VirtualAHCIController0:0", disk=flag, targetId="disk-0.iso")], SATA, alone=True)
+        picked(
+            [url("/vm-1/VirtualAHCIController0:0", disk=flag, targetId="disk-0.iso")], SATA, is_only_disk=True
+        )
 
 
 def test_the_only_disk_whatever_it_is_called() -> None:
-    assert picked([url("x"), url("n", disk=False)], SATA, alone=True) == "x"
-    assert picked([url("x", disk=None, targetId="disk-0.VMDK")], SATA, alone=True) == "x"
+    assert picked([url("x"), url("n", disk=False)], SATA, is_only_disk=True) == "x"
+    assert picked([url("x", disk=None, targetId="disk-0.VMDK")], SATA, is_only_disk=True) == "x"
 
 
 def test_no_guess_among_several() -> None:

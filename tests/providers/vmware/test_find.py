@@ -110,7 +110,7 @@ def test_a_stand_alone_host_takes_any_datacenter(
     start_simulator: StartSimulator, access: MakeAccess, datacenter: str
 ) -> None:
     host = start_simulator({"kind": "esxi", "datacenters": [{"vms": [{"name": "a", "disks": [{}]}]}]})
-    with connect(make_access(host, access().memory.parent / "esxi", datacenter=datacenter)) as source:
+    with connect(make_access(host, access().state_folder.parent / "esxi", datacenter=datacenter)) as source:
         source.verify()
         assert source.describe("a", "").path == "/ha-datacenter/vm/a"
         assert source.networks() == {"VM Network"}

@@ -14,7 +14,7 @@ from steps.model.plan import PowerPlan
 from steps.providers import Access, connect
 from steps.providers.vmware import describe, power
 from steps.providers.vmware.collector import Row
-from steps.providers.vmware.power import Asked
+from steps.providers.vmware.power import ShutdownNote
 from steps.providers.vmware.session import log_in, log_out
 from tests.providers.vmware.conftest import MakeAccess
 from tests.simulator import Simulator
@@ -61,7 +61,7 @@ def test_the_guest_is_asked_once(vcenter: Simulator, access: MakeAccess, vm: str
     shut_down(asked, vm)
     shut_down(asked, vm)
     assert counts(vcenter, vm) == ("off", 1, 0)
-    assert list(asked.memory.iterdir()) == []
+    assert list(asked.state_folder.iterdir()) == []
 
 
 def test_by_force_at_once(vcenter: Simulator, access: MakeAccess) -> None:
@@ -129,9 +129,9 @@ class during:  # noqa: N801 - reads as a word of the test
 
 
 def note(access: Access, machine: Machine, *, state: str, age: float) -> Path:
-    path = access.memory / f"shutdown-{machine.source_id}.json"
+    path = access.state_folder / f"shutdown-{machine.source_id}.json"
     path.parent.mkdir(exist_ok=True)
-    asked = Asked.model_validate({"moid": machine.source_id, "at": time.time() - age, "state": state})
+    asked = ShutdownNote.model_validate({"moid": machine.source_id, "at": time.time() - age, "state": state})
     path.write_text(asked.to_json())
     return path
 
@@ -189,7 +189,7 @@ def test_stopped_while_waiting_for_the_guest(vcenter: Simulator, access: MakeAcc
         with pytest.raises(Stopped):
             source.power_off(machine, PowerPlan(grace_seconds=30))
     assert counts(vcenter, "stubborn-too")[0] == "on"
-    assert list(asked.memory.iterdir()) != []  # the next attempt knows that the guest was asked
+    assert list(asked.state_folder.iterdir()) != []  # the next attempt knows that the guest was asked
 
 
 def test_suspended(access: MakeAccess, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,8 +216,8 @@ def test_a_power_off_under_way_is_not_repeated(vcenter: Simulator, access: MakeA
         machine = source.describe("in-flight", None)
         task = Row(None, {"info.descriptionId": "VirtualMachine.powerOff", "info.state": "running"})
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(power._Shutdown, "task", lambda *_: task)
-            patch.setattr(power, "_earlier", lambda _: [object()])
+            patch.setattr(power._Shutdown, "read_task", lambda *_: task)
+            patch.setattr(power, "_recent_tasks", lambda _: [object()])
             threading.Timer(0.2, vcenter.set_power, ("in-flight", "off")).start()
             source.power_off(machine, PowerPlan(force=True))
     assert counts(vcenter, "in-flight") == ("off", 0, 0)

@@ -12,7 +12,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.machine import Severity
 from steps.model.plan import PowerPlan
 from steps.providers import connect
-from steps.providers.vmware.power import Asked
+from steps.providers.vmware.power import ShutdownNote
 from tests.simulator import Simulator, StartSimulator, make_access
 
 pytestmark = pytest.mark.vcenter
@@ -84,9 +84,9 @@ def test_one_that_was_withdrawn_since_the_guest_was_asked_stops_no_vm(
     access = make_access(simulator, tmp_path)
     with connect(access) as source:
         machine = source.describe("web", None)
-        asked = Asked(moid=machine.source_id, at=time.time() - 60, state="asked")
-        access.memory.mkdir(parents=True, exist_ok=True)
-        asked.save(access.memory / f"shutdown-{machine.source_id}.json")
+        asked = ShutdownNote(moid=machine.source_id, at=time.time() - 60, state="asked")
+        access.state_folder.mkdir(parents=True, exist_ok=True)
+        asked.save(access.state_folder / f"shutdown-{machine.source_id}.json")
         simulator.set_lacks(EXPORT)
         with pytest.raises(StepError, match=f"lacks the privilege {EXPORT}"):
             source.power_off(machine, PowerPlan(grace_seconds=1))

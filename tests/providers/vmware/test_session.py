@@ -15,7 +15,7 @@ import pytest
 from steps.model.contract import Exit, StepError
 from steps.providers import Access, connect
 from steps.providers.vmware import leftovers
-from steps.providers.vmware.session import Session, agent, log_in, log_out
+from steps.providers.vmware.session import Session, log_in, log_out, user_agent_of
 from tests.providers.vmware.conftest import MakeAccess
 from tests.simulator import Simulator, StartSimulator
 
@@ -29,7 +29,7 @@ def test_verify_uses_one_session_and_gives_it_back(vcenter: Simulator, access: M
         (session,) = vcenter.sessions()
         assert session["userAgent"] == f"vmferry/0.1.0 run={asked.run} step=preflight"
     assert [len(vcenter.calls("Login")), len(vcenter.calls("Logout"))] == [1, 1]
-    assert list(asked.memory.iterdir()) == []
+    assert list(asked.state_folder.iterdir()) == []
 
 
 def test_logged_out_when_the_body_fails(access: MakeAccess) -> None:
@@ -40,7 +40,7 @@ def test_logged_out_when_the_body_fails(access: MakeAccess) -> None:
 def test_the_note_holds_the_key_and_nothing_that_opens_the_session(access: MakeAccess) -> None:
     asked = access()
     with connect(asked):
-        note = asked.memory / leftovers.NOTE
+        note = asked.state_folder / leftovers.NOTE_FILE
         assert stat.S_IMODE(note.stat().st_mode) == 0o600
         assert set(json.loads(note.read_text())) == {"endpoint", "key"}
 
@@ -154,7 +154,7 @@ def test_the_next_attempt_ends_the_session_a_killed_one_left(vcenter: Simulator,
 @pytest.fixture
 def unlistable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An account that may not list sessions sees none."""
-    monkeypatch.setattr(leftovers, "_listed", lambda _: [])
+    monkeypatch.setattr(leftovers, "_own_sessions", lambda _: [])
     return iter(())
 
 
@@ -169,9 +169,9 @@ def test_the_note_ends_it_where_sessions_cannot_be_listed(vcenter: Simulator, ac
 @pytest.mark.usefixtures("unlistable")
 def test_a_note_of_a_session_that_has_expired(vcenter: Simulator, access: MakeAccess) -> None:
     asked = access()
-    asked.memory.mkdir()
-    note = leftovers.Note(endpoint=vcenter.url.split("/")[2], key="12345678-no-such-session")
-    (asked.memory / leftovers.NOTE).write_text(note.to_json())
+    asked.state_folder.mkdir()
+    note = leftovers.SessionNote(endpoint=vcenter.url.split("/")[2], key="12345678-no-such-session")
+    (asked.state_folder / leftovers.NOTE_FILE).write_text(note.to_json())
     with connect(asked) as source:
         source.verify()
     assert [call["fault"] for call in vcenter.calls("TerminateSession")] == ["NotFound"]
@@ -179,8 +179,8 @@ def test_a_note_of_a_session_that_has_expired(vcenter: Simulator, access: MakeAc
 
 def test_a_damaged_note_is_passed_over(access: MakeAccess) -> None:
     asked = access()
-    asked.memory.mkdir()
-    (asked.memory / leftovers.NOTE).write_text("{")
+    asked.state_folder.mkdir()
+    (asked.state_folder / leftovers.NOTE_FILE).write_text("{")
     with connect(asked) as source:
         source.verify()
 
@@ -195,7 +195,7 @@ def test_release_ends_the_sessions_of_the_run_and_no_other(vcenter: Simulator, a
         with connect(asked) as source:
             assert source.release() == []
             agents = [each["userAgent"] for each in vcenter.sessions()]
-            assert sorted(agents) == sorted([agent(asked), other.agent])
+            assert sorted(agents) == sorted([user_agent_of(asked), other.user_agent])
 
 
 def kill(asked: Access, *, noted: bool = False) -> Session:
@@ -217,4 +217,4 @@ def refused(access: MakeAccess, **how: object) -> StepError:
 def test_credentials_are_nowhere_in_the_note(access: MakeAccess, tmp_path: Path) -> None:
     asked = access()
     with connect(asked):
-        assert "secret" not in (tmp_path / "memory" / leftovers.NOTE).read_text()
+        assert "secret" not in (tmp_path / "memory" / leftovers.NOTE_FILE).read_text()

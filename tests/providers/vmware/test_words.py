@@ -10,7 +10,7 @@ from steps.model.contract import Exit, StepError
 from steps.providers.vmware.credentials import Credentials
 from steps.providers.vmware.devices import Slot
 from steps.providers.vmware.endpoint import Endpoint
-from steps.providers.vmware.paths import joined, plain, segments
+from steps.providers.vmware.paths import join_path, split_path, unescape
 from steps.runtime import certificates
 
 
@@ -69,12 +69,14 @@ def test_credentials_missing_empty_or_no_text(tmp_path: Path, key: str, content:
 @pytest.mark.parametrize("text", ["AB:cd" * 4, "no", "zz" * 20, "ab" * 21])
 def test_what_is_no_thumbprint(text: str) -> None:
     with pytest.raises(StepError, match="thumbprint") as caught:
-        certificates.context(thumbprint=text)
+        certificates.tls_context(thumbprint=text)
     assert caught.value.code is Exit.INVALID
 
 
 def test_thumbprints_with_and_without_colons() -> None:
-    assert certificates.normalise("AB:" * 19 + "CD") == certificates.normalise("ab" * 19 + "cd")
+    assert certificates.normalize_thumbprint("AB:" * 19 + "CD") == certificates.normalize_thumbprint(
+        "ab" * 19 + "cd"
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,16 +84,16 @@ def test_thumbprints_with_and_without_colons() -> None:
 )
 def test_what_is_no_ca(text: str) -> None:
     with pytest.raises(StepError, match="caCert") as caught:
-        certificates.context(ca=text)
+        certificates.tls_context(ca=text)
     assert caught.value.code is Exit.INVALID
 
 
 @pytest.mark.parametrize(("name", "written"), [("a/b", "a%2fb"), ("100%", "100%25"), ("c\\d", "c%5cd")])
 def test_names_that_vsphere_escapes(name: str, written: str) -> None:
-    assert plain(written) == name
-    assert plain(written.upper()).lower() == name
-    assert joined(["DC0", name]) == f"/DC0/{written}"
-    assert segments(f"/x//{written}/") == ("x", name)
+    assert unescape(written) == name
+    assert unescape(written.upper()).lower() == name
+    assert join_path(["DC0", name]) == f"/DC0/{written}"
+    assert split_path(f"/x//{written}/") == ("x", name)
 
 
 @pytest.mark.parametrize(

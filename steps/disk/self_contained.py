@@ -14,10 +14,10 @@ from typing import Final
 from steps.disk.vmdk import MAGIC, SECTOR, Header, check_descriptor
 from steps.model.contract import Exit, StepError
 
-Read = Callable[[int, int], bytes]
+ReadAt = Callable[[int, int], bytes]
 """Bytes of an image from an offset on, at most so many: fewer at its end, or if it cannot be read there."""
 
-HEAD: Final = 512
+HEAD_BYTES: Final = 512
 """Bytes that suffice for all but VHDX and the descriptor of a VMDK."""
 
 _QCOW2: Final = b"QFI\xfb"
@@ -27,8 +27,8 @@ _VHD: Final = b"conectix"
 _DIFFERENCING: Final = 4
 """VHD, "Disk Type" (Microsoft, Virtual Hard Disk Image Format Specification 1.0, Hard Disk Footer Format)."""
 _DESCRIPTOR: Final = b"# Disk DescriptorFile"
-_CREATED: Final = b"createType"
-_TEXT: Final = 32 << 10
+_CREATE_TYPE: Final = b"createType"
+_DESCRIPTOR_BYTES: Final = 32 << 10
 """Bytes of a VMDK's descriptor that are checked. QEMU reads 10 KiB (DESC_SIZE); the decoder reads all."""
 _SNAPSHOTS: Final = {b"COWD": "vmfsSparse", b"\xbe\xba\xfe\xca": "seSparse"}
 """How the files of ESXi's snapshots begin: both formats exist for deltas alone (QEMU block/vmdk.c)."""
@@ -38,7 +38,7 @@ _REGIONS: Final = (192 << 10, 256 << 10)
 """VHDX: where the region table and its copy are ([MS-VHDX] 2.2)."""
 _REGION: Final = struct.Struct("<16sQII")
 _ITEM: Final = struct.Struct("<16sIIII")
-_MOST_ENTRIES: Final = 2047
+_MAX_ENTRIES: Final = 2047
 """[MS-VHDX] 2.2.3.1 and 2.6.1.1, EntryCount."""
 _METADATA: Final = uuid.UUID("8b7ca206-4790-4b9a-b8fe-575f050f886e").bytes_le
 _PARAMETERS: Final = uuid.UUID("caa16737-fa36-4d43-b3b6-33f0aa44e76b").bytes_le
@@ -46,7 +46,7 @@ _LOCATOR: Final = uuid.UUID("a8d35f2d-b30b-454d-abf7-d3d84834ab0c").bytes_le
 _HAS_PARENT: Final = 2
 
 
-def check(image_format: str, read: Read, *, size: int | None = None, name: str = "the disk") -> None:
+def check(image_format: str, read: ReadAt, *, size: int | None = None, name: str = "the disk") -> None:
     """Refuse an image if a part of it is in another file. Other damage is not checked.
 
     Args:
@@ -58,14 +58,15 @@ def check(image_format: str, read: Read, *, size: int | None = None, name: str =
     Raises:
         StepError: UNSUPPORTED.
     """
-    checks: dict[str, Callable[[Read, int | None], str]] = {
+    checks: dict[str, Callable[[ReadAt, int | None], str]] = {
         "vmdk": _vmdk,
         "qcow2": _qcow2,
         "vpc": _vhd,
         "vhdx": _vhdx,
     }
-    for one in checks.values() if image_format == "auto" else filter(None, [checks.get(image_format)]):
-        why = one(read, size)
+    selected = checks.values() if image_format == "auto" else filter(None, [checks.get(image_format)])
+    for check_format in selected:
+        why = check_format(read, size)
         if why:
             raise StepError(
                 Exit.UNSUPPORTED,
@@ -75,7 +76,7 @@ def check(image_format: str, read: Read, *, size: int | None = None, name: str =
             )
 
 
-def _vmdk(read: Read, _size: int | None) -> str:
+def _vmdk(read: ReadAt, _size: int | None) -> str:
     head = read(0, SECTOR)
     if head.startswith(_DESCRIPTOR):
         return "the VMDK is only a descriptor: its data is in other files"
@@ -88,18 +89,18 @@ def _vmdk(read: Read, _size: int | None) -> str:
         header = Header.parse(head)
     except StepError:
         return ""
-    text = read(SECTOR, min(header.text * SECTOR, _TEXT))
+    text = read(SECTOR, min(header.descriptor_area * SECTOR, _DESCRIPTOR_BYTES))
     try:
         check_descriptor(text)
     except StepError as error:
         return error.why
     # VMware leaves the descriptor out of a piece, QEMU leaves it empty.
-    empty = not header.descriptor or (text and _CREATED not in text)
-    piece = empty and not header.streamable
-    return "the VMDK is a piece of a split one: it has no descriptor of its own" if piece else ""
+    has_no_descriptor = not header.descriptor or (text and _CREATE_TYPE not in text)
+    is_piece = has_no_descriptor and not header.streamable
+    return "the VMDK is a piece of a split one: it has no descriptor of its own" if is_piece else ""
 
 
-def _qcow2(read: Read, _size: int | None) -> str:
+def _qcow2(read: ReadAt, _size: int | None) -> str:
     """By the offset of a backing file's name, even if QEMU treats it as empty: others might not."""
     head = read(0, 80).ljust(80, b"\0")
     if not head.startswith(_QCOW2):
@@ -109,42 +110,47 @@ def _qcow2(read: Read, _size: int | None) -> str:
     return "its header names an external data file" if head[7] > 2 and head[79] & _DATA_FILE else ""
 
 
-def _vhd(read: Read, size: int | None) -> str:
+def _vhd(read: ReadAt, size: int | None) -> str:
     """By the footer, and by its copy at the start of all but fixed disks."""
-    footers = [read(0, HEAD), read(size - HEAD, HEAD) if size and size >= HEAD else b""]
+    footers = [
+        read(0, HEAD_BYTES),
+        read(size - HEAD_BYTES, HEAD_BYTES) if size and size >= HEAD_BYTES else b"",
+    ]
     kinds = [
-        struct.unpack_from(">I", one, 60)[0] for one in footers if one.startswith(_VHD) and len(one) >= 64
+        struct.unpack_from(">I", footer, 60)[0]
+        for footer in footers
+        if footer.startswith(_VHD) and len(footer) >= 64
     ]
     differs = _DIFFERENCING in kinds
     return "it is a differencing VHD, which holds only the difference to its parent" if differs else ""
 
 
-def _vhdx(read: Read, _size: int | None) -> str:
+def _vhdx(read: ReadAt, _size: int | None) -> str:
     why = "it is a differencing VHDX, which holds only the difference to its parent"
     if read(0, len(_VHDX)) != _VHDX:
         return ""
     for table in _REGIONS:
-        start = _entry(read, table, b"regi", 8, _REGION, _METADATA)
-        if start is None:
+        metadata = _entry_offset(read, table, b"regi", 8, _REGION, _METADATA)
+        if metadata is None:
             continue
-        if _entry(read, start[1], b"metadata", 10, _ITEM, _LOCATOR):
+        if _entry_offset(read, metadata, b"metadata", 10, _ITEM, _LOCATOR) is not None:
             return why
-        item = _entry(read, start[1], b"metadata", 10, _ITEM, _PARAMETERS)
-        found = read(start[1] + item[1], 8) if item else b""
-        return why if len(found) == 8 and struct.unpack_from("<I", found, 4)[0] & _HAS_PARENT else ""
+        parameters = _entry_offset(read, metadata, b"metadata", 10, _ITEM, _PARAMETERS)
+        flags = read(metadata + parameters, 8) if parameters is not None else b""
+        return why if len(flags) == 8 and struct.unpack_from("<I", flags, 4)[0] & _HAS_PARENT else ""
     return ""
 
 
-def _entry(
-    read: Read, at: int, signature: bytes, count_at: int, entry: struct.Struct, wanted: bytes
-) -> tuple[bytes, int] | None:
-    """Identifier and offset of an entry in one of VHDX's tables; or None."""
-    head = read(at, entry.size)
+def _entry_offset(
+    read: ReadAt, offset: int, signature: bytes, count_at: int, entry: struct.Struct, entry_id: bytes
+) -> int | None:
+    """The offset that an entry in one of VHDX's tables has; None without such an entry."""
+    head = read(offset, entry.size)
     if not head.startswith(signature) or len(head) < entry.size:
         return None
     (count,) = struct.unpack_from("<H", head, count_at)
     # The region table's head is 16 bytes, that of the metadata table 32.
-    first = 16 if signature == b"regi" else 32
-    table = read(at + first, min(count, _MOST_ENTRIES) * entry.size)
+    head_size = 16 if signature == b"regi" else 32
+    table = read(offset + head_size, min(count, _MAX_ENTRIES) * entry.size)
     rows = (entry.unpack_from(table, start) for start in range(0, len(table) - entry.size + 1, entry.size))
-    return next(((row[0], row[1]) for row in rows if row[0] == wanted), None)
+    return next((row[1] for row in rows if row[0] == entry_id), None)

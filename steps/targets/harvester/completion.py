@@ -19,8 +19,8 @@ from steps.model.kinds import IMAGE, Object
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
 from steps.targets.harvester import markers
+from steps.targets.harvester.image_state import image_state
 from steps.targets.harvester.ownership import annotations_of
-from steps.targets.harvester.state import state
 
 
 class WorkflowRef(NamedTuple):
@@ -34,7 +34,7 @@ NO_WORKFLOW: Final = WorkflowRef()
 """For steps outside a Workflow, as with `vmferry run`."""
 
 
-def mark(plan: Plan, disk: str, workflow: WorkflowRef) -> dict[str, str | None]:
+def completion_annotations(plan: Plan, disk: str, workflow: WorkflowRef) -> dict[str, str | None]:
     """The annotations that `image` of this Workflow writes; None removes one."""
     return {markers.PUBLISHED: published_for(plan, disk), markers.PUBLISHED_BY: workflow.name or None}
 
@@ -44,14 +44,14 @@ def published_for(plan: Plan, disk: str) -> str:
     return f"{plan.run}/{disk}"
 
 
-def completed(cluster: Cluster, plan: Plan, disk: str, workflow: WorkflowRef) -> Object | None:
+def find_completed(cluster: Cluster, plan: Plan, disk: str, workflow: WorkflowRef) -> Object | None:
     """The image that the `image` step of this disk and Workflow has finished; None before that.
 
     Raises:
         StepError: the errors of the API.
     """
     return next(
-        (one for one in images_of(cluster, plan, disk) if is_completed(one, plan, disk, workflow)), None
+        (image for image in images_of(cluster, plan, disk) if is_completed(image, plan, disk, workflow)), None
     )
 
 
@@ -63,10 +63,10 @@ def images_of(cluster: Cluster, plan: Plan, disk: str) -> list[Object]:
 
 def is_completed(image: Object, plan: Plan, disk: str, workflow: WorkflowRef) -> bool:
     """Whether the `image` step of this disk and Workflow has finished this image."""
-    notes = annotations_of(image)
+    annotations = annotations_of(image)
     return (
-        notes.get(markers.PUBLISHED) == published_for(plan, disk)
-        and notes.get(markers.PUBLISHED_BY, NO_WORKFLOW.name) == workflow.name
+        annotations.get(markers.PUBLISHED) == published_for(plan, disk)
+        and annotations.get(markers.PUBLISHED_BY, NO_WORKFLOW.name) == workflow.name
         and "deletionTimestamp" not in image["metadata"]
-        and state(image).imported
+        and image_state(image).imported
     )

@@ -14,12 +14,12 @@ ANSWER_SECONDS: Final = 10
 _DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def ask(url: str, *, method: str = "GET") -> HTTPResponse:
+def request(url: str, *, method: str = "GET") -> HTTPResponse:
     """The answer of another step, or of vmferry's own nginx; the caller closes it.
 
     Raises:
         OSError: no answer; `urllib.error.HTTPError`, a subclass, if the answer is an error.
     """
-    request = urllib.request.Request(url, method=method)  # noqa: S310 - our own address
-    answer: HTTPResponse = _DIRECT.open(request, timeout=ANSWER_SECONDS)
+    http_request = urllib.request.Request(url, method=method)  # noqa: S310 - our own address
+    answer: HTTPResponse = _DIRECT.open(http_request, timeout=ANSWER_SECONDS)
     return answer

@@ -23,19 +23,19 @@ from steps.model.plan import Plan, ScratchPlan
 from steps.model.volumes import VOLUMES, Volumes
 from steps.runtime.cluster import Cluster, ExistsError
 from steps.runtime.program import MACHINE
-from steps.targets.harvester.ownership import refuse_leaving
+from steps.targets.harvester.ownership import refuse_deleting
 
 log = structlog.get_logger()
 
-TABLES: Final = 1.02
+TABLES_RATIO: Final = 1.02
 """Ratio for a disk's tables and digests beyond its capacity."""
-ROOM: Final = 256 << 20
+EXTRA_BYTES: Final = 256 << 20
 """Bytes for the files next to the disk."""
 SUCCEEDED: Final = "Succeeded"
 """`{{workflow.status}}` of Argo, for an exit handler."""
 
 
-class Run:
+class RunObjects:
     """A run's own objects."""
 
     def __init__(self, plan: Plan, cluster: Cluster, namespace: str) -> None:
@@ -45,67 +45,67 @@ class Run:
 
     def prepare(self, machine: Machine, publish_to: str) -> None:
         """Create all objects that later stages mount; `machine.json` last, as pods wait for it."""
-        owners = [self._request()]
+        owners = [self._owner_reference()]
         for disk in machine.disks:
-            self._ensure_claim(scratch_claim(self._plan, disk, self._namespace, owners))
-            self._ensure(service(self._plan, disk.id, self._namespace, owners))
+            self._ensure_claim(scratch_claim_manifest(self._plan, disk, self._namespace, owners))
+            self._ensure(service_manifest(self._plan, disk.id, self._namespace, owners))
         data = {MACHINE: machine.to_json()}
-        self._publish(document(self._plan, data, publish_to, self._namespace, owners))
+        self._publish(config_map_manifest(self._plan, data, publish_to, self._namespace, owners))
 
-    def volumes(self) -> Volumes | None:
+    def latest_volumes(self) -> Volumes | None:
         """The latest names that an attempt of this run chose, or None."""
         labels = {names.LABEL_RUN: self._plan.run}
-        found = self._cluster.find(CONFIG_MAP, self._namespace, labels)
-        chosen = [one for one in found if VOLUMES in (one.get("data") or {})]
-        return _volumes(max(chosen, key=_age)) if chosen else None
+        config_maps = self._cluster.find(CONFIG_MAP, self._namespace, labels)
+        chosen = [config_map for config_map in config_maps if VOLUMES in (config_map.get("data") or {})]
+        return _parse_volumes(max(chosen, key=_creation_order)) if chosen else None
 
-    def chosen(self, publish_to: str) -> Volumes | None:
+    def attempt_volumes(self, publish_to: str) -> Volumes | None:
         """The names that this attempt chose, as its pods see them; None before that."""
-        found = self._cluster.get(CONFIG_MAP, _config_map(publish_to), self._namespace)
-        return _volumes(found) if found is not None else None
+        config_map = self._cluster.get(CONFIG_MAP, _config_map(publish_to), self._namespace)
+        return _parse_volumes(config_map) if config_map is not None else None
 
-    def keep_volumes(self, volumes: Volumes, publish_to: str) -> None:
+    def store_volumes(self, volumes: Volumes, publish_to: str) -> None:
         """Store the names for later stages, immutable: nobody may change them while volumes are created."""
-        owners = [self._request()]
+        owners = [self._owner_reference()]
         data = {VOLUMES: volumes.to_json()}
-        made = document(self._plan, data, publish_to, self._namespace, owners)
-        self._ensure(made | {"immutable": True})
+        manifest = config_map_manifest(self._plan, data, publish_to, self._namespace, owners)
+        self._ensure(manifest | {"immutable": True})
 
-    def release(self) -> list[str]:
+    def delete_all(self) -> list[str]:
         """Delete the scratch claims and Services; returns what could not be deleted, and why.
 
         Also the pods that mounted them: a claim stays while any pod, even a finished one, uses it; after
         a retry Argo's podGC skips those that finished before.
         """
         scratch = {names.LABEL_SCRATCH: "true"}
-        return [*self._delete_all(POD, scratch), *self._delete_all(CLAIM), *self._delete_all(SERVICE)]
+        return [*self._delete_kind(POD, scratch), *self._delete_kind(CLAIM), *self._delete_kind(SERVICE)]
 
-    def _delete_all(self, kind: Kind, labels: dict[str, str] | None = None) -> list[str]:
-        wanted = {names.LABEL_RUN: self._plan.run, **(labels or {})}
+    def _delete_kind(self, kind: Kind, labels: dict[str, str] | None = None) -> list[str]:
+        selector = {names.LABEL_RUN: self._plan.run, **(labels or {})}
         try:
-            for thing in self._cluster.find(kind, self._namespace, wanted):
-                metadata = thing["metadata"]
-                if kind is not POD or thing["status"]["phase"] in ("Succeeded", "Failed"):
+            for resource in self._cluster.find(kind, self._namespace, selector):
+                metadata = resource["metadata"]
+                if kind is not POD or resource["status"]["phase"] in ("Succeeded", "Failed"):
                     self._cluster.delete(kind, metadata["name"], self._namespace, uid=metadata["uid"])
         except StepError as error:
             return [str(error)]
         return []
 
-    def _request(self) -> Object:
+    def _owner_reference(self) -> Object:
         """The owner of everything: the request.
 
         Raises:
             StepError: NOT_FOUND, if it does not exist, as for an import that is being deleted.
         """
         name = names.request(self._plan.run)
-        found = self._cluster.get(CONFIG_MAP, name, self._namespace)
-        if found is None:
+        request = self._cluster.get(CONFIG_MAP, name, self._namespace)
+        if request is None:
             raise StepError(
                 Exit.NOT_FOUND,
                 f"request {self._namespace}/{name} does not exist",
                 "check whether the import was deleted",
             )
-        uid = found["metadata"]["uid"]
+        uid = request["metadata"]["uid"]
         return {"apiVersion": CONFIG_MAP.api_version, "kind": CONFIG_MAP.kind, "name": name, "uid": uid}
 
     def _ensure(self, manifest: Object) -> Object:
@@ -113,21 +113,21 @@ class Run:
         with contextlib.suppress(ExistsError):
             return self._cluster.create(manifest)
         kind, name = kind_of(manifest), manifest["metadata"]["name"]
-        found = self._cluster.get(kind, name, self._namespace)
-        if found is None:
+        existing = self._cluster.get(kind, name, self._namespace)
+        if existing is None:
             raise StepError(Exit.BUSY, f"{kind.kind} {name} was deleted just now")
-        refuse_leaving(found)
-        self._refuse_unowned(found, manifest)
-        return found
+        refuse_deleting(existing)
+        self._refuse_unowned(existing, manifest)
+        return existing
 
-    def _refuse_unowned(self, found: Object, manifest: Object) -> None:
+    def _refuse_unowned(self, existing: Object, manifest: Object) -> None:
         """An object of a deleted request is deleted soon; a foreign object stays."""
         (owner,) = manifest["metadata"]["ownerReferences"]
-        owners = found["metadata"].get("ownerReferences") or []
-        if owner["uid"] in {one["uid"] for one in owners}:
+        owners = existing["metadata"].get("ownerReferences") or []
+        if owner["uid"] in {reference["uid"] for reference in owners}:
             return
         what = f"{manifest['kind']} {self._namespace}/{manifest['metadata']['name']}"
-        if any(one["name"] == owner["name"] for one in owners):
+        if any(reference["name"] == owner["name"] for reference in owners):
             raise StepError(
                 Exit.BUSY,
                 f"{what} is left from a deleted request",
@@ -139,12 +139,12 @@ class Run:
 
     def _ensure_claim(self, manifest: Object) -> None:
         """Also enlarges the claim: a disk may have grown since an earlier attempt."""
-        found = self._ensure(manifest)
-        wanted = manifest["spec"]["resources"]["requests"]["storage"]
-        if _bytes(found["spec"]["resources"]["requests"]["storage"]) >= int(wanted):
+        existing = self._ensure(manifest)
+        requested = manifest["spec"]["resources"]["requests"]["storage"]
+        if _quantity_bytes(existing["spec"]["resources"]["requests"]["storage"]) >= int(requested):
             return
         name = manifest["metadata"]["name"]
-        change = {"spec": {"resources": {"requests": {"storage": wanted}}}}
+        change = {"spec": {"resources": {"requests": {"storage": requested}}}}
         try:
             self._cluster.patch(CLAIM, name, change, self._namespace)
         except StepError as error:
@@ -162,29 +162,29 @@ class Run:
 
 def scratch_size(capacity: int, scratch: ScratchPlan) -> int:
     """Bytes to request so that a disk of this capacity fits in any format."""
-    return math.ceil((capacity * TABLES + ROOM) * scratch.filesystem_factor)
+    return math.ceil((capacity * TABLES_RATIO + EXTRA_BYTES) * scratch.filesystem_factor)
 
 
-def scratch_claim(plan: Plan, disk: Disk, namespace: str, owners: list[Object]) -> Object:
+def scratch_claim_manifest(plan: Plan, disk: Disk, namespace: str, owners: list[Object]) -> Object:
     scratch = plan.scratch
-    named = {"storageClassName": scratch.storage_class} if scratch.storage_class else {}
+    storage_class = {"storageClassName": scratch.storage_class} if scratch.storage_class else {}
     spec = {
-        **named,
+        **storage_class,
         "accessModes": [scratch.access_mode],
         "volumeMode": "Filesystem",
         "resources": {"requests": {"storage": str(scratch_size(disk.capacity, scratch))}},
     }
-    return _object(CLAIM, names.claim(plan.run, disk.id), plan, disk.id, namespace, owners) | {"spec": spec}
+    return _manifest(CLAIM, names.claim(plan.run, disk.id), plan, disk.id, namespace, owners) | {"spec": spec}
 
 
-def service(plan: Plan, disk: str, namespace: str, owners: list[Object]) -> Object:
+def service_manifest(plan: Plan, disk: str, namespace: str, owners: list[Object]) -> Object:
     """The Service of a disk. Selects by stage too: pods of other stages have the same run and disk."""
     selector = {names.LABEL_RUN: plan.run, names.LABEL_DISK: disk, names.LABEL_STAGE: "serve"}
     spec = {"selector": selector, "ports": [{"name": "http", "port": names.PORT, "targetPort": names.PORT}]}
-    return _object(SERVICE, names.service(plan.run, disk), plan, disk, namespace, owners) | {"spec": spec}
+    return _manifest(SERVICE, names.service(plan.run, disk), plan, disk, namespace, owners) | {"spec": spec}
 
 
-def document(
+def config_map_manifest(
     plan: Plan, data: dict[str, str], publish_to: str, namespace: str, owners: list[Object]
 ) -> Object:
     """The ConfigMap with a document: `data` maps its file name to its text.
@@ -192,7 +192,7 @@ def document(
     Raises:
         StepError: INVALID, for anything but `configmap/NAME`.
     """
-    return _object(CONFIG_MAP, _config_map(publish_to), plan, "", namespace, owners) | {"data": data}
+    return _manifest(CONFIG_MAP, _config_map(publish_to), plan, "", namespace, owners) | {"data": data}
 
 
 def _config_map(publish_to: str) -> str:
@@ -202,21 +202,21 @@ def _config_map(publish_to: str) -> str:
     return name
 
 
-def _age(thing: Object) -> tuple[str, str]:
-    metadata = thing["metadata"]
+def _creation_order(resource: Object) -> tuple[str, str]:
+    metadata = resource["metadata"]
     return str(metadata.get("creationTimestamp") or ""), metadata["name"]
 
 
-def _volumes(found: Object) -> Volumes:
+def _parse_volumes(config_map: Object) -> Volumes:
     """Raises StepError (INVALID) for a document that cannot be read."""
     try:
-        return Volumes.model_validate_json((found.get("data") or {}).get(VOLUMES, ""))
+        return Volumes.model_validate_json((config_map.get("data") or {}).get(VOLUMES, ""))
     except ValidationError as error:
-        what = f"{VOLUMES} in ConfigMap {found['metadata']['name']} is not valid"
+        what = f"{VOLUMES} in ConfigMap {config_map['metadata']['name']} is not valid"
         raise StepError(Exit.INVALID, what, first_error(error)) from None
 
 
-def _object(kind: Kind, name: str, plan: Plan, disk: str, namespace: str, owners: list[Object]) -> Object:
+def _manifest(kind: Kind, name: str, plan: Plan, disk: str, namespace: str, owners: list[Object]) -> Object:
     labels = {names.LABEL_RUN: plan.run, **({names.LABEL_DISK: disk} if disk else {}), **names.labels(plan)}
     metadata = {"name": name, "namespace": namespace, "labels": labels, "ownerReferences": owners}
     return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
@@ -228,7 +228,7 @@ _UNITS: Final = {
 }
 
 
-def _bytes(quantity: str) -> int:
+def _quantity_bytes(quantity: str) -> int:
     """A claim's size in bytes: the API server may rewrite the quantity (`1073741824` as `1Gi`)."""
     for unit, factor in _UNITS.items():
         if quantity.endswith(unit):

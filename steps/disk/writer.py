@@ -10,13 +10,13 @@ from mmap import mmap
 from queue import Queue, SimpleQueue
 from typing import Final, NamedTuple, Self
 
-from steps.disk.direct import RUN, DirectWriter
+from steps.disk.direct import WRITE_BYTES, DirectWriter
 from steps.disk.sink import Block
 
-QUEUED: Final = 2
+MAX_QUEUED_RUNS: Final = 2
 """Most waiting runs: enough for one slow write, and 4 MiB of memory at most."""
 _M_TRIM_THRESHOLD: Final = -1  # malloc.h
-_KEPT: Final = 16 << 20
+_KEPT_BYTES: Final = 16 << 20
 """Bytes of freed memory that malloc keeps: more than all runs together."""
 
 
@@ -27,7 +27,7 @@ class Task(NamedTuple):
     buffer: mmap | None = None
 
 
-class Behind:
+class BackgroundWriter:
     """Writes to the open file `file` in order, in a thread that ends with the `with` block at the latest.
 
     A block is copied at once, while the processor's cache still holds it, so its memory can be reused.
@@ -36,17 +36,17 @@ class Behind:
 
     def __init__(self, file: int) -> None:
         self.file = file
-        self.placed = 0
+        self.accepted_bytes = 0
         """Bytes passed to `write` so far."""
-        self._free: SimpleQueue[mmap] = SimpleQueue()
-        for _ in range(QUEUED + 1):
-            self._free.put(mmap(-1, RUN))  # page-aligned, unlike anything Python allocates
-        self._buffer = mmap(-1, RUN)
+        self._free_buffers: SimpleQueue[mmap] = SimpleQueue()
+        for _ in range(MAX_QUEUED_RUNS + 1):
+            self._free_buffers.put(mmap(-1, WRITE_BYTES))  # page-aligned, unlike anything Python allocates
+        self._buffer = mmap(-1, WRITE_BYTES)
         self._length = self._start = 0
         self._error: BaseException | None = None
-        self._queue: Queue[Task | None] = Queue(QUEUED)
+        self._queue: Queue[Task | None] = Queue(MAX_QUEUED_RUNS)
         self._writer = DirectWriter(file)
-        self._thread = threading.Thread(target=self._work, name="disk-writer")
+        self._thread = threading.Thread(target=self._run, name="disk-writer")
 
     def __enter__(self) -> Self:
         _keep_freed_memory()
@@ -60,38 +60,38 @@ class Behind:
         self._writer.__exit__()
 
     def write(self, offset: int, block: Block) -> None:
-        """Queue `block`, RUN bytes at most, to be written at `offset`."""
+        """Queue `block`, WRITE_BYTES at most, to be written at `offset`."""
         end = self._length + len(block)
-        if offset != self._start + self._length or end > RUN:
-            self._send()
+        if offset != self._start + self._length or end > WRITE_BYTES:
+            self._send_buffer()
             end = len(block)
         if not self._length:
             self._start = offset
         self._buffer[self._length : end] = block
         self._length = end
-        self.placed += len(block)
+        self.accepted_bytes += len(block)
 
-    def then(self, action: Callable[[], None]) -> None:
+    def run_after_writes(self, action: Callable[[], None]) -> None:
         """Call `action` in the writing thread after everything before it is written."""
-        self._send()
+        self._send_buffer()
         self._submit(action)
 
     def drain(self) -> None:
         """Wait until everything is written. Raises OSError, as does every method here."""
-        self._send()
+        self._send_buffer()
         self._queue.join()
         self._check()
 
-    def wait(self) -> None:
+    def wait_idle(self) -> None:
         """Wait until the writing thread is idle, even after an error."""
         self._queue.join()
 
-    def _send(self) -> None:
+    def _send_buffer(self) -> None:
         if self._length:
             buffer, length, start = self._buffer, self._length, self._start
             self._length = 0
             self._submit(lambda: self._writer.write(buffer, length, start), buffer)
-            self._buffer = self._free.get()
+            self._buffer = self._free_buffers.get()
 
     def _submit(self, action: Callable[[], None], buffer: mmap | None = None) -> None:
         self._check()
@@ -101,7 +101,7 @@ class Behind:
         if self._error is not None:
             raise self._error
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         """Run tasks until the end is announced; nobody may wait for a task for ever."""
         while (task := self._queue.get()) is not None:
             try:
@@ -111,7 +111,7 @@ class Behind:
                 self._error = error
             finally:
                 if task.buffer is not None:
-                    self._free.put(task.buffer)
+                    self._free_buffers.put(task.buffer)
                 self._queue.task_done()
 
 
@@ -122,4 +122,4 @@ def _keep_freed_memory() -> None:
     which the next run faults in again: 57000 page faults and 0.2 s of CPU time per GiB instead of 11000.
     """
     with contextlib.suppress(AttributeError):  # musl has no mallopt
-        ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _KEPT)
+        ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)

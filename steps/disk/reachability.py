@@ -1,6 +1,6 @@
 """Proof that a host which will serve a disk can be reached from here, before a VM is stopped for it.
 
-Every source calls `prove` for each such host, with the URL and the trust that the transfer will use: the name
+Every source calls `check` for each such host, with the URL and the trust that the transfer will use: the name
 resolves, the port answers, TLS is accepted, through the same proxy.
 """
 
@@ -10,11 +10,11 @@ import http.client
 import ssl
 
 from steps.disk.faults import connection_fault
-from steps.disk.wire import Wire
+from steps.disk.http_client import HttpClient
 from steps.model.contract import StepError
 
 
-def prove(url: str, tls: ssl.SSLContext | None, what: str) -> None:
+def check(url: str, tls: ssl.SSLContext | None, what: str) -> None:
     """Connect to the host of `url` as a transfer would; sends no request.
 
     Args:
@@ -26,11 +26,11 @@ def prove(url: str, tls: ssl.SSLContext | None, what: str) -> None:
         StepError: UNREACHABLE or UNTRUSTED, naming host, port and what to change; INVALID for a proxy that
             cannot be used.
     """
-    wire = Wire(url, tls)
+    client = HttpClient(url, tls)
     try:
-        wire.probe()
+        client.probe()
     except (OSError, http.client.HTTPException) as error:
-        fault = connection_fault(error, f"{what} {wire.name}, port {wire.port},")
+        fault = connection_fault(error, f"{what} {client.name}, port {client.port},")
         raise StepError(fault.code, fault.what, fault.why, fault.remedy) from error
     finally:
-        wire.close()
+        client.close()

@@ -19,31 +19,33 @@ from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster, ExistsError
 from steps.runtime.stop import Stop
 from steps.targets.harvester import markers, objects
-from steps.targets.harvester.attaching import proved
-from steps.targets.harvester.completed import published_for
+from steps.targets.harvester.claim_check import verified_claim
+from steps.targets.harvester.completion import published_for
+from steps.targets.harvester.image_state import image_state
+from steps.targets.harvester.mac_conflict import explain_mac_conflict
 from steps.targets.harvester.ownership import (
     annotations_of,
     labels_of,
-    let_go,
-    owner,
+    owner_references,
+    refuse_deleting,
     refuse_foreign,
-    refuse_leaving,
+    release_ownership,
 )
-from steps.targets.harvester.refused import explained
 from steps.targets.harvester.serving import POLL
-from steps.targets.harvester.state import state
 from steps.targets.harvester.storage import Backend
 
 log = structlog.get_logger()
 
 RUNNING: Final = "RerunOnFailure"
-REBUILD: Final = "annotate the import with migration.harvesterhci.io/retry=true: vmferry builds it again"
+REBUILD_REMEDY: Final = (
+    "annotate the import with migration.harvesterhci.io/retry=true: vmferry builds it again"
+)
 """RETRY in Argo repeats only the failed step, not `build`, which has succeeded."""
-READY: Final = 15 * 60.0
+READY_SECONDS: Final = 15 * 60.0
 """Seconds that a started VM may take to be ready: its volumes are attached, its image pulled, QEMU starts."""
 
 
-class Machines:
+class VmObjects:
     """The objects of `build` and `start` in the import's namespace."""
 
     def __init__(
@@ -64,16 +66,16 @@ class Machines:
 
     def build(self, shape: Shape) -> list[str]:
         """Create the claims and the stopped VM; a VM that is already handed over is not touched."""
-        there = self._machine(shape.name)
-        if there is not None and is_handed_over(there):
+        existing = self._find_vm(shape.name)
+        if existing is not None and is_handed_over(existing):
             return [f"VM {shape.name} already exists and belongs to its owner: nothing was changed"]
         images = self._images(shape)
-        owners = owner(self._cluster, self._plan)
+        owners = owner_references(self._cluster, self._plan)
         claims = {disk.id: self._claim(images[disk.id], disk, owners) for disk in shape.disks}
-        self._make(shape, objects.machine(self._plan, shape, claims, owners), there)
+        self._create_or_update(shape, objects.vm_manifest(self._plan, shape, claims, owners), existing)
         if not shape.start:
             self.release(shape)
-            self._change(shape.name, {"metadata": {"annotations": {markers.HANDED_OVER: "left off"}}})
+            self._patch_vm(shape.name, {"metadata": {"annotations": {markers.HANDED_OVER: "left off"}}})
         return [f"{disk}: claim {claim}" for disk, claim in claims.items()]
 
     def start(self, shape: Shape) -> None:
@@ -82,12 +84,12 @@ class Machines:
         Raises:
             StepError: CONFLICT, if a claim of a disk does not belong to this import.
         """
-        found = self._own(shape.name)
-        if not is_handed_over(found):
-            self._prove_volumes(found, shape)
-            marked = {"annotations": {markers.HANDED_OVER: "started"}}
-            with explained(shape):
-                self._change(shape.name, {"metadata": marked, "spec": {"runStrategy": RUNNING}})
+        vm = self._require_vm(shape.name)
+        if not is_handed_over(vm):
+            self._check_volumes(vm, shape)
+            metadata = {"annotations": {markers.HANDED_OVER: "started"}}
+            with explain_mac_conflict(shape):
+                self._patch_vm(shape.name, {"metadata": metadata, "spec": {"runStrategy": RUNNING}})
 
     def wait(self, shape: Shape) -> None:
         """Return when the VM is ready and all its objects are released.
@@ -95,31 +97,33 @@ class Machines:
         Raises:
             StepError: UNREACHABLE, with KubeVirt's reasons, if it is not ready in time.
         """
-        end, told = self._clock() + READY, ""
-        while not (status := self._own(shape.name).get("status") or {}).get("ready"):
-            said = says(status)
-            if said != told:
-                log.info(f"machine {shape.name}: {said}")
-                told = said
+        end, logged = self._clock() + READY_SECONDS, ""
+        while not (status := self._require_vm(shape.name).get("status") or {}).get("ready"):
+            vm_state = describe_vm_status(status)
+            if vm_state != logged:
+                log.info(f"machine {shape.name}: {vm_state}")
+                logged = vm_state
             if self._clock() > end:
                 remedy = f"see kubectl describe vm {shape.name}; retry to wait for it again"
-                why = f"after {READY / 60:g} minutes KubeVirt reports: {said}"
+                why = f"after {READY_SECONDS / 60:g} minutes KubeVirt reports: {vm_state}"
                 raise StepError(Exit.UNREACHABLE, f"VM {shape.name} is not ready", why, remedy)
             self._stop.sleep(POLL)
         self.release(shape)
 
     def release(self, shape: Shape) -> None:
         """Remove the import from its objects' owners; the VM last, so that it never loses its volumes."""
-        owned: list[tuple[Kind, Object]] = [(IMAGE, one) for one in self._images(shape).values()]
-        owned += [(CLAIM, one) for one in self._claims()]
-        for kind, thing in [*owned, (MACHINE, self._own(shape.name))]:
-            let_go(self._cluster, kind, thing, self._plan)
+        owned: list[tuple[Kind, Object]] = [
+            (IMAGE, owned_object) for owned_object in self._images(shape).values()
+        ]
+        owned += [(CLAIM, owned_object) for owned_object in self._claims()]
+        for kind, resource in [*owned, (MACHINE, self._require_vm(shape.name))]:
+            release_ownership(self._cluster, kind, resource, self._plan)
 
     def _claims(self) -> list[Object]:
         """The claims of this run, and those without a run label, which earlier versions did not write."""
         labels = {names.LABEL_UID: names.labels(self._plan)[names.LABEL_UID]}
-        found = self._cluster.find(CLAIM, self._namespace, labels)
-        return [one for one in found if labels_of(one).get(names.LABEL_RUN) in (None, self._plan.run)]
+        claims = self._cluster.find(CLAIM, self._namespace, labels)
+        return [claim for claim in claims if labels_of(claim).get(names.LABEL_RUN) in (None, self._plan.run)]
 
     def _images(self, shape: Shape) -> dict[DiskId, Object]:
         """The image of each disk that `image` finished.
@@ -127,8 +131,8 @@ class Machines:
         Raises:
             StepError: INVALID, if one does not exist.
         """
-        found = self._cluster.find(IMAGE, self._namespace, {names.LABEL_RUN: self._plan.run})
-        by_mark = {annotations_of(one).get(markers.PUBLISHED): one for one in found}
+        run_images = self._cluster.find(IMAGE, self._namespace, {names.LABEL_RUN: self._plan.run})
+        by_mark = {annotations_of(image).get(markers.PUBLISHED): image for image in run_images}
         images = {disk.id: by_mark.get(published_for(self._plan, disk.id)) for disk in shape.disks}
         missing = sorted(disk for disk, image in images.items() if image is None)
         if missing:
@@ -143,69 +147,71 @@ class Machines:
     def _claim(self, image: Object, disk: TargetDisk, owners: list[Object]) -> str:
         """The name of the disk's claim, which exists and is ours."""
         if image["spec"].get("backend") == Backend.CDI:
-            found = self._golden(image["metadata"]["name"])
+            claim = self._cdi_claim(image["metadata"]["name"])
         else:
-            found = self._made(image, disk, owners)
-        proved(self._cluster, self._plan, disk.id, found, image)
-        return str(found["metadata"]["name"])
+            claim = self._backing_image_claim(image, disk, owners)
+        verified_claim(self._cluster, self._plan, disk.id, claim, image)
+        return str(claim["metadata"]["name"])
 
-    def _made(self, image: Object, disk: TargetDisk, owners: list[Object]) -> Object:
+    def _backing_image_claim(self, image: Object, disk: TargetDisk, owners: list[Object]) -> Object:
         """The claim over a backing image, created now or by an earlier attempt."""
         name = self._volumes.names.get(disk.id, image["metadata"]["name"])
-        manifest = objects.claim(self._plan, disk, name=name, image=image, state=state(image), owners=owners)
+        manifest = objects.claim_manifest(
+            self._plan, disk, name=name, image=image, image_state=image_state(image), owners=owners
+        )
         with contextlib.suppress(ExistsError):
             return self._cluster.create(manifest)
-        found = self._cluster.get(CLAIM, name, self._namespace)
-        if found is None:
+        claim = self._cluster.get(CLAIM, name, self._namespace)
+        if claim is None:
             raise StepError(Exit.BUSY, f"claim {name} was deleted just now")
-        return found
+        return claim
 
-    def _golden(self, name: str) -> Object:
+    def _cdi_claim(self, name: str) -> Object:
         """CDI's claim with the image's name, which is the VM's volume directly."""
-        found = self._cluster.get(CLAIM, name, self._namespace)
-        if found is None:
+        claim = self._cluster.get(CLAIM, name, self._namespace)
+        if claim is None:
             raise StepError(
                 Exit.UNREACHABLE, f"CDI has not created claim {self._namespace}/{name} from the image"
             )
-        return found
+        return claim
 
-    def _prove_volumes(self, vm: Object, shape: Shape) -> None:
+    def _check_volumes(self, vm: Object, shape: Shape) -> None:
         """Raise StepError unless every disk of the import uses a claim of the import."""
-        attached = attached_claims(vm)
+        claim_names = attached_claims(vm)
         for disk, image in self._images(shape).items():
-            name = attached.get(disk)
-            found = self._cluster.get(CLAIM, name, self._namespace) if name else None
-            if found is None:
+            name = claim_names.get(disk)
+            claim = self._cluster.get(CLAIM, name, self._namespace) if name else None
+            if claim is None:
                 why = f"claim {self._namespace}/{name} was deleted" if name else "it was detached from the VM"
                 raise StepError(Exit.INVALID, f"VM {shape.name} has no volume for {disk}", why, "retry build")
-            proved(self._cluster, self._plan, disk, found, image)
+            verified_claim(self._cluster, self._plan, disk, claim, image)
 
-    def _make(self, shape: Shape, manifest: Object, there: Object | None) -> None:
+    def _create_or_update(self, shape: Shape, manifest: Object, existing: Object | None) -> None:
         """Create the VM, or update our own one to the current request."""
-        with explained(shape):
-            if there is None:
+        with explain_mac_conflict(shape):
+            if existing is None:
                 try:
                     self._cluster.create(manifest)
                 except ExistsError:  # created meanwhile: by us, with a lost answer, or by others
-                    there = self._own(manifest["metadata"]["name"])
-            if there is not None:
+                    existing = self._require_vm(manifest["metadata"]["name"])
+            if existing is not None:
                 self._cluster.apply(manifest)
 
-    def _machine(self, name: str) -> Object | None:
+    def _find_vm(self, name: str) -> Object | None:
         """Our VM or None. Raises StepError (CONFLICT) for a foreign VM."""
-        found = self._cluster.get(MACHINE, name, self._namespace)
-        if found is not None:
-            refuse_foreign(found, self._plan)
-            refuse_leaving(found)
-        return found
+        vm = self._cluster.get(MACHINE, name, self._namespace)
+        if vm is not None:
+            refuse_foreign(vm, self._plan)
+            refuse_deleting(vm)
+        return vm
 
-    def _own(self, name: str) -> Object:
-        found = self._machine(name)
-        if found is None:
-            raise StepError(Exit.INVALID, f"VM {name} does not exist", "it was deleted", REBUILD)
-        return found
+    def _require_vm(self, name: str) -> Object:
+        vm = self._find_vm(name)
+        if vm is None:
+            raise StepError(Exit.INVALID, f"VM {name} does not exist", "it was deleted", REBUILD_REMEDY)
+        return vm
 
-    def _change(self, name: str, change: Object) -> None:
+    def _patch_vm(self, name: str, change: Object) -> None:
         self._cluster.patch(MACHINE, name, change, self._namespace)
 
 
@@ -213,9 +219,9 @@ def attached_claims(vm: Object) -> dict[str, str]:
     """Names of a VM's claims, by the names of its volumes. `build` names a volume after its disk."""
     volumes = vm["spec"].get("template", {}).get("spec", {}).get("volumes") or []
     return {
-        one["name"]: one["persistentVolumeClaim"]["claimName"]
-        for one in volumes
-        if one.get("persistentVolumeClaim")
+        volume["name"]: volume["persistentVolumeClaim"]["claimName"]
+        for volume in volumes
+        if volume.get("persistentVolumeClaim")
     }
 
 
@@ -225,11 +231,11 @@ def is_handed_over(machine: Object) -> bool:
     return started or markers.HANDED_OVER in annotations_of(machine)
 
 
-def says(status: dict[str, Any]) -> str:
+def describe_vm_status(status: dict[str, Any]) -> str:
     """KubeVirt's state of a VM, and all its reasons for not being ready."""
     reasons = [
-        f"{one['type']} {one['status']}: {one['message']}"
-        for one in status.get("conditions") or []
-        if one.get("message")
+        f"{condition['type']} {condition['status']}: {condition['message']}"
+        for condition in status.get("conditions") or []
+        if condition.get("message")
     ]
     return "; ".join([status.get("printableStatus") or "no state yet", *reasons])

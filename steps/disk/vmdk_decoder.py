@@ -7,50 +7,50 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from steps.disk.checkpoint import Checkpoints
-from steps.disk.codec import Damaged, inflate
-from steps.disk.faults import broken, corrupt
-from steps.disk.grains import blocks
+from steps.disk.codec import DamagedError, inflate
+from steps.disk.faults import broken_stream_fault, corruption_fault
+from steps.disk.grains import grain_writer
 from steps.disk.sink import ZEROS, Block, Sink
 from steps.disk.stream import Stream
-from steps.disk.tables import Tables
+from steps.disk.tables import GrainTableCheck
 from steps.disk.vmdk import MARKER_TYPE, RECORD, SECTOR, Header, Marker, check_descriptor
 
 _PADDING: Final = 1 << 16
 """Bytes checked together after the end-of-stream marker."""
 
 
-class Vmdk:
+class VmdkDecoder:
     """Writes the grains of `stream` to a sink, without zero grains.
 
-    `memory` is for a later attempt; it describes the stream's last mark.
+    `checkpoint_state` is for a later attempt; it describes the stream's last mark.
     """
 
     kind: Final = "vmdk"
     format: Final = "raw"
     """The format of the output."""
 
-    def __init__(self, stream: Stream, memory: dict[str, Any] | None = None) -> None:
+    def __init__(self, stream: Stream, saved: dict[str, Any] | None = None) -> None:
         self._stream = stream
-        self._raw = bytes.fromhex(memory["header"]) if memory else bytes(stream.take(SECTOR))
-        self.header = Header.parse(self._raw)
-        self._tables = Tables(self.header.entries, memory["tables"] if memory else None)
-        self._last = int(memory["last"]) if memory else -1
-        self._directory = int(memory["directory"]) if memory else 0
-        self._footer: bool = bool(memory and memory["footer"])
-        self._ended: bool = bool(memory and memory["ended"])
-        self._begun = memory is not None
+        self._raw_header = bytes.fromhex(saved["header"]) if saved else bytes(stream.take(SECTOR))
+        self.header = Header.parse(self._raw_header)
+        self._tables = GrainTableCheck(self.header.entries, saved["tables"] if saved else None)
+        self._last_grain = int(saved["last"]) if saved else -1
+        self._directory = int(saved["directory"]) if saved else 0
+        self._footer: bool = bool(saved and saved["footer"])
+        self._ended: bool = bool(saved and saved["ended"])
+        self._resumed = saved is not None
 
     @property
     def size(self) -> int:
         """Bytes of the disk."""
         return self.header.size
 
-    def memory(self) -> dict[str, Any]:
+    def checkpoint_state(self) -> dict[str, Any]:
         """Plain JSON for `__init__`."""
         return {
-            "header": self._raw.hex(),
-            "tables": self._tables.memory(),
-            "last": self._last,
+            "header": self._raw_header.hex(),
+            "tables": self._tables.checkpoint_state(),
+            "last": self._last_grain,
             "directory": self._directory,
             "footer": self._footer,
             "ended": self._ended,
@@ -62,21 +62,21 @@ class Vmdk:
         Raises:
             StepError: BROKEN_STREAM for an early end or damage, CORRUPT and UNSUPPORTED for
                 faults that another attempt would find again.
-            Disagree: grain tables and grains contradict each other.
+            TablesMismatchError: grain tables and grains contradict each other.
         """
-        if not self._begun:
+        if not self._resumed:
             self._read_front()
-        to = blocks(self.header.grain * SECTOR, sink)
-        if not to.resumable:
-            checkpoints.forbid()
-        self._read_grains(to.place, checkpoints)
-        to.flush()
+        grains = grain_writer(self.header.grain * SECTOR, sink)
+        if not grains.resumable:
+            checkpoints.disable()
+        self._read_grains(grains.write_grain, checkpoints)
+        grains.flush()
         self._read_end()
 
-    def _read_grains(self, place: Callable[[int, Block], None], checkpoints: Checkpoints) -> None:
+    def _read_grains(self, write_grain: Callable[[int, Block], None], checkpoints: Checkpoints) -> None:
         """The hot loop: one turn per grain, and now and then a marker.
 
-        A complete record is read before anything is changed: at any failure the decoder's memory is
+        A complete record is read before anything is changed: at any failure the decoder's state is
         that of the last mark.
         """
         stream, seen, grain = self._stream, self._tables.seen, self.header.grain
@@ -85,26 +85,26 @@ class Vmdk:
             sector = stream.position // SECTOR
             number, size = RECORD.unpack(stream.take(RECORD.size))
             if size:
-                self._check_place(number, size)
+                self._check_grain(number, size)
                 record = stream.take(size + -(RECORD.size + size) % SECTOR)
                 block = self._inflate(number, record[:size])
-                if number <= self._last:
-                    checkpoints.forbid()
-                self._last = number
+                if number <= self._last_grain:
+                    checkpoints.disable()
+                self._last_grain = number
                 seen.add(number // grain, sector)
                 if block != zeros:
-                    place(number * SECTOR, block)
+                    write_grain(number * SECTOR, block)
             else:
                 self._read_marker(number)
             stream.mark()
             checkpoints.tick(stream.position)
 
-    def _check_place(self, sector: int, size: int) -> None:
+    def _check_grain(self, sector: int, size: int) -> None:
         """Refuse an impossible grain."""
         header = self.header
         # Deflate adds 5 bytes per 16 KiB at worst (RFC 1951, 3.2.4): twice the grain is far beyond it.
         if sector >= header.capacity or sector % header.grain or size > 2 * header.grain * SECTOR:
-            raise broken(
+            raise broken_stream_fault(
                 f"the record before byte {self._stream.position} is damaged",
                 f"{size} bytes for sector {sector} of {header.capacity}",
             )
@@ -114,30 +114,34 @@ class Vmdk:
         header = self.header
         try:
             block = inflate(data, header.grain * SECTOR)
-        except Damaged as error:
-            raise broken(f"the grain at sector {sector} is damaged", str(error)) from None
+        except DamagedError as error:
+            raise broken_stream_fault(f"the grain at sector {sector} is damaged", str(error)) from None
         if len(block) != header.grain * SECTOR and len(block) != (header.capacity - sector) * SECTOR:
-            raise broken(f"the grain at sector {sector} is damaged", f"it holds {len(block)} bytes")
+            raise broken_stream_fault(
+                f"the grain at sector {sector} is damaged", f"it holds {len(block)} bytes"
+            )
         return block
 
     def _read_front(self) -> None:
         """Everything before the first grain."""
         header, stream = self.header, self._stream
-        check_descriptor(bytes(stream.take(header.text * SECTOR)))
+        check_descriptor(bytes(stream.take(header.descriptor_area * SECTOR)))
         if not header.directory_last:
             self._skip_to(header.directory)
-            places = self._read_places()
-            for sector in sorted(filter(None, places)):
+            table_sectors = self._read_directory()
+            for sector in sorted(filter(None, table_sectors)):
                 self._skip_to(sector)
                 self._read_table()
-            self._tables.directory(places)
+            self._tables.record_directory(table_sectors)
         self._skip_to(header.overhead)
         stream.mark()
 
     def _skip_to(self, sector: int) -> None:
         distance = sector * SECTOR - self._stream.position
         if distance < 0:
-            raise corrupt("the VMDK's header is damaged", f"sector {sector} overlaps the data before it")
+            raise corruption_fault(
+                "the VMDK's header is damaged", f"sector {sector} overlaps the data before it"
+            )
         self._stream.skip(distance)
 
     def _read_marker(self, sectors: int) -> None:
@@ -145,8 +149,8 @@ class Vmdk:
         stream = self._stream
         (kind,) = MARKER_TYPE.unpack(stream.take(MARKER_TYPE.size))
         stream.skip(SECTOR - RECORD.size - MARKER_TYPE.size)
-        if sectors != self._sizes().get(kind):
-            raise broken(
+        if sectors != self._marker_sizes().get(kind):
+            raise broken_stream_fault(
                 f"the marker before byte {stream.position} is damaged", f"kind {kind}, {sectors} sectors"
             )
         if kind == Marker.END_OF_STREAM:
@@ -157,16 +161,16 @@ class Vmdk:
             self._read_table()
         elif kind == Marker.GRAIN_DIRECTORY:
             if self._directory:  # the disk's content would depend on which one the footer means
-                raise broken(
+                raise broken_stream_fault(
                     f"the marker before byte {stream.position} is damaged", "it is a second grain directory"
                 )
-            sector, places = stream.position // SECTOR, self._read_places()
-            self._tables.directory(places)
+            sector, table_sectors = stream.position // SECTOR, self._read_directory()
+            self._tables.record_directory(table_sectors)
             self._directory = sector
         else:
             self._read_footer()
 
-    def _sizes(self) -> dict[int, int]:
+    def _marker_sizes(self) -> dict[int, int]:
         """Sectors of the data that each kind of marker announces."""
         header = self.header
         return {
@@ -178,9 +182,9 @@ class Vmdk:
 
     def _read_table(self) -> None:
         sector = self._stream.position // SECTOR
-        self._tables.table(sector, self._take_padded(self.header.entries * 4))
+        self._tables.record_table(sector, self._take_padded(self.header.entries * 4))
 
-    def _read_places(self) -> tuple[int, ...]:
+    def _read_directory(self) -> tuple[int, ...]:
         """The grain directory: the sector of each grain table."""
         count = self.header.tables
         return struct.unpack(f"<{count}I", self._take_padded(count * 4))
@@ -192,8 +196,8 @@ class Vmdk:
     def _read_footer(self) -> None:
         """The header again, now with the place of the grain directory."""
         header, footer = self.header, Header.parse(self._stream.take(SECTOR))
-        if footer.shape != header.shape or footer.directory != self._directory:
-            raise broken(
+        if footer.layout != header.layout or footer.directory != self._directory:
+            raise broken_stream_fault(
                 "the VMDK's footer is damaged", "it does not match its header and its grain directory"
             )
         self._footer = True
@@ -201,8 +205,12 @@ class Vmdk:
     def _read_end(self) -> None:
         """Prove that the stream is complete, and that nothing but padding follows it."""
         if self.header.directory_last and not (self._ended and self._footer):
-            raise broken("the stream ended early", "its footer and end-of-stream marker are missing")
-        while rest := self._stream.upto(_PADDING):
-            if any(rest):
-                raise broken("the stream continues after its end", f"before byte {self._stream.position}")
-        self._tables.settle()
+            raise broken_stream_fault(
+                "the stream ended early", "its footer and end-of-stream marker are missing"
+            )
+        while padding := self._stream.take_up_to(_PADDING):
+            if any(padding):
+                raise broken_stream_fault(
+                    "the stream continues after its end", f"before byte {self._stream.position}"
+                )
+        self._tables.verify()

@@ -1,4 +1,4 @@
-"""A file at its place: behind redirects, with or without Range."""
+"""A file at the source: behind redirects, with or without Range."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from urllib.parse import urljoin, urlsplit
 
 import structlog
 
-from steps.disk.faults import broken, connection_fault, describe, status_fault
+from steps.disk.faults import broken_stream_fault, connection_fault, describe, status_fault
+from steps.disk.http_client import HttpClient
 from steps.disk.source import Source, Validators
-from steps.disk.web import content_range
-from steps.disk.wire import Wire
+from steps.disk.web import parse_content_range
 from steps.model.contract import Exit, StepError
 from steps.model.plan import SourcePlan
-from steps.providers.ova.address import Address, origin, split
+from steps.providers.ova.address import Address, origin, parse_url
 from steps.runtime import certificates, secret
 from steps.runtime.stop import Stop
 
@@ -28,17 +28,17 @@ log = structlog.get_logger()
 AHEAD: Final = 1 << 16
 """Bytes per request: a descriptor and the headers around it are often among the first."""
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
-_MOST_REDIRECTS: Final = 10
+_MAX_REDIRECTS: Final = 10
 _NO_RANGE: Final = (400, 416, 501)
 """Answers to a Range by servers that do not support it, or for an empty file."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reach:
+class HttpSettings:
     """TLS trust and login for requests. The login is only for the origin of the source's URL."""
 
     login: str = field(default="", repr=False)
-    home: str = ""
+    source_url: str = ""
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     stop: Stop = field(default_factory=Stop, repr=False)
 
@@ -49,53 +49,53 @@ class Reach:
         Raises:
             StepError: INVALID, for a key that is not text, or an invalid CA.
         """
-        username = secret.text(folder, "username").strip()
-        password = secret.text(folder, "password")
+        username = secret.read_text(folder, "username").strip()
+        password = secret.read_text(folder, "password")
         tls = None
         if urlsplit(address.url).scheme != "file":  # a server for http may redirect to one for https
-            tls = certificates.context(
-                ca=secret.text(folder, "ca.crt").strip(),
+            tls = certificates.tls_context(
+                ca=secret.read_text(folder, "ca.crt").strip(),
                 thumbprint=plan.thumbprint,
                 insecure=plan.insecure_skip_tls_verify,
                 key="ca.crt",
             )
         login = base64.b64encode(f"{username}:{password}".encode()).decode() if username else ""
-        return cls(login=login, home=address.url, tls=tls, stop=stop)
+        return cls(login=login, source_url=address.url, tls=tls, stop=stop)
 
     def headers(self, url: str) -> dict[str, str]:
         """Headers for `url` (RFC 7617). A redirect to https on the same host counts as the same origin."""
         if not self.login:
             return {}
-        scheme, host, port = origin(self.home)
-        safer = ("https", host, 443) if (scheme, port) == ("http", 80) else None
-        at_home = origin(url) in ((scheme, host, port), safer)
-        return {"Authorization": f"Basic {self.login}"} if at_home else {}
+        scheme, host, port = origin(self.source_url)
+        https_origin = ("https", host, 443) if (scheme, port) == ("http", 80) else None
+        is_same_origin = origin(url) in ((scheme, host, port), https_origin)
+        return {"Authorization": f"Basic {self.login}"} if is_same_origin else {}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class SourceFile:
     """A file that answered."""
 
     url: str = field(repr=False)
     """The URL after redirects; it may contain a short-lived key."""
-    shown: str
+    display_url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     tls: ssl.SSLContext | None = field(default=None, repr=False)
-    ranged: bool
+    supports_range: bool
     """Whether it can be read from the middle."""
-    said: Validators
+    validators: Validators
     head: bytes = field(repr=False)
     """Its first bytes, `AHEAD` at most."""
 
     @property
     def size(self) -> int | None:
         """Bytes, where that is known."""
-        return self.said.total
+        return self.validators.total
 
     @property
     def version(self) -> str:
         """Differs with the content, as far as the server reports it."""
-        return " ".join(filter(None, (self.said.etag, self.said.modified, str(self.size or ""))))
+        return " ".join(filter(None, (self.validators.etag, self.validators.modified, str(self.size or ""))))
 
     def source(self, offset: int = 0, length: int | None = None) -> Source:
         """A window of it."""
@@ -105,11 +105,11 @@ class Place:
             tls=self.tls,
             offset=offset,
             length=length,
-            said=self.said,
+            file_validators=self.validators,
         )
 
 
-def find(address: Address, reach: Reach) -> Place:
+def locate(address: Address, settings: HttpSettings) -> SourceFile:
     """Request the beginning of a file, following redirects.
 
     Raises:
@@ -119,22 +119,22 @@ def find(address: Address, reach: Reach) -> Place:
     if path is not None:
         return _local(path)
     url = address.url
-    for _ in range(_MOST_REDIRECTS):
-        reach.stop.check()
-        found = _ask(url, address, reach)
-        if isinstance(found, Place):
-            return found
-        log.info("following a redirect", host=origin(url)[1], to=origin(found)[1])
-        url = found
+    for _ in range(_MAX_REDIRECTS):
+        settings.stop.check()
+        result = _request(url, address, settings)
+        if isinstance(result, SourceFile):
+            return result
+        log.info("following a redirect", host=origin(url)[1], to=origin(result)[1])
+        url = result
     raise StepError(
         Exit.INVALID,
         f"{address} redirects too often",
-        f"it redirects more than {_MOST_REDIRECTS} times",
+        f"it redirects more than {_MAX_REDIRECTS} times",
         "use the final URL",
     )
 
 
-def _local(path: Path) -> Place:
+def _local(path: Path) -> SourceFile:
     try:
         with path.open("rb") as file:
             head = file.read(AHEAD)
@@ -143,37 +143,43 @@ def _local(path: Path) -> Place:
         raise StepError(
             Exit.NOT_FOUND, f"cannot read {path}", describe(error), "check the path and its permissions"
         ) from None
-    said = Validators(etag=f"{status.st_size}-{status.st_mtime_ns}", total=status.st_size)
-    return Place(url=path.absolute().as_uri(), shown=str(path), ranged=True, said=said, head=head)
+    validators = Validators(etag=f"{status.st_size}-{status.st_mtime_ns}", total=status.st_size)
+    return SourceFile(
+        url=path.absolute().as_uri(),
+        display_url=str(path),
+        supports_range=True,
+        validators=validators,
+        head=head,
+    )
 
 
-def _ask(url: str, address: Address, reach: Reach) -> Place | str:
+def _request(url: str, address: Address, settings: HttpSettings) -> SourceFile | str:
     """The file, or the URL of a redirect."""
-    wire = Wire(url, reach.tls)
-    host = wire.name
+    client = HttpClient(url, settings.tls)
+    host = client.name
     try:
-        answer = wire.get({**_plain(reach, url), "Range": f"bytes=0-{AHEAD - 1}"})
+        answer = client.get({**_request_headers(settings, url), "Range": f"bytes=0-{AHEAD - 1}"})
         if answer.status in _NO_RANGE:
-            answer = wire.get(_plain(reach, url))
+            answer = client.get(_request_headers(settings, url))
         if answer.status in _REDIRECTS:
-            return _next(url, answer, address)
+            return _redirect_url(url, answer, address)
         if answer.status not in (200, 206):
-            raise _refused(answer, host, reach)
-        return _place(url, answer, address, reach)
+            raise _refusal(answer, host, settings)
+        return _source_file(url, answer, address, settings)
     except (OSError, http.client.HTTPException) as error:
         raise connection_fault(error, host) from error
     finally:
-        wire.close()
+        client.close()
 
 
-def _plain(reach: Reach, url: str) -> dict[str, str]:
-    return {**reach.headers(url), "Accept-Encoding": "identity"}
+def _request_headers(settings: HttpSettings, url: str) -> dict[str, str]:
+    return {**settings.headers(url), "Accept-Encoding": "identity"}
 
 
-def _next(url: str, answer: http.client.HTTPResponse, address: Address) -> str:
+def _redirect_url(url: str, answer: http.client.HTTPResponse, address: Address) -> str:
     """The URL of a redirect. Never from https to http: the transfer stays encrypted."""
-    there = urljoin(url, answer.headers.get("Location", ""))
-    before, after = split(url), split(there)
+    location = urljoin(url, answer.headers.get("Location", ""))
+    before, after = parse_url(url), parse_url(location)
     if after.scheme == "file" or (before.scheme, after.scheme) == ("https", "http"):
         raise StepError(
             Exit.INVALID,
@@ -184,38 +190,44 @@ def _next(url: str, answer: http.client.HTTPResponse, address: Address) -> str:
     return after._replace(fragment="").geturl()
 
 
-def _refused(answer: http.client.HTTPResponse, host: str, reach: Reach) -> StepError:
+def _refusal(answer: http.client.HTTPResponse, host: str, settings: HttpSettings) -> StepError:
     fault = status_fault(answer.status, answer.reason, host)
     if fault.code is Exit.DENIED:
         remedy = "check username and password in the source's secret"
-        return StepError(fault.code, fault.what, "" if reach.login else "no user name is set", remedy)
+        return StepError(fault.code, fault.what, "" if settings.login else "no user name is set", remedy)
     return fault
 
 
-def _place(url: str, answer: http.client.HTTPResponse, address: Address, reach: Reach) -> Place:
+def _source_file(
+    url: str, answer: http.client.HTTPResponse, address: Address, settings: HttpSettings
+) -> SourceFile:
     encoding = answer.headers.get("Content-Encoding", "identity")
     if encoding != "identity":
-        raise broken(f"{address} comes with Content-Encoding {encoding}", "it was requested without encoding")
+        raise broken_stream_fault(
+            f"{address} comes with Content-Encoding {encoding}", "it was requested without encoding"
+        )
     ranged, total = answer.status == 206, answer.length
     if ranged:
-        _, total = content_range(answer, 0)
-    said = Validators(
+        _, total = parse_content_range(answer, 0)
+    validators = Validators(
         etag=answer.headers.get("ETag", ""), modified=answer.headers.get("Last-Modified", ""), total=total
     )
-    head = _first(answer)
-    return Place(
+    head = _read_head(answer)
+    return SourceFile(
         url=url,
-        shown=str(address),
-        headers=reach.headers(url),
-        tls=reach.tls,
-        ranged=ranged and total is not None,
-        said=replace(said, total=len(head)) if total is None and len(head) < AHEAD else said,
+        display_url=str(address),
+        headers=settings.headers(url),
+        tls=settings.tls,
+        supports_range=ranged and total is not None,
+        validators=replace(validators, total=len(head))
+        if total is None and len(head) < AHEAD
+        else validators,
         head=head,
     )
 
 
-def _first(answer: http.client.HTTPResponse) -> bytes:
+def _read_head(answer: http.client.HTTPResponse) -> bytes:
     head = b""
-    while len(head) < AHEAD and (piece := answer.read(AHEAD - len(head))):
-        head += piece
+    while len(head) < AHEAD and (block := answer.read(AHEAD - len(head))):
+        head += block
     return head

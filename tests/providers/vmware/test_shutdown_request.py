@@ -16,7 +16,7 @@ from steps.model.contract import Exit
 from steps.model.machine import Machine
 from steps.model.plan import Plan, PowerPlan
 from steps.providers import Access, connect
-from steps.providers.vmware import asked
+from steps.providers.vmware import shutdown_request
 from steps.providers.vmware.session import Session, log_in, log_out
 from tests.e2e.harness import until
 from tests.providers.vmware.conftest import MakeAccess
@@ -96,7 +96,7 @@ def test_a_killed_pods_asking_is_not_repeated(vcenter: Simulator, access: MakeAc
         assert process.wait(30) == Exit.DONE
     found = vcenter.vm("killed")
     assert (found["power"], found["shutdowns"], found["powerOffs"]) == ("off", 1, 0)
-    assert asked.TASK in [task["descriptionId"] for task in vcenter.tasks()]
+    assert shutdown_request.TASK in [task["descriptionId"] for task in vcenter.tasks()]
 
 
 def test_ended_tools_are_a_shutdown_under_way(vcenter: Simulator, access: MakeAccess, tmp_path: Path) -> None:
@@ -156,21 +156,26 @@ def test_what_counts_as_asked(
         machine = source.describe("remembered", None)
     with logged_in(given) as session:
         vm = session.vm(machine)
-        assert asked.seconds_ago(session, vm, 60) is None
+        assert shutdown_request.seconds_since_request(session, vm, 60) is None
         vm.ShutdownGuest()
-        by_tasks_and_events = asked.seconds_ago(session, vm, 60)
+        by_tasks_and_events = shutdown_request.seconds_since_request(session, vm, 60)
         assert by_tasks_and_events is not None
         assert 0 <= by_tasks_and_events < 30
-        assert asked.seconds_ago(session, vm, 0) is None
+        assert shutdown_request.seconds_since_request(session, vm, 0) is None
         other = dataclasses.replace(session, user="somebody@else")
-        assert asked.seconds_ago(other, vm, 60) is None
-        assert asked.seconds_ago(dataclasses.replace(session, user=session.user.upper()), vm, 60) is not None
+        assert shutdown_request.seconds_since_request(other, vm, 60) is None
+        assert (
+            shutdown_request.seconds_since_request(
+                dataclasses.replace(session, user=session.user.upper()), vm, 60
+            )
+            is not None
+        )
         with monkeypatch.context() as patch:  # vCenter forgets tasks that ended; the events stay
-            patch.setattr(asked, "_tasks", lambda *_: iter(()))
-            assert asked.seconds_ago(session, vm, 60) is not None
+            patch.setattr(shutdown_request, "_task_times", lambda *_: iter(()))
+            assert shutdown_request.seconds_since_request(session, vm, 60) is not None
         vcenter.set_power("remembered", "off")
         vcenter.set_power("remembered", "on")
-        assert asked.seconds_ago(session, vm, 60) is None
+        assert shutdown_request.seconds_since_request(session, vm, 60) is None
 
 
 def test_a_server_whose_events_cannot_be_read(tmp_path: Path, start_simulator: StartSimulator) -> None:
@@ -182,4 +187,4 @@ def test_a_server_whose_events_cannot_be_read(tmp_path: Path, start_simulator: S
         found = source.describe("alone", None)
     with logged_in(access) as session:
         session.vm(found).ShutdownGuest()
-        assert asked.seconds_ago(session, session.vm(found), 60) is not None
+        assert shutdown_request.seconds_since_request(session, session.vm(found), 60) is not None

@@ -16,25 +16,25 @@ from steps.model.kinds import CLAIM, DATA_VOLUME, IMAGE, Kind, Object
 from steps.model.names import LABEL_RUN, LABEL_UID
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
+from steps.targets.harvester.image_state import image_state
 from steps.targets.harvester.objects import volume_labels
-from steps.targets.harvester.ownership import labels_of, refuse_foreign, refuse_leaving
-from steps.targets.harvester.state import state
+from steps.targets.harvester.ownership import labels_of, refuse_deleting, refuse_foreign
 from steps.targets.harvester.storage import Backend
 
 
-def proved(cluster: Cluster, plan: Plan, disk: str, claim: Object, image: Object) -> Object:
+def verified_claim(cluster: Cluster, plan: Plan, disk: str, claim: Object, image: Object) -> Object:
     """The claim of `disk`, with this import's labels and the content of `image`.
 
     Raises:
         StepError: CONFLICT, for any other claim; BUSY, for one that is being deleted.
     """
-    refuse_leaving(claim)
+    refuse_deleting(claim)
     if image["spec"].get("backend") != Backend.CDI:
         refuse_foreign(claim, plan)
-        _refuse_old(claim, plan, image)
+        _refuse_outdated(claim, plan, image)
         return claim
     if not is_of_image(cluster, claim, image):
-        raise _not_its_own(claim, f"it is not the volume of image {image['metadata']['name']}")
+        raise _foreign_volume_error(claim, f"it is not the volume of image {image['metadata']['name']}")
     if LABEL_UID not in labels_of(claim):
         metadata = claim["metadata"]
         change: Object = {"metadata": {"labels": volume_labels(plan, disk)}}
@@ -49,13 +49,17 @@ def is_of_image(cluster: Cluster, volume: Object, image: Object) -> bool:
     One that is older than the image was not: CDI can adopt an existing claim, and then owns it
     (containerized-data-importer doc/datavolumes.md, claim adoption).
     """
-    if _made(volume) < _made(image):
+    if _creation_time(volume) < _creation_time(image):
         return False
     if _owns(IMAGE, image, volume):
         return True
     metadata = volume["metadata"]
-    between = cluster.get(DATA_VOLUME, metadata["name"], metadata["namespace"])
-    return between is not None and _owns(DATA_VOLUME, between, volume) and _owns(IMAGE, image, between)
+    data_volume = cluster.get(DATA_VOLUME, metadata["name"], metadata["namespace"])
+    return (
+        data_volume is not None
+        and _owns(DATA_VOLUME, data_volume, volume)
+        and _owns(IMAGE, image, data_volume)
+    )
 
 
 def refuse_taken(cluster: Cluster, namespace: str, name: str, image: Object | None = None) -> None:
@@ -71,36 +75,38 @@ def refuse_taken(cluster: Cluster, namespace: str, name: str, image: Object | No
         volume = cluster.get(kind, name, namespace)
         if volume is None or (image is not None and is_of_image(cluster, volume, image)):
             continue
-        refuse_leaving(volume)
+        refuse_deleting(volume)
         if _is_orphan(cluster, volume):
             raise StepError(
                 Exit.BUSY, f"{kind.kind} {namespace}/{name} of a deleted image is still being deleted"
             )
-        raise _not_its_own(volume, "Harvester would use it as the volume of the image of that name")
+        raise _foreign_volume_error(volume, "Harvester would use it as the volume of the image of that name")
 
 
 def _is_orphan(cluster: Cluster, volume: Object) -> bool:
     """Whether its owner was deleted: the garbage collector then removes it."""
     kinds = {kind.kind: kind for kind in (DATA_VOLUME, IMAGE)}
     owners = volume["metadata"].get("ownerReferences") or []
-    if not owners or any(one["kind"] not in kinds for one in owners):
+    if not owners or any(reference["kind"] not in kinds for reference in owners):
         return False
     namespace = volume["metadata"]["namespace"]
-    found = [cluster.get(kinds[one["kind"]], one["name"], namespace) for one in owners]
-    alive = {one["metadata"]["uid"] for one in found if one is not None}
-    return not any(one["uid"] in alive for one in owners)
+    owner_objects = [
+        cluster.get(kinds[reference["kind"]], reference["name"], namespace) for reference in owners
+    ]
+    alive = {owner["metadata"]["uid"] for owner in owner_objects if owner is not None}
+    return not any(reference["uid"] in alive for reference in owners)
 
 
-def _refuse_old(claim: Object, plan: Plan, image: Object) -> None:
+def _refuse_outdated(claim: Object, plan: Plan, image: Object) -> None:
     """Refuse a claim of an earlier run, or of an image with other bytes."""
     run = labels_of(claim).get(LABEL_RUN)
     if run not in (None, plan.run):
-        raise _not_its_own(claim, f"it belongs to an earlier run, {run}")
-    if claim["spec"].get("storageClassName") != state(image).storage_class:
-        raise _not_its_own(claim, f"it was not made from image {image['metadata']['name']}")
+        raise _foreign_volume_error(claim, f"it belongs to an earlier run, {run}")
+    if claim["spec"].get("storageClassName") != image_state(image).storage_class:
+        raise _foreign_volume_error(claim, f"it was not made from image {image['metadata']['name']}")
 
 
-def _not_its_own(volume: Object, why: str) -> StepError:
+def _foreign_volume_error(volume: Object, why: str) -> StepError:
     metadata = volume["metadata"]
     return StepError(
         Exit.CONFLICT,
@@ -112,9 +118,12 @@ def _not_its_own(volume: Object, why: str) -> StepError:
 
 def _owns(kind: Kind, owner: Object, owned: Object) -> bool:
     references = owned["metadata"].get("ownerReferences") or []
-    return any((one["kind"], one["uid"]) == (kind.kind, owner["metadata"]["uid"]) for one in references)
+    return any(
+        (reference["kind"], reference["uid"]) == (kind.kind, owner["metadata"]["uid"])
+        for reference in references
+    )
 
 
-def _made(thing: Object) -> str:
+def _creation_time(resource: Object) -> str:
     """RFC 3339 in UTC, so that texts compare like times."""
-    return str(thing["metadata"].get("creationTimestamp") or "")
+    return str(resource["metadata"].get("creationTimestamp") or "")

@@ -12,7 +12,7 @@ _ZEROS: Final = bytearray(ZEROS)
 """As a bytearray: its comparison with a memoryview is one memcmp, bytes' would go byte by byte."""
 
 
-class Plain:
+class PlainDecoder:
     """Writes `stream` to a sink at the same offsets, without zero blocks.
 
     `format` is that of the bytes, `size` that of the disk in bytes: None while unknown.
@@ -25,14 +25,14 @@ class Plain:
         self.format = format
         self.size = size
 
-    def memory(self) -> dict[str, Any]:
+    def checkpoint_state(self) -> dict[str, Any]:
         """Plain JSON: the arguments of `__init__`."""
         return {"format": self.format, "size": self.size}
 
     def run(self, sink: Sink, checkpoints: Checkpoints) -> None:
         """Copy to the end of the stream. Raises StepError as `Stream` does."""
         stream, offset = self._stream, self._stream.position
-        while block := stream.upto(CLUSTER):
+        while block := stream.take_up_to(CLUSTER):
             if (_ZEROS if len(block) == CLUSTER else _ZEROS[: len(block)]) != block:
                 sink.write(offset, bytes(block))
             offset += len(block)

@@ -16,8 +16,8 @@ from steps.model.names import LABEL_UID, labels
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
-from steps.targets.harvester.machines import is_handed_over
 from steps.targets.harvester.serving import POLL
+from steps.targets.harvester.vm_objects import is_handed_over
 
 ORDER: Final[tuple[Kind, ...]] = (MACHINE, CLAIM, IMAGE)
 """Harvester refuses to delete an image while a volume uses it."""
@@ -34,35 +34,37 @@ def discard(
         StepError: CONFLICT, before anything is deleted, if the VM already belongs to its owner; BUSY, if
             a deletion takes too long.
     """
-    for machine in _ours(plan, cluster, MACHINE):
+    for machine in _own_objects(plan, cluster, MACHINE):
         _refuse_handed_over(machine)
-    gone = []
+    deleted = []
     for kind in ORDER:
-        for thing in _alone(plan, cluster, kind):
-            name, namespace = thing["metadata"]["name"], thing["metadata"]["namespace"]
-            cluster.delete(kind, name, namespace, uid=thing["metadata"]["uid"])
-            gone.append(f"{kind.kind} {namespace}/{name}")
-        _await_gone(partial(_alone, plan, cluster, kind), stop, clock)
-    _await_gone(partial(_ours, plan, cluster, CLAIM), stop, clock)
-    return gone
+        for resource in _deletable_objects(plan, cluster, kind):
+            name, namespace = resource["metadata"]["name"], resource["metadata"]["namespace"]
+            cluster.delete(kind, name, namespace, uid=resource["metadata"]["uid"])
+            deleted.append(f"{kind.kind} {namespace}/{name}")
+        _await_deleted(partial(_deletable_objects, plan, cluster, kind), stop, clock)
+    _await_deleted(partial(_own_objects, plan, cluster, CLAIM), stop, clock)
+    return deleted
 
 
-def _ours(plan: Plan, cluster: Cluster, kind: Kind) -> list[Object]:
+def _own_objects(plan: Plan, cluster: Cluster, kind: Kind) -> list[Object]:
     return cluster.find(kind, plan.target.namespace, {LABEL_UID: labels(plan)[LABEL_UID]})
 
 
-def _alone(plan: Plan, cluster: Cluster, kind: Kind) -> list[Object]:
+def _deletable_objects(plan: Plan, cluster: Cluster, kind: Kind) -> list[Object]:
     """All objects except CDI's claims, which are deleted with their image.
 
     Harvester refuses to delete such a claim while its image exists (golden image,
     pkg/webhook/resources/persistentvolumeclaim/validator.go).
     """
-    above = {DATA_VOLUME.kind, IMAGE.kind}
-    return [one for one in _ours(plan, cluster, kind) if not above & _owner_kinds(one)]
+    owner_kinds = {DATA_VOLUME.kind, IMAGE.kind}
+    return [
+        resource for resource in _own_objects(plan, cluster, kind) if not owner_kinds & _owner_kinds(resource)
+    ]
 
 
-def _owner_kinds(thing: Object) -> set[str]:
-    return {one["kind"] for one in thing["metadata"].get("ownerReferences") or []}
+def _owner_kinds(resource: Object) -> set[str]:
+    return {reference["kind"] for reference in resource["metadata"].get("ownerReferences") or []}
 
 
 def _refuse_handed_over(machine: Object) -> None:
@@ -76,14 +78,14 @@ def _refuse_handed_over(machine: Object) -> None:
         )
 
 
-def _await_gone(look: Callable[[], list[Object]], stop: Stop, clock: Callable[[], float]) -> None:
+def _await_deleted(list_objects: Callable[[], list[Object]], stop: Stop, clock: Callable[[], float]) -> None:
     end = clock() + PATIENCE
-    while left := look():
+    while remaining := list_objects():
         if clock() > end:
             raise StepError(
                 Exit.BUSY,
-                f"{left[0]['kind']} {left[0]['metadata']['name']} is still being deleted",
-                f"finalizers: {', '.join(left[0]['metadata'].get('finalizers') or ['none'])}",
+                f"{remaining[0]['kind']} {remaining[0]['metadata']['name']} is still being deleted",
+                f"finalizers: {', '.join(remaining[0]['metadata'].get('finalizers') or ['none'])}",
                 "run the same command again later",
             )
         stop.sleep(POLL)

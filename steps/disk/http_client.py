@@ -23,11 +23,11 @@ IDLE_SECONDS: Final = 60.0
 """Longer silence is a dead connection. ESXi's NFC service stalls for tens of seconds under load."""
 
 
-_OF_PROXIES: Final = (407, 502, 503, 504)
+_PROXY_STATUSES: Final = (407, 502, 503, 504)
 """Answers to a plain request that mean that a proxy did not, or could not, forward it."""
 
 
-def _in_ascii(url: str) -> str:
+def _ascii_url(url: str) -> str:
     """A URL as it goes over the wire: some write letters with marks in names of hosts and files.
 
     Raises:
@@ -44,22 +44,22 @@ def _in_ascii(url: str) -> str:
     return parts._replace(netloc=host, path=path, query=query).geturl()
 
 
-class Wire:
+class HttpClient:
     """GET requests to one URL, over TLS for https."""
 
     def __init__(self, url: str, tls: ssl.SSLContext | None) -> None:
-        parts = urlsplit(_in_ascii(url))
+        parts = urlsplit(_ascii_url(url))
         self.host = parts.hostname or ""
         self.port = parts.port or (443 if parts.scheme == "https" else 80)
-        self.proxy = proxy.of(url)
+        self.proxy = proxy.for_url(url)
         if self.proxy is not None:
             guard.check_requested(self.host, self.port)
         self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
         # A proxy that forwards a plain request gets the full URL (RFC 9112, 3.2.2).
-        plain = self.proxy is not None and self._tls is None
+        is_plain_proxied = self.proxy is not None and self._tls is None
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._target = f"http://{parts.netloc.rpartition('@')[2]}{path}" if plain else path
-        self._extra = dict(self.proxy.headers) if self.proxy and plain else {}
+        self._request_target = f"http://{parts.netloc.rpartition('@')[2]}{path}" if is_plain_proxied else path
+        self._proxy_headers = dict(self.proxy.headers) if self.proxy and is_plain_proxied else {}
         self._connection: _Connection | None = None
 
     @property
@@ -73,22 +73,22 @@ class Wire:
         Raises:
             OSError, http.client.HTTPException: from the library; ProxyError.
         """
-        connection = self._new()
-        connection.request("GET", self._target, headers={**headers, **self._extra})
+        connection = self._new_connection()
+        connection.request("GET", self._request_target, headers={**headers, **self._proxy_headers})
         connection.response = answer = connection.getresponse()
-        if self._extra_hop and answer.status in _OF_PROXIES:
+        if self._uses_plain_proxy and answer.status in _PROXY_STATUSES:
             raise ProxyError(f"it answers {answer.status} {answer.reason}".rstrip())
         return answer
 
     def probe(self) -> None:
         """Connect, with the handshake for TLS; sends no request. Raises as `get`."""
-        self._new().connect()
+        self._new_connection().connect()
 
     @property
-    def _extra_hop(self) -> bool:
+    def _uses_plain_proxy(self) -> bool:
         return self.proxy is not None and self._tls is None
 
-    def _new(self) -> _Connection:
+    def _new_connection(self) -> _Connection:
         self.close()
         self._connection = _Connection(self.host, self.port, self._tls, self.proxy)
         return self._connection
@@ -100,61 +100,63 @@ class Wire:
 
     def close(self) -> None:
         if self._connection is not None:
-            self._connection.hang_up()
+            self._connection.close_all()
             self._connection = None
 
 
 class _Connection(http.client.HTTPConnection):
-    """`wire` is the socket from before the handshake until the last byte; `sock` is not.
+    """`transport` is the socket from before the handshake until the last byte; `sock` is not.
 
     (http.client lets go of `sock` when a response ends with the connection, HTTPSConnection sets it
     only after the handshake.)
     """
 
-    wire: socket.socket | None = None
+    transport: socket.socket | None = None
     response: http.client.HTTPResponse | None = None
 
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, via: Proxy | None) -> None:
-        first = (host, port) if via is None else (via.host, via.port)
-        super().__init__(*first, timeout=IDLE_SECONDS)
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, via_proxy: Proxy | None) -> None:
+        peer = (host, port) if via_proxy is None else (via_proxy.host, via_proxy.port)
+        super().__init__(*peer, timeout=IDLE_SECONDS)
         self._tls = tls
         self._name = host
-        self._via = via
-        if via is not None and tls is not None:
-            self.set_tunnel(host, port, dict(via.headers))
+        self._proxy = via_proxy
+        if via_proxy is not None and tls is not None:
+            self.set_tunnel(host, port, dict(via_proxy.headers))
             if ":" in host:  # Python before 3.12 leaves out the brackets of an IPv6 address (RFC 9112, 3.2.3)
                 self._tunnel_host = f"[{host}]"
 
     def connect(self) -> None:
-        plain = self.wire = self._connected()
+        plain = self.transport = self._open_socket()
         plain.settimeout(IDLE_SECONDS)
         if self._tls is not None:
             secure = self._tls.wrap_socket(plain, server_hostname=self._name, do_handshake_on_connect=False)
-            self.wire = secure
+            self.transport = secure
             secure.do_handshake()
-        self.sock = self.wire
+        self.sock = self.transport
 
-    def _connected(self) -> socket.socket:
+    def _open_socket(self) -> socket.socket:
         """A socket to the host, possibly through a tunnel."""
         try:
-            made = self.wire = self.sock = socket.create_connection((self.host, self.port), CONNECT_SECONDS)
-            if self._via is not None and self._tls is not None:
+            sock = self.transport = self.sock = socket.create_connection(
+                (self.host, self.port), CONNECT_SECONDS
+            )
+            if self._proxy is not None and self._tls is not None:
                 self._tunnel()  # type: ignore[attr-defined]  # as HTTPConnection.connect does
         except (OSError, http.client.HTTPException) as error:
-            if self._via is None:
+            if self._proxy is None:
                 raise
             raise ProxyError(str(error) or type(error).__name__) from error
-        return made
+        return sock
 
     def abort(self) -> None:
-        if self.wire is not None:
+        if self.transport is not None:
             with contextlib.suppress(OSError):  # it may be closed already
                 # Not SSLSocket's own: that one pulls the TLS object away under the reading thread.
-                socket.socket.shutdown(self.wire, socket.SHUT_RDWR)
+                socket.socket.shutdown(self.transport, socket.SHUT_RDWR)
 
-    def hang_up(self) -> None:
+    def close_all(self) -> None:
         self.abort()
         # `close` here would leave the socket to the response, and that one its file to the collector.
-        for part in (self.response, self.wire, self):
+        for part in (self.response, self.transport, self):
             if part is not None:
                 part.close()

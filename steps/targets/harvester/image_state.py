@@ -15,13 +15,13 @@ from steps.model.kinds import Object
 
 
 @dataclass(frozen=True)
-class State:
+class ImageState:
     """The state of an image. Sizes in bytes."""
 
     imported: bool
     failed: str
     """The final failure, verbatim; empty without one."""
-    trouble: str
+    last_failure: str
     """The failure of the last attempt, while attempts are left."""
     percent: int
     size: int
@@ -29,17 +29,19 @@ class State:
     storage_class: str
 
 
-def state(image: Object) -> State:
+def image_state(image: Object) -> ImageState:
     """Read an image's status."""
     status: dict[str, Any] = image.get("status") or {}
-    conditions = {one["type"]: one for one in status.get("conditions") or []}
-    imported = _is(conditions, "Imported", "True")
-    used_up = _is(conditions, "RetryLimitExceeded", "True") or _is(conditions, "Imported", "False")
-    words = _words(conditions)
-    return State(
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or []}
+    imported = _has_status(conditions, "Imported", "True")
+    retries_exhausted = _has_status(conditions, "RetryLimitExceeded", "True") or _has_status(
+        conditions, "Imported", "False"
+    )
+    message = _message(conditions)
+    return ImageState(
         imported=imported,
-        failed=(words or "no reason given") if used_up and not imported else "",
-        trouble=words if status.get("failed") and not imported else "",
+        failed=(message or "no reason given") if retries_exhausted and not imported else "",
+        last_failure=message if status.get("failed") and not imported else "",
         percent=int(status.get("progress") or 0),
         size=int(status.get("size") or 0),
         virtual_size=int(status.get("virtualSize") or 0),
@@ -47,11 +49,11 @@ def state(image: Object) -> State:
     )
 
 
-def _is(conditions: dict[str, Any], kind: str, status: str) -> bool:
+def _has_status(conditions: dict[str, Any], kind: str, status: str) -> bool:
     return bool(conditions.get(kind, {}).get("status") == status)
 
 
-def _words(conditions: dict[str, Any]) -> str:
+def _message(conditions: dict[str, Any]) -> str:
     """The first condition with a reason."""
-    told = (conditions.get(kind, {}) for kind in ("RetryLimitExceeded", "Imported", "Initialized"))
-    return next((one["message"] for one in told if one.get("message")), "")
+    candidates = (conditions.get(kind, {}) for kind in ("RetryLimitExceeded", "Imported", "Initialized"))
+    return next((condition["message"] for condition in candidates if condition.get("message")), "")

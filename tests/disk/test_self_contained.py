@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.disk import qemu, whole
+from steps.disk import qemu, self_contained
 from steps.disk.land import Source
 from steps.model.contract import Exit, StepError
 from steps.runtime.stop import Stop
@@ -136,7 +136,7 @@ PARTS: dict[Callable[[Path], bytes], str] = {
 }
 
 
-def reader(data: bytes) -> whole.Read:
+def reader(data: bytes) -> self_contained.ReadAt:
     return lambda offset, count: data[offset : offset + count]
 
 
@@ -149,7 +149,7 @@ def name_of(make: Callable[[Path], bytes]) -> str:
 def test_a_part_is_refused(tmp_path: Path, make: Callable[[Path], bytes], named: bool) -> None:
     data = make(tmp_path)
     with pytest.raises(StepError, match="is not a whole disk") as caught:
-        whole.check(PARTS[make] if named else "auto", reader(data), size=len(data))
+        self_contained.check(PARTS[make] if named else "auto", reader(data), size=len(data))
     assert caught.value.code is Exit.UNSUPPORTED
 
 
@@ -189,7 +189,7 @@ def test_a_parent_in_any_spelling(words: bytes) -> None:
     at, end = data.index(b"parentCID="), data.index(b"createType=")
     changed = data[:at] + (words + b"\n").ljust(end - at, b"#") + data[end:]
     with pytest.raises(StepError, match="is not a whole disk"):
-        whole.check("vmdk", reader(changed))
+        self_contained.check("vmdk", reader(changed))
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_a_parent_in_any_spelling(words: bytes) -> None:
 def test_a_whole_disk_passes(tmp_path: Path, kind: str, options: list[str]) -> None:
     data = bytes(converted(tmp_path, kind, *options))
     for named in (kind, "auto"):
-        whole.check(named, reader(data), size=len(data))
+        self_contained.check(named, reader(data), size=len(data))
     assert qemu.info(tmp_path / "image", kind).virtual_size == len(DISK)
 
 
@@ -242,10 +242,10 @@ def test_an_image_that_is_cut_short_is_never_converted(tmp_path: Path, kind: str
 def test_what_is_short_or_no_image_passes(kind: str, size: int) -> None:
     """It is damaged, and others say so."""
     for start in (b"", b"conectix", b"vhdxfile", b"QFI\xfb\0\0\0\3", b"KDMV"):
-        whole.check(kind, reader((start + bytes(GRAIN))[:size]), size=size)
+        self_contained.check(kind, reader((start + bytes(GRAIN))[:size]), size=size)
 
 
 def test_a_raw_disk_may_hold_anything() -> None:
     """What a guest writes into its first sector does not choose how its disk is read."""
     data = b"conectix".ljust(60, b"\0") + struct.pack(">I", 4) + bytes(1000)
-    whole.check("raw", reader(data), size=len(data))
+    self_contained.check("raw", reader(data), size=len(data))

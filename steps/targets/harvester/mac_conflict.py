@@ -10,7 +10,7 @@ from steps.model.refusals import DuplicateMacError
 
 
 @contextlib.contextmanager
-def explained(shape: Shape) -> Iterator[None]:
+def explain_mac_conflict(shape: Shape) -> Iterator[None]:
     """Add our NICs to a refusal because of a MAC address: Harvester names neither the NIC nor the address.
 
     Raises:
@@ -20,9 +20,9 @@ def explained(shape: Shape) -> Iterator[None]:
         yield
     except DuplicateMacError as error:
         nics = [
-            f"{one.nic} has {one.mac} on {one.network or 'the pod network'}"
-            for one in shape.interfaces
-            if one.mac
+            f"{interface.nic} has {interface.mac} on {interface.network or 'the pod network'}"
+            for interface in shape.interfaces
+            if interface.mac
         ]
         remedy = (
             f"{'; '.join(nics)}: change the MAC address of the other VM, or set mac: new in the NIC's row of "

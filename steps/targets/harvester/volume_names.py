@@ -21,12 +21,12 @@ from steps.targets.harvester import markers
 from steps.targets.harvester.ownership import is_of_run, labels_of
 from steps.targets.harvester.storage import Backend
 
-TRIES: Final = 8
+MAX_NAMES: Final = 8
 """How many names are tried. The second one contains a hash of the run, so it is free in practice."""
 
 
-def choose_names(cluster: Cluster, plan: Plan, shape: Shape, before: Volumes | None = None) -> Volumes:
-    """The names of the volumes; `before` are those of an earlier attempt of the run.
+def choose_names(cluster: Cluster, plan: Plan, shape: Shape, previous: Volumes | None = None) -> Volumes:
+    """The names of the volumes; `previous` are those of an earlier attempt of the run.
 
     The same call returns the same names until somebody else takes one of them. A run that has images but no
     choice began under a version that chose none: its volumes keep their old names.
@@ -35,37 +35,37 @@ def choose_names(cluster: Cluster, plan: Plan, shape: Shape, before: Volumes | N
         StepError: CONFLICT, if no name is free.
     """
     images = cluster.find(IMAGE, plan.target.namespace, {names.LABEL_RUN: plan.run})
-    made = _made(cluster, plan, images)
-    old = bool(images) if before is None else not before.names
-    chosen = dict(made)
+    existing = _existing_names(cluster, plan, images)
+    uses_old_names = bool(images) if previous is None else not previous.names
+    chosen = dict(existing)
     for disk in shape.disks:
-        if disk.id not in made and not old:
-            chosen[disk.id] = _free_name(cluster, plan, shape.name, disk.id, before)
+        if disk.id not in existing and not uses_old_names:
+            chosen[disk.id] = _free_name(cluster, plan, shape.name, disk.id, previous)
     return Volumes(vm=shape.name, names=chosen)
 
 
-def _made(cluster: Cluster, plan: Plan, images: list[Object]) -> dict[DiskId, str]:
+def _existing_names(cluster: Cluster, plan: Plan, images: list[Object]) -> dict[DiskId, str]:
     """Names of this run's volumes, except those named like their images."""
-    cdi = [one for one in images if one["spec"].get("backend") == Backend.CDI]
+    cdi_images = [image for image in images if image["spec"].get("backend") == Backend.CDI]
     claims = cluster.find(CLAIM, plan.target.namespace, {names.LABEL_RUN: plan.run})
-    made = {}
-    for thing in (*cdi, *claims):
-        disk, name = labels_of(thing).get(names.LABEL_DISK, ""), thing["metadata"]["name"]
-        if is_of_run(thing, plan) and disk and not markers.is_old(name, plan.import_, disk):
-            made[disk] = name
-    return made
+    existing = {}
+    for resource in (*cdi_images, *claims):
+        disk, name = labels_of(resource).get(names.LABEL_DISK, ""), resource["metadata"]["name"]
+        if is_of_run(resource, plan) and disk and not markers.is_image_name(name, plan.import_, disk):
+            existing[disk] = name
+    return existing
 
 
-def _free_name(cluster: Cluster, plan: Plan, vm: str, disk: DiskId, before: Volumes | None) -> str:
-    kept = [before.names[disk]] if before and before.vm == vm and disk in before.names else []
-    tried = (*kept, *islice(volume_names(vm, disk, plan.run), TRIES))
-    for name in tried:
+def _free_name(cluster: Cluster, plan: Plan, vm: str, disk: DiskId, previous: Volumes | None) -> str:
+    kept_names = [previous.names[disk]] if previous and previous.vm == vm and disk in previous.names else []
+    candidates = (*kept_names, *islice(volume_names(vm, disk, plan.run), MAX_NAMES))
+    for name in candidates:
         if not is_taken(cluster, plan.target.namespace, name):
             return name
     raise StepError(
         Exit.CONFLICT,
         f"no name is free for the volume of {disk}",
-        f"volumes or images with these names already exist: {', '.join(dict.fromkeys(tried))}",
+        f"volumes or images with these names already exist: {', '.join(dict.fromkeys(candidates))}",
         "delete or rename one of them, or set spec.targetVirtualMachineName, then retry",
     )
 
