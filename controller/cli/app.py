@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperCommand
 
-from controller.local.tempdir import sweep
+from controller.local.tempdir import delete_stale
 from controller.manifests.read import InvalidManifestsError
 from steps import __version__
 from steps.model.contract import Exit, StepError, Stopped
@@ -165,7 +165,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    sweep()  # leftovers of a killed vmferry, which may include credentials
+    delete_stale()  # leftovers of a killed vmferry, which may include credentials
 
 
 def dump(value: Any, output: Format) -> None:

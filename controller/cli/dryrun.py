@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.local.cluster_target import KUBECONFIG
-from controller.local.tempdir import temporary
+from controller.local.tempdir import temporary_folder
 from controller.manifests.resolve import Job
 from controller.units import size
 from steps.model.admission import Admission, not_checked
@@ -55,7 +55,7 @@ class DryRun:
 @contextmanager
 def credentials(values: Mapping[str, bytes]) -> Iterator[Path]:
     """Credentials as files for the duration of a `with`: providers accept only files."""
-    with temporary() as folder:
+    with temporary_folder() as folder:
         place = folder.path / "credentials"
         place.mkdir(mode=0o700)
         for key, value in values.items():

@@ -64,10 +64,10 @@ def boot(
         if sys.stdin.isatty()
         else ["-serial", "file:/dev/stdout", "-monitor", "none"]
     )
-    qemu_boot.load(folder)
+    qemu_boot.load_manifest(folder)
     if kvm and not qemu_boot.kvm_usable():
         err.print("/dev/kvm cannot be used; QEMU emulates the processor, which is slower", style="dim")
-    options = qemu_boot.Options(persistent=persistent, kvm=kvm, memory_mib=memory)
+    options = qemu_boot.BootOptions(persistent=persistent, kvm=kvm, memory_mib=memory)
     code = qemu_boot.boot(folder, options, console, timeout=timeout)
     return Exit.DONE if code == 0 else Exit.INTERNAL
 

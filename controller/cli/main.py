@@ -31,7 +31,7 @@ from controller.cli.view import table
 from controller.cli.watch import Watch
 from controller.client import changes
 from controller.local import cluster_target, imports, removal
-from controller.local.imports import Run
+from controller.local.imports import EmbeddedRun
 from controller.local.rundir import RunDir
 from controller.local.runner import FIRST_DELAY
 from controller.manifests import environment, read, resolve
@@ -112,7 +112,7 @@ def run(
         cpu_topology=cpu_topology,
     )
     wanted = _jobs(filename, settings)
-    aim = cluster_target.aim(os.environ) if to is TargetKind.HARVESTER else None
+    aim = cluster_target.from_environment(os.environ) if to is TargetKind.HARVESTER else None
     if aim is not None:
         cluster_target.check([job.plan for job in wanted], aim)
     return _carry_out(imports.create(wanted, into, aim), retry_delay, output)
@@ -197,11 +197,11 @@ def _key(plan: Plan) -> tuple[str, str]:
     return plan.import_.namespace, plan.import_.name
 
 
-def _carry_out(runs: Sequence[Run], retry_delay: float, output: Format) -> int:
+def _carry_out(runs: Sequence[EmbeddedRun], retry_delay: float, output: Format) -> int:
     if not runs:
         err.print("nothing to do: the import has already succeeded", highlight=False)
     with Watch(err) as watch:
-        ended = asyncio.run(imports.carry_out(runs, watch, first_delay=retry_delay)) if runs else []
+        ended = asyncio.run(imports.run_all(runs, watch, first_delay=retry_delay)) if runs else []
     if output is not Format.TABLE:
         dump([summary.document(one) for one in ended], output)
     for one in ended:
@@ -229,7 +229,7 @@ def status(folder: Folder, output: Output = Format.TABLE) -> int:
     """Show the status of imports, also of imports that another vmferry process runs."""
     documents = []
     for rundir in imports.find(folder):
-        name, is_run = _plan(rundir).import_.name, rundir.is_run()
+        name, is_run = _plan(rundir).import_.name, rundir.is_running()
         workflow = rundir.load()
         interrupted = not is_run and not phase_of(workflow).fulfilled
         documents.append(summary.state(name, rundir, workflow, interrupted=interrupted))

@@ -7,7 +7,7 @@ from typing import Any
 
 from controller.cli.app import INTERRUPTED, err, say_error
 from controller.cli.view import INTERRUPTED as KILLED
-from controller.local.imports import Outcome
+from controller.local.imports import ImportResult
 from controller.local.rundir import RunDir
 from steps.model.contract import Exit
 from workflows.stages import CHECKS
@@ -15,14 +15,14 @@ from workflows.status import poweredoff
 from workflows.status.nodes import Leaf, Phase, leaves, phase_of
 
 
-def exit_code(outcomes: Sequence[Outcome]) -> int:
+def exit_code(outcomes: Sequence[ImportResult]) -> int:
     """The exit code of the first failed import; INTERRUPTED if a person stopped one."""
     codes = [outcome.code for outcome in outcomes if outcome.phase is not Phase.SUCCEEDED]
     stopped = any(outcome.stopped for outcome in outcomes)
     return INTERRUPTED if stopped else (codes or [Exit.DONE])[0]
 
 
-def document(outcome: Outcome) -> dict[str, Any]:
+def document(outcome: ImportResult) -> dict[str, Any]:
     """How an import ended, for a program."""
     return {
         "import": outcome.name,
@@ -35,7 +35,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def tell(outcome: Outcome) -> None:
+def tell(outcome: ImportResult) -> None:
     """Print the result of an import and what to do next."""
     if outcome.phase is Phase.SUCCEEDED:
         _tell_success(outcome)
@@ -54,7 +54,7 @@ def tell(outcome: Outcome) -> None:
         _say(f"  resume:   vmferry retry {folder}")
 
 
-def _tell_success(outcome: Outcome) -> None:
+def _tell_success(outcome: ImportResult) -> None:
     folder = outcome.folder
     if outcome.machine:
         namespace, _, name = outcome.machine.partition("/")

@@ -106,7 +106,7 @@ class Record:
             attempt["message"] = f"main: Error (exit code {code}): {words}".rstrip(": ")
         self.save()
 
-    def settle(self, path: str, message: str = "") -> None:
+    def end_stage(self, path: str, message: str = "") -> None:
         """End a stage with the phase of its last attempt."""
         stage = self._nodes[node_id(self._name, path)]
         last = self._nodes[stage["children"][-1]]
@@ -126,7 +126,7 @@ class Record:
         phase = Phase.FAILED if message or self.failed() else Phase.SUCCEEDED
         for node in self._nodes.values():
             if node["type"] in ("DAG", "TaskGroup"):
-                node.update(phase=self._worst(node), finishedAt=now())
+                node.update(phase=self._worst_phase(node), finishedAt=now())
         self.workflow["status"].update(phase=phase, finishedAt=now(), message=message)
         self.save()
         return phase
@@ -137,8 +137,8 @@ class Record:
         argo-workflows workflow/util/util.go FormulateRetryWorkflow. Steps that a killed runner left
         Running count as failed.
         """
-        gone = {id_ for id_, node in self._nodes.items() if self._to_run_again(node)}
-        for id_ in gone:
+        dropped = {id_ for id_, node in self._nodes.items() if self._must_run_again(node)}
+        for id_ in dropped:
             del self._nodes[id_]
         for node in self._nodes.values():
             node["children"] = [child for child in node.get("children", []) if child in self._nodes]
@@ -149,7 +149,7 @@ class Record:
 
     # --- inside
 
-    def _to_run_again(self, node: Json) -> bool:
+    def _must_run_again(self, node: Json) -> bool:
         if node["type"] in ("DAG", "TaskGroup"):
             return False
         if stage_of(node) == "cleanup" or Phase(node["phase"]) is Phase.OMITTED:
@@ -158,15 +158,15 @@ class Record:
         stage = self._nodes.get(node_id(self._name, path), node)
         return not Phase(stage["phase"]).succeeded
 
-    def _worst(self, group: Json) -> Phase:
+    def _worst_phase(self, group: Json) -> Phase:
         """The worst phase of a group's members at any depth; members are nodes whose name extends its own."""
         inside = [
             Phase(node["phase"])
             for node in self._nodes.values()
             if node is not group and node["name"].startswith(group["name"]) and node["type"] == "Retry"
         ]
-        unwell = [phase for phase in inside if not phase.succeeded]
-        return Phase.FAILED if unwell else Phase.SUCCEEDED
+        unsuccessful = [phase for phase in inside if not phase.succeeded]
+        return Phase.FAILED if unsuccessful else Phase.SUCCEEDED
 
     def _groups(self, path: str, disk: str | None) -> None:
         for group in GROUPS:

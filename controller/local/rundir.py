@@ -46,9 +46,9 @@ class RunDir:
         self.request.mkdir(parents=True)
         self.logs.mkdir()
         plan.save(self.request / PLAN)
-        self.put_credentials(credentials)
+        self.write_credentials(credentials)
 
-    def refuse_foreign(self) -> None:
+    def require_free(self) -> None:
         """Require that the folder is missing or empty.
 
         An import that failed in its checks has changed nothing and is replaced.
@@ -56,8 +56,8 @@ class RunDir:
         Raises:
             StepError: CONFLICT.
         """
-        if self._untouched():
-            self._make_way()
+        if self._is_untouched():
+            self._delete_untouched()
         if self.root.exists() and not self.root.is_dir():
             raise StepError(Exit.CONFLICT, f"{self.root} is not a folder", remedy="choose another --into")
         if self.state.exists():
@@ -74,17 +74,17 @@ class RunDir:
                 "choose an empty or new folder",
             )
 
-    def _make_way(self) -> None:
+    def _delete_untouched(self) -> None:
         try:
             os.close(self.lock())
         except BlockingIOError:
-            what = f"{self.root} is in use by another vmferry process"
-            raise StepError(Exit.BUSY, what, remedy="wait for it, or choose another --into") from None
+            failure = f"{self.root} is in use by another vmferry process"
+            raise StepError(Exit.BUSY, failure, remedy="wait for it, or choose another --into") from None
         for state in (self.state, self.root / f"{STATE}.partial"):
             state.unlink(missing_ok=True)
         shutil.rmtree(self.notes)
 
-    def _untouched(self) -> bool:
+    def _is_untouched(self) -> bool:
         """Whether the folder contains only an import that has not changed anything."""
         names = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
         if not self.notes.is_dir() or not names <= {NOTES, STATE, f"{STATE}.partial"}:
@@ -95,7 +95,7 @@ class RunDir:
         begun = {leaf.stage for leaf in leaves(self.load()) if leaf.phase not in quiet}
         return begun <= CHECKS and phase_of(self.load()) is Phase.FAILED
 
-    def require(self) -> None:
+    def require_import(self) -> None:
         """Raise StepError (NOT_FOUND) unless the folder contains an import."""
         if not self.state.exists() or not (self.request / PLAN).exists():
             raise StepError(
@@ -105,21 +105,21 @@ class RunDir:
                 "name the folder that you gave to `vmferry run --into`",
             )
 
-    def put_credentials(self, credentials: Mapping[str, bytes]) -> None:
+    def write_credentials(self, credentials: Mapping[str, bytes]) -> None:
         """Keep the credentials as files that only their owner can read, until the import has succeeded."""
-        self.drop_credentials()
+        self.delete_credentials()
         self.credentials.mkdir(mode=0o700)
         for key, value in credentials.items():
             descriptor = os.open(self.credentials / key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(value)
 
-    def drop_credentials(self) -> None:
+    def delete_credentials(self) -> None:
         shutil.rmtree(self.credentials, ignore_errors=True)
 
     def load(self) -> dict[str, Any]:
         """The state as the last runner left it."""
-        self.require()
+        self.require_import()
         try:
             state: dict[str, Any] = json.loads(self.state.read_bytes())
         except ValueError as error:
@@ -146,14 +146,14 @@ class RunDir:
             with contextlib.suppress(OSError):
                 write_atomically(self.state, text)
 
-    def keep_room(self) -> None:
+    def reserve_space(self) -> None:
         """Reserve space for the state, so that it can be saved when a disk fills the filesystem."""
         with contextlib.suppress(OSError), self._reserve.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, RESERVE)
 
-    def tidy(self) -> None:
+    def delete_leftovers(self) -> None:
         """Delete what a succeeded import no longer needs: credentials, scratch, reserved space."""
-        self.drop_credentials()
+        self.delete_credentials()
         shutil.rmtree(self.notes / "scratch", ignore_errors=True)
         self._reserve.unlink(missing_ok=True)
 
@@ -173,12 +173,12 @@ class RunDir:
         os.set_inheritable(descriptor, True)
         return descriptor
 
-    def sign(self) -> None:
+    def mark_running(self) -> None:
         """Mark the lock as held by a living runner, not only by orphaned steps, until this process ends."""
         descriptor = os.open(self.notes / "runner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)  # `is_run` holds it only for a moment
 
-    def is_run(self) -> bool:
+    def is_running(self) -> bool:
         """Whether a living runner has called `sign`."""
         try:
             with (self.notes / "runner").open("rb") as file:

@@ -768,7 +768,7 @@ def test_the_record_of_the_embedded_runner() -> None:
         number = record.begin(path, stage, disk)
         record.progress(path, number, 5, 10)
         record.end(path, number, 0, "", {"disks": '["disk-0"]'} if name == "preflight" else {})
-        record.settle(path)
+        record.end_stage(path)
     record.finish()
     status, stands, percents = None, [], []
     for state in states:
