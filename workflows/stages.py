@@ -7,7 +7,7 @@ for the VM or once for each disk; edges, retry rules, identities and limits are 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -232,6 +232,10 @@ STAGES: Final[tuple[Stage, ...]] = (
 
 CHECKS: Final = frozenset(stage.name for stage in STAGES if stage.check)
 """Names of the stages that only read."""
+CLEANUP: Final = next(stage.name for stage in STAGES if stage.scope is Scope.EXIT)
+"""Name of the exit handler."""
+DEFAULT_LIMITS: Final[Mapping[Limit, int]] = {Limit.MACHINES: 2, Limit.STREAMS: 4}
+"""The limits where nobody sets others: of the embedded runner, and of a source without keys in a cluster."""
 CAPABILITIES: Final[dict[TargetKind, frozenset[Capability]]] = {
     TargetKind.DIRECTORY: frozenset(),
     TargetKind.HARVESTER: frozenset(Capability),

@@ -17,17 +17,18 @@ from rich.text import Text
 from controller.local.cluster_target import KUBECONFIG
 from controller.local.tempdir import temporary_folder
 from controller.manifests.resolve import Job
+from controller.step_program import write_credentials
 from controller.units import size
 from steps.model.admission import Admission, not_checked
 from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.machine import Concern, Machine, Severity
-from steps.model.manifest import virtual_machine
 from steps.model.mapping import Shape, shape
 from steps.model.plan import Plan, SourcePlan, TargetKind
-from steps.model.volumes import Volumes, volume_name
+from steps.model.volumes import Volumes
 from steps.preflight import examine, reasons
 from steps.providers import Access, Provider, connect
 from steps.runtime.stop import Stop
+from workflows.dryrun import disk_address, planned_manifest
 from workflows.stages import stages_for
 from workflows.status.conditions import doubts
 
@@ -56,11 +57,9 @@ class DryRun:
 def credentials(values: Mapping[str, bytes]) -> Iterator[Path]:
     """Credentials as files for the duration of a `with`: providers accept only files."""
     with temporary_folder() as folder:
-        place = folder.path / "credentials"
-        place.mkdir(mode=0o700)
-        for key, value in values.items():
-            (place / key).write_bytes(value)
-        yield place
+        files = folder.path / "credentials"
+        write_credentials(files, values)
+        yield files
 
 
 def look(plan: SourcePlan, files: Path, stop: Stop, run: str) -> Any:
@@ -87,16 +86,10 @@ def _examined(job: Job, provider: Provider, stop: Stop) -> DryRun:
     except StepError:  # its name is refused; `reasons` reports it
         return DryRun(job, machine, None, None, found)
     if job.plan.target.kind is not TargetKind.HARVESTER:
-        return DryRun(job, machine, made, _manifest(made, Volumes()), found)
+        return DryRun(job, machine, made, planned_manifest(made, Volumes()), found)
     answer = _asked(job.plan, machine, made, stop)
-    manifest = _manifest(made, answer.volumes)
+    manifest = planned_manifest(made, answer.volumes)
     return DryRun(job, machine, made, manifest, (*found, *answer.refused), answer.admission)
-
-
-def _manifest(made: Shape, volumes: Volumes) -> dict[str, Any]:
-    """The VM with volumes of those names; without chosen names, of the names that they get if free."""
-    plain = {disk.id: volume_name(made.name, disk.id) for disk in made.disks}
-    return virtual_machine(made, {**plain, **volumes.names})
 
 
 class Answer(NamedTuple):
@@ -193,11 +186,10 @@ def _disks(machine: Machine, made: Shape) -> Table:
     rows = Table("disk", "label", "on", "size", "in use", "bus", "boot", box=None, padding=(0, 2, 0, 0))
     for disk, target in zip(machine.disks, made.disks, strict=True):
         used = size(disk.allocated) if disk.allocated is not None else "?"
-        where = f"{disk.controller} {disk.bus_number}:{disk.unit}"
         row = (
             disk.id,
             escape(disk.label),
-            where,
+            disk_address(disk),
             size(disk.capacity),
             used,
             str(target.bus),

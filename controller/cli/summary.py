@@ -45,7 +45,7 @@ def tell(outcome: ImportResult) -> None:
         _say(f"{outcome.name}: stopped; completed work is kept")
     elif cause is not None:
         say_error(f"{outcome.name}: {cause.title} failed: {cause.words}")
-        _say(f"  log:      {folder}/.vmferry/logs/{cause.title.replace(' ', '-')}.log")
+        _say(f"  log:      {RunDir(folder).log(cause.stage, cause.disk)}")
     if outcome.note:
         _say(f"  the VM:   {outcome.note}")
     if cause is not None and cause.stage in CHECKS and not outcome.stopped:

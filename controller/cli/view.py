@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.cli.rates import Rates
-from controller.units import duration, size
+from controller.units import size
 from workflows.status.nodes import Leaf, Phase, leaves, phase_of
+from workflows.status.progress import duration
 
 MARKS: Final[dict[Phase, tuple[str, str]]] = {
     Phase.PENDING: ("·", "dim"),
@@ -88,7 +89,7 @@ def going(leaf: Leaf, rates: Rates, now: datetime) -> str:
 
 
 def moved(leaf: Leaf, rates: Rates) -> str:
-    """`45 %  1.2 GiB of 2.7 GiB  110 MiB/s  0:13 left`."""
+    """`45 %  1.2 GiB of 2.7 GiB  110 MiB/s  13s left`."""
     percent = 100 * leaf.done // max(leaf.total, 1)
     rate = rates.of(leaf)
     parts = [f"{percent:>3} %", f"{size(leaf.done)} of {size(leaf.total)}"]

@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from controller.local.rundir import RunDir
+from steps.image import ADDRESS_ENV
 from steps.model.contract import Exit, StepError
 from steps.model.document import Document, write_atomically
 from steps.model.kinds import IMAGE, Kind
@@ -22,8 +23,6 @@ from steps.runtime.stop import Stop
 from workflows.stages import Stage
 
 KUBECONFIG: Final = "KUBECONFIG"
-ADDRESS: Final = "SVC_ADDRESS"
-"""vm-import-controller uses this name when it runs outside a cluster."""
 TARGET: Final = "cluster.json"
 TOKEN: Final = "token"  # noqa: S105 - a file's name
 TOKEN_BYTES: Final = 24
@@ -58,7 +57,7 @@ def from_environment(environ: Mapping[str, str]) -> ClusterTarget:
         raise StepError(
             Exit.INVALID, f"{KUBECONFIG} is not valid", f"{files[0]} does not exist", "correct the path"
         )
-    host, port = _address(environ.get(ADDRESS, ""))
+    host, port = _address(environ.get(ADDRESS_ENV, ""))
     return ClusterTarget(
         kubeconfig=os.pathsep.join(str(file.absolute()) for file in files), host=host, port=port
     )
@@ -68,13 +67,13 @@ def _address(text: str) -> tuple[str, int]:
     if not text:
         raise StepError(
             Exit.INVALID,
-            f"{ADDRESS} is not set",
+            f"{ADDRESS_ENV} is not set",
             "the cluster fetches the disks from this host",
             f"set it to the HOST or HOST:PORT at which the cluster reaches this host (port {PORT} and up)",
         )
     host, port = _parts(text)
     if not host:
-        what = f"{ADDRESS} {text!r} is not an address"
+        what = f"{ADDRESS_ENV} {text!r} is not an address"
         raise StepError(Exit.INVALID, what, remedy="write HOST or HOST:PORT")
     return (f"[{host}]" if ":" in host else host), port
 
@@ -138,7 +137,7 @@ class PortAllocator:
             Exit.BUSY,
             "no free port to serve a disk",
             f"ports {wanted[-1] - PORTS_TRIED + 1} to {wanted[-1]} are in use",
-            f"set another port in {ADDRESS}",
+            f"set another port in {ADDRESS_ENV}",
         )
 
 

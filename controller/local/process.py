@@ -16,6 +16,7 @@ from typing import Final
 from controller.local.cluster_target import ClusterArguments
 from controller.local.rundir import RunDir
 from controller.local.tempdir import TemporaryFolder, temporary_folder
+from controller.step_program import folder_options, read_text
 from steps.model.contract import PROGRESS_FILE_ENV, TERMINATION_LOG_ENV, Exit
 from steps.model.document import write_atomically
 from steps.runtime.program import PARENT_ENV
@@ -56,7 +57,7 @@ class Launcher:
             code = await self._process(stage, disk, temp, on_progress)
             if code == Exit.DONE:
                 self._keep_documents(stage, folder)
-            return StepResult(code=code, words=_read(folder / "words"), outputs=_outputs(stage, folder))
+            return StepResult(code=code, words=read_text(folder / "words"), outputs=_outputs(stage, folder))
 
     def terminate(self) -> None:
         """Send SIGTERM to every step; it stops at its next chunk."""
@@ -77,11 +78,10 @@ class Launcher:
         self, stage: Stage, disk: str | None, temp: TemporaryFolder, on_progress: OnProgress
     ) -> int:
         folder = temp.path
-        title = f"{stage.name}-{disk}" if disk else stage.name
         scratch = self._rundir.scratch(disk if disk and stage.scratch else stage.name)
         scratch.mkdir(parents=True, exist_ok=True)
         before = len(self._signals)
-        with (self._rundir.logs / f"{title}.log").open("ab") as log:
+        with self._rundir.log(stage.name, disk).open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *self._argv(stage, disk, scratch, folder),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -101,8 +101,12 @@ class Launcher:
 
     def _argv(self, stage: Stage, disk: str | None, scratch: Path, folder: Path) -> list[str]:
         argv = [sys.executable, "-P", "-m", f"steps.{stage.name}"]
-        argv += ["--request", str(self._rundir.request), "--scratch", str(scratch)]
-        argv += ["--credentials", str(self._rundir.credentials), "--outputs", str(folder / "outputs")]
+        argv += folder_options(
+            request=self._rundir.request,
+            scratch=scratch,
+            credentials=self._rundir.credentials,
+            outputs=folder / "outputs",
+        )
         argv += ["--into", str(self._rundir.root)]
         argv += ["--disk", disk] if disk else []
         return [*argv, *(self._cluster.arguments(stage, disk) if self._cluster else [])]
@@ -144,13 +148,9 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def _report_progress(progress: Path, on_progress: OnProgress) -> None:
-    done, separator, total = _read(progress).partition("/")
+    done, separator, total = read_text(progress).partition("/")
     if separator and done.isdecimal() and total.isdecimal():
         on_progress(int(done), int(total))
-
-
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8").strip() if path.exists() else ""
 
 
 def _outputs(stage: Stage, folder: Path) -> dict[str, str]:

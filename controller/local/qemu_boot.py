@@ -21,9 +21,9 @@ from typing import Any, Final
 from ruamel.yaml import YAML
 
 from steps.model.contract import Exit, StepError
+from steps.model.manifest import MANIFEST_FILE
 from workflows.quantity import mebibytes
 
-MANIFEST: Final = "virtualmachine.yaml"
 OVMF: Final = Path("/usr/share/OVMF")
 """Debian's package ovmf."""
 KVM: Final = Path("/dev/kvm")
@@ -57,12 +57,12 @@ def load_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         StepError: NOT_FOUND, if it is missing, as before the import has succeeded.
     """
-    path = folder / MANIFEST
+    path = folder / MANIFEST_FILE
     if not path.exists():
         raise StepError(
             Exit.NOT_FOUND,
             f"nothing to boot in {folder}",
-            f"it does not contain {MANIFEST}",
+            f"it does not contain {MANIFEST_FILE}",
             f"finish the import first: vmferry retry {folder}",
         )
     manifest: dict[str, Any] = YAML(typ="safe").load(path)
@@ -136,7 +136,7 @@ def _memory(quantity: str) -> int:
     """MiB of the manifest's memory, which Harvester or a person may have written in another unit."""
     memory = mebibytes(quantity)
     if memory is None:
-        raise StepError(Exit.INVALID, f"{MANIFEST}: memory {quantity!r} is not a whole number of MiB")
+        raise StepError(Exit.INVALID, f"{MANIFEST_FILE}: memory {quantity!r} is not a whole number of MiB")
     return memory
 
 

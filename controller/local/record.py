@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 from steps.model.contract import Exit
+from steps.model.kinds import WORKFLOW
 from workflows.api.conditions import TIME
-from workflows.author.dag import FINISH, PARENT, TRANSFER, home
-from workflows.stages import Scope, Stage
+from workflows.author.dag import DISKS, FINISH, IMPORT, PARENT, TRANSFER, home
+from workflows.stages import CLEANUP, Scope, Stage
 from workflows.status.nodes import Json, Phase, attempt_of, node_id, stage_of
 
 INTERRUPTED = "the runner was killed while this step ran"
@@ -33,13 +34,13 @@ class Record:
     def new(cls, name: str, labels: Mapping[str, str], save: Callable[[Json], None]) -> Record:
         """A run that has not started."""
         workflow: Json = {
-            "apiVersion": "argoproj.io/v1alpha1",
-            "kind": "Workflow",
+            "apiVersion": WORKFLOW.api_version,
+            "kind": WORKFLOW.kind,
             "metadata": {"name": name, "creationTimestamp": now(), "labels": dict(labels)},
             "status": {"phase": Phase.RUNNING, "startedAt": now(), "finishedAt": None, "nodes": {}},
         }
         record = cls(workflow, save)
-        record._group(name, "DAG", "import", None)
+        record._group(name, "DAG", IMPORT, None)
         record.save()
         return record
 
@@ -55,7 +56,7 @@ class Record:
         group = next((one for one in GROUPS if one in (home(stage), PARENT.get(home(stage)))), "")
         parent = f"{self._name}.{group}" if group else self._name
         if disk is not None:
-            parent = f"{parent}.disks({list(disks).index(disk)}:{disk})"
+            parent = f"{parent}.{DISKS}({list(disks).index(disk)}:{disk})"
         return f"{parent}.{stage.name}"
 
     # --- queries of the scheduler
@@ -152,7 +153,7 @@ class Record:
     def _must_run_again(self, node: Json) -> bool:
         if node["type"] in ("DAG", "TaskGroup"):
             return False
-        if stage_of(node) == "cleanup" or Phase(node["phase"]) is Phase.OMITTED:
+        if stage_of(node) == CLEANUP or Phase(node["phase"]) is Phase.OMITTED:
             return True
         path = node["name"] if attempt_of(node) < 0 else node["name"].rpartition("(")[0]
         stage = self._nodes.get(node_id(self._name, path), node)
@@ -173,7 +174,7 @@ class Record:
             if path.startswith(f"{self._name}.{group}."):
                 self._group(f"{self._name}.{group}", "DAG", group, None)
         if disk is not None:
-            self._group(f"{self._name}.{TRANSFER}.disks", "TaskGroup", "disk", None)
+            self._group(f"{self._name}.{TRANSFER}.{DISKS}", "TaskGroup", "disk", None)
             self._group(path.rpartition(".")[0], "DAG", "disk", disk)
 
     def _group(self, path: str, kind: str, template: str, disk: str | None) -> None:

@@ -12,14 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from controller.step_program import write_credentials
 from steps.model.contract import Exit, StepError
 from steps.model.document import write_atomically
 from steps.model.plan import Plan
 from steps.runtime.program import PLAN
+from steps.targets.directory import NOTES
 from workflows.stages import CHECKS
 from workflows.status.nodes import Phase, leaves, phase_of
 
-NOTES: Final = ".vmferry"
 STATE: Final = "run.json"
 RESERVE: Final = 1 << 20
 """Bytes kept free for the state: many times the size of the largest one."""
@@ -40,6 +41,10 @@ class RunDir:
     def scratch(self, name: str) -> Path:
         """The folder that attempts share: of a disk, or of a stage of the whole VM."""
         return self.notes / "scratch" / name
+
+    def log(self, stage: str, disk: str | None) -> Path:
+        """The log of all attempts of a stage."""
+        return self.logs / (f"{stage}-{disk}.log" if disk else f"{stage}.log")
 
     def create(self, plan: Plan, credentials: Mapping[str, bytes]) -> None:
         """Prepare the folder for a new import; `refuse_foreign` has found it free."""
@@ -108,11 +113,7 @@ class RunDir:
     def write_credentials(self, credentials: Mapping[str, bytes]) -> None:
         """Keep the credentials as files that only their owner can read, until the import has succeeded."""
         self.delete_credentials()
-        self.credentials.mkdir(mode=0o700)
-        for key, value in credentials.items():
-            descriptor = os.open(self.credentials / key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(value)
+        write_credentials(self.credentials, credentials)
 
     def delete_credentials(self) -> None:
         shutil.rmtree(self.credentials, ignore_errors=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import dropwhile, takewhile
 from typing import Final
 
 from controller.local.process import Launcher, StepResult
@@ -20,7 +19,8 @@ from steps.model.machine import Machine, Severity
 from steps.model.mapping import shape
 from steps.model.plan import Plan
 from steps.runtime.program import MACHINE, PLAN
-from workflows.stages import CHECKS, Capability, Limit, Scope, Stage, stages_for
+from workflows.author.dag import DISKS, FINISH, IMPORT, TRANSFER, home
+from workflows.stages import CHECKS, DEFAULT_LIMITS, Capability, Limit, Scope, Stage, stages_for
 from workflows.status.conditions import doubts, read_admission
 from workflows.status.nodes import Phase, root_cause
 from workflows.status.observed import observe
@@ -36,8 +36,12 @@ FIRST_DELAY: Final = 2.0
 class TransferSlots:
     """Limits shared by imports that run in parallel: VMs in transfer and disk streams."""
 
-    machines: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
-    streams: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
+    machines: asyncio.Semaphore = field(default_factory=lambda: _semaphore(Limit.MACHINES))
+    streams: asyncio.Semaphore = field(default_factory=lambda: _semaphore(Limit.STREAMS))
+
+
+def _semaphore(limit: Limit) -> asyncio.Semaphore:
+    return asyncio.Semaphore(DEFAULT_LIMITS[limit])
 
 
 Instance = tuple[str, str | None]
@@ -85,20 +89,22 @@ class Runner:
 
     async def run(self) -> Phase:
         """Run every stage that has not succeeded; returns the phase of the import."""
-        before = list(takewhile(lambda stage: not stage.in_transfer, self._stages))
-        rest = list(dropwhile(lambda stage: not stage.in_transfer, self._stages))
-        await self._run_stages(before)
+        await self._run_stages(self._stages_in(IMPORT))
         self._disks = self._read_disks()
         self._warn_of_admission()
         async with self._slots.machines:
-            await self._run_stages([stage for stage in rest if stage.in_transfer])
-        await self._run_stages([stage for stage in rest if not stage.in_transfer])
+            await self._run_stages(self._stages_in(TRANSFER, DISKS))
+        await self._run_stages(self._stages_in(FINISH))
         await self._exit_handler()
         phase = self._record.finish(message=STOPPED if self._stopping.is_set() else "")
         self._changed()
         return phase
 
     # --- order
+
+    def _stages_in(self, *dags: str) -> list[Stage]:
+        """The stages of these DAGs of the table, in its order."""
+        return [stage for stage in self._stages if home(stage) in dags]
 
     async def _run_stages(self, stages: Sequence[Stage]) -> None:
         """Run stages. Each waits only for its own predecessors."""

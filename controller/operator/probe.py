@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from controller.step_program import folder_options, read_text, write_credentials
 from steps.model.contract import TERMINATION_LOG_ENV
 from steps.runtime import proxy
 from steps.runtime.program import PLAN
@@ -35,10 +36,7 @@ def desk(plan: str, credentials: Mapping[str, bytes]) -> Iterator[Path]:
     """A temporary private folder with a request and its credentials, for a `with` block."""
     with tempfile.TemporaryDirectory(prefix="vmferry-source-") as name:  # 0700
         folder = Path(name)
-        secret = folder / CREDENTIALS
-        secret.mkdir(mode=0o700)
-        for key, value in credentials.items():
-            (secret / key).write_bytes(value)
+        write_credentials(folder / CREDENTIALS, credentials)
         (folder / PLAN).write_text(plan, encoding="utf-8")
         yield folder
 
@@ -47,9 +45,10 @@ def ask(program: str, folder: Path, seconds: float) -> Answer | None:
     """Run a program such as `steps.verify` over a desk; None after `seconds` without an end."""
     words = folder / WORDS
     words.touch()
-    places = ("request", "scratch", "outputs")
-    command = [sys.executable, "-m", program, "--credentials", str(folder / CREDENTIALS)]
-    command += [part for place in places for part in (f"--{place}", str(folder))]
+    command = [sys.executable, "-m", program]
+    command += folder_options(
+        request=folder, scratch=folder, credentials=folder / CREDENTIALS, outputs=folder
+    )
     # openstacksdk cannot be imported without a home, and our user has none.
     environment = {
         **proxy.variables(),  # only the controller's children use the proxy
@@ -68,5 +67,4 @@ def ask(program: str, folder: Path, seconds: float) -> Answer | None:
         )
     except subprocess.TimeoutExpired:
         return None
-    message = words.read_text(encoding="utf-8").strip()
-    return Answer(done.returncode, message or f"{program} ended with exit code {done.returncode}")
+    return Answer(done.returncode, read_text(words) or f"{program} ended with exit code {done.returncode}")

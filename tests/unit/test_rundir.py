@@ -9,10 +9,11 @@ from typing import Final
 import pytest
 
 from controller.local.record import Record
-from controller.local.rundir import NOTES, RunDir
+from controller.local.rundir import RunDir
 from steps.model.contract import Exit, StepError
 from steps.model.plan import Plan
 from steps.runtime.program import PLAN
+from steps.targets.directory import NOTES
 from tests.unit.builders import a_plan
 from workflows.stages import stage_named
 

@@ -13,8 +13,8 @@ from controller.local.tempdir import delete_stale, temporary_folder
 
 HOLDER = """\
 import os, sys
-from controller.local.tempdir import temporary
-with temporary() as made:
+from controller.local.tempdir import temporary_folder
+with temporary_folder() as made:
     child = os.fork()
     if child == 0:
         os.dup2(os.open(os.devnull, os.O_RDWR), 1)

@@ -11,10 +11,11 @@ from rich.console import Console, RenderableType
 from controller.cli.rates import Rates
 from controller.cli.view import counts_bytes, going, lines, moved, moving, phases, shown, table
 from controller.cli.watch import Watch
-from controller.units import duration, size
+from controller.units import size
 from tests.unit.test_progress import Clock
 from tests.unit.test_status import RECORDED, node, workflow
 from workflows.status.nodes import Leaf, Phase, leaves
+from workflows.status.progress import duration
 
 BEGAN: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -65,7 +66,7 @@ def test_no_size_is_shown_with_an_exponent(count: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "wanted"), [(0, "0:00"), (0.4, "0:00"), (59.5, "1:00"), (61, "1:01"), (3600, "1:00:00")]
+    ("seconds", "wanted"), [(0, "0s"), (0.4, "0s"), (59.5, "1m00s"), (61, "1m01s"), (3660, "1h01m")]
 )
 def test_durations(seconds: float, wanted: str) -> None:
     assert duration(seconds) == wanted
@@ -79,7 +80,7 @@ def test_what_moves_is_shown_with_percent_rate_and_time_left() -> None:
     leaf = a_leaf(done=450, total=1800)
     assert moved(leaf, rates) == " 25 %  450 B of 1.76 KiB"
     rates.note(leaf)
-    assert moved(leaf, rates) == " 25 %  450 B of 1.76 KiB  450 B/s  0:03 left"
+    assert moved(leaf, rates) == " 25 %  450 B of 1.76 KiB  450 B/s  3s left"
 
 
 def test_stages_that_count_no_bytes_have_no_bar() -> None:
@@ -138,8 +139,8 @@ def test_a_stage_without_bytes_says_how_long_it_has_been_running() -> None:
     (leaf,) = leaves(still)
     assert leaf.started is not None
     now = leaf.started + timedelta(seconds=95)
-    assert "running for 1:35" in text(table("web", still, Rates(), now))
-    assert going(leaf, Rates(), now) == "running for 1:35"
+    assert "running for 1m35s" in text(table("web", still, Rates(), now))
+    assert going(leaf, Rates(), now) == "running for 1m35s"
 
 
 def test_without_a_runner_what_ran_was_interrupted() -> None:
@@ -196,6 +197,6 @@ def test_a_pipe_hears_now_and_then_of_what_runs_without_a_change() -> None:
     said = [line.partition(" ")[2] for line in console.file.getvalue().splitlines()]
     assert said == [
         "web: poweroff running",
-        "web: poweroff running for 0:30",
-        "web: poweroff running for 1:00",
+        "web: poweroff running for 30s",
+        "web: poweroff running for 1m00s",
     ]

@@ -18,7 +18,7 @@ from workflows import argo_names
 from workflows.author.dag import DISKS, FINISH, IMPORT, TRANSFER, Graph, graph
 from workflows.author.installation import Installation
 from workflows.author.pods import DISK, RUN, container, executor_patch, pod_security, semaphore
-from workflows.stages import Identity, Limit, Scope, Stage, stages_for
+from workflows.stages import CLEANUP, Identity, Limit, Scope, Stage, stages_for
 
 Json = dict[str, Any]
 
@@ -27,7 +27,6 @@ DESCRIPTION: Final = "workflows.argoproj.io/description"
 DISPLAY_NAME: Final = "workflows.argoproj.io/display-name"
 NO_SIDECARS: Final = {"sidecar.istio.io/inject": "false"}
 """A mesh's sidecar does not end when the step does (docs/sidecar-injection.md)."""
-CLEANUP: Final = "cleanup"
 
 
 def template(settings: Installation, kind: SourceKind = SourceKind.VMWARE) -> Json:

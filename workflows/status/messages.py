@@ -11,9 +11,9 @@ from typing import Final
 
 from steps.model.contract import Exit, is_retryable
 from steps.model.kinds import GROUP
-from workflows.stages import STAGES, Scope, Stage
+from workflows.stages import CLEANUP, STAGES, Scope, Stage
 from workflows.status.locks import turn
-from workflows.status.nodes import CLEANUP, Leaf, Phase, blame, ended_order
+from workflows.status.nodes import Leaf, Phase, blame, ended_order
 from workflows.status.observed import Observed, Wait
 from workflows.status.poweredoff import added
 
@@ -50,9 +50,12 @@ def last_words(leaf: Leaf) -> str:
 
 def reason_of(leaf: Leaf) -> str:
     """One word for why a step failed: the name of its exit code, such as `NoSpace`."""
-    if leaf.exit_code is None or leaf.exit_code not in list(Exit):
-        return STEP_FAILED
-    return Exit(leaf.exit_code).word
+    return exit_word(leaf.exit_code) or STEP_FAILED
+
+
+def exit_word(code: int | None) -> str:
+    """The name of an exit code as a condition's reason, such as `NoSpace`; empty for an unknown code."""
+    return Exit(code).word if code in list(Exit) else ""
 
 
 def summarize(

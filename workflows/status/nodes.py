@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from steps.model.contract import Exit
 from workflows.author.dag import PARENT
-from workflows.stages import STAGES, Scope
+from workflows.stages import CLEANUP, STAGES
 
 Json = dict[str, Any]
 
@@ -44,7 +44,6 @@ class Phase(enum.StrEnum):
         return self in (Phase.SUCCEEDED, Phase.SKIPPED)
 
 
-CLEANUP: Final = next(stage.name for stage in STAGES if stage.scope is Scope.EXIT)
 GROUPS: Final = frozenset(PARENT)
 """Tasks that contain stages. A group that Argo omits has a node of the type Skipped, like a stage."""
 _ROWS: Final = {stage.name: row for row, stage in enumerate(STAGES)}
@@ -136,7 +135,7 @@ def _leaf(stage: str, disk: str | None, attempts: list[Json]) -> Leaf:
 def stage_of(node: Mapping[str, Any]) -> str:
     """The stage a node belongs to: its name's last part, without the attempt; the exit handler is cleanup."""
     last = str(node["name"]).rsplit(".", 1)[-1].split("(", 1)[0]
-    return "cleanup" if last == "onExit" else last
+    return CLEANUP if last == "onExit" else last
 
 
 def disk_of(node: Mapping[str, Any]) -> str | None:

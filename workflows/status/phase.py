@@ -12,9 +12,9 @@ from typing import Final
 from workflows.api.conditions import find
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import ConditionStatus, ImportPhase, ImportStatus
-from workflows.stages import CHECKS
+from workflows.stages import CHECKS, CLEANUP
 from workflows.status.messages import last_words, reason_of, summarize
-from workflows.status.nodes import CLEANUP, Leaf, Phase, blame
+from workflows.status.nodes import Leaf, Phase, blame
 from workflows.status.observed import Observed
 from workflows.status.poweredoff import added
 

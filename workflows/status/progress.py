@@ -170,12 +170,12 @@ def _seconds(since: str, now: datetime) -> float:
     return (now - (when if when.tzinfo else when.replace(tzinfo=UTC))).total_seconds()
 
 
-def duration(seconds: int) -> str:
-    """Seconds as text: `45s`, `3m20s`, `1h05m`; empty for 0."""
-    minutes, rest = divmod(seconds, 60)
+def duration(seconds: float) -> str:
+    """Seconds as text, as kubectl shows them: `45s`, `3m20s`, `1h05m`."""
+    minutes, rest = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours}h{minutes:02}m"
     if minutes:
         return f"{minutes}m{rest:02}s"
-    return f"{rest}s" if rest else ""
+    return f"{rest}s"

@@ -156,6 +156,7 @@ def _reflected(
     disks = disk_names(seen, base, shape)
     result = outcome(seen, import_, disks, base, who, note)
     rows = tuple(_row(disk, seen, base, now, shape) for disk in disks)
+    seconds_left = max((row.seconds_left for row in rows), default=0)
     conditions = base.import_conditions
     if not seen.unreadable:
         conditions = of_import(conditions, seen, import_, disks, now)
@@ -171,7 +172,7 @@ def _reflected(
             "disk_import_status": rows,
             "imported_virtual_machine_name": _name(base, import_, shape),
             "percent": min(100, max(base.percent, _percent(rows, seen, result))),
-            "eta": duration(max((row.seconds_left for row in rows), default=0)),
+            "eta": duration(seconds_left) if seconds_left else "",
         }
     )
     return _put(made, result, now)

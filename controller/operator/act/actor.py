@@ -48,6 +48,7 @@ from workflows.api.annotations import APPROVE
 from workflows.api.conditions import stamp
 from workflows.api.status import ImportStatus
 from workflows.author.workflow import author
+from workflows.status.nodes import Phase
 from workflows.status.reflect import PROGRESS, annotation
 
 log = structlog.get_logger()
@@ -208,7 +209,7 @@ class Actor:
 
     def _approve_gate(self, action: ApproveGate) -> None:
         now = stamp(self._clock())
-        node = {"phase": "Succeeded", "finishedAt": now, "message": f"approved by {action.by}"}
+        node = {"phase": Phase.SUCCEEDED, "finishedAt": now, "message": f"approved by {action.by}"}
         change = {"status": {"nodes": dict.fromkeys(action.nodes, node)}}
         self._cluster.patch(WORKFLOW, action.workflow, change, self._namespace)
         self._emit_event(

@@ -20,7 +20,7 @@ from controller.operator.decide.actions import (
 from controller.operator.decide.status import being_deleted
 from controller.operator.observe.facts import Facts
 from controller.operator.options import Options
-from workflows.status.nodes import CLEANUP
+from workflows.stages import CLEANUP
 from workflows.status.phase import settled
 
 SOON: Final = 5.0

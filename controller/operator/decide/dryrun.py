@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from controller.operator.observe.facts import Facts
 from steps.model.machine import Machine, Severity
-from steps.model.manifest import virtual_machine
+from steps.model.manifest import MANIFEST_FILE
 from steps.model.mapping import Shape, shape
 from steps.model.plan import Plan
-from steps.model.volumes import volume_name
+from steps.model.volumes import Volumes
 from workflows.api.conditions import find, put
 from workflows.api.status import Condition, ConditionStatus, ImportStatus, PlannedReference
+from workflows.dryrun import disk_address, planned_manifest
 from workflows.stages import stages_for
 from workflows.status.phase import SUCCEEDED
 
@@ -22,7 +23,6 @@ PLANNED: Final = "Planned"
 """Type of the condition about the last dry run: False when the import cannot run, or when the plan has
 changed."""
 TABLE: Final = "plan.txt"
-MANIFEST: Final = "virtualmachine.yaml"
 HASH: Final = "hash"
 CHANGED: Final = "PlanChanged"
 
@@ -36,8 +36,11 @@ def pages(plan: Plan, machine: Machine) -> dict[str, str]:
     from steps.model.yaml import to_yaml  # noqa: PLC0415 - only a dry run needs a YAML writer
 
     made = shape(plan, machine)
-    table, manifest = "\n".join(_lines(plan, machine, made)) + "\n", to_yaml(_manifest(made))
-    return {TABLE: table, MANIFEST: manifest, HASH: digest(made)}
+    table, manifest = (
+        "\n".join(_lines(plan, machine, made)) + "\n",
+        to_yaml(planned_manifest(made, Volumes())),
+    )
+    return {TABLE: table, MANIFEST_FILE: manifest, HASH: digest(made)}
 
 
 def digest(made: Shape) -> str:
@@ -101,11 +104,6 @@ def drifted(facts: Facts, status: ImportStatus, now: datetime) -> ImportStatus:
 # --- the plan as text
 
 
-def _manifest(made: Shape) -> dict[str, Any]:
-    """A claim's name gets a short hash if it is taken; `admit` checks that."""
-    return virtual_machine(made, {disk.id: volume_name(made.name, disk.id) for disk in made.disks})
-
-
 def _lines(plan: Plan, machine: Machine, made: Shape) -> Iterator[str]:
     source = plan.source
     yield f"{machine.path or machine.name} of {source.kind} {source.namespace}/{source.name}"
@@ -117,8 +115,7 @@ def _lines(plan: Plan, machine: Machine, made: Shape) -> Iterator[str]:
     yield f"memory  {machine.memory_mib} MiB -> {made.memory_mib}Mi"
     yield f"boot    {made.firmware.kind}{', secure boot' if made.firmware.secure_boot else ''}"
     for disk, target in zip(machine.disks, made.disks, strict=True):
-        where = f"{disk.controller} {disk.bus_number}:{disk.unit}"
-        yield f"{disk.id:<7} {disk.label} ({where}), {disk.capacity} bytes -> {target.bus}"
+        yield f"{disk.id:<7} {disk.label} ({disk_address(disk)}), {disk.capacity} bytes -> {target.bus}"
     for interface in made.interfaces:
         network = interface.network or "pod network"
         what = f"{network}, {interface.model}, {interface.mac or 'new MAC'}"

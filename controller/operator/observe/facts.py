@@ -22,7 +22,7 @@ from controller.operator.options import Options, References
 from steps.model import names
 from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.document import first_error
-from steps.model.kinds import CONFIG_MAP, IMPORT, POD, SECRET, WORKFLOW, Object
+from steps.model.kinds import CONFIG_MAP, GROUP, IMPORT, POD, SECRET, WORKFLOW, Object
 from steps.model.machine import Machine
 from steps.model.mapping import Shape, shape
 from steps.model.plan import Plan
@@ -36,7 +36,7 @@ from workflows.status.nodes import Phase
 from workflows.status.observed import Observed, observe
 from workflows.status.watchdog import needs_pods
 
-FINALIZER: Final = "migration.harvesterhci.io/vmferry"
+FINALIZER: Final = f"{GROUP}/vmferry"
 """Our finalizer on an import: while it exists, there may be something to release."""
 _RUN: Final = re.compile(r"(.+-[0-9a-f]{8}-g[0-9]{1,9})(?:-.+)?$")
 """`workflows.plan.run_name`, and a suffix."""

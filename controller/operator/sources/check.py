@@ -18,6 +18,7 @@ from workflows.api.conditions import put
 from workflows.api.resources import Source
 from workflows.api.status import Condition, SourceStatus
 from workflows.plan import endpoint, source_plan, source_reasons
+from workflows.status.messages import exit_word
 
 NOT_READY: Final = "clusterNotReady"
 CLUSTER_READY: Final = "ClusterReady"
@@ -51,7 +52,8 @@ def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -
         return Verdict(ready=False, reason="Unreachable", message=message)
     if answer.code == Exit.DONE:
         return Verdict(ready=True)
-    return Verdict(ready=False, reason=_reason(answer.code), message=answer.words)
+    reason = exit_word(answer.code) or "VerificationFailed"
+    return Verdict(ready=False, reason=reason, message=answer.words)
 
 
 def status(verdict: Verdict, before: SourceStatus, generation: int, now: datetime) -> SourceStatus:
@@ -77,10 +79,3 @@ def _not_here(source: Source) -> Iterator[str]:
             f"{address!r} is not an http or https URL: the controller cannot read local files; "
             "serve the file over HTTP"
         )
-
-
-def _reason(code: int) -> str:
-    """The reason for an exit code, such as `Denied`."""
-    if code not in list(Exit):
-        return "VerificationFailed"
-    return Exit(code).word
