@@ -186,7 +186,7 @@ def _disks(machine: Machine, made: Shape) -> Table:
     rows = Table("disk", "label", "on", "size", "in use", "bus", "boot", box=None, padding=(0, 2, 0, 0))
     for disk, target in zip(machine.disks, made.disks, strict=True):
         used = size(disk.allocated) if disk.allocated is not None else "?"
-        row = (
+        rows.add_row(
             disk.id,
             escape(disk.label),
             disk_address(disk),
@@ -195,7 +195,6 @@ def _disks(machine: Machine, made: Shape) -> Table:
             str(target.bus),
             str(target.boot_order),
         )
-        rows.add_row(*row)
     return rows
 
 

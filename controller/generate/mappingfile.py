@@ -138,9 +138,9 @@ def extend(document: CommentedMap, machines: Sequence[Machine], destination: str
         {called(nic): nic.network for nic in machine.nics if nic.network} for machine in machines
     )
     stores = _counted({name: "" for name in map(storage, machine.disks) if name} for machine in machines)
-    return _add(document, "networkMapping", "sourceNetwork", networks, destinationNetwork=destination) | _add(
-        document, "storageMapping", "sourceStorage", stores, storageClass=""
-    )
+    has_networks = _add(document, "networkMapping", "sourceNetwork", networks, destinationNetwork=destination)
+    has_stores = _add(document, "storageMapping", "sourceStorage", stores, storageClass="")
+    return has_networks or has_stores
 
 
 def _counted(names: Iterable[dict[str, str]]) -> dict[str, str]:

@@ -99,7 +99,12 @@ def qemu_command(manifest: Mapping[str, Any], files: BootFiles, options: BootOpt
         *_tpm(files.tpm),
         *_disks(domain, files.disks, options),
         *_nics(domain),
-        *("-display", "none", "-vga", "std", "-device", "virtio-rng-pci"),
+        "-display",
+        "none",
+        "-vga",
+        "std",
+        "-device",
+        "virtio-rng-pci",
     ]
 
 

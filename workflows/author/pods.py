@@ -37,18 +37,18 @@ PROBE_SECONDS: Final = 5
 TOKEN: Final = PurePosixPath("/run/address/token")
 """The secret token in the disk's URL, for the steps `serve` and `image`."""
 
-ARGUMENTS: Final[dict[str, tuple[str, ...]]] = {
-    "preflight": ("--publish-to", f"configmap/{names.machine(RUN)}"),
-    "admit": ("--publish-to", f"configmap/{names.volumes(WORKFLOW)}"),
-    "serve": ("--token-file", str(TOKEN), "--workflow", WORKFLOW),
-    "image": (
-        *("--token-file", str(TOKEN)),
-        *("--origin", names.origin(RUN, DISK, "{{workflow.namespace}}")),
-        *("--workflow", "{{workflow.name}}"),
-    ),
-    "cleanup": ("--status", "{{workflow.status}}"),
+ARGUMENTS: Final[dict[str, dict[str, str]]] = {
+    "preflight": {"--publish-to": f"configmap/{names.machine(RUN)}"},
+    "admit": {"--publish-to": f"configmap/{names.volumes(WORKFLOW)}"},
+    "serve": {"--token-file": str(TOKEN), "--workflow": WORKFLOW},
+    "image": {
+        "--token-file": str(TOKEN),
+        "--origin": names.origin(RUN, DISK, "{{workflow.namespace}}"),
+        "--workflow": WORKFLOW,
+    },
+    "cleanup": {"--status": "{{workflow.status}}"},
 }
-"""Arguments that a step needs only in a cluster."""
+"""Options that a step needs only in a cluster, with their values."""
 PUBLISHED: Final = {"machine.json": names.machine(RUN), "volumes.json": names.volumes(WORKFLOW)}
 """The ConfigMap of each document that a stage adds to the request."""
 
@@ -99,10 +99,14 @@ def image(stage: Stage, kind: SourceKind) -> str:
 
 def arguments(stage: Stage) -> list[str]:
     """A stage's command line."""
-    disk = ("--disk", DISK) if stage.scope is Scope.DISK else ()
-    # Without a claim there is only the root file system, and it is read-only.
-    notes = ("--scratch", str(OUTPUTS)) if stage.credentials and not stage.scratch else ()
-    return [*disk, *notes, *ARGUMENTS.get(stage.name, ())]
+    options: dict[str, str] = {}
+    if stage.scope is Scope.DISK:
+        options["--disk"] = DISK
+    if stage.credentials and not stage.scratch:
+        # Without a claim there is only the root file system, and it is read-only.
+        options["--scratch"] = str(OUTPUTS)
+    options |= ARGUMENTS.get(stage.name, {})
+    return [word for option in options.items() for word in option]
 
 
 def retry(rule: Retry) -> RetryStrategy:

@@ -13,7 +13,7 @@ from steps.model.contract import Exit, is_retryable
 from steps.model.kinds import GROUP
 from workflows.stages import CLEANUP, STAGES, Scope, Stage
 from workflows.status.locks import turn
-from workflows.status.nodes import Leaf, Phase, blame, ended_order
+from workflows.status.nodes import Leaf, Phase, ended_order
 from workflows.status.observed import Observed, Wait
 from workflows.status.poweredoff import added
 
@@ -96,7 +96,7 @@ def _stopping(seen: Observed) -> Summary | None:
 
 def _trouble(seen: Observed, note: str) -> Summary | None:
     """A step failed: it is retried, or the other steps finish before the Workflow fails."""
-    leaf = blame(seen.leaves)
+    leaf = seen.blamed
     if leaf is None:
         return None
     stage = STAGE.get(leaf.stage)
@@ -125,7 +125,7 @@ def _waiting(wait: Wait, why: str) -> Summary:
 
 
 def _at_work(seen: Observed) -> Summary | None:
-    busy = [leaf for leaf in seen.leaves if leaf.phase is Phase.RUNNING and not _is_gate(leaf)]
+    busy = [leaf for leaf in seen.running if not _is_gate(leaf)]
     return _least_advanced(busy, "") if busy else None
 
 
@@ -157,7 +157,7 @@ def _stands_by(stage: Stage) -> bool:
 
 
 def _gate(seen: Observed) -> Summary | None:
-    leaf = next((leaf for leaf in seen.leaves if leaf.phase is Phase.RUNNING and _is_gate(leaf)), None)
+    leaf = next((leaf for leaf in seen.running if _is_gate(leaf)), None)
     if leaf is None:
         return None
     annotation = f"{GROUP}/approve={leaf.stage.removeprefix('approve-')}"

@@ -14,11 +14,12 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Final
 
 from workflows.api.conditions import TIME
 from workflows.stages import STAGES
-from workflows.status.nodes import Json, Leaf, Phase, attempt_of, disk_of, leaves, parse_time, stage_of
+from workflows.status.nodes import Json, Leaf, Phase, attempt_of, blame, disk_of, leaves, parse_time, stage_of
 
 UNPACKED_LIMIT: Final = 64 << 20
 """Maximum bytes of nodes in a compressed status: enough for hundreds of disks, but no bomb."""
@@ -69,6 +70,24 @@ class Observed:
     """Argo's own message about a failed part, such as an unknown limit."""
     outputs: Mapping[tuple[str, str | None], Mapping[str, str]] = field(default_factory=dict)
     """Results of the steps, by stage and disk."""
+
+    @cached_property
+    def landed(self) -> frozenset[str]:
+        """The disks that are on their scratch volumes in the format in which they will be served."""
+        disks = {leaf.disk for leaf in self.leaves if leaf.disk}
+        return frozenset(
+            disk for disk in disks if self.succeeded("export", disk) and self.succeeded("convert", disk)
+        )
+
+    @cached_property
+    def blamed(self) -> Leaf | None:
+        """The step that caused the failure, if any has failed."""
+        return blame(self.leaves)
+
+    @cached_property
+    def running(self) -> tuple[Leaf, ...]:
+        """The steps that run now, in order of start; gates that wait for approval included."""
+        return tuple(leaf for leaf in self.leaves if leaf.phase is Phase.RUNNING)
 
     def leaf(self, stage: str, disk: str | None = None) -> Leaf | None:
         return next((leaf for leaf in self.leaves if (leaf.stage, leaf.disk) == (stage, disk)), None)

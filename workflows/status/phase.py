@@ -14,7 +14,7 @@ from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import ConditionStatus, ImportPhase, ImportStatus
 from workflows.stages import CHECKS, CLEANUP
 from workflows.status.messages import last_words, reason_of, summarize
-from workflows.status.nodes import Leaf, Phase, blame
+from workflows.status.nodes import Leaf, Phase
 from workflows.status.observed import Observed
 from workflows.status.poweredoff import added
 
@@ -52,14 +52,12 @@ def outcome(
     if phase is ImportPhase.RUNNING or seen.phase is Phase.SUCCEEDED:
         return _done(ImportPhase.RUNNING if phase is ImportPhase.RUNNING else ImportPhase.CREATED, import_)
     if seen.phase.failed:
-        made = _failed(seen, phase, import_)
-        return (
-            made
-            if made.succeeded is ConditionStatus.TRUE
-            else replace(made, message=added(made.message, note))
-        )
-    result = summarize(seen, import_.spec.source_cluster.name, who, note)
-    return Outcome(phase, ConditionStatus.UNKNOWN, result.reason, result.step, result.message)
+        result = _failed(seen, phase, import_)
+        if result.succeeded is ConditionStatus.TRUE:
+            return result
+        return replace(result, message=added(result.message, note))
+    summary = summarize(seen, import_.spec.source_cluster.name, who, note)
+    return Outcome(phase, ConditionStatus.UNKNOWN, summary.reason, summary.step, summary.message)
 
 
 def settled(status: ImportStatus) -> bool:
@@ -90,16 +88,14 @@ def _done(phase: ImportPhase, import_: VirtualMachineImport) -> Outcome:
 
 
 def _failed(seen: Observed, phase: ImportPhase, import_: VirtualMachineImport) -> Outcome:
-    cause = blame(seen.leaves)
+    cause = seen.blamed
     if seen.stopped:
         message = "Cancelled; a retry resumes from completed work"
         return Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, CANCELLED, "", message)
     if cause is not None:
         failed = ImportPhase.INVALID if cause.stage in CHECKS else ImportPhase.FAILED
         return Outcome(failed, ConditionStatus.FALSE, reason_of(cause), cause.title, last_words(cause))
-    if phase is ImportPhase.CREATED and seen.leaf(
-        CLEANUP
-    ):  # only the exit handler failed, after everything else succeeded
+    if phase is ImportPhase.CREATED and seen.leaf(CLEANUP):  # only the exit handler has failed
         return _done(phase, import_)
     message = seen.error or f"Workflow {seen.name} failed and no step reports why; see the Argo UI"
     return Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, "WorkflowFailed", "", message)
@@ -114,7 +110,7 @@ def import_phase(seen: Observed, disks: Sequence[str], *, started: bool) -> Impo
         return ImportPhase.RUNNING
     if seen.succeeded("build"):
         return ImportPhase.CREATED
-    if disks and all(landed(seen, disk) for disk in disks):
+    if disks and seen.landed.issuperset(disks):
         return _images([seen.leaf("image", disk) for disk in disks])
     if any(leaf.stage == "poweroff" or leaf.disk for leaf in seen.leaves):
         return ImportPhase.SOURCE_READY
@@ -124,11 +120,6 @@ def import_phase(seen: Observed, disks: Sequence[str], *, started: bool) -> Impo
 def _is_checked(seen: Observed) -> bool:
     """Whether every check has passed; a Workflow of an older template has no `admit`."""
     return seen.succeeded("preflight") and (seen.leaf("admit") is None or seen.succeeded("admit"))
-
-
-def landed(seen: Observed, disk: str) -> bool:
-    """Whether a disk is on its scratch volume in the format in which it will be served."""
-    return seen.succeeded("export", disk) and seen.succeeded("convert", disk)
 
 
 def _images(images: Sequence[Leaf | None]) -> ImportPhase:

@@ -124,13 +124,14 @@ class Actor:
     def _update_status(self, action: UpdateStatus) -> None:
         before, after = self._status, action.status
         if after != before:
-            where = self._facts.name, self._facts.namespace
-            self._cluster.patch_status(IMPORT, where[0], after.to_document(), where[1])
+            name, namespace = self._facts.name, self._facts.namespace
+            self._cluster.patch_status(IMPORT, name, after.to_document(), namespace)
             self._status = after
             for happening in happenings(before, after):
-                emit(self._cluster, self._facts.raw, *happening[:2], warning=happening.warning)
-            for level, message, fields in lines(before, after, self._facts.import_):
-                self.log.bind(**fields).log(level, message)
+                reason, message, warning = happening
+                emit(self._cluster, self._facts.raw, reason, message, warning=warning)
+            for level, text, fields in lines(before, after, self._facts.import_):
+                self.log.bind(**fields).log(level, text)
         self._progress(after)
 
     def _remove_annotation(self, action: RemoveAnnotation) -> None:

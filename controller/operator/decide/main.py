@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from controller.operator.decide import control, deletion
 from controller.operator.decide.actions import (
@@ -197,7 +197,7 @@ def _anew(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
     elif facts.import_.spec.dry_run:
         yield from _rehearsed(facts)
     elif held := _held(facts):
-        yield told(facts, facts.status, *held, now)
+        yield told(facts, facts.status, held.reason, held.message, now)
     elif (
         facts.status.import_status == ImportPhase.INVALID
         and facts.status.workflow
@@ -210,12 +210,19 @@ def _anew(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
         yield from _begin(facts, options, now)
 
 
-def _held(facts: Facts) -> tuple[str, str] | None:
+class _Hold(NamedTuple):
+    """Why an import must not start: a reason and a message."""
+
+    reason: str
+    message: str
+
+
+def _held(facts: Facts) -> _Hold | None:
     spec = facts.import_.spec
     if spec.cancel:
-        return CANCELLED, "Cancelled before it started; set spec.cancel to false to start"
+        return _Hold(CANCELLED, "Cancelled before it started; set spec.cancel to false to start")
     if spec.suspend:
-        return "Paused", "Not started: spec.suspend is true; set it to false to start"
+        return _Hold("Paused", "Not started: spec.suspend is true; set it to false to start")
     return None
 
 

@@ -9,19 +9,20 @@ from controller.operator.observe.facts import NAME_TAKEN, Facts, Rival
 from controller.operator.observe.waits import START
 from controller.operator.options import Options
 from workflows.api.conditions import find, put
-from workflows.api.status import Condition, ImportPhase, ImportStatus
+from workflows.api.status import Condition, ConditionStatus, ImportPhase, ImportStatus
 from workflows.status.phase import SUCCEEDED
 
 
 def told(facts: Facts, status: ImportStatus, reason: str, message: str, now: datetime) -> UpdateStatus:
     """An import that waits: its phase stays, or becomes empty if it was refused before."""
     stand = ImportPhase.NEW if status.import_status == ImportPhase.INVALID else status.import_status
-    return _summed(facts, status, stand, ("Unknown", reason, message), now)
+    return _summed(facts, status, stand, ConditionStatus.UNKNOWN, reason, message, now)
 
 
 def refused(facts: Facts, reasons: tuple[str, ...], now: datetime, reason: str = "Invalid") -> UpdateStatus:
     """An import that cannot run as specified; it starts as soon as it can."""
-    return _summed(facts, facts.status, ImportPhase.INVALID, ("False", reason, " | ".join(reasons)), now)
+    message = " | ".join(reasons)
+    return _summed(facts, facts.status, ImportPhase.INVALID, ConditionStatus.FALSE, reason, message, now)
 
 
 def yields(facts: Facts, rival: Rival, now: datetime) -> UpdateStatus:
@@ -32,10 +33,15 @@ def yields(facts: Facts, rival: Rival, now: datetime) -> UpdateStatus:
 
 
 def _summed(
-    facts: Facts, status: ImportStatus, stand: str, said: tuple[str, str, str], now: datetime
+    facts: Facts,
+    status: ImportStatus,
+    stand: str,
+    succeeded: ConditionStatus,
+    reason: str,
+    message: str,
+    now: datetime,
 ) -> UpdateStatus:
-    over, reason, message = said
-    summary = Condition(type=SUCCEEDED, status=over, reason=reason, message=message)
+    summary = Condition(type=SUCCEEDED, status=succeeded, reason=reason, message=message)
     changes = {
         "import_status": str(stand),
         "step": "",
@@ -63,7 +69,8 @@ def explained(before: ImportStatus, status: ImportStatus, starting: str, now: da
 
 def being_deleted(facts: Facts, message: str, now: datetime) -> UpdateStatus:
     """An import that is being deleted and whose run has not ended; its phase stays."""
-    return _summed(facts, facts.status, facts.status.import_status, ("Unknown", "Deleting", message), now)
+    phase = facts.status.import_status
+    return _summed(facts, facts.status, phase, ConditionStatus.UNKNOWN, "Deleting", message, now)
 
 
 def linked(status: ImportStatus, options: Options) -> ImportStatus:

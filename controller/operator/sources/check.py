@@ -16,7 +16,7 @@ from steps.model.plan import SourceKind
 from steps.providers import installed, not_installed
 from workflows.api.conditions import put
 from workflows.api.resources import Source
-from workflows.api.status import Condition, SourceStatus
+from workflows.api.status import Condition, ConditionStatus, SourceStatus
 from workflows.plan import endpoint, source_plan, source_reasons
 from workflows.status.messages import exit_word
 
@@ -61,7 +61,8 @@ def status(verdict: Verdict, before: SourceStatus, generation: int, now: datetim
     ready, message = verdict.ready, verdict.message
     conditions = before.conditions
     for kind, holds in ((CLUSTER_READY, ready), (CLUSTER_ERROR, not ready)):
-        condition = Condition(type=kind, status=str(holds), reason=verdict.reason, message=message)
+        status_ = ConditionStatus.TRUE if holds else ConditionStatus.FALSE
+        condition = Condition(type=kind, status=status_, reason=verdict.reason, message=message)
         conditions = put(conditions, condition, now)
     return SourceStatus(
         status=READY if ready else NOT_READY,
