@@ -247,20 +247,20 @@ def stages_for(target: TargetKind) -> tuple[Stage, ...]:
     able = CAPABILITIES[target]
     kept = [stage for stage in STAGES if stage.needs is None or stage.needs in able]
     names = {stage.name for stage in kept}
-    return tuple(_fitted(stage, names, able) for stage in kept)
+    return tuple(_fit(stage, names, able) for stage in kept)
 
 
-def _fitted(stage: Stage, names: set[str], able: frozenset[Capability]) -> Stage:
+def _fit(stage: Stage, names: set[str], able: frozenset[Capability]) -> Stage:
     scratch = stage.scratch and stage.scratch_unless not in able
     return replace(stage, after=tuple(sorted(_nearest(stage.after, names))), scratch=scratch)
 
 
 def _nearest(after: Iterable[str], names: set[str]) -> set[str]:
     """The remaining predecessors: an omitted stage is replaced by its own predecessors."""
-    found: set[str] = set()
+    remaining: set[str] = set()
     for name in after:
-        found |= {name} if name in names else _nearest(stage_named(name).after, names)
-    return found
+        remaining |= {name} if name in names else _nearest(stage_named(name).after, names)
+    return remaining
 
 
 def stage_named(name: str) -> Stage:

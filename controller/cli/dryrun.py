@@ -30,7 +30,7 @@ from steps.providers import Access, Provider, connect
 from steps.runtime.stop import Stop
 from workflows.dryrun import disk_address, planned_manifest
 from workflows.stages import stages_for
-from workflows.status.conditions import doubts
+from workflows.status.conditions import admission_warnings
 
 PATIENCE: Final = 10.0
 """Seconds that an API server may be unreachable before a plan reports the target as not checked."""
@@ -159,7 +159,7 @@ def _parts(result: DryRun) -> Iterator[RenderableType]:
     for concern in concerns(result):
         if concern.severity is not Severity.BLOCK:
             yield Text.assemble((f"{concern.severity}: ", "yellow"), str(concern))
-    for text in doubts(result.admission) if result.admission else ():
+    for text in admission_warnings(result.admission) if result.admission else ():
         yield Text.assemble(("target: ", "yellow"), text)
     for _, text in result.reasons:
         yield Text.assemble(("reason: ", "red"), text)

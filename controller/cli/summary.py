@@ -31,7 +31,9 @@ def document(outcome: ImportResult) -> dict[str, Any]:
         "machine": outcome.machine or None,
         "exitCode": int(outcome.code),
         "failed": outcome.cause.title if outcome.cause else None,
-        "message": poweredoff.added(outcome.cause.words, outcome.note) if outcome.cause else outcome.note,
+        "message": poweredoff.with_note(outcome.cause.step_message, outcome.note)
+        if outcome.cause
+        else outcome.note,
     }
 
 
@@ -44,7 +46,7 @@ def tell(outcome: ImportResult) -> None:
     if outcome.stopped:
         _say(f"{outcome.name}: stopped; completed work is kept")
     elif cause is not None:
-        say_error(f"{outcome.name}: {cause.title} failed: {cause.words}")
+        say_error(f"{outcome.name}: {cause.title} failed: {cause.step_message}")
         _say(f"  log:      {RunDir(folder).log(cause.stage, cause.disk)}")
     if outcome.note:
         _say(f"  the VM:   {outcome.note}")
@@ -90,7 +92,7 @@ def _stage(leaf: Leaf, *, interrupted: bool) -> dict[str, Any]:
         "attempts": leaf.attempts,
         "done": leaf.done,
         "total": leaf.total,
-        "message": leaf.words,
+        "message": leaf.step_message,
     }
 
 

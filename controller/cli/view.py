@@ -75,7 +75,7 @@ def _note(leaf: Leaf, rates: Rates, now: datetime | None) -> str:
     if leaf.phase is Phase.RUNNING:
         return (going(leaf, rates, now) if now else "interrupted") + again
     if leaf.phase.failed:
-        return f"{leaf.words}{again}"
+        return f"{leaf.step_message}{again}"
     took = (leaf.finished - leaf.started).total_seconds() if leaf.finished and leaf.started else 0
     bytes_ = f"{size(leaf.total)} in " if counts_bytes(leaf) else ""
     return f"{bytes_}{duration(took)}{again}" if leaf.phase is Phase.SUCCEEDED else leaf.message
@@ -108,7 +108,7 @@ def lines(name: str, before: Mapping[str, Phase], workflow: Mapping[str, Any]) -
 
 def _because(leaf: Leaf) -> str:
     if leaf.phase.failed:
-        return f": {leaf.words}"
+        return f": {leaf.step_message}"
     return f" (attempt {leaf.attempts})" if leaf.attempts > 1 else ""
 
 

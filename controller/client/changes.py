@@ -12,8 +12,8 @@ from steps.model.plan import Gate
 from workflows.api.annotations import APPROVE, RETRY
 from workflows.api.conditions import find, holds
 from workflows.api.status import Condition, ConditionStatus, ImportStatus
-from workflows.status.phase import SUCCEEDED, settled
-from workflows.status.watchdog import Kind
+from workflows.status.phase import SUCCEEDED, has_succeeded
+from workflows.status.watchdog import AlarmKind
 
 STOPPED: Final = ("Cancelling", "Cancelled")
 HELD: Final = ("Paused", *STOPPED)
@@ -73,7 +73,7 @@ def retry(seen: Seen) -> Wish:
     Raises:
         StepError: INVALID, for an import that has succeeded, has not failed, or is held.
     """
-    stalled = holds(seen.status.import_conditions, Kind.STALLED)
+    stalled = holds(seen.status.import_conditions, AlarmKind.STALLED)
     if not stalled:
         _refuse_done(seen)
     if seen.summary.status == ConditionStatus.UNKNOWN and not stalled and seen.summary.reason not in HELD:
@@ -142,7 +142,7 @@ def cancel(seen: Seen) -> Wish:
 
 
 def _refuse_done(seen: Seen) -> None:
-    if settled(seen.status):
+    if has_succeeded(seen.status):
         raise _refusal(seen, seen.status.message or "it has succeeded", "nothing to do")
 
 

@@ -21,7 +21,7 @@ from steps.model.plan import Plan
 from steps.runtime.program import MACHINE, PLAN
 from workflows.author.dag import DISKS, FINISH, IMPORT, TRANSFER, home
 from workflows.stages import CHECKS, DEFAULT_LIMITS, Capability, Limit, Scope, Stage, stages_for
-from workflows.status.conditions import doubts, read_admission
+from workflows.status.conditions import admission_warnings, read_admission
 from workflows.status.nodes import Phase, root_cause
 from workflows.status.observed import observe
 
@@ -290,5 +290,5 @@ class Runner:
         """Warn about changes that the target would make, and about what could not be checked."""
         seen = observe(self._record.workflow)
         admission = read_admission(seen.output("admit", None, "admission")) if seen else None
-        for doubt in doubts(admission) if admission else ():
+        for doubt in admission_warnings(admission) if admission else ():
             self._warn(f"target: {doubt}")

@@ -13,7 +13,7 @@ from controller.operator.cache import Ledger
 from controller.operator.observe.source import READY
 from controller.operator.sources.check import NOT_READY
 from workflows.api.status import ImportPhase, ImportStatus
-from workflows.status.phase import settled
+from workflows.status.phase import has_succeeded
 
 
 class Collector:
@@ -57,5 +57,5 @@ class Collector:
 
 def _moves(status: ImportStatus) -> bool:
     """Whether this import still has bytes to move: it has not succeeded, been refused or failed."""
-    over = status.import_status in (ImportPhase.FAILED, ImportPhase.INVALID) or settled(status)
+    over = status.import_status in (ImportPhase.FAILED, ImportPhase.INVALID) or has_succeeded(status)
     return not over and status.percent < 100

@@ -82,7 +82,7 @@ def test_a_run_of_real_steps_fails_as_its_step_says(tmp_path: Path) -> None:
         (outcome,) = asyncio.run(imports.run_all(runs, watch, first_delay=0))
     assert (outcome.phase, outcome.code) == (Phase.FAILED, Exit.INVALID)
     assert outcome.cause is not None
-    assert outcome.cause.words.startswith("the source's secret has no username")
+    assert outcome.cause.step_message.startswith("the source's secret has no username")
     assert {leaf.title: leaf.phase for leaf in leaves(runs[0].rundir.load())}["cleanup"] is Phase.SKIPPED
     assert (tmp_path / ".vmferry" / "logs" / "preflight.log").read_text()
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

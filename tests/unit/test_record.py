@@ -81,7 +81,7 @@ def test_an_attempt_that_fails_says_its_code_and_last_words() -> None:
     found = leaf(saved.workflow, "preflight")
     assert (found.phase, found.exit_code) == (Phase.FAILED, 11)
     assert found.message == "main: Error (exit code 11): wrong password; write the right one"
-    assert found.words == "wrong password; write the right one"
+    assert found.step_message == "wrong password; write the right one"
 
 
 def test_an_attempt_without_last_words() -> None:

@@ -171,14 +171,14 @@ Mounted = tuple[m.Volume, m.VolumeMount]
 
 
 def _volumes(stage: Stage, settings: Installation, published: Collection[str]) -> list[Mounted]:
-    found = [_request(published), _tmp(settings.tmp_size)]
+    volumes = [_request(published), _tmp(settings.tmp_size)]
     if stage.credentials:
-        found.append(_secret("source", names.credentials(RUN), str(CREDENTIALS)))
+        volumes.append(_secret("source", names.credentials(RUN), str(CREDENTIALS)))
     if stage.address:
-        found.append(_secret("address", names.address(RUN), str(TOKEN.parent)))
+        volumes.append(_secret("address", names.address(RUN), str(TOKEN.parent)))
     if stage.scratch:
-        found.append(_scratch())
-    return found
+        volumes.append(_scratch())
+    return volumes
 
 
 def _request(published: Collection[str]) -> Mounted:
@@ -229,5 +229,5 @@ def _serves(stage: Stage) -> bool:
 
 def _ready() -> m.Probe:
     """Kubernetes' default timeout of one second is too short on a busy node."""
-    asked = m.HTTPGetAction(path="/healthz", port=names.PORT)
-    return m.Probe(http_get=asked, period_seconds=2, timeout_seconds=PROBE_SECONDS)
+    request = m.HTTPGetAction(path="/healthz", port=names.PORT)
+    return m.Probe(http_get=request, period_seconds=2, timeout_seconds=PROBE_SECONDS)

@@ -36,7 +36,7 @@ def template(settings: Installation, kind: SourceKind = SourceKind.VMWARE) -> Js
         for stage in stages:
             _stage(stage, settings, kind, _published(stage, stages))
         _dags(graph(stages), stages)
-    return _finished(workflow.to_dict(), stages, settings)
+    return _add_missing_fields(workflow.to_dict(), stages, settings)
 
 
 def _workflow(settings: Installation, kind: SourceKind) -> WorkflowTemplate:
@@ -78,27 +78,27 @@ def _published(stage: Stage, stages: Sequence[Stage]) -> list[str]:
     return [name for other in before for name in (*other.documents, *_published(other, stages))]
 
 
-def _dags(found: Graph, stages: Sequence[Stage]) -> None:
+def _dags(dags: Graph, stages: Sequence[Stage]) -> None:
     """The nested DAGs. The outer DAGs pass on the list of disks, then one disk."""
     gates = {stage.name for stage in stages if stage.gate}
     per_disk = {stage.name for stage in stages if stage.scope is Scope.DISK}
-    taken = {IMPORT: None, TRANSFER: "disks", DISKS: "disk", FINISH: None}
-    for dag, takes in taken.items():
+    inputs_by_dag = {IMPORT: None, TRANSFER: "disks", DISKS: "disk", FINISH: None}
+    for dag, takes in inputs_by_dag.items():
         lock = semaphore(Limit.MACHINES) if dag == TRANSFER else None
         inputs = [Parameter(name=takes)] if takes else []
         with DAG(name=dag, inputs=inputs, synchronization=lock):
-            for name, waits in found[dag].items():
+            for name, waits in dags[dag].items():
                 Task(
                     name=name,
                     template=name,
                     depends=" && ".join(waits) or None,
                     when=f"{{{{workflow.parameters.{name}}}}} == true" if name in gates else None,
-                    arguments=_handed(name, per_disk),
+                    arguments=_arguments(name, per_disk),
                     with_param="{{inputs.parameters.disks}}" if name == DISKS else None,
                 )
 
 
-def _handed(task: str, per_disk: set[str]) -> dict[str, str]:
+def _arguments(task: str, per_disk: set[str]) -> dict[str, str]:
     if task == TRANSFER:
         return {"disks": "{{tasks.preflight.outputs.parameters.disks}}"}
     if task == DISKS:
@@ -106,7 +106,7 @@ def _handed(task: str, per_disk: set[str]) -> dict[str, str]:
     return {"disk": DISK} if task in per_disk else {}
 
 
-def _finished(made: Json, stages: Sequence[Stage], settings: Installation) -> Json:
+def _add_missing_fields(document: Json, stages: Sequence[Stage], settings: Installation) -> Json:
     """What Hera has no field for: display names, and a limit to waiting (argo-workflows 4.1).
 
     A stage that takes a lock has no limit, because Argo also counts the wait for the lock and then fails the
@@ -114,13 +114,13 @@ def _finished(made: Json, stages: Sequence[Stage], settings: Installation) -> Js
     synchronization").
     """
     rows = {stage.name: stage for stage in stages}
-    for one in made["spec"]["templates"]:
-        name, row = one["name"], rows.get(one["name"])
+    for entry in document["spec"]["templates"]:
+        name, row = entry["name"], rows.get(entry["name"])
         if row is not None and not row.gate and row.limit is None:
-            one["pendingTimeout"] = settings.pending_timeout
+            entry["pendingTimeout"] = settings.pending_timeout
         if shown := _display_name(name, row):
-            one["annotations"] = {DISPLAY_NAME: shown}
-    return made
+            entry["annotations"] = {DISPLAY_NAME: shown}
+    return document
 
 
 def _display_name(name: str, row: Stage | None) -> str | None:

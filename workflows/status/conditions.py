@@ -18,10 +18,10 @@ from steps.model.machine import Concern, Severity
 from workflows.api.conditions import holds, put
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import Condition, Conditions, ConditionStatus
-from workflows.status.messages import last_words
+from workflows.status.messages import failure_message
 from workflows.status.nodes import Leaf
 from workflows.status.observed import Observed
-from workflows.status.phase import begun
+from workflows.status.phase import has_begun
 
 VERIFIED: Final = "MappingRulesVerified"
 PASSED: Final = "MappingRulesVerificationCompleted"
@@ -42,7 +42,7 @@ class Evidence(NamedTuple):
 # --- vm-import-controller's
 
 
-def of_import(
+def import_conditions(
     conditions: Iterable[Condition],
     seen: Observed,
     spec: VirtualMachineImport,
@@ -55,14 +55,14 @@ def of_import(
         "VMExported": _exported(seen, disks),
         "VMExportFailed": _export_failed(seen),
     }
-    return _all(conditions, evidence, now)
+    return _with_evidence(conditions, evidence, now)
 
 
 def _power(seen: Observed, import_: VirtualMachineImport) -> dict[str, Evidence | None]:
     """As in vm-import-controller: by what the spec asks for, also for a VM that was already off."""
     spec, vm = import_.spec, import_.spec.virtual_machine_name
     hard = bool(spec.force_power_off) and spec.source_cluster.kind.lower() == "vmwaresource"
-    was_asked = begun(seen.leaf("poweroff"))
+    was_asked = has_begun(seen.leaf("poweroff"))
     shutdown = Evidence("ShutdownAsked", f"The guest of {vm} was asked to shut down")
     power_off = Evidence("PowerOffAsked", f"{vm} is powered off at its source")
     off = Evidence("PoweredOff", f"{vm} is off at its source")
@@ -83,10 +83,10 @@ def _export_failed(seen: Observed) -> Evidence | None:
     cause = seen.blamed if seen.phase.failed and not seen.stopped else None
     if cause is None or cause.stage not in ("export", "convert"):
         return None
-    return Evidence("ExportFailed", f"error exporting VM: {last_words(cause)}")
+    return Evidence("ExportFailed", f"error exporting VM: {failure_message(cause)}")
 
 
-def of_disk(conditions: Iterable[Condition], image: Leaf | None, now: datetime) -> Conditions:
+def disk_conditions(conditions: Iterable[Condition], image: Leaf | None, now: datetime) -> Conditions:
     """vm-import-controller's conditions of a disk."""
     evidence: dict[str, Evidence | None] = {
         "VirtualMachineImageSubmitted": _submitted(image),
@@ -96,23 +96,25 @@ def of_disk(conditions: Iterable[Condition], image: Leaf | None, now: datetime) 
     if image is not None and image.phase.succeeded:
         evidence["VirtualMachineImageReady"] = Evidence("Imported", "The image is ready")
     if image is not None and image.phase.failed:
-        evidence["VirtualMachineImageFailed"] = Evidence("ImageFailed", last_words(image))
-    return _all(conditions, evidence, now)
+        evidence["VirtualMachineImageFailed"] = Evidence("ImageFailed", failure_message(image))
+    return _with_evidence(conditions, evidence, now)
 
 
 def _submitted(image: Leaf | None) -> Evidence | None:
     """Not for an image that failed before its first byte was counted: the target has refused to create it."""
-    if image is None or not begun(image) or (image.phase.failed and image.total <= 1):
+    if image is None or not has_begun(image) or (image.phase.failed and image.total <= 1):
         return None
     return Evidence("Submitted", "The target was asked to create the image")
 
 
-def _all(conditions: Iterable[Condition], evidence: dict[str, Evidence | None], now: datetime) -> Conditions:
+def _with_evidence(
+    conditions: Iterable[Condition], evidence: dict[str, Evidence | None], now: datetime
+) -> Conditions:
     """A condition that holds is True; one that no longer holds is False; one that never held is not set."""
     updated = tuple(conditions)
-    for kind, found in evidence.items():
-        if found is not None:
-            status, reason, message = ConditionStatus.TRUE, found.reason, found.message
+    for kind, known in evidence.items():
+        if known is not None:
+            status, reason, message = ConditionStatus.TRUE, known.reason, known.message
         elif holds(updated, kind):
             status, reason = ConditionStatus.FALSE, "TriedAgain"
             message = "No longer true: the step failed or is being retried"
@@ -129,14 +131,14 @@ def mapping_verified(concerns: Iterable[Concern]) -> Condition:
     """The condition about the concerns of a VM; warnings first."""
     ordered = sorted(concerns, key=lambda concern: concern.severity is not Severity.WARN)
     warned = any(concern.severity is Severity.WARN for concern in ordered)
-    words = " | ".join(f"{concern.severity}: {concern}" for concern in ordered)
-    if len(words) > _LONGEST:
-        words = f"{words[:_LONGEST]} … (preflight's log has all of them)"
+    text = " | ".join(f"{concern.severity}: {concern}" for concern in ordered)
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]} … (preflight's log has all of them)"
     return Condition(
         type=VERIFIED,
         status=ConditionStatus.TRUE,
         reason=WARNED if warned else PASSED,
-        message=words or "All mapping rules checks passed",
+        message=text or "All mapping rules checks passed",
     )
 
 
@@ -149,14 +151,17 @@ def target_admitted(text: str) -> Condition | None:
         type=ADMITTED,
         status=ConditionStatus.TRUE,
         reason="AcceptedWithWarnings" if admission.those(Verdict.WARNED) else "Accepted",
-        message=" | ".join(doubts(admission))[:_LONGEST] or "The target accepts the VM and its disks",
+        message=" | ".join(admission_warnings(admission))[:_LONGEST]
+        or "The target accepts the VM and its disks",
     )
 
 
-def doubts(admission: Admission) -> tuple[str, ...]:
+def admission_warnings(admission: Admission) -> tuple[str, ...]:
     """Warnings about a target that accepts the VM: one sentence each."""
-    warned = [f"warn: {one.message}" for one in admission.those(Verdict.WARNED)]
-    unknown = [f"not checked: {one.check}: {one.message}" for one in admission.those(Verdict.NOT_CHECKED)]
+    warned = [f"warn: {finding.message}" for finding in admission.those(Verdict.WARNED)]
+    unknown = [
+        f"not checked: {finding.check}: {finding.message}" for finding in admission.those(Verdict.NOT_CHECKED)
+    ]
     return (*warned, *unknown)
 
 

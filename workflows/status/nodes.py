@@ -82,7 +82,7 @@ class Leaf:
         return f"{self.stage} {self.disk}" if self.disk else self.stage
 
     @property
-    def words(self) -> str:
+    def step_message(self) -> str:
         """The step's own message, without the container and exit code that Argo puts in front."""
         if not self.message.startswith("main: "):
             return self.message
@@ -94,8 +94,8 @@ class Leaf:
 
 def nodes(workflow: Mapping[str, Any]) -> dict[str, Json]:
     """The nodes of a workflow object by id; may be empty."""
-    found: dict[str, Json] = workflow.get("status", {}).get("nodes") or {}
-    return found
+    by_id: dict[str, Json] = workflow.get("status", {}).get("nodes") or {}
+    return by_id
 
 
 def leaves(workflow: Mapping[str, Any]) -> tuple[Leaf, ...]:
@@ -104,8 +104,8 @@ def leaves(workflow: Mapping[str, Any]) -> tuple[Leaf, ...]:
     for node in nodes(workflow).values():
         if node["type"] in ("Pod", "Suspend", "Skipped") and stage_of(node) not in GROUPS:
             grouped.setdefault((stage_of(node), disk_of(node)), []).append(node)
-    made = (_leaf(stage, disk, attempts) for (stage, disk), attempts in grouped.items())
-    return tuple(sorted(made, key=_order))
+    merged = (_leaf(stage, disk, attempts) for (stage, disk), attempts in grouped.items())
+    return tuple(sorted(merged, key=_order))
 
 
 def _order(leaf: Leaf) -> tuple[bool, float, int, str]:

@@ -49,7 +49,7 @@ from workflows.api.conditions import stamp
 from workflows.api.status import ImportStatus
 from workflows.author.workflow import author
 from workflows.status.nodes import Phase
-from workflows.status.reflect import PROGRESS, annotation
+from workflows.status.reflect import PROGRESS, progress_value
 
 log = structlog.get_logger()
 
@@ -238,8 +238,8 @@ class Actor:
         self._cluster.patch(IMPORT, self._facts.name, change, self._facts.namespace)
 
     def _progress(self, status: ImportStatus) -> None:
-        if status.workflow is not None and self._facts.annotations.get(PROGRESS) != annotation(status):
-            self._annotate({PROGRESS: annotation(status)})
+        if status.workflow is not None and self._facts.annotations.get(PROGRESS) != progress_value(status):
+            self._annotate({PROGRESS: progress_value(status)})
 
     def _ensure_request(self, plan: Plan, spec: str) -> Object:
         """Create or update the request; a retry after a change of the spec overwrites it."""

@@ -38,7 +38,7 @@ REACHED: Final[dict[str, Happening]] = {
 }
 """By importStatus. For a failed image the message is the step's own."""
 AGAIN: Final = "completed work is not repeated"
-_QUIET: Final = ("Announced", "Running", "Waiting", *watchdog.Kind)
+_QUIET: Final = ("Announced", "Running", "Waiting", *watchdog.AlarmKind)
 """Reasons that change with every step, and those that have a condition of their own."""
 
 
@@ -54,7 +54,7 @@ def happenings(before: ImportStatus, after: ImportStatus) -> Iterator[Happening]
     if reached is None or not reached.warning:  # else the message is the same
         yield from _condition(before, after, SUCCEEDED)
     yield from _condition(before, after, PLANNED)
-    for kind in watchdog.Kind:
+    for kind in watchdog.AlarmKind:
         yield from _alarm(before, after, kind)
 
 

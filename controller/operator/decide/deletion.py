@@ -21,7 +21,7 @@ from controller.operator.decide.status import being_deleted
 from controller.operator.observe.facts import Facts
 from controller.operator.options import Options
 from workflows.stages import CLEANUP
-from workflows.status.phase import settled
+from workflows.status.phase import has_succeeded
 
 SOON: Final = 5.0
 """Seconds between two reconciles while something stops, in case an event is missed."""
@@ -45,7 +45,7 @@ def decide(facts: Facts, options: Options, now: datetime) -> tuple[tuple[Action,
 
 def _told(facts: Facts, waiting: tuple[Action, ...], now: datetime) -> tuple[Action, ...]:
     """The status meanwhile; that of a succeeded import does not change."""
-    if settled(facts.status):
+    if has_succeeded(facts.status):
         return ()
     stopping = (facts.seen is not None and not facts.over) or any(
         isinstance(act, StopWorkflow) for act in waiting
@@ -65,7 +65,7 @@ def _still(facts: Facts) -> tuple[Action, ...] | None:
         return tuple(StopWorkflow(name) for name in running)
     if seen is not None and not facts.over:
         return ()  # a stop was requested
-    if facts.status.workflow is None or settled(facts.status) or _gave_back(facts):
+    if facts.status.workflow is None or has_succeeded(facts.status) or _gave_back(facts):
         return None
     if facts.back is not None:
         return None if facts.back else ()

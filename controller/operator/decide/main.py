@@ -40,7 +40,7 @@ from workflows.api.conditions import find
 from workflows.api.status import ImportPhase, ImportStatus, WorkflowReference
 from workflows.stages import STAGES
 from workflows.status import watchdog
-from workflows.status.phase import CANCELLED, SUCCEEDED, settled
+from workflows.status.phase import CANCELLED, SUCCEEDED, has_succeeded
 from workflows.status.reflect import announce, reflect
 
 SECRET_SECONDS: Final = 30.0
@@ -94,7 +94,7 @@ def _again(facts: Facts, options: Options, now: datetime) -> float:
 def _acts(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
     if _strange(facts):
         yield from _left_alone(facts, now)
-    elif settled(facts.status):
+    elif has_succeeded(facts.status):
         yield from _settled(facts, now)
     elif facts.foreign:
         yield told(facts, facts.status, "OtherController", facts.foreign, now)
@@ -115,8 +115,8 @@ def _settled(facts: Facts, now: datetime) -> Iterator[Action]:
         # The finalizer is removed in a reconcile that writes no status, which would change the version.
         yield from _settle(facts, held=facts.held)
         return
-    alarm = watchdog.watch(facts.seen, facts.pods, now)
-    yield UpdateStatus(watchdog.told(facts.status, facts.status, alarm, now))
+    alarm = watchdog.find_alarm(facts.seen, facts.pods, now)
+    yield UpdateStatus(watchdog.with_alarm(facts.status, facts.status, alarm, now))
     if RETRY not in facts.annotations or facts.seen.stopped:
         return
     if alarm is not None:
@@ -291,7 +291,7 @@ def _followed(facts: Facts, options: Options, now: datetime) -> Iterator[Action]
         now,
         shape=facts.shape(),
         machine=facts.machine,
-        who=facts.who,
+        holder_names=facts.who,
     )
     status = drifted(facts, linked(status, options), now)
     status = explained(facts.status, status, facts.starting, now)
@@ -299,8 +299,8 @@ def _followed(facts: Facts, options: Options, now: datetime) -> Iterator[Action]
     if facts.over:
         yield from _ended(facts, options, now, status)
         return
-    alarm = None if facts.seen is None else watchdog.watch(facts.seen, facts.pods, now)
-    yield UpdateStatus(watchdog.told(facts.status, status, alarm, now))
+    alarm = None if facts.seen is None else watchdog.find_alarm(facts.seen, facts.pods, now)
+    yield UpdateStatus(watchdog.with_alarm(facts.status, status, alarm, now))
     yield from control.steer(facts)
     yield from _kept_fresh(facts)
     if RETRY in facts.annotations and facts.seen is not None and facts.seen.stopped:
@@ -318,7 +318,7 @@ def _followed(facts: Facts, options: Options, now: datetime) -> Iterator[Action]
 
 def _ended(facts: Facts, options: Options, now: datetime, status: ImportStatus) -> Iterator[Action]:
     """The Workflow has ended or was deleted: the import succeeded, failed, or is retried."""
-    if settled(status):
+    if has_succeeded(status):
         yield UpdateStatus(status)
         yield from _settle(facts)
     elif not _asked_again(facts):

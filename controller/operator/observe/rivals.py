@@ -26,7 +26,7 @@ from steps.runtime.program import MACHINE
 from workflows.api.conditions import find
 from workflows.api.status import ImportPhase, ImportStatus
 from workflows.plan import source_plan
-from workflows.status.phase import SUCCEEDED, settled
+from workflows.status.phase import SUCCEEDED, has_succeeded
 
 _ID: Final = re.compile(r"vm-[0-9]+|[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 """Identifiers of a VM other than its name: a managed object id, a UUID."""
@@ -64,7 +64,7 @@ class _Other:
         self.name, self.namespace = str(self._metadata["name"]), str(self._metadata["namespace"])
 
     def goes_before(self, own: Object) -> bool:
-        if self._metadata["uid"] == own["metadata"]["uid"] or settled(self.status):
+        if self._metadata["uid"] == own["metadata"]["uid"] or has_succeeded(self.status):
             return False
         return self.has_begun or (self._will_begin and self._age < _age(own))
 
