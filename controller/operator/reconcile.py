@@ -48,7 +48,7 @@ def reconcile(
     now = clock()
     facts = gather(cluster, options, raw, ledger.foreign(), now)
     decision = decide(facts, options, now)
-    if not decision.begins:
+    if not decision.starts_workflow:
         return _carried_out(decision, Actor(cluster, options, facts, clock), key, ledger)
     with BEGINNING:
         facts = replace(facts, rival=rival(cluster, options, facts))
@@ -57,7 +57,7 @@ def reconcile(
 
 
 def _carried_out(decision: Decision, actor: Actor, key: tuple[str, str], ledger: Ledger) -> float:
-    for act in decision.acts:
+    for act in decision.actions:
         actor.do(act)
     ledger.note(key, actor.status)
-    return decision.again
+    return decision.requeue_seconds

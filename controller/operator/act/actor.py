@@ -113,11 +113,11 @@ class Actor:
     # --- the import itself
 
     def _add_finalizer(self) -> None:
-        if not self._facts.held:
+        if not self._facts.has_finalizer:
             self._finalizers([*self._finalizers_now(), FINALIZER])
 
     def _remove_finalizer(self) -> None:
-        if self._facts.leaving:
+        if self._facts.deletion_time:
             self.log.info("Cleaning up temporary data ...")
         self._finalizers([name for name in self._finalizers_now() if name != FINALIZER])
 
@@ -158,8 +158,10 @@ class Actor:
     def _sync_credentials(self, action: SyncCredentials) -> None:
         request = self._cluster.get(CONFIG_MAP, names.request(action.plan.run), self._namespace)
         if request is not None:
-            asked = self._facts.asked
-            self._put_credentials(action.plan, action.credentials, request, asked.tried if asked else "")
+            asked = self._facts.request
+            self._put_credentials(
+                action.plan, action.credentials, request, asked.tried_digest if asked else ""
+            )
             self.log.info("The credentials of the source have changed; the run uses the new ones")
 
     def _delete_secrets(self, action: DeleteSecrets) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 from controller.operator import probe
 from controller.operator.act import objects
 from controller.operator.decide.actions import DryRun
-from controller.operator.decide.dryrun import HASH, pages, planned, refused
+from controller.operator.decide.dryrun import HASH, config_map_data, with_plan, with_refusal
 from controller.operator.options import Options
 from steps.model import names
 from steps.model.contract import Exit, StepError, is_retryable
@@ -41,15 +41,15 @@ def rehearse(
     """
     generation = import_.metadata.generation
     try:
-        found = pages(act.plan, examined(act.plan, act.credentials))
+        found = config_map_data(act.plan, examined(act.plan, act.credentials))
     except StepError as error:
         if is_retryable(error.code):
             raise
-        return refused(before, str(error), generation, now)
+        return with_refusal(before, str(error), generation, now)
     name = names.planned(act.plan.run)
     cluster.apply(_page(act.plan, name, found, options.namespace))
     reference = PlannedReference(config_map=f"{options.namespace}/{name}", hash=found[HASH])
-    return planned(before, reference, generation, now)
+    return with_plan(before, reference, generation, now)
 
 
 def examined(plan: Plan, credentials: Mapping[str, str], seconds: float = SECONDS) -> Machine:

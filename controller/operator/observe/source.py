@@ -26,7 +26,7 @@ SOURCES: Final[Mapping[str, Kind]] = {
 
 
 @dataclass(frozen=True)
-class Origin:
+class ResolvedSource:
     """An import's source as it was found."""
 
     source: Source | None = None
@@ -38,7 +38,7 @@ class Origin:
     message: str = ""
 
 
-def origin(cluster: Cluster, options: Options, import_: VirtualMachineImport) -> Origin:
+def resolve_source(cluster: Cluster, options: Options, import_: VirtualMachineImport) -> ResolvedSource:
     """The source of an import, with its credentials.
 
     A missing object is a reason to wait, because a manifest may contain the objects in any order.
@@ -50,47 +50,49 @@ def origin(cluster: Cluster, options: Options, import_: VirtualMachineImport) ->
         message = f"spec.sourceCluster.kind {reference.kind!r} is not a kind of source"
         if not reference.kind:
             message = "spec.sourceCluster.kind is empty"
-        return Origin(reason=KIND_UNKNOWN, message=f"{message}; write one of {_KINDS}")
+        return ResolvedSource(reason=KIND_UNKNOWN, message=f"{message}; write one of {_KINDS}")
     namespace = reference.namespace or import_.metadata.namespace
-    if not _watched(namespace, options):
+    if not _is_watched(namespace, options):
         message = f"{kind.kind} {namespace}/{reference.name} is outside the namespaces of this installation"
-        return Origin(reason="SourceNotFound", message=f"{message} ({', '.join(options.namespaces)})")
-    found = cluster.get(kind, reference.name, namespace) if reference.name else None
-    if found is None:
-        what = f"{kind.kind} {namespace}/{reference.name}"
-        return Origin(
-            reason="SourceNotFound", message=f"{what} does not exist; create it, then the import continues"
+        return ResolvedSource(reason="SourceNotFound", message=f"{message} ({', '.join(options.namespaces)})")
+    resource = cluster.get(kind, reference.name, namespace) if reference.name else None
+    if resource is None:
+        name = f"{kind.kind} {namespace}/{reference.name}"
+        return ResolvedSource(
+            reason="SourceNotFound", message=f"{name} does not exist; create it, then the import continues"
         )
-    return _judged(cluster, kind, found)
+    return _with_readiness(cluster, kind, resource)
 
 
 _KINDS: Final = ", ".join(kind.kind for kind in SOURCES.values())
 
 
-def _judged(cluster: Cluster, kind: Kind, found: Object) -> Origin:
-    status, metadata = SourceStatus.read(found.get("status")), found["metadata"]
+def _with_readiness(cluster: Cluster, kind: Kind, resource: Object) -> ResolvedSource:
+    status, metadata = SourceStatus.read(resource.get("status")), resource["metadata"]
     where = f"{kind.kind} {metadata['namespace']}/{metadata['name']}"
     try:
-        source = parse_source(found)
+        source = parse_source(resource)
     except ValidationError as error:
-        return Origin(status=status, reason="SourceNotReady", message=f"{where}: {first_error(error)}")
+        return ResolvedSource(
+            status=status, reason="SourceNotReady", message=f"{where}: {first_error(error)}"
+        )
     if not installed(SourceKind(kind.kind)):
         message = not_installed(SourceKind(kind.kind))
-        return Origin(source=source, status=status, reason="ProviderNotInstalled", message=message)
+        return ResolvedSource(source=source, status=status, reason="ProviderNotInstalled", message=message)
     if status.status != READY or status.observed_generation != metadata.get("generation", 0):
-        why = f": {status.message}" if status.message and status.status != READY else ""
-        message = f"The source cluster is not ready yet ({where}{why})"
-        return Origin(source=source, status=status, reason="SourceNotReady", message=message)
+        detail = f": {status.message}" if status.message and status.status != READY else ""
+        message = f"The source cluster is not ready yet ({where}{detail})"
+        return ResolvedSource(source=source, status=status, reason="SourceNotReady", message=message)
     secret, missing = read_secret(cluster, source)
     if secret is None:
-        return Origin(source=source, status=status, reason="SecretNotFound", message=missing)
-    return Origin(source=source, status=status, credentials=secret)
+        return ResolvedSource(source=source, status=status, reason="SecretNotFound", message=missing)
+    return ResolvedSource(source=source, status=status, credentials=secret)
 
 
-def parse_source(found: Object) -> Source:
+def parse_source(resource: Object) -> Source:
     """A source as a model. Raises ValidationError."""
-    model = KINDS[found["kind"]]
-    return cast("Source", model.model_validate(found, by_alias=True, by_name=False))
+    model = KINDS[resource["kind"]]
+    return cast("Source", model.model_validate(resource, by_alias=True, by_name=False))
 
 
 def read_secret(cluster: Cluster, source: Source) -> tuple[Mapping[str, str] | None, str]:
@@ -101,14 +103,14 @@ def read_secret(cluster: Cluster, source: Source) -> tuple[Mapping[str, str] | N
             return {}, ""
         return None, f"{source.kind} {source.metadata.name} has no Secret name in spec.credentials"
     namespace = reference.namespace or source.metadata.namespace
-    found = cluster.get(SECRET, reference.name, namespace)
-    if found is None:
+    secret = cluster.get(SECRET, reference.name, namespace)
+    if secret is None:
         return (
             None,
             f"Secret {namespace}/{reference.name} of {source.kind} {source.metadata.name} does not exist",
         )
-    return found.get("data") or {}, ""
+    return secret.get("data") or {}, ""
 
 
-def _watched(namespace: str, options: Options) -> bool:
+def _is_watched(namespace: str, options: Options) -> bool:
     return not options.namespaces or namespace in options.namespaces
