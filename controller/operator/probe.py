@@ -24,7 +24,7 @@ CREDENTIALS: Final = "credentials"
 
 
 @dataclass(frozen=True)
-class Answer:
+class ProbeResult:
     """How the program ended: its exit code and its last message."""
 
     code: int
@@ -32,7 +32,7 @@ class Answer:
 
 
 @contextmanager
-def desk(plan: str, credentials: Mapping[str, bytes]) -> Iterator[Path]:
+def request_folder(plan: str, credentials: Mapping[str, bytes]) -> Iterator[Path]:
     """A temporary private folder with a request and its credentials, for a `with` block."""
     with tempfile.TemporaryDirectory(prefix="vmferry-source-") as name:  # 0700
         folder = Path(name)
@@ -41,7 +41,7 @@ def desk(plan: str, credentials: Mapping[str, bytes]) -> Iterator[Path]:
         yield folder
 
 
-def ask(program: str, folder: Path, seconds: float) -> Answer | None:
+def run_program(program: str, folder: Path, seconds: float) -> ProbeResult | None:
     """Run a program such as `steps.verify` over a desk; None after `seconds` without an end."""
     words = folder / WORDS
     words.touch()
@@ -57,7 +57,7 @@ def ask(program: str, folder: Path, seconds: float) -> Answer | None:
         TERMINATION_LOG_ENV: str(words),
     }
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             env=environment,
             timeout=seconds,
@@ -67,4 +67,6 @@ def ask(program: str, folder: Path, seconds: float) -> Answer | None:
         )
     except subprocess.TimeoutExpired:
         return None
-    return Answer(done.returncode, read_text(words) or f"{program} ended with exit code {done.returncode}")
+    return ProbeResult(
+        process.returncode, read_text(words) or f"{program} ended with exit code {process.returncode}"
+    )

@@ -84,7 +84,7 @@ class Queue(Generic[K]):
     def _next(self) -> tuple[K | None, float | None]:
         """A due key that no worker has, or the seconds to wait; stale entries are dropped."""
         held: list[tuple[float, int, K]] = []
-        found, wait = None, None
+        due_key, wait = None, None
         while self._heap:
             entry = heapq.heappop(self._heap)
             when, _, key = entry
@@ -98,8 +98,8 @@ class Queue(Generic[K]):
                 held.append(entry)
                 continue
             del self._due[key]
-            found = key
+            due_key = key
             break
         for entry in held:
             heapq.heappush(self._heap, entry)
-        return found, wait
+        return due_key, wait

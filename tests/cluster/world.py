@@ -79,10 +79,10 @@ class World:
         data = {key: base64.b64encode(text.encode()).decode() for key, text in secret["stringData"].items()}
         token = secrets.token_urlsafe(32)
         self.lab.apply(
-            objects.credentials(planned, data, options.namespace, request, tried=""),
+            objects.credentials(planned, data, options.namespace, request, tried_digest=""),
             objects.address(planned, token, options.namespace, request),
         )
-        limits.keep(self.lab.cluster, options, planned.source)
+        limits.update(self.lab.cluster, options, planned.source)
         return planned, request
 
     def proven(self) -> report.GuestReport:

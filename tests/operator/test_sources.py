@@ -9,8 +9,8 @@ import pytest
 
 from controller.operator.options import Options
 from controller.operator.routing import SourceKey
-from controller.operator.sources.check import Verdict, verify
-from controller.operator.sources.reconcile import NOT_READY_SECONDS, Survey
+from controller.operator.sources.check import SourceVerdict, verify
+from controller.operator.sources.reconcile import NOT_READY_SECONDS, SourceReconciler
 from steps.model.kinds import EVENT, SECRET, VMWARE_SOURCE
 from steps.model.plan import SourceKind
 from tests.forwardproxy import Forward, forward
@@ -28,10 +28,10 @@ class Asked:
     """In place of a source: answers as it is told, and keeps what it was asked with."""
 
     def __init__(self) -> None:
-        self.verdict = Verdict(ready=True)
+        self.verdict = SourceVerdict(ready=True)
         self.passwords: list[bytes] = []
 
-    def __call__(self, source: Source, credentials: Mapping[str, bytes], options: Options) -> Verdict:
+    def __call__(self, source: Source, credentials: Mapping[str, bytes], options: Options) -> SourceVerdict:
         self.passwords.append(credentials["password"])
         return self.verdict
 
@@ -41,11 +41,11 @@ class Place:
         self.world = World()
         self.world.set_source("")
         self.asked = Asked()
-        self.survey = Survey(self.world.cluster, Options(), self.asked, lambda: self.world.now)
+        self.survey = SourceReconciler(self.world.cluster, Options(), self.asked, lambda: self.world.now)
 
     def look(self, later: float = 0) -> float | None:
         self.world.now += timedelta(seconds=later)
-        return self.survey.look(KEY)
+        return self.survey.reconcile(KEY)
 
     @property
     def status(self) -> SourceStatus:
@@ -63,7 +63,7 @@ def test_verified_once_and_again_after_its_time() -> None:
     assert (ready.status, ready.reason) == ("True", "Verified")
     place.look(10)
     assert len(place.asked.passwords) == 1
-    assert place.survey.counted() == {"clusterReady": 1}
+    assert place.survey.count_by_status() == {"clusterReady": 1}
     place.look(300)
     assert len(place.asked.passwords) == 2
 
@@ -89,13 +89,13 @@ def test_a_changed_spec_is_noticed() -> None:
 
 def test_not_ready_says_why_and_is_tried_again_soon() -> None:
     place = Place()
-    place.asked.verdict = Verdict(ready=False, reason="Denied", message="the password is wrong")
+    place.asked.verdict = SourceVerdict(ready=False, reason="Denied", message="the password is wrong")
     assert place.look() == NOT_READY_SECONDS
     assert (place.status.status, place.status.message) == ("clusterNotReady", "the password is wrong")
     error = find(place.status.conditions, "ClusterError")
     assert error is not None
     assert (error.status, error.reason) == ("True", "Denied")
-    place.asked.verdict = Verdict(ready=True)
+    place.asked.verdict = SourceVerdict(ready=True)
     place.look(NOT_READY_SECONDS)
     assert place.status.status == "clusterReady"
     assert place.status.message == ""
@@ -120,7 +120,7 @@ def test_a_deleted_source_is_forgotten() -> None:
     place = Place()
     place.world.cluster.drop(VMWARE_SOURCE, "vcenter", "default")
     assert place.look() is None
-    assert place.survey.counted() == {}
+    assert place.survey.count_by_status() == {}
 
 
 def test_a_child_asks_and_its_last_words_are_the_reason() -> None:

@@ -37,9 +37,9 @@ def control_workflow(facts: Facts) -> Iterator[Action]:
         return
     ours = SUSPENDED in _annotations(facts.workflow)
     if spec.suspend and not seen.paused:
-        yield SuspendWorkflow(seen.name, held=True)
+        yield SuspendWorkflow(seen.name, suspended=True)
     elif not spec.suspend and ours:
-        yield SuspendWorkflow(seen.name, held=False)
+        yield SuspendWorkflow(seen.name, suspended=False)
     yield from _approve(facts, seen)
 
 

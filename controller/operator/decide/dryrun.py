@@ -104,22 +104,22 @@ def with_drift(facts: Facts, status: ImportStatus, now: datetime) -> ImportStatu
 # --- the plan as text
 
 
-def _lines(plan: Plan, machine: Machine, becomes: Shape) -> Iterator[str]:
+def _lines(plan: Plan, machine: Machine, vm: Shape) -> Iterator[str]:
     source = plan.source
     yield f"{machine.path or machine.name} of {source.kind} {source.namespace}/{source.name}"
-    yield f"becomes VirtualMachine {becomes.namespace}/{becomes.name}, {'started' if becomes.start else 'not started'}"
+    yield f"becomes VirtualMachine {vm.namespace}/{vm.name}, {'started' if vm.start else 'not started'}"
     yield f"steps: {', '.join(stage.name for stage in stages_for(plan.target.kind))}"
     yield "not checked: whether the target accepts the VM; the step admit checks this when the import runs"
     yield ""
-    yield f"CPU     {machine.vcpus} vCPUs -> {becomes.topology}"
-    yield f"memory  {machine.memory_mib} MiB -> {becomes.memory_mib}Mi"
-    yield f"boot    {becomes.firmware.kind}{', secure boot' if becomes.firmware.secure_boot else ''}"
-    for disk, target in zip(machine.disks, becomes.disks, strict=True):
+    yield f"CPU     {machine.vcpus} vCPUs -> {vm.topology}"
+    yield f"memory  {machine.memory_mib} MiB -> {vm.memory_mib}Mi"
+    yield f"boot    {vm.firmware.kind}{', secure boot' if vm.firmware.secure_boot else ''}"
+    for disk, target in zip(machine.disks, vm.disks, strict=True):
         yield f"{disk.id:<7} {disk.label} ({disk_address(disk)}), {disk.capacity} bytes -> {target.bus}"
-    for interface in becomes.interfaces:
+    for interface in vm.interfaces:
         network = interface.network or "pod network"
         text = f"{network}, {interface.model}, {interface.mac or 'new MAC'}"
         yield f"{interface.nic or '-':<7} {interface.source or '-'} -> {text}"
-    for concern in becomes.concerns:
+    for concern in vm.concerns:
         if concern.severity is not Severity.LOG:
             yield f"{concern.severity}: {concern}"

@@ -28,7 +28,7 @@ PROVIDER_NOT_INSTALLED: Final = "ProviderNotInstalled"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class SourceVerdict:
     """Whether a source can be used, and if not, why (a reason and a sentence)."""
 
     ready: bool
@@ -36,27 +36,27 @@ class Verdict:
     message: str = ""
 
 
-def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -> Verdict:
+def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -> SourceVerdict:
     """Log in to the source and verify it, within `options.verify_seconds`."""
     if not installed(SourceKind(source.kind)):
         message = not_installed(SourceKind(source.kind))
-        return Verdict(ready=False, reason=PROVIDER_NOT_INSTALLED, message=message)
-    reasons = [*source_reasons(source), *_not_here(source)]
+        return SourceVerdict(ready=False, reason=PROVIDER_NOT_INSTALLED, message=message)
+    reasons = [*source_reasons(source), *_cluster_reasons(source)]
     if reasons:
-        return Verdict(ready=False, reason="Invalid", message=" | ".join(reasons))
-    with probe.desk(source_plan(source).to_json(), credentials) as folder:
-        answer = probe.ask("steps.verify", folder, options.verify_seconds)
-    if answer is None:
+        return SourceVerdict(ready=False, reason="Invalid", message=" | ".join(reasons))
+    with probe.request_folder(source_plan(source).to_json(), credentials) as folder:
+        result = probe.run_program("steps.verify", folder, options.verify_seconds)
+    if result is None:
         seconds = f"{options.verify_seconds:g} s"
         message = f"the source did not answer within {seconds}; check that the cluster can reach its address"
-        return Verdict(ready=False, reason="Unreachable", message=message)
-    if answer.code == Exit.DONE:
-        return Verdict(ready=True)
-    reason = exit_word(answer.code) or "VerificationFailed"
-    return Verdict(ready=False, reason=reason, message=answer.words)
+        return SourceVerdict(ready=False, reason="Unreachable", message=message)
+    if result.code == Exit.DONE:
+        return SourceVerdict(ready=True)
+    reason = exit_word(result.code) or "VerificationFailed"
+    return SourceVerdict(ready=False, reason=reason, message=result.words)
 
 
-def status(verdict: Verdict, before: SourceStatus, generation: int, now: datetime) -> SourceStatus:
+def status(verdict: SourceVerdict, before: SourceStatus, generation: int, now: datetime) -> SourceStatus:
     """The source's status after a verdict. The conditions have vm-import-controller's types."""
     ready, message = verdict.ready, verdict.message
     conditions = before.conditions
@@ -72,7 +72,7 @@ def status(verdict: Verdict, before: SourceStatus, generation: int, now: datetim
     )
 
 
-def _not_here(source: Source) -> Iterator[str]:
+def _cluster_reasons(source: Source) -> Iterator[str]:
     """Addresses that are valid only on the command line: in a cluster a path would be a file in our pods."""
     address = endpoint(source)
     if address and urlsplit(address).scheme not in ("http", "https"):

@@ -19,7 +19,7 @@ from controller.operator.observe.source import READY, parse_source, read_secret
 from controller.operator.options import Options
 from controller.operator.routing import SourceKey
 from controller.operator.sources import check
-from controller.operator.sources.check import Verdict
+from controller.operator.sources.check import SourceVerdict
 from steps.model.document import first_error
 from steps.model.kinds import Object
 from steps.runtime.cluster import Cluster
@@ -30,10 +30,10 @@ log = structlog.get_logger()
 
 NOT_READY_SECONDS: Final = 15.0
 """Seconds until a source that cannot be used is checked again."""
-Verify = Callable[[Source, Mapping[str, bytes], Options], Verdict]
+Verify = Callable[[Source, Mapping[str, bytes], Options], SourceVerdict]
 
 
-class Survey:
+class SourceReconciler:
     """Verifies sources. Remembers the credentials with which each was last verified."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Survey:
         self._verified: dict[SourceKey, tuple[str, datetime]] = {}
         self._statuses: dict[SourceKey, str] = {}
 
-    def look(self, key: SourceKey) -> float | None:
+    def reconcile(self, key: SourceKey) -> float | None:
         """Verify a source if that is due. Returns seconds until the next reconcile; None if deleted.
 
         Raises:
@@ -64,22 +64,22 @@ class Survey:
                 self._statuses.pop(key, None)
             return None
         before = SourceStatus.read(raw.get("status"))
-        wait = self._due(key, raw, before)
+        wait = self._seconds_until_due(key, raw, before)
         if wait > 0:
             return wait
         log.info("Reconciling source", kind=key.kind.kind, name=key.name, namespace=key.namespace)
-        after = check.status(self._judged(key, raw), before, _generation(raw), self._clock())
+        after = check.status(self._verify_and_remember(key, raw), before, _generation(raw), self._clock())
         self._report(key, raw, before, after)
         with self._lock:
             self._statuses[key] = after.status
         return self._options.recheck_seconds if after.status == READY else NOT_READY_SECONDS
 
-    def counted(self) -> Counter[str]:
+    def count_by_status(self) -> Counter[str]:
         """The number of sources by status, for metrics."""
         with self._lock:
             return Counter(self._statuses.values())
 
-    def _due(self, key: SourceKey, raw: Object, before: SourceStatus) -> float:
+    def _seconds_until_due(self, key: SourceKey, raw: Object, before: SourceStatus) -> float:
         """Seconds until a source must be verified again; 0 after a change of its spec or credentials."""
         with self._lock:
             known = self._verified.get(key)
@@ -92,25 +92,27 @@ class Survey:
         period = self._options.recheck_seconds if before.status == READY else NOT_READY_SECONDS
         return period - (self._clock() - known[1]).total_seconds()
 
-    def _judged(self, key: SourceKey, raw: Object) -> Verdict:
+    def _verify_and_remember(self, key: SourceKey, raw: Object) -> SourceVerdict:
         fingerprint = self._fingerprint(raw)
-        verdict = self._asked(raw)
+        verdict = self._verdict(raw)
         with self._lock:
             self._verified[key] = (fingerprint, self._clock())
         return verdict
 
-    def _asked(self, raw: Object) -> Verdict:
+    def _verdict(self, raw: Object) -> SourceVerdict:
         try:
             source = parse_source(raw)
         except ValidationError as error:
-            return Verdict(ready=False, reason="Invalid", message=first_error(error))
+            return SourceVerdict(ready=False, reason="Invalid", message=first_error(error))
         secret, missing = read_secret(self._cluster, source)
         if secret is None:
-            return Verdict(ready=False, reason="SecretNotFound", message=missing)
+            return SourceVerdict(ready=False, reason="SecretNotFound", message=missing)
         try:
             values = {name: base64.b64decode(value, validate=True) for name, value in secret.items()}
         except binascii.Error:
-            return Verdict(ready=False, reason="SecretInvalid", message="the Secret's data is not base64")
+            return SourceVerdict(
+                ready=False, reason="SecretInvalid", message="the Secret's data is not base64"
+            )
         return self._verify(source, values, self._options)
 
     def _fingerprint(self, raw: Object) -> str:
