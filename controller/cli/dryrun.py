@@ -37,7 +37,7 @@ PATIENCE: Final = 10.0
 
 
 @dataclass(frozen=True)
-class DryRun:
+class DryRunResult:
     """What one import would do, or why it cannot be done."""
 
     job: Job
@@ -62,37 +62,37 @@ def credentials(values: Mapping[str, bytes]) -> Iterator[Path]:
         yield files
 
 
-def look(plan: SourcePlan, files: Path, stop: Stop, run: str) -> Any:
+def open_provider(plan: SourcePlan, files: Path, stop: Stop, run: str) -> Any:
     """A provider for read-only access. It leaves nothing at the source."""
     access = Access(plan=plan, credentials=files, stop=stop, run=run, step="look", memory=files)
     return connect(access)
 
 
-def dry_run(job: Job, stop: Stop) -> DryRun:
+def dry_run(job: Job, stop: Stop) -> DryRunResult:
     """Find the VM and map it. Changes nothing."""
     with credentials(job.credentials) as folder:
         try:
-            with look(job.plan.source, folder, stop, job.plan.run) as provider:
-                return _examined(job, provider, stop)
+            with open_provider(job.plan.source, folder, stop, job.plan.run) as provider:
+                return _examine(job, provider, stop)
         except StepError as error:
-            return DryRun(job, None, None, None, ((error.code, str(error)),))
+            return DryRunResult(job, None, None, None, ((error.code, str(error)),))
 
 
-def _examined(job: Job, provider: Provider, stop: Stop) -> DryRun:
+def _examine(job: Job, provider: Provider, stop: Stop) -> DryRunResult:
     machine = examine(provider, job.plan)
-    found = tuple(reasons(job.plan, machine))
+    refusals = tuple(reasons(job.plan, machine))
     try:
-        made = shape(job.plan, machine)
+        target_shape = shape(job.plan, machine)
     except StepError:  # its name is refused; `reasons` reports it
-        return DryRun(job, machine, None, None, found)
+        return DryRunResult(job, machine, None, None, refusals)
     if job.plan.target.kind is not TargetKind.HARVESTER:
-        return DryRun(job, machine, made, planned_manifest(made, Volumes()), found)
-    answer = _asked(job.plan, machine, made, stop)
-    manifest = planned_manifest(made, answer.volumes)
-    return DryRun(job, machine, made, manifest, (*found, *answer.refused), answer.admission)
+        return DryRunResult(job, machine, target_shape, planned_manifest(target_shape, Volumes()), refusals)
+    answer = _ask_target(job.plan, machine, target_shape, stop)
+    manifest = planned_manifest(target_shape, answer.volumes)
+    return DryRunResult(job, machine, target_shape, manifest, (*refusals, *answer.refused), answer.admission)
 
 
-class Answer(NamedTuple):
+class TargetAnswer(NamedTuple):
     """The answer of the cluster in KUBECONFIG."""
 
     admission: Admission = Admission()
@@ -101,25 +101,25 @@ class Answer(NamedTuple):
     volumes: Volumes = Volumes()
 
 
-def _asked(plan: Plan, machine: Machine, made: Shape, stop: Stop) -> Answer:
+def _ask_target(plan: Plan, machine: Machine, target_shape: Shape, stop: Stop) -> TargetAnswer:
     if not os.environ.get(KUBECONFIG):
-        why = f"{KUBECONFIG} is not set, so vmferry did not check any cluster"
-        return Answer(Admission(findings=(not_checked("target", why),)))
+        reason = f"{KUBECONFIG} is not set, so vmferry did not check any cluster"
+        return TargetAnswer(Admission(findings=(not_checked("target", reason),)))
     from steps.runtime import kubeapi  # noqa: PLC0415 - only a cluster needs the client
     from steps.targets.harvester import Harvester  # noqa: PLC0415
 
     volumes = Volumes()
     try:
         target = Harvester(plan, kubeapi.connect(stop, patience=PATIENCE), stop, machine=machine)
-        volumes = target.name_volumes(made, None)
-        return Answer(target.admit(made, volumes), volumes=volumes)
+        volumes = target.name_volumes(target_shape, None)
+        return TargetAnswer(target.admit(target_shape, volumes), volumes=volumes)
     except StepError as error:
         if is_retryable(error.code):
-            return Answer(Admission(findings=(not_checked("target", str(error)),)), volumes=volumes)
-        return Answer(refused=((error.code, str(error)),), volumes=volumes)
+            return TargetAnswer(Admission(findings=(not_checked("target", str(error)),)), volumes=volumes)
+        return TargetAnswer(refused=((error.code, str(error)),), volumes=volumes)
 
 
-def document(result: DryRun) -> dict[str, Any]:
+def document(result: DryRunResult) -> dict[str, Any]:
     """The dry run for a program."""
     plan = result.job.plan
     return {
@@ -136,19 +136,19 @@ def document(result: DryRun) -> dict[str, Any]:
     }
 
 
-def concerns(result: DryRun) -> tuple[Concern, ...]:
+def concerns(result: DryRunResult) -> tuple[Concern, ...]:
     """The concerns to show, without duplicates."""
     if result.shape is not None:
         return result.shape.concerns
     return result.machine.concerns if result.machine else ()
 
 
-def render(result: DryRun) -> RenderableType:
+def render(result: DryRunResult) -> RenderableType:
     """The dry run for a person."""
     return Group(*_parts(result))
 
 
-def _parts(result: DryRun) -> Iterator[RenderableType]:
+def _parts(result: DryRunResult) -> Iterator[RenderableType]:
     name = result.job.name
     verdict = ("cannot be imported", "red") if result.reasons else ("can be imported", "green")
     yield Text.assemble((name, "bold"), "  ", verdict)
@@ -165,26 +165,26 @@ def _parts(result: DryRun) -> Iterator[RenderableType]:
         yield Text.assemble(("reason: ", "red"), text)
 
 
-def _machine(machine: Machine, made: Shape) -> Table:
+def _machine(machine: Machine, vm: Shape) -> Table:
     firmware = "UEFI" if machine.firmware.kind == "efi" else "BIOS"
     extras = [
-        what
-        for what, on in (("secure boot", machine.firmware.secure_boot), ("TPM", machine.firmware.tpm))
+        extra
+        for extra, on in (("secure boot", machine.firmware.secure_boot), ("TPM", machine.firmware.tpm))
         if on
     ]
     rows = Table("", "source", "becomes", box=None, padding=(0, 2, 0, 0))
-    rows.add_row("name", escape(machine.path or machine.name), f"{made.namespace}/{made.name}")
+    rows.add_row("name", escape(machine.path or machine.name), f"{vm.namespace}/{vm.name}")
     before = f"{machine.vcpus} vCPUs, {machine.cores_per_socket} per socket"
-    rows.add_row("CPU", before, str(made.topology))
-    rows.add_row("memory", f"{machine.memory_mib} MiB", f"{made.memory_mib}Mi")
+    rows.add_row("CPU", before, str(vm.topology))
+    rows.add_row("memory", f"{machine.memory_mib} MiB", f"{vm.memory_mib}Mi")
     rows.add_row("firmware", firmware, ", ".join([firmware, *extras]))
-    rows.add_row("power", str(machine.power), "started" if made.start else "left off")
+    rows.add_row("power", str(machine.power), "started" if vm.start else "left off")
     return rows
 
 
-def _disks(machine: Machine, made: Shape) -> Table:
+def _disks(machine: Machine, vm: Shape) -> Table:
     rows = Table("disk", "label", "on", "size", "in use", "bus", "boot", box=None, padding=(0, 2, 0, 0))
-    for disk, target in zip(machine.disks, made.disks, strict=True):
+    for disk, target in zip(machine.disks, vm.disks, strict=True):
         used = size(disk.allocated) if disk.allocated is not None else "?"
         rows.add_row(
             disk.id,
@@ -198,9 +198,9 @@ def _disks(machine: Machine, made: Shape) -> Table:
     return rows
 
 
-def _interfaces(machine: Machine, made: Shape) -> Table:
+def _interfaces(machine: Machine, vm: Shape) -> Table:
     rows = Table("NIC", "MAC", "network", "becomes", "model", box=None, padding=(0, 2, 0, 0))
-    targets = {interface.nic: interface for interface in made.interfaces}
+    targets = {interface.nic: interface for interface in vm.interfaces}
     for nic in machine.nics:
         target = targets.get(nic.id)
         network = (target.network or "pod network") if target else "left out"

@@ -44,15 +44,15 @@ def entries(found: Sequence[Choice], places: Places) -> Iterator[Entry]:
     called = network_names(choice.machine for choice in found)
     for choice in found:
         names = {nic.id: _row_name(nic, places, called(nic)) for nic in choice.machine.nics}
-        made = manifest(choice, places, names)
+        document = manifest(choice, places, names)
         try:
-            warnings, blocks = _judged(choice, made)
+            warnings, blocks = _judged(choice, document)
         except Invalid as error:
             warnings, blocks = [], [(Exit.UNSUPPORTED, reason) for reason in error.reasons]
-        said = [*(f"warn: {text}" for text in warnings), *(f"block: {text}" for _, text in blocks)]
+        checks = [*(f"warn: {text}" for text in warnings), *(f"block: {text}" for _, text in blocks)]
         refusals = tuple(text for code, text in blocks if code is Exit.UNSUPPORTED)
-        remarks = (_outline(choice.machine), *said)
-        yield Entry(choice=choice, manifest=made, remarks=remarks, refusals=refusals)
+        remarks = (_outline(choice.machine), *checks)
+        yield Entry(choice=choice, manifest=document, remarks=remarks, refusals=refusals)
 
 
 def _row_name(nic: Nic, places: Places, called: str) -> str:
@@ -100,13 +100,13 @@ def manifest(choice: Choice, places: Places, names: Mapping[str, str]) -> dict[s
 def _network_rows(machine: Machine, places: Places, names: Mapping[str, str]) -> list[dict[str, str]]:
     rows: dict[str, dict[str, str]] = {}
     for nic in machine.nics:
-        found = places.network(nic) if nic.network else None
-        if found is None:
+        row = places.network(nic) if nic.network else None
+        if row is None:
             continue
         name = names[nic.id]
-        rows[name] = {"sourceNetwork": name, "destinationNetwork": found.destination_network}
-        if found.network_interface_model:
-            rows[name]["networkInterfaceModel"] = str(found.network_interface_model)
+        rows[name] = {"sourceNetwork": name, "destinationNetwork": row.destination_network}
+        if row.network_interface_model:
+            rows[name]["networkInterfaceModel"] = str(row.network_interface_model)
     return list(rows.values())
 
 

@@ -64,14 +64,14 @@ def choices(
     sources = split(source, machines)
     same = Counter(_words(machine, source) for machine in machines)
     called = _names(machines, source, before, taken)
-    made = []
+    chosen_ = []
     for machine, name in zip(machines, called, strict=True):
         vm = machine.name if same[_words(machine, source)] == 1 else machine.source_id
         if isinstance(source, OvaSource) and len(machines) == 1:
             vm = name  # an archive with one VM needs no name: it names the target VM
         own, folder = sources.get(datacenter(machine), source), folder_of(machine, source)
-        made.append(Choice(machine=machine, source=own, name=name, vm=vm, folder=folder))
-    return made
+        chosen_.append(Choice(machine=machine, source=own, name=name, vm=vm, folder=folder))
+    return chosen_
 
 
 def _names(
@@ -82,13 +82,13 @@ def _names(
     The result does not depend on the order of the VMs.
     """
     fitting = Counter(normalise(machine.name) for machine in machines)
-    used, found = {*taken, *before.values()}, {}
+    used, names = {*taken, *before.values()}, {}
     for machine in sorted(machines, key=lambda one: (fitting[normalise(one.name)], one.source_id)):
         key = identity(machine, source)
         alone = fitting[normalise(machine.name)] == 1
-        found[key] = before.get(key) or _free(machine, used, alone=alone)
-        used.add(found[key])
-    return [found[identity(machine, source)] for machine in machines]
+        names[key] = before.get(key) or _free(machine, used, alone=alone)
+        used.add(names[key])
+    return [names[identity(machine, source)] for machine in machines]
 
 
 def _words(machine: Machine, source: Source) -> tuple[str, ...]:

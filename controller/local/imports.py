@@ -81,7 +81,7 @@ class ImportResult:
 def create(jobs: Sequence[Job], into: Path, target: ClusterTarget | None = None) -> list[EmbeddedRun]:
     """Create a folder for each import: `into` itself for one, folders below it for several.
 
-    `aim` is the target cluster, None for a folder.
+    `target` is the target cluster, None for a folder.
 
     Raises:
         StepError: CONFLICT, before anything is created, if one of them is taken.

@@ -47,7 +47,7 @@ class RunDir:
         return self.logs / (f"{stage}-{disk}.log" if disk else f"{stage}.log")
 
     def create(self, plan: Plan, credentials: Mapping[str, bytes]) -> None:
-        """Prepare the folder for a new import; `refuse_foreign` has found it free."""
+        """Prepare the folder for a new import; `require_free` has found it free."""
         self.request.mkdir(parents=True)
         self.logs.mkdir()
         plan.save(self.request / PLAN)
@@ -177,10 +177,10 @@ class RunDir:
     def mark_running(self) -> None:
         """Mark the lock as held by a living runner, not only by orphaned steps, until this process ends."""
         descriptor = os.open(self.notes / "runner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # `is_run` holds it only for a moment
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # `is_running` holds it only for a moment
 
     def is_running(self) -> bool:
-        """Whether a living runner has called `sign`."""
+        """Whether a living runner has called `mark_running`."""
         try:
             with (self.notes / "runner").open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -44,7 +44,7 @@ def temporary_folder() -> Iterator[TemporaryFolder]:
 
 
 def _lock(path: Path) -> int:
-    """The lock's descriptor. The file gets its name once it is locked, so `sweep` never finds it free."""
+    """The lock's descriptor. The file gets its name once it is locked: `delete_stale` never finds it free."""
     unnamed = path / f"{LOCK}.partial"
     descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -86,8 +86,10 @@ def _decoded(where: str, content: bytes) -> str:
 
 def _read_text(where: str, text: str, manifests: Manifests) -> list[str]:
     documents, faults = parse(where, text)
-    found = [fault for document in documents for fault in read_document(where, document, manifests)]
-    return found + faults
+    faults_of_documents = [
+        fault for document in documents for fault in read_document(where, document, manifests)
+    ]
+    return faults_of_documents + faults
 
 
 def parse(where: str, text: str) -> tuple[list[Any], list[str]]:
@@ -151,7 +153,7 @@ def _read_object(
         _keep(model.model_validate(_plain(document), by_alias=True, by_name=False), manifests, here)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)
-        return [told(where, document, fault) for fault in faults]
+        return [fault_line(where, document, fault) for fault in faults]
     except KeyError as error:
         return [f"{here}: {error.args[0]}"]
     return []
@@ -195,11 +197,11 @@ def _put(things: dict[K, T], key: K, thing: T, where: str) -> None:
     things[key] = thing
 
 
-def told(where: str, document: CommentedMap, fault: Any) -> str:
+def fault_line(where: str, document: CommentedMap, fault: Any) -> str:
     """A fault as FILE:LINE: FIELD: WHAT."""
     path = ".".join(str(part) for part in fault["loc"])
-    what = "unknown field" if fault["type"] == "extra_forbidden" else fault["msg"]
-    return f"{where}:{line_of(document, fault['loc'])}: {path}: {what}"
+    message = "unknown field" if fault["type"] == "extra_forbidden" else fault["msg"]
+    return f"{where}:{line_of(document, fault['loc'])}: {path}: {message}"
 
 
 def line_of(document: Any, path: Sequence[str | int]) -> int:

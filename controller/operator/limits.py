@@ -41,7 +41,7 @@ def update(cluster: Cluster, options: Options, source: SourcePlan | None = None)
 
 
 def patch_for(config_map: Object, wanted: Iterable[str], defaults: Mapping[Limit, int]) -> Object | None:
-    """The patch that adds the keys `wanted` to the ConfigMap `found`; None without a change. Pure.
+    """The patch that adds the keys `wanted` to the `config_map`; None without a change. Pure.
 
     It is valid only for the version that was read: the marks are one text that others write too.
     """

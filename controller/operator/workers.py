@@ -21,7 +21,7 @@ STUCK: Final = 600.0
 
 
 class Workers(Generic[K]):
-    """`count` threads for a queue; `look` returns the seconds until the next reconcile, None if deleted."""
+    """`count` threads for a queue; `reconcile` returns the seconds until the next one, None if deleted."""
 
     def __init__(
         self, name: str, queue: Queue[K], reconcile: Callable[[K], float | None], count: int

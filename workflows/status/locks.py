@@ -25,8 +25,8 @@ ELSEWHERE: Final = ""
 def describe_lock(message: str, source: str, holders: Sequence[str], holder_names: Mapping[str, str]) -> str:
     """Argo's message about a lock, for a person: `2 of 2 VMs of vcenter are in transfer (a, b); …`.
 
-    `holders` are the Workflows that have the slots, `who` their imports, by Workflow. Any other message stays
-    unchanged.
+    `holders` are the Workflows that have the slots, `holder_names` their imports, by Workflow. Any other
+    message stays unchanged.
     """
     match = _LOCK.search(message)
     counted = _COUNTED.get(match["key"].rpartition(".")[2]) if match else None

@@ -63,8 +63,8 @@ def summarize(
 ) -> Summary:
     """What a running Workflow does: failures first, then work, then waiting.
 
-    `source` is the name of the VM's source; `who` are the imports by the Workflows that run them; `note` is
-    appended to a failure (`poweredoff.note`).
+    `source` is the name of the VM's source; `holder_names` are the imports by the Workflows that run them;
+    `note` is appended to a failure (`poweredoff.note`).
     """
     rules: tuple[Callable[[Observed], Summary | None], ...] = (
         _unreadable,

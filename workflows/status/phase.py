@@ -44,7 +44,7 @@ def outcome(
     holder_names: Mapping[str, str],
     note: str = "",
 ) -> Outcome:
-    """The import's phase, whether it has ended, and why; `who` and `note` as for `summarize`."""
+    """The import's phase, whether it has ended, and why; `holder_names` and `note` as for `summarize`."""
     started = import_.spec.start_virtual_machine is not False
     phase = import_phase(seen, disks, started=started)
     if seen.unreadable:

@@ -51,9 +51,9 @@ def reflect(
 ) -> ImportStatus:
     """The status of an import whose Workflow is `workflow`; None: it does not exist (any more).
 
-    `shape` gives names, sizes and buses after preflight has found the VM; `machine` is what it found; `who`
-    are the imports of the Workflows that hold the locks. Never fails, whatever `workflow` is. An object
-    that is not a Workflow, or a Workflow of an earlier generation, does not change the status.
+    `shape` gives names, sizes and buses after preflight has found the VM; `machine` is what it found;
+    `holder_names` are the imports of the Workflows that hold the locks. Never fails, whatever `workflow` is.
+    An object that is not a Workflow, or a Workflow of an earlier generation, does not change the status.
     """
     before = previous or ImportStatus()
     if before.import_status == ImportPhase.RUNNING:

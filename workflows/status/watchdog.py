@@ -1,13 +1,13 @@
 """Whether a running Workflow still makes progress: Argo may be down, or the Workflow cannot end. Pure.
 
 There are two alarms, each a condition of the import. They are raised only after a Workflow has not changed
-for `STILL`: no client has written to it, and none of its steps has started or ended.
+for `PATIENCE`: no client has written to it, and none of its steps has started or ended.
 
     ArgoNotAnswering   Argo has not started the Workflow, does not stop it, or does not see that a pod ended
     WorkflowStalled    no step is running and the Workflow waits for nothing, so it will not continue
 
 Approvals, locks, unschedulable pods and `spec.suspend` are valid reasons to wait. So is the back-off before
-another attempt, which is shorter than `STILL`.
+another attempt, which is shorter than `PATIENCE`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Alarm:
 
 
 def seconds_left(seen: Observed, now: datetime) -> float:
-    """Seconds until an unchanged Workflow reaches `STILL`; 0 or less after that."""
+    """Seconds until an unchanged Workflow reaches `PATIENCE`; 0 or less after that."""
     return (
         (PATIENCE - (now - seen.last_change)).total_seconds()
         if seen.last_change
@@ -58,7 +58,7 @@ def seconds_left(seen: Observed, now: datetime) -> float:
 
 
 def is_unchanged(seen: Observed, now: datetime) -> bool:
-    """Whether a running Workflow has not changed for `STILL`."""
+    """Whether a running Workflow has not changed for `PATIENCE`."""
     return not seen.phase.fulfilled and seconds_left(seen, now) <= 0
 
 
@@ -128,7 +128,7 @@ def _has_pod(leaf: Leaf) -> bool:
 
 
 def _unnoticed_end(busy: Iterable[Leaf], pods: Pods, now: datetime) -> str:
-    """A stage whose pods all ended `STILL` ago, but that the Workflow shows as running; else empty."""
+    """A stage whose pods all ended `PATIENCE` ago, but that the Workflow shows as running; else empty."""
     for leaf in busy:
         own_pods = [pod for pod in pods if _stage(pod) == (leaf.stage, leaf.disk or "")]
         if own_pods and all(_ended_long_ago(pod, now) for pod in own_pods):

@@ -26,7 +26,7 @@ def request(plan: Plan, spec: str, namespace: str) -> Object:
 def credentials(
     plan: Plan, data: Mapping[str, str], namespace: str, owner: Object, tried_digest: str
 ) -> Object:
-    """The copy of the source's Secret; `data` as the API has it, base64; `tried` is the value of `TRIED`.
+    """The copy of the source's Secret; `data` is base64, `tried_digest` the value of `TRIED`.
 
     Only the Secret has the digest: who cannot read a password must not be able to test guesses.
     """
