@@ -38,10 +38,10 @@ class OptionalName(TyperCommand):
     """A command whose `--manifest` may have no value, which Typer's options do not support."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        return super().parse_args(ctx, named(args))
+        return super().parse_args(ctx, with_manifest_value(args))
 
 
-def named(argv: Sequence[str]) -> list[str]:
+def with_manifest_value(argv: Sequence[str]) -> list[str]:
     """`argv` with a bare `--manifest` (at the end, or before an option) as `--manifest=`."""
     return [
         "--manifest=" if word == "--manifest" and after.startswith("-") else word

@@ -180,7 +180,7 @@ def _refuse_unmatched(rundirs: Sequence[RunDir], given: Collection[tuple[str, st
     for rundir in rundirs:
         key = _import_key(_plan(rundir))
         if key not in given and phase_of(rundir.load()) is not Phase.SUCCEEDED:
-            given_names = ", ".join("/".join(key_) for key_ in given) or "none"
+            given_names = ", ".join("/".join(pair) for pair in given) or "none"
             raise StepError(
                 Exit.INVALID,
                 f"the manifests do not contain VirtualMachineImport {'/'.join(key)} of {rundir.root}",

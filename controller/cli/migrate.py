@@ -35,7 +35,7 @@ def migrate(names: Sequence[str]) -> list[Migrated]:
         InvalidManifestsError: with every fault, also of manifests that need no conversion.
     """
     parsed, faults = [], []
-    for where, text in (text_ for name in names for text_ in read.texts(name)):
+    for where, text in (file for name in names for file in read.texts(name)):
         documents, syntax_faults = read.parse(where, text)
         parsed.append((where, text, documents))
         faults += syntax_faults

@@ -78,8 +78,8 @@ def retry(seen: ImportObject) -> Request:
         _refuse_done(seen)
     if seen.summary.status == ConditionStatus.UNKNOWN and not stalled and seen.summary.reason not in HELD:
         raise _refusal(seen, f"it has not failed: {seen.status.message}", "retry only imports that failed")
-    if held := [field for field in ("suspend", "cancel") if seen.spec.get(field)]:
-        raise _refusal(seen, f"spec.{held[0]} is set", "run `vmferry resume` instead")
+    if fields := [field for field in ("suspend", "cancel") if seen.spec.get(field)]:
+        raise _refusal(seen, f"spec.{fields[0]} is set", "run `vmferry resume` instead")
     before = seen.status
     return Request(
         f"{seen.title}: retry requested",
@@ -120,13 +120,13 @@ def suspend(seen: ImportObject) -> Request:
 
 def resume(seen: ImportObject) -> Request:
     """Reset `spec.suspend` and `spec.cancel`. Raises StepError (INVALID) if neither is set."""
-    held = [field for field in ("suspend", "cancel") if seen.spec.get(field)]
-    if not held:
+    fields = [field for field in ("suspend", "cancel") if seen.spec.get(field)]
+    if not fields:
         reason = "neither spec.suspend nor spec.cancel is set"
         raise _refusal(seen, reason, "resume only suspended or cancelled imports")
     return Request(
         f"{seen.title}: resumed",
-        {"spec": dict.fromkeys(held, False)},
+        {"spec": dict.fromkeys(fields, False)},
         lambda now: now.summary.reason not in HELD,
     )
 

@@ -82,10 +82,10 @@ def _sources(chosen: Sequence[Choice], source: Source) -> dict[str, tuple[str, s
     needed = {source_key(choice.source): choice.source for choice in chosen} or {source_key(source): source}
     return {
         of: (
-            f"{source_.metadata.name}.{source_.kind.lower()}.yaml",
-            manifest_text(of, source_remarks(source_), source_manifest(source_)),
+            f"{needed_source.metadata.name}.{needed_source.kind.lower()}.yaml",
+            manifest_text(of, source_remarks(needed_source), source_manifest(needed_source)),
         )
-        for of, source_ in needed.items()
+        for of, needed_source in needed.items()
     }
 
 

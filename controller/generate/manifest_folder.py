@@ -81,7 +81,7 @@ class ManifestDir:
             files = sorted(file for file in self.root.iterdir() if file.suffix in SUFFIXES)
             return {file.stem: mark_of(_text(file)) for file in files}
         except OSError as error:
-            raise self._refused(error, "read") from None
+            raise self._error(error, "read") from None
 
     def put(self, name: str, of: str, text: str) -> WriteResult:
         """Write the file of `of`, unless the existing one was edited by hand.
@@ -92,7 +92,7 @@ class ManifestDir:
         try:
             result = self._result_of(self.root / name, of, text)
         except OSError as error:
-            raise self._refused(error, "read") from None
+            raise self._error(error, "read") from None
         if result in (WriteResult.WRITTEN, WriteResult.UPDATED):
             self.replace(name, text)
         return result
@@ -113,9 +113,9 @@ class ManifestDir:
             self.root.mkdir(parents=True, exist_ok=True)
             write_atomically(self.root / name, text)
         except OSError as error:
-            raise self._refused(error, "write") from None
+            raise self._error(error, "write") from None
 
-    def _refused(self, error: OSError, verb: str) -> StepError:
+    def _error(self, error: OSError, verb: str) -> StepError:
         reason = f"{error.filename or self.root}: {error.strerror}"
         return StepError(Exit.CONFLICT, f"cannot {verb} {self.root}", reason, "choose another --into")
 

@@ -134,16 +134,18 @@ def extend(document: CommentedMap, machines: Sequence[Machine], destination: str
     Existing rows and comments stay unchanged.
     """
     name_of = network_names(machines)
-    networks = _counted(
+    networks = _usage_remarks(
         {name_of(nic): nic.network for nic in machine.nics if nic.network} for machine in machines
     )
-    stores = _counted({name: "" for name in map(storage, machine.disks) if name} for machine in machines)
+    stores = _usage_remarks(
+        {name: "" for name in map(storage, machine.disks) if name} for machine in machines
+    )
     has_networks = _add(document, "networkMapping", "sourceNetwork", networks, destinationNetwork=destination)
     has_stores = _add(document, "storageMapping", "sourceStorage", stores, storageClass="")
     return has_networks or has_stores
 
 
-def _counted(names: Iterable[dict[str, str]]) -> dict[str, str]:
+def _usage_remarks(names: Iterable[dict[str, str]]) -> dict[str, str]:
     """Remarks by name: how many VMs use it, and its other name."""
     counts: Counter[str] = Counter()
     also: dict[str, str] = {}

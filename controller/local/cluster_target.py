@@ -73,8 +73,8 @@ def _address(text: str) -> tuple[str, int]:
         )
     host, port = _parts(text)
     if not host:
-        what = f"{ADDRESS_ENV} {text!r} is not an address"
-        raise StepError(Exit.INVALID, what, remedy="write HOST or HOST:PORT")
+        failure = f"{ADDRESS_ENV} {text!r} is not an address"
+        raise StepError(Exit.INVALID, failure, remedy="write HOST or HOST:PORT")
     return (f"[{host}]" if ":" in host else host), port
 
 

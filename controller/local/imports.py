@@ -38,7 +38,7 @@ class Watcher(Protocol):
     def changed(self, name: str, workflow: Json) -> None:
         """Show the new state of a run."""
 
-    def warn(self, name: str, what: str) -> None:
+    def warn(self, name: str, message: str) -> None:
         """Show a warning about a run that continues."""
 
     def tick(self) -> None:
@@ -218,8 +218,8 @@ def _runner(
     def changed() -> None:
         watch.changed(run.name, run.record.workflow)
 
-    def warn(what: str) -> None:
-        watch.warn(run.name, what)
+    def warn(message: str) -> None:
+        watch.warn(run.name, message)
 
     cluster = ClusterArguments(run.rundir, ports) if (run.rundir.notes / TARGET).exists() else None
     launcher = Launcher(run.rundir, run.lock, cluster)

@@ -220,9 +220,9 @@ def _nics(domain: Mapping[str, Any]) -> Iterator[str]:
         yield from ("-device", f"{model},netdev=net{index}{mac}{boot}")
 
 
-def _require(path: Path, what: str) -> None:
+def _require(path: Path, package: str) -> None:
     if not path.exists():
-        raise StepError(Exit.INVALID, f"{path} is missing", remedy=f"install {what}")
+        raise StepError(Exit.INVALID, f"{path} is missing", remedy=f"install {package}")
 
 
 @contextlib.contextmanager

@@ -53,7 +53,7 @@ class Record:
         """The node name of a stage, as Argo builds it from the enclosing groups."""
         if stage.scope is Scope.EXIT:
             return f"{self._name}.onExit"
-        group = next((one for one in GROUPS if one in (home(stage), PARENT.get(home(stage)))), "")
+        group = next((dag for dag in GROUPS if dag in (home(stage), PARENT.get(home(stage)))), "")
         parent = f"{self._name}.{group}" if group else self._name
         if disk is not None:
             parent = f"{parent}.{DISKS}({list(disks).index(disk)}:{disk})"

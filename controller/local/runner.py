@@ -128,7 +128,7 @@ class Runner:
             if earlier.scope is Scope.MACHINE:
                 instances.append((earlier.name, None))
             elif disk or self._disks:
-                instances += [(earlier.name, one) for one in ([disk] if disk else self._disks)]
+                instances += [(earlier.name, each) for each in ([disk] if disk else self._disks)]
             else:
                 instances += self._predecessors(earlier, None)
         return instances

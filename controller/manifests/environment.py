@@ -125,7 +125,7 @@ def _vcenter(environ: Mapping[str, str], parts: SplitResult) -> VmwareSource:
 
 
 def _vmware_credentials(environ: Mapping[str, str], parts: SplitResult) -> dict[str, bytes]:
-    credentials = _encoded(
+    credentials = _encode(
         {
             "username": environ.get("GOVC_USERNAME") or unquote(parts.username or ""),
             "password": environ.get("GOVC_PASSWORD") or unquote(parts.password or ""),
@@ -162,7 +162,7 @@ def _cloud(environ: Mapping[str, str], parts: SplitResult) -> OpenstackSource:
 
 def _openstack_credentials(environ: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
     values = {key: environ.get(variable, "") for key, variable in _OPENSTACK_KEYS.items()}
-    yield from _encoded(values).items()
+    yield from _encode(values).items()
     if authority := environ.get("OS_CACERT"):
         yield "ca_cert", _authority(authority, "OS_CACERT names a PEM file")
 
@@ -171,7 +171,7 @@ def _flag(environ: Mapping[str, str], variable: str) -> bool:
     return environ.get(variable, "").lower() in ("1", "true")
 
 
-def _encoded(values: Mapping[str, str]) -> dict[str, bytes]:
+def _encode(values: Mapping[str, str]) -> dict[str, bytes]:
     # surrogateescape: a password need not be UTF-8, and the environment holds bytes
     return {key: value.encode(errors="surrogateescape") for key, value in values.items() if value}
 

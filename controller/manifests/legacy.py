@@ -188,15 +188,15 @@ class Migration:
             self._warn(path, f"left out: {reason}")
             remove(holder, key)
 
-    def _warn(self, path: Sequence[str | int], what: str) -> None:
-        self.warnings.append(self._line(path, what))
+    def _warn(self, path: Sequence[str | int], message: str) -> None:
+        self.warnings.append(self._line(path, message))
 
-    def _fault(self, path: Sequence[str | int], what: str) -> None:
-        self.faults.append(self._line(path, what))
+    def _fault(self, path: Sequence[str | int], message: str) -> None:
+        self.faults.append(self._line(path, message))
 
-    def _line(self, path: Sequence[str | int], what: str) -> str:
+    def _line(self, path: Sequence[str | int], message: str) -> str:
         line = line_of(self._document, path)
-        return f"{self._where}:{line}: {'.'.join(map(str, path))}: {what}"
+        return f"{self._where}:{line}: {'.'.join(map(str, path))}: {message}"
 
 
 def sources_in(documents: Iterable[Any]) -> Iterator[tuple[str, str, str]]:

@@ -76,9 +76,9 @@ def cluster_only(import_: VirtualMachineImport) -> Iterator[str]:
             yield f"spec.{name} is set; remove the field to import"
 
 
-def _clashes(made: Iterable[Job]) -> Iterator[str]:
+def _clashes(resolved: Iterable[Job]) -> Iterator[str]:
     taken: dict[tuple[str, str], str] = {}
-    for job in made:
+    for job in resolved:
         key = (
             job.plan.target.namespace,
             job.plan.target.vm_name or normalise(job.plan.vm, job.plan.target.spelling),
@@ -134,8 +134,8 @@ def credentials_of(source: Source, manifests: Manifests, environment: Environmen
     secret = manifests.secrets.get((namespace, name))
     if secret is not None:
         return secret.values()
-    if not name and (found := environment.credentials(source)):
-        return found
+    if not name and (values := environment.credentials(source)):
+        return values
     known = ", ".join("/".join(key) for key in manifests.secrets) or "none"
     raise Invalid(
         [f"Secret {namespace}/{name or '(spec.credentials is empty)'} is not given (found: {known})"]

@@ -41,17 +41,17 @@ def check(cluster: Cluster, options: Options) -> str:
         StepError: BUSY while an import has our finalizer; CONFLICT if runs are left but the CRDs are deleted.
     """
     try:
-        held = [
+        imports = [
             import_ for space in options.namespaces or ("",) for import_ in _with_finalizer(cluster, space)
         ]
     except StepError as error:
         if error.code is not Exit.NOT_FOUND:
             raise
         return _without_kinds(cluster, options.namespace)
-    if held:
-        failure = f"vmferry is not uninstalled: {len(held)} import(s) still need it"
+    if imports:
+        failure = f"vmferry is not uninstalled: {len(imports)} import(s) still need it"
         remedy = f"wait until they are done, delete them, {ANYWAY}"
-        raise StepError(Exit.BUSY, failure, _listed(held), remedy)
+        raise StepError(Exit.BUSY, failure, _listed(imports), remedy)
     removed = sweep(cluster, options.namespace)
     return f"no import needs vmferry; deleted {len(removed)} leftover(s)"
 
@@ -61,9 +61,9 @@ def _with_finalizer(cluster: Cluster, namespace: str) -> list[Object]:
     return [import_ for import_ in imports if FINALIZER in (import_["metadata"].get("finalizers") or [])]
 
 
-def _listed(held: Sequence[Object]) -> str:
-    lines = [f"{_name(import_)} ({_state(import_)})" for import_ in held[:SHOWN]]
-    return ", ".join(lines) + (f" and {len(held) - SHOWN} more" if len(held) > SHOWN else "")
+def _listed(imports: Sequence[Object]) -> str:
+    lines = [f"{_name(import_)} ({_state(import_)})" for import_ in imports[:SHOWN]]
+    return ", ".join(lines) + (f" and {len(imports) - SHOWN} more" if len(imports) > SHOWN else "")
 
 
 def _name(import_: Object) -> str:

@@ -83,7 +83,7 @@ class Queue(Generic[K]):
 
     def _next(self) -> tuple[K | None, float | None]:
         """A due key that no worker has, or the seconds to wait; stale entries are dropped."""
-        held: list[tuple[float, int, K]] = []
+        set_aside: list[tuple[float, int, K]] = []
         due_key, wait = None, None
         while self._heap:
             entry = heapq.heappop(self._heap)
@@ -91,15 +91,15 @@ class Queue(Generic[K]):
             if self._due.get(key) != when:
                 continue
             if when > self._clock():
-                held.append(entry)
+                set_aside.append(entry)
                 wait = when - self._clock()
                 break
             if key in self._busy:  # `done` notifies
-                held.append(entry)
+                set_aside.append(entry)
                 continue
             del self._due[key]
             due_key = key
             break
-        for entry in held:
+        for entry in set_aside:
             heapq.heappush(self._heap, entry)
         return due_key, wait

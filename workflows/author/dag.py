@@ -51,7 +51,7 @@ def home(stage: Stage) -> str:
 def _after_transfer(stage: Stage) -> bool:
     """Whether a stage of the transfer must finish before this stage."""
     before = [stage_named(name) for name in stage.after]
-    return any(stage_.in_transfer or _after_transfer(stage_) for stage_ in before)
+    return any(earlier.in_transfer or _after_transfer(earlier) for earlier in before)
 
 
 def _places(stage: Stage) -> Iterator[tuple[str, str]]:

@@ -34,7 +34,7 @@ def template(settings: Installation, kind: SourceKind = SourceKind.VMWARE) -> Js
     stages = stages_for(TargetKind.HARVESTER)
     with _workflow(settings, kind) as workflow:
         for stage in stages:
-            _stage(stage, settings, kind, _published(stage, stages))
+            _stage(stage, settings, kind, _earlier_documents(stage, stages))
         _dags(graph(stages), stages)
     return _add_missing_fields(workflow.to_dict(), stages, settings)
 
@@ -72,10 +72,10 @@ def _stage(stage: Stage, settings: Installation, kind: SourceKind, published: Se
         container(stage, settings, kind, published)
 
 
-def _published(stage: Stage, stages: Sequence[Stage]) -> list[str]:
+def _earlier_documents(stage: Stage, stages: Sequence[Stage]) -> list[str]:
     """The documents that earlier stages have added to the request before this stage runs."""
     before = [other for other in stages if other.name in stage.after]
-    return [name for other in before for name in (*other.documents, *_published(other, stages))]
+    return [name for other in before for name in (*other.documents, *_earlier_documents(other, stages))]
 
 
 def _dags(dags: Graph, stages: Sequence[Stage]) -> None:

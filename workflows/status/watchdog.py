@@ -73,16 +73,18 @@ def find_alarm(seen: Observed, pods: Pods | None, now: datetime) -> Alarm | None
         return None
     since = seen.last_change.astimezone(UTC).strftime(TIME) if seen.last_change else "?"
     if not seen.has_phase:
-        return _not_answering(seen, f"it has had no status since {since}")
+        return _not_answering_alarm(seen, f"it has had no status since {since}")
     if seen.unreadable:
         return None
     busy = [leaf for leaf in seen.leaves if _is_busy(leaf)]
     if seen.stopped and not any(map(_has_pod, busy)):
-        return _not_answering(seen, f"a stop was requested at {since}, and it has not ended")
+        return _not_answering_alarm(seen, f"a stop was requested at {since}, and it has not ended")
     if step := _unnoticed_end(busy, pods or (), now):
-        return _not_answering(seen, f"the pod of {step} has ended, but the Workflow shows it as running")
+        return _not_answering_alarm(
+            seen, f"the pod of {step} has ended, but the Workflow shows it as running"
+        )
     waits = busy or seen.waits or seen.paused or seen.stopped or seen.phase is not Phase.RUNNING
-    return None if waits else _stalled(seen, since)
+    return None if waits else _stalled_alarm(seen, since)
 
 
 def with_alarm(
@@ -152,7 +154,7 @@ def _ended_long_ago(pod: Mapping[str, Any], now: datetime) -> bool:
     return ended and bool(known) and now - max(known) >= PATIENCE
 
 
-def _not_answering(seen: Observed, sign: str) -> Alarm:
+def _not_answering_alarm(seen: Observed, sign: str) -> Alarm:
     return Alarm(
         AlarmKind.NOT_ANSWERING,
         f"Argo's controller does not act on Workflow {seen.namespace}/{seen.name}: {sign}. Make sure that "
@@ -160,7 +162,7 @@ def _not_answering(seen: Observed, sign: str) -> Alarm:
     )
 
 
-def _stalled(seen: Observed, since: str) -> Alarm:
+def _stalled_alarm(seen: Observed, since: str) -> Alarm:
     return Alarm(
         AlarmKind.STALLED,
         f"Workflow {seen.namespace}/{seen.name} has not changed since {since}: no step is running and the "

@@ -269,11 +269,11 @@ class Actor:
             if existing is not None:
                 self._refuse_foreign(WORKFLOW, existing, plan)
 
-    def _refuse_foreign(self, kind: Kind, found: Object, plan: Plan) -> None:
-        labels = found["metadata"].get("labels") or {}
+    def _refuse_foreign(self, kind: Kind, existing: Object, plan: Plan) -> None:
+        labels = existing["metadata"].get("labels") or {}
         if labels.get(names.LABEL_UID) != names.label_value(plan.import_.uid):
             failure = (
-                f"{kind.kind} {self._namespace}/{found['metadata']['name']} does not belong to this import"
+                f"{kind.kind} {self._namespace}/{existing['metadata']['name']} does not belong to this import"
             )
             raise StepError(Exit.CONFLICT, failure, remedy="delete or rename it")
 

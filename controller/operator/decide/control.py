@@ -35,10 +35,10 @@ def control_workflow(facts: Facts) -> Iterator[Action]:
         if not seen.stopped:
             yield StopWorkflow(seen.name, cancelled=True)
         return
-    ours = SUSPENDED in _annotations(facts.workflow)
+    is_ours = SUSPENDED in _annotations(facts.workflow)
     if spec.suspend and not seen.paused:
         yield SuspendWorkflow(seen.name, suspended=True)
-    elif not spec.suspend and ours:
+    elif not spec.suspend and is_ours:
         yield SuspendWorkflow(seen.name, suspended=False)
     yield from _approve(facts, seen)
 

@@ -43,10 +43,10 @@ def rival(cluster: Cluster, options: Options, facts: Facts) -> Rival | None:
         return None
     listed = (resource for space in options.namespaces or ("",) for resource in cluster.find(IMPORT, space))
     first = [other for other in map(_OtherImport, listed) if other.goes_before(facts.raw)]
-    names_ = sorted(_wanted_names(facts, plan))
+    wanted = sorted(_wanted_names(facts, plan))
     for other in first:
-        if other.namespace == facts.namespace and other.names & set(names_):
-            return _name_taken(facts, names_, other)
+        if other.namespace == facts.namespace and other.names & set(wanted):
+            return _name_taken(facts, wanted, other)
     for other in first:
         if _is_same_vm(cluster, options, facts, plan, other):
             return _vm_taken(facts, plan, other)
@@ -80,8 +80,8 @@ class _OtherImport:
 
         Waiting for a rival does not count: else two that wait for a third would both start after it.
         """
-        held = any(self._spec.get(name) for name in ("suspend", "cancel", "dryRun"))
-        if held or self.status.workflow is not None or self._metadata.get("deletionTimestamp"):
+        is_held = any(self._spec.get(name) for name in ("suspend", "cancel", "dryRun"))
+        if is_held or self.status.workflow is not None or self._metadata.get("deletionTimestamp"):
             return False
         if self.status.import_status == ImportPhase.NEW:
             return True

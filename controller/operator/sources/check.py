@@ -61,8 +61,8 @@ def status(verdict: SourceVerdict, before: SourceStatus, generation: int, now: d
     ready, message = verdict.ready, verdict.message
     conditions = before.conditions
     for kind, holds in ((CLUSTER_READY, ready), (CLUSTER_ERROR, not ready)):
-        status_ = ConditionStatus.TRUE if holds else ConditionStatus.FALSE
-        condition = Condition(type=kind, status=status_, reason=verdict.reason, message=message)
+        value = ConditionStatus.TRUE if holds else ConditionStatus.FALSE
+        condition = Condition(type=kind, status=value, reason=verdict.reason, message=message)
         conditions = put(conditions, condition, now)
     return SourceStatus(
         status=READY if ready else NOT_READY,
