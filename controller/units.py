@@ -1,4 +1,4 @@
-"""Formats quantities for people. Pure."""
+"""Formats sizes for people. Pure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,3 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
         count /= 1024
     return f"{count:.3g} TiB" if count < 999.5 else f"{count:.0f} TiB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as M:SS or H:MM:SS."""
-    minutes, rest = divmod(int(seconds + 0.5), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -17,7 +17,7 @@ import kubectl
 import tables
 from pyVmomi import vim
 
-from controller.operator.sources.check import Verdict
+from controller.operator.sources.check import SourceVerdict
 from steps.providers.vmware.faults import from_fault
 
 DOCS: Final = Path(__file__).parent
@@ -51,13 +51,13 @@ def _got(name: str) -> Callable[[], str]:
 
 def _ready() -> str:
     asked = "$ kubectl get -n shop vmwaresource.migration vcenter"
-    return _console(asked, kubectl.get_source(Verdict(ready=True)))
+    return _console(asked, kubectl.get_source(SourceVerdict(ready=True)))
 
 
 def _refused() -> str:
     """A source whose password is wrong."""
     error = from_fault("cannot log in to vcenter.example.com", vim.fault.InvalidLogin())  # type: ignore[no-untyped-call]
-    verdict = Verdict(ready=False, reason=error.code.word, message=str(error))
+    verdict = SourceVerdict(ready=False, reason=error.code.word, message=str(error))
     asked = "$ kubectl get -n shop vmwaresource.migration vcenter -o wide"
     return _console(asked, kubectl.get_source(verdict, wide=True))
 

@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from controller.operator.act.transitions import happenings
+from controller.operator.act.transitions import events_between
 from controller.operator.observe.facts import FINALIZER
 from controller.operator.sources import check
-from controller.operator.sources.check import Verdict
+from controller.operator.sources.check import SourceVerdict
 from steps.model.kinds import API_VERSION
 from steps.model.machine import Disk, Machine, Nic, NicModel, Power
 from steps.model.mapping import shape
@@ -79,7 +79,7 @@ def get(moment: Moment, *, wide: bool = False) -> str:
     return _listed(_object(moment), KINDS[0], moment.now, wide=wide)
 
 
-def get_source(verdict: Verdict, *, wide: bool = False) -> str:
+def get_source(verdict: SourceVerdict, *, wide: bool = False) -> str:
     """What `kubectl get vmwaresource.migration` prints after a check with that result."""
     now = CREATED + timedelta(seconds=12)
     status = check.status(verdict, SourceStatus(), 1, now, Verification()).to_document()
@@ -182,7 +182,7 @@ def _time_of(recorded: Json) -> datetime:
 def _events(
     before: ImportStatus, after: ImportStatus, now: datetime
 ) -> tuple[tuple[datetime, str, str, str], ...]:
-    found = happenings(before, after)
+    found = events_between(before, after)
     return tuple((now, "Warning" if one.warning else "Normal", one.reason, one.message) for one in found)
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from rich.console import Console
 
-from controller.cli.app import INTERRUPTED, say_error
+from controller.cli.app import INTERRUPTED, print_error
 from controller.cli.main import attempt
 from steps.model.contract import Exit, StepError
 from tests import demosources, scenario
@@ -96,10 +96,10 @@ def main() -> int:
     try:
         return demo(Path(sys.argv[1]), Kind(sys.argv[2]))
     except StepError as error:
-        say_error(str(error))
+        print_error(str(error))
         return error.code
     except KeyboardInterrupt:
-        say_error("stopped")
+        print_error("stopped")
         return INTERRUPTED
 
 

@@ -51,9 +51,9 @@ def plan(import_: VirtualMachineImport, source: Source, settings: Settings) -> P
     Raises:
         Invalid: with every reason.
     """
-    found = [*import_reasons(import_), *source_reasons(source)]
-    if found:
-        raise Invalid(found)
+    reasons = [*import_reasons(import_), *source_reasons(source)]
+    if reasons:
+        raise Invalid(reasons)
     spec, metadata = import_.spec, import_.metadata
     grace = spec.graceful_shutdown_timeout_seconds or 0
     return Plan(

@@ -16,10 +16,10 @@ def mebibytes(text: str) -> int | None:
     KubeVirt accepts any amount, but QEMU and the guest's own tools count in MiB, and users complain about the
     decimal megabytes of vm-import-controller. A quantity that is not whole MiB is usually a typo.
     """
-    found = _FORM.fullmatch(text)
-    if found is None:
+    match = _FORM.fullmatch(text)
+    if match is None:
         return None
-    number, unit = Decimal(found[1]), found[2] or ""
+    number, unit = Decimal(match[1]), match[2] or ""
     base, power = (1024, _UNITS[unit[0].replace("K", "k")]) if unit.endswith("i") else (1000, _UNITS[unit])
     mib = number * base**power / 2**20
     return int(mib) if mib == mib.to_integral_value() and mib >= 1 else None

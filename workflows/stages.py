@@ -7,7 +7,7 @@ for the VM or once for each disk; edges, retry rules, identities and limits are 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -232,6 +232,10 @@ STAGES: Final[tuple[Stage, ...]] = (
 
 CHECKS: Final = frozenset(stage.name for stage in STAGES if stage.check)
 """Names of the stages that only read."""
+CLEANUP: Final = next(stage.name for stage in STAGES if stage.scope is Scope.EXIT)
+"""Name of the exit handler."""
+DEFAULT_LIMITS: Final[Mapping[Limit, int]] = {Limit.MACHINES: 2, Limit.STREAMS: 4}
+"""The limits where nobody sets others: of the embedded runner, and of a source without keys in a cluster."""
 CAPABILITIES: Final[dict[TargetKind, frozenset[Capability]]] = {
     TargetKind.DIRECTORY: frozenset(),
     TargetKind.HARVESTER: frozenset(Capability),
@@ -243,20 +247,20 @@ def stages_for(target: TargetKind) -> tuple[Stage, ...]:
     able = CAPABILITIES[target]
     kept = [stage for stage in STAGES if stage.needs is None or stage.needs in able]
     names = {stage.name for stage in kept}
-    return tuple(_fitted(stage, names, able) for stage in kept)
+    return tuple(_fit(stage, names, able) for stage in kept)
 
 
-def _fitted(stage: Stage, names: set[str], able: frozenset[Capability]) -> Stage:
+def _fit(stage: Stage, names: set[str], able: frozenset[Capability]) -> Stage:
     scratch = stage.scratch and stage.scratch_unless not in able
     return replace(stage, after=tuple(sorted(_nearest(stage.after, names))), scratch=scratch)
 
 
 def _nearest(after: Iterable[str], names: set[str]) -> set[str]:
     """The remaining predecessors: an omitted stage is replaced by its own predecessors."""
-    found: set[str] = set()
+    remaining: set[str] = set()
     for name in after:
-        found |= {name} if name in names else _nearest(stage_named(name).after, names)
-    return found
+        remaining |= {name} if name in names else _nearest(stage_named(name).after, names)
+    return remaining
 
 
 def stage_named(name: str) -> Stage:

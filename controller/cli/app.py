@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperCommand
 
-from controller.local.tempdir import sweep
+from controller.local.tempdir import delete_stale
 from controller.manifests.read import InvalidManifestsError
 from steps import __version__
 from steps.model.contract import Exit, StepError, Stopped
@@ -44,10 +44,10 @@ class _Output(Console):
     """Standard output. Rich would close the current `sys.stdout`, which may be another file by then."""
 
     def on_broken_pipe(self) -> None:
-        self.give_up()
+        self.discard_rest()
         raise SystemExit(1)
 
-    def give_up(self) -> None:
+    def discard_rest(self) -> None:
         """Let nothing that is still to be written there fail once more."""
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
@@ -62,7 +62,7 @@ Manifest = Annotated[
 ]
 
 
-class Format(enum.StrEnum):
+class OutputFormat(enum.StrEnum):
     """The format of standard output."""
 
     TABLE = "table"
@@ -71,7 +71,7 @@ class Format(enum.StrEnum):
 
 
 Output = Annotated[
-    Format,
+    OutputFormat,
     typer.Option("-o", "--output", help="Output format: a table for people, json or yaml for programs."),
 ]
 Folder = Annotated[
@@ -87,13 +87,13 @@ def attempt(argv: Sequence[str] | None = None) -> int:
         return end.code if isinstance(end.code, int) else Exit.INTERNAL
     except InvalidManifestsError as error:
         for fault in error.faults:
-            say_error(fault)
+            print_error(fault)
         return error.code
     except StepError as error:
-        say_error(str(error))
+        print_error(str(error))
         return error.code
     except (KeyboardInterrupt, Stopped):
-        say_error("stopped")
+        print_error("stopped")
         return INTERRUPTED
     return Exit.DONE
 
@@ -122,7 +122,9 @@ def _documents_only() -> Iterator[None]:
 
     Everything else that is printed or logged goes to standard error, such as a warning of a library.
     """
-    structlog.configure(processors=[structlog.stdlib.add_log_level, _tell], cache_logger_on_first_use=False)
+    structlog.configure(
+        processors=[structlog.stdlib.add_log_level, _print_record], cache_logger_on_first_use=False
+    )
     out.file = sys.stdout
     try:
         with contextlib.redirect_stdout(sys.stderr):
@@ -131,24 +133,24 @@ def _documents_only() -> Iterator[None]:
         out.file = None  # type: ignore[assignment]  # rich then uses the sys.stdout of the next call
 
 
-def _tell(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+def _print_record(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
     """Print a structlog record as one line on standard error."""
     level, text = event.pop("level", "info"), str(event.pop("event", ""))
-    more = ", ".join(f"{key} {value}" for key, value in event.items() if key != "exc_info")
-    line = f"{text} ({more})" if more else text
+    fields = ", ".join(f"{key} {value}" for key, value in event.items() if key != "exc_info")
+    line = f"{text} ({fields})" if fields else text
     if level in ("warning", "error", "critical"):
-        say_warning(line)
+        print_warning(line)
     elif level == "info":
         err.print(escape(line), style="dim", highlight=False, soft_wrap=True)
     raise structlog.DropEvent
 
 
-def say_error(text: str) -> None:
+def print_error(text: str) -> None:
     """Print an error as one line."""
     err.print(f"[red]error:[/] {escape(text)}", soft_wrap=True, highlight=False)
 
 
-def say_warning(text: str) -> None:
+def print_warning(text: str) -> None:
     """Print a warning as one line."""
     err.print(f"[yellow]warning:[/] {escape(text)}", soft_wrap=True, highlight=False)
 
@@ -165,13 +167,13 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    sweep()  # leftovers of a killed vmferry, which may include credentials
+    delete_stale()  # leftovers of a killed vmferry, which may include credentials
 
 
-def dump(value: Any, output: Format) -> None:
+def dump(value: Any, output: OutputFormat) -> None:
     """Print a document for a program."""
     plain = json.loads(json.dumps(value))
-    write(to_yaml(plain) if output is Format.YAML else json.dumps(plain, indent=2) + "\n")
+    write(to_yaml(plain) if output is OutputFormat.YAML else json.dumps(plain, indent=2) + "\n")
 
 
 def write(document: str) -> None:
@@ -186,5 +188,5 @@ def write(document: str) -> None:
     except BrokenPipeError:  # as for what rich prints: the reader has closed the pipe
         out.on_broken_pipe()
     except OSError as error:  # a full filesystem
-        out.give_up()
+        out.discard_rest()
         raise StepError(Exit.INVALID, "cannot write to standard output", error.strerror or "") from None

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from controller.cli.app import Format, Output, command, dump, err
+from controller.cli.app import Output, OutputFormat, command, dump, err
 from controller.client import ask, changes
 from steps.model.contract import Exit
 from steps.model.plan import Gate
@@ -37,42 +37,42 @@ def approve(
         ),
     ] = None,
     namespace: Namespace = "",
-    output: Output = Format.TABLE,
+    output: Output = OutputFormat.TABLE,
 ) -> int:
     """Approve the step at which an import in a cluster waits, or a later one in advance."""
     return request(name, namespace, changes.approve(gate), output)
 
 
-def suspend(name: Name, namespace: Namespace = "", output: Output = Format.TABLE) -> int:
+def suspend(name: Name, namespace: Namespace = "", output: Output = OutputFormat.TABLE) -> int:
     """Suspend an import in a cluster. Running steps finish, and no further step starts."""
     return request(name, namespace, changes.suspend, output)
 
 
-def resume(name: Name, namespace: Namespace = "", output: Output = Format.TABLE) -> int:
+def resume(name: Name, namespace: Namespace = "", output: Output = OutputFormat.TABLE) -> int:
     """Resume an import in a cluster that was suspended or cancelled."""
     return request(name, namespace, changes.resume, output)
 
 
-def cancel(name: Name, namespace: Namespace = "", output: Output = Format.TABLE) -> int:
+def cancel(name: Name, namespace: Namespace = "", output: Output = OutputFormat.TABLE) -> int:
     """Cancel an import in a cluster. It releases what it holds at the source and keeps completed work."""
     return request(name, namespace, changes.cancel, output)
 
 
-def request(name: str, namespace: str, make: changes.Make, output: Format) -> int:
+def request(name: str, namespace: str, make: changes.MakeRequest, output: OutputFormat) -> int:
     """Send the request and show the import's status."""
     from steps.runtime import kubeapi  # noqa: PLC0415 - only imports into a cluster need its client
 
     where = namespace or kubeapi.context_namespace()
-    seen = ask.ask(kubeapi.connect(Stop(), patience=0), where, name, make, _say)
-    if output is not Format.TABLE:
-        dump(ask.document(seen), output)
+    import_ = ask.send(kubeapi.connect(Stop(), patience=0), where, name, make, _print)
+    if output is not OutputFormat.TABLE:
+        dump(ask.document(import_), output)
         return Exit.DONE
-    _say(ask.told(seen))
-    _say(WATCH.format(namespace=where, name=name))
+    _print(ask.status_line(import_))
+    _print(WATCH.format(namespace=where, name=name))
     return Exit.DONE
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     err.print(text, soft_wrap=True, highlight=False, markup=False)
 
 

@@ -15,28 +15,29 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.local.cluster_target import KUBECONFIG
-from controller.local.tempdir import temporary
+from controller.local.tempdir import temporary_folder
 from controller.manifests.resolve import Job
+from controller.step_program import write_credentials
 from controller.units import size
 from steps.model.admission import Admission, not_checked
 from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.machine import Concern, Machine, Severity
-from steps.model.manifest import virtual_machine
 from steps.model.mapping import Shape, shape
 from steps.model.plan import Plan, SourcePlan, TargetKind
-from steps.model.volumes import Volumes, volume_name
+from steps.model.volumes import Volumes
 from steps.preflight import examine, refusal_reasons
 from steps.providers import Access, Provider, connect
 from steps.runtime.stop import Stop
+from workflows.dryrun import disk_address, planned_manifest
 from workflows.stages import stages_for
-from workflows.status.conditions import doubts
+from workflows.status.conditions import admission_warnings
 
 PATIENCE: Final = 10.0
 """Seconds that an API server may be unreachable before a plan reports the target as not checked."""
 
 
 @dataclass(frozen=True)
-class DryRun:
+class DryRunResult:
     """What one import would do, or why it cannot be done."""
 
     job: Job
@@ -55,51 +56,43 @@ class DryRun:
 @contextmanager
 def credentials(values: Mapping[str, bytes]) -> Iterator[Path]:
     """Credentials as files for the duration of a `with`: providers accept only files."""
-    with temporary() as folder:
-        place = folder.path / "credentials"
-        place.mkdir(mode=0o700)
-        for key, value in values.items():
-            (place / key).write_bytes(value)
-        yield place
+    with temporary_folder() as folder:
+        files = folder.path / "credentials"
+        write_credentials(files, values)
+        yield files
 
 
-def look(plan: SourcePlan, files: Path, stop: Stop, run: str) -> Any:
+def open_provider(plan: SourcePlan, files: Path, stop: Stop, run: str) -> Any:
     """A provider for read-only access. It leaves nothing at the source."""
     access = Access(plan=plan, credentials=files, stop=stop, run=run, step="look", state_folder=files)
     return connect(access)
 
 
-def dry_run(job: Job, stop: Stop) -> DryRun:
+def dry_run(job: Job, stop: Stop) -> DryRunResult:
     """Find the VM and map it. Changes nothing."""
     with credentials(job.credentials) as folder:
         try:
-            with look(job.plan.source, folder, stop, job.plan.run) as provider:
-                return _examined(job, provider, stop)
+            with open_provider(job.plan.source, folder, stop, job.plan.run) as provider:
+                return _examine(job, provider, stop)
         except StepError as error:
-            return DryRun(job, None, None, None, ((error.code, str(error)),))
+            return DryRunResult(job, None, None, None, ((error.code, str(error)),))
 
 
-def _examined(job: Job, provider: Provider, stop: Stop) -> DryRun:
+def _examine(job: Job, provider: Provider, stop: Stop) -> DryRunResult:
     machine = examine(provider, job.plan)
-    found = tuple(refusal_reasons(job.plan, machine))
+    refusals = tuple(refusal_reasons(job.plan, machine))
     try:
-        made = shape(job.plan, machine)
+        target_shape = shape(job.plan, machine)
     except StepError:  # its name is refused; `refusal_reasons` reports it
-        return DryRun(job, machine, None, None, found)
+        return DryRunResult(job, machine, None, None, refusals)
     if job.plan.target.kind is not TargetKind.HARVESTER:
-        return DryRun(job, machine, made, _manifest(made, Volumes()), found)
-    answer = _asked(job.plan, machine, made, stop)
-    manifest = _manifest(made, answer.volumes)
-    return DryRun(job, machine, made, manifest, (*found, *answer.refused), answer.admission)
+        return DryRunResult(job, machine, target_shape, planned_manifest(target_shape, Volumes()), refusals)
+    answer = _ask_target(job.plan, machine, target_shape, stop)
+    manifest = planned_manifest(target_shape, answer.volumes)
+    return DryRunResult(job, machine, target_shape, manifest, (*refusals, *answer.refused), answer.admission)
 
 
-def _manifest(made: Shape, volumes: Volumes) -> dict[str, Any]:
-    """The VM with volumes of those names; without chosen names, of the names that they get if free."""
-    plain = {disk.id: volume_name(made.name, disk.id) for disk in made.disks}
-    return virtual_machine(made, {**plain, **volumes.names})
-
-
-class Answer(NamedTuple):
+class TargetAnswer(NamedTuple):
     """The answer of the cluster in KUBECONFIG."""
 
     admission: Admission = Admission()
@@ -108,25 +101,25 @@ class Answer(NamedTuple):
     volumes: Volumes = Volumes()
 
 
-def _asked(plan: Plan, machine: Machine, made: Shape, stop: Stop) -> Answer:
+def _ask_target(plan: Plan, machine: Machine, target_shape: Shape, stop: Stop) -> TargetAnswer:
     if not os.environ.get(KUBECONFIG):
-        why = f"{KUBECONFIG} is not set, so vmferry did not check any cluster"
-        return Answer(Admission(findings=(not_checked("target", why),)))
+        reason = f"{KUBECONFIG} is not set, so vmferry did not check any cluster"
+        return TargetAnswer(Admission(findings=(not_checked("target", reason),)))
     from steps.runtime import kubeapi  # noqa: PLC0415 - only a cluster needs the client
     from steps.targets.harvester import HarvesterTarget  # noqa: PLC0415
 
     volumes = Volumes()
     try:
         target = HarvesterTarget(plan, kubeapi.connect(stop, patience=PATIENCE), stop, machine=machine)
-        volumes = target.name_volumes(made, None)
-        return Answer(target.admit(made, volumes), volumes=volumes)
+        volumes = target.name_volumes(target_shape, None)
+        return TargetAnswer(target.admit(target_shape, volumes), volumes=volumes)
     except StepError as error:
         if is_retryable(error.code):
-            return Answer(Admission(findings=(not_checked("target", str(error)),)), volumes=volumes)
-        return Answer(refused=((error.code, str(error)),), volumes=volumes)
+            return TargetAnswer(Admission(findings=(not_checked("target", str(error)),)), volumes=volumes)
+        return TargetAnswer(refused=((error.code, str(error)),), volumes=volumes)
 
 
-def document(result: DryRun) -> dict[str, Any]:
+def document(result: DryRunResult) -> dict[str, Any]:
     """The dry run for a program."""
     plan = result.job.plan
     return {
@@ -143,19 +136,19 @@ def document(result: DryRun) -> dict[str, Any]:
     }
 
 
-def concerns(result: DryRun) -> tuple[Concern, ...]:
+def concerns(result: DryRunResult) -> tuple[Concern, ...]:
     """The concerns to show, without duplicates."""
     if result.shape is not None:
         return result.shape.concerns
     return result.machine.concerns if result.machine else ()
 
 
-def render(result: DryRun) -> RenderableType:
+def render(result: DryRunResult) -> RenderableType:
     """The dry run for a person."""
     return Group(*_parts(result))
 
 
-def _parts(result: DryRun) -> Iterator[RenderableType]:
+def _parts(result: DryRunResult) -> Iterator[RenderableType]:
     name = result.job.name
     verdict = ("cannot be imported", "red") if result.reasons else ("can be imported", "green")
     yield Text.assemble((name, "bold"), "  ", verdict)
@@ -166,50 +159,48 @@ def _parts(result: DryRun) -> Iterator[RenderableType]:
     for concern in concerns(result):
         if concern.severity is not Severity.BLOCK:
             yield Text.assemble((f"{concern.severity}: ", "yellow"), str(concern))
-    for text in doubts(result.admission) if result.admission else ():
+    for text in admission_warnings(result.admission) if result.admission else ():
         yield Text.assemble(("target: ", "yellow"), text)
     for _, text in result.reasons:
         yield Text.assemble(("reason: ", "red"), text)
 
 
-def _machine(machine: Machine, made: Shape) -> Table:
+def _machine(machine: Machine, vm: Shape) -> Table:
     firmware = "UEFI" if machine.firmware.kind == "efi" else "BIOS"
     extras = [
-        what
-        for what, on in (("secure boot", machine.firmware.secure_boot), ("TPM", machine.firmware.tpm))
+        extra
+        for extra, on in (("secure boot", machine.firmware.secure_boot), ("TPM", machine.firmware.tpm))
         if on
     ]
     rows = Table("", "source", "becomes", box=None, padding=(0, 2, 0, 0))
-    rows.add_row("name", escape(machine.path or machine.name), f"{made.namespace}/{made.name}")
+    rows.add_row("name", escape(machine.path or machine.name), f"{vm.namespace}/{vm.name}")
     before = f"{machine.vcpus} vCPUs, {machine.cores_per_socket} per socket"
-    rows.add_row("CPU", before, str(made.topology))
-    rows.add_row("memory", f"{machine.memory_mib} MiB", f"{made.memory_mib}Mi")
+    rows.add_row("CPU", before, str(vm.topology))
+    rows.add_row("memory", f"{machine.memory_mib} MiB", f"{vm.memory_mib}Mi")
     rows.add_row("firmware", firmware, ", ".join([firmware, *extras]))
-    rows.add_row("power", str(machine.power), "started" if made.start else "left off")
+    rows.add_row("power", str(machine.power), "started" if vm.start else "left off")
     return rows
 
 
-def _disks(machine: Machine, made: Shape) -> Table:
+def _disks(machine: Machine, vm: Shape) -> Table:
     rows = Table("disk", "label", "on", "size", "in use", "bus", "boot", box=None, padding=(0, 2, 0, 0))
-    for disk, target in zip(machine.disks, made.disks, strict=True):
+    for disk, target in zip(machine.disks, vm.disks, strict=True):
         used = size(disk.allocated) if disk.allocated is not None else "?"
-        where = f"{disk.controller} {disk.bus_number}:{disk.unit}"
-        row = (
+        rows.add_row(
             disk.id,
             escape(disk.label),
-            where,
+            disk_address(disk),
             size(disk.capacity),
             used,
             str(target.bus),
             str(target.boot_order),
         )
-        rows.add_row(*row)
     return rows
 
 
-def _interfaces(machine: Machine, made: Shape) -> Table:
+def _interfaces(machine: Machine, vm: Shape) -> Table:
     rows = Table("NIC", "MAC", "network", "becomes", "model", box=None, padding=(0, 2, 0, 0))
-    targets = {interface.nic: interface for interface in made.interfaces}
+    targets = {interface.nic: interface for interface in vm.interfaces}
     for nic in machine.nics:
         target = targets.get(nic.id)
         network = (target.network or "pod network") if target else "left out"

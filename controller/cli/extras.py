@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 
 from controller.cli import migrate
-from controller.cli.app import Folder, command, err, say_warning
+from controller.cli.app import Folder, command, err, print_warning
 from controller.local import qemu_boot
 from steps.model.contract import Exit, StepError
 
@@ -37,10 +37,10 @@ def migrate_manifests(
     are converted; comments and order are kept, and other resources pass unchanged. A warning names each field
     and comment that has no equivalent, and each name that was changed.
     """
-    made = migrate.migrate(filename)
-    for warning in (line for one in made for line in one.warnings):
-        say_warning(warning)
-    for file in migrate.write(made, None if output == "-" else Path(output)):
+    results = migrate.migrate(filename)
+    for warning in (line for result in results for line in result.warnings):
+        print_warning(warning)
+    for file in migrate.write(results, None if output == "-" else Path(output)):
         err.print(f"wrote {escape(str(file))}", highlight=False, soft_wrap=True)
     return Exit.DONE
 
@@ -64,10 +64,10 @@ def boot(
         if sys.stdin.isatty()
         else ["-serial", "file:/dev/stdout", "-monitor", "none"]
     )
-    qemu_boot.load(folder)
+    qemu_boot.load_manifest(folder)
     if kvm and not qemu_boot.kvm_usable():
         err.print("/dev/kvm cannot be used; QEMU emulates the processor, which is slower", style="dim")
-    options = qemu_boot.Options(persistent=persistent, kvm=kvm, memory_mib=memory)
+    options = qemu_boot.BootOptions(persistent=persistent, kvm=kvm, memory_mib=memory)
     code = qemu_boot.boot(folder, options, console, timeout=timeout)
     return Exit.DONE if code == 0 else Exit.INTERNAL
 
@@ -121,8 +121,8 @@ def demo(
 
 def _become_demo(checkout: Path, into: Path, kind: DemoSource) -> NoReturn:
     """Replace this process with the demo, a test program, so that Ctrl-C reaches it."""
-    found = [str(checkout), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(found)}
+    search_path = [str(checkout), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(search_path)}
     command_line = [sys.executable, "-m", "tests.demo", str(into), kind]
     os.execve(sys.executable, command_line, environment)  # noqa: S606 - a list of arguments, no shell
 

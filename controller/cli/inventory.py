@@ -14,10 +14,10 @@ from rich.markup import escape
 from typer.core import TyperCommand
 
 from controller.cli import dryrun, tables
-from controller.cli.app import Format, Manifest, Output, command, dump, err, out, say_warning, write
+from controller.cli.app import Manifest, Output, OutputFormat, command, dump, err, out, print_warning, write
 from controller.generate import bulk, manifest_folder, mappingfile
 from controller.generate.manifest import entries
-from controller.generate.manifest_folder import Fate, ManifestDir
+from controller.generate.manifest_folder import ManifestDir, WriteResult
 from controller.generate.mappingfile import Places, all_to
 from controller.generate.naming import chosen
 from controller.manifests import environment, read, resolve
@@ -38,10 +38,10 @@ class OptionalName(TyperCommand):
     """A command whose `--manifest` may have no value, which Typer's options do not support."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        return super().parse_args(ctx, named(args))
+        return super().parse_args(ctx, with_manifest_value(args))
 
 
-def named(argv: Sequence[str]) -> list[str]:
+def with_manifest_value(argv: Sequence[str]) -> list[str]:
     """`argv` with a bare `--manifest` (at the end, or before an option) as `--manifest=`."""
     return [
         "--manifest=" if word == "--manifest" and after.startswith("-") else word
@@ -82,7 +82,7 @@ def list_inventory(
         str | None,
         typer.Option(help=f"Destination of every network until you edit it. Without --all: {DESTINATION}."),
     ] = None,
-    output: Output = Format.TABLE,
+    output: Output = OutputFormat.TABLE,
 ) -> int:
     """List the VMs, networks and folders of a source, or write the manifests that import the VMs.
 
@@ -93,21 +93,21 @@ def list_inventory(
     """
     _check(manifest, every=every, folder=folder, only_all=(into is not None or force))
     given = read.read(filename or [])
-    said = environment.read(os.environ)
-    where = resolve.only_source(given, said, source)
+    variables = environment.read(os.environ)
+    selected = resolve.only_source(given, variables, source)
     if mapping is not None and not mapping.is_file():
         raise typer.BadParameter(f"file {mapping} does not exist", param_hint="--mapping")
-    with _opened(where, given, said) as provider:
+    with _open(selected, given, variables) as provider:
         if manifest:
             machine = provider.describe(manifest, folder)
-            _say(machine, where, manifest, _places(machine, mapping, network))
+            _write_manifest(machine, selected, manifest, _places(machine, mapping, network))
             return Exit.DONE
-        found = provider.inventory()
+        listed = provider.inventory()
     if every:
         target = ManifestDir(into or INTO, force=force)
-        _tell(bulk.write(found.machines, where, target, mapping, network or ""), output)
+        _print_report(bulk.write(listed.machines, selected, target, mapping, network or ""), output)
     else:
-        _show(found, output)
+        _print_inventory(listed, output)
     return Exit.DONE
 
 
@@ -124,40 +124,43 @@ def _check(manifest: str | None, *, every: bool, folder: str | None, only_all: b
 
 
 @contextmanager
-def _opened(source: Source, given: read.Manifests, said: environment.Environment) -> Iterator[Provider]:
-    plan, credentials = resolve.access(source, given, said)
-    with dryrun.credentials(credentials) as files, dryrun.look(plan, files, Stop(), "inventory") as one:
-        yield one
+def _open(source: Source, given: read.Manifests, variables: environment.Environment) -> Iterator[Provider]:
+    plan, credentials = resolve.access(source, given, variables)
+    with (
+        dryrun.credentials(credentials) as files,
+        dryrun.open_provider(plan, files, Stop(), "inventory") as provider,
+    ):
+        yield provider
 
 
 def _places(machine: Machine, mapping: Path | None, network: str | None) -> Places:
     return mappingfile.load(mapping)[1] if mapping else all_to(network or DESTINATION, [machine])
 
 
-def _say(machine: Machine, source: Source, name: str, places: Places) -> None:
+def _write_manifest(machine: Machine, source: Source, name: str, places: Places) -> None:
     """Write the manifest of one VM to standard output, below its remarks as comments."""
     (entry,) = entries([chosen(machine, source, name)], places)
     remarks = "".join(f"# {manifest_folder.line(remark)}\n" for remark in entry.remarks)
     write(remarks + to_yaml(entry.manifest))
 
 
-def _tell(report: bulk.Report, output: Format) -> None:
+def _print_report(report: bulk.FolderReport, output: OutputFormat) -> None:
     """Report what was written: lines on standard error, or a document on standard output."""
-    if output is not Format.TABLE:
+    if output is not OutputFormat.TABLE:
         dump(bulk.document(report), output)
     for file in report.files:
-        if file.fate in (Fate.WRITTEN, Fate.UPDATED):
-            err.print(f"{file.fate} {escape(str(file.path))}", highlight=False, soft_wrap=True)
+        if file.result in (WriteResult.WRITTEN, WriteResult.UPDATED):
+            err.print(f"{file.result} {escape(str(file.path))}", highlight=False, soft_wrap=True)
     for warning in bulk.warnings(report):
-        say_warning(warning)
+        print_warning(warning)
     err.print(escape(bulk.summary(report)), highlight=False, soft_wrap=True)
 
 
-def _show(found: Inventory, output: Format) -> None:
-    if output is Format.TABLE:
-        out.print(tables.render(found))
+def _print_inventory(listed: Inventory, output: OutputFormat) -> None:
+    if output is OutputFormat.TABLE:
+        out.print(tables.render(listed))
     else:
-        dump(tables.document(found), output)
+        dump(tables.document(listed), output)
 
 
 def register() -> None:

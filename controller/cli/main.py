@@ -16,9 +16,9 @@ from rich.markup import escape
 from controller.cli import cluster, dryrun, extras, inventory, summary
 from controller.cli.app import (
     Folder,
-    Format,
     Manifest,
     Output,
+    OutputFormat,
     app,
     attempt,
     command,
@@ -31,7 +31,7 @@ from controller.cli.view import table
 from controller.cli.watch import Watch
 from controller.client import changes
 from controller.local import cluster_target, imports, removal
-from controller.local.imports import Run
+from controller.local.imports import EmbeddedRun
 from controller.local.rundir import RunDir
 from controller.local.runner import FIRST_DELAY
 from controller.manifests import environment, read, resolve
@@ -92,7 +92,7 @@ def run(
             min=0, help="Seconds before the first retry of a step. Each further retry waits twice as long."
         ),
     ] = FIRST_DELAY,
-    output: Output = Format.TABLE,
+    output: Output = OutputFormat.TABLE,
 ) -> int:
     """Import VMs into a folder, or with `--to harvester` into a cluster. Every stage is a local process.
 
@@ -111,11 +111,11 @@ def run(
         name_policy=name_policy,
         cpu_topology=cpu_topology,
     )
-    wanted = _jobs(filename, settings)
-    aim = cluster_target.aim(os.environ) if to is TargetKind.HARVESTER else None
-    if aim is not None:
-        cluster_target.check([job.plan for job in wanted], aim)
-    return _carry_out(imports.create(wanted, into, aim), retry_delay, output)
+    jobs = _jobs(filename, settings)
+    target = cluster_target.from_environment(os.environ) if to is TargetKind.HARVESTER else None
+    if target is not None:
+        cluster_target.check([job.plan for job in jobs], target)
+    return _carry_out(imports.create(jobs, into, target), retry_delay, output)
 
 
 @command(epilog="Examples: vmferry retry ./alpine · vmferry retry web-01 -n default")
@@ -137,7 +137,7 @@ def retry(
     namespace: Annotated[
         str, typer.Option("-n", "--namespace", help="Retry the import NAME of this namespace in the cluster.")
     ] = "",
-    output: Output = Format.TABLE,
+    output: Output = OutputFormat.TABLE,
 ) -> int:
     """Resume imports that failed or were interrupted. Completed stages are not repeated.
 
@@ -157,11 +157,11 @@ def retry(
         return cluster.request(str(folder), namespace, changes.retry, output)
     _refuse_a_name(folder)
     given = _jobs(filename, Settings()) if filename else []
-    fresh = {_key(job.plan): job.credentials for job in given}
-    found = imports.find(folder)
+    new_credentials = {_import_key(job.plan): job.credentials for job in given}
+    rundirs = imports.find(folder)
     if filename:
-        _refuse_unmatched(found, fresh)
-    runs = [imports.reopen(rundir, fresh.get(_key(_plan(rundir)))) for rundir in found]
+        _refuse_unmatched(rundirs, new_credentials)
+    runs = [imports.reopen(rundir, new_credentials.get(_import_key(_plan(rundir)))) for rundir in rundirs]
     return _carry_out([run for run in runs if run is not None], retry_delay, output)
 
 
@@ -175,16 +175,16 @@ def _refuse_a_name(folder: Path) -> None:
         )
 
 
-def _refuse_unmatched(found: Sequence[RunDir], given: Collection[tuple[str, str]]) -> None:
+def _refuse_unmatched(rundirs: Sequence[RunDir], given: Collection[tuple[str, str]]) -> None:
     """Raise StepError (INVALID) for an import to resume that would silently keep its old credentials."""
-    for rundir in found:
-        key = _key(_plan(rundir))
+    for rundir in rundirs:
+        key = _import_key(_plan(rundir))
         if key not in given and phase_of(rundir.load()) is not Phase.SUCCEEDED:
-            there = ", ".join("/".join(one) for one in given) or "none"
+            given_names = ", ".join("/".join(pair) for pair in given) or "none"
             raise StepError(
                 Exit.INVALID,
                 f"the manifests do not contain VirtualMachineImport {'/'.join(key)} of {rundir.root}",
-                f"found: {there}",
+                f"found: {given_names}",
                 "give the manifest of that import, or run without -f to keep its credentials",
             )
 
@@ -193,20 +193,20 @@ def _plan(rundir: RunDir) -> Plan:
     return Plan.load(rundir.request / PLAN)
 
 
-def _key(plan: Plan) -> tuple[str, str]:
+def _import_key(plan: Plan) -> tuple[str, str]:
     return plan.import_.namespace, plan.import_.name
 
 
-def _carry_out(runs: Sequence[Run], retry_delay: float, output: Format) -> int:
+def _carry_out(runs: Sequence[EmbeddedRun], retry_delay: float, output: OutputFormat) -> int:
     if not runs:
         err.print("nothing to do: the import has already succeeded", highlight=False)
     with Watch(err) as watch:
-        ended = asyncio.run(imports.carry_out(runs, watch, first_delay=retry_delay)) if runs else []
-    if output is not Format.TABLE:
-        dump([summary.document(one) for one in ended], output)
-    for one in ended:
-        summary.tell(one)
-    return summary.exit_code(ended)
+        results = asyncio.run(imports.run_all(runs, watch, first_delay=retry_delay)) if runs else []
+    if output is not OutputFormat.TABLE:
+        dump([summary.document(result) for result in results], output)
+    for result in results:
+        summary.print_result(result)
+    return summary.exit_code(results)
 
 
 @command(epilog="Example: vmferry discard ./alpine")
@@ -216,28 +216,28 @@ def discard(folder: Folder) -> int:
     For an import into a cluster this deletes its images, volumes and VM, unless the VM was already started.
     The VM at the source stays as it is, powered off.
     """
-    found = imports.find(folder)
-    unfinished = [one for one in found if phase_of(one.load()) is not Phase.SUCCEEDED]
-    for rundir in unfinished or found:
-        for gone in removal.discard(rundir):
-            err.print(f"deleted {escape(gone)}", highlight=False, soft_wrap=True)
+    rundirs = imports.find(folder)
+    unfinished = [rundir for rundir in rundirs if phase_of(rundir.load()) is not Phase.SUCCEEDED]
+    for rundir in unfinished or rundirs:
+        for path in removal.discard(rundir):
+            err.print(f"deleted {escape(path)}", highlight=False, soft_wrap=True)
     return Exit.DONE
 
 
 @command(epilog="Example: vmferry status ./alpine -o json")
-def status(folder: Folder, output: Output = Format.TABLE) -> int:
+def status(folder: Folder, output: Output = OutputFormat.TABLE) -> int:
     """Show the status of imports, also of imports that another vmferry process runs."""
     documents = []
     for rundir in imports.find(folder):
-        name, is_run = _plan(rundir).import_.name, rundir.is_run()
+        name, is_run = _plan(rundir).import_.name, rundir.is_running()
         workflow = rundir.load()
         interrupted = not is_run and not phase_of(workflow).fulfilled
         documents.append(summary.state(name, rundir, workflow, interrupted=interrupted))
-        if output is Format.TABLE:
+        if output is OutputFormat.TABLE:
             out.print(table(name, workflow, Rates(), None if interrupted else datetime.now(UTC)))
             if interrupted:
-                summary.tell_interrupted(name, rundir)
-    if output is not Format.TABLE:
+                summary.print_interrupted(name, rundir)
+    if output is not OutputFormat.TABLE:
         dump(documents, output)
     return Exit.DONE
 
@@ -251,7 +251,7 @@ def plan(
     network_policy: Annotated[NetworkPolicy, typer.Option()] = NetworkPolicy.LENIENT,
     name_policy: Annotated[NamePolicy, typer.Option()] = NamePolicy.NORMALISE,
     cpu_topology: Topology = CpuTopology.ONE_SOCKET,
-    output: Output = Format.TABLE,
+    output: Output = OutputFormat.TABLE,
 ) -> int:
     """Show what `run` would do, and every reason why it would not. Changes nothing.
 
@@ -262,7 +262,7 @@ def plan(
     )
     stop = Stop()
     results = [dryrun.dry_run(job, stop) for job in _jobs(filename, settings)]
-    if output is not Format.TABLE:
+    if output is not OutputFormat.TABLE:
         dump([dryrun.document(result) for result in results], output)
     else:
         for result in results:

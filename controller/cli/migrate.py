@@ -35,41 +35,41 @@ def migrate(names: Sequence[str]) -> list[Migrated]:
         InvalidManifestsError: with every fault, also of manifests that need no conversion.
     """
     parsed, faults = [], []
-    for where, text in (found for name in names for found in read.texts(name)):
-        documents, wrong = read.parse(where, text)
+    for where, text in (file for name in names for file in read.texts(name)):
+        documents, syntax_faults = read.parse(where, text)
         parsed.append((where, text, documents))
-        faults += wrong
+        faults += syntax_faults
     sources: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
-    for name, kind, namespace in sources_in(one for _, _, documents in parsed for one in documents):
+    for name, kind, namespace in sources_in(document for _, _, documents in parsed for document in documents):
         sources[name].add((kind, namespace))
-    judge, made = Manifests(), []
+    checked, results = Manifests(), []
     for where, text, documents in parsed:
         migration = Migration(where, sources)
-        faults += _converted(migration, documents, where, judge)
+        faults += _convert(migration, documents, where, checked)
         whole = heading(text) + dump(documents) if documents else text
-        made.append(Migrated(where, whole, tuple(migration.warnings)))
+        results.append(Migrated(where, whole, tuple(migration.warnings)))
     if faults:
         raise InvalidManifestsError(faults)
-    return made
+    return results
 
 
-def _converted(migration: Migration, documents: Sequence[Any], where: str, judge: Manifests) -> list[str]:
+def _convert(migration: Migration, documents: Sequence[Any], where: str, checked: Manifests) -> list[str]:
     for document in documents:
         migration.convert(document)
-    found = [fault for one in documents for fault in read.read_document(where, one, judge)]
-    return migration.faults or found  # else a document that cannot be converted is reported twice
+    faults = [fault for document in documents for fault in read.read_document(where, document, checked)]
+    return migration.faults or faults  # else a document that cannot be converted is reported twice
 
 
-def write(made: Sequence[Migrated], into: Path | None) -> list[Path]:
+def write(results: Sequence[Migrated], into: Path | None) -> list[Path]:
     """Write one stream to standard output, or one file per input to a folder; returns the files.
 
     Raises:
         StepError: CONFLICT, before anything is written, if a file exists or two files have one name.
     """
     if into is None:
-        app.write("---\n".join(one.text for one in made if one.text))
+        app.write("---\n".join(result.text for result in results if result.text))
         return []
-    files = [into / _name(one.where) for one in made]
+    files = [into / _name(result.where) for result in results]
     taken = [file for file in files if file.exists() or files.count(file) > 1]
     if taken:
         raise StepError(
@@ -77,9 +77,9 @@ def write(made: Sequence[Migrated], into: Path | None) -> list[Path]:
             f"{taken[0]} already exists" if taken[0].exists() else f"two files would become {taken[0]}",
             remedy="choose another --output",
         )
-    for file, one in zip(files, made, strict=True):
+    for file, result in zip(files, results, strict=True):
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, one.text, mode=_mode(one.where))
+        write_atomically(file, result.text, mode=_mode(result.where))
     return files
 
 

@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.cli.rates import Rates
-from controller.units import duration, size
+from controller.units import size
 from workflows.status.nodes import Leaf, Phase, leaves, phase_of
+from workflows.status.progress import duration
 
 MARKS: Final[dict[Phase, tuple[str, str]]] = {
     Phase.PENDING: ("·", "dim"),
@@ -36,7 +37,7 @@ def counts_bytes(leaf: Leaf) -> bool:
     return leaf.total > 1
 
 
-def shown(workflow: Mapping[str, Any]) -> Iterator[Leaf]:
+def visible_leaves(workflow: Mapping[str, Any]) -> Iterator[Leaf]:
     """The stages to show."""
     skipped = (Phase.SKIPPED, Phase.OMITTED)
     return (leaf for leaf in leaves(workflow) if not (leaf.stage in HIDDEN and leaf.phase in skipped))
@@ -50,7 +51,7 @@ def table(
     `now` is None if no process runs it any more: a stage that was running was interrupted.
     """
     rows = Table.grid(padding=(0, 1))
-    for leaf in shown(workflow):
+    for leaf in visible_leaves(workflow):
         mark, style = STOPPED if now is None and leaf.phase is Phase.RUNNING else MARKS[leaf.phase]
         rows.add_row(Text(mark, style), leaf.title, *_cells(leaf, rates, now))
     phase = phase_of(workflow)
@@ -72,23 +73,23 @@ def _cells(leaf: Leaf, rates: Rates, now: datetime | None) -> Iterator[Renderabl
 def _note(leaf: Leaf, rates: Rates, now: datetime | None) -> str:
     again = f" (attempt {leaf.attempts})" if leaf.attempts > 1 else ""
     if leaf.phase is Phase.RUNNING:
-        return (going(leaf, rates, now) if now else "interrupted") + again
+        return (running_text(leaf, rates, now) if now else "interrupted") + again
     if leaf.phase.failed:
-        return f"{leaf.words}{again}"
-    took = (leaf.finished - leaf.started).total_seconds() if leaf.finished and leaf.started else 0
+        return f"{leaf.step_message}{again}"
+    seconds = (leaf.finished - leaf.started).total_seconds() if leaf.finished and leaf.started else 0
     bytes_ = f"{size(leaf.total)} in " if counts_bytes(leaf) else ""
-    return f"{bytes_}{duration(took)}{again}" if leaf.phase is Phase.SUCCEEDED else leaf.message
+    return f"{bytes_}{duration(seconds)}{again}" if leaf.phase is Phase.SUCCEEDED else leaf.message
 
 
-def going(leaf: Leaf, rates: Rates, now: datetime) -> str:
+def running_text(leaf: Leaf, rates: Rates, now: datetime) -> str:
     """A running stage: its bytes, and how long it has been running."""
     seconds = max(0.0, (now - leaf.started).total_seconds()) if leaf.started else 0.0
     since = f"running for {duration(seconds)}"
-    return f"{moved(leaf, rates)}  {since}" if counts_bytes(leaf) else since
+    return f"{transfer_text(leaf, rates)}  {since}" if counts_bytes(leaf) else since
 
 
-def moved(leaf: Leaf, rates: Rates) -> str:
-    """`45 %  1.2 GiB of 2.7 GiB  110 MiB/s  0:13 left`."""
+def transfer_text(leaf: Leaf, rates: Rates) -> str:
+    """`45 %  1.2 GiB of 2.7 GiB  110 MiB/s  13s left`."""
     percent = 100 * leaf.done // max(leaf.total, 1)
     rate = rates.of(leaf)
     parts = [f"{percent:>3} %", f"{size(leaf.done)} of {size(leaf.total)}"]
@@ -99,15 +100,15 @@ def moved(leaf: Leaf, rates: Rates) -> str:
 
 def lines(name: str, before: Mapping[str, Phase], workflow: Mapping[str, Any]) -> Iterator[str]:
     """One line per change since `before` (title to phase), for a log or a pipe."""
-    for leaf in shown(workflow):
+    for leaf in visible_leaves(workflow):
         seen = before.get(_key(leaf))
         if leaf.phase is not seen and leaf.phase is not Phase.OMITTED:
-            yield f"{name}: {leaf.title} {leaf.phase.lower()}{_because(leaf)}"
+            yield f"{name}: {leaf.title} {leaf.phase.lower()}{_reason_text(leaf)}"
 
 
-def _because(leaf: Leaf) -> str:
+def _reason_text(leaf: Leaf) -> str:
     if leaf.phase.failed:
-        return f": {leaf.words}"
+        return f": {leaf.step_message}"
     return f" (attempt {leaf.attempts})" if leaf.attempts > 1 else ""
 
 
@@ -120,6 +121,6 @@ def phases(workflow: Mapping[str, Any]) -> dict[str, Phase]:
     return {_key(leaf): leaf.phase for leaf in leaves(workflow)}
 
 
-def moving(workflow: Mapping[str, Any]) -> Iterable[Leaf]:
+def transferring(workflow: Mapping[str, Any]) -> Iterable[Leaf]:
     """The stages that transfer bytes now."""
     return (leaf for leaf in leaves(workflow) if leaf.phase is Phase.RUNNING and counts_bytes(leaf))

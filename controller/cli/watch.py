@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from controller.cli.rates import Rates
-from controller.cli.view import going, lines, moved, moving, phases, table
+from controller.cli.view import lines, phases, running_text, table, transfer_text, transferring
 from workflows.status.nodes import Leaf, Phase, running
 
 EVERY: Final = 5.0
@@ -36,7 +36,7 @@ class Watch:
         self._states: dict[str, Mapping[str, Any]] = {}
         self._rates: dict[str, Rates] = {}
         self._before: dict[str, dict[str, Phase]] = {}
-        self._said: dict[str, float] = {}
+        self._printed_at: dict[str, float] = {}
         self._live = (
             Live(console=console, get_renderable=self._render, refresh_per_second=4)
             if console.is_terminal
@@ -56,7 +56,7 @@ class Watch:
         """Store a run's new state and show it."""
         self._states[name] = workflow
         rates = self._rates.setdefault(name, Rates())
-        for leaf in moving(workflow):
+        for leaf in transferring(workflow):
             rates.note(leaf)
         if self._live is None:
             self._print(name, workflow, rates)
@@ -68,30 +68,32 @@ class Watch:
         for name, workflow in self._states.items():
             for leaf in running(workflow):
                 if self._is_due(name, leaf, QUIET):
-                    self._say(f"{name}: {leaf.title} {going(leaf, self._rates[name], self._now())}")
+                    self._print_line(
+                        f"{name}: {leaf.title} {running_text(leaf, self._rates[name], self._now())}"
+                    )
 
-    def warn(self, name: str, what: str) -> None:
+    def warn(self, name: str, message: str) -> None:
         """Print a warning about an import that continues."""
-        self._say(f"{name}: warning: {what}")
+        self._print_line(f"{name}: warning: {message}")
 
     def _print(self, name: str, workflow: Mapping[str, Any], rates: Rates) -> None:
         before = self._before.get(name, {})
         for line in lines(name, before, workflow):
-            self._say(line)
+            self._print_line(line)
         self._before[name] = phases(workflow)
-        for leaf in moving(workflow):
+        for leaf in transferring(workflow):
             if self._is_due(name, leaf, EVERY):
-                self._say(f"{name}: {leaf.title} {moved(leaf, rates)}")
+                self._print_line(f"{name}: {leaf.title} {transfer_text(leaf, rates)}")
 
     def _is_due(self, name: str, leaf: Leaf, seconds: float) -> bool:
         """Whether the last line about an attempt is `seconds` old; if so, count a line now."""
         key, now = f"{name} {leaf.title} {leaf.attempts}", self._clock()
-        if now < self._said.setdefault(key, now) + seconds:
+        if now < self._printed_at.setdefault(key, now) + seconds:
             return False
-        self._said[key] = now
+        self._printed_at[key] = now
         return True
 
-    def _say(self, line: str) -> None:
+    def _print_line(self, line: str) -> None:
         self._console.print(
             f"{time.strftime('%H:%M:%S')} {line}",
             soft_wrap=True,

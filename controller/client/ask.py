@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from controller.client.changes import Make, Seen
+from controller.client.changes import ImportObject, MakeRequest
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import IMPORT
 from steps.runtime.cluster import Cluster
@@ -16,28 +16,28 @@ PATIENCE: Final = 30.0
 POLL: Final = 0.5
 
 
-def ask(
+def send(
     cluster: Cluster,
     namespace: str,
     name: str,
-    make: Make,
-    say: Callable[[str], None],
+    make: MakeRequest,
+    show: Callable[[str], None],
     *,
     sleep: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
-) -> Seen:
-    """Send the request; returns the import once the controller has handled it. `say` prints the request.
+) -> ImportObject:
+    """Send the request; returns the import once the controller has handled it. `show` prints the request.
 
     Raises:
         StepError: NOT_FOUND without such an import; INVALID, if the request does not fit its state;
             UNREACHABLE, if the controller does not react in time (the change stays); errors of the API.
     """
-    wish = make(look(cluster, namespace, name))
-    if cluster.patch(IMPORT, name, wish.change, namespace) is None:
+    request = make(read_import(cluster, namespace, name))
+    if cluster.patch(IMPORT, name, request.change, namespace) is None:
         raise _missing(cluster, namespace, name)
-    say(wish.said)
+    show(request.message)
     end = clock() + PATIENCE
-    while not wish.noticed(seen := look(cluster, namespace, name)):
+    while not request.is_handled(seen := read_import(cluster, namespace, name)):
         if clock() > end:
             raise StepError(
                 Exit.UNREACHABLE,
@@ -49,23 +49,23 @@ def ask(
     return seen
 
 
-def look(cluster: Cluster, namespace: str, name: str) -> Seen:
+def read_import(cluster: Cluster, namespace: str, name: str) -> ImportObject:
     """Read the import. Raises StepError (NOT_FOUND)."""
-    found = cluster.get(IMPORT, name, namespace)
-    if found is None:
+    raw = cluster.get(IMPORT, name, namespace)
+    if raw is None:
         raise _missing(cluster, namespace, name)
-    return Seen(found)
+    return ImportObject(raw)
 
 
-def told(seen: Seen) -> str:
+def status_line(seen: ImportObject) -> str:
     """The import's status on one line."""
     status = seen.status
-    stand = status.import_status or "not started"
+    phase = status.import_status or "not started"
     step = f", {status.step}" if status.step else ""
-    return f"{seen.title}: {stand}{step}: {status.message or 'no message yet'}"
+    return f"{seen.title}: {phase}{step}: {status.message or 'no message yet'}"
 
 
-def document(seen: Seen) -> dict[str, Any]:
+def document(seen: ImportObject) -> dict[str, Any]:
     """The import's status as a document."""
     status, (namespace, _, name) = seen.status, seen.title.partition("/")
     return {
@@ -81,8 +81,8 @@ def document(seen: Seen) -> dict[str, Any]:
 
 
 def _missing(cluster: Cluster, namespace: str, name: str) -> StepError:
-    there = [one["metadata"]["name"] for one in cluster.find(IMPORT, namespace)]
-    known = ", ".join(there[:20]) or "none"
+    existing = [import_["metadata"]["name"] for import_ in cluster.find(IMPORT, namespace)]
+    known = ", ".join(existing[:20]) or "none"
     return StepError(
         Exit.NOT_FOUND,
         f"VirtualMachineImport {namespace}/{name} does not exist",

@@ -12,8 +12,8 @@ from steps.model.plan import Gate
 from workflows.api.annotations import APPROVE, RETRY
 from workflows.api.conditions import find, holds
 from workflows.api.status import Condition, ConditionStatus, ImportStatus
-from workflows.status.phase import SUCCEEDED, settled
-from workflows.status.watchdog import Kind
+from workflows.status.phase import SUCCEEDED, has_succeeded
+from workflows.status.watchdog import AlarmKind
 
 STOPPED: Final = ("Cancelling", "Cancelled")
 HELD: Final = ("Paused", *STOPPED)
@@ -21,7 +21,7 @@ HELD: Final = ("Paused", *STOPPED)
 
 
 @dataclass(frozen=True)
-class Seen:
+class ImportObject:
     """An import as the API returns it."""
 
     raw: Object
@@ -36,7 +36,7 @@ class Seen:
         return self.raw.get("spec") or {}
 
     @property
-    def notes(self) -> Mapping[str, str]:
+    def annotations(self) -> Mapping[str, str]:
         return self.raw["metadata"].get("annotations") or {}
 
     @property
@@ -50,49 +50,49 @@ class Seen:
     @property
     def gates(self) -> list[str]:
         """The gates that the approval annotation names."""
-        return [word.strip() for word in self.notes.get(APPROVE, "").split(",") if word.strip()]
+        return [word.strip() for word in self.annotations.get(APPROVE, "").split(",") if word.strip()]
 
 
 @dataclass(frozen=True)
-class Wish:
+class Request:
     """A change to an import."""
 
-    said: str
+    message: str
     """The message to show after the request."""
     change: Object
-    noticed: Callable[[Seen], bool]
+    is_handled: Callable[[ImportObject], bool]
     """Whether the controller has handled it."""
 
 
-Make = Callable[[Seen], Wish]
+MakeRequest = Callable[[ImportObject], Request]
 
 
-def retry(seen: Seen) -> Wish:
+def retry(seen: ImportObject) -> Request:
     """Retry a failed import, or one whose Workflow is stalled.
 
     Raises:
         StepError: INVALID, for an import that has succeeded, has not failed, or is held.
     """
-    stalled = holds(seen.status.import_conditions, Kind.STALLED)
+    stalled = holds(seen.status.import_conditions, AlarmKind.STALLED)
     if not stalled:
         _refuse_done(seen)
     if seen.summary.status == ConditionStatus.UNKNOWN and not stalled and seen.summary.reason not in HELD:
         raise _refusal(seen, f"it has not failed: {seen.status.message}", "retry only imports that failed")
-    if held := [field for field in ("suspend", "cancel") if seen.spec.get(field)]:
-        raise _refusal(seen, f"spec.{held[0]} is set", "run `vmferry resume` instead")
+    if fields := [field for field in ("suspend", "cancel") if seen.spec.get(field)]:
+        raise _refusal(seen, f"spec.{fields[0]} is set", "run `vmferry resume` instead")
     before = seen.status
-    return Wish(
+    return Request(
         f"{seen.title}: retry requested",
         {"metadata": {"annotations": {RETRY: "true"}}},
         # The status says what prevents a retry. The annotation stays until the retry can start.
-        lambda now: RETRY not in now.notes or now.status.message != before.message,
+        lambda now: RETRY not in now.annotations or now.status.message != before.message,
     )
 
 
-def approve(gate: Gate | None) -> Make:
+def approve(gate: Gate | None) -> MakeRequest:
     """Approve a gate; None: the gate at which the import waits."""
 
-    def make(seen: Seen) -> Wish:
+    def make(seen: ImportObject) -> Request:
         _refuse_done(seen)
         chosen = gate or _waiting_at(seen)
         if chosen not in (seen.spec.get("approvals") or ()):
@@ -102,7 +102,7 @@ def approve(gate: Gate | None) -> Make:
         words = dict.fromkeys([*seen.gates, str(chosen)])
         reached = seen.status.step == f"approve-{chosen}"
         later = "" if reached else f"; it has not reached {chosen} yet, the approval is kept until then"
-        return Wish(
+        return Request(
             f"{seen.title}: approved {chosen}{later}",
             {"metadata": {"annotations": {APPROVE: ",".join(words)}}},
             lambda now: not reached or str(chosen) not in now.gates,
@@ -111,42 +111,42 @@ def approve(gate: Gate | None) -> Make:
     return make
 
 
-def suspend(seen: Seen) -> Wish:
+def suspend(seen: ImportObject) -> Request:
     """Start no further step until it is resumed. Raises StepError (INVALID) if it has succeeded."""
     _refuse_done(seen)
-    said = f"{seen.title}: suspended; running steps finish, and no further step starts"
-    return Wish(said, {"spec": {"suspend": True}}, lambda now: now.summary.reason in HELD)
+    message = f"{seen.title}: suspended; running steps finish, and no further step starts"
+    return Request(message, {"spec": {"suspend": True}}, lambda now: now.summary.reason in HELD)
 
 
-def resume(seen: Seen) -> Wish:
+def resume(seen: ImportObject) -> Request:
     """Reset `spec.suspend` and `spec.cancel`. Raises StepError (INVALID) if neither is set."""
-    held = [field for field in ("suspend", "cancel") if seen.spec.get(field)]
-    if not held:
-        why = "neither spec.suspend nor spec.cancel is set"
-        raise _refusal(seen, why, "resume only suspended or cancelled imports")
-    return Wish(
+    fields = [field for field in ("suspend", "cancel") if seen.spec.get(field)]
+    if not fields:
+        reason = "neither spec.suspend nor spec.cancel is set"
+        raise _refusal(seen, reason, "resume only suspended or cancelled imports")
+    return Request(
         f"{seen.title}: resumed",
-        {"spec": dict.fromkeys(held, False)},
+        {"spec": dict.fromkeys(fields, False)},
         lambda now: now.summary.reason not in HELD,
     )
 
 
-def cancel(seen: Seen) -> Wish:
+def cancel(seen: ImportObject) -> Request:
     """Cancel it; completed work is kept. Raises StepError (INVALID) if it has succeeded."""
     _refuse_done(seen)
-    said = f"{seen.title}: cancelled; completed work is kept, `vmferry resume` continues the import"
-    return Wish(said, {"spec": {"cancel": True}}, lambda now: now.summary.reason in STOPPED)
+    message = f"{seen.title}: cancelled; completed work is kept, `vmferry resume` continues the import"
+    return Request(message, {"spec": {"cancel": True}}, lambda now: now.summary.reason in STOPPED)
 
 
 # --- inside
 
 
-def _refuse_done(seen: Seen) -> None:
-    if settled(seen.status):
+def _refuse_done(seen: ImportObject) -> None:
+    if has_succeeded(seen.status):
         raise _refusal(seen, seen.status.message or "it has succeeded", "nothing to do")
 
 
-def _waiting_at(seen: Seen) -> Gate:
+def _waiting_at(seen: ImportObject) -> Gate:
     gate = seen.status.step.removeprefix("approve-")
     if not seen.status.step.startswith("approve-") or gate not in list(Gate):
         known = " or ".join(Gate)
@@ -155,5 +155,5 @@ def _waiting_at(seen: Seen) -> Gate:
     return Gate(gate)
 
 
-def _refusal(seen: Seen, why: str, remedy: str) -> StepError:
-    return StepError(Exit.INVALID, f"import {seen.title} was not changed", why, remedy)
+def _refusal(seen: ImportObject, reason: str, remedy: str) -> StepError:
+    return StepError(Exit.INVALID, f"import {seen.title} was not changed", reason, remedy)

@@ -10,7 +10,7 @@ from typing import Any
 
 from controller.generate import mappingfile
 from controller.generate.manifest import Entry, entries, source_manifest, source_remarks
-from controller.generate.manifest_folder import Fate, ManifestDir, marked
+from controller.generate.manifest_folder import ManifestDir, WriteResult, manifest_text
 from controller.generate.mappingfile import Places, network_names
 from controller.generate.naming import Choice, choices, identity, source_key
 from steps.model.machine import Machine
@@ -18,20 +18,20 @@ from workflows.api.sources import Source
 
 
 @dataclass(frozen=True)
-class File:
+class WrittenFile:
     """A file of the folder and its fate; for an import also its entry."""
 
     path: Path
-    fate: Fate
+    result: WriteResult
     entry: Entry | None = None
 
 
 @dataclass
-class Report:
+class FolderReport:
     """What was written, and the warnings."""
 
     root: Path
-    files: list[File] = field(default_factory=list)
+    files: list[WrittenFile] = field(default_factory=list)
     skipped: list[Entry] = field(default_factory=list)
     """VMs that cannot be imported: they get no manifest."""
     unmapped: list[str] = field(default_factory=list)
@@ -46,7 +46,7 @@ def write(
     folder: ManifestDir,
     mapping: Path | None,
     destination: str,
-) -> Report:
+) -> FolderReport:
     """Write or update the folder from the source and the mapping.
 
     `mapping` is read only. Without it the folder's mapping is read and gets the missing rows, with
@@ -59,14 +59,14 @@ def write(
     before = {mark.of: name for name, mark in marks.items() if mark is not None}
     identities = {identity(machine, source) for machine in machines}
     taken = {name for name, mark in marks.items() if mark is not None and mark.of not in identities}
-    found = choices(machines, source, before, taken)
-    sources = _sources(found, source)
-    report = Report(folder.root)
+    chosen = choices(machines, source, before, taken)
+    sources = _sources(chosen, source)
+    report = FolderReport(folder.root)
     places = mappingfile.load(mapping)[1] if mapping else _mapping(machines, folder, destination, report)
     for of, (name, text) in sources.items():
-        report.files.append(File(folder.root / name, folder.put(name, of, text)))
+        report.files.append(WrittenFile(folder.root / name, folder.put(name, of, text)))
     report.unmapped += _unmapped(machines, places)
-    for entry in entries(found, places):
+    for entry in entries(chosen, places):
         _put(entry, source, folder, report)
     written = {identity(file.entry.choice.machine, source) for file in report.files if file.entry}
     ours = (mark.of for mark in marks.values() if mark and mark.of.startswith(f"{source_key(source)} "))
@@ -74,49 +74,51 @@ def write(
     return report
 
 
-def _sources(found: Sequence[Choice], source: Source) -> dict[str, tuple[str, str]]:
+def _sources(chosen: Sequence[Choice], source: Source) -> dict[str, tuple[str, str]]:
     """File name and text by key, of the given source or of those it was split into.
 
     The dot in the file name keeps it different from a VM's.
     """
-    needed = {source_key(choice.source): choice.source for choice in found} or {source_key(source): source}
+    needed = {source_key(choice.source): choice.source for choice in chosen} or {source_key(source): source}
     return {
         of: (
-            f"{one.metadata.name}.{one.kind.lower()}.yaml",
-            marked(of, source_remarks(one), source_manifest(one)),
+            f"{needed_source.metadata.name}.{needed_source.kind.lower()}.yaml",
+            manifest_text(of, source_remarks(needed_source), source_manifest(needed_source)),
         )
-        for of, one in needed.items()
+        for of, needed_source in needed.items()
     }
 
 
-def _mapping(machines: Sequence[Machine], folder: ManifestDir, destination: str, report: Report) -> Places:
+def _mapping(
+    machines: Sequence[Machine], folder: ManifestDir, destination: str, report: FolderReport
+) -> Places:
     path = folder.root / mappingfile.NAME
     is_new = not path.exists()
     document, _ = mappingfile.load(path)
     grown = mappingfile.extend(document, machines, destination)
     if is_new or grown:
         folder.replace(mappingfile.NAME, mappingfile.text(document))
-    fate = Fate.WRITTEN if is_new else Fate.UPDATED if grown else Fate.UNCHANGED
-    report.files.append(File(path, fate))
+    fate = WriteResult.WRITTEN if is_new else WriteResult.UPDATED if grown else WriteResult.UNCHANGED
+    report.files.append(WrittenFile(path, fate))
     return mappingfile.load(path)[1]
 
 
 def _unmapped(machines: Sequence[Machine], places: Places) -> list[str]:
-    called = network_names(machines)
+    name_of = network_names(machines)
     nics = (nic for machine in machines for nic in machine.nics if nic.network)
-    return sorted({called(nic) for nic in nics if places.network(nic) is None})
+    return sorted({name_of(nic) for nic in nics if places.network(nic) is None})
 
 
-def _put(entry: Entry, source: Source, folder: ManifestDir, report: Report) -> None:
+def _put(entry: Entry, source: Source, folder: ManifestDir, report: FolderReport) -> None:
     if entry.refusals:
         report.skipped.append(entry)
         return
     name, of = f"{entry.choice.name}.yaml", identity(entry.choice.machine, source)
-    fate = folder.put(name, of, marked(of, entry.remarks, entry.manifest))
-    report.files.append(File(folder.root / name, fate, entry))
+    fate = folder.put(name, of, manifest_text(of, entry.remarks, entry.manifest))
+    report.files.append(WrittenFile(folder.root / name, fate, entry))
 
 
-def document(report: Report) -> dict[str, Any]:
+def document(report: FolderReport) -> dict[str, Any]:
     """The report as a document."""
     return {
         "folder": str(report.root),
@@ -133,8 +135,8 @@ def document(report: Report) -> dict[str, Any]:
     }
 
 
-def _file(file: File) -> dict[str, Any]:
-    base: dict[str, Any] = {"file": str(file.path), "result": str(file.fate)}
+def _file(file: WrittenFile) -> dict[str, Any]:
+    base: dict[str, Any] = {"file": str(file.path), "result": str(file.result)}
     if file.entry is None:
         return base
     machine = file.entry.choice.machine
@@ -142,10 +144,10 @@ def _file(file: File) -> dict[str, Any]:
     return base | more | {"import": file.entry.choice.name, "remarks": list(file.entry.remarks[1:])}
 
 
-def warnings(report: Report) -> Iterator[str]:
+def warnings(report: FolderReport) -> Iterator[str]:
     """The warnings, one per line."""
     for file in report.files:
-        if file.fate is Fate.KEPT:
+        if file.result is WriteResult.KEPT:
             yield f"{file.path} was edited by hand and is kept; use --force to overwrite it"
     for entry in report.skipped:
         machine = entry.choice.machine
@@ -159,9 +161,9 @@ def warnings(report: Report) -> Iterator[str]:
         )
 
 
-def summary(report: Report) -> str:
+def summary(report: FolderReport) -> str:
     """The number of files per fate."""
-    counts = Counter(file.fate for file in report.files)
-    parts = [f"{counts[fate]} {fate}" for fate in Fate if counts[fate]]
+    counts = Counter(file.result for file in report.files)
+    parts = [f"{counts[fate]} {fate}" for fate in WriteResult if counts[fate]]
     left_out = [f"{len(report.skipped)} VMs left out"] if report.skipped else []
     return f"{report.root}: {', '.join([*parts, *left_out])}"

@@ -32,20 +32,20 @@ class Entry:
     refusals: tuple[str, ...]
 
 
-def entries(found: Sequence[Choice], places: Places) -> Iterator[Entry]:
+def entries(chosen: Sequence[Choice], places: Places) -> Iterator[Entry]:
     """A manifest for each choice, checked as in preflight; fixable problems are not refusals."""
-    called = network_names(choice.machine for choice in found)
-    for choice in found:
+    called = network_names(choice.machine for choice in chosen)
+    for choice in chosen:
         names = {nic.id: _row_name(nic, places, called(nic)) for nic in choice.machine.nics}
-        made = manifest(choice, places, names)
+        document = manifest(choice, places, names)
         try:
-            warnings, blocks = _judged(choice, made)
+            warnings, blocks = _check(choice, document)
         except Invalid as error:
             warnings, blocks = [], [(Exit.UNSUPPORTED, reason) for reason in error.reasons]
-        said = [*(f"warn: {text}" for text in warnings), *(f"block: {text}" for _, text in blocks)]
+        checks = [*(f"warn: {text}" for text in warnings), *(f"block: {text}" for _, text in blocks)]
         refusals = tuple(text for code, text in blocks if code is Exit.UNSUPPORTED)
-        remarks = (_outline(choice.machine), *said)
-        yield Entry(choice=choice, manifest=made, remarks=remarks, refusals=refusals)
+        remarks = (_outline(choice.machine), *checks)
+        yield Entry(choice=choice, manifest=document, remarks=remarks, refusals=refusals)
 
 
 def _row_name(nic: Nic, places: Places, called: str) -> str:
@@ -54,7 +54,7 @@ def _row_name(nic: Nic, places: Places, called: str) -> str:
     return nic.network_id if row is not None and row.source_network == nic.network_id else called
 
 
-def _judged(choice: Choice, document: dict[str, Any]) -> tuple[list[str], list[tuple[Exit, str]]]:
+def _check(choice: Choice, document: dict[str, Any]) -> tuple[list[str], list[tuple[Exit, str]]]:
     """(warnings, reasons to refuse) of an import with this manifest."""
     import_ = VirtualMachineImport.model_validate(document, by_alias=True, by_name=False)
     request = plan(import_, choice.source, Settings())
@@ -93,13 +93,13 @@ def manifest(choice: Choice, places: Places, names: Mapping[str, str]) -> dict[s
 def _network_rows(machine: Machine, places: Places, names: Mapping[str, str]) -> list[dict[str, str]]:
     rows: dict[str, dict[str, str]] = {}
     for nic in machine.nics:
-        found = places.network(nic) if nic.network else None
-        if found is None:
+        row = places.network(nic) if nic.network else None
+        if row is None:
             continue
         name = names[nic.id]
-        rows[name] = {"sourceNetwork": name, "destinationNetwork": found.destination_network}
-        if found.network_interface_model:
-            rows[name]["networkInterfaceModel"] = str(found.network_interface_model)
+        rows[name] = {"sourceNetwork": name, "destinationNetwork": row.destination_network}
+        if row.network_interface_model:
+            rows[name]["networkInterfaceModel"] = str(row.network_interface_model)
     return list(rows.values())
 
 
@@ -110,7 +110,11 @@ def _storage(machine: Machine, places: Places) -> dict[str, Any]:
         return {}
     if len(set(classes.values())) == 1:
         return {"storageClass": next(iter(classes.values()))}
-    rows = ({"sourceDisk": disk, "storageClass": found} for disk, found in classes.items() if found)
+    rows = (
+        {"sourceDisk": disk, "storageClass": storage_class}
+        for disk, storage_class in classes.items()
+        if storage_class
+    )
     return {"diskMapping": list(rows)}
 
 

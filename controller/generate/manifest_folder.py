@@ -19,7 +19,7 @@ _MARK: Final = "# vmferry: "
 """Prefix of the line with the identity of the file's object and the digest of the other lines."""
 
 
-class Fate(enum.StrEnum):
+class WriteResult(enum.StrEnum):
     """What became of a file."""
 
     WRITTEN = "written"
@@ -37,7 +37,7 @@ class Mark:
     untouched: bool
 
 
-def marked(of: str, remarks: Iterable[str], document: Mapping[str, Any]) -> str:
+def manifest_text(of: str, remarks: Iterable[str], document: Mapping[str, Any]) -> str:
     """The text of a manifest: the mark, the remarks, the document."""
     body = "".join(f"# {line(remark)}\n" for remark in remarks) + to_yaml(document)
     return _MARK + json.dumps({"of": of, "sha256": _digest(body)}) + "\n" + body
@@ -52,8 +52,8 @@ def mark_of(text: str) -> Mark | None:
     """The mark of a file; None without one, as in a file that a person wrote."""
     first, _, body = text.partition("\n")
     try:
-        found = json.loads(first.removeprefix(_MARK)) if first.startswith(_MARK) else {}
-        return Mark(str(found["of"]), found["sha256"] == _digest(body))
+        mark = json.loads(first.removeprefix(_MARK)) if first.startswith(_MARK) else {}
+        return Mark(str(mark["of"]), mark["sha256"] == _digest(body))
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -81,31 +81,31 @@ class ManifestDir:
             files = sorted(file for file in self.root.iterdir() if file.suffix in SUFFIXES)
             return {file.stem: mark_of(_text(file)) for file in files}
         except OSError as error:
-            raise self._refused(error, "read") from None
+            raise self._error(error, "read") from None
 
-    def put(self, name: str, of: str, text: str) -> Fate:
+    def put(self, name: str, of: str, text: str) -> WriteResult:
         """Write the file of `of`, unless the existing one was edited by hand.
 
         Raises:
             StepError: CONFLICT, if it cannot be written.
         """
         try:
-            fate = self._fate(self.root / name, of, text)
+            result = self._result_of(self.root / name, of, text)
         except OSError as error:
-            raise self._refused(error, "read") from None
-        if fate in (Fate.WRITTEN, Fate.UPDATED):
+            raise self._error(error, "read") from None
+        if result in (WriteResult.WRITTEN, WriteResult.UPDATED):
             self.replace(name, text)
-        return fate
+        return result
 
-    def _fate(self, file: Path, of: str, text: str) -> Fate:
+    def _result_of(self, file: Path, of: str, text: str) -> WriteResult:
         if not file.exists():
-            return Fate.WRITTEN
-        there = _text(file)
-        if there == text:
-            return Fate.UNCHANGED
-        mark = mark_of(there)
+            return WriteResult.WRITTEN
+        existing = _text(file)
+        if existing == text:
+            return WriteResult.UNCHANGED
+        mark = mark_of(existing)
         ours = mark is not None and mark.untouched and mark.of == of
-        return Fate.UPDATED if self._force or ours else Fate.KEPT
+        return WriteResult.UPDATED if self._force or ours else WriteResult.KEPT
 
     def replace(self, name: str, text: str) -> None:
         """Write or overwrite a file. Raises StepError: CONFLICT."""
@@ -113,11 +113,11 @@ class ManifestDir:
             self.root.mkdir(parents=True, exist_ok=True)
             write_atomically(self.root / name, text)
         except OSError as error:
-            raise self._refused(error, "write") from None
+            raise self._error(error, "write") from None
 
-    def _refused(self, error: OSError, what: str) -> StepError:
+    def _error(self, error: OSError, verb: str) -> StepError:
         reason = f"{error.filename or self.root}: {error.strerror}"
-        return StepError(Exit.CONFLICT, f"cannot {what} {self.root}", reason, "choose another --into")
+        return StepError(Exit.CONFLICT, f"cannot {verb} {self.root}", reason, "choose another --into")
 
 
 def _text(file: Path) -> str:

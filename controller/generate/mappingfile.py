@@ -60,8 +60,8 @@ class Places(Model):
 def all_to(destination: str, machines: Iterable[Machine]) -> Places:
     """Map every network of the VMs to one destination."""
     machines = tuple(machines)
-    called = network_names(machines)
-    names = dict.fromkeys(called(nic) for machine in machines for nic in machine.nics if nic.network)
+    name_of = network_names(machines)
+    names = dict.fromkeys(name_of(nic) for machine in machines for nic in machine.nics if nic.network)
     rows = (NetworkMapping(source_network=name, destination_network=destination) for name in names)
     return Places(network_mapping=tuple(rows))
 
@@ -77,8 +77,8 @@ def network_names(machines: Iterable[Machine]) -> Callable[[Nic], str]:
 
 def storage(disk: Disk) -> str:
     """The datastore of a disk, as vSphere writes it before a file: `[NAME] PATH`; or empty."""
-    found = re.match(r"\[(.+?)\] ", disk.backing)
-    return found[1] if found else ""
+    match = re.match(r"\[(.+?)\] ", disk.backing)
+    return match[1] if match else ""
 
 
 def load(path: Path) -> tuple[CommentedMap, Places]:
@@ -103,7 +103,7 @@ def _places(where: str, document: CommentedMap) -> Places:
         places = Places.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)
-        raise InvalidManifestsError([read.told(where, document, fault) for fault in faults]) from None
+        raise InvalidManifestsError([read.fault_line(where, document, fault) for fault in faults]) from None
     if reasons := list(_reasons(places)):
         raise InvalidManifestsError([f"{where}: {reason}" for reason in reasons])
     return places
@@ -133,23 +133,25 @@ def extend(document: CommentedMap, machines: Sequence[Machine], destination: str
 
     Existing rows and comments stay unchanged.
     """
-    called = network_names(machines)
-    networks = _counted(
-        {called(nic): nic.network for nic in machine.nics if nic.network} for machine in machines
+    name_of = network_names(machines)
+    networks = _usage_remarks(
+        {name_of(nic): nic.network for nic in machine.nics if nic.network} for machine in machines
     )
-    stores = _counted({name: "" for name in map(storage, machine.disks) if name} for machine in machines)
-    return _add(document, "networkMapping", "sourceNetwork", networks, destinationNetwork=destination) | _add(
-        document, "storageMapping", "sourceStorage", stores, storageClass=""
+    stores = _usage_remarks(
+        {name: "" for name in map(storage, machine.disks) if name} for machine in machines
     )
+    has_networks = _add(document, "networkMapping", "sourceNetwork", networks, destinationNetwork=destination)
+    has_stores = _add(document, "storageMapping", "sourceStorage", stores, storageClass="")
+    return has_networks or has_stores
 
 
-def _counted(names: Iterable[dict[str, str]]) -> dict[str, str]:
+def _usage_remarks(names: Iterable[dict[str, str]]) -> dict[str, str]:
     """Remarks by name: how many VMs use it, and its other name."""
     counts: Counter[str] = Counter()
     also: dict[str, str] = {}
-    for found in names:
-        counts.update(found.keys())
-        also |= found
+    for names_of_vm in names:
+        counts.update(names_of_vm.keys())
+        also |= names_of_vm
     return {
         name: f"{counts[name]} VM{'s' if counts[name] > 1 else ''}"
         + (f", called {_line(also[name])}" if also[name] not in ("", name) else "")
@@ -166,8 +168,8 @@ def _add(document: CommentedMap, field: str, key: str, remarks: dict[str, str], 
     rows: Any = document.get(field)
     if not rows:
         rows = document[field] = CommentedSeq()  # the existing one may be written as []
-    there = {row.get(key) for row in rows}
-    new = [name for name in remarks if name not in there]
+    known = {row.get(key) for row in rows}
+    new = [name for name in remarks if name not in known]
     for name in new:
         row = CommentedMap({key: DoubleQuotedScalarString(name)})
         row |= {field: DoubleQuotedScalarString(value) for field, value in rest.items()}

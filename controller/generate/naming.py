@@ -64,14 +64,14 @@ def choices(
     sources = split(source, machines)
     same = Counter(_words(machine, source) for machine in machines)
     called = _names(machines, source, before, taken)
-    made = []
+    selection = []
     for machine, name in zip(machines, called, strict=True):
         vm = machine.name if same[_words(machine, source)] == 1 else machine.source_id
         if source.spec.LONE_VM_NEEDS_NO_NAME and len(machines) == 1:
             vm = name
         own, folder = sources.get(datacenter(machine), source), folder_of(machine, source)
-        made.append(Choice(machine=machine, source=own, name=name, vm=vm, folder=folder))
-    return made
+        selection.append(Choice(machine=machine, source=own, name=name, vm=vm, folder=folder))
+    return selection
 
 
 def _names(
@@ -82,13 +82,13 @@ def _names(
     The result does not depend on the order of the VMs.
     """
     fitting = Counter(normalise(machine.name) for machine in machines)
-    used, found = {*taken, *before.values()}, {}
-    for machine in sorted(machines, key=lambda one: (fitting[normalise(one.name)], one.source_id)):
+    used, names = {*taken, *before.values()}, {}
+    for machine in sorted(machines, key=lambda vm: (fitting[normalise(vm.name)], vm.source_id)):
         key = identity(machine, source)
         alone = fitting[normalise(machine.name)] == 1
-        found[key] = before.get(key) or _free(machine, used, alone=alone)
-        used.add(found[key])
-    return [found[identity(machine, source)] for machine in machines]
+        names[key] = before.get(key) or _free(machine, used, alone=alone)
+        used.add(names[key])
+    return [names[identity(machine, source)] for machine in machines]
 
 
 def _words(machine: Machine, source: Source) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ def _free(machine: Machine, used: set[str], *, alone: bool) -> str:
     if alone and name not in used:
         return name
     tried = (f"{name[: 62 - len(suffix)].rstrip('-')}-{suffix}" for suffix in _suffixes(machine))
-    return next(found for found in tried if found not in used)
+    return next(candidate for candidate in tried if candidate not in used)
 
 
 def _suffixes(machine: Machine) -> Iterator[str]:
@@ -119,8 +119,8 @@ def _digest(text: str) -> str:
 
 def datacenter(machine: Machine) -> str:
     """The inventory path of a VM's datacenter; empty if unknown."""
-    path, found, _ = machine.path.partition("/vm/")
-    return path.strip("/") if found else ""
+    path, separator, _ = machine.path.partition("/vm/")
+    return path.strip("/") if separator else ""
 
 
 def split(source: Source, machines: Iterable[Machine]) -> dict[str, Source]:

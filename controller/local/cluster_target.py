@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from controller.local.rundir import RunDir
+from steps.image import ADDRESS_ENV
 from steps.model.contract import Exit, StepError
 from steps.model.document import Document, write_atomically
 from steps.model.kinds import IMAGE, Kind
@@ -22,17 +23,15 @@ from steps.runtime.stop import Stop
 from workflows.stages import Stage
 
 KUBECONFIG: Final = "KUBECONFIG"
-ADDRESS: Final = "SVC_ADDRESS"
-"""vm-import-controller uses this name when it runs outside a cluster."""
-AIM: Final = "cluster.json"
+TARGET: Final = "cluster.json"
 TOKEN: Final = "token"  # noqa: S105 - a file's name
 TOKEN_BYTES: Final = 24
 NAMESPACE: Final = Kind("v1", "Namespace", "namespaces", namespaced=False)
-RANGE: Final = 256
+PORTS_TRIED: Final = 256
 """Number of ports to try, from the first one on."""
 
 
-class Aim(Document):
+class ClusterTarget(Document):
     """The target cluster. It is saved with the import: a retry uses the same cluster."""
 
     kubeconfig: str
@@ -43,7 +42,7 @@ class Aim(Document):
     """Each served disk has its own port: this one, or the next free one."""
 
 
-def aim(environ: Mapping[str, str]) -> Aim:
+def from_environment(environ: Mapping[str, str]) -> ClusterTarget:
     """Read the target cluster from the environment.
 
     Raises:
@@ -58,22 +57,24 @@ def aim(environ: Mapping[str, str]) -> Aim:
         raise StepError(
             Exit.INVALID, f"{KUBECONFIG} is not valid", f"{files[0]} does not exist", "correct the path"
         )
-    host, port = _address(environ.get(ADDRESS, ""))
-    return Aim(kubeconfig=os.pathsep.join(str(file.absolute()) for file in files), host=host, port=port)
+    host, port = _address(environ.get(ADDRESS_ENV, ""))
+    return ClusterTarget(
+        kubeconfig=os.pathsep.join(str(file.absolute()) for file in files), host=host, port=port
+    )
 
 
 def _address(text: str) -> tuple[str, int]:
     if not text:
         raise StepError(
             Exit.INVALID,
-            f"{ADDRESS} is not set",
+            f"{ADDRESS_ENV} is not set",
             "the cluster fetches the disks from this host",
             f"set it to the HOST or HOST:PORT at which the cluster reaches this host (port {PORT} and up)",
         )
     host, port = _parts(text)
     if not host:
-        what = f"{ADDRESS} {text!r} is not an address"
-        raise StepError(Exit.INVALID, what, remedy="write HOST or HOST:PORT")
+        failure = f"{ADDRESS_ENV} {text!r} is not an address"
+        raise StepError(Exit.INVALID, failure, remedy="write HOST or HOST:PORT")
     return (f"[{host}]" if ":" in host else host), port
 
 
@@ -87,7 +88,7 @@ def _parts(text: str) -> tuple[str, int]:
     return (host, port) if parts.netloc == text and not set("@ ") & set(text) else ("", PORT)
 
 
-def check(plans: Iterable[Plan], wanted: Aim) -> None:
+def check(plans: Iterable[Plan], target: ClusterTarget) -> None:
     """Check before anything changes that the cluster answers and the disks can be served.
 
     Raises:
@@ -95,28 +96,28 @@ def check(plans: Iterable[Plan], wanted: Aim) -> None:
     """
     if shutil.which("nginx") is None:
         raise StepError(Exit.INVALID, "nginx is missing", remedy="install the package nginx-light")
-    cluster = connect(wanted)
+    cluster = connect(target)
     for name in dict.fromkeys(plan.target.namespace for plan in plans):
         cluster.find(IMAGE, name)
         try:
-            found = cluster.get(NAMESPACE, name)
+            namespace = cluster.get(NAMESPACE, name)
         except StepError as error:
             if error.code is not Exit.DENIED:  # a user of a namespace need not be allowed to read it
                 raise
         else:
-            if found is None:
+            if namespace is None:
                 remedy = "create it, or set metadata.namespace of the import"
                 raise StepError(Exit.NOT_FOUND, f"the cluster has no namespace {name}", remedy=remedy)
 
 
-def connect(wanted: Aim) -> Cluster:
+def connect(target: ClusterTarget) -> Cluster:
     """A client for the target cluster."""
     from steps.runtime import kubeapi  # noqa: PLC0415 - only an import into a cluster needs its client
 
-    return kubeapi.connect(Stop(), patience=0, kubeconfig=wanted.kubeconfig)
+    return kubeapi.connect(Stop(), patience=0, kubeconfig=target.kubeconfig)
 
 
-class Ports:
+class PortAllocator:
     """The ports at which parallel imports serve their disks."""
 
     def __init__(self) -> None:
@@ -135,62 +136,62 @@ class Ports:
         raise StepError(
             Exit.BUSY,
             "no free port to serve a disk",
-            f"ports {wanted[-1] - RANGE + 1} to {wanted[-1]} are in use",
-            f"set another port in {ADDRESS}",
+            f"ports {wanted[-1] - PORTS_TRIED + 1} to {wanted[-1]} are in use",
+            f"set another port in {ADDRESS_ENV}",
         )
 
 
-class Way:
+class ClusterArguments:
     """Environment and arguments by which the steps of one import know the cluster."""
 
-    def __init__(self, rundir: RunDir, ports: Ports) -> None:
+    def __init__(self, rundir: RunDir, ports: PortAllocator) -> None:
         self._notes = rundir.notes
-        self._aim = Aim.load(rundir.notes / AIM)
+        self._target = ClusterTarget.load(rundir.notes / TARGET)
         self._ports = ports
-        self._listen = listening(self._aim.host)
+        self._listen = listen_address(self._target.host)
         self._served: dict[str, int] = {}
 
     def environment(self) -> dict[str, str]:
-        return {KUBECONFIG: self._aim.kubeconfig}
+        return {KUBECONFIG: self._target.kubeconfig}
 
     def arguments(self, stage: Stage, disk: str | None) -> list[str]:
         """Further arguments: `serve` and `image` of a disk need a common address."""
         if not stage.address or disk is None:
             return []
-        meeting = ["--token-file", str(self._notes / TOKEN)]
+        token = ["--token-file", str(self._notes / TOKEN)]
         port = self._port(disk)
         if stage.name == "serve":
-            return [*meeting, "--listen", f"{self._listen}:{port}"]
-        return [*meeting, "--origin", f"http://{self._aim.host}:{port}"]
+            return [*token, "--listen", f"{self._listen}:{port}"]
+        return [*token, "--origin", f"http://{self._target.host}:{port}"]
 
     def _port(self, disk: str) -> int:
         """The disk's port. A retry reuses it, so that a running download can continue."""
         if disk not in self._served:
             note = self._notes / f"port-{disk}"
             before = [int(note.read_text())] if note.exists() else []
-            after = range(self._aim.port, min(self._aim.port + RANGE, 1 << 16))
+            after = range(self._target.port, min(self._target.port + PORTS_TRIED, 1 << 16))
             self._served[disk] = self._ports.take(self._listen, [*before, *after])
             write_atomically(note, f"{self._served[disk]}\n")
         return self._served[disk]
 
 
-def keep(rundir: RunDir, wanted: Aim) -> None:
+def save(rundir: RunDir, target: ClusterTarget) -> None:
     """Save the target with a new import, and create the secret part of its disks' URLs."""
-    wanted.save(rundir.notes / AIM)
+    target.save(rundir.notes / TARGET)
     write_atomically(rundir.notes / TOKEN, f"{secrets.token_urlsafe(TOKEN_BYTES)}\n", mode=0o600)
 
 
-def listening(host: str) -> str:
+def listen_address(host: str) -> str:
     """The address to listen at: `host` if this host has it, else all addresses (as behind NAT)."""
     name = host.strip("[]")
-    with_any = "[::]" if ":" in name else "0.0.0.0"  # noqa: S104 - needed behind NAT
+    every_address = "[::]" if ":" in name else "0.0.0.0"  # noqa: S104 - needed behind NAT
     try:
-        found = socket.getaddrinfo(name, 0, type=socket.SOCK_STREAM)[0]
-        with socket.socket(found[0], socket.SOCK_STREAM) as probe:
-            probe.bind(found[4])
+        resolved = socket.getaddrinfo(name, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(resolved[0], socket.SOCK_STREAM) as probe:
+            probe.bind(resolved[4])
     except OSError:
-        return with_any
-    address = str(found[4][0])
+        return every_address
+    address = str(resolved[4][0])
     return f"[{address}]" if ":" in address else address
 
 

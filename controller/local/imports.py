@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from controller.local.cluster_target import AIM, Aim, Ports, Way, keep
+from controller.local.cluster_target import TARGET, ClusterArguments, ClusterTarget, PortAllocator, save
 from controller.local.process import Launcher
 from controller.local.record import Record
 from controller.local.rundir import RunDir
-from controller.local.runner import FIRST_DELAY, STOPPED, Limits, Runner
+from controller.local.runner import FIRST_DELAY, STOPPED, Runner, TransferSlots
 from controller.manifests.resolve import Job
 from steps.model import names
 from steps.model.contract import Exit, StepError
@@ -38,7 +38,7 @@ class Watcher(Protocol):
     def changed(self, name: str, workflow: Json) -> None:
         """Show the new state of a run."""
 
-    def warn(self, name: str, what: str) -> None:
+    def warn(self, name: str, message: str) -> None:
         """Show a warning about a run that continues."""
 
     def tick(self) -> None:
@@ -46,7 +46,7 @@ class Watcher(Protocol):
 
 
 @dataclass(frozen=True)
-class Run:
+class EmbeddedRun:
     """One import in its folder."""
 
     name: str
@@ -56,7 +56,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ImportResult:
     """The result of an import."""
 
     name: str
@@ -78,10 +78,10 @@ class Outcome:
         return (self.cause.exit_code if self.cause else None) or Exit.INTERNAL
 
 
-def create(jobs: Sequence[Job], into: Path, aim: Aim | None = None) -> list[Run]:
+def create(jobs: Sequence[Job], into: Path, target: ClusterTarget | None = None) -> list[EmbeddedRun]:
     """Create a folder for each import: `into` itself for one, folders below it for several.
 
-    `aim` is the target cluster, None for a folder.
+    `target` is the target cluster, None for a folder.
 
     Raises:
         StepError: CONFLICT, before anything is created, if one of them is taken.
@@ -89,11 +89,11 @@ def create(jobs: Sequence[Job], into: Path, aim: Aim | None = None) -> list[Run]
     if len(jobs) == 1:
         folders = [into]
     else:
-        RunDir(into).refuse_foreign()
+        RunDir(into).require_free()
         folders = [into / folder_name(job, jobs) for job in jobs]
     for folder in folders:
-        RunDir(folder).refuse_foreign()
-    return [_create(job, RunDir(folder), aim) for job, folder in zip(jobs, folders, strict=True)]
+        RunDir(folder).require_free()
+    return [_create(job, RunDir(folder), target) for job, folder in zip(jobs, folders, strict=True)]
 
 
 def folder_name(job: Job, jobs: Sequence[Job]) -> str:
@@ -102,19 +102,19 @@ def folder_name(job: Job, jobs: Sequence[Job]) -> str:
     return f"{job.plan.import_.namespace}-{job.name}" if twice else job.name
 
 
-def _create(job: Job, rundir: RunDir, aim: Aim | None) -> Run:
+def _create(job: Job, rundir: RunDir, target: ClusterTarget | None) -> EmbeddedRun:
     try:
-        lock = take(rundir)
+        lock = take_lock(rundir)
         rundir.create(job.plan, job.credentials)
-        if aim is not None:
-            keep(rundir, aim)
+        if target is not None:
+            save(rundir, target)
     except OSError as error:
         raise StepError(
             Exit.CONFLICT, f"cannot create {rundir.root}", f"{error.strerror}", "choose another --into"
         ) from None
-    rundir.keep_room()
+    rundir.reserve_space()
     record = Record.new(job.plan.run, names.labels(job.plan), rundir.save)
-    return Run(job.name, rundir, record, lock)
+    return EmbeddedRun(job.name, rundir, record, lock)
 
 
 def find(root: Path) -> list[RunDir]:
@@ -126,70 +126,70 @@ def find(root: Path) -> list[RunDir]:
     if RunDir(root).state.exists():
         return [RunDir(root)]
     below = [RunDir(path) for path in sorted(root.iterdir())] if root.is_dir() else []
-    found = [rundir for rundir in below if rundir.state.exists()]
-    if not found:
-        RunDir(root).require()
-    return found
+    imports = [rundir for rundir in below if rundir.state.exists()]
+    if not imports:
+        RunDir(root).require_import()
+    return imports
 
 
-def reopen(rundir: RunDir, credentials: dict[str, bytes] | None = None) -> Run | None:
+def reopen(rundir: RunDir, credentials: dict[str, bytes] | None = None) -> EmbeddedRun | None:
     """Reopen an import that failed or whose runner was killed; None if it has succeeded.
 
     Raises:
         StepError: BUSY, if a process works on it; INVALID, if its credentials are missing.
     """
-    lock = take(rundir)
+    lock = take_lock(rundir)
     record = Record(rundir.load(), rundir.save)
     plan = Plan.load(rundir.request / PLAN)
     if phase_of(record.workflow) is Phase.SUCCEEDED:
-        rundir.tidy()  # a killed runner may not have done it
+        rundir.delete_leftovers()  # a killed runner may not have done it
         return None
     if credentials is not None:
-        rundir.put_credentials(credentials)
+        rundir.write_credentials(credentials)
     elif not rundir.credentials.exists():
         raise StepError(
             Exit.INVALID,
             f"the credentials of {plan.source.name} are missing in {rundir.root}",
             remedy="give the manifests again: vmferry retry DIR -f MANIFESTS",
         )
-    rundir.keep_room()
+    rundir.reserve_space()
     record.reopen()
-    return Run(plan.import_.name, rundir, record, lock)
+    return EmbeddedRun(plan.import_.name, rundir, record, lock)
 
 
-def take(rundir: RunDir) -> int:
+def take_lock(rundir: RunDir) -> int:
     """Take the folder's lock; waits for steps that outlived a killed runner.
 
     Raises:
         StepError: BUSY.
     """
-    start, said = time.monotonic(), False
+    start, is_announced = time.monotonic(), False
     while True:
         try:
             lock = rundir.lock()
         except BlockingIOError:
             pass
         else:
-            rundir.sign()
+            rundir.mark_running()
             return lock
-        if rundir.is_run() or time.monotonic() - start > ORPHANS:
+        if rundir.is_running() or time.monotonic() - start > ORPHANS:
             raise StepError(
                 Exit.BUSY,
                 f"{rundir.root} is in use by another vmferry process",
                 remedy="wait for it, or stop it with Ctrl-C in its terminal",
             )
-        if not said:
-            said = True
+        if not is_announced:
+            is_announced = True
             print(f"waiting for the steps of a killed vmferry process in {rundir.root}", file=sys.stderr)  # noqa: T201
         time.sleep(0.2)
 
 
-async def carry_out(
-    runs: Sequence[Run], watch: Watcher, *, first_delay: float = FIRST_DELAY
-) -> list[Outcome]:
+async def run_all(
+    runs: Sequence[EmbeddedRun], watch: Watcher, *, first_delay: float = FIRST_DELAY
+) -> list[ImportResult]:
     """Run imports in parallel to their end; SIGINT and SIGTERM stop them cleanly."""
-    limits, ports = Limits(), Ports()
-    runners = [_runner(run, limits, ports, watch, first_delay) for run in runs]
+    slots, ports = TransferSlots(), PortAllocator()
+    runners = [_runner(run, slots, ports, watch, first_delay) for run in runs]
 
     def stop() -> None:
         for runner in runners:
@@ -202,7 +202,7 @@ async def carry_out(
     ticker = asyncio.create_task(_tick(watch))
     phases = await asyncio.gather(*(runner.run() for runner in runners))
     ticker.cancel()
-    return [_outcome(run, phase) for run, phase in zip(runs, phases, strict=True)]
+    return [_result(run, phase) for run, phase in zip(runs, phases, strict=True)]
 
 
 async def _tick(watch: Watcher) -> None:
@@ -212,38 +212,40 @@ async def _tick(watch: Watcher) -> None:
         watch.tick()
 
 
-def _runner(run: Run, limits: Limits, ports: Ports, watch: Watcher, first_delay: float) -> Runner:
+def _runner(
+    run: EmbeddedRun, slots: TransferSlots, ports: PortAllocator, watch: Watcher, first_delay: float
+) -> Runner:
     def changed() -> None:
         watch.changed(run.name, run.record.workflow)
 
-    def warn(what: str) -> None:
-        watch.warn(run.name, what)
+    def warn(message: str) -> None:
+        watch.warn(run.name, message)
 
-    way = Way(run.rundir, ports) if (run.rundir.notes / AIM).exists() else None
-    launcher = Launcher(run.rundir, run.lock, way)
-    return Runner(run.rundir, run.record, launcher, limits, changed, warn, first_delay=first_delay)
+    cluster = ClusterArguments(run.rundir, ports) if (run.rundir.notes / TARGET).exists() else None
+    launcher = Launcher(run.rundir, run.lock, cluster)
+    return Runner(run.rundir, run.record, launcher, slots, changed, warn, first_delay=first_delay)
 
 
-def _outcome(run: Run, phase: Phase) -> Outcome:
+def _result(run: EmbeddedRun, phase: Phase) -> ImportResult:
     if phase is Phase.SUCCEEDED:
-        run.rundir.tidy()
+        run.rundir.delete_leftovers()
     workflow = run.record.workflow
     stopped = workflow["status"].get("message") == STOPPED
-    machine = _machine(run.rundir) if phase is Phase.SUCCEEDED else ""
-    note = "" if phase is Phase.SUCCEEDED else _note(run.rundir, workflow)
-    return Outcome(run.name, run.rundir.root, phase, root_cause(workflow), stopped, machine, note)
+    machine = _cluster_vm(run.rundir) if phase is Phase.SUCCEEDED else ""
+    note = "" if phase is Phase.SUCCEEDED else _powered_off_note(run.rundir, workflow)
+    return ImportResult(run.name, run.rundir.root, phase, root_cause(workflow), stopped, machine, note)
 
 
-def _note(rundir: RunDir, workflow: Json) -> str:
-    found = rundir.request / MACHINE
-    if not found.exists():
+def _powered_off_note(rundir: RunDir, workflow: Json) -> str:
+    machine_file = rundir.request / MACHINE
+    if not machine_file.exists():
         return ""
     return poweredoff.note(
-        Machine.load(found), Plan.load(rundir.request / PLAN).source.kind, leaves(workflow)
+        Machine.load(machine_file), Plan.load(rundir.request / PLAN).source.kind, leaves(workflow)
     )
 
 
-def _machine(rundir: RunDir) -> str:
+def _cluster_vm(rundir: RunDir) -> str:
     plan = Plan.load(rundir.request / PLAN)
     if plan.target.kind is TargetKind.DIRECTORY:
         return ""

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from controller.local.cluster_target import Way
+from controller.local.cluster_target import ClusterArguments
 from controller.local.rundir import RunDir
-from controller.local.tempdir import Temporary, temporary
+from controller.local.tempdir import TemporaryFolder, temporary_folder
+from controller.step_program import folder_options, read_text
 from steps.model.contract import PROGRESS_FILE_ENV, TERMINATION_LOG_ENV, Exit
 from steps.model.document import write_atomically
 from steps.runtime.program import PARENT_ENV
@@ -26,11 +27,11 @@ TICK: Final = 0.2
 PATIENCE: Final = 60.0
 """Seconds that a step has to release what it holds after SIGTERM; then it is killed."""
 
-Report = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Attempt:
+class StepResult:
     """How a process of a stage ended."""
 
     code: int
@@ -41,22 +42,22 @@ class Attempt:
 class Launcher:
     """Starts and stops the step programs of one import."""
 
-    def __init__(self, rundir: RunDir, lock: int, way: Way | None = None) -> None:
+    def __init__(self, rundir: RunDir, lock: int, cluster: ClusterArguments | None = None) -> None:
         self._rundir = rundir
         self._lock = lock
-        self._way = way
+        self._cluster = cluster
         self._processes: dict[asyncio.subprocess.Process, tuple[str, str | None]] = {}
-        self._told: list[signal.Signals] = []
+        self._signals: list[signal.Signals] = []
 
-    async def run(self, stage: Stage, disk: str | None, report: Report) -> Attempt:
+    async def run(self, stage: Stage, disk: str | None, on_progress: OnProgress) -> StepResult:
         """Run a stage's program to its end. If it succeeds, its documents become part of the request."""
         # Not in the import's own folder: progress and messages must be written even if that is full.
-        with temporary() as made:
-            folder = made.path
-            code = await self._process(stage, disk, made, report)
+        with temporary_folder() as temp:
+            folder = temp.path
+            code = await self._process(stage, disk, temp, on_progress)
             if code == Exit.DONE:
                 self._keep_documents(stage, folder)
-            return Attempt(code=code, words=_read(folder / "words"), outputs=_outputs(stage, folder))
+            return StepResult(code=code, words=read_text(folder / "words"), outputs=_outputs(stage, folder))
 
     def terminate(self) -> None:
         """Send SIGTERM to every step; it stops at its next chunk."""
@@ -64,34 +65,35 @@ class Launcher:
 
     def terminate_one(self, stage: str, disk: str | None) -> None:
         """Send SIGTERM to that one step, if it runs."""
-        for process, what in self._processes.items():
-            if what == (stage, disk):
-                self._tell(process, [signal.SIGTERM])
+        for process, instance in self._processes.items():
+            if instance == (stage, disk):
+                self._send_signals(process, [signal.SIGTERM])
 
     def kill(self) -> None:
         self._signal(signal.SIGKILL)
 
     # --- inside
 
-    async def _process(self, stage: Stage, disk: str | None, made: Temporary, report: Report) -> int:
-        folder = made.path
-        title = f"{stage.name}-{disk}" if disk else stage.name
+    async def _process(
+        self, stage: Stage, disk: str | None, temp: TemporaryFolder, on_progress: OnProgress
+    ) -> int:
+        folder = temp.path
         scratch = self._rundir.scratch(disk if disk and stage.scratch else stage.name)
         scratch.mkdir(parents=True, exist_ok=True)
-        before = len(self._told)
-        with (self._rundir.logs / f"{title}.log").open("ab") as log:
+        before = len(self._signals)
+        with self._rundir.log(stage.name, disk).open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *self._argv(stage, disk, scratch, folder),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**_environment(folder), **(self._way.environment() if self._way else {})},
-                pass_fds=(self._lock, made.lock),  # both folders stay locked until the last step has ended
+                env={**_environment(folder), **(self._cluster.environment() if self._cluster else {})},
+                pass_fds=(self._lock, temp.lock),  # both folders stay locked until the last step has ended
             )
         self._processes[process] = (stage.name, disk)
         try:
-            self._tell(process, self._told[before:])  # signals sent while it was starting
-            code = await self._follow(process, folder / "progress", report)
+            self._send_signals(process, self._signals[before:])  # signals sent while it was starting
+            code = await self._follow(process, folder / "progress", on_progress)
         finally:
             del self._processes[process]
         # An end by a signal, as a shell and Kubernetes show it: 128 + its number.
@@ -99,17 +101,23 @@ class Launcher:
 
     def _argv(self, stage: Stage, disk: str | None, scratch: Path, folder: Path) -> list[str]:
         argv = [sys.executable, "-P", "-m", f"steps.{stage.name}"]
-        argv += ["--request", str(self._rundir.request), "--scratch", str(scratch)]
-        argv += ["--credentials", str(self._rundir.credentials), "--outputs", str(folder / "outputs")]
+        argv += folder_options(
+            request=self._rundir.request,
+            scratch=scratch,
+            credentials=self._rundir.credentials,
+            outputs=folder / "outputs",
+        )
         argv += ["--into", str(self._rundir.root)]
         argv += ["--disk", disk] if disk else []
-        return [*argv, *(self._way.arguments(stage, disk) if self._way else [])]
+        return [*argv, *(self._cluster.arguments(stage, disk) if self._cluster else [])]
 
-    async def _follow(self, process: asyncio.subprocess.Process, progress: Path, report: Report) -> int:
+    async def _follow(
+        self, process: asyncio.subprocess.Process, progress: Path, on_progress: OnProgress
+    ) -> int:
         ended = asyncio.create_task(process.wait())
         while True:
             done, _ = await asyncio.wait({ended}, timeout=TICK)
-            _look(progress, report)
+            _report_progress(progress, on_progress)
             if done:
                 return ended.result()
 
@@ -118,11 +126,11 @@ class Launcher:
             write_atomically(self._rundir.request / name, (folder / "outputs" / name).read_text())
 
     def _signal(self, number: signal.Signals) -> None:
-        self._told.append(number)
+        self._signals.append(number)
         for process in self._processes:
-            self._tell(process, [number])
+            self._send_signals(process, [number])
 
-    def _tell(self, process: asyncio.subprocess.Process, numbers: Iterable[signal.Signals]) -> None:
+    def _send_signals(self, process: asyncio.subprocess.Process, numbers: Iterable[signal.Signals]) -> None:
         for number in numbers:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(number)
@@ -139,21 +147,17 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _look(progress: Path, report: Report) -> None:
-    done, separator, total = _read(progress).partition("/")
+def _report_progress(progress: Path, on_progress: OnProgress) -> None:
+    done, separator, total = read_text(progress).partition("/")
     if separator and done.isdecimal() and total.isdecimal():
-        report(int(done), int(total))
-
-
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8").strip() if path.exists() else ""
+        on_progress(int(done), int(total))
 
 
 def _outputs(stage: Stage, folder: Path) -> dict[str, str]:
     """The results that Argo would read as output parameters: JSON on one line, or a word."""
-    found = {}
+    outputs = {}
     for path in (folder / "outputs" / name for name in stage.outputs):
         if path.exists():
             text = path.read_text(encoding="utf-8")
-            found[path.stem] = json.dumps(json.loads(text)) if path.suffix == ".json" else text.strip()
-    return found
+            outputs[path.stem] = json.dumps(json.loads(text)) if path.suffix == ".json" else text.strip()
+    return outputs

@@ -21,9 +21,9 @@ from typing import Any, Final
 from ruamel.yaml import YAML
 
 from steps.model.contract import Exit, StepError
+from steps.model.manifest import MANIFEST_FILE
 from workflows.quantity import mebibytes
 
-MANIFEST: Final = "virtualmachine.yaml"
 OVMF: Final = Path("/usr/share/OVMF")
 """Debian's package ovmf."""
 KVM: Final = Path("/dev/kvm")
@@ -34,7 +34,7 @@ MODELS: Final[dict[str, str]] = {"virtio": "virtio-net-pci"}
 
 
 @dataclass(frozen=True)
-class Options:
+class BootOptions:
     """Boot options that are not in the manifest."""
 
     persistent: bool = False
@@ -43,7 +43,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Files:
+class BootFiles:
     """Paths of the parts of the VM that the manifest only names."""
 
     disks: Mapping[str, Path]
@@ -51,42 +51,42 @@ class Files:
     tpm: Path | None = None
 
 
-def load(folder: Path) -> dict[str, Any]:
+def load_manifest(folder: Path) -> dict[str, Any]:
     """The manifest in an import's folder.
 
     Raises:
         StepError: NOT_FOUND, if it is missing, as before the import has succeeded.
     """
-    path = folder / MANIFEST
+    path = folder / MANIFEST_FILE
     if not path.exists():
         raise StepError(
             Exit.NOT_FOUND,
             f"nothing to boot in {folder}",
-            f"it does not contain {MANIFEST}",
+            f"it does not contain {MANIFEST_FILE}",
             f"finish the import first: vmferry retry {folder}",
         )
     manifest: dict[str, Any] = YAML(typ="safe").load(path)
     return manifest
 
 
-def disks(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Path]:
+def disk_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Path]:
     """The file of each disk in the manifest.
 
     Raises:
         StepError: NOT_FOUND, with the name of the missing file.
     """
-    found: dict[str, Path] = {}
+    files_by_disk: dict[str, Path] = {}
     for disk in _domain(manifest)["devices"]["disks"]:
         name = disk["name"]
         files = [folder / f"{name}.{suffix}" for suffix in ("qcow2", "raw")]
-        there = [file for file in files if file.exists()]
-        if not there:
+        existing = [file for file in files if file.exists()]
+        if not existing:
             raise StepError(Exit.NOT_FOUND, f"{files[0]} is missing", remedy="import the VM again")
-        found[name] = there[0]
-    return found
+        files_by_disk[name] = existing[0]
+    return files_by_disk
 
 
-def argv(manifest: Mapping[str, Any], files: Files, options: Options) -> list[str]:
+def qemu_command(manifest: Mapping[str, Any], files: BootFiles, options: BootOptions) -> list[str]:
     """QEMU's command line for a VirtualMachine manifest: same buses, models, firmware, boot order, MACs."""
     domain = _domain(manifest)
     return [
@@ -99,7 +99,12 @@ def argv(manifest: Mapping[str, Any], files: Files, options: Options) -> list[st
         *_tpm(files.tpm),
         *_disks(domain, files.disks, options),
         *_nics(domain),
-        *("-display", "none", "-vga", "std", "-device", "virtio-rng-pci"),
+        "-display",
+        "none",
+        "-vga",
+        "std",
+        "-device",
+        "virtio-rng-pci",
     ]
 
 
@@ -118,13 +123,13 @@ def kvm_usable() -> bool:
     return hardware and os.access(KVM, os.R_OK | os.W_OK)
 
 
-def _machine(domain: Mapping[str, Any], options: Options) -> list[str]:
+def _machine(domain: Mapping[str, Any], options: BootOptions) -> list[str]:
     smm = "on" if domain.get("features", {}).get("smm", {}).get("enabled") else "off"
     accelerator, cpu = ("kvm", "host") if options.kvm and kvm_usable() else ("tcg,thread=multi", "max")
     return ["-machine", f"q35,smm={smm}", "-accel", accelerator, "-cpu", cpu]
 
 
-def _cpu(domain: Mapping[str, Any], options: Options) -> list[str]:
+def _cpu(domain: Mapping[str, Any], options: BootOptions) -> list[str]:
     cpu = domain["cpu"]
     memory = options.memory_mib or _memory(domain["memory"]["guest"])
     cores = f"{cpu['sockets'] * cpu['cores'] * cpu['threads']}"
@@ -136,7 +141,7 @@ def _memory(quantity: str) -> int:
     """MiB of the manifest's memory, which Harvester or a person may have written in another unit."""
     memory = mebibytes(quantity)
     if memory is None:
-        raise StepError(Exit.INVALID, f"{MANIFEST}: memory {quantity!r} is not a whole number of MiB")
+        raise StepError(Exit.INVALID, f"{MANIFEST_FILE}: memory {quantity!r} is not a whole number of MiB")
     return memory
 
 
@@ -151,7 +156,7 @@ def _firmware(domain: Mapping[str, Any], scratch: Path) -> list[str]:
     secure = efi.get("secureBoot", True)
     code, variables = (".secboot", ".ms") if secure else ("", "")
     copy = scratch / "vars.fd"
-    _need(OVMF / f"OVMF_CODE_4M{code}.fd", "the Debian package ovmf")
+    _require(OVMF / f"OVMF_CODE_4M{code}.fd", "the Debian package ovmf")
     shutil.copy(OVMF / f"OVMF_VARS_4M{variables}.fd", copy)
     flash = "if=pflash,format=raw,unit="
     code_drive = f"{flash}0,readonly=on,file={OVMF}/OVMF_CODE_4M{code}.fd"
@@ -166,7 +171,7 @@ def _tpm(socket: Path | None) -> list[str]:
     return [*backend, "-device", "tpm-crb,tpmdev=tpm0"]
 
 
-def _disks(domain: Mapping[str, Any], files: Mapping[str, Path], options: Options) -> Iterator[str]:
+def _disks(domain: Mapping[str, Any], files: Mapping[str, Path], options: BootOptions) -> Iterator[str]:
     counts = {"sata": 0, "scsi": 0, "usb": 0, "virtio": 0}
     for disk in domain["devices"]["disks"]:
         name, bus = disk["name"], disk["disk"]["bus"]
@@ -178,7 +183,7 @@ def _disks(domain: Mapping[str, Any], files: Mapping[str, Path], options: Option
         counts[bus] += 1
 
 
-def _drive(name: str, file: Path, options: Options) -> str:
+def _drive(name: str, file: Path, options: BootOptions) -> str:
     snapshot = "off" if options.persistent else "on"
     escaped = str(file).replace(",", ",,")
     return f"if=none,id={name},file={escaped},format={file.suffix[1:]},snapshot={snapshot},discard=unmap"
@@ -215,13 +220,13 @@ def _nics(domain: Mapping[str, Any]) -> Iterator[str]:
         yield from ("-device", f"{model},netdev=net{index}{mac}{boot}")
 
 
-def _need(path: Path, what: str) -> None:
+def _require(path: Path, package: str) -> None:
     if not path.exists():
-        raise StepError(Exit.INVALID, f"{path} is missing", remedy=f"install {what}")
+        raise StepError(Exit.INVALID, f"{path} is missing", remedy=f"install {package}")
 
 
 @contextlib.contextmanager
-def tpm(manifest: Mapping[str, Any], scratch: Path) -> Iterator[Path | None]:
+def software_tpm(manifest: Mapping[str, Any], scratch: Path) -> Iterator[Path | None]:
     """Run a software TPM during the boot, if the VM has a TPM and swtpm is installed."""
     program = shutil.which("swtpm")
     if "tpm" not in _domain(manifest)["devices"]:
@@ -248,7 +253,7 @@ def tpm(manifest: Mapping[str, Any], scratch: Path) -> Iterator[Path | None]:
                 process.terminate()
 
 
-def boot(folder: Path, options: Options, console: Sequence[str], *, timeout: float | None = None) -> int:
+def boot(folder: Path, options: BootOptions, console: Sequence[str], *, timeout: float | None = None) -> int:
     """Boot the VM and wait until it powers off; returns QEMU's exit code.
 
     `console`: QEMU arguments for the serial console.
@@ -256,14 +261,17 @@ def boot(folder: Path, options: Options, console: Sequence[str], *, timeout: flo
     Raises:
         StepError: NOT_FOUND, INVALID; UNREACHABLE if the VM still runs after `timeout` seconds.
     """
-    manifest = load(folder)
+    manifest = load_manifest(folder)
     if shutil.which("qemu-system-x86_64") is None:
         raise StepError(
             Exit.INVALID, "qemu-system-x86_64 is missing", remedy="install the Debian package qemu-system-x86"
         )
-    with tempfile.TemporaryDirectory(prefix="vmferry-boot-") as name, tpm(manifest, Path(name)) as socket:
-        files = Files(disks(folder, manifest), Path(name), socket)
-        command = [*argv(manifest, files, options), *console]
+    with (
+        tempfile.TemporaryDirectory(prefix="vmferry-boot-") as name,
+        software_tpm(manifest, Path(name)) as socket,
+    ):
+        files = BootFiles(disk_files(folder, manifest), Path(name), socket)
+        command = [*qemu_command(manifest, files, options), *console]
         with subprocess.Popen(command) as process:
             try:
                 return process.wait(timeout)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 from steps.model.contract import Exit
+from steps.model.kinds import WORKFLOW
 from workflows.api.conditions import TIME
-from workflows.author.dag import FINISH, PARENT, TRANSFER, home
-from workflows.stages import Scope, Stage
+from workflows.author.dag import DISKS, FINISH, IMPORT, PARENT, TRANSFER, home
+from workflows.stages import CLEANUP, Scope, Stage
 from workflows.status.nodes import Json, Phase, attempt_of, node_id, stage_of
 
 INTERRUPTED = "the runner was killed while this step ran"
@@ -33,13 +34,13 @@ class Record:
     def new(cls, name: str, labels: Mapping[str, str], save: Callable[[Json], None]) -> Record:
         """A run that has not started."""
         workflow: Json = {
-            "apiVersion": "argoproj.io/v1alpha1",
-            "kind": "Workflow",
+            "apiVersion": WORKFLOW.api_version,
+            "kind": WORKFLOW.kind,
             "metadata": {"name": name, "creationTimestamp": now(), "labels": dict(labels)},
             "status": {"phase": Phase.RUNNING, "startedAt": now(), "finishedAt": None, "nodes": {}},
         }
         record = cls(workflow, save)
-        record._group(name, "DAG", "import", None)
+        record._group(name, "DAG", IMPORT, None)
         record.save()
         return record
 
@@ -52,10 +53,10 @@ class Record:
         """The node name of a stage, as Argo builds it from the enclosing groups."""
         if stage.scope is Scope.EXIT:
             return f"{self._name}.onExit"
-        group = next((one for one in GROUPS if one in (home(stage), PARENT.get(home(stage)))), "")
+        group = next((dag for dag in GROUPS if dag in (home(stage), PARENT.get(home(stage)))), "")
         parent = f"{self._name}.{group}" if group else self._name
         if disk is not None:
-            parent = f"{parent}.disks({list(disks).index(disk)}:{disk})"
+            parent = f"{parent}.{DISKS}({list(disks).index(disk)}:{disk})"
         return f"{parent}.{stage.name}"
 
     # --- queries of the scheduler
@@ -106,7 +107,7 @@ class Record:
             attempt["message"] = f"main: Error (exit code {code}): {words}".rstrip(": ")
         self.save()
 
-    def settle(self, path: str, message: str = "") -> None:
+    def end_stage(self, path: str, message: str = "") -> None:
         """End a stage with the phase of its last attempt."""
         stage = self._nodes[node_id(self._name, path)]
         last = self._nodes[stage["children"][-1]]
@@ -126,7 +127,7 @@ class Record:
         phase = Phase.FAILED if message or self.failed() else Phase.SUCCEEDED
         for node in self._nodes.values():
             if node["type"] in ("DAG", "TaskGroup"):
-                node.update(phase=self._worst(node), finishedAt=now())
+                node.update(phase=self._worst_phase(node), finishedAt=now())
         self.workflow["status"].update(phase=phase, finishedAt=now(), message=message)
         self.save()
         return phase
@@ -137,8 +138,8 @@ class Record:
         argo-workflows workflow/util/util.go FormulateRetryWorkflow. Steps that a killed runner left
         Running count as failed.
         """
-        gone = {id_ for id_, node in self._nodes.items() if self._to_run_again(node)}
-        for id_ in gone:
+        dropped = {id_ for id_, node in self._nodes.items() if self._must_run_again(node)}
+        for id_ in dropped:
             del self._nodes[id_]
         for node in self._nodes.values():
             node["children"] = [child for child in node.get("children", []) if child in self._nodes]
@@ -149,31 +150,31 @@ class Record:
 
     # --- inside
 
-    def _to_run_again(self, node: Json) -> bool:
+    def _must_run_again(self, node: Json) -> bool:
         if node["type"] in ("DAG", "TaskGroup"):
             return False
-        if stage_of(node) == "cleanup" or Phase(node["phase"]) is Phase.OMITTED:
+        if stage_of(node) == CLEANUP or Phase(node["phase"]) is Phase.OMITTED:
             return True
         path = node["name"] if attempt_of(node) < 0 else node["name"].rpartition("(")[0]
         stage = self._nodes.get(node_id(self._name, path), node)
         return not Phase(stage["phase"]).succeeded
 
-    def _worst(self, group: Json) -> Phase:
+    def _worst_phase(self, group: Json) -> Phase:
         """The worst phase of a group's members at any depth; members are nodes whose name extends its own."""
         inside = [
             Phase(node["phase"])
             for node in self._nodes.values()
             if node is not group and node["name"].startswith(group["name"]) and node["type"] == "Retry"
         ]
-        unwell = [phase for phase in inside if not phase.succeeded]
-        return Phase.FAILED if unwell else Phase.SUCCEEDED
+        unsuccessful = [phase for phase in inside if not phase.succeeded]
+        return Phase.FAILED if unsuccessful else Phase.SUCCEEDED
 
     def _groups(self, path: str, disk: str | None) -> None:
         for group in GROUPS:
             if path.startswith(f"{self._name}.{group}."):
                 self._group(f"{self._name}.{group}", "DAG", group, None)
         if disk is not None:
-            self._group(f"{self._name}.{TRANSFER}.disks", "TaskGroup", "disk", None)
+            self._group(f"{self._name}.{TRANSFER}.{DISKS}", "TaskGroup", "disk", None)
             self._group(path.rpartition(".")[0], "DAG", "disk", disk)
 
     def _group(self, path: str, kind: str, template: str, disk: str | None) -> None:

@@ -6,15 +6,15 @@ import asyncio
 import os
 import shutil
 
-from controller.local.cluster_target import AIM, Aim, connect
-from controller.local.imports import take
+from controller.local.cluster_target import TARGET, ClusterTarget, connect
+from controller.local.imports import take_lock
 from controller.local.process import Launcher
 from controller.local.rundir import RunDir
 from steps.model.contract import Exit, StepError
 from steps.model.plan import Plan
 from steps.runtime.program import PLAN
 from steps.runtime.stop import Stop
-from workflows.stages import stage_named
+from workflows.stages import CLEANUP, stage_named
 from workflows.status.nodes import Phase, phase_of
 
 
@@ -31,24 +31,26 @@ def discard(rundir: RunDir) -> list[str]:
             "it has succeeded, and its result may be in use",
             "delete the result by hand",
         )
-    lock = take(rundir)
+    lock = take_lock(rundir)
     try:
         if not phase_of(rundir.load()).fulfilled and rundir.credentials.exists():
-            cleanup = Launcher(rundir, lock).run(stage_named("cleanup"), None, lambda *_: None)
+            cleanup = Launcher(rundir, lock).run(stage_named(CLEANUP), None, lambda *_: None)
             asyncio.run(cleanup)  # its killed runner did not do it; the log lists the leftovers
-        gone = _in_cluster(rundir) if (rundir.notes / AIM).exists() else []
-        return [*gone, *_here(rundir)]
+        deleted = _delete_in_cluster(rundir) if (rundir.notes / TARGET).exists() else []
+        return [*deleted, *_delete_folder(rundir)]
     finally:
         os.close(lock)
 
 
-def _in_cluster(rundir: RunDir) -> list[str]:
+def _delete_in_cluster(rundir: RunDir) -> list[str]:
     from steps.targets.harvester.discard import discard as discard_in  # noqa: PLC0415 - as in `connect`
 
-    return discard_in(Plan.load(rundir.request / PLAN), connect(Aim.load(rundir.notes / AIM)), Stop())
+    return discard_in(
+        Plan.load(rundir.request / PLAN), connect(ClusterTarget.load(rundir.notes / TARGET)), Stop()
+    )
 
 
-def _here(rundir: RunDir) -> list[str]:
+def _delete_folder(rundir: RunDir) -> list[str]:
     """Delete the state and the imported disks; the folder too if it is then empty."""
     disks = (rundir.notes / "published").glob("*.json")
     files = [file for disk in disks for file in rundir.root.glob(f"{disk.stem}.*")]

@@ -12,14 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from controller.step_program import write_credentials
 from steps.model.contract import Exit, StepError
 from steps.model.document import write_atomically
 from steps.model.plan import Plan
 from steps.runtime.program import PLAN
+from steps.targets.directory import STATE_FOLDER
 from workflows.stages import CHECKS
 from workflows.status.nodes import Phase, leaves, phase_of
 
-NOTES: Final = ".vmferry"
 STATE: Final = "run.json"
 RESERVE: Final = 1 << 20
 """Bytes kept free for the state: many times the size of the largest one."""
@@ -30,7 +31,7 @@ class RunDir:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
-        self.notes = self.root / NOTES
+        self.notes = self.root / STATE_FOLDER
         self.state = self.root / STATE
         self.request = self.notes / "request"
         self.credentials = self.notes / "credentials"
@@ -41,14 +42,18 @@ class RunDir:
         """The folder that attempts share: of a disk, or of a stage of the whole VM."""
         return self.notes / "scratch" / name
 
+    def log(self, stage: str, disk: str | None) -> Path:
+        """The log of all attempts of a stage."""
+        return self.logs / (f"{stage}-{disk}.log" if disk else f"{stage}.log")
+
     def create(self, plan: Plan, credentials: Mapping[str, bytes]) -> None:
-        """Prepare the folder for a new import; `refuse_foreign` has found it free."""
+        """Prepare the folder for a new import; `require_free` has found it free."""
         self.request.mkdir(parents=True)
         self.logs.mkdir()
         plan.save(self.request / PLAN)
-        self.put_credentials(credentials)
+        self.write_credentials(credentials)
 
-    def refuse_foreign(self) -> None:
+    def require_free(self) -> None:
         """Require that the folder is missing or empty.
 
         An import that failed in its checks has changed nothing and is replaced.
@@ -56,8 +61,8 @@ class RunDir:
         Raises:
             StepError: CONFLICT.
         """
-        if self._untouched():
-            self._make_way()
+        if self._is_untouched():
+            self._delete_untouched()
         if self.root.exists() and not self.root.is_dir():
             raise StepError(Exit.CONFLICT, f"{self.root} is not a folder", remedy="choose another --into")
         if self.state.exists():
@@ -74,20 +79,20 @@ class RunDir:
                 "choose an empty or new folder",
             )
 
-    def _make_way(self) -> None:
+    def _delete_untouched(self) -> None:
         try:
             os.close(self.lock())
         except BlockingIOError:
-            what = f"{self.root} is in use by another vmferry process"
-            raise StepError(Exit.BUSY, what, remedy="wait for it, or choose another --into") from None
+            failure = f"{self.root} is in use by another vmferry process"
+            raise StepError(Exit.BUSY, failure, remedy="wait for it, or choose another --into") from None
         for state in (self.state, self.root / f"{STATE}.partial"):
             state.unlink(missing_ok=True)
         shutil.rmtree(self.notes)
 
-    def _untouched(self) -> bool:
+    def _is_untouched(self) -> bool:
         """Whether the folder contains only an import that has not changed anything."""
         names = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
-        if not self.notes.is_dir() or not names <= {NOTES, STATE, f"{STATE}.partial"}:
+        if not self.notes.is_dir() or not names <= {STATE_FOLDER, STATE, f"{STATE}.partial"}:
             return False
         if not self.state.exists():  # without the state, landed disks must be kept
             return not any((self.notes / "scratch").glob("disk-*/*"))
@@ -95,7 +100,7 @@ class RunDir:
         begun = {leaf.stage for leaf in leaves(self.load()) if leaf.phase not in quiet}
         return begun <= CHECKS and phase_of(self.load()) is Phase.FAILED
 
-    def require(self) -> None:
+    def require_import(self) -> None:
         """Raise StepError (NOT_FOUND) unless the folder contains an import."""
         if not self.state.exists() or not (self.request / PLAN).exists():
             raise StepError(
@@ -105,21 +110,17 @@ class RunDir:
                 "name the folder that you gave to `vmferry run --into`",
             )
 
-    def put_credentials(self, credentials: Mapping[str, bytes]) -> None:
+    def write_credentials(self, credentials: Mapping[str, bytes]) -> None:
         """Keep the credentials as files that only their owner can read, until the import has succeeded."""
-        self.drop_credentials()
-        self.credentials.mkdir(mode=0o700)
-        for key, value in credentials.items():
-            descriptor = os.open(self.credentials / key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(value)
+        self.delete_credentials()
+        write_credentials(self.credentials, credentials)
 
-    def drop_credentials(self) -> None:
+    def delete_credentials(self) -> None:
         shutil.rmtree(self.credentials, ignore_errors=True)
 
     def load(self) -> dict[str, Any]:
         """The state as the last runner left it."""
-        self.require()
+        self.require_import()
         try:
             state: dict[str, Any] = json.loads(self.state.read_bytes())
         except ValueError as error:
@@ -146,14 +147,14 @@ class RunDir:
             with contextlib.suppress(OSError):
                 write_atomically(self.state, text)
 
-    def keep_room(self) -> None:
+    def reserve_space(self) -> None:
         """Reserve space for the state, so that it can be saved when a disk fills the filesystem."""
         with contextlib.suppress(OSError), self._reserve.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, RESERVE)
 
-    def tidy(self) -> None:
+    def delete_leftovers(self) -> None:
         """Delete what a succeeded import no longer needs: credentials, scratch, reserved space."""
-        self.drop_credentials()
+        self.delete_credentials()
         shutil.rmtree(self.notes / "scratch", ignore_errors=True)
         self._reserve.unlink(missing_ok=True)
 
@@ -173,13 +174,13 @@ class RunDir:
         os.set_inheritable(descriptor, True)
         return descriptor
 
-    def sign(self) -> None:
+    def mark_running(self) -> None:
         """Mark the lock as held by a living runner, not only by orphaned steps, until this process ends."""
         descriptor = os.open(self.notes / "runner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # `is_run` holds it only for a moment
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # `is_running` holds it only for a moment
 
-    def is_run(self) -> bool:
-        """Whether a living runner has called `sign`."""
+    def is_running(self) -> bool:
+        """Whether a living runner has called `mark_running`."""
         try:
             with (self.notes / "runner").open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

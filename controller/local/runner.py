@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import dropwhile, takewhile
 from typing import Final
 
-from controller.local.process import Attempt, Launcher
+from controller.local.process import Launcher, StepResult
 from controller.local.record import Record
 from controller.local.rundir import RunDir
 from steps.model.contract import Exit, StepError, is_retryable
@@ -20,8 +19,9 @@ from steps.model.machine import Machine, Severity
 from steps.model.mapping import shape
 from steps.model.plan import Plan
 from steps.runtime.program import MACHINE, PLAN
-from workflows.stages import CHECKS, Capability, Limit, Scope, Stage, stages_for
-from workflows.status.conditions import doubts, read_admission
+from workflows.author.dag import DISKS, FINISH, IMPORT, TRANSFER, home
+from workflows.stages import CHECKS, DEFAULT_LIMITS, Capability, Limit, Scope, Stage, stages_for
+from workflows.status.conditions import admission_warnings, read_admission
 from workflows.status.nodes import Phase, root_cause
 from workflows.status.observed import observe
 
@@ -33,11 +33,15 @@ FIRST_DELAY: Final = 2.0
 
 
 @dataclass
-class Limits:
+class TransferSlots:
     """Limits shared by imports that run in parallel: VMs in transfer and disk streams."""
 
-    machines: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
-    streams: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(4))
+    machines: asyncio.Semaphore = field(default_factory=lambda: _semaphore(Limit.MACHINES))
+    streams: asyncio.Semaphore = field(default_factory=lambda: _semaphore(Limit.STREAMS))
+
+
+def _semaphore(limit: Limit) -> asyncio.Semaphore:
+    return asyncio.Semaphore(DEFAULT_LIMITS[limit])
 
 
 Instance = tuple[str, str | None]
@@ -55,7 +59,7 @@ class Runner:
         rundir: RunDir,
         record: Record,
         launcher: Launcher,
-        limits: Limits,
+        slots: TransferSlots,
         changed: Callable[[], None],
         warn: Callable[[str], None] = lambda _: None,
         *,
@@ -64,7 +68,7 @@ class Runner:
         self._rundir = rundir
         self._record = record
         self._launcher = launcher
-        self._limits = limits
+        self._slots = slots
         self._changed = changed
         self._warn = warn
         self._first_delay = first_delay
@@ -85,14 +89,12 @@ class Runner:
 
     async def run(self) -> Phase:
         """Run every stage that has not succeeded; returns the phase of the import."""
-        before = list(takewhile(lambda stage: not stage.in_transfer, self._stages))
-        rest = list(dropwhile(lambda stage: not stage.in_transfer, self._stages))
-        await self._part(before)
-        self._disks = self._found_disks()
-        self._say_admission()
-        async with self._limits.machines:
-            await self._part([stage for stage in rest if stage.in_transfer])
-        await self._part([stage for stage in rest if not stage.in_transfer])
+        await self._run_stages(self._stages_in(IMPORT))
+        self._disks = self._read_disks()
+        self._warn_of_admission()
+        async with self._slots.machines:
+            await self._run_stages(self._stages_in(TRANSFER, DISKS))
+        await self._run_stages(self._stages_in(FINISH))
         await self._exit_handler()
         phase = self._record.finish(message=STOPPED if self._stopping.is_set() else "")
         self._changed()
@@ -100,32 +102,38 @@ class Runner:
 
     # --- order
 
-    async def _part(self, stages: Sequence[Stage]) -> None:
+    def _stages_in(self, *dags: str) -> list[Stage]:
+        """The stages of these DAGs of the table, in its order."""
+        return [stage for stage in self._stages if home(stage) in dags]
+
+    async def _run_stages(self, stages: Sequence[Stage]) -> None:
         """Run stages. Each waits only for its own predecessors."""
         tasks: dict[Instance, asyncio.Task[None]] = {}
         for stage in stages:
             for disk in self._disks if stage.scope is Scope.DISK else (None,):
-                before = self._before(stage, disk)
+                before = self._predecessors(stage, disk)
                 waits = [tasks[instance] for instance in before if instance in tasks]
-                tasks[stage.name, disk] = asyncio.create_task(self._instance(stage, disk, before, waits))
+                tasks[stage.name, disk] = asyncio.create_task(
+                    self._run_when_ready(stage, disk, before, waits)
+                )
         await asyncio.gather(*tasks.values())
 
-    def _before(self, stage: Stage, disk: str | None) -> list[Instance]:
+    def _predecessors(self, stage: Stage, disk: str | None) -> list[Instance]:
         """What must succeed first: for a disk the same disk, for the VM every disk.
 
         If no disks were found, a stage of disks is replaced by its own predecessors.
         """
-        found: list[Instance] = []
+        instances: list[Instance] = []
         for earlier in (earlier for earlier in self._stages if earlier.name in stage.after):
             if earlier.scope is Scope.MACHINE:
-                found.append((earlier.name, None))
+                instances.append((earlier.name, None))
             elif disk or self._disks:
-                found += [(earlier.name, one) for one in ([disk] if disk else self._disks)]
+                instances += [(earlier.name, each) for each in ([disk] if disk else self._disks)]
             else:
-                found += self._before(earlier, None)
-        return found
+                instances += self._predecessors(earlier, None)
+        return instances
 
-    async def _instance(
+    async def _run_when_ready(
         self, stage: Stage, disk: str | None, before: Iterable[Instance], waits: Iterable[asyncio.Task[None]]
     ) -> None:
         await asyncio.gather(*waits)
@@ -133,17 +141,17 @@ class Runner:
         phase = self._record.phase(path)
         if phase is not None and phase.succeeded and not self._needed_again(stage, disk):
             return
-        if not all(self._well(instance) for instance in before):
+        if not all(self._succeeded(instance) for instance in before):
             self._record.skip(path, stage, disk, Phase.OMITTED, OMITTED)
         elif self._stopping.is_set():
             self._record.skip(path, stage, disk, Phase.OMITTED, STOPPED)
         elif stage.gate:
             self._record.skip(path, stage, disk, Phase.SKIPPED, "the import does not require this approval")
         else:
-            await self._attempts(path, stage, disk)
+            await self._run_to_end(path, stage, disk)
         self._changed()
 
-    def _well(self, instance: Instance) -> bool:
+    def _succeeded(self, instance: Instance) -> bool:
         phase = self._record.phase(self._path(*instance))
         return phase is not None and phase.succeeded
 
@@ -151,18 +159,20 @@ class Runner:
 
     def _sibling(self, stage: Stage) -> Stage | None:
         """The parallel stage of the same disk: `serve` provides what `image` has the cluster fetch."""
-        beside = (
+        siblings = (
             other
             for other in self._stages
             if other.after == stage.after and other.address and stage.address and other is not stage
         )
-        return next(beside, None)
+        return next(siblings, None)
 
     def _needed_again(self, stage: Stage, disk: str | None) -> bool:
         """Whether a served disk must be served again because its image did not succeed."""
         sibling = self._sibling(stage)
         return (
-            stage.needs is Capability.PULLS and sibling is not None and not self._well((sibling.name, disk))
+            stage.needs is Capability.PULLS
+            and sibling is not None
+            and not self._succeeded((sibling.name, disk))
         )
 
     def _give_up_sibling(self, stage: Stage, disk: str | None) -> None:
@@ -172,7 +182,7 @@ class Runner:
             self._given_up.add((sibling.name, disk))
             self._launcher.terminate_one(sibling.name, disk)
 
-    def _blamed_on_sibling(self, attempt: Attempt, stage: Stage, disk: str | None) -> Attempt:
+    def _with_sibling_blamed(self, attempt: StepResult, stage: Stage, disk: str | None) -> StepResult:
         sibling = self._sibling(stage)
         if sibling is None or attempt.code == Exit.DONE or (stage.name, disk) not in self._given_up:
             return attempt
@@ -181,44 +191,44 @@ class Runner:
 
     # --- one stage
 
-    async def _attempts(self, path: str, stage: Stage, disk: str | None) -> None:
+    async def _run_to_end(self, path: str, stage: Stage, disk: str | None) -> None:
         """Run a stage until it succeeds, fails finally, or has used up its attempts."""
-        await self._try(path, stage, disk)
+        await self._retry_loop(path, stage, disk)
         phase = self._record.phase(path)
         if phase is not None and not phase.succeeded:
             self._give_up_sibling(stage, disk)
 
-    async def _try(self, path: str, stage: Stage, disk: str | None) -> None:
+    async def _retry_loop(self, path: str, stage: Stage, disk: str | None) -> None:
         for tried in range(stage.retry.limit + 1):
             attempt = await self._attempt(path, stage, disk)
             if attempt is None:
-                return self._unbegun(path, stage, disk, tried)
+                return self._end_unstarted(path, stage, disk, tried)
             if attempt.code == Exit.DONE:
-                return self._record.settle(path)
+                return self._record.end_stage(path)
             if not is_retryable(attempt.code):
-                return self._record.settle(path, "retryStrategy.expression evaluated to false")
+                return self._record.end_stage(path, "retryStrategy.expression evaluated to false")
             if tried < stage.retry.limit:
                 seconds = min(stage.retry.cap, self._first_delay * stage.retry.factor**tried)
-                await self._pause(f"{stage.name} {disk}" if disk else stage.name, seconds)
+                await self._wait_before_retry(f"{stage.name} {disk}" if disk else stage.name, seconds)
             if self._stopping.is_set():
-                return self._record.settle(path, SHUTDOWN)
-        return self._record.settle(path, "No more retries left")
+                return self._record.end_stage(path, SHUTDOWN)
+        return self._record.end_stage(path, "No more retries left")
 
-    def _unbegun(self, path: str, stage: Stage, disk: str | None, tried: int) -> None:
+    def _end_unstarted(self, path: str, stage: Stage, disk: str | None, tried: int) -> None:
         """End a stage that was stopped while it waited for its turn."""
         if tried:
-            self._record.settle(path, SHUTDOWN)
+            self._record.end_stage(path, SHUTDOWN)
         else:
             self._record.skip(path, stage, disk, Phase.OMITTED, STOPPED)
 
-    async def _attempt(self, path: str, stage: Stage, disk: str | None) -> Attempt | None:
+    async def _attempt(self, path: str, stage: Stage, disk: str | None) -> StepResult | None:
         """Run one attempt when it is its turn; None if the run is stopped first."""
         if stage.limit is not Limit.STREAMS:
             return await self._process(path, stage, disk)
-        async with self._limits.streams:
+        async with self._slots.streams:
             return None if self._stopping.is_set() else await self._process(path, stage, disk)
 
-    async def _process(self, path: str, stage: Stage, disk: str | None) -> Attempt:
+    async def _process(self, path: str, stage: Stage, disk: str | None) -> StepResult:
         number = self._record.begin(path, stage, disk)
         self._changed()
 
@@ -230,15 +240,15 @@ class Runner:
             attempt = await self._launcher.run(stage, disk, progress)
         except OSError as error:  # no process, no space in /tmp: only this stage fails
             words = f"cannot run the step: {error}; fix the problem, then retry"
-            attempt = Attempt(code=Exit.INTERNAL, words=words)
+            attempt = StepResult(code=Exit.INTERNAL, words=words)
         except StepError as error:  # no port for serving
-            attempt = Attempt(code=error.code, words=str(error))
-        attempt = self._blamed_on_sibling(attempt, stage, disk)
+            attempt = StepResult(code=error.code, words=str(error))
+        attempt = self._with_sibling_blamed(attempt, stage, disk)
         self._record.end(path, number, attempt.code, attempt.words, attempt.outputs)
         self._changed()
         return attempt
 
-    async def _pause(self, title: str, seconds: float) -> None:
+    async def _wait_before_retry(self, title: str, seconds: float) -> None:
         if seconds >= 1 and not self._stopping.is_set():
             self._warn(f"{title} failed; retry in {seconds:.0f} s")
         try:
@@ -258,7 +268,7 @@ class Runner:
             if untouched:
                 self._record.skip(path, stage, None, Phase.SKIPPED, "nothing was changed")
             else:
-                await self._attempts(path, stage, None)
+                await self._run_to_end(path, stage, None)
 
     # --- names
 
@@ -266,7 +276,7 @@ class Runner:
         stage = next(stage for stage in (*self._stages, *self._exit) if stage.name == name)
         return self._record.path(stage, disk, self._disks)
 
-    def _found_disks(self) -> tuple[str, ...]:
+    def _read_disks(self) -> tuple[str, ...]:
         """The disks that preflight found; none if it failed."""
         if not (self._rundir.request / MACHINE).exists():
             return ()
@@ -276,9 +286,9 @@ class Runner:
                 self._warn(str(concern))
         return tuple(disk.id for disk in machine.disks)
 
-    def _say_admission(self) -> None:
+    def _warn_of_admission(self) -> None:
         """Warn about changes that the target would make, and about what could not be checked."""
         seen = observe(self._record.workflow)
         admission = read_admission(seen.output("admit", None, "admission")) if seen else None
-        for said in doubts(admission) if admission else ():
-            self._warn(f"target: {said}")
+        for doubt in admission_warnings(admission) if admission else ():
+            self._warn(f"target: {doubt}")

@@ -22,7 +22,7 @@ LOCK: Final = "lock"
 
 
 @dataclass(frozen=True)
-class Temporary:
+class TemporaryFolder:
     """A private folder, and the lock to pass to the processes that work in it."""
 
     path: Path
@@ -30,21 +30,21 @@ class Temporary:
 
 
 @contextmanager
-def temporary() -> Iterator[Temporary]:
+def temporary_folder() -> Iterator[TemporaryFolder]:
     """A folder for the duration of a `with`."""
     path = Path(tempfile.mkdtemp(prefix=PREFIX))  # 0700
     descriptor = -1
     try:
-        descriptor = _locked(path)
-        yield Temporary(path, descriptor)
+        descriptor = _lock(path)
+        yield TemporaryFolder(path, descriptor)
     finally:
         shutil.rmtree(path, ignore_errors=True)
         if descriptor >= 0:
             os.close(descriptor)
 
 
-def _locked(path: Path) -> int:
-    """The lock's descriptor. The file gets its name once it is locked, so `sweep` never finds it free."""
+def _lock(path: Path) -> int:
+    """The lock's descriptor. The file gets its name once it is locked: `delete_stale` never finds it free."""
     unnamed = path / f"{LOCK}.partial"
     descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -52,10 +52,10 @@ def _locked(path: Path) -> int:
     return descriptor
 
 
-def sweep() -> list[Path]:
+def delete_stale() -> list[Path]:
     """Delete temporary folders of this user without a live process; returns their paths."""
-    found = Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{LOCK}")
-    return [lock.parent for lock in found if _is_stale(lock) and _delete(lock.parent)]
+    locks = Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{LOCK}")
+    return [lock.parent for lock in locks if _is_stale(lock) and _delete(lock.parent)]
 
 
 def _is_stale(lock: Path) -> bool:

@@ -57,23 +57,23 @@ class Environment:
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        return tuple(one.source for one in self.given if one.source is not None)
+        return tuple(given.source for given in self.given if given.source is not None)
 
     @property
     def imports(self) -> tuple[VirtualMachineImport, ...]:
-        return tuple(one.import_ for one in self.given if one.import_ is not None)
+        return tuple(given.import_ for given in self.given if given.import_ is not None)
 
     def source(self, kind: str) -> Source | None:
         """The source of that kind, case-insensitive; without a kind the only source, if there is one."""
-        found = [source for source in self.sources if kind.lower() in ("", source.kind.lower())]
-        return found[0] if len(found) == 1 else None
+        sources = [source for source in self.sources if kind.lower() in ("", source.kind.lower())]
+        return sources[0] if len(sources) == 1 else None
 
     def credentials(self, source: Source) -> dict[str, bytes]:
         """The credentials for that source: never for another address."""
-        for one in self.given:
-            described = one.source
+        for given in self.given:
+            described = given.source
             if described and (described.kind, described.spec.address) == (source.kind, source.spec.address):
-                return one.credentials
+                return given.credentials
         return {}
 
 
@@ -85,8 +85,8 @@ def read(environ: Mapping[str, str]) -> Environment:
     OS_AUTH_URL, OS_REGION_NAME, OS_INTERFACE, OS_INSECURE, OS_CACERT, those of `_OPENSTACK_KEYS`, and
     OS_VM_NAME.
     """
-    found = (_vmware(environ), _openstack(environ))
-    return Environment(tuple(one for one in found if one.source or one.import_))
+    given = (_vmware(environ), _openstack(environ))
+    return Environment(tuple(values for values in given if values.source or values.import_))
 
 
 def _vmware(environ: Mapping[str, str]) -> Given:
@@ -120,7 +120,7 @@ def _vcenter(environ: Mapping[str, str], parts: SplitResult) -> VmwareSource:
 
 
 def _vmware_credentials(environ: Mapping[str, str], parts: SplitResult) -> dict[str, bytes]:
-    credentials = _encoded(
+    credentials = _encode(
         {
             "username": environ.get("GOVC_USERNAME") or unquote(parts.username or ""),
             "password": environ.get("GOVC_PASSWORD") or unquote(parts.password or ""),
@@ -156,8 +156,8 @@ def _cloud(environ: Mapping[str, str], parts: SplitResult) -> OpenstackSource:
 
 
 def _openstack_credentials(environ: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
-    found = {key: environ.get(variable, "") for key, variable in _OPENSTACK_KEYS.items()}
-    yield from _encoded(found).items()
+    values = {key: environ.get(variable, "") for key, variable in _OPENSTACK_KEYS.items()}
+    yield from _encode(values).items()
     if authority := environ.get("OS_CACERT"):
         yield "ca_cert", _authority(authority, "OS_CACERT names a PEM file")
 
@@ -166,9 +166,9 @@ def _flag(environ: Mapping[str, str], variable: str) -> bool:
     return environ.get(variable, "").lower() in ("1", "true")
 
 
-def _encoded(found: Mapping[str, str]) -> dict[str, bytes]:
+def _encode(values: Mapping[str, str]) -> dict[str, bytes]:
     # surrogateescape: a password need not be UTF-8, and the environment holds bytes
-    return {key: value.encode(errors="surrogateescape") for key, value in found.items() if value}
+    return {key: value.encode(errors="surrogateescape") for key, value in values.items() if value}
 
 
 def _authority(name: str, remedy: str) -> bytes:

@@ -118,7 +118,7 @@ class Migration:
                 rename(spec, old, new)
         self._rows(spec)
         if isinstance(source := spec.get("sourceCluster"), str):
-            spec["sourceCluster"] = self._found(source, document)
+            spec["sourceCluster"] = self._reference_by_name(source, document)
         elif isinstance(source, CommentedMap):
             self._named_source(source)
         self._keep_only(spec, fields(VirtualMachineImportSpec), ("spec",))
@@ -144,14 +144,16 @@ class Migration:
             self._fault((*path, "kind"), f"unknown kind of source {kind!r}")
         self._reference(source, SourceReference, path)
 
-    def _found(self, name: str, document: CommentedMap) -> CommentedMap:
+    def _reference_by_name(self, name: str, document: CommentedMap) -> CommentedMap:
         """The reference for a bare name: to the only given source with that name."""
-        there = self._sources.get(name, set())
-        kind, namespace = next(iter(there)) if len(there) == 1 else ("VmwareSource", _namespace(document))
+        candidates = self._sources.get(name, set())
+        kind, namespace = (
+            next(iter(candidates)) if len(candidates) == 1 else ("VmwareSource", _namespace(document))
+        )
         reference = CommentedMap(apiVersion=API_VERSION, kind=kind, name=name, namespace=namespace)
         path = ("spec", "sourceCluster")
-        if len(there) != 1:
-            count = "more than one source" if there else "no source"
+        if len(candidates) != 1:
+            count = "more than one source" if candidates else "no source"
             self._warn(path, f"converted to {kind} {namespace}/{name}: {count} of that name was given")
         self._reference(reference, SourceReference, path)
         return reference
@@ -178,22 +180,22 @@ class Migration:
 
     def _leave_out(self, holder: CommentedMap, key: Any, path: tuple[str | int, ...]) -> None:
         path = (*path, key)
-        why = WHY.get(".".join(map(str, path)), "it has no equivalent")
+        reason = WHY.get(".".join(map(str, path)), "it has no equivalent")
         if is_merged(holder, key):
             self._fault(path, "it has no equivalent; remove it from the mapping that `<<` merges in")
         else:
-            self._warn(path, f"left out: {why}")
+            self._warn(path, f"left out: {reason}")
             remove(holder, key)
 
-    def _warn(self, path: Sequence[str | int], what: str) -> None:
-        self.warnings.append(self._line(path, what))
+    def _warn(self, path: Sequence[str | int], message: str) -> None:
+        self.warnings.append(self._line(path, message))
 
-    def _fault(self, path: Sequence[str | int], what: str) -> None:
-        self.faults.append(self._line(path, what))
+    def _fault(self, path: Sequence[str | int], message: str) -> None:
+        self.faults.append(self._line(path, message))
 
-    def _line(self, path: Sequence[str | int], what: str) -> str:
+    def _line(self, path: Sequence[str | int], message: str) -> str:
         line = line_of(self._document, path)
-        return f"{self._where}:{line}: {'.'.join(map(str, path))}: {what}"
+        return f"{self._where}:{line}: {'.'.join(map(str, path))}: {message}"
 
 
 def sources_in(documents: Iterable[Any]) -> Iterator[tuple[str, str, str]]:

@@ -66,18 +66,18 @@ def read(names: Iterable[str]) -> Manifests:
 def texts(name: str) -> Iterator[tuple[str, str]]:
     """(where, text) of a file, of those in a folder, or of standard input (`-`)."""
     if name == "-":
-        yield "<stdin>", _decoded("<stdin>", sys.stdin.buffer.read())
+        yield "<stdin>", _decode("<stdin>", sys.stdin.buffer.read())
         return
     path = Path(name)
     files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) if path.is_dir() else [path]
     for file in files:
         try:
-            yield str(file), _decoded(str(file), file.read_bytes())
+            yield str(file), _decode(str(file), file.read_bytes())
         except OSError as error:
             raise InvalidManifestsError([f"{file}: {error.strerror}"]) from None
 
 
-def _decoded(where: str, content: bytes) -> str:
+def _decode(where: str, content: bytes) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -87,8 +87,10 @@ def _decoded(where: str, content: bytes) -> str:
 
 def _read_text(where: str, text: str, manifests: Manifests) -> list[str]:
     documents, faults = parse(where, text)
-    found = [fault for document in documents for fault in read_document(where, document, manifests)]
-    return found + faults
+    faults_of_documents = [
+        fault for document in documents for fault in read_document(where, document, manifests)
+    ]
+    return faults_of_documents + faults
 
 
 def parse(where: str, text: str) -> tuple[list[Any], list[str]]:
@@ -152,7 +154,7 @@ def _read_object(
         _keep(model.model_validate(_plain(document), by_alias=True, by_name=False), manifests, here)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)
-        return [told(where, document, fault) for fault in faults]
+        return [fault_line(where, document, fault) for fault in faults]
     except KeyError as error:
         return [f"{here}: {error.args[0]}"]
     return []
@@ -176,31 +178,31 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _keep(thing: BaseModel, manifests: Manifests, where: str) -> None:
-    if isinstance(thing, Secret):
-        _put(manifests.secrets, (thing.metadata.namespace, thing.metadata.name), thing, where)
-    elif isinstance(thing, VirtualMachineImport):
-        _put(manifests.imports, (thing.metadata.namespace, thing.metadata.name), thing, where)
-    elif isinstance(thing, Source):
-        key = (thing.kind.lower(), thing.metadata.namespace, thing.metadata.name)
-        _put(manifests.sources, key, thing, where)
+def _keep(resource: BaseModel, manifests: Manifests, where: str) -> None:
+    if isinstance(resource, Secret):
+        _put(manifests.secrets, (resource.metadata.namespace, resource.metadata.name), resource, where)
+    elif isinstance(resource, VirtualMachineImport):
+        _put(manifests.imports, (resource.metadata.namespace, resource.metadata.name), resource, where)
+    elif isinstance(resource, Source):
+        key = (resource.kind.lower(), resource.metadata.namespace, resource.metadata.name)
+        _put(manifests.sources, key, resource, where)
 
 
 K = TypeVar("K", bound=tuple[str, ...])
 T = TypeVar("T")
 
 
-def _put(things: dict[K, T], key: K, thing: T, where: str) -> None:
-    if key in things and things[key] != thing:
+def _put(resources: dict[K, T], key: K, resource: T, where: str) -> None:
+    if key in resources and resources[key] != resource:
         raise KeyError(f"{'/'.join(key)} is given twice with different content")
-    things[key] = thing
+    resources[key] = resource
 
 
-def told(where: str, document: CommentedMap, fault: Any) -> str:
+def fault_line(where: str, document: CommentedMap, fault: Any) -> str:
     """A fault as FILE:LINE: FIELD: WHAT."""
     path = ".".join(str(part) for part in fault["loc"])
-    what = "unknown field" if fault["type"] == "extra_forbidden" else fault["msg"]
-    return f"{where}:{line_of(document, fault['loc'])}: {path}: {what}"
+    message = "unknown field" if fault["type"] == "extra_forbidden" else fault["msg"]
+    return f"{where}:{line_of(document, fault['loc'])}: {path}: {message}"
 
 
 def line_of(document: Any, path: Sequence[str | int]) -> int:

@@ -42,16 +42,16 @@ def jobs(manifests: Manifests, environment: Environment, settings: Settings) -> 
         raise InvalidManifestsError(
             [f"no VirtualMachineImport given; {write}, or set {' or '.join(MACHINES)}"]
         )
-    made, faults = [], []
+    resolved, faults = [], []
     for import_ in imports:
         try:
-            made.append(_job(import_, manifests, environment, settings))
+            resolved.append(_job(import_, manifests, environment, settings))
         except Invalid as error:
             faults += [f"VirtualMachineImport {import_.metadata.name}: {reason}" for reason in error.reasons]
-    faults += _clashes(made)
+    faults += _clashes(resolved)
     if faults:
         raise InvalidManifestsError(faults)
-    return made
+    return resolved
 
 
 def _job(
@@ -78,9 +78,9 @@ def cluster_only(import_: VirtualMachineImport) -> Iterator[str]:
             yield f"spec.{name} is set; remove the field to import"
 
 
-def _clashes(made: Iterable[Job]) -> Iterator[str]:
+def _clashes(resolved: Iterable[Job]) -> Iterator[str]:
     taken: dict[tuple[str, str], str] = {}
-    for job in made:
+    for job in resolved:
         key = (
             job.plan.target.namespace,
             job.plan.target.vm_name or normalise(job.plan.vm, job.plan.target.spelling),
@@ -96,24 +96,24 @@ def _clashes(made: Iterable[Job]) -> Iterator[str]:
 def _source_of(import_: VirtualMachineImport, manifests: Manifests, environment: Environment) -> Source:
     wanted = import_.spec.source_cluster
     namespace = wanted.namespace or import_.metadata.namespace
-    found = manifests.sources.get((wanted.kind.lower(), namespace, wanted.name))
-    if found is not None:
-        return _filled(found, environment)
+    source = manifests.sources.get((wanted.kind.lower(), namespace, wanted.name))
+    if source is not None:
+        return _filled(source, environment)
     described = environment.source(wanted.kind)
     if described is not None and wanted.name in ("", NAME):
         return described  # only if the manifest names no other source: the VM there will be powered off
-    there = ", ".join("/".join(key) for key in manifests.sources) or "none"
+    known = ", ".join("/".join(key) for key in manifests.sources) or "none"
     raise Invalid(
-        [f"its source {wanted.kind or '(no kind)'} {namespace}/{wanted.name} is not given (found: {there})"]
+        [f"its source {wanted.kind or '(no kind)'} {namespace}/{wanted.name} is not given (found: {known})"]
     )
 
 
 def _filled(source: Source, environment: Environment) -> Source:
     """The source, with the address from the environment if the manifest has none."""
-    spec, given = source.spec, environment.source(source.kind)
-    if given is None or source.spec.address:
+    spec, described = source.spec, environment.source(source.kind)
+    if described is None or source.spec.address:
         return source
-    filled = {name: getattr(spec, name) or getattr(given.spec, name) for name in spec.FROM_ENVIRONMENT}
+    filled = {name: getattr(spec, name) or getattr(described.spec, name) for name in spec.FROM_ENVIRONMENT}
     return source.model_copy(update={"spec": spec.model_copy(update=filled)})
 
 
@@ -131,11 +131,11 @@ def credentials_of(source: Source, manifests: Manifests, environment: Environmen
     secret = manifests.secrets.get((namespace, name))
     if secret is not None:
         return secret.values()
-    if not name and (found := environment.credentials(source)):
-        return found
-    there = ", ".join("/".join(key) for key in manifests.secrets) or "none"
+    if not name and (values := environment.credentials(source)):
+        return values
+    known = ", ".join("/".join(key) for key in manifests.secrets) or "none"
     raise Invalid(
-        [f"Secret {namespace}/{name or '(spec.credentials is empty)'} is not given (found: {there})"]
+        [f"Secret {namespace}/{name or '(spec.credentials is empty)'} is not given (found: {known})"]
     )
 
 
@@ -146,12 +146,12 @@ def only_source(manifests: Manifests, environment: Environment, name: str | None
         InvalidManifestsError: if there is none, or the name does not select exactly one.
     """
     ours = [_filled(source, environment) for source in manifests.sources.values()]
-    found = _named(ours, name) or _named(environment.sources, name)
-    if len(found) != 1:
+    matching = _named(ours, name) or _named(environment.sources, name)
+    if len(matching) != 1:
         names = ", ".join(_shown(ours or environment.sources)) or "none"
         remedy = f"select one with --source, or set {' or '.join(ADDRESSES)}"
         raise InvalidManifestsError([f"need exactly one source, found: {names}; {remedy}"])
-    return found[0]
+    return matching[0]
 
 
 def _named(sources: Iterable[Source], name: str | None) -> list[Source]:

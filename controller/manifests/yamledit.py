@@ -49,23 +49,25 @@ def remove(holder: CommentedMap, key: Any) -> None:
 
 def is_merged(holder: CommentedMap, key: Any) -> bool:
     """Whether a field comes from another mapping, by `<<`."""
-    found = (one[1] if isinstance(one, tuple) else one for one in holder.merge)  # older ruamel keeps pairs
-    return any(key in mapping for mapping in found)
+    merged = (
+        entry[1] if isinstance(entry, tuple) else entry for entry in holder.merge
+    )  # older ruamel keeps pairs
+    return any(key in mapping for mapping in merged)
 
 
 def comments(node: Any) -> Iterator[str]:
     """Every comment in a document, one per line, in undefined order."""
     if not isinstance(node, CommentedMap | CommentedSeq):
         return
-    yield from _told([node.ca.comment, node.ca.end, *node.ca.items.values()])
+    yield from _comment_lines([node.ca.comment, node.ca.end, *node.ca.items.values()])
     for item in node.values() if isinstance(node, CommentedMap) else node:
         yield from comments(item)
 
 
-def _told(tokens: Any) -> Iterator[str]:
+def _comment_lines(tokens: Any) -> Iterator[str]:
     if isinstance(tokens, CommentToken):
         lines = (line.strip() for line in tokens.value.splitlines())
         yield from (line for line in lines if line)
     elif isinstance(tokens, list):
         for token in tokens:
-            yield from _told(token)
+            yield from _comment_lines(token)

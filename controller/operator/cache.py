@@ -15,23 +15,25 @@ FOREIGN_SECONDS: Final = 60.0
 """How long to cache whether vm-import-controller is active here, seconds."""
 
 
-class Ledger:
+class StatusCache:
     """Statuses by import, and whether vm-import-controller is active. A restart may lose all of it."""
 
-    def __init__(self, ask: Callable[[], str | None], clock: Callable[[], float] = time.monotonic) -> None:
-        self._ask = ask
+    def __init__(
+        self, find_other_controller: Callable[[], str | None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._find_other_controller = find_other_controller
         self._clock = clock
         self._lock = threading.Lock()
         self._statuses: dict[Key, ImportStatus] = {}
-        self._foreign: str | None = None
-        self._asked: float | None = None
-        self.looked = 0.0
+        self._other_controller: str | None = None
+        self._read_at: float | None = None
+        self.last_reconcile = 0.0
         """Time of the last successful reconcile of any import, on `clock`."""
 
-    def note(self, key: Key, status: ImportStatus) -> None:
+    def put(self, key: Key, status: ImportStatus) -> None:
         with self._lock:
             self._statuses[key] = status
-            self.looked = self._clock()
+            self.last_reconcile = self._clock()
 
     def forget(self, key: Key) -> None:
         with self._lock:
@@ -41,10 +43,10 @@ class Ledger:
         with self._lock:
             return dict(self._statuses)
 
-    def foreign(self) -> str | None:
+    def other_controller(self) -> str | None:
         """Why nothing may be done here; at most a minute old."""
         now = self._clock()
-        if self._asked is None or now - self._asked > FOREIGN_SECONDS:
-            self._foreign = self._ask()
-            self._asked = now
-        return self._foreign
+        if self._read_at is None or now - self._read_at > FOREIGN_SECONDS:
+            self._other_controller = self._find_other_controller()
+            self._read_at = now
+        return self._other_controller

@@ -24,15 +24,15 @@ DEPLOYMENTS: Final = (
 Harvester's add-on (harvester pkg/util/constants.go), and with the release `harvester` (the QA plan)."""
 
 
-def foreign(cluster: Cluster) -> str | None:
+def find_other_controller(cluster: Cluster) -> str | None:
     """Why no import may start: vm-import-controller is active. None when it is not.
 
     Raises:
         StepError: where the API does not answer.
     """
     for name in DEPLOYMENTS:
-        found = cluster.get(DEPLOYMENT, name, NAMESPACE)
-        if found is not None and (found["spec"].get("replicas", 1) or 0) > 0:
+        deployment = cluster.get(DEPLOYMENT, name, NAMESPACE)
+        if deployment is not None and (deployment["spec"].get("replicas", 1) or 0) > 0:
             return (
                 f"Deployment {NAMESPACE}/{name} reconciles the same objects; disable vm-import-controller "
                 f"(or: kubectl -n {NAMESPACE} scale deployment {name} --replicas=0), "
@@ -41,7 +41,7 @@ def foreign(cluster: Cluster) -> str | None:
     return None
 
 
-def say_differences(cluster: Cluster) -> None:
+def log_differences(cluster: Cluster) -> None:
     """Log what the cluster's schemas lack: the API server silently drops unknown fields."""
     try:
         for sentence in differences(cluster):
@@ -52,19 +52,19 @@ def say_differences(cluster: Cluster) -> None:
 
 def differences(cluster: Cluster) -> Iterator[str]:
     """Fields of our CRDs that the cluster's CRDs lack."""
-    for ours in crd.manifests():
-        name = ours["metadata"]["name"]
+    for definition in crd.manifests():
+        name = definition["metadata"]["name"]
         try:
-            found = cluster.get(CRD, name)
+            existing = cluster.get(CRD, name)
         except StepError as error:
             if error.code is not Exit.DENIED:
                 raise
             yield f"CustomResourceDefinition {name} cannot be read: {error}"
             continue
-        if found is None:
+        if existing is None:
             yield f"CustomResourceDefinition {name} does not exist; install the chart with crds.install=true"
             continue
-        lost = sorted(set(_paths(_schema(ours))) - set(_paths(_schema(found))))
+        lost = sorted(set(_paths(_schema(definition))) - set(_paths(_schema(existing))))
         if lost:
             shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
             yield f"CustomResourceDefinition {name} is not vmferry's and drops {shown}; set crds.install"
@@ -72,7 +72,7 @@ def differences(cluster: Cluster) -> Iterator[str]:
 
 def _schema(definition: Object) -> Any:
     versions = definition["spec"]["versions"]
-    served = next((one for one in versions if one["name"] == "v1beta1"), versions[0])
+    served = next((version for version in versions if version["name"] == "v1beta1"), versions[0])
     return served.get("schema", {}).get("openAPIV3Schema", {})
 
 

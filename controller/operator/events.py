@@ -23,12 +23,12 @@ LIMIT: Final = 1024
 def emit(cluster: Cluster, regarding: Object, reason: str, message: str, *, warning: bool = False) -> None:
     """Write an Event. Never fails: a lost Event must not stop an import."""
     now = stamp(datetime.now(UTC))
-    made = event(regarding, reason, message, now, warning=warning)
+    new = event(regarding, reason, message, now, warning=warning)
     try:
         try:
-            cluster.create(made)
+            cluster.create(new)
         except ExistsError:
-            _count(cluster, made, now)
+            _count(cluster, new, now)
     except StepError as error:
         log.warning(f"could not write an Event: {error}", reason=reason)
 
@@ -63,9 +63,9 @@ def event(regarding: Object, reason: str, message: str, now: str, *, warning: bo
     }
 
 
-def _count(cluster: Cluster, made: Object, now: str) -> None:
-    name, namespace = made["metadata"]["name"], made["metadata"]["namespace"]
-    found = cluster.get(EVENT, name, namespace)
-    if found is not None:
-        change = {"count": int(found.get("count") or 1) + 1, "lastTimestamp": now}
+def _count(cluster: Cluster, new: Object, now: str) -> None:
+    name, namespace = new["metadata"]["name"], new["metadata"]["namespace"]
+    existing = cluster.get(EVENT, name, namespace)
+    if existing is not None:
+        change = {"count": int(existing.get("count") or 1) + 1, "lastTimestamp": now}
         cluster.patch(EVENT, name, change, namespace)

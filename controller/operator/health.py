@@ -14,11 +14,13 @@ from prometheus_client.registry import Collector
 PORT: Final = 8080
 REQUEST_SECONDS: Final = 10
 """A silent connection is closed after this time, so that it does not hold its thread."""
-Ask = Callable[[], str]
+FindProblem = Callable[[], str]
 """Returns what is wrong; empty when healthy."""
 
 
-def serve(collector: Collector, healthy: Ask, ready: Ask, port: int = PORT) -> http.server.HTTPServer:
+def serve(
+    collector: Collector, healthy: FindProblem, ready: FindProblem, port: int = PORT
+) -> http.server.HTTPServer:
     """Serve in a separate thread; returns the server so that it can be closed."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
@@ -28,14 +30,14 @@ def serve(collector: Collector, healthy: Ask, ready: Ask, port: int = PORT) -> h
 
         def do_GET(self) -> None:
             if self.path == "/metrics":
-                self._say(200, generate_latest(registry), CONTENT_TYPE_LATEST)
+                self._respond(200, generate_latest(registry), CONTENT_TYPE_LATEST)
             elif self.path in ("/healthz", "/readyz"):
-                wrong = healthy() if self.path == "/healthz" else ready()
-                self._say(503 if wrong else 200, (wrong or "ok").encode() + b"\n", "text/plain")
+                problem = healthy() if self.path == "/healthz" else ready()
+                self._respond(503 if problem else 200, (problem or "ok").encode() + b"\n", "text/plain")
             else:
-                self._say(404, b"/healthz, /readyz or /metrics\n", "text/plain")
+                self._respond(404, b"/healthz, /readyz or /metrics\n", "text/plain")
 
-        def _say(self, code: int, body: bytes, kind: str) -> None:
+        def _respond(self, code: int, body: bytes, kind: str) -> None:
             self.send_response(code)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))

@@ -58,7 +58,7 @@ class Lease:
         logged = False
         while not ended.is_set():
             if self._attempt():
-                self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+                self._thread = threading.Thread(target=self._keep_renewing, name="lease", daemon=True)
                 self._thread.start()
                 return True
             if not logged:
@@ -73,13 +73,13 @@ class Lease:
         if self._thread is not None:
             self._thread.join(DEADLINE)
         try:
-            found = self._cluster.get(LEASE, NAME, self._namespace)
-            if found is not None and _spec_of(found).get("holderIdentity") == self.identity:
-                self._write(found, {"holderIdentity": None, "leaseDurationSeconds": 1})
+            lease = self._cluster.get(LEASE, NAME, self._namespace)
+            if lease is not None and _spec_of(lease).get("holderIdentity") == self.identity:
+                self._write(lease, {"holderIdentity": None, "leaseDurationSeconds": 1})
         except StepError as error:
             log.warning(f"could not release the Lease: {error}")
 
-    def _keep(self) -> None:
+    def _keep_renewing(self) -> None:
         """Renew until `release`. Any other end, including our own bugs, ends the right to act."""
         try:
             self._renew()
@@ -94,32 +94,32 @@ class Lease:
         while not self._stop.wait(self._period):
             if self._attempt():
                 renewed = self._clock()
-            elif self._clock() - renewed > DEADLINE or self._foreign():
+            elif self._clock() - renewed > DEADLINE or self._has_other_holder():
                 return
 
-    def _foreign(self) -> bool:
+    def _has_other_holder(self) -> bool:
         """Whether another holder was seen; a missing answer is not enough."""
         return bool(self._seen[0]) and not self._seen[0].startswith(f"{self.identity} ")
 
     def _attempt(self) -> bool:
         """Take or renew the Lease; False when it has another holder or the API does not answer."""
         try:
-            found = self._cluster.get(LEASE, NAME, self._namespace)
-            if found is None:
-                self._cluster.create(self._fresh())
+            lease = self._cluster.get(LEASE, NAME, self._namespace)
+            if lease is None:
+                self._cluster.create(self._new())
                 return True
-            if not self._may_have(found):
+            if not self._may_have(lease):
                 return False
-            return self._write(found, self._spec(found))
+            return self._write(lease, self._spec(lease))
         except (ExistsError, ChangedError):
             return False
         except StepError as error:
             log.warning(f"could not renew the Lease: {error}")
             return False
 
-    def _may_have(self, found: Object) -> bool:
+    def _may_have(self, lease: Object) -> bool:
         """Whether it is ours, free, or expired by our own clock: clocks of two hosts are never compared."""
-        spec = _spec_of(found)
+        spec = _spec_of(lease)
         holder = spec.get("holderIdentity") or ""
         sign = f"{holder} {spec.get('renewTime')}"
         if sign != self._seen[0]:
@@ -127,16 +127,16 @@ class Lease:
         duration = float(spec.get("leaseDurationSeconds") or DURATION)
         return holder in ("", self.identity) or self._clock() - self._seen[1] > duration
 
-    def _write(self, found: Object, spec: Object) -> bool:
+    def _write(self, lease: Object, spec: Object) -> bool:
         """False when it was deleted after it was read: then any controller may create it again."""
-        change = {"metadata": {"resourceVersion": found["metadata"]["resourceVersion"]}, "spec": spec}
+        change = {"metadata": {"resourceVersion": lease["metadata"]["resourceVersion"]}, "spec": spec}
         if self._cluster.patch(LEASE, NAME, change, self._namespace) is None:
             return False
         self._seen = (f"{spec.get('holderIdentity') or ''} {spec.get('renewTime')}", self._clock())
         return True
 
-    def _spec(self, found: Object) -> Object:
-        before = _spec_of(found)
+    def _spec(self, lease: Object) -> Object:
+        before = _spec_of(lease)
         ours = before.get("holderIdentity") == self.identity
         transitions = int(before.get("leaseTransitions") or 0)
         now = _micro()
@@ -148,7 +148,7 @@ class Lease:
             "leaseTransitions": transitions if ours else transitions + 1,
         }
 
-    def _fresh(self) -> Object:
+    def _new(self) -> Object:
         return {
             "apiVersion": LEASE.api_version,
             "kind": LEASE.kind,
@@ -157,9 +157,9 @@ class Lease:
         }
 
 
-def _spec_of(found: Object) -> Object:
+def _spec_of(lease: Object) -> Object:
     """A Lease may have no spec (`kubectl create`): then it has no holder."""
-    return found.get("spec") or {}
+    return lease.get("spec") or {}
 
 
 def _micro() -> str:

@@ -24,29 +24,29 @@ PER_SOURCE: Final = f"{GROUP}/per-source"
 """Annotation that the chart writes: the keys of `limits.perSource`, with spaces between them."""
 
 
-def keep(cluster: Cluster, options: Options, source: SourcePlan | None = None) -> None:
+def update(cluster: Cluster, options: Options, source: SourcePlan | None = None) -> None:
     """Update the marked keys, and add the missing keys of `source`.
 
     Raises:
         StepError: NOT_FOUND without that ConfigMap; ChangedError when another client just wrote to it.
     """
-    found = cluster.get(CONFIG_MAP, argo_names.LIMITS, options.namespace)
-    if found is None:
-        what = f"ConfigMap {options.namespace}/{argo_names.LIMITS} does not exist"
-        raise StepError(Exit.NOT_FOUND, what, remedy="install or upgrade the chart")
+    config_map = cluster.get(CONFIG_MAP, argo_names.LIMITS, options.namespace)
+    if config_map is None:
+        failure = f"ConfigMap {options.namespace}/{argo_names.LIMITS} does not exist"
+        raise StepError(Exit.NOT_FOUND, failure, remedy="install or upgrade the chart")
     keys = [argo_names.limit_key(argo_names.source_key(source), limit) for limit in Limit] if source else []
-    change = changes(found, keys, options.defaults)
+    change = patch_for(config_map, keys, options.defaults)
     if change is not None:
         cluster.patch(CONFIG_MAP, argo_names.LIMITS, change, options.namespace)
 
 
-def changes(found: Object, wanted: Iterable[str], defaults: Mapping[Limit, int]) -> Object | None:
-    """The patch that adds the keys `wanted` to the ConfigMap `found`; None without a change. Pure.
+def patch_for(config_map: Object, wanted: Iterable[str], defaults: Mapping[Limit, int]) -> Object | None:
+    """The patch that adds the keys `wanted` to the `config_map`; None without a change. Pure.
 
     It is valid only for the version that was read: the marks are one text that others write too.
     """
-    data = found.get("data") or {}
-    before, own = _copied(found), set(_notes(found).get(PER_SOURCE, "").split())
+    data = config_map.get("data") or {}
+    before, own = _copied_defaults(config_map), set(_annotations(config_map).get(PER_SOURCE, "").split())
     following = {key for key, value in before.items() if data.get(key) == value and key not in own}
     following |= {key for key in wanted if key not in data}
     after = {key: _default(key, data, defaults) for key in sorted(following)}
@@ -54,17 +54,17 @@ def changes(found: Object, wanted: Iterable[str], defaults: Mapping[Limit, int])
         return None
     return {
         "metadata": {
-            "resourceVersion": found["metadata"]["resourceVersion"],
+            "resourceVersion": config_map["metadata"]["resourceVersion"],
             "annotations": {COPIED: json.dumps(after)},
         },
         "data": {key: value for key, value in after.items() if data.get(key) != value},
     }
 
 
-def _copied(found: Object) -> dict[str, str]:
+def _copied_defaults(config_map: Object) -> dict[str, str]:
     """The marks; empty when the annotation is malformed."""
     try:
-        marks = json.loads(_notes(found).get(COPIED, "{}"))
+        marks = json.loads(_annotations(config_map).get(COPIED, "{}"))
     except ValueError:
         return {}
     known = marks.items() if isinstance(marks, dict) else ()
@@ -76,5 +76,5 @@ def _default(key: str, data: Mapping[str, str], defaults: Mapping[Limit, int]) -
     return data.get(argo_names.limit_key(argo_names.DEFAULT, limit), str(defaults[limit]))
 
 
-def _notes(found: Object) -> dict[str, str]:
-    return found["metadata"].get("annotations") or {}
+def _annotations(config_map: Object) -> dict[str, str]:
+    return config_map["metadata"].get("annotations") or {}

@@ -16,13 +16,13 @@ from typing import Final
 import structlog
 
 from controller.operator import compat, health, limits, telemetry
-from controller.operator.cache import Ledger
+from controller.operator.cache import StatusCache
 from controller.operator.lease import Lease
 from controller.operator.metrics import Collector
 from controller.operator.options import Options
 from controller.operator.reconcile import reconcile
-from controller.operator.routing import Hub, ImportKey, SourceKey
-from controller.operator.sources.reconcile import Survey
+from controller.operator.routing import EventRouter, ImportKey, SourceKey
+from controller.operator.sources.reconcile import SourceReconciler
 from controller.operator.sweep import sweep
 from controller.operator.watch import watch
 from controller.operator.workers import Workers
@@ -51,17 +51,17 @@ def main() -> int:
         options = Options.read()
         stop = Stop()
         cluster = connect(stop, patience=PATIENCE)
-        hasty = connect(stop, patience=0, seconds=LEASE_SECONDS)
+        lease_cluster = connect(stop, patience=0, seconds=LEASE_SECONDS)
     except StepError as error:
         log.error(str(error))  # noqa: TRY400 - a person must fix this and needs no traceback
         return int(error.code)
-    return _Process(options, cluster, hasty, stop).run()
+    return _Process(options, cluster, lease_cluster, stop).run()
 
 
 class _Process:
     """All parts of the process, and the order in which they start and end."""
 
-    def __init__(self, options: Options, cluster: Cluster, hasty: Cluster, stop: Stop) -> None:
+    def __init__(self, options: Options, cluster: Cluster, lease_cluster: Cluster, stop: Stop) -> None:
         self._options = options
         self._cluster = cluster
         self._stop = stop
@@ -69,23 +69,27 @@ class _Process:
         self._lost = False
         self._imports: Queue[ImportKey] = Queue(group=lambda key: key[0], at_once=IMPORTS_AT_ONCE - 1)
         self._sources: Queue[SourceKey] = Queue(group=lambda key: key.namespace, at_once=1)
-        self._ledger = Ledger(lambda: compat.foreign(cluster))
-        self._survey = Survey(cluster, options)
-        self._hub = Hub(self._imports, self._sources)
-        self._lease = Lease(hasty, options.namespace, lost=self._lose)
+        self._cache = StatusCache(lambda: compat.find_other_controller(cluster))
+        self._source_reconciler = SourceReconciler(cluster, options)
+        self._router = EventRouter(self._imports, self._sources)
+        self._lease = Lease(lease_cluster, options.namespace, lost=self._exit_without_lease)
         self._workers = (
-            Workers("imports", self._imports, self._look, IMPORTS_AT_ONCE),
-            Workers("sources", self._sources, self._survey.look, SOURCES_AT_ONCE),
+            Workers("imports", self._imports, self._reconcile_import, IMPORTS_AT_ONCE),
+            Workers("sources", self._sources, self._source_reconciler.reconcile, SOURCES_AT_ONCE),
         )
 
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._end())
-        health.serve(Collector(self._ledger, self._imports, self._survey.counted), self._wrong, lambda: "")
+        health.serve(
+            Collector(self._cache, self._imports, self._source_reconciler.count_by_status),
+            self._find_problem,
+            lambda: "",
+        )
         if not self._lease.acquire(self._ended):
             return 0
         log.info("vmferry's controller is at work", release=self._options.namespace)
-        compat.say_differences(self._cluster)
+        compat.log_differences(self._cluster)
         for workers in self._workers:
             workers.start()
         watching = threading.Thread(target=self._watch, name="watch", daemon=True)
@@ -96,8 +100,8 @@ class _Process:
             self._follow_limits()
         return self._close(watching)
 
-    def _look(self, key: ImportKey) -> float | None:
-        return reconcile(self._cluster, self._options, key, self._ledger, lambda: datetime.now(UTC))
+    def _reconcile_import(self, key: ImportKey) -> float | None:
+        return reconcile(self._cluster, self._options, key, self._cache, lambda: datetime.now(UTC))
 
     def _sweep(self) -> None:
         try:
@@ -107,22 +111,22 @@ class _Process:
 
     def _follow_limits(self) -> None:
         try:
-            limits.keep(self._cluster, self._options)
+            limits.update(self._cluster, self._options)
         except StepError as error:
             log.warning(f"could not update the limits per source: {error}")
 
     def _watch(self) -> None:
         try:
-            asyncio.run(watch(self._options, self._hub.seen, self._ended))
+            asyncio.run(watch(self._options, self._router.route, self._ended))
         finally:
             self._end()  # without watches the process cannot work: Kubernetes restarts it
 
-    def _wrong(self) -> str:
+    def _find_problem(self) -> str:
         """Why Kubernetes should restart this process. Waiting for the Lease is not a reason."""
-        stuck = [what for workers in self._workers for what in workers.stuck()]
+        stuck = [message for workers in self._workers for message in workers.stuck()]
         return "; ".join(stuck)
 
-    def _lose(self) -> None:
+    def _exit_without_lease(self) -> None:
         """Another controller has the Lease: do not write any more."""
         log.error("the Lease was lost; another controller may be active, so this one exits immediately")
         os._exit(1)

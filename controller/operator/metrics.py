@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sized
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from controller.operator.cache import Ledger
+from controller.operator.cache import StatusCache
 from controller.operator.observe.source import READY
 from controller.operator.sources.check import NOT_READY
 from workflows.api.status import ImportPhase, ImportStatus
-from workflows.status.phase import settled
+from workflows.status.phase import has_succeeded
 
 
 class Collector:
@@ -21,41 +21,41 @@ class Collector:
 
     def __init__(
         self,
-        ledger: Ledger,
+        cache: StatusCache,
         queue: Sized,
         sources: Callable[[], Mapping[str, int]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ledger = ledger
+        self._cache = cache
         self._queue = queue
         self._sources = sources
         self._clock = clock
 
     def collect(self) -> Iterator[Metric]:
-        statuses = list(self._ledger.statuses().values())
+        statuses = list(self._cache.statuses().values())
         counted = Counter(status.import_status for status in statuses)
         imports = GaugeMetricFamily("vmferry_imports", "Imports by importStatus", labels=["status"])
-        for stand in ImportPhase:
-            imports.add_metric([stand or "new"], counted.get(stand, 0))
+        for phase in ImportPhase:
+            imports.add_metric([phase or "new"], counted.get(phase, 0))
         yield imports
         counts = self._sources()
         sources = GaugeMetricFamily("vmferry_sources", "Sources by status", labels=["status"])
         for value in (READY, NOT_READY):
             sources.add_metric([value], counts.get(value, 0))
         yield sources
-        rows = [row for status in statuses if _moves(status) for row in status.disk_import_status]
+        rows = [row for status in statuses if _has_bytes_left(status) for row in status.disk_import_status]
         done, total = sum(row.bytes_done for row in rows), sum(row.bytes_total for row in rows)
         rate = sum(row.bytes_per_second for row in rows)
         yield GaugeMetricFamily("vmferry_bytes_done", "Bytes moved by the running steps", done)
         yield GaugeMetricFamily("vmferry_bytes_total", "Bytes that the running steps have to move", total)
         yield GaugeMetricFamily("vmferry_bytes_per_second", "Bytes moved per second", rate)
         yield GaugeMetricFamily("vmferry_queue_length", "Imports that wait for a reconcile", len(self._queue))
-        idle = self._clock() - self._ledger.looked if self._ledger.looked else 0.0
-        what = "Seconds since the last successful reconcile"
-        yield GaugeMetricFamily("vmferry_seconds_since_last_look", what, idle)
+        idle = self._clock() - self._cache.last_reconcile if self._cache.last_reconcile else 0.0
+        help_text = "Seconds since the last successful reconcile"
+        yield GaugeMetricFamily("vmferry_seconds_since_last_look", help_text, idle)
 
 
-def _moves(status: ImportStatus) -> bool:
+def _has_bytes_left(status: ImportStatus) -> bool:
     """Whether this import still has bytes to move: it has not succeeded, been refused or failed."""
-    over = status.import_status in (ImportPhase.FAILED, ImportPhase.INVALID) or settled(status)
-    return not over and status.percent < 100
+    has_ended = status.import_status in (ImportPhase.FAILED, ImportPhase.INVALID) or has_succeeded(status)
+    return not has_ended and status.percent < 100

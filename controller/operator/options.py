@@ -13,7 +13,7 @@ from steps.model.document import Document
 from steps.model.plan import TargetKind
 from workflows.author.installation import Installation
 from workflows.settings import Settings
-from workflows.stages import Limit
+from workflows.stages import DEFAULT_LIMITS, Limit
 
 PATH: Final = Path("/etc/vmferry/controller.json")
 PATH_ENV: Final = "VMFERRY_OPTIONS"
@@ -38,8 +38,8 @@ class Format(enum.StrEnum):
 class Limits(Document):
     """Limits per source, for sources without keys in the limits' ConfigMap."""
 
-    machines: Annotated[int, Field(ge=1)] = 2
-    streams: Annotated[int, Field(ge=1)] = 4
+    machines: Annotated[int, Field(ge=1)] = DEFAULT_LIMITS[Limit.MACHINES]
+    streams: Annotated[int, Field(ge=1)] = DEFAULT_LIMITS[Limit.STREAMS]
 
 
 class Options(Document):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from controller.step_program import folder_options, read_text, write_credentials
 from steps.model.contract import TERMINATION_LOG_ENV
 from steps.runtime import guard, proxy
 from steps.runtime.program import PLAN
@@ -23,7 +24,7 @@ CREDENTIALS: Final = "credentials"
 
 
 @dataclass(frozen=True)
-class Answer:
+class ProbeResult:
     """How the program ended: its exit code and its last message."""
 
     code: int
@@ -31,26 +32,24 @@ class Answer:
 
 
 @contextmanager
-def desk(plan: str, credentials: Mapping[str, bytes]) -> Iterator[Path]:
+def request_folder(plan: str, credentials: Mapping[str, bytes]) -> Iterator[Path]:
     """A temporary private folder with a request and its credentials, for a `with` block."""
     with tempfile.TemporaryDirectory(prefix="vmferry-source-") as name:  # 0700
         folder = Path(name)
-        secret = folder / CREDENTIALS
-        secret.mkdir(mode=0o700)
-        for key, value in credentials.items():
-            (secret / key).write_bytes(value)
+        write_credentials(folder / CREDENTIALS, credentials)
         (folder / PLAN).write_text(plan, encoding="utf-8")
         yield folder
 
 
-def ask(program: str, folder: Path, seconds: float, *arguments: str) -> Answer | None:
+def run_program(program: str, folder: Path, seconds: float, *arguments: str) -> ProbeResult | None:
     """Run a program such as `steps.verify` over a desk; None after `seconds` without an end."""
     words = folder / WORDS
     words.touch()
-    places = ("request", "scratch", "outputs")
     # -P: the working directory holds no modules of ours.
-    command = [sys.executable, "-P", "-m", program, "--credentials", str(folder / CREDENTIALS)]
-    command += [part for place in places for part in (f"--{place}", str(folder))]
+    command = [sys.executable, "-P", "-m", program]
+    command += folder_options(
+        request=folder, scratch=folder, credentials=folder / CREDENTIALS, outputs=folder
+    )
     command += arguments
     # openstacksdk cannot be imported without a home, and our user has none.
     environment = {
@@ -61,7 +60,7 @@ def ask(program: str, folder: Path, seconds: float, *arguments: str) -> Answer |
         TERMINATION_LOG_ENV: str(words),
     }
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             env=environment,
             timeout=seconds,
@@ -71,5 +70,6 @@ def ask(program: str, folder: Path, seconds: float, *arguments: str) -> Answer |
         )
     except subprocess.TimeoutExpired:
         return None
-    message = words.read_text(encoding="utf-8").strip()
-    return Answer(done.returncode, message or f"{program} ended with exit code {done.returncode}")
+    return ProbeResult(
+        process.returncode, read_text(words) or f"{program} ended with exit code {process.returncode}"
+    )

@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from controller.operator.act.actor import Actor
-from controller.operator.cache import Ledger
+from controller.operator.cache import StatusCache
 from controller.operator.decide.main import Decision, decide
 from controller.operator.observe.facts import gather, read_import
 from controller.operator.observe.rivals import rival
@@ -21,7 +21,7 @@ from steps.runtime.cluster import Cluster
 
 log = structlog.get_logger()
 
-BEGINNING: Final = threading.Lock()
+START_LOCK: Final = threading.Lock()
 """Held from the check for rivals until the status announces the import: two imports that are reconciled at
 the same moment would not see each other. The Lease allows only one controller, so a lock in the process is
 enough.
@@ -32,7 +32,7 @@ def reconcile(
     cluster: Cluster,
     options: Options,
     key: tuple[str, str],
-    ledger: Ledger,
+    cache: StatusCache,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> float | None:
     """Reconcile one import (namespace, name). Returns seconds until the next reconcile; None if deleted.
@@ -42,22 +42,22 @@ def reconcile(
     """
     raw = read_import(cluster, *key)
     if raw is None:
-        ledger.forget(key)
+        cache.forget(key)
         sweep(cluster, options.namespace, left_by(*key))
         return None
     now = clock()
-    facts = gather(cluster, options, raw, ledger.foreign(), now)
+    facts = gather(cluster, options, raw, cache.other_controller(), now)
     decision = decide(facts, options, now)
-    if not decision.begins:
-        return _carried_out(decision, Actor(cluster, options, facts, clock), key, ledger)
-    with BEGINNING:
+    if not decision.starts_workflow:
+        return _carry_out(decision, Actor(cluster, options, facts, clock), key, cache)
+    with START_LOCK:
         facts = replace(facts, rival=rival(cluster, options, facts))
         decision = decide(facts, options, now)
-        return _carried_out(decision, Actor(cluster, options, facts, clock), key, ledger)
+        return _carry_out(decision, Actor(cluster, options, facts, clock), key, cache)
 
 
-def _carried_out(decision: Decision, actor: Actor, key: tuple[str, str], ledger: Ledger) -> float:
-    for act in decision.acts:
-        actor.do(act)
-    ledger.note(key, actor.status)
-    return decision.again
+def _carry_out(decision: Decision, actor: Actor, key: tuple[str, str], cache: StatusCache) -> float:
+    for action in decision.actions:
+        actor.do(action)
+    cache.put(key, actor.status)
+    return decision.requeue_seconds

@@ -26,7 +26,7 @@ class SourceKey(NamedTuple):
     name: str
 
 
-class Hub:
+class EventRouter:
     """Turns observed objects into keys that are due."""
 
     def __init__(self, imports: Queue[ImportKey], sources: Queue[SourceKey]) -> None:
@@ -37,16 +37,16 @@ class Hub:
         self._by_source: dict[SourceKey, set[ImportKey]] = {}
         self._source_of: dict[ImportKey, SourceKey] = {}
 
-    def seen(self, kind: Kind, thing: Mapping[str, Any], gone: bool) -> None:
+    def route(self, kind: Kind, resource: Mapping[str, Any], is_deleted: bool) -> None:
         """An object was added, changed or deleted."""
-        metadata = thing["metadata"]
+        metadata = resource["metadata"]
         key = (str(metadata.get("namespace", "")), str(metadata["name"]))
         if kind == WORKFLOW:
             self._workflow(metadata.get("labels") or {})
         elif kind == IMPORT:
-            self._import(key, thing, gone)
+            self._import(key, resource, is_deleted)
         else:
-            self._source(SourceKey(kind, *key), gone)
+            self._source(SourceKey(kind, *key), is_deleted)
 
     def _workflow(self, labels: Mapping[str, str]) -> None:
         """By uid if the import was seen; else by the labels, whose values may be truncated."""
@@ -56,23 +56,23 @@ class Hub:
         if key or all(fallback):
             self._imports.add(key or fallback)
 
-    def _import(self, key: ImportKey, thing: Mapping[str, Any], gone: bool) -> None:
-        uid = names.label_value(str(thing["metadata"]["uid"]))
-        source = None if gone else _source_of(thing, key[0])
+    def _import(self, key: ImportKey, resource: Mapping[str, Any], is_deleted: bool) -> None:
+        uid = names.label_value(str(resource["metadata"]["uid"]))
+        source = None if is_deleted else _source_of(resource, key[0])
         with self._lock:
-            fresh = source is not None and key not in self._by_source.get(source, ())
-            self._leave(key)
+            is_new = source is not None and key not in self._by_source.get(source, ())
+            self._forget_source_of(key)
             self._by_uid.pop(uid, None)
-            if not gone:
+            if not is_deleted:
                 self._by_uid[uid] = key
             if source:
                 self._by_source.setdefault(source, set()).add(key)
                 self._source_of[key] = source
         self._imports.add(key)
-        if source and fresh:
+        if source and is_new:
             self._sources.add(source)
 
-    def _leave(self, key: ImportKey) -> None:
+    def _forget_source_of(self, key: ImportKey) -> None:
         """Forget the source of an import, and a source without imports."""
         before = self._source_of.pop(key, None)
         if before is None:
@@ -82,17 +82,17 @@ class Hub:
         if not keys:
             del self._by_source[before]
 
-    def _source(self, source: SourceKey, gone: bool) -> None:
+    def _source(self, source: SourceKey, is_deleted: bool) -> None:
         with self._lock:
             keys = set(self._by_source.get(source, ()))
-        if not gone:
+        if not is_deleted:
             self._sources.add(source)
         for key in keys:
             self._imports.add(key)
 
 
-def _source_of(thing: Mapping[str, Any], namespace: str) -> SourceKey | None:
-    spec = thing.get("spec")
+def _source_of(resource: Mapping[str, Any], namespace: str) -> SourceKey | None:
+    spec = resource.get("spec")
     reference = (spec.get("sourceCluster") if isinstance(spec, Mapping) else None) or {}
     kind = KINDS.get(str(reference.get("kind") or "").lower())
     if kind is None or not reference.get("name"):

@@ -29,12 +29,12 @@ def sweep(cluster: Cluster, namespace: str, labels: Mapping[str, str] | None = N
         StepError: where the API refuses or does not answer.
     """
     removed = []
-    for page in cluster.outlines(CONFIG_MAP, namespace, names.LABEL_UID):
-        metadata = page["metadata"]
-        marks = metadata.get("labels") or {}
-        if metadata.get("ownerReferences") or not (labels or {}).items() <= marks.items():
+    for config_map in cluster.outlines(CONFIG_MAP, namespace, names.LABEL_UID):
+        metadata = config_map["metadata"]
+        own_labels = metadata.get("labels") or {}
+        if metadata.get("ownerReferences") or not (labels or {}).items() <= own_labels.items():
             continue
-        if not _lives(cluster, marks):
+        if not _import_exists(cluster, own_labels):
             cluster.delete(CONFIG_MAP, metadata["name"], namespace, uid=metadata["uid"])
             removed.append(metadata["name"])
     if removed:
@@ -42,11 +42,11 @@ def sweep(cluster: Cluster, namespace: str, labels: Mapping[str, str] | None = N
     return removed
 
 
-def _lives(cluster: Cluster, labels: dict[str, str]) -> bool:
+def _import_exists(cluster: Cluster, labels: dict[str, str]) -> bool:
     name, namespace = labels.get(names.LABEL_NAME, ""), labels.get(names.LABEL_NAMESPACE, "")
-    found = cluster.get(IMPORT, name, namespace)
-    if found is not None:
-        return names.label_value(found["metadata"]["uid"]) == labels[names.LABEL_UID]
+    existing = cluster.get(IMPORT, name, namespace)
+    if existing is not None:
+        return names.label_value(existing["metadata"]["uid"]) == labels[names.LABEL_UID]
     # A label truncates a long name: then the uids of all imports must be compared.
-    everyone = (one["metadata"]["uid"] for one in cluster.find(IMPORT, namespace))
-    return labels[names.LABEL_UID] in map(names.label_value, everyone)
+    uids = (other["metadata"]["uid"] for other in cluster.find(IMPORT, namespace))
+    return labels[names.LABEL_UID] in map(names.label_value, uids)

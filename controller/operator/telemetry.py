@@ -122,25 +122,25 @@ def _escaped(char: str) -> str:
 def lines(before: ImportStatus, after: ImportStatus, import_: VirtualMachineImport) -> Iterator[Line]:
     """The lines for the changes between two statuses."""
     if after.workflow and (before.workflow is None or before.workflow.name != after.workflow.name):
-        yield from _begun(import_)
-    yield from _waits(before, after)
-    came = {
+        yield from _start_lines(import_)
+    yield from _waiting_lines(before, after)
+    new_kinds = {
         kind
         for kind in CONDITIONS
         if holds(after.import_conditions, kind) and not holds(before.import_conditions, kind)
     }
-    yield from ((logging.INFO, text, {}) for kind, text in CONDITIONS.items() if kind in came)
-    if came and not holds(after.import_conditions, "VMPoweredOff"):
+    yield from ((logging.INFO, text, {}) for kind, text in CONDITIONS.items() if kind in new_kinds)
+    if new_kinds and not holds(after.import_conditions, "VMPoweredOff"):
         yield logging.INFO, "Waiting for VM to be powered off ...", {}
     for row in after.disk_import_status:
-        yield from _moved(before.disk(row.id) or DiskImportStatus(), row)
+        yield from _disk_lines(before.disk(row.id) or DiskImportStatus(), row)
     if after.import_status != before.import_status:
         for text in ENTERED.get(after.import_status, ()):
             yield logging.INFO, text, {}
-        yield from _ended(after, import_)
+        yield from _end_lines(after, import_)
 
 
-def _begun(import_: VirtualMachineImport) -> Iterator[Line]:
+def _start_lines(import_: VirtualMachineImport) -> Iterator[Line]:
     yield logging.INFO, "Running preflight checks ...", {}
     if import_.spec.skip_preflight_checks:
         yield logging.INFO, "Skipping preflight checks", {}
@@ -148,13 +148,13 @@ def _begun(import_: VirtualMachineImport) -> Iterator[Line]:
         yield logging.INFO, "Checking the source network as part of the preflight checks", {}
 
 
-def _waits(before: ImportStatus, after: ImportStatus) -> Iterator[Line]:
+def _waiting_lines(before: ImportStatus, after: ImportStatus) -> Iterator[Line]:
     old, new = find(before.import_conditions, SUCCEEDED), find(after.import_conditions, SUCCEEDED)
     if new and new.reason == NOT_READY and (old is None or old.reason != NOT_READY):
         yield logging.WARNING, "The source cluster is not ready yet", {"err": new.message}
 
 
-def _moved(before: DiskImportStatus, after: DiskImportStatus) -> Iterator[Line]:
+def _disk_lines(before: DiskImportStatus, after: DiskImportStatus) -> Iterator[Line]:
     """A disk is read from its source (seen late, it may already be a step further), then becomes an image."""
     if after.step != before.step and (after.step == EXPORT or not before.step):
         fields = {"disk": after.disk_name, "size": str(after.disk_size), "busType": after.bus_type}
@@ -163,23 +163,25 @@ def _moved(before: DiskImportStatus, after: DiskImportStatus) -> Iterator[Line]:
         yield logging.INFO, "Creating a new Harvester VirtualMachineImage", {"disk": after.disk_name}
 
 
-def _ended(after: ImportStatus, import_: VirtualMachineImport) -> Iterator[Line]:
+def _end_lines(after: ImportStatus, import_: VirtualMachineImport) -> Iterator[Line]:
     summary = find(after.import_conditions, SUCCEEDED)
-    why = {"err": summary.message} if summary and summary.message else {}
+    error_field = {"err": summary.message} if summary and summary.message else {}
     if after.import_status == ImportPhase.IMAGE_FAILED:
-        yield logging.ERROR, "Failed to import client disk images. Try again ...", why
+        yield logging.ERROR, "Failed to import client disk images. Try again ...", error_field
     elif after.import_status == ImportPhase.FAILED:
         level = logging.INFO if summary and summary.reason == CANCELLED else logging.ERROR
-        yield level, "The VM import has failed", why
+        yield level, "The VM import has failed", error_field
     elif after.import_status == ImportPhase.INVALID:
         if after.step == PREFLIGHT:
-            message = f"Failed to perform source cluster specific preflight checks: {why.get('err', '')}"
+            message = (
+                f"Failed to perform source cluster specific preflight checks: {error_field.get('err', '')}"
+            )
             yield logging.ERROR, message, {}
-        yield from _refused(import_, why)
+        yield from _refusal_lines(import_, error_field)
 
 
-def _refused(import_: VirtualMachineImport, why: Mapping[str, str]) -> Iterator[Line]:
-    metadata, message = import_.metadata, why.get("err", "")
+def _refusal_lines(import_: VirtualMachineImport, error_field: Mapping[str, str]) -> Iterator[Line]:
+    metadata, message = import_.metadata, error_field.get("err", "")
     where = f"{metadata.name} in namespace {metadata.namespace}"
     if NAME in message:
         target = import_.spec.target_virtual_machine_name or import_.spec.virtual_machine_name
@@ -187,5 +189,5 @@ def _refused(import_: VirtualMachineImport, why: Mapping[str, str]) -> Iterator[
         yield logging.ERROR, f"The definitive name of the imported VM {NAME}", {}
     if NO_DISKS in message:
         yield logging.ERROR, "The imported VM has no disks, being marked as invalid and will be ignored", {}
-    yield logging.ERROR, "The VM import spec is invalid", why
+    yield logging.ERROR, "The VM import spec is invalid", error_field
     yield logging.INFO, f"vm {where} has an invalid spec", {}

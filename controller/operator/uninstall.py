@@ -41,34 +41,36 @@ def check(cluster: Cluster, options: Options) -> str:
         StepError: BUSY while an import has our finalizer; CONFLICT if runs are left but the CRDs are deleted.
     """
     try:
-        held = [one for space in options.namespaces or ("",) for one in _held(cluster, space)]
+        imports = [
+            import_ for space in options.namespaces or ("",) for import_ in _with_finalizer(cluster, space)
+        ]
     except StepError as error:
         if error.code is not Exit.NOT_FOUND:
             raise
         return _without_kinds(cluster, options.namespace)
-    if held:
-        what = f"vmferry is not uninstalled: {len(held)} import(s) still need it"
+    if imports:
+        failure = f"vmferry is not uninstalled: {len(imports)} import(s) still need it"
         remedy = f"wait until they are done, delete them, {ANYWAY}"
-        raise StepError(Exit.BUSY, what, _shown(held), remedy)
+        raise StepError(Exit.BUSY, failure, _listed(imports), remedy)
     removed = sweep(cluster, options.namespace)
     return f"no import needs vmferry; deleted {len(removed)} leftover(s)"
 
 
-def _held(cluster: Cluster, namespace: str) -> list[Object]:
-    found = cluster.find(IMPORT, namespace)
-    return [one for one in found if FINALIZER in (one["metadata"].get("finalizers") or [])]
+def _with_finalizer(cluster: Cluster, namespace: str) -> list[Object]:
+    imports = cluster.find(IMPORT, namespace)
+    return [import_ for import_ in imports if FINALIZER in (import_["metadata"].get("finalizers") or [])]
 
 
-def _shown(held: Sequence[Object]) -> str:
-    lines = [f"{_name(one)} ({_stand(one)})" for one in held[:SHOWN]]
-    return ", ".join(lines) + (f" and {len(held) - SHOWN} more" if len(held) > SHOWN else "")
+def _listed(imports: Sequence[Object]) -> str:
+    lines = [f"{_name(import_)} ({_state(import_)})" for import_ in imports[:SHOWN]]
+    return ", ".join(lines) + (f" and {len(imports) - SHOWN} more" if len(imports) > SHOWN else "")
 
 
 def _name(import_: Object) -> str:
     return f"{import_['metadata']['namespace']}/{import_['metadata']['name']}"
 
 
-def _stand(import_: Object) -> str:
+def _state(import_: Object) -> str:
     if import_["metadata"].get("deletionTimestamp"):
         return "is being deleted"
     return str((import_.get("status") or {}).get("importStatus") or "not started")
@@ -76,7 +78,7 @@ def _stand(import_: Object) -> str:
 
 def _without_kinds(cluster: Cluster, namespace: str) -> str:
     """The CRDs and all imports are deleted, so the owner of a run cannot be found."""
-    left = [one for one in cluster.find(CONFIG_MAP, namespace) if _is_request(one)]
+    left = [config_map for config_map in cluster.find(CONFIG_MAP, namespace) if _is_request(config_map)]
     if left:
         raise StepError(
             Exit.CONFLICT,
@@ -87,9 +89,9 @@ def _without_kinds(cluster: Cluster, namespace: str) -> str:
     return "there are no imports and no leftovers"
 
 
-def _is_request(page: Object) -> bool:
-    labels = page["metadata"].get("labels") or {}
-    return names.LABEL_UID in labels and not page["metadata"].get("ownerReferences")
+def _is_request(config_map: Object) -> bool:
+    labels = config_map["metadata"].get("labels") or {}
+    return names.LABEL_UID in labels and not config_map["metadata"].get("ownerReferences")
 
 
 def main() -> int:

@@ -17,7 +17,7 @@ from controller.operator.options import Options
 from steps.model import names
 from steps.model.kinds import IMPORT, SOURCES, WORKFLOW, Kind
 
-Seen = Callable[[Kind, Mapping[str, Any], bool], None]
+OnEvent = Callable[[Kind, Mapping[str, Any], bool], None]
 """Called with a kind, an object, and whether it was deleted. It must not fail or block."""
 
 OURS: Final = (IMPORT, *SOURCES.values())
@@ -25,12 +25,12 @@ IDENTITY: Final = cast("Any", "vmferry")
 """kopf's name among its peers. Without it kopf asks for the user name, and our user has none."""
 
 
-async def watch(options: Options, seen: Seen, stop: threading.Event) -> None:
+async def watch(options: Options, on_event: OnEvent, stop: threading.Event) -> None:
     """Watch until `stop` is set."""
     imports, workflows = _registry(), _registry()
     for kind in OURS:
-        _on_event(imports, kind, seen)
-    _on_event(workflows, WORKFLOW, seen, labels={names.LABEL_UID: kopf.PRESENT})
+        _watch_kind(imports, kind, on_event)
+    _watch_kind(workflows, WORKFLOW, on_event, labels={names.LABEL_UID: kopf.PRESENT})
     await asyncio.gather(
         kopf.operator(
             registry=imports,
@@ -52,9 +52,9 @@ async def watch(options: Options, seen: Seen, stop: threading.Event) -> None:
     )
 
 
-def _on_event(registry: kopf.OperatorRegistry, kind: Kind, seen: Seen, **filters: Any) -> None:
+def _watch_kind(registry: kopf.OperatorRegistry, kind: Kind, on_event: OnEvent, **filters: Any) -> None:
     def handler(event: kopf.RawEvent, **_: Any) -> None:
-        seen(kind, event["object"], event["type"] == "DELETED")
+        on_event(kind, event["object"], event["type"] == "DELETED")
 
     version = kind.api_version.rpartition("/")[2]
     kopf.on.event(kind.group, version, kind.plural, registry=registry, id="seen", **filters)(handler)
@@ -62,9 +62,9 @@ def _on_event(registry: kopf.OperatorRegistry, kind: Kind, seen: Seen, **filters
 
 def _registry() -> kopf.OperatorRegistry:
     """A separate registry, with the same credentials as our client."""
-    made = kopf.OperatorRegistry()
-    kopf.on.login(registry=made, id="login")(_login)
-    return made
+    registry = kopf.OperatorRegistry()
+    kopf.on.login(registry=registry, id="login")(_login)
+    return registry
 
 
 def _login(**context: Any) -> kopf.ConnectionInfo | None:
@@ -72,7 +72,7 @@ def _login(**context: Any) -> kopf.ConnectionInfo | None:
 
 
 def _settings() -> kopf.OperatorSettings:
-    made = kopf.OperatorSettings()
-    made.posting.enabled = False  # `act` writes the Events
-    made.networking.trust_env = False
-    return made
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False  # `act` writes the Events
+    settings.networking.trust_env = False
+    return settings

@@ -21,11 +21,13 @@ STUCK: Final = 600.0
 
 
 class Workers(Generic[K]):
-    """`count` threads for a queue; `look` returns the seconds until the next reconcile, None if deleted."""
+    """`count` threads for a queue; `reconcile` returns the seconds until the next one, None if deleted."""
 
-    def __init__(self, name: str, queue: Queue[K], look: Callable[[K], float | None], count: int) -> None:
+    def __init__(
+        self, name: str, queue: Queue[K], reconcile: Callable[[K], float | None], count: int
+    ) -> None:
         self._queue = queue
-        self._look = look
+        self._reconcile = reconcile
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True)
             for number in range(count)
@@ -58,13 +60,13 @@ class Workers(Generic[K]):
 
     def _work(self) -> None:
         while (key := self._queue.take()) is not None:
-            self._one(key)
+            self._process(key)
 
-    def _one(self, key: K) -> None:
+    def _process(self, key: K) -> None:
         name = threading.current_thread().name
         self._since[name] = (key, time.monotonic())
         try:
-            again = self._look(key)
+            seconds = self._reconcile(key)
         except ChangedError:  # another client wrote meanwhile: the decision may be outdated
             self._queue.done(key, 0.2)
         except StepError as error:
@@ -74,9 +76,9 @@ class Workers(Generic[K]):
             log.exception("internal error in vmferry; the object will be requeued", key=str(key))
             self._queue.done(key, None)
         else:
-            if again is None:
+            if seconds is None:
                 self._queue.forget(key)
             else:
-                self._queue.done(key, again)
+                self._queue.done(key, seconds)
         finally:
             self._since.pop(name, None)

@@ -13,6 +13,8 @@ from steps.model.networks import Interface
 
 """Harvester's VM validator lets these VMs use an image's own claim (harvester
 pkg/webhook/resources/virtualmachine/validator.go)."""
+MANIFEST_FILE: Final = "virtualmachine.yaml"
+"""Name of the file, and of the key in a ConfigMap, that holds the manifest."""
 DESCRIPTION: Final = "field.cattle.io/description"
 OS_LABEL: Final = "harvesterhci.io/os"
 """Harvester's form reads the system from it (harvester-ui-extension pkg/harvester/mixins/harvester-vm)."""

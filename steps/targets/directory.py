@@ -15,7 +15,7 @@ from steps.model.admission import Admission
 from steps.model.contract import Exit, StepError
 from steps.model.document import write_atomically
 from steps.model.machine import DiskId, Machine
-from steps.model.manifest import Manifest, virtual_machine
+from steps.model.manifest import MANIFEST_FILE, Manifest, virtual_machine
 from steps.model.mapping import Shape
 from steps.model.scratch import Ready, ready
 from steps.model.volumes import Volumes, volume_name
@@ -24,8 +24,8 @@ from steps.runtime.stop import Stop
 from steps.targets.target import ProgressCallback, Published
 
 CHECKSUMS: Final = "SHA256SUMS"
-MANIFEST: Final = "virtualmachine.yaml"
 STATE_FOLDER: Final = ".vmferry"
+"""The folder for everything that is not a result of the import."""
 
 
 class DirectoryTarget:
@@ -70,7 +70,7 @@ class DirectoryTarget:
 
     def build(self, machine: Machine, shape: Shape) -> Sequence[str]:
         """Write the VM's documents next to its disks."""
-        with explain_no_space(self._into / MANIFEST):
+        with explain_no_space(self._into / MANIFEST_FILE):
             return self._build(machine, shape)
 
     def _build(self, machine: Machine, shape: Shape) -> Sequence[str]:
@@ -80,7 +80,7 @@ class DirectoryTarget:
         write_atomically(self._into / CHECKSUMS, checksums)
         claims = {disk.id: volume_name(shape.name, disk.id) for disk in disks}
         manifest = virtual_machine(shape, claims)
-        write_atomically(self._into / MANIFEST, _with_heading(manifest, disks, claims, shape))
+        write_atomically(self._into / MANIFEST_FILE, _with_heading(manifest, disks, claims, shape))
         return [f"{disk.name} {disk.size} bytes sha256 {disk.sha256}" for disk in disks]
 
     def start(self, shape: Shape) -> None:
@@ -137,6 +137,6 @@ def _with_heading(
     )
     heading = (
         f"# Made by vmferry. Its disks become claims, for example by\n{uploads}"
-        f"# and then: kubectl apply -f {MANIFEST}\n"
+        f"# and then: kubectl apply -f {MANIFEST_FILE}\n"
     )
     return heading + to_yaml(manifest)

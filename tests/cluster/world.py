@@ -9,7 +9,7 @@ from pathlib import Path
 
 from controller.operator import limits
 from controller.operator.act import objects
-from controller.operator.observe.checks import formatted
+from controller.operator.observe.checks import with_disk_format
 from controller.operator.observe.facts import parse
 from controller.operator.observe.request import spec_digest
 from controller.operator.options import Options
@@ -71,7 +71,7 @@ class World:
         assert not fault
         secret, source, _ = self._manifests()
         planned = plan(import_, VmwareSource.model_validate(source, by_alias=True), options.settings)
-        planned = formatted(self.lab.cluster, planned, options)
+        planned = with_disk_format(self.lab.cluster, planned, options)
         made = objects.request(planned, spec_digest(import_.spec), options.namespace)
         self.lab.apply(made)
         request = self.lab.get(CONFIG_MAP, names.request(planned.run))
@@ -79,10 +79,10 @@ class World:
         data = {key: base64.b64encode(text.encode()).decode() for key, text in secret["stringData"].items()}
         token = secrets.token_urlsafe(32)
         self.lab.apply(
-            objects.credentials(planned, data, options.namespace, request, tried=""),
+            objects.credentials(planned, data, options.namespace, request, tried_digest=""),
             objects.address(planned, token, options.namespace, request),
         )
-        limits.keep(self.lab.cluster, options, planned.source)
+        limits.update(self.lab.cluster, options, planned.source)
         return planned, request
 
     def proven(self) -> report.GuestReport:

@@ -18,7 +18,7 @@ from tests.operator.world import KEY, World
 from tests.reflect.situations import failed, found, node, upto
 from tests.targets.fake_cluster import FakeCluster
 from workflows.api.annotations import APPROVE, RETRY
-from workflows.status.watchdog import STILL
+from workflows.status.watchdog import PATIENCE
 
 DONE = (*upto("end"), node("start"))
 GATE = node("approve-poweroff", "Running", kind="Suspend", templateName="approve-poweroff")
@@ -150,7 +150,7 @@ def test_a_retry_stops_a_workflow_that_does_not_move(
 ) -> None:
     monkeypatch.setattr(ask, "PATIENCE", 0.1)
     world = standing(*nodes)
-    world.now += STILL
+    world.now += PATIENCE
     world.look()
     vmferry(world, "retry", "web", "-n", "default")
     assert world.workflow()["spec"]["shutdown"] == "Stop"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from controller.operator.limits import COPIED, PER_SOURCE, keep
+from controller.operator.limits import COPIED, PER_SOURCE, update
 from controller.operator.options import Limits
 from steps.model.contract import StepError
 from steps.model.kinds import CONFIG_MAP, Object
@@ -37,7 +37,7 @@ def upgrade(world: World, machines: int, notes: dict[str, str] | None = None) ->
     change: Any = {"data": {"default.machines": str(machines)}, "metadata": {"annotations": notes or {}}}
     world.cluster.patch(CONFIG_MAP, argo_names.LIMITS, change, "vmferry")
     world.options = world.options.model_copy(update={"limits": chosen})
-    keep(world.cluster, world.options)
+    update(world.cluster, world.options)
 
 
 def test_an_upgrade_reaches_a_source_that_is_known_already() -> None:
@@ -81,14 +81,14 @@ def test_malformed_marks_are_ignored(marks: str) -> None:
     world.cluster.patch(CONFIG_MAP, argo_names.LIMITS, change, "vmferry")
     upgrade(world, 3)
     assert limits(world)["data"][MACHINES] == "2"
-    keep(world.cluster, world.options, a_plan().source)
+    update(world.cluster, world.options, a_plan().source)
     assert MACHINES in limits(world)["data"]
 
 
 def test_a_second_call_writes_nothing() -> None:
     world = begun()
     before = world.cluster.writes()
-    keep(world.cluster, world.options)
+    update(world.cluster, world.options)
     assert world.cluster.writes() == before
     assert set(json.loads(limits(world)["metadata"]["annotations"][COPIED])) == {MACHINES, STREAMS}
 
@@ -97,4 +97,4 @@ def test_a_missing_config_map_has_a_remedy() -> None:
     world = World()
     world.cluster.drop(CONFIG_MAP, argo_names.LIMITS, "vmferry")
     with pytest.raises(StepError, match="install or upgrade the chart"):
-        keep(world.cluster, world.options)
+        update(world.cluster, world.options)

@@ -612,7 +612,7 @@ class TestDryRun:
             seen.append(plan.vm)
             return a_machine()
 
-        monkeypatch.setattr("controller.operator.act.dryrun.examined", examined)
+        monkeypatch.setattr("controller.operator.act.dryrun.run_preflight", examined)
         world = World(dryRun=True, storageClass="slow")
         world.look()
         assert world.status.import_status == "virtualMachineImportInvalid"
@@ -633,7 +633,7 @@ class TestDryRun:
         assert len(world.workflows()) == 1
 
     def test_deleted_it_leaves_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("controller.operator.act.dryrun.examined", lambda *_: a_machine())
+        monkeypatch.setattr("controller.operator.act.dryrun.run_preflight", lambda *_: a_machine())
         world = begun(dryRun=True)
         world.delete()
         world.look(2)
@@ -653,7 +653,7 @@ class TestDryRun:
         def examined(*_: object) -> Machine:
             raise faults.pop(0)
 
-        monkeypatch.setattr("controller.operator.act.dryrun.examined", examined)
+        monkeypatch.setattr("controller.operator.act.dryrun.run_preflight", examined)
         world = World(dryRun=True)
         with pytest.raises(StepError):
             world.look()

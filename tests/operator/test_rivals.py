@@ -178,7 +178,7 @@ def test_a_retry_waits_for_the_one_that_has_begun_meanwhile() -> None:
 def test_an_older_one_that_does_not_begin_claims_nothing(
     held: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("controller.operator.act.dryrun.examined", lambda *_: a_machine())
+    monkeypatch.setattr("controller.operator.act.dryrun.run_preflight", lambda *_: a_machine())
     world = Rivals()
     world.ask(OLD, **held)
     world.ask(YOUNG)

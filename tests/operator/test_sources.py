@@ -12,8 +12,8 @@ import pytest
 from controller.operator.options import Options
 from controller.operator.routing import SourceKey
 from controller.operator.sources.attempts import FIRST_PAUSE
-from controller.operator.sources.check import Verdict, verify
-from controller.operator.sources.reconcile import Survey
+from controller.operator.sources.check import SourceVerdict, verify
+from controller.operator.sources.reconcile import SourceReconciler
 from steps.model.kinds import EVENT, SECRET, SOURCES
 from steps.model.sources import SourceKind
 from tests.forwardproxy import Forward, forward
@@ -32,10 +32,10 @@ class Asked:
     """In place of a source: answers as it is told, and keeps what it was asked with."""
 
     def __init__(self) -> None:
-        self.verdict = Verdict(ready=True)
+        self.verdict = SourceVerdict(ready=True)
         self.passwords: list[bytes] = []
 
-    def __call__(self, source: Source, credentials: Mapping[str, bytes], options: Options) -> Verdict:
+    def __call__(self, source: Source, credentials: Mapping[str, bytes], options: Options) -> SourceVerdict:
         self.passwords.append(credentials["password"])
         return self.verdict
 
@@ -45,11 +45,11 @@ class Place:
         self.world = World()
         self.world.set_source("")
         self.asked = Asked()
-        self.survey = Survey(self.world.cluster, Options(), self.asked, lambda: self.world.now)
+        self.survey = SourceReconciler(self.world.cluster, Options(), self.asked, lambda: self.world.now)
 
     def look(self, later: float = 0) -> float | None:
         self.world.now += timedelta(seconds=later)
-        return self.survey.look(KEY)
+        return self.survey.reconcile(KEY)
 
     @property
     def status(self) -> SourceStatus:
@@ -67,7 +67,7 @@ def test_verified_once_and_again_after_its_time() -> None:
     assert (ready.status, ready.reason) == ("True", "Verified")
     place.look(10)
     assert len(place.asked.passwords) == 1
-    assert place.survey.counted() == {"clusterReady": 1}
+    assert place.survey.count_by_status() == {"clusterReady": 1}
     place.look(300)
     assert len(place.asked.passwords) == 2
 
@@ -93,13 +93,13 @@ def test_a_changed_spec_is_noticed() -> None:
 
 def test_not_ready_says_why_and_is_tried_again_soon() -> None:
     place = Place()
-    place.asked.verdict = Verdict(ready=False, reason="Unreachable", message="nobody answers")
+    place.asked.verdict = SourceVerdict(ready=False, reason="Unreachable", message="nobody answers")
     assert place.look() == FIRST_PAUSE
     assert (place.status.status, place.status.message) == ("clusterNotReady", "nobody answers")
     error = find(place.status.conditions, "ClusterError")
     assert error is not None
     assert (error.status, error.reason) == ("True", "Unreachable")
-    place.asked.verdict = Verdict(ready=True)
+    place.asked.verdict = SourceVerdict(ready=True)
     place.look(FIRST_PAUSE)
     assert place.status.status == "clusterReady"
     assert place.status.message == ""
@@ -124,7 +124,7 @@ def test_a_deleted_source_is_forgotten() -> None:
     place = Place()
     place.world.cluster.drop(SOURCES[SourceKind.VMWARE], "vcenter", "default")
     assert place.look() is None
-    assert place.survey.counted() == {}
+    assert place.survey.count_by_status() == {}
 
 
 def test_a_child_asks_and_its_last_words_are_the_reason() -> None:
@@ -218,9 +218,9 @@ def test_checks_with_one_account_do_not_end_each_others_sessions(tmp_path: Path)
         simulator.hold("RetrievePropertiesEx")
         first = pool.submit(verify, sources[0], values, Options())
         assert simulator.held(60) != [], "the first check waits for an answer"
-        assert pool.submit(verify, sources[1], values, Options()).result() == Verdict(ready=True)
+        assert pool.submit(verify, sources[1], values, Options()).result() == SourceVerdict(ready=True)
         simulator.release()
-        assert first.result() == Verdict(ready=True)
+        assert first.result() == SourceVerdict(ready=True)
         assert simulator.sessions() == []
 
 

@@ -16,11 +16,11 @@ import structlog
 from kopf._core.reactor import running
 
 from controller.operator import compat, health, telemetry
-from controller.operator.act.transitions import happenings
-from controller.operator.cache import Ledger
+from controller.operator.act.transitions import events_between
+from controller.operator.cache import StatusCache
 from controller.operator.events import LIMIT, emit
 from controller.operator.metrics import Collector
-from controller.operator.routing import Hub, SourceKey
+from controller.operator.routing import EventRouter, SourceKey
 from controller.operator.workqueue import Queue
 from steps.model.kinds import CRD, DEPLOYMENT, EVENT, IMPORT, SOURCES, WORKFLOW, Object
 from steps.model.sources import SourceKind
@@ -135,7 +135,7 @@ def test_the_lines_of_the_way_there() -> None:
 
 def test_every_step_forward_is_an_event() -> None:
     path = [ImportStatus(), *(at(stand) for stand in list(ImportPhase)[2:])]
-    reasons = [one.reason for a, b in itertools.pairwise(path) for one in happenings(a, b)]
+    reasons = [one.reason for a, b in itertools.pairwise(path) for one in events_between(a, b)]
     assert reasons[0] == "WorkflowNamed"
     assert "VirtualMachineRunning" in reasons
     assert len(reasons) >= 8
@@ -174,12 +174,12 @@ def test_a_failed_event_is_not_an_error() -> None:
 @pytest.mark.parametrize(("replicas", "at_work"), [(1, True), (0, False)])
 def test_an_active_vm_import_controller_is_noticed(name: str, replicas: int, at_work: bool) -> None:
     cluster = FakeCluster()
-    assert compat.foreign(cluster) is None
+    assert compat.find_other_controller(cluster) is None
     metadata = {"name": name, "namespace": "harvester-system"}
     cluster.put(
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"replicas": replicas}}
     )
-    assert (compat.foreign(cluster) is not None) is at_work
+    assert (compat.find_other_controller(cluster) is not None) is at_work
     assert DEPLOYMENT in cluster.kinds
 
 
@@ -202,17 +202,17 @@ def test_schemas_of_others_are_noticed_by_what_they_drop() -> None:
     [(ImportPhase.SOURCE_READY, 5.0), (ImportPhase.FAILED, 0.0), (ImportPhase.RUNNING, 0.0)],
 )
 def test_only_what_is_at_work_counts_bytes(stand: ImportPhase, bytes_done: float) -> None:
-    ledger = Ledger(lambda: None)
+    ledger = StatusCache(lambda: None)
     row = DiskImportStatus(disk_name="disk-0", bytes_done=5, bytes_total=10)
-    ledger.note(("default", "web"), at(stand, percent=40, disk_import_status=(row,)))
+    ledger.put(("default", "web"), at(stand, percent=40, disk_import_status=(row,)))
     queue: Queue[str] = Queue()
     found = {one.name: one.samples for one in Collector(ledger, queue, dict).collect()}
     assert found["vmferry_bytes_done"][0].value == bytes_done
 
 
 def test_health_and_metrics() -> None:
-    ledger = Ledger(lambda: None)
-    ledger.note(("default", "web"), at(ImportPhase.SOURCE_READY))
+    ledger = StatusCache(lambda: None)
+    ledger.put(("default", "web"), at(ImportPhase.SOURCE_READY))
     queue: Queue[str] = Queue()
     wrong = [""]
     collector = Collector(ledger, queue, lambda: {"clusterReady": 2})
@@ -242,8 +242,8 @@ def asked(url: str) -> str:
 def test_whose_key_an_event_is() -> None:
     imports: Queue[tuple[str, str]] = Queue()
     sources: Queue[SourceKey] = Queue()
-    hub = Hub(imports, sources)
-    hub.seen(
+    hub = EventRouter(imports, sources)
+    hub.route(
         IMPORT,
         an_object("web", "team", uid="u1", spec={"sourceCluster": {"kind": "vmwareSource", "name": "vc"}}),
         False,
@@ -253,19 +253,19 @@ def test_whose_key_an_event_is() -> None:
     imports.done(("team", "web"), 300)
     sources.done(SourceKey(SOURCES[SourceKind.VMWARE], "team", "vc"), 300)
     labels = {"migration.harvesterhci.io/import-uid": "u1"}
-    hub.seen(WORKFLOW, an_object("vmi-web", "vmferry", labels=labels), False)
+    hub.route(WORKFLOW, an_object("vmi-web", "vmferry", labels=labels), False)
     assert imports.take() == ("team", "web")
     imports.done(("team", "web"), 300)
-    hub.seen(SOURCES[SourceKind.VMWARE], an_object("vc", "team"), False)
+    hub.route(SOURCES[SourceKind.VMWARE], an_object("vc", "team"), False)
     assert imports.take() == ("team", "web")
 
 
 def test_a_workflow_of_an_import_not_seen_yet() -> None:
     imports: Queue[tuple[str, str]] = Queue()
-    hub = Hub(imports, Queue())
+    hub = EventRouter(imports, Queue())
     group = "migration.harvesterhci.io"
     labels = {f"{group}/import-uid": "u1", f"{group}/import-namespace": "team", f"{group}/import-name": "web"}
-    hub.seen(WORKFLOW, an_object("vmi-web", "vmferry", labels=labels), False)
+    hub.route(WORKFLOW, an_object("vmi-web", "vmferry", labels=labels), False)
     assert imports.take() == ("team", "web")
 
 

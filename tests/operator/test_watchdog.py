@@ -11,7 +11,7 @@ from tests.reflect.situations import at, found, node, upto
 from workflows.api.annotations import RETRY
 from workflows.api.conditions import find
 from workflows.api.status import Condition
-from workflows.status.watchdog import STILL, Kind
+from workflows.status.watchdog import PATIENCE, AlarmKind
 
 DONE = (*upto("end"), node("start"))
 
@@ -22,20 +22,20 @@ def still(*nodes: Object, **more: str) -> World:
     world.look()
     world.argo(*nodes, **more)
     world.look()
-    world.now += STILL
+    world.now += PATIENCE
     return world
 
 
-def condition(world: World, kind: Kind) -> Condition:
+def condition(world: World, kind: AlarmKind) -> Condition:
     made = find(world.status.import_conditions, kind)
     return made or Condition()
 
 
 def test_the_alarm_is_one_event_with_a_remedy() -> None:
     world = still(found())
-    assert condition(world, Kind.STALLED).status == ""
+    assert condition(world, AlarmKind.STALLED).status == ""
     world.look()
-    assert condition(world, Kind.STALLED).status == "True"
+    assert condition(world, AlarmKind.STALLED).status == "True"
     assert world.summary.reason == "WorkflowStalled"
     assert f"annotate the import with {RETRY}=true" in world.status.message
     before = world.cluster.writes()
@@ -44,7 +44,7 @@ def test_the_alarm_is_one_event_with_a_remedy() -> None:
     assert world.events().count("WorkflowStalled") == 1
     world.argo(found(), node("poweroff", "Running"))
     world.look()
-    assert condition(world, Kind.STALLED).status == "False"
+    assert condition(world, AlarmKind.STALLED).status == "False"
     assert world.summary.reason == "Running"
 
 
@@ -54,10 +54,10 @@ def test_it_is_requeued_at_the_time_limit() -> None:
     world.argo(found())
     again = world.look()
     assert again is not None
-    assert 0 < again <= STILL.total_seconds() + 1
+    assert 0 < again <= PATIENCE.total_seconds() + 1
     world.now += timedelta(seconds=again - 5)
     world.look()
-    assert condition(world, Kind.STALLED).status == "True"
+    assert condition(world, AlarmKind.STALLED).status == "True"
 
 
 def test_a_retry_stops_a_stalled_workflow_then_starts() -> None:
@@ -92,7 +92,7 @@ def test_an_import_that_is_done_says_it_too_and_is_given_back_by_a_retry() -> No
     world = still(*DONE)
     world.look()
     assert world.status.import_status == "virtualMachineRunning"
-    assert condition(world, Kind.STALLED).status == "True"
+    assert condition(world, AlarmKind.STALLED).status == "True"
     assert (world.summary.status, world.summary.reason) == ("True", "VirtualMachineRunning")
     assert world.events().count("WorkflowStalled") == 1
     run = world.workflows()[0]
@@ -123,9 +123,9 @@ def test_argo_never_reconciled_the_workflow() -> None:
     world = World()
     world.look(2)
     world.workflow()["metadata"]["creationTimestamp"] = at(0)
-    world.now += STILL
+    world.now += PATIENCE
     world.look()
-    assert condition(world, Kind.NOT_ANSWERING).status == "True"
+    assert condition(world, AlarmKind.NOT_ANSWERING).status == "True"
     assert "has had no status since" in world.status.message
     assert world.events().count("ArgoNotAnswering") == 1
 
@@ -134,10 +134,10 @@ def test_a_pod_ended_without_argo() -> None:
     world = still(found(), node("poweroff", "Running"))
     pod = ended_pod(world, "poweroff")
     world.look()
-    assert condition(world, Kind.NOT_ANSWERING).status == ""  # the pod has ended a moment ago
+    assert condition(world, AlarmKind.NOT_ANSWERING).status == ""  # the pod has ended a moment ago
     pod["status"]["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = at(0)
     world.look()
-    assert "the pod of poweroff has ended" in condition(world, Kind.NOT_ANSWERING).message
+    assert "the pod of poweroff has ended" in condition(world, AlarmKind.NOT_ANSWERING).message
 
 
 def test_pods_are_read_only_of_a_workflow_that_stands_still() -> None:

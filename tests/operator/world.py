@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from controller.operator.cache import Ledger
+from controller.operator.cache import StatusCache
 from controller.operator.options import Options
 from controller.operator.reconcile import reconcile
 from steps.model import names
@@ -50,7 +50,7 @@ class World:
         self.options = Options()
         self.now = START
         self.foreign: str | None = None
-        self.ledger = Ledger(lambda: self.foreign, clock=self._seconds)
+        self.ledger = StatusCache(lambda: self.foreign, clock=self._seconds)
         self._surroundings()
         self.apply(**spec)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from controller.operator.act.transitions import happenings
+from controller.operator.act.transitions import events_between
 from steps.model.machine import Machine, Power
 from steps.model.sources import SourceKind
 from tests.reflect.situations import Json, failed, found, reflected, upto
@@ -93,7 +93,7 @@ def test_it_is_one_event_when_a_step_fails_and_then_its_workflow() -> None:
     warnings = [
         one
         for before, after in ((running, step_failed), (step_failed, over))
-        for one in happenings(before, after)
+        for one in events_between(before, after)
         if one.warning and WORDS in one.message
     ]
     assert len(warnings) == 1

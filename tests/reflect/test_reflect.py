@@ -31,8 +31,8 @@ from tests.unit.builders import an_import
 from workflows.api.conditions import find
 from workflows.api.status import Condition, ImportPhase, ImportStatus, WorkflowReference
 from workflows.stages import stage_named
-from workflows.status.locks import turn
-from workflows.status.reflect import annotation, announce, reflect
+from workflows.status.locks import describe_lock
+from workflows.status.reflect import announce, progress_value, reflect
 
 PHASES = [
     ([], ImportPhase.NEW),
@@ -289,7 +289,7 @@ HOLDERS: Json = {
 def test_a_wait_for_a_lock_names_its_holders() -> None:
     transfer = node("transfer", "Pending", kind="DAG", **WAITING)
     who = {"vmi-b-2-g1": "kill-c", "vmi-a-1-g1": "kill-a"}
-    made = reflect(workflow(found(), transfer, **HOLDERS), IMPORT, None, NOW, who=who)
+    made = reflect(workflow(found(), transfer, **HOLDERS), IMPORT, None, NOW, holder_names=who)
     assert (made.import_status, made.step, summary(made).reason) == (ImportPhase.VALID, "poweroff", "Waiting")
     assert made.message == (
         "poweroff waits for its turn: 2 of 2 VMs of vc are in transfer (kill-a, kill-c); this import "
@@ -343,7 +343,7 @@ TURNS = [  # Argo's words, holders, who is known, ours
 def test_argos_lock_message_is_translated(
     words: str, holders: list[str], who: dict[str, str], ours: str
 ) -> None:
-    assert turn(f"Waiting for {words}", "vc", holders, who).startswith(ours)
+    assert describe_lock(f"Waiting for {words}", "vc", holders, who).startswith(ours)
 
 
 @pytest.mark.parametrize(
@@ -598,9 +598,12 @@ def test_a_new_attempt_restarts_bytes_but_not_the_percentage() -> None:
 
 
 def test_the_annotation_is_the_percentage() -> None:
-    assert annotation(exporting(500)) == "33"
-    assert annotation(reflected(*upto("start"), node("start"), phase="Succeeded")) == "100"
-    assert annotation(reflected(*upto("image"), failed("image", 13, WORDS, "disk-1"), phase="Failed")) == "76"
+    assert progress_value(exporting(500)) == "33"
+    assert progress_value(reflected(*upto("start"), node("start"), phase="Succeeded")) == "100"
+    assert (
+        progress_value(reflected(*upto("image"), failed("image", 13, WORDS, "disk-1"), phase="Failed"))
+        == "76"
+    )
 
 
 # --- what must not move
@@ -768,7 +771,7 @@ def test_the_record_of_the_embedded_runner() -> None:
         number = record.begin(path, stage, disk)
         record.progress(path, number, 5, 10)
         record.end(path, number, 0, "", {"disks": '["disk-0"]'} if name == "preflight" else {})
-        record.settle(path)
+        record.end_stage(path)
     record.finish()
     status, stands, percents = None, [], []
     for state in states:

@@ -29,9 +29,18 @@ from workflows.stages import STAGES
 from workflows.status.nodes import parse_time
 from workflows.status.observed import Observed, observe
 from workflows.status.reflect import reflect
-from workflows.status.watchdog import STILL, Alarm, Kind, is_still, needs_pods, seconds_left, told, watch
+from workflows.status.watchdog import (
+    PATIENCE,
+    Alarm,
+    AlarmKind,
+    find_alarm,
+    is_unchanged,
+    needs_pods,
+    seconds_left,
+    with_alarm,
+)
 
-LONG: Final = STILL + timedelta(seconds=30)
+LONG: Final = PATIENCE + timedelta(seconds=30)
 
 
 def seen(*nodes: Json, **more: Any) -> Observed:
@@ -42,8 +51,8 @@ def seen(*nodes: Json, **more: Any) -> Observed:
 
 def alarm(*nodes: Json, pods: list[Json] | None = None, after: timedelta = LONG, **more: Any) -> Alarm | None:
     one = seen(*nodes, **more)
-    assert one.moved is not None
-    return watch(one, pods, one.moved + after)
+    assert one.last_change is not None
+    return find_alarm(one, pods, one.last_change + after)
 
 
 def group(name: str, phase: str = "Running", **more: Any) -> Json:
@@ -70,28 +79,28 @@ HUNG = (
 def test_a_workflow_without_steps_to_run_is_stalled() -> None:
     raised = alarm(*HUNG)
     assert raised is not None
-    assert raised.kind is Kind.STALLED
+    assert raised.kind is AlarmKind.STALLED
     assert "has not changed since 2026-11-21T12:00:10Z" in raised.message
     assert "migration.harvesterhci.io/retry=true" in raised.message
 
 
 def test_no_alarm_before_the_time_limit() -> None:
     one = seen(*HUNG)
-    assert watch(one, None, later(129)) is None
-    assert watch(one, None, later(130)) is not None
+    assert find_alarm(one, None, later(129)) is None
+    assert find_alarm(one, None, later(130)) is not None
     assert seconds_left(one, later(30)) == 100
 
 
 def test_a_stage_that_is_never_started_is_stalled() -> None:
     raised = alarm(found())
     assert raised is not None
-    assert raised.kind is Kind.STALLED
+    assert raised.kind is AlarmKind.STALLED
 
 
 def test_a_retry_in_argo_that_never_starts_is_stalled() -> None:
     raised = alarm(*upto("image"), node("image", "Running", "disk-0", kind="Retry"))
     assert raised is not None
-    assert raised.kind is Kind.STALLED
+    assert raised.kind is AlarmKind.STALLED
 
 
 @pytest.mark.parametrize(
@@ -137,11 +146,11 @@ def test_unreadable_nodes_raise_no_alarm() -> None:
     del made["status"]["nodes"]
     one = observe(made)
     assert one is not None
-    assert watch(one, None, later(9999)) is None
+    assert find_alarm(one, None, later(9999)) is None
 
 
 def test_the_back_off_is_shorter_than_the_time_limit() -> None:
-    assert max(stage.retry.cap for stage in STAGES) < STILL.total_seconds()
+    assert max(stage.retry.cap for stage in STAGES) < PATIENCE.total_seconds()
 
 
 def test_any_write_counts_as_a_change() -> None:
@@ -150,14 +159,14 @@ def test_any_write_counts_as_a_change() -> None:
     made["metadata"]["managedFields"] = [{"manager": "vmferry", "time": at(40000)}, {"manager": "odd"}]
     one = observe(made)
     assert one is not None
-    assert one.moved == later(40000)
+    assert one.last_change == later(40000)
 
 
 def test_a_workflow_without_timestamps_raises_no_alarm() -> None:
     one = observe({"metadata": {"name": "x"}, "status": {"phase": "Running"}})
     assert one is not None
-    assert one.moved is None
-    assert not is_still(one, later(10**6))
+    assert one.last_change is None
+    assert not is_unchanged(one, later(10**6))
 
 
 # --- Argo
@@ -169,10 +178,10 @@ def test_argo_does_not_start_a_workflow() -> None:
     made["status"] = {}
     one = observe(made)
     assert one is not None
-    assert watch(one, None, later(119)) is None
-    raised = watch(one, None, later(120))
+    assert find_alarm(one, None, later(119)) is None
+    raised = find_alarm(one, None, later(120))
     assert raised is not None
-    assert raised.kind is Kind.NOT_ANSWERING
+    assert raised.kind is AlarmKind.NOT_ANSWERING
     assert "has had no status since 2026-11-21T12:00:00Z" in raised.message
     assert "workflow-controller runs and watches namespace vmferry" in raised.message
 
@@ -181,10 +190,10 @@ def test_argo_does_not_reconcile_a_retry() -> None:
     """Recording 4: right after `argo retry` the phase is empty, steps are there."""
     one = observe(RECORDED["4-just-retried"])
     assert one is not None
-    assert one.moved is not None
-    raised = watch(one, None, one.moved + STILL)
+    assert one.last_change is not None
+    raised = find_alarm(one, None, one.last_change + PATIENCE)
     assert raised is not None
-    assert raised.kind is Kind.NOT_ANSWERING
+    assert raised.kind is AlarmKind.NOT_ANSWERING
 
 
 def test_argo_does_not_stop_a_workflow() -> None:
@@ -192,7 +201,7 @@ def test_argo_does_not_stop_a_workflow() -> None:
     for nodes in ([found()], [found(), gate]):
         raised = alarm(*nodes, spec={"shutdown": "Stop"})
         assert raised is not None
-        assert raised.kind is Kind.NOT_ANSWERING
+        assert raised.kind is AlarmKind.NOT_ANSWERING
     assert alarm(found(), node("poweroff", "Running"), spec={"shutdown": "Stop"}) is None
 
 
@@ -215,10 +224,10 @@ EXPORTING = (*upto("export"), node("export", "Running", "disk-0"))
 def test_argo_does_not_notice_an_ended_pod(pods: list[Json] | None, *, raised: bool) -> None:
     one = seen(*EXPORTING)
     assert needs_pods(one, later(170))
-    made = watch(one, pods, later(170))
+    made = find_alarm(one, pods, later(170))
     assert (made is not None) is raised
     if made is not None:
-        assert made.kind is Kind.NOT_ANSWERING
+        assert made.kind is AlarmKind.NOT_ANSWERING
         assert "the pod of export disk-0 has ended" in made.message
 
 
@@ -232,7 +241,7 @@ def test_pods_are_needed_only_for_an_unchanged_workflow() -> None:
 def test_the_real_argo_moved_all_the_time(moment: str) -> None:
     one = observe(RECORDED[moment])
     assert one is not None
-    assert watch(one, None, written(moment)) is None
+    assert find_alarm(one, None, written(moment)) is None
 
 
 def written(moment: str) -> datetime:
@@ -247,14 +256,14 @@ def test_an_alarm_is_raised_and_cleared_while_the_import_runs() -> None:
     before = reflected(found())
     raised = alarm(found())
     assert raised is not None
-    status = told(before, before, raised, later(200))
+    status = with_alarm(before, before, raised, later(200))
     assert (summary(status).status, summary(status).reason) == ("Unknown", "WorkflowStalled")
     assert summary(status).message == status.message == raised.message
-    stalled = find(status.import_conditions, Kind.STALLED)
+    stalled = find(status.import_conditions, AlarmKind.STALLED)
     assert stalled is not None
     assert (stalled.status, stalled.last_transition_time) == ("True", at(200))
-    moving = told(status, reflect(workflow(found()), IMPORT, status, later(300)), None, later(300))
-    over = find(moving.import_conditions, Kind.STALLED)
+    moving = with_alarm(status, reflect(workflow(found()), IMPORT, status, later(300)), None, later(300))
+    over = find(moving.import_conditions, AlarmKind.STALLED)
     assert over is not None
     assert (over.status, over.last_transition_time) == ("False", at(300))
     assert summary(moving).reason == "Running"
@@ -263,21 +272,21 @@ def test_an_alarm_is_raised_and_cleared_while_the_import_runs() -> None:
 def test_a_repeated_alarm_changes_nothing() -> None:
     raised = alarm(found())
     before = reflected(found())
-    status = told(before, before, raised, later(200))
+    status = with_alarm(before, before, raised, later(200))
     again = reflect(workflow(found()), IMPORT, status, later(500))
     assert again != status
-    assert told(status, again, raised, later(500)) == status
+    assert with_alarm(status, again, raised, later(500)) == status
 
 
 def test_an_alarm_does_not_change_a_succeeded_import() -> None:
     done = reflected(*HUNG)
     assert done.import_status == "virtualMachineRunning"
-    status = told(done, done, alarm(*HUNG), later(200))
+    status = with_alarm(done, done, alarm(*HUNG), later(200))
     assert (summary(status).status, summary(status).reason) == ("True", "VirtualMachineRunning")
     assert status.message == done.message
-    assert find(status.import_conditions, Kind.STALLED) is not None
+    assert find(status.import_conditions, AlarmKind.STALLED) is not None
 
 
 def test_an_alarm_that_was_never_raised_is_not_set() -> None:
     status = reflected(*upto("export", DISKS))
-    assert told(status, status, None, NOW) == status
+    assert with_alarm(status, status, None, NOW) == status

@@ -35,9 +35,9 @@ class Guest:
         folder.mkdir(parents=True)
         manifest = _whole(instance)
         with contextlib.ExitStack() as stack:
-            tpm = stack.enter_context(qemu_boot.tpm(manifest, folder))
-            files = qemu_boot.Files(_links(disks, folder), folder, tpm)
-            argv = qemu_boot.argv(manifest, files, qemu_boot.Options(persistent=True))
+            tpm = stack.enter_context(qemu_boot.software_tpm(manifest, folder))
+            files = qemu_boot.BootFiles(_links(disks, folder), folder, tpm)
+            argv = qemu_boot.qemu_command(manifest, files, qemu_boot.BootOptions(persistent=True))
             console.parent.mkdir(parents=True, exist_ok=True)
             told = ("-chardev", f"file,id=console,path={console},append=on", "-serial", "chardev:console")
             control = ("-qmp", f"unix:{folder}/qmp,server=on,wait=off")

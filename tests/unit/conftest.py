@@ -66,5 +66,5 @@ def succeeded(folder: Path) -> None:
     record = Record.new(a_plan().run, {}, rundir.save)
     path = record.path(stage_named("build"), None)
     record.end(path, record.begin(path, stage_named("build"), None), 0, "", {})
-    record.settle(path)
+    record.end_stage(path)
     record.finish()

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from controller.local.process import Attempt, Launcher, Report
+from controller.local.process import Launcher, OnProgress, StepResult
 from controller.local.record import Record
 from controller.local.rundir import RunDir
-from controller.local.runner import Limits, Runner
+from controller.local.runner import Runner, TransferSlots
 from steps.model import names
 from steps.model.contract import Exit
 from steps.model.machine import Machine
@@ -47,7 +47,7 @@ class FakeLauncher(Launcher):
         self.most = 0
         self.killed = False
 
-    async def run(self, stage: Stage, disk: str | None, report: Report) -> Attempt:
+    async def run(self, stage: Stage, disk: str | None, report: OnProgress) -> StepResult:
         name = title(stage, disk)
         if not self._codes.get(name):
             raise AssertionError(f"{name} was begun, and nobody said so")
@@ -64,7 +64,7 @@ class FakeLauncher(Launcher):
         self.events.append(("end", name))
         if stage.name == "preflight" and code == Exit.DONE:
             self._machine.save(self._request / MACHINE)
-        return Attempt(code, "" if code == Exit.DONE else f"{name} ended with {code}")
+        return StepResult(code, "" if code == Exit.DONE else f"{name} ended with {code}")
 
     async def _held(self, end: asyncio.Event) -> int:
         release, *terms = (asyncio.create_task(one.wait()) for one in (self._release, self._term, end))
@@ -140,9 +140,9 @@ class Import:
         self.record = Record.new(a_plan().run, names.labels(a_plan()), self._saved)
         self.launcher: FakeLauncher
 
-    def runner(self, told: Told, limits: Limits | None = None) -> Runner:
+    def runner(self, told: Told, limits: TransferSlots | None = None) -> Runner:
         self.launcher = FakeLauncher(self.rundir, self._machine, told)
-        given = limits or Limits()
+        given = limits or TransferSlots()
         return Runner(self.rundir, self.record, self.launcher, given, lambda: None, first_delay=0)
 
     def run(self, **changed: Sequence[int]) -> Phase:

@@ -7,7 +7,14 @@ from typing import Any, Final
 import pytest
 
 from controller.local import qemu_boot
-from controller.local.qemu_boot import Files, Options, argv, disks, load, tpm
+from controller.local.qemu_boot import (
+    BootFiles,
+    BootOptions,
+    disk_files,
+    load_manifest,
+    qemu_command,
+    software_tpm,
+)
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Controller, Firmware
 from steps.model.manifest import virtual_machine
@@ -22,7 +29,7 @@ ON: Final = {
     Bus.USB: Controller.USB,
     Bus.VIRTIO: Controller.VIRTIO,
 }
-TCG: Final = Options(kvm=False)
+TCG: Final = BootOptions(kvm=False)
 
 
 def manifest(**machine: Any) -> dict[str, Any]:
@@ -31,13 +38,13 @@ def manifest(**machine: Any) -> dict[str, Any]:
     return virtual_machine(made, {disk.id: disk.id for disk in made.disks})
 
 
-def command(folder: Path, options: Options = TCG, memory: str = "", **machine: Any) -> list[str]:
+def command(folder: Path, options: BootOptions = TCG, memory: str = "", **machine: Any) -> list[str]:
     made = manifest(**machine)
     if memory:
         made["spec"]["template"]["spec"]["domain"]["memory"]["guest"] = memory
     names = [disk["name"] for disk in made["spec"]["template"]["spec"]["domain"]["devices"]["disks"]]
     files = {name: folder / f"{name}.qcow2" for name in names}
-    return argv(made, Files(files, folder), options)
+    return qemu_command(made, BootFiles(files, folder), options)
 
 
 def values(command: list[str], option: str) -> list[str]:
@@ -96,7 +103,7 @@ def test_serial_numbers_are_the_manifests(tmp_path: Path) -> None:
 def test_disks_stay_as_they_are_unless_asked_otherwise(
     tmp_path: Path, persistent: bool, snapshot: str
 ) -> None:
-    (drive,) = values(command(tmp_path, Options(kvm=False, persistent=persistent)), "-drive")
+    (drive,) = values(command(tmp_path, BootOptions(kvm=False, persistent=persistent)), "-drive")
     assert f"snapshot={snapshot}" in drive
     assert "format=qcow2" in drive
 
@@ -123,7 +130,7 @@ def test_cpu_and_memory_are_the_manifests(tmp_path: Path) -> None:
     made = command(tmp_path, vcpus=8, cores_per_socket=4, memory_mib=3000)
     assert values(made, "-smp") == ["8,sockets=1,cores=8,threads=1"]
     assert values(made, "-m") == ["3000M"]
-    assert values(command(tmp_path, Options(kvm=False, memory_mib=512)), "-m") == ["512M"]
+    assert values(command(tmp_path, BootOptions(kvm=False, memory_mib=512)), "-m") == ["512M"]
 
 
 def test_a_bios_machine_has_no_flash(tmp_path: Path) -> None:
@@ -165,38 +172,38 @@ def test_missing_firmware_is_named_with_its_package(tmp_path: Path) -> None:
 
 
 def test_a_tpm_hangs_on_its_socket(tmp_path: Path) -> None:
-    files = Files({"disk-0": tmp_path / "disk-0.raw"}, tmp_path, tpm=tmp_path / "tpm.sock")
-    made = argv(manifest(), files, TCG)
+    files = BootFiles({"disk-0": tmp_path / "disk-0.raw"}, tmp_path, tpm=tmp_path / "tpm.sock")
+    made = qemu_command(manifest(), files, TCG)
     assert f"socket,id=tpm,path={tmp_path}/tpm.sock" in values(made, "-chardev")
     assert devices(made, "tpm-crb") == ["tpm-crb,tpmdev=tpm0"]
 
 
 def test_a_machine_without_tpm_gets_none(tmp_path: Path) -> None:
-    with tpm(manifest(), tmp_path) as socket:
+    with software_tpm(manifest(), tmp_path) as socket:
         assert socket is None
 
 
 @pytest.mark.parametrize("case", ["bios", "dozen-disks", "many-cards", "three-controllers"])
 def test_every_golden_bios_machine_has_a_command_line(case: str, tmp_path: Path) -> None:
-    loaded = load(GOLDEN / case)
+    loaded = load_manifest(GOLDEN / case)
     names = [disk["name"] for disk in loaded["spec"]["template"]["spec"]["domain"]["devices"]["disks"]]
-    made = argv(loaded, Files({name: tmp_path / f"{name}.raw" for name in names}, tmp_path), TCG)
+    made = qemu_command(loaded, BootFiles({name: tmp_path / f"{name}.raw" for name in names}, tmp_path), TCG)
     assert len(values(made, "-drive")) == len(names)
 
 
 def test_disks_are_found_in_either_format(tmp_path: Path) -> None:
     (tmp_path / "disk-0.raw").touch()
     (tmp_path / "disk-1.qcow2").touch()
-    found = disks(tmp_path, manifest(disks=(a_disk(0), a_disk(1))))
+    found = disk_files(tmp_path, manifest(disks=(a_disk(0), a_disk(1))))
     assert found == {"disk-0": tmp_path / "disk-0.raw", "disk-1": tmp_path / "disk-1.qcow2"}
 
 
 def test_a_missing_disk_and_a_missing_manifest_are_told(tmp_path: Path) -> None:
     with pytest.raises(StepError, match=r"disk-0\.qcow2 is missing") as caught:
-        disks(tmp_path, manifest())
+        disk_files(tmp_path, manifest())
     assert caught.value.code is Exit.NOT_FOUND
     with pytest.raises(StepError, match="nothing to boot"):
-        load(tmp_path)
+        load_manifest(tmp_path)
 
 
 @pytest.mark.parametrize("quantity", ["2048Mi", "2Gi"])

@@ -152,7 +152,7 @@ def test_an_import_that_is_done_is_not_done_again(vmferry: Vmferry, tmp_path: Pa
 
 def test_an_import_without_its_credentials_asks_for_them(vmferry: Vmferry, tmp_path: Path) -> None:
     failed(tmp_path / "web")
-    RunDir(tmp_path / "web").drop_credentials()
+    RunDir(tmp_path / "web").delete_credentials()
     said = f"the credentials of vc are missing in {tmp_path}/web; give the manifests again"
     refused(vmferry("retry", tmp_path / "web"), Exit.INVALID, said)
 
@@ -167,7 +167,7 @@ def test_a_folder_that_somebody_works_in(vmferry: Vmferry, tmp_path: Path) -> No
     failed(tmp_path / "web")
     rundir = RunDir(tmp_path / "web")
     rundir.lock()
-    rundir.sign()
+    rundir.mark_running()
     refused(
         vmferry("retry", tmp_path / "web"),
         Exit.BUSY,

@@ -38,7 +38,7 @@ def test_an_import_whose_runner_was_killed_was_interrupted(vmferry: Vmferry, tmp
 
 
 def test_an_import_that_runs_is_not_interrupted(vmferry: Vmferry, tmp_path: Path) -> None:
-    killed(tmp_path / "web").sign()
+    killed(tmp_path / "web").mark_running()
     assert vmferry("status", tmp_path / "web").out.startswith("web  Running")
     (said,) = json.loads(vmferry("status", tmp_path / "web", "-o", "json").out)
     assert (said["phase"], said["goOn"]) == ("Running", None)

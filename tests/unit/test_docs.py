@@ -16,7 +16,7 @@ import pytest
 from prometheus_client.core import GaugeMetricFamily
 
 from controller.operator.act.transitions import REACHED
-from controller.operator.cache import Ledger
+from controller.operator.cache import StatusCache
 from controller.operator.metrics import Collector
 from steps.model import names
 from steps.model.kinds import GROUP
@@ -187,6 +187,6 @@ def test_every_label_and_annotation_is_listed() -> None:
 
 
 def test_every_metric_is_listed() -> None:
-    collector = Collector(Ledger(lambda: None), [], dict)
+    collector = Collector(StatusCache(lambda: None), [], dict)
     made = [metric.name for metric in collector.collect() if isinstance(metric, GaugeMetricFamily)]
     assert sorted(made) == sorted(name.partition("{")[0] for name in listed("Metrics"))

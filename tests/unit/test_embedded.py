@@ -11,7 +11,7 @@ from rich.console import Console
 
 from controller.cli.watch import Watch
 from controller.local import imports
-from controller.local.imports import Outcome
+from controller.local.imports import ImportResult
 from controller.local.rundir import RunDir
 from controller.manifests.resolve import Job
 from steps.model.contract import Exit, StepError
@@ -70,7 +70,7 @@ def test_an_import_ends_with_the_code_of_the_step_to_blame(
     phase: Phase, code: int | None, wanted: int
 ) -> None:
     cause = a_leaf(exit_code=code) if code else None
-    assert Outcome("web", Path("web"), phase, cause).code == wanted
+    assert ImportResult("web", Path("web"), phase, cause).code == wanted
 
 
 def test_a_run_of_real_steps_fails_as_its_step_says(tmp_path: Path) -> None:
@@ -79,10 +79,10 @@ def test_a_run_of_real_steps_fails_as_its_step_says(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=200)
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with Watch(console) as watch:
-        (outcome,) = asyncio.run(imports.carry_out(runs, watch, first_delay=0))
+        (outcome,) = asyncio.run(imports.run_all(runs, watch, first_delay=0))
     assert (outcome.phase, outcome.code) == (Phase.FAILED, Exit.INVALID)
     assert outcome.cause is not None
-    assert outcome.cause.words.startswith("the source's secret has no username")
+    assert outcome.cause.step_message.startswith("the source's secret has no username")
     assert {leaf.title: leaf.phase for leaf in leaves(runs[0].rundir.load())}["cleanup"] is Phase.SKIPPED
     assert (tmp_path / ".vmferry" / "logs" / "preflight.log").read_text()
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

@@ -14,11 +14,12 @@ import pytest
 from ruamel.yaml import YAML
 
 from steps.model.machine import Machine
+from steps.model.manifest import MANIFEST_FILE
 from steps.model.mapping import shape
 from steps.model.plan import DiskFormat, Plan
 from steps.model.scratch import Ready, ready
 from steps.runtime.stop import Stop
-from steps.targets.directory import MANIFEST, DirectoryTarget
+from steps.targets.directory import DirectoryTarget
 
 GOLDEN: Final = Path(__file__).parent / "golden"
 CASES: Final = sorted(path.parent.name for path in GOLDEN.glob("*/plan.json"))
@@ -35,12 +36,12 @@ def built(case: str, into: Path) -> str:
         Ready(file="disk", format=DiskFormat.QCOW2, virtual_size=disk.capacity, size=5).save(ready(scratch))
         target.publish(disk.id, scratch, lambda _done, _total: None)
     target.build(machine, shape(plan, machine))
-    return (into / MANIFEST).read_text()
+    return (into / MANIFEST_FILE).read_text()
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_golden_manifest(case: str, tmp_path: Path) -> None:
-    golden = GOLDEN / case / MANIFEST
+    golden = GOLDEN / case / MANIFEST_FILE
     if os.environ.get("VMFERRY_GOLDEN") == "write":
         assert "CI" not in os.environ, "golden files are written by a person, who reads the diff"
         golden.write_text(built(case, tmp_path))
@@ -56,7 +57,7 @@ def test_every_source_has_machines_of_its_own(source: str) -> None:
 
 
 def manifest(case: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = YAML(typ="safe").load(GOLDEN / case / MANIFEST)
+    loaded: dict[str, Any] = YAML(typ="safe").load(GOLDEN / case / MANIFEST_FILE)
     return loaded
 
 

@@ -78,7 +78,7 @@ CLIENTS: Final = {
     "http.client": "import http.client as h; c = h.HTTPConnection('{host}', {port}); c.request('GET', '/')",
     "urllib": "import urllib.request as u; u.urlopen('http://{host}:{port}/')",
     "requests": "import requests; requests.get('http://{host}:{port}/')",
-    "wire": "from steps.disk.wire import Wire; Wire('http://{host}:{port}/', None).get({{}})",
+    "disk": "from steps.disk.http_client import HttpClient as C; C('http://{host}:{port}/', None).get({{}})",
     "vsphere": "from pyVim.connect import SmartConnect; SmartConnect(host='{host}', port={port})",
     "socket": "import socket; socket.socket().connect_ex(('{host}', {port}))",
     "asyncio": "import asyncio; asyncio.run(asyncio.open_connection('{host}', {port}))",
@@ -92,7 +92,7 @@ def test_no_client_reaches_a_blocked_address(client: str, ports: tuple[int, int]
     assert "this installation does not allow sources there" in said
 
 
-@pytest.mark.parametrize("client", ["http.client", "requests", "wire", "socket"])
+@pytest.mark.parametrize("client", ["http.client", "requests", "disk", "socket"])
 def test_an_allowed_address_is_reached(client: str, ports: tuple[int, int]) -> None:
     assert run(CLIENTS[client].format(host=HOME, port=ports[0]), **{ALLOWED: "127.0.0.0/8"}) == ""
 

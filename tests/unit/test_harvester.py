@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from controller.local.cluster_target import AIM, TOKEN, Aim, Ports, Way, aim, keep, listening
+from controller.local.cluster_target import (
+    TARGET,
+    TOKEN,
+    ClusterArguments,
+    ClusterTarget,
+    PortAllocator,
+    from_environment,
+    listen_address,
+    save,
+)
 from controller.local.rundir import RunDir
 from steps.model.contract import Exit, StepError
 from steps.model.names import PORT
@@ -31,14 +40,14 @@ def kubeconfig(tmp_path: Path) -> str:
     ],
 )
 def test_an_address_is_a_host_and_perhaps_a_port(kubeconfig: str, address: str, host: str, port: int) -> None:
-    found = aim({"KUBECONFIG": kubeconfig, "SVC_ADDRESS": address})
-    assert found == Aim(kubeconfig=kubeconfig, host=host, port=port)
+    found = from_environment({"KUBECONFIG": kubeconfig, "SVC_ADDRESS": address})
+    assert found == ClusterTarget(kubeconfig=kubeconfig, host=host, port=port)
 
 
 @pytest.mark.parametrize("address", ["http://a", "a/b", "a:b", "a:99999", ":80", "u@a", "a b", "[::"])
 def test_anything_else_is_refused(kubeconfig: str, address: str) -> None:
     with pytest.raises(StepError, match="is not an address; write HOST or HOST:PORT") as caught:
-        aim({"KUBECONFIG": kubeconfig, "SVC_ADDRESS": address})
+        from_environment({"KUBECONFIG": kubeconfig, "SVC_ADDRESS": address})
     assert caught.value.code is Exit.INVALID
 
 
@@ -46,7 +55,7 @@ def test_a_relative_kubeconfig_is_found_again_from_anywhere(
     tmp_path: Path, kubeconfig: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert aim({"KUBECONFIG": "kubeconfig:other", "SVC_ADDRESS": "a"}).kubeconfig == (
+    assert from_environment({"KUBECONFIG": "kubeconfig:other", "SVC_ADDRESS": "a"}).kubeconfig == (
         f"{kubeconfig}:{tmp_path}/other"
     )
 
@@ -80,8 +89,8 @@ def option(argv: list[str], name: str) -> str:
 
 def test_serve_and_image_of_a_disk_meet_at_one_address_and_token(rundir: RunDir) -> None:
     first = free_port()
-    keep(rundir, Aim(kubeconfig="/k", host="127.0.0.1", port=first))
-    way = Way(rundir, Ports())
+    save(rundir, ClusterTarget(kubeconfig="/k", host="127.0.0.1", port=first))
+    way = ClusterArguments(rundir, PortAllocator())
     serve, image = (way.arguments(stage_named(name), "disk-0") for name in ("serve", "image"))
     port = option(serve, "--listen").rpartition(":")[2]
     assert option(serve, "--listen") == f"127.0.0.1:{port}"
@@ -93,16 +102,16 @@ def test_serve_and_image_of_a_disk_meet_at_one_address_and_token(rundir: RunDir)
 
 
 def test_a_retry_serves_where_it_served_before(rundir: RunDir, taken: int) -> None:
-    keep(rundir, Aim(kubeconfig="/k", host="127.0.0.1", port=free_port()))
+    save(rundir, ClusterTarget(kubeconfig="/k", host="127.0.0.1", port=free_port()))
     (rundir.notes / "port-disk-0").write_text(str(again := free_port()))
     (rundir.notes / "port-disk-1").write_text(str(taken))
-    way, stage = Way(rundir, Ports()), stage_named("serve")
+    way, stage = ClusterArguments(rundir, PortAllocator()), stage_named("serve")
     assert option(way.arguments(stage, "disk-0"), "--listen") == f"127.0.0.1:{again}"
     assert option(way.arguments(stage, "disk-1"), "--listen") != f"127.0.0.1:{taken}"
 
 
 def test_imports_beside_each_other_never_share_a_port(taken: int) -> None:
-    ports = Ports()
+    ports = PortAllocator()
     first = ports.take("127.0.0.1", [taken, free := free_port()])
     assert first == free
     with pytest.raises(StepError, match="no free port to serve a disk: ports") as caught:
@@ -111,16 +120,16 @@ def test_imports_beside_each_other_never_share_a_port(taken: int) -> None:
 
 
 def test_it_listens_at_that_address_only_where_it_can() -> None:
-    assert listening("127.0.0.1") == "127.0.0.1"
-    assert listening("192.0.2.1") == "0.0.0.0"  # noqa: S104 - TEST-NET-1, which no machine has
-    assert listening("[2001:db8::1]") == "[::]"
+    assert listen_address("127.0.0.1") == "127.0.0.1"
+    assert listen_address("192.0.2.1") == "0.0.0.0"  # noqa: S104 - TEST-NET-1, which no machine has
+    assert listen_address("[2001:db8::1]") == "[::]"
 
 
 def test_the_token_is_hard_to_guess_and_for_one_person(rundir: RunDir) -> None:
-    keep(rundir, Aim(kubeconfig="/k", host="a"))
+    save(rundir, ClusterTarget(kubeconfig="/k", host="a"))
     first = (rundir.notes / TOKEN).read_text()
     assert len(first.strip()) == 32
     assert stat.S_IMODE((rundir.notes / TOKEN).stat().st_mode) == 0o600
-    keep(rundir, Aim(kubeconfig="/k", host="a"))
+    save(rundir, ClusterTarget(kubeconfig="/k", host="a"))
     assert (rundir.notes / TOKEN).read_text() != first
-    assert Aim.load(rundir.notes / AIM).port == PORT
+    assert ClusterTarget.load(rundir.notes / TARGET).port == PORT

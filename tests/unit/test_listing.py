@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from controller.cli import dryrun
-from controller.cli.inventory import named
+from controller.cli.inventory import with_manifest_value
 from controller.generate.mappingfile import NAME
 from controller.manifests.read import read
 from steps.model.contract import Exit
@@ -62,7 +62,7 @@ def source_has(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Look:
     ],
 )
 def test_a_manifest_may_have_no_name(words: list[str], wanted: list[str]) -> None:
-    assert named(words) == wanted
+    assert with_manifest_value(words) == wanted
 
 
 def test_the_manifest_of_one_machine_goes_to_standard_output(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from controller.local.runner import Limits
+from controller.local.runner import TransferSlots
 from steps.model.contract import Exit
 from steps.model.plan import TargetKind
 from tests.unit.fakes import HOLD, Import, told
@@ -210,7 +210,7 @@ def test_a_second_stop_kills(one: Import) -> None:
 # --- what imports share
 
 
-def together(imports: Sequence[Import], limits: Limits, watch: Callable[[], None]) -> None:
+def together(imports: Sequence[Import], limits: TransferSlots, watch: Callable[[], None]) -> None:
     """Run imports at the same time, exports held until nothing moves; `watch` looks, then they resume."""
 
     async def go() -> None:
@@ -235,7 +235,7 @@ def test_streams_are_limited_over_all_imports(tmp_path: Path) -> None:
     def watch() -> None:
         assert len(first.launcher.alive) + len(second.launcher.alive) == 4
 
-    together((first, second), Limits(), watch)
+    together((first, second), TransferSlots(), watch)
 
 
 def test_two_vms_are_in_transfer_unless_a_limit_says_otherwise(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_two_vms_are_in_transfer_unless_a_limit_says_otherwise(tmp_path: Path) -
     def watch() -> None:
         assert sum("poweroff" in one.launcher.began for one in imports) == 2
 
-    together(imports, Limits(), watch)
+    together(imports, TransferSlots(), watch)
     assert all("poweroff" in one.launcher.began for one in imports)
 
 
@@ -254,5 +254,5 @@ def test_a_machine_is_shut_down_only_when_its_turn_has_come(tmp_path: Path) -> N
     def watch() -> None:
         assert second.launcher.began == ["preflight"]
 
-    together((first, second), Limits(machines=asyncio.Semaphore(1)), watch)
+    together((first, second), TransferSlots(machines=asyncio.Semaphore(1)), watch)
     assert "poweroff" in second.launcher.began

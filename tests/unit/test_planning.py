@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from controller.cli import dryrun
-from controller.cli.dryrun import DryRun, credentials
+from controller.cli.dryrun import DryRunResult, credentials
 from controller.manifests.resolve import Job
 from steps.model.contract import Exit
 from steps.model.machine import Power
@@ -25,13 +25,13 @@ from tests.unit.providers import FakeProvider
 from tests.unit.test_view import text
 
 
-def examined(plan: Any = None, **machine: Any) -> DryRun:
+def examined(plan: Any = None, **machine: Any) -> DryRunResult:
     """A dry run, its source in memory."""
     plan = plan or a_plan()
     found = examine(FakeProvider(a_machine(**machine)), plan)
     made = shape(plan, found)
     manifest = virtual_machine(made, {disk.id: disk.id for disk in made.disks})
-    return DryRun(Job(plan, {}), found, made, manifest, tuple(refusal_reasons(plan, found)))
+    return DryRunResult(Job(plan, {}), found, made, manifest, tuple(refusal_reasons(plan, found)))
 
 
 def test_a_machine_that_can_be_imported_is_shown_as_it_is_and_as_it_will_be() -> None:
@@ -74,10 +74,10 @@ def test_what_the_cluster_changes_is_shown(monkeypatch: pytest.MonkeyPatch) -> N
     assert dryrun.document(result)["possible"] is True
 
 
-def asked_of_a_cluster(**target: Any) -> DryRun:
+def asked_of_a_cluster(**target: Any) -> DryRunResult:
     """The dry run of an import into the cluster of KUBECONFIG."""
     plan = a_plan(kind=TargetKind.HARVESTER, **target)
-    return dryrun._examined(Job(plan, {}), FakeProvider(a_machine()), Stop())
+    return dryrun._examine(Job(plan, {}), FakeProvider(a_machine()), Stop())
 
 
 def test_every_reason_is_shown() -> None:
@@ -111,7 +111,7 @@ def test_a_source_without_its_provider_is_a_reason(tmp_path: Path, monkeypatch: 
 def test_concerns_of_a_machine_whose_name_is_refused_are_shown_as_well() -> None:
     plan = a_plan(name_policy=NamePolicy.STRICT)
     machine = a_machine(name="Web01")
-    result = DryRun(Job(plan, {}), machine, None, None, tuple(refusal_reasons(plan, machine)))
+    result = DryRunResult(Job(plan, {}), machine, None, None, tuple(refusal_reasons(plan, machine)))
     assert dryrun.concerns(result) == machine.concerns
     assert "is not RFC 1123 compliant" in text(dryrun.render(result))
 

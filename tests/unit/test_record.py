@@ -70,7 +70,7 @@ def test_every_change_is_saved() -> None:
     counts.append(saved.count)
     record.end(path, number, 0, "", {})
     counts.append(saved.count)
-    record.settle(path)
+    record.end_stage(path)
     counts.append(saved.count)
     assert counts == sorted(set(counts))
 
@@ -81,7 +81,7 @@ def test_an_attempt_that_fails_says_its_code_and_last_words() -> None:
     found = leaf(saved.workflow, "preflight")
     assert (found.phase, found.exit_code) == (Phase.FAILED, 11)
     assert found.message == "main: Error (exit code 11): wrong password; write the right one"
-    assert found.words == "wrong password; write the right one"
+    assert found.step_message == "wrong password; write the right one"
 
 
 def test_an_attempt_without_last_words() -> None:
@@ -93,7 +93,7 @@ def test_an_attempt_without_last_words() -> None:
 def test_attempts_are_counted_and_the_stage_ends_as_its_last() -> None:
     record, saved = begun()
     path, *_ = [attempt(record, "export", "disk-0", code) for code in (30, 30, 0)]
-    record.settle(path)
+    record.end_stage(path)
     found = leaf(saved.workflow, "export disk-0")
     assert (found.attempts, found.phase) == (3, Phase.SUCCEEDED)
     assert record.phase(path) is Phase.SUCCEEDED
@@ -143,7 +143,7 @@ def test_every_node_hangs_on_the_root() -> None:
 
 def test_a_run_in_which_all_went_well_succeeded() -> None:
     record, saved = begun()
-    record.settle(attempt(record, "preflight"))
+    record.end_stage(attempt(record, "preflight"))
     assert record.finish() is Phase.SUCCEEDED
     assert phase_of(saved.workflow) is Phase.SUCCEEDED
     assert saved.workflow["status"]["finishedAt"]
@@ -151,8 +151,8 @@ def test_a_run_in_which_all_went_well_succeeded() -> None:
 
 def test_a_run_with_a_failed_stage_failed_and_so_did_its_groups_only() -> None:
     record, saved = begun()
-    record.settle(attempt(record, "export", "disk-0"))
-    record.settle(attempt(record, "export", "disk-1", Exit.NO_SPACE))
+    record.end_stage(attempt(record, "export", "disk-0"))
+    record.end_stage(attempt(record, "export", "disk-1", Exit.NO_SPACE))
     assert record.finish() is Phase.FAILED
     phases = {node["displayName"]: node["phase"] for node in saved.workflow["status"]["nodes"].values()}
     assert phases["disks(0:disk-0)"] == "Succeeded"
@@ -177,12 +177,12 @@ def gone_on(record: Record, saved: Saved) -> tuple[Record, Saved]:
 
 def test_reopen_forgets_what_failed_and_what_was_left_out() -> None:
     record, saved = begun()
-    record.settle(attempt(record, "preflight"))
-    record.settle(attempt(record, "export", "disk-0"))
-    record.settle(attempt(record, "export", "disk-1", Exit.NO_SPACE))
+    record.end_stage(attempt(record, "preflight"))
+    record.end_stage(attempt(record, "export", "disk-0"))
+    record.end_stage(attempt(record, "export", "disk-1", Exit.NO_SPACE))
     build = stage_named("build")
     record.skip(record.path(build, None), build, None, Phase.OMITTED, "")
-    record.settle(attempt(record, "cleanup"))
+    record.end_stage(attempt(record, "cleanup"))
     record.finish()
     _, saved = gone_on(record, saved)
     assert titles(saved.workflow) == ["preflight", "export disk-0"]
@@ -192,7 +192,7 @@ def test_reopen_forgets_what_failed_and_what_was_left_out() -> None:
 
 def test_reopen_forgets_a_stage_that_a_killed_runner_left_running() -> None:
     record, saved = begun()
-    record.settle(attempt(record, "preflight"))
+    record.end_stage(attempt(record, "preflight"))
     path = record.path(stage_named("export"), "disk-0", DISKS)
     record.begin(path, stage_named("export"), "disk-0")
     again, saved = gone_on(record, saved)
@@ -203,14 +203,14 @@ def test_reopen_forgets_a_stage_that_a_killed_runner_left_running() -> None:
 def test_reopen_keeps_the_failed_attempts_of_a_stage_that_succeeded_in_the_end() -> None:
     record, saved = begun()
     attempt(record, "export", "disk-0", 30)
-    record.settle(attempt(record, "export", "disk-0"))
+    record.end_stage(attempt(record, "export", "disk-0"))
     _, saved = gone_on(record, saved)
     assert leaf(saved.workflow, "export disk-0").attempts == 2
 
 
 def test_a_stage_that_is_forgotten_begins_with_its_first_attempt_again() -> None:
     record, saved = begun()
-    record.settle(attempt(record, "export", "disk-0", Exit.NO_SPACE))
+    record.end_stage(attempt(record, "export", "disk-0", Exit.NO_SPACE))
     again, saved = gone_on(record, saved)
     attempt(again, "export", "disk-0")
     assert leaf(saved.workflow, "export disk-0").attempts == 1
@@ -248,7 +248,7 @@ def live(record: Record, life: list[tuple[Work, list[int | None]]]) -> None:
             record.end(path, number, code, "words", {})
             if code == 0:
                 break
-        record.settle(path)
+        record.end_stage(path)
     record.finish()
 
 

@@ -9,10 +9,11 @@ from typing import Final
 import pytest
 
 from controller.local.record import Record
-from controller.local.rundir import NOTES, RunDir
+from controller.local.rundir import RunDir
 from steps.model.contract import Exit, StepError
 from steps.model.plan import Plan
 from steps.runtime.program import PLAN
+from steps.targets.directory import STATE_FOLDER
 from tests.unit.builders import a_plan
 from workflows.stages import stage_named
 
@@ -29,7 +30,7 @@ def rundir(tmp_path: Path) -> RunDir:
 
 def refusal(folder: Path) -> StepError:
     with pytest.raises(StepError) as caught:
-        RunDir(folder).refuse_foreign()
+        RunDir(folder).require_free()
     return caught.value
 
 
@@ -44,7 +45,7 @@ def failed_at(rundir: RunDir, *names: str) -> None:
         path = record.path(stage_named(name), None)
         code = Exit.DENIED if name == names[-1] else Exit.DONE
         record.end(path, record.begin(path, stage_named(name), None), code, "words", {})
-        record.settle(path)
+        record.end_stage(path)
     record.finish()
 
 
@@ -52,8 +53,8 @@ def failed_at(rundir: RunDir, *names: str) -> None:
 
 
 def test_a_folder_that_is_missing_or_empty_is_free(tmp_path: Path) -> None:
-    RunDir(tmp_path / "new").refuse_foreign()
-    RunDir(tmp_path).refuse_foreign()
+    RunDir(tmp_path / "new").require_free()
+    RunDir(tmp_path).require_free()
 
 
 def test_somebody_elses_folder_is_left_alone(tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ def test_an_import_that_has_begun_is_gone_on_with_instead(rundir: RunDir) -> Non
 
 def test_an_import_that_was_refused_by_preflight_makes_way(rundir: RunDir) -> None:
     failed_at(rundir, "preflight")
-    RunDir(rundir.root).refuse_foreign()
+    RunDir(rundir.root).require_free()
     assert list(rundir.root.iterdir()) == []
 
 
@@ -114,7 +115,7 @@ def test_credentials_are_for_their_owner_only(rundir: RunDir) -> None:
 
 
 def test_new_credentials_replace_the_old_ones_whole(rundir: RunDir) -> None:
-    rundir.put_credentials({"username": b"v"})
+    rundir.write_credentials({"username": b"v"})
     assert [path.name for path in rundir.credentials.iterdir()] == ["username"]
 
 
@@ -144,17 +145,17 @@ def test_a_state_that_cannot_be_read_is_corrupt(rundir: RunDir, content: bytes) 
 
 
 def test_room_is_kept_and_given_back(rundir: RunDir) -> None:
-    rundir.keep_room()
+    rundir.reserve_space()
     assert (rundir.notes / "reserve").stat().st_size == 1 << 20
 
 
 def test_a_finished_import_keeps_its_results_and_its_story(rundir: RunDir) -> None:
     rundir.save({})
-    rundir.keep_room()
+    rundir.reserve_space()
     rundir.scratch("disk-0").mkdir(parents=True)
     (rundir.root / "disk-0.qcow2").write_bytes(b"disk")
-    rundir.tidy()
-    assert {path.name for path in rundir.root.iterdir()} == {NOTES, "run.json", "disk-0.qcow2"}
+    rundir.delete_leftovers()
+    assert {path.name for path in rundir.root.iterdir()} == {STATE_FOLDER, "run.json", "disk-0.qcow2"}
     assert {path.name for path in rundir.notes.iterdir()} == {"request", "logs"}
 
 
@@ -176,9 +177,9 @@ def test_the_lock_is_handed_on_to_the_steps(rundir: RunDir) -> None:
 
 
 def test_a_runner_that_signed_is_known_to_live(rundir: RunDir) -> None:
-    assert not rundir.is_run()
-    rundir.sign()
-    assert RunDir(rundir.root).is_run()
+    assert not rundir.is_running()
+    rundir.mark_running()
+    assert RunDir(rundir.root).is_running()
 
 
 def test_a_relative_folder_stays_the_same_wherever_one_goes(

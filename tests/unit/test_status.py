@@ -94,11 +94,11 @@ def test_failed() -> None:
 def test_the_failed_image_says_why() -> None:
     leaf = at("3")["image disk-1"]
     assert (leaf.stage, leaf.disk, leaf.exit_code, leaf.attempts) == ("image", "disk-1", 13, 1)
-    assert leaf.words.startswith("cannot create VirtualMachineImage ")
-    assert "exceeded quota: images" in leaf.words
-    assert leaf.words.endswith("raise that limit of the namespace or free what it holds, then retry")
-    assert "exit code" not in leaf.words
-    assert at("3")["serve disk-1"].words.startswith("the image of disk-1 failed")
+    assert leaf.step_message.startswith("cannot create VirtualMachineImage ")
+    assert "exceeded quota: images" in leaf.step_message
+    assert leaf.step_message.endswith("raise that limit of the namespace or free what it holds, then retry")
+    assert "exit code" not in leaf.step_message
+    assert at("3")["serve disk-1"].step_message.startswith("the image of disk-1 failed")
 
 
 def test_the_image_is_to_blame_and_never_the_sibling() -> None:
@@ -195,4 +195,4 @@ def test_what_phases_mean(phase: Phase) -> None:
 
 def test_a_message_of_somebody_else_is_left_as_it_is() -> None:
     (leaf,) = leaves(workflow(node("w.build(0)", "Error", message="pod deleted (node gone): x")))
-    assert leaf.words == "pod deleted (node gone): x"
+    assert leaf.step_message == "pod deleted (node gone): x"

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from controller.local.tempdir import sweep, temporary
+from controller.local.tempdir import delete_stale, temporary_folder
 
 HOLDER = """\
 import os, sys
-from controller.local.tempdir import temporary
-with temporary() as made:
+from controller.local.tempdir import temporary_folder
+with temporary_folder() as made:
     child = os.fork()
     if child == 0:
         os.dup2(os.open(os.devnull, os.O_RDWR), 1)
@@ -56,9 +56,9 @@ def done(process: subprocess.Popen[str]) -> None:
 
 
 def test_a_temporary_folder_is_private_and_goes() -> None:
-    with temporary() as made:
+    with temporary_folder() as made:
         assert made.path.stat().st_mode & 0o777 == 0o700
-        assert sweep() == []
+        assert delete_stale() == []
         assert made.path.exists()
     assert not made.path.exists()
 
@@ -66,18 +66,18 @@ def test_a_temporary_folder_is_private_and_goes() -> None:
 def test_what_a_killed_process_left_is_swept_away() -> None:
     path, process = killed("alone")
     (path / "password").write_text("hunter2")
-    assert sweep() == [path]
+    assert delete_stale() == [path]
     assert not path.exists()
     done(process)
 
 
 def test_a_folder_that_an_orphan_works_in_stays_until_it_ends() -> None:
     path, process = killed("orphan")
-    assert sweep() == []
+    assert delete_stale() == []
     assert path.exists()
     assert process.stdin is not None
     process.stdin.close()  # the orphan's read ends, and so does it
-    while not sweep():
+    while not delete_stale():
         assert path.exists()
     assert not path.exists()
     done(process)
@@ -87,7 +87,7 @@ def test_folders_without_a_lock_are_left_alone(tmp_path: Path) -> None:
     for name in ("vmferry-other", "other"):
         (tmp_path / name).mkdir()
     (tmp_path / "other" / "lock").touch()
-    assert sweep() == []
+    assert delete_stale() == []
     assert {path.name for path in tmp_path.iterdir()} == {"vmferry-other", "other"}
 
 
@@ -95,7 +95,7 @@ def test_a_link_to_elsewhere_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "lock").touch()
     (tmp_path / "vmferry-link").symlink_to(tmp_path / "home")
-    assert sweep() == []
+    assert delete_stale() == []
     assert (tmp_path / "home" / "lock").exists()
 
 
@@ -106,5 +106,5 @@ def test_somebody_elses_folder_is_left_alone(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "lock").touch()
     os.chown(folder, 65534, 65534)
-    assert sweep() == []
+    assert delete_stale() == []
     assert folder.exists()

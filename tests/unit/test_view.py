@@ -9,12 +9,22 @@ import pytest
 from rich.console import Console, RenderableType
 
 from controller.cli.rates import Rates
-from controller.cli.view import counts_bytes, going, lines, moved, moving, phases, shown, table
+from controller.cli.view import (
+    counts_bytes,
+    lines,
+    phases,
+    running_text,
+    table,
+    transfer_text,
+    transferring,
+    visible_leaves,
+)
 from controller.cli.watch import Watch
-from controller.units import duration, size
+from controller.units import size
 from tests.unit.test_progress import Clock
 from tests.unit.test_status import RECORDED, node, workflow
 from workflows.status.nodes import Leaf, Phase, leaves
+from workflows.status.progress import duration
 
 BEGAN: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -65,7 +75,7 @@ def test_no_size_is_shown_with_an_exponent(count: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "wanted"), [(0, "0:00"), (0.4, "0:00"), (59.5, "1:00"), (61, "1:01"), (3600, "1:00:00")]
+    ("seconds", "wanted"), [(0, "0s"), (0.4, "0s"), (59.5, "1m00s"), (61, "1m01s"), (3660, "1h01m")]
 )
 def test_durations(seconds: float, wanted: str) -> None:
     assert duration(seconds) == wanted
@@ -77,9 +87,9 @@ def test_what_moves_is_shown_with_percent_rate_and_time_left() -> None:
     rates.note(a_leaf(done=0))
     clock.now = 1
     leaf = a_leaf(done=450, total=1800)
-    assert moved(leaf, rates) == " 25 %  450 B of 1.76 KiB"
+    assert transfer_text(leaf, rates) == " 25 %  450 B of 1.76 KiB"
     rates.note(leaf)
-    assert moved(leaf, rates) == " 25 %  450 B of 1.76 KiB  450 B/s  0:03 left"
+    assert transfer_text(leaf, rates) == " 25 %  450 B of 1.76 KiB  450 B/s  3s left"
 
 
 def test_stages_that_count_no_bytes_have_no_bar() -> None:
@@ -91,7 +101,7 @@ def test_stages_that_count_no_bytes_have_no_bar() -> None:
 def test_a_table_has_a_row_for_each_stage_worth_one(moment: str) -> None:
     head, *rows = text(table("alpha", RECORDED[moment], Rates())).splitlines()
     assert head.startswith("alpha  ")
-    assert sum(not row.startswith("  ") for row in rows) == len(list(shown(RECORDED[moment])))
+    assert sum(not row.startswith("  ") for row in rows) == len(list(visible_leaves(RECORDED[moment])))
 
 
 def test_a_failure_is_shown_with_its_words() -> None:
@@ -104,7 +114,7 @@ def test_a_failure_is_shown_with_its_words() -> None:
 def test_a_running_gate_is_shown_and_a_skipped_one_is_not() -> None:
     assert "approve-poweroff" in text(table("a", RECORDED["1"], Rates()))
     skipped = workflow(node("w.approve-poweroff", "Skipped"), node("w.build", "Omitted"))
-    assert [leaf.stage for leaf in shown(skipped)] == ["build"]
+    assert [leaf.stage for leaf in visible_leaves(skipped)] == ["build"]
 
 
 def test_a_second_attempt_is_counted() -> None:
@@ -130,7 +140,7 @@ def test_the_line_of_a_failure_has_its_cause() -> None:
 
 def test_only_stages_whose_bytes_move_are_moving() -> None:
     still, going = node("w.build", "Running"), node("w.export", "Running", progress="5/10")
-    assert [leaf.stage for leaf in moving(workflow(still, going))] == ["export"]
+    assert [leaf.stage for leaf in transferring(workflow(still, going))] == ["export"]
 
 
 def test_a_stage_without_bytes_says_how_long_it_has_been_running() -> None:
@@ -138,8 +148,8 @@ def test_a_stage_without_bytes_says_how_long_it_has_been_running() -> None:
     (leaf,) = leaves(still)
     assert leaf.started is not None
     now = leaf.started + timedelta(seconds=95)
-    assert "running for 1:35" in text(table("web", still, Rates(), now))
-    assert going(leaf, Rates(), now) == "running for 1:35"
+    assert "running for 1m35s" in text(table("web", still, Rates(), now))
+    assert running_text(leaf, Rates(), now) == "running for 1m35s"
 
 
 def test_without_a_runner_what_ran_was_interrupted() -> None:
@@ -196,6 +206,6 @@ def test_a_pipe_hears_now_and_then_of_what_runs_without_a_change() -> None:
     said = [line.partition(" ")[2] for line in console.file.getvalue().splitlines()]
     assert said == [
         "web: poweroff running",
-        "web: poweroff running for 0:30",
-        "web: poweroff running for 1:00",
+        "web: poweroff running for 30s",
+        "web: poweroff running for 1m00s",
     ]

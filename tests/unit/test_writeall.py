@@ -9,8 +9,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from controller.generate import mappingfile
-from controller.generate.bulk import Report, document, summary, warnings, write
-from controller.generate.manifest_folder import Fate, ManifestDir, mark_of
+from controller.generate.bulk import FolderReport, document, summary, warnings, write
+from controller.generate.manifest_folder import ManifestDir, WriteResult, mark_of
 from controller.manifests.environment import Environment
 from controller.manifests.environment import read as environment
 from controller.manifests.read import InvalidManifestsError, read
@@ -34,12 +34,12 @@ def vm(name: str, number: int = 1, folder: str = "", **more: Any) -> Machine:
 
 def written(
     folder: Path, *machines: Machine, source: Source | None = None, force: bool = False, network: str = ""
-) -> Report:
+) -> FolderReport:
     return write(machines, source or a_source(), ManifestDir(folder, force=force), None, network)
 
 
-def fates(report: Report) -> dict[str, str]:
-    return {file.path.name: str(file.fate) for file in report.files}
+def fates(report: FolderReport) -> dict[str, str]:
+    return {file.path.name: str(file.result) for file in report.files}
 
 
 def imports(folder: Path) -> dict[str, VirtualMachineImport]:
@@ -341,7 +341,7 @@ def test_any_name_is_written_whole(tmp_path: Path, name: str) -> None:
     (made,) = imports(tmp_path).values()
     assert made.spec.virtual_machine_name == name
     assert made.spec.network_mapping[0].source_network == name
-    assert set(fates(written(tmp_path, machine)).values()) == {str(Fate.UNCHANGED)}
+    assert set(fates(written(tmp_path, machine)).values()) == {str(WriteResult.UNCHANGED)}
 
 
 def test_a_program_is_told_the_same(tmp_path: Path) -> None:

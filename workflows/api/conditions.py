@@ -19,8 +19,8 @@ def find(conditions: Iterable[Condition], kind: str) -> Condition | None:
 
 def holds(conditions: Iterable[Condition], kind: str) -> bool:
     """Whether the condition of that type exists and is True."""
-    found = find(conditions, kind)
-    return found is not None and found.status == ConditionStatus.TRUE
+    condition = find(conditions, kind)
+    return condition is not None and condition.status == ConditionStatus.TRUE
 
 
 def put(conditions: Iterable[Condition], new: Condition, now: datetime) -> tuple[Condition, ...]:
@@ -32,15 +32,20 @@ def put(conditions: Iterable[Condition], new: Condition, now: datetime) -> tuple
     old = find(before, new.type)
     if old is None:
         return *before, _at(new, stamp(now), stamp(now))
-    made = old if _says(old) == _says(new) else _at(new, stamp(now), _transition(old, new, now))
-    return tuple(made if one is old else one for one in before if one is old or one.type != new.type)
+    changed = old if _content(old) == _content(new) else _at(new, stamp(now), _transition(old, new, now))
+    return tuple(
+        changed if condition is old else condition
+        for condition in before
+        if condition is old or condition.type != new.type
+    )
 
 
-def kept(before: Iterable[Condition], after: Iterable[Condition]) -> tuple[Condition, ...]:
+def keep_times(before: Iterable[Condition], after: Iterable[Condition]) -> tuple[Condition, ...]:
     """`after`, where each condition that is equal to one in `before` keeps its times."""
     old = {condition.type: condition for condition in before}
     return tuple(
-        old[new.type] if new.type in old and _says(old[new.type]) == _says(new) else new for new in after
+        old[new.type] if new.type in old and _content(old[new.type]) == _content(new) else new
+        for new in after
     )
 
 
@@ -53,7 +58,7 @@ def _at(condition: Condition, update: str, transition: str) -> Condition:
     return condition.model_copy(update={"last_update_time": update, "last_transition_time": transition})
 
 
-def _says(condition: Condition) -> tuple[str, str, str]:
+def _content(condition: Condition) -> tuple[str, str, str]:
     return condition.status, condition.reason, condition.message
 
 

@@ -20,33 +20,33 @@ _NULLABLE: Final = ("string", "array")
 def structural(model: type[BaseModel], description: str = "") -> Json:
     """The schema of a model and all its parts, without references."""
     schema = model.model_json_schema(by_alias=True)
-    made = _node({**schema, "nullable": False}, schema.get("$defs", {}))
-    return {**made, "description": description} if description else made
+    resolved = _node({**schema, "nullable": False}, schema.get("$defs", {}))
+    return {**resolved, "description": description} if description else resolved
 
 
 def _node(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
     node, nullable = _resolve(node, defs)
     kind = node["type"]
-    made: Json = {"type": kind}
+    schema: Json = {"type": kind}
     if text := node.get("description"):
-        made["description"] = text
+        schema["description"] = text
     if node.get("nullable", nullable or kind in _NULLABLE):
-        made["nullable"] = True
+        schema["nullable"] = True
     if "enum" in node and not node.get("x-any-text"):
-        made["enum"] = [*node["enum"], ""]
+        schema["enum"] = [*node["enum"], ""]
     if kind == "array":
-        made["items"] = _item(node["items"], defs)
+        schema["items"] = _item(node["items"], defs)
     if kind == "object":
-        made["properties"] = {name: _node(part, defs) for name, part in node["properties"].items()}
-    return made
+        schema["properties"] = {name: _node(part, defs) for name, part in node["properties"].items()}
+    return schema
 
 
 def _item(node: Mapping[str, Any], defs: Mapping[str, Any]) -> Json:
     """The items of a list: never empty, and without a description, as the list has one."""
-    made = _node(node, defs)
-    if "enum" in made:
-        made["enum"] = [value for value in made["enum"] if value]
-    return {key: value for key, value in made.items() if key not in ("description", "nullable")}
+    schema = _node(node, defs)
+    if "enum" in schema:
+        schema["enum"] = [value for value in schema["enum"] if value]
+    return {key: value for key, value in schema.items() if key not in ("description", "nullable")}
 
 
 def _resolve(node: Mapping[str, Any], defs: Mapping[str, Any]) -> tuple[Json, bool]:

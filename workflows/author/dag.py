@@ -31,14 +31,12 @@ Graph = dict[str, dict[str, tuple[str, ...]]]
 def graph(stages: Iterable[Stage]) -> Graph:
     """The DAGs of a table, tasks in its order. A DAG waits for what any stage in it waits for outside."""
     by_name = {stage.name: stage for stage in stages if stage.scope is not Scope.EXIT}
-    found: dict[str, dict[str, set[str]]] = {dag: {} for dag in (IMPORT, TRANSFER, DISKS, FINISH)}
+    dags: dict[str, dict[str, set[str]]] = {dag: {} for dag in (IMPORT, TRANSFER, DISKS, FINISH)}
     for stage in by_name.values():
         for task, dag in _places(stage):
-            waits = found[dag].setdefault(task, set())
+            waits = dags[dag].setdefault(task, set())
             waits |= {other for name in stage.after if (other := _seen_from(dag, by_name[name]))} - {task}
-    return {
-        dag: {task: tuple(sorted(waits)) for task, waits in tasks.items()} for dag, tasks in found.items()
-    }
+    return {dag: {task: tuple(sorted(waits)) for task, waits in tasks.items()} for dag, tasks in dags.items()}
 
 
 def home(stage: Stage) -> str:
@@ -53,7 +51,7 @@ def home(stage: Stage) -> str:
 def _after_transfer(stage: Stage) -> bool:
     """Whether a stage of the transfer must finish before this stage."""
     before = [stage_named(name) for name in stage.after]
-    return any(one.in_transfer or _after_transfer(one) for one in before)
+    return any(earlier.in_transfer or _after_transfer(earlier) for earlier in before)
 
 
 def _places(stage: Stage) -> Iterator[tuple[str, str]]:

@@ -37,18 +37,18 @@ PROBE_SECONDS: Final = 5
 TOKEN: Final = PurePosixPath("/run/address/token")
 """The secret token in the disk's URL, for the steps `serve` and `image`."""
 
-ARGUMENTS: Final[dict[str, tuple[str, ...]]] = {
-    "preflight": ("--publish-to", f"configmap/{names.machine(RUN)}"),
-    "admit": ("--publish-to", f"configmap/{names.volumes(WORKFLOW)}"),
-    "serve": ("--token-file", str(TOKEN), "--workflow", WORKFLOW),
-    "image": (
-        *("--token-file", str(TOKEN)),
-        *("--origin", names.origin(RUN, DISK, "{{workflow.namespace}}")),
-        *("--workflow", "{{workflow.name}}"),
-    ),
-    "cleanup": ("--status", "{{workflow.status}}"),
+ARGUMENTS: Final[dict[str, dict[str, str]]] = {
+    "preflight": {"--publish-to": f"configmap/{names.machine(RUN)}"},
+    "admit": {"--publish-to": f"configmap/{names.volumes(WORKFLOW)}"},
+    "serve": {"--token-file": str(TOKEN), "--workflow": WORKFLOW},
+    "image": {
+        "--token-file": str(TOKEN),
+        "--origin": names.origin(RUN, DISK, "{{workflow.namespace}}"),
+        "--workflow": WORKFLOW,
+    },
+    "cleanup": {"--status": "{{workflow.status}}"},
 }
-"""Arguments that a step needs only in a cluster."""
+"""Options that a step needs only in a cluster, with their values."""
 PUBLISHED: Final = {"machine.json": names.machine(RUN), "volumes.json": names.volumes(WORKFLOW)}
 """The ConfigMap of each document that a stage adds to the request."""
 
@@ -99,10 +99,14 @@ def image(stage: Stage, kind: SourceKind) -> str:
 
 def arguments(stage: Stage) -> list[str]:
     """A stage's command line."""
-    disk = ("--disk", DISK) if stage.scope is Scope.DISK else ()
-    # Without a claim there is only the root file system, and it is read-only.
-    notes = ("--scratch", str(OUTPUTS)) if stage.credentials and not stage.scratch else ()
-    return [*disk, *notes, *ARGUMENTS.get(stage.name, ())]
+    options: dict[str, str] = {}
+    if stage.scope is Scope.DISK:
+        options["--disk"] = DISK
+    if stage.credentials and not stage.scratch:
+        # Without a claim there is only the root file system, and it is read-only.
+        options["--scratch"] = str(OUTPUTS)
+    options |= ARGUMENTS.get(stage.name, {})
+    return [word for option in options.items() for word in option]
 
 
 def retry(rule: Retry) -> RetryStrategy:
@@ -167,14 +171,14 @@ Mounted = tuple[m.Volume, m.VolumeMount]
 
 
 def _volumes(stage: Stage, settings: Installation, published: Collection[str]) -> list[Mounted]:
-    found = [_request(published), _tmp(settings.tmp_size)]
+    volumes = [_request(published), _tmp(settings.tmp_size)]
     if stage.credentials:
-        found.append(_secret("source", names.credentials(RUN), str(CREDENTIALS)))
+        volumes.append(_secret("source", names.credentials(RUN), str(CREDENTIALS)))
     if stage.address:
-        found.append(_secret("address", names.address(RUN), str(TOKEN.parent)))
+        volumes.append(_secret("address", names.address(RUN), str(TOKEN.parent)))
     if stage.scratch:
-        found.append(_scratch())
-    return found
+        volumes.append(_scratch())
+    return volumes
 
 
 def _request(published: Collection[str]) -> Mounted:
@@ -225,5 +229,5 @@ def _serves(stage: Stage) -> bool:
 
 def _ready() -> m.Probe:
     """Kubernetes' default timeout of one second is too short on a busy node."""
-    asked = m.HTTPGetAction(path="/healthz", port=names.PORT)
-    return m.Probe(http_get=asked, period_seconds=2, timeout_seconds=PROBE_SECONDS)
+    request = m.HTTPGetAction(path="/healthz", port=names.PORT)
+    return m.Probe(http_get=request, period_seconds=2, timeout_seconds=PROBE_SECONDS)

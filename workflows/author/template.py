@@ -19,7 +19,7 @@ from workflows import argo_names
 from workflows.author.dag import DISKS, FINISH, IMPORT, TRANSFER, Graph, graph
 from workflows.author.installation import Installation
 from workflows.author.pods import DISK, RUN, container, executor_patch, pod_security, semaphore
-from workflows.stages import Identity, Limit, Scope, Stage, stages_for
+from workflows.stages import CLEANUP, Identity, Limit, Scope, Stage, stages_for
 
 Json = dict[str, Any]
 
@@ -28,7 +28,6 @@ DESCRIPTION: Final = "workflows.argoproj.io/description"
 DISPLAY_NAME: Final = "workflows.argoproj.io/display-name"
 NO_SIDECARS: Final = {"sidecar.istio.io/inject": "false"}
 """A mesh's sidecar does not end when the step does (docs/sidecar-injection.md)."""
-CLEANUP: Final = "cleanup"
 
 
 def template(settings: Installation, kind: SourceKind = SourceKind.VMWARE) -> Json:
@@ -36,9 +35,9 @@ def template(settings: Installation, kind: SourceKind = SourceKind.VMWARE) -> Js
     stages = stages_for(TargetKind.HARVESTER)
     with _workflow(settings, kind) as workflow:
         for stage in stages:
-            _stage(stage, settings, kind, _published(stage, stages))
+            _stage(stage, settings, kind, _earlier_documents(stage, stages))
         _dags(graph(stages), stages)
-    return _finished(workflow.to_dict(), stages, settings)
+    return _add_missing_fields(workflow.to_dict(), stages, settings)
 
 
 def _workflow(settings: Installation, kind: SourceKind) -> WorkflowTemplate:
@@ -74,33 +73,33 @@ def _stage(stage: Stage, settings: Installation, kind: SourceKind, published: Se
         container(stage, settings, kind, published)
 
 
-def _published(stage: Stage, stages: Sequence[Stage]) -> list[str]:
+def _earlier_documents(stage: Stage, stages: Sequence[Stage]) -> list[str]:
     """The documents that earlier stages have added to the request before this stage runs."""
     before = [other for other in stages if other.name in stage.after]
-    return [name for other in before for name in (*other.documents, *_published(other, stages))]
+    return [name for other in before for name in (*other.documents, *_earlier_documents(other, stages))]
 
 
-def _dags(found: Graph, stages: Sequence[Stage]) -> None:
+def _dags(dags: Graph, stages: Sequence[Stage]) -> None:
     """The nested DAGs. The outer DAGs pass on the list of disks, then one disk."""
     gates = {stage.name for stage in stages if stage.gate}
     per_disk = {stage.name for stage in stages if stage.scope is Scope.DISK}
-    taken = {IMPORT: None, TRANSFER: "disks", DISKS: "disk", FINISH: None}
-    for dag, takes in taken.items():
+    inputs_by_dag = {IMPORT: None, TRANSFER: "disks", DISKS: "disk", FINISH: None}
+    for dag, takes in inputs_by_dag.items():
         lock = semaphore(Limit.MACHINES) if dag == TRANSFER else None
         inputs = [Parameter(name=takes)] if takes else []
         with DAG(name=dag, inputs=inputs, synchronization=lock):
-            for name, waits in found[dag].items():
+            for name, waits in dags[dag].items():
                 Task(
                     name=name,
                     template=name,
                     depends=" && ".join(waits) or None,
                     when=f"{{{{workflow.parameters.{name}}}}} == true" if name in gates else None,
-                    arguments=_handed(name, per_disk),
+                    arguments=_arguments(name, per_disk),
                     with_param="{{inputs.parameters.disks}}" if name == DISKS else None,
                 )
 
 
-def _handed(task: str, per_disk: set[str]) -> dict[str, str]:
+def _arguments(task: str, per_disk: set[str]) -> dict[str, str]:
     if task == TRANSFER:
         return {"disks": "{{tasks.preflight.outputs.parameters.disks}}"}
     if task == DISKS:
@@ -108,7 +107,7 @@ def _handed(task: str, per_disk: set[str]) -> dict[str, str]:
     return {"disk": DISK} if task in per_disk else {}
 
 
-def _finished(made: Json, stages: Sequence[Stage], settings: Installation) -> Json:
+def _add_missing_fields(document: Json, stages: Sequence[Stage], settings: Installation) -> Json:
     """What Hera has no field for: display names, and a limit to waiting (argo-workflows 4.1).
 
     A stage that takes a lock has no limit, because Argo also counts the wait for the lock and then fails the
@@ -116,13 +115,13 @@ def _finished(made: Json, stages: Sequence[Stage], settings: Installation) -> Js
     synchronization").
     """
     rows = {stage.name: stage for stage in stages}
-    for one in made["spec"]["templates"]:
-        name, row = one["name"], rows.get(one["name"])
+    for entry in document["spec"]["templates"]:
+        name, row = entry["name"], rows.get(entry["name"])
         if row is not None and not row.gate and row.limit is None:
-            one["pendingTimeout"] = settings.pending_timeout
+            entry["pendingTimeout"] = settings.pending_timeout
         if shown := _display_name(name, row):
-            one["annotations"] = {DISPLAY_NAME: shown}
-    return made
+            entry["annotations"] = {DISPLAY_NAME: shown}
+    return document
 
 
 def _display_name(name: str, row: Stage | None) -> str | None:

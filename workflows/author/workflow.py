@@ -24,7 +24,7 @@ def author(plan: Plan, settings: Installation, *, attempt: int = 0, owner: str =
     `attempt` counts the Workflows for the same request; `owner` is the uid of the request's ConfigMap, which
     exists only after the ConfigMap was created. The request has everything else that a step needs.
     """
-    made: Json = Workflow(
+    document: Json = Workflow(
         name=argo_names.workflow_name(plan.run, attempt),
         namespace=settings.namespace,
         labels={**names.run_labels(plan), names.LABEL_SOURCE: names.label_value(plan.source.name)},
@@ -33,7 +33,7 @@ def author(plan: Plan, settings: Installation, *, attempt: int = 0, owner: str =
         workflow_template_ref=m.WorkflowTemplateRef(name=argo_names.template_name(plan.source.kind)),
         arguments=[Parameter(name=name, value=value) for name, value in parameters(plan).items()],
     ).to_dict()
-    return made
+    return document
 
 
 def parameters(plan: Plan) -> dict[str, str]:
@@ -55,12 +55,12 @@ def description(plan: Plan, attempt: int) -> str:
     }
     again = [f"Resumes where an earlier attempt ended (retry {attempt})."] if attempt else []
     start = "" if plan.target.start else " and does not start it"
-    what = (
+    sentence = (
         f"VirtualMachineImport {plan.import_.namespace}/{plan.import_.name} imports {_plain(plan.vm)} from "
         f"{plan.source.kind} {plan.source.namespace}/{plan.source.name} "
         f"into namespace {plan.target.namespace}{start}."
     )
-    return " ".join([what, *(text for gate, text in before.items() if gate in plan.approvals), *again])
+    return " ".join([sentence, *(text for gate, text in before.items() if gate in plan.approvals), *again])
 
 
 def _plain(text: str) -> str:

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 
-from steps.model.admission import Admission
-from steps.model.admission import Verdict as Answer
+from steps.model.admission import Admission, Verdict
 from steps.model.machine import Concern, Severity
 from workflows.api.conditions import holds, put
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import Condition, Conditions, ConditionStatus
-from workflows.status.messages import last_words
-from workflows.status.nodes import Leaf, blame
+from workflows.status.messages import failure_message
+from workflows.status.nodes import Leaf
 from workflows.status.observed import Observed
-from workflows.status.phase import begun, landed
+from workflows.status.phase import has_begun
 
 VERIFIED: Final = "MappingRulesVerified"
 PASSED: Final = "MappingRulesVerificationCompleted"
@@ -31,14 +30,19 @@ ADMITTED: Final = "TargetAdmitted"
 """Type of the condition with the answer of the target."""
 _LONGEST: Final = 8192
 """Characters of the message, of the 32768 that the API allows (metav1.Condition)."""
-Verdict = tuple[str, str] | None
-"""(reason, message) of a condition that is True; None otherwise."""
+
+
+class Evidence(NamedTuple):
+    """Why a condition is True: its reason and its message."""
+
+    reason: str
+    message: str
 
 
 # --- vm-import-controller's
 
 
-def of_import(
+def import_conditions(
     conditions: Iterable[Condition],
     seen: Observed,
     spec: VirtualMachineImport,
@@ -46,78 +50,78 @@ def of_import(
     now: datetime,
 ) -> Conditions:
     """vm-import-controller's conditions of an import, each with its reason."""
-    verdicts: dict[str, Verdict] = {
+    evidence: dict[str, Evidence | None] = {
         **_power(seen, spec),
         "VMExported": _exported(seen, disks),
         "VMExportFailed": _export_failed(seen),
     }
-    return _all(conditions, verdicts, now)
+    return _with_evidence(conditions, evidence, now)
 
 
-def _power(seen: Observed, import_: VirtualMachineImport) -> dict[str, Verdict]:
+def _power(seen: Observed, import_: VirtualMachineImport) -> dict[str, Evidence | None]:
     """As in vm-import-controller: by what the spec asks for, also for a VM that was already off."""
     spec, vm = import_.spec, import_.spec.virtual_machine_name
     hard = bool(spec.force_power_off) and spec.source_cluster.kind.lower() == "vmwaresource"
-    asked = begun(seen.leaf("poweroff"))
+    was_asked = has_begun(seen.leaf("poweroff"))
+    shutdown = Evidence("ShutdownAsked", f"The guest of {vm} was asked to shut down")
+    power_off = Evidence("PowerOffAsked", f"{vm} is powered off at its source")
+    off = Evidence("PoweredOff", f"{vm} is off at its source")
     return {
-        "VMShutdownGuest": ("ShutdownAsked", f"The guest of {vm} was asked to shut down")
-        if asked and not hard
-        else None,
-        "VMPoweringOff": ("PowerOffAsked", f"{vm} is powered off at its source") if asked and hard else None,
-        "VMPoweredOff": ("PoweredOff", f"{vm} is off at its source") if seen.succeeded("poweroff") else None,
+        "VMShutdownGuest": shutdown if was_asked and not hard else None,
+        "VMPoweringOff": power_off if was_asked and hard else None,
+        "VMPoweredOff": off if seen.succeeded("poweroff") else None,
     }
 
 
-def _exported(seen: Observed, disks: Sequence[str]) -> Verdict:
-    done = disks and all(landed(seen, disk) for disk in disks)
-    return ("Exported", f"Every disk was exported: {', '.join(disks)}") if done else None
+def _exported(seen: Observed, disks: Sequence[str]) -> Evidence | None:
+    if not disks or not seen.landed.issuperset(disks):
+        return None
+    return Evidence("Exported", f"Every disk was exported: {', '.join(disks)}")
 
 
-def _export_failed(seen: Observed) -> Verdict:
-    cause = blame(seen.leaves) if seen.phase.failed and not seen.stopped else None
+def _export_failed(seen: Observed) -> Evidence | None:
+    cause = seen.blamed if seen.phase.failed and not seen.stopped else None
     if cause is None or cause.stage not in ("export", "convert"):
         return None
-    return "ExportFailed", f"error exporting VM: {last_words(cause)}"
+    return Evidence("ExportFailed", f"error exporting VM: {failure_message(cause)}")
 
 
-def of_disk(conditions: Iterable[Condition], image: Leaf | None, now: datetime) -> Conditions:
+def disk_conditions(conditions: Iterable[Condition], image: Leaf | None, now: datetime) -> Conditions:
     """vm-import-controller's conditions of a disk."""
-    failed = image is not None and image.phase.failed
-    verdicts: dict[str, Verdict] = {
+    evidence: dict[str, Evidence | None] = {
         "VirtualMachineImageSubmitted": _submitted(image),
-        "VirtualMachineImageReady": ("Imported", "The image is ready")
-        if image and image.phase.succeeded
-        else None,
-        "VirtualMachineImageFailed": ("ImageFailed", last_words(image)) if image and failed else None,
+        "VirtualMachineImageReady": None,
+        "VirtualMachineImageFailed": None,
     }
-    return _all(conditions, verdicts, now)
+    if image is not None and image.phase.succeeded:
+        evidence["VirtualMachineImageReady"] = Evidence("Imported", "The image is ready")
+    if image is not None and image.phase.failed:
+        evidence["VirtualMachineImageFailed"] = Evidence("ImageFailed", failure_message(image))
+    return _with_evidence(conditions, evidence, now)
 
 
-def _submitted(image: Leaf | None) -> Verdict:
+def _submitted(image: Leaf | None) -> Evidence | None:
     """Not for an image that failed before its first byte was counted: the target has refused to create it."""
-    if image is None or not begun(image) or (image.phase.failed and image.total <= 1):
+    if image is None or not has_begun(image) or (image.phase.failed and image.total <= 1):
         return None
-    return "Submitted", "The target was asked to create the image"
+    return Evidence("Submitted", "The target was asked to create the image")
 
 
-def _all(conditions: Iterable[Condition], verdicts: dict[str, Verdict], now: datetime) -> Conditions:
+def _with_evidence(
+    conditions: Iterable[Condition], evidence: dict[str, Evidence | None], now: datetime
+) -> Conditions:
     """A condition that holds is True; one that no longer holds is False; one that never held is not set."""
-    made = tuple(conditions)
-    for kind, verdict in verdicts.items():
-        if verdict is not None:
-            made = put(
-                made,
-                Condition(type=kind, status=ConditionStatus.TRUE, reason=verdict[0], message=verdict[1]),
-                now,
-            )
-        elif holds(made, kind):
-            again = "No longer true: the step failed or is being retried"
-            made = put(
-                made,
-                Condition(type=kind, status=ConditionStatus.FALSE, reason="TriedAgain", message=again),
-                now,
-            )
-    return made
+    updated = tuple(conditions)
+    for kind, known in evidence.items():
+        if known is not None:
+            status, reason, message = ConditionStatus.TRUE, known.reason, known.message
+        elif holds(updated, kind):
+            status, reason = ConditionStatus.FALSE, "TriedAgain"
+            message = "No longer true: the step failed or is being retried"
+        else:
+            continue
+        updated = put(updated, Condition(type=kind, status=status, reason=reason, message=message), now)
+    return updated
 
 
 # --- what the checks found
@@ -127,14 +131,14 @@ def mapping_verified(concerns: Iterable[Concern]) -> Condition:
     """The condition about the concerns of a VM; warnings first."""
     ordered = sorted(concerns, key=lambda concern: concern.severity is not Severity.WARN)
     warned = any(concern.severity is Severity.WARN for concern in ordered)
-    words = " | ".join(f"{concern.severity}: {concern}" for concern in ordered)
-    if len(words) > _LONGEST:
-        words = f"{words[:_LONGEST]} … (preflight's log has all of them)"
+    text = " | ".join(f"{concern.severity}: {concern}" for concern in ordered)
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]} … (preflight's log has all of them)"
     return Condition(
         type=VERIFIED,
         status=ConditionStatus.TRUE,
         reason=WARNED if warned else PASSED,
-        message=words or "All mapping rules checks passed",
+        message=text or "All mapping rules checks passed",
     )
 
 
@@ -146,15 +150,18 @@ def target_admitted(text: str) -> Condition | None:
     return Condition(
         type=ADMITTED,
         status=ConditionStatus.TRUE,
-        reason="AcceptedWithWarnings" if admission.those(Answer.WARNED) else "Accepted",
-        message=" | ".join(doubts(admission))[:_LONGEST] or "The target accepts the VM and its disks",
+        reason="AcceptedWithWarnings" if admission.those(Verdict.WARNED) else "Accepted",
+        message=" | ".join(admission_warnings(admission))[:_LONGEST]
+        or "The target accepts the VM and its disks",
     )
 
 
-def doubts(admission: Admission) -> tuple[str, ...]:
+def admission_warnings(admission: Admission) -> tuple[str, ...]:
     """Warnings about a target that accepts the VM: one sentence each."""
-    warned = [f"warn: {one.message}" for one in admission.those(Answer.WARNED)]
-    unknown = [f"not checked: {one.check}: {one.message}" for one in admission.those(Answer.NOT_CHECKED)]
+    warned = [f"warn: {finding.message}" for finding in admission.those(Verdict.WARNED)]
+    unknown = [
+        f"not checked: {finding.check}: {finding.message}" for finding in admission.those(Verdict.NOT_CHECKED)
+    ]
     return (*warned, *unknown)
 
 

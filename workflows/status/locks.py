@@ -22,25 +22,25 @@ ELSEWHERE: Final = ""
 """Instead of the name of an import in another namespace, which must not be visible."""
 
 
-def turn(message: str, source: str, holders: Sequence[str], who: Mapping[str, str]) -> str:
+def describe_lock(message: str, source: str, holders: Sequence[str], holder_names: Mapping[str, str]) -> str:
     """Argo's message about a lock, for a person: `2 of 2 VMs of vcenter are in transfer (a, b); …`.
 
-    `holders` are the Workflows that have the slots, `who` their imports, by Workflow. Any other message stays
-    unchanged.
+    `holders` are the Workflows that have the slots, `holder_names` their imports, by Workflow. Any other
+    message stays unchanged.
     """
-    found = _LOCK.search(message)
-    counted = _COUNTED.get(found["key"].rpartition(".")[2]) if found else None
-    if found is None or counted is None:
+    match = _LOCK.search(message)
+    counted = _COUNTED.get(match["key"].rpartition(".")[2]) if match else None
+    if match is None or counted is None:
         return message
-    limit = int(found["limit"])
-    taken = min(limit, max(0, limit - int(found["free"])))
-    text = f"{taken} of {limit} {counted.format(source=source)}{_names(holders, who)}"
-    next_ = "this import continues when one of them is done" if taken >= limit else "older imports go first"
-    return f"{text}; {next_}. The limit is the key {found['key']} of ConfigMap {argo_names.LIMITS}"
+    limit = int(match["limit"])
+    taken = min(limit, max(0, limit - int(match["free"])))
+    text = f"{taken} of {limit} {counted.format(source=source)}{_names(holders, holder_names)}"
+    outlook = "this import continues when one of them is done" if taken >= limit else "older imports go first"
+    return f"{text}; {outlook}. The limit is the key {match['key']} of ConfigMap {argo_names.LIMITS}"
 
 
-def _names(holders: Sequence[str], who: Mapping[str, str]) -> str:
-    shown = [who.get(workflow, ELSEWHERE) for workflow in dict.fromkeys(holders)]
+def _names(holders: Sequence[str], holder_names: Mapping[str, str]) -> str:
+    shown = [holder_names.get(workflow, ELSEWHERE) for workflow in dict.fromkeys(holders)]
     named = sorted({name for name in shown if name})
     others = sum(not name for name in shown)
     if others:

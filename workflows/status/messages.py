@@ -11,18 +11,18 @@ from typing import Final
 
 from steps.model.contract import Exit, is_retryable
 from steps.model.kinds import GROUP
-from workflows.stages import STAGES, Scope, Stage
-from workflows.status.locks import turn
-from workflows.status.nodes import CLEANUP, Leaf, Phase, blame, ended_order
+from workflows.stages import CLEANUP, STAGES, Scope, Stage
+from workflows.status.locks import describe_lock
+from workflows.status.nodes import Leaf, Phase, ended_order
 from workflows.status.observed import Observed, Wait
-from workflows.status.poweredoff import added
+from workflows.status.poweredoff import with_note
 
 STEP_FAILED: Final = "StepFailed"
 RETRYING: Final = "Retrying"
 """Reason while a failed step is retried."""
 FAILURES: Final = frozenset({STEP_FAILED, *(code.word for code in Exit if code is not Exit.DONE)})
 """Reasons that say why a step failed."""
-STAGE: Final = {stage.name: stage for stage in STAGES}
+STAGE_BY_NAME: Final = {stage.name: stage for stage in STAGES}
 _ROW: Final = {stage.name: row for row, stage in enumerate(STAGES)}
 _WORDLESS: Final = re.compile(r"(?:main: )?([A-Za-z]+ \(exit code -?\d+\))(?:: ?)?")
 _OLD_FORM: Final = re.compile(r"(?:Error|OOMKilled) \(exit code -?\d+\): (.+)", re.DOTALL)
@@ -38,46 +38,49 @@ class Summary:
     message: str
 
 
-def last_words(leaf: Leaf) -> str:
+def failure_message(leaf: Leaf) -> str:
     """The error message of a failed step; without one, what is known about the failure."""
     if not leaf.message:
         return f"{leaf.title} failed without an error message; see its log, then retry"
     if wordless := _WORDLESS.fullmatch(leaf.message):
         return f"{leaf.title} ended without an error message: {wordless[1]}; see its log, then retry"
     old = _OLD_FORM.fullmatch(leaf.message)
-    return old[1].strip() if old else leaf.words
+    return old[1].strip() if old else leaf.step_message
 
 
 def reason_of(leaf: Leaf) -> str:
     """One word for why a step failed: the name of its exit code, such as `NoSpace`."""
-    if leaf.exit_code is None or leaf.exit_code not in list(Exit):
-        return STEP_FAILED
-    return Exit(leaf.exit_code).word
+    return exit_word(leaf.exit_code) or STEP_FAILED
+
+
+def exit_word(code: int | None) -> str:
+    """The name of an exit code as a condition's reason, such as `NoSpace`; empty for an unknown code."""
+    return Exit(code).word if code in list(Exit) else ""
 
 
 def summarize(
-    seen: Observed, source: str = "", who: Mapping[str, str] = MappingProxyType({}), note: str = ""
+    seen: Observed, source: str = "", holder_names: Mapping[str, str] = MappingProxyType({}), note: str = ""
 ) -> Summary:
     """What a running Workflow does: failures first, then work, then waiting.
 
-    `source` is the name of the VM's source; `who` are the imports by the Workflows that run them; `note` is
-    appended to a failure (`poweredoff.note`).
+    `source` is the name of the VM's source; `holder_names` are the imports by the Workflows that run them;
+    `note` is appended to a failure (`poweredoff.note`).
     """
-    tellers: tuple[Callable[[Observed], Summary | None], ...] = (
+    rules: tuple[Callable[[Observed], Summary | None], ...] = (
         _unreadable,
         _stopping,
-        partial(_trouble, note=note),
-        _no_place,
-        _at_work,
+        partial(_failure, note=note),
+        _unscheduled,
+        _work,
         _gate,
-        partial(_lock, source=source, who=who),
-        _about_to,
+        partial(_lock, source=source, holder_names=holder_names),
+        _pending_work,
     )
-    found = next((summary for tell in tellers if (summary := tell(seen))), _between(seen))
-    if not seen.paused or found.reason == "Cancelling":
-        return found
-    held = "Paused: no new step starts until spec.suspend is removed"
-    return Summary("Paused", found.step, f"{held}. {found.message}")
+    result = next((summary for rule in rules if (summary := rule(seen))), _between_steps(seen))
+    if not seen.paused or result.reason == "Cancelling":
+        return result
+    pause = "Paused: no new step starts until spec.suspend is removed"
+    return Summary("Paused", result.step, f"{pause}. {result.message}")
 
 
 def _unreadable(seen: Observed) -> Summary | None:
@@ -91,42 +94,46 @@ def _stopping(seen: Observed) -> Summary | None:
     return Summary("Cancelling", step, message) if seen.stopped else None
 
 
-def _trouble(seen: Observed, note: str) -> Summary | None:
+def _failure(seen: Observed, note: str) -> Summary | None:
     """A step failed: it is retried, or the other steps finish before the Workflow fails."""
-    leaf = blame(seen.leaves)
+    leaf = seen.blamed
     if leaf is None:
         return None
-    stage = STAGE.get(leaf.stage)
+    stage = STAGE_BY_NAME.get(leaf.stage)
     again = leaf.exit_code is None or is_retryable(leaf.exit_code)
     if again and (stage is None or leaf.attempts <= stage.retry.limit):
-        return Summary(RETRYING, leaf.title, f"{leaf.title} failed and will be retried: {last_words(leaf)}")
-    return Summary(reason_of(leaf), leaf.title, added(f"{leaf.title} failed: {last_words(leaf)}", note))
+        return Summary(
+            RETRYING, leaf.title, f"{leaf.title} failed and will be retried: {failure_message(leaf)}"
+        )
+    return Summary(
+        reason_of(leaf), leaf.title, with_note(f"{leaf.title} failed: {failure_message(leaf)}", note)
+    )
 
 
-def _no_place(seen: Observed) -> Summary | None:
+def _unscheduled(seen: Observed) -> Summary | None:
     wait = next((wait for wait in seen.waits if not wait.lock), None)
     return _waiting(wait, "waits for its pod") if wait else None
 
 
-def _lock(seen: Observed, source: str, who: Mapping[str, str]) -> Summary | None:
+def _lock(seen: Observed, source: str, holder_names: Mapping[str, str]) -> Summary | None:
     wait = next((wait for wait in seen.waits if wait.lock), None)
     if wait is None:
         return None
-    message = turn(wait.message, source, wait.holders, who)
+    message = describe_lock(wait.message, source, wait.holders, holder_names)
     return _waiting(replace(wait, message=message), "waits for its turn")
 
 
-def _waiting(wait: Wait, why: str) -> Summary:
+def _waiting(wait: Wait, verb: str) -> Summary:
     title = f"{wait.stage} {wait.disk}" if wait.disk else wait.stage
-    return Summary("Waiting", title, f"{title} {why}: {wait.message}")
+    return Summary("Waiting", title, f"{title} {verb}: {wait.message}")
 
 
-def _at_work(seen: Observed) -> Summary | None:
-    busy = [leaf for leaf in seen.leaves if leaf.phase is Phase.RUNNING and not _is_gate(leaf)]
+def _work(seen: Observed) -> Summary | None:
+    busy = [leaf for leaf in seen.running if not _is_gate(leaf)]
     return _least_advanced(busy, "") if busy else None
 
 
-def _about_to(seen: Observed) -> Summary | None:
+def _pending_work(seen: Observed) -> Summary | None:
     pending = [leaf for leaf in seen.leaves if leaf.phase is Phase.PENDING]
     return _least_advanced(pending, "Starting: ") if pending else None
 
@@ -137,7 +144,7 @@ def _least_advanced(leaves: list[Leaf], before: str) -> Summary:
     same = [leaf for leaf in leaves if leaf.stage == first.stage]
     disks = ", ".join(sorted((leaf.disk for leaf in same if leaf.disk), key=lambda disk: (len(disk), disk)))
     attempts = max(leaf.attempts for leaf in same)
-    stage = STAGE.get(first.stage)
+    stage = STAGE_BY_NAME.get(first.stage)
     parts = [stage.description if stage else first.stage, f": {disks}" if disks else ""]
     again = f" (attempt {attempts})" if attempts > 1 else ""
     return Summary("Running", first.stage, f"{before}{''.join(parts)}{again}")
@@ -145,29 +152,29 @@ def _least_advanced(leaves: list[Leaf], before: str) -> Summary:
 
 def _rank(leaf: Leaf) -> tuple[bool, int]:
     """By the stage table. A step that only supports another one, as `serve` supports `image`, comes last."""
-    stage = STAGE.get(leaf.stage)
-    return stage is not None and _stands_by(stage), _ROW.get(leaf.stage, len(_ROW))
+    stage = STAGE_BY_NAME.get(leaf.stage)
+    return stage is not None and _is_support(stage), _ROW.get(leaf.stage, len(_ROW))
 
 
-def _stands_by(stage: Stage) -> bool:
+def _is_support(stage: Stage) -> bool:
     return stage.scope is Scope.DISK and not stage.weight
 
 
 def _gate(seen: Observed) -> Summary | None:
-    leaf = next((leaf for leaf in seen.leaves if leaf.phase is Phase.RUNNING and _is_gate(leaf)), None)
+    leaf = next((leaf for leaf in seen.running if _is_gate(leaf)), None)
     if leaf is None:
         return None
     annotation = f"{GROUP}/approve={leaf.stage.removeprefix('approve-')}"
-    message = f"{STAGE[leaf.stage].description}: annotate the import with {annotation}"
+    message = f"{STAGE_BY_NAME[leaf.stage].description}: annotate the import with {annotation}"
     return Summary("WaitingForApproval", leaf.stage, message)
 
 
 def _is_gate(leaf: Leaf) -> bool:
-    stage = STAGE.get(leaf.stage)
+    stage = STAGE_BY_NAME.get(leaf.stage)
     return stage is not None and stage.gate
 
 
-def _between(seen: Observed) -> Summary:
+def _between_steps(seen: Observed) -> Summary:
     """No step is running: Argo reconciles a Workflow only every few seconds."""
     ended = [leaf for leaf in seen.leaves if leaf.finished]
     if not ended:

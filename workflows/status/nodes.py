@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from steps.model.contract import Exit
 from workflows.author.dag import PARENT
-from workflows.stages import STAGES, Scope
+from workflows.stages import CLEANUP, STAGES
 
 Json = dict[str, Any]
 
@@ -44,7 +44,6 @@ class Phase(enum.StrEnum):
         return self in (Phase.SUCCEEDED, Phase.SKIPPED)
 
 
-CLEANUP: Final = next(stage.name for stage in STAGES if stage.scope is Scope.EXIT)
 GROUPS: Final = frozenset(PARENT)
 """Tasks that contain stages. A group that Argo omits has a node of the type Skipped, like a stage."""
 _ROWS: Final = {stage.name: row for row, stage in enumerate(STAGES)}
@@ -83,7 +82,7 @@ class Leaf:
         return f"{self.stage} {self.disk}" if self.disk else self.stage
 
     @property
-    def words(self) -> str:
+    def step_message(self) -> str:
         """The step's own message, without the container and exit code that Argo puts in front."""
         if not self.message.startswith("main: "):
             return self.message
@@ -95,8 +94,8 @@ class Leaf:
 
 def nodes(workflow: Mapping[str, Any]) -> dict[str, Json]:
     """The nodes of a workflow object by id; may be empty."""
-    found: dict[str, Json] = workflow.get("status", {}).get("nodes") or {}
-    return found
+    by_id: dict[str, Json] = workflow.get("status", {}).get("nodes") or {}
+    return by_id
 
 
 def leaves(workflow: Mapping[str, Any]) -> tuple[Leaf, ...]:
@@ -105,8 +104,8 @@ def leaves(workflow: Mapping[str, Any]) -> tuple[Leaf, ...]:
     for node in nodes(workflow).values():
         if node["type"] in ("Pod", "Suspend", "Skipped") and stage_of(node) not in GROUPS:
             grouped.setdefault((stage_of(node), disk_of(node)), []).append(node)
-    made = (_leaf(stage, disk, attempts) for (stage, disk), attempts in grouped.items())
-    return tuple(sorted(made, key=_order))
+    merged = (_leaf(stage, disk, attempts) for (stage, disk), attempts in grouped.items())
+    return tuple(sorted(merged, key=_order))
 
 
 def _order(leaf: Leaf) -> tuple[bool, float, int, str]:
@@ -136,7 +135,7 @@ def _leaf(stage: str, disk: str | None, attempts: list[Json]) -> Leaf:
 def stage_of(node: Mapping[str, Any]) -> str:
     """The stage a node belongs to: its name's last part, without the attempt; the exit handler is cleanup."""
     last = str(node["name"]).rsplit(".", 1)[-1].split("(", 1)[0]
-    return "cleanup" if last == "onExit" else last
+    return CLEANUP if last == "onExit" else last
 
 
 def disk_of(node: Mapping[str, Any]) -> str | None:

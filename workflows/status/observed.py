@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Final
 
 from workflows.api.conditions import TIME
 from workflows.stages import STAGES
-from workflows.status.nodes import Json, Leaf, Phase, attempt_of, disk_of, leaves, parse_time, stage_of
+from workflows.status.nodes import Json, Leaf, Phase, attempt_of, blame, disk_of, leaves, parse_time, stage_of
 from workflows.status.packed import is_packed, nodes_of
 
 NAME_LIMIT: Final = 1000
@@ -24,7 +25,7 @@ GENERATION: Final = re.compile(r"-g([0-9]{1,9})(?:-r[0-9]+)?$")
 FIRST_IN_TRANSFER: Final = next(stage.name for stage in STAGES if stage.in_transfer)
 _PROGRESS: Final = re.compile(r"([0-9]{1,18})/([0-9]{1,18})")
 _EXIT_CODE: Final = re.compile(r"-?[0-9]{1,9}")
-_ON_ITS_WAY: Final = ("ContainerCreating", "PodInitializing")
+_STARTING: Final = ("ContainerCreating", "PodInitializing")
 """Argo's messages about a pod that is about to run; not a wait."""
 _STOPPED: Final = ("Stopped with strategy", "workflow shutdown with strategy")
 
@@ -54,9 +55,9 @@ class Observed:
     paused: bool = False
     unreadable: bool = False
     """Its nodes exist but cannot be read."""
-    taken_up: bool = True
+    has_phase: bool = True
     """Argo has given it a phase. After a retry in Argo it has none until Argo reconciles it."""
-    moved: datetime | None = None
+    last_change: datetime | None = None
     """When it last changed: a write by any client, or a step's start or end."""
     leaves: tuple[Leaf, ...] = ()
     waits: tuple[Wait, ...] = ()
@@ -64,6 +65,24 @@ class Observed:
     """Argo's own message about a failed part, such as an unknown limit."""
     outputs: Mapping[tuple[str, str | None], Mapping[str, str]] = field(default_factory=dict)
     """Results of the steps, by stage and disk."""
+
+    @cached_property
+    def landed(self) -> frozenset[str]:
+        """The disks that are on their scratch volumes in the format in which they will be served."""
+        disks = {leaf.disk for leaf in self.leaves if leaf.disk}
+        return frozenset(
+            disk for disk in disks if self.succeeded("export", disk) and self.succeeded("convert", disk)
+        )
+
+    @cached_property
+    def blamed(self) -> Leaf | None:
+        """The step that caused the failure, if any has failed."""
+        return blame(self.leaves)
+
+    @cached_property
+    def running(self) -> tuple[Leaf, ...]:
+        """The steps that run now, in order of start; gates that wait for approval included."""
+        return tuple(leaf for leaf in self.leaves if leaf.phase is Phase.RUNNING)
 
     def leaf(self, stage: str, disk: str | None = None) -> Leaf | None:
         return next((leaf for leaf in self.leaves if (leaf.stage, leaf.disk) == (stage, disk)), None)
@@ -78,8 +97,8 @@ class Observed:
     @property
     def generation(self) -> int | None:
         """The generation of the import for which it was made, by its name (`workflows.plan.run_name`)."""
-        found = GENERATION.search(self.name)
-        return int(found[1]) if found else None
+        match = GENERATION.search(self.name)
+        return int(match[1]) if match else None
 
 
 def observe(workflow: object) -> Observed | None:
@@ -90,7 +109,7 @@ def observe(workflow: object) -> Observed | None:
     if not name:
         return None
     raw, unreadable = _nodes(status)
-    nodes = {id_: node for id_, node in ((id_, _node(one)) for id_, one in raw.items()) if node}
+    nodes = {id_: node for id_, node in ((id_, _node(raw_node)) for id_, raw_node in raw.items()) if node}
     return Observed(
         name=name,
         namespace=_text(metadata.get("namespace")),
@@ -99,8 +118,8 @@ def observe(workflow: object) -> Observed | None:
         stopped=bool(_text(spec.get("shutdown"))) or message.startswith(_STOPPED),
         paused=spec.get("suspend") is True,
         unreadable=unreadable,
-        taken_up=bool(_text(status.get("phase"))),
-        moved=_moved(metadata, status, nodes),
+        has_phase=bool(_text(status.get("phase"))),
+        last_change=_last_change(metadata, status, nodes),
         leaves=leaves({"status": {"nodes": nodes}}),
         waits=tuple(_waits(nodes, _holders(status))),
         error=message or _error(nodes),
@@ -108,13 +127,13 @@ def observe(workflow: object) -> Observed | None:
     )
 
 
-def _moved(metadata: Json, status: Json, nodes: Mapping[str, Json]) -> datetime | None:
+def _last_change(metadata: Json, status: Json, nodes: Mapping[str, Json]) -> datetime | None:
     """The latest time in a Workflow. The API server records the last write of each client."""
     fields = metadata.get("managedFields")
-    writes = [_mapping(one).get("time") for one in fields] if isinstance(fields, list) else []
+    writes = [_mapping(entry).get("time") for entry in fields] if isinstance(fields, list) else []
     own = [metadata.get("creationTimestamp"), status.get("startedAt"), status.get("finishedAt"), *writes]
-    ofs = [node[key] for node in nodes.values() for key in ("startedAt", "finishedAt")]
-    times = [text for text in (*map(_time, own), *ofs) if text]
+    of_nodes = [node[key] for node in nodes.values() for key in ("startedAt", "finishedAt")]
+    times = [text for text in (*map(_time, own), *of_nodes) if text]
     return parse_time(max(times)) if times else None
 
 
@@ -132,7 +151,7 @@ def _node(raw: object) -> Json:
         return {}
     outputs = _mapping(node.get("outputs"))
     code = outputs.get("exitCode")
-    made: Json = {
+    clean: Json = {
         "name": name,
         "type": kind,
         "phase": _phase(node.get("phase")),
@@ -145,24 +164,24 @@ def _node(raw: object) -> Json:
         "waiting": _text(_mapping(node.get("synchronizationStatus")).get("waiting")),
     }
     if isinstance(code, str) and _EXIT_CODE.fullmatch(code):
-        made["outputs"]["exitCode"] = code
-    return made
+        clean["outputs"]["exitCode"] = code
+    return clean
 
 
 def _parameters(part: Json) -> list[dict[str, str]]:
-    found = part.get("parameters")
-    listed = (_mapping(one) for one in found) if isinstance(found, list) else ()
+    raw = part.get("parameters")
+    listed = (_mapping(raw_entry) for raw_entry in raw) if isinstance(raw, list) else ()
     return [
-        {"name": name, "value": one["value"]}
-        for one in listed
-        if (name := _text(one.get("name"))) and isinstance(one.get("value"), str)
+        {"name": name, "value": parameter["value"]}
+        for parameter in listed
+        if (name := _text(parameter.get("name"))) and isinstance(parameter.get("value"), str)
     ]
 
 
 def _progress(raw: object) -> str:
     """`done/total` with 0 ≤ done ≤ total and total > 0; more than total counts as total."""
-    found = _PROGRESS.fullmatch(raw) if isinstance(raw, str) else None
-    done, total = (int(found[1]), int(found[2])) if found else (0, 1)
+    match = _PROGRESS.fullmatch(raw) if isinstance(raw, str) else None
+    done, total = (int(match[1]), int(match[2])) if match else (0, 1)
     return f"{min(done, total)}/{total}" if total else "0/1"
 
 
@@ -182,12 +201,12 @@ def _phase(raw: object) -> Phase:
 def _holders(status: Json) -> dict[str, tuple[str, ...]]:
     """By lock, the Workflows that hold it: holders are `NAMESPACE/WORKFLOW[/NODE]` (workflow/sync)."""
     listed = _mapping(_mapping(status.get("synchronization")).get("semaphore")).get("waiting")
-    found: dict[str, tuple[str, ...]] = {}
-    for one in map(_mapping, listed if isinstance(listed, list) else ()):
-        holders = one.get("holders")
+    by_lock: dict[str, tuple[str, ...]] = {}
+    for lock in map(_mapping, listed if isinstance(listed, list) else ()):
+        holders = lock.get("holders")
         parts = [_text(key).split("/") for key in (holders if isinstance(holders, list) else ())]
-        found[_text(one.get("semaphore"))] = tuple(part[1] for part in parts if len(part) > 1)
-    return found
+        by_lock[_text(lock.get("semaphore"))] = tuple(part[1] for part in parts if len(part) > 1)
+    return by_lock
 
 
 def _waits(nodes: Mapping[str, Json], holders: Mapping[str, tuple[str, ...]]) -> Iterator[Wait]:
@@ -197,7 +216,7 @@ def _waits(nodes: Mapping[str, Json], holders: Mapping[str, tuple[str, ...]]) ->
     argo-workflows workflow/controller/operator.go leaves the phase alone).
     """
     waiting = (node for node in nodes.values() if _is_waiting(node))
-    noted = (node for node in waiting if node["message"] and node["message"] not in _ON_ITS_WAY)
+    noted = (node for node in waiting if node["message"] and node["message"] not in _STARTING)
     for node in sorted(noted, key=lambda node: str(node["name"])):
         stage = stage_of(node)
         stage = FIRST_IN_TRANSFER if stage == "transfer" else stage
@@ -213,17 +232,17 @@ def _error(nodes: Mapping[str, Json]) -> str:
     """The first message of a failed group. A group has no message when only its members failed."""
     groups = (node for node in nodes.values() if node["type"] in ("DAG", "TaskGroup"))
     failed = (node for node in groups if node["phase"] in (Phase.FAILED, Phase.ERROR) and node["message"])
-    return next((str(node["message"]) for node in sorted(failed, key=lambda one: str(one["name"]))), "")
+    return next((str(node["message"]) for node in sorted(failed, key=lambda node: str(node["name"]))), "")
 
 
 def _outputs(nodes: Mapping[str, Json]) -> dict[tuple[str, str | None], dict[str, str]]:
     """Results of each step; those of a later attempt win."""
-    found: dict[tuple[str, str | None], dict[str, str]] = {}
+    by_step: dict[tuple[str, str | None], dict[str, str]] = {}
     for node in sorted(nodes.values(), key=attempt_of):
-        values = {one["name"]: one["value"] for one in node["outputs"]["parameters"]}
+        values = {parameter["name"]: parameter["value"] for parameter in node["outputs"]["parameters"]}
         if node["type"] in ("Pod", "Retry"):
-            found.setdefault((stage_of(node), disk_of(node)), {}).update(values)
-    return found
+            by_step.setdefault((stage_of(node), disk_of(node)), {}).update(values)
+    return by_step
 
 
 def _mapping(value: object) -> Json:

@@ -12,11 +12,11 @@ from typing import Final
 from workflows.api.conditions import find
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import ConditionStatus, ImportPhase, ImportStatus
-from workflows.stages import CHECKS
-from workflows.status.messages import last_words, reason_of, summarize
-from workflows.status.nodes import CLEANUP, Leaf, Phase, blame
+from workflows.stages import CHECKS, CLEANUP
+from workflows.status.messages import failure_message, reason_of, summarize
+from workflows.status.nodes import Leaf, Phase
 from workflows.status.observed import Observed
-from workflows.status.poweredoff import added
+from workflows.status.poweredoff import with_note
 
 SUCCEEDED: Final = "Succeeded"
 """Type of the condition that summarizes an import: True, False, or Unknown while it runs."""
@@ -41,28 +41,26 @@ def outcome(
     import_: VirtualMachineImport,
     disks: Sequence[str],
     base: ImportStatus,
-    who: Mapping[str, str],
+    holder_names: Mapping[str, str],
     note: str = "",
 ) -> Outcome:
-    """The import's phase, whether it has ended, and why; `who` and `note` as for `summarize`."""
+    """The import's phase, whether it has ended, and why; `holder_names` and `note` as for `summarize`."""
     started = import_.spec.start_virtual_machine is not False
     phase = import_phase(seen, disks, started=started)
     if seen.unreadable:
-        phase = _unseen(base, over=seen.phase is Phase.SUCCEEDED, started=started)
+        phase = _phase_without_nodes(base, succeeded=seen.phase is Phase.SUCCEEDED, started=started)
     if phase is ImportPhase.RUNNING or seen.phase is Phase.SUCCEEDED:
-        return _done(ImportPhase.RUNNING if phase is ImportPhase.RUNNING else ImportPhase.CREATED, import_)
+        return _success(ImportPhase.RUNNING if phase is ImportPhase.RUNNING else ImportPhase.CREATED, import_)
     if seen.phase.failed:
-        made = _failed(seen, phase, import_)
-        return (
-            made
-            if made.succeeded is ConditionStatus.TRUE
-            else replace(made, message=added(made.message, note))
-        )
-    result = summarize(seen, import_.spec.source_cluster.name, who, note)
-    return Outcome(phase, ConditionStatus.UNKNOWN, result.reason, result.step, result.message)
+        result = _failure(seen, phase, import_)
+        if result.succeeded is ConditionStatus.TRUE:
+            return result
+        return replace(result, message=with_note(result.message, note))
+    summary = summarize(seen, import_.spec.source_cluster.name, holder_names, note)
+    return Outcome(phase, ConditionStatus.UNKNOWN, summary.reason, summary.step, summary.message)
 
 
-def settled(status: ImportStatus) -> bool:
+def has_succeeded(status: ImportStatus) -> bool:
     """Whether the import has succeeded, with its VM started or not to be started. This is final."""
     summary = find(status.import_conditions, SUCCEEDED)
     done = summary is not None and summary.status == ConditionStatus.TRUE
@@ -71,16 +69,16 @@ def settled(status: ImportStatus) -> bool:
     )
 
 
-def _unseen(base: ImportStatus, *, over: bool, started: bool) -> ImportPhase:
+def _phase_without_nodes(base: ImportStatus, *, succeeded: bool, started: bool) -> ImportPhase:
     """Without nodes: the phase from the Workflow's end, or else the previous phase."""
-    if over:
+    if succeeded:
         return ImportPhase.RUNNING if started else ImportPhase.CREATED
     if base.import_status in (ImportPhase.FAILED, ImportPhase.INVALID):
         return ImportPhase.NEW if base.import_status == ImportPhase.INVALID else ImportPhase.SOURCE_READY
     return ImportPhase(base.import_status) if base.import_status in list(ImportPhase) else ImportPhase.NEW
 
 
-def _done(phase: ImportPhase, import_: VirtualMachineImport) -> Outcome:
+def _success(phase: ImportPhase, import_: VirtualMachineImport) -> Outcome:
     vm = import_.spec.virtual_machine_name
     if phase is ImportPhase.RUNNING:
         return Outcome(phase, ConditionStatus.TRUE, "VirtualMachineRunning", "", f"{vm} is imported and runs")
@@ -89,18 +87,16 @@ def _done(phase: ImportPhase, import_: VirtualMachineImport) -> Outcome:
     )
 
 
-def _failed(seen: Observed, phase: ImportPhase, import_: VirtualMachineImport) -> Outcome:
-    cause = blame(seen.leaves)
+def _failure(seen: Observed, phase: ImportPhase, import_: VirtualMachineImport) -> Outcome:
+    cause = seen.blamed
     if seen.stopped:
         message = "Cancelled; a retry resumes from completed work"
         return Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, CANCELLED, "", message)
     if cause is not None:
         failed = ImportPhase.INVALID if cause.stage in CHECKS else ImportPhase.FAILED
-        return Outcome(failed, ConditionStatus.FALSE, reason_of(cause), cause.title, last_words(cause))
-    if phase is ImportPhase.CREATED and seen.leaf(
-        CLEANUP
-    ):  # only the exit handler failed, after everything else succeeded
-        return _done(phase, import_)
+        return Outcome(failed, ConditionStatus.FALSE, reason_of(cause), cause.title, failure_message(cause))
+    if phase is ImportPhase.CREATED and seen.leaf(CLEANUP):  # only the exit handler has failed
+        return _success(phase, import_)
     message = seen.error or f"Workflow {seen.name} failed and no step reports why; see the Argo UI"
     return Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, "WorkflowFailed", "", message)
 
@@ -114,7 +110,7 @@ def import_phase(seen: Observed, disks: Sequence[str], *, started: bool) -> Impo
         return ImportPhase.RUNNING
     if seen.succeeded("build"):
         return ImportPhase.CREATED
-    if disks and all(landed(seen, disk) for disk in disks):
+    if disks and seen.landed.issuperset(disks):
         return _images([seen.leaf("image", disk) for disk in disks])
     if any(leaf.stage == "poweroff" or leaf.disk for leaf in seen.leaves):
         return ImportPhase.SOURCE_READY
@@ -126,19 +122,14 @@ def _is_checked(seen: Observed) -> bool:
     return seen.succeeded("preflight") and (seen.leaf("admit") is None or seen.succeeded("admit"))
 
 
-def landed(seen: Observed, disk: str) -> bool:
-    """Whether a disk is on its scratch volume in the format in which it will be served."""
-    return seen.succeeded("export", disk) and seen.succeeded("convert", disk)
-
-
 def _images(images: Sequence[Leaf | None]) -> ImportPhase:
     if all(leaf and leaf.phase.succeeded for leaf in images):
         return ImportPhase.IMAGES_READY
     if any(leaf and leaf.phase.failed for leaf in images):
         return ImportPhase.IMAGE_FAILED
-    return ImportPhase.IMAGES_SUBMITTED if all(map(begun, images)) else ImportPhase.DISKS_EXPORTED
+    return ImportPhase.IMAGES_SUBMITTED if all(map(has_begun, images)) else ImportPhase.DISKS_EXPORTED
 
 
-def begun(leaf: Leaf | None) -> bool:
+def has_begun(leaf: Leaf | None) -> bool:
     """Whether a step has started."""
     return leaf is not None and (leaf.phase is Phase.RUNNING or leaf.phase.failed or leaf.phase.succeeded)

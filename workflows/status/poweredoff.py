@@ -24,11 +24,11 @@ def powered_off(machine: Machine | None, stages: Iterable[Leaf], before: str = "
     """
     if machine is None or not any(_is_done(leaf) for leaf in stages):
         return before
-    name = named(machine)
+    name = vm_name(machine)
     return name if machine.power is Power.ON or name == before else ""
 
 
-def named(machine: Machine) -> str:
+def vm_name(machine: Machine) -> str:
     """How to find a VM at its source: its path, or its name and id."""
     path = machine.path or machine.name
     return path if "/" in path else f"{path} ({machine.source_id})"
@@ -47,9 +47,9 @@ def note(machine: Machine | None, kind: SourceKind | None, stages: Iterable[Leaf
     )
 
 
-def added(words: str, said: str) -> str:
+def with_note(words: str, note: str) -> str:
     """An error message with the note appended."""
-    return f"{words.rstrip('.')}. {said}" if said else words
+    return f"{words.rstrip('.')}. {note}" if note else words
 
 
 def _is_done(leaf: Leaf) -> bool:

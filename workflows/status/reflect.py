@@ -27,7 +27,7 @@ from workflows.api.status import (
     WorkflowReference,
 )
 from workflows.status import poweredoff
-from workflows.status.conditions import mapping_verified, of_disk, of_import, target_admitted
+from workflows.status.conditions import disk_conditions, import_conditions, mapping_verified, target_admitted
 from workflows.status.observed import Observed, observe
 from workflows.status.phase import CANCELLED, GONE, SUCCEEDED, Outcome, outcome
 from workflows.status.progress import duration, row
@@ -47,44 +47,46 @@ def reflect(
     *,
     shape: Shape | None = None,
     machine: Machine | None = None,
-    who: Mapping[str, str] = MappingProxyType({}),
+    holder_names: Mapping[str, str] = MappingProxyType({}),
 ) -> ImportStatus:
     """The status of an import whose Workflow is `workflow`; None: it does not exist (any more).
 
-    `shape` gives names, sizes and buses after preflight has found the VM; `machine` is what it found; `who`
-    are the imports of the Workflows that hold the locks. Never fails, whatever `workflow` is. An object
-    that is not a Workflow, or a Workflow of an earlier generation, does not change the status.
+    `shape` gives names, sizes and buses after preflight has found the VM; `machine` is what it found;
+    `holder_names` are the imports of the Workflows that hold the locks. Never fails, whatever `workflow` is.
+    An object that is not a Workflow, or a Workflow of an earlier generation, does not change the status.
     """
     before = previous or ImportStatus()
     if before.import_status == ImportPhase.RUNNING:
         return before
     if workflow is None:
-        return gone(before, now)
+        return status_without_workflow(before, now)
     seen = observe(workflow)
-    if seen is None or _outdated(seen, before):
+    if seen is None or _is_outdated(seen, before):
         return before
     run = _reference(seen, import_, before)
-    base = _of_run(before, run)
+    base = _kept_part(before, run)
     kind = _kind(import_)
     note = poweredoff.note(machine, kind, seen.leaves, base.powered_off)
-    made = _reflected(seen, import_, base, run, now, shape, who, note)
+    status = _status_of_run(seen, import_, base, run, now, shape, holder_names, note)
     off = poweredoff.powered_off(machine, seen.leaves, base.powered_off)
-    return made.model_copy(update={"powered_off": off})
+    return status.model_copy(update={"powered_off": off})
 
 
 def announce(
     import_: VirtualMachineImport, previous: ImportStatus | None, run: WorkflowReference, now: datetime
 ) -> ImportStatus:
     """The status to write before a Workflow is created, so that a killed controller creates no second one."""
-    base = _of_run(previous or ImportStatus(), run)
+    base = _kept_part(previous or ImportStatus(), run)
     result = Outcome(
         ImportPhase.NEW, ConditionStatus.UNKNOWN, "Announced", "", f"Workflow {run.name} will be created"
     )
     generation = import_.metadata.generation
-    return _put(base, result, now).model_copy(update={"workflow": run, "observed_generation": generation})
+    return _with_outcome(base, result, now).model_copy(
+        update={"workflow": run, "observed_generation": generation}
+    )
 
 
-def gone(before: ImportStatus, now: datetime) -> ImportStatus:
+def status_without_workflow(before: ImportStatus, now: datetime) -> ImportStatus:
     """The status of an import whose Workflow does not exist.
 
     It does not change before the Workflow was created or after the import has ended. But a failed import adds
@@ -92,16 +94,20 @@ def gone(before: ImportStatus, now: datetime) -> ImportStatus:
     """
     summary = find(before.import_conditions, SUCCEEDED)
     reason = summary.reason if summary else ""
-    over = reason in (GONE, CANCELLED) or (summary is not None and summary.status == ConditionStatus.TRUE)
-    if before.workflow is None or over or before.import_status in (ImportPhase.NEW, ImportPhase.INVALID):
+    has_ended = reason in (GONE, CANCELLED) or (
+        summary is not None and summary.status == ConditionStatus.TRUE
+    )
+    if before.workflow is None or has_ended or before.import_status in (ImportPhase.NEW, ImportPhase.INVALID):
         return before
     note = f"Workflow {before.workflow.name} was deleted; a retry creates a new one and resumes"
     if before.import_status == ImportPhase.FAILED:
         note = f"{before.message} ({note})"
-    return _put(before, Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, GONE, before.step, note), now)
+    return _with_outcome(
+        before, Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, GONE, before.step, note), now
+    )
 
 
-def annotation(status: ImportStatus) -> str:
+def progress_value(status: ImportStatus) -> str:
     """The value of the progress annotation: 0 to 100."""
     return str(status.percent)
 
@@ -109,7 +115,7 @@ def annotation(status: ImportStatus) -> str:
 # --- which run
 
 
-def _outdated(seen: Observed, before: ImportStatus) -> bool:
+def _is_outdated(seen: Observed, before: ImportStatus) -> bool:
     """Whether this Workflow was created for an earlier generation than the announced one."""
     run = before.workflow
     return bool(run and run.name != seen.name and run.generation > (seen.generation or run.generation))
@@ -123,7 +129,7 @@ def _reference(seen: Observed, import_: VirtualMachineImport, before: ImportStat
     return WorkflowReference(name=seen.name, namespace=seen.namespace, generation=generation)
 
 
-def _of_run(before: ImportStatus, run: WorkflowReference) -> ImportStatus:
+def _kept_part(before: ImportStatus, run: WorkflowReference) -> ImportStatus:
     """The kept part of the previous status: everything within a run; across runs the conditions' history.
 
     A run is a generation: a retry, in place or by a new Workflow, resumes from the scratch volumes.
@@ -143,27 +149,28 @@ def _kind(import_: VirtualMachineImport) -> SourceKind | None:
 # --- what was observed
 
 
-def _reflected(
+def _status_of_run(
     seen: Observed,
     import_: VirtualMachineImport,
     base: ImportStatus,
     run: WorkflowReference,
     now: datetime,
     shape: Shape | None,
-    who: Mapping[str, str],
+    holder_names: Mapping[str, str],
     note: str,
 ) -> ImportStatus:
     disks = disk_names(seen, base, shape)
-    result = outcome(seen, import_, disks, base, who, note)
+    result = outcome(seen, import_, disks, base, holder_names, note)
     rows = tuple(_row(disk, seen, base, now, shape) for disk in disks)
+    seconds_left = max((row.seconds_left for row in rows), default=0)
     conditions = base.import_conditions
     if not seen.unreadable:
-        conditions = of_import(conditions, seen, import_, disks, now)
+        conditions = import_conditions(conditions, seen, import_, disks, now)
     if shape is not None:
         conditions = put(conditions, mapping_verified(shape.concerns), now)
-    if admitted := target_admitted(seen.output("admit", None, "admission")):
-        conditions = put(conditions, admitted, now)
-    made = base.model_copy(
+    if admission := target_admitted(seen.output("admit", None, "admission")):
+        conditions = put(conditions, admission, now)
+    status = base.model_copy(
         update={
             "workflow": run,
             "observed_generation": import_.metadata.generation,
@@ -171,20 +178,20 @@ def _reflected(
             "disk_import_status": rows,
             "imported_virtual_machine_name": _name(base, import_, shape),
             "percent": min(100, max(base.percent, _percent(rows, seen, result))),
-            "eta": duration(max((row.seconds_left for row in rows), default=0)),
+            "eta": duration(seconds_left) if seconds_left else "",
         }
     )
-    return _put(made, result, now)
+    return _with_outcome(status, result, now)
 
 
-def _put(base: ImportStatus, told: Outcome, now: datetime) -> ImportStatus:
+def _with_outcome(base: ImportStatus, result: Outcome, now: datetime) -> ImportStatus:
     """The status with an outcome in its fields and in the condition Succeeded."""
-    summary = Condition(type=SUCCEEDED, status=told.succeeded, reason=told.reason, message=told.message)
+    summary = Condition(type=SUCCEEDED, status=result.succeeded, reason=result.reason, message=result.message)
     return base.model_copy(
         update={
-            "import_status": str(told.phase),
-            "step": told.step,
-            "message": told.message,
+            "import_status": str(result.phase),
+            "step": result.step,
+            "message": result.message,
             "import_conditions": put(base.import_conditions, summary, now),
         }
     )
@@ -193,11 +200,11 @@ def _put(base: ImportStatus, told: Outcome, now: datetime) -> ImportStatus:
 def _row(
     disk: str, seen: Observed, base: ImportStatus, now: datetime, shape: Shape | None
 ) -> DiskImportStatus:
-    made = row(disk, seen, base.disk(disk), now, shape)
+    disk_row = row(disk, seen, base.disk(disk), now, shape)
     if seen.unreadable:
-        return made
-    conditions = of_disk(made.disk_conditions, seen.leaf("image", disk), now)
-    return made.model_copy(update={"disk_conditions": conditions})
+        return disk_row
+    conditions = disk_conditions(disk_row.disk_conditions, seen.leaf("image", disk), now)
+    return disk_row.model_copy(update={"disk_conditions": conditions})
 
 
 def disk_names(seen: Observed, base: ImportStatus, shape: Shape | None) -> tuple[str, ...]:
@@ -205,11 +212,11 @@ def disk_names(seen: Observed, base: ImportStatus, shape: Shape | None) -> tuple
     names = {disk.id for disk in shape.disks} if shape else set()
     names |= {leaf.disk for leaf in seen.leaves if leaf.disk}
     names |= {row.id for row in base.disk_import_status}
-    names |= set(_found(seen.output("preflight", None, "disks")))
+    names |= set(_preflight_disks(seen.output("preflight", None, "disks")))
     return tuple(sorted(names - {""}, key=lambda name: (len(name), name)))
 
 
-def _found(text: str) -> list[str]:
+def _preflight_disks(text: str) -> list[str]:
     """The disks that preflight found."""
     try:
         listed = json.loads(text) if text else []
@@ -223,9 +230,9 @@ def _name(base: ImportStatus, import_: VirtualMachineImport, shape: Shape | None
     return shape.name if shape else base.imported_virtual_machine_name or wanted
 
 
-def _percent(rows: Sequence[DiskImportStatus], seen: Observed, told: Outcome) -> int:
+def _percent(rows: Sequence[DiskImportStatus], seen: Observed, result: Outcome) -> int:
     """Disks by their sizes; with equal weights while a size is unknown."""
-    if told.succeeded is ConditionStatus.TRUE:
+    if result.succeeded is ConditionStatus.TRUE:
         return 100
     if seen.succeeded("build"):
         return _BUILT

@@ -11,8 +11,8 @@ import structlog
 
 from controller.operator import limits
 from controller.operator.act import objects
-from controller.operator.act.dryrun import rehearse
-from controller.operator.act.transitions import happenings
+from controller.operator.act.dryrun import make_dry_run
+from controller.operator.act.transitions import events_between
 from controller.operator.decide.actions import (
     Action,
     AddFinalizer,
@@ -48,7 +48,8 @@ from workflows.api.conditions import stamp
 from workflows.api.status import ImportStatus
 from workflows.author.workflow import author
 from workflows.status import packed
-from workflows.status.reflect import PROGRESS, annotation
+from workflows.status.nodes import Phase
+from workflows.status.reflect import PROGRESS, progress_value
 
 log = structlog.get_logger()
 
@@ -66,7 +67,7 @@ class Actor:
         self._facts = facts
         self._clock = clock
         self._status = facts.status
-        self.log = log.bind(**_about(facts))
+        self.log = log.bind(**_log_fields(facts))
 
     def do(self, action: Action) -> None:  # noqa: C901, PLR0912 - a row for each action
         """Carry out an action. Raises StepError where the API refuses or does not answer."""
@@ -112,25 +113,26 @@ class Actor:
     # --- the import itself
 
     def _add_finalizer(self) -> None:
-        if not self._facts.held:
-            self._finalizers([*self._finalizers_now(), FINALIZER])
+        if not self._facts.has_finalizer:
+            self._write_finalizers([*self._finalizers_now(), FINALIZER])
 
     def _remove_finalizer(self) -> None:
-        if self._facts.leaving:
+        if self._facts.deletion_time:
             self.log.info("Cleaning up temporary data ...")
-        self._finalizers([name for name in self._finalizers_now() if name != FINALIZER])
+        self._write_finalizers([name for name in self._finalizers_now() if name != FINALIZER])
 
     def _update_status(self, action: UpdateStatus) -> None:
         before, after = self._status, action.status
         if after != before:
-            where = self._facts.name, self._facts.namespace
-            self._cluster.patch_status(IMPORT, where[0], after.to_document(), where[1])
+            name, namespace = self._facts.name, self._facts.namespace
+            self._cluster.patch_status(IMPORT, name, after.to_document(), namespace)
             self._status = after
-            for happening in happenings(before, after):
-                emit(self._cluster, self._facts.raw, *happening[:2], warning=happening.warning)
-            for level, message, fields in lines(before, after, self._facts.import_):
-                self.log.bind(**fields).log(level, message)
-        self._progress(after)
+            for event in events_between(before, after):
+                reason, message, warning = event
+                emit(self._cluster, self._facts.raw, reason, message, warning=warning)
+            for level, text, fields in lines(before, after, self._facts.import_):
+                self.log.bind(**fields).log(level, text)
+        self._write_progress(after)
 
     def _remove_annotation(self, action: RemoveAnnotation) -> None:
         self._annotate({action.annotation: None})
@@ -147,17 +149,19 @@ class Actor:
             action.plan, action.credentials, request, credentials_digest(action.credentials)
         )
         self._ensure_address(action.plan, request)
-        limits.keep(self._cluster, self._options, action.plan.source)
-        made = author(
+        limits.update(self._cluster, self._options, action.plan.source)
+        workflow = author(
             action.plan, self._options.installation, attempt=action.attempt, owner=request["metadata"]["uid"]
         )
-        self._create_workflow(made, action.plan)
+        self._create_workflow(workflow, action.plan)
 
     def _sync_credentials(self, action: SyncCredentials) -> None:
         request = self._cluster.get(CONFIG_MAP, names.request(action.plan.run), self._namespace)
         if request is not None:
-            asked = self._facts.asked
-            self._put_credentials(action.plan, action.credentials, request, asked.tried if asked else "")
+            earlier = self._facts.request
+            self._put_credentials(
+                action.plan, action.credentials, request, earlier.tried_digest if earlier else ""
+            )
             self.log.info("The credentials of the source have changed; the run uses the new ones")
 
     def _delete_secrets(self, action: DeleteSecrets) -> None:
@@ -179,13 +183,13 @@ class Actor:
         if request is None:
             return
         self._put_credentials(action.plan, action.credentials, request, "")
-        made = author(action.plan, self._options.installation, owner=request["metadata"]["uid"])
-        made["metadata"]["name"] = argo_names.give_back(action.plan.run)
-        made["spec"]["shutdown"] = "Stop"
-        self._create_workflow(made, action.plan)
+        workflow = author(action.plan, self._options.installation, owner=request["metadata"]["uid"])
+        workflow["metadata"]["name"] = argo_names.give_back(action.plan.run)
+        workflow["spec"]["shutdown"] = "Stop"
+        self._create_workflow(workflow, action.plan)
 
     def _dry_run(self, action: DryRun) -> None:
-        status = rehearse(
+        status = make_dry_run(
             self._cluster, self._options, action, self._status, self._facts.import_, self._clock()
         )
         self._update_status(UpdateStatus(status))
@@ -193,22 +197,22 @@ class Actor:
     # --- a Workflow that runs
 
     def _stop_workflow(self, action: StopWorkflow) -> None:
-        notes = {"metadata": {"annotations": {CANCELLED: "true"}}} if action.cancelled else {}
+        marks = {"metadata": {"annotations": {CANCELLED: "true"}}} if action.cancelled else {}
         self._cluster.patch(
-            WORKFLOW, action.workflow, {**notes, "spec": {"shutdown": "Stop"}}, self._namespace
+            WORKFLOW, action.workflow, {**marks, "spec": {"shutdown": "Stop"}}, self._namespace
         )
 
     def _suspend_workflow(self, action: SuspendWorkflow) -> None:
-        held = True if action.held else None
+        is_suspended = True if action.suspended else None
         change = {
-            "metadata": {"annotations": {SUSPENDED: "true" if held else None}},
-            "spec": {"suspend": held},
+            "metadata": {"annotations": {SUSPENDED: "true" if is_suspended else None}},
+            "spec": {"suspend": is_suspended},
         }
         self._cluster.patch(WORKFLOW, action.workflow, change, self._namespace)
 
     def _approve_gate(self, action: ApproveGate) -> None:
         now = stamp(self._clock())
-        node = {"phase": "Succeeded", "finishedAt": now, "message": f"approved by {action.by}"}
+        node = {"phase": Phase.SUCCEEDED, "finishedAt": now, "message": f"approved by {action.author}"}
         workflow = self._facts.workflow or {}
         status = workflow.get("status") or {}
         change: Object = {"status": packed.changed(status, dict.fromkeys(action.nodes, node))}
@@ -216,9 +220,9 @@ class Actor:
             change["metadata"] = {"resourceVersion": workflow["metadata"]["resourceVersion"]}
         self._cluster.patch(WORKFLOW, action.workflow, change, self._namespace)
         self._emit_event(
-            EmitEvent("Approved", f"{action.gate} was approved (annotation written by {action.by})")
+            EmitEvent("Approved", f"{action.gate} was approved (annotation written by {action.author})")
         )
-        self._annotate({APPROVE: action.left or None})
+        self._annotate({APPROVE: action.remaining_gates or None})
 
     # --- inside
 
@@ -229,26 +233,28 @@ class Actor:
     def _finalizers_now(self) -> list[str]:
         return list(self._facts.raw["metadata"].get("finalizers") or [])
 
-    def _finalizers(self, wanted: list[str]) -> None:
+    def _write_finalizers(self, wanted: list[str]) -> None:
         """Only for the version that was read: a list is replaced as a whole, and others write it too."""
         version = self._facts.raw["metadata"]["resourceVersion"]
         change = {"metadata": {"resourceVersion": version, "finalizers": wanted or None}}
         self._cluster.patch(IMPORT, self._facts.name, change, self._facts.namespace)
 
-    def _annotate(self, notes: Mapping[str, str | None]) -> None:
-        change = {"metadata": {"annotations": dict(notes)}}
+    def _annotate(self, annotations: Mapping[str, str | None]) -> None:
+        change = {"metadata": {"annotations": dict(annotations)}}
         self._cluster.patch(IMPORT, self._facts.name, change, self._facts.namespace)
 
-    def _progress(self, status: ImportStatus) -> None:
-        if status.workflow is not None and self._facts.annotations.get(PROGRESS) != annotation(status):
-            self._annotate({PROGRESS: annotation(status)})
+    def _write_progress(self, status: ImportStatus) -> None:
+        if status.workflow is not None and self._facts.annotations.get(PROGRESS) != progress_value(status):
+            self._annotate({PROGRESS: progress_value(status)})
 
     def _ensure_request(self, plan: Plan, spec: str) -> Object:
         """Create or update the request; a retry after a change of the spec overwrites it."""
         return self._put(objects.request(plan, spec, self._namespace), plan)
 
-    def _put_credentials(self, plan: Plan, data: Mapping[str, str], request: Object, tried: str) -> None:
-        self._put(objects.credentials(plan, data, self._namespace, request, tried), plan)
+    def _put_credentials(
+        self, plan: Plan, data: Mapping[str, str], request: Object, tried_digest: str
+    ) -> None:
+        self._put(objects.credentials(plan, data, self._namespace, request, tried_digest), plan)
 
     def _put(self, wanted: Object, plan: Plan) -> Object:
         """Create an object of the run, or replace its data if it belongs to this import.
@@ -264,10 +270,11 @@ class Actor:
         try:
             return self._cluster.create(wanted)
         except ExistsError:
-            found = self._cluster.get(kind, name, self._namespace)
-        if found is not None:
-            self._refuse_foreign(kind, found, plan)
-            replaced = self._cluster.patch(kind, name, objects.replacing(found, wanted), self._namespace)
+            existing = self._cluster.get(kind, name, self._namespace)
+        if existing is not None:
+            self._refuse_foreign(kind, existing, plan)
+            change = objects.replacement(existing, wanted)
+            replaced = self._cluster.patch(kind, name, change, self._namespace)
             if replaced is not None:
                 return replaced
         raise ChangedError(Exit.BUSY, f"{kind.kind} {self._namespace}/{name} was deleted meanwhile")
@@ -281,27 +288,29 @@ class Actor:
         except ExistsError:
             self._check_owner(wanted, plan)
 
-    def _create_workflow(self, made: Object, plan: Plan) -> None:
+    def _create_workflow(self, workflow: Object, plan: Plan) -> None:
         try:
-            self._cluster.create(made)
+            self._cluster.create(workflow)
         except ExistsError:
-            self._check_owner(made, plan)
+            self._check_owner(workflow, plan)
 
     def _check_owner(self, wanted: Object, plan: Plan) -> None:
         """Refuse an existing object with the name of `wanted` that belongs to another import."""
         kind = kind_of(wanted)
-        found = self._cluster.get(kind, wanted["metadata"]["name"], self._namespace)
-        if found is not None:
-            self._refuse_foreign(kind, found, plan)
+        existing = self._cluster.get(kind, wanted["metadata"]["name"], self._namespace)
+        if existing is not None:
+            self._refuse_foreign(kind, existing, plan)
 
-    def _refuse_foreign(self, kind: Kind, found: Object, plan: Plan) -> None:
-        labels = found["metadata"].get("labels") or {}
+    def _refuse_foreign(self, kind: Kind, existing: Object, plan: Plan) -> None:
+        labels = existing["metadata"].get("labels") or {}
         if labels.get(names.LABEL_UID) != names.label_value(plan.import_.uid):
-            what = f"{kind.kind} {self._namespace}/{found['metadata']['name']} does not belong to this import"
-            raise StepError(Exit.CONFLICT, what, remedy="delete or rename it")
+            failure = (
+                f"{kind.kind} {self._namespace}/{existing['metadata']['name']} does not belong to this import"
+            )
+            raise StepError(Exit.CONFLICT, failure, remedy="delete or rename it")
 
 
-def _about(facts: Facts) -> dict[str, str]:
+def _log_fields(facts: Facts) -> dict[str, str]:
     """The keys of every log line about an import, as in vm-import-controller."""
     spec = facts.import_.spec
     return {

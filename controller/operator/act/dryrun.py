@@ -10,7 +10,7 @@ from typing import Final
 from controller.operator import probe
 from controller.operator.act import objects
 from controller.operator.decide.actions import DryRun
-from controller.operator.decide.dryrun import HASH, pages, planned, refused
+from controller.operator.decide.dryrun import HASH, config_map_data, with_plan, with_refusal
 from controller.operator.options import Options
 from steps.model import names
 from steps.model.contract import Exit, StepError, is_retryable
@@ -26,10 +26,10 @@ SECONDS: Final = 120.0
 """Seconds that preflight may take."""
 
 
-def rehearse(
+def make_dry_run(
     cluster: Cluster,
     options: Options,
-    act: DryRun,
+    action: DryRun,
     before: ImportStatus,
     import_: VirtualMachineImport,
     now: datetime,
@@ -41,22 +41,22 @@ def rehearse(
     """
     generation = import_.metadata.generation
     try:
-        found = pages(act.plan, examined(act.plan, act.credentials))
+        data = config_map_data(action.plan, run_preflight(action.plan, action.credentials))
     except StepError as error:
         if is_retryable(error.code):
             raise
-        return refused(before, str(error), generation, now)
-    name = names.planned(act.plan.run)
-    cluster.apply(_page(act.plan, name, found, options.namespace))
-    reference = PlannedReference(config_map=f"{options.namespace}/{name}", hash=found[HASH])
-    return planned(before, reference, generation, now)
+        return with_refusal(before, str(error), generation, now)
+    name = names.planned(action.plan.run)
+    cluster.apply(_config_map(action.plan, name, data, options.namespace))
+    reference = PlannedReference(config_map=f"{options.namespace}/{name}", hash=data[HASH])
+    return with_plan(before, reference, generation, now)
 
 
-def examined(plan: Plan, credentials: Mapping[str, str], seconds: float = SECONDS) -> Machine:
+def run_preflight(plan: Plan, credentials: Mapping[str, str], seconds: float = SECONDS) -> Machine:
     """The VM at its source. Raises StepError with preflight's error message."""
     values = {key: base64.b64decode(value) for key, value in credentials.items()}
-    with probe.desk(plan.to_json(), values) as folder:
-        answer = probe.ask("steps.preflight", folder, seconds)
+    with probe.request_folder(plan.to_json(), values) as folder:
+        answer = probe.run_program("steps.preflight", folder, seconds)
         if answer is None:
             raise StepError(Exit.UNREACHABLE, "the source did not answer", f"no answer within {seconds:g} s")
         if answer.code:
@@ -64,8 +64,8 @@ def examined(plan: Plan, credentials: Mapping[str, str], seconds: float = SECOND
         return Machine.load(folder / MACHINE)
 
 
-def _page(plan: Plan, name: str, data: Mapping[str, str], namespace: str) -> Object:
-    made = objects.request(plan, "", namespace)
-    del made["metadata"]["annotations"]
-    made["metadata"]["name"] = name
-    return made | {"data": dict(data)}
+def _config_map(plan: Plan, name: str, data: Mapping[str, str], namespace: str) -> Object:
+    config_map = objects.request(plan, "", namespace)
+    del config_map["metadata"]["annotations"]
+    config_map["metadata"]["name"] = name
+    return config_map | {"data": dict(data)}

@@ -21,38 +21,40 @@ _REPLACED: Final = ("labels", "annotations", "ownerReferences")
 
 def request(plan: Plan, spec: str, namespace: str) -> Object:
     """The ConfigMap with the plan, mounted by every step; `spec` is the digest of its spec."""
-    made = _object(CONFIG_MAP, names.request(plan.run), plan, namespace)
-    made["metadata"]["annotations"] = {SPEC: spec}
-    return made | {"data": {PLAN: plan.to_json()}}
+    config_map = _object(CONFIG_MAP, names.request(plan.run), plan, namespace)
+    config_map["metadata"]["annotations"] = {SPEC: spec}
+    return config_map | {"data": {PLAN: plan.to_json()}}
 
 
-def credentials(plan: Plan, data: Mapping[str, str], namespace: str, owner: Object, tried: str) -> Object:
-    """The copy of the source's Secret; `data` as the API has it, base64; `tried` is the value of `TRIED`.
+def credentials(
+    plan: Plan, data: Mapping[str, str], namespace: str, owner: Object, tried_digest: str
+) -> Object:
+    """The copy of the source's Secret; `data` is base64, `tried_digest` the value of `TRIED`.
 
     Only the Secret has the digest: who cannot read a password must not be able to test guesses.
     """
-    made = _object(SECRET, names.credentials(plan.run), plan, namespace, owner)
-    made["metadata"]["annotations"] = {TRIED: tried}
-    return made | {"type": "Opaque", "data": dict(data)}
+    secret = _object(SECRET, names.credentials(plan.run), plan, namespace, owner)
+    secret["metadata"]["annotations"] = {TRIED: tried_digest}
+    return secret | {"type": "Opaque", "data": dict(data)}
 
 
 def address(plan: Plan, token: str, namespace: str, owner: Object) -> Object:
     """The Secret with the secret token in the disks' URLs."""
-    made = _object(SECRET, names.address(plan.run), plan, namespace, owner)
-    return made | {"type": "Opaque", "stringData": {TOKEN.name: token}}
+    secret = _object(SECRET, names.address(plan.run), plan, namespace, owner)
+    return secret | {"type": "Opaque", "stringData": {TOKEN.name: token}}
 
 
-def replacing(found: Object, wanted: Object) -> Object:
-    """The merge patch that makes `found` like `wanted`, for the version that was read."""
-    metadata = {"resourceVersion": found["metadata"]["resourceVersion"]}
+def replacement(existing: Object, wanted: Object) -> Object:
+    """The merge patch that makes `existing` like `wanted`, for the version that was read."""
+    metadata = {"resourceVersion": existing["metadata"]["resourceVersion"]}
     metadata |= {key: wanted["metadata"][key] for key in _REPLACED if key in wanted["metadata"]}
-    gone = dict.fromkeys(found.get("data") or {})  # None removes a key
-    return {"metadata": metadata, "data": {**gone, **wanted["data"]}}
+    removed = dict.fromkeys(existing.get("data") or {})  # None removes a key
+    return {"metadata": metadata, "data": {**removed, **wanted["data"]}}
 
 
-def owned_by(thing: Object) -> Object:
+def owner_reference(owner: Object) -> Object:
     """The owner reference to a request."""
-    metadata = thing["metadata"]
+    metadata = owner["metadata"]
     return {
         "apiVersion": CONFIG_MAP.api_version,
         "kind": CONFIG_MAP.kind,
@@ -64,5 +66,5 @@ def owned_by(thing: Object) -> Object:
 def _object(kind: Kind, name: str, plan: Plan, namespace: str, owner: Object | None = None) -> Object:
     metadata: Object = {"name": name, "namespace": namespace, "labels": names.run_labels(plan)}
     if owner is not None:
-        metadata["ownerReferences"] = [owned_by(owner)]
+        metadata["ownerReferences"] = [owner_reference(owner)]
     return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}

@@ -14,7 +14,7 @@ from workflows.status.messages import FAILURES, RETRYING
 from workflows.status.phase import SUCCEEDED
 
 
-class Happening(NamedTuple):
+class EventText(NamedTuple):
     """The content of an Event."""
 
     reason: str
@@ -22,43 +22,43 @@ class Happening(NamedTuple):
     warning: bool = False
 
 
-REACHED: Final[dict[str, Happening]] = {
-    ImportPhase.VALID: Happening("ImportValid", "The VM was found at its source and can be imported"),
-    ImportPhase.SOURCE_READY: Happening(
+REACHED: Final[dict[str, EventText]] = {
+    ImportPhase.VALID: EventText("ImportValid", "The VM was found at its source and can be imported"),
+    ImportPhase.SOURCE_READY: EventText(
         "SourceReady", "The VM will be shut down, then its disks will be read"
     ),
-    ImportPhase.DISKS_EXPORTED: Happening("DisksExported", "Every disk has been read from the source"),
-    ImportPhase.IMAGES_SUBMITTED: Happening(
+    ImportPhase.DISKS_EXPORTED: EventText("DisksExported", "Every disk has been read from the source"),
+    ImportPhase.IMAGES_SUBMITTED: EventText(
         "DiskImageSubmitted", "The target was asked to create an image of every disk"
     ),
-    ImportPhase.IMAGE_FAILED: Happening("DiskImageFailed", "", warning=True),
-    ImportPhase.IMAGES_READY: Happening("DiskImagesReady", "The image of every disk is ready"),
-    ImportPhase.CREATED: Happening("VirtualMachineCreated", "The VM was created"),
-    ImportPhase.RUNNING: Happening("VirtualMachineRunning", "The VM is imported and runs"),
+    ImportPhase.IMAGE_FAILED: EventText("DiskImageFailed", "", warning=True),
+    ImportPhase.IMAGES_READY: EventText("DiskImagesReady", "The image of every disk is ready"),
+    ImportPhase.CREATED: EventText("VirtualMachineCreated", "The VM was created"),
+    ImportPhase.RUNNING: EventText("VirtualMachineRunning", "The VM is imported and runs"),
 }
 """By importStatus. For a failed image the message is the step's own."""
 AGAIN: Final = "completed work is not repeated"
-_QUIET: Final = ("Announced", "Running", "Waiting", *watchdog.Kind)
+_QUIET: Final = ("Announced", "Running", "Waiting", *watchdog.AlarmKind)
 """Reasons that change with every step, and those that have a condition of their own."""
 
 
-def happenings(before: ImportStatus, after: ImportStatus) -> Iterator[Happening]:
+def events_between(before: ImportStatus, after: ImportStatus) -> Iterator[EventText]:
     """The Events between two statuses of one import, in order."""
     if after.workflow and (before.workflow is None or before.workflow.name != after.workflow.name):
         retry = f"; {AGAIN}" if attempt_of(after.workflow.name) else ""
         message = f"Workflow {after.workflow.namespace}/{after.workflow.name} runs the import{retry}"
-        yield Happening("WorkflowNamed", message)
-    reached = _reached(before, after)
+        yield EventText("WorkflowNamed", message)
+    reached = _phase_event(before, after)
     if reached is not None:
         yield reached
     if reached is None or not reached.warning:  # else the message is the same
-        yield from _condition(before, after, SUCCEEDED)
-    yield from _condition(before, after, PLANNED)
-    for kind in watchdog.Kind:
-        yield from _alarm(before, after, kind)
+        yield from _condition_event(before, after, SUCCEEDED)
+    yield from _condition_event(before, after, PLANNED)
+    for kind in watchdog.AlarmKind:
+        yield from _alarm_event(before, after, kind)
 
 
-def _reached(before: ImportStatus, after: ImportStatus) -> Happening | None:
+def _phase_event(before: ImportStatus, after: ImportStatus) -> EventText | None:
     """The Event for a new phase, or for an import that resumes after a failure."""
     reached = REACHED.get(after.import_status)
     if reached is None or after.import_status == before.import_status:
@@ -72,13 +72,13 @@ def _reached(before: ImportStatus, after: ImportStatus) -> Happening | None:
         and summary is not None
         and summary.status == ConditionStatus.UNKNOWN
     ):
-        return Happening("Resumed", f"The import was retried; {AGAIN}")
+        return EventText("Resumed", f"The import was retried; {AGAIN}")
     if after.workflow and attempt_of(after.workflow.name):
         return reached._replace(message=f"{reached.message} (in a retry: {AGAIN})")
     return reached
 
 
-def _condition(before: ImportStatus, after: ImportStatus, kind: str) -> Iterator[Happening]:
+def _condition_event(before: ImportStatus, after: ImportStatus, kind: str) -> Iterator[EventText]:
     old, new = find(before.import_conditions, kind), find(after.import_conditions, kind)
     if new is None or _key(old) == _key(new) or new.reason in _QUIET:
         return
@@ -91,17 +91,17 @@ def _condition(before: ImportStatus, after: ImportStatus, kind: str) -> Iterator
     failed = new.reason in FAILURES
     if failed and old is not None and old.reason == new.reason and old.message.endswith(new.message):
         return  # reported when the step failed; now the Workflow has ended too
-    yield Happening(
+    yield EventText(
         new.reason,
         new.message,
         warning=failed or new.status == ConditionStatus.FALSE or new.reason == RETRYING,
     )
 
 
-def _alarm(before: ImportStatus, after: ImportStatus, kind: str) -> Iterator[Happening]:
+def _alarm_event(before: ImportStatus, after: ImportStatus, kind: str) -> Iterator[EventText]:
     new = find(after.import_conditions, kind)
     if new is not None and holds(after.import_conditions, kind) and not holds(before.import_conditions, kind):
-        yield Happening(new.reason, new.message, warning=True)
+        yield EventText(new.reason, new.message, warning=True)
 
 
 def _key(condition: Condition | None) -> tuple[str, str]:

@@ -59,7 +59,7 @@ class SuspendWorkflow:
     """Suspend a Workflow, so that no further step starts, or resume one that was suspended so."""
 
     workflow: str
-    held: bool
+    suspended: bool
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ class ApproveGate:
     workflow: str
     nodes: tuple[str, ...]
     gate: Gate
-    by: str
+    author: str
     """Who asked for it, as far as the API server knows."""
-    left: str
+    remaining_gates: str
     """What of the annotation's value was not used."""
 
 

@@ -27,7 +27,7 @@ SUSPENDED: Final = f"{GROUP}/suspended"
 """Annotation of a Workflow suspended because of `spec.suspend`: the controller resumes only these."""
 
 
-def steer(facts: Facts) -> Iterator[Action]:
+def control_workflow(facts: Facts) -> Iterator[Action]:
     """The actions on a Workflow that has not ended."""
     seen, spec = facts.seen, facts.import_.spec
     if seen is None or facts.workflow is None:
@@ -36,19 +36,19 @@ def steer(facts: Facts) -> Iterator[Action]:
         if not seen.stopped:
             yield StopWorkflow(seen.name, cancelled=True)
         return
-    ours = SUSPENDED in _notes(facts.workflow)
+    is_ours = SUSPENDED in _annotations(facts.workflow)
     if spec.suspend and not seen.paused:
-        yield SuspendWorkflow(seen.name, held=True)
-    elif not spec.suspend and ours:
-        yield SuspendWorkflow(seen.name, held=False)
-    yield from _approved(facts, seen)
+        yield SuspendWorkflow(seen.name, suspended=True)
+    elif not spec.suspend and is_ours:
+        yield SuspendWorkflow(seen.name, suspended=False)
+    yield from _approve(facts, seen)
 
 
 def was_cancelled(workflow: Object | None) -> bool:
-    return workflow is not None and CANCELLED in _notes(workflow)
+    return workflow is not None and CANCELLED in _annotations(workflow)
 
 
-def _approved(facts: Facts, seen: Observed) -> Iterator[Action]:
+def _approve(facts: Facts, seen: Observed) -> Iterator[Action]:
     """Approve the named gates that are reached. The others stay in the annotation."""
     if APPROVE not in facts.annotations:
         return
@@ -63,16 +63,16 @@ def _approved(facts: Facts, seen: Observed) -> Iterator[Action]:
         yield RemoveAnnotation(APPROVE)
         return
     for gate in Gate:
-        nodes = tuple(_waiting(facts.workflow, f"approve-{gate}"))
+        nodes = tuple(_waiting_nodes(facts.workflow, f"approve-{gate}"))
         if gate in words and nodes:
             left = ",".join(word for word in words if word != gate)
-            yield ApproveGate(seen.name, nodes, gate, _who(facts.raw, APPROVE), left)
+            yield ApproveGate(seen.name, nodes, gate, _annotation_author(facts.raw, APPROVE), left)
             return
     if all(seen.succeeded(f"approve-{word}") or word not in facts.import_.spec.approvals for word in words):
         yield RemoveAnnotation(APPROVE)
 
 
-def _waiting(workflow: Object | None, stage: str) -> Iterator[str]:
+def _waiting_nodes(workflow: Object | None, stage: str) -> Iterator[str]:
     """Ids of the nodes at which the Workflow waits for a stage's approval."""
     for name, node in nodes_of((workflow or {}).get("status") or {}).items():
         if not isinstance(node, dict):
@@ -82,19 +82,19 @@ def _waiting(workflow: Object | None, stage: str) -> Iterator[str]:
             yield name
 
 
-def _who(raw: Object, annotation: str) -> str:
+def _annotation_author(raw: Object, annotation: str) -> str:
     """Who wrote an annotation: the API server records only the client's name (metadata.managedFields)."""
-    wrote = [
+    writers = [
         entry.get("manager", "")
         for entry in raw["metadata"].get("managedFields") or []
         if f"f:{annotation}" in _fields(entry)
     ]
-    return wrote[-1] if wrote else "an unknown client"
+    return writers[-1] if writers else "an unknown client"
 
 
 def _fields(entry: Any) -> Any:
     return ((entry.get("fieldsV1") or {}).get("f:metadata") or {}).get("f:annotations") or {}
 
 
-def _notes(thing: Object) -> dict[str, str]:
-    return thing["metadata"].get("annotations") or {}
+def _annotations(resource: Object) -> dict[str, str]:
+    return resource["metadata"].get("annotations") or {}

@@ -18,13 +18,13 @@ from controller.operator.decide.actions import (
     StopWorkflow,
     UpdateStatus,
 )
-from controller.operator.decide.status import being_deleted
+from controller.operator.decide.status import deletion_status
 from controller.operator.observe.facts import Facts
 from controller.operator.options import Options
 from workflows.api.conditions import stamp
 from workflows.api.status import ImportStatus
-from workflows.status.nodes import CLEANUP
-from workflows.status.phase import settled
+from workflows.stages import CLEANUP
+from workflows.status.phase import has_succeeded
 
 SOON: Final = 5.0
 """Seconds between two reconciles while something stops, in case an event is missed."""
@@ -32,69 +32,69 @@ SOON: Final = 5.0
 
 def decide(facts: Facts, options: Options, now: datetime) -> tuple[tuple[Action, ...], float]:
     """The actions, and the seconds until the next reconcile."""
-    waiting = _still(facts)
-    late = _seconds(facts.status, now) > options.deletion_timeout_seconds
-    if facts.held and waiting is not None and not late:
-        return (_told(facts, waiting, now), *waiting), SOON
-    acts: list[Action] = []
-    if facts.held and waiting is not None:
-        acts.append(_gave_up(facts, options))
-    if facts.requests:
-        acts.append(DeleteRuns(facts.requests))
-    if facts.held:
-        acts.append(RemoveFinalizer())
-    return tuple(acts), options.recheck_seconds
+    remaining = _remaining_actions(facts)
+    is_late = _seconds_since_request(facts.status, now) > options.deletion_timeout_seconds
+    if facts.has_finalizer and remaining is not None and not is_late:
+        return (_status_meanwhile(facts, remaining, now), *remaining), SOON
+    actions: list[Action] = []
+    if facts.has_finalizer and remaining is not None:
+        actions.append(_timeout_event(facts, options))
+    if facts.runs:
+        actions.append(DeleteRuns(facts.runs))
+    if facts.has_finalizer:
+        actions.append(RemoveFinalizer())
+    return tuple(actions), options.recheck_seconds
 
 
-def _told(facts: Facts, waiting: tuple[Action, ...], now: datetime) -> UpdateStatus:
+def _status_meanwhile(facts: Facts, remaining: tuple[Action, ...], now: datetime) -> UpdateStatus:
     """The status meanwhile. A succeeded import only gets the time, from which the timeout counts."""
     since = facts.status.stopping_since or stamp(now)
-    if settled(facts.status):
+    if has_succeeded(facts.status):
         return UpdateStatus(facts.status.model_copy(update={"stopping_since": since}))
-    stopping = (facts.seen is not None and not facts.over) or any(
-        isinstance(act, StopWorkflow) for act in waiting
+    stopping = (facts.seen is not None and not facts.has_ended) or any(
+        isinstance(action, StopWorkflow) for action in remaining
     )
     first = "stops the running steps, then " if stopping else ""
     message = f"Deleting: vmferry {first}releases what it holds at the source"
-    told = being_deleted(facts, message, now)
-    return UpdateStatus(told.status.model_copy(update={"stopping_since": since}))
+    status = deletion_status(facts, message, now).status
+    return UpdateStatus(status.model_copy(update={"stopping_since": since}))
 
 
-def _still(facts: Facts) -> tuple[Action, ...] | None:
+def _remaining_actions(facts: Facts) -> tuple[Action, ...] | None:
     """The actions before everything can be deleted; None when nothing is left to do."""
-    running = [name for name, over in facts.others if not over]
+    running = [name for name, has_ended in facts.other_workflows if not has_ended]
     seen = facts.seen
-    if seen is not None and not facts.over and not seen.stopped:
+    if seen is not None and not facts.has_ended and not seen.stopped:
         running.append(seen.name)
     if running:
         return tuple(StopWorkflow(name) for name in running)
-    if seen is not None and not facts.over:
+    if seen is not None and not facts.has_ended:
         return ()  # a stop was requested
-    if facts.status.workflow is None or settled(facts.status) or _gave_back(facts):
+    if facts.status.workflow is None or has_succeeded(facts.status) or _is_released(facts):
         return None
-    if facts.back is not None:
-        return None if facts.back else ()
-    return _give_back(facts)
+    if facts.cleanup_ended is not None:
+        return None if facts.cleanup_ended else ()
+    return _cleanup(facts)
 
 
-def _give_back(facts: Facts) -> tuple[Action, ...] | None:
+def _cleanup(facts: Facts) -> tuple[Action, ...] | None:
     """The cleanup, if the run's request still exists and says what to release."""
-    asked, credentials = facts.asked, facts.origin.credentials
-    if asked is None or asked.plan is None:
+    request, credentials = facts.request, facts.resolved.credentials
+    if request is None or request.plan is None:
         return None
     if credentials is None:
-        credentials = asked.copied
-    return (RunCleanup(asked.plan, credentials),) if credentials is not None else None
+        credentials = request.credentials
+    return (RunCleanup(request.plan, credentials),) if credentials is not None else None
 
 
-def _gave_back(facts: Facts) -> bool:
+def _is_released(facts: Facts) -> bool:
     """Whether the exit handler has succeeded."""
     leaf = facts.seen.leaf(CLEANUP) if facts.seen else None
     return leaf is not None and leaf.phase.succeeded
 
 
-def _gave_up(facts: Facts, options: Options) -> EmitEvent:
-    run, plan = facts.status.workflow, facts.asked.plan if facts.asked else None
+def _timeout_event(facts: Facts, options: Options) -> EmitEvent:
+    run, plan = facts.status.workflow, facts.request.plan if facts.request else None
     where = f"{plan.source.kind} {plan.source.namespace}/{plan.source.name}" if plan else "the source"
     message = (
         f"Workflow {run.name if run else '?'} did not end within {options.deletion_timeout_seconds:g} s; the "
@@ -103,7 +103,7 @@ def _gave_up(facts: Facts, options: Options) -> EmitEvent:
     return EmitEvent("GaveUp", message, warning=True)
 
 
-def _seconds(status: ImportStatus, now: datetime) -> float:
+def _seconds_since_request(status: ImportStatus, now: datetime) -> float:
     """Seconds since the controller began to stop the import.
 
     They do not count from the deletion: the controller may have been away since then, or its clock may differ

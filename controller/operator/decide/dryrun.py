@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from controller.operator.observe.facts import Facts
 from steps.model.machine import Machine, Severity
-from steps.model.manifest import virtual_machine
+from steps.model.manifest import MANIFEST_FILE
 from steps.model.mapping import Shape, shape
 from steps.model.plan import Plan
-from steps.model.volumes import volume_name
+from steps.model.volumes import Volumes
 from workflows.api.conditions import find, put
 from workflows.api.status import Condition, ConditionStatus, ImportStatus, PlannedReference
+from workflows.dryrun import disk_address, planned_manifest
 from workflows.stages import stages_for
 from workflows.status.phase import SUCCEEDED
 
@@ -22,12 +23,11 @@ PLANNED: Final = "Planned"
 """Type of the condition about the last dry run: False when the import cannot run, or when the plan has
 changed."""
 TABLE: Final = "plan.txt"
-MANIFEST: Final = "virtualmachine.yaml"
 HASH: Final = "hash"
 CHANGED: Final = "PlanChanged"
 
 
-def pages(plan: Plan, machine: Machine) -> dict[str, str]:
+def config_map_data(plan: Plan, machine: Machine) -> dict[str, str]:
     """The ConfigMap's data: the plan as text, the VM's manifest, and the hash of both.
 
     Raises:
@@ -35,63 +35,66 @@ def pages(plan: Plan, machine: Machine) -> dict[str, str]:
     """
     from steps.model.yaml import to_yaml  # noqa: PLC0415 - only a dry run needs a YAML writer
 
-    made = shape(plan, machine)
-    table, manifest = "\n".join(_lines(plan, machine, made)) + "\n", to_yaml(_manifest(made))
-    return {TABLE: table, MANIFEST: manifest, HASH: digest(made)}
+    target = shape(plan, machine)
+    table, manifest = (
+        "\n".join(_lines(plan, machine, target)) + "\n",
+        to_yaml(planned_manifest(target, Volumes())),
+    )
+    return {TABLE: table, MANIFEST_FILE: manifest, HASH: digest(target)}
 
 
-def digest(made: Shape) -> str:
+def digest(target: Shape) -> str:
     """Digest of the VM to be created, independent of concerns about its source."""
-    return hashlib.sha256(made.model_copy(update={"concerns": ()}).to_json().encode()).hexdigest()[:16]
+    return hashlib.sha256(target.model_copy(update={"concerns": ()}).to_json().encode()).hexdigest()[:16]
 
 
-def planned(
+def with_plan(
     status: ImportStatus, reference: PlannedReference, generation: int, now: datetime
 ) -> ImportStatus:
     """The status after a successful dry run."""
     message = f"ConfigMap {reference.config_map} has the plan; set spec.dryRun to false to start the import"
     condition = Condition(type=PLANNED, status=ConditionStatus.TRUE, reason="Planned", message=message)
-    return _rehearsed(status, condition, reference, generation, now)
+    return _with_result(status, condition, reference, generation, now)
 
 
-def refused(status: ImportStatus, why: str, generation: int, now: datetime) -> ImportStatus:
+def with_refusal(status: ImportStatus, reason: str, generation: int, now: datetime) -> ImportStatus:
     """The status after a dry run that found reasons against the import."""
-    condition = Condition(type=PLANNED, status=ConditionStatus.FALSE, reason="NotPossible", message=why)
-    return _rehearsed(status, condition, None, generation, now)
+    condition = Condition(type=PLANNED, status=ConditionStatus.FALSE, reason="NotPossible", message=reason)
+    return _with_result(status, condition, None, generation, now)
 
 
-def _rehearsed(
+def _with_result(
     status: ImportStatus,
-    told: Condition,
+    condition: Condition,
     reference: PlannedReference | None,
     generation: int,
     now: datetime,
 ) -> ImportStatus:
     """Nothing runs, and the earlier phase and message no longer apply."""
     summary = Condition(
-        type=SUCCEEDED, status=ConditionStatus.UNKNOWN, reason=told.reason, message=told.message
+        type=SUCCEEDED, status=ConditionStatus.UNKNOWN, reason=condition.reason, message=condition.message
     )
     changes = {
         "import_status": "",
         "step": "",
-        "message": told.message,
+        "message": condition.message,
         "planned": reference,
         "observed_generation": generation,
-        "import_conditions": put(put(status.import_conditions, told, now), summary, now),
+        "import_conditions": put(put(status.import_conditions, condition, now), summary, now),
     }
     return status.model_copy(update=changes)
 
 
-def drifted(facts: Facts, status: ImportStatus, now: datetime) -> ImportStatus:
+def with_drift(facts: Facts, status: ImportStatus, now: datetime) -> ImportStatus:
     """The status with a condition if the import differs from the dry run."""
-    made, promised = facts.shape(), status.planned
-    if made is None or promised is None or promised.hash == digest(made):
+    current, planned = facts.shape(), status.planned
+    if current is None or planned is None or planned.hash == digest(current):
         return status
     before = find(status.import_conditions, PLANNED)
     if before is not None and before.reason == CHANGED:
         return status
     message = (
-        f"The import differs from the dry run in ConfigMap {promised.config_map}: the VM at its source or "
+        f"The import differs from the dry run in ConfigMap {planned.config_map}: the VM at its source or "
         "the spec has changed since"
     )
     condition = Condition(type=PLANNED, status=ConditionStatus.FALSE, reason=CHANGED, message=message)
@@ -101,28 +104,22 @@ def drifted(facts: Facts, status: ImportStatus, now: datetime) -> ImportStatus:
 # --- the plan as text
 
 
-def _manifest(made: Shape) -> dict[str, Any]:
-    """A claim's name gets a short hash if it is taken; `admit` checks that."""
-    return virtual_machine(made, {disk.id: volume_name(made.name, disk.id) for disk in made.disks})
-
-
-def _lines(plan: Plan, machine: Machine, made: Shape) -> Iterator[str]:
+def _lines(plan: Plan, machine: Machine, vm: Shape) -> Iterator[str]:
     source = plan.source
     yield f"{machine.path or machine.name} of {source.kind} {source.namespace}/{source.name}"
-    yield f"becomes VirtualMachine {made.namespace}/{made.name}, {'started' if made.start else 'not started'}"
+    yield f"becomes VirtualMachine {vm.namespace}/{vm.name}, {'started' if vm.start else 'not started'}"
     yield f"steps: {', '.join(stage.name for stage in stages_for(plan.target.kind))}"
     yield "not checked: whether the target accepts the VM; the step admit checks this when the import runs"
     yield ""
-    yield f"CPU     {machine.vcpus} vCPUs -> {made.topology}"
-    yield f"memory  {machine.memory_mib} MiB -> {made.memory_mib}Mi"
-    yield f"boot    {made.firmware.kind}{', secure boot' if made.firmware.secure_boot else ''}"
-    for disk, target in zip(machine.disks, made.disks, strict=True):
-        where = f"{disk.controller} {disk.bus_number}:{disk.unit}"
-        yield f"{disk.id:<7} {disk.label} ({where}), {disk.capacity} bytes -> {target.bus}"
-    for interface in made.interfaces:
+    yield f"CPU     {machine.vcpus} vCPUs -> {vm.topology}"
+    yield f"memory  {machine.memory_mib} MiB -> {vm.memory_mib}Mi"
+    yield f"boot    {vm.firmware.kind}{', secure boot' if vm.firmware.secure_boot else ''}"
+    for disk, target in zip(machine.disks, vm.disks, strict=True):
+        yield f"{disk.id:<7} {disk.label} ({disk_address(disk)}), {disk.capacity} bytes -> {target.bus}"
+    for interface in vm.interfaces:
         network = interface.network or "pod network"
-        what = f"{network}, {interface.model}, {interface.mac or 'new MAC'}"
-        yield f"{interface.nic or '-':<7} {interface.source or '-'} -> {what}"
-    for concern in made.concerns:
+        text = f"{network}, {interface.model}, {interface.mac or 'new MAC'}"
+        yield f"{interface.nic or '-':<7} {interface.source or '-'} -> {text}"
+    for concern in vm.concerns:
         if concern.severity is not Severity.LOG:
             yield f"{concern.severity}: {concern}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from controller.operator.decide import control, deletion
 from controller.operator.decide.actions import (
@@ -27,9 +27,15 @@ from controller.operator.decide.actions import (
     SyncCredentials,
     UpdateStatus,
 )
-from controller.operator.decide.dryrun import PLANNED, drifted
-from controller.operator.decide.status import explained, linked, refused, told, yields
-from controller.operator.observe.facts import Facts, is_another
+from controller.operator.decide.dryrun import PLANNED, with_drift
+from controller.operator.decide.status import (
+    refusal_status,
+    rival_status,
+    waiting_status,
+    with_link,
+    with_start_message,
+)
+from controller.operator.observe.facts import Facts, is_other_vm
 from controller.operator.observe.source import REFUSED
 from controller.operator.options import Options
 from steps.model.contract import Exit
@@ -40,7 +46,7 @@ from workflows.api.conditions import find
 from workflows.api.status import ImportPhase, ImportStatus, WorkflowReference
 from workflows.stages import STAGES
 from workflows.status import watchdog
-from workflows.status.phase import CANCELLED, SUCCEEDED, settled
+from workflows.status.phase import CANCELLED, SUCCEEDED, has_succeeded
 from workflows.status.reflect import announce, reflect
 
 SECRET_SECONDS: Final = 30.0
@@ -60,72 +66,72 @@ FINAL: Final = (ImportPhase.RUNNING, ImportPhase.INVALID, ImportPhase.FAILED)
 class Decision:
     """The actions, in order, and the maximum seconds until the next reconcile."""
 
-    acts: tuple[Action, ...]
-    again: float
+    actions: tuple[Action, ...]
+    requeue_seconds: float
 
     @property
-    def begins(self) -> bool:
+    def starts_workflow(self) -> bool:
         """Whether a Workflow will be created."""
-        return any(isinstance(act, SubmitWorkflow) for act in self.acts)
+        return any(isinstance(action, SubmitWorkflow) for action in self.actions)
 
 
 def decide(facts: Facts, options: Options, now: datetime) -> Decision:
     """The next actions for an import; none when nothing must change."""
-    if facts.leaving:
-        acts, again = deletion.decide(facts, options, now)
-        return Decision(acts, again)
-    return Decision(tuple(_acts(facts, options, now)), _again(facts, options, now))
+    if facts.deletion_time:
+        actions, seconds = deletion.decide(facts, options, now)
+        return Decision(actions, seconds)
+    return Decision(tuple(_actions(facts, options, now)), _requeue_seconds(facts, options, now))
 
 
-def _again(facts: Facts, options: Options, now: datetime) -> float:
+def _requeue_seconds(facts: Facts, options: Options, now: datetime) -> float:
     """Seconds until the next reconcile: earlier if a Secret may change or a Workflow may stall."""
     if facts.rival is not None:  # the end of another import causes no event here
         return min(options.recheck_seconds, RIVAL_SECONDS)
-    if facts.starting:  # VMs are not watched
+    if facts.start_message:  # VMs are not watched
         return min(options.recheck_seconds, START_SECONDS)
     if _waits_for_credentials(facts.status):  # Secrets are not watched
         return min(options.recheck_seconds, SECRET_SECONDS)
-    if facts.seen is None or facts.over:
+    if facts.seen is None or facts.has_ended:
         return options.recheck_seconds
     left = watchdog.seconds_left(facts.seen, now)
     return min(options.recheck_seconds, left + 1) if left > 0 else options.recheck_seconds
 
 
-def _acts(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
-    if _strange(facts):
-        yield from _left_alone(facts, now)
-    elif settled(facts.status):
-        yield from _settled(facts, now)
-    elif facts.foreign:
-        yield told(facts, facts.status, "OtherController", facts.foreign, now)
+def _actions(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
+    if _is_foreign_status(facts):
+        yield from _handle_foreign_status(facts, now)
+    elif has_succeeded(facts.status):
+        yield from _end_succeeded(facts, now)
+    elif facts.other_controller:
+        yield waiting_status(facts, facts.status, "OtherController", facts.other_controller, now)
     elif facts.seen is not None:
-        yield from _followed(facts, options, now)
+        yield from _follow_workflow(facts, options, now)
     elif facts.status.workflow is not None and facts.status.import_status not in (
         ImportPhase.NEW,
         ImportPhase.INVALID,
     ):
-        yield from _ended(facts, options, now, reflect(None, facts.import_, facts.status, now))
+        yield from _after_workflow(facts, options, now, reflect(None, facts.import_, facts.status, now))
     else:
-        yield from _anew(facts, options, now)
+        yield from _start_or_wait(facts, options, now)
 
 
-def _settled(facts: Facts, now: datetime) -> Iterator[Action]:
+def _end_succeeded(facts: Facts, now: datetime) -> Iterator[Action]:
     """A succeeded import. Its Workflow should end by itself; a retry stops a stalled one."""
-    if facts.seen is None or facts.over:
+    if facts.seen is None or facts.has_ended:
         # The finalizer is removed in a reconcile that writes no status, which would change the version.
-        yield from _settle(facts, held=facts.held)
+        yield from _release_succeeded(facts, remove_finalizer=facts.has_finalizer)
         return
-    alarm = watchdog.watch(facts.seen, facts.pods, now)
-    yield UpdateStatus(watchdog.told(facts.status, facts.status, alarm, now))
+    alarm = watchdog.find_alarm(facts.seen, facts.pods, now)
+    yield UpdateStatus(watchdog.with_alarm(facts.status, facts.status, alarm, now))
     if RETRY not in facts.annotations or facts.seen.stopped:
         return
     if alarm is not None:
-        yield from _unstuck(facts)
+        yield from _stop_stalled(facts)
     else:
         yield RemoveAnnotation(RETRY)
 
 
-def _unstuck(facts: Facts) -> Iterator[Action]:
+def _stop_stalled(facts: Facts) -> Iterator[Action]:
     """Stop a stalled Workflow. The annotation stays, because the retry follows after that."""
     if facts.seen is not None:
         message = f"Workflow {facts.seen.name} is stalled; the retry stops it"
@@ -133,29 +139,29 @@ def _unstuck(facts: Facts) -> Iterator[Action]:
         yield StopWorkflow(facts.seen.name)
 
 
-def _settle(facts: Facts, *, held: bool = False) -> Iterator[Action]:
+def _release_succeeded(facts: Facts, *, remove_finalizer: bool = False) -> Iterator[Action]:
     """The remaining actions for a succeeded import.
 
     It has nothing to release and needs no finalizer: after an uninstall nothing would remove the finalizer.
     """
-    copied = facts.asked is not None and facts.asked.copied is not None
-    if facts.asked is not None and copied and _is_at_rest(facts):
-        yield DeleteSecrets(facts.asked.run)
-    if held and _is_at_rest(facts):
+    has_copy = facts.request is not None and facts.request.credentials is not None
+    if facts.request is not None and has_copy and _is_at_rest(facts):
+        yield DeleteSecrets(facts.request.run)
+    if remove_finalizer and _is_at_rest(facts):
         yield RemoveFinalizer()
-    if RETRY in facts.annotations and facts.asked is not None:
+    if RETRY in facts.annotations and facts.request is not None:
         yield RemoveAnnotation(RETRY)
 
 
 def _is_at_rest(facts: Facts) -> bool:
     """Whether no Workflow runs: an exit handler still needs the credentials."""
-    return facts.seen is None or facts.over
+    return facts.seen is None or facts.has_ended
 
 
 # --- a status of another controller
 
 
-def _strange(facts: Facts) -> bool:
+def _is_foreign_status(facts: Facts) -> bool:
     """Whether vm-import-controller wrote the status, or the status names the run of another import.
 
     vm-import-controller writes no Workflow and none of our conditions.
@@ -166,15 +172,15 @@ def _strange(facts: Facts) -> bool:
     return bool(status.import_status) and find(status.import_conditions, SUCCEEDED) is None
 
 
-def _left_alone(facts: Facts, now: datetime) -> Iterator[Action]:
+def _handle_foreign_status(facts: Facts, now: datetime) -> Iterator[Action]:
     """An ended import stays unchanged. A running one waits for a person: the state of its VM is unknown."""
     status = facts.status
-    if facts.foreign or status.import_status == ImportPhase.RUNNING:
+    if facts.other_controller or status.import_status == ImportPhase.RUNNING:
         return
     if RETRY in facts.annotations:
         fresh = ImportStatus(import_conditions=status.import_conditions)
         message = "Taken over from another controller; the import starts from the beginning"
-        yield told(facts, fresh, "TakenOver", message, now)
+        yield waiting_status(facts, fresh, "TakenOver", message, now)
     elif status.import_status not in FINAL:
         message = (
             f"Another controller left this import in the phase {status.import_status}; check the VM and its "
@@ -188,74 +194,81 @@ def _left_alone(facts: Facts, now: datetime) -> Iterator[Action]:
 # --- no Workflow
 
 
-def _anew(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
+def _start_or_wait(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
     """An import that has not started: start it, or report why it cannot start."""
     if facts.fault:
-        yield refused(facts, (facts.fault,), now)
-    elif facts.origin.reason in REFUSED:
-        yield refused(facts, (facts.origin.message,), now)
-    elif facts.origin.reason:
-        yield told(facts, facts.status, facts.origin.reason, facts.origin.message, now)
+        yield refusal_status(facts, (facts.fault,), now)
+    elif facts.resolved.reason in REFUSED:
+        yield refusal_status(facts, (facts.resolved.message,), now)
+    elif facts.resolved.reason:
+        yield waiting_status(facts, facts.status, facts.resolved.reason, facts.resolved.message, now)
     elif facts.reasons:
-        yield refused(facts, facts.reasons, now)
+        yield refusal_status(facts, facts.reasons, now)
     elif facts.import_.spec.dry_run:
-        yield from _rehearsed(facts)
-    elif held := _held(facts):
-        yield told(facts, facts.status, *held, now)
+        yield from _dry_run(facts)
+    elif hold := _hold(facts):
+        yield waiting_status(facts, facts.status, hold.reason, hold.message, now)
     elif (
         facts.status.import_status == ImportPhase.INVALID
         and facts.status.workflow
-        and not _asked_again(facts)
+        and not _is_retry_requested(facts)
     ):
         return  # preflight refused it, its Workflow was deleted, and nothing has been corrected
     elif facts.rival is not None:
-        yield yields(facts, facts.rival, now)
+        yield rival_status(facts, facts.rival, now)
     else:
-        yield from _begin(facts, options, now)
+        yield from _start(facts, options, now)
 
 
-def _held(facts: Facts) -> tuple[str, str] | None:
+class _Hold(NamedTuple):
+    """Why an import must not start: a reason and a message."""
+
+    reason: str
+    message: str
+
+
+def _hold(facts: Facts) -> _Hold | None:
     spec = facts.import_.spec
     if spec.cancel:
-        return CANCELLED, "Cancelled before it started; set spec.cancel to false to start"
+        return _Hold(CANCELLED, "Cancelled before it started; set spec.cancel to false to start")
     if spec.suspend:
-        return "Paused", "Not started: spec.suspend is true; set it to false to start"
+        return _Hold("Paused", "Not started: spec.suspend is true; set it to false to start")
     return None
 
 
-def _rehearsed(facts: Facts) -> Iterator[Action]:
+def _dry_run(facts: Facts) -> Iterator[Action]:
     """A dry run happens once for each spec, and again on request."""
-    status, credentials = facts.status, facts.origin.credentials
-    planned = find(status.import_conditions, PLANNED)
-    fresh = planned is None or status.observed_generation != facts.import_.metadata.generation
-    if facts.plan is not None and credentials is not None and (fresh or RETRY in facts.annotations):
+    status, credentials = facts.status, facts.resolved.credentials
+    condition = find(status.import_conditions, PLANNED)
+    is_new = condition is None or status.observed_generation != facts.import_.metadata.generation
+    if facts.plan is not None and credentials is not None and (is_new or RETRY in facts.annotations):
         yield DryRun(facts.plan, credentials)
     if RETRY in facts.annotations:
         yield RemoveAnnotation(RETRY)
 
 
-def _begin(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
+def _start(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
     """Announce and create a Workflow; reuse the existing request if it is for the same VM."""
-    plan, credentials = facts.plan, facts.origin.credentials
+    plan, credentials = facts.plan, facts.resolved.credentials
     if plan is None or credentials is None:
         return
     old = facts.run
-    same = bool(old) and not _another(facts, plan)
-    run = old if same else plan.run
-    attempt = _attempt(facts) if same else 0
+    is_same_vm = bool(old) and not _is_other_vm(facts, plan)
+    run = old if is_same_vm else plan.run
+    attempt = _attempt_number(facts) if is_same_vm else 0
     name = argo_names.workflow_name(run, attempt)
     yield AddFinalizer()
-    yield UpdateStatus(_announced(facts, name, run, options, now))
-    if old and not same:
+    yield UpdateStatus(_announcement(facts, name, run, options, now))
+    if old and not is_same_vm:
         yield DeleteRuns((old,))
     yield SubmitWorkflow(plan.model_copy(update={"run": run}), attempt, facts.digest, credentials)
-    if facts.others or facts.seen:
-        yield from _discarded(facts, everything=True)
+    if facts.other_workflows or facts.seen:
+        yield from _delete_earlier(facts, everything=True)
     if RETRY in facts.annotations:
         yield RemoveAnnotation(RETRY)
 
 
-def _attempt(facts: Facts) -> int:
+def _attempt_number(facts: Facts) -> int:
     """The number of the Workflow for the request. An announced Workflow keeps its number until it exists."""
     announced = facts.status.workflow
     last = argo_names.attempt_of(announced.name) if announced else -1
@@ -263,13 +276,13 @@ def _attempt(facts: Facts) -> int:
     return last if pending else last + 1
 
 
-def _another(facts: Facts, plan: Plan) -> bool:
+def _is_other_vm(facts: Facts, plan: Plan) -> bool:
     """Whether the import is for another VM than the run, so that nothing of the run can be reused."""
-    asked = facts.asked.plan if facts.asked else None
-    return asked is not None and is_another(asked, plan)
+    earlier = facts.request.plan if facts.request else None
+    return earlier is not None and is_other_vm(earlier, plan)
 
 
-def _announced(facts: Facts, name: str, run: str, options: Options, now: datetime) -> ImportStatus:
+def _announcement(facts: Facts, name: str, run: str, options: Options, now: datetime) -> ImportStatus:
     generation = int(run.rpartition("-g")[2])
     reference = WorkflowReference(
         name=name, namespace=options.namespace, generation=generation, link=options.link(name)
@@ -280,7 +293,7 @@ def _announced(facts: Facts, name: str, run: str, options: Options, now: datetim
 # --- a Workflow exists
 
 
-def _followed(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
+def _follow_workflow(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
     status = reflect(
         facts.workflow,
         facts.import_,
@@ -288,53 +301,53 @@ def _followed(facts: Facts, options: Options, now: datetime) -> Iterator[Action]
         now,
         shape=facts.shape(),
         machine=facts.machine,
-        who=facts.who,
+        holder_names=facts.holder_names,
     )
-    status = drifted(facts, linked(status, options), now)
-    status = explained(facts.status, status, facts.starting, now)
-    yield from _discarded(facts)
-    if facts.over:
-        yield from _ended(facts, options, now, status)
+    status = with_drift(facts, with_link(status, options), now)
+    status = with_start_message(facts.status, status, facts.start_message, now)
+    yield from _delete_earlier(facts)
+    if facts.has_ended:
+        yield from _after_workflow(facts, options, now, status)
         return
-    alarm = None if facts.seen is None else watchdog.watch(facts.seen, facts.pods, now)
-    yield UpdateStatus(watchdog.told(facts.status, status, alarm, now))
-    yield from control.steer(facts)
-    yield from _kept_fresh(facts)
+    alarm = None if facts.seen is None else watchdog.find_alarm(facts.seen, facts.pods, now)
+    yield UpdateStatus(watchdog.with_alarm(facts.status, status, alarm, now))
+    yield from control.control_workflow(facts)
+    yield from _sync_credentials(facts)
     if RETRY in facts.annotations and facts.seen is not None and facts.seen.stopped:
         return  # the retry starts when the Workflow has ended
     if RETRY in facts.annotations and alarm is not None:
-        yield from _unstuck(facts)
+        yield from _stop_stalled(facts)
     elif RETRY in facts.annotations:
         message = "The import is running; it can be retried only after it has failed"
         yield EmitEvent("RetryIgnored", message, warning=True)
         yield RemoveAnnotation(RETRY)
-    elif facts.changed and facts.status.observed_generation != facts.import_.metadata.generation:
+    elif facts.spec_changed and facts.status.observed_generation != facts.import_.metadata.generation:
         message = "The spec was changed while the import was running; a retry applies the change"
         yield EmitEvent("SpecChanged", message, warning=True)
 
 
-def _ended(facts: Facts, options: Options, now: datetime, status: ImportStatus) -> Iterator[Action]:
+def _after_workflow(facts: Facts, options: Options, now: datetime, status: ImportStatus) -> Iterator[Action]:
     """The Workflow has ended or was deleted: the import succeeded, failed, or is retried."""
-    if settled(status):
+    if has_succeeded(status):
         yield UpdateStatus(status)
-        yield from _settle(facts)
-    elif not _asked_again(facts):
+        yield from _release_succeeded(facts)
+    elif not _is_retry_requested(facts):
         yield UpdateStatus(status)
-        yield from _kept_fresh(facts)
-    elif why := _hindrance(facts):
-        yield from _hindered(facts, status, why)
+        yield from _sync_credentials(facts)
+    elif obstacle := _retry_obstacle(facts):
+        yield from _postpone_retry(facts, status, obstacle)
     else:
         if status.import_status != facts.status.import_status:
             yield UpdateStatus(status)  # the result, before the retry starts
-        yield from _begin(facts.with_status(status), options, now)
+        yield from _start(facts.with_status(status), options, now)
 
 
-def _asked_again(facts: Facts) -> bool:
+def _is_retry_requested(facts: Facts) -> bool:
     """Whether a person requests a retry: by annotation, a changed spec or Secret, a removed cancel."""
     spec = facts.import_.spec
     if spec.suspend or spec.cancel:
         return False
-    if RETRY in facts.annotations or facts.changed or control.was_cancelled(facts.workflow):
+    if RETRY in facts.annotations or facts.spec_changed or control.was_cancelled(facts.workflow):
         return True
     return _waits_for_credentials(facts.status) and facts.has_new_credentials
 
@@ -342,46 +355,50 @@ def _asked_again(facts: Facts) -> bool:
 def _waits_for_credentials(status: ImportStatus) -> bool:
     """Whether a check refused the import for a reason that a changed Secret may fix."""
     summary = find(status.import_conditions, SUCCEEDED)
-    refused_so = summary is not None and summary.reason in OF_CREDENTIALS
-    return status.import_status == ImportPhase.INVALID and status.step in WITH_CREDENTIALS and refused_so
+    is_about_credentials = summary is not None and summary.reason in OF_CREDENTIALS
+    return (
+        status.import_status == ImportPhase.INVALID
+        and status.step in WITH_CREDENTIALS
+        and is_about_credentials
+    )
 
 
-def _hindrance(facts: Facts) -> str:
+def _retry_obstacle(facts: Facts) -> str:
     """Why a requested retry cannot start; empty when it can."""
-    why = facts.fault or facts.origin.message or texts.message(facts.reasons)
-    return why or (facts.rival.message if facts.rival else "")
+    obstacle = facts.fault or facts.resolved.message or texts.message(facts.reasons)
+    return obstacle or (facts.rival.message if facts.rival else "")
 
 
-def _hindered(facts: Facts, status: ImportStatus, why: str) -> Iterator[Action]:
+def _postpone_retry(facts: Facts, status: ImportStatus, obstacle: str) -> Iterator[Action]:
     """A requested retry cannot start: the reason is added to the error message."""
     summary = find(status.import_conditions, SUCCEEDED)
     failed = summary.message if summary else status.message
-    message = f"{failed} (a retry waits: {why})"
+    message = f"{failed} (a retry waits: {obstacle})"
     if message != facts.status.message:
-        yield EmitEvent("RetryWaits", why, warning=True)
+        yield EmitEvent("RetryWaits", obstacle, warning=True)
     yield UpdateStatus(status.model_copy(update={"message": message}))
 
 
-def _kept_fresh(facts: Facts) -> Iterator[Action]:
+def _sync_credentials(facts: Facts) -> Iterator[Action]:
     """A changed password reaches the next step, and a retry in Argo."""
-    asked, fresh = facts.asked, facts.origin.credentials
+    request, fresh = facts.request, facts.resolved.credentials
     if (
-        asked
-        and asked.plan
+        request
+        and request.plan
         and fresh is not None
-        and asked.copied is not None
-        and dict(asked.copied) != dict(fresh)
+        and request.credentials is not None
+        and dict(request.credentials) != dict(fresh)
     ):
-        yield SyncCredentials(asked.plan, fresh)
+        yield SyncCredentials(request.plan, fresh)
 
 
-def _discarded(facts: Facts, *, everything: bool = False) -> Iterator[Action]:
+def _delete_earlier(facts: Facts, *, everything: bool = False) -> Iterator[Action]:
     """Delete Workflows of earlier attempts: a retry of one in Argo would use the same scratch volumes."""
-    ended = [name for name, over in facts.others if over]
+    ended = [name for name, has_ended in facts.other_workflows if has_ended]
     if everything and facts.seen is not None:
         ended.append(facts.seen.name)
     if ended:
         yield DeleteWorkflows(tuple(ended))
-    for name, over in facts.others:
-        if not over:
+    for name, has_ended in facts.other_workflows:
+        if not has_ended:
             yield StopWorkflow(name)

@@ -10,36 +10,48 @@ from controller.operator.observe.waits import START
 from controller.operator.options import Options
 from workflows import texts
 from workflows.api.conditions import find, put
-from workflows.api.status import Condition, ImportPhase, ImportStatus
+from workflows.api.status import Condition, ConditionStatus, ImportPhase, ImportStatus
 from workflows.status.phase import SUCCEEDED
 
 
-def told(facts: Facts, status: ImportStatus, reason: str, message: str, now: datetime) -> UpdateStatus:
+def waiting_status(
+    facts: Facts, status: ImportStatus, reason: str, message: str, now: datetime
+) -> UpdateStatus:
     """An import that waits: its phase stays, or becomes empty if it was refused before."""
     message = texts.message((message,))
-    stand = ImportPhase.NEW if status.import_status == ImportPhase.INVALID else status.import_status
-    return _summed(facts, status, stand, ("Unknown", reason, message), now)
+    phase = ImportPhase.NEW if status.import_status == ImportPhase.INVALID else status.import_status
+    return _with_summary(facts, status, phase, ConditionStatus.UNKNOWN, reason, message, now)
 
 
-def refused(facts: Facts, reasons: tuple[str, ...], now: datetime, reason: str = "Invalid") -> UpdateStatus:
+def refusal_status(
+    facts: Facts, reasons: tuple[str, ...], now: datetime, reason: str = "Invalid"
+) -> UpdateStatus:
     """An import that cannot run as specified; it starts as soon as it can."""
-    return _summed(facts, facts.status, ImportPhase.INVALID, ("False", reason, texts.message(reasons)), now)
+    message = texts.message(reasons)
+    return _with_summary(
+        facts, facts.status, ImportPhase.INVALID, ConditionStatus.FALSE, reason, message, now
+    )
 
 
-def yields(facts: Facts, rival: Rival, now: datetime) -> UpdateStatus:
+def rival_status(facts: Facts, rival: Rival, now: datetime) -> UpdateStatus:
     """An import with a rival: it is refused if both need one name, and waits if both need one VM."""
     if rival.reason == NAME_TAKEN:
-        return refused(facts, (rival.message,), now, NAME_TAKEN)
-    return told(facts, facts.status, rival.reason, rival.message, now)
+        return refusal_status(facts, (rival.message,), now, NAME_TAKEN)
+    return waiting_status(facts, facts.status, rival.reason, rival.message, now)
 
 
-def _summed(
-    facts: Facts, status: ImportStatus, stand: str, said: tuple[str, str, str], now: datetime
+def _with_summary(
+    facts: Facts,
+    status: ImportStatus,
+    phase: str,
+    succeeded: ConditionStatus,
+    reason: str,
+    message: str,
+    now: datetime,
 ) -> UpdateStatus:
-    over, reason, message = said
-    summary = Condition(type=SUCCEEDED, status=over, reason=reason, message=message)
+    summary = Condition(type=SUCCEEDED, status=succeeded, reason=reason, message=message)
     changes = {
-        "import_status": str(stand),
+        "import_status": str(phase),
         "step": "",
         "message": message,
         "import_conditions": put(status.import_conditions, summary, now),
@@ -48,27 +60,30 @@ def _summed(
     return UpdateStatus(status.model_copy(update=changes))
 
 
-def explained(before: ImportStatus, status: ImportStatus, starting: str, now: datetime) -> ImportStatus:
+def with_start_message(
+    before: ImportStatus, status: ImportStatus, start_message: str, now: datetime
+) -> ImportStatus:
     """The status of an import whose VM starts, with KubeVirt's message about that VM.
 
     The condition is based on the one in `before`: an equal message keeps its times.
     """
     summary = find(status.import_conditions, SUCCEEDED)
-    if not starting or summary is None or (status.step, summary.reason) != (START, "Running"):
+    if not start_message or summary is None or (status.step, summary.reason) != (START, "Running"):
         return status
-    message = f"{status.message}: {starting}"
+    message = f"{status.message}: {start_message}"
     old = find(before.import_conditions, SUCCEEDED) or summary
-    others = [old if one is summary else one for one in status.import_conditions]
+    others = [old if condition is summary else condition for condition in status.import_conditions]
     conditions = put(others, summary.model_copy(update={"message": message}), now)
     return status.model_copy(update={"message": message, "import_conditions": conditions})
 
 
-def being_deleted(facts: Facts, message: str, now: datetime) -> UpdateStatus:
+def deletion_status(facts: Facts, message: str, now: datetime) -> UpdateStatus:
     """An import that is being deleted and whose run has not ended; its phase stays."""
-    return _summed(facts, facts.status, facts.status.import_status, ("Unknown", "Deleting", message), now)
+    phase = facts.status.import_status
+    return _with_summary(facts, facts.status, phase, ConditionStatus.UNKNOWN, "Deleting", message, now)
 
 
-def linked(status: ImportStatus, options: Options) -> ImportStatus:
+def with_link(status: ImportStatus, options: Options) -> ImportStatus:
     run = status.workflow
     if run is None or run.link == options.link(run.name):
         return status

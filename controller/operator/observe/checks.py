@@ -17,7 +17,7 @@ from workflows import argo_names
 from workflows.api.resources import VirtualMachineImport
 
 
-def formatted(cluster: Cluster, plan: Plan, options: Options) -> Plan:
+def with_disk_format(cluster: Cluster, plan: Plan, options: Options) -> Plan:
     """The plan with the disk format that suits the storage of its disks.
 
     Raises:
@@ -25,8 +25,8 @@ def formatted(cluster: Cluster, plan: Plan, options: Options) -> Plan:
     """
     wanted = DiskFormat.QCOW2 if options.format is Format.AUTO else DiskFormat(options.format)
     if options.format is Format.AUTO:
-        found = storage_for(cluster, plan.target.storage_class)
-        wanted = DiskFormat.RAW if found.backend is Backend.BACKING_IMAGE else wanted
+        storage = storage_for(cluster, plan.target.storage_class)
+        wanted = DiskFormat.RAW if storage.backend is Backend.BACKING_IMAGE else wanted
     return plan.model_copy(update={"target": plan.target.model_copy(update={"format": wanted})})
 
 
@@ -57,13 +57,13 @@ def _networks(cluster: Cluster, plan: Plan) -> Iterator[str]:
     for destination in dict.fromkeys(rule.destination for rule in plan.target.networks):
         namespace, _, name = destination.partition("/")
         try:
-            found = cluster.get(NAD, name, namespace)
+            network = cluster.get(NAD, name, namespace)
         except StepError as error:
             if error.code is not Exit.DENIED:
                 raise
             yield f"destination network {destination} cannot be read: {error}"
             continue
-        if found is None:
+        if network is None:
             yield (
                 f"destination network {destination} does not exist; create that "
                 "NetworkAttachmentDefinition, or correct spec.networkMapping"
@@ -76,10 +76,10 @@ def _name(cluster: Cluster, import_: VirtualMachineImport, plan: Plan) -> Iterat
     name = wanted if DNS_LABEL.fullmatch(wanted) else normalise(wanted, plan.target.spelling)
     if name != wanted and plan.target.name_policy is NamePolicy.STRICT:
         return  # preflight refuses it, with the message of the QA plan
-    found = cluster.get(MACHINE, name, plan.target.namespace)
-    if found is None:
+    vm = cluster.get(MACHINE, name, plan.target.namespace)
+    if vm is None:
         return
-    if (found["metadata"].get("labels") or {}).get(LABEL_UID) != names.label_value(import_.metadata.uid):
+    if (vm["metadata"].get("labels") or {}).get(LABEL_UID) != names.label_value(import_.metadata.uid):
         yield (
             f"VirtualMachine {plan.target.namespace}/{name} already exists and does not belong to this "
             "import; rename or delete it, or set spec.targetVirtualMachineName"

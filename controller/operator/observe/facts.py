@@ -10,19 +10,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from pydantic import ValidationError
 
 from controller.operator.observe import waits
-from controller.operator.observe.checks import cluster_reasons, formatted
+from controller.operator.observe.checks import cluster_reasons, with_disk_format
 from controller.operator.observe.request import SPEC, TRIED, credentials_digest, spec_digest
-from controller.operator.observe.source import Origin, origin
+from controller.operator.observe.source import ResolvedSource, resolve_source
 from controller.operator.options import Options
 from steps.model import names
 from steps.model.contract import Exit, StepError, is_retryable
 from steps.model.document import first_error
-from steps.model.kinds import CONFIG_MAP, IMPORT, POD, SECRET, WORKFLOW, Object
+from steps.model.kinds import CONFIG_MAP, GROUP, IMPORT, POD, SECRET, WORKFLOW, Object
 from steps.model.machine import Machine
 from steps.model.mapping import Shape, shape
 from steps.model.plan import Plan
@@ -36,11 +36,11 @@ from workflows.status.nodes import Phase
 from workflows.status.observed import Observed, observe
 from workflows.status.watchdog import needs_pods
 
-FINALIZER: Final = "migration.harvesterhci.io/vmferry"
+FINALIZER: Final = f"{GROUP}/vmferry"
 """Our finalizer on an import: while it exists, there may be something to release."""
 _RUN: Final = re.compile(r".+-[0-9a-f]{8}-g([0-9]{1,9})(?:-.+)?")
 """`workflows.plan.run_name`, and a suffix."""
-OVER: Final = (Phase.SUCCEEDED, Phase.FAILED, Phase.ERROR)
+ENDED: Final = (Phase.SUCCEEDED, Phase.FAILED, Phase.ERROR)
 
 
 NAME_TAKEN: Final = "NameTaken"
@@ -57,17 +57,17 @@ class Rival:
 
 
 @dataclass(frozen=True)
-class Asked:
+class RunRequest:
     """The request of a run."""
 
-    thing: Object
+    config_map: Object
     run: str
     plan: Plan | None
-    spec: str
+    spec_digest: str
     """Digest of the spec of the run."""
-    copied: Mapping[str, str] | None = field(repr=False)
+    credentials: Mapping[str, str] | None = field(repr=False)
     """The run's copy of the credentials, base64; None if it does not exist."""
-    tried: str = field(default="", repr=False)
+    tried_digest: str = field(default="", repr=False)
     """Digest of the credentials that its Workflow started with; empty if unknown."""
 
 
@@ -81,30 +81,30 @@ class Facts:
     fault: str
     """The error in the part of its spec that cannot be read."""
     status: ImportStatus
-    origin: Origin
+    resolved: ResolvedSource
     plan: Plan | None = None
     """The plan of a new run."""
     reasons: tuple[str, ...] = ()
     """Why that plan cannot run: the import or the cluster must be corrected."""
-    asked: Asked | None = None
+    request: RunRequest | None = None
     workflow: Object | None = None
     seen: Observed | None = None
     pods: tuple[Object, ...] | None = None
     """Pods of the run of a stalled Workflow; None if they were not listed."""
     machine: Machine | None = None
-    requests: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
     """All runs that have objects in the release namespace."""
-    others: tuple[tuple[str, bool], ...] = ()
+    other_workflows: tuple[tuple[str, bool], ...] = ()
     """Other Workflows of the run, and whether they have ended."""
-    back: bool | None = None
+    cleanup_ended: bool | None = None
     """Whether the Workflow that runs only the cleanup has ended; None if it does not exist."""
     rival: Rival | None = None
     """Known only for an import that would start otherwise."""
-    who: Mapping[str, str] = field(default_factory=dict)
+    holder_names: Mapping[str, str] = field(default_factory=dict)
     """Imports by the Workflows that hold the locks of this one."""
-    starting: str = ""
+    start_message: str = ""
     """KubeVirt's message about the VM while `start` waits for it."""
-    foreign: str | None = None
+    other_controller: str | None = None
     """Why nothing may be done: vm-import-controller is active here."""
 
     @property
@@ -120,18 +120,18 @@ class Facts:
         return self.raw["metadata"].get("annotations") or {}
 
     @property
-    def held(self) -> bool:
+    def has_finalizer(self) -> bool:
         return FINALIZER in (self.raw["metadata"].get("finalizers") or [])
 
     @property
-    def leaving(self) -> str:
+    def deletion_time(self) -> str:
         """Time of the deletion request; empty without one."""
         return str(self.raw["metadata"].get("deletionTimestamp") or "")
 
     @property
-    def over(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether a Workflow exists and has ended."""
-        return self.seen is not None and self.seen.phase in OVER
+        return self.seen is not None and self.seen.phase in ENDED
 
     @property
     def run(self) -> str:
@@ -143,32 +143,34 @@ class Facts:
         return spec_digest(self.import_.spec)
 
     @property
-    def changed(self) -> bool:
+    def spec_changed(self) -> bool:
         """Whether the spec differs from that of the run."""
-        return self.asked is not None and self.asked.spec != self.digest
+        return self.request is not None and self.request.spec_digest != self.digest
 
     @property
     def has_new_credentials(self) -> bool:
         """Whether the source's Secret has changed since the run's Workflow started."""
-        fresh = self.origin.credentials
-        if fresh is None or self.asked is None or not self.asked.tried:
+        fresh = self.resolved.credentials
+        if fresh is None or self.request is None or not self.request.tried_digest:
             return False
-        return credentials_digest(fresh) != self.asked.tried
+        return credentials_digest(fresh) != self.request.tried_digest
 
     def with_status(self, status: ImportStatus) -> Facts:
         return replace(self, status=status)
 
     def shape(self) -> Shape | None:
         """The VM as it will be created; None before preflight has found it."""
-        if self.machine is None or self.asked is None or self.asked.plan is None:
+        if self.machine is None or self.request is None or self.request.plan is None:
             return None
         try:
-            return shape(self.asked.plan, self.machine)
+            return shape(self.request.plan, self.machine)
         except StepError:  # its name is refused; preflight reports it
             return None
 
 
-def gather(cluster: Cluster, options: Options, raw: Object, foreign: str | None, now: datetime) -> Facts:
+def gather(
+    cluster: Cluster, options: Options, raw: Object, other_controller: str | None, now: datetime
+) -> Facts:
     """Read what is needed to decide the actions for the import `raw`.
 
     Raises:
@@ -176,22 +178,22 @@ def gather(cluster: Cluster, options: Options, raw: Object, foreign: str | None,
     """
     import_, fault = parse(raw)
     status = ImportStatus.read(raw.get("status"))
-    known = Facts(
+    facts = Facts(
         raw=raw,
         import_=import_,
         fault=fault,
         status=status,
-        origin=origin(cluster, options, import_),
-        foreign=foreign,
+        resolved=resolve_source(cluster, options, import_),
+        other_controller=other_controller,
     )
-    known = replace(known, **_of_run(cluster, options, known))
-    if known.seen is not None and needs_pods(known.seen, now):
-        known = replace(known, pods=_pods(cluster, options, known.run))
-    known = replace(known, **_waiting_for(cluster, options, known))
-    if known.leaving or fault or (known.seen is not None and not known.over):
-        return known
-    planned, reasons = _planned(cluster, options, known)
-    return replace(known, plan=planned, reasons=reasons)
+    facts = _with_run(cluster, options, facts)
+    if facts.seen is not None and needs_pods(facts.seen, now):
+        facts = replace(facts, pods=_pods(cluster, options, facts.run))
+    facts = _with_waits(cluster, options, facts)
+    if facts.deletion_time or fault or (facts.seen is not None and not facts.has_ended):
+        return facts
+    planned, reasons = _plan_new_run(cluster, options, facts)
+    return replace(facts, plan=planned, reasons=reasons)
 
 
 def parse(raw: Object) -> tuple[VirtualMachineImport, str]:
@@ -218,23 +220,40 @@ def read_import(cluster: Cluster, namespace: str, name: str) -> Object | None:
 # --- objects of the run
 
 
-def _of_run(cluster: Cluster, options: Options, facts: Facts) -> dict[str, Any]:
+def _with_run(cluster: Cluster, options: Options, facts: Facts) -> Facts:
+    """The facts with the objects of the import's runs."""
     uid = {names.LABEL_UID: names.label_value(facts.raw["metadata"]["uid"])}
-    pages = cluster.find(CONFIG_MAP, options.namespace, uid)
-    made: dict[str, Any] = {"requests": tuple(sorted({_run_of(one) for one in pages}))}
+    config_maps = cluster.find(CONFIG_MAP, options.namespace, uid)
+    facts = replace(facts, runs=tuple(sorted({_run_label(found) for found in config_maps})))
     run = facts.run
-    workflows = cluster.find(WORKFLOW, options.namespace, {**uid, names.LABEL_RUN: run}) if run else []
-    back = next((one for one in workflows if one["metadata"]["name"] == argo_names.give_back(run)), None)
-    made["back"] = _outline(back)[1] if back else None
-    workflows = [one for one in workflows if one is not back]
-    current = _followed(workflows, facts.status)
-    made["workflow"], made["seen"] = current, observe(current) if current else None
-    made["others"] = tuple(_outline(one) for one in workflows if one is not current)
-    thing = next((one for one in pages if _run_of(one) == run and SPEC in _notes(one)), None)
-    if thing is not None:
-        made["asked"] = _asked(cluster, options, thing, run)
-        made["machine"] = _machine(cluster, options, run)
-    return made
+    if not run:
+        return facts
+    facts = _with_workflows(
+        facts, run, cluster.find(WORKFLOW, options.namespace, {**uid, names.LABEL_RUN: run})
+    )
+    requests = (found for found in config_maps if _run_label(found) == run and SPEC in _annotations(found))
+    request = next(requests, None)
+    if request is None:
+        return facts
+    return replace(
+        facts,
+        request=_read_request(cluster, options, request, run),
+        machine=_read_machine(cluster, options, run),
+    )
+
+
+def _with_workflows(facts: Facts, run: str, workflows: list[Object]) -> Facts:
+    name = argo_names.give_back(run)
+    cleanup = next((found for found in workflows if found["metadata"]["name"] == name), None)
+    imports = [workflow for workflow in workflows if workflow is not cleanup]
+    current = _current_workflow(imports, facts.status)
+    return replace(
+        facts,
+        workflow=current,
+        seen=observe(current) if current else None,
+        other_workflows=tuple(_name_and_end(workflow) for workflow in imports if workflow is not current),
+        cleanup_ended=_name_and_end(cleanup)[1] if cleanup else None,
+    )
 
 
 def _pods(cluster: Cluster, options: Options, run: str) -> tuple[Object, ...] | None:
@@ -247,14 +266,16 @@ def _pods(cluster: Cluster, options: Options, run: str) -> tuple[Object, ...] | 
         return None
 
 
-def _waiting_for(cluster: Cluster, options: Options, known: Facts) -> dict[str, Any]:
-    if known.seen is None or known.over or known.leaving:
-        return {}
-    name = known.status.imported_virtual_machine_name
-    return {
-        "who": waits.holders(cluster, options, known.seen, known.namespace),
-        "starting": waits.starting(cluster, known.seen, name, known.namespace),
-    }
+def _with_waits(cluster: Cluster, options: Options, facts: Facts) -> Facts:
+    """The facts with what a running Workflow waits for."""
+    if facts.seen is None or facts.has_ended or facts.deletion_time:
+        return facts
+    name = facts.status.imported_virtual_machine_name
+    return replace(
+        facts,
+        holder_names=waits.read_holder_names(cluster, options, facts.seen, facts.namespace),
+        start_message=waits.read_start_message(cluster, facts.seen, name, facts.namespace),
+    )
 
 
 def run_of(raw: Object, status: ImportStatus) -> str:
@@ -272,17 +293,17 @@ def run_of(raw: Object, status: ImportStatus) -> str:
     return own if name == own or name.startswith(f"{own}-") else ""
 
 
-def _followed(workflows: list[Object], status: ImportStatus) -> Object | None:
+def _current_workflow(workflows: list[Object], status: ImportStatus) -> Object | None:
     """The newest, because `argo resubmit` creates more; None until the announced one exists."""
-    present = {one["metadata"]["name"] for one in workflows}
+    present = {workflow["metadata"]["name"] for workflow in workflows}
     if status.import_status == ImportPhase.NEW and status.workflow and status.workflow.name not in present:
         return None
     return max(workflows, key=_age, default=None)
 
 
-def _outline(workflow: Object) -> tuple[str, bool]:
+def _name_and_end(workflow: Object) -> tuple[str, bool]:
     seen = observe(workflow)
-    return workflow["metadata"]["name"], seen is not None and seen.phase in OVER
+    return workflow["metadata"]["name"], seen is not None and seen.phase in ENDED
 
 
 def _age(workflow: Object) -> tuple[str, int, str]:
@@ -290,72 +311,77 @@ def _age(workflow: Object) -> tuple[str, int, str]:
     return str(metadata.get("creationTimestamp")), argo_names.attempt_of(metadata["name"]), metadata["name"]
 
 
-def _asked(cluster: Cluster, options: Options, thing: Object, run: str) -> Asked:
+def _read_request(cluster: Cluster, options: Options, config_map: Object, run: str) -> RunRequest:
     secret = cluster.get(SECRET, names.credentials(run), options.namespace)
-    copied = (secret.get("data") or {}) if secret else None
-    tried = _notes(secret).get(TRIED, "") if secret else ""
-    return Asked(
-        thing=thing, run=run, plan=_stored(thing), spec=_notes(thing)[SPEC], copied=copied, tried=tried
+    credentials = (secret.get("data") or {}) if secret else None
+    tried_digest = _annotations(secret).get(TRIED, "") if secret else ""
+    return RunRequest(
+        config_map=config_map,
+        run=run,
+        plan=_stored_plan(config_map),
+        spec_digest=_annotations(config_map)[SPEC],
+        credentials=credentials,
+        tried_digest=tried_digest,
     )
 
 
-def _stored(thing: Object) -> Plan | None:
+def _stored_plan(config_map: Object) -> Plan | None:
     """None for a request of another version that cannot be read."""
     try:
-        return Plan.model_validate_json((thing.get("data") or {}).get(PLAN, ""))
+        return Plan.model_validate_json((config_map.get("data") or {}).get(PLAN, ""))
     except ValidationError:
         return None
 
 
-def _machine(cluster: Cluster, options: Options, run: str) -> Machine | None:
-    found = cluster.get(CONFIG_MAP, names.machine(run), options.namespace)
+def _read_machine(cluster: Cluster, options: Options, run: str) -> Machine | None:
+    config_map = cluster.get(CONFIG_MAP, names.machine(run), options.namespace)
     try:
-        return Machine.model_validate_json(found["data"][MACHINE]) if found else None
+        return Machine.model_validate_json(config_map["data"][MACHINE]) if config_map else None
     except (KeyError, ValidationError):
         return None
 
 
-def _run_of(request: Object) -> str:
+def _run_label(request: Object) -> str:
     return str(request["metadata"]["labels"].get(names.LABEL_RUN, ""))
 
 
-def _notes(thing: Object) -> dict[str, str]:
-    return thing["metadata"].get("annotations") or {}
+def _annotations(resource: Object) -> dict[str, str]:
+    return resource["metadata"].get("annotations") or {}
 
 
 # --- the plan of a new run
 
 
-def _planned(cluster: Cluster, options: Options, known: Facts) -> tuple[Plan | None, tuple[str, ...]]:
-    import_, origin = known.import_, known.origin
-    if origin.source is None:
+def _plan_new_run(cluster: Cluster, options: Options, facts: Facts) -> tuple[Plan | None, tuple[str, ...]]:
+    import_, resolved = facts.import_, facts.resolved
+    if resolved.source is None:
         return None, ()
     try:
-        made = _named_as_before(plan(import_, origin.source, options.settings), known.asked)
+        planned = _with_same_spelling(plan(import_, resolved.source, options.settings), facts.request)
     except Invalid as error:
         return None, error.reasons
     reasons = [
-        *cluster_reasons(cluster, import_, made, options),
+        *cluster_reasons(cluster, import_, planned, options),
     ]
     if not reasons:
         try:
-            made = formatted(cluster, made, options)
+            planned = with_disk_format(cluster, planned, options)
         except StepError as error:
             if is_retryable(error.code):
                 raise
             reasons.append(str(error))
-    return made, tuple(reasons)
+    return planned, tuple(reasons)
 
 
-def _named_as_before(made: Plan, asked: Asked | None) -> Plan:
+def _with_same_spelling(planned: Plan, request: RunRequest | None) -> Plan:
     """A running import keeps its VM's name, even if a later version spells names differently."""
-    if asked is None or asked.plan is None or is_another(asked.plan, made):
-        return made
-    spelling = asked.plan.target.spelling
-    return made.model_copy(update={"target": made.target.model_copy(update={"spelling": spelling})})
+    if request is None or request.plan is None or is_other_vm(request.plan, planned):
+        return planned
+    spelling = request.plan.target.spelling
+    return planned.model_copy(update={"target": planned.target.model_copy(update={"spelling": spelling})})
 
 
-def is_another(before: Plan, now: Plan) -> bool:
+def is_other_vm(before: Plan, now: Plan) -> bool:
     """Whether the plans are for different VMs, so that nothing of the earlier run can be reused."""
     return _identity(before) != _identity(now)
 

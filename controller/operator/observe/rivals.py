@@ -26,7 +26,7 @@ from steps.runtime.program import MACHINE
 from workflows.api.conditions import find
 from workflows.api.status import ImportPhase, ImportStatus
 from workflows.plan import source_plan
-from workflows.status.phase import SUCCEEDED, settled
+from workflows.status.phase import SUCCEEDED, has_succeeded
 
 _ID: Final = re.compile(r"vm-[0-9]+|[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 """Identifiers of a VM other than its name: a managed object id, a UUID."""
@@ -41,19 +41,19 @@ def rival(cluster: Cluster, options: Options, facts: Facts) -> Rival | None:
     plan = facts.plan
     if plan is None:
         return None
-    listed = (one for space in options.namespaces or ("",) for one in cluster.find(IMPORT, space))
-    first = [other for other in map(_Other, listed) if other.goes_before(facts.raw)]
-    taken = sorted(_wanted_names(facts, plan))
+    listed = (resource for space in options.namespaces or ("",) for resource in cluster.find(IMPORT, space))
+    first = [other for other in map(_OtherImport, listed) if other.goes_before(facts.raw)]
+    wanted = sorted(_wanted_names(facts, plan))
     for other in first:
-        if other.namespace == facts.namespace and other.names & set(taken):
-            return _name_taken(facts, taken, other)
+        if other.namespace == facts.namespace and other.names & set(wanted):
+            return _name_taken(facts, wanted, other)
     for other in first:
         if _is_same_vm(cluster, options, facts, plan, other):
             return _vm_taken(facts, plan, other)
     return None
 
 
-class _Other:
+class _OtherImport:
     """Another import, as far as it can be read. An invalid spec claims nothing."""
 
     def __init__(self, raw: Object) -> None:
@@ -63,10 +63,10 @@ class _Other:
         self.status = ImportStatus.read(raw.get("status"))
         self.name, self.namespace = str(self._metadata["name"]), str(self._metadata["namespace"])
 
-    def goes_before(self, own: Object) -> bool:
-        if self._metadata["uid"] == own["metadata"]["uid"] or settled(self.status):
+    def goes_before(self, ours: Object) -> bool:
+        if self._metadata["uid"] == ours["metadata"]["uid"] or has_succeeded(self.status):
             return False
-        return self.has_begun or (self._will_begin and self._age < _age(own))
+        return self.has_begun or (self._will_begin and self._age < _age(ours))
 
     @property
     def has_begun(self) -> bool:
@@ -80,8 +80,8 @@ class _Other:
 
         Waiting for a rival does not count: else two that wait for a third would both start after it.
         """
-        held = any(self._spec.get(name) for name in ("suspend", "cancel", "dryRun"))
-        if held or self.status.workflow is not None or self._metadata.get("deletionTimestamp"):
+        is_held = any(self._spec.get(name) for name in ("suspend", "cancel", "dryRun"))
+        if is_held or self.status.workflow is not None or self._metadata.get("deletionTimestamp"):
             return False
         if self.status.import_status == ImportPhase.NEW:
             return True
@@ -110,8 +110,8 @@ class _Other:
 
     @property
     def folder(self) -> str | None:
-        found = self._spec.get("folder")
-        return found if isinstance(found, str) else None
+        folder = self._spec.get("folder")
+        return folder if isinstance(folder, str) else None
 
     @property
     def source(self) -> tuple[str, str, str]:
@@ -129,17 +129,17 @@ class _Other:
 
 
 def _wanted_names(facts: Facts, plan: Plan) -> set[str]:
-    made = facts.shape()
-    if made is not None:
-        return {made.name}
+    target = facts.shape()
+    if target is not None:
+        return {target.name}
     wanted = plan.target.vm_name or plan.vm
     return {wanted if DNS_LABEL.fullmatch(wanted) else normalise(wanted, plan.target.spelling)}
 
 
-def _name_taken(facts: Facts, taken: list[str], other: _Other) -> Rival:
-    how = "is creating" if other.has_begun else "is older and will create"
+def _name_taken(facts: Facts, wanted: list[str], other: _OtherImport) -> Rival:
+    action = "is creating" if other.has_begun else "is older and will create"
     message = (
-        f"import {other.name} {how} VirtualMachine {facts.namespace}/{taken[0]}, and this import needs "
+        f"import {other.name} {action} VirtualMachine {facts.namespace}/{wanted[0]}, and this import needs "
         "the same name; set another spec.targetVirtualMachineName, or delete one of the two imports"
     )
     return Rival(NAME_TAKEN, message)
@@ -148,22 +148,22 @@ def _name_taken(facts: Facts, taken: list[str], other: _Other) -> Rival:
 # --- the same VM
 
 
-def _is_same_vm(cluster: Cluster, options: Options, facts: Facts, plan: Plan, other: _Other) -> bool:
+def _is_same_vm(cluster: Cluster, options: Options, facts: Facts, plan: Plan, other: _OtherImport) -> bool:
     source = plan.source
     if not source.kind.runs_vms or other.source[0] != source.kind.lower():
         return False  # an OVA is only read, so it may be imported several times at once
-    own = _Words(plan.vm, plan.folder, facts.machine)
-    theirs = _Words(other.vm, other.folder)
+    own = _VmReference(plan.vm, plan.folder, facts.machine)
+    theirs = _VmReference(other.vm, other.folder)
     if not own.may_be(theirs):
         if not (own.is_id or theirs.is_id) or not other.run:
             return False
-        if not own.may_be(_Words(other.vm, other.folder, _machine(cluster, options, other.run))):
+        if not own.may_be(_VmReference(other.vm, other.folder, _machine(cluster, options, other.run))):
             return False
     same = other.source == (source.kind.lower(), source.namespace, source.name)
-    return same or _place(_described(cluster, other.source)) == _place(source)
+    return same or _location(_read_source_plan(cluster, other.source)) == _location(source)
 
 
-class _Words:
+class _VmReference:
     """Names and ids of a VM: from the spec, and from the VM that preflight found."""
 
     def __init__(self, vm: str, folder: str | None, machine: Machine | None = None) -> None:
@@ -171,60 +171,60 @@ class _Words:
         self._ids = {vm.lower()} if _ID.fullmatch(vm) else set()
         if machine is not None:
             known = (machine.source_id, machine.uuid, machine.instance_uuid)
-            self._ids |= {one.lower() for one in known if one}
+            self._ids |= {identifier.lower() for identifier in known if identifier}
         self._folder = None if folder is None else tuple(part for part in folder.split("/") if part)
 
     @property
     def is_id(self) -> bool:
         return bool(self._ids)
 
-    def may_be(self, other: _Words) -> bool:
+    def may_be(self, other: _VmReference) -> bool:
         """Whether both may mean the same VM. A name without a folder matches any folder."""
         if self._ids & other._ids:
             return True
         return bool(self._names & other._names) and self._is_near(other)
 
-    def _is_near(self, other: _Words) -> bool:
+    def _is_near(self, other: _VmReference) -> bool:
         if self._folder is None or other._folder is None:
             return True
-        one, two = sorted((self._folder, other._folder), key=len)
-        if not one:  # the top folder, whose inventory path ends with `vm`
-            return two[-1:] in ((), ("vm",))
-        return two[-len(one) :] == one  # the other one may be an inventory path
+        shorter, longer = sorted((self._folder, other._folder), key=len)
+        if not shorter:  # the top folder, whose inventory path ends with `vm`
+            return longer[-1:] in ((), ("vm",))
+        return longer[-len(shorter) :] == shorter  # the other one may be an inventory path
 
 
 def _machine(cluster: Cluster, options: Options, run: str) -> Machine | None:
     """The VM that the preflight of another import found."""
-    page = cluster.get(CONFIG_MAP, names.machine(run), options.namespace)
+    config_map = cluster.get(CONFIG_MAP, names.machine(run), options.namespace)
     try:
-        return Machine.model_validate_json(page["data"][MACHINE]) if page else None
+        return Machine.model_validate_json(config_map["data"][MACHINE]) if config_map else None
     except (KeyError, ValidationError):
         return None
 
 
-def _described(cluster: Cluster, source: tuple[str, str, str]) -> SourcePlan | None:
+def _read_source_plan(cluster: Cluster, source: tuple[str, str, str]) -> SourcePlan | None:
     """The source of another import; two sources may be the same vCenter."""
     kind = KINDS.get(source[0])
-    found = cluster.get(kind, source[2], source[1]) if kind and source[2] else None
+    resource = cluster.get(kind, source[2], source[1]) if kind and source[2] else None
     try:
-        return source_plan(parse_source(found)) if found else None
+        return source_plan(parse_source(resource)) if resource else None
     except ValidationError:
         return None
 
 
-def _place(source: SourcePlan | None) -> tuple[str, ...]:
+def _location(source: SourcePlan | None) -> tuple[str, ...]:
     if source is None:
         return ()
     return source.endpoint.rstrip("/").lower(), source.datacenter, source.region
 
 
-def _vm_taken(facts: Facts, plan: Plan, other: _Other) -> Rival:
+def _vm_taken(facts: Facts, plan: Plan, other: _OtherImport) -> Rival:
     source = plan.source
-    who = f"import {other.name}" if other.namespace == facts.namespace else "an import in another namespace"
-    how = "imports" if other.has_begun else "is older and will import"
+    owner = f"import {other.name}" if other.namespace == facts.namespace else "an import in another namespace"
+    action = "imports" if other.has_begun else "is older and will import"
     message = (
-        f"{who} {how} {plan.vm} of {source.kind} {source.namespace}/{source.name}, the VM of this import; "
-        "this import starts when that one has succeeded, has failed or is deleted"
+        f"{owner} {action} {plan.vm} of {source.kind} {source.namespace}/{source.name}, the VM of this "
+        "import; this import starts when that one has succeeded, has failed or is deleted"
     )
     return Rival(VM_TAKEN, message)
 

@@ -33,7 +33,7 @@ KINDS: Final[Mapping[str, Kind]] = {kind.lower(): SOURCES[kind] for kind in Sour
 
 
 @dataclass(frozen=True)
-class Origin:
+class ResolvedSource:
     """An import's source as it was found."""
 
     source: Source | None = None
@@ -45,7 +45,7 @@ class Origin:
     message: str = ""
 
 
-def origin(cluster: Cluster, options: Options, import_: VirtualMachineImport) -> Origin:
+def resolve_source(cluster: Cluster, options: Options, import_: VirtualMachineImport) -> ResolvedSource:
     """The source of an import, with its credentials.
 
     A missing object is a reason to wait, because a manifest may contain the objects in any order.
@@ -53,45 +53,47 @@ def origin(cluster: Cluster, options: Options, import_: VirtualMachineImport) ->
     """
     reference = import_.spec.source_cluster
     if reasons := tuple(reference_reasons(reference)):
-        return Origin(reason=REFERENCE_INVALID, message=texts.message(reasons))
+        return ResolvedSource(reason=REFERENCE_INVALID, message=texts.message(reasons))
     kind = KINDS.get(reference.kind.lower())
     if kind is None:
         message = f"spec.sourceCluster.kind {texts.shown(reference.kind)} is not a kind of source"
         if not reference.kind:
             message = "spec.sourceCluster.kind is empty"
-        return Origin(reason=KIND_UNKNOWN, message=f"{message}; write one of {', '.join(SourceKind)}")
+        return ResolvedSource(reason=KIND_UNKNOWN, message=f"{message}; write one of {', '.join(SourceKind)}")
     namespace = reference.namespace or import_.metadata.namespace
-    if not _watched(namespace, options):
+    if not _is_watched(namespace, options):
         message = f"{kind.kind} {namespace}/{reference.name} is outside the namespaces of this installation"
-        return Origin(reason="SourceNotFound", message=f"{message} ({', '.join(options.namespaces)})")
-    found = cluster.get(kind, reference.name, namespace) if reference.name else None
-    place = import_.metadata.namespace, namespace
-    if not is_granted(cluster, options, kind, found, place):
-        return Origin(reason=NOT_PERMITTED, message=refusal(kind, reference.name, place))
-    if found is None:
-        what = f"{kind.kind} {namespace}/{reference.name}"
-        return Origin(
-            reason="SourceNotFound", message=f"{what} does not exist; create it, then the import continues"
+        return ResolvedSource(reason="SourceNotFound", message=f"{message} ({', '.join(options.namespaces)})")
+    resource = cluster.get(kind, reference.name, namespace) if reference.name else None
+    namespaces = import_.metadata.namespace, namespace
+    if not is_granted(cluster, options, kind, resource, namespaces):
+        return ResolvedSource(reason=NOT_PERMITTED, message=refusal(kind, reference.name, namespaces))
+    if resource is None:
+        name = f"{kind.kind} {namespace}/{reference.name}"
+        return ResolvedSource(
+            reason="SourceNotFound", message=f"{name} does not exist; create it, then the import continues"
         )
-    return _judged(cluster, options, kind, found)
+    return _with_readiness(cluster, options, kind, resource)
 
 
-def _judged(cluster: Cluster, options: Options, kind: Kind, found: Object) -> Origin:
-    status, metadata = SourceStatus.read(found.get("status")), found["metadata"]
+def _with_readiness(cluster: Cluster, options: Options, kind: Kind, resource: Object) -> ResolvedSource:
+    status, metadata = SourceStatus.read(resource.get("status")), resource["metadata"]
     where = f"{kind.kind} {metadata['namespace']}/{metadata['name']}"
     try:
-        source = parse_source(found)
+        source = parse_source(resource)
     except ValidationError as error:
-        return Origin(status=status, reason="SourceNotReady", message=f"{where}: {first_error(error)}")
+        return ResolvedSource(
+            status=status, reason="SourceNotReady", message=f"{where}: {first_error(error)}"
+        )
     if not is_installed(SourceKind(kind.kind)):
         message = not_installed_message(SourceKind(kind.kind))
-        return Origin(source=source, status=status, reason="ProviderNotInstalled", message=message)
+        return ResolvedSource(source=source, status=status, reason="ProviderNotInstalled", message=message)
     if status.status != READY or status.observed_generation != metadata.get("generation", 0):
-        why = f": {status.message}" if status.message and status.status != READY else ""
-        message = f"The source cluster is not ready yet ({where}{why})"
-        return Origin(source=source, status=status, reason="SourceNotReady", message=message)
+        detail = f": {status.message}" if status.message and status.status != READY else ""
+        message = f"The source cluster is not ready yet ({where}{detail})"
+        return ResolvedSource(source=source, status=status, reason="SourceNotReady", message=message)
     secret = read_secret(cluster, source, options.namespace)
-    return Origin(
+    return ResolvedSource(
         source=source,
         status=status,
         credentials=secret.data,
@@ -100,10 +102,10 @@ def _judged(cluster: Cluster, options: Options, kind: Kind, found: Object) -> Or
     )
 
 
-def parse_source(found: Object) -> Source:
+def parse_source(resource: Object) -> Source:
     """A source as a model. Raises ValidationError."""
-    return RESOURCES[found["kind"]].model_validate(found, by_alias=True, by_name=False)
+    return RESOURCES[resource["kind"]].model_validate(resource, by_alias=True, by_name=False)
 
 
-def _watched(namespace: str, options: Options) -> bool:
+def _is_watched(namespace: str, options: Options) -> bool:
     return not options.namespaces or namespace in options.namespaces

@@ -18,29 +18,31 @@ from workflows.status.observed import Observed
 START: Final = "start"
 
 
-def holders(cluster: Cluster, options: Options, seen: Observed, namespace: str) -> Mapping[str, str]:
+def read_holder_names(
+    cluster: Cluster, options: Options, seen: Observed, namespace: str
+) -> Mapping[str, str]:
     """The imports that hold the locks of `seen`, by Workflow; without names from other namespaces.
 
     Raises:
         StepError: where the API does not answer.
     """
     wanted = {workflow for wait in seen.waits if wait.lock for workflow in wait.holders} - {seen.name}
-    found = {seen.name: "this import"}
+    names_by_workflow = {seen.name: "this import"}
     for workflow in wanted:
-        thing = cluster.get(WORKFLOW, workflow, options.namespace)
-        labels = ((thing or {}).get("metadata") or {}).get("labels") or {}
+        resource = cluster.get(WORKFLOW, workflow, options.namespace)
+        labels = ((resource or {}).get("metadata") or {}).get("labels") or {}
         own = labels.get(names.LABEL_NAMESPACE) == namespace
-        found[workflow] = str(labels.get(names.LABEL_NAME, "")) if own else ELSEWHERE
-    return found
+        names_by_workflow[workflow] = str(labels.get(names.LABEL_NAME, "")) if own else ELSEWHERE
+    return names_by_workflow
 
 
-def starting(cluster: Cluster, seen: Observed, name: str, namespace: str) -> str:
+def read_start_message(cluster: Cluster, seen: Observed, name: str, namespace: str) -> str:
     """KubeVirt's message about the VM while `start` waits for it; may be empty."""
     leaf = seen.leaf(START)
     if leaf is None or leaf.phase is not Phase.RUNNING or not name:
         return ""
     try:
-        found = cluster.get(MACHINE, name, namespace)
+        vm = cluster.get(MACHINE, name, namespace)
     except StepError:  # the step itself checks too, and reports the error
         return ""
-    return describe_vm_status(found.get("status") or {}) if found is not None else ""
+    return describe_vm_status(vm.get("status") or {}) if vm is not None else ""

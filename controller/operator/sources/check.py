@@ -18,8 +18,9 @@ from steps.providers import is_installed, not_installed_message
 from workflows import texts
 from workflows.api.conditions import put
 from workflows.api.sources import Source
-from workflows.api.status import Condition, SourceStatus, Verification
+from workflows.api.status import Condition, ConditionStatus, SourceStatus, Verification
 from workflows.plan import source_plan, source_reasons
+from workflows.status.messages import exit_word
 
 NOT_READY: Final = "clusterNotReady"
 CLUSTER_READY: Final = "ClusterReady"
@@ -29,7 +30,7 @@ PROVIDER_NOT_INSTALLED: Final = "ProviderNotInstalled"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class SourceVerdict:
     """Whether a source can be used, and if not, why (a reason and a sentence)."""
 
     ready: bool
@@ -37,39 +38,43 @@ class Verdict:
     message: str = ""
 
 
-def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -> Verdict:
+def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -> SourceVerdict:
     """Log in to the source and verify it, within `options.verify_seconds`."""
     if not is_installed(SourceKind(source.kind)):
         message = not_installed_message(SourceKind(source.kind))
-        return Verdict(ready=False, reason=PROVIDER_NOT_INSTALLED, message=message)
-    reasons = [*source_reasons(source), *_not_here(source)]
+        return SourceVerdict(ready=False, reason=PROVIDER_NOT_INSTALLED, message=message)
+    reasons = [*source_reasons(source), *_cluster_reasons(source)]
     if reasons:
-        return Verdict(ready=False, reason="Invalid", message=texts.message(tuple(reasons)))
-    with probe.desk(source_plan(source).to_json(), credentials) as folder:
-        answer = probe.ask("steps.verify", folder, options.verify_seconds, "--run", _name(source))
-    if answer is None:
+        return SourceVerdict(ready=False, reason="Invalid", message=texts.message(tuple(reasons)))
+    with probe.request_folder(source_plan(source).to_json(), credentials) as folder:
+        result = probe.run_program(
+            "steps.verify", folder, options.verify_seconds, "--run", _check_name(source)
+        )
+    if result is None:
         seconds = f"{options.verify_seconds:g} s"
         message = f"the source did not answer within {seconds}; check that the cluster can reach its address"
-        return Verdict(ready=False, reason="Unreachable", message=message)
-    if answer.code == Exit.DONE:
-        return Verdict(ready=True)
-    return Verdict(ready=False, reason=_reason(answer.code), message=answer.words)
+        return SourceVerdict(ready=False, reason="Unreachable", message=message)
+    if result.code == Exit.DONE:
+        return SourceVerdict(ready=True)
+    reason = exit_word(result.code) or "VerificationFailed"
+    return SourceVerdict(ready=False, reason=reason, message=result.words)
 
 
-def _name(source: Source) -> str:
+def _check_name(source: Source) -> str:
     """The name of the check at the source: also other clusters may use the account."""
     uid = source.metadata.uid or f"{source.metadata.namespace}/{source.metadata.name}"
     return f"verify-{hashlib.sha256(uid.encode()).hexdigest()[:16]}"
 
 
 def status(
-    verdict: Verdict, before: SourceStatus, generation: int, now: datetime, record: Verification
+    verdict: SourceVerdict, before: SourceStatus, generation: int, now: datetime, record: Verification
 ) -> SourceStatus:
     """The source's status after a verdict. The conditions have vm-import-controller's types."""
     ready, message = verdict.ready, verdict.message
     conditions = before.conditions
     for kind, holds in ((CLUSTER_READY, ready), (CLUSTER_ERROR, not ready)):
-        condition = Condition(type=kind, status=str(holds), reason=verdict.reason, message=message)
+        value = ConditionStatus.TRUE if holds else ConditionStatus.FALSE
+        condition = Condition(type=kind, status=value, reason=verdict.reason, message=message)
         conditions = put(conditions, condition, now)
     return SourceStatus(
         status=READY if ready else NOT_READY,
@@ -80,7 +85,7 @@ def status(
     )
 
 
-def _not_here(source: Source) -> Iterator[str]:
+def _cluster_reasons(source: Source) -> Iterator[str]:
     """Addresses that are valid only on the command line: in a cluster a path would be a file in our pods."""
     address = source.spec.address
     if address and urlsplit(address).scheme not in ("http", "https"):
@@ -88,10 +93,3 @@ def _not_here(source: Source) -> Iterator[str]:
             f"{address!r} is not an http or https URL: the controller cannot read local files; "
             "serve the file over HTTP"
         )
-
-
-def _reason(code: int) -> str:
-    """The reason for an exit code, such as `Denied`."""
-    if code not in list(Exit):
-        return "VerificationFailed"
-    return Exit(code).word

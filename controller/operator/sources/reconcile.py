@@ -22,7 +22,7 @@ from controller.operator.observe.source import READY, parse_source
 from controller.operator.options import Options
 from controller.operator.routing import SourceKey
 from controller.operator.sources import attempts, check
-from controller.operator.sources.check import Verdict
+from controller.operator.sources.check import SourceVerdict
 from steps.model.document import first_error
 from steps.model.kinds import Object
 from steps.runtime.cluster import Cluster
@@ -36,10 +36,10 @@ log = structlog.get_logger()
 
 CHANGE_SECONDS: Final = 30.0
 """Seconds until a change of the Secret of a source that is not ready is noticed: Secrets are not watched."""
-Verify = Callable[[Source, Mapping[str, bytes], Options], Verdict]
+Verify = Callable[[Source, Mapping[str, bytes], Options], SourceVerdict]
 
 
-class Survey:
+class SourceReconciler:
     """Verifies sources. Remembers the credentials with which each was last verified."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Survey:
         self._statuses: dict[SourceKey, str] = {}
         self._accounts = RefusedAccounts()
 
-    def look(self, key: SourceKey) -> float | None:
+    def reconcile(self, key: SourceKey) -> float | None:
         """Verify a source if that is due. Returns seconds until the next reconcile; None if deleted.
 
         Raises:
@@ -90,23 +90,27 @@ class Survey:
             self._verified[key] = (secret.version, self._clock())
         return self._options.recheck_seconds if after.status == READY else attempts.FIRST_PAUSE
 
-    def counted(self) -> Counter[str]:
+    def count_by_status(self) -> Counter[str]:
         """The number of sources by status, for metrics."""
         with self._lock:
             return Counter(self._statuses.values())
 
-    def _read(self, raw: Object) -> tuple[Source | None, Credentials, Verdict | None]:
+    def _read(self, raw: Object) -> tuple[Source | None, Credentials, SourceVerdict | None]:
         """The source, its credentials, and the verdict if one of them makes an attempt pointless."""
         try:
             source = parse_source(raw)
         except ValidationError as error:
-            return None, Credentials(), Verdict(ready=False, reason="Invalid", message=first_error(error))
+            return (
+                None,
+                Credentials(),
+                SourceVerdict(ready=False, reason="Invalid", message=first_error(error)),
+            )
         if reasons := tuple(source_reasons(source)):
             message = texts.message(reasons)
-            return source, Credentials(), Verdict(ready=False, reason="Invalid", message=message)
+            return source, Credentials(), SourceVerdict(ready=False, reason="Invalid", message=message)
         secret = read_secret(self._cluster, source, self._options.namespace)
         if secret.data is None:
-            return source, secret, Verdict(ready=False, reason=secret.reason, message=secret.message)
+            return source, secret, SourceVerdict(ready=False, reason=secret.reason, message=secret.message)
         return source, secret, None
 
     def _seconds_left(self, key: SourceKey, raw: Object, before: SourceStatus, secret: Credentials) -> float:
@@ -124,21 +128,25 @@ class Survey:
             return 0.0
         return self._options.recheck_seconds - (now - known[1]).total_seconds()
 
-    def _verdict(self, source: Source | None, secret: Credentials) -> Verdict:
+    def _verdict(self, source: Source | None, secret: Credentials) -> SourceVerdict:
         if source is None or secret.data is None:
-            return Verdict(ready=False, reason="Invalid")
+            return SourceVerdict(ready=False, reason="Invalid")
         try:
             values = {name: base64.b64decode(value, validate=True) for name, value in secret.data.items()}
         except binascii.Error:
-            return Verdict(ready=False, reason="SecretInvalid", message="the Secret's data is not base64")
+            return SourceVerdict(
+                ready=False, reason="SecretInvalid", message="the Secret's data is not base64"
+            )
         if self._accounts.is_refused(source, secret):
             message = f"the source has refused these credentials; {attempts.WAITING}"
-            return Verdict(ready=False, reason=attempts.REFUSED, message=message)
+            return SourceVerdict(ready=False, reason=attempts.REFUSED, message=message)
         verdict = self._verify(source, values, self._options)
         self._accounts.note(source, secret, verdict)
         return verdict
 
-    def _status(self, raw: Object, before: SourceStatus, verdict: Verdict, credentials: str) -> SourceStatus:
+    def _status(
+        self, raw: Object, before: SourceStatus, verdict: SourceVerdict, credentials: str
+    ) -> SourceStatus:
         generation = _generation(raw)
         now = self._clock()
         if verdict.ready:
@@ -170,7 +178,7 @@ class RefusedAccounts:
         with self._lock:
             return self._refusals[_account(source, secret)] >= attempts.MOST_REFUSALS
 
-    def note(self, source: Source, secret: Credentials, verdict: Verdict) -> None:
+    def note(self, source: Source, secret: Credentials, verdict: SourceVerdict) -> None:
         with self._lock:
             if verdict.reason == attempts.REFUSED:
                 self._refusals[_account(source, secret)] += 1

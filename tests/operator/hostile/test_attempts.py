@@ -12,8 +12,8 @@ import pytest
 from controller.operator.options import Options
 from controller.operator.routing import SourceKey
 from controller.operator.sources.attempts import LONGEST_PAUSE, MOST_REFUSALS
-from controller.operator.sources.check import Verdict
-from controller.operator.sources.reconcile import Survey
+from controller.operator.sources.check import SourceVerdict
+from controller.operator.sources.reconcile import SourceReconciler
 from steps.model.kinds import SECRET, SOURCES
 from steps.model.sources import SourceKind
 from tests.operator.world import World
@@ -22,14 +22,14 @@ from workflows.api.status import SourceStatus
 
 VMWARE: Final = SOURCES[SourceKind.VMWARE]
 KEY: Final = SourceKey(VMWARE, "default", "vcenter")
-DENIED: Final = Verdict(ready=False, reason="Denied", message="the password is wrong")
-UNREACHABLE: Final = Verdict(ready=False, reason="Unreachable", message="nobody answers")
+DENIED: Final = SourceVerdict(ready=False, reason="Denied", message="the password is wrong")
+UNREACHABLE: Final = SourceVerdict(ready=False, reason="Unreachable", message="nobody answers")
 
 
 class Place:
     """A source, the controller that checks it, and a clock."""
 
-    def __init__(self, verdict: Verdict) -> None:
+    def __init__(self, verdict: SourceVerdict) -> None:
         self.world, self.verdict = World(), verdict
         self.world.set_source("")
         self.attempts: list[tuple[str, bytes]] = []
@@ -37,9 +37,11 @@ class Place:
 
     def restart(self) -> None:
         """A new process: it knows only what is in the cluster."""
-        self.survey = Survey(self.world.cluster, Options(), self._verify, lambda: self.world.now)
+        self.reconciler = SourceReconciler(
+            self.world.cluster, Options(), self._verify, lambda: self.world.now
+        )
 
-    def _verify(self, source: Source, credentials: Mapping[str, bytes], _options: Options) -> Verdict:
+    def _verify(self, source: Source, credentials: Mapping[str, bytes], _options: Options) -> SourceVerdict:
         self.attempts.append((source.metadata.name, credentials["password"]))
         return self.verdict
 
@@ -49,7 +51,7 @@ class Place:
         due = dict.fromkeys(keys or (KEY,), self.world.now)
         while (key := min(due, key=lambda one: due[one])) and due[key] <= end:
             self.world.now = max(self.world.now, due[key])
-            again = self.survey.look(key)
+            again = self.reconciler.reconcile(key)
             due[key] = self.world.now + timedelta(seconds=again or 1)
         self.world.now = end
 
@@ -90,7 +92,7 @@ def test_a_changed_password_is_tried() -> None:
     place = Place(DENIED)
     place.wait(3600)
     place.world.set_password("right")
-    place.verdict = Verdict(ready=True)
+    place.verdict = SourceVerdict(ready=True)
     place.wait(60)
     assert place.attempts[MOST_REFUSALS:] == [("vcenter", b"right")]
     assert place.status.status == "clusterReady"
@@ -102,7 +104,7 @@ def test_a_person_may_ask_for_another_attempt() -> None:
     place.wait(3600)
     note = {"metadata": {"annotations": {"migration.harvesterhci.io/retry": "true"}}}
     place.world.cluster.patch(VMWARE, "vcenter", note, "default")
-    place.verdict = Verdict(ready=True)
+    place.verdict = SourceVerdict(ready=True)
     place.wait(300)
     assert place.status.status == "clusterReady"
     found = place.world.cluster.peek(VMWARE, "vcenter", "default")
@@ -141,7 +143,7 @@ def test_a_source_that_does_not_answer_is_asked_less_and_less() -> None:
 def test_a_source_that_answers_again_is_ready_within_ten_minutes() -> None:
     place = Place(UNREACHABLE)
     place.wait(7200)
-    place.verdict = Verdict(ready=True)
+    place.verdict = SourceVerdict(ready=True)
     place.wait(LONGEST_PAUSE + 30)
     assert place.status.status == "clusterReady"
 
@@ -150,14 +152,14 @@ def test_a_clock_that_was_set_back_delays_nothing() -> None:
     place = Place(UNREACHABLE)
     place.wait(3600)
     place.world.now -= timedelta(hours=5)
-    place.verdict = Verdict(ready=True)
+    place.verdict = SourceVerdict(ready=True)
     place.wait(60)
     assert place.status.status == "clusterReady"
 
 
 @pytest.mark.parametrize("record", [None, "x", {"time": "now"}, {"time": 7, "failures": "many"}, []])
 def test_a_record_that_somebody_else_wrote_stops_nothing(record: object) -> None:
-    place = Place(Verdict(ready=True))
+    place = Place(SourceVerdict(ready=True))
     found = place.world.cluster.peek(VMWARE, "vcenter", "default")
     assert found is not None
     found["status"] = {"status": "clusterNotReady", "observedGeneration": 1, "verification": record}
@@ -166,7 +168,7 @@ def test_a_record_that_somebody_else_wrote_stops_nothing(record: object) -> None
 
 
 def test_a_secret_that_cannot_be_decoded_is_reported_once() -> None:
-    place = Place(Verdict(ready=True))
+    place = Place(SourceVerdict(ready=True))
     found = place.world.cluster.peek(SECRET, "credentials", "default")
     assert found is not None
     found["data"]["password"] = base64.b64encode(b"x").decode()[:-1]

@@ -13,8 +13,8 @@ import pytest
 
 from controller.operator.options import Options
 from controller.operator.routing import SourceKey
-from controller.operator.sources.check import Verdict
-from controller.operator.sources.reconcile import Survey
+from controller.operator.sources.check import SourceVerdict
+from controller.operator.sources.reconcile import SourceReconciler
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CONFIG_MAP, IMPORT, SECRET, SOURCES, STORAGE_CLASS, Kind
 from steps.model.sources import SourceKind
@@ -184,8 +184,10 @@ def test_a_field_of_a_source(kind: SourceKind, path: tuple[str, ...], name: str)
     metadata = {"name": "hostile", "namespace": "default", "generation": 1}
     place = {"apiVersion": SOURCES[kind].api_version, "kind": str(kind), "metadata": metadata}
     world.cluster.put({**place, "spec": spec})
-    survey = Survey(world.cluster, Options(), lambda *_: Verdict(ready=True), lambda: world.now)
-    survey.look(SourceKey(SOURCES[kind], "default", "hostile"))
+    reconciler = SourceReconciler(
+        world.cluster, Options(), lambda *_: SourceVerdict(ready=True), lambda: world.now
+    )
+    reconciler.reconcile(SourceKey(SOURCES[kind], "default", "hostile"))
     found = world.cluster.peek(SOURCES[kind], "hostile", "default")
     assert found is not None
     assert sizes(found.get("status")) < STATUS_BYTES

@@ -12,8 +12,8 @@ from controller.operator.observe.grant import ALLOWED
 from controller.operator.observe.secret import CONSENT, LABEL_CREDENTIALS
 from controller.operator.options import Options, References
 from controller.operator.routing import SourceKey
-from controller.operator.sources.check import Verdict
-from controller.operator.sources.reconcile import Survey
+from controller.operator.sources.check import SourceVerdict
+from controller.operator.sources.reconcile import SourceReconciler
 from steps.model.kinds import IMPORT, REFERENCE_GRANT, SECRET, SOURCES, Object
 from steps.model.names import LABEL_RUN
 from steps.model.sources import SourceKind
@@ -35,11 +35,13 @@ class Tenant:
         self.cluster.namespaces |= {"tenant", "kube-system"}
         self.sent: list[Mapping[str, bytes]] = []
         """The credentials that the source was checked with."""
-        self.survey = Survey(self.cluster, options or Options(), self._verify, lambda: self.world.now)
+        self.reconciler = SourceReconciler(
+            self.cluster, options or Options(), self._verify, lambda: self.world.now
+        )
 
-    def _verify(self, _source: Source, credentials: Mapping[str, bytes], _options: Options) -> Verdict:
+    def _verify(self, _source: Source, credentials: Mapping[str, bytes], _options: Options) -> SourceVerdict:
         self.sent.append(credentials)
-        return Verdict(ready=True)
+        return SourceVerdict(ready=True)
 
     def secret(self, namespace: str, **parts: Any) -> Object:
         data = {key: encoded(value) for key, value in {"username": "root", "password": "TOP-SECRET"}.items()}
@@ -54,7 +56,7 @@ class Tenant:
         self.cluster.put(
             {"apiVersion": OVA.api_version, "kind": OVA.kind, "metadata": metadata, "spec": spec}
         )
-        self.survey.look(SOURCE)
+        self.reconciler.reconcile(SOURCE)
         found = self.cluster.peek(OVA, "s", "tenant")
         assert found is not None
         return SourceStatus.read(found["status"])
@@ -125,11 +127,13 @@ def test_a_source_in_the_release_namespace_needs_the_label_too(copy: bool) -> No
     source["metadata"] = {"name": "v", "namespace": "vmferry", "generation": 1}
     source["spec"] = {"endpoint": "https://vcenter/sdk", "credentials": {"name": "c"}}
     world.cluster.put(source)
-    survey = Survey(world.cluster, Options(), lambda *_: Verdict(ready=True), lambda: world.now)
+    reconciler = SourceReconciler(
+        world.cluster, Options(), lambda *_: SourceVerdict(ready=True), lambda: world.now
+    )
     key = SourceKey(VMWARE, "vmferry", "v")
 
     def status() -> SourceStatus:
-        survey.look(key)
+        reconciler.reconcile(key)
         found = world.cluster.peek(VMWARE, "v", "vmferry")
         assert found is not None
         return SourceStatus.read(found["status"])

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.registry import Collector
 
 from controller.operator import health, probe, telemetry
-from controller.operator.routing import Hub
+from controller.operator.routing import EventRouter
 from controller.operator.sweep import sweep
 from controller.operator.workqueue import Queue
 from steps.model import names
@@ -99,8 +99,8 @@ def test_the_probe_imports_nothing_from_its_working_directory(
     (tmp_path / "steps" / "verify.py").write_text("open('ran', 'w').close()")
     (tmp_path / "steps" / "__init__.py").touch()
     monkeypatch.chdir(tmp_path)
-    with probe.desk("{}", {}) as folder:
-        probe.ask("steps.verify", folder, 30)
+    with probe.request_folder("{}", {}) as folder:
+        probe.run_program("steps.verify", folder, 30)
     assert not (tmp_path / "ran").exists()
 
 
@@ -131,13 +131,13 @@ def test_silent_connections_hold_no_threads(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_sources_that_nobody_uses_are_forgotten() -> None:
     """Many names that were used once must not slow down each event (F21)."""
-    hub = Hub(Queue(), Queue())
+    hub = EventRouter(Queue(), Queue())
     metadata = {"name": "web", "namespace": "default", "uid": "uid"}
     for number in range(1000):
         spec = {"sourceCluster": {"kind": "VmwareSource", "name": f"s-{number}"}}
-        hub.seen(IMPORT, {"metadata": metadata, "spec": spec}, False)
+        hub.route(IMPORT, {"metadata": metadata, "spec": spec}, False)
     assert len(hub._by_source) == 1
-    hub.seen(IMPORT, {"metadata": metadata}, True)
+    hub.route(IMPORT, {"metadata": metadata}, True)
     assert (hub._by_source, hub._source_of, hub._by_uid) == ({}, {}, {})
 
 
