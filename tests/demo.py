@@ -1,4 +1,4 @@
-"""`vmferry demo`: the main job from beginning to end, on one machine."""
+"""`vmferry demo`: an import from start to end, on one computer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def demo(into: Path, kind: Kind) -> int:
     """Import the guest from a source of that kind into `into` and boot it; returns the exit code.
 
     Raises:
-        StepError: CONFLICT, when something else lies in `into`.
+        StepError: CONFLICT, if `into` contains something else.
     """
     began = time.monotonic()
     _clear(into)
@@ -72,7 +72,7 @@ def _vmferry(*argv: str) -> int:
 
 
 def _boot(machine: Path, console: Path) -> int:
-    """`vmferry boot`, its console shown and kept."""
+    """`vmferry boot`, with its console shown and saved."""
     argv = ["boot", str(machine), "--timeout", str(BOOT_SECONDS)]
     say.print(f"[bold]$ vmferry {' '.join(argv)}[/]", soft_wrap=True)
     return _tee([sys.executable, "-m", "controller.cli.main", *argv], console)
@@ -92,7 +92,7 @@ def _tee(argv: Sequence[str], log: Path) -> int:
 
 
 def main() -> int:
-    """`python -m tests.demo FOLDER KIND`, as `vmferry demo` calls it."""
+    """`python -m tests.demo FOLDER KIND`, as `vmferry demo` runs it."""
     try:
         return demo(Path(sys.argv[1]), Kind(sys.argv[2]))
     except StepError as error:

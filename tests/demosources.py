@@ -1,4 +1,4 @@
-"""The guest at each kind of source, for the demo and for whoever compares them."""
+"""Puts the guest into each kind of source, for the demo and for the tests that compare the sources."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NETWORKS: Final = ("VM Network", "prod-pg")
 
 
 class Kind(enum.StrEnum):
-    """What `make demo SOURCE=` may say."""
+    """The values of `make demo SOURCE=`."""
 
     VMWARE = "vmware"
     OPENSTACK = "openstack"
@@ -30,7 +30,7 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Stage:
-    """A source with the guest in it."""
+    """A source that has the guest."""
 
     where: str
     """What a person is told of it."""
@@ -41,12 +41,12 @@ class Stage:
 
 
 def default() -> Kind:
-    """The simulated vCenter is a Go program: without Go there is the OVA."""
+    """The simulated vCenter is a Go program: without Go the OVA is used."""
     return Kind.VMWARE if shutil.which("go") else Kind.OVA
 
 
 def at(kind: Kind, folder: Path, seed: bytes | None = None) -> AbstractContextManager[Stage]:
-    """The source for as long as the body runs; the same `seed` puts the same data on the data disk."""
+    """The source, while the body runs; the same `seed` gives the same data on the data disk."""
     return {Kind.VMWARE: _vmware, Kind.OPENSTACK: _openstack, Kind.OVA: _ova}[kind](folder, seed)
 
 
@@ -87,7 +87,7 @@ def _ova(folder: Path, seed: bytes | None) -> Iterator[Stage]:
 
 @contextmanager
 def _openstack(folder: Path, seed: bytes | None) -> Iterator[Stage]:
-    # the services are there for this source only
+    # these services run only for this source
     from tests.openstack.cloud import Cloud, running  # noqa: PLC0415
     from tests.openstack.stack import operate  # noqa: PLC0415
 
@@ -104,7 +104,7 @@ def _openstack(folder: Path, seed: bytes | None) -> Iterator[Stage]:
 def openstack_stage(
     project: Any, folder: Path, namespace: str = "default", *, seed: bytes | None = None, stay: bool = False
 ) -> Stage:
-    """The guest as a server of that project; `stay`: it stays up once it has reported."""
+    """The guest as a server of that project; with `stay` it keeps running after its report."""
     from tests.openstack import machines  # noqa: PLC0415
 
     place = folder / "openstack"
@@ -134,7 +134,7 @@ def openstack_stage(
 
 
 def openstack_source(project: Any, namespace: str) -> list[scenario.Json]:
-    """Secret and source of a project."""
+    """The Secret and the source for a project."""
     who = project.credentials
     values = {
         "username": who.username,

@@ -1,8 +1,8 @@
-"""Runs tests/argo: what may, beside each other, as an import waits more than it works; then the rest.
+"""Runs tests/argo. Tests that allow it run in parallel, as an import mostly waits; then the rest run.
 
     python -m tests.argo REPORT.xml [--smoke]
 
-`--smoke` runs the tests of that marker only. The command fails when a test fails. REPORT gets the counts of
+`--smoke` runs only the tests with that marker. The command fails when a test fails. REPORT gets the counts of
 all parts.
 """
 
@@ -61,7 +61,7 @@ def _pytest(report: Path, *options: str) -> int:
 
 
 def _sum(report: Path, parts: dict[Path, tuple[str, ...]]) -> None:
-    """One report of the counts of several."""
+    """Merge the counts of several reports into one."""
     counts: Counter[str] = Counter()
     for part in parts:
         suite = ET.parse(part).getroot().find("testsuite")  # noqa: S314 - pytest wrote it just now

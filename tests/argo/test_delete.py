@@ -1,4 +1,4 @@
-"""Cancel, delete, approve, hold and rehearse, in a real cluster."""
+"""Cancel, delete, approve, suspend and dry run in a real cluster."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ pytestmark = pytest.mark.argo
 Make = Callable[..., World]
 
 
-def test_quick_cancel_while_the_image_is_downloaded(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_delete_while_the_image_is_downloaded_leaves_nothing(
+    ground: Ground, make: Make, tmp_path: Path
+) -> None:
     made = make([a_vm(tmp_path, "quick")])
     imported = made.begin("quick")
 
@@ -33,7 +35,7 @@ def test_quick_cancel_while_the_image_is_downloaded(ground: Ground, make: Make, 
 
 
 @pytest.mark.smoke
-def test_deleted_while_the_disk_is_read_the_source_gets_its_lease_back(make: Make, tmp_path: Path) -> None:
+def test_delete_while_the_disk_is_read_releases_the_lease(make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "reading")])
     made.simulator.faults(pauseAt=65536)
     imported = made.begin("reading")
@@ -46,7 +48,7 @@ def test_deleted_while_the_disk_is_read_the_source_gets_its_lease_back(make: Mak
     assert images_of(made) == made.all(MACHINE) == []
 
 
-def test_cancelled_by_the_spec_and_taken_back(make: Make, tmp_path: Path) -> None:
+def test_cancel_in_the_spec_and_resume(make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "undecided")])
     made.simulator.faults(pauseAt=65536)
     imported = made.begin("undecided")
@@ -61,7 +63,7 @@ def test_cancelled_by_the_spec_and_taken_back(make: Make, tmp_path: Path) -> Non
     assert made.simulator.vm("undecided")["shutdowns"] == 1
 
 
-def test_approvals_and_suspension(make: Make, tmp_path: Path) -> None:
+def test_approvals_and_suspension_hold_the_import(make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "careful")])
     imported = made.begin("careful", approvals=["poweroff", "start"])
     eventually(lambda: imported.summary.reason == "WaitingForApproval", imported.told)
@@ -80,7 +82,7 @@ def test_approvals_and_suspension(make: Make, tmp_path: Path) -> None:
     assert "Approved" in imported.events()
 
 
-def test_dry_run_then_for_real(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_dry_run_then_real_import(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "rehearsed")])
     imported = made.begin("rehearsed", dryRun=True)
     planned = eventually(lambda: find(imported.status.import_conditions, "Planned"), imported.told)
@@ -100,7 +102,7 @@ def test_dry_run_then_for_real(ground: Ground, make: Make, tmp_path: Path) -> No
     assert (warned.status, warned.reason) == ("False", "PlanChanged")
 
 
-def test_a_machine_of_that_name_is_not_taken_over(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_existing_vm_of_that_name_is_not_taken_over(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "taken")])
     ground.apply(a_foreign_vm(made.namespace, "taken"))
     imported = made.begin("taken")
@@ -108,7 +110,7 @@ def test_a_machine_of_that_name_is_not_taken_over(ground: Ground, make: Make, tm
     assert "already exists and does not belong to this import" in status.message
     assert made.simulator.vm("taken")["power"] == "on"
     ground.cluster.delete(MACHINE, "taken", made.namespace)
-    imported.leaves("virtualMachineImportInvalid")  # it heals by itself
+    imported.leaves("virtualMachineImportInvalid")  # it recovers by itself
     imported.until(RUNNING)
     assert imported.machine()
     assert names.LABEL_UID in imported.machine()["metadata"]["labels"]  # type: ignore[index]
@@ -118,7 +120,7 @@ def test_a_machine_of_that_name_is_not_taken_over(ground: Ground, make: Make, tm
 
 
 @pytest.mark.alone
-def test_nothing_is_begun_beside_todays_controller(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_no_import_starts_while_vm_import_controller_runs(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "peaceful")])
     where = ("-n", "harvester-system")
     today = {
@@ -136,7 +138,7 @@ def test_nothing_is_begun_beside_todays_controller(ground: Ground, make: Make, t
     }
     ground.apply(today)
     try:
-        kill_controller(ground)  # who has just begun has no answer of a minute ago
+        kill_controller(ground)  # after a restart the controller has no cached answer
         imported = made.begin("peaceful")
         eventually(lambda: imported.summary.reason == "OtherController", imported.told)
         assert imported.workflow is None

@@ -1,4 +1,4 @@
-"""One machine at a time: no second one is off while the first has not been brought over."""
+"""One VM at a time: no second VM is off before the first one is transferred."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.argo
 Make = Callable[..., World]
 
 
-def test_four_imports_with_a_limit_of_one(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_limit_of_one_runs_four_imports_in_turn(ground: Ground, make: Make, tmp_path: Path) -> None:
     vms = [a_vm(tmp_path, f"queue-{number}") for number in range(4)]
     made = make(vms)
     key = f"vmwaresource.{made.namespace}.vcenter"
@@ -39,7 +39,7 @@ def test_four_imports_with_a_limit_of_one(ground: Ground, make: Make, tmp_path: 
 
 
 class Watch:
-    """Looks all the time which machines are off at the source and not yet transferred."""
+    """Watches all the time which VMs are off at the source and not yet transferred."""
 
     def __init__(self, made: World) -> None:
         self._made = made
@@ -62,7 +62,8 @@ class Watch:
 
     def _look(self) -> None:
         while not self._stop.wait(0.2):
-            # First what is off, then what is transferred: the other way round one that is both would count.
+            # Look first at what is off, then at what is transferred: in the other order a VM that is both
+            # would count.
             off = {vm["name"] for vm in self._made.simulator.vms() if vm["power"] == "off"}
             under_way = sorted(one.name for one in self.imports if one.name in off and not transferred(one))
             self.said |= {one.status.message for one in self.imports}

@@ -1,4 +1,4 @@
-"""A machine with two disks, seen at six moments; with VMFERRY_RECORD=1 they become tests/recorded."""
+"""Records a VM with two disks at six times; with VMFERRY_RECORD=1 the results replace tests/recorded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Make = Callable[..., World]
 RECORDED: Final = ROOT / "tests" / "recorded"
 
 
-def test_six_moments(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_statuses_at_six_times(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "recorded", disks=2)])
     for disk in ("disk-0", "disk-1"):
         made.simulator.faults(pauseAt=65536, disk=disk)
@@ -41,7 +41,7 @@ def test_six_moments(ground: Ground, make: Make, tmp_path: Path) -> None:
         record("3-failed", imported)
         give_room()
     name = imported.workflow["metadata"]["name"] if imported.workflow else ""
-    ground.service("stop", "argo-controller")  # so that what the retry wrote can be seen
+    ground.service("stop", "argo-controller")  # so that the Workflow stays as the retry wrote it
     try:
         ground.argo("retry", name)
         record("4-just-retried", imported)

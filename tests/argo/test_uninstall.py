@@ -1,4 +1,4 @@
-"""`helm uninstall` with imports in every state: refused with a reason, or nothing is left behind."""
+"""`helm uninstall` with imports in every state: it is refused with a reason, or nothing is left."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ HELD = ("reading", "gated", "cancelled", "unknown")
 
 @pytest.fixture
 def reinstalled(ground: Ground) -> Iterator[Ground]:
-    """The ground, for a test that takes the chart away."""
+    """The ground, for a test that removes the chart."""
     yield ground
     ground.install()
 
 
 @pytest.mark.alone
-def test_uninstalled_with_imports_in_every_state(reinstalled: Ground, make: Make, tmp_path: Path) -> None:
+def test_uninstall_with_imports_in_every_state(reinstalled: Ground, make: Make, tmp_path: Path) -> None:
     ground = reinstalled
     made = make([a_vm(tmp_path, name) for name in ("done", *HELD[:3])])
     done = made.begin("done")
@@ -39,7 +39,7 @@ def test_uninstalled_with_imports_in_every_state(reinstalled: Ground, make: Make
     eventually(lambda: made.simulator.held(0), cancelled.told)
     cancelled.change(cancel=True)
     cancelled.until(FAILED)
-    made.simulator.faults(pauseAt=65536)  # a rule holds for one disk
+    made.simulator.faults(pauseAt=65536)  # a rule applies to one disk
     reading = made.begin("reading")
     eventually(lambda: made.simulator.held(0), reading.told)
     unknown.until(INVALID)
@@ -59,4 +59,4 @@ def test_uninstalled_with_imports_in_every_state(reinstalled: Ground, make: Make
         ground.cluster.delete(IMPORT, imported.name, made.namespace)
     eventually(lambda: made.all(IMPORT) == [], "imports that nobody has to let go", 20)
     assert done.machine("done"), "what an import made is its owner's"
-    ground.install()  # what is left of the finished run goes when there is a controller again
+    ground.install()  # after a new install, the controller deletes the rest of the finished run

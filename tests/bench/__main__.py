@@ -1,4 +1,4 @@
-"""Measure the data path: every goal's figure, the least of N runs, the runs of all programs in turn."""
+"""Measures the data path: the figure of every goal, the least of N runs, all programs in turn."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def arguments() -> argparse.Namespace:
 
 
 def make(folder: Path, *what: object) -> Path:
-    """A test disk, made in another process: a child's peak memory is at least its parent's."""
+    """Make a test disk in another process: a child's peak memory is at least its parent's."""
     argv = [sys.executable, "-m", "tests.bench.disks", str(folder), *map(str, what)]
     return Path(subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 @contextlib.contextmanager
 def bench(given: argparse.Namespace) -> Iterator[Bench]:
-    """Disks, web server and vCenter."""
+    """The disks, the web server and vCenter."""
     cache = given.cache.absolute()
     cache.mkdir(parents=True, exist_ok=True)
     disk = make(cache, given.layout, given.mib, given.fill)
@@ -84,7 +84,7 @@ def bench(given: argparse.Namespace) -> Iterator[Bench]:
 
 
 def machines_of(cache: Path, given: argparse.Namespace) -> dict[int, list[Path]]:
-    """The VMDKs of a machine with one large disk, and of one with two of half the size."""
+    """The VMDKs of a VM with one large disk, and of one with two disks of half the size."""
     return {
         count: [make(cache, given.layout, given.import_mib // count, given.fill)] * count for count in (1, 2)
     }
@@ -92,7 +92,7 @@ def machines_of(cache: Path, given: argparse.Namespace) -> dict[int, list[Path]]
 
 @contextlib.contextmanager
 def vcenter(folder: Path, machines: dict[int, list[Path]]) -> Iterator[dict[int, tuple[Path, list[Path]]]]:
-    """Manifests that import the machines from a simulated vCenter, in which they are off."""
+    """Manifests that import the VMs from a simulated vCenter, in which they are off."""
     if not machines:
         yield {}
         return
@@ -136,7 +136,7 @@ def say(line: str, file: TextIO = sys.stdout) -> None:
 
 
 def check(there: Bench, wanted: list[Row], given: argparse.Namespace, costs: Costs) -> int:
-    """Measure what is worse than noted again, up to three times; 1 when it stays worse."""
+    """Measure again what is worse than noted, up to three times; returns 1 if it stays worse."""
     before = report.load(given.check)
     found = report.figures(wanted, costs, given.runs)
     for turn in range(AGAIN):

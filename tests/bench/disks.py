@@ -1,4 +1,4 @@
-"""The disks that everything is measured with, made once and kept."""
+"""The disks for all measurements, made once and kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCATTERED = 1024
 def make(folder: Path, mib: int, fill: int, layout: str = "last") -> Path:
     """The VMDK of a disk with `mib` MiB allocated, `fill` percent of its size: words, packed files and holes.
 
-    Its raw disk lies beside it, see `raw_of`.
+    Its raw disk is next to it, see `raw_of`.
     """
     made = folder / f"disk-{mib}-{fill}-{layout}.vmdk"
     if not made.exists():
@@ -42,7 +42,7 @@ def raw_of(made: Path) -> Path:
 
 
 def make_sparse(folder: Path, gib: int) -> Path:
-    """The VMDK of a disk of `gib` GiB with 64 MiB of data, evenly scattered over all of it."""
+    """The VMDK of a disk of `gib` GiB with 64 MiB of data, scattered evenly over the disk."""
     made = folder / f"sparse-{gib}.vmdk"
     if not made.exists():
         stream = StreamVmdk(gib << 21)

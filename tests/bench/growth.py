@@ -1,4 +1,4 @@
-"""How the cost grows with the size of a disk, how full it is, and the number of disks: three small tables."""
+"""Measures how the cost grows with a disk's size, its fill and the number of disks: three small tables."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def single(
 
 
 def several(given: argparse.Namespace, there: Web, place: str) -> None:
-    """So many disks at once, from `place`."""
+    """This many disks at once, from `place`."""
     url = f"{there.tls}{place}/{make(given.cache, 'last', given.mib, given.fill).name}"
     ours = [
         programs.together([programs.export(url, "qcow2", there.ca, f"d{one}.out") for one in range(count)])

@@ -1,4 +1,4 @@
-"""What the bench says of its figures: verdicts, and what counts as worse than noted."""
+"""The report of the bench: verdicts, and what counts as worse than noted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def figure(measured: float, unit: str = "") -> report.Figure:
     return report.Figure("wall", "a figure", None, measured, 0.5, unit, "met", 0.0, 1, "2020-01-01", 0.0)
 
 
-def test_verdicts() -> None:
+def test_verdict_is_met_missed_or_noise() -> None:
     assert verdict(0.5, 0) == "met"
     assert verdict(0.5, 2) == "met"
     assert verdict(0.51, 0) == "missed"
@@ -46,13 +46,13 @@ def test_noting_keeps_other_figures(tmp_path: Path) -> None:
     assert {one.figure: one.measured for one in report.load(noted)} == {"a figure": 0.4, "other": 1}
 
 
-def test_the_usual_is_the_middle_of_all_runs() -> None:
+def test_usual_is_the_median_run() -> None:
     runs = [replace(COST, wall=wall) for wall in (5.0, 1.0, 4.0)]
     least = runs[2].least(runs[1].least(runs[0]))
     assert (least.wall, least.usual, COST.usual) == (1.0, 4.0, 1.0)
 
 
-def test_the_least_takes_noise_with_its_wall() -> None:
+def test_least_keeps_the_noise_of_its_run() -> None:
     least = replace(COST, foreign=0.1).least(replace(COST, wall=2, cpu=0.5, foreign=2))
     assert (least.wall, least.cpu, least.foreign) == (1.0, 0.5, 0.1)
 

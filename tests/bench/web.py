@@ -1,4 +1,4 @@
-"""nginx on a port of its own, with TLS and without, as fast as it can or throttled."""
+"""nginx on its own port, with and without TLS, at full speed or throttled."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PROBE: Final = "curl -s -o /dev/null --retry 20 --retry-connrefused --retry-dela
 
 @dataclass(frozen=True)
 class Web:
-    """Where files are served, as `/NAME`, `/gigabit/NAME`, `/stream/NAME` and `/scratch/PATH`."""
+    """Addresses of the served files: `/NAME`, `/gigabit/NAME`, `/stream/NAME` and `/scratch/PATH`."""
 
     tls: str
     plain: str

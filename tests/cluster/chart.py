@@ -13,7 +13,7 @@ CHART: Final = ROOT / "charts" / "vmferry"
 NAME: Final = "vmferry"
 TEMPLATE: Final = Kind("argoproj.io/v1alpha1", "WorkflowTemplate", "workflowtemplates")
 VALUES: Final[dict[str, Any]] = {
-    # Node and volume are chosen together here, as Harvester's own classes do not.
+    # Here node and volume are chosen together, unlike with Harvester's own classes.
     "scratch": {"storageClass": "wffc"},
     "controller": {"debug": True, "recheckSeconds": 30},
 }
@@ -27,7 +27,7 @@ class Chart:
     lab: Lab
 
     def install(self, **values: Any) -> None:
-        """Install, or upgrade to these values; ends when everything of it is there and ready."""
+        """Install, or upgrade to these values; returns when all objects are ready."""
         given = [f"--set-json={key}={json.dumps(value)}" for key, value in (VALUES | values).items()]
         self.lab.helm("upgrade", "--install", NAME, str(CHART), "--wait", "--timeout=120s", *given)
 
@@ -35,7 +35,7 @@ class Chart:
         self.lab.helm("uninstall", NAME, "--ignore-not-found", "--wait", "--timeout=120s")
 
     def template(self) -> Object:
-        """The installed WorkflowTemplate, as Helm rendered it and the API took it."""
+        """The installed WorkflowTemplate, as Helm rendered it and the API server accepted it."""
         found = self.lab.get(TEMPLATE, "vmferry-vmware")
         assert found is not None, "the chart is not installed"
         return found

@@ -1,6 +1,7 @@
-"""The controller in the cluster over what Argo recorded: it makes the Workflow, and follows its status.
+"""The controller in the cluster follows the statuses that Argo recorded: it makes the Workflow and reads its
+status.
 
-Argo itself is kept away, so that this runs where none is given: whoever writes a status, the import follows.
+Argo itself is stopped, so the test also runs without Argo: the import follows any writer of the status.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ STANDS: Final = {
 SERVICE: Final = Path(ROOT / "tests" / "lab" / "service")
 
 
-def test_an_import_follows_what_argo_wrote(world: World) -> None:
+def test_import_follows_the_recorded_statuses(world: World) -> None:
     lab = world.lab
     with without_argo(lab):
         lab.scale_controller(1)
@@ -68,7 +69,7 @@ def status(world: World) -> ImportStatus:
 
 
 def write(lab: Lab, name: str, recorded: Object) -> None:
-    """The recorded status as this Workflow's, its nodes named after it."""
+    """Write the recorded status as this Workflow's, with its nodes named after it."""
     was = recorded["metadata"]["name"]
     text = json.dumps(recorded["status"]).replace(was, name)
     wanted: dict[str, Any] = json.loads(text)
@@ -80,7 +81,7 @@ def write(lab: Lab, name: str, recorded: Object) -> None:
 
 @contextmanager
 def without_argo(lab: Lab) -> Iterator[None]:
-    """Argo's controller stands still for the time of a test, where there is one."""
+    """Argo's controller, if there is one, is stopped for the duration of a test."""
     if not lab.argo_folder:
         yield
         return

@@ -1,4 +1,4 @@
-"""Fuzz the parsers of foreign bytes: each in a process of its own, with a seed that is printed."""
+"""Fuzzes the parsers of foreign bytes: each in its own process, with a printed seed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BRANCHES: Final = 0.9
 
 @dataclass(frozen=True)
 class Result:
-    """One parser's run: what to print, and whether all was well."""
+    """The result of one parser: the text to print, and whether the run succeeded."""
 
     text: str
     good: bool
@@ -46,7 +46,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def fuzz(name: str, limit: str, seed: str) -> Result:
-    """Fuzz one parser. `limit` is `60s` or `500n` (cases); `replay` takes a kept case in the seed's place."""
+    """Fuzz one parser. `limit` is `60s` or `500n` (cases); `replay` uses a saved case instead of the seed."""
     memory = Path("/dev/shm")  # noqa: S108 - on every Linux; elsewhere it only takes longer
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=memory if memory.is_dir() else None) as folder:
         root = Path(folder)

@@ -1,9 +1,9 @@
-"""The process in which a parser is under fuzz: `python -m tests.fuzz.child PARSER ROOT LIMIT SEED`.
+"""The process in which a parser is fuzzed: `python -m tests.fuzz.child PARSER ROOT LIMIT SEED`.
 
-LIMIT is `60s` or `500n` (cases). ROOT gets the folder in which the parser may work, the canaries, the case
-being run (for a process that dies of it), the faults and `report.json`. The memory that the process may
-take beyond its own start is limited by setrlimit(2): RLIMIT_DATA and not RLIMIT_AS, as the stacks and
-arenas of threads take address space and no memory.
+LIMIT is `60s` or `500n` (cases). ROOT gets the folder in which the parser may work, the canaries, the running
+case (in case the process dies of it), the faults and `report.json`. setrlimit(2) limits the memory that the
+process may use after its start: RLIMIT_DATA and not RLIMIT_AS, as the stacks and arenas of threads use
+address space but no memory.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Hangs(BaseException):
 
 @dataclass
 class Report:
-    """What a run found. `outcomes` and `opinions` are counted by their words, `memory` is in bytes."""
+    """The findings of a run. `outcomes` and `opinions` are counted by their words, `memory` is in bytes."""
 
     cases: int = 0
     seconds: float = 0.0
@@ -87,7 +87,7 @@ class Runner:
         self._kinds: set[str] = set()
 
     def run(self, case: Case) -> None:
-        """One case: its outcome is counted, what must not be is kept as a fault."""
+        """Run one case: its outcome is counted; a forbidden one is saved as a fault."""
         case.save(self._root / "current.case")
         _empty(self._folder)
         DEATHS.clear()
@@ -137,7 +137,7 @@ def _empty(folder: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """A refusal's kind; it must be one printable line that says what and why."""
+    """The kind of a refusal; it must be one printable line with what failed and why."""
     line = str(error)
     assert line, "an error without a word"
     assert line.isprintable(), f"not one printable line: {line!r}"
@@ -182,7 +182,7 @@ def _limit_memory() -> None:
 
 
 def _free_qemu(folder: Path) -> None:
-    """Put a qemu-img first in PATH that lifts the limit for itself: it aborts where it gets no memory."""
+    """Put a qemu-img first in PATH that lifts the limit for itself: it aborts if it gets no memory."""
     folder.mkdir()
     free = folder / "qemu-img"
     free.write_text(f'#!/bin/sh\nulimit -S -d "$(ulimit -H -d)" && exec {shutil.which(free.name)} "$@"\n')
@@ -191,17 +191,17 @@ def _free_qemu(folder: Path) -> None:
 
 
 def _nothing(fd: int | HasFileno) -> None:
-    """In the place of fsync and fdatasync."""
+    """Replaces fsync and fdatasync."""
 
 
 def _without_the_disk() -> None:
-    """Nothing here is about what a power cut leaves."""
+    """These tests do not need fsync."""
     os.fsync = _nothing
     os.fdatasync = _nothing
 
 
 def fuzz(runner: Runner, parser: Parser, limit: str, seed: str) -> None:
-    """Cases until the limit: each is made from the seed and its number alone."""
+    """Run cases until the limit: each depends only on the seed and its number."""
     amount, began = int(limit[:-1]), time.monotonic()
     while len(runner.report.faults) < FAULTS:
         done = runner.report.cases

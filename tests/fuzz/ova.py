@@ -1,4 +1,4 @@
-"""The parts of an OVA that are read before its disks, under fuzz: the tar's index, envelope and manifest."""
+"""Fuzzes the parts of an OVA that are read before its disks: tar index, envelope and manifest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LARGEST: Final = 1 << 90
 
 
 class TarIndex:
-    """Archives of every kind, and everything near them."""
+    """Archives of every kind, and data that resembles one."""
 
     name = "tar"
     programs: frozenset[str] = frozenset()
@@ -62,7 +62,7 @@ class TarIndex:
         return "accepted"
 
     def judge(self, case: Case, folder: Path, outcome: str) -> str:
-        """By Python's tarfile: where it finds files, they are where ours says."""
+        """By Python's tarfile: its positions of the files must equal ours."""
         theirs: dict[str, tuple[int, int]] = {}
         with (
             contextlib.suppress(tarfile.TarError, OverflowError, ValueError, OSError),
@@ -80,7 +80,7 @@ class TarIndex:
 
 
 def _members(path: Path, case: Case) -> dict[str, Found]:
-    """Everything in the archive, read through the one way there is to it; each within the file."""
+    """Every file of the archive, read through its only reader; each must be inside the archive."""
     reach, size, found = Reach(), len(case.data), {}
     there = replace(place.find(Address.parse(str(path)), reach), ranged=case.options["ranged"])
     with contextlib.closing(Reader(there, reach.stop)) as reader:

@@ -1,4 +1,4 @@
-"""The parsers under fuzz by name; their modules are imported late: branches are counted from the start."""
+"""The fuzzed parsers by name; their modules are imported late, as branches are counted from the import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The strict decoder tells right manifests from wrong ones, and finds nothing wrong with ours."""
+"""The strict decoder distinguishes right manifests from wrong ones, and accepts ours."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BASE: Final = FOLDER / "dozen-disks" / "virtualmachine.yaml"
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_kubevirt_takes_every_golden_manifest(path: Path) -> None:
+def test_kubevirt_accepts_every_golden_manifest(path: Path) -> None:
     assert faults(path.read_text()) == []
 
 
@@ -47,7 +47,7 @@ def nic(machine: Json) -> Json:
     return found
 
 
-def second_card(machine: Json) -> None:
+def second_nic(machine: Json) -> None:
     devices(machine)["interfaces"].append({"name": "other", "bridge": {}})
     spec(machine)["networks"].append({"name": "other", "pod": {}})
 
@@ -128,7 +128,7 @@ WRONG: Final[dict[str, tuple[Change, str]]] = {
         lambda m: spec(m)["networks"].__setitem__(0, {"name": "pod-network", "multus": {"networkName": "a"}}),
         "interfaces[0].masquerade: only on the pod network",
     ),
-    "two pod networks": (second_card, "networks: 2 pod networks"),
+    "two pod networks": (second_nic, "networks: 2 pod networks"),
     "network of no kind": (lambda m: spec(m)["networks"][0].pop("pod"), "networks[0]: exactly one of"),
     "multus without a name": (
         lambda m: spec(m)["networks"].__setitem__(0, {"name": "pod-network", "multus": {"networkName": ""}}),
@@ -151,13 +151,13 @@ def base() -> Json:
 
 
 @pytest.mark.parametrize(("change", "said"), WRONG.values(), ids=WRONG)
-def test_a_wrong_manifest_is_found_out(change: Change, said: str) -> None:
+def test_a_wrong_manifest_is_detected(change: Change, said: str) -> None:
     machine = base()
     change(machine)
     assert any(said in fault for fault in faults(to_yaml(machine)))
 
 
-def test_every_fault_is_a_line_of_its_own() -> None:
+def test_every_error_has_its_own_line() -> None:
     machine = base()
     for name in ("unknown field", "unknown bus", "bad MAC"):
         WRONG[name][0](machine)
@@ -174,7 +174,7 @@ def test_every_fault_is_a_line_of_its_own() -> None:
         ("kind: VirtualMachine\nkind: VirtualMachine\n", 'key "kind" already set'),
     ],
 )
-def test_what_is_no_manifest_is_found_out(text: str, said: str) -> None:
+def test_text_that_is_not_a_manifest_is_detected(text: str, said: str) -> None:
     assert any(said in fault for fault in faults(text))
 
 
@@ -205,7 +205,7 @@ BOOLEANS: Final = ("on", "off", "yes", "no", "y", "n")
 @pytest.mark.parametrize(
     "name", ["1e3", "0b101", "0x10", "0o7", "017", "123", "null", "true", "1-1-1", "inf"]
 )
-def test_a_name_that_looks_like_something_else_stays_a_name(name: str) -> None:
+def test_a_name_that_looks_like_another_type_stays_a_name(name: str) -> None:
     assert faults(yaml_of(name=name)) == []
 
 
@@ -216,5 +216,5 @@ def test_a_name_that_yaml_1_1_takes_for_a_boolean_stays_a_name(name: str) -> Non
 
 @settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(st.text().filter(lambda text: text.lower() not in BOOLEANS))
-def test_any_description_passes(notes: str) -> None:
+def test_any_description_is_accepted(notes: str) -> None:
     assert faults(yaml_of(notes=notes)) == []

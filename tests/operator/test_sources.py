@@ -1,4 +1,4 @@
-"""Looks at sources: when they are due, what a verdict does to the status, and who notices."""
+"""Checks of sources: when they are due, how a verdict changes the status, and what is notified."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEY = SourceKey(VMWARE_SOURCE, "default", "vcenter")
 
 
 class Asked:
-    """In place of a source: answers as it is told, and keeps what it was asked with."""
+    """Replaces a source: it answers as configured and records its inputs."""
 
     def __init__(self) -> None:
         self.verdict = Verdict(ready=True)
@@ -54,7 +54,7 @@ class Place:
         return SourceStatus.read(found["status"])
 
 
-def test_verified_once_and_again_after_its_time() -> None:
+def test_a_source_is_verified_again_after_its_time() -> None:
     place = Place()
     assert place.look() == Options().recheck_seconds
     assert (place.status.status, place.status.observed_generation) == ("clusterReady", 1)
@@ -68,7 +68,7 @@ def test_verified_once_and_again_after_its_time() -> None:
     assert len(place.asked.passwords) == 2
 
 
-def test_a_changed_password_is_noticed_at_the_next_look() -> None:
+def test_a_changed_password_is_noticed_at_the_next_reconcile() -> None:
     place = Place()
     place.look()
     place.world.set_password("changed")
@@ -87,7 +87,7 @@ def test_a_changed_spec_is_noticed() -> None:
     assert place.status.observed_generation == 2
 
 
-def test_not_ready_says_why_and_is_tried_again_soon() -> None:
+def test_a_source_that_is_not_ready_has_a_reason_and_is_retried_soon() -> None:
     place = Place()
     place.asked.verdict = Verdict(ready=False, reason="Denied", message="the password is wrong")
     assert place.look() == NOT_READY_SECONDS
@@ -104,7 +104,7 @@ def test_not_ready_says_why_and_is_tried_again_soon() -> None:
     } == {"SourceNotReady", "SourceReady"}
 
 
-def test_without_its_secret() -> None:
+def test_a_source_without_its_secret_is_not_ready() -> None:
     place = Place()
     place.world.cluster.drop(SECRET, "credentials", "default")
     place.look()
@@ -123,7 +123,7 @@ def test_a_deleted_source_is_forgotten() -> None:
     assert place.survey.counted() == {}
 
 
-def test_a_child_asks_and_its_last_words_are_the_reason() -> None:
+def test_the_last_words_of_the_child_process_are_the_reason() -> None:
     unreachable = a_source(endpoint="https://127.0.0.1:1/sdk", insecureSkipTLSVerify=True)
     verdict = verify(unreachable, {"username": b"u", "password": b"p"}, Options(verify_seconds=30))
     assert not verdict.ready
@@ -131,7 +131,7 @@ def test_a_child_asks_and_its_last_words_are_the_reason() -> None:
     assert "127.0.0.1" in verdict.message
 
 
-def test_a_child_goes_through_the_proxy_that_the_controller_has(
+def test_the_child_process_uses_the_proxy_of_the_controller(
     forward: Forward, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forward.refuses = 403
@@ -144,12 +144,12 @@ def test_a_child_goes_through_the_proxy_that_the_controller_has(
     assert "proxy" in verdict.message
 
 
-def test_a_child_that_takes_too_long_is_ended() -> None:
+def test_a_child_process_that_takes_too_long_is_stopped() -> None:
     verdict = verify(a_source(), {"username": b"u", "password": b"p"}, Options(verify_seconds=0.01))
     assert (verdict.ready, verdict.reason) == (False, "Unreachable")
 
 
-def test_a_kind_without_a_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kind_without_a_provider_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     without_provider(monkeypatch, SourceKind.OVA)
     ova = OvaSource.model_validate(
         {
@@ -163,7 +163,7 @@ def test_a_kind_without_a_provider(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("url", ["/etc/passwd", "file:///srv/appliance.ova", "ftp://files/x.ova"])
-def test_a_cluster_reads_no_files_of_its_own(url: str) -> None:
+def test_local_files_are_refused_in_a_cluster(url: str) -> None:
     ova = OvaSource.model_validate(
         {
             "apiVersion": "migration.harvesterhci.io/v1beta1",
@@ -178,7 +178,7 @@ def test_a_cluster_reads_no_files_of_its_own(url: str) -> None:
 
 
 @pytest.mark.vcenter
-def test_a_simulated_vcenter_can_be_used(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_simulated_vcenter_is_ready(tmp_path) -> None:  # type: ignore[no-untyped-def]
     from tests.simulator import Simulator  # noqa: PLC0415
 
     inventory = {"datacenters": [{"name": "DC0", "vms": []}]}
@@ -197,8 +197,8 @@ def test_a_simulated_vcenter_can_be_used(tmp_path) -> None:  # type: ignore[no-u
         assert (elsewhere.ready, elsewhere.reason) == (False, "NotFound")
 
 
-def test_a_child_has_a_home_though_our_user_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """openstacksdk asks for one when it is imported; with it the child comes as far as its endpoint."""
+def test_the_child_process_has_a_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """openstacksdk needs one when it is imported; with it the child process reaches its endpoint."""
     monkeypatch.setenv("HOME", "")
     cloud = OpenstackSource.model_validate(
         {

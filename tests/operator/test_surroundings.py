@@ -1,4 +1,4 @@
-"""Log lines, Events, metrics, health, other controllers, and which key an event means."""
+"""Log lines, Events, metrics, health, other controllers, and the key that an event belongs to."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def at(stand: str, **more: object) -> ImportStatus:
     return ImportStatus(import_status=stand, workflow=RUN, **more)
 
 
-def test_what_kopf_says_of_signals_is_still_that() -> None:
-    """It would fill the log again, were it said in other words; and what else is said there is news."""
+def test_only_the_known_message_of_kopf_about_signals_is_dropped() -> None:
+    """With another text it would fill the log again; and any other message is important."""
     assert f'"{telemetry.SIGNALS_IGNORED}"' in inspect.getsource(running)
     assert running.logger.name == telemetry.KOPF_TASKS
     other = logging.LogRecord(telemetry.KOPF_TASKS, logging.WARNING, "", 0, "a task failed", (), None)
     assert running.logger.filter(other)
 
 
-def test_a_line_is_as_logrus_writes_it() -> None:
+def test_log_lines_have_the_format_of_logrus() -> None:
     before = (logging.getLogger().handlers[:], logging.getLogger().level)
     with redirect_stderr(io.StringIO()) as said:
         telemetry.configure(debug=False)
@@ -62,7 +62,7 @@ def test_a_line_is_as_logrus_writes_it() -> None:
     assert rest == wanted
 
 
-def test_the_lines_the_qa_plan_looks_for() -> None:
+def test_log_lines_of_the_qa_plan_are_written() -> None:
     import_ = a_model("focal-bad-name", virtualMachineName="testFocalCamelCase")
     path = [
         ImportStatus(),
@@ -95,7 +95,7 @@ def test_the_lines_the_qa_plan_looks_for() -> None:
     assert list(telemetry.lines(invalid, invalid, import_)) == []
 
 
-def test_the_lines_of_the_way_there() -> None:
+def test_log_lines_of_the_phases_are_written() -> None:
     read = DiskImportStatus(disk_name="disk-0", disk_size=7, step="export", bus_type="sata")
     submitted = (Condition(type="VirtualMachineImageSubmitted", status="True"),)
     image = read.model_copy(update={"step": "image", "disk_conditions": submitted})
@@ -132,7 +132,7 @@ def test_the_lines_of_the_way_there() -> None:
         assert list(telemetry.lines(after, after, a_model())) == []
 
 
-def test_every_step_forward_is_an_event() -> None:
+def test_every_phase_change_is_an_event() -> None:
     path = [ImportStatus(), *(at(stand) for stand in list(ImportPhase)[2:])]
     reasons = [one.reason for a, b in itertools.pairwise(path) for one in happenings(a, b)]
     assert reasons[0] == "WorkflowNamed"
@@ -140,7 +140,7 @@ def test_every_step_forward_is_an_event() -> None:
     assert len(reasons) >= 8
 
 
-def test_an_event_that_recurs_is_counted() -> None:
+def test_repeated_events_are_counted() -> None:
     cluster = FakeCluster()
     thing = cluster.put(an_import())
     for _ in range(3):
@@ -151,7 +151,7 @@ def test_an_event_that_recurs_is_counted() -> None:
     assert max(len(one["message"]) for one in cluster.all(EVENT, "default")) == LIMIT
 
 
-def test_an_events_name_is_one_that_the_api_takes() -> None:
+def test_names_of_events_are_valid() -> None:
     cluster = FakeCluster()
     metadata = {"name": "a" * 199 + "-" + "b" * 20, "namespace": "default"}
     thing = cluster.put({**an_import(), "metadata": {**an_import()["metadata"], **metadata}})
@@ -171,7 +171,7 @@ def test_a_failed_event_is_not_an_error() -> None:
 
 @pytest.mark.parametrize("name", compat.DEPLOYMENTS)
 @pytest.mark.parametrize(("replicas", "at_work"), [(1, True), (0, False)])
-def test_an_active_vm_import_controller_is_noticed(name: str, replicas: int, at_work: bool) -> None:
+def test_an_active_vm_import_controller_is_detected(name: str, replicas: int, at_work: bool) -> None:
     cluster = FakeCluster()
     assert compat.foreign(cluster) is None
     metadata = {"name": name, "namespace": "harvester-system"}
@@ -182,7 +182,7 @@ def test_an_active_vm_import_controller_is_noticed(name: str, replicas: int, at_
     assert DEPLOYMENT in cluster.kinds
 
 
-def test_schemas_of_others_are_noticed_by_what_they_drop() -> None:
+def test_foreign_schemas_are_detected_by_the_fields_they_drop() -> None:
     cluster = FakeCluster()
     assert len(list(compat.differences(cluster))) == 4
     for one in crd.manifests():
@@ -200,7 +200,7 @@ def test_schemas_of_others_are_noticed_by_what_they_drop() -> None:
     ("stand", "bytes_done"),
     [(ImportPhase.SOURCE_READY, 5.0), (ImportPhase.FAILED, 0.0), (ImportPhase.RUNNING, 0.0)],
 )
-def test_only_what_is_at_work_counts_bytes(stand: ImportPhase, bytes_done: float) -> None:
+def test_only_running_imports_count_bytes(stand: ImportPhase, bytes_done: float) -> None:
     ledger = Ledger(lambda: None)
     row = DiskImportStatus(disk_name="disk-0", bytes_done=5, bytes_total=10)
     ledger.note(("default", "web"), at(stand, percent=40, disk_import_status=(row,)))
@@ -209,7 +209,7 @@ def test_only_what_is_at_work_counts_bytes(stand: ImportPhase, bytes_done: float
     assert found["vmferry_bytes_done"][0].value == bytes_done
 
 
-def test_health_and_metrics() -> None:
+def test_health_and_metrics_are_served() -> None:
     ledger = Ledger(lambda: None)
     ledger.note(("default", "web"), at(ImportPhase.SOURCE_READY))
     queue: Queue[str] = Queue()
@@ -238,7 +238,7 @@ def asked(url: str) -> str:
         return str(answer.read().decode())
 
 
-def test_whose_key_an_event_is() -> None:
+def test_an_event_adds_the_keys_of_its_imports() -> None:
     imports: Queue[tuple[str, str]] = Queue()
     sources: Queue[SourceKey] = Queue()
     hub = Hub(imports, sources)
@@ -259,7 +259,7 @@ def test_whose_key_an_event_is() -> None:
     assert imports.take() == ("team", "web")
 
 
-def test_a_workflow_of_an_import_not_seen_yet() -> None:
+def test_a_workflow_of_an_unseen_import_adds_its_key() -> None:
     imports: Queue[tuple[str, str]] = Queue()
     hub = Hub(imports, Queue())
     group = "migration.harvesterhci.io"

@@ -1,11 +1,11 @@
 """Stand-in for CDI: a DataVolume of an http source becomes a claim with those bytes.
 
 containerized-data-importer v1.62: pkg/controller/datavolume (phases, progress, owner), pkg/importer
-(qemu-img), pkg/storagecapabilities (modes per provisioner), pkg/util (overhead of file systems). The way
-without populators, which CDI goes for provisioners that are no CSI drivers, as the lab's.
+(qemu-img), pkg/storagecapabilities (modes per provisioner), pkg/util (overhead of file systems). It works
+without populators, as CDI does for provisioners without CSI drivers, such as the lab's.
 
-The importer pod has no image here. A pod `importer-NAME` with CDI's labels holds the claim and does nothing;
-the bytes are written from outside, by qemu-img as in the pod, to the very volume that it holds.
+The importer pod has no image here. A pod `importer-NAME` with CDI's labels mounts the claim and does nothing;
+the stand-in writes the bytes from outside, by qemu-img as in the pod, to the volume of that claim.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ WATCHED: Final[tuple[Kind, ...]] = (DATA_VOLUME, CLAIM, VOLUME, STORAGE_CLASS, P
 
 
 class Import(Download):
-    """A download that ends up in a volume."""
+    """A download into a volume."""
 
     target: Path
     block: bool
     capacity: int
 
     def finish(self, file: Path) -> None:
-        """What CDI's importer does with what it fetched (pkg/image/qemu.go: ConvertToRawStream, Resize)."""
+        """Write the file as CDI's importer does (pkg/image/qemu.go: ConvertToRawStream, Resize)."""
         there = ["-n"] if self.block else []
         qemu_img("convert", *there, "-t", "none", "-O", "raw", str(file), str(self.target))
         if not self.block:
@@ -102,7 +102,7 @@ class DataVolumes(Controller):
             job.canceled.set()
 
     def _claim(self, volume: Object) -> float | None:
-        """Make the claim, in the modes that the class's StorageProfile would say."""
+        """Make the claim, with the modes that the class's StorageProfile would have."""
         storage = volume["spec"]["storage"]
         found = self.cluster[STORAGE_CLASS].get("", storage["storageClassName"])
         mode = _modes(found or {}, storage)
@@ -164,7 +164,7 @@ class DataVolumes(Controller):
         return None
 
     def _failed(self, volume: Object, job: Import) -> float:
-        """CDI tries for ever; each failure counts as a restart of the pod."""
+        """CDI retries for ever; each failure counts as a restart of the pod."""
         words = f"Unable to process data: {job.error}"
         log.info("cdi: %s: %s", volume["metadata"]["name"], words)
         status = volume.get("status") or {}
@@ -216,7 +216,7 @@ def _phase(pod: Object | None) -> str:
 
 
 def _modes(storage_class: Object, storage: Object) -> tuple[str, str] | None:
-    """Volume mode and access mode: what the DataVolume says, else what the class does."""
+    """Volume mode and access mode: those of the DataVolume, else those of the class."""
     noted = ((storage_class.get("metadata") or {}).get("annotations") or {}).get(PROFILE)
     found = MODES.get(storage_class.get("provisioner", ""))
     with contextlib.suppress(ValueError, AttributeError, StopIteration, IndexError):

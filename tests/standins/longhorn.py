@@ -1,8 +1,8 @@
 """Stand-in for Longhorn's BackingImages: one copy of each file, in the lab's folder of backing images.
 
 longhorn-manager, controller/backing_image_controller.go (finalizer, status); backing-image-manager,
-pkg/sync/{sync_file,handler}.go (HEAD, GET, SHA-512, the words of failures). The file is kept raw, as the
-lab's provisioner wants it; checksum and size are those of what was downloaded, as with Longhorn.
+pkg/sync/{sync_file,handler}.go (HEAD, GET, SHA-512, the texts of failures). The file is kept raw, as the
+lab's provisioner needs it; checksum and size are those of the download, as with Longhorn.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ after it noted that the image is initialized. It never sees one that is ready at
 
 
 class Backing(Download):
-    """A download that becomes a raw file of the provisioner's."""
+    """A download that becomes a raw file for the provisioner."""
 
     expected = ""
     target: Path
@@ -68,7 +68,7 @@ class Longhorn(Controller):
         left = TAKEN_UP - seconds_since(backing["metadata"]["creationTimestamp"])
         if uid not in self._jobs and left > 0:
             return left
-        if uid not in self._jobs:  # a new one, or one that was under way when an earlier stand-in ended
+        if uid not in self._jobs:  # a new one, or one that was in progress when an earlier stand-in ended
             self._jobs[uid] = self._begin(backing)
         return self._report(backing, self._jobs[uid])
 
@@ -93,7 +93,7 @@ class Longhorn(Controller):
         return job
 
     def _report(self, backing: Object, job: Backing) -> float | None:
-        alive = job.is_alive()  # asked first: what it leaves behind is complete then
+        alive = job.is_alive()  # checked first: if it has ended, its result is complete
         file = {"state": "in-progress", "progress": int(job.percent), "message": ""}
         status = {"ownerID": "lab", "uuid": backing["metadata"]["uid"][:8], "checksum": "", "size": 0}
         status |= {"virtualSize": 0, "diskFileStatusMap": {DISK: file}}

@@ -1,4 +1,4 @@
-"""The stand-ins against the real API server of the lab: what they make is what a test may lean on."""
+"""The stand-ins with the real API server of the lab: tests can rely on the results."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def url(api: Api, folder: Path) -> Iterator[str]:
 
 @pytest.fixture
 def namespace(where: Lab, api: Api) -> Iterator[str]:
-    """A namespace of our own; with it goes all that the tests make, by stand-ins that run."""
+    """A namespace of our own. The running stand-ins delete all objects of the tests with it."""
     thing = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAME}}
     gone(api, NAMESPACE, "", NAME)
     made = api.create(thing)
@@ -82,7 +82,7 @@ def namespace(where: Lab, api: Api) -> Iterator[str]:
         gone(api, NAMESPACE, "", NAME)
 
 
-def test_a_backing_image_comes_by_url_and_goes_without_a_trace(
+def test_a_backing_image_is_downloaded_and_deleted(
     where: Lab, api: Api, namespace: str, folder: Path, url: str
 ) -> None:
     with running(where, *OPTIONS):
@@ -124,7 +124,7 @@ def test_a_backing_image_comes_by_url_and_goes_without_a_trace(
 
 
 @pytest.mark.parametrize(("storage_class", "name"), [("disk", "disk.qcow2"), ("wffc", "disk.raw")])
-def test_a_cdi_image_is_a_claim_that_goes_with_it(
+def test_a_cdi_image_is_a_claim_and_is_deleted_with_it(
     where: Lab, api: Api, namespace: str, folder: Path, url: str, storage_class: str, name: str
 ) -> None:
     with running(where, *OPTIONS):
@@ -145,9 +145,7 @@ def test_a_cdi_image_is_a_claim_that_goes_with_it(
         gone(api, VOLUME, "", volume)
 
 
-def test_a_download_that_is_no_good_is_tried_again_and_then_given_up(
-    where: Lab, api: Api, namespace: str, url: str
-) -> None:
+def test_a_failing_download_is_retried_and_then_fails(where: Lab, api: Api, namespace: str, url: str) -> None:
     with running(where, *OPTIONS, "--fail", "1", "--corrupt", "4"):
         image = said(api, api.create(an_image(namespace, "cut", f"{url}/disk.raw")), "Imported")
         assert image["status"]["failed"] == 1
@@ -169,7 +167,7 @@ def test_a_download_that_is_no_good_is_tried_again_and_then_given_up(
         assert condition(status, "Initialized")["message"] == words
 
 
-def test_what_is_under_way_goes_on_after_a_restart(
+def test_work_in_progress_continues_after_a_restart(
     where: Lab, api: Api, namespace: str, folder: Path, url: str
 ) -> None:
     with running(where, *OPTIONS, "--rate", str(8 * MIB)):
@@ -190,7 +188,7 @@ def test_what_is_under_way_goes_on_after_a_restart(
 
 @dataclass(frozen=True)
 class Web01:
-    """The machine of these tests, and what KubeVirt says of it."""
+    """The VM of these tests, and its status from KubeVirt."""
 
     api: Api
     namespace: str
@@ -198,12 +196,12 @@ class Web01:
 
     @property
     def instance(self) -> str:
-        """The uid of the instance; empty where there is none."""
+        """The uid of the instance; empty if there is none."""
         found = self.api.get(INSTANCE, self.namespace, "web01") or {}
         return str(found.get("metadata", {}).get("uid", ""))
 
     def run(self, strategy: str, ready: bool) -> None:
-        """Set the run strategy, and wait until it shows."""
+        """Set the run strategy, and wait until the status shows it."""
         thing = self.api.get(MACHINE, self.namespace, "web01") or {}
         self.api.patch(thing, {"spec": {"runStrategy": strategy}})
         self.await_state(ready)
@@ -242,7 +240,7 @@ def with_guest_disk(api: Api, namespace: str, url: str) -> None:
 
 
 @pytest.mark.vm
-def test_a_machine_boots_from_its_claims_and_again_after_its_node_was_lost(
+def test_a_vm_boots_from_its_claims_and_again_after_a_lost_node(
     where: Lab, api: Api, namespace: str, folder: Path, url: str, web01: Web01
 ) -> None:
     data = datadisk.make(folder / "data.raw", size=32 * MIB, payload_mib=4, stay=True)
@@ -271,7 +269,7 @@ def test_a_machine_boots_from_its_claims_and_again_after_its_node_was_lost(
 
 
 @pytest.mark.vm
-def test_a_guest_that_powers_off_stays_off_and_takes_the_claims_ticked_with_it(
+def test_a_vm_that_powers_off_stays_off_and_is_deleted_with_ticked_claims(
     where: Lab, api: Api, namespace: str, url: str, web01: Web01
 ) -> None:
     with running(where, *OPTIONS):
@@ -291,4 +289,4 @@ def test_a_guest_that_powers_off_stays_off_and_takes_the_claims_ticked_with_it(
         gone(api, MACHINE, namespace, "web01")
         assert not web01.instance
         gone(api, CLAIM, namespace, "disk-0")
-        assert api.get(CLAIM, namespace, "disk-1") is not None  # a golden claim goes with its image only
+        assert api.get(CLAIM, namespace, "disk-1") is not None  # golden: deleted only with its image

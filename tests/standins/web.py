@@ -1,7 +1,7 @@
-"""HTTP as a pod of the lab sees it: names are asked of the lab's name server, addresses reached directly.
+"""HTTP as in a pod of the lab: names are resolved by the lab's name server, addresses are reached directly.
 
-The lab routes pods and Services to the host, so the same Service, endpoints and pod answer. Errors are worded
-as Go words them, with the whole URL: that is what Harvester quotes.
+The lab routes pods and Services to the host, so the same Service, endpoints and pod answer. Errors have Go's
+text with the whole URL, as Harvester quotes it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ A_RECORD: Final = 1
 
 
 class WebError(Exception):
-    """No answer; in Go's words."""
+    """No answer; the text is Go's."""
 
 
 @dataclass(frozen=True)
 class Web:
-    """A client. `nameserver`: its address; without one the host's own names hold. `timeout` in seconds."""
+    """A client. `nameserver`: its address; without one the host resolves names. `timeout` in seconds."""
 
     nameserver: str = ""
     timeout: float = 15.0
@@ -42,7 +42,7 @@ class Web:
     def ask(
         self, method: str, url: str, headers: dict[str, str] | None = None
     ) -> Iterator[http.client.HTTPResponse]:
-        """The answer, redirects followed. Raises WebError."""
+        """The answer, after redirects. Raises WebError."""
         told = f'{method.capitalize()} "{url}"'
         for _ in range(MOST_REDIRECTS):
             with contextlib.closing(self._connect(urlsplit(url), told)) as connection:
@@ -119,7 +119,7 @@ def _reason(error: Exception) -> str:
 
 
 def lookup(nameserver: str, name: str) -> str:
-    """The A record of a name; empty where there is none. Raises OSError when nobody answers."""
+    """The A record of a name; empty if there is none. Raises OSError if no server answers."""
     number = secrets.randbits(16)
     labels = b"".join(bytes([len(part)]) + part.encode() for part in name.rstrip(".").split("."))
     question = labels + b"\0" + struct.pack(">HH", A_RECORD, 1)
@@ -146,7 +146,7 @@ def _first_address(answer: bytes, at: int, count: int) -> str:
 
 def _behind_name(answer: bytes, at: int) -> int:
     while length := answer[at]:
-        if length >= 0xC0:  # a pointer to a name before
+        if length >= 0xC0:  # a pointer to an earlier name
             return at + 2
         at += 1 + length
     return at + 1

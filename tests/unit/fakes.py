@@ -1,4 +1,4 @@
-"""A launcher that does what it was told, and refuses what it was not."""
+"""A launcher that follows its configuration and refuses everything else."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def title(stage: Stage, disk: str | None) -> str:
 
 
 class FakeLauncher(Launcher):
-    """Ends each step with the next of the exit codes it was told for it."""
+    """Ends each step with the next of the exit codes configured for it."""
 
     def __init__(self, rundir: RunDir, machine: Machine, told: Told) -> None:
         self._request = rundir.request
@@ -79,7 +79,7 @@ class FakeLauncher(Launcher):
             self._ends[stage, disk].set()
 
     def terminate(self) -> None:
-        """Reaches the steps that run now, as a signal does."""
+        """Signals the steps that run now."""
         self._term.set()
         self._term = asyncio.Event()
 
@@ -90,14 +90,14 @@ class FakeLauncher(Launcher):
         self._release.set()
 
     def left(self) -> list[str]:
-        """What was told and never asked for."""
+        """Configured exit codes that were not used."""
         return [name for name, codes in self._codes.items() for _ in codes]
 
 
 def told(
     disks: Sequence[str], target: TargetKind = TargetKind.DIRECTORY, /, **changed: Sequence[int]
 ) -> dict[str, Sequence[int]]:
-    """Every stage of a target ends well at once, but for those named (`export_disk_0=[30, 0]`)."""
+    """Every stage of a target succeeds at once, except the given ones (`export_disk_0=[30, 0]`)."""
     rows = [stage for stage in stages_for(target) if not stage.gate]
     names = [stage.name for stage in rows if stage.scope is not Scope.DISK]
     names += [f"{stage.name} {disk}" for disk in disks for stage in rows if stage.scope is Scope.DISK]
@@ -111,7 +111,7 @@ def told(
 
 
 class Saved:
-    """Keeps what was saved last, as text: what another runner would find."""
+    """Keeps the last saved state as text: what another runner would find."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -128,7 +128,7 @@ class Saved:
 
 
 class Import:
-    """One import in a folder, with a launcher that was told what to do; its state is saved in memory."""
+    """One import in a folder, with a configured launcher; its state is saved in memory."""
 
     def __init__(self, folder: Path, disks: int = 2, target: TargetKind = TargetKind.DIRECTORY) -> None:
         self.target = target
@@ -146,7 +146,7 @@ class Import:
         return Runner(self.rundir, self.record, self.launcher, given, lambda: None, first_delay=0)
 
     def run(self, **changed: Sequence[int]) -> Phase:
-        """Run to the end; nothing that was told may be left over."""
+        """Run to the end; all configured exit codes must be used."""
 
         async def go() -> Phase:
             return await self.runner(told(self.disks, self.target, **changed)).run()
@@ -154,7 +154,7 @@ class Import:
         return asyncio.run(go())
 
     def reopen(self) -> None:
-        """As `vmferry retry` does: from what was saved."""
+        """As `vmferry retry` does: from the saved state."""
         self.record = Record(self._saved.workflow, self._saved)
         self.record.reopen()
 

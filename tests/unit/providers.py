@@ -1,4 +1,4 @@
-"""A source with one machine, in memory; it refuses to be asked for anything else."""
+"""A source with one VM, in memory; it refuses every other request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from steps.providers import Inventory, Provider, Report
 
 
 class FakeProvider(Provider):
-    """Knows one machine and one network, and changes nothing."""
+    """Knows one VM and one network, and changes nothing."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine

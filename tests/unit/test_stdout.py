@@ -1,4 +1,4 @@
-"""Standard output holds the document alone, whatever a source, a library or a retry says on the way."""
+"""Standard output contains only the document, whatever a source, a library or a retry prints meanwhile."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def retried() -> None:
                 raise failure
 
 
-def told() -> None:
+def logged_by_structlog() -> None:
     structlog.get_logger("a.library").info("on the way", why=SAID)
 
 
@@ -61,12 +61,12 @@ def logged() -> None:
     logging.getLogger("a.library").warning(SAID)
 
 
-NOISES = (retried, told, warned, printed, logged)
+NOISES = (retried, logged_by_structlog, warned, printed, logged)
 
 
 @pytest.fixture
 def noisy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Callable[[], None]], None]:
-    """A source that is reached only after something was said."""
+    """A source that prints something when it is reached."""
     secret = SECRET.replace("password: p", "password: hunter2")
     (tmp_path / "vm.yaml").write_text(f"{secret}---\n{SOURCE}")
     (tmp_path / "all.yaml").write_text(ALL)
@@ -88,7 +88,7 @@ def noisy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Callable
 
 @pytest.mark.parametrize("noise", NOISES, ids=lambda noise: noise.__name__)
 @pytest.mark.parametrize("command", COMMANDS)
-def test_what_is_said_on_the_way_goes_to_standard_error(
+def test_messages_go_to_standard_error(
     vmferry: Vmferry,
     noisy: Callable[[Callable[[], None]], None],
     command: str,
@@ -98,7 +98,7 @@ def test_what_is_said_on_the_way_goes_to_standard_error(
     ended = vmferry(*COMMANDS[command])
     assert ended.code == Exit.DONE, ended.err
     assert SAID not in ended.out
-    if noise is not logged:  # which pytest takes away itself
+    if noise is not logged:  # pytest itself removes it
         assert SAID in ended.err
     if command.endswith("json") or command == "all-manifests":
         json.loads(ended.out)
@@ -107,11 +107,11 @@ def test_what_is_said_on_the_way_goes_to_standard_error(
 
 
 @pytest.mark.parametrize("command", ["inventory-json", "one-manifest", "plan-json"])
-def test_a_source_that_fails_leaves_a_document_or_nothing(
+def test_a_failing_source_leaves_a_document_or_nothing(
     vmferry: Vmferry, noisy: Callable[[Callable[[], None]], None], command: str
 ) -> None:
     def fails() -> None:
-        told()
+        logged_by_structlog()
         raise StepError(Exit.UNREACHABLE, "the source does not answer")
 
     noisy(fails)
@@ -128,7 +128,7 @@ def test_a_source_that_fails_leaves_a_document_or_nothing(
 def test_no_argument_of_a_call_is_logged(
     vmferry: Vmferry, noisy: Callable[[Callable[[], None]], None]
 ) -> None:
-    """What stamina says of its own names the call with all its arguments."""
+    """stamina's own log line contains the call with all its arguments."""
     noisy(retried)
     ended = vmferry(*COMMANDS["plan-json"])
     assert "retrying" in ended.err
@@ -139,7 +139,7 @@ def test_no_argument_of_a_call_is_logged(
     ("to", "code", "said"),
     [(">/dev/full", Exit.INVALID, "error: cannot write to standard output: No space left"), (">&-", 0, "")],
 )
-def test_a_document_that_cannot_be_written(tmp_path: Path, to: str, code: int, said: str) -> None:
+def test_an_unwritable_document_is_reported(tmp_path: Path, to: str, code: int, said: str) -> None:
     (tmp_path / "old.yaml").write_text("{apiVersion: v1, kind: ConfigMap, data: {}}\n")
     script = f"vmferry migrate-manifests -f old.yaml {to}"
     path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -156,8 +156,8 @@ def test_a_document_that_cannot_be_written(tmp_path: Path, to: str, code: int, s
     assert "Traceback" not in done.stderr
 
 
-def test_a_reader_that_has_gone_ends_a_command_quietly(tmp_path: Path) -> None:
-    more = "x" * (1 << 20)  # than a pipe holds
+def test_a_closed_pipe_ends_a_command_silently(tmp_path: Path) -> None:
+    more = "x" * (1 << 20)  # more than a pipe can buffer
     (tmp_path / "old.yaml").write_text(f"{{apiVersion: v1, kind: ConfigMap, data: {{a: {more}}}}}\n")
     script = "vmferry migrate-manifests -f old.yaml | true; exit ${PIPESTATUS[0]}"
     path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

@@ -1,4 +1,4 @@
-"""Which files of the secret make which login."""
+"""Which files of the Secret make which login."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read(folder: Path, **values: str) -> Credentials:
     return Credentials.read(folder)
 
 
-def test_the_secret_of_vm_import_controller(tmp_path: Path) -> None:
+def test_the_secret_of_vm_import_controller_is_accepted(tmp_path: Path) -> None:
     found = read(tmp_path, **TODAY, ca_cert="PEM\n")
     assert (found.method, found.ca) == ("password", "PEM")
     assert found.options == {
