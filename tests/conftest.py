@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 LAB: Final = ("argo", "cluster", "harvester", "standins", "lab")
-"""Folders of tests that wait for pods: a hang there is found by `eventually`, long before this limit."""
+"""Folders of tests that wait for pods: `eventually` finds a hang there, long before this limit."""
 LAB_SECONDS: Final = 3600
 FUZZ_SECONDS: Final = float(os.environ.get("VMFERRY_FUZZ_SECONDS", "0"))
 

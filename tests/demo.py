@@ -22,7 +22,7 @@ from tests.demosources import Kind
 MARK: Final = ".vmferry-demo"
 BOOT_SECONDS: Final = 180
 TERMINAL: Final = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
-"""What GRUB sends to clear the screen: it would take away what was said before."""
+"""What GRUB sends to clear the screen: it would remove the earlier output."""
 say = Console(stderr=True, highlight=False)
 
 
@@ -45,12 +45,12 @@ def demo(into: Path, kind: Kind) -> int:
     code = _boot(machine, console)
     if code != Exit.DONE:
         return code
-    said = scenario.proven(console.read_text(errors="replace"), stage.data)
-    assert said.data is not None
-    say.print(f"\n[green]✔[/] booted from the imported disks, {said.firmware}, {said.cpus} CPUs")
-    say.print(f"[green]✔[/] NICs {', '.join(f'{nic.mac} {nic.driver}' for nic in said.nics)}")
-    say.print(f"[green]✔[/] nonce   {said.data.nonce}")
-    say.print(f"[green]✔[/] SHA-256 {said.data.sha256}")
+    report = scenario.proven(console.read_text(errors="replace"), stage.data)
+    assert report.data is not None
+    say.print(f"\n[green]✔[/] booted from the imported disks, {report.firmware}, {report.cpus} CPUs")
+    say.print(f"[green]✔[/] NICs {', '.join(f'{nic.mac} {nic.driver}' for nic in report.nics)}")
+    say.print(f"[green]✔[/] nonce   {report.data.nonce}")
+    say.print(f"[green]✔[/] SHA-256 {report.data.sha256}")
     say.print("  the data that the original machine had")
     say.print(
         f"\nDone in {time.monotonic() - began:.0f} s. Look around in {machine}; next: docs/reference/cli.md"

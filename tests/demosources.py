@@ -33,11 +33,11 @@ class Stage:
     """A source that has the guest."""
 
     where: str
-    """What a person is told of it."""
+    """A description of the source for the user."""
     manifests: Path
     data: datadisk.DataDisk
     left: Callable[[], str]
-    """What the import has left at the source."""
+    """What the import left at the source."""
 
 
 def default() -> Kind:
@@ -111,12 +111,12 @@ def openstack_stage(
     place.mkdir(parents=True)
     data = datadisk.make(place / "data.img", size=GIB, seed=seed, stay=stay)  # volumes have whole GiB
     nets = [machines.network(project, name) for name in NETWORKS]
-    cards = [machines.Card(network=net, mac=mac) for net, mac in zip(nets, scenario.MACS, strict=True)]
+    nics = [machines.Nic(network=net, mac=mac) for net, mac in zip(nets, scenario.MACS, strict=True)]
     server = machines.server(
         project,
         NAME,
         [scenario.GUEST, data.path],
-        cards=cards,
+        nics=nics,
         properties={"hw_firmware_type": "uefi", "hw_machine_type": "q35", "hw_disk_bus": "virtio"},
         description="The shop's front end",
         flavor=machines.new_flavor(project, cpus=2, memory=512),

@@ -18,7 +18,7 @@ from steps.model.plan import DiskFormat, PowerPlan
 from steps.providers import Access, connect
 
 MakeAccess = Callable[[str], Access]
-"""An `Access` for a step of that name."""
+"""Makes an `Access` for a step of that name."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Given:
     folder: str | None
     originals: tuple[Path, ...]
     held: Callable[[], int]
-    """How many sessions, leases and temporary objects the source holds for us."""
+    """The number of our sessions, leases and temporary objects at the source."""
     stops: Callable[[], int]
-    """How often the machine was asked to shut down, or was switched off."""
+    """How often the VM was asked to shut down, or was powered off."""
 
 
 def ignore(_done: int, _total: int) -> None:

@@ -142,10 +142,10 @@ def proven(console: str, data: datadisk.DataDisk) -> report.GuestReport:
     Raises:
         AssertionError: with what differs.
     """
-    said = report.parse(console)
-    assert said.data is not None, "the machine did not find its data disk"
-    assert said.data.nonce == data.nonce, f"nonce {said.data.nonce} is not {data.nonce}"
-    assert said.data.sha256 == data.sha256, f"SHA-256 {said.data.sha256} is not {data.sha256}"
+    found = report.parse(console)
+    assert found.data is not None, "the machine did not find its data disk"
+    assert found.data.nonce == data.nonce, f"nonce {found.data.nonce} is not {data.nonce}"
+    assert found.data.sha256 == data.sha256, f"SHA-256 {found.data.sha256} is not {data.sha256}"
     facts = json.loads(GUEST.with_suffix(".json").read_text())
-    assert said.root_sha256 == facts["root_sha256"], "the system disk's files differ"
-    return said
+    assert found.root_sha256 == facts["root_sha256"], "the system disk's files differ"
+    return found

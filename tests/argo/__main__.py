@@ -19,11 +19,11 @@ from xml.etree import ElementTree as ET
 from tests.argo.ground import OPTIONS, PREPARED, has_argo, prepared
 
 BESIDE: Final = 3
-"""Tests at once on two cores: a single one leaves them idle for half of its time."""
+"""Parallel tests on two cores: a single one leaves them idle for half of its time."""
 COUNTS: Final = ("tests", "failures", "errors", "skipped")
 TOGETHER: Final = ("-n", str(BESIDE), "--dist=worksteal")
 MATRIX: Final = 6
-"""Cells of the retry matrix at once: most of their time they wait for pods, back-offs and Argo."""
+"""Parallel cells of the retry matrix: they mostly wait for pods, back-offs and Argo."""
 PARTS: Final = {
     "beside": ("-m", "not alone and not matrix", *TOGETHER),
     "matrix": ("-m", "matrix", "-n", str(MATRIX), "--dist=load", "--maxschedchunk=1"),

@@ -59,7 +59,7 @@ class Broken:
     heal: Callable[[], None]
     """Remove the cause. May be called twice."""
     meanwhile: Callable[[], None] = lambda: None
-    """What is to be done once the import goes on."""
+    """The action to take when the import continues."""
 
 
 Fault = Callable[[Scene], AbstractContextManager[Broken]]
@@ -84,9 +84,11 @@ def no_export(scene: Scene) -> Iterator[Broken]:
         simulator.faults(exportFault="NoPermission", times=ALWAYS)
 
     def forbid_late() -> None:
-        eventually(lambda: simulator.held(0), scene.imported.told)
+        eventually(lambda: simulator.held(0), scene.imported.describe)
         others = scene.disks - 1
-        eventually(lambda: len(scene.imported.leaf("convert", "Succeeded")) == others, scene.imported.told)
+        eventually(
+            lambda: len(scene.imported.leaf("convert", "Succeeded")) == others, scene.imported.describe
+        )
         forbid()
         simulator.faults(expireLease="now")
 
@@ -178,7 +180,7 @@ def _rule(group: str, resource: str, operation: str) -> Object:
 
 
 _PROBED: Final = _rule("", "configmaps", "CREATE")
-"""A dry run of one shows whether a policy is in force: the API server takes up a new one in its own time."""
+"""A dry run of one shows whether a policy is in force: the API server applies a new one with a delay."""
 
 
 @contextmanager
@@ -243,4 +245,4 @@ FAULTS: Final[Mapping[str, tuple[Moment, Fault]]] = {
     "build": (Moment.CHECKED, name_taken),
     "start": (Moment.CHECKED, no_start),
 }
-"""By stage. `cleanup` fails by a kill (test_matrix.py)."""
+"""By stage. `cleanup` fails because of a kill (test_matrix.py)."""

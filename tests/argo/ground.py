@@ -26,7 +26,7 @@ CHART: Final = ROOT / "charts" / "vmferry"
 RELEASE: Final = "vmferry"
 NET: Final = os.environ.get("LAB_NET", "10.199.0")
 HOST: Final = f"{NET}.1"
-"""The host's end of the wire: all that pods reach of it (tests/lab/settings.sh)."""
+"""The host's address on the lab's network, the only one outside that pods reach (tests/lab/settings.sh)."""
 HELM: Final = ROOT / ".cache" / "bin" / "helm"
 KUBECTL: Final = ROOT / ".cache" / "lab" / "bin" / "kubectl"
 ARGO: Final = Path(
@@ -43,11 +43,11 @@ VALUES: Final[Mapping[str, Any]] = {
     "scratch": {"storageClass": "wffc"},
 }
 OPTIONS: Final = ("--default-class",)
-"""Of the stand-ins: Longhorn's class is the default one, as in a Harvester."""
+"""Options of the stand-ins: Longhorn's class is the default one, as in Harvester."""
 PREPARED: Final = "VMFERRY_GROUND"
-"""Environment variable: the ground is there already."""
+"""Environment variable: the ground is already prepared."""
 KEPT: Final = ROOT / ".cache" / "e2e"
-"""What a run of the tests leaves for a person to read."""
+"""Files that a test run leaves for people to read."""
 T = TypeVar("T")
 
 
@@ -197,7 +197,7 @@ def has_argo() -> bool:
 
 
 LONGEST: Final = 5
-"""How many times its seconds a wait may take in all, however much moves."""
+"""The factor by which a wait may exceed its seconds in total, while the state still changes."""
 
 
 def eventually(look: Callable[[], T | None], what: str | Callable[[], str], seconds: float = 180.0) -> T:
@@ -210,14 +210,14 @@ def eventually(look: Callable[[], T | None], what: str | Callable[[], str], seco
     Raises:
         AssertionError: if nothing changed for `seconds`, or everything takes `LONGEST` times as long.
     """
-    said = what if isinstance(what, str) else ""
+    state = what if isinstance(what, str) else ""
     begun = moved = time.monotonic()
     while not (found := look()):
         now = time.monotonic()
-        if not isinstance(what, str) and (told := what()) != said:
-            said, moved = told, now
+        if not isinstance(what, str) and (new_state := what()) != state:
+            state, moved = new_state, now
         if now > moved + seconds or now > begun + LONGEST * seconds:
-            raise AssertionError(f"nothing moved for {now - moved:.0f} of {now - begun:.0f} s: {said}")
+            raise AssertionError(f"nothing moved for {now - moved:.0f} of {now - begun:.0f} s: {state}")
         # One call of `look` sends several requests and many tests poll at once: a long wait must not overload
         # the API server.
         time.sleep(0.25 if now < begun + 3 else 2)

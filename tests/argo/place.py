@@ -113,11 +113,11 @@ class Seen:
         metadata = (self.raw or {}).get("metadata") or {"namespace": "?", "name": "not there"}
         status = self.status
         done = "".join(f" {row.disk_name} {row.percent} %" for row in status.disk_import_status)
-        said = f"{status.import_status!r} {self.summary.reason}: {status.message}"
+        text = f"{status.import_status!r} {self.summary.reason}: {status.message}"
         # The number of nodes in each phase changes even when nothing else does.
         phases = Counter(str(node.get("phase")) for node in self.nodes)
         nodes = ", ".join(f"{number} {phase}" for phase, number in sorted(phases.items())) or "no nodes"
-        return f"{metadata['namespace']}/{metadata['name']}: {said}{done}; {nodes}"
+        return f"{metadata['namespace']}/{metadata['name']}: {text}{done}; {nodes}"
 
 
 @dataclass
@@ -157,12 +157,12 @@ class Imported:
 
         return eventually(again, lambda: f"{what} of {seen}" if what else str(seen), seconds)
 
-    def until(self, *stands: str, seconds: float = 300) -> ImportStatus:
+    def until(self, *statuses: str, seconds: float = 300) -> ImportStatus:
         """Wait for one of these statuses; fail at once if the import ends in another one."""
 
         def look(seen: Seen) -> ImportStatus | None:
             status = seen.status
-            if status.import_status in stands:
+            if status.import_status in statuses:
                 return status
             over = status.import_status in ENDED and seen.summary.status != "Unknown"
             assert not over, f"{self.name} ended as {status.import_status}: {status.message}"
@@ -170,11 +170,11 @@ class Imported:
 
         return self.when(look, seconds)
 
-    def leaves(self, stand: str) -> None:
+    def leaves(self, status_: str) -> None:
         """Wait until the import leaves this status, as after its cause was fixed."""
-        self.when(lambda seen: seen.status.import_status != stand, 90)
+        self.when(lambda seen: seen.status.import_status != status_, 90)
 
-    def told(self) -> str:
+    def describe(self) -> str:
         return str(self.seen())
 
     def at(self, step: str, seconds: float = 240) -> None:
@@ -210,7 +210,7 @@ class Imported:
     def delete(self, *, seconds: float = 120) -> None:
         """Run `kubectl delete` and wait for its end."""
         self.ground.cluster.delete(IMPORT, self.name, self.namespace)
-        eventually(lambda: self.raw is None, lambda: f"deletion of {self.told()}", seconds)
+        eventually(lambda: self.raw is None, lambda: f"deletion of {self.describe()}", seconds)
 
     def events(self) -> list[str]:
         listed = self.ground.kubectl("get", "events", "-n", self.namespace, "-o", "json")

@@ -20,7 +20,7 @@ Make = Callable[..., World]
 
 MAC = "00:50:56:8a:00:01"
 SECONDS = 30
-"""From `kubectl apply` to the refusal, of which the pods of `preflight` and `admit` take nearly all."""
+"""From `kubectl apply` to the refusal; the pods of `preflight` and `admit` take nearly all of it."""
 
 
 def refused(made: World, vm: str, **spec: Any) -> Imported:
@@ -64,7 +64,7 @@ def test_duplicate_mac_is_refused_before_shutdown(ground: Ground, make: Make, tm
     imported.change(networkMapping=mapping)
     imported.leaves(INVALID)
     imported.until(RUNNING)
-    vm = eventually(lambda: imported.machine("same-mac"), imported.told)
+    vm = eventually(lambda: imported.machine("same-mac"), imported.describe)
     interfaces = vm["spec"]["template"]["spec"]["domain"]["devices"]["interfaces"]
     assert MAC not in [one.get("macAddress") for one in interfaces]
 

@@ -28,7 +28,7 @@ def test_delete_while_the_image_is_downloaded_leaves_nothing(
     def downloading() -> bool:
         return any(image.get("status", {}).get("progress", 0) < 100 for image in images_of(made))
 
-    eventually(downloading, imported.told)
+    eventually(downloading, imported.describe)
     imported.delete()
     eventually(lambda: not images_of(made), "the images to go", 60)
     assert made.all(CLAIM) == made.all(MACHINE) == []
@@ -39,7 +39,7 @@ def test_delete_while_the_disk_is_read_releases_the_lease(make: Make, tmp_path: 
     made = make([a_vm(tmp_path, "reading")])
     made.simulator.faults(pauseAt=65536)
     imported = made.begin("reading")
-    eventually(lambda: made.simulator.held(0), imported.told)
+    eventually(lambda: made.simulator.held(0), imported.describe)
     imported.delete()
     assert made.simulator.leases() == []
     ended = [lease["end"] for lease in made.simulator.leases(ended=True)]
@@ -52,7 +52,7 @@ def test_cancel_in_the_spec_and_resume(make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "undecided")])
     made.simulator.faults(pauseAt=65536)
     imported = made.begin("undecided")
-    eventually(lambda: made.simulator.held(0), imported.told)
+    eventually(lambda: made.simulator.held(0), imported.describe)
     imported.change(cancel=True)
     imported.until(FAILED)
     assert imported.summary.reason == "Cancelled"
@@ -66,14 +66,14 @@ def test_cancel_in_the_spec_and_resume(make: Make, tmp_path: Path) -> None:
 def test_approvals_and_suspension_hold_the_import(make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "careful")])
     imported = made.begin("careful", approvals=["poweroff", "start"])
-    eventually(lambda: imported.summary.reason == "WaitingForApproval", imported.told)
+    eventually(lambda: imported.summary.reason == "WaitingForApproval", imported.describe)
     assert made.simulator.vm("careful")["power"] == "on"
     imported.change(suspend=True)
     imported.annotate(approve="poweroff")
-    eventually(lambda: imported.summary.reason == "Paused", imported.told)
+    eventually(lambda: imported.summary.reason == "Paused", imported.describe)
     assert made.simulator.vm("careful")["power"] == "on"
     imported.change(suspend=False)
-    eventually(lambda: imported.status.step == "approve-start", imported.told)
+    eventually(lambda: imported.status.step == "approve-start", imported.describe)
     machine = imported.machine()
     assert machine
     assert machine["spec"]["runStrategy"] == "Halted"
@@ -85,7 +85,7 @@ def test_approvals_and_suspension_hold_the_import(make: Make, tmp_path: Path) ->
 def test_dry_run_then_real_import(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "rehearsed")])
     imported = made.begin("rehearsed", dryRun=True)
-    planned = eventually(lambda: find(imported.status.import_conditions, "Planned"), imported.told)
+    planned = eventually(lambda: find(imported.status.import_conditions, "Planned"), imported.describe)
     assert planned.status == "True"
     promised = imported.status.planned
     assert promised
@@ -123,24 +123,24 @@ def test_existing_vm_of_that_name_is_not_taken_over(ground: Ground, make: Make, 
 def test_no_import_starts_while_vm_import_controller_runs(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "peaceful")])
     where = ("-n", "harvester-system")
-    today = {
+    deployment = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": "harvester-vm-import-controller", "namespace": "harvester-system"},
         "spec": {
             "replicas": 1,
-            "selector": {"matchLabels": {"app": "today"}},
+            "selector": {"matchLabels": {"app": "vm-import"}},
             "template": {
-                "metadata": {"labels": {"app": "today"}},
+                "metadata": {"labels": {"app": "vm-import"}},
                 "spec": {"containers": [{"name": "c", "image": "lab.local/none:1"}]},
             },
         },
     }
-    ground.apply(today)
+    ground.apply(deployment)
     try:
         kill_controller(ground)  # after a restart the controller has no cached answer
         imported = made.begin("peaceful")
-        eventually(lambda: imported.summary.reason == "OtherController", imported.told)
+        eventually(lambda: imported.summary.reason == "OtherController", imported.describe)
         assert imported.workflow is None
         assert made.simulator.vm("peaceful")["power"] == "on"
         ground.kubectl("scale", "deployment", "harvester-vm-import-controller", *where, "--replicas=0")

@@ -44,8 +44,8 @@ def test_vm_of_the_readme_boots_with_its_data(ground: Ground, tmp_path: Path) ->
         eventually(
             lambda: "VMFERRY-GUEST done" in console.read_text(errors="replace"), "the guest's report", 240
         )
-        said = scenario.proven(console.read_text(errors="replace"), data)
-        assert [nic.mac for nic in said.nics] == list(scenario.MACS)
+        report = scenario.proven(console.read_text(errors="replace"), data)
+        assert [nic.mac for nic in report.nics] == list(scenario.MACS)
         assert made.simulator.vm(scenario.VM)["shutdowns"] == 1
         assert {row.integrity for row in status.disk_import_status} == {"sha512"}
         assert status.percent == 100

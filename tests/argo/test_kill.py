@@ -75,7 +75,7 @@ def test_pod_of_a_step_is_killed(ground: Ground, make: Make, tmp_path: Path) -> 
     made = make([a_vm(tmp_path, "pod-dies")])
     made.simulator.faults(pauseAt=65536)
     imported = made.begin("pod-dies")
-    eventually(lambda: made.simulator.held(0), imported.told)
+    eventually(lambda: made.simulator.held(0), imported.describe)
     (pod,) = [pod for pod in imported.pods("export") if not _ended(pod)]
     name = pod["metadata"]["name"]
     ground.kubectl("delete", "pod", "-n", RELEASE, name, "--grace-period=0", "--force", "--wait=false")
@@ -120,17 +120,22 @@ def test_finished_imports_of_vm_import_controller_stay_unchanged(
     made = make([a_vm(tmp_path, "yesterday")])
     ground.apply(*made.source())
     kill_controller(ground)
-    stands = {"done": RUNNING, "bad": "virtualMachineImportInvalid", "broken": FAILED, "half": "sourceReady"}
+    statuses = {
+        "done": RUNNING,
+        "bad": "virtualMachineImportInvalid",
+        "broken": FAILED,
+        "half": "sourceReady",
+    }
     every = {}
-    for name, stand in stands.items():
+    for name, wanted in statuses.items():
         document = made.manifest("yesterday", name=name)
         ground.cluster.create({**document, "apiVersion": API_VERSION})
-        ground.cluster.patch_status(IMPORT, name, {"importStatus": stand}, made.namespace)
+        ground.cluster.patch_status(IMPORT, name, {"importStatus": wanted}, made.namespace)
         every[name] = made.imported(name)
     restart_and_wait(ground)
-    eventually(lambda: "ForeignStatus" in every["half"].events(), every["half"].told, 60)
-    for name, stand in stands.items():
-        assert every[name].status.import_status == stand
+    eventually(lambda: "ForeignStatus" in every["half"].events(), every["half"].describe, 60)
+    for name, wanted in statuses.items():
+        assert every[name].status.import_status == wanted
         assert every[name].status.workflow is None
     assert made.simulator.vm("yesterday")["power"] == "on"
 
@@ -138,7 +143,7 @@ def test_finished_imports_of_vm_import_controller_stay_unchanged(
 def reached(imported: Imported, phase: str) -> None:
     """Wait until a stage has started, however short it is."""
     eventually(
-        lambda: imported.leaf(phase, "Running") or imported.leaf(phase, "Succeeded"), imported.told, 600
+        lambda: imported.leaf(phase, "Running") or imported.leaf(phase, "Succeeded"), imported.describe, 600
     )
 
 

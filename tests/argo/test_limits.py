@@ -31,10 +31,12 @@ def test_limit_of_one_runs_four_imports_in_turn(ground: Ground, make: Make, tmp_
     assert watch.looks > 50
     assert watch.most == 1, watch.worst
     turns = [
-        said for said in watch.said if re.search(r"1 of 1 VMs of vcenter are in transfer \(queue-\d\);", said)
+        messages
+        for messages in watch.messages
+        if re.search(r"1 of 1 VMs of vcenter are in transfer \(queue-\d\);", messages)
     ]
-    assert turns, watch.said
-    assert all(f"{key}.machines of ConfigMap vmferry-limits" in said for said in turns)
+    assert turns, watch.messages
+    assert all(f"{key}.machines of ConfigMap vmferry-limits" in messages for messages in turns)
     ground.limits(dict.fromkeys(limits))
 
 
@@ -49,8 +51,8 @@ class Watch:
         self.looks = 0
         self.most = 0
         self.worst: list[str] = []
-        self.said: set[str] = set()
-        """What the imports said."""
+        self.messages: set[str] = set()
+        """Messages of the imports."""
 
     def __enter__(self) -> Watch:
         self._thread.start()
@@ -66,7 +68,7 @@ class Watch:
             # would count.
             off = {vm["name"] for vm in self._made.simulator.vms() if vm["power"] == "off"}
             under_way = sorted(one.name for one in self.imports if one.name in off and not transferred(one))
-            self.said |= {one.status.message for one in self.imports}
+            self.messages |= {one.status.message for one in self.imports}
             self.looks += 1
             if len(under_way) > self.most:
                 self.most, self.worst = len(under_way), under_way

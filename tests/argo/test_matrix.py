@@ -32,9 +32,9 @@ from workflows.status.nodes import Phase, phase_of
 pytestmark = [pytest.mark.argo, pytest.mark.matrix]
 Make = Callable[..., World]
 OTHER: Final = "another"
-"""A VM of one disk that nothing is wrong with."""
+"""A VM of one disk without any fault."""
 LONG: Final = 300.0
-"""Seconds without any change that are a hang; a back-off of a minute, on a busy machine, is none."""
+"""Seconds without any change that count as a hang; a back-off of a minute on a busy host does not."""
 
 
 class Way(enum.StrEnum):
@@ -92,10 +92,10 @@ CELLS: Final = [
     for disks in ((1, 2) if stage.scope is Scope.DISK else (1,))
 ]
 CELLS.sort(key=lambda cell: cell.stage.name != "serve")
-"""Those of `serve` take longest, as `image` waits for it: they begin first."""
+"""The cells of `serve` take longest, as `image` waits for it: they start first."""
 assert {cell.stage.name for cell in CELLS} == set(FAULTS), "a stage has no fault"
 SEEN_BY: Final = {"poweroff": "preflight", "image": "admit"}
-"""The check that refuses a stage's fault in a new Workflow: guest tools that do not run, and a full quota."""
+"""The check that refuses a stage's fault in a new Workflow: stopped guest tools, and a full quota."""
 
 
 @dataclass
@@ -146,7 +146,7 @@ class Trial:
             return attempt(workflow) if over and reported else None
 
         failed = self.imported.when(look, LONG)
-        assert (stage or self.cell.stage.name) in self.imported.status.step, self.imported.told()
+        assert (stage or self.cell.stage.name) in self.imported.status.step, self.imported.describe()
         return failed
 
     def retry(self) -> None:
@@ -321,7 +321,7 @@ def test_killed_cleanup_runs_again(ground: Ground, make: Make, tmp_path: Path) -
     with note(row):
         imported = made.begin("m-cleanup")
         imported.until(RUNNING)
-        (pod, *_) = eventually(lambda: imported.pods("cleanup"), imported.told)
+        (pod, *_) = eventually(lambda: imported.pods("cleanup"), imported.describe)
         name = pod["metadata"]["name"]
         ground.kubectl("delete", "pod", "-n", RELEASE, name, "--grace-period=0", "--force", "--wait=false")
         row.mark("failed")

@@ -20,7 +20,7 @@ Make = Callable[..., World]
 
 COUNTED: Final = "count/virtualmachineimages.harvesterhci.io"
 BEFORE: Final = ("preflight", "admit", "poweroff", "export", "convert")
-"""Stages that were done when `image` failed."""
+"""Stages that were finished when `image` failed."""
 
 
 @contextmanager
@@ -41,7 +41,7 @@ def no_room(ground: Ground, namespace: str, images: int = 0) -> Iterator[Callabl
 def checked(made: World, vm: str) -> Imported:
     """An import that waits for the approval of power-off; `preflight` and `admit` are done."""
     imported = made.begin(vm, approvals=["poweroff"])
-    eventually(lambda: imported.summary.reason == "WaitingForApproval", imported.told)
+    eventually(lambda: imported.summary.reason == "WaitingForApproval", imported.describe)
     return imported
 
 
@@ -78,7 +78,7 @@ def assert_only_what_failed_ran_again(before: dict[str, str], after: dict[str, s
 
 def seen_running_again(imported: Imported) -> None:
     """Check that the import changes from failed to running."""
-    eventually(lambda: imported.summary.status == "Unknown", imported.told, 60)
+    eventually(lambda: imported.summary.status == "Unknown", imported.describe, 60)
 
 
 @pytest.mark.smoke
@@ -118,7 +118,7 @@ def test_retry_by_annotation_without_argo_server(ground: Ground, make: Make, tmp
     first = workflow["metadata"]["name"]
     imported.annotate(retry="true", approve="poweroff")  # a new Workflow asks for approval again
     eventually(
-        lambda: imported.status.workflow and imported.status.workflow.name == f"{first}-r1", imported.told
+        lambda: imported.status.workflow and imported.status.workflow.name == f"{first}-r1", imported.describe
     )
     imported.until(RUNNING)
     assert made.simulator.vm("by-note")["shutdowns"] == 1

@@ -20,13 +20,13 @@ def test_second_import_of_one_vm_or_name_waits_or_is_refused(
     made = make([a_vm(tmp_path, "pair"), a_vm(tmp_path, "other")])
     made.simulator.faults(pauseAt=65536)
     first = made.begin("pair", name="pair-1", targetVirtualMachineName="one")
-    eventually(lambda: made.simulator.held(0), first.told)
+    eventually(lambda: made.simulator.held(0), first.describe)
     # Harvester refuses a second VM with the same MAC.
     row = {"sourceNetwork": "VM Network", "destinationNetwork": "vlan1", "mac": "new"}
     second = made.begin("pair", name="pair-2", targetVirtualMachineName="two", networkMapping=[row])
     twin = made.begin("other", name="twin", targetVirtualMachineName="one")
 
-    eventually(lambda: second.summary.reason == "VirtualMachineTaken", second.told)
+    eventually(lambda: second.summary.reason == "VirtualMachineTaken", second.describe)
     assert "import pair-1 imports pair of VmwareSource" in second.status.message
     assert twin.until(INVALID).message.startswith("import pair-1 is creating VirtualMachine")
     assert made.simulator.vm("other")["power"] == "on"

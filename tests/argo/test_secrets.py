@@ -40,7 +40,7 @@ def test_secrets_appear_nowhere(ground: Ground, make: Make, tmp_path: Path) -> N
         give_room()
     ground.apply(made.manifest("well"))
     well = made.imported("well")
-    tokens = [eventually(partial(token, ground, one), one.told, 60) for one in (well, broken)]
+    tokens = [eventually(partial(token, ground, one), one.describe, 60) for one in (well, broken)]
     well.until(RUNNING)
     secrets = {
         "password": PASSWORD,

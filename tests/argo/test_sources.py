@@ -63,11 +63,11 @@ def test_three_openstack_servers_are_imported_in_parallel(
     ground: Ground, project: Project, tmp_path: Path
 ) -> None:
     """One by UUID, one by name, one with two disks and two NICs (the QA plan's case)."""
-    fronts = [machines.Card(network=machines.network(project, name)) for name in ("front", "back")]
+    fronts = [machines.Nic(network=machines.network(project, name)) for name in ("front", "back")]
     one, two = _whole(tmp_path, 51), _whole(tmp_path, 52)
-    by_name = machines.server(project, "by-name", [one], cards=fronts[:1])
-    by_uuid = machines.server(project, "by-uuid", [one], cards=fronts[:1])
-    both = machines.server(project, "two-of-each", [one, two], cards=fronts)
+    by_name = machines.server(project, "by-name", [one], nics=fronts[:1])
+    by_uuid = machines.server(project, "by-uuid", [one], nics=fronts[:1])
+    both = machines.server(project, "two-of-each", [one, two], nics=fronts)
     with place(ground, "it-openstack") as made:
         secret, source = demosources.openstack_source(project, made.namespace)
         wanted = {"by-name": "by-name", "by-uuid": by_uuid.id, "two-of-each": "two-of-each"}
@@ -106,8 +106,8 @@ def test_openstack_server_boots_with_its_data(ground: Ground, project: Project, 
         eventually(
             lambda: "VMFERRY-GUEST done" in console.read_text(errors="replace"), "the guest's report", 240
         )
-        said = scenario.proven(console.read_text(errors="replace"), stage.data)
-        assert [nic.mac for nic in said.nics] == list(scenario.MACS)
+        report = scenario.proven(console.read_text(errors="replace"), stage.data)
+        assert [nic.mac for nic in report.nics] == list(scenario.MACS)
         assert project.held() == []
 
 

@@ -33,21 +33,21 @@ def test_uninstall_with_imports_in_every_state(reinstalled: Ground, make: Make, 
     done.until(RUNNING)
     gated = made.begin("gated", approvals=["poweroff"])
     unknown = made.begin("unknown")
-    eventually(lambda: gated.summary.reason == "WaitingForApproval", gated.told)
+    eventually(lambda: gated.summary.reason == "WaitingForApproval", gated.describe)
     made.simulator.faults(pauseAt=65536)
     cancelled = made.begin("cancelled")
-    eventually(lambda: made.simulator.held(0), cancelled.told)
+    eventually(lambda: made.simulator.held(0), cancelled.describe)
     cancelled.change(cancel=True)
     cancelled.until(FAILED)
     made.simulator.faults(pauseAt=65536)  # a rule applies to one disk
     reading = made.begin("reading")
-    eventually(lambda: made.simulator.held(0), reading.told)
+    eventually(lambda: made.simulator.held(0), reading.describe)
     unknown.until(INVALID)
 
-    said = ground.uninstall()
-    assert all(f"{made.namespace}/{name} (" in said for name in HELD), said
-    assert f"{made.namespace}/done" not in said
-    assert f"{made.namespace}/waiting" not in said
+    output = ground.uninstall()
+    assert all(f"{made.namespace}/{name} (" in output for name in HELD), output
+    assert f"{made.namespace}/done" not in output
+    assert f"{made.namespace}/waiting" not in output
     assert ground.cluster.get(DEPLOYMENT, "vmferry-controller", RELEASE), "nothing was taken away"
 
     for imported in (reading, gated, cancelled, unknown):

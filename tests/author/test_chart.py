@@ -197,7 +197,7 @@ REFUSED: Final = [
     "workflow.resources.export.requests.cpu=1.2.3",
     "workflow.resources.export.requests.memory=1ki",
 ]
-"""As a person writes them after --set; each was taken once and failed later, or in silence."""
+"""As a user writes them after --set; each was accepted once and failed later, or silently."""
 
 
 @pytest.mark.parametrize("wrong", REFUSED)

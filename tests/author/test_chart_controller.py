@@ -34,11 +34,11 @@ def test_values_become_options_of_the_controller() -> None:
         "limits.machines": 3,
     }
     given = of_kind("ConfigMap", **values)["vmferry-controller"]["data"]["controller.json"]
-    told = Options.model_validate_json(given)  # refuses unknown fields
-    assert (told.namespace, told.namespaces) == (RELEASE, ("shop",))
-    assert (told.settings.scratch.storage_class, told.settings.reuse_unstamped) == ("fast", True)
-    assert (str(told.format), str(told.cross_namespace_references)) == ("raw", "same-namespace")
-    assert (told.recheck_seconds, told.defaults[Limit.MACHINES]) == (30, 3)
+    parsed = Options.model_validate_json(given)  # refuses unknown fields
+    assert (parsed.namespace, parsed.namespaces) == (RELEASE, ("shop",))
+    assert (parsed.settings.scratch.storage_class, parsed.settings.reuse_unstamped) == ("fast", True)
+    assert (str(parsed.format), str(parsed.cross_namespace_references)) == ("raw", "same-namespace")
+    assert (parsed.recheck_seconds, parsed.defaults[Limit.MACHINES]) == (30, 3)
 
 
 def test_changed_setting_restarts_the_controller() -> None:

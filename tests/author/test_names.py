@@ -20,13 +20,13 @@ from workflows.plan import run_name
 from workflows.stages import Limit
 
 DNS_LABEL: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
-"""RFC 1035, which Services want: as 1123, but never a digit first."""
+"""RFC 1035, as Services require it: like 1123, but without a digit at the start."""
 LABEL_VALUE: Final = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?")
 CONFIG_KEY: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 
 label = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)
 subdomain = st.lists(label, min_size=1, max_size=4).map(lambda parts: ".".join(parts)[:253].rstrip(".-"))
-"""What the API server lets an import or a source be called."""
+"""The names that the API server accepts for an import or a source."""
 uid = st.uuids().map(str)
 
 
@@ -122,5 +122,5 @@ def test_the_request_owns_the_workflow() -> None:
 def test_title_escapes_markdown_in_the_name(vm: str, shown: str) -> None:
     made = author(a_plan(vm=vm), Installation())["metadata"]["annotations"]
     assert made[TITLE] == f"**{shown}** from vc"
-    said = f"VirtualMachineImport default/web imports {shown} from VmwareSource "
-    assert made[DESCRIPTION].startswith(said)
+    expected = f"VirtualMachineImport default/web imports {shown} from VmwareSource "
+    assert made[DESCRIPTION].startswith(expected)

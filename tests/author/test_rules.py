@@ -233,9 +233,9 @@ def test_scratch_is_the_disks_own_claim(stage: Stage) -> None:
 
 
 def test_only_one_of_the_parallel_stages_mounts_the_claim() -> None:
-    beside = [stage for stage in PROGRAMS if stage.after == ("convert",)]
-    assert [stage.name for stage in beside if "/scratch" in volumes(stage)] == ["serve"]
-    assert len(beside) == 2
+    parallel = [stage for stage in PROGRAMS if stage.after == ("convert",)]
+    assert [stage.name for stage in parallel if "/scratch" in volumes(stage)] == ["serve"]
+    assert len(parallel) == 2
 
 
 @each_program

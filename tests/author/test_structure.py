@@ -108,7 +108,7 @@ SPEC: Final[dict[str, Any]] = {
         }
     ],
 }
-"""Where Argo 4.1 has which field (pkg/apis/workflow/v1alpha1/workflow_types.go); `...`: anything."""
+"""The fields of Argo 4.1 by place (pkg/apis/workflow/v1alpha1/workflow_types.go); `...`: anything."""
 
 
 def strange(value: Any, known: Any, path: str = "") -> Iterator[str]:

@@ -32,7 +32,7 @@ def test_values_and_schema_have_the_same_keys() -> None:
 
 
 OPEN: Final = ("resources", "digests")
-"""Values whose default names nothing; what they may name has a test of its own."""
+"""Values whose default is empty; another test covers their keys."""
 
 
 def shape(values: Json, path: str = "") -> set[str]:

@@ -25,7 +25,7 @@ from tests.e2e import harness
 CACHE = Path(__file__).parents[2] / ".cache" / "bench"
 GROUPS = ("limit", "gigabit", "wall", "cpu", "scratch", "onward", "disks", "memory", "broken", "import")
 AGAIN = 3
-"""How often a figure that is worse than noted is measured before it is believed."""
+"""How often a figure that is worse than noted is measured again."""
 
 
 def arguments() -> argparse.Namespace:
@@ -154,7 +154,7 @@ def check(there: Bench, wanted: list[Row], given: argparse.Namespace, costs: Cos
     return 1 if worse else 0
 
 
-def tell(found: list[Figure], costs: Costs, given: argparse.Namespace, vmdk: int) -> None:
+def write_results(found: list[Figure], costs: Costs, given: argparse.Namespace, vmdk: int) -> None:
     disk = (
         f"{given.mib} MiB in use, {given.fill} % of the disk, VMDK of {vmdk >> 20} MiB, tables {given.layout}"
     )
@@ -182,7 +182,7 @@ def main() -> int:
         measure(there, wanted, given.runs, given.quiet, costs)
         if given.check is not None:
             return check(there, wanted, given, costs)
-        tell(report.figures(wanted, costs, given.runs), costs, given, source)
+        write_results(report.figures(wanted, costs, given.runs), costs, given, source)
         return 0
 
 

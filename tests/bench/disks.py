@@ -11,11 +11,11 @@ from tests.disk.streamvmdk import ENTRIES, StreamVmdk
 
 GRAIN = 1 << 16
 STRETCH = 64
-"""Grains of one kind in a row, as files lie on a disk."""
+"""Grains of one kind in a row, as with files on a disk."""
 PACKED = 0.3
-"""Part of the grains that cannot be compressed, as packed files cannot; the others are words."""
+"""Fraction of the grains that cannot be compressed, like packed files; the others are words."""
 SCATTERED = 1024
-"""Grains on a sparse disk: 64 MiB, however large the disk is."""
+"""Grains on a sparse disk: 64 MiB for any size of the disk."""
 
 
 def make(folder: Path, mib: int, fill: int, layout: str = "last") -> Path:

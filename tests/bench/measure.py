@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 LOOK: Final = 0.05
-"""Seconds between two looks at what a program's files take."""
+"""Seconds between two measurements of a program's files."""
 LAUNCH: Final = str(Path(__file__).with_name("launch.py"))
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 
@@ -38,7 +38,7 @@ class Cost:
     carried: int = 0
     foreign: float = 0
     walls: tuple[float, ...] = ()
-    """The wall seconds of every run, where there was more than one."""
+    """The wall seconds of every run, if there was more than one."""
 
     @property
     def usual(self) -> float:
@@ -64,14 +64,14 @@ class Failed(Exception):  # noqa: N818 - what is measured did not work
 
 def cost_of(argv: Sequence[str], folder: Path) -> Cost:
     """Run a program in `folder`, which must contain only what the program writes."""
-    with tempfile.NamedTemporaryFile() as said, _busy() as busy, _peak(folder) as peak:
-        launch = [sys.executable, "-I", "-S", LAUNCH, said.name, *argv]
+    with tempfile.NamedTemporaryFile() as result, _busy() as busy, _peak(folder) as peak:
+        launch = [sys.executable, "-I", "-S", LAUNCH, result.name, *argv]
         done = subprocess.run(
             launch, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
         )
         if done.returncode:
             raise Failed(f"{argv[0]} failed: {done.stderr}")
-        measured = json.loads(Path(said.name).read_text())
+        measured = json.loads(Path(result.name).read_text())
     return Cost(**measured, peak=peak[0], foreign=busy[0] / measured["wall"])
 
 
@@ -146,4 +146,4 @@ def wait_for_quiet(patience: float) -> None:
 
 
 QUIET: Final = 0.3
-"""Cores that others may use: beyond it a time says more about them."""
+"""Cores that other processes may use: with more, a time depends mostly on them."""

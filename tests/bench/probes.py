@@ -42,7 +42,7 @@ class Bench:
     small: Path
     sparse: dict[int, Path]
     imports: dict[int, tuple[Path, list[Path]]]
-    """By number of disks: the manifests of the import of a machine with so many, and its VMDKs."""
+    """By number of disks: the manifests of the import of a VM with that many, and its VMDKs."""
     allocated: int
     """Bytes of `disk` that are not zero."""
 

@@ -33,7 +33,7 @@ while at < len(data):
         at += 512 * (1 + number)
 Path("seconds").write_text(str(time.perf_counter() - start))
 """
-"""Its own clock: reading the file is no part of the limit."""
+"""It has its own clock: reading the file does not count for the limit."""
 WRITE: Final = """\
 import mmap, os, sys
 piece = mmap.mmap(-1, 2 << 20)

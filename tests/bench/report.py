@@ -18,9 +18,9 @@ from tests.bench.rows import LIMITS, Costs, Row
 Noted = dict[str, Any]
 NOTED: Final = Path(__file__).parents[2] / "docs" / "explanation" / "performance.json"
 WORSE: Final = 1.10
-"""By how much a figure may be beyond the noted one."""
+"""The factor by which a figure may exceed the noted one."""
 SMALL: Final = {"MiB": 4.0, "%": 0.5, "": 0.02}
-"""And by how much in any case, per unit: a tenth of next to nothing means nothing."""
+"""The amount by which it may exceed it in any case, per unit: 10 % of a tiny value means nothing."""
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,8 @@ from tests.tls import self_signed
 GIGABIT: Final = 125_000_000
 """Bytes per second of a 1 Gbit/s line."""
 STREAM: Final = 28 << 20
-"""Bytes per second of one NFC export: ESXi gives 20 to 30 MB/s whatever the link is.
-
-See docs/explanation/performance.md.
+"""Bytes per second of one NFC export: ESXi sends 20 to 30 MB/s on any link. See
+docs/explanation/performance.md.
 """
 CONFIG: Final = """\
 daemon off; pid {folder}/nginx.pid; error_log stderr crit; worker_processes 1;

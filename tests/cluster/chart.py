@@ -17,7 +17,7 @@ VALUES: Final[dict[str, Any]] = {
     "scratch": {"storageClass": "wffc"},
     "controller": {"debug": True, "recheckSeconds": 30},
 }
-"""What fits the lab."""
+"""Values that fit the lab."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ SCRIPTS: Final = ROOT / "tests" / "lab"
 KUBECTL: Final = ROOT / ".cache" / "lab" / "bin" / "kubectl"
 HELM: Final = os.environ.get("HELM") or str(ROOT / ".cache" / "bin" / "helm")
 OURS: Final = "vmferry-tests"
-"""Label of the namespaces that tests make; `reset` takes them away."""
+"""Label of the namespaces that tests make; `reset` deletes them."""
 UP_SECONDS: Final = 400.0
 
 
@@ -43,9 +43,9 @@ class Lab:
 
     place: Place
     host: str
-    """The host's address, which is all that pods reach outside."""
+    """The host's address, the only one outside that pods reach."""
     release: str
-    """The namespace that Argo's controller watches and the chart is installed into."""
+    """The namespace of the chart, which Argo's controller watches."""
     argo_folder: str
 
     @classmethod
@@ -109,7 +109,7 @@ class Lab:
         eventually(lambda: self.get(Kind("v1", "ServiceAccount", "serviceaccounts"), *account), "an account")
         return name
 
-    def said(self, pod: str, container: str, namespace: str = "") -> str:
+    def logs(self, pod: str, container: str, namespace: str = "") -> str:
         return self.kubectl("--namespace", namespace or self.release, "logs", pod, "--container", container)
 
     def message(self, pod: str, namespace: str = "") -> str:

@@ -72,7 +72,7 @@ class StagePods:
             if ended.code == Exit.DONE:
                 return ended
             again = is_retryable(ended.code) and attempt <= limit
-            assert again, f"{pod} ended with {ended.code}: {ended.words}\n{self.lab.said(pod, 'main')}"
+            assert again, f"{pod} ended with {ended.code}: {ended.words}\n{self.lab.logs(pod, 'main')}"
             pod = self.begin(stage, disk, attempt)
         raise AssertionError(f"{stage} has no attempts")
 
@@ -86,7 +86,7 @@ class StagePods:
         if code != Exit.DONE or not self._results(stage):
             return Ended(pod, code, words if code else "", {})
         eventually(lambda: self._terminated(pod, "outputs"), f"the results of {pod}")
-        return Ended(pod, code, "", json.loads(self.lab.said(pod, "outputs")))
+        return Ended(pod, code, "", json.loads(self.lab.logs(pod, "outputs")))
 
     def manifest(self, stage: str, disk: str = "", attempt: int = 0) -> Object:
         """The pod of a stage."""

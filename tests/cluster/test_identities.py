@@ -13,7 +13,7 @@ from tests.cluster.chart import Chart
 from tests.cluster.lab import Lab, listed
 
 HERE, THERE, ELSEWHERE = "here", "there", "elsewhere"
-"""The release namespace, one with imports, and one that `namespaces` does not name."""
+"""The release namespace, one with imports, and one that `namespaces` does not list."""
 STEPS = ("prepare", "data", "serve", "target")
 IMAGES = "virtualmachineimages.harvesterhci.io"
 
@@ -109,8 +109,8 @@ def questions(rows: Iterable[Row]) -> list[Question]:
 def allowed(lab: Lab, asked: list[Question], namespaces: dict[str, str]) -> set[Question]:
     """The questions that the API server answers with yes."""
     reviews = [review(one, lab.release, namespaces[one.where]) for one in asked]
-    said = documents(lab.kubectl("create", "-f", "-", "--output", "json", given=listed(reviews)))
-    return {one for one, answer in zip(asked, said, strict=True) if answer["status"]["allowed"]}
+    answers = documents(lab.kubectl("create", "-f", "-", "--output", "json", given=listed(reviews)))
+    return {one for one, answer in zip(asked, answers, strict=True) if answer["status"]["allowed"]}
 
 
 def documents(text: str) -> Iterator[Object]:
@@ -168,8 +168,8 @@ def test_identity_with_credentials_may_only_report(chart: Chart) -> None:
 
     def rights(account: str) -> set[str]:
         user = f"--as=system:serviceaccount:{chart.lab.release}:{account}"
-        said = chart.lab.kubectl("--namespace", chart.lab.release, "auth", "can-i", "--list", user)
-        return {" ".join(line.split()) for line in said.splitlines()}
+        answers = chart.lab.kubectl("--namespace", chart.lab.release, "auth", "can-i", "--list", user)
+        return {" ".join(line.split()) for line in answers.splitlines()}
 
     more = rights("vmferry-data") - rights("nobody")
     assert more == {"workflowtaskresults.argoproj.io [] [] [create patch]"}

@@ -24,7 +24,7 @@ from workflows.api.status import ImportStatus
 RECORDED: Final = {
     path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "tests" / "recorded").glob("*.json"))
 }
-STANDS: Final = {
+STATUSES: Final = {
     "1-waiting-for-approval": "virtualMachineImportValid",
     "2-exporting": "sourceReady",
     "3-failed": "VMMigrationFailed",
@@ -42,15 +42,15 @@ def test_import_follows_the_recorded_statuses(world: World) -> None:
         world.submit(approvals=["poweroff"])
         name = eventually(lambda: announced(world), "the Workflow to be announced", 90)
         eventually(lambda: lab.get(WORKFLOW, name), "the Workflow to be made", 30)
-        for moment, stand in STANDS.items():
+        for moment, wanted_status in STATUSES.items():
             write(lab, name, RECORDED[moment])
-            eventually(partial(stands, world, stand), f"{moment}: {stand}", 60)
+            eventually(partial(has_status, world, wanted_status), f"{moment}: {wanted_status}", 60)
         assert status(world).percent == 100
         assert {row.id for row in status(world).disk_import_status} == {"disk-0", "disk-1"}
-        told = lab.kubectl(
+        reasons = lab.kubectl(
             "get", "events", "-n", world.namespace, "-o", "jsonpath={.items[*].reason}"
         ).split()
-        assert {"WaitingForApproval", "NoSpace", "VirtualMachineRunning"} <= set(told)
+        assert {"WaitingForApproval", "NoSpace", "VirtualMachineRunning"} <= set(reasons)
         lab.cluster.delete(IMPORT, scenario.VM, world.namespace)
         eventually(lambda: lab.get(WORKFLOW, name) is None, "the Workflow to go with its import", 60)
 
@@ -60,7 +60,7 @@ def announced(world: World) -> str | None:
     return run.name if run else None
 
 
-def stands(world: World, wanted: str) -> bool:
+def has_status(world: World, wanted: str) -> bool:
     return status(world).import_status == wanted
 
 

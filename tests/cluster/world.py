@@ -25,7 +25,7 @@ from workflows.api.resources import VmwareSource
 from workflows.plan import plan
 
 GUEST_BOOTS = 300.0
-"""Seconds for a guest to report under QEMU's own processor, on a busy machine."""
+"""Seconds for a guest to report with QEMU's own emulation, on a busy host."""
 
 
 @dataclass

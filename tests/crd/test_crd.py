@@ -162,18 +162,18 @@ def test_api_server_refuses_a_definition_that_is_not_structural(tmp_path: Path) 
 
 @needs_go
 def test_manifests_of_vm_import_controller_are_accepted_unchanged(definitions: Path) -> None:
-    for name, given, said in zip(NAMES, ACCEPTED, judged(definitions, ACCEPTED), strict=True):
-        assert (name, said["errors"], said["pruned"]) == (name, [], [])
-        assert said["object"] == given
+    for name, given, answer in zip(NAMES, ACCEPTED, judged(definitions, ACCEPTED), strict=True):
+        assert (name, answer["errors"], answer["pruned"]) == (name, [], [])
+        assert answer["object"] == given
 
 
 @needs_go
 def test_unknown_fields_are_pruned_not_refused(definitions: Path) -> None:
     given = {**ACCEPTED[0], "spec": {"endpoint": "e", "vcenterVersion": 8, "credentials": {"key": "k"}}}
-    (said,) = judged(definitions, [given])
-    assert said["errors"] == []
-    assert sorted(said["pruned"]) == ["spec.credentials.key", "spec.vcenterVersion"]
-    assert said["object"]["spec"] == {"endpoint": "e", "credentials": {}}
+    (answer,) = judged(definitions, [given])
+    assert answer["errors"] == []
+    assert sorted(answer["pruned"]) == ["spec.credentials.key", "spec.vcenterVersion"]
+    assert answer["object"]["spec"] == {"endpoint": "e", "credentials": {}}
 
 
 REFUSED: Final = {  # vm-import-controller's definitions refuse them, too
@@ -189,8 +189,8 @@ REFUSED: Final = {  # vm-import-controller's definitions refuse them, too
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_vm_import_controller_refuses_is_refused(what: str, definitions: Path) -> None:
     given = {"apiVersion": f"{GROUP}/v1beta1", "kind": "VirtualMachineImport", "metadata": {"name": "x"}}
-    (said,) = judged(definitions, [{**given, "spec": REFUSED[what]}])
-    (error,) = said["errors"]
+    (answer,) = judged(definitions, [{**given, "spec": REFUSED[what]}])
+    (error,) = answer["errors"]
     assert what in error
 
 
@@ -200,9 +200,9 @@ def test_own_status_is_stored_unchanged(definitions: Path) -> None:
         {"importStatus": ImportPhase.VALID, "workflow": {"name": "w"}, "diskImportStatus": [{}]}
     )
     given = {**ACCEPTED[2], "status": status.to_document()}
-    (said,) = judged(definitions, [given])
-    assert (said["errors"], said["pruned"]) == ([], [])
-    assert ImportStatus.read(said["object"]["status"]) == status
+    (answer,) = judged(definitions, [given])
+    assert (answer["errors"], answer["pruned"]) == ([], [])
+    assert ImportStatus.read(answer["object"]["status"]) == status
 
 
 @pytest.mark.parametrize("given", ACCEPTED, ids=NAMES)

@@ -23,5 +23,5 @@ def test_api_server_accepts_an_example_and_drops_nothing(path: Path, tmp_path: P
     documents = [one for one in YAML(typ="safe").load_all(path) if one["apiVersion"].startswith(f"{GROUP}/")]
     definitions = tmp_path / "crds.yaml"
     definitions.write_text(render())
-    for said in judged(definitions, documents):
-        assert (said["errors"], said["pruned"]) == ([], [])
+    for answer in judged(definitions, documents):
+        assert (answer["errors"], answer["pruned"]) == ([], [])

@@ -25,5 +25,5 @@ def test_api_server_accepts_migrated_manifests_and_drops_nothing(path: Path, tmp
         pytest.skip("a Secret, which has no definition of ours")
     definitions = tmp_path / "crds.yaml"
     definitions.write_text(render())
-    for said in judged(definitions, documents):
-        assert (said["errors"], said["pruned"]) == ([], [])
+    for answer in judged(definitions, documents):
+        assert (answer["errors"], answer["pruned"]) == ([], [])

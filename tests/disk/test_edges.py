@@ -116,9 +116,9 @@ def test_silence_without_range_ends_the_attempt_and_keeps_the_data(tmp_path: Pat
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("said", ["bytes 7-8/9", "bytes */100", "pages 1-2/3", ""])
-def test_a_wrong_content_range_is_an_error(tmp_path: Path, said: str) -> None:
-    how = Behaviour(VMDK, cuts=[len(VMDK) // 2], content_range=said)
+@pytest.mark.parametrize("header", ["bytes 7-8/9", "bytes */100", "pages 1-2/3", ""])
+def test_a_wrong_content_range_is_an_error(tmp_path: Path, header: str) -> None:
+    how = Behaviour(VMDK, cuts=[len(VMDK) // 2], content_range=header)
     with Server(how) as server:
         source = Source(server.url, format="vmdk", identity="disk")
         with pytest.raises(StepError) as caught:

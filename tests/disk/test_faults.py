@@ -160,8 +160,8 @@ def test_too_little_room_for_the_tables_keeps_the_data(tmp_path: Path) -> None:
 def test_largest_is_an_upper_bound_of_the_image_size(size: int) -> None:
     """qemu-img measure computes the size of a qcow2 without holes; our tables have other positions."""
     argv = ["measure", "--output=json", "-O", "qcow2", "--size", str(size)]
-    said = subprocess.run(["qemu-img", *argv], check=True, capture_output=True, text=True).stdout
-    full = json.loads(said)["fully-allocated"]
+    output = subprocess.run(["qemu-img", *argv], check=True, capture_output=True, text=True).stdout
+    full = json.loads(output)["fully-allocated"]
     assert full - (4 << 16) <= largest(size) <= full * 1.001 + (4 << 16)
 
 
@@ -190,7 +190,7 @@ def test_conversion_reports_progress_and_keeps_the_content(tmp_path: Path) -> No
         "vmdk",
         tmp_path / "out",
         "qcow2",
-        report=lambda *said: reports.append(said),
+        report=lambda *output: reports.append(output),
         stop=Stop(),
     )
     assert qemu.compare(tmp_path / "out", "qcow2", tmp_path / "raw", "raw")
@@ -225,10 +225,10 @@ def peak(folder: Path, data: bytes, wanted: str) -> int:
         wanted,
         "-1",
     ]
-    said = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
     for left in folder.glob("out*"):
         left.unlink()
-    return int(said) >> 10
+    return int(output) >> 10
 
 
 @pytest.mark.parametrize("wanted", ["qcow2", "raw"])

@@ -111,7 +111,7 @@ def test_a_descriptor_of_empty_lines_takes_no_time() -> None:
     check_descriptor(b"\n" * (1 << 20))  # a regular expression that crosses lines would take hours
 
 
-def test_a_footer_with_another_grain_size_is_detected(tmp_path: Path) -> None:
+def test_a_footer_with_another_table_size_is_detected(tmp_path: Path) -> None:
     data = bytearray(stream_vmdk(make_disk(4 * GRAIN)).data)
     struct.pack_into("<I", data, data.rindex(b"KDMV") + 44, 256)
     with pytest.raises(StepError) as caught:

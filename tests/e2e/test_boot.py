@@ -52,13 +52,13 @@ def test_the_imported_vm_boots_with_its_data(
     imported: tuple[Path, scenario.Scenario], firmware: tuple[str, str, str]
 ) -> None:
     folder, running = imported
-    said = scenario.proven(boot(folder), running.data)
-    assert (said.firmware, said.secureboot, said.tpm) == firmware
-    assert [nic.mac for nic in said.nics] == list(scenario.MACS)
-    assert [nic.driver for nic in said.nics] == ["virtio_net", "e1000e"]
-    assert (said.cpus, said.cores) == (2, 2)
-    assert said.root.bus == "sata"  # PVSCSI, which KubeVirt does not know
-    assert {disk.bus for disk in said.disks} == {"sata", "virtio"}
+    report = scenario.proven(boot(folder), running.data)
+    assert (report.firmware, report.secureboot, report.tpm) == firmware
+    assert [nic.mac for nic in report.nics] == list(scenario.MACS)
+    assert [nic.driver for nic in report.nics] == ["virtio_net", "e1000e"]
+    assert (report.cpus, report.cores) == (2, 2)
+    assert report.root.bus == "sata"  # PVSCSI, which KubeVirt does not know
+    assert {disk.bus for disk in report.disks} == {"sata", "virtio"}
 
 
 @pytest.mark.parametrize("imported", [{}], indirect=True, ids=["bios"])

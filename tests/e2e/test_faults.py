@@ -57,17 +57,17 @@ def done(simulator: Simulator, vm: str) -> list[str]:
     return [error for name, error in harness.tasks(simulator, vm) if name == EXPORT]
 
 
-@pytest.mark.parametrize(("vm", "is_said"), [("left-off", True), ("web", False)])
+@pytest.mark.parametrize(("vm", "is_noted"), [("left-off", True), ("web", False)])
 def test_a_failure_after_power_off_says_how_to_start_the_vm(
-    vcenter: Simulator, tmp_path: Path, vm: str, *, is_said: bool
+    vcenter: Simulator, tmp_path: Path, vm: str, *, is_noted: bool
 ) -> None:
     """Nothing is reported if the VM was off when the import started."""
     into = tmp_path / "out"
     vcenter.faults(vm=vm, exportFault="NoPermission")
     ended = harness.vmferry("run", "-f", manifests(vcenter, tmp_path, vm), "--into", into, *QUICK)
     assert (ended.code, len(harness.finished(into, "poweroff"))) == (Exit.DENIED, 1)
-    assert (f"VM /DC0/vm/{vm} is off at its source" in ended.err) is is_said
-    assert ("power it on in the vSphere Client" in ended.err) is is_said
+    assert (f"VM /DC0/vm/{vm} is off at its source" in ended.err) is is_noted
+    assert ("power it on in the vSphere Client" in ended.err) is is_noted
     retried = harness.vmferry("retry", into)
     assert (retried.code, "off at its source" in retried.err) == (Exit.DONE, False)
 
@@ -166,8 +166,8 @@ def test_progress_is_reported_during_a_slow_stream(vcenter: Simulator, disk: Pat
     arguments = ("run", "-f", manifests(vcenter, tmp_path, "slow"), "--into", into)
     with harness.started(tmp_path, *arguments) as running:
         running.until(halfway, why="bytes moved in run.json")
-        told = harness.vmferry("status", into)
-        assert (told.code, "export disk-0" in told.out) == (Exit.DONE, True)
+        shown = harness.vmferry("status", into)
+        assert (shown.code, "export disk-0" in shown.out) == (Exit.DONE, True)
         assert running.wait().code == Exit.DONE
     assert harness.imported(into, disk)
 
@@ -298,9 +298,9 @@ def test_a_second_vmferry_on_the_same_folder_is_refused(
         again = harness.vmferry("retry", into)
         assert again.code == Exit.BUSY
         assert "is in use by another vmferry process" in again.error
-        anew = harness.vmferry("run", "-f", given, "--into", into)
-        assert anew.code == Exit.CONFLICT
-        assert "already contains an import" in anew.error
+        second_run = harness.vmferry("run", "-f", given, "--into", into)
+        assert second_run.code == Exit.CONFLICT
+        assert "already contains an import" in second_run.error
         vcenter.release()
         assert running.wait().code == Exit.DONE
     assert harness.imported(into, disk)

@@ -145,9 +145,9 @@ def test_a_vm_is_imported_into_the_cluster(
             assert image["metadata"]["annotations"][markers.INTEGRITY] == "sha512"
         assert_holds(desk, where, originals, machine)
         assert harness.left(vcenter) == []
-        (said,) = json.loads(harness.vmferry("status", desk.into, "-o", "json").out)
-        stages = {(one["stage"], one["disk"]): one["phase"] for one in said["stages"]}
-        assert said["phase"] == "Succeeded"
+        (message,) = json.loads(harness.vmferry("status", desk.into, "-o", "json").out)
+        stages = {(one["stage"], one["disk"]): one["phase"] for one in message["stages"]}
+        assert message["phase"] == "Succeeded"
         assert stages["serve", "disk-1"] == stages["image", "disk-1"] == stages["start", None] == "Succeeded"
         assert {path.name for path in desk.into.iterdir()} == {"run.json", ".vmferry"}
         assert not (desk.into / ".vmferry" / "scratch").exists()
@@ -224,8 +224,8 @@ def test_an_import_resumes_after_a_kill_during_the_download(desk: Desk, where: L
         run.until(lambda: len(desk.made(IMAGE)) == 2, why="images were made")
         before = desk.uids()
         run.kill_all()
-        (said,) = json.loads(harness.vmferry("status", desk.into, "-o", "json").out)
-        assert (said["phase"], said["goOn"]) == ("Interrupted", f"vmferry retry {desk.into}")
+        (message,) = json.loads(harness.vmferry("status", desk.into, "-o", "json").out)
+        assert (message["phase"], message["goOn"]) == ("Interrupted", f"vmferry retry {desk.into}")
     with running(where, *OPTIONS):
         ended = desk.retry()
         assert ended.code == 0, ended.err
@@ -270,7 +270,7 @@ def test_a_stopped_import_is_discarded_without_a_trace(desk: Desk, where: Lab) -
 
 
 @pytest.mark.parametrize(
-    ("environ", "said", "code"),
+    ("environ", "message", "code"),
     [
         ({"KUBECONFIG": ""}, "KUBECONFIG is not set; set it to the file", Exit.INVALID),
         ({"SVC_ADDRESS": ""}, "SVC_ADDRESS is not set: the cluster fetches the disks", Exit.INVALID),
@@ -279,12 +279,12 @@ def test_a_stopped_import_is_discarded_without_a_trace(desk: Desk, where: Lab) -
     ],
 )
 def test_missing_settings_are_refused_before_any_change(
-    desk: Desk, vcenter: Simulator, environ: dict[str, str], said: str, code: Exit
+    desk: Desk, vcenter: Simulator, environ: dict[str, str], message: str, code: Exit
 ) -> None:
     before = vcenter.tasks()
     ended = desk.run(**environ)
     assert ended.code == code
-    assert ended.error.startswith(f"error: {said}")
+    assert ended.error.startswith(f"error: {message}")
     assert not desk.into.exists()
     assert vcenter.tasks() == before
 

@@ -23,7 +23,7 @@ from tests.simulator import Simulator
 pytestmark = [pytest.mark.vcenter, pytest.mark.programs]
 
 MEMORY_MIB: Final = 128
-"""What a step may need, whatever the size of the disk."""
+"""The memory that a step may need for any size of the disk."""
 NO_SHUTDOWN: Final = {"ignoresShutdown": True, "shutdownSeconds": 0}
 # Controllers, each with its bus in KubeVirt. Three of them have a unit 0, and no two disks have the same
 # size.
@@ -42,8 +42,8 @@ DOZEN: Final[tuple[tuple[Json, str], ...]] = (
     ({"controller": "usb", "bus": 0, "unit": 0}, "usb"),
 )
 EMOJI: Final = "00:50:56:ab:cd:ab"
-"""A MAC address that libraries for terminals would like to make pictures of."""
-CARDS: Final = (("vmxnet3", "virtio"), ("e1000", "e1000"), ("e1000e", "e1000e"), ("pcnet32", "pcnet"))
+"""A MAC address that libraries for terminals would turn into an emoji."""
+NIC_MODELS: Final = (("vmxnet3", "virtio"), ("e1000", "e1000"), ("e1000e", "e1000e"), ("pcnet32", "pcnet"))
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_plan_shows_the_result_and_changes_nothing(vcenter: Simulator, tmp_path:
         (plan,) = YAML(typ="safe").load(ended.out)
         assert (plan["possible"], plan["reasons"]) == (True, [])
         made = plan["manifest"]["spec"]["template"]["spec"]["domain"]["devices"]["interfaces"]
-        assert [card["macAddress"] for card in made] == [EMOJI]
+        assert [nic["macAddress"] for nic in made] == [EMOJI]
     assert vcenter.tasks() == before
     assert harness.left(vcenter) == []
 
@@ -153,8 +153,8 @@ def dozen(disks: MakeDisk) -> tuple[list[Path], Json]:
     files = [disks(f"dozen-{number}", 2 + number / 4, data=1) for number in range(len(DOZEN))]
     described = [{"file": str(file), **at} for file, (at, _) in zip(files, DOZEN, strict=True)]
     nics = [
-        {"network": f"net-{number}", "type": card, "mac": f"00:50:56:01:02:0{number}"}
-        for number, (card, _) in enumerate(CARDS)
+        {"network": f"net-{number}", "type": nic, "mac": f"00:50:56:01:02:0{number}"}
+        for number, (nic, _) in enumerate(NIC_MODELS)
     ]
     more = {"firmware": "efi", "secureBoot": True, "tpm": True, "cpus": 4, "coresPerSocket": 2}
     return files, harness.machine("dozen", *described, **{**more, "nics": nics, "memoryMiB": 1536})
@@ -182,10 +182,10 @@ def test_a_dozen_disks_keep_their_sizes_buses_and_contents(disks: MakeDisk, tmp_
     assert "tpm" in domain(folder)["devices"]
     assert (domain(folder)["cpu"]["sockets"], domain(folder)["cpu"]["cores"]) == (1, 4)
     assert domain(folder)["memory"]["guest"] == "1536Mi"
-    cards = domain(folder)["devices"]["interfaces"]
-    assert [card["macAddress"] for card in cards] == [f"00:50:56:01:02:0{n}" for n in range(4)]
-    assert [card["model"] for card in cards[:3]] == [model for _, model in CARDS[:3]]
-    assert (cards[3]["model"], cards[3]["masquerade"]) == ("virtio", {})
+    interfaces = domain(folder)["devices"]["interfaces"]
+    assert [nic["macAddress"] for nic in interfaces] == [f"00:50:56:01:02:0{n}" for n in range(4)]
+    assert [nic["model"] for nic in interfaces[:3]] == [model for _, model in NIC_MODELS[:3]]
+    assert (interfaces[3]["model"], interfaces[3]["masquerade"]) == ("virtio", {})
     multus = manifest(folder)["spec"]["template"]["spec"]["networks"]
     assert [n["multus"]["networkName"] for n in multus[:3]] == [f"default/vlan{n}" for n in range(3)]
 
@@ -255,8 +255,8 @@ def test_unsuitable_names_and_networks_in_a_folder_are_adapted(
     assert ended.code == Exit.DONE, ended.err
     assert harness.imported(into, disks("one", 5))
     assert manifest(into)["metadata"]["name"] == "camel-case-vm"
-    (card,) = domain(into)["devices"]["interfaces"]
-    assert (card["name"], card["model"], card["masquerade"]) == ("pod-network", "virtio", {})
+    (nic,) = domain(into)["devices"]["interfaces"]
+    assert (nic["name"], nic["model"], nic["masquerade"]) == ("pod-network", "virtio", {})
     assert "source network 'bogus' not found" in ended.err
     assert harness.tasks(vcenter, "Camel_Case.VM") == [(SHUTDOWN, ""), (EXPORT, "")]
 

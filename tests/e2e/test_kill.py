@@ -34,7 +34,7 @@ SIZE_MIB: Final = 1
 LARGE_MIB: Final = 4
 STAGES: Final = ("preflight", "poweroff", "export", "convert", "image", "build")
 HARMLESS: Final = {"Login", "Logout"}
-"""Calls that change something, but may be repeated at will: a session more is a session to be ended."""
+"""Calls that change something but may be repeated: an additional session is ended, too."""
 CHANGING: Final = {
     *HARMLESS,
     "ShutdownGuest",
@@ -47,7 +47,7 @@ CHANGING: Final = {
 }
 KILLS: Final = Path(__file__).parent / "kills"
 EXPORTED: Final = (EXPORT, "")
-GIVEN_UP: Final = (EXPORT, CANCELED)
+CANCELED_EXPORT: Final = (EXPORT, CANCELED)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Place:
     of_all: int
     """Likewise, within the whole import."""
     poll: bool
-    """Whether it comes after a change and may be made any number of times."""
+    """Whether it comes after a change and may be repeated any number of times."""
 
 
 @pytest.fixture(scope="module")
@@ -202,11 +202,11 @@ def expected(place: Place, when: str) -> list[list[tuple[str, str]]]:
     match place.method, when:
         case "HttpNfcLeaseComplete", "before":
             # the whole disk had landed, so nothing is read again; the call may have been sent already
-            return [[off, GIVEN_UP], [off, EXPORTED]]
+            return [[off, CANCELED_EXPORT], [off, EXPORTED]]
         case "HttpNfcLeaseProgress", _:  # the keep-alive runs parallel to the transfer, which may have ended
-            return [[off, GIVEN_UP], [off, GIVEN_UP, EXPORTED]]
+            return [[off, CANCELED_EXPORT], [off, CANCELED_EXPORT, EXPORTED]]
         case ("ExportVm", "after") | ("RetrievePropertiesEx", _) if place.step == "export":
-            return [[off, GIVEN_UP, EXPORTED]]
+            return [[off, CANCELED_EXPORT, EXPORTED]]
         case _:  # before there was a lease, or after it was released
             return [[off, EXPORTED]]
 
@@ -263,7 +263,7 @@ def test_kill_during_the_cleanup_of_the_retry(lab: Lab, tmp_path: Path, when: st
     hold_and_kill(lab, tmp_path, Place("export", "ExportVm", 1, 1, poll=False), "after", 1, *command)
     terminate = Place("export", "TerminateSession", 1, 1, poll=False)
     hold_and_kill(lab, tmp_path, terminate, when, 1, "retry", tmp_path / "out")
-    assert retried(lab, tmp_path, vm, lab.small) == [(SHUTDOWN, ""), GIVEN_UP, EXPORTED]
+    assert retried(lab, tmp_path, vm, lab.small) == [(SHUTDOWN, ""), CANCELED_EXPORT, EXPORTED]
 
 
 # --- bytes
@@ -280,7 +280,7 @@ def test_kill_in_the_middle_of_a_disk(lab: Lab, tmp_path: Path, vm: str, offset:
         running.held(lab.simulator)
         running.kill_all()
     settled(lab, tmp_path / "out")
-    assert retried(lab, tmp_path, vm, lab.large) == [GIVEN_UP, EXPORTED]
+    assert retried(lab, tmp_path, vm, lab.large) == [CANCELED_EXPORT, EXPORTED]
 
 
 def test_steps_stop_after_their_runner_was_killed(lab: Lab, tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_steps_stop_after_their_runner_was_killed(lab: Lab, tmp_path: Path) -> N
     moid = lab.simulator.vm("large-4")["moid"]
     assert [each["end"] for each in lab.simulator.leases(ended=True) if each["moid"] == moid] == ["aborted"]
     assert harness.left(lab.simulator) == []
-    assert retried(lab, tmp_path, "large-4", lab.large) == [GIVEN_UP, EXPORTED]
+    assert retried(lab, tmp_path, "large-4", lab.large) == [CANCELED_EXPORT, EXPORTED]
 
 
 def test_a_killed_step_is_retried(lab: Lab, tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_a_killed_step_is_retried(lab: Lab, tmp_path: Path) -> None:
     assert (first["outputs"]["exitCode"], second["phase"]) == ("137", "Succeeded")
     assert harness.imported(tmp_path / "out", lab.large)
     assert harness.left(lab.simulator) == []
-    assert harness.tasks(lab.simulator, "large-5") == [GIVEN_UP, EXPORTED]
+    assert harness.tasks(lab.simulator, "large-5") == [CANCELED_EXPORT, EXPORTED]
 
 
 def children(pid: int) -> list[int]:
@@ -408,5 +408,5 @@ def test_kill_at_every_rename(lab: Lab, tmp_path: Path, when: str) -> None:
         settled(lab, into)
     tasks = retried(lab, folder, vm, lab.small)
     assert tasks[0] == (SHUTDOWN, "")
-    assert set(tasks[1:]) <= {GIVEN_UP, EXPORTED}
+    assert set(tasks[1:]) <= {CANCELED_EXPORT, EXPORTED}
     assert tasks.count(EXPORTED) <= 1

@@ -35,9 +35,9 @@ def test_the_guest_has_the_same_data_from_every_source(kind: Kind, tmp_path: Pat
         assert ended.code == Exit.DONE, ended.err
     ended = harness.vmferry("boot", into, "--timeout", "180")
     assert ended.code == Exit.DONE, ended.err
-    said = scenario.proven(ended.out, stage.data)
-    assert said.data is not None
+    report = scenario.proven(ended.out, stage.data)
+    assert report.data is not None
     # the payload depends only on the seed, and the guest prints the same from every source
-    assert said.data.sha256 == "a2da045ff785d5ecef90042f5b261d1cdd1415c13cb2a332fd284658491a3efc"
-    assert [nic.mac for nic in said.nics] == list(scenario.MACS)
-    assert said.cpus == 2
+    assert report.data.sha256 == "a2da045ff785d5ecef90042f5b261d1cdd1415c13cb2a332fd284658491a3efc"
+    assert [nic.mac for nic in report.nics] == list(scenario.MACS)
+    assert report.cpus == 2

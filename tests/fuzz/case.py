@@ -37,7 +37,7 @@ class Parser(Protocol):
 
     name: str
     programs: frozenset[str]
-    """What it may run."""
+    """Programs that it may run."""
 
     def make(self, rng: random.Random) -> Case:
         """A valid input, mutated or not."""

@@ -36,18 +36,18 @@ if TYPE_CHECKING:
     from _typeshed import HasFileno
 
 MEMORY: Final = 192 << 20
-"""Bytes beyond those taken before the first case."""
+"""Bytes in addition to those in use before the first case."""
 HANGS: Final = 60
-"""Seconds for a case that takes milliseconds."""
+"""Time limit in seconds for a case, which normally takes milliseconds."""
 FAULTS: Final = 10
-"""So many different ones are enough."""
+"""The run ends after this number of different faults."""
 LINE: Final = 4096
-"""Bytes of an error's line: what fits into a pod's termination message."""
+"""The maximum length in bytes of an error's line: that of a pod's termination message."""
 
 
 _NAMED: Final = re.compile(r"'.*'|\".*\"|/\S+/\S*")
 DEATHS: Final[list[str]] = []
-"""Errors of which threads died during the case."""
+"""Errors that ended threads during the case."""
 
 
 class Hangs(BaseException):
@@ -64,7 +64,7 @@ class Report:
     outcomes: Counter[str] = field(default_factory=Counter)
     opinions: Counter[str] = field(default_factory=Counter)
     faults: dict[str, str] = field(default_factory=dict)
-    """By file: what went wrong with that case."""
+    """By file: the failure of that case."""
     reached: int = 0
     branches: int = 0
     missing: tuple[str, ...] = ()
@@ -127,8 +127,8 @@ class Runner:
         self._kinds.add(kind)
         path = self._root / "faults" / f"{self._parser.name}-{self.report.cases}.case"
         case.save(path)
-        said = "".join([*traceback.format_exception(error), *DEATHS, *self._guard.seen])
-        self.report.faults[path.name] = said[-6000:]
+        details = "".join([*traceback.format_exception(error), *DEATHS, *self._guard.seen])
+        self.report.faults[path.name] = details[-6000:]
 
 
 def _empty(folder: Path) -> None:
@@ -231,8 +231,8 @@ def main(name: str, root: str, limit: str, seed: str) -> None:
             fuzz(runner, parser, limit, seed)
     report = runner.report
     report.memory = _memory("VmHWM") - start
-    said = cover.covered(meter, modules, folder)
-    report.reached, report.branches, report.missing = said.reached, said.all, said.missing
+    details = cover.covered(meter, modules, folder)
+    report.reached, report.branches, report.missing = details.reached, details.all, details.missing
     (folder / "report.json").write_text(json.dumps(vars(report)))
 
 

@@ -27,7 +27,7 @@ from tests.fuzz.case import Case, Wrong
 from tests.fuzz.mutate import Field
 
 LARGEST: Final = 256 << 20
-"""Bytes of any file that is made: RLIMIT_FSIZE, for qemu-img as well."""
+"""Maximum size in bytes of any file that is made: RLIMIT_FSIZE, for qemu-img as well."""
 NAMES: Final = (
     b"../canary/secret",
     b"file:../canary/secret",
@@ -92,7 +92,7 @@ class Containers:
     def judge(self, case: Case, folder: Path, outcome: str) -> str:
         out = folder / "out"
         if case.options["wanted"] == "qcow2":
-            _stands_alone(out)
+            _check_independent(out)
         form = _read_as(case, outcome)
         try:
             same = qemu.compare(folder / "in.disk", form, out, case.options["wanted"])
@@ -119,7 +119,7 @@ def _silent(done: int, total: int) -> None:
     """Ignore the progress."""
 
 
-def _stands_alone(path: Path) -> None:
+def _check_independent(path: Path) -> None:
     """By the header: no backing file (offset 8), no external data file (incompatible feature bit 2)."""
     head = path.read_bytes()[:104]
     version, backing = struct.unpack_from(">IQ", head, 4)

@@ -44,7 +44,7 @@ def covered(meter: coverage.Coverage, modules: Mapping[str, tuple[str, ...]], fo
     report = folder / "coverage.json"
     meter.json_report(outfile=str(report))
     files: dict[str, Any] = json.loads(report.read_text())["files"]
-    by_path = {(ROOT / name).resolve(): said for name, said in files.items()}
+    by_path = {(ROOT / name).resolve(): entry for name, entry in files.items()}
     reached, total, missing = 0, 0, []
     for module, functions in modules.items():
         for part in _parts(by_path[_file(module)], functions):
@@ -55,13 +55,13 @@ def covered(meter: coverage.Coverage, modules: Mapping[str, tuple[str, ...]], fo
     return Covered(reached, total, tuple(missing))
 
 
-def _parts(said: dict[str, Any], functions: tuple[str, ...]) -> list[dict[str, Any]]:
+def _parts(entry: dict[str, Any], functions: tuple[str, ...]) -> list[dict[str, Any]]:
     """The report's part for a module: of the named functions, or else of all functions and the module's top
     level.
 
     A name that does not exist any more is a KeyError: nothing is silently left out of the count.
     """
-    return [said["functions"][name] for name in functions] or [said]
+    return [entry["functions"][name] for name in functions] or [entry]
 
 
 def _file(module: str) -> Path:

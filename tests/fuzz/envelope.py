@@ -11,7 +11,7 @@ from xml.sax.saxutils import quoteattr
 OVF1: Final = "http://schemas.dmtf.org/ovf/envelope/1"
 OVF2: Final = "http://schemas.dmtf.org/ovf/envelope/2"
 LARGEST: Final = 8 << 20
-"""Bytes of all systems together: the parser's limit is below, the memory of this process above."""
+"""Bytes of all systems together: more than the parser's limit, less than this process's memory."""
 UNITS: Final = (
     "byte * 2^20",
     "byte * 2^30",

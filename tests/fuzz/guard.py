@@ -31,7 +31,7 @@ _PATHS: Final = {
     "os.truncate": 1,
     "os.utime": 1,
 }
-"""Audit events, and how many of their first arguments are paths."""
+"""Audit events, and the number of their first arguments that are paths."""
 _NEVER: Final = ("os.exec", "os.posix_spawn", "os.system", "os.startfile", "os.chdir", "socket.", "pty.")
 _CODE: Final = (".py", ".pyc", ".so")
 _WRITES: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND

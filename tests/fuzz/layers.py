@@ -20,7 +20,7 @@ from tests.fuzz.case import Case, Wrong
 from tests.fuzz.mutate import Field
 
 _FLAGS: Final = {2: b"", 4: b"\x06\0AB\x02\0xy", 8: b"disk.vmdk\0", 16: b"a comment\0"}
-"""gzip's header flags and what each brings: FHCRC, FEXTRA, FNAME, FCOMMENT (RFC 1952, 2.3.1)."""
+"""gzip's header flags and the data of each: FHCRC, FEXTRA, FNAME, FCOMMENT (RFC 1952, 2.3.1)."""
 
 
 class Layers:

@@ -26,9 +26,9 @@ _VALUE: Final = re.compile(rb'="([^"]*)"')
 _ITEM: Final = re.compile(rb"<(?:\w+:)?(Item|StorageItem|EthernetPortItem)\b.*?</(?:\w+:)?\1>", re.DOTALL)
 _HREF: Final = re.compile(rb'href="([\w.-]+)"')
 _TYPES: Final = tuple(str(number).encode() for number in range(41))
-"""CIM_ResourceAllocationSettingData.ResourceType, and a few beyond."""
+"""CIM_ResourceAllocationSettingData.ResourceType, and a few unknown values."""
 _PIECE: Final = 1000
-"""Bytes of the files that a file is split into."""
+"""Bytes of the parts into which a file is split."""
 _WORDS: Final = (
     *("efi", "bios", "true", "false", "EFI", "local", "UTC", "vmware.vtpm", "lsilogic", "VirtualSCSI"),
     *("AHCI", "PIIX4", "virtio", "VmxNet3", "E1000", "00:50:56:AA:BB:CC", "not a mac", "080027ABCDEF"),

@@ -22,7 +22,7 @@ from tests.fuzz.case import Case, Wrong
 
 _LOOKED_AT: Final = 50
 LARGEST: Final = 1 << 90
-"""Bytes: twenty digits in units of 2^60 at most come out of the grammar."""
+"""Bytes: the grammar allows at most twenty digits in units of 2^60."""
 
 
 class TarIndex:
@@ -135,13 +135,13 @@ class Descriptor:
 
     def run(self, case: Case, folder: Path) -> str:
         if case.options["what"] == "manifest":
-            said = manifest.read(case.data, "machine.mf")
-            if any(".." in name.split("/") for name in said.digests):
+            listed = manifest.read(case.data, "machine.mf")
+            if any(".." in name.split("/") for name in listed.digests):
                 raise Wrong("a name leads out of the archive")
-            for name, digest in said.digests.items():
+            for name, digest in listed.digests.items():
                 manifest.check(_FILES.get(name, b""), digest)
-            for name in (*said.files, "disk.vmdk", "DISK.VMDK", "disk%2Evmdk", "none"):
-                said.digest(name)
+            for name in (*listed.files, "disk.vmdk", "DISK.VMDK", "disk%2Evmdk", "none"):
+                listed.digest(name)
             return "a manifest"
         read = ovf.read(case.data, "machine.ovf")
         if b"<!DOCTYPE" in case.data.partition(b"<Envelope")[0]:

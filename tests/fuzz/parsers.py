@@ -33,7 +33,7 @@ COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "steps.disk.qemu": ("info", "check", "convert", "_refuse_other_files", "_json", "_name", "_failure"),
     },
 }
-"""The modules whose branches are counted; of each these functions, or all where none is named."""
+"""The modules whose branches are counted: of each these functions, or all if none is listed."""
 _CLASSES: Final = {
     "containers": "tests.fuzz.containers:Containers",
     "layers": "tests.fuzz.layers:Layers",

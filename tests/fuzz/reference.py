@@ -14,7 +14,7 @@ SECTOR: Final = 512
 _HEADER: Final = struct.Struct("<4sIIQQQQIQQQ")
 _LAST: Final = (1 << 64) - 1
 _LARGEST: Final = 64 << 20
-"""Bytes of a disk that is read here at most."""
+"""Maximum size in bytes of a disk for this reader."""
 
 
 class Unreadable(Exception):  # noqa: N818 - says what the image is

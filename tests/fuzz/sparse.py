@@ -70,7 +70,7 @@ class Image:
     flags: int = 0x30001
     compression: int = 1
     zero_entries: frozenset[int] = frozenset()
-    """Grains whose table entry is 1: zero, and nowhere in the file."""
+    """Grains whose table entry is 1: zero, and not stored in the file."""
     padding: int = 0
 
     @property

@@ -26,10 +26,10 @@ def seed() -> str:
     """The commit's seed; random if git does not know the commit."""
     argv = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
     try:
-        said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        commit = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return str(random.SystemRandom().randrange(1 << 32))
-    return str(int(said[:8], 16))
+    return str(int(commit[:8], 16))
 
 
 @pytest.mark.fuzz

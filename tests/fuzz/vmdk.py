@@ -43,7 +43,7 @@ _FOREIGN: Final = (
 _BOMB: Final = zlib.compress(bytes(1 << 28), 9)
 """256 MiB of zeros in 256 KiB."""
 _QEMU_EVERY: Final = 16
-"""One in so many accepted images is compared by qemu-img, too."""
+"""One of this number of accepted images is also compared by qemu-img."""
 
 
 class Vmdk:

@@ -177,15 +177,15 @@ def test_the_guest_boots_and_reads_its_data(
     data = datadisk.make(tmp_path / "data.img")
     nics = (("virtio-net-pci", "00:50:56:00:00:02"), ("e1000e", "00:50:56:00:00:01"))
     vm = boot_qemu.Vm((guest_image, data.path), bus=bus, firmware=firmware, nics=nics)
-    told = report.parse(boot_qemu.boot(vm, tmp_path))
+    found = report.parse(boot_qemu.boot(vm, tmp_path))
     built = json.loads(guest_image.with_suffix(".json").read_text())
-    assert (told.firmware, told.secureboot, told.root.bus) == seen
-    assert told.data == report.GuestData(data.nonce, data.sha256)
-    assert told.root_sha256 == built["root_sha256"]
-    assert (told.release, told.kernel) == (built["release"], built["kernel"])
-    assert [disk.size for disk in told.disks] == [built["size"], data.size]
-    assert (told.cpus, told.sockets, told.cores) == (2, 1, 2)
-    assert [(nic.mac, nic.driver) for nic in told.nics] == [
+    assert (found.firmware, found.secureboot, found.root.bus) == seen
+    assert found.data == report.GuestData(data.nonce, data.sha256)
+    assert found.root_sha256 == built["root_sha256"]
+    assert (found.release, found.kernel) == (built["release"], built["kernel"])
+    assert [disk.size for disk in found.disks] == [built["size"], data.size]
+    assert (found.cpus, found.sockets, found.cores) == (2, 1, 2)
+    assert [(nic.mac, nic.driver) for nic in found.nics] == [
         ("00:50:56:00:00:02", "virtio_net"),
         ("00:50:56:00:00:01", "e1000e"),
     ]
@@ -194,7 +194,7 @@ def test_the_guest_boots_and_reads_its_data(
 @pytest.mark.vm
 def test_the_guest_detects_one_wrong_byte(guest_image: Path, tmp_path: Path) -> None:
     data = datadisk.make(tmp_path / "data.img", flip_byte=40 * datadisk.MIB + 1)
-    told = report.parse(boot_qemu.boot(boot_qemu.Vm((guest_image, data.path)), tmp_path))
-    assert told.data is not None
-    assert told.data.nonce == data.nonce
-    assert told.data.sha256 != data.sha256
+    found = report.parse(boot_qemu.boot(boot_qemu.Vm((guest_image, data.path)), tmp_path))
+    assert found.data is not None
+    assert found.data.nonce == data.nonce
+    assert found.data.sha256 != data.sha256

@@ -29,13 +29,13 @@ from tests.tls import self_signed
 
 KUBECTL: Final = FOLDER / "bin" / "kubectl"
 ACCOUNT: Final = "harvester"
-"""The one that Harvester's webhook knows as its controllers': it may do what no person may."""
+"""Harvester's webhook takes this account for its controllers': it has more rights than any user."""
 HARVESTER_PORT: Final = 9443
 KUBEVIRT_PORT: Final = 9444
 SERVER_PORT: Final = 18443
 APPLY_SECONDS: Final = 180.0
 START_SECONDS: Final = 120.0
-"""The webhook alone waits 15 s before it enters itself."""
+"""The webhook alone waits 15 s before it registers itself."""
 Object = dict[str, Any]
 
 
@@ -237,7 +237,7 @@ KUBEVIRT: Final = {
         }
     },
 }
-"""With what Harvester's chart sets (deploy/charts/harvester/values.yaml)."""
+"""With the settings of Harvester's chart (deploy/charts/harvester/values.yaml)."""
 UNNAMED_IMAGE: Final = {
     "apiVersion": "harvesterhci.io/v1beta1",
     "kind": "VirtualMachineImage",

@@ -85,8 +85,8 @@ class Programs:
 
 
 def _printed(binary: Path) -> Iterator[Definition]:
-    told = subprocess.run([binary, "objects"], check=True, capture_output=True, text=True)
-    for line in told.stdout.splitlines():
+    done = subprocess.run([binary, "objects"], check=True, capture_output=True, text=True)
+    for line in done.stdout.splitlines():
         document = json.loads(line)
         document.pop("status", None)
         yield document
@@ -118,17 +118,17 @@ class Modules:
     def _folder(self, module: str) -> Path:
         """The folder in which Go keeps it."""
         argv = ["go", "list", "-m", "-f", "{{.Dir}}", module]
-        told = subprocess.run(
+        done = subprocess.run(
             argv, cwd=SOURCES, check=True, capture_output=True, text=True, env=dict(self.environment)
         )
-        return Path(told.stdout.strip())
+        return Path(done.stdout.strip())
 
 
 CHARTS: Final = (
     ("longhorn-*.tgz", "longhorn/templates/crds.yaml"),
     ("harvester-network-controller-*.tgz", "harvester-network-controller/templates/crds/"),
 )
-"""Charts inside Harvester's own, and what of them holds definitions."""
+"""Charts inside Harvester's own, and their folders with definitions."""
 LOGGING: Final = "github.com/kube-logging/logging-operator"
 OTHERS: Final = (
     ("sigs.k8s.io/cluster-api", "config/crd/bases/cluster.x-k8s.io_clusters.yaml"),
@@ -139,7 +139,7 @@ OTHERS: Final = (
     ("github.com/rancher/rancher", "pkg/crds/yaml/*/*.yaml"),
     ("github.com/k8snetworkplumbingwg/network-attachment-definition-client", "artifacts/networks-crd.yaml"),
 )
-"""Modules that have definitions, and where."""
+"""Modules that have definitions, and their folders."""
 LOOSE: Final = (
     ("management.cattle.io", "v3", "Feature", "features", "Cluster"),
     ("management.cattle.io", "v3", "ManagedChart", "managedcharts", "Namespaced"),
@@ -147,7 +147,7 @@ LOOSE: Final = (
     ("helm.cattle.io", "v1", "HelmChartConfig", "helmchartconfigs", "Namespaced"),
     ("catalog.cattle.io", "v1", "App", "apps", "Namespaced"),
 )
-"""Kinds that Harvester watches, of which no module has a definition."""
+"""Kinds that Harvester watches but no module defines."""
 ANYTHING: Final = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 

@@ -26,7 +26,7 @@ TEMPLATES: Final = "harvesterhci.io/volumeClaimTemplates"
 MAC: Final = "00:50:56:90:0a:01"
 GIB: Final = 1 << 30
 PATIENCE: Final = 3.0
-"""Seconds to ask again: a refusal must need none of them."""
+"""Seconds for repeated requests: a refusal must not use them."""
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,8 @@ def surroundings(real: Real) -> None:
 
 def judged(real: Real, manifest: Object) -> Object:
     """The VirtualMachine as it would be stored. Raises CommandError with the text of the refusal."""
-    told = real.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", given=json.dumps(manifest))
-    found: Object = json.loads(told)
+    output = real.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", given=json.dumps(manifest))
+    found: Object = json.loads(output)
     return found
 
 

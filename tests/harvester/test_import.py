@@ -80,8 +80,8 @@ class Desk:
         import_["spec"] = {**import_["spec"], **wanted, "storageClass": storage_class}
         path = scenario.write(into.with_suffix(".yaml"), [secret, source, import_])
         argv: list[str | Path] = ["run", "--to", "harvester", "-f", path, "--into", into, *harness.QUICK]
-        told = {"KUBECONFIG": str(self.place.kubeconfig), "SVC_ADDRESS": own_address(self.api.host)}
-        ended = harness.vmferry(*argv, **told)
+        environment = {"KUBECONFIG": str(self.place.kubeconfig), "SVC_ADDRESS": own_address(self.api.host)}
+        ended = harness.vmferry(*argv, **environment)
         assert ended.code == 0, ended.err
 
     def machine(self) -> Object:

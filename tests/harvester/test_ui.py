@@ -27,7 +27,7 @@ READY: Final = 240.0
 BACKUP: Final = Kind("harvesterhci.io/v1beta1", "VirtualMachineBackup", "virtualmachinebackups")
 SNAPSHOT: Final = Kind("snapshot.storage.k8s.io/v1", "VolumeSnapshot", "volumesnapshots")
 ODD: Final = GIB + (1 << 20)
-"""A size that the UI does not show to the byte: it rounds to a GiB with two places."""
+"""A size that the UI rounds: it shows GiB with two decimals."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Ui:
         self._pool = urllib3.PoolManager(cert_reqs="CERT_NONE", assert_hostname=False)
 
     def ask(self, method: str, path: str, body: Object | None = None) -> Answer:
-        told = self._pool.request(
+        response = self._pool.request(
             method,
             f"{self._base}/{path}",
             body=None if body is None else json.dumps(body).encode(),
@@ -56,7 +56,7 @@ class Ui:
             timeout=60,
             retries=False,
         )
-        return Answer(told.status, json.loads(told.data) if told.data else {})
+        return Answer(response.status, json.loads(response.data) if response.data else {})
 
     def machine(self, world: World, name: str = "web") -> str:
         return f"kubevirt.io.virtualmachines/{world.space}/{name}"

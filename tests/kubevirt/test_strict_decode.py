@@ -150,11 +150,11 @@ def base() -> Json:
     return loaded
 
 
-@pytest.mark.parametrize(("change", "said"), WRONG.values(), ids=WRONG)
-def test_a_wrong_manifest_is_detected(change: Change, said: str) -> None:
+@pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG)
+def test_a_wrong_manifest_is_detected(change: Change, message: str) -> None:
     machine = base()
     change(machine)
-    assert any(said in fault for fault in faults(to_yaml(machine)))
+    assert any(message in fault for fault in faults(to_yaml(machine)))
 
 
 def test_every_error_has_its_own_line() -> None:
@@ -165,7 +165,7 @@ def test_every_error_has_its_own_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "no document"),
         ("# nothing\n---\n", "no document"),
@@ -174,8 +174,8 @@ def test_every_error_has_its_own_line() -> None:
         ("kind: VirtualMachine\nkind: VirtualMachine\n", 'key "kind" already set'),
     ],
 )
-def test_text_that_is_not_a_manifest_is_detected(text: str, said: str) -> None:
-    assert any(said in fault for fault in faults(text))
+def test_text_that_is_not_a_manifest_is_detected(text: str, message: str) -> None:
+    assert any(message in fault for fault in faults(text))
 
 
 def test_every_document_is_read() -> None:
@@ -199,7 +199,7 @@ def yaml_of(**machine: Any) -> str:
 
 
 BOOLEANS: Final = ("on", "off", "yes", "no", "y", "n")
-"""What YAML 1.1, hence kubectl, reads as true or false when it stands without quotes."""
+"""Unquoted texts that YAML 1.1, and so kubectl, reads as true or false."""
 
 
 @pytest.mark.parametrize(

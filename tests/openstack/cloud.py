@@ -23,10 +23,10 @@ from tests.openstack.stack.layout import CACHE, REGION, Layout, Settings, saved
 from tests.openstack.stack.processes import wait
 
 STATE: Final = "VMFERRY_OPENSTACK"
-"""Environment variable: the state folder of a stack that runs."""
+"""Environment variable: the state folder of a running stack."""
 
 SECONDS: Final = 300.0
-"""For one thing to reach its state; on a machine that has other work too."""
+"""Seconds for one object to reach its state, on a host that has other work, too."""
 
 _UNLIMITED: Final = {
     "block_storage": ("volumes", "snapshots", "gigabytes", "backups"),
@@ -141,7 +141,7 @@ class Project:
     credentials: Credentials
     connection: Any
     made: set[str] = field(default_factory=set)
-    """Identifiers of the volumes, snapshots and images that the test itself made."""
+    """IDs of the volumes, snapshots and images that the test itself made."""
     flavors: list[str] = field(default_factory=list)
 
     @classmethod

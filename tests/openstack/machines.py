@@ -21,11 +21,11 @@ _FORMATS: Final = {".iso": "iso", ".qcow2": "qcow2", ".vmdk": "vmdk"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class Nic:
     """A NIC: one port."""
 
     network: str
-    """Identifier, as `network` returns it."""
+    """ID, as `network` returns it."""
     mac: str | None = None
 
 
@@ -85,7 +85,7 @@ def server(
     disks: Sequence[Path | int] = (),
     *,
     boot: Literal["volume", "image"] = "volume",
-    cards: Sequence[Card] = (),
+    nics: Sequence[Nic] = (),
     properties: Mapping[str, str] | None = None,
     metadata: Mapping[str, str] | None = None,
     description: str | None = None,
@@ -122,7 +122,7 @@ def server(
     created = project.connection.compute.create_server(
         name=name,
         flavor_id=flavor or new_flavor(project, disk=local),
-        networks=[{"port": _port(project, card)} for card in cards] or "none",
+        networks=[{"port": _port(project, nic)} for nic in nics] or "none",
         metadata=dict(metadata or {}),
         **({"image_id": root} if root else {}),
         block_device_mapping=mapping,
@@ -193,10 +193,10 @@ def _mapped(source: str, destination: str, uuid: str, index: int) -> dict[str, A
     }
 
 
-def _port(project: Project, card: Card) -> str:
-    form = {"network_id": card.network}
-    if card.mac:
-        form["mac_address"] = card.mac
+def _port(project: Project, nic: Nic) -> str:
+    form = {"network_id": nic.network}
+    if nic.mac:
+        form["mac_address"] = nic.mac
     return str(project.connection.network.create_port(**form).id)
 
 

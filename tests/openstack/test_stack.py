@@ -13,7 +13,7 @@ from openstack import resource
 
 from tests.openstack import machines
 from tests.openstack.cloud import Cloud, Project
-from tests.openstack.machines import Card
+from tests.openstack.machines import Nic
 
 pytestmark = pytest.mark.openstack
 
@@ -23,16 +23,16 @@ _SECONDS = 300
 
 def test_a_volume_is_read_by_snapshot_volume_and_image(project: Project, tmp_path: Path) -> None:
     disks = [_disk(tmp_path / "root.raw", 300 << 20, 1), _disk(tmp_path / "data.raw", 1 << 30, 2)]
-    cards = [
-        Card(network=machines.network(project, "front", v6=True), mac="fa:16:3e:00:00:01"),
-        Card(network=machines.network(project, "back")),
+    nics = [
+        Nic(network=machines.network(project, "front", v6=True), mac="fa:16:3e:00:00:01"),
+        Nic(network=machines.network(project, "back")),
     ]
     secure = {"hw_firmware_type": "uefi", "os_secure_boot": "required", "hw_tpm_model": "tpm-crb"}
     server = machines.server(
         project,
         "two-disks",
         disks,
-        cards=cards,
+        nics=nics,
         properties=secure | {"hw_machine_type": "q35", "hw_tpm_version": "2.0"},
         metadata={"owner": "tests"},
         description="has two disks",

@@ -46,8 +46,8 @@ def vmferry(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         monkeypatch.setattr(kubeapi, "context_namespace", lambda: "default")
         capsys.readouterr()
         code = main.attempt(argv)
-        said = capsys.readouterr()
-        return Ended(code, said.out, "".join(_own(said.err)))
+        output = capsys.readouterr()
+        return Ended(code, output.out, "".join(_own(output.err)))
 
     return call
 
@@ -103,9 +103,9 @@ def test_a_retry_starts_and_the_next_step_is_shown(vmferry: Vmferry) -> None:
     ended = vmferry(world, "retry", "web", "-n", "default")
     assert ended.code == Exit.DONE, ended.err
     assert world.workflows() == [f"{run}-r1"]
-    asked, stands, watch = ended.err.splitlines()
+    asked, state, watch = ended.err.splitlines()
     assert asked == "default/web: retry requested"
-    assert stands == f"default/web: not started: Workflow {run}-r1 will be created"
+    assert state == f"default/web: not started: Workflow {run}-r1 will be created"
     assert "kubectl get -n default virtualmachineimport.migration web" in watch
     assert ended.out == ""
 
@@ -122,9 +122,9 @@ def test_the_reason_why_a_retry_waits_is_shown(vmferry: Vmferry) -> None:
 
 def test_json_output_is_a_document(vmferry: Vmferry) -> None:
     world = failing()
-    said = json.loads(vmferry(world, "retry", "web", "-n", "default", "-o", "json").out)
-    assert (said["namespace"], said["import"], said["reason"]) == ("default", "web", "Announced")
-    assert said["workflow"].endswith("-r1")
+    output = json.loads(vmferry(world, "retry", "web", "-n", "default", "-o", "json").out)
+    assert (output["namespace"], output["import"], output["reason"]) == ("default", "web", "Announced")
+    assert output["workflow"].endswith("-r1")
 
 
 def test_a_retry_without_a_failure_is_refused(vmferry: Vmferry) -> None:

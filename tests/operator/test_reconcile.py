@@ -61,9 +61,9 @@ class TestBegin:
         assert world.raw is not None
         assert FINALIZER in world.raw["metadata"]["finalizers"]
         writes = world.cluster.writes()
-        told = next(i for i, call in enumerate(writes) if call.endswith("default/web/status"))
+        announced = next(i for i, call in enumerate(writes) if call.endswith("default/web/status"))
         made = next(i for i, call in enumerate(writes) if call.startswith("create workflows"))
-        assert told < made
+        assert announced < made
 
     def test_a_second_reconcile_writes_nothing(self) -> None:
         world = begun()
@@ -674,11 +674,11 @@ class TestSweep:
 
 class TestOthers:
     @pytest.mark.parametrize(
-        "stand", ["virtualMachineRunning", "virtualMachineImportInvalid", "VMMigrationFailed"]
+        "upstream_status", ["virtualMachineRunning", "virtualMachineImportInvalid", "VMMigrationFailed"]
     )
-    def test_an_import_finished_by_another_controller_stays_unchanged(self, stand: str) -> None:
+    def test_an_import_finished_by_another_controller_stays_unchanged(self, upstream_status: str) -> None:
         world = World()
-        world.cluster.patch_status(IMPORT, KEY[1], {"importStatus": stand}, KEY[0])
+        world.cluster.patch_status(IMPORT, KEY[1], {"importStatus": upstream_status}, KEY[0])
         before = world.cluster.writes()
         world.look(3)
         assert world.cluster.writes() == before

@@ -72,11 +72,11 @@ class Rivals(World):
         assert stored is not None
         return stored
 
-    def stand(self, key: Key) -> ImportStatus:
+    def status_of(self, key: Key) -> ImportStatus:
         return ImportStatus.read(self.import_(key).get("status"))
 
-    def said(self, key: Key) -> Condition:
-        made = find(self.stand(key).import_conditions, SUCCEEDED)
+    def summary_of(self, key: Key) -> Condition:
+        made = find(self.status_of(key).import_conditions, SUCCEEDED)
         assert made is not None
         return made
 
@@ -103,7 +103,7 @@ class Rivals(World):
 
     def ran(self, key: Key, *nodes: Object, phase: str) -> None:
         """Write to an import's Workflow, as Argo does."""
-        run = self.stand(key).workflow
+        run = self.status_of(key).workflow
         assert run is not None
         self.argo(*nodes, phase=phase, name=run.name)
 
@@ -123,10 +123,10 @@ def test_the_older_of_two_imports_of_one_vm_starts(first: tuple[Key, Key]) -> No
     world = both()
     world.see(*first, times=2)
     assert world.begun() == {"old"}
-    said = world.said(YOUNG)
-    assert (said.status, said.reason) == ("Unknown", "VirtualMachineTaken")
-    assert "import old" in said.message
-    assert "starts when that one has succeeded" in said.message
+    summary = world.summary_of(YOUNG)
+    assert (summary.status, summary.reason) == ("Unknown", "VirtualMachineTaken")
+    assert "import old" in summary.message
+    assert "starts when that one has succeeded" in summary.message
     assert not world.import_(YOUNG)["metadata"].get("finalizers"), "it has nothing to give back"
 
 
@@ -162,10 +162,10 @@ def test_a_retry_waits_for_the_import_that_started_meanwhile() -> None:
     mark = {"metadata": {"annotations": {"migration.harvesterhci.io/retry": "true"}}}
     world.cluster.patch(IMPORT, OLD[1], mark, OLD[0])
     assert world.see(OLD) == 15.0
-    assert "scratch is full (a retry waits: import young imports web01" in world.stand(OLD).message
+    assert "scratch is full (a retry waits: import young imports web01" in world.status_of(OLD).message
     world.ran(YOUNG, *DONE, phase="Succeeded")
     world.see(YOUNG, OLD, times=2)
-    run = world.stand(OLD).workflow
+    run = world.status_of(OLD).workflow
     assert run is not None
     assert run.name.endswith("-r1")
 
@@ -200,8 +200,8 @@ def test_an_import_in_another_namespace_is_not_named() -> None:
     world.ask(YOUNG)
     world.see(TENANT, YOUNG)
     assert world.begun() == {"secret-project"}
-    said = world.said(YOUNG).message
-    assert "an import in another namespace imports web01" in said
+    summary = world.summary_of(YOUNG).message
+    assert "an import in another namespace imports web01" in summary
     assert "secret" not in str(world.import_(YOUNG))
     assert "tenant" not in str(world.import_(YOUNG))
 
@@ -254,13 +254,13 @@ def test_one_vm_by_name_and_by_id_is_a_rival(by_name: Key) -> None:
     other = YOUNG if by_name == OLD else OLD
     world.import_(other)["spec"]["virtualMachineName"] = UUID
     world.see(OLD)
-    run = world.stand(OLD).workflow
+    run = world.status_of(OLD).workflow
     assert run is not None
     world.publish(run.name, a_machine(name="web01", instance_uuid=UUID.upper()))
     world.ran(OLD, found(), phase="Running")
     world.see(OLD, YOUNG)
     assert world.begun() == {"old"}
-    assert world.said(YOUNG).reason == "VirtualMachineTaken"
+    assert world.summary_of(YOUNG).reason == "VirtualMachineTaken"
 
 
 def test_two_imports_of_one_ova_may_run_together() -> None:
@@ -282,11 +282,11 @@ def test_the_younger_of_two_imports_with_one_name_is_refused_and_recovers() -> N
     world.ask(YOUNG, vm="Shop")
     world.see(YOUNG, OLD, times=2)
     assert world.begun() == {"old"}
-    assert world.stand(YOUNG).import_status == "virtualMachineImportInvalid"
-    said = world.said(YOUNG)
-    assert said.reason == "NameTaken"
-    assert "import old is creating VirtualMachine default/shop" in said.message
-    assert "spec.targetVirtualMachineName" in said.message
+    assert world.status_of(YOUNG).import_status == "virtualMachineImportInvalid"
+    summary = world.summary_of(YOUNG)
+    assert summary.reason == "NameTaken"
+    assert "import old is creating VirtualMachine default/shop" in summary.message
+    assert "spec.targetVirtualMachineName" in summary.message
     world.import_(YOUNG)["spec"]["targetVirtualMachineName"] = "shop-2"
     world.see(YOUNG)
     assert world.begun() == {"old", "young"}
@@ -305,7 +305,7 @@ def test_a_refused_import_still_goes_before_younger_ones() -> None:
     world.see(third, YOUNG)
     assert "young" in world.begun()
     assert "third" not in world.begun()
-    assert "import young is" in world.said(third).message
+    assert "import young is" in world.summary_of(third).message
 
 
 def test_the_same_name_in_another_namespace_is_another_vm() -> None:

@@ -32,8 +32,8 @@ DNS_LABEL_END = re.compile(r"^[a-z0-9].*[a-z0-9]$")
 RUN = WorkflowReference(name="vmi-web-0a1b2c3d-g1", namespace="vmferry", generation=1)
 
 
-def at(stand: str, **more: object) -> ImportStatus:
-    return ImportStatus(import_status=stand, workflow=RUN, **more)
+def at(phase: str, **more: object) -> ImportStatus:
+    return ImportStatus(import_status=phase, workflow=RUN, **more)
 
 
 def test_only_the_known_message_of_kopf_about_signals_is_dropped() -> None:
@@ -46,7 +46,7 @@ def test_only_the_known_message_of_kopf_about_signals_is_dropped() -> None:
 
 def test_log_lines_have_the_format_of_logrus() -> None:
     before = (logging.getLogger().handlers[:], logging.getLogger().level)
-    with redirect_stderr(io.StringIO()) as said:
+    with redirect_stderr(io.StringIO()) as written:
         telemetry.configure(debug=False)
         log = structlog.get_logger().bind(name="web", **{"spec.sourceCluster.kind": "VmwareSource"})
         log.error('it said "no"', reason="two words")
@@ -55,7 +55,7 @@ def test_log_lines_have_the_format_of_logrus() -> None:
     logging.getLogger().handlers[:], _ = before
     logging.getLogger().setLevel(before[1])
     structlog.reset_defaults()
-    (line,) = said.getvalue().splitlines()
+    (line,) = written.getvalue().splitlines()
     stamp, _, rest = line.partition(" level=")
     assert stamp.startswith('time="2')
     wanted = 'error msg="it said \\"no\\"" name=web reason="two words" spec.sourceCluster.kind=VmwareSource'
@@ -71,7 +71,7 @@ def test_log_lines_of_the_qa_plan_are_written() -> None:
         at(ImportPhase.SOURCE_READY),
         at(ImportPhase.RUNNING),
     ]
-    said = [
+    written = [
         text for one, two in itertools.pairwise(path) for _, text, _ in telemetry.lines(one, two, import_)
     ]
     for text in (
@@ -79,7 +79,7 @@ def test_log_lines_of_the_qa_plan_are_written() -> None:
         "Sanitizing the import spec ...",
         "The VM was imported successfully",
     ):
-        assert text in said
+        assert text in written
     refusal = Condition(
         type="Succeeded", status="False", reason="Invalid", message="x is not RFC 1123 compliant"
     )
@@ -101,17 +101,21 @@ def test_log_lines_of_the_phases_are_written() -> None:
     image = read.model_copy(update={"step": "image", "disk_conditions": submitted})
     unready = Condition(type="Succeeded", status="Unknown", reason="SourceNotReady", message="wrong password")
     refused = Condition(type="Succeeded", status="False", reason="NotFound", message="network 'X' not found")
-    told = (Condition(type="VMShutdownGuest", status="True"),)
-    off = (*told, Condition(type="VMPoweredOff", status="True"))
+    asked_to_shut_down = (Condition(type="VMShutdownGuest", status="True"),)
+    off = (*asked_to_shut_down, Condition(type="VMPoweredOff", status="True"))
     ready = ImportPhase.SOURCE_READY
     for before, after, wanted in (
         (ImportStatus(), ImportStatus(import_conditions=(unready,)), ["The source cluster is not ready yet"]),
         (
             at(ready),
-            at(ready, import_conditions=told),
+            at(ready, import_conditions=asked_to_shut_down),
             ["Shutting down guest OS of the source VM", "Waiting for VM to be powered off ..."],
         ),
-        (at(ready, import_conditions=told), at(ready, import_conditions=off), ["Exporting source VM"]),
+        (
+            at(ready, import_conditions=asked_to_shut_down),
+            at(ready, import_conditions=off),
+            ["Exporting source VM"],
+        ),
         (at(ready), at(ready, disk_import_status=(read,)), ["Downloading an image"]),
         (
             at(ready, disk_import_status=(read,)),
@@ -133,7 +137,7 @@ def test_log_lines_of_the_phases_are_written() -> None:
 
 
 def test_every_phase_change_is_an_event() -> None:
-    path = [ImportStatus(), *(at(stand) for stand in list(ImportPhase)[2:])]
+    path = [ImportStatus(), *(at(phase) for phase in list(ImportPhase)[2:])]
     reasons = [one.reason for a, b in itertools.pairwise(path) for one in happenings(a, b)]
     assert reasons[0] == "WorkflowNamed"
     assert "VirtualMachineRunning" in reasons
@@ -192,18 +196,18 @@ def test_foreign_schemas_are_detected_by_the_fields_they_drop() -> None:
     assert found is not None
     schema = found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     del schema["properties"]["spec"]["properties"]["dryRun"]
-    (said,) = compat.differences(cluster)
-    assert "spec.dryRun" in said
+    (written,) = compat.differences(cluster)
+    assert "spec.dryRun" in written
 
 
 @pytest.mark.parametrize(
-    ("stand", "bytes_done"),
+    ("phase", "bytes_done"),
     [(ImportPhase.SOURCE_READY, 5.0), (ImportPhase.FAILED, 0.0), (ImportPhase.RUNNING, 0.0)],
 )
-def test_only_running_imports_count_bytes(stand: ImportPhase, bytes_done: float) -> None:
+def test_only_running_imports_count_bytes(phase: ImportPhase, bytes_done: float) -> None:
     ledger = Ledger(lambda: None)
     row = DiskImportStatus(disk_name="disk-0", bytes_done=5, bytes_total=10)
-    ledger.note(("default", "web"), at(stand, percent=40, disk_import_status=(row,)))
+    ledger.note(("default", "web"), at(phase, percent=40, disk_import_status=(row,)))
     queue: Queue[str] = Queue()
     found = {one.name: one.samples for one in Collector(ledger, queue, dict).collect()}
     assert found["vmferry_bytes_done"][0].value == bytes_done

@@ -59,10 +59,10 @@ def node(
 
 
 def failed(stage: str, code: int | None, words: str = "", disk: str | None = None, **more: Any) -> Json:
-    said = f"main: Error (exit code {code}): {words}\n" if code is not None else words
+    message = f"main: Error (exit code {code}): {words}\n" if code is not None else words
     outputs = {} if code is None else {"outputs": {"exitCode": str(code)}}
     phase = "Error" if code is None else "Failed"
-    return node(stage, phase, disk, **{"message": said, **outputs, **more})
+    return node(stage, phase, disk, **{"message": message, **outputs, **more})
 
 
 def found(disks: tuple[str, ...] = DISKS) -> Json:

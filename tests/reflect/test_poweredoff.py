@@ -33,10 +33,10 @@ def ended(*nodes: Json, machine: Machine | None = ON, **more: Any) -> str:
     ],
 )
 def test_every_failure_after_power_off_has_the_note(nodes: list[Json]) -> None:
-    said = ended(*nodes)
-    assert WORDS in said
-    assert "power it on in the vSphere Client" in said
-    assert "a retry resumes" in said
+    note = ended(*nodes)
+    assert WORDS in note
+    assert "power it on in the vSphere Client" in note
+    assert "a retry resumes" in note
 
 
 def test_a_cancelled_import_has_the_note() -> None:
@@ -76,9 +76,9 @@ def test_the_preflight_of_a_second_workflow_finds_it_off() -> None:
 def test_the_openstack_note_has_its_command() -> None:
     server = a_machine(name="web01", path="web01", source_id="5f0c", power=Power.ON)
     import_ = an_import(virtualMachineName="web01", sourceCluster={"kind": "openstacksource", "name": "c"})
-    said = ended(*FAILED, machine=server, import_=import_)
-    assert "VM web01 (5f0c) is off" in said
-    assert "openstack server start 5f0c" in said
+    note = ended(*FAILED, machine=server, import_=import_)
+    assert "VM web01 (5f0c) is off" in note
+    assert "openstack server start 5f0c" in note
 
 
 def test_an_ova_has_no_note() -> None:

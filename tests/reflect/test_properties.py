@@ -135,9 +135,9 @@ def test_transition_times_move_only_with_the_status(seen: Json) -> None:
 
 @given(st.lists(workflows(), min_size=1, max_size=5))
 def test_running_is_final_for_any_workflow(seen: list[Json]) -> None:
-    stands = [status.import_status for status in chain(seen)]
-    if "virtualMachineRunning" in stands:
-        assert set(stands[stands.index("virtualMachineRunning") :]) == {"virtualMachineRunning"}
+    phases = [status.import_status for status in chain(seen)]
+    if "virtualMachineRunning" in phases:
+        assert set(phases[phases.index("virtualMachineRunning") :]) == {"virtualMachineRunning"}
 
 
 def test_the_run_is_identified_by_its_name() -> None:

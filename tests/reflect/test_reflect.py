@@ -58,9 +58,9 @@ PHASES = [
 ]
 
 
-@pytest.mark.parametrize(("nodes", "stand"), PHASES)
-def test_a_running_workflow_has_its_phase(nodes: list[Json], stand: ImportPhase) -> None:
-    assert reflected(*nodes).import_status == stand
+@pytest.mark.parametrize(("nodes", "import_phase"), PHASES)
+def test_a_running_workflow_has_its_phase(nodes: list[Json], import_phase: ImportPhase) -> None:
+    assert reflected(*nodes).import_status == import_phase
 
 
 OVER = [  # nodes, end of the Workflow, (importStatus, step, reason)
@@ -358,9 +358,9 @@ def test_unreadable_holders_are_ignored(odd: Any) -> None:
 
 
 def test_work_is_reported_before_a_wait_for_a_lock() -> None:
-    beside = [*upto("export"), node("export", "Pending", "disk-1", kind="Retry", **WAITING)]
-    assert reflected(*beside).step == "export disk-1"
-    assert reflected(*beside, node("export", "Running", "disk-0")).step == "export"
+    waiting_nodes = [*upto("export"), node("export", "Pending", "disk-1", kind="Retry", **WAITING)]
+    assert reflected(*waiting_nodes).step == "export disk-1"
+    assert reflected(*waiting_nodes, node("export", "Running", "disk-0")).step == "export"
 
 
 def test_paused_and_cancelled_workflows_have_their_reasons() -> None:
@@ -645,8 +645,8 @@ def test_a_new_run_starts_at_zero_and_a_retry_at_its_percentage() -> None:
     run = WorkflowReference(name=f"{RUN}-r2", namespace="vmferry", generation=1)
     retry = announce(IMPORT, before, run, later(9))
     assert (retry.import_status, retry.percent, retry.workflow) == (ImportPhase.NEW, 76, run)
-    anew = announce(IMPORT, before, run.model_copy(update={"generation": 2}), later(9))
-    assert (anew.percent, anew.disk_import_status, summary(anew).status) == (0, (), "Unknown")
+    next_run = announce(IMPORT, before, run.model_copy(update={"generation": 2}), later(9))
+    assert (next_run.percent, next_run.disk_import_status, summary(next_run).status) == (0, (), "Unknown")
 
 
 def test_link_and_plan_in_the_status_are_kept() -> None:
@@ -772,12 +772,12 @@ def test_the_record_of_the_embedded_runner_is_reflected() -> None:
         record.end(path, number, 0, "", {"disks": '["disk-0"]'} if name == "preflight" else {})
         record.settle(path)
     record.finish()
-    status, stands, percents = None, [], []
+    status, phases, percents = None, [], []
     for state in states:
         status = reflect(state, IMPORT, status, NOW)
-        stands.append(status.import_status)
+        phases.append(status.import_status)
         percents.append(status.percent)
-    assert list(dict.fromkeys(stands)) == [
+    assert list(dict.fromkeys(phases)) == [
         *(ImportPhase.NEW, ImportPhase.VALID, ImportPhase.SOURCE_READY, ImportPhase.DISKS_EXPORTED),
         *(ImportPhase.IMAGES_SUBMITTED, ImportPhase.IMAGES_READY, ImportPhase.CREATED),
     ]

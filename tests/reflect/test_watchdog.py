@@ -64,7 +64,7 @@ HUNG = (
     group("disks(0:disk-0)"),
     node("start"),
 )
-"""What a retry after a failure of `start` left before the stages behind the transfer had a group."""
+"""The nodes that an older retry of `start` left: the stages after the transfer had no group."""
 
 
 def test_a_workflow_without_steps_to_run_is_stalled() -> None:

@@ -28,7 +28,7 @@ CSI_SECRETS: Final = (
 TAKEN: Final = frozenset(
     ("nodeSelector", "diskSelector", "numberOfReplicas", "staleReplicaTimeout", "dataLocality", "encrypted")
 ) | frozenset(CSI_SECRETS)
-"""Which parameters of a class go to its images (mergeStorageClassParams)."""
+"""The parameters of a class that its images get (mergeStorageClassParams)."""
 
 
 class Rules:

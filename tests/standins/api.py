@@ -65,17 +65,17 @@ class ApiError(Exception):
 
     def __init__(self, what: str, status: int, body: bytes) -> None:
         try:
-            said: dict[str, Any] = json.loads(body)
+            document: dict[str, Any] = json.loads(body)
         except ValueError:
-            said = {"message": body.decode(errors="replace")[:300]}
+            document = {"message": body.decode(errors="replace")[:300]}
         self.status = status
-        self.reason = str(said.get("reason", ""))
-        self.message = str(said.get("message", ""))
+        self.reason = str(document.get("reason", ""))
+        self.message = str(document.get("message", ""))
         super().__init__(f"cannot {what}: {status} {self.reason}: {self.message}")
 
     @classmethod
-    def of(cls, what: str, said: Object) -> Self:
-        return cls(what, int(said.get("code", 0)), json.dumps(said).encode())
+    def of(cls, what: str, document: Object) -> Self:
+        return cls(what, int(document.get("code", 0)), json.dumps(document).encode())
 
 
 class Api:

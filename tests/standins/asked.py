@@ -44,7 +44,7 @@ def a_claim(image: Object, size: int) -> Object:
     }
 
 
-def said(api: Api, thing: Object, kind: str, value: str = "True", seconds: float = 60.0) -> Object:
+def when_condition(api: Api, thing: Object, kind: str, value: str = "True", seconds: float = 60.0) -> Object:
     """Wait until the image has the condition; returns the image."""
 
     def look() -> Object | None:

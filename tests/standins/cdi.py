@@ -27,21 +27,23 @@ from tests.standins.pods import holder
 from tests.standins.web import Web
 
 PROFILE: Final = "cdi.harvesterhci.io/storageProfileVolumeModeAccessModes"
-"""By it a class says its modes, such as {"Block": ["ReadWriteOnce"]} (pkg/controller/master/storageclass)."""
+"""The annotation with a class's modes, such as {"Block": ["ReadWriteOnce"]}
+(pkg/controller/master/storageclass).
+"""
 MODES: Final[dict[str, tuple[str, str]]] = {
     "driver.longhorn.io": ("Block", "ReadWriteMany"),
     "lab.local/disk": ("Block", "ReadWriteMany"),
 }
-"""Volume and access mode by provisioner; Longhorn's first as in storagecapabilities, the lab's own ours."""
+"""Volume and access mode by provisioner; Longhorn's first, as in storagecapabilities; the lab's is ours."""
 OVERHEAD: Final = 0.06
-"""Of a file system, as a part of the claim; CDI's default."""
+"""Overhead of a file system as a fraction of the claim; CDI's default."""
 MIB: Final = 1 << 20
 LABELS: Final = {"app": "containerized-data-importer", "cdi.kubevirt.io": "importer"}
 QEMU: Final = 107
-"""User and group that virtual machines run as; they must be able to write the file."""
+"""User and group of VMs; they must be able to write the file."""
 LOOK: Final = 0.5
 AGAIN: Final = 5.0
-"""Seconds until a failed importer is started anew; the kubelet's, which grow in truth."""
+"""Seconds until a failed importer is restarted; the real kubelet's back-off grows."""
 WATCHED: Final[tuple[Kind, ...]] = (DATA_VOLUME, CLAIM, VOLUME, STORAGE_CLASS, POD)
 
 
@@ -188,13 +190,13 @@ class DataVolumes(Controller):
         return job
 
     def _report(
-        self, volume: Object, phase: str, progress: str, told: tuple[str, str, str, str] | None = None
+        self, volume: Object, phase: str, progress: str, condition_: tuple[str, str, str, str] | None = None
     ) -> None:
         before = volume.get("status") or {}
         status: dict[str, Any] = {**before, "phase": phase, "progress": progress}
         status["claimName"] = volume["metadata"]["name"]
-        if told:
-            kind, value, reason, message = told
+        if condition_:
+            kind, value, reason, message = condition_
             one = {"type": kind, "status": value, "reason": reason, "message": message}
             others = [other for other in before.get("conditions") or [] if other["type"] != kind]
             status["conditions"] = [*others, {**one, "lastTransitionTime": now()}]

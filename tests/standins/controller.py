@@ -22,11 +22,11 @@ from tests.standins.api import Api, ApiError
 log = logging.getLogger("standins")
 
 AGAIN: Final = 0.2
-"""Seconds to wait after a race that was lost."""
+"""Seconds to wait after a lost race."""
 AWAY: Final = 1.0
-"""Seconds to wait after another failure, such as an API server that is away."""
+"""Seconds to wait after another failure, such as an unreachable API server."""
 CALM: Final = 30.0
-"""Seconds after which a controller looks even when nothing happened."""
+"""Seconds after which a controller reconciles even without a change."""
 
 Key = tuple[str, str]
 

@@ -60,9 +60,9 @@ def image_schema() -> Object:
     }
     parts = ("type", "status", "reason", "message", "lastUpdateTime", "lastTransitionTime")
     one = _object(dict.fromkeys(parts, TEXT), required=["type", "status"])
-    told = ("appliedUrl", "lastFailedTime", "storageClassName", "targetStorageClassName")
+    fields = ("appliedUrl", "lastFailedTime", "storageClassName", "targetStorageClassName")
     status = {
-        **dict.fromkeys(told, TEXT),
+        **dict.fromkeys(fields, TEXT),
         "backupTarget": _object(dict.fromkeys(("bucketName", "bucketRegion", "endpoint"), TEXT)),
         "conditions": {"type": "array", "items": one},
         "failed": {**NUMBER, "minimum": 0, "default": 0},
@@ -173,8 +173,8 @@ def install(api: Api, *, default: bool = False) -> None:
 
 def _established(api: Api, name: str) -> bool:
     found = api.get(CRD, "", name) or {}
-    told = {one["type"]: one["status"] for one in found.get("status", {}).get("conditions") or []}
-    return told.get("Established") == "True"
+    fields = {one["type"]: one["status"] for one in found.get("status", {}).get("conditions") or []}
+    return fields.get("Established") == "True"
 
 
 def options(text: str) -> argparse.ArgumentParser:

@@ -96,8 +96,8 @@ class Download(threading.Thread):
 
     def _expect(self, answer: HTTPResponse) -> None:
         if answer.status != HEAD_AND_GET:
-            told = f"{answer.status} {answer.reason}"
-            raise FetchError(f"expected status code 200 from {self._url}, got {told}")
+            reason = f"{answer.status} {answer.reason}"
+            raise FetchError(f"expected status code 200 from {self._url}, got {reason}")
 
     def _copy(self, answer: HTTPResponse, number: int) -> None:
         digest, began = hashlib.sha512(), time.monotonic()
@@ -126,8 +126,8 @@ class Download(threading.Thread):
 def virtual_size(file: Path) -> int:
     """The virtual size according to qemu-img. Raises FetchError."""
     info = qemu_img("info", "--output=json", "-U", str(file))
-    told: dict[str, Any] = json.loads(info)
-    return int(told["virtual-size"])
+    reason: dict[str, Any] = json.loads(info)
+    return int(reason["virtual-size"])
 
 
 def qemu_img(*arguments: str) -> str:

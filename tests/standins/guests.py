@@ -21,7 +21,7 @@ from steps.model.kinds import Object
 from tests.standins.controller import log
 
 GRACE: Final = 30.0
-"""Seconds that a guest is given to power off, where neither the machine nor the caller says otherwise."""
+"""Seconds for a guest to power off, if neither the VM nor the caller sets another time."""
 
 
 class Guest:
@@ -39,11 +39,16 @@ class Guest:
             files = qemu_boot.Files(_links(disks, folder), folder, tpm)
             argv = qemu_boot.argv(manifest, files, qemu_boot.Options(persistent=True))
             console.parent.mkdir(parents=True, exist_ok=True)
-            told = ("-chardev", f"file,id=console,path={console},append=on", "-serial", "chardev:console")
+            console_options = (
+                "-chardev",
+                f"file,id=console,path={console},append=on",
+                "-serial",
+                "chardev:console",
+            )
             control = ("-qmp", f"unix:{folder}/qmp,server=on,wait=off")
             errors = stack.enter_context((folder / "qemu.log").open("wb"))
             # If this process is killed, the kernel ends the guest: no guest runs without its owner.
-            kept = ["setpriv", "--pdeathsig", "KILL", *argv, *told, *control]
+            kept = ["setpriv", "--pdeathsig", "KILL", *argv, *console_options, *control]
             self.process = subprocess.Popen(kept, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
             self._stack = stack.pop_all()
         log.info("kubevirt: %s boots, console %s", self._name, console)

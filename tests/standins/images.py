@@ -116,16 +116,16 @@ class Images(Controller):
         file = _file(backing)
         if not file or not is_true(image, INITIALIZED):
             return
-        told, progress = file.get("message", ""), file.get("progress", 0)
+        details, progress = file.get("message", ""), file.get("progress", 0)
         match file["state"]:
             case "failed":
                 if not _counted(image, backing):
-                    self._write(image, transitions.failed(image, IMPORTED, told, progress))
+                    self._write(image, transitions.failed(image, IMPORTED, details, progress))
             case "ready":
                 status = backing["status"]
                 self._write(image, transitions.imported(image, status["size"], status["virtualSize"]))
             case _ if progress != image["status"].get("progress"):
-                self._write(image, transitions.importing(image, told, progress))
+                self._write(image, transitions.importing(image, details, progress))
 
     def _write(self, image: Object, new: Object) -> None:
         if new != image:
@@ -211,8 +211,8 @@ class Images(Controller):
             )
         if status.get("phase") != "Succeeded":
             return Verdict.LATER
-        told = image["status"]
-        self._write(image, transitions.imported(image, told["size"], told["virtualSize"]))
+        details = image["status"]
+        self._write(image, transitions.imported(image, details["size"], details["virtualSize"]))
         return Verdict.WELL
 
     def _initialize_cdi(self, image: Object) -> Object:

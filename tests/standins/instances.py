@@ -26,9 +26,9 @@ FINAL: Final = ("Succeeded", "Failed")
 QEMU: Final = 107
 LOOK: Final = 0.3
 OVERHEAD_MIB: Final = 250
-"""What KubeVirt adds to the guest's memory for QEMU and itself, about (GetMemoryOverhead)."""
+"""Approximately what KubeVirt adds to the guest's memory for QEMU and itself (GetMemoryOverhead)."""
 CPU_RATIO: Final = 10
-"""KubeVirt's default cpuAllocationRatio: a tenth of a processor is asked for each of the guest's."""
+"""KubeVirt's default cpuAllocationRatio: it requests a tenth of a processor for each of the guest's."""
 WATCHED: Final[tuple[Kind, ...]] = (INSTANCE, POD, CLAIM, VOLUME, NAD)
 Status = dict[str, Any]
 
@@ -105,15 +105,15 @@ class Instances(Controller):
         return ""
 
     def _scheduling(self, _instance: Object, status: Status, pod: Object | None) -> float | None:
-        told = (pod or {}).get("status") or {}
-        found = condition(told, "PodScheduled")
+        pod_status = (pod or {}).get("status") or {}
+        found = condition(pod_status, "PodScheduled")
         if found.get("status") == "False":
             _condition(status, "PodScheduled", "False", found.get("reason", ""), found.get("message", ""))
         else:
             _drop(status, "PodScheduled")
         if pod is None:
             status["phase"] = "Failed"
-        elif told.get("phase") == "Running":
+        elif pod_status.get("phase") == "Running":
             status["phase"] = "Scheduled"
             status["nodeName"] = pod["spec"]["nodeName"]
         return None

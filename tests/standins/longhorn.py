@@ -17,13 +17,14 @@ from tests.standins.web import Web
 
 FINALIZER: Final = "longhorn.io"
 DISK: Final = "00000000-0000-4000-8000-000000000001"
-"""The UUID of the one disk that there is."""
+"""The UUID of the only disk."""
 LOOK: Final = 0.5
 TAKEN_UP: Final = 2.0
-"""Seconds from a BackingImage's creation to the start of its download. Times are whole seconds: at least one.
+"""Seconds from a BackingImage's creation to the start of its download.
 
-Longhorn starts a pod first. Harvester's controller looks at a BackingImage only when it changes, and only
-after it noted that the image is initialized. It never sees one that is ready at once.
+Times are whole seconds: at least one. Longhorn starts a pod first. Harvester's controller reconciles a
+BackingImage only when it changes, and only after it noted that the image is initialized. It never sees one
+that is ready at once.
 """
 
 
@@ -35,8 +36,8 @@ class Backing(Download):
 
     def finish(self, file: Path) -> None:
         if self.expected and self.expected != self.sha512:
-            told = f"the expected checksum {self.expected}"
-            raise FetchError(f"{told} doesn't match the file actual checksum {self.sha512}")
+            text = f"the expected checksum {self.expected}"
+            raise FetchError(f"{text} doesn't match the file actual checksum {self.sha512}")
         raw = self.target.with_suffix(".converting")
         qemu_img("convert", "-O", "raw", str(file), str(raw))
         raw.rename(self.target)

@@ -33,10 +33,10 @@ LEAST_MEMORY: Final = 10 << 20
 MIB: Final = 1 << 20
 CPU_OVERCOMMIT: Final = 10
 MEMORY_OVERCOMMIT: Final = 1.5
-"""Setting overcommit-config as it comes."""
+"""The default of the setting overcommit-config."""
 RESERVED: Final = ("vmstate-persistence", "longhorn-static")
 GARBAGE: Final = "system:serviceaccount:kube-system:generic-garbage-collector"
-"""Its account, which may delete any claim."""
+"""The account of the garbage collector, which may delete any claim."""
 Patch = list[Object]
 
 

@@ -161,7 +161,7 @@ class Machines(Controller):
         final = now_in in FINAL
         unscheduled = condition(status, "PodScheduled")
         stopping = deleting(instance or machine) or uid in self._stopping
-        said = (
+        choice = (
             ("Terminating", deleting(machine)),
             (
                 "Stopping",
@@ -174,7 +174,7 @@ class Machines(Controller):
             ("Starting", (uid in self._starting) if instance is None else not final),
             ("CrashLoopBackOff", bool(status.get("startFailure")) and (instance is None or final)),
         )
-        return next((text for text, holds in said if holds), "Stopped")
+        return next((text for text, holds in choice if holds), "Stopped")
 
     def _waits_for_volumes(self, machine: Object, instance: Object | None) -> bool:
         strategy = run_strategy(machine)
@@ -224,18 +224,18 @@ def _count_failures(status: dict[str, Any], instance: Object | None, strategy: s
 def _conditions(status: dict[str, Any], instance: Object | None) -> None:
     """The instance's conditions, and Ready with or without an instance."""
     if instance is None:
-        said = {"status": "False", "reason": "VMINotExists", "message": "VMI does not exist"}
+        choice = {"status": "False", "reason": "VMINotExists", "message": "VMI does not exist"}
         kept = [one for one in status.get("conditions") or [] if one["type"] != "Ready"]
     else:
         missing = {"status": "False", "reason": "VMIConditionMissing"}
         missing["message"] = "VMI is missing the Ready condition"
         found = copy.deepcopy((instance.get("status") or {}).get("conditions") or [])
-        said = next((one for one in found if one["type"] == "Ready"), missing)
+        choice = next((one for one in found if one["type"] == "Ready"), missing)
         kept = [one for one in found if one["type"] != "Ready"]
     before = condition(status, "Ready")
     same = {part: before.get(part) for part in ("status", "reason", "message")} == {
-        part: said.get(part) for part in ("status", "reason", "message")
+        part: choice.get(part) for part in ("status", "reason", "message")
     }
     times = {"lastTransitionTime": before["lastTransitionTime"]} if same and before else {}
-    ready = {"lastTransitionTime": now(), **said, "type": "Ready", **times}
+    ready = {"lastTransitionTime": now(), **choice, "type": "Ready", **times}
     status["conditions"] = [ready, *kept]

@@ -11,7 +11,7 @@ from typing import Any, Final
 from steps.model.kinds import POD, Object
 
 IMAGE: Final = "lab.local/pause:1"
-"""The lab's own, which it cannot be without."""
+"""The lab's own image, which is always there."""
 RESTRICTED: Final = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},

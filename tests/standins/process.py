@@ -18,7 +18,7 @@ from tests.standins.crds import FOLDER
 from tests.standins.lab import Lab
 
 START: Final = 240.0
-"""Seconds until the ready line: the API server takes in new kinds, and a real Harvester starts."""
+"""Seconds until the ready line: the API server accepts new kinds, and a real Harvester starts."""
 END: Final = 60.0
 T = TypeVar("T")
 
@@ -71,8 +71,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _await_ready(process: subprocess.Popen[bytes], log: Path) -> None:
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout or 0, selectors.EVENT_READ)
-        told = process.stdout.readline() if process.stdout and selector.select(START) else b""
-    if not told.startswith(b"stand-ins ready"):
+        first_line = process.stdout.readline() if process.stdout and selector.select(START) else b""
+    if not first_line.startswith(b"stand-ins ready"):
         raise RuntimeError(f"the stand-ins are not ready within {START:.0f} s: see {log}")
 
 

@@ -43,16 +43,16 @@ class Web:
         self, method: str, url: str, headers: dict[str, str] | None = None
     ) -> Iterator[http.client.HTTPResponse]:
         """The answer, after redirects. Raises WebError."""
-        told = f'{method.capitalize()} "{url}"'
+        prefix = f'{method.capitalize()} "{url}"'
         for _ in range(MOST_REDIRECTS):
-            with contextlib.closing(self._connect(urlsplit(url), told)) as connection:
-                answer = self._asked(connection, method, url, headers or {}, told)
+            with contextlib.closing(self._connect(urlsplit(url), prefix)) as connection:
+                answer = self._asked(connection, method, url, headers or {}, prefix)
                 to = answer.headers.get("Location")
                 if answer.status not in (301, 302, 303, 307, 308) or to is None:
                     yield answer
                     return
                 url = urljoin(url, to)
-        raise WebError(f"{told}: stopped after {MOST_REDIRECTS} redirects")
+        raise WebError(f"{prefix}: stopped after {MOST_REDIRECTS} redirects")
 
     def _asked(
         self,
@@ -60,7 +60,7 @@ class Web:
         method: str,
         url: str,
         headers: dict[str, str],
-        told: str,
+        prefix: str,
     ) -> http.client.HTTPResponse:
         parts = urlsplit(url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -71,26 +71,26 @@ class Web:
             )
             return connection.getresponse()
         except TimeoutError:
-            raise WebError(f"{told}: context deadline exceeded") from None
+            raise WebError(f"{prefix}: context deadline exceeded") from None
         except (OSError, http.client.HTTPException) as error:
-            raise WebError(f"{told}: {_reason(error)}") from None
+            raise WebError(f"{prefix}: {_reason(error)}") from None
 
-    def _connect(self, url: SplitResult, told: str) -> http.client.HTTPConnection:
+    def _connect(self, url: SplitResult, prefix: str) -> http.client.HTTPConnection:
         if url.scheme not in ("http", "https") or not url.hostname:
-            raise WebError(f'{told}: unsupported protocol scheme "{url.scheme}"')
+            raise WebError(f'{prefix}: unsupported protocol scheme "{url.scheme}"')
         port = url.port or {"http": 80, "https": 443}[url.scheme]
-        address = self.address(url.hostname, told)
+        address = self.address(url.hostname, prefix)
         try:
             wire = socket.create_connection((address, port), timeout=self.timeout)
             if url.scheme == "https":
                 wire = self._tls.wrap_socket(wire, server_hostname=url.hostname)
         except OSError as error:
-            raise WebError(f"{told}: dial tcp {address}:{port}: connect: {_reason(error)}") from None
+            raise WebError(f"{prefix}: dial tcp {address}:{port}: connect: {_reason(error)}") from None
         connection = http.client.HTTPConnection(url.hostname, port, timeout=self.timeout)
         connection.sock = wire
         return connection
 
-    def address(self, host: str, told: str = "") -> str:
+    def address(self, host: str, prefix: str = "") -> str:
         """Its IPv4 address. Raises WebError."""
         with contextlib.suppress(ValueError):
             return str(ipaddress.ip_address(host))
@@ -102,8 +102,8 @@ class Web:
                 if found := lookup(self.nameserver, name):
                     return found
         except OSError as error:
-            raise WebError(f"{told}: dial tcp: lookup {host}: {_reason(error)}") from None
-        raise WebError(f"{told}: dial tcp: lookup {host} on {self.nameserver}:53: no such host")
+            raise WebError(f"{prefix}: dial tcp: lookup {host}: {_reason(error)}") from None
+        raise WebError(f"{prefix}: dial tcp: lookup {host} on {self.nameserver}:53: no such host")
 
 
 def _reason(error: Exception) -> str:

@@ -26,7 +26,7 @@ CONFIGURATIONS: Final = {
     VALIDATING: ("harvester-validator", "virt-api-validator"),
     MUTATING: ("harvester-mutator", "virt-api-mutator"),
 }
-"""Those of Harvester and KubeVirt themselves (tests/harvester)."""
+"""The webhooks of Harvester and KubeVirt themselves (tests/harvester)."""
 
 
 class Server(ThreadingHTTPServer):

@@ -89,7 +89,7 @@ class TargetContract:
     """Inherit, and define the fixture `lab`."""
 
     reuses = True
-    """Whether an image outlives its machine unchanged. CDI's do not: the machine runs on their volume."""
+    """Whether an image outlives its VM unchanged. CDI's do not: the VM runs on their volume."""
 
     def test_a_whole_import_succeeds(self, lab: Lab) -> None:
         carry_out(lab)

@@ -31,7 +31,7 @@ from steps.runtime.cluster import Cluster, failure
 Key = tuple[Kind, str, str]
 READ: Final = ("get", "list")
 SUBRESOURCE: Final = (IMPORT, VMWARE_SOURCE, OPENSTACK_SOURCE, OVA_SOURCE)
-"""Kinds of which an ordinary write leaves the status alone."""
+"""Kinds whose status an ordinary write does not change."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class FakeCluster(Cluster):
     admission: list[Callable[[str, Object], None]] = field(default_factory=list)
     """Webhooks: called with "create", "update" or "delete" and the object; they may change or refuse it."""
     dry_run: bool = False
-    """Whether the request that is being judged is a dry run."""
+    """Whether the current request is a dry run."""
     reconcilers: list[Callable[[FakeCluster], None]] = field(default_factory=list)
     """Controllers: called before every read."""
 

@@ -18,7 +18,7 @@ from steps.runtime.cluster import failure
 from tests.targets.fake_cluster import FakeCluster
 
 MEMORY_TAKEN: Final = 100 << 20
-"""mutator.go, memory100M: what the guest loses where additional-guest-memory-overhead-ratio is empty."""
+"""mutator.go, memory100M: what the guest loses if additional-guest-memory-overhead-ratio is empty."""
 CLUSTER_NETWORK: Final = "network.harvesterhci.io/clusternetwork"
 TEMPLATES: Final = "harvesterhci.io/volumeClaimTemplates"
 GOLDEN: Final = "harvesterhci.io/goldenImage"

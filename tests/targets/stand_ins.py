@@ -74,14 +74,14 @@ class Harvester:
     serving: FakeServing
     steps: tuple[int, ...] = (0, 37, 99)
     fail: list[str] = field(default_factory=list)
-    """Reasons: each ends one image for good, in turn."""
+    """Reasons: each makes one image fail permanently, in turn."""
     trouble: str = ""
     corrupt: int = 0
-    """How many downloads land other bytes."""
+    """The number of downloads that land other bytes."""
     held_at: int | None = None
-    """The step at which nothing goes on."""
+    """The step at which the download stops."""
     hidden: int = 0
-    """How many looks at a BackingImage show no checksum yet."""
+    """The number of reads of a BackingImage that show no checksum yet."""
 
     def __post_init__(self) -> None:
         self._at: dict[str, int] = {}

@@ -41,8 +41,8 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         content = self.headers.get("Content-Type") or ""
         self.server.asked.append((self.command, self.path, content, json.loads(body) if body else None))
-        status, said = self.server.answers.pop(0)
-        text = json.dumps(said).encode()
+        status, content = self.server.answers.pop(0)
+        text = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))

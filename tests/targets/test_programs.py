@@ -138,7 +138,7 @@ def serving(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
     monkeypatch.setattr(serve, "LOOK", 0.05)
     running = Serving(pod)
     running.start()
-    until(lambda: running.web.card("disk-0") is not None or not running.is_alive())
+    until(lambda: running.web.served("disk-0") is not None or not running.is_alive())
     yield running
     running.stop.set()
     running.join(20)
@@ -153,8 +153,8 @@ def until(done: Callable[[], bool]) -> None:
 
 def served_digest(serving: Serving) -> str:
     """The digest in the description of the served disk."""
-    card = serving.web.card("disk-0")
-    return card.sha512 if card else ""
+    served = serving.web.served("disk-0")
+    return served.sha512 if served else ""
 
 
 def fetch(url: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
@@ -185,9 +185,9 @@ def test_serve_and_image_transfer_a_disk(
     assert pod.output("digest") == pod.output("sha512") == hashlib.sha512(DATA).hexdigest()
     assert pod.output("integrity") == "sha512"
     assert pod.output("volume") == "web01-disk-0"
-    said = capfd.readouterr()
-    assert TOKEN not in said.out + said.err
-    (line,) = [one for one in (said.out + said.err).splitlines() if "disk published" in one]
+    captured = capfd.readouterr()
+    assert TOKEN not in captured.out + captured.err
+    (line,) = [one for one in (captured.out + captured.err).splitlines() if "disk published" in one]
     assert pod.output("digest") in line
     assert "sha256" not in line, "the target has none: an empty one would look like a fault"
 
@@ -203,7 +203,7 @@ def test_requests_between_the_steps_use_no_proxy(
         monkeypatch.delenv(name, raising=False)
     serving = Serving(pod)
     serving.start()
-    until(lambda: serving.web.card("disk-0") is not None or not serving.is_alive())
+    until(lambda: serving.web.served("disk-0") is not None or not serving.is_alive())
     is_up = serving.is_alive()
     serving.stop.set()
     serving.join(20)
@@ -237,7 +237,8 @@ def test_only_the_disk_is_served_with_the_token(serving: Serving) -> None:
         assert fetch(serving.origin + path)[0] == 404
     until(
         lambda: (
-            (serving.web.card("disk-0") or serving).__dict__.get("sha512") == hashlib.sha512(DATA).hexdigest()
+            (serving.web.served("disk-0") or serving).__dict__.get("sha512")
+            == hashlib.sha512(DATA).hexdigest()
         )
     )
 
@@ -405,8 +406,8 @@ def test_cleanup_succeeds_whatever_the_cluster_answers(
     monkeypatch.setattr(cleanup, "connect", lambda _: FakeProvider(world.machine))
     world.cluster.denied |= {("list", CLAIM), ("list", SERVICE)}
     assert pod.run(cleanup.body, cleanup.arguments(), "--status", "Succeeded") is Exit.DONE
-    said = capfd.readouterr()
-    assert (said.out + said.err).count("left in the cluster") == 2
+    captured = capfd.readouterr()
+    assert (captured.out + captured.err).count("left in the cluster") == 2
 
 
 def test_a_preflight_that_refuses_makes_nothing(

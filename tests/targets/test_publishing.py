@@ -177,7 +177,7 @@ def test_the_default_class_is_respected(provisioner: str, parameters: dict[str, 
 
 
 FACTORY = {"numberOfReplicas": "3", "staleReplicaTimeout": "30", "migratable": "true"}
-"""Of the class that a fresh Harvester has (its chart, harvester-storageclass.yaml): no dataEngine."""
+"""Parameters of the class in a fresh Harvester (its chart, harvester-storageclass.yaml): no dataEngine."""
 
 
 @pytest.mark.parametrize(
@@ -244,9 +244,9 @@ def test_no_message_contains_the_secret_part_of_the_url(capsys: pytest.CaptureFi
         world.publish()
     assert "got 502 status code from http://serve/…/disk-0.raw" in str(caught.value)
     world.publish()
-    said = capsys.readouterr()
-    assert "got 404" in said.out + said.err
-    assert TOKEN not in said.out + said.err + str(caught.value)
+    captured = capsys.readouterr()
+    assert "got 404" in captured.out + captured.err
+    assert TOKEN not in captured.out + captured.err + str(caught.value)
 
 
 def test_an_exceeded_quota_is_reported() -> None:
@@ -459,8 +459,8 @@ def test_other_bytes_cause_a_warning(capsys: pytest.CaptureFixture[str]) -> None
     reimport(world)
     world.serving.data["disk-0"] = b"other bytes"
     world.publish()
-    said = capsys.readouterr()
-    assert "its content cannot be verified" in said.out + said.err
+    captured = capsys.readouterr()
+    assert "its content cannot be verified" in captured.out + captured.err
     assert len(world.images()) == 2
 
 

@@ -205,8 +205,8 @@ def test_serve_continues_without_the_right_to_read_workflows(capsys: pytest.Capt
     assert not serve.is_done()
     asked = [call for call in world.cluster.calls if call.kind is WORKFLOW]
     assert len(asked) == 1
-    said = capsys.readouterr()
-    assert "a failed image step is noticed late" in said.out + said.err
+    captured = capsys.readouterr()
+    assert "a failed image step is noticed late" in captured.out + captured.err
 
 
 def test_serve_ends_without_the_right_to_list_images() -> None:

@@ -40,16 +40,16 @@ def vmferry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
     def call(*argv: str | Path) -> Ended:
         code = main.attempt([str(word) for word in argv])
-        said = capsys.readouterr()
-        return Ended(code, said.out, said.err)
+        message = capsys.readouterr()
+        return Ended(code, message.out, message.err)
 
     return call
 
 
-def refused(ended: Ended, code: Exit, said: str) -> None:
+def refused(ended: Ended, code: Exit, message: str) -> None:
     """Assert one line and this exit code."""
     assert ended.code == code
-    assert ended.err.startswith(f"error: {said}")
+    assert ended.err.startswith(f"error: {message}")
     assert len(ended.err.splitlines()) == 1
     assert ended.out == ""
 

@@ -22,9 +22,9 @@ from workflows.stages import Scope, Stage, stages_for
 from workflows.status.nodes import Json, Leaf, Phase, leaves
 
 HOLD: Final = -1
-"""In place of an exit code: the step runs until it is released or told to stop."""
+"""Replaces an exit code: the step runs until it is released or stopped."""
 
-Told = Mapping[str, Sequence[int]]
+ExitCodes = Mapping[str, Sequence[int]]
 
 
 def title(stage: Stage, disk: str | None) -> str:
@@ -34,10 +34,10 @@ def title(stage: Stage, disk: str | None) -> str:
 class FakeLauncher(Launcher):
     """Ends each step with the next of the exit codes configured for it."""
 
-    def __init__(self, rundir: RunDir, machine: Machine, told: Told) -> None:
+    def __init__(self, rundir: RunDir, machine: Machine, exit_codes: ExitCodes) -> None:
         self._request = rundir.request
         self._machine = machine
-        self._codes = {name: list(codes) for name, codes in told.items()}
+        self._codes = {name: list(codes) for name, codes in exit_codes.items()}
         self._release = asyncio.Event()
         self._ends: dict[tuple[str, str | None], asyncio.Event] = {}
         self._term = asyncio.Event()
@@ -94,7 +94,7 @@ class FakeLauncher(Launcher):
         return [name for name, codes in self._codes.items() for _ in codes]
 
 
-def told(
+def exit_codes(
     disks: Sequence[str], target: TargetKind = TargetKind.DIRECTORY, /, **changed: Sequence[int]
 ) -> dict[str, Sequence[int]]:
     """Every stage of a target succeeds at once, except the given ones (`export_disk_0=[30, 0]`)."""
@@ -140,8 +140,8 @@ class Import:
         self.record = Record.new(a_plan().run, names.labels(a_plan()), self._saved)
         self.launcher: FakeLauncher
 
-    def runner(self, told: Told, limits: Limits | None = None) -> Runner:
-        self.launcher = FakeLauncher(self.rundir, self._machine, told)
+    def runner(self, exit_codes: ExitCodes, limits: Limits | None = None) -> Runner:
+        self.launcher = FakeLauncher(self.rundir, self._machine, exit_codes)
         given = limits or Limits()
         return Runner(self.rundir, self.record, self.launcher, given, lambda: None, first_delay=0)
 
@@ -149,7 +149,7 @@ class Import:
         """Run to the end; all configured exit codes must be used."""
 
         async def go() -> Phase:
-            return await self.runner(told(self.disks, self.target, **changed)).run()
+            return await self.runner(exit_codes(self.disks, self.target, **changed)).run()
 
         return asyncio.run(go())
 

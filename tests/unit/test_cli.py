@@ -153,8 +153,8 @@ def test_a_finished_import_is_not_repeated(vmferry: Vmferry, tmp_path: Path) -> 
 def test_an_import_without_credentials_requests_them(vmferry: Vmferry, tmp_path: Path) -> None:
     failed(tmp_path / "web")
     RunDir(tmp_path / "web").drop_credentials()
-    said = f"the credentials of vc are missing in {tmp_path}/web; give the manifests again"
-    refused(vmferry("retry", tmp_path / "web"), Exit.INVALID, said)
+    message = f"the credentials of vc are missing in {tmp_path}/web; give the manifests again"
+    refused(vmferry("retry", tmp_path / "web"), Exit.INVALID, message)
 
 
 def test_an_unreadable_state_is_reported(vmferry: Vmferry, tmp_path: Path) -> None:

@@ -32,16 +32,16 @@ def test_an_import_with_a_killed_runner_is_interrupted(vmferry: Vmferry, tmp_pat
     shown = vmferry("status", tmp_path / "web")
     assert shown.out.startswith("web  Interrupted")
     assert f"resume:   vmferry retry {tmp_path}/web" in shown.err
-    (said,) = json.loads(vmferry("status", tmp_path / "web", "-o", "json").out)
-    assert (said["phase"], said["goOn"]) == ("Interrupted", f"vmferry retry {tmp_path}/web")
-    assert [one["phase"] for one in said["stages"]] == ["Interrupted"]
+    (result,) = json.loads(vmferry("status", tmp_path / "web", "-o", "json").out)
+    assert (result["phase"], result["goOn"]) == ("Interrupted", f"vmferry retry {tmp_path}/web")
+    assert [one["phase"] for one in result["stages"]] == ["Interrupted"]
 
 
 def test_a_running_import_is_not_interrupted(vmferry: Vmferry, tmp_path: Path) -> None:
     killed(tmp_path / "web").sign()
     assert vmferry("status", tmp_path / "web").out.startswith("web  Running")
-    (said,) = json.loads(vmferry("status", tmp_path / "web", "-o", "json").out)
-    assert (said["phase"], said["goOn"]) == ("Running", None)
+    (result,) = json.loads(vmferry("status", tmp_path / "web", "-o", "json").out)
+    assert (result["phase"], result["goOn"]) == ("Running", None)
 
 
 def test_retry_refuses_manifests_without_its_import(vmferry: Vmferry, tmp_path: Path) -> None:
@@ -49,8 +49,8 @@ def test_retry_refuses_manifests_without_its_import(vmferry: Vmferry, tmp_path: 
     (tmp_path / "all.yaml").write_text(ALL.replace("{name: web}", "{name: webb}"))
     ended = vmferry("retry", tmp_path / "web", "-f", "all.yaml")
     missing = f"VirtualMachineImport default/web of {tmp_path}/web"
-    said = f"the manifests do not contain {missing}: found: default/webb;"
-    refused(ended, Exit.INVALID, said)
+    result = f"the manifests do not contain {missing}: found: default/webb;"
+    refused(ended, Exit.INVALID, result)
     assert (rundir.credentials / "password").read_bytes() == b"old"
 
 

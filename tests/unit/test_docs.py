@@ -42,7 +42,7 @@ _FILE: Final = re.compile(
 )
 _FENCE: Final = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _CUT: Final = re.compile(r"<[^>]+>|: |; |\. |…|, ")
-"""Where a message may be put together of several texts of the code."""
+"""The places where a message may consist of several texts of the code."""
 
 
 def ids(path: Path) -> str:
@@ -149,9 +149,9 @@ def listed(title: str) -> set[str]:
 
 
 def test_every_event_is_listed() -> None:
-    said = {event.reason for event in REACHED.values()}
-    said |= set(reasons_of("Happening", "Say", "EmitEvent", "emit"))
-    assert said - listed("Events") == set()
+    reasons = {event.reason for event in REACHED.values()}
+    reasons |= set(reasons_of("Happening", "Say", "EmitEvent", "emit"))
+    assert reasons - listed("Events") == set()
 
 
 def reasons_of(*functions: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from steps.model.guestos import harvester_label, is_windows, of_openstack, of_ov
 
 _descriptor: Any = vim.vm.GuestOsDescriptor
 VMWARE: Final[list[str]] = list(_descriptor.GuestOsIdentifier.values)
-"""Every guestId that this release of the API knows."""
+"""Every guestId of this release of the API."""
 NAMELESS: Final = {
     "otherGuest",
     "otherGuest64",
@@ -24,7 +24,7 @@ OFFERED: Final = {
     *("windows", "linux", "otherLinux", "debian", "fedora", "gentoo", "oracle", "redhat", "ubuntu"),
     *("SLEs", "openSUSE"),
 }
-"""What Harvester's form offers: harvester-ui-extension pkg/harvester/mixins/harvester-vm/index.js, OS."""
+"""The systems in Harvester's form: harvester-ui-extension pkg/harvester/mixins/harvester-vm/index.js, OS."""
 
 
 @pytest.mark.parametrize("guest_id", VMWARE)

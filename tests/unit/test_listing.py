@@ -107,9 +107,9 @@ def test_all_manifests_are_listed_as_json(vmferry: Vmferry, source_has: Look) ->
     ended = vmferry(
         "inventory", "-f", "vm.yaml", "--all", "--manifest", "-o", "json", "--network", "default/v"
     )
-    told = json.loads(ended.out)
-    assert [file["result"] for file in told["files"]] == ["written"] * 3
-    assert told["unmapped"] == []
+    report = json.loads(ended.out)
+    assert [file["result"] for file in report["files"]] == ["written"] * 3
+    assert report["unmapped"] == []
 
 
 def test_the_folder_can_be_planned(vmferry: Vmferry, source_has: Look) -> None:
@@ -131,7 +131,7 @@ def test_kubectl_accepts_the_folder(vmferry: Vmferry, source_has: Look, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--manifest"], "give the name of a VM, or use --all"),
         (["--all"], "use --all --manifest"),
@@ -143,11 +143,11 @@ def test_kubectl_accepts_the_folder(vmferry: Vmferry, source_has: Look, tmp_path
     ],
 )
 def test_contradictory_options_are_refused(
-    vmferry: Vmferry, source_has: Look, tmp_path: Path, words: list[str], said: str
+    vmferry: Vmferry, source_has: Look, tmp_path: Path, words: list[str], message: str
 ) -> None:
     ended = vmferry("inventory", "-f", "vm.yaml", *words)
     assert ended.code == 2
-    assert said in ended.err
+    assert message in ended.err
     assert [path.name for path in tmp_path.iterdir()] == ["vm.yaml"]
 
 

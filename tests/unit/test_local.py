@@ -10,7 +10,7 @@ import pytest
 from controller.local.runner import Limits
 from steps.model.contract import Exit
 from steps.model.plan import TargetKind
-from tests.unit.fakes import HOLD, Import, told
+from tests.unit.fakes import HOLD, Import, exit_codes
 from workflows.stages import Scope, stage_named, stages_for
 from workflows.status.nodes import Phase, root_cause
 
@@ -135,7 +135,7 @@ def test_resume_repeats_no_finished_stage(one: Import) -> None:
 
 def test_resume_after_a_kill_starts_with_the_running_stage(one: Import) -> None:
     async def killed() -> None:
-        runner = one.runner(told(one.disks, export_disk_0=[HOLD]))
+        runner = one.runner(exit_codes(one.disks, export_disk_0=[HOLD]))
         task = asyncio.create_task(runner.run())
         await until(lambda: "image disk-1" in one.launcher.began and one.launcher.alive == {"export disk-0"})
         task.cancel()
@@ -161,7 +161,7 @@ def stopped(one: Import, running: int, **changed: Sequence[int]) -> Phase:
     """Run until this number of exports is held, stop, and wait for the end."""
 
     async def go() -> Phase:
-        runner = one.runner(told(one.disks, **changed))
+        runner = one.runner(exit_codes(one.disks, **changed))
         task = asyncio.create_task(runner.run())
         await until(lambda: len(one.launcher.alive) == running)
         runner.stop()
@@ -195,7 +195,7 @@ def test_a_stop_reaches_stages_that_wait_for_a_limit(tmp_path: Path) -> None:
 
 def test_a_second_stop_kills(one: Import) -> None:
     async def go() -> None:
-        runner = one.runner(told(one.disks, export_disk_0=[HOLD], export_disk_1=[HOLD]))
+        runner = one.runner(exit_codes(one.disks, export_disk_0=[HOLD], export_disk_1=[HOLD]))
         task = asyncio.create_task(runner.run())
         await until(lambda: len(one.launcher.alive) == 2)
         runner.stop()
@@ -215,7 +215,7 @@ def together(imports: Sequence[Import], limits: Limits, watch: Callable[[], None
 
     async def go() -> None:
         held = {f"export_disk_{number}": [HOLD] for number in range(len(imports[0].disks))}
-        runners = [one.runner(told(one.disks, **held), limits) for one in imports]
+        runners = [one.runner(exit_codes(one.disks, **held), limits) for one in imports]
         tasks = [asyncio.create_task(runner.run()) for runner in runners]
         for _ in range(200):
             await asyncio.sleep(0)

@@ -133,7 +133,7 @@ def test_windows_files_are_read(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("a: b\n  c: d\n", [":2: mapping values are not allowed here"]),
         ("a:\n\tb: c\n", [":2: found character '\\t' that cannot start any token"]),
@@ -144,8 +144,10 @@ def test_windows_files_are_read(file: Path) -> None:
         ("spec: {}\n", [":1: unknown kind ''"]),
     ],
 )
-def test_malformed_yaml_has_a_file_a_line_and_a_reason(file: Path, text: str, said: list[str]) -> None:
-    assert [fault[: len(wanted)] for fault, wanted in zip(faults(file, text), said, strict=True)] == said
+def test_malformed_yaml_has_a_file_a_line_and_a_reason(file: Path, text: str, expected: list[str]) -> None:
+    assert [
+        fault[: len(wanted)] for fault, wanted in zip(faults(file, text), expected, strict=True)
+    ] == expected
 
 
 def changed(old: str, new: str) -> str:
@@ -156,7 +158,7 @@ def changed(old: str, new: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "expected"),
     [
         ("  virtualMachineName", "  vmName", ":15: spec.vmName: unknown field"),
         ("dc: DC0", "datacenter: DC0", ":9: spec.datacenter: unknown field"),
@@ -170,9 +172,9 @@ def changed(old: str, new: str) -> str:
         ("{username: u, password: p}", "[u, p]", ":4: stringData: Input should be"),
     ],
 )
-def test_a_wrong_field_has_its_line_and_path(file: Path, old: str, new: str, said: str) -> None:
+def test_a_wrong_field_has_its_line_and_path(file: Path, old: str, new: str, expected: str) -> None:
     (fault,) = faults(file, changed(old, new))
-    assert fault.startswith(said)
+    assert fault.startswith(expected)
 
 
 def test_an_unknown_field_in_a_row_is_found_at_its_line(file: Path) -> None:

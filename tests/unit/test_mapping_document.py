@@ -62,8 +62,8 @@ def test_every_concern_has_its_line() -> None:
         weights, sources = found.setdefault(code, (set(), set()))
         weights |= {weight} - {""}
         sources.add(source)
-    told = {row[0]: (set(row[1].split(", ")), set(row[2].split(", "))) for row in rows("Concerns")}
-    assert sorted(told) == sorted(found)
+    documented = {row[0]: (set(row[1].split(", ")), set(row[2].split(", "))) for row in rows("Concerns")}
+    assert sorted(documented) == sorted(found)
     for code, (weights, sources) in found.items():
-        assert weights <= told[code][0] <= WEIGHTS, code
-        assert sources == told[code][1], code
+        assert weights <= documented[code][0] <= WEIGHTS, code
+        assert sources == documented[code][1], code

@@ -40,14 +40,14 @@ spec:
 def test_golden_migration(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(GOLDEN / case)
     (made,) = migrate(["old.yaml"])
-    said = "".join(f"{line}\n" for line in made.warnings)
+    notes = "".join(f"{line}\n" for line in made.warnings)
     if os.environ.get("VMFERRY_GOLDEN") == "write":
         assert "CI" not in os.environ, "golden files are written by a person, who reads the diff"
         Path("new.yaml").write_text(made.text)
-        Path("said.txt").write_text(said)
+        Path("warnings.txt").write_text(notes)
         pytest.skip(f"{case} written")
     assert made.text == Path("new.yaml").read_text()
-    assert said == Path("said.txt").read_text()
+    assert notes == Path("warnings.txt").read_text()
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -78,9 +78,9 @@ def faults(tmp_path: Path, text: str) -> list[str]:
 
 
 def test_a_field_without_an_equivalent_is_left_out_with_a_warning(tmp_path: Path) -> None:
-    text, said = migrated(tmp_path, OLD_IMPORT + "  prio: 1\nstatus: {importStatus: sourceReady}\n")
+    text, notes = migrated(tmp_path, OLD_IMPORT + "  prio: 1\nstatus: {importStatus: sourceReady}\n")
     assert "prio" not in text
-    assert said == [
+    assert notes == [
         ":8: status: left out: the controller writes it again",
         ":7: spec.prio: left out: it has no equivalent",
     ]
@@ -92,9 +92,9 @@ def test_fields_of_the_api_server_are_left_out(tmp_path: Path) -> None:
         "{name: vc, resourceVersion: '7', annotations: "
         "{a: b, kubectl.kubernetes.io/last-applied-configuration: '{}'}}",
     )
-    text, said = migrated(tmp_path, old)
+    text, notes = migrated(tmp_path, old)
     assert "annotations: {a: b}" in text
-    assert [line.split(":")[2] for line in said] == [
+    assert [line.split(":")[2] for line in notes] == [
         " metadata.resourceVersion",
         " metadata.annotations.kubectl.kubernetes.io/last-applied-configuration",
     ]
@@ -105,16 +105,16 @@ def test_a_bare_source_name_means_the_given_source(tmp_path: Path) -> None:
         OLD_SOURCE.replace("Vmware", "Openstack").replace("dc: DC0, ", "").replace("vc}", "vc, namespace: x}")
     )
     job = OLD_IMPORT.partition("  sourceCluster")[0] + "  sourceCluster: vc\n"
-    text, said = migrated(tmp_path, f"{job}---\n{old}")
+    text, notes = migrated(tmp_path, f"{job}---\n{old}")
     assert "    kind: OpenstackSource\n    name: vc\n    namespace: x\n" in text
-    assert said == []
+    assert notes == []
 
 
 def test_an_ambiguous_bare_source_name_is_reported(tmp_path: Path) -> None:
     other = OLD_SOURCE.replace("{name: vc}", "{name: vc, namespace: x}")
     job = OLD_IMPORT.partition("  sourceCluster")[0] + "  sourceCluster: vc\n"
-    _, said = migrated(tmp_path, "---\n".join([job, OLD_SOURCE, other]))
-    assert said == [
+    _, notes = migrated(tmp_path, "---\n".join([job, OLD_SOURCE, other]))
+    assert notes == [
         ":6: spec.sourceCluster: converted to VmwareSource default/vc: "
         "more than one source of that name was given"
     ]
@@ -122,10 +122,10 @@ def test_an_ambiguous_bare_source_name_is_reported(tmp_path: Path) -> None:
 
 def test_comments_are_kept_or_reported_as_lost(tmp_path: Path) -> None:
     old = f"# top\n---\n{OLD_IMPORT}".replace("web01", "web01  # the shop") + "  prio: 1  # high\n"
-    text, said = migrated(tmp_path, old)
+    text, notes = migrated(tmp_path, old)
     assert text.startswith("# top\n")
     assert "web01  # the shop" in text
-    assert said[-1] == ": comment left out: # high"
+    assert notes[-1] == ": comment left out: # high"
 
 
 def test_a_list_is_converted_item_by_item(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_list_is_converted_item_by_item(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "notes"),
     [
         (
             OLD_SOURCE.replace("Vmware", "Harvester"),
@@ -153,9 +153,9 @@ def test_a_list_is_converted_item_by_item(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_migrated_is_an_error_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+def test_what_cannot_be_migrated_is_an_error_with_its_line(tmp_path: Path, text: str, notes: str) -> None:
     (fault,) = faults(tmp_path, text)
-    assert fault.startswith(said)
+    assert fault.startswith(notes)
 
 
 def test_a_merged_field_without_an_equivalent_is_an_error(tmp_path: Path) -> None:

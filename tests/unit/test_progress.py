@@ -34,7 +34,7 @@ class Reported:
         self.progress.update(done, total)
 
     @property
-    def said(self) -> list[tuple[int, int]]:
+    def reports(self) -> list[tuple[int, int]]:
         lines = [json.loads(line) for line in self.stream.getvalue().splitlines()]
         assert all(line["event"] == "progress" for line in lines)
         return [(line["done"], line["total"]) for line in lines]
@@ -46,33 +46,33 @@ def test_the_first_report_is_immediate_and_the_next_after_the_interval() -> None
     it.clock.now = INTERVAL * 0.99
     it.progress.update(20)
     it.later(30)
-    assert it.said == [(10, 100), (30, 100)]
+    assert it.reports == [(10, 100), (30, 100)]
 
 
 def test_progress_never_goes_back() -> None:
     it = Reported(total=100)
     it.later(50)
     it.later(20)
-    assert it.said == [(50, 100), (50, 100)]
+    assert it.reports == [(50, 100), (50, 100)]
 
 
 def test_the_total_grows_with_the_progress() -> None:
     it = Reported(total=10)
     it.later(30)
-    assert it.said == [(30, 30)]
+    assert it.reports == [(30, 30)]
 
 
 def test_a_better_total_is_used() -> None:
     it = Reported(total=10)
     it.later(5, 40)
     it.later(6)
-    assert it.said == [(5, 40), (6, 40)]
+    assert it.reports == [(5, 40), (6, 40)]
 
 
 def test_an_unknown_total_is_at_least_one() -> None:
     it = Reported()
     it.later(0)
-    assert it.said == [(0, 1)]
+    assert it.reports == [(0, 1)]
 
 
 def test_the_end_is_always_reported_and_complete() -> None:
@@ -80,13 +80,13 @@ def test_the_end_is_always_reported_and_complete() -> None:
     it.progress.update(60)
     it.progress.update(70)
     it.progress.finish()
-    assert it.said == [(60, 100), (70, 70)]
+    assert it.reports == [(60, 100), (70, 70)]
 
 
 def test_an_empty_task_is_reported_as_complete() -> None:
     it = Reported()
     it.progress.finish()
-    assert it.said == [(1, 1)]
+    assert it.reports == [(1, 1)]
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.one_of(st.none(), st.integers(0, 100)))))
@@ -95,9 +95,9 @@ def test_every_report_is_valid_for_argo(updates: list[tuple[int, int | None]]) -
     for done, total in updates:
         it.later(done, total)
     it.progress.finish()
-    done_ = [done for done, _ in it.said]
+    done_ = [done for done, _ in it.reports]
     assert done_ == sorted(done_)
-    assert all(0 <= done <= total and total > 0 for done, total in it.said)
+    assert all(0 <= done <= total and total > 0 for done, total in it.reports)
 
 
 def test_the_file_contains_the_last_report_for_argo(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from steps.model.contract import Exit
 from steps.model.plan import TargetKind
-from tests.unit.fakes import HOLD, Import, told
+from tests.unit.fakes import HOLD, Import, exit_codes
 from tests.unit.test_local import until
 from workflows.status.nodes import Phase, root_cause
 
@@ -27,7 +27,7 @@ def test_an_import_into_a_cluster_runs_all_its_stages(remote: Import) -> None:
 
 def test_serve_and_image_of_a_disk_run_in_parallel(remote: Import) -> None:
     async def go() -> None:
-        held = told(remote.disks, TargetKind.HARVESTER, serve_disk_0=[HOLD], image_disk_0=[HOLD])
+        held = exit_codes(remote.disks, TargetKind.HARVESTER, serve_disk_0=[HOLD], image_disk_0=[HOLD])
         task = asyncio.create_task(remote.runner(held).run())
         await until(lambda: {"serve disk-0", "image disk-0"} <= remote.launcher.alive)
         remote.launcher.release()
@@ -56,7 +56,7 @@ def test_a_stage_that_waits_for_a_failed_sibling_ends_without_blame(
 
 def test_a_stage_waits_for_a_sibling_that_is_retried(remote: Import) -> None:
     async def go() -> None:
-        codes = told(remote.disks, TargetKind.HARVESTER, image_disk_0=[30, 0], serve_disk_0=[HOLD])
+        codes = exit_codes(remote.disks, TargetKind.HARVESTER, image_disk_0=[30, 0], serve_disk_0=[HOLD])
         task = asyncio.create_task(remote.runner(codes).run())
         await until(lambda: remote.launcher.began.count("image disk-0") == 2)
         assert "serve disk-0" in remote.launcher.alive

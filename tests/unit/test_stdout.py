@@ -26,7 +26,7 @@ from tests.unit.providers import FakeProvider
 from tests.unit.test_cli import ALL
 from tests.unit.test_manifests import SECRET, SOURCE
 
-SAID = "the source is slow today"
+NOISE = "the source is slow today"
 COMMANDS = {
     "inventory-json": ("inventory", "-f", "vm.yaml", "-o", "json"),
     "inventory-yaml": ("inventory", "-f", "vm.yaml", "-o", "yaml"),
@@ -38,7 +38,7 @@ COMMANDS = {
 
 
 def retried() -> None:
-    failures = iter([OSError(SAID)])
+    failures = iter([OSError(NOISE)])
     for attempt in retry.attempts(Stop(), lambda error: isinstance(error, OSError)):
         with attempt:
             for failure in failures:
@@ -46,19 +46,19 @@ def retried() -> None:
 
 
 def logged_by_structlog() -> None:
-    structlog.get_logger("a.library").info("on the way", why=SAID)
+    structlog.get_logger("a.library").info("on the way", why=NOISE)
 
 
 def warned() -> None:
-    structlog.get_logger().warning("left out", server=f"[bold]{SAID}[/oops]")
+    structlog.get_logger().warning("left out", server=f"[bold]{NOISE}[/oops]")
 
 
 def printed() -> None:
-    print(SAID)  # noqa: T201
+    print(NOISE)  # noqa: T201
 
 
 def logged() -> None:
-    logging.getLogger("a.library").warning(SAID)
+    logging.getLogger("a.library").warning(NOISE)
 
 
 NOISES = (retried, logged_by_structlog, warned, printed, logged)
@@ -97,9 +97,9 @@ def test_messages_go_to_standard_error(
     noisy(noise)
     ended = vmferry(*COMMANDS[command])
     assert ended.code == Exit.DONE, ended.err
-    assert SAID not in ended.out
+    assert NOISE not in ended.out
     if noise is not logged:  # pytest itself removes it
-        assert SAID in ended.err
+        assert NOISE in ended.err
     if command.endswith("json") or command == "all-manifests":
         json.loads(ended.out)
     else:
@@ -136,10 +136,10 @@ def test_no_argument_of_a_call_is_logged(
 
 
 @pytest.mark.parametrize(
-    ("to", "code", "said"),
+    ("to", "code", "message"),
     [(">/dev/full", Exit.INVALID, "error: cannot write to standard output: No space left"), (">&-", 0, "")],
 )
-def test_an_unwritable_document_is_reported(tmp_path: Path, to: str, code: int, said: str) -> None:
+def test_an_unwritable_document_is_reported(tmp_path: Path, to: str, code: int, message: str) -> None:
     (tmp_path / "old.yaml").write_text("{apiVersion: v1, kind: ConfigMap, data: {}}\n")
     script = f"vmferry migrate-manifests -f old.yaml {to}"
     path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -152,7 +152,7 @@ def test_an_unwritable_document_is_reported(tmp_path: Path, to: str, code: int, 
         env={**os.environ, **path},
     )
     assert done.returncode == code
-    assert done.stderr.startswith(said)
+    assert done.stderr.startswith(message)
     assert "Traceback" not in done.stderr
 
 

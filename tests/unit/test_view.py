@@ -116,15 +116,15 @@ def test_a_second_attempt_is_counted() -> None:
 @pytest.mark.parametrize(("before", "after"), list(itertools.pairwise(RECORDED)))
 def test_lines_show_each_change_once(before: str, after: str) -> None:
     seen = phases(RECORDED[before])
-    said = list(lines("a", seen, RECORDED[after]))
-    assert bool(said) == (after != "4")  # right after a retry no step has started yet
+    output = list(lines("a", seen, RECORDED[after]))
+    assert bool(output) == (after != "4")  # right after a retry no step has started yet
     assert list(lines("a", phases(RECORDED[after]), RECORDED[after])) == []
-    assert not any("omitted" in line for line in said)
+    assert not any("omitted" in line for line in output)
 
 
 def test_the_line_of_a_failure_has_its_cause() -> None:
-    said = list(lines("alpha", phases(RECORDED["2"]), RECORDED["3"]))
-    (line,) = [line for line in said if "image disk-1" in line]
+    output = list(lines("alpha", phases(RECORDED["2"]), RECORDED["3"]))
+    (line,) = [line for line in output if "image disk-1" in line]
     assert line.startswith("alpha: image disk-1 failed: cannot create VirtualMachineImage")
 
 
@@ -163,17 +163,17 @@ def watched(*moments: Any, terminal: bool) -> str:
 
 
 def test_a_pipe_gets_plain_lines() -> None:
-    said = watched(*RECORDED.values(), terminal=False)
-    assert "\x1b" not in said
-    assert said.splitlines()[0].endswith("alpha: preflight succeeded")
-    assert said.splitlines()[-1].endswith("alpha: warning: two [old] networks")
-    assert sum("image disk-0 succeeded" in line for line in said.splitlines()) == 1
+    output = watched(*RECORDED.values(), terminal=False)
+    assert "\x1b" not in output
+    assert output.splitlines()[0].endswith("alpha: preflight succeeded")
+    assert output.splitlines()[-1].endswith("alpha: warning: two [old] networks")
+    assert sum("image disk-0 succeeded" in line for line in output.splitlines()) == 1
 
 
 def test_a_terminal_gets_the_table() -> None:
-    said = watched(*RECORDED.values(), terminal=True)
-    assert "alpha  Succeeded" in said
-    assert "✔ image disk-1" in said
+    output = watched(*RECORDED.values(), terminal=True)
+    assert "alpha  Succeeded" in output
+    assert "✔ image disk-1" in output
 
 
 def test_progress_is_not_printed_at_every_change() -> None:
@@ -193,8 +193,8 @@ def test_a_pipe_gets_a_line_from_time_to_time_without_changes() -> None:
             clock.now = second
             watch.tick()
     assert isinstance(console.file, io.StringIO)
-    said = [line.partition(" ")[2] for line in console.file.getvalue().splitlines()]
-    assert said == [
+    output = [line.partition(" ")[2] for line in console.file.getvalue().splitlines()]
+    assert output == [
         "web: poweroff running",
         "web: poweroff running for 0:30",
         "web: poweroff running for 1:00",

@@ -124,8 +124,8 @@ def test_an_unmapped_network_is_left_out_with_a_warning(tmp_path: Path) -> None:
     assert imports(tmp_path)["web"].spec.network_mapping == ()
     assert report.unmapped == ["VM Network"]
     assert "# warn: nic-0 " in (tmp_path / "web.yaml").read_text()
-    (said,) = warnings(report)
-    assert said.startswith("no destination for VM Network: add one to the mapping")
+    (warning,) = warnings(report)
+    assert warning.startswith("no destination for VM Network: add one to the mapping")
 
 
 def test_an_edited_mapping_changes_the_manifests(tmp_path: Path) -> None:
@@ -344,13 +344,13 @@ def test_any_name_is_written_unchanged(tmp_path: Path, name: str) -> None:
 
 
 def test_the_document_matches_the_report(tmp_path: Path) -> None:
-    told = json.loads(json.dumps(document(written(tmp_path, vm("web"), vm("empty", 2, disks=())))))
-    assert told["folder"] == str(tmp_path)
-    by_file = {Path(file["file"]).name: file for file in told["files"]}
+    printed = json.loads(json.dumps(document(written(tmp_path, vm("web"), vm("empty", 2, disks=())))))
+    assert printed["folder"] == str(tmp_path)
+    by_file = {Path(file["file"]).name: file for file in printed["files"]}
     web = by_file["web.yaml"]
     assert (web["result"], web["import"], web["sourceId"]) == ("written", "web", "vm-1")
     assert web["machine"] == "/DC0/vm/web"
     assert web["remarks"][0].startswith("warn: nic-0")
     assert by_file[mappingfile.NAME] == {"file": f"{tmp_path}/{mappingfile.NAME}", "result": "written"}
-    assert [one["machine"] for one in told["skipped"]] == ["/DC0/vm/empty"]
-    assert (told["unmapped"], told["stale"]) == (["VM Network"], [])
+    assert [one["machine"] for one in printed["skipped"]] == ["/DC0/vm/empty"]
+    assert (printed["unmapped"], printed["stale"]) == (["VM Network"], [])

@@ -22,8 +22,8 @@ def _label(source: object, target: object) -> str:
     """The program, the file and its count; for run.json its state, as progress is saved, too."""
     name = re.sub(r"vm-\d+", "vm-N", Path(str(target)).name)
     _times[name] += 1
-    said = _state(Path(str(source))) if name == "run.json" else str(_times[name])
-    return f"{Path(sys.argv[0]).stem} {name} {said}"
+    detail = _state(Path(str(source))) if name == "run.json" else str(_times[name])
+    return f"{Path(sys.argv[0]).stem} {name} {detail}"
 
 
 def _state(path: Path) -> str:

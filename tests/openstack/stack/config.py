@@ -15,7 +15,7 @@ Sections = Mapping[str, Mapping[str, object]]
 
 SERVICE_USERS: Final = ("glance", "cinder", "nova", "placement", "neutron")
 HOST_NAME: Final = "vmferry-lab"
-"""What Nova, Cinder and Neutron take for the name of this machine."""
+"""The host name for Nova, Cinder and Neutron."""
 
 
 def passwords(layout: Layout) -> dict[str, str]:

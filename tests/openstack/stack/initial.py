@@ -17,12 +17,12 @@ from .say import say
 
 _CELL: Final = "{{scheme}}://{{username}}@{{hostname}}/{}?{{query}}"
 _CELL_BROKER: Final = "{scheme}://{username}:{password}@{hostname}:{port}/"
-"""Nova fills these in from its own configuration each time it reads them."""
+"""Nova fills these in from its own configuration whenever it reads them."""
 
 _AT_ONCE: Final = 3
 _DATABASE_SECONDS: Final = 60.0
 _KEPT: Final = ("mysql", "keystone", "passwords.json")
-"""Of the state, in the archive: all that the first start makes and later ones need."""
+"""The archived part of the state: everything that the first start makes and later ones need."""
 
 
 def prepare(layout: Layout, processes: Processes) -> None:

@@ -18,10 +18,10 @@ from .processes import Processes
 from .say import say
 
 _SECONDS: Final = 240.0
-"""For one service; on a machine that has other things to do as well."""
+"""Seconds for one service, on a host that has other work, too."""
 
 _LAST: Final = ("broker", "mapper", "database")
-"""In this order, after those that use them."""
+"""Stopped in this order, after the programs that use them."""
 
 _PROGRAMS: Final = ("mariadbd", "mariadb-install-db", "epmd", "qemu-img", "tar", "gzip")
 _BROKER: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")

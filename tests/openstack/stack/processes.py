@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from .layout import StackError
 
 _MARK: Final = "VMFERRY_OPENSTACK_STACK"
-"""In the environment of each program of a stack, with the state's path as its value."""
+"""A variable in the environment of each program of a stack; its value is the state's path."""
 
 _TERM_SECONDS: Final = 20.0
 _TAIL_LINES: Final = 15

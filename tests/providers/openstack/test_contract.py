@@ -9,7 +9,7 @@ import pytest
 
 from tests.openstack import machines
 from tests.openstack.cloud import Cloud, Project
-from tests.openstack.machines import Card
+from tests.openstack.machines import Nic
 from tests.provider_contract import Given, ProviderContract
 from tests.providers.openstack.conftest import MakeAccess, a_disk
 
@@ -26,7 +26,7 @@ def server(ours: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[str
     folder = tmp_path_factory.mktemp("originals")
     disks = (a_disk(folder, 1), a_disk(folder, 2))
     front = machines.network(ours, "front", v6=True)
-    made = machines.server(ours, "web", list(disks), cards=[Card(network=front)])
+    made = machines.server(ours, "web", list(disks), nics=[Nic(network=front)])
     return made.id, disks
 
 

@@ -18,7 +18,7 @@ from tests.providers.openstack.forward import Forward, Request
 
 KILLED = -9
 ATTEMPTS = 40
-"""More than an export has requests that change something, twice over: before each and after."""
+"""More than twice the changing requests of an export: it is killed before each and after each."""
 
 
 @pytest.fixture

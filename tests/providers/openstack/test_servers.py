@@ -14,7 +14,7 @@ from steps.model.plan import DiskFormat, PowerPlan
 from steps.providers import connect
 from tests.openstack import machines
 from tests.openstack.cloud import Project
-from tests.openstack.machines import Card
+from tests.openstack.machines import Nic
 from tests.providers.openstack.conftest import MakeAccess, a_disk
 
 UEFI = {
@@ -66,7 +66,7 @@ def test_a_server_with_all_features_is_imported(project: Project, access: MakeAc
         project,
         "shop (1)",
         [a_disk(tmp_path, 1), 2],
-        cards=[Card(network=back, mac="fa:16:3e:aa:bb:01"), Card(network=front, mac="fa:16:3e:aa:bb:02")],
+        nics=[Nic(network=back, mac="fa:16:3e:aa:bb:01"), Nic(network=front, mac="fa:16:3e:aa:bb:02")],
         properties=UEFI,
         description="The shop's front end",
         flavor=flavor,

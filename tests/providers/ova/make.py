@@ -29,7 +29,7 @@ _FORMATS = {
     "virtualbox": "http://www.vmware.com/interfaces/specifications/vmdk.html#streamOptimized",
     "qemu": "http://www.gnome.org/~markmc/qcow-image-format.html",
 }
-_CARDS = {"vmware": "VmxNet3", "virtualbox": "E1000", "qemu": "virtio"}
+_NIC_TYPES = {"vmware": "VmxNet3", "virtualbox": "E1000", "qemu": "virtio"}
 MIB = 1 << 20
 
 
@@ -217,7 +217,7 @@ def hardware(how: Wanted, disks: int) -> list[str]:
         )
     for number, mac in enumerate(how.macs):
         more = f"<rasd:Address>{mac}</rasd:Address><rasd:Connection>{escape(how.network)}</rasd:Connection>"
-        made.append(item(40 + number, 10, subtype=_CARDS[how.flavour], more=more))
+        made.append(item(40 + number, 10, subtype=_NIC_TYPES[how.flavour], more=more))
     if how.flavour != "virtualbox":
         made.append(f'<vmw:Config ovf:required="false" vmw:key="firmware" vmw:value="{how.firmware}"/>')
     return made

@@ -274,8 +274,8 @@ def test_memory_does_not_grow_with_the_archive(tmp_path: Path, compress: bool) -
     path = packed(tmp_path / "m.ova", build_files([raw], compress=compress))
     (tmp_path / "out").mkdir()
     argv = [sys.executable, "-c", CHILD, str(path), str(tmp_path / "out")]
-    said = subprocess.run(argv, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[3])
-    assert 0 < int(said.stdout) < 32 << 10, "KiB"  # the landing's own buffers have some 15 MiB
+    measured = subprocess.run(argv, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[3])
+    assert 0 < int(measured.stdout) < 32 << 10, "KiB"  # the landing's own buffers have some 15 MiB
     assert (tmp_path / "out" / "d.raw").stat().st_size == 128 * MIB
     assert path.stat().st_size > 40 * MIB
 

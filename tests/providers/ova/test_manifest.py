@@ -298,8 +298,8 @@ def test_a_part_that_is_not_in_the_manifest_is_reported(
         folder = tmp_path / left_out
         folder.mkdir()
         machine, _ = imported(folder, access, {**files, "web.mf": "\n".join(listed).encode()})
-        (said,) = [one.message for one in machine.concerns if one.code == "manifest-entry"]
-        assert left_out in said
+        (concern_text,) = [one.message for one in machine.concerns if one.code == "manifest-entry"]
+        assert left_out in concern_text
 
 
 def test_a_manifest_after_the_disks_covers_the_descriptor_too(

@@ -50,7 +50,7 @@ def codes(machine: Machine, severity: Severity) -> dict[str, str]:
 
 
 RESOURCE = "<rasd:HostResource>ovf:/disk/other</rasd:HostResource>"
-CARD = item(41, 10, more="<rasd:Connection>DMZ</rasd:Connection>")
+NIC = item(41, 10, more="<rasd:Connection>DMZ</rasd:Connection>")
 
 
 @pytest.mark.parametrize(
@@ -59,9 +59,9 @@ CARD = item(41, 10, more="<rasd:Connection>DMZ</rasd:Connection>")
         ([('ovf:diskId="vmdisk2"', 'ovf:diskId="vmdisk1"')], "'vmdisk1'"),
         ([('ovf:id="file2"', 'ovf:id="file1"')], "'file1'"),
         ([("InstanceID>11<", "InstanceID>10<")], "'10'"),
-        ([("</VirtualHardwareSection>", CARD.replace(">41<", ">40<") + "</VirtualHardwareSection>")], "'40'"),
+        ([("</VirtualHardwareSection>", NIC.replace(">41<", ">40<") + "</VirtualHardwareSection>")], "'40'"),
         # An item that is there twice word for word may be one device or two.
-        ([("<Item><rasd:ElementName>item 40", CARD + CARD + "<Item><rasd:ElementName>item 40")], "'41'"),
+        ([("<Item><rasd:ElementName>item 40", NIC + NIC + "<Item><rasd:ElementName>item 40")], "'41'"),
         # A second controller with the ID that both disks name.
         ([("</VirtualHardwareSection>", item(3, 5) + "</VirtualHardwareSection>")], "'3'"),
         ([("</VirtualHardwareSection>", item(1, 3, 4) + "</VirtualHardwareSection>")], "'1'"),
@@ -217,10 +217,10 @@ def test_an_unused_disk_causes_a_warning(described: Describe) -> None:
         ("<rasd:HostResource>ovf:/disk/vmdisk2</rasd:HostResource>", ""),
         ("</References>", '<File ovf:href="extra.qcow2" ovf:id="x"/></References>'),
     )
-    said = [one.message for one in machine.concerns if one.code == "disk-unused"]
-    assert len(said) == 2
-    assert "vmdisk2 (web-disk2.vmdk)" in said[0]
-    assert "extra.qcow2" in said[1]
+    messages = [one.message for one in machine.concerns if one.code == "disk-unused"]
+    assert len(messages) == 2
+    assert "vmdisk2 (web-disk2.vmdk)" in messages[0]
+    assert "extra.qcow2" in messages[1]
 
 
 @pytest.mark.parametrize("href", ["web.nvram", "readme.txt", "web.iso"], ids=["firmware", "text", "medium"])

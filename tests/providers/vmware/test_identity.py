@@ -13,7 +13,7 @@ from tests.providers.vmware.test_describe import disk, made_of
 
 API: Final = "421f245c-7fa8-60fa-6af6-a46351ced0eb"
 GUEST: Final = "5c241f42-a87f-fa60-6af6-a46351ced0eb"
-"""One machine's UUID from its API and from its guest (github.com/vmware/pyvmomi issue 688)."""
+"""One VM's UUID from its API and from its guest (github.com/vmware/pyvmomi issue 688)."""
 _option: Any = vim.option.OptionValue
 
 
