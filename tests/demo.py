@@ -51,7 +51,7 @@ def demo(into: Path, kind: Kind) -> int:
     say.print(f"[green]✔[/] NICs {', '.join(f'{nic.mac} {nic.driver}' for nic in report.nics)}")
     say.print(f"[green]✔[/] nonce   {report.data.nonce}")
     say.print(f"[green]✔[/] SHA-256 {report.data.sha256}")
-    say.print("  the data that the original machine had")
+    say.print("  the data of the original VM")
     say.print(
         f"\nDone in {time.monotonic() - began:.0f} s. Look around in {machine}; next: docs/reference/cli.md"
     )

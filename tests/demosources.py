@@ -82,7 +82,7 @@ def _ova(folder: Path, seed: bytes | None) -> Iterator[Stage]:
     }
     documents = [source, import_of("OvaSource", "appliance")]
     path = scenario.write(place / "manifests.yaml", documents)
-    yield Stage(f"{archive} holds the machine", path, data, lambda: "the archive is as it was")
+    yield Stage(f"{archive} contains the VM", path, data, lambda: "the archive is as it was")
 
 
 @contextmanager

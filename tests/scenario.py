@@ -143,7 +143,7 @@ def proven(console: str, data: datadisk.DataDisk) -> report.GuestReport:
         AssertionError: with what differs.
     """
     found = report.parse(console)
-    assert found.data is not None, "the machine did not find its data disk"
+    assert found.data is not None, "the VM did not find its data disk"
     assert found.data.nonce == data.nonce, f"nonce {found.data.nonce} is not {data.nonce}"
     assert found.data.sha256 == data.sha256, f"SHA-256 {found.data.sha256} is not {data.sha256}"
     facts = json.loads(GUEST.with_suffix(".json").read_text())

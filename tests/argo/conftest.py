@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if here in item.path.parents:
             item.add_marker(pytest.mark.lab)
             if not os.environ.get("VMFERRY_E2E"):
-                item.add_marker(pytest.mark.skip(reason="NOT RUN HERE: a whole import; say `make e2e`"))
+                item.add_marker(pytest.mark.skip(reason="NOT RUN HERE: a whole import; run `make e2e`"))
             elif not has_argo():
                 reason = "NOT RUN: no Argo given; set LAB_ARGO (tests/lab/README.md)"
                 item.add_marker(pytest.mark.skip(reason=reason))

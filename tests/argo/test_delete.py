@@ -56,7 +56,7 @@ def test_cancel_in_the_spec_and_resume(make: Make, tmp_path: Path) -> None:
     imported.change(cancel=True)
     imported.until(FAILED)
     assert imported.summary.reason == "Cancelled"
-    eventually(lambda: not made.simulator.leases(), "the lease to be given back", 60)
+    eventually(lambda: not made.simulator.leases(), "the lease to be released", 60)
     imported.change(cancel=False)
     imported.leaves(FAILED)
     imported.until(RUNNING)

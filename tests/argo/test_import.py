@@ -176,7 +176,9 @@ def test_deleting_a_finished_import_keeps_the_vm_and_its_image(
     assert len(made.all(CLAIM)) == 2
     api = Api(ground.lab.kubeconfig)
     harvester_machines.remove(api, made.namespace, "again", ["disk-0", "disk-1"])
-    eventually(lambda: not made.all(MACHINE) and not made.all(CLAIM), "the machine and its volumes to go", 60)
+    eventually(
+        lambda: not made.all(MACHINE) and not made.all(CLAIM), "the VM and its volumes to be deleted", 60
+    )
     assert {image["metadata"]["uid"] for image in images_of(made)} == images
     made.begin("again").until(RUNNING)
     assert {image["metadata"]["uid"] for image in images_of(made)} == images  # nothing was uploaded again

@@ -150,7 +150,7 @@ def reached(imported: Imported, phase: str) -> None:
 def restart_and_wait(ground: Ground) -> None:
     kill_controller(ground)
     ground.kubectl("rollout", "status", "-n", RELEASE, "deployment/vmferry-controller", "--timeout=120s")
-    eventually(lambda: "is at work" in ground.controller_log(), "the Lease to be taken", 60)
+    eventually(lambda: "is at work" in ground.controller_log(), "the Lease to be acquired", 60)
 
 
 @contextlib.contextmanager

@@ -132,10 +132,10 @@ def test_retry_by_editing_the_spec(ground: Ground, make: Make, tmp_path: Path) -
     made = make([a_vm(tmp_path, "by-spec")])
     imported, _ = failed_by_quota(ground, made, "by-spec")
     imported.annotate(approve="poweroff")  # a new Workflow asks for approval again
-    imported.change(memory="256Mi", targetVirtualMachineName="mended")
+    imported.change(memory="256Mi", targetVirtualMachineName="fixed")
     imported.leaves(FAILED)
     imported.until(RUNNING)
-    machine = imported.machine("mended")
+    machine = imported.machine("fixed")
     assert machine
     assert machine["spec"]["template"]["spec"]["domain"]["memory"]["guest"] == "256Mi"
     assert len([call for call in made.simulator.calls() if call["kind"] == "disk"]) == 1

@@ -48,7 +48,7 @@ def test_uninstall_with_imports_in_every_state(reinstalled: Ground, make: Make, 
     assert all(f"{made.namespace}/{name} (" in output for name in HELD), output
     assert f"{made.namespace}/done" not in output
     assert f"{made.namespace}/waiting" not in output
-    assert ground.cluster.get(DEPLOYMENT, "vmferry-controller", RELEASE), "nothing was taken away"
+    assert ground.cluster.get(DEPLOYMENT, "vmferry-controller", RELEASE), "nothing was deleted"
 
     for imported in (reading, gated, cancelled, unknown):
         imported.delete()
@@ -57,6 +57,6 @@ def test_uninstall_with_imports_in_every_state(reinstalled: Ground, make: Make, 
     assert copies == []
     for imported in (done, waiting):
         ground.cluster.delete(IMPORT, imported.name, made.namespace)
-    eventually(lambda: made.all(IMPORT) == [], "imports that nobody has to let go", 20)
+    eventually(lambda: made.all(IMPORT) == [], "imports that no controller has to release", 20)
     assert done.machine("done"), "what an import made is its owner's"
     ground.install()  # after a new install, the controller deletes the rest of the finished run

@@ -82,9 +82,9 @@ def test_uninstall_hook_runs_first_and_shows_its_reason() -> None:
     job = of_kind("Job")["vmferry-uninstall"]
     notes = job["metadata"]["annotations"]
     assert notes["helm.sh/hook"] == "pre-delete"
-    assert "hook-failed" not in notes["helm.sh/hook-delete-policy"], "its log says why"
+    assert "hook-failed" not in notes["helm.sh/hook-delete-policy"], "its log contains the reason"
     assert notes["helm.sh/hook-output-log-policy"] == "hook-failed"
-    assert job["spec"]["backoffLimit"] == 0, "a refusal is no passing fault"
+    assert job["spec"]["backoffLimit"] == 0, "a refusal is not temporary"
     pod = pod_of("Job", "vmferry-uninstall")
     assert pod["serviceAccountName"] == "vmferry-uninstall"
     (module,) = pod["containers"][0]["command"][2:]

@@ -33,13 +33,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=CACHE, help="keeps the test disks between runs")
     parser.add_argument("--scratch", type=Path, help="where the disks land; default: a folder in the cache")
     parser.add_argument("--mib", type=int, default=1024, help="allocated size of the disk")
-    parser.add_argument("--import-mib", type=int, default=4096, help="allocated size of the machine's disks")
+    parser.add_argument("--import-mib", type=int, default=4096, help="allocated size of the VM's disks")
     parser.add_argument("--fill", type=int, default=38, help="percent of the disk that is allocated")
-    parser.add_argument("--layout", choices=["first", "last"], default="last", help="where the tables stand")
+    parser.add_argument("--layout", choices=["first", "last"], default="last", help="position of the tables")
     parser.add_argument("--rows", nargs="+", choices=GROUPS, default=GROUPS, help="only these figures")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument(
-        "--quiet", type=float, default=0, metavar="SECONDS", help="wait so long for the machine to be idle"
+        "--quiet", type=float, default=0, metavar="SECONDS", help="maximum wait for an idle host"
     )
     parser.add_argument("-o", "--output", choices=["table", "json"], default="table")
     parser.add_argument(

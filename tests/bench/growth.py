@@ -22,7 +22,7 @@ NUMBERS = (1, 2, 4, 8)
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.growth", description=__doc__)
     parser.add_argument("--cache", type=Path, default=CACHE, help="keeps the test disks between runs")
-    parser.add_argument("--mib", type=int, default=256, help="allocated size where another thing grows")
+    parser.add_argument("--mib", type=int, default=256, help="allocated size while another quantity grows")
     parser.add_argument("--fill", type=int, default=38, help="percent that is allocated, likewise")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--quiet", type=float, default=0, metavar="SECONDS")

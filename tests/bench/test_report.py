@@ -58,7 +58,7 @@ def test_least_keeps_the_noise_of_its_run() -> None:
 
 
 def test_cost_counts_what_a_child_wrote(tmp_path: Path) -> None:
-    cost = cost_of(["sh", "-c", "dd if=/dev/zero of=out bs=64k count=16 conv=fdatasync 2>said"], tmp_path)
+    cost = cost_of(["sh", "-c", "dd if=/dev/zero of=out bs=64k count=16 conv=fdatasync 2>output"], tmp_path)
     assert cost.written >= 1 << 20
     assert cost.peak >= 1 << 20
     assert 0 < cost.memory < 50 << 10

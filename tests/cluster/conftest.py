@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.lab)
             if not os.environ.get("VMFERRY_E2E"):
-                item.add_marker(pytest.mark.skip(reason="NOT RUN HERE: it needs the lab; say `make e2e`"))
+                item.add_marker(pytest.mark.skip(reason="NOT RUN HERE: it needs the lab; run `make e2e`"))
 
 
 @pytest.fixture(scope="session")

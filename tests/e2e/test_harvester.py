@@ -261,7 +261,7 @@ def test_a_stopped_import_is_discarded_without_a_trace(desk: Desk, where: Lab) -
         run.until(lambda: len(desk.made(IMAGE)) == 2, why="images were made")
         run.signal(signal.SIGINT)
         assert run.wait().code == 130
-        assert len(desk.made(IMAGE)) == 2, "a retry goes on from there"
+        assert len(desk.made(IMAGE)) == 2, "a retry resumes from there"
         ended = harness.vmferry("discard", desk.into)
         assert ended.code == 0, ended.err
         assert ended.err.count("deleted VirtualMachineImage") == 2

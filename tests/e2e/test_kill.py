@@ -357,7 +357,7 @@ def test_kill_in_the_middle_of_a_conversion(
     given = lab.manifests(tmp_path, vm)
     into = tmp_path / "out"
     with harness.started(tmp_path, "run", "-f", given, "--into", into, *QUICK, PATH=path) as running:
-        running.until((tmp_path / "pid").exists, why="qemu-img had begun")
+        running.until((tmp_path / "pid").exists, why="qemu-img had started")
         if whole:
             running.kill_all()
             settled(lab, into)

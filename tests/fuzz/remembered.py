@@ -129,7 +129,7 @@ class Remembered:
         _land(folder, case)
         landed = Landed.load(folder / "out")
         if landed.path.parent != folder or landed.path.name not in {"out", "out.source"}:
-            raise Wrong(f"the disk is said to be {landed.path}")
+            raise Wrong(f"the reported disk is {landed.path}")
         return f"landed after {case.options['when']}, {case.options['how']}"
 
     def judge(self, case: Case, folder: Path, outcome: str) -> str:

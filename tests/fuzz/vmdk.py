@@ -101,11 +101,11 @@ class Vmdk:
         raw = folder / "expected.raw"
         raw.write_bytes(expected)
         if form == "raw" and out.read_bytes() != expected:
-            raise Wrong("the landed disk is not what its tables say")
+            raise Wrong("the landed disk does not match its tables")
         if form == "qcow2" and case.options["qemu"]:
             qemu.check(out, "qcow2")
             if not qemu.compare(out, "qcow2", raw, "raw"):
-                raise Wrong("the landed disk is not what its tables say")
+                raise Wrong("the landed disk does not match its tables")
         return _by_qemu(folder, out, form) if case.options["qemu"] else "same by the reference"
 
 

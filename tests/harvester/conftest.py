@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         item.add_marker(pytest.mark.lab)
         if not os.environ.get("VMFERRY_E2E"):
-            item.add_marker(pytest.mark.skip(reason="NOT RUN HERE: it needs the lab; say `make e2e`"))
+            item.add_marker(pytest.mark.skip(reason="NOT RUN HERE: it needs the lab; run `make e2e`"))
         elif missing:
             item.add_marker(pytest.mark.skip(reason=f"NOT RUN: no Harvester; {missing}"))
 

@@ -189,7 +189,7 @@ class Real:
                 return words in str(error)
             return False
 
-        eventually(refused, f"a webhook that says: {words}", START_SECONDS)
+        eventually(refused, f"a webhook that answers: {words}", START_SECONDS)
 
     def _remove(self) -> None:
         webhook.remove(Api(self.lab.kubeconfig))

@@ -63,7 +63,7 @@ WRONG: Final[dict[str, tuple[Change, str]]] = {
     "two clocks": (lambda m: spec(m)["domain"]["clock"].update(timezone="Europe/Berlin"), "domain.clock"),
     "field in wrong case": (lambda m: devices(m)["disks"][1].update(bootorder=1), 'disks[1].bootorder"'),
     "unknown field of the pod network": (lambda m: spec(m)["networks"][0]["pod"].update(a=1), '[0].pod.a"'),
-    "unknown field of the machine": (lambda m: m["spec"].update(colour="red"), '"spec.colour"'),
+    "unknown field of the VM": (lambda m: m["spec"].update(colour="red"), '"spec.colour"'),
     "wrong type": (lambda m: devices(m)["disks"][0].update(bootOrder="one"), "cannot unmarshal string"),
     "bad quantity": (lambda m: spec(m)["domain"]["memory"].update(guest="many"), "quantities must match"),
     "wrong kind": (lambda m: m.update(kind="VirtualMachineInstance"), "kind: "),
@@ -109,7 +109,7 @@ WRONG: Final[dict[str, tuple[Change, str]]] = {
         lambda m: devices(m)["disks"][5].update(bootOrder=1),
         "disks[5].bootOrder: 1 is that",
     ),
-    "boot order of a card": (lambda m: nic(m).update(bootOrder=1), "interfaces[0].bootOrder: 1 is that"),
+    "boot order of a NIC": (lambda m: nic(m).update(bootOrder=1), "interfaces[0].bootOrder: 1 is that"),
     "unknown model": (
         lambda m: nic(m).update(model="vmxnet3"),
         'interfaces[0].model: unknown model "vmxnet3"',
@@ -117,12 +117,12 @@ WRONG: Final[dict[str, tuple[Change, str]]] = {
     "bad MAC": (lambda m: nic(m).update(macAddress="00:50:56"), 'macAddress: malformed "00:50:56"'),
     "long MAC": (lambda m: nic(m).update(macAddress="00:50:56:00:00:00:00:00"), "macAddress: malformed"),
     "reserved MAC": (lambda m: nic(m).update(macAddress="02:00:00:00:00:00"), "in-pod bridge"),
-    "card without network": (lambda m: nic(m).update(name="x"), 'interfaces[0].name: no network "x"'),
-    "network without card": (
+    "NIC without network": (lambda m: nic(m).update(name="x"), 'interfaces[0].name: no network "x"'),
+    "network without NIC": (
         lambda m: spec(m)["networks"][0].update(name="x"),
         "networks[0].name: no interface",
     ),
-    "card's name": (lambda m: nic(m).update(name="a.b"), 'interfaces[0].name: "a.b" is not made'),
+    "NIC's name": (lambda m: nic(m).update(name="a.b"), 'interfaces[0].name: "a.b" is not made'),
     "two bindings": (lambda m: nic(m).update(bridge={}), "interfaces[0]: 2 bindings"),
     "masquerade off the pod network": (
         lambda m: spec(m)["networks"].__setitem__(0, {"name": "pod-network", "multus": {"networkName": "a"}}),

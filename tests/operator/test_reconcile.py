@@ -185,7 +185,7 @@ class TestInvalid:
 
     def test_an_import_refused_by_preflight_restarts_after_an_edit(self) -> None:
         world = begun()
-        world.argo(failed("preflight", 14, "no machine web01"), phase="Failed")
+        world.argo(failed("preflight", 14, "no VM web01"), phase="Failed")
         world.look(2)
         assert world.status.import_status == "virtualMachineImportInvalid"
         assert len(world.workflows()) == 1
@@ -644,7 +644,7 @@ class TestDryRun:
     def test_refusals_are_reported_and_timeouts_are_retried(self, monkeypatch: pytest.MonkeyPatch) -> None:
         faults = [
             StepError(Exit.UNREACHABLE, "the source is away"),
-            StepError(Exit.NOT_FOUND, "there is no machine web01"),
+            StepError(Exit.NOT_FOUND, "there is no VM web01"),
         ]
 
         def examined(*_: object) -> Machine:
@@ -657,7 +657,7 @@ class TestDryRun:
         world.look(2)
         planned = find(world.status.import_conditions, "Planned")
         assert planned is not None
-        assert (planned.status, planned.message) == ("False", "there is no machine web01")
+        assert (planned.status, planned.message) == ("False", "there is no VM web01")
 
 
 class TestSweep:

@@ -127,7 +127,7 @@ def test_the_older_of_two_imports_of_one_vm_starts(first: tuple[Key, Key]) -> No
     assert (summary.status, summary.reason) == ("Unknown", "VirtualMachineTaken")
     assert "import old" in summary.message
     assert "starts when that one has succeeded" in summary.message
-    assert not world.import_(YOUNG)["metadata"].get("finalizers"), "it has nothing to give back"
+    assert not world.import_(YOUNG)["metadata"].get("finalizers"), "it has nothing to release"
 
 
 def test_the_other_import_starts_when_the_first_one_ends() -> None:

@@ -96,7 +96,7 @@ def test_an_import_without_resources_allows_the_uninstall(make) -> None:  # type
     assert world.cluster.all(SECRET, "vmferry") == []
     assert world.raw is not None
     world.delete()
-    assert world.raw is None, "nobody is there any more to take a finalizer off"
+    assert world.raw is None, "no controller is left to remove a finalizer"
 
 
 def test_leftovers_of_a_forced_deletion_are_deleted_credentials_first() -> None:

@@ -75,7 +75,7 @@ def test_requests_to_the_api_server_use_no_proxy(
     running.start()
     end = time.monotonic() + 30
     while not (asked or forward.asked):
-        assert time.monotonic() < end, "it asked nobody"
+        assert time.monotonic() < end, "it sent no request"
         time.sleep(0.02)
     ended.set()
     running.join(30)

@@ -50,9 +50,9 @@ def arguments() -> argparse.ArgumentParser:
     parser = crds.options(__doc__ or "")
     numbers = lambda text: frozenset(map(int, text.split(",")))  # noqa: E731
     parser.add_argument(
-        "--state", type=Path, metavar="DIR", help="default: standins[-LAB] beside the kubeconfig"
+        "--state", type=Path, metavar="DIR", help="default: standins[-LAB] next to the kubeconfig"
     )
-    parser.add_argument("--backing", type=Path, metavar="DIR", help="default: backing beside the kubeconfig")
+    parser.add_argument("--backing", type=Path, metavar="DIR", help="default: backing next to the kubeconfig")
     parser.add_argument("--rate", type=int, default=0, metavar="BYTES", help="of a download, per second")
     parser.add_argument(
         "--fail", type=numbers, default=frozenset(), metavar="N,…", help="cut these downloads"
@@ -116,7 +116,7 @@ def alone(lab: Lab) -> IO[str]:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise NoLabError(f"stand-ins run already for this lab: {lab.state}/lock is taken") from None
+        raise NoLabError(f"stand-ins are already running for this lab: {lab.state}/lock is taken") from None
     return lock
 
 

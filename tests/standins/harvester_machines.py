@@ -41,7 +41,7 @@ class HarvesterMachines(Controller):
         namespace = machine["metadata"]["namespace"]
         for name in filter(None, _annotation(machine, REMOVED).split(",")):
             if claim := self.cluster[CLAIM].get(namespace, name.strip()):
-                log.info("harvester: claim %s/%s goes with its machine", namespace, name)
+                log.info("harvester: claim %s/%s is deleted with its VM", namespace, name)
                 self.api.delete(claim)
 
     def _provide(self, machine: Object) -> None:

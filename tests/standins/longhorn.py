@@ -86,7 +86,7 @@ class Longhorn(Controller):
 
     def _begin(self, backing: Object) -> Backing:
         spec, target = backing["spec"], self._file(backing)
-        log.info("longhorn: %s begins", target.name)
+        log.info("longhorn: %s starts", target.name)
         url = spec["sourceParameters"]["url"]
         job = Backing(self._web, url, target.with_suffix(".download"), self._faults)
         job.expected, job.target = spec.get("checksum", ""), target

@@ -52,7 +52,7 @@ def test_volumes_are_named_after_their_vm() -> None:
 @pytest.mark.parametrize(
     "labels",
     [{}, {names.LABEL_UID: "else"}, {names.LABEL_UID: "6f1d"}],
-    ids=["of nobody", "of another import", "of an earlier run"],
+    ids=["without labels", "of another import", "of an earlier run"],
 )
 def test_a_taken_name_gets_a_short_hash(kind: Kind, labels: dict[str, str]) -> None:
     world = World(disks=2)

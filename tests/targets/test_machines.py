@@ -282,4 +282,4 @@ def test_a_deleted_vm_is_reported() -> None:
     with pytest.raises(StepError, match="VM web01 does not exist") as caught:
         world.start()
     assert caught.value.code is Exit.INVALID
-    assert RETRY in str(caught.value), "RETRY in Argo repeats start alone, and says the same again"
+    assert RETRY in str(caught.value), "RETRY in Argo repeats only start, with the same result"

@@ -50,7 +50,7 @@ class FakeLauncher(Launcher):
     async def run(self, stage: Stage, disk: str | None, report: Report) -> Attempt:
         name = title(stage, disk)
         if not self._codes.get(name):
-            raise AssertionError(f"{name} was begun, and nobody said so")
+            raise AssertionError(f"{name} was started unexpectedly")
         code = self._codes[name].pop(0)
         self.began.append(name)
         self.events.append(("begin", name))

@@ -174,7 +174,7 @@ def test_a_vm_without_tpm_gets_none(tmp_path: Path) -> None:
         assert socket is None
 
 
-@pytest.mark.parametrize("case", ["bios", "dozen-disks", "many-cards", "three-controllers"])
+@pytest.mark.parametrize("case", ["bios", "dozen-disks", "many-nics", "three-controllers"])
 def test_every_golden_bios_vm_has_a_command_line(case: str, tmp_path: Path) -> None:
     loaded = load(GOLDEN / case)
     names = [disk["name"] for disk in loaded["spec"]["template"]["spec"]["domain"]["devices"]["disks"]]

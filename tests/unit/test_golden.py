@@ -113,7 +113,7 @@ def test_a_dozen_disks_boot_as_at_the_source() -> None:
 
 
 def test_every_nic_model_of_kubevirt_is_used() -> None:
-    spec = manifest("many-cards")["spec"]["template"]["spec"]
+    spec = manifest("many-nics")["spec"]["template"]["spec"]
     found = [(nic["name"], nic["model"]) for nic in spec["domain"]["devices"]["interfaces"]]
     assert found == [
         ("migrated-0", "virtio"),
@@ -130,7 +130,7 @@ def test_every_nic_model_of_kubevirt_is_used() -> None:
 
 
 def test_the_pod_network_is_masqueraded_and_others_are_bridged() -> None:
-    bindings = [set(nic) & {"bridge", "masquerade"} for nic in domain("many-cards")["devices"]["interfaces"]]
+    bindings = [set(nic) & {"bridge", "masquerade"} for nic in domain("many-nics")["devices"]["interfaces"]]
     assert bindings == [{"bridge"}, {"bridge"}, {"masquerade"}, {"bridge"}]
 
 

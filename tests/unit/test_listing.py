@@ -85,7 +85,7 @@ def test_a_manifest_follows_the_mapping(vmferry: Vmferry, source_has: Look, tmp_
 
 
 def test_an_unknown_vm_is_refused(vmferry: Vmferry, source_has: Look) -> None:
-    refused(vmferry("inventory", "-f", "vm.yaml", "--manifest", "no"), Exit.NOT_FOUND, "no machine no")
+    refused(vmferry("inventory", "-f", "vm.yaml", "--manifest", "no"), Exit.NOT_FOUND, "no VM no")
 
 
 @pytest.mark.parametrize(

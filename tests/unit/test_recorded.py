@@ -38,7 +38,7 @@ def faults(workflow: Json) -> list[str]:
     if names.LABEL_UID not in metadata["labels"]:
         found.append("it carries out no import")
     if made_of(status["storedWorkflowTemplateSpec"]) != made_of(template(Installation())["spec"]):
-        found.append("the template has changed since: record it anew (tests/recorded/README.md)")
+        found.append("the template has changed since: record it again (tests/recorded/README.md)")
     if not {node.get("templateName") for node in status["nodes"].values()} & {one.name for one in STAGES}:
         found.append("none of its nodes is a stage")
     return found
@@ -78,4 +78,4 @@ def test_a_fabricated_recording_is_detected() -> None:
     assert faults(made_up) == ["Argo's controller did not write its status"]
     older = copy.deepcopy(RECORDED["3-failed"])
     older["status"]["storedWorkflowTemplateSpec"]["templates"][0]["container"]["args"].append("--more")
-    assert faults(older) == ["the template has changed since: record it anew (tests/recorded/README.md)"]
+    assert faults(older) == ["the template has changed since: record it again (tests/recorded/README.md)"]

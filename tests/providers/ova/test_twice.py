@@ -67,7 +67,7 @@ NIC = item(41, 10, more="<rasd:Connection>DMZ</rasd:Connection>")
         ([("</VirtualHardwareSection>", item(1, 3, 4) + "</VirtualHardwareSection>")], "'1'"),
         ([("<rasd:HostResource>", RESOURCE + "<rasd:HostResource>")], "ovf:/disk/other, ovf:/disk/vmdisk1"),
     ],
-    ids=["disk", "file", "disk-item", "card", "same-card", "controller", "processor", "two-resources"],
+    ids=["disk", "file", "disk-item", "nic", "same-nic", "controller", "processor", "two-resources"],
 )
 def test_a_duplicate_id_is_refused_and_named(
     described: Describe, refused: Refused, pairs: list[tuple[str, str]], names: str
@@ -178,7 +178,7 @@ OPTIONS = (
         item(1, 3, 4).replace("<Item>", '<Item ovf:configuration="small">') * 2,
         item(10, 10).replace("<Item>", '<Item ovf:configuration="small">'),
     ],
-    ids=["two-of-one-configuration", "a-card-for-a-disk"],
+    ids=["two-of-one-configuration", "a-nic-for-a-disk"],
 )
 def test_a_configuration_that_would_replace_another_item_is_refused(
     described: Describe, refused: Refused, more: str

@@ -250,7 +250,7 @@ def test_a_network_listed_twice_has_a_name_only_if_unique(
         [disk(), device.VirtualE1000(key=2000)],
         [disk(), device.ParaVirtualSCSIController(key=1000), device.VirtualLsiLogicController(key=1000)],
     ],
-    ids=["disks", "disk-and-card", "controllers"],
+    ids=["disks", "disk-and-nic", "controllers"],
 )
 def test_devices_with_the_same_key_block_the_import(devices: list[Any]) -> None:
     """An export finds its disk by the key: it would read one of the two and never the other."""
