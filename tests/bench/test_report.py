@@ -31,7 +31,7 @@ def test_verdict_is_met_missed_or_noise() -> None:
     assert verdict(0.51, 2) == "noise"
 
 
-def test_a_tenth_worse_is_noticed() -> None:
+def test_ten_percent_worse_is_detected() -> None:
     assert report.worse([figure(0.56)], [figure(0.5)])
     assert not report.worse([figure(0.55)], [figure(0.5)])
     assert not report.worse([figure(0.02)], [figure(0.01)])

@@ -200,7 +200,7 @@ def a_golden_claim_of_a_foreign_vm(world: World) -> None:
     world.stored(world.machine(imported=False))
 
 
-def the_mark_taken_off(world: World) -> None:
+def the_mark_removed(world: World) -> None:
     world.stored(world.claim(annotations={"harvesterhci.io/goldenImage": "true"}))
     world.stored(world.machine())
     gone = {"metadata": {"labels": {"migration.harvesterhci.io/imported": None}}}
@@ -263,7 +263,7 @@ REFUSED: Final[list[tuple[Act, Exit, str]]] = [
     (a_nameless_template, Exit.INVALID, "PVC name is required"),
     (a_claim_in_use, Exit.INVALID, "web-disk is already used by other VM"),
     (a_golden_claim_of_a_foreign_vm, Exit.INVALID, "is a golden image, it can't be used as a volume in VM"),
-    (the_mark_taken_off, Exit.INVALID, "is a golden image, it can't be used as a volume in VM"),
+    (the_mark_removed, Exit.INVALID, "is a golden image, it can't be used as a volume in VM"),
     (a_smaller_template, Exit.INVALID, "web-disk PVC requests storage can't be less than previous value"),
     (another_class_in_a_template, Exit.INVALID, "storage class names for the volumes in the"),
     (a_display_name_twice, Exit.CONFLICT, "A resource with the same name exists"),

@@ -98,7 +98,7 @@ def server(
         name: may be used more than once.
         disks: files of raw bytes (or qcow2, or .iso), or sizes of blank volumes in GiB; the first is booted.
         boot: whether the first is a volume, or a local disk made from an image.
-        cards: the NICs, in the order of their ports.
+        nics: in the order of their ports.
         properties: of the image that the first disk is made from.
         metadata: of the server itself.
         description: of the server itself.

@@ -17,7 +17,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.kinds import CONFIG_MAP, IMPORT, SECRET, WORKFLOW
 from steps.model.machine import Machine
 from steps.model.plan import Plan, SourceKind
-from tests.operator.world import KEY, World, machine_of_others
+from tests.operator.world import KEY, World, vm_of_others
 from tests.reflect.situations import failed, found, node, upto
 from tests.targets.fake_cluster import Fault, KilledError
 from tests.unit.builders import a_machine, without_provider
@@ -144,7 +144,7 @@ class TestInvalid:
             storageClass="slow",
             networkMapping=[{"sourceNetwork": "VM Network", "destinationNetwork": "default/vlan9"}],
         )
-        world.cluster.put(machine_of_others("web01"))
+        world.cluster.put(vm_of_others("web01"))
         world.look()
         assert world.status.import_status == "virtualMachineImportInvalid"
         assert all(part in world.summary.message for part in ("'slow'", "default/vlan9", "default/web01"))
@@ -581,7 +581,7 @@ class TestDeletion:
         world = begun()
         world.argo(*RUNNING, phase="Succeeded")
         world.look(2)
-        world.cluster.put(machine_of_others("web01"))
+        world.cluster.put(vm_of_others("web01"))
         world.delete()
         world.look(2)
         assert world.raw is None

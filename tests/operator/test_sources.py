@@ -68,7 +68,7 @@ def test_a_source_is_verified_again_after_its_time() -> None:
     assert len(place.asked.passwords) == 2
 
 
-def test_a_changed_password_is_noticed_at_the_next_reconcile() -> None:
+def test_a_changed_password_is_detected_at_the_next_reconcile() -> None:
     place = Place()
     place.look()
     place.world.set_password("changed")
@@ -76,7 +76,7 @@ def test_a_changed_password_is_noticed_at_the_next_reconcile() -> None:
     assert place.asked.passwords == [b"secret", b"changed"]
 
 
-def test_a_changed_spec_is_noticed() -> None:
+def test_a_changed_spec_is_detected() -> None:
     place = Place()
     place.look()
     found = place.world.cluster.peek(VMWARE_SOURCE, "vcenter", "default")

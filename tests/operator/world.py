@@ -186,7 +186,7 @@ class World:
         self.cluster.put(_object(VMWARE_SOURCE, metadata, spec=spec, status=state))
 
 
-def machine_of_others(name: str) -> Object:
+def vm_of_others(name: str) -> Object:
     return _object(MACHINE, {"name": name, "namespace": "default"}, spec={})
 
 

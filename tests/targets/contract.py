@@ -63,7 +63,7 @@ def everything(lab: Lab) -> dict[str, list[str]]:
     }
 
 
-def the_machine(lab: Lab) -> Object:
+def the_vm(lab: Lab) -> Object:
     (name,) = everything(lab)[MACHINE.kind]
     found = lab.cluster.get(MACHINE, name, lab.plan.target.namespace)
     assert found is not None
@@ -72,7 +72,7 @@ def the_machine(lab: Lab) -> Object:
 
 def volumes(lab: Lab) -> list[Object]:
     """The claims of the VM, all of which exist."""
-    spec = the_machine(lab)["spec"]["template"]["spec"]
+    spec = the_vm(lab)["spec"]["template"]["spec"]
     names = [one["persistentVolumeClaim"]["claimName"] for one in spec["volumes"]]
     found = [lab.cluster.get(CLAIM, name, lab.plan.target.namespace) for name in names]
     return [one for one in found if one is not None]
@@ -94,20 +94,20 @@ class TargetContract:
     def test_a_whole_import_succeeds(self, lab: Lab) -> None:
         carry_out(lab)
         assert len(everything(lab)[IMAGE.kind]) == 2
-        assert the_machine(lab)["status"]["ready"]
+        assert the_vm(lab)["status"]["ready"]
         assert len(volumes(lab)) == 2
 
     def test_each_step_is_idempotent(self, lab: Lab) -> None:
         first = [lab.publish(disk) for disk in DISKS]
         assert [lab.publish(disk) for disk in DISKS] == first
         lab.build()
-        uid = the_machine(lab)["metadata"]["uid"]
+        uid = the_vm(lab)["metadata"]["uid"]
         lab.build()
         lab.start()
         lab.start()
         lab.build()
-        assert the_machine(lab)["metadata"]["uid"] == uid
-        assert the_machine(lab)["spec"]["runStrategy"] == "RerunOnFailure"
+        assert the_vm(lab)["metadata"]["uid"] == uid
+        assert the_vm(lab)["spec"]["runStrategy"] == "RerunOnFailure"
         assert len(everything(lab)[IMAGE.kind]) == len(volumes(lab)) == 2
 
     def test_an_image_is_stamped(self, lab: Lab) -> None:
@@ -121,7 +121,7 @@ class TargetContract:
         for disk in DISKS:
             lab.publish(disk)
         lab.build()
-        assert the_machine(lab)["spec"]["runStrategy"] == "Halted"
+        assert the_vm(lab)["spec"]["runStrategy"] == "Halted"
 
     def test_an_import_deleted_before_its_end_leaves_nothing(self, lab: Lab) -> None:
         for disk in DISKS:

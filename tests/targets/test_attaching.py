@@ -106,7 +106,7 @@ def test_every_attached_claim_has_the_uid_of_the_import(make: Make) -> None:
     assert [one["metadata"]["labels"][names.LABEL_RUN] for one in world.claims()] == [world.plan.run] * 2
 
 
-class TestClaimsThatAreInTheWay:
+class TestConflictingClaims:
     """They were made after the names were chosen."""
 
     def test_a_claim_of_another_import_is_not_attached(self) -> None:

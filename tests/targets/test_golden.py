@@ -75,7 +75,7 @@ MACHINES: Final = sorted(
 )
 
 
-def machine_on(backend: str, case: str) -> Object:
+def vm_on(backend: str, case: str) -> Object:
     """The VM that an import of a case of tests/unit/golden makes in Harvester."""
     world = World(storage_class="lvm" if backend == "cdi" else "")
     world.cluster.put(a_class("lvm", "lvm.driver.harvesterhci.io"))
@@ -90,9 +90,9 @@ def machine_on(backend: str, case: str) -> Object:
 
 @pytest.mark.parametrize("backend", ["backingimage", "cdi"])
 @pytest.mark.parametrize("case", MACHINES)
-def test_golden_machine(case: str, backend: str) -> None:
+def test_golden_vm(case: str, backend: str) -> None:
     golden = SOURCES / case / f"harvester-{backend}.yaml"
-    text = readable([machine_on(backend, case)])
+    text = readable([vm_on(backend, case)])
     if os.environ.get("VMFERRY_GOLDEN") == "write":
         assert "CI" not in os.environ, "golden files are written by a person, who reads the diff"
         golden.write_text(text)
