@@ -152,7 +152,7 @@ class Storage:
 
 
 def kept(out: Path) -> int:
-    """The position of the state beside a disk."""
+    """The position of the state next to a disk."""
     body = out.with_name(out.name + ".state.json").read_text().split("\n")[1]
     position: int = json.loads(body)["position"]
     return position

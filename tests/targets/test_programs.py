@@ -138,7 +138,7 @@ def serving(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
     monkeypatch.setattr(serve, "LOOK", 0.05)
     running = Serving(pod)
     running.start()
-    until(lambda: running.web.served("disk-0") is not None or not running.is_alive())
+    until(lambda: running.web.card("disk-0") is not None or not running.is_alive())
     yield running
     running.stop.set()
     running.join(20)
@@ -153,7 +153,7 @@ def until(done: Callable[[], bool]) -> None:
 
 def served_digest(serving: Serving) -> str:
     """The digest in the description of the served disk."""
-    served = serving.web.served("disk-0")
+    served = serving.web.card("disk-0")
     return served.sha512 if served else ""
 
 
@@ -203,7 +203,7 @@ def test_requests_between_the_steps_use_no_proxy(
         monkeypatch.delenv(name, raising=False)
     serving = Serving(pod)
     serving.start()
-    until(lambda: serving.web.served("disk-0") is not None or not serving.is_alive())
+    until(lambda: serving.web.card("disk-0") is not None or not serving.is_alive())
     is_up = serving.is_alive()
     serving.stop.set()
     serving.join(20)
@@ -237,7 +237,7 @@ def test_only_the_disk_is_served_with_the_token(serving: Serving) -> None:
         assert fetch(serving.origin + path)[0] == 404
     until(
         lambda: (
-            (serving.web.served("disk-0") or serving).__dict__.get("sha512")
+            (serving.web.card("disk-0") or serving).__dict__.get("sha512")
             == hashlib.sha512(DATA).hexdigest()
         )
     )

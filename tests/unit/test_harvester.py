@@ -114,7 +114,7 @@ def test_parallel_imports_never_share_a_port(taken: int) -> None:
 
 def test_serve_listens_at_the_address_only_if_it_is_local() -> None:
     assert listening("127.0.0.1") == "127.0.0.1"
-    assert listening("192.0.2.1") == "0.0.0.0"  # noqa: S104 - TEST-NET-1, which no machine has
+    assert listening("192.0.2.1") == "0.0.0.0"  # noqa: S104 - TEST-NET-1, which no host has
     assert listening("[2001:db8::1]") == "[::]"
 
 
