@@ -19,13 +19,13 @@ demo: ## Import a VM into ./demo and boot it; SOURCE=vmware (default), openstack
 test: ## Run check, then every test that needs no cluster (installs what is missing)
 	@$(PREPARE) packages python vcenter guest kubevirt crds helm openstack
 	@$(MAKE) --no-print-directory check
-	@tests/openstack/beside $(BIN)/pytest -n $(JOBS) --dist=worksteal
+	@tests/openstack/with-services $(BIN)/pytest -n $(JOBS) --dist=worksteal
 
-fuzz: ## Fuzz every parser of foreign bytes, a minute each; the seed depends on the commit and is printed
+fuzz: ## Fuzz every parser of foreign bytes for a minute each; print the seed, which depends on the commit
 	@$(PREPARE) packages python
 	@VMFERRY_FUZZ_SECONDS=60 $(BIN)/pytest -n $(JOBS) -rA tests/fuzz/test_fuzz.py
 
-e2e: ## Run whole imports in the lab: real Kubernetes and Harvester, and Argo if its binaries are given (root)
+e2e: ## Run whole imports in the lab: real Kubernetes and Harvester, and Argo if its binaries exist (root)
 	@$(PREPARE) packages python vcenter guest helm
 	@tests/cluster/run
 
@@ -40,20 +40,20 @@ check: ## Check lint, types and import contracts, and run the unit tests: under 
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -q tests/unit
 
-lab: ## Start a real Kubernetes of one node on this host, with Argo if its binaries are given (root)
+lab: ## Start a real Kubernetes with one node on this host, and Argo if its binaries exist (root)
 	@tests/lab/build && tests/lab/up
 
-lab-down: ## Stop the lab; nothing stays
+lab-down: ## Stop the lab and remove what it created on this host
 	@tests/lab/down
 
-openstack-lab: ## Start the real services of OpenStack on this host; some tests need them (root)
+openstack-lab: ## Start the real OpenStack services on this host; some tests need them (root)
 	@$(PREPARE) packages python openstack
 	@$(BIN)/python -m tests.openstack.stack up
 
-openstack-lab-down: ## Stop them; their state stays
+openstack-lab-down: ## Stop the OpenStack services; their state stays
 	@$(BIN)/python -m tests.openstack.stack down
 
-bench: ## Every figure of the data path against curl and qemu-img, side by side (docs/explanation/performance.md)
+bench: ## Compare every figure of the data path with curl and qemu-img (docs/explanation/performance.md)
 	@$(PREPARE) packages python vcenter
 	@$(BIN)/python -m tests.bench
 
@@ -65,7 +65,7 @@ docs: ## Build the documentation into .cache/docs; open .cache/docs/html/index.h
 	@$(PREPARE) docs
 	@$(CACHE)/docs/venv/bin/sphinx-build --fail-on-warning --keep-going --quiet --fresh-env -b html docs $(CACHE)/docs/html
 
-golden: ## Write the golden files and the generated docs again; look at the diff before you commit it
+golden: ## Rewrite the golden files and the generated docs; look at the diff before you commit it
 	@$(PREPARE) python
 	@VMFERRY_GOLDEN=write $(BIN)/pytest -q tests/unit tests/author tests/reflect tests/targets -k golden
 	@$(BIN)/python -m workflows.api.crd --chart >charts/vmferry/templates/crds/crds.yaml

@@ -1,4 +1,4 @@
-"""For all tests."""
+"""Settings for all tests."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import pytest
 from hypothesis import settings
 
 LAB: Final = ("argo", "cluster", "harvester", "standins", "lab")
-"""Folders of tests that wait for pods: a hang there is found by `eventually`, long before this limit."""
+"""Folders of tests that wait for pods: `eventually` finds a hang there, long before this limit."""
 LAB_SECONDS: Final = 3600
 FUZZ_SECONDS: Final = float(os.environ.get("VMFERRY_FUZZ_SECONDS", "0"))
 
-# Who starts the tests in a shell's background lets them ignore SIGINT, and with them every program they start
-# (those that a test interrupts shall behave as at a terminal).
+# Tests that a shell starts in the background ignore SIGINT, and so do all programs they start (programs that
+# a test interrupts must behave as at a terminal).
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The same examples each time, however slow the machine: what is found here is a fault, not an accident.
+# The same examples each time, however slow the host: a failure is then a defect, not chance.
 settings.register_profile("vmferry", max_examples=40, deadline=None, derandomize=True, database=None)
 settings.load_profile("vmferry")
 

@@ -1,4 +1,4 @@
-"""`vmferry demo`: the main job from beginning to end, on one machine."""
+"""`vmferry demo`: an import from start to end, on one computer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.demosources import Kind
 MARK: Final = ".vmferry-demo"
 BOOT_SECONDS: Final = 180
 TERMINAL: Final = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
-"""What GRUB sends to clear the screen: it would take away what was said before."""
+"""What GRUB sends to clear the screen: it would remove the earlier output."""
 say = Console(stderr=True, highlight=False)
 
 
@@ -30,7 +30,7 @@ def demo(into: Path, kind: Kind) -> int:
     """Import the guest from a source of that kind into `into` and boot it; returns the exit code.
 
     Raises:
-        StepError: CONFLICT, when something else lies in `into`.
+        StepError: CONFLICT, if `into` contains something else.
     """
     began = time.monotonic()
     _clear(into)
@@ -45,13 +45,13 @@ def demo(into: Path, kind: Kind) -> int:
     code = _boot(machine, console)
     if code != Exit.DONE:
         return code
-    said = scenario.proven(console.read_text(errors="replace"), stage.data)
-    assert said.data is not None
-    say.print(f"\n[green]✔[/] booted from the imported disks, {said.firmware}, {said.cpus} CPUs")
-    say.print(f"[green]✔[/] NICs {', '.join(f'{nic.mac} {nic.driver}' for nic in said.nics)}")
-    say.print(f"[green]✔[/] nonce   {said.data.nonce}")
-    say.print(f"[green]✔[/] SHA-256 {said.data.sha256}")
-    say.print("  the data that the original machine had")
+    report = scenario.proven(console.read_text(errors="replace"), stage.data)
+    assert report.data is not None
+    say.print(f"\n[green]✔[/] booted from the imported disks, {report.firmware}, {report.cpus} CPUs")
+    say.print(f"[green]✔[/] NICs {', '.join(f'{nic.mac} {nic.driver}' for nic in report.nics)}")
+    say.print(f"[green]✔[/] nonce   {report.data.nonce}")
+    say.print(f"[green]✔[/] SHA-256 {report.data.sha256}")
+    say.print("  the data of the original VM")
     say.print(
         f"\nDone in {time.monotonic() - began:.0f} s. Look around in {machine}; next: docs/reference/cli.md"
     )
@@ -72,7 +72,7 @@ def _vmferry(*argv: str) -> int:
 
 
 def _boot(machine: Path, console: Path) -> int:
-    """`vmferry boot`, its console shown and kept."""
+    """`vmferry boot`, with its console shown and saved."""
     argv = ["boot", str(machine), "--timeout", str(BOOT_SECONDS)]
     say.print(f"[bold]$ vmferry {' '.join(argv)}[/]", soft_wrap=True)
     return _tee([sys.executable, "-m", "controller.cli.main", *argv], console)
@@ -92,7 +92,7 @@ def _tee(argv: Sequence[str], log: Path) -> int:
 
 
 def main() -> int:
-    """`python -m tests.demo FOLDER KIND`, as `vmferry demo` calls it."""
+    """`python -m tests.demo FOLDER KIND`, as `vmferry demo` runs it."""
     try:
         return demo(Path(sys.argv[1]), Kind(sys.argv[2]))
     except StepError as error:

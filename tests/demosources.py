@@ -1,4 +1,4 @@
-"""The guest at each kind of source, for the demo and for whoever compares them."""
+"""Puts the guest into each kind of source, for the demo and for the tests that compare the sources."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NETWORKS: Final = ("VM Network", "prod-pg")
 
 
 class Kind(enum.StrEnum):
-    """What `make demo SOURCE=` may say."""
+    """The values of `make demo SOURCE=`."""
 
     VMWARE = "vmware"
     OPENSTACK = "openstack"
@@ -30,23 +30,23 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Stage:
-    """A source with the guest in it."""
+    """A source that has the guest."""
 
     where: str
-    """What a person is told of it."""
+    """A description of the source for the user."""
     manifests: Path
     data: datadisk.DataDisk
     left: Callable[[], str]
-    """What the import has left at the source."""
+    """What the import left at the source."""
 
 
 def default() -> Kind:
-    """The simulated vCenter is a Go program: without Go there is the OVA."""
+    """The simulated vCenter is a Go program: without Go the OVA is used."""
     return Kind.VMWARE if shutil.which("go") else Kind.OVA
 
 
 def at(kind: Kind, folder: Path, seed: bytes | None = None) -> AbstractContextManager[Stage]:
-    """The source for as long as the body runs; the same `seed` puts the same data on the data disk."""
+    """The source, while the body runs; the same `seed` gives the same data on the data disk."""
     return {Kind.VMWARE: _vmware, Kind.OPENSTACK: _openstack, Kind.OVA: _ova}[kind](folder, seed)
 
 
@@ -82,12 +82,12 @@ def _ova(folder: Path, seed: bytes | None) -> Iterator[Stage]:
     }
     documents = [source, import_of("OvaSource", "appliance")]
     path = scenario.write(place / "manifests.yaml", documents)
-    yield Stage(f"{archive} holds the machine", path, data, lambda: "the archive is as it was")
+    yield Stage(f"{archive} contains the VM", path, data, lambda: "the archive is as it was")
 
 
 @contextmanager
 def _openstack(folder: Path, seed: bytes | None) -> Iterator[Stage]:
-    # the services are there for this source only
+    # these services run only for this source
     from tests.openstack.cloud import Cloud, running  # noqa: PLC0415
     from tests.openstack.stack import operate  # noqa: PLC0415
 
@@ -104,19 +104,19 @@ def _openstack(folder: Path, seed: bytes | None) -> Iterator[Stage]:
 def openstack_stage(
     project: Any, folder: Path, namespace: str = "default", *, seed: bytes | None = None, stay: bool = False
 ) -> Stage:
-    """The guest as a server of that project; `stay`: it stays up once it has reported."""
+    """The guest as a server of that project; with `stay` it keeps running after its report."""
     from tests.openstack import machines  # noqa: PLC0415
 
     place = folder / "openstack"
     place.mkdir(parents=True)
     data = datadisk.make(place / "data.img", size=GIB, seed=seed, stay=stay)  # volumes have whole GiB
     nets = [machines.network(project, name) for name in NETWORKS]
-    cards = [machines.Card(network=net, mac=mac) for net, mac in zip(nets, scenario.MACS, strict=True)]
+    nics = [machines.Nic(network=net, mac=mac) for net, mac in zip(nets, scenario.MACS, strict=True)]
     server = machines.server(
         project,
         NAME,
         [scenario.GUEST, data.path],
-        cards=cards,
+        nics=nics,
         properties={"hw_firmware_type": "uefi", "hw_machine_type": "q35", "hw_disk_bus": "virtio"},
         description="The shop's front end",
         flavor=machines.new_flavor(project, cpus=2, memory=512),
@@ -134,7 +134,7 @@ def openstack_stage(
 
 
 def openstack_source(project: Any, namespace: str) -> list[scenario.Json]:
-    """Secret and source of a project."""
+    """The Secret and the source for a project."""
     who = project.credentials
     values = {
         "username": who.username,

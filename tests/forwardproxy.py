@@ -1,4 +1,4 @@
-"""A real forward proxy for tests: plain requests and tunnels, and what it was asked for."""
+"""A real forward proxy for tests: plain requests and tunnels, with a list of the requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 @dataclass
 class Forward:
-    """A forward proxy (RFC 9110, 9.3.6; RFC 9112, 3.2.2) that refuses with `refuses`, where that is set."""
+    """A forward proxy (RFC 9110, 9.3.6; RFC 9112, 3.2.2); it answers with the status `refuses`, if set."""
 
     url: str = ""
     refuses: int = 0
@@ -63,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
         return bool(self.forward.refuses)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def _shovel(one: socket.socket, other: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""Go programs of the tests, built when they are missing or their sources changed."""
+"""The Go programs of the tests; they are built if they are missing or their sources changed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def build(
     flags: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
 ) -> Path:
-    """The program `name` made of the folder `sources`; one process builds, others that need it wait.
+    """The program `name`, built from the folder `sources`; one process builds, others wait.
 
     `flags` are those of `go build`; `environment` is added to this process's.
     """
@@ -39,13 +39,13 @@ def build(
 
 
 def is_fresh(name: str, sources: Path, folder: Path = BIN) -> bool:
-    """Whether the program is there and made of these sources."""
+    """Whether the program exists and was built from these sources."""
     stamp = folder / f"{name}.sources"
     return (folder / name).exists() and stamp.exists() and stamp.read_text() == digest(sources)
 
 
 def digest(sources: Path) -> str:
-    """What the program is made of, without its tests."""
+    """A digest of the program's sources, without its tests."""
     found = hashlib.sha256()
     for path in sorted([*sources.rglob("*.go"), *sources.glob("go.*")]):
         if not path.name.endswith("_test.go"):

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Brings a Debian machine to where `make demo` and `make test` can run; a second call takes a moment.
+# Prepares a Debian host for `make demo` and `make test`; a second call takes a moment.
 #   prepare.sh packages python docs vcenter guest kubevirt crds helm openstack      any of these, in this order
-# Everything lies under .cache; only Debian packages are installed outside it, and only by root.
+# Everything is under .cache; only Debian packages are installed outside it, and only by root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 CACHE=$PWD/.cache
@@ -97,7 +97,7 @@ sphinx() {
   "$CACHE/docs/venv/bin/pip" install --disable-pip-version-check --no-deps --require-hashes -r requirements/docs.txt
 }
 
-# Go programs of the tests; each knows itself when it is stale
+# Go programs of the tests; each detects itself whether it is stale
 go_program() { # go_program TITLE NAME FOLDER
   command -v go >/dev/null || die "Go is missing: it builds the $1; install Go 1.24 or later"
   [ -x "$CACHE/bin/$2" ] && [ -z "$(find "$3" -name '*.go' -newer "$CACHE/bin/$2" -o -name 'go.*' -newer "$CACHE/bin/$2")" ] ||

@@ -1,6 +1,6 @@
-"""What every source must do, whatever it talks to: one suite, run over each provider.
+"""The contract of every source: one suite that runs for each provider.
 
-A provider subclasses `ProviderContract` and says what is there: see tests/providers/vmware/test_contract.py.
+A provider subclasses `ProviderContract` and provides its source: see tests/providers/vmware/test_contract.py.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ from steps.model.plan import DiskFormat, PowerPlan
 from steps.providers import Access, connect
 
 MakeAccess = Callable[[str], Access]
-"""An `Access` for a step of that name."""
+"""Makes an `Access` for a step of that name."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """A source with one machine that runs and can be shut down, and raw files equal to its disks."""
+    """A source with one VM that runs and can be shut down, and raw files equal to its disks."""
 
     access: MakeAccess
     vm: str
     folder: str | None
     originals: tuple[Path, ...]
     held: Callable[[], int]
-    """How many sessions, leases and temporary objects the source holds for us."""
+    """The number of our sessions, leases and temporary objects at the source."""
     stops: Callable[[], int]
-    """How often the machine was asked to shut down, or was switched off."""
+    """How often the VM was asked to shut down, or was powered off."""
 
 
 def ignore(_done: int, _total: int) -> None:
-    """Progress that nobody looks at."""
+    """Ignore the progress."""
 
 
 class ProviderContract:
-    """The promises of `steps.providers.Provider`."""
+    """The contract of `steps.providers.Provider`."""
 
     @pytest.fixture
     def given(self) -> Given:
-        raise NotImplementedError  # the subclass says
+        raise NotImplementedError  # the subclass overrides it
 
     def described(self, given: Given) -> Machine:
         with connect(given.access("preflight")) as source:
             source.verify()
             return source.describe(given.vm, given.folder)
 
-    def test_a_machine_is_described_the_same_each_time(self, given: Given) -> None:
+    def test_a_vm_is_described_the_same_each_time(self, given: Given) -> None:
         machine = self.described(given)
         assert machine == self.described(given)
         assert [disk.id for disk in machine.disks] == [f"disk-{n}" for n in range(len(given.originals))]
@@ -59,31 +59,31 @@ class ProviderContract:
         assert [disk.capacity for disk in machine.disks] == [file.stat().st_size for file in given.originals]
         assert given.held() == 0
 
-    def test_its_networks_are_known(self, given: Given) -> None:
+    def test_its_networks_are_listed(self, given: Given) -> None:
         with connect(given.access("preflight")) as source:
             machine = source.describe(given.vm, given.folder)
             assert {nic.network for nic in machine.nics} <= source.networks()
 
-    def test_it_is_in_the_inventory(self, given: Given) -> None:
+    def test_the_vm_is_in_the_inventory(self, given: Given) -> None:
         machine = self.described(given)
         with connect(given.access("look")) as source:
             assert machine.source_id in {other.source_id for other in source.inventory().machines}
 
-    def test_a_machine_that_is_not_there_is_not_found(self, given: Given) -> None:
+    def test_an_unknown_vm_is_not_found(self, given: Given) -> None:
         with connect(given.access("preflight")) as source, pytest.raises(StepError) as caught:
             source.describe("no-such-machine", None)
         assert caught.value.code is Exit.NOT_FOUND
         assert "no-such-machine" in str(caught.value)
         assert given.held() == 0
 
-    def test_a_running_machine_is_not_exported(self, given: Given, tmp_path: Path) -> None:
+    def test_a_running_vm_is_not_exported(self, given: Given, tmp_path: Path) -> None:
         machine = self.described(given)
         with connect(given.access("export-disk-0")) as source, pytest.raises(StepError) as caught:
             source.export(machine, machine.disks[0], tmp_path / "disk.raw", DiskFormat.RAW, ignore)
         assert caught.value.code is Exit.POWER
         assert given.held() == 0
 
-    def test_it_is_shut_down_once_and_its_disks_arrive(self, given: Given, tmp_path: Path) -> None:
+    def test_the_vm_is_shut_down_once_and_its_disks_are_exported(self, given: Given, tmp_path: Path) -> None:
         machine = self.described(given)
         for _ in range(2):
             with connect(given.access("poweroff")) as source:
@@ -95,7 +95,7 @@ class ProviderContract:
         assert given.held() == 0
 
     def export(self, given: Given, machine: Machine, disk_id: str, folder: Path, original: Path) -> None:
-        """Export a disk; the second time there is nothing left to read."""
+        """Export a disk twice; the second export reads nothing."""
         out = folder / f"{disk_id}.qcow2"
         for again in (False, True):
             with connect(given.access(f"export-{disk_id}")) as source:
@@ -103,7 +103,7 @@ class ProviderContract:
             assert again == (landed.source_bytes == 0)
         assert qemu.compare(original, "raw", out, "qcow2")
 
-    def test_there_is_nothing_to_give_back_after_a_good_end(self, given: Given) -> None:
+    def test_nothing_is_left_to_release_after_success(self, given: Given) -> None:
         self.described(given)
         with connect(given.access("cleanup")) as source:
             assert source.release() == []

@@ -1,4 +1,4 @@
-"""A machine worth importing: the guest with a fresh data disk, in a simulated vCenter, and its manifests."""
+"""A typical VM: the guest with a fresh data disk, in a simulated vCenter, and its manifests."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Scenario:
 
 
 def guest_image() -> Path:
-    """The guest's system disk, built if need be."""
+    """The guest's system disk; it is built if needed."""
     subprocess.run([ROOT / "tests" / "guest" / "build.sh", GUEST.parent], check=True)
     return GUEST
 
 
 def inventory(data: Path, **vm: Any) -> Json:
-    """The vCenter: one machine of two disks on two kinds of controller and two NICs, running."""
+    """The vCenter: one running VM with two disks on two kinds of controller and two NICs."""
     machine: Json = {
         "name": VM,
         "folder": FOLDER,
@@ -61,12 +61,12 @@ def inventory(data: Path, **vm: Any) -> Json:
         **vm,
     }
     networks = [{"name": "VM Network"}, {"name": "prod-pg", "kind": "distributed"}]
-    # "many": the disks travel beside each other, as where a machine's exports do not exclude each other
+    # "many": the disks are exported in parallel, as if a VM's exports did not exclude each other
     return {"leases": "many", "datacenters": [{"name": "DC0", "networks": networks, "vms": [machine]}]}
 
 
 def manifests(simulator: Simulator, namespace: str = "default", **spec: Any) -> list[Json]:
-    """What a person would `kubectl apply` to import the machine."""
+    """The manifests with which a user imports the VM by `kubectl apply`."""
     reference = {"name": "vcenter", "namespace": namespace}
     secret = {
         "apiVersion": "v1",
@@ -107,7 +107,7 @@ def manifests(simulator: Simulator, namespace: str = "default", **spec: Any) -> 
 
 
 def write(path: Path, documents: list[Json]) -> Path:
-    """Documents as one YAML file that only its owner reads, as there is a password in it."""
+    """Documents as one YAML file that only its owner may read, as it contains a password."""
     path.touch(mode=0o600)
     with path.open("w") as file:
         yaml = YAML()
@@ -124,9 +124,9 @@ def running(
     vm: Mapping[str, Any] | None = None,
     seed: bytes | None = None,
 ) -> Iterator[Scenario]:
-    """The scenario for as long as the body runs; `vmdks` keeps what the vCenter serves for the next time.
+    """The scenario, while the body runs; `vmdks` keeps what the vCenter serves for the next time.
 
-    The same `seed` puts the same data on the data disk.
+    The same `seed` gives the same data on the data disk.
     """
     folder.mkdir(parents=True, exist_ok=True)
     data = datadisk.make(folder / "data.img", seed=seed)
@@ -137,15 +137,15 @@ def running(
 
 
 def proven(console: str, data: datadisk.DataDisk) -> report.GuestReport:
-    """What the imported machine said of itself, when its data is that of the original.
+    """The report of the imported VM, after its data was compared with the original.
 
     Raises:
         AssertionError: with what differs.
     """
-    said = report.parse(console)
-    assert said.data is not None, "the machine did not find its data disk"
-    assert said.data.nonce == data.nonce, f"nonce {said.data.nonce} is not {data.nonce}"
-    assert said.data.sha256 == data.sha256, f"SHA-256 {said.data.sha256} is not {data.sha256}"
+    found = report.parse(console)
+    assert found.data is not None, "the VM did not find its data disk"
+    assert found.data.nonce == data.nonce, f"nonce {found.data.nonce} is not {data.nonce}"
+    assert found.data.sha256 == data.sha256, f"SHA-256 {found.data.sha256} is not {data.sha256}"
     facts = json.loads(GUEST.with_suffix(".json").read_text())
-    assert said.root_sha256 == facts["root_sha256"], "the system disk's files differ"
-    return said
+    assert found.root_sha256 == facts["root_sha256"], "the system disk's files differ"
+    return found

@@ -1,4 +1,4 @@
-"""Starts the simulated vCenter of tests/vcenter and talks to its control API (its README.md has both)."""
+"""Starts the simulated vCenter of tests/vcenter and calls its control API (its README.md describes both)."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class Simulator:
     def start(
         cls, inventory: Mapping[str, Any], state: Path, *, listen: str = "127.0.0.1:0", host: str = ""
     ) -> Iterator[Simulator]:
-        """Run a simulator for as long as the body does; `state` keeps the VMDKs it makes.
+        """Run a simulator while the body runs; `state` keeps the VMDKs that it makes.
 
         `listen` is the address of its API, which its certificate names; the control API stays on loopback.
-        `host` is what its ESXi host, and with it the URLs of disks, are called instead.
+        `host` is the name of its ESXi host, also in the URLs of disks, instead of that address.
 
-        It also ends when this process does, however that happens: its standard input is a pipe from here.
+        It also ends when this process ends, in any way: its standard input is a pipe from this process.
         """
         state.mkdir(parents=True, exist_ok=True)
         document = state / "inventory.json"
@@ -95,7 +95,7 @@ class Simulator:
             password=inventory.get("password", "secret"),
         )
 
-    # What is there, and what happened.
+    # State and history.
 
     def tasks(self) -> list[Json]:
         return self._list("tasks")
@@ -104,56 +104,56 @@ class Simulator:
         return self._list("sessions")
 
     def leases(self, *, ended: bool = False) -> list[Json]:
-        """The live leases; with `ended` also the others, which say how they ended."""
+        """The active leases; with `ended` also the others, with how they ended."""
         return self._list("leases", "?all=1" if ended else "")
 
     def vms(self) -> list[Json]:
         return self._list("vms")
 
     def vm(self, name: str) -> Json:
-        """The one machine of that name or path."""
+        """The one VM of that name or path."""
         (found,) = [vm for vm in self.vms() if name in {vm["name"], vm["path"], vm["moid"]}]
         return found
 
     def calls(self, method: str = "") -> list[Json]:
-        """The calls in order of arrival; those of one SOAP method when it is named."""
+        """The calls in order of arrival; only those of one SOAP method if it is given."""
         return [call for call in self._list("calls") if method in {"", call["method"]}]
 
     def forget_calls(self) -> None:
         self.ask("POST", "/reset-calls")
 
-    # Faults, and stopping time.
+    # Faults, and held calls.
 
     def faults(self, **rule: Any) -> None:
         """Add one rule, as in `faults(cutAfterBytes=65536, times=1)`."""
         self.ask("POST", "/faults", rule)
 
     def hold(self, method: str, when: str = "before", nth: int = 1) -> None:
-        """Stop the nth such call from now, before it is carried out or after, until `release`."""
+        """Hold the nth such call from now, before or after it is carried out, until `release`."""
         self.faults(hold={"method": method, "when": when, "nth": nth})
 
     def held(self, wait: float) -> list[Json]:
-        """What is stopped now; waits up to that many seconds for the first."""
+        """The held calls; waits up to this number of seconds for the first."""
         return self._list("held", f"?wait={wait:g}")
 
     def release(self, which: int | None = None) -> None:
-        """Let one go on, or all."""
+        """Release one call, or all."""
         self.ask("POST", "/release", {"all": True} if which is None else {"id": which})
 
     def clear(self) -> None:
-        """Remove all rules and let everything go on."""
+        """Remove all rules and release all calls."""
         self.ask("POST", "/faults/clear")
         self.release()
 
     def set_power(self, vm: str, state: str) -> None:
-        """Turn a machine `on` or `off` without a task."""
+        """Turn a VM `on` or `off` without a task."""
         self.ask("POST", "/vms/power", {"vm": vm, "state": state})
 
     def set_vm(self, vm: str, **changes: Any) -> None:
         self.ask("POST", "/vms/set", {"vm": vm, **changes})
 
     def set_lacks(self, *privileges: str) -> None:
-        """What the account may not do from now on."""
+        """Set the privileges that the account lacks from now on."""
         self.ask("POST", "/account", {"lacks": list(privileges)})
 
     def _list(self, name: str, query: str = "") -> list[Json]:
@@ -173,12 +173,12 @@ class Simulator:
 
 
 def build() -> Path:
-    """The simulator's program, built if need be."""
+    """The simulator's program; it is built if needed."""
     return goprogram.build("vcenter", _SOURCES)
 
 
 def _first_line(process: subprocess.Popen[bytes], log: Path) -> Json:
-    """What the simulator says when it is ready."""
+    """The line that the simulator prints when it is ready."""
     assert process.stdout is not None
     timer = threading.Timer(_READY_SECONDS, process.kill)
     timer.start()
@@ -203,7 +203,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def write_credentials(folder: Path, simulator: Simulator, **keys: str) -> Path:
-    """Credential files as a mounted secret has them; keys given replace the usual, an empty one is absent."""
+    """Credential files as in a mounted Secret; given keys replace the defaults, an empty one is omitted."""
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {
         "username": simulator.username,

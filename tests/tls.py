@@ -1,4 +1,4 @@
-"""Certificates of the tests' own servers, signed by nobody but themselves."""
+"""Self-signed certificates of the tests' own servers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class SelfSigned:
-    """A certificate that is its own authority, and its key; both PEM files."""
+    """A certificate that is its own CA, and its key; both are PEM files."""
 
     certificate: Path
     key: Path
@@ -20,7 +20,7 @@ class SelfSigned:
         return self.certificate.read_text()
 
     def server(self) -> ssl.SSLContext:
-        """What shows it to clients."""
+        """The server-side context with this certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, self.key)
         return context

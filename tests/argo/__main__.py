@@ -1,8 +1,8 @@
-"""Runs tests/argo: what may, beside each other, as an import waits more than it works; then the rest.
+"""Runs tests/argo. Tests that allow it run in parallel, as an import mostly waits; then the rest run.
 
     python -m tests.argo REPORT.xml [--smoke]
 
-`--smoke` runs the tests of that marker only. The command fails when a test fails. REPORT gets the counts of
+`--smoke` runs only the tests with that marker. The command fails when a test fails. REPORT gets the counts of
 all parts.
 """
 
@@ -18,18 +18,18 @@ from xml.etree import ElementTree as ET
 
 from tests.argo.ground import OPTIONS, PREPARED, has_argo, prepared
 
-BESIDE: Final = 3
-"""Tests at once on two cores: a single one leaves them idle for half of its time."""
+PARALLEL: Final = 3
+"""Parallel tests on two cores: a single one leaves them idle for half of its time."""
 COUNTS: Final = ("tests", "failures", "errors", "skipped")
-TOGETHER: Final = ("-n", str(BESIDE), "--dist=worksteal")
+PARALLEL_OPTIONS: Final = ("-n", str(PARALLEL), "--dist=worksteal")
 MATRIX: Final = 6
-"""Cells of the retry matrix at once: most of their time they wait for pods, back-offs and Argo."""
+"""Parallel cells of the retry matrix: they mostly wait for pods, back-offs and Argo."""
 PARTS: Final = {
-    "beside": ("-m", "not alone and not matrix", *TOGETHER),
+    "parallel": ("-m", "not alone and not matrix", *PARALLEL_OPTIONS),
     "matrix": ("-m", "matrix", "-n", str(MATRIX), "--dist=load", "--maxschedchunk=1"),
     "alone": ("-m", "alone"),
 }
-SMOKE: Final = {"smoke": ("-m", "smoke", *TOGETHER)}
+SMOKE: Final = {"smoke": ("-m", "smoke", *PARALLEL_OPTIONS)}
 
 
 def main(report: Path, *, smoke: bool) -> int:
@@ -61,10 +61,10 @@ def _pytest(report: Path, *options: str) -> int:
 
 
 def _sum(report: Path, parts: dict[Path, tuple[str, ...]]) -> None:
-    """One report of the counts of several."""
+    """Merge the counts of several reports into one."""
     counts: Counter[str] = Counter()
     for part in parts:
-        suite = ET.parse(part).getroot().find("testsuite")  # noqa: S314 - pytest wrote it just now
+        suite = ET.parse(part).getroot().find("testsuite")  # noqa: S314 - pytest has just written it
         counts.update({name: int(suite.get(name, "0")) for name in COUNTS} if suite is not None else {})
     root = ET.Element("testsuites")
     ET.SubElement(root, "testsuite", {name: str(counts[name]) for name in COUNTS})

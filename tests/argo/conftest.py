@@ -1,4 +1,4 @@
-"""The lab is made once; where no Argo is given to it nothing here can run, and that is said aloud."""
+"""Starts the lab once. Without Argo no test of this folder can run; they are skipped with a message."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ Make = Callable[..., World]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Part of `make e2e` and not of `make test`: these need the lab."""
+    """These tests need the lab. They are part of `make e2e`, not of `make test`."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.lab)
             if not os.environ.get("VMFERRY_E2E"):
-                item.add_marker(pytest.mark.skip(reason="NOT RUN HERE: a whole import; say `make e2e`"))
+                item.add_marker(pytest.mark.skip(reason="NOT RUN HERE: a whole import; run `make e2e`"))
             elif not has_argo():
                 reason = "NOT RUN: no Argo given; set LAB_ARGO (tests/lab/README.md)"
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The process that the workers of xdist belong to begins with an empty table."""
+    """Only the process that starts the xdist workers clears the table."""
     if not hasattr(config, "workerinput") and os.environ.get("VMFERRY_E2E"):
         table.forget()
 
@@ -54,7 +54,7 @@ def ground() -> Iterator[Ground]:
 
 @pytest.fixture
 def make(ground: Ground, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Make]:
-    """Makes the test's world: `make(vms)`."""
+    """Returns `make(vms)`, which makes the test's world."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
     space = f"it-{name[:40].strip('-')}"
     with ExitStack() as stack:
@@ -67,6 +67,6 @@ def make(ground: Ground, tmp_path: Path, request: pytest.FixtureRequest) -> Iter
 
 @pytest.fixture
 def settings(ground: Ground) -> Iterator[Callable[..., None]]:
-    """Changes the chart's values for a test."""
+    """Returns a function that changes the chart's values for one test."""
     yield ground.install
     ground.install()

@@ -1,8 +1,9 @@
-"""How each stage of an import is made to fail for good, and how the cause is removed again.
+"""Makes each stage of an import fail permanently, and removes the cause again.
 
-One fault a stage, as a context: it is in force from the time that `Moment` names until it is healed, and
-always gone afterwards. Where the source or the target can refuse, they do. The pods of `convert` and `serve`
-are refused by an admission policy, as nothing that these stages do can be refused from outside.
+There is one fault per stage, a context manager. It is in force from the time that `Moment` names until it is
+healed, and it is always removed afterwards. Where the source or the target can refuse, they refuse. An
+admission policy refuses the pods of `convert` and `serve`, as nothing else outside can make these stages
+fail.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ ALWAYS: Final = 1000
 
 
 class Moment(enum.Enum):
-    """When a fault comes into force."""
+    """When a fault takes effect."""
 
     BEFORE = "before the import is applied"
     CHECKED = "after every check, before power-off"
@@ -34,7 +35,7 @@ class Moment(enum.Enum):
 
 @dataclass(frozen=True)
 class Scene:
-    """An import that is to fail."""
+    """An import that will fail."""
 
     ground: Ground
     world: World
@@ -47,45 +48,47 @@ class Scene:
 
     @property
     def disk(self) -> str:
-        """The disk whose stage fails; the others are done."""
+        """The disk whose stage fails; the others succeed."""
         return f"disk-{self.disks - 1}"
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A fault in force."""
+    """A fault that is in force."""
 
     heal: Callable[[], None]
     """Remove the cause. May be called twice."""
     meanwhile: Callable[[], None] = lambda: None
-    """What is to be done once the import goes on."""
+    """The action to take when the import continues."""
 
 
 Fault = Callable[[Scene], AbstractContextManager[Broken]]
 
 
-# --- at the source
+# --- faults of the source
 
 
 @contextmanager
 def without_tools(scene: Scene) -> Iterator[Broken]:
-    """A guest that cannot be asked to shut down: `preflight` refuses it, and so does `poweroff`."""
+    """The guest cannot be asked to shut down: `preflight` and `poweroff` refuse the VM."""
     scene.world.simulator.set_vm(scene.vm, tools="notRunning")
     yield Broken(lambda: scene.world.simulator.set_vm(scene.vm, tools="running"))
 
 
 @contextmanager
 def no_export(scene: Scene) -> Iterator[Broken]:
-    """The account may not export; of several disks only the last is still to be read by then."""
+    """The account may not export. With several disks, only the last one is still unread at that time."""
     simulator = scene.world.simulator
 
     def forbid() -> None:
         simulator.faults(exportFault="NoPermission", times=ALWAYS)
 
     def forbid_late() -> None:
-        eventually(lambda: simulator.held(0), scene.imported.told)
+        eventually(lambda: simulator.held(0), scene.imported.describe)
         others = scene.disks - 1
-        eventually(lambda: len(scene.imported.leaf("convert", "Succeeded")) == others, scene.imported.told)
+        eventually(
+            lambda: len(scene.imported.leaf("convert", "Succeeded")) == others, scene.imported.describe
+        )
         forbid()
         simulator.faults(expireLease="now")
 
@@ -98,19 +101,19 @@ def no_export(scene: Scene) -> Iterator[Broken]:
     simulator.clear()
 
 
-# --- at the target
+# --- faults of the target
 
 
 @contextmanager
 def no_image(scene: Scene) -> Iterator[Broken]:
-    """A quota lets all images in but one."""
+    """A quota allows all images but one."""
     with no_room(scene.ground, scene.world.namespace, images=scene.disks - 1) as give_room:
         yield Broken(give_room)
 
 
 @contextmanager
 def name_taken(scene: Scene) -> Iterator[Broken]:
-    """A VM of somebody else has the name."""
+    """A VM that the import does not own has the name."""
     scene.ground.apply(a_foreign_vm(scene.world.namespace, scene.vm))
 
     def heal() -> None:
@@ -128,7 +131,7 @@ def name_taken(scene: Scene) -> Iterator[Broken]:
 
 @contextmanager
 def no_start(scene: Scene) -> Iterator[Broken]:
-    """Nothing may be switched on in the namespace."""
+    """No VM may be started in the namespace."""
     rule = {
         "resourceRules": [_rule("kubevirt.io", "virtualmachines", "UPDATE"), _PROBED],
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": scene.world.namespace}},
@@ -140,7 +143,7 @@ def no_start(scene: Scene) -> Iterator[Broken]:
 
 
 def a_foreign_vm(namespace: str, name: str) -> Object:
-    """A halted VM that no import has made."""
+    """A halted VM that no import made."""
     domain = {"domain": {"devices": {}, "memory": {"guest": "64Mi"}}, "volumes": []}
     return {
         "apiVersion": MACHINE.api_version,
@@ -150,11 +153,11 @@ def a_foreign_vm(namespace: str, name: str) -> Object:
     }
 
 
-# --- in between
+# --- faults between source and target
 
 
 def no_pod(stage: str) -> Fault:
-    """The cluster refuses the pod of a stage, of the last disk only."""
+    """The cluster refuses one stage's pod, for the last disk only."""
 
     @contextmanager
     def fault(scene: Scene) -> Iterator[Broken]:
@@ -177,16 +180,16 @@ def _rule(group: str, resource: str, operation: str) -> Object:
 
 
 _PROBED: Final = _rule("", "configmaps", "CREATE")
-"""A dry run of one shows whether a policy is in force: the API server takes up a new one in its own time."""
+"""A dry run of one shows whether a policy is in force: the API server applies a new one with a delay."""
 
 
 @contextmanager
 def policy(
     ground: Ground, name: str, matched: Object, allowed: str, namespace: str, labels: Mapping[str, str]
 ) -> Iterator[Callable[[], None]]:
-    """A ValidatingAdmissionPolicy that refuses what is matched, unless the CEL rule `allowed` holds.
+    """A ValidatingAdmissionPolicy that refuses every match unless the CEL rule `allowed` holds.
 
-    What is yielded removes it. `namespace` and `labels` are those of the object that it is tried with.
+    The yielded function removes it. `namespace` and `labels` are those of the object used to test the policy.
     """
     group = "admissionregistration.k8s.io/v1"
     spec = {"matchConstraints": matched, "validations": [{"expression": allowed, "message": WORDS}]}
@@ -242,4 +245,4 @@ FAULTS: Final[Mapping[str, tuple[Moment, Fault]]] = {
     "build": (Moment.CHECKED, name_taken),
     "start": (Moment.CHECKED, no_start),
 }
-"""By stage. `cleanup` fails by a kill (test_matrix.py)."""
+"""By stage. `cleanup` fails because of a kill (test_matrix.py)."""

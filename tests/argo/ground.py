@@ -1,4 +1,4 @@
-"""What every cluster test stands on: the lab, the images, the stand-ins, the chart; made once."""
+"""The base of every cluster test: the lab, the images, the stand-ins and the chart. It is made once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHART: Final = ROOT / "charts" / "vmferry"
 RELEASE: Final = "vmferry"
 NET: Final = os.environ.get("LAB_NET", "10.199.0")
 HOST: Final = f"{NET}.1"
-"""The host's end of the wire: all that pods reach of it (tests/lab/settings.sh)."""
+"""The host's address on the lab's network, the only one outside that pods reach (tests/lab/settings.sh)."""
 HELM: Final = ROOT / ".cache" / "bin" / "helm"
 KUBECTL: Final = ROOT / ".cache" / "lab" / "bin" / "kubectl"
 ARGO: Final = Path(
@@ -36,24 +36,24 @@ ARGO: Final = Path(
 )
 ARGO_SERVER: Final = f"http://{NET}.2:2746"
 VALUES: Final[Mapping[str, Any]] = {
-    # Every debug line, so that what must not be in a log has the best chance to be there.
-    # A check of a source is a program that starts: many worlds at once must not load the machine with those.
+    # Log at debug level, so that a secret that must not be logged would appear. A check of a source starts a
+    # program: many worlds at once must not overload the host with them.
     "controller": {"debug": True, "recheckSeconds": 60},
-    # A claim that waits for its first consumer is what most clusters have.
+    # Most clusters have claims that wait for their first consumer.
     "scratch": {"storageClass": "wffc"},
 }
 OPTIONS: Final = ("--default-class",)
-"""Of the stand-ins: Longhorn's class is the default one, as in a Harvester."""
+"""Options of the stand-ins: Longhorn's class is the default one, as in Harvester."""
 PREPARED: Final = "VMFERRY_GROUND"
-"""Environment variable: the ground is there already."""
+"""Environment variable: the ground is already prepared."""
 KEPT: Final = ROOT / ".cache" / "e2e"
-"""What a run of the tests leaves for a person to read."""
+"""Files that a test run leaves for people to read."""
 T = TypeVar("T")
 
 
 @dataclass
 class Ground:
-    """The lab with all that is in it."""
+    """The lab with everything in it."""
 
     lab: Lab
     cluster: Cluster
@@ -91,7 +91,7 @@ class Ground:
     # --- the chart
 
     def install(self, **values: Any) -> None:
-        """Install the chart, or change its values; returns when the controller is there."""
+        """Install the chart or change its values; returns when the controller is ready."""
         if values == self.values:
             return
         command = [
@@ -114,7 +114,7 @@ class Ground:
         self.kubectl("rollout", "status", "-n", RELEASE, "deployment/vmferry-controller", "--timeout=180s")
 
     def uninstall(self) -> str:
-        """`helm uninstall`; empty when the chart is gone, else what Helm and its hook say."""
+        """Run `helm uninstall`; returns "" if the chart is removed, otherwise what Helm and its hook say."""
         command = [str(HELM), "uninstall", "vmferry", "--namespace", RELEASE, "--wait", "--timeout=200s"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment)
         if done.returncode == 0:
@@ -125,10 +125,10 @@ class Ground:
     # --- objects
 
     def apply(self, *documents: Object) -> None:
-        """As a person does it: one manifest, in this order.
+        """Apply one manifest as a user does, with the documents in this order.
 
-        kubectl checks nothing itself: for that it fetches the OpenAPI document of every kind. With those of
-        Harvester and KubeVirt, that costs the API server seconds at each call.
+        Validation by kubectl is off: for it, kubectl fetches the OpenAPI document of every kind. With the
+        kinds of Harvester and KubeVirt, that costs the API server seconds at each call.
         """
         manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
         self.kubectl("apply", "--validate=false", "-f", "-", stdin=manifest)
@@ -137,7 +137,7 @@ class Ground:
         return self.cluster.find(kind, namespace, labels)
 
     def limits(self, keys: Mapping[str, str | None]) -> None:
-        """Set keys of the limits, or take them out."""
+        """Set keys of the limits, or remove them."""
         self.cluster.patch(CONFIG_MAP, LIMITS, {"data": dict(keys)}, RELEASE)
 
     def controller_pods(self) -> list[Object]:
@@ -153,7 +153,7 @@ class Ground:
 
 @contextlib.contextmanager
 def prepared(*options: str) -> Iterator[Ground]:
-    """The lab up, the images in it, the stand-ins at work and the chart installed."""
+    """Start the lab, load the images, start the stand-ins and install the chart."""
     where = up()
     subprocess.run([ROOT / "tests" / "cluster" / "images"], check=True)
     with reserved(where), running(where, "--backoff", "1", "--grace", "2", *options):
@@ -165,13 +165,13 @@ def prepared(*options: str) -> Iterator[Ground]:
 
 
 def attached(where: Lab) -> Ground:
-    """The ground that another process has prepared (`python -m tests.argo`)."""
+    """Use the ground that another process prepared (`python -m tests.argo`)."""
     os.environ["KUBECONFIG"] = str(where.kubeconfig)
     return Ground(where, kubeapi.connect(Stop(), patience=90))
 
 
 def up() -> Lab:
-    """The lab, started if none runs."""
+    """Return the lab; start it if it is not running."""
     try:
         return lab()
     except NoLabError:
@@ -180,14 +180,14 @@ def up() -> Lab:
 
 
 def restart(ground: Ground) -> None:
-    """A controller of the images that were built just now: their tag is the same, so nobody else does."""
+    """Restart the controller with the images just built: as their tag is the same, nothing else would."""
     for pod in ground.controller_pods():
         ground.kubectl("delete", "pod", "-n", RELEASE, pod["metadata"]["name"], "--wait=true")
     ground.kubectl("rollout", "status", "-n", RELEASE, "deployment/vmferry-controller", "--timeout=180s")
 
 
 def keep(name: str, text: str) -> None:
-    """Leave something for a person to read."""
+    """Save a file for a person to read."""
     KEPT.mkdir(parents=True, exist_ok=True)
     (KEPT / name).write_text(text, encoding="utf-8")
 
@@ -197,27 +197,29 @@ def has_argo() -> bool:
 
 
 LONGEST: Final = 5
-"""How many times its seconds a wait may take in all, however much moves."""
+"""The factor by which a wait may exceed its seconds in total, while the state still changes."""
 
 
 def eventually(look: Callable[[], T | None], what: str | Callable[[], str], seconds: float = 180.0) -> T:
-    """What `look` gives once that is something; `what` says what is waited for, or how it stands.
+    """Wait for `look` to return something true, and return it; `what` describes what is waited for, or the
+    state.
 
-    Where `what` is called, `seconds` is how long it may say the same: a loaded machine takes longer for every
-    step and is no failure, a machine on which nothing moves is one.
+    If `what` is a function, `seconds` is how long its text may stay the same: on a loaded host every step
+    takes longer, which is not a failure; a host on which nothing changes is one.
 
     Raises:
-        AssertionError: when nothing has moved for `seconds`, or all of it takes `LONGEST` times as long.
+        AssertionError: if nothing changed for `seconds`, or everything takes `LONGEST` times as long.
     """
-    said = what if isinstance(what, str) else ""
+    state = what if isinstance(what, str) else ""
     begun = moved = time.monotonic()
     while not (found := look()):
         now = time.monotonic()
-        if not isinstance(what, str) and (told := what()) != said:
-            said, moved = told, now
+        if not isinstance(what, str) and (new_state := what()) != state:
+            state, moved = new_state, now
         if now > moved + seconds or now > begun + LONGEST * seconds:
-            raise AssertionError(f"nothing moved for {now - moved:.0f} of {now - begun:.0f} s: {said}")
-        # A look is several requests, and many tests look at once: a long wait must not load the API server.
+            raise AssertionError(f"nothing moved for {now - moved:.0f} of {now - begun:.0f} s: {state}")
+        # One call of `look` sends several requests and many tests poll at once: a long wait must not overload
+        # the API server.
         time.sleep(0.25 if now < begun + 3 else 2)
     return found
 

@@ -1,4 +1,4 @@
-"""A namespace of the lab with imports in it, for the time of a test, whatever their source."""
+"""A namespace of the lab with imports, for the duration of a test, for any kind of source."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Place:
     made: list[Imported] = field(default_factory=list, kw_only=True)
 
     def document(self, vm: str, source: dict[str, str], *, name: str = "", **spec: Any) -> Object:
-        """The VirtualMachineImport of a machine of that source (kind, name and, if another's, namespace)."""
+        """The VirtualMachineImport of a VM; `source` is kind, name and, if it differs, namespace."""
         return {
             "apiVersion": API_VERSION,
             "kind": "VirtualMachineImport",
@@ -71,7 +71,7 @@ class Place:
 
 @contextlib.contextmanager
 def place(ground: Ground, name: str) -> Iterator[Place]:
-    """A namespace that is gone afterwards; nothing may be left of any run."""
+    """A namespace that is removed afterwards; the test fails if anything of a run is left."""
     namespace(ground, name)
     made = Place(ground, name)
     try:
@@ -83,7 +83,7 @@ def place(ground: Ground, name: str) -> Iterator[Place]:
 
 @dataclass(frozen=True)
 class Seen:
-    """An import and its Workflow, as they were at one time."""
+    """An import and its Workflow at one time."""
 
     raw: Object | None
     workflow: Object | None
@@ -102,7 +102,7 @@ class Seen:
         return list((((self.workflow or {}).get("status") or {}).get("nodes") or {}).values())
 
     def leaf(self, template: str, phase: str) -> list[Object]:
-        """The pods' nodes of a stage in a phase."""
+        """The pod nodes of a stage that are in a phase."""
         return [
             node
             for node in self.nodes
@@ -113,11 +113,11 @@ class Seen:
         metadata = (self.raw or {}).get("metadata") or {"namespace": "?", "name": "not there"}
         status = self.status
         done = "".join(f" {row.disk_name} {row.percent} %" for row in status.disk_import_status)
-        said = f"{status.import_status!r} {self.summary.reason}: {status.message}"
-        # How many nodes are in which phase is what moves when nothing else does.
+        text = f"{status.import_status!r} {self.summary.reason}: {status.message}"
+        # The number of nodes in each phase changes even when nothing else does.
         phases = Counter(str(node.get("phase")) for node in self.nodes)
         nodes = ", ".join(f"{number} {phase}" for phase, number in sorted(phases.items())) or "no nodes"
-        return f"{metadata['namespace']}/{metadata['name']}: {said}{done}; {nodes}"
+        return f"{metadata['namespace']}/{metadata['name']}: {text}{done}; {nodes}"
 
 
 @dataclass
@@ -141,13 +141,13 @@ class Imported:
         return self.seen().summary
 
     def seen(self) -> Seen:
-        """How it stands now: two requests, whatever is then asked of it."""
+        """The current state: two requests, however much is read from it."""
         raw = self.raw
         run = ImportStatus.read((raw or {}).get("status")).workflow
         return Seen(raw, self.ground.cluster.get(WORKFLOW, run.name, RELEASE) if run else None)
 
     def when(self, look: Callable[[Seen], T | None], seconds: float, what: str = "") -> T:
-        """What `look` gives once that is something; nothing may stand still for `seconds`."""
+        """Wait for `look` to return something true; the state may not stay the same for `seconds`."""
         seen = self.seen()
 
         def again() -> T | None:
@@ -157,12 +157,12 @@ class Imported:
 
         return eventually(again, lambda: f"{what} of {seen}" if what else str(seen), seconds)
 
-    def until(self, *stands: str, seconds: float = 300) -> ImportStatus:
-        """Wait for one of these statuses; an end that is none of them is a failure at once."""
+    def until(self, *statuses: str, seconds: float = 300) -> ImportStatus:
+        """Wait for one of these statuses; fail at once if the import ends in another one."""
 
         def look(seen: Seen) -> ImportStatus | None:
             status = seen.status
-            if status.import_status in stands:
+            if status.import_status in statuses:
                 return status
             over = status.import_status in ENDED and seen.summary.status != "Unknown"
             assert not over, f"{self.name} ended as {status.import_status}: {status.message}"
@@ -170,19 +170,19 @@ class Imported:
 
         return self.when(look, seconds)
 
-    def leaves(self, stand: str) -> None:
-        """Wait until the import is no longer there, as after it was mended."""
-        self.when(lambda seen: seen.status.import_status != stand, 90)
+    def leaves(self, status_: str) -> None:
+        """Wait until the import leaves this status, as after its cause was fixed."""
+        self.when(lambda seen: seen.status.import_status != status_, 90)
 
-    def told(self) -> str:
+    def describe(self) -> str:
         return str(self.seen())
 
     def at(self, step: str, seconds: float = 240) -> None:
-        """Wait until a step is at work."""
+        """Wait until a step is running."""
         self.when(lambda seen: seen.leaf(step, "Running"), seconds, step)
 
     def leaf(self, template: str, phase: str) -> list[Object]:
-        """The pods' nodes of a stage in a phase."""
+        """The pod nodes of a stage that are in a phase."""
         return self.seen().leaf(template, phase)
 
     @property
@@ -191,7 +191,7 @@ class Imported:
 
     @property
     def run(self) -> str:
-        """The run's name, whatever the number of the Workflow."""
+        """The run's name, without the number of the Workflow."""
         workflow = self.workflow
         assert workflow is not None
         return str(workflow["metadata"]["labels"][names.LABEL_RUN])
@@ -208,9 +208,9 @@ class Imported:
         self.ground.cluster.patch(IMPORT, self.name, {"spec": spec}, self.namespace)
 
     def delete(self, *, seconds: float = 120) -> None:
-        """`kubectl delete`, to its end."""
+        """Run `kubectl delete` and wait for its end."""
         self.ground.cluster.delete(IMPORT, self.name, self.namespace)
-        eventually(lambda: self.raw is None, lambda: f"deletion of {self.told()}", seconds)
+        eventually(lambda: self.raw is None, lambda: f"deletion of {self.describe()}", seconds)
 
     def events(self) -> list[str]:
         listed = self.ground.kubectl("get", "events", "-n", self.namespace, "-o", "json")
@@ -223,7 +223,7 @@ class Imported:
 
 
 def assert_nothing_left(made: Place) -> None:
-    """Of no import anything is left in the release namespace."""
+    """Assert that nothing of any import is left in the release namespace."""
     mine = {names.LABEL_NAMESPACE: made.namespace}
 
     def left() -> list[str]:
@@ -238,7 +238,7 @@ def assert_nothing_left(made: Place) -> None:
 
 
 def bytes_of(ground: Ground, namespace: str, claim: str) -> str:
-    """SHA-256 of a claim's bytes, as the host sees them."""
+    """SHA-256 of a claim's bytes, as the host reads them."""
     from tests.standins.api import Api  # noqa: PLC0415
 
     path = ground.lab.disk(Api(ground.lab.kubeconfig), namespace, claim)
@@ -259,7 +259,7 @@ def images_of(where: Place) -> list[Object]:
 
 
 def namespace(ground: Ground, name: str) -> None:
-    """A namespace anew, with the networks that manifests name."""
+    """Make a new namespace with the networks that manifests name."""
     remove(ground, name)
     ground.kubectl("create", "namespace", name)
     for network in ("vlan1", "vlan2"):
@@ -274,7 +274,7 @@ def namespace(ground: Ground, name: str) -> None:
 
 
 def remove(ground: Ground, name: str) -> None:
-    """A namespace with all its imports; they go first, as their controller may be asked for things in it."""
+    """Delete a namespace; its imports are deleted first, as the controller may need objects in it."""
     with contextlib.suppress(StepError):
         for one in ground.cluster.find(IMPORT, name):
             ground.cluster.delete(IMPORT, one["metadata"]["name"], name)

@@ -1,4 +1,4 @@
-"""What became of each cell of the retry matrix: noted where it is carried out, put together at the end."""
+"""Results of the retry matrix: each test records its cell, and one table is written at the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TABLE: Final = "matrix.md"
 
 @dataclass
 class Row:
-    """A cell; `times` are seconds, by what they were needed for."""
+    """The result of one cell; `times` are seconds, by what took them."""
 
     cell: str
     passed: bool = False
@@ -26,13 +26,13 @@ class Row:
     ended: float = 0.0
 
     def mark(self, what: str) -> None:
-        """Note that this is reached now; the seconds count from what was reached before."""
+        """Record that this point is reached; the seconds count from the point before."""
         self.times[what] = round(time.time() - self.began) - sum(self.times.values())
 
 
 @contextmanager
 def note(row: Row) -> Iterator[None]:
-    """Leave the row for `written`, however the body ends."""
+    """Save the row for `written`, however the body ends."""
     try:
         yield
     finally:
@@ -42,13 +42,13 @@ def note(row: Row) -> Iterator[None]:
 
 
 def forget() -> None:
-    """Drop the rows of an earlier run."""
+    """Delete the rows of an earlier run."""
     for file in FOLDER.glob("*.json"):
         file.unlink()
 
 
 def written() -> str:
-    """The table of every row that was noted; it is also left as a file. Empty without rows."""
+    """Return the table of all saved rows and save it as a file. Without rows it is empty."""
     rows = [Row(**json.loads(file.read_text(encoding="utf-8"))) for file in sorted(FOLDER.glob("*.json"))]
     if not rows:
         return ""

@@ -1,4 +1,4 @@
-"""What the target would refuse is known before the VM is shut down, and costs less than half a minute."""
+"""What the target would refuse is found before the VM is shut down, within half a minute."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Make = Callable[..., World]
 
 MAC = "00:50:56:8a:00:01"
 SECONDS = 30
-"""From `kubectl apply` to the refusal, of which the pods of `preflight` and `admit` take nearly all."""
+"""From `kubectl apply` to the refusal; the pods of `preflight` and `admit` take nearly all of it."""
 
 
 def refused(made: World, vm: str, **spec: Any) -> Imported:
-    """An import that is refused; nothing was asked of its VM at the source."""
+    """Check that an import is refused and that its VM at the source was not touched."""
     begun = time.monotonic()
     imported = made.begin(vm, **spec)
     imported.until(INVALID)
@@ -37,11 +37,11 @@ def refused(made: World, vm: str, **spec: Any) -> Imported:
 
 
 def idle() -> bool:
-    """Whether the machine has room for a promise in seconds."""
+    """Whether the host has enough free CPU to promise a time in seconds."""
     return os.getloadavg()[0] <= 2 * (os.cpu_count() or 1)
 
 
-def test_a_full_quota(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_full_quota_is_refused_before_shutdown(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "no-room", disks=2)])
     with no_room(ground, made.namespace, images=1) as give_room:
         imported = refused(made, "no-room")
@@ -53,7 +53,7 @@ def test_a_full_quota(ground: Ground, make: Make, tmp_path: Path) -> None:
     assert made.simulator.vm("no-room")["shutdowns"] == 1
 
 
-def test_the_mac_of_another_vm(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_duplicate_mac_is_refused_before_shutdown(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "same-mac") | {"nics": [{"network": "VM Network", "mac": MAC}]}])
     ground.apply(another(made.namespace, MAC))
     imported = refused(made, "same-mac")
@@ -64,12 +64,12 @@ def test_the_mac_of_another_vm(ground: Ground, make: Make, tmp_path: Path) -> No
     imported.change(networkMapping=mapping)
     imported.leaves(INVALID)
     imported.until(RUNNING)
-    vm = eventually(lambda: imported.machine("same-mac"), imported.told)
+    vm = eventually(lambda: imported.machine("same-mac"), imported.describe)
     interfaces = vm["spec"]["template"]["spec"]["domain"]["devices"]["interfaces"]
     assert MAC not in [one.get("macAddress") for one in interfaces]
 
 
-def test_a_network_that_is_not_there(make: Make, tmp_path: Path) -> None:
+def test_missing_network_is_refused_before_shutdown(make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "no-net")])
     mapping = [{"sourceNetwork": "VM Network", "destinationNetwork": "vlan9"}]
     imported = refused(made, "no-net", networkMapping=mapping)
@@ -77,7 +77,7 @@ def test_a_network_that_is_not_there(make: Make, tmp_path: Path) -> None:
 
 
 def another(namespace: str, mac: str) -> Object:
-    """A halted VM of somebody else on the same network."""
+    """A halted VM of another owner on the same network."""
     domain = {
         "cpu": {"cores": 1},
         "resources": {"limits": {"cpu": "1", "memory": "64Mi"}},

@@ -1,4 +1,4 @@
-"""Imports by `kubectl apply` with the real Argo: the README's, and the cases of the QA plan."""
+"""Imports by `kubectl apply` with the real Argo: the VM of the README and the cases of the QA plan."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Make = Callable[..., World]
 
 
 @pytest.mark.smoke
-def test_the_readmes_machine_boots_with_its_data(ground: Ground, tmp_path: Path) -> None:
+def test_vm_of_the_readme_boots_with_its_data(ground: Ground, tmp_path: Path) -> None:
     scenario.guest_image()
     data = datadisk.make(tmp_path / "data.img", stay=True)
     (vm,) = scenario.inventory(data.path)["datacenters"][0]["vms"]
@@ -37,7 +37,7 @@ def test_the_readmes_machine_boots_with_its_data(ground: Ground, tmp_path: Path)
             ],
         )
         console = ground.lab.state / "consoles" / f"{made.namespace}-{scenario.VM}.log"
-        console.unlink(missing_ok=True)  # of a run before
+        console.unlink(missing_ok=True)  # of an earlier run
         ground.apply(*made.source(), document)
         imported = made.imported(scenario.VM)
         status = imported.until(RUNNING)
@@ -45,8 +45,8 @@ def test_the_readmes_machine_boots_with_its_data(ground: Ground, tmp_path: Path)
         eventually(
             lambda: "VMFERRY-GUEST done" in console.read_text(errors="replace"), "the guest's report", 240
         )
-        said = scenario.proven(console.read_text(errors="replace"), data)
-        assert [nic.mac for nic in said.nics] == list(scenario.MACS)
+        report = scenario.proven(console.read_text(errors="replace"), data)
+        assert [nic.mac for nic in report.nics] == list(scenario.MACS)
         assert made.simulator.vm(scenario.VM)["shutdowns"] == 1
         assert {row.integrity for row in status.disk_import_status} == {"sha512"}
         assert status.percent == 100
@@ -67,7 +67,7 @@ def test_the_readmes_machine_boots_with_its_data(ground: Ground, tmp_path: Path)
             assert line in log
 
 
-def test_several_at_once_in_one_manifest_in_any_order(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_several_imports_in_one_manifest_in_any_order(ground: Ground, make: Make, tmp_path: Path) -> None:
     vms = [
         a_vm(tmp_path, "three-disks", disks=3),
         a_vm(tmp_path, "three-nics", nics=3),
@@ -99,14 +99,14 @@ def test_several_at_once_in_one_manifest_in_any_order(ground: Ground, make: Make
         assert [bytes_of(ground, made.namespace, claim) for claim in claims_of(disks)] == wanted
         classes = {image["status"]["storageClassName"] for image in images_of(made)}
         parameters = [ground.cluster.get(STORAGE_CLASS, name) for name in classes]
-        assert all(one and one["provisioner"] == "driver.longhorn.io" for one in parameters)  # the default's
+        assert all(one and one["provisioner"] == "driver.longhorn.io" for one in parameters)  # the default
     finally:
         for one in every:
             one.delete()
         ground.kubectl("delete", "namespace", "it-sources")
 
 
-def test_the_storage_class_that_is_named(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_named_storage_class_is_used(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "on-disk")])
     imported = made.begin("on-disk", storageClass="disk")
     imported.until(RUNNING)
@@ -122,8 +122,8 @@ def test_the_storage_class_that_is_named(ground: Ground, make: Make, tmp_path: P
 
 
 @pytest.mark.parametrize(("storage_class", "backend"), [(V1_CLASS, "backingimage"), (LONGHORN_CLASS, "cdi")])
-def test_a_default_vm_of_vsphere(make: Make, tmp_path: Path, storage_class: str, backend: str) -> None:
-    """Four vCPUs, a socket each, and two disks; by Harvester's own controllers where they are built."""
+def test_default_vsphere_vm_is_imported(make: Make, tmp_path: Path, storage_class: str, backend: str) -> None:
+    """Four vCPUs with a socket each, and two disks; with Harvester's own controllers if they are built."""
     made = make([a_vm(tmp_path, "default-vm", disks=2, cpus=4, coresPerSocket=1)])
     imported = made.begin("default-vm", storageClass=storage_class)
     imported.until(RUNNING)
@@ -135,7 +135,7 @@ def test_a_default_vm_of_vsphere(make: Make, tmp_path: Path, storage_class: str,
     assert len(claims_of(machine)) == 2
 
 
-def test_bogus_network_and_camel_case_name_by_default(make: Make, tmp_path: Path) -> None:
+def test_unknown_network_and_camel_case_name_are_accepted_by_default(make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "testFocalCamelCase")])
     bogus = [{"sourceNetwork": "no such network", "destinationNetwork": "vlan1"}]
     imported = made.begin("testFocalCamelCase", name="focal", networkMapping=bogus)
@@ -149,7 +149,7 @@ def test_bogus_network_and_camel_case_name_by_default(make: Make, tmp_path: Path
 
 
 @pytest.mark.alone
-def test_bogus_network_and_camel_case_name_where_they_are_refused(
+def test_unknown_network_and_camel_case_name_are_refused_if_strict(
     ground: Ground, make: Make, settings: Callable[..., None], tmp_path: Path
 ) -> None:
     settings(**{"import": {"networkPolicy": "strict", "namePolicy": "strict"}})
@@ -164,12 +164,12 @@ def test_bogus_network_and_camel_case_name_where_they_are_refused(
     assert f"vm migration target testFocalCamelCase in VM {where} is not RFC 1123 compliant" in log
     assert f"vm {where} has an invalid spec" in log
     assert made.simulator.vm("plain")["power"] == made.simulator.vm("testFocalCamelCase")["power"] == "on"
-    named.change(targetVirtualMachineName="focal")  # an invalid import heals
+    named.change(targetVirtualMachineName="focal")  # an invalid import recovers
     named.leaves(INVALID)
     named.until("virtualMachineImportValid", "sourceReady", "disksExported", RUNNING)
 
 
-def test_deleted_when_done_everything_stays_and_the_image_is_used_again(
+def test_deleting_a_finished_import_keeps_the_vm_and_its_image(
     ground: Ground, make: Make, tmp_path: Path
 ) -> None:
     made = make([a_vm(tmp_path, "again", disks=2)])
@@ -182,7 +182,9 @@ def test_deleted_when_done_everything_stays_and_the_image_is_used_again(
     assert len(made.all(CLAIM)) == 2
     api = Api(ground.lab.kubeconfig)
     harvester_machines.remove(api, made.namespace, "again", ["disk-0", "disk-1"])
-    eventually(lambda: not made.all(MACHINE) and not made.all(CLAIM), "the machine and its volumes to go", 60)
+    eventually(
+        lambda: not made.all(MACHINE) and not made.all(CLAIM), "the VM and its volumes to be deleted", 60
+    )
     assert {image["metadata"]["uid"] for image in images_of(made)} == images
     made.begin("again").until(RUNNING)
     assert {image["metadata"]["uid"] for image in images_of(made)} == images  # nothing was uploaded again

@@ -1,4 +1,4 @@
-"""Whatever is killed, the import ends as it should: one shutdown, one image a disk, nothing left."""
+"""After any kill the import ends correctly: one shutdown, one image per disk, and no leftovers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PHASES: Final = ("preflight", "poweroff", "export", "convert", "image", "build",
 
 
 def kill_controller(ground: Ground) -> None:
-    """As a node that is gone: no grace, no word."""
+    """Kill the controller as a lost node does: without a grace period."""
     for pod in ground.controller_pods():
         name = pod["metadata"]["name"]
         ground.kubectl("delete", "pod", "-n", RELEASE, name, "--grace-period=0", "--force", "--wait=false")
@@ -35,8 +35,8 @@ def assert_done_once(made: World, imported: Imported, disks: int = 1) -> None:
     assert len(workflows) == 1
 
 
-def test_the_controller_at_every_phase(ground: Ground, make: Make, tmp_path: Path) -> None:
-    """One import for each phase, begun together; the controller is killed when one gets there."""
+def test_controller_is_killed_at_every_phase(ground: Ground, make: Make, tmp_path: Path) -> None:
+    """One import per phase, started together; the controller is killed when one reaches its phase."""
     names = [f"at-{phase}" for phase in PHASES]
     made = make([a_vm(tmp_path, name) for name in names])
     key: dict[str, str | None] = {f"vmwaresource.{made.namespace}.vcenter.machines": "7"}
@@ -56,7 +56,7 @@ def test_the_controller_at_every_phase(ground: Ground, make: Make, tmp_path: Pat
     ground.limits(dict.fromkeys(key))
 
 
-def test_argos_controller(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_argo_controller_is_killed(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "argo-dies")])
     imported = made.begin("argo-dies")
     imported.at("export")
@@ -71,11 +71,11 @@ def test_argos_controller(ground: Ground, make: Make, tmp_path: Path) -> None:
     assert_done_once(made, imported)
 
 
-def test_a_steps_pod(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_pod_of_a_step_is_killed(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "pod-dies")])
     made.simulator.faults(pauseAt=65536)
     imported = made.begin("pod-dies")
-    eventually(lambda: made.simulator.held(0), imported.told)
+    eventually(lambda: made.simulator.held(0), imported.describe)
     (pod,) = [pod for pod in imported.pods("export") if not _ended(pod)]
     name = pod["metadata"]["name"]
     ground.kubectl("delete", "pod", "-n", RELEASE, name, "--grace-period=0", "--force", "--wait=false")
@@ -86,7 +86,7 @@ def test_a_steps_pod(ground: Ground, make: Make, tmp_path: Path) -> None:
     assert len(images_of(made)) == 1
 
 
-def test_the_api_server(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_api_server_is_killed(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "api-dies")])
     imported = made.begin("api-dies")
     imported.at("export")
@@ -99,13 +99,13 @@ def test_the_api_server(ground: Ground, make: Make, tmp_path: Path) -> None:
     assert len(images_of(made)) == 1
 
 
-def test_a_finished_workflow_gone_by_its_time(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_finished_workflow_is_deleted_by_its_ttl(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "old")])
     imported = made.begin("old")
     imported.until(RUNNING)
     workflow = imported.workflow
     assert workflow
-    # What Argo's own garbage collection does when ttlStrategy's time is over.
+    # Argo's garbage collection deletes the Workflow in this way when ttlStrategy's time is over.
     ground.cluster.delete(WORKFLOW, workflow["metadata"]["name"], RELEASE)
     eventually(lambda: imported.workflow is None, "the Workflow to go", 30)
     with still(imported):
@@ -114,36 +114,43 @@ def test_a_finished_workflow_gone_by_its_time(ground: Ground, make: Make, tmp_pa
     assert made.simulator.vm("old")["shutdowns"] == 1
 
 
-def test_over_the_finished_imports_of_todays_controller(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_finished_imports_of_vm_import_controller_stay_unchanged(
+    ground: Ground, make: Make, tmp_path: Path
+) -> None:
     made = make([a_vm(tmp_path, "yesterday")])
     ground.apply(*made.source())
     kill_controller(ground)
-    stands = {"done": RUNNING, "bad": "virtualMachineImportInvalid", "broken": FAILED, "half": "sourceReady"}
+    statuses = {
+        "done": RUNNING,
+        "bad": "virtualMachineImportInvalid",
+        "broken": FAILED,
+        "half": "sourceReady",
+    }
     every = {}
-    for name, stand in stands.items():
+    for name, wanted in statuses.items():
         document = made.manifest("yesterday", name=name)
         ground.cluster.create({**document, "apiVersion": API_VERSION})
-        ground.cluster.patch_status(IMPORT, name, {"importStatus": stand}, made.namespace)
+        ground.cluster.patch_status(IMPORT, name, {"importStatus": wanted}, made.namespace)
         every[name] = made.imported(name)
     restart_and_wait(ground)
-    eventually(lambda: "ForeignStatus" in every["half"].events(), every["half"].told, 60)
-    for name, stand in stands.items():
-        assert every[name].status.import_status == stand
+    eventually(lambda: "ForeignStatus" in every["half"].events(), every["half"].describe, 60)
+    for name, wanted in statuses.items():
+        assert every[name].status.import_status == wanted
         assert every[name].status.workflow is None
     assert made.simulator.vm("yesterday")["power"] == "on"
 
 
 def reached(imported: Imported, phase: str) -> None:
-    """Wait until a stage has begun, however short it is."""
+    """Wait until a stage has started, however short it is."""
     eventually(
-        lambda: imported.leaf(phase, "Running") or imported.leaf(phase, "Succeeded"), imported.told, 600
+        lambda: imported.leaf(phase, "Running") or imported.leaf(phase, "Succeeded"), imported.describe, 600
     )
 
 
 def restart_and_wait(ground: Ground) -> None:
     kill_controller(ground)
     ground.kubectl("rollout", "status", "-n", RELEASE, "deployment/vmferry-controller", "--timeout=120s")
-    eventually(lambda: "is at work" in ground.controller_log(), "the Lease to be taken", 60)
+    eventually(lambda: "is at work" in ground.controller_log(), "the Lease to be acquired", 60)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""One machine at a time: no second one is off while the first has not been brought over."""
+"""One VM at a time: no second VM is off before the first one is transferred."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.argo
 Make = Callable[..., World]
 
 
-def test_four_imports_with_a_limit_of_one(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_limit_of_one_runs_four_imports_in_turn(ground: Ground, make: Make, tmp_path: Path) -> None:
     vms = [a_vm(tmp_path, f"queue-{number}") for number in range(4)]
     made = make(vms)
     key = f"vmwaresource.{made.namespace}.vcenter"
@@ -31,15 +31,17 @@ def test_four_imports_with_a_limit_of_one(ground: Ground, make: Make, tmp_path: 
     assert watch.looks > 50
     assert watch.most == 1, watch.worst
     turns = [
-        said for said in watch.said if re.search(r"1 of 1 VMs of vcenter are in transfer \(queue-\d\);", said)
+        messages
+        for messages in watch.messages
+        if re.search(r"1 of 1 VMs of vcenter are in transfer \(queue-\d\);", messages)
     ]
-    assert turns, watch.said
-    assert all(f"{key}.machines of ConfigMap vmferry-limits" in said for said in turns)
+    assert turns, watch.messages
+    assert all(f"{key}.machines of ConfigMap vmferry-limits" in messages for messages in turns)
     ground.limits(dict.fromkeys(limits))
 
 
 class Watch:
-    """Looks all the time which machines are off at the source and not yet transferred."""
+    """Watches all the time which VMs are off at the source and not yet transferred."""
 
     def __init__(self, made: World) -> None:
         self._made = made
@@ -49,8 +51,8 @@ class Watch:
         self.looks = 0
         self.most = 0
         self.worst: list[str] = []
-        self.said: set[str] = set()
-        """What the imports said."""
+        self.messages: set[str] = set()
+        """Messages of the imports."""
 
     def __enter__(self) -> Watch:
         self._thread.start()
@@ -62,10 +64,11 @@ class Watch:
 
     def _look(self) -> None:
         while not self._stop.wait(0.2):
-            # First what is off, then what is transferred: the other way round one that is both would count.
+            # Look first at what is off, then at what is transferred: in the other order a VM that is both
+            # would count.
             off = {vm["name"] for vm in self._made.simulator.vms() if vm["power"] == "off"}
             under_way = sorted(one.name for one in self.imports if one.name in off and not transferred(one))
-            self.said |= {one.status.message for one in self.imports}
+            self.messages |= {one.status.message for one in self.imports}
             self.looks += 1
             if len(under_way) > self.most:
                 self.most, self.worst = len(under_way), under_way

@@ -1,7 +1,7 @@
-"""The retry matrix: every stage fails once, and is retried in every way; each cell is an import of its own.
+"""The retry matrix: every stage fails once and is retried in every way; each cell is an import of its own.
 
-The cells come from the stage table. They run beside each other (`python -m tests.argo`); a table of all is
-printed at the end and left in .cache/e2e/matrix.md.
+The cells come from the stage table. They run in parallel (`python -m tests.argo`). The table of all cells is
+printed at the end and saved in .cache/e2e/matrix.md.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from workflows.status.nodes import Phase, phase_of
 pytestmark = [pytest.mark.argo, pytest.mark.matrix]
 Make = Callable[..., World]
 OTHER: Final = "another"
-"""A VM of one disk that nothing is wrong with."""
+"""A VM of one disk without any fault."""
 LONG: Final = 300.0
-"""Seconds without any change that are a hang; a back-off of a minute, on a busy machine, is none."""
+"""Seconds without any change that count as a hang; a back-off of a minute on a busy host does not."""
 
 
 class Way(enum.StrEnum):
@@ -47,13 +47,13 @@ class Way(enum.StrEnum):
 
     @property
     def in_place(self) -> bool:
-        """Whether the same Workflow goes on."""
+        """Whether the same Workflow continues."""
         return self in (Way.CLI, Way.SERVER)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A stage that fails, and how it is retried; of `disks` disks the last one fails."""
+    """A stage that fails, and the way of its retry; of `disks` disks the last one fails."""
 
     stage: Stage
     way: Way
@@ -64,22 +64,22 @@ class Cell:
 
     @property
     def twice(self) -> bool:
-        """Whether it is first retried while the cause is still there."""
+        """Whether the first retry comes while the cause is still present."""
         return self.way in (Way.CLI, Way.ANNOTATION) and self.disks == 1
 
     @property
     def vm_disks(self) -> int:
-        """Where the edited spec asks for another VM, that one fits into a quota, and this one does not."""
+        """If the edited spec asks for another VM, that VM fits into a quota and this one does not."""
         return 2 if self.another_vm else self.disks
 
     @property
     def ends(self) -> str:
-        """The import's status once the stage has failed."""
+        """The import's status after the stage has failed."""
         return INVALID if self.stage.check else FAILED
 
     @property
     def another_vm(self) -> bool:
-        """Whether the edited spec asks for another VM: only for that a check begins a new run."""
+        """Whether the edited spec asks for another VM: only then does a check start a new run."""
         return self.way is Way.SPEC and self.stage.check
 
 
@@ -92,15 +92,15 @@ CELLS: Final = [
     for disks in ((1, 2) if stage.scope is Scope.DISK else (1,))
 ]
 CELLS.sort(key=lambda cell: cell.stage.name != "serve")
-"""Those of `serve` take longest, as `image` waits for it: they begin first."""
+"""The cells of `serve` take longest, as `image` waits for it: they start first."""
 assert {cell.stage.name for cell in CELLS} == set(FAULTS), "a stage has no fault"
 SEEN_BY: Final = {"poweroff": "preflight", "image": "admit"}
-"""The check that refuses a stage's fault in a new Workflow: guest tools that do not run, and a full quota."""
+"""The check that refuses a stage's fault in a new Workflow: stopped guest tools, and a full quota."""
 
 
 @dataclass
 class Trial:
-    """A cell that is being carried out."""
+    """A cell under test."""
 
     cell: Cell
     scene: Scene
@@ -116,24 +116,24 @@ class Trial:
 
     @property
     def vm(self) -> str:
-        """The VM that is imported in the end."""
+        """The VM that is imported at the end."""
         return OTHER if self.cell.another_vm else self.scene.vm
 
     def begin(self) -> None:
-        """Apply the import; where the fault is to come after the checks, it waits before power-off."""
+        """Apply the import; if the fault comes after the checks, the import waits before power-off."""
         gate = {"approvals": ["poweroff"]} if self.moment is Moment.CHECKED else {}
         self.scene.world.begin(self.scene.vm, **gate)
         if gate:
             self.imported.when(lambda seen: seen.summary.reason == "WaitingForApproval", LONG)
 
     def approve(self) -> dict[str, str]:
-        """The annotation that lets it pass the gate; a new Workflow asks again."""
+        """The annotation that approves the gate; a new Workflow asks again."""
         return {"approve": "poweroff"} if self.moment is Moment.CHECKED else {}
 
     def until_failed(
         self, before: tuple[str, str] = ("", ""), *, stage: str = "", ends: str = ""
     ) -> tuple[str, str]:
-        """Wait until an attempt after `before` has failed, exit handler and all; returns which.
+        """Wait until an attempt after `before` has failed, with its exit handler; returns that attempt.
 
         It fails at the cell's stage, unless another stage and status are given.
         """
@@ -146,7 +146,7 @@ class Trial:
             return attempt(workflow) if over and reported else None
 
         failed = self.imported.when(look, LONG)
-        assert (stage or self.cell.stage.name) in self.imported.status.step, self.imported.told()
+        assert (stage or self.cell.stage.name) in self.imported.status.step, self.imported.describe()
         return failed
 
     def retry(self) -> None:
@@ -165,7 +165,7 @@ class Trial:
             self.imported.change(**self.edit())
 
     def edit(self) -> dict[str, Any]:
-        """What a person edits in the spec to have it retried."""
+        """The edit of the spec that causes a retry."""
         if self.cell.another_vm:
             return {"virtualMachineName": OTHER}
         if self.cell.stage.name == "build":
@@ -177,10 +177,10 @@ class Trial:
         return self.cell.way is Way.SPEC and (self.cell.another_vm or self.cell.stage.name == "build")
 
     def fails_again(self, before: tuple[str, str]) -> tuple[str, str]:
-        """Retry it with the cause still there; returns which attempt failed last.
+        """Retry while the cause is still present; returns the attempt that failed last.
 
-        A name that is taken is seen before an attempt begins. Other causes are refused by a check of the new
-        Workflow (`SEEN_BY`).
+        A taken name is found before an attempt starts. A check of the new Workflow refuses the other causes
+        (`SEEN_BY`).
         """
         self.retry()
         if self.cell.stage.name == "build" and not self.cell.way.in_place:
@@ -190,10 +190,10 @@ class Trial:
         return self.until_failed(before, stage=check, ends=INVALID if check else "")
 
     def until_done(self, before: tuple[str, str] = ("", "")) -> None:
-        """Wait until the VM runs and the Workflow has ended well. `before` is the attempt that has failed.
+        """Wait until the VM runs and the Workflow has succeeded. `before` is the attempt that failed.
 
         Raises:
-            AssertionError: when a later attempt fails, too. The import shows `before` for a while longer.
+            AssertionError: if a later attempt fails, too. The import shows `before` for a while longer.
         """
 
         def look(seen: Seen) -> bool:
@@ -209,13 +209,13 @@ class Trial:
 
 
 def attempt(workflow: dict[str, Any]) -> tuple[str, str]:
-    """Tells one attempt of a run from the next: by the Workflow, or in place by its start."""
+    """Identifies an attempt of a run: by the Workflow, or for a retry in place by its start."""
     status = workflow.get("status") or {}
     return str((workflow.get("metadata") or {}).get("name", "")), str(status.get("startedAt", ""))
 
 
 def done_before(imported: Imported) -> dict[str, str]:
-    """Start times of the steps that are done, by node; the exit handler always runs again."""
+    """Start times of the finished steps, by node; the exit handler always runs again."""
     nodes = ((imported.workflow or {}).get("status") or {}).get("nodes") or {}
     pods = [node for node in nodes.values() if node["type"] == "Pod" and ".onExit" not in node["name"]]
     return {node["name"]: node["startedAt"] for node in pods if node["phase"] == "Succeeded"}
@@ -232,7 +232,7 @@ def read_disks(world: World, vm: str) -> Counter[str]:
 
 @contextmanager
 def trial(cell: Cell, ground: Ground, make: Make, folder: Path) -> Iterator[tuple[Trial, Broken]]:
-    """The cell's import, failing."""
+    """The cell's import, which fails."""
     vm = f"m-{cell.stage.name}"
     world = make([a_vm(folder, vm, disks=cell.vm_disks), a_vm(folder, OTHER)])
     moment, fault = FAULTS[cell.stage.name]
@@ -251,7 +251,7 @@ def trial(cell: Cell, ground: Ground, make: Make, folder: Path) -> Iterator[tupl
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
-def test_cell(cell: Cell, ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_failed_stage_is_retried(cell: Cell, ground: Ground, make: Make, tmp_path: Path) -> None:
     with trial(cell, ground, make, tmp_path) as (made, broken):
         failed = made.until_failed()
         made.row.mark("failed")
@@ -271,7 +271,7 @@ def test_cell(cell: Cell, ground: Ground, make: Make, tmp_path: Path) -> None:
 
 
 def assert_done_once(made: Trial, before: dict[str, str], images: set[str]) -> None:
-    """No step that was done was carried out again, and the VM was shut down once."""
+    """No finished step ran again, and the VM was shut down once."""
     simulator = made.scene.world.simulator
     vm = simulator.vm(made.vm)
     assert (vm["shutdowns"], vm["powerOffs"], vm["power"]) == (1, 0, "off")
@@ -288,7 +288,7 @@ def assert_done_once(made: Trial, before: dict[str, str], images: set[str]) -> N
 
 
 def assert_nothing_held(made: Trial) -> None:
-    """No lock, and nothing in the release namespace but what tells of the import."""
+    """No lock is held, and the release namespace has only objects that show the import's state."""
     assert holders(made.imported.workflow or {}) == []
     mine = {names.LABEL_NAMESPACE: made.scene.world.namespace}
 
@@ -309,19 +309,19 @@ def holders(workflow: Object) -> list[str]:
 
 
 def uids(made: Trial) -> set[str]:
-    """The images that have been filled."""
+    """The images that are filled."""
     found = [one for one in images_of(made.scene.world) if image_state(one).imported]
     return {one["metadata"]["uid"] for one in found}
 
 
-def test_cleanup_that_is_killed(ground: Ground, make: Make, tmp_path: Path) -> None:
-    """The exit handler: Argo runs it again by itself, and the import stays what it is."""
+def test_killed_cleanup_runs_again(ground: Ground, make: Make, tmp_path: Path) -> None:
+    """The exit handler: Argo runs it again by itself, and the import keeps its status."""
     made = make([a_vm(tmp_path, "m-cleanup")])
     row = Row("cleanup-by-itself")
     with note(row):
         imported = made.begin("m-cleanup")
         imported.until(RUNNING)
-        (pod, *_) = eventually(lambda: imported.pods("cleanup"), imported.told)
+        (pod, *_) = eventually(lambda: imported.pods("cleanup"), imported.describe)
         name = pod["metadata"]["name"]
         ground.kubectl("delete", "pod", "-n", RELEASE, name, "--grace-period=0", "--force", "--wait=false")
         row.mark("failed")

@@ -1,4 +1,4 @@
-"""A machine with two disks, seen at six moments; with VMFERRY_RECORD=1 they become tests/recorded."""
+"""Records a VM with two disks at six times; with VMFERRY_RECORD=1 the results replace tests/recorded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Make = Callable[..., World]
 RECORDED: Final = ROOT / "tests" / "recorded"
 
 
-def test_six_moments(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_statuses_at_six_times(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "recorded", disks=2)])
     for disk in ("disk-0", "disk-1"):
         made.simulator.faults(pauseAt=65536, disk=disk)
@@ -28,29 +28,29 @@ def test_six_moments(ground: Ground, make: Make, tmp_path: Path) -> None:
     record("1-waiting-for-approval", imported)
     with no_room(ground, made.namespace, images=1) as give_room:  # not before `admit`
         imported.annotate(approve="poweroff")
-        held = eventually(lambda: both(made.simulator.held(0)), imported.told)
-        eventually(lambda: len(imported.leaf("export", "Running")) == 2, imported.told)
+        held = eventually(lambda: both(made.simulator.held(0)), imported.describe)
+        eventually(lambda: len(imported.leaf("export", "Running")) == 2, imported.describe)
         record("2-exporting", imported)
         first, second = sorted(held, key=lambda one: str(one["disk"]))
         made.simulator.release(first["id"])
-        eventually(lambda: images_of(made), imported.told)
+        eventually(lambda: images_of(made), imported.describe)
         made.simulator.release(second["id"])
         imported.until(FAILED)
         assert imported.summary.reason == "NoSpace"
-        eventually(lambda: phase(imported) == "Failed", imported.told)
+        eventually(lambda: phase(imported) == "Failed", imported.describe)
         record("3-failed", imported)
         give_room()
     name = imported.workflow["metadata"]["name"] if imported.workflow else ""
-    ground.service("stop", "argo-controller")  # so that what the retry wrote can be seen
+    ground.service("stop", "argo-controller")  # so that the Workflow stays as the retry wrote it
     try:
         ground.argo("retry", name)
         record("4-just-retried", imported)
     finally:
         ground.service("start", "argo-controller")
-    eventually(lambda: imported.leaf("image", "Running"), imported.told)
+    eventually(lambda: imported.leaf("image", "Running"), imported.describe)
     record("5-retry-running", imported)
     imported.until(RUNNING)
-    eventually(lambda: phase(imported) == "Succeeded", imported.told)
+    eventually(lambda: phase(imported) == "Succeeded", imported.describe)
     record("6-succeeded-after-retry", imported)
 
 

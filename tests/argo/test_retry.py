@@ -1,4 +1,4 @@
-"""What failed is retried alone: by Argo's command line or server, by annotation, by mending the spec."""
+"""Only what failed is retried: by Argo's command line or server, by annotation, by editing the spec."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Make = Callable[..., World]
 
 COUNTED: Final = "count/virtualmachineimages.harvesterhci.io"
 BEFORE: Final = ("preflight", "admit", "poweroff", "export", "convert")
-"""Stages that were done when `image` failed."""
+"""Stages that were finished when `image` failed."""
 
 
 @contextmanager
 def no_room(ground: Ground, namespace: str, images: int = 0) -> Iterator[Callable[[], None]]:
-    """A quota that allows so many images; what is yielded raises it."""
+    """A quota that allows this number of images; the yielded function raises it."""
     quota = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
@@ -41,16 +41,16 @@ def no_room(ground: Ground, namespace: str, images: int = 0) -> Iterator[Callabl
 
 
 def checked(made: World, vm: str) -> Imported:
-    """An import that waits for the approval of power-off, with `preflight` and `admit` done."""
+    """An import that waits for the approval of power-off; `preflight` and `admit` are done."""
     imported = made.begin(vm, approvals=["poweroff"])
-    eventually(lambda: imported.summary.reason == "WaitingForApproval", imported.told)
+    eventually(lambda: imported.summary.reason == "WaitingForApproval", imported.describe)
     return imported
 
 
-def failed_for_want_of_room(ground: Ground, made: World, vm: str) -> tuple[Imported, dict[str, str]]:
-    """An import whose image fails by quota; and when each of its pods' nodes started.
+def failed_by_quota(ground: Ground, made: World, vm: str) -> tuple[Imported, dict[str, str]]:
+    """An import whose image fails because of a quota, and the start time of each of its pod nodes.
 
-    The quota comes after `admit`, which would refuse the import before power-off.
+    The quota is made after `admit`, which would refuse the import before power-off.
     """
     imported = checked(made, vm)
     with no_room(ground, made.namespace) as give_room:
@@ -64,7 +64,7 @@ def failed_for_want_of_room(ground: Ground, made: World, vm: str) -> tuple[Impor
 
 
 def started(imported: Imported) -> dict[str, str]:
-    """Start times of the pods' nodes, by name."""
+    """Start times of the pod nodes, by name."""
     nodes = ((imported.workflow or {}).get("status") or {}).get("nodes") or {}
     return {node["name"]: node["startedAt"] for node in nodes.values() if node["type"] == "Pod"}
 
@@ -79,14 +79,14 @@ def assert_only_what_failed_ran_again(before: dict[str, str], after: dict[str, s
 
 
 def seen_running_again(imported: Imported) -> None:
-    """The import goes back from failed to running."""
-    eventually(lambda: imported.summary.status == "Unknown", imported.told, 60)
+    """Check that the import changes from failed to running."""
+    eventually(lambda: imported.summary.status == "Unknown", imported.describe, 60)
 
 
 @pytest.mark.smoke
-def test_by_argos_command_line(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_retry_by_argo_command_line(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "by-cli")])
-    imported, before = failed_for_want_of_room(ground, made, "by-cli")
+    imported, before = failed_by_quota(ground, made, "by-cli")
     workflow = imported.workflow
     assert workflow
     ground.argo("retry", workflow["metadata"]["name"])
@@ -99,9 +99,9 @@ def test_by_argos_command_line(ground: Ground, make: Make, tmp_path: Path) -> No
     assert len([call for call in made.simulator.calls() if call["kind"] == "disk"]) == 1
 
 
-def test_by_argos_server_as_its_page_does(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_retry_by_argo_server_as_its_page_does(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "by-page")])
-    imported, before = failed_for_want_of_room(ground, made, "by-page")
+    imported, before = failed_by_quota(ground, made, "by-page")
     workflow = imported.workflow
     assert workflow
     person(ground)
@@ -112,15 +112,15 @@ def test_by_argos_server_as_its_page_does(ground: Ground, make: Make, tmp_path: 
     assert_only_what_failed_ran_again(before, started(imported))
 
 
-def test_by_annotation_without_a_server(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_retry_by_annotation_without_argo_server(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "by-note")])
-    imported, _ = failed_for_want_of_room(ground, made, "by-note")
+    imported, _ = failed_by_quota(ground, made, "by-note")
     workflow = imported.workflow
     assert workflow
     first = workflow["metadata"]["name"]
     imported.annotate(retry="true", approve="poweroff")  # a new Workflow asks for approval again
     eventually(
-        lambda: imported.status.workflow and imported.status.workflow.name == f"{first}-r1", imported.told
+        lambda: imported.status.workflow and imported.status.workflow.name == f"{first}-r1", imported.describe
     )
     imported.until(RUNNING)
     assert made.simulator.vm("by-note")["shutdowns"] == 1
@@ -130,21 +130,21 @@ def test_by_annotation_without_a_server(ground: Ground, make: Make, tmp_path: Pa
     assert "migration.harvesterhci.io/retry" not in (imported.raw or {})["metadata"].get("annotations", {})
 
 
-def test_by_mending_the_spec(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_retry_by_editing_the_spec(ground: Ground, make: Make, tmp_path: Path) -> None:
     made = make([a_vm(tmp_path, "by-spec")])
-    imported, _ = failed_for_want_of_room(ground, made, "by-spec")
+    imported, _ = failed_by_quota(ground, made, "by-spec")
     imported.annotate(approve="poweroff")  # a new Workflow asks for approval again
-    imported.change(memory="256Mi", targetVirtualMachineName="mended")
+    imported.change(memory="256Mi", targetVirtualMachineName="fixed")
     imported.leaves(FAILED)
     imported.until(RUNNING)
-    machine = imported.machine("mended")
+    machine = imported.machine("fixed")
     assert machine
     assert machine["spec"]["template"]["spec"]["domain"]["memory"]["guest"] == "256Mi"
     assert len([call for call in made.simulator.calls() if call["kind"] == "disk"]) == 1
 
 
 def person(ground: Ground) -> None:
-    """Somebody to whom the chart's Role for people is bound."""
+    """A user to whom the chart's Role for users is bound."""
     metadata = {"name": "a-person", "namespace": RELEASE}
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
     binding = {
@@ -187,7 +187,7 @@ def test_a_person_decides_nothing_that_a_pod_runs(ground: Ground, make: Make, tm
 
 
 def put(ground: Ground, path: str) -> Object:
-    """A request to Argo's server, with a token that may do what a person's may."""
+    """Send a request to Argo's server with that user's token."""
     token = ground.kubectl("create", "token", "-n", RELEASE, "a-person").strip()
     request = urllib.request.Request(  # noqa: S310 - the lab's own address
         f"{ARGO_SERVER}{path}",

@@ -1,4 +1,4 @@
-"""What is secret is in no object, log, Event, last words, command line or environment."""
+"""No secret is in any object, log, Event, termination message, command line or environment."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ KINDS = (
 IMAGES = "virtualmachineimages.harvesterhci.io,backingimages.longhorn.io"
 
 
-def test_canaries(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_secrets_appear_nowhere(ground: Ground, make: Make, tmp_path: Path) -> None:
     vms = [a_vm(tmp_path, "well"), a_vm(tmp_path, "broken")]
     made = make(vms, username=USER, password=PASSWORD)
-    # One fails after it has used everything there is to use; the controller logs at debug level.
+    # One import fails after it used every secret; the controller logs at debug level.
     broken = checked(made, "broken")
     with no_room(ground, made.namespace) as give_room:
         broken.annotate(approve="poweroff")
@@ -40,7 +40,7 @@ def test_canaries(ground: Ground, make: Make, tmp_path: Path) -> None:
         give_room()
     ground.apply(made.manifest("well"))
     well = made.imported("well")
-    tokens = [eventually(partial(token, ground, one), one.told, 60) for one in (well, broken)]
+    tokens = [eventually(partial(token, ground, one), one.describe, 60) for one in (well, broken)]
     well.until(RUNNING)
     secrets = {
         "password": PASSWORD,
@@ -79,14 +79,14 @@ def tickets(made: World) -> Iterator[str]:
 
 
 def sessions(made: World) -> Iterator[str]:
-    """The cookies' values: what a session is called at the source."""
+    """The values of the cookies: the IDs of the sessions at the source."""
     yield from {
         str(call["session"]) for call in made.simulator.calls() if len(str(call.get("session") or "")) > 8
     }
 
 
 def everything(ground: Ground, made: World) -> Iterator[tuple[str, str]]:
-    """(where, text): objects but Secrets, logs, and what runs in the pods."""
+    """(where, text) of all objects except Secrets, of the logs, and of what runs in the pods."""
     for namespace in (RELEASE, made.namespace):
         for thing in json.loads(ground.kubectl("get", KINDS, "-n", namespace, "-o", "json"))["items"]:
             thing["metadata"].pop("managedFields", None)

@@ -1,4 +1,4 @@
-"""Imports from the other kinds of source, with the real Argo: an OVA behind HTTPS, the real OpenStack."""
+"""Imports from the other kinds of source with the real Argo: an OVA behind HTTPS, and the real OpenStack."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ GIB = 1 << 30
 BASE_PORT = 17000
 
 
-def test_an_ova_behind_https(ground: Ground, tmp_path: Path) -> None:
-    """With a login, a CA of its own and Range; two disks, which are read from their places in the archive."""
+def test_ova_behind_https_is_imported(ground: Ground, tmp_path: Path) -> None:
+    """With a login, a CA of its own and Range. Two disks are read from their positions in the archive."""
     (tmp_path / "files").mkdir()
     originals = [Path(a_disk(tmp_path, number)["file"]) for number in (41, 42)]
     build_ova(tmp_path / "files" / "appliance.ova", originals, "virtualbox", name="appliance")
@@ -43,7 +43,7 @@ def test_an_ova_behind_https(ground: Ground, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def openstack(ground: Ground) -> Iterator[Cloud]:
-    """The services at an address that pods reach."""
+    """The services, at an address that pods reach."""
     state = CACHE / "cluster"
     layout = operate.up(state, Settings(host=HOST, base_port=BASE_PORT))
     try:
@@ -59,13 +59,15 @@ def project(openstack: Cloud) -> Iterator[Project]:
 
 
 @pytest.mark.alone
-def test_three_servers_of_openstack_at_once(ground: Ground, project: Project, tmp_path: Path) -> None:
-    """One by UUID, one by name, one with two disks and two cards (the QA plan's case)."""
-    fronts = [machines.Card(network=machines.network(project, name)) for name in ("front", "back")]
+def test_three_openstack_servers_are_imported_in_parallel(
+    ground: Ground, project: Project, tmp_path: Path
+) -> None:
+    """One by UUID, one by name, one with two disks and two NICs (the QA plan's case)."""
+    fronts = [machines.Nic(network=machines.network(project, name)) for name in ("front", "back")]
     one, two = _whole(tmp_path, 51), _whole(tmp_path, 52)
-    by_name = machines.server(project, "by-name", [one], cards=fronts[:1])
-    by_uuid = machines.server(project, "by-uuid", [one], cards=fronts[:1])
-    both = machines.server(project, "two-of-each", [one, two], cards=fronts)
+    by_name = machines.server(project, "by-name", [one], nics=fronts[:1])
+    by_uuid = machines.server(project, "by-uuid", [one], nics=fronts[:1])
+    both = machines.server(project, "two-of-each", [one, two], nics=fronts)
     with place(ground, "it-openstack") as made:
         secret, source = demosources.openstack_source(project, made.namespace)
         wanted = {"by-name": "by-name", "by-uuid": by_uuid.id, "two-of-each": "two-of-each"}
@@ -92,25 +94,25 @@ def test_three_servers_of_openstack_at_once(ground: Ground, project: Project, tm
 
 
 @pytest.mark.alone
-def test_a_server_of_openstack_boots_with_its_data(ground: Ground, project: Project, tmp_path: Path) -> None:
+def test_openstack_server_boots_with_its_data(ground: Ground, project: Project, tmp_path: Path) -> None:
     scenario.guest_image()
     with place(ground, "it-cloud-guest") as made:
         stage = demosources.openstack_stage(project, tmp_path, made.namespace, stay=True)
         console = ground.lab.state / "consoles" / f"{made.namespace}-{scenario.VM}.log"
-        console.unlink(missing_ok=True)  # of a run before
+        console.unlink(missing_ok=True)  # of an earlier run
         ground.kubectl("apply", "-f", str(stage.manifests))
         made.imported(scenario.VM).until(RUNNING, seconds=900)
         eventually(console.exists, "the guest's console", 60)
         eventually(
             lambda: "VMFERRY-GUEST done" in console.read_text(errors="replace"), "the guest's report", 240
         )
-        said = scenario.proven(console.read_text(errors="replace"), stage.data)
-        assert [nic.mac for nic in said.nics] == list(scenario.MACS)
+        report = scenario.proven(console.read_text(errors="replace"), stage.data)
+        assert [nic.mac for nic in report.nics] == list(scenario.MACS)
         assert project.held() == []
 
 
 def _whole(folder: Path, number: int) -> Path:
-    """A disk of a whole GiB, as volumes are."""
+    """A disk of whole GiB, as volumes are."""
     path = Path(a_disk(folder, number)["file"])
     with path.open("r+b") as file:
         file.truncate(GIB)
@@ -128,7 +130,7 @@ def _source(made: Place, kind: str, name: str, spec: Object) -> Object:
 
 
 def _begin(made: Place, secret: Object, source: Object, vm: str, originals: list[Path]) -> Imported:
-    """Import a machine to its end, and compare its claims with the originals."""
+    """Import a VM to its end and compare its claims with the originals."""
     reference = {"kind": source["kind"], "name": source["metadata"]["name"]}
     made.ground.apply(made.document(vm, reference), source, secret)
     imported = made.imported(vm)

@@ -1,4 +1,4 @@
-"""`helm uninstall` with imports in every state: refused with a reason, or nothing is left behind."""
+"""`helm uninstall` with imports in every state: it is refused with a reason, or nothing is left."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ HELD = ("reading", "gated", "cancelled", "unknown")
 
 @pytest.fixture
 def reinstalled(ground: Ground) -> Iterator[Ground]:
-    """The ground, for a test that takes the chart away."""
+    """The ground, for a test that removes the chart."""
     yield ground
     ground.install()
 
 
 @pytest.mark.alone
-def test_uninstalled_with_imports_in_every_state(reinstalled: Ground, make: Make, tmp_path: Path) -> None:
+def test_uninstall_with_imports_in_every_state(reinstalled: Ground, make: Make, tmp_path: Path) -> None:
     ground = reinstalled
     made = make([a_vm(tmp_path, name) for name in ("done", *HELD[:3])])
     done = made.begin("done")
@@ -33,22 +33,22 @@ def test_uninstalled_with_imports_in_every_state(reinstalled: Ground, make: Make
     done.until(RUNNING)
     gated = made.begin("gated", approvals=["poweroff"])
     unknown = made.begin("unknown")
-    eventually(lambda: gated.summary.reason == "WaitingForApproval", gated.told)
+    eventually(lambda: gated.summary.reason == "WaitingForApproval", gated.describe)
     made.simulator.faults(pauseAt=65536)
     cancelled = made.begin("cancelled")
-    eventually(lambda: made.simulator.held(0), cancelled.told)
+    eventually(lambda: made.simulator.held(0), cancelled.describe)
     cancelled.change(cancel=True)
     cancelled.until(FAILED)
-    made.simulator.faults(pauseAt=65536)  # a rule holds for one disk
+    made.simulator.faults(pauseAt=65536)  # a rule applies to one disk
     reading = made.begin("reading")
-    eventually(lambda: made.simulator.held(0), reading.told)
+    eventually(lambda: made.simulator.held(0), reading.describe)
     unknown.until(INVALID)
 
-    said = ground.uninstall()
-    assert all(f"{made.namespace}/{name} (" in said for name in HELD), said
-    assert f"{made.namespace}/done" not in said
-    assert f"{made.namespace}/waiting" not in said
-    assert ground.cluster.get(DEPLOYMENT, "vmferry-controller", RELEASE), "nothing was taken away"
+    output = ground.uninstall()
+    assert all(f"{made.namespace}/{name} (" in output for name in HELD), output
+    assert f"{made.namespace}/done" not in output
+    assert f"{made.namespace}/waiting" not in output
+    assert ground.cluster.get(DEPLOYMENT, "vmferry-controller", RELEASE), "nothing was deleted"
 
     for imported in (reading, gated, cancelled, unknown):
         imported.delete()
@@ -57,6 +57,6 @@ def test_uninstalled_with_imports_in_every_state(reinstalled: Ground, make: Make
     assert copies == []
     for imported in (done, waiting):
         ground.cluster.delete(IMPORT, imported.name, made.namespace)
-    eventually(lambda: made.all(IMPORT) == [], "imports that nobody has to let go", 20)
+    eventually(lambda: made.all(IMPORT) == [], "imports that no controller has to release", 20)
     assert done.machine("done"), "what an import made is its owner's"
-    ground.install()  # what is left of the finished run goes when there is a controller again
+    ground.install()  # after a new install, the controller deletes the rest of the finished run

@@ -1,4 +1,4 @@
-"""A web site that the lab's pods reach: nginx over TLS with a login, as archives are published."""
+"""A web site that the lab's pods reach: nginx with TLS and a login, as sites publish archives."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ http {{
 
 @dataclass(frozen=True)
 class Site:
-    """A site at work."""
+    """A running site."""
 
     folder: Path
     url: str
@@ -58,7 +58,7 @@ class Site:
 
 @contextlib.contextmanager
 def site(folder: Path) -> Iterator[Site]:
-    """Serve `folder`/files, for whoever logs in."""
+    """Serve `folder`/files to users who log in."""
     nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin")
     assert nginx is not None
     _users(folder)

@@ -1,4 +1,4 @@
-"""Machines in a simulated vCenter, and their imports in a namespace of the lab, for the time of a test."""
+"""VMs in a simulated vCenter, and their imports in a namespace of the lab, for the duration of a test."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class World(Place):
         ]
 
     def manifest(self, vm: str, *, name: str = "", source: str = "", **spec: Any) -> Object:
-        """The VirtualMachineImport of a machine."""
+        """The VirtualMachineImport of a VM."""
         where = {"kind": "VmwareSource", "name": "vcenter", "namespace": source or self.namespace}
         mapping = [{"sourceNetwork": "VM Network", "destinationNetwork": "vlan1"}]
         return self.document(vm, where, name=name, **{"networkMapping": mapping, **spec})
@@ -90,7 +90,7 @@ class World(Place):
 
 @contextlib.contextmanager
 def world(ground: Ground, folder: Path, vms: list[Object], name: str, **inventory: Any) -> Iterator[World]:
-    """A vCenter with these machines and a namespace, both gone afterwards; nothing may be left of any run."""
+    """A vCenter with these VMs and a namespace; both are removed afterwards, with all runs."""
     datacenter = {
         "name": "DC0",
         "networks": [{"name": "VM Network"}, {"name": "prod-pg", "kind": "distributed"}],
@@ -122,7 +122,7 @@ def a_disk(folder: Path, number: int, mib: int = 24, **more: Any) -> Object:
 
 
 def a_vm(folder: Path, name: str, *, disks: int = 1, nics: int = 1, mib: int = 24, **more: Any) -> Object:
-    """A machine of small disks; it boots nothing, which is nobody's business here."""
+    """A VM with small disks. It has nothing to boot, which does not matter here."""
     number = int(hashlib.sha256(name.encode()).hexdigest()[:4], 16)
     return {
         "name": name,
@@ -136,6 +136,6 @@ def a_vm(folder: Path, name: str, *, disks: int = 1, nics: int = 1, mib: int = 2
 
 
 def _mac(folder: Path, name: str, index: int) -> str:
-    """An address of a test's own: Harvester refuses a MAC that a VM of another namespace has."""
+    """A MAC for one test only: Harvester refuses a MAC that a VM in another namespace has."""
     digest = hashlib.sha256(f"{folder} {name} {index}".encode()).hexdigest()
     return f"00:50:56:8{digest[0]}:{digest[1:3]}:{digest[3:5]}"

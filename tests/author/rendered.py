@@ -1,4 +1,4 @@
-"""What was written, read back: the tests look at the YAML that ships, not at the objects it was made from."""
+"""Reads the written YAML: the tests check the YAML that ships, not the objects it was made from."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def waits(task: Json) -> list[str]:
 
 
 def keys(value: Any) -> Iterator[str]:
-    """Every key of every mapping inside, those of annotations and labels too."""
+    """Every key of every mapping inside, also those of annotations and labels."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield key

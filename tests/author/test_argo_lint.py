@@ -1,7 +1,7 @@
-"""The real Argo's linter over the files that ship.
+"""The real Argo's linter checks the files that ship.
 
-It is in no package registry: the folder of its binaries is given by LAB_ARGO (default: `vmferry/argo` under
-the user's cache). Where there is none these tests say so, and `test_structure.py` stands alone.
+No package registry has it: LAB_ARGO names the folder with its binaries (default: `vmferry/argo` in the user's
+cache). Without them these tests are skipped with a message, and `test_structure.py` is the only check.
 """
 
 from __future__ import annotations
@@ -51,28 +51,28 @@ def installed() -> Json:
     return made
 
 
-def test_argo_takes_the_template(lint: Lint) -> None:
+def test_argo_accepts_the_template(lint: Lint) -> None:
     done = lint(installed())
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("plan", [PLAIN, GATED], ids=["plain", "gated"])
-def test_argo_takes_a_run_of_it(lint: Lint, plan: Any) -> None:
+def test_argo_accepts_a_run_of_the_template(lint: Lint, plan: Any) -> None:
     done = lint(installed(), author(plan, Installation(), attempt=1, owner="uid"))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_run_of_a_template_that_is_not_there_is_refused(lint: Lint) -> None:
+def test_run_of_an_unknown_template_is_refused(lint: Lint) -> None:
     assert "vmferry-vmware" in refused(lint(author(PLAIN, Installation())))
 
 
-def test_a_field_that_argo_does_not_have_is_refused(lint: Lint) -> None:
+def test_unknown_field_is_refused_by_argo(lint: Lint) -> None:
     made = installed()
     made["spec"]["templates"][0]["pendingTimeOut"] = "30m"
     assert "pendingTimeOut" in refused(lint(made))
 
 
-def test_a_reference_to_nothing_is_refused(lint: Lint) -> None:
+def test_reference_to_an_unknown_parameter_is_refused(lint: Lint) -> None:
     made = template(Installation())
     made["spec"]["templates"][0]["container"]["args"].append("{{inputs.parameters.disc}}")
     assert "inputs.parameters.disc" in refused(lint(made))

@@ -1,6 +1,6 @@
 """The chart as Helm renders it. Helm is installed, or built from its Go module (`helm.sh/helm/v3/cmd/helm`).
 
-Where there is none (HELM, .cache/bin or PATH), these tests say so.
+Without Helm (HELM, .cache/bin or PATH), these tests are skipped with a message.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ pytestmark = without_helm
 
 
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
-    # A helm built without link flags takes the cluster for an ancient one.
+    # A helm that is built without link flags assumes a very old cluster.
     command = [str(HELM), *arguments, "--kube-version", "1.34.0"]
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
 
@@ -71,24 +71,24 @@ def container(name: str, **values: Any) -> Json:
     return inside
 
 
-def test_helm_finds_nothing_to_complain_of() -> None:
+def test_helm_lint_passes() -> None:
     done = helm("lint", "--strict", str(CHART))
     assert done.returncode == 0, done.stdout
 
 
-def test_the_template_goes_through_helm_as_it_is() -> None:
+def test_helm_does_not_change_the_template() -> None:
     """Argo's braces survive, and the chart's default values are the author's defaults."""
     made = workflow_template(**{"sourceNetwork.guard": False})
     assert made["spec"] == parse(TEMPLATE.read_text())["spec"]
     assert workflow_template()["metadata"]["namespace"] == RELEASE
 
 
-def test_everything_is_in_the_releases_namespace_or_in_none() -> None:
+def test_objects_are_in_the_release_namespace_or_cluster_wide() -> None:
     spaces = {one["metadata"].get("namespace") for one in rendered()}
     assert spaces == {RELEASE, None}
 
 
-def test_images_are_where_the_values_say() -> None:
+def test_values_set_the_images() -> None:
     digest = "sha256:" + "a" * 64
     images = {
         "images.registry": "registry.example:5000/mirror",
@@ -117,7 +117,7 @@ def test_other_values_reach_the_template() -> None:
     assert spec["imagePullSecrets"] == [{"name": "one"}, {"name": "two"}]
 
 
-def test_the_patch_of_argos_containers_can_be_left_out() -> None:
+def test_patch_of_argo_containers_can_be_turned_off() -> None:
     assert "podSpecPatch" not in workflow_template(**{"workflow.patchExecutor": False})["spec"]
 
 
@@ -125,7 +125,7 @@ PLAIN: Final = {"sourceProxy.https": "http://proxy.corp:3128", "sourceProxy.noPr
 
 
 def with_proxy(word: str = "proxy", **values: Any) -> Iterator[tuple[str, list[Json]]]:
-    """Every container that has a variable with that word: whose it is, and those variables."""
+    """Every container with a variable with that word: its name and those variables."""
     for kind in ("WorkflowTemplate", "Deployment", "Job"):
         for name, one in of_kind(kind, **values).items():
             for container_name, found in containers(one["spec"]):
@@ -142,7 +142,7 @@ def containers(spec: Json) -> Iterator[tuple[str, Json]]:
         yield one["name"], one
 
 
-def test_only_who_talks_to_a_source_gets_its_proxy() -> None:
+def test_only_pods_that_connect_to_a_source_get_its_proxy() -> None:
     assert dict(with_proxy()) == {}
     stages = [stage.name for stage in PROGRAMS if stage.credentials]
     assert stages == ["preflight", "poweroff", "export", "cleanup"]
@@ -178,7 +178,7 @@ def test_a_proxy_with_a_password_comes_from_a_secret() -> None:
         ]
 
 
-def test_a_proxy_has_one_origin() -> None:
+def test_proxy_from_both_secret_and_values_is_refused() -> None:
     done = helm("template", str(CHART), "--set", "sourceProxy.secret=a,sourceProxy.https=http://proxy:3128")
     assert done.returncode != 0
     assert "leave sourceProxy.http and sourceProxy.https empty" in done.stderr
@@ -187,7 +187,7 @@ def test_a_proxy_has_one_origin() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"imagse": {}}, {"images.registri": "x"}, {"limits.machines": 0}, {"namespaces": ["A b"]}]
 )
-def test_values_that_nobody_knows_are_refused(wrong: Json) -> None:
+def test_unknown_values_are_refused(wrong: Json) -> None:
     given = [f"--set-json={key}={json.dumps(value)}" for key, value in wrong.items()]
     assert helm("template", str(CHART), *given).returncode != 0
 
@@ -216,11 +216,11 @@ REFUSED: Final = [
     "workflow.resources.export.requests.cpu=1.2.3",
     "workflow.resources.export.requests.memory=1ki",
 ]
-"""As a person writes them after --set; each was taken once and failed later, or in silence."""
+"""As a user writes them after --set; each was accepted once and failed later, or silently."""
 
 
 @pytest.mark.parametrize("wrong", REFUSED)
-def test_a_value_that_cannot_work_is_refused_with_its_path(wrong: str) -> None:
+def test_invalid_value_is_refused_with_its_path(wrong: str) -> None:
     done = helm("template", str(CHART), "--set", wrong)
     assert done.returncode != 0
     path = wrong.partition("=")[0].replace(".", "/")
@@ -242,13 +242,13 @@ TAKEN: Final = [
 
 
 @pytest.mark.parametrize("right", TAKEN)
-def test_a_value_that_works_is_taken(right: str) -> None:
+def test_valid_value_is_accepted(right: str) -> None:
     done = helm("template", str(CHART), "--set", right)
     assert done.returncode == 0, done.stderr
 
 
 def test_every_image_can_be_pinned() -> None:
-    """The schema names the targets of images/Containerfile, so that a slip is seen."""
+    """The schema names the targets of images/Containerfile, so that a typo is found."""
     built = (Path(__file__).parents[2] / "images" / "Containerfile").read_text()
     targets = set(re.findall(r"^FROM python AS (\w+)$", built, flags=re.MULTILINE)) - {"builder"}
     schema = json.loads((CHART / "values.schema.json").read_text())
@@ -269,7 +269,7 @@ def test_a_fraction_of_a_processor_may_be_a_number() -> None:
 # --- limits
 
 
-def test_limits_have_the_keys_that_the_locks_ask_for() -> None:
+def test_limits_have_the_keys_of_the_locks() -> None:
     source = SourcePlan(kind=SourceKind.VMWARE, name="vc.lab", namespace="shop", endpoint="")
     row = {"kind": "VmwareSource", "namespace": "shop", "name": "vc.lab", "machines": 1}
     made = of_kind("ConfigMap", **{"limits.perSource": [row]})[argo_names.LIMITS]
@@ -300,7 +300,7 @@ def rules(role: Json) -> set[Rule]:
 
 
 def may(identity: str, **values: Any) -> set[Rule]:
-    """All that an identity may, wherever."""
+    """All rules of an identity, in any namespace."""
     found: set[Rule] = set()
     for kind in ("Role", "ClusterRole"):
         for binding in (one for one in rendered(json.dumps(values)) if one["kind"].endswith("Binding")):
@@ -312,7 +312,7 @@ def may(identity: str, **values: Any) -> set[Rule]:
 REPORT: Final = ("argoproj.io", "workflowtaskresults", frozenset({"create", "patch"}))
 
 
-def test_each_has_an_identity_of_its_own() -> None:
+def test_every_identity_has_a_service_account() -> None:
     assert set(of_kind("ServiceAccount")) == {
         "vmferry-controller",
         "vmferry-uninstall",
@@ -327,7 +327,7 @@ def test_every_step_can_report_to_argo_and_none_reads_secrets(identity: Identity
     assert not any(resource == "secrets" for _, resource, _ in found)
 
 
-def test_who_holds_the_sources_credentials_while_data_flows_may_nothing_else() -> None:
+def test_identity_of_the_data_stages_may_only_report() -> None:
     assert may("vmferry-data") == {REPORT}
     assert {stage.name for stage in PROGRAMS if stage.identity is Identity.DATA} == {
         "poweroff",
@@ -336,19 +336,19 @@ def test_who_holds_the_sources_credentials_while_data_flows_may_nothing_else() -
     }
 
 
-def test_prepare_can_free_the_claims() -> None:
-    """By deleting the run's finished pods: Argo's podGC does not see those that were done before a retry."""
+def test_prepare_may_delete_finished_pods() -> None:
+    """It deletes the run's finished pods: Argo's podGC does not see those that finished before a retry."""
     assert ("", "pods", frozenset({"list", "delete"})) in may("vmferry-prepare")
 
 
-def test_serve_only_looks() -> None:
+def test_serve_may_only_read() -> None:
     assert may("vmferry-serve") - {REPORT} == {
         ("harvesterhci.io", "virtualmachineimages", frozenset({"get", "list", "watch"})),
         ("argoproj.io", "workflows", frozenset({"get"})),
     }
 
 
-def test_the_controller_takes_secrets_by_name_only() -> None:
+def test_controller_may_not_list_secrets() -> None:
     verbs = {
         verb for _, resource, verbs in may("vmferry-controller") for verb in verbs if resource == "secrets"
     }
@@ -357,28 +357,28 @@ def test_the_controller_takes_secrets_by_name_only() -> None:
     assert ("", "secrets", frozenset({"get"})) in rules(everywhere)
 
 
-def test_who_asks_before_an_uninstall_may_list_and_sweep_and_nothing_else() -> None:
+def test_uninstall_hook_may_only_list_imports_and_delete_leftovers() -> None:
     assert may("vmferry-uninstall") == {
         ("migration.harvesterhci.io", "virtualmachineimports", frozenset({"get", "list"})),
         ("", "configmaps", frozenset({"list", "delete"})),
     }
 
 
-def test_who_retries_in_argo_sees_its_pages_without_errors() -> None:
-    """The page asks for cron workflows at every look, and shows FAILED TO LOAD DATA where it may not."""
+def test_operator_role_can_read_all_that_argo_pages_need() -> None:
+    """The page asks for cron workflows at every refresh, and shows FAILED TO LOAD DATA if it may not."""
     granted = rules(of_kind("Role")["vmferry-operator"])
     assert ("argoproj.io", "cronworkflows", frozenset({"list", "watch"})) in granted
     assert not any(resource == "secrets" for _, resource, _ in granted)
 
 
-def test_nothing_is_granted_by_a_star() -> None:
+def test_no_role_has_a_wildcard() -> None:
     granted = [
         rule for kind in ("Role", "ClusterRole") for role in of_kind(kind).values() for rule in role["rules"]
     ]
     assert not any("*" in [*rule["verbs"], *rule["resources"], *rule["apiGroups"]] for rule in granted)
 
 
-def test_named_namespaces_narrow_what_is_bound() -> None:
+def test_listed_namespaces_replace_cluster_wide_bindings() -> None:
     everywhere = set(of_kind("ClusterRoleBinding"))
     narrow = {"namespaces": ["shop", RELEASE]}
     facts = {"vmferry-controller-facts", "vmferry-target-storage"}
@@ -398,7 +398,7 @@ def test_named_namespaces_narrow_what_is_bound() -> None:
 # --- network
 
 
-def test_disks_are_fetched_by_who_pulls_images_only() -> None:
+def test_only_image_importers_may_reach_serve() -> None:
     policy = of_kind("NetworkPolicy")["vmferry-serve"]["spec"]
     assert policy["podSelector"]["matchLabels"] == {names.LABEL_STAGE: "serve"}
     assert policy["policyTypes"] == ["Ingress"]
@@ -411,13 +411,13 @@ def test_disks_are_fetched_by_who_pulls_images_only() -> None:
     assert importers["podSelector"]["matchLabels"] == {"cdi.kubevirt.io": "importer"}
 
 
-def test_the_network_policy_can_be_narrowed_and_left_out() -> None:
+def test_network_policy_can_be_narrowed_and_turned_off() -> None:
     narrow = {"serve.networkPolicy.importerPods": False, "serve.networkPolicy.namespaces": []}
     (rule,) = of_kind("NetworkPolicy", **narrow)["vmferry-serve"]["spec"]["ingress"]
     assert len(rule["from"]) == 1
     assert of_kind("NetworkPolicy", **{"serve.networkPolicy.enabled": False}) == {}
 
 
-def test_nothing_in_the_chart_holds_a_secret() -> None:
+def test_chart_contains_no_secret() -> None:
     assert of_kind("Secret") == {}
     assert "stringData" not in set(keys(rendered()))

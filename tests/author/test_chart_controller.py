@@ -1,4 +1,4 @@
-"""The controller in the chart: what it is told, what it may, how it runs."""
+"""The controller in the chart: its options, its rights, its pod."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from workflows.stages import Limit
 pytestmark = without_helm
 
 
-def test_the_controller_may_look_for_each_of_todays_and_for_no_other() -> None:
+def test_controller_may_read_only_the_deployments_of_vm_import_controller() -> None:
     role = of_kind("ClusterRole")["vmferry-controller-facts"]
     (rule,) = [one for one in role["rules"] if one["resources"] == ["deployments"]]
     assert (set(rule["resourceNames"]), rule["verbs"]) == (set(compat.DEPLOYMENTS), ["get"])
 
 
-def test_the_controller_is_told_what_the_values_say() -> None:
+def test_values_become_options_of_the_controller() -> None:
     values = {
         "namespaces": ["shop"],
         "scratch.storageClass": "fast",
@@ -34,14 +34,14 @@ def test_the_controller_is_told_what_the_values_say() -> None:
         "limits.machines": 3,
     }
     given = of_kind("ConfigMap", **values)["vmferry-controller"]["data"]["controller.json"]
-    told = Options.model_validate_json(given)  # refuses fields that nobody reads
-    assert (told.namespace, told.namespaces) == (RELEASE, ("shop",))
-    assert (told.settings.scratch.storage_class, told.settings.reuse_unstamped) == ("fast", True)
-    assert (str(told.format), str(told.cross_namespace_references)) == ("raw", "same-namespace")
-    assert (told.recheck_seconds, told.defaults[Limit.MACHINES]) == (30, 3)
+    parsed = Options.model_validate_json(given)  # refuses unknown fields
+    assert (parsed.namespace, parsed.namespaces) == (RELEASE, ("shop",))
+    assert (parsed.settings.scratch.storage_class, parsed.settings.reuse_unstamped) == ("fast", True)
+    assert (str(parsed.format), str(parsed.cross_namespace_references)) == ("raw", "same-namespace")
+    assert (parsed.recheck_seconds, parsed.defaults[Limit.MACHINES]) == (30, 3)
 
 
-def test_a_changed_setting_is_a_new_controller() -> None:
+def test_changed_setting_restarts_the_controller() -> None:
     def annotations(**values: Any) -> Json:
         found: Json = of_kind("Deployment", **values)["vmferry-controller"]["spec"]["template"]["metadata"]
         return found["annotations"]  # type: ignore[no-any-return]
@@ -59,7 +59,7 @@ OURS: Final = [("Deployment", "vmferry-controller"), ("Job", "vmferry-uninstall"
 
 @pytest.mark.parametrize(("kind", "name"), OURS)
 def test_our_own_pods_are_restricted(kind: str, name: str) -> None:
-    """As Pod Security `restricted` asks for."""
+    """As Pod Security `restricted` requires."""
     pod = pod_of(kind, name)
     (one,) = pod["containers"]
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -71,20 +71,20 @@ def test_our_own_pods_are_restricted(kind: str, name: str) -> None:
     }
 
 
-def test_both_run_the_same_image_with_what_it_takes_to_pull_it() -> None:
+def test_controller_and_hook_have_the_same_image_and_pull_secrets() -> None:
     values = {"images.registry": "registry.example", "images.pullSecrets": ["one"]}
     pods = [pod_of(kind, name, **values) for kind, name in OURS]
     assert {pod["containers"][0]["image"] for pod in pods} == {"registry.example/vmferry/controller:0.1.0"}
     assert [pod["imagePullSecrets"] for pod in pods] == [[{"name": "one"}]] * 2
 
 
-def test_an_uninstall_asks_first_and_shows_why_not() -> None:
+def test_uninstall_hook_runs_first_and_shows_its_reason() -> None:
     job = of_kind("Job")["vmferry-uninstall"]
     notes = job["metadata"]["annotations"]
     assert notes["helm.sh/hook"] == "pre-delete"
-    assert "hook-failed" not in notes["helm.sh/hook-delete-policy"], "its log says why"
+    assert "hook-failed" not in notes["helm.sh/hook-delete-policy"], "its log contains the reason"
     assert notes["helm.sh/hook-output-log-policy"] == "hook-failed"
-    assert job["spec"]["backoffLimit"] == 0, "a refusal is no passing fault"
+    assert job["spec"]["backoffLimit"] == 0, "a refusal is not temporary"
     pod = pod_of("Job", "vmferry-uninstall")
     assert pod["serviceAccountName"] == "vmferry-uninstall"
     (module,) = pod["containers"][0]["command"][2:]
@@ -125,7 +125,7 @@ def test_a_busy_node_does_not_restart_the_controller() -> None:
     assert one["resources"]["requests"]["cpu"] == "100m"
 
 
-def test_metrics_are_behind_a_service_where_one_is_wanted() -> None:
+def test_metrics_service_is_optional() -> None:
     assert of_kind("Service") == {}
     service = of_kind("Service", **{"controller.metricsService": True})["vmferry-controller-metrics"]["spec"]
     pod = of_kind("Deployment")["vmferry-controller"]["spec"]["template"]

@@ -1,4 +1,4 @@
-"""The commands in the template are ones that the steps take: each is parsed by the step's own parser."""
+"""Each command in the template is parsed by its step's own parser."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def parser_of(stage: Stage) -> Arguments:
 
 
 def command(stage: Stage) -> list[str]:
-    """The arguments as the program gets them."""
+    """The arguments as the program receives them."""
     given = [
         re.sub(r"{{inputs\.parameters\.disk}}", "disk-7", text)
         for text in pod(stage)["container"].get("args", [])
@@ -32,23 +32,23 @@ def command(stage: Stage) -> list[str]:
 
 
 @each_program
-def test_a_step_takes_its_command(stage: Stage) -> None:
+def test_step_accepts_its_command(stage: Stage) -> None:
     parser_of(stage).parse_args(command(stage))
 
 
-def test_a_step_refuses_what_it_does_not_know() -> None:
+def test_step_refuses_unknown_options() -> None:
     with pytest.raises(StepError):
         parser_of(PROGRAMS[0]).parse_args(["--publish-too", "x"])
 
 
 @each_program
-def test_a_stage_of_disks_gets_its_disk(stage: Stage) -> None:
+def test_disk_stage_receives_its_disk(stage: Stage) -> None:
     given = parser_of(stage).parse_args(command(stage))
     assert getattr(given, "disk", None) == ("disk-7" if stage.scope is Scope.DISK else None)
 
 
 @each_program
-def test_folders_are_where_the_program_looks(stage: Stage) -> None:
+def test_folders_are_mounted_at_the_default_paths(stage: Stage) -> None:
     given = parser_of(stage).parse_args(command(stage))
     assert (given.request, given.credentials, given.outputs) == (REQUEST, CREDENTIALS, OUTPUTS)
     mounted = {Path(path) for path in volumes(stage)}
@@ -59,6 +59,6 @@ def test_folders_are_where_the_program_looks(stage: Stage) -> None:
         assert given.scratch == SCRATCH
 
 
-def test_the_output_is_what_preflight_writes() -> None:
+def test_output_parameter_is_the_file_of_preflight() -> None:
     path = pod(PROGRAMS[0])["outputs"]["parameters"][0]["valueFrom"]["path"]
     assert Path(path) == OUTPUTS / preflight.DISKS

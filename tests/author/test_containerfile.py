@@ -1,4 +1,4 @@
-"""The images hold what their stages run, and no more. What they do is seen where they are built (the lab)."""
+"""The images contain what their stages run and nothing more. The lab tests that they work."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_every_image_of_the_template_is_a_target() -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_target_is_an_extra_with_its_own_requirements(target: str) -> None:
+def test_each_target_is_an_extra_with_its_own_requirements(target: str) -> None:
     assert target in PROJECT["project"]["optional-dependencies"]
     (given,) = re.findall(r"^RUN install-extra (.*)$", STAGES[f"with-{target}"], re.MULTILINE)
     assert given == target
@@ -36,13 +36,13 @@ def test_a_target_is_an_extra_with_its_own_requirements(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_only_the_controllers_image_has_more_than_the_steps(target: str) -> None:
+def test_only_the_controller_image_contains_more_than_the_steps(target: str) -> None:
     wanted = "code" if target == "controller" else "code-of-steps"
     assert re.findall(r"--from=(code\S*) ", STAGES[target]) == [wanted]
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_user_is_the_templates_and_a_number(target: str) -> None:
+def test_user_is_numeric_and_equals_that_of_the_template(target: str) -> None:
     user = Installation().user
     assert f"USER {user}:{user}\n" in STAGES[target]
     assert spec()["securityContext"]["runAsUser"] == user
@@ -54,7 +54,7 @@ def test_entry_points_are_modules(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", sorted(set(TARGETS) - {"controller"}))
-def test_no_image_of_a_step_has_hera_or_kopf(target: str) -> None:
+def test_step_images_contain_no_hera_and_no_kopf(target: str) -> None:
     wanted = " ".join(PROJECT["project"]["optional-dependencies"][target])
     assert not {"hera", "kopf"} & set(re.findall(r"[a-z]+", wanted))
 

@@ -1,4 +1,4 @@
-"""The nested DAGs say what the stage table says."""
+"""The nested DAGs match the stage table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def flattened() -> dict[str, set[str]]:
 
 
 def before(dag: str, task: str) -> set[str]:
-    """What must be done before a task: its own predecessors, or if it has none those of its DAG."""
+    """What must be done before a task: its own predecessors, or without any those of its DAG."""
     own = waits(dags()[dag][task])
     if own:
         return {stage for name in own for stage in ends(name)}
@@ -30,7 +30,7 @@ def before(dag: str, task: str) -> set[str]:
 
 
 def ends(task: str) -> set[str]:
-    """The last stages of a task: itself, or those of its DAG for which nothing waits."""
+    """The last stages of a task: itself, or those stages of its DAG that nothing waits for."""
     if task not in dags():
         return {task}
     inside = dags()[task]
@@ -38,17 +38,17 @@ def ends(task: str) -> set[str]:
     return {stage for name in set(inside) - awaited for stage in ends(name)}
 
 
-def test_edges_are_those_of_the_table() -> None:
+def test_edges_match_the_stage_table() -> None:
     assert flattened() == {stage.name: set(stage.after) for stage in INNER}
 
 
-def test_every_stage_has_a_template_and_every_template_a_use() -> None:
+def test_every_stage_has_a_template_and_every_template_is_used() -> None:
     used = {task["template"] for tasks in dags().values() for task in tasks.values()}
     assert set(templates()) == used | {ROOT, "cleanup"} == {stage.name for stage in STAGES} | set(dags())
 
 
-def test_a_task_is_called_as_its_template() -> None:
-    """`workflows.status.nodes` knows a node's stage by the last part of its name, which is the task's."""
+def test_task_has_the_name_of_its_template() -> None:
+    """`workflows.status.nodes` derives a node's stage from the last part of its name, which is the task's."""
     assert all(task["template"] == name for tasks in dags().values() for name, task in tasks.items())
 
 
@@ -59,25 +59,25 @@ def behind(tasks: dict[str, set[str]], task: str) -> set[str]:
 
 @pytest.mark.parametrize("dag", dags())
 def test_no_stage_waits_for_a_group(dag: str) -> None:
-    """Else a retry of it in Argo leaves that group Running for ever (workflows/author/dag.py)."""
+    """Otherwise a retry of it in Argo leaves that group Running for ever (workflows/author/dag.py)."""
     tasks = {name: set(waits(task)) for name, task in dags()[dag].items()}
     assert {task: behind(tasks, task) & set(dags()) for task in tasks if task not in dags()} == {
         task: set() for task in tasks if task not in dags()
     }
 
 
-def test_disks_are_in_the_transfer_and_the_transfer_is_in_the_import() -> None:
+def test_disk_dag_is_inside_transfer_inside_import() -> None:
     assert {dag: outer for outer, tasks in dags().items() for dag in tasks if dag in dags()} == PARENT
     per_disk = {stage.name for stage in STAGES if stage.scope is Scope.DISK}
     assert set(dags()["disks"]) == per_disk
 
 
-def test_the_gate_before_the_poweroff_stands_before_the_lock() -> None:
+def test_poweroff_gate_comes_before_the_lock() -> None:
     assert set(dags()[ROOT]) & {gate.name for gate in GATES} == {"approve-poweroff"}
     assert waits(dags()[ROOT]["transfer"]) == ["approve-poweroff"]
 
 
 @pytest.mark.parametrize("target", TargetKind)
-def test_the_dags_of_any_target_have_no_circle(target: TargetKind) -> None:
+def test_dags_have_no_cycle(target: TargetKind) -> None:
     for tasks in graph(stages_for(target)).values():
         assert set(TopologicalSorter(tasks).static_order()) == set(tasks)

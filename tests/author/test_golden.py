@@ -1,6 +1,6 @@
-"""The files that a person can read: the chart's template and the Workflows of two imports.
+"""The golden files are for people to read: the chart's template and the Workflows of two imports.
 
-`VMFERRY_GOLDEN=write` writes them anew: look at the diff before you commit it.
+`VMFERRY_GOLDEN=write` rewrites them: look at the diff before you commit it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def test_golden(path: os.PathLike[str]) -> None:
     )
 
 
-def test_the_module_writes_the_charts_files(tmp_path: Path) -> None:
+def test_module_writes_the_files_of_the_chart(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "workflows.author.chart", "--chart", str(tmp_path)], check=True)
     made, shipped = (
         {one.name: one.read_text() for one in at.iterdir()} for at in (tmp_path, CHART / "files")
@@ -61,7 +61,7 @@ def test_the_module_writes_the_charts_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", SourceKind)
-def test_the_templates_differ_in_the_providers_image_and_name_alone(kind: SourceKind) -> None:
+def test_templates_differ_only_in_image_and_name_of_the_provider(kind: SourceKind) -> None:
     file = CHART / "files" / f"{kind.provider}.yaml"
     as_vmware = file.read_text().replace(f"vmferry-{kind.provider}", "vmferry-vmware")
     as_vmware = as_vmware.replace(f"vmferry/{kind.provider}:", "vmferry/vmware:").replace(
@@ -70,6 +70,6 @@ def test_the_templates_differ_in_the_providers_image_and_name_alone(kind: Source
     assert as_vmware == TEMPLATE.read_text()
 
 
-def test_writing_twice_gives_the_same() -> None:
-    """Hera gives unnamed volumes random names: there are none."""
+def test_rendering_is_deterministic() -> None:
+    """Hera gives unnamed volumes random names; no volume is unnamed."""
     assert render(template(Installation())) == render(template(Installation()))

@@ -1,4 +1,4 @@
-"""Whatever an import, a machine or a source is called: what is made for it has a name Kubernetes takes."""
+"""For any name of an import, a VM or a source, all derived names are valid in Kubernetes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from workflows.plan import run_name
 from workflows.stages import Limit
 
 DNS_LABEL: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
-"""RFC 1035, which Services want: as 1123, but never a digit first."""
+"""RFC 1035, as Services require it: like 1123, but without a digit at the start."""
 LABEL_VALUE: Final = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?")
 CONFIG_KEY: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 
 label = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)
 subdomain = st.lists(label, min_size=1, max_size=4).map(lambda parts: ".".join(parts)[:253].rstrip(".-"))
-"""What the API server lets an import or a source be called."""
+"""The names that the API server accepts for an import or a source."""
 uid = st.uuids().map(str)
 
 
@@ -47,7 +47,7 @@ plans = st.builds(planned, subdomain, label, uid, st.integers(1, 99_999), st.tex
 
 
 @given(plans, st.integers(0, 99), st.integers(0, 999))
-def test_names_of_all_objects_of_a_run(plan: Plan, attempt: int, disk: int) -> None:
+def test_object_names_of_a_run_are_valid(plan: Plan, attempt: int, disk: int) -> None:
     made = author(plan, Installation(), attempt=attempt)
     for name in (
         made["metadata"]["name"],
@@ -75,26 +75,26 @@ def test_keys_of_limits_are_valid(plan: Plan, limit: Limit) -> None:
 
 
 @given(plans)
-def test_a_machines_name_is_shown_and_nowhere_else(plan: Plan) -> None:
-    """Argo would take `{{…}}` in the spec for its own."""
+def test_vm_name_is_only_in_the_title(plan: Plan) -> None:
+    """Argo would expand `{{…}}` in the spec."""
     made = author(plan.model_copy(update={"vm": "{{workflow.name}}\nX"}), Installation())
     assert "{{" not in str(made["spec"])
     assert "\n" not in made["metadata"]["annotations"][TITLE]
 
 
 @given(plans)
-def test_nothing_of_how_the_source_is_reached_is_in_a_workflow(plan: Plan) -> None:
+def test_workflow_contains_no_address_of_the_source(plan: Plan) -> None:
     assert "CANARY" not in str(author(plan, Installation(), attempt=3, owner="uid"))
 
 
-def test_names_too_long_for_a_label_stay_different() -> None:
+def test_shortened_labels_stay_different() -> None:
     one, other = (names.label_value("a" * 80 + end) for end in "bc")
     assert len(one) <= 63
     assert one != other
     assert names.label_value("web.prod") == "web.prod"
 
 
-def test_sources_of_one_name_have_different_keys() -> None:
+def test_sources_with_the_same_name_have_different_limit_keys() -> None:
     keys = {
         argo_names.source_key(SourcePlan(kind=kind, name="vc", namespace=namespace, endpoint=""))
         for kind in SourceKind
@@ -120,8 +120,8 @@ def test_the_request_owns_the_workflow() -> None:
 
 
 @pytest.mark.parametrize(("vm", "shown"), [("web01", "web01"), ("a_b*c <i>", r"a\_b\*c \<i\>")])
-def test_the_title_is_a_sentence_and_a_name_no_markdown(vm: str, shown: str) -> None:
+def test_title_escapes_markdown_in_the_name(vm: str, shown: str) -> None:
     made = author(a_plan(vm=vm), Installation())["metadata"]["annotations"]
     assert made[TITLE] == f"**{shown}** from vc"
-    said = f"VirtualMachineImport default/web imports {shown} from VmwareSource "
-    assert made[DESCRIPTION].startswith(said)
+    expected = f"VirtualMachineImport default/web imports {shown} from VmwareSource "
+    assert made[DESCRIPTION].startswith(expected)

@@ -1,4 +1,4 @@
-"""Every rule of the design about the workflow, each held by a small test on the YAML that ships."""
+"""Every rule of the workflow's design, each with a small test of the YAML that ships."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from workflows.stages import Image, Scope, Stage
 
 each_program = pytest.mark.parametrize("stage", PROGRAMS, ids=lambda stage: stage.name)
 
-# --- what must not be there
+# --- what is forbidden
 
 
 TIED_TO_A_NODE: Final = {"hostPath", "hostNetwork", "nodeSelector", "affinity", "nodeName", "hostAliases"}
@@ -56,28 +56,28 @@ def test_cleanup_is_in_the_exit_handler_and_nowhere_else() -> None:
     assert list(keys(spec())).count("onExit") == 1
 
 
-def test_no_pod_starts_with_a_made_up_progress() -> None:
-    """Progress is bytes, and how many nobody knows before: Argo's own 0/1 stands until a step reports."""
+def test_no_pod_starts_with_an_invented_progress() -> None:
+    """Progress is in bytes, and the total is unknown before: Argo's own 0/1 stays until a step reports."""
     assert "workflows.argoproj.io/progress" not in TEMPLATE.read_text()
 
 
 # --- parameters
 
 
-def test_parameters_are_what_is_settled_before_the_run() -> None:
-    """Not one that a person may want to change: a retry with `-p` runs everything behind preflight again."""
+def test_parameters_are_only_values_that_are_fixed_before_the_run() -> None:
+    """No parameter is one to change later: a retry with `-p` runs everything after preflight again."""
     declared = {parameter["name"] for parameter in spec()["arguments"]["parameters"]}
     assert declared == {"run", "source", *(f"approve-{gate}" for gate in Gate)}
 
 
-def test_a_run_gives_every_parameter_and_nothing_else() -> None:
+def test_run_sets_exactly_the_declared_parameters() -> None:
     given = author(a_plan(), Installation())["spec"]
     assert set(given) == {"arguments", "workflowTemplateRef"}  # all that `templateReferencing: Strict` needs
     declared = [parameter["name"] for parameter in spec()["arguments"]["parameters"]]
     assert [parameter["name"] for parameter in given["arguments"]["parameters"]] == declared
 
 
-def test_every_reference_is_to_something_that_is_there() -> None:
+def test_every_reference_is_defined() -> None:
     parameters = {f"workflow.parameters.{one['name']}" for one in spec()["arguments"]["parameters"]}
     known = parameters | {"workflow.name", "workflow.namespace", "workflow.status", "item"}
     known |= {"inputs.parameters.disk", "inputs.parameters.disks", "tasks.preflight.outputs.parameters.disks"}
@@ -89,7 +89,7 @@ def test_every_reference_is_to_something_that_is_there() -> None:
 # --- disks
 
 
-def test_disks_fan_out_over_short_ids_only() -> None:
+def test_disks_fan_out_over_short_ids() -> None:
     """An item's text becomes part of its node's name."""
     disks = dags()["transfer"]["disks"]
     assert disks["withParam"] == "{{inputs.parameters.disks}}"
@@ -98,7 +98,7 @@ def test_disks_fan_out_over_short_ids_only() -> None:
 
 
 @each_program
-def test_stages_of_disks_take_a_disk_and_nothing_else(stage: Stage) -> None:
+def test_disk_stages_have_only_the_disk_parameter(stage: Stage) -> None:
     taken = [parameter["name"] for parameter in pod(stage).get("inputs", {}).get("parameters", [])]
     assert taken == (["disk"] if stage.scope is Scope.DISK else [])
 
@@ -108,7 +108,7 @@ def outputs() -> dict[str, dict[str, Json]]:
     return {name: {one["name"]: one["valueFrom"] for one in given} for name, given in found.items()}
 
 
-def test_results_have_a_default_as_a_step_that_failed_leaves_none() -> None:
+def test_outputs_have_a_default_for_failed_steps() -> None:
     assert outputs() == {
         "preflight": {"disks": {"path": str(OUTPUTS / "disks.json"), "default": "[]"}},
         "admit": {
@@ -126,13 +126,13 @@ def test_results_have_a_default_as_a_step_that_failed_leaves_none() -> None:
 
 
 @pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.name)
-def test_a_gate_waits_for_a_person_only_where_one_was_asked_for(gate: Stage) -> None:
+def test_gate_suspends_only_if_requested(gate: Stage) -> None:
     assert pod(gate) == {"name": gate.name, "suspend": {}}
     (task,) = [tasks[gate.name] for tasks in dags().values() if gate.name in tasks]
     assert task["when"] == f"{{{{workflow.parameters.{gate.name}}}}} == true"
 
 
-def test_nothing_but_gates_is_conditional() -> None:
+def test_only_gates_are_conditional() -> None:
     assert list(keys(spec())).count("when") == len(GATES)
 
 
@@ -141,7 +141,7 @@ def locks() -> dict[str, list[Json]]:
     return {name: one["semaphores"] for name, one in found.items() if one}
 
 
-def test_machines_are_counted_in_the_transfer_and_streams_in_the_export() -> None:
+def test_transfer_locks_vms_and_export_locks_streams() -> None:
     key = "{{workflow.parameters.source}}."
     assert locks() == {
         "transfer": [{"configMapKeyRef": {"name": argo_names.LIMITS, "key": key + "machines"}}],
@@ -150,8 +150,8 @@ def test_machines_are_counted_in_the_transfer_and_streams_in_the_export() -> Non
 
 
 @each_program
-def test_a_pod_does_not_wait_for_ever_unless_it_waits_for_a_lock(stage: Stage) -> None:
-    """Argo counts the wait for a lock as pending, and what times out so is not retried."""
+def test_pending_timeout_except_while_waiting_for_a_lock(stage: Stage) -> None:
+    """Argo counts the wait for a lock as pending, and does not retry a pod whose pending time ran out."""
     assert pod(stage).get("pendingTimeout") == (None if stage.limit else "30m")
 
 
@@ -171,7 +171,7 @@ def evaluated(expression: str, code: int, status: str = "Failed") -> bool:
 
 
 @each_program
-def test_one_rule_for_what_is_tried_again(stage: Stage) -> None:
+def test_retry_expression_matches_the_exit_codes(stage: Stage) -> None:
     expression = pod(stage)["retryStrategy"]["expression"]
     assert [evaluated(expression, code) for code in range(1, 256)] == [
         is_retryable(code) for code in range(1, 256)
@@ -181,18 +181,18 @@ def test_one_rule_for_what_is_tried_again(stage: Stage) -> None:
 
 
 @each_program
-def test_how_often_and_how_soon_is_the_tables(stage: Stage) -> None:
+def test_retry_limits_match_the_stage_table(stage: Stage) -> None:
     found = pod(stage)["retryStrategy"]
     assert found["limit"] == stage.retry.limit
     assert found["backoff"] == {"duration": "10s", "factor": 2, "cap": "60s"}
     assert (stage.retry.first, stage.retry.factor, stage.retry.cap) == (10, 2, 60)
 
 
-# --- who may what, and who sees what
+# --- identities and secrets
 
 
 @each_program
-def test_identity(stage: Stage) -> None:
+def test_each_stage_has_the_service_account_of_the_table(stage: Stage) -> None:
     assert pod(stage)["serviceAccountName"] == f"vmferry-{stage.identity}"
 
 
@@ -201,7 +201,7 @@ def test_the_default_service_account_is_data() -> None:
 
 
 @each_program
-def test_credentials_are_files_where_they_are_needed(stage: Stage) -> None:
+def test_credentials_are_mounted_only_where_needed(stage: Stage) -> None:
     mounted = volumes(stage).get("/run/source")
     assert (mounted is not None) is stage.credentials
     if mounted:
@@ -211,7 +211,7 @@ def test_credentials_are_files_where_they_are_needed(stage: Stage) -> None:
 
 
 @each_program
-def test_the_secret_part_of_the_url_is_a_file_where_it_is_needed(stage: Stage) -> None:
+def test_secret_part_of_the_url_is_mounted_only_where_needed(stage: Stage) -> None:
     mounted = volumes(stage).get("/run/address")
     assert (mounted is not None) is stage.address
     if mounted:
@@ -232,10 +232,10 @@ def test_scratch_is_the_disks_own_claim(stage: Stage) -> None:
         assert mounted["persistentVolumeClaim"] == {"claimName": name}
 
 
-def test_only_one_of_two_parallel_stages_has_the_claim() -> None:
-    beside = [stage for stage in PROGRAMS if stage.after == ("convert",)]
-    assert [stage.name for stage in beside if "/scratch" in volumes(stage)] == ["serve"]
-    assert len(beside) == 2
+def test_only_one_of_the_parallel_stages_mounts_the_claim() -> None:
+    parallel = [stage for stage in PROGRAMS if stage.after == ("convert",)]
+    assert [stage.name for stage in parallel if "/scratch" in volumes(stage)] == ["serve"]
+    assert len(parallel) == 2
 
 
 @each_program
@@ -250,7 +250,7 @@ def test_the_request_is_read_only(stage: Stage) -> None:
 
 
 @each_program
-def test_small_things_go_to_memory_of_the_pods_own(stage: Stage) -> None:
+def test_outputs_go_to_a_small_emptydir(stage: Stage) -> None:
     assert volumes(stage)[str(OUTPUTS)]["emptyDir"] == {"sizeLimit": "128Mi"}
 
 
@@ -258,7 +258,7 @@ def test_small_things_go_to_memory_of_the_pods_own(stage: Stage) -> None:
 
 
 @each_program
-def test_a_container_may_nothing(stage: Stage) -> None:
+def test_containers_have_no_privileges(stage: Stage) -> None:
     assert pod(stage)["container"]["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
@@ -273,7 +273,7 @@ def test_a_pod_is_not_root_and_its_user_is_a_number() -> None:
     assert {found["runAsUser"], found["runAsGroup"], found["fsGroup"]} == {10001}
 
 
-def test_argos_own_containers_are_restricted_too() -> None:
+def test_argo_containers_are_restricted_too() -> None:
     patch = json.loads(spec()["podSpecPatch"])
     patched = [*patch["initContainers"], *patch["containers"]]
     assert [one["name"] for one in patched] == ["init", "wait"]
@@ -285,7 +285,7 @@ def test_argos_own_containers_are_restricted_too() -> None:
     assert "{{" not in spec()["podSpecPatch"]
 
 
-def test_progress_arrives_within_seconds_and_a_stop_leaves_time_to_give_back() -> None:
+def test_progress_tick_is_short_and_grace_period_is_long() -> None:
     patch = json.loads(spec()["podSpecPatch"])
     tick = {"name": "ARGO_PROGRESS_PATCH_TICK_DURATION", "value": "10s"}
     assert patch["containers"][0]["env"] == [tick]
@@ -296,41 +296,41 @@ def test_progress_arrives_within_seconds_and_a_stop_leaves_time_to_give_back() -
 
 
 @each_program
-def test_a_program_is_run_by_its_module(stage: Stage) -> None:
+def test_stage_runs_its_module(stage: Stage) -> None:
     assert pod(stage)["container"]["command"] == ["python", "-m", f"steps.{stage.name}"]
 
 
 @each_program
-def test_an_image_holds_what_it_runs(stage: Stage) -> None:
+def test_stage_runs_in_its_image(stage: Stage) -> None:
     target = "vmware" if stage.image is Image.PROVIDER else stage.image
     assert pod(stage)["container"]["image"].rpartition(":")[0] == f"vmferry/{target}"
 
 
 @each_program
-def test_last_words_have_a_net(stage: Stage) -> None:
+def test_termination_message_falls_back_to_logs(stage: Stage) -> None:
     assert pod(stage)["container"]["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
 
 @each_program
-def test_every_container_says_what_it_needs(stage: Stage) -> None:
+def test_every_container_has_requests_and_a_memory_limit(stage: Stage) -> None:
     found = pod(stage)["container"]["resources"]
     assert set(found["requests"]) == {"cpu", "memory"}
     assert set(found["limits"]) == {"memory"}
 
 
-def test_the_pods_of_an_import_go_when_it_succeeds_and_stay_when_it_fails() -> None:
-    """All of them: 40 imports left 237 finished pods. Those with scratch also keep its claim in use."""
+def test_pods_are_deleted_on_success_and_kept_on_failure() -> None:
+    """All of them: 40 imports left 237 finished pods. A pod with scratch also keeps its claim in use."""
     assert spec()["podGC"] == {"strategy": "OnWorkflowSuccess"}
     assert all(names.LABEL_SCRATCH in pod(one)["metadata"]["labels"] for one in PROGRAMS if one.scratch), (
         "cleanup finds by it those that were done before a retry"
     )
 
 
-def test_finished_workflows_go() -> None:
+def test_finished_workflows_are_deleted_after_their_ttl() -> None:
     assert spec()["ttlStrategy"] == {"secondsAfterSuccess": 7 * 86400, "secondsAfterFailure": 30 * 86400}
 
 
-def test_serve_is_found_by_run_and_disk_and_says_when_it_is_ready() -> None:
+def test_serve_has_labels_for_its_service_and_a_readiness_probe() -> None:
     serve = templates()["serve"]
     assert spec()["podMetadata"]["labels"][names.LABEL_RUN] == "{{workflow.parameters.run}}"
     assert serve["metadata"]["labels"][names.LABEL_DISK] == "{{inputs.parameters.disk}}"
@@ -339,18 +339,18 @@ def test_serve_is_found_by_run_and_disk_and_says_when_it_is_ready() -> None:
     assert serve["container"]["readinessProbe"]["httpGet"] == {"path": "/healthz", "port": 8080}
 
 
-def test_no_sidecar_of_a_mesh_keeps_a_pod_alive() -> None:
+def test_no_mesh_sidecar_is_injected() -> None:
     assert spec()["podMetadata"]["labels"]["sidecar.istio.io/inject"] == "false"
 
 
-# --- what a person sees
+# --- what users see
 
 DISPLAY_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-.]{0,61}[a-zA-Z0-9]")
 """argo-workflows workflow/controller/operator.go, displayNameRegex: anything else makes the node an Error."""
 
 
 @pytest.mark.parametrize("disk", ["disk-0", "disk-999"])
-def test_display_names(disk: str) -> None:
+def test_display_names_are_readable(disk: str) -> None:
     annotated = {name: one["annotations"] for name, one in templates().items() if "annotations" in one}
     shown = {
         name: one["workflows.argoproj.io/display-name"].replace("{{inputs.parameters.disk}}", disk)

@@ -1,7 +1,7 @@
-"""No field is lost or misspelt, as Hera's models drop names they do not know in silence.
+"""No field is lost or misspelt: Hera's models silently drop names they do not know.
 
-One template is written out here by hand, with all that a template of ours can have; for the rest, every key
-is one that Argo has at its place.
+One template is written here by hand, with all fields that our templates can have. In the others, every key is
+one that Argo has at that place.
 """
 
 from __future__ import annotations
@@ -108,11 +108,11 @@ SPEC: Final[dict[str, Any]] = {
         }
     ],
 }
-"""Where Argo 4.1 has which field (pkg/apis/workflow/v1alpha1/workflow_types.go); `...`: anything."""
+"""The fields of Argo 4.1 by place (pkg/apis/workflow/v1alpha1/workflow_types.go); `...`: anything."""
 
 
 def strange(value: Any, known: Any, path: str = "") -> Iterator[str]:
-    """Paths of keys that are not known where they stand."""
+    """Paths of keys that Argo does not have at that place."""
     if known is ...:
         return
     if isinstance(value, list):
@@ -130,22 +130,22 @@ def test_a_template_field_by_field() -> None:
     assert templates()["serve"] == parse(SERVE)
 
 
-def test_every_key_is_one_of_argos() -> None:
+def test_every_key_is_known_to_argo() -> None:
     assert list(strange(parse(TEMPLATE.read_text())["spec"], SPEC)) == []
 
 
-def test_a_key_in_the_wrong_place_is_seen() -> None:
+def test_key_in_the_wrong_place_is_found() -> None:
     wrong = {"templates": [{"name": "a", "pendingTimeOut": "30m", "dag": {"tasks": [{"need": "b"}]}}]}
     assert list(strange(wrong, SPEC)) == [".templates[].pendingTimeOut", ".templates[].dag.tasks[].need"]
 
 
-def test_it_is_a_template_of_the_releases_namespace() -> None:
+def test_template_has_no_namespace_of_its_own() -> None:
     made = parse(TEMPLATE.read_text())
     assert (made["apiVersion"], made["kind"]) == ("argoproj.io/v1alpha1", "WorkflowTemplate")
     assert "namespace" not in made["metadata"], "the chart's release decides"
 
 
-def test_settings_change_what_they_name() -> None:
+def test_each_setting_changes_its_field() -> None:
     settings = Installation(
         repository="r",
         tag="t",

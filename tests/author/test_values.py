@@ -27,16 +27,16 @@ def test_the_schema_is_closed() -> None:
     assert [one.get("description") for one in open_ones] == ["reserved by Helm"]
 
 
-def test_values_and_schema_have_the_same_names() -> None:
+def test_values_and_schema_have_the_same_keys() -> None:
     assert shape(VALUES) == shape_of_schema(SCHEMA["properties"]) - {"global"}
 
 
 OPEN: Final = ("resources", "digests")
-"""Values whose default names nothing; what they may name has a test of its own."""
+"""Values whose default is empty; another test covers their keys."""
 
 
 def shape(values: Json, path: str = "") -> set[str]:
-    """Paths of values, down to where the schema says no more by name."""
+    """Paths of values, down to where the schema names no more fields."""
     found = set()
     for key, value in values.items():
         inner = isinstance(value, dict) and bool(value) and key not in OPEN
@@ -52,12 +52,12 @@ def shape_of_schema(properties: Json, path: str = "") -> set[str]:
     return found
 
 
-def test_resources_can_be_given_to_every_stage() -> None:
+def test_every_stage_has_a_resources_value() -> None:
     stages = SCHEMA["properties"]["workflow"]["properties"]["resources"]["properties"]
     assert set(stages) == {stage.name for stage in PROGRAMS}
 
 
-def test_defaults_are_the_authors() -> None:
+def test_default_values_equal_those_of_the_author() -> None:
     workflow, settings = VALUES["workflow"], Installation()
     assert (workflow["keepSucceeded"], workflow["keepFailed"], workflow["pendingTimeout"]) == (
         settings.keep_succeeded,
@@ -70,7 +70,7 @@ def test_defaults_are_the_authors() -> None:
     )
 
 
-def test_defaults_are_the_controllers() -> None:
+def test_default_values_equal_those_of_the_controller() -> None:
     controller, options = VALUES["controller"], Options()
     of_the_chart = ("replicas", "debug", "metricsService", "resources")
     given = {key: value for key, value in controller.items() if key not in of_the_chart}
@@ -81,12 +81,12 @@ def test_defaults_are_the_controllers() -> None:
     assert limits == options.limits.model_dump()
 
 
-def test_versions_are_one() -> None:
+def test_chart_and_image_have_the_same_version() -> None:
     chart = parse((CHART / "Chart.yaml").read_text())
     assert chart["version"] == chart["appVersion"] == Installation().tag
 
 
-def test_every_value_has_a_word_about_it() -> None:
+def test_every_value_has_a_comment() -> None:
     lines = (CHART / "values.yaml").read_text().splitlines()
     tops = [number for number, line in enumerate(lines) if line and line[0].isalpha()]
     assert all(lines[number - 1].startswith("#") for number in tops)

@@ -1,1 +1,1 @@
-"""The data path against the common practice and the machine's limits, in one run: `python -m tests.bench`."""
+"""Compares the data path with the common practice and the host's limits: `python -m tests.bench`."""

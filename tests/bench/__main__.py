@@ -1,4 +1,4 @@
-"""Measure the data path: every goal's figure, the least of N runs, the runs of all programs in turn."""
+"""Measures the data path: the figure of every goal, the least of N runs, all programs in turn."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.e2e import harness
 CACHE = Path(__file__).parents[2] / ".cache" / "bench"
 GROUPS = ("limit", "gigabit", "wall", "cpu", "scratch", "onward", "disks", "memory", "broken", "import")
 AGAIN = 3
-"""How often a figure that is worse than noted is measured before it is believed."""
+"""How often a figure that is worse than noted is measured again."""
 
 
 def arguments() -> argparse.Namespace:
@@ -33,13 +33,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=CACHE, help="keeps the test disks between runs")
     parser.add_argument("--scratch", type=Path, help="where the disks land; default: a folder in the cache")
     parser.add_argument("--mib", type=int, default=1024, help="allocated size of the disk")
-    parser.add_argument("--import-mib", type=int, default=4096, help="allocated size of the machine's disks")
+    parser.add_argument("--import-mib", type=int, default=4096, help="allocated size of the VM's disks")
     parser.add_argument("--fill", type=int, default=38, help="percent of the disk that is allocated")
-    parser.add_argument("--layout", choices=["first", "last"], default="last", help="where the tables stand")
+    parser.add_argument("--layout", choices=["first", "last"], default="last", help="position of the tables")
     parser.add_argument("--rows", nargs="+", choices=GROUPS, default=GROUPS, help="only these figures")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument(
-        "--quiet", type=float, default=0, metavar="SECONDS", help="wait so long for the machine to be idle"
+        "--quiet", type=float, default=0, metavar="SECONDS", help="maximum wait for an idle host"
     )
     parser.add_argument("-o", "--output", choices=["table", "json"], default="table")
     parser.add_argument(
@@ -55,14 +55,14 @@ def arguments() -> argparse.Namespace:
 
 
 def make(folder: Path, *what: object) -> Path:
-    """A test disk, made in another process: a child's peak memory is at least its parent's."""
+    """Make a test disk in another process: a child's peak memory is at least its parent's."""
     argv = [sys.executable, "-m", "tests.bench.disks", str(folder), *map(str, what)]
     return Path(subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 @contextlib.contextmanager
 def bench(given: argparse.Namespace) -> Iterator[Bench]:
-    """Disks, web server and vCenter."""
+    """The disks, the web server and vCenter."""
     cache = given.cache.absolute()
     cache.mkdir(parents=True, exist_ok=True)
     disk = make(cache, given.layout, given.mib, given.fill)
@@ -84,7 +84,7 @@ def bench(given: argparse.Namespace) -> Iterator[Bench]:
 
 
 def machines_of(cache: Path, given: argparse.Namespace) -> dict[int, list[Path]]:
-    """The VMDKs of a machine with one large disk, and of one with two of half the size."""
+    """The VMDKs of a VM with one large disk, and of one with two disks of half the size."""
     return {
         count: [make(cache, given.layout, given.import_mib // count, given.fill)] * count for count in (1, 2)
     }
@@ -92,7 +92,7 @@ def machines_of(cache: Path, given: argparse.Namespace) -> dict[int, list[Path]]
 
 @contextlib.contextmanager
 def vcenter(folder: Path, machines: dict[int, list[Path]]) -> Iterator[dict[int, tuple[Path, list[Path]]]]:
-    """Manifests that import the machines from a simulated vCenter, in which they are off."""
+    """Manifests that import the VMs from a simulated vCenter, in which they are off."""
     if not machines:
         yield {}
         return
@@ -136,7 +136,7 @@ def say(line: str, file: TextIO = sys.stdout) -> None:
 
 
 def check(there: Bench, wanted: list[Row], given: argparse.Namespace, costs: Costs) -> int:
-    """Measure what is worse than noted again, up to three times; 1 when it stays worse."""
+    """Measure again what is worse than noted, up to three times; returns 1 if it stays worse."""
     before = report.load(given.check)
     found = report.figures(wanted, costs, given.runs)
     for turn in range(AGAIN):
@@ -154,7 +154,7 @@ def check(there: Bench, wanted: list[Row], given: argparse.Namespace, costs: Cos
     return 1 if worse else 0
 
 
-def tell(found: list[Figure], costs: Costs, given: argparse.Namespace, vmdk: int) -> None:
+def write_results(found: list[Figure], costs: Costs, given: argparse.Namespace, vmdk: int) -> None:
     disk = (
         f"{given.mib} MiB in use, {given.fill} % of the disk, VMDK of {vmdk >> 20} MiB, tables {given.layout}"
     )
@@ -182,7 +182,7 @@ def main() -> int:
         measure(there, wanted, given.runs, given.quiet, costs)
         if given.check is not None:
             return check(there, wanted, given, costs)
-        tell(report.figures(wanted, costs, given.runs), costs, given, source)
+        write_results(report.figures(wanted, costs, given.runs), costs, given, source)
         return 0
 
 

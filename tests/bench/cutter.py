@@ -1,4 +1,4 @@
-"""A way to a server that breaks: it counts what it carries and cuts connections where it is told."""
+"""A proxy to a server that breaks: it counts the bytes it carries and cuts connections at given counts."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ BLOCK = 1 << 16
 class Cutter:
     """Carries TCP connections one after another; `carried` counts the bytes from the server.
 
-    A connection is reset once `carried` has come to the next of `cuts`: what its receiver had not read by
-    then is lost to it.
+    A connection is reset when `carried` reaches the next value of `cuts`: its receiver loses what it had not
+    read by then.
     """
 
     def __init__(self, server: tuple[str, int], cuts: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""The disks that everything is measured with, made once and kept."""
+"""The disks for all measurements, made once and kept."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tests.disk.streamvmdk import ENTRIES, StreamVmdk
 
 GRAIN = 1 << 16
 STRETCH = 64
-"""Grains of one kind in a row, as files lie on a disk."""
+"""Grains of one kind in a row, as with files on a disk."""
 PACKED = 0.3
-"""Part of the grains that cannot be compressed, as packed files cannot; the others are words."""
+"""Fraction of the grains that cannot be compressed, like packed files; the others are words."""
 SCATTERED = 1024
-"""Grains on a sparse disk: 64 MiB, however large the disk is."""
+"""Grains on a sparse disk: 64 MiB for any size of the disk."""
 
 
 def make(folder: Path, mib: int, fill: int, layout: str = "last") -> Path:
     """The VMDK of a disk with `mib` MiB allocated, `fill` percent of its size: words, packed files and holes.
 
-    Its raw disk lies beside it, see `raw_of`.
+    Its raw disk is next to it, see `raw_of`.
     """
     made = folder / f"disk-{mib}-{fill}-{layout}.vmdk"
     if not made.exists():
@@ -42,7 +42,7 @@ def raw_of(made: Path) -> Path:
 
 
 def make_sparse(folder: Path, gib: int) -> Path:
-    """The VMDK of a disk of `gib` GiB with 64 MiB of data, evenly scattered over all of it."""
+    """The VMDK of a disk of `gib` GiB with 64 MiB of data, scattered evenly over the disk."""
     made = folder / f"sparse-{gib}.vmdk"
     if not made.exists():
         stream = StreamVmdk(gib << 21)

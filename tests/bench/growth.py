@@ -1,4 +1,4 @@
-"""How the cost grows with the size of a disk, how full it is, and the number of disks: three small tables."""
+"""Measures how the cost grows with a disk's size, its fill and the number of disks: three small tables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NUMBERS = (1, 2, 4, 8)
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.growth", description=__doc__)
     parser.add_argument("--cache", type=Path, default=CACHE, help="keeps the test disks between runs")
-    parser.add_argument("--mib", type=int, default=256, help="allocated size where another thing grows")
+    parser.add_argument("--mib", type=int, default=256, help="allocated size while another quantity grows")
     parser.add_argument("--fill", type=int, default=38, help="percent that is allocated, likewise")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--quiet", type=float, default=0, metavar="SECONDS")
@@ -74,7 +74,7 @@ def single(
 
 
 def several(given: argparse.Namespace, there: Web, place: str) -> None:
-    """So many disks at once, from `place`."""
+    """This many disks at once, from `place`."""
     url = f"{there.tls}{place}/{make(given.cache, 'last', given.mib, given.fill).name}"
     ours = [
         programs.together([programs.export(url, "qcow2", there.ca, f"d{one}.out") for one in range(count)])

@@ -1,7 +1,7 @@
-"""Run a program and say what it cost, as JSON in a file: `python launch.py FILE PROGRAM ARGUMENTS...`.
+"""Run a program and write its cost as JSON to a file: `python launch.py FILE PROGRAM ARGUMENTS...`.
 
-A process of its own, and a small one: a child's peak memory is at least its parent's (getrusage(2) counts
-what a vforked child borrowed).
+It is a small process of its own: a child's peak memory is at least its parent's (getrusage(2) counts what a
+vforked child borrowed).
 """
 
 import json

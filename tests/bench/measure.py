@@ -1,4 +1,4 @@
-"""What a program costs: wall and CPU seconds, peak memory, bytes written, and how busy the machine was."""
+"""The cost of a program: wall and CPU seconds, peak memory, bytes written, and how busy the host was."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import Final
 
 LOOK: Final = 0.05
-"""Seconds between two looks at what a program's files take."""
+"""Seconds between two measurements of a program's files."""
 LAUNCH: Final = str(Path(__file__).with_name("launch.py"))
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds, KiB and bytes; `cpu` includes all children, `memory` is the largest process's.
+    """Seconds, KiB and bytes; `cpu` includes all children, `memory` is that of the largest process.
 
-    `peak` is the most that the files in the program's folder took, `carried` what went over the network where
-    that is counted. `foreign` is how many cores others used meanwhile.
+    `peak` is the largest size of the files in the program's folder, `carried` the bytes over the network, if
+    they are counted. `foreign` is how many cores other processes used meanwhile.
     """
 
     wall: float
@@ -38,15 +38,15 @@ class Cost:
     carried: int = 0
     foreign: float = 0
     walls: tuple[float, ...] = ()
-    """The wall seconds of every run, where there was more than one."""
+    """The wall seconds of every run, if there was more than one."""
 
     @property
     def usual(self) -> float:
-        """Wall seconds of the middle run: what a throttle of coarse grain gives is luck at its least."""
+        """Wall seconds of the median run: with a coarse throttle, the least value depends on luck."""
         return statistics.median(self.walls or (self.wall,))
 
     def least(self, other: Cost) -> Cost:
-        """The smaller figure of each kind: what the machine's noise added is taken away."""
+        """The smaller figure of each kind, which removes the noise of the host."""
         quicker = min(self, other, key=lambda cost: cost.wall)
         return replace(
             quicker,
@@ -59,19 +59,19 @@ class Cost:
 
 
 class Failed(Exception):  # noqa: N818 - what is measured did not work
-    """A program that is measured failed; no figure can stand for that."""
+    """A measured program failed; it has no figure."""
 
 
 def cost_of(argv: Sequence[str], folder: Path) -> Cost:
-    """Run a program in `folder`, which must hold nothing but what it writes."""
-    with tempfile.NamedTemporaryFile() as said, _busy() as busy, _peak(folder) as peak:
-        launch = [sys.executable, "-I", "-S", LAUNCH, said.name, *argv]
+    """Run a program in `folder`, which must contain only what the program writes."""
+    with tempfile.NamedTemporaryFile() as result, _busy() as busy, _peak(folder) as peak:
+        launch = [sys.executable, "-I", "-S", LAUNCH, result.name, *argv]
         done = subprocess.run(
             launch, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
         )
         if done.returncode:
             raise Failed(f"{argv[0]} failed: {done.stderr}")
-        measured = json.loads(Path(said.name).read_text())
+        measured = json.loads(Path(result.name).read_text())
     return Cost(**measured, peak=peak[0], foreign=busy[0] / measured["wall"])
 
 
@@ -95,7 +95,7 @@ def _peak(folder: Path) -> Iterator[list[int]]:
 
 
 def space(folder: Path) -> int:
-    """Bytes that the files in `folder` take; one may go while we look."""
+    """The size in bytes of the files in `folder`; a file may disappear meanwhile."""
     total = 0
     for path in folder.rglob("*"):
         with contextlib.suppress(FileNotFoundError):
@@ -105,7 +105,7 @@ def space(folder: Path) -> int:
 
 @contextlib.contextmanager
 def _busy() -> Iterator[list[float]]:
-    """CPU seconds that other processes than ours used while the body runs; complete after it."""
+    """CPU seconds that processes other than ours used while the body runs; complete after it."""
     used = [0.0]
     before = _all_ticks() - _own_ticks()
     yield used
@@ -113,13 +113,13 @@ def _busy() -> Iterator[list[float]]:
 
 
 def _all_ticks() -> int:
-    """Of the whole machine, with what its host took away (proc(5), /proc/stat; idle and iowait left out)."""
+    """Of the whole host, with what its hypervisor took (proc(5), /proc/stat; no idle, no iowait)."""
     fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     return sum(fields) - fields[3] - fields[4]
 
 
 def _own_ticks() -> int:
-    """Of this process and everything below it, with those of children that have ended."""
+    """Of this process and its descendants, including children that have ended."""
     parents, ticks = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -136,7 +136,7 @@ def _is_ours(pid: int, parents: dict[int, int]) -> bool:
 
 
 def wait_for_quiet(patience: float) -> None:
-    """Wait until others leave the machine alone for a second, for `patience` seconds at most."""
+    """Wait until other processes leave the host idle for a second, for at most `patience` seconds."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         with _busy() as used:
@@ -146,4 +146,4 @@ def wait_for_quiet(patience: float) -> None:
 
 
 QUIET: Final = 0.3
-"""Cores that others may use: beyond it a time says more about them."""
+"""Cores that other processes may use: with more, a time depends mostly on them."""

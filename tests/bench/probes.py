@@ -1,4 +1,4 @@
-"""What can be measured, by name. A probe runs in a folder of its own and may give several costs."""
+"""Everything that can be measured, by name. A probe runs in its own folder and returns its costs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Costs = dict[str, Cost]
 
 @dataclass(frozen=True)
 class Probe:
-    """`names` are the costs that `run` gives; it is run `most` times at most."""
+    """`names` are the costs that `run` returns; it runs at most `most` times."""
 
     names: tuple[str, ...]
     run: Callable[[Path], Costs]
@@ -34,7 +34,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Bench:
-    """What is there to measure with. `scratch` is where folders for runs are made."""
+    """The means of measuring. Folders for runs are made in `scratch`."""
 
     web: Web
     scratch: Path
@@ -42,7 +42,7 @@ class Bench:
     small: Path
     sparse: dict[int, Path]
     imports: dict[int, tuple[Path, list[Path]]]
-    """By number of disks: the manifests of the import of a machine with so many, and its VMDKs."""
+    """By number of disks: the manifests of the import of a VM with that many, and its VMDKs."""
     allocated: int
     """Bytes of `disk` that are not zero."""
 
@@ -73,7 +73,7 @@ class Bench:
         yield plain("raw, zlib", programs.export(url, "raw", ca, plain=True))
 
     def _chain(self, name: str, argv: programs.Argv, out: str, onward: Callable[[Path], Cost]) -> Probe:
-        """Acquire a disk, then hand on what was acquired."""
+        """Acquire a disk, then pass it on."""
 
         def run(folder: Path) -> Costs:
             acquired = cost_of(argv, folder)
@@ -82,12 +82,12 @@ class Bench:
         return Probe((name, f"onward, {name}"), run)
 
     def _serve_plainly(self, file: Path) -> Cost:
-        """The raw disk as any web server gives it, here the one that runs already."""
+        """The raw disk from a plain web server, the one that is already running."""
         url = f"{self.web.plain}/scratch/{file.relative_to(self.scratch)}"
         return _received(url, file)
 
     def _serve(self, file: Path) -> Cost:
-        """The disk by the step; the wall time begins with the step's start."""
+        """The disk from the step; the wall time starts with the step."""
         port, start = free_port(), time.perf_counter()
         argv = programs.serve(file, port)
         with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as step:
@@ -122,12 +122,12 @@ class Bench:
             yield Probe((name,), partial(self._serving, name, url), most=2)
 
     def _serving(self, name: str, url: str, folder: Path) -> Costs:
-        """The memory of serving what was landed before."""
+        """The memory used to serve a disk that landed before."""
         cost_of(programs.export(url, "qcow2"), folder)
         return {name: self._serve(folder / "d.out")}
 
     def _broken(self, folder: Path) -> Costs:
-        """An export whose connection breaks; the cost's `carried` is what came over all of them."""
+        """An export whose connection breaks; the cost's `carried` is the sum over all connections."""
         size = self.disk.stat().st_size
         places = random.Random(7).sample(range(size // 50, size * 49 // 50), CUTS)
         with cutter(self.web.plain, places) as way:
@@ -144,7 +144,7 @@ class Bench:
 
 
 def plain(name: str, argv: Sequence[str], most: int = 99) -> Probe:
-    """A program that is run and gives one cost."""
+    """A program that runs once and has one cost."""
     return Probe((name,), partial(_run, name, argv), most)
 
 
@@ -153,7 +153,7 @@ def _run(name: str, argv: Sequence[str], folder: Path) -> Costs:
 
 
 def _received(url: str, file: Path) -> Cost:
-    """What it costs a receiver to take `file` from `url`; its bytes are counted and compared."""
+    """The cost for a receiver to download `file` from `url`; its bytes are counted and compared."""
     folder = file.parent / "received"
     folder.mkdir()
     cost = cost_of(programs.receive(url, "disk"), folder)

@@ -1,4 +1,4 @@
-"""The programs that are measured: the steps as they are, the common practice, and the limits."""
+"""The measured programs: the steps, the common practice, and the limits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ while at < len(data):
         at += 512 * (1 + number)
 Path("seconds").write_text(str(time.perf_counter() - start))
 """
-"""Its own clock: reading the file is no part of the limit."""
+"""It has its own clock: reading the file does not count for the limit."""
 WRITE: Final = """\
 import mmap, os, sys
 piece = mmap.mmap(-1, 2 << 20)
@@ -46,14 +46,14 @@ os.fdatasync(file)
 
 
 def export(url: str, wanted: str, ca: Path | None = None, out: str = "d.out", *, plain: bool = False) -> Argv:
-    """One pass: the step that lands a disk, with the codec it prefers or `plain`, with zlib."""
+    """One pass: the step that lands a disk, with its preferred codec or, if `plain`, with zlib."""
     program = ["-c", WITH_ZLIB] if plain else ["-m", "steps.export"]
     trust = ["--ca", str(ca)] if ca else []
     return [PYTHON, *program, "--url", url, *trust, "--format", wanted, "--out", out]
 
 
 def convert(source: Path, wanted: str) -> Argv:
-    """The step for what cannot be landed in one pass."""
+    """The step for disks that cannot land in one pass."""
     argv = ["--in", str(source), "--in-format", "vmdk", "--format", wanted, "--out", "d.out"]
     return [PYTHON, "-m", "steps.convert", *argv]
 
@@ -73,7 +73,7 @@ def inflate(disk: Path) -> Argv:
 
 
 def write(size: int, flags: int = 0) -> Argv:
-    """Write `size` bytes in order and bring them to the device."""
+    """Write `size` bytes in order and flush them to the device."""
     return [PYTHON, "-c", WRITE, str(size), str(flags)]
 
 
@@ -82,7 +82,7 @@ def curl(url: str, ca: Path, out: str = "/dev/null") -> Argv:
 
 
 def common(urls: list[str], ca: Path) -> Argv:
-    """What people do: download all disks, convert all to raw. All is brought to the device, as ours is."""
+    """The common practice: download all disks, convert all to raw, flush everything to the device."""
     names = [f"d{number}" for number in range(len(urls))]
     parts = [shlex.join(curl(url, ca, f"{name}.vmdk")) for url, name in zip(urls, names, strict=True)]
     parts += [f"qemu-img convert -f vmdk -O raw {name}.vmdk {name}.raw" for name in names]
@@ -90,11 +90,11 @@ def common(urls: list[str], ca: Path) -> Argv:
 
 
 def together(programs: list[Argv]) -> Argv:
-    """Several programs at once; fails when one of them does."""
+    """Run several programs at once; fails if one of them fails."""
     started = "".join(f'{shlex.join(argv)} & all="$all $!"\n' for argv in programs)
     return ["sh", "-c", f"all=\n{started}for one in $all; do wait $one || exit 1; done"]
 
 
 def receive(url: str, out: str) -> Argv:
-    """A stand-in for Longhorn's receiver; how many bytes it got it says in `carried`."""
+    """A stand-in for Longhorn's receiver; it writes the number of received bytes to `carried`."""
     return [str(goprogram.build("receiver", Path(__file__).with_name("receiver"))), url, out, "carried"]

@@ -1,4 +1,4 @@
-"""Figures as a table, as JSON, and compared with those noted before."""
+"""Figures as a table and as JSON, and their comparison with those noted before."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from tests.bench.rows import LIMITS, Costs, Row
 Noted = dict[str, Any]
 NOTED: Final = Path(__file__).parents[2] / "docs" / "explanation" / "performance.json"
 WORSE: Final = 1.10
-"""By how much a figure may be beyond the noted one."""
+"""The factor by which a figure may exceed the noted one."""
 SMALL: Final = {"MiB": 4.0, "%": 0.5, "": 0.02}
-"""And by how much in any case, per unit: a tenth of next to nothing means nothing."""
+"""The amount by which it may exceed it in any case, per unit: 10 % of a tiny value means nothing."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One row as measured: when, at what load, on which disk. `common` is the common practice's figure;
-    `foreign` is how many cores others used in the worst run that counts."""
+    """One measured row: when, at what load, on which disk. `common` is the figure of the common practice;
+    `foreign` is how many cores other processes used in the worst run that counts.
+    """
 
     group: str
     figure: str
@@ -80,7 +81,7 @@ def markdown(found: Sequence[Figure]) -> Iterator[str]:
 
 
 def details(costs: Costs, allocated: int) -> Iterator[str]:
-    """What each program cost, the limits first."""
+    """The cost of each program, the limits first."""
     yield f"{'least of all runs':24} wall s  CPU s  peak MiB  written/alloc  peak/alloc  others"
     for name in sorted(costs, key=lambda name: (name not in LIMITS, list(costs).index(name))):
         cost = costs[name]
@@ -100,7 +101,7 @@ def document(found: Sequence[Figure], costs: Costs, disk: str) -> Noted:
 
 
 def note(path: Path, new: Noted) -> None:
-    """Write the figures, or put them in the place of those that were noted before."""
+    """Write the figures, or replace those that were noted before."""
     old: Noted = json.loads(path.read_text()) if path.exists() else {}
     for part in ("figures", "costs"):
         new[part] = {**old.get(part, {}), **new[part]}
@@ -108,7 +109,7 @@ def note(path: Path, new: Noted) -> None:
 
 
 def load(path: Path) -> list[Figure]:
-    """The figures that were noted."""
+    """The noted figures."""
     return [Figure(**fields) for fields in json.loads(path.read_text())["figures"].values()]
 
 
@@ -134,7 +135,7 @@ def _lines(path: str) -> list[str]:
 
 
 def worse(found: Sequence[Figure], noted: Sequence[Figure]) -> list[Figure]:
-    """Those that are worse than noted by more than noise in a ratio can be."""
+    """The figures that are worse than noted by more than the noise of a ratio."""
     before = {one.figure: one.measured for one in noted}
     return [
         one

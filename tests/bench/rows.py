@@ -1,4 +1,4 @@
-"""The goals of the data path: how each figure is made of what was measured, and what it should be."""
+"""The goals of the data path: how each figure is derived from the measurements, and its target."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMMON: Final = "common"
 
 @dataclass(frozen=True)
 class Row:
-    """One figure. `common` is the same of the common practice; `timed` figures suffer from noise."""
+    """One figure. `common` is the same figure of the common practice; `timed` figures suffer from noise."""
 
     group: str
     figure: str
@@ -30,13 +30,13 @@ class Row:
     unit: str = ""
 
     def verdict(self, costs: Costs) -> str:
-        """`noise` when others were busy during a run that counts and the goal was missed with them."""
+        """`noise` if other processes were busy during a run that counts and the goal was missed."""
         if round(self.value(costs), 2) <= self.goal:
             return "met"
         return "noise" if self.timed and self.foreign(costs) > QUIET else "missed"
 
     def foreign(self, costs: Costs) -> float:
-        """Cores that others used during the worst of the runs that count."""
+        """Cores that other processes used during the worst of the runs that count."""
         return max(costs[name].foreign for name in self.needs)
 
 
@@ -73,7 +73,7 @@ def one(_: Costs) -> float:
 
 
 def sums(what: str, of: list[str], to: list[str]) -> Value:
-    """The field `what` of some costs, added up, to that of others."""
+    """The sum of field `what` of some costs, relative to that of others."""
     field = attrgetter(what)
     return lambda costs: float(
         sum(field(costs[name]) for name in of) / sum(field(costs[name]) for name in to)
@@ -81,7 +81,7 @@ def sums(what: str, of: list[str], to: list[str]) -> Value:
 
 
 def per(what: str, name: str, amount: float, floor: float = 0) -> Value:
-    """The field `what` of a cost, less `floor`, to an amount."""
+    """The field `what` of a cost minus `floor`, relative to an amount."""
     field = attrgetter(what)
     return lambda costs: float(max(0, field(costs[name]) - floor) / amount)
 
@@ -98,13 +98,13 @@ def _limit(wanted: str) -> Row:
 
 
 def largest_limit(costs: Costs) -> float:
-    """Seconds that nothing can go below: the network, one core's inflate, the device."""
+    """The lower bound in seconds: the network, one core's inflate, the device."""
     write = min(costs["write, cached"].wall, costs["write, direct"].wall)
     return max(costs["curl"].wall, costs["inflate"].wall, write)
 
 
 def _ratio(group: str, figure: str, goal: float, of: str, to: str, common: str, wall: str = "wall") -> Row:
-    """Wall seconds of one to those of another: the least of the runs, or the `usual` ones."""
+    """Ratio of wall seconds: of the least runs, or of the `usual` ones."""
     needs = tuple(dict.fromkeys((of, to, common)))
     return Row(group, figure, goal, needs, sums(wall, [of], [to]), sums(wall, [common], [to]))
 

@@ -1,4 +1,4 @@
-"""What the bench says of its figures: verdicts, and what counts as worse than noted."""
+"""The report of the bench: verdicts, and what counts as worse than noted."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def figure(measured: float, unit: str = "") -> report.Figure:
     return report.Figure("wall", "a figure", None, measured, 0.5, unit, "met", 0.0, 1, "2020-01-01", 0.0)
 
 
-def test_verdicts() -> None:
+def test_verdict_is_met_missed_or_noise() -> None:
     assert verdict(0.5, 0) == "met"
     assert verdict(0.5, 2) == "met"
     assert verdict(0.51, 0) == "missed"
     assert verdict(0.51, 2) == "noise"
 
 
-def test_a_tenth_worse_is_noticed() -> None:
+def test_ten_percent_worse_is_detected() -> None:
     assert report.worse([figure(0.56)], [figure(0.5)])
     assert not report.worse([figure(0.55)], [figure(0.5)])
     assert not report.worse([figure(0.02)], [figure(0.01)])
@@ -46,19 +46,19 @@ def test_noting_keeps_other_figures(tmp_path: Path) -> None:
     assert {one.figure: one.measured for one in report.load(noted)} == {"a figure": 0.4, "other": 1}
 
 
-def test_the_usual_is_the_middle_of_all_runs() -> None:
+def test_usual_is_the_median_run() -> None:
     runs = [replace(COST, wall=wall) for wall in (5.0, 1.0, 4.0)]
     least = runs[2].least(runs[1].least(runs[0]))
     assert (least.wall, least.usual, COST.usual) == (1.0, 4.0, 1.0)
 
 
-def test_the_least_takes_noise_with_its_wall() -> None:
+def test_least_keeps_the_noise_of_its_run() -> None:
     least = replace(COST, foreign=0.1).least(replace(COST, wall=2, cpu=0.5, foreign=2))
     assert (least.wall, least.cpu, least.foreign) == (1.0, 0.5, 0.1)
 
 
 def test_cost_counts_what_a_child_wrote(tmp_path: Path) -> None:
-    cost = cost_of(["sh", "-c", "dd if=/dev/zero of=out bs=64k count=16 conv=fdatasync 2>said"], tmp_path)
+    cost = cost_of(["sh", "-c", "dd if=/dev/zero of=out bs=64k count=16 conv=fdatasync 2>output"], tmp_path)
     assert cost.written >= 1 << 20
     assert cost.peak >= 1 << 20
     assert 0 < cost.memory < 50 << 10

@@ -1,4 +1,4 @@
-"""nginx on a port of its own, with TLS and without, as fast as it can or throttled."""
+"""nginx on its own port, with and without TLS, at full speed or throttled."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from tests.tls import self_signed
 GIGABIT: Final = 125_000_000
 """Bytes per second of a 1 Gbit/s line."""
 STREAM: Final = 28 << 20
-"""Bytes per second of one NFC export: ESXi gives 20 to 30 MB/s whatever the link is.
-
-See docs/explanation/performance.md.
+"""Bytes per second of one NFC export: ESXi sends 20 to 30 MB/s on any link. See
+docs/explanation/performance.md.
 """
 CONFIG: Final = """\
 daemon off; pid {folder}/nginx.pid; error_log stderr crit; worker_processes 1;
@@ -40,7 +39,7 @@ PROBE: Final = "curl -s -o /dev/null --retry 20 --retry-connrefused --retry-dela
 
 @dataclass(frozen=True)
 class Web:
-    """Where files are served, as `/NAME`, `/gigabit/NAME`, `/stream/NAME` and `/scratch/PATH`."""
+    """Addresses of the served files: `/NAME`, `/gigabit/NAME`, `/stream/NAME` and `/scratch/PATH`."""
 
     tls: str
     plain: str

@@ -13,12 +13,12 @@ CHART: Final = ROOT / "charts" / "vmferry"
 NAME: Final = "vmferry"
 TEMPLATE: Final = Kind("argoproj.io/v1alpha1", "WorkflowTemplate", "workflowtemplates")
 VALUES: Final[dict[str, Any]] = {
-    # Node and volume are chosen together here, as Harvester's own classes do not.
+    # Here node and volume are chosen together, unlike with Harvester's own classes.
     "scratch": {"storageClass": "wffc"},
     "controller": {"debug": True, "recheckSeconds": 30},
     "sourceNetwork": {"blocked": ["10.244.0.0/16", "10.96.0.0/16"]},
 }
-"""What fits the lab."""
+"""Values that fit the lab."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Chart:
     lab: Lab
 
     def install(self, **values: Any) -> str:
-        """Install, or upgrade to these values, until everything is ready. Returns what Helm prints."""
+        """Install, or upgrade to these values, until all objects are ready. Returns what Helm prints."""
         given = [f"--set-json={key}={json.dumps(value)}" for key, value in (VALUES | values).items()]
         return self.lab.helm("upgrade", "--install", NAME, str(CHART), "--wait", "--timeout=120s", *given)
 
@@ -36,7 +36,7 @@ class Chart:
         self.lab.helm("uninstall", NAME, "--ignore-not-found", "--wait", "--timeout=120s")
 
     def template(self) -> Object:
-        """The installed WorkflowTemplate, as Helm rendered it and the API took it."""
+        """The installed WorkflowTemplate, as Helm rendered it and the API server accepted it."""
         found = self.lab.get(TEMPLATE, "vmferry-vmware")
         assert found is not None, "the chart is not installed"
         return found

@@ -1,4 +1,4 @@
-"""The lab with everything an import meets: stand-ins for Harvester, a simulated vCenter, the chart."""
+"""The lab with everything that an import needs: stand-ins for Harvester, a simulated vCenter, the chart."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ IMAGES_SECONDS = 900.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Part of `make e2e` and not of `make test`: these start the lab and take minutes."""
+    """These start the lab and take minutes. They are part of `make e2e`, not of `make test`."""
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.lab)
             if not os.environ.get("VMFERRY_E2E"):
-                item.add_marker(pytest.mark.skip(reason="NOT RUN HERE: it needs the lab; say `make e2e`"))
+                item.add_marker(pytest.mark.skip(reason="NOT RUN HERE: it needs the lab; run `make e2e`"))
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +43,7 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture(scope="session")
 def images(lab: Lab) -> None:
-    """The five images, as the code is now."""
+    """The five images, built from the current code."""
     command([str(HERE / "images")], seconds=IMAGES_SECONDS)
 
 
@@ -64,7 +64,7 @@ def chart(lab: Lab, images: None, harvester: None) -> Chart:
 
 @pytest.fixture(scope="session")
 def vcenter(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[scenario.Scenario]:
-    """A simulated vCenter where pods reach it, with a running guest of two disks in it."""
+    """A simulated vCenter that pods reach, with a running guest of two disks."""
     folder = tmp_path_factory.mktemp("vcenter")
     if not scenario.GUEST.exists():
         subprocess.run([ROOT / "tests" / "prepare.sh", "guest"], check=True)
@@ -77,7 +77,7 @@ def vcenter(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[scen
 
 @pytest.fixture
 def world(request: pytest.FixtureRequest, chart: Chart, vcenter: scenario.Scenario) -> Iterator[World]:
-    """A namespace to import into, for one test; afterwards the lab is as it was."""
+    """A namespace for the imports of one test; afterwards the lab is as before."""
     made = World(chart, vcenter)
     made.begin()
     yield made

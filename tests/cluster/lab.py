@@ -1,4 +1,4 @@
-"""The lab as the tests of the whole see it: kubectl, helm, argo, and the objects in it."""
+"""The lab for the end-to-end tests: kubectl, helm, argo, and the objects in it."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ SCRIPTS: Final = ROOT / "tests" / "lab"
 KUBECTL: Final = ROOT / ".cache" / "lab" / "bin" / "kubectl"
 HELM: Final = os.environ.get("HELM") or str(ROOT / ".cache" / "bin" / "helm")
 OURS: Final = "vmferry-tests"
-"""Label of the namespaces that tests make; `reset` takes them away."""
+"""Label of the namespaces that tests make; `reset` deletes them."""
 UP_SECONDS: Final = 400.0
 
 
 class CommandError(Exception):
-    """A command that failed, with what it said."""
+    """A command that failed, with its output."""
 
 
 @dataclass(frozen=True)
 class Lab:
-    """The running lab; `argo_folder` is empty where the real Argo was not given to it."""
+    """The running lab; `argo_folder` is empty if it has no real Argo."""
 
     place: Place
     host: str
-    """The host's address, which is all that pods reach outside."""
+    """The host's address, the only one outside that pods reach."""
     release: str
-    """The namespace that Argo's controller watches and the chart is installed into."""
+    """The namespace of the chart, which Argo's controller watches."""
     argo_folder: str
 
     @classmethod
     def start(cls) -> Self:
-        """The lab that LAB_NAME names, or the usual one; started if it is not up."""
+        """The lab that LAB_NAME names, or the default one; it is started if it is not running."""
         command([str(SCRIPTS / "up")], seconds=UP_SECONDS)
         wanted = f'source {SCRIPTS}/settings.sh; printf "%s\\n" "$HOST_IP" "$RELEASE_NAMESPACE" "$ARGO"'
         host, release, folder = command(["bash", "-c", wanted]).splitlines()
@@ -64,14 +64,14 @@ class Lab:
         return {"KUBECONFIG": str(self.place.kubeconfig), "KUBECACHEDIR": str(self.place.state / "kubectl")}
 
     def kubectl(self, *arguments: str, given: str = "", seconds: float = 120.0) -> str:
-        """Raises CommandError with what it says."""
+        """Raises CommandError with its output."""
         return command([str(KUBECTL), *arguments], self.environment, given, seconds)
 
     def helm(self, *arguments: str, seconds: float = 180.0) -> str:
         return command([HELM, "--namespace", self.release, *arguments], self.environment, seconds=seconds)
 
     def argo(self, *arguments: str) -> str:
-        """Argo's own command line, straight against the API as `argo` without a server works."""
+        """Argo's command line, directly against the API, as `argo` works without a server."""
         folder = Path(self.argo_folder)
         return command([str(folder / "argo"), "--namespace", self.release, *arguments], self.environment)
 
@@ -79,7 +79,7 @@ class Lab:
 
     @cached_property
     def cluster(self) -> Cluster:
-        """The API as the person of the kubeconfig, who may everything."""
+        """The API, as the user of the kubeconfig, who may do everything."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("KUBECONFIG", str(self.place.kubeconfig))
             return kubeapi.connect(Stop())
@@ -88,7 +88,7 @@ class Lab:
         return self.cluster.get(kind, name, namespace or (self.release if kind.namespaced else ""))
 
     def find(self, kind: Kind, namespace: str = "", **labels: str) -> list[Object]:
-        """Those of a namespace (by default the release's) that bear the labels; none of an unknown kind."""
+        """Objects with the labels in a namespace (default: the release's); empty for an unknown kind."""
         try:
             return self.cluster.find(kind, namespace or self.release, labels)
         except StepError as error:
@@ -97,11 +97,11 @@ class Lab:
             return []
 
     def apply(self, *manifests: Object) -> None:
-        """As a person does, by `kubectl apply`."""
+        """Apply as a user does, by `kubectl apply`."""
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given=listed(manifests))
 
     def make_namespace(self, name: str) -> str:
-        """A namespace for imports, with what an import in it names; `reset` takes it away."""
+        """A namespace for imports with the objects that an import in it names; `reset` deletes it."""
         self.apply(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {OURS: ""}}}
         )
@@ -109,18 +109,18 @@ class Lab:
         eventually(lambda: self.get(Kind("v1", "ServiceAccount", "serviceaccounts"), *account), "an account")
         return name
 
-    def said(self, pod: str, container: str, namespace: str = "") -> str:
+    def logs(self, pod: str, container: str, namespace: str = "") -> str:
         return self.kubectl("--namespace", namespace or self.release, "logs", pod, "--container", container)
 
     def message(self, pod: str, namespace: str = "") -> str:
-        """The state of a pod for a person: what its containers and the events about it say."""
+        """The state of a pod for a person: from its containers and its events."""
         found = self.get(POD, pod, namespace) or {}
         where = ("--namespace", namespace or self.release)
         events = self.kubectl(*where, "get", "events", "--field-selector", f"involvedObject.name={pod}")
         return f"{json.dumps(found.get('status', {}), indent=1)}\n{events}"
 
     def scale_controller(self, replicas: int) -> None:
-        """Without the controller an import is nobody's but the test's."""
+        """Without the controller only the test changes an import."""
         where = ("--namespace", self.release)
         self.kubectl(*where, "scale", "deployment/vmferry-controller", f"--replicas={replicas}")
         label = {"app.kubernetes.io/component": "controller"}
@@ -130,7 +130,7 @@ class Lab:
             eventually(lambda: not self.find(POD, **label), "the controller's end", 90.0)
 
     def reset(self) -> None:
-        """Take away what tests made: imports, runs, namespaces. The controller may still have work to do."""
+        """Delete what tests made: imports, runs, namespaces. The controller may still have work to do."""
         spaces = [one["metadata"]["name"] for one in self.cluster.find(NAMESPACE, labels={OURS: ""})]
         for name in spaces:
             self._delete(self.find(IMPORT, name))
@@ -155,7 +155,7 @@ def listed(manifests: Iterable[Object]) -> str:
 def command(
     argv: list[str], environment: Mapping[str, str] | None = None, given: str = "", seconds: float = 120.0
 ) -> str:
-    """What a command says. Raises CommandError."""
+    """The output of a command. Raises CommandError."""
     done = subprocess.run(
         argv,
         env={**os.environ, **(environment or {})},

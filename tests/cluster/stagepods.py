@@ -1,7 +1,7 @@
-"""Stages as plain pods, made one by one of the installed WorkflowTemplate, where no Argo is needed.
+"""Runs stages as plain pods, made one by one from the installed WorkflowTemplate, without Argo.
 
-Argo's `{{…}}` are filled in here. What Argo's `wait` container takes out of a pod, a container of that pod
-named `outputs` prints: the files of the results. Nothing is left of a pod's /tmp once it has ended.
+Argo's `{{…}}` are filled in here. Argo's `wait` container reads the results from a pod; here a container
+named `outputs` in that pod prints the files. Nothing of a pod's /tmp is left after it has ended.
 """
 
 from __future__ import annotations
@@ -51,33 +51,33 @@ class StagePods:
     plan: Plan
 
     def run(self, stage: str, disk: str = "") -> Ended:
-        """One stage for one disk, or the machine; tried again as the contract says.
+        """Run one stage for one disk or for the VM; it is retried as the contract says.
 
         Raises:
-            AssertionError: with its last words, when it fails.
+            AssertionError: with its last words, if it fails.
         """
         return self.finish(stage, disk, self.begin(stage, disk))
 
     def begin(self, stage: str, disk: str = "", attempt: int = 0) -> str:
-        """Make the pod, and leave it to itself."""
+        """Make the pod and do not wait for it."""
         made = self.manifest(stage, disk, attempt)
         self.lab.apply(made)
         return str(made["metadata"]["name"])
 
     def finish(self, stage: str, disk: str, pod: str) -> Ended:
-        """The end of a pod that was begun, or of the attempts that follow it."""
+        """Wait for the end of a started pod, or of the attempts that follow it."""
         limit = int(self._stage(stage)["retryStrategy"]["limit"])
         for attempt in range(1, limit + 2):
             ended = self.end(pod, stage)
             if ended.code == Exit.DONE:
                 return ended
             again = is_retryable(ended.code) and attempt <= limit
-            assert again, f"{pod} ended with {ended.code}: {ended.words}\n{self.lab.said(pod, 'main')}"
+            assert again, f"{pod} ended with {ended.code}: {ended.words}\n{self.lab.logs(pod, 'main')}"
             pod = self.begin(stage, disk, attempt)
         raise AssertionError(f"{stage} has no attempts")
 
     def end(self, pod: str, stage: str) -> Ended:
-        """Wait for the stage's container, and after a success for its results."""
+        """Wait for the stage's container and, after a success, for its results."""
         try:
             state = eventually(lambda: self._terminated(pod, "main"), f"the end of {pod}", STAGE_SECONDS)
         except TimeoutError as error:
@@ -86,10 +86,10 @@ class StagePods:
         if code != Exit.DONE or not self._results(stage):
             return Ended(pod, code, words if code else "", {})
         eventually(lambda: self._terminated(pod, "outputs"), f"the results of {pod}")
-        return Ended(pod, code, "", json.loads(self.lab.said(pod, "outputs")))
+        return Ended(pod, code, "", json.loads(self.lab.logs(pod, "outputs")))
 
     def manifest(self, stage: str, disk: str = "", attempt: int = 0) -> Object:
-        """A stage's pod."""
+        """The pod of a stage."""
         given, spec = self._stage(stage), self.template["spec"]
         labels = {**spec["podMetadata"]["labels"], **given.get("metadata", {}).get("labels", {})}
         name = "-".join(filter(None, [self.plan.run, stage, disk, str(attempt)]))

@@ -1,4 +1,4 @@
-"""The chart, by the real Helm, in a real API server."""
+"""The chart, installed by the real Helm in a real API server."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def condition(chart: Chart, crd: str, kind: str) -> str:
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("crd", CRDS)
-def test_the_api_server_takes_the_crd_as_it_is(chart: Chart, crd: str) -> None:
+def test_api_server_accepts_the_crd(chart: Chart, crd: str) -> None:
     assert condition(chart, crd, "Established") == "True"
     assert condition(chart, crd, "NamesAccepted") == "True"
     assert condition(chart, crd, "NonStructuralSchema") == ""
 
 
-def test_installed_again_with_the_same_values_nothing_changes(chart: Chart) -> None:
+def test_second_install_with_the_same_values_changes_nothing(chart: Chart) -> None:
     def seen() -> tuple[object, ...]:
         deployment = chart.lab.get(DEPLOYMENT, "vmferry-controller") or {}
         crds = [chart.lab.get(CRD, f"{crd}.migration.harvesterhci.io") or {} for crd in CRDS]
@@ -58,7 +58,7 @@ def test_installed_again_with_the_same_values_nothing_changes(chart: Chart) -> N
     assert seen() == before
 
 
-def test_an_upgrade_leaves_the_keys_that_the_controller_added(changed: Chart) -> None:
+def test_upgrade_keeps_the_keys_of_the_controller(changed: Chart) -> None:
     added = "vmwaresource.default.vcenter.machines"
     changed.lab.cluster.patch(CONFIG_MAP, LIMITS, {"data": {added: "1"}}, changed.lab.release)
     changed.install(**{"limits.machines": 3})
@@ -67,7 +67,7 @@ def test_an_upgrade_leaves_the_keys_that_the_controller_added(changed: Chart) ->
     assert data[added] == "1"
 
 
-def test_an_upgrade_reaches_a_source_that_follows_the_defaults(changed: Chart) -> None:
+def test_upgrade_changes_the_limits_of_a_source_with_defaults(changed: Chart) -> None:
     added = "vmwaresource.default.vcenter.streams"
     marked = {"metadata": {"annotations": {COPIED: json.dumps({added: "4"})}}, "data": {added: "4"}}
     changed.lab.cluster.patch(CONFIG_MAP, LIMITS, marked, changed.lab.release)
@@ -77,7 +77,7 @@ def test_an_upgrade_reaches_a_source_that_follows_the_defaults(changed: Chart) -
     )
 
 
-def test_values_that_nobody_knows_are_refused(chart: Chart) -> None:
+def test_unknown_values_are_refused(chart: Chart) -> None:
     with pytest.raises(CommandError, match="scratsh"):
         chart.install(scratsh={})
 
@@ -90,7 +90,7 @@ def test_a_second_release_is_refused_with_the_name_of_the_first(chart: Chart) ->
     assert "One release serves the whole cluster" in str(caught.value)
 
 
-def test_uninstalled_it_leaves_the_kinds_and_what_is_of_them(changed: Chart) -> None:
+def test_uninstall_keeps_the_crds_and_their_objects(changed: Chart) -> None:
     lab = changed.lab
     credentials = {"name": "none", "namespace": lab.release}
     source = {
@@ -116,7 +116,7 @@ STAGES = [stage for stage in stages_for(TargetKind.HARVESTER) if not stage.gate]
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("stage", STAGES, ids=[stage.name for stage in STAGES])
-def test_pod_security_takes_every_stage_as_it_is(chart: Chart, stage: Stage) -> None:
+def test_pod_security_accepts_every_stage(chart: Chart, stage: Stage) -> None:
     pods = StagePods(chart.lab, chart.template(), a_plan())
     pod = pods.manifest(stage.name, "disk-0" if stage.scope is Scope.DISK else "")
     chart.lab.kubectl("create", "--dry-run=server", "-f", "-", given=json.dumps(pod))

@@ -1,4 +1,4 @@
-"""What each of the five identities may do, and what not, as the API server itself decides it."""
+"""The API server decides what each of the five identities may do and may not do."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.cluster.chart import Chart
 from tests.cluster.lab import Lab, listed
 
 HERE, THERE, ELSEWHERE = "here", "there", "elsewhere"
-"""The release namespace, one with imports, and one that `namespaces` does not name."""
+"""The release namespace, one with imports, and one that `namespaces` does not list."""
 STEPS = ("prepare", "data", "serve", "target")
 IMAGES = "virtualmachineimages.harvesterhci.io"
 
 
 class Row(NamedTuple):
-    """Resources, verbs and namespaces, all of them, each separated by a blank."""
+    """Resources, verbs and namespaces, each a list separated by spaces; all combinations count."""
 
     identity: str
     verbs: str
@@ -108,14 +108,14 @@ def questions(rows: Iterable[Row]) -> list[Question]:
 
 
 def allowed(lab: Lab, asked: list[Question], namespaces: dict[str, str]) -> set[Question]:
-    """Those that the API server allows."""
+    """The questions that the API server answers with yes."""
     reviews = [review(one, lab.release, namespaces[one.where]) for one in asked]
-    said = documents(lab.kubectl("create", "-f", "-", "--output", "json", given=listed(reviews)))
-    return {one for one, answer in zip(asked, said, strict=True) if answer["status"]["allowed"]}
+    answers = documents(lab.kubectl("create", "-f", "-", "--output", "json", given=listed(reviews)))
+    return {one for one, answer in zip(asked, answers, strict=True) if answer["status"]["allowed"]}
 
 
 def documents(text: str) -> Iterator[Object]:
-    """Of the API's answers, which kubectl prints one behind the other."""
+    """The API's answers, which kubectl prints one after another."""
     decoder = json.JSONDecoder()
     while text := text.strip():
         found, end = decoder.raw_decode(text)
@@ -155,36 +155,34 @@ def narrowed(chart: Chart, namespaces: dict[str, str]) -> Iterator[Chart]:
     chart.install()
 
 
-def test_what_they_need_they_may(chart: Chart, namespaces: dict[str, str]) -> None:
+def test_identities_may_do_what_they_need(chart: Chart, namespaces: dict[str, str]) -> None:
     wanted = questions(ALLOWED)
     assert set(wanted) - allowed(chart.lab, wanted, namespaces) == set()
 
 
-def test_what_they_do_not_need_they_may_not(chart: Chart, namespaces: dict[str, str]) -> None:
+def test_identities_may_not_do_what_they_do_not_need(chart: Chart, namespaces: dict[str, str]) -> None:
     assert allowed(chart.lab, questions(DENIED), namespaces) == set()
 
 
-def test_the_identity_with_the_credentials_may_report_and_nothing_else(chart: Chart) -> None:
-    """The whole list of its rights is that of an account without any, and the report to Argo."""
+def test_identity_with_credentials_may_only_report(chart: Chart) -> None:
+    """The list of its rights equals that of an account without any, plus the report to Argo."""
 
     def rights(account: str) -> set[str]:
         user = f"--as=system:serviceaccount:{chart.lab.release}:{account}"
-        said = chart.lab.kubectl("--namespace", chart.lab.release, "auth", "can-i", "--list", user)
-        return {" ".join(line.split()) for line in said.splitlines()}
+        answers = chart.lab.kubectl("--namespace", chart.lab.release, "auth", "can-i", "--list", user)
+        return {" ".join(line.split()) for line in answers.splitlines()}
 
     more = rights("vmferry-data") - rights("nobody")
     assert more == {"workflowtaskresults.argoproj.io [] [] [create patch]"}
 
 
-def test_with_a_list_of_namespaces_they_may_the_same_there(
-    narrowed: Chart, namespaces: dict[str, str]
-) -> None:
+def test_identities_may_do_the_same_in_listed_namespaces(narrowed: Chart, namespaces: dict[str, str]) -> None:
     wanted = questions(ALLOWED)
     assert set(wanted) - allowed(narrowed.lab, wanted, namespaces) == set()
     assert allowed(narrowed.lab, questions(DENIED), namespaces) == set()
 
 
-def test_with_a_list_of_namespaces_they_may_nothing_elsewhere(
+def test_identities_may_do_nothing_outside_listed_namespaces(
     narrowed: Chart, namespaces: dict[str, str]
 ) -> None:
     elsewhere = [one._replace(where=ELSEWHERE) for one in questions(ALLOWED) if one.where == THERE]

@@ -1,7 +1,4 @@
-"""A whole import without Argo and without the controller: its stages as plain pods, one by one.
-
-Images, commands, mounts, identities and security contexts are those of a Workflow's pods.
-"""
+"""A whole import without Argo and without the controller: its stages as plain pods, one by one."""
 
 from __future__ import annotations
 
@@ -22,15 +19,15 @@ from tests.standins.process import eventually
 
 @pytest.fixture
 def alone(world: World) -> Iterator[World]:
-    """Nobody but the test sees to its imports."""
+    """Only the test works on its imports."""
     world.lab.scale_controller(0)
     yield world
-    world.lab.reset()  # before a controller takes these imports for its own
+    world.lab.reset()  # before a controller starts to reconcile these imports
     world.lab.scale_controller(1)
 
 
 @pytest.mark.smoke
-def test_a_machine_comes_over_by_plain_pods(alone: World) -> None:
+def test_vm_is_imported_by_plain_pods(alone: World) -> None:
     lab, simulator = alone.lab, alone.vcenter.simulator
     plan, request = alone.request(alone.submit())
     pods = StagePods(lab, alone.chart.template(), plan)

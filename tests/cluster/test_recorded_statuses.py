@@ -1,6 +1,7 @@
-"""The controller in the cluster over what Argo recorded: it makes the Workflow, and follows its status.
+"""The controller in the cluster follows the statuses that Argo recorded: it makes the Workflow and reads its
+status.
 
-Argo itself is kept away, so that this runs where none is given: whoever writes a status, the import follows.
+Argo itself is stopped, so the test also runs without Argo: the import follows any writer of the status.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from workflows.api.status import ImportStatus
 RECORDED: Final = {
     path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "tests" / "recorded").glob("*.json"))
 }
-STANDS: Final = {
+STATUSES: Final = {
     "1-waiting-for-approval": "virtualMachineImportValid",
     "2-exporting": "sourceReady",
     "3-failed": "VMMigrationFailed",
@@ -34,22 +35,22 @@ STANDS: Final = {
 SERVICE: Final = Path(ROOT / "tests" / "lab" / "service")
 
 
-def test_an_import_follows_what_argo_wrote(world: World) -> None:
+def test_import_follows_the_recorded_statuses(world: World) -> None:
     lab = world.lab
     with without_argo(lab):
         lab.scale_controller(1)
         world.submit(approvals=["poweroff"])
         name = eventually(lambda: announced(world), "the Workflow to be announced", 90)
         eventually(lambda: lab.get(WORKFLOW, name), "the Workflow to be made", 30)
-        for moment, stand in STANDS.items():
+        for moment, wanted_status in STATUSES.items():
             write(lab, name, RECORDED[moment])
-            eventually(partial(stands, world, stand), f"{moment}: {stand}", 60)
+            eventually(partial(has_status, world, wanted_status), f"{moment}: {wanted_status}", 60)
         assert status(world).percent == 100
         assert {row.id for row in status(world).disk_import_status} == {"disk-0", "disk-1"}
-        told = lab.kubectl(
+        reasons = lab.kubectl(
             "get", "events", "-n", world.namespace, "-o", "jsonpath={.items[*].reason}"
         ).split()
-        assert {"WaitingForApproval", "NoSpace", "VirtualMachineRunning"} <= set(told)
+        assert {"WaitingForApproval", "NoSpace", "VirtualMachineRunning"} <= set(reasons)
         lab.cluster.delete(IMPORT, scenario.VM, world.namespace)
         eventually(lambda: lab.get(WORKFLOW, name) is None, "the Workflow to go with its import", 60)
 
@@ -59,7 +60,7 @@ def announced(world: World) -> str | None:
     return run.name if run else None
 
 
-def stands(world: World, wanted: str) -> bool:
+def has_status(world: World, wanted: str) -> bool:
     return status(world).import_status == wanted
 
 
@@ -68,7 +69,7 @@ def status(world: World) -> ImportStatus:
 
 
 def write(lab: Lab, name: str, recorded: Object) -> None:
-    """The recorded status as this Workflow's, its nodes named after it."""
+    """Write the recorded status as this Workflow's, with its nodes named after it."""
     was = recorded["metadata"]["name"]
     text = json.dumps(recorded["status"]).replace(was, name)
     wanted: dict[str, Any] = json.loads(text)
@@ -80,7 +81,7 @@ def write(lab: Lab, name: str, recorded: Object) -> None:
 
 @contextmanager
 def without_argo(lab: Lab) -> Iterator[None]:
-    """Argo's controller stands still for the time of a test, where there is one."""
+    """Argo's controller, if there is one, is stopped for the duration of a test."""
     if not lab.argo_folder:
         yield
         return

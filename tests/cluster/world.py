@@ -1,4 +1,4 @@
-"""A namespace to import into and a machine to import: what every test of a whole import begins with."""
+"""A namespace to import into and a VM to import: the start of every end-to-end test."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from workflows.api.sources import VmwareSource
 from workflows.plan import plan
 
 GUEST_BOOTS = 300.0
-"""Seconds for a guest to report under QEMU's own processor, on a busy machine."""
+"""Seconds for a guest to report with QEMU's own emulation, on a busy host."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class World:
         return self.chart.lab
 
     def begin(self) -> None:
-        """The machine runs at its source, and what an import of it names is there."""
+        """Start the VM at its source and make the objects that an import of it names."""
         self.vcenter.simulator.clear()
         self.vcenter.simulator.set_power(scenario.VM, "on")
         self.vcenter.simulator.forget_calls()
@@ -65,7 +65,7 @@ class World:
         return found
 
     def request(self, raw: Object) -> tuple[Plan, Object]:
-        """All that the controller makes for a run but the Workflow, made by its own functions."""
+        """All objects that the controller makes for a run except the Workflow, made by its own functions."""
         options = self._options()
         import_, fault = parse(raw)
         assert not fault
@@ -86,7 +86,7 @@ class World:
         return planned, request
 
     def proven(self) -> report.GuestReport:
-        """What the imported machine says of itself once it has booted; its bytes are those of the source."""
+        """Read the imported VM's report after its boot, and compare its bytes with the source's."""
         console = self.console()
         eventually(
             lambda: console.exists() and b"VMFERRY-GUEST done" in console.read_bytes(),
@@ -108,7 +108,7 @@ class World:
 
 
 def network(name: str, namespace: str) -> Object:
-    """A network for machines; nothing in the lab connects it."""
+    """A network for VMs; nothing in the lab connects it."""
     return {
         "apiVersion": NAD.api_version,
         "kind": NAD.kind,

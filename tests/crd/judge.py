@@ -1,4 +1,4 @@
-"""Runs `crd-check` (tests/crd/go): the API server's own code judges definitions and objects."""
+"""Runs `crd-check` (tests/crd/go): the API server's own code checks definitions and objects."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Json = dict[str, Any]
 
 @functools.cache
 def program() -> Path:
-    """The program, built if need be."""
+    """The program; it is built if needed."""
     return goprogram.build("crd-check", _SOURCES)
 
 
 def judged(definitions: Path, objects: list[Json]) -> list[Json]:
-    """For each object what the API server would say: errors, pruned fields, the object as stored."""
+    """The answer of the API server for each object: errors, pruned fields, the stored object."""
     ended = subprocess.run(
         [program(), str(definitions)], input=as_yaml(objects), capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""The definitions: fresh in the chart, valid to the API server, and as lenient as today's."""
+"""The definitions are up to date in the chart, valid, and as lenient as those of vm-import-controller."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ NAMES: Final = [f"{one['kind']}/{one['metadata']['name']}" for one in ACCEPTED]
 needs_go = pytest.mark.skipif(shutil.which("go") is None, reason="Go builds the API server's judge")
 
 
-def test_the_chart_has_what_the_models_say() -> None:
+def test_chart_file_is_generated_from_the_models() -> None:
     if os.environ.get("VMFERRY_GOLDEN") == "write":
         assert "CI" not in os.environ, "generated files are written by a person, who reads the diff"
         (ROOT / CHART_FILE).write_text(render(chart=True))
     assert (ROOT / CHART_FILE).read_text() == render(chart=True), "run: make golden"
 
 
-def test_nothing_in_the_chart_file_is_a_template_but_its_switch() -> None:
+def test_chart_file_has_no_template_except_its_switch() -> None:
     inside = render(chart=True).splitlines()[2:-1]
     assert not [line for line in inside if "{{" in line]
 
@@ -68,7 +68,7 @@ def test_one_namespaced_version_with_a_status_that_helm_keeps(kind: str) -> None
     assert (only["served"], only["storage"], only["subresources"]) == (True, True, {"status": {}})
 
 
-def test_status_is_the_first_column_as_today() -> None:
+def test_status_is_the_first_column_as_in_vm_import_controller() -> None:
     columns = version("VirtualMachineImport")["additionalPrinterColumns"]
     assert [one["name"] for one in columns] == ["Status", "VM", "Step", "%", "ETA", "Age", "Message"]
     assert columns[0]["jsonPath"] == ".status.importStatus"
@@ -102,7 +102,7 @@ def test_every_field_is_described_and_nothing_is_required(part: Json) -> None:
         assert part["nullable"]
 
 
-NOT_NULLABLE: Final = {  # plain ints, bools and structs of today's Go types
+NOT_NULLABLE: Final = {  # plain ints, bools and structs of vm-import-controller's Go types
     "VirtualMachineImport": {
         ".spec",
         ".status",
@@ -123,13 +123,13 @@ NOT_NULLABLE: Final = {  # plain ints, bools and structs of today's Go types
 
 
 @pytest.mark.parametrize("kind", NOT_NULLABLE)
-def test_what_may_not_be_null_is_what_today_may_not(kind: str) -> None:
+def test_same_fields_are_nullable_as_in_vm_import_controller(kind: str) -> None:
     found = fields(version(kind)["schema"]["openAPIV3Schema"])
     plain = {path for path, part in found if not part.get("nullable") and not path.startswith(".status.")}
     assert plain == NOT_NULLABLE[kind]
 
 
-def test_the_one_enum_of_today_takes_the_empty_string() -> None:
+def test_nic_model_enum_accepts_the_empty_string() -> None:
     found = dict(fields(version("VirtualMachineImport")["schema"]["openAPIV3Schema"]))
     models = ["e1000", "e1000e", "ne2k_pci", "pcnet", "rtl8139", "virtio", ""]
     assert found[".spec.defaultNetworkInterfaceModel"]["enum"] == models
@@ -146,13 +146,13 @@ def definitions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @needs_go
-def test_the_api_server_takes_the_definitions(definitions: Path) -> None:
+def test_api_server_accepts_the_definitions(definitions: Path) -> None:
     ended = subprocess.run([program(), definitions], input="", capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout + ended.stderr) == (0, "")
 
 
 @needs_go
-def test_the_api_server_refuses_a_definition_that_is_not_structural(tmp_path: Path) -> None:
+def test_api_server_refuses_a_definition_that_is_not_structural(tmp_path: Path) -> None:
     broken = tmp_path / "crds.yaml"
     broken.write_text(render().replace("type: integer\n", "format: int64\n"))
     ended = subprocess.run([program(), broken], input="", capture_output=True, text=True, check=False)
@@ -161,22 +161,22 @@ def test_the_api_server_refuses_a_definition_that_is_not_structural(tmp_path: Pa
 
 
 @needs_go
-def test_what_today_accepts_is_accepted_and_nothing_of_it_is_lost(definitions: Path) -> None:
-    for name, given, said in zip(NAMES, ACCEPTED, judged(definitions, ACCEPTED), strict=True):
-        assert (name, said["errors"], said["pruned"]) == (name, [], [])
-        assert said["object"] == given
+def test_manifests_of_vm_import_controller_are_accepted_unchanged(definitions: Path) -> None:
+    for name, given, answer in zip(NAMES, ACCEPTED, judged(definitions, ACCEPTED), strict=True):
+        assert (name, answer["errors"], answer["pruned"]) == (name, [], [])
+        assert answer["object"] == given
 
 
 @needs_go
 def test_unknown_fields_are_pruned_not_refused(definitions: Path) -> None:
     given = {**ACCEPTED[0], "spec": {"endpoint": "e", "vcenterVersion": 8, "credentials": {"key": "k"}}}
-    (said,) = judged(definitions, [given])
-    assert said["errors"] == []
-    assert sorted(said["pruned"]) == ["spec.credentials.key", "spec.vcenterVersion"]
-    assert said["object"]["spec"] == {"endpoint": "e", "credentials": {}}
+    (answer,) = judged(definitions, [given])
+    assert answer["errors"] == []
+    assert sorted(answer["pruned"]) == ["spec.credentials.key", "spec.vcenterVersion"]
+    assert answer["object"]["spec"] == {"endpoint": "e", "credentials": {}}
 
 
-REFUSED: Final = {  # and so they are today
+REFUSED: Final = {  # vm-import-controller's definitions refuse them, too
     "networkInterfaceModel": {"networkMapping": [{"networkInterfaceModel": "vmxnet3"}]},
     "defaultNetworkInterfaceModel": {"defaultNetworkInterfaceModel": None},
     "sourceCluster": {"sourceCluster": None},
@@ -187,34 +187,34 @@ REFUSED: Final = {  # and so they are today
 
 @needs_go
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_today_refuses_is_refused(what: str, definitions: Path) -> None:
+def test_what_vm_import_controller_refuses_is_refused(what: str, definitions: Path) -> None:
     given = {"apiVersion": f"{GROUP}/v1beta1", "kind": "VirtualMachineImport", "metadata": {"name": "x"}}
-    (said,) = judged(definitions, [{**given, "spec": REFUSED[what]}])
-    (error,) = said["errors"]
+    (answer,) = judged(definitions, [{**given, "spec": REFUSED[what]}])
+    (error,) = answer["errors"]
     assert what in error
 
 
 @needs_go
-def test_a_status_of_ours_goes_in_and_comes_out_whole(definitions: Path) -> None:
+def test_own_status_is_stored_unchanged(definitions: Path) -> None:
     status = ImportStatus.read(
         {"importStatus": ImportPhase.VALID, "workflow": {"name": "w"}, "diskImportStatus": [{}]}
     )
     given = {**ACCEPTED[2], "status": status.to_document()}
-    (said,) = judged(definitions, [given])
-    assert (said["errors"], said["pruned"]) == ([], [])
-    assert ImportStatus.read(said["object"]["status"]) == status
+    (answer,) = judged(definitions, [given])
+    assert (answer["errors"], answer["pruned"]) == ([], [])
+    assert ImportStatus.read(answer["object"]["status"]) == status
 
 
 @pytest.mark.parametrize("given", ACCEPTED, ids=NAMES)
-def test_the_models_take_what_the_definitions_take(given: Json) -> None:
-    """But a bus that KubeVirt does not know: the schema lets it pass, the controller says it is invalid."""
+def test_models_accept_what_the_definitions_accept(given: Json) -> None:
+    """Except an unknown bus: the schema accepts it, the controller reports it as invalid."""
     if given["metadata"]["name"] == "any-bus":
         pytest.skip("refused by the model, in words")
     model = RESOURCES.get(given["kind"], VirtualMachineImport)
     assert model.model_validate(given) is not None
 
 
-def test_the_status_of_today_is_understood() -> None:
+def test_status_of_vm_import_controller_is_read() -> None:
     status = ImportStatus.read(next(one for one in ACCEPTED if "status" in one)["status"])
     (disk,) = status.disk_import_status
     assert (status.import_status, status.workflow) == (ImportPhase.IMAGE_FAILED, None)

@@ -1,4 +1,4 @@
-"""What is in examples/, before the API server's own code: nothing is refused and nothing is dropped."""
+"""The API server's own code checks examples/: nothing is refused and nothing is dropped."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ needs_go = pytest.mark.skipif(shutil.which("go") is None, reason="Go builds the 
 
 @needs_go
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_the_api_server_takes_an_example_and_drops_nothing(path: Path, tmp_path: Path) -> None:
+def test_api_server_accepts_an_example_and_drops_nothing(path: Path, tmp_path: Path) -> None:
     documents = [one for one in YAML(typ="safe").load_all(path) if one["apiVersion"].startswith(f"{GROUP}/")]
     definitions = tmp_path / "crds.yaml"
     definitions.write_text(render())
-    for said in judged(definitions, documents):
-        assert (said["errors"], said["pruned"]) == ([], [])
+    for answer in judged(definitions, documents):
+        assert (answer["errors"], answer["pruned"]) == ([], [])

@@ -1,4 +1,4 @@
-"""What `vmferry migrate-manifests` writes, before the API server's own code."""
+"""The API server's own code checks what `vmferry migrate-manifests` writes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ needs_go = pytest.mark.skipif(shutil.which("go") is None, reason="Go builds the 
 
 @needs_go
 @pytest.mark.parametrize("path", MIGRATED, ids=lambda path: path.parent.name)
-def test_the_api_server_takes_what_was_migrated_and_drops_nothing(path: Path, tmp_path: Path) -> None:
+def test_api_server_accepts_migrated_manifests_and_drops_nothing(path: Path, tmp_path: Path) -> None:
     documents = [one for one in YAML(typ="safe").load_all(path) if one["apiVersion"].startswith(f"{GROUP}/")]
     if not documents:
         pytest.skip("a Secret, which has no definition of ours")
     definitions = tmp_path / "crds.yaml"
     definitions.write_text(render())
-    for said in judged(definitions, documents):
-        assert (said["errors"], said["pruned"]) == ([], [])
+    for answer in judged(definitions, documents):
+        assert (answer["errors"], answer["pruned"]) == ([], [])

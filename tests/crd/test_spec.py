@@ -1,4 +1,4 @@
-"""The additive fields of an import, on their way into the plan."""
+"""The additional fields of an import in the plan."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def planned(**spec: Any) -> Plan:
     return plan(an_import(**spec), a_source(), Settings())
 
 
-def test_without_them_all_is_as_at_the_source() -> None:
+def test_without_the_fields_the_plan_follows_the_source() -> None:
     made = planned()
     assert (made.target.vcpus, made.target.memory_mib, made.target.disks) == (None, None, ())
     assert made.approvals == ()
 
 
-def test_cpu_memory_disks_and_approvals_get_there() -> None:
+def test_cpu_memory_disks_and_approvals_reach_the_plan() -> None:
     rows = [
         {"sourceDisk": "disk-0", "storageClass": "fast", "busType": "sata"},
         {"sourceDisk": "Hard disk 2"},
@@ -42,7 +42,7 @@ def test_null_means_the_default() -> None:
     assert made == planned()
 
 
-def test_every_reason_at_once() -> None:
+def test_all_reasons_are_reported_at_once() -> None:
     with pytest.raises(Invalid) as caught:
         planned(cpus=0, memory="4 GB", diskMapping=[{"sourceDisk": "disk-0", "busType": "ide"}, {}])
     assert [reason.partition(":")[0] for reason in caught.value.reasons] == [
@@ -73,5 +73,5 @@ def test_every_reason_at_once() -> None:
         ("", None),
     ],
 )
-def test_quantities(text: str, mib: int | None) -> None:
+def test_quantity_in_mebibytes(text: str, mib: int | None) -> None:
     assert mebibytes(text) == mib

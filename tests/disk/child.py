@@ -1,7 +1,7 @@
-"""Lands a file in a process of its own: `python -m tests.disk.child SOURCE OUT FORMAT DIE_AT`.
+"""Lands a file in a separate process: `python -m tests.disk.child SOURCE OUT FORMAT DIE_AT`.
 
-Before the DIE_AT-th call that changes what a crash leaves behind (fdatasync, fsync, rename, unlink)
-the process kills itself; -1 is never. Prints the peak of its memory in KiB.
+Before the DIE_AT-th call that changes what a crash leaves on disk (fdatasync, fsync, rename, unlink) the
+process kills itself; -1 means never. Prints its peak memory in KiB.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main(url: str, out: str, wanted: Any, die_at: str) -> None:
         pump.CHUNK = 1 << 16  # type: ignore[misc]
     source = Source(url, format="vmdk", identity="child")
     land(source, Path(out), format=wanted, capacity=None, report=lambda done, total: None, stop=Stop())
-    # Not getrusage: its peak is inherited from the process that forked this one.
+    # Not getrusage: its peak is inherited from the parent process.
     sys.stdout.write(re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[0])
 
 

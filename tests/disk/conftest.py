@@ -1,4 +1,4 @@
-"""Disks, and a `land` with the arguments that most tests do not care about."""
+"""Makes disks, and calls `land` with defaults for the arguments that most tests do not need."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def fetch(source: Source | Path, out: Path, **more: Any) -> Landed:
 
 
 def holds(landed: Landed, disk: bytes, folder: Path) -> None:
-    """Assert by qemu-img that a landed disk is sound and holds the bytes of `disk`."""
+    """Assert by qemu-img that a landed disk is valid and has the bytes of `disk`."""
     raw = folder / "expected.raw"
     raw.write_bytes(disk)
     if landed.format == "qcow2":
@@ -76,7 +76,7 @@ def no_thread_outlives() -> Iterator[None]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For thousands of landings: nothing here is about what a power cut leaves; records span chunks."""
+    """For thousands of landings: these tests do not need fsync; records span chunks."""
     monkeypatch.setattr("os.fdatasync", lambda file: None)
     monkeypatch.setattr("os.fsync", lambda file: None)
     monkeypatch.setattr("steps.disk.pump.CHUNK", 1 << 13)

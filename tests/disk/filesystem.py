@@ -1,4 +1,4 @@
-"""Filesystems that are really small."""
+"""Filesystems with a small, real size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 @contextmanager
 def filesystem(kind: str, folder: Path, size: int) -> Iterator[Path]:
-    """A filesystem of its own, of `size` bytes."""
+    """A new filesystem of `size` bytes."""
     if os.geteuid():
         pytest.skip("mounting needs root")
     at, image = folder / kind, folder / f"{kind}.image"
@@ -34,7 +34,7 @@ def filesystem(kind: str, folder: Path, size: int) -> Iterator[Path]:
 
 @contextmanager
 def full(at: Path, left: int = 0) -> Iterator[None]:
-    """While the body runs a ballast takes all the room there is at `at` but some `left` bytes."""
+    """While the body runs, a ballast file uses all room at `at` except `left` bytes."""
     ballast = at / "ballast"
     room = os.statvfs(at)
     with ballast.open("wb") as file:

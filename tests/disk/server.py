@@ -1,4 +1,4 @@
-"""A web server for one body that misbehaves as it is told."""
+"""A web server for one body that misbehaves as configured."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from typing import Any, Self
 
 @dataclass
 class Behaviour:
-    """How to answer. `cuts`: after how many bytes of the body to hang up, a number per request;
-    `hang_at`: after how many to fall silent, in each; `content_range`: what to say instead of the truth."""
+    """How to answer. `cuts`: after how many bytes of the body to hang up, one number per request; `hang_at`:
+    after how many bytes to stop sending, in each; `content_range`: a false Content-Range.
+    """
 
     body: bytes
     ranges: bool = True
@@ -36,7 +37,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
 
     def log_message(self, *_: Any) -> None:
-        """Be quiet."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         how = self.server.how
@@ -91,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `how.body` on a port of its own, in threads, within a `with` block."""
+    """Serves `how.body` on its own port, in threads, within a `with` block."""
 
     daemon_threads = False
 
@@ -105,7 +106,7 @@ class Server(ThreadingHTTPServer):
         self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
 
     def handle_error(self, *_: Any) -> None:
-        """A client that hangs up is what many tests are about."""
+        """Many tests have clients that hang up."""
 
     def __enter__(self) -> Self:
         self._thread.start()

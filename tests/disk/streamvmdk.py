@@ -1,7 +1,7 @@
 """A small writer of stream-optimized VMDKs with their tables last, as vSphere sends them.
 
-It writes any order of grains and any grain size; `tests/disk/test_formats.py` proves with qemu-img
-that what it writes is read as meant.
+It writes grains in any order and of any size; `tests/disk/test_formats.py` proves with qemu-img that its
+images are read as intended.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LAST = (1 << 64) - 1
 
 @dataclass
 class StreamVmdk:
-    """Writes into `data`; `records` are the offsets at which a record begins."""
+    """Writes into `data`; `records` are the offsets of the records."""
 
     capacity: int
     grain: int = 128
@@ -39,14 +39,14 @@ class StreamVmdk:
         self._pad_to(self.grain if self.grain > 21 else 24)
 
     def add(self, number: int, content: bytes) -> None:
-        """Write grain `number`; `content` may be short at the disk's end."""
+        """Write grain `number`; `content` may be shorter at the end of the disk."""
         table = self._tables.setdefault(number // ENTRIES, {})
         table[number % ENTRIES] = self._sector()
         body = zlib.compress(content, self.level)
         self._record(struct.pack("<QI", number * self.grain, len(body)) + body)
 
     def flush(self, table: int) -> None:
-        """Write a grain table; each one once, after all of its grains."""
+        """Write a grain table, each one once, after all of its grains."""
         if table in self._tables:
             entries = self._tables.pop(table)
             self._marker(ENTRIES * 4 // SECTOR, 1)
@@ -93,7 +93,7 @@ class StreamVmdk:
 def stream_vmdk(
     disk: bytes, *, grain: int = 128, order: Iterable[int] | None = None, zeros: bool = False
 ) -> StreamVmdk:
-    """The VMDK of a raw disk; `order` names the grains to write, `zeros` writes zero ones too."""
+    """The VMDK of a raw disk; `order` lists the grains to write, `zeros` also writes the zero ones."""
     made = StreamVmdk(len(disk) // SECTOR, grain)
     size = grain * SECTOR
     for number in range(-(-len(disk) // size)) if order is None else order:

@@ -1,4 +1,4 @@
-"""When the state of a landing is noted and kept, without a source and without a writing thread."""
+"""When the state of a landing is saved and kept, without a source and without a writer thread."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GIB = 1 << 30
 
 
 class Now:
-    """A writing thread that does at once what it is given."""
+    """A writer thread that runs each task at once."""
 
     def __init__(self, file: int) -> None:
         self.file = file
@@ -30,7 +30,7 @@ class Now:
 
 
 class Landing:
-    """A landing that is at `position`."""
+    """A landing that has reached `position`."""
 
     def __init__(self, path: Path, file: int) -> None:
         self.path = path
@@ -55,7 +55,7 @@ def landing(tmp_path: Path) -> Iterator[Landing]:
 
 @pytest.mark.parametrize("size", [GIB, 30 * GIB])
 def test_a_full_filesystem_loses_less_than_one_percent(landing: Landing, size: int) -> None:
-    """What was noted last is kept when a write finds no room; 8 MiB at least lie between two notes."""
+    """The last saved state is kept if a write finds no room; two saved states are at least 8 MiB apart."""
     step = 4 * MIB
     for landing.position in range(step, size, step):
         landing.checkpoints.tick(landing.position)

@@ -1,4 +1,4 @@
-"""What is cut short or damaged is noticed, whatever byte it is."""
+"""Truncation and damage of any byte are detected."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LAYOUTS = pytest.mark.parametrize("front", [True, False], ids=["tables first", "
 
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
-    """A folder in memory: thousands of landings would wait for the disk."""
+    """A folder in memory: thousands of landings would be slow on a real disk."""
     memory = Path("/dev/shm")  # noqa: S108 - on every Linux; elsewhere it only takes longer
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         yield Path(name)
@@ -40,7 +40,7 @@ def vmdk_of(folder: Path, disk: bytes, *, front: bool) -> bytes:
 
 
 def attempt(folder: Path, data: bytes) -> StepError | None:
-    """Land damaged data afresh; the failure, or None after proving that nothing was harmed."""
+    """Land damaged data in an empty folder; returns the failure, or None if the content is right."""
     (folder / "in").write_bytes(data)
     for left in folder.glob("out*"):
         left.unlink()
@@ -48,14 +48,14 @@ def attempt(folder: Path, data: bytes) -> StepError | None:
         landed = fetch(Source(f"file://{folder}/in", format="vmdk"), folder / "out", format="raw")
     except StepError as error:
         return error
-    if landed.format == "vmdk":  # the damage made it one for qemu-img
+    if landed.format == "vmdk":  # the damage made it a VMDK for qemu-img
         return None
     assert landed.path.read_bytes() == (folder / "good").read_bytes()
     return None
 
 
 @LAYOUTS
-def test_every_single_damaged_byte_is_harmless_or_noticed(tmp_path: Path, front: bool) -> None:
+def test_every_damaged_byte_is_harmless_or_detected(tmp_path: Path, front: bool) -> None:
     disk = small_disk()
     data = vmdk_of(tmp_path, disk, front=front)
     (tmp_path / "good").write_bytes(disk)
@@ -69,20 +69,20 @@ def test_every_single_damaged_byte_is_harmless_or_noticed(tmp_path: Path, front:
 
 
 @LAYOUTS
-def test_every_cut_is_noticed(tmp_path: Path, front: bool) -> None:
+def test_every_truncation_is_detected(tmp_path: Path, front: bool) -> None:
     disk = small_disk()
     data = vmdk_of(tmp_path, disk, front=front)
     (tmp_path / "good").write_bytes(disk)
     for end in [*range(0, len(data), SECTOR), *range(7, len(data), 611), len(data) - 1]:
         error = attempt(tmp_path, data[:end])
         if error is None and front and not any(data[end:]):
-            continue  # qemu-img pads the end: without that the disk is whole all the same
+            continue  # qemu-img pads the end: without the padding the disk is still complete
         assert error is not None
         assert error.code in (Exit.BROKEN_STREAM, Exit.CORRUPT)
 
 
 @LAYOUTS
-def test_a_chunked_body_that_ends_cleanly_too_early_is_noticed(tmp_path: Path, front: bool) -> None:
+def test_a_chunked_body_that_ends_too_early_is_detected(tmp_path: Path, front: bool) -> None:
     disk = small_disk()
     data = vmdk_of(tmp_path, disk, front=front)
     cut = len(data.rstrip(b"\0")) - SECTOR * 2
@@ -116,7 +116,7 @@ def test_absurd_headers_are_refused(tmp_path: Path, place: int, form: str, value
     assert "\n" not in str(error)
 
 
-def test_an_absurd_grain_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+def test_an_absurd_grain_is_refused_before_memory_is_allocated(tmp_path: Path) -> None:
     made = stream_vmdk(small_disk())
     struct.pack_into("<I", made.data, made.records[0] + 8, (1 << 32) - 1)
     error = attempt(tmp_path, bytes(made.data))
@@ -124,7 +124,7 @@ def test_an_absurd_grain_is_refused_before_memory_is_taken(tmp_path: Path) -> No
     assert error.code is Exit.BROKEN_STREAM
 
 
-def test_bytes_after_the_end_are_refused_and_padding_is_not(tmp_path: Path) -> None:
+def test_bytes_after_the_end_are_refused_except_padding(tmp_path: Path) -> None:
     disk = small_disk()
     data = bytes(stream_vmdk(disk).data)
     (tmp_path / "good").write_bytes(disk)
@@ -132,14 +132,14 @@ def test_bytes_after_the_end_are_refused_and_padding_is_not(tmp_path: Path) -> N
     assert attempt(tmp_path, data + bytes(5000) + b"x") is not None
 
 
-def test_a_damaged_disk_is_never_left_as_a_finished_one(tmp_path: Path) -> None:
+def test_a_damaged_disk_is_never_published_as_finished(tmp_path: Path) -> None:
     made = stream_vmdk(small_disk())
     made.data[made.records[1] + 20] ^= 1
     assert attempt(tmp_path, bytes(made.data)) is not None
     assert not (tmp_path / "out").exists()
 
 
-def test_qemu_img_names_what_it_refuses(tmp_path: Path) -> None:
+def test_an_image_that_qemu_img_refuses_is_corrupt(tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(b"nothing" * 1000)
     with pytest.raises(StepError) as caught:
         qemu.info(tmp_path / "in", "qcow2")

@@ -1,4 +1,4 @@
-"""Reading a file past the page cache: every byte, in order, also where the filesystem refuses."""
+"""Reads a file without the page cache: every byte, in order, also if the filesystem refuses O_DIRECT."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ MIB = 1 << 20
 
 
 @pytest.mark.parametrize("size", [0, 1, 4095, 4096, MIB, MIB + 1, 9 * MIB + 777])
-def test_every_byte_in_order(tmp_path: Path, size: int) -> None:
+def test_every_byte_is_read_in_order(tmp_path: Path, size: int) -> None:
     file = tmp_path / "file"
     file.write_bytes(os.urandom(size))
     assert b"".join(bytes(chunk) for chunk in read_chunks(file)) == file.read_bytes()
 
 
-def test_a_refusal_leads_through_the_page_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_direct_reads_fall_back_to_the_page_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "file"
     file.write_bytes(os.urandom(7 * MIB + 5))
     preadv, refused = os.preadv, []
@@ -53,7 +55,7 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_who_stops_looking_leaves_nothing_open(tmp_path: Path) -> None:
+def test_an_abandoned_read_leaves_no_open_file(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(bytes(20 * MIB))
     before = open_files()

@@ -1,4 +1,4 @@
-"""Paths that are seldom taken: no libdeflate, a silent server, a wrong answer, storage that fails."""
+"""Rare paths: no libdeflate, a silent server, a wrong answer, storage that fails."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ VMDK = bytes(stream_vmdk(DISK).data)
 
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The codec as it is where libdeflate is not installed; the one in use stays as it is."""
+    """The codec as it works without libdeflate; the one in use does not change."""
     monkeypatch.setitem(sys.modules, "deflate", None)
     spec = importlib.util.spec_from_file_location("plain_codec", codec.__file__)
     assert spec is not None
@@ -41,7 +41,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def test_without_libdeflate_the_standard_library_does_the_same(plain: ModuleType) -> None:
+def test_the_standard_library_replaces_libdeflate(plain: ModuleType) -> None:
     assert plain.NAME == "zlib"
     packed = zlib.compress(DISK[:5000])
     assert plain.crc32(memoryview(DISK), 7) == codec.crc32(memoryview(DISK), 7)
@@ -59,7 +59,7 @@ def test_without_libdeflate_the_standard_library_does_the_same(plain: ModuleType
     ],
     ids=["cut", "checksum", "header", "too much"],
 )
-def test_damage_is_damage_to_both(
+def test_both_codecs_detect_damage(
     plain: ModuleType, module: str, damage: Callable[[bytes], bytes], limit: int
 ) -> None:
     used = codec if module == "libdeflate" else plain
@@ -87,7 +87,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_server_that_falls_silent_is_asked_for_the_rest(tmp_path: Path) -> None:
+def test_the_rest_is_requested_after_a_server_stops_sending(tmp_path: Path) -> None:
     how = Behaviour(VMDK, hang_at=len(VMDK) // 3 + 1)
     assert how.hang_at
     with Server(how) as server:
@@ -95,12 +95,12 @@ def test_a_server_that_falls_silent_is_asked_for_the_rest(tmp_path: Path) -> Non
     assert how.asked[0] is None
     starts = [0, *(int((asked or "").removeprefix("bytes=").removesuffix("-")) for asked in how.asked[1:])]
     assert len(starts) >= 3
-    for start, following in itertools.pairwise(starts):  # what one read had of it comes again
+    for start, following in itertools.pairwise(starts):  # bytes that one read already had are sent again
         assert how.hang_at - pump._READ_BYTES <= following - start <= how.hang_at
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_silent_server_without_range_ends_the_attempt_and_keeps_what_came(tmp_path: Path) -> None:
+def test_silence_without_range_ends_the_attempt_and_keeps_the_data(tmp_path: Path) -> None:
     how = Behaviour(VMDK, ranges=False, hang_at=len(VMDK) // 2)
     with Server(how) as server:
         source = Source(server.url, format="vmdk", identity="disk")
@@ -116,13 +116,13 @@ def test_a_silent_server_without_range_ends_the_attempt_and_keeps_what_came(tmp_
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("said", ["bytes 7-8/9", "bytes */100", "pages 1-2/3", ""])
-def test_a_wrong_content_range_is_not_believed(tmp_path: Path, said: str) -> None:
-    how = Behaviour(VMDK, cuts=[len(VMDK) // 2], content_range=said)
+@pytest.mark.parametrize("header", ["bytes 7-8/9", "bytes */100", "pages 1-2/3", ""])
+def test_a_wrong_content_range_is_an_error(tmp_path: Path, header: str) -> None:
+    how = Behaviour(VMDK, cuts=[len(VMDK) // 2], content_range=header)
     with Server(how) as server:
         source = Source(server.url, format="vmdk", identity="disk")
         with pytest.raises(StepError) as caught:
-            fetch(source, tmp_path / "out")  # within an attempt: the cut is what is told
+            fetch(source, tmp_path / "out")  # within one attempt, the cut is the reason
         assert caught.value.code is Exit.BROKEN_STREAM
         with pytest.raises(StepError, match="Content-Range") as caught:
             fetch(source, tmp_path / "out")
@@ -134,7 +134,7 @@ def test_a_wrong_content_range_is_not_believed(tmp_path: Path, said: str) -> Non
 
 
 class Storage:
-    """One of the system's calls, which fails once after so many; `kept` is of that moment."""
+    """A system call that fails once after a number of calls; `kept` is the state at that time."""
 
     def __init__(self, name: str, number: int, after: int, out: Path) -> None:
         self.kept = -1
@@ -152,15 +152,17 @@ class Storage:
 
 
 def kept(out: Path) -> int:
-    """The position of the state beside a disk."""
+    """The position of the state next to a disk."""
     body = out.with_name(out.name + ".state.json").read_text().split("\n")[1]
     position: int = json.loads(body)["position"]
     return position
 
 
 @pytest.mark.parametrize("wanted", ["qcow2", "raw"])
-def test_a_last_sync_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
-    """As on NFS, which says only then that the disk is full: nothing is known of what was noted before."""
+def test_failure_of_the_last_sync_discards_the_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str
+) -> None:
+    """As on NFS, which reports a full disk only then: states that were saved before are not reliable."""
     (tmp_path / "in").write_bytes(VMDK)
     source = Source(f"file://{tmp_path}/in", format="vmdk")
 
@@ -187,10 +189,10 @@ def test_a_last_sync_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         ("pwrite", errno.EROFS, Exit.INVALID),
     ],
 )
-def test_storage_that_fails(
+def test_failing_storage_leaves_no_wrong_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, call: str, number: int, code: Exit
 ) -> None:
-    """What a failed write or sync left is never vouched for, though the next sync succeeds (fsync(2))."""
+    """The result of a failed write or sync is never trusted, although the next sync succeeds (fsync(2))."""
     (tmp_path / "in").write_bytes(VMDK)
     monkeypatch.setattr("steps.disk.pump.CHUNK", 1 << 16)
     monkeypatch.setattr("steps.disk.checkpoint.NOTE_EVERY_BYTES", 1 << 14)

@@ -1,4 +1,4 @@
-"""Servers that refuse, disks that are full, memory that must not grow."""
+"""Servers that refuse, disks that are full, and the limit of memory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ VMDK = bytes(stream_vmdk(DISK).data)
         (503, Exit.UNREACHABLE),
     ],
 )
-def test_statuses(tmp_path: Path, status: int, code: Exit) -> None:
+def test_http_statuses_have_exit_codes(tmp_path: Path, status: int, code: Exit) -> None:
     source_headers = {"Cookie": "secret"}
     with Server(Behaviour(b"", status=status)) as server, pytest.raises(StepError) as caught:
         fetch(Source(server.url, headers=source_headers), tmp_path / "out")
@@ -50,7 +50,7 @@ def test_statuses(tmp_path: Path, status: int, code: Exit) -> None:
     assert "secret" not in str(caught.value) + repr(Source(server.url, headers=source_headers))
 
 
-def test_nobody_listens(tmp_path: Path) -> None:
+def test_a_closed_port_is_unreachable(tmp_path: Path) -> None:
     with pytest.raises(StepError) as caught:
         fetch(Source("http://localhost:9/"), tmp_path / "out")
     assert caught.value.code is Exit.UNREACHABLE
@@ -71,7 +71,7 @@ def test_tls_is_verified(tmp_path: Path, own: SelfSigned) -> None:
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_window_over_http(tmp_path: Path, ranges: bool) -> None:
+def test_a_part_of_a_file_is_read_over_http(tmp_path: Path, ranges: bool) -> None:
     how = Behaviour(b"x" * 300_001 + VMDK + b"y" * 5000, ranges=ranges)
     with Server(how) as server:
         source = Source(server.url, offset=300_001, length=len(VMDK), format="vmdk")
@@ -115,10 +115,10 @@ def test_a_full_filesystem_is_reported_and_a_retry_resumes(
 @pytest.mark.programs
 @pytest.mark.parametrize("wanted", ["qcow2", "raw"])
 @pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
-def test_what_fitted_is_not_read_again_though_no_checkpoint_was_due(
+def test_a_full_disk_keeps_the_data_before_the_first_checkpoint(
     tmp_path: Path, kind: str, wanted: str
 ) -> None:
-    """Full at some 28 MiB, long before the first checkpoint's 256 MiB; then ballast goes."""
+    """Full after some 28 MiB, long before the first checkpoint at 256 MiB; then the ballast is removed."""
     disk = random.Random(7).randbytes(40 << 20)
     how = Behaviour(bytes(stream_vmdk(disk).data))
     with filesystem(kind, tmp_path, 96 << 20) as at, Server(how) as server:
@@ -139,8 +139,8 @@ def test_what_fitted_is_not_read_again_though_no_checkpoint_was_due(
         holds(landed, disk, tmp_path)
 
 
-def test_room_that_is_too_small_for_the_tables(tmp_path: Path) -> None:
-    """Everything arrives, the image's tables do not fit: only what came since the last note comes again."""
+def test_too_little_room_for_the_tables_keeps_the_data(tmp_path: Path) -> None:
+    """The image's tables do not fit: only the bytes after the last saved state are sent again."""
     disk = random.Random(8).randbytes(12 << 20)
     how = Behaviour(bytes(stream_vmdk(disk).data))
     with filesystem("tmpfs", tmp_path, (12 << 20) + (3 << 16) + (1 << 15)) as at, Server(how) as server:
@@ -157,16 +157,16 @@ def test_room_that_is_too_small_for_the_tables(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [512, 1 << 16, (512 << 20) + 1, 5 << 30, 1 << 40, 64 << 40])
-def test_no_image_is_larger_than_largest(size: int) -> None:
-    """qemu-img measure says how large a qcow2 without holes is; ours has its tables in other places."""
+def test_largest_is_an_upper_bound_of_the_image_size(size: int) -> None:
+    """qemu-img measure computes the size of a qcow2 without holes; our tables have other positions."""
     argv = ["measure", "--output=json", "-O", "qcow2", "--size", str(size)]
-    said = subprocess.run(["qemu-img", *argv], check=True, capture_output=True, text=True).stdout
-    full = json.loads(said)["fully-allocated"]
+    output = subprocess.run(["qemu-img", *argv], check=True, capture_output=True, text=True).stdout
+    full = json.loads(output)["fully-allocated"]
     assert full - (4 << 16) <= max_file_size(size) <= full * 1.001 + (4 << 16)
 
 
 @pytest.mark.programs
-def test_qemu_img_on_a_full_filesystem(small_filesystem: Path, tmp_path: Path) -> None:
+def test_qemu_img_reports_a_full_filesystem(small_filesystem: Path, tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(VMDK)
     with pytest.raises(StepError) as caught:
         qemu.convert(
@@ -181,7 +181,7 @@ def test_qemu_img_on_a_full_filesystem(small_filesystem: Path, tmp_path: Path) -
     assert not list(small_filesystem.iterdir())
 
 
-def test_conversion(tmp_path: Path) -> None:
+def test_conversion_reports_progress_and_keeps_the_content(tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(VMDK)
     (tmp_path / "raw").write_bytes(DISK)
     reports: list[tuple[int, int]] = []
@@ -190,7 +190,7 @@ def test_conversion(tmp_path: Path) -> None:
         "vmdk",
         tmp_path / "out",
         "qcow2",
-        report=lambda *said: reports.append(said),
+        report=lambda *output: reports.append(output),
         stop=Stop(),
     )
     assert qemu.compare(tmp_path / "out", "qcow2", tmp_path / "raw", "raw")
@@ -225,10 +225,10 @@ def peak(folder: Path, data: bytes, wanted: str) -> int:
         wanted,
         "-1",
     ]
-    said = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
     for left in folder.glob("out*"):
         left.unlink()
-    return int(said) >> 10
+    return int(output) >> 10
 
 
 @pytest.mark.parametrize("wanted", ["qcow2", "raw"])

@@ -1,4 +1,4 @@
-"""What fuzzing found: names, words and memories that come from elsewhere and do no harm."""
+"""Regression tests of findings by fuzzing: names, texts and states from elsewhere do no harm."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 
 def silent(done: int, total: int) -> None:
-    """Nobody looks."""
+    """Ignore the progress."""
 
 
 def put(path: Path, data: bytes) -> Path:
-    """Write a file that a server would say is the same as before."""
+    """Write a file that a server would report as unchanged."""
     path.write_bytes(data)
     os.utime(path, ns=(0, 0))
     return path
@@ -44,14 +44,14 @@ def refused(path: Path, image_format: str) -> StepError:
 
 
 @pytest.mark.parametrize("kind", ["monolithicFlat", "vmfs", "twoGbMaxExtentSparse"])
-def test_qemu_never_sees_a_descriptor_that_names_other_files(tmp_path: Path, kind: str) -> None:
+def test_qemu_never_opens_a_descriptor_that_names_other_files(tmp_path: Path, kind: str) -> None:
     text = f'# Disk DescriptorFile\nversion=1\nCID=1\ncreateType="{kind}"\nRW 64 FLAT "absent" 0\n'
     (tmp_path / "in").write_text(text)
-    # Seen by qemu-img it would be CORRUPT: the file it names is not there.
+    # qemu-img would report CORRUPT: the file that it names does not exist.
     assert refused(tmp_path / "in", "vmdk").code is Exit.UNSUPPORTED
 
 
-def test_qemu_never_sees_an_extent_of_no_capacity(tmp_path: Path) -> None:
+def test_qemu_never_opens_an_extent_without_capacity(tmp_path: Path) -> None:
     data = bytearray(stream_vmdk(make_disk(4 * GRAIN)).data)
     struct.pack_into("<Q", data, 12, 0)
     (tmp_path / "in").write_bytes(data)
@@ -70,14 +70,14 @@ def test_a_qcow2_whose_header_names_a_file_is_refused(tmp_path: Path, at: int, f
     assert refused(tmp_path / "in", "qcow2").code is Exit.UNSUPPORTED
 
 
-def test_qemus_words_are_few_and_printable_whatever_the_names(tmp_path: Path) -> None:
+def test_messages_of_qemu_are_short_and_printable(tmp_path: Path) -> None:
     disk = make_disk(64 * GRAIN, 1.0)
     (tmp_path / "raw").write_bytes(disk)
     made = tmp_path / os.fsdecode(b"\xff\xfe\x1b[31m")
     qemu.convert(tmp_path / "raw", "raw", made, "qcow2", report=silent, stop=Stop())
     data = bytearray(made.read_bytes())
     for table in range(GRAIN, len(data), GRAIN):
-        if data[table] == 0x80:  # a table's entries begin with the flag of a count of 1
+        if data[table] == 0x80:  # a table's entries begin with the flag for a count of 1
             data[table : table + 512] = os.urandom(512)
     made.write_bytes(data)
     with pytest.raises(StepError) as caught:
@@ -99,7 +99,7 @@ def test_a_disk_of_another_size_is_refused_before_it_is_converted(tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
-def test_a_parent_is_noticed_wherever_the_header_says_the_descriptor_is(tmp_path: Path) -> None:
+def test_a_parent_is_detected_for_any_descriptor_offset(tmp_path: Path) -> None:
     data = bytearray(stream_vmdk(make_disk(4 * GRAIN)).data)
     at = data.index(b"parentCID=ffffffff")
     data[at : at + 18] = b"parentCID=00000001"
@@ -110,10 +110,10 @@ def test_a_parent_is_noticed_wherever_the_header_says_the_descriptor_is(tmp_path
 
 
 def test_a_descriptor_of_empty_lines_takes_no_time() -> None:
-    check_descriptor(b"\n" * (1 << 20))  # a pattern that crosses lines would take hours
+    check_descriptor(b"\n" * (1 << 20))  # a regular expression that crosses lines would take hours
 
 
-def test_a_footer_of_another_shape_is_noticed(tmp_path: Path) -> None:
+def test_a_footer_with_another_table_size_is_detected(tmp_path: Path) -> None:
     data = bytearray(stream_vmdk(make_disk(4 * GRAIN)).data)
     struct.pack_into("<I", data, data.rindex(b"KDMV") + 44, 256)
     with pytest.raises(StepError) as caught:
@@ -121,31 +121,31 @@ def test_a_footer_of_another_shape_is_noticed(tmp_path: Path) -> None:
     assert "footer" in str(caught.value)
 
 
-def test_what_a_damaged_table_left_behind_is_dropped(tmp_path: Path) -> None:
+def test_the_state_after_a_damaged_table_is_dropped(tmp_path: Path) -> None:
     disk = make_disk(6 * GRAIN, 1.0)
     data = front_vmdk(tmp_path, disk)
     directory = struct.unpack_from("<Q", data, 56)[0]
     table = struct.unpack_from("<I", data, directory * SECTOR)[0] * SECTOR
     damaged = bytearray(data)
-    damaged[table + 4 * 100] ^= 8  # a grain beyond the disk is declared
+    damaged[table + 4 * 100] ^= 8  # a grain after the end of the disk is declared
     source = put(tmp_path / "in", bytes(damaged))
     with pytest.raises(StepError):
         fetch(source, tmp_path / "out", format="raw")
     put(source, data)
-    with pytest.raises(StepError):  # goes on with what was kept, and drops it
+    with pytest.raises(StepError):  # resumes from the saved state, then drops it
         fetch(source, tmp_path / "out", format="raw")
     assert fetch(source, tmp_path / "out", format="raw").path.read_bytes() == disk
 
 
 def forge(path: Path, **changed: Any) -> None:
-    """Change a state and make its checksum anew."""
+    """Change a state and compute its checksum again."""
     fields = json.loads(path.read_text().split("\n")[1]) | changed
     body = json.dumps(fields)
     path.write_text(f"{VERSION} {zlib.crc32(body.encode())}\n{body}\n")
 
 
 def broken_off(folder: Path, wanted: str) -> tuple[Path, bytes]:
-    """A landing that ended at a damaged grain; the source, whole again, and its disk."""
+    """A landing that ended at a damaged grain; the repaired source and its disk."""
     disk = make_disk(20 * GRAIN, 1.0)
     made = stream_vmdk(disk)
     good = bytes(made.data)
@@ -170,7 +170,7 @@ def broken_off(folder: Path, wanted: str) -> tuple[Path, bytes]:
     ],
     ids=str,
 )
-def test_a_state_that_nothing_wrote_is_dropped(tmp_path: Path, wanted: str, changed: dict[str, Any]) -> None:
+def test_a_forged_state_is_dropped(tmp_path: Path, wanted: str, changed: dict[str, Any]) -> None:
     source, disk = broken_off(tmp_path, wanted)
     if "sink" not in changed or not (wanted == "raw" and changed["sink"]["high"] == 0):
         forge(tmp_path / "out.state.json", **changed)
@@ -189,7 +189,7 @@ def test_a_state_without_its_file_is_dropped(tmp_path: Path, wanted: str) -> Non
 
 
 @pytest.mark.parametrize("text", ["", "[]", "[" * 100000, '{"path": "../x"}', '{"path": 5}', "9" * 5000])
-def test_a_record_that_nothing_wrote_is_no_record(tmp_path: Path, text: str) -> None:
+def test_a_forged_record_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "out.landed.json").write_text(text)
     with pytest.raises(StepError) as caught:
         Landed.load(tmp_path / "out")
@@ -197,9 +197,9 @@ def test_a_record_that_nothing_wrote_is_no_record(tmp_path: Path, text: str) -> 
 
 
 def test_a_second_grain_directory_is_refused(tmp_path: Path) -> None:
-    """Which of the two the footer means would decide what the disk holds."""
+    """Otherwise the content of the disk would depend on which of the two the footer means."""
     good = bytes(stream_vmdk(make_disk(4 * GRAIN)).data)
-    end = len(good) - SECTOR  # before the end-of-stream marker: footer and directory, with a marker each
+    end = len(good) - SECTOR  # before the end-of-stream marker come footer and directory, with a marker each
     directory = good[end - 4 * SECTOR : end - 2 * SECTOR]
     assert struct.unpack_from("<QII", directory) == (1, 0, 2)
     source = put(tmp_path / "twice.vmdk", good[:end] + directory + good[end:])

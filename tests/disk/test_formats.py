@@ -1,4 +1,4 @@
-"""Every disk comes out as it was: both layouts, both formats, all sizes."""
+"""Every disk keeps its content: both layouts, both formats, all sizes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ FORMATS = pytest.mark.parametrize("wanted", ["qcow2", "raw"])
     front=st.booleans(),
     wanted=st.sampled_from(["qcow2", "raw"]),
 )
-def test_any_disk_in_both_layouts(sectors: int, fill: float, seed: int, front: bool, wanted: Format) -> None:
+def test_any_disk_keeps_its_content_in_both_layouts(
+    sectors: int, fill: float, seed: int, front: bool, wanted: Format
+) -> None:
     disk = make_disk(sectors * SECTOR, min(fill, 2000 / sectors), seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -41,7 +43,7 @@ def test_any_disk_in_both_layouts(sectors: int, fill: float, seed: int, front: b
         holds(landed, disk, folder)
 
 
-def test_qemu_reads_what_our_writer_of_the_vsphere_layout_writes(tmp_path: Path) -> None:
+def test_qemu_reads_the_vmdks_of_the_test_writer(tmp_path: Path) -> None:
     disk = make_disk(70 << 20, 0.1)
     (tmp_path / "in.vmdk").write_bytes(stream_vmdk(disk).data)
     (tmp_path / "in.raw").write_bytes(disk)
@@ -50,7 +52,7 @@ def test_qemu_reads_what_our_writer_of_the_vsphere_layout_writes(tmp_path: Path)
 
 @FORMATS
 @pytest.mark.parametrize("grain", [8, 16, 64, 256, 2048])
-def test_other_grain_sizes(tmp_path: Path, grain: int, wanted: Format) -> None:
+def test_other_grain_sizes_are_read(tmp_path: Path, grain: int, wanted: Format) -> None:
     disk = make_disk(3 * GRAIN * 16 + 5 * SECTOR, 0.4)
     (tmp_path / "in.vmdk").write_bytes(stream_vmdk(disk, grain=grain).data)
     holds(fetch(tmp_path / "in.vmdk", tmp_path / "out", format=wanted), disk, tmp_path)
@@ -58,7 +60,7 @@ def test_other_grain_sizes(tmp_path: Path, grain: int, wanted: Format) -> None:
 
 @FORMATS
 @pytest.mark.parametrize("grain", [16, 128, 256])
-def test_grains_out_of_order(tmp_path: Path, grain: int, wanted: Format) -> None:
+def test_grains_out_of_order_are_read(tmp_path: Path, grain: int, wanted: Format) -> None:
     disk = make_disk(40 << 20, 0.3)
     numbers = list(range(-(-len(disk) // (grain * SECTOR))))
     random.Random(2).shuffle(numbers)
@@ -67,7 +69,7 @@ def test_grains_out_of_order(tmp_path: Path, grain: int, wanted: Format) -> None
 
 
 @FORMATS
-def test_grains_out_of_order_across_tables_of_qcow2(tmp_path: Path, wanted: Format) -> None:
+def test_grains_out_of_order_across_qcow2_tables_are_read(tmp_path: Path, wanted: Format) -> None:
     capacity = (3 << 30) // SECTOR
     made = StreamVmdk(capacity)
     for number in (40000, 5, 17000, 6, 40001, 9000, 4):
@@ -79,7 +81,7 @@ def test_grains_out_of_order_across_tables_of_qcow2(tmp_path: Path, wanted: Form
 
 
 @FORMATS
-def test_explicit_zero_grains_take_no_room(tmp_path: Path, wanted: Format) -> None:
+def test_explicit_zero_grains_use_no_room(tmp_path: Path, wanted: Format) -> None:
     disk = bytes(20 << 20)
     (tmp_path / "in.vmdk").write_bytes(stream_vmdk(disk, zeros=True).data)
     landed = fetch(tmp_path / "in.vmdk", tmp_path / "out", format=wanted)
@@ -89,7 +91,7 @@ def test_explicit_zero_grains_take_no_room(tmp_path: Path, wanted: Format) -> No
 
 @FORMATS
 @pytest.mark.parametrize("size", [SECTOR, 3 * GRAIN, 3 * GRAIN + 7 * SECTOR, (5 << 20) + SECTOR])
-def test_raw_disks_in_one_pass(tmp_path: Path, size: int, wanted: Format) -> None:
+def test_raw_disks_land_in_one_pass(tmp_path: Path, size: int, wanted: Format) -> None:
     disk = make_disk(size, 0.4)
     (tmp_path / "in").write_bytes(disk)
     source = Source(f"file://{tmp_path}/in", format="raw")
@@ -97,7 +99,7 @@ def test_raw_disks_in_one_pass(tmp_path: Path, size: int, wanted: Format) -> Non
 
 
 @pytest.mark.parametrize("kind", ["qcow2", "vmdk", "vhdx"])
-def test_what_cannot_be_decoded_in_order_lands_as_it_is(tmp_path: Path, kind: str) -> None:
+def test_a_format_that_cannot_be_streamed_lands_unchanged(tmp_path: Path, kind: str) -> None:
     disk = make_disk(3 << 20)
     (tmp_path / "in.raw").write_bytes(disk)
     subprocess.run(
@@ -109,7 +111,7 @@ def test_what_cannot_be_decoded_in_order_lands_as_it_is(tmp_path: Path, kind: st
     assert landed.virtual_size in (len(disk), None)
 
 
-def test_a_named_raw_disk_is_never_taken_for_something_else(tmp_path: Path) -> None:
+def test_a_disk_declared_as_raw_stays_raw(tmp_path: Path) -> None:
     disk = b"QFI\xfb" + make_disk(2 << 20, 1.0)[4:]
     (tmp_path / "in").write_bytes(disk)
     landed = fetch(Source(f"file://{tmp_path}/in", format="raw"), tmp_path / "out", format="raw")
@@ -117,7 +119,7 @@ def test_a_named_raw_disk_is_never_taken_for_something_else(tmp_path: Path) -> N
     assert landed.path.read_bytes() == disk
 
 
-def test_a_window_in_a_larger_file(tmp_path: Path) -> None:
+def test_a_part_of_a_larger_file_is_read(tmp_path: Path) -> None:
     disk = make_disk(2 << 20)
     member = bytes(stream_vmdk(disk).data)
     (tmp_path / "ova").write_bytes(b"x" * 1536 + member + b"y" * 999)
@@ -140,7 +142,7 @@ def test_another_capacity_is_refused(tmp_path: Path) -> None:
         (b"ddb.adapterType", b"RW 9 SPARSE 'x'"),
     ],
 )
-def test_a_disk_that_leans_on_other_files_is_refused(tmp_path: Path, old: bytes, new: bytes) -> None:
+def test_a_disk_that_needs_other_files_is_refused(tmp_path: Path, old: bytes, new: bytes) -> None:
     data = bytes(stream_vmdk(make_disk(1 << 20)).data)
     (tmp_path / "in").write_bytes(data.replace(old, new))
     with pytest.raises(StepError) as caught:

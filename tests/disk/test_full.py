@@ -1,4 +1,4 @@
-"""A full filesystem under the stages after export: code 13, and the same again when there is room."""
+"""A full filesystem in the stages after export: exit code 13, and success when there is room."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def convert(source: Path, out: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.programs
-def test_convert(small: Path, tmp_path: Path) -> None:
+def test_convert_on_a_full_filesystem_succeeds_after_a_retry(small: Path, tmp_path: Path) -> None:
     source, out = tmp_path / "in.vmdk", small / "out"
     source.write_bytes(stream_vmdk(DISK).data)
     (tmp_path / "expected").write_bytes(DISK)
@@ -61,7 +61,7 @@ def refused(act: Callable[[], object], at: Path) -> None:
     assert f"no room for {at}" in str(caught.value)
 
 
-def test_image_and_build_in_a_folder(small: Path) -> None:
+def test_image_and_build_in_a_full_folder_succeed_after_a_retry(small: Path) -> None:
     folder = small / "scratch"
     folder.mkdir()
     (folder / "disk.raw").write_bytes(DISK)

@@ -1,4 +1,4 @@
-"""What lies between a server's bytes and a decoder: digests, pieces, gzip; and disks that have none."""
+"""The layers between a server's bytes and a decoder: digests, parts, gzip; and blank disks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def placed(folder: Path, *contents: bytes) -> tuple[Source, ...]:
 
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("size", [1, 700, 65536, 1 << 30])
-def test_pieces_are_one_disk(tmp_path: Path, compressed: bool, size: int) -> None:
+def test_parts_become_one_disk(tmp_path: Path, compressed: bool, size: int) -> None:
     image = front_vmdk(tmp_path, DISK)
     stream = gzip.compress(image) if compressed else image
     cuts = range(0, len(stream), size if size > 1 else len(stream) // 50)
@@ -59,7 +59,7 @@ def test_a_connection_may_break_while_the_digest_continues(tmp_path: Path) -> No
     assert not (tmp_path / "wrong").exists()
 
 
-def test_a_disk_that_landed_under_another_digest_is_read_again(tmp_path: Path) -> None:
+def test_a_disk_that_landed_with_another_digest_is_read_again(tmp_path: Path) -> None:
     path, out = tmp_path / "image", tmp_path / "out"
     path.write_bytes(front_vmdk(tmp_path, DISK))
     source = Source(f"file://{path}", format="vmdk")
@@ -70,8 +70,8 @@ def test_a_disk_that_landed_under_another_digest_is_read_again(tmp_path: Path) -
     assert not LandingFiles(out).landed.exists()
 
 
-def test_a_stream_that_breaks_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broken connection is no damage of the file: it is told as what it is."""
+def test_a_broken_stream_is_not_a_wrong_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broken connection is not damage to the file; it is reported as a broken connection."""
     monkeypatch.setattr("steps.disk.web.RESUME_PAUSES", ())
     image = front_vmdk(tmp_path, DISK)
     with Server(Behaviour(image, cuts=[70_000])) as server, pytest.raises(StepError) as caught:
@@ -80,7 +80,7 @@ def test_a_stream_that_breaks_is_not_read_to_its_end(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("format", ["qcow2", "raw"])
-def test_a_blank_disk(tmp_path: Path, format: DiskFormat) -> None:  # noqa: A002
+def test_a_blank_disk_lands_empty(tmp_path: Path, format: DiskFormat) -> None:  # noqa: A002
     out = tmp_path / "out"
     size = (5 << 30) + 512
     land_blank(out, format=format, capacity=size, identity="blank")

@@ -1,4 +1,4 @@
-"""Disks through a real forward proxy; proof that a host can be reached, by the way that a transfer takes."""
+"""Disks through a real forward proxy; the check that a host is reachable uses the way of the transfer."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_disk_comes_through_the_proxy(
     assert not any("Proxy-Authorization" in asked for asked in how.headers)
 
 
-def test_the_proxy_is_asked_for_an_ipv6_address_in_brackets(
+def test_the_proxy_receives_ipv6_addresses_in_brackets(
     forward: Forward, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for scheme in ("https", "http"):
@@ -63,7 +63,7 @@ def test_the_proxy_is_asked_for_an_ipv6_address_in_brackets(
 
 
 @pytest.mark.parametrize("scheme", ["https", "http"])
-def test_the_proxy_is_asked_for_names_with_marks_in_ascii(
+def test_the_proxy_receives_host_names_in_ascii(
     tmp_path: Path, forward: Forward, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     monkeypatch.setenv(f"{scheme.upper()}_PROXY", forward.url)
@@ -80,7 +80,7 @@ def test_the_proxy_is_asked_for_names_with_marks_in_ascii(
 
 
 @pytest.mark.parametrize("host", ["ü" * 70, "ü..corp"])
-def test_a_host_that_nothing_can_be_called(host: str) -> None:
+def test_an_impossible_host_name_is_refused(host: str) -> None:
     with pytest.raises(StepError) as caught:
         reachability.check(f"https://{host}/", None, "the host")
     assert caught.value.code is Exit.INVALID
@@ -147,7 +147,7 @@ def test_a_host_that_cannot_be_reached_is_named_with_what_to_change(
         assert word.lower() in str(caught.value).lower(), str(caught.value)
 
 
-def test_a_certificate_that_is_not_trusted_is_noticed(tls: SelfSigned) -> None:
+def test_an_untrusted_certificate_is_detected(tls: SelfSigned) -> None:
     with Server(Behaviour(DISK), tls.server()) as server:
         reachability.check(server.url, certificates.tls_context(ca=tls.pem), "the ESXi host")
         with pytest.raises(StepError, match="the certificate of the ESXi host localhost, port") as caught:
@@ -156,7 +156,7 @@ def test_a_certificate_that_is_not_trusted_is_noticed(tls: SelfSigned) -> None:
     assert server.how.asked == []
 
 
-def test_a_host_is_proved_by_the_way_of_the_transfer(
+def test_the_reachability_check_uses_the_proxy_of_the_transfer(
     forward: Forward, tls: SelfSigned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", forward.url)

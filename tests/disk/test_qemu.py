@@ -1,4 +1,4 @@
-"""What qemu-img says, and what is made of it when it comes to no verdict."""
+"""Results of qemu-img, and how a failure of qemu-img itself is reported."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Program = Callable[[str], None]
 
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
-    """Puts a shell script into the place of qemu-img; `$REAL` is the real one."""
+    """Returns a function that replaces qemu-img by a shell script; `$REAL` is the real one."""
 
     def put(script: str) -> None:
         (tmp_path / "bin").mkdir()
@@ -44,8 +44,8 @@ def asked(act: Callable[[], object]) -> StepError:
 
 @pytest.mark.programs
 @pytest.mark.parametrize("verb", ["info", "check", "compare", "measure", "convert"])
-def test_killed(program: Program, image: Path, tmp_path: Path, verb: str) -> None:
-    """As the kernel kills what takes too much memory, in the step's container."""
+def test_a_killed_qemu_img_is_reported(program: Program, image: Path, tmp_path: Path, verb: str) -> None:
+    """As the kernel kills a program that uses too much memory, in the step's container."""
     acts: dict[str, Callable[[], object]] = {
         "info": lambda: qemu.info(image, "raw"),
         "check": lambda: qemu.check(image, "qcow2"),
@@ -64,15 +64,15 @@ def test_killed(program: Program, image: Path, tmp_path: Path, verb: str) -> Non
 
 
 @pytest.mark.programs
-def test_what_cannot_begin_finds_no_difference(program: Program, image: Path) -> None:
-    """qemu-img compare ends with 1 then, too."""
+def test_a_compare_that_cannot_start_is_not_a_difference(program: Program, image: Path) -> None:
+    """In that case, too, qemu-img compare ends with 1."""
     program('exec prlimit --nofile=7 "$REAL" "$@"')
     error = asked(lambda: qemu.compare(image, "raw", image, "raw"))
     assert "Too many open files" in str(error)
 
 
 @pytest.mark.programs
-def test_the_verdicts(image: Path, tmp_path: Path) -> None:
+def test_compare_accepts_equal_and_rejects_different_images(image: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.raw"
     other.write_bytes(image.read_bytes() + bytes(1 << 16))
     assert qemu.compare(image, "raw", other, "raw")

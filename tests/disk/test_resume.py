@@ -1,4 +1,4 @@
-"""What breaks is gone on with: cuts, kills, stops, and sources that are not what they were."""
+"""Interrupted landings resume: cuts, kills, stops, and sources that changed meanwhile."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def source(url: str, identity: str = "disk 1") -> Source:
 
 
 def break_at(out: Path, behaviour: Behaviour, cut: int, wanted: Format = "qcow2") -> None:
-    """An attempt that comes as far as byte `cut` and fails."""
+    """An attempt that reaches byte `cut` and fails."""
     behaviour.cuts = [cut]
     behaviour.ranges, before = False, behaviour.ranges
     with Server(behaviour) as server, pytest.raises(StepError) as caught:
@@ -81,10 +81,10 @@ def test_a_later_attempt_resumes(tmp_path: Path, ranges: bool, seed: int, wanted
 
 
 @pytest.mark.parametrize("front", [True, False])
-def test_a_cut_anywhere_costs_no_second_attempt(
+def test_a_cut_at_any_byte_needs_no_second_attempt(
     tmp_path: Path, front: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the midst of the header, the descriptor, the tables, the directory and the footer too."""
+    """Also in the middle of the header, the descriptor, the tables, the directory and the footer."""
     monkeypatch.setattr("steps.disk.pump.CHUNK", 512)
     disk = make_disk((1 << 20) + 5 * SECTOR, 0.3)
     data = front_vmdk(tmp_path, disk) if front else bytes(stream_vmdk(disk).data)
@@ -106,7 +106,7 @@ def test_a_chunked_stream_without_range_is_resumed(tmp_path: Path) -> None:
 @FORMATS
 @pytest.mark.parametrize("ranges", [True, False])
 @pytest.mark.parametrize("etag", ['"2"', ""])
-def test_another_content_is_never_mixed_with_the_first(
+def test_changed_content_is_never_mixed_with_the_first(
     tmp_path: Path, ranges: bool, etag: str, wanted: Format
 ) -> None:
     out, other = tmp_path / "out", make_disk(len(DISK), 0.6, seed=7)
@@ -127,7 +127,7 @@ def test_another_identity_starts_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", "1 2\n{}\n", "\0" * 900, None])
-def test_a_torn_state_starts_over(tmp_path: Path, text: str | None) -> None:
+def test_a_damaged_state_starts_over(tmp_path: Path, text: str | None) -> None:
     how, state = Behaviour(VMDK), tmp_path / "out.state.json"
     break_at(tmp_path / "out", how, len(VMDK) // 2)
     whole = state.read_text()
@@ -156,7 +156,7 @@ def test_a_state_beyond_the_end_starts_over(
         holds(fetch(replace(raw, url=server.url), out, format=wanted), DISK, tmp_path)
 
 
-def test_a_stop_is_obeyed_though_the_source_is_silent_and_keeps_what_landed(tmp_path: Path) -> None:
+def test_a_stop_during_silence_keeps_what_landed(tmp_path: Path) -> None:
     how, stop = Behaviour(VMDK, hang_at=len(VMDK) // 2), Stop()
 
     def report(done: int, total: int) -> None:
@@ -194,7 +194,7 @@ def test_grains_out_of_order_start_over(tmp_path: Path) -> None:
 
 @FORMATS
 @pytest.mark.parametrize("again", [False, True], ids=["each from the start", "one after another"])
-def test_kill_9_at_every_step(tmp_path: Path, wanted: Format, again: bool) -> None:
+def test_kill_at_every_step_loses_nothing(tmp_path: Path, wanted: Format, again: bool) -> None:
     (tmp_path / "in").write_bytes(VMDK)
     url, out = f"file://{tmp_path}/in", tmp_path / "out"
     code = 1
@@ -228,7 +228,7 @@ def test_raw_disks_are_resumed(tmp_path: Path, wanted: Format, ranges: bool) -> 
     holds(landed, DISK, tmp_path)
 
 
-def test_tables_first_is_resumed(tmp_path: Path) -> None:
+def test_a_vmdk_with_its_tables_first_is_resumed(tmp_path: Path) -> None:
     data = front_vmdk(tmp_path, DISK)
     how = Behaviour(data)
     break_at(tmp_path / "out", how, len(data) // 2)
@@ -238,7 +238,7 @@ def test_tables_first_is_resumed(tmp_path: Path) -> None:
     holds(landed, DISK, tmp_path)
 
 
-# --- without a proof that the file is the same, nothing is gone on with
+# --- without a proof that the file is the same, nothing is resumed
 
 
 OTHER = make_disk(len(DISK), 0.6, seed=7)
@@ -259,7 +259,7 @@ def raw_source(url: str, **more: object) -> Source:
 
 
 def interrupted(out: Path, how: Behaviour, wanted: Format, **more: object) -> None:
-    """A first attempt that comes half-way."""
+    """A first attempt that gets half of the disk."""
     how.cuts, how.ranges = [len(DISK) // 2], False
     with Server(how) as server, pytest.raises(StepError) as caught:
         fetch(raw_source(server.url, **more), out, format=wanted)
@@ -272,10 +272,10 @@ def interrupted(out: Path, how: Behaviour, wanted: Format, **more: object) -> No
 @FORMATS
 @NO_PROOF
 @pytest.mark.parametrize("changed", [True, False])
-def test_without_a_proof_a_later_attempt_compares(
+def test_without_a_proof_a_later_attempt_compares_the_data(
     tmp_path: Path, wanted: Format, etag: str, modified: str, changed: bool
 ) -> None:
-    """A disk of the same size, under the same name, as a nightly build puts there."""
+    """Another disk of the same size and name, as a nightly build writes it."""
     how, out = Behaviour(DISK, etag=etag, modified=modified), tmp_path / "out"
     interrupted(out, how, wanted)
     kept = out.with_name("out.partial").stat().st_ino
@@ -292,7 +292,7 @@ def test_without_a_proof_a_later_attempt_compares(
 def test_without_a_proof_a_broken_stream_is_not_resumed(
     tmp_path: Path, wanted: Format, etag: str, modified: str
 ) -> None:
-    """The file is replaced at the very moment that the connection breaks."""
+    """The file is replaced exactly when the connection breaks."""
     how, out = Behaviour(DISK, etag=etag, modified=modified, cuts=[len(DISK) // 2]), tmp_path / "out"
 
     def replaced() -> None:
@@ -308,8 +308,8 @@ def test_without_a_proof_a_broken_stream_is_not_resumed(
 
 
 @pytest.mark.parametrize("now", ["sha512:aa", "sha512:bb", ""])
-def test_what_the_source_calls_the_content_is_a_proof(tmp_path: Path, now: str) -> None:
-    """Glance sends no ETag, and knows the digest of each image."""
+def test_a_digest_of_the_source_is_a_proof(tmp_path: Path, now: str) -> None:
+    """Glance sends no ETag, but knows the digest of each image."""
     how, out = Behaviour(DISK, etag=""), tmp_path / "out"
     interrupted(out, how, "raw", validator="sha512:aa")
     with Server(how) as server:

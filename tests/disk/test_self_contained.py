@@ -1,4 +1,4 @@
-"""Images that are only a part of a disk: refused wherever one is read, whole ones never."""
+"""Images that are only a part of a disk are refused wherever one is read; complete images never are."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def converted(folder: Path, kind: str, *options: str) -> bytearray:
 
 
 def vhd(folder: Path) -> bytes:
-    """A differencing VHD: a dynamic one whose footer, and its copy in front, say so."""
+    """A differencing VHD: a dynamic one whose footer and its copy at the start have that type."""
     data = converted(folder, "vpc", "-o", "subformat=dynamic,force_size=on")
     for at in (0, len(data) - 512):
         assert data[at : at + 8] == b"conectix"
@@ -39,7 +39,7 @@ def vhd(folder: Path) -> bytes:
 
 
 def vhdx(folder: Path) -> bytes:
-    """A VHDX whose file parameters say that it has a parent."""
+    """A VHDX whose file parameters declare a parent."""
     data = converted(folder, "vhdx")
     at = data.index(uuid.UUID("caa16737-fa36-4d43-b3b6-33f0aa44e76b").bytes_le)
     metadata = data.rindex(b"metadata", 0, at)
@@ -49,7 +49,7 @@ def vhdx(folder: Path) -> bytes:
 
 
 def vhdx_by_its_locator(folder: Path) -> bytes:
-    """A VHDX with a parent locator in place of its physical sector size."""
+    """A VHDX with a parent locator instead of its physical sector size."""
     data = converted(folder, "vhdx")
     at = data.index(uuid.UUID("cda348c7-445d-4471-9cc9-e9885251c556").bytes_le)
     data[at : at + 16] = uuid.UUID("a8d35f2d-b30b-454d-abf7-d3d84834ab0c").bytes_le
@@ -109,13 +109,13 @@ def descriptor(_folder: Path) -> bytes:
 
 
 def piece(folder: Path) -> bytes:
-    """The data of a VMDK that is split, whose descriptor is a file of its own."""
+    """The data of a split VMDK, whose descriptor is a separate file."""
     converted(folder, "vmdk", "-o", "subformat=twoGbMaxExtentSparse")
     return (folder / "image-s001").read_bytes()
 
 
 def piece_of_vmware(folder: Path) -> bytes:
-    """The same as VMware writes it: descriptorOffset and descriptorSize are 0."""
+    """The same, written by VMware: descriptorOffset and descriptorSize are 0."""
     data = piece(folder)
     return data[:28] + bytes(16) + data[44:]
 
@@ -146,7 +146,7 @@ def name_of(make: Callable[[Path], bytes]) -> str:
 
 @pytest.mark.parametrize("make", PARTS, ids=name_of)
 @pytest.mark.parametrize("named", [True, False])
-def test_a_part_is_refused(tmp_path: Path, make: Callable[[Path], bytes], named: bool) -> None:
+def test_a_part_of_a_disk_is_refused(tmp_path: Path, make: Callable[[Path], bytes], named: bool) -> None:
     data = make(tmp_path)
     with pytest.raises(StepError, match="is not a whole disk") as caught:
         self_contained.check(PARTS[make] if named else "auto", reader(data), size=len(data))
@@ -164,9 +164,7 @@ def test_a_part_on_scratch_is_never_converted(tmp_path: Path, make: Callable[[Pa
 @pytest.mark.parametrize(
     "make", [vhd, qcow2, stream, of_esx, of_esxi, descriptor, piece_of_vmware], ids=name_of
 )
-def test_a_part_is_noticed_by_the_first_bytes_that_come(
-    tmp_path: Path, make: Callable[[Path], bytes]
-) -> None:
+def test_a_part_is_detected_by_its_first_bytes(tmp_path: Path, make: Callable[[Path], bytes]) -> None:
     (tmp_path / "in").write_bytes(make(tmp_path))
     with pytest.raises(StepError, match="is not a whole disk"):
         fetch(Source(f"file://{tmp_path}/in", format=PARTS[make]), tmp_path / "out")  # type: ignore[arg-type]
@@ -184,7 +182,7 @@ def test_a_part_is_noticed_by_the_first_bytes_that_come(
         b'parentCID=ffffffff\nparentfilenamehint="a.vmdk"',
     ],
 )
-def test_a_parent_in_any_spelling(words: bytes) -> None:
+def test_a_parent_is_detected_in_any_spelling(words: bytes) -> None:
     data = bytes(stream_vmdk(DISK).data)
     at, end = data.index(b"parentCID="), data.index(b"createType=")
     changed = data[:at] + (words + b"\n").ljust(end - at, b"#") + data[end:]
@@ -221,8 +219,8 @@ def test_a_whole_disk_passes(tmp_path: Path, kind: str, options: list[str]) -> N
         ("vmdk", ["-o", "subformat=monolithicSparse"]),
     ],
 )
-def test_an_image_that_is_cut_short_is_never_converted(tmp_path: Path, kind: str, options: list[str]) -> None:
-    """Unless what is missing is no part of the disk: the rest of a block that nobody wrote."""
+def test_a_truncated_image_is_never_converted(tmp_path: Path, kind: str, options: list[str]) -> None:
+    """Except if the missing bytes are not part of the disk: the unwritten rest of a block."""
     data = converted(tmp_path, kind, *options)
     for cut, is_refused in ((len(data) // 2, True), (len(data) - 100_000, kind != "vhdx")):
         (tmp_path / "in").write_bytes(data[:cut])
@@ -239,13 +237,13 @@ def test_an_image_that_is_cut_short_is_never_converted(tmp_path: Path, kind: str
 
 @pytest.mark.parametrize("kind", ["vpc", "vhdx", "qcow2", "vmdk", "raw", "auto"])
 @pytest.mark.parametrize("size", [0, 1, 8, 511, 512, 5000])
-def test_what_is_short_or_no_image_passes(kind: str, size: int) -> None:
-    """It is damaged, and others say so."""
+def test_short_or_foreign_data_passes(kind: str, size: int) -> None:
+    """It is damaged; other checks report that."""
     for start in (b"", b"conectix", b"vhdxfile", b"QFI\xfb\0\0\0\3", b"KDMV"):
         self_contained.check(kind, reader((start + bytes(GRAIN))[:size]), size=size)
 
 
-def test_a_raw_disk_may_hold_anything() -> None:
-    """What a guest writes into its first sector does not choose how its disk is read."""
+def test_a_raw_disk_may_have_any_content() -> None:
+    """The content of the first sector, which a guest writes, does not decide how its disk is read."""
     data = b"conectix".ljust(60, b"\0") + struct.pack(">I", 4) + bytes(1000)
     self_contained.check("raw", reader(data), size=len(data))

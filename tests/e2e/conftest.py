@@ -1,4 +1,4 @@
-"""Where the tests of this folder keep what they need once."""
+"""Fixtures that are made once for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MakeDisk = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def disks(tmp_path_factory: pytest.TempPathFactory) -> MakeDisk:
-    """Makes disks with random content, by name and MiB; the same again for the same name."""
+    """Returns a function that makes random disks by name and MiB; a name gives the same disk again."""
     folder = tmp_path_factory.mktemp("disks")
 
     def make(name: str, mib: float, data: float | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: a vCenter with small machines, and `vmferry` as a person would call it."""
+"""Shared by the end-to-end tests: a vCenter with small VMs, and `vmferry` as a user calls it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ended:
-    """A `vmferry` that has ended."""
+    """A `vmferry` process that has ended."""
 
     code: int
     out: str
@@ -58,7 +58,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def vmferry(*arguments: str | Path, stdin: str | None = None, **env: str) -> Ended:
-    """Run `vmferry` to its end, as from a script."""
+    """Run `vmferry` to its end, as a script does."""
     done = subprocess.run(
         argv(*arguments),
         input=stdin,
@@ -73,7 +73,7 @@ def vmferry(*arguments: str | Path, stdin: str | None = None, **env: str) -> End
 
 
 class Running:
-    """A `vmferry` that runs in a process group of its own, as a shell would start it."""
+    """A `vmferry` that runs in its own process group, as a shell starts it."""
 
     def __init__(self, process: subprocess.Popen[bytes], out: Path, err: Path) -> None:
         self.process = process
@@ -85,15 +85,15 @@ class Running:
         return self._err.read_text()
 
     def signal(self, number: signal.Signals) -> None:
-        """To vmferry alone."""
+        """Send a signal to vmferry alone."""
         self.process.send_signal(number)
 
     def held(self, simulator: Simulator, seconds: float = 60) -> Json:
-        """What a rule of the simulator has stopped; the test fails when this vmferry ends before."""
+        """Wait for a request that the simulator holds; the test fails if vmferry ends before."""
         return self.until(lambda: next(iter(simulator.held(0)), None), seconds, "something held")
 
     def until(self, condition: Callable[[], T | None], seconds: float = 60, why: str = "") -> T:
-        """`until`, but the test fails as soon as this vmferry has ended."""
+        """`until`, but the test fails when this vmferry has ended."""
 
         def alive() -> T | None:
             found = condition()
@@ -115,7 +115,7 @@ class Running:
 
 @contextmanager
 def started(folder: Path, *arguments: str | Path, **env: str) -> Iterator[Running]:
-    """`vmferry` in the background; nothing of it outlives the body. Its output goes to files in `folder`."""
+    """`vmferry` in the background, ended with the body; its output goes to files in `folder`."""
     out, err = folder / "vmferry.out", folder / "vmferry.err"
     with (
         out.open("wb") as stdout,
@@ -137,7 +137,7 @@ def started(folder: Path, *arguments: str | Path, **env: str) -> Iterator[Runnin
 
 
 def until(condition: Callable[[], T | None], seconds: float = 20, why: str = "") -> T:
-    """Look until a condition is true, and return what it gave; the test fails when it takes too long."""
+    """Poll until a condition is true and return its value; the test fails if that takes too long."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {why or condition}"
@@ -146,7 +146,7 @@ def until(condition: Callable[[], T | None], seconds: float = 20, why: str = "")
 
 
 def free(folder: Path) -> bool:
-    """Whether nobody works on an import any more: its lock, which the steps inherit, can be had."""
+    """Whether no process works on an import: its lock, which the steps inherit, is free."""
     rundir = RunDir(folder)
     try:
         os.close(rundir.lock())
@@ -156,7 +156,7 @@ def free(folder: Path) -> bool:
 
 
 def random_disk(path: Path, size: int, *, data: int | None = None) -> Path:
-    """A sparse raw disk of `size` bytes whose first and last parts are random, `data` bytes in all."""
+    """A sparse raw disk of `size` bytes whose first and last parts are random, `data` bytes in total."""
     data = size if data is None else data
     with path.open("wb") as file:
         file.truncate(size)
@@ -167,14 +167,14 @@ def random_disk(path: Path, size: int, *, data: int | None = None) -> Path:
 
 
 def machine(name: str, *disks: Path | Json, **more: Any) -> Json:
-    """A machine for the simulator's inventory, off unless said otherwise."""
+    """A VM for the simulator's inventory, off by default."""
     described = [disk if isinstance(disk, dict) else {"file": str(disk)} for disk in disks]
     return {"name": name, "disks": described, "nics": [{"network": "VM Network"}], **more}
 
 
 @contextmanager
 def vcenter(folder: Path, *machines: Json, **top: Any) -> Iterator[Simulator]:
-    """A simulated vCenter with these machines in its one datacenter."""
+    """A simulated vCenter with these VMs in its one datacenter."""
     inventory = {"datacenters": [{"name": "DC0", "vms": list(machines)}], **top}
     with Simulator.start(inventory, folder / "vcenter") as simulator:
         yield simulator
@@ -202,13 +202,13 @@ def same(original: Path, imported: Path) -> bool:
 
 
 def state(folder: Path) -> Json:
-    """What run.json says."""
+    """The content of run.json."""
     found: Json = json.loads((folder / "run.json").read_text())
     return found
 
 
 def finished(folder: Path, stage: str) -> list[str]:
-    """When each attempt of a stage that ended well had begun: unchanged means not run again."""
+    """Start times of the attempts of a stage that succeeded: if they are unchanged, it did not run again."""
     return sorted(
         f"{node['name']} {node['startedAt']}"
         for node in state(folder)["status"]["nodes"].values()
@@ -217,18 +217,18 @@ def finished(folder: Path, stage: str) -> list[str]:
 
 
 def left(simulator: Simulator) -> Sequence[Json]:
-    """Leases and sessions that somebody forgot."""
+    """Leases and sessions that nobody released."""
     return [*simulator.leases(), *simulator.sessions()]
 
 
 def tasks(simulator: Simulator, vm: str) -> list[tuple[str, str]]:
-    """What vCenter's task list has about a machine, oldest first: what was done, and the fault if any."""
+    """vCenter's tasks for a VM, oldest first: each with its fault, if any."""
     moid = simulator.vm(vm)["moid"]
     return [(task["descriptionId"], task["error"]) for task in simulator.tasks() if task["entity"] == moid]
 
 
 def untouched(simulator: Simulator, vm: str, power: str) -> bool:
-    """Whether nothing at all was done to a machine."""
+    """Whether no task was carried out on a VM."""
     return tasks(simulator, vm) == [] and simulator.vm(vm)["power"] == power and left(simulator) == []
 
 
@@ -238,7 +238,7 @@ def sums_hold(folder: Path) -> bool:
 
 
 def imported(folder: Path, *originals: Path, suffix: str = "qcow2") -> bool:
-    """Whether a folder has a finished import of these disks, and nothing that should be gone."""
+    """Whether a folder has a finished import of these disks, and no leftovers."""
     assert state(folder)["status"]["phase"] == "Succeeded"
     for number, original in enumerate(originals):
         assert same(original, folder / f"disk-{number}.{suffix}"), f"disk-{number} differs"
@@ -261,7 +261,7 @@ def attempts(folder: Path, stage: str, disk: str | None = None) -> list[Json]:
 
 
 class Gate:
-    """A TCP way to a server that can be shut, as when a vCenter or the network before it is gone."""
+    """A TCP proxy to a server that can be shut, as if a vCenter or the network to it were down."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -302,7 +302,7 @@ class Gate:
         self._live = []
 
     def open(self) -> None:
-        """Be there again, at the same address."""
+        """Accept connections again, at the same address."""
         self._listener = socket.create_server(self._address)
         self._listen()
 

@@ -1,4 +1,4 @@
-"""The guest imported and booted: what it finds on its disks is what the original had."""
+"""The imported guest boots: its disks have the content of the originals."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _guest() -> None:
 
 @pytest.fixture
 def imported(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Path, scenario.Scenario]]:
-    """The guest, imported with the firmware the test asks for."""
+    """The guest, imported with the test's firmware."""
     with scenario.running(tmp_path / "vcenter", vm=request.param) as running:
         into = tmp_path / "machine"
         ended = harness.vmferry("run", "-f", running.manifests, "--into", into)
@@ -48,21 +48,21 @@ def boot(folder: Path) -> str:
     indirect=["imported"],
     ids=["bios", "uefi-secure-boot-tpm"],
 )
-def test_the_imported_machine_boots_with_its_data(
+def test_the_imported_vm_boots_with_its_data(
     imported: tuple[Path, scenario.Scenario], firmware: tuple[str, str, str]
 ) -> None:
     folder, running = imported
-    said = scenario.proven(boot(folder), running.data)
-    assert (said.firmware, said.secureboot, said.tpm) == firmware
-    assert [nic.mac for nic in said.nics] == list(scenario.MACS)
-    assert [nic.driver for nic in said.nics] == ["virtio_net", "e1000e"]
-    assert (said.cpus, said.cores) == (2, 2)
-    assert said.root.bus == "sata"  # PVSCSI, which KubeVirt does not know
-    assert {disk.bus for disk in said.disks} == {"sata", "virtio"}
+    report = scenario.proven(boot(folder), running.data)
+    assert (report.firmware, report.secureboot, report.tpm) == firmware
+    assert [nic.mac for nic in report.nics] == list(scenario.MACS)
+    assert [nic.driver for nic in report.nics] == ["virtio_net", "e1000e"]
+    assert (report.cpus, report.cores) == (2, 2)
+    assert report.root.bus == "sata"  # PVSCSI, which KubeVirt does not know
+    assert {disk.bus for disk in report.disks} == {"sata", "virtio"}
 
 
 @pytest.mark.parametrize("imported", [{}], indirect=True, ids=["bios"])
-def test_a_flipped_byte_is_found_out(imported: tuple[Path, scenario.Scenario]) -> None:
+def test_a_flipped_byte_is_detected(imported: tuple[Path, scenario.Scenario]) -> None:
     folder, running = imported
     disk = folder / "disk-1.qcow2"
     last = running.data.size - 512  # the payload ends with the disk

@@ -1,4 +1,4 @@
-"""What goes wrong on the way: mended by itself where that can be, by `retry` where a person must act."""
+"""Faults during an import: it recovers by itself if it can, and by `retry` if a person must act."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def running_vcenter(disks: MakeDisk, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def vcenter(running_vcenter: Simulator) -> Iterator[Simulator]:
-    """The simulator, which every test must leave without rules, leases and sessions."""
+    """The simulator; every test must leave it without rules, leases and sessions."""
     yield running_vcenter
     running_vcenter.clear()
     assert harness.left(running_vcenter) == []
@@ -53,21 +53,21 @@ def manifests(simulator: Simulator, tmp_path: Path, vm: str, **spec: Any) -> Pat
 
 
 def done(simulator: Simulator, vm: str) -> list[str]:
-    """How the exports of a machine ended, oldest first: their faults."""
+    """The results of a VM's exports, oldest first: their faults."""
     return [error for name, error in harness.tasks(simulator, vm) if name == EXPORT]
 
 
-@pytest.mark.parametrize(("vm", "is_said"), [("left-off", True), ("web", False)])
+@pytest.mark.parametrize(("vm", "is_noted"), [("left-off", True), ("web", False)])
 def test_a_failure_after_power_off_says_how_to_start_the_vm(
-    vcenter: Simulator, tmp_path: Path, vm: str, *, is_said: bool
+    vcenter: Simulator, tmp_path: Path, vm: str, *, is_noted: bool
 ) -> None:
-    """Of one that was off when the import began nothing is said."""
+    """Nothing is reported if the VM was off when the import started."""
     into = tmp_path / "out"
     vcenter.faults(vm=vm, exportFault="NoPermission")
     ended = harness.vmferry("run", "-f", manifests(vcenter, tmp_path, vm), "--into", into, *QUICK)
     assert (ended.code, len(harness.finished(into, "poweroff"))) == (Exit.DENIED, 1)
-    assert (f"VM /DC0/vm/{vm} is off at its source" in ended.err) is is_said
-    assert ("power it on in the vSphere Client" in ended.err) is is_said
+    assert (f"VM /DC0/vm/{vm} is off at its source" in ended.err) is is_noted
+    assert ("power it on in the vSphere Client" in ended.err) is is_noted
     retried = harness.vmferry("retry", into)
     assert (retried.code, "off at its source" in retried.err) == (Exit.DONE, False)
 
@@ -84,7 +84,7 @@ def test_a_failure_after_power_off_says_how_to_start_the_vm(
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_a_fault_that_passes_is_mended_by_itself(
+def test_a_temporary_fault_is_retried(
     vcenter: Simulator, disk: Path, tmp_path: Path, rule: Json, tasks: list[str], codes: list[Exit]
 ) -> None:
     before = len(done(vcenter, "web"))
@@ -100,7 +100,7 @@ def test_a_fault_that_passes_is_mended_by_itself(
     assert "Traceback" not in (into / ".vmferry" / "logs" / "export-disk-0.log").read_text()
 
 
-def test_a_lease_that_fails_at_once_is_tried_again(vcenter: Simulator, disk: Path, tmp_path: Path) -> None:
+def test_a_lease_that_fails_at_once_is_retried(vcenter: Simulator, disk: Path, tmp_path: Path) -> None:
     vcenter.faults(leaseError=1)
     into = tmp_path / "out"
     ended = harness.vmferry("run", "-f", manifests(vcenter, tmp_path, "web"), "--into", into, *QUICK)
@@ -110,9 +110,7 @@ def test_a_lease_that_fails_at_once_is_tried_again(vcenter: Simulator, disk: Pat
 
 
 @pytest.mark.parametrize("ends", ["expireLease", "expireSession"])
-def test_a_lease_that_expires_is_taken_again(
-    vcenter: Simulator, disk: Path, tmp_path: Path, ends: str
-) -> None:
+def test_an_expired_lease_is_replaced(vcenter: Simulator, disk: Path, tmp_path: Path, ends: str) -> None:
     vcenter.faults(pauseAt=2 * MIB)
     into = tmp_path / "out"
     arguments = ("run", "-f", manifests(vcenter, tmp_path, "web"), "--into", into, *QUICK)
@@ -128,7 +126,7 @@ def test_a_lease_that_expires_is_taken_again(
     assert "bytes, then resuming" in log  # what had landed was kept
 
 
-def test_a_refused_login_is_for_a_person_and_retry_goes_on(
+def test_a_refused_login_ends_the_import_and_retry_resumes(
     vcenter: Simulator, disk: Path, tmp_path: Path
 ) -> None:
     vcenter.faults(loginFault=1)
@@ -140,7 +138,7 @@ def test_a_refused_login_is_for_a_person_and_retry_goes_on(
     assert harness.imported(into, disk)
 
 
-def test_a_wrong_password_is_mended_by_retry_with_manifests(
+def test_a_wrong_password_is_replaced_by_retry_with_manifests(
     vcenter: Simulator, disk: Path, tmp_path: Path
 ) -> None:
     wrong = scenario.manifests(vcenter, virtualMachineName="web", folder=None, networkMapping=[])
@@ -155,7 +153,7 @@ def test_a_wrong_password_is_mended_by_retry_with_manifests(
     assert harness.imported(into, disk)
 
 
-def test_progress_is_seen_while_a_slow_stream_comes(vcenter: Simulator, disk: Path, tmp_path: Path) -> None:
+def test_progress_is_reported_during_a_slow_stream(vcenter: Simulator, disk: Path, tmp_path: Path) -> None:
     vcenter.faults(bytesPerSecond=2 * MIB, vm="slow")
     into = tmp_path / "out"
     seen: set[int] = set()
@@ -168,13 +166,13 @@ def test_progress_is_seen_while_a_slow_stream_comes(vcenter: Simulator, disk: Pa
     arguments = ("run", "-f", manifests(vcenter, tmp_path, "slow"), "--into", into)
     with harness.started(tmp_path, *arguments) as running:
         running.until(halfway, why="bytes moved in run.json")
-        told = harness.vmferry("status", into)
-        assert (told.code, "export disk-0" in told.out) == (Exit.DONE, True)
+        shown = harness.vmferry("status", into)
+        assert (shown.code, "export disk-0" in shown.out) == (Exit.DONE, True)
         assert running.wait().code == Exit.DONE
     assert harness.imported(into, disk)
 
 
-def test_a_vcenter_that_is_gone_for_a_while(vcenter: Simulator, disk: Path, tmp_path: Path) -> None:
+def test_an_outage_of_vcenter_is_survived(vcenter: Simulator, disk: Path, tmp_path: Path) -> None:
     into = tmp_path / "out"
     with harness.gate(vcenter.url) as gate:
         given = scenario.manifests(vcenter, virtualMachineName="gone", folder=None, networkMapping=[])
@@ -199,7 +197,7 @@ def test_a_vcenter_that_is_gone_for_a_while(vcenter: Simulator, disk: Path, tmp_
 
 @contextmanager
 def filesystem(kind: str, folder: Path) -> Iterator[Path]:
-    """A filesystem of 12 MiB of which a ballast takes most."""
+    """A filesystem of 12 MiB; a ballast file uses most of it."""
     at, image = folder / "mounted", folder / "image"
     at.mkdir()
     if kind == "ext4":
@@ -221,7 +219,7 @@ def filesystem(kind: str, folder: Path) -> Iterator[Path]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
 @pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
-def test_no_space_is_told_and_retry_goes_on_when_there_is_room(
+def test_no_space_is_reported_and_retry_resumes_with_room(
     vcenter: Simulator, disk: Path, tmp_path: Path, kind: str
 ) -> None:
     vm = f"full-{kind}"
@@ -232,7 +230,7 @@ def test_no_space_is_told_and_retry_goes_on_when_there_is_room(
         assert "no room for" in ended.error
         assert "free some space" in ended.error
         assert "Traceback" not in ended.err
-        assert len(harness.attempts(into, "export")) == 1  # a person must act: it is not tried again
+        assert len(harness.attempts(into, "export")) == 1  # a person must act: it is not retried
         scratch = into / ".vmferry" / "scratch" / "disk-0" / "disk.qcow2.partial"
         assert scratch.stat().st_size > MIB
         before = harness.finished(into, "preflight"), harness.finished(into, "poweroff")
@@ -247,7 +245,7 @@ def test_no_space_is_told_and_retry_goes_on_when_there_is_room(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_in_the_middle_gives_everything_back(
+def test_a_stop_releases_everything(
     vcenter: Simulator, disk: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     vcenter.faults(pauseAt=3 * MIB)
@@ -256,7 +254,7 @@ def test_a_stop_in_the_middle_gives_everything_back(
     with harness.started(tmp_path, *arguments) as running:
         running.held(vcenter)
         if number is signal.SIGINT:
-            os.killpg(running.process.pid, number)  # as a terminal does: vmferry and its steps have it
+            os.killpg(running.process.pid, number)  # as a terminal does: vmferry and its steps receive it
         else:
             running.signal(number)
         ended = running.wait()
@@ -272,7 +270,7 @@ def test_a_stop_in_the_middle_gives_everything_back(
     assert done(vcenter, vm) == [CANCELED, ""]
 
 
-def test_a_stop_while_the_guest_shuts_down_asks_it_once(
+def test_a_stop_during_guest_shutdown_asks_the_guest_once(
     vcenter: Simulator, disk: Path, tmp_path: Path
 ) -> None:
     vcenter.set_vm("busy", ignoresShutdown=True)
@@ -300,9 +298,9 @@ def test_a_second_vmferry_on_the_same_folder_is_refused(
         again = harness.vmferry("retry", into)
         assert again.code == Exit.BUSY
         assert "is in use by another vmferry process" in again.error
-        anew = harness.vmferry("run", "-f", given, "--into", into)
-        assert anew.code == Exit.CONFLICT
-        assert "already contains an import" in anew.error
+        second_run = harness.vmferry("run", "-f", given, "--into", into)
+        assert second_run.code == Exit.CONFLICT
+        assert "already contains an import" in second_run.error
         vcenter.release()
         assert running.wait().code == Exit.DONE
     assert harness.imported(into, disk)

@@ -59,7 +59,7 @@ def api(where: Lab) -> Api:
 
 @pytest.fixture
 def namespace(where: Lab, api: Api) -> Iterator[str]:
-    """A namespace of our own; with it goes what an import made, by stand-ins that run."""
+    """A namespace of our own. The running stand-ins delete the objects of an import with it."""
     gone(api, NAMESPACE, "", TESTED)
     made = api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TESTED}})
     yield TESTED
@@ -81,7 +81,7 @@ def vcenter(originals: tuple[Path, Path], tmp_path_factory: pytest.TempPathFacto
 
 
 class Desk:
-    """Where a person sits: a folder, manifests, KUBECONFIG and SVC_ADDRESS."""
+    """A user's environment: a folder, manifests, KUBECONFIG and SVC_ADDRESS."""
 
     def __init__(
         self, folder: Path, where: Lab, api: Api, vcenter: Simulator, storage_class: str = V1_CLASS
@@ -102,7 +102,7 @@ class Desk:
         return ["run", "--to", "harvester", "-f", self._manifests, "--into", self.into, *harness.QUICK]
 
     def retry(self) -> harness.Ended:
-        """Without an environment: the import knows its cluster."""
+        """Without an environment: the import stores its cluster."""
         return harness.vmferry("retry", self.into, *harness.QUICK, KUBECONFIG="", SVC_ADDRESS="")
 
     def made(self, kind: Kind) -> list[Any]:
@@ -114,7 +114,7 @@ class Desk:
 
 
 def manifests(vcenter: Simulator, path: Path, storage_class: str) -> Path:
-    """What imports the VM into the tests' namespace."""
+    """Manifests that import the VM into the tests' namespace."""
     secret, source, import_ = scenario.manifests(vcenter)
     import_["metadata"] = {"name": "shop", "namespace": TESTED}
     spec: Json = {"virtualMachineName": "shop", "folder": None, "networkMapping": []}
@@ -128,7 +128,7 @@ def desk(tmp_path: Path, where: Lab, api: Api, vcenter: Simulator, namespace: st
     return Desk(tmp_path, where, api, vcenter)
 
 
-def test_a_machine_arrives_in_the_cluster(
+def test_a_vm_is_imported_into_the_cluster(
     desk: Desk, where: Lab, originals: tuple[Path, Path], vcenter: Simulator
 ) -> None:
     with running(where, *OPTIONS):
@@ -145,23 +145,23 @@ def test_a_machine_arrives_in_the_cluster(
             assert image["metadata"]["annotations"][markers.INTEGRITY] == "sha512"
         assert_holds(desk, where, originals, machine)
         assert harness.left(vcenter) == []
-        (said,) = json.loads(harness.vmferry("status", desk.into, "-o", "json").out)
-        stages = {(one["stage"], one["disk"]): one["phase"] for one in said["stages"]}
-        assert said["phase"] == "Succeeded"
+        (message,) = json.loads(harness.vmferry("status", desk.into, "-o", "json").out)
+        stages = {(one["stage"], one["disk"]): one["phase"] for one in message["stages"]}
+        assert message["phase"] == "Succeeded"
         assert stages["serve", "disk-1"] == stages["image", "disk-1"] == stages["start", None] == "Succeeded"
         assert {path.name for path in desk.into.iterdir()} == {"run.json", ".vmferry"}
         assert not (desk.into / ".vmferry" / "scratch").exists()
 
 
 def assert_holds(desk: Desk, where: Lab, originals: tuple[Path, Path], machine: Any) -> None:
-    """The VM uses a claim for each disk, named after it, and those hold the source's bytes."""
+    """The VM uses one claim per disk, named after it, and those have the source's bytes."""
     claims = attached_claims(machine)
     assert claims == {"disk-0": "shop-disk-0", "disk-1": "shop-disk-1"}
     for number, original in enumerate(originals):
         assert same_bytes(original, where.disk(desk.api, TESTED, claims[f"disk-{number}"]))
 
 
-def test_the_class_of_a_fresh_harvester_leads_to_cdi_when_it_is_named(
+def test_the_named_default_class_of_harvester_uses_cdi(
     tmp_path: Path, where: Lab, api: Api, originals: tuple[Path, Path], vcenter: Simulator, namespace: str
 ) -> None:
     assert namespace == TESTED
@@ -176,7 +176,7 @@ def test_the_class_of_a_fresh_harvester_leads_to_cdi_when_it_is_named(
 
 
 @pytest.mark.parametrize("storage_class", [V1_CLASS, LONGHORN_CLASS], ids=["backing image", "cdi"])
-def test_a_vm_that_was_deleted_is_imported_again_beside_its_old_volumes(
+def test_a_deleted_vm_is_imported_again_next_to_its_old_volumes(
     tmp_path: Path,
     where: Lab,
     api: Api,
@@ -185,7 +185,7 @@ def test_a_vm_that_was_deleted_is_imported_again_beside_its_old_volumes(
     namespace: str,
     storage_class: str,
 ) -> None:
-    """First its disks are not ticked and stay. The second time they are, and go, except with CDI."""
+    """Unticked disks stay the first time. Ticked ones are deleted the second time, except with CDI."""
     assert namespace == TESTED
     old: dict[str, str] = {}
     with running(where, *OPTIONS):
@@ -219,13 +219,13 @@ def same_bytes(original: Path, found: Path) -> bool:
         return first.read() == second.read(size)
 
 
-def test_a_kill_while_harvester_fetches_is_gone_on_with(desk: Desk, where: Lab) -> None:
+def test_an_import_resumes_after_a_kill_during_the_download(desk: Desk, where: Lab) -> None:
     with running(where, *OPTIONS, *SLOW), desk.started() as run:
         run.until(lambda: len(desk.made(IMAGE)) == 2, why="images were made")
         before = desk.uids()
         run.kill_all()
-        (said,) = json.loads(harness.vmferry("status", desk.into, "-o", "json").out)
-        assert (said["phase"], said["goOn"]) == ("Interrupted", f"vmferry retry {desk.into}")
+        (message,) = json.loads(harness.vmferry("status", desk.into, "-o", "json").out)
+        assert (message["phase"], message["goOn"]) == ("Interrupted", f"vmferry retry {desk.into}")
     with running(where, *OPTIONS):
         ended = desk.retry()
         assert ended.code == 0, ended.err
@@ -238,7 +238,7 @@ def kubectl(where: Lab, *arguments: str) -> None:
     subprocess.run([program, "--kubeconfig", where.kubeconfig, "-n", TESTED, *arguments], check=True)
 
 
-def test_a_failed_image_ends_its_serve_and_a_retry_runs_both(desk: Desk, where: Lab) -> None:
+def test_a_failed_image_ends_its_serve_and_retry_runs_both(desk: Desk, where: Lab) -> None:
     with running(where, *OPTIONS):
         kubectl(where, "create", "quota", "none", "--hard=count/virtualmachineimages.harvesterhci.io=0")
         kubectl(where, "wait", "quota/none", "--for=jsonpath={.status.hard}", "--timeout=60s")
@@ -261,7 +261,7 @@ def test_a_stopped_import_is_discarded_without_a_trace(desk: Desk, where: Lab) -
         run.until(lambda: len(desk.made(IMAGE)) == 2, why="images were made")
         run.signal(signal.SIGINT)
         assert run.wait().code == 130
-        assert len(desk.made(IMAGE)) == 2, "a retry goes on from there"
+        assert len(desk.made(IMAGE)) == 2, "a retry resumes from there"
         ended = harness.vmferry("discard", desk.into)
         assert ended.code == 0, ended.err
         assert ended.err.count("deleted VirtualMachineImage") == 2
@@ -270,7 +270,7 @@ def test_a_stopped_import_is_discarded_without_a_trace(desk: Desk, where: Lab) -
 
 
 @pytest.mark.parametrize(
-    ("environ", "said", "code"),
+    ("environ", "message", "code"),
     [
         ({"KUBECONFIG": ""}, "KUBECONFIG is not set; set it to the file", Exit.INVALID),
         ({"SVC_ADDRESS": ""}, "SVC_ADDRESS is not set: the cluster fetches the disks", Exit.INVALID),
@@ -278,18 +278,18 @@ def test_a_stopped_import_is_discarded_without_a_trace(desk: Desk, where: Lab) -
         ({"PATH": "/nowhere"}, "nginx is missing; install", Exit.INVALID),
     ],
 )
-def test_nothing_is_touched_while_something_is_missing(
-    desk: Desk, vcenter: Simulator, environ: dict[str, str], said: str, code: Exit
+def test_missing_settings_are_refused_before_any_change(
+    desk: Desk, vcenter: Simulator, environ: dict[str, str], message: str, code: Exit
 ) -> None:
     before = vcenter.tasks()
     ended = desk.run(**environ)
     assert ended.code == code
-    assert ended.error.startswith(f"error: {said}")
+    assert ended.error.startswith(f"error: {message}")
     assert not desk.into.exists()
     assert vcenter.tasks() == before
 
 
-def test_a_namespace_that_is_not_there_is_told_before_anything(
+def test_an_unknown_namespace_is_refused_before_any_change(
     tmp_path: Path, where: Lab, api: Api, vcenter: Simulator
 ) -> None:
     gone(api, NAMESPACE, "", TESTED)

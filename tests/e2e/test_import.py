@@ -1,4 +1,4 @@
-"""Whole imports: the disks are the originals byte for byte, the documents are right, vCenter is as it was."""
+"""Whole imports: disks are equal byte for byte, documents are right, vCenter is unchanged."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from tests.simulator import Simulator
 pytestmark = [pytest.mark.vcenter, pytest.mark.programs]
 
 MEMORY_MIB: Final = 128
-"""What a step may need, whatever the size of the disk."""
+"""The memory that a step may need for any size of the disk."""
 NO_SHUTDOWN: Final = {"ignoresShutdown": True, "shutdownSeconds": 0}
-# Controllers, each with its bus in KubeVirt. Three of them have a unit 0, and no two disks are of one size.
+# Controllers, each with its bus in KubeVirt. Three of them have a unit 0, and no two disks have the same
+# size.
 DOZEN: Final[tuple[tuple[Json, str], ...]] = (
     ({"controller": "pvscsi", "bus": 0, "unit": 0}, "sata"),
     ({"controller": "pvscsi", "bus": 0, "unit": 1}, "sata"),
@@ -41,13 +42,13 @@ DOZEN: Final[tuple[tuple[Json, str], ...]] = (
     ({"controller": "usb", "bus": 0, "unit": 0}, "usb"),
 )
 EMOJI: Final = "00:50:56:ab:cd:ab"
-"""A MAC address that libraries for terminals would like to make pictures of."""
-CARDS: Final = (("vmxnet3", "virtio"), ("e1000", "e1000"), ("e1000e", "e1000e"), ("pcnet32", "pcnet"))
+"""A MAC address that libraries for terminals would turn into an emoji."""
+NIC_MODELS: Final = (("vmxnet3", "virtio"), ("e1000", "e1000"), ("e1000e", "e1000e"), ("pcnet32", "pcnet"))
 
 
 @pytest.fixture(scope="module")
 def vcenter(disks: MakeDisk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    """Exports exclude each other, streams are laid out as a host lays them out: the usual case."""
+    """The usual vCenter: only one export at a time, streams in the layout of a host."""
     one = disks("one", 5, data=3)
     machines = [
         harness.machine("web", one, disks("web-data", 3), power="on", annotation="The shop's\nfront end"),
@@ -65,7 +66,7 @@ def vcenter(disks: MakeDisk, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def ran(simulator: Simulator, folder: Path, vm: str, *options: str, **spec: Any) -> Path:
-    """Import a machine, which must go well and leave nothing behind; the import's folder."""
+    """Import a VM, which must succeed and leave nothing behind; returns the import's folder."""
     folder.mkdir(exist_ok=True)
     manifests = harness.manifests(simulator, folder / "manifests.yaml", vm, **spec)
     ended = harness.vmferry("run", "-f", manifests, "--into", folder / "out", *options)
@@ -84,9 +85,7 @@ def domain(folder: Path) -> Json:
     return found
 
 
-def test_a_running_machine_is_shut_down_and_imported(
-    vcenter: Simulator, disks: MakeDisk, tmp_path: Path
-) -> None:
+def test_a_running_vm_is_shut_down_and_imported(vcenter: Simulator, disks: MakeDisk, tmp_path: Path) -> None:
     folder = ran(vcenter, tmp_path, "web")
     assert harness.imported(folder, disks("one", 5), disks("web-data", 3))
     assert harness.tasks(vcenter, "web") == [(SHUTDOWN, ""), (EXPORT, ""), (EXPORT, "")]
@@ -103,9 +102,7 @@ def test_a_running_machine_is_shut_down_and_imported(
 
 
 @pytest.mark.parametrize("output", ["json", "yaml", "table"])
-def test_a_plan_says_what_will_be_and_touches_nothing(
-    vcenter: Simulator, tmp_path: Path, output: str
-) -> None:
+def test_plan_shows_the_result_and_changes_nothing(vcenter: Simulator, tmp_path: Path, output: str) -> None:
     manifests = harness.manifests(vcenter, tmp_path / "manifests.yaml", "off")
     before = vcenter.tasks()
     ended = harness.vmferry("plan", "-f", manifests, "-o", output)
@@ -115,15 +112,17 @@ def test_a_plan_says_what_will_be_and_touches_nothing(
         (plan,) = YAML(typ="safe").load(ended.out)
         assert (plan["possible"], plan["reasons"]) == (True, [])
         made = plan["manifest"]["spec"]["template"]["spec"]["domain"]["devices"]["interfaces"]
-        assert [card["macAddress"] for card in made] == [EMOJI]
+        assert [nic["macAddress"] for nic in made] == [EMOJI]
     assert vcenter.tasks() == before
     assert harness.left(vcenter) == []
 
 
-def test_a_machine_that_is_off_is_not_touched(vcenter: Simulator, disks: MakeDisk, tmp_path: Path) -> None:
+def test_a_vm_that_is_off_gets_no_power_operation(
+    vcenter: Simulator, disks: MakeDisk, tmp_path: Path
+) -> None:
     folder = ran(vcenter, tmp_path, "off", "--format", "raw")
     assert harness.imported(folder, disks("one", 5), suffix="raw")
-    assert (folder / "disk-0.raw").stat().st_blocks * 512 <= 4 * MIB  # zeroes take no room
+    assert (folder / "disk-0.raw").stat().st_blocks * 512 <= 4 * MIB  # zeroes use no room
     assert harness.tasks(vcenter, "off") == [(EXPORT, "")]
     assert (vcenter.vm("off")["powerOffs"], vcenter.vm("off")["shutdowns"]) == (0, 0)
 
@@ -135,7 +134,7 @@ def test_a_machine_that_is_off_is_not_touched(vcenter: Simulator, disks: MakeDis
         ("forced", {"forcePowerOff": True}, [(POWER_OFF, ""), (EXPORT, "")]),
     ],
 )
-def test_a_machine_is_powered_off_hard_when_that_is_asked_for(
+def test_a_vm_is_powered_off_hard_on_request(
     vcenter: Simulator,
     disks: MakeDisk,
     tmp_path: Path,
@@ -150,12 +149,12 @@ def test_a_machine_is_powered_off_hard_when_that_is_asked_for(
 
 
 def dozen(disks: MakeDisk) -> tuple[list[Path], Json]:
-    """A machine that has everything, and its disks."""
+    """A VM with every feature, and its disks."""
     files = [disks(f"dozen-{number}", 2 + number / 4, data=1) for number in range(len(DOZEN))]
     described = [{"file": str(file), **at} for file, (at, _) in zip(files, DOZEN, strict=True)]
     nics = [
-        {"network": f"net-{number}", "type": card, "mac": f"00:50:56:01:02:0{number}"}
-        for number, (card, _) in enumerate(CARDS)
+        {"network": f"net-{number}", "type": nic, "mac": f"00:50:56:01:02:0{number}"}
+        for number, (nic, _) in enumerate(NIC_MODELS)
     ]
     more = {"firmware": "efi", "secureBoot": True, "tpm": True, "cpus": 4, "coresPerSocket": 2}
     return files, harness.machine("dozen", *described, **{**more, "nics": nics, "memoryMiB": 1536})
@@ -169,7 +168,7 @@ def test_a_dozen_disks_keep_their_sizes_buses_and_contents(disks: MakeDisk, tmp_
     with harness.vcenter(tmp_path, leases="many", vmdkLayout="qemu", **inventory) as simulator:
         folder = ran(simulator, tmp_path / "run", "dozen", networkMapping=rows)
         assert harness.tasks(simulator, "dozen") == [(EXPORT, "")] * len(DOZEN)
-    # The order of the disks is the source's own; each is known by its place and its size.
+    # The order of the disks is that of the source; each is identified by its position and its size.
     found = json.loads((folder / "machine.json").read_text())["disks"]
     names = {(str(disk["controller"]), disk["busNumber"], disk["unit"]): disk for disk in found}
     devices = {disk["name"]: disk for disk in domain(folder)["devices"]["disks"]}
@@ -183,15 +182,15 @@ def test_a_dozen_disks_keep_their_sizes_buses_and_contents(disks: MakeDisk, tmp_
     assert "tpm" in domain(folder)["devices"]
     assert (domain(folder)["cpu"]["sockets"], domain(folder)["cpu"]["cores"]) == (1, 4)
     assert domain(folder)["memory"]["guest"] == "1536Mi"
-    cards = domain(folder)["devices"]["interfaces"]
-    assert [card["macAddress"] for card in cards] == [f"00:50:56:01:02:0{n}" for n in range(4)]
-    assert [card["model"] for card in cards[:3]] == [model for _, model in CARDS[:3]]
-    assert (cards[3]["model"], cards[3]["masquerade"]) == ("virtio", {})
+    interfaces = domain(folder)["devices"]["interfaces"]
+    assert [nic["macAddress"] for nic in interfaces] == [f"00:50:56:01:02:0{n}" for n in range(4)]
+    assert [nic["model"] for nic in interfaces[:3]] == [model for _, model in NIC_MODELS[:3]]
+    assert (interfaces[3]["model"], interfaces[3]["masquerade"]) == ("virtio", {})
     multus = manifest(folder)["spec"]["template"]["spec"]["networks"]
     assert [n["multus"]["networkName"] for n in multus[:3]] == [f"default/vlan{n}" for n in range(3)]
 
 
-def test_a_stand_alone_host(disks: MakeDisk, tmp_path: Path) -> None:
+def test_a_vm_of_a_stand_alone_host_is_imported(disks: MakeDisk, tmp_path: Path) -> None:
     disk = disks("one", 5, data=3)
     with harness.vcenter(
         tmp_path,
@@ -204,7 +203,7 @@ def test_a_stand_alone_host(disks: MakeDisk, tmp_path: Path) -> None:
 
 
 def in_any_order(simulator: Simulator, *names: str) -> list[Json]:
-    """Imports before their source, the source before its secret, and that in base64."""
+    """The imports before their source, the source before its Secret, and the Secret in base64."""
     secret, source, import_ = scenario.manifests(simulator, folder=None, networkMapping=[])
     plain = secret.pop("stringData")
     secret["data"] = {key: base64.b64encode(value.encode()).decode() for key, value in plain.items()}
@@ -220,7 +219,7 @@ def in_any_order(simulator: Simulator, *names: str) -> list[Json]:
     return [*imports, foreign, source, secret]
 
 
-def test_several_imports_from_standard_input_by_uuid_and_object_id(
+def test_several_imports_are_read_from_standard_input(
     vcenter: Simulator, disks: MakeDisk, tmp_path: Path
 ) -> None:
     found = harness.manifests(vcenter, tmp_path / "source.yaml", "any")
@@ -240,7 +239,7 @@ def test_several_imports_from_standard_input_by_uuid_and_object_id(
     assert (again.code, "the import has already succeeded" in again.err) == (Exit.DONE, True)
 
 
-def test_a_folder_of_manifests_with_a_name_and_a_network_that_do_not_fit(
+def test_unsuitable_names_and_networks_in_a_folder_are_adapted(
     vcenter: Simulator, disks: MakeDisk, tmp_path: Path
 ) -> None:
     folder = tmp_path / "manifests"
@@ -256,13 +255,15 @@ def test_a_folder_of_manifests_with_a_name_and_a_network_that_do_not_fit(
     assert ended.code == Exit.DONE, ended.err
     assert harness.imported(into, disks("one", 5))
     assert manifest(into)["metadata"]["name"] == "camel-case-vm"
-    (card,) = domain(into)["devices"]["interfaces"]
-    assert (card["name"], card["model"], card["masquerade"]) == ("pod-network", "virtio", {})
+    (nic,) = domain(into)["devices"]["interfaces"]
+    assert (nic["name"], nic["model"], nic["masquerade"]) == ("pod-network", "virtio", {})
     assert "source network 'bogus' not found" in ended.err
     assert harness.tasks(vcenter, "Camel_Case.VM") == [(SHUTDOWN, ""), (EXPORT, "")]
 
 
-def test_the_environment_of_govc_and_no_manifest(vcenter: Simulator, disks: MakeDisk, tmp_path: Path) -> None:
+def test_the_environment_of_govc_replaces_manifests(
+    vcenter: Simulator, disks: MakeDisk, tmp_path: Path
+) -> None:
     ended = harness.vmferry(
         "run",
         "--into",
@@ -294,4 +295,4 @@ def test_no_process_needs_much_memory(vcenter: Simulator, disks: MakeDisk, tmp_p
         check=True,
     )
     assert harness.imported(tmp_path / "out", disks("large", 80))
-    assert int(done.stdout) <= MEMORY_MIB * 1024  # KiB, the largest of vmferry, its steps and qemu-img
+    assert int(done.stdout) <= MEMORY_MIB * 1024  # KiB, of the largest process

@@ -1,4 +1,4 @@
-"""A folder's worth of manifests, from the source as it is to machines that are imported by it."""
+"""A folder of manifests, from the inventory of the source to the imported VMs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def given(simulator: Simulator, path: Path) -> Path:
     return scenario.write(path, [secret, source])
 
 
-def test_a_folders_worth_is_written_edited_planned_and_run(disks: MakeDisk, tmp_path: Path) -> None:
+def test_manifests_of_a_source_are_written_edited_planned_and_run(disks: MakeDisk, tmp_path: Path) -> None:
     disk, folder = disks("one", 5), tmp_path / "imports"
     with harness.vcenter(tmp_path, *machines(disk)) as simulator:
         source = given(simulator, tmp_path / "vm.yaml")

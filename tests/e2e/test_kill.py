@@ -1,7 +1,7 @@
 """kill -9 at every point that matters, then `vmferry retry`: nothing is lost, left behind or done twice.
 
-The points are taken from an import that was not disturbed: every rename of every process, every call to
-vCenter. So none can be forgotten, and the tests say which they must find at least.
+The points are recorded during an undisturbed import: every rename of every process, every call to vCenter. So
+none can be forgotten, and the tests assert a minimum of points.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SIZE_MIB: Final = 1
 LARGE_MIB: Final = 4
 STAGES: Final = ("preflight", "poweroff", "export", "convert", "image", "build")
 HARMLESS: Final = {"Login", "Logout"}
-"""Calls that change something, but may be repeated at will: a session more is a session to be ended."""
+"""Calls that change something but may be repeated: an additional session is ended, too."""
 CHANGING: Final = {
     *HARMLESS,
     "ShutdownGuest",
@@ -47,12 +47,12 @@ CHANGING: Final = {
 }
 KILLS: Final = Path(__file__).parent / "kills"
 EXPORTED: Final = (EXPORT, "")
-GIVEN_UP: Final = (EXPORT, CANCELED)
+CANCELED_EXPORT: Final = (EXPORT, CANCELED)
 
 
 @dataclass(frozen=True)
 class Lab:
-    """A simulator with many machines, one for each case."""
+    """A simulator with many VMs, one for each case."""
 
     simulator: Simulator
     small: Path
@@ -69,7 +69,7 @@ def lab(disks: MakeDisk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
     small, large = disks("small", SIZE_MIB), disks("large", LARGE_MIB)
     folder = tmp_path_factory.mktemp("kill")
     names = [f"vm-number-{number}" for number in range(MACHINES)]
-    sparse = folder / "sparse.vmdk"  # no stream-optimised one: it lands as it is and is converted
+    sparse = folder / "sparse.vmdk"  # not stream-optimized: it lands unchanged and is converted
     subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "vmdk", large, sparse], check=True)
     machines = [
         *(harness.machine(name, small, power="on") for name in names),
@@ -85,14 +85,14 @@ def lab(disks: MakeDisk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
 
 
 def settled(lab: Lab, into: Path) -> None:
-    """After a kill: all processes are gone, what was held at the simulator goes nowhere."""
+    """Wait after a kill until all processes have ended and the simulator holds no request."""
     harness.until(lambda: not lab.simulator.held(0), why="the simulator has noticed that its client is gone")
     lab.simulator.clear()
     harness.until(lambda: harness.free(into), why="the folder is free")
 
 
 def kept(into: Path) -> set[str]:
-    """Attempts that ended well: they must be the same after a retry."""
+    """Successful attempts; they must be the same after a retry."""
     return {found for stage in STAGES for found in harness.finished(into, stage)} if known(into) else set()
 
 
@@ -101,7 +101,7 @@ def known(into: Path) -> bool:
 
 
 def retried(lab: Lab, folder: Path, vm: str, original: Path) -> list[tuple[str, str]]:
-    """`vmferry retry`, which must bring the import to its end; the machine's tasks."""
+    """Run `vmferry retry`, which must finish the import; returns the VM's tasks."""
     into = folder / "out"
     before = kept(into)
     ended = harness.vmferry("retry", into, *QUICK)
@@ -119,7 +119,7 @@ def retried(lab: Lab, folder: Path, vm: str, original: Path) -> list[tuple[str, 
 
 @dataclass(frozen=True)
 class Place:
-    """A call of an undisturbed import: the `nth` of its method within its step."""
+    """A call of an undisturbed import: the `nth` call of its method within its step."""
 
     step: str
     method: str
@@ -127,7 +127,7 @@ class Place:
     of_all: int
     """Likewise, within the whole import."""
     poll: bool
-    """Whether it comes after a change and may be made any number of times."""
+    """Whether it comes after a change and may be repeated any number of times."""
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def numbered(of_step: Sequence[Json], calls: Sequence[Json]) -> Iterator[Place]:
         method = call["method"]
         poll = changed and method not in CHANGING
         changed = changed or method in CHANGING - HARMLESS
-        if not (poll and method == last):  # a poll is made as often as it takes: the first one stands for all
+        if not (poll and method == last):  # of repeated polls only the first counts
             nth = sum(other["method"] == method for other in of_step[: index + 1])
             of_all = sum(other["method"] == method for other in calls[: calls.index(call) + 1])
             yield Place(step_of(call), method, nth, of_all, poll)
@@ -160,7 +160,7 @@ def numbered(of_step: Sequence[Json], calls: Sequence[Json]) -> Iterator[Place]:
 
 
 def hold_and_kill(lab: Lab, folder: Path, place: Place, when: str, nth: int, *command: str | Path) -> None:
-    """Run vmferry until it makes that call, and kill all of it there."""
+    """Run vmferry until it makes that call, and kill the whole process group there."""
     lab.simulator.hold(place.method, when, nth)
     with harness.started(folder, *command, *QUICK) as running:
         running.held(lab.simulator)
@@ -171,10 +171,10 @@ def hold_and_kill(lab: Lab, folder: Path, place: Place, when: str, nth: int, *co
 
 
 @pytest.mark.parametrize("steps", [("preflight",), ("poweroff", "export", "cleanup")], ids=lambda s: s[0])
-def test_killed_at_every_call_that_changes_nothing_one_after_the_other(
+def test_kill_at_every_reading_call(
     lab: Lab, places: list[Place], tmp_path: Path, steps: tuple[str, ...]
 ) -> None:
-    """One import, killed at each call in turn: each retry comes as far as the next one."""
+    """One import, killed at each call in turn: each retry reaches the next one."""
     found = [
         (place, when)
         for place in places
@@ -188,34 +188,32 @@ def test_killed_at_every_call_that_changes_nothing_one_after_the_other(
     order = ["preflight", "poweroff", "export", "cleanup"]
     at = "preflight"
     for place, when in found:
-        again = order[order.index(at) : order.index(place.step)]  # these run before it, and make such calls
+        again = order[order.index(at) : order.index(place.step)]  # these run before it and make such calls
         before = sum(each.method == place.method for each in places if each.step in again)
         hold_and_kill(lab, folder, place, when, before + place.nth, *command)
         at, command = place.step, ("retry", folder / "out")
-    # The last attempt to export was killed when the disk had landed; earlier ones had no lease yet.
+    # The last attempt of export was killed after the disk had landed; earlier ones had no lease yet.
     assert retried(lab, folder, vm, lab.small) == [(SHUTDOWN, ""), EXPORTED]
 
 
 def expected(place: Place, when: str) -> list[list[tuple[str, str]]]:
-    """The tasks that are right after a kill there and a retry."""
+    """The correct tasks after a kill there and a retry."""
     off = (POWER_OFF if place.method == "PowerOffVM_Task" else SHUTDOWN, "")
     match place.method, when:
         case "HttpNfcLeaseComplete", "before":
-            # all of it had landed, nothing is fetched again; the call may have been on its way already
-            return [[off, GIVEN_UP], [off, EXPORTED]]
-        case "HttpNfcLeaseProgress", _:  # the keep-alive runs beside the transfer, which may have ended
-            return [[off, GIVEN_UP], [off, GIVEN_UP, EXPORTED]]
+            # the whole disk had landed, so nothing is read again; the call may have been sent already
+            return [[off, CANCELED_EXPORT], [off, EXPORTED]]
+        case "HttpNfcLeaseProgress", _:  # the keep-alive runs parallel to the transfer, which may have ended
+            return [[off, CANCELED_EXPORT], [off, CANCELED_EXPORT, EXPORTED]]
         case ("ExportVm", "after") | ("RetrievePropertiesEx", _) if place.step == "export":
-            return [[off, GIVEN_UP, EXPORTED]]
-        case _:  # before there was a lease, or when it had been given back already
+            return [[off, CANCELED_EXPORT, EXPORTED]]
+        case _:  # before there was a lease, or after it was released
             return [[off, EXPORTED]]
 
 
 @pytest.mark.parametrize("part", range(3))
-def test_killed_at_every_call_that_changes_something(
-    lab: Lab, places: list[Place], tmp_path: Path, part: int
-) -> None:
-    """An import for each: killed before it and after it was carried out but not answered."""
+def test_kill_at_every_changing_call(lab: Lab, places: list[Place], tmp_path: Path, part: int) -> None:
+    """One import per call: killed before it, and after it was carried out but not answered."""
     cases = [
         (place, when)
         for place in places
@@ -241,7 +239,7 @@ def test_killed_at_every_call_that_changes_something(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_at_a_hard_power_off(lab: Lab, tmp_path: Path, when: str) -> None:
+def test_kill_at_a_hard_power_off(lab: Lab, tmp_path: Path, when: str) -> None:
     vm = next(lab.machines)
     place = Place("poweroff", "PowerOffVM_Task", 1, 1, poll=False)
     command = ("run", "-f", lab.manifests(tmp_path, vm, forcePowerOff=True), "--into", tmp_path / "out")
@@ -250,8 +248,8 @@ def test_killed_at_a_hard_power_off(lab: Lab, tmp_path: Path, when: str) -> None
     assert lab.simulator.vm(vm)["powerOffs"] == 1
 
 
-def test_killed_while_the_guest_shuts_down(lab: Lab, tmp_path: Path) -> None:
-    """The call was carried out, its answer never came, the guest is still at it: it is not asked again."""
+def test_kill_during_guest_shutdown(lab: Lab, tmp_path: Path) -> None:
+    """The call was carried out, its answer never came, the guest still shuts down: it is not asked again."""
     place = Place("poweroff", "ShutdownGuest", 1, 1, poll=False)
     command = ("run", "-f", lab.manifests(tmp_path, "slow-guest"), "--into", tmp_path / "out")
     hold_and_kill(lab, tmp_path, place, "after", 1, *command)
@@ -259,13 +257,13 @@ def test_killed_while_the_guest_shuts_down(lab: Lab, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_again_while_the_retry_clears_up(lab: Lab, tmp_path: Path, when: str) -> None:
+def test_kill_during_the_cleanup_of_the_retry(lab: Lab, tmp_path: Path, when: str) -> None:
     vm = next(lab.machines)
     command = ("run", "-f", lab.manifests(tmp_path, vm), "--into", tmp_path / "out")
     hold_and_kill(lab, tmp_path, Place("export", "ExportVm", 1, 1, poll=False), "after", 1, *command)
     terminate = Place("export", "TerminateSession", 1, 1, poll=False)
     hold_and_kill(lab, tmp_path, terminate, when, 1, "retry", tmp_path / "out")
-    assert retried(lab, tmp_path, vm, lab.small) == [(SHUTDOWN, ""), GIVEN_UP, EXPORTED]
+    assert retried(lab, tmp_path, vm, lab.small) == [(SHUTDOWN, ""), CANCELED_EXPORT, EXPORTED]
 
 
 # --- bytes
@@ -274,19 +272,19 @@ def test_killed_again_while_the_retry_clears_up(lab: Lab, tmp_path: Path, when: 
 @pytest.mark.parametrize(
     ("vm", "offset"), [("large-0", 0), ("large-1", MIB + 12345), ("large-2", 3 * MIB), ("large-3", -1)]
 )
-def test_killed_in_the_middle_of_a_disk(lab: Lab, tmp_path: Path, vm: str, offset: int) -> None:
-    length = LARGE_MIB * MIB if offset < 0 else offset  # the stream is a little longer than the disk
+def test_kill_in_the_middle_of_a_disk(lab: Lab, tmp_path: Path, vm: str, offset: int) -> None:
+    length = LARGE_MIB * MIB if offset < 0 else offset  # the stream is slightly longer than the disk
     lab.simulator.faults(pauseAt=length, vm=vm)
     given = lab.manifests(tmp_path, vm)
     with harness.started(tmp_path, "run", "-f", given, "--into", tmp_path / "out", *QUICK) as running:
         running.held(lab.simulator)
         running.kill_all()
     settled(lab, tmp_path / "out")
-    assert retried(lab, tmp_path, vm, lab.large) == [GIVEN_UP, EXPORTED]
+    assert retried(lab, tmp_path, vm, lab.large) == [CANCELED_EXPORT, EXPORTED]
 
 
-def test_a_killed_runner_leaves_nobody_at_work(lab: Lab, tmp_path: Path) -> None:
-    """Its steps stop by themselves, and give back what they hold."""
+def test_steps_stop_after_their_runner_was_killed(lab: Lab, tmp_path: Path) -> None:
+    """Its steps stop by themselves and release what they hold."""
     lab.simulator.faults(pauseAt=2 * MIB, vm="large-4")
     given = lab.manifests(tmp_path, "large-4")
     with harness.started(tmp_path, "run", "-f", given, "--into", tmp_path / "out", *QUICK) as running:
@@ -297,10 +295,10 @@ def test_a_killed_runner_leaves_nobody_at_work(lab: Lab, tmp_path: Path) -> None
     moid = lab.simulator.vm("large-4")["moid"]
     assert [each["end"] for each in lab.simulator.leases(ended=True) if each["moid"] == moid] == ["aborted"]
     assert harness.left(lab.simulator) == []
-    assert retried(lab, tmp_path, "large-4", lab.large) == [GIVEN_UP, EXPORTED]
+    assert retried(lab, tmp_path, "large-4", lab.large) == [CANCELED_EXPORT, EXPORTED]
 
 
-def test_a_killed_step_is_tried_again(lab: Lab, tmp_path: Path) -> None:
+def test_a_killed_step_is_retried(lab: Lab, tmp_path: Path) -> None:
     lab.simulator.faults(pauseAt=2 * MIB, vm="large-5")
     given = lab.manifests(tmp_path, "large-5")
     with harness.started(tmp_path, "run", "-f", given, "--into", tmp_path / "out", *QUICK) as running:
@@ -312,7 +310,7 @@ def test_a_killed_step_is_tried_again(lab: Lab, tmp_path: Path) -> None:
     assert (first["outputs"]["exitCode"], second["phase"]) == ("137", "Succeeded")
     assert harness.imported(tmp_path / "out", lab.large)
     assert harness.left(lab.simulator) == []
-    assert harness.tasks(lab.simulator, "large-5") == [GIVEN_UP, EXPORTED]
+    assert harness.tasks(lab.simulator, "large-5") == [CANCELED_EXPORT, EXPORTED]
 
 
 def children(pid: int) -> list[int]:
@@ -323,7 +321,7 @@ def children(pid: int) -> list[int]:
 
 
 def slow_qemu_img(folder: Path, written: int) -> Path:
-    """A folder for PATH whose qemu-img stops once while it converts, when so many bytes are written."""
+    """A folder for PATH whose qemu-img stops once during a conversion, after this number of bytes."""
     real = shutil.which("qemu-img")
     wrapper = folder / "bin" / "qemu-img"
     wrapper.parent.mkdir(parents=True)
@@ -351,15 +349,15 @@ exec {real} "$@"
         ("sparse-3", 300_000, False),
     ],
 )
-def test_killed_in_the_middle_of_a_conversion(
+def test_kill_in_the_middle_of_a_conversion(
     lab: Lab, tmp_path: Path, vm: str, written: int, whole: bool
 ) -> None:
-    """All of it, or the step alone: then its qemu-img must not go on writing beside the next attempt's."""
+    """The whole group, or only the step: then its qemu-img must not write during the next attempt."""
     path = f"{slow_qemu_img(tmp_path, written)}:{os.environ['PATH']}"
     given = lab.manifests(tmp_path, vm)
     into = tmp_path / "out"
     with harness.started(tmp_path, "run", "-f", given, "--into", into, *QUICK, PATH=path) as running:
-        running.until((tmp_path / "pid").exists, why="qemu-img had begun")
+        running.until((tmp_path / "pid").exists, why="qemu-img had started")
         if whole:
             running.kill_all()
             settled(lab, into)
@@ -369,7 +367,7 @@ def test_killed_in_the_middle_of_a_conversion(
             os.kill(step, signal.SIGKILL)
             assert running.wait().code == Exit.DONE
             assert harness.imported(into, lab.large)
-    program = Path("/proc", (tmp_path / "pid").read_text().strip(), "exe")  # not there for a zombie either
+    program = Path("/proc", (tmp_path / "pid").read_text().strip(), "exe")  # not for a zombie either
     harness.until(lambda: not program.exists(), why="its qemu-img has ended as well")
 
 
@@ -392,8 +390,8 @@ def path_with_kills() -> str:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_at_every_rename_one_after_the_other(lab: Lab, tmp_path: Path, when: str) -> None:
-    """One import, killed at each rename in turn: each retry comes as far as the next one."""
+def test_kill_at_every_rename(lab: Lab, tmp_path: Path, when: str) -> None:
+    """One import, killed at each rename in turn: each retry reaches the next one."""
     found = labels(lab, tmp_path / "clean")
     files = {label.split()[1] for label in found}
     assert files >= {"plan.json", "run.json", "machine.json", "session.json", "disk.qcow2", "disk-0.qcow2"}
@@ -410,5 +408,5 @@ def test_killed_at_every_rename_one_after_the_other(lab: Lab, tmp_path: Path, wh
         settled(lab, into)
     tasks = retried(lab, folder, vm, lab.small)
     assert tasks[0] == (SHUTDOWN, "")
-    assert set(tasks[1:]) <= {GIVEN_UP, EXPORTED}
+    assert set(tasks[1:]) <= {CANCELED_EXPORT, EXPORTED}
     assert tasks.count(EXPORTED) <= 1

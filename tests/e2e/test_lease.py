@@ -1,4 +1,4 @@
-"""A lease that really times out, as nobody could keep it alive, in a whole import."""
+"""A lease that really times out in a whole import, as its keep-alive does not get through."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.e2e.harness import EXPORT, MIB, QUICK
 pytestmark = [pytest.mark.vcenter, pytest.mark.programs]
 
 
-def test_a_lease_that_times_out_is_taken_again(disks: MakeDisk, tmp_path: Path) -> None:
-    """Its keep-alive does not get through for longer than `leaseTimeout`, here 2 s; then it does again."""
+def test_a_lease_that_timed_out_is_replaced(disks: MakeDisk, tmp_path: Path) -> None:
+    """The keep-alive does not get through for longer than `leaseTimeout`, here 2 s; then it does again."""
     disk = disks("one", 5)
     web = harness.machine("web", disk)
     into = tmp_path / "out"

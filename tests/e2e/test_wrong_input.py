@@ -1,4 +1,4 @@
-"""What a person got wrong: one line with what, why and what to do, an exit code, nothing touched."""
+"""Mistakes of a user: one line with what failed, why and what to do, an exit code, and no change."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def vcenter(disks: MakeDisk, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def documents(simulator: Simulator, vm: str = "web", **spec: Any) -> list[Json]:
-    """Secret, source and import, for a test to spoil."""
+    """Secret, source and import, for a test to make a mistake in."""
     usual: Json = {"virtualMachineName": vm, "folder": None, "networkMapping": []}
     return scenario.manifests(simulator, **{**usual, **spec})
 
@@ -48,7 +48,7 @@ def run(tmp_path: Path, given: list[Json], *options: str) -> Ended:
 
 
 def refused(ended: Ended, code: Exit, *words: str) -> None:
-    """Ended with this code and one line that has these words, and with no traceback."""
+    """Assert this exit code, one line with these words, and no traceback."""
     assert ended.code == code, ended.err
     assert "Traceback" not in ended.err
     for word in words:
@@ -57,7 +57,7 @@ def refused(ended: Ended, code: Exit, *words: str) -> None:
 
 
 def all_untouched(simulator: Simulator) -> bool:
-    """Whether no machine was touched."""
+    """Whether no VM was changed."""
     running = all(vm["power"] == "on" and not vm["shutdowns"] + vm["powerOffs"] for vm in simulator.vms())
     return running and simulator.tasks() == [] and harness.left(simulator) == []
 
@@ -95,7 +95,7 @@ def all_untouched(simulator: Simulator) -> bool:
         ),
     ],
 )
-def test_a_machine_that_cannot_be_imported_as_asked(
+def test_a_vm_that_cannot_be_imported_as_requested(
     vcenter: Simulator,
     tmp_path: Path,
     vm: str,
@@ -113,7 +113,7 @@ def test_a_wrong_password_is_tried_once(vcenter: Simulator, tmp_path: Path) -> N
     given[0]["stringData"]["password"] = "wrong"  # noqa: S105
     vcenter.forget_calls()
     refused(run(tmp_path, given), Exit.DENIED, "cannot log in to 127.0.0.1", "username and password")
-    assert len(vcenter.calls("Login")) == 1  # an account is locked after a few
+    assert len(vcenter.calls("Login")) == 1  # accounts are locked after a few attempts
     assert all_untouched(vcenter)
 
 
@@ -130,12 +130,12 @@ def test_an_account_that_lacks_a_privilege_stops_no_vm(
     assert all_untouched(vcenter)
 
 
-def test_a_certificate_of_an_unknown_ca(vcenter: Simulator, tmp_path: Path) -> None:
+def test_a_certificate_of_an_unknown_ca_is_refused(vcenter: Simulator, tmp_path: Path) -> None:
     given = documents(vcenter)
     del given[0]["stringData"]["caCert"]
     vcenter.forget_calls()
     refused(run(tmp_path, given), Exit.UNTRUSTED, vcenter.thumbprint_sha256, "caCert")
-    assert vcenter.calls("Login") == []  # the password went nowhere
+    assert vcenter.calls("Login") == []  # the password was not sent
     given[1]["spec"]["thumbprint"] = ":".join(["00"] * 32)
     (tmp_path / "pinned").mkdir()
     refused(run(tmp_path / "pinned", given), Exit.UNTRUSTED, "thumbprint")
@@ -143,7 +143,7 @@ def test_a_certificate_of_an_unknown_ca(vcenter: Simulator, tmp_path: Path) -> N
     assert all_untouched(vcenter)
 
 
-def test_a_datacenter_that_is_not_there(vcenter: Simulator, tmp_path: Path) -> None:
+def test_an_unknown_datacenter_is_refused(vcenter: Simulator, tmp_path: Path) -> None:
     given = documents(vcenter)
     given[1]["spec"]["dc"] = "DC9"
     refused(run(tmp_path, given), Exit.NOT_FOUND, "no datacenter DC9", "there are: /DC0", "spec.dc")
@@ -158,14 +158,14 @@ def test_a_datacenter_that_is_not_there(vcenter: Simulator, tmp_path: Path) -> N
         ("just words", ["manifests.yaml: expected an object with apiVersion and kind"]),
     ],
 )
-def test_text_that_is_no_manifest(tmp_path: Path, spoil: str, words: list[str]) -> None:
+def test_text_that_is_not_a_manifest_is_refused(tmp_path: Path, spoil: str, words: list[str]) -> None:
     path = tmp_path / "manifests.yaml"
     path.write_text(spoil)
     refused(harness.vmferry("run", "-f", path, "--into", tmp_path / "out"), Exit.INVALID, *words)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_field_nobody_knows_is_named_with_its_line(vcenter: Simulator, tmp_path: Path) -> None:
+def test_an_unknown_field_is_reported_with_its_line(vcenter: Simulator, tmp_path: Path) -> None:
     given = documents(vcenter, forcePoweroff=True)
     ended = run(tmp_path, given)
     lines = (tmp_path / "manifests.yaml").read_text().splitlines()
@@ -175,7 +175,7 @@ def test_a_field_nobody_knows_is_named_with_its_line(vcenter: Simulator, tmp_pat
     assert vcenter.sessions() == []
 
 
-def test_every_fault_of_the_manifests_is_told(vcenter: Simulator, tmp_path: Path) -> None:
+def test_all_errors_of_the_manifests_are_reported(vcenter: Simulator, tmp_path: Path) -> None:
     given = documents(vcenter, networkMapping=[*NIC, *NIC], defaultDiskBusType="floppy")
     given[1]["spec"]["endpont"] = "https://vcenter"
     ended = run(tmp_path, given)
@@ -184,7 +184,7 @@ def test_every_fault_of_the_manifests_is_told(vcenter: Simulator, tmp_path: Path
     assert "spec.defaultDiskBusType" in ended.err
 
 
-def test_a_source_or_a_secret_that_is_not_given(vcenter: Simulator, tmp_path: Path) -> None:
+def test_a_missing_source_or_secret_is_refused(vcenter: Simulator, tmp_path: Path) -> None:
     secret, source, import_ = documents(vcenter)
     refused(
         run(tmp_path, [secret, import_]), Exit.INVALID, "source VmwareSource default/vcenter is not given"
@@ -198,7 +198,7 @@ def test_a_source_or_a_secret_that_is_not_given(vcenter: Simulator, tmp_path: Pa
 
 
 @pytest.mark.parametrize("there", ["file", "foreign", "import"])
-def test_a_target_folder_that_is_taken(vcenter: Simulator, tmp_path: Path, there: str) -> None:
+def test_a_target_folder_in_use_is_refused(vcenter: Simulator, tmp_path: Path, there: str) -> None:
     into = tmp_path / "out"
     match there:
         case "file":
@@ -219,19 +219,19 @@ def test_a_target_folder_that_is_taken(vcenter: Simulator, tmp_path: Path, there
     assert vcenter.calls() == []
 
 
-def test_retry_of_a_folder_without_an_import(tmp_path: Path) -> None:
+def test_retry_without_an_import_is_refused(tmp_path: Path) -> None:
     refused(harness.vmferry("retry", tmp_path), Exit.NOT_FOUND, "no import in")
     refused(harness.vmferry("retry", tmp_path / "nowhere"), Exit.NOT_FOUND, "no import in")
     refused(harness.vmferry("status", tmp_path), Exit.NOT_FOUND, "no import in")
 
 
-def test_an_import_that_was_refused_can_be_said_again(vcenter: Simulator, tmp_path: Path) -> None:
+def test_a_refused_import_can_run_again(vcenter: Simulator, tmp_path: Path) -> None:
     refused(run(tmp_path, documents(vcenter, "wab")), Exit.NOT_FOUND, "no VM")
     (tmp_path / "manifests.yaml").unlink()
     refused(run(tmp_path, documents(vcenter, "twice")), Exit.AMBIGUOUS, "spec.folder")
 
 
-def test_a_command_line_that_is_wrong(tmp_path: Path) -> None:
+def test_a_wrong_command_line_is_exit_code_2(tmp_path: Path) -> None:
     assert harness.vmferry("run").code == 2
     assert harness.vmferry("run", "--into", tmp_path, "--format", "vdi").code == 2
     assert harness.vmferry("fly").code == 2

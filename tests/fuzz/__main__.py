@@ -1,4 +1,4 @@
-"""Fuzz the parsers of foreign bytes: each in a process of its own, with a seed that is printed."""
+"""Fuzzes the parsers of foreign bytes: each in its own process, with a printed seed."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.fuzz.parsers import COVERS
 ROOT: Final = Path(__file__).parents[2]
 KEPT: Final = ROOT / ".cache" / "fuzz"
 BRANCHES: Final = 0.9
-"""The part of a parser's branches that must be reached."""
+"""The fraction of a parser's branches that must be reached."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One parser's run: what to print, and whether all was well."""
+    """The result of one parser: the text to print, and whether the run succeeded."""
 
     text: str
     good: bool
@@ -46,7 +46,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def fuzz(name: str, limit: str, seed: str) -> Result:
-    """Fuzz one parser. `limit` is `60s` or `500n` (cases); `replay` takes a kept case in the seed's place."""
+    """Fuzz one parser. `limit` is `60s` or `500n` (cases); `replay` uses a saved case instead of the seed."""
     memory = Path("/dev/shm")  # noqa: S108 - on every Linux; elsewhere it only takes longer
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=memory if memory.is_dir() else None) as folder:
         root = Path(folder)
@@ -54,7 +54,7 @@ def fuzz(name: str, limit: str, seed: str) -> Result:
         child = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
         if child.returncode:
             return _died(root, name, seed, child)
-        return _told(root, name, limit, seed, json.loads((root / "report.json").read_text()))
+        return _result(root, name, limit, seed, json.loads((root / "report.json").read_text()))
 
 
 def _died(root: Path, name: str, seed: str, child: subprocess.CompletedProcess[str]) -> Result:
@@ -72,7 +72,7 @@ def _keep(case: Path, name: str) -> str:
     return f"  again: python -m tests.fuzz --replay {shown}"
 
 
-def _told(root: Path, name: str, limit: str, seed: str, report: dict[str, Any]) -> Result:
+def _result(root: Path, name: str, limit: str, seed: str, report: dict[str, Any]) -> Result:
     part = report["reached"] / report["branches"] if report["branches"] else 1.0
     head = (
         f"{name}: seed {seed}, {report['cases']} cases in {report['seconds']:.0f} s,"
@@ -83,8 +83,8 @@ def _told(root: Path, name: str, limit: str, seed: str, report: dict[str, Any]) 
     for title in ("outcomes", "opinions"):
         ordered = sorted(report[title].items(), key=lambda item: -item[1])
         lines += [f"  {count:7} {word}" for word, count in ordered if word != "not asked for"]
-    for fault, said in report["faults"].items():
-        lines += [said, _keep(root / "faults" / fault, f"seed-{Path(seed).name}-{fault}")]
+    for fault, description in report["faults"].items():
+        lines += [description, _keep(root / "faults" / fault, f"seed-{Path(seed).name}-{fault}")]
     replayed = limit == "replay"
     few = part < BRANCHES and not replayed
     if few:

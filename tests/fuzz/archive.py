@@ -1,4 +1,4 @@
-"""Tar archives as models: ustar, GNU and pax members, with any field wrong and its checksum right.
+"""Tar archives as models: ustar, GNU and pax members, with any field wrong and a correct checksum.
 
 Offsets and forms are those of POSIX.1-2017, pax, "ustar Interchange Format", and GNU tar's tar.h.
 """
@@ -67,7 +67,7 @@ PAX: Final = (
 
 @dataclass
 class Member:
-    """A file in the archive. `size` is what its header says; `extra` are members in front of it."""
+    """A file in the archive. `size` is the size in its header; `extra` are members in front of it."""
 
     name: bytes
     data: bytes
@@ -135,7 +135,7 @@ def pax(kind: bytes, *records: tuple[bytes, bytes]) -> Member:
 
 
 def long_name(name: bytes) -> Member:
-    """GNU tar's way with names of more than 100 bytes."""
+    """GNU tar's form of names with more than 100 bytes."""
     return Member(b"././@LongLink", name + b"\0", b"L", magic=b"ustar  \0")
 
 
@@ -156,7 +156,7 @@ def _name(rng: random.Random, members: list[Member], member: Member) -> None:
 
 def _pax(rng: random.Random, members: list[Member], member: Member) -> None:
     key, values = rng.choice(PAX)
-    # Defaults for all members are read over, whatever they say: nobody writes such sizes and names there.
+    # Defaults for all members are ignored, whatever they contain: no tool writes such sizes and names there.
     kind = b"g" if key in {b"comment", b"hdrcharset"} and rng.random() < 0.5 else b"x"
     header = pax(kind, (key, rng.choice(values)))
     header.data = rng.choice(
@@ -172,7 +172,7 @@ def _long(rng: random.Random, members: list[Member], member: Member) -> None:
 
 
 def _field(rng: random.Random, members: list[Member], member: Member) -> None:
-    """Bytes in a field, with the checksum right; at times only the checksum."""
+    """Change bytes in a field with a correct checksum; sometimes only the checksum."""
     if rng.random() < 0.3:
         member.checksum = rng.choice((b"", b"0", b"zzzzzzzz", b"7" * 8, b"\x80" * 8))
     else:
@@ -190,7 +190,7 @@ def _field(rng: random.Random, members: list[Member], member: Member) -> None:
 
 
 def _order(rng: random.Random, members: list[Member], member: Member) -> None:
-    """Lost, doubled or moved."""
+    """Lose, double or move members."""
     members.remove(member)
     for _ in range(rng.choice((0, 1, 2))):
         members.insert(rng.randrange(len(members) + 1), member)

@@ -1,4 +1,4 @@
-"""One input of a parser, as it is kept in a file, and what every parser under fuzz has to offer."""
+"""One input of a parser, as saved in a file, and the interface of every fuzzed parser."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, Protocol, Self
 
 @dataclass(frozen=True)
 class Case:
-    """`data` are the foreign bytes; `options`, plain JSON, say how they are given to the parser."""
+    """`data` are the foreign bytes; `options`, plain JSON, are how they are passed to the parser."""
 
     parser: str
     data: bytes
     options: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
-        """Write a line of JSON, then the bytes as they are."""
+        """Write a line of JSON, then the bytes unchanged."""
         head = json.dumps({"parser": self.parser, "options": self.options})
         path.write_bytes(head.encode() + b"\n" + self.data)
 
@@ -29,7 +29,7 @@ class Case:
 
 
 class Wrong(AssertionError):  # noqa: N818 - says what the answer is
-    """What a parser accepted is not what its input says."""
+    """A parser accepted a result that differs from its input."""
 
 
 class Parser(Protocol):
@@ -37,20 +37,20 @@ class Parser(Protocol):
 
     name: str
     programs: frozenset[str]
-    """What it may run."""
+    """Programs that it may run."""
 
     def make(self, rng: random.Random) -> Case:
         """A valid input, mutated or not."""
 
     def run(self, case: Case, folder: Path) -> str:
-        """Give the case to the parser, which may touch only `folder`; a word for the outcome.
+        """Pass the case to the parser, which may touch only `folder`; returns a word for the outcome.
 
         Raises:
-            StepError: it was refused, which is as good.
+            StepError: it was refused, which is also correct.
         """
 
     def judge(self, case: Case, folder: Path, outcome: str) -> str:
-        """Hold what was accepted against a second opinion; a word for what that said, "" for none.
+        """Compare the accepted result with a second opinion; returns a word for that, or "" without one.
 
         Raises:
             Wrong: the two contradict each other.

@@ -1,9 +1,9 @@
-"""The process in which a parser is under fuzz: `python -m tests.fuzz.child PARSER ROOT LIMIT SEED`.
+"""The process in which a parser is fuzzed: `python -m tests.fuzz.child PARSER ROOT LIMIT SEED`.
 
-LIMIT is `60s` or `500n` (cases). ROOT gets the folder in which the parser may work, the canaries, the case
-being run (for a process that dies of it), the faults and `report.json`. The memory that the process may
-take beyond its own start is limited by setrlimit(2): RLIMIT_DATA and not RLIMIT_AS, as the stacks and
-arenas of threads take address space and no memory.
+LIMIT is `60s` or `500n` (cases). ROOT gets the folder in which the parser may work, the canaries, the running
+case (in case the process dies of it), the faults and `report.json`. setrlimit(2) limits the memory that the
+process may use after its start: RLIMIT_DATA and not RLIMIT_AS, as the stacks and arenas of threads use
+address space but no memory.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
     from _typeshed import HasFileno
 
 MEMORY: Final = 192 << 20
-"""Bytes beyond those taken before the first case."""
+"""Bytes in addition to those in use before the first case."""
 HANGS: Final = 60
-"""Seconds for a case that takes milliseconds."""
+"""Time limit in seconds for a case, which normally takes milliseconds."""
 FAULTS: Final = 10
-"""So many different ones are enough."""
+"""The run ends after this number of different faults."""
 LINE: Final = 4096
-"""Bytes of an error's line: what fits into a pod's termination message."""
+"""The maximum length in bytes of an error's line: that of a pod's termination message."""
 
 
 _NAMED: Final = re.compile(r"'.*'|\".*\"|/\S+/\S*")
 DEATHS: Final[list[str]] = []
-"""Errors of which threads died during the case."""
+"""Errors that ended threads during the case."""
 
 
 class Hangs(BaseException):
@@ -56,7 +56,7 @@ class Hangs(BaseException):
 
 @dataclass
 class Report:
-    """What a run found. `outcomes` and `opinions` are counted by their words, `memory` is in bytes."""
+    """The findings of a run. `outcomes` and `opinions` are counted by their words, `memory` is in bytes."""
 
     cases: int = 0
     seconds: float = 0.0
@@ -64,7 +64,7 @@ class Report:
     outcomes: Counter[str] = field(default_factory=Counter)
     opinions: Counter[str] = field(default_factory=Counter)
     faults: dict[str, str] = field(default_factory=dict)
-    """By file: what went wrong with that case."""
+    """By file: the failure of that case."""
     reached: int = 0
     branches: int = 0
     missing: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ class Runner:
         self._kinds: set[str] = set()
 
     def run(self, case: Case) -> None:
-        """One case: its outcome is counted, what must not be is kept as a fault."""
+        """Run one case: its outcome is counted; a forbidden one is saved as a fault."""
         case.save(self._root / "current.case")
         _empty(self._folder)
         DEATHS.clear()
@@ -127,8 +127,8 @@ class Runner:
         self._kinds.add(kind)
         path = self._root / "faults" / f"{self._parser.name}-{self.report.cases}.case"
         case.save(path)
-        said = "".join([*traceback.format_exception(error), *DEATHS, *self._guard.seen])
-        self.report.faults[path.name] = said[-6000:]
+        details = "".join([*traceback.format_exception(error), *DEATHS, *self._guard.seen])
+        self.report.faults[path.name] = details[-6000:]
 
 
 def _empty(folder: Path) -> None:
@@ -137,7 +137,7 @@ def _empty(folder: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """A refusal's kind; it must be one printable line that says what and why."""
+    """The kind of a refusal; it must be one printable line with what failed and why."""
     line = str(error)
     assert line, "an error without a word"
     assert line.isprintable(), f"not one printable line: {line!r}"
@@ -182,7 +182,7 @@ def _limit_memory() -> None:
 
 
 def _free_qemu(folder: Path) -> None:
-    """Put a qemu-img first in PATH that lifts the limit for itself: it aborts where it gets no memory."""
+    """Put a qemu-img first in PATH that lifts the limit for itself: it aborts if it gets no memory."""
     folder.mkdir()
     free = folder / "qemu-img"
     free.write_text(f'#!/bin/sh\nulimit -S -d "$(ulimit -H -d)" && exec {shutil.which(free.name)} "$@"\n')
@@ -191,17 +191,17 @@ def _free_qemu(folder: Path) -> None:
 
 
 def _nothing(fd: int | HasFileno) -> None:
-    """In the place of fsync and fdatasync."""
+    """Replaces fsync and fdatasync."""
 
 
 def _without_the_disk() -> None:
-    """Nothing here is about what a power cut leaves."""
+    """These tests do not need fsync."""
     os.fsync = _nothing
     os.fdatasync = _nothing
 
 
 def fuzz(runner: Runner, parser: Parser, limit: str, seed: str) -> None:
-    """Cases until the limit: each is made from the seed and its number alone."""
+    """Run cases until the limit: each depends only on the seed and its number."""
     amount, began = int(limit[:-1]), time.monotonic()
     while len(runner.report.faults) < FAULTS:
         done = runner.report.cases
@@ -231,8 +231,8 @@ def main(name: str, root: str, limit: str, seed: str) -> None:
             fuzz(runner, parser, limit, seed)
     report = runner.report
     report.memory = _memory("VmHWM") - start
-    said = cover.covered(meter, modules, folder)
-    report.reached, report.branches, report.missing = said.reached, said.all, said.missing
+    details = cover.covered(meter, modules, folder)
+    report.reached, report.branches, report.missing = details.reached, details.all, details.missing
     (folder / "report.json").write_text(json.dumps(vars(report)))
 
 

@@ -1,7 +1,7 @@
-"""Disks in formats that qemu-img reads, from their landing to what convert hands on, under fuzz.
+"""Fuzzes disks in formats that qemu-img reads, from their landing to the result of convert.
 
-The parsers of these bytes are QEMU's; what is tried here is that whatever it makes of them is told in one
-line, that no other file is opened, and that nothing is handed on that leans on another file.
+QEMU parses these bytes. The tests check that any failure is reported in one line, that no other file is
+opened, and that no result needs another file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.fuzz.case import Case, Wrong
 from tests.fuzz.mutate import Field
 
 LARGEST: Final = 256 << 20
-"""Bytes of any file that is made: RLIMIT_FSIZE, for qemu-img as well."""
+"""Maximum size in bytes of any file that is made: RLIMIT_FSIZE, for qemu-img as well."""
 NAMES: Final = (
     b"../canary/secret",
     b"file:../canary/secret",
@@ -46,7 +46,7 @@ _OTHERS: Final = ("vhdx", "vpc", "vdi")
 
 
 class Containers:
-    """qcow2 of every kind, VMDKs that are no streams, VHDX, VHD and VDI."""
+    """qcow2 of every kind, VMDKs that are not streams, VHDX, VHD and VDI."""
 
     name = "containers"
     programs = frozenset({"qemu-img"})
@@ -92,7 +92,7 @@ class Containers:
     def judge(self, case: Case, folder: Path, outcome: str) -> str:
         out = folder / "out"
         if case.options["wanted"] == "qcow2":
-            _stands_alone(out)
+            _check_independent(out)
         form = _read_as(case, outcome)
         try:
             same = qemu.compare(folder / "in.disk", form, out, case.options["wanted"])
@@ -104,7 +104,7 @@ class Containers:
 
 
 def _read_as(case: Case, outcome: str) -> str:
-    """The format as which the bytes were read: the named one, or what `auto` found."""
+    """The format in which the bytes were read: the declared one, or the one that `auto` found."""
     options, landed = case.options, outcome.partition(" ")[0]
     if options["by_hand"]:
         return str(options["format"])
@@ -116,11 +116,11 @@ def _read_as(case: Case, outcome: str) -> str:
 
 
 def _silent(done: int, total: int) -> None:
-    """Nobody looks at the progress."""
+    """Ignore the progress."""
 
 
-def _stands_alone(path: Path) -> None:
-    """By the header alone: no backing file (offset 8), no external data file (incompatible feature bit 2)."""
+def _check_independent(path: Path) -> None:
+    """By the header: no backing file (offset 8), no external data file (incompatible feature bit 2)."""
     head = path.read_bytes()[:104]
     version, backing = struct.unpack_from(">IQ", head, 4)
     features = struct.unpack_from(">Q", head, 72)[0] if version > 2 else 0
@@ -146,7 +146,7 @@ def _qcow2(rng: random.Random) -> Made:
 
 
 def _lean(rng: random.Random, image: qcow2.Image) -> None:
-    """Name another file, in any of the ways there are, or ask for what nobody can read."""
+    """Name another file, in any of the possible ways, or require an unknown feature."""
     name, how = rng.choice(NAMES), rng.randrange(5)
     if how == 0:
         image.backing = name
@@ -163,7 +163,7 @@ def _lean(rng: random.Random, image: qcow2.Image) -> None:
 
 
 def _sparse(rng: random.Random) -> Made:
-    """A VMDK that is no stream: not compressed, or without markers."""
+    """A VMDK that is not a stream: not compressed, or without markers."""
     capacity = rng.choice((128, 129, 128 * 5, 3))
     text = b""
     if rng.random() < 0.5:
@@ -195,7 +195,7 @@ def _sparse(rng: random.Random) -> Made:
 
 
 def _descriptor(rng: random.Random) -> Made:
-    """Only the words of a VMDK, or of one in many files."""
+    """Only the descriptor of a VMDK, or of one in many files."""
     kind = rng.choice((b"monolithicFlat", b"vmfs", b"twoGbMaxExtentSparse", b"monolithicSparse"))
     extent = rng.choice((b"FLAT", b"VMFS", b"SPARSE", b"VMFSSPARSE", b"SESPARSE", b"ZERO"))
     text = bytearray(_FLAT % (kind, extent, rng.choice(NAMES), rng.choice((b"", b" 0"))))
@@ -203,7 +203,7 @@ def _descriptor(rng: random.Random) -> Made:
 
 
 def _raw(rng: random.Random) -> Made:
-    """A disk without a format, whose guest wrote the header of one: it is a disk like any other."""
+    """A disk without a format whose guest wrote the header of one: it is an ordinary disk."""
     _, data, _, _ = rng.choice((_qcow2, _sparse, _descriptor))(rng)
     data = data.ljust(-(-len(data) // 512) * 512, b"\0") + bytes(rng.choice((0, 512, 70 << 10)))
     return "raw", data, len(data), bool(data)
@@ -240,7 +240,7 @@ def _seed(form: str) -> bytes:
 
 
 def _vpc(data: bytearray) -> None:
-    """Make the checksums of both footers and of the header between them right (VHD specification 1.0)."""
+    """Correct the checksums of both footers and of the header between them (VHD specification 1.0)."""
     for at, place, size in ((0, 64, 512), (512, 36, 1024), (len(data) - 512, 64, 512)):
         if at >= 0 and at + size <= len(data):
             data[at + place : at + place + 4] = bytes(4)
@@ -249,7 +249,7 @@ def _vpc(data: bytearray) -> None:
 
 
 def _vhdx(data: bytearray) -> None:
-    """Make the CRC-32C of headers (4 KiB) and region tables (64 KiB) right (MS-VHDX 2.2)."""
+    """Correct the CRC-32C of headers (4 KiB) and region tables (64 KiB) (MS-VHDX 2.2)."""
     for at, size in ((64 << 10, 4096), (128 << 10, 4096), (192 << 10, 65536), (256 << 10, 65536)):
         if at + size <= len(data):
             data[at + 4 : at + 8] = bytes(4)

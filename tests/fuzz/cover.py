@@ -1,4 +1,4 @@
-"""Branch coverage of the parsers under fuzz, by module and function."""
+"""Branch coverage of the fuzzed parsers, by module and function."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT: Final = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Covered:
-    """Branches reached of all, and those that were not, as FILE:FROM->TO with line numbers."""
+    """The reached branches, the total, and the others as FILE:FROM->TO with line numbers."""
 
     reached: int
     all: int
@@ -25,7 +25,7 @@ class Covered:
 
 @contextmanager
 def measured(modules: Mapping[str, tuple[str, ...]]) -> Iterator[coverage.Coverage]:
-    """Count from here on; to be entered before the modules are imported."""
+    """Count from here on; enter it before the modules are imported."""
     files = [str(_file(module)) for module in modules]
     meter = coverage.Coverage(
         branch=True, include=files, data_file=None, concurrency="thread", config_file=False
@@ -38,13 +38,13 @@ def measured(modules: Mapping[str, tuple[str, ...]]) -> Iterator[coverage.Covera
 
 
 def covered(meter: coverage.Coverage, modules: Mapping[str, tuple[str, ...]], folder: Path) -> Covered:
-    """What was reached of `modules`; `folder` takes a report for a moment."""
+    """The reached branches of `modules`; `folder` gets a temporary report."""
     if not modules:
         return Covered(0, 0, ())
     report = folder / "coverage.json"
     meter.json_report(outfile=str(report))
     files: dict[str, Any] = json.loads(report.read_text())["files"]
-    by_path = {(ROOT / name).resolve(): said for name, said in files.items()}
+    by_path = {(ROOT / name).resolve(): entry for name, entry in files.items()}
     reached, total, missing = 0, 0, []
     for module, functions in modules.items():
         for part in _parts(by_path[_file(module)], functions):
@@ -55,12 +55,13 @@ def covered(meter: coverage.Coverage, modules: Mapping[str, tuple[str, ...]], fo
     return Covered(reached, total, tuple(missing))
 
 
-def _parts(said: dict[str, Any], functions: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The report's part for a module: of the functions named, or else of all functions and the module's top.
+def _parts(entry: dict[str, Any], functions: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The report's part for a module: of the named functions, or else of all functions and the module's top
+    level.
 
-    A name that is no more there is a KeyError: nothing drops out of the count unseen.
+    A name that does not exist any more is a KeyError: nothing is silently left out of the count.
     """
-    return [said["functions"][name] for name in functions] or [said]
+    return [entry["functions"][name] for name in functions] or [entry]
 
 
 def _file(module: str) -> Path:

@@ -16,7 +16,7 @@ _SPELLINGS: Final = (
 
 
 def manifest(rng: random.Random, entries: dict[str, bytes]) -> bytes:
-    """A manifest of files' content, in any spelling, right or wrong."""
+    """A manifest of the files' content, in any spelling, right or wrong."""
     lines = []
     for name, content in entries.items():
         algorithm, spelt = rng.choice(_SPELLINGS)

@@ -11,7 +11,7 @@ from xml.sax.saxutils import quoteattr
 OVF1: Final = "http://schemas.dmtf.org/ovf/envelope/1"
 OVF2: Final = "http://schemas.dmtf.org/ovf/envelope/2"
 LARGEST: Final = 8 << 20
-"""Bytes of all systems together: the parser's limit is below, the memory of this process above."""
+"""Bytes of all systems together: more than the parser's limit, less than this process's memory."""
 UNITS: Final = (
     "byte * 2^20",
     "byte * 2^30",
@@ -77,7 +77,7 @@ _VSSD: Final = "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_VirtualSys
 
 @dataclass
 class Disk:
-    """A disk and the file it lies in; sizes in bytes unless `units` says otherwise."""
+    """A disk and its file; sizes in bytes unless `units` is set."""
 
     id: str = "vmdisk1"
     file: str = "file1"
@@ -98,7 +98,7 @@ class Item:
 
 @dataclass
 class Envelope:
-    """One machine. `after`, `front`, `sections` are XML behind its items, before the root, before it."""
+    """One VM. `after`, `front`, `sections` are XML after its items, before the root, before it."""
 
     disks: list[Disk] = field(default_factory=lambda: [Disk()])
     items: list[Item] = field(default_factory=list)
@@ -112,7 +112,7 @@ class Envelope:
 
 
 def machine() -> Envelope:
-    """Two processors, memory, a controller with a disk, and a NIC."""
+    """A VM with two processors, memory, a controller with a disk, and a NIC."""
     items = [
         {"ElementName": "cpu", "InstanceID": "1", "ResourceType": "3", "VirtualQuantity": "2"},
         {
@@ -226,7 +226,7 @@ def _references(rng: random.Random, envelope: Envelope) -> None:
 
 
 def _devices(rng: random.Random, envelope: Envelope) -> None:
-    """Lost, doubled, or of another type; many of them; a controller that is its own parent."""
+    """Lose or double a device or change its type; add many devices; make a controller its own parent."""
     if not envelope.items:
         return
     item = rng.choice(envelope.items)
@@ -256,7 +256,7 @@ def _files(rng: random.Random, envelope: Envelope) -> None:
 
 
 def _document(rng: random.Random, envelope: Envelope) -> None:
-    """What no envelope needs: document types, entities, depth, length, other encodings and namespaces."""
+    """Add what no envelope needs: document types, entities, depth, length, other encodings and namespaces."""
     change = rng.randrange(6)
     if change == 0:
         envelope.front = rng.choice(DOCTYPES)
@@ -275,7 +275,7 @@ def _document(rng: random.Random, envelope: Envelope) -> None:
 
 
 def _options(rng: random.Random, envelope: Envelope) -> None:
-    """Deployment options, and a property in the place of a capacity."""
+    """Deployment options, and a property instead of a capacity."""
     if rng.random() < 0.1:
         envelope.root = rng.choice(("Machine", "envelope"))
     option = rng.choice(("", ' ovf:default="true"', ' ovf:default="maybe"'))

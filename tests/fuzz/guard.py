@@ -1,7 +1,7 @@
-"""Notices whatever a parser opens, changes, runs or calls outside its folder.
+"""Detects whatever a parser opens, changes, runs or calls outside its folder.
 
-Two looks, as neither sees everything: the interpreter's audit events (Python, sys.addaudithook) tell
-what this process is about to do, and inotify(7) on a folder of canaries tells what any process did,
+It watches in two ways, as neither sees everything: the interpreter's audit events (Python, sys.addaudithook)
+report what this process is going to do, and inotify(7) on a folder of canaries reports what any process did,
 which matters for qemu-img. Inputs name the canaries as backing, data and extent files.
 """
 
@@ -31,7 +31,7 @@ _PATHS: Final = {
     "os.truncate": 1,
     "os.utime": 1,
 }
-"""Audit events, and how many of their first arguments are paths."""
+"""Audit events, and the number of their first arguments that are paths."""
 _NEVER: Final = ("os.exec", "os.posix_spawn", "os.system", "os.startfile", "os.chdir", "socket.", "pty.")
 _CODE: Final = (".py", ".pyc", ".so")
 _WRITES: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -41,11 +41,11 @@ _EVENT: Final = struct.Struct("iIII")
 
 
 class Outside(BaseException):
-    """Something outside the folder was to be touched; a BaseException, so that no handler hides it."""
+    """The parser touched something outside the folder; a BaseException, so that no handler hides it."""
 
 
 class Guard:
-    """Watches between `with guard.watching(...)`; there is one in a process, as an audit hook stays."""
+    """Watches during `with guard.watching(...)`; one per process, as an audit hook cannot be removed."""
 
     def __init__(self, folder: Path, canaries: Path, programs: frozenset[str]) -> None:
         self._folder = os.path.realpath(folder)
@@ -58,7 +58,7 @@ class Guard:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Note in `seen` what goes outside."""
+        """Record in `seen` what happens outside."""
         self.seen = []
         _events(self._canaries)
         self._active = True
@@ -69,7 +69,7 @@ class Guard:
             self.seen += _events(self._canaries)
 
     def canaries(self) -> list[str]:
-        """What happened to canaries since the last look, here or in `watching`."""
+        """Events of the canaries since the last call, here or in `watching`."""
         return _events(self._canaries)
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -102,7 +102,7 @@ class Guard:
 
 
 def _watch(folder: Path) -> int:
-    """A descriptor from which the events in `folder` can be read without waiting."""
+    """A file descriptor from which the events in `folder` can be read without blocking."""
     libc = ctypes.CDLL(None, use_errno=True)
     file: int = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
     if file < 0 or libc.inotify_add_watch(file, os.fsencode(folder), _EVERYTHING) < 0:
@@ -111,7 +111,7 @@ def _watch(folder: Path) -> int:
 
 
 def _events(file: int) -> list[str]:
-    """What happened to canaries since the last call."""
+    """Events of the canaries since the last call."""
     names = []
     try:
         raw = os.read(file, 1 << 16)

@@ -1,4 +1,4 @@
-"""Compressed files, files in parts and files with digests under fuzz: `steps.disk.layers`."""
+"""Fuzzes compressed files, files in parts and files with digests: `steps.disk.layers`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tests.fuzz.case import Case, Wrong
 from tests.fuzz.mutate import Field
 
 _FLAGS: Final = {2: b"", 4: b"\x06\0AB\x02\0xy", 8: b"disk.vmdk\0", 16: b"a comment\0"}
-"""gzip's header flags and what each brings: FHCRC, FEXTRA, FNAME, FCOMMENT (RFC 1952, 2.3.1)."""
+"""gzip's header flags and the data of each: FHCRC, FEXTRA, FNAME, FCOMMENT (RFC 1952, 2.3.1)."""
 
 
 class Layers:
-    """A raw disk in gzip members, cut in parts, with digests that are right or wrong."""
+    """A raw disk in gzip members, split into parts, with right or wrong digests."""
 
     name = "layers"
     programs: frozenset[str] = frozenset()
@@ -89,7 +89,7 @@ class Layers:
 
 
 def _written(folder: Path, case: Case, more: dict[str, Any]) -> Source:
-    """The case's bytes in one file, or in one per cut and one more."""
+    """Write the case's bytes to one file, or to one more file than it has cuts."""
     edges = [0, *case.options["cuts"], len(case.data)]
     sources = []
     for number, (start, end) in enumerate(itertools.pairwise(edges)):
@@ -107,7 +107,7 @@ def _content(rng: random.Random) -> bytes:
 
 
 def _members(rng: random.Random, content: bytes) -> tuple[bytearray, list[Field]]:
-    """One gzip member or several, with padding or without, and where their numbers stand."""
+    """One or several gzip members, with or without padding, and the positions of their numbers."""
     data, fields = bytearray(), []
     count = rng.choice((1, 1, 2, 3))
     step = -(-len(content) // count)

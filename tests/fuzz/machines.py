@@ -1,4 +1,4 @@
-"""Whole descriptors as their makers write them, under fuzz, beside files that begin as disks do."""
+"""Fuzzes whole descriptors of several products, next to files that begin like disks."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _VALUE: Final = re.compile(rb'="([^"]*)"')
 _ITEM: Final = re.compile(rb"<(?:\w+:)?(Item|StorageItem|EthernetPortItem)\b.*?</(?:\w+:)?\1>", re.DOTALL)
 _HREF: Final = re.compile(rb'href="([\w.-]+)"')
 _TYPES: Final = tuple(str(number).encode() for number in range(41))
-"""CIM_ResourceAllocationSettingData.ResourceType, and a few beyond."""
+"""CIM_ResourceAllocationSettingData.ResourceType, and a few unknown values."""
 _PIECE: Final = 1000
-"""Bytes of the files that a file is split into."""
+"""Bytes of the parts into which a file is split."""
 _WORDS: Final = (
     *("efi", "bios", "true", "false", "EFI", "local", "UTC", "vmware.vtpm", "lsilogic", "VirtualSCSI"),
     *("AHCI", "PIIX4", "virtio", "VmxNet3", "E1000", "00:50:56:AA:BB:CC", "not a mac", "080027ABCDEF"),
@@ -39,7 +39,7 @@ _WORDS: Final = (
 
 
 class Machines:
-    """Descriptors of seven makers with anything in them wrong, beside files that begin as disks do."""
+    """Descriptors of seven products with any mistake, next to files that begin like disks."""
 
     name = "machine"
     programs: frozenset[str] = frozenset()
@@ -101,7 +101,7 @@ def _value(rng: random.Random, data: bytes) -> bytes:
 
 
 def _replaced(rng: random.Random, data: bytes, pattern: re.Pattern[bytes]) -> bytes:
-    """One text or value as something else: a number, a unit, a name, a word of the field, another one's."""
+    """Replace one text or value: by a number, a unit, a name, a word of the field, or another's value."""
     places = list(pattern.finditer(data))
     if not places:
         return data
@@ -112,7 +112,7 @@ def _replaced(rng: random.Random, data: bytes, pattern: re.Pattern[bytes]) -> by
 
 
 def _item(rng: random.Random, data: bytes) -> bytes:
-    """A device twice, gone, or elsewhere."""
+    """Double, remove or move a device."""
     places = list(_ITEM.finditer(data))
     if not places:
         return data
@@ -123,7 +123,7 @@ def _item(rng: random.Random, data: bytes) -> bytes:
 
 
 def _packed(rng: random.Random, data: bytes) -> bytes:
-    """A file that is compressed, split, or said to be."""
+    """A file that is compressed or split, or declared to be."""
     more = rng.choice((b'ovf:compression="gzip"', b'ovf:chunkSize="%d"' % _PIECE, b'ovf:chunkSize="1"'))
     return data.replace(b"<File ", b"<File " + more + b" ", 1)
 
@@ -157,7 +157,7 @@ def _type(rng: random.Random, data: bytes) -> bytes:
 
 
 def _head(rng: random.Random, *, whole: bool) -> bytes:
-    """How a disk's file begins: VMDK, qcow2, VHDX, VHD or nothing known, with any size in it."""
+    """The start of a disk's file: VMDK, qcow2, VHDX, VHD or an unknown format, with any size in it."""
     size = (
         rng.choice((8 << 20, 3 << 30)) if whole else rng.choice((0, 1, 511, 8 << 20, 1 << 63, (1 << 64) - 1))
     )

@@ -1,4 +1,4 @@
-"""Mutations that need no knowledge of a format, and the values that fields are set to."""
+"""Mutations that need no knowledge of a format, and the values for fields."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Field:
-    """A number at byte `at`, in the form `struct` knows."""
+    """A number at byte `at`, in a form that `struct` knows."""
 
     at: int
     form: str
@@ -32,7 +32,7 @@ class Field:
 
 
 def value(rng: random.Random, field: Field, data: bytearray) -> int:
-    """Something else for a field: next to what it is, a border of its type, or any number."""
+    """Another value for a field: next to its value, a limit of its type, or any number."""
     now = field.get(data) if field.at + field.bits // 8 <= len(data) else 0
     power = 1 << rng.randrange(field.bits)
     return rng.choice(
@@ -56,7 +56,7 @@ def value(rng: random.Random, field: Field, data: bytearray) -> int:
 
 
 def set_fields(rng: random.Random, data: bytearray, fields: Sequence[Field]) -> None:
-    """Set one to three fields to other values, or exchange two."""
+    """Set one to three fields to other values, or swap two."""
     if len(fields) > 1 and rng.random() < 0.2:
         one, two = rng.sample(fields, 2)
         first, second = one.get(data), two.get(data)
@@ -108,7 +108,7 @@ def _append(rng: random.Random, data: bytearray) -> None:
 
 
 def _span(rng: random.Random, data: bytearray) -> tuple[int, int]:
-    """A start and a size, half of the time in whole sectors, as most formats count."""
+    """A start and a size; half of them in whole sectors, as most formats count."""
     unit = rng.choice((1, 512))
     start = rng.randrange(len(data)) // unit * unit
     return start, unit * rng.choice((1, 1, 2, 4, 9, 128))
@@ -127,6 +127,6 @@ BYTES: Final[tuple[Callable[[random.Random, bytearray], None], ...]] = (
 
 
 def any_bytes(rng: random.Random, data: bytearray) -> None:
-    """One mutation that knows nothing."""
+    """One mutation without knowledge of the format."""
     if data:
         rng.choice(BYTES)(rng, data)

@@ -1,4 +1,4 @@
-"""The parts of an OVA that are read before its disks, under fuzz: the tar's index, envelope and manifest."""
+"""Fuzzes the parts of an OVA that are read before its disks: tar index, envelope and manifest."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.fuzz.case import Case, Wrong
 
 _LOOKED_AT: Final = 50
 LARGEST: Final = 1 << 90
-"""Bytes: twenty digits in units of 2^60 at most come out of the grammar."""
+"""Bytes: the grammar allows at most twenty digits in units of 2^60."""
 
 
 class TarIndex:
-    """Archives of every kind, and everything near them."""
+    """Archives of every kind, and data that resembles one."""
 
     name = "tar"
     programs: frozenset[str] = frozenset()
@@ -62,7 +62,7 @@ class TarIndex:
         return "accepted"
 
     def judge(self, case: Case, folder: Path, outcome: str) -> str:
-        """By Python's tarfile: where it finds files, they are where ours says."""
+        """By Python's tarfile: its positions of the files must equal ours."""
         theirs: dict[str, tuple[int, int]] = {}
         with (
             contextlib.suppress(tarfile.TarError, OverflowError, ValueError, OSError),
@@ -80,7 +80,7 @@ class TarIndex:
 
 
 def _members(path: Path, case: Case) -> dict[str, Found]:
-    """Everything in the archive, read through the one way there is to it; each within the file."""
+    """Every file of the archive, read through its only reader; each must be inside the archive."""
     settings, size, found = HttpSettings(), len(case.data), {}
     there = replace(
         source_file.locate(Address.parse(str(path)), settings), supports_range=case.options["ranged"]
@@ -137,13 +137,13 @@ class Descriptor:
 
     def run(self, case: Case, folder: Path) -> str:
         if case.options["what"] == "manifest":
-            said = manifest.read(case.data, "machine.mf")
-            if any(".." in name.split("/") for name in said.digests):
+            listed = manifest.read(case.data, "machine.mf")
+            if any(".." in name.split("/") for name in listed.digests):
                 raise Wrong("a name leads out of the archive")
-            for name, digest in said.digests.items():
+            for name, digest in listed.digests.items():
                 manifest.check(_FILES.get(name, b""), digest)
-            for name in (*said.files, "disk.vmdk", "DISK.VMDK", "disk%2Evmdk", "none"):
-                said.digest(name)
+            for name in (*listed.files, "disk.vmdk", "DISK.VMDK", "disk%2Evmdk", "none"):
+                listed.digest(name)
             return "a manifest"
         read = ovf.read(case.data, "machine.ovf")
         if b"<!DOCTYPE" in case.data.partition(b"<Envelope")[0]:

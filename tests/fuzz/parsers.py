@@ -1,4 +1,4 @@
-"""The parsers under fuzz by name; their modules are imported late: branches are counted from the start."""
+"""The fuzzed parsers by name; their modules are imported late, as branches are counted from the import."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         ),
     },
 }
-"""The modules whose branches are counted; of each these functions, or all where none is named."""
+"""The modules whose branches are counted: of each these functions, or all if none is listed."""
 _CLASSES: Final = {
     "containers": "tests.fuzz.containers:Containers",
     "layers": "tests.fuzz.layers:Layers",

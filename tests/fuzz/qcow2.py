@@ -1,4 +1,4 @@
-"""qcow2 images as models (QEMU's docs/interop/qcow2.txt): every count and pointer is right."""
+"""qcow2 images as models (QEMU's docs/interop/qcow2.txt): every count and pointer is correct."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _FIELDS: Final = (
 
 @dataclass
 class Image:
-    """What is to be written: `clusters` by number, sizes in bytes."""
+    """The content to write: `clusters` by number, sizes in bytes."""
 
     size: int
     bits: int = 16
@@ -48,7 +48,7 @@ class Image:
 
 
 def write(image: Image) -> tuple[bytearray, list[Field]]:
-    """The image's bytes and where its numbers stand."""
+    """The image's bytes and the positions of its numbers."""
     cluster = 1 << image.bits
     per_table, per_block = cluster // 8, cluster // 2
     data = bytearray(cluster)
@@ -90,7 +90,7 @@ def _numbers(data: bytearray, form: str, cluster: int, values: list[int]) -> Non
 
 
 def _header(data: bytearray, image: Image, l1: tuple[int, int], counts: int) -> None:
-    """Header, extensions and, behind these, the backing file's name."""
+    """The header, its extensions and, after these, the backing file's name."""
     end = 104 if image.version > 2 else 72
     extensions = b"".join(
         struct.pack(">II", kind, len(content)) + content + bytes(-len(content) % 8)

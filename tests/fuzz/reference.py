@@ -1,7 +1,7 @@
-"""A second reader of stream-optimized VMDKs, the other way round: from the directory down to the grains.
+"""A second reader of stream-optimized VMDKs in the opposite direction: from the directory to the grains.
 
-It reads as QEMU's block/vmdk.c does (footer, directory, tables, grains wherever they point), so it shares no
-step with the decoder, which goes from front to back and takes each grain at its word.
+It reads as QEMU's block/vmdk.c does (footer, directory, tables, grains wherever they point). So it shares no
+step with the decoder, which reads from start to end and trusts each grain's own number.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ SECTOR: Final = 512
 _HEADER: Final = struct.Struct("<4sIIQQQQIQQQ")
 _LAST: Final = (1 << 64) - 1
 _LARGEST: Final = 64 << 20
-"""Bytes of a disk that is read here at most."""
+"""Maximum size in bytes of a disk for this reader."""
 
 
 class Unreadable(Exception):  # noqa: N818 - says what the image is
-    """The image is too large to be read here, or this reader makes nothing of it."""
+    """The image is too large for this reader, or it cannot be read."""
 
 
 def content(data: bytes) -> bytes:

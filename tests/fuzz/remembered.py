@@ -1,8 +1,8 @@
-"""What lies beside a disk under fuzz: `OUT.state.json` and `OUT.landed.json`, torn, foreign or forged.
+"""Fuzzes the files next to a disk: `OUT.state.json` and `OUT.landed.json`, damaged, foreign or forged.
 
-lost      the disk gone or shorter: likewise
-torn      bytes changed, checksum not: the landing starts over, and the disk is right
-forged    JSON changed, checksum made anew: refused in one line, or landed; nothing outside the folder
+lost      the disk is missing or shorter: the landing starts over, and the disk is right
+torn      bytes are changed, the checksum is not: likewise
+forged    JSON is changed, with a correct checksum: refused in one line, or landed; nothing outside the folder
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ _DISK: Final = 3 * 128 + 5
 
 
 class Remembered:
-    """A landing that finds a damaged or foreign memory of an earlier one."""
+    """A landing that finds a damaged or foreign state of an earlier one."""
 
     name = "state"
     programs: frozenset[str] = frozenset()
@@ -112,7 +112,7 @@ class Remembered:
             "seed": rng.randrange(1 << 32),
             "format": rng.choice(("raw", "qcow2")),
             "source": source,
-            # A table in front that came damaged is found out by the attempt after, which then starts over.
+            # The attempt after this one detects a damaged table at the start, and then starts over.
             "damaged": rng.randrange(1 if when == "stopped" else len(data) * 3 // 4, len(data)),
         }
         return Case(self.name, data, options | {"valid": options["how"] != "forged"})
@@ -129,12 +129,12 @@ class Remembered:
         _land(folder, case)
         landed = Landed.load(folder / "out")
         if landed.path.parent != folder or landed.path.name not in {"out", "out.source"}:
-            raise Wrong(f"the disk is said to be {landed.path}")
+            raise Wrong(f"the reported disk is {landed.path}")
         return f"landed after {case.options['when']}, {case.options['how']}"
 
     def judge(self, case: Case, folder: Path, outcome: str) -> str:
         if case.options["how"] == "forged":
-            return ""  # who can write here can write the disk
+            return ""  # who can write here can also write the disk
         (folder / "good").mkdir()
         _source(folder / "good", case.data)
         _land(folder / "good", case)
@@ -166,7 +166,7 @@ def _land(folder: Path, case: Case, stops_at: int | None = None) -> None:
 
 
 def _before(case: Case, folder: Path) -> None:
-    """An earlier attempt: broken off, stopped, ended by a crash before or after its last rename, or done."""
+    """An earlier attempt: interrupted, stopped, crashed before or after its last rename, or finished."""
     data = bytearray(case.data)
     if case.options["when"] == "broken":
         data[case.options["damaged"]] ^= 0x55
@@ -208,7 +208,7 @@ def _spoil(rng: random.Random, path: Path, how: str) -> None:
     now = path.read_bytes() if path.exists() else (_state("{}") if path.name == "out.state.json" else b"{}")
     if how == "torn":
         data = bytearray(now)
-        # Without a checksum a changed digit cannot be told from a true one: a record is cut or overwritten.
+        # Without a checksum a changed digit cannot be detected: a record is truncated or overwritten.
         change = mutate.any_bytes if path.name == "out.state.json" else _tear
         if data:
             change(rng, data)
@@ -226,7 +226,7 @@ def _spoil(rng: random.Random, path: Path, how: str) -> None:
 
 
 def _lose(rng: random.Random, folder: Path) -> None:
-    """What the memory speaks of is gone, or shorter."""
+    """What the state describes is missing or shorter."""
     for path in (folder / "out.partial", folder / "out"):
         if path.exists() and rng.random() < 0.5:
             path.unlink()
@@ -252,7 +252,7 @@ def _forge(rng: random.Random, fields: Any) -> Any:
 
 
 def _holders(value: Any) -> list[tuple[Any, Any]]:
-    """Every place in a JSON value: what holds it, and its key there."""
+    """Every place in a JSON value: its container, and its key there."""
     keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else []
     places: list[tuple[Any, Any]] = []
     for key in keys:

@@ -1,4 +1,4 @@
-"""A parser that does everything a parser must not, to prove that it is noticed."""
+"""A parser that does everything that a parser must not do, to prove that it is detected."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _run(argv: list[str]) -> None:
 
 
 class WordyError(StepError):
-    """An error that does not keep itself to a length."""
+    """An error with a message of any length."""
 
     def __str__(self) -> str:
         return "word " * 2000
@@ -46,7 +46,7 @@ ACTS: Final[dict[str, Callable[[], object]]] = {
 
 
 class Rogue:
-    """Does what the case says, in its folder."""
+    """Does what the case names, in its folder."""
 
     name = "rogue"
     programs = frozenset({"cat"})

@@ -1,7 +1,7 @@
 """Stream-optimized VMDKs as models: changed before they are written, so that every pointer fits the change.
 
 Both layouts; grains of any size, in any order, missing, doubled, zero or written as zero; markers anywhere.
-What `write` returns also names its numbers, so that one of them can be changed afterwards.
+`write` also returns the positions of its numbers, so that one of them can be changed afterwards.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _HEADER_FIELDS: Final = (
 
 @dataclass
 class Grain:
-    """A record: `body` is the compressed content, `size` what the record says of its length."""
+    """A record: `body` is the compressed content, `size` the length that the record declares."""
 
     number: int
     body: bytes
@@ -58,7 +58,7 @@ class Marker:
 
 @dataclass
 class Image:
-    """What is to be written. Sizes in sectors."""
+    """The image to write. Sizes in sectors."""
 
     capacity: int
     grain: int
@@ -70,7 +70,7 @@ class Image:
     flags: int = 0x30001
     compression: int = 1
     zero_entries: frozenset[int] = frozenset()
-    """Grains whose table entry is 1: zero, and nowhere in the file."""
+    """Grains whose table entry is 1: zero, and not stored in the file."""
     padding: int = 0
 
     @property
@@ -80,7 +80,7 @@ class Image:
 
 @dataclass
 class Written:
-    """Bytes, and where their numbers stand."""
+    """Bytes, and the positions of their numbers."""
 
     data: bytearray = field(default_factory=bytearray)
     fields: list[Field] = field(default_factory=list)
@@ -109,7 +109,7 @@ def compress(content: bytes, level: int = 1) -> bytes:
 
 
 def whole_tables(image: Image) -> list[Grain | Marker]:
-    """The items' end of the layout with tables last: each table, then directory, footer and end."""
+    """The last items of the layout with tables last: each table, then directory, footer and end."""
     return [*(Marker(TABLE, index) for index in range(image.tables)), *map(Marker, (DIRECTORY, FOOTER, END))]
 
 

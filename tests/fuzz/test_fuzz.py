@@ -1,7 +1,7 @@
-"""Every parser of foreign bytes under fuzz for a moment; for VMFERRY_FUZZ_SECONDS each where that is set.
+"""Fuzzes every parser of foreign bytes shortly, or for VMFERRY_FUZZ_SECONDS each if that is set.
 
-The moment is a number of cases from a fixed seed: what it finds it finds each time. A longer run takes a new
-seed for each commit, and prints it: what it says of a commit it says again, on every machine.
+The short run is a number of cases from a fixed seed, so its findings are the same each time. A longer run has
+a new seed for each commit, which it prints: its findings for a commit are the same on every computer.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ MOST: Final = 600
 
 
 def seed() -> str:
-    """The commit's; by chance where no git knows it."""
+    """The commit's seed; random if git does not know the commit."""
     argv = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
     try:
-        said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        commit = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return str(random.SystemRandom().randrange(1 << 32))
-    return str(int(said[:8], 16))
+    return str(int(commit[:8], 16))
 
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("name", COVERS)
-def test_nothing_foreign_does_harm(name: str) -> None:
+def test_foreign_bytes_do_no_harm(name: str) -> None:
     if SECONDS:
         result = fuzz(name, f"{SECONDS}s", seed())
         print(result.text)  # noqa: T201 - the seed and the figures belong into CI's log

@@ -1,4 +1,4 @@
-"""What a parser must not do is noticed, kept, and can be run again."""
+"""What a parser must not do is detected and saved, and can be repeated."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def result_of(act: str, folder: Path) -> command.Result:
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_every_misdeed_is_noticed_and_kept(act: str, tmp_path: Path, kept: Path) -> None:
+def test_every_forbidden_act_is_detected_and_saved(act: str, tmp_path: Path, kept: Path) -> None:
     result = result_of(act, tmp_path)
     assert result.good is (act not in SAYS)
     assert SAYS.get(act, "CORRUPT no good") in result.text
@@ -49,7 +49,7 @@ def test_every_misdeed_is_noticed_and_kept(act: str, tmp_path: Path, kept: Path)
         assert f"--replay {again}" in result.text
 
 
-def test_a_run_is_decided_by_its_seed(kept: Path) -> None:
+def test_a_run_depends_only_on_its_seed(kept: Path) -> None:
     one, two, other = (command.fuzz(ROGUE, "12n", seed) for seed in ("1", "1", "2"))
     assert outcomes(one) == outcomes(two) != outcomes(other)
 

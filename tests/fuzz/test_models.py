@@ -1,4 +1,4 @@
-"""The models of archives and envelopes write what others read as meant, changed ones mostly."""
+"""Other readers read the archives and envelopes of the models as intended, and most changed ones, too."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MEMBERS = [
 NAMES = ["machine.ovf", "d" * 60 + "/" + "e" * 90, "p" * 300, "l" * 200]
 
 
-def test_an_archive_is_read_as_meant_by_two_readers(tmp_path: Path) -> None:
+def test_an_archive_is_read_correctly_by_two_readers(tmp_path: Path) -> None:
     data = archive.write(MEMBERS)
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         assert [(member.name, member.size) for member in tar] == list(zip(NAMES, (4, 2, 600, 1), strict=True))
@@ -31,7 +31,7 @@ def test_an_archive_is_read_as_meant_by_two_readers(tmp_path: Path) -> None:
     assert listed.stdout.splitlines() == NAMES
 
 
-def test_a_changed_archive_is_mostly_one_still() -> None:
+def test_most_changed_archives_are_still_readable() -> None:
     read = 0
     for number in range(500):
         rng = random.Random(number)
@@ -45,7 +45,7 @@ def test_a_changed_archive_is_mostly_one_still() -> None:
     assert 300 < read < 500
 
 
-def test_an_envelope_is_whole_and_a_changed_one_mostly() -> None:
+def test_an_envelope_and_most_changed_ones_are_well_formed() -> None:
     root = ET.fromstring(envelope.write(envelope.machine()))  # noqa: S314 - made here
     assert len([element for element in root.iter() if element.tag.endswith("}Item")]) == 5
     read = 0

@@ -1,4 +1,4 @@
-"""Every single damaged byte of a small stream-optimized VMDK is harmless or noticed, in both layouts."""
+"""Every damaged byte of a small stream-optimized VMDK is harmless or detected, in both layouts."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Blocks:
         return {}
 
     def finish(self, size: int) -> None:
-        """Nothing is left."""
+        """Nothing to finish."""
 
     def disk(self, size: int) -> bytes:
         return b"".join(self.read(at) for at in range(0, size, CLUSTER))[:size]
 
 
 class NoCheckpoints(Checkpoints):
-    """A stand-in that keeps nothing."""
+    """A stand-in that saves nothing."""
 
     def __init__(self) -> None:
         """There is no file."""
@@ -56,10 +56,10 @@ class NoCheckpoints(Checkpoints):
 
 
 def decoded(data: bytes) -> bytes | None:
-    """The disk in a VMDK, None where its format or its size is another: then the plan's size disagrees.
+    """The disk in a VMDK, or None if its format or its size differs: then the plan's size disagrees.
 
     Raises:
-        StepError, TablesMismatchError: it was noticed.
+        StepError, TablesMismatchError: the damage was detected.
     """
     chunks = iter([Chunk(memoryview(data), len(data), len(data)), Chunk(memoryview(b""), 0, len(data))])
     decoder = decoder_for(Stream(lambda: next(chunks)), "vmdk")
@@ -71,7 +71,7 @@ def decoded(data: bytes) -> bytes | None:
 
 
 def small_vmdk(*, tables_last: bool) -> bytes:
-    """Three grains of six, one of them the short last one; one table, as small as can be."""
+    """Three of six grains, one of them the short last one; one table, as small as possible."""
     rng = random.Random(5)
     image = sparse.Image(
         capacity=CAPACITY,
@@ -91,7 +91,7 @@ def small_vmdk(*, tables_last: bool) -> bytes:
 
 @pytest.mark.parametrize("tables_last", [False, True], ids=["tables first", "tables last"])
 @pytest.mark.parametrize("mask", [*(1 << bit for bit in range(8)), 0xFF])
-def test_every_single_damaged_byte_is_harmless_or_noticed(tables_last: bool, mask: int) -> None:
+def test_every_damaged_byte_is_harmless_or_detected(tables_last: bool, mask: int) -> None:
     data = small_vmdk(tables_last=tables_last)
     good = decoded(data)
     assert good is not None

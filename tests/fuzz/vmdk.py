@@ -1,4 +1,4 @@
-"""The decoder of stream-optimized VMDKs under fuzz: `steps.disk.vmdk`, `vmdk_decoder`, `tables`, `detect`."""
+"""Fuzzes the decoder of stream-optimized VMDKs: `steps.disk.vmdk`, `vmdk_decoder`, `tables`, `detect`."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ _FOREIGN: Final = (
 _BOMB: Final = zlib.compress(bytes(1 << 28), 9)
 """256 MiB of zeros in 256 KiB."""
 _QEMU_EVERY: Final = 16
-"""One in so many accepted images is compared by qemu-img, too."""
+"""One of this number of accepted images is also compared by qemu-img."""
 
 
 class Vmdk:
-    """Any stream-optimized VMDK, and everything near it."""
+    """Any stream-optimized VMDK, and data that resembles one."""
 
     name = "vmdk"
     programs: frozenset[str] = frozenset()
@@ -71,7 +71,7 @@ class Vmdk:
             "chunk": rng.choice((512, 1000, 4096, 1 << 13, 1 << 20)),
             "qemu": rng.randrange(_QEMU_EVERY) == 0,
         }
-        if rng.random() < 0.2:  # what an earlier attempt met: a byte that was damaged on its way
+        if rng.random() < 0.2:  # an earlier attempt received a damaged byte
             options |= {"source": "vmdk", "first": rng.randrange(len(good))}
             return Case(self.name, good, options | {"valid": not changes})
         return Case(self.name, bytes(written.data), options)
@@ -83,16 +83,16 @@ class Vmdk:
         if first is not None:
             _attempt(source, case, first)
         source.write_bytes(case.data)
-        os.utime(source, ns=(0, 0))  # the same file as before, by what a server would say
+        os.utime(source, ns=(0, 0))  # the same file as before, according to the metadata that a server sends
         if first is not None:
-            with contextlib.suppress(StepError):  # what was kept may be what is damaged: then it is dropped
+            with contextlib.suppress(StepError):  # the saved data may be the damaged part: then it is dropped
                 _land(source, case)
         landed = _land(source, case)
         return f"accepted as {landed}" + (", after a failure" if first is not None else "")
 
     def judge(self, case: Case, folder: Path, outcome: str) -> str:
         if not outcome.startswith(("accepted as raw", "accepted as qcow2")):
-            return ""  # lies there as it came, for convert: the other parser's business
+            return ""  # it landed unchanged for convert, which the other parser covers
         try:
             expected = reference.content(case.data)
         except reference.Unreadable:
@@ -101,11 +101,11 @@ class Vmdk:
         raw = folder / "expected.raw"
         raw.write_bytes(expected)
         if form == "raw" and out.read_bytes() != expected:
-            raise Wrong("the landed disk is not what its tables say")
+            raise Wrong("the landed disk does not match its tables")
         if form == "qcow2" and case.options["qemu"]:
             qemu.check(out, "qcow2")
             if not qemu.compare(out, "qcow2", raw, "raw"):
-                raise Wrong("the landed disk is not what its tables say")
+                raise Wrong("the landed disk does not match its tables")
         return _by_qemu(folder, out, form) if case.options["qemu"] else "same by the reference"
 
 
@@ -120,7 +120,7 @@ def _by_qemu(folder: Path, out: Path, form: str) -> str:
 
 
 def _attempt(source: Path, case: Case, damaged: int) -> None:
-    """An attempt that meets a damaged byte, and leaves what it leaves."""
+    """An attempt that receives a damaged byte and leaves its state."""
     data = bytearray(case.data)
     data[damaged] ^= 0x55
     source.write_bytes(data)
@@ -129,7 +129,7 @@ def _attempt(source: Path, case: Case, damaged: int) -> None:
         _land(source, case)
     except StepError:
         return
-    for left in source.parent.glob("out*"):  # it was harmless: then there is nothing to go on with
+    for left in source.parent.glob("out*"):  # it was harmless: then there is nothing to resume
         left.unlink()
 
 
@@ -146,7 +146,7 @@ def _land(source: Path, case: Case) -> str:
 
 
 def _image(rng: random.Random) -> Image:
-    """A disk of some dozen grains at most."""
+    """A disk of at most some dozen grains."""
     grain = rng.choice((8, 8, 16, 128, 128, 256))
     entries = rng.choice((2, 3, 64, 512))
     capacity = rng.choice((1, grain - 1, grain, rng.randrange(1, 24 * grain), grain * entries))
@@ -172,7 +172,7 @@ def _image(rng: random.Random) -> Image:
 
 
 def _body(rng: random.Random, grain: int, left: int) -> bytes:
-    """A grain's content, compressed; the disk's last one may be as short as the disk."""
+    """A grain's content, compressed; the last one may be as short as the disk's end."""
     size = grain * sparse.SECTOR
     whole = (rng.randbytes(rng.choice((0, 100, size))) + rng.choice((b"", b"text" * 900)))[:size].ljust(
         size, b"\0"
@@ -186,7 +186,7 @@ def _grains(image: Image) -> list[Grain]:
 
 
 def _change_content(rng: random.Random, image: Image) -> None:
-    """A grain whose compressed bytes are whole and wrong: too long, too short, of another kind."""
+    """A grain whose compressed bytes are complete but wrong: too long, too short, of another kind."""
     grains = _grains(image)
     if not grains:
         return
@@ -214,7 +214,7 @@ def _with_dictionary(content: bytes) -> bytes:
 
 
 def _change_record(rng: random.Random, image: Image) -> None:
-    """A record that says something else about itself; its table entry follows or does not."""
+    """A record that declares another value for itself; its table entry is adapted or not."""
     grains = _grains(image)
     if grains:
         item = rng.choice(grains)
@@ -225,7 +225,7 @@ def _change_record(rng: random.Random, image: Image) -> None:
 
 
 def _reorder(rng: random.Random, image: Image) -> None:
-    """Records lost, doubled or moved; every pointer fits."""
+    """Lose, double or move records; every pointer fits."""
     items = image.items
     if items:
         at = rng.randrange(len(items))
@@ -237,7 +237,7 @@ def _reorder(rng: random.Random, image: Image) -> None:
 
 
 def _change_marker(rng: random.Random, image: Image) -> None:
-    """A marker of another kind or size, or one more of them."""
+    """Change a marker's kind or size, or add one."""
     markers = [item for item in image.items if isinstance(item, Marker)]
     if markers and rng.random() < 0.7:
         item = rng.choice(markers)
@@ -249,7 +249,7 @@ def _change_marker(rng: random.Random, image: Image) -> None:
 
 
 def _change_header(rng: random.Random, image: Image) -> None:
-    """Header and footer say the same, and it is something else."""
+    """Change the header and the footer in the same way."""
     change = rng.choice(("capacity", "grain", "entries", "flags", "compression", "version"))
     if change == "capacity":
         image.capacity = rng.choice((image.capacity + 1, max(1, image.capacity - 1), image.capacity * 2, 1))

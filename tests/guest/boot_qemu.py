@@ -28,7 +28,7 @@ BUSES = {
 
 @dataclass(frozen=True)
 class Vm:
-    """A machine to boot; firmware is bios, uefi or secure (UEFI with Secure Boot)."""
+    """A VM to boot; firmware is bios, uefi or secure (UEFI with Secure Boot)."""
 
     disks: tuple[Path, ...]
     bus: str = "virtio"
@@ -41,17 +41,17 @@ class Vm:
 
 
 def kvm_usable() -> bool:
-    """Whether KVM is there and backed by the processor.
+    """Whether KVM exists and uses the processor's virtualization.
 
-    A cloud machine may have a /dev/kvm of another kind (kvm_pvm) that interprets
-    the code of an ordinary guest instruction by instruction, slower than TCG.
+    A cloud VM may have a /dev/kvm of another kind (kvm_pvm), which interprets the code of an ordinary guest
+    instruction by instruction, slower than TCG.
     """
     hardware = any(Path("/sys/module", name).exists() for name in ("kvm_intel", "kvm_amd"))
     return hardware and os.access("/dev/kvm", os.R_OK | os.W_OK)
 
 
 def boot(vm: Vm, workdir: Path, timeout: float | None = None) -> str:
-    """Run the machine until it powers off; its console. The disks stay unchanged."""
+    """Run the VM until it powers off; returns its console. The disks stay unchanged."""
     kvm = kvm_usable()
     limit = timeout or (90 if kvm else 600)
     command = _command(vm, workdir, kvm=kvm)
@@ -72,7 +72,7 @@ def _command(vm: Vm, workdir: Path, *, kvm: bool) -> list[str]:
 
 
 def _firmware(firmware: str, workdir: Path) -> list[str]:
-    """Pflash with variables in a fresh copy: no boot entry exists."""
+    """Pflash with a fresh copy of the variables: no boot entry exists."""
     if firmware == "bios":
         return []
     secure = firmware == "secure"
@@ -97,5 +97,5 @@ def _disks(vm: Vm) -> list[str]:
 
 
 def _nics(vm: Vm) -> list[str]:
-    """Cards as (model, MAC); without a network behind them, and no boot ROM."""
+    """NICs as (model, MAC), with no network and no boot ROM."""
     return [part for model, mac in vm.nics for part in ("-device", f"{model},mac={mac},romfile=")]

@@ -53,7 +53,7 @@ class Extent:
 
 @dataclass(frozen=True)
 class DataDisk:
-    """What the guest has to report of the disk at `path`."""
+    """What the guest must report about the disk at `path`."""
 
     nonce: str
     sha256: str
@@ -62,7 +62,7 @@ class DataDisk:
 
 
 def layout(size: int, payload: int) -> tuple[Extent, ...]:
-    """Where the payload lies on a disk of `size` bytes."""
+    """The positions of the payload on a disk of `size` bytes."""
     length = payload // EXTENTS
     if size % SECTOR or payload < MIB or payload % MIB:
         raise ValueError("the disk must be whole sectors and the payload whole MiB")
@@ -106,7 +106,7 @@ def make(
 
 
 def expected(path: str | Path) -> DataDisk:
-    """Read a raw data disk the way the guest does and say what it would report."""
+    """Read a raw data disk as the guest does, and return what it would report."""
     path = Path(path)
     digest = hashlib.sha256()
     with path.open("rb") as disk:
@@ -119,7 +119,7 @@ def expected(path: str | Path) -> DataDisk:
 
 
 def parse_header(block: bytes) -> tuple[str, tuple[Extent, ...]]:
-    """Nonce and extents from the header block."""
+    """The nonce and the extents from the header block."""
     lines = block.rstrip(b"\0").decode("ascii", "replace").splitlines()
     if len(lines) < 2 or lines[0] != MAGIC or lines[-1] != "end":
         raise ValueError("no data disk: the header is missing or damaged")
@@ -132,7 +132,7 @@ def parse_header(block: bytes) -> tuple[str, tuple[Extent, ...]]:
 
 
 def disk_offset(extents: tuple[Extent, ...], payload_offset: int) -> int:
-    """Where on the disk a byte of the payload lies."""
+    """The position of a byte of the payload on the disk."""
     rest = payload_offset
     for extent in extents:
         if 0 <= rest < extent.length:
@@ -170,7 +170,7 @@ def _write(disk: int, offset: int, pieces: list[tuple[bytes, bool]]) -> None:
 
 
 def _write_all(disk: int, data: bytes, offset: int) -> None:
-    """pwrite() may write less than it was given."""
+    """pwrite() may write less than requested."""
     view = memoryview(data)
     while view:
         count = os.pwrite(disk, view, offset)
@@ -186,7 +186,7 @@ def _flip(path: Path, offset: int) -> None:
 
 
 def parse_size(text: str) -> int:
-    """`256M` and the like, in bytes."""
+    """`256M` and similar, in bytes."""
     match = re.fullmatch(r"(\d+)([KMGT]?)", text.upper())
     if match is None:
         raise argparse.ArgumentTypeError(f"no size: {text!r} (want e.g. 256M)")

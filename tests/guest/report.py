@@ -39,7 +39,7 @@ class Disk:
 
 @dataclass(frozen=True)
 class Nic:
-    """A network card as the guest sees it."""
+    """A NIC as the guest sees it."""
 
     mac: str
     driver: str
@@ -55,7 +55,7 @@ class GuestData:
 
 @dataclass(frozen=True)
 class GuestReport:
-    """All that a guest said of itself; `data` is None when it has no data disk."""
+    """The whole report of a guest; `data` is None if it has no data disk."""
 
     release: str
     kernel: str

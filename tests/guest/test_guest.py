@@ -43,7 +43,7 @@ def small(path: Path, seed: bytes | None = None, flip_byte: int | None = None) -
     return datadisk.make(path, size=SIZE, payload_mib=4, seed=seed, flip_byte=flip_byte)
 
 
-def test_the_data_disk_reads_back_as_it_was_made(tmp_path: Path) -> None:
+def test_the_data_disk_is_read_as_it_was_written(tmp_path: Path) -> None:
     made = small(tmp_path / "data.img")
     assert datadisk.expected(made.path) == made
     assert made.path.stat().st_size == made.size == SIZE
@@ -58,11 +58,11 @@ def test_the_payload_ends_with_the_disk_and_has_holes_between(tmp_path: Path) ->
     for first, second in pairwise(extents):
         assert first.offset + first.length + datadisk.MIN_GAP <= second.offset
     made = small(tmp_path / "data.img")
-    # 4 MiB of payload with a hole of 256 KiB in it, and the header.
+    # 4 MiB of payload, which includes a hole of 256 KiB, and the header.
     assert made.path.stat().st_blocks * 512 < PAYLOAD
 
 
-def test_a_seed_gives_the_same_disk_and_no_seed_another(tmp_path: Path) -> None:
+def test_the_seed_determines_the_disk(tmp_path: Path) -> None:
     first = small(tmp_path / "1.img", seed=b"s")
     again = small(tmp_path / "2.img", seed=b"s")
     other = small(tmp_path / "3.img")
@@ -89,7 +89,7 @@ def test_impossible_data_disks_are_refused(tmp_path: Path) -> None:
         datadisk.expected(tmp_path / "empty.img")
 
 
-def test_the_command_prints_what_it_made(tmp_path: Path) -> None:
+def test_the_command_prints_the_disk(tmp_path: Path) -> None:
     path = tmp_path / "data.img"
     command: list[str | Path] = [HERE / "datadisk.py", path, "--size", "16M", "--payload-mib", "4", "--stay"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -106,7 +106,7 @@ def test_the_command_prints_what_it_made(tmp_path: Path) -> None:
 # --- report ---------------------------------------------------------------------
 
 
-def test_a_report_is_read_whole() -> None:
+def test_all_fields_of_a_report_are_read() -> None:
     root = report.Disk("/dev/sda", "sata", 2 << 30)
     assert report.parse(CONSOLE) == report.GuestReport(
         release="12.15",
@@ -126,7 +126,7 @@ def test_a_report_is_read_whole() -> None:
     )
 
 
-def test_a_guest_without_data_disk_says_so() -> None:
+def test_a_guest_without_data_disk_reports_none() -> None:
     console = CONSOLE.replace(f"nonce={'a' * 64} sha256={'b' * 64}", "missing")
     assert report.parse(console).data is None
 
@@ -153,7 +153,7 @@ def test_a_bad_report_is_refused(old: str, new: str, complaint: str) -> None:
 
 @pytest.fixture(scope="session")
 def guest_image() -> Path:
-    """The built image; built now if it is not there or out of date."""
+    """The built image; it is built now if it is missing or out of date."""
     default = HERE.parents[1] / ".cache" / "guest" / "guest.img"
     path = Path(os.environ.get("VMFERRY_GUEST", default))
     if "VMFERRY_GUEST" not in os.environ or not path.exists():
@@ -171,30 +171,30 @@ def guest_image() -> Path:
         ("uefi", "nvme", ("uefi", "off", "nvme")),
     ],
 )
-def test_it_boots_and_reads_its_data(
+def test_the_guest_boots_and_reads_its_data(
     guest_image: Path, tmp_path: Path, firmware: str, bus: str, seen: tuple[str, str, str]
 ) -> None:
     data = datadisk.make(tmp_path / "data.img")
     nics = (("virtio-net-pci", "00:50:56:00:00:02"), ("e1000e", "00:50:56:00:00:01"))
     vm = boot_qemu.Vm((guest_image, data.path), bus=bus, firmware=firmware, nics=nics)
-    told = report.parse(boot_qemu.boot(vm, tmp_path))
+    found = report.parse(boot_qemu.boot(vm, tmp_path))
     built = json.loads(guest_image.with_suffix(".json").read_text())
-    assert (told.firmware, told.secureboot, told.root.bus) == seen
-    assert told.data == report.GuestData(data.nonce, data.sha256)
-    assert told.root_sha256 == built["root_sha256"]
-    assert (told.release, told.kernel) == (built["release"], built["kernel"])
-    assert [disk.size for disk in told.disks] == [built["size"], data.size]
-    assert (told.cpus, told.sockets, told.cores) == (2, 1, 2)
-    assert [(nic.mac, nic.driver) for nic in told.nics] == [
+    assert (found.firmware, found.secureboot, found.root.bus) == seen
+    assert found.data == report.GuestData(data.nonce, data.sha256)
+    assert found.root_sha256 == built["root_sha256"]
+    assert (found.release, found.kernel) == (built["release"], built["kernel"])
+    assert [disk.size for disk in found.disks] == [built["size"], data.size]
+    assert (found.cpus, found.sockets, found.cores) == (2, 1, 2)
+    assert [(nic.mac, nic.driver) for nic in found.nics] == [
         ("00:50:56:00:00:02", "virtio_net"),
         ("00:50:56:00:00:01", "e1000e"),
     ]
 
 
 @pytest.mark.vm
-def test_it_notices_one_wrong_byte(guest_image: Path, tmp_path: Path) -> None:
+def test_the_guest_detects_one_wrong_byte(guest_image: Path, tmp_path: Path) -> None:
     data = datadisk.make(tmp_path / "data.img", flip_byte=40 * datadisk.MIB + 1)
-    told = report.parse(boot_qemu.boot(boot_qemu.Vm((guest_image, data.path)), tmp_path))
-    assert told.data is not None
-    assert told.data.nonce == data.nonce
-    assert told.data.sha256 != data.sha256
+    found = report.parse(boot_qemu.boot(boot_qemu.Vm((guest_image, data.path)), tmp_path))
+    assert found.data is not None
+    assert found.data.nonce == data.nonce
+    assert found.data.sha256 != data.sha256

@@ -1,7 +1,7 @@
 """Harvester's own webhook and controllers, for the lab.
 
-python -m tests.harvester build      the program and its objects, into LAB_HARVESTER
-python -m tests.harvester status     one line: what is there; fails when it is not built
+python -m tests.harvester build      builds the program and its objects, into LAB_HARVESTER
+python -m tests.harvester status     prints one line: what exists; fails if it is not built
 python -m tests.harvester run        in the lab of LAB_NAME, until SIGTERM: webhooks and the whole server
 """
 

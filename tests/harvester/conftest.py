@@ -1,4 +1,4 @@
-"""Harvester's and KubeVirt's own webhooks in the lab; where they are not built the skipped tests say so."""
+"""Harvester's and KubeVirt's own webhooks in the lab; without them the tests are skipped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Part of `make e2e` and not of `make test`: these need the lab and a large program."""
+    """These need the lab and a large program. They are part of `make e2e`, not of `make test`."""
     try:
         Programs.found().check()
         missing = ""
@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         item.add_marker(pytest.mark.lab)
         if not os.environ.get("VMFERRY_E2E"):
-            item.add_marker(pytest.mark.skip(reason="NOT RUN HERE: it needs the lab; say `make e2e`"))
+            item.add_marker(pytest.mark.skip(reason="NOT RUN HERE: it needs the lab; run `make e2e`"))
         elif missing:
             item.add_marker(pytest.mark.skip(reason=f"NOT RUN: no Harvester; {missing}"))
 

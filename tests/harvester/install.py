@@ -1,4 +1,4 @@
-"""Brings Harvester's and KubeVirt's own webhooks and controllers into the running lab, and takes them out.
+"""Installs Harvester's and KubeVirt's own webhooks and controllers in the running lab, and removes them.
 
 The programs see the host's files and the lab's network: the API server reaches them at the node's address,
 and they reach what pods reach.
@@ -29,19 +29,19 @@ from tests.tls import self_signed
 
 KUBECTL: Final = FOLDER / "bin" / "kubectl"
 ACCOUNT: Final = "harvester"
-"""The one that Harvester's webhook knows as its controllers': it may do what no person may."""
+"""Harvester's webhook takes this account for its controllers': it has more rights than any user."""
 HARVESTER_PORT: Final = 9443
 KUBEVIRT_PORT: Final = 9444
 SERVER_PORT: Final = 18443
 APPLY_SECONDS: Final = 180.0
 START_SECONDS: Final = 120.0
-"""The webhook alone waits 15 s before it enters itself."""
+"""The webhook alone waits 15 s before it registers itself."""
 Object = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Real:
-    """The installation in one lab; `node`: the address at which the lab's own network is reached."""
+    """The installation in one lab; `node` is the address of the node in the lab's own network."""
 
     lab: Lab
     programs: Programs
@@ -62,7 +62,7 @@ class Real:
     def install(self, *, default: bool = True) -> None:
         """Kinds, namespaces, settings, classes, KubeVirt's own object, and the controllers' account.
 
-        Over those of the stand-ins, which come first: a default class is one of them.
+        They replace those of the stand-ins, which are installed first: one of them is a default class.
         """
         api = Api(self.lab.kubeconfig)
         webhook.remove(api)
@@ -82,7 +82,7 @@ class Real:
         self._write_kubeconfig()
 
     def _write_kubeconfig(self) -> None:
-        """For the account, with its authority in a file of its own: Harvester takes it no other way."""
+        """For the account, with its CA in a separate file: Harvester accepts no other form."""
         self.folder.mkdir(parents=True, exist_ok=True)
         found = YAML(typ="safe").load(self.lab.kubeconfig)
         cluster = found["clusters"][0]["cluster"]
@@ -100,12 +100,12 @@ class Real:
 
     def apply(self, *manifests: Object) -> None:
         document = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
-        # Without kubectl's own check: see Ground.apply in tests/argo/ground.py.
+        # Without kubectl's own validation: see Ground.apply in tests/argo/ground.py.
         apply = ("apply", "--server-side", "--force-conflicts", "--validate=false", "-f", "-")
         self.kubectl(*apply, given=json.dumps(document))
 
     def kubectl(self, *arguments: str, given: str = "") -> str:
-        """What it says. Raises CommandError."""
+        """Returns its output. Raises CommandError."""
         environment = {"KUBECONFIG": str(self.lab.kubeconfig), "KUBECACHEDIR": str(self.folder / "kubectl")}
         done = subprocess.run(
             [KUBECTL, *arguments],
@@ -124,7 +124,7 @@ class Real:
 
     @contextlib.contextmanager
     def webhooks(self) -> Iterator[None]:
-        """Harvester's and KubeVirt's admission, from when both answer; at the end both are taken out."""
+        """Harvester's and KubeVirt's admission webhooks; waits until both answer, removes both at the end."""
         own = self_signed(self.folder, "kubevirt", f"IP:{self.node}", days=30)
         with contextlib.ExitStack() as stack:
             stack.callback(self._remove)
@@ -145,7 +145,7 @@ class Real:
 
     @contextlib.contextmanager
     def server(self) -> Iterator[str]:
-        """The whole Harvester with its UI's API; the URL of that, which asks nobody who he is."""
+        """The whole Harvester with its UI's API; yields the URL of that API, which needs no login."""
         url = f"https://{self.node}:{SERVER_PORT}"
         with self.program("server", "--port", str(SERVER_PORT), "--plain-port", str(SERVER_PORT + 1)):
             yield url
@@ -157,7 +157,7 @@ class Real:
         search = "harvester-system.svc.cluster.local svc.cluster.local cluster.local"
         resolver.write_text(f"search {search}\nnameserver {self.node}\noptions ndots:5\n")
         inside = f'mount --bind "{resolver}" /etc/resolv.conf && exec "$@"'
-        # A program ends with this process, however that ends.
+        # A program ends with this process, in any case.
         argv = [
             "setpriv",
             "--pdeathsig",
@@ -178,7 +178,7 @@ class Real:
             end(process)
 
     def _await(self, process: subprocess.Popen[bytes], odd: Object, words: str) -> None:
-        """Return when that webhook refuses in these words what it must refuse."""
+        """Wait until that webhook refuses what it must refuse, with these words."""
 
         def refused() -> bool:
             if process.poll() is not None:
@@ -189,17 +189,17 @@ class Real:
                 return words in str(error)
             return False
 
-        eventually(refused, f"a webhook that says: {words}", START_SECONDS)
+        eventually(refused, f"a webhook that answers: {words}", START_SECONDS)
 
     def _remove(self) -> None:
         webhook.remove(Api(self.lab.kubeconfig))
-        # Harvester's webhook enters itself again only when it makes this anew.
+        # Harvester's webhook registers itself again only if it creates this object.
         secrets = [f"secret/harvester-webhook-{part}" for part in ("ca", "tls")]
         self.kubectl("--namespace", HARVESTER_SYSTEM, "delete", "--ignore-not-found", *secrets)
 
 
 class CommandError(Exception):
-    """A command that failed, with what it said."""
+    """A command that failed, with its output."""
 
 
 def end(process: subprocess.Popen[bytes], seconds: float = 10.0) -> None:
@@ -237,7 +237,7 @@ KUBEVIRT: Final = {
         }
     },
 }
-"""With what Harvester's chart sets (deploy/charts/harvester/values.yaml)."""
+"""With the settings of Harvester's chart (deploy/charts/harvester/values.yaml)."""
 UNNAMED_IMAGE: Final = {
     "apiVersion": "harvesterhci.io/v1beta1",
     "kind": "VirtualMachineImage",
@@ -264,7 +264,7 @@ ODD_MACHINE: Final = {
 
 
 def objects(node: str) -> list[Object]:
-    """What Harvester's chart makes, and the way to its webhook, which no pod is behind."""
+    """The objects of Harvester's chart, and the route to its webhook, which does not run in a pod."""
     account = {"name": ACCOUNT, "namespace": HARVESTER_SYSTEM}
     service = {"name": "harvester-webhook", "namespace": HARVESTER_SYSTEM}
     admin = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
@@ -341,7 +341,7 @@ def _snapshot_class(name: str, kind: str) -> Object:
 
 
 def kubevirt_configurations(node: str, authority: bytes) -> list[Object]:
-    """As virt-operator writes them (components/webhooks.go), of VirtualMachines alone."""
+    """As virt-operator writes them (components/webhooks.go), for VirtualMachines only."""
     parts = (
         ("MutatingWebhookConfiguration", "virt-api-mutator", "virtualmachines-mutator", "mutate"),
         ("ValidatingWebhookConfiguration", "virt-api-validator", "virtualmachine-validator", "validate"),

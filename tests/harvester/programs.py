@@ -1,7 +1,7 @@
-"""The program of tests/harvester/go and the objects it needs, built into the user's cache and kept there.
+"""The program of tests/harvester/go and the objects that it needs, built and kept in the user's cache.
 
-Built from Go modules alone. That takes some ten minutes of processor time from nothing, so no test does it:
-`python -m tests.harvester build` does, and `make e2e` calls that.
+It is built from Go modules only. A build from nothing takes about ten minutes of processor time, so no test
+builds it: `python -m tests.harvester build` does, and `make e2e` calls that.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Definition = dict[str, Any]
 
 
 class NotBuiltError(Exception):
-    """The program is not there, or not the one of these sources."""
+    """The program does not exist, or was not built from these sources."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Programs:
 
     @classmethod
     def found(cls) -> Self:
-        """Where they are or would be."""
+        """The folder, whether they are built or not."""
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         return cls(Path(os.environ.get("LAB_HARVESTER") or cache / "vmferry" / "harvester"))
 
@@ -48,21 +48,21 @@ class Programs:
 
     @property
     def objects(self) -> Path:
-        """Definitions of kinds, and Harvester's settings: one `List`."""
+        """The definitions of kinds, and Harvester's settings: one `List`."""
         return self.folder / "objects.json"
 
     def check(self) -> None:
-        """Raises NotBuiltError, with what to do."""
+        """Raises NotBuiltError with the command to run."""
         stale = not goprogram.is_fresh("harvester", SOURCES, self.folder)
         if stale or not self.objects.exists() or self.objects.stat().st_mtime < self.binary.stat().st_mtime:
             why = "is not there" if not self.binary.exists() else "is not whole, or not of these sources"
             raise NotBuiltError(f"{self.binary} {why}: python -m tests.harvester build makes it")
 
     def build(self, *, keep: bool = False) -> None:
-        """Make what is missing or stale, at a low priority.
+        """Build what is missing or stale, at a low priority.
 
-        It has Go's caches of its own and removes them afterwards: nothing else needs what they hold. With
-        `keep` they are the user's, and stay.
+        It has Go's caches of its own and removes them afterwards: nothing else needs them. With `keep` it
+        uses those of the user, which stay.
         """
         with contextlib.suppress(NotBuiltError):
             self.check()
@@ -85,8 +85,8 @@ class Programs:
 
 
 def _printed(binary: Path) -> Iterator[Definition]:
-    told = subprocess.run([binary, "objects"], check=True, capture_output=True, text=True)
-    for line in told.stdout.splitlines():
+    done = subprocess.run([binary, "objects"], check=True, capture_output=True, text=True)
+    for line in done.stdout.splitlines():
         document = json.loads(line)
         document.pop("status", None)
         yield document
@@ -94,7 +94,7 @@ def _printed(binary: Path) -> Iterator[Definition]:
 
 @dataclass(frozen=True)
 class Modules:
-    """The modules that the program is built of; `environment` says where Go has them."""
+    """The modules of the program; `environment` tells Go their folders."""
 
     environment: Mapping[str, str]
 
@@ -116,19 +116,19 @@ class Modules:
         yield from (_empty(*names) for names in LOOSE)
 
     def _folder(self, module: str) -> Path:
-        """Where Go keeps it."""
+        """The folder in which Go keeps it."""
         argv = ["go", "list", "-m", "-f", "{{.Dir}}", module]
-        told = subprocess.run(
+        done = subprocess.run(
             argv, cwd=SOURCES, check=True, capture_output=True, text=True, env=dict(self.environment)
         )
-        return Path(told.stdout.strip())
+        return Path(done.stdout.strip())
 
 
 CHARTS: Final = (
     ("longhorn-*.tgz", "longhorn/templates/crds.yaml"),
     ("harvester-network-controller-*.tgz", "harvester-network-controller/templates/crds/"),
 )
-"""Charts inside Harvester's own, and what of them holds definitions."""
+"""Charts inside Harvester's own, and their folders with definitions."""
 LOGGING: Final = "github.com/kube-logging/logging-operator"
 OTHERS: Final = (
     ("sigs.k8s.io/cluster-api", "config/crd/bases/cluster.x-k8s.io_clusters.yaml"),
@@ -139,7 +139,7 @@ OTHERS: Final = (
     ("github.com/rancher/rancher", "pkg/crds/yaml/*/*.yaml"),
     ("github.com/k8snetworkplumbingwg/network-attachment-definition-client", "artifacts/networks-crd.yaml"),
 )
-"""Modules that have definitions, and where."""
+"""Modules that have definitions, and their folders."""
 LOOSE: Final = (
     ("management.cattle.io", "v3", "Feature", "features", "Cluster"),
     ("management.cattle.io", "v3", "ManagedChart", "managedcharts", "Namespaced"),
@@ -147,7 +147,7 @@ LOOSE: Final = (
     ("helm.cattle.io", "v1", "HelmChartConfig", "helmchartconfigs", "Namespaced"),
     ("catalog.cattle.io", "v1", "App", "apps", "Namespaced"),
 )
-"""Kinds that Harvester watches, of which no module has a definition."""
+"""Kinds that Harvester watches but no module defines."""
 ANYTHING: Final = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
@@ -175,7 +175,7 @@ def loosened(definition: Definition) -> Definition:
 
 
 def _definitions(text: str) -> Iterator[Definition]:
-    """Those of a YAML stream, without lines of Helm's templates: in these charts they hold labels only."""
+    """The definitions of a YAML stream, without Helm's template lines, which only make labels here."""
     plain = "\n".join(line for line in text.splitlines() if "{{" not in line)
     for document in YAML(typ="safe").load_all(plain):
         if document and document["kind"] == "CustomResourceDefinition":

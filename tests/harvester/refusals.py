@@ -1,4 +1,4 @@
-"""What Harvester's webhook refuses of what an import may ask for; its stand-in is held to the same."""
+"""Requests of an import that Harvester's webhook refuses; its stand-in must refuse the same."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ TEMPLATES: Final = "harvesterhci.io/volumeClaimTemplates"
 MAC: Final = "00:50:56:90:0a:01"
 GIB: Final = 1 << 30
 PATIENCE: Final = 3.0
-"""Seconds to ask again: a refusal must need none of them."""
+"""Seconds for repeated requests: a refusal must not use them."""
 
 
 @dataclass(frozen=True)
 class World:
-    """A namespace of a test, and the cluster as a step sees it."""
+    """A test's namespace, and the cluster as a step sees it."""
 
     lab: Lab
     cluster: Cluster
@@ -41,7 +41,7 @@ class World:
         return self.cluster.create(manifest)
 
     def machine(self, name: str = "web", **more: Any) -> Object:
-        """A VirtualMachine as `build` makes it, of one disk and one NIC."""
+        """A VirtualMachine as `build` makes it, with one disk and one NIC."""
         given = {"claim": f"{name}-disk", "mac": "", "networks": "vlan1", "memory": "64Mi", "templates": None}
         wanted = {**given, **more}
         nic = {"name": "nic-0", "model": "virtio", "bridge": {}}
@@ -118,7 +118,7 @@ class World:
         }
 
     def limit(self, hard: dict[str, str], **rancher: str) -> None:
-        """A quota as Rancher sets it: a note of the namespace, and the ResourceQuota that follows from it."""
+        """A quota as Rancher sets it: an annotation of the namespace, and the resulting ResourceQuota."""
         noted = {QUOTA: json.dumps({"limit": rancher})}
         self.lab.apply({**namespace(self.space), "metadata": {"name": self.space, "annotations": noted}})
         label = {"resourcequota.management.cattle.io/default-resource-quota": "true"}
@@ -136,7 +136,7 @@ class World:
 
 @contextlib.contextmanager
 def world(lab: Lab) -> Iterator[World]:
-    """A namespace for one test, gone afterwards."""
+    """A namespace for one test; it is deleted afterwards."""
     space = f"refused-{secrets.token_hex(3)}"
     lab.apply(namespace(space), network(space, "vlan1"))
     cluster = kubeapi.connect(Stop(), patience=PATIENCE, kubeconfig=str(lab.place.kubeconfig))
@@ -145,9 +145,9 @@ def world(lab: Lab) -> Iterator[World]:
 
 
 def emptied(lab: Lab, space: str) -> None:
-    """Take a namespace away in the order that Harvester's webhook allows.
+    """Delete a namespace in the order that Harvester's webhook allows.
 
-    A backing image goes after the claims of its class, a golden claim after or with its image.
+    A backing image is deleted after the claims of its class, a golden claim after or with its image.
     """
     for kind in (MACHINE, CLAIM, IMAGE, CLAIM):
         with contextlib.suppress(CommandError):
@@ -172,7 +172,7 @@ def storage_quota(world: World) -> None:
 def cpu_quota_at_start(world: World) -> None:
     world.limit({"limits.cpu": "1", "limits.memory": "1Gi"}, limitsCpu="1", limitsMemory="1Gi")
     world.stored(world.machine())
-    # KubeVirt's word; a VM of which nothing is said yet is not looked at.
+    # KubeVirt's status; Harvester does not check a VM without a status.
     world.cluster.patch_status(MACHINE, "web", {"printableStatus": "Stopped"}, world.space)
     world.cluster.patch(MACHINE, "web", {"spec": {"runStrategy": "RerunOnFailure"}}, world.space)
 
@@ -200,7 +200,7 @@ def a_golden_claim_of_a_foreign_vm(world: World) -> None:
     world.stored(world.machine(imported=False))
 
 
-def the_mark_taken_off(world: World) -> None:
+def the_mark_removed(world: World) -> None:
     world.stored(world.claim(annotations={"harvesterhci.io/goldenImage": "true"}))
     world.stored(world.machine())
     gone = {"metadata": {"labels": {"migration.harvesterhci.io/imported": None}}}
@@ -263,7 +263,7 @@ REFUSED: Final[list[tuple[Act, Exit, str]]] = [
     (a_nameless_template, Exit.INVALID, "PVC name is required"),
     (a_claim_in_use, Exit.INVALID, "web-disk is already used by other VM"),
     (a_golden_claim_of_a_foreign_vm, Exit.INVALID, "is a golden image, it can't be used as a volume in VM"),
-    (the_mark_taken_off, Exit.INVALID, "is a golden image, it can't be used as a volume in VM"),
+    (the_mark_removed, Exit.INVALID, "is a golden image, it can't be used as a volume in VM"),
     (a_smaller_template, Exit.INVALID, "web-disk PVC requests storage can't be less than previous value"),
     (another_class_in_a_template, Exit.INVALID, "storage class names for the volumes in the"),
     (a_display_name_twice, Exit.CONFLICT, "A resource with the same name exists"),
@@ -276,7 +276,7 @@ REFUSED: Final[list[tuple[Act, Exit, str]]] = [
 
 
 def let_in(world: World) -> None:
-    """The class of a CDI image is looked up later; a golden claim is fine where the VM bears the mark."""
+    """The class of a CDI image is looked up later; a golden claim is allowed if the VM has the mark."""
     world.stored(world.image("late", backend="cdi", targetStorageClassName="nowhere"))
     world.stored(world.claim(annotations={"harvesterhci.io/goldenImage": "true"}))
     made = world.stored(world.machine())
@@ -284,7 +284,7 @@ def let_in(world: World) -> None:
 
 
 def assert_refused(world: World, act: Act, code: Exit, words: str) -> None:
-    """At once and for good, and the user reads why."""
+    """The refusal is immediate and final, and the user reads the reason."""
     with pytest.raises(StepError) as caught:
         act(world)
     assert words in str(caught.value)

@@ -1,4 +1,4 @@
-"""Harvester's own webhook and then KubeVirt's own validation judge every golden VirtualMachine."""
+"""Harvester's own webhook and then KubeVirt's own validation check every golden VirtualMachine."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MACHINES: Final = machines()
 
 
 def networks_of(manifest: Object) -> set[tuple[str, str]]:
-    """(namespace, name) of each network that it is joined to."""
+    """(namespace, name) of each network of its NICs."""
     found = manifest["spec"]["template"]["spec"].get("networks") or []
     names = [one["multus"]["networkName"] for one in found if "multus" in one]
     return {(name.partition("/")[0], name.partition("/")[2]) for name in names}
@@ -50,13 +50,13 @@ def surroundings(real: Real) -> None:
 
 
 def judged(real: Real, manifest: Object) -> Object:
-    """The VirtualMachine as it would be stored. Raises CommandError, in the words of whoever refuses it."""
-    told = real.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", given=json.dumps(manifest))
-    found: Object = json.loads(told)
+    """The VirtualMachine as it would be stored. Raises CommandError with the text of the refusal."""
+    output = real.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", given=json.dumps(manifest))
+    found: Object = json.loads(output)
     return found
 
 
-def test_there_are_golden_vms_of_both_targets() -> None:
+def test_golden_vms_exist_for_both_targets() -> None:
     assert len(MACHINES) >= 40
     assert len([name for name in MACHINES if "harvester-" in name]) >= 20
 
@@ -70,8 +70,8 @@ def test_a_golden_vm_is_accepted(real: Real, name: str) -> None:
 
 
 @pytest.mark.usefixtures("surroundings")
-def test_several_sockets_are_what_kubevirt_refuses_behind_harvester(real: Real) -> None:
-    """Why a VM has one socket in Harvester: its webhook sets maxSockets to 1 (v1.6.1-v1.8.2, issue 10265)."""
+def test_kubevirt_refuses_several_sockets_after_harvesters_webhook(real: Real) -> None:
+    """Harvester's webhook sets maxSockets to 1 (v1.6.1-v1.8.2, issue 10265): so a VM gets one socket."""
     manifest = copy.deepcopy(MACHINES["vmware-bios-harvester-backingimage"])
     cpu = manifest["spec"]["template"]["spec"]["domain"]["cpu"]
     count = cpu["sockets"] * cpu["cores"]

@@ -1,4 +1,4 @@
-"""`vmferry run --to harvester` under the controllers and webhooks of Harvester and KubeVirt themselves."""
+"""`vmferry run --to harvester` with the real controllers and webhooks of Harvester and KubeVirt."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def vcenter(originals: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    """A VM as vSphere makes one: four vCPUs, each a socket of its own."""
+    """A VM as vSphere makes one: four vCPUs, each with its own socket."""
     nic = {"network": "VM Network", "mac": scenario.MACS[0], "type": "vmxnet3"}
     made = harness.machine(VM, *originals, power="off", cpus=4, coresPerSocket=1, memoryMiB=128, nics=[nic])
     with harness.vcenter(tmp_path_factory.mktemp("vc"), made) as simulator:
@@ -62,7 +62,7 @@ def vcenter(originals: list[Path], tmp_path_factory: pytest.TempPathFactory) -> 
 
 @dataclass(frozen=True)
 class Desk:
-    """Where a person sits, and the namespace that he imports into."""
+    """A user's environment, and the namespace to import into."""
 
     folder: Path
     place: Place
@@ -71,7 +71,7 @@ class Desk:
     space: str
 
     def run(self, name: str, storage_class: str) -> None:
-        """One import to its end; a second one under the same name is another import."""
+        """Run one import to its end; a second one with the same name is another import."""
         into = self.folder / f"{name}-{secrets.token_hex(3)}"
         secret, source, import_ = scenario.manifests(self.vcenter)
         import_["metadata"] = {"name": name, "namespace": self.space}
@@ -80,8 +80,8 @@ class Desk:
         import_["spec"] = {**import_["spec"], **wanted, "storageClass": storage_class}
         path = scenario.write(into.with_suffix(".yaml"), [secret, source, import_])
         argv: list[str | Path] = ["run", "--to", "harvester", "-f", path, "--into", into, *harness.QUICK]
-        told = {"KUBECONFIG": str(self.place.kubeconfig), "SVC_ADDRESS": own_address(self.api.host)}
-        ended = harness.vmferry(*argv, **told)
+        environment = {"KUBECONFIG": str(self.place.kubeconfig), "SVC_ADDRESS": own_address(self.api.host)}
+        ended = harness.vmferry(*argv, **environment)
         assert ended.code == 0, ended.err
 
     def machine(self) -> Object:
@@ -101,7 +101,7 @@ class Desk:
         return [digest(self.place.disk(self.api, self.space, name)) for name in names]
 
     def delete(self, *disks: str) -> None:
-        """As the UI does, with these disks ticked."""
+        """Delete it as the UI does, with these disks ticked."""
         harvester_machines.remove(self.api, self.space, VM, disks)
         gone(self.api, MACHINE, self.space, VM)
 
@@ -122,7 +122,7 @@ def desk(tmp_path: Path, lab: Lab, place: Place, api: Api, vcenter: Simulator) -
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_default_vm_of_vsphere_runs(desk: Desk, originals: list[Path], backend: str) -> None:
+def test_a_default_vsphere_vm_runs(desk: Desk, originals: list[Path], backend: str) -> None:
     desk.run("one", BACKENDS[backend])
     machine = desk.machine()
     assert machine["status"]["ready"]
@@ -139,7 +139,7 @@ def test_a_default_vm_of_vsphere_runs(desk: Desk, originals: list[Path], backend
 def test_a_deleted_vm_is_imported_again(
     desk: Desk, originals: list[Path], backend: str, ticked: tuple[str, ...]
 ) -> None:
-    """No old volume becomes the new VM's, and none that the person kept is lost."""
+    """No old volume becomes a volume of the new VM, and no volume that the user kept is lost."""
     desk.run("one", BACKENDS[backend])
     wanted = [digest(path) for path in originals]
     old = {name: one["metadata"]["uid"] for name, one in desk.made(CLAIM).items()}
@@ -157,6 +157,6 @@ def test_a_deleted_vm_is_imported_again(
 
 
 def spoil(desk: Desk, claim: str) -> None:
-    """What the guest wrote into its disk since it was imported."""
+    """Write to the disk, as a guest does after the import."""
     with desk.place.disk(desk.api, desk.space, claim).open("r+b") as file:
         file.write(b"the guest wrote this")

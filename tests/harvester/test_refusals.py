@@ -1,4 +1,4 @@
-"""What a user reads, and the exit code, where Harvester's own webhook refuses what an import asks for."""
+"""The message and the exit code if Harvester's own webhook refuses what an import requests."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def world(lab: Lab, real: object) -> Iterator[World]:
 
 
 @pytest.mark.parametrize(("act", "code", "words"), REFUSED, ids=[act.__name__ for act, _, _ in REFUSED])
-def test_a_refusal_is_final_and_says_why(world: World, act: Act, code: Exit, words: str) -> None:
+def test_a_refusal_is_final_and_has_a_reason(world: World, act: Act, code: Exit, words: str) -> None:
     assert_refused(world, act, code, words)
 
 
-def test_what_is_let_in_though_it_looks_wrong(world: World) -> None:
+def test_unusual_but_valid_objects_are_accepted(world: World) -> None:
     refusals.let_in(world)

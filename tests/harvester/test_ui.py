@@ -1,4 +1,4 @@
-"""What a person can do in Harvester's UI with an imported VM; the whole Harvester server answers."""
+"""What a user can do with an imported VM in Harvester's UI; the whole Harvester server answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ READY: Final = 240.0
 BACKUP: Final = Kind("harvesterhci.io/v1beta1", "VirtualMachineBackup", "virtualmachinebackups")
 SNAPSHOT: Final = Kind("snapshot.storage.k8s.io/v1", "VolumeSnapshot", "volumesnapshots")
 ODD: Final = GIB + (1 << 20)
-"""A size that the UI does not show to the byte: it rounds to a GiB with two places."""
+"""A size that the UI rounds: it shows GiB with two decimals."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Answer:
 
 
 class Ui:
-    """The API that the UI uses, which asks nobody who he is."""
+    """The API that the UI uses; it needs no login."""
 
     def __init__(self, url: str) -> None:
         self._base = f"{url}/v1/harvester"
         self._pool = urllib3.PoolManager(cert_reqs="CERT_NONE", assert_hostname=False)
 
     def ask(self, method: str, path: str, body: Object | None = None) -> Answer:
-        told = self._pool.request(
+        response = self._pool.request(
             method,
             f"{self._base}/{path}",
             body=None if body is None else json.dumps(body).encode(),
@@ -56,7 +56,7 @@ class Ui:
             timeout=60,
             retries=False,
         )
-        return Answer(told.status, json.loads(told.data) if told.data else {})
+        return Answer(response.status, json.loads(response.data) if response.data else {})
 
     def machine(self, world: World, name: str = "web") -> str:
         return f"kubevirt.io.virtualmachines/{world.space}/{name}"
@@ -88,7 +88,7 @@ def templates(world: World, size: int = ODD) -> list[Object]:
 
 
 def imported(world: World, annotation: list[Object] | None, storage_class: str = "disk") -> None:
-    """A VM of two disks: one over a backing image's class, one on CDI's own claim."""
+    """A VM of two disks: one with a backing image's class, one with CDI's own claim."""
     world.stored(world.claim("plain", storage_class))
     world.stored(world.claim("golden", storage_class, annotations={GOLDEN: "true"}))
     made = world.machine(claim="plain", templates=annotation)
@@ -106,13 +106,13 @@ BOTH: Final = pytest.mark.parametrize(
 
 
 @BOTH
-def test_ticked_disks_go_with_the_vm_and_a_golden_claim_stays(
+def test_ticked_disks_are_deleted_with_the_vm_except_a_golden_claim(
     ui: Ui, world: World, annotation: Annotation
 ) -> None:
     imported(world, annotation(world))
 
     def deleted() -> bool:
-        """Its cache may not have the VM yet."""
+        """The server's cache may not have the VM yet."""
         ticked = "removedDisks=disk-0&removedDisks=disk-1"
         return ui.ask("DELETE", f"{ui.machine(world)}?{ticked}").status in (200, 204)
 
@@ -125,14 +125,14 @@ def test_ticked_disks_go_with_the_vm_and_a_golden_claim_stays(
 
 
 @BOTH
-def test_an_edit_is_taken(ui: Ui, world: World, annotation: Annotation) -> None:
+def test_an_edit_is_saved(ui: Ui, world: World, annotation: Annotation) -> None:
     imported(world, annotation(world))
     answer = edited(ui, world, {"field.cattle.io/description": "edited"})
     assert answer.status == 200, answer.message
 
 
 def edited(ui: Ui, world: World, annotations: dict[str, str]) -> Answer:
-    """What the form does: it reads the VM and puts the whole of it, changed; again when it was outdated."""
+    """As the form does: read the VM, send it with the change; repeat it if the VM was outdated."""
 
     def saved() -> Answer | None:
         found = ui.ask("GET", ui.machine(world))
@@ -146,20 +146,20 @@ def edited(ui: Ui, world: World, annotations: dict[str, str]) -> Answer:
 
 
 def as_the_form_writes(world: World) -> str:
-    """All disks, also those that were attached as existing volumes, of sizes in GiB (parseDiskRows)."""
+    """All disks, also those that were attached as existing volumes, with sizes in GiB (parseDiskRows)."""
     entries = templates(world)
     for entry in entries:
         entry["spec"]["resources"]["requests"]["storage"] = "1Gi"
     return json.dumps(entries)
 
 
-def test_the_form_adds_the_templates_where_there_were_none(ui: Ui, world: World) -> None:
+def test_the_form_adds_missing_templates(ui: Ui, world: World) -> None:
     imported(world, None)
     answer = edited(ui, world, {TEMPLATES: as_the_form_writes(world)})
     assert answer.status == 200, answer.message
 
 
-def test_the_form_cannot_save_a_vm_whose_templates_are_no_whole_gibibytes(ui: Ui, world: World) -> None:
+def test_the_form_cannot_save_templates_without_whole_gibibytes(ui: Ui, world: World) -> None:
     imported(world, templates(world))
     answer = edited(ui, world, {TEMPLATES: as_the_form_writes(world)})
     assert answer.status == 422
@@ -167,10 +167,10 @@ def test_the_form_cannot_save_a_vm_whose_templates_are_no_whole_gibibytes(ui: Ui
 
 
 @BOTH
-def test_a_snapshot_is_taken_of_every_disk(
+def test_a_snapshot_includes_every_disk(
     ui: Ui, world: World, lab: Lab, annotation: Annotation, request: pytest.FixtureRequest
 ) -> None:
-    """Up to the VolumeSnapshots: what Longhorn makes of them nobody plays."""
+    """Up to the VolumeSnapshots: no stand-in does what Longhorn does with them."""
     request.addfinalizer(lambda: without_longhorn_volumes(world, lab))
     for name in ("plain", "golden"):
         longhorn_volume(world, lab, name)
@@ -192,7 +192,7 @@ def test_a_snapshot_is_taken_of_every_disk(
 
 
 def asked_for_snapshot(ui: Ui, world: World) -> str:
-    """Its name. The UI makes the object itself; the action `snapshot` of the API does nothing (v1.8.2)."""
+    """Returns its name. The UI creates the object; the API's action `snapshot` does nothing (v1.8.2)."""
     name = f"snap-{secrets.token_hex(2)}"
     source = {"apiGroup": "kubevirt.io", "kind": MACHINE.kind, "name": "web"}
     answer = ui.ask(
@@ -213,7 +213,7 @@ def asked_for_snapshot(ui: Ui, world: World) -> str:
 
 
 def longhorn_volume(world: World, lab: Lab, claim: str) -> None:
-    """A volume of Longhorn's for a claim that is made next, with its Engine; the lab's own are no CSI's."""
+    """A Longhorn volume and its Engine for the next claim; the lab's volumes have no CSI driver."""
     name = f"{world.space}-{claim}"
     lab.apply(
         {

@@ -1,4 +1,4 @@
-"""Runs `strict-decode`: what KubeVirt's types and webhooks say to a manifest."""
+"""Runs `strict-decode`: KubeVirt's own types and webhooks check a manifest."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SOURCES: Final = Path(__file__).parent
 
 @functools.cache
 def program() -> Path:
-    """The program, built if need be."""
+    """The program; it is built if needed."""
     return goprogram.build("strict-decode", _SOURCES)
 
 
 def faults(text: str) -> list[str]:
-    """Everything KubeVirt would refuse in these documents, as FIELD: WHAT."""
+    """Everything that KubeVirt would refuse in these documents, as FIELD: WHAT."""
     ended = subprocess.run([program()], input=text, capture_output=True, text=True, check=False)
     assert ended.returncode in {0, 1}, ended.stderr
     lines = ended.stdout.splitlines()

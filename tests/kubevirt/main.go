@@ -1,8 +1,8 @@
-// strict-decode reads manifests as KubeVirt v1.6.0 would and prints a line for everything it would refuse.
+// strict-decode reads manifests as KubeVirt v1.6.0 would and prints a line for everything that it would refuse.
 //
-//	strict-decode FILE...    several YAML documents in a file are fine; without FILE: standard input
+//	strict-decode FILE...    a file may have several YAML documents; without FILE: standard input
 //
-// Exit 0: nothing to say. 1: faults, one a line as FILE[DOCUMENT]: FIELD: WHAT. 2: a file cannot be read.
+// Exit 0: no errors. 1: errors, one per line as FILE[DOCUMENT]: FIELD: WHAT. 2: a file cannot be read.
 package main
 
 import (
@@ -55,7 +55,7 @@ func report(out io.Writer, faults []string) int {
 	return 0
 }
 
-// check returns the faults of every document of a stream; one without any document is a fault itself.
+// check returns the errors of every document of a stream; a stream without any document is an error.
 func check(name string, stream io.Reader) []string {
 	var faults []string
 	found := 0
@@ -82,14 +82,14 @@ func check(name string, stream io.Reader) []string {
 	return faults
 }
 
-// empty tells a document of comments only from one that says something.
+// empty detects a document that contains only comments.
 func empty(text []byte) bool {
 	var value any
 	return yaml.Unmarshal(text, &value) == nil && value == nil
 }
 
-// checkDocument decodes as the API server does with fieldValidation=Strict: names of fields in their exact
-// case, none unknown, none twice (apimachinery pkg/runtime/serializer/json/json.go).
+// checkDocument decodes as the API server does with fieldValidation=Strict: field names in their exact case, no unknown
+// and no duplicate names (apimachinery pkg/runtime/serializer/json/json.go).
 func checkDocument(text []byte) []string {
 	document, err := yaml.YAMLToJSONStrict(text)
 	if err != nil {
@@ -111,8 +111,8 @@ func checkDocument(text []byte) []string {
 	return append(faults, refusals(&machine)...)
 }
 
-// These types decode themselves, which is lenient all the way down (kubevirt.io/api core/v1/types.go,
-// schema.go); without their methods they decode strictly.
+// These types decode themselves leniently, including all nested fields (kubevirt.io/api core/v1/types.go, schema.go);
+// without their methods they decode strictly.
 type (
 	instanceSpec v1.VirtualMachineInstanceSpec
 	podNetwork   v1.PodNetwork
@@ -146,7 +146,7 @@ func strictInstance(where string, document []byte) []string {
 	return faults
 }
 
-// strict says which fields of a document that decodes are unknown; where goes before their paths.
+// strict returns the unknown fields of a document that decodes; where is the prefix of their paths.
 func strict(where string, document []byte, into any) []string {
 	found, err := kjson.UnmarshalStrict(document, into)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	v1 "kubevirt.io/api/core/v1"
 )
 
-// Sources of the rules, in github.com/kubevirt/kubevirt at v1.6.0. Only those are here that the object alone
-// decides; feature gates, quotas and cluster state are not.
+// Sources of the rules, in github.com/kubevirt/kubevirt at v1.6.0. Only rules that depend on the object alone are here;
+// feature gates, quotas and cluster state are left out.
 //
 //	vms:   pkg/virt-api/webhooks/validating-webhook/admitters/vms-admitter.go
 //	vmi:   pkg/virt-api/webhooks/validating-webhook/admitters/vmi-create-admitter.go
@@ -58,7 +58,7 @@ func (f *faults) add(where, format string, values ...any) {
 	*f = append(*f, where+": "+fmt.Sprintf(format, values...))
 }
 
-// refusals says why the API server or KubeVirt's webhooks would refuse a machine that decodes.
+// refusals returns the reasons why the API server or KubeVirt's webhooks would refuse a VM that decodes.
 func refusals(machine *v1.VirtualMachine) []string {
 	var found faults
 	object(&found, machine)
@@ -78,7 +78,7 @@ func refusals(machine *v1.VirtualMachine) []string {
 	return found
 }
 
-// object: what the API server asks of any object, and vms: validateRunStrategy.
+// object: the API server's rules for any object, and vms: validateRunStrategy.
 func object(found *faults, machine *v1.VirtualMachine) {
 	if gvk := machine.GroupVersionKind(); gvk != v1.VirtualMachineGroupVersionKind {
 		found.add("kind", "%s is not %s", gvk, v1.VirtualMachineGroupVersionKind)
@@ -254,7 +254,7 @@ func networks(found *faults, spec *v1.VirtualMachineInstanceSpec) {
 	}
 }
 
-// firmware: vmi validateBootloader, validateDomainSpec. EFI without secureBoot, SMM without enabled mean true.
+// firmware: vmi validateBootloader, validateDomainSpec. A missing value for EFI's secureBoot or SMM's enabled means true.
 func firmware(found *faults, domain *v1.DomainSpec) {
 	if domain.Firmware == nil || domain.Firmware.Bootloader == nil {
 		return
@@ -314,7 +314,7 @@ func unique(found *faults, where, name string, seen map[string]bool) {
 	seen[name] = true
 }
 
-// given counts the fields that are set in a struct of pointers of which one is to be chosen.
+// given counts the fields that are set in a struct of pointers, of which exactly one must be set.
 func given(choices any) int {
 	value := reflect.ValueOf(choices)
 	count := 0

@@ -1,4 +1,4 @@
-"""The strict decoder tells right manifests from wrong ones, and finds nothing wrong with ours."""
+"""The strict decoder distinguishes right manifests from wrong ones, and accepts ours."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BASE: Final = FOLDER / "dozen-disks" / "virtualmachine.yaml"
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_kubevirt_takes_every_golden_manifest(path: Path) -> None:
+def test_kubevirt_accepts_every_golden_manifest(path: Path) -> None:
     assert faults(path.read_text()) == []
 
 
@@ -47,7 +47,7 @@ def nic(machine: Json) -> Json:
     return found
 
 
-def second_card(machine: Json) -> None:
+def second_nic(machine: Json) -> None:
     devices(machine)["interfaces"].append({"name": "other", "bridge": {}})
     spec(machine)["networks"].append({"name": "other", "pod": {}})
 
@@ -63,7 +63,7 @@ WRONG: Final[dict[str, tuple[Change, str]]] = {
     "two clocks": (lambda m: spec(m)["domain"]["clock"].update(timezone="Europe/Berlin"), "domain.clock"),
     "field in wrong case": (lambda m: devices(m)["disks"][1].update(bootorder=1), 'disks[1].bootorder"'),
     "unknown field of the pod network": (lambda m: spec(m)["networks"][0]["pod"].update(a=1), '[0].pod.a"'),
-    "unknown field of the machine": (lambda m: m["spec"].update(colour="red"), '"spec.colour"'),
+    "unknown field of the VM": (lambda m: m["spec"].update(colour="red"), '"spec.colour"'),
     "wrong type": (lambda m: devices(m)["disks"][0].update(bootOrder="one"), "cannot unmarshal string"),
     "bad quantity": (lambda m: spec(m)["domain"]["memory"].update(guest="many"), "quantities must match"),
     "wrong kind": (lambda m: m.update(kind="VirtualMachineInstance"), "kind: "),
@@ -109,7 +109,7 @@ WRONG: Final[dict[str, tuple[Change, str]]] = {
         lambda m: devices(m)["disks"][5].update(bootOrder=1),
         "disks[5].bootOrder: 1 is that",
     ),
-    "boot order of a card": (lambda m: nic(m).update(bootOrder=1), "interfaces[0].bootOrder: 1 is that"),
+    "boot order of a NIC": (lambda m: nic(m).update(bootOrder=1), "interfaces[0].bootOrder: 1 is that"),
     "unknown model": (
         lambda m: nic(m).update(model="vmxnet3"),
         'interfaces[0].model: unknown model "vmxnet3"',
@@ -117,18 +117,18 @@ WRONG: Final[dict[str, tuple[Change, str]]] = {
     "bad MAC": (lambda m: nic(m).update(macAddress="00:50:56"), 'macAddress: malformed "00:50:56"'),
     "long MAC": (lambda m: nic(m).update(macAddress="00:50:56:00:00:00:00:00"), "macAddress: malformed"),
     "reserved MAC": (lambda m: nic(m).update(macAddress="02:00:00:00:00:00"), "in-pod bridge"),
-    "card without network": (lambda m: nic(m).update(name="x"), 'interfaces[0].name: no network "x"'),
-    "network without card": (
+    "NIC without network": (lambda m: nic(m).update(name="x"), 'interfaces[0].name: no network "x"'),
+    "network without NIC": (
         lambda m: spec(m)["networks"][0].update(name="x"),
         "networks[0].name: no interface",
     ),
-    "card's name": (lambda m: nic(m).update(name="a.b"), 'interfaces[0].name: "a.b" is not made'),
+    "NIC's name": (lambda m: nic(m).update(name="a.b"), 'interfaces[0].name: "a.b" is not made'),
     "two bindings": (lambda m: nic(m).update(bridge={}), "interfaces[0]: 2 bindings"),
     "masquerade off the pod network": (
         lambda m: spec(m)["networks"].__setitem__(0, {"name": "pod-network", "multus": {"networkName": "a"}}),
         "interfaces[0].masquerade: only on the pod network",
     ),
-    "two pod networks": (second_card, "networks: 2 pod networks"),
+    "two pod networks": (second_nic, "networks: 2 pod networks"),
     "network of no kind": (lambda m: spec(m)["networks"][0].pop("pod"), "networks[0]: exactly one of"),
     "multus without a name": (
         lambda m: spec(m)["networks"].__setitem__(0, {"name": "pod-network", "multus": {"networkName": ""}}),
@@ -150,14 +150,14 @@ def base() -> Json:
     return loaded
 
 
-@pytest.mark.parametrize(("change", "said"), WRONG.values(), ids=WRONG)
-def test_a_wrong_manifest_is_found_out(change: Change, said: str) -> None:
+@pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG)
+def test_a_wrong_manifest_is_detected(change: Change, message: str) -> None:
     machine = base()
     change(machine)
-    assert any(said in fault for fault in faults(to_yaml(machine)))
+    assert any(message in fault for fault in faults(to_yaml(machine)))
 
 
-def test_every_fault_is_a_line_of_its_own() -> None:
+def test_every_error_has_its_own_line() -> None:
     machine = base()
     for name in ("unknown field", "unknown bus", "bad MAC"):
         WRONG[name][0](machine)
@@ -165,7 +165,7 @@ def test_every_fault_is_a_line_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "no document"),
         ("# nothing\n---\n", "no document"),
@@ -174,8 +174,8 @@ def test_every_fault_is_a_line_of_its_own() -> None:
         ("kind: VirtualMachine\nkind: VirtualMachine\n", 'key "kind" already set'),
     ],
 )
-def test_what_is_no_manifest_is_found_out(text: str, said: str) -> None:
-    assert any(said in fault for fault in faults(text))
+def test_text_that_is_not_a_manifest_is_detected(text: str, message: str) -> None:
+    assert any(message in fault for fault in faults(text))
 
 
 def test_every_document_is_read() -> None:
@@ -199,13 +199,13 @@ def yaml_of(**machine: Any) -> str:
 
 
 BOOLEANS: Final = ("on", "off", "yes", "no", "y", "n")
-"""What YAML 1.1, hence kubectl, reads as true or false when it stands without quotes."""
+"""Unquoted texts that YAML 1.1, and so kubectl, reads as true or false."""
 
 
 @pytest.mark.parametrize(
     "name", ["1e3", "0b101", "0x10", "0o7", "017", "123", "null", "true", "1-1-1", "inf"]
 )
-def test_a_name_that_looks_like_something_else_stays_a_name(name: str) -> None:
+def test_a_name_that_looks_like_another_type_stays_a_name(name: str) -> None:
     assert faults(yaml_of(name=name)) == []
 
 
@@ -216,5 +216,5 @@ def test_a_name_that_yaml_1_1_takes_for_a_boolean_stays_a_name(name: str) -> Non
 
 @settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(st.text().filter(lambda text: text.lower() not in BOOLEANS))
-def test_any_description_passes(notes: str) -> None:
+def test_any_description_is_accepted(notes: str) -> None:
     assert faults(yaml_of(notes=notes)) == []

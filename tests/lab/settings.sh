@@ -4,7 +4,7 @@ LAB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE=$(cd "$LAB/../.." && pwd)/.cache/lab
 
 NAME=${LAB_NAME:-lab}                     # of the node, the control group and the host's network device
-NET=${LAB_NET:-10.199.0}                  # network of host and node
+NET=${LAB_NET:-10.199.0}                  # network of the host and the node
 POD_CIDR=${LAB_POD_CIDR:-10.244.0.0/16}
 SERVICE_CIDR=${LAB_SERVICE_CIDR:-10.96.0.0/16}
 HOST_IP=$NET.1                            # stand-ins on the host listen here; pods reach no other host address

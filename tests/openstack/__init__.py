@@ -1,1 +1,1 @@
-"""Tests against the real OpenStack services, and what starts them (README.md)."""
+"""Tests against the real OpenStack services, and the programs that start them (README.md)."""

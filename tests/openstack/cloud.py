@@ -1,4 +1,4 @@
-"""The running stack as a test sees it: an administrator, and a fresh project with a user of its own."""
+"""The running stack for the tests: an administrator, and a fresh project with its own user."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from tests.openstack.stack.layout import CACHE, REGION, Layout, Settings, saved
 from tests.openstack.stack.processes import wait
 
 STATE: Final = "VMFERRY_OPENSTACK"
-"""Environment variable: the state folder of a stack that runs."""
+"""Environment variable: the state folder of a running stack."""
 
 SECONDS: Final = 300.0
-"""For one thing to reach its state; on a machine that has other work too."""
+"""Seconds for one object to reach its state, on a host that has other work, too."""
 
 _UNLIMITED: Final = {
     "block_storage": ("volumes", "snapshots", "gigabytes", "backups"),
@@ -40,14 +40,14 @@ def _state() -> Path:
 
 
 def running(state: Path | None = None) -> Layout | None:
-    """The stack of `state`, of the environment variable, or under .cache; None when it does not run."""
+    """The stack of `state`, of the environment variable, or under .cache; None if it is not running."""
     layout = saved((state or _state()).absolute())
     return layout if layout is not None and not operate.lacking(layout) else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """How someone proves who he is: either the password and the names, or an application credential."""
+    """Credentials of a user: either the password and the names, or an application credential."""
 
     auth_url: str
     region: str = REGION
@@ -61,7 +61,7 @@ class Credentials:
     application_secret: str = field(default="", repr=False)
 
     def connect(self) -> Any:
-        """A connection of openstacksdk, which reads no file and no environment."""
+        """A connection of openstacksdk that reads no file and no environment variable."""
         auth: Any
         if self.application_id:
             auth = v3.ApplicationCredential(
@@ -90,7 +90,7 @@ class Cloud:
 
     @classmethod
     def up(cls, state: Path | None = None) -> Cloud:
-        """The stack of `state`, by default as `running` takes it; it is started when it does not run."""
+        """The stack of `state` (default: that of `running`); it is started if it is not running."""
         return cls(running(state) or operate.up((state or _state()).absolute(), Settings()))
 
     @property
@@ -115,7 +115,7 @@ class Cloud:
 
     @contextmanager
     def project(self) -> Iterator[Project]:
-        """A project and a user, in a domain each, with no limits; all of it is deleted afterwards."""
+        """A project and a user, each in its own domain, without limits; all is deleted afterwards."""
         with self.admin.connect() as admin:
             project = Project._create(self, admin)
             try:
@@ -131,7 +131,7 @@ class Cloud:
 
 @dataclass
 class Project:
-    """One test's own corner. `connection` is that of its user, who has the role `member` and no more."""
+    """A project for one test. `connection` is that of its user, who has only the role `member`."""
 
     cloud: Cloud
     admin: Any
@@ -141,7 +141,7 @@ class Project:
     credentials: Credentials
     connection: Any
     made: set[str] = field(default_factory=set)
-    """Identifiers of the volumes, snapshots and images that the test itself made."""
+    """IDs of the volumes, snapshots and images that the test itself made."""
     flavors: list[str] = field(default_factory=list)
 
     @classmethod
@@ -170,7 +170,7 @@ class Project:
         return cls(cloud, admin, project.id, user.id, domains, credentials, credentials.connect())
 
     def application_credential(self, *roles: str) -> Credentials:
-        """A new one of the user, for this project; all of his roles when none is named."""
+        """A new one of the user for this project; with all of the user's roles if none is named."""
         made = self.connection.identity.create_application_credential(
             user=self.user_id,
             name=f"credential-{secrets.token_hex(4)}",
@@ -184,7 +184,7 @@ class Project:
         )
 
     def held(self) -> list[str]:
-        """Snapshots, volumes and images that are there now and that the test did not make itself."""
+        """Snapshots, volumes and images that exist now and that the test did not make itself."""
         storage, images = self.connection.block_storage, self.connection.image
         kinds: list[tuple[str, Iterable[Any]]] = [
             ("snapshot", storage.snapshots()),
@@ -199,11 +199,11 @@ class Project:
         ]
 
     def stops(self, server: str) -> int:
-        """How often the server of that identifier was told to stop."""
+        """How many stop requests the server with that ID has received."""
         return [entry.action for entry in self.connection.compute.server_actions(server)].count("stop")
 
     def delete(self) -> None:
-        """Everything in the project, then the project, its user and their domains."""
+        """Delete everything in the project, then the project, its user and their domains."""
         own = self.connection
         self._gone(own.compute.servers, lambda item: own.compute.delete_server(item, force=False))
         self._gone(own.network.ports, own.network.delete_port, project_id=self.id)
@@ -227,7 +227,7 @@ class Project:
         asked: set[str] = set()
 
         def none() -> bool:
-            """What cannot be deleted yet, since it is still busy, is tried again."""
+            """An object that is still busy cannot be deleted yet; it is tried again."""
             remaining = list(listed(**only))
             for item in remaining:
                 if item.id not in asked:

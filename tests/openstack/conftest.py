@@ -19,6 +19,6 @@ def cloud() -> Cloud:
 
 @pytest.fixture
 def project(cloud: Cloud) -> Iterator[Project]:
-    """One for each test."""
+    """A new project for each test."""
     with cloud.project() as made:
         yield made

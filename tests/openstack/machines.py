@@ -21,16 +21,16 @@ _FORMATS: Final = {".iso": "iso", ".qcow2": "qcow2", ".vmdk": "vmdk"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
-    """A network card: one port."""
+class Nic:
+    """A NIC: one port."""
 
     network: str
-    """Identifier, as `network` returns it."""
+    """ID, as `network` returns it."""
     mac: str | None = None
 
 
 def image(project: Project, file: Path, name: str | None = None, **properties: str) -> str:
-    """Upload a file as it is; returns its identifier. The suffix tells the format, raw by default."""
+    """Upload a file unchanged; returns its ID. The suffix is its format, raw by default."""
     glance = project.connection.image
     form = {
         "name": name or file.name,
@@ -50,7 +50,7 @@ def image(project: Project, file: Path, name: str | None = None, **properties: s
 
 
 def network(project: Project, name: str, *, v6: bool = False) -> str:
-    """A network with a subnet of IPv4, and one of IPv6 when asked for; returns its identifier."""
+    """A network with an IPv4 subnet and optionally an IPv6 subnet; returns its ID."""
     neutron = project.connection.network
     made = neutron.create_network(name=name)
     number = len(list(neutron.networks(project_id=project.id)))
@@ -63,9 +63,9 @@ def network(project: Project, name: str, *, v6: bool = False) -> str:
 
 
 def volume(project: Project, content: Path | int, name: str, **properties: str) -> str:
-    """A volume with a file's content, or a blank one of so many GiB; returns its identifier.
+    """A volume with a file's content, or a blank one of this number of GiB; returns its ID.
 
-    It is made from an image, which is deleted then: its properties stay in volume_image_metadata.
+    It is made from an image that is deleted afterwards: its properties stay in volume_image_metadata.
     """
     cinder = project.connection.block_storage
     if isinstance(content, int):
@@ -85,7 +85,7 @@ def server(
     disks: Sequence[Path | int] = (),
     *,
     boot: Literal["volume", "image"] = "volume",
-    cards: Sequence[Card] = (),
+    nics: Sequence[Nic] = (),
     properties: Mapping[str, str] | None = None,
     metadata: Mapping[str, str] | None = None,
     description: str | None = None,
@@ -94,15 +94,15 @@ def server(
     """A running server, in state ACTIVE.
 
     Args:
-        project: where.
-        name: need not be the only one.
+        project: the project of the server.
+        name: may be used more than once.
         disks: files of raw bytes (or qcow2, or .iso), or sizes of blank volumes in GiB; the first is booted.
         boot: whether the first is a volume, or a local disk made from an image.
-        cards: in the order of their ports.
+        nics: in the order of their ports.
         properties: of the image that the first disk is made from.
         metadata: of the server itself.
         description: of the server itself.
-        flavor: identifier; by default one of 2 processors and 2 GiB of memory is made.
+        flavor: ID; by default a flavor with 2 processors and 2 GiB of memory is made.
     """
     root = (
         image(project, Path(str(disks[0])), f"{name}-image", **(properties or {}))
@@ -122,7 +122,7 @@ def server(
     created = project.connection.compute.create_server(
         name=name,
         flavor_id=flavor or new_flavor(project, disk=local),
-        networks=[{"port": _port(project, card)} for card in cards] or "none",
+        networks=[{"port": _port(project, nic)} for nic in nics] or "none",
         metadata=dict(metadata or {}),
         **({"image_id": root} if root else {}),
         block_device_mapping=mapping,
@@ -134,7 +134,7 @@ def server(
 
 
 def stop(project: Project, server_id: str) -> None:
-    """Until it is SHUTOFF."""
+    """Stop it and wait until it is SHUTOFF."""
     nova = project.connection.compute
     nova.stop_server(server_id)
     nova.wait_for_server(
@@ -150,7 +150,7 @@ def new_flavor(
     disk: int = 0,
     specs: Mapping[str, str] | None = None,
 ) -> str:
-    """A flavor that goes with the project; memory in MiB, disk in GiB. Returns its identifier."""
+    """A flavor that is deleted with the project; memory in MiB, disk in GiB. Returns its ID."""
     nova = project.admin.compute
     name = f"flavor-{project.id[:8]}-{len(project.flavors)}"
     made = nova.create_flavor(name=name, vcpus=cpus, ram=memory, disk=disk)
@@ -161,7 +161,7 @@ def new_flavor(
 
 
 def gibibytes(content: Path | int) -> int:
-    """What a volume of that content takes; Cinder has whole ones only."""
+    """The size of a volume for that content; Cinder has only whole GiB."""
     if isinstance(content, int):
         return content
     argv = ["qemu-img", "info", "--output=json", str(content)]
@@ -171,7 +171,7 @@ def gibibytes(content: Path | int) -> int:
 
 @contextmanager
 def _compact(content: Path) -> Iterator[Path]:
-    """A raw file as a qcow2 one for the time of the upload: its holes need not travel."""
+    """A raw file as qcow2 for the duration of the upload: its holes are not sent."""
     if content.suffix in _FORMATS:
         yield content
         return
@@ -193,15 +193,15 @@ def _mapped(source: str, destination: str, uuid: str, index: int) -> dict[str, A
     }
 
 
-def _port(project: Project, card: Card) -> str:
-    form = {"network_id": card.network}
-    if card.mac:
-        form["mac_address"] = card.mac
+def _port(project: Project, nic: Nic) -> str:
+    form = {"network_id": nic.network}
+    if nic.mac:
+        form["mac_address"] = nic.mac
     return str(project.connection.network.create_port(**form).id)
 
 
 def _settled(project: Project, item: Any, status: str) -> Any:
-    """A volume in that state."""
+    """Wait until a volume has that state."""
     project.made.add(item.id)
     return resource.wait_for_status(
         project.connection.block_storage,

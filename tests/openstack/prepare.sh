@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what tests/openstack needs of Debian, without starting any service, and builds the services' environment.
-#   prepare.sh packages venv      either or both, in this order; a second call takes a moment
+# Installs the Debian packages that tests/openstack needs, without starting any service, and builds the services'
+# environment.
+#   prepare.sh packages venv      one or both, in this order; a second call takes a moment
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -19,7 +20,7 @@ missing() {
   done
 }
 
-install() { # Debian's packages may not start services on a machine that only wants the programs
+install() { # Debian's packages must not start services on a host that only needs the programs
   local guard=/usr/sbin/policy-rc.d made='' status=0
   if [ ! -e "$guard" ]; then
     printf '#!/bin/sh\nexit 101\n' >"$guard" && chmod +x "$guard" && made=yes

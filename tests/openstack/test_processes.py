@@ -1,4 +1,4 @@
-"""Ending what was started, without any OpenStack."""
+"""Stopping started processes, without any OpenStack."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def processes(tmp_path: Path) -> Processes:
     return Processes(tmp_path)
 
 
-def test_children_that_left_the_group_are_ended_too(processes: Processes, tmp_path: Path) -> None:
+def test_children_that_left_the_group_are_stopped_too(processes: Processes, tmp_path: Path) -> None:
     processes.start("parent", ["sh", "-c", _ESCAPES], {})
     child = tmp_path / "child"
     wait(lambda: child.exists() and child.read_text().endswith("\n"), 30)
@@ -33,14 +33,14 @@ def test_children_that_left_the_group_are_ended_too(processes: Processes, tmp_pa
     assert processes.names() == []
 
 
-def test_a_pid_that_another_process_has_now_is_let_alone(processes: Processes, tmp_path: Path) -> None:
+def test_a_reused_pid_is_not_killed(processes: Processes, tmp_path: Path) -> None:
     (tmp_path / "run" / "other.pid").write_text(f"{os.getpid()} 1\n")
     assert not processes.runs("other")
-    processes.stop("other")  # would end this test otherwise
+    processes.stop("other")  # otherwise it would end this test
     assert processes.names() == []
 
 
-def test_what_ends_as_it_starts_is_told_with_the_end_of_its_log(processes: Processes) -> None:
+def test_a_program_that_ends_at_start_is_reported_with_its_log(processes: Processes) -> None:
     processes.start("broken", ["sh", "-c", "echo no such database; exit 3"], {})
     with pytest.raises(StackError, match=r"broken ended as it started; .*\nno such database"):
         processes.await_ready("broken", lambda: False, 30)

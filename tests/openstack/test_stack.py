@@ -1,4 +1,4 @@
-"""What the services and our plug-ins do with bytes: the ground on which the provider's tests stand."""
+"""What the services and our plug-ins do with bytes: the provider's tests rely on it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from openstack import resource
 
 from tests.openstack import machines
 from tests.openstack.cloud import Cloud, Project
-from tests.openstack.machines import Card
+from tests.openstack.machines import Nic
 
 pytestmark = pytest.mark.openstack
 
@@ -21,18 +21,18 @@ _GIB = 1 << 30
 _SECONDS = 300
 
 
-def test_a_volume_comes_back_by_snapshot_volume_and_image(project: Project, tmp_path: Path) -> None:
+def test_a_volume_is_read_by_snapshot_volume_and_image(project: Project, tmp_path: Path) -> None:
     disks = [_disk(tmp_path / "root.raw", 300 << 20, 1), _disk(tmp_path / "data.raw", 1 << 30, 2)]
-    cards = [
-        Card(network=machines.network(project, "front", v6=True), mac="fa:16:3e:00:00:01"),
-        Card(network=machines.network(project, "back")),
+    nics = [
+        Nic(network=machines.network(project, "front", v6=True), mac="fa:16:3e:00:00:01"),
+        Nic(network=machines.network(project, "back")),
     ]
     secure = {"hw_firmware_type": "uefi", "os_secure_boot": "required", "hw_tpm_model": "tpm-crb"}
     server = machines.server(
         project,
         "two-disks",
         disks,
-        cards=cards,
+        nics=nics,
         properties=secure | {"hw_machine_type": "q35", "hw_tpm_version": "2.0"},
         metadata={"owner": "tests"},
         description="has two disks",
@@ -55,7 +55,7 @@ def test_a_volume_comes_back_by_snapshot_volume_and_image(project: Project, tmp_
     assert sorted(addresses) == [1, 2]
 
 
-def test_a_local_disk_comes_back_by_an_image_of_its_server(project: Project, tmp_path: Path) -> None:
+def test_a_local_disk_is_read_by_an_image_of_its_server(project: Project, tmp_path: Path) -> None:
     disk = _disk(tmp_path / "root.raw", 200 << 20, 3)
     server = machines.server(project, "local", [disk], boot="image", properties={"hw_disk_bus": "scsi"})
     assert server.image.id
@@ -69,15 +69,15 @@ def test_a_local_disk_comes_back_by_an_image_of_its_server(project: Project, tmp
 
 
 def test_an_image_of_a_server_with_volumes_has_no_bytes(project: Project, tmp_path: Path) -> None:
-    """Nova's own behaviour, which the provider must not fall for."""
+    """Nova's own behaviour, which must not mislead the provider."""
     server = machines.server(project, "volumes", [_disk(tmp_path / "root.raw", 1 << 20, 4)])
     image = _active(project, _of_server(project, server.id, "empty"))
     assert image.size == 0
     assert "snapshot_id" in image.properties["block_device_mapping"]
 
 
-def test_a_volume_made_from_an_iso_image_is_booted(project: Project, tmp_path: Path) -> None:
-    """What it was made from can be seen in its metadata only."""
+def test_a_server_boots_from_a_volume_made_from_an_iso(project: Project, tmp_path: Path) -> None:
+    """Only its metadata shows what it was made from."""
     iso = tmp_path / "install.iso"
     with iso.open(
         "wb"
@@ -91,7 +91,7 @@ def test_a_volume_made_from_an_iso_image_is_booted(project: Project, tmp_path: P
     assert volume.volume_image_metadata["disk_format"] == "iso"
 
 
-def test_credentials_of_both_kinds(project: Project) -> None:
+def test_both_kinds_of_credentials_work(project: Project) -> None:
     with project.application_credential().connect() as connection:
         assert connection.current_project_id == project.id
     assert project.credentials.user_domain != project.credentials.project_domain
@@ -115,7 +115,7 @@ def test_nothing_is_left_of_a_project(cloud: Cloud, tmp_path: Path) -> None:
 
 
 def _ids(project: Project) -> set[str]:
-    """Identifiers of everything in a project that may have a file."""
+    """The IDs of everything in a project that may have a file."""
     storage, compute = project.connection.block_storage, project.connection.compute
     images = project.connection.image.images(owner=project.id)
     listed = (storage.volumes(), storage.snapshots(), compute.servers(), images)
@@ -123,7 +123,7 @@ def _ids(project: Project) -> set[str]:
 
 
 def _files_of(cloud: Cloud, ids: set[str]) -> list[str]:
-    """Files of the stores by these identifiers; other tests have theirs there at the same time."""
+    """Files of the stores with these IDs; other tests have theirs there at the same time."""
     return [name for name in cloud.left() if any(one in name for one in ids)]
 
 
@@ -156,7 +156,7 @@ def _digest(file: Path, size: int) -> str:
 
 
 def _copied(project: Project, volume: str, disk_format: str, folder: Path) -> str:
-    """SHA-256 of a volume's bytes, by the way that the provider goes; nothing of it stays."""
+    """SHA-256 of a volume's bytes, read in the provider's way; the copies are deleted."""
     cinder, glance = project.connection.block_storage, project.connection.image
     snapshot = _settled(cinder, cinder.create_snapshot(volume_id=volume, name="copy", force=True))
     copy = _settled(cinder, cinder.create_volume(snapshot_id=snapshot.id, name="copy"))
@@ -176,7 +176,7 @@ def _settled(cinder: Any, item: Any) -> Any:
 
 
 def _of_server(project: Project, server_id: str, name: str) -> str:
-    """Nova's createImage; the SDK's own call for it is one of those that warn."""
+    """Nova's createImage; the SDK's own call for it warns."""
     action = {"createImage": {"name": name}}
     answer = project.connection.compute.post(f"/servers/{server_id}/action", json=action, microversion="2.45")
     assert answer.status_code == 202, answer.text
@@ -192,7 +192,7 @@ def _active(project: Project, image: str) -> Any:
 
 
 def _content(project: Project, image: Any, folder: Path) -> str:
-    """Of what the image says once it is raw; Glance's own digest of the download is checked."""
+    """SHA-256 of the raw content of an image; Glance's own digest of the download is checked."""
     file = folder / "download"
     answer = project.connection.image.get(f"/images/{image.id}/file", stream=True)
     digest = hashlib.sha512()

@@ -36,7 +36,7 @@ Vmferry = Callable[..., Ended]
 
 @pytest.fixture
 def vmferry(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Vmferry:
-    """The command line against a world whose controller looks whenever something is read, if it `attends`."""
+    """The command line with a world whose controller reconciles before each read, if it `attends`."""
     monkeypatch.chdir(tmp_path)
 
     def call(world: World, *argv: str, attends: bool = True) -> Ended:
@@ -46,14 +46,14 @@ def vmferry(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         monkeypatch.setattr(kubeapi, "context_namespace", lambda: "default")
         capsys.readouterr()
         code = main.attempt(argv)
-        said = capsys.readouterr()
-        return Ended(code, said.out, "".join(_own(said.err)))
+        output = capsys.readouterr()
+        return Ended(code, output.out, "".join(_own(output.err)))
 
     return call
 
 
 class Attending:
-    """The controller: one look before each read that is not its own."""
+    """The controller: it reconciles once before each read that is not its own."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -67,7 +67,7 @@ class Attending:
 
 
 def standing(*nodes: dict[str, object], phase: str = "Running", **spec: object) -> World:
-    """An import whose Workflow stands like this."""
+    """An import whose Workflow has this state."""
     world = World(**spec)
     world.look()
     world.argo(*nodes, phase=phase)
@@ -89,7 +89,7 @@ def refused(ended: Ended, code: Exit, *words: str) -> None:
 
 
 def _own(text: str) -> Iterator[str]:
-    """The command's lines, without those that the controller of this process logs."""
+    """The command's lines, without those that the controller in this process logs."""
     controllers = f"name {KEY[1]}, namespace {KEY[0]}"
     return (line for line in text.splitlines(keepends=True) if controllers not in line)
 
@@ -97,20 +97,20 @@ def _own(text: str) -> Iterator[str]:
 # --- retry
 
 
-def test_a_retry_begins_and_says_what_comes(vmferry: Vmferry) -> None:
+def test_a_retry_starts_and_the_next_step_is_shown(vmferry: Vmferry) -> None:
     world = failing()
     run = world.workflows()[0]
     ended = vmferry(world, "retry", "web", "-n", "default")
     assert ended.code == Exit.DONE, ended.err
     assert world.workflows() == [f"{run}-r1"]
-    asked, stands, watch = ended.err.splitlines()
+    asked, state, watch = ended.err.splitlines()
     assert asked == "default/web: retry requested"
-    assert stands == f"default/web: not started: Workflow {run}-r1 will be created"
+    assert state == f"default/web: not started: Workflow {run}-r1 will be created"
     assert "kubectl get -n default virtualmachineimport.migration web" in watch
     assert ended.out == ""
 
 
-def test_what_hinders_a_retry_is_shown(vmferry: Vmferry) -> None:
+def test_the_reason_why_a_retry_waits_is_shown(vmferry: Vmferry) -> None:
     world = failing()
     world.set_source("clusterNotReady", "the password is wrong")
     ended = vmferry(world, "retry", "web", "-n", "default")
@@ -122,12 +122,12 @@ def test_what_hinders_a_retry_is_shown(vmferry: Vmferry) -> None:
 
 def test_json_output_is_a_document(vmferry: Vmferry) -> None:
     world = failing()
-    said = json.loads(vmferry(world, "retry", "web", "-n", "default", "-o", "json").out)
-    assert (said["namespace"], said["import"], said["reason"]) == ("default", "web", "Announced")
-    assert said["workflow"].endswith("-r1")
+    output = json.loads(vmferry(world, "retry", "web", "-n", "default", "-o", "json").out)
+    assert (output["namespace"], output["import"], output["reason"]) == ("default", "web", "Announced")
+    assert output["workflow"].endswith("-r1")
 
 
-def test_a_retry_of_what_has_not_failed(vmferry: Vmferry) -> None:
+def test_a_retry_without_a_failure_is_refused(vmferry: Vmferry) -> None:
     running = standing(found(), node("poweroff", "Running"))
     refused(vmferry(running, "retry", "web", "-n", "default"), Exit.INVALID, "it has not failed", "failed")
     done = standing(*DONE, phase="Succeeded")
@@ -136,7 +136,7 @@ def test_a_retry_of_what_has_not_failed(vmferry: Vmferry) -> None:
         assert RETRY not in world.notes()
 
 
-def test_a_retry_of_one_that_is_cancelled_names_the_other_command(vmferry: Vmferry) -> None:
+def test_a_retry_of_a_cancelled_import_suggests_resume(vmferry: Vmferry) -> None:
     world = failing()
     world.apply(cancel=True)
     refused(
@@ -156,12 +156,12 @@ def test_a_retry_stops_a_workflow_that_does_not_move(
     assert world.workflow()["spec"]["shutdown"] == "Stop"
 
 
-def test_a_folder_that_is_not_there_may_have_been_meant_for_a_cluster(vmferry: Vmferry) -> None:
+def test_a_missing_folder_suggests_the_option_for_a_cluster(vmferry: Vmferry) -> None:
     ended = vmferry(failing(), "retry", "web")
     refused(ended, Exit.NOT_FOUND, "folder web does not exist", "vmferry retry web -n NAMESPACE")
 
 
-def test_manifests_do_not_go_into_a_cluster(vmferry: Vmferry) -> None:
+def test_manifests_are_refused_for_a_cluster(vmferry: Vmferry) -> None:
     ended = vmferry(failing(), "retry", "web", "-n", "default", "-f", "vm.yaml")
     refused(ended, Exit.INVALID, "-f and -n cannot be combined")
 
@@ -169,7 +169,7 @@ def test_manifests_do_not_go_into_a_cluster(vmferry: Vmferry) -> None:
 # --- approve
 
 
-def test_the_gate_it_waits_at_is_approved(vmferry: Vmferry) -> None:
+def test_approve_opens_the_waiting_gate(vmferry: Vmferry) -> None:
     world = standing(found(), GATE, approvals=["poweroff"])
     assert world.summary.reason == "WaitingForApproval"
     ended = vmferry(world, "approve", "web")
@@ -180,7 +180,7 @@ def test_the_gate_it_waits_at_is_approved(vmferry: Vmferry) -> None:
     assert APPROVE not in world.notes()
 
 
-def test_a_later_gate_is_approved_beforehand_beside_what_was_approved(vmferry: Vmferry) -> None:
+def test_a_later_gate_can_be_approved_in_advance(vmferry: Vmferry) -> None:
     world = standing(found(), node("poweroff", "Running"), approvals=["poweroff", "start"])
     world.annotate(approve="poweroff")
     ended = vmferry(world, "approve", "web", "start", attends=False)
@@ -201,7 +201,7 @@ def test_an_approval_without_a_gate_is_refused(vmferry: Vmferry) -> None:
 # --- suspend, resume, cancel
 
 
-def test_suspended_and_resumed(vmferry: Vmferry) -> None:
+def test_an_import_is_suspended_and_resumed(vmferry: Vmferry) -> None:
     world = standing(found(), node("poweroff", "Running"))
     ended = vmferry(world, "suspend", "web")
     assert ended.code == Exit.DONE, ended.err
@@ -214,7 +214,7 @@ def test_suspended_and_resumed(vmferry: Vmferry) -> None:
     assert world.raw["spec"]["suspend"] is False
 
 
-def test_cancelled_and_resumed(vmferry: Vmferry) -> None:
+def test_an_import_is_cancelled_and_resumed(vmferry: Vmferry) -> None:
     world = standing(found(), node("poweroff", "Running"))
     ended = vmferry(world, "cancel", "web")
     assert ended.code == Exit.DONE, ended.err
@@ -238,16 +238,18 @@ def test_invalid_requests_change_nothing(vmferry: Vmferry) -> None:
     assert "cancel" not in done.raw["spec"]
 
 
-# --- what goes wrong
+# --- errors
 
 
-def test_an_import_that_is_not_there(vmferry: Vmferry) -> None:
+def test_an_unknown_import_is_refused_with_a_list(vmferry: Vmferry) -> None:
     for verb in ("retry", "approve", "suspend", "resume", "cancel"):
         ended = vmferry(failing(), verb, "wbe", "-n", "default")
         refused(ended, Exit.NOT_FOUND, "default/wbe", "imports in that namespace: web", "-n")
 
 
-def test_a_controller_that_does_not_react(vmferry: Vmferry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_controller_that_does_not_react_is_reported(
+    vmferry: Vmferry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ask, "PATIENCE", 0.1)
     world = failing()
     ended = vmferry(world, "retry", "web", "-n", "default", attends=False)
@@ -256,7 +258,7 @@ def test_a_controller_that_does_not_react(vmferry: Vmferry, monkeypatch: pytest.
     assert RETRY in world.notes()
 
 
-def test_without_the_right_to_change_imports(vmferry: Vmferry) -> None:
+def test_a_missing_right_to_change_imports_is_reported(vmferry: Vmferry) -> None:
     world = failing()
     world.cluster.denied.add(("patch", IMPORT))
     ended = vmferry(world, "retry", "web", "-n", "default", attends=False)

@@ -1,4 +1,4 @@
-"""What an operator reads while an import runs, fails, is retried, waits or is deleted: only what is true."""
+"""What a user reads while an import runs, fails, is retried, waits or is deleted: only true statements."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def begun(**spec: object) -> World:
 
 
 def events(world: World) -> list[tuple[str, str, str, int]]:
-    """(type, reason, message, count) of every Event about the import, in order of writing."""
+    """(type, reason, message, count) of every Event about the import, in the order of writing."""
     listed = sorted(world.cluster.all(EVENT, KEY[0]), key=lambda one: int(one["metadata"]["resourceVersion"]))
     return [(one["type"], one["reason"], one["message"], one["count"]) for one in listed]
 
@@ -59,7 +59,7 @@ def test_a_final_failure_is_not_reported_as_a_retry() -> None:
     ]
 
 
-def test_a_refused_image_was_never_being_filled() -> None:
+def test_a_refused_image_is_not_reported_as_being_filled() -> None:
     world = begun()
     world.argo(*upto("image"), *(node("image", "Running", disk) for disk in ("disk-0", "disk-1")))
     world.look()
@@ -81,7 +81,7 @@ def failing_at(stage: str) -> World:
 
 
 def test_a_retry_in_argo_repeats_no_event() -> None:
-    """The VM had been deleted when Argo repeated `start` alone; "The machine is built" was said again."""
+    """The VM had been deleted when Argo repeated `start` alone; the Event about the built VM came again."""
     world = failing_at("start")
     before = events(world)
     world.argo(*upto("start"), node("start", "Running"))
@@ -108,7 +108,7 @@ def test_a_retry_by_annotation_says_that_work_is_not_repeated() -> None:
     assert named.endswith("-r1 runs the import; completed work is not repeated")
 
 
-def test_an_image_that_was_stopped_with_its_workflow_has_not_failed() -> None:
+def test_an_image_stopped_with_its_workflow_is_not_reported_as_failed() -> None:
     world = begun()
     world.argo(*upto("image"), *(node("image", "Running", disk) for disk in ("disk-0", "disk-1")))
     world.look()
@@ -135,7 +135,7 @@ def waiting(world: World) -> Json:
 
 
 def holder(world: World, name: str, namespace: str) -> str:
-    """A Workflow that has a place; its key as Argo writes it."""
+    """A Workflow that holds a lock; its key in Argo's form."""
     workflow = f"vmi-{name}-0a1b2c3d-g1"
     labels = {names.LABEL_NAME: name, names.LABEL_NAMESPACE: namespace}
     made: Object = {
@@ -147,7 +147,7 @@ def holder(world: World, name: str, namespace: str) -> str:
     return f"vmferry/{workflow}/{workflow}-17"
 
 
-def test_who_waits_for_a_place_sees_who_has_it_and_no_name_of_another_namespace() -> None:
+def test_a_wait_names_the_holders_except_in_other_namespaces() -> None:
     world = begun()
     run = world.workflows()[0]
     held = [holder(world, "kill-a", "default"), holder(world, "payroll", "finance")]
@@ -160,7 +160,7 @@ def test_who_waits_for_a_place_sees_who_has_it_and_no_name_of_another_namespace(
     assert world.summary.message == world.status.message
 
 
-def test_a_vm_that_starts_shows_what_kubevirt_says_of_it() -> None:
+def test_the_message_of_kubevirt_is_shown_while_a_vm_starts() -> None:
     world = begun()
     world.found()
     world.argo(*upto("start"), node("start", "Running"))

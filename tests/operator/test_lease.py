@@ -1,4 +1,4 @@
-"""One controller at work: taken, kept, waited for, given back, and lost aloud."""
+"""Only one controller is active: its Lease is acquired, renewed, awaited, released, or lost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def holder(cluster: FakeCluster) -> str:
     return str(found["spec"].get("holderIdentity") or "")
 
 
-def test_the_lease_is_taken_renewed_and_released() -> None:
+def test_the_lease_is_acquired_renewed_and_released() -> None:
     cluster, lost = FakeCluster(), threading.Event()
     lease = a_lease(cluster, lost)
     assert lease.acquire(threading.Event())
@@ -58,7 +58,7 @@ def test_another_controller_waits_for_the_release() -> None:
     waiting.join(5)
 
 
-def test_it_can_be_stopped_while_it_waits() -> None:
+def test_the_wait_for_the_lease_can_be_stopped() -> None:
     cluster = FakeCluster()
     first, second = a_lease(cluster), a_lease(cluster)
     assert first.acquire(threading.Event())
@@ -68,7 +68,7 @@ def test_it_can_be_stopped_while_it_waits() -> None:
     first.release()
 
 
-def test_one_that_is_not_renewed_is_taken_after_its_time() -> None:
+def test_an_expired_lease_is_acquired() -> None:
     now = [0.0]
     cluster = FakeCluster()
     dead = Lease(cluster, "vmferry", lambda: None, clock=lambda: now[0], period=3600)
@@ -108,10 +108,10 @@ def test_a_lease_without_answers_for_too_long_is_lost() -> None:
     assert lost.wait(5)
 
 
-def test_a_renewal_that_finds_nothing_to_write_to_did_not_happen() -> None:
+def test_a_renewal_of_a_deleted_lease_fails() -> None:
     class Emptied(FakeCluster):
         def patch(self, *_: object, **__: object) -> Object | None:
-            return None  # as the API answers 404
+            return None  # as if the API server answers 404
 
     cluster, lost, now = Emptied(), threading.Event(), [0.0]
     lease = Lease(cluster, "vmferry", lost.set, clock=lambda: now[0], period=PERIOD)

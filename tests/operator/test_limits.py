@@ -40,7 +40,7 @@ def upgrade(world: World, machines: int, notes: dict[str, str] | None = None) ->
     update(world.cluster, world.options)
 
 
-def test_an_upgrade_reaches_a_source_that_is_known_already() -> None:
+def test_an_upgrade_changes_the_limits_of_a_known_source() -> None:
     world = begun()
     upgrade(world, 3)
     data = limits(world)["data"]
@@ -49,7 +49,7 @@ def test_an_upgrade_reaches_a_source_that_is_known_already() -> None:
     assert limits(world)["data"][MACHINES] == "1"
 
 
-def test_a_key_that_a_person_edited_stays() -> None:
+def test_an_edited_key_stays() -> None:
     world = begun()
     world.cluster.patch(CONFIG_MAP, argo_names.LIMITS, {"data": {MACHINES: "5"}}, "vmferry")
     upgrade(world, 3)
@@ -59,14 +59,14 @@ def test_a_key_that_a_person_edited_stays() -> None:
     assert limits(world)["data"][MACHINES] == "5", "it is the person's for good"
 
 
-def test_a_key_of_the_values_is_not_a_copy_even_with_the_same_number() -> None:
+def test_a_key_from_the_values_does_not_follow_the_default() -> None:
     world = begun()
     upgrade(world, 2, {PER_SOURCE: f"{MACHINES} {STREAMS}"})
     upgrade(world, 3)
     assert limits(world)["data"][MACHINES] == "2"
 
 
-def test_an_existing_key_is_not_a_copy() -> None:
+def test_an_existing_key_does_not_follow_the_default() -> None:
     world = World()
     world.cluster.patch(CONFIG_MAP, argo_names.LIMITS, {"data": {MACHINES: "2"}}, "vmferry")
     world.look()

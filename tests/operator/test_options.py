@@ -1,4 +1,4 @@
-"""What the process is told: read from the file that is named, refused when wrong, passed on to plans."""
+"""The options of the controller: read from a named file, refused if wrong, passed to plans."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def test_the_default_target_is_harvester() -> None:
     assert options.link("run") == ""
 
 
-def test_read_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_are_read_from_the_file_in_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "controller.json"
     link = "https://argo.example/workflows/{namespace}/{name}"
     path.write_text(json.dumps({"namespace": "imports", "workflowLink": link, "limits": {"machines": 1}}))
@@ -37,7 +39,7 @@ def test_read_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("wrong", ["{", '{"nmaespace": "x"}', '{"limits": {"streams": 0}}'])
-def test_a_wrong_one_is_refused(wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_options_are_refused(wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "controller.json"
     path.write_text(wrong)
     monkeypatch.setenv(PATH_ENV, str(path))

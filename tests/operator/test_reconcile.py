@@ -1,4 +1,4 @@
-"""The controller's looks at one import, over a cluster in memory: what is written, and in what order."""
+"""Reconciles of one import with a cluster in memory: what is written, and in which order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from steps.model.kinds import CONFIG_MAP, IMPORT, SECRET, WORKFLOW
 from steps.model.machine import Machine
 from steps.model.plan import Plan
 from steps.model.sources import SourceKind
-from tests.operator.world import KEY, World, machine_of_others
+from tests.operator.world import KEY, World, vm_of_others
 from tests.reflect.situations import failed, found, node, upto
 from tests.targets.fake_cluster import Fault, KilledError
 from tests.unit.builders import a_machine, without_provider
@@ -36,7 +36,7 @@ def begun(**spec: object) -> World:
 
 
 class TestBegin:
-    def test_everything_a_workflow_needs_is_there_before_it_and_announced(self) -> None:
+    def test_its_objects_exist_before_the_workflow_is_announced(self) -> None:
         world = begun()
         assert world.status.workflow is not None
         run = world.status.workflow.name
@@ -62,11 +62,11 @@ class TestBegin:
         assert world.raw is not None
         assert FINALIZER in world.raw["metadata"]["finalizers"]
         writes = world.cluster.writes()
-        told = next(i for i, call in enumerate(writes) if call.endswith("default/web/status"))
+        announced = next(i for i, call in enumerate(writes) if call.endswith("default/web/status"))
         made = next(i for i, call in enumerate(writes) if call.startswith("create workflows"))
-        assert told < made
+        assert announced < made
 
-    def test_a_second_look_writes_nothing(self) -> None:
+    def test_a_second_reconcile_writes_nothing(self) -> None:
         world = begun()
         world.argo(node("preflight", "Running"))
         world.look(2)
@@ -74,13 +74,13 @@ class TestBegin:
         world.look(3)
         assert world.cluster.writes() == before
 
-    def test_credentials_are_nowhere_but_in_the_secret(self) -> None:
+    def test_credentials_are_only_in_the_secret(self) -> None:
         world = begun()
         for kind in (CONFIG_MAP, WORKFLOW):
             assert "c2VjcmV0" not in json.dumps(world.cluster.all(kind))  # base64 of the password
 
     @pytest.mark.parametrize("answer_only", [False, True])
-    def test_killed_at_any_request_it_ends_with_the_same(self, answer_only: bool) -> None:
+    def test_a_kill_at_any_request_has_the_same_result(self, answer_only: bool) -> None:
         whole = begun()
         calls = len(whole.cluster.calls)
         for at in range(calls):
@@ -108,7 +108,7 @@ class TestWaiting:
         world.look()
         assert len(world.workflows()) == 1
 
-    def test_a_secret_that_comes_later(self) -> None:
+    def test_a_later_secret_starts_the_import(self) -> None:
         world = World()
         world.cluster.drop(SECRET, "credentials", "default")
         world.look()
@@ -117,9 +117,7 @@ class TestWaiting:
         world.look()
         assert len(world.workflows()) == 1
 
-    def test_a_provider_that_is_not_there_is_no_fault_of_the_import(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_missing_provider_is_not_an_error_of_the_import(self, monkeypatch: pytest.MonkeyPatch) -> None:
         without_provider(monkeypatch, SourceKind.OVA)
         world = World(sourceCluster={"kind": "OvaSource", "name": "ova", "namespace": "default"})
         world.cluster.put(
@@ -133,7 +131,7 @@ class TestWaiting:
         world.look()
         assert (world.status.import_status, world.summary.reason) == ("", "ProviderNotInstalled")
 
-    def test_suspended_before_it_begins(self) -> None:
+    def test_a_suspended_import_does_not_start(self) -> None:
         world = begun(suspend=True)
         assert (world.workflows(), world.summary.reason) == ([], "Paused")
         world.apply(suspend=False)
@@ -142,12 +140,12 @@ class TestWaiting:
 
 
 class TestInvalid:
-    def test_every_reason_at_once_and_it_heals(self) -> None:
+    def test_all_reasons_are_reported_and_a_fix_recovers(self) -> None:
         world = World(
             storageClass="slow",
             networkMapping=[{"sourceNetwork": "VM Network", "destinationNetwork": "default/vlan9"}],
         )
-        world.cluster.put(machine_of_others("web01"))
+        world.cluster.put(vm_of_others("web01"))
         world.look()
         assert world.status.import_status == "virtualMachineImportInvalid"
         assert all(part in world.summary.message for part in ("'slow'", "default/vlan9", "default/web01"))
@@ -156,7 +154,7 @@ class TestInvalid:
         world.look()
         assert (world.status.import_status, len(world.workflows())) == ("", 1)
 
-    def test_a_field_that_means_nothing(self) -> None:
+    def test_an_invalid_field_is_reported(self) -> None:
         world = begun(defaultDiskBusType="ide")
         assert world.status.import_status == "virtualMachineImportInvalid"
         assert "defaultDiskBusType" in world.summary.message
@@ -165,7 +163,7 @@ class TestInvalid:
         assert len(world.workflows()) == 1
 
     @pytest.mark.parametrize("kind", ["", "VmwareSouce"])
-    def test_a_kind_of_source_that_does_not_exist(self, kind: str) -> None:
+    def test_an_unknown_kind_of_source_is_invalid(self, kind: str) -> None:
         world = begun(sourceCluster={"apiVersion": "migration.harvesterhci.io/v1beta1", "kind": kind})
         assert world.status.import_status == "virtualMachineImportInvalid"
         assert "VmwareSource, OpenstackSource, OvaSource" in world.summary.message
@@ -174,7 +172,7 @@ class TestInvalid:
         world.look()
         assert (world.status.import_status, len(world.workflows())) == ("", 1)
 
-    def test_refused_by_the_target_it_begins_again_when_that_is_corrected(self) -> None:
+    def test_an_import_refused_by_the_target_restarts_after_a_correction(self) -> None:
         world = begun()
         world.argo(found(), failed("admit", 19, "duplicate mac address"), phase="Failed")
         world.look(2)
@@ -186,9 +184,9 @@ class TestInvalid:
         assert (world.status.import_status, len(world.workflows())) == ("", 1)
         assert world.workflows()[0].endswith("-r1")
 
-    def test_refused_by_preflight_it_begins_again_when_it_is_mended(self) -> None:
+    def test_an_import_refused_by_preflight_restarts_after_an_edit(self) -> None:
         world = begun()
-        world.argo(failed("preflight", 14, "no machine web01"), phase="Failed")
+        world.argo(failed("preflight", 14, "no VM web01"), phase="Failed")
         world.look(2)
         assert world.status.import_status == "virtualMachineImportInvalid"
         assert len(world.workflows()) == 1
@@ -201,7 +199,7 @@ class TestInvalid:
 
 
 class TestCorrectedSecret:
-    """The source was ready when the import began, and its password had been changed since."""
+    """The source was ready when the import started, and its password had been changed since."""
 
     def refused(self, code: int, words: str) -> World:
         world = begun()
@@ -211,7 +209,7 @@ class TestCorrectedSecret:
         return world
 
     @pytest.mark.parametrize("code", [Exit.DENIED, Exit.UNTRUSTED, Exit.INVALID])
-    def test_it_begins_again_by_itself(self, code: Exit) -> None:
+    def test_the_import_restarts_by_itself(self, code: Exit) -> None:
         world = self.refused(code, "the user name or password is wrong")
         assert world.look(3) == 30.0
         assert len(world.workflows()) == 1
@@ -226,8 +224,8 @@ class TestCorrectedSecret:
         world.look(4)
         assert world.workflows() == [workflow], "once for each change"
 
-    def test_also_when_it_was_corrected_while_the_workflow_ended(self) -> None:
-        """The exit handler takes half a minute, and the run's copy is brought up to date meanwhile."""
+    def test_a_correction_while_the_workflow_ended_counts(self) -> None:
+        """The exit handler takes half a minute, and the run's copy is updated meanwhile."""
         world = begun()
         world.argo(failed("preflight", Exit.DENIED, "wrong"), node("onExit", "Running"))
         world.look(2)
@@ -237,7 +235,7 @@ class TestCorrectedSecret:
         world.look(3)
         assert world.workflows()[0].endswith("-r1")
 
-    def test_also_when_its_workflow_has_gone(self) -> None:
+    def test_a_correction_after_the_workflow_was_deleted_counts(self) -> None:
         world = self.refused(Exit.DENIED, "wrong")
         world.cluster.drop(WORKFLOW, world.workflows()[0], "vmferry")
         world.look(2)
@@ -246,7 +244,7 @@ class TestCorrectedSecret:
         world.look(2)
         assert world.workflows()[0].endswith("-r1")
 
-    def test_while_its_source_does_not_answer_it_waits_and_says_so(self) -> None:
+    def test_the_import_waits_until_its_source_answers(self) -> None:
         world = self.refused(Exit.DENIED, "wrong")
         world.set_password("right")
         world.set_source("clusterNotReady", "it is away")
@@ -256,14 +254,14 @@ class TestCorrectedSecret:
         world.look(2)
         assert world.workflows()[0].endswith("-r1")
 
-    def test_a_secret_cures_no_other_refusal(self) -> None:
-        """The VM may be there by now: it must not be powered off because a password was rotated."""
+    def test_a_secret_does_not_restart_other_refusals(self) -> None:
+        """The VM may exist by now: it must not be powered off because a password was rotated."""
         world = self.refused(Exit.NOT_FOUND, "no VM web01")
         world.set_password("right")
         assert world.look(3) == world.options.recheck_seconds
         assert not world.workflows()[0].endswith("-r1")
 
-    def test_the_digest_is_on_the_secret_only(self) -> None:
+    def test_the_digest_is_only_on_the_secret(self) -> None:
         world = self.refused(Exit.DENIED, "wrong")
         copy = world.secret(names.credentials(world.run))
         assert copy is not None
@@ -283,7 +281,7 @@ class TestRetry:
         assert world.summary.message == "scratch is full"
         return world
 
-    def test_by_annotation_goes_on_over_the_same_request(self) -> None:
+    def test_the_annotation_starts_a_workflow_with_the_same_request(self) -> None:
         world = self.failing()
         run = world.workflows()[0]
         world.annotate(retry="true")
@@ -295,14 +293,14 @@ class TestRetry:
         world.look(2)
         assert world.status.import_status == "virtualMachineRunning"
 
-    def test_in_argo_moves_the_import_back_to_running(self) -> None:
+    def test_a_retry_in_argo_moves_the_import_back_to_running(self) -> None:
         world = self.failing()
         world.argo(found(), node("poweroff"), node("export", "Running", "disk-0"))
         world.look()
         assert (world.status.import_status, world.summary.status) == ("sourceReady", "Unknown")
         assert len(world.workflows()) == 1
 
-    def test_a_mended_late_field_is_carried_out_over_what_is_there(self) -> None:
+    def test_an_edited_late_field_starts_a_workflow_with_the_same_run(self) -> None:
         world = self.failing()
         run = world.workflows()[0]
         world.apply(storageClass="fast")
@@ -312,8 +310,8 @@ class TestRetry:
         assert request is not None
         assert json.loads(request["data"]["plan.json"])["target"]["storageClass"] == "fast"
 
-    def test_an_upgrade_does_not_rename_a_vm_under_way(self) -> None:
-        """A request of an older version does not say how names are spelled."""
+    def test_an_upgrade_does_not_rename_the_vm_of_a_running_import(self) -> None:
+        """A request of an older version does not define how names are spelled."""
         world = begun(virtualMachineName="Größe")
         run = world.workflows()[0]
         request = world.cluster.peek(CONFIG_MAP, names.request(run), "vmferry")
@@ -329,14 +327,14 @@ class TestRetry:
         assert request is not None
         assert json.loads(request["data"]["plan.json"])["target"]["spelling"] == "dashes"
 
-    def test_what_says_when_and_not_what_is_no_reason_to_retry(self) -> None:
+    def test_approvals_and_suspension_do_not_cause_a_retry(self) -> None:
         world = self.failing()
         before = world.workflows()
         world.apply(approvals=["start"], suspend=False)
         world.look(3)
         assert world.workflows() == before
 
-    def test_that_cannot_be_says_so_beside_what_failed_and_only_once(self) -> None:
+    def test_a_waiting_retry_is_added_to_the_failure_once(self) -> None:
         world = self.failing()
         world.apply(storageClass="slow")
         world.look(4)
@@ -348,7 +346,7 @@ class TestRetry:
         world.look()
         assert world.workflows()[0].endswith("-r1")
 
-    def test_a_second_one_is_numbered_on(self) -> None:
+    def test_retries_are_numbered(self) -> None:
         world = self.failing()
         for number in (1, 2, 3):
             world.annotate(retry="true")
@@ -358,7 +356,7 @@ class TestRetry:
             world.look(2)
 
     @pytest.mark.parametrize("answer_only", [False, True])
-    def test_killed_at_any_request_there_is_one_workflow(self, answer_only: bool) -> None:
+    def test_a_kill_at_any_request_leaves_one_workflow(self, answer_only: bool) -> None:
         reference = self.failing()
         start = len(reference.cluster.calls)
         reference.annotate(retry="true")
@@ -373,7 +371,7 @@ class TestRetry:
             world.look(3)
             assert world.workflows() == reference.workflows(), (at, world.workflows())
 
-    def test_asked_for_while_it_runs_is_refused_aloud(self) -> None:
+    def test_a_retry_of_a_running_import_is_ignored_with_an_event(self) -> None:
         world = begun()
         world.argo(node("preflight", "Running"))
         world.annotate(retry="true")
@@ -384,7 +382,7 @@ class TestRetry:
 
 
 class TestWhileItRuns:
-    def test_a_changed_spec_waits_and_says_so_once(self) -> None:
+    def test_a_changed_spec_is_reported_once(self) -> None:
         world = begun()
         world.argo(found(), node("poweroff", "Running"))
         world.look()
@@ -393,7 +391,7 @@ class TestWhileItRuns:
         assert world.events().count("SpecChanged") == 1
         assert len(world.workflows()) == 1
 
-    def test_suspend_and_resume_take_back_only_their_own(self) -> None:
+    def test_resume_does_not_end_a_suspension_from_argo(self) -> None:
         world = begun()
         world.argo(found(), node("poweroff", "Running"))
         world.apply(suspend=True)
@@ -408,7 +406,7 @@ class TestWhileItRuns:
         world.look(2)
         assert world.workflow()["spec"]["suspend"] is True
 
-    def test_cancel_stops_and_taking_it_back_retries(self) -> None:
+    def test_cancel_stops_and_its_removal_retries(self) -> None:
         world = begun()
         world.argo(found(), node("poweroff", "Running"))
         world.apply(cancel=True)
@@ -425,13 +423,13 @@ class TestWhileItRuns:
         world.look(2)
         assert world.workflows()[0].endswith("-r1")
 
-    def test_a_gate_is_opened_by_annotation(self) -> None:
+    def test_an_annotation_opens_a_gate(self) -> None:
         world = begun(approvals=["poweroff"])
         gate = node("approve-poweroff", "Running", kind="Suspend", templateName="approve-poweroff")
         world.argo(node("preflight", "Running"))
         world.annotate(approve="poweroff")
         world.look()
-        assert "approve" in json.dumps(world.notes())  # said early, it is kept
+        assert "approve" in json.dumps(world.notes())  # it came too early and is kept
         world.argo(found(), gate)
         world.look()
         opened = [one for one in world.workflow()["status"]["nodes"].values() if one["type"] == "Suspend"]
@@ -439,7 +437,7 @@ class TestWhileItRuns:
         assert "Approved" in world.events()
         assert "migration.harvesterhci.io/approve" not in world.notes()
 
-    def test_an_unknown_gate_is_said(self) -> None:
+    def test_an_unknown_gate_is_reported(self) -> None:
         world = begun()
         world.argo(node("preflight", "Running"))
         world.annotate(approve="everything")
@@ -468,7 +466,7 @@ class TestWhileItRuns:
 
 
 class TestEnds:
-    def test_done_is_final_and_its_secrets_go(self) -> None:
+    def test_success_is_final_and_the_secrets_are_deleted(self) -> None:
         world = begun()
         world.argo(*RUNNING, phase="Succeeded")
         world.look(2)
@@ -481,8 +479,8 @@ class TestEnds:
         assert world.status.import_status == "virtualMachineRunning"
         assert RETRY not in world.notes()
 
-    def test_done_it_has_no_finalizer_and_deleted_it_leaves_nothing(self) -> None:
-        """Where the controller is gone too, as after `helm uninstall`, a finalizer would stay for ever."""
+    def test_a_finished_import_has_no_finalizer_and_leaves_nothing(self) -> None:
+        """If the controller is removed too, as after `helm uninstall`, a finalizer would stay for ever."""
         world = begun()
         world.argo(*RUNNING)
         world.look(2)
@@ -502,7 +500,7 @@ class TestEnds:
         ]
         assert world.workflows() == []
 
-    def test_its_secrets_stay_until_the_exit_handler_has_run(self) -> None:
+    def test_the_secrets_stay_until_the_exit_handler_has_run(self) -> None:
         world = begun()
         world.argo(*RUNNING)
         world.look(3)
@@ -512,7 +510,7 @@ class TestEnds:
         world.look()
         assert world.cluster.all(SECRET, "vmferry") == []
 
-    def test_gone_by_ttl_a_failed_one_stays_failed_and_can_be_retried(self) -> None:
+    def test_a_failed_import_survives_the_ttl_and_can_be_retried(self) -> None:
         world = TestRetry().failing()
         run = world.workflows()[0]
         world.cluster.drop(WORKFLOW, run, "vmferry")
@@ -523,7 +521,7 @@ class TestEnds:
         world.look()
         assert world.workflows() == [f"{run}-r1"]
 
-    def test_gone_while_it_ran(self) -> None:
+    def test_a_workflow_deleted_while_it_ran_fails_the_import(self) -> None:
         world = begun()
         world.argo(found(), node("poweroff", "Running"))
         world.look()
@@ -534,7 +532,7 @@ class TestEnds:
 
 
 class TestDeletion:
-    def test_before_it_began(self) -> None:
+    def test_deletion_before_the_start(self) -> None:
         world = World()
         world.set_source("clusterNotReady")
         world.look()
@@ -542,7 +540,7 @@ class TestDeletion:
         assert world.raw is None
         assert world.look() is None
 
-    def test_while_it_runs_stops_waits_for_the_exit_handler_and_leaves_nothing(self) -> None:
+    def test_deletion_stops_the_run_and_leaves_nothing(self) -> None:
         world = begun()
         world.argo(found(), node("poweroff", "Running"))
         world.look()
@@ -563,7 +561,7 @@ class TestDeletion:
         assert world.workflows() == []
         assert world.cluster.all(SECRET, "vmferry") == []
 
-    def test_where_no_exit_handler_ran_the_source_is_given_back_by_a_workflow_of_its_own(self) -> None:
+    def test_deletion_runs_cleanup_if_no_exit_handler_ran(self) -> None:
         world = begun()
         world.argo(found(), node("poweroff"), failed("export", None, "pod deleted", "disk-0"), phase="Error")
         world.look()
@@ -580,18 +578,18 @@ class TestDeletion:
         assert world.raw is None
         assert world.workflows() == []
 
-    def test_of_what_is_done_the_machine_stays(self) -> None:
+    def test_deletion_after_success_keeps_the_vm(self) -> None:
         world = begun()
         world.argo(*RUNNING, phase="Succeeded")
         world.look(2)
-        world.cluster.put(machine_of_others("web01"))
+        world.cluster.put(vm_of_others("web01"))
         world.delete()
         world.look(2)
         assert world.raw is None
         assert world.workflows() == []
         assert world.cluster.peek(*_machine("web01")) is not None
 
-    def test_gives_up_after_its_time_and_names_what_stays(self) -> None:
+    def test_deletion_gives_up_after_its_time_and_names_the_leftovers(self) -> None:
         world = begun()
         world.argo(found(), node("poweroff", "Running"))
         world.look()
@@ -605,7 +603,9 @@ class TestDeletion:
 
 
 class TestDryRun:
-    def test_once_for_each_spec_and_nothing_begins(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_dry_run_happens_once_per_spec_and_starts_nothing(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         seen: list[str] = []
 
         def examined(plan: Plan, credentials: object) -> Machine:
@@ -632,7 +632,7 @@ class TestDryRun:
         world.look()
         assert len(world.workflows()) == 1
 
-    def test_deleted_it_leaves_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_deleted_dry_run_leaves_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("controller.operator.act.dryrun.run_preflight", lambda *_: a_machine())
         world = begun(dryRun=True)
         world.delete()
@@ -642,12 +642,10 @@ class TestDryRun:
             argo_names.LIMITS
         ]
 
-    def test_reasons_why_not_are_told_and_no_answer_is_tried_again(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_refusals_are_reported_and_timeouts_are_retried(self, monkeypatch: pytest.MonkeyPatch) -> None:
         faults = [
             StepError(Exit.UNREACHABLE, "the source is away"),
-            StepError(Exit.NOT_FOUND, "there is no machine web01"),
+            StepError(Exit.NOT_FOUND, "there is no VM web01"),
         ]
 
         def examined(*_: object) -> Machine:
@@ -660,11 +658,11 @@ class TestDryRun:
         world.look(2)
         planned = find(world.status.import_conditions, "Planned")
         assert planned is not None
-        assert (planned.status, planned.message) == ("False", "there is no machine web01")
+        assert (planned.status, planned.message) == ("False", "there is no VM web01")
 
 
 class TestSweep:
-    def test_what_a_forced_deletion_left_goes_and_nothing_else(self) -> None:
+    def test_only_leftovers_of_a_forced_deletion_are_deleted(self) -> None:
         world = begun()
         assert sweep(world.cluster, "vmferry") == []
         run = world.workflows()[0]
@@ -677,16 +675,16 @@ class TestSweep:
 
 class TestOthers:
     @pytest.mark.parametrize(
-        "stand", ["virtualMachineRunning", "virtualMachineImportInvalid", "VMMigrationFailed"]
+        "upstream_status", ["virtualMachineRunning", "virtualMachineImportInvalid", "VMMigrationFailed"]
     )
-    def test_what_another_controller_ended_is_left_as_it_is(self, stand: str) -> None:
+    def test_an_import_finished_by_another_controller_stays_unchanged(self, upstream_status: str) -> None:
         world = World()
-        world.cluster.patch_status(IMPORT, KEY[1], {"importStatus": stand}, KEY[0])
+        world.cluster.patch_status(IMPORT, KEY[1], {"importStatus": upstream_status}, KEY[0])
         before = world.cluster.writes()
         world.look(3)
         assert world.cluster.writes() == before
 
-    def test_what_another_controller_left_half_done_waits_for_a_person(self) -> None:
+    def test_an_import_half_done_by_another_controller_waits_for_a_person(self) -> None:
         world = World()
         world.cluster.patch_status(IMPORT, KEY[1], {"importStatus": "sourceReady"}, KEY[0])
         world.look(3)
@@ -697,7 +695,7 @@ class TestOthers:
         world.look(2)
         assert len(world.workflows()) == 1
 
-    def test_nothing_is_begun_beside_another_controller(self) -> None:
+    def test_no_import_starts_while_another_controller_runs(self) -> None:
         world = World()
         world.foreign = "harvester-vm-import-controller is at work here; scale it down"
         world.look(2)

@@ -1,4 +1,4 @@
-"""Two imports of one VM, or of one name, at a time: one begins, the other says why it does not."""
+"""Two imports of one VM, or with one name, at a time: one starts, the other reports why it waits."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MINUTES = {OLD: "10", TENANT: "20", YOUNG: "30"}
 
 
 class Rivals(World):
-    """Imports that are looked at one by one; older ones are not looked at first by themselves."""
+    """Imports that are reconciled one by one; the order does not depend on their age."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,16 +74,16 @@ class Rivals(World):
         assert stored is not None
         return stored
 
-    def stand(self, key: Key) -> ImportStatus:
+    def status_of(self, key: Key) -> ImportStatus:
         return ImportStatus.read(self.import_(key).get("status"))
 
-    def said(self, key: Key) -> Condition:
-        made = find(self.stand(key).import_conditions, SUCCEEDED)
+    def summary_of(self, key: Key) -> Condition:
+        made = find(self.status_of(key).import_conditions, SUCCEEDED)
         assert made is not None
         return made
 
     def publish(self, run: str, machine: Machine) -> None:
-        """What a run's preflight has found."""
+        """Publish the result of a run's preflight."""
         metadata = {"name": names.machine(run), "namespace": "vmferry"}
         kind = {"apiVersion": CONFIG_MAP.api_version, "kind": CONFIG_MAP.kind}
         self.cluster.put({**kind, "metadata": metadata, "data": {MACHINE: machine.to_json()}})
@@ -104,8 +104,8 @@ class Rivals(World):
         return {one["metadata"]["labels"][names.LABEL_NAME] for one in made}
 
     def ran(self, key: Key, *nodes: Object, phase: str) -> None:
-        """What Argo writes into an import's Workflow."""
-        run = self.stand(key).workflow
+        """Write to an import's Workflow, as Argo does."""
+        run = self.status_of(key).workflow
         assert run is not None
         self.argo(*nodes, phase=phase, name=run.name)
 
@@ -121,18 +121,18 @@ def both(**young: Any) -> Rivals:
 
 
 @pytest.mark.parametrize("first", [(OLD, YOUNG), (YOUNG, OLD)])
-def test_of_two_that_want_one_vm_the_older_one_begins(first: tuple[Key, Key]) -> None:
+def test_the_older_of_two_imports_of_one_vm_starts(first: tuple[Key, Key]) -> None:
     world = both()
     world.see(*first, times=2)
     assert world.begun() == {"old"}
-    said = world.said(YOUNG)
-    assert (said.status, said.reason) == ("Unknown", "VirtualMachineTaken")
-    assert "import old" in said.message
-    assert "starts when that one has succeeded" in said.message
-    assert not world.import_(YOUNG)["metadata"].get("finalizers"), "it has nothing to give back"
+    summary = world.summary_of(YOUNG)
+    assert (summary.status, summary.reason) == ("Unknown", "VirtualMachineTaken")
+    assert "import old" in summary.message
+    assert "starts when that one has succeeded" in summary.message
+    assert not world.import_(YOUNG)["metadata"].get("finalizers"), "it has nothing to release"
 
 
-def test_it_begins_by_itself_when_the_other_is_done() -> None:
+def test_the_other_import_starts_when_the_first_one_ends() -> None:
     world = both()
     world.see(OLD, YOUNG)
     assert world.see(YOUNG) == 15.0
@@ -156,7 +156,7 @@ def test_a_held_import_is_not_a_rival(end: str) -> None:
     assert "young" in world.begun()
 
 
-def test_a_retry_waits_for_the_one_that_has_begun_meanwhile() -> None:
+def test_a_retry_waits_for_the_import_that_started_meanwhile() -> None:
     world = both()
     world.see(OLD, YOUNG)
     world.ran(OLD, found(), failed("export", 13, "scratch is full"), phase="Failed")
@@ -164,10 +164,10 @@ def test_a_retry_waits_for_the_one_that_has_begun_meanwhile() -> None:
     mark = {"metadata": {"annotations": {"migration.harvesterhci.io/retry": "true"}}}
     world.cluster.patch(IMPORT, OLD[1], mark, OLD[0])
     assert world.see(OLD) == 15.0
-    assert "scratch is full (a retry waits: import young imports web01" in world.stand(OLD).message
+    assert "scratch is full (a retry waits: import young imports web01" in world.status_of(OLD).message
     world.ran(YOUNG, *DONE, phase="Succeeded")
     world.see(YOUNG, OLD, times=2)
-    run = world.stand(OLD).workflow
+    run = world.status_of(OLD).workflow
     assert run is not None
     assert run.name.endswith("-r1")
 
@@ -175,7 +175,7 @@ def test_a_retry_waits_for_the_one_that_has_begun_meanwhile() -> None:
 @pytest.mark.parametrize(
     "held", [{"suspend": True}, {"cancel": True}, {"dryRun": True}, {"storageClass": "slow"}]
 )
-def test_an_older_one_that_does_not_begin_claims_nothing(
+def test_an_older_import_that_does_not_start_claims_nothing(
     held: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("controller.operator.act.dryrun.run_preflight", lambda *_: a_machine())
@@ -186,8 +186,8 @@ def test_an_older_one_that_does_not_begin_claims_nothing(
     assert world.begun() == {"young"}
 
 
-def test_an_older_one_that_waits_for_its_source_goes_first() -> None:
-    """Both waited; whichever happened to be looked at first would begin."""
+def test_an_older_import_that_waits_for_its_source_goes_first() -> None:
+    """Both waited; otherwise the one that is reconciled first would start."""
     world = both()
     world.set_source("clusterNotReady")
     world.see(OLD, YOUNG)
@@ -202,8 +202,8 @@ def test_an_import_in_another_namespace_is_not_named() -> None:
     world.ask(YOUNG)
     world.see(TENANT, YOUNG)
     assert world.begun() == {"secret-project"}
-    said = world.said(YOUNG).message
-    assert "an import in another namespace imports web01" in said
+    summary = world.summary_of(YOUNG).message
+    assert "an import in another namespace imports web01" in summary
     assert "secret" not in str(world.import_(YOUNG))
     assert "tenant" not in str(world.import_(YOUNG))
 
@@ -222,7 +222,7 @@ DIFFERENT = [
 
 
 @pytest.mark.parametrize("other", DIFFERENT)
-def test_another_vm_is_no_rival(other: dict[str, Any]) -> None:
+def test_another_vm_is_not_a_rival(other: dict[str, Any]) -> None:
     world = both(folder="test")
     world.import_(OLD)["spec"] |= other
     world.see(YOUNG)
@@ -230,7 +230,7 @@ def test_another_vm_is_no_rival(other: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("folder", [None, "test", "/DC0/vm/test", "/test/"])
-def test_a_folder_that_may_be_the_same_one(folder: str | None) -> None:
+def test_a_folder_that_may_be_the_same_is_a_rival(folder: str | None) -> None:
     world = both(folder="test")
     world.import_(OLD)["spec"]["folder"] = folder
     world.see(YOUNG)
@@ -252,22 +252,22 @@ def test_two_sources_may_be_one_vcenter(endpoint: str, begun: set[str]) -> None:
 
 
 @pytest.mark.parametrize("by_name", [OLD, YOUNG])
-def test_a_vm_by_name_and_by_id(by_name: Key) -> None:
-    """What the first one's preflight has found says that they are the same."""
+def test_one_vm_by_name_and_by_id_is_a_rival(by_name: Key) -> None:
+    """The result of the first one's preflight shows that they are the same."""
     world = both()
     other = YOUNG if by_name == OLD else OLD
     world.import_(other)["spec"]["virtualMachineName"] = UUID
     world.see(OLD)
-    run = world.stand(OLD).workflow
+    run = world.status_of(OLD).workflow
     assert run is not None
     world.publish(run.name, a_machine(name="web01", instance_uuid=UUID.upper()))
     world.ran(OLD, found(), phase="Running")
     world.see(OLD, YOUNG)
     assert world.begun() == {"old"}
-    assert world.said(YOUNG).reason == "VirtualMachineTaken"
+    assert world.summary_of(YOUNG).reason == "VirtualMachineTaken"
 
 
-def test_a_package_is_only_read() -> None:
+def test_two_imports_of_one_ova_may_run_together() -> None:
     world = Rivals()
     source = {"kind": "OvaSource", "name": "ova", "namespace": "default"}
     world.add_source(SOURCES[SourceKind.OVA], "ova", {"url": "https://files.example/web.ova"})
@@ -280,24 +280,24 @@ def test_a_package_is_only_read() -> None:
 # --- one name
 
 
-def test_of_two_that_would_make_one_vm_the_younger_is_refused_and_heals() -> None:
+def test_the_younger_of_two_imports_with_one_name_is_refused_and_recovers() -> None:
     world = Rivals()
     world.ask(OLD, vm="web01", targetVirtualMachineName="shop")
     world.ask(YOUNG, vm="Shop")
     world.see(YOUNG, OLD, times=2)
     assert world.begun() == {"old"}
-    assert world.stand(YOUNG).import_status == "virtualMachineImportInvalid"
-    said = world.said(YOUNG)
-    assert said.reason == "NameTaken"
-    assert "import old is creating VirtualMachine default/shop" in said.message
-    assert "spec.targetVirtualMachineName" in said.message
+    assert world.status_of(YOUNG).import_status == "virtualMachineImportInvalid"
+    summary = world.summary_of(YOUNG)
+    assert summary.reason == "NameTaken"
+    assert "import old is creating VirtualMachine default/shop" in summary.message
+    assert "spec.targetVirtualMachineName" in summary.message
     world.import_(YOUNG)["spec"]["targetVirtualMachineName"] = "shop-2"
     world.see(YOUNG)
     assert world.begun() == {"old", "young"}
 
 
-def test_one_that_was_refused_for_its_name_still_goes_before_younger_ones() -> None:
-    """Two that wait for a third must not both begin when it goes."""
+def test_a_refused_import_still_goes_before_younger_ones() -> None:
+    """Two imports that wait for a third must not both start when it is deleted."""
     world = Rivals()
     third: Key = ("default", "third")
     MINUTES[third] = "40"
@@ -309,7 +309,7 @@ def test_one_that_was_refused_for_its_name_still_goes_before_younger_ones() -> N
     world.see(third, YOUNG)
     assert "young" in world.begun()
     assert "third" not in world.begun()
-    assert "import young is" in world.said(third).message
+    assert "import young is" in world.summary_of(third).message
 
 
 def test_the_same_name_in_another_namespace_is_another_vm() -> None:
@@ -324,7 +324,7 @@ def test_the_same_name_in_another_namespace_is_another_vm() -> None:
 
 
 class Meeting:
-    """The cluster, one request at a time; who lists imports waits a moment for another one to do so too."""
+    """The cluster, one request at a time; a list of imports waits shortly for another one to happen too."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster, self._lock = cluster, threading.Lock()
@@ -343,7 +343,7 @@ class Meeting:
 
 
 def test_of_two_concurrent_reconciles_only_one_starts() -> None:
-    """The older one was refused so far, so that by its status it claims nothing, and is about to begin."""
+    """The older one was refused so far, so its status claims nothing, and it is about to start."""
     world = both()
     world.import_(OLD)["spec"]["storageClass"] = "slow"
     world.see(OLD)

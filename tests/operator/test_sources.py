@@ -1,4 +1,4 @@
-"""Looks at sources: when they are due, what a verdict does to the status, and who notices."""
+"""Checks of sources: when they are due, how a verdict changes the status, and what is notified."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEY = SourceKey(SOURCES[SourceKind.VMWARE], "default", "vcenter")
 
 
 class Asked:
-    """In place of a source: answers as it is told, and keeps what it was asked with."""
+    """Replaces a source: it answers as configured and records its inputs."""
 
     def __init__(self) -> None:
         self.verdict = SourceVerdict(ready=True)
@@ -58,7 +58,7 @@ class Place:
         return SourceStatus.read(found["status"])
 
 
-def test_verified_once_and_again_after_its_time() -> None:
+def test_a_source_is_verified_again_after_its_time() -> None:
     place = Place()
     assert place.look() == Options().recheck_seconds
     assert (place.status.status, place.status.observed_generation) == ("clusterReady", 1)
@@ -72,7 +72,7 @@ def test_verified_once_and_again_after_its_time() -> None:
     assert len(place.asked.passwords) == 2
 
 
-def test_a_changed_password_is_noticed_at_the_next_look() -> None:
+def test_a_changed_password_is_detected_at_the_next_reconcile() -> None:
     place = Place()
     place.look()
     place.world.set_password("changed")
@@ -80,7 +80,7 @@ def test_a_changed_password_is_noticed_at_the_next_look() -> None:
     assert place.asked.passwords == [b"secret", b"changed"]
 
 
-def test_a_changed_spec_is_noticed() -> None:
+def test_a_changed_spec_is_detected() -> None:
     place = Place()
     place.look()
     found = place.world.cluster.peek(SOURCES[SourceKind.VMWARE], "vcenter", "default")
@@ -91,7 +91,7 @@ def test_a_changed_spec_is_noticed() -> None:
     assert place.status.observed_generation == 2
 
 
-def test_not_ready_says_why_and_is_tried_again_soon() -> None:
+def test_a_source_that_is_not_ready_has_a_reason_and_is_retried_soon() -> None:
     place = Place()
     place.asked.verdict = SourceVerdict(ready=False, reason="Unreachable", message="nobody answers")
     assert place.look() == FIRST_PAUSE
@@ -108,7 +108,7 @@ def test_not_ready_says_why_and_is_tried_again_soon() -> None:
     } == {"SourceNotReady", "SourceReady"}
 
 
-def test_without_its_secret() -> None:
+def test_a_source_without_its_secret_is_not_ready() -> None:
     place = Place()
     place.world.cluster.drop(SECRET, "credentials", "default")
     place.look()
@@ -127,7 +127,7 @@ def test_a_deleted_source_is_forgotten() -> None:
     assert place.survey.count_by_status() == {}
 
 
-def test_a_child_asks_and_its_last_words_are_the_reason() -> None:
+def test_the_last_words_of_the_child_process_are_the_reason() -> None:
     unreachable = a_source(endpoint="https://127.0.0.1:1/sdk", insecureSkipTLSVerify=True)
     verdict = verify(unreachable, {"username": b"u", "password": b"p"}, Options(verify_seconds=30))
     assert not verdict.ready
@@ -135,7 +135,7 @@ def test_a_child_asks_and_its_last_words_are_the_reason() -> None:
     assert "127.0.0.1" in verdict.message
 
 
-def test_a_child_goes_through_the_proxy_that_the_controller_has(
+def test_the_child_process_uses_the_proxy_of_the_controller(
     forward: Forward, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forward.refuses = 403
@@ -148,12 +148,12 @@ def test_a_child_goes_through_the_proxy_that_the_controller_has(
     assert "proxy" in verdict.message
 
 
-def test_a_child_that_takes_too_long_is_ended() -> None:
+def test_a_child_process_that_takes_too_long_is_stopped() -> None:
     verdict = verify(a_source(), {"username": b"u", "password": b"p"}, Options(verify_seconds=0.01))
     assert (verdict.ready, verdict.reason) == (False, "Unreachable")
 
 
-def test_a_kind_without_a_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kind_without_a_provider_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     without_provider(monkeypatch, SourceKind.OVA)
     ova = OvaSource.model_validate(
         {
@@ -167,7 +167,7 @@ def test_a_kind_without_a_provider(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("url", ["/etc/passwd", "file:///srv/appliance.ova", "ftp://files/x.ova"])
-def test_a_cluster_reads_no_files_of_its_own(url: str) -> None:
+def test_local_files_are_refused_in_a_cluster(url: str) -> None:
     ova = OvaSource.model_validate(
         {
             "apiVersion": "migration.harvesterhci.io/v1beta1",
@@ -182,7 +182,7 @@ def test_a_cluster_reads_no_files_of_its_own(url: str) -> None:
 
 
 @pytest.mark.vcenter
-def test_a_simulated_vcenter_can_be_used(tmp_path: Path) -> None:
+def test_a_simulated_vcenter_is_ready(tmp_path: Path) -> None:
     inventory = {"datacenters": [{"name": "DC0", "vms": []}]}
     with Simulator.start(inventory, tmp_path) as simulator:
         source = a_source(endpoint=simulator.url)
@@ -224,8 +224,8 @@ def test_checks_with_one_account_do_not_end_each_others_sessions(tmp_path: Path)
         assert simulator.sessions() == []
 
 
-def test_a_child_has_a_home_though_our_user_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """openstacksdk asks for one when it is imported; with it the child comes as far as its endpoint."""
+def test_the_child_process_has_a_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """openstacksdk needs one when it is imported; with it the child process reaches its endpoint."""
     monkeypatch.setenv("HOME", "")
     cloud = OpenstackSource.model_validate(
         {

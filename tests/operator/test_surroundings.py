@@ -1,4 +1,4 @@
-"""Log lines, Events, metrics, health, other controllers, and which key an event means."""
+"""Log lines, Events, metrics, health, other controllers, and the key that an event belongs to."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ DNS_LABEL_END = re.compile(r"^[a-z0-9].*[a-z0-9]$")
 RUN = WorkflowReference(name="vmi-web-0a1b2c3d-g1", namespace="vmferry", generation=1)
 
 
-def at(stand: str, **more: object) -> ImportStatus:
-    return ImportStatus(import_status=stand, workflow=RUN, **more)
+def at(phase: str, **more: object) -> ImportStatus:
+    return ImportStatus(import_status=phase, workflow=RUN, **more)
 
 
-def test_what_kopf_says_of_signals_is_still_that() -> None:
-    """It would fill the log again, were it said in other words; and what else is said there is news."""
+def test_only_the_known_message_of_kopf_about_signals_is_dropped() -> None:
+    """With another text it would fill the log again; and any other message is important."""
     assert f'"{telemetry.SIGNALS_IGNORED}"' in inspect.getsource(running)
     assert running.logger.name == telemetry.KOPF_TASKS
     other = logging.LogRecord(telemetry.KOPF_TASKS, logging.WARNING, "", 0, "a task failed", (), None)
     assert running.logger.filter(other)
 
 
-def test_a_line_is_as_logrus_writes_it() -> None:
+def test_log_lines_have_the_format_of_logrus() -> None:
     before = (logging.getLogger().handlers[:], logging.getLogger().level)
-    with redirect_stderr(io.StringIO()) as said:
+    with redirect_stderr(io.StringIO()) as written:
         telemetry.configure(debug=False)
         log = structlog.get_logger().bind(name="web", **{"spec.sourceCluster.kind": "VmwareSource"})
         log.error('it said "no"', reason="two words")
@@ -56,14 +56,14 @@ def test_a_line_is_as_logrus_writes_it() -> None:
     logging.getLogger().handlers[:], _ = before
     logging.getLogger().setLevel(before[1])
     structlog.reset_defaults()
-    (line,) = said.getvalue().splitlines()
+    (line,) = written.getvalue().splitlines()
     stamp, _, rest = line.partition(" level=")
     assert stamp.startswith('time="2')
     wanted = 'error msg="it said \\"no\\"" name=web reason="two words" spec.sourceCluster.kind=VmwareSource'
     assert rest == wanted
 
 
-def test_the_lines_the_qa_plan_looks_for() -> None:
+def test_log_lines_of_the_qa_plan_are_written() -> None:
     import_ = a_model("focal-bad-name", virtualMachineName="testFocalCamelCase")
     path = [
         ImportStatus(),
@@ -72,7 +72,7 @@ def test_the_lines_the_qa_plan_looks_for() -> None:
         at(ImportPhase.SOURCE_READY),
         at(ImportPhase.RUNNING),
     ]
-    said = [
+    written = [
         text for one, two in itertools.pairwise(path) for _, text, _ in telemetry.lines(one, two, import_)
     ]
     for text in (
@@ -80,7 +80,7 @@ def test_the_lines_the_qa_plan_looks_for() -> None:
         "Sanitizing the import spec ...",
         "The VM was imported successfully",
     ):
-        assert text in said
+        assert text in written
     refusal = Condition(
         type="Succeeded", status="False", reason="Invalid", message="x is not RFC 1123 compliant"
     )
@@ -96,23 +96,27 @@ def test_the_lines_the_qa_plan_looks_for() -> None:
     assert list(telemetry.lines(invalid, invalid, import_)) == []
 
 
-def test_the_lines_of_the_way_there() -> None:
+def test_log_lines_of_the_phases_are_written() -> None:
     read = DiskImportStatus(disk_name="disk-0", disk_size=7, step="export", bus_type="sata")
     submitted = (Condition(type="VirtualMachineImageSubmitted", status="True"),)
     image = read.model_copy(update={"step": "image", "disk_conditions": submitted})
     unready = Condition(type="Succeeded", status="Unknown", reason="SourceNotReady", message="wrong password")
     refused = Condition(type="Succeeded", status="False", reason="NotFound", message="network 'X' not found")
-    told = (Condition(type="VMShutdownGuest", status="True"),)
-    off = (*told, Condition(type="VMPoweredOff", status="True"))
+    asked_to_shut_down = (Condition(type="VMShutdownGuest", status="True"),)
+    off = (*asked_to_shut_down, Condition(type="VMPoweredOff", status="True"))
     ready = ImportPhase.SOURCE_READY
     for before, after, wanted in (
         (ImportStatus(), ImportStatus(import_conditions=(unready,)), ["The source cluster is not ready yet"]),
         (
             at(ready),
-            at(ready, import_conditions=told),
+            at(ready, import_conditions=asked_to_shut_down),
             ["Shutting down guest OS of the source VM", "Waiting for VM to be powered off ..."],
         ),
-        (at(ready, import_conditions=told), at(ready, import_conditions=off), ["Exporting source VM"]),
+        (
+            at(ready, import_conditions=asked_to_shut_down),
+            at(ready, import_conditions=off),
+            ["Exporting source VM"],
+        ),
         (at(ready), at(ready, disk_import_status=(read,)), ["Downloading an image"]),
         (
             at(ready, disk_import_status=(read,)),
@@ -133,15 +137,15 @@ def test_the_lines_of_the_way_there() -> None:
         assert list(telemetry.lines(after, after, a_model())) == []
 
 
-def test_every_step_forward_is_an_event() -> None:
-    path = [ImportStatus(), *(at(stand) for stand in list(ImportPhase)[2:])]
+def test_every_phase_change_is_an_event() -> None:
+    path = [ImportStatus(), *(at(phase) for phase in list(ImportPhase)[2:])]
     reasons = [one.reason for a, b in itertools.pairwise(path) for one in events_between(a, b)]
     assert reasons[0] == "WorkflowNamed"
     assert "VirtualMachineRunning" in reasons
     assert len(reasons) >= 8
 
 
-def test_an_event_that_recurs_is_counted() -> None:
+def test_repeated_events_are_counted() -> None:
     cluster = FakeCluster()
     thing = cluster.put(an_import())
     for _ in range(3):
@@ -152,7 +156,7 @@ def test_an_event_that_recurs_is_counted() -> None:
     assert max(len(one["message"]) for one in cluster.all(EVENT, "default")) == LIMIT
 
 
-def test_an_events_name_is_one_that_the_api_takes() -> None:
+def test_names_of_events_are_valid() -> None:
     cluster = FakeCluster()
     metadata = {"name": "a" * 199 + "-" + "b" * 20, "namespace": "default"}
     thing = cluster.put({**an_import(), "metadata": {**an_import()["metadata"], **metadata}})
@@ -172,7 +176,7 @@ def test_a_failed_event_is_not_an_error() -> None:
 
 @pytest.mark.parametrize("name", compat.DEPLOYMENTS)
 @pytest.mark.parametrize(("replicas", "at_work"), [(1, True), (0, False)])
-def test_an_active_vm_import_controller_is_noticed(name: str, replicas: int, at_work: bool) -> None:
+def test_an_active_vm_import_controller_is_detected(name: str, replicas: int, at_work: bool) -> None:
     cluster = FakeCluster()
     assert compat.find_other_controller(cluster) is None
     metadata = {"name": name, "namespace": "harvester-system"}
@@ -183,7 +187,7 @@ def test_an_active_vm_import_controller_is_noticed(name: str, replicas: int, at_
     assert DEPLOYMENT in cluster.kinds
 
 
-def test_schemas_of_others_are_noticed_by_what_they_drop() -> None:
+def test_foreign_schemas_are_detected_by_the_fields_they_drop() -> None:
     cluster = FakeCluster()
     assert len(list(compat.differences(cluster))) == 4
     for one in crd.manifests():
@@ -193,24 +197,24 @@ def test_schemas_of_others_are_noticed_by_what_they_drop() -> None:
     assert found is not None
     schema = found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     del schema["properties"]["spec"]["properties"]["dryRun"]
-    (said,) = compat.differences(cluster)
-    assert "spec.dryRun" in said
+    (written,) = compat.differences(cluster)
+    assert "spec.dryRun" in written
 
 
 @pytest.mark.parametrize(
-    ("stand", "bytes_done"),
+    ("phase", "bytes_done"),
     [(ImportPhase.SOURCE_READY, 5.0), (ImportPhase.FAILED, 0.0), (ImportPhase.RUNNING, 0.0)],
 )
-def test_only_what_is_at_work_counts_bytes(stand: ImportPhase, bytes_done: float) -> None:
+def test_only_running_imports_count_bytes(phase: ImportPhase, bytes_done: float) -> None:
     ledger = StatusCache(lambda: None)
     row = DiskImportStatus(disk_name="disk-0", bytes_done=5, bytes_total=10)
-    ledger.put(("default", "web"), at(stand, percent=40, disk_import_status=(row,)))
+    ledger.put(("default", "web"), at(phase, percent=40, disk_import_status=(row,)))
     queue: Queue[str] = Queue()
     found = {one.name: one.samples for one in Collector(ledger, queue, dict).collect()}
     assert found["vmferry_bytes_done"][0].value == bytes_done
 
 
-def test_health_and_metrics() -> None:
+def test_health_and_metrics_are_served() -> None:
     ledger = StatusCache(lambda: None)
     ledger.put(("default", "web"), at(ImportPhase.SOURCE_READY))
     queue: Queue[str] = Queue()
@@ -239,7 +243,7 @@ def asked(url: str) -> str:
         return str(answer.read().decode())
 
 
-def test_whose_key_an_event_is() -> None:
+def test_an_event_adds_the_keys_of_its_imports() -> None:
     imports: Queue[tuple[str, str]] = Queue()
     sources: Queue[SourceKey] = Queue()
     hub = EventRouter(imports, sources)
@@ -260,7 +264,7 @@ def test_whose_key_an_event_is() -> None:
     assert imports.take() == ("team", "web")
 
 
-def test_a_workflow_of_an_import_not_seen_yet() -> None:
+def test_a_workflow_of_an_unseen_import_adds_its_key() -> None:
     imports: Queue[tuple[str, str]] = Queue()
     hub = EventRouter(imports, Queue())
     group = "migration.harvesterhci.io"

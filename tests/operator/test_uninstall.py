@@ -1,4 +1,4 @@
-"""Whether the chart may go: what the pre-delete hook answers, and what it takes away."""
+"""The pre-delete hook: whether the chart may be uninstalled, and what it deletes."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ NEEDED = [
 
 
 @pytest.mark.parametrize(("make", "shown"), NEEDED)
-def test_an_import_that_is_not_over_keeps_the_chart(make, shown: str) -> None:  # type: ignore[no-untyped-def]
+def test_an_unfinished_import_prevents_the_uninstall(make, shown: str) -> None:  # type: ignore[no-untyped-def]
     world = make()
     before = world.cluster.writes()
     with pytest.raises(StepError) as caught:
@@ -90,16 +90,16 @@ def test_an_import_that_is_not_over_keeps_the_chart(make, shown: str) -> None:  
 
 
 @pytest.mark.parametrize("make", [waiting_for_its_source, refused_before_it_began, done])
-def test_an_import_of_which_nothing_is_held_does_not(make) -> None:  # type: ignore[no-untyped-def]
+def test_an_import_without_resources_allows_the_uninstall(make) -> None:  # type: ignore[no-untyped-def]
     world = make()
     check(world.cluster, world.options)
     assert world.cluster.all(SECRET, "vmferry") == []
     assert world.raw is not None
     world.delete()
-    assert world.raw is None, "nobody is there any more to take a finalizer off"
+    assert world.raw is None, "no controller is left to remove a finalizer"
 
 
-def test_what_a_forced_deletion_left_goes_credentials_first_of_all() -> None:
+def test_leftovers_of_a_forced_deletion_are_deleted_credentials_first() -> None:
     world = running()
     world.cluster.finish(IMPORT, KEY[1], KEY[0])
     world.cluster.drop(IMPORT, KEY[1], KEY[0])
@@ -125,7 +125,7 @@ def test_without_the_crds_it_reports_leftovers() -> None:
     assert "no leftovers" in check(world.cluster, world.options)
 
 
-def test_many_are_counted_and_some_are_named() -> None:
+def test_only_some_of_many_imports_are_named() -> None:
     world = running()
     assert world.raw is not None
     for number in range(12):
@@ -137,9 +137,7 @@ def test_many_are_counted_and_some_are_named() -> None:
     assert "and 3 more" in str(caught.value)
 
 
-def test_the_program_says_why_not_where_kubernetes_shows_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_reason_is_in_the_termination_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world, words, options = running(), tmp_path / "words", tmp_path / "controller.json"
     options.write_text(json.dumps({"namespace": "vmferry"}))
     monkeypatch.setenv(PATH_ENV, str(options))

@@ -1,4 +1,4 @@
-"""The controller's watches, by the real kopf, at a server that only notes what it is asked."""
+"""The controller's watches with the real kopf, against a server that only records its requests."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class _Nothing(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What the API server of KUBECONFIG is asked for."""
+    """The requests that the API server of KUBECONFIG gets."""
     seen: list[str] = []
     with ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Nothing,), {"asked": seen})) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -61,7 +61,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]
         thread.join()
 
 
-def test_no_proxy_of_the_environment_is_on_the_way_to_the_api(
+def test_requests_to_the_api_server_use_no_proxy(
     asked: list[str], forward: Forward, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
@@ -75,7 +75,7 @@ def test_no_proxy_of_the_environment_is_on_the_way_to_the_api(
     running.start()
     end = time.monotonic() + 30
     while not (asked or forward.asked):
-        assert time.monotonic() < end, "it asked nobody"
+        assert time.monotonic() < end, "it sent no request"
         time.sleep(0.02)
     ended.set()
     running.join(30)

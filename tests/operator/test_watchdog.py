@@ -1,4 +1,4 @@
-"""A Workflow that does not move: what the import says, and how a retry gets it going."""
+"""A Workflow that does not move: the message of the import, and how a retry restarts it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DONE = (*upto("end"), node("start"))
 
 
 def still(*nodes: Object, **more: str) -> World:
-    """An import whose Workflow has stood like this for longer than is patience."""
+    """An import whose Workflow has had this state for longer than the time limit."""
     world = World()
     world.look()
     world.argo(*nodes, **more)
@@ -69,7 +69,7 @@ def test_a_retry_stops_a_stalled_workflow_then_starts() -> None:
     assert world.workflow()["spec"]["shutdown"] == "Stop"
     assert RETRY in world.notes()
     assert "RetryIgnored" not in world.events()
-    world.look(2)  # Argo has not come to it
+    world.look(2)  # Argo has not reconciled it yet
     assert RETRY in world.notes()
     world.argo(found(), phase="Failed", message="Stopped with strategy 'Stop'")
     world.look(2)
@@ -88,7 +88,7 @@ def test_a_retry_of_a_running_import_is_ignored() -> None:
     assert RETRY not in world.notes()
 
 
-def test_an_import_that_is_done_says_it_too_and_is_given_back_by_a_retry() -> None:
+def test_a_stalled_cleanup_after_success_is_reported_and_retried() -> None:
     world = still(*DONE)
     world.look()
     assert world.status.import_status == "virtualMachineRunning"
@@ -108,7 +108,7 @@ def test_an_import_that_is_done_says_it_too_and_is_given_back_by_a_retry() -> No
     assert world.status.import_status == "virtualMachineRunning"
 
 
-def test_an_import_that_is_done_and_whose_workflow_moves_takes_no_retry() -> None:
+def test_a_retry_after_success_is_ignored_while_cleanup_runs() -> None:
     world = World()
     world.look()
     world.argo(*DONE, node("onExit", "Running"))
@@ -134,13 +134,13 @@ def test_a_pod_ended_without_argo() -> None:
     world = still(found(), node("poweroff", "Running"))
     pod = ended_pod(world, "poweroff")
     world.look()
-    assert condition(world, AlarmKind.NOT_ANSWERING).status == ""  # the pod has ended a moment ago
+    assert condition(world, AlarmKind.NOT_ANSWERING).status == ""  # the pod has just ended
     pod["status"]["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = at(0)
     world.look()
     assert "the pod of poweroff has ended" in condition(world, AlarmKind.NOT_ANSWERING).message
 
 
-def test_pods_are_read_only_of_a_workflow_that_stands_still() -> None:
+def test_pods_are_read_only_if_the_workflow_does_not_move() -> None:
     world = World()
     world.look()
     world.argo(found(), node("poweroff", "Running"))
@@ -157,7 +157,7 @@ def test_without_the_right_to_list_pods_it_continues() -> None:
 
 
 def ended_pod(world: World, stage: str) -> Object:
-    """A pod of the run that ended just now; the object itself, to be changed."""
+    """A pod of the run that has just ended; returns the object itself, so that a test can change it."""
     name, labels = f"{world.run}-{stage}", {names.LABEL_RUN: world.run, names.LABEL_STAGE: stage}
     ends = {"finishedAt": world.now.strftime("%Y-%m-%dT%H:%M:%SZ")}
     world.cluster.put(
@@ -173,7 +173,7 @@ def ended_pod(world: World, stage: str) -> Object:
     return found
 
 
-def test_nothing_else_is_written_to_a_workflow_that_stands_still() -> None:
+def test_a_stalled_workflow_is_not_written() -> None:
     world = still(found())
     before = [call for call in world.cluster.writes() if WORKFLOW.plural in call or CONFIG_MAP.plural in call]
     world.look(3)

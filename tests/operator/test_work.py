@@ -1,4 +1,4 @@
-"""The queue: each key by one at a time, none lost, failures ever later."""
+"""The queue: only one worker per key, no key is lost, failures are requeued with backoff."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Clock:
 
 
 def drained(queue: Queue[str]) -> list[str]:
-    """What is due now; nothing is waited for."""
+    """The keys that are due now, without waiting."""
     found = []
     while len(queue):
         key = queue.take()
@@ -116,7 +116,7 @@ def test_workers_share_a_queue_and_process_no_key_concurrently() -> None:
 
 
 class Recording(Queue[str]):
-    """A queue that keeps when each key was to be processed again; None is a failure."""
+    """A queue that records when each key is to be processed again; None is a failure."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -161,8 +161,8 @@ def test_a_hanging_reconcile_is_reported_as_stuck(monkeypatch: pytest.MonkeyPatc
     workers.start()
     queue.add("web01")
     assert began.wait(5)
-    (said,) = workers.stuck()
-    assert said.startswith("test-0 has been reconciling web01 for")
+    (message,) = workers.stuck()
+    assert message.startswith("test-0 has been reconciling web01 for")
     end.set()
     workers.close()
     assert workers.ended(time.monotonic() + 5)

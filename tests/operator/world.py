@@ -1,6 +1,6 @@
-"""A cluster in memory with everything an import needs, and the controller's looks at it, one by one.
+"""A cluster in memory with everything that an import needs, and the controller's reconciles, one by one.
 
-Argo is the test's own hand: `World.argo` writes a Workflow's status as the real one would show it.
+The test replaces Argo: `World.argo` writes a Workflow's status as the real Argo shows it.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ class World:
     def _seconds(self) -> float:
         return self.now.timestamp()
 
-    # --- a person
+    # --- a user
 
     def apply(self, **spec: Any) -> None:
-        """`kubectl apply` of the import; what is left out keeps its value."""
+        """`kubectl apply` of the import; omitted fields keep their values."""
         given = {
             "virtualMachineName": "web01",
             "sourceCluster": {
@@ -91,7 +91,7 @@ class World:
     # --- the controller
 
     def look(self, times: int = 1) -> float | None:
-        """Looks, each a few seconds after the one before."""
+        """Reconcile, each time a few seconds after the last one."""
         again: float | None = None
         for _ in range(times):
             self.now += timedelta(seconds=5)
@@ -101,7 +101,7 @@ class World:
     # --- Argo
 
     def argo(self, *nodes: Object, phase: str = "Running", name: str = "", **more: Any) -> None:
-        """What Argo writes into the newest Workflow; nodes as `tests.reflect.situations` makes them."""
+        """Write the newest Workflow's status as Argo does; `tests.reflect.situations` makes the nodes."""
         workflow = self.cluster.peek(WORKFLOW, name or self.workflows()[-1], self.options.namespace)
         assert workflow is not None
         run = workflow["metadata"]["name"]
@@ -109,12 +109,12 @@ class World:
         workflow["status"] = {"phase": phase, "nodes": renamed, **more}
 
     def found(self) -> None:
-        """What preflight publishes."""
+        """Publish the result of preflight."""
         metadata = {"name": names.machine(self.run), "namespace": self.options.namespace}
         data = {MACHINE_FILE: a_machine().to_json()}
         self.cluster.put(_object(CONFIG_MAP, metadata, data=data))
 
-    # --- what is there
+    # --- current objects
 
     @property
     def raw(self) -> Object | None:
@@ -187,7 +187,7 @@ class World:
         self.cluster.put(_object(SOURCES[SourceKind.VMWARE], metadata, spec=spec, status=state))
 
 
-def machine_of_others(name: str) -> Object:
+def vm_of_others(name: str) -> Object:
     return _object(MACHINE, {"name": name, "namespace": "default"}, spec={})
 
 

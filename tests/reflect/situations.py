@@ -1,4 +1,4 @@
-"""Workflows as Argo would show them, made of the nodes that matter; each test says only what it is about."""
+"""Workflows as Argo shows them; each test gives only the nodes that it is about."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def node(
     end: float = 10,
     **more: Any,
 ) -> Json:
-    """A node as Argo would name it; `end` seconds after NOW, for what has ended."""
+    """A node with the name that Argo gives it; `end` seconds after NOW, if it has ended."""
     inside = "" if disk is None else f".transfer.disks({disk.rpartition('-')[2]}:{disk})"
     tail = "" if attempt is None else f"({attempt})"
     made: Json = {"name": f"{RUN}{inside}.{stage}{tail}", "type": kind, "phase": phase, "startedAt": at(0)}
@@ -59,10 +59,10 @@ def node(
 
 
 def failed(stage: str, code: int | None, words: str = "", disk: str | None = None, **more: Any) -> Json:
-    said = f"main: Error (exit code {code}): {words}\n" if code is not None else words
+    message = f"main: Error (exit code {code}): {words}\n" if code is not None else words
     outputs = {} if code is None else {"outputs": {"exitCode": str(code)}}
     phase = "Error" if code is None else "Failed"
-    return node(stage, phase, disk, **{"message": said, **outputs, **more})
+    return node(stage, phase, disk, **{"message": message, **outputs, **more})
 
 
 def found(disks: tuple[str, ...] = DISKS) -> Json:
@@ -71,7 +71,7 @@ def found(disks: tuple[str, ...] = DISKS) -> Json:
 
 
 def upto(stage: str, disks: tuple[str, ...] = DISKS) -> list[Json]:
-    """Everything before a stage, done."""
+    """All nodes before a stage, finished."""
     made = [found(disks), node("approve-poweroff", "Skipped", kind="Skipped"), node("poweroff")]
     for one in ("export", "convert", "image", "serve"):
         if one == stage:

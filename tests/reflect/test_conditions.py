@@ -1,4 +1,4 @@
-"""Conditions: put and found, without change in place."""
+"""Conditions are put and found, and never changed in place."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the import says while the real Argo carries it out, as files a person can read.
+"""The statuses of an import that the real Argo carries out, as files for people to read.
 
-`VMFERRY_GOLDEN=write pytest tests/reflect -k golden` writes them anew: look at the diff before you commit it.
+`VMFERRY_GOLDEN=write pytest tests/reflect -k golden` rewrites them: look at the diff before you commit it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ GOLDEN: Final = Path(__file__).parent / "golden"
 IMPORT: Final = an_import("recorded", virtualMachineName="recorded", approvals=["poweroff"])
 
 
-def told(moment: str) -> ImportStatus:
-    """The status at a moment, each reflected over the one before as a controller does."""
+def status_at(moment: str) -> ImportStatus:
+    """The status at a moment; each is reflected over the one before, as a controller does."""
     status = None
     for name, workflow in RECORDED.items():
         status = reflect(workflow, IMPORT, status, written(workflow))
@@ -33,7 +33,7 @@ def told(moment: str) -> ImportStatus:
 
 
 def written(workflow: Json) -> datetime:
-    """When the recording was written to last, by whom ever."""
+    """The time of the last write to the recording, by any writer."""
     times = [str(entry["time"]) for entry in workflow["metadata"]["managedFields"]]
     return datetime.fromisoformat(max(times))
 
@@ -47,14 +47,14 @@ def test_golden_status(moment: str) -> None:
     golden = GOLDEN / f"{moment}.yaml"
     if os.environ.get("VMFERRY_GOLDEN") == "write":
         assert "CI" not in os.environ, "golden files are written by a person, who reads the diff"
-        golden.write_text(as_yaml(told(moment)))
+        golden.write_text(as_yaml(status_at(moment)))
         pytest.skip(f"{golden} written")
-    assert golden.read_text() == as_yaml(told(moment))
+    assert golden.read_text() == as_yaml(status_at(moment))
 
 
-def test_the_phases_of_the_recordings_in_words() -> None:
-    """A wrong golden file that was written by mistake does not pass."""
-    assert [told(moment).import_status for moment in RECORDED] == [
+def test_the_recordings_have_these_phases() -> None:
+    """Finds a wrong golden file that was written by mistake."""
+    assert [status_at(moment).import_status for moment in RECORDED] == [
         "virtualMachineImportValid",
         "sourceReady",
         "VMMigrationFailed",
@@ -64,8 +64,8 @@ def test_the_phases_of_the_recordings_in_words() -> None:
     ]
 
 
-def test_the_message_of_the_failure() -> None:
-    failed = told("3-failed")
+def test_the_failure_has_its_step_and_message() -> None:
+    failed = status_at("3-failed")
     assert failed.step == "image disk-1"
     (leaf,) = [
         node
@@ -77,10 +77,10 @@ def test_the_message_of_the_failure() -> None:
 
 @pytest.mark.parametrize("moment", RECORDED)
 def test_a_recording_alone_has_the_same_phase(moment: str) -> None:
-    """A controller that has just been started has no status before."""
+    """A controller that has just started has no earlier status."""
     alone = reflect(RECORDED[moment], IMPORT, None, datetime(2026, 11, 21, 2, tzinfo=UTC))
     assert (alone.import_status, alone.step, alone.message) == (
-        told(moment).import_status,
-        told(moment).step,
-        told(moment).message,
+        status_at(moment).import_status,
+        status_at(moment).step,
+        status_at(moment).message,
     )

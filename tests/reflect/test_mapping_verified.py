@@ -1,4 +1,4 @@
-"""What preflight found, as a condition."""
+"""The concerns of preflight as a condition."""
 
 from __future__ import annotations
 

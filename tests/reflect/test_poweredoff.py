@@ -1,4 +1,4 @@
-"""A failed import says that the VM is off and how to start it, if it powered the VM off, and only then."""
+"""A failed import reports that the VM is off and how to start it, but only if it powered the VM off."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def ended(*nodes: Json, machine: Machine | None = ON, **more: Any) -> str:
     ],
 )
 def test_every_failure_after_power_off_has_the_note(nodes: list[Json]) -> None:
-    said = ended(*nodes)
-    assert WORDS in said
-    assert "power it on in the vSphere Client" in said
-    assert "a retry resumes" in said
+    note = ended(*nodes)
+    assert WORDS in note
+    assert "power it on in the vSphere Client" in note
+    assert "a retry resumes" in note
 
 
 def test_a_cancelled_import_has_the_note() -> None:
@@ -65,7 +65,7 @@ def test_no_note_while_running_or_after_success() -> None:
 
 
 def test_the_preflight_of_a_second_workflow_finds_it_off() -> None:
-    """The status remembers which VM it was; another one that is off is not taken for it."""
+    """The status keeps which VM it was; another VM that is off is not confused with it."""
     first = reflected(*FAILED, machine=ON, phase="Failed")
     assert first.powered_off == "/DC0/vm/web01"
     assert WORDS in ended(*FAILED, machine=OFF, previous=first)
@@ -76,16 +76,16 @@ def test_the_preflight_of_a_second_workflow_finds_it_off() -> None:
 def test_the_openstack_note_has_its_command() -> None:
     server = a_machine(name="web01", path="web01", source_id="5f0c", power=Power.ON)
     import_ = an_import(virtualMachineName="web01", sourceCluster={"kind": "openstacksource", "name": "c"})
-    said = ended(*FAILED, machine=server, import_=import_)
-    assert "VM web01 (5f0c) is off" in said
-    assert "openstack server start 5f0c" in said
+    note = ended(*FAILED, machine=server, import_=import_)
+    assert "VM web01 (5f0c) is off" in note
+    assert "openstack server start 5f0c" in note
 
 
-def test_an_ova_never_ran() -> None:
+def test_an_ova_has_no_note() -> None:
     assert poweredoff.note(ON, SourceKind.OVA, ()) == ""
 
 
-def test_it_is_one_event_when_a_step_fails_and_then_its_workflow() -> None:
+def test_the_note_is_one_event_for_step_and_workflow() -> None:
     running = reflected(*upto("export"), machine=ON)
     step_failed = reflected(*FAILED, machine=ON, previous=running)
     over = reflected(*FAILED, machine=ON, previous=step_failed, phase="Failed")

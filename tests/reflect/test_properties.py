@@ -1,4 +1,4 @@
-"""`reflect()` whatever the Workflow looks like: total, deterministic, idempotent, never back or unjust."""
+"""`reflect()` for any Workflow: total, deterministic, idempotent, never going back, fair to siblings."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def nodes(draw: st.DrawFn) -> Json:
         end=draw(st.integers(0, 99)),
     )
     code = draw(CODES)
-    if code is not None and kind == "Pod":  # groups have no container that could end with a code
+    if code is not None and kind == "Pod":  # groups have no container with an exit code
         made |= {
             "outputs": {"exitCode": str(code)},
             "message": f"main: Error (exit code {code}): words of {code}",
@@ -67,7 +67,7 @@ def workflows(draw: st.DrawFn) -> Json:
 
 @st.composite
 def spoilt(draw: st.DrawFn) -> Any:
-    """A real Workflow of which one value, wherever, is something else."""
+    """A real Workflow with one value, anywhere, replaced."""
     made = copy.deepcopy(RECORDED[draw(st.sampled_from(sorted(RECORDED)))])
     place: Any = made
     while True:
@@ -81,7 +81,7 @@ def spoilt(draw: st.DrawFn) -> Any:
 
 
 def chain(seen: list[Any]) -> list[ImportStatus]:
-    """The statuses of one after the other, ten seconds apart."""
+    """The statuses of one Workflow after another, ten seconds apart."""
     status, made = None, []
     for number, one in enumerate(seen):
         status = reflect(one, IMPORT, status, later(10 * number))
@@ -90,7 +90,7 @@ def chain(seen: list[Any]) -> list[ImportStatus]:
 
 
 @given(st.lists(JUNK | spoilt() | workflows(), min_size=1, max_size=4))
-def test_total_deterministic_and_fit_for_the_api(seen: list[Any]) -> None:
+def test_reflect_is_total_deterministic_and_fits_the_api(seen: list[Any]) -> None:
     before = copy.deepcopy(seen)
     made = chain(seen)
     assert made == chain(seen)
@@ -135,9 +135,9 @@ def test_transition_times_move_only_with_the_status(seen: Json) -> None:
 
 @given(st.lists(workflows(), min_size=1, max_size=5))
 def test_running_is_final_for_any_workflow(seen: list[Json]) -> None:
-    stands = [status.import_status for status in chain(seen)]
-    if "virtualMachineRunning" in stands:
-        assert set(stands[stands.index("virtualMachineRunning") :]) == {"virtualMachineRunning"}
+    phases = [status.import_status for status in chain(seen)]
+    if "virtualMachineRunning" in phases:
+        assert set(phases[phases.index("virtualMachineRunning") :]) == {"virtualMachineRunning"}
 
 
 def test_the_run_is_identified_by_its_name() -> None:

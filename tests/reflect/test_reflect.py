@@ -1,4 +1,4 @@
-"""`reflect()`: a situation, and what the import says of it."""
+"""`reflect()`: a situation, and the status that the import gets."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ PHASES = [
 ]
 
 
-@pytest.mark.parametrize(("nodes", "stand"), PHASES)
-def test_phase_of_a_running_workflow(nodes: list[Json], stand: ImportPhase) -> None:
-    assert reflected(*nodes).import_status == stand
+@pytest.mark.parametrize(("nodes", "import_phase"), PHASES)
+def test_a_running_workflow_has_its_phase(nodes: list[Json], import_phase: ImportPhase) -> None:
+    assert reflected(*nodes).import_status == import_phase
 
 
-OVER = [  # nodes, how the Workflow stands, (importStatus, step, reason)
+OVER = [  # nodes, end of the Workflow, (importStatus, step, reason)
     ([failed("preflight", 14, "no vm")], {}, (ImportPhase.INVALID, "preflight", "NotFound")),
     ([found(), failed("admit", 19, "duplicate MAC")], {}, (ImportPhase.INVALID, "admit", "Conflict")),
     (
@@ -108,7 +108,9 @@ OVER = [  # nodes, how the Workflow stands, (importStatus, step, reason)
 
 
 @pytest.mark.parametrize(("nodes", "ended", "wanted"), OVER)
-def test_a_workflow_that_is_over(nodes: list[Json], ended: Json, wanted: tuple[Any, ...]) -> None:
+def test_an_ended_workflow_has_its_phase_step_and_reason(
+    nodes: list[Json], ended: Json, wanted: tuple[Any, ...]
+) -> None:
     made = reflected(*nodes, **{"phase": "Failed", **ended})
     assert (made.import_status, made.step, summary(made).reason) == wanted
     assert summary(made).message == made.message != ""
@@ -133,7 +135,7 @@ def test_an_import_is_valid_once_its_target_accepts_it() -> None:
     assert reflected(found(), node("admit")).import_status == ImportPhase.VALID
 
 
-def test_what_the_target_answers_is_a_condition() -> None:
+def test_the_answer_of_the_target_becomes_a_condition() -> None:
     made = find(reflected(found(), admitted(json.dumps(ADMISSION))).import_conditions, "TargetAdmitted")
     assert made is not None
     assert (made.status, made.reason) == ("True", "AcceptedWithWarnings")
@@ -156,7 +158,7 @@ WAITING: Json = {
     "synchronizationStatus": {"waiting": LOCK},
     "message": f"Waiting for {LOCK} lock. Lock status: 0/2",
 }
-GOES_ON = [  # nodes, (reason, step), what the message has in it
+GOES_ON = [  # nodes, (reason, step), part of the message
     ([], ("Waiting", ""), "waits for Argo to start it"),
     ([node("preflight", "Running")], ("Running", "preflight"), stage_named("preflight").description),
     (
@@ -242,7 +244,7 @@ GOES_ON = [  # nodes, (reason, step), what the message has in it
         "preflight failed: no",
     ),
     ([node("own-hook", "Running")], ("Running", "own-hook"), "own-hook"),
-    (  # a failure is more important than a pod that waits for a place
+    (  # a failure is more important than a pod that waits for a lock
         [
             *upto("image"),
             failed("image", 13, WORDS, "disk-1"),
@@ -251,7 +253,7 @@ GOES_ON = [  # nodes, (reason, step), what the message has in it
         ("NoSpace", "image disk-1"),
         f"image disk-1 failed: {WORDS}",
     ),
-    (  # a person can open a gate, and cannot free a lock
+    (  # a person can open a gate, but cannot release a lock
         [
             found(),
             node("approve-poweroff", "Running", kind="Suspend"),
@@ -264,7 +266,7 @@ GOES_ON = [  # nodes, (reason, step), what the message has in it
 
 
 @pytest.mark.parametrize(("nodes", "wanted", "inside"), GOES_ON)
-def test_the_message_of_a_running_workflow(nodes: list[Json], wanted: tuple[str, str], inside: str) -> None:
+def test_a_running_workflow_has_its_message(nodes: list[Json], wanted: tuple[str, str], inside: str) -> None:
     made = reflected(*nodes)
     assert (summary(made).reason, made.step) == wanted
     assert inside in made.message
@@ -298,7 +300,7 @@ def test_a_wait_for_a_lock_names_its_holders() -> None:
     )
 
 
-TURNS = [  # Argo's words, holders, who is known, ours
+TURNS = [  # Argo's text, holders, known imports, our text
     (
         "limits/k.machines lock. Lock status: 0/1",
         ["a"],
@@ -340,7 +342,7 @@ TURNS = [  # Argo's words, holders, who is known, ours
 
 
 @pytest.mark.parametrize(("words", "holders", "who", "ours"), TURNS)
-def test_argos_lock_message_is_translated(
+def test_the_lock_message_of_argo_is_translated(
     words: str, holders: list[str], who: dict[str, str], ours: str
 ) -> None:
     assert describe_lock(f"Waiting for {words}", "vc", holders, who).startswith(ours)
@@ -356,9 +358,9 @@ def test_unreadable_holders_are_ignored(odd: Any) -> None:
 
 
 def test_work_is_reported_before_a_wait_for_a_lock() -> None:
-    beside = [*upto("export"), node("export", "Pending", "disk-1", kind="Retry", **WAITING)]
-    assert reflected(*beside).step == "export disk-1"
-    assert reflected(*beside, node("export", "Running", "disk-0")).step == "export"
+    waiting_nodes = [*upto("export"), node("export", "Pending", "disk-1", kind="Retry", **WAITING)]
+    assert reflected(*waiting_nodes).step == "export disk-1"
+    assert reflected(*waiting_nodes, node("export", "Running", "disk-0")).step == "export"
 
 
 def test_paused_and_cancelled_workflows_have_their_reasons() -> None:
@@ -370,7 +372,7 @@ def test_paused_and_cancelled_workflows_have_their_reasons() -> None:
     assert reflected(*busy, node("onExit", "Running"), spec={"shutdown": "Stop"}).step == "cleanup"
 
 
-BLAME = [  # nodes, the title of the one to blame, its words
+BLAME = [  # nodes, title of the step to blame, its message
     (
         [failed("serve", 20, "s", "disk-1", end=1), failed("image", 13, WORDS, "disk-1", end=2)],
         "image disk-1",
@@ -402,12 +404,12 @@ BLAME = [  # nodes, the title of the one to blame, its words
 
 
 @pytest.mark.parametrize(("nodes", "title", "words"), BLAME)
-def test_the_failed_step_and_its_message(nodes: list[Json], title: str, words: str) -> None:
+def test_a_failed_workflow_has_its_step_and_message(nodes: list[Json], title: str, words: str) -> None:
     made = reflected(*nodes, phase="Failed")
     assert (made.step, made.message) == (title, words)
 
 
-def test_argos_own_error_is_the_message() -> None:
+def test_the_error_of_argo_is_the_message() -> None:
     lock = node("transfer", "Error", kind="DAG", message="Sync configuration key not found")
     assert reflected(found(), lock, phase="Error").message == "Sync configuration key not found"
 
@@ -452,8 +454,8 @@ def test_conditions_of_disks() -> None:
     assert rows[1].disk_conditions[1].message == WORDS
 
 
-def test_an_image_that_was_refused_was_not_submitted() -> None:
-    """As by a quota: there never was an image, so nothing may say that one is being filled."""
+def test_a_refused_image_was_not_submitted() -> None:
+    """As by a quota: there never was an image, so nothing may report that one is being filled."""
     before = reflected(*upto("image"), node("image", "Running", "disk-0"))
     assert (
         conditions_of(before, "VirtualMachineImageSubmitted").message
@@ -464,13 +466,13 @@ def test_an_image_that_was_refused_was_not_submitted() -> None:
 
 
 def conditions_of(status: ImportStatus, kind: str) -> Condition:
-    """Of the first disk."""
+    """A condition of the first disk."""
     found = find(status.disk_import_status[0].disk_conditions, kind)
     assert found is not None
     return found
 
 
-def test_the_row_of_a_disk() -> None:
+def test_a_disk_has_its_row() -> None:
     made = [{"name": "image", "value": "image-7"}, {"name": "digest", "value": "sha512:ab"}]
     nodes = [*upto("image"), node("image", disk="disk-0", outputs={"exitCode": "0", "parameters": made})]
     row = reflected(*nodes, shape=a_shape(1 << 30, 2 << 30)).disk_import_status[0]
@@ -479,7 +481,7 @@ def test_the_row_of_a_disk() -> None:
 
 
 def chose(**names: str) -> Json:
-    """`admit`, done: the volumes' names, by disks without their dash."""
+    """A finished `admit`: the volumes' names, by disks without their dash."""
     by_disk = {disk.replace("disk", "disk-"): name for disk, name in names.items()}
     value = json.dumps({"version": "1", "vm": "web", "names": by_disk})
     return node("admit", outputs={"exitCode": "0", "parameters": [{"name": "volumes", "value": value}]})
@@ -489,7 +491,7 @@ def disk_names(status: ImportStatus) -> list[tuple[str, str]]:
     return [(row.disk, row.disk_name) for row in status.disk_import_status]
 
 
-def test_a_disk_is_called_after_its_volume_once_that_is_chosen() -> None:
+def test_a_disk_has_the_name_of_its_chosen_volume() -> None:
     before = reflected(found(), node("admit", "Running"))
     assert disk_names(before) == [("disk-0", "disk-0"), ("disk-1", "disk-1")]
     nodes = [found(), chose(disk0="web-disk-0", disk1="web-disk-1-0a1b2c")]
@@ -509,7 +511,7 @@ def test_the_volume_name_of_image_has_precedence() -> None:
     assert disk_names(reflected(*nodes))[0] == ("disk-0", "web-disk-0-9f8e7d.img")
 
 
-def test_disks_of_a_run_that_began_before_names_were_chosen_keep_theirs() -> None:
+def test_disks_of_older_runs_keep_their_names() -> None:
     old = {"importStatus": "sourceReady", "diskImportStatus": [{"diskName": "disk-0", "percent": 40}]}
     before = ImportStatus.read({**old, "workflow": {"name": RUN, "generation": 1}})
     after = reflected(found(("disk-0",)), chose(), previous=before)
@@ -543,13 +545,13 @@ def test_percent_is_by_the_weights_of_the_stages() -> None:
     assert done.disk_import_status[0].percent == 85
 
 
-def test_disks_count_by_their_sizes_once_these_are_known() -> None:
+def test_disks_are_weighted_by_their_known_sizes() -> None:
     nodes = [*upto("convert", ("disk-0",)), node("export", "Running", "disk-1")]
     assert reflected(*nodes).percent == 95 * 70 // 200
     assert reflected(*nodes, shape=a_shape(3 << 30, 1 << 30)).percent == 95 * 70 * 3 // 400
 
 
-def test_rate_and_time_left() -> None:
+def test_rate_and_remaining_time_are_computed() -> None:
     first = exporting(100)
     assert (first.disk_import_status[0].bytes_per_second, first.eta) == (0, "")
     second = exporting(300, previous=first, now=later(10))
@@ -573,8 +575,8 @@ def test_a_rate_is_kept_while_nothing_arrives_and_dropped_when_it_stalls() -> No
     assert (stalled.disk_import_status[0].bytes_per_second, stalled.eta) == (0, "")
 
 
-def test_a_disk_that_moved_between_two_ticks_has_moved_all_its_bytes() -> None:
-    """Argo passes progress on every ten seconds: of a small disk nobody ever hears a byte."""
+def test_a_disk_without_reported_progress_counts_all_its_bytes() -> None:
+    """Argo reports progress every ten seconds: of a small disk, no byte is ever reported."""
     size = 256 << 20
     exported = reflected(*upto("convert", ("disk-0",)), shape=a_shape(size))
     row = exported.disk_import_status[0]
@@ -606,7 +608,7 @@ def test_the_annotation_is_the_percentage() -> None:
     )
 
 
-# --- what must not move
+# --- values that must not go back
 
 
 def test_a_percentage_is_at_most_100() -> None:
@@ -641,16 +643,16 @@ def test_the_generation_is_that_of_the_name(name: str, generation: int) -> None:
     assert run.generation == generation
 
 
-def test_an_announced_run_begins_at_nothing_and_a_retry_where_it_was() -> None:
+def test_a_new_run_starts_at_zero_and_a_retry_at_its_percentage() -> None:
     before = reflected(*upto("image"), failed("image", 13, WORDS, "disk-1"), phase="Failed")
     run = WorkflowReference(name=f"{RUN}-r2", namespace="vmferry", generation=1)
     retry = announce(IMPORT, before, run, later(9))
     assert (retry.import_status, retry.percent, retry.workflow) == (ImportPhase.NEW, 76, run)
-    anew = announce(IMPORT, before, run.model_copy(update={"generation": 2}), later(9))
-    assert (anew.percent, anew.disk_import_status, summary(anew).status) == (0, (), "Unknown")
+    next_run = announce(IMPORT, before, run.model_copy(update={"generation": 2}), later(9))
+    assert (next_run.percent, next_run.disk_import_status, summary(next_run).status) == (0, (), "Unknown")
 
 
-def test_the_link_and_the_plan_that_the_controller_wrote_stay() -> None:
+def test_link_and_plan_in_the_status_are_kept() -> None:
     before = ImportStatus.read(
         {"workflow": {"name": RUN, "generation": 1, "link": "https://argo"}, "planned": {"hash": "h"}}
     )
@@ -755,7 +757,7 @@ def test_unknown_phases_change_nothing() -> None:
 # --- the embedded runner
 
 
-def test_the_record_of_the_embedded_runner() -> None:
+def test_the_record_of_the_embedded_runner_is_reflected() -> None:
     states: list[Json] = []
     record = Record.new(RUN, {}, lambda state: states.append(json.loads(json.dumps(state))))
     for name, disk in (
@@ -773,12 +775,12 @@ def test_the_record_of_the_embedded_runner() -> None:
         record.end(path, number, 0, "", {"disks": '["disk-0"]'} if name == "preflight" else {})
         record.end_stage(path)
     record.finish()
-    status, stands, percents = None, [], []
+    status, phases, percents = None, [], []
     for state in states:
         status = reflect(state, IMPORT, status, NOW)
-        stands.append(status.import_status)
+        phases.append(status.import_status)
         percents.append(status.percent)
-    assert list(dict.fromkeys(stands)) == [
+    assert list(dict.fromkeys(phases)) == [
         *(ImportPhase.NEW, ImportPhase.VALID, ImportPhase.SOURCE_READY, ImportPhase.DISKS_EXPORTED),
         *(ImportPhase.IMAGES_SUBMITTED, ImportPhase.IMAGES_READY, ImportPhase.CREATED),
     ]

@@ -1,4 +1,4 @@
-"""A Workflow that does not move any more is noticed, and one that waits for something is left alone."""
+"""A Workflow that does not move any more is detected, and one that waits for something is ignored."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ HUNG = (
     group("disks(0:disk-0)"),
     node("start"),
 )
-"""What a retry after a failure of `start` left before the stages behind the transfer had a group."""
+"""The nodes that an older retry of `start` left: the stages after the transfer had no group."""
 
 
 def test_a_workflow_without_steps_to_run_is_stalled() -> None:
@@ -154,7 +154,7 @@ def test_the_back_off_is_shorter_than_the_time_limit() -> None:
 
 
 def test_any_write_counts_as_a_change() -> None:
-    """As when `spec.suspend` is taken back after a night: the steps ended long ago."""
+    """As when `spec.suspend` is removed after a night: the steps ended long ago."""
     made = workflow(*HUNG)
     made["metadata"]["managedFields"] = [{"manager": "vmferry", "time": at(40000)}, {"manager": "odd"}]
     one = observe(made)
@@ -187,7 +187,7 @@ def test_argo_does_not_start_a_workflow() -> None:
 
 
 def test_argo_does_not_reconcile_a_retry() -> None:
-    """Recording 4: right after `argo retry` the phase is empty, steps are there."""
+    """Recording 4: right after `argo retry` the phase is empty but there are steps."""
     one = observe(RECORDED["4-just-retried"])
     assert one is not None
     assert one.last_change is not None
@@ -249,7 +249,7 @@ def written(moment: str) -> datetime:
     return max(time for time in times if time)
 
 
-# --- what the import says
+# --- the import's status
 
 
 def test_an_alarm_is_raised_and_cleared_while_the_import_runs() -> None:

@@ -1,11 +1,11 @@
-"""Stand-ins for Harvester's image controllers, Longhorn, CDI and KubeVirt, against a real API server.
+"""Stand-ins for Harvester's image controllers, Longhorn, CDI and KubeVirt, with a real API server.
 
     python -m tests.standins [--kubeconfig FILE] [--harvester played|real]
 
-With `--harvester=real` Harvester's own webhook and controllers and KubeVirt's own webhook work, and their
-stand-ins do not (tests/harvester). Prints a line to stdout when it is ready. SIGTERM ends it and its virtual
-machines; started again it goes on from what the cluster says. See tests/standins/README.md for what is real
-and what is not.
+With `--harvester=real` Harvester's own webhook and controllers and KubeVirt's own webhook work, instead of
+their stand-ins (tests/harvester). It prints a line to stdout when it is ready. SIGTERM ends it and its VMs;
+after a restart it continues from the state in the cluster. tests/standins/README.md lists what is real and
+what is not.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def arguments() -> argparse.ArgumentParser:
     parser = crds.options(__doc__ or "")
     numbers = lambda text: frozenset(map(int, text.split(",")))  # noqa: E731
     parser.add_argument(
-        "--state", type=Path, metavar="DIR", help="default: standins[-LAB] beside the kubeconfig"
+        "--state", type=Path, metavar="DIR", help="default: standins[-LAB] next to the kubeconfig"
     )
-    parser.add_argument("--backing", type=Path, metavar="DIR", help="default: backing beside the kubeconfig")
+    parser.add_argument("--backing", type=Path, metavar="DIR", help="default: backing next to the kubeconfig")
     parser.add_argument("--rate", type=int, default=0, metavar="BYTES", help="of a download, per second")
     parser.add_argument(
         "--fail", type=numbers, default=frozenset(), metavar="N,…", help="cut these downloads"
@@ -109,14 +109,14 @@ def admitted(given: argparse.Namespace, lab: Lab, api: Api) -> Iterator[None]:
 
 
 def alone(lab: Lab) -> IO[str]:
-    """The lock that keeps a second one away from the same lab."""
+    """A lock that prevents a second instance in the same lab."""
     for folder in (lab.state, lab.backing):
         folder.mkdir(parents=True, exist_ok=True)
     lock = (lab.state / "lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise NoLabError(f"stand-ins run already for this lab: {lab.state}/lock is taken") from None
+        raise NoLabError(f"stand-ins are already running for this lab: {lab.state}/lock is taken") from None
     return lock
 
 

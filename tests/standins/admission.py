@@ -1,8 +1,8 @@
 """Stand-in for Harvester's webhook: its rules on VirtualMachineImages, and its mark on golden claims.
 
 harvester v1.6.0: pkg/image/common/{mutator,validator}.go, pkg/image/{backingimage,cdi}/{mutate,validate}.go,
-pkg/webhook/resources/persistentvolumeclaim/mutator.go. What is left out: security parameters, export from
-volumes, templates and backups that use an image.
+pkg/webhook/resources/persistentvolumeclaim/mutator.go. Left out: security parameters, export from volumes,
+templates and backups that use an image.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ CSI_SECRETS: Final = (
 TAKEN: Final = frozenset(
     ("nodeSelector", "diskSelector", "numberOfReplicas", "staleReplicaTimeout", "dataLocality", "encrypted")
 ) | frozenset(CSI_SECRETS)
-"""Which parameters of a class go to its images (mergeStorageClassParams)."""
+"""The parameters of a class that its images get (mergeStorageClassParams)."""
 
 
 class Rules:
-    """What is changed and what is refused."""
+    """The changes and the refusals."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -100,11 +100,11 @@ class Rules:
         return patch
 
     def _golden(self, namespace: str, claim: Object) -> list[Object]:
-        """A claim that bears the name of one of CDI's images is that image: it is marked so."""
+        """A claim with the name of one of CDI's images is that image, and gets the mark."""
         image = self._api.get(IMAGE, namespace, claim["metadata"].get("name") or "-")
         if image is None or image["spec"].get("backend") != "cdi":
             return []
-        if "annotations" not in claim["metadata"]:  # its patch replaces a part of what is not there
+        if "annotations" not in claim["metadata"]:  # its patch replaces a part that does not exist
             raise internal(f"jsonpatch replace operation does not apply: {GOLDEN}")
         marked = _annotations(claim) | {GOLDEN: "true"}
         return [{"op": "add", "path": "/metadata/annotations", "value": marked}]

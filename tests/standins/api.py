@@ -1,7 +1,7 @@
 """The Kubernetes API for controllers: whole objects by PUT with their resource version, and watches.
 
-Apart from `steps.runtime.kubeapi`, which has what steps need: a controller must lose a race rather than
-overwrite, and a stand-in must not share the code that it tests.
+It is separate from `steps.runtime.kubeapi`, which has what steps need: a controller must lose a race rather
+than overwrite, and a stand-in must not share the code that it tests.
 """
 
 from __future__ import annotations
@@ -61,21 +61,21 @@ MERGE: Final = "application/merge-patch+json"
 
 
 class ApiError(Exception):
-    """An answer that is no success. `reason` as in a `Status`: NotFound, AlreadyExists, Conflict …"""
+    """An error answer. `reason` as in a `Status`: NotFound, AlreadyExists, Conflict …"""
 
     def __init__(self, what: str, status: int, body: bytes) -> None:
         try:
-            said: dict[str, Any] = json.loads(body)
+            document: dict[str, Any] = json.loads(body)
         except ValueError:
-            said = {"message": body.decode(errors="replace")[:300]}
+            document = {"message": body.decode(errors="replace")[:300]}
         self.status = status
-        self.reason = str(said.get("reason", ""))
-        self.message = str(said.get("message", ""))
+        self.reason = str(document.get("reason", ""))
+        self.message = str(document.get("message", ""))
         super().__init__(f"cannot {what}: {status} {self.reason}: {self.message}")
 
     @classmethod
-    def of(cls, what: str, said: Object) -> Self:
-        return cls(what, int(said.get("code", 0)), json.dumps(said).encode())
+    def of(cls, what: str, document: Object) -> Self:
+        return cls(what, int(document.get("code", 0)), json.dumps(document).encode())
 
 
 class Api:
@@ -130,7 +130,7 @@ class Api:
         return self._ask("PATCH", *place(thing), body=change, content=MERGE)
 
     def delete(self, thing: Object, *, propagation: str = "Background") -> None:
-        """Ask this very object to go; well if it has."""
+        """Delete exactly this object; success if it is already deleted."""
         uid = thing["metadata"].get("uid")
         options: Object = {"propagationPolicy": propagation}
         if uid:
@@ -189,7 +189,7 @@ class Api:
 
 
 def _credentials(settings: Configuration) -> dict[str, str]:
-    """The header of a token; none where the user has a certificate."""
+    """The header with a token; empty if the user has a certificate."""
     token = settings.auth_settings().get("BearerToken")
     return {str(token["key"]): str(token["value"])} if token else {}
 

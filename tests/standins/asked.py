@@ -1,4 +1,4 @@
-"""What tests ask of the stand-ins, and how they wait for it."""
+"""Requests of tests to the stand-ins, and functions that wait for the results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def an_image(namespace: str, name: str, url: str, **spec: object) -> Object:
 
 
 def a_claim(image: Object, size: int) -> Object:
-    """As Harvester's UI and our `build` write it."""
+    """A claim as Harvester's UI and our `build` write it."""
     metadata = image["metadata"]
     return {
         "apiVersion": CLAIM.api_version,
@@ -44,8 +44,8 @@ def a_claim(image: Object, size: int) -> Object:
     }
 
 
-def said(api: Api, thing: Object, kind: str, value: str = "True", seconds: float = 60.0) -> Object:
-    """The image once it has the condition."""
+def when_condition(api: Api, thing: Object, kind: str, value: str = "True", seconds: float = 60.0) -> Object:
+    """Wait until the image has the condition; returns the image."""
 
     def look() -> Object | None:
         found = api.get(IMAGE, thing["metadata"]["namespace"], thing["metadata"]["name"]) or {}

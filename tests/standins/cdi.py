@@ -1,11 +1,11 @@
 """Stand-in for CDI: a DataVolume of an http source becomes a claim with those bytes.
 
 containerized-data-importer v1.62: pkg/controller/datavolume (phases, progress, owner), pkg/importer
-(qemu-img), pkg/storagecapabilities (modes per provisioner), pkg/util (overhead of file systems). The way
-without populators, which CDI goes for provisioners that are no CSI drivers, as the lab's.
+(qemu-img), pkg/storagecapabilities (modes per provisioner), pkg/util (overhead of file systems). It works
+without populators, as CDI does for provisioners without CSI drivers, such as the lab's.
 
-The importer pod has no image here. A pod `importer-NAME` with CDI's labels holds the claim and does nothing;
-the bytes are written from outside, by qemu-img as in the pod, to the very volume that it holds.
+The importer pod has no image here. A pod `importer-NAME` with CDI's labels mounts the claim and does nothing;
+the stand-in writes the bytes from outside, by qemu-img as in the pod, to the volume of that claim.
 """
 
 from __future__ import annotations
@@ -27,33 +27,35 @@ from tests.standins.pods import holder
 from tests.standins.web import Web
 
 PROFILE: Final = "cdi.harvesterhci.io/storageProfileVolumeModeAccessModes"
-"""By it a class says its modes, such as {"Block": ["ReadWriteOnce"]} (pkg/controller/master/storageclass)."""
+"""The annotation with a class's modes, such as {"Block": ["ReadWriteOnce"]}
+(pkg/controller/master/storageclass).
+"""
 MODES: Final[dict[str, tuple[str, str]]] = {
     "driver.longhorn.io": ("Block", "ReadWriteMany"),
     "lab.local/disk": ("Block", "ReadWriteMany"),
 }
-"""Volume and access mode by provisioner; Longhorn's first as in storagecapabilities, the lab's own ours."""
+"""Volume and access mode by provisioner; Longhorn's first, as in storagecapabilities; the lab's is ours."""
 OVERHEAD: Final = 0.06
-"""Of a file system, as a part of the claim; CDI's default."""
+"""Overhead of a file system as a fraction of the claim; CDI's default."""
 MIB: Final = 1 << 20
 LABELS: Final = {"app": "containerized-data-importer", "cdi.kubevirt.io": "importer"}
 QEMU: Final = 107
-"""User and group that virtual machines run as; they must be able to write the file."""
+"""User and group of VMs; they must be able to write the file."""
 LOOK: Final = 0.5
 AGAIN: Final = 5.0
-"""Seconds until a failed importer is started anew; the kubelet's, which grow in truth."""
+"""Seconds until a failed importer is restarted; the real kubelet's back-off grows."""
 WATCHED: Final[tuple[Kind, ...]] = (DATA_VOLUME, CLAIM, VOLUME, STORAGE_CLASS, POD)
 
 
 class Import(Download):
-    """A download that ends up in a volume."""
+    """A download into a volume."""
 
     target: Path
     block: bool
     capacity: int
 
     def finish(self, file: Path) -> None:
-        """What CDI's importer does with what it fetched (pkg/image/qemu.go: ConvertToRawStream, Resize)."""
+        """Write the file as CDI's importer does (pkg/image/qemu.go: ConvertToRawStream, Resize)."""
         there = ["-n"] if self.block else []
         qemu_img("convert", *there, "-t", "none", "-O", "raw", str(file), str(self.target))
         if not self.block:
@@ -102,7 +104,7 @@ class DataVolumes(Controller):
             job.canceled.set()
 
     def _claim(self, volume: Object) -> float | None:
-        """Make the claim, in the modes that the class's StorageProfile would say."""
+        """Make the claim, with the modes that the class's StorageProfile would have."""
         storage = volume["spec"]["storage"]
         found = self.cluster[STORAGE_CLASS].get("", storage["storageClassName"])
         mode = _modes(found or {}, storage)
@@ -164,7 +166,7 @@ class DataVolumes(Controller):
         return None
 
     def _failed(self, volume: Object, job: Import) -> float:
-        """CDI tries for ever; each failure counts as a restart of the pod."""
+        """CDI retries for ever; each failure counts as a restart of the pod."""
         words = f"Unable to process data: {job.error}"
         log.info("cdi: %s: %s", volume["metadata"]["name"], words)
         status = volume.get("status") or {}
@@ -188,13 +190,13 @@ class DataVolumes(Controller):
         return job
 
     def _report(
-        self, volume: Object, phase: str, progress: str, told: tuple[str, str, str, str] | None = None
+        self, volume: Object, phase: str, progress: str, condition_: tuple[str, str, str, str] | None = None
     ) -> None:
         before = volume.get("status") or {}
         status: dict[str, Any] = {**before, "phase": phase, "progress": progress}
         status["claimName"] = volume["metadata"]["name"]
-        if told:
-            kind, value, reason, message = told
+        if condition_:
+            kind, value, reason, message = condition_
             one = {"type": kind, "status": value, "reason": reason, "message": message}
             others = [other for other in before.get("conditions") or [] if other["type"] != kind]
             status["conditions"] = [*others, {**one, "lastTransitionTime": now()}]
@@ -216,7 +218,7 @@ def _phase(pod: Object | None) -> str:
 
 
 def _modes(storage_class: Object, storage: Object) -> tuple[str, str] | None:
-    """Volume mode and access mode: what the DataVolume says, else what the class does."""
+    """Volume mode and access mode: those of the DataVolume, else those of the class."""
     noted = ((storage_class.get("metadata") or {}).get("annotations") or {}).get(PROFILE)
     found = MODES.get(storage_class.get("provisioner", ""))
     with contextlib.suppress(ValueError, AttributeError, StopIteration, IndexError):

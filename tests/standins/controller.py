@@ -1,8 +1,8 @@
-"""How every stand-in works: it watches, and brings things one step nearer to what is asked for.
+"""The base of every stand-in: it watches, and brings objects one step closer to their spec.
 
-A controller is one thread. It is woken by any change, looks at everything it is responsible for, and says
-when it wants to look again. It writes whole objects with the resource version that it saw, so what it decided
-on old news is refused, not done.
+A controller is one thread. Any change wakes it; it reconciles all of its objects, and requeues each for the
+time that it returns. It writes whole objects with the resource version that it read, so a decision on stale
+data is refused.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from tests.standins.api import Api, ApiError
 log = logging.getLogger("standins")
 
 AGAIN: Final = 0.2
-"""Seconds to wait after a race that was lost."""
+"""Seconds to wait after a lost race."""
 AWAY: Final = 1.0
-"""Seconds to wait after another failure, such as an API server that is away."""
+"""Seconds to wait after another failure, such as an unreachable API server."""
 CALM: Final = 30.0
-"""Seconds after which a controller looks even when nothing happened."""
+"""Seconds after which a controller reconciles even without a change."""
 
 Key = tuple[str, str]
 
@@ -70,7 +70,7 @@ class Store:
 
 
 class Wake:
-    """Wakes everyone who waits for changes."""
+    """Wakes all threads that wait for changes."""
 
     def __init__(self) -> None:
         self._sleepers: list[threading.Event] = []
@@ -86,7 +86,7 @@ class Wake:
 
 
 class Cluster:
-    """What the controllers share: the API and a store per kind."""
+    """Shared by the controllers: the API and a store per kind."""
 
     def __init__(self, api: Api, kinds: Iterable[Kind]) -> None:
         self.api = api
@@ -107,7 +107,7 @@ class Cluster:
 
 
 class Controller:
-    """Looks after the objects of one kind, one at a time, on a thread of its own."""
+    """Reconciles the objects of one kind, one at a time, in its own thread."""
 
     kind: Kind
 
@@ -125,14 +125,14 @@ class Controller:
         self._thread.join(seconds)
 
     def one(self, thing: Object) -> float | None:
-        """Bring one object nearer; the seconds after which to look again, None for when something changes."""
+        """Reconcile one object; returns the seconds to the next reconcile, or None to wait for a change."""
         raise NotImplementedError
 
     def gone(self, there: set[Key]) -> None:
-        """Called with the keys of what is there, before each round."""
+        """Called with the keys of all existing objects, before each round."""
 
     def end(self) -> None:
-        """Let go of what is outside the cluster."""
+        """Release what is outside the cluster."""
 
     def _run(self) -> None:
         while not self.cluster.stop.is_set():
@@ -157,7 +157,7 @@ class Controller:
         return AWAY
 
     def finalize(self, thing: Object, finalizer: str) -> bool:
-        """Add the finalizer; whether it is there already."""
+        """Add the finalizer; returns whether it was already there."""
         there = thing["metadata"].setdefault("finalizers", [])
         if finalizer in there:
             return True
@@ -181,7 +181,7 @@ def deleting(thing: Object) -> bool:
 
 
 def now() -> str:
-    """As Go writes time.RFC3339 in a container, whose zone is UTC."""
+    """In Go's time.RFC3339, as in a container, whose time zone is UTC."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -1,10 +1,11 @@
-"""What the stand-ins need in a cluster: definitions of the kinds, namespaces, a class. Server-side apply.
+"""Objects that the stand-ins need in a cluster: definitions of the kinds, namespaces, classes. Server-side
+apply.
 
     python -m tests.standins.crds [--kubeconfig FILE]
 
-VirtualMachineImage has the fields of Harvester's own definition (v1.6.0, deploy/charts/harvester-crd),
-without the status subresource, as there. The other kinds take any field: their own definitions are hundreds
-of kilobytes, and what we write of KubeVirt is decoded strictly elsewhere (tests/kubevirt).
+VirtualMachineImage has the fields of Harvester's own definition (v1.6.0, deploy/charts/harvester-crd), also
+without the status subresource. The other kinds accept any field: their own definitions are hundreds of
+kilobytes, and what we write for KubeVirt is decoded strictly elsewhere (tests/kubevirt).
 """
 
 from __future__ import annotations
@@ -59,9 +60,9 @@ def image_schema() -> Object:
     }
     parts = ("type", "status", "reason", "message", "lastUpdateTime", "lastTransitionTime")
     one = _object(dict.fromkeys(parts, TEXT), required=["type", "status"])
-    told = ("appliedUrl", "lastFailedTime", "storageClassName", "targetStorageClassName")
+    fields = ("appliedUrl", "lastFailedTime", "storageClassName", "targetStorageClassName")
     status = {
-        **dict.fromkeys(told, TEXT),
+        **dict.fromkeys(fields, TEXT),
         "backupTarget": _object(dict.fromkeys(("bucketName", "bucketRegion", "endpoint"), TEXT)),
         "conditions": {"type": "array", "items": one},
         "failed": {**NUMBER, "minimum": 0, "default": 0},
@@ -88,7 +89,7 @@ def definition(
     status: bool = True,
     columns: dict[str, str] | None = None,
 ) -> Object:
-    """A CustomResourceDefinition; `columns`: heading and JSON path of what `kubectl get` shows."""
+    """A CustomResourceDefinition; `columns` are heading and JSON path of the columns of `kubectl get`."""
     group, version = kind.api_version.split("/")
     shown = [{"name": name, "type": "string", "jsonPath": path} for name, path in (columns or {}).items()]
     served = {
@@ -131,9 +132,9 @@ def definitions() -> list[Object]:
 def others(*, default: bool) -> list[Object]:
     """The namespaces, and two classes of Longhorn.
 
-    The factory's is the default class of a fresh Harvester (its chart, harvester-storageclass.yaml). It says
-    no dataEngine. Here it is the default only if asked for, as the lab has one already. The other is a class
-    as people make it in Harvester's UI: it does say one.
+    The first one is the default class of a fresh Harvester (its chart, harvester-storageclass.yaml). It has
+    no dataEngine. Here it is the default only on request, as the lab already has one. The other is a class as
+    users make it in Harvester's UI: it has a dataEngine.
     """
     named = ({"name": name} for name in (LONGHORN_SYSTEM, HARVESTER_SYSTEM))
     mark = {"storageclass.kubernetes.io/is-default-class": "true"} if default else {}
@@ -159,7 +160,7 @@ def _longhorn(name: str, parameters: dict[str, str], annotations: dict[str, str]
 
 
 def install(api: Api, *, default: bool = False) -> None:
-    """Apply it all; returns when the API server serves every kind."""
+    """Apply everything; returns when the API server serves every kind."""
     for thing in [*others(default=default), *definitions()]:
         api.apply(thing)
     end = time.monotonic() + ESTABLISHED
@@ -172,8 +173,8 @@ def install(api: Api, *, default: bool = False) -> None:
 
 def _established(api: Api, name: str) -> bool:
     found = api.get(CRD, "", name) or {}
-    told = {one["type"]: one["status"] for one in found.get("status", {}).get("conditions") or []}
-    return told.get("Established") == "True"
+    fields = {one["type"]: one["status"] for one in found.get("status", {}).get("conditions") or []}
+    return fields.get("Established") == "True"
 
 
 def options(text: str) -> argparse.ArgumentParser:

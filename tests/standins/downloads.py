@@ -1,4 +1,4 @@
-"""A file fetched in the background, with the faults and the speed that a test asks for."""
+"""A file downloaded in the background, with the faults and the speed that a test requests."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ HEAD_AND_GET: Final = 200
 
 @dataclass
 class Faults:
-    """Downloads are numbered from 1, over all images. Each fault holds for the numbers named.
+    """Downloads are numbered from 1, over all images. Each fault applies to the listed numbers.
 
-    `fail`: the connection is cut half way. `corrupt`: the last byte lands inverted. `rate`: bytes per second,
-    0 for all there are.
+    `fail`: the connection is cut half-way. `corrupt`: the last byte lands inverted. `rate`: bytes per second,
+    0 for no limit.
     """
 
     rate: int = 0
@@ -40,11 +40,11 @@ class Faults:
 
 
 class FetchError(Exception):
-    """Why a download failed, in the words of Longhorn's backing-image-manager."""
+    """The reason for a failed download, with the text of Longhorn's backing-image-manager."""
 
 
 class Download(threading.Thread):
-    """GETs `url` into `file`, then hands it to `finish`; `error` says why it failed, once it has ended."""
+    """GETs `url` into `file`, then passes it to `finish`; after a failure `error` is the reason."""
 
     def __init__(self, web: Web, url: str, file: Path, faults: Faults) -> None:
         super().__init__(daemon=True)
@@ -82,7 +82,7 @@ class Download(threading.Thread):
             self.error = str(error) or type(error).__name__
 
     def finish(self, file: Path) -> None:
-        """What is done with the file; nothing here."""
+        """Process the file; nothing here."""
 
     def _fetch(self, number: int) -> None:
         with self._web.ask("HEAD", self._url) as answer:
@@ -96,8 +96,8 @@ class Download(threading.Thread):
 
     def _expect(self, answer: HTTPResponse) -> None:
         if answer.status != HEAD_AND_GET:
-            told = f"{answer.status} {answer.reason}"
-            raise FetchError(f"expected status code 200 from {self._url}, got {told}")
+            reason = f"{answer.status} {answer.reason}"
+            raise FetchError(f"expected status code 200 from {self._url}, got {reason}")
 
     def _copy(self, answer: HTTPResponse, number: int) -> None:
         digest, began = hashlib.sha512(), time.monotonic()
@@ -109,7 +109,7 @@ class Download(threading.Thread):
                 self.done += len(chunk)
                 if number in self._faults.corrupt and self.done == self.size:
                     chunk = chunk[:-1] + bytes([chunk[-1] ^ 0xFF])
-                if chunk.count(0) == len(chunk):  # a hole stays one
+                if chunk.count(0) == len(chunk):  # a hole stays a hole
                     file.seek(len(chunk), os.SEEK_CUR)
                 else:
                     file.write(chunk)
@@ -124,10 +124,10 @@ class Download(threading.Thread):
 
 
 def virtual_size(file: Path) -> int:
-    """As qemu-img tells it. Raises FetchError."""
+    """The virtual size according to qemu-img. Raises FetchError."""
     info = qemu_img("info", "--output=json", "-U", str(file))
-    told: dict[str, Any] = json.loads(info)
-    return int(told["virtual-size"])
+    reason: dict[str, Any] = json.loads(info)
+    return int(reason["virtual-size"])
 
 
 def qemu_img(*arguments: str) -> str:

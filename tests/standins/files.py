@@ -1,4 +1,4 @@
-"""A web server for the files of a folder, with HEAD and ranges, where pods of the lab can reach it."""
+"""A web server for the files of a folder, with HEAD and ranges, at an address that pods of the lab reach."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
         return path, start, last + 1 - start
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Log nothing."""
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
-"""Guests under QEMU, from the bytes of their claims: the part of virt-launcher that no pod here can play.
+"""Guests under QEMU, from the bytes of their claims: the part of virt-launcher that no pod here can do.
 
-The machine is put together from the instance's spec by the code of `vmferry boot` (local/qemu_boot.py):
-buses, card models, MACs, firmware, boot order as KubeVirt's manifest names them. Processor: KVM where there
-is one, else QEMU's own, which is slow. No guest reaches a network.
+The code of `vmferry boot` (local/qemu_boot.py) translates the instance's spec: buses, NIC models, MACs,
+firmware, boot order as KubeVirt's manifest names them. Processor: KVM if available, else QEMU's own
+emulation, which is slow. No guest reaches a network.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from steps.model.kinds import Object
 from tests.standins.controller import log
 
 GRACE: Final = 30.0
-"""Seconds that a guest is given to power off, where neither the machine nor the caller says otherwise."""
+"""Seconds for a guest to power off, if neither the VM nor the caller sets another time."""
 
 
 class Guest:
-    """A guest that runs, or did. Its writes go to the claims."""
+    """A guest that runs, or ran. It writes to the claims."""
 
     def __init__(self, instance: Object, disks: dict[str, Path], folder: Path, console: Path) -> None:
         self._name = f"{instance['metadata']['namespace']}/{instance['metadata']['name']}"
@@ -39,11 +39,16 @@ class Guest:
             files = qemu_boot.BootFiles(_links(disks, folder), folder, tpm)
             argv = qemu_boot.qemu_command(manifest, files, qemu_boot.BootOptions(persistent=True))
             console.parent.mkdir(parents=True, exist_ok=True)
-            told = ("-chardev", f"file,id=console,path={console},append=on", "-serial", "chardev:console")
+            console_options = (
+                "-chardev",
+                f"file,id=console,path={console},append=on",
+                "-serial",
+                "chardev:console",
+            )
             control = ("-qmp", f"unix:{folder}/qmp,server=on,wait=off")
             errors = stack.enter_context((folder / "qemu.log").open("wb"))
-            # Should this process be killed, the kernel ends the guest: nothing runs that nobody looks after.
-            kept = ["setpriv", "--pdeathsig", "KILL", *argv, *told, *control]
+            # If this process is killed, the kernel ends the guest: no guest runs without its owner.
+            kept = ["setpriv", "--pdeathsig", "KILL", *argv, *console_options, *control]
             self.process = subprocess.Popen(kept, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
             self._stack = stack.pop_all()
         log.info("kubevirt: %s boots, console %s", self._name, console)
@@ -61,7 +66,7 @@ class Guest:
         return " ".join((self._folder / "qemu.log").read_text(errors="replace").split())[-500:]
 
     def power_button(self) -> None:
-        """As libvirt's shutdown: the guest may heed it or not."""
+        """As libvirt's shutdown: the guest may ignore it."""
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as wire:
             wire.settimeout(2)
             wire.connect(str(self._folder / "qmp"))
@@ -76,7 +81,7 @@ class Guest:
         self.process.kill()
 
     def close(self) -> None:
-        """Let go of what a guest leaves behind; ends it if it still runs."""
+        """Remove what a guest leaves; ends it if it still runs."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -85,7 +90,7 @@ class Guest:
 
 
 def _links(disks: dict[str, Path], folder: Path) -> dict[str, Path]:
-    """Under names that say their format: devices have none."""
+    """Links whose names contain the format: devices have no such names."""
     links = {name: folder / f"{name}.raw" for name in disks}
     for name, link in links.items():
         link.symlink_to(disks[name])

@@ -1,8 +1,8 @@
-"""Stand-in for Harvester's own work on VirtualMachines: claims that a machine brings, and takes with it.
+"""Stand-in for Harvester's own work on VirtualMachines: the claims that a VM brings and takes with it.
 
 harvester v1.6.0: pkg/controller/master/virtualmachine/vm_controller.go (createPVCsFromAnnotation,
-cleanupPVCAndSnapshot), pkg/api/vm/store.go (what the UI's delete button does). What is left out: quotas,
-snapshots, new DataVolumes of CDI images, growing a claim.
+cleanupPVCAndSnapshot), pkg/api/vm/store.go (the UI's delete button). Left out: quotas, snapshots, new
+DataVolumes of CDI images, growing a claim.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class HarvesterMachines(Controller):
         namespace = machine["metadata"]["namespace"]
         for name in filter(None, _annotation(machine, REMOVED).split(",")):
             if claim := self.cluster[CLAIM].get(namespace, name.strip()):
-                log.info("harvester: claim %s/%s goes with its machine", namespace, name)
+                log.info("harvester: claim %s/%s is deleted with its VM", namespace, name)
                 self.api.delete(claim)
 
     def _provide(self, machine: Object) -> None:
-        """Make the claims of the annotation that are not there."""
+        """Make the claims of the annotation that do not exist."""
         namespace = machine["metadata"]["namespace"]
         for template in json.loads(_annotation(machine, TEMPLATES) or "[]"):
             metadata = template["metadata"]
@@ -62,7 +62,7 @@ class HarvesterMachines(Controller):
 
 
 def remove(api: Api, namespace: str, name: str, disks: Sequence[str] = ()) -> None:
-    """Delete a machine as the UI does, with the volumes ticked that `disks` names."""
+    """Delete a VM as the UI does, with the volumes in `disks` ticked."""
     machine = api.get(MACHINE, namespace, name)
     if machine is None:
         raise LookupError(f"VirtualMachine {namespace}/{name} not found")
@@ -78,7 +78,7 @@ def remove(api: Api, namespace: str, name: str, disks: Sequence[str] = ()) -> No
 
 
 def _is_golden(api: Api, namespace: str, name: str) -> bool:
-    """Raises LookupError: the UI's delete fails where a volume's claim is missing."""
+    """Raises LookupError: the UI's delete fails if a volume's claim is missing."""
     claim = api.get(CLAIM, namespace, name)
     if claim is None:
         raise LookupError(f"error looking up pvc {namespace}/{name}")

@@ -29,7 +29,7 @@ WATCHED: Final[tuple[Kind, ...]] = (IMAGE, BACKING_IMAGE, STORAGE_CLASS, DATA_VO
 
 
 class Verdict(enum.Enum):
-    """What a backend's Check says."""
+    """The result of a backend's Check."""
 
     WELL = enum.auto()
     LATER = enum.auto()
@@ -37,7 +37,7 @@ class Verdict(enum.Enum):
 
 
 class InitialError(Exception):
-    """An image cannot be begun; `image` is as far as it came."""
+    """An image cannot be started; `image` is its last state."""
 
     def __init__(self, image: Object, why: str) -> None:
         self.image = image
@@ -112,20 +112,20 @@ class Images(Controller):
         return Verdict.START_OVER if file.get("state") == "failed" else Verdict.WELL
 
     def _follow(self, image: Object, backing: Object) -> None:
-        """Write down how far the file is (backing_image_controller.go, OnChanged)."""
+        """Write the file's progress (backing_image_controller.go, OnChanged)."""
         file = _file(backing)
         if not file or not is_true(image, INITIALIZED):
             return
-        told, progress = file.get("message", ""), file.get("progress", 0)
+        details, progress = file.get("message", ""), file.get("progress", 0)
         match file["state"]:
             case "failed":
                 if not _counted(image, backing):
-                    self._write(image, transitions.failed(image, IMPORTED, told, progress))
+                    self._write(image, transitions.failed(image, IMPORTED, details, progress))
             case "ready":
                 status = backing["status"]
                 self._write(image, transitions.imported(image, status["size"], status["virtualSize"]))
             case _ if progress != image["status"].get("progress"):
-                self._write(image, transitions.importing(image, told, progress))
+                self._write(image, transitions.importing(image, details, progress))
 
     def _write(self, image: Object, new: Object) -> None:
         if new != image:
@@ -211,8 +211,8 @@ class Images(Controller):
             )
         if status.get("phase") != "Succeeded":
             return Verdict.LATER
-        told = image["status"]
-        self._write(image, transitions.imported(image, told["size"], told["virtualSize"]))
+        details = image["status"]
+        self._write(image, transitions.imported(image, details["size"], details["virtualSize"]))
         return Verdict.WELL
 
     def _initialize_cdi(self, image: Object) -> Object:
@@ -247,10 +247,10 @@ class Images(Controller):
         return image
 
     def _virtual_size(self, image: Object, url: str) -> int:
-        """Of a qcow2 file, from its header; 0 for any other."""
+        """The size of a qcow2 file from its header; 0 for any other."""
         try:
             with self._web.ask("GET", url, {"Range": "bytes=0-128"}) as answer:
-                # The whole body of a server without ranges would do as well, and take as long as it takes.
+                # The whole body from a server without ranges would work, too, and take longer.
                 head = answer.read(129)
         except (WebError, OSError) as error:
             raise InitialError(image, f"failed to fetch image virtual size: {error}") from None
@@ -280,15 +280,15 @@ def _is_cdi(image: Object) -> bool:
 
 
 def _file(backing: Object) -> Object:
-    """The state of its only file; empty while there is none, as where Longhorn keeps several."""
+    """The state of its only file; empty while there is none, as when Longhorn keeps several."""
     files = list(((backing.get("status") or {}).get("diskFileStatusMap") or {}).values())
     return files[0] if len(files) == 1 else {}
 
 
 def _counted(image: Object, backing: Object) -> bool:
-    """Whether this file's failure is counted already: each attempt makes the BackingImage anew.
+    """Whether this file's failure is already counted: each attempt makes a new BackingImage.
 
-    Harvester counts when the BackingImage changes. We look more often, so we go by the times.
+    Harvester counts when the BackingImage changes. The stand-in checks more often, so it compares the times.
     """
     last = image["status"].get("lastFailedTime")
     return bool(last and last >= backing["metadata"]["creationTimestamp"])

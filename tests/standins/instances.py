@@ -1,9 +1,9 @@
-"""Stand-in for what KubeVirt does with a VirtualMachineInstance: its pod, its guest, its phases.
+"""Stand-in for KubeVirt's work on a VirtualMachineInstance: its pod, its guest, its phases.
 
 kubevirt v1.6.0: pkg/virt-controller/watch/vmi/lifecycle.go (phases, Ready from the pod),
 pkg/virt-controller/services/template.go (the pod), pkg/virt-handler (the guest). The pod `virt-launcher-…` is
-scheduled as the real one and holds the claims, and does nothing; the guest runs on the host (see guests.py).
-Networks are looked up as multus does, and then not connected.
+scheduled like the real one, mounts the claims and does nothing; the guest runs on the host (see guests.py).
+Networks are looked up as by multus, but not connected.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ FINAL: Final = ("Succeeded", "Failed")
 QEMU: Final = 107
 LOOK: Final = 0.3
 OVERHEAD_MIB: Final = 250
-"""What KubeVirt adds to the guest's memory for QEMU and itself, about (GetMemoryOverhead)."""
+"""Approximately what KubeVirt adds to the guest's memory for QEMU and itself (GetMemoryOverhead)."""
 CPU_RATIO: Final = 10
-"""KubeVirt's default cpuAllocationRatio: a tenth of a processor is asked for each of the guest's."""
+"""KubeVirt's default cpuAllocationRatio: it requests a tenth of a processor for each of the guest's."""
 WATCHED: Final[tuple[Kind, ...]] = (INSTANCE, POD, CLAIM, VOLUME, NAD)
 Status = dict[str, Any]
 
 
 class Instances(Controller):
-    """`grace`: the most seconds that a guest is given to power off, whatever its machine says."""
+    """`grace`: the maximum seconds for a guest to power off, whatever its VM specifies."""
 
     kind = INSTANCE
 
@@ -95,7 +95,7 @@ class Instances(Controller):
         return None
 
     def _no_network(self, instance: Object) -> str:
-        """The first network that is not there (NAMESPACE/NAME)."""
+        """The first network that does not exist (NAMESPACE/NAME)."""
         for network in instance["spec"].get("networks") or []:
             if named := (network.get("multus") or {}).get("networkName"):
                 namespace, _, name = named.rpartition("/")
@@ -105,15 +105,15 @@ class Instances(Controller):
         return ""
 
     def _scheduling(self, _instance: Object, status: Status, pod: Object | None) -> float | None:
-        told = (pod or {}).get("status") or {}
-        found = condition(told, "PodScheduled")
+        pod_status = (pod or {}).get("status") or {}
+        found = condition(pod_status, "PodScheduled")
         if found.get("status") == "False":
             _condition(status, "PodScheduled", "False", found.get("reason", ""), found.get("message", ""))
         else:
             _drop(status, "PodScheduled")
         if pod is None:
             status["phase"] = "Failed"
-        elif told.get("phase") == "Running":
+        elif pod_status.get("phase") == "Running":
             status["phase"] = "Scheduled"
             status["nodeName"] = pod["spec"]["nodeName"]
         return None
@@ -126,7 +126,7 @@ class Instances(Controller):
         return LOOK
 
     def _running(self, instance: Object, status: Status, _pod: Object | None) -> float | None:
-        """A guest that nobody knows ended with the stand-ins that ran it, as with its node."""
+        """An unknown guest ended with the stand-ins that ran it, as with its node."""
         guest = self._guests.get(instance["metadata"]["uid"])
         ended = guest.ended if guest else "Failed"
         if not ended:
@@ -142,7 +142,7 @@ class Instances(Controller):
         return None
 
     def _end(self, instance: Object, pod: Object | None) -> float | None:
-        """Power the guest off, or end it after the grace; then the pod, then the instance itself."""
+        """Power the guest off, or end it after the grace period; then the pod, then the instance itself."""
         uid = instance["metadata"]["uid"]
         guest = self._guests.get(uid)
         if guest is not None and not guest.ended:
@@ -192,7 +192,7 @@ def phase(instance: Object) -> str:
 
 
 def claims(spec: Object) -> list[str]:
-    """The claims that a machine's volumes are."""
+    """The claims of a VM's volumes."""
     found = []
     for volume in spec.get("volumes") or []:
         if source := volume.get("persistentVolumeClaim"):
@@ -203,7 +203,7 @@ def claims(spec: Object) -> list[str]:
 
 
 def pod_name(instance: Object) -> str:
-    """With a part of the uid where KubeVirt has it generated, so that there is never a second one."""
+    """With a part of the uid where KubeVirt generates a suffix, so that there is never a second one."""
     metadata = instance["metadata"]
     return f"virt-launcher-{metadata['name'][:40]}-{metadata['uid'][:5]}"
 

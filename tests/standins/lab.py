@@ -1,4 +1,4 @@
-"""Where the lab keeps things: its folders, its name server, and the volumes as the host sees them."""
+"""The folders of the lab, its name server, and the volumes as the host sees them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.standins.api import VOLUME, Api
 
 
 class NoLabError(Exception):
-    """There is no lab of that kubeconfig: the stand-ins must not be put into any other cluster."""
+    """This kubeconfig is not that of a lab: the stand-ins must not be installed in any other cluster."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Lab:
         """The running lab of a kubeconfig, `.cache/lab/kubeconfig[-NAME]`; see tests/lab/settings.sh.
 
         Raises:
-            NoLabError: none runs, or the file is another cluster's.
+            NoLabError: no lab is running, or the file is for another cluster.
         """
         folder, suffix = kubeconfig.resolve().parent, kubeconfig.name.removeprefix("kubeconfig")
         noted = folder / f"state{suffix}" / "lab.pid"
@@ -40,12 +40,12 @@ class Lab:
         return cls(kubeconfig, state or folder / f"standins{suffix}", backing or folder / "backing", root)
 
     def path(self, volume: Object) -> Path:
-        """A volume of the lab's provisioner: a loop device, or the folder that it is mounted on."""
+        """A volume of the lab's provisioner: a loop device, or the folder where it is mounted."""
         path = volume["spec"]["local"]["path"]
         return Path(path) if volume["spec"]["volumeMode"] == "Block" else self.root / path.lstrip("/")
 
     def disk(self, api: Api, namespace: str, name: str) -> Path:
-        """What holds the bytes of a bound claim: the device, or KubeVirt's and CDI's `disk.img`."""
+        """The file with the bytes of a bound claim: the device, or `disk.img` of KubeVirt and CDI."""
         claim = api.get(CLAIM, namespace, name) or {}
         volume = api.get(VOLUME, "", claim.get("spec", {}).get("volumeName") or "-")
         if volume is None:

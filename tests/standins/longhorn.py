@@ -1,8 +1,8 @@
 """Stand-in for Longhorn's BackingImages: one copy of each file, in the lab's folder of backing images.
 
 longhorn-manager, controller/backing_image_controller.go (finalizer, status); backing-image-manager,
-pkg/sync/{sync_file,handler}.go (HEAD, GET, SHA-512, the words of failures). The file is kept raw, as the
-lab's provisioner wants it; checksum and size are those of what was downloaded, as with Longhorn.
+pkg/sync/{sync_file,handler}.go (HEAD, GET, SHA-512, the texts of failures). The file is kept raw, as the
+lab's provisioner needs it; checksum and size are those of the download, as with Longhorn.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ from tests.standins.web import Web
 
 FINALIZER: Final = "longhorn.io"
 DISK: Final = "00000000-0000-4000-8000-000000000001"
-"""The UUID of the one disk that there is."""
+"""The UUID of the only disk."""
 LOOK: Final = 0.5
 TAKEN_UP: Final = 2.0
-"""Seconds from a BackingImage's creation to the start of its download. Times are whole seconds: at least one.
+"""Seconds from a BackingImage's creation to the start of its download.
 
-Longhorn starts a pod first. Harvester's controller looks at a BackingImage only when it changes, and only
-after it noted that the image is initialized. It never sees one that is ready at once.
+Times are whole seconds: at least one. Longhorn starts a pod first. Harvester's controller reconciles a
+BackingImage only when it changes, and only after it noted that the image is initialized. It never sees one
+that is ready at once.
 """
 
 
 class Backing(Download):
-    """A download that becomes a raw file of the provisioner's."""
+    """A download that becomes a raw file for the provisioner."""
 
     expected = ""
     target: Path
 
     def finish(self, file: Path) -> None:
         if self.expected and self.expected != self.sha512:
-            told = f"the expected checksum {self.expected}"
-            raise FetchError(f"{told} doesn't match the file actual checksum {self.sha512}")
+            text = f"the expected checksum {self.expected}"
+            raise FetchError(f"{text} doesn't match the file actual checksum {self.sha512}")
         raw = self.target.with_suffix(".converting")
         qemu_img("convert", "-O", "raw", str(file), str(raw))
         raw.rename(self.target)
@@ -68,7 +69,7 @@ class Longhorn(Controller):
         left = TAKEN_UP - seconds_since(backing["metadata"]["creationTimestamp"])
         if uid not in self._jobs and left > 0:
             return left
-        if uid not in self._jobs:  # a new one, or one that was under way when an earlier stand-in ended
+        if uid not in self._jobs:  # a new one, or one that was in progress when an earlier stand-in ended
             self._jobs[uid] = self._begin(backing)
         return self._report(backing, self._jobs[uid])
 
@@ -85,7 +86,7 @@ class Longhorn(Controller):
 
     def _begin(self, backing: Object) -> Backing:
         spec, target = backing["spec"], self._file(backing)
-        log.info("longhorn: %s begins", target.name)
+        log.info("longhorn: %s starts", target.name)
         url = spec["sourceParameters"]["url"]
         job = Backing(self._web, url, target.with_suffix(".download"), self._faults)
         job.expected, job.target = spec.get("checksum", ""), target
@@ -93,7 +94,7 @@ class Longhorn(Controller):
         return job
 
     def _report(self, backing: Object, job: Backing) -> float | None:
-        alive = job.is_alive()  # asked first: what it leaves behind is complete then
+        alive = job.is_alive()  # checked first: if it has ended, its result is complete
         file = {"state": "in-progress", "progress": int(job.percent), "message": ""}
         status = {"ownerID": "lab", "uuid": backing["metadata"]["uid"][:8], "checksum": "", "size": 0}
         status |= {"virtualSize": 0, "diskFileStatusMap": {DISK: file}}

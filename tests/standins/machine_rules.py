@@ -2,9 +2,9 @@
 
 harvester v1.8.2: pkg/webhook/resources/virtualmachine/{mutator,validator}.go, persistentvolumeclaim/
 {mutator,validator}.go, pkg/util/resourcequota/calculator.go, pkg/util/virtualmachine/virtualmachine.go;
-kubevirt v1.7.0: pkg/virt-api/webhooks/validating-webhook/admitters/vms-admitter.go.
-What is left out: quotas of CPU and memory, CPU and memory hotplug, CPU pinning, cd-roms, maintenance labels,
-backups that run, volumes that grow or move, claims that an image is exported from.
+kubevirt v1.7.0: pkg/virt-api/webhooks/validating-webhook/admitters/vms-admitter.go. Left out: quotas of CPU
+and memory, CPU and memory hotplug, CPU pinning, cd-roms, maintenance labels, running backups, volumes that
+grow or move, claims that an image is exported from.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ LEAST_MEMORY: Final = 10 << 20
 MIB: Final = 1 << 20
 CPU_OVERCOMMIT: Final = 10
 MEMORY_OVERCOMMIT: Final = 1.5
-"""Setting overcommit-config as it comes."""
+"""The default of the setting overcommit-config."""
 RESERVED: Final = ("vmstate-persistence", "longhorn-static")
 GARBAGE: Final = "system:serviceaccount:kube-system:generic-garbage-collector"
-"""Its account, which may delete any claim."""
+"""The account of the garbage collector, which may delete any claim."""
 Patch = list[Object]
 
 
 class MachineRules:
-    """What is changed and what is refused of VirtualMachines."""
+    """The changes and the refusals of VirtualMachines."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -100,7 +100,7 @@ class MachineRules:
         return patch
 
     def _affinity(self, machine: Object) -> Patch:
-        """Nodes that have the cluster networks. Raises Refused for a network that is not there."""
+        """Nodes that have the cluster networks. Raises Refused for a network that does not exist."""
         found = {self._cluster_network(machine, name) for name in _networks(machine).values()} - {""}
         wanted = [
             {"key": f"network.harvesterhci.io/{name}", "operator": "In", "values": ["true"]}
@@ -113,7 +113,7 @@ class MachineRules:
         return [_set("/spec/template/spec/affinity", {**kept, **node})]
 
     def _cluster_network(self, machine: Object, name: str) -> str:
-        """The one that a network belongs to; empty where it says none."""
+        """The cluster network of a network; empty if it names none."""
         namespace, _, own = name.rpartition("/")
         found = self._api.get(NAD, namespace or machine["metadata"]["namespace"], own)
         if found is None:
@@ -132,7 +132,7 @@ class MachineRules:
                 raise Refused(f"PVC {where} is a golden image, it can't be used as a volume in VM")
 
     def _occupied(self, machine: Object) -> None:
-        """A claim has one VM, but for a class that is not Longhorn's and a claim that many may write."""
+        """A claim belongs to one VM, unless its class is not Longhorn's and many may write to it."""
         for name in _claims(machine):
             claim = self._claim(machine, name)
             if claim is None or self._shareable(claim):
@@ -150,7 +150,7 @@ class MachineRules:
         return self._api.get(CLAIM, machine["metadata"]["namespace"], name)
 
     def _storage_quota(self, machine: Object, templates: list[Object], old: Object) -> None:
-        """Rancher's, which counts the templates on top of what the namespace's claims use already."""
+        """Rancher's quota, which counts the templates in addition to the usage of the namespace's claims."""
         namespace = machine["metadata"]["namespace"]
         noted = _annotations(self._api.get(NAMESPACE, "", namespace) or {"metadata": {}}).get(QUOTA)
         limit = json.loads(noted).get("limit", {}).get("requestsStorage") if noted else None
@@ -165,7 +165,7 @@ class MachineRules:
                     raise internal("storage insufficient resources due to resource quota")
 
     def _addresses(self, machine: Object) -> None:
-        """A MAC is there once in a cluster network, over all namespaces; compared as it is written."""
+        """A MAC is unique in a cluster network, over all namespaces; the spelling counts."""
         mine = set(self._places(machine))
         own = (machine["metadata"]["namespace"], machine["metadata"]["name"])
         for other in self._api.list(MACHINE)[0]:
@@ -177,7 +177,7 @@ class MachineRules:
                 raise internal(words)
 
     def _places(self, machine: Object, unknown: str | None = None) -> Iterator[tuple[str, str]]:
-        """(cluster network, MAC) of each of its interfaces that has a MAC."""
+        """(cluster network, MAC) of each interface that has a MAC."""
         networks = _networks(machine)
         for one in _interfaces(machine):
             if mac := one.get("macAddress"):
@@ -194,13 +194,13 @@ class MachineRules:
 
 
 class ClaimRules:
-    """What is refused of claims."""
+    """The refusals of claims."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
 
     def validate(self, operation: str, claim: Object, user: str) -> None:
-        """`claim`: the one that is created or deleted. Raises Refused."""
+        """`claim` is the one that is created or deleted. Raises Refused."""
         match operation:
             case "CREATE":
                 self._create(claim)
@@ -227,7 +227,7 @@ class ClaimRules:
 
 
 def users(api: Api, claim: Object) -> list[Object]:
-    """The VirtualMachines that have it as a volume, or in their templates (VMByPVC)."""
+    """The VirtualMachines that have it as a volume or in their templates (VMByPVC)."""
     namespace, name = claim["metadata"]["namespace"], claim["metadata"]["name"]
     return [
         one
@@ -254,7 +254,7 @@ def _interfaces(machine: Object) -> list[Object]:
 
 
 def _networks(machine: Object) -> dict[str, str]:
-    """The network's full name by the name of its interface; the pod's network is none."""
+    """The network's full name by the name of its interface; the pod network has none."""
     found = machine["spec"]["template"]["spec"].get("networks") or []
     return {one["name"]: one["multus"]["networkName"] for one in found if one.get("multus")}
 
@@ -265,7 +265,7 @@ def _claims(machine: Object) -> list[str]:
 
 
 def _templates(machine: Object) -> list[Object]:
-    """Raises Refused for what is no JSON."""
+    """Raises Refused for text that is not JSON."""
     try:
         found: list[Object] = json.loads(_annotations(machine).get(TEMPLATES) or "[]")
     except ValueError as error:
@@ -286,7 +286,7 @@ def _size(templates: list[Object]) -> int:
 
 
 def _strategy(machine: Object, old: Object) -> Patch:
-    """Whatever a VM that was off is started with, it becomes the strategy that it last ran with."""
+    """A stopped VM that is started gets the strategy with which it ran last, whatever is requested."""
     if (
         not old
         or old["spec"].get("runStrategy") != "Halted"
@@ -308,7 +308,7 @@ def _defaults(spec: Object) -> Patch:
 
 
 def _compare(before: list[Object], after: list[Object]) -> None:
-    """Of a template that stays, the size only grows and the class never changes."""
+    """A template that stays may only grow in size, and never changes its class."""
     known = {one["metadata"]["name"]: one for one in before}
     for new in after:
         name = new["metadata"]["name"]
@@ -324,7 +324,7 @@ def _compare(before: list[Object], after: list[Object]) -> None:
 
 
 def _sockets(machine: Object) -> None:
-    """KubeVirt's, with the roll-out strategy LiveUpdate that Harvester sets."""
+    """KubeVirt's rule, with the roll-out strategy LiveUpdate that Harvester sets."""
     cpu = machine["spec"]["template"]["spec"]["domain"].get("cpu") or {}
     if cpu.get("maxSockets") and cpu.get("sockets", 1) > cpu["maxSockets"]:
         words = "Number of sockets in CPU topology is greater than the maximum sockets allowed"

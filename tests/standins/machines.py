@@ -1,8 +1,8 @@
-"""Stand-in for KubeVirt's controller of VirtualMachines: run strategies, and what is said of a machine.
+"""Stand-in for KubeVirt's controller of VirtualMachines: run strategies, and the status of a VM.
 
 kubevirt v1.6.0, pkg/virt-controller/watch/vm/vm.go: sync, syncRunStrategy, startVMI, stopVMI, updateStatus,
-setPrintableStatus, syncStartFailureStatus. What is left out: revisions, instance types, live changes, data
-volume templates, the run strategies Manual, Once and WaitAsReceiver.
+setPrintableStatus, syncStartFailureStatus. Left out: revisions, instance types, live changes, data volume
+templates, the run strategies Manual, Once and WaitAsReceiver.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ WATCHED: Final[tuple[Kind, ...]] = (MACHINE, INSTANCE, CLAIM)
 
 
 class Machines(Controller):
-    """One instance per machine that is to run."""
+    """One instance per VM that must run."""
 
     kind = MACHINE
 
@@ -60,7 +60,7 @@ class Machines(Controller):
         return wait
 
     def _observe(self, machine: Object, instance: Object | None) -> None:
-        """What was begun shows now: the `expectations` of KubeVirt's controllers."""
+        """The results of earlier writes are visible now: the `expectations` of KubeVirt's controllers."""
         uid = machine["metadata"]["uid"]
         if instance is None:
             self._stopping.discard(uid)
@@ -88,7 +88,7 @@ class Machines(Controller):
         return None
 
     def _rerun(self, machine: Object, instance: Object | None) -> float | None:
-        """Started again when it failed, not when the guest powered off."""
+        """Restart it if it failed, not if the guest powered off."""
         status = machine.get("status") or {}
         if instance is None:
             seen = status.get("runStrategy") == "RerunOnFailure"
@@ -161,7 +161,7 @@ class Machines(Controller):
         final = now_in in FINAL
         unscheduled = condition(status, "PodScheduled")
         stopping = deleting(instance or machine) or uid in self._stopping
-        said = (
+        choice = (
             ("Terminating", deleting(machine)),
             (
                 "Stopping",
@@ -174,7 +174,7 @@ class Machines(Controller):
             ("Starting", (uid in self._starting) if instance is None else not final),
             ("CrashLoopBackOff", bool(status.get("startFailure")) and (instance is None or final)),
         )
-        return next((text for text, holds in said if holds), "Stopped")
+        return next((text for text, holds in choice if holds), "Stopped")
 
     def _waits_for_volumes(self, machine: Object, instance: Object | None) -> bool:
         strategy = run_strategy(machine)
@@ -202,7 +202,7 @@ def _delay_left(status: dict[str, Any]) -> float:
 
 
 def _count_failures(status: dict[str, Any], instance: Object | None, strategy: str) -> None:
-    """A guest that never ran is tried ever more slowly: 10 s, 40 s, 90 s …"""
+    """A guest that never ran is retried with backoff: 10 s, 40 s, 90 s …"""
     moments = ((instance or {}).get("status") or {}).get("phaseTransitionTimestamps") or []
     ran = any(one["phase"] == "Running" for one in moments)
     if ran or strategy == "Halted":
@@ -222,20 +222,20 @@ def _count_failures(status: dict[str, Any], instance: Object | None, strategy: s
 
 
 def _conditions(status: dict[str, Any], instance: Object | None) -> None:
-    """Those of the instance, and Ready whether there is one or not."""
+    """The instance's conditions, and Ready with or without an instance."""
     if instance is None:
-        said = {"status": "False", "reason": "VMINotExists", "message": "VMI does not exist"}
+        choice = {"status": "False", "reason": "VMINotExists", "message": "VMI does not exist"}
         kept = [one for one in status.get("conditions") or [] if one["type"] != "Ready"]
     else:
         missing = {"status": "False", "reason": "VMIConditionMissing"}
         missing["message"] = "VMI is missing the Ready condition"
         found = copy.deepcopy((instance.get("status") or {}).get("conditions") or [])
-        said = next((one for one in found if one["type"] == "Ready"), missing)
+        choice = next((one for one in found if one["type"] == "Ready"), missing)
         kept = [one for one in found if one["type"] != "Ready"]
     before = condition(status, "Ready")
     same = {part: before.get(part) for part in ("status", "reason", "message")} == {
-        part: said.get(part) for part in ("status", "reason", "message")
+        part: choice.get(part) for part in ("status", "reason", "message")
     }
     times = {"lastTransitionTime": before["lastTransitionTime"]} if same and before else {}
-    ready = {"lastTransitionTime": now(), **said, "type": "Ready", **times}
+    ready = {"lastTransitionTime": now(), **choice, "type": "Ready", **times}
     status["conditions"] = [ready, *kept]

@@ -1,6 +1,6 @@
-"""Pods that hold claims and do nothing else: where a stand-in does a pod's work from outside the cluster.
+"""Pods that hold claims and do nothing else: a stand-in does a pod's work from outside the cluster.
 
-They are scheduled, counted and refused as the real ones are, and while they are there their claims stay.
+They are scheduled, counted and refused like the real ones, and while they exist their claims stay.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Final
 from steps.model.kinds import POD, Object
 
 IMAGE: Final = "lab.local/pause:1"
-"""The lab's own, which it cannot be without."""
+"""The lab's own image, which is always there."""
 RESTRICTED: Final = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -28,7 +28,7 @@ def holder(
     user: int,
     resources: dict[str, Any] | None = None,
 ) -> Object:
-    """The pod; it would pass Pod Security `restricted`."""
+    """The pod; Pod Security `restricted` accepts it."""
     named = {f"v{index}": claim for index, claim in enumerate(claims)}
     container = {
         "name": "compute",
@@ -58,7 +58,7 @@ def holder(
 
 
 def _attached(named: dict[str, Object]) -> Object:
-    """Block volumes as devices, others mounted."""
+    """Block volumes as devices, the others mounted."""
     block = {volume for volume, claim in named.items() if claim["spec"].get("volumeMode") == "Block"}
     return {
         "volumeDevices": [{"name": one, "devicePath": f"/dev/{one}"} for one in named if one in block],

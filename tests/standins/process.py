@@ -1,4 +1,4 @@
-"""The stand-ins as a process of their own, for tests."""
+"""The stand-ins as a separate process, for tests."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.standins.crds import FOLDER
 from tests.standins.lab import Lab
 
 START: Final = 240.0
-"""Seconds until the ready line: the API server takes in new kinds, and a real Harvester starts."""
+"""Seconds until the ready line: the API server accepts new kinds, and a real Harvester starts."""
 END: Final = 60.0
 T = TypeVar("T")
 
 
 def lab() -> Lab:
-    """The lab that LAB_NAME names, or the usual one. Raises NoLabError."""
+    """The lab that LAB_NAME names, or the default one. Raises NoLabError."""
     name = os.environ.get("LAB_NAME", "lab")
     return Lab.of(FOLDER / ("kubeconfig" if name == "lab" else f"kubeconfig-{name}"))
 
@@ -33,7 +33,7 @@ def lab() -> Lab:
 def running(where: Lab, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """`python -m tests.standins` from its ready line to its end; its log is `STATE/standins.log`.
 
-    VMFERRY_HARVESTER says whether Harvester is `played` (the default) or `real`, where no option does.
+    If no option sets it, VMFERRY_HARVESTER determines whether Harvester is `played` (the default) or `real`.
     """
     where.state.mkdir(parents=True, exist_ok=True)
     played = ("--harvester", os.environ.get("VMFERRY_HARVESTER", "played"))
@@ -51,7 +51,7 @@ def running(where: Lab, *options: str) -> Iterator[subprocess.Popen[bytes]]:
 
 @contextlib.contextmanager
 def reserved(where: Lab) -> Iterator[None]:
-    """Wait until no other test has the stand-ins of this lab, and keep others away."""
+    """Wait until no other test uses the stand-ins of this lab, and lock them."""
     where.state.mkdir(parents=True, exist_ok=True)
     with (where.state / "tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -71,13 +71,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _await_ready(process: subprocess.Popen[bytes], log: Path) -> None:
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout or 0, selectors.EVENT_READ)
-        told = process.stdout.readline() if process.stdout and selector.select(START) else b""
-    if not told.startswith(b"stand-ins ready"):
+        first_line = process.stdout.readline() if process.stdout and selector.select(START) else b""
+    if not first_line.startswith(b"stand-ins ready"):
         raise RuntimeError(f"the stand-ins are not ready within {START:.0f} s: see {log}")
 
 
 def eventually(look: Callable[[], T | None], what: str, seconds: float = 60.0) -> T:
-    """What `look` gives once that is something. Raises TimeoutError."""
+    """Wait for `look` to return something true, and return it. Raises TimeoutError."""
     end = time.monotonic() + seconds
     while not (found := look()):
         if time.monotonic() > end:

@@ -1,10 +1,10 @@
-"""How the webhooks of the stand-ins say no."""
+"""Refusals by the webhooks of the stand-ins."""
 
 from __future__ import annotations
 
 
 class Refused(Exception):  # noqa: N818 - not an error of ours
-    """The answer to a request that is not let in. `code` as in HTTP."""
+    """The answer to a request that is refused. `code` as in HTTP."""
 
     def __init__(self, message: str, code: int = 422, reason: str = "Invalid") -> None:
         super().__init__(message)
@@ -12,5 +12,5 @@ class Refused(Exception):  # noqa: N818 - not an error of ours
 
 
 def internal(message: str) -> Refused:
-    """What a plain error in Harvester's code becomes."""
+    """The answer for a plain error in Harvester's code."""
     return Refused(message, 500, "InternalError")

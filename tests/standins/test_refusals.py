@@ -1,4 +1,4 @@
-"""The stand-in of Harvester's webhook refuses what the real one does (tests/harvester), in its words."""
+"""The stand-in of Harvester's webhook refuses the same as the real one (tests/harvester), with its texts."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def world(lab: Lab) -> Iterator[World]:
 
 
 @pytest.mark.parametrize(("act", "code", "words"), PLAYED, ids=[act.__name__ for act, _, _ in PLAYED])
-def test_a_refusal_is_final_and_says_why(world: World, act: Act, code: Exit, words: str) -> None:
+def test_a_refusal_is_final_and_has_a_reason(world: World, act: Act, code: Exit, words: str) -> None:
     assert_refused(world, act, code, words)
 
 
-def test_what_is_let_in_though_it_looks_wrong(world: World) -> None:
+def test_unusual_but_valid_objects_are_accepted(world: World) -> None:
     refusals.let_in(world)

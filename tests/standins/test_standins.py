@@ -1,4 +1,4 @@
-"""The stand-ins against the real API server of the lab: what they make is what a test may lean on."""
+"""The stand-ins with the real API server of the lab: tests can rely on the results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from steps.model.kinds import BACKING_IMAGE, CLAIM, DATA_VOLUME, IMAGE, MACHINE,
 from tests.guest import datadisk, report
 from tests.standins import harvester_machines
 from tests.standins.api import INSTANCE, NAMESPACE, VOLUME, Api, ApiError
-from tests.standins.asked import a_claim, a_machine, an_image, bound, digest, gone, said
+from tests.standins.asked import a_claim, a_machine, an_image, bound, digest, gone, when_condition
 from tests.standins.controller import condition
 from tests.standins.crds import LONGHORN_SYSTEM
 from tests.standins.files import served
@@ -31,7 +31,7 @@ NAME = "standins-test"
 MIB = 1 << 20
 GUEST = Path(__file__).resolve().parents[2] / ".cache" / "guest" / "guest.img"
 GUEST_BOOTS = 240.0
-"""Seconds for a guest to report under QEMU's own processor, on a busy machine."""
+"""Seconds for a guest to report with QEMU's own emulation, on a busy host."""
 OPTIONS = ("--backoff", "1", "--grace", "2")
 
 
@@ -72,7 +72,7 @@ def url(api: Api, folder: Path) -> Iterator[str]:
 
 @pytest.fixture
 def namespace(where: Lab, api: Api) -> Iterator[str]:
-    """A namespace of our own; with it goes all that the tests make, by stand-ins that run."""
+    """A namespace of our own. The running stand-ins delete all objects of the tests with it."""
     thing = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAME}}
     gone(api, NAMESPACE, "", NAME)
     made = api.create(thing)
@@ -82,11 +82,11 @@ def namespace(where: Lab, api: Api) -> Iterator[str]:
         gone(api, NAMESPACE, "", NAME)
 
 
-def test_a_backing_image_comes_by_url_and_goes_without_a_trace(
+def test_a_backing_image_is_downloaded_and_deleted(
     where: Lab, api: Api, namespace: str, folder: Path, url: str
 ) -> None:
     with running(where, *OPTIONS):
-        image = said(api, api.create(an_image(namespace, "one", f"{url}/disk.qcow2")), "Imported")
+        image = when_condition(api, api.create(an_image(namespace, "one", f"{url}/disk.qcow2")), "Imported")
         size = (folder / "disk.qcow2").stat().st_size
         status = image["status"]
         assert (status["size"], status["virtualSize"], status["progress"]) == (size, 64 * MIB, 100)
@@ -124,14 +124,14 @@ def test_a_backing_image_comes_by_url_and_goes_without_a_trace(
 
 
 @pytest.mark.parametrize(("storage_class", "name"), [("disk", "disk.qcow2"), ("wffc", "disk.raw")])
-def test_a_cdi_image_is_a_claim_that_goes_with_it(
+def test_a_cdi_image_is_a_claim_and_is_deleted_with_it(
     where: Lab, api: Api, namespace: str, folder: Path, url: str, storage_class: str, name: str
 ) -> None:
     with running(where, *OPTIONS):
         wanted = an_image(
             namespace, "golden", f"{url}/{name}", backend="cdi", targetStorageClassName=storage_class
         )
-        image = said(api, api.create(wanted), "Imported")
+        image = when_condition(api, api.create(wanted), "Imported")
         assert image["status"]["virtualSize"] == 64 * MIB
         assert image["status"]["storageClassName"] == storage_class
         claim = api.get(CLAIM, namespace, "golden") or {}
@@ -145,31 +145,29 @@ def test_a_cdi_image_is_a_claim_that_goes_with_it(
         gone(api, VOLUME, "", volume)
 
 
-def test_a_download_that_is_no_good_is_tried_again_and_then_given_up(
-    where: Lab, api: Api, namespace: str, url: str
-) -> None:
+def test_a_failing_download_is_retried_and_then_fails(where: Lab, api: Api, namespace: str, url: str) -> None:
     with running(where, *OPTIONS, "--fail", "1", "--corrupt", "4"):
-        image = said(api, api.create(an_image(namespace, "cut", f"{url}/disk.raw")), "Imported")
+        image = when_condition(api, api.create(an_image(namespace, "cut", f"{url}/disk.raw")), "Imported")
         assert image["status"]["failed"] == 1
 
         wrong = an_image(namespace, "wrong", f"{url}/disk.raw", retry=0, checksum="0" * 128)
-        status = said(api, api.create(wrong), "RetryLimitExceeded")["status"]
-        told = condition(status, "Imported")
-        assert told["status"] == "False"
-        assert "failed to process sync file: the expected checksum" in told["message"]
+        status = when_condition(api, api.create(wrong), "RetryLimitExceeded")["status"]
+        result = condition(status, "Imported")
+        assert result["status"] == "False"
+        assert "failed to process sync file: the expected checksum" in result["message"]
 
-        spoilt = said(api, api.create(an_image(namespace, "spoilt", f"{url}/disk.raw")), "Imported")
+        spoilt = when_condition(api, api.create(an_image(namespace, "spoilt", f"{url}/disk.raw")), "Imported")
         raw = api.get(BACKING_IMAGE, LONGHORN_SYSTEM, backing_name(spoilt)) or {}
         good = api.get(BACKING_IMAGE, LONGHORN_SYSTEM, backing_name(image)) or {}
         assert raw["status"]["checksum"] != good["status"]["checksum"]
 
         missing = an_image(namespace, "missing", f"{url}/nothing.raw", retry=1)
-        status = said(api, api.create(missing), "RetryLimitExceeded")["status"]
+        status = when_condition(api, api.create(missing), "RetryLimitExceeded")["status"]
         words = f"retry attempted 1/1 failed due to error: got 404 status code from {url}/nothing.raw"
         assert condition(status, "Initialized")["message"] == words
 
 
-def test_what_is_under_way_goes_on_after_a_restart(
+def test_work_in_progress_continues_after_a_restart(
     where: Lab, api: Api, namespace: str, folder: Path, url: str
 ) -> None:
     with running(where, *OPTIONS, "--rate", str(8 * MIB)):
@@ -182,7 +180,7 @@ def test_what_is_under_way_goes_on_after_a_restart(
         eventually(moving, "progress")
     assert condition((api.get(IMAGE, namespace, "slow") or {})["status"], "Imported")["status"] == "Unknown"
     with running(where, *OPTIONS):
-        said(api, image, "Imported")
+        when_condition(api, image, "Imported")
         claim = api.create(a_claim(image, 64 * MIB))
         bound(api, claim)
         assert digest(where.disk(api, namespace, "slow")) == digest(folder / "disk.raw")
@@ -190,7 +188,7 @@ def test_what_is_under_way_goes_on_after_a_restart(
 
 @dataclass(frozen=True)
 class Web01:
-    """The machine of these tests, and what KubeVirt says of it."""
+    """The VM of these tests, and its status from KubeVirt."""
 
     api: Api
     namespace: str
@@ -198,12 +196,12 @@ class Web01:
 
     @property
     def instance(self) -> str:
-        """The uid of the instance; empty where there is none."""
+        """The uid of the instance; empty if there is none."""
         found = self.api.get(INSTANCE, self.namespace, "web01") or {}
         return str(found.get("metadata", {}).get("uid", ""))
 
     def run(self, strategy: str, ready: bool) -> None:
-        """Set the run strategy, and wait until it shows."""
+        """Set the run strategy, and wait until the status shows it."""
         thing = self.api.get(MACHINE, self.namespace, "web01") or {}
         self.api.patch(thing, {"spec": {"runStrategy": strategy}})
         self.await_state(ready)
@@ -237,12 +235,12 @@ def web01(where: Lab, api: Api, namespace: str, folder: Path) -> Web01:
 
 
 def with_guest_disk(api: Api, namespace: str, url: str) -> None:
-    image = said(api, api.create(an_image(namespace, "disk-0", f"{url}/guest.raw")), "Imported")
+    image = when_condition(api, api.create(an_image(namespace, "disk-0", f"{url}/guest.raw")), "Imported")
     api.create(a_claim(image, 2048 * MIB))
 
 
 @pytest.mark.vm
-def test_a_machine_boots_from_its_claims_and_again_after_its_node_was_lost(
+def test_a_vm_boots_from_its_claims_and_again_after_a_lost_node(
     where: Lab, api: Api, namespace: str, folder: Path, url: str, web01: Web01
 ) -> None:
     data = datadisk.make(folder / "data.raw", size=32 * MIB, payload_mib=4, stay=True)
@@ -251,14 +249,14 @@ def test_a_machine_boots_from_its_claims_and_again_after_its_node_was_lost(
         golden = an_image(
             namespace, "disk-1", f"{url}/data.raw", backend="cdi", targetStorageClassName="disk"
         )
-        said(api, api.create(golden), "Imported")
+        when_condition(api, api.create(golden), "Imported")
         api.create(a_machine(namespace, ["disk-0", "disk-1"]))
         web01.await_state(ready=False)
         assert not web01.instance
         web01.run("RerunOnFailure", ready=True)
-        told = web01.report()
-        assert told.data == report.GuestData(data.nonce, data.sha256)
-        assert (told.firmware, told.root.bus, told.disks[1].bus) == ("bios", "virtio", "sata")
+        result = web01.report()
+        assert result.data == report.GuestData(data.nonce, data.sha256)
+        assert (result.firmware, result.root.bus, result.disks[1].bus) == ("bios", "virtio", "sata")
         first = web01.instance
 
     argv = ["pgrep", "-f", str(where.state / "guests")]
@@ -271,7 +269,7 @@ def test_a_machine_boots_from_its_claims_and_again_after_its_node_was_lost(
 
 
 @pytest.mark.vm
-def test_a_guest_that_powers_off_stays_off_and_takes_the_claims_ticked_with_it(
+def test_a_vm_that_powers_off_stays_off_and_is_deleted_with_ticked_claims(
     where: Lab, api: Api, namespace: str, url: str, web01: Web01
 ) -> None:
     with running(where, *OPTIONS):
@@ -279,7 +277,7 @@ def test_a_guest_that_powers_off_stays_off_and_takes_the_claims_ticked_with_it(
         golden = an_image(
             namespace, "disk-1", f"{url}/disk.raw", backend="cdi", targetStorageClassName="disk"
         )
-        said(api, api.create(golden), "Imported")
+        when_condition(api, api.create(golden), "Imported")
         api.create(a_machine(namespace, ["disk-0", "disk-1"]))
         web01.run("RerunOnFailure", ready=True)
         web01.report()
@@ -291,4 +289,4 @@ def test_a_guest_that_powers_off_stays_off_and_takes_the_claims_ticked_with_it(
         gone(api, MACHINE, namespace, "web01")
         assert not web01.instance
         gone(api, CLAIM, namespace, "disk-0")
-        assert api.get(CLAIM, namespace, "disk-1") is not None  # a golden claim goes with its image only
+        assert api.get(CLAIM, namespace, "disk-1") is not None  # golden: deleted only with its image

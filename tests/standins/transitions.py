@@ -1,4 +1,4 @@
-"""How the status of a VirtualMachineImage changes. Pure.
+"""Status changes of a VirtualMachineImage. Pure.
 
 harvester v1.6.0, pkg/image/common/operator.go: stateTransit, failStateTransit, CheckURLAndUpdate; the names
 of the conditions are in pkg/apis/harvesterhci.io/v1beta1/image.go.
@@ -30,7 +30,7 @@ def initialized(image: Object) -> Object:
 
 
 def importing(image: Object, message: str, progress: int) -> Object:
-    """100 is shown as 99: a file may be whole before it is ready."""
+    """100 is shown as 99: a file may be complete before it is ready."""
     new, status = _changed(image)
     status["progress"] = 99 if progress == 100 else progress
     _set(status, IMPORTED, "Unknown", reason="Importing", message=message)
@@ -46,7 +46,7 @@ def imported(image: Object, size: int, virtual_size: int) -> Object:
 
 
 def failed(image: Object, kind: str, why: str, progress: int) -> Object:
-    """`kind`: which condition becomes False once there have been more failures than retries."""
+    """`kind` is the condition that becomes False when there are more failures than retries."""
     new, status = _changed(image)
     status["failed"] = status.get("failed", 0) + 1
     status["lastFailedTime"] = now()
@@ -64,7 +64,7 @@ def failed(image: Object, kind: str, why: str, progress: int) -> Object:
 
 
 def sized(image: Object, size: int, virtual_size: int | None = None) -> Object:
-    """After a look at the URL."""
+    """After a request to the URL."""
     new, status = _changed(image)
     status["appliedUrl"] = new["spec"]["url"]
     if size > 0:
@@ -89,7 +89,7 @@ def _changed(image: Object) -> tuple[Object, dict[str, Any]]:
 
 
 def _set(status: dict[str, Any], kind: str, value: str, **parts: str) -> None:
-    """A part that is not given stays as it was."""
+    """A part that is not given does not change."""
     found = condition(status, kind)
     if not found:
         found = {"type": kind}

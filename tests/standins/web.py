@@ -1,7 +1,7 @@
-"""HTTP as a pod of the lab sees it: names are asked of the lab's name server, addresses reached directly.
+"""HTTP as in a pod of the lab: names are resolved by the lab's name server, addresses are reached directly.
 
-The lab routes pods and Services to the host, so the same Service, endpoints and pod answer. Errors are worded
-as Go words them, with the whole URL: that is what Harvester quotes.
+The lab routes pods and Services to the host, so the same Service, endpoints and pod answer. Errors have Go's
+text with the whole URL, as Harvester quotes it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ A_RECORD: Final = 1
 
 
 class WebError(Exception):
-    """No answer; in Go's words."""
+    """No answer; the text is Go's."""
 
 
 @dataclass(frozen=True)
 class Web:
-    """A client. `nameserver`: its address; without one the host's own names hold. `timeout` in seconds."""
+    """A client. `nameserver`: its address; without one the host resolves names. `timeout` in seconds."""
 
     nameserver: str = ""
     timeout: float = 15.0
@@ -42,17 +42,17 @@ class Web:
     def ask(
         self, method: str, url: str, headers: dict[str, str] | None = None
     ) -> Iterator[http.client.HTTPResponse]:
-        """The answer, redirects followed. Raises WebError."""
-        told = f'{method.capitalize()} "{url}"'
+        """The answer, after redirects. Raises WebError."""
+        prefix = f'{method.capitalize()} "{url}"'
         for _ in range(MOST_REDIRECTS):
-            with contextlib.closing(self._connect(urlsplit(url), told)) as connection:
-                answer = self._asked(connection, method, url, headers or {}, told)
+            with contextlib.closing(self._connect(urlsplit(url), prefix)) as connection:
+                answer = self._asked(connection, method, url, headers or {}, prefix)
                 to = answer.headers.get("Location")
                 if answer.status not in (301, 302, 303, 307, 308) or to is None:
                     yield answer
                     return
                 url = urljoin(url, to)
-        raise WebError(f"{told}: stopped after {MOST_REDIRECTS} redirects")
+        raise WebError(f"{prefix}: stopped after {MOST_REDIRECTS} redirects")
 
     def _asked(
         self,
@@ -60,7 +60,7 @@ class Web:
         method: str,
         url: str,
         headers: dict[str, str],
-        told: str,
+        prefix: str,
     ) -> http.client.HTTPResponse:
         parts = urlsplit(url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -71,26 +71,26 @@ class Web:
             )
             return connection.getresponse()
         except TimeoutError:
-            raise WebError(f"{told}: context deadline exceeded") from None
+            raise WebError(f"{prefix}: context deadline exceeded") from None
         except (OSError, http.client.HTTPException) as error:
-            raise WebError(f"{told}: {_reason(error)}") from None
+            raise WebError(f"{prefix}: {_reason(error)}") from None
 
-    def _connect(self, url: SplitResult, told: str) -> http.client.HTTPConnection:
+    def _connect(self, url: SplitResult, prefix: str) -> http.client.HTTPConnection:
         if url.scheme not in ("http", "https") or not url.hostname:
-            raise WebError(f'{told}: unsupported protocol scheme "{url.scheme}"')
+            raise WebError(f'{prefix}: unsupported protocol scheme "{url.scheme}"')
         port = url.port or {"http": 80, "https": 443}[url.scheme]
-        address = self.address(url.hostname, told)
+        address = self.address(url.hostname, prefix)
         try:
             wire = socket.create_connection((address, port), timeout=self.timeout)
             if url.scheme == "https":
                 wire = self._tls.wrap_socket(wire, server_hostname=url.hostname)
         except OSError as error:
-            raise WebError(f"{told}: dial tcp {address}:{port}: connect: {_reason(error)}") from None
+            raise WebError(f"{prefix}: dial tcp {address}:{port}: connect: {_reason(error)}") from None
         connection = http.client.HTTPConnection(url.hostname, port, timeout=self.timeout)
         connection.sock = wire
         return connection
 
-    def address(self, host: str, told: str = "") -> str:
+    def address(self, host: str, prefix: str = "") -> str:
         """Its IPv4 address. Raises WebError."""
         with contextlib.suppress(ValueError):
             return str(ipaddress.ip_address(host))
@@ -102,8 +102,8 @@ class Web:
                 if found := lookup(self.nameserver, name):
                     return found
         except OSError as error:
-            raise WebError(f"{told}: dial tcp: lookup {host}: {_reason(error)}") from None
-        raise WebError(f"{told}: dial tcp: lookup {host} on {self.nameserver}:53: no such host")
+            raise WebError(f"{prefix}: dial tcp: lookup {host}: {_reason(error)}") from None
+        raise WebError(f"{prefix}: dial tcp: lookup {host} on {self.nameserver}:53: no such host")
 
 
 def _reason(error: Exception) -> str:
@@ -119,7 +119,7 @@ def _reason(error: Exception) -> str:
 
 
 def lookup(nameserver: str, name: str) -> str:
-    """The A record of a name; empty where there is none. Raises OSError when nobody answers."""
+    """The A record of a name; empty if there is none. Raises OSError if no server answers."""
     number = secrets.randbits(16)
     labels = b"".join(bytes([len(part)]) + part.encode() for part in name.rstrip(".").split("."))
     question = labels + b"\0" + struct.pack(">HH", A_RECORD, 1)
@@ -146,7 +146,7 @@ def _first_address(answer: bytes, at: int, count: int) -> str:
 
 def _behind_name(answer: bytes, at: int) -> int:
     while length := answer[at]:
-        if length >= 0xC0:  # a pointer to a name before
+        if length >= 0xC0:  # a pointer to an earlier name
             return at + 2
         at += 1 + length
     return at + 1

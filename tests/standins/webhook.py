@@ -1,6 +1,7 @@
-"""Harvester's webhook for images, VirtualMachines and claims, over TLS at the host's end of the lab's wire.
+"""Harvester's webhook for images, VirtualMachines and claims, over TLS at the host's end of the lab's
+network.
 
-harvester v1.6.0, pkg/webhook/server/server.go: a mutator that does not answer is passed over, no validator.
+harvester v1.6.0, pkg/webhook/server/server.go: a mutator that does not answer is ignored, a validator is not.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ CONFIGURATIONS: Final = {
     VALIDATING: ("harvester-validator", "virt-api-validator"),
     MUTATING: ("harvester-mutator", "virt-api-mutator"),
 }
-"""Those of Harvester and KubeVirt themselves (tests/harvester)."""
+"""The webhooks of Harvester and KubeVirt themselves (tests/harvester)."""
 
 
 class Server(ThreadingHTTPServer):
@@ -77,11 +78,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Log nothing."""
 
 
 def own_address(host: str) -> str:
-    """The address of this machine that `host` sees."""
+    """The address of this computer that `host` sees."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
         wire.connect((host, 443))
         return str(wire.getsockname()[0])
@@ -136,9 +137,9 @@ def install(api: Api, server: Server) -> None:
 
 
 def remove(api: Api) -> None:
-    """Take out ours, Harvester's and KubeVirt's: what nobody answers is refused.
+    """Remove our webhooks, Harvester's and KubeVirt's: requests to a missing webhook are refused.
 
-    At an orderly end, and before a start, as a killed run leaves them.
+    It runs at an orderly end, and before a start, as a killed run leaves them.
     """
     for kind, names in CONFIGURATIONS.items():
         for name in (NAME, *names):

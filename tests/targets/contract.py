@@ -1,6 +1,6 @@
-"""What every target in a cluster must do, against whatever cluster a `Lab` has.
+"""The contract of every target in a cluster, for any cluster for which there is a `Lab`.
 
-`test_contract.py` runs it over the cluster in memory; a real one needs a `Lab` of its own and nothing else.
+`test_contract.py` runs it with the cluster in memory; a real one only needs its own `Lab`.
 """
 
 from __future__ import annotations
@@ -18,43 +18,43 @@ from steps.targets.harvester.markers import DIGEST, INTEGRITY
 
 
 class Lab(Protocol):
-    """A cluster with an import that is ready to be carried out; the machine has two disks."""
+    """A cluster with an import that is ready to run; the VM has two disks."""
 
     @property
     def cluster(self) -> Cluster:
-        """For looking, and for making what others would have made."""
+        """For reading, and for making objects of others."""
 
     @property
     def plan(self) -> Plan:
         """The import's plan."""
 
     def publish(self, disk: str) -> str:
-        """Carry out `image`; the image's name."""
+        """Run `image`; returns the image's name."""
 
     def build(self) -> None:
-        """Carry out `build`."""
+        """Run `build`."""
 
     def start(self) -> None:
-        """Carry out `start`, to its end."""
+        """Run `start` to its end."""
 
     def delete_import(self) -> None:
-        """Delete the import, and return when what it owned is gone."""
+        """Delete the import; returns when its objects are deleted."""
 
     def import_again(self) -> None:
-        """An import of the same name and machine, under a uid of its own."""
+        """An import of the same name and VM, with its own uid."""
 
     def change_bytes(self, disk: str) -> None:
-        """The disk holds other bytes from here on."""
+        """The disk has other bytes from now on."""
 
     def settle(self) -> None:
-        """Return when garbage collection has nothing left to do."""
+        """Returns when garbage collection has nothing left to do."""
 
 
 DISKS = ("disk-0", "disk-1")
 
 
 def everything(lab: Lab) -> dict[str, list[str]]:
-    """Names of what this import has made, by kind."""
+    """Names of the objects that this import has made, by kind."""
     labels = {LABEL_UID: lab.plan.import_.uid}
     namespace = lab.plan.target.namespace
     return {
@@ -63,7 +63,7 @@ def everything(lab: Lab) -> dict[str, list[str]]:
     }
 
 
-def the_machine(lab: Lab) -> Object:
+def the_vm(lab: Lab) -> Object:
     (name,) = everything(lab)[MACHINE.kind]
     found = lab.cluster.get(MACHINE, name, lab.plan.target.namespace)
     assert found is not None
@@ -71,8 +71,8 @@ def the_machine(lab: Lab) -> Object:
 
 
 def volumes(lab: Lab) -> list[Object]:
-    """The claims the machine uses, all of which are there."""
-    spec = the_machine(lab)["spec"]["template"]["spec"]
+    """The claims of the VM, all of which exist."""
+    spec = the_vm(lab)["spec"]["template"]["spec"]
     names = [one["persistentVolumeClaim"]["claimName"] for one in spec["volumes"]]
     found = [lab.cluster.get(CLAIM, name, lab.plan.target.namespace) for name in names]
     return [one for one in found if one is not None]
@@ -86,28 +86,28 @@ def carry_out(lab: Lab) -> None:
 
 
 class TargetContract:
-    """Inherit, and give the fixture `lab`."""
+    """Inherit, and define the fixture `lab`."""
 
     reuses = True
-    """Whether an image outlives its machine unchanged. CDI's do not: the machine runs on their volume."""
+    """Whether an image outlives its VM unchanged. CDI's do not: the VM runs on their volume."""
 
-    def test_a_whole_import(self, lab: Lab) -> None:
+    def test_a_whole_import_succeeds(self, lab: Lab) -> None:
         carry_out(lab)
         assert len(everything(lab)[IMAGE.kind]) == 2
-        assert the_machine(lab)["status"]["ready"]
+        assert the_vm(lab)["status"]["ready"]
         assert len(volumes(lab)) == 2
 
-    def test_each_step_twice_is_once(self, lab: Lab) -> None:
+    def test_each_step_is_idempotent(self, lab: Lab) -> None:
         first = [lab.publish(disk) for disk in DISKS]
         assert [lab.publish(disk) for disk in DISKS] == first
         lab.build()
-        uid = the_machine(lab)["metadata"]["uid"]
+        uid = the_vm(lab)["metadata"]["uid"]
         lab.build()
         lab.start()
         lab.start()
         lab.build()
-        assert the_machine(lab)["metadata"]["uid"] == uid
-        assert the_machine(lab)["spec"]["runStrategy"] == "RerunOnFailure"
+        assert the_vm(lab)["metadata"]["uid"] == uid
+        assert the_vm(lab)["spec"]["runStrategy"] == "RerunOnFailure"
         assert len(everything(lab)[IMAGE.kind]) == len(volumes(lab)) == 2
 
     def test_an_image_is_stamped(self, lab: Lab) -> None:
@@ -117,11 +117,11 @@ class TargetContract:
         assert len(annotations[DIGEST]) == 128
         assert annotations[INTEGRITY] in ("sha512", "transfer-only")
 
-    def test_build_leaves_the_machine_off(self, lab: Lab) -> None:
+    def test_build_leaves_the_vm_off(self, lab: Lab) -> None:
         for disk in DISKS:
             lab.publish(disk)
         lab.build()
-        assert the_machine(lab)["spec"]["runStrategy"] == "Halted"
+        assert the_vm(lab)["spec"]["runStrategy"] == "Halted"
 
     def test_an_import_deleted_before_its_end_leaves_nothing(self, lab: Lab) -> None:
         for disk in DISKS:
@@ -138,7 +138,7 @@ class TargetContract:
         lab.settle()
         assert everything(lab) == made
 
-    def test_equal_bytes_are_not_brought_twice(self, lab: Lab) -> None:
+    def test_equal_bytes_are_not_uploaded_twice(self, lab: Lab) -> None:
         carry_out(lab)
         first = everything(lab)[IMAGE.kind]
         self.forget_all_but_images(lab)
@@ -156,7 +156,7 @@ class TargetContract:
         assert (again[0] in first) is self.reuses
         assert again[1] not in first
 
-    def test_a_machine_of_others_is_left_alone(self, lab: Lab) -> None:
+    def test_a_vm_of_others_stays_unchanged(self, lab: Lab) -> None:
         for disk in DISKS:
             lab.publish(disk)
         spec = {"runStrategy": "Halted", "template": {"spec": {"domain": {"devices": {}}}}}
@@ -171,7 +171,7 @@ class TargetContract:
         assert everything(lab)[CLAIM.kind] == []
 
     def forget_all_but_images(self, lab: Lab) -> None:
-        """As a person does who deletes the import, the machine and its volumes."""
+        """As a user who deletes the import, the VM and its volumes."""
         namespace, made = lab.plan.target.namespace, everything(lab)
         lab.delete_import()
         for kind in (MACHINE, CLAIM):

@@ -1,9 +1,9 @@
-"""A Kubernetes API in memory that behaves as the real one does, and refuses what it was not told to have.
+"""A Kubernetes API in memory that behaves like the real one, and refuses kinds it was not given.
 
-It knows: uids, resource versions and their conflicts, creation twice, merge patch, server-side apply by field
-manager (a field left out by the manager that set it goes), finalizers, background garbage collection by owner
-uid, owners that do not exist, quotas, rights by verb and resource. Each request is a `Call`; a test may have
-any of them lost on the way there or on the way back.
+It knows: uids, resource versions and their conflicts, duplicate creation, merge patch, server-side apply by
+field manager (a field that its manager leaves out is removed), finalizers, background garbage collection by
+owner uid, owners that do not exist, quotas, rights by verb and resource. Each request is a `Call`; a test may
+lose any request or any answer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from steps.runtime.cluster import Cluster, InvalidNameError, check_names, failur
 Key = tuple[Kind, str, str]
 READ: Final = ("get", "list")
 SUBRESOURCE: Final = (IMPORT, *SOURCES.values())
-"""Kinds of which an ordinary write leaves the status alone."""
+"""Kinds whose status an ordinary write does not change."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Call:
 
 @dataclass
 class Fault:
-    """Loses the request number `at` (from 0): before it does anything, or its answer."""
+    """Loses the request number `at` (from 0) before it has an effect, or its answer."""
 
     at: int
     answer_only: bool = False
@@ -55,7 +55,7 @@ class Fault:
 
 @dataclass
 class FakeCluster(Cluster):
-    """See above. `kinds` is what is installed, `namespaces` what is there."""
+    """See above. `kinds` are the installed kinds, `namespaces` the existing namespaces."""
 
     kinds: set[Kind] = field(default_factory=lambda: set(KINDS.values()))
     namespaces: set[str] = field(default_factory=lambda: {"default", "vmferry", "longhorn-system"})
@@ -66,7 +66,7 @@ class FakeCluster(Cluster):
     admission: list[Callable[[str, Object], None]] = field(default_factory=list)
     """Webhooks: called with "create", "update" or "delete" and the object; they may change or refuse it."""
     dry_run: bool = False
-    """Whether the request that is being judged is a dry run."""
+    """Whether the current request is a dry run."""
     reconcilers: list[Callable[[FakeCluster], None]] = field(default_factory=list)
     """Controllers: called before every read."""
 
@@ -148,10 +148,10 @@ class FakeCluster(Cluster):
                 self._admit("delete", there)
                 self._remove((kind, namespace, name))
 
-    # --- for tests, and for the controllers that stand in
+    # --- for tests, and for the stand-ins of controllers
 
     def put(self, manifest: Object) -> Object:
-        """An object that is there, whoever made it; keeps a uid that it has."""
+        """Store an object, of any owner; a uid that it has is kept."""
         metadata = manifest["metadata"]
         key = (kind_of(manifest), metadata.get("namespace", ""), metadata["name"])
         fresh = copy.deepcopy(manifest)
@@ -167,15 +167,15 @@ class FakeCluster(Cluster):
         ]
 
     def peek(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
-        """The stored object itself, no request made: a controller may write to it."""
+        """The stored object itself, without a request: a controller may change it."""
         return self._objects.get((kind, namespace, name))
 
     def drop(self, kind: Kind, name: str, namespace: str = "") -> None:
-        """Delete as a person does: finalizers and garbage collection apply, rights do not."""
+        """Delete as a user does: finalizers and garbage collection apply, rights do not."""
         self._remove((kind, namespace, name))
 
     def finish(self, kind: Kind, name: str, namespace: str = "") -> None:
-        """Whoever holds a finalizer lets go of it."""
+        """Remove the finalizers, as their controllers do."""
         there = self._objects[kind, namespace, name]
         there["metadata"]["finalizers"] = []
         if "deletionTimestamp" in there["metadata"]:
@@ -199,12 +199,12 @@ class FakeCluster(Cluster):
         return copy.deepcopy(self.put(made))
 
     def _now(self) -> str:
-        """A second passes with every write."""
+        """Each write advances the clock by a second."""
         now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=next(self._counter))
         return now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def _judged(self, verb: str, thing: Object) -> Object:
-        """What a dry run answers: the object as the webhooks change it."""
+        """The answer to a dry run: the object as the webhooks change it."""
         made = copy.deepcopy(thing)
         self.dry_run = True
         try:
@@ -240,7 +240,7 @@ class FakeCluster(Cluster):
         self._collect()
 
     def _collect(self) -> None:
-        """Background garbage collection: whoever has owners, and none of them is there, goes."""
+        """Background garbage collection: objects whose owners are all deleted are deleted."""
         uids = {one["metadata"]["uid"] for one in self._objects.values()}
         for key, one in list(self._objects.items()):
             owners = one["metadata"].get("ownerReferences") or []
@@ -249,7 +249,7 @@ class FakeCluster(Cluster):
 
 
 class _Request:
-    """One request on its way: counted, perhaps lost, refused without the right or the namespace."""
+    """One request: counted, lost if planned, refused without the right or the namespace."""
 
     def __init__(self, cluster: FakeCluster, call: Call) -> None:
         self.cluster = cluster
@@ -297,7 +297,7 @@ class KilledError(Exception):
 
 
 def refused(message: str, code: Exit = Exit.INVALID) -> StepError:
-    """What a webhook answers."""
+    """The answer of a webhook."""
     return StepError(code, "admission webhook denied the request", message)
 
 
@@ -327,7 +327,7 @@ def _merged(thing: Any, change: Any) -> Any:
 
 
 def _without(thing: Any, before: Any, now: Any) -> Any:
-    """What is left when fields applied before are not applied now."""
+    """The rest, after fields that were applied before are not applied now."""
     if not isinstance(thing, dict) or not isinstance(before, dict):
         return thing
     gone: Iterable[str] = (key for key in before if not isinstance(now, dict) or key not in now)

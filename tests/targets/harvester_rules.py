@@ -1,7 +1,7 @@
-"""A stand-in for Harvester's webhooks over VMs and claims, as v1.8.2 has them.
+"""A stand-in for Harvester's webhooks for VMs and claims, as in v1.8.2.
 
-It does what pkg/webhook/resources/virtualmachine/{mutator,validator}.go do, as far as our objects need it.
-It answers with the same statuses: a plain Go error there is a 500 here.
+It follows pkg/webhook/resources/virtualmachine/{mutator,validator}.go as far as our objects need it, and
+answers with the same statuses: a plain Go error there is a 500 here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from steps.runtime.cluster import failure
 from tests.targets.fake_cluster import FakeCluster
 
 MEMORY_TAKEN: Final = 100 << 20
-"""mutator.go, memory100M: what the guest loses where additional-guest-memory-overhead-ratio is empty."""
+"""mutator.go, memory100M: what the guest loses if additional-guest-memory-overhead-ratio is empty."""
 CLUSTER_NETWORK: Final = "network.harvesterhci.io/clusternetwork"
 TEMPLATES: Final = "harvesterhci.io/volumeClaimTemplates"
 GOLDEN: Final = "harvesterhci.io/goldenImage"
@@ -29,7 +29,7 @@ HOTPLUG: Final = "harvesterhci.io/enableCPUAndMemoryHotplug"
 class HarvesterRules:
     """The webhooks of one cluster; `overhead_ratio` is the setting of that name.
 
-    Without `mutates` the objects stay as they were sent, so that a test can look at them.
+    Without `mutates` the objects stay as they were sent, so that a test can check them.
     """
 
     def __init__(self, cluster: FakeCluster, *, overhead_ratio: str = "1.5") -> None:
@@ -51,7 +51,7 @@ class HarvesterRules:
             self._claim_deleted(thing)
 
     def another_vm(self, namespace: str, name: str, *, mac: str, network: str = "") -> Object:
-        """A VM of somebody else with that MAC, on the pod network or on `network`."""
+        """A VM of another owner with that MAC, on the pod network or on `network`."""
         where = {"multus": {"networkName": network}} if network else {"pod": {}}
         spec = {
             "domain": {"devices": {"interfaces": [{"name": "default", "macAddress": mac}]}},
@@ -73,7 +73,7 @@ class HarvesterRules:
         annotations = vm["metadata"].get("annotations") or {}
         limits = (domain.get("resources") or {}).get("limits")
         if not limits:
-            return  # mutator.go, patchResourceOvercommit: nothing to derive from
+            return  # mutator.go, patchResourceOvercommit: no limit to derive from
         if annotations.get(HOTPLUG) != "true":
             domain["cpu"]["maxSockets"] = 1
         memory = int(parse_quantity(limits["memory"]))  # type: ignore[no-untyped-call]
@@ -162,7 +162,7 @@ class HarvesterRules:
     def _quota(self, verb: str, vm: Object) -> None:
         """pkg/util/resourcequota/calculator.go, CheckStorageResourceQuota.
 
-        What the annotation lists counts on top of what the claims of the namespace use already.
+        The volumes in the annotation count in addition to the usage of the namespace's claims.
         """
         if self.storage_limit is None:
             return

@@ -1,6 +1,6 @@
-"""Stand-ins for what works on the objects: Harvester, Longhorn, CDI, KubeVirt, `serve`, and for time.
+"""Stand-ins for everything that works on the objects: Harvester, Longhorn, CDI, KubeVirt, `serve`, and time.
 
-They do what the sources they are named after do, one step at every look at the cluster.
+They follow the sources that they are named after, one step at every read of the cluster.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DEFAULT = {"storageclass.kubernetes.io/is-default-class": "true"}
 
 
 class FakeTime(Stop):
-    """Sleeping takes no time, and the clock goes on all the same."""
+    """Sleeping takes no time, but the clock advances."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,20 +70,20 @@ class FakeServing:
 
 @dataclass
 class Harvester:
-    """Harvester's webhooks and image controllers with Longhorn or CDI behind (v1.6.0, pkg/image)."""
+    """Harvester's webhooks and image controllers with Longhorn or CDI (v1.6.0, pkg/image)."""
 
     cluster: FakeCluster
     serving: FakeServing
     steps: tuple[int, ...] = (0, 37, 99)
     fail: list[str] = field(default_factory=list)
-    """Reasons: each ends one image for good, in turn."""
+    """Reasons: each makes one image fail permanently, in turn."""
     trouble: str = ""
     corrupt: int = 0
-    """How many downloads land other bytes."""
+    """The number of downloads that land other bytes."""
     held_at: int | None = None
-    """The step at which nothing goes on."""
+    """The step at which the download stops."""
     hidden: int = 0
-    """How many looks at a BackingImage show no checksum yet."""
+    """The number of reads of a BackingImage that show no checksum yet."""
 
     def __post_init__(self) -> None:
         self._at: dict[str, int] = {}
@@ -148,7 +148,7 @@ class Harvester:
             self._import(image, status)
 
     def _import(self, image: Object, status: dict[str, Any]) -> None:
-        """What is fetched is what is served now, under the name in the URL."""
+        """The downloaded bytes are those that are served now, under the name in the URL."""
         disk = image["spec"]["url"].rsplit("/", 1)[1].partition(".")[0]
         data = self.serving.data.get(disk, BYTES)
         if self.corrupt:
@@ -187,7 +187,7 @@ class Harvester:
         }
         there = self.cluster.peek(DATA_VOLUME, name, namespace) or self.cluster.put(volume)
         if self.cluster.peek(CLAIM, name, namespace):
-            return  # CDI leaves a claim alone that it did not make
+            return  # CDI does not touch a claim that it did not make
         metadata = {
             "name": name,
             "namespace": namespace,
@@ -207,7 +207,7 @@ class Harvester:
 
 @dataclass
 class KubeVirt:
-    """Machines that are not Halted are started, and ready after `looks` looks."""
+    """VMs that are not Halted are started, and ready after `looks` reads."""
 
     cluster: FakeCluster
     looks: int = 3
@@ -241,7 +241,7 @@ class KubeVirt:
 
 
 def class_by_uid(text: str) -> str:
-    """The text with the uid taken out of the classes of images: it differs between two clusters."""
+    """The text without the uid in the classes of images: it differs between two clusters."""
     return re.sub(r"\blh-uid-[0-9]+", "lh-UID", text)
 
 

@@ -1,4 +1,4 @@
-"""What a cluster says of an import before the source is touched, over the cluster in memory."""
+"""The target's check of an import before the source is changed, with the cluster in memory."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def a_quota(**hard: str) -> Object:
     }
 
 
-def test_a_cluster_that_accepts_everything_is_left_as_it_was() -> None:
+def test_the_check_changes_nothing_in_the_cluster() -> None:
     world = World(disks=2)
     before = {kind: world.cluster.all(kind) for kind in (IMAGE, CLAIM, MACHINE)}
     found = admit(world)
@@ -54,7 +54,7 @@ def test_a_cluster_that_accepts_everything_is_left_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 3, 4])
-def test_after_any_step_of_an_earlier_attempt_it_is_accepted_again(steps: int) -> None:
+def test_an_import_is_accepted_again_after_any_earlier_step(steps: int) -> None:
     world = World(disks=2)
     for step in world.steps()[:steps]:
         step()
@@ -62,8 +62,8 @@ def test_after_any_step_of_an_earlier_attempt_it_is_accepted_again(steps: int) -
 
 
 @pytest.mark.parametrize("storage_class", ["", "slow"], ids=["backing image", "cdi"])
-def test_a_vm_that_was_imported_before_is_accepted_again(storage_class: str) -> None:
-    """Its images are there and have the display names, which Harvester allows once."""
+def test_a_second_import_of_a_vm_is_accepted(storage_class: str) -> None:
+    """Its images exist and have the display names, which Harvester allows only once."""
     world = World(disks=2, storage_class=storage_class)
     world.cluster.put(a_class("slow", provisioner="example.com/disk"))
     for step in world.steps():
@@ -73,7 +73,7 @@ def test_a_vm_that_was_imported_before_is_accepted_again(storage_class: str) -> 
     assert {one.verdict for one in admit(world).findings} == {Verdict.PASSED}
 
 
-def test_all_reasons_are_said_at_once() -> None:
+def test_all_reasons_are_reported_at_once() -> None:
     world = World(disks=2, storage_class="gone")
     error = refusal(world)
     assert error.code is Exit.NOT_FOUND
@@ -81,16 +81,16 @@ def test_all_reasons_are_said_at_once() -> None:
     assert len(error.why.split(" | ")) <= 2
 
 
-def test_a_namespace_that_is_not_there() -> None:
+def test_a_missing_namespace_is_refused() -> None:
     world = World()
     world.plan = world.planned(namespace="nowhere")
     assert refusal(world).code is Exit.NOT_FOUND
 
 
 class TestHarvestersRules:
-    """harvester_rules.py does what Harvester's webhook does."""
+    """harvester_rules.py follows Harvester's webhook."""
 
-    def test_the_mac_of_another_vm(self) -> None:
+    def test_a_duplicate_mac_is_refused(self) -> None:
         world = World()
         world.machine = world.machine.model_copy(update={"nics": (a_nic(mac=MAC),)})
         world.rules.another_vm("elsewhere", "payroll", mac=MAC)
@@ -107,7 +107,7 @@ class TestHarvestersRules:
         world.build()
         assert verdicts(admit(world), "vm") == [Verdict.PASSED]
 
-    def test_a_network_that_is_not_there(self) -> None:
+    def test_a_missing_network_is_refused(self) -> None:
         rule = NetworkRule(source="VM Network", destination="default/vlan9")
         world = World(networks=(rule,))
         world.cluster.drop(NAD, "vlan9", "default")
@@ -115,7 +115,7 @@ class TestHarvestersRules:
         assert error.code is Exit.NOT_FOUND
         assert "vlan9" in str(error)
 
-    def test_memory_that_the_guest_loses_is_named(self) -> None:
+    def test_memory_lost_to_overhead_is_named(self) -> None:
         world = World()
         world.rules.overhead_ratio = ""
         (found,) = admit(world).those(Verdict.WARNED)
@@ -124,7 +124,7 @@ class TestHarvestersRules:
 
 
 class TestQuota:
-    def test_the_sum_of_the_disks_counts_and_not_each_alone(self) -> None:
+    def test_the_sum_of_all_disks_counts(self) -> None:
         world = World(disks=2)
         (size,) = {disk.capacity for disk in world.machine.disks}
         world.cluster.put(a_quota(requests_storage=str(2 * size - 1)))
@@ -134,7 +134,7 @@ class TestQuota:
         world.cluster.put(a_quota(requests_storage=str(2 * size)))
         assert verdicts(admit(world), "quota") == [Verdict.PASSED]
 
-    def test_what_is_there_already_is_not_counted_twice(self) -> None:
+    def test_existing_objects_are_not_counted_twice(self) -> None:
         world = World(disks=1)
         world.publish_all()
         world.build()
@@ -151,7 +151,9 @@ class TestQuota:
             ({"persistentvolumeclaims": "0"}, "persistentvolumeclaims"),
         ],
     )
-    def test_what_bites_at_the_start_only_is_known_before(self, hard: dict[str, str], words: str) -> None:
+    def test_limits_that_apply_at_the_start_are_checked_before(
+        self, hard: dict[str, str], words: str
+    ) -> None:
         world = World()
         world.cluster.put(a_quota(**hard))
         error = refusal(world)
@@ -163,7 +165,7 @@ class TestQuota:
         world.cluster.put(a_quota(limits_cpu="1"))
         assert verdicts(admit(world), "quota") == [Verdict.PASSED]
 
-    def test_a_quota_of_a_class(self) -> None:
+    def test_a_quota_of_a_storage_class_counts(self) -> None:
         world = World(disks=2, storage_class="slow")
         world.cluster.put(a_class("slow", provisioner="example.com/disk"))
         world.cluster.put(a_quota(slow_storageclass_storage_k8s_io__persistentvolumeclaims="1"))
@@ -176,13 +178,13 @@ class TestQuota:
         world.cluster.put(scoped)
         assert Verdict.NOT_CHECKED in verdicts(admit(world), "quota")
 
-    def test_without_the_right_to_look_it_is_not_checked(self) -> None:
+    def test_an_unreadable_quota_is_reported_as_not_checked(self) -> None:
         world = World()
         world.cluster.denied.add(("list", RESOURCE_QUOTA))
         assert verdicts(admit(world), "quota") == [Verdict.NOT_CHECKED]
 
 
-def test_a_webhook_that_knows_no_dry_run_is_not_checked() -> None:
+def test_a_webhook_without_dry_run_is_reported_as_not_checked() -> None:
     world = World()
 
     def side_effects(_verb: str, thing: Object) -> None:
@@ -194,7 +196,7 @@ def test_a_webhook_that_knows_no_dry_run_is_not_checked() -> None:
     assert verdicts(admit(world), "vm") == [Verdict.NOT_CHECKED]
 
 
-def test_a_vm_of_that_name_that_is_not_ours() -> None:
+def test_a_vm_of_others_with_that_name_is_refused() -> None:
     world = World()
     world.publish_all()
     world.build()
@@ -204,7 +206,7 @@ def test_a_vm_of_that_name_that_is_not_ours() -> None:
     assert "targetVirtualMachineName" in str(error)
 
 
-def test_an_api_that_is_away_is_no_refusal() -> None:
+def test_an_unreachable_api_server_is_not_a_refusal() -> None:
     world = World()
 
     def away(*_: object) -> None:

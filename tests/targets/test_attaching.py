@@ -1,4 +1,4 @@
-"""No volume is attached but those that the import made: neither an old one nor anybody else's."""
+"""Only volumes that the import made are attached: no old ones, and none of others."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def a_volume(world: World, kind: Any, name: str, *owners: Object, **labels: str)
 
 
 def carry_out(world: World) -> dict[str, str]:
-    """Import; returns the claims that the VM uses."""
+    """Run the import; returns the claims of the VM."""
     for step in world.steps():
         step()
     return attached_claims(world.vm())
 
 
 def delete_vm(world: World, *, ticked: bool) -> None:
-    """As Harvester's UI does: claims that are ticked go as well, except golden ones (pkg/api/vm/store.go)."""
+    """As Harvester's UI does: ticked claims are deleted, too, except golden ones (pkg/api/vm/store.go)."""
     claims = attached_claims(world.vm()).values()
     world.cluster.drop(IMPORT, "web", "default")
     world.cluster.drop(MACHINE, "web01", "default")
@@ -69,7 +69,7 @@ def delete_vm(world: World, *, ticked: bool) -> None:
 
 @both
 @pytest.mark.parametrize("ticked", [False, True], ids=["disks stay", "disks ticked"])
-def test_a_vm_that_was_deleted_is_imported_again(make: Make, ticked: bool) -> None:
+def test_a_deleted_vm_is_imported_again(make: Make, ticked: bool) -> None:
     world = make()
     first = carry_out(world)
     delete_vm(world, ticked=ticked)
@@ -84,8 +84,8 @@ def test_a_vm_that_was_deleted_is_imported_again(make: Make, ticked: bool) -> No
 
 
 @both
-def test_another_vm_under_the_same_import_gets_volumes_of_its_own(make: Make) -> None:
-    """The spec was changed to another source VM: a new run of the same import, whose old claims are there."""
+def test_another_vm_of_the_same_import_gets_its_own_volumes(make: Make) -> None:
+    """The spec names another source VM: a new run of the same import, whose old claims still exist."""
     world = make()
     world.publish_all()
     world.build()
@@ -99,17 +99,17 @@ def test_another_vm_under_the_same_import_gets_volumes_of_its_own(make: Make) ->
 
 
 @both
-def test_every_claim_that_is_attached_bears_the_imports_uid(make: Make) -> None:
+def test_every_attached_claim_has_the_uid_of_the_import(make: Make) -> None:
     world = make()
     carry_out(world)
     assert [one["metadata"]["labels"][names.LABEL_UID] for one in world.claims()] == ["6f1d", "6f1d"]
     assert [one["metadata"]["labels"][names.LABEL_RUN] for one in world.claims()] == [world.plan.run] * 2
 
 
-class TestClaimsThatAreInTheWay:
-    """They came after the names were chosen."""
+class TestConflictingClaims:
+    """They were made after the names were chosen."""
 
-    def test_of_another_import(self) -> None:
+    def test_a_claim_of_another_import_is_not_attached(self) -> None:
         world = backing()
         world.publish_all()
         theirs = {names.LABEL_UID: "else", names.LABEL_NAME: "shop", names.LABEL_NAMESPACE: "prod"}
@@ -117,14 +117,14 @@ class TestClaimsThatAreInTheWay:
         refused(world.build, "belongs to import prod/shop")
         assert world.vms() == []
 
-    def test_of_an_earlier_run_of_the_import(self) -> None:
+    def test_a_claim_of_an_earlier_run_is_not_attached(self) -> None:
         world = backing()
         world.publish_all()
         a_volume(world, CLAIM, "web01-disk-1", **{**names.labels(world.plan), names.LABEL_RUN: "vmi-old-g0"})
         refused(world.build, "is not attached: it belongs to an earlier run, vmi-old-g0")
         assert world.vms() == []
 
-    def test_of_an_image_with_other_bytes(self) -> None:
+    def test_a_claim_of_an_image_with_other_bytes_is_not_attached(self) -> None:
         world = backing()
         world.publish_all()
         marks = {**names.labels(world.plan), names.LABEL_RUN: world.plan.run}
@@ -134,7 +134,7 @@ class TestClaimsThatAreInTheWay:
 
 
 class TestVolumesOfCdi:
-    """CDI makes them without our labels, so they are proved by their owners."""
+    """CDI makes them without our labels, so their owners prove whose they are."""
 
     def claim(self, world: World, name: str = "web01-disk-0") -> Object:
         found = world.cluster.peek(CLAIM, name, "default")
@@ -142,8 +142,8 @@ class TestVolumesOfCdi:
         return found
 
     @pytest.mark.parametrize("kind", [CLAIM, DATA_VOLUME], ids=lambda kind: kind.kind)
-    def test_no_image_is_made_where_a_volume_of_its_name_is(self, kind: Any) -> None:
-        """Harvester would take it for the image's, and delete it with the image."""
+    def test_no_image_is_made_if_its_volume_name_is_taken(self, kind: Any) -> None:
+        """Harvester would use it as the image's volume, and delete it with the image."""
         world = cdi()
         world.volumes()
         theirs = a_volume(world, kind, "web01-disk-0")
@@ -151,14 +151,14 @@ class TestVolumesOfCdi:
         assert world.images() == []
         assert world.cluster.peek(kind, "web01-disk-0", "default") == theirs
 
-    def test_a_volume_that_came_between_is_not_attached(self) -> None:
+    def test_a_volume_without_the_image_as_owner_is_not_attached(self) -> None:
         world = cdi()
         world.publish_all()
         self.claim(world)["metadata"]["ownerReferences"] = []
         refused(world.build, "is not attached: it is not the volume of image web01-disk-0")
         assert world.vms() == []
 
-    def test_a_datavolume_of_another_owner(self) -> None:
+    def test_a_datavolume_of_another_owner_is_not_attached(self) -> None:
         world = cdi()
         world.publish_all()
         between = world.cluster.peek(DATA_VOLUME, "web01-disk-0", "default")
@@ -166,14 +166,14 @@ class TestVolumesOfCdi:
         between["metadata"]["ownerReferences"] = [owner_reference(MACHINE, "theirs", "uid-of-theirs")]
         refused(world.build, "it is not the volume of image web01-disk-0")
 
-    def test_a_claim_that_cdi_adopted(self) -> None:
-        """It is owned as it should be, and older than the image."""
+    def test_a_claim_adopted_by_cdi_is_not_attached(self) -> None:
+        """It has the right owner, but it is older than the image."""
         world = cdi()
         world.publish_all()
         self.claim(world)["metadata"]["creationTimestamp"] = "2020-01-01T00:00:00Z"
         refused(world.build, "it is not the volume of image web01-disk-0")
 
-    def test_a_claim_whose_datavolume_is_collected_is_owned_by_the_image(self) -> None:
+    def test_a_claim_without_its_datavolume_is_attached_if_the_image_owns_it(self) -> None:
         world = cdi()
         world.publish_all()
         image = world.images()[0]["metadata"]
@@ -183,7 +183,7 @@ class TestVolumesOfCdi:
         world.build()
         assert self.claim(world)["metadata"]["labels"][names.LABEL_UID] == "6f1d"
 
-    def test_an_image_is_not_deleted_with_somebody_elses_datavolume(self) -> None:
+    def test_an_image_is_not_deleted_with_the_datavolume_of_others(self) -> None:
         world = cdi()
         world.harvester.fail = ["no space left"]
         with pytest.raises(StepError, match="no space left"):
@@ -192,7 +192,7 @@ class TestVolumesOfCdi:
         refused(world.publish, "Harvester would use it as the volume of the image")
         assert len(world.images()) == 1
 
-    def test_what_is_left_of_a_deleted_image_is_waited_for(self) -> None:
+    def test_leftovers_of_a_deleted_image_are_waited_for(self) -> None:
         world = cdi()
         world.volumes()
         gone = owner_reference(IMAGE, "web01-disk-0", "uid-of-a-deleted-image")
@@ -210,7 +210,7 @@ class TestVolumesOfCdi:
         assert world.publish()["metadata"]["name"] == "web01-disk-0"
         assert len(looks) > 12
 
-    def test_a_failed_image_is_made_again_under_its_name(self) -> None:
+    def test_a_failed_image_is_recreated_with_its_name(self) -> None:
         world = cdi()
         world.harvester.fail = ["no space left"]
         with pytest.raises(StepError, match="no space left"):
@@ -218,8 +218,8 @@ class TestVolumesOfCdi:
         assert world.publish()["metadata"]["name"] == "web01-disk-0"
         assert len(world.images()) == 1
 
-    def test_of_an_earlier_run_none_is_used_though_the_bytes_are_the_same(self) -> None:
-        """A VM may have written to it. Both runs began before names were chosen."""
+    def test_an_image_of_an_earlier_run_is_not_used_even_with_equal_bytes(self) -> None:
+        """A VM may have written to it. Both runs started before names were chosen."""
         world = cdi()
         world.chosen[world.plan.run] = Volumes()
         first = world.publish()["metadata"]
@@ -228,7 +228,7 @@ class TestVolumesOfCdi:
         assert world.publish()["metadata"]["uid"] != first["uid"]
         assert len(world.images()) == 2
 
-    def test_an_image_of_others_that_came_since_we_looked(self) -> None:
+    def test_a_concurrent_image_of_others_is_a_conflict(self) -> None:
         world = cdi()
         world.volumes()
 
@@ -252,7 +252,7 @@ class TestVolumesOfCdi:
         world.build()
         assert attached_claims(world.vm())["disk-0"] == second
 
-    def test_discarding_leaves_them_to_their_images(self) -> None:
+    def test_discarding_deletes_the_images_not_their_volumes(self) -> None:
         world = cdi()
         world.publish_all()
         world.build()
@@ -262,10 +262,10 @@ class TestVolumesOfCdi:
 
 
 class TestStart:
-    """It looks at what the VM would start from."""
+    """start checks the volumes that the VM would start from."""
 
     @both
-    def test_a_claim_without_the_label(self, make: Make) -> None:
+    def test_a_claim_without_the_label_is_refused(self, make: Make) -> None:
         world = make()
         world.publish_all()
         world.build()
@@ -274,7 +274,7 @@ class TestStart:
         assert world.vm()["spec"]["runStrategy"] == "Halted"
 
     @both
-    def test_a_claim_that_was_put_in_place_of_ours(self, make: Make) -> None:
+    def test_a_replaced_claim_is_refused(self, make: Make) -> None:
         world = make()
         world.publish_all()
         world.build()
@@ -284,7 +284,7 @@ class TestStart:
         refused(world.start, "PersistentVolumeClaim default/theirs already exists")
         assert world.vm()["spec"]["runStrategy"] == "Halted"
 
-    def test_a_claim_that_is_gone(self) -> None:
+    def test_a_deleted_claim_is_refused(self) -> None:
         world = backing()
         world.publish_all()
         world.build()
@@ -295,7 +295,7 @@ class TestStart:
             world.start()
         assert caught.value.code is Exit.INVALID
 
-    def test_a_vm_that_was_built_before_claims_of_cdi_had_labels(self) -> None:
+    def test_a_vm_built_by_an_older_version_starts(self) -> None:
         world = cdi()
         world.publish_all()
         world.build()
@@ -305,7 +305,7 @@ class TestStart:
         assert world.kubevirt.starts == ["web01"]
         assert [one["metadata"]["labels"][names.LABEL_UID] for one in world.claims()] == ["6f1d", "6f1d"]
 
-    def test_what_a_person_added_is_theirs(self) -> None:
+    def test_volumes_added_by_a_person_are_kept(self) -> None:
         world = backing()
         world.publish_all()
         world.build()
@@ -317,7 +317,7 @@ class TestStart:
 
 
 @both
-def test_deleting_the_import_after_a_success_leaves_its_volumes(make: Make) -> None:
+def test_deleting_a_succeeded_import_keeps_its_volumes(make: Make) -> None:
     world = make()
     carry_out(world)
     world.cluster.drop(IMPORT, "web", "default")

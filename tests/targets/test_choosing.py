@@ -1,4 +1,4 @@
-"""Which names the volumes of an import get: free ones, the same every time, kept once they are made."""
+"""The names of an import's volumes: unused names, the same every time, kept once the volumes exist."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def choose(world: World, before: Volumes | None = None) -> dict[str, str]:
 
 
 def renamed(world: World, name: str) -> None:
-    """The target's name is edited, as it may be while an import waits for a retry."""
+    """The target's name is edited, which is possible while an import waits for a retry."""
     target = world.plan.target.model_copy(update={"vm_name": name})
     world.plan = world.plan.model_copy(update={"target": target})
 
@@ -52,9 +52,9 @@ def test_volumes_are_named_after_their_vm() -> None:
 @pytest.mark.parametrize(
     "labels",
     [{}, {names.LABEL_UID: "else"}, {names.LABEL_UID: "6f1d"}],
-    ids=["of nobody", "of another import", "of an earlier run"],
+    ids=["without labels", "of another import", "of an earlier run"],
 )
-def test_a_name_that_is_taken_gets_a_short_hash(kind: Kind, labels: dict[str, str]) -> None:
+def test_a_taken_name_gets_a_short_hash(kind: Kind, labels: dict[str, str]) -> None:
     world = World(disks=2)
     put(world, kind, "web01-disk-0", labels)
     chosen = choose(world)
@@ -63,14 +63,14 @@ def test_a_name_that_is_taken_gets_a_short_hash(kind: Kind, labels: dict[str, st
     assert chosen["disk-1"] == "web01-disk-1"
 
 
-def test_labels_that_a_tenant_copied_prove_nothing() -> None:
+def test_copied_labels_prove_nothing() -> None:
     world = World()
     forged = {names.LABEL_RUN: world.plan.run, names.LABEL_DISK: "disk-0", names.LABEL_UID: "else"}
     put(world, CLAIM, "theirs", forged)
     assert choose(world) == {"disk-0": "web01-disk-0"}
 
 
-def test_the_hash_can_be_taken_too() -> None:
+def test_a_taken_hash_is_replaced() -> None:
     world = World()
     put(world, CLAIM, "web01-disk-0")
     first = choose(world)["disk-0"]
@@ -78,7 +78,7 @@ def test_the_hash_can_be_taken_too() -> None:
     assert choose(world)["disk-0"] not in ("web01-disk-0", first)
 
 
-def test_a_namespace_without_any_free_name() -> None:
+def test_a_namespace_without_a_free_name_is_a_conflict() -> None:
     world = World()
     for name in islice(volume_names("web01", "disk-0", world.plan.run), MAX_NAMES):
         put(world, CLAIM, name)
@@ -95,7 +95,7 @@ def test_the_same_call_gives_the_same_names() -> None:
     assert again == first == choose_names(world.cluster, world.plan, world.shape)
 
 
-def test_a_name_with_a_hash_is_kept_when_the_plain_one_becomes_free() -> None:
+def test_a_name_with_a_hash_is_kept() -> None:
     world = World()
     put(world, CLAIM, "web01-disk-0")
     first = choose_names(world.cluster, world.plan, world.shape)
@@ -103,7 +103,7 @@ def test_a_name_with_a_hash_is_kept_when_the_plain_one_becomes_free() -> None:
     assert choose(world, first) == first.names
 
 
-def test_a_name_that_others_took_since_is_chosen_again() -> None:
+def test_a_name_taken_by_others_meanwhile_is_replaced() -> None:
     world = World()
     first = choose_names(world.cluster, world.plan, world.shape)
     put(world, CLAIM, "web01-disk-0", {names.LABEL_UID: "else"})
@@ -112,21 +112,21 @@ def test_a_name_that_others_took_since_is_chosen_again() -> None:
 
 @pytest.mark.parametrize("make", [lambda: World(disks=2), with_cdi], ids=["backing image", "cdi"])
 @pytest.mark.parametrize("steps", range(5))
-def test_after_any_step_a_retry_has_the_same_names(make: type[World], steps: int) -> None:
+def test_a_retry_after_any_step_has_the_same_names(make: type[World], steps: int) -> None:
     world = make()
     for step in world.steps()[:steps]:
         step()
     assert choose(world, world.volumes()) == choose(world, Volumes(vm="x", names={"disk-0": "x"})) == PLAIN
 
 
-def test_with_cdi_the_name_is_kept_when_the_target_is_renamed() -> None:
+def test_with_cdi_a_renamed_target_keeps_the_volume_name() -> None:
     world = with_cdi()
     world.publish(0)
     renamed(world, "shop")
     assert choose(world, world.volumes()) == {"disk-0": "web01-disk-0", "disk-1": "shop-disk-1"}
 
 
-def test_with_backing_images_the_name_is_kept_once_the_claim_is_made() -> None:
+def test_with_backing_images_an_existing_claim_keeps_its_name() -> None:
     world = World(disks=2)
     chosen = world.volumes()
     world.publish_all()
@@ -139,13 +139,13 @@ def test_with_backing_images_the_name_is_kept_once_the_claim_is_made() -> None:
 
 
 class TestUpgrade:
-    """Runs that began before names were chosen: images are there, and nobody has chosen anything."""
+    """Runs that started before names were chosen: images exist, but no chosen names."""
 
     @pytest.mark.parametrize("make", [lambda: World(disks=2), with_cdi], ids=["backing image", "cdi"])
     @pytest.mark.parametrize("steps", [1, 2, 3])
-    def test_they_keep_their_old_names(self, make: type[World], steps: int) -> None:
+    def test_older_runs_keep_their_names(self, make: type[World], steps: int) -> None:
         world = make()
-        world.chosen[world.plan.run] = Volumes()  # as the version before: the names of the images
+        world.chosen[world.plan.run] = Volumes()  # as in the version before: the names of the images
         for step in world.steps()[:steps]:
             step()
         kept = choose_names(world.cluster, world.plan, world.shape)
@@ -159,7 +159,7 @@ class TestUpgrade:
         )
         assert world.kubevirt.starts == ["web01"]
 
-    def test_another_run_of_that_import_chooses(self) -> None:
+    def test_a_new_run_of_an_older_import_chooses_names(self) -> None:
         world = World(disks=2)
         world.chosen[world.plan.run] = Volumes()
         for step in world.steps():
@@ -168,7 +168,7 @@ class TestUpgrade:
         assert choose(world) == PLAIN
 
 
-def test_a_vm_whose_name_is_long() -> None:
+def test_a_long_vm_name_is_shortened() -> None:
     world = World()
     renamed(world, "a" * 63)
     (name,) = choose(world).values()

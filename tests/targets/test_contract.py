@@ -1,4 +1,4 @@
-"""The contract of a target, over the cluster in memory: Longhorn's backing images, and CDI."""
+"""The contract of a target, with the cluster in memory: Longhorn's backing images, and CDI."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.targets.world import World
 
 
 class FakeLab:
-    """A `World` as the contract wants it."""
+    """A `World` with the interface of the contract."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -47,7 +47,7 @@ class FakeLab:
         self.world.serving.data[disk] = b"other bytes"
 
     def settle(self) -> None:
-        """Garbage is collected at once."""
+        """Garbage is collected immediately."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What an import without an owner in the cluster leaves, once it is given up."""
+"""Deletes what an import without an owner in the cluster left, when it is discarded."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ def built(**target: Any) -> World:
     return world
 
 
-def given_up(world: World) -> list[str]:
+def discarded(world: World) -> list[str]:
     return discard(world.plan, world.cluster, world.time, clock=world.time.clock)
 
 
-def test_machine_claims_and_images_go_in_that_order() -> None:
+def test_the_vm_is_deleted_before_claims_and_images() -> None:
     world = built()
-    kinds = [line.partition(" ")[0] for line in given_up(world)]
+    kinds = [line.partition(" ")[0] for line in discarded(world)]
     assert kinds == [MACHINE.kind, *[CLAIM.kind] * 2, *[IMAGE.kind] * 2]
     assert [*world.vms(), *world.claims(), *world.images()] == []
-    assert given_up(world) == []
+    assert discarded(world) == []
 
 
 @pytest.mark.parametrize("start", [True, False])
-def test_a_machine_that_is_its_owners_stays_with_all_it_has(start: bool) -> None:
+def test_a_vm_that_was_handed_over_stays(start: bool) -> None:
     world = built(start=start)
     if start:
         world.start()
     with pytest.raises(StepError, match="was already started or handed over") as caught:
-        given_up(world)
+        discarded(world)
     assert caught.value.code is Exit.CONFLICT
     assert (len(world.vms()), len(world.claims()), len(world.images())) == (1, 2, 2)
 
 
-def test_what_other_imports_made_stays() -> None:
+def test_objects_of_other_imports_stay() -> None:
     world = built()
     uid = world.plan.import_.model_copy(update={"uid": "other"})
     world.plan = world.plan.model_copy(update={"import_": uid})
-    assert given_up(world) == []
+    assert discarded(world) == []
     assert len(world.vms()) == 1
 
 
-def test_what_does_not_go_is_named_with_what_holds_it() -> None:
+def test_objects_that_stay_are_named_with_their_finalizers() -> None:
     world = built()
     for claim in world.claims():
         claim["metadata"]["finalizers"] = ["kubernetes.io/pvc-protection"]
@@ -58,6 +58,6 @@ def test_what_does_not_go_is_named_with_what_holds_it() -> None:
     with pytest.raises(
         StepError, match=r"still being deleted: finalizers: kubernetes.io/pvc-protection"
     ) as caught:
-        given_up(world)
+        discarded(world)
     assert caught.value.code is Exit.BUSY
     assert len(world.images()) == 2

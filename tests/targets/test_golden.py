@@ -1,6 +1,6 @@
-"""The objects of an import, as files a person can read.
+"""The objects of an import, as files for people to read.
 
-`VMFERRY_GOLDEN=write pytest tests/targets -k golden` writes them anew: look at the diff before you commit it.
+`VMFERRY_GOLDEN=write pytest tests/targets -k golden` rewrites them: look at the diff before you commit it.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ MACHINES: Final = sorted(
 )
 
 
-def machine_on(backend: str, case: str) -> Object:
-    """The machine that an import of a case of tests/unit/golden makes in a Harvester."""
+def vm_on(backend: str, case: str) -> Object:
+    """The VM that an import of a case of tests/unit/golden makes in Harvester."""
     world = World(storage_class="lvm" if backend == "cdi" else "")
     world.cluster.put(a_class("lvm", "lvm.driver.harvesterhci.io"))
     world.machine = Machine.load(SOURCES / case / "machine.json")
@@ -92,9 +92,9 @@ def machine_on(backend: str, case: str) -> Object:
 
 @pytest.mark.parametrize("backend", ["backingimage", "cdi"])
 @pytest.mark.parametrize("case", MACHINES)
-def test_golden_machine(case: str, backend: str) -> None:
+def test_golden_vm(case: str, backend: str) -> None:
     golden = SOURCES / case / f"harvester-{backend}.yaml"
-    text = readable([machine_on(backend, case)])
+    text = readable([vm_on(backend, case)])
     if os.environ.get("VMFERRY_GOLDEN") == "write":
         assert "CI" not in os.environ, "golden files are written by a person, who reads the diff"
         golden.write_text(text)
@@ -112,7 +112,7 @@ def readable(things: list[Object]) -> str:
 
 
 def plain(thing: Object) -> Object:
-    """What we send, and nothing of what the API server and the controllers add."""
+    """What we send, without what the API server and the controllers add."""
     metadata: dict[str, Any] = {
         key: value for key, value in thing["metadata"].items() if key not in MADE_BY_OTHERS
     }

@@ -1,4 +1,4 @@
-"""Killed at every single request, before it or after it, and run again: the same end, and nothing double."""
+"""Killed at every single request, before or after it, and run again: the same result, and nothing twice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ End = dict[str, Any]
 
 
 def the_end(cluster: FakeCluster, namespaces: tuple[str, ...] = ("default", "vmferry")) -> End:
-    """What is there, without what differs between two clusters: uids and versions."""
+    """The resulting objects, without what differs between two clusters: uids and versions."""
     return {
         f"{kind.kind} {namespace}/{one['metadata']['name']}": plain(one)
         for kind in sorted(KINDS.values())
@@ -76,7 +76,7 @@ def kind_of(kind: str) -> Kind:
 
 
 def carry_out(world: World) -> int:
-    """The steps as Argo runs them: one that dies or fails for a passing cause is run again."""
+    """The steps as Argo runs them: one that dies or fails for a temporary cause runs again."""
     died = 0
     for number in range(len(world.steps())):
         for _ in range(4):
@@ -103,7 +103,9 @@ def undisturbed(world: Callable[[], World]) -> tuple[End, int]:
 
 @pytest.mark.parametrize("answer_only", [False, True], ids=["request lost", "answer lost"])
 @pytest.mark.parametrize("world", [backing, cdi, left_off, again])
-def test_killed_at_every_request(world: Callable[[], World], *, answer_only: bool) -> None:
+def test_a_kill_at_every_request_has_the_same_result(
+    world: Callable[[], World], *, answer_only: bool
+) -> None:
     end, requests = undisturbed(world)
     assert requests > 20
     for at in range(requests):
@@ -116,7 +118,7 @@ def test_killed_at_every_request(world: Callable[[], World], *, answer_only: boo
 
 
 @pytest.mark.parametrize("answer_only", [False, True], ids=["request lost", "answer lost"])
-def test_the_run_is_prepared_and_released_through_any_kill(*, answer_only: bool) -> None:
+def test_a_run_is_prepared_and_released_after_any_kill(*, answer_only: bool) -> None:
     def prepared(at: int | None) -> World:
         made = World(disks=2)
         made.cluster.put(a_request(made.plan))

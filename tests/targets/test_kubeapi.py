@@ -1,4 +1,4 @@
-"""The adapter to a real API server: what it sends, and what it makes of the answers."""
+"""The adapter to a real API server: its requests, and how it reads the answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["forward"]
 
 
 class Server(ThreadingHTTPServer):
-    """Answers each request with the next of the answers it was told, and remembers what it was asked."""
+    """Answers each request with the next configured answer, and records the requests."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -41,8 +41,8 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         content = self.headers.get("Content-Type") or ""
         self.server.asked.append((self.command, self.path, content, json.loads(body) if body else None))
-        status, said = self.server.answers.pop(0)
-        text = json.dumps(said).encode()
+        status, content = self.server.answers.pop(0)
+        text = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
@@ -52,7 +52,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def an_image(**metadata: Any) -> dict[str, Any]:
 
 
 def inject(monkeypatch: pytest.MonkeyPatch, forward: Forward) -> None:
-    """What a cluster's admission may put into every container."""
+    """The variables that a cluster's admission may put into every container."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, forward.url)
         monkeypatch.setenv(name.lower(), forward.url)
@@ -104,7 +104,7 @@ def kubeconfig(folder: Path, server: str, **cluster: str) -> Path:
     return path
 
 
-def test_no_proxy_of_the_environment_is_on_the_way_to_the_api(
+def test_requests_to_the_api_server_use_no_proxy(
     server: Server, forward: Forward, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inject(monkeypatch, forward)
@@ -115,10 +115,10 @@ def test_no_proxy_of_the_environment_is_on_the_way_to_the_api(
     assert forward.asked == []
 
 
-def test_a_pod_knows_no_other_way_to_the_api(
+def test_a_pod_uses_no_proxy_for_the_api_server(
     server: Server, forward: Forward, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By its service account, with the proxy that every pod of its namespace is given."""
+    """With its service account, and the proxy that every pod of its namespace gets."""
     inject(monkeypatch, forward)
     monkeypatch.delenv("KUBECONFIG", raising=False)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
@@ -134,7 +134,7 @@ def test_a_pod_knows_no_other_way_to_the_api(
     assert (len(seen), forward.asked) == (1, [])
 
 
-def test_the_proxy_that_a_kubeconfig_names_counts(
+def test_the_proxy_of_a_kubeconfig_is_used(
     server: Server, forward: Forward, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
@@ -148,26 +148,26 @@ def test_the_proxy_that_a_kubeconfig_names_counts(
 PLACE = "/apis/harvesterhci.io/v1beta1/namespaces/default/virtualmachineimages"
 
 
-def test_get(server: Server, api: ApiCluster) -> None:
+def test_get_returns_the_object(server: Server, api: ApiCluster) -> None:
     server.answers = [(200, an_image())]
     assert api.get(IMAGE, "image-1", "default") == an_image()
     assert server.asked[0][:2] == ("GET", f"{PLACE}/image-1")
 
 
-def test_nothing_is_asked_but_what_is_wanted(server: Server, api: ApiCluster) -> None:
+def test_one_read_is_one_request(server: Server, api: ApiCluster) -> None:
     server.answers = [(200, an_image())]
     api.get(IMAGE, "image-1", "default")
     assert len(server.asked) == 1
 
 
-def test_what_is_not_there_is_none(server: Server, api: ApiCluster) -> None:
+def test_a_missing_object_is_none(server: Server, api: ApiCluster) -> None:
     server.answers = [(404, status("NotFound", "not found"))] * 3
     assert api.get(IMAGE, "image-1", "default") is None
     assert api.patch(IMAGE, "image-1", {}, "default") is None
     api.delete(IMAGE, "image-1", "default")
 
 
-def test_core_kinds_and_cluster_wide_ones(server: Server, api: ApiCluster) -> None:
+def test_core_and_cluster_wide_kinds_have_their_paths(server: Server, api: ApiCluster) -> None:
     server.answers = [(200, {}), (200, {})]
     api.get(CLAIM, "c", "default")
     api.get(STORAGE_CLASS, "fast")
@@ -175,7 +175,7 @@ def test_core_kinds_and_cluster_wide_ones(server: Server, api: ApiCluster) -> No
     assert server.asked[1][1] == "/apis/storage.k8s.io/v1/storageclasses/fast"
 
 
-def test_find(server: Server, api: ApiCluster) -> None:
+def test_find_selects_by_labels(server: Server, api: ApiCluster) -> None:
     server.answers = [
         (200, {"items": [{"metadata": {"name": "image-1", "namespace": "default"}}]}),
         (200, {}),
@@ -186,13 +186,13 @@ def test_find(server: Server, api: ApiCluster) -> None:
     assert server.asked[1][1] == PLACE
 
 
-def test_create(server: Server, api: ApiCluster) -> None:
+def test_create_sends_the_object(server: Server, api: ApiCluster) -> None:
     server.answers = [(201, an_image(uid="1"))]
     assert api.create(an_image())["metadata"]["uid"] == "1"
     assert server.asked == [("POST", f"{PLACE}?fieldManager=vmferry", "application/json", an_image())]
 
 
-def test_a_dry_run_is_asked_for_and_nothing_else_is_different(server: Server, api: ApiCluster) -> None:
+def test_a_dry_run_only_adds_its_parameter(server: Server, api: ApiCluster) -> None:
     server.answers = [(201, an_image()), (200, an_image())]
     api.create(an_image(), dry_run=True)
     api.apply(an_image(), dry_run=True)
@@ -204,7 +204,7 @@ def test_a_dry_run_is_asked_for_and_nothing_else_is_different(server: Server, ap
 REFUSED = 'admission webhook "validator.harvesterhci.io" denied the request: '
 
 
-def test_a_refusal_is_not_tried_again_whatever_its_status(server: Server, api: ApiCluster) -> None:
+def test_a_refusal_is_not_retried_whatever_its_status(server: Server, api: ApiCluster) -> None:
     words = f"{REFUSED}duplicate mac address present for vm web for cluster network mgmt"
     server.answers = [(500, status("InternalError", words))]
     with pytest.raises(StepError) as caught:
@@ -213,7 +213,7 @@ def test_a_refusal_is_not_tried_again_whatever_its_status(server: Server, api: A
     assert len(server.asked) == 1
 
 
-def test_a_patch_that_is_refused_is_not_an_object_that_is_gone(server: Server, api: ApiCluster) -> None:
+def test_a_refused_patch_is_not_a_missing_object(server: Server, api: ApiCluster) -> None:
     words = f'{REFUSED}network-attachment-definitions.k8s.cni.cncf.io "vlan9" not found'
     server.answers = [(500, status("InternalError", words))]
     with pytest.raises(StepError) as caught:
@@ -222,7 +222,7 @@ def test_a_patch_that_is_refused_is_not_an_object_that_is_gone(server: Server, a
 
 
 @pytest.mark.parametrize("uid", ["", "1"])
-def test_a_delete_that_a_webhook_refuses_is_an_error(server: Server, api: ApiCluster, uid: str) -> None:
+def test_a_delete_refused_by_a_webhook_is_an_error(server: Server, api: ApiCluster, uid: str) -> None:
     words = f"{REFUSED}can not delete the volume c which is currently attached to VM default/web"
     server.answers = [(409, status("Conflict", words))]
     with pytest.raises(StepError) as caught:
@@ -231,22 +231,20 @@ def test_a_delete_that_a_webhook_refuses_is_an_error(server: Server, api: ApiClu
     assert "attached to VM" in str(caught.value)
 
 
-def test_a_delete_finds_another_object_under_that_name(server: Server, api: ApiCluster) -> None:
+def test_a_delete_leaves_another_object_of_that_name(server: Server, api: ApiCluster) -> None:
     words = "the UID in the precondition (1) does not match the UID in record (2)"
     server.answers = [(409, status("Conflict", words))]
     api.delete(CLAIM, "c", "default", uid="1")
 
 
-def test_a_delete_that_competes_with_a_change_is_tried_again_by_the_step(
-    server: Server, api: ApiCluster
-) -> None:
+def test_a_delete_in_conflict_with_a_change_is_left_to_the_step(server: Server, api: ApiCluster) -> None:
     words = 'Operation cannot be fulfilled on "c": the object has been modified'
     server.answers = [(409, status("Conflict", words))]
     with pytest.raises(ChangedError):
         api.delete(CLAIM, "c", "default", uid="1")
 
 
-def test_apply_is_forced_under_our_name(server: Server, api: ApiCluster) -> None:
+def test_apply_is_forced_with_our_field_manager(server: Server, api: ApiCluster) -> None:
     server.answers = [(200, an_image())]
     api.apply(an_image())
     verb, path, content, body = server.asked[0]
@@ -265,14 +263,14 @@ def test_patch_is_a_merge_patch(server: Server, api: ApiCluster) -> None:
     assert (content, body) == ("application/merge-patch+json", {"metadata": {"labels": {"a": None}}})
 
 
-def test_delete_of_that_very_object(server: Server, api: ApiCluster) -> None:
+def test_delete_has_the_uid_as_precondition(server: Server, api: ApiCluster) -> None:
     server.answers = [(200, {}), (409, status("Conflict", "Precondition failed: UID in precondition: 1"))]
     api.delete(IMAGE, "image-1", "default", uid="1")
     assert server.asked[0][3] == {"propagationPolicy": "Background", "preconditions": {"uid": "1"}}
-    api.delete(IMAGE, "image-1", "default", uid="1")  # another one of that name: ours is gone
+    api.delete(IMAGE, "image-1", "default", uid="1")  # another object of that name: ours is deleted
 
 
-def test_an_answer_that_never_comes(server: Server, api: ApiCluster) -> None:
+def test_an_answer_that_never_comes_is_unreachable(server: Server, api: ApiCluster) -> None:
     server.shutdown()
     server.server_close()
     with pytest.raises(
@@ -317,7 +315,7 @@ POLICY = 'pods "x" is forbidden: violates PodSecurity "restricted:latest"'
         (503, "", "", Exit.UNREACHABLE, "answers 503"),
     ],
 )
-def test_answers(code: int, reason: str, message: str, exit_code: Exit, words: str) -> None:
+def test_answers_have_exit_codes(code: int, reason: str, message: str, exit_code: Exit, words: str) -> None:
     error = failure("create", IMAGE, "default/x", code, json.dumps(status(reason, message)))
     assert error.code is exit_code
     assert words in str(error)
@@ -332,7 +330,7 @@ def test_conflicts_are_distinguished() -> None:
     assert isinstance(changed, ChangedError)
 
 
-def test_an_answer_that_is_not_the_api_servers() -> None:
+def test_an_answer_of_a_proxy_is_quoted() -> None:
     error = failure("get", IMAGE, "d/x", 502, "<html>\n<h1>Bad Gateway</h1>")
     assert "answers 502: <html> <h1>Bad Gateway</h1>" in str(error)
 
@@ -359,7 +357,7 @@ def test_an_api_server_that_is_restarted_is_waited_for() -> None:
     assert time.now < 60
 
 
-def test_patience_ends() -> None:
+def test_the_wait_has_a_time_limit() -> None:
     time, cluster = FakeTime(), Away()
     cluster.silent = 10_000
     with pytest.raises(StepError, match="no answer"):
@@ -367,7 +365,7 @@ def test_patience_ends() -> None:
     assert 100 < time.now <= 120
 
 
-def test_without_patience_nothing_is_asked_twice() -> None:
+def test_without_patience_no_request_is_repeated() -> None:
     time, cluster = FakeTime(), Away()
     cluster.silent = 1
     with pytest.raises(StepError):
@@ -389,10 +387,10 @@ def test_other_errors_are_not_repeated() -> None:
     assert len(cluster.calls) == 1
 
 
-# --- where
+# --- which cluster
 
 
-def test_no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_kubeconfig_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     with pytest.raises(StepError, match="set KUBECONFIG") as caught:
@@ -400,7 +398,7 @@ def test_no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert caught.value.code is Exit.INVALID
 
 
-def test_the_release_namespace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_release_namespace_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(kubeapi.NAMESPACE_ENV, raising=False)
     monkeypatch.setattr(kubeapi, "NAMESPACE_FILE", tmp_path / "namespace")
     with pytest.raises(StepError, match=kubeapi.NAMESPACE_ENV):

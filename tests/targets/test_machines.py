@@ -1,4 +1,4 @@
-"""build and start in a cluster: claims, the machine, whose they are, and when they are let go."""
+"""build and start in a cluster: claims, the VM, their owners, and when the owners are removed."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_claim_is_as_large_as_the_disk() -> None:
     assert sizes == [str(1 << 30)] * 2
 
 
-def test_a_claim_over_a_backing_image_is_named_after_the_vm() -> None:
+def test_a_claim_with_a_backing_image_is_named_after_the_vm() -> None:
     world = built()
     assert attached_claims(world.vm()) == {"disk-0": "web01-disk-0", "disk-1": "web01-disk-1"}
     image = world.images()[0]
@@ -74,7 +74,7 @@ def test_with_cdi_the_image_and_its_own_claim_are_named_after_the_vm() -> None:
 
 @pytest.mark.parametrize("world", [lambda: World(disks=2), with_cdi], ids=["backing image", "cdi"])
 def test_a_disk_counts_once_in_a_storage_quota(world: Callable[[], World]) -> None:
-    """Rancher's quota, as Harvester checks it when a VM is made. It has room for the disks and no more."""
+    """Rancher's quota, as Harvester checks it when a VM is made. It has room for exactly the disks."""
     made = world()
     made.publish_all()
     made.rules.storage_limit = sum(disk.capacity for disk in made.shape.disks)
@@ -83,7 +83,7 @@ def test_a_disk_counts_once_in_a_storage_quota(world: Callable[[], World]) -> No
     assert "harvesterhci.io/volumeClaimTemplates" not in made.vm()["metadata"]["annotations"]
 
 
-def test_a_golden_claim_that_is_not_there_yet() -> None:
+def test_a_missing_golden_claim_is_retryable() -> None:
     world = with_cdi()
     world.cluster.drop(CLAIM, world.claims()[0]["metadata"]["name"], "default")
     with pytest.raises(StepError, match="CDI has not created claim") as caught:
@@ -91,7 +91,7 @@ def test_a_golden_claim_that_is_not_there_yet() -> None:
     assert caught.value.code is Exit.UNREACHABLE
 
 
-def test_an_image_that_is_missing() -> None:
+def test_a_missing_image_is_reported() -> None:
     world = World(disks=2)
     world.publish(0)
     with pytest.raises(StepError, match="there is no image of disk-1") as caught:
@@ -100,13 +100,13 @@ def test_an_image_that_is_missing() -> None:
     assert world.claims() == []
 
 
-def test_the_machine_is_left_off_until_start() -> None:
+def test_the_vm_is_off_until_start() -> None:
     world = built()
     assert world.vm()["spec"]["runStrategy"] == "Halted"
     assert world.kubevirt.starts == []
 
 
-def test_late_fields_reach_a_machine_that_was_built_and_not_started() -> None:
+def test_late_fields_reach_a_vm_that_was_not_started() -> None:
     world = built()
     target = world.plan.target.model_copy(update={"memory_mib": 4096})
     world.plan = world.plan.model_copy(update={"target": target})
@@ -115,7 +115,7 @@ def test_late_fields_reach_a_machine_that_was_built_and_not_started() -> None:
     assert int(guest) == 4096 << 20  # in bytes, as Harvester's webhook writes it
 
 
-def test_a_started_machine_is_not_touched_any_more() -> None:
+def test_a_started_vm_is_not_changed() -> None:
     world = built()
     world.start()
     before = json.dumps(world.vm())
@@ -124,7 +124,7 @@ def test_a_started_machine_is_not_touched_any_more() -> None:
     assert json.dumps(world.vm()) == before
 
 
-def test_a_machine_that_a_person_started_before_start_did() -> None:
+def test_a_vm_started_by_a_person_stays_running() -> None:
     world = built()
     world.vm()["spec"]["runStrategy"] = "Always"
     world.build()
@@ -132,7 +132,7 @@ def test_a_machine_that_a_person_started_before_start_did() -> None:
     assert world.vm()["spec"]["runStrategy"] == "Always"
 
 
-def test_a_machine_that_its_owner_stopped_is_not_started_again() -> None:
+def test_a_vm_stopped_by_its_owner_is_not_started_again() -> None:
     world = built()
     world.start()
     world.vm()["spec"]["runStrategy"] = "Halted"
@@ -140,7 +140,7 @@ def test_a_machine_that_its_owner_stopped_is_not_started_again() -> None:
     assert world.vm()["spec"]["runStrategy"] == "Halted"
 
 
-# --- what is not ours
+# --- objects of others
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_machine_that_its_owner_stopped_is_not_started_again() -> None:
         ({"migration.harvesterhci.io/imported": "true"}, "not created by an import"),
     ],
 )
-def test_a_machine_of_others(labels: dict[str, str], whose: str) -> None:
+def test_a_vm_of_others_is_a_conflict(labels: dict[str, str], whose: str) -> None:
     world = World(disks=2)
     world.publish_all()
     world.cluster.put(a_thing(MACHINE, "web01", labels, spec={"runStrategy": "Halted"}))
@@ -160,7 +160,7 @@ def test_a_machine_of_others(labels: dict[str, str], whose: str) -> None:
     assert world.claims() == []
 
 
-def test_a_machine_of_others_that_came_since_we_looked() -> None:
+def test_a_concurrent_vm_of_others_is_a_conflict() -> None:
     world = World()
     world.publish()
 
@@ -174,7 +174,7 @@ def test_a_machine_of_others_that_came_since_we_looked() -> None:
     assert world.vm()["spec"] == {"runStrategy": "Always"}
 
 
-def test_a_claim_of_others() -> None:
+def test_a_claim_of_others_is_a_conflict() -> None:
     world = World()
     world.publish()
     world.cluster.put(a_thing(CLAIM, "web01-disk-0", THEIRS, spec=CLAIM_SPEC))
@@ -186,7 +186,7 @@ def test_a_claim_of_others() -> None:
     assert world.vms() == []
 
 
-def test_a_machine_on_its_way_out_is_no_conflict() -> None:
+def test_a_vm_that_is_being_deleted_is_not_a_conflict() -> None:
     world = World()
     world.publish()
     theirs = a_thing(MACHINE, "web01", {names.LABEL_UID: "6f1d"}, spec={"runStrategy": "Halted"})
@@ -197,7 +197,7 @@ def test_a_machine_on_its_way_out_is_no_conflict() -> None:
     assert caught.value.code is Exit.BUSY
 
 
-def test_quota_for_claims() -> None:
+def test_an_exceeded_quota_for_claims_is_reported() -> None:
     world = World()
     world.publish()
     world.cluster.quota["default", CLAIM] = 0
@@ -206,17 +206,17 @@ def test_quota_for_claims() -> None:
     assert caught.value.code is Exit.NO_SPACE
 
 
-# --- start, and letting go
+# --- start, and removal of the owners
 
 
-def test_until_success_the_import_owns_all_of_it() -> None:
+def test_the_import_owns_everything_until_success() -> None:
     world = built()
     assert owned(world) == [IMAGE.kind] * 2 + [CLAIM.kind] * 2 + [MACHINE.kind]
     world.cluster.drop(IMPORT, "web", "default")
     assert (world.images(), world.claims(), world.vms()) == ([], [], [])
 
 
-def test_success_lets_all_of_it_go() -> None:
+def test_success_removes_the_owners() -> None:
     world = built()
     world.start()
     assert owned(world) == []
@@ -234,14 +234,14 @@ def test_other_owners_stay() -> None:
     assert world.images()[0]["metadata"]["ownerReferences"] == [other]
 
 
-def test_a_machine_that_is_to_be_left_off_is_let_go_by_build() -> None:
+def test_build_removes_the_owners_of_a_vm_that_stays_off() -> None:
     world = built(start=False)
     assert owned(world) == []
     assert world.vm()["spec"]["runStrategy"] == "Halted"
     assert "belongs to its owner" in world.build()[0]
 
 
-def test_letting_go_survives_others_that_write() -> None:
+def test_removal_of_the_owners_survives_conflicts() -> None:
     world = built()
     name = world.images()[0]["metadata"]["name"]
     touched: list[int] = []
@@ -257,7 +257,7 @@ def test_letting_go_survives_others_that_write() -> None:
     assert owned(world) == []
 
 
-def test_a_machine_that_is_not_ready_in_time_tells_why() -> None:
+def test_a_vm_that_is_not_ready_in_time_has_a_reason() -> None:
     world = built()
     world.kubevirt.looks = 10_000
     with pytest.raises(StepError) as caught:
@@ -276,10 +276,10 @@ def test_a_machine_that_is_not_ready_in_time_tells_why() -> None:
 RETRY = "migration.harvesterhci.io/retry=true"
 
 
-def test_a_machine_that_was_deleted_meanwhile() -> None:
+def test_a_deleted_vm_is_reported() -> None:
     world = built()
     world.cluster.drop(MACHINE, "web01", "default")
     with pytest.raises(StepError, match="VM web01 does not exist") as caught:
         world.start()
     assert caught.value.code is Exit.INVALID
-    assert RETRY in str(caught.value), "RETRY in Argo repeats start alone, and says the same again"
+    assert RETRY in str(caught.value), "RETRY in Argo repeats only start, with the same result"

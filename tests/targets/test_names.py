@@ -1,4 +1,4 @@
-"""Names and labels: valid wherever they go, the same every time, and those that others use."""
+"""Names and labels: valid everywhere, the same every time, and equal to those of other controllers."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SUBDOMAIN = st.from_regex(
 
 
 @given(SUBDOMAIN, SUBDOMAIN)
-def test_image_names_fit_all_that_harvester_makes_of_them(name: str, uid: str) -> None:
+def test_image_names_fit_the_names_that_harvester_derives(name: str, uid: str) -> None:
     made = markers.image_name(ImportRef(name=name, uid=uid), "disk-127", "digest")
     assert re.fullmatch(r"image-[0-9a-f]{12}", made)
     assert len(f"longhorn-{made}") <= 63
 
 
 @given(SUBDOMAIN)
-def test_display_names_are_values_of_labels(name: str) -> None:
+def test_display_names_are_valid_labels(name: str) -> None:
     made = markers.display_name(ImportRef(name=name), "disk-0", "0a1b2c3d")
     assert LABEL.fullmatch(made)
     assert markers.display_label(made) == made
@@ -55,10 +55,10 @@ def test_image_names_differ_by_import_and_disk_and_bytes() -> None:
         ("vm-import-web-disk-0", "vm-import-web-disk-0"),
         # From cluster-api's own test of MustFormatValue (util/labels/format/helpers_test.go).
         ("a" * 63, "a" * 63),
-        ("", "hash_gRydxQ_z"),  # FNV-1a of nothing is its offset basis, 0x811c9dc5
+        ("", "hash_gRydxQ_z"),  # FNV-1a of an empty text is its offset basis, 0x811c9dc5
     ],
 )
-def test_the_label_of_vm_import_controller(text: str, label: str) -> None:
+def test_the_label_equals_that_of_vm_import_controller(text: str, label: str) -> None:
     assert markers.display_label(text) == label
 
 

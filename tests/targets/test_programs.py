@@ -39,7 +39,7 @@ DATA = bytes(range(256)) * 4096
 
 
 class Pod:
-    """The folders of a step, and what is mounted there."""
+    """The folders of a step, and the mounted files."""
 
     def __init__(self, folder: Path, world: World) -> None:
         self.folder = folder
@@ -92,7 +92,7 @@ def pod(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> Pod:
 
 
 class Locked:
-    """One request at a time, as the cluster in memory knows no threads."""
+    """One request at a time, as the cluster in memory is not thread-safe."""
 
     lock = threading.Lock()
 
@@ -151,10 +151,10 @@ def until(done: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def told(serving: Serving) -> str:
-    """The digest on the card."""
-    card = serving.web.served_disk("disk-0")
-    return card.sha512 if card else ""
+def served_digest(serving: Serving) -> str:
+    """The digest in the description of the served disk."""
+    served = serving.web.served_disk("disk-0")
+    return served.sha512 if served else ""
 
 
 def fetch(url: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
@@ -167,7 +167,7 @@ def fetch(url: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
             return error.code, error.read()
 
 
-def test_a_disk_from_serve_to_image(
+def test_serve_and_image_transfer_a_disk(
     pod: Pod,
     world: World,
     serving: Serving,
@@ -185,17 +185,17 @@ def test_a_disk_from_serve_to_image(
     assert pod.output("digest") == pod.output("sha512") == hashlib.sha512(DATA).hexdigest()
     assert pod.output("integrity") == "sha512"
     assert pod.output("volume") == "web01-disk-0"
-    said = capfd.readouterr()
-    assert TOKEN not in said.out + said.err
-    (line,) = [one for one in (said.out + said.err).splitlines() if "disk published" in one]
+    captured = capfd.readouterr()
+    assert TOKEN not in captured.out + captured.err
+    (line,) = [one for one in (captured.out + captured.err).splitlines() if "disk published" in one]
     assert pod.output("digest") in line
     assert "sha256" not in line, "the target has none: an empty one would look like a fault"
 
 
-def test_no_proxy_of_the_environment_is_between_the_steps(
+def test_requests_between_the_steps_use_no_proxy(
     pod: Pod, forward: Forward, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would get the secret part of the disk's URL, and could reach neither of them."""
+    """A proxy would see the secret part of the disk's URL, and could reach neither of them."""
     forward.refuses = 403
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, forward.url)
@@ -210,7 +210,7 @@ def test_no_proxy_of_the_environment_is_between_the_steps(
     assert (is_up, forward.asked) == (True, [])
 
 
-def test_a_second_workflow_over_a_disk_that_is_an_image(
+def test_a_second_workflow_of_a_finished_image_ends(
     pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after the annotation or an edited spec: both steps run again, and both end."""
@@ -219,7 +219,7 @@ def test_a_second_workflow_over_a_disk_that_is_an_image(
     for workflow in ("vmi-web-g1", "vmi-web-g1-r1"):
         serving = Serving(pod, "--workflow", workflow)
         serving.start()
-        until(lambda serving=serving: bool(told(serving)) or not serving.is_alive())  # type: ignore[misc]
+        until(lambda serving=serving: bool(served_digest(serving)) or not serving.is_alive())  # type: ignore[misc]
         where = ("--token-file", pod.token, "--origin", serving.origin, "--workflow", workflow)
         assert pod.run(image.body, image.arguments(), "--disk", "disk-0", *where) is Exit.DONE
         serving.join(20)
@@ -227,7 +227,7 @@ def test_a_second_workflow_over_a_disk_that_is_an_image(
     assert world.harvester.made == [pod.output("image")]
 
 
-def test_what_is_served_and_to_whom(serving: Serving) -> None:
+def test_only_the_disk_is_served_with_the_token(serving: Serving) -> None:
     url = serving.web.url("disk-0", DiskFormat.RAW)
     assert fetch(url) == (200, DATA)
     assert fetch(url, "HEAD") == (200, b"")
@@ -243,13 +243,13 @@ def test_what_is_served_and_to_whom(serving: Serving) -> None:
     )
 
 
-def test_a_stopped_serve_has_not_done_its_work(pod: Pod, serving: Serving) -> None:
+def test_a_stopped_serve_is_not_done(pod: Pod, serving: Serving) -> None:
     serving.stop.set()
     serving.join(20)
     assert serving.code is Exit.STOPPED
 
 
-def test_an_image_that_never_comes(pod: Pod) -> None:
+def test_serve_ends_if_no_image_reports(pod: Pod) -> None:
     running = Serving(pod, "--patience", "0.1")
     running.start()
     running.join(20)
@@ -257,7 +257,7 @@ def test_an_image_that_never_comes(pod: Pod) -> None:
     assert "image step did not report" in pod.words
 
 
-def test_a_failed_sibling(pod: Pod, world: World, serving: Serving) -> None:
+def test_serve_ends_with_the_failure_of_its_image(pod: Pod, world: World, serving: Serving) -> None:
     world.harvester.fail = ["no space"]
     serving.stop.set()
     serving.join(20)
@@ -271,7 +271,7 @@ def test_a_failed_sibling(pod: Pod, world: World, serving: Serving) -> None:
 
 
 @pytest.mark.parametrize("token", ["short", "with/slash/in/it/and/more", "$(rm -rf)............"])
-def test_tokens_that_are_of_no_use(pod: Pod, token: str) -> None:
+def test_invalid_tokens_are_refused(pod: Pod, token: str) -> None:
     Path(pod.token).write_text(token)
     running = Serving(pod)
     running.run()
@@ -279,7 +279,7 @@ def test_tokens_that_are_of_no_use(pod: Pod, token: str) -> None:
     assert token not in pod.words
 
 
-def test_a_disk_that_is_not_there(pod: Pod) -> None:
+def test_a_missing_disk_is_reported(pod: Pod) -> None:
     (pod.folder / "scratch" / "disk.raw").unlink()
     running = Serving(pod)
     running.run()
@@ -297,7 +297,7 @@ def test_image_needs_the_url_of_the_disk(pod: Pod, monkeypatch: pytest.MonkeyPat
 
 
 class FakeProvider:
-    """A source with one machine, which has nothing to give back."""
+    """A source with one VM, which has nothing to release."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -318,7 +318,9 @@ class FakeProvider:
         return []
 
 
-def test_preflight_and_cleanup(pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_preflight_publishes_and_cleanup_releases(
+    pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for module in (preflight, cleanup):
         monkeypatch.setattr(module, "connect", lambda _: FakeProvider(world.machine))
     name = f"{world.plan.run}-machine"
@@ -333,10 +335,10 @@ def test_preflight_and_cleanup(pod: Pod, world: World, monkeypatch: pytest.Monke
 
 
 class TestAdmit:
-    """The names of the volumes are chosen once for a Workflow, and kept where its pods find them."""
+    """The names of the volumes are chosen once per Workflow, and stored where its pods find them."""
 
     def admitted(self, pod: Pod, workflow: str = "") -> Volumes:
-        """Run admit as the pod of a Workflow, or without one; the names that it leaves."""
+        """Run admit as the pod of a Workflow, or without one; returns the names that it stored."""
         given = ("--publish-to", f"configmap/{workflow}-volumes") if workflow else ()
         assert pod.run(admit.body, admit.arguments(), *given) is Exit.DONE
         return Volumes.load(pod.folder / "outputs" / "volumes.json")
@@ -346,7 +348,7 @@ class TestAdmit:
         assert found is not None
         return found
 
-    def test_the_names_are_kept_with_the_request(self, pod: Pod, world: World) -> None:
+    def test_the_names_are_stored_with_the_request(self, pod: Pod, world: World) -> None:
         run = world.plan.run
         made = self.admitted(pod, run)
         assert made.names == {"disk-0": "web01-disk-0"}
@@ -361,7 +363,7 @@ class TestAdmit:
         a_claim(world, "web01-disk-0")
         assert self.admitted(pod, world.plan.run) == first
 
-    def test_another_workflow_of_the_run_takes_them_over(self, pod: Pod, world: World) -> None:
+    def test_another_workflow_of_the_run_keeps_the_names(self, pod: Pod, world: World) -> None:
         a_claim(world, "web01-disk-0")
         first = self.admitted(pod, world.plan.run)
         world.cluster.drop(CLAIM, "web01-disk-0", "default")
@@ -369,20 +371,20 @@ class TestAdmit:
         assert self.admitted(pod, again) == first
         assert len({one["metadata"]["name"] for one in world.cluster.all(CONFIG_MAP, "vmferry")}) == 3
 
-    def test_where_the_target_refuses_nothing_is_kept(self, pod: Pod, world: World) -> None:
+    def test_no_names_are_stored_if_the_target_refuses(self, pod: Pod, world: World) -> None:
         world.cluster.quota["default", CLAIM] = 0
         given = ("--publish-to", f"configmap/{world.plan.run}-volumes")
         assert pod.run(admit.body, admit.arguments(), *given) is Exit.NO_SPACE
         assert world.cluster.peek(CONFIG_MAP, f"{world.plan.run}-volumes", "vmferry") is None
 
-    def test_without_a_cluster_of_its_own_the_request_keeps_them(self, pod: Pod, world: World) -> None:
+    def test_without_a_workflow_the_request_stores_the_names(self, pod: Pod, world: World) -> None:
         a_claim(world, "web01-disk-0")
         first = self.admitted(pod)
         first.save(pod.folder / "request" / "volumes.json")  # as the embedded runner does
         world.cluster.drop(CLAIM, "web01-disk-0", "default")
         assert self.admitted(pod) == first
 
-    def test_a_choice_that_cannot_be_read(self, pod: Pod, world: World) -> None:
+    def test_unreadable_stored_names_are_an_error(self, pod: Pod, world: World) -> None:
         self.admitted(pod, world.plan.run)
         self.stored(world, world.plan.run)["data"] = {"volumes.json": "{"}
         given = ("--publish-to", f"configmap/{world.plan.run}-volumes")
@@ -398,14 +400,14 @@ def a_claim(world: World, name: str) -> None:
     )
 
 
-def test_cleanup_ends_well_whatever_the_cluster_says(
+def test_cleanup_succeeds_whatever_the_cluster_answers(
     pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cleanup, "connect", lambda _: FakeProvider(world.machine))
     world.cluster.denied |= {("list", CLAIM), ("list", SERVICE)}
     assert pod.run(cleanup.body, cleanup.arguments(), "--status", "Succeeded") is Exit.DONE
-    said = capfd.readouterr()
-    assert (said.out + said.err).count("left in the cluster") == 2
+    captured = capfd.readouterr()
+    assert (captured.out + captured.err).count("left in the cluster") == 2
 
 
 def test_a_preflight_that_refuses_makes_nothing(
@@ -418,7 +420,7 @@ def test_a_preflight_that_refuses_makes_nothing(
     assert world.cluster.writes() == []
 
 
-def test_names_fit_the_pods() -> None:
+def test_labels_match_those_of_the_pods() -> None:
     """The label by which the Service finds serve is on every pod of the template (author.pods)."""
     assert tuple(f"migration.harvesterhci.io/{name}" for name in ("run", "disk", "stage")) == (
         names.LABEL_RUN,

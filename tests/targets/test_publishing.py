@@ -1,4 +1,4 @@
-"""image in a cluster: which image a disk becomes, what it is made of, how waiting for it ends."""
+"""image in a cluster: which image a disk becomes, how it is made, how the wait for it ends."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def notes(image: Object) -> dict[str, str]:
     return found
 
 
-def todays(world: World, name: str = "image-x7k2p", **more: Any) -> Object:
-    """An image as today's controller leaves it after a success: no stamp, no owner."""
+def unstamped(world: World, name: str = "image-x7k2p", **more: Any) -> Object:
+    """An image as vm-import-controller leaves it after a success: no stamp, no owner."""
     display = markers.display_name(world.plan.import_, "disk-0")
     made: Object = {
         "apiVersion": IMAGE.api_version,
@@ -52,7 +52,7 @@ def todays(world: World, name: str = "image-x7k2p", **more: Any) -> Object:
 
 
 def reimport(world: World) -> None:
-    """The import succeeded, was deleted with its machine and volumes, and is made again."""
+    """The import succeeded, was deleted with its VM and volumes, and is made again."""
     for step in world.steps():
         step()
     world.cluster.drop(IMPORT, "web", "default")
@@ -62,10 +62,10 @@ def reimport(world: World) -> None:
     world.planned("second")
 
 
-# --- the straight way
+# --- success
 
 
-def test_progress_is_the_disks_bytes() -> None:
+def test_progress_counts_the_bytes_of_the_disk() -> None:
     world = World()
     world.publish()
     done = [one for one, _ in world.reports]
@@ -74,25 +74,25 @@ def test_progress_is_the_disks_bytes() -> None:
     assert (7, 19) in world.reports  # 37 %
 
 
-def test_the_digest_is_compared_with_longhorns() -> None:
+def test_the_digest_is_compared_with_that_of_longhorn() -> None:
     image = World().publish()
     assert notes(image)[markers.DIGEST] == DIGEST
     assert notes(image)[markers.INTEGRITY] == "sha512"
 
 
-def test_a_checksum_that_shows_late_is_waited_for() -> None:
+def test_a_late_checksum_is_waited_for() -> None:
     world = World()
     world.harvester.hidden = 20
     assert notes(world.publish())[markers.INTEGRITY] == "sha512"
 
 
-def test_a_target_without_checksums_is_said_to_be_so() -> None:
+def test_a_target_without_checksums_is_marked_as_such() -> None:
     world = World(storage_class="lvm")
     world.cluster.put(a_class("lvm", "lvm.driver.harvesterhci.io"))
     assert notes(world.publish())[markers.INTEGRITY] == "transfer-only"
 
 
-def test_other_bytes_at_the_target_are_deleted_and_brought_again() -> None:
+def test_damaged_bytes_at_the_target_are_deleted_and_uploaded_again() -> None:
     world = World()
     world.harvester.corrupt = 1
     with pytest.raises(StepError, match="differs from the disk that was served") as caught:
@@ -119,7 +119,7 @@ def test_a_serve_step_that_never_starts_is_an_error() -> None:
     assert world.cluster.writes() == []
 
 
-def test_the_digest_is_not_waited_for_before_the_download() -> None:
+def test_the_download_does_not_wait_for_the_digest() -> None:
     world = World()
     world.serving.pending = 3
     world.publish()
@@ -145,11 +145,13 @@ def test_a_stop_leaves_the_image_to_the_next_attempt() -> None:
     [
         ("driver.longhorn.io", {"dataEngine": "v1"}, "backingimage"),
         ("driver.longhorn.io", {"dataEngine": "v2"}, "cdi"),
-        ("driver.longhorn.io", {}, "cdi"),  # as today's controller decides of a class that is named
+        ("driver.longhorn.io", {}, "cdi"),  # as vm-import-controller decides for a named class
         ("lvm.driver.harvesterhci.io", {"dataEngine": "v1"}, "cdi"),
     ],
 )
-def test_the_backend_of_a_named_class(provisioner: str, parameters: dict[str, str], backend: str) -> None:
+def test_a_named_class_decides_the_backend(
+    provisioner: str, parameters: dict[str, str], backend: str
+) -> None:
     world = World(storage_class="fast")
     world.cluster.put(a_class("fast", provisioner, parameters=parameters))
     image = world.publish()
@@ -175,7 +177,7 @@ def test_the_default_class_is_respected(provisioner: str, parameters: dict[str, 
 
 
 FACTORY = {"numberOfReplicas": "3", "staleReplicaTimeout": "30", "migratable": "true"}
-"""Of the class that a fresh Harvester has (its chart, harvester-storageclass.yaml): no dataEngine."""
+"""Parameters of the class in a fresh Harvester (its chart, harvester-storageclass.yaml): no dataEngine."""
 
 
 @pytest.mark.parametrize(
@@ -183,8 +185,8 @@ FACTORY = {"numberOfReplicas": "3", "staleReplicaTimeout": "30", "migratable": "
     [("", "backingimage", "image-c72cda1eae78"), ("harvester-longhorn", "cdi", "web01-disk-0")],
     ids=["as the default", "named"],
 )
-def test_the_class_of_a_fresh_harvester(wanted: str, backend: str, name: str) -> None:
-    """vm-import-controller decides the same of a named class (pkg/util/storageclass.go)."""
+def test_the_default_class_of_harvester_has_its_backend(wanted: str, backend: str, name: str) -> None:
+    """vm-import-controller decides the same for a named class (pkg/util/storageclass.go)."""
     world = World(storage_class=wanted)
     world.cluster.put(a_class("harvester-longhorn", default=True, parameters=FACTORY))
     image = world.publish()
@@ -194,7 +196,7 @@ def test_the_class_of_a_fresh_harvester(wanted: str, backend: str, name: str) ->
     assert attached_claims(world.vm()) == {"disk-0": "web01-disk-0"}
 
 
-def test_a_class_of_its_own_for_one_disk() -> None:
+def test_one_disk_may_have_another_class() -> None:
     world = World(disks=2)
     rules = (DiskRule(disk="Hard disk 2", storage_class="fast"),)
     target = world.plan.target.model_copy(update={"disks": rules})
@@ -204,13 +206,13 @@ def test_a_class_of_its_own_for_one_disk() -> None:
     assert classes == ["harvester-longhorn", "fast"]
 
 
-def test_a_class_that_is_not_there() -> None:
+def test_an_unknown_class_is_refused() -> None:
     with pytest.raises(StepError, match="no storage class fast") as caught:
         World(storage_class="fast").publish()
     assert caught.value.code is Exit.NOT_FOUND
 
 
-def test_no_default_class() -> None:
+def test_a_missing_default_class_is_reported() -> None:
     world = World()
     world.cluster.drop(STORAGE_CLASS, "harvester-longhorn")
     with pytest.raises(StepError, match=r"no default storage class.*spec\.storageClass"):
@@ -233,7 +235,7 @@ def test_a_failure_is_reported_verbatim_and_repaired_by_the_next_attempt() -> No
     assert len(world.harvester.made) == 2
 
 
-def test_the_secret_part_of_the_url_is_in_no_message(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_message_contains_the_secret_part_of_the_url(capsys: pytest.CaptureFixture[str]) -> None:
     world = World()
     url = world.serving.url("disk-0", world.serving.served_disk("disk-0").format)  # type: ignore[union-attr]
     world.harvester.trouble = f"got 404 status code from {url}"
@@ -242,12 +244,12 @@ def test_the_secret_part_of_the_url_is_in_no_message(capsys: pytest.CaptureFixtu
         world.publish()
     assert "got 502 status code from http://serve/…/disk-0.raw" in str(caught.value)
     world.publish()
-    said = capsys.readouterr()
-    assert "got 404" in said.out + said.err
-    assert TOKEN not in said.out + said.err + str(caught.value)
+    captured = capsys.readouterr()
+    assert "got 404" in captured.out + captured.err
+    assert TOKEN not in captured.out + captured.err + str(caught.value)
 
 
-def test_quota() -> None:
+def test_an_exceeded_quota_is_reported() -> None:
     world = World()
     world.cluster.quota["default", IMAGE] = 0
     with pytest.raises(StepError, match=r"exceeded quota.*raise that limit") as caught:
@@ -265,7 +267,7 @@ def test_a_missing_right_names_verb_and_resource() -> None:
     assert caught.value.code is Exit.DENIED
 
 
-def test_a_controller_that_does_nothing_is_noticed() -> None:
+def test_a_controller_without_progress_is_detected() -> None:
     world = World()
     world.harvester.steps = (5,) * 10_000
     with pytest.raises(StepError, match=r"makes no progress.*at 5 %") as caught:
@@ -273,7 +275,7 @@ def test_a_controller_that_does_nothing_is_noticed() -> None:
     assert caught.value.code is Exit.UNREACHABLE
 
 
-def test_an_image_that_someone_deletes_meanwhile() -> None:
+def test_an_image_deleted_meanwhile_is_reported() -> None:
     world = World()
 
     def someone(cluster: FakeCluster) -> None:
@@ -290,7 +292,7 @@ def test_an_image_that_someone_deletes_meanwhile() -> None:
 
 
 def begun(world: World) -> Object:
-    """An attempt that was killed while Harvester downloads, which takes some more looks."""
+    """An attempt that was killed while Harvester downloads, which takes some more polls."""
     world.harvester.steps = (0, 37, 60, 99)
     world.harvester.held_at = 1
     with pytest.raises(StepError):
@@ -314,7 +316,7 @@ def test_a_download_of_another_file_or_from_elsewhere_is_restarted(field: str, v
     assert len(world.images()) == 1
 
 
-def test_a_deletion_under_way_is_waited_for() -> None:
+def test_a_deletion_in_progress_is_waited_for() -> None:
     world = World()
     image = begun(world)
     stored = world.cluster.peek(IMAGE, image["metadata"]["name"], "default")
@@ -352,7 +354,7 @@ def test_a_finished_image_of_the_import_is_found_again() -> None:
     assert notes(again)[markers.PUBLISHED] == "vmi-web-6f1d-g2/disk-0"
 
 
-def test_a_retry_by_another_workflow_compares_the_disk_with_the_image_that_is_there() -> None:
+def test_a_retry_by_another_workflow_compares_the_existing_image() -> None:
     world = World()
     first = world.publish(workflow="vmi-web-g1")
     world.serving.silent = 5
@@ -365,8 +367,8 @@ def test_a_retry_by_another_workflow_compares_the_disk_with_the_image_that_is_th
 
 
 @pytest.mark.parametrize("workflow", ["", "vmi-web-g1"])
-def test_killed_between_the_mark_and_its_end_it_needs_no_serve_any_more(workflow: str) -> None:
-    """The serve beside it has seen the mark and has ended: nobody would come for 15 minutes."""
+def test_after_a_kill_a_marked_image_needs_no_serve(workflow: str) -> None:
+    """The serve step of this disk has seen the mark and has ended: no serve would answer for 15 minutes."""
     world = World()
     first = world.publish(workflow=workflow)
     world.serving.silent = 1_000_000
@@ -376,7 +378,7 @@ def test_killed_between_the_mark_and_its_end_it_needs_no_serve_any_more(workflow
 
 
 @pytest.mark.parametrize("damage", ["unmarked", "leaving", "not imported"])
-def test_a_mark_counts_only_on_an_image_that_is_good(damage: str) -> None:
+def test_a_mark_counts_only_on_an_intact_image(damage: str) -> None:
     world = World()
     image = world.publish(workflow="vmi-web-g1")
     stored = world.cluster.peek(IMAGE, image["metadata"]["name"], "default")
@@ -391,7 +393,7 @@ def test_a_mark_counts_only_on_an_image_that_is_good(damage: str) -> None:
     assert not is_completed(stored, world.plan, "disk-0", WorkflowRef("vmi-web-g1"))
 
 
-def test_without_a_workflow_the_name_of_one_is_taken_off() -> None:
+def test_without_a_workflow_its_name_is_removed() -> None:
     world = World()
     world.publish(workflow="vmi-web-g1")
     world.cluster.patch(IMAGE, world.images()[0]["metadata"]["name"], UNMARKED, "default")
@@ -413,7 +415,7 @@ def test_new_bytes_of_the_same_import_make_an_additional_image() -> None:
 # --- an earlier import
 
 
-def test_equal_bytes_are_taken_without_an_upload() -> None:
+def test_equal_bytes_are_reused_without_an_upload() -> None:
     world = World()
     reimport(world)
     before = list(world.harvester.made)
@@ -424,8 +426,8 @@ def test_equal_bytes_are_taken_without_an_upload() -> None:
     world.start()
 
 
-def test_serve_is_asked_nothing_any_more_once_it_may_end() -> None:
-    """The mark ends it, so that whoever asks for its card afterwards waits for nobody."""
+def test_serve_gets_no_request_after_the_mark() -> None:
+    """The mark ends serve, so a later request for its description would wait in vain."""
     for before in (lambda world: None, reimport):
         world = World()
         before(world)
@@ -446,23 +448,23 @@ def test_equal_bytes_are_found_among_several_images() -> None:
     second = world.publish()
     world.cluster.drop(IMPORT, "web", "default")
     stored = world.cluster.peek(IMAGE, second["metadata"]["name"], "default")
-    assert stored is None  # it was the import's own still
+    assert stored is None  # it still belonged to the import
     world.planned("third")
     assert notes(world.publish())[markers.PUBLISHED] == "vmi-web-third-g1/disk-0"
     assert len(world.images()) == 2
 
 
-def test_other_bytes_are_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_bytes_cause_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     world = World()
     reimport(world)
     world.serving.data["disk-0"] = b"other bytes"
     world.publish()
-    said = capsys.readouterr()
-    assert "its content cannot be verified" in said.out + said.err
+    captured = capsys.readouterr()
+    assert "its content cannot be verified" in captured.out + captured.err
     assert len(world.images()) == 2
 
 
-def test_cdi_images_are_never_taken_from_an_earlier_import() -> None:
+def test_cdi_images_of_an_earlier_import_are_never_reused() -> None:
     world = World(storage_class="lvm")
     world.cluster.put(a_class("lvm", "lvm.driver.harvesterhci.io"))
     world.publish()
@@ -473,27 +475,27 @@ def test_cdi_images_are_never_taken_from_an_earlier_import() -> None:
     assert len(world.images()) == 2
 
 
-def test_an_unstamped_image_is_not_taken() -> None:
+def test_an_unstamped_image_is_not_reused() -> None:
     world = World()
-    old = todays(world)
+    old = unstamped(world)
     new = world.publish()
     assert new["metadata"]["uid"] != old["metadata"]["uid"]
     assert new["spec"]["displayName"].startswith("vm-import-web-disk-0-")
 
 
-def test_an_unstamped_image_is_taken_by_its_name_if_the_setting_says_so() -> None:
+def test_an_unstamped_image_is_reused_by_its_name_if_allowed() -> None:
     world = World(reuse_unstamped=True)
-    old = todays(world)
+    old = unstamped(world)
     image = world.publish()
     assert image["metadata"]["uid"] == old["metadata"]["uid"]
     assert markers.DIGEST not in notes(image)
     assert world.harvester.made == []
 
 
-def test_several_images_of_the_name_are_for_a_person() -> None:
+def test_several_images_of_the_name_are_ambiguous() -> None:
     world = World()
-    todays(world, "image-a")
-    todays(world, "image-b")
+    unstamped(world, "image-a")
+    unstamped(world, "image-b")
     with pytest.raises(StepError, match=r"2 images.*image-a, image-b; delete or rename") as caught:
         world.publish()
     assert caught.value.code is Exit.AMBIGUOUS
@@ -502,7 +504,7 @@ def test_several_images_of_the_name_are_for_a_person() -> None:
 # --- owners
 
 
-def test_the_import_owns_its_image_without_further_flags() -> None:
+def test_the_import_owns_its_image() -> None:
     (owner,) = World().publish()["metadata"]["ownerReferences"]
     assert owner == {
         "apiVersion": "migration.harvesterhci.io/v1beta1",
@@ -512,13 +514,13 @@ def test_the_import_owns_its_image_without_further_flags() -> None:
     }
 
 
-def test_an_import_that_is_no_object_owns_nothing() -> None:
+def test_an_import_that_is_not_an_object_owns_nothing() -> None:
     world = World()
     world.cluster.drop(IMPORT, "web", "default")
     assert "ownerReferences" not in world.publish()["metadata"]
 
 
-def test_a_cluster_that_does_not_know_imports() -> None:
+def test_an_image_has_no_owner_without_the_import_crd() -> None:
     world = World()
     world.cluster.drop(IMPORT, "web", "default")
     world.cluster.kinds.discard(IMPORT)
@@ -529,11 +531,11 @@ def test_the_name_of_another_imports_image_is_a_conflict() -> None:
     world = World()
     name = markers.image_name(world.plan.import_, "disk-0")
     theirs = {names.LABEL_UID: "else", names.LABEL_NAME: "shop", names.LABEL_NAMESPACE: "prod"}
-    todays(world, name, metadata={"name": name, "namespace": "default", "labels": theirs})
+    unstamped(world, name, metadata={"name": name, "namespace": "default", "labels": theirs})
     with pytest.raises(StepError, match=r"belongs to import prod/shop \(uid else\)") as caught:
         world.publish()
     assert caught.value.code is Exit.CONFLICT
 
 
-def test_serving_is_a_double_that_hides_its_token() -> None:
+def test_the_fake_serving_hides_its_token() -> None:
     assert TOKEN not in FakeServing().redact(f"x {TOKEN} y")

@@ -1,4 +1,4 @@
-"""preflight and cleanup in a cluster: scratch claims, Services, machine.json, and what is left of them."""
+"""preflight and cleanup in a cluster: scratch claims, Services, machine.json, and their leftovers."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def claim(world: World, disk: int = 0) -> Object:
 
 
 @pytest.mark.parametrize("capacity", [1, GIB, 500 * GIB])
-def test_the_size_of_scratch(capacity: int) -> None:
+def test_scratch_has_room_for_disk_and_filesystem(capacity: int) -> None:
     expected = math.ceil((capacity * 1.02 + 256 * 1024 * 1024) * 1.06)
     assert scratch_size(capacity, ScratchPlan()) == expected
     assert scratch_size(capacity, ScratchPlan(filesystem_factor=1)) < expected
 
 
-def test_machine_json_is_published_last_and_as_it_is(world: World) -> None:
+def test_machine_json_is_published_last_and_unchanged(world: World) -> None:
     prepare(world)
     found = world.cluster.peek(CONFIG_MAP, f"{world.plan.run}-machine", "vmferry")
     assert found is not None
@@ -59,7 +59,7 @@ def test_machine_json_is_published_last_and_as_it_is(world: World) -> None:
     assert creates[-1].startswith("create configmaps")
 
 
-def test_claims_by_the_settings(world: World) -> None:
+def test_claims_follow_the_settings(world: World) -> None:
     scratch = ScratchPlan(storage_class="fast", access_mode="ReadWriteOncePod")
     world.plan = world.plan.model_copy(update={"scratch": scratch})
     prepare(world)
@@ -72,7 +72,7 @@ def test_without_a_setting_the_cluster_chooses_the_class(world: World) -> None:
     assert "storageClassName" not in claim(world)["spec"]
 
 
-def test_the_service_finds_serve_and_no_other_stage_of_the_disk(world: World) -> None:
+def test_the_service_selects_only_serve_of_the_disk(world: World) -> None:
     prepare(world)
     found = world.cluster.peek(SERVICE, f"{world.plan.run}-disk-1", "vmferry")
     assert found is not None
@@ -83,13 +83,13 @@ def test_the_service_finds_serve_and_no_other_stage_of_the_disk(world: World) ->
     }
 
 
-def test_the_request_owns_it_all(world: World) -> None:
+def test_the_request_owns_all_objects(world: World) -> None:
     prepare(world)
     world.cluster.drop(CONFIG_MAP, names.request(world.plan.run), "vmferry")
     assert [world.cluster.all(kind, "vmferry") for kind in (CLAIM, SERVICE, CONFIG_MAP)] == [[], [], []]
 
 
-def test_twice_is_once(world: World) -> None:
+def test_prepare_is_idempotent(world: World) -> None:
     prepare(world)
     uid = claim(world)["metadata"]["uid"]
     prepare(world)
@@ -123,14 +123,14 @@ def test_a_claim_that_cannot_grow_names_the_setting(world: World) -> None:
     assert caught.value.code is Exit.NO_SPACE
 
 
-def test_quota(world: World) -> None:
+def test_an_exceeded_quota_is_reported(world: World) -> None:
     world.cluster.quota["vmferry", CLAIM] = 1
     with pytest.raises(StepError, match="exceeded quota") as caught:
         prepare(world)
     assert caught.value.code is Exit.NO_SPACE
 
 
-def test_a_request_that_is_gone() -> None:
+def test_a_deleted_request_is_reported() -> None:
     world = World()
     with pytest.raises(StepError, match="whether the import was deleted") as caught:
         prepare(world)
@@ -138,7 +138,7 @@ def test_a_request_that_is_gone() -> None:
     assert world.cluster.writes() == []
 
 
-def test_what_is_left_of_a_deleted_request_is_waited_for(world: World) -> None:
+def test_leftovers_of_a_deleted_request_are_retryable(world: World) -> None:
     prepare(world)
     claim(world)["metadata"]["ownerReferences"][0]["uid"] = "former"
     with pytest.raises(StepError, match="left from a deleted request") as caught:
@@ -155,13 +155,13 @@ def test_a_claim_of_others_is_not_used(world: World) -> None:
 
 
 @pytest.mark.parametrize("target", ["secret/x", "configmap/", "x"])
-def test_where_a_machine_cannot_be_published(world: World, target: str) -> None:
+def test_an_invalid_publication_target_is_refused(world: World, target: str) -> None:
     with pytest.raises(StepError, match="use configmap/NAME") as caught:
         run(world).prepare(world.machine, target)
     assert caught.value.code is Exit.INVALID
 
 
-def test_release_takes_claims_and_services_of_this_run_only(world: World) -> None:
+def test_release_deletes_only_claims_and_services_of_this_run(world: World) -> None:
     prepare(world)
     world.cluster.put({**claim(world), "metadata": {"name": "other", "namespace": "vmferry", "labels": {}}})
     assert run(world).delete_all() == []
@@ -176,7 +176,7 @@ def a_pod(world: World, name: str, phase: str, **labels: str) -> None:
     world.cluster.put({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": {"phase": phase}})
 
 
-def test_release_takes_finished_pods_that_keep_a_claim(world: World) -> None:
+def test_release_deletes_finished_pods_that_use_a_claim(world: World) -> None:
     scratch = {names.LABEL_SCRATCH: "true"}
     a_pod(world, "export", "Succeeded", **scratch)
     a_pod(world, "convert", "Failed", **scratch)
@@ -186,7 +186,7 @@ def test_release_takes_finished_pods_that_keep_a_claim(world: World) -> None:
     assert [one["metadata"]["name"] for one in world.cluster.all(POD, "vmferry")] == ["cleanup", "serve"]
 
 
-def test_release_tells_what_it_could_not_do(world: World) -> None:
+def test_release_reports_what_it_could_not_delete(world: World) -> None:
     prepare(world)
     world.cluster.denied.add(("delete", CLAIM))
     (left,) = run(world).delete_all()

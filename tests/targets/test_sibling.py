@@ -1,4 +1,4 @@
-"""How serve ends: with the image, with its sibling's failure, or out of patience."""
+"""serve ends with its image, with the failure of its sibling, or after its time limit."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def failed_image(world: World) -> None:
         world.publish()
 
 
-def test_done_only_when_the_image_is_compared_and_stamped() -> None:
+def test_serve_is_done_when_the_image_is_compared_and_stamped() -> None:
     world = World()
     serve = sibling(world)
     assert not serve.is_done()
@@ -59,8 +59,8 @@ def test_done_only_when_the_image_is_compared_and_stamped() -> None:
     assert not serve.is_done()
 
 
-def test_the_mark_of_the_workflow_before_does_not_end_it() -> None:
-    """A retry by annotation or by an edited spec: the image is there, its new step has yet to compare it."""
+def test_the_mark_of_an_earlier_workflow_does_not_end_serve() -> None:
+    """A retry by annotation or edited spec: the image exists, and its new step must still compare it."""
     world = World(disks=2)
     world.publish(0, "run")
     serve = sibling(world, "run-r1")
@@ -71,7 +71,7 @@ def test_the_mark_of_the_workflow_before_does_not_end_it() -> None:
     assert serve.is_done()
 
 
-def test_the_right_mark_counts_where_workflows_cannot_be_seen() -> None:
+def test_the_mark_counts_without_the_right_to_read_workflows() -> None:
     world = World()
     world.cluster.denied.add(("get", WORKFLOW))
     serve = sibling(world, "run-r1")
@@ -81,7 +81,7 @@ def test_the_right_mark_counts_where_workflows_cannot_be_seen() -> None:
     assert serve.is_done()
 
 
-def test_done_when_an_image_of_an_earlier_import_was_taken() -> None:
+def test_serve_is_done_when_an_earlier_image_is_reused() -> None:
     world = World()
     world.publish()
     world.cluster.peek(IMAGE, markers.image_name(world.plan.import_, "disk-0"), "default")["metadata"][  # type: ignore[index]
@@ -94,7 +94,7 @@ def test_done_when_an_image_of_an_earlier_import_was_taken() -> None:
     assert serve.is_done()
 
 
-def test_no_image_within_patience_is_tried_again() -> None:
+def test_serve_without_an_image_in_time_is_retryable() -> None:
     world = World()
     serve = sibling(world)
     world.time.now += PATIENCE
@@ -107,7 +107,7 @@ def test_no_image_within_patience_is_tried_again() -> None:
     assert caught.value.code is Exit.UNREACHABLE
 
 
-def test_an_image_under_way_is_waited_for_however_long() -> None:
+def test_serve_waits_without_limit_for_an_image_in_progress() -> None:
     world = World()
     world.harvester.held_at = 1
     with pytest.raises(StepError):
@@ -118,7 +118,7 @@ def test_an_image_under_way_is_waited_for_however_long() -> None:
         assert not serve.is_done()
 
 
-def test_a_failed_image_that_nobody_recreates() -> None:
+def test_serve_ends_if_a_failed_image_is_not_recreated() -> None:
     world = World()
     failed_image(world)
     serve = sibling(world)
@@ -130,7 +130,7 @@ def test_a_failed_image_that_nobody_recreates() -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_the_sibling_has_no_attempts_left(*, packed: bool) -> None:
+def test_serve_ends_if_its_image_step_has_no_attempts_left(*, packed: bool) -> None:
     world = World()
     world.cluster.put(a_workflow("Failed", packed=packed))
     with pytest.raises(StepError, match="a retry runs both") as caught:
@@ -141,14 +141,14 @@ def test_the_sibling_has_no_attempts_left(*, packed: bool) -> None:
 @pytest.mark.parametrize(
     ("phase", "disk"), [("Running", "disk-0"), ("Failed", "disk-1"), ("Pending", "disk-0")]
 )
-def test_the_sibling_may_still_come(phase: str, disk: str) -> None:
+def test_serve_waits_while_its_image_step_may_still_run(phase: str, disk: str) -> None:
     world = World()
     world.cluster.put(a_workflow(phase, disk))
     assert not sibling(world, "w").is_done()
 
 
 @pytest.mark.parametrize("phase", ["Failed", "Error"])
-def test_image_waits_for_no_serve_that_has_failed(phase: str) -> None:
+def test_image_does_not_wait_for_a_failed_serve(phase: str) -> None:
     world = World()
     world.serving.silent = 10_000
     world.cluster.put(a_workflow(phase, stage="serve"))
@@ -160,7 +160,7 @@ def test_image_waits_for_no_serve_that_has_failed(phase: str) -> None:
 
 
 @pytest.mark.parametrize("phase", ["Running", "Pending"])
-def test_image_waits_for_a_serve_that_may_still_come(phase: str) -> None:
+def test_image_waits_while_its_serve_may_still_run(phase: str) -> None:
     world = World()
     world.serving.silent = 30
     world.cluster.put(a_workflow(phase, stage="serve"))
@@ -169,7 +169,7 @@ def test_image_waits_for_a_serve_that_may_still_come(phase: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["denied", "away"])
-def test_image_waits_on_where_it_cannot_see_the_workflow(wrong: str) -> None:
+def test_image_waits_without_the_right_to_read_the_workflow(wrong: str) -> None:
     world = World()
     world.serving.silent = 30
     if wrong == "denied":
@@ -191,13 +191,13 @@ class Away:
             raise StepError(Exit.UNREACHABLE, "no answer")
 
 
-def test_the_sibling_is_done_though_its_image_is_gone() -> None:
+def test_serve_is_done_even_if_the_image_was_deleted_since() -> None:
     world = World()
     world.cluster.put(a_workflow("Succeeded"))
     assert sibling(world, "w").is_done()
 
 
-def test_without_permission_to_read_workflows_it_continues(capsys: pytest.CaptureFixture[str]) -> None:
+def test_serve_continues_without_the_right_to_read_workflows(capsys: pytest.CaptureFixture[str]) -> None:
     world = World()
     world.cluster.denied.add(("get", WORKFLOW))
     serve = sibling(world, "w")
@@ -205,11 +205,11 @@ def test_without_permission_to_read_workflows_it_continues(capsys: pytest.Captur
     assert not serve.is_done()
     asked = [call for call in world.cluster.calls if call.kind is WORKFLOW]
     assert len(asked) == 1
-    said = capsys.readouterr()
-    assert "a failed image step is noticed late" in said.out + said.err
+    captured = capsys.readouterr()
+    assert "a failed image step is noticed late" in captured.out + captured.err
 
 
-def test_without_the_right_to_see_images_it_ends() -> None:
+def test_serve_ends_without_the_right_to_list_images() -> None:
     world = World()
     world.cluster.denied.add(("list", IMAGE))
     with pytest.raises(StepError, match=r"right to list on virtualmachineimages\.harvesterhci\.io") as caught:
@@ -217,7 +217,7 @@ def test_without_the_right_to_see_images_it_ends() -> None:
     assert caught.value.code is Exit.DENIED
 
 
-def test_an_api_server_that_is_away_does_not_end_serving() -> None:
+def test_an_unreachable_api_server_does_not_end_serve() -> None:
     world = World()
 
     def away(_cluster: object) -> None:
@@ -229,8 +229,8 @@ def test_an_api_server_that_is_away_does_not_end_serving() -> None:
     assert not serve.is_done()
 
 
-def test_what_argo_itself_wrote() -> None:
-    """In recording 3 `image` of disk-1 failed for want of quota, in 5 it runs again."""
+def test_the_phase_of_a_sibling_is_read_from_the_recordings() -> None:
+    """In recording 3 `image` of disk-1 failed because of a quota, in 5 it runs again."""
     found = {number: phase_of(RECORDED[number], "image", "disk-1") for number in ("3", "5")}
     assert found == {"3": "Failed", "5": "Running"}
     assert phase_of(RECORDED["3"], "image", "disk-0") == "Succeeded"

@@ -1,4 +1,4 @@
-"""A whole import against the fake cluster: plan, machine, stand-ins, and the steps of the cluster side."""
+"""A whole import with the fake cluster: plan, VM, stand-ins, and the steps of the cluster side."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GIB = 1 << 30
 
 
 class World:
-    """Everything around one import of a machine with `disks` disks."""
+    """Everything around one import of a VM with `disks` disks."""
 
     def __init__(
         self, *, disks: int = 1, uid: str = "6f1d", cluster: FakeCluster | None = None, **target: Any
@@ -52,7 +52,7 @@ class World:
             self.cluster.put(a_network(name, namespace))
 
     def planned(self, uid: str = "6f1d", generation: int = 1, **target: Any) -> Plan:
-        """Take up an import of that uid, as after it was deleted and made again."""
+        """Use an import of that uid, as after it was deleted and made again."""
         made = a_plan(kind=TargetKind.HARVESTER, **target)
         self.plan = made.model_copy(
             update={
@@ -85,7 +85,7 @@ class World:
         return VmObjects(self.plan, self.cluster, self.time, volumes=self.volumes(), clock=self.time.clock)
 
     def volumes(self) -> Volumes:
-        """What `admit` chose for this run; it is asked once for each run, as in a Workflow."""
+        """The names that `admit` chose for this run; called once per run, as in a Workflow."""
         if self.plan.run not in self.chosen:
             self.chosen[self.plan.run] = choose_names(self.cluster, self.plan, self.shape)
         return self.chosen[self.plan.run]
@@ -103,7 +103,7 @@ class World:
         start = [self.start] if self.plan.target.start else []
         return [*(lambda n=n: self.publish(n) for n in range(len(self.machine.disks))), self.build, *start]
 
-    # --- what is there
+    # --- current objects
 
     def images(self) -> list[Object]:
         return self.cluster.all(IMAGE, "default")

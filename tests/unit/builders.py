@@ -1,4 +1,4 @@
-"""Documents for the unit tests, valid as they come; each test says only what it is about."""
+"""Documents for the unit tests with valid defaults; each test sets only the fields it tests."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def a_plan(*, vm: str = "web01", name: str = "web", namespace: str = "default", 
 
 
 def an_import(name: str = "web", namespace: str = "default", **spec: Any) -> VirtualMachineImport:
-    """An import as the API would hold it; `spec` in the API's own names."""
+    """An import as the API stores it; `spec` has the API's own names."""
     source = {"apiVersion": API_VERSION, "kind": "VmwareSource", "name": "vc", "namespace": "default"}
     return VirtualMachineImport.model_validate(
         {
@@ -106,5 +106,5 @@ def a_secret(name: str = "vc-login", **values: str) -> Secret:
 
 
 def without_provider(patch: pytest.MonkeyPatch, kind: SourceKind) -> None:
-    """As in an installation that lacks the library of that kind's provider."""
+    """As in an installation without the library of that kind's provider."""
     patch.setattr(kind, "library", "no_such_library")

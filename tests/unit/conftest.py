@@ -1,6 +1,6 @@
-"""What the tests of this folder share: the command line, and imports that lie in a folder.
+"""Shared by the tests of this folder: the command line, and imports in a folder.
 
-Hypothesis has the same examples on every machine and run, few enough that the whole suite takes seconds.
+Hypothesis uses the same examples on every computer and in every run, few enough for a suite of seconds.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ Vmferry = Callable[..., Ended]
 
 @pytest.fixture
 def vmferry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Vmferry:
-    """The command line in an empty folder, without an environment of its own."""
+    """The command line in an empty folder, without environment variables of its own."""
     for name in [name for name in os.environ if name == "VM_NAME" or name.startswith(("GOVC_", "OS_"))]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
     def call(*argv: str | Path) -> Ended:
         code = main.attempt([str(word) for word in argv])
-        said = capsys.readouterr()
-        return Ended(code, said.out, said.err)
+        message = capsys.readouterr()
+        return Ended(code, message.out, message.err)
 
     return call
 
 
-def refused(ended: Ended, code: Exit, said: str) -> None:
-    """One line, with the code that stands for it."""
+def refused(ended: Ended, code: Exit, message: str) -> None:
+    """Assert one line and this exit code."""
     assert ended.code == code
-    assert ended.err.startswith(f"error: {said}")
+    assert ended.err.startswith(f"error: {message}")
     assert len(ended.err.splitlines()) == 1
     assert ended.out == ""
 

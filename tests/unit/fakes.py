@@ -1,4 +1,4 @@
-"""A launcher that does what it was told, and refuses what it was not."""
+"""A launcher that follows its configuration and refuses everything else."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from workflows.stages import Scope, Stage, stages_for
 from workflows.status.nodes import Json, Leaf, Phase, leaves
 
 HOLD: Final = -1
-"""In place of an exit code: the step runs until it is released or told to stop."""
+"""Replaces an exit code: the step runs until it is released or stopped."""
 
-Told = Mapping[str, Sequence[int]]
+ExitCodes = Mapping[str, Sequence[int]]
 
 
 def title(stage: Stage, disk: str | None) -> str:
@@ -32,12 +32,12 @@ def title(stage: Stage, disk: str | None) -> str:
 
 
 class FakeLauncher(Launcher):
-    """Ends each step with the next of the exit codes it was told for it."""
+    """Ends each step with the next of the exit codes configured for it."""
 
-    def __init__(self, rundir: RunDir, machine: Machine, told: Told) -> None:
+    def __init__(self, rundir: RunDir, machine: Machine, exit_codes: ExitCodes) -> None:
         self._request = rundir.request
         self._machine = machine
-        self._codes = {name: list(codes) for name, codes in told.items()}
+        self._codes = {name: list(codes) for name, codes in exit_codes.items()}
         self._release = asyncio.Event()
         self._ends: dict[tuple[str, str | None], asyncio.Event] = {}
         self._term = asyncio.Event()
@@ -50,7 +50,7 @@ class FakeLauncher(Launcher):
     async def run(self, stage: Stage, disk: str | None, report: OnProgress) -> StepResult:
         name = title(stage, disk)
         if not self._codes.get(name):
-            raise AssertionError(f"{name} was begun, and nobody said so")
+            raise AssertionError(f"{name} was started unexpectedly")
         code = self._codes[name].pop(0)
         self.began.append(name)
         self.events.append(("begin", name))
@@ -79,7 +79,7 @@ class FakeLauncher(Launcher):
             self._ends[stage, disk].set()
 
     def terminate(self) -> None:
-        """Reaches the steps that run now, as a signal does."""
+        """Signals the steps that run now."""
         self._term.set()
         self._term = asyncio.Event()
 
@@ -90,14 +90,14 @@ class FakeLauncher(Launcher):
         self._release.set()
 
     def left(self) -> list[str]:
-        """What was told and never asked for."""
+        """Configured exit codes that were not used."""
         return [name for name, codes in self._codes.items() for _ in codes]
 
 
-def told(
+def exit_codes(
     disks: Sequence[str], target: TargetKind = TargetKind.DIRECTORY, /, **changed: Sequence[int]
 ) -> dict[str, Sequence[int]]:
-    """Every stage of a target ends well at once, but for those named (`export_disk_0=[30, 0]`)."""
+    """Every stage of a target succeeds at once, except the given ones (`export_disk_0=[30, 0]`)."""
     rows = [stage for stage in stages_for(target) if not stage.gate]
     names = [stage.name for stage in rows if stage.scope is not Scope.DISK]
     names += [f"{stage.name} {disk}" for disk in disks for stage in rows if stage.scope is Scope.DISK]
@@ -111,7 +111,7 @@ def told(
 
 
 class Saved:
-    """Keeps what was saved last, as text: what another runner would find."""
+    """Keeps the last saved state as text: what another runner would find."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -128,7 +128,7 @@ class Saved:
 
 
 class Import:
-    """One import in a folder, with a launcher that was told what to do; its state is saved in memory."""
+    """One import in a folder, with a configured launcher; its state is saved in memory."""
 
     def __init__(self, folder: Path, disks: int = 2, target: TargetKind = TargetKind.DIRECTORY) -> None:
         self.target = target
@@ -140,21 +140,21 @@ class Import:
         self.record = Record.new(a_plan().run, names.labels(a_plan()), self._saved)
         self.launcher: FakeLauncher
 
-    def runner(self, told: Told, limits: TransferSlots | None = None) -> Runner:
-        self.launcher = FakeLauncher(self.rundir, self._machine, told)
+    def runner(self, exit_codes: ExitCodes, limits: TransferSlots | None = None) -> Runner:
+        self.launcher = FakeLauncher(self.rundir, self._machine, exit_codes)
         given = limits or TransferSlots()
         return Runner(self.rundir, self.record, self.launcher, given, lambda: None, first_delay=0)
 
     def run(self, **changed: Sequence[int]) -> Phase:
-        """Run to the end; nothing that was told may be left over."""
+        """Run to the end; all configured exit codes must be used."""
 
         async def go() -> Phase:
-            return await self.runner(told(self.disks, self.target, **changed)).run()
+            return await self.runner(exit_codes(self.disks, self.target, **changed)).run()
 
         return asyncio.run(go())
 
     def reopen(self) -> None:
-        """As `vmferry retry` does: from what was saved."""
+        """As `vmferry retry` does: from the saved state."""
         self.record = Record(self._saved.workflow, self._saved)
         self.record.reopen()
 

@@ -1,4 +1,4 @@
-"""A source with one machine, in memory; it refuses to be asked for anything else."""
+"""A source with one VM, in memory; it refuses every other request."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from steps.providers import Inventory, ProgressCallback, Provider
 
 
 class FakeProvider(Provider):
-    """Knows one machine and one network, and changes nothing."""
+    """Knows one VM and one network, and changes nothing."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
     def verify(self) -> None:
-        raise AssertionError("nobody should verify here")
+        raise AssertionError("verify must not be called")
 
     def describe(self, vm: str, folder: str | None) -> Machine:
         if (vm, folder) != (self._machine.name, None):
-            raise StepError(Exit.NOT_FOUND, f"no machine {vm}")
+            raise StepError(Exit.NOT_FOUND, f"no VM {vm}")
         return self._machine
 
     def networks(self) -> frozenset[str]:
@@ -32,12 +32,12 @@ class FakeProvider(Provider):
         return Inventory(machines=(self._machine,), networks=("VM Network",), folders=())
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:
-        raise AssertionError("nobody should switch anything off here")
+        raise AssertionError("power_off must not be called")
 
     def export(
         self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: ProgressCallback
     ) -> Landed:
-        raise AssertionError("nobody should export here")
+        raise AssertionError("export must not be called")
 
     def release(self) -> list[str]:
-        raise AssertionError("nobody should release here")
+        raise AssertionError("release must not be called")

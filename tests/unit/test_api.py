@@ -21,14 +21,14 @@ def the(name: str) -> Manifests:
 
 
 @pytest.mark.parametrize("path", sorted(MANIFESTS.iterdir()), ids=lambda path: path.stem)
-def test_every_manifest_of_the_documentation_is_taken(path: Path) -> None:
+def test_every_manifest_of_the_documentation_is_accepted(path: Path) -> None:
     found = read([str(path)])
     assert found.imports
     assert found.sources
     assert found.ignored == []
 
 
-def test_the_documented_import_is_read_as_it_is_meant() -> None:
+def test_the_documented_import_is_read_correctly() -> None:
     found = the("vsphere")
     spec = found.imports["default", "import-alpine"].spec
     assert spec.virtual_machine_name == "alpine"
@@ -40,7 +40,7 @@ def test_the_documented_import_is_read_as_it_is_meant() -> None:
     assert found.secrets["default", "vsphere-login"].values()["password"] == b"something"
 
 
-def test_every_field_of_todays_schema_is_known() -> None:
+def test_every_field_of_vm_import_controller_is_known() -> None:
     spec = the("everything").imports["shop", "import-all"].spec
     assert spec.force_power_off is True
     assert spec.graceful_shutdown_timeout_seconds == 300
@@ -49,7 +49,7 @@ def test_every_field_of_todays_schema_is_known() -> None:
     assert spec.network_mapping[1].network_interface_model is None
 
 
-def test_null_is_as_good_as_nothing() -> None:
+def test_null_means_the_default() -> None:
     spec = the("nullable").imports["default", "import-nulls"].spec
     reference = spec.source_cluster.model_copy(update={"kind": "", "name": ""})
     bare = spec.model_copy(update={"virtual_machine_name": "", "source_cluster": reference})
@@ -77,12 +77,12 @@ def refusal(**spec: Any) -> str:
         ({"forcePowerOff": "perhaps"}, "spec.forcePowerOff"),
     ],
 )
-def test_what_is_wrong_is_refused_with_its_path(spec: dict[str, Any], path: str) -> None:
+def test_a_wrong_field_is_refused_with_its_path(spec: dict[str, Any], path: str) -> None:
     assert refusal(**spec).startswith(f"{path}: ")
 
 
-def test_a_field_in_pythons_spelling_is_unknown() -> None:
-    """Manifests are read by the names of the resource only; code may use Python's."""
+def test_a_field_in_python_spelling_is_unknown() -> None:
+    """Manifests use the names of the resource only; code may use Python's."""
     with pytest.raises(ValidationError) as caught:
         VirtualMachineImportSpec.model_validate({"storage_class": "fast"}, by_alias=True, by_name=False)
     assert first_error(caught.value).startswith("storage_class: ")
@@ -92,7 +92,7 @@ def test_an_unknown_field_of_the_source_reference_is_refused() -> None:
     assert refusal(sourceCluster={"nmae": "vc"}).startswith("spec.sourceCluster.nmae: ")
 
 
-def test_a_number_is_no_boolean() -> None:
+def test_a_number_is_not_a_boolean() -> None:
     assert refusal(forcePowerOff=1).startswith("spec.forcePowerOff: ")
 
 
@@ -100,7 +100,7 @@ def secret(**data: Any) -> Secret:
     return Secret.model_validate({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, **data})
 
 
-def test_a_secrets_data_is_decoded_and_string_data_wins() -> None:
+def test_data_of_a_secret_is_decoded_and_string_data_wins() -> None:
     both = secret(data={"a": "b25l", "b": "dHdv"}, stringData={"b": "drei", "c": "ü"})
     assert both.values() == {"a": b"one", "b": b"drei", "c": "ü".encode()}
 
@@ -110,7 +110,7 @@ def test_a_secret_without_data_is_empty(data: dict[str, Any]) -> None:
     assert secret(**data).values() == {}
 
 
-def test_plain_text_under_data_is_told_where_it_belongs() -> None:
+def test_plain_text_in_data_is_refused_with_a_remedy() -> None:
     with pytest.raises(ValidationError, match=r"password is not base64 .*belongs under stringData"):
         secret(data={"password": "plain text!"})
 
@@ -132,5 +132,5 @@ def test_no_error_shows_a_value(wrong: dict[str, Any]) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_the_status_of_a_cluster_is_passed_over() -> None:
+def test_a_status_from_a_cluster_is_ignored() -> None:
     assert the("everything").sources["ovasource", "default", "an-ova"].status == {"status": "clusterReady"}

@@ -90,7 +90,7 @@ def test_disks_boot_in_their_order_and_show_their_names(tmp_path: Path) -> None:
     assert devices(made, "virtio-net")[0].endswith("bootindex=2")
 
 
-def test_serial_numbers_are_the_manifests(tmp_path: Path) -> None:
+def test_serial_numbers_are_those_of_the_manifest(tmp_path: Path) -> None:
     made = command(tmp_path, serial="VMware-42 10, 2", disks=(a_disk(0, serial="6000c29e"), a_disk(1)))
     assert values(made, "-smbios") == ["type=1,serial=VMware-42 10,, 2"]
     assert [device.split(",")[2] for device in devices(made, "virtio-blk")] == [
@@ -100,20 +100,18 @@ def test_serial_numbers_are_the_manifests(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("persistent", "snapshot"), [(False, "on"), (True, "off")])
-def test_disks_stay_as_they_are_unless_asked_otherwise(
-    tmp_path: Path, persistent: bool, snapshot: str
-) -> None:
+def test_disks_do_not_change_unless_requested(tmp_path: Path, persistent: bool, snapshot: str) -> None:
     (drive,) = values(command(tmp_path, BootOptions(kvm=False, persistent=persistent)), "-drive")
     assert f"snapshot={snapshot}" in drive
     assert "format=qcow2" in drive
 
 
-def test_a_comma_in_a_folders_name_is_no_option(tmp_path: Path) -> None:
+def test_a_comma_in_a_folder_name_is_escaped(tmp_path: Path) -> None:
     (drive,) = values(command(tmp_path / "a,readonly=on"), "-drive")
     assert "a,,readonly=on/disk-0.qcow2" in drive
 
 
-def test_cards_keep_model_and_mac_and_reach_nothing(tmp_path: Path) -> None:
+def test_nics_keep_model_and_mac_and_have_no_network(tmp_path: Path) -> None:
     nics = (a_nic(0, network="mapped", model="e1000e"), a_nic(1), a_nic(2, network="mapped", model="pcnet32"))
     made = command(tmp_path, nics=nics)
     assert [device.split(",")[0] for device in devices(made, "")[-4:]] == [
@@ -126,14 +124,14 @@ def test_cards_keep_model_and_mac_and_reach_nothing(tmp_path: Path) -> None:
     assert all(net.endswith(",restrict=on") for net in values(made, "-netdev"))
 
 
-def test_cpu_and_memory_are_the_manifests(tmp_path: Path) -> None:
+def test_cpu_and_memory_are_those_of_the_manifest(tmp_path: Path) -> None:
     made = command(tmp_path, vcpus=8, cores_per_socket=4, memory_mib=3000)
     assert values(made, "-smp") == ["8,sockets=1,cores=8,threads=1"]
     assert values(made, "-m") == ["3000M"]
     assert values(command(tmp_path, BootOptions(kvm=False, memory_mib=512)), "-m") == ["512M"]
 
 
-def test_a_bios_machine_has_no_flash(tmp_path: Path) -> None:
+def test_a_bios_vm_has_no_flash(tmp_path: Path) -> None:
     made = command(tmp_path, uuid="4210d2f7-6b1c-4c7f-9a53-6f0c2b0c9e11")
     assert not any("pflash" in drive for drive in values(made, "-drive"))
     assert values(made, "-uuid") == ["4210d2f7-6b1c-4c7f-9a53-6f0c2b0c9e11"]
@@ -151,7 +149,7 @@ def ovmf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("secure", "code", "variables", "smm"), [(True, ".secboot", ".ms", "on"), (False, "", "", "off")]
 )
-def test_uefi_has_its_firmware_and_variables_of_its_own(
+def test_uefi_has_its_firmware_and_own_variables(
     ovmf: Path, tmp_path: Path, secure: bool, code: str, variables: str, smm: str
 ) -> None:
     ovmf.mkdir()
@@ -171,20 +169,20 @@ def test_missing_firmware_is_named_with_its_package(tmp_path: Path) -> None:
         command(tmp_path, firmware=Firmware(kind="efi"))
 
 
-def test_a_tpm_hangs_on_its_socket(tmp_path: Path) -> None:
+def test_a_tpm_uses_its_socket(tmp_path: Path) -> None:
     files = BootFiles({"disk-0": tmp_path / "disk-0.raw"}, tmp_path, tpm=tmp_path / "tpm.sock")
     made = qemu_command(manifest(), files, TCG)
     assert f"socket,id=tpm,path={tmp_path}/tpm.sock" in values(made, "-chardev")
     assert devices(made, "tpm-crb") == ["tpm-crb,tpmdev=tpm0"]
 
 
-def test_a_machine_without_tpm_gets_none(tmp_path: Path) -> None:
+def test_a_vm_without_tpm_gets_none(tmp_path: Path) -> None:
     with software_tpm(manifest(), tmp_path) as socket:
         assert socket is None
 
 
-@pytest.mark.parametrize("case", ["bios", "dozen-disks", "many-cards", "three-controllers"])
-def test_every_golden_bios_machine_has_a_command_line(case: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", ["bios", "dozen-disks", "many-nics", "three-controllers"])
+def test_every_golden_bios_vm_has_a_command_line(case: str, tmp_path: Path) -> None:
     loaded = load_manifest(GOLDEN / case)
     names = [disk["name"] for disk in loaded["spec"]["template"]["spec"]["domain"]["devices"]["disks"]]
     made = qemu_command(loaded, BootFiles({name: tmp_path / f"{name}.raw" for name in names}, tmp_path), TCG)
@@ -198,7 +196,7 @@ def test_disks_are_found_in_either_format(tmp_path: Path) -> None:
     assert found == {"disk-0": tmp_path / "disk-0.raw", "disk-1": tmp_path / "disk-1.qcow2"}
 
 
-def test_a_missing_disk_and_a_missing_manifest_are_told(tmp_path: Path) -> None:
+def test_a_missing_disk_and_a_missing_manifest_are_reported(tmp_path: Path) -> None:
     with pytest.raises(StepError, match=r"disk-0\.qcow2 is missing") as caught:
         disk_files(tmp_path, manifest())
     assert caught.value.code is Exit.NOT_FOUND
@@ -208,10 +206,10 @@ def test_a_missing_disk_and_a_missing_manifest_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("quantity", ["2048Mi", "2Gi"])
 def test_memory_is_read_in_any_unit(quantity: str, tmp_path: Path) -> None:
-    """Harvester's webhook writes whole GiB of memory as such."""
+    """Harvester's webhook writes whole GiB of memory in Gi."""
     assert values(command(tmp_path, memory=quantity), "-m") == ["2048M"]
 
 
-def test_memory_that_qemu_cannot_have_is_refused(tmp_path: Path) -> None:
+def test_memory_that_is_not_whole_mib_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StepError, match="is not a whole number of MiB"):
         command(tmp_path, memory="1500k")

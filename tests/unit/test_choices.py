@@ -35,7 +35,7 @@ def names(found: list[Choice]) -> list[str]:
         ("/vm/DC0/vm/web01", "/vm/DC0/vm"),
     ],
 )
-def test_the_folder_of_a_machine_is_below_the_datacenters(path: str, wanted: str) -> None:
+def test_the_folder_of_a_vm_is_relative_to_its_datacenter(path: str, wanted: str) -> None:
     assert chosen(vm(path), a_source(), "web01").folder == wanted
 
 
@@ -44,21 +44,21 @@ def test_only_vmware_has_folders(source: Source) -> None:
     assert chosen(a_machine(), source, "web01").folder is None
 
 
-def test_one_name_in_two_folders_gets_the_identifiers_behind() -> None:
+def test_one_name_in_two_folders_gets_the_ids_as_suffix() -> None:
     machines = [vm("/DC0/vm/a/web", "vm-7"), vm("/DC0/vm/b/web", "vm-8"), vm("/DC0/vm/db", "vm-9")]
     found = choices(machines, a_source(), {}, ())
     assert names(found) == ["web-vm-7", "web-vm-8", "db"]
     assert [(choice.vm, choice.folder) for choice in found] == [("web", "a"), ("web", "b"), ("db", "/")]
 
 
-def test_names_that_become_one_are_kept_apart() -> None:
+def test_names_that_would_become_equal_get_a_suffix() -> None:
     machines = [server("Web 1", "11112222-aaaa"), server("web-1", "33334444-bbbb")]
     found = choices(machines, a_cloud(), {}, ())
     assert names(found) == ["web-1-11112222", "web-1-33334444"]
     assert [choice.vm for choice in found] == ["Web 1", "web-1"]
 
 
-def test_a_server_whose_name_is_not_its_own_is_named_by_its_uuid() -> None:
+def test_servers_with_the_same_name_are_identified_by_uuid() -> None:
     machines = [server("web", "11112222-aaaa"), server("web", "33334444-bbbb")]
     assert [choice.vm for choice in choices(machines, a_cloud(), {}, ())] == [
         "11112222-aaaa",
@@ -66,7 +66,7 @@ def test_a_server_whose_name_is_not_its_own_is_named_by_its_uuid() -> None:
     ]
 
 
-def test_names_hang_on_no_order() -> None:
+def test_names_do_not_depend_on_the_order() -> None:
     machines = [server("web", f"{number % 3}aaaaaaa-bbbb-{number:04}") for number in range(20)]
     machines += [
         server("web-0aaaaaaa", "bbbbbbbb-1"),
@@ -80,17 +80,17 @@ def test_names_hang_on_no_order() -> None:
     assert wanted == {one.machine.source_id: one.name for one in choices(machines, a_cloud(), {}, ())}
 
 
-def test_a_name_once_given_stays() -> None:
+def test_an_assigned_name_stays() -> None:
     first, second = vm("/DC0/vm/b/web", "vm-8"), vm("/DC0/vm/a/web", "vm-7")
     before = {identity(first, a_source()): "web"}
     assert names(choices([second, first], a_source(), before, ())) == ["web-vm-7", "web"]
 
 
-def test_a_name_that_somebody_else_has_is_not_taken() -> None:
+def test_a_name_in_use_is_not_assigned() -> None:
     assert names(choices([vm("/DC0/vm/web", "vm-7")], a_source(), {}, {"web"})) == ["web-vm-7"]
 
 
-def test_a_source_without_a_datacenter_is_one_for_each() -> None:
+def test_a_source_without_a_datacenter_becomes_one_per_datacenter() -> None:
     machines = [vm("/DC0/vm/web", "vm-1"), vm("/east/DC1/vm/web", "vm-2")]
     found = choices(machines, a_source(dc=""), {}, ())
     made = [choice.source for choice in found]
@@ -104,24 +104,24 @@ def test_a_source_without_a_datacenter_is_one_for_each() -> None:
     assert [choice.vm for choice in found] == ["web", "web"]
 
 
-def test_datacenters_that_are_spelt_alike_are_kept_apart() -> None:
+def test_datacenters_with_similar_names_stay_different() -> None:
     machines = [vm("/DC 0/vm/web", "vm-1"), vm("/DC-0/vm/db", "vm-2")]
     made = {choice.source.metadata.name for choice in choices(machines, a_source(dc=""), {}, ())}
     assert len(made) == 2
 
 
-def test_one_datacenter_leaves_the_source_as_it_is() -> None:
+def test_one_datacenter_does_not_change_the_source() -> None:
     (found,) = choices([vm("/DC0/vm/web")], a_source(dc=""), {}, ())
     assert found.source == a_source(dc="")
 
 
-def test_the_one_machine_of_an_archive_is_named_as_it_shall_be() -> None:
+def test_the_only_vm_of_an_archive_may_have_any_name() -> None:
     (only,) = choices([a_machine(name="Web 1")], an_archive(), {}, ())
     assert (only.name, only.vm) == ("web-1", "web-1")
     both = [a_machine(name="Web 1", source_id="a"), a_machine(name="db", source_id="b")]
     assert [choice.vm for choice in choices(both, an_archive(), {}, ())] == ["Web 1", "db"]
 
 
-def test_a_server_asked_for_by_uuid_is_imported_by_it() -> None:
+def test_a_server_requested_by_uuid_is_imported_by_uuid() -> None:
     found = chosen(server("Web 1", "11112222-aaaa"), a_cloud(), "11112222-aaaa")
     assert (found.name, found.vm) == ("web-1", "11112222-aaaa")

@@ -35,16 +35,16 @@ def test_a_wrong_command_line_is_exit_code_2(vmferry: Vmferry, argv: tuple[str, 
     assert "Usage: vmferry" in ended.err
 
 
-def test_nothing_to_import(vmferry: Vmferry, tmp_path: Path) -> None:
+def test_a_missing_import_is_reported(vmferry: Vmferry, tmp_path: Path) -> None:
     refused(vmferry("run", "--into", "here"), Exit.INVALID, "no VirtualMachineImport given; write one")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_manifest(vmferry: Vmferry) -> None:
+def test_a_missing_manifest_is_reported(vmferry: Vmferry) -> None:
     refused(vmferry("plan", "-f", "no.yaml"), Exit.INVALID, "no.yaml: No such file or directory")
 
 
-def test_every_fault_of_a_manifest_is_a_line(vmferry: Vmferry, tmp_path: Path) -> None:
+def test_every_error_of_a_manifest_has_its_own_line(vmferry: Vmferry, tmp_path: Path) -> None:
     (tmp_path / "all.yaml").write_text(
         ALL.replace("dc:", "datacenter:").replace("virtualMachineName", "vmName")
     )
@@ -56,26 +56,26 @@ def test_every_fault_of_a_manifest_is_a_line(vmferry: Vmferry, tmp_path: Path) -
     ]
 
 
-def test_no_error_is_read_as_markup(vmferry: Vmferry, tmp_path: Path) -> None:
+def test_errors_are_not_interpreted_as_markup(vmferry: Vmferry, tmp_path: Path) -> None:
     (tmp_path / "all.yaml").write_text(IMPORT)
     ended = vmferry("run", "-f", "all.yaml", "-f", "[bold]x[/oops]", "--into", "here")
     refused(ended, Exit.INVALID, "[bold]x[/oops]: No such file")
 
 
-def test_somebody_elses_folder(vmferry: Vmferry, tmp_path: Path) -> None:
+def test_a_foreign_folder_is_refused(vmferry: Vmferry, tmp_path: Path) -> None:
     (tmp_path / "all.yaml").write_text(ALL)
     ended = vmferry("run", "-f", "all.yaml", "--into", tmp_path)
     refused(ended, Exit.CONFLICT, f"{tmp_path} is not empty: vmferry did not fill it; choose")
     assert [path.name for path in tmp_path.iterdir()] == ["all.yaml"]
 
 
-def test_a_folder_that_cannot_be_made(vmferry: Vmferry, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_an_error(vmferry: Vmferry, tmp_path: Path) -> None:
     (tmp_path / "all.yaml").write_text(ALL)
     assert vmferry("run", "-f", "all.yaml", "--into", tmp_path / "all.yaml" / "here").code in set(Exit)
 
 
 @pytest.mark.parametrize("name", ["status", "retry"])
-def test_no_import_in_a_folder(vmferry: Vmferry, tmp_path: Path, name: str) -> None:
+def test_a_folder_without_an_import_is_reported(vmferry: Vmferry, tmp_path: Path, name: str) -> None:
     refused(
         vmferry(name, tmp_path / "x"),
         Exit.NOT_FOUND,
@@ -83,11 +83,11 @@ def test_no_import_in_a_folder(vmferry: Vmferry, tmp_path: Path, name: str) -> N
     )
 
 
-def test_nothing_to_boot(vmferry: Vmferry, tmp_path: Path) -> None:
+def test_a_folder_without_a_vm_cannot_boot(vmferry: Vmferry, tmp_path: Path) -> None:
     refused(vmferry("boot", tmp_path), Exit.NOT_FOUND, f"nothing to boot in {tmp_path}")
 
 
-def test_a_wrong_output(vmferry: Vmferry, tmp_path: Path) -> None:
+def test_an_unknown_output_format_is_refused(vmferry: Vmferry, tmp_path: Path) -> None:
     failed(tmp_path / "web")
     ended = vmferry("status", tmp_path / "web", "-o", "xml")
     assert ended.code == 2
@@ -102,10 +102,10 @@ def test_one_source_is_needed_for_an_inventory(vmferry: Vmferry, tmp_path: Path)
     refused(vmferry("inventory", "-f", "two.yaml"), Exit.INVALID, "need exactly one source, found: vc, vd")
 
 
-# --- imports that lie in a folder
+# --- imports in a folder
 
 
-def test_where_an_import_stands(vmferry: Vmferry, tmp_path: Path) -> None:
+def test_the_status_of_an_import_is_shown(vmferry: Vmferry, tmp_path: Path) -> None:
     failed(tmp_path / "web")
     shown = vmferry("status", tmp_path / "web")
     assert shown.code == 0
@@ -114,7 +114,7 @@ def test_where_an_import_stands(vmferry: Vmferry, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("output", ["json", "yaml"])
-def test_where_an_import_stands_for_a_program(vmferry: Vmferry, tmp_path: Path, output: str) -> None:
+def test_the_status_of_an_import_as_a_document(vmferry: Vmferry, tmp_path: Path, output: str) -> None:
     failed(tmp_path / "web")
     shown = vmferry("status", tmp_path / "web", "-o", output)
     assert shown.err == ""
@@ -142,7 +142,7 @@ def test_imports_of_one_name_in_two_namespaces_are_both_shown(vmferry: Vmferry, 
     assert len(json.loads(vmferry("status", tmp_path, "-o", "json").out)) == 2
 
 
-def test_an_import_that_is_done_is_not_done_again(vmferry: Vmferry, tmp_path: Path) -> None:
+def test_a_finished_import_is_not_repeated(vmferry: Vmferry, tmp_path: Path) -> None:
     succeeded(tmp_path / "web")
     before = (tmp_path / "web" / "run.json").read_bytes()
     ended = vmferry("retry", tmp_path / "web")
@@ -150,20 +150,20 @@ def test_an_import_that_is_done_is_not_done_again(vmferry: Vmferry, tmp_path: Pa
     assert (tmp_path / "web" / "run.json").read_bytes() == before
 
 
-def test_an_import_without_its_credentials_asks_for_them(vmferry: Vmferry, tmp_path: Path) -> None:
+def test_an_import_without_credentials_requests_them(vmferry: Vmferry, tmp_path: Path) -> None:
     failed(tmp_path / "web")
     RunDir(tmp_path / "web").delete_credentials()
-    said = f"the credentials of vc are missing in {tmp_path}/web; give the manifests again"
-    refused(vmferry("retry", tmp_path / "web"), Exit.INVALID, said)
+    message = f"the credentials of vc are missing in {tmp_path}/web; give the manifests again"
+    refused(vmferry("retry", tmp_path / "web"), Exit.INVALID, message)
 
 
-def test_a_state_that_cannot_be_read(vmferry: Vmferry, tmp_path: Path) -> None:
+def test_an_unreadable_state_is_reported(vmferry: Vmferry, tmp_path: Path) -> None:
     failed(tmp_path / "web")
     (tmp_path / "web" / "run.json").write_text("{")
     refused(vmferry("status", tmp_path / "web"), Exit.CORRUPT, f"cannot read {tmp_path}/web/run.json")
 
 
-def test_a_folder_that_somebody_works_in(vmferry: Vmferry, tmp_path: Path) -> None:
+def test_a_folder_in_use_is_refused(vmferry: Vmferry, tmp_path: Path) -> None:
     failed(tmp_path / "web")
     rundir = RunDir(tmp_path / "web")
     rundir.lock()

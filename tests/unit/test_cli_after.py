@@ -1,4 +1,4 @@
-"""The command line after the fact: killed imports, other manifests, giving up, old manifests."""
+"""The command line after a run: killed imports, other manifests, discarding, old manifests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workflows.stages import stage_named
 
 
 def killed(folder: Path) -> RunDir:
-    """An import whose runner was killed while it shut the machine down."""
+    """An import whose runner was killed while it shut the VM down."""
     rundir = RunDir(folder)
     rundir.create(a_plan(), {"password": b"old"})
     record = Record.new(a_plan().run, {}, rundir.save)
@@ -27,34 +27,34 @@ def killed(folder: Path) -> RunDir:
     return rundir
 
 
-def test_an_import_whose_runner_was_killed_was_interrupted(vmferry: Vmferry, tmp_path: Path) -> None:
+def test_an_import_with_a_killed_runner_is_interrupted(vmferry: Vmferry, tmp_path: Path) -> None:
     killed(tmp_path / "web")
     shown = vmferry("status", tmp_path / "web")
     assert shown.out.startswith("web  Interrupted")
     assert f"resume:   vmferry retry {tmp_path}/web" in shown.err
-    (said,) = json.loads(vmferry("status", tmp_path / "web", "-o", "json").out)
-    assert (said["phase"], said["goOn"]) == ("Interrupted", f"vmferry retry {tmp_path}/web")
-    assert [one["phase"] for one in said["stages"]] == ["Interrupted"]
+    (result,) = json.loads(vmferry("status", tmp_path / "web", "-o", "json").out)
+    assert (result["phase"], result["goOn"]) == ("Interrupted", f"vmferry retry {tmp_path}/web")
+    assert [one["phase"] for one in result["stages"]] == ["Interrupted"]
 
 
-def test_an_import_that_runs_is_not_interrupted(vmferry: Vmferry, tmp_path: Path) -> None:
+def test_a_running_import_is_not_interrupted(vmferry: Vmferry, tmp_path: Path) -> None:
     killed(tmp_path / "web").mark_running()
     assert vmferry("status", tmp_path / "web").out.startswith("web  Running")
-    (said,) = json.loads(vmferry("status", tmp_path / "web", "-o", "json").out)
-    assert (said["phase"], said["goOn"]) == ("Running", None)
+    (result,) = json.loads(vmferry("status", tmp_path / "web", "-o", "json").out)
+    assert (result["phase"], result["goOn"]) == ("Running", None)
 
 
-def test_manifests_without_the_import_to_go_on_with_are_refused(vmferry: Vmferry, tmp_path: Path) -> None:
+def test_retry_refuses_manifests_without_its_import(vmferry: Vmferry, tmp_path: Path) -> None:
     rundir = killed(tmp_path / "web")
     (tmp_path / "all.yaml").write_text(ALL.replace("{name: web}", "{name: webb}"))
     ended = vmferry("retry", tmp_path / "web", "-f", "all.yaml")
     missing = f"VirtualMachineImport default/web of {tmp_path}/web"
-    said = f"the manifests do not contain {missing}: found: default/webb;"
-    refused(ended, Exit.INVALID, said)
+    result = f"the manifests do not contain {missing}: found: default/webb;"
+    refused(ended, Exit.INVALID, result)
     assert (rundir.credentials / "password").read_bytes() == b"old"
 
 
-def test_manifests_passed_over_are_told_on_one_line(vmferry: Vmferry, tmp_path: Path) -> None:
+def test_ignored_manifests_are_reported_on_one_line(vmferry: Vmferry, tmp_path: Path) -> None:
     name = "long" * 40 + ".yaml"
     (tmp_path / name).write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")
     assert (
@@ -63,7 +63,7 @@ def test_manifests_passed_over_are_told_on_one_line(vmferry: Vmferry, tmp_path: 
     )
 
 
-def test_an_import_given_up_leaves_nothing(vmferry: Vmferry, tmp_path: Path) -> None:
+def test_a_discarded_import_leaves_nothing(vmferry: Vmferry, tmp_path: Path) -> None:
     failed(tmp_path / "web")
     (tmp_path / "web" / "disk-0.qcow2").touch()
     (tmp_path / "web" / ".vmferry" / "published").mkdir()
@@ -74,14 +74,14 @@ def test_an_import_given_up_leaves_nothing(vmferry: Vmferry, tmp_path: Path) -> 
     assert not (tmp_path / "web").exists()
 
 
-def test_giving_up_leaves_what_is_somebody_elses(vmferry: Vmferry, tmp_path: Path) -> None:
+def test_discard_keeps_foreign_files(vmferry: Vmferry, tmp_path: Path) -> None:
     failed(tmp_path / "web")
     (tmp_path / "web" / "notes.txt").write_text("mine")
     assert vmferry("discard", tmp_path / "web").code == 0
     assert [path.name for path in (tmp_path / "web").iterdir()] == ["notes.txt"]
 
 
-def test_what_is_done_is_not_given_up(vmferry: Vmferry, tmp_path: Path) -> None:
+def test_a_finished_import_is_not_discarded(vmferry: Vmferry, tmp_path: Path) -> None:
     succeeded(tmp_path / "web")
     refused(
         vmferry("discard", tmp_path / "web"),
@@ -107,7 +107,7 @@ def test_a_cluster_needs_a_kubeconfig_and_an_address(
     assert not (tmp_path / "here").exists()
 
 
-def test_old_manifests_become_todays_on_standard_output(vmferry: Vmferry, tmp_path: Path) -> None:
+def test_old_manifests_are_migrated_to_standard_output(vmferry: Vmferry, tmp_path: Path) -> None:
     (tmp_path / "old.yaml").write_text(OLD_IMPORT + "  prio: 1\n")
     ended = vmferry("migrate-manifests", "-f", "old.yaml")
     assert ended.code == 0
@@ -115,7 +115,7 @@ def test_old_manifests_become_todays_on_standard_output(vmferry: Vmferry, tmp_pa
     assert ended.err == "warning: old.yaml:7: spec.prio: left out: it has no equivalent\n"
 
 
-def test_old_manifests_become_todays_in_a_folder(vmferry: Vmferry, tmp_path: Path) -> None:
+def test_old_manifests_are_migrated_to_a_folder(vmferry: Vmferry, tmp_path: Path) -> None:
     (tmp_path / "old.yaml").write_text(OLD_IMPORT)
     assert vmferry("migrate-manifests", "-f", "old.yaml", "-o", "new").err == "wrote new/old.yaml\n"
     refused(

@@ -1,4 +1,4 @@
-"""What KubeVirt cannot carry, whatever the source; the warning and what is made of it go together."""
+"""What KubeVirt cannot represent, for any source; each warning is tested with its result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def made(machine: Machine) -> tuple[Shape, dict[str, Any]]:
     return result, domain
 
 
-def test_an_ordinary_machine_gives_no_reason_for_concern() -> None:
+def test_an_ordinary_vm_causes_no_concern() -> None:
     machine = a_machine(nics=(a_nic(),), uuid=UUID, serial="VMware-42 10", disks=(a_disk(serial="6000c29e"),))
     assert codes(machine) == []
 
@@ -51,53 +51,53 @@ def test_an_ordinary_machine_gives_no_reason_for_concern() -> None:
         ({"clock": Clock(offset_seconds=3600)}, []),
     ],
 )
-def test_what_is_changed_or_lost_is_said(given: dict[str, Any], wanted: list[tuple[str, str]]) -> None:
+def test_every_change_or_loss_causes_a_concern(given: dict[str, Any], wanted: list[tuple[str, str]]) -> None:
     assert codes(a_machine(**given)) == wanted
 
 
 @pytest.mark.parametrize("uuid", ["4210", "{" + UUID + "}", UUID + "\n", "not-a-uuid"])
-def test_a_uuid_that_is_none_is_left_to_kubevirt(uuid: str) -> None:
+def test_an_invalid_uuid_is_left_to_kubevirt(uuid: str) -> None:
     machine = a_machine(uuid=uuid)
     assert codes(machine) == [("warn", "uuid-unusable")]
     assert "firmware" not in made(machine)[1]
 
 
 @pytest.mark.parametrize("serial", ["line\nbreak", "ü", "x" * 257])
-def test_a_serial_number_that_no_table_holds_is_left_out(serial: str) -> None:
+def test_an_invalid_serial_number_is_left_out(serial: str) -> None:
     machine = a_machine(serial=serial)
     assert codes(machine) == [("warn", "serial-unusable")]
     assert "firmware" not in made(machine)[1]
 
 
 @pytest.mark.parametrize("serial", ["with space", "a/b", "x" * 257])
-def test_a_disks_serial_number_that_kubevirt_refuses_is_left_out(serial: str) -> None:
+def test_an_invalid_disk_serial_number_is_left_out(serial: str) -> None:
     machine = a_machine(disks=(a_disk(serial=serial),))
     assert codes(machine) == [("warn", "serial-unusable")]
     assert "serial" not in made(machine)[1]["devices"]["disks"][0]
 
 
 @pytest.mark.parametrize("mac", ["01:00:5e:00:00:01", "00:00:00:00:00:00", "02:00:00:00:00:00"])
-def test_an_address_that_no_card_can_have_is_left_to_kubevirt(mac: str) -> None:
+def test_an_invalid_mac_is_left_to_kubevirt(mac: str) -> None:
     machine = a_machine(nics=(a_nic(mac=mac),))
     assert codes(machine) == [("warn", "mac-unusable")]
     assert "macAddress" not in made(machine)[1]["devices"]["interfaces"][0]
 
 
-def test_a_card_without_a_cable_gets_none() -> None:
+def test_a_disconnected_nic_has_its_link_down() -> None:
     (interface,) = made(a_machine(nics=(a_nic(connected=False),)))[1]["devices"]["interfaces"]
     assert interface["state"] == "down"
 
 
-def test_two_parties_that_say_the_same_say_it_once() -> None:
+def test_equal_concerns_are_merged() -> None:
     machine = a_machine(vcpus=1, disks=(), concerns=about(a_machine(disks=())))
     assert [concern.code for concern in made(machine)[0].concerns] == ["no-disks"]
 
 
-def test_the_same_code_about_another_thing_stays() -> None:
+def test_concerns_about_different_objects_are_not_merged() -> None:
     one, other = warn("serial-unusable", "disk-0"), warn("serial-unusable", "disk-1")
     assert merged([one], [other, one]) == (one, other)
 
 
-def test_a_blocking_concern_names_what_to_do_or_is_final() -> None:
+def test_a_blocking_concern_names_a_remedy_or_is_final() -> None:
     blocks = [concern for concern in about(a_machine(disks=())) if concern.severity is Severity.BLOCK]
     assert [str(concern) for concern in blocks] == ["the VM has no disks; there is nothing to import"]

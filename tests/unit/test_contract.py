@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from steps.model.contract import Exit, StepError, is_retryable
 
 
-def test_only_done_permanent_and_sibling_codes_are_not_tried_again() -> None:
+def test_only_done_permanent_and_sibling_codes_are_not_retried() -> None:
     assert [code for code in range(256) if not is_retryable(code)] == [0, *range(10, 21)]
 
 
 @pytest.mark.parametrize("code", Exit)
-def test_no_code_is_one_of_argos_own(code: Exit) -> None:
+def test_no_code_collides_with_those_of_argo(code: Exit) -> None:
     assert code not in (64, 65)
     assert code.permanent is (10 <= code <= 19)
 
@@ -27,4 +27,4 @@ def test_an_error_says_what_why_and_what_to_do() -> None:
 def test_an_error_is_one_line(what: str, why: str, remedy: str) -> None:
     line = str(StepError(Exit.INVALID, what, why, remedy))
     assert len(line.splitlines()) <= 1
-    assert line.isprintable()  # a name from a foreign file does not colour the terminal
+    assert line.isprintable()  # a name from a foreign file cannot control the terminal

@@ -42,7 +42,7 @@ def quiet(_done: int, _total: int) -> None:
     pass
 
 
-def test_a_disk_is_moved_and_its_digest_told(into: Path, scratch: Path) -> None:
+def test_a_disk_is_moved_and_its_digest_returned(into: Path, scratch: Path) -> None:
     seen: list[tuple[int, int]] = []
     published = DirectoryTarget(into, Stop()).publish("disk-0", scratch, lambda *report: seen.append(report))
     assert published.sha256 == hashlib.sha256(CONTENT).hexdigest()
@@ -52,14 +52,14 @@ def test_a_disk_is_moved_and_its_digest_told(into: Path, scratch: Path) -> None:
     assert seen[-1] == (len(CONTENT), len(CONTENT))
 
 
-def test_a_disk_that_has_arrived_is_not_looked_for_in_scratch(into: Path, scratch: Path) -> None:
+def test_a_moved_disk_is_not_needed_in_scratch(into: Path, scratch: Path) -> None:
     target = DirectoryTarget(into, Stop())
     first = target.publish("disk-0", scratch, quiet)
     ready(scratch).unlink()
     assert target.publish("disk-0", scratch, quiet) == first
 
 
-def test_a_kill_before_the_move_is_made_good(into: Path, scratch: Path) -> None:
+def test_a_kill_before_the_move_is_recovered(into: Path, scratch: Path) -> None:
     DirectoryTarget(into, Stop()).publish("disk-0", scratch, quiet)
     (into / "disk-0.raw").rename(scratch / "disk.raw")
     DirectoryTarget(into, Stop()).publish("disk-0", scratch, quiet)
@@ -67,9 +67,7 @@ def test_a_kill_before_the_move_is_made_good(into: Path, scratch: Path) -> None:
 
 
 @pytest.mark.parametrize("damaged", [CONTENT[:-1], b"X" + CONTENT[1:]], ids=["short", "flipped"])
-def test_a_damaged_disk_is_not_taken_for_the_one_that_arrived(
-    into: Path, scratch: Path, damaged: bytes
-) -> None:
+def test_a_damaged_disk_is_replaced(into: Path, scratch: Path, damaged: bytes) -> None:
     DirectoryTarget(into, Stop()).publish("disk-0", scratch, quiet)
     (into / "disk-0.raw").write_bytes(damaged)
     (scratch / "disk.raw").write_bytes(CONTENT)
@@ -86,7 +84,7 @@ def test_a_stop_moves_nothing(into: Path, scratch: Path) -> None:
     assert (scratch / "disk.raw").exists()
 
 
-def test_the_folder_describes_the_machine(into: Path, scratch: Path) -> None:
+def test_the_folder_describes_the_vm(into: Path, scratch: Path) -> None:
     machine, plan = a_machine(), a_plan()
     target = connect(plan, into, Stop())
     target.publish("disk-0", scratch, quiet)
@@ -99,7 +97,7 @@ def test_the_folder_describes_the_machine(into: Path, scratch: Path) -> None:
     assert names == {".vmferry", "SHA256SUMS", "machine.json", "virtualmachine.yaml", "disk-0.raw"}
 
 
-def test_the_heading_says_how_disks_become_claims(into: Path, scratch: Path) -> None:
+def test_the_manifest_heading_has_the_upload_commands(into: Path, scratch: Path) -> None:
     machine, plan = a_machine(disks=(a_disk(capacity=(1 << 30) + 1),)), a_plan(namespace="shop")
     target = DirectoryTarget(into, Stop())
     target.publish("disk-0", scratch, quiet)
@@ -108,7 +106,7 @@ def test_the_heading_says_how_disks_become_claims(into: Path, scratch: Path) -> 
     assert wanted in (into / "virtualmachine.yaml").read_text()
 
 
-def test_a_machine_is_not_built_without_all_its_disks(into: Path, scratch: Path) -> None:
+def test_a_vm_is_not_built_without_all_its_disks(into: Path, scratch: Path) -> None:
     machine, plan = a_machine(disks=(a_disk(0), a_disk(1))), a_plan()
     target = DirectoryTarget(into, Stop())
     target.publish("disk-0", scratch, quiet)
@@ -117,18 +115,18 @@ def test_a_machine_is_not_built_without_all_its_disks(into: Path, scratch: Path)
     assert not (into / "virtualmachine.yaml").exists()
 
 
-def test_a_folder_runs_nothing(into: Path) -> None:
+def test_start_does_nothing_in_a_folder(into: Path) -> None:
     target, made = DirectoryTarget(into, Stop()), shape(a_plan(), a_machine())
     target.start(made)
     target.wait(made)
     assert list(into.iterdir()) == []
 
 
-def test_names_in_scratch(tmp_path: Path) -> None:
+def test_files_in_scratch_have_their_names(tmp_path: Path) -> None:
     assert landing(tmp_path, DiskFormat.QCOW2) == tmp_path / "disk.qcow2"
     assert ready(tmp_path) == tmp_path / "ready.json"
 
 
-def test_what_was_published_is_a_document() -> None:
+def test_the_publication_is_a_document() -> None:
     given = {"id": "disk-0", "name": "disk-0.raw", "format": "raw", "size": 1, "sha256": "00"}
     assert Published.model_validate(given).format is DiskFormat.RAW

@@ -1,4 +1,4 @@
-"""docs/ and README.md: generated parts are up to date, links lead somewhere, messages are in the code."""
+"""docs/ and README.md: generated parts are up to date, links are valid, messages exist in the code."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _FILE: Final = re.compile(
 )
 _FENCE: Final = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _CUT: Final = re.compile(r"<[^>]+>|: |; |\. |…|, ")
-"""Where a message may be put together of several texts of the code."""
+"""The places where a message may consist of several texts of the code."""
 
 
 def ids(path: Path) -> str:
@@ -51,7 +51,7 @@ def ids(path: Path) -> str:
 
 @cache
 def generator() -> ModuleType:
-    sys.path.append(str(DOCS))  # where the modules are that it imports
+    sys.path.append(str(DOCS))  # the folder of the modules that it imports
     spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
     assert spec is not None
     assert spec.loader is not None
@@ -69,7 +69,7 @@ def test_no_generated_page_is_stale() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
-def test_every_relative_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+def test_every_relative_link_has_its_file_and_heading(page: Path) -> None:
     text = _FENCE.sub("", page.read_text())
     broken = []
     for link in _LINK.findall(text):
@@ -98,15 +98,15 @@ def test_every_page_is_in_the_index() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
-def test_every_file_that_is_named_is_there(page: Path) -> None:
-    if page.name == "0018-layout.md":  # it speaks of what was there before
+def test_every_named_file_exists(page: Path) -> None:
+    if page.name == "0018-layout.md":  # it describes an earlier layout
         return
     named = (name for name in _FILE.findall(page.read_text()) if "NAME" not in name)
     missing = [name for name in named if not (ROOT / name).exists()]
     assert missing == []
 
 
-# --- how it reads
+# --- form
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
@@ -115,7 +115,7 @@ def test_lines_are_short(page: Path) -> None:
     assert [line for line in text.splitlines() if len(line) > LONGEST and not line.startswith("|")] == []
 
 
-# --- what the code says
+# --- consistency with the code
 
 
 @cache
@@ -133,13 +133,13 @@ def messages() -> list[str]:
 
 
 @pytest.mark.parametrize("message", messages())
-def test_a_message_is_one_of_the_code(message: str) -> None:
+def test_every_documented_message_is_in_the_code(message: str) -> None:
     parts = [part.strip(" ().") for part in _CUT.split(message)]
     assert [part for part in parts if part and part not in texts()] == []
 
 
 def rows(title: str) -> list[str]:
-    """The first cells of the table below a title of the status page."""
+    """The first cells of the table after a title of the status page."""
     section = STATUS.read_text().partition(f"## {title}\n")[2].partition("\n## ")[0]
     return [line.split("|")[1] for line in section.splitlines() if line.startswith("|")][2:]
 
@@ -149,13 +149,13 @@ def listed(title: str) -> set[str]:
 
 
 def test_every_event_is_listed() -> None:
-    said = {event.reason for event in REACHED.values()}
-    said |= set(reasons_of("Happening", "Say", "EmitEvent", "emit"))
-    assert said - listed("Events") == set()
+    reasons = {event.reason for event in REACHED.values()}
+    reasons |= set(reasons_of("Happening", "Say", "EmitEvent", "emit"))
+    assert reasons - listed("Events") == set()
 
 
 def reasons_of(*functions: str) -> Iterator[str]:
-    """The constant reasons that are given to these functions."""
+    """The constant reasons that are passed to these functions."""
     for path in (ROOT / "controller" / "operator").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in functions:
@@ -163,7 +163,7 @@ def reasons_of(*functions: str) -> Iterator[str]:
 
 
 def constants(args: list[ast.expr]) -> Iterator[str]:
-    """The texts among the first arguments, also those of a choice between two."""
+    """The texts among the first arguments, also both of a conditional expression."""
     for arg in args[:3]:
         for part in (arg.body, arg.orelse) if isinstance(arg, ast.IfExp) else (arg,):
             if isinstance(part, ast.Constant) and isinstance(part.value, str):

@@ -14,11 +14,11 @@ from tests.unit.test_mapping import machines
 
 
 @given(machines())
-def test_a_machine_survives_being_written_and_read(machine: Machine) -> None:
+def test_a_machine_is_unchanged_after_writing_and_reading(machine: Machine) -> None:
     assert Machine.model_validate_json(machine.to_json()) == machine
 
 
-def test_a_plan_survives_being_saved_and_loaded(tmp_path: Path) -> None:
+def test_a_plan_is_unchanged_after_saving_and_loading(tmp_path: Path) -> None:
     a_plan(vm_name="db").save(tmp_path / "plan.json")
     assert Plan.load(tmp_path / "plan.json") == a_plan(vm_name="db")
     assert '"insecureSkipTLSVerify": false' in (tmp_path / "plan.json").read_text()
@@ -58,19 +58,19 @@ def test_the_wrong_field_is_named_with_its_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"null"])
-def test_what_is_no_document_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+def test_an_unreadable_document_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "machine.json"
     path.write_bytes(content)
     assert len(str(refusal(path)).splitlines()) == 1
 
 
-def test_the_disk_of_an_id() -> None:
+def test_a_disk_is_found_by_its_id() -> None:
     assert a_machine(disks=(a_disk(0), a_disk(1))).disk("disk-1").id == "disk-1"
     with pytest.raises(KeyError):
         a_machine().disk("disk-9")
 
 
-def test_a_file_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
+def test_a_file_is_replaced_atomically_without_leftovers(tmp_path: Path) -> None:
     path = tmp_path / "state"
     write_atomically(path, "old")
     write_atomically(path, "new", mode=0o600)

@@ -26,21 +26,21 @@ def job(name: str = "web", **plan: Any) -> Job:
     return Job(a_plan(name=name, **plan), {"password": b"p"})
 
 
-def test_one_import_lies_in_the_folder_itself(tmp_path: Path) -> None:
+def test_one_import_uses_the_folder_itself(tmp_path: Path) -> None:
     (run,) = imports.create([job()], tmp_path / "into")
     assert run.rundir.root == tmp_path / "into"
     assert Plan.load(run.rundir.request / PLAN) == job().plan
     assert [rundir.root for rundir in imports.find(tmp_path / "into")] == [tmp_path / "into"]
 
 
-def test_several_imports_lie_below_it_by_name(tmp_path: Path) -> None:
+def test_several_imports_use_subfolders(tmp_path: Path) -> None:
     jobs = [job("a"), job("b"), job("b", namespace="shop")]
     runs = imports.create(jobs, tmp_path / "into")
     assert [run.rundir.root.name for run in runs] == ["a", "default-b", "shop-b"]
     assert {rundir.root for rundir in imports.find(tmp_path / "into")} == {run.rundir.root for run in runs}
 
 
-def test_nothing_is_made_when_one_folder_is_taken(tmp_path: Path) -> None:
+def test_nothing_is_created_if_one_folder_is_in_use(tmp_path: Path) -> None:
     (tmp_path / "into" / "b").mkdir(parents=True)
     (tmp_path / "into" / "b" / "thesis").touch()
     with pytest.raises(StepError) as caught:
@@ -49,7 +49,7 @@ def test_nothing_is_made_when_one_folder_is_taken(tmp_path: Path) -> None:
     assert not (tmp_path / "into" / "a").exists()
 
 
-def test_a_run_is_linked_to_its_import(tmp_path: Path) -> None:
+def test_a_run_has_the_labels_of_its_import(tmp_path: Path) -> None:
     (run,) = imports.create([job()], tmp_path)
     found = run.record.workflow["metadata"]["labels"]
     assert found["migration.harvesterhci.io/import-namespace"] == "default"
@@ -66,15 +66,13 @@ def test_a_folder_is_for_one_runner(tmp_path: Path) -> None:
     ("phase", "code", "wanted"),
     [(Phase.SUCCEEDED, None, 0), (Phase.FAILED, 13, 13), (Phase.FAILED, None, Exit.INTERNAL)],
 )
-def test_an_import_ends_with_the_code_of_the_step_to_blame(
-    phase: Phase, code: int | None, wanted: int
-) -> None:
+def test_an_import_ends_with_the_code_of_the_failed_step(phase: Phase, code: int | None, wanted: int) -> None:
     cause = a_leaf(exit_code=code) if code else None
     assert ImportResult("web", Path("web"), phase, cause).code == wanted
 
 
-def test_a_run_of_real_steps_fails_as_its_step_says(tmp_path: Path) -> None:
-    """The one test with processes: there are no credentials, which preflight says."""
+def test_a_run_of_real_steps_reports_the_error_of_its_step(tmp_path: Path) -> None:
+    """The only test with processes: there are no credentials, which preflight reports."""
     runs = imports.create([Job(job().plan, {})], tmp_path)
     console = Console(file=io.StringIO(), width=200)
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]

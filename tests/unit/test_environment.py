@@ -36,65 +36,65 @@ def credentials(environ: dict[str, str]) -> dict[str, bytes]:
         ("https://user@[fe80::1]:443", "https://[fe80::1]:443/sdk"),
     ],
 )
-def test_the_url_may_be_as_short_as_for_govc_and_holds_no_password(url: str, endpoint: str) -> None:
+def test_the_url_may_be_as_short_as_for_govc(url: str, endpoint: str) -> None:
     assert spec(GOVC_URL=url).endpoint == endpoint
 
 
-def test_the_urls_user_and_password_are_credentials() -> None:
+def test_user_and_password_of_the_url_are_credentials() -> None:
     found = credentials({"GOVC_URL": "a%40b:p%3Aw@vcenter.example"})
     assert found == {"username": b"a@b", "password": b"p:w"}
 
 
-def test_variables_of_their_own_win_over_the_url() -> None:
+def test_separate_variables_win_over_the_url() -> None:
     environ = {"GOVC_URL": "a:b@vcenter.example", "GOVC_USERNAME": "c", "GOVC_PASSWORD": "d"}
     assert credentials(environ) == {"username": b"c", "password": b"d"}
 
 
-def test_the_datacenter_is_taken() -> None:
+def test_the_datacenter_is_read() -> None:
     assert spec(GOVC_URL="vc", GOVC_DATACENTER="DC1").dc == "DC1"
 
 
 @pytest.mark.parametrize(
     ("text", "wanted"), [("1", True), ("true", True), ("TRUE", True), ("0", False), ("", False)]
 )
-def test_tls_is_verified_unless_said_otherwise(text: str, wanted: bool) -> None:
+def test_tls_is_verified_unless_disabled(text: str, wanted: bool) -> None:
     assert spec(GOVC_URL="vc", GOVC_INSECURE=text).insecure_skip_tls_verify is wanted
 
 
-def test_the_authorities_are_read_into_the_credentials(tmp_path: Path) -> None:
+def test_the_ca_file_is_read_into_the_credentials(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_bytes(b"pem")
     assert credentials({"GOVC_URL": "vc", "GOVC_TLS_CA_CERTS": f"{tmp_path}/ca.pem"})["caCert"] == b"pem"
 
 
-def test_a_machine_becomes_an_import_of_a_fitting_name() -> None:
+def test_a_vm_becomes_an_import_with_a_valid_name() -> None:
     (made,) = read({"VM_NAME": "Web Server 1"}).imports
     assert (made.metadata.name, made.spec.virtual_machine_name) == ("web-server-1", "Web Server 1")
     assert made.spec.source_cluster.name == NAME
 
 
-def test_an_empty_environment_says_nothing() -> None:
+def test_an_empty_environment_gives_nothing() -> None:
     assert read({}) == Environment()
     assert read({"GOVC_USERNAME": "u", "GOVC_PASSWORD": "p", "OS_USERNAME": "u"}) == Environment()
 
 
-def test_missing_authorities_are_an_error_a_person_can_read() -> None:
+def test_a_missing_ca_file_is_reported() -> None:
     with pytest.raises(StepError, match="GOVC_TLS_CA_CERTS"):
         read({"GOVC_URL": "vc", "GOVC_TLS_CA_CERTS": "/none.pem"})
 
 
-def test_several_files_of_authorities_are_taken(tmp_path: Path) -> None:
+def test_several_ca_files_are_joined(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).write_bytes(name.encode())
     found = credentials({"GOVC_URL": "vc", "GOVC_TLS_CA_CERTS": f"{tmp_path}/a:{tmp_path}/b"})
     assert found["caCert"].split() == [b"a", b"b"]
 
 
-def test_a_broken_url_is_an_error_a_person_can_read() -> None:
+def test_a_malformed_url_is_reported() -> None:
     with pytest.raises(StepError, match="GOVC_URL"):
         read({"GOVC_URL": "https://[fe80::1/sdk"})
 
 
-def test_a_password_of_any_bytes_is_taken() -> None:
+def test_a_password_may_have_any_bytes() -> None:
     assert credentials({"GOVC_URL": "vc", "GOVC_PASSWORD": "caf\udce9"}) == {"password": b"caf\xe9"}
 
 
@@ -117,7 +117,7 @@ def cloud(**environ: str) -> OpenstackSource:
     return source
 
 
-def test_the_variables_of_the_qa_plan_are_a_cloud_and_a_server() -> None:
+def test_the_variables_of_the_qa_plan_give_a_cloud_and_a_server() -> None:
     spec = cloud(**QA).spec
     assert (spec.endpoint, spec.region) == ("https://keystone.example:5000/v3", "RegionOne")
     assert not spec.insecure_skip_tls_verify
@@ -126,7 +126,7 @@ def test_the_variables_of_the_qa_plan_are_a_cloud_and_a_server() -> None:
     assert (made.spec.source_cluster.kind, made.spec.source_cluster.name) == ("OpenstackSource", NAME)
 
 
-def test_the_users_domain_is_the_projects_too_unless_that_is_named() -> None:
+def test_the_domain_of_the_user_is_the_default_for_the_project() -> None:
     found = credentials(QA)
     assert (found["domain_name"], found["user_domain_name"]) == (b"people", b"people")
     assert "project_domain_name" not in found
@@ -134,8 +134,8 @@ def test_the_users_domain_is_the_projects_too_unless_that_is_named() -> None:
     assert (found["user_domain_name"], found["project_domain_name"]) == (b"people", b"projects")
 
 
-def test_what_the_provider_reads_of_the_environment(tmp_path: Path) -> None:
-    """Both ends of the keys: whoever renames one breaks this."""
+def test_the_provider_reads_the_credentials_of_the_environment(tmp_path: Path) -> None:
+    """Writer and reader of the keys: a rename in only one of them breaks this test."""
     for key, value in credentials(QA | {"OS_PROJECT_DOMAIN_NAME": "projects"}).items():
         (tmp_path / key).write_bytes(value)
     assert Credentials.read(tmp_path).options == {
@@ -147,7 +147,7 @@ def test_what_the_provider_reads_of_the_environment(tmp_path: Path) -> None:
     }
 
 
-def test_an_application_credential_is_taken(tmp_path: Path) -> None:
+def test_an_application_credential_is_read(tmp_path: Path) -> None:
     environ = {
         "OS_AUTH_URL": "https://keystone.example:5000/v3",
         "OS_APPLICATION_CREDENTIAL_ID": "a1",
@@ -158,7 +158,7 @@ def test_an_application_credential_is_taken(tmp_path: Path) -> None:
     assert Credentials.read(tmp_path).method == "application-credential"
 
 
-def test_the_authority_of_a_cloud_is_read(tmp_path: Path) -> None:
+def test_the_ca_file_of_a_cloud_is_read(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_bytes(b"pem")
     assert credentials(QA | {"OS_CACERT": f"{tmp_path}/ca.pem"})["ca_cert"] == b"pem"
     with pytest.raises(StepError, match=r"none\.pem.*OS_CACERT"):
@@ -166,16 +166,16 @@ def test_the_authority_of_a_cloud_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "wanted"), [("1", True), ("True", True), ("0", False), ("", False)])
-def test_tls_of_a_cloud_is_verified_unless_said_otherwise(text: str, wanted: bool) -> None:
+def test_tls_of_a_cloud_is_verified_unless_disabled(text: str, wanted: bool) -> None:
     assert cloud(**QA, OS_INSECURE=text).spec.insecure_skip_tls_verify is wanted
 
 
 @pytest.mark.parametrize(("text", "wanted"), [("internal", "internal"), ("adminURL", "admin"), ("", "")])
-def test_the_interface_is_taken_in_its_old_names_too(text: str, wanted: str) -> None:
+def test_old_names_of_the_interface_are_accepted(text: str, wanted: str) -> None:
     assert cloud(**QA, OS_INTERFACE=text).spec.interface == wanted
 
 
-def test_both_sets_are_a_source_each_with_their_own_machine() -> None:
+def test_each_set_of_variables_gives_a_source_and_its_vm() -> None:
     both = read(QA | {"GOVC_URL": "u:p@vcenter.example", "VM_NAME": "web01"})
     assert [source.kind for source in both.sources] == ["VmwareSource", "OpenstackSource"]
     assert [made.spec.source_cluster.kind for made in both.imports] == ["VmwareSource", "OpenstackSource"]
@@ -184,12 +184,12 @@ def test_both_sets_are_a_source_each_with_their_own_machine() -> None:
     assert both.credentials(cloud(**QA))["username"] == b"admin"
 
 
-def test_a_broken_keystone_url_is_an_error_a_person_can_read() -> None:
+def test_a_malformed_keystone_url_is_reported() -> None:
     with pytest.raises(StepError, match="OS_AUTH_URL"):
         read({"OS_AUTH_URL": "https://[fe80::1/v3"})
 
 
 @pytest.mark.parametrize("variable", ["VM_NAME", "OS_VM_NAME"])
-def test_a_name_that_is_no_text_is_an_error_a_person_can_read(variable: str) -> None:
+def test_a_name_that_is_not_text_is_reported(variable: str) -> None:
     with pytest.raises(StepError, match=f"{variable} is not printable text"):
         read({variable: "caf\udce9"})

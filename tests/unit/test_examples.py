@@ -1,4 +1,4 @@
-"""examples/: what a person copies is read by vmferry, and asks for what can be carried out."""
+"""examples/: vmferry reads every file that a user may copy, and can plan its imports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EVERYTHING: Final = read([str(EXAMPLES)])
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_file_is_read_and_nothing_in_it_is_ignored(path: Path) -> None:
+def test_a_file_is_read_completely(path: Path) -> None:
     found = read([str(path)])
     assert found.imports
     assert not found.ignored

@@ -1,7 +1,7 @@
-"""What comes of a machine, as files a person can read.
+"""The manifests of VMs, as files for people to read.
 
-`make golden` writes `virtualmachine.yaml` anew from `plan.json` and `machine.json`: look at the diff before
-you commit it. tests/kubevirt proves that KubeVirt takes every one of them.
+`make golden` rewrites `virtualmachine.yaml` from `plan.json` and `machine.json`: look at the diff before you
+commit it. tests/kubevirt proves that KubeVirt accepts every one of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CASES: Final = sorted(path.parent.name for path in GOLDEN.glob("*/plan.json"))
 
 
 def built(case: str, into: Path) -> str:
-    """The manifest that an import of this case leaves in its folder; its disks hold five bytes each."""
+    """The manifest that an import of this case writes to its folder; its disks have five bytes each."""
     plan, machine = Plan.load(GOLDEN / case / "plan.json"), Machine.load(GOLDEN / case / "machine.json")
     target = DirectoryTarget(into, Stop())
     for disk in machine.disks:
@@ -50,7 +50,7 @@ def test_golden_manifest(case: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["vmware", "openstack", "ova"])
-def test_every_source_has_machines_of_its_own(source: str) -> None:
+def test_every_source_has_golden_vms(source: str) -> None:
     plans = [Plan.load(GOLDEN / case / "plan.json") for case in CASES if case.startswith(f"{source}-")]
     assert len(plans) >= 3
     assert {plan.source.kind.lower() for plan in plans} == {f"{source}source"}
@@ -66,10 +66,10 @@ def domain(case: str) -> dict[str, Any]:
     return found
 
 
-# What the golden files must say, in words: a wrong file that was written by mistake does not pass.
+# The required content of the golden files: finds a wrong file that was written by mistake.
 
 
-def test_a_bios_machine_has_no_firmware_and_no_smm() -> None:
+def test_a_bios_vm_has_no_firmware_and_no_smm() -> None:
     assert "firmware" not in domain("bios")
     assert domain("bios")["features"] == {"acpi": {"enabled": True}}
 
@@ -88,7 +88,7 @@ def test_a_tpm_is_persistent_whatever_the_firmware() -> None:
     assert found["features"] == {"acpi": {"enabled": True}}
 
 
-def test_uefi_without_secure_boot_says_so() -> None:
+def test_uefi_without_secure_boot_is_explicit() -> None:
     assert domain("uefi")["firmware"] == {"bootloader": {"efi": {"secureBoot": False}}}
     assert "smm" not in domain("uefi")["features"]
 
@@ -113,8 +113,8 @@ def test_a_dozen_disks_boot_as_at_the_source() -> None:
     assert sorted(orders.values()) == [1, 2, *range(4, 14)]
 
 
-def test_every_card_that_kubevirt_allows_is_there() -> None:
-    spec = manifest("many-cards")["spec"]["template"]["spec"]
+def test_every_nic_model_of_kubevirt_is_used() -> None:
+    spec = manifest("many-nics")["spec"]["template"]["spec"]
     found = [(nic["name"], nic["model"]) for nic in spec["domain"]["devices"]["interfaces"]]
     assert found == [
         ("migrated-0", "virtio"),
@@ -131,29 +131,29 @@ def test_every_card_that_kubevirt_allows_is_there() -> None:
 
 
 def test_the_pod_network_is_masqueraded_and_others_are_bridged() -> None:
-    bindings = [set(nic) & {"bridge", "masquerade"} for nic in domain("many-cards")["devices"]["interfaces"]]
+    bindings = [set(nic) & {"bridge", "masquerade"} for nic in domain("many-nics")["devices"]["interfaces"]]
     assert bindings == [{"bridge"}, {"bridge"}, {"masquerade"}, {"bridge"}]
 
 
 @pytest.mark.parametrize(("case", "strategy"), [("halted", "Halted"), ("bios", "RerunOnFailure")])
-def test_whether_the_machine_is_started(case: str, strategy: str) -> None:
+def test_the_run_strategy_follows_the_request(case: str, strategy: str) -> None:
     assert manifest(case)["spec"]["runStrategy"] == strategy
 
 
-def test_an_odd_description_arrives_as_it_is() -> None:
+def test_an_unusual_description_is_kept() -> None:
     notes = Machine.load(GOLDEN / "odd-description" / "machine.json").notes
     assert manifest("odd-description")["metadata"]["annotations"]["field.cattle.io/description"] == notes
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_labels_that_harvester_looks_for(case: str) -> None:
+def test_labels_for_harvester_are_set(case: str) -> None:
     found = manifest(case)
     name = found["metadata"]["name"]
     assert found["metadata"]["labels"]["migration.harvesterhci.io/imported"] == "true"
     assert found["spec"]["template"]["metadata"]["labels"] == {"harvesterhci.io/vmName": name}
 
 
-def test_a_windows_gets_what_harvesters_templates_for_it_have() -> None:
+def test_a_windows_vm_has_the_features_of_harvesters_template() -> None:
     found = domain("vmware-windows")
     assert found["features"]["hyperv"]["vapic"] == {"enabled": True}
     assert found["clock"]["timer"]["hyperv"] == {"present": True}
@@ -170,7 +170,7 @@ def test_a_windows_gets_what_harvesters_templates_for_it_have() -> None:
         ("ova-vmware", "otherLinux", "photon"),
     ],
 )
-def test_the_system_is_told_to_harvester_and_kubevirt(case: str, label: str, os: str) -> None:
+def test_the_guest_system_is_set_for_harvester_and_kubevirt(case: str, label: str, os: str) -> None:
     found = manifest(case)
     assert found["metadata"]["labels"]["harvesterhci.io/os"] == label
     assert found["spec"]["template"]["metadata"]["annotations"] == {"vm.kubevirt.io/os": os}
@@ -182,7 +182,7 @@ def test_an_unknown_system_is_not_guessed() -> None:
     assert "annotations" not in found["spec"]["template"]["metadata"]
 
 
-def test_uuid_and_serial_numbers_are_what_the_guest_read() -> None:
+def test_uuid_and_serial_numbers_are_those_of_the_source() -> None:
     machine = Machine.load(GOLDEN / "vmware-windows" / "machine.json")
     found = domain("vmware-windows")
     assert found["firmware"]["uuid"] == machine.smbios_uuid != machine.uuid
@@ -192,7 +192,7 @@ def test_uuid_and_serial_numbers_are_what_the_guest_read() -> None:
     assert domain("openstack-linux")["firmware"] == {"uuid": server.source_id, "serial": server.source_id}
 
 
-def test_the_clock_has_the_sources_offset() -> None:
+def test_the_clock_has_the_offset_of_the_source() -> None:
     assert domain("vmware-windows")["clock"]["utc"] == {"offsetSeconds": 3600}
     assert domain("openstack-windows")["clock"]["utc"] == {}
 
@@ -202,13 +202,13 @@ def test_threads_are_kept() -> None:
     assert domain("openstack-linux")["resources"]["limits"]["cpu"] == "8"
 
 
-def test_a_card_that_is_not_connected_has_its_link_down() -> None:
+def test_a_disconnected_nic_has_its_link_down() -> None:
     states = {nic["name"]: nic.get("state") for nic in domain("vmware-nics")["devices"]["interfaces"]}
     assert states == {"migrated-0": None, "pod-network": None, "migrated-3": None, "migrated-4": "down"}
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_consoles_pointer_is_absolute(case: str) -> None:
+def test_the_pointer_of_the_console_is_absolute(case: str) -> None:
     assert domain(case)["devices"]["inputs"] == [{"bus": "usb", "name": "tablet", "type": "tablet"}]
 
 
@@ -233,6 +233,6 @@ CONCERNS: Final = {
 
 
 @pytest.mark.parametrize(("case", "codes"), CONCERNS.items())
-def test_what_is_changed_on_the_way_is_said(case: str, codes: list[str]) -> None:
+def test_every_change_has_its_concern(case: str, codes: list[str]) -> None:
     plan, machine = Plan.load(GOLDEN / case / "plan.json"), Machine.load(GOLDEN / case / "machine.json")
     assert [concern.code for concern in shape(plan, machine).concerns] == codes

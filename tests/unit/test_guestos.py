@@ -1,4 +1,4 @@
-"""One vocabulary of guest systems for three sources."""
+"""One vocabulary of guest systems for three kinds of source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from steps.model.guestos import harvester_label, is_windows, of_openstack, of_ov
 
 _descriptor: Any = vim.vm.GuestOsDescriptor
 VMWARE: Final[list[str]] = list(_descriptor.GuestOsIdentifier.values)
-"""Every guestId that this release of the API knows."""
+"""Every guestId of this release of the API."""
 NAMELESS: Final = {
     "otherGuest",
     "otherGuest64",
@@ -24,11 +24,11 @@ OFFERED: Final = {
     *("windows", "linux", "otherLinux", "debian", "fedora", "gentoo", "oracle", "redhat", "ubuntu"),
     *("SLEs", "openSUSE"),
 }
-"""What Harvester's form offers: harvester-ui-extension pkg/harvester/mixins/harvester-vm/index.js, OS."""
+"""The systems in Harvester's form: harvester-ui-extension pkg/harvester/mixins/harvester-vm/index.js, OS."""
 
 
 @pytest.mark.parametrize("guest_id", VMWARE)
-def test_every_guest_id_of_vsphere_is_known_or_says_nothing(guest_id: str) -> None:
+def test_every_named_guest_id_of_vsphere_is_known(guest_id: str) -> None:
     assert bool(of_vmware(guest_id)) is (guest_id not in NAMELESS)
     assert is_windows(of_vmware(guest_id)) is guest_id.lower().startswith("win")
 
@@ -61,7 +61,7 @@ def test_every_linux_of_vsphere_has_a_label(guest_id: str) -> None:
         ("notThereYetGuest", "", ""),
     ],
 )
-def test_guest_ids_of_vsphere(guest_id: str, wanted: str, label: str) -> None:
+def test_guest_ids_of_vsphere_become_ids_and_labels(guest_id: str, wanted: str, label: str) -> None:
     assert (of_vmware(guest_id), harvester_label(of_vmware(guest_id))) == (wanted, label)
 
 
@@ -90,7 +90,7 @@ def test_guest_ids_of_vsphere(guest_id: str, wanted: str, label: str) -> None:
         (999, "", ""),
     ],
 )
-def test_systems_of_ovf(cim_id: int | None, os_type: str, wanted: str) -> None:
+def test_systems_of_ovf_become_ids(cim_id: int | None, os_type: str, wanted: str) -> None:
     assert of_ovf(cim_id, os_type) == wanted
 
 
@@ -120,12 +120,12 @@ def test_systems_of_ovf(cim_id: int | None, os_type: str, wanted: str) -> None:
         ("", "", "", ""),
     ],
 )
-def test_systems_of_openstack(distro: str, version: str, kind: str, wanted: str) -> None:
+def test_systems_of_openstack_become_ids(distro: str, version: str, kind: str, wanted: str) -> None:
     assert of_openstack(distro, version, kind) == wanted
 
 
 @given(st.text(), st.text(), st.text(), st.none() | st.integers())
-def test_any_text_gives_an_id_that_a_manifest_can_hold(
+def test_any_text_becomes_an_id_that_is_valid_in_a_manifest(
     one: str, two: str, three: str, number: int | None
 ) -> None:
     for found in (of_vmware(one), of_ovf(number, one), of_openstack(one, two, three)):

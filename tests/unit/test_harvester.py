@@ -39,19 +39,21 @@ def kubeconfig(tmp_path: Path) -> str:
         ("[fd00::1]:9000", "[fd00::1]", 9000),
     ],
 )
-def test_an_address_is_a_host_and_perhaps_a_port(kubeconfig: str, address: str, host: str, port: int) -> None:
+def test_an_address_is_a_host_with_an_optional_port(
+    kubeconfig: str, address: str, host: str, port: int
+) -> None:
     found = from_environment({"KUBECONFIG": kubeconfig, "SVC_ADDRESS": address})
     assert found == ClusterTarget(kubeconfig=kubeconfig, host=host, port=port)
 
 
 @pytest.mark.parametrize("address", ["http://a", "a/b", "a:b", "a:99999", ":80", "u@a", "a b", "[::"])
-def test_anything_else_is_refused(kubeconfig: str, address: str) -> None:
+def test_an_invalid_address_is_refused(kubeconfig: str, address: str) -> None:
     with pytest.raises(StepError, match="is not an address; write HOST or HOST:PORT") as caught:
         from_environment({"KUBECONFIG": kubeconfig, "SVC_ADDRESS": address})
     assert caught.value.code is Exit.INVALID
 
 
-def test_a_relative_kubeconfig_is_found_again_from_anywhere(
+def test_a_relative_kubeconfig_becomes_absolute(
     tmp_path: Path, kubeconfig: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -87,7 +89,7 @@ def option(argv: list[str], name: str) -> str:
     return argv[argv.index(name) + 1]
 
 
-def test_serve_and_image_of_a_disk_meet_at_one_address_and_token(rundir: RunDir) -> None:
+def test_serve_and_image_use_the_same_address_and_token(rundir: RunDir) -> None:
     first = free_port()
     save(rundir, ClusterTarget(kubeconfig="/k", host="127.0.0.1", port=first))
     way = ClusterArguments(rundir, PortAllocator())
@@ -101,7 +103,7 @@ def test_serve_and_image_of_a_disk_meet_at_one_address_and_token(rundir: RunDir)
     assert way.environment() == {"KUBECONFIG": "/k"}
 
 
-def test_a_retry_serves_where_it_served_before(rundir: RunDir, taken: int) -> None:
+def test_a_retry_serves_at_the_same_port(rundir: RunDir, taken: int) -> None:
     save(rundir, ClusterTarget(kubeconfig="/k", host="127.0.0.1", port=free_port()))
     (rundir.notes / "port-disk-0").write_text(str(again := free_port()))
     (rundir.notes / "port-disk-1").write_text(str(taken))
@@ -110,7 +112,7 @@ def test_a_retry_serves_where_it_served_before(rundir: RunDir, taken: int) -> No
     assert option(way.arguments(stage, "disk-1"), "--listen") != f"127.0.0.1:{taken}"
 
 
-def test_imports_beside_each_other_never_share_a_port(taken: int) -> None:
+def test_parallel_imports_never_share_a_port(taken: int) -> None:
     ports = PortAllocator()
     first = ports.take("127.0.0.1", [taken, free := free_port()])
     assert first == free
@@ -119,13 +121,13 @@ def test_imports_beside_each_other_never_share_a_port(taken: int) -> None:
     assert caught.value.code is Exit.BUSY
 
 
-def test_it_listens_at_that_address_only_where_it_can() -> None:
+def test_serve_listens_at_the_address_only_if_it_is_local() -> None:
     assert listen_address("127.0.0.1") == "127.0.0.1"
-    assert listen_address("192.0.2.1") == "0.0.0.0"  # noqa: S104 - TEST-NET-1, which no machine has
+    assert listen_address("192.0.2.1") == "0.0.0.0"  # noqa: S104 - TEST-NET-1, which no host has
     assert listen_address("[2001:db8::1]") == "[::]"
 
 
-def test_the_token_is_hard_to_guess_and_for_one_person(rundir: RunDir) -> None:
+def test_the_token_is_long_and_private(rundir: RunDir) -> None:
     save(rundir, ClusterTarget(kubeconfig="/k", host="a"))
     first = (rundir.notes / TOKEN).read_text()
     assert len(first.strip()) == 32

@@ -15,7 +15,7 @@ from tests.unit.test_view import text
 @pytest.mark.parametrize(
     "name", ["null", "1e3", "0x10", "a: b", "- x", "#", "'", '"', "é\n", "2026-01-01", "x" * 300]
 )
-def test_any_name_survives_the_yaml(name: str) -> None:
+def test_any_name_is_unchanged_in_yaml(name: str) -> None:
     assert YAML(typ="safe").load(to_yaml({"name": name})) == {"name": name}
 
 
@@ -24,7 +24,7 @@ def an_inventory(**machine: Any) -> Inventory:
     return Inventory(machines=machines, networks=("VM Network",), folders=("prod",))
 
 
-def test_the_tables_say_what_is_there() -> None:
+def test_the_tables_show_the_inventory() -> None:
     shown = text(render(an_inventory(path="/DC0/vm/web01", nics=(a_nic(0), a_nic(1)))))
     assert "/DC0/vm/web01  vm-42  off    2     2 GiB   1 GiB  VM Network" in shown
     assert "none" in shown
@@ -36,7 +36,7 @@ def test_brackets_in_a_name_are_shown(path: str) -> None:
     assert path in text(render(an_inventory(path=path)))
 
 
-def test_a_program_gets_everything() -> None:
+def test_the_document_contains_everything() -> None:
     found = document(an_inventory())
     assert [machine["sourceId"] for machine in found["machines"]] == ["vm-42", "vm-42"]
     assert (found["networks"], found["folders"]) == (["VM Network"], ["prod"])

@@ -63,11 +63,11 @@ def test_import_source_and_secret_are_joined() -> None:
 
 
 @pytest.mark.parametrize("kind", ["VmwareSource", "vmwaresource", "VMWARESOURCE"])
-def test_the_kind_of_the_source_is_read_in_any_case(kind: str) -> None:
+def test_the_case_of_the_source_kind_does_not_matter(kind: str) -> None:
     made(an_import(sourceCluster={"kind": kind, "name": "vc"}), a_source(), a_secret())
 
 
-def test_a_source_is_looked_for_in_the_imports_namespace_unless_said_otherwise() -> None:
+def test_the_default_namespace_of_a_source_is_that_of_the_import() -> None:
     reference = {"kind": "VmwareSource", "name": "vc"}
     (fault,) = refusal(an_import(namespace="shop", sourceCluster=reference), a_source(), a_secret())
     assert fault == (
@@ -81,12 +81,12 @@ def test_a_missing_secret_is_named() -> None:
     assert fault == "VirtualMachineImport web: Secret default/vc-login is not given (found: default/other)"
 
 
-def test_no_import_at_all() -> None:
+def test_no_import_is_reported() -> None:
     (fault,) = refusal(a_source(), a_secret())
     assert fault.startswith("no VirtualMachineImport given; write one")
 
 
-def test_every_reason_of_every_import_is_given() -> None:
+def test_every_reason_of_every_import_is_reported() -> None:
     found = refusal(
         an_import("a", virtualMachineName=""), an_import("b", networkMapping=[{}]), a_source(), a_secret()
     )
@@ -97,7 +97,7 @@ def test_every_reason_of_every_import_is_given() -> None:
     ]
 
 
-def test_each_run_has_a_uid_of_its_own() -> None:
+def test_each_run_has_its_own_uid() -> None:
     first, second = (made(an_import(), a_source(), a_secret())[0].plan for _ in range(2))
     assert first.run != second.run
     assert uuid.UUID(first.import_.uid) != uuid.UUID(second.import_.uid)
@@ -107,21 +107,21 @@ def test_each_run_has_a_uid_of_its_own() -> None:
     "second",
     [{"virtualMachineName": "web01"}, {"virtualMachineName": "db", "targetVirtualMachineName": "web01"}],
 )
-def test_two_imports_that_would_become_one_machine_are_refused(second: dict[str, Any]) -> None:
+def test_two_imports_to_one_vm_are_refused(second: dict[str, Any]) -> None:
     (fault,) = refusal(an_import("a"), an_import("b", **second), a_source(), a_secret())
     assert fault.startswith("a and b would both become default/web01")
 
 
 @pytest.mark.parametrize("name", ["WEB01", "web01."])
-def test_two_names_that_become_one_are_refused(name: str) -> None:
+def test_two_names_that_become_equal_are_refused(name: str) -> None:
     refusal(an_import("a"), an_import("b", virtualMachineName=name), a_source(), a_secret())
 
 
-def test_one_name_in_two_namespaces_is_fine() -> None:
+def test_one_name_in_two_namespaces_is_accepted() -> None:
     assert len(made(an_import("a"), an_import("b", namespace="shop"), a_source(), a_secret())) == 2
 
 
-# --- the environment, where no manifest says otherwise
+# --- the environment, if no manifest has the value
 
 
 def test_the_environment_alone_is_enough() -> None:
@@ -136,7 +136,7 @@ def test_manifests_win_over_the_environment() -> None:
     assert job.credentials == {"username": b"u", "password": b"p"}
 
 
-def test_an_address_left_open_is_the_environments() -> None:
+def test_an_empty_address_is_read_from_the_environment() -> None:
     (job,) = made(an_import(), a_source(endpoint="", dc="DC9"), a_secret(), environment=GOVC)
     assert (job.plan.source.endpoint, job.plan.source.datacenter) == ("https://other.example/sdk", "DC9")
 
@@ -156,7 +156,7 @@ def test_a_secret_that_a_source_names_is_never_replaced_by_the_environment() -> 
     assert "Secret default/vc-login is not given" in fault
 
 
-def test_a_machine_of_each_source_of_the_environment() -> None:
+def test_each_source_of_the_environment_gives_an_import() -> None:
     vmware, openstack = made(environment=BOTH)
     assert (vmware.plan.vm, vmware.plan.source.kind) == ("web01", SourceKind.VMWARE)
     assert (openstack.plan.vm, openstack.plan.source.kind) == ("db01", SourceKind.OPENSTACK)
@@ -164,14 +164,14 @@ def test_a_machine_of_each_source_of_the_environment() -> None:
     assert openstack.credentials["username"] == b"admin"
 
 
-def test_an_import_that_names_no_source_takes_the_one_of_its_kind() -> None:
+def test_an_import_without_a_source_name_uses_the_one_of_its_kind() -> None:
     (job,) = made(an_import(sourceCluster={"kind": "openstacksource"}), environment=BOTH)
     assert job.plan.source.endpoint == "https://keystone.example:5000/v3"
     (fault,) = refusal(an_import(sourceCluster={}), environment=BOTH)
     assert "its source (no kind) default/ is not given" in fault
 
 
-def test_a_clouds_address_left_open_is_the_environments() -> None:
+def test_an_empty_address_of_a_cloud_is_read_from_the_environment() -> None:
     cluster = {"kind": "OpenstackSource", "name": "os"}
     open_, region = a_cloud(endpoint=""), a_cloud(endpoint="", region="West")
     for source, wanted in ((open_, "RegionOne"), (region, "West")):
@@ -180,7 +180,7 @@ def test_a_clouds_address_left_open_is_the_environments() -> None:
         assert job.plan.source.region == wanted
 
 
-def test_the_environments_password_goes_to_no_other_cloud() -> None:
+def test_the_password_of_the_environment_goes_to_no_other_cloud() -> None:
     cluster = {"kind": "OpenstackSource", "name": "os"}
     stranger = a_cloud(endpoint="https://stranger.example:5000/v3", credentials=None)
     (fault,) = refusal(an_import(sourceCluster=cluster), stranger, environment=BOTH)
@@ -190,10 +190,10 @@ def test_the_environments_password_goes_to_no_other_cloud() -> None:
     assert job.credentials["password"] == b"s3"
 
 
-# --- one source to look at
+# --- one source for an inventory
 
 
-def test_the_only_source_is_taken() -> None:
+def test_the_only_source_is_used() -> None:
     manifests = given(a_source(), a_secret())
     source, credentials = access(only_source(manifests, NOTHING, None), manifests, NOTHING)
     assert (source.name, credentials["username"]) == ("vc", b"u")
@@ -207,14 +207,14 @@ def test_of_several_sources_one_must_be_named() -> None:
     assert only_source(several, NOTHING, "VmwareSource/vc").metadata.name == "vc"
 
 
-def test_sources_of_one_name_are_told_apart_by_their_kind() -> None:
+def test_sources_with_the_same_name_are_distinguished_by_kind() -> None:
     several = given(a_source(), a_cloud("vc"), a_secret())
     with pytest.raises(InvalidManifestsError, match="found: VmwareSource/vc, OpenstackSource/vc; select one"):
         only_source(several, NOTHING, "vc")
     assert only_source(several, NOTHING, "openstacksource/vc").kind == "OpenstackSource"
 
 
-def test_the_environments_source_is_taken_when_there_is_no_other() -> None:
+def test_the_source_of_the_environment_is_used_if_there_is_no_other() -> None:
     assert only_source(Manifests(), GOVC, None).spec.address == "https://other.example/sdk"
 
 

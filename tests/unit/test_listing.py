@@ -24,7 +24,7 @@ from tests.unit.test_manifests import SECRET, SOURCE
 
 
 class AtTheTop(FakeProvider):
-    """Its machine stands in the datacenter's top folder."""
+    """Its VM is in the datacenter's top folder."""
 
     def describe(self, vm: str, folder: str | None) -> Machine:
         return super().describe(vm, None if folder == "/" else folder)
@@ -35,7 +35,7 @@ Look = Callable[[Machine], None]
 
 @pytest.fixture
 def source_has(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Look:
-    """Manifests of a source that has one machine, in memory."""
+    """Manifests of a source with one VM, in memory."""
     secret = SECRET.replace("password: p", "password: hunter2")
     (tmp_path / "vm.yaml").write_text(f"{secret}---\n{SOURCE}")
 
@@ -61,11 +61,11 @@ def source_has(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Look:
         ([], []),
     ],
 )
-def test_a_manifest_may_have_no_name(words: list[str], wanted: list[str]) -> None:
+def test_the_name_after_the_manifest_option_is_optional(words: list[str], wanted: list[str]) -> None:
     assert with_manifest_value(words) == wanted
 
 
-def test_the_manifest_of_one_machine_goes_to_standard_output(
+def test_the_manifest_of_one_vm_goes_to_standard_output(
     vmferry: Vmferry, source_has: Look, tmp_path: Path
 ) -> None:
     ended = vmferry("inventory", "-f", "vm.yaml", "--manifest", "web01")
@@ -77,21 +77,21 @@ def test_the_manifest_of_one_machine_goes_to_standard_output(
     assert ended.out.startswith("# /DC0/vm/web01 (vm-42): 2 vCPU")
 
 
-def test_a_manifest_from_a_mapping(vmferry: Vmferry, source_has: Look, tmp_path: Path) -> None:
+def test_a_manifest_follows_the_mapping(vmferry: Vmferry, source_has: Look, tmp_path: Path) -> None:
     (tmp_path / "map").write_text("networkMapping:\n- {sourceNetwork: VM Network, destinationNetwork: x/y}\n")
     ended = vmferry("inventory", "-f", "vm.yaml", "--manifest", "web01", "--mapping", "map")
     rows = YAML(typ="safe").load(ended.out)["spec"]["networkMapping"]
     assert rows == [{"sourceNetwork": "VM Network", "destinationNetwork": "x/y"}]
 
 
-def test_a_machine_that_is_not_there(vmferry: Vmferry, source_has: Look) -> None:
-    refused(vmferry("inventory", "-f", "vm.yaml", "--manifest", "no"), Exit.NOT_FOUND, "no machine no")
+def test_an_unknown_vm_is_refused(vmferry: Vmferry, source_has: Look) -> None:
+    refused(vmferry("inventory", "-f", "vm.yaml", "--manifest", "no"), Exit.NOT_FOUND, "no VM no")
 
 
 @pytest.mark.parametrize(
     ("words", "folder"), [(["--all", "--manifest"], "imports"), (["--all", "--into", "here"], "here")]
 )
-def test_a_folders_worth(
+def test_all_manifests_are_written_to_a_folder(
     vmferry: Vmferry, source_has: Look, tmp_path: Path, words: list[str], folder: str
 ) -> None:
     ended = vmferry("inventory", "-f", "vm.yaml", *words)
@@ -103,13 +103,13 @@ def test_a_folders_worth(
     assert "hunter2" not in "".join(path.read_text() for path in (tmp_path / folder).iterdir())
 
 
-def test_a_folders_worth_for_a_program(vmferry: Vmferry, source_has: Look) -> None:
+def test_all_manifests_are_listed_as_json(vmferry: Vmferry, source_has: Look) -> None:
     ended = vmferry(
         "inventory", "-f", "vm.yaml", "--all", "--manifest", "-o", "json", "--network", "default/v"
     )
-    told = json.loads(ended.out)
-    assert [file["result"] for file in told["files"]] == ["written"] * 3
-    assert told["unmapped"] == []
+    report = json.loads(ended.out)
+    assert [file["result"] for file in report["files"]] == ["written"] * 3
+    assert report["unmapped"] == []
 
 
 def test_the_folder_can_be_planned(vmferry: Vmferry, source_has: Look) -> None:
@@ -120,7 +120,7 @@ def test_the_folder_can_be_planned(vmferry: Vmferry, source_has: Look) -> None:
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
-def test_kubectl_takes_the_folder(vmferry: Vmferry, source_has: Look, tmp_path: Path) -> None:
+def test_kubectl_accepts_the_folder(vmferry: Vmferry, source_has: Look, tmp_path: Path) -> None:
     vmferry("inventory", "-f", "vm.yaml", "--all", "--manifest")
     argv = ["kubectl", "label", "--local", "-f", "imports", "a=b", "-o", "name"]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
@@ -131,7 +131,7 @@ def test_kubectl_takes_the_folder(vmferry: Vmferry, source_has: Look, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--manifest"], "give the name of a VM, or use --all"),
         (["--all"], "use --all --manifest"),
@@ -142,12 +142,12 @@ def test_kubectl_takes_the_folder(vmferry: Vmferry, source_has: Look, tmp_path: 
         (["--all", "--manifest", "--mapping", "none"], "file none does not exist"),
     ],
 )
-def test_options_that_do_not_go_together(
-    vmferry: Vmferry, source_has: Look, tmp_path: Path, words: list[str], said: str
+def test_contradictory_options_are_refused(
+    vmferry: Vmferry, source_has: Look, tmp_path: Path, words: list[str], message: str
 ) -> None:
     ended = vmferry("inventory", "-f", "vm.yaml", *words)
     assert ended.code == 2
-    assert said in ended.err
+    assert message in ended.err
     assert [path.name for path in tmp_path.iterdir()] == ["vm.yaml"]
 
 

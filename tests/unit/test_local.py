@@ -10,7 +10,7 @@ import pytest
 from controller.local.runner import TransferSlots
 from steps.model.contract import Exit
 from steps.model.plan import TargetKind
-from tests.unit.fakes import HOLD, Import, told
+from tests.unit.fakes import HOLD, Import, exit_codes
 from workflows.stages import Scope, stage_named, stages_for
 from workflows.status.nodes import Phase, root_cause
 
@@ -21,7 +21,7 @@ def one(tmp_path: Path) -> Import:
 
 
 async def until(condition: Any) -> None:
-    """Let the runner go on until something holds; it must come about without time passing."""
+    """Let the runner continue until a condition is true; it must become true without time passing."""
     for _ in range(1000):
         if condition():
             return
@@ -38,7 +38,7 @@ def test_everything_runs_once(one: Import) -> None:
     assert root_cause(one.workflow) is None
 
 
-def test_the_order_is_that_of_the_table(one: Import) -> None:
+def test_the_order_follows_the_stage_table(one: Import) -> None:
     one.run()
     events = one.launcher.events
     rows = [stage for stage in stages_for(TargetKind.DIRECTORY) if not stage.gate]
@@ -51,12 +51,12 @@ def test_the_order_is_that_of_the_table(one: Import) -> None:
                 assert all(events.index(("end", name)) < begin for name in names)
 
 
-def test_gates_nobody_asked_for_are_skipped(one: Import) -> None:
+def test_gates_that_were_not_requested_are_skipped(one: Import) -> None:
     one.run()
     assert one.leaf("approve-poweroff").phase is Phase.SKIPPED
 
 
-def test_disks_run_beside_each_other(one: Import) -> None:
+def test_disks_run_in_parallel(one: Import) -> None:
     one.run()
     assert one.launcher.most == 2
 
@@ -69,7 +69,7 @@ def test_cleanup_runs_last(one: Import) -> None:
 # --- failure
 
 
-def test_a_disk_that_fails_for_good_does_not_stop_the_other(one: Import) -> None:
+def test_a_permanent_failure_of_a_disk_does_not_stop_the_other(one: Import) -> None:
     assert one.run(export_disk_0=[Exit.NO_SPACE]) is Phase.FAILED
     assert one.leaf("image disk-1").phase is Phase.SUCCEEDED
     assert one.leaf("convert disk-0").phase is one.leaf("build").phase is Phase.OMITTED
@@ -80,20 +80,20 @@ def test_a_disk_that_fails_for_good_does_not_stop_the_other(one: Import) -> None
 
 
 @pytest.mark.parametrize("code", range(10, 21))
-def test_what_a_person_must_mend_is_tried_once(one: Import, code: int) -> None:
+def test_permanent_failures_are_not_retried(one: Import, code: int) -> None:
     one.run(convert_disk_0=[code])
     assert one.leaf("convert disk-0").attempts == 1
     assert one.leaf("convert disk-0").exit_code == code
 
 
 @pytest.mark.parametrize("code", [1, 30, 31, 32, 70, 137, 143])
-def test_what_may_pass_is_tried_again(one: Import, code: int) -> None:
+def test_temporary_failures_are_retried(one: Import, code: int) -> None:
     assert one.run(export_disk_0=[code, code, 0]) is Phase.SUCCEEDED
     assert one.leaf("export disk-0").attempts == 3
 
 
 @pytest.mark.parametrize("name", ["preflight", "poweroff", "export", "convert", "image", "build"])
-def test_attempts_are_limited_by_the_table(one: Import, name: str) -> None:
+def test_the_stage_table_limits_the_attempts(one: Import, name: str) -> None:
     limit = stage_named(name).retry.limit
     disk = stage_named(name).scope is Scope.DISK
     key = f"{name}_disk_0" if disk else name
@@ -106,7 +106,7 @@ def test_nothing_follows_a_failed_power_off(one: Import) -> None:
     assert one.launcher.began == ["preflight", "poweroff", "cleanup"]
 
 
-def test_after_a_refusal_by_preflight_the_source_is_left_alone(one: Import) -> None:
+def test_cleanup_is_skipped_after_a_refusal_by_preflight(one: Import) -> None:
     one.run(preflight=[Exit.DENIED])
     assert "cleanup" not in one.launcher.began
     assert one.leaf("cleanup").phase is Phase.SKIPPED
@@ -118,24 +118,24 @@ def test_nothing_follows_a_failed_preflight(one: Import) -> None:
     assert one.launcher.began == ["preflight"]
 
 
-def test_preflight_that_could_not_reach_the_source_is_cleaned_up_after(one: Import) -> None:
+def test_cleanup_runs_after_an_unreachable_source(one: Import) -> None:
     one.run(preflight=[Exit.UNREACHABLE] * 3)
     assert one.launcher.began[-1] == "cleanup"
 
 
-# --- going on
+# --- resuming
 
 
-def test_going_on_repeats_nothing_that_is_done(one: Import) -> None:
+def test_resume_repeats_no_finished_stage(one: Import) -> None:
     one.run(export_disk_1=[Exit.NO_SPACE])
     one.reopen()
     assert one.run() is Phase.SUCCEEDED
     assert one.launcher.began == ["export disk-1", "convert disk-1", "image disk-1", "build", "cleanup"]
 
 
-def test_going_on_after_a_kill_begins_with_what_was_running(one: Import) -> None:
+def test_resume_after_a_kill_starts_with_the_running_stage(one: Import) -> None:
     async def killed() -> None:
-        runner = one.runner(told(one.disks, export_disk_0=[HOLD]))
+        runner = one.runner(exit_codes(one.disks, export_disk_0=[HOLD]))
         task = asyncio.create_task(runner.run())
         await until(lambda: "image disk-1" in one.launcher.began and one.launcher.alive == {"export disk-0"})
         task.cancel()
@@ -147,7 +147,7 @@ def test_going_on_after_a_kill_begins_with_what_was_running(one: Import) -> None
     assert one.launcher.began == ["export disk-0", "convert disk-0", "image disk-0", "build", "cleanup"]
 
 
-def test_going_on_with_a_finished_import_only_looks_for_leftovers(one: Import) -> None:
+def test_resume_of_a_finished_import_runs_only_cleanup(one: Import) -> None:
     one.run()
     one.reopen()
     assert one.run() is Phase.SUCCEEDED
@@ -158,10 +158,10 @@ def test_going_on_with_a_finished_import_only_looks_for_leftovers(one: Import) -
 
 
 def stopped(one: Import, running: int, **changed: Sequence[int]) -> Phase:
-    """Run until that many exports are held, stop, and wait for the end."""
+    """Run until this number of exports is held, stop, and wait for the end."""
 
     async def go() -> Phase:
-        runner = one.runner(told(one.disks, **changed))
+        runner = one.runner(exit_codes(one.disks, **changed))
         task = asyncio.create_task(runner.run())
         await until(lambda: len(one.launcher.alive) == running)
         runner.stop()
@@ -170,7 +170,7 @@ def stopped(one: Import, running: int, **changed: Sequence[int]) -> Phase:
     return asyncio.run(go())
 
 
-def test_a_stop_ends_what_runs_and_begins_nothing_but_cleanup(one: Import) -> None:
+def test_a_stop_ends_running_steps_and_starts_only_cleanup(one: Import) -> None:
     assert stopped(one, 2, export_disk_0=[HOLD], export_disk_1=[HOLD]) is Phase.FAILED
     assert one.launcher.began[-1] == "cleanup"
     assert one.launcher.left() == ["build", *(f"{s} {d}" for d in one.disks for s in ("convert", "image"))]
@@ -179,14 +179,14 @@ def test_a_stop_ends_what_runs_and_begins_nothing_but_cleanup(one: Import) -> No
     assert one.workflow["status"]["message"] == "Stopped with strategy 'Stop'"
 
 
-def test_a_stopped_import_goes_on(one: Import) -> None:
+def test_a_stopped_import_can_resume(one: Import) -> None:
     stopped(one, 2, export_disk_0=[HOLD], export_disk_1=[HOLD])
     one.reopen()
     assert one.run() is Phase.SUCCEEDED
     assert "poweroff" not in one.launcher.began
 
 
-def test_a_stop_reaches_what_waits_for_its_turn(tmp_path: Path) -> None:
+def test_a_stop_reaches_stages_that_wait_for_a_limit(tmp_path: Path) -> None:
     many = Import(tmp_path / "many", disks=6)
     held = {f"export_disk_{number}": [HOLD] for number in range(4)}
     stopped(many, 4, **held)
@@ -195,7 +195,7 @@ def test_a_stop_reaches_what_waits_for_its_turn(tmp_path: Path) -> None:
 
 def test_a_second_stop_kills(one: Import) -> None:
     async def go() -> None:
-        runner = one.runner(told(one.disks, export_disk_0=[HOLD], export_disk_1=[HOLD]))
+        runner = one.runner(exit_codes(one.disks, export_disk_0=[HOLD], export_disk_1=[HOLD]))
         task = asyncio.create_task(runner.run())
         await until(lambda: len(one.launcher.alive) == 2)
         runner.stop()
@@ -207,15 +207,15 @@ def test_a_second_stop_kills(one: Import) -> None:
     asyncio.run(go())
 
 
-# --- what imports share
+# --- shared by imports
 
 
 def together(imports: Sequence[Import], limits: TransferSlots, watch: Callable[[], None]) -> None:
-    """Run imports at the same time, exports held until nothing moves; `watch` looks, then they resume."""
+    """Run imports in parallel, with exports held until nothing changes; `watch` checks, then they resume."""
 
     async def go() -> None:
         held = {f"export_disk_{number}": [HOLD] for number in range(len(imports[0].disks))}
-        runners = [one.runner(told(one.disks, **held), limits) for one in imports]
+        runners = [one.runner(exit_codes(one.disks, **held), limits) for one in imports]
         tasks = [asyncio.create_task(runner.run()) for runner in runners]
         for _ in range(200):
             await asyncio.sleep(0)
@@ -238,7 +238,7 @@ def test_streams_are_limited_over_all_imports(tmp_path: Path) -> None:
     together((first, second), TransferSlots(), watch)
 
 
-def test_two_vms_are_in_transfer_unless_a_limit_says_otherwise(tmp_path: Path) -> None:
+def test_two_vms_are_in_transfer_by_default(tmp_path: Path) -> None:
     imports = [Import(tmp_path / name) for name in "abc"]
 
     def watch() -> None:
@@ -248,7 +248,7 @@ def test_two_vms_are_in_transfer_unless_a_limit_says_otherwise(tmp_path: Path) -
     assert all("poweroff" in one.launcher.began for one in imports)
 
 
-def test_a_machine_is_shut_down_only_when_its_turn_has_come(tmp_path: Path) -> None:
+def test_a_vm_is_shut_down_only_within_the_limit(tmp_path: Path) -> None:
     first, second = Import(tmp_path / "a"), Import(tmp_path / "b")
 
     def watch() -> None:

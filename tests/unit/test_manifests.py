@@ -44,7 +44,7 @@ def found(file: Path, text: str | bytes) -> Manifests:
 
 
 def faults(file: Path, text: str | bytes) -> list[str]:
-    """The faults of a file, its own name taken off."""
+    """The errors of a file, without the file's name."""
     with pytest.raises(InvalidManifestsError) as caught:
         found(file, text)
     assert caught.value.code is Exit.INVALID
@@ -77,7 +77,7 @@ def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         read(["-"])
 
 
-def test_standard_input_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input_that_is_not_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), encoding="utf-8"))
     with pytest.raises(InvalidManifestsError, match="<stdin>"):
         read(["-"])
@@ -103,28 +103,28 @@ def test_json_is_yaml(file: Path) -> None:
     assert names(found(file, text))[0] == ["default/vc-login"]
 
 
-def test_a_list_is_its_items(file: Path) -> None:
+def test_a_list_is_read_item_by_item(file: Path) -> None:
     items = "".join(
         f"- {text.replace(chr(10), chr(10) + '  ').rstrip()}\n" for text in (SECRET, SOURCE, IMPORT)
     )
     assert names(found(file, f"apiVersion: v1\nkind: List\nitems:\n{items}")) == ALL
 
 
-def test_a_fault_in_a_list_has_its_own_line(file: Path) -> None:
+def test_an_error_in_a_list_has_its_own_line(file: Path) -> None:
     text = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Secret\n  metadata: {name: [a]}\n"
     assert faults(file, text) == [":6: metadata.name: Input should be a valid string"]
 
 
-def test_a_list_of_nothing_holds_nothing(file: Path) -> None:
+def test_an_empty_list_contains_nothing(file: Path) -> None:
     assert names(found(file, "apiVersion: v1\nkind: List\nitems: null\n")) == ([], [], [])
 
 
-def test_a_list_of_something_else_is_refused(file: Path) -> None:
+def test_a_list_with_other_content_is_refused(file: Path) -> None:
     faults(file, "apiVersion: v1\nkind: List\nitems: 5\n")
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# only a comment\n", "---\n---\n", "\ufeff"])
-def test_an_empty_file_holds_nothing(file: Path, text: str) -> None:
+def test_an_empty_file_contains_nothing(file: Path, text: str) -> None:
     assert names(found(file, text)) == ([], [], [])
 
 
@@ -133,7 +133,7 @@ def test_windows_files_are_read(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("a: b\n  c: d\n", [":2: mapping values are not allowed here"]),
         ("a:\n\tb: c\n", [":2: found character '\\t' that cannot start any token"]),
@@ -144,19 +144,21 @@ def test_windows_files_are_read(file: Path) -> None:
         ("spec: {}\n", [":1: unknown kind ''"]),
     ],
 )
-def test_malformed_yaml_has_a_file_a_line_and_a_reason(file: Path, text: str, said: list[str]) -> None:
-    assert [fault[: len(wanted)] for fault, wanted in zip(faults(file, text), said, strict=True)] == said
+def test_malformed_yaml_has_a_file_a_line_and_a_reason(file: Path, text: str, expected: list[str]) -> None:
+    assert [
+        fault[: len(wanted)] for fault, wanted in zip(faults(file, text), expected, strict=True)
+    ] == expected
 
 
 def changed(old: str, new: str) -> str:
-    """Three documents with one change: lines count from the file's beginning."""
+    """Three documents with one change: lines count from the start of the file."""
     text = "---\n".join([SECRET, SOURCE, IMPORT])
     assert old in text
     return text.replace(old, new)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "expected"),
     [
         ("  virtualMachineName", "  vmName", ":15: spec.vmName: unknown field"),
         ("dc: DC0", "datacenter: DC0", ":9: spec.datacenter: unknown field"),
@@ -170,9 +172,9 @@ def changed(old: str, new: str) -> str:
         ("{username: u, password: p}", "[u, p]", ":4: stringData: Input should be"),
     ],
 )
-def test_a_wrong_field_has_its_line_and_path(file: Path, old: str, new: str, said: str) -> None:
+def test_a_wrong_field_has_its_line_and_path(file: Path, old: str, new: str, expected: str) -> None:
     (fault,) = faults(file, changed(old, new))
-    assert fault.startswith(said)
+    assert fault.startswith(expected)
 
 
 def test_an_unknown_field_in_a_row_is_found_at_its_line(file: Path) -> None:
@@ -180,7 +182,7 @@ def test_an_unknown_field_in_a_row_is_found_at_its_line(file: Path) -> None:
     assert faults(file, IMPORT + rows) == [":10: spec.networkMapping.1.dest: unknown field"]
 
 
-def test_every_fault_of_every_document_is_told(file: Path) -> None:
+def test_every_error_of_every_document_is_reported(file: Path) -> None:
     text = changed("dc: DC0", "datacenter: DC0").replace("virtualMachineName: web01", "vmName: web01, 7")
     assert len(faults(file, text)) == 2
 
@@ -188,7 +190,7 @@ def test_every_fault_of_every_document_is_told(file: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "kind"), [("source.harvesterhci.io/v1beta1", "Vmware"), ("importjob.harvesterhci.io/v1", "X")]
 )
-def test_the_groups_of_before_v1_1_are_told_what_to_write(file: Path, version: str, kind: str) -> None:
+def test_groups_from_before_v1_1_are_refused_with_a_remedy(file: Path, version: str, kind: str) -> None:
     (fault,) = faults(file, f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\n")
     assert fault.startswith(
         f":1: apiVersion {version} is from before Harvester v1.1; "
@@ -201,7 +203,7 @@ def test_another_version_of_our_group_is_refused(file: Path) -> None:
     assert fault == ":1: apiVersion: Input should be 'migration.harvesterhci.io/v1beta1'"
 
 
-def test_foreign_objects_are_passed_over_with_a_word(file: Path) -> None:
+def test_foreign_objects_are_ignored_and_reported(file: Path) -> None:
     manifests = found(file, IMPORT + "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")
     assert manifests.ignored == [f"{file}:8: ConfigMap"]
 
@@ -210,7 +212,7 @@ def test_an_import_without_api_version_is_refused(file: Path) -> None:
     faults(file, IMPORT.partition("\n")[2])
 
 
-def test_the_same_object_twice_is_one(file: Path) -> None:
+def test_an_identical_duplicate_is_one_object(file: Path) -> None:
     assert names(found(file, "---\n".join([SECRET, IMPORT, SECRET, IMPORT]))) == (ALL[0], [], ALL[2])
 
 
@@ -241,13 +243,13 @@ def test_a_key_that_kubernetes_refuses_is_refused(file: Path, key: str) -> None:
     faults(file, SECRET.replace("{username: u", f'{{"{key}": u'))
 
 
-def test_no_such_file(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InvalidManifestsError) as caught:
         read([str(tmp_path / "none.yaml")])
     assert caught.value.faults == (f"{tmp_path}/none.yaml: No such file or directory",)
 
 
-def test_what_is_no_text_is_refused(file: Path) -> None:
+def test_a_file_that_is_not_text_is_refused(file: Path) -> None:
     assert faults(file, IMPORT.encode("utf-16")) == [": not a text file (invalid start byte at byte 0)"]
 
 
@@ -265,7 +267,7 @@ BROKEN_SECRETS: Final = {
 
 
 @pytest.mark.parametrize("broken", BROKEN_SECRETS.values(), ids=BROKEN_SECRETS)
-def test_no_fault_shows_a_secret(file: Path, broken: str) -> None:
+def test_no_error_shows_a_secret(file: Path, broken: str) -> None:
     text = "".join(faults(file, SECRET.replace("stringData: {username: u, password: p}", broken)))
     assert "hunter" not in text
     assert "68756e746572" not in text

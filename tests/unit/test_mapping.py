@@ -37,7 +37,7 @@ def into(default: Bus, *rules: DiskRule) -> TargetPlan:
     return a_target(default_bus=default, disks=rules)
 
 
-# --- buses and models: the tables of today's controller
+# --- buses and models: the tables of vm-import-controller
 
 BUSES = {
     Controller.PVSCSI: Bus.SATA,
@@ -81,7 +81,7 @@ def test_every_controller_is_in_the_table_or_unknown() -> None:
 
 
 def on(model: NicModel, default: InterfaceModel, override: InterfaceModel | None = None) -> InterfaceModel:
-    """The model a mapped card of that model gets."""
+    """The model that a mapped NIC of that model gets."""
     rule = NetworkRule(source="net", destination="ns/a", model=override)
     target = a_target(default_model=default, networks=(rule,))
     (interface,), _ = map_interfaces([a_nic(model=model, network="net")], target)
@@ -89,13 +89,13 @@ def on(model: NicModel, default: InterfaceModel, override: InterfaceModel | None
 
 
 @pytest.mark.parametrize(("model", "wanted"), MODELS.items())
-def test_a_mapped_card_keeps_its_model(model: NicModel, wanted: InterfaceModel) -> None:
+def test_a_mapped_nic_keeps_its_model(model: NicModel, wanted: InterfaceModel) -> None:
     other = InterfaceModel.PCNET if wanted is not InterfaceModel.PCNET else InterfaceModel.E1000
     assert on(model, default=other) is wanted
 
 
 @pytest.mark.parametrize("model", [NicModel.UNKNOWN, NicModel.SRIOV])
-def test_a_mapped_card_of_no_known_model_gets_the_default(model: NicModel) -> None:
+def test_a_mapped_nic_of_unknown_model_gets_the_default(model: NicModel) -> None:
     assert on(model, default=InterfaceModel.RTL8139) is InterfaceModel.RTL8139
 
 
@@ -118,7 +118,7 @@ def test_the_topology_multiplies_to_the_number_of_vcpus(vcpus: int, cores: int, 
 
 
 @given(vcpus=st.integers(1, 1024), cores=st.integers(1, 128), threads=st.integers(1, 8))
-def test_there_is_one_socket_unless_the_sources_topology_is_asked_for(
+def test_there_is_one_socket_unless_the_topology_of_the_source_is_requested(
     vcpus: int, cores: int, threads: int
 ) -> None:
     found, _ = topology(vcpus, cores, threads)
@@ -137,23 +137,23 @@ def test_there_is_one_socket_unless_the_sources_topology_is_asked_for(
         (6, 3, 4, (2, 3, 1)),
     ],
 )
-def test_the_sources_sockets_are_vcpus_by_cores_and_threads(
+def test_the_sockets_of_the_source_are_vcpus_by_cores_and_threads(
     vcpus: int, cores: int, threads: int, wanted: tuple[int, int, int]
 ) -> None:
     assert topology(vcpus, cores, threads, policy=CpuTopology.SOURCE)[0] == Topology(*wanted)
 
 
-def test_the_plan_names_the_sources_topology() -> None:
+def test_the_plan_names_the_topology_of_the_source() -> None:
     (concern,) = topology(4, 1)[1]
     assert (concern.severity, concern.code) == (Severity.LOG, "cpu-one-socket")
     assert str(concern) == "the source's sockets have 1 core; the VM gets 1 socket of 4 cores"
 
 
-def test_a_topology_that_is_one_socket_already_is_no_concern() -> None:
+def test_a_topology_of_one_socket_causes_no_concern() -> None:
     assert topology(4, 4)[1] == []
 
 
-def test_the_setting_keeps_the_sources_topology() -> None:
+def test_the_setting_keeps_the_topology_of_the_source() -> None:
     made = shape(a_plan(cpu_topology=CpuTopology.SOURCE), a_machine(vcpus=4, cores_per_socket=2))
     assert (made.sockets, made.cores) == (2, 2)
 
@@ -166,7 +166,7 @@ def test_vcpus_and_memory_of_the_request_win() -> None:
 # --- MAC addresses
 
 
-def test_a_row_can_ask_for_a_new_mac() -> None:
+def test_a_row_can_request_a_new_mac() -> None:
     rows = [
         NetworkRule(source="a", destination="default/vlan1", mac=MacPolicy.NEW),
         NetworkRule(source="b", destination="default/vlan1"),
@@ -191,7 +191,7 @@ def test_without_a_source_order_disks_boot_in_the_order_they_have() -> None:
     assert orders(None, None, None) == [1, 2, 3]
 
 
-def test_the_sources_order_is_kept_and_the_others_follow() -> None:
+def test_the_order_of_the_source_is_kept_and_others_follow() -> None:
     assert orders(None, 1, None) == [2, 1, 3]
 
 
@@ -201,7 +201,7 @@ def test_a_high_order_at_the_source_leaves_room_for_the_others() -> None:
 
 @st.composite
 def machines(draw: st.DrawFn) -> Machine:
-    """Any number of disks and cards, some of them with a place in one common boot order."""
+    """Any number of disks and NICs, some of them with a position in a common boot order."""
     disks, nics = draw(st.integers(1, 12)), draw(st.integers(0, 6))
     places: list[int | None] = list(range(1, 1 + draw(st.integers(0, disks + nics))))
     places += [None] * (disks + nics - len(places))
@@ -216,7 +216,7 @@ RULES = (NetworkRule(source="net-0", destination="ns/a"), NetworkRule(source="ne
 
 
 @given(machines())
-def test_boot_orders_are_unique_across_disks_and_cards_and_from_one(machine: Machine) -> None:
+def test_boot_orders_are_unique_and_start_at_one(machine: Machine) -> None:
     made = shape(a_plan(networks=RULES), machine)
     devices: list[Any] = [*made.disks, *made.interfaces]
     given_ = [device.boot_order for device in devices if device.boot_order is not None]
@@ -226,7 +226,7 @@ def test_boot_orders_are_unique_across_disks_and_cards_and_from_one(machine: Mac
 
 
 @given(machines())
-def test_what_the_source_ordered_keeps_its_place(machine: Machine) -> None:
+def test_devices_ordered_by_the_source_keep_their_order(machine: Machine) -> None:
     made = shape(a_plan(networks=RULES), machine)
     for before, after in zip(machine.disks, made.disks, strict=True):
         assert before.boot_order in (None, after.boot_order)
@@ -237,7 +237,7 @@ def test_what_the_source_ordered_keeps_its_place(machine: Machine) -> None:
     assert all(order is not None and order > first_free for order in added)
 
 
-def test_an_order_that_is_there_twice_is_given_once() -> None:
+def test_a_duplicate_boot_order_becomes_unique() -> None:
     assert len(set(orders(1, 1))) == 2
 
 
@@ -249,7 +249,7 @@ def mapped(*nics: Nic, **target: Any) -> tuple[tuple[Interface, ...], list[str]]
     return interfaces, [concern.code for concern in concerns]
 
 
-def test_a_mapped_card_is_bridged_to_its_destination_and_keeps_its_mac() -> None:
+def test_a_mapped_nic_is_bridged_and_keeps_its_mac() -> None:
     rule = NetworkRule(source="VM Network", destination="default/vlan1")
     (interface,), concerns = mapped(a_nic(7), networks=(rule,))
     assert (interface.name, interface.network) == ("migrated-0", "default/vlan1")
@@ -260,7 +260,7 @@ def test_a_mapped_card_is_bridged_to_its_destination_and_keeps_its_mac() -> None
 @pytest.mark.parametrize(
     "rules", [(), (NetworkRule(source="bogus", destination="default/vlan1"),)], ids=["unmapped", "bogus"]
 )
-def test_a_card_in_no_row_goes_to_the_pod_network_as_virtio(rules: tuple[NetworkRule, ...]) -> None:
+def test_an_unmapped_nic_goes_to_the_pod_network_as_virtio(rules: tuple[NetworkRule, ...]) -> None:
     (interface,), concerns = mapped(a_nic(model=NicModel.E1000), networks=rules)
     assert (interface.name, interface.network) == (POD_NETWORK, "")
     assert interface.model is InterfaceModel.VIRTIO
@@ -268,7 +268,7 @@ def test_a_card_in_no_row_goes_to_the_pod_network_as_virtio(rules: tuple[Network
     assert concerns == ["network-unmapped"]
 
 
-def test_the_second_unmapped_card_is_left_out_with_a_warning_that_names_it() -> None:
+def test_a_second_unmapped_nic_is_left_out_with_a_warning() -> None:
     interfaces, concerns = map_interfaces([a_nic(0), a_nic(1, network="Backup")], a_target())
     assert [interface.name for interface in interfaces] == [POD_NETWORK]
     left_out = concerns[-1]
@@ -277,7 +277,7 @@ def test_the_second_unmapped_card_is_left_out_with_a_warning_that_names_it() -> 
     assert "Backup" in str(left_out)
 
 
-def test_names_of_interfaces_follow_the_source_cards() -> None:
+def test_names_of_interfaces_follow_the_nics_of_the_source() -> None:
     rule = NetworkRule(source="b", destination="default/b")
     nics = [a_nic(0, network="a"), a_nic(1, network="b"), a_nic(2, network="b")]
     interfaces, _ = mapped(*nics, networks=(rule,))
@@ -302,12 +302,12 @@ def test_a_row_names_a_network_by_name_path_or_id(source: str) -> None:
 
 
 @pytest.mark.parametrize("source", ["VM", "vm network", "VM Network/", "network-70"])
-def test_a_row_of_another_network_does_not_fit(source: str) -> None:
+def test_a_row_of_another_network_does_not_match(source: str) -> None:
     rule = NetworkRule(source=source, destination="default/vlan1")
     assert find_rule(a_nic(network="VM Network", network_id="network-7"), [rule]) is None
 
 
-def test_the_first_row_that_fits_wins() -> None:
+def test_the_first_matching_row_wins() -> None:
     rules = [NetworkRule(source="VM Network", destination=f"default/{name}") for name in "ab"]
     assert find_rule(a_nic(), rules) is rules[0]
 
@@ -315,7 +315,7 @@ def test_the_first_row_that_fits_wins() -> None:
 @pytest.mark.parametrize(
     ("policy", "severity"), [(NetworkPolicy.LENIENT, Severity.WARN), (NetworkPolicy.STRICT, Severity.BLOCK)]
 )
-def test_a_source_network_that_is_not_there(policy: NetworkPolicy, severity: Severity) -> None:
+def test_an_unknown_source_network_is_reported_or_refused(policy: NetworkPolicy, severity: Severity) -> None:
     rules = tuple(NetworkRule(source=name, destination="d/a") for name in ("VM Network", "bogus"))
     (concern,) = check_networks(a_target(networks=rules, network_policy=policy), frozenset({"VM Network"}))
     assert (concern.severity, concern.code) == (severity, "network-unknown")
@@ -333,7 +333,7 @@ def test_a_row_by_inventory_path_is_known() -> None:
 
 
 @given(st.text())
-def test_any_text_becomes_a_label_and_stays_it(text: str) -> None:
+def test_any_text_becomes_a_stable_label(text: str) -> None:
     label = normalise(text)
     assert DNS_LABEL.fullmatch(label)
     assert normalise(text) == label
@@ -341,12 +341,12 @@ def test_any_text_becomes_a_label_and_stays_it(text: str) -> None:
 
 
 @given(st.from_regex(DNS_LABEL, fullmatch=True))
-def test_a_valid_label_is_left_as_it_is(label: str) -> None:
+def test_a_valid_label_is_not_changed(label: str) -> None:
     assert normalise(label) == label
     assert target_name(a_plan(), a_machine(name=label)) == label
 
 
-def test_long_names_that_begin_alike_stay_apart() -> None:
+def test_long_names_with_the_same_start_stay_different() -> None:
     assert normalise("a" * 70) != normalise("a" * 71)
 
 
@@ -358,7 +358,7 @@ def test_the_chosen_name_wins() -> None:
     assert target_name(a_plan(vm_name="db-2"), a_machine(name="Web 01")) == "db-2"
 
 
-def test_strict_names_are_refused_in_the_words_of_the_qa_plan() -> None:
+def test_strict_names_are_refused_with_the_message_of_the_qa_plan() -> None:
     plan = a_plan(name="focal-bad-name", name_policy=NamePolicy.STRICT)
     with pytest.raises(StepError) as caught:
         target_name(plan, a_machine(name="testFocalCamelCase"))
@@ -388,12 +388,12 @@ SPELLED = [
 
 
 @pytest.mark.parametrize(("name", "label"), SPELLED)
-def test_letters_beyond_ascii_become_those_that_people_write(name: str, label: str) -> None:
+def test_letters_beyond_ascii_are_transliterated(name: str, label: str) -> None:
     assert normalise(name) == label
 
 
-def test_a_run_that_began_before_keeps_its_name() -> None:
-    """A request of an older version says nothing about spelling, and its VM may be there by that name."""
+def test_a_run_of_an_older_version_keeps_its_name() -> None:
+    """A request of an older version has no spelling, and its VM may already exist with that name."""
     old = a_plan().model_dump_json(by_alias=True, exclude={"target": {"spelling"}})
     assert target_name(Plan.model_validate_json(old), a_machine(name="Große Kiste 1")) == "gro-e-kiste-1"
 
@@ -407,17 +407,17 @@ def test_a_chosen_name_is_never_changed() -> None:
         target_name(a_plan(vm_name="Not_Fit"), a_machine())
 
 
-# --- the whole
+# --- the whole shape
 
 
-def test_the_shape_carries_what_the_machine_says() -> None:
+def test_the_shape_has_the_properties_of_the_source() -> None:
     machine = a_machine(notes="billing", guest_id="debian12_64Guest", os="debian12", cores_per_socket=2)
     made = shape(a_plan(start=False), machine)
     assert (made.description, made.guest_id, made.os) == ("billing", "debian12_64Guest", "debian12")
     assert (made.sockets, made.cores, made.start) == (1, 2, False)
 
 
-def test_the_uuid_is_what_the_guest_reads() -> None:
+def test_the_uuid_is_that_of_the_guest() -> None:
     uuid = "4210D2F7-6B1C-4C7F-9A53-6F0C2B0C9E11"
     assert shape(a_plan(), a_machine(uuid=uuid)).uuid == uuid.lower()
     other = "f7d21042-1c6b-7f4c-9a53-6f0c2b0c9e11"
@@ -442,7 +442,7 @@ def test_a_row_of_the_disk_mapping_decides_the_bus(name: str) -> None:
     assert made.bus is Bus.VIRTIO
 
 
-def test_a_row_for_a_disk_that_is_not_there_ends_the_import() -> None:
+def test_a_row_for_an_unknown_disk_blocks_the_import() -> None:
     (concern,) = check_disks(into(Bus.SCSI, DiskRule(disk="disk-7")), a_machine(disks=(a_disk(),)))
     assert concern.severity is Severity.BLOCK
     assert "disk-7" in str(concern)
@@ -459,10 +459,10 @@ def named_twice(**more: Any) -> Machine:
         (("disk-0", "disk-1"), named_twice(), []),
         (("disk-0", "2000"), a_machine(disks=(a_disk(0, key="2000"),)), ["disk-ambiguous"]),
         (("disk-0", "disk-7"), a_machine(disks=(a_disk(0),)), ["disk-unknown"]),
-        (("disk-0", "disk-0"), a_machine(disks=(a_disk(0),)), []),  # the same words twice
+        (("disk-0", "disk-0"), a_machine(disks=(a_disk(0),)), []),  # the same text twice
     ],
 )
-def test_a_row_of_the_disk_mapping_is_of_one_disk_and_a_disk_of_one_row(
+def test_each_row_of_the_disk_mapping_selects_exactly_one_disk(
     names: tuple[str, ...], machine: Machine, codes: list[str]
 ) -> None:
     found = check_disks(into(Bus.SCSI, *(DiskRule(disk=name) for name in names)), machine)
@@ -480,13 +480,13 @@ def rows(*sources: str) -> TargetPlan:
 @pytest.mark.parametrize(
     ("sources", "taken", "codes"),
     [
-        (("VM Network", "network-12"), 1, []),  # by id before by name, whichever comes first
+        (("VM Network", "network-12"), 1, []),  # by ID before by name, whichever comes first
         (("network-12", "VM Network"), 0, []),
         (("/DC0/network/VM Network", "VM Network"), 1, []),
         (("/DC0/network/VM Network", "/DC1/network/VM Network"), 0, ["network-ambiguous"]),
     ],
 )
-def test_a_row_of_the_network_mapping_is_the_one_that_fits_best(
+def test_the_best_matching_row_of_the_network_mapping_is_used(
     sources: tuple[str, ...], taken: int, codes: list[str]
 ) -> None:
     nic = a_nic(network="VM Network", network_id="network-12")

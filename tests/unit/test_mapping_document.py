@@ -1,4 +1,4 @@
-"""docs/reference/mapping.md says what the code does: every deviation has its test, every concern its line."""
+"""docs/reference/mapping.md matches the code: every deviation has its test, every concern its line."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ HELD: Final = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TEXT)
 
 
 def rows(title: str) -> list[list[str]]:
-    """The cells of the table below a title, without its head."""
+    """The cells of the table after a title, without its head."""
     section = TEXT.partition(f"## {title}\n")[2].partition("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
 @pytest.mark.parametrize(("file", "test"), HELD)
-def test_what_holds_a_deviation_is_there(file: str, test: str) -> None:
+def test_the_test_of_each_deviation_exists(file: str, test: str) -> None:
     tree = ast.parse((ROOT / file).read_text())
     assert test in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
-def test_every_deviation_is_held_by_a_test() -> None:
+def test_every_deviation_has_a_test() -> None:
     found = rows("Deliberate deviations from vm-import-controller")
     assert len(found) > 10
     assert [row[0] for row in found if not re.fullmatch(r"`tests/[\w/]+\.py::\w+`", row[3])] == []
 
 
 def used() -> Iterator[tuple[str, str, str]]:
-    """(code, weight, source) of each concern the steps make; the weight is "" where it depends."""
+    """(code, severity, source) of each concern that the steps make; the severity is "" if it depends."""
     for path in sorted((ROOT / "steps").rglob("*.py")):
         provider = path.relative_to(ROOT / "steps").parts
         source = NAMES[provider[1]] if provider[0] == "providers" and len(provider) > 2 else "every"
@@ -62,8 +62,8 @@ def test_every_concern_has_its_line() -> None:
         weights, sources = found.setdefault(code, (set(), set()))
         weights |= {weight} - {""}
         sources.add(source)
-    told = {row[0]: (set(row[1].split(", ")), set(row[2].split(", "))) for row in rows("Concerns")}
-    assert sorted(told) == sorted(found)
+    documented = {row[0]: (set(row[1].split(", ")), set(row[2].split(", "))) for row in rows("Concerns")}
+    assert sorted(documented) == sorted(found)
     for code, (weights, sources) in found.items():
-        assert weights <= told[code][0] <= WEIGHTS, code
-        assert sources == told[code][1], code
+        assert weights <= documented[code][0] <= WEIGHTS, code
+        assert sources == documented[code][1], code

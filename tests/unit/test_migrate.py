@@ -1,7 +1,7 @@
-"""Old manifests in, today's out. `make golden` writes `new.yaml` and `said.txt` anew from `old.yaml`.
+"""Old manifests in, current ones out. `make golden` rewrites `new.yaml` and `warnings.txt` from `old.yaml`.
 
 The cases `readme-…` and `proposal-…` are manifests as vm-import-controller's README and the enhancement
-proposal print them; tests/crd has the API server's own code judge what becomes of them.
+proposal print them; in tests/crd the API server's own code checks the results.
 """
 
 from __future__ import annotations
@@ -40,18 +40,20 @@ spec:
 def test_golden_migration(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(GOLDEN / case)
     (made,) = migrate(["old.yaml"])
-    said = "".join(f"{line}\n" for line in made.warnings)
+    notes = "".join(f"{line}\n" for line in made.warnings)
     if os.environ.get("VMFERRY_GOLDEN") == "write":
         assert "CI" not in os.environ, "golden files are written by a person, who reads the diff"
         Path("new.yaml").write_text(made.text)
-        Path("said.txt").write_text(said)
+        Path("warnings.txt").write_text(notes)
         pytest.skip(f"{case} written")
     assert made.text == Path("new.yaml").read_text()
-    assert said == Path("said.txt").read_text()
+    assert notes == Path("warnings.txt").read_text()
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_was_migrated_is_taken_and_stays_as_it_is(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_migrated_manifests_are_accepted_and_stay_unchanged(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(GOLDEN / case)
     found = read.read(["new.yaml"])
     assert found.secrets or found.sources or found.imports
@@ -61,7 +63,7 @@ def test_what_was_migrated_is_taken_and_stays_as_it_is(case: str, monkeypatch: p
 
 
 def migrated(tmp_path: Path, text: str) -> tuple[str, list[str]]:
-    """What becomes of one file, and the warnings without its name."""
+    """The result of one file, and the warnings without its name."""
     file = tmp_path / "old.yaml"
     file.write_text(text)
     (made,) = migrate([str(file)])
@@ -75,55 +77,55 @@ def faults(tmp_path: Path, text: str) -> list[str]:
     return [line.removeprefix(str(tmp_path / "old.yaml")) for line in caught.value.faults]
 
 
-def test_a_field_without_a_place_is_left_out_with_a_word(tmp_path: Path) -> None:
-    text, said = migrated(tmp_path, OLD_IMPORT + "  prio: 1\nstatus: {importStatus: sourceReady}\n")
+def test_a_field_without_an_equivalent_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    text, notes = migrated(tmp_path, OLD_IMPORT + "  prio: 1\nstatus: {importStatus: sourceReady}\n")
     assert "prio" not in text
-    assert said == [
+    assert notes == [
         ":8: status: left out: the controller writes it again",
         ":7: spec.prio: left out: it has no equivalent",
     ]
 
 
-def test_what_the_api_server_wrote_is_left_out(tmp_path: Path) -> None:
+def test_fields_of_the_api_server_are_left_out(tmp_path: Path) -> None:
     old = OLD_SOURCE.replace(
         "{name: vc}",
         "{name: vc, resourceVersion: '7', annotations: "
         "{a: b, kubectl.kubernetes.io/last-applied-configuration: '{}'}}",
     )
-    text, said = migrated(tmp_path, old)
+    text, notes = migrated(tmp_path, old)
     assert "annotations: {a: b}" in text
-    assert [line.split(":")[2] for line in said] == [
+    assert [line.split(":")[2] for line in notes] == [
         " metadata.resourceVersion",
         " metadata.annotations.kubectl.kubernetes.io/last-applied-configuration",
     ]
 
 
-def test_a_bare_name_of_a_source_means_the_one_that_was_given(tmp_path: Path) -> None:
+def test_a_bare_source_name_means_the_given_source(tmp_path: Path) -> None:
     old = (
         OLD_SOURCE.replace("Vmware", "Openstack").replace("dc: DC0, ", "").replace("vc}", "vc, namespace: x}")
     )
     job = OLD_IMPORT.partition("  sourceCluster")[0] + "  sourceCluster: vc\n"
-    text, said = migrated(tmp_path, f"{job}---\n{old}")
+    text, notes = migrated(tmp_path, f"{job}---\n{old}")
     assert "    kind: OpenstackSource\n    name: vc\n    namespace: x\n" in text
-    assert said == []
+    assert notes == []
 
 
-def test_a_bare_name_that_two_sources_have_is_told(tmp_path: Path) -> None:
+def test_an_ambiguous_bare_source_name_is_reported(tmp_path: Path) -> None:
     other = OLD_SOURCE.replace("{name: vc}", "{name: vc, namespace: x}")
     job = OLD_IMPORT.partition("  sourceCluster")[0] + "  sourceCluster: vc\n"
-    _, said = migrated(tmp_path, "---\n".join([job, OLD_SOURCE, other]))
-    assert said == [
+    _, notes = migrated(tmp_path, "---\n".join([job, OLD_SOURCE, other]))
+    assert notes == [
         ":6: spec.sourceCluster: converted to VmwareSource default/vc: "
         "more than one source of that name was given"
     ]
 
 
-def test_comments_stay_and_a_lost_one_is_told(tmp_path: Path) -> None:
+def test_comments_are_kept_or_reported_as_lost(tmp_path: Path) -> None:
     old = f"# top\n---\n{OLD_IMPORT}".replace("web01", "web01  # the shop") + "  prio: 1  # high\n"
-    text, said = migrated(tmp_path, old)
+    text, notes = migrated(tmp_path, old)
     assert text.startswith("# top\n")
     assert "web01  # the shop" in text
-    assert said[-1] == ": comment left out: # high"
+    assert notes[-1] == ": comment left out: # high"
 
 
 def test_a_list_is_converted_item_by_item(tmp_path: Path) -> None:
@@ -133,7 +135,7 @@ def test_a_list_is_converted_item_by_item(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "notes"),
     [
         (
             OLD_SOURCE.replace("Vmware", "Harvester"),
@@ -151,23 +153,23 @@ def test_a_list_is_converted_item_by_item(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_migrated_is_a_fault_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+def test_what_cannot_be_migrated_is_an_error_with_its_line(tmp_path: Path, text: str, notes: str) -> None:
     (fault,) = faults(tmp_path, text)
-    assert fault.startswith(said)
+    assert fault.startswith(notes)
 
 
-def test_a_merged_field_without_a_place_is_a_fault(tmp_path: Path) -> None:
+def test_a_merged_field_without_an_equivalent_is_an_error(tmp_path: Path) -> None:
     old = OLD_IMPORT.replace("spec:\n", "x: &x {prio: 1}\nspec:\n  <<: *x\n")
     (fault,) = faults(tmp_path, old)
     assert fault.endswith("spec.prio: it has no equivalent; remove it from the mapping that `<<` merges in")
 
 
-def test_no_fault_and_no_warning_shows_a_secret(tmp_path: Path) -> None:
+def test_no_error_and_no_warning_shows_a_secret(tmp_path: Path) -> None:
     secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {password: [hunter2]}\n"  # noqa: S105
     assert "hunter" not in "".join(faults(tmp_path, f"{OLD_SOURCE}---\n{secret}"))
 
 
-def test_a_folder_gets_a_file_for_each_and_nothing_is_written_over(tmp_path: Path) -> None:
+def test_each_file_is_written_and_none_overwritten(tmp_path: Path) -> None:
     for name, text in (("a.yaml", OLD_SOURCE), ("b.yml", OLD_IMPORT)):
         (tmp_path / name).write_text(text)
     (tmp_path / "a.yaml").chmod(0o600)
@@ -180,7 +182,7 @@ def test_a_folder_gets_a_file_for_each_and_nothing_is_written_over(tmp_path: Pat
     assert caught.value.code is Exit.CONFLICT
 
 
-def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_files_with_the_same_name_are_refused(tmp_path: Path) -> None:
     for name in ("a.yaml", "a.yml"):
         (tmp_path / name).write_text(OLD_SOURCE)
     with pytest.raises(StepError, match="two files would become"):

@@ -46,12 +46,12 @@ def test_a_grace_below_one_second_is_the_default(given_: int | None, wanted: int
 
 
 @pytest.mark.parametrize(("given_", "wanted"), [(None, True), (True, True), (False, False)])
-def test_a_machine_is_started_unless_asked_otherwise(given_: bool | None, wanted: bool) -> None:
+def test_a_vm_is_started_by_default(given_: bool | None, wanted: bool) -> None:
     assert target(startVirtualMachine=given_).start is wanted
 
 
 @pytest.mark.parametrize(("given_", "wanted"), [("vlan1", "default/vlan1"), ("infra/vlan1", "infra/vlan1")])
-def test_a_bare_destination_is_in_the_imports_namespace(given_: str, wanted: str) -> None:
+def test_a_bare_destination_is_in_the_namespace_of_the_import(given_: str, wanted: str) -> None:
     rows = [{"sourceNetwork": "a", "destinationNetwork": given_, "networkInterfaceModel": ""}]
     (rule,) = target(networkMapping=rows).networks
     assert (rule.destination, rule.model) == (wanted, None)
@@ -73,7 +73,7 @@ def row(source: str, destination: str) -> dict[str, str]:
     return {"sourceNetwork": source, "destinationNetwork": destination}
 
 
-def test_every_reason_is_given_at_once() -> None:
+def test_all_reasons_are_reported_at_once() -> None:
     found = reasons(
         virtualMachineName="",
         targetVirtualMachineName="Not_Fit",
@@ -92,7 +92,7 @@ def test_a_destination_is_a_name_or_namespace_and_name(destination: str) -> None
     assert reason.startswith(f"invalid destination network {destination!r}")
 
 
-def test_a_source_network_that_is_there_twice_is_refused() -> None:
+def test_a_duplicate_source_network_is_refused() -> None:
     (reason,) = reasons(networkMapping=[row("a", "v"), row("a", "v")])
     assert "source network 'a' appears 2 times" in reason
 
@@ -126,22 +126,20 @@ def test_an_openstack_source_is_resolved_with_defaults() -> None:
     assert (made.interface, made.image_looks, made.image_pause) == ("internal", 90, 20)
 
 
-def test_an_interface_that_openstack_does_not_have_is_refused() -> None:
+def test_an_unknown_openstack_interface_is_refused() -> None:
     with pytest.raises(Invalid, match="'privat' is not one of public, internal, admin"):
         plan(an_import(), of_kind(OpenstackSource, endpoint="https://k", interface="privat"), Settings())
 
 
 @pytest.mark.parametrize(("given", "wanted"), [(None, None), (0, None), (-1, None), (3600, 3600)])
-def test_a_download_may_take_as_long_as_bytes_arrive_unless_limited(
-    given: int | None, wanted: int | None
-) -> None:
+def test_a_download_has_no_time_limit_by_default(given: int | None, wanted: int | None) -> None:
     source = of_kind(OvaSource, url="https://host/a.ova", httpTimeoutSeconds=given)
     made = plan(an_import(), source, Settings()).source
     assert (made.kind, made.endpoint, made.download_seconds) == (SourceKind.OVA, "https://host/a.ova", wanted)
 
 
 @given(st.text(), st.text(), st.integers(1, 10**9))
-def test_a_runs_name_is_a_label_that_leaves_room_for_node_names(name: str, uid: str, generation: int) -> None:
+def test_the_name_of_a_run_leaves_room_for_node_names(name: str, uid: str, generation: int) -> None:
     made = run_name(name, uid, generation)
     assert re.fullmatch(r"vmi-[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?-[0-9a-f]{8}-g[0-9]+", made)
     assert made == run_name(name, uid, generation)

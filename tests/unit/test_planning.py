@@ -26,7 +26,7 @@ from tests.unit.test_view import text
 
 
 def examined(plan: Any = None, **machine: Any) -> DryRunResult:
-    """A dry run, its source in memory."""
+    """A dry run with its source in memory."""
     plan = plan or a_plan()
     found = examine(FakeProvider(a_machine(**machine)), plan)
     made = shape(plan, found)
@@ -34,7 +34,7 @@ def examined(plan: Any = None, **machine: Any) -> DryRunResult:
     return DryRunResult(Job(plan, {}), found, made, manifest, tuple(refusal_reasons(plan, found)))
 
 
-def test_a_machine_that_can_be_imported_is_shown_as_it_is_and_as_it_will_be() -> None:
+def test_a_vm_is_shown_before_and_after_the_import() -> None:
     rule = NetworkRule(source="VM Network", destination="default/vlan1")
     nics = (a_nic(0), a_nic(1, network="a"), a_nic(2, network="b"))
     result = examined(a_plan(networks=(rule,)), nics=nics, disks=(a_disk(allocated=1 << 20),), vcpus=4)
@@ -49,32 +49,32 @@ def test_a_machine_that_can_be_imported_is_shown_as_it_is_and_as_it_will_be() ->
 
 def test_without_a_cluster_the_target_is_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBECONFIG", raising=False)
-    result = asked_of_a_cluster()
+    result = dry_run_in_a_cluster()
     assert "target: not checked: target: KUBECONFIG is not set" in text(dryrun.render(result))
     assert result.code is Exit.DONE
 
 
-def test_what_the_cluster_refuses_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_of_the_cluster_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     world = TargetWorld(storage_class="gone")
     monkeypatch.setenv("KUBECONFIG", "a-file")
     monkeypatch.setattr(kubeapi, "connect", lambda *_, **__: world.cluster)
-    result = asked_of_a_cluster(storage_class="gone")
+    result = dry_run_in_a_cluster(storage_class="gone")
     assert result.code is Exit.NOT_FOUND
     assert "there is no storage class gone" in text(dryrun.render(result))
     assert dryrun.document(result)["possible"] is False
 
 
-def test_what_the_cluster_changes_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_by_the_cluster_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     world = TargetWorld()
     world.rules.overhead_ratio = ""
     monkeypatch.setenv("KUBECONFIG", "a-file")
     monkeypatch.setattr(kubeapi, "connect", lambda *_, **__: world.cluster)
-    result = asked_of_a_cluster()
+    result = dry_run_in_a_cluster()
     assert "target: warn: the guest gets 100 MiB of memory less" in text(dryrun.render(result))
     assert dryrun.document(result)["possible"] is True
 
 
-def asked_of_a_cluster(**target: Any) -> DryRunResult:
+def dry_run_in_a_cluster(**target: Any) -> DryRunResult:
     """The dry run of an import into the cluster of KUBECONFIG."""
     plan = a_plan(kind=TargetKind.HARVESTER, **target)
     return dryrun._examine(Job(plan, {}), FakeProvider(a_machine()), Stop())
@@ -89,7 +89,7 @@ def test_every_reason_is_shown() -> None:
     assert dryrun.document(result)["reasons"][1]["exitCode"] == 17
 
 
-def test_a_program_gets_the_whole_of_it_as_json() -> None:
+def test_the_json_document_contains_everything() -> None:
     found = json.loads(json.dumps(dryrun.document(examined(nics=(a_nic(),)))))
     assert found["manifest"]["kind"] == "VirtualMachine"
     assert found["source"]["memoryMib"] == found["target"]["memoryMib"] == 2048
@@ -97,7 +97,7 @@ def test_a_program_gets_the_whole_of_it_as_json() -> None:
     assert found["stages"][0] == "preflight"
 
 
-def test_a_source_without_its_provider_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_provider_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without_provider(monkeypatch, SourceKind.OVA)
     plan = a_plan()
     source = plan.source.model_copy(update={"kind": SourceKind.OVA})
@@ -108,7 +108,7 @@ def test_a_source_without_its_provider_is_a_reason(tmp_path: Path, monkeypatch: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_concerns_of_a_machine_whose_name_is_refused_are_shown_as_well() -> None:
+def test_concerns_are_shown_even_if_the_name_is_refused() -> None:
     plan = a_plan(name_policy=NamePolicy.STRICT)
     machine = a_machine(name="Web01")
     result = DryRunResult(Job(plan, {}), machine, None, None, tuple(refusal_reasons(plan, machine)))
@@ -116,7 +116,7 @@ def test_concerns_of_a_machine_whose_name_is_refused_are_shown_as_well() -> None
     assert "is not RFC 1123 compliant" in text(dryrun.render(result))
 
 
-def test_credentials_are_files_for_a_moment() -> None:
+def test_credentials_are_deleted_after_use() -> None:
     with credentials({"password": b"p"}) as folder:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert (folder / "password").read_bytes() == b"p"

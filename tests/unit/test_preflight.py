@@ -16,7 +16,7 @@ def codes(plan: Plan, **machine: Any) -> list[Exit]:
     return [code for code, _ in refusal_reasons(plan, a_machine(**machine))]
 
 
-def test_a_machine_that_is_off_can_be_imported() -> None:
+def test_a_vm_that_is_off_can_be_imported() -> None:
     assert codes(a_plan()) == []
     refuse(a_plan(), a_machine(nics=(a_nic(),)))
 
@@ -27,19 +27,19 @@ def powered(plan: Plan | None = None, *, force: bool = False, **machine: Any) ->
     return codes(plan, **machine)
 
 
-def test_a_running_machine_needs_tools_or_force() -> None:
+def test_a_running_vm_needs_tools_or_force() -> None:
     assert powered(power=Power.ON) == [Exit.POWER]
     assert powered(power=Power.ON, tools_running=True) == []
     assert powered(power=Power.ON, force=True) == []
 
 
-def test_skipped_checks_are_those_at_the_source_only() -> None:
+def test_only_checks_of_the_source_are_skipped() -> None:
     skipping = a_plan().model_copy(update={"skip_preflight_checks": True})
     assert codes(skipping, power=Power.ON) == []
     assert codes(skipping, disks=()) == [Exit.UNSUPPORTED]
 
 
-def test_a_machine_without_disks_is_no_import_and_said_once() -> None:
+def test_a_vm_without_disks_is_refused_with_one_reason() -> None:
     concern = Concern(severity=Severity.BLOCK, code="no-disks", message="no disks")
     assert codes(a_plan(), disks=(), concerns=(concern,)) == [Exit.UNSUPPORTED]
 
@@ -48,12 +48,12 @@ def test_a_machine_without_disks_is_no_import_and_said_once() -> None:
     ("code", "wanted"),
     [("network-unknown", Exit.NOT_FOUND), ("suspended", Exit.POWER), ("rdm", Exit.UNSUPPORTED)],
 )
-def test_a_concern_that_blocks_has_its_exit_code(code: str, wanted: Exit) -> None:
+def test_a_blocking_concern_has_its_exit_code(code: str, wanted: Exit) -> None:
     concerns = tuple(Concern(severity=severity, code=code, message="x") for severity in Severity)
     assert codes(a_plan(), concerns=concerns) == [wanted]
 
 
-def test_every_reason_is_told_under_the_code_of_the_first() -> None:
+def test_all_reasons_are_reported_with_the_code_of_the_first() -> None:
     plan = a_plan(name_policy=NamePolicy.STRICT)
     with pytest.raises(StepError) as caught:
         refuse(plan, a_machine(name="Web01", disks=(), power=Power.ON))
@@ -66,7 +66,7 @@ def test_every_reason_is_told_under_the_code_of_the_first() -> None:
 @pytest.mark.parametrize(
     ("policy", "refused"), [(NetworkPolicy.LENIENT, False), (NetworkPolicy.STRICT, True)]
 )
-def test_a_bogus_source_network_is_noted_or_refused(policy: NetworkPolicy, refused: bool) -> None:
+def test_an_unknown_source_network_is_reported_or_refused(policy: NetworkPolicy, refused: bool) -> None:
     rule = NetworkRule(source="bogus", destination="default/a")
     plan = a_plan(networks=(rule,), network_policy=policy)
     machine = examine(FakeProvider(a_machine()), plan)
@@ -81,7 +81,7 @@ def test_a_row_by_id_is_known() -> None:
     assert examine(FakeProvider(a_machine(nics=(nic,))), plan).concerns == ()
 
 
-def test_skipped_checks_do_not_ask_for_networks() -> None:
+def test_skipped_checks_do_not_list_networks() -> None:
     rule = NetworkRule(source="bogus", destination="default/a")
     plan = a_plan(networks=(rule,)).model_copy(update={"skip_preflight_checks": True})
     assert examine(FakeProvider(a_machine()), plan).concerns == ()

@@ -33,13 +33,13 @@ def raising(error: BaseException) -> Body:
     return body
 
 
-def test_a_step_that_ends_well_has_no_last_words(words: Path) -> None:
+def test_a_successful_step_has_no_last_words(words: Path) -> None:
     assert ended(lambda _: None) is Exit.DONE
     assert not words.exists()
 
 
 @pytest.mark.parametrize("code", [code for code in Exit if code is not Exit.DONE])
-def test_an_error_of_a_step_is_its_code_and_its_line(words: Path, code: Exit) -> None:
+def test_an_error_of_a_step_becomes_its_code_and_line(words: Path, code: Exit) -> None:
     assert ended(raising(StepError(code, "no lease", "the host\nis busy", "wait"))) is code
     assert words.read_text() == "no lease: the host is busy; wait\n"
 
@@ -50,7 +50,7 @@ def test_a_stop_is_reported_and_retried(words: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyError("x"), OSError(28, "full"), RuntimeError()])
-def test_anything_else_is_our_own_fault(words: Path, error: Exception) -> None:
+def test_other_errors_are_internal_errors(words: Path, error: Exception) -> None:
     assert ended(raising(error)) is Exit.INTERNAL
     assert words.read_text().startswith(f"a fault in vmferry itself: {type(error).__name__}: ")
 
@@ -71,7 +71,7 @@ def test_last_words_fit_where_kubernetes_reads_them(words: Path) -> None:
     assert len(words.read_bytes()) <= LAST_WORDS_LIMIT
 
 
-def test_an_exit_code_survives_that_its_words_cannot_be_written(
+def test_the_exit_code_is_kept_if_the_words_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(TERMINATION_LOG_ENV, str(tmp_path / "missing" / "words"))
@@ -84,7 +84,7 @@ def test_a_wrong_command_line_is_permanent(words: Path, argv: tuple[str, ...]) -
     assert "see python -m steps.fly --help" in words.read_text()
 
 
-def test_help_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_is_not_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         ended(lambda _: None, "--help")
     assert caught.value.code == 0
@@ -99,7 +99,7 @@ def context(folder: Path) -> Context:
     return seen[0]
 
 
-def test_the_folders_are_where_the_command_line_says(tmp_path: Path) -> None:
+def test_the_command_line_sets_the_folders(tmp_path: Path) -> None:
     given: Any = context(tmp_path)
     for name in ("request", "scratch", "credentials", "into", "outputs"):
         assert getattr(given, name) == tmp_path / name
@@ -116,7 +116,7 @@ def test_the_folders_of_a_pod_are_the_default() -> None:
     ]
 
 
-def test_the_request_is_read_when_asked_for(tmp_path: Path, words: Path) -> None:
+def test_the_request_is_read_on_demand(tmp_path: Path, words: Path) -> None:
     given = context(tmp_path)
     given.request.mkdir()
     a_plan().save(given.request / "plan.json")
@@ -130,12 +130,12 @@ def asking_for_the_plan(given: Context) -> None:
     given.plan()
 
 
-def test_a_step_without_its_request_says_so(tmp_path: Path, words: Path) -> None:
+def test_a_missing_request_is_reported(tmp_path: Path, words: Path) -> None:
     assert ended(asking_for_the_plan, "--request", str(tmp_path)) is Exit.INVALID
     assert words.read_text().startswith("plan.json is missing")
 
 
-def test_a_step_that_nobody_watches_over_follows_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_without_a_parent_does_not_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     stop = Stop()
     monkeypatch.delenv(PARENT_ENV, raising=False)
     follow_parent(stop)

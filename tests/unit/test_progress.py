@@ -13,7 +13,7 @@ from steps.runtime.progress import INTERVAL, Progress
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that advances only when it is set."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -23,7 +23,7 @@ class Clock:
 
 
 class Reported:
-    """A progress and what it has said so far."""
+    """A progress and its reports so far."""
 
     def __init__(self, total: int = 0) -> None:
         self.clock, self.stream = Clock(), io.StringIO()
@@ -34,45 +34,45 @@ class Reported:
         self.progress.update(done, total)
 
     @property
-    def said(self) -> list[tuple[int, int]]:
+    def reports(self) -> list[tuple[int, int]]:
         lines = [json.loads(line) for line in self.stream.getvalue().splitlines()]
         assert all(line["event"] == "progress" for line in lines)
         return [(line["done"], line["total"]) for line in lines]
 
 
-def test_the_first_report_comes_at_once_and_the_next_after_the_interval() -> None:
+def test_the_first_report_is_immediate_and_the_next_after_the_interval() -> None:
     it = Reported(total=100)
     it.progress.update(10)
     it.clock.now = INTERVAL * 0.99
     it.progress.update(20)
     it.later(30)
-    assert it.said == [(10, 100), (30, 100)]
+    assert it.reports == [(10, 100), (30, 100)]
 
 
-def test_it_never_goes_back() -> None:
+def test_progress_never_goes_back() -> None:
     it = Reported(total=100)
     it.later(50)
     it.later(20)
-    assert it.said == [(50, 100), (50, 100)]
+    assert it.reports == [(50, 100), (50, 100)]
 
 
-def test_the_total_grows_with_what_is_done() -> None:
+def test_the_total_grows_with_the_progress() -> None:
     it = Reported(total=10)
     it.later(30)
-    assert it.said == [(30, 30)]
+    assert it.reports == [(30, 30)]
 
 
-def test_a_better_total_is_taken() -> None:
+def test_a_better_total_is_used() -> None:
     it = Reported(total=10)
     it.later(5, 40)
     it.later(6)
-    assert it.said == [(5, 40), (6, 40)]
+    assert it.reports == [(5, 40), (6, 40)]
 
 
 def test_an_unknown_total_is_at_least_one() -> None:
     it = Reported()
     it.later(0)
-    assert it.said == [(0, 1)]
+    assert it.reports == [(0, 1)]
 
 
 def test_the_end_is_always_reported_and_complete() -> None:
@@ -80,27 +80,27 @@ def test_the_end_is_always_reported_and_complete() -> None:
     it.progress.update(60)
     it.progress.update(70)
     it.progress.finish()
-    assert it.said == [(60, 100), (70, 70)]
+    assert it.reports == [(60, 100), (70, 70)]
 
 
-def test_nothing_done_is_done_as_well() -> None:
+def test_an_empty_task_is_reported_as_complete() -> None:
     it = Reported()
     it.progress.finish()
-    assert it.said == [(1, 1)]
+    assert it.reports == [(1, 1)]
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.one_of(st.none(), st.integers(0, 100)))))
-def test_argo_takes_whatever_is_said(updates: list[tuple[int, int | None]]) -> None:
+def test_every_report_is_valid_for_argo(updates: list[tuple[int, int | None]]) -> None:
     it = Reported()
     for done, total in updates:
         it.later(done, total)
     it.progress.finish()
-    done_ = [done for done, _ in it.said]
+    done_ = [done for done, _ in it.reports]
     assert done_ == sorted(done_)
-    assert all(0 <= done <= total and total > 0 for done, total in it.said)
+    assert all(0 <= done <= total and total > 0 for done, total in it.reports)
 
 
-def test_the_file_holds_the_last_report_as_argo_reads_it(tmp_path: Path) -> None:
+def test_the_file_contains_the_last_report_for_argo(tmp_path: Path) -> None:
     progress = Progress(100, file=tmp_path / "progress", clock=Clock())
     progress.update(7)
     assert (tmp_path / "progress").read_text() == "7/100\n"
@@ -113,7 +113,7 @@ class Full(io.StringIO):
         raise OSError(28, "No space left on device")
 
 
-def test_a_full_filesystem_is_not_the_failure(tmp_path: Path) -> None:
+def test_a_full_filesystem_is_ignored(tmp_path: Path) -> None:
     Progress(file=tmp_path / "missing" / "progress").update(1)
     Progress(stream=Full()).finish()
 

@@ -1,4 +1,4 @@
-"""Which proxy a URL is reached through, by the environment."""
+"""The proxy of a URL, according to the environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from steps.runtime import proxy
 PROXY = "http://proxy.corp:3128"
 
 
-def test_a_child_gets_the_variables_of_proxies_and_no_others() -> None:
+def test_a_child_process_gets_only_the_proxy_variables() -> None:
     chosen = {"https_proxy": PROXY, "HTTP_PROXY": PROXY, "No_Proxy": "a", "ALL_PROXY": ""}
     assert proxy.environment_variables({**chosen, "FTP_PROXY": PROXY, "HOME": "/"}) == chosen
 
@@ -65,7 +65,7 @@ def test_the_variable_of_the_scheme_counts(
         (",", "a.corp", False),
     ],
 )
-def test_no_proxy_exempts(exempt: str, host: str, is_direct: bool) -> None:
+def test_no_proxy_exempts_hosts(exempt: str, host: str, is_direct: bool) -> None:
     found = proxy.for_url(f"https://{host}/x", {"HTTPS_PROXY": PROXY, "NO_PROXY": exempt})
     assert (found is None) == is_direct
 
@@ -75,18 +75,18 @@ def test_no_proxy_exempts(exempt: str, host: str, is_direct: bool) -> None:
     [
         *("socks5://proxy:1080", "https://proxy:443", "http://", "http://proxy:99999", "http://proxy:0"),
         *("http://[fd00::1", "http:/proxy:3128", "http://proxy server:3128", "http://proxy:3128/path"),
-        # Signs of a password that are not encoded: what stands before them would be the host.
+        # Unencoded special characters in a password: the text before them would be read as the host.
         *("http://me:hunter@2/x@proxy:3128", "http://me:hunter@2#x@proxy:3128", "http://me#hunter2@proxy"),
     ],
 )
-def test_a_proxy_that_cannot_be_used_is_named(given: str) -> None:
+def test_an_unusable_proxy_is_reported(given: str) -> None:
     with pytest.raises(StepError, match="HTTPS_PROXY cannot be used") as caught:
         proxy.for_url("https://a/", {"HTTPS_PROXY": given})
     assert caught.value.code is Exit.INVALID
     assert "hunter" not in str(caught.value)
 
 
-def test_the_login_of_a_proxy_is_for_it_alone_and_never_shown() -> None:
+def test_the_login_of_a_proxy_is_sent_only_to_it_and_never_shown() -> None:
     found = proxy.for_url("https://a/", {"HTTPS_PROXY": "http://me:hunter%402@proxy:3128"})
     assert found is not None
     assert found.headers == {"Proxy-Authorization": "Basic bWU6aHVudGVyQDI="}

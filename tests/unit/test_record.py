@@ -56,7 +56,7 @@ def test_a_new_run_is_running_and_saved() -> None:
         ("cleanup", None, ".onExit"),
     ],
 )
-def test_nodes_are_named_as_argo_names_them(name: str, disk: str | None, path: str) -> None:
+def test_nodes_have_the_names_of_argo(name: str, disk: str | None, path: str) -> None:
     assert begun()[0].path(stage_named(name), disk, DISKS) == RUN + path
 
 
@@ -75,7 +75,7 @@ def test_every_change_is_saved() -> None:
     assert counts == sorted(set(counts))
 
 
-def test_an_attempt_that_fails_says_its_code_and_last_words() -> None:
+def test_a_failed_attempt_has_its_code_and_last_words() -> None:
     record, saved = begun()
     attempt(record, "preflight", code=Exit.DENIED, words="wrong password; write the right one")
     found = leaf(saved.workflow, "preflight")
@@ -84,13 +84,13 @@ def test_an_attempt_that_fails_says_its_code_and_last_words() -> None:
     assert found.step_message == "wrong password; write the right one"
 
 
-def test_an_attempt_without_last_words() -> None:
+def test_an_attempt_without_last_words_has_a_default_message() -> None:
     record, saved = begun()
     attempt(record, "preflight", code=137)
     assert leaf(saved.workflow, "preflight").message == "main: Error (exit code 137)"
 
 
-def test_attempts_are_counted_and_the_stage_ends_as_its_last() -> None:
+def test_attempts_are_counted_and_the_last_one_decides() -> None:
     record, saved = begun()
     path, *_ = [attempt(record, "export", "disk-0", code) for code in (30, 30, 0)]
     record.end_stage(path)
@@ -99,7 +99,7 @@ def test_attempts_are_counted_and_the_stage_ends_as_its_last() -> None:
     assert record.phase(path) is Phase.SUCCEEDED
 
 
-def test_progress_is_noted_once() -> None:
+def test_equal_progress_is_saved_once() -> None:
     record, saved = begun()
     path = record.path(stage_named("export"), "disk-0", DISKS)
     number = record.begin(path, stage_named("export"), "disk-0")
@@ -130,7 +130,7 @@ def reachable(workflow: Json) -> set[str]:
     return found
 
 
-def test_every_node_hangs_on_the_root() -> None:
+def test_every_node_is_reachable_from_the_root() -> None:
     record, saved = begun()
     for stage in stages_for(TargetKind.DIRECTORY):
         for disk in DISKS if stage.scope is Scope.DISK else (None,):
@@ -141,7 +141,7 @@ def test_every_node_hangs_on_the_root() -> None:
     assert reachable(saved.workflow) == set(saved.workflow["status"]["nodes"])
 
 
-def test_a_run_in_which_all_went_well_succeeded() -> None:
+def test_a_run_without_failures_succeeded() -> None:
     record, saved = begun()
     record.end_stage(attempt(record, "preflight"))
     assert record.finish() is Phase.SUCCEEDED
@@ -149,7 +149,7 @@ def test_a_run_in_which_all_went_well_succeeded() -> None:
     assert saved.workflow["status"]["finishedAt"]
 
 
-def test_a_run_with_a_failed_stage_failed_and_so_did_its_groups_only() -> None:
+def test_a_failed_stage_fails_the_run_and_its_own_groups() -> None:
     record, saved = begun()
     record.end_stage(attempt(record, "export", "disk-0"))
     record.end_stage(attempt(record, "export", "disk-1", Exit.NO_SPACE))
@@ -159,23 +159,23 @@ def test_a_run_with_a_failed_stage_failed_and_so_did_its_groups_only() -> None:
     assert phases["disks(1:disk-1)"] == phases["transfer"] == phases[RUN] == "Failed"
 
 
-def test_a_run_that_was_stopped_failed_with_the_reason() -> None:
+def test_a_stopped_run_failed_with_its_reason() -> None:
     record, saved = begun()
     assert record.finish(message="Stopped") is Phase.FAILED
     assert saved.workflow["status"]["message"] == "Stopped"
 
 
-# --- going on
+# --- resuming
 
 
-def gone_on(record: Record, saved: Saved) -> tuple[Record, Saved]:
+def resumed(record: Record, saved: Saved) -> tuple[Record, Saved]:
     """As another runner does: the state from the file, reopened."""
     again = Record(copy.deepcopy(saved.workflow), saved)
     again.reopen()
     return again, saved
 
 
-def test_reopen_forgets_what_failed_and_what_was_left_out() -> None:
+def test_reopen_removes_failed_and_omitted_stages() -> None:
     record, saved = begun()
     record.end_stage(attempt(record, "preflight"))
     record.end_stage(attempt(record, "export", "disk-0"))
@@ -184,34 +184,34 @@ def test_reopen_forgets_what_failed_and_what_was_left_out() -> None:
     record.skip(record.path(build, None), build, None, Phase.OMITTED, "")
     record.end_stage(attempt(record, "cleanup"))
     record.finish()
-    _, saved = gone_on(record, saved)
+    _, saved = resumed(record, saved)
     assert titles(saved.workflow) == ["preflight", "export disk-0"]
     assert phase_of(saved.workflow) is Phase.RUNNING
     assert root_cause(saved.workflow) is None
 
 
-def test_reopen_forgets_a_stage_that_a_killed_runner_left_running() -> None:
+def test_reopen_removes_a_stage_that_was_running_at_a_kill() -> None:
     record, saved = begun()
     record.end_stage(attempt(record, "preflight"))
     path = record.path(stage_named("export"), "disk-0", DISKS)
     record.begin(path, stage_named("export"), "disk-0")
-    again, saved = gone_on(record, saved)
+    again, saved = resumed(record, saved)
     assert titles(saved.workflow) == ["preflight"]
     assert again.phase(path) is None
 
 
-def test_reopen_keeps_the_failed_attempts_of_a_stage_that_succeeded_in_the_end() -> None:
+def test_reopen_keeps_failed_attempts_of_a_succeeded_stage() -> None:
     record, saved = begun()
     attempt(record, "export", "disk-0", 30)
     record.end_stage(attempt(record, "export", "disk-0"))
-    _, saved = gone_on(record, saved)
+    _, saved = resumed(record, saved)
     assert leaf(saved.workflow, "export disk-0").attempts == 2
 
 
-def test_a_stage_that_is_forgotten_begins_with_its_first_attempt_again() -> None:
+def test_a_removed_stage_starts_again_with_its_first_attempt() -> None:
     record, saved = begun()
     record.end_stage(attempt(record, "export", "disk-0", Exit.NO_SPACE))
-    again, saved = gone_on(record, saved)
+    again, saved = resumed(record, saved)
     attempt(again, "export", "disk-0")
     assert leaf(saved.workflow, "export disk-0").attempts == 1
     assert reachable(saved.workflow) == set(saved.workflow["status"]["nodes"])
@@ -224,11 +224,9 @@ WORK: Final[list[Work]] = [
     for disk in (DISKS if stage.scope is Scope.DISK else (None,))
 ]
 CODES: Final = st.sampled_from([0, 0, 0, 10, 13, 20, 30, 70, 137, 143])
-LIVES: Final = (
-    st.lists(  # what happens to a stage in one life of a runner: codes of its attempts; None is a kill
-        st.tuples(st.sampled_from(WORK), st.lists(st.one_of(CODES, st.none()), min_size=1, max_size=3)),
-        max_size=12,
-    )
+LIVES: Final = st.lists(  # events of a stage during one runner: the codes of its attempts; None is a kill
+    st.tuples(st.sampled_from(WORK), st.lists(st.one_of(CODES, st.none()), min_size=1, max_size=3)),
+    max_size=12,
 )
 
 
@@ -257,14 +255,14 @@ def well(workflow: Json) -> dict[str, Any]:
 
 
 @given(st.lists(LIVES, min_size=1, max_size=5))
-def test_whatever_happens_what_succeeded_is_kept_and_nothing_else(
+def test_reopen_always_keeps_exactly_the_succeeded_stages(
     lives: list[list[tuple[Work, list[int | None]]]],
 ) -> None:
     record, saved = begun()
     for life in lives:
         live(record, life)
         before = well(saved.workflow)
-        record, saved = gone_on(record, saved)
+        record, saved = resumed(record, saved)
         assert well(saved.workflow) == before
         assert set(titles(saved.workflow)) == set(before)
         assert reachable(saved.workflow) == set(saved.workflow["status"]["nodes"])

@@ -1,4 +1,4 @@
-"""The recordings are what they say: written by Argo, of the template as it is now."""
+"""The recordings are genuine: written by Argo, from the current template."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONTROLLER: Final = "workflow-controller"
 
 
 def faults(workflow: Json) -> list[str]:
-    """Why a document is no recording of one of our Workflows by Argo."""
+    """Reasons why a document is not a recording of one of our Workflows by Argo."""
     metadata, status = workflow["metadata"], workflow["status"]
     fields = {entry["manager"]: entry for entry in metadata.get("managedFields", [])}
     wrote = json.dumps(fields.get(CONTROLLER, {}).get("fieldsV1", {}))
@@ -38,14 +38,14 @@ def faults(workflow: Json) -> list[str]:
     if names.LABEL_UID not in metadata["labels"]:
         found.append("it carries out no import")
     if made_of(status["storedWorkflowTemplateSpec"]) != made_of(template(Installation())["spec"]):
-        found.append("the template has changed since: record it anew (tests/recorded/README.md)")
+        found.append("the template has changed since: record it again (tests/recorded/README.md)")
     if not {node.get("templateName") for node in status["nodes"].values()} & {one.name for one in STAGES}:
         found.append("none of its nodes is a stage")
     return found
 
 
 def made_of(spec: Json) -> Json:
-    """What a template asks for, stage by stage, apart from what an installation chooses."""
+    """The requirements of a template, stage by stage, without what an installation chooses."""
     return {
         one["name"]: {
             "container": {
@@ -62,20 +62,20 @@ def made_of(spec: Json) -> Json:
 
 
 @pytest.mark.parametrize("moment", RECORDED)
-def test_a_recording_is_what_it_says(moment: str) -> None:
+def test_every_recording_is_genuine(moment: str) -> None:
     assert faults(RECORDED[moment]) == []
 
 
-def test_they_are_of_one_workflow() -> None:
+def test_all_recordings_are_of_one_workflow() -> None:
     assert len({one["metadata"]["uid"] for one in RECORDED.values()}) == 1
     versions = [int(one["metadata"]["resourceVersion"]) for one in RECORDED.values()]
     assert versions == sorted(versions)
 
 
-def test_what_we_made_up_ourselves_is_refused() -> None:
+def test_a_fabricated_recording_is_detected() -> None:
     made_up = copy.deepcopy(RECORDED["3-failed"])
     made_up["metadata"]["managedFields"] = [{"manager": "kubectl-edit", "fieldsV1": {"f:status": {}}}]
     assert faults(made_up) == ["Argo's controller did not write its status"]
     older = copy.deepcopy(RECORDED["3-failed"])
     older["status"]["storedWorkflowTemplateSpec"]["templates"][0]["container"]["args"].append("--more")
-    assert faults(older) == ["the template has changed since: record it anew (tests/recorded/README.md)"]
+    assert faults(older) == ["the template has changed since: record it again (tests/recorded/README.md)"]

@@ -1,4 +1,4 @@
-"""What a webhook's refusal means: the code, and the webhook's words. Texts are those of Harvester 1.8.2."""
+"""The meaning of a webhook's refusal: its exit code and its text. The texts are those of Harvester 1.8.2."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def test_a_refusal_is_final_whatever_its_status(status: int, words: str, code: E
     assert words in str(error)
 
 
-def test_a_refusal_without_words() -> None:
+def test_a_refusal_without_a_reason_is_invalid() -> None:
     message = 'admission webhook "validator.harvesterhci.io" denied the request without explanation'
     assert answered(500, message).code is Exit.INVALID
 
 
-def test_a_duplicate_mac_is_an_error_of_its_own() -> None:
+def test_a_duplicate_mac_has_its_own_error() -> None:
     words = "duplicate mac address present for vm web for cluster network mgmt"
     error = answered(500, WEBHOOK + words)
     assert isinstance(error, DuplicateMacError)
@@ -63,11 +63,11 @@ def test_a_duplicate_mac_is_an_error_of_its_own() -> None:
         "etcdserver: request timed out",
     ],
 )
-def test_a_server_that_is_away_is_no_refusal(message: str) -> None:
+def test_an_unreachable_webhook_is_not_a_refusal(message: str) -> None:
     assert answered(500, message).code is Exit.UNREACHABLE
 
 
-def test_a_delete_that_a_webhook_refuses_is_a_conflict_and_not_another_object() -> None:
+def test_a_delete_refused_by_a_webhook_is_a_conflict() -> None:
     words = "can not delete the volume default/web-disk-0 which is currently attached to VM default/web"
     error = answered(409, WEBHOOK + words, verb="delete", kind=CLAIM, reason="Conflict")
     assert error.code is Exit.CONFLICT
@@ -82,13 +82,13 @@ def test_a_delete_that_a_webhook_refuses_is_a_conflict_and_not_another_object() 
         "Precondition failed: UID in precondition: a, UID in object meta: b",
     ],
 )
-def test_another_object_under_the_uid_that_was_named(words: str) -> None:
+def test_another_object_of_that_name_is_a_replacement(words: str) -> None:
     message = f'Operation cannot be fulfilled on persistentvolumeclaims "web": {words}'
     error = answered(409, message, verb="delete", kind=CLAIM, reason="Conflict")
     assert isinstance(error, ReplacedError)
 
 
-def test_a_conflict_of_versions_is_not_another_object() -> None:
+def test_a_conflict_of_versions_is_not_a_replacement() -> None:
     message = "Operation cannot be fulfilled on virtualmachineimages: the object has been modified"
     error = answered(409, message, verb="delete", kind=IMAGE, reason="Conflict")
     assert isinstance(error, ChangedError)

@@ -22,7 +22,7 @@ CREDENTIALS: Final = {"username": b"u", "password": b"\x00\xff"}
 
 @pytest.fixture
 def rundir(tmp_path: Path) -> RunDir:
-    """A folder in which an import has just been made."""
+    """A folder in which an import has just been created."""
     made = RunDir(tmp_path / "run")
     made.create(a_plan(), CREDENTIALS)
     return made
@@ -39,7 +39,7 @@ def mode(path: Path) -> int:
 
 
 def failed_at(rundir: RunDir, *names: str) -> None:
-    """An import of which each named stage was done, and the last failed."""
+    """An import in which each named stage succeeded except the last, which failed."""
     record = Record.new(a_plan().run, {}, rundir.save)
     for name in names:
         path = record.path(stage_named(name), None)
@@ -49,15 +49,15 @@ def failed_at(rundir: RunDir, *names: str) -> None:
     record.finish()
 
 
-# --- whose folder it is
+# --- the owner of the folder
 
 
-def test_a_folder_that_is_missing_or_empty_is_free(tmp_path: Path) -> None:
+def test_a_missing_or_empty_folder_is_free(tmp_path: Path) -> None:
     RunDir(tmp_path / "new").require_free()
     RunDir(tmp_path).require_free()
 
 
-def test_somebody_elses_folder_is_left_alone(tmp_path: Path) -> None:
+def test_a_foreign_folder_is_refused_and_unchanged(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     error = refusal(tmp_path)
     assert error.code is Exit.CONFLICT
@@ -65,12 +65,12 @@ def test_somebody_elses_folder_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
+def test_a_file_is_not_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "is not a folder" in str(refusal(tmp_path / "file"))
 
 
-def test_an_import_that_has_begun_is_gone_on_with_instead(rundir: RunDir) -> None:
+def test_a_started_import_must_be_retried_instead(rundir: RunDir) -> None:
     failed_at(rundir, "preflight", "poweroff")
     error = refusal(rundir.root)
     assert error.code is Exit.CONFLICT
@@ -78,13 +78,13 @@ def test_an_import_that_has_begun_is_gone_on_with_instead(rundir: RunDir) -> Non
     assert rundir.load()
 
 
-def test_an_import_that_was_refused_by_preflight_makes_way(rundir: RunDir) -> None:
+def test_an_import_refused_by_preflight_is_replaced(rundir: RunDir) -> None:
     failed_at(rundir, "preflight")
     RunDir(rundir.root).require_free()
     assert list(rundir.root.iterdir()) == []
 
 
-def test_an_import_that_is_being_worked_on_does_not_make_way(rundir: RunDir) -> None:
+def test_an_import_in_use_is_not_replaced(rundir: RunDir) -> None:
     descriptor = rundir.lock()
     error = refusal(rundir.root)
     assert error.code is Exit.BUSY
@@ -92,13 +92,13 @@ def test_an_import_that_is_being_worked_on_does_not_make_way(rundir: RunDir) -> 
     os.close(descriptor)
 
 
-def test_results_are_never_taken_for_an_import_that_has_not_begun(rundir: RunDir) -> None:
+def test_a_folder_with_results_is_never_replaced(rundir: RunDir) -> None:
     (rundir.root / "disk-0.qcow2").write_bytes(b"disk")
     assert refusal(rundir.root).code is Exit.CONFLICT
     assert (rundir.root / "disk-0.qcow2").exists()
 
 
-def test_a_folder_without_an_import_is_told_apart(tmp_path: Path) -> None:
+def test_a_folder_without_an_import_is_reported(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(StepError, match=r"no import in .*it does not contain run\.json") as caught:
             RunDir(folder).load()
@@ -108,18 +108,18 @@ def test_a_folder_without_an_import_is_told_apart(tmp_path: Path) -> None:
 # --- credentials
 
 
-def test_credentials_are_for_their_owner_only(rundir: RunDir) -> None:
+def test_only_the_owner_may_read_the_credentials(rundir: RunDir) -> None:
     assert mode(rundir.credentials) == 0o700
     found = {path.name: (mode(path), path.read_bytes()) for path in rundir.credentials.iterdir()}
     assert found == {"username": (0o600, b"u"), "password": (0o600, b"\x00\xff")}
 
 
-def test_new_credentials_replace_the_old_ones_whole(rundir: RunDir) -> None:
+def test_new_credentials_replace_all_old_ones(rundir: RunDir) -> None:
     rundir.write_credentials({"username": b"v"})
     assert [path.name for path in rundir.credentials.iterdir()] == ["username"]
 
 
-def test_no_document_holds_a_credential(rundir: RunDir) -> None:
+def test_no_document_contains_a_credential(rundir: RunDir) -> None:
     for path in rundir.request.iterdir():
         assert "password" not in path.read_text()
 
@@ -144,12 +144,12 @@ def test_a_state_that_cannot_be_read_is_corrupt(rundir: RunDir, content: bytes) 
     assert caught.value.code is Exit.CORRUPT
 
 
-def test_room_is_kept_and_given_back(rundir: RunDir) -> None:
+def test_room_is_reserved_and_released(rundir: RunDir) -> None:
     rundir.reserve_space()
     assert (rundir.notes / "reserve").stat().st_size == 1 << 20
 
 
-def test_a_finished_import_keeps_its_results_and_its_story(rundir: RunDir) -> None:
+def test_a_finished_import_keeps_its_results_and_its_state(rundir: RunDir) -> None:
     rundir.save({})
     rundir.reserve_space()
     rundir.scratch("disk-0").mkdir(parents=True)
@@ -159,10 +159,10 @@ def test_a_finished_import_keeps_its_results_and_its_story(rundir: RunDir) -> No
     assert {path.name for path in rundir.notes.iterdir()} == {"request", "logs"}
 
 
-# --- who works in it
+# --- the process that works in it
 
 
-def test_a_folder_is_for_one_at_a_time(rundir: RunDir) -> None:
+def test_only_one_process_can_lock_a_folder(rundir: RunDir) -> None:
     first = rundir.lock()
     with pytest.raises(BlockingIOError):
         RunDir(rundir.root).lock()
@@ -170,28 +170,26 @@ def test_a_folder_is_for_one_at_a_time(rundir: RunDir) -> None:
     os.close(RunDir(rundir.root).lock())
 
 
-def test_the_lock_is_handed_on_to_the_steps(rundir: RunDir) -> None:
+def test_the_steps_inherit_the_lock(rundir: RunDir) -> None:
     descriptor = rundir.lock()
     assert os.get_inheritable(descriptor)
     os.close(descriptor)
 
 
-def test_a_runner_that_signed_is_known_to_live(rundir: RunDir) -> None:
+def test_a_signed_runner_is_detected_as_running(rundir: RunDir) -> None:
     assert not rundir.is_running()
     rundir.mark_running()
     assert RunDir(rundir.root).is_running()
 
 
-def test_a_relative_folder_stays_the_same_wherever_one_goes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_relative_folder_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     rundir = RunDir(Path("here"))
     monkeypatch.chdir("/")
     assert rundir.root == tmp_path / "here"
 
 
-def test_what_is_saved_is_json_a_person_can_read(rundir: RunDir) -> None:
+def test_the_saved_state_is_readable_json(rundir: RunDir) -> None:
     rundir.save({"status": {"phase": "Running"}})
     assert json.loads(rundir.state.read_text()) == {"status": {"phase": "Running"}}
     assert rundir.state.read_text().count("\n") > 1

@@ -1,4 +1,4 @@
-"""`serve` and `image` of a disk in the embedded runner: neither waits for the other in vain."""
+"""`serve` and `image` of a disk in the embedded runner: neither waits in vain for the other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from steps.model.contract import Exit
 from steps.model.plan import TargetKind
-from tests.unit.fakes import HOLD, Import, told
+from tests.unit.fakes import HOLD, Import, exit_codes
 from tests.unit.test_local import until
 from workflows.status.nodes import Phase, root_cause
 
@@ -19,15 +19,15 @@ def remote(tmp_path: Path) -> Import:
     return Import(tmp_path / "remote", target=TargetKind.HARVESTER)
 
 
-def test_a_cluster_gets_every_stage_of_its_own(remote: Import) -> None:
+def test_an_import_into_a_cluster_runs_all_its_stages(remote: Import) -> None:
     assert remote.run() is Phase.SUCCEEDED
     assert remote.launcher.left() == []
     assert remote.launcher.began[-2:] == ["start", "cleanup"]
 
 
-def test_a_disk_is_served_beside_its_image(remote: Import) -> None:
+def test_serve_and_image_of_a_disk_run_in_parallel(remote: Import) -> None:
     async def go() -> None:
-        held = told(remote.disks, TargetKind.HARVESTER, serve_disk_0=[HOLD], image_disk_0=[HOLD])
+        held = exit_codes(remote.disks, TargetKind.HARVESTER, serve_disk_0=[HOLD], image_disk_0=[HOLD])
         task = asyncio.create_task(remote.runner(held).run())
         await until(lambda: {"serve disk-0", "image disk-0"} <= remote.launcher.alive)
         remote.launcher.release()
@@ -37,7 +37,7 @@ def test_a_disk_is_served_beside_its_image(remote: Import) -> None:
 
 
 @pytest.mark.parametrize(("fails", "waits"), [("image", "serve"), ("serve", "image")])
-def test_what_waits_for_a_failed_sibling_is_ended_and_not_blamed(
+def test_a_stage_that_waits_for_a_failed_sibling_ends_without_blame(
     remote: Import, fails: str, waits: str
 ) -> None:
     code = Exit.NO_SPACE
@@ -54,9 +54,9 @@ def test_what_waits_for_a_failed_sibling_is_ended_and_not_blamed(
     assert remote.launcher.began[:2] == ["serve disk-0", "image disk-0"]
 
 
-def test_a_sibling_that_tries_again_is_waited_for(remote: Import) -> None:
+def test_a_stage_waits_for_a_sibling_that_is_retried(remote: Import) -> None:
     async def go() -> None:
-        codes = told(remote.disks, TargetKind.HARVESTER, image_disk_0=[30, 0], serve_disk_0=[HOLD])
+        codes = exit_codes(remote.disks, TargetKind.HARVESTER, image_disk_0=[30, 0], serve_disk_0=[HOLD])
         task = asyncio.create_task(remote.runner(codes).run())
         await until(lambda: remote.launcher.began.count("image disk-0") == 2)
         assert "serve disk-0" in remote.launcher.alive
@@ -66,7 +66,7 @@ def test_a_sibling_that_tries_again_is_waited_for(remote: Import) -> None:
     asyncio.run(go())
 
 
-def test_a_disk_is_served_once_more_for_an_image_that_was_killed(remote: Import) -> None:
+def test_serve_runs_again_for_a_failed_image(remote: Import) -> None:
     remote.run(image_disk_1=[Exit.DENIED], serve_disk_1=[0])
     assert remote.leaf("serve disk-1").phase is Phase.SUCCEEDED
     remote.reopen()

@@ -13,7 +13,7 @@ def edges(target: TargetKind) -> dict[str, tuple[str, ...]]:
     return {stage.name: stage.after for stage in stages_for(target)}
 
 
-def test_the_edges_of_a_folder() -> None:
+def test_the_edges_of_the_target_directory() -> None:
     assert edges(TargetKind.DIRECTORY) == {
         "preflight": (),
         "approve-poweroff": ("preflight",),
@@ -26,7 +26,7 @@ def test_the_edges_of_a_folder() -> None:
     }
 
 
-def test_the_edges_of_harvester() -> None:
+def test_the_edges_of_the_target_harvester() -> None:
     assert edges(TargetKind.HARVESTER) == {
         "preflight": (),
         "admit": ("preflight",),
@@ -44,14 +44,14 @@ def test_the_edges_of_harvester() -> None:
 
 
 @pytest.mark.parametrize("target", TargetKind)
-def test_edges_are_closed_and_without_a_circle(target: TargetKind) -> None:
+def test_edges_are_complete_and_without_a_cycle(target: TargetKind) -> None:
     found = edges(target)
     assert {name for after in found.values() for name in after} <= set(found)
     assert set(TopologicalSorter(found).static_order()) == set(found)
 
 
 @pytest.mark.parametrize("target", TargetKind)
-def test_a_stage_stands_behind_what_it_waits_for(target: TargetKind) -> None:
+def test_a_stage_comes_after_the_stages_it_waits_for(target: TargetKind) -> None:
     names = [stage.name for stage in stages_for(target)]
     assert all(
         names.index(one) < names.index(stage.name) for stage in stages_for(target) for one in stage.after
@@ -72,20 +72,20 @@ def test_delays_double_up_to_the_cap() -> None:
     assert [Retry(limit=5).delay(attempt) for attempt in range(1, 6)] == [10, 20, 40, 60, 60]
 
 
-def test_disks_are_worked_on_within_the_transfer_only() -> None:
+def test_disk_stages_are_inside_the_transfer() -> None:
     assert all(stage.in_transfer for stage in STAGES if stage.scope is Scope.DISK)
     assert all(stage.scratch for stage in STAGES if stage.scope is Scope.DISK)
 
 
-def test_the_shares_of_a_disks_way_are_a_hundred() -> None:
+def test_the_weights_of_the_stages_sum_to_100() -> None:
     assert sum(stage.weight for stage in STAGES) == 100
 
 
-def test_every_target_says_what_it_can() -> None:
+def test_every_target_has_its_capabilities() -> None:
     assert set(CAPABILITIES) == set(TargetKind)
 
 
-def test_a_row_by_name() -> None:
+def test_a_stage_is_found_by_name() -> None:
     assert stage_named("export").name == "export"
     with pytest.raises(KeyError):
         stage_named("fly")

@@ -1,4 +1,4 @@
-"""Read over what the real Argo wrote (tests/recorded)."""
+"""Reads what the real Argo wrote (tests/recorded)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RECORDED: Final = {
     for path in sorted((Path(__file__).parents[1] / "recorded").glob("*.json"))
 }
 RUN: Final = "vmi-alpha-3f1c"
-IDS: Final = {  # copied from a Workflow of that name by hand
+IDS: Final = {  # copied by hand from a Workflow of that name
     "": "",
     ".preflight": "-836791073",
     ".approve-poweroff": "-2440266512",
@@ -51,23 +51,23 @@ def phases(moment: str) -> dict[str, Phase]:
 
 
 @pytest.mark.parametrize(("name", "id_"), IDS.items())
-def test_node_ids_are_argos(name: str, id_: str) -> None:
+def test_node_ids_equal_those_of_argo(name: str, id_: str) -> None:
     assert node_id(RUN, RUN + name) == RUN + id_
 
 
 @pytest.mark.parametrize("moment", RECORDED)
-def test_every_node_of_every_recording_has_the_id_we_would_give_it(moment: str) -> None:
+def test_every_recorded_node_has_the_computed_id(moment: str) -> None:
     for id_, node in nodes(RECORDED[moment]).items():
         assert node_id(RECORDED[moment]["metadata"]["name"], node["name"]) == id_
 
 
 def test_there_are_six_recordings() -> None:
     found = [phase_of(workflow) for workflow in RECORDED.values()]
-    # Right after `argo retry` there is no phase until Argo has looked at it.
+    # Right after `argo retry` there is no phase until Argo has reconciled it.
     assert found == ["Running", "Running", "Failed", "Pending", "Running", "Succeeded"]
 
 
-def test_waiting_for_approval() -> None:
+def test_the_recording_that_waits_for_approval() -> None:
     assert phases("1") == {
         "preflight": Phase.SUCCEEDED,
         "admit": Phase.SUCCEEDED,
@@ -75,23 +75,23 @@ def test_waiting_for_approval() -> None:
     }
 
 
-def test_exporting() -> None:
+def test_the_recording_that_exports() -> None:
     assert [leaf.title for leaf in running(RECORDED["2"])] == ["export disk-0", "export disk-1"]
     assert phases("2")["poweroff"] is Phase.SUCCEEDED
 
 
-def test_failed() -> None:
+def test_the_recording_that_failed() -> None:
     found = phases("3")
     assert {title for title, phase in found.items() if phase is Phase.FAILED} == {
         "image disk-1",
         "serve disk-1",
     }
-    # Argo omits the group of build and start as one node, which is no stage.
+    # Argo omits the group of build and start as one node, which is not a stage.
     assert not {"build", "approve-start", "start", "finish"} & set(found)
     assert found["image disk-0"] is found["cleanup"] is Phase.SUCCEEDED
 
 
-def test_the_failed_image_says_why() -> None:
+def test_the_failed_image_has_its_reason() -> None:
     leaf = at("3")["image disk-1"]
     assert (leaf.stage, leaf.disk, leaf.exit_code, leaf.attempts) == ("image", "disk-1", 13, 1)
     assert leaf.step_message.startswith("cannot create VirtualMachineImage ")
@@ -101,18 +101,18 @@ def test_the_failed_image_says_why() -> None:
     assert at("3")["serve disk-1"].step_message.startswith("the image of disk-1 failed")
 
 
-def test_the_image_is_to_blame_and_never_the_sibling() -> None:
+def test_the_image_is_to_blame_not_its_sibling() -> None:
     cause = root_cause(RECORDED["3"])
     assert cause is not None
     assert (cause.title, cause.exit_code) == ("image disk-1", 13)
 
 
 @pytest.mark.parametrize("moment", ["1", "2", "4", "5", "6"])
-def test_nothing_is_to_blame_while_nothing_has_failed(moment: str) -> None:
+def test_nothing_is_to_blame_without_a_failure(moment: str) -> None:
     assert root_cause(RECORDED[moment]) is None
 
 
-def test_a_retry_makes_again_what_failed_and_nothing_else() -> None:
+def test_a_retry_repeats_only_failed_stages() -> None:
     before, after = phases("3"), phases("4")
     again = {"image disk-1", "serve disk-1"}
     assert {title for title in after if before[title] is not after[title]} == set()
@@ -121,7 +121,7 @@ def test_a_retry_makes_again_what_failed_and_nothing_else() -> None:
     assert again <= set(phases("5"))
 
 
-def test_succeeded_after_the_retry() -> None:
+def test_the_recording_that_succeeded_after_the_retry() -> None:
     assert set(phases("6").values()) == {Phase.SUCCEEDED, Phase.SKIPPED}
     assert phases("6")["approve-start"] is Phase.SKIPPED
     assert {leaf.attempts for leaf in at("6").values()} == {1}
@@ -150,7 +150,7 @@ def workflow(*given: Json) -> Json:
     return {"status": {"nodes": {one["id"]: one for one in given}}}
 
 
-def test_attempts_are_folded_into_the_last_one() -> None:
+def test_attempts_are_merged_into_the_last_one() -> None:
     tries = [
         node(f"w.build({n})", "Failed" if n < 10 else "Succeeded", n, progress=f"{n}/10") for n in range(11)
     ]
@@ -181,18 +181,18 @@ def test_the_exit_handler_is_cleanup(name: str) -> None:
 
 
 @pytest.mark.parametrize("empty", [{}, {"status": {}}, {"status": {"nodes": None, "phase": ""}}])
-def test_a_workflow_that_nobody_has_looked_at_is_pending(empty: Json) -> None:
+def test_a_workflow_without_a_status_is_pending(empty: Json) -> None:
     assert leaves(empty) == ()
     assert phase_of(empty) is Phase.PENDING
     assert root_cause(empty) is None
 
 
 @pytest.mark.parametrize("phase", Phase)
-def test_what_phases_mean(phase: Phase) -> None:
+def test_phases_are_classified(phase: Phase) -> None:
     assert phase.succeeded is (phase in {"Succeeded", "Skipped"})
     assert phase.fulfilled is (phase not in {"Pending", "Running"})
 
 
-def test_a_message_of_somebody_else_is_left_as_it_is() -> None:
+def test_a_foreign_message_is_not_changed() -> None:
     (leaf,) = leaves(workflow(node("w.build(0)", "Error", message="pod deleted (node gone): x")))
     assert leaf.step_message == "pod deleted (node gone): x"

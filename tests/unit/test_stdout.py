@@ -1,4 +1,4 @@
-"""Standard output holds the document alone, whatever a source, a library or a retry says on the way."""
+"""Standard output contains only the document, whatever a source, a library or a retry prints meanwhile."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.unit.providers import FakeProvider
 from tests.unit.test_cli import ALL
 from tests.unit.test_manifests import SECRET, SOURCE
 
-SAID = "the source is slow today"
+NOISE = "the source is slow today"
 COMMANDS = {
     "inventory-json": ("inventory", "-f", "vm.yaml", "-o", "json"),
     "inventory-yaml": ("inventory", "-f", "vm.yaml", "-o", "yaml"),
@@ -38,35 +38,35 @@ COMMANDS = {
 
 
 def retried() -> None:
-    failures = iter([OSError(SAID)])
+    failures = iter([OSError(NOISE)])
     for attempt in retry.attempts(Stop(), lambda error: isinstance(error, OSError)):
         with attempt:
             for failure in failures:
                 raise failure
 
 
-def told() -> None:
-    structlog.get_logger("a.library").info("on the way", why=SAID)
+def logged_by_structlog() -> None:
+    structlog.get_logger("a.library").info("on the way", why=NOISE)
 
 
 def warned() -> None:
-    structlog.get_logger().warning("left out", server=f"[bold]{SAID}[/oops]")
+    structlog.get_logger().warning("left out", server=f"[bold]{NOISE}[/oops]")
 
 
 def printed() -> None:
-    print(SAID)  # noqa: T201
+    print(NOISE)  # noqa: T201
 
 
 def logged() -> None:
-    logging.getLogger("a.library").warning(SAID)
+    logging.getLogger("a.library").warning(NOISE)
 
 
-NOISES = (retried, told, warned, printed, logged)
+NOISES = (retried, logged_by_structlog, warned, printed, logged)
 
 
 @pytest.fixture
 def noisy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Callable[[], None]], None]:
-    """A source that is reached only after something was said."""
+    """A source that prints something when it is reached."""
     secret = SECRET.replace("password: p", "password: hunter2")
     (tmp_path / "vm.yaml").write_text(f"{secret}---\n{SOURCE}")
     (tmp_path / "all.yaml").write_text(ALL)
@@ -88,7 +88,7 @@ def noisy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Callable
 
 @pytest.mark.parametrize("noise", NOISES, ids=lambda noise: noise.__name__)
 @pytest.mark.parametrize("command", COMMANDS)
-def test_what_is_said_on_the_way_goes_to_standard_error(
+def test_messages_go_to_standard_error(
     vmferry: Vmferry,
     noisy: Callable[[Callable[[], None]], None],
     command: str,
@@ -97,9 +97,9 @@ def test_what_is_said_on_the_way_goes_to_standard_error(
     noisy(noise)
     ended = vmferry(*COMMANDS[command])
     assert ended.code == Exit.DONE, ended.err
-    assert SAID not in ended.out
-    if noise is not logged:  # which pytest takes away itself
-        assert SAID in ended.err
+    assert NOISE not in ended.out
+    if noise is not logged:  # pytest itself removes it
+        assert NOISE in ended.err
     if command.endswith("json") or command == "all-manifests":
         json.loads(ended.out)
     else:
@@ -107,11 +107,11 @@ def test_what_is_said_on_the_way_goes_to_standard_error(
 
 
 @pytest.mark.parametrize("command", ["inventory-json", "one-manifest", "plan-json"])
-def test_a_source_that_fails_leaves_a_document_or_nothing(
+def test_a_failing_source_leaves_a_document_or_nothing(
     vmferry: Vmferry, noisy: Callable[[Callable[[], None]], None], command: str
 ) -> None:
     def fails() -> None:
-        told()
+        logged_by_structlog()
         raise StepError(Exit.UNREACHABLE, "the source does not answer")
 
     noisy(fails)
@@ -128,7 +128,7 @@ def test_a_source_that_fails_leaves_a_document_or_nothing(
 def test_no_argument_of_a_call_is_logged(
     vmferry: Vmferry, noisy: Callable[[Callable[[], None]], None]
 ) -> None:
-    """What stamina says of its own names the call with all its arguments."""
+    """stamina's own log line contains the call with all its arguments."""
     noisy(retried)
     ended = vmferry(*COMMANDS["plan-json"])
     assert "retrying" in ended.err
@@ -136,10 +136,10 @@ def test_no_argument_of_a_call_is_logged(
 
 
 @pytest.mark.parametrize(
-    ("to", "code", "said"),
+    ("to", "code", "message"),
     [(">/dev/full", Exit.INVALID, "error: cannot write to standard output: No space left"), (">&-", 0, "")],
 )
-def test_a_document_that_cannot_be_written(tmp_path: Path, to: str, code: int, said: str) -> None:
+def test_an_unwritable_document_is_reported(tmp_path: Path, to: str, code: int, message: str) -> None:
     (tmp_path / "old.yaml").write_text("{apiVersion: v1, kind: ConfigMap, data: {}}\n")
     script = f"vmferry migrate-manifests -f old.yaml {to}"
     path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -152,12 +152,12 @@ def test_a_document_that_cannot_be_written(tmp_path: Path, to: str, code: int, s
         env={**os.environ, **path},
     )
     assert done.returncode == code
-    assert done.stderr.startswith(said)
+    assert done.stderr.startswith(message)
     assert "Traceback" not in done.stderr
 
 
-def test_a_reader_that_has_gone_ends_a_command_quietly(tmp_path: Path) -> None:
-    more = "x" * (1 << 20)  # than a pipe holds
+def test_a_closed_pipe_ends_a_command_silently(tmp_path: Path) -> None:
+    more = "x" * (1 << 20)  # more than a pipe can buffer
     (tmp_path / "old.yaml").write_text(f"{{apiVersion: v1, kind: ConfigMap, data: {{a: {more}}}}}\n")
     script = "vmferry migrate-manifests -f old.yaml | true; exit ${PIPESTATUS[0]}"
     path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

@@ -12,14 +12,14 @@ from steps.runtime.stop import Stop
 
 @pytest.fixture
 def handlers() -> Iterator[None]:
-    """The process's own handlers, put back afterwards."""
+    """The process's own handlers, restored afterwards."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-def test_nothing_happens_until_someone_asks() -> None:
+def test_nothing_happens_without_a_stop() -> None:
     stop = Stop()
     stop.check()
     stop.sleep(0)
@@ -38,7 +38,7 @@ def test_a_stop_ends_loops_and_sleeps() -> None:
 
 @pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_asks_once_and_the_next_ends_the_process(number: signal.Signals) -> None:
+def test_the_first_signal_stops_and_the_next_ends_the_process(number: signal.Signals) -> None:
     stop = Stop()
     stop.on_signals()
     os.kill(os.getpid(), number)
@@ -47,7 +47,7 @@ def test_a_signal_asks_once_and_the_next_ends_the_process(number: signal.Signals
     assert signal.getsignal(number) is signal.SIG_DFL
 
 
-def test_the_first_signal_is_remembered() -> None:
+def test_the_first_signal_is_kept() -> None:
     stop = Stop()
     stop.set(signal.SIGTERM)
     stop.set(signal.SIGINT)

@@ -35,7 +35,7 @@ def _own_temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def killed(orphan: str) -> tuple[Path, subprocess.Popen[str]]:
-    """A maker of a temporary folder that was killed in it, perhaps with a child left that has its lock."""
+    """A process that made a temporary folder and was killed, possibly with a child left that has its lock."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, orphan],
         stdin=subprocess.PIPE,
@@ -55,7 +55,7 @@ def done(process: subprocess.Popen[str]) -> None:
             stream.close()
 
 
-def test_a_temporary_folder_is_private_and_goes() -> None:
+def test_a_temporary_folder_is_private_and_deleted() -> None:
     with temporary_folder() as made:
         assert made.path.stat().st_mode & 0o777 == 0o700
         assert delete_stale() == []
@@ -63,7 +63,7 @@ def test_a_temporary_folder_is_private_and_goes() -> None:
     assert not made.path.exists()
 
 
-def test_what_a_killed_process_left_is_swept_away() -> None:
+def test_folders_of_killed_processes_are_deleted() -> None:
     path, process = killed("alone")
     (path / "password").write_text("hunter2")
     assert delete_stale() == [path]
@@ -71,19 +71,19 @@ def test_what_a_killed_process_left_is_swept_away() -> None:
     done(process)
 
 
-def test_a_folder_that_an_orphan_works_in_stays_until_it_ends() -> None:
+def test_a_folder_in_use_by_an_orphan_stays_until_it_ends() -> None:
     path, process = killed("orphan")
     assert delete_stale() == []
     assert path.exists()
     assert process.stdin is not None
-    process.stdin.close()  # the orphan's read ends, and so does it
+    process.stdin.close()  # the orphan's read ends, and then the orphan ends
     while not delete_stale():
         assert path.exists()
     assert not path.exists()
     done(process)
 
 
-def test_folders_without_a_lock_are_left_alone(tmp_path: Path) -> None:
+def test_folders_without_a_lock_are_not_deleted(tmp_path: Path) -> None:
     for name in ("vmferry-other", "other"):
         (tmp_path / name).mkdir()
     (tmp_path / "other" / "lock").touch()
@@ -91,7 +91,7 @@ def test_folders_without_a_lock_are_left_alone(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"vmferry-other", "other"}
 
 
-def test_a_link_to_elsewhere_is_left_alone(tmp_path: Path) -> None:
+def test_a_link_to_another_folder_is_not_deleted(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "lock").touch()
     (tmp_path / "vmferry-link").symlink_to(tmp_path / "home")
@@ -99,7 +99,7 @@ def test_a_link_to_elsewhere_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "home" / "lock").exists()
 
 
-def test_somebody_elses_folder_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_of_another_user_is_not_deleted(tmp_path: Path) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can give a folder away")
     folder = tmp_path / "vmferry-theirs"

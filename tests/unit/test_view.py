@@ -77,11 +77,11 @@ def test_no_size_is_shown_with_an_exponent(count: float) -> None:
 @pytest.mark.parametrize(
     ("seconds", "wanted"), [(0, "0s"), (0.4, "0s"), (59.5, "1m00s"), (61, "1m01s"), (3660, "1h01m")]
 )
-def test_durations(seconds: float, wanted: str) -> None:
+def test_durations_are_shown_as_minutes_and_seconds(seconds: float, wanted: str) -> None:
     assert duration(seconds) == wanted
 
 
-def test_what_moves_is_shown_with_percent_rate_and_time_left() -> None:
+def test_a_transfer_is_shown_with_percent_rate_and_remaining_time() -> None:
     clock = Clock()
     rates = Rates(clock)
     rates.note(a_leaf(done=0))
@@ -98,13 +98,13 @@ def test_stages_that_count_no_bytes_have_no_bar() -> None:
 
 
 @pytest.mark.parametrize("moment", RECORDED)
-def test_a_table_has_a_row_for_each_stage_worth_one(moment: str) -> None:
+def test_a_table_has_a_row_for_each_relevant_stage(moment: str) -> None:
     head, *rows = text(table("alpha", RECORDED[moment], Rates())).splitlines()
     assert head.startswith("alpha  ")
     assert sum(not row.startswith("  ") for row in rows) == len(list(visible_leaves(RECORDED[moment])))
 
 
-def test_a_failure_is_shown_with_its_words() -> None:
+def test_a_failure_is_shown_with_its_message() -> None:
     shown_ = text(table("alpha", RECORDED["3"], Rates()))
     assert "✘ image disk-1" in shown_
     assert "exceeded quota" in shown_
@@ -124,26 +124,26 @@ def test_a_second_attempt_is_counted() -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.pairwise(RECORDED)))
-def test_lines_say_what_changed_and_nothing_twice(before: str, after: str) -> None:
+def test_lines_show_each_change_once(before: str, after: str) -> None:
     seen = phases(RECORDED[before])
-    said = list(lines("a", seen, RECORDED[after]))
-    assert bool(said) == (after != "4")  # right after a retry nothing has begun yet
+    output = list(lines("a", seen, RECORDED[after]))
+    assert bool(output) == (after != "4")  # right after a retry no step has started yet
     assert list(lines("a", phases(RECORDED[after]), RECORDED[after])) == []
-    assert not any("omitted" in line for line in said)
+    assert not any("omitted" in line for line in output)
 
 
 def test_the_line_of_a_failure_has_its_cause() -> None:
-    said = list(lines("alpha", phases(RECORDED["2"]), RECORDED["3"]))
-    (line,) = [line for line in said if "image disk-1" in line]
+    output = list(lines("alpha", phases(RECORDED["2"]), RECORDED["3"]))
+    (line,) = [line for line in output if "image disk-1" in line]
     assert line.startswith("alpha: image disk-1 failed: cannot create VirtualMachineImage")
 
 
-def test_only_stages_whose_bytes_move_are_moving() -> None:
+def test_only_stages_with_progress_are_moving() -> None:
     still, going = node("w.build", "Running"), node("w.export", "Running", progress="5/10")
     assert [leaf.stage for leaf in transferring(workflow(still, going))] == ["export"]
 
 
-def test_a_stage_without_bytes_says_how_long_it_has_been_running() -> None:
+def test_a_stage_without_bytes_shows_its_running_time() -> None:
     still = workflow(node("w.poweroff", "Running", startedAt="2026-01-01T00:00:00Z"))
     (leaf,) = leaves(still)
     assert leaf.started is not None
@@ -152,14 +152,14 @@ def test_a_stage_without_bytes_says_how_long_it_has_been_running() -> None:
     assert running_text(leaf, Rates(), now) == "running for 1m35s"
 
 
-def test_without_a_runner_what_ran_was_interrupted() -> None:
+def test_without_a_runner_a_running_stage_was_interrupted() -> None:
     head, row = text(table("web", workflow(node("w.poweroff", "Running")), Rates())).splitlines()
     assert head.startswith("web  Interrupted")
     assert row.startswith("✘ poweroff")
     assert "interrupted" in row
 
 
-# --- the watch over it
+# --- the watch
 
 
 def watched(*moments: Any, terminal: bool) -> str:
@@ -173,25 +173,25 @@ def watched(*moments: Any, terminal: bool) -> str:
 
 
 def test_a_pipe_gets_plain_lines() -> None:
-    said = watched(*RECORDED.values(), terminal=False)
-    assert "\x1b" not in said
-    assert said.splitlines()[0].endswith("alpha: preflight succeeded")
-    assert said.splitlines()[-1].endswith("alpha: warning: two [old] networks")
-    assert sum("image disk-0 succeeded" in line for line in said.splitlines()) == 1
+    output = watched(*RECORDED.values(), terminal=False)
+    assert "\x1b" not in output
+    assert output.splitlines()[0].endswith("alpha: preflight succeeded")
+    assert output.splitlines()[-1].endswith("alpha: warning: two [old] networks")
+    assert sum("image disk-0 succeeded" in line for line in output.splitlines()) == 1
 
 
 def test_a_terminal_gets_the_table() -> None:
-    said = watched(*RECORDED.values(), terminal=True)
-    assert "alpha  Succeeded" in said
-    assert "✔ image disk-1" in said
+    output = watched(*RECORDED.values(), terminal=True)
+    assert "alpha  Succeeded" in output
+    assert "✔ image disk-1" in output
 
 
-def test_moving_bytes_are_not_told_at_every_change() -> None:
+def test_progress_is_not_printed_at_every_change() -> None:
     states = [workflow(node("w.export", "Running", progress=f"{done}/100")) for done in range(100)]
     assert len(watched(*states, terminal=False).splitlines()) == 2
 
 
-def test_a_pipe_hears_now_and_then_of_what_runs_without_a_change() -> None:
+def test_a_pipe_gets_a_line_from_time_to_time_without_changes() -> None:
     clock, console = Clock(), Console(file=io.StringIO(), width=120)
     still = workflow(node("w.poweroff", "Running", startedAt="2026-01-01T00:00:00Z"))
     (leaf,) = leaves(still)
@@ -203,8 +203,8 @@ def test_a_pipe_hears_now_and_then_of_what_runs_without_a_change() -> None:
             clock.now = second
             watch.tick()
     assert isinstance(console.file, io.StringIO)
-    said = [line.partition(" ")[2] for line in console.file.getvalue().splitlines()]
-    assert said == [
+    output = [line.partition(" ")[2] for line in console.file.getvalue().splitlines()]
+    assert output == [
         "web: poweroff running",
         "web: poweroff running for 30s",
         "web: poweroff running for 1m00s",

@@ -1,4 +1,4 @@
-"""Names of volumes: those that people expect, and always names that Kubernetes takes."""
+"""Names of volumes: the names that people expect, and always valid in Kubernetes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_volume_is_named_after_its_vm_and_disk() -> None:
 
 
 @given(LABEL, DISK, LABEL)
-def test_every_name_is_valid_and_tells_the_disk(vm: str, disk: str, run: str) -> None:
+def test_every_name_is_valid_and_names_the_disk(vm: str, disk: str, run: str) -> None:
     tried = list(islice(volume_names(vm, disk, run), 5))
     assert len(set(tried)) == 5
     assert tried[0].endswith(disk)
@@ -49,7 +49,7 @@ def test_the_hash_differs_by_run_and_disk() -> None:
 @pytest.mark.parametrize(
     "names", [{"disk-0": "../etc"}, {"disk-0": "Web"}, {"disk-0": "a" * 64}, {"disk": "web-disk-0"}]
 )
-def test_what_is_no_name_is_refused(names: dict[str, str], tmp_path: Path) -> None:
+def test_an_invalid_name_is_refused(names: dict[str, str], tmp_path: Path) -> None:
     path = tmp_path / "volumes.json"
     path.write_text(json.dumps({"vm": "web", "names": names}))
     with pytest.raises(StepError, match=r"volumes\.json is not valid") as caught:

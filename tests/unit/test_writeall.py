@@ -52,7 +52,7 @@ def edit(folder: Path, old: str, new: str, name: str = mappingfile.NAME) -> None
     (folder / name).write_text(text.replace(old, new, 1))
 
 
-def test_a_folder_has_a_file_for_each_machine_the_source_and_the_mapping(tmp_path: Path) -> None:
+def test_a_folder_has_a_file_per_vm_and_for_source_and_mapping(tmp_path: Path) -> None:
     report = written(tmp_path / "new" / "x", vm("web", 1), vm("Data Base", 2, "prod/"))
     assert fates(report) == {
         "vc.vmwaresource.yaml": "written",
@@ -65,11 +65,11 @@ def test_a_folder_has_a_file_for_each_machine_the_source_and_the_mapping(tmp_pat
 
 
 @pytest.mark.parametrize("source", [a_source(), a_cloud(), an_archive()])
-def test_what_is_written_can_be_run_with_the_persons_own_manifests(tmp_path: Path, source: Source) -> None:
+def test_written_manifests_work_with_the_manifests_of_the_user(tmp_path: Path, source: Source) -> None:
     written(tmp_path, vm("web", 1), vm("Web", 2), vm("db", 3), source=source, network="default/vlan1")
     given = read([str(tmp_path)])
     (key,) = given.sources
-    assert given.sources[key] == source  # so that it may be given twice, there and here
+    assert given.sources[key] == source  # so that it may be given twice, by the user and here
     name = source.spec.credentials.name if source.spec.credentials else "none"
     given.secrets["default", name] = a_secret(name)
     made = jobs(given, Environment(), Settings())
@@ -83,14 +83,14 @@ def test_no_password_gets_into_the_folder(tmp_path: Path) -> None:
     assert (caught.value.code, list(tmp_path.iterdir())) == (Exit.INVALID, [])
 
 
-def test_where_the_credentials_are_is_said(tmp_path: Path) -> None:
+def test_the_source_file_names_its_credentials(tmp_path: Path) -> None:
     written(tmp_path, vm("web"))
     assert "# Its Secret default/vc-login is not written" in (tmp_path / "vc.vmwaresource.yaml").read_text()
     written(tmp_path, vm("web"), source=a_cloud(credentials=None))
     assert "from the environment" in (tmp_path / "os.openstacksource.yaml").read_text()
 
 
-def test_the_folder_of_the_environments_source_takes_its_credentials(tmp_path: Path) -> None:
+def test_a_source_from_the_environment_uses_its_credentials(tmp_path: Path) -> None:
     environ = environment(
         {"GOVC_URL": "u:hush@vcenter.example", "OS_AUTH_URL": "https://keystone.example:5000"}
     )
@@ -125,11 +125,11 @@ def test_an_unmapped_network_is_left_out_with_a_warning(tmp_path: Path) -> None:
     assert imports(tmp_path)["web"].spec.network_mapping == ()
     assert report.unmapped == ["VM Network"]
     assert "# warn: nic-0 " in (tmp_path / "web.yaml").read_text()
-    (said,) = warnings(report)
-    assert said.startswith("no destination for VM Network: add one to the mapping")
+    (warning,) = warnings(report)
+    assert warning.startswith("no destination for VM Network: add one to the mapping")
 
 
-def test_an_edited_mapping_gets_into_the_manifests(tmp_path: Path) -> None:
+def test_an_edited_mapping_changes_the_manifests(tmp_path: Path) -> None:
     machine = vm("web", nics=(a_nic(0), a_nic(1, network="DMZ")))
     written(tmp_path, machine, vm("db", 2))
     edit(tmp_path, '"DMZ"\n  destinationNetwork: ""', '"DMZ"\n  destinationNetwork: shop/dmz # ask Ann')
@@ -145,7 +145,7 @@ def test_an_edited_mapping_gets_into_the_manifests(tmp_path: Path) -> None:
     assert (tmp_path / mappingfile.NAME).read_text() == before
 
 
-def test_a_new_network_gets_a_row_and_what_was_written_stays(tmp_path: Path) -> None:
+def test_a_new_network_gets_a_row_and_edits_stay(tmp_path: Path) -> None:
     written(tmp_path, vm("web"))
     edit(tmp_path, 'destinationNetwork: ""', "destinationNetwork: default/vlan1 # ask Ann")
     report = written(tmp_path, vm("web"), vm("db", 2, nics=(a_nic(0, network="new"),)))
@@ -166,7 +166,7 @@ def test_disks_on_several_datastores_have_a_row_each(tmp_path: Path) -> None:
     assert spec.storage_class == ""
 
 
-def test_networks_of_one_name_are_told_apart_by_their_ids(tmp_path: Path) -> None:
+def test_networks_with_the_same_name_are_distinguished_by_id(tmp_path: Path) -> None:
     machines = [
         vm(name, number, nics=(a_nic(0, network_id=f"net-{number}"),)) for number, name in enumerate("ab")
     ]
@@ -198,13 +198,13 @@ def test_a_wrong_mapping_is_an_error_with_its_line(tmp_path: Path, text: str, fa
 
 
 @pytest.mark.parametrize("text", ["", "networkMapping:\nstorageMapping: []\n", "# nothing\n"])
-def test_a_mapping_that_was_emptied_is_filled_again(tmp_path: Path, text: str) -> None:
+def test_an_emptied_mapping_is_filled_again(tmp_path: Path, text: str) -> None:
     (tmp_path / mappingfile.NAME).write_text(text)
     written(tmp_path, vm("web"))
     assert mappingfile.load(tmp_path / mappingfile.NAME)[1].network_mapping[0].source_network == "VM Network"
 
 
-def test_a_mapping_from_elsewhere_is_only_read(tmp_path: Path) -> None:
+def test_a_mapping_in_another_folder_is_only_read(tmp_path: Path) -> None:
     mapping = tmp_path / "shared.yaml"
     mapping.write_text("networkMapping:\n- {sourceNetwork: VM Network, destinationNetwork: vlan7}\n")
     before = mapping.read_text()
@@ -213,10 +213,10 @@ def test_a_mapping_from_elsewhere_is_only_read(tmp_path: Path) -> None:
     assert (mapping.read_text(), mappingfile.NAME in fates(report)) == (before, False)
 
 
-# --- what a person changed
+# --- changes by a person
 
 
-def test_written_again_nothing_changes(tmp_path: Path) -> None:
+def test_a_second_write_changes_nothing(tmp_path: Path) -> None:
     written(tmp_path, vm("web"), vm("db", 2))
     times = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert set(fates(written(tmp_path, vm("web"), vm("db", 2))).values()) == {"unchanged"}
@@ -235,13 +235,13 @@ def test_a_changed_manifest_is_kept_unless_forced(tmp_path: Path) -> None:
     assert imports(tmp_path)["web"].spec.cpus is None
 
 
-def test_a_file_that_somebody_else_wrote_is_kept(tmp_path: Path) -> None:
+def test_a_foreign_file_is_kept(tmp_path: Path) -> None:
     (tmp_path / "web.yaml").write_text("# mine\n")
     assert fates(written(tmp_path, vm("web")))["web.yaml"] == "kept"
     assert (tmp_path / "web.yaml").read_text() == "# mine\n"
 
 
-def test_another_source_in_the_same_folder_takes_no_file(tmp_path: Path) -> None:
+def test_another_source_in_the_same_folder_overwrites_no_file(tmp_path: Path) -> None:
     written(tmp_path, vm("web"))
     report = written(tmp_path, vm("web"), source=a_source("other"))
     assert fates(report)["web-vm-1.yaml"] == "written"
@@ -249,7 +249,7 @@ def test_another_source_in_the_same_folder_takes_no_file(tmp_path: Path) -> None
     assert imports(tmp_path)["web"].spec.source_cluster.name == "vc"
 
 
-def test_a_second_machine_of_the_name_does_not_rename_the_first(tmp_path: Path) -> None:
+def test_a_second_vm_of_the_name_does_not_rename_the_first(tmp_path: Path) -> None:
     written(tmp_path, vm("web", 2, "prod/"))
     written(tmp_path, vm("web", 1, "old/"), vm("web", 2, "prod/"))
     assert {name: made.spec.folder for name, made in imports(tmp_path).items()} == {
@@ -258,7 +258,7 @@ def test_a_second_machine_of_the_name_does_not_rename_the_first(tmp_path: Path) 
     }
 
 
-def test_the_file_of_a_machine_that_is_gone_is_named_and_left(tmp_path: Path) -> None:
+def test_the_file_of_a_deleted_vm_is_reported_and_kept(tmp_path: Path) -> None:
     written(tmp_path, vm("web"), vm("db", 2))
     report = written(tmp_path, vm("web"))
     assert report.stale == [tmp_path / "db.yaml"]
@@ -269,30 +269,30 @@ def test_the_file_of_a_machine_that_is_gone_is_named_and_left(tmp_path: Path) ->
 @pytest.mark.parametrize(
     "text", ["", "# vmferry: ", "# vmferry: []", "# vmferry: {}\n", '# vmferry: {"of": 1}']
 )
-def test_a_broken_mark_is_none(text: str) -> None:
+def test_a_broken_mark_is_ignored(text: str) -> None:
     assert mark_of(text) is None
 
 
-def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("")
     with pytest.raises(StepError, match="Not a directory") as caught:
         written(tmp_path / "x", vm("web"))
     assert caught.value.code == Exit.CONFLICT
 
 
-def test_a_folder_in_the_place_of_a_file(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "web.yaml").mkdir()
     with pytest.raises(StepError, match=r"cannot read .*web\.yaml: Is a directory"):
         written(tmp_path, vm("web"))
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("")
     with pytest.raises(StepError, match=r"cannot write .*Not a directory"):
         written(tmp_path / "x" / "y", vm("web"))
 
 
-def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path, vm("web"))
     before = (tmp_path / "web.yaml").read_text()
     edit(tmp_path, 'destinationNetwork: ""', "destinationNetwork: default/vlan1")
@@ -308,10 +308,10 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: p
     assert fates(written(tmp_path, vm("web")))["web.yaml"] == "updated"
 
 
-# --- machines that cannot be imported, and what should be known of the others
+# --- VMs that cannot be imported, and warnings about the others
 
 
-def test_a_machine_that_cannot_be_imported_is_left_out_with_the_reason(tmp_path: Path) -> None:
+def test_a_vm_that_cannot_be_imported_is_left_out_with_the_reason(tmp_path: Path) -> None:
     report = written(tmp_path, vm("web", concerns=(BLOCK,)), vm("empty", 2, disks=()), vm("db", 3))
     assert list(imports(tmp_path)) == ["db"]
     assert [list(entry.refusals) for entry in report.skipped] == [
@@ -322,12 +322,12 @@ def test_a_machine_that_cannot_be_imported_is_left_out_with_the_reason(tmp_path:
     assert summary(report).endswith("3 written, 2 VMs left out")
 
 
-def test_a_machine_without_a_name_cannot_be_named_in_an_import(tmp_path: Path) -> None:
+def test_a_vm_without_a_name_is_left_out(tmp_path: Path) -> None:
     (entry,) = written(tmp_path, vm("")).skipped
     assert entry.refusals == ("spec.virtualMachineName is empty: write the name of the VM to import",)
 
 
-def test_what_a_person_can_mend_stands_above_the_manifest(tmp_path: Path) -> None:
+def test_what_a_person_can_fix_is_noted_in_the_manifest(tmp_path: Path) -> None:
     written(tmp_path, vm("web", power=Power.ON))
     lines = (tmp_path / "web.yaml").read_text().splitlines()
     assert lines[1] == "# /DC0/vm/web (vm-1): 2 vCPU, 2 GiB, disk-0 1 GiB"
@@ -335,7 +335,7 @@ def test_what_a_person_can_mend_stands_above_the_manifest(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["a\nkind: x", "# a", "null", "é \u2028 x", "a: b", "\t", "-"])
-def test_any_name_is_written_whole(tmp_path: Path, name: str) -> None:
+def test_any_name_is_written_unchanged(tmp_path: Path, name: str) -> None:
     machine = a_machine(name=name, path=f"/DC0/vm/{name}", nics=(a_nic(0, network=name),))
     written(tmp_path, machine, network="default/vlan1")
     (made,) = imports(tmp_path).values()
@@ -344,14 +344,14 @@ def test_any_name_is_written_whole(tmp_path: Path, name: str) -> None:
     assert set(fates(written(tmp_path, machine)).values()) == {str(WriteResult.UNCHANGED)}
 
 
-def test_a_program_is_told_the_same(tmp_path: Path) -> None:
-    told = json.loads(json.dumps(document(written(tmp_path, vm("web"), vm("empty", 2, disks=())))))
-    assert told["folder"] == str(tmp_path)
-    by_file = {Path(file["file"]).name: file for file in told["files"]}
+def test_the_document_matches_the_report(tmp_path: Path) -> None:
+    printed = json.loads(json.dumps(document(written(tmp_path, vm("web"), vm("empty", 2, disks=())))))
+    assert printed["folder"] == str(tmp_path)
+    by_file = {Path(file["file"]).name: file for file in printed["files"]}
     web = by_file["web.yaml"]
     assert (web["result"], web["import"], web["sourceId"]) == ("written", "web", "vm-1")
     assert web["machine"] == "/DC0/vm/web"
     assert web["remarks"][0].startswith("warn: nic-0")
     assert by_file[mappingfile.NAME] == {"file": f"{tmp_path}/{mappingfile.NAME}", "result": "written"}
-    assert [one["machine"] for one in told["skipped"]] == ["/DC0/vm/empty"]
-    assert (told["unmapped"], told["stale"]) == (["VM Network"], [])
+    assert [one["machine"] for one in printed["skipped"]] == ["/DC0/vm/empty"]
+    assert (printed["unmapped"], printed["stale"]) == (["VM Network"], [])

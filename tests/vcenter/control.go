@@ -29,7 +29,7 @@ func problemf(status int, format string, args ...any) error {
 // jsonObject is a JSON object.
 type jsonObject = map[string]any
 
-// controlAPI is what tests look through. README.md documents it.
+// controlAPI is the tests' view of the simulator. README.md documents it.
 func (v *VCenter) controlAPI() http.Handler {
 	mux := http.NewServeMux()
 	handle := func(pattern string, f func(*http.Request) (any, error)) {
@@ -170,7 +170,7 @@ func (v *VCenter) resetCalls(*http.Request) (any, error) {
 	return jsonObject{}, nil
 }
 
-// findVM returns the one VM that name means.
+// findVM returns the only VM that matches name.
 func (v *VCenter) findVM(name string) (*machine, error) {
 	var found []*machine
 	for _, m := range v.allMachines() {

@@ -32,11 +32,11 @@ const (
 	keyNVMe        = 31000
 	keyNVMeDisk    = 32000
 
-	// scsiOwnUnit is the unit number that a SCSI controller has itself.
+	// scsiOwnUnit is the unit number of a SCSI controller itself.
 	scsiOwnUnit = 7
 	// firstPCIUnit is the first slot of the PCI bus that vSphere gives to a controller.
 	firstPCIUnit = 3
-	// firstNICUnit likewise, for network adapters; passthrough devices come behind.
+	// firstNICUnit likewise, for NICs; passthrough devices follow.
 	firstNICUnit, firstPassthroughUnit = 12, 40
 	// cdromUnit is where vSphere's own wizard puts the CD-ROM: IDE 1:0.
 	cdromBus, cdromUnit = 1, 0
@@ -67,7 +67,7 @@ var (
 	nicTypes = []string{"vmxnet3", "vmxnet2", "vmxnet", "e1000", "e1000e", "pcnet32", "sriov"}
 )
 
-// place is where a disk sits.
+// place is the position of a disk.
 type place struct {
 	family *family
 	kind   string // controller type
@@ -218,7 +218,7 @@ func bootOrder(vm *VM) ([]types.BaseVirtualMachineBootOptionsBootableDevice, err
 type hardware struct {
 	vm       *VM
 	dir      string // datastore path of the VM's directory
-	identity string // what made-up uuids and MACs are derived from
+	identity string // made-up uuids and MACs are derived from it
 	network  func(name string) (types.BaseVirtualDeviceBackingInfo, error)
 
 	devices     []types.BaseVirtualDevice
@@ -226,7 +226,7 @@ type hardware struct {
 	pciUnits    int32 // of controllers so far
 }
 
-// build returns all devices: vSphere's default ones first, then controllers and what hangs on them.
+// build returns all devices: vSphere's default ones first, then the controllers and their devices.
 func (h *hardware) build() ([]types.BaseVirtualDevice, error) {
 	h.controllers = map[int32]*types.VirtualController{}
 	h.addDefaults()
@@ -248,7 +248,7 @@ func (h *hardware) build() ([]types.BaseVirtualDevice, error) {
 	return h.devices, nil
 }
 
-// add appends a device and notes it at its controller.
+// add appends a device and registers it at its controller.
 func (h *hardware) add(device types.BaseVirtualDevice, label, summary string) {
 	d := device.GetVirtualDevice()
 	d.DeviceInfo = &types.Description{Label: label, Summary: summary}
@@ -337,7 +337,7 @@ func (h *hardware) diskFile(i, n int) string {
 	return path.Join(h.dir, name+".vmdk")
 }
 
-// diskBacking gives the file behind disk i; a snapshot puts a delta file before it, except for independent disks.
+// diskBacking returns the file of disk i; a snapshot adds a delta file before it, except for independent disks.
 func (h *hardware) diskBacking(i int) types.BaseVirtualDeviceBackingInfo {
 	disk := &h.vm.Disks[i]
 	id := disk.UUID

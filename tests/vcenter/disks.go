@@ -18,7 +18,7 @@ import (
 // diskPrefix is where a host serves disks: /nfc/<ticket>/<target>.
 const diskPrefix = "/nfc/"
 
-// streamBuffer is how much is read and sent at once.
+// streamBuffer is the size of one read and send.
 const streamBuffer = 64 << 10
 
 type connKey struct{}
@@ -28,7 +28,7 @@ func rememberConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// hangUp closes the TCP connection of a request without a TLS close: what a client sees when a host dies.
+// hangUp closes the TCP connection of a request without a TLS close: as a client sees it if a host crashes.
 func hangUp(r *http.Request) {
 	c := r.Context().Value(connKey{}).(net.Conn)
 	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
@@ -109,11 +109,11 @@ type stream struct {
 
 	sent    int64
 	corrupt bool         // the next byte is to be inverted
-	fired   map[int]bool // rules that have had this stream: each has it once
+	fired   map[int]bool // rules that this stream has had: each only once
 	digest  hash.Hash
 }
 
-// run sends the file. There is no Content-Length and Range is ignored: a host deflates while it sends.
+// run sends the file. It sets no Content-Length and ignores Range: a host deflates while it sends.
 func (s *stream) run() Outcome {
 	in, err := os.Open(s.file.name)
 	if err != nil {
@@ -139,7 +139,7 @@ func (s *stream) run() Outcome {
 	return outcome
 }
 
-// broken says who ended a transfer that failed.
+// broken reports who ended a transfer that failed.
 func (s *stream) broken() Outcome {
 	if s.lease.ctx.Err() != nil {
 		return Cut
@@ -169,7 +169,7 @@ func (s *stream) copy(in io.Reader) Outcome {
 	}
 }
 
-// chunk is how much to read next: not beyond an interruption, and little when the rate is low.
+// chunk is the size of the next read: not beyond an interruption, and small if the rate is low.
 func (s *stream) chunk() int64 {
 	n := int64(streamBuffer)
 	if next := s.v.faults.Next(s.target, s.sent); next > s.sent {
@@ -217,7 +217,7 @@ func (s *stream) throttle(n int64) Outcome {
 	return s.broken()
 }
 
-// interrupt carries out the rules for the present offset.
+// interrupt carries out the rules for the current offset.
 func (s *stream) interrupt() Outcome {
 	for {
 		rule := s.v.faults.TakeAt(s.target, s.sent, s.fired)
@@ -244,7 +244,7 @@ func (s *stream) interrupt() Outcome {
 	}
 }
 
-// pause waits for a test to let the stream go on.
+// pause waits until a test releases the stream.
 func (s *stream) pause() error {
 	ctx, cancel := context.WithCancel(s.r.Context())
 	defer cancel()

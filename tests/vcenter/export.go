@@ -13,7 +13,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// HttpNfcLease is the managed object that clients see. The simulator makes the moref's type from the Go type's name:
+// HttpNfcLease is the managed object that clients see. The simulator derives the moref's type from the Go type's name:
 // with any other name pyvmomi raises KeyError.
 type HttpNfcLease struct {
 	mo.HttpNfcLease
@@ -107,7 +107,7 @@ func (v *VCenter) showError(l *lease, fault types.BaseMethodFault) {
 	})
 }
 
-// refused is the fault for a call on a lease that is not in the wanted state, nil if it is.
+// refused is the fault for a call on a lease that is not in the wanted state, or nil.
 // API reference: Timedout "if lease timed out before operation was complete", InvalidState "if the lease is not ready".
 func (l *HttpNfcLease) refused(wanted ...types.HttpNfcLeaseState) *soap.Fault {
 	state, end := l.v.leases.status(l.lease)

@@ -36,13 +36,13 @@ type Rule struct {
 	CallFault *CallFault `json:"callFault,omitempty"`
 }
 
-// CallFault says which SOAP call of a logged-in client fails, and with which fault.
+// CallFault selects the SOAP call of a logged-in client that fails, and its fault.
 type CallFault struct {
 	Method string `json:"method"`
 	Fault  string `json:"fault"`
 }
 
-// Hold says which SOAP call is to be held.
+// Hold selects the SOAP call to hold.
 type Hold struct {
 	Method string `json:"method"`
 	When   string `json:"when"`
@@ -54,7 +54,7 @@ const (
 	holdAfter  = "after"
 )
 
-// check completes the rule or says what is wrong with it.
+// check completes the rule or returns its error.
 func (r *Rule) check() error {
 	for _, count := range []int{r.HTTP500, r.HTTP401, r.LeaseError, r.LoginFault} {
 		if count > 0 {
@@ -114,7 +114,7 @@ func (r *Rule) at() (int64, bool) {
 	return 0, false
 }
 
-// target is what a rule may be narrowed to.
+// target is the selection of a rule.
 type target struct {
 	vm   *machine
 	disk string
@@ -127,14 +127,14 @@ func (r *Rule) matches(t target) bool {
 	return r.Disk == "" || r.Disk == t.disk || r.Disk == strings.TrimSuffix(t.disk, ".vmdk")
 }
 
-// Faults is the set of rules that are still to fire.
+// Faults is the set of rules that have not fired yet.
 type Faults struct {
 	mu    sync.Mutex
 	next  int
 	rules []*Rule
 }
 
-// Add puts a checked rule into force.
+// Add activates a checked rule.
 func (f *Faults) Add(r *Rule) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -161,7 +161,7 @@ func (f *Faults) Clear() {
 	f.rules = nil
 }
 
-// Take fires the first rule that matches t and is wanted, if there is one.
+// Take fires the first wanted rule that matches t, if there is one.
 func (f *Faults) Take(t target, wanted func(*Rule) bool) *Rule {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -180,7 +180,7 @@ func (f *Faults) fire(r *Rule) {
 	}
 }
 
-// TakeHold counts a SOAP call and returns the hold it runs into, if any.
+// TakeHold counts a SOAP call and returns the hold that applies to it, if any.
 func (f *Faults) TakeHold(method string) *Hold {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -201,7 +201,7 @@ func (f *Faults) TakeHold(method string) *Hold {
 	return taken
 }
 
-// Next returns the smallest offset behind off at which a rule interrupts the stream t.
+// Next returns the smallest offset after off at which a rule interrupts the stream t.
 func (f *Faults) Next(t target, off int64) int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -222,7 +222,7 @@ func (f *Faults) TakeAt(t target, off int64, fired map[int]bool) *Rule {
 	})
 }
 
-// Rate is the limit for the stream t in bytes per second, 0 for none.
+// Rate is the limit for the stream t in bytes per second, or 0.
 func (f *Faults) Rate(t target) int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -234,7 +234,7 @@ func (f *Faults) Rate(t target) int64 {
 	return 0
 }
 
-// newFault makes a vim fault by its name. Required references are filled with ref, for clients refuse empty ones.
+// newFault makes a vim fault by its name. Required references are set to ref, as clients refuse empty ones.
 func newFault(name string, ref types.ManagedObjectReference) (types.BaseMethodFault, error) {
 	kind, ok := types.TypeFunc()(name)
 	if !ok {

@@ -10,7 +10,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// faultTexts are the messages vSphere sends in English for faults that clients of this stand-in meet.
+// faultTexts are vSphere's English messages for the faults that clients of this stand-in get.
 // The simulator leaves most of them empty.
 var faultTexts = map[string]string{
 	"InvalidLogin":      "Cannot complete login due to an incorrect user name or password.",

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Gate is where calls and streams are held until a test lets them go on.
+// Gate holds calls and streams until a test releases them.
 type Gate struct {
 	mu      sync.Mutex
 	next    int
@@ -81,7 +81,7 @@ func (g *Gate) List(ctx context.Context, patience time.Duration) []Held {
 	}
 }
 
-// Release lets one (or, with id 0, all) go on and returns how many that were.
+// Release releases one (or, with id 0, all) and returns how many it released.
 func (g *Gate) Release(id int) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -86,7 +86,7 @@ func (m *machine) guestChanges(on bool) []types.PropertyChange {
 	}
 }
 
-// nextLife notes a change of power.
+// nextLife records a change of power.
 func (m *machine) nextLife() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -94,7 +94,7 @@ func (m *machine) nextLife() {
 	m.booted = time.Now().UTC()
 }
 
-// inLife says whether the power has not changed since lives was life.
+// inLife reports whether the power has not changed since lives was life.
 func (m *machine) inLife(life int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -113,7 +113,7 @@ func (v *VCenter) setTools(m *machine, tools string) {
 	})
 }
 
-// ShutdownGuest asks the guest to shut down. The simulator's own powers off at once, whatever the tools.
+// ShutdownGuest asks the guest to shut down. The simulator's own method powers off at once, whatever the tools.
 // API reference: ToolsUnavailable if VMware Tools is not running, InvalidPowerState if the VM is not powered on.
 func (o *overrides) ShutdownGuest(ctx *simulator.Context, req *types.ShutdownGuest) soap.HasFault {
 	body := new(methods.ShutdownGuestBody)
@@ -136,12 +136,12 @@ func (o *overrides) ShutdownGuest(ctx *simulator.Context, req *types.ShutdownGue
 	}
 	if !ignores {
 		time.AfterFunc(delay, func() {
-			if m.inLife(life) { // not switched off and on again meanwhile
+			if m.inLife(life) { // not powered off and on again meanwhile
 				o.v.setPower(m, false)
 			}
 		})
 	}
-	// Task and event say only that the guest was asked, and who asked it.
+	// Task and event only record that the guest was asked, and who asked it.
 	host := o.v.registry().Get(*vm.Runtime.Host).(*simulator.HostSystem)
 	o.v.postEvent(ctx, &types.VmGuestShutdownEvent{VmEvent: types.VmEvent{Event: types.Event{
 		Vm:   &types.VmEventArgument{EntityEventArgument: types.EntityEventArgument{Name: m.spec.Name}, Vm: req.This},

@@ -22,15 +22,15 @@ const (
 
 	// emptyDisk is the capacity of a disk without a source.
 	emptyDisk = 1 << 30
-	// nvramSize is that of the file ESXi keeps for an EFI VM.
+	// nvramSize is the size of the file that ESXi keeps for an EFI VM.
 	nvramSize = 270840
 )
 
-// imageStore makes the VMDKs that are served, each once.
+// imageStore makes the served VMDKs, each once.
 type imageStore struct {
 	dir    string
 	layout string
-	mu     sync.Mutex // one conversion at a time: test machines have few cores
+	mu     sync.Mutex // one conversion at a time: test hosts have few cores
 }
 
 func newImageStore(dir, layout string) (*imageStore, error) {
@@ -122,7 +122,7 @@ func (s *imageStore) cacheName(d *Disk) (string, error) {
 	return filepath.Join(s.dir, hex.EncodeToString(sum[:16])+".vmdk"), nil
 }
 
-// vmdk returns the streamOptimized file of a disk, made if it is not there yet.
+// vmdk returns the streamOptimized file of a disk; it is made if it does not exist yet.
 func (s *imageStore) vmdk(d *Disk) (string, error) {
 	if d.VMDK != "" {
 		return d.VMDK, nil
@@ -173,7 +173,7 @@ func (s *imageStore) convert(d *Disk, work, made string) error {
 	return writeStreamVMDK(made, source, d.Capacity)
 }
 
-// source is a file with the whole capacity of the disk: the disk's own, or one that is longer and has it behind it.
+// source is a file with the whole capacity of the disk: the disk's own, or a longer one with a hole at the end.
 func (s *imageStore) source(d *Disk, work string) (file, format string, err error) {
 	if d.File == "" {
 		file = filepath.Join(work, "empty.raw")
@@ -193,7 +193,7 @@ func (s *imageStore) source(d *Disk, work string) (file, format string, err erro
 	return file, "qcow2", err
 }
 
-// nvram returns a file of the size that ESXi keeps for an EFI VM; its content is of no use to anyone.
+// nvram returns a file of the size that ESXi keeps for an EFI VM; its content is not used.
 func (s *imageStore) nvram() (string, error) {
 	name := filepath.Join(s.dir, "nvram")
 	if sizeOf(name) == nvramSize {

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Inventory is what the simulated vSphere holds. README.md documents every field.
+// Inventory is the content of the simulated vSphere. README.md documents every field.
 type Inventory struct {
 	Username            string       `json:"username"`
 	Password            string       `json:"password"`
@@ -71,7 +71,7 @@ type VM struct {
 	NICs            []NIC    `json:"nics"`
 }
 
-// Disk is one virtual disk and where its content comes from.
+// Disk is one virtual disk and the source of its content.
 type Disk struct {
 	File       string `json:"file"`
 	Format     string `json:"format"`
@@ -138,7 +138,7 @@ func loadInventory(file string) (*Inventory, error) {
 	return &inv, nil
 }
 
-// or sets *field to value when it is empty.
+// or sets *field to value if it is empty.
 func or[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {
@@ -149,7 +149,7 @@ func or[T comparable](field *T, value T) {
 // yes is the value of an optional boolean whose default is true.
 func yes(b *bool) bool { return b == nil || *b }
 
-// esxi says whether a stand-alone host is to be shown.
+// esxi reports whether the simulator is a stand-alone host.
 func (inv *Inventory) esxi() bool { return inv.Kind == kindESXi }
 
 func (inv *Inventory) complete() {

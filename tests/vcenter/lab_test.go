@@ -114,7 +114,7 @@ func (c *client) key() string {
 	return s.Key
 }
 
-// export asks for a lease.
+// export requests a lease.
 func (c *client) export(vm *object.VirtualMachine) (types.ManagedObjectReference, error) {
 	res, err := methods.ExportVm(context.Background(), c.Client, &types.ExportVm{This: vm.Reference()})
 	if err != nil {
@@ -129,7 +129,7 @@ func (c *client) lease(ref types.ManagedObjectReference) (mo.HttpNfcLease, error
 	return lease, err
 }
 
-// exportReady asks for a lease and waits until it is ready.
+// exportReady requests a lease and waits until it is ready.
 func (c *client) exportReady(vm *object.VirtualMachine) mo.HttpNfcLease {
 	c.Helper()
 	ref, err := c.export(vm)
@@ -156,7 +156,7 @@ func (c *client) progress(ref types.ManagedObjectReference, percent int32) error
 	return err
 }
 
-// get asks for a disk with the client's certificates, and with its cookie if wanted.
+// get requests a disk with the client's certificates, and with its cookie if wanted.
 func (c *client) get(link string, cookie bool) *http.Response {
 	c.Helper()
 	h := &http.Client{Transport: c.Client.Client.Client.DefaultTransport()}
@@ -181,7 +181,7 @@ func (c *client) download(link string) ([]byte, error) {
 	return io.ReadAll(res.Body)
 }
 
-// ask uses the control API.
+// ask calls the control API.
 func (l *lab) ask(method, path, body string, into any) {
 	l.Helper()
 	req, err := http.NewRequest(method, l.ready().Control+path, bytes.NewBufferString(body))

@@ -13,7 +13,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// initializing is how long a lease takes at least until it is ready: clients must wait for it.
+// initializing is the minimum time until a lease is ready: clients must wait for it.
 const initializing = 300 * time.Millisecond
 
 // How a lease ended.
@@ -48,10 +48,10 @@ type lease struct {
 // leasedFile is one entry of a lease's deviceUrl.
 type leasedFile struct {
 	target   string // disk-0.vmdk
-	device   string // ParaVirtualSCSIController0:0; key and importKey are made of it
+	device   string // ParaVirtualSCSIController0:0; key and importKey are derived from it
 	name     string // file to send
 	disk     *Disk  // nil for nvram and ISO
-	sha1     string // of what was sent, once it was sent completely
+	sha1     string // of the sent bytes, after they were sent completely
 	sent     int64
 	fileSize int64
 }
@@ -64,7 +64,7 @@ type leases struct {
 
 func newLeases() *leases { return &leases{} }
 
-// add opens a lease unless exclusive is set and the machine has one.
+// add opens a lease unless exclusive is set and the VM already has one.
 func (s *leases) add(l *lease, exclusive bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,14 +105,14 @@ func (s *leases) live() []*lease {
 	return list
 }
 
-// stop ends all transfers and timers without telling anyone.
+// stop ends all transfers and timers without notifying clients.
 func (s *leases) stop() {
 	for _, l := range s.live() {
 		s.close(l, endSession)
 	}
 }
 
-// close notes the end of a lease; false if it had ended before.
+// close records the end of a lease; false if it had ended before.
 func (s *leases) close(l *lease, how string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,7 +131,7 @@ func (s *leases) close(l *lease, how string) bool {
 	return true
 }
 
-// status is the state of a lease and how it ended.
+// status is the state of a lease and its end.
 func (s *leases) status(l *lease) (types.HttpNfcLeaseState, string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -177,10 +177,10 @@ func (v *VCenter) leaseTimeout() time.Duration {
 	return time.Duration(v.inventory.LeaseTimeoutSeconds * float64(time.Second))
 }
 
-// expireLease is what happens to a lease whose client has not reported progress in time.
+// expireLease handles a lease whose client has not reported progress in time.
 func (v *VCenter) expireLease(l *lease) { v.endLease(l, endExpired, new(types.Timedout)) }
 
-// endLease ends a lease and tells the task and the clients.
+// endLease ends a lease and notifies the task and the clients.
 func (v *VCenter) endLease(l *lease, how string, fault types.BaseMethodFault) {
 	if !v.leases.close(l, how) {
 		return
@@ -191,7 +191,7 @@ func (v *VCenter) endLease(l *lease, how string, fault types.BaseMethodFault) {
 	}
 }
 
-// leasedFiles lists what the lease offers and makes the VMDKs.
+// leasedFiles lists the files of a lease and makes the VMDKs.
 func (v *VCenter) leasedFiles(l *lease) ([]*leasedFile, error) {
 	spec := l.machine.spec
 	places, err := placeDisks(spec)
@@ -228,7 +228,7 @@ func (v *VCenter) leasedFiles(l *lease) ([]*leasedFile, error) {
 	return files, nil
 }
 
-// deviceName names a device in a lease.
+// deviceName is the name of a device in a lease.
 func deviceName(where place) string {
 	kinds := map[string]string{
 		"pvscsi": "ParaVirtualSCSIController", "lsilogic": "VirtualLsiLogicController", "lsilogic-sas": "VirtualLsiLogicSASController",
@@ -260,7 +260,7 @@ func (s *leases) file(l *lease, name string) *leasedFile {
 	return nil
 }
 
-// sentFile notes a file that was sent completely.
+// sentFile records a file that was sent completely.
 func (s *leases) sentFile(f *leasedFile, sha1 string, bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -305,7 +305,7 @@ func (s *leases) views(all bool) []leaseView {
 // key is the immutable identifier of a file in a lease.
 func (l *lease) key(f *leasedFile) string { return "/" + l.machine.ref.Value + "/" + f.device }
 
-// manifest lists what was sent completely.
+// manifest lists the files that were sent completely.
 func (s *leases) manifest(l *lease) []types.HttpNfcLeaseManifestEntry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -325,7 +325,7 @@ func (s *leases) manifest(l *lease) []types.HttpNfcLeaseManifestEntry {
 	return entries
 }
 
-// diskNames is for messages only.
+// diskNames is only for messages.
 func diskNames(files []*leasedFile) string {
 	names := map[string]bool{}
 	for _, f := range files {

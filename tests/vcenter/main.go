@@ -36,7 +36,7 @@ func main() {
 	}
 }
 
-// usageError is a mistake of the person who started the program.
+// usageError is a mistake of the user who started the program.
 type usageError struct{ err error }
 
 func (e *usageError) Error() string { return e.err.Error() }
@@ -91,7 +91,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	return nil
 }
 
-// untilClosed returns a context that ends when r is at its end: the sign that the parent has died.
+// untilClosed returns a context that ends at the end of r: then the parent process has died.
 func untilClosed(parent context.Context, r io.Reader) context.Context {
 	ctx, cancel := context.WithCancelCause(parent)
 	go func() {

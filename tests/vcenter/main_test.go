@@ -122,7 +122,7 @@ func TestExportIsEqual(t *testing.T) {
 		t.Run(layout, func(t *testing.T) {
 			dir := t.TempDir()
 			raw, qcow2 := filepath.Join(dir, "a.raw"), filepath.Join(dir, "b.qcow2")
-			// Data in the last, partial grain; a hole over more than one grain table; data right behind it.
+			// Data in the last, partial grain; a hole of more than one grain table; data directly after it.
 			sparseFile(t, raw, 101<<20+3*512, 300<<10, 0, 63<<20, 64<<20, 101<<20)
 			command(t, "qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, qcow2)
 			l := newLabIn(t, dir, fmt.Sprintf(`{"vmdkLayout": %q, "datacenters": [{"vms": [{"name": "a", "firmware": "efi",
@@ -241,7 +241,7 @@ func TestLeaseExpires(t *testing.T) {
 	c := l.login()
 	lease := c.exportReady(c.vm("a"))
 	link := lease.Info.DeviceUrl[0].Url
-	for range 3 { // longer than the timeout, thanks to progress
+	for range 3 { // longer than the timeout, possible because of progress
 		time.Sleep(250 * time.Millisecond)
 		must(t, c.progress(lease.Self, 1))
 	}

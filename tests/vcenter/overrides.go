@@ -10,8 +10,8 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// overrides carries the methods that the simulator lacks or does otherwise than vSphere. The simulator finds them by
-// reflection once redirect has pointed a call here; req.This still names the VM. (Replacing the VM objects by wrappers,
+// overrides has the methods that the simulator lacks or implements differently from vSphere. The simulator finds them by
+// reflection after redirect has pointed a call here; req.This still names the VM. (Replacing the VM objects by wrappers,
 // the documented way, breaks the simulator: it asserts *simulator.VirtualMachine in some thirty places.)
 type overrides struct {
 	mo.ExtensionManager
@@ -24,7 +24,7 @@ func newOverrides(v *VCenter) *overrides {
 	return o
 }
 
-// Lock and Unlock opt out of the simulator's lock per object: calls for different VMs shall not wait for each other.
+// Lock and Unlock opt out of the simulator's lock per object: calls for different VMs must not wait for each other.
 func (*overrides) Lock()   {}
 func (*overrides) Unlock() {}
 
@@ -95,8 +95,8 @@ func (m *machine) count(method string) {
 	}
 }
 
-// needsSession says whether a property read is for logged-in clients only. The simulator lets everyone read everything;
-// vSphere only what has the privilege System.Anonymous.
+// needsSession reports whether a property read is only for logged-in clients. The simulator lets everyone read everything;
+// vSphere only what requires the privilege System.Anonymous.
 func needsSession(m *simulator.Method) bool {
 	var refs []types.ManagedObjectReference
 	specs := func(set []types.PropertyFilterSpec) {
@@ -125,7 +125,7 @@ func needsSession(m *simulator.Method) bool {
 	return false
 }
 
-// QueryChangedDiskAreas answers that everything has changed: true, if useless.
+// QueryChangedDiskAreas answers that everything has changed, which is true but not useful.
 func (o *overrides) QueryChangedDiskAreas(ctx *simulator.Context, req *types.QueryChangedDiskAreas) soap.HasFault {
 	body := new(methods.QueryChangedDiskAreasBody)
 	vm := o.v.vm(req.This)

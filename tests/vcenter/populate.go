@@ -37,7 +37,7 @@ func (v *VCenter) populate(ctx context.Context) error {
 	if v.client, err = vim25.NewClient(ctx, v.service); err != nil {
 		return err
 	}
-	// What an earlier run left of its datastores would be in the way of the new VMs' files.
+	// Leftovers of an earlier run in its datastores would conflict with the new VMs' files.
 	if err := os.RemoveAll(filepath.Join(v.state, "datastores")); err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (v *VCenter) buildSite(ctx context.Context, spec *Datacenter) (*site, error
 	return s, nil
 }
 
-// childFolder returns the folder called name in parent, made if need be.
+// childFolder returns the folder called name in parent; it is made if needed.
 func (v *VCenter) childFolder(ctx context.Context, parent *object.Folder, name string) (*object.Folder, error) {
 	folder := v.registry().Get(parent.Reference()).(*simulator.Folder)
 	if child := v.registry().FindByName(name, folder.ChildEntity); child != nil {
@@ -116,7 +116,7 @@ func (v *VCenter) childFolder(ctx context.Context, parent *object.Folder, name s
 	return parent.CreateFolder(ctx, name)
 }
 
-// addHost gives a vCenter's datacenter one cluster with one host; a stand-alone host has itself.
+// addHost gives a vCenter's datacenter one cluster with one host; a stand-alone host is its own host.
 func (s *site) addHost(ctx context.Context) error {
 	client := s.v.client
 	if s.v.inventory.esxi() {
@@ -196,7 +196,7 @@ func (s *site) addNetworks(ctx context.Context) error {
 		network := s.v.registry().Get(ref)
 		s.networks[networkName(network)] = network
 	}
-	// Datacenter.network holds networks only; the simulator puts the switch there too.
+	// Datacenter.network contains only networks; the simulator also puts the switch there.
 	dc := s.v.registry().Get(*folder.Parent).(*simulator.Datacenter)
 	dc.Network = slices.DeleteFunc(dc.Network, func(ref types.ManagedObjectReference) bool {
 		return strings.HasSuffix(ref.Type, "VirtualSwitch")
@@ -250,8 +250,8 @@ func (s *site) addSwitch(ctx context.Context) (*object.DistributedVirtualSwitch,
 	return dvs, nil
 }
 
-// markUplinks says of a switch's uplink port groups that they are some, as vSphere does and the simulator does not:
-// DVPortgroupConfigInfo.uplink, and the tag that stood for it before API 6.7. No machine can be attached to them.
+// markUplinks marks a switch's uplink port groups as vSphere does and the simulator does not:
+// DVPortgroupConfigInfo.uplink, and the tag that replaced it before API 6.7. No VM can be attached to them.
 func (s *site) markUplinks(ref types.ManagedObjectReference) {
 	for _, group := range s.v.registry().Get(ref).(*simulator.DistributedVirtualSwitch).Portgroup {
 		if g := s.v.registry().Get(group).(*simulator.DistributedVirtualPortgroup); strings.Contains(g.Name, "-DVUplinks-") {
@@ -271,7 +271,7 @@ func (s *site) addDistributed(ctx context.Context, dvs *object.DistributedVirtua
 	return task.Wait(ctx)
 }
 
-// backing is what a NIC on the network has behind it.
+// backing is the backing of a NIC on the network.
 func (s *site) backing(name string) (types.BaseVirtualDeviceBackingInfo, error) {
 	switch n := s.networks[name].(type) {
 	case *mo.Network:
@@ -288,7 +288,7 @@ func (s *site) backing(name string) (types.BaseVirtualDeviceBackingInfo, error) 
 	return nil, fmt.Errorf("no network %q", name)
 }
 
-// vmFolder returns the VM folder at a path, made if need be.
+// vmFolder returns the VM folder at a path; it is made if needed.
 func (s *site) vmFolder(ctx context.Context, name string) (*object.Folder, error) {
 	name = strings.Trim(name, "/")
 	if name == "" || name == "." {
@@ -308,7 +308,7 @@ func (s *site) vmFolder(ctx context.Context, name string) (*object.Folder, error
 
 // addVM creates a VM without devices and then gives it its hardware as vSphere would show it.
 // The simulator's own device handling is bypassed: it shares the default devices between VMs, renumbers keys
-// and knows only some of the backings.
+// and supports only some of the backings.
 func (s *site) addVM(ctx context.Context, spec *VM) error {
 	folder, err := s.vmFolder(ctx, spec.Folder)
 	if err != nil {
@@ -341,7 +341,7 @@ func (s *site) addVM(ctx context.Context, spec *VM) error {
 	if err := s.addSnapshots(ctx, m); err != nil {
 		return err
 	}
-	// Only now: what the snapshots do to the file list is the simulator's affair, the sizes are ours.
+	// Only now: the snapshots change the file list in the simulator's way, and we set the sizes.
 	s.v.setPower(m, spec.Power == "on")
 	m.mu.Lock()
 	m.booted = time.Now().Add(-uptime).UTC()
@@ -398,7 +398,7 @@ func (s *site) furnish(vm *simulator.VirtualMachine, m *machine) error {
 	}
 	// vSphere's changeVersion is a time in this form.
 	vm.Config.ChangeVersion = time.Now().UTC().Format("2006-01-02T15:04:05.000000Z")
-	// The simulator leaves these empty; pyvmomi refuses empty enums (it says "AttributeError: runtime").
+	// The simulator leaves these empty; pyvmomi refuses empty enums ("AttributeError: runtime").
 	vm.Runtime.FaultToleranceState = types.VirtualMachineFaultToleranceStateNotConfigured
 	vm.Runtime.RecordReplayState = types.VirtualMachineRecordReplayStateInactive
 	vm.Runtime.Host = types.NewReference(s.host.Reference())
@@ -407,7 +407,7 @@ func (s *site) furnish(vm *simulator.VirtualMachine, m *machine) error {
 	return s.writeFiles(vm, h)
 }
 
-// attachNetworks makes VM and networks know each other.
+// attachNetworks links VM and networks in both directions.
 func (s *site) attachNetworks(vm *simulator.VirtualMachine, spec *VM) {
 	for _, nic := range spec.NICs {
 		network := s.networks[nic.Network]
@@ -424,8 +424,8 @@ func (s *site) attachNetworks(vm *simulator.VirtualMachine, spec *VM) {
 	}
 }
 
-// writeFiles puts sparse files for the disks into the datastore, as long as what is in use in the source:
-// layoutEx, storage and summary.storage are what the simulator adds up from them.
+// writeFiles puts sparse files for the disks into the datastore, as long as the source's bytes in use:
+// the simulator computes layoutEx, storage and summary.storage from them.
 func (s *site) writeFiles(vm *simulator.VirtualMachine, h *hardware) error {
 	dir := filepath.Join(s.v.state, "datastores", strings.ReplaceAll(s.spec.Name, "/", "_"))
 	for i := range h.vm.Disks {
@@ -451,7 +451,7 @@ func (s *site) writeFiles(vm *simulator.VirtualMachine, h *hardware) error {
 	return nil
 }
 
-// forgetTasks removes the tasks of building the inventory: a test wants to see those of its client.
+// forgetTasks removes the tasks of building the inventory: a test wants to see only those of its client.
 func (v *VCenter) forgetTasks() {
 	ctx := v.context()
 	for _, task := range v.registry().AllReference("Task") {

@@ -18,7 +18,7 @@ var required = map[string]string{
 	"ShutdownGuest":   "VirtualMachine.Interact.PowerOff",
 }
 
-// checkPrivileges is an error unless the calls of this stand-in need each of these.
+// checkPrivileges returns an error unless the calls of this stand-in need each of these.
 func checkPrivileges(ids []string) error {
 	for _, id := range ids {
 		known := false
@@ -32,21 +32,21 @@ func checkPrivileges(ids []string) error {
 	return nil
 }
 
-// setLacks changes what the account may not do.
+// setLacks changes the privileges that the account lacks.
 func (v *VCenter) setLacks(ids []string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.lacks = slices.Clone(ids)
 }
 
-// holds says whether the account has a privilege; it has it on everything or on nothing.
+// holds reports whether the account has a privilege, which always applies to everything or to nothing.
 func (v *VCenter) holds(id string) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return !slices.Contains(v.lacks, id)
 }
 
-// forbidden is the fault for a call on a VM without the privilege that it needs, nil with it.
+// forbidden is the fault for a call on a VM without the required privilege, or nil.
 func (v *VCenter) forbidden(m *simulator.Method) types.BaseMethodFault {
 	id, ok := required[m.Name]
 	if !ok || v.holds(id) {
@@ -55,7 +55,7 @@ func (v *VCenter) forbidden(m *simulator.Method) types.BaseMethodFault {
 	return &types.NoPermission{Object: &m.This, PrivilegeId: id}
 }
 
-// HasPrivilegeOnEntities answers by what the account lacks; the simulator's own says yes to all.
+// HasPrivilegeOnEntities answers according to what the account lacks; the simulator's own answers always yes.
 // API reference: "If the session does not exist, false is returned for all privileges of all the entities."
 func (o *overrides) HasPrivilegeOnEntities(ctx *simulator.Context, req *types.HasPrivilegeOnEntities) soap.HasFault {
 	alive := slices.ContainsFunc(o.v.sessions(), func(s types.UserSession) bool { return s.Key == req.SessionId })

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Record is the ordered list of everything clients have done.
+// Record is the ordered list of everything that clients have done.
 type Record struct {
 	mu    sync.Mutex
 	seq   int
@@ -31,7 +31,7 @@ type Call struct {
 	Outcome   Outcome    `json:"outcome"`
 }
 
-// Outcome says how a call or a transfer ended.
+// Outcome is the end of a call or a transfer.
 type Outcome string
 
 // The outcomes of calls and transfers.
@@ -63,7 +63,7 @@ func (r *Record) Change(c *Call, change func(*Call)) {
 	change(c)
 }
 
-// Finish notes the end of a call; a call ends once.
+// Finish records the end of a call; a call ends once.
 func (r *Record) Finish(c *Call, outcome Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -23,7 +23,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// Options are what the command line gives.
+// Options are the options of the command line.
 type Options struct {
 	Inventory *Inventory
 	State     string
@@ -57,7 +57,7 @@ type VCenter struct {
 	apiListener, controlListener net.Listener
 }
 
-// endpoint is where disks are served: by the API's own server or by one that plays the ESXi host.
+// endpoint is where disks are served: by the API's own server or by one that acts as the ESXi host.
 type endpoint struct {
 	host     string
 	identity *identity
@@ -128,7 +128,7 @@ func (v *VCenter) listen(o Options) error {
 	return v.listenForDisks(o, host, ca)
 }
 
-// listenForDisks opens the port of the ESXi host, if it is to have one of its own.
+// listenForDisks opens the port of the ESXi host, if it has its own.
 func (v *VCenter) listenForDisks(o Options, host string, ca *authority) error {
 	v.disks = endpoint{host: v.host, identity: v.identity}
 	if v.inventory.DiskHost == diskHostSame {
@@ -152,7 +152,7 @@ func (v *VCenter) listenForDisks(o Options, host string, ca *authority) error {
 }
 
 // simulate makes an empty vCenter or host of the wanted version.
-// simulator.Model would do it with names of its own and a directory under the system's temporary one.
+// simulator.Model would use names of its own and a directory under the system's temporary one.
 func (v *VCenter) simulate() {
 	content, root := vpx.ServiceContent, vpx.RootFolder
 	name := "VMware vCenter Server"
@@ -160,7 +160,7 @@ func (v *VCenter) simulate() {
 		content, root = esx.ServiceContent, esx.RootFolder
 		name = "VMware ESXi"
 	}
-	// pyvmomi speaks the API version found here; with the simulator's own, 6.5, a VirtualTPM is unknown to it.
+	// pyvmomi uses the API version that it finds here; with the simulator's own, 6.5, it does not know a VirtualTPM.
 	content.About.Version = v.inventory.Version
 	content.About.ApiVersion = v.inventory.Version + ".0"
 	content.About.Name = name
@@ -221,7 +221,7 @@ func exitUnlessClosed(err error) {
 	}
 }
 
-// Close ends everything at once, open transfers too.
+// Close ends everything at once, including open transfers.
 func (v *VCenter) Close() {
 	if v.api != nil {
 		v.api.Close()
@@ -247,12 +247,12 @@ func (v *VCenter) ready() ready {
 func (v *VCenter) registry() *simulator.Registry { return v.service.Context.Map }
 
 // context is a context for work outside any client's request.
-// Locks are held on behalf of a context, so every piece of work needs its own.
+// Locks belong to a context, so every piece of work needs its own.
 func (v *VCenter) context() *simulator.Context {
 	return &simulator.Context{Context: context.Background(), Map: v.registry(), Session: v.service.Context.Session}
 }
 
-// machine is what we know about a VM beyond what the simulator keeps.
+// machine is our state of a VM beyond what the simulator keeps.
 type machine struct {
 	spec *VM
 	path string // datacenter, folders, name
@@ -268,7 +268,7 @@ type machine struct {
 	powerOns, powerOffs, shutdownsN int
 }
 
-// named says whether name means this VM: its name, its path or its moid.
+// named reports whether name means this VM: its name, its path or its moid.
 func (m *machine) named(name string) bool {
 	return name == m.spec.Name || name == m.ref.Value || strings.Trim(name, "/") == m.path
 }
@@ -291,7 +291,7 @@ func (v *VCenter) allMachines() []*machine {
 	return list
 }
 
-// vm returns the simulator's object of a VM, nil if it was destroyed.
+// vm returns the simulator's object of a VM, or nil if it was destroyed.
 func (v *VCenter) vm(ref types.ManagedObjectReference) *simulator.VirtualMachine {
 	vm, _ := v.registry().Get(ref).(*simulator.VirtualMachine)
 	return vm

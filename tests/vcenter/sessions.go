@@ -7,7 +7,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// validLogin is the simulator's question whether a login is right.
+// validLogin tells the simulator whether a login is right.
 func (v *VCenter) validLogin(req *types.Login) bool {
 	if v.faults.Take(target{}, func(r *Rule) bool { return r.LoginFault > 0 }) != nil {
 		return false
@@ -17,14 +17,14 @@ func (v *VCenter) validLogin(req *types.Login) bool {
 
 // sessions returns the live sessions, oldest first.
 func (v *VCenter) sessions() []types.UserSession {
-	// Get makes a copy of the manager with the list of the moment in it.
+	// Get makes a copy of the manager with the current list.
 	manager := v.service.Context.Session.Get(*v.client.ServiceContent.SessionManager).(*simulator.SessionManager)
 	list := slices.Clone(manager.SessionList)
 	slices.SortFunc(list, func(a, b types.UserSession) int { return a.LoginTime.Compare(b.LoginTime) })
 	return list
 }
 
-// live says whether key is that of a live session.
+// live reports whether key is that of a live session.
 func (v *VCenter) live(key string) bool {
 	return slices.ContainsFunc(v.sessions(), func(s types.UserSession) bool { return s.Key == key })
 }
@@ -37,7 +37,7 @@ func (v *VCenter) expireSessions() {
 	v.endOrphans()
 }
 
-// endOrphans ends the leases whose session is gone.
+// endOrphans ends the leases whose session has ended.
 func (v *VCenter) endOrphans() {
 	for _, l := range v.leases.live() {
 		if !v.live(l.session) {

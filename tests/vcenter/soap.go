@@ -22,7 +22,7 @@ func (a *answer) Header() http.Header         { return a.header }
 func (a *answer) WriteHeader(status int)      { a.status = status }
 func (a *answer) Write(p []byte) (int, error) { return a.body.Write(p) }
 
-// serveSDK hands a SOAP call to the simulator; around it calls are recorded, held and their faults given a text.
+// serveSDK passes a SOAP call to the simulator; it records and holds calls and gives their faults a text.
 func (v *VCenter) serveSDK(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -85,11 +85,11 @@ func (v *VCenter) carryOut(r *http.Request, body []byte, method string) *answer 
 	return reply
 }
 
-// unsetProperty is how the simulator answers a Fetch of a property that is not set; pyvmomi reads every property by Fetch
-// and raises TypeError on it.
+// unsetProperty is the simulator's answer to a Fetch of a property that is not set; pyvmomi reads every property by Fetch
+// and raises TypeError for it.
 var unsetProperty = regexp.MustCompile(`(?s)<RetrievePropertiesExResponse .*</RetrievePropertiesExResponse>`)
 
-// emptyFetch gives the answer that vSphere gives: no value.
+// emptyFetch returns vSphere's answer: no value.
 func (a *answer) emptyFetch() {
 	fixed := unsetProperty.ReplaceAllLiteral(a.body.Bytes(), []byte(`<FetchResponse xmlns="urn:vim25"></FetchResponse>`))
 	a.body = *bytes.NewBuffer(fixed)
@@ -118,7 +118,7 @@ func peek(body []byte) (method string, this types.ManagedObjectReference) {
 	}
 }
 
-// sessionCookie is the session key a request claims. pyvmomi sends it in quotes.
+// sessionCookie is the session key of a request. pyvmomi sends it in quotes.
 func sessionCookie(r *http.Request) string {
 	cookie, err := r.Cookie(soap.SessionCookieName)
 	if err != nil {
@@ -127,7 +127,7 @@ func sessionCookie(r *http.Request) string {
 	return cookie.Value
 }
 
-// newSession is the session key an answer sets.
+// newSession is the session key that an answer sets.
 func newSession(header http.Header) string {
 	for _, cookie := range (&http.Response{Header: header}).Cookies() {
 		if cookie.Name == soap.SessionCookieName {

@@ -76,7 +76,7 @@ func writeStreamVMDK(name, source string, capacity int64) error {
 	}
 	defer out.Close()
 	w := &streamWriter{out: bufio.NewWriterSize(out, 1<<20), capacity: uint64(capacity+sectorSize-1) / sectorSize}
-	// A host is as quick as it can be: level 1.
+	// A host is as fast as possible: level 1.
 	w.deflater, _ = zlib.NewWriterLevel(&w.deflated, zlib.BestSpeed)
 	if err := w.writeAll(in); err != nil {
 		return err
@@ -120,7 +120,7 @@ func nextData(f *os.File, off int64) (int64, error) {
 	if errors.Is(err, syscall.ENXIO) {
 		return -1, nil
 	}
-	if errors.Is(err, syscall.EINVAL) { // a file system that knows no holes
+	if errors.Is(err, syscall.EINVAL) { // a file system without holes
 		return off, nil
 	}
 	return at, err
@@ -174,7 +174,7 @@ func (w *streamWriter) write(parts ...[]byte) error {
 	return nil
 }
 
-// writeMarker announces metadata of so many sectors.
+// writeMarker announces metadata of this number of sectors.
 func (w *streamWriter) writeMarker(kind uint32, sectors uint64) error {
 	var marker [sectorSize]byte
 	binary.LittleEndian.PutUint64(marker[:], sectors)

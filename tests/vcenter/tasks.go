@@ -8,7 +8,7 @@ import (
 )
 
 // newTask puts a running task into the task list. The simulator's own tasks hold their entity's lock until they end,
-// which a task as long as a lease must not.
+// which a task as long as a lease must not do.
 func (v *VCenter) newTask(entity types.ManagedObjectReference, id, name string) *simulator.Task {
 	now := time.Now()
 	task := &simulator.Task{}
@@ -19,7 +19,7 @@ func (v *VCenter) newTask(entity types.ManagedObjectReference, id, name string) 
 	task.Info.StartTime = &now
 	task.Info.State = types.TaskInfoStateRunning
 	task.Info.Reason = &types.TaskReasonUser{UserName: v.inventory.Username}
-	// The key is known only once the registry has given it; clients learn of the task after that.
+	// The key is known only after the registry has assigned it; clients learn of the task after that.
 	v.registry().Put(task)
 	ctx := v.context()
 	v.registry().AtomicUpdate(ctx, task, []types.PropertyChange{

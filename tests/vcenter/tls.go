@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// certificateLife is longer than any test, shorter than anyone would rely on.
+// certificateLife is longer than any test, and too short to rely on.
 const certificateLife = 30 * 24 * time.Hour
 
 // authority signs the certificates of one run, as VMCA does for a vCenter and its hosts.
@@ -27,7 +27,7 @@ type authority struct {
 	key         *ecdsa.PrivateKey
 }
 
-// identity is a server's certificate and how clients can know it.
+// identity is a server's certificate and how clients can identify it.
 type identity struct{ certificate tls.Certificate }
 
 func newAuthority() (*authority, error) {
@@ -45,7 +45,7 @@ func (a *authority) write(file string) error {
 	return os.WriteFile(file, pem.EncodeToMemory(block), 0o644)
 }
 
-// identify makes a server certificate for host and for this machine.
+// identify makes a server certificate for host and for this host's loopback names.
 func (a *authority) identify(host string) (*identity, error) {
 	leaf := template(host)
 	leaf.KeyUsage = x509.KeyUsageDigitalSignature

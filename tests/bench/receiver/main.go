@@ -48,7 +48,7 @@ func receive(url, name string) (int64, error) {
 	return count, file.Sync()
 }
 
-// sparseCopy writes what comes, and seeks over reads that are all zero; how many bytes came.
+// sparseCopy writes the received bytes and seeks over reads that are all zero; it returns the number of bytes.
 func sparseCopy(file *os.File, body io.Reader) (int64, error) {
 	buffer, zeros, count := make([]byte, blockSize), make([]byte, blockSize), int64(0)
 	for {

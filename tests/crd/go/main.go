@@ -1,11 +1,11 @@
-// crd-check judges CustomResourceDefinitions and objects with the API server's own code, without one running.
+// crd-check checks CustomResourceDefinitions and objects with the API server's own code, without a running server.
 //
-//	crd-check CRDS                  are the definitions valid, and their schemas structural? a line a fault
-//	crd-check CRDS < OBJECTS        and besides: what would become of each object of the YAML stream?
+//	crd-check CRDS                  are the definitions valid, and their schemas structural? one line per error
+//	crd-check CRDS < OBJECTS        in addition: the result for each object of the YAML stream
 //
-// For each object one line of JSON: {"kind", "name", "errors": [...], "pruned": [...], "object": {...}}, the object
-// as it would be stored. "pruned" are the fields that kubectl's strict validation refuses and others lose.
-// Exit 0: the definitions are fine. 1: they are not. 2: something cannot be read.
+// For each object it prints one line of JSON: {"kind", "name", "errors": [...], "pruned": [...], "object": {...}}, with
+// the object as it would be stored. "pruned" are fields that kubectl's strict validation refuses and other clients lose.
+// Exit 0: the definitions are valid. 1: they are not. 2: something cannot be read.
 package main
 
 import (
@@ -64,7 +64,7 @@ func fail(err error) {
 	}
 }
 
-// each hands over every document of a YAML stream that says something.
+// each calls a function for every document of a YAML stream that is not empty.
 func each(stream io.Reader, take func([]byte) error) error {
 	documents := utilyaml.NewYAMLReader(bufio.NewReader(stream))
 	for {
@@ -88,7 +88,7 @@ func each(stream io.Reader, take func([]byte) error) error {
 	}
 }
 
-// learn takes a definition in as the API server would (apiextensions-apiserver pkg/registry/customresourcedefinition).
+// learn reads a definition as the API server would (apiextensions-apiserver pkg/registry/customresourcedefinition).
 func learn(text []byte, judges map[string]judge, faults *int) error {
 	var given v1.CustomResourceDefinition
 	if err := yaml.UnmarshalStrict(text, &given); err != nil {
@@ -96,7 +96,7 @@ func learn(text []byte, judges map[string]judge, faults *int) error {
 	}
 	v1.SetDefaults_CustomResourceDefinition(&given)
 	v1.SetDefaults_CustomResourceDefinitionSpec(&given.Spec)
-	// The API server fills this in at creation and validates it after.
+	// The API server sets this at creation and validates it afterwards.
 	given.Status.StoredVersions = []string{given.Spec.Versions[0].Name}
 	var crd apiextensions.CustomResourceDefinition
 	if err := v1.Convert_v1_CustomResourceDefinition_To_apiextensions_CustomResourceDefinition(&given, &crd, nil); err != nil {

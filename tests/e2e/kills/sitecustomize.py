@@ -1,6 +1,6 @@
 """Imported by every Python process that has this folder on PYTHONPATH: kill -9 before or after a rename.
 
-The product knows nothing of it. `KILL_LOG` names a file to which each rename's label is added; `KILL_AT` is
+The product does not know it. `KILL_LOG` names a file to which each rename's label is appended; `KILL_AT` is
 `before LABEL` or `after LABEL`, at which the whole process group dies.
 """
 
@@ -19,11 +19,11 @@ _AT = os.environ.get("KILL_AT", "")
 
 
 def _label(source: object, target: object) -> str:
-    """The program, the file, and how often that was; of run.json what it says, as progress is saved too."""
+    """The program, the file and its count; for run.json its state, as progress is saved, too."""
     name = re.sub(r"vm-\d+", "vm-N", Path(str(target)).name)
     _times[name] += 1
-    said = _state(Path(str(source))) if name == "run.json" else str(_times[name])
-    return f"{Path(sys.argv[0]).stem} {name} {said}"
+    detail = _state(Path(str(source))) if name == "run.json" else str(_times[name])
+    return f"{Path(sys.argv[0]).stem} {name} {detail}"
 
 
 def _state(path: Path) -> str:
@@ -40,7 +40,7 @@ def _die_at(here: str) -> None:
 
 
 def _watched(source, target, **more):  # type: ignore[no-untyped-def]
-    if Path(target).name == "lock":  # one for each process that is started: not of the import
+    if Path(target).name == "lock":  # one for each process that is started; not part of the import
         _replace(source, target, **more)
         return
     label = _label(source, target)

@@ -19,7 +19,7 @@ make_cgroups() {
   weigh "$CGROUPS/cpu/$NAME/cpu.shares" 8192
 }
 
-weigh() { # weigh FILE WEIGHT: all pods share one group, and would get only the share of one program on a busy host
+weigh() { # weigh FILE WEIGHT: all pods share one group, and would only get the share of one program on a busy host
   [[ ! -w $1 ]] || echo "$2" >"$1"
 }
 

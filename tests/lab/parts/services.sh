@@ -6,7 +6,7 @@ command_of() { # command_of NAME: sets `argv`
   containerd) argv=(containerd --config /run/lab/config/containerd.toml) ;;
   etcd) argv=("$BIN/kube" etcd /var/lib/etcd) ;;
   kube-apiserver)
-    # Harvester's and KubeVirt's CRDs need a heap of 1 GB; Go's default garbage collection costs a tenth of the host.
+    # Harvester's and KubeVirt's CRDs need a heap of 1 GB; Go's default garbage collection would use a tenth of the CPU.
     argv=(env GOGC=400 GOMEMLIMIT=3GiB "$BIN/kube" kube-apiserver --etcd-servers=http://127.0.0.1:2379
       --bind-address=0.0.0.0 --secure-port=6443 --advertise-address="$NODE_IP"
       --tls-cert-file=/run/lab/keys/apiserver.crt --tls-private-key-file=/run/lab/keys/apiserver.key

@@ -1,8 +1,8 @@
-"""A compute driver: Nova's own fake one, with the bytes of local disks and the abilities of a modern host.
+"""A compute driver: Nova's fake driver, with the bytes of local disks and the traits of a modern host.
 
-No guest runs. What is added: a server made from an image keeps its disk as a raw file, and snapshots have
-those bytes; the host claims what images ask for (secure boot, TPM, buses), without which the scheduler finds
-none; servers are known again after a restart.
+No guest runs. In addition, a server made from an image has its disk as a raw file, and snapshots have those
+bytes; the host has the traits that images require (secure boot, TPM, buses), as otherwise the scheduler finds
+no host; servers are known again after a restart.
 """
 
 import os
@@ -44,7 +44,7 @@ class LocalDiskDriver(fake.FakeDriverWithoutFakeNodes):
 
     def init_host(self, host: str) -> None:
         super().init_host(host)
-        # the fake driver has its servers in memory only
+        # the fake driver keeps its servers in memory only
         for server in objects.InstanceList.get_by_host(nova_context.get_admin_context(), host):
             self.instances[server.uuid] = fake.FakeInstance(server.name, server.power_state, server.uuid)
             flavor = server.flavor
@@ -56,7 +56,7 @@ class LocalDiskDriver(fake.FakeDriverWithoutFakeNodes):
         provider_tree.add_traits(nodename, *able)
 
     def spawn(self, context: Any, instance: Any, image_meta: Any, *args: Any, **kwargs: Any) -> None:
-        if instance.image_ref:  # empty when it boots from a volume
+        if instance.image_ref:  # empty if it boots from a volume
             self._land(context, instance)
         super().spawn(context, instance, image_meta, *args, **kwargs)
 
@@ -87,7 +87,7 @@ class LocalDiskDriver(fake.FakeDriverWithoutFakeNodes):
 
     @staticmethod
     def _upload(context: Any, image_id: str, file: Path) -> None:
-        """As the driver of libvirt does it: the image that the API made beforehand gets its bytes."""
+        """As libvirt's driver does it: the image that the API made before gets its bytes."""
         image = glance.API().get(context, image_id)
         form = {
             "name": image["name"],

@@ -1,4 +1,4 @@
-"""Starts the OpenStack services on this machine: `python -m tests.openstack.stack up|down|status`.
+"""Starts the OpenStack services on this host: `python -m tests.openstack.stack up|down|status`.
 
-Needs the standard library only; the services have an environment of their own.
+Needs only the standard library; the services have their own virtual environment.
 """

@@ -11,7 +11,7 @@ from .layout import CACHE, Settings, StackError, saved
 
 
 def main() -> int:
-    """Exit code 0: done, or it runs; 1: it does not; 2: the command line is wrong."""
+    """Exit code 0: success, or it runs; 1: it does not run; 2: the command line is wrong."""
     options = _arguments()
     state = options.state.absolute()
     try:

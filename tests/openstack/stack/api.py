@@ -1,4 +1,4 @@
-"""A client of the services' APIs, as small as starting them needs it."""
+"""A small client of the services' APIs with the calls that the start needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from .layout import Layout, StackError
 _SECONDS: Final = 60.0
 
 _HEADERS: Final = {"Content-Type": "application/json"}
-_VERSIONS: Final = {"placement": {"OpenStack-API-Version": "placement 1.17"}}  # its first knows no candidates
+# Placement's first version has no candidates.
+_VERSIONS: Final = {"placement": {"OpenStack-API-Version": "placement 1.17"}}
 
 Json = dict[str, Any]
 
@@ -22,7 +23,7 @@ _OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Api:
-    """As the administrator, over the services' own plain HTTP."""
+    """Requests as the administrator, over the services' own plain HTTP."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -30,7 +31,7 @@ class Api:
         self.project = ""
 
     def login(self) -> None:
-        """Take a token for the project `admin`."""
+        """Get a token for the project `admin`."""
         domain = {"name": "Default"}
         user = {"name": "admin", "domain": domain, "password": passwords(self.layout)["admin"]}
         body = {
@@ -49,10 +50,10 @@ class Api:
         return self._send(method, api, path, body)[0]
 
     def _send(self, method: str, api: str, path: str, body: Json | None) -> tuple[Json, str]:
-        """The answer, and the token it may bring.
+        """The answer, and the token if there is one.
 
         Raises:
-            StackError: not a success; OSError: nobody answered.
+            StackError: the answer is an error; OSError: there was no answer.
         """
         request = urllib.request.Request(  # noqa: S310 - the address is the stack's own
             self.layout.inner(api) + path,
@@ -71,7 +72,7 @@ class Api:
 
 
 def answers(layout: Layout, api: str) -> bool:
-    """Whether its first page comes; any status below 500 will do."""
+    """Whether its first page answers, with any status below 500."""
     try:
         with _OPENER.open(layout.inner(api) + "/", timeout=_SECONDS):
             return True

@@ -1,4 +1,4 @@
-"""Enters the services in Keystone: their users, and where each listens."""
+"""Registers the services in Keystone: their users and their endpoints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SERVICES: Final = (
 
 
 def enter(layout: Layout, api: Api) -> None:
-    """Make the catalog what the settings say; what is right already is left."""
+    """Make the catalog match the settings; correct entries stay."""
     _users(layout, api)
     known = {service["type"]: service["id"] for service in api.get("keystone", "/v3/services")["services"]}
     listed = api.get("keystone", "/v3/endpoints")["endpoints"]
@@ -55,7 +55,7 @@ def _users(layout: Layout, api: Api) -> None:
 
 
 def _named(api: Api, kind: str, name: str) -> str | None:
-    """Its identifier."""
+    """Returns its ID."""
     found = api.get("keystone", f"/v3/{kind}s?name={quote(name)}")[f"{kind}s"]
     return str(found[0]["id"]) if found else None
 

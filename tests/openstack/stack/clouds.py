@@ -1,4 +1,4 @@
-"""How clients find the stack: clouds.yaml, and openrc for a shell."""
+"""Files with which clients find the stack: clouds.yaml, and openrc for a shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the services' configuration: the least that makes them work together on one machine."""
+"""Writes the services' configuration: the minimum with which they work together on one host."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Sections = Mapping[str, Mapping[str, object]]
 
 SERVICE_USERS: Final = ("glance", "cinder", "nova", "placement", "neutron")
 HOST_NAME: Final = "vmferry-lab"
-"""What Nova, Cinder and Neutron take for the name of this machine."""
+"""The host name for Nova, Cinder and Neutron."""
 
 
 def passwords(layout: Layout) -> dict[str, str]:
-    """Of `admin` and of each service; made once per state."""
+    """The passwords of `admin` and of each service; made once per state."""
     path = layout.state / "passwords.json"
     if not path.exists():
         made = {user: secrets.token_urlsafe(12) for user in ("admin", *SERVICE_USERS)}
@@ -30,7 +30,7 @@ def passwords(layout: Layout) -> dict[str, str]:
 
 
 def write(layout: Layout) -> None:
-    """All files, under `etc`."""
+    """Write all files, under `etc`."""
     secret = passwords(layout)
     files: dict[str, Sections] = {
         "keystone/keystone.conf": _keystone(layout),
@@ -47,12 +47,12 @@ def write(layout: Layout) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
         path.write_text(_ini(sections))
-    # Nova's API reads the first file of its own folder as this one, whatever its options say
+    # Nova's API reads the first file of its own folder as this one, whatever its options are
     shutil.copyfile(VENV / "etc/nova/api-paste.ini", layout.etc / "nova" / "api-paste.ini")
 
 
 def folders(layout: Layout) -> list[Path]:
-    """Those that the services expect."""
+    """The folders that the services expect."""
     glance, cinder = layout.state / "glance", layout.state / "cinder"
     own = [layout.run, layout.logs, layout.etc, layout.volumes, layout.disks, layout.images]
     own += [layout.state / "nova", layout.state / "neutron"]
@@ -67,7 +67,7 @@ def _ini(sections: Sections) -> str:
 
 
 def _account(layout: Layout, secret: Mapping[str, str], user: str) -> dict[str, object]:
-    """How a service proves to others who it is."""
+    """The account with which a service logs in to others."""
     return {
         "www_authenticate_uri": layout.public("keystone") + "/v3",
         "auth_url": layout.inner("keystone") + "/v3",
@@ -94,7 +94,7 @@ def _keystone(layout: Layout) -> Sections:
         "DEFAULT": {},
         "database": {"connection": layout.database("keystone")},
         "token": {"provider": "fernet"},
-        "identity": {"password_hash_rounds": 4},  # logging in takes 0.2 s less
+        "identity": {"password_hash_rounds": 4},  # a login takes 0.2 s less
         "fernet_tokens": {"key_repository": layout.state / "keystone" / "fernet"},
         "credential": {"key_repository": layout.state / "keystone" / "credential"},
     }
@@ -163,7 +163,7 @@ def _cinder(layout: Layout, secret: Mapping[str, str]) -> Sections:
 
 
 def _rootwrap() -> Sections:
-    """Cinder runs programs "as root" through this: without the environment's own folders each is refused."""
+    """Cinder runs programs "as root" with this: without the environment's own folders each is refused."""
     return {
         "DEFAULT": {
             "filters_path": f"{VENV}/etc/cinder/rootwrap.d,{VENV}/etc/os-brick/rootwrap.d",
@@ -189,7 +189,7 @@ def _nova(layout: Layout, account: Mapping[str, object]) -> Sections:
         "api_database": {"connection": layout.database("nova_api")},
         "database": {"connection": layout.database("nova")},
         "keystone_authtoken": account,
-        # Cinder takes an attachment back from a service only (CVE-2023-2088)
+        # Cinder lets only a service remove an attachment (CVE-2023-2088)
         "service_user": {**account, "send_service_user_token": True},
         "glance": account,
         "cinder": {**account, "catalog_info": "volumev3::internalURL"},

@@ -1,4 +1,4 @@
-"""The databases of a stack that has never run, and the archive they are kept in."""
+"""The databases of a new stack, and the archive in which they are kept."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from .say import say
 
 _CELL: Final = "{{scheme}}://{{username}}@{{hostname}}/{}?{{query}}"
 _CELL_BROKER: Final = "{scheme}://{username}:{password}@{hostname}:{port}/"
-"""Nova fills these in from its own configuration each time it reads them."""
+"""Nova fills these in from its own configuration whenever it reads them."""
 
 _AT_ONCE: Final = 3
 _DATABASE_SECONDS: Final = 60.0
 _KEPT: Final = ("mysql", "keystone", "passwords.json")
-"""Of the state, in the archive: all that the first start makes and later ones need."""
+"""The archived part of the state: everything that the first start makes and later ones need."""
 
 
 def prepare(layout: Layout, processes: Processes) -> None:
-    """Leave a state that has its schemas, with the database running; one of other versions is begun afresh.
+    """Prepare a state that has its schemas and a running database; a state of other versions is made again.
 
     Raises:
         StackError: a tool of a service failed.
@@ -57,12 +57,12 @@ def _make_folders(layout: Layout) -> None:
 
 
 def _recipe() -> str:
-    """Of what the databases are made."""
+    """The versions and settings from which the databases are made."""
     return venv.fingerprint([HERE / "requirements.txt", Path(__file__)])
 
 
 def _archive() -> Path:
-    """Good for every state of one recipe: no path and no port of the first one is in it."""
+    """Usable for every state of one recipe: it contains no path and no port of the first one."""
     return CACHE / f"empty-{_recipe()[:16]}.tar.gz"
 
 
@@ -107,7 +107,7 @@ def _answers(client: Sequence[str]) -> bool:
 
 
 def _schemas(layout: Layout) -> list[list[list[str]]]:
-    """Per service, what its own tool does one after the other; the longest first."""
+    """Per service the commands of its own tool, in order; the service that takes longest is first."""
     etc, password = layout.etc, config.passwords(layout)["admin"]
 
     def tool(name: str, *files: str) -> list[str]:
@@ -154,6 +154,6 @@ def _tool(argv: Sequence[str], around: dict[str, str]) -> None:
 
 
 def discover(layout: Layout) -> None:
-    """Tell Nova's API of the host, once it has reported itself."""
+    """Register the host in Nova's API after it has reported itself."""
     nova = [str(VENV / "bin" / "nova-manage"), "--config-file", str(layout.etc / "nova" / "nova.conf")]
     _tool([*nova, "cell_v2", "discover_hosts"], services.environment(layout))

@@ -1,4 +1,4 @@
-"""Where everything of a stack lies and listens."""
+"""The paths and addresses of everything in a stack."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ APIS: Final = ("keystone", "glance", "cinder", "nova", "placement", "neutron")
 LOOPBACK: Final = "127.0.0.1"
 DATABASES: Final = (*APIS, "nova_api", "nova_cell0")
 
-_BEHIND: Final = 20  # offset of an API's own port where nginx has the public one
+_BEHIND: Final = 20  # offset of an API's own port; nginx has the public one
 _BROKER: Final = 10
 _MAPPER: Final = 11
 _DISTRIBUTION: Final = 12
 
 
 class StackError(Exception):
-    """The stack cannot be started: one line, and perhaps the end of a log."""
+    """The stack cannot be started: one line, and sometimes the end of a log."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a running stack was started with."""
+    """The settings with which a running stack was started."""
 
     host: str = LOOPBACK
     base_port: int = 15000
@@ -92,36 +92,36 @@ class Layout:
 
     @property
     def mapper_port(self) -> int:
-        """Of Erlang's epmd."""
+        """The port of Erlang's epmd."""
         return self.settings.base_port + _MAPPER
 
     @property
     def distribution_port(self) -> int:
-        """Where the broker's own tools reach it."""
+        """The port for the broker's own tools."""
         return self.settings.base_port + _DISTRIBUTION
 
     def public_port(self, api: str) -> int:
         return self.settings.base_port + APIS.index(api)
 
     def bound(self, api: str) -> tuple[str, int]:
-        """The address that the API's own process listens on."""
+        """The address on which the API's own process listens."""
         if self.settings.tls:
             return LOOPBACK, self.public_port(api) + _BEHIND
         return self.settings.host, self.public_port(api)
 
     def inner(self, api: str) -> str:
-        """Without a path: what the services use among themselves, always plain HTTP."""
+        """Without a path: the address that the services use among themselves, always plain HTTP."""
         host, port = self.bound(api)
         return f"http://{_bracketed(host)}:{port}"
 
     def public(self, api: str) -> str:
-        """Without a path: what clients use."""
+        """Without a path: the address that clients use."""
         scheme = "https" if self.settings.tls else "http"
         return f"{scheme}://{_bracketed(self.settings.host)}:{self.public_port(api)}"
 
     @property
     def ports(self) -> list[tuple[str, int]]:
-        """All that the stack listens on."""
+        """All ports on which the stack listens."""
         apis = [self.bound(api) for api in APIS]
         if self.settings.tls:
             apis += [(self.settings.host, self.public_port(api)) for api in APIS]

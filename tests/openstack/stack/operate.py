@@ -1,4 +1,4 @@
-"""Up, down and status."""
+"""Start, stop and status."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from .processes import Processes
 from .say import say
 
 _SECONDS: Final = 240.0
-"""For one service; on a machine that has other things to do as well."""
+"""Seconds for one service, on a host that has other work, too."""
 
 _LAST: Final = ("broker", "mapper", "database")
-"""In this order, after those that use them."""
+"""Stopped in this order, after the programs that use them."""
 
 _PROGRAMS: Final = ("mariadbd", "mariadb-install-db", "epmd", "qemu-img", "tar", "gzip")
 _BROKER: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 
 
 def up(state: Path, settings: Settings) -> Layout:
-    """Bring the stack up and wait until it can be used; nothing happens when it is.
+    """Start the stack and wait until it is usable; does nothing if it is.
 
     Raises:
-        StackError: why not, with the end of the log that tells.
+        StackError: the reason, with the end of the log that shows it.
     """
     layout = Layout(state=state, settings=settings)
     with _alone():
@@ -52,7 +52,7 @@ def up(state: Path, settings: Settings) -> Layout:
 
 
 def install() -> None:
-    """Build the services' environment, as `up` would; no stack may run that uses it."""
+    """Build the services' environment, as `up` would; no stack that uses it may run."""
     with _alone():
         venv.ensure()
 
@@ -64,7 +64,7 @@ def down(state: Path) -> None:
 
 
 def lacking(layout: Layout) -> list[str]:
-    """What ought to run and does not; all of it when the start did not get to its end."""
+    """Programs that should run but do not; all of them if the start was not completed."""
     ready = layout.run / "ready"
     processes = Processes(layout.state)
     wanted = ready.read_text().split() if ready.exists() else ["start"]
@@ -72,21 +72,21 @@ def lacking(layout: Layout) -> list[str]:
 
 
 def _sources() -> str:
-    """Of which sources and versions a stack would be made now."""
+    """The sources and versions from which a stack would be made now."""
     return venv.fingerprint(
         [*venv.plugin_files(), HERE / "requirements.txt", *sorted(Path(__file__).parent.glob("*.py"))]
     )
 
 
 def _made_from(state: Path) -> str:
-    """Of which it was made that runs."""
+    """The sources and versions from which the running one was made."""
     made = state / "run" / "sources"
     return made.read_text() if made.exists() else ""
 
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """One start or end at a time: tests may ask at once."""
+    """Only one start or stop at a time: several tests may request one at once."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -149,7 +149,7 @@ def _launch(processes: Processes, program: services.Program) -> None:
 
 
 def _broker(layout: Layout, processes: Processes) -> None:
-    """Empty each time: what a killed stack left in its queues would be done again."""
+    """Empty at each start: otherwise messages left by a killed stack would be processed again."""
     say("message broker")
     shutil.rmtree(layout.state / "broker", ignore_errors=True)
     (layout.state / "broker").mkdir()
@@ -180,7 +180,7 @@ def _apis(layout: Layout, processes: Processes, api: Api) -> None:
 
 
 def _reported(api: Api, processes: Processes, began: datetime) -> None:
-    """Until each daemon of Nova and Cinder has said that it is alive, in this life of the stack."""
+    """Wait until each daemon of Nova and Cinder has reported itself since this start of the stack."""
     nova, cinder = "/v2.1/os-services", f"/v3/{api.project}/os-services"
     for daemon, program, path in (
         ("cinder-scheduler", "cinder", cinder),
@@ -206,7 +206,7 @@ def _alive(service: dict[str, str], daemon: str, began: datetime) -> bool:
 
 
 def _host(api: Api, processes: Processes) -> None:
-    """Until Nova's API knows the host and Placement has its processors to give."""
+    """Wait until Nova's API knows the host and Placement can allocate its processors."""
 
     def known() -> bool:
         return bool(api.get("nova", "/v2.1/os-hypervisors")["hypervisors"])
@@ -228,7 +228,7 @@ def _terminator(layout: Layout, processes: Processes) -> None:
 
 
 def _warm(api: Api) -> None:
-    """Two first requests at once fail in Neutron, whose mappers are set up by the first."""
+    """Two first requests at once fail in Neutron, as the first one sets up its mappers."""
     for program, path in (
         ("neutron", "/v2.0/networks"),
         ("neutron", "/v2.0/ports"),

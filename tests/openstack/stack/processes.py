@@ -13,14 +13,14 @@ from typing import Final, NamedTuple
 from .layout import StackError
 
 _MARK: Final = "VMFERRY_OPENSTACK_STACK"
-"""In the environment of each program of a stack, with the state's path as its value."""
+"""A variable in the environment of each program of a stack; its value is the state's path."""
 
 _TERM_SECONDS: Final = 20.0
 _TAIL_LINES: Final = 15
 
 
 class _Process(NamedTuple):
-    """A pid may go to another process; with the time it began, in ticks since boot, it is one."""
+    """Another process may get the same pid; with its start time, in ticks since boot, it is unique."""
 
     pid: int
     began: int
@@ -30,7 +30,7 @@ class _Process(NamedTuple):
 
 
 def _began(pid: int) -> int:
-    """0 when there is none, or only its exit code is left. Fields as in proc(5), after the name."""
+    """0 if there is none, or if only its exit code is left. Fields as in proc(5), after the name."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -49,7 +49,7 @@ def _end(processes: Sequence[_Process], send: Callable[[int, int], None]) -> Non
 
 
 class Processes:
-    """Those of one stack; `state` tells it from others on this machine."""
+    """The processes of one stack; `state` distinguishes it from others on this host."""
 
     def __init__(self, state: Path) -> None:
         self._run = state / "run"
@@ -60,7 +60,7 @@ class Processes:
         return {**os.environ, **extra, _MARK: self._mark.decode().partition("=")[2]}
 
     def start(self, name: str, argv: Sequence[str], extra: Mapping[str, str]) -> None:
-        """In the state's folder. It runs on when this process ends: that is why no Popen is kept of it."""
+        """Start it in the state's folder. It continues after this process ends, so no Popen of it is kept."""
         with self.log(name).open("ab") as log:
             pid = os.posix_spawnp(
                 "env",
@@ -79,7 +79,7 @@ class Processes:
         return self._logs / f"{name}.log"
 
     def names(self) -> list[str]:
-        """In the order they were started."""
+        """In the order of their start."""
         files = sorted(self._run.glob("*.pid"), key=lambda path: path.stat().st_mtime_ns)
         return [path.stem for path in files]
 
@@ -87,7 +87,7 @@ class Processes:
         return self._process(name) is not None
 
     def _process(self, name: str) -> _Process | None:
-        """The one that was started under this name, while it runs."""
+        """The process that was started with this name, while it runs."""
         try:
             pid, began = map(int, (self._run / f"{name}.pid").read_text().split())
         except (FileNotFoundError, ValueError):
@@ -96,14 +96,14 @@ class Processes:
         return process if process.runs() else None
 
     def stop(self, name: str) -> None:
-        """With all of its group."""
+        """Stop it with its group."""
         process = self._process(name)
         if process is not None:
             _end([process], os.killpg)
         (self._run / f"{name}.pid").unlink(missing_ok=True)
 
     def stop_all(self, last: Sequence[str]) -> None:
-        """Everything; those named as last after the others, one after another."""
+        """Stop everything; the programs in `last` after the others, one after another."""
         names = [name for name in self.names() if name not in last]
         _end([process for name in names if (process := self._process(name))], os.killpg)
         for name in last:
@@ -131,7 +131,7 @@ class Processes:
         return "\n".join(lines[-_TAIL_LINES:])
 
     def await_ready(self, name: str, ready: Callable[[], bool], seconds: float) -> None:
-        """Until `ready` says so.
+        """Wait until `ready` returns true.
 
         Raises:
             StackError: it ended, or the time is over.
@@ -150,10 +150,10 @@ class Processes:
 
 
 def wait(condition: Callable[[], bool], seconds: float) -> None:
-    """Ask until it holds.
+    """Poll until the condition is true.
 
     Raises:
-        TimeoutError: it did not within `seconds`.
+        TimeoutError: it was not true within `seconds`.
     """
     until = time.monotonic() + seconds
     pause = 0.02

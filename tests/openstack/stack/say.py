@@ -1,4 +1,4 @@
-"""What a person sees while the stack starts."""
+"""Messages for the user while the stack starts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Serves one OpenStack API over HTTP: `python serve.py MODULE HOST PORT [ARGUMENTS OF THE SERVICE]`.
 
-Runs in the environment of the services. MODULE has the WSGI program as `application`.
+It runs in the environment of the services. MODULE has the WSGI program as `application`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> None:
         threads=8,
         max_request_body_size=1 << 40,  # images
         inbuf_overflow=1 << 20,
-        # nginx says how the client came in, so that links in answers are the client's
+        # nginx passes the client's address of the server, so that links in answers fit the client
         trusted_proxy="127.0.0.1",
         trusted_proxy_headers={"x-forwarded-proto", "x-forwarded-host", "x-forwarded-port"},
         clear_untrusted_proxy_headers=True,

@@ -27,7 +27,7 @@ _Arguments = list[str | Path]
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """One to be started."""
+    """A program to start."""
 
     name: str
     argv: list[str]
@@ -35,7 +35,7 @@ class Program:
 
 
 def environment(layout: Layout) -> dict[str, str]:
-    """What each service and its tools want around them; proxies would catch requests between them."""
+    """The environment of each service and its tools; proxies would intercept requests between them."""
     etc = layout.etc
     return {
         "PATH": f"{_BIN}:{_SYSTEM_PATH}",
@@ -48,13 +48,13 @@ def environment(layout: Layout) -> dict[str, str]:
         "OS_NEUTRON_CONFIG_DIR": str(etc / "neutron"),
         "OS_PLACEMENT_CONFIG_DIR": str(etc / "placement"),
         "OS_NEUTRON_CONFIG_FILES": "neutron.conf;ml2.ini",
-        "SPT_NOENV": "1",  # Neutron's title of its process would overwrite the mark in its environment
+        "SPT_NOENV": "1",  # the process title that Neutron sets would overwrite the mark in its environment
         "MALLOC_ARENA_MAX": "2",  # a third less memory
     }
 
 
 def database(layout: Layout) -> Program:
-    """MariaDB on a socket only. It may lose the last second when the machine does: nobody minds here."""
+    """MariaDB on a socket only. A crash of the host may lose the last second, which is acceptable."""
     argv = [
         "mariadbd",
         "--no-defaults",
@@ -73,13 +73,13 @@ def database(layout: Layout) -> Program:
 
 
 def mapper(layout: Layout) -> Program:
-    """Erlang's epmd; the broker would start one that nobody ends."""
+    """Erlang's epmd; the broker would start one that nothing stops."""
     argv = ["epmd", "-address", LOOPBACK, "-port", str(layout.mapper_port)]
     return Program(name="mapper", argv=argv, environment=environment(layout))
 
 
 def broker(layout: Layout) -> Program:
-    """RabbitMQ without the wrapper of Debian, which would change to another user."""
+    """RabbitMQ without Debian's wrapper, which would change to another user."""
     home = layout.state / "broker"
     loopback = "-kernel inet_dist_use_interface {127,0,0,1}"
     own = {
@@ -109,7 +109,7 @@ def api(layout: Layout, name: str) -> Program:
 
 
 def daemons(layout: Layout) -> list[Program]:
-    """Those that need no API to start."""
+    """The daemons that need no API to start."""
     cinder: _Arguments = ["--config-file", layout.etc / "cinder" / "cinder.conf"]
     nova: _Arguments = ["--config-file", layout.etc / "nova" / "nova.conf"]
     neutron = _neutron_files(layout)
@@ -123,7 +123,7 @@ def daemons(layout: Layout) -> list[Program]:
 
 
 def compute(layout: Layout) -> Program:
-    """Looks for Placement's API once as it starts, and after that only each minute."""
+    """It looks for Placement's API once when it starts, and after that only each minute."""
     return _daemon(layout, "nova-compute", ["--config-file", layout.etc / "nova" / "nova.conf"])
 
 
@@ -138,6 +138,6 @@ def _daemon(layout: Layout, name: str, arguments: _Arguments) -> Program:
 
 
 def terminator(layout: Layout) -> Program:
-    """Nginx, which speaks TLS for all APIs."""
+    """Nginx, which terminates TLS for all APIs."""
     argv = ["nginx", "-p", str(layout.state / "tls"), "-c", str(layout.state / "tls" / "nginx.conf")]
     return Program(name="terminator", argv=argv, environment=environment(layout))

@@ -1,4 +1,4 @@
-"""A certificate authority of the stack's own, and nginx that speaks TLS before the APIs."""
+"""A CA for the stack, and nginx that terminates TLS for the APIs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DAYS: Final = "3650"
 
 
 def write(layout: Layout) -> None:
-    """Certificates, where they are missing or of another address, and nginx.conf."""
+    """Write certificates, if they are missing or for another address, and nginx.conf."""
     folder = layout.authority.parent
     folder.mkdir(exist_ok=True)
     names = _names(layout.settings.host)

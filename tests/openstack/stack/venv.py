@@ -26,7 +26,7 @@ exec "$@"
 
 
 def ensure() -> None:
-    """Build what has changed since the last time; the services must not run.
+    """Build what has changed since the last build; the services must not run.
 
     Raises:
         StackError: pip failed.
@@ -70,7 +70,7 @@ def _pip(arguments: Sequence[str]) -> None:
 
 
 def _run(argv: Sequence[str]) -> None:
-    # what surrounds the caller's Python must not lead into its own packages
+    # variables for the caller's Python must not point pip to its packages
     around = {
         key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))
     }
@@ -80,7 +80,7 @@ def _run(argv: Sequence[str]) -> None:
 
 
 def _done(name: str) -> str:
-    """What it was last built from; empty when it is not there."""
+    """What it was last built from; empty if it does not exist."""
     try:
         return (VENV / f"{name}.done").read_text()
     except FileNotFoundError:

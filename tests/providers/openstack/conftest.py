@@ -1,4 +1,4 @@
-"""A project of the running OpenStack with a machine in it; its steps as a pod would run them."""
+"""A project of the running OpenStack with a VM in it; its steps run as in a pod."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MakeAccess = Callable[..., Access]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever asks for the cloud needs it to run."""
+    """Tests that use the cloud are skipped if it is not running."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents and {"cloud", "project"} & set(getattr(item, "fixturenames", ())):
@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def a_disk(folder: Path, number: int, mib: int = 6) -> Path:
-    """A raw disk of 1 GiB, which is what the smallest volume has: data at both ends and in the middle."""
+    """A raw disk of 1 GiB, the size of the smallest volume, with data at both ends and in the middle."""
     path = folder / f"original-{number}.raw"
     with path.open("wb") as file:
         file.truncate(GIB)
@@ -56,7 +56,7 @@ def source_plan(credentials: Credentials, **more: Any) -> SourcePlan:
 
 
 def write_secret(credentials: Credentials, folder: Path, **more: str) -> Path:
-    """The Secret of these credentials as a step has it: a file for each key."""
+    """The Secret with these credentials as a step sees it: one file per key."""
     folder.mkdir(parents=True, exist_ok=True)
     values = {
         "username": credentials.username,
@@ -77,7 +77,7 @@ def write_secret(credentials: Credentials, folder: Path, **more: str) -> Path:
 
 @pytest.fixture
 def access(project: Project, tmp_path: Path) -> MakeAccess:
-    """Makes an `Access` to the test's project."""
+    """Returns a function that makes an `Access` to the test's project."""
 
     def make(step: str = "look", *, credentials: Credentials | None = None, **plan: Any) -> Access:
         who = credentials or project.credentials
@@ -95,7 +95,7 @@ def access(project: Project, tmp_path: Path) -> MakeAccess:
 
 @dataclass
 class Imported:
-    """A server of one volume under import, a step at a time, each a process."""
+    """A server with one volume that is imported step by step, each step a process."""
 
     project: Project
     server: str
@@ -113,7 +113,7 @@ class Imported:
         return {**os.environ, "http_proxy": proxy, "PYTHONPATH": str(Path(__file__).parents[3])}
 
     def landed(self, disk: str) -> Landed:
-        """What an export left on scratch."""
+        """The disk that an export landed on scratch."""
         assert disk == "disk-0"
         return Landed.load(scratch.landing(self.folder / "scratch", DiskFormat.QCOW2))
 

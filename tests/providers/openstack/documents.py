@@ -1,4 +1,5 @@
-"""What the services answer about one server, as openstacksdk reads it; each test says only what it is about.
+"""The services' answers about one server, as openstacksdk reads them; each test sets only the fields it
+tests.
 
 The bodies are those of Nova 34, Cinder 29, Glance 33 and Neutron 29 (compute microversion 2.100), shortened.
 """

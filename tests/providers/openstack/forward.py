@@ -1,7 +1,7 @@
-"""A forward proxy between a step and OpenStack, which can kill the step at a chosen request.
+"""A forward proxy between a step and OpenStack that can kill the step at a chosen request.
 
-The step finds it by `http_proxy`, as every user of `requests` does (RFC 9112, 3.2.2: the request names the
-whole URL). The download of an image does not go through it: the disk path has a client of its own.
+The step finds it by `http_proxy`, as every program with `requests` does (RFC 9112, 3.2.2: the request has the
+whole URL). The download of an image does not use it: the disk path has its own client.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HOP: Final = ("connection", "proxy-connection", "keep-alive", "transfer-encodin
 
 @dataclass(frozen=True)
 class Request:
-    """A request that passes."""
+    """A request through the proxy."""
 
     method: str
     path: str
@@ -33,12 +33,12 @@ class Request:
 
     @property
     def changes(self) -> bool:
-        """Whether OpenStack is another one after it. Asking Keystone for a token changes nothing."""
+        """Whether it changes OpenStack. Requesting a token from Keystone changes nothing."""
         return self.method != "GET" and not self.path.endswith("/auth/tokens")
 
     @property
     def kind(self) -> str:
-        """What it is about, without ids: the key of an action, or service and collection."""
+        """What the request is about, without IDs: the key of an action, or service and collection."""
         if self.path.endswith("/action"):
             return str(next(iter(json.loads(self.body))))
         words = [word for word in self.path.split("/") if word and not re.search(r"\d", word)]
@@ -50,7 +50,7 @@ Victim = Callable[[], int]
 
 
 class Forward:
-    """The proxy; `deaths` says at which changing request, and whether before or after it, the victim dies."""
+    """The proxy; `deaths` determines the changing request at which, before or after, the victim dies."""
 
     def __init__(self) -> None:
         self.seen: list[Request] = []
@@ -76,7 +76,7 @@ class Forward:
             thread.join()
 
     def kill(self, request: Request, *, after: bool) -> bool:
-        """Kill the victim if this is its moment; whether it was."""
+        """Kill the victim if it is due; returns whether it was."""
         with self._lock:
             if self.victim is None or not self.when(request, after):
                 return False
@@ -112,7 +112,7 @@ class Forward:
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _pass  # noqa: N815
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-                """Say nothing."""
+                """Log nothing."""
 
         return Handler
 

@@ -1,4 +1,4 @@
-"""The promises every source makes, kept by a project of the real OpenStack."""
+"""The contract of every source, with a project of the real OpenStack."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.openstack import machines
 from tests.openstack.cloud import Cloud, Project
-from tests.openstack.machines import Card
+from tests.openstack.machines import Nic
 from tests.provider_contract import Given, ProviderContract
 from tests.providers.openstack.conftest import MakeAccess, a_disk
 
@@ -22,11 +22,11 @@ def ours(cloud: Cloud) -> Iterator[Project]:
 
 @pytest.fixture(scope="module")
 def server(ours: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, tuple[Path, ...]]:
-    """A server of two volumes, and a card whose network has two subnets."""
+    """A server with two volumes, and a NIC whose network has two subnets."""
     folder = tmp_path_factory.mktemp("originals")
     disks = (a_disk(folder, 1), a_disk(folder, 2))
     front = machines.network(ours, "front", v6=True)
-    made = machines.server(ours, "web", list(disks), cards=[Card(network=front)])
+    made = machines.server(ours, "web", list(disks), nics=[Nic(network=front)])
     return made.id, disks
 
 

@@ -1,4 +1,4 @@
-"""Which files of the secret make which login."""
+"""Which files of the Secret make which login."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from steps.model.contract import Exit, StepError
 from steps.providers.openstack.credentials import Credentials
 
-TODAY = {"username": "u", "password": "p", "project_name": "shop", "domain_name": "Default"}
+UPSTREAM = {"username": "u", "password": "p", "project_name": "shop", "domain_name": "Default"}
 
 
 def read(folder: Path, **values: str) -> Credentials:
@@ -18,8 +18,8 @@ def read(folder: Path, **values: str) -> Credentials:
     return Credentials.read(folder)
 
 
-def test_the_secret_of_vm_import_controller(tmp_path: Path) -> None:
-    found = read(tmp_path, **TODAY, ca_cert="PEM\n")
+def test_the_secret_of_vm_import_controller_is_accepted(tmp_path: Path) -> None:
+    found = read(tmp_path, **UPSTREAM, ca_cert="PEM\n")
     assert (found.method, found.ca) == ("password", "PEM")
     assert found.options == {
         "username": "u",
@@ -31,7 +31,7 @@ def test_the_secret_of_vm_import_controller(tmp_path: Path) -> None:
 
 
 def test_user_and_project_may_be_of_different_domains(tmp_path: Path) -> None:
-    found = read(tmp_path, **TODAY, user_domain_name="people\n")
+    found = read(tmp_path, **UPSTREAM, user_domain_name="people\n")
     assert found.options["user_domain_name"] == "people"
     assert found.options["project_domain_name"] == "Default"
 
@@ -45,7 +45,7 @@ def test_a_project_may_be_named_by_its_id(tmp_path: Path) -> None:
 
 def test_an_application_credential_is_bound_to_its_project(tmp_path: Path) -> None:
     given = {"application_credential_id": "i", "application_credential_secret": "s"}
-    found = read(tmp_path, **TODAY, **given)
+    found = read(tmp_path, **UPSTREAM, **given)
     assert (found.method, found.options) == ("application-credential", given)
 
 
@@ -65,11 +65,11 @@ def test_an_application_credential_by_name_needs_its_user(tmp_path: Path) -> Non
     ],
 )
 def test_what_is_missing_is_named(tmp_path: Path, missing: str, named: str) -> None:
-    given = {key: value for key, value in TODAY.items() if key != missing}
+    given = {key: value for key, value in UPSTREAM.items() if key != missing}
     with pytest.raises(StepError, match=f"has no {named}:") as caught:
         read(tmp_path, **given)
     assert caught.value.code is Exit.INVALID
 
 
 def test_no_secret_is_shown(tmp_path: Path) -> None:
-    assert "hunter2" not in repr(read(tmp_path, **TODAY | {"password": "hunter2"}))
+    assert "hunter2" not in repr(read(tmp_path, **UPSTREAM | {"password": "hunter2"}))

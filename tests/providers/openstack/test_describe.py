@@ -1,4 +1,4 @@
-"""A server as a document: from what the services answer to `Machine`."""
+"""From the services' answers to a `Machine`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def with_properties(**values: str) -> dict[str, Any]:
     return {"volumes": (a_volume(volume_image_metadata=values),)}
 
 
-def test_a_server_that_boots_from_a_volume() -> None:
+def test_a_server_that_boots_from_a_volume_is_described() -> None:
     made = described()
     assert (made.name, made.source_id, made.uuid, made.serial) == ("web01", SERVER, SERVER, SERVER)
     assert (made.vcpus, made.memory_mib, made.notes) == (2, 2048, "the shop's front")
@@ -46,7 +46,7 @@ def test_a_server_that_boots_from_a_volume() -> None:
     assert made.concerns == ()
 
 
-def test_volumes_stand_in_the_order_of_their_devices() -> None:
+def test_volumes_are_in_the_order_of_their_devices() -> None:
     names = ["/dev/vdaa", "/dev/vdb", "/dev/vda"]
     volumes = tuple(
         a_volume(n, bootable="false", attachments=[{"server_id": SERVER, "device": name}])
@@ -57,12 +57,12 @@ def test_volumes_stand_in_the_order_of_their_devices() -> None:
     assert [disk.boot_order for disk in made.disks] == [1, None, None]
 
 
-def test_it_boots_from_the_first_volume_that_can_be_booted_from() -> None:
+def test_a_server_boots_from_its_first_bootable_volume() -> None:
     volumes = (a_volume(0, bootable="false"), a_volume(1, bootable="true"))
     assert [disk.boot_order for disk in described(volumes=volumes).disks] == [None, 1]
 
 
-def test_a_root_disk_that_is_no_volume_comes_first() -> None:
+def test_a_root_disk_without_a_volume_comes_first() -> None:
     made = described(
         server=a_server(image={"id": "img"}, flavor=a_flavor(disk=5)),
         image={"id": "img", "disk_format": "qcow2"},
@@ -73,7 +73,7 @@ def test_a_root_disk_that_is_no_volume_comes_first() -> None:
     ]
 
 
-def test_a_flavor_without_a_disk_leaves_its_size_to_the_image() -> None:
+def test_the_image_size_is_used_if_the_flavor_has_no_disk() -> None:
     image = {"id": "img", "disk_format": "qcow2", "virtual_size": 3 << 20}
     made = described(server=a_server(image={"id": "img"}), image=image, volumes=())
     assert [disk.capacity for disk in made.disks] == [3 << 20]
@@ -87,7 +87,7 @@ def test_a_live_system_from_an_iso_has_no_disk() -> None:
     assert (made.disks, codes(made)) == ((), {"iso-root"})
 
 
-def test_a_volume_made_of_an_iso_is_a_disk() -> None:
+def test_a_volume_made_from_an_iso_is_a_disk() -> None:
     made = described(**with_properties(disk_format="iso"))
     assert (len(made.disks), codes(made, Severity.LOG)) == (1, {"iso-volume"})
 
@@ -104,12 +104,14 @@ def test_a_volume_made_of_an_iso_is_a_disk() -> None:
         ({"hw_tpm_version": "1.2"}, ("bios", False, True, "1.2")),
     ],
 )
-def test_firmware(values: dict[str, str], expected: tuple[str, bool, bool, str]) -> None:
+def test_the_firmware_follows_the_image_properties(
+    values: dict[str, str], expected: tuple[str, bool, bool, str]
+) -> None:
     found = described(**with_properties(**values)).firmware
     assert (found.kind, found.secure_boot, found.tpm, found.tpm_version) == expected
 
 
-def test_the_boot_volumes_word_counts_before_image_metadata_and_flavor() -> None:
+def test_properties_of_the_boot_volume_have_precedence() -> None:
     server = a_server(
         image="",
         metadata={"hw_disk_bus": "ide", "hw_vif_model": "e1000"},
@@ -132,7 +134,7 @@ def test_the_boot_volumes_word_counts_before_image_metadata_and_flavor() -> None
         ({"hw:cpu_sockets": "16"}, (1, 1)),
     ],
 )
-def test_topologies(specs: dict[str, str], expected: tuple[int, int]) -> None:
+def test_the_cpu_topology_follows_the_flavor(specs: dict[str, str], expected: tuple[int, int]) -> None:
     made = described(server=a_server(flavor=a_flavor(vcpus=8, extra_specs=specs)))
     assert (made.cores_per_socket, made.threads_per_core) == expected
 
@@ -140,11 +142,11 @@ def test_topologies(specs: dict[str, str], expected: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("bus", "expected"), [("sata", Controller.SATA), ("nvme", Controller.NVME), ("uml", Controller.UNKNOWN)]
 )
-def test_buses(bus: str, expected: Controller) -> None:
+def test_the_disk_bus_becomes_a_controller(bus: str, expected: Controller) -> None:
     assert described(**with_properties(hw_disk_bus=bus)).disks[0].controller is expected
 
 
-def test_a_port_is_one_card_however_many_addresses_it_has() -> None:
+def test_a_port_is_one_nic_with_any_number_of_addresses() -> None:
     one, two = a_port(0), a_port(1, network_id=NET_B)
     server = a_server(addresses=addressed(("back", [two]), ("front", [one])))
     made = described(server=server, ports=(one, two))
@@ -172,7 +174,7 @@ def test_ports_without_an_address_follow_by_age() -> None:
         ("ERROR", Power.ON, {"state"}),
     ],
 )
-def test_states(status: str, power: Power, blocked: set[str]) -> None:
+def test_the_status_becomes_a_power_state(status: str, power: Power, blocked: set[str]) -> None:
     made = described(server=a_server(status=status))
     assert (made.power, codes(made, Severity.BLOCK)) == (power, blocked)
 
@@ -185,7 +187,7 @@ def test_what_cannot_be_exported_is_refused() -> None:
     assert codes(described(server=a_server(locked=True, status="SHUTOFF"))) == set()
 
 
-def test_what_is_left_behind_is_reported() -> None:
+def test_what_is_not_imported_is_reported() -> None:
     flavor = a_flavor(**{"OS-FLV-EXT-DATA:ephemeral": 10, "swap": 512})
     flavor["extra_specs"] = {"pci_passthrough:alias": "gpu:1"}
     made = described(

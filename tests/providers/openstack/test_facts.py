@@ -1,4 +1,4 @@
-"""What the services list twice, and volumes that an account may not see."""
+"""Objects that the services list twice, and volumes that an account may not see."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOREIGN = "11111111-2222-3333-4444-555555555555"
 
 
 class Services:
-    """Nova, Cinder, Glance and Neutron, as far as a server's facts need them; each list twice over."""
+    """Nova, Cinder, Glance and Neutron as far as a server's facts need them; each lists everything twice."""
 
     def __init__(self, server: Any, *, status: int = 404) -> None:
         self.server, self.status = server, status
@@ -89,7 +89,7 @@ def test_a_volume_that_the_account_may_not_see_ends_the_import(status: int, list
     assert "project" in concern.remedy
 
 
-def test_a_cinder_that_is_down_is_no_volume_that_is_gone() -> None:
+def test_an_outage_of_cinder_is_not_a_missing_volume() -> None:
     with pytest.raises(StepError, match=FOREIGN) as caught:
         described(cloud(FOREIGN, status=503), listed=False)
     assert not caught.value.code.permanent

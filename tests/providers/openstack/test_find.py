@@ -1,4 +1,4 @@
-"""Which server a name means, over Nova's list as it answers a filter by name."""
+"""Finds the server of a name in Nova's list, which it filters by name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OTHER = "9d5e6c5e-0000-4000-8000-000000000001"
 
 
 class Compute:
-    """Nova's two calls: a server by id; servers whose names a regular expression finds."""
+    """Nova's two calls: a server by ID; servers whose names match a regular expression."""
 
     def __init__(self, *servers: Any) -> None:
         self._servers = servers
@@ -46,30 +46,30 @@ def cloud(*servers: Any) -> Cloud:
     return Cloud(plan=plan, connection=connection, tls=None, stop=Stop())
 
 
-def test_by_name_and_by_uuid() -> None:
+def test_a_server_is_found_by_name_and_by_uuid() -> None:
     there = cloud(a_server(), a_server(id=OTHER, name="web01-old"))
     assert find.server(there, "web01").id == SERVER
     assert find.server(there, OTHER).name == "web01-old"
 
 
 def test_a_server_that_is_listed_twice_is_one() -> None:
-    """A page may repeat what the one before had."""
+    """A page may repeat entries of the page before."""
     there = cloud(a_server(), a_server())
     assert find.server(there, "web01").id == SERVER
 
 
-def test_a_server_may_be_called_like_a_uuid() -> None:
+def test_a_server_may_have_a_uuid_as_its_name() -> None:
     there = cloud(a_server(name=OTHER))
     assert find.server(there, OTHER).id == SERVER
 
 
 @pytest.mark.parametrize("name", ["web (1)", "a.b*", "größe", "[x", "tab\tname", "web01\\"])
-def test_a_name_is_no_regular_expression(name: str) -> None:
+def test_a_name_is_not_a_regular_expression(name: str) -> None:
     there = cloud(a_server(name=name), a_server(id=OTHER, name="web"))
     assert find.server(there, name).id == SERVER
 
 
-def test_a_name_that_several_bear_is_refused_with_all_of_them() -> None:
+def test_an_ambiguous_name_is_refused_with_all_servers() -> None:
     with pytest.raises(StepError) as caught:
         find.server(cloud(a_server(), a_server(id=OTHER)), "web01")
     assert caught.value.code is Exit.AMBIGUOUS
@@ -78,7 +78,7 @@ def test_a_name_that_several_bear_is_refused_with_all_of_them() -> None:
 
 
 @pytest.mark.parametrize("name", ["web", "web011", "WEB01", ""])
-def test_a_part_of_a_name_is_no_name(name: str) -> None:
+def test_a_part_of_a_name_does_not_match(name: str) -> None:
     with pytest.raises(StepError, match="in region R1; check its name") as caught:
         find.server(cloud(a_server()), name)
     assert caught.value.code is Exit.NOT_FOUND

@@ -1,6 +1,7 @@
-"""Steps killed at each request that changes OpenStack, before it is heard and after; then tried again.
+"""Steps are killed at each request that changes OpenStack, before it is sent and after; then they are tried
+again.
 
-What counts is what is left in OpenStack, asked through its API, and what landed.
+The tests check what is left in OpenStack, read through its API, and what landed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tests.providers.openstack.forward import Forward, Request
 
 KILLED = -9
 ATTEMPTS = 40
-"""More than an export has requests that change something, twice over: before each and after."""
+"""More than twice the changing requests of an export: it is killed before each and after each."""
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def forward() -> Iterator[Forward]:
 
 
 def attempt(imported: Imported, forward: Forward, name: str, *arguments: str) -> int:
-    """Run a step in a process group of its own; its exit code, -9 when the proxy killed it."""
+    """Run a step in its own process group; returns its exit code, -9 if the proxy killed it."""
     with (imported.folder / "log").open("ab") as log:
         process = subprocess.Popen(
             imported.argv(name, *arguments),
@@ -40,7 +41,7 @@ def attempt(imported: Imported, forward: Forward, name: str, *arguments: str) ->
 
 
 def at_each_in_turn() -> Callable[[Request, bool], bool]:
-    """Dies before each kind of change once, and after it once."""
+    """Die once before and once after each kind of change."""
     died: set[tuple[str, str, bool]] = set()
 
     def now(request: Request, after: bool) -> bool:
@@ -54,14 +55,12 @@ def at_each_in_turn() -> Callable[[Request, bool], bool]:
 
 
 def once(kind: str, after: bool) -> Callable[[Request, bool], bool]:
-    """Dies at one request, and never again."""
+    """Die at one request only."""
     left = [True]
     return lambda request, done: request.kind == kind and done == after and bool(left and left.pop())
 
 
-def test_an_export_killed_at_every_change_ends_with_nothing_left(
-    imported: Imported, forward: Forward
-) -> None:
+def test_an_export_killed_at_every_change_leaves_nothing(imported: Imported, forward: Forward) -> None:
     imported.stop()
     forward.when = at_each_in_turn()
     codes: list[int] = []
@@ -69,18 +68,18 @@ def test_an_export_killed_at_every_change_ends_with_nothing_left(
         codes.append(attempt(imported, forward, "export", "--disk", "disk-0"))
         assert len(codes) < ATTEMPTS
     assert codes[-1] == 0
-    # snapshot, volume, image asked for; image, volume, snapshot deleted: each before and after
+    # snapshot, volume, image created; image, volume, snapshot deleted: each before and after
     assert codes.count(KILLED) == 12
     landed = imported.landed("disk-0")
     assert qemu.compare(imported.originals[0], "raw", landed.path, landed.format)
     assert imported.project.held() == []
     asked = [request.kind for request in forward.seen if request.method == "POST"]
-    assert asked.count("snapshots") <= 2  # the one that was not heard, and the one that was
+    assert asked.count("snapshots") <= 2  # the one that was not sent, and the one that was
 
 
 @pytest.mark.parametrize("last", ["snapshots", "volumes", "os-volume_upload_image"])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_cleanup_finds_what_a_killed_export_left(
+def test_cleanup_deletes_the_leftovers_of_a_killed_export(
     imported: Imported, forward: Forward, last: str, after: bool
 ) -> None:
     imported.stop()
@@ -91,7 +90,7 @@ def test_cleanup_finds_what_a_killed_export_left(
     assert "left at the source" not in (imported.folder / "log").read_text()
 
 
-def test_an_image_that_glance_damaged_is_noticed(imported: Imported, forward: Forward) -> None:
+def test_an_image_damaged_by_glance_is_detected(imported: Imported, forward: Forward) -> None:
     """Its digest was computed while Cinder wrote it."""
     imported.stop()
     forward.when = lambda request, done: done and request.method == "GET" and _is_active(imported)

@@ -1,4 +1,4 @@
-"""Room for the copies of a server's volumes, by what Cinder says of the project's quota."""
+"""Whether the project's quota in Cinder has room for the copies of a server's volumes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def row(limit: int, in_use: int = 0, reserved: int = 0) -> dict[str, int]:
 
 
 class Cinder:
-    """The calls of openstacksdk's proxy that are made here, and the document of a quota."""
+    """The calls of openstacksdk's proxy that are used, and the document of a quota."""
 
     def __init__(self, status: int = 200, **quota: Any) -> None:
         self.quota = {"id": PROJECT, **dict.fromkeys(ALL, row(-1)), **quota}
@@ -101,7 +101,7 @@ def found(cinder: Cinder) -> list[tuple[Severity, str, str]]:
         ({"per_volume_gigabytes": row(1)}, "per_volume_gigabytes: disk-1 has 2 GiB, but a volume may have 1"),
     ],
 )
-def test_what_there_is_no_room_for(quota: dict[str, Any], words: str) -> None:
+def test_an_exceeded_quota_is_named(quota: dict[str, Any], words: str) -> None:
     concerns = found(Cinder(**quota))
     assert [(severity, code) for severity, code, _ in concerns] == (
         [(Severity.BLOCK, "quota")] if words else []
@@ -109,14 +109,14 @@ def test_what_there_is_no_room_for(quota: dict[str, Any], words: str) -> None:
     assert words in "".join(message for *_, message in concerns)
 
 
-def test_every_reason_is_given_at_once() -> None:
+def test_all_reasons_are_reported_at_once() -> None:
     ((*_, message),) = found(Cinder(snapshots=row(0), gigabytes=row(0)))
     assert "snapshots" in message
     assert "gigabytes" in message
 
 
-def test_what_an_earlier_attempt_made_is_not_needed_again() -> None:
-    """Of the two disks only the second one's volume of 2 GiB is still to be made."""
+def test_copies_of_an_earlier_attempt_are_not_counted_again() -> None:
+    """Of the two disks only the second one's volume of 2 GiB must still be made."""
     cinder = Cinder(snapshots=row(2, 2), volumes=row(4, 3), gigabytes=row(9, 7))
     cinder.made = {"snapshots": ["disk-0", "disk-1"], "volumes": ["disk-0"]}
     assert found(cinder) == []
@@ -124,20 +124,20 @@ def test_what_an_earlier_attempt_made_is_not_needed_again() -> None:
     assert len(found(cinder)) == 1
 
 
-def test_an_account_that_may_not_ask_gets_a_warning() -> None:
+def test_an_account_that_may_not_read_quotas_gets_a_warning() -> None:
     ((severity, code, message),) = found(Cinder(status=403))
     assert (severity, code) == (Severity.WARN, "quota-unknown")
     assert "not yours" in message
 
 
-def test_a_server_without_volumes_asks_nothing() -> None:
+def test_no_quota_is_read_for_a_server_without_volumes() -> None:
     cinder = Cinder(status=500)
     assert list(quotas.concerns(cloud(cinder), RUN, [])) == []
     assert cinder.asked == []
 
 
 class Nova:
-    """A server that is on, until it is told to stop."""
+    """A server that is on until it is stopped."""
 
     def __init__(self) -> None:
         self.stopped = 0
@@ -178,7 +178,7 @@ def spoil_place(cinder: Cinder) -> None:
         (spoil_place, "is being migrated", Exit.UNSUPPORTED),
     ],
 )
-def test_what_changed_since_preflight_stops_no_server(
+def test_a_server_is_not_stopped_if_something_changed_since_preflight(
     glance: str, spoil: Callable[[Cinder], None], words: str, code: Exit
 ) -> None:
     cinder, nova = Cinder(), Nova()
@@ -188,8 +188,8 @@ def test_what_changed_since_preflight_stops_no_server(
     assert (caught.value.code, nova.stopped) == (code, 0)
 
 
-def test_a_person_may_know_better_than_the_quota(glance: str) -> None:
-    """With spec.skipPreflightChecks preflight has left the concern as a warning."""
+def test_skipped_preflight_checks_override_the_quota(glance: str) -> None:
+    """With spec.skipPreflightChecks preflight kept the concern as a warning."""
     cinder, nova = Cinder(snapshots=row(1)), Nova()
     (concern,) = quotas.concerns(cloud(cinder), RUN, [("disk-0", a_volume(0)), ("disk-1", a_volume(1))])
     warned = MACHINE.model_copy(

@@ -1,4 +1,4 @@
-"""Servers of every make, from the real Nova: what they become, and that their bytes arrive."""
+"""Servers of all kinds from the real Nova: how they are described, and that their bytes are exported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from steps.model.plan import DiskFormat, PowerPlan
 from steps.providers import connect
 from tests.openstack import machines
 from tests.openstack.cloud import Project
-from tests.openstack.machines import Card
+from tests.openstack.machines import Nic
 from tests.providers.openstack.conftest import MakeAccess, a_disk
 
 UEFI = {
@@ -31,7 +31,7 @@ UEFI = {
 
 
 def an_iso(path: Path) -> None:
-    """The least that Glance takes for ISO 9660: a volume descriptor with its size, and the terminator.
+    """The minimum that Glance accepts as ISO 9660: a volume descriptor with its size, and the terminator.
 
     (ECMA-119, 8.4: space size at 80 and block size at 128, little endian and then big endian.)
     """
@@ -50,7 +50,7 @@ def describe(access: MakeAccess, vm: str) -> Machine:
 
 
 def landed(access: MakeAccess, machine: Machine, number: int, folder: Path) -> Path:
-    """A disk brought over, converted where it landed as something else."""
+    """An exported disk, converted if it landed in another format."""
     disk = machine.disks[number]
     out = folder / f"{machine.source_id}-{disk.id}.qcow2"
     with connect(access(f"export-{disk.id}")) as source:
@@ -59,14 +59,14 @@ def landed(access: MakeAccess, machine: Machine, number: int, folder: Path) -> P
     return found.path
 
 
-def test_a_machine_with_everything(project: Project, access: MakeAccess, tmp_path: Path) -> None:
+def test_a_server_with_all_features_is_imported(project: Project, access: MakeAccess, tmp_path: Path) -> None:
     front, back = machines.network(project, "front", v6=True), machines.network(project, "back")
     flavor = machines.new_flavor(project, cpus=4, memory=1024, specs={"hw:cpu_cores": "2"})
     server = machines.server(
         project,
         "shop (1)",
         [a_disk(tmp_path, 1), 2],
-        cards=[Card(network=back, mac="fa:16:3e:aa:bb:01"), Card(network=front, mac="fa:16:3e:aa:bb:02")],
+        nics=[Nic(network=back, mac="fa:16:3e:aa:bb:01"), Nic(network=front, mac="fa:16:3e:aa:bb:02")],
         properties=UEFI,
         description="The shop's front end",
         flavor=flavor,
@@ -89,8 +89,10 @@ def test_a_machine_with_everything(project: Project, access: MakeAccess, tmp_pat
     assert listed.model_copy(update={"change_version": made.change_version}) == made
 
 
-def test_a_server_booted_from_an_image(project: Project, access: MakeAccess, tmp_path: Path) -> None:
-    """Its root disk is no volume: it comes from an image that Nova makes; the volume beside it as ever."""
+def test_a_server_booted_from_an_image_is_imported(
+    project: Project, access: MakeAccess, tmp_path: Path
+) -> None:
+    """Its root disk comes from an image that Nova makes; its volume is exported as usual."""
     disks = [a_disk(tmp_path, 1), a_disk(tmp_path, 2)]
     machines.server(project, "eph", disks, boot="image", properties={"hw_disk_bus": "virtio"})
     made = describe(access, "eph")
@@ -101,14 +103,14 @@ def test_a_server_booted_from_an_image(project: Project, access: MakeAccess, tmp
     assert project.held() == []
 
 
-def test_a_volume_made_of_an_iso_is_imported(project: Project, access: MakeAccess, tmp_path: Path) -> None:
+def test_a_volume_made_from_an_iso_is_imported(project: Project, access: MakeAccess, tmp_path: Path) -> None:
     iso = tmp_path / "live.iso"
     an_iso(iso)
     machines.server(project, "from-iso", [iso])
     made = describe(access, "from-iso")
     assert {concern.code for concern in made.concerns} == {"iso-volume"}
     path = landed(access, made, 0, tmp_path)
-    original = tmp_path / "volume.raw"  # of whole GiB
+    original = tmp_path / "volume.raw"  # in whole GiB
     original.write_bytes(iso.read_bytes())
     os.truncate(original, made.disks[0].capacity)
     assert qemu.compare(original, "raw", path, "qcow2")
@@ -124,7 +126,7 @@ def test_a_live_system_has_no_disk_to_import(project: Project, access: MakeAcces
     assert (made.disks, {concern.code for concern in made.concerns}) == ((), {"iso-root"})
 
 
-def test_two_of_one_name_are_distinguished_by_uuid(
+def test_servers_with_the_same_name_are_distinguished_by_uuid(
     project: Project, access: MakeAccess, tmp_path: Path
 ) -> None:
     one, two = (machines.server(project, "twin", [a_disk(tmp_path, 1)]) for _ in range(2))
@@ -135,7 +137,7 @@ def test_two_of_one_name_are_distinguished_by_uuid(
     assert describe(access, two.id).source_id == two.id
 
 
-def test_a_quota_without_room_is_found_out_while_the_server_runs(
+def test_a_quota_without_room_is_detected_while_the_server_runs(
     project: Project, access: MakeAccess, tmp_path: Path
 ) -> None:
     server = machines.server(project, "web", [a_disk(tmp_path, 1), a_disk(tmp_path, 2)])
@@ -159,7 +161,7 @@ def test_a_quota_without_room_is_found_out_while_the_server_runs(
     assert project.held() == []
 
 
-def test_a_volume_that_went_wrong_since_preflight_stops_no_server(
+def test_a_server_is_not_stopped_if_a_volume_failed_since_preflight(
     project: Project, access: MakeAccess, tmp_path: Path
 ) -> None:
     server = machines.server(project, "web", [a_disk(tmp_path, 1)])
@@ -175,7 +177,7 @@ def test_a_volume_that_went_wrong_since_preflight_stops_no_server(
 
 
 def test_a_quota_that_is_used_up_is_named(project: Project, access: MakeAccess, tmp_path: Path) -> None:
-    """As one that is used up after the server was stopped."""
+    """It also stands for a quota that is used up after the server was stopped."""
     server = machines.server(project, "web", [a_disk(tmp_path, 1)])
     made = describe(access, "web")
     machines.stop(project, server.id)

@@ -1,4 +1,4 @@
-"""Whose certificate is believed, before any service is asked anything."""
+"""Which certificate is trusted, before any service gets a request."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def port_of(server: Server) -> str:
 
 
 def test_a_certificate_is_verified(tmp_path: Path) -> None:
-    """By the secret's CA; without one, by the system's roots. The error is one a person can act on."""
+    """It is verified by the Secret's CA; without one, by the system's roots. The message names a remedy."""
     ours, other = self_signed(tmp_path, "ours"), self_signed(tmp_path, "other")
     with Server(Behaviour(b"no Keystone"), ours.server()) as server:
         port = port_of(server)
@@ -58,8 +58,8 @@ def test_a_certificate_is_verified(tmp_path: Path) -> None:
         assert refused(tmp_path, port, insecure=True).code is not Exit.UNTRUSTED
 
 
-def test_no_tls_where_https_is_asked_for(tmp_path: Path) -> None:
-    """Nobody showed a certificate: that it is not trusted would send a person the wrong way."""
+def test_a_server_without_tls_is_not_reported_as_untrusted(tmp_path: Path) -> None:
+    """There was no certificate: a message that it is not trusted would mislead the user."""
     with Server(Behaviour(b"no TLS")) as server:
         error = refused(tmp_path, port_of(server))
     assert error.code is Exit.UNREACHABLE

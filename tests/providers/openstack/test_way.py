@@ -1,4 +1,4 @@
-"""The way to the image service, and what the catalogue lacks, found out before a server is stopped."""
+"""Before a server is stopped, the path to the image service and the catalogue are checked."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def catalog(image: str = "http://127.0.0.1:9/image") -> dict[str, str]:
 
 
 @pytest.mark.parametrize("region", ["regionone", "REGIONONE", "Mars"])
-def test_a_region_that_is_not_there_is_refused_with_those_that_are(region: str) -> None:
+def test_an_unknown_region_is_refused_with_a_list(region: str) -> None:
     with pytest.raises(StepError, match="RegionOne") as caught:
         cloud.check_services(of(Connection(catalog()), region))
     assert caught.value.code is Exit.INVALID
@@ -59,14 +59,14 @@ def test_a_region_that_is_not_there_is_refused_with_those_that_are(region: str) 
 
 
 @pytest.mark.parametrize("missing", TYPES)
-def test_a_service_that_the_catalogue_lacks_is_named(missing: str) -> None:
+def test_a_service_missing_in_the_catalogue_is_named(missing: str) -> None:
     points = {kind: url for kind, url in catalog().items() if kind != missing}
     with pytest.raises(StepError, match="block-storage" if missing == "volumev3" else missing) as caught:
         cloud.check_services(of(Connection(points)))
     assert caught.value.code is Exit.INVALID
 
 
-def test_a_name_that_only_the_cloud_knows_is_found_out() -> None:
+def test_a_host_name_known_only_inside_the_cloud_is_detected() -> None:
     connection = Connection(catalog("http://controller.invalid:9292/image"))
     with pytest.raises(StepError) as caught:
         cloud.check_image_service(of(connection))
@@ -76,7 +76,7 @@ def test_a_name_that_only_the_cloud_knows_is_found_out() -> None:
     assert connection.asked == []
 
 
-def test_a_port_that_is_closed_is_found_out() -> None:
+def test_a_closed_port_is_detected() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -91,7 +91,7 @@ def test_a_port_that_is_closed_is_found_out() -> None:
         (sdk.ForbiddenException("no"), Exit.DENIED),
     ],
 )
-def test_a_service_that_cannot_be_used_is_no_fault_of_ours(answer: Exception, code: int) -> None:
+def test_an_unusable_service_is_not_an_internal_error(answer: Exception, code: int) -> None:
     if isinstance(answer, sdk.HttpException):
         answer.status_code = 403
     with Server(Behaviour(b"")) as server, pytest.raises(StepError, match="image service") as caught:
@@ -99,6 +99,6 @@ def test_a_service_that_cannot_be_used_is_no_fault_of_ours(answer: Exception, co
     assert caught.value.code == code
 
 
-def test_an_image_service_that_answers_is_no_hindrance() -> None:
+def test_an_image_service_that_answers_is_accepted() -> None:
     with Server(Behaviour(b"")) as server:
         cloud.check_image_service(of(Connection(catalog(server.url))))

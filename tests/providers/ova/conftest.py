@@ -44,7 +44,7 @@ def raws(tmp_path: Path) -> list[Path]:
 
 @pytest.fixture
 def access(tmp_path: Path) -> MakeAccess:
-    """An `Access` for a URL or path, with the keys of its secret."""
+    """Returns a function that makes an `Access` for a URL or path, with the keys of its Secret."""
 
     def make(endpoint: object, step: str = "preflight", *, stop: Stop | None = None, **more: Any) -> Access:
         secret = tmp_path / "secret"
@@ -64,13 +64,13 @@ def access(tmp_path: Path) -> MakeAccess:
 
 @pytest.fixture(scope="session")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> SelfSigned:
-    """For localhost."""
+    """A certificate for localhost."""
     return self_signed(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
 def refused() -> Refused:
-    """The error of an action, which must be one line."""
+    """Returns a function that runs an action and returns its error, which must be one line."""
 
     def check(action: Callable[[], object]) -> StepError:
         with pytest.raises(StepError) as caught:

@@ -1,4 +1,4 @@
-"""OVAs as their makers write them, of raw disks: for tests and the demo.
+"""Makes OVAs from raw disks as several products write them, for tests and the demo.
 
 build_ova(Path("web.ova"), disks=[Path("root.raw")], flavour="vmware")
 """
@@ -29,13 +29,13 @@ _FORMATS = {
     "virtualbox": "http://www.vmware.com/interfaces/specifications/vmdk.html#streamOptimized",
     "qemu": "http://www.gnome.org/~markmc/qcow-image-format.html",
 }
-_CARDS = {"vmware": "VmxNet3", "virtualbox": "E1000", "qemu": "virtio"}
+_NIC_TYPES = {"vmware": "VmxNet3", "virtualbox": "E1000", "qemu": "virtio"}
 MIB = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What stands in the descriptor."""
+    """The content of the descriptor."""
 
     name: str = "web"
     flavour: Flavour = "vmware"
@@ -77,7 +77,7 @@ class Files:
             (folder / name).write_bytes(content)
 
     def with_manifest(self, name: str, algorithm: str, *, last: bool) -> None:
-        """Add the manifest: right behind the descriptor as ovftool does, or last as VirtualBox does."""
+        """Add the manifest: directly after the descriptor as ovftool does, or last as VirtualBox does."""
         lines = [
             f"{algorithm.upper()}({file})= {hashlib.new(algorithm, content).hexdigest()}\n"
             for file, content in self.contents.items()
@@ -136,7 +136,7 @@ def pieces(name: str, content: bytes, size: int) -> list[tuple[str, bytes]]:
 
 
 def image(disk: Path, flavour: Flavour, *, tables_last: bool) -> bytes:
-    """A disk in its maker's format: a stream-optimized VMDK, or qcow2."""
+    """A disk in its product's format: a stream-optimized VMDK, or qcow2."""
     if tables_last:
         return bytes(stream_vmdk(disk.read_bytes()).data)
     options = ["qcow2"] if flavour == "qemu" else ["vmdk", "-o", "subformat=streamOptimized"]
@@ -148,7 +148,7 @@ def image(disk: Path, flavour: Flavour, *, tables_last: bool) -> bytes:
 
 
 def descriptor(how: Wanted, images: dict[str, bytes], capacities: Sequence[int]) -> bytes:
-    """The envelope of one machine."""
+    """The envelope of one VM."""
     references, listed = [], []
     for number, ((name, content), capacity) in enumerate(zip(images.items(), capacities, strict=True), 1):
         more = ' ovf:compression="gzip"' if how.compress else ""
@@ -181,7 +181,7 @@ def descriptor(how: Wanted, images: dict[str, bytes], capacities: Sequence[int])
 
 
 def system_words(how: Wanted) -> str:
-    """The operating system, and VirtualBox's own words."""
+    """The operating system, and VirtualBox's own elements."""
     if how.flavour != "virtualbox":
         return (
             '<OperatingSystemSection ovf:id="96" vmw:osType="debian12_64Guest"><Info>The system</Info>'
@@ -217,7 +217,7 @@ def hardware(how: Wanted, disks: int) -> list[str]:
         )
     for number, mac in enumerate(how.macs):
         more = f"<rasd:Address>{mac}</rasd:Address><rasd:Connection>{escape(how.network)}</rasd:Connection>"
-        made.append(item(40 + number, 10, subtype=_CARDS[how.flavour], more=more))
+        made.append(item(40 + number, 10, subtype=_NIC_TYPES[how.flavour], more=more))
     if how.flavour != "virtualbox":
         made.append(f'<vmw:Config ovf:required="false" vmw:key="firmware" vmw:value="{how.firmware}"/>')
     return made

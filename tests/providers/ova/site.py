@@ -1,4 +1,4 @@
-"""A web server with several pages: files that behave as they are told, redirects, a login."""
+"""A web server with several pages: files with configurable behaviour, redirects, a login."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.disk.server import Behaviour, Server, _Handler
 
 @dataclass
 class Page:
-    """A file, for those who give `login` (`user:password`) where one is wanted."""
+    """A file; if `login` (`user:password`) is set, only for clients that send it."""
 
     how: Behaviour
     login: str = ""
@@ -61,7 +61,7 @@ class _Pages(_Handler):
 
 
 class Site(Server):
-    """`pages` by path: a file, where a redirect leads, or a status."""
+    """`pages` by path: a file, the target of a redirect, or a status."""
 
     def __init__(self, pages: Mapping[str, Page | str | int], tls: ssl.SSLContext | None = None) -> None:
         super().__init__(Behaviour(b""), tls)

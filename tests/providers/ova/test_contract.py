@@ -1,4 +1,4 @@
-"""The contract suite over packages of three makers, by four packers, on this machine and behind HTTP."""
+"""The contract suite for packages of three products, by four packers, on this host and behind HTTP."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from tests.tls import SelfSigned
 
 
 class Suite(ProviderContract):
-    """What runs has no part in it: a package is off and stays so."""
+    """The tests of running VMs differ here: a package is always off."""
 
-    def test_a_running_machine_is_not_exported(self, given: Given, tmp_path: Path) -> None:
-        """There is none: whatever is asked, nothing is on."""
+    def test_a_running_vm_is_not_exported(self, given: Given, tmp_path: Path) -> None:
+        """No VM of a package ever runs, whatever is requested."""
         machine = self.described(given)
         assert machine.power is Power.OFF
         with connect(given.access("poweroff")) as source:
             source.power_off(machine, PowerPlan(force=True))
 
-    def test_it_is_shut_down_once_and_its_disks_arrive(self, given: Given, tmp_path: Path) -> None:
-        """Nothing is shut down; the disks arrive."""
+    def test_the_vm_is_shut_down_once_and_its_disks_are_exported(self, given: Given, tmp_path: Path) -> None:
+        """Nothing is shut down; the disks are exported."""
         machine = self.described(given)
         for disk, original in zip(machine.disks, given.originals, strict=True):
             self.export(given, machine, disk.id, tmp_path, original)
 
-    def test_a_machine_that_is_not_there_is_not_found(self, given: Given) -> None:
-        """One machine goes by any name; test_describe.py asks a collection for one that is not there."""
+    def test_an_unknown_vm_is_not_found(self, given: Given) -> None:
+        """A single VM matches any name; test_describe.py looks for an unknown one in a collection."""
         with connect(given.access("preflight")) as source:
             assert source.describe("any-name", None).name == "any-name"
 

@@ -1,4 +1,4 @@
-"""Descriptors and manifests that mean harm, or are odd; names; units."""
+"""Malicious or unusual descriptors and manifests; names; units."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ OUTSIDE = (
         ),
     ],
 )
-def test_a_descriptor_that_is_refused(refused: Refused, text: str, code: int, words: str) -> None:
+def test_a_malicious_or_malformed_descriptor_is_refused(
+    refused: Refused, text: str, code: int, words: str
+) -> None:
     error = refused(lambda: envelope.read(text.encode(), "m.ovf"))
     assert (error.code, words in str(error)) == (code, True), str(error)
 
@@ -77,7 +79,7 @@ def test_utf_16_is_read() -> None:
         ("8", "byte * 2^10 * 2^10", 8 << 20),
     ],
 )
-def test_sizes(quantity: str, unit: str, size: int) -> None:
+def test_sizes_are_read_in_all_units(quantity: str, unit: str, size: int) -> None:
     assert units.parse_size(quantity, unit) == size
 
 
@@ -97,12 +99,12 @@ def test_sizes(quantity: str, unit: str, size: int) -> None:
         ("1", "byte * 0"),
     ],
 )
-def test_what_is_no_size(quantity: str, unit: str) -> None:
+def test_an_invalid_size_is_refused(quantity: str, unit: str) -> None:
     with pytest.raises(ValueError, match=r"not a unit|not a number|too large"):
         units.parse_size(quantity, unit)
 
 
-def test_manifests_as_people_write_them() -> None:
+def test_manifests_are_read_in_common_spellings() -> None:
     digest = hashlib.sha256(b"x").hexdigest()
     sha1 = hashlib.sha1(b"x", usedforsecurity=False).hexdigest()
     text = f"SHA256(a.vmdk)= {digest.upper()}\r\nsha1 ( b c.vmdk ) ={sha1}\r\n\r\nSM3(d)= 0cc175b9\r\n"
@@ -126,7 +128,7 @@ def test_manifests_as_people_write_them() -> None:
         "\n# nothing\n",
     ],
 )
-def test_a_manifest_that_is_refused(refused: Refused, text: str) -> None:
+def test_a_malformed_manifest_is_refused(refused: Refused, text: str) -> None:
     assert refused(lambda: manifest.read(text.encode("latin-1"), "m.mf")).code is Exit.CORRUPT
 
 
@@ -143,7 +145,7 @@ def test_a_manifest_that_is_refused(refused: Refused, text: str) -> None:
         "file://host/m.ova",
     ],
 )
-def test_a_url_that_is_refused(refused: Refused, text: str) -> None:
+def test_an_invalid_url_is_refused(refused: Refused, text: str) -> None:
     error = refused(lambda: Address.parse(text))
     assert error.code is Exit.INVALID
     assert "secret@" not in str(error)
@@ -182,14 +184,16 @@ def machine_of(tmp_path: Path, raws: list[Path], access: MakeAccess, change: Cal
         ("<rasd:ResourceType>17<", "<rasd:ResourceType>99<", "no-disks"),
     ],
 )
-def test_what_ends_an_import(
+def test_inconsistent_descriptors_block_the_import(
     tmp_path: Path, raws: list[Path], access: MakeAccess, old: str, new: str, code: str
 ) -> None:
     machine = machine_of(tmp_path, raws, access, changed(old, new))
     assert code in {each.code for each in machine.concerns if each.severity is Severity.BLOCK}
 
 
-def test_a_size_that_differs_is_the_files(tmp_path: Path, raws: list[Path], access: MakeAccess) -> None:
+def test_the_size_of_the_file_counts_if_the_descriptor_differs(
+    tmp_path: Path, raws: list[Path], access: MakeAccess
+) -> None:
     size = raws[0].stat().st_size
     machine = machine_of(tmp_path, raws, access, changed(f'capacity="{size}"', 'capacity="1099511627776"'))
     assert machine.disks[0].capacity == size
@@ -197,7 +201,7 @@ def test_a_size_that_differs_is_the_files(tmp_path: Path, raws: list[Path], acce
 
 
 @pytest.mark.parametrize("capacity", ["99999999999999999999", "-5", "${no.such.property}", "1e9", ""])
-def test_an_absurd_capacity_without_a_file_ends_it(
+def test_an_absurd_capacity_without_a_file_blocks_the_import(
     tmp_path: Path, raws: list[Path], access: MakeAccess, capacity: str
 ) -> None:
     size = raws[0].stat().st_size
@@ -228,14 +232,14 @@ def test_absurd_processors_and_memory_are_refused(
     assert error.code is Exit.INVALID
 
 
-def test_memory_without_a_unit_is_megabytes_where_bytes_cannot_be_meant(
+def test_memory_without_a_unit_is_in_megabytes_if_small(
     tmp_path: Path, raws: list[Path], access: MakeAccess
 ) -> None:
     unit = "<rasd:AllocationUnits>byte * 2^20</rasd:AllocationUnits>"
     assert machine_of(tmp_path, raws, access, changed(unit, "")).memory_mib == 1024
 
 
-def test_a_mac_is_kept_whatever_automatic_allocation_says(
+def test_a_mac_is_kept_with_and_without_automatic_allocation(
     tmp_path: Path, raws: list[Path], access: MakeAccess
 ) -> None:
     automatic = "<rasd:AutomaticAllocation>false</rasd:AutomaticAllocation><rasd:Address>00:50"
@@ -250,14 +254,16 @@ def test_a_mac_is_kept_whatever_automatic_allocation_says(
     ("subtype", "controller"),
     [("VirtualSCSI", "pvscsi"), ("PIIX4", "ide"), ("vmware.nvme.controller", "nvme"), ("AHCI", "sata")],
 )
-def test_controllers(
+def test_the_controller_follows_the_subtype(
     tmp_path: Path, raws: list[Path], access: MakeAccess, subtype: str, controller: str
 ) -> None:
     machine = machine_of(tmp_path, raws, access, changed("VirtualSCSI", subtype))
     assert {disk.controller.value for disk in machine.disks} == {controller}
 
 
-def test_one_of_several_machines(access: MakeAccess, tmp_path: Path, refused: Refused) -> None:
+def test_a_vm_of_a_collection_is_selected_by_name(
+    access: MakeAccess, tmp_path: Path, refused: Refused
+) -> None:
     with connect(access(FILES / "collection.ovf")) as source:
         assert source.describe("db", None) == source.describe("Database", None)
         for name in ("", "web"):
@@ -266,7 +272,7 @@ def test_one_of_several_machines(access: MakeAccess, tmp_path: Path, refused: Re
             assert "db (Database), app (Application)" in str(error)
 
 
-def test_a_blank_disk_arrives_empty(tmp_path: Path, raws: list[Path], access: MakeAccess) -> None:
+def test_a_blank_disk_is_exported_empty(tmp_path: Path, raws: list[Path], access: MakeAccess) -> None:
     with connect(access(FILES / "options.ovf")) as source:
         machine = source.describe("vm", None)
         for disk_format in DiskFormat:

@@ -1,4 +1,4 @@
-"""Digests checked while the bytes arrive; what goes on after a kill; compressed and split files; memory."""
+"""Digests are checked during the transfer; resuming after a kill; compressed and split files; memory."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def nothing_landed(out: Path) -> bool:
 
 @pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha512"])
 @pytest.mark.parametrize("flavour", ["vmware", "virtualbox", "qemu"])
-def test_a_digest_that_does_not_fit(
+def test_a_wrong_digest_of_a_disk_is_refused(
     tmp_path: Path, raws: list[Path], access: MakeAccess, refused: Refused, algorithm: str, flavour: Flavour
 ) -> None:
-    """Whichever byte is another: one that no decoder would notice, or one that stops it half-way."""
+    """For any damaged byte: one that no decoder would detect, or one that stops it half-way."""
     files = build_files(raws[:1], flavour, manifest=algorithm)
     name = next(name for name in files.contents if "disk1" in name)
     good = files.contents[name]
@@ -57,7 +57,7 @@ def test_a_digest_that_does_not_fit(
         files.contents[name] = bytes(damaged)
         path = packed(tmp_path / f"{number}.ova", files)
         out = tmp_path / f"{number}.raw"
-        for _ in range(2):  # and it stays so
+        for _ in range(2):  # and it stays refused
             error = refused(lambda: export(access(path), out))  # noqa: B023 - called at once
             assert error.code is Exit.CORRUPT
             assert name in str(error)
@@ -66,7 +66,7 @@ def test_a_digest_that_does_not_fit(
             assert nothing_landed(out)
 
 
-def test_the_descriptors_digest(
+def test_a_wrong_digest_of_the_descriptor_is_refused(
     tmp_path: Path, raws: list[Path], access: MakeAccess, refused: Refused
 ) -> None:
     files = build_files(raws)
@@ -76,7 +76,7 @@ def test_the_descriptors_digest(
     assert (error.code, "web.ovf" in str(error)) == (Exit.CORRUPT, True)
 
 
-def test_a_manifest_that_lacks_a_file_or_is_not_there(
+def test_a_missing_manifest_or_entry_is_reported(
     tmp_path: Path, raws: list[Path], access: MakeAccess
 ) -> None:
     files = build_files(raws)
@@ -91,8 +91,8 @@ def test_a_manifest_that_lacks_a_file_or_is_not_there(
         files.contents.pop("web.mf", None)
 
 
-def test_a_file_of_another_size_than_is_said(tmp_path: Path, raws: list[Path], access: MakeAccess) -> None:
-    """Without a digest nothing else may show that it was cut short."""
+def test_a_wrong_file_size_is_reported(tmp_path: Path, raws: list[Path], access: MakeAccess) -> None:
+    """Without a digest, nothing else may show that the file was truncated."""
     files = build_files(raws[:1], "qemu", manifest=None)
     (name,) = [name for name in files.contents if "disk1" in name]
     for cut in (0, 1):
@@ -109,7 +109,7 @@ def test_a_file_of_another_size_than_is_said(tmp_path: Path, raws: list[Path], a
         assert "file-size" not in {one.code for one in source.describe("web", None).concerns}
 
 
-def test_what_landed_unchecked_is_not_taken_for_what_a_manifest_asks(
+def test_a_disk_that_landed_without_a_digest_is_read_again(
     tmp_path: Path, raws: list[Path], access: MakeAccess, refused: Refused
 ) -> None:
     folder, out = tmp_path / "package", tmp_path / "d.raw"
@@ -120,7 +120,9 @@ def test_what_landed_unchecked_is_not_taken_for_what_a_manifest_asks(
     assert refused(lambda: export(access(folder), out)).code is Exit.CORRUPT
 
 
-def test_a_certificate_is_noted(tmp_path: Path, raws: list[Path], access: MakeAccess) -> None:
+def test_a_certificate_is_reported_as_not_verified(
+    tmp_path: Path, raws: list[Path], access: MakeAccess
+) -> None:
     files = build_files(raws)
     files.contents["web.cert"] = b"SHA256(web.mf)= 00\n-----BEGIN CERTIFICATE-----\n"
     with connect(access(packed(tmp_path / "m.ova", files))) as source:
@@ -130,7 +132,7 @@ def test_a_certificate_is_noted(tmp_path: Path, raws: list[Path], access: MakeAc
 @pytest.mark.parametrize("chunk", [0, 100_000, 1 << 20])
 @pytest.mark.parametrize("compress", [False, True])
 @pytest.mark.parametrize("where", ["tar", "folder"])
-def test_compressed_and_split_files(
+def test_compressed_and_split_files_are_read(
     tmp_path: Path, raws: list[Path], access: MakeAccess, chunk: int, compress: bool, where: str
 ) -> None:
     files = build_files(raws, chunk=chunk, compress=compress)
@@ -144,7 +146,7 @@ def test_compressed_and_split_files(
         assert landed.path.read_bytes() == raw.read_bytes()
 
 
-def test_a_piece_that_is_missing_or_damaged(
+def test_a_missing_or_damaged_part_is_detected(
     tmp_path: Path, raws: list[Path], access: MakeAccess, refused: Refused
 ) -> None:
     files = build_files(raws[:1], chunk=300_000)
@@ -157,7 +159,7 @@ def test_a_piece_that_is_missing_or_damaged(
     assert (error.code, second in str(error)) == (Exit.CORRUPT, True)
 
 
-def test_several_members_of_gzip_and_a_damaged_one(
+def test_several_gzip_members_are_read_and_damage_is_detected(
     tmp_path: Path, raws: list[Path], access: MakeAccess, refused: Refused
 ) -> None:
     files = build_files(raws[:1], compress=True, manifest=None)
@@ -175,7 +177,7 @@ def test_several_members_of_gzip_and_a_damaged_one(
 
 
 class StopAfter(Stop):
-    """Stops a landing once that many bytes of the source came."""
+    """Stops a landing after this number of bytes of the source."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -209,7 +211,7 @@ def test_a_resumed_transfer_rereads_its_data_if_a_digest_needs_it(
             landed = source.export(machine, machine.disks[0], out, DiskFormat.RAW, ignore)
     assert landed.path.read_bytes() == raw.read_bytes()
     assert landed.path.stat().st_ino == kept
-    if manifest or not ranges:  # from the first byte on, once
+    if manifest or not ranges:  # once, from the first byte on
         assert landed.resumed_at == 0
         assert landed.source_bytes == size
     else:
@@ -217,10 +219,10 @@ def test_a_resumed_transfer_rereads_its_data_if_a_digest_needs_it(
         assert landed.source_bytes == size - landed.resumed_at
 
 
-def test_a_resumed_transfer_still_finds_a_wrong_digest(
+def test_a_resumed_transfer_still_detects_a_wrong_digest(
     tmp_path: Path, access: MakeAccess, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The wrong byte is in what landed before the kill; the decoder does not see it again."""
+    """The wrong byte is in the part that landed before the kill; the decoder does not see it again."""
     monkeypatch.setattr("steps.disk.checkpoint.SAVE_EVERY_BYTES", MIB)
     raw, out = tmp_path / "original.raw", tmp_path / "d.raw"
     raw.write_bytes(make_disk(24 * MIB, fill=0.9))
@@ -273,8 +275,8 @@ def test_memory_does_not_grow_with_the_archive(tmp_path: Path, compress: bool) -
     path = packed(tmp_path / "m.ova", build_files([raw], compress=compress))
     (tmp_path / "out").mkdir()
     argv = [sys.executable, "-c", CHILD, str(path), str(tmp_path / "out")]
-    said = subprocess.run(argv, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[3])
-    assert 0 < int(said.stdout) < 32 << 10, "KiB"  # the landing's own buffers have some 15 MiB
+    measured = subprocess.run(argv, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[3])
+    assert 0 < int(measured.stdout) < 32 << 10, "KiB"  # the landing's own buffers have some 15 MiB
     assert (tmp_path / "out" / "d.raw").stat().st_size == 128 * MIB
     assert path.stat().st_size > 40 * MIB
 
@@ -301,7 +303,7 @@ def test_links_do_not_lead_out_of_a_folder(
     assert (error.code, "points outside" in str(error)) == (Exit.UNSUPPORTED, True)
 
 
-def test_a_folder_with_no_descriptor_or_two(tmp_path: Path, access: MakeAccess) -> None:
+def test_a_folder_without_exactly_one_descriptor_is_refused(tmp_path: Path, access: MakeAccess) -> None:
     for code in (Exit.NOT_FOUND, Exit.AMBIGUOUS):
         with pytest.raises(StepError) as caught:
             export(access(tmp_path), tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Disks in other formats than stream-optimized VMDK: what the descriptor calls them is how they are read."""
+"""Disks in formats other than stream-optimized VMDK: the descriptor decides how they are read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def export(access: MakeAccess, folder: Path, out: Path) -> Landed:
 
 
 def package(tmp_path: Path, raws: list[Path], image: bytes, uri: bytes, suffix: str = ".vmdk") -> Path:
-    """A folder with one disk, which is `image` whatever the descriptor says."""
+    """A folder with one disk whose content is `image`, whatever the descriptor declares."""
     files = build_files(raws[:1], manifest=None)
     text = files.contents["web.ovf"].replace(STREAM, uri).replace(b"disk1.vmdk", b"disk1" + suffix.encode())
     files.contents = {"web.ovf": text, f"web-disk1{suffix}": image}
@@ -55,7 +55,7 @@ def package(tmp_path: Path, raws: list[Path], image: bytes, uri: bytes, suffix: 
         (["raw"], b"http://en.wikipedia.org/wiki/Byte", ".x", "qcow2"),
     ],
 )
-def test_a_format_arrives_and_holds_the_same(
+def test_a_disk_in_another_format_keeps_its_content(
     tmp_path: Path,
     raws: list[Path],
     access: MakeAccess,
@@ -82,7 +82,7 @@ def test_a_format_arrives_and_holds_the_same(
         (bytes(1 << 20), b"http://en.wikipedia.org/wiki/Byte", Exit.CORRUPT),
     ],
 )
-def test_what_is_not_as_the_descriptor_says(
+def test_a_disk_in_an_undeclared_format_is_refused(
     tmp_path: Path,
     raws: list[Path],
     access: MakeAccess,
@@ -99,7 +99,7 @@ def test_what_is_not_as_the_descriptor_says(
 def test_a_raw_disk_that_looks_like_another_is_raw(
     tmp_path: Path, raws: list[Path], access: MakeAccess
 ) -> None:
-    """What a guest writes into its first sector does not choose how its disk is read."""
+    """The content of the first sector, which a guest writes, does not decide how its disk is read."""
     content = bytearray(raws[0].read_bytes())
     content[:4] = b"QFI\xfb"
     raws[0].write_bytes(content)
@@ -108,7 +108,7 @@ def test_a_raw_disk_that_looks_like_another_is_raw(
     assert qemu.compare(raws[0], "raw", found.path, found.format)
 
 
-def test_a_disk_named_by_its_file(tmp_path: Path, raws: list[Path], access: MakeAccess) -> None:
+def test_a_disk_may_be_referenced_by_its_file(tmp_path: Path, raws: list[Path], access: MakeAccess) -> None:
     files = build_files(raws[:1], manifest=None)
     text = files.contents["web.ovf"].replace(b"ovf:/disk/vmdisk1", b"ovf:/file/file1")
     files.contents["web.ovf"] = text
@@ -158,10 +158,10 @@ def test_a_part_of_a_disk_is_refused_in_preflight(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_parent_of_a_vhdx_is_looked_for_where_its_tables_are(
+def test_the_parent_of_a_vhdx_is_found_in_its_tables(
     tmp_path: Path, raws: list[Path], access: MakeAccess
 ) -> None:
-    """Far behind what a look at a file brings with it."""
+    """It is far after the part that the first read of a file returns."""
     raws[0].write_bytes(images.DISK)
     image = images.vhdx(tmp_path)
     files = build_files(raws[:1], manifest=None)

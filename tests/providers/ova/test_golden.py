@@ -1,10 +1,9 @@
-"""Descriptors as their makers write them, and the machines they stand for.
+"""Descriptors of several products and the VMs that they describe.
 
 `vmware.ovf` is as ovftool and vCenter write it, `virtualbox*.ovf` as VirtualBox does (OVF 1.0 and 2.0),
 `ovirt.ovf` as oVirt's engine does for an OVA, `virt-v2v.ovf` as virt-v2v does for QEMU's guests (OVF 0.9),
-`options.ovf` like vendors' appliances, with sizes to choose from and properties, `collection.ovf` like a
-vApp.
-What is expected stands beside each; VMFERRY_GOLDEN=write writes it anew, to be read by a person.
+`options.ovf` like vendors' appliances, with a choice of sizes and properties, `collection.ovf` like a vApp.
+The expected VM is next to each; VMFERRY_GOLDEN=write rewrites it, and a person must read the change.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ WRITE = os.environ.get("VMFERRY_GOLDEN") == "write"
 
 @pytest.fixture
 def package(tmp_path: Path, descriptor: Path) -> Path:
-    """The descriptor with every file that it refers to, of the size that it says and with nothing in it."""
+    """The descriptor with every file that it refers to, of the declared size and without content."""
     text = descriptor.read_text()
     for line in re.findall(r"<File [^>]*>", text):
         name, size = re.search(r'ovf:href="([^"]+)"', line), re.search(r'ovf:size="(\d+)"', line)
@@ -41,7 +40,7 @@ def package(tmp_path: Path, descriptor: Path) -> Path:
 
 
 @pytest.mark.parametrize("descriptor", sorted(FILES.glob("*.ovf")), ids=lambda path: path.stem)
-def test_a_descriptor_is_this_machine(package: Path, descriptor: Path, access: MakeAccess) -> None:
+def test_each_descriptor_becomes_its_golden_vm(package: Path, descriptor: Path, access: MakeAccess) -> None:
     with connect(access(package)) as source:
         found = source.inventory()
     for one in found.machines:

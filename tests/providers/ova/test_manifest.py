@@ -1,4 +1,4 @@
-"""Manifests in every spelling in use: what is listed is checked, what is not understood is refused."""
+"""Manifests in every spelling in use: listed files are checked, unreadable manifests are refused."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def imported(
 def package(
     raws: list[Path], manifest: Callable[[Content], bytes], *, good: bool, name: str = "web.mf"
 ) -> Content:
-    """The files of a package with a manifest, which is wrong about the disk unless `good`."""
+    """The files of a package with a manifest, whose digest of the disk is wrong unless `good`."""
     files = build_files(raws[:1], manifest=None).contents
     listed = files if good else {**files, DISK: files[DISK] + b"x"}
     return {**files, name: manifest(listed)}
@@ -126,10 +126,10 @@ def test_every_spelling_is_read(
         assert (error.code, DISK in str(error)) == (Exit.CORRUPT, True)
 
 
-def test_the_strongest_of_two_decides(
+def test_the_strongest_digest_decides(
     tmp_path: Path, raws: list[Path], access: MakeAccess, refused: Refused
 ) -> None:
-    """A file can be forged that has the MD5 or SHA-1 of another one."""
+    """It is possible to forge a file with the MD5 or SHA-1 of another one."""
     strong = lines("SHA256({n})= {h}", "sha256")
     weak = lines("SHA1({n})= {h}", "sha1")
     files = package(raws, weak, good=True)
@@ -139,7 +139,7 @@ def test_the_strongest_of_two_decides(
 
 @pytest.mark.parametrize("tar", [True, False], ids=["tar", "folder"])
 @pytest.mark.parametrize("name", ["WEB.MF", "web.MF", "Web.mf", "before-it-was-renamed.mf"])
-def test_a_manifest_by_another_name_is_one(
+def test_a_manifest_with_another_name_is_used(
     tmp_path: Path, raws: list[Path], access: MakeAccess, refused: Refused, name: str, tar: bool
 ) -> None:
     files = package(raws, SPELLINGS["bsd"], good=False, name=name)
@@ -147,7 +147,7 @@ def test_a_manifest_by_another_name_is_one(
     assert (error.code, DISK in str(error)) == (Exit.CORRUPT, True)
 
 
-def test_a_manifest_in_capitals_on_a_server(
+def test_a_manifest_in_capitals_on_a_server_is_used(
     raws: list[Path], access: MakeAccess, refused: Refused, tmp_path: Path
 ) -> None:
     files = package(raws, SPELLINGS["bsd"], good=False, name="web.MF")
@@ -170,7 +170,7 @@ def test_several_manifests_of_other_names_are_refused(
     assert (error.code, "one.mf, two.mf" in str(error)) == (Exit.AMBIGUOUS, True)
 
 
-def test_a_manifest_of_another_package_in_the_folder_is_none(
+def test_the_manifest_of_another_package_is_ignored(
     tmp_path: Path, raws: list[Path], access: MakeAccess
 ) -> None:
     folder = tmp_path / "package"
@@ -194,10 +194,10 @@ def test_a_manifest_of_another_package_in_the_folder_is_none(
     ],
     ids=["encoded-there", "encoded-here", "capitals", "encoded-letters", "letters-taken-apart", "folder"],
 )
-def test_one_file_by_two_names_is_checked(
+def test_a_file_with_two_spellings_of_its_name_is_checked(
     tmp_path: Path, raws: list[Path], access: MakeAccess, refused: Refused, href: str, listed: str
 ) -> None:
-    """The archive's name is the descriptor's, or the manifest's."""
+    """The archive's name is that of the descriptor, or that of the manifest."""
     files = build_files(raws[:1], manifest=None).contents
     disk = files.pop(DISK)
     files["web.ovf"] = files["web.ovf"].replace(DISK.encode(), href.encode())
@@ -249,7 +249,7 @@ def test_names_that_differ_only_in_case_are_ambiguous(refused: Refused) -> None:
     ],
     ids=["algorithm", "empty", "mark-only", "folder", "other-name", "words", "no-line", "cut"],
 )
-def test_what_is_not_understood_is_refused_before_anything_is_copied(
+def test_an_unreadable_manifest_is_refused_before_any_copy(
     tmp_path: Path,
     raws: list[Path],
     access: MakeAccess,
@@ -266,7 +266,7 @@ def test_what_is_not_understood_is_refused_before_anything_is_copied(
     assert (error.code, words in str(error)) == (code, True), str(error)
 
 
-def test_a_digest_of_the_whole_of_a_split_file(
+def test_the_digest_of_a_whole_split_file_is_checked(
     tmp_path: Path, raws: list[Path], access: MakeAccess, refused: Refused
 ) -> None:
     files = build_files(raws[:1], manifest=None, chunk=100_000).contents
@@ -286,7 +286,7 @@ def test_a_digest_of_the_whole_of_a_split_file(
 
 
 @pytest.mark.parametrize("sized", [True, False])
-def test_a_piece_that_the_manifest_does_not_mention(
+def test_a_part_that_is_not_in_the_manifest_is_reported(
     tmp_path: Path, raws: list[Path], access: MakeAccess, sized: bool
 ) -> None:
     files = build_files(raws[:1], manifest=None, chunk=100_000).contents
@@ -298,14 +298,14 @@ def test_a_piece_that_the_manifest_does_not_mention(
         folder = tmp_path / left_out
         folder.mkdir()
         machine, _ = imported(folder, access, {**files, "web.mf": "\n".join(listed).encode()})
-        (said,) = [one.message for one in machine.concerns if one.code == "manifest-entry"]
-        assert left_out in said
+        (concern_text,) = [one.message for one in machine.concerns if one.code == "manifest-entry"]
+        assert left_out in concern_text
 
 
-def test_a_manifest_behind_the_disks_counts_for_the_descriptor_too(
+def test_a_manifest_after_the_disks_covers_the_descriptor_too(
     tmp_path: Path, raws: list[Path], access: MakeAccess, refused: Refused
 ) -> None:
-    """Without Range nobody looks so far before the export."""
+    """Without Range the reader does not get that far before the export."""
     big = tmp_path / "big.raw"
     big.write_bytes(random.Random(1).randbytes(3 << 20))
     files = build_files([big], "virtualbox")
@@ -319,8 +319,8 @@ def test_a_manifest_behind_the_disks_counts_for_the_descriptor_too(
     assert (error.code, "web.ovf" in str(error)) == (Exit.CORRUPT, True), str(error)
 
 
-def test_a_page_is_no_manifest(raws: list[Path], access: MakeAccess) -> None:
-    """Some servers answer 200 and a page for what is not there."""
+def test_an_html_page_is_not_a_manifest(raws: list[Path], access: MakeAccess) -> None:
+    """Some servers answer 200 and a page for a missing file."""
     files = build_files(raws[:1], manifest=None).contents
     page = Page(Behaviour(b"<!DOCTYPE html><html>no such file</html>"))
     pages = {f"/p/{name}": Page(Behaviour(content)) for name, content in files.items()}

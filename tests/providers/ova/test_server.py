@@ -1,4 +1,4 @@
-"""Servers: redirects, logins, what they answer; how much is asked of them."""
+"""Servers: redirects, logins, their answers; how many requests they get."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def describe(access: MakeAccess, url: str, **more: object) -> None:
         source.describe("web", None)
 
 
-def test_redirects_are_followed_and_the_login_stays_at_home(access: MakeAccess, body: bytes) -> None:
+def test_redirects_are_followed_without_the_login(access: MakeAccess, body: bytes) -> None:
     with Site({"/m.ova": Page(Behaviour(body))}) as mirror:
         pages = {"/latest": "/v1/m.ova", "/v1/m.ova": mirror.base + "/m.ova"}
         with Site(pages) as home:
@@ -59,14 +59,14 @@ def test_redirects_are_followed_and_the_login_stays_at_home(access: MakeAccess, 
         ("https://host/m.ova", "https://host.example.com/m.ova", False),
     ],
 )
-def test_where_the_login_goes(home: str, url: str, given: bool) -> None:
+def test_the_login_is_sent_only_to_its_own_host(home: str, url: str, given: bool) -> None:
     assert bool(HttpSettings(login="x", source_url=home).headers(url)) is given
 
 
 def test_an_export_follows_the_current_redirects(
     access: MakeAccess, body: bytes, raws: list[Path], tmp_path: Path
 ) -> None:
-    """A link with a key in it is another one each time: what landed is the same."""
+    """A link with a key in it differs each time: the landed disk is the same."""
     out = tmp_path / "disk.qcow2"
     pages: dict[str, Page | str | int] = {}
     mirrored: dict[str, Page | str | int] = {}
@@ -82,7 +82,9 @@ def test_an_export_follows_the_current_redirects(
     assert qemu.compare(raws[0], "raw", out, "qcow2")
 
 
-def test_never_from_https_to_http(access: MakeAccess, body: bytes, tls: SelfSigned, refused: Refused) -> None:
+def test_a_redirect_from_https_to_http_is_refused(
+    access: MakeAccess, body: bytes, tls: SelfSigned, refused: Refused
+) -> None:
     with (
         Site({"/m.ova": Page(Behaviour(body))}) as plain,
         Site({"/m.ova": plain.base + "/m.ova", "/f": "file:///etc/passwd"}, tls.server()) as home,
@@ -94,7 +96,7 @@ def test_never_from_https_to_http(access: MakeAccess, body: bytes, tls: SelfSign
         assert not plain.asked
 
 
-def test_a_redirect_to_itself_ends(access: MakeAccess, refused: Refused) -> None:
+def test_a_redirect_loop_is_refused(access: MakeAccess, refused: Refused) -> None:
     with Site({"/m.ova": "/m.ova"}) as site:
         assert "redirects too often" in str(refused(lambda: describe(access, site.base + "/m.ova")))
         assert len(site.asked) == 10
@@ -109,13 +111,13 @@ def test_a_redirect_to_itself_ends(access: MakeAccess, refused: Refused) -> None
         (405, Exit.INVALID),
     ],
 )
-def test_what_a_server_answers(access: MakeAccess, refused: Refused, status: int, code: Exit) -> None:
+def test_http_statuses_have_exit_codes(access: MakeAccess, refused: Refused, status: int, code: Exit) -> None:
     with Site({"/m.ova": status}) as site:
         error = refused(lambda: describe(access, site.base + "/m.ova"))
     assert (error.code, str(status) in str(error)) == (code, True)
 
 
-def test_a_wrong_password_and_an_unknown_certificate(
+def test_a_wrong_password_and_an_unknown_certificate_are_refused(
     access: MakeAccess, body: bytes, tls: SelfSigned, refused: Refused
 ) -> None:
     with Site({"/m.ova": Page(Behaviour(body), login="alice:secret")}, tls.server()) as site:
@@ -127,14 +129,14 @@ def test_a_wrong_password_and_an_unknown_certificate(
         describe(access, url, insecure_skip_tls_verify=True, ca_crt="")
 
 
-def test_nobody_listens(access: MakeAccess, refused: Refused) -> None:
+def test_a_closed_port_is_unreachable(access: MakeAccess, refused: Refused) -> None:
     with Site({}) as site:
         url = site.base + "/m.ova"
     assert refused(lambda: describe(access, url)).code is Exit.UNREACHABLE
 
 
 @pytest.mark.parametrize("content_range", ["bytes 7-9/10", "nonsense", ""])
-def test_a_server_that_lies_about_ranges(
+def test_a_wrong_content_range_is_detected(
     access: MakeAccess, refused: Refused, body: bytes, content_range: str
 ) -> None:
     with Site({"/m.ova": Page(Behaviour(body, content_range=content_range))}) as site:
@@ -142,7 +144,7 @@ def test_a_server_that_lies_about_ranges(
 
 
 @pytest.mark.parametrize("how", [{"chunked": True, "ranges": False}, {"length": False, "ranges": False}])
-def test_a_server_that_does_not_tell_the_size(
+def test_a_server_without_content_length_is_read(
     access: MakeAccess, body: bytes, raws: list[Path], tmp_path: Path, how: Any
 ) -> None:
     with (
@@ -157,13 +159,13 @@ def test_a_server_that_does_not_tell_the_size(
 
 
 def sent(how: Behaviour) -> int:
-    """Bytes asked for by Range."""
+    """Bytes requested by Range."""
     windows = [re.fullmatch(r"bytes=(\d+)-(\d+)", asked or "") for asked in how.asked]
     assert all(windows), how.asked
     return sum(int(window[2]) - int(window[1]) + 1 for window in windows if window)
 
 
-def test_a_description_reads_headers_and_nothing_else(
+def test_a_description_reads_only_headers(
     access: MakeAccess, body: bytes, tmp_path: Path, raws: list[Path]
 ) -> None:
     how = Behaviour(body)
@@ -175,7 +177,7 @@ def test_a_description_reads_headers_and_nothing_else(
             machine = source.describe("web", None)
             how.asked.clear()
             landed = source.export(machine, machine.disks[1], tmp_path / "d.raw", DiskFormat.RAW, ignore)
-            assert sent(how) == landed.source_bytes  # its head came with the last header of the tar
+            assert sent(how) == landed.source_bytes  # the first bytes came with the last header of the tar
 
 
 def test_without_range_a_description_ends_before_the_disks(
@@ -185,11 +187,11 @@ def test_without_range_a_description_ends_before_the_disks(
     how = Behaviour(body, ranges=False)
     with Site({"/m.ova": Page(how)}) as site, connect(access(site.base + "/m.ova")) as source:
         machine = source.describe("web", None)
-        assert len(how.asked) == 1  # what came ahead was enough: nothing else was asked for
+        assert len(how.asked) == 1  # the bytes that were read ahead were enough: there was no other request
         assert "manifest-missing" not in {each.code for each in machine.concerns}
 
 
-def test_a_connection_that_breaks_again_and_again(
+def test_a_connection_that_breaks_repeatedly_is_resumed(
     access: MakeAccess, body: bytes, raws: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("steps.disk.web.RESUME_PAUSES", (0.0, 0.0))
@@ -203,7 +205,7 @@ def test_a_connection_that_breaks_again_and_again(
 
 
 def raw_ova(path: Path, disk: Path, manifest: str) -> bytes:
-    """An archive whose disk is raw: unlike a VMDK, any bytes pass for its content."""
+    """An archive with a raw disk: unlike with a VMDK, any bytes are valid content."""
     files = build_files([disk], manifest=None)
     (name, text), (image, packed) = files.contents.items()
     made = text.decode().replace(image, "disk.raw").replace(f'ovf:size="{len(packed)}"', "")
@@ -221,9 +223,9 @@ def raw_ova(path: Path, disk: Path, manifest: str) -> bytes:
 def test_an_archive_without_range_is_read_again_and_compared(
     access: MakeAccess, raws: list[Path], tmp_path: Path, manifest: str, etag: str, *, is_replaced: bool
 ) -> None:
-    """It broke in the middle of a raw disk, of which any bytes would pass for the rest.
+    """The transfer broke in the middle of a raw disk, and any bytes would be accepted as the rest.
 
-    The archive that lies there now may be another one of the same size, which the server may not tell.
+    The archive may meanwhile be another one of the same size, and the server may not tell.
     """
     other = tmp_path / "other.raw"
     other.write_bytes(bytes(byte ^ 0xFF for byte in raws[0].read_bytes()))
@@ -236,7 +238,7 @@ def test_an_archive_without_range_is_read_again_and_compared(
             machine = source.describe("web", None)
             assert "no-range" in {each.code for each in machine.concerns}
             middle = len(bodies[0]) - raws[0].stat().st_size // 2
-            # Without a manifest in front the archive is read to its end once, to look for one there.
+            # If no manifest comes first, the archive is read once to its end, to look for one there.
             how.cuts = [1 << 40, middle, middle]
             with pytest.raises(StepError, match="reads from the start and compares") as caught:
                 source.export(machine, machine.disks[0], out, DiskFormat.RAW, ignore)
@@ -248,7 +250,7 @@ def test_an_archive_without_range_is_read_again_and_compared(
     assert landed.path.read_bytes() == (other if is_replaced else raws[0]).read_bytes()
 
 
-def test_a_folder_behind_a_server(
+def test_a_folder_behind_a_server_is_read(
     access: MakeAccess, raws: list[Path], tmp_path: Path, refused: Refused
 ) -> None:
     files = build_files(raws, name="my vm").contents
@@ -284,7 +286,7 @@ def test_a_folder_behind_a_server(
     ids=["etag", "weak", "modified", "length"],
 )
 @pytest.mark.parametrize("ranges", [True, False])
-def test_an_archive_that_is_replaced_while_it_is_read(
+def test_an_archive_replaced_during_the_transfer_is_detected(
     access: MakeAccess,
     raws: list[Path],
     tmp_path: Path,
@@ -293,7 +295,7 @@ def test_an_archive_that_is_replaced_while_it_is_read(
     *,
     ranges: bool,
 ) -> None:
-    """Where its disk is was read from the old one: any bytes of the new one would pass for a raw disk."""
+    """The disk's position is that in the old one: any bytes of the new one would pass as a raw disk."""
     body = raw_ova(tmp_path / "m.ova", raws[0], "")
     how, out = Behaviour(body, ranges=ranges, **before), tmp_path / "disk.raw"
     with Site({"/m.ova": Page(how)}) as site, connect(access(site.base + "/m.ova")) as source:
@@ -306,7 +308,7 @@ def test_an_archive_that_is_replaced_while_it_is_read(
         assert not out.exists()
 
 
-def test_a_local_archive_that_is_replaced_while_it_is_read(
+def test_a_local_archive_replaced_while_it_is_read_is_detected(
     access: MakeAccess, raws: list[Path], tmp_path: Path
 ) -> None:
     body = raw_ova(tmp_path / "m.ova", raws[0], "")
@@ -317,10 +319,10 @@ def test_a_local_archive_that_is_replaced_while_it_is_read(
             source.export(machine, machine.disks[0], tmp_path / "disk.raw", DiskFormat.RAW, ignore)
 
 
-def test_a_package_that_was_replaced(
+def test_a_disk_of_a_replaced_package_is_read_again(
     access: MakeAccess, body: bytes, raws: list[Path], tmp_path: Path, refused: Refused
 ) -> None:
-    """Another archive at the same URL: one disk is not taken for that of the other."""
+    """Another archive at the same URL: its disk is not confused with that of the first one."""
     pages = {"/m.ova": Page(Behaviour(body))}
     with Site(pages) as site:
         url, out = site.base + "/m.ova", tmp_path / "d.raw"
@@ -340,12 +342,12 @@ def test_a_package_that_was_replaced(
         assert error.code is Exit.INVALID
 
 
-def test_a_download_that_takes_too_long(access: MakeAccess, body: bytes, tmp_path: Path) -> None:
+def test_a_download_that_takes_too_long_is_stopped(access: MakeAccess, body: bytes, tmp_path: Path) -> None:
     how, out = Behaviour(body), tmp_path / "d.raw"
     with Site({"/m.ova": Page(how)}) as site:
         with connect(access(site.base + "/m.ova", download_seconds=1)) as source:
             machine = source.describe("web", None)
-            how.hang_at = 100_000  # more than a look at the disk's size asks for
+            how.hang_at = 100_000  # more than a check of the disk's size requests
             with pytest.raises(StepError, match="longer than 1 s") as caught:
                 source.export(machine, machine.disks[0], out, DiskFormat.RAW, ignore)
         assert caught.value.code is Exit.UNREACHABLE

@@ -1,4 +1,4 @@
-"""Members of tars, as Python's tarfile and GNU tar write them, and tars that mean harm."""
+"""Members of tars as Python's tarfile and GNU tar write them, and malicious tars."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def info(name: str, size: int = 0, **more: object) -> tarfile.TarInfo:
 
 
 @pytest.mark.parametrize("layout", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT], ids=["pax", "gnu"])
-def test_long_and_foreign_names_and_all_sizes(tmp_path: Path, layout: int) -> None:
+def test_long_and_foreign_names_and_all_sizes_are_read(tmp_path: Path, layout: int) -> None:
     names = {"m.ovf": 700, UNICODE: 0, LONG: 512, "last.mf": 5}
     path = written(tmp_path / "t", *(info(name, size) for name, size in names.items()), layout=layout)
     found = members(path)
@@ -62,8 +62,8 @@ def test_long_and_foreign_names_and_all_sizes(tmp_path: Path, layout: int) -> No
 
 
 @pytest.mark.parametrize("between", [b"K", b"g"], ids=["link name", "pax defaults"])
-def test_a_long_name_holds_for_the_next_file_not_for_the_next_record(tmp_path: Path, between: bytes) -> None:
-    """GNU's tar.h and pax: a record in front of a file speaks of the file, whatever stands between them."""
+def test_a_long_name_belongs_to_the_next_file_not_to_the_next_record(tmp_path: Path, between: bytes) -> None:
+    """GNU's tar.h and pax: a record before a file describes that file, whatever comes between them."""
     record = info("record", 12, type=between).tobuf(tarfile.GNU_FORMAT) + b"12 comment=\n".ljust(512, b"\0")
     file = info(LONG, 5).tobuf(tarfile.GNU_FORMAT)
     path = tmp_path / "t"
@@ -73,14 +73,14 @@ def test_a_long_name_holds_for_the_next_file_not_for_the_next_record(tmp_path: P
     assert content(path, found[LONG]) == b"disk!"
 
 
-def test_a_name_in_two_fields(tmp_path: Path) -> None:
+def test_a_name_in_two_fields_is_read(tmp_path: Path) -> None:
     name = "x" * 90 + "/" + "y" * 90 + ".vmdk"
     path = written(tmp_path / "t", info(name, 3))
     assert list(members(path)) == [name]
 
 
 @pytest.mark.parametrize("layout", ["v7", "oldgnu", "gnu", "ustar", "posix"])
-def test_gnu_tar_in_each_of_its_formats(tmp_path: Path, layout: str) -> None:
+def test_every_format_of_gnu_tar_is_read(tmp_path: Path, layout: str) -> None:
     (tmp_path / "m.ovf").write_bytes(b"o" * 100)
     (tmp_path / "d.vmdk").write_bytes(b"d" * 70000)
     argv = ["tar", f"--format={layout}", "-cf", "t", "--", "./m.ovf", "d.vmdk"]
@@ -90,8 +90,8 @@ def test_gnu_tar_in_each_of_its_formats(tmp_path: Path, layout: str) -> None:
     assert content(tmp_path / "t", found["d.vmdk"]) == b"d" * 70000
 
 
-def test_a_member_beyond_what_eleven_octal_digits_hold(tmp_path: Path) -> None:
-    """GNU's base 256 and pax: 9 GiB, of which a sparse file has none on the disk."""
+def test_a_member_of_more_than_eight_gib_is_read(tmp_path: Path) -> None:
+    """GNU's base 256 and pax: 9 GiB, for which a sparse file uses no disk space."""
     size = 9 << 30
     for layout in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
         path = tmp_path / f"t{layout}"
@@ -107,14 +107,14 @@ def test_a_member_beyond_what_eleven_octal_digits_hold(tmp_path: Path) -> None:
         ]
 
 
-def test_folders_are_passed_over_and_an_end_without_zeros_is_one(tmp_path: Path) -> None:
+def test_folders_are_ignored_and_the_end_needs_no_zeros(tmp_path: Path) -> None:
     path = written(tmp_path / "t", info("./", type=tarfile.DIRTYPE), info("./m.ovf", 5))
     path.write_bytes(path.read_bytes()[:1536])
     assert list(members(path)) == ["m.ovf"]
 
 
 def gap(path: Path) -> None:
-    """A block of zeros in front of the second member, where some readers end and some do not."""
+    """A block of zeros before the second member, at which some readers stop and some do not."""
     data = path.read_bytes()
     path.write_bytes(data[:1024] + bytes(512) + data[1024:])
 
@@ -126,7 +126,7 @@ def broken_sum(path: Path) -> None:
 
 
 def second(change: Callable[[bytearray], None]) -> Callable[[Path], None]:
-    """Damage the second member's header and mend its checksum."""
+    """Damage the second member's header and correct its checksum."""
 
     def act(path: Path) -> None:
         data = bytearray(path.read_bytes())
@@ -174,12 +174,12 @@ def field(start: int, text: bytes) -> Callable[[Path], None]:
         (lambda path: path.write_bytes(b"PK\3\4" + bytes(600)), Exit.INVALID, "zip"),
     ],
 )
-def test_a_tar_that_is_refused(
+def test_a_damaged_or_unsupported_tar_is_refused(
     tmp_path: Path, refused: Refused, damage: Callable[[Path], object], code: Exit, words: str | None
 ) -> None:
     path = written(tmp_path / "t.ova", info("m.ovf", 300), info("disk.vmdk", 700))
     damage(path)
-    if words is None:  # what a long name of 'c's belongs to is missing: the archive just ends
+    if words is None:  # the file of a long name of 'c's is missing: the archive just ends
         assert list(members(path)) == ["m.ovf"]
         return
     error = refused(lambda: members(path))
@@ -187,14 +187,14 @@ def test_a_tar_that_is_refused(
 
 
 @pytest.mark.parametrize("key", ["size=-1", "size=1e3", "GNU.sparse.major=1", "path=../out"])
-def test_a_pax_record_that_is_refused(tmp_path: Path, refused: Refused, key: str) -> None:
+def test_an_invalid_pax_record_is_refused(tmp_path: Path, refused: Refused, key: str) -> None:
     name, value = key.split("=")
     path = written(tmp_path / "t", info("m.ovf", 5, pax_headers={name: value}), layout=tarfile.PAX_FORMAT)
     assert refused(lambda: members(path)).code in (Exit.CORRUPT, Exit.UNSUPPORTED)
 
 
 @pytest.mark.parametrize("value", [b"10 path=x\n", b"10 size=5\n"])
-def test_pax_defaults_of_what_no_two_files_share(tmp_path: Path, refused: Refused, value: bytes) -> None:
+def test_pax_defaults_for_name_or_size_are_refused(tmp_path: Path, refused: Refused, value: bytes) -> None:
     record = info("record", len(value), type=tarfile.XGLTYPE).tobuf(tarfile.USTAR_FORMAT)
     path = written(tmp_path / "t", info("m.ovf", 5))
     path.write_bytes(record + value.ljust(512, b"\0") + path.read_bytes())
@@ -202,8 +202,8 @@ def test_pax_defaults_of_what_no_two_files_share(tmp_path: Path, refused: Refuse
 
 
 @pytest.mark.parametrize("what", ["name", "size"])
-def test_two_records_that_disagree(tmp_path: Path, refused: Refused, what: str) -> None:
-    """GNU tar takes the last name, Python's tarfile the first."""
+def test_contradictory_records_are_refused(tmp_path: Path, refused: Refused, what: str) -> None:
+    """GNU tar uses the last name, Python's tarfile the first."""
     header = {"path": LONG} if what == "name" else {"size": "5"}
     file = info("m.ovf", 5, pax_headers=header).tobuf(tarfile.PAX_FORMAT)
     record, rest = file[:-512], file[-512:] + b"disk!".ljust(512, b"\0") + bytes(1024)
@@ -216,8 +216,8 @@ def test_two_records_that_disagree(tmp_path: Path, refused: Refused, what: str) 
     assert f"a second {what}" in str(refused(lambda: members(path)))
 
 
-def test_a_walk_that_failed_is_not_at_its_end(tmp_path: Path, refused: Refused) -> None:
-    """Or a file behind the failure, such as the manifest, would be taken for one that is not there."""
+def test_a_failed_walk_does_not_count_as_complete(tmp_path: Path, refused: Refused) -> None:
+    """Otherwise a file after the failure, such as the manifest, would be treated as missing."""
     path = written(tmp_path / "t", info("m.ovf", 5), info("m.mf", 5))
     with contextlib.closing(
         FileReader(source_file.locate(Address.parse(str(path)), HttpSettings()), Stop())
@@ -225,7 +225,7 @@ def test_a_walk_that_failed_is_not_at_its_end(tmp_path: Path, refused: Refused) 
         tar = Tar(reader)
         assert tar.find(lambda name: name == "m.ovf")
         path.write_bytes(path.read_bytes()[:1024])
-        reader._block = b""  # what was read ahead
+        reader._block = b""  # the data that was read ahead
         errors = {str(refused(tar.names)) for _ in range(3)}
     assert len(errors) == 1
 
@@ -237,7 +237,7 @@ def test_a_long_record_is_not_read(tmp_path: Path, refused: Refused) -> None:
     assert "for a pax record" in str(refused(lambda: members(path)))
 
 
-def test_more_files_than_any_package_has(
+def test_too_many_files_are_refused(
     tmp_path: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("steps.providers.ova.tar._MAX_MEMBERS", 20)
@@ -258,7 +258,7 @@ def test_a_large_file_is_not_read_as_a_descriptor(tmp_path: Path, refused: Refus
 
 
 def test_every_error_is_a_step_error(tmp_path: Path) -> None:
-    """Any one byte changed: an error of ours, or the same members, or others that lie in the file."""
+    """With any byte changed: an error of ours, or the same members, or other members inside the file."""
     path = written(tmp_path / "t", info("m.ovf", 30), info(UNICODE, 70), layout=tarfile.PAX_FORMAT)
     data = path.read_bytes()
     for at in range(0, len(data.rstrip(b"\0")), 5):

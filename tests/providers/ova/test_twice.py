@@ -1,4 +1,4 @@
-"""Identifiers that a package gives twice: refused with the identifier, or both things are kept."""
+"""IDs that a package has twice: it is refused with the ID, or both objects are kept."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def package(tmp_path: Path, raws: list[Path]) -> Path:
 
 @pytest.fixture
 def described(package: Path, access: MakeAccess) -> Describe:
-    """The VM after some of its descriptor's words were changed, each of them once."""
+    """The VM after some texts of its descriptor were replaced, each of them once."""
 
     def change(*pairs: tuple[str, str]) -> Machine:
         text = (package / "web.ovf").read_text()
@@ -50,7 +50,7 @@ def codes(machine: Machine, severity: Severity) -> dict[str, str]:
 
 
 RESOURCE = "<rasd:HostResource>ovf:/disk/other</rasd:HostResource>"
-CARD = item(41, 10, more="<rasd:Connection>DMZ</rasd:Connection>")
+NIC = item(41, 10, more="<rasd:Connection>DMZ</rasd:Connection>")
 
 
 @pytest.mark.parametrize(
@@ -59,17 +59,17 @@ CARD = item(41, 10, more="<rasd:Connection>DMZ</rasd:Connection>")
         ([('ovf:diskId="vmdisk2"', 'ovf:diskId="vmdisk1"')], "'vmdisk1'"),
         ([('ovf:id="file2"', 'ovf:id="file1"')], "'file1'"),
         ([("InstanceID>11<", "InstanceID>10<")], "'10'"),
-        ([("</VirtualHardwareSection>", CARD.replace(">41<", ">40<") + "</VirtualHardwareSection>")], "'40'"),
-        # An item that is there twice in every word may be one device or two.
-        ([("<Item><rasd:ElementName>item 40", CARD + CARD + "<Item><rasd:ElementName>item 40")], "'41'"),
-        # A second controller with the id that both disks name.
+        ([("</VirtualHardwareSection>", NIC.replace(">41<", ">40<") + "</VirtualHardwareSection>")], "'40'"),
+        # An item that is there twice word for word may be one device or two.
+        ([("<Item><rasd:ElementName>item 40", NIC + NIC + "<Item><rasd:ElementName>item 40")], "'41'"),
+        # A second controller with the ID that both disks name.
         ([("</VirtualHardwareSection>", item(3, 5) + "</VirtualHardwareSection>")], "'3'"),
         ([("</VirtualHardwareSection>", item(1, 3, 4) + "</VirtualHardwareSection>")], "'1'"),
         ([("<rasd:HostResource>", RESOURCE + "<rasd:HostResource>")], "ovf:/disk/other, ovf:/disk/vmdisk1"),
     ],
-    ids=["disk", "file", "disk-item", "card", "same-card", "controller", "processor", "two-resources"],
+    ids=["disk", "file", "disk-item", "nic", "same-nic", "controller", "processor", "two-resources"],
 )
-def test_what_is_there_twice_is_refused_by_its_identifier(
+def test_a_duplicate_id_is_refused_and_named(
     described: Describe, refused: Refused, pairs: list[tuple[str, str]], names: str
 ) -> None:
     error = refused(lambda: described(*pairs))
@@ -98,20 +98,20 @@ END = "</VirtualHardwareSection>"
     ],
 )
 def test_a_setting_with_two_values_is_refused(described: Describe, refused: Refused, settings: str) -> None:
-    """The later one counted, in silence: a VM that boots by UEFI came to boot by BIOS."""
+    """Before, the later value counted silently: a VM with UEFI booted with BIOS."""
     error = refused(lambda: described((END, settings + END)))
     assert error.code is Exit.AMBIGUOUS
     assert re.search("'(firmware|uefi.secureboot.enabled|tpm20.enabled)'", str(error))
     assert "leave one of them" in str(error)
 
 
-def test_a_setting_that_is_there_twice_in_the_same_words_is_one(described: Describe) -> None:
+def test_a_setting_with_the_same_value_twice_is_accepted(described: Describe) -> None:
     key = "uefi.secureBoot.enabled"
     settings = config(key, "TRUE") + config(key.upper(), "true ", "ExtraConfig")
     assert described((END, settings + END)).firmware.secure_boot
 
 
-def test_two_values_of_a_setting_that_nobody_reads_do_no_harm(described: Describe) -> None:
+def test_two_values_of_an_unused_setting_are_ignored(described: Describe) -> None:
     settings = config("tools.syncTime", "1") + config("tools.syncTime", "2") + config("tpm20.enabled", "1")
     assert described((END, settings + END)).firmware.tpm
 
@@ -127,7 +127,7 @@ def test_a_boot_order_that_names_two_devices_is_refused(described: Describe, ref
 def test_devices_of_several_kinds_may_share_an_id(
     described: Describe, package: Path, access: MakeAccess, raws: list[Path], tmp_path: Path
 ) -> None:
-    """Some writers number disks and cards each from 0. Nothing here refers to the id that is there twice."""
+    """Some writers number disks and NICs each from 0. Here nothing refers to the ID that is there twice."""
     machine = described(("InstanceID>10<", "InstanceID>40<"), ("InstanceID>11<", "InstanceID>1<"))
     assert (len(machine.disks), len(machine.nics), machine.vcpus) == (2, 1, 2)
     with connect(access(package)) as source:
@@ -136,14 +136,14 @@ def test_devices_of_several_kinds_may_share_an_id(
             assert landed.path.read_bytes() == original.read_bytes()
 
 
-def test_a_disk_that_is_listed_twice_in_the_same_words_is_one(described: Describe) -> None:
+def test_a_disk_listed_twice_identically_is_one_disk(described: Describe) -> None:
     disk = '<Disk ovf:capacity="1048576" ovf:diskId="blank"/>'
     machine = described(("</DiskSection>", f"{disk}{disk}</DiskSection>"), ("disk/vmdisk2", "disk/blank"))
     assert [one.capacity for one in machine.disks] == [6 << 20, 1 << 20]
 
 
 def test_one_disk_on_three_devices_of_one_id_has_three_keys() -> None:
-    """Whatever an export goes by, it must not take one for the other."""
+    """An export must not confuse them, whatever it identifies them by."""
     text = (
         '<Envelope><DiskSection><Disk diskId="d" capacity="9"/></DiskSection><VirtualSystem id="m">'
         "<VirtualHardwareSection>"
@@ -178,9 +178,9 @@ OPTIONS = (
         item(1, 3, 4).replace("<Item>", '<Item ovf:configuration="small">') * 2,
         item(10, 10).replace("<Item>", '<Item ovf:configuration="small">'),
     ],
-    ids=["two-of-one-configuration", "a-card-for-a-disk"],
+    ids=["two-of-one-configuration", "a-nic-for-a-disk"],
 )
-def test_a_configuration_that_would_replace_something_else_is_refused(
+def test_a_configuration_that_would_replace_another_item_is_refused(
     described: Describe, refused: Refused, more: str
 ) -> None:
     end = "</VirtualHardwareSection>"
@@ -188,7 +188,7 @@ def test_a_configuration_that_would_replace_something_else_is_refused(
     assert error.code is Exit.AMBIGUOUS
 
 
-def test_a_configuration_replaces_what_it_may(described: Describe) -> None:
+def test_a_configuration_replaces_its_item(described: Describe) -> None:
     end = "</VirtualHardwareSection>"
     small, big = (
         item(1, 3, count).replace("<Item>", f'<Item ovf:configuration="{name}">')
@@ -206,25 +206,25 @@ def test_a_configuration_replaces_what_it_may(described: Describe) -> None:
     ],
     ids=["ids", "id-and-name", "names"],
 )
-def test_vms_that_share_a_handle_are_refused(refused: Refused, systems: str) -> None:
-    """A step finds its VM again by the id: with the first one's it would take the first one's disks."""
+def test_vms_with_the_same_id_are_refused(refused: Refused, systems: str) -> None:
+    """A step finds its VM again by the ID: with the first one's ID it would read the first one's disks."""
     error = refused(lambda: envelope.read(f"<Envelope>{systems}</Envelope>".encode(), "m.ovf"))
     assert (error.code, "'a'" in str(error)) == (Exit.AMBIGUOUS, True)
 
 
-def test_what_no_device_refers_to_is_warned_of(described: Describe) -> None:
+def test_an_unused_disk_causes_a_warning(described: Describe) -> None:
     machine = described(
         ("<rasd:HostResource>ovf:/disk/vmdisk2</rasd:HostResource>", ""),
         ("</References>", '<File ovf:href="extra.qcow2" ovf:id="x"/></References>'),
     )
-    said = [one.message for one in machine.concerns if one.code == "disk-unused"]
-    assert len(said) == 2
-    assert "vmdisk2 (web-disk2.vmdk)" in said[0]
-    assert "extra.qcow2" in said[1]
+    messages = [one.message for one in machine.concerns if one.code == "disk-unused"]
+    assert len(messages) == 2
+    assert "vmdisk2 (web-disk2.vmdk)" in messages[0]
+    assert "extra.qcow2" in messages[1]
 
 
 @pytest.mark.parametrize("href", ["web.nvram", "readme.txt", "web.iso"], ids=["firmware", "text", "medium"])
-def test_files_that_are_no_disks_are_not_warned_of(described: Describe, href: str) -> None:
+def test_files_other_than_disks_cause_no_warning(described: Describe, href: str) -> None:
     machine = described(("</References>", f'<File ovf:href="{href}" ovf:id="x"/></References>'))
     assert "disk-unused" not in codes(machine, Severity.WARN)
 
@@ -249,7 +249,7 @@ def test_an_archive_with_two_descriptors_is_refused(
 
 
 @pytest.mark.parametrize("name", ["web-disk1.vmdk", "./web-disk1.vmdk"])
-def test_a_file_that_comes_again_at_the_end_is_noticed(
+def test_a_file_repeated_at_the_end_is_detected(
     tmp_path: Path, raws: list[Path], access: MakeAccess, refused: Refused, name: str
 ) -> None:
     files = build_files(raws, manifest=None).contents
@@ -278,24 +278,24 @@ BIG = '<DeploymentOptionSection><Configuration ovf:id="small"/><Configuration ov
     ],
     ids=["logical-disk", "odd-kind", "bound", "configuration", "second-hardware"],
 )
-def test_a_disk_that_is_not_in_effect_is_told_of(described: Describe, pairs: list[tuple[str, str]]) -> None:
+def test_an_ignored_disk_is_reported(described: Describe, pairs: list[tuple[str, str]]) -> None:
     machine = described(*pairs)
     assert [disk.key for disk in machine.disks] == ["vmdisk1"]
     assert "vmdisk2" in codes(machine, Severity.WARN)["disk-unused"]
 
 
-def test_a_disk_of_the_normal_bound_is_a_disk(described: Describe) -> None:
+def test_a_disk_with_the_bound_normal_is_used(described: Describe) -> None:
     machine = described((IN_EFFECT, IN_EFFECT.replace("<Item>", '<Item ovf:bound="normal">')))
     assert [disk.key for disk in machine.disks] == ["vmdisk1", "vmdisk2"]
 
 
 @pytest.mark.parametrize("word", ['ovf:fileRef=""', 'ovf:fileRef=" "', 'ovf:FileRef="file9"'])
-def test_a_disk_whose_file_has_no_name_is_no_empty_disk(described: Describe, word: str) -> None:
+def test_a_disk_whose_file_has_no_name_is_not_a_blank_disk(described: Describe, word: str) -> None:
     machine = described(('ovf:fileRef="file2"', word))
     assert "file-missing" in codes(machine, Severity.BLOCK)
 
 
-def test_a_file_that_is_listed_twice_in_two_ways_is_no_name_of_one(
+def test_a_file_listed_twice_differently_is_ambiguous(
     described: Describe, refused: Refused, package: Path
 ) -> None:
     text = (package / "web.ovf").read_text()
@@ -309,7 +309,7 @@ def test_a_file_that_is_listed_twice_in_two_ways_is_no_name_of_one(
 
 
 @pytest.mark.parametrize(("second", "is_read"), [("1048576", True), ("2097152", False)])
-def test_a_capacity_by_a_property_of_two_values_is_none(
+def test_a_capacity_from_a_property_with_two_values_is_not_used(
     described: Describe, second: str, *, is_read: bool
 ) -> None:
     values = f'<Property ovf:key="s" ovf:value="1048576"/><Property ovf:key="s" ovf:value="{second}"/>'

@@ -1,4 +1,4 @@
-"""One simulator for all tests of the provider; each test has machines of its own in it."""
+"""One simulator for all tests of the provider; each test has its own VMs in it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def shared(simulator_states: Callable[[str], Path]) -> Iterator[Simulator]:
 
 @pytest.fixture
 def vcenter(shared: Simulator) -> Iterator[Simulator]:
-    """The shared simulator, which each test must leave without a session and without a lease."""
+    """The shared simulator; each test must leave it without a session and without a lease."""
     shared.forget_calls()
     yield shared
     shared.clear()

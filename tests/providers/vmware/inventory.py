@@ -1,4 +1,4 @@
-"""What the shared simulator has. A test that changes a machine has one of its own."""
+"""The inventory of the shared simulator. A test that changes a VM has one of its own."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ _POWER: Final = [
     _vm("slow", power="on", shutdownSeconds=1),
     _vm("forced", power="on"),
     _vm("stubborn", power="on", ignoresShutdown=True),
-    _vm("stubborn-too", power="on", ignoresShutdown=True),  # vSphere remembers who was asked
+    _vm("stubborn-too", power="on", ignoresShutdown=True),  # vSphere remembers which guests were asked
     _vm("no-tools", power="on", tools="notRunning"),
     _vm("tools-end", power="on"),
     _vm("twice", power="on", shutdownSeconds=1),

@@ -1,4 +1,4 @@
-"""The suite that every provider passes, over the simulated vCenter."""
+"""The suite of every provider, with the simulated vCenter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A machine as a document."""
+"""Describes a VM as a document."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def hardware(access: MakeAccess) -> Machine:
 
 
 @pytest.mark.vcenter
-def test_the_machine(hardware: Machine) -> None:
+def test_a_vm_is_described_with_all_properties(hardware: Machine) -> None:
     assert (hardware.vcpus, hardware.cores_per_socket, hardware.memory_mib) == (4, 2, 3072)
     assert hardware.firmware == Firmware(kind="efi", secure_boot=True, tpm=True, tpm_version="2.0")
     assert hardware.os == "debian12"
@@ -65,14 +65,14 @@ def test_disks_keep_their_own_sizes_and_places(hardware: Machine) -> None:
 
 
 @pytest.mark.vcenter
-def test_boot_order(hardware: Machine) -> None:
+def test_the_boot_order_is_read(hardware: Machine) -> None:
     things: list[Disk | Nic] = [*hardware.disks, *hardware.nics]
     order = {thing.boot_order: thing.id for thing in things if thing.boot_order}
     assert order == {1: "disk-7", 2: "nic-0", 3: "disk-1"}
 
 
 @pytest.mark.vcenter
-def test_network_cards(hardware: Machine) -> None:
+def test_all_nic_models_are_read(hardware: Machine) -> None:
     models = [nic.model for nic in hardware.nics]
     assert models == [
         NicModel.VMXNET3,
@@ -105,13 +105,13 @@ def test_network_cards(hardware: Machine) -> None:
         ("plain", set()),
     ],
 )
-def test_concerns(access: MakeAccess, vm: str, expected: set[tuple[str, str]]) -> None:
+def test_concerns_of_each_vm(access: MakeAccess, vm: str, expected: set[tuple[str, str]]) -> None:
     found = described(access, vm).concerns
     assert {(concern.severity.value, concern.code) for concern in found} == expected
     assert all(concern.message and concern.remedy for concern in found if concern.severity is Severity.BLOCK)
 
 
-# What the simulator cannot have: hand-made devices and states.
+# Devices and states that the simulator does not support, made by hand.
 
 
 def backing(**more: Any) -> Any:
@@ -148,7 +148,7 @@ def from_facts(facts: dict[str, Any]) -> Machine:
         ({"config.keyId": object(), "summary.config.tpmPresent": True}, ("warn", "encrypted-home")),
     ],
 )
-def test_states(facts: dict[str, Any], expected: tuple[str, str]) -> None:
+def test_unsupported_states_block_the_import(facts: dict[str, Any], expected: tuple[str, str]) -> None:
     assert expected in codes([disk()], **facts)
 
 
@@ -175,39 +175,39 @@ def test_states(facts: dict[str, Any], expected: tuple[str, str]) -> None:
         ),
     ],
 )
-def test_devices(made: Any, expected: tuple[str, str]) -> None:
+def test_devices_cause_concerns(made: Any, expected: tuple[str, str]) -> None:
     assert expected in codes([made])
 
 
-def test_a_shared_bus_shares_its_disks() -> None:
+def test_disks_on_a_shared_bus_cause_a_warning() -> None:
     controller = device.ParaVirtualSCSIController(key=1000, busNumber=0, sharedBus="physicalSharing")
     assert ("warn", "shared-disk") in codes([controller, disk()])
 
 
-def test_a_machine_whose_configuration_cannot_be_read() -> None:
+def test_an_unreadable_configuration_blocks_the_import() -> None:
     (concern,) = from_facts({"name": "a"}).concerns
     assert (concern.severity, concern.code) == (Severity.BLOCK, "unreadable")
 
 
-def test_a_disk_without_a_controller_and_one_without_a_size() -> None:
+def test_a_disk_without_controller_or_size_is_described() -> None:
     devices = [disk(controllerKey=None, unitNumber=None), disk(2001, capacityInBytes=0, capacityInKB=0)]
     (found,) = disks(Hardware(devices), {}, {})
     assert (found.key, found.controller, found.capacity) == ("2000", Controller.UNKNOWN, MIB)
 
 
-def test_a_disk_known_in_kib_only() -> None:
+def test_a_size_in_kib_is_enough() -> None:
     assert disks(Hardware([disk(capacityInBytes=None, capacityInKB=3)]), {}, {})[0].capacity == 3072
 
 
-def test_a_vmxnet3_is_not_taken_for_its_base() -> None:
+def test_a_vmxnet3_variant_is_a_vmxnet3() -> None:
     assert issubclass(device.VirtualVmxnet3Vrdma, device.VirtualVmxnet3)
     (nic,) = made_of([device.VirtualVmxnet3Vrdma(key=1)]).nics
     assert nic.model is NicModel.VMXNET3
 
 
-def test_nsx_networks() -> None:
+def test_nsx_networks_have_names() -> None:
     description: Any = vim.Description
-    card = device.VirtualE1000(
+    nic = device.VirtualE1000(
         key=1,
         backing=device.VirtualEthernetCard.OpaqueNetworkBackingInfo(
             opaqueNetworkId="id-1", opaqueNetworkType="nsx"
@@ -215,10 +215,10 @@ def test_nsx_networks() -> None:
         deviceInfo=description(label="Network adapter 1", summary="nsx.LogicalSwitch: id-1"),
     )
     assert (
-        attachment(card, Networks(by_opaque_id=index_by_key([NamedNetwork("id-1", "segment")]))).name
+        attachment(nic, Networks(by_opaque_id=index_by_key([NamedNetwork("id-1", "segment")]))).name
         == "segment"
     )
-    unknown = attachment(card, Networks())
+    unknown = attachment(nic, Networks())
     assert (unknown.name, unknown.certain) == ("nsx.LogicalSwitch: id-1", False)
 
 
@@ -230,17 +230,19 @@ def test_nsx_networks() -> None:
         ([NamedNetwork("id-1", "segment"), NamedNetwork("id-2", "other")], "segment", True),
     ],
 )
-def test_a_network_that_is_listed_twice(networks: list[NamedNetwork], name: str, certain: bool) -> None:
-    """One segment on two switches has one name; of two names nobody can tell which one is the card's."""
+def test_a_network_listed_twice_has_a_name_only_if_unique(
+    networks: list[NamedNetwork], name: str, certain: bool
+) -> None:
+    """One segment on two switches has one name; with two names the NIC's one is unknown."""
     description: Any = vim.Description
-    card = device.VirtualE1000(
+    nic = device.VirtualE1000(
         key=1,
         backing=device.VirtualEthernetCard.OpaqueNetworkBackingInfo(
             opaqueNetworkId="id-1", opaqueNetworkType="nsx"
         ),
         deviceInfo=description(label="Network adapter 1", summary="nsx.LogicalSwitch: id-1"),
     )
-    found = attachment(card, Networks(by_opaque_id=index_by_key(networks)))
+    found = attachment(nic, Networks(by_opaque_id=index_by_key(networks)))
     assert (found.name, found.certain) == (name, certain)
 
 
@@ -251,17 +253,17 @@ def test_a_network_that_is_listed_twice(networks: list[NamedNetwork], name: str,
         [disk(), device.VirtualE1000(key=2000)],
         [disk(), device.ParaVirtualSCSIController(key=1000), device.VirtualLsiLogicController(key=1000)],
     ],
-    ids=["disks", "disk-and-card", "controllers"],
+    ids=["disks", "disk-and-nic", "controllers"],
 )
-def test_devices_that_share_a_key_end_the_import(devices: list[Any]) -> None:
+def test_devices_with_the_same_key_block_the_import(devices: list[Any]) -> None:
     """An export finds its disk by the key: it would read one of the two and never the other."""
     (concern,) = made_of(devices).concerns
     assert (concern.severity, concern.code) == (Severity.BLOCK, "unreadable")
     assert "key '2000'" in concern.message or "key '1000'" in concern.message
 
 
-def test_disks_that_share_a_slot_end_the_import() -> None:
-    """A lease names its URLs by controller, bus and unit: both disks would be made of one URL."""
+def test_disks_in_the_same_slot_block_the_import() -> None:
+    """A lease names its URLs by controller, bus and unit: both disks would be read from one URL."""
     controllers = [device.ParaVirtualSCSIController(key=key, busNumber=0) for key in (1000, 1001)]
     devices = [*controllers, disk(), disk(key=2001, controllerKey=1001)]
     (concern,) = made_of(devices).concerns
@@ -274,12 +276,12 @@ def test_disks_that_share_a_slot_end_the_import() -> None:
     assert not Hardware(devices).conflict()
 
 
-def test_no_boot_order_is_none() -> None:
+def test_missing_boot_options_give_no_boot_order() -> None:
     options: Any = vim.vm.BootOptions
     assert boot_order(None) == boot_order(options()) == {}
 
 
-def test_bytes_in_use_are_those_of_all_extents_of_the_chain() -> None:
+def test_bytes_in_use_include_all_extents_of_the_chain() -> None:
     files = [
         SimpleNamespace(key=key, size=10**key, type=kind)
         for key, kind in enumerate(["diskDescriptor", "diskExtent", "diskExtent"])

@@ -1,4 +1,4 @@
-"""One disk over a lease of its own: the right bytes, and nothing left behind however it ends."""
+"""One disk with its own lease: the right bytes, and no leftovers however it ends."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Run:
-    """An export in a thread, while the test looks at it from outside."""
+    """An export in a thread, while the test watches it from outside."""
 
     def __init__(self, access: Access, vm: str = "one", number: int = 0) -> None:
         self.out = access.state_folder.parent / f"{vm}-{number}"
@@ -137,7 +137,7 @@ def test_the_lease_is_kept_alive_with_the_real_percentage(vcenter: Simulator, ac
     run = Run(access(), "full")
     started = time.monotonic()
     assert vcenter.held(10)
-    until(lambda: time.monotonic() - started > 2.5)  # longer than the lease lives by itself
+    until(lambda: time.monotonic() - started > 2.5)  # longer than the lease lives without a keep-alive
     (live,) = vcenter.leases()
     assert 0 < live["percent"] < 100
     vcenter.release()
@@ -153,7 +153,7 @@ def test_a_disk_that_landed_before_needs_no_lease(vcenter: Simulator, access: Ma
     assert len(vcenter.calls("ExportVm")) == 1
 
 
-def test_a_thumbprint_holds_for_the_disk_too(
+def test_the_thumbprint_is_used_for_the_disk_too(
     vcenter: Simulator, access: MakeAccess, images: dict[str, Path]
 ) -> None:
     run = Run(access(thumbprint=vcenter.thumbprint_sha256, keys={"caCert": ""}))
@@ -161,7 +161,7 @@ def test_a_thumbprint_holds_for_the_disk_too(
     assert same(run.out, images["pvscsi"])
 
 
-def test_stopped_while_the_stream_is_silent(vcenter: Simulator, access: MakeAccess) -> None:
+def test_a_stop_during_a_silent_stream_aborts_the_lease(vcenter: Simulator, access: MakeAccess) -> None:
     vcenter.faults(pauseAt=100 * KIB)
     asked = access(step="export-disk-0")
     run = Run(asked)
@@ -174,7 +174,7 @@ def test_stopped_while_the_stream_is_silent(vcenter: Simulator, access: MakeAcce
     assert list(asked.state_folder.glob("session*")) == []
 
 
-def test_an_error_while_landing_aborts(
+def test_an_error_while_landing_aborts_the_lease(
     vcenter: Simulator, access: MakeAccess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> NoReturn:
@@ -185,7 +185,7 @@ def test_an_error_while_landing_aborts(
     assert ends(vcenter)[-1] == "aborted"
 
 
-def test_a_lease_that_expires_under_way(vcenter: Simulator, access: MakeAccess) -> None:
+def test_an_expired_lease_is_a_broken_stream(vcenter: Simulator, access: MakeAccess) -> None:
     vcenter.faults(pauseAt=100 * KIB)
     run = Run(access())
     assert vcenter.held(10)
@@ -194,10 +194,10 @@ def test_a_lease_that_expires_under_way(vcenter: Simulator, access: MakeAccess) 
     assert ends(vcenter)[-1] == "expired"
 
 
-def test_a_lost_lease_is_noticed_when_its_stream_breaks(
+def test_a_lost_lease_is_detected_when_its_stream_breaks(
     images: dict[str, Path], tmp_path: Path, start_simulator: StartSimulator
 ) -> None:
-    """Long before the next keep-alive, 30 s away, and before its dead URL has been tried for 10 s."""
+    """Before the next keep-alive, which is 30 s away, and before the dead URL was tried for 10 s."""
     vcenter = start_simulator(inventory(images, leaseTimeoutSeconds=300))
     vcenter.faults(pauseAt=100 * KIB)
     run = Run(make_access(vcenter, tmp_path))
@@ -212,10 +212,10 @@ def test_a_lost_lease_is_noticed_when_its_stream_breaks(
 
 
 @pytest.mark.parametrize("fault", [{"http500": 1}, {"http401": 1}, {"cutAfterBytes": 50 * KIB}])
-def test_a_url_that_fails_is_tried_again(
+def test_a_failing_url_is_retried(
     vcenter: Simulator, access: MakeAccess, images: dict[str, Path], fault: dict[str, int]
 ) -> None:
-    """In the same step or in the next attempt: landing decides. The lease is given back in any case."""
+    """In the same step or in the next attempt, as the landing decides. The lease is released in any case."""
     vcenter.faults(**fault)
     run = Run(access())
     try:
@@ -228,14 +228,14 @@ def test_a_url_that_fails_is_tried_again(
     assert vcenter.leases() == []
 
 
-def test_a_lease_that_fails_to_initialise(vcenter: Simulator, access: MakeAccess) -> None:
+def test_a_lease_that_fails_to_initialise_is_retryable(vcenter: Simulator, access: MakeAccess) -> None:
     vcenter.faults(leaseError=1)
     error = Run(access()).fails()
     assert not error.code.permanent
     assert "cannot export disk-0 of /DC0/vm/one: " in str(error)
 
 
-def test_the_only_lease_is_waited_for(vcenter: Simulator, access: MakeAccess) -> None:
+def test_an_export_waits_for_the_only_lease(vcenter: Simulator, access: MakeAccess) -> None:
     other = killed_with_lease(access(step="export-disk-1"), vcenter)
     run = Run(access(step="export-disk-0"))
     until(lambda: [call["fault"] for call in vcenter.calls("ExportVm")].count("InvalidState") >= 2)
@@ -244,7 +244,7 @@ def test_the_only_lease_is_waited_for(vcenter: Simulator, access: MakeAccess) ->
     run.finish()
 
 
-def test_waiting_for_the_lease_ends_when_stopped(vcenter: Simulator, access: MakeAccess) -> None:
+def test_the_wait_for_the_lease_ends_on_a_stop(vcenter: Simulator, access: MakeAccess) -> None:
     other = killed_with_lease(access(step="export-disk-1"), vcenter)
     asked = access(step="export-disk-0")
     run = Run(asked)
@@ -257,7 +257,7 @@ def test_waiting_for_the_lease_ends_when_stopped(vcenter: Simulator, access: Mak
 
 
 @pytest.mark.parametrize("fault", ["InvalidState", "ResourceInUse", "FileLocked"])
-def test_waiting_for_the_lease_has_an_end(
+def test_the_wait_for_the_lease_has_a_time_limit(
     vcenter: Simulator, access: MakeAccess, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     monkeypatch.setattr(lease, "WAIT_SECONDS", 0)
@@ -274,7 +274,7 @@ def test_a_missing_privilege_is_named(vcenter: Simulator, access: MakeAccess) ->
     assert len(vcenter.calls("ExportVm")) == 1
 
 
-def test_what_a_killed_attempt_left_is_ended(vcenter: Simulator, access: MakeAccess) -> None:
+def test_the_session_of_a_killed_attempt_is_ended(vcenter: Simulator, access: MakeAccess) -> None:
     asked = access(step="export-disk-0")
     killed_with_lease(asked, vcenter).stub.DropConnections()
     Run(asked).finish()
@@ -288,7 +288,7 @@ def killed_with_lease(asked: Access, vcenter: Simulator) -> Session:
     return session
 
 
-def test_a_machine_that_is_on(vcenter: Simulator, access: MakeAccess) -> None:
+def test_a_running_vm_is_refused(vcenter: Simulator, access: MakeAccess) -> None:
     error = Run(access(), "on").fails()
     assert error.code is Exit.POWER
     assert vcenter.calls("ExportVm") == []
@@ -304,7 +304,7 @@ def test_a_machine_that_is_on(vcenter: Simulator, access: MakeAccess) -> None:
         ({}, {"uuid": "another"}, Exit.INVALID),
     ],
 )
-def test_what_is_not_as_it_was_described(
+def test_a_vm_or_disk_that_changed_is_refused(
     vcenter: Simulator, access: MakeAccess, tmp_path: Path, machine: Any, disk: Any, code: Exit
 ) -> None:
     with connect(access()) as source:
@@ -318,7 +318,9 @@ def test_what_is_not_as_it_was_described(
     assert vcenter.calls("ExportVm") == []
 
 
-def test_a_stand_alone_host(start_simulator: StartSimulator, images: dict[str, Path], tmp_path: Path) -> None:
+def test_a_disk_of_a_stand_alone_host_is_exported(
+    start_simulator: StartSimulator, images: dict[str, Path], tmp_path: Path
+) -> None:
     host = start_simulator(inventory(images, kind="esxi"))
     run = Run(make_access(host, tmp_path), "three", 2)
     run.finish()
@@ -326,10 +328,10 @@ def test_a_stand_alone_host(start_simulator: StartSimulator, images: dict[str, P
     assert host.sessions() == []
 
 
-def test_another_host_is_believed_by_the_thumbprint_given_for_it(
+def test_another_host_is_trusted_by_the_thumbprint_of_the_lease(
     start_simulator: StartSimulator, images: dict[str, Path], tmp_path: Path
 ) -> None:
-    """The URLs say 127.0.0.1, the endpoint localhost. No cookie goes to a host that is not the endpoint."""
+    """The URLs contain 127.0.0.1, the endpoint localhost. Only the endpoint's host gets a cookie."""
     other = start_simulator(inventory(images, requireCookie=False))
     asked = make_access(other, tmp_path, endpoint=other.url.replace("127.0.0.1", "localhost"))
     run = Run(asked, "one")
@@ -337,7 +339,7 @@ def test_another_host_is_believed_by_the_thumbprint_given_for_it(
     assert same(run.out, images["pvscsi"])
 
 
-# Which entry of a lease is a disk's.
+# Which entry of a lease belongs to a disk.
 
 
 def url(key: str, *, disk: bool | None = True, **more: str) -> SimpleNamespace:
@@ -356,7 +358,7 @@ def picked(urls: Sequence[Any], slot: Slot, *, is_only_disk: bool = False) -> st
 SATA = Slot("VirtualAHCIController", 0, 0)
 
 
-def test_three_controllers_with_unit_0() -> None:
+def test_disks_with_unit_0_on_three_controllers_are_distinguished() -> None:
     keys = [
         f"/vm-1/{name}0:0" for name in ("ParaVirtualSCSIController", SATA.controller, "VirtualNVMEController")
     ]
@@ -364,24 +366,24 @@ def test_three_controllers_with_unit_0() -> None:
     assert [picked(urls, slot) for slot in map(Slot.parse, keys) if slot] == keys
 
 
-def test_by_the_import_key_where_the_key_says_nothing() -> None:
+def test_the_import_key_is_used_if_the_key_is_unknown() -> None:
     assert picked([url("a"), url("b", importKey="/vm/VirtualAHCIController0:0")], SATA) == "b"
 
 
 @pytest.mark.parametrize("flag", [False, None])
-def test_an_image_or_nvram_is_never_taken(flag: bool | None) -> None:
+def test_an_iso_or_nvram_is_never_selected(flag: bool | None) -> None:
     with pytest.raises(StepError, match="no entry for VirtualAHCIController0:0"):
         picked(
             [url("/vm-1/VirtualAHCIController0:0", disk=flag, targetId="disk-0.iso")], SATA, is_only_disk=True
         )
 
 
-def test_the_only_disk_whatever_it_is_called() -> None:
+def test_the_only_disk_is_selected_whatever_its_key() -> None:
     assert picked([url("x"), url("n", disk=False)], SATA, is_only_disk=True) == "x"
     assert picked([url("x", disk=None, targetId="disk-0.VMDK")], SATA, is_only_disk=True) == "x"
 
 
-def test_no_guess_among_several() -> None:
+def test_several_unknown_disks_are_refused() -> None:
     with pytest.raises(StepError, match="/vm-1/VirtualIDEController0:0") as caught:
         picked([url("/vm-1/VirtualIDEController0:0")], SATA)
     assert caught.value.code is Exit.UNSUPPORTED

@@ -1,4 +1,4 @@
-"""What a fault becomes: the exit code and the line a person reads."""
+"""The exit code and the message of each fault."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ HERE = Endpoint("vc.example.org")
         (runtime.SystemError(), Exit.UNREACHABLE),
     ],
 )
-def test_faults(given: Any, code: Exit) -> None:
+def test_a_fault_has_its_exit_code(given: Any, code: Exit) -> None:
     error = faults.from_fault("cannot do it", given)
     assert error.code is code
     assert str(error).startswith("cannot do it: ")
@@ -59,7 +59,7 @@ def test_a_missing_privilege_is_named_with_its_object() -> None:
     assert faults.text(given) == "the privilege VApp.Export on VirtualMachine:vm-64 is missing"
 
 
-def test_missing_privileges_as_vcenter_7_lists_them() -> None:
+def test_missing_privileges_of_vcenter_7_are_named() -> None:
     each = fault.NoPermission.EntityPrivileges(entity=machine("vm-1"), privilegeIds=["A.B", "C.D"])
     assert "A.B, C.D on VirtualMachine:vm-1" in faults.text(fault.NoPermission(missingPrivileges=[each]))
 
@@ -78,7 +78,7 @@ def test_missing_privileges_as_vcenter_7_lists_them() -> None:
         (ssl.SSLError(1, "wrong version number"), "wrong version number"),
     ],
 )
-def test_networks(given: Exception, words: str) -> None:
+def test_a_network_error_is_unreachable(given: Exception, words: str) -> None:
     error = faults.from_network("cannot log in", given, HERE)
     assert error.code is Exit.UNREACHABLE
     assert words in str(error)
@@ -96,12 +96,12 @@ def test_networks(given: Exception, words: str) -> None:
         (fault.InvalidLogin(), False),
     ],
 )
-def test_which_reads_are_made_again(given: Exception, worth_it: bool) -> None:
+def test_only_transient_errors_are_retried(given: Exception, worth_it: bool) -> None:
     assert faults.is_transient(given) is worth_it
 
 
 @pytest.mark.parametrize(("failures", "stopped", "tried"), [(2, False, 3), (9, False, 3), (9, True, 1)])
-def test_reads_are_made_again_a_few_times(failures: int, stopped: bool, tried: int) -> None:
+def test_reads_are_retried_a_few_times(failures: int, stopped: bool, tried: int) -> None:
     stop, count = Stop(), 0
 
     def read(number: int) -> None:

@@ -1,4 +1,4 @@
-"""Which machine a name means."""
+"""Finds the VM of a name."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ class Find:
 
 
 @pytest.mark.parametrize("folder", [None, "prod/web", "/prod/web/", "/DC0/vm/prod/web"])
-def test_by_folder_and_name(find: Find, folder: str | None) -> None:
+def test_a_vm_is_found_by_folder_and_name(find: Find, folder: str | None) -> None:
     assert find("hardware", folder).path == "/DC0/vm/prod/web/hardware"
 
 
 @pytest.mark.parametrize(
     ("folder", "path"), [("", "/DC0/vm/twin"), ("/", "/DC0/vm/twin"), ("b/c", "/DC0/vm/b/c/twin")]
 )
-def test_a_folder_tells_twins_apart(find: Find, folder: str, path: str) -> None:
+def test_a_folder_distinguishes_vms_of_one_name(find: Find, folder: str, path: str) -> None:
     assert find("twin", folder).path == path
 
 
-def test_a_name_that_fits_several(find: Find) -> None:
+def test_an_ambiguous_name_is_refused(find: Find) -> None:
     error = find.fails("twin")
     assert error.code is Exit.AMBIGUOUS
     for word in ("/DC0/vm/twin", "/DC0/vm/a/twin", "/DC0/vm/b/c/twin", "set spec.folder"):
         assert word in str(error)
 
 
-def test_by_id(find: Find, vcenter: Simulator) -> None:
+def test_a_vm_is_found_by_id(find: Find, vcenter: Simulator) -> None:
     moid = vcenter.vm("hardware")["moid"]
     for name in (moid, "50111111-2222-4333-8444-555555555555", "11111111-2222-4333-8444-555555555555"):
         assert find(name).source_id == moid
@@ -60,7 +60,7 @@ def test_by_id(find: Find, vcenter: Simulator) -> None:
 
 
 @pytest.mark.parametrize("vm", ["with/slash", "with%2fslash", "100%", "100%25"])
-def test_names_with_characters_that_vsphere_escapes(find: Find, vm: str) -> None:
+def test_names_with_escaped_characters_are_found(find: Find, vm: str) -> None:
     machine = find(vm)
     assert machine.name in {"with/slash", "100%"}
     assert machine.path in {"/DC0/vm/with%2fslash", "/DC0/vm/100%25"}
@@ -77,21 +77,23 @@ def test_names_with_characters_that_vsphere_escapes(find: Find, vm: str) -> None
         ("elsewhere", None, "/DC0/vm"),
     ],
 )
-def test_a_machine_that_is_not_there(find: Find, vm: str, folder: str | None, words: str) -> None:
+def test_an_unknown_vm_is_refused_with_a_suggestion(
+    find: Find, vm: str, folder: str | None, words: str
+) -> None:
     error = find.fails(vm, folder)
     assert error.code is Exit.NOT_FOUND
     assert words in str(error)
 
 
 @pytest.mark.parametrize("datacenter", ["DC1", "emea/DC1", "/emea/DC1/"])
-def test_datacenters_by_name_and_path(find: Find, datacenter: str) -> None:
+def test_a_datacenter_is_found_by_name_and_path(find: Find, datacenter: str) -> None:
     assert find("elsewhere", datacenter=datacenter).path == "/emea/DC1/vm/elsewhere"
 
 
 @pytest.mark.parametrize(
     ("datacenter", "code"), [("DC2", Exit.NOT_FOUND), ("apac/DC1", Exit.NOT_FOUND), ("", Exit.AMBIGUOUS)]
 )
-def test_datacenters_that_do_not_do(find: Find, datacenter: str, code: Exit) -> None:
+def test_unknown_and_missing_datacenters_are_refused(find: Find, datacenter: str, code: Exit) -> None:
     error = find.fails("elsewhere", datacenter=datacenter)
     assert error.code is code
     assert "/DC0, /emea/DC1" in str(error)
@@ -106,7 +108,7 @@ def test_the_only_datacenter_needs_no_name(start_simulator: StartSimulator, acce
 
 
 @pytest.mark.parametrize("datacenter", ["", "ha-datacenter", "whatever"])
-def test_a_stand_alone_host_takes_any_datacenter(
+def test_a_stand_alone_host_accepts_any_datacenter(
     start_simulator: StartSimulator, access: MakeAccess, datacenter: str
 ) -> None:
     host = start_simulator({"kind": "esxi", "datacenters": [{"vms": [{"name": "a", "disks": [{}]}]}]})
@@ -140,7 +142,7 @@ def test_templates_are_blocked_in_an_inventory(access: MakeAccess, monkeypatch: 
     assert [concern.code for concern in found.concerns] == ["template"]
 
 
-def test_pages_are_put_together(access: MakeAccess, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_are_joined(access: MakeAccess, monkeypatch: pytest.MonkeyPatch) -> None:
     with connect(access(datacenter="")) as source:
         whole = source.inventory()
     monkeypatch.setattr(collector, "PAGE", 2)
@@ -154,7 +156,7 @@ def test_calls_do_not_grow_with_the_inventory(vcenter: Simulator, access: MakeAc
     assert len(vcenter.calls()) <= 20
 
 
-def test_inventory(access: MakeAccess) -> None:
+def test_the_inventory_has_paths_and_networks(access: MakeAccess) -> None:
     with connect(access()) as source:
         found = source.inventory()
     paths = [machine.path for machine in found.machines]
@@ -164,7 +166,7 @@ def test_inventory(access: MakeAccess) -> None:
     assert found.folders == ("a", "b", "b/c", "empty", "prod", "prod/web")
 
 
-def test_inventory_of_all_datacenters(access: MakeAccess) -> None:
+def test_the_inventory_includes_all_datacenters(access: MakeAccess) -> None:
     with connect(access(datacenter="")) as source:
         found = source.inventory()
     assert {"/DC0/vm/plain", "/emea/DC1/vm/elsewhere"} <= {machine.path for machine in found.machines}

@@ -1,4 +1,4 @@
-"""The way to the ESXi host that serves the disks, proved before a VM is shut down."""
+"""Checks the network path to the ESXi host that serves the disks, before a VM is shut down."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INVENTORY = {"datacenters": [{"name": "DC0", "vms": [VM]}]}
 
 @pytest.fixture
 def unknown(simulator_states: Callable[[str], Path]) -> Iterator[Simulator]:
-    """A vCenter that answers, and whose host's name only it knows."""
+    """A vCenter that answers; the name of its host is known only inside."""
     with Simulator.start(INVENTORY, simulator_states("unknown"), host="esxi01.invalid") as simulator:
         yield simulator
 
@@ -45,7 +45,7 @@ def refused(simulator: Simulator, folder: Path, action: str) -> StepError:
 
 
 @pytest.mark.parametrize("action", ["describe", "power_off", "force"])
-def test_a_name_that_does_not_resolve_is_found_out_while_the_vm_runs(
+def test_an_unresolvable_host_is_detected_while_the_vm_runs(
     unknown: Simulator, tmp_path: Path, action: str
 ) -> None:
     error = refused(unknown, tmp_path, action)
@@ -58,7 +58,7 @@ def test_a_name_that_does_not_resolve_is_found_out_while_the_vm_runs(
 
 
 @pytest.mark.parametrize("disk_host", ["same", "own", "self-signed"])
-def test_a_host_that_can_be_reached_is_no_hindrance(
+def test_a_reachable_host_is_accepted(
     start_simulator: StartSimulator, tmp_path: Path, disk_host: str
 ) -> None:
     simulator = start_simulator({**INVENTORY, "diskHost": disk_host})
@@ -68,17 +68,17 @@ def test_a_host_that_can_be_reached_is_no_hindrance(
     assert simulator.vm("web")["power"] == "off"
 
 
-def test_an_inventory_asks_no_host(unknown: Simulator, tmp_path: Path) -> None:
-    """It is a look at hundreds of VMs, and none of them is stopped for it."""
+def test_an_inventory_connects_to_no_host(unknown: Simulator, tmp_path: Path) -> None:
+    """It lists hundreds of VMs, and stops none of them."""
     access = make_access(unknown, tmp_path, datacenter="DC0", insecure_skip_tls_verify=True)
     with connect(access) as source:
         assert [machine.name for machine in source.inventory().machines] == ["web"]
 
 
-def test_all_that_is_asked_of_a_vcenter_goes_through_the_proxy(
+def test_all_requests_to_a_vcenter_go_through_the_proxy(
     start_simulator: StartSimulator, tmp_path: Path, forward: Forward, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The API, the proof, and the disk; the login of the proxy reaches nobody else."""
+    """The API, the check and the disk; only the proxy gets its login."""
     simulator = start_simulator({**INVENTORY, "diskHost": "own"})
     monkeypatch.setenv("HTTPS_PROXY", forward.url.replace("//", "//me:pw@"))
     monkeypatch.setenv("NO_PROXY", "")

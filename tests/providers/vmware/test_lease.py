@@ -1,4 +1,4 @@
-"""Keeping a lease alive, on a lease that is made up."""
+"""Keeps a lease alive, with a fake lease."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ gone: Any = vmodl.fault.ManagedObjectNotFound
 
 
 class Lease:
-    """Answers each HttpNfcLeaseProgress as it is told, then well."""
+    """Answers each HttpNfcLeaseProgress as configured, then with success."""
 
     def __init__(self, *answers: Exception) -> None:
         self.percents: list[int] = []
@@ -42,7 +42,7 @@ def keep(lease: Lease, stop: Stop, body: Callable[[KeepAlive], None]) -> None:
         body(alive)
 
 
-def test_a_lost_lease_stops_the_transfer_and_is_the_reason() -> None:
+def test_a_lost_lease_stops_the_transfer_with_its_reason() -> None:
     with pytest.raises(StepError, match="cannot export") as caught:
         keep(Lease(gone(msg="The lease has gone.")), Stop(), lambda alive: alive.stop.sleep(30))
     assert caught.value.code is Exit.BROKEN_STREAM
@@ -55,13 +55,13 @@ def test_a_connection_that_stays_broken_is_a_lost_lease() -> None:
     assert caught.value.code is Exit.BROKEN_STREAM
 
 
-def test_one_broken_call_is_made_up_for_by_the_next() -> None:
+def test_one_failed_call_does_not_lose_the_lease() -> None:
     lease = Lease(ConnectionResetError())
     keep(lease, Stop(), lambda _: lease.wait())
     assert len(lease.percents) > 2
 
 
-def test_a_lease_lost_after_the_last_byte_is_no_failure() -> None:
+def test_a_lease_lost_after_the_last_byte_is_not_a_failure() -> None:
     lease = Lease(gone())
     keep(lease, Stop(), lambda alive: until_set(alive.stop))
 
@@ -72,7 +72,7 @@ def until_set(stop: Stop) -> None:
 
 
 @pytest.mark.parametrize(("done", "total", "percent"), [(0, 0, 0), (1, 3, 33), (3, 3, 99), (9, 3, 99)])
-def test_the_percentage(done: int, total: int, percent: int) -> None:
+def test_the_percentage_is_reported(done: int, total: int, percent: int) -> None:
     lease = Lease()
 
     def body(alive: KeepAlive) -> None:
@@ -102,7 +102,7 @@ def test_a_linked_stop_obeys_its_parent(act: Callable[[LinkedStop], None]) -> No
         act(linked)
 
 
-def test_a_linked_stop_leaves_its_parent_alone() -> None:
+def test_a_linked_stop_does_not_stop_its_parent() -> None:
     parent = Stop()
     linked = LinkedStop(parent)
     linked.set()

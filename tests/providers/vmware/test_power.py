@@ -1,4 +1,4 @@
-"""Shutting a machine down, once."""
+"""Shuts a VM down, exactly once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def refused(access: Access, vm: str, policy: PowerPlan | None = None) -> StepErr
 
 
 def counts(vcenter: Simulator, vm: str) -> tuple[str, int, int]:
-    """Power, calls of ShutdownGuest, calls of PowerOffVM_Task."""
+    """Power state, calls of ShutdownGuest, calls of PowerOffVM_Task."""
     found = vcenter.vm(vm)
     return found["power"], found["shutdowns"], found["powerOffs"]
 
@@ -49,7 +49,9 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_a_machine_that_is_off_is_not_touched(vcenter: Simulator, access: MakeAccess, force: bool) -> None:
+def test_a_vm_that_is_off_gets_no_power_operation(
+    vcenter: Simulator, access: MakeAccess, force: bool
+) -> None:
     shut_down(access(), "off", PowerPlan(force=force))
     assert counts(vcenter, "off") == ("off", 0, 0)
     assert tasks(vcenter, "off") == []
@@ -64,25 +66,25 @@ def test_the_guest_is_asked_once(vcenter: Simulator, access: MakeAccess, vm: str
     assert list(asked.state_folder.iterdir()) == []
 
 
-def test_by_force_at_once(vcenter: Simulator, access: MakeAccess) -> None:
+def test_force_powers_off_at_once(vcenter: Simulator, access: MakeAccess) -> None:
     shut_down(access(), "forced", PowerPlan(force=True))
     assert counts(vcenter, "forced") == ("off", 0, 1)
     assert tasks(vcenter, "forced") == ["VirtualMachine.powerOff"]
 
 
-def test_a_guest_that_never_shuts_down(vcenter: Simulator, access: MakeAccess) -> None:
+def test_a_guest_that_never_shuts_down_is_powered_off(vcenter: Simulator, access: MakeAccess) -> None:
     shut_down(access(), "stubborn", PowerPlan(grace_seconds=1))
     assert counts(vcenter, "stubborn") == ("off", 1, 1)
 
 
-def test_without_tools_nothing_is_called(vcenter: Simulator, access: MakeAccess) -> None:
+def test_without_tools_the_vm_is_not_changed(vcenter: Simulator, access: MakeAccess) -> None:
     error = refused(access(), "no-tools")
     assert error.code is Exit.POWER
     assert "spec.forcePowerOff" in str(error)
     assert counts(vcenter, "no-tools") == ("on", 0, 0)
 
 
-def test_tools_that_end_just_before_they_are_asked(vcenter: Simulator, access: MakeAccess) -> None:
+def test_tools_that_end_before_the_request_are_reported(vcenter: Simulator, access: MakeAccess) -> None:
     vcenter.hold("ShutdownGuest")
     with during(lambda: vcenter.set_vm("tools-end", tools="notRunning"), vcenter):
         error = refused(access(), "tools-end")
@@ -90,18 +92,14 @@ def test_tools_that_end_just_before_they_are_asked(vcenter: Simulator, access: M
     assert counts(vcenter, "tools-end")[0] == "on"
 
 
-def test_a_machine_that_goes_off_just_before_its_guest_is_asked(
-    vcenter: Simulator, access: MakeAccess
-) -> None:
+def test_a_vm_that_goes_off_before_the_request_is_success(vcenter: Simulator, access: MakeAccess) -> None:
     vcenter.hold("ShutdownGuest")
     with during(lambda: vcenter.set_power("race", "off"), vcenter):
         shut_down(access(), "race")
     assert counts(vcenter, "race")[0] == "off"
 
 
-def test_a_machine_that_goes_off_just_before_it_is_powered_off(
-    vcenter: Simulator, access: MakeAccess
-) -> None:
+def test_a_vm_that_goes_off_before_the_power_off_is_success(vcenter: Simulator, access: MakeAccess) -> None:
     vcenter.hold("PowerOffVM_Task")
     with during(lambda: vcenter.set_power("hard-race", "off"), vcenter):
         shut_down(access(), "hard-race", PowerPlan(force=True))
@@ -109,7 +107,7 @@ def test_a_machine_that_goes_off_just_before_it_is_powered_off(
 
 
 class during:  # noqa: N801 - reads as a word of the test
-    """While the body runs: once a call is held, do something and let it go on."""
+    """While the body runs: when a call is held, run something and release the call."""
 
     def __init__(self, act: object, vcenter: Simulator) -> None:
         self._thread = threading.Thread(target=self._run, args=(act, vcenter))
@@ -148,7 +146,9 @@ def test_a_retry_waits_for_the_guest_that_was_asked_before(vcenter: Simulator, a
     assert counts(vcenter, "twice") == ("off", 0, 0)
 
 
-def test_a_retry_takes_ended_tools_for_a_shutdown_under_way(vcenter: Simulator, access: MakeAccess) -> None:
+def test_a_retry_treats_stopped_tools_as_a_shutdown_in_progress(
+    vcenter: Simulator, access: MakeAccess
+) -> None:
     asked = access()
     vcenter.set_power("no-tools", "on")
     with connect(asked) as source:
@@ -158,16 +158,14 @@ def test_a_retry_takes_ended_tools_for_a_shutdown_under_way(vcenter: Simulator, 
         source.power_off(machine, PowerPlan(grace_seconds=30))
         assert not path.exists()
         vcenter.set_power("no-tools", "on")
-        note(asked, machine, state="asked", age=3600)  # too old to say anything
+        note(asked, machine, state="asked", age=3600)  # too old to be used
         with pytest.raises(StepError) as caught:
             source.power_off(machine, PowerPlan(grace_seconds=30))
     assert caught.value.code is Exit.POWER
     assert counts(vcenter, "no-tools") == ("on", 0, 0)
 
 
-def test_a_retry_sees_that_the_guest_was_asked_though_it_was_not_noted(
-    vcenter: Simulator, access: MakeAccess
-) -> None:
+def test_a_retry_detects_an_unrecorded_request_to_the_guest(vcenter: Simulator, access: MakeAccess) -> None:
     asked = access()
     vcenter.set_power("unnoted", "on")
     with connect(asked) as source:
@@ -180,7 +178,7 @@ def test_a_retry_sees_that_the_guest_was_asked_though_it_was_not_noted(
     assert counts(vcenter, "unnoted") == ("off", 1, 0)
 
 
-def test_stopped_while_waiting_for_the_guest(vcenter: Simulator, access: MakeAccess) -> None:
+def test_a_stop_ends_the_wait_for_the_guest(vcenter: Simulator, access: MakeAccess) -> None:
     asked = access()
     vcenter.set_power("stubborn-too", "on")
     with connect(asked) as source:
@@ -192,7 +190,7 @@ def test_stopped_while_waiting_for_the_guest(vcenter: Simulator, access: MakeAcc
     assert list(asked.state_folder.iterdir()) != []  # the next attempt knows that the guest was asked
 
 
-def test_suspended(access: MakeAccess, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_suspended_vm_is_refused(access: MakeAccess, monkeypatch: pytest.MonkeyPatch) -> None:
     with connect(access()) as source:
         machine = source.describe("off", None)
         monkeypatch.setattr(describe, "power", lambda _: Power.SUSPENDED)
@@ -202,7 +200,7 @@ def test_suspended(access: MakeAccess, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "suspended" in str(caught.value)
 
 
-def test_a_machine_that_is_gone(access: MakeAccess) -> None:
+def test_a_deleted_vm_is_not_found(access: MakeAccess) -> None:
     with connect(access()) as source:
         machine = source.describe("off", None).model_copy(update={"source_id": "vm-99999"})
         with pytest.raises(StepError) as caught:
@@ -210,8 +208,8 @@ def test_a_machine_that_is_gone(access: MakeAccess) -> None:
     assert caught.value.code is Exit.NOT_FOUND
 
 
-def test_a_power_off_under_way_is_not_repeated(vcenter: Simulator, access: MakeAccess) -> None:
-    """A killed attempt's task still runs: the simulator cannot show one, so that its facts are put in."""
+def test_a_power_off_in_progress_is_not_repeated(vcenter: Simulator, access: MakeAccess) -> None:
+    """A killed attempt's task still runs: the simulator cannot show one, so its properties are replaced."""
     with connect(access()) as source:
         machine = source.describe("in-flight", None)
         task = Row(None, {"info.descriptionId": "VirtualMachine.powerOff", "info.state": "running"})

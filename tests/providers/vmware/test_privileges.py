@@ -1,4 +1,4 @@
-"""What the account may not do is found out while the VM runs."""
+"""Missing privileges of the account are detected while the VM runs."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def simulator(start_simulator: StartSimulator, request: pytest.FixtureRequest) -
 
 
 def privileges(simulator: Simulator, folder: Path, vm: str = "web") -> dict[str, tuple[Severity, str]]:
-    """The concerns that preflight has about what the account may do."""
+    """preflight's concerns about the account's privileges."""
     with connect(make_access(simulator, folder)) as source:
         found = source.describe(vm, None).concerns
     return {one.code: (one.severity, str(one)) for one in found if one.code.startswith("privilege")}
 
 
 @pytest.mark.parametrize("lacks", [(EXPORT,), (POWER_OFF,), (EXPORT, POWER_OFF)])
-def test_preflight_names_each_that_is_missing(
+def test_preflight_names_each_missing_privilege(
     simulator: Simulator, tmp_path: Path, lacks: tuple[str, ...]
 ) -> None:
     simulator.set_lacks(*lacks)
@@ -50,11 +50,11 @@ def test_preflight_names_each_that_is_missing(
     assert simulator.tasks() == []
 
 
-def test_nothing_is_said_of_an_account_that_has_them(simulator: Simulator, tmp_path: Path) -> None:
+def test_an_account_with_all_privileges_causes_no_concern(simulator: Simulator, tmp_path: Path) -> None:
     assert privileges(simulator, tmp_path) == {}
 
 
-def test_a_vm_that_is_off_need_not_be_stopped(simulator: Simulator, tmp_path: Path) -> None:
+def test_a_vm_that_is_off_needs_no_power_off_privilege(simulator: Simulator, tmp_path: Path) -> None:
     simulator.set_lacks(POWER_OFF)
     assert privileges(simulator, tmp_path, "off") == {}
     simulator.set_lacks(EXPORT)
@@ -63,7 +63,7 @@ def test_a_vm_that_is_off_need_not_be_stopped(simulator: Simulator, tmp_path: Pa
 
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("lacks", [EXPORT, POWER_OFF])
-def test_one_that_was_withdrawn_since_preflight_stops_no_vm(
+def test_a_privilege_lost_since_preflight_leaves_the_vm_running(
     simulator: Simulator, tmp_path: Path, lacks: str, *, force: bool
 ) -> None:
     with connect(make_access(simulator, tmp_path)) as source:
@@ -75,10 +75,10 @@ def test_one_that_was_withdrawn_since_preflight_stops_no_vm(
     assert (simulator.vm("web")["power"], simulator.tasks()) == ("on", [])
 
 
-def test_one_that_was_withdrawn_since_the_guest_was_asked_stops_no_vm(
+def test_a_privilege_lost_since_the_shutdown_request_leaves_the_vm_running(
     start_simulator: StartSimulator, tmp_path: Path
 ) -> None:
-    """The guest has ignored it; the hard power-off may be hours later."""
+    """The guest ignored the request; the hard power-off may come hours later."""
     vms = [{**one, "ignoresShutdown": True} for one in VMS]
     simulator = start_simulator({"datacenters": [{"name": "DC0", "vms": vms}]})
     access = make_access(simulator, tmp_path)
@@ -94,7 +94,7 @@ def test_one_that_was_withdrawn_since_the_guest_was_asked_stops_no_vm(
 
 
 @pytest.mark.parametrize("fault", ["NoPermission", "NotSupported", "InvalidArgument"])
-def test_a_server_that_does_not_say_is_a_warning(
+def test_unreadable_privileges_cause_a_warning(
     start_simulator: StartSimulator, tmp_path: Path, fault: str
 ) -> None:
     simulator = start_simulator({"datacenters": [{"name": "DC0", "vms": VMS}]})
@@ -109,9 +109,7 @@ def test_a_server_that_does_not_say_is_a_warning(
     assert simulator.vm("web")["power"] == "off"
 
 
-def test_a_session_that_has_ended_is_not_taken_for_that(
-    start_simulator: StartSimulator, tmp_path: Path
-) -> None:
+def test_an_ended_session_is_not_a_missing_privilege(start_simulator: StartSimulator, tmp_path: Path) -> None:
     simulator = start_simulator({"datacenters": [{"name": "DC0", "vms": VMS}]})
     simulator.faults(callFault={"method": "HasPrivilegeOnEntities", "fault": "NotAuthenticated"})
     with pytest.raises(StepError, match="session was ended") as caught:

@@ -1,4 +1,4 @@
-"""An asking of the guest is known to vSphere: a pod that is killed needs to leave no note behind."""
+"""vSphere knows whether the guest was asked to shut down: a killed pod needs no note of its own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.vcenter
 
 
 def request(access: Access, folder: Path, vm: str, grace: int) -> Machine:
-    """What a pod finds in /request; the machine as preflight found it."""
+    """The files in a pod's /request; the VM is as preflight found it."""
     with connect(access) as source:
         machine = source.describe(vm, None)
     plan = builders.a_plan(vm=vm).model_copy(
@@ -41,7 +41,7 @@ def request(access: Access, folder: Path, vm: str, grace: int) -> Machine:
 
 @contextmanager
 def pod(access: Access, folder: Path, number: int) -> Iterator[subprocess.Popen[bytes]]:
-    """The step as a process, with a /tmp of its own that is empty."""
+    """The step as a process, with its own empty /tmp."""
     scratch = folder / f"tmp-{number}"
     scratch.mkdir()
     argv: list[str | Path] = [
@@ -64,8 +64,8 @@ def pod(access: Access, folder: Path, number: int) -> Iterator[subprocess.Popen[
             process.kill()
 
 
-def killed_while_asking(vcenter: Simulator, access: Access, folder: Path, when: str = "after") -> None:
-    """A first pod that is killed before it hears the answer to ShutdownGuest."""
+def killed_during_the_request(vcenter: Simulator, access: Access, folder: Path, when: str = "after") -> None:
+    """A first pod that is killed before it gets the answer to ShutdownGuest."""
     vcenter.hold("ShutdownGuest", when)
     with pod(access, folder, 1) as process:
         assert vcenter.held(30)
@@ -79,17 +79,19 @@ def when(vcenter: Simulator, method: str) -> datetime:
 
 
 def finished(vcenter: Simulator, access: Access, folder: Path, vm: str) -> tuple[int, str, int, int]:
-    """A second pod to its end: exit code, the machine's power, calls of ShutdownGuest and PowerOffVM_Task."""
+    """Run a second pod to its end: exit code, the VM's power, calls of ShutdownGuest and PowerOffVM_Task."""
     with pod(access, folder, 2) as process:
         code = process.wait(60)
     found = vcenter.vm(vm)
     return code, found["power"], found["shutdowns"], found["powerOffs"]
 
 
-def test_a_killed_pods_asking_is_not_repeated(vcenter: Simulator, access: MakeAccess, tmp_path: Path) -> None:
+def test_the_shutdown_request_of_a_killed_pod_is_not_repeated(
+    vcenter: Simulator, access: MakeAccess, tmp_path: Path
+) -> None:
     given = access(step="poweroff")
     request(given, tmp_path / "request", "killed", grace=60)
-    killed_while_asking(vcenter, given, tmp_path)
+    killed_during_the_request(vcenter, given, tmp_path)
     with pod(given, tmp_path, 2) as process:
         until(lambda: b"the guest was asked before" in (tmp_path / "log-2").read_bytes())
         vcenter.set_power("killed", "off")
@@ -99,10 +101,12 @@ def test_a_killed_pods_asking_is_not_repeated(vcenter: Simulator, access: MakeAc
     assert shutdown_request.TASK in [task["descriptionId"] for task in vcenter.tasks()]
 
 
-def test_ended_tools_are_a_shutdown_under_way(vcenter: Simulator, access: MakeAccess, tmp_path: Path) -> None:
+def test_stopped_tools_mean_a_shutdown_in_progress(
+    vcenter: Simulator, access: MakeAccess, tmp_path: Path
+) -> None:
     given = access(step="poweroff")
     request(given, tmp_path / "request", "killed-tools-end", grace=60)
-    killed_while_asking(vcenter, given, tmp_path)
+    killed_during_the_request(vcenter, given, tmp_path)
     vcenter.set_vm("killed-tools-end", tools="notRunning")
     with pod(given, tmp_path, 2) as process:
         until(lambda: b"the guest was asked before" in (tmp_path / "log-2").read_bytes())
@@ -111,14 +115,14 @@ def test_ended_tools_are_a_shutdown_under_way(vcenter: Simulator, access: MakeAc
     assert vcenter.vm("killed-tools-end")["shutdowns"] == 1
 
 
-def test_the_time_of_grace_counts_from_the_first_asking(
+def test_the_grace_period_counts_from_the_first_request(
     vcenter: Simulator, access: MakeAccess, tmp_path: Path
 ) -> None:
-    grace, late = 10, 9  # how late a loaded machine may be
+    grace, late = 10, 9  # how late a loaded host may be
     given = access(step="poweroff")
     request(given, tmp_path / "request", "killed-stubborn", grace=grace)
     vcenter.forget_calls()
-    killed_while_asking(vcenter, given, tmp_path)
+    killed_during_the_request(vcenter, given, tmp_path)
     first = when(vcenter, "ShutdownGuest")
     until(lambda: (datetime.now(first.tzinfo) - first).total_seconds() > late)
     assert finished(vcenter, given, tmp_path, "killed-stubborn") == (Exit.DONE, "off", 1, 1)
@@ -126,13 +130,11 @@ def test_the_time_of_grace_counts_from_the_first_asking(
     assert grace <= waited < grace + late
 
 
-def test_an_asking_that_did_not_arrive_is_made_up_for(
-    vcenter: Simulator, access: MakeAccess, tmp_path: Path
-) -> None:
+def test_a_lost_shutdown_request_is_repeated(vcenter: Simulator, access: MakeAccess, tmp_path: Path) -> None:
     given = access(step="poweroff")
     request(given, tmp_path / "request", "killed-before", grace=60)
     vcenter.forget_calls()
-    killed_while_asking(vcenter, given, tmp_path, "before")
+    killed_during_the_request(vcenter, given, tmp_path, "before")
     with pod(given, tmp_path, 2) as process:
         assert process.wait(60) == Exit.DONE
     assert len([task for task in vcenter.tasks() if task["entityName"] == "killed-before"]) == 1
@@ -148,7 +150,7 @@ def logged_in(access: Access) -> Iterator[Session]:
         log_out(session)
 
 
-def test_what_counts_as_asked(
+def test_tasks_and_events_show_whether_the_guest_was_asked(
     vcenter: Simulator, access: MakeAccess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = access()
@@ -170,7 +172,7 @@ def test_what_counts_as_asked(
             )
             is not None
         )
-        with monkeypatch.context() as patch:  # vCenter forgets tasks that ended; the events stay
+        with monkeypatch.context() as patch:  # vCenter forgets ended tasks; the events stay
             patch.setattr(shutdown_request, "_task_times", lambda *_: iter(()))
             assert shutdown_request.seconds_since_request(session, vm, 60) is not None
         vcenter.set_power("remembered", "off")
@@ -178,8 +180,10 @@ def test_what_counts_as_asked(
         assert shutdown_request.seconds_since_request(session, vm, 60) is None
 
 
-def test_a_server_whose_events_cannot_be_read(tmp_path: Path, start_simulator: StartSimulator) -> None:
-    """The simulated host knows no QueryEvents: what its tasks say has to do."""
+def test_a_server_without_readable_events_uses_its_tasks(
+    tmp_path: Path, start_simulator: StartSimulator
+) -> None:
+    """The simulated host does not support QueryEvents: its tasks must be enough."""
     machine = {"name": "alone", "power": "on", "ignoresShutdown": True, "disks": [{"capacity": 1 << 20}]}
     given = {"kind": "esxi", "datacenters": [{"name": "ha-datacenter", "vms": [machine]}]}
     access = make_access(start_simulator(given), tmp_path)

@@ -1,4 +1,4 @@
-"""What people and servers write: endpoints, credentials, thumbprints, paths, lease keys."""
+"""Texts from users and servers: endpoints, credentials, thumbprints, paths, lease keys."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from steps.runtime import certificates
         ("https://gate/vc1/sdk", Endpoint("gate", 443, "/vc1/sdk")),
     ],
 )
-def test_endpoints(text: str, expected: Endpoint) -> None:
+def test_endpoints_are_parsed(text: str, expected: Endpoint) -> None:
     assert Endpoint.parse(text) == expected
 
 
 @pytest.mark.parametrize(
     "text", ["", "http://vc/sdk", "https://", "https://vc:port/sdk", "https://u:p@vc/sdk"]
 )
-def test_what_is_no_endpoint(text: str) -> None:
+def test_an_invalid_endpoint_is_refused(text: str) -> None:
     with pytest.raises(StepError, match="endpoint") as caught:
         Endpoint.parse(text)
     assert caught.value.code is Exit.INVALID
     assert "u:p" not in str(caught.value)
 
 
-def test_endpoint_as_text() -> None:
+def test_an_endpoint_becomes_text() -> None:
     assert [str(Endpoint("vc")), str(Endpoint("::1", 8443))] == ["vc", "[::1]:8443"]
 
 
-def test_credentials_lose_one_newline_only(tmp_path: Path) -> None:
+def test_credentials_lose_only_one_newline(tmp_path: Path) -> None:
     (tmp_path / "username").write_text("root\r\n")
     (tmp_path / "password").write_text(" se cret \n\n")
     found = Credentials.read(tmp_path)
@@ -55,7 +55,9 @@ def test_credentials_lose_one_newline_only(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["username", "password"])
 @pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff\xfe"])
-def test_credentials_missing_empty_or_no_text(tmp_path: Path, key: str, content: bytes | None) -> None:
+def test_missing_empty_or_binary_credentials_are_refused(
+    tmp_path: Path, key: str, content: bytes | None
+) -> None:
     for name in ("username", "password"):
         (tmp_path / name).write_text("x")
     (tmp_path / key).unlink()
@@ -67,13 +69,13 @@ def test_credentials_missing_empty_or_no_text(tmp_path: Path, key: str, content:
 
 
 @pytest.mark.parametrize("text", ["AB:cd" * 4, "no", "zz" * 20, "ab" * 21])
-def test_what_is_no_thumbprint(text: str) -> None:
+def test_an_invalid_thumbprint_is_refused(text: str) -> None:
     with pytest.raises(StepError, match="thumbprint") as caught:
         certificates.tls_context(thumbprint=text)
     assert caught.value.code is Exit.INVALID
 
 
-def test_thumbprints_with_and_without_colons() -> None:
+def test_thumbprints_with_and_without_colons_are_equal() -> None:
     assert certificates.normalize_thumbprint("AB:" * 19 + "CD") == certificates.normalize_thumbprint(
         "ab" * 19 + "cd"
     )
@@ -82,14 +84,14 @@ def test_thumbprints_with_and_without_colons() -> None:
 @pytest.mark.parametrize(
     "text", ["rubbish", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
 )
-def test_what_is_no_ca(text: str) -> None:
+def test_an_invalid_ca_is_refused(text: str) -> None:
     with pytest.raises(StepError, match="caCert") as caught:
         certificates.tls_context(ca=text)
     assert caught.value.code is Exit.INVALID
 
 
 @pytest.mark.parametrize(("name", "written"), [("a/b", "a%2fb"), ("100%", "100%25"), ("c\\d", "c%5cd")])
-def test_names_that_vsphere_escapes(name: str, written: str) -> None:
+def test_names_are_escaped_as_in_vsphere(name: str, written: str) -> None:
     assert unescape(written) == name
     assert unescape(written.upper()).lower() == name
     assert join_path(["DC0", name]) == f"/DC0/{written}"
@@ -105,5 +107,5 @@ def test_names_that_vsphere_escapes(name: str, written: str) -> None:
         ("", None),
     ],
 )
-def test_keys_of_device_urls(key: str, slot: Slot | None) -> None:
+def test_keys_of_device_urls_are_parsed(key: str, slot: Slot | None) -> None:
     assert Slot.parse(key) == slot

@@ -1,1 +1,1 @@
-"""Plug-ins of the OpenStack services that the tests run: ../../README.md says what they stand for."""
+"""Plug-ins of the OpenStack services for the tests: ../../README.md explains what they replace."""

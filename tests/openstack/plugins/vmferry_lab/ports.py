@@ -8,10 +8,10 @@ from neutron_lib.plugins.ml2 import api
 
 
 class BindAll(api.MechanismDriver):
-    """Without a driver that binds, a port ends as binding_failed and Nova gives the server up."""
+    """Without a driver that binds it, a port ends as binding_failed, and the server fails."""
 
     def initialize(self) -> None:
-        """Nothing to prepare."""
+        """Nothing to initialize."""
 
     @property
     def connectivity(self) -> str:

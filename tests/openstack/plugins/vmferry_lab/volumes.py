@@ -15,7 +15,7 @@ _OPTIONS = [cfg.StrOpt("vmferry_lab_folder", help="Folder of the volumes' files"
 
 
 class FileDriver(driver.VolumeDriver):
-    """Sizes are GiB, as everywhere in Cinder; files are as long as their volume from the first moment."""
+    """Sizes are in GiB, as everywhere in Cinder; a file has the full size of its volume from the start."""
 
     VERSION = "1"
     CI_WIKI_NAME = "none"
@@ -34,7 +34,7 @@ class FileDriver(driver.VolumeDriver):
             raise exception.VolumeBackendAPIException(data=f"{self._folder} cannot be written to")
 
     def _file(self, named: Any) -> Path:
-        """Of a volume or a snapshot: volume-UUID or snapshot-UUID."""
+        """The file of a volume or a snapshot: volume-UUID or snapshot-UUID."""
         return self._folder / str(named.name)
 
     def local_path(self, volume: Any) -> str:
@@ -86,7 +86,7 @@ class FileDriver(driver.VolumeDriver):
             context, image_service, image_meta, str(self._file(volume)), volume, run_as_root=False
         )
 
-    # Attaching hands over the file's path: nothing is exported and so nothing has to be taken back
+    # Attaching passes the file's path: nothing is exported, so nothing must be removed
 
     def ensure_export(self, context: Any, volume: Any) -> None:
         """Nothing to export."""
