@@ -36,7 +36,7 @@ def verdicts(module: str) -> dict[str, str]:
 
 
 def diff(module: str, name: str) -> str:
-    return get_diff_for_mutant(name, path=module)
+    return str(get_diff_for_mutant(name, path=module))
 
 
 @contextmanager
