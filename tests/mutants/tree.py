@@ -102,4 +102,6 @@ def lay(tree: Path, names: Sequence[str], extra: str) -> None:
         shutil.copy2(ROOT / name, tree / name)
     with (tree / "pyproject.toml").open("a", encoding="utf-8") as pyproject:
         pyproject.write(extra)
+    # mutmut fills it. Python would ignore a folder of PYTHONPATH that does not exist when it starts.
+    (tree / "mutants").mkdir()
     mark.write_text(digest.hexdigest(), encoding="utf-8")
