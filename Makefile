@@ -6,8 +6,10 @@ CACHE := .cache
 BIN := $(CACHE)/venv/bin
 PREPARE := tests/prepare.sh
 JOBS ?= 2
+# the tests that need only Python
+PURE_TESTS := tests/unit tests/reflect tests/author tests/crd tests/operator tests/targets
 
-.PHONY: help demo docs test fuzz e2e e2e-smoke check lab lab-down openstack-lab openstack-lab-down bench bench-check golden format requirements clean
+.PHONY: help demo docs test fuzz mutants e2e e2e-smoke check lab lab-down openstack-lab openstack-lab-down bench bench-check golden format requirements clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +62,12 @@ bench: ## Compare every figure of the data path with curl and qemu-img (docs/exp
 bench-check: ## Fail when a figure is more than 10 % worse than noted in docs/explanation/performance.json
 	@$(PREPARE) packages python vcenter
 	@$(BIN)/python -m tests.bench --runs 3 --quiet 10 --check
+
+mutants: ## Change the modules changed since main in small ways, and show what no test notices (not in CI)
+	@$(PREPARE) mutants
+	@$(CACHE)/mutants/venv/bin/python -m tests.mutants --jobs $(JOBS) --tests $(PURE_TESTS) \
+	  $(if $(SINCE),--since $(SINCE)) $(if $(MODULES),--modules $(MODULES)) $(if $(SAMPLE),--sample $(SAMPLE)) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(AGAIN),--again)
 
 docs: ## Build the documentation into .cache/docs; open .cache/docs/html/index.html
 	@$(PREPARE) docs

@@ -18,3 +18,5 @@ for extra in vmware openstack ova disk serve directory target controller; do
 done
 compile build --group build --constraint requirements/dev.txt
 compile docs --group docs
+compile mutants --extra local --extra target --extra controller --group build --group test --group mutants \
+  --constraint requirements/dev.txt

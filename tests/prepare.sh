@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prepares a Debian host for `make demo` and `make test`; a second call takes a moment.
-#   prepare.sh packages python docs vcenter guest kubevirt crds helm openstack      any of these, in this order
+#   prepare.sh packages python docs mutants vcenter guest kubevirt crds helm openstack      any of these, in this order
 # Everything is under .cache; only Debian packages are installed outside it, and only by root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -74,14 +74,14 @@ python() {
   inputs=$(hash_of requirements/dev.txt pyproject.toml)-$(python3 -c 'import sys; print(sys.version)' | tr -d '\n')
   ! fresh python "$inputs" || return 0
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "python3 is older than 3.11; install Python 3.11 or later"
-  run "Python environment" environment
+  run "Python environment" environment "$CACHE/venv" requirements/dev.txt
   done_for python "$inputs"
 }
 
-environment() {
-  python3 -m venv --clear "$CACHE/venv"
-  "$CACHE/venv/bin/pip" install --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
-  "$CACHE/venv/bin/pip" install --disable-pip-version-check --no-deps --no-build-isolation -e .
+environment() { # environment FOLDER REQUIREMENTS
+  python3 -m venv --clear "$1"
+  "$1/bin/pip" install --disable-pip-version-check --no-deps --require-hashes -r "$2"
+  "$1/bin/pip" install --disable-pip-version-check --no-deps --no-build-isolation -e .
 }
 
 docs() { # what `make docs` builds with, apart from what the tests run with
@@ -95,6 +95,14 @@ docs() { # what `make docs` builds with, apart from what the tests run with
 sphinx() {
   python3 -m venv --clear "$CACHE/docs/venv"
   "$CACHE/docs/venv/bin/pip" install --disable-pip-version-check --no-deps --require-hashes -r requirements/docs.txt
+}
+
+mutants() { # what `make mutants` runs the tests with: the same, and mutmut
+  local inputs
+  inputs=$(hash_of requirements/mutants.txt pyproject.toml)-$(python3 -c 'import sys; print(sys.version)' | tr -d '\n')
+  ! { fresh mutants "$inputs" && [ -x "$CACHE/mutants/venv/bin/mutmut" ]; } || return 0
+  run "mutmut" environment "$CACHE/mutants/venv" requirements/mutants.txt
+  done_for mutants "$inputs"
 }
 
 # Go programs of the tests; each detects itself whether it is stale
@@ -125,10 +133,10 @@ guest() { # prints its own progress and skips what is unchanged
   tests/guest/build.sh "$CACHE/guest"
 }
 
-[ $# -gt 0 ] || die "usage: $0 packages|python|docs|vcenter|guest|kubevirt|crds|helm|openstack ..."
+[ $# -gt 0 ] || die "usage: $0 packages|python|docs|mutants|vcenter|guest|kubevirt|crds|helm|openstack ..."
 for what in "$@"; do
   case $what in
-  packages | python | docs | vcenter | guest | kubevirt | crds | helm | openstack) "$what" ;;
+  packages | python | docs | mutants | vcenter | guest | kubevirt | crds | helm | openstack) "$what" ;;
   *) die "unknown: $what" ;;
   esac
 done

@@ -14,7 +14,7 @@ from controller.operator.observe.request import TRIED
 from controller.operator.sweep import sweep
 from steps.model import names
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import CONFIG_MAP, IMPORT, SECRET, WORKFLOW
+from steps.model.kinds import CONFIG_MAP, EVENT, IMPORT, SECRET, WORKFLOW, Object
 from steps.model.machine import Machine
 from steps.model.plan import Plan
 from steps.model.sources import SourceKind
@@ -23,10 +23,21 @@ from tests.reflect.situations import failed, found, node, upto
 from tests.targets.fake_cluster import Fault, KilledError
 from tests.unit.builders import a_machine, without_provider
 from workflows import argo_names
-from workflows.api.annotations import RETRY
+from workflows.api.annotations import APPROVE, RETRY
 from workflows.api.conditions import find
 
 RUNNING = (*upto("end"), node("start"))
+
+
+def gate(name: str) -> Object:
+    """A gate at which the Workflow waits."""
+    return node(f"approve-{name}", "Running", kind="Suspend", templateName=f"approve-{name}")
+
+
+def open_gates(world: World) -> list[str]:
+    """The gates at which the Workflow still waits."""
+    nodes = world.workflow()["status"]["nodes"].values()
+    return [one["templateName"] for one in nodes if (one["type"], one["phase"]) == ("Suspend", "Running")]
 
 
 def begun(**spec: object) -> World:
@@ -437,12 +448,42 @@ class TestWhileItRuns:
         assert "Approved" in world.events()
         assert "migration.harvesterhci.io/approve" not in world.notes()
 
-    def test_an_unknown_gate_is_reported(self) -> None:
-        world = begun()
+    def test_of_two_approved_gates_the_later_one_waits_for_its_turn(self) -> None:
+        world = begun(approvals=["poweroff", "start"])
+        world.annotate(approve="start, poweroff")
+        world.argo(found(), gate("poweroff"))
+        world.look()
+        assert open_gates(world) == []
+        assert world.notes()[APPROVE] == "start"
+        world.argo(*upto("end"), gate("start"))
+        world.look()
+        assert open_gates(world) == []
+        assert APPROVE not in world.notes()
+
+    def test_an_approval_opens_no_other_gate(self) -> None:
+        world = begun(approvals=["poweroff", "start"])
+        world.annotate(approve="start")
+        world.argo(found(), gate("poweroff"))
+        world.look(2)
+        assert open_gates(world) == ["approve-poweroff"]
+        assert world.notes()[APPROVE] == "start"
+
+    def test_an_approval_of_a_gate_that_the_import_does_not_have_is_removed(self) -> None:
+        world = begun(approvals=["poweroff"])
+        world.annotate(approve="start")
         world.argo(node("preflight", "Running"))
-        world.annotate(approve="everything")
+        world.look()
+        assert APPROVE not in world.notes()
+
+    @pytest.mark.parametrize("value", ["everything", "poweroff,everything", "", " , "])
+    def test_an_unknown_gate_is_reported(self, value: str) -> None:
+        world = begun(approvals=["poweroff"])
+        world.argo(found(), gate("poweroff"))
+        world.annotate(approve=value)
         world.look()
         assert "ApprovalUnknown" in world.events()
+        assert APPROVE not in world.notes()
+        assert open_gates(world) == ["approve-poweroff"]
 
     def test_a_changed_password_reaches_the_run(self) -> None:
         world = begun()
@@ -578,6 +619,19 @@ class TestDeletion:
         assert world.raw is None
         assert world.workflows() == []
 
+    def test_the_cleanup_uses_the_runs_copy_of_a_secret_that_was_deleted(self) -> None:
+        world = begun()
+        world.argo(found(), node("poweroff"), failed("export", None, "pod deleted", "disk-0"), phase="Error")
+        world.look()
+        run = world.workflows()[0]
+        world.cluster.drop(SECRET, "credentials", "default")
+        world.delete()
+        world.look(2)
+        assert argo_names.give_back(run) in world.workflows()
+        copy = world.secret(names.credentials(run))
+        assert copy is not None
+        assert base64.b64decode(copy["data"]["password"]) == b"secret"
+
     def test_deletion_after_success_keeps_the_vm(self) -> None:
         world = begun()
         world.argo(*RUNNING, phase="Succeeded")
@@ -598,7 +652,9 @@ class TestDeletion:
         for _ in steps:
             world.look()
         assert world.raw is None
-        assert "GaveUp" in world.events()
+        (gave_up,) = [one for one in world.cluster.all(EVENT, KEY[0]) if one["reason"] == "GaveUp"]
+        assert "did not end within 600 s" in gave_up["message"]
+        assert "Check VmwareSource default/vcenter" in gave_up["message"]
         assert (world.now.timestamp() - 600) > 0
 
 

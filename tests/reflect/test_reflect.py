@@ -91,6 +91,11 @@ OVER = [  # nodes, end of the Workflow, (importStatus, step, reason)
         {},
         (ImportPhase.FAILED, "", "WorkflowFailed"),
     ),
+    (
+        [*upto("image"), failed("serve", 20, "the image failed", "disk-1"), node("onExit")],
+        {},
+        (ImportPhase.FAILED, "", "WorkflowFailed"),
+    ),
     ([found()], {"message": "invalid spec: no such template"}, (ImportPhase.FAILED, "", "WorkflowFailed")),
     ([], {"phase": "Error"}, (ImportPhase.FAILED, "", "WorkflowFailed")),
     (
@@ -326,6 +331,12 @@ TURNS = [  # Argo's text, holders, known imports, our text
         "1 of 2 VMs of vc are in transfer; older imports go first",
     ),
     (
+        "limits/k.machines lock. Lock status: 3/2",
+        [],
+        {},
+        "0 of 2 VMs of vc are in transfer; older imports go first",
+    ),
+    (
         "limits/k.machines lock (db/1). Lock status: -1/2",
         [],
         {},
@@ -357,6 +368,26 @@ def test_unreadable_holders_are_ignored(odd: Any) -> None:
     assert "2 of 2 VMs of vc are in transfer; this import continues" in made.message
 
 
+@pytest.mark.parametrize(
+    ("attempts", "reason", "message"),
+    [
+        (5, "Retrying", "export disk-0 failed and will be retried: cut off"),
+        (6, "BrokenStream", "export disk-0 failed: cut off"),
+    ],
+)
+def test_a_retry_is_announced_only_while_attempts_are_left(attempts: int, reason: str, message: str) -> None:
+    assert stage_named("export").retry.limit == 5
+    cut = [failed("export", 32, "cut off", "disk-0", attempt=number) for number in range(attempts)]
+    made = reflected(*upto("export"), *cut)
+    assert (summary(made).reason, made.message) == (reason, message)
+
+
+def test_the_disks_of_a_step_are_in_order() -> None:
+    disks = ("disk-10", "disk-2")
+    made = reflected(*upto("export", disks), *(node("export", "Running", disk) for disk in disks))
+    assert made.message.endswith(": disk-2, disk-10")
+
+
 def test_work_is_reported_before_a_wait_for_a_lock() -> None:
     waiting_nodes = [*upto("export"), node("export", "Pending", "disk-1", kind="Retry", **WAITING)]
     assert reflected(*waiting_nodes).step == "export disk-1"
@@ -369,6 +400,7 @@ def test_paused_and_cancelled_workflows_have_their_reasons() -> None:
     assert (summary(paused).reason, paused.step) == ("Paused", "export")
     assert paused.message.startswith("Paused: ")
     assert summary(reflected(*busy, spec={"shutdown": "Stop", "suspend": True})).reason == "Cancelling"
+    assert reflected(*busy, spec={"shutdown": "Stop"}).step == "stop"
     assert reflected(*busy, node("onExit", "Running"), spec={"shutdown": "Stop"}).step == "cleanup"
 
 
@@ -433,6 +465,19 @@ def test_conditions_of_an_export() -> None:
     made = find(broken.import_conditions, "VMExportFailed")
     assert made is not None
     assert made.message == f"error exporting VM: {WORDS}"
+
+
+@pytest.mark.parametrize("stage", ["export", "convert"])
+def test_an_export_has_failed_when_its_workflow_has(stage: str) -> None:
+    nodes = [*upto(stage), failed(stage, 13, WORDS, "disk-0")]
+    assert conditions(reflected(*nodes, phase="Failed"))["VMExportFailed"] == ("True", "ExportFailed")
+    assert "VMExportFailed" not in conditions(reflected(*nodes))
+    assert "VMExportFailed" not in conditions(reflected(*nodes, phase="Failed", spec={"shutdown": "Stop"}))
+
+
+def test_a_failed_image_is_no_failed_export() -> None:
+    broken = reflected(*upto("image"), failed("image", 13, WORDS, "disk-1"), phase="Failed")
+    assert "VMExportFailed" not in conditions(broken)
 
 
 def test_a_retry_moves_a_failed_import_back_to_running() -> None:
@@ -599,6 +644,28 @@ def test_a_new_attempt_restarts_bytes_but_not_the_percentage() -> None:
     assert (again.bytes_done, again.bytes_per_second, again.percent) == (50, 0, 21)
 
 
+def test_bytes_of_the_step_before_give_no_rate() -> None:
+    nodes = [*upto("image", ("disk-0",)), node("image", "Running", "disk-0", progress="500/1000")]
+    row = reflected(*nodes, previous=exporting(300), now=later(10)).disk_import_status[0]
+    assert (row.step, row.bytes_done, row.bytes_per_second, row.seconds_left) == ("image", 500, 0, 0)
+
+
+def test_two_reports_in_the_same_second_keep_the_rate() -> None:
+    second = exporting(300, previous=exporting(100), now=later(10))
+    third = exporting(500, previous=second, now=later(10))
+    assert third.disk_import_status[0].bytes_per_second == 20
+
+
+def test_a_failed_step_keeps_its_bytes() -> None:
+    broken = failed("export", 13, WORDS, "disk-0", progress="300/1000")
+    row = reflected(*upto("export", ("disk-0",)), broken, phase="Failed").disk_import_status[0]
+    assert (row.step, row.bytes_done, row.bytes_total, row.bytes_per_second) == ("export", 300, 1000, 0)
+
+
+def test_the_vm_is_created_at_97_percent() -> None:
+    assert reflected(*upto("start"), node("start", "Running")).percent == 97
+
+
 def test_the_annotation_is_the_percentage() -> None:
     assert progress_value(exporting(500)) == "33"
     assert progress_value(reflected(*upto("start"), node("start"), phase="Succeeded")) == "100"
@@ -631,6 +698,14 @@ def test_a_workflow_of_an_earlier_generation_is_ignored() -> None:
     run = WorkflowReference(name="vmi-web-0a1b2c3d-g2", namespace="vmferry", generation=2)
     announced = announce(IMPORT, reflected(*upto("image")), run, NOW)
     assert reflected(phase="Failed", previous=announced) is announced
+
+
+def test_another_workflow_of_the_same_generation_is_followed() -> None:
+    run = WorkflowReference(name=RUN, namespace="vmferry", generation=1)
+    announced = announce(IMPORT, None, run, NOW)
+    made = reflected(found(), name=f"{RUN}-r1", previous=announced)
+    assert made.workflow is not None
+    assert (made.workflow.name, made.import_status) == (f"{RUN}-r1", ImportPhase.VALID)
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,8 @@ def test_argo_does_not_stop_a_workflow() -> None:
     assert alarm(found(), node("poweroff", "Running"), spec={"shutdown": "Stop"}) is None
 
 
+EVICTED = {**a_pod("export", "disk-0"), "status": {"phase": "Failed", "reason": "Evicted"}}
+"""Nothing says when its containers ended."""
 EXPORTING = (*upto("export"), node("export", "Running", "disk-0"))
 
 
@@ -217,6 +219,7 @@ EXPORTING = (*upto("export"), node("export", "Running", "disk-0"))
         ([a_pod("export", "disk-0"), a_pod("export", "disk-0", phase="Running")], False),
         ([a_pod("export", "disk-0", end=60)], False),
         ([a_pod("export", "disk-1"), a_pod("poweroff")], False),
+        ([EVICTED], False),
         ([], False),
         (None, False),
     ],
