@@ -94,10 +94,13 @@ def build_ova(
     *,
     packer: Packer = "ustar",
     manifest: str | None = "sha256",
-    tables_last: bool = False,
+    tables_last: bool = True,
     **wanted: object,
 ) -> Path:
-    """Write an OVA of raw disks; `wanted` are the fields of `Wanted`."""
+    """Write an OVA of raw disks; `wanted` are the fields of `Wanted`.
+
+    qemu-img makes qcow2 images, and VMDKs whose tables come first. Other images need no program.
+    """
     files = build_files(disks, flavour, manifest=manifest, tables_last=tables_last, **wanted)
     files.pack(path, packer)
     return path
@@ -108,7 +111,7 @@ def build_files(
     flavour: Flavour = "vmware",
     *,
     manifest: str | None = "sha256",
-    tables_last: bool = False,
+    tables_last: bool = True,
     **wanted: object,
 ) -> Files:
     """The files of a package, the descriptor first."""
@@ -137,7 +140,7 @@ def pieces(name: str, content: bytes, size: int) -> list[tuple[str, bytes]]:
 
 def image(disk: Path, flavour: Flavour, *, tables_last: bool) -> bytes:
     """A disk in its maker's format: a stream-optimized VMDK, or qcow2."""
-    if tables_last:
+    if tables_last and flavour != "qemu":
         return bytes(stream_vmdk(disk.read_bytes()).data)
     options = ["qcow2"] if flavour == "qemu" else ["vmdk", "-o", "subformat=streamOptimized"]
     made = disk.with_suffix(f".{flavour}")
