@@ -72,8 +72,8 @@ def _ova(folder: Path, seed: bytes | None) -> Iterator[Stage]:
     data = datadisk.make(place / "data.img", seed=seed)
     archive = place / f"{NAME}.ova"
     disks = [scenario.GUEST, data.path]
-    how = {"name": NAME, "memory_mib": 512, "macs": scenario.MACS, "firmware": "efi"}
-    build_ova(archive, disks, tables_last=False, **how)
+    macs = scenario.MACS
+    build_ova(archive, disks, tables_last=False, name=NAME, memory_mib=512, macs=macs, firmware="efi")
     source = {
         "apiVersion": API_VERSION,
         "kind": "OvaSource",

@@ -5,6 +5,7 @@ build_ova(Path("web.ova"), disks=[Path("root.raw")], flavour="vmware")
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import io
@@ -141,13 +142,18 @@ def pieces(name: str, content: bytes, size: int) -> list[tuple[str, bytes]]:
 def image(disk: Path, flavour: Flavour, *, tables_last: bool) -> bytes:
     """A disk in its maker's format: a stream-optimized VMDK, or qcow2."""
     if tables_last and flavour != "qemu":
-        return bytes(stream_vmdk(disk.read_bytes()).data)
+        return _streamed(disk.read_bytes())
     options = ["qcow2"] if flavour == "qemu" else ["vmdk", "-o", "subformat=streamOptimized"]
     made = disk.with_suffix(f".{flavour}")
     subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", *options, disk, made], check=True)
     content = made.read_bytes()
     made.unlink()
     return content
+
+
+@functools.lru_cache(maxsize=4)
+def _streamed(disk: bytes) -> bytes:
+    return bytes(stream_vmdk(disk).data)
 
 
 def descriptor(how: Wanted, images: dict[str, bytes], capacities: Sequence[int]) -> bytes:

@@ -17,9 +17,9 @@ from steps.providers.vmware.devices import Hardware, allocated_bytes, boot_order
 from steps.providers.vmware.find import Place
 from steps.providers.vmware.networks import Named, Networks, attachment, indexed
 from tests.providers.vmware.conftest import MakeAccess
-from tests.providers.vmware.inventory import MIB
 
 device: Any = vim.vm.device
+MIB = 1 << 20
 
 
 def described(access: MakeAccess, vm: str) -> Machine:
