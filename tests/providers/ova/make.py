@@ -47,6 +47,8 @@ class Wanted:
     firmware: Literal["bios", "efi"] = "bios"
     compress: bool = False
     chunk: int = 0
+    level: int = 1
+    """How hard the VMDKs are compressed; 0 is best for random bytes."""
 
 
 @dataclass
@@ -119,7 +121,7 @@ def build_files(
     how = Wanted(flavour=flavour, **wanted)  # type: ignore[arg-type] # the names are checked when it runs
     suffix = ".qcow2" if flavour == "qemu" else ".vmdk"
     images = {
-        f"{how.name}-disk{number}{suffix}": image(disk, flavour, tables_last=tables_last)
+        f"{how.name}-disk{number}{suffix}": image(disk, flavour, tables_last=tables_last, level=how.level)
         for number, disk in enumerate(disks, 1)
     }
     if how.compress:
@@ -139,10 +141,10 @@ def pieces(name: str, content: bytes, size: int) -> list[tuple[str, bytes]]:
     return [(f"{name}.{number:09d}", content[start : start + size]) for number, start in enumerate(starts)]
 
 
-def image(disk: Path, flavour: Flavour, *, tables_last: bool) -> bytes:
+def image(disk: Path, flavour: Flavour, *, tables_last: bool, level: int = 1) -> bytes:
     """A disk in its maker's format: a stream-optimized VMDK, or qcow2."""
     if tables_last and flavour != "qemu":
-        return _streamed(disk.read_bytes())
+        return _streamed(disk.read_bytes(), level)
     options = ["qcow2"] if flavour == "qemu" else ["vmdk", "-o", "subformat=streamOptimized"]
     made = disk.with_suffix(f".{flavour}")
     subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", *options, disk, made], check=True)
@@ -152,8 +154,8 @@ def image(disk: Path, flavour: Flavour, *, tables_last: bool) -> bytes:
 
 
 @functools.lru_cache(maxsize=4)
-def _streamed(disk: bytes) -> bytes:
-    return bytes(stream_vmdk(disk).data)
+def _streamed(disk: bytes, level: int) -> bytes:
+    return bytes(stream_vmdk(disk, level=level).data)
 
 
 def descriptor(how: Wanted, images: dict[str, bytes], capacities: Sequence[int]) -> bytes:
