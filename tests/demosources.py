@@ -71,9 +71,9 @@ def _ova(folder: Path, seed: bytes | None) -> Iterator[Stage]:
     place.mkdir(parents=True)
     data = datadisk.make(place / "data.img", seed=seed)
     archive = place / f"{NAME}.ova"
-    build_ova(
-        archive, [scenario.GUEST, data.path], name=NAME, memory_mib=512, macs=scenario.MACS, firmware="efi"
-    )
+    disks = [scenario.GUEST, data.path]
+    macs = scenario.MACS
+    build_ova(archive, disks, tables_last=False, name=NAME, memory_mib=512, macs=macs, firmware="efi")
     source = {
         "apiVersion": API_VERSION,
         "kind": "OvaSource",

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import ssl
-import subprocess
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 
 @dataclass(frozen=True)
@@ -29,10 +35,25 @@ class SelfSigned:
 def self_signed(
     folder: Path, name: str = "server", shown_for: str = "DNS:localhost", days: int = 2
 ) -> SelfSigned:
-    """Make NAME.crt and NAME.key in `folder`; `shown_for` is a subjectAltName as openssl(1) takes it."""
+    """Make NAME.crt and NAME.key in `folder`; `shown_for` is `DNS:` with a name, or `IP:` with an address."""
     made = SelfSigned(folder / f"{name}.crt", folder / f"{name}.key")
-    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    argv += ["-subj", f"/CN={name}", "-addext", f"subjectAltName={shown_for}", "-days", str(days)]
-    argv += ["-keyout", str(made.key), "-out", str(made.certificate)]
-    subprocess.run(argv, check=True, capture_output=True)
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    builder = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([_shown(shown_for)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    certificate = builder.sign(key, hashes.SHA256())
+    made.certificate.write_bytes(certificate.public_bytes(Encoding.PEM))
+    made.key.touch(mode=0o600)
+    made.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return made
+
+
+def _shown(text: str) -> x509.GeneralName:
+    kind, _, value = text.partition(":")
+    return x509.DNSName(value) if kind == "DNS" else x509.IPAddress(ip_address(value))

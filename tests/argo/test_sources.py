@@ -30,7 +30,8 @@ def test_ova_behind_https_is_imported(ground: Ground, tmp_path: Path) -> None:
     """With a login, a CA of its own and Range. Two disks are read from their positions in the archive."""
     (tmp_path / "files").mkdir()
     originals = [Path(a_disk(tmp_path, number)["file"]) for number in (41, 42)]
-    build_ova(tmp_path / "files" / "appliance.ova", originals, "virtualbox", name="appliance")
+    archive = tmp_path / "files" / "appliance.ova"
+    build_ova(archive, originals, "virtualbox", tables_last=False, name="appliance")
     with site(tmp_path) as web, place(ground, "it-ova") as made:
         secret = _secret(made, "login", {"username": USER, "password": PASSWORD, "ca.crt": web.certificate})
         spec = {"url": f"{web.url}/appliance.ova", "credentials": {"name": "login"}}

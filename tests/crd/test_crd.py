@@ -12,12 +12,13 @@ import pytest
 from ruamel.yaml import YAML
 
 from steps.model.kinds import GROUP
-from tests.crd.judge import Json, judged, program
+from tests.crd.judge import judged, program
 from workflows.api.crd import CHART_FILE, KINDS, manifests, render
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import RESOURCES
 from workflows.api.status import ImportPhase, ImportStatus
 
+Json = dict[str, Any]
 ROOT: Final = Path(__file__).parents[2]
 ACCEPTED: Final = [
     document

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import subprocess
 import threading
@@ -19,6 +20,7 @@ SECTOR = 512
 GRAIN = 1 << 16
 
 
+@functools.lru_cache(maxsize=8)
 def make_disk(size: int, fill: float = 0.5, seed: int = 1) -> bytes:
     """A disk of `size` bytes: some grains random, some text, some partly zero, the others zero."""
     rng = random.Random(seed)

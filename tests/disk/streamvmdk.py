@@ -91,10 +91,15 @@ class StreamVmdk:
 
 
 def stream_vmdk(
-    disk: bytes, *, grain: int = 128, order: Iterable[int] | None = None, zeros: bool = False
+    disk: bytes,
+    *,
+    grain: int = 128,
+    order: Iterable[int] | None = None,
+    zeros: bool = False,
+    level: int = 1,
 ) -> StreamVmdk:
     """The VMDK of a raw disk; `order` lists the grains to write, `zeros` also writes the zero ones."""
-    made = StreamVmdk(len(disk) // SECTOR, grain)
+    made = StreamVmdk(len(disk) // SECTOR, grain, level)
     size = grain * SECTOR
     for number in range(-(-len(disk) // size)) if order is None else order:
         content = disk[number * size : (number + 1) * size]

@@ -5,6 +5,7 @@ build_ova(Path("web.ova"), disks=[Path("root.raw")], flavour="vmware")
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import io
@@ -46,6 +47,8 @@ class Wanted:
     firmware: Literal["bios", "efi"] = "bios"
     compress: bool = False
     chunk: int = 0
+    level: int = 1
+    """How hard the VMDKs are compressed; 0 is best for random bytes."""
 
 
 @dataclass
@@ -94,10 +97,13 @@ def build_ova(
     *,
     packer: Packer = "ustar",
     manifest: str | None = "sha256",
-    tables_last: bool = False,
+    tables_last: bool = True,
     **wanted: object,
 ) -> Path:
-    """Write an OVA of raw disks; `wanted` are the fields of `Wanted`."""
+    """Write an OVA of raw disks; `wanted` are the fields of `Wanted`.
+
+    qemu-img makes qcow2 images, and VMDKs whose tables come first. Other images need no program.
+    """
     files = build_files(disks, flavour, manifest=manifest, tables_last=tables_last, **wanted)
     files.pack(path, packer)
     return path
@@ -108,14 +114,14 @@ def build_files(
     flavour: Flavour = "vmware",
     *,
     manifest: str | None = "sha256",
-    tables_last: bool = False,
+    tables_last: bool = True,
     **wanted: object,
 ) -> Files:
     """The files of a package, the descriptor first."""
     how = Wanted(flavour=flavour, **wanted)  # type: ignore[arg-type] # the names are checked when it runs
     suffix = ".qcow2" if flavour == "qemu" else ".vmdk"
     images = {
-        f"{how.name}-disk{number}{suffix}": image(disk, flavour, tables_last=tables_last)
+        f"{how.name}-disk{number}{suffix}": image(disk, flavour, tables_last=tables_last, level=how.level)
         for number, disk in enumerate(disks, 1)
     }
     if how.compress:
@@ -135,16 +141,21 @@ def pieces(name: str, content: bytes, size: int) -> list[tuple[str, bytes]]:
     return [(f"{name}.{number:09d}", content[start : start + size]) for number, start in enumerate(starts)]
 
 
-def image(disk: Path, flavour: Flavour, *, tables_last: bool) -> bytes:
+def image(disk: Path, flavour: Flavour, *, tables_last: bool, level: int = 1) -> bytes:
     """A disk in its product's format: a stream-optimized VMDK, or qcow2."""
-    if tables_last:
-        return bytes(stream_vmdk(disk.read_bytes()).data)
+    if tables_last and flavour != "qemu":
+        return _streamed(disk.read_bytes(), level)
     options = ["qcow2"] if flavour == "qemu" else ["vmdk", "-o", "subformat=streamOptimized"]
     made = disk.with_suffix(f".{flavour}")
     subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", *options, disk, made], check=True)
     content = made.read_bytes()
     made.unlink()
     return content
+
+
+@functools.lru_cache(maxsize=4)
+def _streamed(disk: bytes, level: int) -> bytes:
+    return bytes(stream_vmdk(disk, level=level).data)
 
 
 def descriptor(how: Wanted, images: dict[str, bytes], capacities: Sequence[int]) -> bytes:

@@ -80,7 +80,7 @@ class TestFolder(Suite):
     @pytest.fixture
     def given(self, tmp_path: Path, raws: list[Path], access: MakeAccess) -> Given:
         folder = tmp_path / "package"
-        build_files(raws, "virtualbox", manifest="sha1").write(folder)
+        build_files(raws, "virtualbox", manifest="sha1", tables_last=False).write(folder)
         return given(access, folder, raws)
 
 
@@ -90,7 +90,7 @@ class TestServer(Suite):
     def given(
         self, tmp_path: Path, raws: list[Path], access: MakeAccess, ranges: bool, tls: SelfSigned
     ) -> Iterator[Given]:
-        body = build_ova(tmp_path / "m.ova", raws, "virtualbox").read_bytes()
+        body = build_ova(tmp_path / "m.ova", raws, "virtualbox", tables_last=False).read_bytes()
         page = Page(Behaviour(body, ranges=ranges), login="alice:s:cret")
         with Site({"/m.ova": page}, tls.server()) as site:
             secret = {"username": "alice", "password": "s:cret", "ca_crt": tls.pem}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -271,13 +272,13 @@ print(peak() - before)
 @pytest.mark.parametrize("compress", [False, True])
 def test_memory_does_not_grow_with_the_archive(tmp_path: Path, compress: bool) -> None:
     raw = tmp_path / "original.raw"
-    raw.write_bytes(make_disk(128 * MIB, fill=1))
-    path = packed(tmp_path / "m.ova", build_files([raw], compress=compress))
+    raw.write_bytes(random.Random(1).randbytes(48 * MIB))
+    path = packed(tmp_path / "m.ova", build_files([raw], compress=compress, level=0))
     (tmp_path / "out").mkdir()
     argv = [sys.executable, "-c", CHILD, str(path), str(tmp_path / "out")]
     measured = subprocess.run(argv, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[3])
     assert 0 < int(measured.stdout) < 32 << 10, "KiB"  # the landing's own buffers have some 15 MiB
-    assert (tmp_path / "out" / "d.raw").stat().st_size == 128 * MIB
+    assert (tmp_path / "out" / "d.raw").stat().st_size == 48 * MIB
     assert path.stat().st_size > 40 * MIB
 
 

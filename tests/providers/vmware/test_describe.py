@@ -17,9 +17,9 @@ from steps.providers.vmware.devices import Hardware, allocated_bytes, boot_order
 from steps.providers.vmware.find import InventoryVm
 from steps.providers.vmware.networks import NamedNetwork, Networks, attachment, index_by_key
 from tests.providers.vmware.conftest import MakeAccess
-from tests.providers.vmware.inventory import MIB
 
 device: Any = vim.vm.device
+MIB = 1 << 20
 
 
 def described(access: MakeAccess, vm: str) -> Machine:
