@@ -118,7 +118,7 @@ def test_a_wrong_password_is_tried_once(vcenter: Simulator, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("lacks", ["VApp.Export", "VirtualMachine.Interact.PowerOff"])
-def test_an_account_that_lacks_a_privilege_stops_no_vm(
+def test_a_missing_privilege_is_found_before_the_vm_is_stopped(
     vcenter: Simulator, tmp_path: Path, lacks: str
 ) -> None:
     vcenter.set_lacks(lacks)

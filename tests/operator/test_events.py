@@ -91,7 +91,7 @@ def test_a_retry_in_argo_repeats_no_event() -> None:
     assert "completed work is not repeated" in fresh[0][2]
 
 
-def test_a_retry_by_annotation_says_that_work_is_not_repeated() -> None:
+def test_a_retry_by_annotation_reports_that_work_is_not_repeated() -> None:
     world = failing_at("build")
     before = events(world)
     world.annotate(retry="true")

@@ -48,7 +48,7 @@ def test_the_alarm_is_one_event_with_a_remedy() -> None:
     assert world.summary.reason == "Running"
 
 
-def test_it_is_requeued_at_the_time_limit() -> None:
+def test_an_import_is_requeued_at_the_time_limit() -> None:
     world = World()
     world.look()
     world.argo(found())
@@ -130,7 +130,7 @@ def test_argo_never_reconciled_the_workflow() -> None:
     assert world.events().count("ArgoNotAnswering") == 1
 
 
-def test_a_pod_ended_without_argo() -> None:
+def test_a_pod_that_ended_without_argo_raises_an_alarm() -> None:
     world = still(found(), node("poweroff", "Running"))
     pod = ended_pod(world, "poweroff")
     world.look()

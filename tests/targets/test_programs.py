@@ -237,8 +237,7 @@ def test_only_the_disk_is_served_with_the_token(serving: Serving) -> None:
         assert fetch(serving.origin + path)[0] == 404
     until(
         lambda: (
-            (serving.web.served_disk("disk-0") or serving).__dict__.get("sha512")
-            == hashlib.sha512(DATA).hexdigest()
+            (serving.web.served_disk("disk-0") or serving).__dict__.get("sha512") == hashlib.sha512(DATA).hexdigest()
         )
     )
 

@@ -17,7 +17,7 @@ def test_no_code_collides_with_those_of_argo(code: Exit) -> None:
     assert code.permanent is (10 <= code <= 19)
 
 
-def test_an_error_says_what_why_and_what_to_do() -> None:
+def test_an_error_names_what_failed_why_and_what_to_do() -> None:
     assert str(StepError(Exit.INVALID, "no disk", "it is gone", "add one")) == "no disk: it is gone; add one"
     assert str(StepError(Exit.INVALID, "no disk", remedy="add one")) == "no disk; add one"
     assert str(StepError(Exit.INVALID, "no disk")) == "no disk"

@@ -292,7 +292,7 @@ def test_nothing_of_the_archive_is_stored(tmp_path: Path, raws: list[Path], acce
     assert list(made.state_folder.iterdir()) == []
 
 
-def test_links_do_not_lead_out_of_a_folder(
+def test_links_out_of_a_folder_are_refused(
     tmp_path: Path, raws: list[Path], access: MakeAccess, refused: Refused
 ) -> None:
     folder, secret = tmp_path / "package", tmp_path / "secret.vmdk"

@@ -150,7 +150,7 @@ def test_pages_are_joined(access: MakeAccess, monkeypatch: pytest.MonkeyPatch) -
         assert source.inventory() == whole
 
 
-def test_calls_do_not_grow_with_the_inventory(vcenter: Simulator, access: MakeAccess) -> None:
+def test_the_number_of_calls_does_not_grow_with_the_inventory(vcenter: Simulator, access: MakeAccess) -> None:
     with connect(access()) as source:
         source.describe("plain", None)
     assert len(vcenter.calls()) <= 20
