@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Build the guest disk: build.sh OUTDIR -> OUTDIR/guest.img and OUTDIR/guest.json.
-# Does nothing if OUTDIR has a guest of the same inputs. It needs no loop devices: the
-# file systems are written directly into the image file.
+# Nothing happens when OUTDIR holds a guest of the same inputs. No loop devices:
+# the file systems are written into the image file directly.
 set -euo pipefail
 
 readonly SUITE=bookworm
 readonly IMAGE_MIB=2048
-# Partitions, in MiB: BIOS-boot, ESP, root up to the end (minus the backup GPT).
+# Partitions, in MiB: BIOS-boot, ESP, root up to the end (less the backup GPT).
 readonly BIOS_START=1 BIOS_SIZE=1 ESP_START=2 ESP_SIZE=40 ROOT_START=42
 readonly ROOT_SIZE=$((IMAGE_MIB - ROOT_START - 1))
 readonly ROOT_UUID=7a6d6665-7272-4779-8775-657374000001
@@ -19,7 +19,7 @@ die() {
 	exit 1
 }
 
-# step NAME FUNCTION: run it, print the duration; show the log if it failed.
+# step NAME FUNCTION: run, say how long it took, show the log if it failed.
 step() {
 	local begin=${EPOCHREALTIME/./} status=0
 	# Not "if step…": set -e would be off inside the function.
@@ -51,8 +51,8 @@ inputs() {
 
 modules() { sed -e 's/#.*//' -e '/^ *$/d' "$here/modules.txt"; }
 
-# The host's own mirror, as "deb …" lines; nothing if it is not a Debian of this
-# suite: then mmdebstrap uses its default.
+# The machine's own mirror, as "deb …" lines; nothing if it is no Debian of this
+# suite, then mmdebstrap takes its default.
 sources() {
 	# shellcheck disable=SC2016  # apt-get's own variables
 	apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)' \
@@ -72,7 +72,7 @@ debian() {
 	for module in $(modules); do
 		options+=(--dpkgopt="path-include=/lib/modules/*/$module.ko")
 	done
-	# The boot loader is only unpacked, later: installing it would need a disk.
+	# The boot loader is only unpacked, later: installing it would want a disk.
 	# shellcheck disable=SC2016  # expanded by the hook's shell
 	options+=(--essential-hook='cd "$GUEST_DEBS" &&
 		APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get -qq download shim-signed grub-efi-amd64-signed')
@@ -86,7 +86,7 @@ debian() {
 
 kernel() { basename "$tmp"/root/lib/modules/*; }
 
-# Every module of the list and everything that it depends on must exist.
+# Every module of the list exists, and so does everything it depends on.
 check_modules() {
 	local kernel module dep
 	kernel=$(kernel)
@@ -135,8 +135,8 @@ partition() {
 }
 
 root_fs() {
-	# The features are listed one by one: GRUB 2.06 does not read some of those
-	# that newer e2fsprogs enable.
+	# The features are named one by one: GRUB 2.06 does not read some of those
+	# that newer e2fsprogs switch on.
 	mke2fs -q -F -t ext4 -d "$tmp/root" -U $ROOT_UUID -L guest-root -b 4096 -m 0 -J size=8 \
 		-O none,has_journal,ext_attr,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum \
 		-E offset=$((ROOT_START << 20)),lazy_itable_init=1,lazy_journal_init=1,nodiscard \
@@ -145,7 +145,7 @@ root_fs() {
 
 esp() {
 	local at=$tmp/guest.img@@${ESP_START}M loader=$tmp/loader/usr/lib
-	# The signed GRUB reads this first; its prefix /EFI/debian is compiled in.
+	# What the signed GRUB reads first; its prefix /EFI/debian is compiled in.
 	cat >"$tmp/esp.cfg" <<-EOF
 		search --no-floppy --fs-uuid --set=root $ROOT_UUID
 		set prefix=(\$root)/boot/grub
@@ -153,7 +153,7 @@ esp() {
 	EOF
 	mformat -i "$at" -F -T $((ESP_SIZE * 2048)) -h 64 -s 32 -c 1 -v ESP ::
 	mmd -i "$at" ::/EFI ::/EFI/BOOT ::/EFI/debian
-	# The removable path: firmware without any boot entry finds it.
+	# The removable path: found by firmware that has no boot entries at all.
 	mcopy -i "$at" "$loader/shim/shimx64.efi.signed" ::/EFI/BOOT/BOOTX64.EFI
 	mcopy -i "$at" "$loader/grub/x86_64-efi-signed/grubx64.efi.signed" ::/EFI/BOOT/grubx64.efi
 	mcopy -i "$at" "$tmp/esp.cfg" ::/EFI/debian/grub.cfg
@@ -161,7 +161,7 @@ esp() {
 }
 
 bios() {
-	# (,gpt3) is partition 3 of the drive that the BIOS booted from.
+	# (,gpt3) is partition 3 of the drive the BIOS booted from, whichever it is.
 	grub-mkimage -O i386-pc -o "$tmp/core.img" -p '(,gpt3)/boot/grub' \
 		biosdisk part_gpt ext2 search search_fs_uuid normal configfile linux serial terminal echo test
 	python3 -I "$here/grub_bios.py" "$tmp/guest.img" /usr/lib/grub/i386-pc/boot.img "$tmp/core.img" \
@@ -192,7 +192,7 @@ build() {
 	step "configuration" configure
 	step "checksum" facts
 	step "partitions, file systems, boot loaders" image
-	# The key last: without it the image does not count as built.
+	# The key last: without it the image counts as not built.
 	rm -f "$out/guest.key"
 	mv "$tmp/guest.img" "$tmp/guest.json" "$out/"
 	echo "$key" >"$out/guest.key"
@@ -205,7 +205,7 @@ out=$(cd "$1" && pwd)
 tmp=$out/tmp
 key=$(inputs)
 
-# One build at a time. Child processes keep the lock: the rest of a killed build
+# One build at a time. Children keep the lock: what a killed build left running
 # ends before the next one starts.
 exec 9>"$out/guest.lock"
 flock 9
@@ -215,7 +215,8 @@ if [[ -f $out/guest.img && -f $out/guest.json && $(cat "$out/guest.key" 2>/dev/n
 fi
 ((EUID == 0)) || die "must be root to build"
 check_packages
-# In its own mount namespace the build leaves no mounts behind, even if it is killed.
+# In a mount namespace of its own the build can leave no mounts behind,
+# not even when it is killed.
 if [[ -z ${GUEST_NAMESPACE:-} ]]; then
 	exec 9>&-
 	GUEST_NAMESPACE=1 exec unshare --mount --propagation private bash "${BASH_SOURCE[0]}" "$out"

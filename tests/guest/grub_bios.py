@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Put GRUB's BIOS boot code into a disk image file.
 
-grub-bios-setup needs a block device and a mounted /boot. On a GPT disk with a BIOS-boot partition its work is
-small and fixed, so we do it on the file: boot.img goes into the MBR, core.img into the partition, and each
-gets the position of the next one.
+grub-bios-setup wants a block device and a mounted /boot. On a GPT disk with a
+BIOS-boot partition what it does is small and fixed, so we do it on the file:
+boot.img goes into the MBR, core.img into the partition, and each is told where
+the next one is.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ import sys
 from pathlib import Path
 
 SECTOR = 512
-# boot.img: code up to here; after it the MBR has the disk signature and the partitions.
+# boot.img: code up to here; behind it the MBR keeps disk signature and partitions.
 BOOT_CODE = 440
 # boot.img: 64-bit number of the sector with the first part of core.img.
 KERNEL_SECTOR = 0x5C
-# boot.img: a jump that grub-bios-setup overwrites with two NOPs on hard disks, so that the drive number from
-# the BIOS is used.
+# boot.img: a jump that grub-bios-setup overwrites with two NOPs on hard disks,
+# so that the drive number is taken from the BIOS as it is.
 DRIVE_CHECK = 0x66
-# core.img, first sector: position of the rest (sector, count, load segment).
+# core.img, first sector: where the rest is (sector, count, load segment).
 BLOCKLIST = SECTOR - 12
 LOAD_SEGMENT = 0x820
 
@@ -34,7 +35,7 @@ def boot_code(boot_img: bytes, core_sector: int) -> bytes:
 
 
 def core_code(core_img: bytes, core_sector: int) -> bytes:
-    """core.img whose first sector loads the following sectors."""
+    """core.img whose first sector loads the sectors behind it."""
     core = bytearray(core_img)
     core.extend(bytes(-len(core) % SECTOR))
     rest = len(core) // SECTOR - 1

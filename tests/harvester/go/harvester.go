@@ -48,7 +48,7 @@ func controllers(ctx context.Context, options *given) error {
 		return err
 	}
 	settings := config.Options{Namespace: namespace, Threadiness: threads}
-	// The controllers look objects up by these indexes.
+	// The controllers look things up by these.
 	if err := indexeres.Setup(ctx, nil, nil, settings); err != nil {
 		return err
 	}

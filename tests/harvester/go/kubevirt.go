@@ -17,8 +17,8 @@ import (
 	"kubevirt.io/kubevirt/pkg/virt-operator/resource/generate/components"
 )
 
-// kubevirt answers AdmissionReviews of VirtualMachines as virt-api does, at its own paths. It reads KubeVirt's
-// configuration from the cluster's KubeVirt object.
+// kubevirt answers AdmissionReviews of VirtualMachines as virt-api does, at its own paths. What KubeVirt is set to
+// it reads from the cluster's KubeVirt object.
 func kubevirt(ctx context.Context, options *given) error {
 	cluster, err := options.config()
 	if err != nil {
@@ -44,7 +44,7 @@ func kubevirt(ctx context.Context, options *given) error {
 		mutating.ServeVMs(answer, request, known, client)
 	})
 	paths.HandleFunc(components.VMValidatePath, func(answer http.ResponseWriter, request *http.Request) {
-		// The informers serve data volume templates and restores, which our VirtualMachines do not have.
+		// The informers serve data volume templates and restores, which no VirtualMachine of ours has.
 		validating.ServeVMs(answer, request, known, client, &webhooks.Informers{}, accounts)
 	})
 	listener := &http.Server{

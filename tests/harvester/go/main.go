@@ -1,12 +1,12 @@
-// harvester runs parts of Harvester and KubeVirt from their own modules, with the lab's API server.
+// harvester runs parts of Harvester and KubeVirt as their own modules have them, against the lab's API server.
 //
 //	harvester webhook      Harvester's admission server; it writes its own webhook configurations
 //	harvester controllers  Harvester's controllers of images, VirtualMachines and claims
-//	harvester server       the whole Harvester server, with the API of its UI; every client is admin
+//	harvester server       the whole Harvester server, with the API of its UI; it lets everybody in as admin
 //	harvester kubevirt     KubeVirt's mutator and validator of VirtualMachines, over HTTPS
-//	harvester objects      prints KubeVirt's and CDI's definitions of kinds and Harvester's settings, one JSON per line
+//	harvester objects      prints KubeVirt's and CDI's definitions of kinds and Harvester's settings, a JSON document a line
 //
-// All but objects have the option --kubeconfig. They end at SIGTERM.
+// All but objects take --kubeconfig. They end at SIGTERM.
 package main
 
 import (
@@ -28,7 +28,7 @@ const (
 	threads   = 5
 )
 
-// given are the options; each command uses those that it needs.
+// given are the options; each command takes those that it needs.
 type given struct {
 	kubeconfig, certificate, key, address string
 	port, plainPort                       int
@@ -61,7 +61,7 @@ func main() {
 	}
 }
 
-// config is made as in Harvester's own main: no limit of requests.
+// config is how Harvester's own main makes it: no limit of requests.
 func (options *given) config() (*rest.Config, error) {
 	found, err := clientcmd.BuildConfigFromFlags("", options.kubeconfig)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// objects prints what virt-operator, CDI's operator and Harvester's server would create at their installation.
+// objects prints what virt-operator, CDI's operator and Harvester's server would make when they are installed.
 func objects(context.Context, *given) error {
 	out := json.NewEncoder(os.Stdout)
 	for _, make := range []func() (*extv1.CustomResourceDefinition, error){
@@ -45,7 +45,7 @@ func objects(context.Context, *given) error {
 	return settings.SetProvider(printed{out})
 }
 
-// printed replaces the cluster's settings of Harvester's server: it prints their defaults.
+// printed is where Harvester's server would have the cluster's settings: it prints their defaults.
 type printed struct{ out *json.Encoder }
 
 func (p printed) SetAll(all map[string]settings.Setting) error {
@@ -69,7 +69,7 @@ func (printed) Get(string) string               { return "" }
 func (printed) Set(string, string) error        { return nil }
 func (printed) SetIfUnset(string, string) error { return nil }
 
-// version is the module's version, which a release compiles into its server.
+// version is that of the module, which a release writes into its server when it is built.
 func version() string {
 	if found, ok := debug.ReadBuildInfo(); ok {
 		for _, one := range found.Deps {

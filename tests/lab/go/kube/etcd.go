@@ -12,11 +12,11 @@ import (
 
 const (
 	storeReady = 30 * time.Second
-	// A lab creates and deletes thousands of objects, each a few KiB, while it runs; this is etcd's own default.
+	// A lab makes and drops thousands of objects, each a few KiB, in its hours of life; etcd's own default.
 	storeBytes = 2 << 30
 )
 
-// etcd runs a one-member store on the loopback device, without fsync: a lab may lose its data.
+// etcd runs a one-member store on the loopback, without fsync: what a lab holds may be lost.
 func etcd(args []string) error {
 	if len(args) != 1 {
 		return errors.New("usage: kube etcd FOLDER")
@@ -27,7 +27,7 @@ func etcd(args []string) error {
 	config.UnsafeNoFsync = true
 	config.QuotaBackendBytes = storeBytes
 	config.AutoCompactionMode, config.AutoCompactionRetention = "periodic", "10m"
-	config.TickMs, config.ElectionMs = 50, 250 // alone, so it is elected when the first timer ends
+	config.TickMs, config.ElectionMs = 50, 250 // alone, so elected as soon as the first timer ends
 	server, err := embed.StartEtcd(config)
 	if err != nil {
 		return err

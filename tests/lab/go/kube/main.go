@@ -1,4 +1,4 @@
-// kube is one program that contains a single-node Kubernetes: `kube NAME [flags]`, or called by a component's name.
+// kube is one program with a single-machine Kubernetes in it: `kube NAME [flags]`, or called by a component's name.
 //
 // The components are Kubernetes' own commands, unchanged. Ours are etcd (embedded), provisioner and clear-pods.
 package main

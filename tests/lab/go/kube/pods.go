@@ -13,8 +13,8 @@ import (
 
 const clearTimeout = 20 * time.Second
 
-// clearPods kills and deletes every pod that containerd knows, so that its store contains only images for the next
-// cluster. The kubelet must be stopped: it would recreate the pods.
+// clearPods kills and forgets every pod that containerd knows, so that its store holds images alone and the next
+// cluster starts with them. The kubelet must have stopped: it would make the pods anew.
 func clearPods(args []string) error {
 	if len(args) != 1 {
 		return errors.New("usage: kube clear-pods unix:///SOCKET")

@@ -25,8 +25,8 @@ import (
 	"k8s.io/client-go/tools/record"
 )
 
-// The classes of these provisioners are served. Longhorn's is a stand-in: such a class may name a backing image, with the
-// parameter that Longhorn also reads. It must exist as a raw file of that name in the folder of backing images.
+// The classes of these provisioners are served. Longhorn's is a stand-in: such a class may name, by the parameter that
+// Longhorn reads too, a backing image, which then must lie as a raw file of that name in the folder of backing images.
 var drivers = []string{"lab.local/disk", "driver.longhorn.io"}
 
 const (
@@ -47,7 +47,7 @@ type provision struct {
 	backing string
 }
 
-// provisioner makes a local PersistentVolume for each claim of our classes and deletes it after its release.
+// provisioner makes a local PersistentVolume for each claim of our classes and drops it once it is released.
 func provisioner(args []string) error {
 	if len(args) != 3 {
 		return errors.New("usage: kube provisioner KUBECONFIG VOLUMES BACKING-IMAGES")
@@ -133,7 +133,7 @@ func (p *provision) provide(ctx context.Context, claim *core.PersistentVolumeCla
 	}
 	name, mode := "pvc-"+string(claim.UID), core.PersistentVolumeFilesystem
 	if _, err := p.found.Get(name); err == nil {
-		return nil // created, but not bound yet
+		return nil // made, and not bound yet
 	}
 	if claim.Spec.VolumeMode != nil {
 		mode = *claim.Spec.VolumeMode

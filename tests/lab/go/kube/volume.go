@@ -10,14 +10,14 @@ import (
 	"strings"
 )
 
-// volumes are sparse files in a folder: NAME.img, used as a loop device (Block) or as an ext4 of exactly that size
-// mounted on NAME (Filesystem). So a full volume is really full. Every call may be repeated after a crash.
+// volumes are sparse files under a folder: NAME.img, given out as a loop device (Block) or as an ext4 of exactly that
+// size mounted on NAME (Filesystem). So a full volume is full. Every call may be repeated after a crash.
 type volumes string
 
 func (v volumes) file(name string) string  { return filepath.Join(string(v), name+".img") }
 func (v volumes) mount(name string) string { return filepath.Join(string(v), name) }
 
-// create makes a volume that starts with the bytes of the file `from`, if it is given.
+// create makes a volume whose bytes begin as those of the file `from`, where one is named.
 func (v volumes) create(name string, size int64, block bool, from string) (path string, err error) {
 	if err := os.MkdirAll(string(v), 0o700); err != nil {
 		return "", err
@@ -38,7 +38,7 @@ func (v volumes) create(name string, size int64, block bool, from string) (path 
 	return v.mount(name), err
 }
 
-// fill writes NAME.img completely or not at all.
+// fill writes NAME.img whole or not at all.
 func (v volumes) fill(name string, size int64, block bool, from string) error {
 	if _, err := os.Stat(v.file(name)); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -59,7 +59,7 @@ func (v volumes) fill(name string, size int64, block bool, from string) error {
 		return err
 	}
 	if !block && from == "" {
-		// No reserve for root: pods run as other users. Otherwise it is as a storage driver makes it, including lost+found.
+		// No reserve for root: pods run as other users. The rest is as a storage driver makes it, lost+found included.
 		if _, err := run("mkfs.ext4", "-q", "-F", "-m", "0", partial); err != nil {
 			return err
 		}
@@ -95,7 +95,7 @@ func (v volumes) remove(name string) error {
 				return err
 			}
 		}
-		// A volume in use stays until its user releases it. Its file stays as long: `down` identifies our devices by it.
+		// One in use stays until its user lets go. The file stays as long: by it `down` knows the device as ours.
 		if devices, err = v.devices(name); err != nil || len(devices) > 0 {
 			return errors.Join(err, fmt.Errorf("in use: %s", strings.Join(devices, " ")))
 		}
@@ -105,7 +105,7 @@ func (v volumes) remove(name string) error {
 
 func mounted(path string) bool { return exec.Command("mountpoint", "--quiet", path).Run() == nil }
 
-// run returns a command's output, trimmed; after a failure the end of the output is in the error.
+// run gives back what a command wrote, trimmed; its last words stand in the error.
 func run(argv ...string) (string, error) {
 	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
 	text := strings.TrimSpace(string(out))

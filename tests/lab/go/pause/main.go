@@ -1,5 +1,5 @@
-// pause is the first process of a process namespace: it keeps it open and reaps its orphans. It is the lab's own first
-// process, and that of each pod.
+// pause is the first process of a process namespace: it holds it open and reaps what is left in it. It is the lab's own
+// first process, and that of each pod.
 package main
 
 import (
