@@ -235,11 +235,7 @@ def test_only_the_disk_is_served_with_the_token(serving: Serving) -> None:
     assert fetch(url, "DELETE")[0] == 403
     for path in ("/", "/disk-0.raw", f"/{TOKEN}/", f"/{TOKEN}/disk-1.raw", "/disk-0.json"):
         assert fetch(serving.origin + path)[0] == 404
-    until(
-        lambda: (
-            (serving.web.served_disk("disk-0") or serving).__dict__.get("sha512") == hashlib.sha512(DATA).hexdigest()
-        )
-    )
+    until(lambda: served_digest(serving) == hashlib.sha512(DATA).hexdigest())
 
 
 def test_a_stopped_serve_is_not_done(pod: Pod, serving: Serving) -> None:
