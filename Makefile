@@ -7,7 +7,7 @@ BIN := $(CACHE)/venv/bin
 PREPARE := tests/prepare.sh
 JOBS ?= 2
 # the tests that need only Python
-PURE_TESTS := tests/unit tests/reflect tests/author tests/crd tests/operator tests/targets
+PURE_TESTS := tests/unit
 
 .PHONY: help demo docs test fuzz mutants e2e e2e-smoke check lab lab-down openstack-lab openstack-lab-down bench bench-check golden format requirements clean
 
