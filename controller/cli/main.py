@@ -229,9 +229,9 @@ def status(folder: Folder, output: Output = OutputFormat.TABLE) -> int:
     """Show the status of imports, also of imports that another vmferry process runs."""
     documents = []
     for rundir in imports.find(folder):
-        name, is_run = _plan(rundir).import_.name, rundir.is_running()
+        name, is_running = _plan(rundir).import_.name, rundir.is_running()
         workflow = rundir.load()
-        interrupted = not is_run and not phase_of(workflow).fulfilled
+        interrupted = not is_running and not phase_of(workflow).fulfilled
         documents.append(summary.state(name, rundir, workflow, interrupted=interrupted))
         if output is OutputFormat.TABLE:
             out.print(table(name, workflow, Rates(), None if interrupted else datetime.now(UTC)))

@@ -19,7 +19,7 @@ from workflows.api.sources import Source
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """A file of the folder and its fate; for an import also its entry."""
+    """A file of the folder and its result; for an import also its entry."""
 
     path: Path
     result: WriteResult
@@ -98,8 +98,8 @@ def _mapping(
     grown = mappingfile.extend(document, machines, destination)
     if is_new or grown:
         folder.replace(mappingfile.NAME, mappingfile.text(document))
-    fate = WriteResult.WRITTEN if is_new else WriteResult.UPDATED if grown else WriteResult.UNCHANGED
-    report.files.append(WrittenFile(path, fate))
+    result = WriteResult.WRITTEN if is_new else WriteResult.UPDATED if grown else WriteResult.UNCHANGED
+    report.files.append(WrittenFile(path, result))
     return mappingfile.load(path)[1]
 
 
@@ -114,8 +114,8 @@ def _put(entry: Entry, source: Source, folder: ManifestDir, report: FolderReport
         report.skipped.append(entry)
         return
     name, of = f"{entry.choice.name}.yaml", identity(entry.choice.machine, source)
-    fate = folder.put(name, of, manifest_text(of, entry.remarks, entry.manifest))
-    report.files.append(WrittenFile(folder.root / name, fate, entry))
+    result = folder.put(name, of, manifest_text(of, entry.remarks, entry.manifest))
+    report.files.append(WrittenFile(folder.root / name, result, entry))
 
 
 def document(report: FolderReport) -> dict[str, Any]:
@@ -162,8 +162,8 @@ def warnings(report: FolderReport) -> Iterator[str]:
 
 
 def summary(report: FolderReport) -> str:
-    """The number of files per fate."""
+    """The number of files per result."""
     counts = Counter(file.result for file in report.files)
-    parts = [f"{counts[fate]} {fate}" for fate in WriteResult if counts[fate]]
+    parts = [f"{counts[result]} {result}" for result in WriteResult if counts[result]]
     left_out = [f"{len(report.skipped)} VMs left out"] if report.skipped else []
     return f"{report.root}: {', '.join([*parts, *left_out])}"

@@ -87,7 +87,7 @@ def _with_result(
 
 def with_drift(facts: Facts, status: ImportStatus, now: datetime) -> ImportStatus:
     """The status with a condition if the import differs from the dry run."""
-    current, planned = facts.shape(), status.planned
+    current, planned = facts.shape, status.planned
     if current is None or planned is None or planned.hash == digest(current):
         return status
     before = find(status.import_conditions, PLANNED)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Final
 
 from pydantic import ValidationError
@@ -158,6 +159,7 @@ class Facts:
     def with_status(self, status: ImportStatus) -> Facts:
         return replace(self, status=status)
 
+    @cached_property
     def shape(self) -> Shape | None:
         """The VM as it will be created; None before preflight has found it."""
         if self.machine is None or self.request is None or self.request.plan is None:

@@ -129,7 +129,7 @@ class _OtherImport:
 
 
 def _wanted_names(facts: Facts, plan: Plan) -> set[str]:
-    target = facts.shape()
+    target = facts.shape
     if target is not None:
         return {target.name}
     wanted = plan.target.vm_name or plan.vm
