@@ -21,7 +21,7 @@ demo: ## Import a VM into ./demo and boot it; SOURCE=vmware (default), openstack
 test: ## Run check, then every test that needs no cluster (installs what is missing)
 	@$(PREPARE) packages python vcenter guest kubevirt crds helm openstack
 	@$(MAKE) --no-print-directory check
-	@tests/openstack/with-services $(BIN)/pytest -n $(JOBS) --dist=worksteal
+	@tests/real/openstack/with-services $(BIN)/pytest -n $(JOBS) --dist=worksteal --ignore=tests/unit
 
 fuzz: ## Fuzz every parser of foreign bytes for a minute each; print the seed, which depends on the commit
 	@$(PREPARE) packages python
@@ -29,31 +29,31 @@ fuzz: ## Fuzz every parser of foreign bytes for a minute each; print the seed, w
 
 e2e: ## Run whole imports in the lab: real Kubernetes and Harvester, and Argo if its binaries exist (root)
 	@$(PREPARE) packages python vcenter guest helm
-	@tests/cluster/run
+	@tests/real/cluster/run
 
 e2e-smoke: ## Run the part of e2e for CI: chart, one import, one retry, one deletion; about ten minutes (root)
 	@$(PREPARE) packages python vcenter guest helm
-	@tests/cluster/run --smoke
+	@tests/real/cluster/run --smoke
 
-check: ## Check lint, types and import contracts, and run the unit tests: under 30 seconds
+check: ## Check lint, types and import contracts, and run the unit tests: under 40 seconds
 	@$(PREPARE) python
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest -q tests/unit
+	@$(BIN)/pytest -q -n $(JOBS) --dist=worksteal tests/unit
 
 lab: ## Start a real Kubernetes with one node on this host, and Argo if its binaries exist (root)
-	@tests/lab/build && tests/lab/up
+	@tests/real/lab/build && tests/real/lab/up
 
 lab-down: ## Stop the lab and remove what it created on this host
-	@tests/lab/down
+	@tests/real/lab/down
 
 openstack-lab: ## Start the real OpenStack services on this host; some tests need them (root)
 	@$(PREPARE) packages python openstack
-	@$(BIN)/python -m tests.openstack.stack up
+	@$(BIN)/python -m tests.real.openstack.stack up
 
 openstack-lab-down: ## Stop the OpenStack services; their state stays
-	@$(BIN)/python -m tests.openstack.stack down
+	@$(BIN)/python -m tests.real.openstack.stack down
 
 bench: ## Compare every figure of the data path with curl and qemu-img (docs/explanation/performance.md)
 	@$(PREPARE) packages python vcenter
@@ -75,7 +75,7 @@ docs: ## Build the documentation into .cache/docs; open .cache/docs/html/index.h
 
 golden: ## Rewrite the golden files and the generated docs; look at the diff before you commit it
 	@$(PREPARE) python
-	@VMFERRY_GOLDEN=write $(BIN)/pytest -q tests/unit tests/author tests/reflect tests/targets -k golden
+	@VMFERRY_GOLDEN=write $(BIN)/pytest -q tests/unit -k golden
 	@$(BIN)/python -m workflows.api.crd --chart >charts/vmferry/templates/crds/crds.yaml
 	@$(BIN)/python -m workflows.author.chart --chart charts/vmferry/files
 	@PYTHONPATH=. $(BIN)/python docs/generate.py

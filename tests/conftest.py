@@ -29,7 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """More time than `timeout` in pyproject.toml for the tests that need it."""
     here = Path(__file__).parent
     for item in items:
-        folder = item.path.relative_to(here).parts[0] if here in item.path.parents else ""
+        parts = item.path.relative_to(here).parts if here in item.path.parents else ("",)
+        folder = parts[1] if parts[0] == "real" else parts[0]
         if folder in LAB:
             item.add_marker(pytest.mark.timeout(LAB_SECONDS))
         elif folder == "fuzz" and FUZZ_SECONDS:

@@ -16,8 +16,9 @@ from rich.console import Console
 from controller.cli.app import INTERRUPTED, print_error
 from controller.cli.main import attempt
 from steps.model.contract import Exit, StepError
-from tests import demosources, scenario
+from tests import demosources
 from tests.demosources import Kind
+from tests.real import scenario
 
 MARK: Final = ".vmferry-demo"
 BOOT_SECONDS: Final = 180

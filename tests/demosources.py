@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from steps.model.kinds import API_VERSION
-from tests import scenario
-from tests.guest import datadisk
+from tests.real import scenario
+from tests.real.guest import datadisk
 
 GIB: Final = 1 << 30
 VMDKS: Final = scenario.ROOT / ".cache" / "demo-vcenter"
@@ -65,7 +65,7 @@ def _vmware(folder: Path, seed: bytes | None) -> Iterator[Stage]:
 
 @contextmanager
 def _ova(folder: Path, seed: bytes | None) -> Iterator[Stage]:
-    from tests.providers.ova.make import build_ova  # noqa: PLC0415 - no other source needs it
+    from tests.unit.steps.providers.ova.make import build_ova  # noqa: PLC0415 - no other source needs it
 
     place = folder / "ova"
     place.mkdir(parents=True)
@@ -88,8 +88,8 @@ def _ova(folder: Path, seed: bytes | None) -> Iterator[Stage]:
 @contextmanager
 def _openstack(folder: Path, seed: bytes | None) -> Iterator[Stage]:
     # these services run only for this source
-    from tests.openstack.cloud import Cloud, running  # noqa: PLC0415
-    from tests.openstack.stack import operate  # noqa: PLC0415
+    from tests.real.openstack.cloud import Cloud, running  # noqa: PLC0415
+    from tests.real.openstack.stack import operate  # noqa: PLC0415
 
     ours = running() is None
     cloud = Cloud.up()
@@ -105,7 +105,7 @@ def openstack_stage(
     project: Any, folder: Path, namespace: str = "default", *, seed: bytes | None = None, stay: bool = False
 ) -> Stage:
     """The guest as a server of that project; with `stay` it keeps running after its report."""
-    from tests.openstack import machines  # noqa: PLC0415
+    from tests.real.openstack import machines  # noqa: PLC0415
 
     place = folder / "openstack"
     place.mkdir(parents=True)

@@ -40,10 +40,10 @@ missing() {
     name=${pair%%:*} file=${pair#*:}
     PATH=$PATH:/usr/sbin:/sbin command -v "$file" >/dev/null 2>&1 || [ -e "$file" ] || echo "$name"
   done
-  [ -e tests/guest/packages.txt ] || return 0
+  [ -e tests/real/guest/packages.txt ] || return 0
   while read -r name; do
     dpkg-query -W -f='${Status}\n' "$name" 2>/dev/null | grep -q 'install ok installed' || echo "$name"
-  done < <(grep -v '^#' tests/guest/packages.txt)
+  done < <(grep -v '^#' tests/real/guest/packages.txt)
   python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
 }
 
@@ -109,12 +109,12 @@ mutants() { # what `make mutants` runs the tests with: the same, and mutmut
 go_program() { # go_program TITLE NAME FOLDER
   command -v go >/dev/null || die "Go is missing: it builds the $1; install Go 1.24 or later"
   [ -x "$CACHE/bin/$2" ] && [ -z "$(find "$3" -name '*.go' -newer "$CACHE/bin/$2" -o -name 'go.*' -newer "$CACHE/bin/$2")" ] ||
-    run "$1" "$CACHE/venv/bin/python" -c "from pathlib import Path; from tests.goprogram import build; build('$2', Path('$3').absolute())"
+    run "$1" "$CACHE/venv/bin/python" -c "from pathlib import Path; from tests.real.goprogram import build; build('$2', Path('$3').absolute())"
 }
 
-vcenter() { go_program "simulated vCenter" vcenter tests/vcenter; }
-kubevirt() { go_program "strict decoder of KubeVirt's types" strict-decode tests/kubevirt; }
-crds() { go_program "API server's judge of CRDs" crd-check tests/crd/go; }
+vcenter() { go_program "simulated vCenter" vcenter tests/real/vcenter; }
+kubevirt() { go_program "strict decoder of KubeVirt's types" strict-decode tests/real/kubevirt; }
+crds() { go_program "API server's judge of CRDs" crd-check tests/real/crd/go; }
 
 HELM=v3.22.0
 helm() { # renders the chart in tests; not in Debian
@@ -125,12 +125,12 @@ helm() { # renders the chart in tests; not in Debian
 }
 
 openstack() { # its services, from Debian and PyPI
-  tests/openstack/prepare.sh packages
-  run "OpenStack's services" tests/openstack/prepare.sh venv
+  tests/real/openstack/prepare.sh packages
+  run "OpenStack's services" tests/real/openstack/prepare.sh venv
 }
 
 guest() { # prints its own progress and skips what is unchanged
-  tests/guest/build.sh "$CACHE/guest"
+  tests/real/guest/build.sh "$CACHE/guest"
 }
 
 [ $# -gt 0 ] || die "usage: $0 packages|python|docs|mutants|vcenter|guest|kubevirt|crds|helm|openstack ..."

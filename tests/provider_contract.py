@@ -1,6 +1,7 @@
 """The contract of every source: one suite that runs for each provider.
 
-A provider subclasses `ProviderContract` and provides its source: see tests/providers/vmware/test_contract.py.
+A provider subclasses `ProviderContract` and provides its source: see
+tests/real/providers/vmware/test_contract.py.
 """
 
 from __future__ import annotations

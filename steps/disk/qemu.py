@@ -27,7 +27,7 @@ _PROGRESS: Final = re.compile(rb"\((\d+\.\d+)/100%\)")
 _NO_ROOM: Final = ("No space left on device", "Disk quota exceeded")
 _DIFFERENT: Final = 1
 """qemu-img compare: 0 is identical, 1 different, more is an error (qemu-img(1)); 1 is also how it ends
-when it cannot begin, for want of open files for example (tests/disk/test_qemu.py): the word decides."""
+when it cannot begin, for want of open files for example (tests/real/disk/test_qemu.py): the word decides."""
 _MISMATCH: Final = "mismatch"
 _LEAKS: Final = 3
 """qemu-img check: leaked clusters only, no damage (qemu-img(1))."""

@@ -20,7 +20,7 @@ from tests.bench.probes import Bench, Costs, Probe
 from tests.bench.report import NOTED, Figure
 from tests.bench.rows import Row, rows
 from tests.bench.web import served
-from tests.e2e import harness
+from tests.real.e2e import harness
 
 CACHE = Path(__file__).parents[2] / ".cache" / "bench"
 GROUPS = ("limit", "gigabit", "wall", "cpu", "scratch", "onward", "disks", "memory", "broken", "import")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.disk.streamvmdk import ENTRIES, StreamVmdk
+from tests.unit.steps.disk.streamvmdk import ENTRIES, StreamVmdk
 
 GRAIN = 1 << 16
 STRETCH = 64

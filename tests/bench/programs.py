@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests import goprogram
+from tests.real import goprogram
 
 Argv = list[str]
 PYTHON: Final = sys.executable

@@ -20,7 +20,7 @@ from tests.fuzz import mutate
 from tests.fuzz.case import Case, Wrong
 from tests.fuzz.envelope import NAMES, NUMBERS, UNITS
 
-_FILES: Final = Path(__file__).parents[1] / "providers" / "ova" / "files"
+_FILES: Final = Path(__file__).parents[1] / "unit" / "steps" / "providers" / "ova" / "files"
 _BASES: Final = {path.name: path.read_bytes() for path in sorted(_FILES.glob("*.ovf"))}
 _TEXT: Final = re.compile(rb">([^<>]+)</")
 _VALUE: Final = re.compile(rb'="([^"]*)"')

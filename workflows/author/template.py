@@ -1,7 +1,8 @@
 """The WorkflowTemplate: the stage table as nested DAGs over the stages' pods. Pure.
 
-Fields that Hera's models lack (they are for Argo 4.0) are added to the finished document. tests/author
-compares the document with its expected form, because those models silently drop names they do not know.
+Fields that Hera's models lack (they are for Argo 4.0) are added to the finished document.
+tests/unit/workflows/author compares the document with its expected form, because those models silently drop
+names they do not know.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The objects for Harvester as plain dicts. Pure; their golden files are in tests/targets/golden."""
+"""The objects for Harvester as plain dicts.
+
+Pure; their golden files are in tests/unit/steps/targets/harvester/golden.
+"""
 
 from __future__ import annotations
 

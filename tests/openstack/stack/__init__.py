@@ -1,4 +1,0 @@
-"""Starts the OpenStack services on this host: `python -m tests.openstack.stack up|down|status`.
-
-Needs only the standard library; the services have their own virtual environment.
-"""

@@ -1,0 +1,72 @@
+"""Starts the lab once. Without Argo no test of this folder can run; they are skipped with a message."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.real.argo import table
+from tests.real.argo.ground import OPTIONS, PREPARED, Ground, attached, has_argo, prepared, up
+from tests.real.argo.world import World, world
+
+Make = Callable[..., World]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """These tests need the lab. They are part of `make e2e`, not of `make test`."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.lab)
+            if not os.environ.get("VMFERRY_E2E"):
+                item.add_marker(pytest.mark.skip(reason="NOT RUN HERE: a whole import; run `make e2e`"))
+            elif not has_argo():
+                reason = "NOT RUN: no Argo given; set LAB_ARGO (tests/real/lab/README.md)"
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Only the process that starts the xdist workers clears the table."""
+    if not hasattr(config, "workerinput") and os.environ.get("VMFERRY_E2E"):
+        table.forget()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if os.environ.get("VMFERRY_E2E") and (text := table.written()):
+        terminalreporter.write_sep("=", "the retry matrix")
+        terminalreporter.write(text)
+
+
+@pytest.fixture(scope="session")
+def ground() -> Iterator[Ground]:
+    if os.environ.get(PREPARED):
+        yield attached(up())
+        return
+    with prepared(*OPTIONS) as made:
+        yield made
+
+
+@pytest.fixture
+def make(ground: Ground, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Make]:
+    """Returns `make(vms)`, which makes the test's world."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
+    space = f"it-{name[:40].strip('-')}"
+    with ExitStack() as stack:
+
+        def made(vms: list[Any], **inventory: Any) -> World:
+            return stack.enter_context(world(ground, tmp_path, vms, space, **inventory))
+
+        yield made
+
+
+@pytest.fixture
+def settings(ground: Ground) -> Iterator[Callable[..., None]]:
+    """Returns a function that changes the chart's values for one test."""
+    yield ground.install
+    ground.install()

@@ -1,0 +1,149 @@
+"""Imports from the other kinds of source with the real Argo: an OVA behind HTTPS, and the real OpenStack."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from steps.model.kinds import API_VERSION, Object
+from tests import demosources
+from tests.real import scenario
+from tests.real.argo.ground import HOST, Ground, eventually
+from tests.real.argo.place import RUNNING, Imported, Place, bytes_of, claims_of, place
+from tests.real.argo.website import PASSWORD, USER, site
+from tests.real.argo.world import a_disk
+from tests.real.openstack import machines
+from tests.real.openstack.cloud import Cloud, Project
+from tests.real.openstack.stack import operate
+from tests.real.openstack.stack.layout import CACHE, Settings
+from tests.unit.steps.providers.ova.make import build_ova
+
+pytestmark = pytest.mark.argo
+
+GIB = 1 << 30
+BASE_PORT = 17000
+
+
+def test_ova_behind_https_is_imported(ground: Ground, tmp_path: Path) -> None:
+    """With a login, a CA of its own and Range. Two disks are read from their positions in the archive."""
+    (tmp_path / "files").mkdir()
+    originals = [Path(a_disk(tmp_path, number)["file"]) for number in (41, 42)]
+    archive = tmp_path / "files" / "appliance.ova"
+    build_ova(archive, originals, "virtualbox", tables_last=False, name="appliance")
+    with site(tmp_path) as web, place(ground, "it-ova") as made:
+        secret = _secret(made, "login", {"username": USER, "password": PASSWORD, "ca.crt": web.certificate})
+        spec = {"url": f"{web.url}/appliance.ova", "credentials": {"name": "login"}}
+        source = _source(made, "OvaSource", "appliance", spec)
+        imported = _begin(made, secret, source, "my-appliance", originals)
+        assert imported.status.percent == 100
+        ranged = [line for line in web.asked() if " 206 " in line]
+        assert len(ranged) > len(originals)
+
+
+@pytest.fixture(scope="module")
+def openstack(ground: Ground) -> Iterator[Cloud]:
+    """The services, at an address that pods reach."""
+    state = CACHE / "cluster"
+    layout = operate.up(state, Settings(host=HOST, base_port=BASE_PORT))
+    try:
+        yield Cloud(layout)
+    finally:
+        operate.down(state)
+
+
+@pytest.fixture
+def project(openstack: Cloud) -> Iterator[Project]:
+    with openstack.project() as made:
+        yield made
+
+
+@pytest.mark.alone
+def test_three_openstack_servers_are_imported_in_parallel(
+    ground: Ground, project: Project, tmp_path: Path
+) -> None:
+    """One by UUID, one by name, one with two disks and two NICs (the QA plan's case)."""
+    fronts = [machines.Nic(network=machines.network(project, name)) for name in ("front", "back")]
+    one, two = _whole(tmp_path, 51), _whole(tmp_path, 52)
+    by_name = machines.server(project, "by-name", [one], nics=fronts[:1])
+    by_uuid = machines.server(project, "by-uuid", [one], nics=fronts[:1])
+    both = machines.server(project, "two-of-each", [one, two], nics=fronts)
+    with place(ground, "it-openstack") as made:
+        secret, source = demosources.openstack_source(project, made.namespace)
+        wanted = {"by-name": "by-name", "by-uuid": by_uuid.id, "two-of-each": "two-of-each"}
+        reference = {"kind": "OpenstackSource", "name": "cloud"}
+        mapping = [{"sourceNetwork": "front", "destinationNetwork": "vlan1"}]
+        ground.apply(
+            *(
+                made.document(vm, reference, name=name, targetVirtualMachineName=name, networkMapping=mapping)
+                for name, vm in wanted.items()
+            ),
+            source,
+            secret,
+        )
+        every = [made.imported(name) for name in wanted]
+        for imported in every:
+            imported.until(RUNNING, seconds=900)
+        for name, originals in (("by-name", [one]), ("by-uuid", [one]), ("two-of-each", [one, two])):
+            _same_bytes(made, name, originals)
+        machine = made.imported("two-of-each").machine()
+        assert machine is not None
+        assert len(machine["spec"]["template"]["spec"]["domain"]["devices"]["interfaces"]) == 2
+        assert [project.stops(server.id) for server in (by_name, by_uuid, both)] == [1, 1, 1]
+        eventually(lambda: not project.held(), lambda: f"left at the source: {project.held()}", 120)
+
+
+@pytest.mark.alone
+def test_openstack_server_boots_with_its_data(ground: Ground, project: Project, tmp_path: Path) -> None:
+    scenario.guest_image()
+    with place(ground, "it-cloud-guest") as made:
+        stage = demosources.openstack_stage(project, tmp_path, made.namespace, stay=True)
+        console = ground.lab.state / "consoles" / f"{made.namespace}-{scenario.VM}.log"
+        console.unlink(missing_ok=True)  # of an earlier run
+        ground.kubectl("apply", "-f", str(stage.manifests))
+        made.imported(scenario.VM).until(RUNNING, seconds=900)
+        eventually(console.exists, "the guest's console", 60)
+        eventually(
+            lambda: "VMFERRY-GUEST done" in console.read_text(errors="replace"), "the guest's report", 240
+        )
+        report = scenario.proven(console.read_text(errors="replace"), stage.data)
+        assert [nic.mac for nic in report.nics] == list(scenario.MACS)
+        assert project.held() == []
+
+
+def _whole(folder: Path, number: int) -> Path:
+    """A disk of whole GiB, as volumes are."""
+    path = Path(a_disk(folder, number)["file"])
+    with path.open("r+b") as file:
+        file.truncate(GIB)
+    return path
+
+
+def _secret(made: Place, name: str, values: dict[str, str]) -> Object:
+    metadata = {"name": name, "namespace": made.namespace}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values}
+
+
+def _source(made: Place, kind: str, name: str, spec: Object) -> Object:
+    metadata = {"name": name, "namespace": made.namespace}
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def _begin(made: Place, secret: Object, source: Object, vm: str, originals: list[Path]) -> Imported:
+    """Import a VM to its end and compare its claims with the originals."""
+    reference = {"kind": source["kind"], "name": source["metadata"]["name"]}
+    made.ground.apply(made.document(vm, reference), source, secret)
+    imported = made.imported(vm)
+    imported.until(RUNNING)
+    _same_bytes(made, vm, originals)
+    return imported
+
+
+def _same_bytes(made: Place, name: str, originals: list[Path]) -> None:
+    machine = Imported(made.ground, made.namespace, name).machine()
+    assert machine is not None
+    for claim, original in zip(claims_of(machine), originals, strict=True):
+        digest = hashlib.sha256(original.read_bytes()).hexdigest()
+        assert bytes_of(made.ground, made.namespace, claim) == digest

@@ -1,0 +1,83 @@
+"""The real Argo's linter checks the files that ship.
+
+No package registry has it: LAB_ARGO names the folder with its binaries (default: `vmferry/argo` in the user's
+cache). Without them these tests are skipped with a message, and `test_structure.py` is the only check.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.unit.workflows.author.rendered import TEMPLATE, Json, parse
+from tests.unit.workflows.author.test_golden import GATED, PLAIN
+from workflows.author.chart import render
+from workflows.author.installation import Installation
+from workflows.author.template import template
+from workflows.author.workflow import author
+
+CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+ARGO: Final = Path(os.environ.get("LAB_ARGO", CACHE / "vmferry" / "argo")) / "argo"
+
+pytestmark = pytest.mark.skipif(
+    not ARGO.exists(), reason=f"NOT LINTED BY ARGO: no {ARGO}; give LAB_ARGO the folder of its binaries"
+)
+
+Lint = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def lint(tmp_path: Path) -> Lint:
+    def run(*documents: Json) -> subprocess.CompletedProcess[str]:
+        files = []
+        for number, document in enumerate(documents):
+            files.append(tmp_path / f"{number}.yaml")
+            files[-1].write_text(render(document))
+        command = [str(ARGO), "lint", "--offline", "--no-color", *map(str, files)]
+        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+
+    return run
+
+
+def installed() -> Json:
+    """The template as the chart installs it: in the namespace of the Workflows."""
+    made = parse(TEMPLATE.read_text())
+    made["metadata"]["namespace"] = Installation().namespace
+    return made
+
+
+def test_argo_accepts_the_template(lint: Lint) -> None:
+    done = lint(installed())
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("plan", [PLAIN, GATED], ids=["plain", "gated"])
+def test_argo_accepts_a_run_of_the_template(lint: Lint, plan: Any) -> None:
+    done = lint(installed(), author(plan, Installation(), attempt=1, owner="uid"))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_run_of_an_unknown_template_is_refused(lint: Lint) -> None:
+    assert "vmferry-vmware" in refused(lint(author(PLAIN, Installation())))
+
+
+def test_unknown_field_is_refused_by_argo(lint: Lint) -> None:
+    made = installed()
+    made["spec"]["templates"][0]["pendingTimeOut"] = "30m"
+    assert "pendingTimeOut" in refused(lint(made))
+
+
+def test_reference_to_an_unknown_parameter_is_refused(lint: Lint) -> None:
+    made = template(Installation())
+    made["spec"]["templates"][0]["container"]["args"].append("{{inputs.parameters.disc}}")
+    assert "inputs.parameters.disc" in refused(lint(made))
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode != 0
+    return done.stdout + done.stderr

@@ -1,0 +1,423 @@
+"""The chart as Helm renders it. Helm is installed, or built from its Go module (`helm.sh/helm/v3/cmd/helm`).
+
+Without Helm (HELM, .cache/bin or PATH), these tests are skipped with a message.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from ruamel.yaml import YAML
+
+from controller.operator.limits import PER_SOURCE
+from steps.model import names
+from steps.model.contract import StepError
+from steps.model.plan import SourcePlan
+from steps.model.sources import SourceKind
+from steps.runtime import proxy
+from steps.runtime.guard import Guard
+from tests.unit.workflows.author.rendered import CHART, PROGRAMS, TEMPLATE, Json, keys, parse
+from workflows import argo_names
+from workflows.stages import Identity, Limit
+
+BUILT: Final = Path(__file__).parents[3] / ".cache" / "bin" / "helm"
+HELM: Final = os.environ.get("HELM") or (str(BUILT) if BUILT.exists() else shutil.which("helm"))
+RELEASE: Final = "somewhere"
+
+without_helm = pytest.mark.skipif(HELM is None, reason="CHART NOT RENDERED: no helm; set HELM to its path")
+pytestmark = without_helm
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    # A helm that is built without link flags assumes a very old cluster.
+    command = [str(HELM), *arguments, "--kube-version", "1.34.0"]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+
+
+@cache
+def rendered(values: str = "{}") -> list[Json]:
+    """The chart's objects for some values (JSON)."""
+    given = [f"--set-json={key}={json.dumps(value)}" for key, value in json.loads(values).items()]
+    done = helm("template", "imports", str(CHART), "--namespace", RELEASE, *given)
+    assert done.returncode == 0, done.stderr
+    documents = YAML(typ="safe").load_all(re.sub(r"^# Source: .*$", "", done.stdout, flags=re.MULTILINE))
+    return [document for document in documents if document and document["kind"] != CRD]
+
+
+CRD: Final = "CustomResourceDefinition"
+
+
+def of_kind(kind: str, **values: Any) -> dict[str, Json]:
+    found = [one for one in rendered(json.dumps(values)) if one["kind"] == kind]
+    return {one["metadata"]["name"]: one for one in found}
+
+
+def workflow_template(**values: Any) -> Json:
+    return of_kind("WorkflowTemplate", **values)["vmferry-vmware"]
+
+
+def container(name: str, **values: Any) -> Json:
+    found = {one["name"]: one for one in workflow_template(**values)["spec"]["templates"]}
+    inside: Json = found[name]["container"]
+    return inside
+
+
+def test_helm_lint_passes() -> None:
+    done = helm("lint", "--strict", str(CHART))
+    assert done.returncode == 0, done.stdout
+
+
+def test_helm_does_not_change_the_template() -> None:
+    """Argo's braces survive, and the chart's default values are the author's defaults."""
+    made = workflow_template(**{"sourceNetwork.guard": False})
+    assert made["spec"] == parse(TEMPLATE.read_text())["spec"]
+    assert workflow_template()["metadata"]["namespace"] == RELEASE
+
+
+def test_objects_are_in_the_release_namespace_or_cluster_wide() -> None:
+    spaces = {one["metadata"].get("namespace") for one in rendered()}
+    assert spaces == {RELEASE, None}
+
+
+def test_values_set_the_images() -> None:
+    digest = "sha256:" + "a" * 64
+    images = {
+        "images.registry": "registry.example:5000/mirror",
+        "images.tag": "1.2",
+        "images.pullPolicy": "Never",
+    }
+    assert container("export", **images)["image"] == "registry.example:5000/mirror/vmferry/vmware:1.2"
+    assert container("export", **images)["imagePullPolicy"] == "Never"
+    pinned = {**images, "images.digests": {"disk": digest}}
+    assert container("convert", **pinned)["image"] == f"registry.example:5000/mirror/vmferry/disk@{digest}"
+    assert container("serve", **pinned)["image"] == "registry.example:5000/mirror/vmferry/serve:1.2"
+
+
+def test_other_values_reach_the_template() -> None:
+    values = {
+        "workflow.keepFailed": 60,
+        "workflow.pendingTimeout": "1h",
+        "workflow.resources": {"export": {"limits": {"memory": "4Gi"}}},
+        "images.pullSecrets": ["one", "two"],
+    }
+    spec = workflow_template(**values)["spec"]
+    assert spec["ttlStrategy"]["secondsAfterFailure"] == 60
+    assert {one["pendingTimeout"] for one in spec["templates"] if "pendingTimeout" in one} == {"1h"}
+    assert container("export", **values)["resources"] == {"limits": {"memory": "4Gi"}}
+    assert container("convert", **values)["resources"]["requests"]["cpu"] == "250m"
+    assert spec["imagePullSecrets"] == [{"name": "one"}, {"name": "two"}]
+
+
+def test_patch_of_argo_containers_can_be_turned_off() -> None:
+    assert "podSpecPatch" not in workflow_template(**{"workflow.patchExecutor": False})["spec"]
+
+
+PLAIN: Final = {"sourceProxy.https": "http://proxy.corp:3128", "sourceProxy.noProxy": "esxi.corp,10.0.0.0/8"}
+
+
+def with_proxy(word: str = "proxy", **values: Any) -> Iterator[tuple[str, list[Json]]]:
+    """Every container with a variable with that word: its name and those variables."""
+    for kind in ("WorkflowTemplate", "Deployment", "Job"):
+        for name, one in of_kind(kind, **values).items():
+            for container_name, found in containers(one["spec"]):
+                proxies = [var for var in found.get("env", []) if word in var["name"].lower()]
+                if proxies:
+                    yield f"{name}/{container_name}", proxies
+
+
+def containers(spec: Json) -> Iterator[tuple[str, Json]]:
+    for one in spec.get("templates", []):
+        if "container" in one:
+            yield one["name"], one["container"]
+    for one in spec.get("template", {}).get("spec", {}).get("containers", []):
+        yield one["name"], one
+
+
+def test_only_pods_that_connect_to_a_source_get_its_proxy() -> None:
+    assert dict(with_proxy()) == {}
+    stages = [stage.name for stage in PROGRAMS if stage.credentials]
+    assert stages == ["preflight", "poweroff", "export", "cleanup"]
+    pods = {f"{argo_names.template_name(kind)}/{stage}" for kind in SourceKind for stage in stages}
+    found = dict(with_proxy(**PLAIN))
+    assert set(found) == {"vmferry-controller/controller", *pods}
+    for env in found.values():
+        environment = {one["name"]: one["value"] for one in env}
+        assert str(proxy.for_url("https://vcenter.corp/sdk", environment)) == "proxy.corp:3128"
+        assert proxy.for_url("https://esxi.corp/", environment) is None
+        assert proxy.for_url("http://files.corp/x.ova", environment) is None
+
+
+def test_who_talks_to_a_source_is_guarded() -> None:
+    found = dict(with_proxy("networks"))
+    assert set(found) == set(dict(with_proxy(**PLAIN)))
+    values = {"sourceNetwork.blocked": ["10.96.0.0/16"], "sourceNetwork.allowed": ["10.96.0.7", "fd00::/8"]}
+    for env in dict(with_proxy("networks", **values)).values():
+        guard = Guard.read({one["name"]: one["value"] for one in env})
+        assert guard is not None
+        guard.check("10.96.0.7", 443)
+        with pytest.raises(StepError):
+            guard.check("10.96.0.8", 443)
+    assert dict(with_proxy("networks", **{"sourceNetwork.guard": False})) == {}
+
+
+def test_a_proxy_with_a_password_comes_from_a_secret() -> None:
+    found = dict(with_proxy(**{"sourceProxy.secret": "way-out"}))
+    assert set(found) == set(dict(with_proxy(**PLAIN)))
+    for env in found.values():
+        assert [(one["name"], one["valueFrom"]["secretKeyRef"]) for one in env] == [
+            (f"{key}_proxy", {"name": "way-out", "key": key}) for key in ("http", "https")
+        ]
+
+
+def test_proxy_from_both_secret_and_values_is_refused() -> None:
+    done = helm("template", str(CHART), "--set", "sourceProxy.secret=a,sourceProxy.https=http://proxy:3128")
+    assert done.returncode != 0
+    assert "leave sourceProxy.http and sourceProxy.https empty" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"imagse": {}}, {"images.registri": "x"}, {"limits.machines": 0}, {"namespaces": ["A b"]}]
+)
+def test_unknown_values_are_refused(wrong: Json) -> None:
+    given = [f"--set-json={key}={json.dumps(value)}" for key, value in wrong.items()]
+    assert helm("template", str(CHART), *given).returncode != 0
+
+
+REFUSED: Final = [
+    "images.digests.vmwre=sha256:" + "a" * 64,
+    "images.digests.vmware=sha512:" + "a" * 128,
+    "images.registry=https://registry.example",
+    "images.registry=registry.example:port",
+    "images.repository=registry.example:5000/vmferry",
+    "images.repository=vmferry:1",
+    "images.repository=vmferry@sha256",
+    "images.tag=v1:2",
+    "images.tag=sha256:" + "a" * 64,
+    "controller.workflowLink=foo",
+    "controller.workflowLink=https://argo.example/workflows/{namespace}",
+    "sourceProxy.https=http://user:word@proxy.corp:3128",
+    "sourceProxy.https=https://proxy.corp:3128",
+    "sourceProxy.http=proxy.corp:3128",
+    "sourceProxy.noProxy=a;b",
+    "sourceProxy.secret=Proxy",
+    "sourceNetwork.blocked[0]=pods",
+    "sourceNetwork.guard=maybe",
+    "scratch.filesystemFactor=0.9",
+    "scratch.filesystemFactor=much",
+    "workflow.resources.export.requests.cpu=1.2.3",
+    "workflow.resources.export.requests.memory=1ki",
+]
+"""As a user writes them after --set; each was accepted once and failed later, or silently."""
+
+
+@pytest.mark.parametrize("wrong", REFUSED)
+def test_invalid_value_is_refused_with_its_path(wrong: str) -> None:
+    done = helm("template", str(CHART), "--set", wrong)
+    assert done.returncode != 0
+    path = wrong.partition("=")[0].replace(".", "/")
+    assert path.rpartition("/")[0] in done.stderr.replace(".", "/")
+
+
+TAKEN: Final = [
+    "images.digests.vmware=sha256:" + "a" * 64,
+    "images.registry=registry.example:5000/mirror/",
+    "images.registry=localhost",
+    "images.repository=team/vmferry",
+    "images.tag=v1.2_rc-3",
+    "controller.workflowLink=https://argo.example/workflows/{namespace}/{name}?tab=workflow",
+    "scratch.filesystemFactor=2",
+    "workflow.resources.export.requests.cpu=0.5",
+    "workflow.resources.export.requests.cpu=2",
+    "workflow.resources.export.limits.memory=1Ei",
+]
+
+
+@pytest.mark.parametrize("right", TAKEN)
+def test_valid_value_is_accepted(right: str) -> None:
+    done = helm("template", str(CHART), "--set", right)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_image_can_be_pinned() -> None:
+    """The schema names the targets of images/Containerfile, so that a typo is found."""
+    built = (Path(__file__).parents[3] / "images" / "Containerfile").read_text()
+    targets = set(re.findall(r"^FROM python AS (\w+)$", built, flags=re.MULTILINE)) - {"builder"}
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert set(schema["properties"]["images"]["properties"]["digests"]["properties"]) == targets
+
+
+@pytest.mark.parametrize("given", ["--set", "--set-json", "--set-string"])
+def test_a_fraction_reaches_the_controller_as_a_number(given: str) -> None:
+    done = helm("template", str(CHART), given, "scratch.filesystemFactor=1.1")
+    assert '"filesystemFactor": 1.1' in done.stdout, done.stderr
+
+
+def test_a_fraction_of_a_processor_may_be_a_number() -> None:
+    share = {"workflow.resources": {"export": {"requests": {"cpu": 0.5}}}}
+    assert container("export", **share)["resources"] == {"requests": {"cpu": 0.5}}
+
+
+# --- limits
+
+
+def test_limits_have_the_keys_of_the_locks() -> None:
+    source = SourcePlan(kind=SourceKind.VMWARE, name="vc.lab", namespace="shop", endpoint="")
+    row = {"kind": "VmwareSource", "namespace": "shop", "name": "vc.lab", "machines": 1}
+    made = of_kind("ConfigMap", **{"limits.perSource": [row]})[argo_names.LIMITS]
+    data, own = made["data"], made["metadata"]["annotations"][PER_SOURCE].split()
+    assert set(own) == {argo_names.limit_key(argo_names.source_key(source), limit) for limit in Limit}
+    of_source = {limit: data[argo_names.limit_key(argo_names.source_key(source), limit)] for limit in Limit}
+    assert of_source == {Limit.MACHINES: "1", Limit.STREAMS: "4"}
+    assert {limit: data[argo_names.limit_key(argo_names.DEFAULT, limit)] for limit in Limit} == {
+        Limit.MACHINES: "2",
+        Limit.STREAMS: "4",
+    }
+
+
+# --- identities
+
+
+Rule = tuple[str, str, frozenset[str]]
+
+
+def rules(role: Json) -> set[Rule]:
+    """A role's rules as (group, resource, verbs)."""
+    return {
+        (group, resource, frozenset(rule["verbs"]))
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def may(identity: str, **values: Any) -> set[Rule]:
+    """All rules of an identity, in any namespace."""
+    found: set[Rule] = set()
+    for kind in ("Role", "ClusterRole"):
+        for binding in (one for one in rendered(json.dumps(values)) if one["kind"].endswith("Binding")):
+            if binding["roleRef"]["kind"] == kind and binding["subjects"][0]["name"] == identity:
+                found |= rules(of_kind(kind, **values)[binding["roleRef"]["name"]])
+    return found
+
+
+REPORT: Final = ("argoproj.io", "workflowtaskresults", frozenset({"create", "patch"}))
+
+
+def test_every_identity_has_a_service_account() -> None:
+    assert set(of_kind("ServiceAccount")) == {
+        "vmferry-controller",
+        "vmferry-uninstall",
+        *(argo_names.service_account(identity) for identity in Identity),
+    }
+
+
+@pytest.mark.parametrize("identity", Identity)
+def test_every_step_can_report_to_argo_and_none_reads_secrets(identity: Identity) -> None:
+    found = may(argo_names.service_account(identity))
+    assert REPORT in found
+    assert not any(resource == "secrets" for _, resource, _ in found)
+
+
+def test_identity_of_the_data_stages_may_only_report() -> None:
+    assert may("vmferry-data") == {REPORT}
+    assert {stage.name for stage in PROGRAMS if stage.identity is Identity.DATA} == {
+        "poweroff",
+        "export",
+        "convert",
+    }
+
+
+def test_prepare_may_delete_finished_pods() -> None:
+    """It deletes the run's finished pods: Argo's podGC does not see those that finished before a retry."""
+    assert ("", "pods", frozenset({"list", "delete"})) in may("vmferry-prepare")
+
+
+def test_serve_may_only_read() -> None:
+    assert may("vmferry-serve") - {REPORT} == {
+        ("harvesterhci.io", "virtualmachineimages", frozenset({"get", "list", "watch"})),
+        ("argoproj.io", "workflows", frozenset({"get"})),
+    }
+
+
+def test_controller_may_not_list_secrets() -> None:
+    verbs = {
+        verb for _, resource, verbs in may("vmferry-controller") for verb in verbs if resource == "secrets"
+    }
+    assert verbs == {"get", "create", "update", "patch", "delete"}
+    everywhere = of_kind("ClusterRole")["vmferry-controller-imports"]
+    assert ("", "secrets", frozenset({"get"})) in rules(everywhere)
+
+
+def test_uninstall_hook_may_only_list_imports_and_delete_leftovers() -> None:
+    assert may("vmferry-uninstall") == {
+        ("migration.harvesterhci.io", "virtualmachineimports", frozenset({"get", "list"})),
+        ("", "configmaps", frozenset({"list", "delete"})),
+    }
+
+
+def test_operator_role_can_read_all_that_argo_pages_need() -> None:
+    """The page asks for cron workflows at every refresh, and shows FAILED TO LOAD DATA if it may not."""
+    granted = rules(of_kind("Role")["vmferry-operator"])
+    assert ("argoproj.io", "cronworkflows", frozenset({"list", "watch"})) in granted
+    assert not any(resource == "secrets" for _, resource, _ in granted)
+
+
+def test_no_role_has_a_wildcard() -> None:
+    granted = [
+        rule for kind in ("Role", "ClusterRole") for role in of_kind(kind).values() for rule in role["rules"]
+    ]
+    assert not any("*" in [*rule["verbs"], *rule["resources"], *rule["apiGroups"]] for rule in granted)
+
+
+def test_listed_namespaces_replace_cluster_wide_bindings() -> None:
+    everywhere = set(of_kind("ClusterRoleBinding"))
+    narrow = {"namespaces": ["shop", RELEASE]}
+    facts = {"vmferry-controller-facts", "vmferry-target-storage"}
+    assert everywhere - set(of_kind("ClusterRoleBinding", **narrow)) == {
+        f"vmferry-{identity}-imports" for identity in ("controller", "serve", "target", "uninstall")
+    }
+    assert set(of_kind("ClusterRoleBinding", **narrow)) == facts
+    bound = [
+        (one["metadata"]["name"], one["metadata"]["namespace"])
+        for one in rendered(json.dumps(narrow))
+        if one["kind"] == "RoleBinding"
+    ]
+    assert ("vmferry-target-imports", "shop") in bound
+    assert len(bound) == len(set(bound)), "two bindings of one name"
+
+
+# --- network
+
+
+def test_only_image_importers_may_reach_serve() -> None:
+    policy = of_kind("NetworkPolicy")["vmferry-serve"]["spec"]
+    assert policy["podSelector"]["matchLabels"] == {names.LABEL_STAGE: "serve"}
+    assert policy["policyTypes"] == ["Ingress"]
+    (rule,) = policy["ingress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": names.PORT}]
+    image, pullers, importers = rule["from"]
+    assert image == {"podSelector": {"matchLabels": {names.LABEL_STAGE: "image"}}}
+    (chosen,) = pullers["namespaceSelector"]["matchExpressions"]
+    assert chosen["values"] == ["longhorn-system", "harvester-system", "cdi"]
+    assert importers["podSelector"]["matchLabels"] == {"cdi.kubevirt.io": "importer"}
+
+
+def test_network_policy_can_be_narrowed_and_turned_off() -> None:
+    narrow = {"serve.networkPolicy.importerPods": False, "serve.networkPolicy.namespaces": []}
+    (rule,) = of_kind("NetworkPolicy", **narrow)["vmferry-serve"]["spec"]["ingress"]
+    assert len(rule["from"]) == 1
+    assert of_kind("NetworkPolicy", **{"serve.networkPolicy.enabled": False}) == {}
+
+
+def test_chart_contains_no_secret() -> None:
+    assert of_kind("Secret") == {}
+    assert "stringData" not in set(keys(rendered()))

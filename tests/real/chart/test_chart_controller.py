@@ -1,0 +1,136 @@
+"""The controller in the chart: its options, its rights, its pod."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+
+from controller.operator import compat, health, options, uninstall
+from controller.operator.options import Options
+from steps.model.sources import SourceKind
+from tests.real.chart.test_chart import RELEASE, of_kind, rendered, without_helm
+from tests.unit.workflows.author.rendered import Json
+from workflows.stages import Limit
+
+pytestmark = without_helm
+
+
+def test_controller_may_read_only_the_deployments_of_vm_import_controller() -> None:
+    role = of_kind("ClusterRole")["vmferry-controller-facts"]
+    (rule,) = [one for one in role["rules"] if one["resources"] == ["deployments"]]
+    assert (set(rule["resourceNames"]), rule["verbs"]) == (set(compat.DEPLOYMENTS), ["get"])
+
+
+def test_values_become_options_of_the_controller() -> None:
+    values = {
+        "namespaces": ["shop"],
+        "scratch.storageClass": "fast",
+        "import.reuseUnstamped": True,
+        "import.format": "raw",
+        "controller.crossNamespaceReferences": "same-namespace",
+        "controller.recheckSeconds": 30,
+        "limits.machines": 3,
+    }
+    given = of_kind("ConfigMap", **values)["vmferry-controller"]["data"]["controller.json"]
+    parsed = Options.model_validate_json(given)  # refuses unknown fields
+    assert (parsed.namespace, parsed.namespaces) == (RELEASE, ("shop",))
+    assert (parsed.settings.scratch.storage_class, parsed.settings.reuse_unstamped) == ("fast", True)
+    assert (str(parsed.format), str(parsed.cross_namespace_references)) == ("raw", "same-namespace")
+    assert (parsed.recheck_seconds, parsed.defaults[Limit.MACHINES]) == (30, 3)
+
+
+def test_changed_setting_restarts_the_controller() -> None:
+    def annotations(**values: Any) -> Json:
+        found: Json = of_kind("Deployment", **values)["vmferry-controller"]["spec"]["template"]["metadata"]
+        return found["annotations"]  # type: ignore[no-any-return]
+
+    assert annotations() != annotations(**{"controller.recheckSeconds": 30})
+
+
+def pod_of(kind: str, name: str, **values: Any) -> Json:
+    found: Json = of_kind(kind, **values)[name]["spec"]["template"]["spec"]
+    return found
+
+
+OURS: Final = [("Deployment", "vmferry-controller"), ("Job", "vmferry-uninstall")]
+
+
+@pytest.mark.parametrize(("kind", "name"), OURS)
+def test_our_own_pods_are_restricted(kind: str, name: str) -> None:
+    """As Pod Security `restricted` requires."""
+    pod = pod_of(kind, name)
+    (one,) = pod["containers"]
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert one["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_controller_and_hook_have_the_same_image_and_pull_secrets() -> None:
+    values = {"images.registry": "registry.example", "images.pullSecrets": ["one"]}
+    pods = [pod_of(kind, name, **values) for kind, name in OURS]
+    assert {pod["containers"][0]["image"] for pod in pods} == {"registry.example/vmferry/controller:0.1.0"}
+    assert [pod["imagePullSecrets"] for pod in pods] == [[{"name": "one"}]] * 2
+
+
+def test_uninstall_hook_runs_first_and_shows_its_reason() -> None:
+    job = of_kind("Job")["vmferry-uninstall"]
+    notes = job["metadata"]["annotations"]
+    assert notes["helm.sh/hook"] == "pre-delete"
+    assert "hook-failed" not in notes["helm.sh/hook-delete-policy"], "its log contains the reason"
+    assert notes["helm.sh/hook-output-log-policy"] == "hook-failed"
+    assert job["spec"]["backoffLimit"] == 0, "a refusal is not temporary"
+    pod = pod_of("Job", "vmferry-uninstall")
+    assert pod["serviceAccountName"] == "vmferry-uninstall"
+    (module,) = pod["containers"][0]["command"][2:]
+    assert module == uninstall.__name__
+    mounted = {one["mountPath"] for one in pod["containers"][0]["volumeMounts"]}
+    assert mounted == {str(options.PATH.parent)}
+
+
+def test_the_controller_writes_in_memory_only() -> None:
+    pod = pod_of("Deployment", "vmferry-controller")
+    (one,) = pod["containers"]
+    assert [one["emptyDir"]["medium"] for one in pod["volumes"] if "emptyDir" in one] == ["Memory"]
+    assert {one[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")} == {
+        "/healthz",
+        "/readyz",
+    }
+
+
+def probes(thing: Any) -> Iterator[Json]:
+    """Every probe of every container inside."""
+    if isinstance(thing, dict):
+        for key, inner in thing.items():
+            if key.endswith("Probe"):
+                yield inner
+            yield from probes(inner)
+    elif isinstance(thing, list):
+        for inner in thing:
+            yield from probes(inner)
+
+
+def test_a_busy_node_does_not_restart_the_controller() -> None:
+    """With the default of one second a probe failed at load 58, and the controller was killed."""
+    (one,) = of_kind("Deployment")["vmferry-controller"]["spec"]["template"]["spec"]["containers"]
+    found = list(probes(rendered()))
+    assert len(found) == 3 + len(SourceKind), "three of the controller, one of each template's serve"
+    assert {probe.get("timeoutSeconds") for probe in found} == {5}
+    assert one["startupProbe"]["periodSeconds"] * one["startupProbe"]["failureThreshold"] >= 120
+    assert one["resources"]["requests"]["cpu"] == "100m"
+
+
+def test_metrics_service_is_optional() -> None:
+    assert of_kind("Service") == {}
+    service = of_kind("Service", **{"controller.metricsService": True})["vmferry-controller-metrics"]["spec"]
+    pod = of_kind("Deployment")["vmferry-controller"]["spec"]["template"]
+    assert service["selector"].items() <= pod["metadata"]["labels"].items()
+    (port,) = service["ports"]
+    assert {one["name"]: one["containerPort"] for one in pod["spec"]["containers"][0]["ports"]} == {
+        port["targetPort"]: health.PORT
+    }

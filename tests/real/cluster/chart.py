@@ -1,0 +1,42 @@
+"""The chart in the lab, installed by the real Helm."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from steps.model.kinds import Kind, Object
+from tests.real.cluster.lab import ROOT, Lab
+
+CHART: Final = ROOT / "charts" / "vmferry"
+NAME: Final = "vmferry"
+TEMPLATE: Final = Kind("argoproj.io/v1alpha1", "WorkflowTemplate", "workflowtemplates")
+VALUES: Final[dict[str, Any]] = {
+    # Here node and volume are chosen together, unlike with Harvester's own classes.
+    "scratch": {"storageClass": "wffc"},
+    "controller": {"debug": True, "recheckSeconds": 30},
+    "sourceNetwork": {"blocked": ["10.244.0.0/16", "10.96.0.0/16"]},
+}
+"""Values that fit the lab."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One release in one lab."""
+
+    lab: Lab
+
+    def install(self, **values: Any) -> str:
+        """Install, or upgrade to these values, until all objects are ready. Returns what Helm prints."""
+        given = [f"--set-json={key}={json.dumps(value)}" for key, value in (VALUES | values).items()]
+        return self.lab.helm("upgrade", "--install", NAME, str(CHART), "--wait", "--timeout=120s", *given)
+
+    def uninstall(self) -> None:
+        self.lab.helm("uninstall", NAME, "--ignore-not-found", "--wait", "--timeout=120s")
+
+    def template(self) -> Object:
+        """The installed WorkflowTemplate, as Helm rendered it and the API server accepted it."""
+        found = self.lab.get(TEMPLATE, "vmferry-vmware")
+        assert found is not None, "the chart is not installed"
+        return found

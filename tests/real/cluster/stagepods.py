@@ -1,0 +1,150 @@
+"""Runs stages as plain pods, made one by one from the installed WorkflowTemplate, without Argo.
+
+Argo's `{{…}}` are filled in here. Argo's `wait` container reads the results from a pod; here a container
+named `outputs` in that pod prints the files. Nothing of a pod's /tmp is left after it has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from steps.model.contract import Exit, is_retryable
+from steps.model.kinds import POD, Object
+from steps.model.plan import Plan
+from tests.real.cluster.lab import Lab
+from tests.real.standins.process import eventually
+from workflows import argo_names
+
+STAGE_SECONDS: Final = 400.0
+READER: Final = """\
+import json, pathlib, sys, time
+files = [pathlib.Path(name) for name in sys.argv[1:]]
+while not all(file.exists() for file in files):
+    time.sleep(0.1)
+print(json.dumps({file.stem: file.read_text() for file in files}))
+"""
+MARK: Final = re.compile(r"\{\{.*?\}\}")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A stage's pod that has ended."""
+
+    name: str
+    code: int
+    words: str
+    """Its last words; empty after a success."""
+    results: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class StagePods:
+    """The pods of one run."""
+
+    lab: Lab
+    template: Object
+    plan: Plan
+
+    def run(self, stage: str, disk: str = "") -> Ended:
+        """Run one stage for one disk or for the VM; it is retried as the contract says.
+
+        Raises:
+            AssertionError: with its last words, if it fails.
+        """
+        return self.finish(stage, disk, self.begin(stage, disk))
+
+    def begin(self, stage: str, disk: str = "", attempt: int = 0) -> str:
+        """Make the pod and do not wait for it."""
+        made = self.manifest(stage, disk, attempt)
+        self.lab.apply(made)
+        return str(made["metadata"]["name"])
+
+    def finish(self, stage: str, disk: str, pod: str) -> Ended:
+        """Wait for the end of a started pod, or of the attempts that follow it."""
+        limit = int(self._stage(stage)["retryStrategy"]["limit"])
+        for attempt in range(1, limit + 2):
+            ended = self.end(pod, stage)
+            if ended.code == Exit.DONE:
+                return ended
+            again = is_retryable(ended.code) and attempt <= limit
+            assert again, f"{pod} ended with {ended.code}: {ended.words}\n{self.lab.logs(pod, 'main')}"
+            pod = self.begin(stage, disk, attempt)
+        raise AssertionError(f"{stage} has no attempts")
+
+    def end(self, pod: str, stage: str) -> Ended:
+        """Wait for the stage's container and, after a success, for its results."""
+        try:
+            state = eventually(lambda: self._terminated(pod, "main"), f"the end of {pod}", STAGE_SECONDS)
+        except TimeoutError as error:
+            raise AssertionError(f"{error}\n{self.lab.message(pod)}") from None
+        code, words = state["exitCode"], str(state.get("message", "")).strip()
+        if code != Exit.DONE or not self._results(stage):
+            return Ended(pod, code, words if code else "", {})
+        eventually(lambda: self._terminated(pod, "outputs"), f"the results of {pod}")
+        return Ended(pod, code, "", json.loads(self.lab.logs(pod, "outputs")))
+
+    def manifest(self, stage: str, disk: str = "", attempt: int = 0) -> Object:
+        """The pod of a stage."""
+        given, spec = self._stage(stage), self.template["spec"]
+        labels = {**spec["podMetadata"]["labels"], **given.get("metadata", {}).get("labels", {})}
+        name = "-".join(filter(None, [self.plan.run, stage, disk, str(attempt)]))
+        pod: Object = {
+            "apiVersion": POD.api_version,
+            "kind": POD.kind,
+            "metadata": {"name": name, "namespace": self.lab.release, "labels": labels},
+            "spec": {
+                "restartPolicy": "Never",
+                "serviceAccountName": given.get("serviceAccountName", spec["serviceAccountName"]),
+                "securityContext": spec["securityContext"],
+                "terminationGracePeriodSeconds": 5,
+                "containers": [given["container"] | {"name": "main"}, *self._reader(stage)],
+                "volumes": given["volumes"],
+            },
+        }
+        return self._filled(pod, disk)
+
+    # --- inside
+
+    def _stage(self, name: str) -> dict[str, Any]:
+        (found,) = [one for one in self.template["spec"]["templates"] if one["name"] == name]
+        return dict(found)
+
+    def _results(self, stage: str) -> list[str]:
+        wanted = self._stage(stage).get("outputs", {}).get("parameters", [])
+        return [str(PurePosixPath(one["valueFrom"]["path"])) for one in wanted]
+
+    def _reader(self, stage: str) -> list[Object]:
+        files = self._results(stage)
+        if not files:
+            return []
+        main = self._stage(stage)["container"]
+        mounts = [mount | {"readOnly": True} for mount in main["volumeMounts"] if mount["name"] == "tmp"]
+        same = {key: main[key] for key in ("image", "imagePullPolicy", "securityContext")}
+        return [
+            same
+            | {"name": "outputs", "command": ["python", "-c", READER], "args": files, "volumeMounts": mounts}
+        ]
+
+    def _filled(self, pod: Object, disk: str) -> Object:
+        values = {
+            "workflow.name": self.plan.run,
+            "workflow.namespace": self.lab.release,
+            "workflow.status": "Succeeded",
+            "workflow.parameters.run": self.plan.run,
+            "workflow.parameters.source": argo_names.source_key(self.plan.source),
+            "inputs.parameters.disk": disk,
+        }
+        text = MARK.sub(lambda mark: values[mark[0][2:-2].strip()], json.dumps(pod))
+        filled: Object = json.loads(text)
+        return filled
+
+    def _terminated(self, pod: str, container: str) -> Object | None:
+        found = self.lab.get(POD, pod) or {}
+        states = {one["name"]: one["state"] for one in found.get("status", {}).get("containerStatuses") or []}
+        ended: Object | None = states.get(container, {}).get("terminated")
+        return ended

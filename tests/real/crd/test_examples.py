@@ -1,0 +1,27 @@
+"""The API server's own code checks examples/: nothing is refused and nothing is dropped."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+import pytest
+from ruamel.yaml import YAML
+
+from steps.model.kinds import GROUP
+from tests.real.crd.judge import judged
+from workflows.api.crd import render
+
+EXAMPLES: Final = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
+needs_go = pytest.mark.skipif(shutil.which("go") is None, reason="Go builds the API server's judge")
+
+
+@needs_go
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_api_server_accepts_an_example_and_drops_nothing(path: Path, tmp_path: Path) -> None:
+    documents = [one for one in YAML(typ="safe").load_all(path) if one["apiVersion"].startswith(f"{GROUP}/")]
+    definitions = tmp_path / "crds.yaml"
+    definitions.write_text(render())
+    for answer in judged(definitions, documents):
+        assert (answer["errors"], answer["pruned"]) == ([], [])

@@ -1,0 +1,54 @@
+"""The folders of the lab, its name server, and the volumes as the host sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from steps.model.kinds import CLAIM, Object
+from tests.real.standins.api import VOLUME, Api
+
+
+class NoLabError(Exception):
+    """This kubeconfig is not that of a lab: the stand-ins must not be installed in any other cluster."""
+
+
+@dataclass(frozen=True)
+class Lab:
+    """`root`: the lab's file system as the host sees it."""
+
+    kubeconfig: Path
+    state: Path
+    backing: Path
+    root: Path
+
+    @classmethod
+    def of(cls, kubeconfig: Path, state: Path | None = None, backing: Path | None = None) -> Self:
+        """The running lab of a kubeconfig, `.cache/lab/kubeconfig[-NAME]`; see tests/real/lab/settings.sh.
+
+        Raises:
+            NoLabError: no lab is running, or the file is for another cluster.
+        """
+        folder, suffix = kubeconfig.resolve().parent, kubeconfig.name.removeprefix("kubeconfig")
+        noted = folder / f"state{suffix}" / "lab.pid"
+        root = (
+            Path("/proc") / (noted.read_text(encoding="utf-8").split()[0] if noted.exists() else "-") / "root"
+        )
+        if not (kubeconfig.exists() and (root / "run/lab").exists()):
+            raise NoLabError(f"no lab runs with {kubeconfig}: start it with tests/real/lab/up")
+        return cls(kubeconfig, state or folder / f"standins{suffix}", backing or folder / "backing", root)
+
+    def path(self, volume: Object) -> Path:
+        """A volume of the lab's provisioner: a loop device, or the folder where it is mounted."""
+        path = volume["spec"]["local"]["path"]
+        return Path(path) if volume["spec"]["volumeMode"] == "Block" else self.root / path.lstrip("/")
+
+    def disk(self, api: Api, namespace: str, name: str) -> Path:
+        """The file with the bytes of a bound claim: the device, or `disk.img` of KubeVirt and CDI."""
+        claim = api.get(CLAIM, namespace, name) or {}
+        volume = api.get(VOLUME, "", claim.get("spec", {}).get("volumeName") or "-")
+        if volume is None:
+            raise LookupError(f"claim {namespace}/{name} has no volume")
+        path = self.path(volume)
+        return path if volume["spec"]["volumeMode"] == "Block" else path / "disk.img"

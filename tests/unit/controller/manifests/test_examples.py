@@ -1,0 +1,48 @@
+"""examples/: vmferry reads every file that a user may copy, and can plan its imports."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from controller.manifests.read import Manifests, read
+from workflows.api.resources import VirtualMachineImport
+from workflows.api.sources import Source
+from workflows.plan import plan
+from workflows.settings import Settings
+
+EXAMPLES: Final = Path(__file__).parents[4] / "examples"
+FILES: Final = sorted(EXAMPLES.glob("*.yaml"))
+EVERYTHING: Final = read([str(EXAMPLES)])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_file_is_read_completely(path: Path) -> None:
+    found = read([str(path)])
+    assert found.imports
+    assert not found.ignored
+
+
+@pytest.mark.parametrize("import_", EVERYTHING.imports.values(), ids=lambda import_: import_.metadata.name)
+def test_an_import_has_its_source_and_a_plan(import_: VirtualMachineImport) -> None:
+    made = plan(import_, source_of(import_, EVERYTHING), Settings())
+    assert made.vm == import_.spec.virtual_machine_name
+
+
+@pytest.mark.parametrize("source", EVERYTHING.sources.values(), ids=lambda source: source.metadata.name)
+def test_a_source_has_its_secret(source: Source) -> None:
+    reference = source.spec.credentials
+    assert reference is None or (reference.namespace, reference.name) in EVERYTHING.secrets
+
+
+def test_the_readme_lists_every_file() -> None:
+    listed = re.findall(r"^\| \[([\w.-]+)\]\(\1\)", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
+    assert listed == [path.name for path in FILES]
+
+
+def source_of(import_: VirtualMachineImport, found: Manifests) -> Source:
+    wanted = import_.spec.source_cluster
+    return found.sources[wanted.kind.lower(), wanted.namespace or import_.metadata.namespace, wanted.name]

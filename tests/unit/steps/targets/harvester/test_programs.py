@@ -1,0 +1,285 @@
+"""The steps as programs in cluster mode: real nginx, real files, the cluster in memory."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steps import admit, cleanup, image, preflight, serve
+from steps.model import names
+from steps.model.contract import TERMINATION_LOG_ENV, Exit
+from steps.model.kinds import CLAIM, CONFIG_MAP, SERVICE, Object
+from steps.model.machine import Machine
+from steps.model.plan import DiskFormat
+from steps.model.scratch import Ready, ready
+from steps.model.volumes import Volumes
+from steps.runtime import kubeapi
+from steps.runtime.cluster import Cluster
+from steps.runtime.program import Arguments, Context, run_body
+from steps.runtime.stop import Stop
+from steps.targets.harvester.serving import HttpServing, ServedUrl
+from tests.unit.steps.targets.harvester.stand_ins import TOKEN
+from tests.unit.steps.targets.harvester.test_run import a_request
+from tests.unit.steps.targets.harvester.world import World
+
+DATA = bytes(range(256)) * 4096
+
+
+class Pod:
+    """The folders of a step, and the mounted files."""
+
+    def __init__(self, folder: Path, world: World) -> None:
+        self.folder = folder
+        self.world = world
+        for name in ("request", "scratch", "outputs", "source"):
+            (folder / name).mkdir()
+        world.plan.save(folder / "request" / "plan.json")
+        world.machine.save(folder / "request" / "machine.json")
+        (folder / "token").write_text(f"{TOKEN}\n")
+        (folder / "scratch" / "disk.raw").write_bytes(DATA)
+        Ready(file="disk.raw", format=DiskFormat.RAW, virtual_size=1 << 30, size=len(DATA)).save(
+            ready(folder / "scratch")
+        )
+
+    def run(
+        self, step: Callable[[Context], None], arguments: Arguments, *argv: str, stop: Stop | None = None
+    ) -> Exit:
+        folders = ("request", "scratch", "outputs")
+        given = [part for name in folders for part in (f"--{name}", str(self.folder / name))]
+        given += ["--credentials", str(self.folder / "source")]
+        return run_body(arguments, step, [*given, *argv], stop or Stop())
+
+    @property
+    def token(self) -> str:
+        return str(self.folder / "token")
+
+    @property
+    def words(self) -> str:
+        path = self.folder / "words"
+        return path.read_text() if path.exists() else ""
+
+    def output(self, name: str) -> str:
+        return (self.folder / "outputs" / name).read_text()
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    made.serving.data["disk-0"] = DATA
+    made.cluster.put(a_request(made.plan))
+    return made
+
+
+@pytest.fixture
+def pod(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> Pod:
+    monkeypatch.setenv(TERMINATION_LOG_ENV, str(tmp_path / "words"))
+    monkeypatch.setenv(kubeapi.NAMESPACE_ENV, "vmferry")
+    monkeypatch.setattr(kubeapi, "connect", lambda *_, **__: Locked(world.cluster))
+    return Pod(tmp_path, world)
+
+
+class Locked:
+    """One request at a time, as the cluster in memory is not thread-safe."""
+
+    lock = threading.Lock()
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with self.lock:
+                return getattr(self._cluster, name)(*args, **kwargs)
+
+        return call
+
+
+class Serving(threading.Thread):
+    """The serve step, running."""
+
+    def __init__(self, pod: Pod, *argv: str) -> None:
+        super().__init__()
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            self.port = taken.getsockname()[1]
+        self.code: Exit | None = None
+        self.stop = Stop()
+        self._pod = pod
+        self._argv = argv
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def web(self) -> HttpServing:
+        return HttpServing(ServedUrl(TOKEN, self.origin))
+
+    def run(self) -> None:
+        listen = ("--listen", f"127.0.0.1:{self.port}")
+        given = ("--disk", "disk-0", "--token-file", self._pod.token, *listen, *self._argv)
+        self.code = self._pod.run(serve.body, serve.arguments(), *given, stop=self.stop)
+
+
+@pytest.mark.parametrize("token", ["short", "with/slash/in/it/and/more", "$(rm -rf)............"])
+def test_invalid_tokens_are_refused(pod: Pod, token: str) -> None:
+    Path(pod.token).write_text(token)
+    running = Serving(pod)
+    running.run()
+    assert running.code is Exit.INVALID
+    assert token not in pod.words
+
+
+def test_a_missing_disk_is_reported(pod: Pod) -> None:
+    (pod.folder / "scratch" / "disk.raw").unlink()
+    running = Serving(pod)
+    running.run()
+    assert running.code is Exit.INVALID
+    assert "run convert first" in pod.words
+
+
+def test_image_needs_the_url_of_the_disk(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(image.ADDRESS_ENV, raising=False)
+    given = ("--disk", "disk-0", "--token-file", pod.token)
+    assert pod.run(image.body, image.arguments(), *given) is Exit.INVALID
+    assert "give --origin, or set SVC_ADDRESS" in pod.words
+    monkeypatch.setenv(image.ADDRESS_ENV, "10.0.0.7:8080")
+    assert image.origin() == "http://10.0.0.7:8080"
+
+
+class FakeProvider:
+    """A source with one VM, which has nothing to release."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def __enter__(self) -> FakeProvider:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held."""
+
+    def describe(self, *_: object) -> Machine:
+        return self._machine
+
+    def networks(self) -> frozenset[str]:
+        return frozenset()
+
+    def release(self) -> list[str]:
+        return []
+
+
+def test_preflight_publishes_and_cleanup_releases(
+    pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (preflight, cleanup):
+        monkeypatch.setattr(module, "connect", lambda _: FakeProvider(world.machine))
+    name = f"{world.plan.run}-machine"
+    assert pod.run(preflight.body, preflight.arguments(), "--publish-to", f"configmap/{name}") is Exit.DONE
+    assert json.loads(pod.output("disks.json")) == ["disk-0"]
+    assert world.cluster.peek(CONFIG_MAP, name, "vmferry") is not None
+
+    assert pod.run(cleanup.body, cleanup.arguments(), "--status", "Failed") is Exit.DONE
+    assert len(world.cluster.all(CLAIM, "vmferry")) == len(world.cluster.all(SERVICE, "vmferry")) == 1
+    assert pod.run(cleanup.body, cleanup.arguments(), "--status", "Succeeded") is Exit.DONE
+    assert world.cluster.all(CLAIM, "vmferry") == world.cluster.all(SERVICE, "vmferry") == []
+
+
+class TestAdmit:
+    """The names of the volumes are chosen once per Workflow, and stored where its pods find them."""
+
+    def admitted(self, pod: Pod, workflow: str = "") -> Volumes:
+        """Run admit as the pod of a Workflow, or without one; returns the names that it stored."""
+        given = ("--publish-to", f"configmap/{workflow}-volumes") if workflow else ()
+        assert pod.run(admit.body, admit.arguments(), *given) is Exit.DONE
+        return Volumes.load(pod.folder / "outputs" / "volumes.json")
+
+    def stored(self, world: World, workflow: str) -> Object:
+        found = world.cluster.peek(CONFIG_MAP, f"{workflow}-volumes", "vmferry")
+        assert found is not None
+        return found
+
+    def test_the_names_are_stored_with_the_request(self, pod: Pod, world: World) -> None:
+        run = world.plan.run
+        made = self.admitted(pod, run)
+        assert made.names == {"disk-0": "web01-disk-0"}
+        found = self.stored(world, run)
+        assert Volumes.model_validate_json(found["data"]["volumes.json"]) == made
+        assert found["immutable"] is True
+        assert found["metadata"]["ownerReferences"][0]["name"] == names.request(run)
+        assert json.loads(pod.output("admission.json"))["findings"]
+
+    def test_a_second_attempt_of_the_step_changes_nothing(self, pod: Pod, world: World) -> None:
+        first = self.admitted(pod, world.plan.run)
+        a_claim(world, "web01-disk-0")
+        assert self.admitted(pod, world.plan.run) == first
+
+    def test_another_workflow_of_the_run_keeps_the_names(self, pod: Pod, world: World) -> None:
+        a_claim(world, "web01-disk-0")
+        first = self.admitted(pod, world.plan.run)
+        world.cluster.drop(CLAIM, "web01-disk-0", "default")
+        again = f"{world.plan.run}-r1"
+        assert self.admitted(pod, again) == first
+        assert len({one["metadata"]["name"] for one in world.cluster.all(CONFIG_MAP, "vmferry")}) == 3
+
+    def test_no_names_are_stored_if_the_target_refuses(self, pod: Pod, world: World) -> None:
+        world.cluster.quota["default", CLAIM] = 0
+        given = ("--publish-to", f"configmap/{world.plan.run}-volumes")
+        assert pod.run(admit.body, admit.arguments(), *given) is Exit.NO_SPACE
+        assert world.cluster.peek(CONFIG_MAP, f"{world.plan.run}-volumes", "vmferry") is None
+
+    def test_without_a_workflow_the_request_stores_the_names(self, pod: Pod, world: World) -> None:
+        a_claim(world, "web01-disk-0")
+        first = self.admitted(pod)
+        first.save(pod.folder / "request" / "volumes.json")  # as the embedded runner does
+        world.cluster.drop(CLAIM, "web01-disk-0", "default")
+        assert self.admitted(pod) == first
+
+    def test_unreadable_stored_names_are_an_error(self, pod: Pod, world: World) -> None:
+        self.admitted(pod, world.plan.run)
+        self.stored(world, world.plan.run)["data"] = {"volumes.json": "{"}
+        given = ("--publish-to", f"configmap/{world.plan.run}-volumes")
+        assert pod.run(admit.body, admit.arguments(), *given) is Exit.INVALID
+        assert "volumes.json in ConfigMap" in pod.words
+
+
+def a_claim(world: World, name: str) -> None:
+    metadata = {"name": name, "namespace": "default"}
+    spec = {"storageClassName": "x", "resources": {"requests": {"storage": "1Gi"}}}
+    world.cluster.put(
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
+    )
+
+
+def test_cleanup_succeeds_whatever_the_cluster_answers(
+    pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cleanup, "connect", lambda _: FakeProvider(world.machine))
+    world.cluster.denied |= {("list", CLAIM), ("list", SERVICE)}
+    assert pod.run(cleanup.body, cleanup.arguments(), "--status", "Succeeded") is Exit.DONE
+    captured = capfd.readouterr()
+    assert (captured.out + captured.err).count("left in the cluster") == 2
+
+
+def test_a_preflight_that_refuses_makes_nothing(
+    pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = world.machine.model_copy(update={"disks": ()})
+    monkeypatch.setattr(preflight, "connect", lambda _: FakeProvider(bare))
+    given = ("--publish-to", "configmap/m")
+    assert pod.run(preflight.body, preflight.arguments(), *given) is Exit.UNSUPPORTED
+    assert world.cluster.writes() == []
+
+
+def test_labels_match_those_of_the_pods() -> None:
+    """The label by which the Service finds serve is on every pod of the template (author.pods)."""
+    assert tuple(f"migration.harvesterhci.io/{name}" for name in ("run", "disk", "stage")) == (
+        names.LABEL_RUN,
+        names.LABEL_DISK,
+        names.LABEL_STAGE,
+    )

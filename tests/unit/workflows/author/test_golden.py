@@ -1,0 +1,75 @@
+"""The golden files are for people to read: the chart's template and the Workflows of two imports.
+
+`VMFERRY_GOLDEN=write` rewrites them: look at the diff before you commit it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from steps.model.plan import Gate, Plan
+from steps.model.sources import SourceKind
+from tests.unit.builders import a_plan
+from tests.unit.workflows.author.rendered import CHART, GOLDEN, TEMPLATE
+from workflows.author.chart import chart_files, render
+from workflows.author.installation import Installation
+from workflows.author.template import template
+from workflows.author.workflow import author
+
+PLAIN: Final = a_plan()
+GATED: Final = a_plan(vm="Build*Agent_01 (old)", name="agent", namespace="ci", start=False).model_copy(
+    update={"approvals": (Gate.POWEROFF, Gate.START)}
+)
+UID: Final = "0c5f8f7e-2c9d-4f5e-9a55-6f1d0a1b2c3d"
+
+
+def written(plan: Plan, *, attempt: int = 0, owner: str = "") -> str:
+    return render(author(plan, Installation(), attempt=attempt, owner=owner))
+
+
+FILES: Final = {
+    **{CHART / "files" / name: text for name, text in chart_files().items()},
+    GOLDEN / "run-plain.yaml": written(PLAIN, owner=UID),
+    GOLDEN / "run-gated-second-try.yaml": written(GATED, attempt=1, owner=UID),
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_golden(path: os.PathLike[str]) -> None:
+    file = next(known for known in FILES if known == path)
+    if os.environ.get("VMFERRY_GOLDEN") == "write":
+        assert "CI" not in os.environ, "golden files are written by a person, who reads the diff"
+        file.write_text(FILES[file])
+        pytest.skip(f"{file} written")
+    assert file.read_text() == FILES[file], (
+        f"{file} is stale: VMFERRY_GOLDEN=write pytest tests/unit/workflows/author -k golden"
+    )
+
+
+def test_module_writes_the_files_of_the_chart(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "workflows.author.chart", "--chart", str(tmp_path)], check=True)
+    made, shipped = (
+        {one.name: one.read_text() for one in at.iterdir()} for at in (tmp_path, CHART / "files")
+    )
+    assert made == shipped
+
+
+@pytest.mark.parametrize("kind", SourceKind)
+def test_templates_differ_only_in_image_and_name_of_the_provider(kind: SourceKind) -> None:
+    file = CHART / "files" / f"{kind.provider}.yaml"
+    as_vmware = file.read_text().replace(f"vmferry-{kind.provider}", "vmferry-vmware")
+    as_vmware = as_vmware.replace(f"vmferry/{kind.provider}:", "vmferry/vmware:").replace(
+        kind, "VmwareSource"
+    )
+    assert as_vmware == TEMPLATE.read_text()
+
+
+def test_rendering_is_deterministic() -> None:
+    """Hera gives unnamed volumes random names; no volume is unnamed."""
+    assert render(template(Installation())) == render(template(Installation()))
