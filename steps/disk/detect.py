@@ -46,7 +46,7 @@ def decoder_for(stream: Stream, source_format: SourceFormat) -> Decoder:
     if format == "qcow2":
         return PlainDecoder(stream, format, _qcow2_size(head))
     if format == "vhdx" and detect_format(head) != format:
-        raise corruption_fault("the source is not a VHDX image", f"it begins with {head[:8]!r}")
+        raise corruption_fault("the source is not a VHDX image", "it does not have its signature")
     return PlainDecoder(stream, format)
 
 
@@ -72,6 +72,6 @@ def _vmdk(stream: Stream, head: bytes) -> Decoder:
 
 def _qcow2_size(head: bytes) -> int:
     if not head.startswith(_QCOW2) or len(head) < 32:
-        raise corruption_fault("the source is not a qcow2 image", f"it begins with {head[:4]!r}")
+        raise corruption_fault("the source is not a qcow2 image", "it does not have its signature")
     size: int = struct.unpack_from(">Q", head, 24)[0]
     return size

@@ -90,9 +90,7 @@ class Header:
             compression,
         ) = _HEADER.unpack_from(raw)
         if magic != MAGIC:
-            raise corruption_fault(
-                "the source is not a sparse VMDK", f"it begins with {magic!r}, not with {MAGIC!r}"
-            )
+            raise corruption_fault("the source is not a sparse VMDK", f"it does not begin with {MAGIC!r}")
         header = cls(
             flags, capacity, grain, descriptor, descriptor_size, entries, directory, overhead, compression
         )

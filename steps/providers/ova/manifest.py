@@ -83,10 +83,10 @@ def read(text: bytes, name: str) -> OvfManifest:
     """
     digests_by_file: defaultdict[str, dict[str, str]] = defaultdict(dict)
     unknown: dict[str, str] = {}
-    for line in filter(None, (line.strip() for line in _decoded(text, name).splitlines())):
-        if line.startswith("#"):
+    for number, line in enumerate(_decoded(text, name).splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
             continue
-        file, written_name, value = _parse_line(line, name)
+        file, written_name, value = _parse_line(number, line.strip(), name)
         algorithm = _hashlib_name(written_name)
         if algorithm is None:
             unknown.setdefault(file, written_name)
@@ -114,11 +114,11 @@ def _decoded(content: bytes, name: str) -> str:
         raise _unreadable(name, f"it is not text: {error.reason} at byte {error.start}") from None
 
 
-def _parse_line(line: str, name: str) -> tuple[str, str, str]:
+def _parse_line(number: int, line: str, name: str) -> tuple[str, str, str]:
     """File, algorithm as written, and digest of a line."""
     match = _LINE.fullmatch(line) or _SUM_LINE.fullmatch(line)
     if match is None:
-        raise _unreadable(name, f"it has the line {line[:200]!r}")
+        raise _unreadable(name, f"its line {number} has an unknown form")
     parts = match.groupdict()
     value = parts["value"].lower()
     written_name = parts.get("how") or _ALGORITHM_BY_DIGITS.get(len(value), f"{len(value)} digits")

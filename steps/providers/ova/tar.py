@@ -164,7 +164,7 @@ class Tar:
             return int.from_bytes(field[1:], "big")
         digits = field.strip(b" \0")
         if not re.fullmatch(rb"[0-7]{1,12}", digits):
-            raise self._damage(f"its size is {field!r}")
+            raise self._damage("its size is not a number")
         return int(digits, 8)
 
     def _read_extension(
@@ -187,7 +187,7 @@ class Tar:
             return path, size
         if b"size" in values:
             if not re.fullmatch(rb"\d{1,18}", values[b"size"]):
-                raise self._damage(f"its size is {values[b'size']!r}")
+                raise self._damage("its size is not a number")
             size = self._merge(size, int(values[b"size"]), "size")
         return self._merge(path, values.get(b"path"), "name"), size
 
@@ -223,7 +223,7 @@ class Tar:
         if kind in _REFUSED_KINDS:
             raise self._refusal(b"", _REFUSED_KINDS[kind])
         if kind not in (*_REGULAR, _LABEL, b"5"):
-            raise self._refusal(b"", f"of the unknown kind {kind!r}")
+            raise self._refusal(b"", "of an unknown kind")
 
     def _add_member(self, name: bytes, start: int, length: int) -> Member:
         text = checked_name(name.decode(errors="surrogateescape"), self._name)
@@ -266,7 +266,8 @@ def not_a_tar(name: str, head: bytes) -> StepError:
         b"<html": "it is a web page",
     }
     why = next((text for magic, text in kinds.items() if start.startswith(magic)), "")
-    why = why or (f"it begins with {head[:16]!r}" if head.strip(b"\0") else "it is empty")
+    # Never its bytes: a message must not show what an address inside the cluster answers.
+    why = why or ("it does not begin with a tar header" if head.strip(b"\0") else "it is empty")
     return StepError(Exit.INVALID, f"{name} is not an OVA", why, "use the URL of an .ova or an .ovf file")
 
 
