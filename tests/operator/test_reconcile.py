@@ -33,6 +33,12 @@ def gate(name: str) -> Object:
     return node(f"approve-{name}", "Running", kind="Suspend", templateName=f"approve-{name}")
 
 
+def wrote(manager: str, annotation: str) -> Object:
+    """An entry of `metadata.managedFields`."""
+    annotations = {f"f:migration.harvesterhci.io/{annotation}": {}}
+    return {"manager": manager, "fieldsV1": {"f:metadata": {"f:annotations": annotations}}}
+
+
 def open_gates(world: World) -> list[str]:
     """The gates at which the Workflow still waits."""
     nodes = world.workflow()["status"]["nodes"].values()
@@ -354,9 +360,18 @@ class TestRetry:
         assert world.status.message.startswith("scratch is full (a retry waits: ")
         assert world.status.message.count("a retry waits") == 1
         assert world.events().count("RetryWaits") == 1
+        assert "RetryWaits" in world.warnings()
         world.apply(storageClass="fast")
         world.look()
         assert world.workflows()[0].endswith("-r1")
+
+    def test_that_waits_says_so_only_once_when_its_workflow_was_deleted(self) -> None:
+        world = self.failing()
+        world.cluster.drop(WORKFLOW, world.workflows()[0], "vmferry")
+        world.look()
+        world.apply(storageClass="slow")
+        world.look(4)
+        assert world.status.message.count("(a retry waits: ") == 1
 
     def test_a_second_one_is_numbered_on(self) -> None:
         world = self.failing()
@@ -389,7 +404,7 @@ class TestRetry:
         world.annotate(retry="true")
         world.look(2)
         assert RETRY not in world.notes()
-        assert "RetryIgnored" in world.events()
+        assert "RetryIgnored" in world.warnings()
         assert len(world.workflows()) == 1
 
 
@@ -401,6 +416,7 @@ class TestWhileItRuns:
         world.apply(storageClass="fast")
         world.look(3)
         assert world.events().count("SpecChanged") == 1
+        assert "SpecChanged" in world.warnings()
         assert len(world.workflows()) == 1
 
     def test_suspend_and_resume_take_back_only_their_own(self) -> None:
@@ -443,9 +459,15 @@ class TestWhileItRuns:
         world.look()
         assert "approve" in json.dumps(world.notes())  # said early, it is kept
         world.argo(found(), gate)
+        assert world.raw is not None
+        world.raw["metadata"]["managedFields"] = [
+            wrote("kubectl-annotate", "approve"),
+            wrote("helm", "other"),
+        ]
         world.look()
         opened = [one for one in world.workflow()["status"]["nodes"].values() if one["type"] == "Suspend"]
         assert [one["phase"] for one in opened] == ["Succeeded"]
+        assert opened[0]["message"] == "approved by kubectl-annotate"
         assert "Approved" in world.events()
         assert "migration.harvesterhci.io/approve" not in world.notes()
 
@@ -482,7 +504,7 @@ class TestWhileItRuns:
         world.argo(found(), gate("poweroff"))
         world.annotate(approve=value)
         world.look()
-        assert "ApprovalUnknown" in world.events()
+        assert "ApprovalUnknown" in world.warnings()
         assert APPROVE not in world.notes()
         assert open_gates(world) == ["approve-poweroff"]
 
@@ -747,10 +769,21 @@ class TestOthers:
         world.look(3)
         assert world.workflows() == []
         assert world.status.import_status == "sourceReady"
-        assert world.events() == ["ForeignStatus"]
+        assert world.events() == world.warnings() == ["ForeignStatus"]
+        world.annotate(retry="true")
+        world.look()
+        assert (world.status.import_status, world.summary.reason) == ("", "TakenOver")
+        world.look()
+        assert len(world.workflows()) == 1
+
+    def test_an_import_that_is_taken_over_keeps_its_conditions(self) -> None:
+        world = World()
+        exported = {"type": "VMExported", "status": "True", "reason": "", "message": ""}
+        left = {"importStatus": "disksExported", "importConditions": [exported]}
+        world.cluster.patch_status(IMPORT, KEY[1], left, KEY[0])
         world.annotate(retry="true")
         world.look(2)
-        assert len(world.workflows()) == 1
+        assert find(world.status.import_conditions, "VMExported") is not None
 
     def test_nothing_is_begun_beside_another_controller(self) -> None:
         world = World()

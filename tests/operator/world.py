@@ -153,6 +153,9 @@ class World:
     def events(self) -> list[str]:
         return [one["reason"] for one in self.cluster.all(EVENT, KEY[0])]
 
+    def warnings(self) -> list[str]:
+        return [one["reason"] for one in self.cluster.all(EVENT, KEY[0]) if one["type"] == "Warning"]
+
     # --- inside
 
     def _surroundings(self) -> None:
