@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from controller.operator.decide.dryrun import HASH, TABLE, pages
 from steps.model.machine import Concern, Controller, Firmware, Machine, Severity
 from steps.model.plan import InterfaceModel, MacPolicy, NetworkRule, TargetKind
@@ -41,7 +43,7 @@ warn: 3D video is left out; use VNC
 """
 
 
-def page(machine: Machine, **target: object) -> list[str]:
+def page(machine: Machine, **target: Any) -> list[str]:
     return pages(a_plan(kind=TargetKind.HARVESTER, **target), machine)[TABLE].splitlines()
 
 

@@ -18,13 +18,15 @@ from steps.model.kinds import CONFIG_MAP, EVENT, IMPORT, SECRET, WORKFLOW, Objec
 from steps.model.machine import Machine
 from steps.model.plan import Plan, SourceKind
 from tests.operator.world import KEY, World, machine_of_others
-from tests.reflect.situations import failed, found, node, upto
+from tests.reflect.situations import at, failed, found, node, upto
 from tests.targets.fake_cluster import Fault, KilledError
 from tests.unit.builders import a_machine, without_provider
 from workflows import argo_names
 from workflows.api.annotations import APPROVE, RETRY
 from workflows.api.conditions import find
 
+NOW, LATER = at(5), at(15)
+"""The first look, and the third."""
 RUNNING = (*upto("end"), node("start"))
 
 
@@ -35,7 +37,7 @@ def gate(name: str) -> Object:
 
 def wrote(manager: str, annotation: str) -> Object:
     """An entry of `metadata.managedFields`."""
-    annotations = {f"f:migration.harvesterhci.io/{annotation}": {}}
+    annotations: Object = {f"f:migration.harvesterhci.io/{annotation}": {}}
     return {"manager": manager, "fieldsV1": {"f:metadata": {"f:annotations": annotations}}}
 
 
@@ -99,15 +101,15 @@ class TestBegin:
     def test_killed_at_any_request_it_ends_with_the_same(self, answer_only: bool) -> None:
         whole = begun()
         calls = len(whole.cluster.calls)
-        for at in range(calls):
+        for number in range(calls):
             world = World()
-            world.cluster.fault = Fault(at, answer_only=answer_only)
+            world.cluster.fault = Fault(number, answer_only=answer_only)
             with pytest.raises(KilledError):
                 world.look()
             world.cluster.fault = None
             world.look(2)
-            assert world.workflows() == whole.workflows(), at
-            assert len(world.cluster.all(SECRET, "vmferry")) == 2, at
+            assert world.workflows() == whole.workflows(), number
+            assert len(world.cluster.all(SECRET, "vmferry")) == 2, number
 
 
 class TestWaiting:
@@ -388,15 +390,15 @@ class TestRetry:
         start = len(reference.cluster.calls)
         reference.annotate(retry="true")
         reference.look()
-        for at in range(start + 1, len(reference.cluster.calls)):
+        for number in range(start + 1, len(reference.cluster.calls)):
             world = self.failing()
             world.annotate(retry="true")
-            world.cluster.fault = Fault(at, answer_only=answer_only)
+            world.cluster.fault = Fault(number, answer_only=answer_only)
             with contextlib.suppress(KilledError):  # an answer that is a refusal is not lost
                 world.look()
             world.cluster.fault = None
             world.look(3)
-            assert world.workflows() == reference.workflows(), (at, world.workflows())
+            assert world.workflows() == reference.workflows(), (number, world.workflows())
 
     def test_asked_for_while_it_runs_is_refused_aloud(self) -> None:
         world = begun()
@@ -708,6 +710,23 @@ class TestDryRun:
         world.apply(dryRun=False)
         world.look()
         assert len(world.workflows()) == 1
+
+    @pytest.mark.parametrize(
+        ("vcpus", "wanted"), [(2, ("True", "Planned", NOW)), (4, ("False", "PlanChanged", LATER))]
+    )
+    def test_an_import_that_differs_from_it_says_so(
+        self, monkeypatch: pytest.MonkeyPatch, vcpus: int, wanted: tuple[str, str, str]
+    ) -> None:
+        monkeypatch.setattr("controller.operator.act.dryrun.examined", lambda *_: a_machine(vcpus=vcpus))
+        world = begun(dryRun=True)
+        world.apply(dryRun=False)
+        world.look()
+        world.argo(found(), node("poweroff", "Running"))
+        world.found()
+        world.look(3)
+        planned = find(world.status.import_conditions, "Planned")
+        assert planned is not None
+        assert (planned.status, planned.reason, planned.last_update_time) == wanted
 
     def test_deleted_it_leaves_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("controller.operator.act.dryrun.examined", lambda *_: a_machine())

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from controller.operator.cache import Ledger
+from controller.operator.observe.facts import run_of
 from controller.operator.options import Options
 from controller.operator.reconcile import reconcile
 from steps.model import names
@@ -132,8 +133,7 @@ class World:
 
     @property
     def run(self) -> str:
-        assert self.status.workflow is not None
-        return self.status.workflow.name.partition("-g1")[0] + "-g1"
+        return run_of(self.status)
 
     def notes(self) -> Mapping[str, str]:
         assert self.raw is not None
