@@ -72,7 +72,7 @@ def show(mutants: Sequence[Mutant], last: Path) -> None:
     if untested:
         say("", "no test calls:", *untested)
     say("", score.table(mutants))
-    kept = [mutant.name for mutant in mutants if mutant.verdict not in score.NOTICED]
+    kept = [mutant.name for mutant in score.checked(mutants) if mutant.verdict not in score.NOTICED]
     last.write_text("\n".join(kept), encoding="utf-8")
 
 

@@ -21,17 +21,25 @@ from steps.model.sources import SourceKind
 from tests.unit.builders import a_machine, without_provider
 from tests.unit.controller.operator.world import KEY, World, vm_of_others
 from tests.unit.steps.targets.harvester.fake_cluster import Fault, KilledError
-from tests.unit.workflows.status.situations import failed, found, node, upto
+from tests.unit.workflows.status.situations import at, failed, found, node, upto
 from workflows import argo_names
 from workflows.api.annotations import APPROVE, RETRY
 from workflows.api.conditions import find
 
+NOW, LATER = at(5), at(15)
+"""The first look, and the third."""
 RUNNING = (*upto("end"), node("start"))
 
 
 def gate(name: str) -> Object:
     """A gate at which the Workflow waits."""
     return node(f"approve-{name}", "Running", kind="Suspend", templateName=f"approve-{name}")
+
+
+def wrote(manager: str, annotation: str) -> Object:
+    """An entry of `metadata.managedFields`."""
+    annotations: Object = {f"f:migration.harvesterhci.io/{annotation}": {}}
+    return {"manager": manager, "fieldsV1": {"f:metadata": {"f:annotations": annotations}}}
 
 
 def open_gates(world: World) -> list[str]:
@@ -94,15 +102,15 @@ class TestBegin:
     def test_a_kill_at_any_request_has_the_same_result(self, answer_only: bool) -> None:
         whole = begun()
         calls = len(whole.cluster.calls)
-        for at in range(calls):
+        for number in range(calls):
             world = World()
-            world.cluster.fault = Fault(at, answer_only=answer_only)
+            world.cluster.fault = Fault(number, answer_only=answer_only)
             with pytest.raises(KilledError):
                 world.look()
             world.cluster.fault = None
             world.look(2)
-            assert world.workflows() == whole.workflows(), at
-            assert len(world.cluster.all(SECRET, "vmferry")) == 2, at
+            assert world.workflows() == whole.workflows(), number
+            assert len(world.cluster.all(SECRET, "vmferry")) == 2, number
 
 
 class TestWaiting:
@@ -353,9 +361,18 @@ class TestRetry:
         assert world.status.message.startswith("scratch is full (a retry waits: ")
         assert world.status.message.count("a retry waits") == 1
         assert world.events().count("RetryWaits") == 1
+        assert "RetryWaits" in world.warnings()
         world.apply(storageClass="fast")
         world.look()
         assert world.workflows()[0].endswith("-r1")
+
+    def test_that_waits_says_so_only_once_when_its_workflow_was_deleted(self) -> None:
+        world = self.failing()
+        world.cluster.drop(WORKFLOW, world.workflows()[0], "vmferry")
+        world.look()
+        world.apply(storageClass="slow")
+        world.look(4)
+        assert world.status.message.count("(a retry waits: ") == 1
 
     def test_retries_are_numbered(self) -> None:
         world = self.failing()
@@ -372,15 +389,15 @@ class TestRetry:
         start = len(reference.cluster.calls)
         reference.annotate(retry="true")
         reference.look()
-        for at in range(start + 1, len(reference.cluster.calls)):
+        for number in range(start + 1, len(reference.cluster.calls)):
             world = self.failing()
             world.annotate(retry="true")
-            world.cluster.fault = Fault(at, answer_only=answer_only)
+            world.cluster.fault = Fault(number, answer_only=answer_only)
             with contextlib.suppress(KilledError):  # an answer that is a refusal is not lost
                 world.look()
             world.cluster.fault = None
             world.look(3)
-            assert world.workflows() == reference.workflows(), (at, world.workflows())
+            assert world.workflows() == reference.workflows(), (number, world.workflows())
 
     def test_a_retry_of_a_running_import_is_ignored_with_an_event(self) -> None:
         world = begun()
@@ -388,7 +405,7 @@ class TestRetry:
         world.annotate(retry="true")
         world.look(2)
         assert RETRY not in world.notes()
-        assert "RetryIgnored" in world.events()
+        assert "RetryIgnored" in world.warnings()
         assert len(world.workflows()) == 1
 
 
@@ -400,6 +417,7 @@ class TestWhileItRuns:
         world.apply(storageClass="fast")
         world.look(3)
         assert world.events().count("SpecChanged") == 1
+        assert "SpecChanged" in world.warnings()
         assert len(world.workflows()) == 1
 
     def test_resume_does_not_end_a_suspension_from_argo(self) -> None:
@@ -442,9 +460,15 @@ class TestWhileItRuns:
         world.look()
         assert "approve" in json.dumps(world.notes())  # it came too early and is kept
         world.argo(found(), gate)
+        assert world.raw is not None
+        world.raw["metadata"]["managedFields"] = [
+            wrote("kubectl-annotate", "approve"),
+            wrote("helm", "other"),
+        ]
         world.look()
         opened = [one for one in world.workflow()["status"]["nodes"].values() if one["type"] == "Suspend"]
         assert [one["phase"] for one in opened] == ["Succeeded"]
+        assert opened[0]["message"] == "approved by kubectl-annotate"
         assert "Approved" in world.events()
         assert "migration.harvesterhci.io/approve" not in world.notes()
 
@@ -481,7 +505,7 @@ class TestWhileItRuns:
         world.argo(found(), gate("poweroff"))
         world.annotate(approve=value)
         world.look()
-        assert "ApprovalUnknown" in world.events()
+        assert "ApprovalUnknown" in world.warnings()
         assert APPROVE not in world.notes()
         assert open_gates(world) == ["approve-poweroff"]
 
@@ -688,6 +712,23 @@ class TestDryRun:
         world.look()
         assert len(world.workflows()) == 1
 
+    @pytest.mark.parametrize(
+        ("vcpus", "wanted"), [(2, ("True", "Planned", NOW)), (4, ("False", "PlanChanged", LATER))]
+    )
+    def test_an_import_that_differs_from_it_says_so(
+        self, monkeypatch: pytest.MonkeyPatch, vcpus: int, wanted: tuple[str, str, str]
+    ) -> None:
+        monkeypatch.setattr("controller.operator.act.dryrun.run_preflight", lambda *_: a_machine(vcpus=vcpus))
+        world = begun(dryRun=True)
+        world.apply(dryRun=False)
+        world.look()
+        world.argo(found(), node("poweroff", "Running"))
+        world.found()
+        world.look(3)
+        planned = find(world.status.import_conditions, "Planned")
+        assert planned is not None
+        assert (planned.status, planned.reason, planned.last_update_time) == wanted
+
     def test_a_deleted_dry_run_leaves_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("controller.operator.act.dryrun.run_preflight", lambda *_: a_machine())
         world = begun(dryRun=True)
@@ -746,10 +787,21 @@ class TestOthers:
         world.look(3)
         assert world.workflows() == []
         assert world.status.import_status == "sourceReady"
-        assert world.events() == ["ForeignStatus"]
+        assert world.events() == world.warnings() == ["ForeignStatus"]
+        world.annotate(retry="true")
+        world.look()
+        assert (world.status.import_status, world.summary.reason) == ("", "TakenOver")
+        world.look()
+        assert len(world.workflows()) == 1
+
+    def test_an_import_that_is_taken_over_keeps_its_conditions(self) -> None:
+        world = World()
+        exported = {"type": "VMExported", "status": "True", "reason": "", "message": ""}
+        left = {"importStatus": "disksExported", "importConditions": [exported]}
+        world.cluster.patch_status(IMPORT, KEY[1], left, KEY[0])
         world.annotate(retry="true")
         world.look(2)
-        assert len(world.workflows()) == 1
+        assert find(world.status.import_conditions, "VMExported") is not None
 
     def test_no_import_starts_while_another_controller_runs(self) -> None:
         world = World()

@@ -69,6 +69,7 @@ def test_a_retry_stops_a_stalled_workflow_then_starts() -> None:
     assert world.workflow()["spec"]["shutdown"] == "Stop"
     assert RETRY in world.notes()
     assert "RetryIgnored" not in world.events()
+    assert "StalledWorkflowStopped" in world.warnings()
     world.look(2)  # Argo has not reconciled it yet
     assert RETRY in world.notes()
     world.argo(found(), phase="Failed", message="Stopped with strategy 'Stop'")

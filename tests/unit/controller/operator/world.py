@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from controller.operator.cache import StatusCache
+from controller.operator.observe.facts import run_of
 from controller.operator.options import Options
 from controller.operator.reconcile import reconcile
 from steps.model import names
@@ -136,8 +137,8 @@ class World:
 
     @property
     def run(self) -> str:
-        assert self.status.workflow is not None
-        return self.status.workflow.name.partition("-g1")[0] + "-g1"
+        assert self.raw is not None
+        return run_of(self.raw, self.status)
 
     def notes(self) -> Mapping[str, str]:
         assert self.raw is not None
@@ -156,6 +157,9 @@ class World:
 
     def events(self) -> list[str]:
         return [one["reason"] for one in self.cluster.all(EVENT, KEY[0])]
+
+    def warnings(self) -> list[str]:
+        return [one["reason"] for one in self.cluster.all(EVENT, KEY[0]) if one["type"] == "Warning"]
 
     # --- inside
 

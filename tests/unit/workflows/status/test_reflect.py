@@ -802,6 +802,9 @@ def test_nodes_that_cannot_be_read_leave_the_phase(hidden: Json) -> None:
     assert conditions(running) == conditions(before)
     assert "cannot read its steps" in running.message
     assert reflected(phase="Succeeded", previous=before, **hidden).import_status == ImportPhase.RUNNING
+    off = an_import(startVirtualMachine=False)
+    done = reflected(phase="Succeeded", previous=before, import_=off, **hidden)
+    assert done.import_status == ImportPhase.CREATED
     assert reflected(phase="Failed", previous=before, **hidden).import_status == ImportPhase.FAILED
     after = reflected(phase="Failed", previous=before, **hidden)
     assert reflected(previous=after, **hidden).import_status == ImportPhase.SOURCE_READY

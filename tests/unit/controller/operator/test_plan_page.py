@@ -1,0 +1,72 @@
+"""The dry run's plan, as a person reads it in the ConfigMap."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from controller.operator.decide.dryrun import HASH, TABLE, config_map_data
+from steps.model.machine import Concern, Controller, Firmware, Machine, Severity
+from steps.model.plan import InterfaceModel, MacPolicy, NetworkRule, TargetKind
+from tests.unit.builders import a_disk, a_machine, a_nic, a_plan
+
+DISK = a_disk(label="Hard disk 1", controller=Controller.SCSI, bus_number=1, unit=2)
+CONCERNS = (
+    Concern(severity=Severity.LOG, code="snapshot", message="the VM has a snapshot"),
+    Concern(severity=Severity.WARN, code="video", message="3D video is left out", remedy="use VNC"),
+)
+MACHINE = a_machine(
+    path="/DC0/vm/web01",
+    firmware=Firmware(kind="efi", secure_boot=True),
+    disks=(DISK, a_disk(1, label="Hard disk 2")),
+    nics=(a_nic(0, network="VM Network"), a_nic(1, network="DMZ")),
+    concerns=CONCERNS,
+)
+NETWORKS = (
+    NetworkRule(source="VM Network", destination="default/vlan1", model=InterfaceModel.E1000),
+    NetworkRule(source="DMZ", destination="default/vlan2", mac=MacPolicy.NEW),
+)
+PAGE = """\
+/DC0/vm/web01 of VmwareSource default/vc
+becomes VirtualMachine default/web01, started
+steps: preflight, admit, approve-poweroff, poweroff, export, convert, serve, image, build, approve-start, \
+start, cleanup
+not checked: whether the target accepts the VM; the step admit checks this when the import runs
+
+CPU     2 vCPUs -> 1 socket of 2 cores
+memory  2048 MiB -> 2048Mi
+boot    efi, secure boot
+disk-0  Hard disk 1 (scsi 1:2), 1073741824 bytes -> scsi
+disk-1  Hard disk 2 (unknown 0:0), 1073741824 bytes -> virtio
+nic-0   VM Network -> default/vlan1, e1000, 00:50:56:00:00:00
+nic-1   DMZ -> default/vlan2, virtio, new MAC
+warn: 3D video is left out; use VNC
+"""
+
+
+def page(machine: Machine, **target: Any) -> list[str]:
+    return config_map_data(a_plan(kind=TargetKind.HARVESTER, **target), machine)[TABLE].splitlines()
+
+
+def test_the_plan_says_what_becomes_of_each_part() -> None:
+    assert config_map_data(a_plan(kind=TargetKind.HARVESTER, networks=NETWORKS), MACHINE)[TABLE] == PAGE
+
+
+def test_a_vm_without_a_path_has_its_name() -> None:
+    assert page(a_machine())[0] == "web01 of VmwareSource default/vc"
+
+
+def test_a_vm_that_is_not_started() -> None:
+    assert page(MACHINE, start=False)[1] == "becomes VirtualMachine default/web01, not started"
+
+
+def test_a_nic_without_a_mapping_is_connected_to_the_pod_network() -> None:
+    lines = page(a_machine(nics=(a_nic(),)))
+    assert "nic-0   VM Network -> pod network, virtio, 00:50:56:00:00:00" in lines
+
+
+def test_the_hash_is_of_the_vm_and_not_of_concerns() -> None:
+    def hash_of(machine: Machine) -> str:
+        return config_map_data(a_plan(networks=NETWORKS), machine)[HASH]
+
+    assert hash_of(MACHINE) == hash_of(MACHINE.model_copy(update={"concerns": ()}))
+    assert hash_of(MACHINE) != hash_of(MACHINE.model_copy(update={"vcpus": 4}))
