@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from steps.model.admission import Admission, Verdict
 from steps.model.machine import Concern, Severity
+from steps.model.sources import SourceKind
 from workflows.api.conditions import holds, put
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import Condition, Conditions, ConditionStatus
@@ -61,7 +62,7 @@ def import_conditions(
 def _power(seen: Observed, import_: VirtualMachineImport) -> dict[str, Evidence | None]:
     """As in vm-import-controller: by what the spec asks for, also for a VM that was already off."""
     spec, vm = import_.spec, import_.spec.virtual_machine_name
-    hard = bool(spec.force_power_off) and spec.source_cluster.kind.lower() == "vmwaresource"
+    hard = bool(spec.force_power_off) and spec.source_cluster.kind.lower() == SourceKind.VMWARE.lower()
     was_asked = has_begun(seen.leaf("poweroff"))
     shutdown = Evidence("ShutdownAsked", f"The guest of {vm} was asked to shut down")
     power_off = Evidence("PowerOffAsked", f"{vm} is powered off at its source")

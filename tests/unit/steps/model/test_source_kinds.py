@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import tomllib
 from pathlib import Path
 from typing import Final
@@ -36,6 +37,27 @@ def test_a_kind_has_an_extra(kind: SourceKind) -> None:
 
 
 @ANY_KIND
+def test_the_requirements_of_a_kind_are_compiled(kind: SourceKind) -> None:
+    script = (ROOT / "requirements" / "compile.sh").read_text()
+    assert f" {kind.provider} " in script
+    assert (ROOT / "requirements" / f"{kind.provider}.txt").is_file()
+
+
+@ANY_KIND
+def test_values_may_name_a_kind_and_its_image(kind: SourceKind) -> None:
+    schema = json.loads((ROOT / "charts/vmferry/values.schema.json").read_text())["properties"]
+    assert kind.provider in schema["images"]["properties"]["digests"]["properties"]
+    row = schema["limits"]["properties"]["perSource"]["items"]
+    assert str(kind) in row["properties"]["kind"]["enum"]
+
+
+@ANY_KIND
+def test_tenants_may_write_and_read_a_kind(kind: SourceKind) -> None:
+    rights = (ROOT / "charts/vmferry/templates/rbac-tenants.yaml").read_text()
+    assert rights.count(SOURCES[kind].plural) == 2
+
+
+@ANY_KIND
 def test_a_kind_has_an_image(kind: SourceKind) -> None:
     assert f"FROM python AS {kind.provider}\n" in (ROOT / "images" / "Containerfile").read_text()
 
@@ -50,4 +72,4 @@ def test_the_controller_may_read_a_kind_and_write_its_status(kind: SourceKind) -
 @ANY_KIND
 def test_a_message_can_name_the_vm_to_power_on(kind: SourceKind) -> None:
     assert kind.power_on.format(id="vm-1").count("{") == 0
-    assert kind.runs_vms is (kind is not SourceKind.OVA)
+    assert kind.runs_vms is bool(kind.power_on)
