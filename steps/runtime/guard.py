@@ -119,7 +119,7 @@ def hook(guard: Guard) -> Callable[[str, tuple[Any, ...]], None]:
 def check_requested(host: str, port: int, environment: Mapping[str, str] = os.environ) -> None:
     """Check a host that a proxy will connect to: the guard sees only the connection to the proxy.
 
-    A name that does not resolve here is left to the proxy.
+    A name that does not resolve here is left to the proxy. Each client calls this for each request.
 
     Raises:
         StepError: INVALID.
@@ -156,10 +156,11 @@ def _is_proxy(host: str, port: int) -> bool:
 
 def _proxies() -> Iterator[proxy.Proxy]:
     for scheme in ("http", "https"):
-        # A name that no entry of NO_PROXY exempts, unless all are exempt.
-        found = proxy.for_url(f"{scheme}://vmferry-source.invalid")
-        if found is not None:
-            yield found
+        with contextlib.suppress(StepError):  # one that cannot be used; a source that needs it reports that
+            # A name that no entry of NO_PROXY exempts, unless all are exempt.
+            found = proxy.for_url(f"{scheme}://vmferry-source.invalid")
+            if found is not None:
+                yield found
 
 
 def _names(host: str) -> set[str]:
