@@ -196,3 +196,16 @@ def test_passwords_that_change_all_the_time_use_no_memory() -> None:
     place.reconciler.reconcile(place.another_source("copy"))
     place.reconciler.reconcile(place.another_source("copy-2"))
     assert len(place.attempts) == MOST_ACCOUNTS + 51, "the latest ones are known"
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["https://vcenter:99999/sdk", "https://vcenter:x/sdk", "https://[::1/sdk", "https://\u2100/sdk"],
+)
+def test_an_address_that_cannot_be_read_is_reported(endpoint: str) -> None:
+    place = Place(DENIED)
+    place.reconciler.reconcile(place.another_source("typo", endpoint=endpoint))
+    found = place.world.cluster.peek(VMWARE, "typo", "default")
+    assert found is not None
+    assert "is not an address; write https://" in found["status"]["message"]
+    assert place.attempts == []
