@@ -30,8 +30,13 @@ NAMES: Final = (BLOCKED, ALLOWED)
 ALWAYS: Final = (
     *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32"),
     *("::/128", "::1/128", "fe80::/10", "ff00::/8"),
+    *("fd00:ec2::254/128", "fd20:ce::254/128", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"),
 )
-"""Loopback, link-local (the metadata services of clouds), multicast and unspecified addresses."""
+"""Loopback, link-local, multicast and unspecified addresses, and the metadata services of clouds.
+
+Most of these services have a link-local address. The last line has the others: AWS and Google with IPv6,
+Alibaba, Azure, Oracle.
+"""
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
 _API: Final = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
 

@@ -126,6 +126,8 @@ def test_a_name_that_changes_its_address_is_no_way_around(ports: tuple[int, int]
             "::ffff:169.254.169.254",
             "2002:7f00:1::",
             "fe80::1%eth0",
+            "fd00:ec2::254",
+            "100.100.100.200",
             "localhost",
             "10.42.3.4",
         ),
