@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final
+from urllib.parse import urlsplit
 
 from steps.model.kinds import API_VERSION
 from steps.model.naming import DNS_LABEL, normalise
@@ -197,7 +198,17 @@ def source_reasons(source: Source) -> Iterator[str]:
         yield from texts.bad_namespace("spec.credentials.namespace", spec.credentials.namespace)
     if not spec.address:
         yield f"{source.kind} {source.metadata.name} has no spec.{spec.ADDRESS}; write {spec.EXAMPLE}"
+    elif not _is_address(spec.address):
+        yield f"spec.{spec.ADDRESS} {texts.shown(spec.address)} is not an address; write {spec.EXAMPLE}"
     yield from spec.reasons()
+
+
+def _is_address(text: str) -> bool:
+    """Whether the host and the port of a URL can be read."""
+    try:
+        return urlsplit(text).port != 0
+    except ValueError:
+        return False
 
 
 def _disk_rule(row: DiskMapping) -> DiskRule:

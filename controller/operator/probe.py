@@ -5,6 +5,8 @@ In a child process, because a source's library may hang or leak, and the control
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,10 @@ from steps.runtime.program import PLAN
 
 WORDS: Final = "words"
 CREDENTIALS: Final = "credentials"
+MEMORY: Final = 192 << 20
+"""Bytes of memory for a program, which needs about 60 MiB. A hostile source may answer without end, and the
+container's limit is for the controller and all of its children together.
+"""
 
 
 @dataclass(frozen=True)
@@ -59,17 +65,16 @@ def run_program(program: str, folder: Path, seconds: float, *arguments: str) -> 
         "HOME": str(folder),
         TERMINATION_LOG_ENV: str(words),
     }
-    try:
-        process = subprocess.run(
-            command,
-            env=environment,
-            timeout=seconds,
-            capture_output=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired:
-        return None
+    # Nobody reads its output, and a hostile source may cause much of it.
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, env=environment, stdin=quiet, stdout=quiet, stderr=quiet) as process:
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            resource.prlimit(process.pid, resource.RLIMIT_DATA, (MEMORY, MEMORY))
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return None
     return ProbeResult(
         process.returncode, read_text(words) or f"{program} ended with exit code {process.returncode}"
     )

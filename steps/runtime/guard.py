@@ -30,8 +30,13 @@ NAMES: Final = (BLOCKED, ALLOWED)
 ALWAYS: Final = (
     *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32"),
     *("::/128", "::1/128", "fe80::/10", "ff00::/8"),
+    *("fd00:ec2::254/128", "fd20:ce::254/128", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"),
 )
-"""Loopback, link-local (the metadata services of clouds), multicast and unspecified addresses."""
+"""Loopback, link-local, multicast and unspecified addresses, and the metadata services of clouds.
+
+Most of these services have a link-local address. The last line has the others: AWS and Google with IPv6,
+Alibaba, Azure, Oracle.
+"""
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
 _API: Final = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
 
@@ -119,7 +124,7 @@ def hook(guard: Guard) -> Callable[[str, tuple[Any, ...]], None]:
 def check_requested(host: str, port: int, environment: Mapping[str, str] = os.environ) -> None:
     """Check a host that a proxy will connect to: the guard sees only the connection to the proxy.
 
-    A name that does not resolve here is left to the proxy.
+    A name that does not resolve here is left to the proxy. Each client calls this for each request.
 
     Raises:
         StepError: INVALID.
@@ -156,10 +161,11 @@ def _is_proxy(host: str, port: int) -> bool:
 
 def _proxies() -> Iterator[proxy.Proxy]:
     for scheme in ("http", "https"):
-        # A name that no entry of NO_PROXY exempts, unless all are exempt.
-        found = proxy.for_url(f"{scheme}://vmferry-source.invalid")
-        if found is not None:
-            yield found
+        with contextlib.suppress(StepError):  # one that cannot be used; a source that needs it reports that
+            # A name that no entry of NO_PROXY exempts, unless all are exempt.
+            found = proxy.for_url(f"{scheme}://vmferry-source.invalid")
+            if found is not None:
+                yield found
 
 
 def _names(host: str) -> set[str]:

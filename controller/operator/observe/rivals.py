@@ -22,7 +22,7 @@ from steps.model.machine import Machine
 from steps.model.naming import DNS_LABEL, normalise
 from steps.model.plan import Plan, SourcePlan
 from steps.runtime.cluster import Cluster
-from steps.runtime.program import MACHINE
+from steps.runtime.program import MACHINE, PLAN
 from workflows.api.conditions import find
 from workflows.api.status import ImportPhase, ImportStatus
 from workflows.plan import source_plan
@@ -93,6 +93,13 @@ class _OtherImport:
         )
 
     @property
+    def waits_for_source(self) -> bool:
+        """Whether its source or the credentials cannot be used now."""
+        summary = find(self.status.import_conditions, SUCCEEDED)
+        reason = summary.reason if summary else ""
+        return not self.has_begun and reason.startswith(("Source", "Secret", "Provider"))
+
+    @property
     def _age(self) -> tuple[str, str]:
         return _age(self._raw)
 
@@ -152,6 +159,8 @@ def _is_same_vm(cluster: Cluster, options: Options, facts: Facts, plan: Plan, ot
     source = plan.source
     if not source.kind.runs_vms or other.source[0] != source.kind.lower():
         return False  # an OVA is only read, so it may be imported several times at once
+    if other.waits_for_source and other.namespace != facts.namespace:
+        return False  # whoever cannot use a source must not delay those who can
     own = _VmReference(plan.vm, plan.folder, facts.machine)
     theirs = _VmReference(other.vm, other.folder)
     if not own.may_be(theirs):
@@ -160,7 +169,24 @@ def _is_same_vm(cluster: Cluster, options: Options, facts: Facts, plan: Plan, ot
         if not own.may_be(_VmReference(other.vm, other.folder, _machine(cluster, options, other.run))):
             return False
     same = other.source == (source.kind.lower(), source.namespace, source.name)
-    return same or _location(_read_source_plan(cluster, other.source)) == _location(source)
+    if not same and _location(_read_source_plan(cluster, other.source)) != _location(source):
+        return False
+    return other.namespace == facts.namespace or _runs_there(cluster, options, source, other)
+
+
+def _runs_there(cluster: Cluster, options: Options, source: SourcePlan, other: _OtherImport) -> bool:
+    """Whether a begun import of another namespace runs at that source.
+
+    Its spec and its source may have been changed since, so that it seems to import a VM of other people.
+    """
+    if not other.has_begun or not other.run:
+        return True
+    config_map = cluster.get(CONFIG_MAP, names.request(other.run), options.namespace)
+    try:
+        begun = Plan.model_validate_json(config_map["data"][PLAN]) if config_map else None
+    except (KeyError, ValidationError):
+        return True
+    return begun is None or _location(begun.source) == _location(source)
 
 
 class _VmReference:

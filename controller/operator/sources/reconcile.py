@@ -34,6 +34,8 @@ from workflows.plan import source_reasons
 
 log = structlog.get_logger()
 
+MOST_ACCOUNTS: Final = 1000
+"""Refused credentials that are remembered; then the oldest are forgotten."""
 CHANGE_SECONDS: Final = 30.0
 """Seconds until a change of the Secret of a source that is not ready is noticed: Secrets are not watched."""
 Verify = Callable[[Source, Mapping[str, bytes], Options], SourceVerdict]
@@ -181,7 +183,10 @@ class RefusedAccounts:
     def note(self, source: Source, secret: Credentials, verdict: SourceVerdict) -> None:
         with self._lock:
             if verdict.reason == attempts.REFUSED:
-                self._refusals[_account(source, secret)] += 1
+                account = _account(source, secret)
+                self._refusals[account] = self._refusals.pop(account, 0) + 1
+                if len(self._refusals) > MOST_ACCOUNTS:
+                    del self._refusals[next(iter(self._refusals))]
             elif verdict.ready:
                 del self._refusals[_account(source, secret)]
 
@@ -194,7 +199,9 @@ class RefusedAccounts:
 def _account(source: Source, secret: Credentials) -> tuple[str, str]:
     """The endpoint as it is the same for all spellings, and a digest of the credentials."""
     parts = urlsplit(source.spec.address.strip())
-    return f"{(parts.hostname or '').lower()}:{parts.port or ''}", credentials_digest(secret.data or {})
+    host = (parts.hostname or "").rstrip(".")
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    return f"{host}:{port}", credentials_digest(secret.data or {})
 
 
 def _generation(raw: Object) -> int:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from keystoneauth1.session import Session
+from keystoneauth1.session import Session, TCPKeepAliveAdapter
 from openstack.connection import Connection
 from os_service_types import ServiceTypes
+from requests import PreparedRequest, Response
 from urllib3.exceptions import InsecureRequestWarning
 
 from steps.disk import reachability
@@ -22,7 +23,7 @@ from steps.model.plan import SourcePlan
 from steps.providers import Access
 from steps.providers.openstack import faults
 from steps.providers.openstack.credentials import CA, Credentials
-from steps.runtime import certificates, retry
+from steps.runtime import certificates, guard, retry
 from steps.runtime.stop import Stop
 
 ANSWER_SECONDS: Final = 60.0
@@ -125,6 +126,8 @@ def connect(access: Access) -> Iterator[Cloud]:
         app_name="vmferry",
         app_version=importlib.metadata.version("vmferry"),
     )
+    for scheme in ("http://", "https://"):
+        session.session.mount(scheme, _GuardedAdapter())
     connection = Connection(session=session, region_name=plan.region or None, interface=plan.interface)
     cloud = Cloud(plan=plan, connection=connection, tls=tls, stop=access.stop)
     try:
@@ -133,6 +136,15 @@ def connect(access: Access) -> Iterator[Cloud]:
         yield cloud
     finally:
         connection.close()
+
+
+class _GuardedAdapter(TCPKeepAliveAdapter):
+    """keystoneauth1's own adapter, with a check of each host: the catalog and redirects may name any."""
+
+    def send(self, request: PreparedRequest, *args: Any, **options: Any) -> Response:
+        parts = urlsplit(request.url or "")
+        guard.check_requested(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+        return super().send(request, *args, **options)
 
 
 def _check_endpoint(endpoint: str) -> None:

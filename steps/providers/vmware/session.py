@@ -19,7 +19,7 @@ from steps.providers import Access
 from steps.providers.vmware import faults
 from steps.providers.vmware.credentials import Credentials
 from steps.providers.vmware.endpoint import Endpoint
-from steps.runtime import certificates, proxy, retry
+from steps.runtime import certificates, guard, proxy, retry
 from steps.runtime.proxy import ProxyError
 from steps.runtime.stop import Stop
 
@@ -154,6 +154,7 @@ def _new_connection(endpoint: Endpoint, tls: ssl.SSLContext) -> HTTPSConnection:
     via_proxy = proxy.for_url(endpoint.url)
     if via_proxy is None:
         return HTTPSConnection(endpoint.host, endpoint.port, context=tls, timeout=ANSWER_SECONDS)
+    guard.check_requested(endpoint.host, endpoint.port)
     connection = _TunnelledConnection(via_proxy.host, via_proxy.port, context=tls, timeout=ANSWER_SECONDS)
     connection.set_tunnel(endpoint.host, endpoint.port, dict(via_proxy.headers))
     return connection

@@ -166,6 +166,7 @@ CHANGES: Final[tuple[Object, ...]] = (
     {"spec": {"arguments": {"parameters": [{"name": "run", "value": "another"}]}}},
     {"status": {"storedWorkflowTemplateSpec": {"serviceAccountName": "vmferry-controller"}}},
     {"status": {"storedWorkflowTemplateSpec": None}},
+    {"status": {"artifactRepositoryRef": {"artifactRepository": {"archiveLogs": True}}}},
     {"metadata": {"labels": {names.LABEL_UID: "another"}}},
     {"metadata": {"labels": {names.LABEL_RUN: None}}},
 )

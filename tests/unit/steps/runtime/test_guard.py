@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import http.server
+import json
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -15,7 +17,9 @@ import pytest
 from steps.model.contract import Exit, StepError
 from steps.runtime import guard
 from steps.runtime.guard import ALLOWED, BLOCKED, Guard
+from tests.forwardproxy import Forward, forward
 
+__all__ = ["forward"]
 HOME: Final = "127.0.0.1"
 INSIDE: Final = "127.0.0.2"
 """Stands for an address of the cluster; the first one is allowed in these tests."""
@@ -122,6 +126,8 @@ def test_a_name_that_changes_its_address_is_no_way_around(ports: tuple[int, int]
             "::ffff:169.254.169.254",
             "2002:7f00:1::",
             "fe80::1%eth0",
+            "fd00:ec2::254",
+            "100.100.100.200",
             "localhost",
             "10.42.3.4",
         ),
@@ -190,30 +196,68 @@ def test_the_configured_proxy_is_reached_but_not_what_is_requested_through_it(
     guard.check_requested("name-that-only-the-proxy-knows.invalid", 80)
 
 
-@pytest.mark.parametrize("program", ["verify"])
-def test_a_redirect_into_the_cluster_is_refused_without_its_answer(
-    program: str, ports: tuple[int, int], asked: list[str], tmp_path: Any
+LOGIN: Final = ("username", "password", "project_name", "domain_name")
+
+
+@pytest.mark.parametrize(
+    ("kind", "endpoint"),
+    [("OpenstackSource", f"http://{INSIDE}:5000/v3"), ("VmwareSource", f"https://{INSIDE}/sdk")],
+)
+def test_no_source_reaches_a_blocked_address_through_the_proxy(
+    kind: str, endpoint: str, forward: Forward, tmp_path: Path
 ) -> None:
-    """The whole step, with an OVA whose server redirects (finding F3)."""
-    plan = f'{{"kind": "OvaSource", "name": "s", "endpoint": "http://{HOME}:{ports[0]}/x.ova"}}'
-    (tmp_path / "plan.json").write_text(plan)
-    words = tmp_path / "words"
+    for key in LOGIN:
+        (tmp_path / key).write_text("x")
+    source = {"kind": kind, "name": "s", "endpoint": endpoint, "insecure_skip_tls_verify": True}
+    (tmp_path / "plan.json").write_text(json.dumps(source))
+    done, words = verify(tmp_path, http_proxy=forward.url, https_proxy=forward.url)
+    assert done.returncode == Exit.INVALID, done.stderr
+    assert f"{INSIDE} is in 127.0.0.0/8" in words
+    assert forward.asked == []
+
+
+def test_a_proxy_that_cannot_be_used_disturbs_no_direct_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sources that NO_PROXY exempts do not need it."""
+    for name, value in {
+        "https_proxy": "socks5://127.0.0.1:1080",
+        "no_proxy": "192.0.2.1",
+        BLOCKED: "",
+    }.items():
+        monkeypatch.setenv(name, value)
+    found = Guard.read()
+    assert found is not None
+    found.check("192.0.2.1", 443)
+
+
+def verify(folder: Path, **environment: str) -> tuple[subprocess.CompletedProcess[str], str]:
+    """The step `verify`, and its last words. The guard is on, and HOME is allowed."""
+    words = folder / "words"
     folders = [
         part
         for name in ("request", "scratch", "outputs", "credentials")
-        for part in (f"--{name}", str(tmp_path))
+        for part in (f"--{name}", str(folder))
     ]
-    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.environ["PATH"]}
-    environment |= {BLOCKED: "", ALLOWED: HOME, "VMFERRY_TERMINATION_LOG": str(words)}
+    given = {"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.environ["PATH"], "HOME": str(folder)}
+    given |= {BLOCKED: "", ALLOWED: HOME, "VMFERRY_TERMINATION_LOG": str(words)}
     done = subprocess.run(
-        [sys.executable, "-m", f"steps.{program}", *folders],
-        env=environment,
+        [sys.executable, "-m", "steps.verify", *folders],
+        env=given | environment,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+    return done, words.read_text()
+
+
+def test_a_redirect_into_the_cluster_is_refused_without_its_answer(
+    ports: tuple[int, int], asked: list[str], tmp_path: Path
+) -> None:
+    """The whole step, with an OVA whose server redirects (finding F3)."""
+    plan = f'{{"kind": "OvaSource", "name": "s", "endpoint": "http://{HOME}:{ports[0]}/x.ova"}}'
+    (tmp_path / "plan.json").write_text(plan)
+    done, words = verify(tmp_path)
     assert done.returncode == Exit.INVALID, done.stderr
     assert asked == []
-    assert f"{INSIDE} is in 127.0.0.0/8" in words.read_text()
-    assert ANSWER not in words.read_text() + done.stderr
+    assert f"{INSIDE} is in 127.0.0.0/8" in words
+    assert ANSWER not in words + done.stderr

@@ -13,7 +13,7 @@ from controller.operator.options import Options
 from controller.operator.routing import SourceKey
 from controller.operator.sources.attempts import LONGEST_PAUSE, MOST_REFUSALS
 from controller.operator.sources.check import SourceVerdict
-from controller.operator.sources.reconcile import SourceReconciler
+from controller.operator.sources.reconcile import MOST_ACCOUNTS, SourceReconciler
 from steps.model.kinds import SECRET, SOURCES
 from steps.model.sources import SourceKind
 from tests.unit.controller.operator.world import World
@@ -112,7 +112,16 @@ def test_a_person_may_ask_for_another_attempt() -> None:
     assert not found["metadata"].get("annotations")
 
 
-@pytest.mark.parametrize("endpoint", ["https://vcenter/sdk", "https://VCENTER/sdk/", "https://vcenter/other"])
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "https://vcenter/sdk",
+        "https://VCENTER/sdk/",
+        "https://vcenter/other",
+        "https://vcenter:443",
+        "https://vcenter./",
+    ],
+)
 def test_sources_with_one_account_share_the_attempts(endpoint: str) -> None:
     place = Place(DENIED)
     keys = [place.another_source(f"copy-{number}", endpoint=endpoint) for number in range(5)]
@@ -175,3 +184,28 @@ def test_a_secret_that_cannot_be_decoded_is_reported_once() -> None:
     place.wait(600)
     assert place.attempts == []
     assert "not base64" in place.status.message
+
+
+def test_passwords_that_change_all_the_time_use_no_memory() -> None:
+    place = Place(DENIED)
+    for number in range(MOST_ACCOUNTS + 50):
+        place.world.set_password(f"wrong-{number}")
+        place.reconciler.reconcile(KEY)
+    assert len(place.attempts) == MOST_ACCOUNTS + 50
+    assert len(place.reconciler._accounts._refusals) == MOST_ACCOUNTS
+    place.reconciler.reconcile(place.another_source("copy"))
+    place.reconciler.reconcile(place.another_source("copy-2"))
+    assert len(place.attempts) == MOST_ACCOUNTS + 51, "the latest ones are known"
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["https://vcenter:99999/sdk", "https://vcenter:x/sdk", "https://[::1/sdk", "https://\u2100/sdk"],
+)
+def test_an_address_that_cannot_be_read_is_reported(endpoint: str) -> None:
+    place = Place(DENIED)
+    place.reconciler.reconcile(place.another_source("typo", endpoint=endpoint))
+    found = place.world.cluster.peek(VMWARE, "typo", "default")
+    assert found is not None
+    assert "is not an address; write https://" in found["status"]["message"]
+    assert place.attempts == []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import http.server
+import json
 import re
 import socket
 import threading
@@ -102,6 +105,40 @@ def test_the_probe_imports_nothing_from_its_working_directory(
     with probe.request_folder("{}", {}) as folder:
         probe.run_program("steps.verify", folder, 30)
     assert not (tmp_path / "ran").exists()
+
+
+LOGIN: Final = {"username": b"u", "password": b"p", "project_name": b"p", "domain_name": b"d"}
+
+
+def test_a_source_that_answers_without_end_does_not_use_up_the_memory() -> None:
+    """The kernel would end the controller, too: they share the limit of the container."""
+    sent, most = 0, 1 << 30
+
+    class Endless(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            nonlocal sent
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while sent < most:
+                    sent += self.wfile.write(b" " * (1 << 20))
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        plan = {
+            "kind": "OpenstackSource",
+            "name": "s",
+            "endpoint": f"http://127.0.0.1:{server.server_port}/v3",
+        }
+        with probe.request_folder(json.dumps(plan), LOGIN) as folder:
+            result = probe.run_program("steps.verify", folder, 60)
+        server.shutdown()
+    assert result is not None
+    assert result.code != 0, result.words
+    assert 0 < sent < 2 * probe.MEMORY, result.words
 
 
 class Nothing(Collector):

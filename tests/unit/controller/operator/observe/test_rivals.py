@@ -208,6 +208,40 @@ def test_an_import_in_another_namespace_is_not_named() -> None:
     assert "tenant" not in str(world.import_(YOUNG))
 
 
+def test_an_import_that_may_not_use_the_source_delays_nobody() -> None:
+    """It is older, in another namespace and without a grant, or with a source without credentials."""
+    world = Rivals()
+    world.options = Options()
+    world.ask(TENANT)
+    world.ask(YOUNG)
+    world.see(TENANT)
+    assert world.summary_of(TENANT).reason == "SourceNotPermitted"
+    world.see(YOUNG)
+    assert world.begun() == {"young"}
+
+
+@pytest.mark.parametrize("changed", ["spec", "source"])
+def test_an_import_that_runs_elsewhere_delays_nobody(changed: str) -> None:
+    """It began with a source of its own, and then pretends to import the VM of other people."""
+    world = Rivals()
+    secret = {"name": "credentials", "namespace": "default"}
+    spec = {"endpoint": "https://tenant.example/sdk", "dc": "DC0", "credentials": secret}
+    world.add_source(SOURCES[SourceKind.VMWARE], "elsewhere", spec)
+    own = {"kind": "VmwareSource", "name": "elsewhere", "namespace": "default"}
+    world.ask(TENANT, sourceCluster=own)
+    world.see(TENANT)
+    assert world.begun() == {"secret-project"}
+    if changed == "spec":
+        world.import_(TENANT)["spec"]["sourceCluster"] = {**own, "name": "vcenter"}
+    else:
+        found = world.cluster.peek(SOURCES[SourceKind.VMWARE], "elsewhere", "default")
+        assert found is not None
+        found["spec"]["endpoint"] = "https://vcenter/sdk"
+    world.ask(YOUNG)
+    world.see(TENANT, YOUNG)
+    assert world.begun() == {"secret-project", "young"}
+
+
 UUID = "42110ea9-2c3d-4e5f-8a6b-7c8d9e0f1a2b"
 DIFFERENT = [
     {"virtualMachineName": "web02"},
