@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 Json = dict[str, Any]
-UNPACKED_LIMIT: Final = 64 << 20
+UNPACKED_LIMIT: Final = 16 << 20
 """Maximum bytes of nodes in a packed status: enough for hundreds of disks, but no bomb."""
 
 

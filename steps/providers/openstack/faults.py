@@ -85,7 +85,13 @@ _CODES: Final = {
 
 
 def error_text(error: Any) -> str:
-    """The text of an error, in one line, without the URL of the request."""
+    """The text of an error, in one line, without the URL of the request.
+
+    Of an answer only the message of a JSON error: another body, such as a web page, may come from any server.
+    """
+    response = getattr(error, "response", None)
+    if response is not None and "json" not in response.headers.get("Content-Type", ""):
+        return f"it answers {response.status_code}"
     text = getattr(error, "details", None) or getattr(error, "message", None) or str(error)
     line = " ".join(str(text).split()) or type(error).__name__
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
