@@ -131,7 +131,7 @@ class ApiCluster:
         )
         # The items of a list lack these two.
         type_fields = {"apiVersion": kind.api_version, "kind": kind.kind}
-        return [{**type_fields, **item} for item in answer.get("items", [])]
+        return [{**type_fields, **item} for item in answer.get("items") or []]
 
     def outlines(self, kind: Kind, namespace: str, label: str) -> Iterator[Object]:
         check_names("list", kind, namespace)
@@ -140,7 +140,7 @@ class ApiCluster:
             query = {"label_selector": label, "limit": PAGE, "_continue": more or None}
             listed = partial(self._client.get, header_params={"Accept": METADATA_ONLY}, **query)
             page = self._request("list", kind, namespace, f"({label})", listed)
-            yield from ({**named, "metadata": item["metadata"]} for item in page.get("items", []))
+            yield from ({**named, "metadata": item["metadata"]} for item in page.get("items") or [])
             more = str((page.get("metadata") or {}).get("continue") or "")
             if not more:
                 return

@@ -186,6 +186,25 @@ def test_find_selects_by_labels(server: Server, api: ApiCluster) -> None:
     assert server.asked[1][1] == PLACE
 
 
+def test_outlines_are_read_page_by_page_without_data(server: Server, api: ApiCluster) -> None:
+    server.answers = [
+        (200, {"metadata": {"continue": "more"}, "items": [{"metadata": {"name": "one"}}]}),
+        (200, {"metadata": {}, "items": [{"metadata": {"name": "two"}}]}),
+    ]
+    outlines = list(api.outlines(IMAGE, "default", "a/b"))
+    assert [outline["metadata"]["name"] for outline in outlines] == ["one", "two"]
+    assert set(outlines[0]) == {"apiVersion", "kind", "metadata"}
+    assert server.asked[0][1] == f"{PLACE}?labelSelector=a/b&limit=200"
+    assert "continue=more" in server.asked[1][1]
+
+
+def test_an_empty_list_of_metadata_has_null_for_its_items(server: Server, api: ApiCluster) -> None:
+    """As the API server answers for PartialObjectMetadataList (seen, 1.34)."""
+    server.answers = [(200, {"metadata": {}, "items": None}), (200, {"items": None})]
+    assert list(api.outlines(IMAGE, "default", "a/b")) == []
+    assert api.find(IMAGE, "default") == []
+
+
 def test_create_sends_the_object(server: Server, api: ApiCluster) -> None:
     server.answers = [(201, an_image(uid="1"))]
     assert api.create(an_image())["metadata"]["uid"] == "1"
