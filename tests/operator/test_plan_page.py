@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from controller.operator.decide.dryrun import HASH, TABLE, pages
+from controller.operator.decide.dryrun import HASH, MANIFEST, TABLE, pages
 from steps.model.machine import Concern, Controller, Firmware, Machine, Severity
 from steps.model.plan import InterfaceModel, MacPolicy, NetworkRule, TargetKind
 from tests.unit.builders import a_disk, a_machine, a_nic, a_plan
@@ -49,6 +49,14 @@ def page(machine: Machine, **target: Any) -> list[str]:
 
 def test_the_plan_says_what_becomes_of_each_part() -> None:
     assert pages(a_plan(kind=TargetKind.HARVESTER, networks=NETWORKS), MACHINE)[TABLE] == PAGE
+
+
+def test_the_manifest_names_the_claims_of_the_disks() -> None:
+    manifest = pages(a_plan(kind=TargetKind.HARVESTER, networks=NETWORKS), MACHINE)[MANIFEST]
+    assert [line.strip() for line in manifest.splitlines() if "claimName:" in line] == [
+        "claimName: web01-disk-0",
+        "claimName: web01-disk-1",
+    ]
 
 
 def test_a_vm_without_a_path_has_its_name() -> None:
