@@ -21,8 +21,8 @@ only_mutate = [{modules}]
 also_copy = [{others}]
 pytest_add_cli_args = ["-p", "tests.mutants.plugin", "-p", "no:cacheprovider"]
 pytest_add_cli_args_test_selection = [{tests}, "-m", "not vcenter and not programs", {readers}]
-timeout_constant = 4.0  # seconds; a test may take four times as long as it did, and 16 seconds
-timeout_multiplier = 4.0
+timeout_constant = 5.0  # seconds; the tests of a mutant may take ten times as long as before, and 50 seconds
+timeout_multiplier = 10.0
 use_git_change_detection = false
 on_dependency_change = "ignore"
 """

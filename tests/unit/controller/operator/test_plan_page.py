@@ -6,6 +6,7 @@ from typing import Any
 
 from controller.operator.decide.dryrun import HASH, TABLE, config_map_data
 from steps.model.machine import Concern, Controller, Firmware, Machine, Severity
+from steps.model.manifest import MANIFEST_FILE
 from steps.model.plan import InterfaceModel, MacPolicy, NetworkRule, TargetKind
 from tests.unit.builders import a_disk, a_machine, a_nic, a_plan
 
@@ -49,6 +50,14 @@ def page(machine: Machine, **target: Any) -> list[str]:
 
 def test_the_plan_says_what_becomes_of_each_part() -> None:
     assert config_map_data(a_plan(kind=TargetKind.HARVESTER, networks=NETWORKS), MACHINE)[TABLE] == PAGE
+
+
+def test_the_manifest_names_the_claims_of_the_disks() -> None:
+    manifest = config_map_data(a_plan(kind=TargetKind.HARVESTER, networks=NETWORKS), MACHINE)[MANIFEST_FILE]
+    assert [line.strip() for line in manifest.splitlines() if "claimName:" in line] == [
+        "claimName: web01-disk-0",
+        "claimName: web01-disk-1",
+    ]
 
 
 def test_a_vm_without_a_path_has_its_name() -> None:

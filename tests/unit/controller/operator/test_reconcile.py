@@ -11,6 +11,7 @@ import pytest
 
 from controller.operator.observe.facts import FINALIZER
 from controller.operator.observe.request import TRIED
+from controller.operator.options import Options
 from controller.operator.sweep import sweep
 from steps.model import names
 from steps.model.contract import Exit, StepError
@@ -60,6 +61,7 @@ class TestBegin:
         assert world.status.workflow is not None
         run = world.status.workflow.name
         assert world.workflows() == [run]
+        assert world.status.workflow.namespace == "vmferry"
         request = world.cluster.peek(CONFIG_MAP, names.request(run), "vmferry")
         assert request is not None
         plan = json.loads(request["data"]["plan.json"])
@@ -150,6 +152,16 @@ class TestWaiting:
         world.look()
         assert (world.status.import_status, world.summary.reason) == ("", "ProviderNotInstalled")
 
+    def test_an_import_that_waits_has_no_step(self) -> None:
+        world = begun()
+        world.argo(failed("preflight", 14, "no VM web01"), phase="Failed")
+        world.look(2)
+        assert world.status.step == "preflight"
+        world.cluster.drop(WORKFLOW, world.workflows()[0], "vmferry")
+        world.apply(suspend=True)
+        world.look()
+        assert (world.summary.reason, world.status.step) == ("Paused", "")
+
     def test_a_suspended_import_does_not_start(self) -> None:
         world = begun(suspend=True)
         assert (world.workflows(), world.summary.reason) == ([], "Paused")
@@ -176,6 +188,7 @@ class TestInvalid:
     def test_an_invalid_field_is_reported(self) -> None:
         world = begun(defaultDiskBusType="ide")
         assert world.status.import_status == "virtualMachineImportInvalid"
+        assert (world.summary.status, world.summary.reason) == ("False", "Invalid")
         assert "defaultDiskBusType" in world.summary.message
         world.apply(defaultDiskBusType="sata")
         world.look()
@@ -410,6 +423,15 @@ class TestRetry:
 
 
 class TestWhileItRuns:
+    def test_its_link_into_argo_follows_the_configuration(self) -> None:
+        world = begun()
+        world.argo(node("preflight", "Running"))
+        for host in ("argo", "argo.example"):
+            world.options = Options(workflow_link=f"https://{host}/{{namespace}}/{{name}}")
+            world.look()
+            assert world.status.workflow is not None
+            assert world.status.workflow.link == f"https://{host}/vmferry/{world.workflows()[0]}"
+
     def test_a_changed_spec_is_reported_once(self) -> None:
         world = begun()
         world.argo(found(), node("poweroff", "Running"))
@@ -496,6 +518,13 @@ class TestWhileItRuns:
         world = begun(approvals=["poweroff"])
         world.annotate(approve="start")
         world.argo(node("preflight", "Running"))
+        world.look()
+        assert APPROVE not in world.notes()
+
+    def test_an_approval_of_a_gate_that_is_open_is_removed(self) -> None:
+        world = begun(approvals=["poweroff"])
+        world.annotate(approve="poweroff")
+        world.argo(found(), node("approve-poweroff", kind="Suspend"), node("poweroff", "Running"))
         world.look()
         assert APPROVE not in world.notes()
 
@@ -728,6 +757,7 @@ class TestDryRun:
         planned = find(world.status.import_conditions, "Planned")
         assert planned is not None
         assert (planned.status, planned.reason, planned.last_update_time) == wanted
+        assert ("differs from the dry run in ConfigMap vmferry/" in planned.message) is (vcpus != 2)
 
     def test_a_deleted_dry_run_leaves_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("controller.operator.act.dryrun.run_preflight", lambda *_: a_machine())
@@ -755,7 +785,8 @@ class TestDryRun:
         world.look(2)
         planned = find(world.status.import_conditions, "Planned")
         assert planned is not None
-        assert (planned.status, planned.message) == ("False", "there is no VM web01")
+        assert (planned.status, planned.reason) == ("False", "NotPossible")
+        assert planned.message == "there is no VM web01"
 
 
 class TestSweep:

@@ -58,6 +58,7 @@ def test_an_import_is_requeued_at_the_time_limit() -> None:
     world.now += timedelta(seconds=again - 5)
     world.look()
     assert condition(world, AlarmKind.STALLED).status == "True"
+    assert world.look() == world.options.recheck_seconds
 
 
 def test_a_retry_stops_a_stalled_workflow_then_starts() -> None:

@@ -10,8 +10,10 @@ from controller.operator.act.transitions import events_between
 from steps.model.machine import Machine, Power
 from steps.model.sources import SourceKind
 from tests.unit.builders import a_machine, an_import
-from tests.unit.workflows.status.situations import Json, failed, found, reflected, upto
+from tests.unit.workflows.status.situations import NOW, Json, failed, found, reflected, upto
+from workflows.api.status import WorkflowReference
 from workflows.status import poweredoff
+from workflows.status.reflect import announce
 
 ON = a_machine(name="web01", path="/DC0/vm/web01", power=Power.ON)
 OFF = ON.model_copy(update={"power": Power.OFF})
@@ -68,9 +70,20 @@ def test_the_preflight_of_a_second_workflow_finds_it_off() -> None:
     """The status keeps which VM it was; another VM that is off is not confused with it."""
     first = reflected(*FAILED, machine=ON, phase="Failed")
     assert first.powered_off == "/DC0/vm/web01"
-    assert WORDS in ended(*FAILED, machine=OFF, previous=first)
+    second = reflected(*FAILED, machine=OFF, previous=first, phase="Failed")
+    assert WORDS in second.message
+    assert second.powered_off == "/DC0/vm/web01"
     other = OFF.model_copy(update={"path": "/DC0/vm/other"})
     assert "off at its source" not in ended(*FAILED, machine=other, previous=first)
+
+
+def test_it_is_remembered_before_the_next_power_off_and_in_a_new_run() -> None:
+    first = reflected(*FAILED, machine=ON, phase="Failed")
+    assert (
+        reflected(failed("preflight", 11, "no"), machine=OFF, previous=first).powered_off == "/DC0/vm/web01"
+    )
+    run = WorkflowReference(name="vmi-web-0a1b2c3d-g2", namespace="vmferry", generation=2)
+    assert announce(an_import(), first, run, NOW).powered_off == "/DC0/vm/web01"
 
 
 def test_the_openstack_note_has_its_command() -> None:

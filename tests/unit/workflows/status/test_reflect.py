@@ -19,6 +19,7 @@ from tests.unit.workflows.status.situations import (
     WORDS,
     Json,
     a_shape,
+    at,
     failed,
     found,
     later,
@@ -196,6 +197,29 @@ GOES_ON = [  # nodes, (reason, step), part of the message
         ("Running", "export"),
         ": disk-1",
     ),
+    (  # the least advanced step, also if it has started last
+        [
+            *upto("convert", ("disk-0",)),
+            node("convert", "Running", "disk-0"),
+            node("export", "Running", "disk-1", startedAt=at(5)),
+        ],
+        ("Running", "export"),
+        ": disk-1",
+    ),
+    (  # a message of Argo about a running step is no wait
+        [*upto("export"), node("export", "Running", "disk-0", message="Backoff for 10 seconds")],
+        ("Running", "export"),
+        ": disk-0",
+    ),
+    (  # of several waits the first by name
+        [
+            *upto("export"),
+            node("export", "Pending", "disk-1", message="Unschedulable: no room for disk-1"),
+            node("export", "Pending", "disk-0", message="Unschedulable: no room for disk-0"),
+        ],
+        ("Waiting", "export disk-0"),
+        "no room for disk-0",
+    ),
     (
         [*upto("export"), node("export", "Pending", "disk-0", message="ContainerCreating")],
         ("Running", "export"),
@@ -284,7 +308,7 @@ HOLDERS: Json = {
             "waiting": [
                 {
                     "semaphore": LOCK,
-                    "holders": ["vmferry/vmi-a-1-g1/vmi-a-1-g1-7", "vmferry/vmi-b-2-g1/vmi-b-2-g1-9"],
+                    "holders": ["vmferry/vmi-a-1-g1/vmi-a-1-g1-7", "vmferry/vmi-b-2-g1", "?"],
                 },
                 {"semaphore": "vmferry/ConfigMap/other/x", "holders": ["vmferry/vmi-x/vmi-x-1"]},
             ]
@@ -638,6 +662,14 @@ def test_bytes_that_were_counted_are_not_replaced_by_a_guess() -> None:
     assert (row.step, row.bytes_done, row.bytes_total) == ("export", 300, 300)
 
 
+def test_bytes_that_were_counted_earlier_are_not_replaced_by_a_guess() -> None:
+    """Argo keeps no progress of a step whose pod is gone."""
+    before = exporting(300, shape=a_shape(1 << 30))
+    ended = [*upto("export", ("disk-0",)), node("export", disk="disk-0")]
+    row = reflected(*ended, previous=before, shape=a_shape(1 << 30), now=later(9)).disk_import_status[0]
+    assert (row.step, row.bytes_done, row.bytes_total) == ("export", 300, 1000)
+
+
 def test_a_new_attempt_restarts_bytes_but_not_the_percentage() -> None:
     second = exporting(300, previous=exporting(100), now=later(10))
     again = exporting(50, previous=second, now=later(20)).disk_import_status[0]
@@ -660,6 +692,10 @@ def test_a_failed_step_keeps_its_bytes() -> None:
     broken = failed("export", 13, WORDS, "disk-0", progress="300/1000")
     row = reflected(*upto("export", ("disk-0",)), broken, phase="Failed").disk_import_status[0]
     assert (row.step, row.bytes_done, row.bytes_total, row.bytes_per_second) == ("export", 300, 1000, 0)
+
+
+def test_an_import_without_known_disks_has_0_percent() -> None:
+    assert reflected(node("preflight", "Running")).percent == 0
 
 
 def test_the_vm_is_created_at_97_percent() -> None:
@@ -700,6 +736,15 @@ def test_a_workflow_of_an_earlier_generation_is_ignored() -> None:
     assert reflected(phase="Failed", previous=announced) is announced
 
 
+def test_the_name_of_the_vm_is_what_the_spec_asks_for_until_preflight_has_found_it() -> None:
+    import_ = an_import(targetVirtualMachineName="Web 01")
+    before = reflected(import_=import_)
+    assert before.imported_virtual_machine_name == "Web 01"
+    after = reflected(found(), previous=before, import_=import_, shape=a_shape(1 << 30))
+    assert after.imported_virtual_machine_name == "web01"
+    assert reflected(previous=after, import_=import_).imported_virtual_machine_name == "web01"
+
+
 def test_another_workflow_of_the_same_generation_is_followed() -> None:
     run = WorkflowReference(name=RUN, namespace="vmferry", generation=1)
     announced = announce(IMPORT, None, run, NOW)
@@ -723,6 +768,7 @@ def test_a_new_run_starts_at_zero_and_a_retry_at_its_percentage() -> None:
     run = WorkflowReference(name=f"{RUN}-r2", namespace="vmferry", generation=1)
     retry = announce(IMPORT, before, run, later(9))
     assert (retry.import_status, retry.percent, retry.workflow) == (ImportPhase.NEW, 76, run)
+    assert retry.observed_generation == IMPORT.metadata.generation
     next_run = announce(IMPORT, before, run.model_copy(update={"generation": 2}), later(9))
     assert (next_run.percent, next_run.disk_import_status, summary(next_run).status) == (0, (), "Unknown")
 
@@ -801,6 +847,7 @@ def test_nodes_that_cannot_be_read_leave_the_phase(hidden: Json) -> None:
     assert (running.import_status, running.percent) == (ImportPhase.DISKS_EXPORTED, before.percent)
     assert conditions(running) == conditions(before)
     assert "cannot read its steps" in running.message
+    assert (summary(running).reason, running.step) == ("Running", "")
     assert reflected(phase="Succeeded", previous=before, **hidden).import_status == ImportPhase.RUNNING
     off = an_import(startVirtualMachine=False)
     done = reflected(phase="Succeeded", previous=before, import_=off, **hidden)

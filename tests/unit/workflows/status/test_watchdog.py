@@ -265,6 +265,7 @@ def test_an_alarm_is_raised_and_cleared_while_the_import_runs() -> None:
     stalled = find(status.import_conditions, AlarmKind.STALLED)
     assert stalled is not None
     assert (stalled.status, stalled.last_transition_time) == ("True", at(200))
+    assert stalled.message == raised.message
     moving = with_alarm(status, reflect(workflow(found()), IMPORT, status, later(300)), None, later(300))
     over = find(moving.import_conditions, AlarmKind.STALLED)
     assert over is not None
