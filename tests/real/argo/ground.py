@@ -185,7 +185,9 @@ def up() -> Lab:
 def restart(ground: Ground) -> None:
     """Restart the controller with the images just built: as their tag is the same, nothing else would."""
     for pod in ground.controller_pods():
-        ground.kubectl("delete", "pod", "-n", RELEASE, pod["metadata"]["name"], "--wait=true")
+        ground.kubectl(
+            "delete", "pod", "-n", RELEASE, pod["metadata"]["name"], "--wait=true", "--ignore-not-found"
+        )
     ground.kubectl("rollout", "status", "-n", RELEASE, "deployment/vmferry-controller", "--timeout=180s")
 
 
