@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from requests.structures import CaseInsensitiveDict
 
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Power, Severity
@@ -44,7 +45,7 @@ class Cinder:
         body = {"quota_set": self.quota} if self.status == 200 else {"forbidden": {"message": "not yours"}}
         return SimpleNamespace(
             status_code=self.status,
-            headers={"content-type": "application/json"},
+            headers=CaseInsensitiveDict({"content-type": "application/json"}),
             content=json.dumps(body).encode(),
             text=json.dumps(body),
             json=lambda: body,
