@@ -36,7 +36,7 @@ def test_vm_is_imported_by_plain_pods(alone: World) -> None:
     assert disks == ["disk-0", "disk-1"]
     claims = lab.find(CLAIM, **{names.LABEL_RUN: plan.run})
     assert {one["spec"]["storageClassName"] for one in claims} == {"wffc"}
-    assert lab.get(STORAGE_CLASS, "wffc", "-")["volumeBindingMode"] == "WaitForFirstConsumer"  # type: ignore[index]
+    assert lab.get(STORAGE_CLASS, "wffc")["volumeBindingMode"] == "WaitForFirstConsumer"  # type: ignore[index]
 
     admission = Admission.model_validate_json(pods.run("admit").results["admission"])
     assert {one.verdict for one in admission.findings} == {Verdict.PASSED}
