@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from steps.model.kinds import API_VERSION
-from steps.model.naming import DNS_LABEL, normalise
+from steps.model.naming import DNS_LABEL, normalise, shown
 from steps.model.plan import (
     Bus,
     DiskRule,
@@ -199,7 +199,7 @@ def source_reasons(source: Source) -> Iterator[str]:
     if not spec.address:
         yield f"{source.kind} {source.metadata.name} has no spec.{spec.ADDRESS}; write {spec.EXAMPLE}"
     elif not _is_address(spec.address):
-        yield f"spec.{spec.ADDRESS} {texts.shown(spec.address)} is not an address; write {spec.EXAMPLE}"
+        yield f"spec.{spec.ADDRESS} {shown(spec.address)} is not an address; write {spec.EXAMPLE}"
     yield from spec.reasons()
 
 

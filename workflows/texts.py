@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from steps.model.naming import is_namespace, is_object_name
+from steps.model.naming import is_namespace, is_object_name, shown
 from workflows.api.spec import Model
 
 LONGEST: Final = 2048
@@ -44,11 +44,6 @@ def bad_namespace(path: str, text: str) -> Iterator[str]:
     """A reason if a text that names a namespace is not empty and no namespace can have that name."""
     if text and not is_namespace(text):
         yield f"{path} {shown(text)} is not a valid namespace: use lower-case letters, digits and '-'"
-
-
-def shown(text: str) -> str:
-    """A text from a person for a message: quoted, without control characters, not longer than 80."""
-    return repr(text[:80]) + ("..." if len(text) > 80 else "")
 
 
 def message(reasons: tuple[str, ...]) -> str:

@@ -54,6 +54,11 @@ def is_label_value(text: str) -> bool:
     return _LABEL_VALUE.fullmatch(text) is not None
 
 
+def shown(text: str) -> str:
+    """A text from a person for a message: quoted, without control characters, not longer than 80."""
+    return repr(text[:80]) + ("..." if len(text) > 80 else "")
+
+
 def target_name(plan: Plan, machine: Machine) -> str:
     """The name in the cluster, a DNS-1123 label.
 

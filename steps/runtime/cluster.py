@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import Kind, Object
-from steps.model.naming import is_label_value, is_namespace, is_object_name
+from steps.model.naming import is_label_value, is_namespace, is_object_name, shown
 from steps.model.refusals import refusal
 
 MANAGER: Final = "vmferry"
@@ -97,11 +97,10 @@ def check_names(
     ]
     for what, text, valid in checks:
         if not valid:
-            shown = repr(text[:80]) + ("..." if len(text) > 80 else "")
             raise InvalidNameError(
                 Exit.INVALID,
                 f"cannot {verb} {kind.kind}",
-                f"{shown} is not a valid {what}",
+                f"{shown(text)} is not a valid {what}",
                 "use lower-case letters, digits, '-' and '.' (RFC 1123)",
             )
 

@@ -119,27 +119,19 @@ class ApiCluster:
         return None
 
     def find(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
-        check_names("list", kind, namespace, labels=labels)
         selector = ",".join(f"{key}={value}" for key, value in (labels or {}).items())
-        answer = self._request(
-            "list",
-            kind,
-            namespace,
-            f"({selector})",
-            self._client.get,
-            label_selector=selector or None,
-        )
+        listed = partial(self._client.get, label_selector=selector or None)
+        answer = self._request("list", kind, namespace, "", listed, labels=labels)
         # The items of a list lack these two.
         type_fields = {"apiVersion": kind.api_version, "kind": kind.kind}
         return [{**type_fields, **item} for item in answer.get("items") or []]
 
     def outlines(self, kind: Kind, namespace: str, label: str) -> Iterator[Object]:
-        check_names("list", kind, namespace)
         named, more = {"apiVersion": kind.api_version, "kind": kind.kind}, ""
         while True:
             query = {"label_selector": label, "limit": PAGE, "_continue": more or None}
             listed = partial(self._client.get, header_params={"Accept": METADATA_ONLY}, **query)
-            page = self._request("list", kind, namespace, f"({label})", listed)
+            page = self._request("list", kind, namespace, "", listed)
             yield from ({**named, "metadata": item["metadata"]} for item in page.get("items") or [])
             more = str((page.get("metadata") or {}).get("continue") or "")
             if not more:
@@ -185,11 +177,17 @@ class ApiCluster:
             )
 
     def _request(
-        self, verb: str, kind: Kind, namespace: str, name: str, call: Callable[..., Any], **request: Any
+        self,
+        verb: str,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        call: Callable[..., Any],
+        labels: Mapping[str, str] | None = None,
+        **request: Any,
     ) -> Object:
-        if verb != "list":
-            check_names(verb, kind, namespace, name)
-        object_name = f"{namespace}/{name}" if namespace else name
+        check_names(verb, kind, namespace, name, labels)
+        object_name = "/".join(part for part in (namespace, name) if part)
         if verb in ("create", "patch"):
             request["field_manager"] = MANAGER
         namespace_option = {"namespace": namespace} if namespace else {}

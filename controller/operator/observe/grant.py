@@ -6,9 +6,9 @@ the source (https://gateway-api.sigs.k8s.io/api-types/referencegrant/), if the c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
+from controller.operator.observe import fields
 from controller.operator.options import Options, References
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import GROUP, IMPORT, REFERENCE_GRANT, Kind, Object
@@ -28,8 +28,7 @@ def is_granted(
         return True
     if source is None:
         return False
-    notes = source["metadata"].get("annotations") or {}
-    allowed = {part.strip() for part in notes.get(ALLOWED, "").split(",")}
+    allowed = {part.strip() for part in fields.annotations_of(source).get(ALLOWED, "").split(",")}
     if allowed & {own, EVERY_NAMESPACE}:
         return True
     name = str(source["metadata"]["name"])
@@ -55,22 +54,14 @@ def _grants(cluster: Cluster, namespace: str) -> list[Object]:
 
 
 def _allows(grant: Object, own: str, kind: Kind, name: str) -> bool:
-    spec = _mapping(grant.get("spec"))
+    spec = fields.mapping(grant.get("spec"))
     from_ = any(
         (given.get("group"), given.get("kind"), given.get("namespace")) == (GROUP, IMPORT.kind, own)
-        for given in _rows(spec.get("from"))
+        for given in fields.rows(spec.get("from"))
     )
     to = any(
         (given.get("group"), given.get("kind")) == (GROUP, kind.kind)
         and given.get("name") in (None, "", name)
-        for given in _rows(spec.get("to"))
+        for given in fields.rows(spec.get("to"))
     )
     return from_ and to
-
-
-def _rows(value: Any) -> Iterator[Mapping[str, Any]]:
-    return (row for row in value if isinstance(row, Mapping)) if isinstance(value, list) else iter(())
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -8,11 +8,11 @@ exists.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from pydantic import ValidationError
 
+from controller.operator.observe import fields
 from controller.operator.observe.facts import NAME_TAKEN, VM_TAKEN, Facts, Rival, run_of
 from controller.operator.observe.source import KINDS, parse_source
 from controller.operator.options import Options
@@ -59,7 +59,7 @@ class _OtherImport:
     def __init__(self, raw: Object) -> None:
         self._raw = raw
         self._metadata = raw["metadata"]
-        self._spec = _mapping(raw.get("spec"))
+        self._spec = fields.mapping(raw.get("spec"))
         self.status = ImportStatus.read(raw.get("status"))
         self.name, self.namespace = str(self._metadata["name"]), str(self._metadata["namespace"])
 
@@ -108,12 +108,12 @@ class _OtherImport:
         """The possible names of its VM; exactly one when its VM is known."""
         if self.status.imported_virtual_machine_name:
             return {self.status.imported_virtual_machine_name}
-        wanted = _text(self._spec.get("targetVirtualMachineName")) or self.vm
+        wanted = fields.text(self._spec.get("targetVirtualMachineName")) or self.vm
         return {wanted if DNS_LABEL.fullmatch(wanted) else normalise(wanted)} if wanted else set()
 
     @property
     def vm(self) -> str:
-        return _text(self._spec.get("virtualMachineName")).strip()
+        return fields.text(self._spec.get("virtualMachineName")).strip()
 
     @property
     def folder(self) -> str | None:
@@ -123,9 +123,9 @@ class _OtherImport:
     @property
     def source(self) -> tuple[str, str, str]:
         """(kind in lower case, namespace, name)."""
-        given = _mapping(self._spec.get("sourceCluster"))
-        kind, name = _text(given.get("kind")).lower(), _text(given.get("name"))
-        return kind, _text(given.get("namespace")) or self.namespace, name
+        given = fields.mapping(self._spec.get("sourceCluster"))
+        kind, name = fields.text(given.get("kind")).lower(), fields.text(given.get("name"))
+        return kind, fields.text(given.get("namespace")) or self.namespace, name
 
     @property
     def run(self) -> str:
@@ -160,7 +160,7 @@ def _is_same_vm(cluster: Cluster, options: Options, facts: Facts, plan: Plan, ot
     if not source.kind.runs_vms or other.source[0] != source.kind.lower():
         return False  # an OVA is only read, so it may be imported several times at once
     if other.waits_for_source and other.namespace != facts.namespace:
-        return False  # whoever cannot use a source must not delay those who can
+        return False  # an import that cannot use its source must not delay other namespaces
     own = _VmReference(plan.vm, plan.folder, facts.machine)
     theirs = _VmReference(other.vm, other.folder)
     if not own.may_be(theirs):
@@ -261,11 +261,3 @@ def _vm_taken(facts: Facts, plan: Plan, other: _OtherImport) -> Rival:
 def _age(raw: Object) -> tuple[str, str]:
     metadata = raw["metadata"]
     return str(metadata.get("creationTimestamp") or ""), str(metadata["uid"])
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from controller.operator.observe import fields
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import GROUP, SECRET, Object
 from steps.model.names import LABEL_RUN
@@ -79,7 +80,7 @@ def _refusal(source: Source, namespace: str, release: str, found: Object | None)
     reference, own = source.spec.credentials, source.metadata.namespace
     name = reference.name if reference else ""
     where = f"Secret {namespace}/{name}"
-    labels, notes = _labels(found), _annotations(found)
+    labels, notes = fields.labels_of(found), fields.annotations_of(found)
     if namespace != own:
         identity = f"{own}/{source.kind}/{source.metadata.name}"
         consented = identity in (part.strip() for part in notes.get(CONSENT, "").split(","))
@@ -101,11 +102,3 @@ def _refusal(source: Source, namespace: str, release: str, found: Object | None)
 def _is_usable(labels: Mapping[str, str], namespace: str, release: str) -> bool:
     """Whether the labels allow the use: never a copy that belongs to a run."""
     return namespace != release or (labels.get(LABEL_CREDENTIALS) == "true" and LABEL_RUN not in labels)
-
-
-def _labels(found: Object | None) -> Mapping[str, str]:
-    return ((found or {}).get("metadata") or {}).get("labels") or {}
-
-
-def _annotations(found: Object | None) -> Mapping[str, str]:
-    return ((found or {}).get("metadata") or {}).get("annotations") or {}

@@ -13,6 +13,7 @@ from controller.operator.observe.secret import read_secret
 from controller.operator.options import Options
 from steps.model.document import first_error
 from steps.model.kinds import SOURCES, Kind, Object
+from steps.model.naming import shown
 from steps.model.sources import SourceKind
 from steps.providers import is_installed, not_installed_message
 from steps.runtime.cluster import Cluster
@@ -56,7 +57,7 @@ def resolve_source(cluster: Cluster, options: Options, import_: VirtualMachineIm
         return ResolvedSource(reason=REFERENCE_INVALID, message=texts.message(reasons))
     kind = KINDS.get(reference.kind.lower())
     if kind is None:
-        message = f"spec.sourceCluster.kind {texts.shown(reference.kind)} is not a kind of source"
+        message = f"spec.sourceCluster.kind {shown(reference.kind)} is not a kind of source"
         if not reference.kind:
             message = "spec.sourceCluster.kind is empty"
         return ResolvedSource(reason=KIND_UNKNOWN, message=f"{message}; write one of {', '.join(SourceKind)}")

@@ -7,7 +7,7 @@ import binascii
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
@@ -39,6 +39,18 @@ MOST_ACCOUNTS: Final = 1000
 CHANGE_SECONDS: Final = 30.0
 """Seconds until a change of the Secret of a source that is not ready is noticed: Secrets are not watched."""
 Verify = Callable[[Source, Mapping[str, bytes], Options], SourceVerdict]
+
+Account = tuple[str, str]
+"""An endpoint, and a digest of the credentials that are used there."""
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """What a source is verified with."""
+
+    source: Source
+    credentials: Mapping[str, bytes] = field(repr=False)
+    account: Account
 
 
 class SourceReconciler:
@@ -74,17 +86,18 @@ class SourceReconciler:
             return None
         before = SourceStatus.read(raw.get("status"))
         asked = RETRY in (raw["metadata"].get("annotations") or {})
-        source, secret, refusal = self._read(raw)
+        secret, attempt = self._read(raw)
         wait = 0.0 if asked else self._seconds_left(key, raw, before, secret)
         if wait > 0:
             return min(wait, CHANGE_SECONDS) if before.status != READY else wait
         log.info("Reconciling source", kind=key.kind.kind, name=key.name, namespace=key.namespace)
         if asked:
-            self._accounts.forget(source, secret)
+            if isinstance(attempt, _Attempt):
+                self._accounts.forget(attempt.account)
             before = before.model_copy(update={"verification": Verification()})
             change = {"metadata": {"annotations": {RETRY: None}}}
             self._cluster.patch(key.kind, key.name, change, key.namespace)
-        verdict = refusal or self._verdict(source, secret)
+        verdict = self._try(attempt) if isinstance(attempt, _Attempt) else attempt
         after = self._status(raw, before, verdict, secret.version)
         self._report(key, raw, before, after)
         with self._lock:
@@ -97,23 +110,22 @@ class SourceReconciler:
         with self._lock:
             return Counter(self._statuses.values())
 
-    def _read(self, raw: Object) -> tuple[Source | None, Credentials, SourceVerdict | None]:
-        """The source, its credentials, and the verdict if one of them makes an attempt pointless."""
+    def _read(self, raw: Object) -> tuple[Credentials, _Attempt | SourceVerdict]:
+        """The credentials, and the attempt that they allow; a verdict if an attempt is pointless."""
         try:
             source = parse_source(raw)
         except ValidationError as error:
-            return (
-                None,
-                Credentials(),
-                SourceVerdict(ready=False, reason="Invalid", message=first_error(error)),
-            )
+            return Credentials(), _refused("Invalid", first_error(error))
         if reasons := tuple(source_reasons(source)):
-            message = texts.message(reasons)
-            return source, Credentials(), SourceVerdict(ready=False, reason="Invalid", message=message)
+            return Credentials(), _refused("Invalid", texts.message(reasons))
         secret = read_secret(self._cluster, source, self._options.namespace)
         if secret.data is None:
-            return source, secret, SourceVerdict(ready=False, reason=secret.reason, message=secret.message)
-        return source, secret, None
+            return secret, _refused(secret.reason, secret.message)
+        try:
+            values = {name: base64.b64decode(value, validate=True) for name, value in secret.data.items()}
+        except binascii.Error:
+            return secret, _refused("SecretInvalid", "the Secret's data is not base64")
+        return secret, _Attempt(source, values, _account(source, secret.data))
 
     def _seconds_left(self, key: SourceKey, raw: Object, before: SourceStatus, secret: Credentials) -> float:
         """Seconds until a source must be verified again; 0 after a change of its spec or credentials."""
@@ -130,20 +142,11 @@ class SourceReconciler:
             return 0.0
         return self._options.recheck_seconds - (now - known[1]).total_seconds()
 
-    def _verdict(self, source: Source | None, secret: Credentials) -> SourceVerdict:
-        if source is None or secret.data is None:
-            return SourceVerdict(ready=False, reason="Invalid")
-        try:
-            values = {name: base64.b64decode(value, validate=True) for name, value in secret.data.items()}
-        except binascii.Error:
-            return SourceVerdict(
-                ready=False, reason="SecretInvalid", message="the Secret's data is not base64"
-            )
-        if self._accounts.is_refused(source, secret):
-            message = f"the source has refused these credentials; {attempts.WAITING}"
-            return SourceVerdict(ready=False, reason=attempts.REFUSED, message=message)
-        verdict = self._verify(source, values, self._options)
-        self._accounts.note(source, secret, verdict)
+    def _try(self, attempt: _Attempt) -> SourceVerdict:
+        if self._accounts.is_refused(attempt.account):
+            return _refused(attempts.REFUSED, f"the source has refused these credentials; {attempts.WAITING}")
+        verdict = self._verify(attempt.source, attempt.credentials, self._options)
+        self._accounts.note(attempt.account, verdict)
         return verdict
 
     def _status(
@@ -174,34 +177,36 @@ class RefusedAccounts:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._refusals: Counter[tuple[str, str]] = Counter()
+        self._refusals: Counter[Account] = Counter()
 
-    def is_refused(self, source: Source, secret: Credentials) -> bool:
+    def is_refused(self, account: Account) -> bool:
         with self._lock:
-            return self._refusals[_account(source, secret)] >= attempts.MOST_REFUSALS
+            return self._refusals[account] >= attempts.MOST_REFUSALS
 
-    def note(self, source: Source, secret: Credentials, verdict: SourceVerdict) -> None:
+    def note(self, account: Account, verdict: SourceVerdict) -> None:
         with self._lock:
             if verdict.reason == attempts.REFUSED:
-                account = _account(source, secret)
                 self._refusals[account] = self._refusals.pop(account, 0) + 1
                 if len(self._refusals) > MOST_ACCOUNTS:
                     del self._refusals[next(iter(self._refusals))]
             elif verdict.ready:
-                del self._refusals[_account(source, secret)]
+                del self._refusals[account]
 
-    def forget(self, source: Source | None, secret: Credentials) -> None:
-        if source is not None and secret.data is not None:
-            with self._lock:
-                del self._refusals[_account(source, secret)]
+    def forget(self, account: Account) -> None:
+        with self._lock:
+            del self._refusals[account]
 
 
-def _account(source: Source, secret: Credentials) -> tuple[str, str]:
-    """The endpoint as it is the same for all spellings, and a digest of the credentials."""
+def _account(source: Source, data: Mapping[str, str]) -> Account:
+    """The account of a source; all spellings of an endpoint are one."""
     parts = urlsplit(source.spec.address.strip())
     host = (parts.hostname or "").rstrip(".")
     port = parts.port or (80 if parts.scheme == "http" else 443)
-    return f"{host}:{port}", credentials_digest(secret.data or {})
+    return f"{host}:{port}", credentials_digest(data)
+
+
+def _refused(reason: str, message: str) -> SourceVerdict:
+    return SourceVerdict(ready=False, reason=reason, message=message)
 
 
 def _generation(raw: Object) -> int:

@@ -24,7 +24,7 @@ from steps.runtime.stop import Stop
 
 log = structlog.get_logger()
 
-_NEW_IMPORT = "start the import anew, so that it reads the package again"
+_NEW_IMPORT = "start a new import, so that it reads the package again"
 
 
 class DeadlineStop(Stop):

@@ -100,7 +100,7 @@ def _disk_concerns(disk: Any, name: str) -> Iterator[Concern]:
         yield block("encrypted-disk", f"{name} is encrypted", "decrypt it: change its storage policy")
     if str(getattr(backing, "diskMode", "")).startswith("independent"):
         # Independent of snapshots (VirtualDiskMode), and none is made here: it is exported. Whether each host
-        # lists it in the lease is not documented; where one does not, the export says so.
+        # lists it in the lease is not documented; the export reports a host that does not.
         yield warn("independent-disk", f"{name} is independent of snapshots; its current content is imported")
 
 

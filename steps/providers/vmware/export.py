@@ -165,7 +165,7 @@ def _is_disk(url: Any) -> bool:
 
 def _with_url(session: Session, url: Any, source: Source) -> Source:
     """The download: the completed URL, the session's cookie, and the TLS trust."""
-    full_url = url.url.replace("://*", f"://{_authority(session)}", 1)  # HttpNfcLeaseDeviceUrl.url says so
+    full_url = url.url.replace("://*", f"://{_authority(session)}", 1)
     parts = urlsplit(full_url)
     host = parts.hostname or ""
     is_endpoint = host.lower() == session.endpoint.host.lower()

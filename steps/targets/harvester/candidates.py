@@ -4,7 +4,7 @@
                               ─ being downloaded, or of these bytes ─── resumed
                               ─ imported, of other bytes ────────────── a new one next to it, with a warning
     of an earlier import      ─ stamped with this digest ────────────── taken, nothing is uploaded
-      of the same name        ─ without a stamp, if the setting says so taken by its name
+      of the same name        ─ without a stamp, by reuseUnstamped ──── taken by its name
                               ─ otherwise ───────────────────────────── a new one next to it, with a warning
                               ─ several ─────────────────────────────── a person has to choose
 
