@@ -120,7 +120,8 @@ def _schemas(layout: Layout) -> list[list[list[str]]]:
     cell = ["--transport-url", _CELL_BROKER, "--database_connection", _CELL.format("nova")]
     keystone = tool("keystone-manage", "keystone/keystone.conf")
     owner = ["--keystone-user", "root", "--keystone-group", "root"]
-    bootstrap = ["bootstrap", "--bootstrap-password", password, "--bootstrap-region-id", REGION]
+    # With "=", because one random password in 64 begins with a dash.
+    bootstrap = ["bootstrap", f"--bootstrap-password={password}", "--bootstrap-region-id", REGION]
     return [
         [[*tool("neutron-db-manage", "neutron/neutron.conf", "neutron/ml2.ini"), "upgrade", "heads"]],
         [
