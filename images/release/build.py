@@ -6,13 +6,13 @@ The same commit, base and Debian packages give the same digests.
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from images.release.errors import ReleaseError
+from images.release.programs import run
 
 _BASE: Final = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 _LABEL: Final = "org.opencontainers.image"
@@ -58,9 +58,7 @@ class Builder:
         }
 
     def _run(self, *arguments: str) -> None:
-        done = subprocess.run([self.program, *arguments], check=False, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise ReleaseError(f"{self.program} {arguments[0]} failed: {_end(done.stderr)}")
+        run([self.program, *arguments], f"buildah cannot {arguments[0]} the image")
 
 
 def check_base(base: str) -> None:
@@ -70,7 +68,3 @@ def check_base(base: str) -> None:
             f"the base image {base or '(none)'} has no digest: a tag can name another image tomorrow. Give "
             "NAME@sha256:DIGEST of a Debian image; `skopeo inspect docker://NAME:TAG` prints the digest"
         )
-
-
-def _end(text: str, lines: int = 20) -> str:
-    return "\n".join(text.strip().splitlines()[-lines:])

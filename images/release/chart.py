@@ -6,13 +6,13 @@ import gzip
 import json
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from images.release.errors import ReleaseError
 from images.release.layout import pack, unpack
+from images.release.programs import run
 
 _EMPTY: Final = "\n  digests: {}\n"
 """The line of values.yaml that a release replaces."""
@@ -47,8 +47,8 @@ def package(helm: str, chart: Path, digests: Mapping[str, str], work: Path, arch
     shutil.copytree(chart, copy)
     values = copy / "values.yaml"
     values.write_text(pinned(values.read_text(), digests))
-    _run(helm, "lint", "--strict", str(copy))
-    _run(helm, "package", str(copy), "--destination", str(work))
+    run([helm, "lint", "--strict", str(copy)], "helm refuses the chart")
+    run([helm, "package", str(copy), "--destination", str(work)], "helm cannot package the chart")
     (made,) = work.glob("*.tgz")
     with archive.open("wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=when) as stream:
         pack(unpack(made, work / "unpacked"), stream, when)
@@ -62,9 +62,3 @@ def pinned(values: str, digests: Mapping[str, str]) -> str:
         )
     lines = "".join(f"    {target}: {digest}\n" for target, digest in sorted(digests.items()))
     return values.replace(_EMPTY, f"\n  digests:\n{lines}")
-
-
-def _run(helm: str, *arguments: str) -> None:
-    done = subprocess.run([helm, *arguments], check=False, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise ReleaseError(f"helm {arguments[0]} refused the chart: {done.stdout}{done.stderr}")

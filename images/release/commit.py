@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 from images.release.errors import ReleaseError
+from images.release.programs import run
 
 
 def commit(root: Path, *, draft: bool) -> tuple[str, int]:
@@ -25,9 +25,4 @@ def commit(root: Path, *, draft: bool) -> tuple[str, int]:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=root, check=False, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise ReleaseError(
-            f"a release is made from a git checkout: git {arguments[0]}: {done.stderr.strip()}"
-        )
-    return done.stdout.strip()
+    return run(["git", *arguments], "a release is made from a git checkout", root).strip()

@@ -11,6 +11,7 @@ import shutil
 import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from gzip import GzipFile
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final
 
@@ -73,7 +74,7 @@ def blob(layout: Path, digest: str) -> Path:
     return path
 
 
-def pack(folder: Path, stream: BinaryIO, when: int) -> None:
+def pack(folder: Path, stream: BinaryIO | GzipFile, when: int) -> None:
     """Write the files of a folder as a tar file that depends only on their names and contents.
 
     `when` is the time of every file, in seconds since 1970.
@@ -117,7 +118,8 @@ def _read_layer(layer: Path, wanted: Callable[[str], bool]) -> tuple[list[str], 
         for entry in tar:
             name = str(PurePosixPath(entry.name.removeprefix("./")))
             names.append(name)
-            if entry.isfile() and wanted(name) and (file := tar.extractfile(entry)):
+            is_file = entry.isfile() and not PurePosixPath(name).name.startswith(_WHITEOUT)
+            if is_file and wanted(name) and (file := tar.extractfile(entry)):
                 found[name] = file.read()
     return names, found
 

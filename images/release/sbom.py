@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +13,7 @@ from packaging.utils import canonicalize_name
 
 from images.release.errors import ReleaseError
 from images.release.packages import PYTHON, Package
+from images.release.programs import run
 
 SHOWN: Final = 10
 """Missing packages that a message names."""
@@ -24,10 +23,7 @@ def write(syft: str, layout: Path, name: str, version: str, into: Path) -> None:
     """Run syft over an OCI image layout. Raises ReleaseError if it fails."""
     argv = [syft, "scan", f"oci-dir:{layout}", "--quiet", "--output", f"spdx-json={into}"]
     argv += ["--source-name", name, "--source-version", version]
-    quiet = {**os.environ, "SYFT_CHECK_FOR_APP_UPDATE": "false"}
-    done = subprocess.run(argv, env=quiet, check=False, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise ReleaseError(f"syft cannot read the image {name}: {done.stderr.strip()}")
+    run(argv, f"syft cannot read the image {name}", environment={"SYFT_CHECK_FOR_APP_UPDATE": "false"})
 
 
 def settle(file: Path, digest: str, when: int) -> None:
