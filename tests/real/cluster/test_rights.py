@@ -1,0 +1,22 @@
+"""docs/reference/rights.md lists what the API server lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.real.cluster.chart import Chart
+from tests.real.cluster.rights import collect, load
+
+
+@pytest.fixture
+def tenant(chart: Chart) -> Iterator[str]:
+    yield chart.lab.make_namespace("rights")
+    chart.lab.reset()
+
+
+def test_the_documented_rights_are_those_of_the_api_server(chart: Chart, tenant: str) -> None:
+    """If it fails: run `python -m tests.real.cluster.rights --write now` and `make golden`; read the diff."""
+    found = collect(chart.lab.kubectl, chart.lab.release, tenant)
+    assert found == load()["now"]
