@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.real.chart.rights import load
 from tests.real.cluster.chart import Chart
-from tests.real.cluster.rights import collect, load
+from tests.real.cluster.rights import collect
 
 
 @pytest.fixture
@@ -17,6 +18,4 @@ def tenant(chart: Chart) -> Iterator[str]:
 
 
 def test_the_documented_rights_are_those_of_the_api_server(chart: Chart, tenant: str) -> None:
-    """If it fails: run `python -m tests.real.cluster.rights --write now` and `make golden`; read the diff."""
-    found = collect(chart.lab.kubectl, chart.lab.release, tenant)
-    assert found == load()["now"]
+    assert load()["now"] == collect(chart.lab.kubectl, chart.lab.release, tenant)
