@@ -36,6 +36,7 @@ e2e-smoke: ## Run the part of e2e for CI: chart, one import, one retry, one dele
 	@tests/real/cluster/run --smoke
 
 release: ## Build images, SBOMs and chart into dist/; BASE=NAME@sha256:DIGEST is the base image (docs/contributing/release.md)
+	@: $(if $(findstring @sha256:,$(BASE)),,$(error BASE has no digest; use make release BASE=NAME@sha256:DIGEST))
 	@$(PREPARE) python helm buildah syft
 	@$(BIN)/python -m images.release --base "$(BASE)" $(RELEASE)
 
