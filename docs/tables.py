@@ -211,7 +211,7 @@ ATTACKERS: Final = {
     "step": "A compromised step",
     "person": "A person with the Role vmferry-operator",
     "network": "Somebody on the network",
-    "chance": "Nobody: kills, outages, large inputs",
+    "chance": "Without an attacker: kills, outages, mistakes",
     "supply": "A changed package or image",
 }
 """The words in threats.yaml, with the titles of their tables."""
