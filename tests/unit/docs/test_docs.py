@@ -30,6 +30,7 @@ PAGES: Final = [
     *sorted(DOCS.rglob("*.md")),
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
     ROOT / "examples" / "README.md",
 ]
 STATUS: Final = DOCS / "reference" / "status.md"
