@@ -20,7 +20,7 @@ from controller.operator.cache import StatusCache
 from controller.operator.lease import Lease
 from controller.operator.metrics import Collector
 from controller.operator.options import Options
-from controller.operator.reconcile import reconcile
+from controller.operator.reconcile import START_LOCK, reconcile
 from controller.operator.routing import EventRouter, ImportKey, SourceKey
 from controller.operator.sources.reconcile import SourceReconciler
 from controller.operator.sweep import sweep
@@ -111,7 +111,8 @@ class _Process:
 
     def _follow_limits(self) -> None:
         try:
-            limits.update(self._cluster, self._options)
+            with START_LOCK:  # a Workflow that is about to be created needs its keys
+                limits.follow(self._cluster, self._options)
         except StepError as error:
             log.warning(f"could not update the limits per source: {error}")
 

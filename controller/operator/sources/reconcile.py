@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import urlsplit
 
 import structlog
 from pydantic import ValidationError
@@ -27,6 +26,7 @@ from steps.model.document import first_error
 from steps.model.kinds import Object
 from steps.runtime.cluster import Cluster
 from workflows import texts
+from workflows.accounts import place
 from workflows.api.annotations import RETRY
 from workflows.api.sources import Source
 from workflows.api.status import SourceStatus, Verification
@@ -199,10 +199,7 @@ class RefusedAccounts:
 
 def _account(source: Source, data: Mapping[str, str]) -> Account:
     """The account of a source; all spellings of an endpoint are one."""
-    parts = urlsplit(source.spec.address.strip())
-    host = (parts.hostname or "").rstrip(".")
-    port = parts.port or (80 if parts.scheme == "http" else 443)
-    return f"{host}:{port}", credentials_digest(data)
+    return place(source.spec.address), credentials_digest(data)
 
 
 def _refused(reason: str, message: str) -> SourceVerdict:
