@@ -1,6 +1,6 @@
 """The place and the account of a source, however its address is written. Pure.
 
-Two sources may be the same vCenter with the same account. Limits, and attempts to log in, belong to the account.
+Two sources may be the same vCenter with the same account. Limits and attempts to log in belong to that.
 """
 
 from __future__ import annotations

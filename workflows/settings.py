@@ -27,4 +27,4 @@ class Settings(Document):
     """Whether to reuse an image that has this import's name but no digest (vm-import-controller's images)."""
     limits: ImportLimits = ImportLimits()
     local_files: bool = False
-    """Whether the address of a source may be a file: on a person's own computer, never in a cluster's pods."""
+    """Whether the address of a source may be a file: on a person's own computer, never in a pod."""

@@ -1,8 +1,8 @@
 """The limits' ConfigMap: Argo's semaphores need keys for each account at a source (`workflows.accounts`).
 
-The controller copies values for an account without keys and marks the copies. A marked key follows the rows of
-its sources (`limits.perSource` of the chart, or a key that a person wrote), or else the default, until a person
-changes it. It is removed when no Workflow needs it any more.
+The controller copies values for an account without keys and marks the copies. A marked key follows the rows
+of its sources (`limits.perSource` of the chart, or a key that a person wrote), or else the default, until a
+person changes it. It is removed when no Workflow needs it any more.
 """
 
 from __future__ import annotations
@@ -99,9 +99,9 @@ def patch_for(
     account: Account | None = None,
     needed: Needed | None = None,
 ) -> Object | None:
-    """The patch that adds the keys of `account` and removes those that are not `needed`; None without a change.
+    """The patch that adds the keys of `account` and removes those that are not `needed`. Pure.
 
-    Pure. It is valid only for the version that was read: the marks are one text that others write too.
+    None without a change. It is valid only for the version that was read: the marks are one text that others write too.
     """
     data, before = config_map.get("data") or {}, _copies(config_map)
     wanted = {key for key in before if needed is None or needed.has(key)}

@@ -70,7 +70,7 @@ class _Process:
         self._imports: Queue[ImportKey] = Queue(group=lambda key: key[0], at_once=IMPORTS_AT_ONCE - 1)
         self._sources: Queue[SourceKey] = Queue(group=lambda key: key.namespace, at_once=1)
         self._cache = StatusCache(lambda: compat.find_other_controller(cluster))
-        self._source_reconciler = SourceReconciler(cluster, options)
+        self._source_reconciler = SourceReconciler(cluster, options, counters=self._cache.counters)
         self._router = EventRouter(self._imports, self._sources)
         self._lease = Lease(lease_cluster, options.namespace, lost=self._exit_without_lease)
         self._workers = (

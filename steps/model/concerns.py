@@ -51,8 +51,8 @@ def merged(*found: Iterable[Concern]) -> tuple[Concern, ...]:
 def bounded(concerns: Iterable[Concern]) -> tuple[Concern, ...]:
     """The concerns for a document and a log: at most `MOST_CONCERNS`, with short texts.
 
-    A descriptor may name thousands of files that nothing uses. Those that end the import come first, then
-    warnings; a last one counts the rest.
+    A descriptor may name thousands of files that nothing uses. If there are too many, those that end the
+    import come first, then warnings; a last one counts the rest.
     """
     short = [_shortened(concern) for concern in concerns]
     if len(short) <= MOST_CONCERNS:
@@ -88,7 +88,8 @@ def _devices(machine: Machine) -> Iterator[Concern]:
         yield block("no-disks", "the VM has no disks", "there is nothing to import")
     for count, what in ((len(machine.disks), "disks"), (len(machine.nics), "NICs")):
         if count > MOST_DEVICES:
-            yield block("too-many-devices", f"the VM has more than {MOST_DEVICES} {what}, the most of KubeVirt")
+            message = f"the VM has more than {MOST_DEVICES} {what}, which KubeVirt does not allow"
+            yield block("too-many-devices", message)
     for nic in machine.nics:
         if nic.mac and not usable_mac(nic.mac):
             yield warn(

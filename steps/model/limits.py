@@ -1,4 +1,4 @@
-"""What an installation lets one import ask for, checked when the VM is known and before it is powered off. Pure."""
+"""What an installation lets one import ask for: checked before the VM is powered off. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from steps.model.quantity import shown
 
 
 def exceeded(machine: Machine, limits: ImportLimits) -> Iterator[Concern]:
-    """The limits of the installation that the VM exceeds. More than `MOST_DEVICES` is a concern of its own."""
+    """The limits of the installation that the VM exceeds.
+
+    More disks than `MOST_DEVICES` are a concern of every VM (`concerns.about`).
+    """
     most = limits.max_disks
     if most is not None and most < len(machine.disks) <= MOST_DEVICES:
         yield block(

@@ -7,7 +7,9 @@ import re
 from decimal import Decimal
 from typing import Final
 
-_FORM: Final = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)(?:(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E)|[eE]([0-9]{1,2}))?")
+_FORM: Final = re.compile(
+    r"([0-9]{1,30}(?:\.[0-9]{1,30})?)(?:(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E)|[eE]([0-9]{1,2}))?"
+)
 _POWERS: Final = {unit: power for power, unit in enumerate("kMGTPE", 1)}
 _SHOWN: Final = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 from steps.model.contract import Exit, StepError
 
 MOST_COMPARED: Final = 8
-"""Different things with one identifier that are compared with a further one: a document may have thousands."""
+"""Different things with one identifier that are compared with the next one: a document may have thousands."""
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 

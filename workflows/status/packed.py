@@ -19,8 +19,10 @@ UNPACKED_LIMIT: Final = 8 << 20
 """Maximum bytes of nodes in a packed status. 256 disks with all their retries have less than 5 MiB: a node
 has some 750 bytes, a disk 9 nodes and one more for each retry."""
 UNUSED: Final = frozenset(
-    ("boundaryID", "children", "estimatedDuration", "hostNodeName", "nodeFlag", "outboundNodes")
-    + ("resourcesDuration", "taskResultSynced", "templateRef", "templateScope")
+    (
+        *("boundaryID", "children", "estimatedDuration", "hostNodeName", "nodeFlag", "outboundNodes"),
+        *("resourcesDuration", "taskResultSynced", "templateRef", "templateScope"),
+    )
 )
 """Fields of a node that nobody here reads: half of its bytes."""
 

@@ -29,9 +29,10 @@ QUEUE_SECONDS: Final = 60.0
 CANCELLED: Final = f"{GROUP}/cancelled"
 """Annotation of a Workflow that was stopped because of `spec.cancel`."""
 SUSPENDED: Final = f"{GROUP}/suspended"
-"""Annotation of a Workflow suspended because of `spec.suspend`: since when. The controller resumes only these."""
+"""Annotation of a Workflow that is suspended because of `spec.suspend`: since when. The controller resumes
+only these."""
 SUSPENDED_SECONDS: Final = f"{GROUP}/suspended-seconds"
-"""Annotation of a Workflow: how long it was suspended before, so that a short resume does not start the time anew."""
+"""Annotation of a Workflow: how long it was suspended before. A short resume does not start the time again."""
 
 
 def control_workflow(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
@@ -60,17 +61,17 @@ def control_workflow(facts: Facts, options: Options, now: datetime) -> Iterator[
 
 
 _PARKED_MESSAGE: Final = (
-    "The import was suspended while other imports of its source wait; it is stopped, and resumes from completed "
-    "work when spec.suspend is false"
+    "The import was suspended for so long that it is stopped, so that other imports of its source can run; it "
+    "resumes from completed work when spec.suspend is false"
 )
 
 
 def _is_in_the_way(seen: Observed, seconds: float, options: Options) -> bool:
     """Whether a suspended Workflow has kept others from running for long enough.
 
-    Argo does nothing with a suspended Workflow: it keeps its locks, and its place in the queue for a lock, and
-    only the first in a queue gets the lock (argo-workflows 4.1.2, workflow/controller/operator.go, operate;
-    workflow/sync/semaphore.go, checkAcquire).
+    Argo does nothing with a suspended Workflow. So it keeps its locks, and its place in the queue for a lock;
+    and only the first in a queue gets the lock (argo-workflows 4.1.2, workflow/controller/operator.go,
+    operate; workflow/sync/semaphore.go, checkAcquire).
     """
     if seen.holds_place:
         return seconds > options.suspend_timeout_seconds

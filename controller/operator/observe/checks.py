@@ -65,8 +65,8 @@ def unchecked_networks(plan: Plan, options: Options) -> str:
     if not others:
         return ""
     return (
-        f"{', '.join(others)}: networks in another namespace than the import are not checked; the VM starts only "
-        "if they exist and its namespace may use them"
+        f"{', '.join(others)}: networks in another namespace than the import are not checked; the VM starts "
+        "only if they exist and its namespace may use them"
     )
 
 

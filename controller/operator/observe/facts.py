@@ -52,7 +52,7 @@ SCRATCH_LIMIT: Final = "ScratchLimitReached"
 
 @dataclass(frozen=True)
 class Rival:
-    """Other imports that go first (`observe.rivals`, `observe.scratch`): a reason and a message for this one."""
+    """Other imports go first (`observe.rivals`, `observe.scratch`): a reason and a message for this one."""
 
     reason: str
     message: str

@@ -1,7 +1,7 @@
 """Whether the namespace of an import may use more scratch, before its Workflow is created.
 
-How much the import needs is known only after preflight: the step that creates the claims checks the limit again
-(`steps.targets.harvester.scratch_limit`).
+How much the import needs is known only after preflight: the step that creates the claims checks the limit
+again (`steps.targets.harvester.scratch_limit`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def shortage(cluster: Cluster, options: Options, facts: Facts) -> Rival | None:
     if used < most:
         return None
     message = (
-        f"the imports of namespace {namespace} use {shown(used)} of scratch, and the limit is {shown(most)}; this "
-        f"import starts when some of them are done. To start it earlier, delete failed imports, or {remedy(VALUE)}"
+        f"the imports of namespace {namespace} use {shown(used)} of scratch, and the limit is {shown(most)}; "
+        "this import starts when some of them are done. To start it earlier, delete failed imports, or "
+        f"{remedy(VALUE)}"
     )
     return Rival(SCRATCH_LIMIT, message)

@@ -38,7 +38,7 @@ class NameIndex:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = dict.fromkeys(names)
-        self._spellings = [(normalize, _grouped(self._names, normalize)) for normalize in (unquote, match_key)]
+        self._spellings = [(spell, _grouped(self._names, spell)) for spell in (unquote, match_key)]
 
     def find(self, name: str, where: str) -> str | None:
         """As the function `find`, among these names."""

@@ -88,7 +88,7 @@ class Tar:
         return self._walk_to(matches, full_scan=full_scan)
 
     def find_spelling(self, name: str, *, full_scan: bool = True) -> Member | None:
-        """As `find`, by `names.match_key`: without a walk over all members, of which there may be thousands."""
+        """As `find`, by `names.match_key`, without a walk over the known members: there may be thousands."""
         key = names.match_key(name)
         known = self._by_key.get(key)
         return known or self._walk_to(lambda other: names.match_key(other) == key, full_scan=full_scan)

@@ -47,9 +47,7 @@ class RunObjects:
     def prepare(self, machine: Machine, publish_to: str) -> None:
         """Create all objects that later stages mount; `machine.json` last, as pods wait for it."""
         owners = [self._owner_reference()]
-        claims = [
-            scratch_claim_manifest(self._plan, disk, self._namespace, owners) for disk in machine.disks
-        ]
+        claims = [scratch_claim_manifest(self._plan, disk, self._namespace, owners) for disk in machine.disks]
         limit = ScratchLimit(self._plan, self._cluster, self._namespace)
         new = limit.check(claims)
         for claim in claims:

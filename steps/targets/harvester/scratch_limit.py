@@ -1,4 +1,4 @@
-"""The limit on the scratch of all imports of a namespace: it is outside of that namespace and of its quotas."""
+"""The limit on the scratch of all imports of a namespace, which its own quotas do not count."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def requested_bytes(claim: Object) -> int:
 
 
 def _is_scratch(claim: Object) -> bool:
-    """Whether a request owns the claim. In an installation with one namespace the volumes of VMs are there, too."""
+    """Whether a request owns the claim. With one namespace for all, the volumes of VMs are there, too."""
     owners = claim["metadata"].get("ownerReferences") or []
     return any(owner.get("kind") == CONFIG_MAP.kind for owner in owners)
 
@@ -82,7 +82,7 @@ class ScratchLimit:
             return
         for claim in new:
             self._cluster.delete(CLAIM, claim["metadata"]["name"], self._release)
-        what = f"another import of namespace {self._plan.import_.namespace} took the scratch at the same moment"
+        what = f"another import of {self._plan.import_.namespace} took the scratch at the same moment"
         raise StepError(Exit.BUSY, what, remedy="vmferry tries again")
 
     def _exists(self, claim: Object) -> bool:
