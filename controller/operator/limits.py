@@ -101,7 +101,8 @@ def patch_for(
 ) -> Object | None:
     """The patch that adds the keys of `account` and removes those that are not `needed`. Pure.
 
-    None without a change. It is valid only for the version that was read: the marks are one text that others write too.
+    None without a change. It is valid only for the version that was read: the marks are one text that others
+    write too.
     """
     data, before = config_map.get("data") or {}, _copies(config_map)
     wanted = {key for key in before if needed is None or needed.has(key)}

@@ -32,7 +32,7 @@ SUSPENDED: Final = f"{GROUP}/suspended"
 """Annotation of a Workflow that is suspended because of `spec.suspend`: since when. The controller resumes
 only these."""
 SUSPENDED_SECONDS: Final = f"{GROUP}/suspended-seconds"
-"""Annotation of a Workflow: how long it was suspended before. A short resume does not start the time again."""
+"""Annotation of a Workflow: how long it was suspended before. A short resume starts no new time."""
 
 
 def control_workflow(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
@@ -61,8 +61,8 @@ def control_workflow(facts: Facts, options: Options, now: datetime) -> Iterator[
 
 
 _PARKED_MESSAGE: Final = (
-    "The import was suspended for so long that it is stopped, so that other imports of its source can run; it "
-    "resumes from completed work when spec.suspend is false"
+    "The import was suspended for so long that it is stopped, so that other imports of its source can run; "
+    "it resumes from completed work when spec.suspend is false"
 )
 
 

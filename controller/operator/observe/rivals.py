@@ -80,7 +80,7 @@ def _imported_before(
     source = plan.source
     return (
         f"{earlier.shown_in(facts.namespace)} has imported {plan.vm} of {source.kind} {source.namespace}/"
-        f"{source.name} before; the new VM has the same MAC addresses and UUID: do not run both in one network"
+        f"{source.name} before; the new VM has the same MAC addresses and UUID: do not run both in a network"
     )
 
 
