@@ -13,7 +13,7 @@ from typing import Final
 from steps.model.machine import MOST_DEVICES, Concern, Machine, Severity
 
 MOST_CONCERNS: Final = 100
-LONGEST_TEXT: Final = 1000
+LONGEST_TEXT: Final = 2000
 """Characters."""
 LONGEST_NOTES: Final = 64 << 10
 """Bytes."""

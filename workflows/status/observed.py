@@ -19,7 +19,7 @@ from workflows.stages import STAGES
 from workflows.status.nodes import Json, Leaf, Phase, attempt_of, blame, disk_of, leaves, parse_time, stage_of
 from workflows.status.packed import is_packed, nodes_of
 
-PARKED: Final = f"{GROUP}/parked"
+PARKED_MARK: Final = f"{GROUP}/parked"
 """Annotation of a Workflow that the controller stopped because `spec.suspend` was set for too long."""
 NAME_LIMIT: Final = 1000
 """Nodes with longer names are ignored."""
@@ -57,7 +57,7 @@ class Observed:
     """A stop was requested."""
     paused: bool = False
     parked: bool = False
-    """It was stopped because it was suspended for too long (`PARKED`)."""
+    """It was stopped because it was suspended for too long (`PARKED_MARK`)."""
     holds_place: bool = False
     """It has a lock that other imports may wait for."""
     in_queue: bool = False
@@ -126,7 +126,7 @@ def observe(workflow: object) -> Observed | None:
         message=message,
         stopped=bool(_text(spec.get("shutdown"))) or message.startswith(_STOPPED),
         paused=spec.get("suspend") is True,
-        parked=PARKED in _mapping(metadata.get("annotations")),
+        parked=PARKED_MARK in _mapping(metadata.get("annotations")),
         holds_place=bool(_locks(status, "holding")),
         in_queue=bool(_locks(status, "waiting")),
         unreadable=unreadable,

@@ -49,7 +49,7 @@ from workflows.api.status import ImportStatus
 from workflows.author.workflow import author
 from workflows.status import packed
 from workflows.status.nodes import Phase
-from workflows.status.observed import PARKED
+from workflows.status.observed import PARKED_MARK
 from workflows.status.reflect import PROGRESS, progress_value
 
 log = structlog.get_logger()
@@ -202,7 +202,7 @@ class Actor:
 
     def _stop_workflow(self, action: StopWorkflow) -> None:
         """Also resume it: Argo runs no exit handler of a suspended Workflow (operator.go, operate)."""
-        marks = {CANCELLED: action.cancelled, PARKED: action.parked}
+        marks = {CANCELLED: action.cancelled, PARKED_MARK: action.parked}
         notes = {mark: "true" for mark, is_set in marks.items() if is_set}
         change: Object = {"spec": {"shutdown": "Stop", "suspend": None}}
         if notes:

@@ -101,6 +101,8 @@ def _requeue_seconds(facts: Facts, options: Options, now: datetime) -> float:
         return min(options.recheck_seconds, SECRET_SECONDS)
     if facts.seen is None or facts.has_ended:
         return options.recheck_seconds
+    if facts.seen.in_queue and facts.import_.spec.suspend:
+        return min(options.recheck_seconds, control.QUEUE_SECONDS)
     left = watchdog.seconds_left(facts.seen, now)
     return min(options.recheck_seconds, left + 1) if left > 0 else options.recheck_seconds
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 from typing import Final
 
 from pydantic import ValidationError
@@ -32,6 +33,8 @@ from workflows.api.status import ImportPhase, ImportStatus
 from workflows.plan import source_plan
 from workflows.status.phase import SUCCEEDED, has_succeeded
 
+MOST_EARLIER: Final = 20
+"""Earlier imports with the same name of the VM whose sources are compared."""
 _ID: Final = re.compile(r"vm-[0-9]+|[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 """Identifiers of a VM other than its name: a managed object id, a UUID."""
 
@@ -72,12 +75,22 @@ def _rival(
 def _imported_before(
     cluster: Cluster, options: Options, facts: Facts, plan: Plan, others: Iterable[_OtherImport]
 ) -> str:
-    """A sentence about another import of the same VM that has succeeded; empty without one."""
-    done = (other for other in others if has_succeeded(other.status))
-    earlier = next((other for other in done if _is_same_vm(cluster, options, facts, plan, other)), None)
+    """A sentence about another import of the same VM that has succeeded; empty without one.
+
+    There may be many: only those with the same name or id of the VM are looked at, and not all of these.
+    """
+    source = plan.source
+    if not source.kind.runs_vms:
+        return ""
+    own = _VmReference(plan.vm, plan.folder, facts.machine)
+    done = (
+        other for other in others if has_succeeded(other.status) and other.source[0] == source.kind.lower()
+    )
+    alike = (other for other in done if own.may_be(_VmReference(other.vm, other.folder)))
+    first = islice(alike, MOST_EARLIER)
+    earlier = next((other for other in first if _is_same_vm(cluster, options, facts, plan, other)), None)
     if earlier is None:
         return ""
-    source = plan.source
     return (
         f"{earlier.shown_in(facts.namespace)} has imported {plan.vm} of {source.kind} {source.namespace}/"
         f"{source.name} before; the new VM has the same MAC addresses and UUID: do not run both in a network"
