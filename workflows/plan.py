@@ -203,8 +203,8 @@ def source_reasons(source: Source, *, local_files: bool = False) -> Iterator[str
         yield f"spec.{spec.ADDRESS} {shown(spec.address)} is not an address; write {spec.EXAMPLE}"
     elif not local_files and urlsplit(spec.address).scheme not in ("http", "https"):
         yield (
-            f"spec.{spec.ADDRESS} {shown(spec.address)} is not an http or https URL; write {spec.EXAMPLE} (in a "
-            "cluster no local file is read: serve the file over HTTP)"
+            f"spec.{spec.ADDRESS} {shown(spec.address)} is not an http or https URL; write {spec.EXAMPLE} "
+            "(in a cluster no local file is read: serve the file over HTTP)"
         )
     yield from spec.reasons()
 

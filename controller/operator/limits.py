@@ -113,15 +113,16 @@ def patch_for(
     rows = _rows(config_map, account, wanted, {key: data[key] for key in data if key not in before})
     after = {key: _value(key, rows, data, defaults) for key in sorted(wanted)}
     notes = {COPIED: after, ROWS: rows}
-    if all(_annotation(config_map, name) == value for name, value in notes.items()):
-        return None
     gone = dict.fromkeys(before.keys() - wanted)
+    changed = {key: value for key, value in after.items() if data.get(key) != value}
+    if not gone and not changed and all(_annotation(config_map, name) == notes[name] for name in notes):
+        return None
     return {
         "metadata": {
             "resourceVersion": config_map["metadata"]["resourceVersion"],
             "annotations": {name: json.dumps(value) if value else None for name, value in notes.items()},
         },
-        "data": {**gone, **{key: value for key, value in after.items() if data.get(key) != value}},
+        "data": {**gone, **changed},
     }
 
 

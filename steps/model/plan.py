@@ -195,14 +195,14 @@ def _quantity(value: Any) -> Any:
     return (to_bytes(value) if value else None) if isinstance(value, str) else value
 
 
-Amount = Annotated[int | None, BeforeValidator(_quantity), Field(ge=1)]
+Amount = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_quantity)]
 """Bytes, also as a quantity of Kubernetes; None and an empty text: any amount."""
 
 
 class ImportLimits(Document):
     """What the installation lets imports ask for, beyond what the tenant's quotas say. None: any amount."""
 
-    max_disks: Annotated[int | None, Field(ge=1)] = None
+    max_disks: Annotated[int, Field(ge=1)] | None = None
     max_disk_capacity: Amount = None
     max_scratch_per_namespace: Amount = None
     """Bytes of the scratch claims of all imports of one namespace."""
