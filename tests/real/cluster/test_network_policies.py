@@ -24,6 +24,8 @@ from tests.real.standins.process import eventually
 POLICY: Final = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 SPACE: Final = "egress"
 """A namespace of somebody else."""
+SERVING: Final = "egress-serving"
+"""A second pod with the label of `serve`: no policy restricts a pod that connects to itself."""
 OTHER_PORT: Final = 9000
 ENFORCED_SECONDS: Final = 90.0
 
@@ -121,14 +123,15 @@ def ground(lab: Lab, chart: Chart, source: int) -> Iterator[Ground]:
         f"egress-{stage}": {names.LABEL_STAGE: stage} for stage in EXPECTED
     } | {"egress-uninstall": component("uninstall")}
     lab.make_namespace(SPACE)
-    for pod, given in labels.items():
+    serving_labels = labels["egress-serve"]
+    for pod, given in [*labels.items(), (SERVING, serving_labels)]:
         lab.apply(listener(chart, pod, lab.release, given))
     lab.apply(listener(chart, "other", SPACE, {}))
-    serve, other = address(lab, "egress-serve", lab.release), address(lab, "other", SPACE)
     for pod in labels:
         address(lab, pod, lab.release)
+    serving = Peer(address(lab, SERVING, lab.release), lab.release, serving_labels)
+    other = address(lab, "other", SPACE)
     node = Peer(lab.node)
-    serving = Peer(serve, lab.release, labels["egress-serve"])
     yield Ground(
         lab,
         labels,
@@ -143,7 +146,7 @@ def ground(lab: Lab, chart: Chart, source: int) -> Iterator[Ground]:
             "a pod of another namespace": (Peer(other, SPACE), names.PORT, "TCP"),
         },
     )
-    for pod in labels:
+    for pod in (*labels, SERVING):
         lab.kubectl("--namespace", lab.release, "delete", "pod", pod, "--wait=false")
     lab.kubectl("delete", "namespace", SPACE, "--timeout=100s")
 
