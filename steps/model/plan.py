@@ -129,6 +129,8 @@ class SourcePlan(Document):
     """Most seconds for the download of an OVA's disk; None: no limit while bytes arrive."""
     insecure_skip_tls_verify: bool = Field(default=False, alias="insecureSkipTLSVerify")
     thumbprint: str = ""
+    redirect_hosts: tuple[str, ...] = ()
+    """Other hosts to which the server of an OVA may redirect: HOST, *.DOMAIN or *."""
 
 
 class PowerPlan(Document):

@@ -26,7 +26,9 @@ BLOCKED: Final = "VMFERRY_BLOCKED_NETWORKS"
 """Networks to refuse, with commas between them. If it is set, the guard is on, also when it is empty."""
 ALLOWED: Final = "VMFERRY_ALLOWED_NETWORKS"
 """Exceptions; they take precedence."""
-NAMES: Final = (BLOCKED, ALLOWED)
+REDIRECT_HOSTS: Final = "VMFERRY_REDIRECT_HOSTS"
+"""Hosts to which each source may redirect (`steps.runtime.redirects`), with commas between them."""
+NAMES: Final = (BLOCKED, ALLOWED, REDIRECT_HOSTS)
 ALWAYS: Final = (
     *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32"),
     *("::/128", "::1/128", "fe80::/10", "ff00::/8"),

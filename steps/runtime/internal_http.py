@@ -8,10 +8,19 @@ from __future__ import annotations
 
 import urllib.request
 from http.client import HTTPResponse
-from typing import Final
+from typing import Any, Final
 
 ANSWER_SECONDS: Final = 10
-_DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """nginx of the step `serve` makes none; a step that serves a hostile disk must not choose a host."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        """The answer becomes an HTTPError."""
+
+
+_DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
 
 
 def request(url: str, *, method: str = "GET") -> HTTPResponse:

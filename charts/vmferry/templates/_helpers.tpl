@@ -47,6 +47,8 @@ In lower case, which takes precedence: other tools may set the upper-case ones i
   value: {{ join "," .blocked | quote }}
 - name: VMFERRY_ALLOWED_NETWORKS
   value: {{ join "," .allowed | quote }}
+- name: VMFERRY_REDIRECT_HOSTS
+  value: {{ join "," .redirectHosts | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -106,4 +108,9 @@ subjects:
   - kind: ServiceAccount
     name: vmferry-{{ .identity }}
     namespace: {{ .root.Release.Namespace }}
+{{- end }}
+
+{{/* A network or an address as a network. */}}
+{{- define "vmferry.cidr" -}}
+{{- . }}{{ if not (contains "/" .) }}{{ ternary "/128" "/32" (contains ":" .) }}{{ end -}}
 {{- end }}

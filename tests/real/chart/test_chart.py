@@ -19,12 +19,12 @@ import pytest
 from ruamel.yaml import YAML
 
 from controller.operator.limits import PER_SOURCE
-from steps.model import names
+from steps.model import hosts, names
 from steps.model.contract import StepError
 from steps.model.plan import SourcePlan
 from steps.model.sources import SourceKind
 from steps.runtime import proxy
-from steps.runtime.guard import Guard
+from steps.runtime.guard import REDIRECT_HOSTS, Guard
 from tests.unit.workflows.author.rendered import CHART, PROGRAMS, TEMPLATE, Json, keys, parse
 from workflows import argo_names
 from workflows.stages import Identity, Limit
@@ -167,6 +167,42 @@ def test_who_talks_to_a_source_is_guarded() -> None:
         with pytest.raises(StepError):
             guard.check("10.96.0.8", 443)
     assert dict(with_proxy("networks", **{"sourceNetwork.guard": False})) == {}
+
+
+def test_redirects_of_a_source_are_restricted_where_it_is_guarded() -> None:
+    for values, listed in (
+        ({}, ""),
+        ({"sourceNetwork.redirectHosts": ["*.example.com", "cdn"]}, "*.example.com,cdn"),
+    ):
+        found = dict(with_proxy("redirect", **values))
+        assert set(found) == set(dict(with_proxy("networks")))
+        assert [var for env in found.values() for var in env] == [
+            {"name": REDIRECT_HOSTS, "value": listed}
+        ] * len(found)
+    assert dict(with_proxy("redirect", **{"sourceNetwork.guard": False})) == {}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *(
+            "cdn.example.com",
+            "*.example.com",
+            "*",
+            "192.0.2.1",
+            "[2001:db8::1]",
+            "https://cdn",
+            "a/b",
+            "a:443",
+        ),
+        *("a b", "a,b", "", "*x"),
+    ],
+)
+def test_the_chart_and_the_steps_accept_the_same_hosts(entry: str) -> None:
+    done = helm(
+        "template", "imports", str(CHART), f"--set-json=sourceNetwork.redirectHosts={json.dumps([entry])}"
+    )
+    assert (done.returncode == 0) is hosts.is_pattern(entry), done.stderr
 
 
 def test_a_proxy_with_a_password_comes_from_a_secret() -> None:
@@ -409,13 +445,16 @@ def test_only_image_importers_may_reach_serve() -> None:
     (chosen,) = pullers["namespaceSelector"]["matchExpressions"]
     assert chosen["values"] == ["longhorn-system", "harvester-system", "cdi"]
     assert importers["podSelector"]["matchLabels"] == {"cdi.kubevirt.io": "importer"}
+    more = {"serve.networkPolicy.addresses": ["192.168.1.5", "192.168.2.0/24"]}
+    (rule,) = of_kind("NetworkPolicy", **more)["vmferry-serve"]["spec"]["ingress"]
+    assert [one["ipBlock"]["cidr"] for one in rule["from"][3:]] == ["192.168.1.5/32", "192.168.2.0/24"]
 
 
 def test_network_policy_can_be_narrowed_and_turned_off() -> None:
     narrow = {"serve.networkPolicy.importerPods": False, "serve.networkPolicy.namespaces": []}
     (rule,) = of_kind("NetworkPolicy", **narrow)["vmferry-serve"]["spec"]["ingress"]
     assert len(rule["from"]) == 1
-    assert of_kind("NetworkPolicy", **{"serve.networkPolicy.enabled": False}) == {}
+    assert "vmferry-serve" not in of_kind("NetworkPolicy", **{"serve.networkPolicy.enabled": False})
 
 
 def test_chart_contains_no_secret() -> None:

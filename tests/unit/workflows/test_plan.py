@@ -20,8 +20,10 @@ from steps.model.plan import (
 from steps.model.sources import SourceKind
 from tests.unit.builders import a_source, an_import
 from workflows.api.sources import OpenstackSource, OvaSource
-from workflows.plan import Invalid, plan, run_name
+from workflows.plan import Invalid, plan, run_name, source_plan, source_reasons
 from workflows.settings import Settings
+
+OVA = "https://host/a.ova"
 
 
 def planned(**spec: Any) -> Plan:
@@ -159,6 +161,25 @@ def test_a_download_has_no_time_limit_by_default(given: int | None, wanted: int 
     source = of_kind(OvaSource, url="https://host/a.ova", httpTimeoutSeconds=given)
     made = plan(an_import(), source, Settings()).source
     assert (made.kind, made.endpoint, made.download_seconds) == (SourceKind.OVA, "https://host/a.ova", wanted)
+
+
+def test_hosts_of_redirects_reach_the_plan_of_an_ova() -> None:
+    named = ["cdn.example.net", "*.s3.example.com"]
+    assert source_plan(of_kind(OvaSource, url=OVA, redirectHosts=named)).redirect_hosts == tuple(named)
+    assert source_plan(of_kind(OvaSource, url=OVA, redirectHosts=None)).redirect_hosts == ()
+
+
+def test_each_host_of_redirects_that_is_none_is_reported() -> None:
+    wrong = ["https://cdn.example.net", "cdn.example.net:443", "", "a\nb", "x" * 300]
+    found = list(source_reasons(of_kind(OvaSource, url=OVA, redirectHosts=["cdn.example.net", *wrong])))
+    assert len(found) == len(wrong)
+    assert found[0] == (
+        "spec.redirectHosts: 'https://cdn.example.net' is not a host; write HOST, *.DOMAIN for all hosts "
+        "of a domain, or * for all hosts"
+    )
+    assert max(map(len, found)) < 300
+    many = of_kind(OvaSource, url=OVA, redirectHosts=["cdn.example.net"] * 65)
+    assert list(source_reasons(many)) == ["spec.redirectHosts has 65 entries; write at most 64"]
 
 
 @given(st.text(), st.text(), st.integers(1, 10**9))

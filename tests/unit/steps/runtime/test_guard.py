@@ -16,7 +16,7 @@ import pytest
 
 from steps.model.contract import Exit, StepError
 from steps.runtime import guard
-from steps.runtime.guard import ALLOWED, BLOCKED, Guard
+from steps.runtime.guard import ALLOWED, BLOCKED, REDIRECT_HOSTS, Guard
 from tests.forwardproxy import Forward, forward
 
 __all__ = ["forward"]
@@ -261,3 +261,22 @@ def test_a_redirect_into_the_cluster_is_refused_without_its_answer(
     assert asked == []
     assert f"{INSIDE} is in 127.0.0.0/8" in words
     assert ANSWER not in words + done.stderr
+
+
+def test_a_redirect_to_another_host_is_refused_where_the_installation_names_none(
+    ports: tuple[int, int], asked: list[str], tmp_path: Path
+) -> None:
+    """Also to an address that the guard allows."""
+    plan = f'{{"kind": "OvaSource", "name": "s", "endpoint": "http://{HOME}:{ports[0]}/x.ova"}}'
+    (tmp_path / "plan.json").write_text(plan)
+    done, words = verify(tmp_path, **{ALLOWED: "127.0.0.0/8", REDIRECT_HOSTS: ""})
+    assert done.returncode == Exit.INVALID, done.stderr
+    assert asked == []
+    assert f"redirects to the host '{INSIDE}'" in words
+    done, _ = verify(tmp_path, **{ALLOWED: "127.0.0.0/8", REDIRECT_HOSTS: INSIDE})
+    assert asked
+
+
+def test_children_get_the_settings_of_the_guard() -> None:
+    given = {BLOCKED: "", ALLOWED: "10.0.0.1", REDIRECT_HOSTS: "cdn"}
+    assert guard.variables({**given, "PATH": "/bin"}) == given
