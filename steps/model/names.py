@@ -79,7 +79,7 @@ def credentials(run: str) -> str:
 
 
 def address(run: str) -> str:
-    """Secret: the secret part of the disks' URLs, key `token`."""
+    """Secret: the secret part of the URLs of the disks' descriptions, key `token`."""
     return f"{run}-address"
 
 

@@ -26,7 +26,7 @@ def to_bytes(text: str) -> int:
     unit, factor = match[2] or "", 10 ** int(match[3] or 0)
     if unit:
         base = 1024 if unit.endswith("i") else 1000
-        factor = base ** _POWERS[unit[0].replace("K", "k")]
+        factor = int(base ** _POWERS[unit[0].replace("K", "k")])
     return math.ceil(Decimal(match[1]) * factor)
 
 

@@ -128,7 +128,8 @@ class DiskImportStatus(Reported):
     digest: Text = Field(default="", description="digest of the disk as it was served")
     integrity: Text = Field(
         default="",
-        description="sha512: equal to the target's own checksum; transfer-only: the target publishes none",
+        description="sha512: equal to the target's own checksum; tls: the target publishes none and "
+        "downloaded over HTTPS; transfer-only: it publishes none and downloaded over HTTP",
     )
 
     @property

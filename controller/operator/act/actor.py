@@ -290,7 +290,7 @@ class Actor:
         raise ChangedError(Exit.BUSY, f"{kind.kind} {self._namespace}/{name} was deleted meanwhile")
 
     def _ensure_address(self, plan: Plan, request: Object) -> None:
-        """The token stays the same for a run, so that a running download can continue."""
+        """The token stays the same for a run: `serve` and `image` of a disk find each other by it."""
         token = secrets.token_urlsafe(TOKEN_BYTES)
         wanted = objects.address(plan, token, self._namespace, request)
         try:

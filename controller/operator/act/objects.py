@@ -39,7 +39,7 @@ def credentials(
 
 
 def address(plan: Plan, token: str, namespace: str, owner: Object) -> Object:
-    """The Secret with the secret token in the disks' URLs."""
+    """The Secret with the token in the URLs of the disks' descriptions."""
     secret = _object(SECRET, names.address(plan.run), plan, namespace, owner)
     return secret | {"type": "Opaque", "stringData": {TOKEN.name: token}}
 

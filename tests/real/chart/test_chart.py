@@ -117,6 +117,35 @@ def test_other_values_reach_the_template() -> None:
     assert spec["imagePullSecrets"] == [{"name": "one"}, {"name": "two"}]
 
 
+def test_disks_are_served_over_https_with_a_certificate() -> None:
+    plain, steps = templates(), templates(**{"serve.tls.secret": "disks"})
+    assert not any("tls" in mounts(step) for step in plain.values())
+    assert [name for name, step in steps.items() if "tls" in mounts(step)] == ["serve", "image"]
+    serve, image = steps["serve"], steps["image"]
+    assert serve["container"]["args"][-2:] == ["--tls", "/run/tls"]
+    assert serve["container"]["readinessProbe"]["httpGet"]["scheme"] == "HTTPS"
+    assert secret_keys(serve) == ("disks", ["tls.crt", "tls.key"])
+    assert secret_keys(image) == ("disks", ["ca.crt"]), "only serve has the key"
+    origin = image["container"]["args"][image["container"]["args"].index("--origin") + 1]
+    assert origin.startswith("https://{{workflow.parameters.run}}-")
+    assert "--ca" in image["container"]["args"]
+    without = {name: step for name, step in steps.items() if name not in ("serve", "image")}
+    assert without == {name: step for name, step in plain.items() if name in without}
+
+
+def templates(**values: Any) -> Json:
+    return {one["name"]: one for one in workflow_template(**values)["spec"]["templates"]}
+
+
+def mounts(step: Json) -> set[str]:
+    return {mount["name"] for mount in step.get("container", {}).get("volumeMounts", [])}
+
+
+def secret_keys(step: Json) -> tuple[str, list[str]]:
+    (secret,) = (volume["secret"] for volume in step["volumes"] if volume["name"] == "tls")
+    return secret["secretName"], [item["key"] for item in secret["items"]]
+
+
 def test_patch_of_argo_containers_can_be_turned_off() -> None:
     assert "podSpecPatch" not in workflow_template(**{"workflow.patchExecutor": False})["spec"]
 
@@ -247,6 +276,8 @@ REFUSED: Final = [
     "sourceProxy.secret=Proxy",
     "sourceNetwork.blocked[0]=pods",
     "sourceNetwork.guard=maybe",
+    "serve.tls.secret=Disks",
+    "serve.tls.crt=tls.crt",
     "scratch.filesystemFactor=0.9",
     "scratch.filesystemFactor=much",
     "workflow.resources.export.requests.cpu=1.2.3",

@@ -13,7 +13,6 @@ import pytest
 
 from steps import image, serve
 from steps.model.contract import Exit
-from steps.model.plan import DiskFormat
 from tests.forwardproxy import Forward, forward
 from tests.unit.steps.targets.harvester.stand_ins import TOKEN
 from tests.unit.steps.targets.harvester.test_programs import DATA, Pod, Serving, pod, world
@@ -45,6 +44,13 @@ def served_digest(serving: Serving) -> str:
     """The digest in the description of the served disk."""
     served = serving.web.served_disk("disk-0")
     return served.sha512 if served else ""
+
+
+def url_of(serving: Serving) -> str:
+    """The URL of the disk, which the target gets."""
+    served = serving.web.served_disk("disk-0")
+    assert served is not None
+    return serving.web.url("disk-0", served)
 
 
 def fetch(url: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
@@ -118,7 +124,7 @@ def test_a_second_workflow_of_a_finished_image_ends(
 
 
 def test_only_the_disk_is_served_with_the_token(serving: Serving) -> None:
-    url = serving.web.url("disk-0", DiskFormat.RAW)
+    url = url_of(serving)
     assert fetch(url) == (200, DATA)
     assert fetch(url, "HEAD") == (200, b"")
     assert fetch(url, Range="bytes=0-127") == (206, DATA[:128])
@@ -139,7 +145,7 @@ def test_clients_of_both_families_get_the_disk(pod: Pod, listen: str, host: str)
     running = Serving(pod, listen=listen, host=host)
     running.start()
     until(lambda: bool(served_digest(running)) or not running.is_alive())
-    found = fetch(running.web.url("disk-0", DiskFormat.RAW)) if running.is_alive() else None
+    found = fetch(url_of(running)) if running.is_alive() else None
     running.stop.set()
     running.join(20)
     assert found == (200, DATA)

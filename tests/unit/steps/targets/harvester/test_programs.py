@@ -103,8 +103,17 @@ class Locked:
 class Serving(threading.Thread):
     """The serve step, running."""
 
-    def __init__(self, pod: Pod, *argv: str, listen: str = "127.0.0.1", host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        pod: Pod,
+        *argv: str,
+        listen: str = "127.0.0.1",
+        host: str = "127.0.0.1",
+        tls: Path | None = None,
+    ) -> None:
+        """`tls` is the folder with its certificate."""
         super().__init__()
+        self._tls = tls
         with socket.create_server(("127.0.0.1", 0)) as taken:
             self.port = taken.getsockname()[1]
         self._listen = listen
@@ -116,15 +125,16 @@ class Serving(threading.Thread):
 
     @property
     def origin(self) -> str:
-        return f"http://{self._host}:{self.port}"
+        return f"{'https' if self._tls else 'http'}://{self._host}:{self.port}"
 
     @property
     def web(self) -> HttpServing:
-        return HttpServing(ServedUrl(TOKEN, self.origin))
+        return HttpServing(ServedUrl(TOKEN, self.origin), self._tls / "ca.crt" if self._tls else None)
 
     def run(self) -> None:
         listen = ("--listen", f"{self._listen}:{self.port}")
-        given = ("--disk", "disk-0", "--token-file", self._pod.token, *listen, *self._argv)
+        tls = ("--tls", str(self._tls)) if self._tls else ()
+        given = ("--disk", "disk-0", "--token-file", self._pod.token, *listen, *tls, *self._argv)
         self.code = self._pod.run(serve.body, serve.arguments(), *given, stop=self.stop)
 
 
