@@ -28,6 +28,8 @@ from steps.runtime.stop import Stop
 
 ANSWER_SECONDS: Final = 60.0
 """Seconds that one call may take. Long work shows as a status in OpenStack; no call here waits for it."""
+CONNECT_SECONDS: Final = 10.0
+"""A host on a working network accepts in far less; a stop waits this long at worst."""
 SERVICES: Final = ("compute", "block-storage", "image", "network")
 """Service types of the catalog (service-types-authority) that an import needs."""
 
@@ -139,11 +141,15 @@ def connect(access: Access) -> Iterator[Cloud]:
 
 
 class _GuardedAdapter(TCPKeepAliveAdapter):
-    """keystoneauth1's own adapter, with a check of each host: the catalog and redirects may name any."""
+    """keystoneauth1's own adapter, with a check of each host: the catalog and redirects may name any.
+
+    keystoneauth1 has one time limit for connecting and for the answer.
+    """
 
     def send(self, request: PreparedRequest, *args: Any, **options: Any) -> Response:
         parts = urlsplit(request.url or "")
         guard.check_requested(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+        options["timeout"] = (CONNECT_SECONDS, ANSWER_SECONDS)
         return super().send(request, *args, **options)
 
 
