@@ -128,6 +128,10 @@ class SourcePlan(Document):
     """Most seconds for the download of an OVA's disk; None: no limit while bytes arrive."""
     insecure_skip_tls_verify: bool = Field(default=False, alias="insecureSkipTLSVerify")
     thumbprint: str = ""
+    verified: bool = False
+    """Whether the controller had verified the source before the run: then also `preflight` waits for it."""
+    wait_seconds: Annotated[int, Field(ge=0)] = 0
+    """Seconds that each attempt of a step waits for a source that does not answer; 0: not at all."""
 
 
 class PowerPlan(Document):
