@@ -27,6 +27,8 @@ LABEL_SOURCE: Final = f"{GROUP}/source"
 """The source's name, on a Workflow: a column for Argo's list, which cuts titles (docs/how-to/install.md)."""
 LABEL_IMPORTED: Final = f"{GROUP}/imported"
 """On what an import leaves at the target: `true`."""
+LABEL_LEFTOVERS: Final = f"{GROUP}/leftovers"
+"""On the request of a deleted import whose source still holds something, or may: `true`."""
 PORT: Final = 8080
 """Where `serve` listens, and its Service."""
 _LABEL_VALUE: Final = 63

@@ -22,6 +22,7 @@ SUCCEEDED: Final = "Succeeded"
 """Type of the condition that summarizes an import: True, False, or Unknown while it runs."""
 GONE: Final = "WorkflowGone"
 CANCELLED: Final = "Cancelled"
+EXPIRED: Final = "Expired"
 
 
 @dataclass(frozen=True)

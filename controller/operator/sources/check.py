@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from controller.operator import probe
-from controller.operator.observe.source import READY
+from controller.operator.observe.source import CLUSTER_ERROR, READY
 from controller.operator.options import Options
 from steps.model.contract import Exit
 from steps.model.sources import SourceKind
@@ -24,8 +24,7 @@ from workflows.status.messages import exit_word
 
 NOT_READY: Final = "clusterNotReady"
 CLUSTER_READY: Final = "ClusterReady"
-CLUSTER_ERROR: Final = "ClusterError"
-"""Types of a source's conditions, as in vm-import-controller."""
+"""Type of a source's condition, as in vm-import-controller; see also `CLUSTER_ERROR`."""
 PROVIDER_NOT_INSTALLED: Final = "ProviderNotInstalled"
 
 
