@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from steps.model.plan import DiskFormat, ImportRef, Plan, SourcePlan, TargetKind
 from steps.model.sources import SourceKind
 from steps.providers import connect
 from steps.runtime.program import MACHINE, PLAN
-from tests.real.providers.vmware.test_export import MIB, image, until
+from tests.real.providers.vmware.test_export import MIB, image
 from tests.real.simulator import Simulator, make_access, write_credentials
 
 pytestmark = pytest.mark.vcenter
@@ -47,6 +48,14 @@ def shared(disk: Path, simulator_states: Callable[[str], Path]) -> Iterator[Simu
     ]
     with Simulator.start({"datacenters": [{"vms": vms}]}, simulator_states("outage")) as simulator:
         yield simulator
+
+
+def until(true: Callable[[], object]) -> None:
+    """Poll. A broken stream is asked for again for 11 s before the step waits."""
+    end = time.monotonic() + END_SECONDS
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 class Steps:
