@@ -18,7 +18,8 @@ from steps.model.mapping import blocking, check_disks, shape
 from steps.model.naming import target_name
 from steps.model.networks import check_cards, check_networks
 from steps.model.plan import Plan
-from steps.providers import Access, Provider, connect
+from steps.providers import Provider
+from steps.providers.outage import with_source
 from steps.runtime.program import MACHINE, Arguments, Context, log, run
 
 DISKS = "disks.json"
@@ -45,16 +46,7 @@ def arguments() -> Arguments:
 
 def body(context: Context) -> None:
     plan = context.plan()
-    access = Access(
-        plan=plan.source,
-        credentials=context.credentials,
-        stop=context.stop,
-        run=plan.run,
-        step="preflight",
-        state_folder=context.scratch,
-    )
-    with connect(access) as provider:
-        machine = examine(provider, plan)
+    machine = with_source(context, "preflight", lambda provider: examine(provider, plan))
     for concern in machine.concerns:
         log.warning(str(concern), code=concern.code, severity=concern.severity)
     refuse(plan, machine)

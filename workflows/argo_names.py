@@ -39,9 +39,19 @@ def attempt_of(workflow: str) -> int:
     return int(number) if mark and number.isdigit() else 0
 
 
-def give_back(run: str) -> str:
-    """The Workflow that runs only the cleanup of a run."""
-    return f"{run}-back"
+def give_back(run: str, attempt: int = 0) -> str:
+    """The Workflow that runs only the cleanup of a run; later ones have a number.
+
+    Argo would take a pod of an earlier Workflow of the same name for its own (argo-workflows
+    workflow/controller/workflowpod.go, podExists).
+    """
+    return f"{run}-back-{attempt}" if attempt else f"{run}-back"
+
+
+def is_give_back(workflow: str, run: str) -> bool:
+    """Whether the Workflow runs only the cleanup of that run."""
+    name, _, number = workflow.rpartition("-")
+    return workflow == give_back(run) or (name == give_back(run) and number.isdecimal())
 
 
 def row_key(source: SourcePlan) -> str:

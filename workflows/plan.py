@@ -60,7 +60,7 @@ def plan(import_: VirtualMachineImport, source: Source, settings: Settings) -> P
     return Plan(
         run=run_name(metadata.name, metadata.uid, metadata.generation),
         import_=ImportRef(name=metadata.name, namespace=metadata.namespace, uid=metadata.uid),
-        source=source_plan(source),
+        source=source_plan(source).model_copy(update={"wait_seconds": settings.source_wait_seconds}),
         vm=spec.virtual_machine_name,
         folder=spec.folder,
         power=PowerPlan(

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from steps.model import leftovers
 from steps.model.plan import TargetKind
 
 
@@ -227,6 +228,7 @@ STAGES: Final[tuple[Stage, ...]] = (
         identity=Identity.PREPARE,
         scope=Scope.EXIT,
         credentials=True,
+        outputs=(leftovers.OUTPUT,),
     ),
 )
 

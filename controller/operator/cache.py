@@ -31,6 +31,8 @@ class StatusCache:
         self._read_at: float | None = None
         self.last_reconcile = 0.0
         """Time of the last successful reconcile of any import, on `clock`."""
+        self.deleted_with_leftovers = 0
+        """Deleted imports whose sources may still hold something."""
 
     def put(self, key: Key, status: ImportStatus) -> None:
         with self._lock:

@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from controller.operator import compat, health, limits, telemetry
+from controller.operator import compat, health, limits, orphans, telemetry
 from controller.operator.cache import StatusCache
 from controller.operator.lease import Lease
 from controller.operator.metrics import Collector
@@ -106,6 +106,7 @@ class _Process:
     def _sweep(self) -> None:
         try:
             sweep(self._cluster, self._options.namespace)
+            self._cache.deleted_with_leftovers = orphans.clean_up(self._cluster, self._options)
         except StepError as error:
             log.warning(f"could not look for leftovers of deleted imports: {error}")
 

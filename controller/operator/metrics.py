@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -12,7 +12,9 @@ from prometheus_client.metrics_core import Metric
 from controller.operator.cache import StatusCache
 from controller.operator.observe.source import READY
 from controller.operator.sources.check import NOT_READY
-from workflows.api.status import ImportPhase, ImportStatus
+from workflows.api.conditions import find
+from workflows.api.status import ConditionStatus, ImportPhase, ImportStatus
+from workflows.status.leftovers import SOURCE_LEFTOVERS
 from workflows.status.phase import has_succeeded
 
 
@@ -43,6 +45,7 @@ class Collector:
         for value in (READY, NOT_READY):
             sources.add_metric([value], counts.get(value, 0))
         yield sources
+        yield self._leftovers(statuses)
         rows = [row for status in statuses if _has_bytes_left(status) for row in status.disk_import_status]
         done, total = sum(row.bytes_done for row in rows), sum(row.bytes_total for row in rows)
         rate = sum(row.bytes_per_second for row in rows)
@@ -70,6 +73,18 @@ class Collector:
         yield checks
         help_text = "Seconds that the checks of sources took"
         yield CounterMetricFamily("vmferry_source_check_seconds", help_text, counts.check_seconds)
+
+    def _leftovers(self, statuses: Iterable[ImportStatus]) -> Metric:
+        help_text = "Imports whose source still holds something of them, or may"
+        leftovers = GaugeMetricFamily("vmferry_imports_with_leftovers", help_text, labels=["import"])
+        leftovers.add_metric(["exists"], sum(map(_has_leftovers, statuses)))
+        leftovers.add_metric(["deleted"], self._cache.deleted_with_leftovers)
+        return leftovers
+
+
+def _has_leftovers(status: ImportStatus) -> bool:
+    condition = find(status.import_conditions, SOURCE_LEFTOVERS)
+    return condition is not None and condition.status != ConditionStatus.FALSE
 
 
 def _has_bytes_left(status: ImportStatus) -> bool:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from steps.model.document import Document
 from steps.model.plan import ImportLimits, TargetKind
-from workflows.author.installation import Installation
+from workflows.author.installation import DAY, Installation
 from workflows.settings import Settings
 from workflows.stages import DEFAULT_LIMITS, Limit
 
@@ -68,6 +68,8 @@ class Options(Document):
     """Seconds between two reconciles without an event."""
     verify_seconds: float = 60
     """Seconds that a source may take to answer."""
+    keep_failed: int = 30 * DAY
+    """Seconds after which a failed Workflow is deleted; then also the scratch of its import."""
     workflow_link: str = ""
     """URL of a Workflow in the Argo UI, with {namespace} and {name}."""
     limits: Limits = Limits()

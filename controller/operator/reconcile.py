@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from controller.operator import orphans
 from controller.operator.act.actor import Actor
 from controller.operator.cache import StatusCache
 from controller.operator.decide.main import Decision, decide
@@ -43,6 +44,7 @@ def reconcile(
     if raw is None:
         cache.forget(key)
         sweep(cluster, options.namespace, left_by(*key))
+        orphans.clean_up(cluster, options, left_by(*key), clock)
         return None
     now = clock()
     facts = gather(cluster, options, raw, cache.other_controller(), now)

@@ -29,6 +29,8 @@ LABEL_LIMITS: Final = f"{GROUP}/limits"
 """The key of the limits of a Workflow's source: as long as the Workflow may run, its keys stay."""
 LABEL_IMPORTED: Final = f"{GROUP}/imported"
 """On what an import leaves at the target: `true`."""
+LABEL_LEFTOVERS: Final = f"{GROUP}/leftovers"
+"""On the request of a deleted import whose source still holds something, or may: `true`."""
 PORT: Final = 8080
 """Where `serve` listens, and its Service."""
 _LABEL_VALUE: Final = 63

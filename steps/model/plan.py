@@ -131,6 +131,10 @@ class SourcePlan(Document):
     thumbprint: str = ""
     redirect_hosts: tuple[str, ...] = ()
     """Other hosts to which the server of an OVA may redirect: HOST, *.DOMAIN or *."""
+    verified: bool = False
+    """Whether the controller had verified the source before the run: then also `preflight` waits for it."""
+    wait_seconds: Annotated[int, Field(ge=0)] = 0
+    """Seconds that each attempt of a step waits for a source that does not answer; 0: not at all."""
 
 
 class PowerPlan(Document):

@@ -168,7 +168,7 @@ class ImportStatus(Reported):
         default=(),
         description="VMShutdownGuest, VMPoweringOff, VMPoweredOff, VMExported and VMExportFailed; Succeeded "
         "(True, False, or Unknown while it is under way); MappingRulesVerified; TargetAdmitted; Planned; "
-        "ArgoNotAnswering; WorkflowStalled",
+        "ArgoNotAnswering; WorkflowStalled; SourceLeftovers",
     )
     new_virtual_machine: Text = Field(default="", description="of vm-import-controller; never set")
     imported_virtual_machine_name: Text = Field(default="", description="name of the new VM")

@@ -24,6 +24,7 @@ GONE: Final = "WorkflowGone"
 CANCELLED: Final = "Cancelled"
 PARKED: Final = "SuspendedTooLong"
 """Its place was given to other imports. It starts again by itself when it is no longer suspended."""
+EXPIRED: Final = "Expired"
 
 
 @dataclass(frozen=True)

@@ -99,12 +99,17 @@ def status_without_workflow(before: ImportStatus, now: datetime) -> ImportStatus
     )
     if before.workflow is None or has_ended or before.import_status in (ImportPhase.NEW, ImportPhase.INVALID):
         return before
-    note = f"Workflow {before.workflow.name} was deleted; a retry creates a new one and resumes"
+    note = gone_note(before.workflow.name)
     if before.import_status == ImportPhase.FAILED:
         note = f"{before.message} ({note})"
     return _with_outcome(
         before, Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, GONE, before.step, note), now
     )
+
+
+def gone_note(workflow: str) -> str:
+    """The message about a Workflow that was deleted."""
+    return f"Workflow {workflow} was deleted; a retry creates a new one and resumes"
 
 
 def progress_value(status: ImportStatus) -> str:

@@ -17,11 +17,13 @@ from controller.operator.decide.actions import (
     Action,
     AddFinalizer,
     ApproveGate,
+    DeleteCredentials,
     DeleteRuns,
     DeleteSecrets,
     DeleteWorkflows,
     DryRun,
     EmitEvent,
+    KeepForCleanup,
     RemoveAnnotation,
     RemoveFinalizer,
     RunCleanup,
@@ -34,7 +36,8 @@ from controller.operator.decide.actions import (
 from controller.operator.decide.control import CANCELLED, SUSPENDED, SUSPENDED_SECONDS
 from controller.operator.events import emit
 from controller.operator.observe.facts import FINALIZER, Facts
-from controller.operator.observe.request import credentials_digest
+from controller.operator.observe.fields import annotations_of, text
+from controller.operator.observe.request import CLEANUPS, CleanupRecord, credentials_digest
 from controller.operator.options import Options
 from controller.operator.telemetry import lines
 from steps.model import names
@@ -89,12 +92,16 @@ class Actor:
                 self._sync_credentials(action)
             case DeleteSecrets():
                 self._delete_secrets(action)
+            case DeleteCredentials():
+                self._delete_credentials(action)
             case DeleteWorkflows():
                 self._delete_workflows(action)
             case DeleteRuns():
                 self._delete_runs(action)
             case RunCleanup():
                 self._run_cleanup(action)
+            case KeepForCleanup():
+                self._keep_for_cleanup(action)
             case DryRun():
                 self._dry_run(action)
             case StopWorkflow():
@@ -172,6 +179,10 @@ class Actor:
         for name in (names.credentials(action.run), names.address(action.run)):
             self._cluster.delete(SECRET, name, self._namespace)
 
+    def _delete_credentials(self, action: DeleteCredentials) -> None:
+        self._cluster.delete(SECRET, names.credentials(action.run), self._namespace)
+        self.log.info("The run's copy of the credentials was deleted")
+
     def _delete_workflows(self, action: DeleteWorkflows) -> None:
         for name in action.workflows:
             self._cluster.delete(WORKFLOW, name, self._namespace)
@@ -186,11 +197,21 @@ class Actor:
         request = self._cluster.get(CONFIG_MAP, names.request(action.plan.run), self._namespace)
         if request is None:
             return
+        self._refuse_foreign(CONFIG_MAP, request, action.plan)
         self._put_credentials(action.plan, action.credentials, request, "")
         workflow = author(action.plan, self._options.installation, owner=request["metadata"]["uid"])
-        workflow["metadata"]["name"] = argo_names.give_back(action.plan.run)
+        workflow["metadata"]["name"] = argo_names.give_back(action.plan.run, action.attempt)
         workflow["spec"]["shutdown"] = "Stop"
         self._create_workflow(workflow, action.plan)
+        record = _cleanups_of(request).after_another(self._clock())
+        self._change_request(action.plan.run, {"annotations": {CLEANUPS: record.to_text()}})
+
+    def _keep_for_cleanup(self, action: KeepForCleanup) -> None:
+        request = self._cluster.get(CONFIG_MAP, names.request(action.run), self._namespace)
+        record = _cleanups_of(request)
+        record = record.model_copy(update={"first": record.first or self._clock()})
+        change = {"labels": {names.LABEL_LEFTOVERS: "true"}, "annotations": {CLEANUPS: record.to_text()}}
+        self._change_request(action.run, change)
 
     def _dry_run(self, action: DryRun) -> None:
         status = make_dry_run(
@@ -252,6 +273,9 @@ class Actor:
     def _annotate(self, annotations: Mapping[str, str | None]) -> None:
         change = {"metadata": {"annotations": dict(annotations)}}
         self._cluster.patch(IMPORT, self._facts.name, change, self._facts.namespace)
+
+    def _change_request(self, run: str, metadata: Object) -> None:
+        self._cluster.patch(CONFIG_MAP, names.request(run), {"metadata": metadata}, self._namespace)
 
     def _write_progress(self, status: ImportStatus) -> None:
         if status.workflow is not None and self._facts.annotations.get(PROGRESS) != progress_value(status):
@@ -318,6 +342,10 @@ class Actor:
                 f"{kind.kind} {self._namespace}/{existing['metadata']['name']} does not belong to this import"
             )
             raise StepError(Exit.CONFLICT, failure, remedy="delete or rename it")
+
+
+def _cleanups_of(request: Object | None) -> CleanupRecord:
+    return CleanupRecord.read(text(annotations_of(request).get(CLEANUPS)))
 
 
 def _log_fields(facts: Facts) -> dict[str, str]:

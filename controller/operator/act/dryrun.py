@@ -53,8 +53,9 @@ def make_dry_run(
 
 
 def run_preflight(plan: Plan, credentials: Mapping[str, str], seconds: float = SECONDS) -> Machine:
-    """The VM at its source. Raises StepError with preflight's error message."""
+    """The VM at its source, without a wait for it. Raises StepError with preflight's error message."""
     values = {key: base64.b64decode(value) for key, value in credentials.items()}
+    plan = plan.model_copy(update={"source": plan.source.model_copy(update={"wait_seconds": 0})})
     with probe.request_folder(plan.to_json(), values) as folder:
         answer = probe.run_program("steps.preflight", folder, seconds)
         if answer is None:

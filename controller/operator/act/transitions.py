@@ -10,6 +10,7 @@ from workflows.api.conditions import find, holds
 from workflows.api.status import Condition, ConditionStatus, ImportPhase, ImportStatus
 from workflows.argo_names import attempt_of
 from workflows.status import watchdog
+from workflows.status.leftovers import SOURCE_LEFTOVERS
 from workflows.status.messages import FAILURES, RETRYING
 from workflows.status.phase import SUCCEEDED
 
@@ -54,6 +55,7 @@ def events_between(before: ImportStatus, after: ImportStatus) -> Iterator[EventT
     if reached is None or not reached.warning:  # else the message is the same
         yield from _condition_event(before, after, SUCCEEDED)
     yield from _condition_event(before, after, PLANNED)
+    yield from _leftovers_event(before, after)
     for kind in watchdog.AlarmKind:
         yield from _alarm_event(before, after, kind)
 
@@ -96,6 +98,16 @@ def _condition_event(before: ImportStatus, after: ImportStatus, kind: str) -> It
         new.message,
         warning=failed or new.status == ConditionStatus.FALSE or new.reason == RETRYING,
     )
+
+
+def _leftovers_event(before: ImportStatus, after: ImportStatus) -> Iterator[EventText]:
+    """The Event for what the source holds; none for a source that is clean at once."""
+    old, new = (find(status.import_conditions, SOURCE_LEFTOVERS) for status in (before, after))
+    if new is None or _key(old) == _key(new):
+        return
+    is_clean = new.status == ConditionStatus.FALSE
+    if old is not None or not is_clean:
+        yield EventText(SOURCE_LEFTOVERS, new.message, warning=not is_clean)
 
 
 def _alarm_event(before: ImportStatus, after: ImportStatus, kind: str) -> Iterator[EventText]:

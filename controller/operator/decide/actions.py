@@ -94,8 +94,15 @@ class DeleteSecrets:
 
 
 @dataclass(frozen=True)
+class DeleteCredentials:
+    """Delete the copy of the credentials of a run that needs them no more, or may not use them any more."""
+
+    run: str
+
+
+@dataclass(frozen=True)
 class DeleteWorkflows:
-    """Delete the ended Workflows of earlier attempts. What they have made belongs to the run and stays."""
+    """Delete Workflows of earlier attempts or cleanups. What they have made belongs to the run and stays."""
 
     workflows: tuple[str, ...]
 
@@ -109,10 +116,18 @@ class DeleteRuns:
 
 @dataclass(frozen=True)
 class RunCleanup:
-    """Run the cleanup step alone, because no exit handler has run, or the Workflow was deleted."""
+    """Run the cleanup step alone: no exit handler has run, or the source still holds something."""
 
     plan: Plan
+    attempt: int
     credentials: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class KeepForCleanup:
+    """Label the request of a deleted import, so that it stays until its source is clean."""
+
+    run: str
 
 
 @dataclass(frozen=True)
@@ -133,7 +148,15 @@ class EmitEvent:
 
 
 RunAction = (
-    SubmitWorkflow | SyncCredentials | DeleteSecrets | DeleteRuns | DeleteWorkflows | RunCleanup | DryRun
+    SubmitWorkflow
+    | SyncCredentials
+    | DeleteSecrets
+    | DeleteCredentials
+    | DeleteRuns
+    | DeleteWorkflows
+    | RunCleanup
+    | KeepForCleanup
+    | DryRun
 )
 WorkflowAction = StopWorkflow | SuspendWorkflow | ApproveGate
 Action = (

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from controller.operator import probe
-from controller.operator.observe.source import READY
+from controller.operator.observe.source import CLUSTER_ERROR, READY
 from controller.operator.options import Options
 from steps.model.contract import Exit
 from steps.model.sources import SourceKind
@@ -23,8 +23,7 @@ from workflows.status.messages import exit_word
 
 NOT_READY: Final = "clusterNotReady"
 CLUSTER_READY: Final = "ClusterReady"
-CLUSTER_ERROR: Final = "ClusterError"
-"""Types of a source's conditions, as in vm-import-controller."""
+"""Type of a source's condition, as in vm-import-controller; see also `CLUSTER_ERROR`."""
 PROVIDER_NOT_INSTALLED: Final = "ProviderNotInstalled"
 
 

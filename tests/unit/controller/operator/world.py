@@ -32,6 +32,7 @@ from steps.model.sources import SourceKind
 from steps.runtime.program import MACHINE as MACHINE_FILE
 from tests.unit.builders import a_machine
 from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster
+from tests.unit.workflows.status.situations import exited
 from workflows import argo_names
 from workflows.api.conditions import find
 from workflows.api.status import Condition, ImportStatus
@@ -104,8 +105,11 @@ class World:
     def argo(self, *nodes: Object, phase: str = "Running", name: str = "", **more: Any) -> None:
         """Write the newest Workflow's status as Argo does.
 
-        `tests.unit.workflows.status.situations` makes the nodes.
+        `tests.unit.workflows.status.situations` makes the nodes. A Workflow that succeeds or fails has run
+        its exit handler, here one that has left nothing unless a test gives another.
         """
+        if phase in ("Succeeded", "Failed") and not any(node["name"].endswith("onExit") for node in nodes):
+            nodes = (*nodes, exited())
         workflow = self.cluster.peek(WORKFLOW, name or self.workflows()[-1], self.options.namespace)
         assert workflow is not None
         run = workflow["metadata"]["name"]
@@ -183,14 +187,18 @@ class World:
         }
         self.cluster.put(_object(SECRET, {"name": "credentials", "namespace": "default"}, data=data))
 
-    def set_source(self, status: str, message: str = "") -> None:
+    def set_source(self, status: str, message: str = "", reason: str = "") -> None:
+        """Write the status of the source; with `reason`, the condition about its error says it since now."""
         metadata = {"name": "vcenter", "namespace": "default", "generation": 1}
         spec = {
             "endpoint": "https://vcenter/sdk",
             "dc": "DC0",
             "credentials": {"name": "credentials", "namespace": "default"},
         }
-        state = {"status": status, "message": message, "observedGeneration": 1}
+        state: Object = {"status": status, "message": message, "observedGeneration": 1}
+        if reason:
+            error = {"type": "ClusterError", "status": "True", "reason": reason, "message": message}
+            state["conditions"] = [{**error, "lastTransitionTime": self.now.strftime("%Y-%m-%dT%H:%M:%SZ")}]
         self.cluster.put(_object(SOURCES[SourceKind.VMWARE], metadata, spec=spec, status=state))
 
 
