@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import subprocess
 import tempfile
 import threading
@@ -21,7 +22,7 @@ from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from steps.model import scratch
+from steps.model import names, scratch
 from steps.model.contract import Exit, StepError, Stopped
 from steps.model.document import write_atomically
 from steps.runtime import internal_http
@@ -45,7 +46,9 @@ def arguments() -> Arguments:
     inputs = parser.add_mutually_exclusive_group(required=True)
     inputs.add_argument("--disk", help="id of the disk in the plan, such as disk-0")
     inputs.add_argument("--file", type=Path, help="serve this file instead")
-    parser.add_argument("--listen", default="0.0.0.0:8080", metavar="ADDRESS:PORT")
+    parser.add_argument(
+        "--listen", metavar="ADDRESS:PORT", help=f"default: every address of the host, port {names.PORT}"
+    )
     parser.add_argument("--path", help="path of the file in the URL; default: /NAME of the file")
     cluster_options = parser.add_argument_group("in a cluster, until the image step of the same disk is done")
     cluster_options.add_argument(
@@ -77,8 +80,9 @@ def body(context: Context) -> None:
     path = options.path or f"/{file.name}"
     with tempfile.TemporaryDirectory(prefix="vmferry-serve-") as folder:
         config = Path(folder) / "nginx.conf"
-        config.write_text(render(options.listen, path, file.resolve(), folder))
-        supervise(config, f"http://{options.listen}{path}", file, context)
+        listen = options.listen or every_address()
+        config.write_text(render(listen, path, file.resolve(), folder))
+        supervise(config, f"http://{listen}{path}", file, context)
 
 
 def serve_image_step(context: Context) -> None:
@@ -97,14 +101,14 @@ def serve_image_step(context: Context) -> None:
     cluster = kubeapi.connect(context.stop, patience=0)  # serving continues while the API server is away
     workflow = WorkflowRef(options.workflow, kubeapi.own_namespace()) if options.workflow else NO_WORKFLOW
     image_step = ImageStepWatcher(plan, options.disk, cluster, workflow=workflow, patience=options.patience)
-    path = served_url.path(options.disk, ready.format)
+    path, listen = served_url.path(options.disk, ready.format), options.listen or every_address()
     # The digest may be written there while the folder is being removed.
     with tempfile.TemporaryDirectory(prefix="vmferry-serve-", ignore_cleanup_errors=True) as folder:
         config, description_file = Path(folder) / "nginx.conf", Path(folder) / "description.json"
         served_disk.save(description_file)
         config.write_text(
             render(
-                options.listen,
+                listen,
                 path,
                 file,
                 folder,
@@ -114,13 +118,21 @@ def serve_image_step(context: Context) -> None:
         )
         supervise(
             config,
-            f"http://{options.listen}{path}",
+            f"http://{listen}{path}",
             file,
             context,
             display_url=served_url.redact(path),
             is_done=image_step.is_done,
             on_digest=lambda digest: served_disk.model_copy(update={"sha512": digest}).save(description_file),
         )
+
+
+def every_address() -> str:
+    """All addresses of the host, of both families: a pod of an IPv6-only cluster has no IPv4 address.
+
+    Without IPv6 in the kernel a socket for `[::]` cannot be made.
+    """
+    return f"[::]:{names.PORT}" if socket.has_dualstack_ipv6() else f"0.0.0.0:{names.PORT}"
 
 
 def render(
@@ -148,7 +160,8 @@ def render(
     )
     template = environment.get_template("nginx.conf.j2")
     variables = {
-        "listen": listen,
+        # nginx's default for an IPv6 address is to leave out IPv4.
+        "listen": f"{listen} ipv6only=off" if listen.startswith("[::]:") else listen,
         "path": path,
         "file": file,
         "description_path": description_path,
@@ -219,12 +232,17 @@ def wait_until_up(
             )
         stop.sleep(0.05)
     try:
-        with internal_http.request(url.replace("//0.0.0.0:", "//127.0.0.1:"), method="HEAD"):
+        with internal_http.request(_own_url(url), method="HEAD"):
             return
     except urllib.error.HTTPError as error:
         raise StepError(
             Exit.DENIED, f"nginx cannot serve {display_url or url}", f"it answers {error.code}"
         ) from None
+
+
+def _own_url(url: str) -> str:
+    """The URL for this host itself, if it listens on every address: loopback has an IPv4 one in any pod."""
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//127.0.0.1:")
 
 
 class DigestThread(threading.Thread):

@@ -103,10 +103,12 @@ class Locked:
 class Serving(threading.Thread):
     """The serve step, running."""
 
-    def __init__(self, pod: Pod, *argv: str) -> None:
+    def __init__(self, pod: Pod, *argv: str, listen: str = "127.0.0.1", host: str = "127.0.0.1") -> None:
         super().__init__()
         with socket.create_server(("127.0.0.1", 0)) as taken:
             self.port = taken.getsockname()[1]
+        self._listen = listen
+        self._host = host
         self.code: Exit | None = None
         self.stop = Stop()
         self._pod = pod
@@ -114,14 +116,14 @@ class Serving(threading.Thread):
 
     @property
     def origin(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self._host}:{self.port}"
 
     @property
     def web(self) -> HttpServing:
         return HttpServing(ServedUrl(TOKEN, self.origin))
 
     def run(self) -> None:
-        listen = ("--listen", f"127.0.0.1:{self.port}")
+        listen = ("--listen", f"{self._listen}:{self.port}")
         given = ("--disk", "disk-0", "--token-file", self._pod.token, *listen, *self._argv)
         self.code = self._pod.run(serve.body, serve.arguments(), *given, stop=self.stop)
 
