@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from steps.model.document import Document
-from steps.model.plan import CpuTopology, DiskFormat, NamePolicy, NetworkPolicy, ScratchPlan, TargetKind
+from steps.model.plan import (
+    CpuTopology,
+    DiskFormat,
+    ImportLimits,
+    NamePolicy,
+    NetworkPolicy,
+    ScratchPlan,
+    TargetKind,
+)
 
 
 class Settings(Document):
@@ -17,3 +25,6 @@ class Settings(Document):
     scratch: ScratchPlan = ScratchPlan()
     reuse_unstamped: bool = False
     """Whether to reuse an image that has this import's name but no digest (vm-import-controller's images)."""
+    limits: ImportLimits = ImportLimits()
+    local_files: bool = False
+    """Whether the address of a source may be a file: on a person's own computer, never in a pod."""

@@ -60,7 +60,8 @@ def _jobs(filenames: list[str] | None, settings: Settings) -> list[resolve.Job]:
             style="dim",
             soft_wrap=True,
         )
-    return resolve.jobs(given, environment.read(os.environ), settings)
+    local = settings.model_copy(update={"local_files": True})
+    return resolve.jobs(given, environment.read(os.environ), local)
 
 
 Topology = Annotated[

@@ -10,13 +10,19 @@ from typing import Annotated, Final, Self
 from pydantic import Field
 
 from steps.model.document import Document
-from steps.model.plan import TargetKind
+from steps.model.plan import ImportLimits, TargetKind
 from workflows.author.installation import Installation
 from workflows.settings import Settings
 from workflows.stages import DEFAULT_LIMITS, Limit
 
 PATH: Final = Path("/etc/vmferry/controller.json")
 PATH_ENV: Final = "VMFERRY_OPTIONS"
+
+
+DEFAULT_IMPORT_LIMITS: Final = ImportLimits(
+    max_disks=64, max_disk_capacity=64 << 40, max_scratch_per_namespace=100 << 40
+)
+"""docs/decisions/0024-bounds.md gives the reasons."""
 
 
 class References(enum.StrEnum):
@@ -49,11 +55,15 @@ class Options(Document):
     """The release namespace."""
     namespaces: tuple[str, ...] = ()
     """Namespaces of imports, sources and Secrets; empty: all."""
-    settings: Settings = Settings(target=TargetKind.HARVESTER)
+    settings: Settings = Settings(target=TargetKind.HARVESTER, limits=DEFAULT_IMPORT_LIMITS)
     format: Format = Format.AUTO
     cross_namespace_references: References = References.SAME_NAMESPACE
+    shared_network_namespaces: tuple[str, ...] = ("default", "harvester-public")
+    """Namespaces whose NetworkAttachmentDefinitions imports of every namespace use; `*` for all."""
     deletion_timeout_seconds: float = 600
     """Seconds that a deleted import waits for its Workflow to end."""
+    suspend_timeout_seconds: float = 3600
+    """Seconds that a suspended import may keep a place that other imports of its source need."""
     recheck_seconds: float = 300
     """Seconds between two reconciles without an event."""
     verify_seconds: float = 60

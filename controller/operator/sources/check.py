@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
-from urllib.parse import urlsplit
 
 from controller.operator import probe
 from controller.operator.observe.source import READY
@@ -43,9 +42,8 @@ def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -
     if not is_installed(SourceKind(source.kind)):
         message = not_installed_message(SourceKind(source.kind))
         return SourceVerdict(ready=False, reason=PROVIDER_NOT_INSTALLED, message=message)
-    reasons = [*source_reasons(source), *_cluster_reasons(source)]
-    if reasons:
-        return SourceVerdict(ready=False, reason="Invalid", message=texts.message(tuple(reasons)))
+    if reasons := tuple(source_reasons(source)):
+        return SourceVerdict(ready=False, reason="Invalid", message=texts.message(reasons))
     with probe.request_folder(source_plan(source).to_json(), credentials) as folder:
         result = probe.run_program(
             "steps.verify", folder, options.verify_seconds, "--run", _check_name(source)
@@ -83,13 +81,3 @@ def status(
         observed_generation=generation,
         verification=record,
     )
-
-
-def _cluster_reasons(source: Source) -> Iterator[str]:
-    """Addresses that are valid only on the command line: in a cluster a path would be a file in our pods."""
-    address = source.spec.address
-    if address and urlsplit(address).scheme not in ("http", "https"):
-        yield (
-            f"{address!r} is not an http or https URL: the controller cannot read local files; "
-            "serve the file over HTTP"
-        )

@@ -9,6 +9,7 @@ import pytest
 
 from controller.operator import compat, health, options, uninstall
 from controller.operator.options import Options
+from steps.model.plan import ImportLimits
 from steps.model.sources import SourceKind
 from tests.real.chart.test_chart import RELEASE, of_kind, rendered, without_helm
 from tests.unit.workflows.author.rendered import Json
@@ -32,6 +33,10 @@ def test_values_become_options_of_the_controller() -> None:
         "controller.crossNamespaceReferences": "same-namespace",
         "controller.recheckSeconds": 30,
         "limits.machines": 3,
+        "limits.maxDisks": 8,
+        "limits.maxScratchPerNamespace": "",
+        "controller.suspendTimeoutSeconds": 60,
+        "controller.sharedNetworkNamespaces": ["*"],
     }
     given = of_kind("ConfigMap", **values)["vmferry-controller"]["data"]["controller.json"]
     parsed = Options.model_validate_json(given)  # refuses unknown fields
@@ -39,6 +44,26 @@ def test_values_become_options_of_the_controller() -> None:
     assert (parsed.settings.scratch.storage_class, parsed.settings.reuse_unstamped) == ("fast", True)
     assert (str(parsed.format), str(parsed.cross_namespace_references)) == ("raw", "same-namespace")
     assert (parsed.recheck_seconds, parsed.defaults[Limit.MACHINES]) == (30, 3)
+    assert (parsed.suspend_timeout_seconds, parsed.shared_network_namespaces) == (60, ("*",))
+    wanted = ImportLimits(max_disks=8, max_disk_capacity=64 << 40)
+    assert parsed.settings.limits == wanted
+
+
+def test_two_controllers_are_spread_and_one_stays_during_a_drain() -> None:
+    values = {"controller.replicas": 2}
+    labels = of_kind("Deployment", **values)["vmferry-controller"]["spec"]["selector"]["matchLabels"]
+    (spread,) = pod_of("Deployment", "vmferry-controller", **values)["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["labelSelector"]["matchLabels"]) == (
+        "kubernetes.io/hostname",
+        labels,
+    )
+    budget = of_kind("PodDisruptionBudget", **values)["vmferry-controller"]["spec"]
+    assert budget == {"maxUnavailable": 1, "selector": {"matchLabels": labels}}
+
+
+def test_one_controller_does_not_block_a_drain() -> None:
+    assert of_kind("PodDisruptionBudget") == {}
+    assert "topologySpreadConstraints" not in pod_of("Deployment", "vmferry-controller")
 
 
 def test_changed_setting_restarts_the_controller() -> None:

@@ -41,7 +41,7 @@ ALLOWED = (
     Row("prepare", "get list create patch delete", "persistentvolumeclaims services", HERE),
     Row("prepare", "get create patch", "configmaps", HERE),
     Row("prepare", "list delete", "pods", HERE),
-    Row("controller", "list", "pods", HERE),
+    Row("controller", "list", "pods persistentvolumeclaims", HERE),
     *(Row(who, "get", "workflows.argoproj.io", HERE) for who in ("serve", "target")),
     Row("serve", "get list watch", IMAGES, THERE),
     Row(
@@ -62,6 +62,7 @@ DENIED = (
     Row("controller", "list watch", "secrets", f"{HERE} {THERE} "),
     Row("controller", "create patch delete", "secrets configmaps pods virtualmachines.kubevirt.io", THERE),
     Row("controller", "create", "pods pods/exec serviceaccounts/token", HERE),
+    Row("controller", "get create patch delete", "persistentvolumeclaims", HERE),
     Row("controller", "get create", "workflows.argoproj.io", THERE),
     Row("controller", "create delete", "virtualmachineimports.migration.harvesterhci.io", THERE),
     Row(
