@@ -44,8 +44,12 @@ def give_back(run: str) -> str:
     return f"{run}-back"
 
 
-def source_key(source: SourcePlan) -> str:
-    """The key of a source in the limits' ConfigMap. It contains kind, namespace and name."""
+def row_key(source: SourcePlan) -> str:
+    """The key of a source in `limits.perSource` of the chart. It contains kind, namespace and name.
+
+    An administrator sets limits under this key; those of `workflows.accounts.limits_key` follow it. The
+    Workflows of earlier versions have it as their key, too.
+    """
     return short(f"{source.kind.lower()}.{source.namespace}.{source.name}", _CONFIG_KEY - 16)
 
 

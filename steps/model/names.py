@@ -25,6 +25,8 @@ completed=false only (workflow/controller/pod/controller.go; seen). `cleanup` ha
 `LABEL_RUN`."""
 LABEL_SOURCE: Final = f"{GROUP}/source"
 """The source's name, on a Workflow: a column for Argo's list, which cuts titles (docs/how-to/install.md)."""
+LABEL_LIMITS: Final = f"{GROUP}/limits"
+"""The key of the limits of a Workflow's source: as long as the Workflow may run, its keys stay."""
 LABEL_IMPORTED: Final = f"{GROUP}/imported"
 """On what an import leaves at the target: `true`."""
 PORT: Final = 8080

@@ -269,13 +269,13 @@ def test_a_fraction_of_a_processor_may_be_a_number() -> None:
 # --- limits
 
 
-def test_limits_have_the_keys_of_the_locks() -> None:
+def test_limits_have_the_keys_of_the_rows() -> None:
     source = SourcePlan(kind=SourceKind.VMWARE, name="vc.lab", namespace="shop", endpoint="")
     row = {"kind": "VmwareSource", "namespace": "shop", "name": "vc.lab", "machines": 1}
     made = of_kind("ConfigMap", **{"limits.perSource": [row]})[argo_names.LIMITS]
     data, own = made["data"], made["metadata"]["annotations"][PER_SOURCE].split()
-    assert set(own) == {argo_names.limit_key(argo_names.source_key(source), limit) for limit in Limit}
-    of_source = {limit: data[argo_names.limit_key(argo_names.source_key(source), limit)] for limit in Limit}
+    assert set(own) == {argo_names.limit_key(argo_names.row_key(source), limit) for limit in Limit}
+    of_source = {limit: data[argo_names.limit_key(argo_names.row_key(source), limit)] for limit in Limit}
     assert of_source == {Limit.MACHINES: "1", Limit.STREAMS: "4"}
     assert {limit: data[argo_names.limit_key(argo_names.DEFAULT, limit)] for limit in Limit} == {
         Limit.MACHINES: "2",

@@ -79,7 +79,8 @@ class TestBegin:
             assert secret["metadata"]["ownerReferences"] == [owner]
         limits = world.cluster.peek(CONFIG_MAP, argo_names.LIMITS, "vmferry")
         assert limits is not None
-        assert limits["data"]["vmwaresource.default.vcenter.machines"] == "2"
+        key = world.workflow()["metadata"]["labels"][names.LABEL_LIMITS]
+        assert limits["data"][f"{key}.machines"] == "2"
         assert world.raw is not None
         assert FINALIZER in world.raw["metadata"]["finalizers"]
         writes = world.cluster.writes()
