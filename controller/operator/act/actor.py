@@ -31,7 +31,7 @@ from controller.operator.decide.actions import (
     SyncCredentials,
     UpdateStatus,
 )
-from controller.operator.decide.control import CANCELLED, SUSPENDED
+from controller.operator.decide.control import CANCELLED, SUSPENDED, SUSPENDED_SECONDS
 from controller.operator.events import emit
 from controller.operator.observe.facts import FINALIZER, Facts
 from controller.operator.observe.request import credentials_digest
@@ -49,6 +49,7 @@ from workflows.api.status import ImportStatus
 from workflows.author.workflow import author
 from workflows.status import packed
 from workflows.status.nodes import Phase
+from workflows.status.observed import PARKED_MARK
 from workflows.status.reflect import PROGRESS, progress_value
 
 log = structlog.get_logger()
@@ -149,9 +150,12 @@ class Actor:
             action.plan, action.credentials, request, credentials_digest(action.credentials)
         )
         self._ensure_address(action.plan, request)
-        limits.update(self._cluster, self._options, action.plan.source)
         workflow = author(
-            action.plan, self._options.installation, attempt=action.attempt, owner=request["metadata"]["uid"]
+            action.plan,
+            self._options.installation,
+            attempt=action.attempt,
+            owner=request["metadata"]["uid"],
+            limits=limits.prepare(self._cluster, self._options, action.plan.source, action.credentials),
         )
         self._create_workflow(workflow, action.plan)
 
@@ -197,16 +201,22 @@ class Actor:
     # --- a Workflow that runs
 
     def _stop_workflow(self, action: StopWorkflow) -> None:
-        marks = {"metadata": {"annotations": {CANCELLED: "true"}}} if action.cancelled else {}
-        self._cluster.patch(
-            WORKFLOW, action.workflow, {**marks, "spec": {"shutdown": "Stop"}}, self._namespace
-        )
+        """Also resume it: Argo runs no exit handler of a suspended Workflow (operator.go, operate)."""
+        marks = {CANCELLED: action.cancelled, PARKED_MARK: action.parked}
+        notes = {mark: "true" for mark, is_set in marks.items() if is_set}
+        change: Object = {"spec": {"shutdown": "Stop", "suspend": None}}
+        if notes:
+            change["metadata"] = {"annotations": notes}
+        self._cluster.patch(WORKFLOW, action.workflow, change, self._namespace)
 
     def _suspend_workflow(self, action: SuspendWorkflow) -> None:
-        is_suspended = True if action.suspended else None
+        notes = {
+            SUSPENDED: stamp(self._clock()) if action.suspended else None,
+            SUSPENDED_SECONDS: str(action.earlier_seconds) if action.earlier_seconds else None,
+        }
         change = {
-            "metadata": {"annotations": {SUSPENDED: "true" if is_suspended else None}},
-            "spec": {"suspend": is_suspended},
+            "metadata": {"annotations": notes},
+            "spec": {"suspend": True if action.suspended else None},
         }
         self._cluster.patch(WORKFLOW, action.workflow, change, self._namespace)
 

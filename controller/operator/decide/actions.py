@@ -52,6 +52,8 @@ class StopWorkflow:
     workflow: str
     cancelled: bool = False
     """Whether `spec.cancel` asks for it: taking that back asks for a retry."""
+    parked: bool = False
+    """Whether it is stopped because it was suspended for too long: resuming it asks for a retry."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class SuspendWorkflow:
 
     workflow: str
     suspended: bool
+    earlier_seconds: int = 0
+    """How long the Workflow was suspended before."""
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,8 @@ def _remaining_actions(facts: Facts) -> tuple[Action, ...] | None:
     """The actions before everything can be deleted; None when nothing is left to do."""
     running = [name for name, has_ended in facts.other_workflows if not has_ended]
     seen = facts.seen
-    if seen is not None and not facts.has_ended and not seen.stopped:
-        running.append(seen.name)
+    if seen is not None and not facts.has_ended and (not seen.stopped or seen.paused):
+        running.append(seen.name)  # a suspended one runs no exit handler until it is resumed
     if running:
         return tuple(StopWorkflow(name) for name in running)
     if seen is not None and not facts.has_ended:

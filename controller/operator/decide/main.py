@@ -42,11 +42,17 @@ from steps.model.contract import Exit
 from steps.model.plan import Plan
 from workflows import argo_names, texts
 from workflows.api.annotations import RETRY
-from workflows.api.conditions import find
-from workflows.api.status import ImportPhase, ImportStatus, WorkflowReference
+from workflows.api.conditions import find, put
+from workflows.api.status import (
+    Condition,
+    ConditionStatus,
+    ImportPhase,
+    ImportStatus,
+    WorkflowReference,
+)
 from workflows.stages import STAGES
 from workflows.status import watchdog
-from workflows.status.phase import CANCELLED, SUCCEEDED, has_succeeded
+from workflows.status.phase import CANCELLED, PARKED, SUCCEEDED, has_succeeded
 from workflows.status.reflect import announce, reflect
 
 SECRET_SECONDS: Final = 30.0
@@ -59,6 +65,8 @@ OF_CREDENTIALS: Final = {Exit.DENIED.word, Exit.UNTRUSTED.word, Exit.INVALID.wor
 """Reasons for which a check refuses the content of a Secret. Others, such as NotFound, wait for a person:
 the VM would be powered off at an unexpected time."""
 WITH_CREDENTIALS: Final = {stage.name for stage in STAGES if stage.check and stage.credentials}
+IMPORTED_BEFORE: Final = "ImportedBefore"
+"""Type of the condition, and reason of the Event, about an earlier import of the same VM."""
 FINAL: Final = (ImportPhase.RUNNING, ImportPhase.INVALID, ImportPhase.FAILED)
 
 
@@ -93,6 +101,8 @@ def _requeue_seconds(facts: Facts, options: Options, now: datetime) -> float:
         return min(options.recheck_seconds, SECRET_SECONDS)
     if facts.seen is None or facts.has_ended:
         return options.recheck_seconds
+    if facts.seen.in_queue and facts.import_.spec.suspend:
+        return min(options.recheck_seconds, control.QUEUE_SECONDS)
     left = watchdog.seconds_left(facts.seen, now)
     return min(options.recheck_seconds, left + 1) if left > 0 else options.recheck_seconds
 
@@ -259,6 +269,8 @@ def _start(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
     name = argo_names.workflow_name(run, attempt)
     yield AddFinalizer()
     yield UpdateStatus(_announcement(facts, name, run, options, now))
+    for reason, message in _warnings(facts):
+        yield EmitEvent(reason, message, warning=True)
     if old and not is_same_vm:
         yield DeleteRuns((old,))
     yield SubmitWorkflow(plan.model_copy(update={"run": run}), attempt, facts.digest, credentials)
@@ -266,6 +278,14 @@ def _start(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
         yield from _delete_earlier(facts, everything=True)
     if RETRY in facts.annotations:
         yield RemoveAnnotation(RETRY)
+
+
+def _warnings(facts: Facts) -> Iterator[tuple[str, str]]:
+    """Reasons and messages of what a person should know about an import that starts."""
+    if facts.imported_before:
+        yield IMPORTED_BEFORE, facts.imported_before
+    if facts.unchecked_networks:
+        yield "NetworksNotChecked", facts.unchecked_networks
 
 
 def _attempt_number(facts: Facts) -> int:
@@ -287,7 +307,14 @@ def _announcement(facts: Facts, name: str, run: str, options: Options, now: date
     reference = WorkflowReference(
         name=name, namespace=options.namespace, generation=generation, link=options.link(name)
     )
-    return announce(facts.import_, facts.status, reference, now)
+    status = announce(facts.import_, facts.status, reference, now)
+    if not facts.imported_before:
+        return status
+    condition = Condition(
+        type=IMPORTED_BEFORE, status=ConditionStatus.TRUE, reason="SameVM", message=facts.imported_before
+    )
+    conditions = put(status.import_conditions, condition, now)
+    return status.model_copy(update={"import_conditions": conditions})
 
 
 # --- a Workflow exists
@@ -311,7 +338,7 @@ def _follow_workflow(facts: Facts, options: Options, now: datetime) -> Iterator[
         return
     alarm = None if facts.seen is None else watchdog.find_alarm(facts.seen, facts.pods, now)
     yield UpdateStatus(watchdog.with_alarm(facts.status, status, alarm, now))
-    yield from control.control_workflow(facts)
+    yield from control.control_workflow(facts, options, now)
     yield from _sync_credentials(facts)
     if RETRY in facts.annotations and facts.seen is not None and facts.seen.stopped:
         return  # the retry starts when the Workflow has ended
@@ -349,7 +376,15 @@ def _is_retry_requested(facts: Facts) -> bool:
         return False
     if RETRY in facts.annotations or facts.spec_changed or control.was_cancelled(facts.workflow):
         return True
+    if _was_parked(facts.status):
+        return True
     return _waits_for_credentials(facts.status) and facts.has_new_credentials
+
+
+def _was_parked(status: ImportStatus) -> bool:
+    """Whether the import was stopped because it was suspended for too long."""
+    summary = find(status.import_conditions, SUCCEEDED)
+    return summary is not None and summary.reason == PARKED
 
 
 def _waits_for_credentials(status: ImportStatus) -> bool:
