@@ -16,7 +16,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from controller.operator.observe import waits
-from controller.operator.observe.checks import cluster_reasons, with_disk_format
+from controller.operator.observe.checks import cluster_reasons, unchecked_networks, with_disk_format
 from controller.operator.observe.request import SPEC, TRIED, credentials_digest, spec_digest
 from controller.operator.observe.source import ResolvedSource, resolve_source
 from controller.operator.options import Options
@@ -46,12 +46,13 @@ ENDED: Final = (Phase.SUCCEEDED, Phase.FAILED, Phase.ERROR)
 
 NAME_TAKEN: Final = "NameTaken"
 VM_TAKEN: Final = "VirtualMachineTaken"
+SCRATCH_LIMIT: Final = "ScratchLimitReached"
 """Reasons of the condition Succeeded."""
 
 
 @dataclass(frozen=True)
 class Rival:
-    """Another import that goes first (`observe.rivals`): a reason and a message for this one."""
+    """Other imports go first (`observe.rivals`, `observe.scratch`): a reason and a message for this one."""
 
     reason: str
     message: str
@@ -101,6 +102,10 @@ class Facts:
     """Whether the Workflow that runs only the cleanup has ended; None if it does not exist."""
     rival: Rival | None = None
     """Known only for an import that would start otherwise."""
+    unchecked_networks: str = ""
+    """A sentence about destination networks that were not checked."""
+    imported_before: str = ""
+    """A sentence about an earlier import of the same VM; known as `rival`."""
     holder_names: Mapping[str, str] = field(default_factory=dict)
     """Imports by the Workflows that hold the locks of this one."""
     start_message: str = ""
@@ -195,7 +200,8 @@ def gather(
     if facts.deletion_time or fault or (facts.seen is not None and not facts.has_ended):
         return facts
     planned, reasons = _plan_new_run(cluster, options, facts)
-    return replace(facts, plan=planned, reasons=reasons)
+    unchecked = unchecked_networks(planned, options) if planned else ""
+    return replace(facts, plan=planned, reasons=reasons, unchecked_networks=unchecked)
 
 
 def parse(raw: Object) -> tuple[VirtualMachineImport, str]:
