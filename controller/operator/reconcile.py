@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -14,7 +13,7 @@ from controller.operator.act.actor import Actor
 from controller.operator.cache import StatusCache
 from controller.operator.decide.main import Decision, decide
 from controller.operator.observe.facts import gather, read_import
-from controller.operator.observe.rivals import rival
+from controller.operator.observe.rivals import with_rivals
 from controller.operator.options import Options
 from controller.operator.sweep import left_by, sweep
 from steps.runtime.cluster import Cluster
@@ -51,7 +50,7 @@ def reconcile(
     if not decision.starts_workflow:
         return _carry_out(decision, Actor(cluster, options, facts, clock), key, cache)
     with START_LOCK:
-        facts = replace(facts, rival=rival(cluster, options, facts))
+        facts = with_rivals(cluster, options, facts)
         decision = decide(facts, options, now)
         return _carry_out(decision, Actor(cluster, options, facts, clock), key, cache)
 

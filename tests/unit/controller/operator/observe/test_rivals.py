@@ -311,6 +311,56 @@ def test_two_imports_of_one_ova_may_run_together() -> None:
     assert world.begun() == {"old", "young"}
 
 
+# --- imported before
+
+
+def imported(first: Key, second: Key) -> Rivals:
+    """The VM was imported by the first, and is imported again by the second."""
+    world = Rivals()
+    world.ask(first, targetVirtualMachineName="one")
+    world.see(first)
+    world.ran(first, *DONE, phase="Succeeded")
+    world.see(first, times=2)
+    world.ask(second, targetVirtualMachineName="two")
+    world.see(second)
+    return world
+
+
+def warning_of(world: Rivals, key: Key) -> str:
+    made = find(world.status_of(key).import_conditions, "ImportedBefore")
+    return made.message if made else ""
+
+
+def test_a_vm_that_was_imported_before_is_a_warning() -> None:
+    world = imported(OLD, YOUNG)
+    assert world.begun() == {"old", "young"}
+    assert "import old has imported web01 of VmwareSource default/vcenter before" in warning_of(world, YOUNG)
+    assert "ImportedBefore" in world.warnings()
+    run = world.status_of(YOUNG).workflow
+    assert run is not None
+    world.argo(found(), phase="Running", name=run.name)
+    world.see(YOUNG, times=2)
+    assert warning_of(world, YOUNG), "it stays while the import runs"
+
+
+def test_an_earlier_import_of_another_namespace_is_not_named() -> None:
+    world = imported(TENANT, YOUNG)
+    assert "an import in another namespace has imported web01" in warning_of(world, YOUNG)
+    for word in ("secret", "tenant"):
+        assert word not in str(world.import_(YOUNG))
+
+
+def test_an_earlier_import_of_another_vm_is_no_warning() -> None:
+    world = imported(OLD, YOUNG)
+    world.import_(OLD)["spec"]["virtualMachineName"] = "web02"
+    third: Key = ("default", "third")
+    MINUTES[third] = "40"
+    world.ask(third, vm="web03")
+    world.see(third)
+    assert "third" in world.begun()
+    assert warning_of(world, third) == ""
+
+
 # --- one name
 
 
