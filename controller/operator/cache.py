@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from controller.operator.counters import Counters
 from workflows.api.status import ImportStatus
 
 Key = tuple[str, str]
@@ -25,6 +26,7 @@ class StatusCache:
         self._clock = clock
         self._lock = threading.Lock()
         self._statuses: dict[Key, ImportStatus] = {}
+        self.counters = Counters()
         self._other_controller: str | None = None
         self._read_at: float | None = None
         self.last_reconcile = 0.0
@@ -32,6 +34,7 @@ class StatusCache:
 
     def put(self, key: Key, status: ImportStatus) -> None:
         with self._lock:
+            self.counters.see_import(self._statuses.get(key), status)
             self._statuses[key] = status
             self.last_reconcile = self._clock()
 

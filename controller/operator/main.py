@@ -20,7 +20,7 @@ from controller.operator.cache import StatusCache
 from controller.operator.lease import Lease
 from controller.operator.metrics import Collector
 from controller.operator.options import Options
-from controller.operator.reconcile import reconcile
+from controller.operator.reconcile import START_LOCK, reconcile
 from controller.operator.routing import EventRouter, ImportKey, SourceKey
 from controller.operator.sources.reconcile import SourceReconciler
 from controller.operator.sweep import sweep
@@ -70,7 +70,7 @@ class _Process:
         self._imports: Queue[ImportKey] = Queue(group=lambda key: key[0], at_once=IMPORTS_AT_ONCE - 1)
         self._sources: Queue[SourceKey] = Queue(group=lambda key: key.namespace, at_once=1)
         self._cache = StatusCache(lambda: compat.find_other_controller(cluster))
-        self._source_reconciler = SourceReconciler(cluster, options)
+        self._source_reconciler = SourceReconciler(cluster, options, counters=self._cache.counters)
         self._router = EventRouter(self._imports, self._sources)
         self._lease = Lease(lease_cluster, options.namespace, lost=self._exit_without_lease)
         self._workers = (
@@ -111,7 +111,8 @@ class _Process:
 
     def _follow_limits(self) -> None:
         try:
-            limits.update(self._cluster, self._options)
+            with START_LOCK:  # a Workflow that is about to be created needs its keys
+                limits.follow(self._cluster, self._options)
         except StepError as error:
             log.warning(f"could not update the limits per source: {error}")
 

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, computed from the controller's state at each scrape. They store nothing."""
+"""Metrics for Prometheus, computed at each scrape from the controller's state and its counters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sized
 
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from controller.operator.cache import StatusCache
@@ -17,7 +17,7 @@ from workflows.status.phase import has_succeeded
 
 
 class Collector:
-    """The gauges. `queue` has the due keys that no worker has taken; `sources` counts sources by status."""
+    """The metrics. `queue` has the due keys that no worker has taken; `sources` counts sources by status."""
 
     def __init__(
         self,
@@ -53,6 +53,23 @@ class Collector:
         idle = self._clock() - self._cache.last_reconcile if self._cache.last_reconcile else 0.0
         help_text = "Seconds since the last successful reconcile"
         yield GaugeMetricFamily("vmferry_seconds_since_last_look", help_text, idle)
+        yield from self._counters()
+
+    def _counters(self) -> Iterator[Metric]:
+        """Each with all its labels from the start, so that a rate shows the first event."""
+        counts = self._cache.counters.counts()
+        help_text = "Imports that ended, by result"
+        ended = CounterMetricFamily("vmferry_imports_ended", help_text, labels=["result"])
+        for result in ("succeeded", "failed", "invalid"):
+            ended.add_metric([result], counts.ended[result])
+        yield ended
+        help_text = "Checks of sources, by result"
+        checks = CounterMetricFamily("vmferry_source_checks", help_text, labels=["result"])
+        for result in ("ready", "notReady"):
+            checks.add_metric([result], counts.checks[result])
+        yield checks
+        help_text = "Seconds that the checks of sources took"
+        yield CounterMetricFamily("vmferry_source_check_seconds", help_text, counts.check_seconds)
 
 
 def _has_bytes_left(status: ImportStatus) -> bool:

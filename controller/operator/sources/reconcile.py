@@ -5,16 +5,17 @@ from __future__ import annotations
 import base64
 import binascii
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import urlsplit
 
 import structlog
 from pydantic import ValidationError
 
+from controller.operator.counters import Counters
 from controller.operator.events import emit
 from controller.operator.observe.request import credentials_digest
 from controller.operator.observe.secret import Credentials, read_secret
@@ -27,6 +28,7 @@ from steps.model.document import first_error
 from steps.model.kinds import Object
 from steps.runtime.cluster import Cluster
 from workflows import texts
+from workflows.accounts import place
 from workflows.api.annotations import RETRY
 from workflows.api.sources import Source
 from workflows.api.status import SourceStatus, Verification
@@ -62,6 +64,7 @@ class SourceReconciler:
         options: Options,
         verify: Verify = check.verify,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        counters: Counters | None = None,
     ) -> None:
         self._cluster = cluster
         self._options = options
@@ -71,6 +74,7 @@ class SourceReconciler:
         self._verified: dict[SourceKey, tuple[str, datetime]] = {}
         self._statuses: dict[SourceKey, str] = {}
         self._accounts = RefusedAccounts()
+        self._counters = counters or Counters()
 
     def reconcile(self, key: SourceKey) -> float | None:
         """Verify a source if that is due. Returns seconds until the next reconcile; None if deleted.
@@ -140,12 +144,15 @@ class SourceReconciler:
             known = self._verified.get(key)
         if known is None or known[0] != secret.version:
             return 0.0
-        return self._options.recheck_seconds - (now - known[1]).total_seconds()
+        elapsed = (now - known[1]).total_seconds()
+        return self._options.recheck_seconds - elapsed if elapsed >= 0 else 0.0  # the clock was set back
 
     def _try(self, attempt: _Attempt) -> SourceVerdict:
         if self._accounts.is_refused(attempt.account):
             return _refused(attempts.REFUSED, f"the source has refused these credentials; {attempts.WAITING}")
+        start = time.monotonic()
         verdict = self._verify(attempt.source, attempt.credentials, self._options)
+        self._counters.see_check(ready=verdict.ready, seconds=time.monotonic() - start)
         self._accounts.note(attempt.account, verdict)
         return verdict
 
@@ -199,10 +206,7 @@ class RefusedAccounts:
 
 def _account(source: Source, data: Mapping[str, str]) -> Account:
     """The account of a source; all spellings of an endpoint are one."""
-    parts = urlsplit(source.spec.address.strip())
-    host = (parts.hostname or "").rstrip(".")
-    port = parts.port or (80 if parts.scheme == "http" else 443)
-    return f"{host}:{port}", credentials_digest(data)
+    return place(source.spec.address), credentials_digest(data)
 
 
 def _refused(reason: str, message: str) -> SourceVerdict:

@@ -157,6 +157,15 @@ def test_a_source_that_answers_again_is_ready_within_ten_minutes() -> None:
     assert place.status.status == "clusterReady"
 
 
+def test_a_ready_source_is_checked_again_after_the_clock_was_set_back() -> None:
+    place = Place(SourceVerdict(ready=True))
+    place.wait(1)
+    place.world.now -= timedelta(hours=5)
+    assert len(place.attempts) == 1
+    place.wait(1)
+    assert len(place.attempts) == 2
+
+
 def test_a_clock_that_was_set_back_delays_nothing() -> None:
     place = Place(UNREACHABLE)
     place.wait(3600)

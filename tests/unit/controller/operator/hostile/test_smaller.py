@@ -166,6 +166,20 @@ def test_silent_connections_hold_no_threads(monkeypatch: pytest.MonkeyPatch) -> 
     assert threading.active_count() <= before + 2
 
 
+def test_health_answers_both_families() -> None:
+    """The kubelet of an IPv6-only cluster asks the pod's IPv6 address."""
+    server = health.serve(Nothing(), lambda: "", lambda: "", port=0)
+    try:
+        for host in ("127.0.0.1", "::1") if socket.has_dualstack_ipv6() else ("127.0.0.1",):
+            asking = http.client.HTTPConnection(host, server.server_port, timeout=10)
+            asking.request("GET", "/healthz")
+            assert asking.getresponse().status == 200
+            asking.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def test_sources_that_nobody_uses_are_forgotten() -> None:
     """Many names that were used once must not slow down each event (F21)."""
     hub = EventRouter(Queue(), Queue())
