@@ -60,8 +60,6 @@ class Observed:
     """It was stopped because it was suspended for too long (`PARKED_MARK`)."""
     holds_place: bool = False
     """It has a lock that other imports may wait for."""
-    in_queue: bool = False
-    """It waits for a lock. Argo gives a lock only to the first Workflow in the queue."""
     unreadable: bool = False
     """Its nodes exist but cannot be read."""
     has_phase: bool = True
@@ -82,6 +80,11 @@ class Observed:
         return frozenset(
             disk for disk in disks if self.succeeded("export", disk) and self.succeeded("convert", disk)
         )
+
+    @property
+    def in_queue(self) -> bool:
+        """Whether it waits for a lock. Argo gives a lock only to the first Workflow in the queue."""
+        return any(wait.lock for wait in self.waits)
 
     @cached_property
     def blamed(self) -> Leaf | None:
@@ -127,8 +130,8 @@ def observe(workflow: object) -> Observed | None:
         stopped=bool(_text(spec.get("shutdown"))) or message.startswith(_STOPPED),
         paused=spec.get("suspend") is True,
         parked=PARKED_MARK in _mapping(metadata.get("annotations")),
-        holds_place=bool(_locks(status, "holding")),
-        in_queue=bool(_locks(status, "waiting")),
+        # Argo leaves an entry without holders when it releases a lock (workflow_types.go, LockReleased).
+        holds_place=any(lock.get("holders") for lock in _locks(status, "holding")),
         unreadable=unreadable,
         has_phase=bool(_text(status.get("phase"))),
         last_change=_last_change(metadata, status, nodes),

@@ -16,15 +16,23 @@ from workflows.status.phase import PARKED
 HOUR: Final = timedelta(hours=1)
 LOCK: Final = "vmferry/ConfigMap/vmferry-limits/vmware.vcenter.0a1b2c3d.machines"
 HOLDING: Final[Any] = {"semaphore": {"holding": [{"semaphore": LOCK, "holders": ["vmferry/x/x-1"]}]}}
-WAITING: Final[Any] = {"semaphore": {"waiting": [{"semaphore": LOCK, "holders": ["vmferry/y/y-1"]}]}}
+RELEASED: Final[Any] = {"semaphore": {"holding": [{"semaphore": LOCK, "holders": []}]}}
+"""As Argo leaves it when the transfer is done."""
+IN_QUEUE: Final = node(
+    "transfer",
+    "Pending",
+    kind="DAG",
+    synchronizationStatus={"waiting": LOCK},
+    message=f"Waiting for {LOCK} lock. Lock status: 0/2",
+)
 STOPPED: Final = failed("poweroff", None, "workflow shutdown with strategy:  Stop")
 
 
-def suspended(locks: Any) -> World:
+def suspended(locks: Any, running: Any = None) -> World:
     """An import that was just suspended."""
     world = World()
     world.look()
-    world.argo(found(), node("poweroff", "Running"), synchronization=locks)
+    world.argo(found(), running or node("poweroff", "Running"), synchronization=locks)
     world.apply(suspend=True)
     world.look()
     assert world.workflow()["spec"]["suspend"] is True
@@ -77,8 +85,9 @@ def test_it_also_resumes_after_its_workflow_has_expired() -> None:
     assert world.workflows()[0].endswith("-r1")
 
 
-def test_an_import_without_a_place_may_stay_suspended() -> None:
-    world = suspended(None)
+@pytest.mark.parametrize("locks", [None, RELEASED, "x", {"semaphore": {"holding": [None, {"holders": 0}]}}])
+def test_an_import_without_a_place_may_stay_suspended(locks: Any) -> None:
+    world = suspended(locks)
     world.now += 1000 * HOUR
     world.look()
     assert not is_stopped(world)
@@ -86,7 +95,7 @@ def test_an_import_without_a_place_may_stay_suspended() -> None:
 
 def test_an_import_in_the_queue_makes_room_soon() -> None:
     """Only the first in the queue gets the lock: a suspended one stops all behind it."""
-    world = suspended(WAITING)
+    world = suspended(None, IN_QUEUE)
     world.look()
     assert not is_stopped(world)
     world.now += timedelta(seconds=QUEUE_SECONDS)
