@@ -169,7 +169,6 @@ def test_the_api_server_is_reached_at_its_port_only() -> None:
 
 def test_without_the_variable_there_is_no_guard() -> None:
     assert Guard.read({}) is None
-    assert guard.variables({"PATH": "/bin"}) == {}
 
 
 @pytest.mark.parametrize("name", [BLOCKED, ALLOWED])
