@@ -57,7 +57,7 @@ In lower case, which takes precedence: other tools may set the upper-case ones i
 {{- range $target := list "vmware" "openstack" "ova" }}
 {{- $_ := set $images $target (include "vmferry.image" (dict "root" $ "target" $target)) }}
 {{- end }}
-{{- $environment := concat (include "vmferry.sourceProxy" . | fromYamlArray) (include "vmferry.sourceGuard" . | fromYamlArray) -}}
+{{- $environment := concat (include "vmferry.sourceProxy" . | fromYamlArray) (include "vmferry.sourceGuard" . | fromYamlArray) | default list -}}
 {{- with .Values.checks -}}
 {{- toYaml (dict "images" $images "pullPolicy" $.Values.images.pullPolicy "pullSecrets" $.Values.images.pullSecrets "environment" $environment "resources" .resources "atOnce" .atOnce "atOncePerNamespace" .atOncePerNamespace "startSeconds" .startSeconds) -}}
 {{- end }}
