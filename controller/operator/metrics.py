@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -18,6 +19,16 @@ from workflows.status.leftovers import SOURCE_LEFTOVERS
 from workflows.status.phase import has_succeeded
 
 
+class CheckCounts(Protocol):
+    """What the metrics show of the check pods."""
+
+    def running(self) -> int: ...
+
+    def waiting(self) -> int: ...
+
+    def oldest_seconds(self) -> float: ...
+
+
 class Collector:
     """The metrics. `queue` has the due keys that no worker has taken; `sources` counts sources by status."""
 
@@ -26,11 +37,13 @@ class Collector:
         cache: StatusCache,
         queue: Sized,
         sources: Callable[[], Mapping[str, int]],
+        checks: CheckCounts,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cache = cache
         self._queue = queue
         self._sources = sources
+        self._checks = checks
         self._clock = clock
 
     def collect(self) -> Iterator[Metric]:
@@ -46,6 +59,7 @@ class Collector:
             sources.add_metric([value], counts.get(value, 0))
         yield sources
         yield self._leftovers(statuses)
+        yield from self._check_metrics()
         rows = [row for status in statuses if _has_bytes_left(status) for row in status.disk_import_status]
         done, total = sum(row.bytes_done for row in rows), sum(row.bytes_total for row in rows)
         rate = sum(row.bytes_per_second for row in rows)
@@ -80,6 +94,13 @@ class Collector:
         leftovers.add_metric(["exists"], sum(map(_has_leftovers, statuses)))
         leftovers.add_metric(["deleted"], self._cache.deleted_with_leftovers)
         return leftovers
+
+    def _check_metrics(self) -> Iterator[Metric]:
+        checks = self._checks
+        yield GaugeMetricFamily("vmferry_checks_running", "Check pods", checks.running())
+        yield GaugeMetricFamily("vmferry_checks_waiting", "Due checks that wait for a pod", checks.waiting())
+        help_text = "Seconds that the oldest due check has waited for a pod"
+        yield GaugeMetricFamily("vmferry_oldest_due_check_seconds", help_text, checks.oldest_seconds())
 
 
 def _has_leftovers(status: ImportStatus) -> bool:

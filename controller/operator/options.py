@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import enum
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import Field
 
+from steps import __version__
 from steps.model.document import Document
 from steps.model.plan import ImportLimits, TargetKind
+from steps.model.sources import SourceKind
 from workflows.author.installation import DAY, Installation
 from workflows.settings import Settings
 from workflows.stages import DEFAULT_LIMITS, Limit
 
 PATH: Final = Path("/etc/vmferry/controller.json")
 PATH_ENV: Final = "VMFERRY_OPTIONS"
+NAME: Final = "vmferry-controller"
+"""The chart's ConfigMap with this document."""
 
 
 DEFAULT_IMPORT_LIMITS: Final = ImportLimits(
@@ -48,6 +53,29 @@ class Limits(Document):
     streams: Annotated[int, Field(ge=1)] = DEFAULT_LIMITS[Limit.STREAMS]
 
 
+class CheckOptions(Document):
+    """The pods that check sources and make dry runs."""
+
+    images: Mapping[str, str] = {
+        kind.provider: f"vmferry/{kind.provider}:{__version__}" for kind in SourceKind
+    }
+    """The image of each provider."""
+    pull_policy: str = "IfNotPresent"
+    pull_secrets: tuple[str, ...] = ()
+    environment: tuple[Mapping[str, Any], ...] = ()
+    """Environment variables of the container, as in a pod: the proxy and the guard."""
+    resources: Mapping[str, Any] = {
+        "requests": {"cpu": "50m", "memory": "96Mi"},
+        "limits": {"cpu": "1", "memory": "256Mi"},
+    }
+    at_once: Annotated[int, Field(ge=1)] = 8
+    """Pods at a time."""
+    at_once_per_namespace: Annotated[int, Field(ge=1)] = 2
+    """Pods at a time for sources and imports of one namespace."""
+    start_seconds: Annotated[float, Field(gt=0)] = 60
+    """Seconds that a pod may wait for its node and its image."""
+
+
 class Options(Document):
     """Settings of the controller; the chart's values of the same names."""
 
@@ -70,6 +98,7 @@ class Options(Document):
     """Seconds that a source may take to answer."""
     keep_failed: int = 30 * DAY
     """Seconds after which a failed Workflow is deleted; then also the scratch of its import."""
+    checks: CheckOptions = CheckOptions()
     workflow_link: str = ""
     """URL of a Workflow in the Argo UI, with {namespace} and {name}."""
     limits: Limits = Limits()

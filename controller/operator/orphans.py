@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from controller.operator.act.actor import Actor
+from controller.operator.checkpods.runner import CheckPods
 from controller.operator.decide.actions import Action, DeleteRuns, RunCleanup
 from controller.operator.decide.leftovers import at_source, what, where
 from controller.operator.decide.orphan import decide
@@ -69,7 +70,7 @@ def _continue(
     actions = decide(facts, now)
     if not may_start and any(isinstance(action, RunCleanup) for action in actions):
         return ()
-    actor = Actor(cluster, options, facts, clock)
+    actor = Actor(cluster, options, CheckPods(cluster, options), facts, clock)  # it makes no dry run
     for action in actions:
         actor.do(action)
     if any(isinstance(action, DeleteRuns) for action in actions):

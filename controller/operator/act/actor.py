@@ -11,8 +11,9 @@ import structlog
 
 from controller.operator import limits
 from controller.operator.act import objects
-from controller.operator.act.dryrun import make_dry_run
+from controller.operator.act.dryrun import make_dry_run, owner_of
 from controller.operator.act.transitions import events_between
+from controller.operator.checkpods.runner import CheckPods
 from controller.operator.decide.actions import (
     Action,
     AddFinalizer,
@@ -34,6 +35,7 @@ from controller.operator.decide.actions import (
     UpdateStatus,
 )
 from controller.operator.decide.control import CANCELLED, SUSPENDED, SUSPENDED_SECONDS
+from controller.operator.decide.dryrun import with_progress
 from controller.operator.events import emit
 from controller.operator.observe.facts import FINALIZER, Facts
 from controller.operator.observe.fields import annotations_of, text
@@ -46,7 +48,7 @@ from steps.model.kinds import CONFIG_MAP, IMPORT, SECRET, WORKFLOW, Kind, Object
 from steps.model.plan import Plan
 from steps.runtime.cluster import ChangedError, Cluster, ExistsError
 from workflows import argo_names
-from workflows.api.annotations import APPROVE
+from workflows.api.annotations import APPROVE, RETRY
 from workflows.api.conditions import stamp
 from workflows.api.status import ImportStatus
 from workflows.author.workflow import author
@@ -64,10 +66,16 @@ class Actor:
     """Carries out the actions on one import, as found in `facts`."""
 
     def __init__(
-        self, cluster: Cluster, options: Options, facts: Facts, clock: Callable[[], datetime]
+        self,
+        cluster: Cluster,
+        options: Options,
+        checks: CheckPods,
+        facts: Facts,
+        clock: Callable[[], datetime],
     ) -> None:
         self._cluster = cluster
         self._options = options
+        self._checks = checks
         self._facts = facts
         self._clock = clock
         self._status = facts.status
@@ -214,10 +222,23 @@ class Actor:
         self._change_request(action.run, change)
 
     def _dry_run(self, action: DryRun) -> None:
-        status = make_dry_run(
-            self._cluster, self._options, action, self._status, self._facts.import_, self._clock()
-        )
+        """One step of a dry run. Its check is closed last, so that a kill before repeats nothing."""
+        import_, now = self._facts.import_, self._clock()
+        try:
+            status = make_dry_run(
+                self._cluster, self._options, self._checks, action, self._status, import_, now
+            )
+        except StepError as error:
+            self._update_status(UpdateStatus(with_progress(self._status, now, str(error))))
+            self._checks.close(owner_of(import_))
+            raise
+        if status is None:
+            self._update_status(UpdateStatus(with_progress(self._status, now)))
+            return
         self._update_status(UpdateStatus(status))
+        if action.is_requested:
+            self._annotate({RETRY: None})
+        self._checks.close(owner_of(import_))
 
     # --- a Workflow that runs
 

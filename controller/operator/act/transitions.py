@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from controller.operator.decide.dryrun import PLANNED
+from controller.operator.decide.dryrun import PLANNED, PLANNING, REPEATED
 from workflows.api.conditions import find, holds
 from workflows.api.status import Condition, ConditionStatus, ImportPhase, ImportStatus
 from workflows.argo_names import attempt_of
@@ -39,7 +39,7 @@ REACHED: Final[dict[str, EventText]] = {
 }
 """By importStatus. For a failed image the message is the step's own."""
 AGAIN: Final = "completed work is not repeated"
-_QUIET: Final = ("Announced", "Running", "Waiting", *watchdog.AlarmKind)
+_QUIET: Final = ("Announced", "Running", "Waiting", PLANNING, *watchdog.AlarmKind)
 """Reasons that change with every step, and those that have a condition of their own."""
 
 
@@ -96,7 +96,7 @@ def _condition_event(before: ImportStatus, after: ImportStatus, kind: str) -> It
     yield EventText(
         new.reason,
         new.message,
-        warning=failed or new.status == ConditionStatus.FALSE or new.reason == RETRYING,
+        warning=failed or new.status == ConditionStatus.FALSE or new.reason in (RETRYING, REPEATED),
     )
 
 

@@ -132,10 +132,12 @@ class KeepForCleanup:
 
 @dataclass(frozen=True)
 class DryRun:
-    """Make a dry run: run preflight, and keep the plan where a person can read it."""
+    """Make a dry run: run preflight in a pod, and keep the plan where a person can read it."""
 
     plan: Plan
     credentials: Mapping[str, str] = field(repr=False)
+    is_requested: bool = False
+    """Whether the retry annotation asks for it; it is removed when the dry run has ended."""
 
 
 @dataclass(frozen=True)

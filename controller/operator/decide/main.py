@@ -80,6 +80,11 @@ class Decision:
     requeue_seconds: float
 
     @property
+    def makes_dry_run(self) -> bool:
+        """Whether a dry run starts or goes on."""
+        return any(isinstance(action, DryRun) for action in self.actions)
+
+    @property
     def starts_workflow(self) -> bool:
         """Whether a Workflow will be created."""
         return any(isinstance(action, SubmitWorkflow) for action in self.actions)
@@ -270,8 +275,8 @@ def _dry_run(facts: Facts) -> Iterator[Action]:
     condition = find(status.import_conditions, PLANNED)
     is_new = condition is None or status.observed_generation != facts.import_.metadata.generation
     if facts.plan is not None and credentials is not None and (is_new or RETRY in facts.annotations):
-        yield DryRun(facts.plan, credentials)
-    if RETRY in facts.annotations:
+        yield DryRun(facts.plan, credentials, is_requested=RETRY in facts.annotations)
+    elif RETRY in facts.annotations:
         yield RemoveAnnotation(RETRY)
 
 

@@ -16,7 +16,6 @@ from steps.model.document import first_error
 from steps.model.kinds import SOURCES, Kind, Object
 from steps.model.naming import shown
 from steps.model.sources import SourceKind
-from steps.providers import is_installed, not_installed_message
 from steps.runtime.cluster import Cluster
 from workflows import texts
 from workflows.api.conditions import find
@@ -103,9 +102,6 @@ def _with_readiness(cluster: Cluster, options: Options, kind: Kind, resource: Ob
         return ResolvedSource(
             status=status, reason=SOURCE_NOT_READY, message=f"{where}: {first_error(error)}"
         )
-    if not is_installed(SourceKind(kind.kind)):
-        message = not_installed_message(SourceKind(kind.kind))
-        return ResolvedSource(source=source, status=status, reason="ProviderNotInstalled", message=message)
     if status.status != READY or status.observed_generation != metadata.get("generation", 0):
         detail = f": {status.message}" if status.message and status.status != READY else ""
         message = f"The source cluster is not ready yet ({where}{detail})"

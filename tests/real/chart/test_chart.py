@@ -177,7 +177,7 @@ def test_only_pods_that_connect_to_a_source_get_its_proxy() -> None:
     assert stages == ["preflight", "poweroff", "export", "cleanup"]
     pods = {f"{argo_names.template_name(kind)}/{stage}" for kind in SourceKind for stage in stages}
     found = dict(with_proxy(**PLAIN))
-    assert set(found) == {"vmferry-controller/controller", *pods}
+    assert set(found) == pods
     for env in found.values():
         environment = {one["name"]: one["value"] for one in env}
         assert str(proxy.for_url("https://vcenter.corp/sdk", environment)) == "proxy.corp:3128"
@@ -382,6 +382,7 @@ REPORT: Final = ("argoproj.io", "workflowtaskresults", frozenset({"create", "pat
 def test_every_identity_has_a_service_account() -> None:
     assert set(of_kind("ServiceAccount")) == {
         "vmferry-controller",
+        "vmferry-check",
         "vmferry-uninstall",
         *(argo_names.service_account(identity) for identity in Identity),
     }

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from controller.operator.cache import StatusCache
+from controller.operator.checkpods.runner import CheckPods
 from controller.operator.metrics import Collector
+from controller.operator.options import Options
+from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster
 from workflows.api.status import ImportPhase, ImportStatus
 
 KEY = ("default", "web")
@@ -15,7 +18,7 @@ INVALID = ImportStatus(import_status=ImportPhase.INVALID)
 
 def values(cache: StatusCache) -> dict[str, float]:
     """The samples of the counters, by name and label."""
-    found = Collector(cache, [], dict).collect()
+    found = Collector(cache, [], dict, CheckPods(FakeCluster(), Options())).collect()
     samples = [sample for metric in found for sample in metric.samples if sample.name.endswith("_total")]
     return {" ".join([sample.name, *sample.labels.values()]): sample.value for sample in samples}
 

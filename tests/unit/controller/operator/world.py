@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from controller.operator.cache import StatusCache
+from controller.operator.checkpods.runner import CheckPods
 from controller.operator.observe.facts import run_of
 from controller.operator.options import Options
 from controller.operator.reconcile import reconcile
@@ -31,6 +32,7 @@ from steps.model.kinds import (
 from steps.model.sources import SourceKind
 from steps.runtime.program import MACHINE as MACHINE_FILE
 from tests.unit.builders import a_machine
+from tests.unit.controller.operator.kubelet import FakeNode, Kubelet, Scripted
 from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster
 from tests.unit.workflows.status.situations import exited
 from workflows import argo_names
@@ -52,6 +54,9 @@ class World:
         self.options = Options()
         self.now = START
         self.foreign: str | None = None
+        self.script = Scripted()
+        self.kubelet = Kubelet(FakeNode(self.cluster), self.script, self._seconds)
+        self.checks = CheckPods(self.cluster, self.options, clock=self._seconds)
         self.ledger = StatusCache(lambda: self.foreign, clock=self._seconds)
         self._surroundings()
         self.apply(**spec)
@@ -97,7 +102,8 @@ class World:
         again: float | None = None
         for _ in range(times):
             self.now += timedelta(seconds=5)
-            again = reconcile(self.cluster, self.options, KEY, self.ledger, lambda: self.now)
+            again = reconcile(self.cluster, self.options, KEY, self.ledger, lambda: self.now, self.checks)
+            self.kubelet.sync()
         return again
 
     # --- Argo

@@ -379,7 +379,7 @@ def test_only_a_few_cleanups_start_at_once() -> None:
 def test_the_metric_counts_existing_and_deleted_imports() -> None:
     world = failing(json.dumps(LEFT))
     world.ledger.deleted_with_leftovers = 3
-    collected = Collector(world.ledger, [], dict).collect()
+    collected = Collector(world.ledger, [], dict, world.checks).collect()
     (metric,) = [one for one in collected if one.name == "vmferry_imports_with_leftovers"]
     assert {sample.labels["import"]: sample.value for sample in metric.samples} == {"exists": 1, "deleted": 3}
 

@@ -26,6 +26,7 @@ from steps.model.sources import SourceKind
 from steps.runtime.cluster import Cluster
 from steps.runtime.program import MACHINE
 from tests.unit.builders import a_machine
+from tests.unit.controller.operator.kubelet import described
 from tests.unit.controller.operator.world import World
 from tests.unit.workflows.status.situations import failed, found, node, upto
 from workflows.api.conditions import find
@@ -66,7 +67,8 @@ class Rivals(World):
     def see(self, *keys: Key, times: int = 1) -> float | None:
         again: float | None = None
         for key in keys * times:
-            again = reconcile(self.cluster, self.options, key, self.ledger, lambda: self.now)
+            again = reconcile(self.cluster, self.options, key, self.ledger, lambda: self.now, self.checks)
+            self.kubelet.sync()
         return again
 
     def import_(self, key: Key) -> Object:
@@ -176,10 +178,10 @@ def test_a_retry_waits_for_the_import_that_started_meanwhile() -> None:
     "held", [{"suspend": True}, {"cancel": True}, {"dryRun": True}, {"storageClass": "slow"}]
 )
 def test_an_older_import_that_does_not_start_claims_nothing(
-    held: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    held: dict[str, Any],
 ) -> None:
-    monkeypatch.setattr("controller.operator.act.dryrun.run_preflight", lambda *_: a_machine())
     world = Rivals()
+    world.script.answer = lambda *_: described(a_machine())
     world.ask(OLD, **held)
     world.ask(YOUNG)
     world.see(OLD, YOUNG)
