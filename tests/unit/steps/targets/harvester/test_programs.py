@@ -19,6 +19,7 @@ from steps.model.machine import Machine
 from steps.model.plan import DiskFormat
 from steps.model.scratch import Ready, ready
 from steps.model.volumes import Volumes
+from steps.providers import outage
 from steps.runtime import kubeapi
 from steps.runtime.cluster import Cluster
 from steps.runtime.program import Arguments, Context, run_body
@@ -177,8 +178,7 @@ class FakeProvider:
 def test_preflight_publishes_and_cleanup_releases(
     pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (preflight, cleanup):
-        monkeypatch.setattr(module, "connect", lambda _: FakeProvider(world.machine))
+    monkeypatch.setattr(outage, "connect", lambda _: FakeProvider(world.machine))
     name = f"{world.plan.run}-machine"
     assert pod.run(preflight.body, preflight.arguments(), "--publish-to", f"configmap/{name}") is Exit.DONE
     assert json.loads(pod.output("disks.json")) == ["disk-0"]
@@ -259,7 +259,7 @@ def a_claim(world: World, name: str) -> None:
 def test_cleanup_succeeds_whatever_the_cluster_answers(
     pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cleanup, "connect", lambda _: FakeProvider(world.machine))
+    monkeypatch.setattr(outage, "connect", lambda _: FakeProvider(world.machine))
     world.cluster.denied |= {("list", CLAIM), ("list", SERVICE)}
     assert pod.run(cleanup.body, cleanup.arguments(), "--status", "Succeeded") is Exit.DONE
     captured = capfd.readouterr()
@@ -270,7 +270,7 @@ def test_a_preflight_that_refuses_makes_nothing(
     pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bare = world.machine.model_copy(update={"disks": ()})
-    monkeypatch.setattr(preflight, "connect", lambda _: FakeProvider(bare))
+    monkeypatch.setattr(outage, "connect", lambda _: FakeProvider(bare))
     given = ("--publish-to", "configmap/m")
     assert pod.run(preflight.body, preflight.arguments(), *given) is Exit.UNSUPPORTED
     assert world.cluster.writes() == []
