@@ -2,17 +2,18 @@
 
 In a cluster it also deletes the scratch volumes after a success. After a failure a retry resumes from them.
 
-Runs as the exit handler. It succeeds even if it could not release everything, and logs the rest: a failing
-exit handler would fail an import that has succeeded.
+Runs as the exit handler. It succeeds even if it could not release everything: a failing exit handler would
+fail an import that has succeeded. The output `left` has the rest, and the controller runs this step again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from steps.model import leftovers
 from steps.model.contract import StepError
 from steps.model.plan import Plan
-from steps.providers import Access, connect
+from steps.providers.outage import with_source
 from steps.runtime.program import Arguments, Context, log, run
 
 EPILOG = """\
@@ -31,29 +32,22 @@ def arguments() -> Arguments:
 
 
 def body(context: Context) -> None:
-    plan = context.plan()
-    release_source(context, plan)
-    if context.arguments.status:
-        release_scratch(context, plan)
+    if context.arguments.status:  # first, as the source may be away for long
+        release_scratch(context, context.plan())
+    left = release_source(context)
+    (context.outputs / leftovers.OUTPUT).write_text(leftovers.to_text(left), encoding="utf-8")
 
 
-def release_source(context: Context, plan: Plan) -> None:
-    access = Access(
-        plan=plan.source,
-        credentials=context.credentials,
-        stop=context.stop,
-        run=plan.run,
-        step="cleanup",
-        state_folder=context.scratch,
-    )
+def release_source(context: Context) -> list[str] | None:
+    """Release what the source holds; returns what is left, None if the source could not be asked."""
     try:
-        with connect(access) as provider:
-            leftovers = provider.release()
+        left = with_source(context, "cleanup", lambda provider: provider.release())
     except StepError as error:
         log.warning(f"could not check the source for leftovers: {error}")
-        return
-    for leftover in leftovers:
+        return None
+    for leftover in left:
         log.warning(f"left at the source: {leftover}")
+    return left
 
 
 def release_scratch(context: Context, plan: Plan) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from steps.model import leftovers
 from steps.model.plan import TargetKind
 
 
@@ -97,7 +98,7 @@ class Stage:
     scratch_unless: Capability | None = None
     """If the target can do this, the parallel stage mounts scratch instead: a claim has one pod at a time."""
     address: bool = False
-    """Whether the secret token of the disk's URL is mounted."""
+    """Whether the secret token of the disk's description is mounted."""
     weight: int = 0
     """Share of the disk's percentage; 0 for stages that take almost no time."""
     needs: Capability | None = None
@@ -227,6 +228,7 @@ STAGES: Final[tuple[Stage, ...]] = (
         identity=Identity.PREPARE,
         scope=Scope.EXIT,
         credentials=True,
+        outputs=(leftovers.OUTPUT,),
     ),
 )
 

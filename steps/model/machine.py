@@ -7,13 +7,18 @@ Sizes are bytes unless a name says otherwise.
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Literal, Self
+from collections.abc import Iterable
+from itertools import islice
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
 from steps.model import unique
 from steps.model.document import Document
 
+T = TypeVar("T")
+MOST_DEVICES: Final = 256
+"""Most disks, and most interfaces, of a VM (kubevirt.io/api v1.6, Devices, MaxItems)."""
 DiskId = Annotated[str, Field(pattern=r"^disk-[0-9]{1,3}$")]
 """Short and stable (`disk-0`): it becomes part of node, claim and file names."""
 MacAddress = Annotated[str, Field(pattern=r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")]
@@ -118,6 +123,8 @@ class Disk(Document):
     backing: str = ""
     allocated: int | None = None
     """Bytes in use according to the source; an estimate for progress and space, never trusted."""
+    blank: bool = False
+    """It has no content at the source: it is created empty, without a download."""
 
 
 class Nic(Document):
@@ -185,3 +192,11 @@ class Machine(Document):
             if disk.id == disk_id:
                 return disk
         raise KeyError(disk_id)
+
+
+def listed(devices: Iterable[T]) -> tuple[T, ...]:
+    """The disks or NICs that a source describes: one more than may be imported, so that too many are noticed.
+
+    A source may name any number of them, and each costs requests, objects and a number in its id.
+    """
+    return tuple(islice(devices, MOST_DEVICES + 1))

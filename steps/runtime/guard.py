@@ -28,7 +28,6 @@ ALLOWED: Final = "VMFERRY_ALLOWED_NETWORKS"
 """Exceptions; they take precedence."""
 REDIRECT_HOSTS: Final = "VMFERRY_REDIRECT_HOSTS"
 """Hosts to which each source may redirect (`steps.runtime.redirects`), with commas between them."""
-NAMES: Final = (BLOCKED, ALLOWED, REDIRECT_HOSTS)
 ALWAYS: Final = (
     *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32"),
     *("::/128", "::1/128", "fe80::/10", "ff00::/8"),
@@ -134,11 +133,6 @@ def check_requested(host: str, port: int, environment: Mapping[str, str] = os.en
     guard = Guard.read(environment)
     if guard is not None:
         guard.check(host, port)
-
-
-def variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment variables of the guard, for a child process that connects to a source."""
-    return {name: environment[name] for name in NAMES if name in environment}
 
 
 def _networks(name: str, environment: Mapping[str, str]) -> Iterator[Network]:

@@ -47,6 +47,8 @@ class SourceSpec(Model):
     """Fields that the environment of the command line may fill in."""
     KEYS: ClassVar[tuple[str, ...]]
     """The keys of the Secret that the provider reads; no other key is copied."""
+    ACCOUNT_KEYS: ClassVar[tuple[str, ...]] = ("username",)
+    """Those of them that say who logs in."""
     NEEDS_SECRET: ClassVar[bool] = True
     HAS_FOLDERS: ClassVar[bool] = False
     """Whether the VMs are in folders, so that spec.folder of an import selects one."""
@@ -122,6 +124,10 @@ class OpenstackSourceSpec(SourceSpec):
         *("username", "user_id", "password", "domain_name", "user_domain_name", "project_domain_name"),
         *("project_name", "project_id", "ca_cert"),
         *("application_credential_id", "application_credential_name", "application_credential_secret"),
+    )
+    ACCOUNT_KEYS = (
+        *("username", "user_id", "domain_name", "user_domain_name"),
+        *("application_credential_id", "application_credential_name"),
     )
     FROM_ENVIRONMENT = ("endpoint", "region")
 

@@ -35,7 +35,7 @@ WORKFLOW: Final = "{{workflow.name}}"
 PROBE_SECONDS: Final = 5
 """Seconds that a probe waits for an answer."""
 TOKEN: Final = PurePosixPath("/run/address/token")
-"""The secret token in the disk's URL, for the steps `serve` and `image`."""
+"""The secret token in the URL of the disk's description, for the steps `serve` and `image`."""
 
 ARGUMENTS: Final[dict[str, dict[str, str]]] = {
     "preflight": {"--publish-to": f"configmap/{names.machine(RUN)}"},

@@ -53,6 +53,18 @@ In lower case, which takes precedence: other tools may set the upper-case ones i
 {{- end }}
 {{- end }}
 
+{{/* Settings of the pods that check sources: `checks` of the controller's options. */}}
+{{- define "vmferry.checks" -}}
+{{- $images := dict -}}
+{{- range $target := list "vmware" "openstack" "ova" }}
+{{- $_ := set $images $target (include "vmferry.image" (dict "root" $ "target" $target)) }}
+{{- end }}
+{{- $environment := concat (include "vmferry.sourceProxy" . | fromYamlArray) (include "vmferry.sourceGuard" . | fromYamlArray) | default list -}}
+{{- with .Values.checks -}}
+{{- toYaml (dict "images" $images "pullPolicy" $.Values.images.pullPolicy "pullSecrets" $.Values.images.pullSecrets "environment" $environment "resources" .resources "atOnce" .atOnce "atOncePerNamespace" .atOncePerNamespace "startSeconds" .startSeconds) -}}
+{{- end }}
+{{- end }}
+
 {{/* Binds a ClusterRole to an identity in the namespaces for imports: (dict "root" $ "role" NAME "identity" NAME). */}}
 {{- define "vmferry.bind" -}}
 {{- $root := .root -}}

@@ -28,6 +28,8 @@ from steps.runtime.stop import Stop
 
 ANSWER_SECONDS: Final = 60.0
 """Seconds that one call may take. Long work shows as a status in OpenStack; no call here waits for it."""
+CONNECT_SECONDS: Final = 10.0
+"""A host on a working network accepts in far less; a stop waits this long at worst."""
 SERVICES: Final = ("compute", "block-storage", "image", "network")
 """Service types of the catalog (service-types-authority) that an import needs."""
 
@@ -147,12 +149,15 @@ class _GuardedAdapter(TCPKeepAliveAdapter):
 
     keystoneauth1 follows redirects itself and sends everything again, also the password or the token
     (`Session._send_request`). So no redirect leaves the origin, and no setting allows it.
+
+    It has one time limit for connecting and for the answer.
     """
 
     def send(self, request: PreparedRequest, *args: Any, **options: Any) -> Response:
         url = request.url or ""
         parts = urlsplit(url)
         guard.check_requested(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+        options["timeout"] = (CONNECT_SECONDS, ANSWER_SECONDS)
         answer = super().send(request, *args, **options)
         if answer.status_code in _REDIRECTS and "Location" in answer.headers:
             try:

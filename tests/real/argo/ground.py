@@ -44,7 +44,7 @@ VALUES: Final[Mapping[str, Any]] = {
     "controller": {"debug": True, "recheckSeconds": 60},
     # Most clusters have claims that wait for their first consumer.
     "scratch": {"storageClass": "wffc"},
-    # No pods here: the name server, which runs on the node, and what downloads disks, which runs on the host.
+    # These programs are pods in other clusters: the name server, and what downloads disks on the host.
     "egress": {"nameServers": [{"ipBlock": {"cidr": f"{NET}.2/32"}}]},
     "serve": {"networkPolicy": {"addresses": [HOST]}},
 }

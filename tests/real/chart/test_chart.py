@@ -117,6 +117,35 @@ def test_other_values_reach_the_template() -> None:
     assert spec["imagePullSecrets"] == [{"name": "one"}, {"name": "two"}]
 
 
+def test_disks_are_served_over_https_with_a_certificate() -> None:
+    plain, steps = templates(), templates(**{"serve.tls.secret": "disks"})
+    assert not any("tls" in mounts(step) for step in plain.values())
+    assert [name for name, step in steps.items() if "tls" in mounts(step)] == ["serve", "image"]
+    serve, image = steps["serve"], steps["image"]
+    assert serve["container"]["args"][-2:] == ["--tls", "/run/tls"]
+    assert serve["container"]["readinessProbe"]["httpGet"]["scheme"] == "HTTPS"
+    assert secret_keys(serve) == ("disks", ["tls.crt", "tls.key"])
+    assert secret_keys(image) == ("disks", ["ca.crt"]), "only serve has the key"
+    origin = image["container"]["args"][image["container"]["args"].index("--origin") + 1]
+    assert origin.startswith("https://{{workflow.parameters.run}}-")
+    assert "--ca" in image["container"]["args"]
+    without = {name: step for name, step in steps.items() if name not in ("serve", "image")}
+    assert without == {name: step for name, step in plain.items() if name in without}
+
+
+def templates(**values: Any) -> Json:
+    return {one["name"]: one for one in workflow_template(**values)["spec"]["templates"]}
+
+
+def mounts(step: Json) -> set[str]:
+    return {mount["name"] for mount in step.get("container", {}).get("volumeMounts", [])}
+
+
+def secret_keys(step: Json) -> tuple[str, list[str]]:
+    (secret,) = (volume["secret"] for volume in step["volumes"] if volume["name"] == "tls")
+    return secret["secretName"], [item["key"] for item in secret["items"]]
+
+
 def test_patch_of_argo_containers_can_be_turned_off() -> None:
     assert "podSpecPatch" not in workflow_template(**{"workflow.patchExecutor": False})["spec"]
 
@@ -148,7 +177,7 @@ def test_only_pods_that_connect_to_a_source_get_its_proxy() -> None:
     assert stages == ["preflight", "poweroff", "export", "cleanup"]
     pods = {f"{argo_names.template_name(kind)}/{stage}" for kind in SourceKind for stage in stages}
     found = dict(with_proxy(**PLAIN))
-    assert set(found) == {"vmferry-controller/controller", *pods}
+    assert set(found) == pods
     for env in found.values():
         environment = {one["name"]: one["value"] for one in env}
         assert str(proxy.for_url("https://vcenter.corp/sdk", environment)) == "proxy.corp:3128"
@@ -247,6 +276,8 @@ REFUSED: Final = [
     "sourceProxy.secret=Proxy",
     "sourceNetwork.blocked[0]=pods",
     "sourceNetwork.guard=maybe",
+    "serve.tls.secret=Disks",
+    "serve.tls.crt=tls.crt",
     "scratch.filesystemFactor=0.9",
     "scratch.filesystemFactor=much",
     "workflow.resources.export.requests.cpu=1.2.3",
@@ -305,13 +336,13 @@ def test_a_fraction_of_a_processor_may_be_a_number() -> None:
 # --- limits
 
 
-def test_limits_have_the_keys_of_the_locks() -> None:
+def test_limits_have_the_keys_of_the_rows() -> None:
     source = SourcePlan(kind=SourceKind.VMWARE, name="vc.lab", namespace="shop", endpoint="")
     row = {"kind": "VmwareSource", "namespace": "shop", "name": "vc.lab", "machines": 1}
     made = of_kind("ConfigMap", **{"limits.perSource": [row]})[argo_names.LIMITS]
     data, own = made["data"], made["metadata"]["annotations"][PER_SOURCE].split()
-    assert set(own) == {argo_names.limit_key(argo_names.source_key(source), limit) for limit in Limit}
-    of_source = {limit: data[argo_names.limit_key(argo_names.source_key(source), limit)] for limit in Limit}
+    assert set(own) == {argo_names.limit_key(argo_names.row_key(source), limit) for limit in Limit}
+    of_source = {limit: data[argo_names.limit_key(argo_names.row_key(source), limit)] for limit in Limit}
     assert of_source == {Limit.MACHINES: "1", Limit.STREAMS: "4"}
     assert {limit: data[argo_names.limit_key(argo_names.DEFAULT, limit)] for limit in Limit} == {
         Limit.MACHINES: "2",
@@ -351,6 +382,7 @@ REPORT: Final = ("argoproj.io", "workflowtaskresults", frozenset({"create", "pat
 def test_every_identity_has_a_service_account() -> None:
     assert set(of_kind("ServiceAccount")) == {
         "vmferry-controller",
+        "vmferry-check",
         "vmferry-uninstall",
         *(argo_names.service_account(identity) for identity in Identity),
     }

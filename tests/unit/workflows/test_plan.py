@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steps.model.kinds import API_VERSION
-from steps.model.plan import Bus, InterfaceModel, NamePolicy, NetworkPolicy, Plan, TargetPlan
+from steps.model.plan import (
+    Bus,
+    ImportLimits,
+    InterfaceModel,
+    NamePolicy,
+    NetworkPolicy,
+    Plan,
+    TargetPlan,
+)
 from steps.model.sources import SourceKind
 from tests.unit.builders import a_source, an_import
 from workflows.api.sources import OpenstackSource, OvaSource
@@ -114,6 +122,21 @@ def of_kind(kind: type[OpenstackSource | OvaSource], **spec: Any) -> OpenstackSo
 def test_a_source_without_an_address_is_refused(kind: type[OpenstackSource | OvaSource], field: str) -> None:
     with pytest.raises(Invalid, match=f"{kind.__name__} s has no spec.{field}; write https://"):
         plan(an_import(), of_kind(kind), Settings())
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "/etc/passwd", "FILE:///a", "ftp://files/a.ova", "a.ova"]
+)
+def test_only_a_persons_own_computer_reads_files(url: str) -> None:
+    """The plan refuses them too: a status of the source that says it is ready may be forged."""
+    with pytest.raises(Invalid, match="serve the file over HTTP"):
+        plan(an_import(), of_kind(OvaSource, url=url), Settings())
+    assert plan(an_import(), of_kind(OvaSource, url=url), Settings(local_files=True)).source.endpoint == url
+
+
+def test_the_limits_of_the_installation_reach_the_plan() -> None:
+    limits = ImportLimits(max_disks=3)
+    assert plan(an_import(), a_source(), Settings(limits=limits)).limits == limits
 
 
 def test_an_openstack_source_is_resolved_with_defaults() -> None:

@@ -169,7 +169,6 @@ def test_the_api_server_is_reached_at_its_port_only() -> None:
 
 def test_without_the_variable_there_is_no_guard() -> None:
     assert Guard.read({}) is None
-    assert guard.variables({"PATH": "/bin"}) == {}
 
 
 @pytest.mark.parametrize("name", [BLOCKED, ALLOWED])
@@ -275,8 +274,3 @@ def test_a_redirect_to_another_host_is_refused_where_the_installation_names_none
     assert f"redirects to the host '{INSIDE}'" in words
     done, _ = verify(tmp_path, **{ALLOWED: "127.0.0.0/8", REDIRECT_HOSTS: INSIDE})
     assert asked
-
-
-def test_children_get_the_settings_of_the_guard() -> None:
-    given = {BLOCKED: "", ALLOWED: "10.0.0.1", REDIRECT_HOSTS: "cdn"}
-    assert guard.variables({**given, "PATH": "/bin"}) == given

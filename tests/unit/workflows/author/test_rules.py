@@ -119,6 +119,8 @@ def test_outputs_have_a_default_for_failed_steps() -> None:
             name: {"path": str(OUTPUTS / name), "default": ""}
             for name in ("image", "digest", "integrity", "volume")
         },
+        # Not "[]", which means that nothing is left.
+        "cleanup": {"left": {"path": str(OUTPUTS / "left"), "default": ""}},
     }
 
 

@@ -58,6 +58,12 @@ def node(
     return {**made, **more}
 
 
+def exited(left: str = "[]", **more: Any) -> Json:
+    """The exit handler, which has ended and reports `left` (JSON)."""
+    outputs = {"exitCode": "0", "parameters": [{"name": "left", "value": left}]}
+    return node("onExit", **{"templateName": "cleanup", "outputs": outputs, "end": 20, **more})
+
+
 def failed(stage: str, code: int | None, words: str = "", disk: str | None = None, **more: Any) -> Json:
     message = f"main: Error (exit code {code}): {words}\n" if code is not None else words
     outputs = {} if code is None else {"outputs": {"exitCode": str(code)}}

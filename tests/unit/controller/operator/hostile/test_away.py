@@ -8,7 +8,7 @@ import pytest
 
 from steps.model.kinds import CONFIG_MAP
 from tests.unit.controller.operator.world import World
-from tests.unit.workflows.status.situations import node
+from tests.unit.workflows.status.situations import exited, node
 
 
 def running() -> World:
@@ -30,7 +30,7 @@ def test_the_first_look_after_a_long_time_stops_the_workflow(away: timedelta) ->
     assert world.workflow()["spec"]["shutdown"] == "Stop"
     assert world.cluster.all(CONFIG_MAP, "vmferry") != []
     assert "GaveUp" not in world.events()
-    world.argo(node("preflight"), node("onExit", templateName="cleanup"), phase="Failed")
+    world.argo(node("preflight"), exited(), phase="Failed")
     world.look(2)
     assert world.raw is None
 

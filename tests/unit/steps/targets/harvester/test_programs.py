@@ -19,6 +19,7 @@ from steps.model.machine import Machine
 from steps.model.plan import DiskFormat
 from steps.model.scratch import Ready, ready
 from steps.model.volumes import Volumes
+from steps.providers import outage
 from steps.runtime import kubeapi
 from steps.runtime.cluster import Cluster
 from steps.runtime.program import Arguments, Context, run_body
@@ -103,10 +104,21 @@ class Locked:
 class Serving(threading.Thread):
     """The serve step, running."""
 
-    def __init__(self, pod: Pod, *argv: str) -> None:
+    def __init__(
+        self,
+        pod: Pod,
+        *argv: str,
+        listen: str = "127.0.0.1",
+        host: str = "127.0.0.1",
+        tls: Path | None = None,
+    ) -> None:
+        """`tls` is the folder with its certificate."""
         super().__init__()
+        self._tls = tls
         with socket.create_server(("127.0.0.1", 0)) as taken:
             self.port = taken.getsockname()[1]
+        self._listen = listen
+        self._host = host
         self.code: Exit | None = None
         self.stop = Stop()
         self._pod = pod
@@ -114,15 +126,16 @@ class Serving(threading.Thread):
 
     @property
     def origin(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://{self._host}:{self.port}"
 
     @property
     def web(self) -> HttpServing:
-        return HttpServing(ServedUrl(TOKEN, self.origin))
+        return HttpServing(ServedUrl(TOKEN, self.origin), self._tls / "ca.crt" if self._tls else None)
 
     def run(self) -> None:
-        listen = ("--listen", f"127.0.0.1:{self.port}")
-        given = ("--disk", "disk-0", "--token-file", self._pod.token, *listen, *self._argv)
+        listen = ("--listen", f"{self._listen}:{self.port}")
+        tls = ("--tls", str(self._tls)) if self._tls else ()
+        given = ("--disk", "disk-0", "--token-file", self._pod.token, *listen, *tls, *self._argv)
         self.code = self._pod.run(serve.body, serve.arguments(), *given, stop=self.stop)
 
 
@@ -177,8 +190,7 @@ class FakeProvider:
 def test_preflight_publishes_and_cleanup_releases(
     pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (preflight, cleanup):
-        monkeypatch.setattr(module, "connect", lambda _: FakeProvider(world.machine))
+    monkeypatch.setattr(outage, "connect", lambda _: FakeProvider(world.machine))
     name = f"{world.plan.run}-machine"
     assert pod.run(preflight.body, preflight.arguments(), "--publish-to", f"configmap/{name}") is Exit.DONE
     assert json.loads(pod.output("disks.json")) == ["disk-0"]
@@ -259,7 +271,7 @@ def a_claim(world: World, name: str) -> None:
 def test_cleanup_succeeds_whatever_the_cluster_answers(
     pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cleanup, "connect", lambda _: FakeProvider(world.machine))
+    monkeypatch.setattr(outage, "connect", lambda _: FakeProvider(world.machine))
     world.cluster.denied |= {("list", CLAIM), ("list", SERVICE)}
     assert pod.run(cleanup.body, cleanup.arguments(), "--status", "Succeeded") is Exit.DONE
     captured = capfd.readouterr()
@@ -270,7 +282,7 @@ def test_a_preflight_that_refuses_makes_nothing(
     pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bare = world.machine.model_copy(update={"disks": ()})
-    monkeypatch.setattr(preflight, "connect", lambda _: FakeProvider(bare))
+    monkeypatch.setattr(outage, "connect", lambda _: FakeProvider(bare))
     given = ("--publish-to", "configmap/m")
     assert pod.run(preflight.body, preflight.arguments(), *given) is Exit.UNSUPPORTED
     assert world.cluster.writes() == []
