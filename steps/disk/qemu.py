@@ -13,7 +13,6 @@ import os
 import re
 import signal
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,19 +107,23 @@ def measure(path: Path, image_format: str, target_format: str) -> Measure:
 def read_head(path: Path, image_format: str, count: int) -> bytes:
     """The first bytes of the disk in an image, at most `count`. Check the image by `info` before.
 
+    Unless it is raw, a file next to it is written for a moment.
+
     Raises:
-        StepError: CORRUPT.
+        StepError: CORRUPT; NO_SPACE.
     """
     if image_format == "raw":
         with path.open("rb") as file:
             return file.read(count)
-    with tempfile.TemporaryDirectory(prefix="vmferry-head-") as folder:
-        head = Path(folder) / "head"
-        options = ["-f", image_format, "-O", "raw", f"bs={count}", "count=1"]
-        result = _run("dd", *options, f"if={_absolute_name(path)}", f"of={head}")
+    head = path.with_name(path.name + ".head")
+    options = ["-f", image_format, "-O", "raw", f"bs={count}", "count=1"]
+    try:
+        result = _run("dd", *options, f"if={_absolute_name(path)}", f"of={_absolute_name(head)}")
         if result.returncode:
             raise _failure("dd", path, result.stderr, result.returncode)
         return head.read_bytes()
+    finally:
+        head.unlink(missing_ok=True)
 
 
 def convert(
