@@ -218,10 +218,10 @@ def _read_versions(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> 
         connection.request(
             "GET", f"{endpoint.path}/vimServiceVersions.xml", headers={"User-Agent": user_agent}
         )
-        response = connection.getresponse()
-        if response.status >= 500:  # vCenter's proxy answers 503 while its services start
-            raise HTTPException(f"{response.status} {response.reason}")
-        return response.read()
+        with connection.getresponse() as response:
+            if response.status >= 500:  # vCenter's proxy answers 503 while its services start
+                raise HTTPException(f"{response.status} {response.reason}")
+            return response.read()
     finally:
         connection.close()
 
