@@ -38,5 +38,5 @@ def request(url: str, *, method: str = "GET", tls: ssl.SSLContext | None = None)
 
 def _opener(tls: ssl.SSLContext) -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls)
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls), _NoRedirect()
     )

@@ -1,6 +1,6 @@
 {{/* Which pods may connect to what: for each NetworkPolicy of egress.yaml the pods, and parts of "vmferry.egressRules".
 Every pod of a Workflow may reach the API server, where Argo's executor reports; a new stage gets nothing more. Pods that
-check a source (stage verify) are not part of a Workflow and have no token. */}}
+check a source (stage verify) are not part of a Workflow and have no token. The controller connects to no source. */}}
 {{- define "vmferry.egress" -}}
 {{- $stage := "migration.harvesterhci.io/stage" -}}
 {{- $release := dict "app.kubernetes.io/name" "vmferry" "app.kubernetes.io/instance" .Release.Name -}}
@@ -22,7 +22,7 @@ image:
 controller:
   pods:
     matchLabels: {{ merge (dict "app.kubernetes.io/component" "controller") $release | toJson }}
-  to: [apiServer, nameServers, sources, moreForSources]
+  to: [apiServer]
 uninstall:
   pods:
     matchLabels: {{ merge (dict "app.kubernetes.io/component" "uninstall") $release | toJson }}

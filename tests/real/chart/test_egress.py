@@ -71,7 +71,7 @@ def of_component(component: str) -> dict[str, str]:
 
 
 PODS: Final = {**{stage: of_stage(stage) for stage in STAGES}, "controller": of_component("controller")}
-CONNECTS_TO_SOURCES: Final = {*SOURCE_STAGES, CHECK, "controller"}
+CONNECTS_TO_SOURCES: Final = {*SOURCE_STAGES, CHECK}
 
 
 @pytest.mark.parametrize("pod", PODS)

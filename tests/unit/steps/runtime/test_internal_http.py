@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import http.server
+import ssl
 import threading
 import urllib.error
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from steps.runtime import internal_http
+from tests.tls import self_signed
 
 
-def test_a_request_between_steps_follows_no_redirect() -> None:
+@pytest.mark.parametrize("is_encrypted", [False, True], ids=["http", "https"])
+def test_a_request_between_steps_follows_no_redirect(tmp_path: Path, *, is_encrypted: bool) -> None:
     """`serve` reads a hostile disk; whoever took it over must not choose what the step `image` requests."""
     asked: list[str] = []
 
@@ -27,10 +31,15 @@ def test_a_request_between_steps_follows_no_redirect() -> None:
         def log_message(self, *_: Any) -> None:
             """Nothing."""
 
+    certificate = self_signed(tmp_path)
+    trust = ssl.create_default_context(cafile=str(certificate.certificate)) if is_encrypted else None
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as server:
+        if is_encrypted:
+            server.socket = certificate.server().wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"{'https' if is_encrypted else 'http'}://localhost:{server.server_port}/disk"
         with pytest.raises(urllib.error.HTTPError) as caught:
-            internal_http.request(f"http://127.0.0.1:{server.server_port}/disk", method="HEAD")
+            internal_http.request(url, method="HEAD", tls=trust)
         caught.value.close()
         server.shutdown()
     assert caught.value.code == 302
