@@ -7,14 +7,16 @@ Sizes are bytes unless a name says otherwise.
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Literal, Self
+import re
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from steps.model import unique
 from steps.model.document import Document
 
-DiskId = Annotated[str, Field(pattern=r"^disk-[0-9]{1,3}$")]
+_DISK_ID: Final = r"^disk-[0-9]{1,3}$"
+DiskId = Annotated[str, Field(pattern=_DISK_ID)]
 """Short and stable (`disk-0`): it becomes part of node, claim and file names."""
 MacAddress = Annotated[str, Field(pattern=r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")]
 
@@ -185,3 +187,8 @@ class Machine(Document):
             if disk.id == disk_id:
                 return disk
         raise KeyError(disk_id)
+
+
+def is_disk_id(value: object) -> bool:
+    """Whether a value of unknown origin is the id of a disk."""
+    return isinstance(value, str) and re.fullmatch(_DISK_ID, value) is not None

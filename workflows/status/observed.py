@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Final
 
+from steps.model.workflow_nodes import nodes_of
 from workflows.api.conditions import TIME
 from workflows.stages import STAGES
 from workflows.status.nodes import Json, Leaf, Phase, attempt_of, blame, disk_of, leaves, parse_time, stage_of
-from workflows.status.packed import is_packed, nodes_of
+from workflows.status.packed import is_packed
 
 NAME_LIMIT: Final = 1000
 """Nodes with longer names are ignored."""

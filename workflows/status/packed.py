@@ -1,30 +1,17 @@
-"""The nodes of a Workflow's status, also where Argo has packed them.
+"""Changes of the nodes of a Workflow's status, also where Argo has packed them.
 
-Argo packs the nodes above 1 MiB (argo-workflows, workflow/packer): base64 of gzip of JSON. A Workflow of some
-sixty disks reaches that. Nodes that Argo keeps in a database cannot be read here.
+`steps.model.workflow_nodes` reads them.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import gzip
 import json
-import zlib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
-Json = dict[str, Any]
-UNPACKED_LIMIT: Final = 16 << 20
-"""Maximum bytes of nodes in a packed status: enough for hundreds of disks, but no bomb."""
-
-
-def nodes_of(status: Mapping[str, Any]) -> Json:
-    """The nodes by their ids; empty if there are none, or none that can be read."""
-    nodes = status.get("nodes")
-    if isinstance(nodes, dict) and nodes:
-        return nodes
-    return _unpacked(status.get("compressedNodes"))
+from steps.model.workflow_nodes import Json, nodes_of
 
 
 def is_packed(status: Mapping[str, Any]) -> bool:
@@ -43,16 +30,3 @@ def changed(status: Mapping[str, Any], changes: Mapping[str, Json]) -> Json:
 def pack(nodes: Json) -> str:
     """Nodes as Argo packs them."""
     return base64.b64encode(gzip.compress(json.dumps(nodes).encode())).decode()
-
-
-def _unpacked(packed: object) -> Json:
-    """Empty for any other compression, for damaged data, and for more than `UNPACKED_LIMIT` bytes."""
-    if not isinstance(packed, str):
-        return {}
-    try:
-        data = base64.b64decode(packed, validate=True)
-        text = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, UNPACKED_LIMIT)
-        nodes = json.loads(text)
-    except (binascii.Error, zlib.error, ValueError, RecursionError):
-        return {}
-    return nodes if isinstance(nodes, dict) else {}

@@ -16,10 +16,10 @@ from controller.operator.decide.actions import (
 from controller.operator.observe.facts import Facts
 from steps.model.kinds import GROUP, Object
 from steps.model.plan import Gate
+from steps.model.workflow_nodes import nodes_of
 from workflows.api.annotations import APPROVE
 from workflows.status.nodes import Phase
 from workflows.status.observed import Observed
-from workflows.status.packed import nodes_of
 
 CANCELLED: Final = f"{GROUP}/cancelled"
 """Annotation of a Workflow that was stopped because of `spec.cancel`."""
