@@ -105,7 +105,7 @@ class DeleteRuns:
 
 @dataclass(frozen=True)
 class RunCleanup:
-    """Run the cleanup step alone, because no exit handler has run, or the Workflow was deleted."""
+    """Run the exit handler alone: none has run, or the source was not clean after it."""
 
     plan: Plan
     credentials: Mapping[str, str] = field(repr=False)

@@ -23,7 +23,7 @@ from controller.operator.observe.facts import Facts
 from controller.operator.options import Options
 from workflows.api.conditions import stamp
 from workflows.api.status import ImportStatus
-from workflows.stages import CLEANUP
+from workflows.status.leftovers import leftovers_of
 from workflows.status.phase import has_succeeded
 
 SOON: Final = 5.0
@@ -88,9 +88,8 @@ def _cleanup(facts: Facts) -> tuple[Action, ...] | None:
 
 
 def _is_released(facts: Facts) -> bool:
-    """Whether the exit handler has succeeded."""
-    leaf = facts.seen.leaf(CLEANUP) if facts.seen else None
-    return leaf is not None and leaf.phase.succeeded
+    """Whether the exit handler has asked the source, and left nothing there."""
+    return leftovers_of(facts.seen).is_clean
 
 
 def _timeout_event(facts: Facts, options: Options) -> EmitEvent:

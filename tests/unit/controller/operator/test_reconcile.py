@@ -16,13 +16,14 @@ from controller.operator.sweep import sweep
 from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CONFIG_MAP, EVENT, IMPORT, SECRET, WORKFLOW, Object
+from steps.model.leftovers import NOT_ASKED
 from steps.model.machine import Machine
 from steps.model.plan import Plan
 from steps.model.sources import SourceKind
 from tests.unit.builders import a_machine, without_provider
 from tests.unit.controller.operator.world import KEY, World, vm_of_others
 from tests.unit.steps.targets.harvester.fake_cluster import Fault, KilledError
-from tests.unit.workflows.status.situations import at, failed, found, node, upto
+from tests.unit.workflows.status.situations import Json, at, failed, found, node, released, upto
 from workflows import argo_names
 from workflows.api.annotations import APPROVE, RETRY
 from workflows.api.conditions import find
@@ -259,11 +260,11 @@ class TestCorrectedSecret:
     def test_a_correction_while_the_workflow_ended_counts(self) -> None:
         """The exit handler takes half a minute, and the run's copy is updated meanwhile."""
         world = begun()
-        world.argo(failed("preflight", Exit.DENIED, "wrong"), node("onExit", "Running"))
+        world.argo(failed("preflight", Exit.DENIED, "wrong"), *released(phase="Running"))
         world.look(2)
         world.set_password("right")
         world.look(2)
-        world.argo(failed("preflight", Exit.DENIED, "wrong"), node("onExit"), phase="Failed")
+        world.argo(failed("preflight", Exit.DENIED, "wrong"), *released(), phase="Failed")
         world.look(3)
         assert world.workflows()[0].endswith("-r1")
 
@@ -643,13 +644,8 @@ class TestDeletion:
         assert world.workflow()["spec"]["shutdown"] == "Stop"
         world.look(2)
         assert world.raw is not None
-        cleanup = node("onExit", name="x.onExit", templateName="cleanup")
-        world.argo(
-            found(),
-            failed("poweroff", None, "workflow shutdown with strategy:  Stop"),
-            cleanup,
-            phase="Failed",
-        )
+        stopped = failed("poweroff", None, "workflow shutdown with strategy:  Stop")
+        world.argo(found(), stopped, *released(), phase="Failed")
         world.look(2)
         assert world.raw is None
         assert world.workflows() == []
@@ -667,7 +663,41 @@ class TestDeletion:
         assert back is not None
         assert back["spec"]["shutdown"] == "Stop"
         assert world.raw is not None
-        world.argo(node("onExit", templateName="cleanup"), phase="Failed", name=argo_names.give_back(run))
+        world.argo(*released(), phase="Failed", name=argo_names.give_back(run))
+        world.look(2)
+        assert world.raw is None
+        assert world.workflows() == []
+
+    @pytest.mark.parametrize(
+        "handler",
+        [
+            released("a snapshot of disk-0"),
+            released(f"{NOT_ASKED}no answer from vcenter.example"),
+            released(phase="Failed"),
+            [node("onExit", templateName="cleanup")],
+        ],
+        ids=["something-left", "not-asked", "failed", "earlier-version"],
+    )
+    def test_deletion_runs_the_cleanup_again_unless_the_source_was_clean(self, handler: list[Json]) -> None:
+        """Finding F8: an exit handler that could not ask the source ends well, too."""
+        world = begun()
+        world.argo(
+            found(), node("poweroff"), failed("export", 30, "no answer", "disk-0"), *handler, phase="Failed"
+        )
+        world.look()
+        run = world.workflows()[0]
+        world.delete()
+        world.look(2)
+        assert argo_names.give_back(run) in world.workflows()
+        assert world.raw is not None
+
+    def test_deletion_runs_no_second_cleanup_if_the_source_was_clean(self) -> None:
+        world = begun()
+        world.argo(
+            found(), node("poweroff"), failed("export", 30, "no", "disk-0"), *released(), phase="Failed"
+        )
+        world.look()
+        world.delete()
         world.look(2)
         assert world.raw is None
         assert world.workflows() == []

@@ -70,6 +70,13 @@ def found(disks: tuple[str, ...] = DISKS) -> Json:
     return node("preflight", outputs=outputs)
 
 
+def released(*left: str, phase: str = "Succeeded") -> list[Json]:
+    """The nodes of the exit handler; `left` is what the source keeps."""
+    outputs = {"exitCode": "0", "parameters": [{"name": "left", "value": json.dumps(left)}]}
+    step = node("onExit.release-source", phase, outputs=outputs if phase == "Succeeded" else {})
+    return [node("onExit", phase, kind="DAG", templateName="cleanup"), step]
+
+
 def upto(stage: str, disks: tuple[str, ...] = DISKS) -> list[Json]:
     """All nodes before a stage, finished."""
     made = [found(disks), node("approve-poweroff", "Skipped", kind="Skipped"), node("poweroff")]
