@@ -9,7 +9,7 @@ JOBS ?= 2
 # the tests that need only Python
 PURE_TESTS := tests/unit
 
-.PHONY: help demo docs test fuzz mutants e2e e2e-smoke check lab lab-down openstack-lab openstack-lab-down bench bench-check golden format requirements clean
+.PHONY: help demo docs test fuzz mutants e2e e2e-smoke release check lab lab-down openstack-lab openstack-lab-down bench bench-check golden format requirements clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,12 +28,17 @@ fuzz: ## Fuzz every parser of foreign bytes for a minute each; print the seed, w
 	@VMFERRY_FUZZ_SECONDS=60 $(BIN)/pytest -n $(JOBS) -rA tests/fuzz/test_fuzz.py
 
 e2e: ## Run whole imports in the lab: real Kubernetes and Harvester, and Argo if its binaries exist (root)
-	@$(PREPARE) packages python vcenter guest helm
+	@$(PREPARE) packages python vcenter guest helm syft
 	@tests/real/cluster/run
 
 e2e-smoke: ## Run the part of e2e for CI: chart, one import, one retry, one deletion; about ten minutes (root)
 	@$(PREPARE) packages python vcenter guest helm
 	@tests/real/cluster/run --smoke
+
+release: ## Build images, SBOMs and chart into dist/; BASE=NAME@sha256:DIGEST is the base image (docs/contributing/release.md)
+	@: $(if $(findstring @sha256:,$(BASE)),,$(error BASE has no digest; use make release BASE=NAME@sha256:DIGEST))
+	@$(PREPARE) python helm buildah syft
+	@$(BIN)/python -m images.release --base "$(BASE)" $(RELEASE)
 
 check: ## Check lint, types and import contracts, and run the unit tests: under 40 seconds
 	@$(PREPARE) python

@@ -80,12 +80,14 @@ def _happened() -> str:
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "reference/resources.md": tables.resources,
     "reference/chart.md": tables.chart,
+    "reference/rights.md": tables.rights,
 }
 BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
     "commands": tables.commands,
     "exit-codes": tables.exits,
     "actions": tables.actions,
     "stages": tables.stages,
+    "threats": tables.threats,
     "get-source": _ready,
     "get-source-refused": _refused,
     "get-waiting": _got("1-waiting-for-approval"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import enum
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import typer
+from ruamel.yaml import YAML
 
 from controller.cli.main import app
 from steps.model.contract import Exit, is_retryable
@@ -187,6 +189,82 @@ def stages() -> str:
         for stage in STAGES
     )
     return "\n".join(_table(("stage", "after", "how often", "service account", "retries"), rows))
+
+
+# --- security
+
+
+def threats() -> str:
+    """The threats of explanation/threats.yaml, by who attacks."""
+    rows = YAML(typ="safe").load((ROOT / "docs" / "explanation" / "threats.yaml").read_text())
+    parts: list[str] = []
+    for attacker, title in ATTACKERS.items():
+        parts += [f"### {title}", ""]
+        chosen = (row for row in rows if row["from"] == attacker)
+        parts += [*_table(("id", "threat", "defence", "test"), map(_threat, chosen)), ""]
+    return "\n".join(parts).rstrip()
+
+
+ATTACKERS: Final = {
+    "tenant": "A tenant",
+    "source": "A hostile source",
+    "step": "A compromised step",
+    "person": "A person with the Role vmferry-operator",
+    "network": "Somebody on the network",
+    "chance": "Without an attacker: kills, outages, mistakes",
+    "supply": "A changed package or image",
+}
+"""The words in threats.yaml, with the titles of their tables."""
+
+
+def _threat(row: Json) -> tuple[str, ...]:
+    tests = "<br>".join(f"`{name}`" for name in row["tests"])
+    return f"`{row['id']}`", _sentence(row["threat"]), _sentence(row["defence"]), tests
+
+
+def rights() -> str:
+    """The rights of every identity, before and now, from reference/rights.json."""
+    tables = json.loads((ROOT / "docs" / "reference" / "rights.json").read_text())
+    before, now = tables["before"], tables["now"]
+    parts = [NOTE, "", "# Rights of every identity", ""]
+    for paragraph in _RIGHTS:
+        parts += [*_wrapped(paragraph), ""]
+    for identity in (*now, *(name for name in before if name not in now)):
+        parts += [f"## {identity}", ""]
+        rows = _rights(before.get(identity, {}), now.get(identity, {}))
+        parts += [*_table(("where", "resource", "before", "now"), rows), ""]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+_RIGHTS: Final = (
+    "The API server lists these rights (`kubectl auth can-i --list --as=…`) with the chart installed and its "
+    "default values. Left out are the rights that every account has and, for the roles `edit` and `view`, "
+    "those that Kubernetes gives to them. [Security](../explanation/security.md#service-accounts) says what "
+    "each identity is for.",
+    "`before` is the chart before tenants were separated (commit 6ccfa8e). With the value `namespaces`, "
+    "`all namespaces` are only those in that list; resources without a namespace stay.",
+)
+
+
+def _rights(before: Json, now: Json) -> Iterator[tuple[str, ...]]:
+    """One row for each resource and place. What is true in every namespace is not repeated."""
+    old, new = _by_place(before), _by_place(now)
+    for place, resource in sorted({*old, *new}):
+        name, _, names = resource.partition(" ")
+        key = place, resource
+        yield place, f"`{name}` {names}".rstrip(), old.get(key, ""), new.get(key, "")
+
+
+def _by_place(found: Json) -> dict[tuple[str, str], str]:
+    """Verbs by place and resource."""
+    here, there = found.get("release namespace", {}), found.get("other namespaces", {})
+    where = "all namespaces" if "release namespace" in found else "that namespace"
+    rows = {(where, resource): verbs for resource, verbs in there.items()}
+    for resource, verbs in here.items():
+        more = [verb for verb in verbs.split() if verb not in there.get(resource, "").split()]
+        if more:
+            rows["release namespace", resource] = " ".join(more)
+    return rows
 
 
 # --- text

@@ -2,15 +2,21 @@
 
 A disk that landed in that format is checked; any other is converted by qemu-img. Formats are always
 named: a format guessed from the content lets a guest choose how its own disk is read.
+
+The target guesses, because nothing tells it the format. So a raw disk that would be taken for something else
+becomes a qcow2 image: its header proves what is inside (see `steps.disk.guesses`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from steps.disk import qemu
+from steps.disk import qemu, wrap
+from steps.disk.guesses import HEAD_BYTES, Guess, guess
 from steps.disk.land import Landed
+from steps.disk.landed import LandingFiles
 from steps.model import scratch
 from steps.model.contract import Exit, StepError
 from steps.model.plan import DiskFormat
@@ -57,9 +63,19 @@ def body(context: Context) -> None:
             stop=context.stop,
         )
         check(options.out, DiskFormat(options.format), None)
+        warn_if_taken_for_another(options.out, DiskFormat(options.format))
     else:
         convert_planned(context, options.disk, progress)
     progress.finish()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked disk: its file, the file's format, and what receivers would take the disk inside for."""
+
+    path: Path
+    format: DiskFormat
+    guess: Guess | None
 
 
 def convert_planned(context: Context, disk_id: str, progress: Progress) -> None:
@@ -68,8 +84,16 @@ def convert_planned(context: Context, disk_id: str, progress: Progress) -> None:
     disk = context.machine().disk(disk_id)
     out = scratch.landing(context.scratch, target_format)
     landed = Landed.load(out)
-    ensure_format(landed, out, target_format, disk.capacity, report=progress.update, stop=context.stop)
-    ready = Ready(file=out.name, format=target_format, virtual_size=disk.capacity, size=out.stat().st_size)
+    prepared = ensure_format(
+        landed, out, target_format, disk.capacity, report=progress.update, stop=context.stop
+    )
+    ready = Ready(
+        file=prepared.path.name,
+        format=prepared.format,
+        virtual_size=disk.capacity,
+        size=prepared.path.stat().st_size,
+        taken_for=prepared.guess.format if prepared.guess and prepared.guess.by_qemu else "",
+    )
     ready.save(scratch.ready(context.scratch))
 
 
@@ -81,20 +105,58 @@ def ensure_format(
     *,
     report: Callable[[int, int], None],
     stop: Stop,
-) -> None:
-    """Write the disk to `out` in the wanted format, and prove that it is complete.
+) -> Prepared:
+    """Write the disk in the wanted format, and prove that it is complete.
+
+    A raw disk that receivers would take for another format becomes qcow2, whatever is wanted.
 
     Raises:
-        StepError: the errors of `qemu.convert` and `check`.
+        StepError: the errors of `qemu.convert`, `wrap.wrap` and `check`.
         Stopped: likewise.
     """
-    if landed.format == target_format:
-        log.info(f"{out.name} is {target_format} already: checked, not converted")
-    else:
-        _check_size(landed.path, qemu.info(landed.path, landed.format), capacity)  # before hours of writing
-        qemu.convert(landed.path, landed.format, out, target_format, report=report, stop=stop)
-        log.info(f"{out.name} converted from {landed.format} to {target_format}")
-    check(out, target_format, capacity)
+    landed = wrap.recover(landed, out)
+    _check_size(landed.path, qemu.info(landed.path, landed.format), capacity)  # before hours of writing
+    found = guess(qemu.read_head(landed.path, landed.format, HEAD_BYTES))
+    if found is None or target_format is not DiskFormat.RAW:
+        return Prepared(_converted(landed, out, target_format, capacity, report, stop), target_format, found)
+    log.info(f"{out.name} is served as qcow2: receivers would take the raw disk for {found.format}")
+    files = LandingFiles(out)
+    if landed.format == DiskFormat.RAW:
+        landed = wrap.wrap(landed, out, found.format)
+        log.info(f"{landed.path.name} is a qcow2 image around the disk: nothing was copied")
+    path = landed.path if landed.format == DiskFormat.QCOW2 else files.wrapped
+    return Prepared(
+        _converted(landed, path, DiskFormat.QCOW2, capacity, report, stop), DiskFormat.QCOW2, found
+    )
+
+
+def _converted(
+    landed: Landed,
+    out: Path,
+    wanted: DiskFormat,
+    capacity: int | None,
+    report: Callable[[int, int], None],
+    stop: Stop,
+) -> Path:
+    """The file with the disk in the wanted format: the landed one, or `out` after a conversion."""
+    if landed.format == wanted:
+        if wanted is DiskFormat.QCOW2:
+            qemu.check(landed.path, wanted)
+        log.info(f"{landed.path.name} is {wanted} already: checked, not converted")
+        return landed.path
+    qemu.convert(landed.path, landed.format, out, wanted, report=report, stop=stop)
+    log.info(f"{out.name} converted from {landed.format} to {wanted}")
+    check(out, wanted, capacity)
+    return out
+
+
+def warn_if_taken_for_another(path: Path, disk_format: DiskFormat) -> None:
+    """Warn the person who converts a file by hand: nothing wraps the disk that he asked for as raw."""
+    found = guess(qemu.read_head(path, disk_format, HEAD_BYTES))
+    if found is not None and disk_format is DiskFormat.RAW:
+        log.warning(
+            f"programs that guess formats take {path.name} for {found.format}: always name its format"
+        )
 
 
 def check(path: Path, disk_format: DiskFormat, capacity: int | None) -> None:

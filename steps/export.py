@@ -15,7 +15,8 @@ from steps.disk.land import Landed, Source, land
 from steps.model import scratch
 from steps.model.contract import Exit, StepError
 from steps.model.plan import DiskFormat
-from steps.providers import Access, connect
+from steps.providers import Provider
+from steps.providers.outage import with_source
 from steps.runtime.program import Arguments, Context, log, run
 from steps.runtime.progress import Progress
 
@@ -66,18 +67,13 @@ def export_planned(context: Context, disk_id: str) -> Landed:
     """Export a disk of the plan's VM to scratch."""
     plan, machine = context.plan(), context.machine()
     disk = machine.disk(disk_id)
-    access = Access(
-        plan=plan.source,
-        credentials=context.credentials,
-        stop=context.stop,
-        run=plan.run,
-        step=f"export-{disk_id}",
-        state_folder=context.scratch,
-    )
     progress = Progress.from_environment(disk.allocated or disk.capacity)
-    with connect(access) as provider:
-        out = scratch.landing(context.scratch, plan.target.format)
-        landed = provider.export(machine, disk, out, plan.target.format, progress.update)
+    out = scratch.landing(context.scratch, plan.target.format)
+
+    def export(provider: Provider) -> Landed:
+        return provider.export(machine, disk, out, plan.target.format, progress.update)
+
+    landed = with_source(context, f"export-{disk_id}", export, done=lambda: progress.done)
     progress.finish()
     return landed
 

@@ -37,7 +37,13 @@ def arguments() -> Arguments:
         "--origin", metavar="URL", help=f"scheme, host and port; default: from ${ADDRESS_ENV}"
     )
     serving_options.add_argument(
-        "--token-file", type=Path, metavar="FILE", help="file with the secret part of the path"
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="file with the secret part of the description's path",
+    )
+    serving_options.add_argument(
+        "--ca", type=Path, metavar="FILE", help="CA of an https origin; default: those of the system"
     )
     serving_options.add_argument(
         "--workflow",
@@ -75,7 +81,8 @@ def publish_served(context: Context, progress: Progress) -> Published:
     from steps.targets.harvester.serving import HttpServing, ServedUrl, read_token  # noqa: PLC0415
 
     options, plan = context.arguments, context.plan()
-    serving = HttpServing(ServedUrl(read_token(options.token_file), options.origin or origin()))
+    served_url = ServedUrl(read_token(options.token_file), options.origin or origin())
+    serving = HttpServing(served_url, options.ca)
     target = connect(
         plan,
         context.into,

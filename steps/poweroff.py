@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from steps.providers import Access, connect
+from steps.providers.outage import with_source
 from steps.runtime.program import Arguments, Context, log, run
 
 
@@ -17,16 +17,7 @@ def arguments() -> Arguments:
 
 def body(context: Context) -> None:
     plan, machine = context.plan(), context.machine()
-    access = Access(
-        plan=plan.source,
-        credentials=context.credentials,
-        stop=context.stop,
-        run=plan.run,
-        step="poweroff",
-        state_folder=context.scratch,
-    )
-    with connect(access) as provider:
-        provider.power_off(machine, plan.power)
+    with_source(context, "poweroff", lambda provider: provider.power_off(machine, plan.power))
     log.info("the source VM is off", vm=machine.name, path=machine.path)
 
 

@@ -10,16 +10,18 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from steps.model.concerns import about, merged
+from steps.model.concerns import about, bounded, merged, with_short_notes
 from steps.model.contract import Exit, StepError
 from steps.model.document import write_atomically
+from steps.model.limits import exceeded
 from steps.model.machine import Concern, Machine, Power, Severity
 from steps.model.machine_output import MACHINE_OUTPUT, to_output
 from steps.model.mapping import blocking, check_disks, shape
 from steps.model.naming import target_name
 from steps.model.networks import check_cards, check_networks
 from steps.model.plan import Plan
-from steps.providers import Access, Provider, connect
+from steps.providers import Provider
+from steps.providers.outage import with_source
 from steps.runtime.program import MACHINE, Arguments, Context, log, run
 
 DISKS = "disks.json"
@@ -42,16 +44,7 @@ def arguments() -> Arguments:
 
 def body(context: Context) -> None:
     plan = context.plan()
-    access = Access(
-        plan=plan.source,
-        credentials=context.credentials,
-        stop=context.stop,
-        run=plan.run,
-        step="preflight",
-        state_folder=context.scratch,
-    )
-    with connect(access) as provider:
-        machine = examine(provider, plan)
+    machine = with_source(context, "preflight", lambda provider: examine(provider, plan))
     for concern in machine.concerns:
         log.warning(str(concern), code=concern.code, severity=concern.severity)
     refuse(plan, machine)
@@ -62,15 +55,19 @@ def body(context: Context) -> None:
 
 def examine(provider: Provider, plan: Plan) -> Machine:
     """The VM with all concerns: those of the source, and those of the request."""
-    machine = provider.describe(plan.vm, plan.folder)
+    machine = with_short_notes(provider.describe(plan.vm, plan.folder))
     network_concerns = (
         [] if plan.skip_preflight_checks else check_networks(plan.target, known_networks(provider, machine))
     )
     mapping_concerns = (*check_disks(plan.target, machine), *check_cards(plan.target, machine.nics))
     concerns = merged(
-        _with_skipped_checks(plan, machine.concerns), about(machine), network_concerns, mapping_concerns
+        _with_skipped_checks(plan, machine.concerns),
+        about(machine),
+        exceeded(machine, plan.limits),
+        network_concerns,
+        mapping_concerns,
     )
-    return machine.model_copy(update={"concerns": concerns})
+    return machine.model_copy(update={"concerns": bounded(concerns)})
 
 
 def _with_skipped_checks(plan: Plan, concerns: Iterable[Concern]) -> Iterator[Concern]:

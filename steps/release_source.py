@@ -1,8 +1,8 @@
 """release-source: release what this import still holds at its source, whether it succeeded or failed.
 
 Runs at the end, as a part of the exit handler. It has the source's credentials and no rights on the cluster.
-It succeeds even if it could not release everything, and reports the rest: a failing exit handler would fail
-an import that has succeeded.
+It succeeds even if it could not release everything: a failing exit handler would fail an import that has
+succeeded. The output `left` has the rest, and the controller runs this step again.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ from collections.abc import Sequence
 
 from steps.model import leftovers
 from steps.model.contract import StepError
-from steps.model.document import write_atomically
-from steps.model.plan import Plan
-from steps.providers import Access, connect
+from steps.providers.outage import with_source
 from steps.runtime.program import Arguments, Context, log, run
 
 EPILOG = """\
 example:
   python -m steps.release_source
 
-result among the outputs: left.json, a list of what is left at the source; [] if nothing is left
+result among the outputs: left, a list of what is left at the source; null if it could not be asked
 """
 
 
@@ -29,28 +27,20 @@ def arguments() -> Arguments:
 
 
 def body(context: Context) -> None:
-    write_atomically(context.outputs / leftovers.LEFT, release(context, context.plan()))
+    text = leftovers.to_text(release(context))
+    (context.outputs / leftovers.OUTPUT).write_text(text, encoding="utf-8")
 
 
-def release(context: Context, plan: Plan) -> str:
-    """Release everything that can be released; returns the result for the outputs."""
-    access = Access(
-        plan=plan.source,
-        credentials=context.credentials,
-        stop=context.stop,
-        run=plan.run,
-        step="release-source",
-        state_folder=context.scratch,
-    )
+def release(context: Context) -> list[str] | None:
+    """Release what the source holds; returns what is left, None if the source could not be asked."""
     try:
-        with connect(access) as provider:
-            left = provider.release()
+        left = with_source(context, "release-source", lambda provider: provider.release())
     except StepError as error:
         log.warning(f"could not check the source for leftovers: {error}")
-        return leftovers.not_asked(str(error))
+        return None
     for leftover in left:
         log.warning(f"left at the source: {leftover}")
-    return leftovers.to_output(left)
+    return left
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -3,14 +3,16 @@
 In parallel it computes the SHA-512 of the file, which Longhorn publishes of an image, so that the two
 can be compared without extra waiting.
 
-In a cluster the path has a secret part, a JSON file next to the disk describes to the `image` step what is
-served, and serving ends with that step: exit code 0 when the image exists, 20 when that step failed.
+In a cluster the path has a secret part, a JSON file describes to the `image` step what is served and where,
+and serving ends with that step: exit code 0 when the image exists, 20 when that step failed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -21,7 +23,7 @@ from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from steps.model import scratch
+from steps.model import names, scratch
 from steps.model.contract import Exit, StepError, Stopped
 from steps.model.document import write_atomically
 from steps.runtime import internal_http
@@ -37,7 +39,11 @@ examples:
   python -m steps.serve --disk disk-0 --path /6f1c/disk-0.qcow2
   python -m steps.serve --file disk.qcow2 --listen 127.0.0.1:8080
   python -m steps.serve --disk disk-0 --token-file /run/address/token --workflow vmi-web-0a1b2c3d-g1
+  python -m steps.serve --file disk.qcow2 --listen 192.0.2.7:8443 --tls certificate/
 """
+CERTIFICATE: Final = "tls.crt"
+KEY: Final = "tls.key"
+"""The keys of a Secret of type kubernetes.io/tls."""
 
 
 def arguments() -> Arguments:
@@ -45,11 +51,16 @@ def arguments() -> Arguments:
     inputs = parser.add_mutually_exclusive_group(required=True)
     inputs.add_argument("--disk", help="id of the disk in the plan, such as disk-0")
     inputs.add_argument("--file", type=Path, help="serve this file instead")
-    parser.add_argument("--listen", default="0.0.0.0:8080", metavar="ADDRESS:PORT")
+    parser.add_argument(
+        "--listen", metavar="ADDRESS:PORT", help=f"default: every address of the host, port {names.PORT}"
+    )
+    parser.add_argument(
+        "--tls", type=Path, metavar="DIR", help=f"serve HTTPS with {CERTIFICATE} and {KEY} of this folder"
+    )
     parser.add_argument("--path", help="path of the file in the URL; default: /NAME of the file")
     cluster_options = parser.add_argument_group("in a cluster, until the image step of the same disk is done")
     cluster_options.add_argument(
-        "--token-file", type=Path, metavar="FILE", help="file with the secret part of the path"
+        "--token-file", type=Path, metavar="FILE", help="file with the secret part of the description's path"
     )
     cluster_options.add_argument(
         "--workflow",
@@ -77,8 +88,9 @@ def body(context: Context) -> None:
     path = options.path or f"/{file.name}"
     with tempfile.TemporaryDirectory(prefix="vmferry-serve-") as folder:
         config = Path(folder) / "nginx.conf"
-        config.write_text(render(options.listen, path, file.resolve(), folder))
-        supervise(config, f"http://{options.listen}{path}", file, context)
+        listen = options.listen or every_address()
+        config.write_text(render(listen, path, file.resolve(), folder, tls=tls_folder(options.tls)))
+        supervise(config, f"{scheme(options.tls)}://{listen}{path}", file, context)
 
 
 def serve_image_step(context: Context) -> None:
@@ -97,30 +109,40 @@ def serve_image_step(context: Context) -> None:
     cluster = kubeapi.connect(context.stop, patience=0)  # serving continues while the API server is away
     workflow = WorkflowRef(options.workflow, kubeapi.own_namespace()) if options.workflow else NO_WORKFLOW
     image_step = ImageStepWatcher(plan, options.disk, cluster, workflow=workflow, patience=options.patience)
-    path = served_url.path(options.disk, ready.format)
+    listen = options.listen or every_address()
+    path, server = served_disk.path(options.disk), f"{scheme(options.tls)}://{listen}"
     # The digest may be written there while the folder is being removed.
     with tempfile.TemporaryDirectory(prefix="vmferry-serve-", ignore_cleanup_errors=True) as folder:
         config, description_file = Path(folder) / "nginx.conf", Path(folder) / "description.json"
         served_disk.save(description_file)
         config.write_text(
             render(
-                options.listen,
+                listen,
                 path,
                 file,
                 folder,
                 description_path=served_url.description_path(options.disk),
                 description=description_file,
+                tls=tls_folder(options.tls),
             )
         )
         supervise(
             config,
-            f"http://{options.listen}{path}",
+            server + path,
             file,
             context,
-            display_url=served_url.redact(path),
+            display_url=server + served_disk.display_path(options.disk),
             is_done=image_step.is_done,
             on_digest=lambda digest: served_disk.model_copy(update={"sha512": digest}).save(description_file),
         )
+
+
+def every_address() -> str:
+    """All addresses of the host, of both families: a pod of an IPv6-only cluster has no IPv4 address.
+
+    Without IPv6 in the kernel a socket for `[::]` cannot be made.
+    """
+    return f"[::]:{names.PORT}" if socket.has_dualstack_ipv6() else f"0.0.0.0:{names.PORT}"
 
 
 def render(
@@ -131,13 +153,14 @@ def render(
     *,
     description_path: str = "",
     description: Path | None = None,
+    tls: Path | None = None,
 ) -> str:
-    """The configuration of nginx.
+    """The configuration of nginx. `tls` is the folder of the certificate; without one it serves HTTP.
 
     Raises:
         StepError: INVALID, for a path or file name that nginx would misread.
     """
-    if any(character in f"{path}{file}" for character in '"$\\\n') or not path.startswith("/"):
+    if any(character in f"{path}{file}{tls}" for character in '"$\\\n') or not path.startswith("/"):
         raise StepError(
             Exit.INVALID,
             f"cannot serve {file} at {path!r}",
@@ -148,13 +171,40 @@ def render(
     )
     template = environment.get_template("nginx.conf.j2")
     variables = {
-        "listen": listen,
+        # nginx's default for an IPv6 address is to leave out IPv4.
+        "listen": f"{listen} ipv6only=off" if listen.startswith("[::]:") else listen,
         "path": path,
         "file": file,
         "description_path": description_path,
         "description": description,
+        "certificate": tls / CERTIFICATE if tls else None,
+        "key": tls / KEY if tls else None,
     }
     return template.render(**variables, folder=folder, root=os.getuid() == 0)
+
+
+def scheme(tls: Path | None) -> str:
+    return "https" if tls else "http"
+
+
+def tls_folder(folder: Path | None) -> Path | None:
+    """The folder of the certificate, with both files.
+
+    Raises:
+        StepError: INVALID, if one is missing or they do not belong together.
+    """
+    if folder is None:
+        return None
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(folder / CERTIFICATE, folder / KEY)
+    except (OSError, ssl.SSLError) as error:
+        raise StepError(
+            Exit.INVALID,
+            f"cannot serve HTTPS with the certificate in {folder}",
+            str(error),
+            f"it needs {CERTIFICATE} and {KEY} as PEM, the key without a password",
+        ) from None
+    return folder.resolve()
 
 
 def supervise(
@@ -219,12 +269,25 @@ def wait_until_up(
             )
         stop.sleep(0.05)
     try:
-        with internal_http.request(url.replace("//0.0.0.0:", "//127.0.0.1:"), method="HEAD"):
+        with internal_http.request(_own_url(url), method="HEAD", tls=unverified_tls()):
             return
     except urllib.error.HTTPError as error:
         raise StepError(
             Exit.DENIED, f"nginx cannot serve {display_url or url}", f"it answers {error.code}"
         ) from None
+
+
+def _own_url(url: str) -> str:
+    """The URL for this host itself, if it listens on every address: loopback has an IPv4 one in any pod."""
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//127.0.0.1:")
+
+
+def unverified_tls() -> ssl.SSLContext:
+    """For a request to our own nginx, whose pid proves it: its certificate is for another name."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 class DigestThread(threading.Thread):

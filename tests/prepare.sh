@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Prepares a Debian host for `make demo` and `make test`; a second call takes a moment.
-#   prepare.sh packages python docs mutants vcenter guest kubevirt crds policies helm openstack      any of these, in this order
+#   prepare.sh packages python docs mutants vcenter guest kubevirt crds policies helm buildah syft openstack
+#   any of these, in this order
 # Everything is under .cache; only Debian packages are installed outside it, and only by root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -125,6 +126,20 @@ helm() { # renders the chart in tests; not in Debian
   done_for helm "$HELM"
 }
 
+buildah() { # builds the images of a release
+  ! command -v buildah >/dev/null || return 0
+  [ "$(id -u)" = 0 ] || die "buildah is missing; as root, run: apt-get install -y buildah"
+  run "installing buildah" install buildah
+}
+
+SYFT=v1.57.1
+syft() { # writes the SBOMs of a release; not in Debian
+  ! { fresh syft "$SYFT" && [ -x "$CACHE/bin/syft" ]; } || return 0
+  command -v go >/dev/null || die "Go is missing: it builds syft; install Go 1.25 or later"
+  run "syft $SYFT" env GOBIN="$CACHE/bin" CGO_ENABLED=0 go install "github.com/anchore/syft/cmd/syft@$SYFT"
+  done_for syft "$SYFT"
+}
+
 openstack() { # its services, from Debian and PyPI
   tests/real/openstack/prepare.sh packages
   run "OpenStack's services" tests/real/openstack/prepare.sh venv
@@ -134,10 +149,11 @@ guest() { # prints its own progress and skips what is unchanged
   tests/real/guest/build.sh "$CACHE/guest"
 }
 
-[ $# -gt 0 ] || die "usage: $0 packages|python|docs|mutants|vcenter|guest|kubevirt|crds|policies|helm|openstack ..."
+[ $# -gt 0 ] ||
+  die "usage: $0 packages|python|docs|mutants|vcenter|guest|kubevirt|crds|policies|helm|buildah|syft|openstack ..."
 for what in "$@"; do
   case $what in
-  packages | python | docs | mutants | vcenter | guest | kubevirt | crds | policies | helm | openstack) "$what" ;;
+  packages | python | docs | mutants | vcenter | guest | kubevirt | crds | policies | helm | buildah | syft | openstack) "$what" ;;
   *) die "unknown: $what" ;;
   esac
 done

@@ -54,6 +54,14 @@ def self_signed(
     return made
 
 
+def serving_folder(folder: Path, shown_for: str = "IP:127.0.0.1") -> Path:
+    """A folder as the Secret of `serve.tls.secret`: tls.crt, tls.key and ca.crt."""
+    folder.mkdir()
+    made = self_signed(folder, "tls", shown_for)
+    (folder / "ca.crt").write_text(made.pem)
+    return folder
+
+
 def _shown(text: str) -> x509.GeneralName:
     kind, _, value = text.partition(":")
     return x509.DNSName(value) if kind == "DNS" else x509.IPAddress(ip_address(value))

@@ -39,13 +39,27 @@ def attempt_of(workflow: str) -> int:
     return int(number) if mark and number.isdigit() else 0
 
 
-def give_back(run: str) -> str:
-    """The Workflow that runs only the cleanup of a run."""
-    return f"{run}-back"
+def give_back(run: str, attempt: int = 0) -> str:
+    """The Workflow that runs only the cleanup of a run; later ones have a number.
+
+    Argo would take a pod of an earlier Workflow of the same name for its own (argo-workflows
+    workflow/controller/workflowpod.go, podExists).
+    """
+    return f"{run}-back-{attempt}" if attempt else f"{run}-back"
 
 
-def source_key(source: SourcePlan) -> str:
-    """The key of a source in the limits' ConfigMap. It contains kind, namespace and name."""
+def is_give_back(workflow: str, run: str) -> bool:
+    """Whether the Workflow runs only the cleanup of that run."""
+    name, _, number = workflow.rpartition("-")
+    return workflow == give_back(run) or (name == give_back(run) and number.isdecimal())
+
+
+def row_key(source: SourcePlan) -> str:
+    """The key of a source in `limits.perSource` of the chart. It contains kind, namespace and name.
+
+    An administrator sets limits under this key; those of `workflows.accounts.limits_key` follow it. The
+    Workflows of earlier versions have it as their key, too.
+    """
     return short(f"{source.kind.lower()}.{source.namespace}.{source.name}", _CONFIG_KEY - 16)
 
 

@@ -52,7 +52,7 @@ def plan(import_: VirtualMachineImport, source: Source, settings: Settings) -> P
     Raises:
         Invalid: with every reason.
     """
-    reasons = [*import_reasons(import_), *source_reasons(source)]
+    reasons = [*import_reasons(import_), *source_reasons(source, local_files=settings.local_files)]
     if reasons:
         raise Invalid(reasons)
     spec, metadata = import_.spec, import_.metadata
@@ -60,7 +60,7 @@ def plan(import_: VirtualMachineImport, source: Source, settings: Settings) -> P
     return Plan(
         run=run_name(metadata.name, metadata.uid, metadata.generation),
         import_=ImportRef(name=metadata.name, namespace=metadata.namespace, uid=metadata.uid),
-        source=source_plan(source),
+        source=source_plan(source).model_copy(update={"wait_seconds": settings.source_wait_seconds}),
         vm=spec.virtual_machine_name,
         folder=spec.folder,
         power=PowerPlan(
@@ -70,6 +70,7 @@ def plan(import_: VirtualMachineImport, source: Source, settings: Settings) -> P
         target=target_plan(import_, settings),
         approvals=spec.approvals,
         scratch=settings.scratch,
+        limits=settings.limits,
     )
 
 
@@ -187,8 +188,8 @@ def _size_reasons(cpus: int | None, memory: str) -> Iterator[str]:
         yield f"spec.memory {memory!r} is not a whole number of MiB: write a quantity such as 8Gi or 512Mi"
 
 
-def source_reasons(source: Source) -> Iterator[str]:
-    """What is wrong with a source as written."""
+def source_reasons(source: Source, *, local_files: bool = False) -> Iterator[str]:
+    """What is wrong with a source as written. `local_files`: whether its address may be a file."""
     spec = source.spec
     if long := list(texts.too_long(spec)):
         yield from long
@@ -200,6 +201,11 @@ def source_reasons(source: Source) -> Iterator[str]:
         yield f"{source.kind} {source.metadata.name} has no spec.{spec.ADDRESS}; write {spec.EXAMPLE}"
     elif not _is_address(spec.address):
         yield f"spec.{spec.ADDRESS} {shown(spec.address)} is not an address; write {spec.EXAMPLE}"
+    elif not local_files and urlsplit(spec.address).scheme not in ("http", "https"):
+        yield (
+            f"spec.{spec.ADDRESS} {shown(spec.address)} is not an http or https URL; write {spec.EXAMPLE} "
+            "(in a cluster no local file is read: serve the file over HTTP)"
+        )
     yield from spec.reasons()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from steps.model.leftovers import LEFT
+from steps.model import leftovers
 from steps.model.machine_output import MACHINE_OUTPUT
 from steps.model.plan import TargetKind
 
@@ -104,7 +104,7 @@ class Stage:
     scratch_unless: Capability | None = None
     """If the target can do this, the parallel stage mounts scratch instead: a claim has one pod at a time."""
     address: bool = False
-    """Whether the secret token of the disk's URL is mounted."""
+    """Whether the secret token of the disk's description is mounted."""
     weight: int = 0
     """Share of the disk's percentage; 0 for stages that take almost no time."""
     needs: Capability | None = None
@@ -249,7 +249,7 @@ STAGES: Final[tuple[Stage, ...]] = (
         identity=Identity.DATA,
         scope=Scope.EXIT,
         credentials=True,
-        outputs=(LEFT,),
+        outputs=(leftovers.OUTPUT,),
     ),
     Stage(
         "delete-scratch",

@@ -33,7 +33,7 @@ from controller.client import changes
 from controller.local import cluster_target, imports, removal
 from controller.local.imports import EmbeddedRun
 from controller.local.rundir import RunDir
-from controller.local.runner import FIRST_DELAY
+from controller.local.runner import FIRST_DELAY, SOURCE_WAIT
 from controller.manifests import environment, read, resolve
 from steps.model.contract import Exit, StepError
 from steps.model.plan import CpuTopology, DiskFormat, NamePolicy, NetworkPolicy, Plan, TargetKind
@@ -60,12 +60,22 @@ def _jobs(filenames: list[str] | None, settings: Settings) -> list[resolve.Job]:
             style="dim",
             soft_wrap=True,
         )
-    return resolve.jobs(given, environment.read(os.environ), settings)
+    local = settings.model_copy(update={"local_files": True})
+    return resolve.jobs(given, environment.read(os.environ), local)
 
 
 Topology = Annotated[
     CpuTopology,
     typer.Option(help="CPU topology: one socket, as Harvester needs it, or the topology of the source."),
+]
+
+SourceWait = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Seconds that each attempt of a step waits for a source that has stopped answering. A source "
+        "that has not answered at all is not waited for.",
+    ),
 ]
 
 
@@ -92,6 +102,7 @@ def run(
             min=0, help="Seconds before the first retry of a step. Each further retry waits twice as long."
         ),
     ] = FIRST_DELAY,
+    source_wait: SourceWait = SOURCE_WAIT,
     output: Output = OutputFormat.TABLE,
 ) -> int:
     """Import VMs into a folder, or with `--to harvester` into a cluster. Every stage is a local process.
@@ -110,6 +121,7 @@ def run(
         network_policy=network_policy,
         name_policy=name_policy,
         cpu_topology=cpu_topology,
+        source_wait_seconds=source_wait,
     )
     jobs = _jobs(filename, settings)
     target = cluster_target.from_environment(os.environ) if to is TargetKind.HARVESTER else None
@@ -134,6 +146,10 @@ def retry(
             min=0, help="Seconds before the first retry of a step. Each further retry waits twice as long."
         ),
     ] = FIRST_DELAY,
+    source_wait: Annotated[
+        int | None,
+        typer.Option(min=0, help="Another value for `run --source-wait`; without it the value stays."),
+    ] = None,
     namespace: Annotated[
         str, typer.Option("-n", "--namespace", help="Retry the import NAME of this namespace in the cluster.")
     ] = "",
@@ -162,7 +178,11 @@ def retry(
     if filename:
         _refuse_unmatched(rundirs, new_credentials)
     runs = [imports.reopen(rundir, new_credentials.get(_import_key(_plan(rundir)))) for rundir in rundirs]
-    return _carry_out([run for run in runs if run is not None], retry_delay, output)
+    reopened = [run for run in runs if run is not None]
+    if source_wait is not None:
+        for run in reopened:
+            imports.set_source_wait(run.rundir, source_wait)
+    return _carry_out(reopened, retry_delay, output)
 
 
 def _refuse_a_name(folder: Path) -> None:

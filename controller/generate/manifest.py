@@ -57,7 +57,7 @@ def _row_name(nic: Nic, places: Places, called: str) -> str:
 def _check(choice: Choice, document: dict[str, Any]) -> tuple[list[str], list[tuple[Exit, str]]]:
     """(warnings, reasons to refuse) of an import with this manifest."""
     import_ = VirtualMachineImport.model_validate(document, by_alias=True, by_name=False)
-    request = plan(import_, choice.source, Settings())
+    request = plan(import_, choice.source, Settings(local_files=True))
     concerns = shape(request, choice.machine).concerns
     warnings = [str(concern) for concern in concerns if concern.severity is Severity.WARN]
     return warnings, list(refusal_reasons(request, choice.machine))

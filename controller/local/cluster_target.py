@@ -20,12 +20,17 @@ from steps.model.names import PORT
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
+from steps.serve import scheme, tls_folder
 from workflows.stages import Stage
 
 KUBECONFIG: Final = "KUBECONFIG"
 TARGET: Final = "cluster.json"
 TOKEN: Final = "token"  # noqa: S105 - a file's name
 TOKEN_BYTES: Final = 24
+TLS_ENV: Final = "VMFERRY_SERVE_TLS"
+"""Folder with tls.crt and tls.key, by which the disks are served over HTTPS."""
+CA: Final = "ca.crt"
+"""In that folder, unless a CA of the system has signed the certificate."""
 NAMESPACE: Final = Kind("v1", "Namespace", "namespaces", namespaced=False)
 PORTS_TRIED: Final = 256
 """Number of ports to try, from the first one on."""
@@ -40,6 +45,8 @@ class ClusterTarget(Document):
     """Name or address of this host as the cluster reaches it; an IPv6 address in brackets."""
     port: int = PORT
     """Each served disk has its own port: this one, or the next free one."""
+    tls: str = ""
+    """The folder of the certificate, an absolute path; empty for HTTP."""
 
 
 def from_environment(environ: Mapping[str, str]) -> ClusterTarget:
@@ -58,8 +65,9 @@ def from_environment(environ: Mapping[str, str]) -> ClusterTarget:
             Exit.INVALID, f"{KUBECONFIG} is not valid", f"{files[0]} does not exist", "correct the path"
         )
     host, port = _address(environ.get(ADDRESS_ENV, ""))
+    tls = tls_folder(Path(environ[TLS_ENV]).expanduser()) if environ.get(TLS_ENV) else ""
     return ClusterTarget(
-        kubeconfig=os.pathsep.join(str(file.absolute()) for file in files), host=host, port=port
+        kubeconfig=os.pathsep.join(str(file.absolute()) for file in files), host=host, port=port, tls=str(tls)
     )
 
 
@@ -160,12 +168,20 @@ class ClusterArguments:
             return []
         token = ["--token-file", str(self._notes / TOKEN)]
         port = self._port(disk)
+        tls = self._target.tls
         if stage.name == "serve":
-            return [*token, "--listen", f"{self._listen}:{port}"]
-        return [*token, "--origin", f"http://{self._target.host}:{port}"]
+            return [*token, "--listen", f"{self._listen}:{port}", *(["--tls", tls] if tls else [])]
+        ca = Path(tls) / CA
+        trust = ["--ca", str(ca)] if tls and ca.exists() else []
+        return [
+            *token,
+            "--origin",
+            f"{scheme(Path(tls) if tls else None)}://{self._target.host}:{port}",
+            *trust,
+        ]
 
     def _port(self, disk: str) -> int:
-        """The disk's port. A retry reuses it, so that a running download can continue."""
+        """The disk's port. A retry reuses it if it is free: a firewall may allow only some ports."""
         if disk not in self._served:
             note = self._notes / f"port-{disk}"
             before = [int(note.read_text())] if note.exists() else []
@@ -176,7 +192,7 @@ class ClusterArguments:
 
 
 def save(rundir: RunDir, target: ClusterTarget) -> None:
-    """Save the target with a new import, and create the secret part of its disks' URLs."""
+    """Save the target with a new import, and create the token in the URLs of its disks' descriptions."""
     target.save(rundir.notes / TARGET)
     write_atomically(rundir.notes / TOKEN, f"{secrets.token_urlsafe(TOKEN_BYTES)}\n", mode=0o600)
 

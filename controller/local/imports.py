@@ -157,6 +157,13 @@ def reopen(rundir: RunDir, credentials: dict[str, bytes] | None = None) -> Embed
     return EmbeddedRun(plan.import_.name, rundir, record, lock)
 
 
+def set_source_wait(rundir: RunDir, seconds: int) -> None:
+    """Change how long the steps wait for a source that does not answer; the caller holds the lock."""
+    plan = Plan.load(rundir.request / PLAN)
+    changed = plan.source.model_copy(update={"wait_seconds": seconds})
+    plan.model_copy(update={"source": changed}).save(rundir.request / PLAN)
+
+
 def take_lock(rundir: RunDir) -> int:
     """Take the folder's lock; waits for steps that outlived a killed runner.
 
@@ -222,7 +229,7 @@ def _runner(
         watch.warn(run.name, message)
 
     cluster = ClusterArguments(run.rundir, ports) if (run.rundir.notes / TARGET).exists() else None
-    launcher = Launcher(run.rundir, run.lock, cluster)
+    launcher = Launcher(run.rundir, run.lock, cluster, warn)
     return Runner(run.rundir, run.record, launcher, slots, changed, warn, first_delay=first_delay)
 
 

@@ -42,10 +42,17 @@ class StepResult:
 class Launcher:
     """Starts and stops the step programs of one import."""
 
-    def __init__(self, rundir: RunDir, lock: int, cluster: ClusterArguments | None = None) -> None:
+    def __init__(
+        self,
+        rundir: RunDir,
+        lock: int,
+        cluster: ClusterArguments | None = None,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._rundir = rundir
         self._lock = lock
         self._cluster = cluster
+        self._warn = warn
         self._processes: dict[asyncio.subprocess.Process, tuple[str, str | None]] = {}
         self._signals: list[signal.Signals] = []
 
@@ -93,7 +100,7 @@ class Launcher:
         self._processes[process] = (stage.name, disk)
         try:
             self._send_signals(process, self._signals[before:])  # signals sent while it was starting
-            code = await self._follow(process, folder / "progress", on_progress)
+            code = await self._follow(process, folder / "progress", on_progress, title(stage, disk))
         finally:
             del self._processes[process]
         # An end by a signal, as a shell and Kubernetes show it: 128 + its number.
@@ -112,12 +119,16 @@ class Launcher:
         return [*argv, *(self._cluster.arguments(stage, disk) if self._cluster else [])]
 
     async def _follow(
-        self, process: asyncio.subprocess.Process, progress: Path, on_progress: OnProgress
+        self, process: asyncio.subprocess.Process, progress: Path, on_progress: OnProgress, name: str
     ) -> int:
-        ended = asyncio.create_task(process.wait())
+        """Report the step's progress until it ends, and warn of a wait for the source once."""
+        ended, warned = asyncio.create_task(process.wait()), False
         while True:
             done, _ = await asyncio.wait({ended}, timeout=TICK)
-            _report_progress(progress, on_progress)
+            note = _report_progress(progress, on_progress)
+            if note and not warned and not done:
+                self._warn(f"{name} {note}")
+            warned = bool(note)
             if done:
                 return ended.result()
 
@@ -147,10 +158,18 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _report_progress(progress: Path, on_progress: OnProgress) -> None:
-    done, separator, total = read_text(progress).partition("/")
+def title(stage: Stage, disk: str | None) -> str:
+    """The stage's name, with its disk."""
+    return f"{stage.name} {disk}" if disk else stage.name
+
+
+def _report_progress(progress: Path, on_progress: OnProgress) -> str:
+    """Report the last line of a progress file; returns the note above it (`steps.runtime.progress.note`)."""
+    note, _, last = f"\n{read_text(progress)}".rpartition("\n")
+    done, separator, total = last.partition("/")
     if separator and done.isdecimal() and total.isdecimal():
         on_progress(int(done), int(total))
+    return note.strip()
 
 
 def _outputs(stage: Stage, folder: Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from controller.local.process import Launcher, StepResult
+from controller.local.process import Launcher, StepResult, title
 from controller.local.record import Record
 from controller.local.rundir import RunDir
 from steps.model.contract import Exit, StepError, is_retryable
@@ -22,6 +22,7 @@ from steps.runtime.program import MACHINE, PLAN
 from workflows.author.dag import DISKS, FINISH, IMPORT, TRANSFER, home
 from workflows.stages import CHECKS, DEFAULT_LIMITS, Capability, Limit, Scope, Stage, stages_for
 from workflows.status.conditions import admission_warnings, read_admission
+from workflows.status.leftovers import leftovers
 from workflows.status.nodes import Phase, root_cause
 from workflows.status.observed import observe
 
@@ -30,6 +31,9 @@ STOPPED: Final = "Stopped with strategy 'Stop'"
 SHUTDOWN: Final = "workflow shutdown with strategy:  Stop"
 FIRST_DELAY: Final = 2.0
 """Seconds before the first retry of a local step; the table's 10 is specific to Argo."""
+
+SOURCE_WAIT: Final = 60
+"""Seconds that a step waits for its source, where a person watches; in a cluster half an hour."""
 
 
 @dataclass
@@ -209,7 +213,7 @@ class Runner:
                 return self._record.end_stage(path, "retryStrategy.expression evaluated to false")
             if tried < stage.retry.limit:
                 seconds = min(stage.retry.cap, self._first_delay * stage.retry.factor**tried)
-                await self._wait_before_retry(f"{stage.name} {disk}" if disk else stage.name, seconds)
+                await self._wait_before_retry(title(stage, disk), seconds)
             if self._stopping.is_set():
                 return self._record.end_stage(path, SHUTDOWN)
         return self._record.end_stage(path, "No more retries left")
@@ -248,9 +252,9 @@ class Runner:
         self._changed()
         return attempt
 
-    async def _wait_before_retry(self, title: str, seconds: float) -> None:
+    async def _wait_before_retry(self, name: str, seconds: float) -> None:
         if seconds >= 1 and not self._stopping.is_set():
-            self._warn(f"{title} failed; retry in {seconds:.0f} s")
+            self._warn(f"{name} failed; retry in {seconds:.0f} s")
         try:
             await asyncio.wait_for(self._stopping.wait(), seconds)
         except TimeoutError:
@@ -269,6 +273,8 @@ class Runner:
                 self._record.skip(path, stage, None, Phase.SKIPPED, "nothing was changed")
             else:
                 await self._run_to_end(path, stage, None)
+        for leftover in leftovers(observe(self._record.workflow)) or ():
+            self._warn(f"left at the source: {leftover}")
 
     # --- names
 

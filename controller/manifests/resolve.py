@@ -179,7 +179,7 @@ def access(
     Raises:
         InvalidManifestsError: with every reason why it cannot be reached.
     """
-    faults = list(source_reasons(source))
+    faults = list(source_reasons(source, local_files=True))
     if faults:
         raise InvalidManifestsError(faults)
     try:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from controller.operator.counters import Counters
 from workflows.api.status import ImportStatus
 
 Key = tuple[str, str]
@@ -25,13 +26,17 @@ class StatusCache:
         self._clock = clock
         self._lock = threading.Lock()
         self._statuses: dict[Key, ImportStatus] = {}
+        self.counters = Counters()
         self._other_controller: str | None = None
         self._read_at: float | None = None
         self.last_reconcile = 0.0
         """Time of the last successful reconcile of any import, on `clock`."""
+        self.deleted_with_leftovers = 0
+        """Deleted imports whose sources may still hold something."""
 
     def put(self, key: Key, status: ImportStatus) -> None:
         with self._lock:
+            self.counters.see_import(self._statuses.get(key), status)
             self._statuses[key] = status
             self.last_reconcile = self._clock()
 

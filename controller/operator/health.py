@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -47,6 +48,22 @@ def serve(
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as in the base class
             """Do not log the frequent probes."""
 
-    server = http.server.ThreadingHTTPServer(("", port), Handler)
+    server = _server(port, Handler)
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
     return server
+
+
+class _DualStackServer(http.server.ThreadingHTTPServer):
+    """Listens on all addresses of both families."""
+
+    address_family = socket.AF_INET6
+
+    def server_bind(self) -> None:
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+
+def _server(port: int, handler: type[http.server.BaseHTTPRequestHandler]) -> http.server.ThreadingHTTPServer:
+    """A pod of an IPv6-only cluster has no IPv4 address; a kernel may lack IPv6."""
+    kind = _DualStackServer if socket.has_dualstack_ipv6() else http.server.ThreadingHTTPServer
+    return kind(("", port), handler)

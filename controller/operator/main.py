@@ -15,12 +15,14 @@ from typing import Final
 
 import structlog
 
-from controller.operator import compat, health, limits, telemetry
+from controller.operator import compat, health, limits, orphans, telemetry
 from controller.operator.cache import StatusCache
+from controller.operator.checkpods.check import Owner
+from controller.operator.checkpods.runner import CheckPods
 from controller.operator.lease import Lease
 from controller.operator.metrics import Collector
 from controller.operator.options import Options
-from controller.operator.reconcile import reconcile
+from controller.operator.reconcile import START_LOCK, reconcile
 from controller.operator.routing import EventRouter, ImportKey, SourceKey
 from controller.operator.sources.reconcile import SourceReconciler
 from controller.operator.sweep import sweep
@@ -28,6 +30,7 @@ from controller.operator.watch import watch
 from controller.operator.workers import Workers
 from controller.operator.workqueue import Queue
 from steps.model.contract import StepError
+from steps.model.kinds import IMPORT
 from steps.runtime.cluster import Cluster
 from steps.runtime.kubeapi import connect
 from steps.runtime.stop import Stop
@@ -40,6 +43,8 @@ LEASE_SECONDS: Final = 4.0
 """Seconds that a request about the Lease may take: a failed renewal must be known in time."""
 IMPORTS_AT_ONCE: Final = 4
 SOURCES_AT_ONCE: Final = 2
+POLL_AFTER_ERROR: Final = 5.0
+"""Seconds to the next list of the check pods after one that failed."""
 AT_THE_END: Final = 20.0
 """Seconds that all running reconciles together have at the end of the controller."""
 
@@ -70,7 +75,10 @@ class _Process:
         self._imports: Queue[ImportKey] = Queue(group=lambda key: key[0], at_once=IMPORTS_AT_ONCE - 1)
         self._sources: Queue[SourceKey] = Queue(group=lambda key: key.namespace, at_once=1)
         self._cache = StatusCache(lambda: compat.find_other_controller(cluster))
-        self._source_reconciler = SourceReconciler(cluster, options)
+        self._checks = CheckPods(cluster, options, self._requeue)
+        self._source_reconciler = SourceReconciler(
+            cluster, options, self._checks, counters=self._cache.counters
+        )
         self._router = EventRouter(self._imports, self._sources)
         self._lease = Lease(lease_cluster, options.namespace, lost=self._exit_without_lease)
         self._workers = (
@@ -82,7 +90,7 @@ class _Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._end())
         health.serve(
-            Collector(self._cache, self._imports, self._source_reconciler.count_by_status),
+            Collector(self._cache, self._imports, self._source_reconciler.count_by_status, self._checks),
             self._find_problem,
             lambda: "",
         )
@@ -90,6 +98,8 @@ class _Process:
             return 0
         log.info("vmferry's controller is at work", release=self._options.namespace)
         compat.log_differences(self._cluster)
+        self._poll()  # before anything is due: checks of an earlier process count against the limits
+        threading.Thread(target=self._follow_checks, name="checks", daemon=True).start()
         for workers in self._workers:
             workers.start()
         watching = threading.Thread(target=self._watch, name="watch", daemon=True)
@@ -101,17 +111,38 @@ class _Process:
         return self._close(watching)
 
     def _reconcile_import(self, key: ImportKey) -> float | None:
-        return reconcile(self._cluster, self._options, key, self._cache, lambda: datetime.now(UTC))
+        return reconcile(
+            self._cluster, self._options, key, self._cache, lambda: datetime.now(UTC), self._checks
+        )
+
+    def _requeue(self, owner: Owner) -> None:
+        if owner.kind == IMPORT:
+            self._imports.add((owner.namespace, owner.name))
+        else:
+            self._sources.add(SourceKey(*owner))
+
+    def _follow_checks(self) -> None:
+        while not self._ended.wait(self._poll()):
+            pass
+
+    def _poll(self) -> float:
+        try:
+            return self._checks.poll()
+        except StepError as error:
+            log.warning(f"could not list the check pods: {error}")
+            return POLL_AFTER_ERROR
 
     def _sweep(self) -> None:
         try:
             sweep(self._cluster, self._options.namespace)
+            self._cache.deleted_with_leftovers = orphans.clean_up(self._cluster, self._options)
         except StepError as error:
             log.warning(f"could not look for leftovers of deleted imports: {error}")
 
     def _follow_limits(self) -> None:
         try:
-            limits.update(self._cluster, self._options)
+            with START_LOCK:  # a Workflow that is about to be created needs its keys
+                limits.follow(self._cluster, self._options)
         except StepError as error:
             log.warning(f"could not update the limits per source: {error}")
 

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import enum
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import Field
 
+from steps import __version__
 from steps.model.document import Document
-from steps.model.plan import TargetKind
-from workflows.author.installation import Installation
+from steps.model.plan import ImportLimits, TargetKind
+from steps.model.sources import SourceKind
+from workflows.author.installation import DAY, Installation
 from workflows.settings import Settings
 from workflows.stages import DEFAULT_LIMITS, Limit
 
 PATH: Final = Path("/etc/vmferry/controller.json")
 PATH_ENV: Final = "VMFERRY_OPTIONS"
+NAME: Final = "vmferry-controller"
+"""The chart's ConfigMap with this document."""
+
+
+DEFAULT_IMPORT_LIMITS: Final = ImportLimits(
+    max_disks=64, max_disk_capacity=64 << 40, max_scratch_per_namespace=100 << 40
+)
+"""docs/decisions/0024-bounds.md gives the reasons."""
 
 
 class References(enum.StrEnum):
@@ -42,6 +53,29 @@ class Limits(Document):
     streams: Annotated[int, Field(ge=1)] = DEFAULT_LIMITS[Limit.STREAMS]
 
 
+class CheckOptions(Document):
+    """The pods that check sources and make dry runs."""
+
+    images: Mapping[str, str] = {
+        kind.provider: f"vmferry/{kind.provider}:{__version__}" for kind in SourceKind
+    }
+    """The image of each provider."""
+    pull_policy: str = "IfNotPresent"
+    pull_secrets: tuple[str, ...] = ()
+    environment: tuple[Mapping[str, Any], ...] = ()
+    """Environment variables of the container, as in a pod: the proxy and the guard."""
+    resources: Mapping[str, Any] = {
+        "requests": {"cpu": "50m", "memory": "96Mi"},
+        "limits": {"cpu": "1", "memory": "256Mi"},
+    }
+    at_once: Annotated[int, Field(ge=1)] = 8
+    """Pods at a time."""
+    at_once_per_namespace: Annotated[int, Field(ge=1)] = 2
+    """Pods at a time for sources and imports of one namespace."""
+    start_seconds: Annotated[float, Field(gt=0)] = 60
+    """Seconds that a pod may wait for its node and its image."""
+
+
 class Options(Document):
     """Settings of the controller; the chart's values of the same names."""
 
@@ -49,15 +83,22 @@ class Options(Document):
     """The release namespace."""
     namespaces: tuple[str, ...] = ()
     """Namespaces of imports, sources and Secrets; empty: all."""
-    settings: Settings = Settings(target=TargetKind.HARVESTER)
+    settings: Settings = Settings(target=TargetKind.HARVESTER, limits=DEFAULT_IMPORT_LIMITS)
     format: Format = Format.AUTO
     cross_namespace_references: References = References.SAME_NAMESPACE
+    shared_network_namespaces: tuple[str, ...] = ("default", "harvester-public")
+    """Namespaces whose NetworkAttachmentDefinitions imports of every namespace use; `*` for all."""
     deletion_timeout_seconds: float = 600
     """Seconds that a deleted import waits for its Workflow to end."""
+    suspend_timeout_seconds: float = 3600
+    """Seconds that a suspended import may keep a place that other imports of its source need."""
     recheck_seconds: float = 300
     """Seconds between two reconciles without an event."""
     verify_seconds: float = 60
     """Seconds that a source may take to answer."""
+    keep_failed: int = 30 * DAY
+    """Seconds after which a failed Workflow is deleted; then also the scratch of its import."""
+    checks: CheckOptions = CheckOptions()
     workflow_link: str = ""
     """URL of a Workflow in the Argo UI, with {namespace} and {name}."""
     limits: Limits = Limits()

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 
+from controller.operator import orphans
 from controller.operator.act.actor import Actor
 from controller.operator.cache import StatusCache
+from controller.operator.checkpods.check import Owner
+from controller.operator.checkpods.runner import CheckPods
 from controller.operator.decide.main import Decision, decide
 from controller.operator.observe.facts import gather, read_import
-from controller.operator.observe.rivals import rival
+from controller.operator.observe.rivals import with_rivals
 from controller.operator.options import Options
 from controller.operator.sweep import left_by, sweep
+from steps.model.kinds import IMPORT
 from steps.runtime.cluster import Cluster
 
 log = structlog.get_logger()
@@ -34,26 +37,34 @@ def reconcile(
     key: tuple[str, str],
     cache: StatusCache,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    checks: CheckPods | None = None,
 ) -> float | None:
     """Reconcile one import (namespace, name). Returns seconds until the next reconcile; None if deleted.
+
+    Without `checks`, a dry run has a pod without waiting for its turn.
 
     Raises:
         StepError: where the API refuses or does not answer; the import is requeued.
     """
+    checks = checks or CheckPods(cluster, options)
     raw = read_import(cluster, *key)
     if raw is None:
         cache.forget(key)
+        checks.drop(Owner(IMPORT, *key))
         sweep(cluster, options.namespace, left_by(*key))
+        orphans.clean_up(cluster, options, left_by(*key), clock)
         return None
     now = clock()
     facts = gather(cluster, options, raw, cache.other_controller(), now)
     decision = decide(facts, options, now)
+    if not decision.makes_dry_run:
+        checks.drop(Owner(IMPORT, *key))
     if not decision.starts_workflow:
-        return _carry_out(decision, Actor(cluster, options, facts, clock), key, cache)
+        return _carry_out(decision, Actor(cluster, options, checks, facts, clock), key, cache)
     with START_LOCK:
-        facts = replace(facts, rival=rival(cluster, options, facts))
+        facts = with_rivals(cluster, options, facts)
         decision = decide(facts, options, now)
-        return _carry_out(decision, Actor(cluster, options, facts, clock), key, cache)
+        return _carry_out(decision, Actor(cluster, options, checks, facts, clock), key, cache)
 
 
 def _carry_out(decision: Decision, actor: Actor, key: tuple[str, str], cache: StatusCache) -> float:

@@ -1,6 +1,6 @@
 """Maps an event to the imports and sources that must be reconciled.
 
-It remembers only which import refers to which source.
+It remembers which import refers to which source, and what of each source has been seen.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from controller.operator.observe.fields import mapping
 from controller.operator.observe.source import KINDS
 from controller.operator.workqueue import Queue
 from steps.model import names
@@ -36,6 +37,7 @@ class EventRouter:
         self._by_uid: dict[str, ImportKey] = {}
         self._by_source: dict[SourceKey, set[ImportKey]] = {}
         self._source_of: dict[ImportKey, SourceKey] = {}
+        self._seen: dict[SourceKey, int] = {}
 
     def route(self, kind: Kind, resource: Mapping[str, Any], is_deleted: bool) -> None:
         """An object was added, changed or deleted."""
@@ -46,7 +48,7 @@ class EventRouter:
         elif kind == IMPORT:
             self._import(key, resource, is_deleted)
         else:
-            self._source(SourceKey(kind, *key), is_deleted)
+            self._source(SourceKey(kind, *key), resource, is_deleted)
 
     def _workflow(self, labels: Mapping[str, str]) -> None:
         """By uid if the import was seen; else by the labels, whose values may be truncated."""
@@ -82,13 +84,26 @@ class EventRouter:
         if not keys:
             del self._by_source[before]
 
-    def _source(self, source: SourceKey, is_deleted: bool) -> None:
+    def _source(self, source: SourceKey, resource: Mapping[str, Any], is_deleted: bool) -> None:
+        seen = None if is_deleted else _news(resource)
         with self._lock:
+            if seen is not None and self._seen.get(source) == seen:
+                return  # the status records one more attempt: every few minutes, for each source
+            self._seen.pop(source, None)
+            if seen is not None:
+                self._seen[source] = seen
             keys = set(self._by_source.get(source, ()))
         if not is_deleted:
             self._sources.add(source)
         for key in keys:
             self._imports.add(key)
+
+
+def _news(resource: Mapping[str, Any]) -> int:
+    """A hash of what concerns a reconcile; the record of attempts in a source's status does not."""
+    metadata, status = resource["metadata"], mapping(resource.get("status"))
+    of_object = [metadata.get(name) for name in ("uid", "generation", "annotations", "deletionTimestamp")]
+    return hash(repr([of_object, [status.get(name) for name in ("status", "message", "observedGeneration")]]))
 
 
 def _source_of(resource: Mapping[str, Any], namespace: str) -> SourceKey | None:

@@ -21,7 +21,7 @@ def left_by(namespace: str, name: str) -> dict[str, str]:
 def sweep(cluster: Cluster, namespace: str, labels: Mapping[str, str] | None = None) -> list[str]:
     """Delete the requests of deleted imports, and with them all of their runs; returns the names.
 
-    With `labels`, only the requests that have them.
+    With `labels`, only the requests that have them. Not those that `controller.operator.orphans` still needs.
 
     An import is deleted when its name does not exist or has another uid: only names are reused.
 
@@ -34,7 +34,7 @@ def sweep(cluster: Cluster, namespace: str, labels: Mapping[str, str] | None = N
         own_labels = metadata.get("labels") or {}
         if metadata.get("ownerReferences") or not (labels or {}).items() <= own_labels.items():
             continue
-        if not _import_exists(cluster, own_labels):
+        if names.LABEL_LEFTOVERS not in own_labels and not import_exists(cluster, own_labels):
             cluster.delete(CONFIG_MAP, metadata["name"], namespace, uid=metadata["uid"])
             removed.append(metadata["name"])
     if removed:
@@ -42,7 +42,8 @@ def sweep(cluster: Cluster, namespace: str, labels: Mapping[str, str] | None = N
     return removed
 
 
-def _import_exists(cluster: Cluster, labels: dict[str, str]) -> bool:
+def import_exists(cluster: Cluster, labels: Mapping[str, str]) -> bool:
+    """Whether the import with these labels exists."""
     name, namespace = labels.get(names.LABEL_NAME, ""), labels.get(names.LABEL_NAMESPACE, "")
     existing = cluster.get(IMPORT, name, namespace)
     if existing is not None:

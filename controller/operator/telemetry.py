@@ -17,7 +17,7 @@ import structlog
 from workflows.api.conditions import find, holds
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import DiskImportStatus, ImportPhase, ImportStatus
-from workflows.status.phase import CANCELLED, SUCCEEDED
+from workflows.status.phase import CANCELLED, PARKED, SUCCEEDED
 
 Line = tuple[int, str, Mapping[str, str]]
 """Level, text, and keys in addition to those of the import."""
@@ -169,7 +169,7 @@ def _end_lines(after: ImportStatus, import_: VirtualMachineImport) -> Iterator[L
     if after.import_status == ImportPhase.IMAGE_FAILED:
         yield logging.ERROR, "Failed to import client disk images. Try again ...", error_field
     elif after.import_status == ImportPhase.FAILED:
-        level = logging.INFO if summary and summary.reason == CANCELLED else logging.ERROR
+        level = logging.INFO if summary and summary.reason in (CANCELLED, PARKED) else logging.ERROR
         yield level, "The VM import has failed", error_field
     elif after.import_status == ImportPhase.INVALID:
         if after.step == PREFLIGHT:

@@ -38,7 +38,8 @@ def check(cluster: Cluster, options: Options) -> str:
     """Delete the leftovers of deleted imports; returns a sentence about it.
 
     Raises:
-        StepError: BUSY while an import has our finalizer; CONFLICT if runs are left but the CRDs are deleted.
+        StepError: BUSY while an import has our finalizer, or a deleted one has left something at its
+            source; CONFLICT if runs are left but the CRDs are deleted.
     """
     try:
         imports = [
@@ -53,7 +54,22 @@ def check(cluster: Cluster, options: Options) -> str:
         remedy = f"wait until they are done, delete them, {ANYWAY}"
         raise StepError(Exit.BUSY, failure, _listed(imports), remedy)
     removed = sweep(cluster, options.namespace)
+    _refuse_leftovers(cluster, options.namespace)
     return f"no import needs vmferry; deleted {len(removed)} leftover(s)"
+
+
+def _refuse_leftovers(cluster: Cluster, namespace: str) -> None:
+    """Without the controller nothing would release what deleted imports left at their sources."""
+    left = list(cluster.outlines(CONFIG_MAP, namespace, names.LABEL_LEFTOVERS))
+    if left:
+        count = f"{len(left)} deleted import(s)"
+        raise StepError(
+            Exit.BUSY,
+            f"vmferry is not uninstalled: {count} may have left something at their sources",
+            ", ".join(one["metadata"]["name"] for one in left[:SHOWN]),
+            f"wait until vmferry has released it, or give up: kubectl --namespace {namespace} delete "
+            f"configmap --selector {names.LABEL_LEFTOVERS}=true",
+        )
 
 
 def _with_finalizer(cluster: Cluster, namespace: str) -> list[Object]:

@@ -17,7 +17,7 @@ K = TypeVar("K", bound=Hashable)
 log = structlog.get_logger()
 
 STUCK: Final = 600.0
-"""A reconcile never takes so many seconds: every request and child process has a shorter limit."""
+"""A reconcile never takes so many seconds: it makes only requests to the API server, which have a limit."""
 
 
 class Workers(Generic[K]):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from steps.model.contract import Exit, StepError
+from steps.model.contract import Exit, NoAnswerError, StepError
 from steps.runtime.proxy import ProxyError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -35,6 +35,10 @@ class SpaceNeed:
         limit = f"{self.maximum} at most" if self.maximum and self.maximum != self.expected else ""
         needed = ", ".join(filter(None, (estimate, limit))) or "more"
         return f"it has {self.used} bytes so far and needs {needed}"
+
+
+GATEWAY_STATUSES: Final = (502, 503, 504)
+"""Answers of a gateway in front of a service that does not answer, as while it starts (RFC 9110, 15.6)."""
 
 
 def is_no_space(error: OSError) -> bool:
@@ -79,9 +83,9 @@ def _free_bytes(path: Path) -> str:
 
 
 def connection_fault(error: Exception, host: str) -> StepError:
-    """The StepError for a missing answer from `host`."""
+    """The StepError for a missing answer from `host`: a NoAnswerError, unless a certificate is untrusted."""
     if isinstance(error, ProxyError):
-        return StepError(
+        return NoAnswerError(
             Exit.UNREACHABLE,
             f"cannot reach {host}",
             f"the proxy: {describe(error)}",
@@ -94,7 +98,7 @@ def connection_fault(error: Exception, host: str) -> StepError:
             error.verify_message,
             "provide the certificate of the CA that signed it",
         )
-    return StepError(Exit.UNREACHABLE, f"{host} does not answer", describe(error), network_remedy(error))
+    return NoAnswerError(Exit.UNREACHABLE, f"{host} does not answer", describe(error), network_remedy(error))
 
 
 def network_remedy(error: Exception) -> str:
@@ -118,7 +122,8 @@ def describe(error: Exception) -> str:
 def status_fault(status: int, reason: str, host: str) -> StepError:
     """The StepError for an HTTP status other than 200 and 206."""
     code, remedy = _code_and_remedy(status)
-    return StepError(code, f"{host} answers {status} {reason}".rstrip(), remedy=remedy)
+    kind = NoAnswerError if status in GATEWAY_STATUSES else StepError
+    return kind(code, f"{host} answers {status} {reason}".rstrip(), remedy=remedy)
 
 
 def _code_and_remedy(status: int) -> tuple[Exit, str]:
@@ -136,6 +141,11 @@ def _code_and_remedy(status: int) -> tuple[Exit, str]:
 def broken_stream_fault(what: str, why: str = "") -> StepError:
     """The error for a stream that ended early or is damaged: retried, what landed is kept."""
     return StepError(Exit.BROKEN_STREAM, what, why)
+
+
+def lost_connection_fault(what: str, why: str = "") -> StepError:
+    """The error for a stream whose server stopped sending; as `broken_stream_fault`."""
+    return NoAnswerError(Exit.BROKEN_STREAM, what, why)
 
 
 def corruption_fault(what: str, why: str = "", remedy: str = "") -> StepError:

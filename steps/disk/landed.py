@@ -23,7 +23,8 @@ class Landed:
     `format` is the wanted one, or the source's if it could only land unchanged; `path` is
     then `OUT.source`. `virtual_size` is None if only qemu-img can read it. `source_bytes` were read
     in this attempt, which resumed at `resumed_at`; `source_digest` is over all bytes of the source.
-    `size` is the file's length; `key` identifies the source (see `Source.key`).
+    `size` is the file's length; `key` identifies the source (see `Source.key`). `taken_for` is the format for
+    which receivers would take a raw disk: if it is not empty, the disk is in a qcow2 image (see `wrap`).
     """
 
     path: Path
@@ -34,6 +35,7 @@ class Landed:
     source_digest: str
     size: int
     key: str
+    taken_for: str = ""
 
     def to_json(self) -> str:
         return json.dumps(self.to_fields(), indent=2) + "\n"
@@ -45,7 +47,8 @@ class Landed:
     @classmethod
     def from_fields(cls, fields: dict[str, Any], out: Path) -> Self:
         """Raises ValueError, TypeError or KeyError unless `fields` is a result of `to_fields` for `out`."""
-        paths = {path.name: path for path in (out, LandingFiles(out).source)}
+        files = LandingFiles(out)
+        paths = {path.name: path for path in (out, files.source, files.wrapped)}
         landed = cls(**{**fields, "path": paths[fields["path"]]})
         landed.validate()
         return landed
@@ -53,7 +56,12 @@ class Landed:
     def validate(self) -> None:
         """Raises ValueError where a field is of another type or kind."""
         numbers = (self.source_bytes, self.resumed_at, self.size, self.virtual_size or 0)
-        if self.format not in FORMATS or not all(type(number) is int for number in numbers):
+        if (
+            self.format not in FORMATS
+            or not all(type(number) is int for number in numbers)
+            or not isinstance(self.taken_for, str)
+            or (self.taken_for and not self.virtual_size)
+        ):
             raise ValueError("not the record of a landing")
 
     @classmethod
@@ -84,6 +92,7 @@ class LandingFiles:
     OUT.state.json  where to resume; at the very end: that OUT.partial is complete
     OUT.state.json.partial  the next such state; before that, space reserved for it
     OUT             (or OUT.source) complete
+    OUT.qcow2       complete, a qcow2 image around OUT, which receivers would take for another format
     OUT.landed.json what it is
     """
 
@@ -92,6 +101,7 @@ class LandingFiles:
         self.partial = out.with_name(out.name + ".partial")
         self.state = out.with_name(out.name + ".state.json")
         self.source = out.with_name(out.name + ".source")
+        self.wrapped = out.with_name(out.name + ".qcow2")
         self.landed = out.with_name(out.name + ".landed.json")
 
     @contextlib.contextmanager
@@ -139,6 +149,7 @@ class LandingFiles:
         """Start over: no document may describe a file whose content is about to change."""
         self.state.unlink(missing_ok=True)
         self.landed.unlink(missing_ok=True)
+        self.wrapped.unlink(missing_ok=True)  # nothing else would remove it, unlike OUT, which is replaced
 
     def complete(self, state: LandingState, landed: Landed) -> Landed:
         """Declare the partial file complete; all of it is on the disk already."""

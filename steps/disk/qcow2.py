@@ -23,7 +23,7 @@ COPIED: Final = 1 << 63
 _OFFSET: Final = (1 << 56) - (1 << 9)
 _PAGE: Final = 512
 """Entries that are written together: 4 KiB, the smallest piece that goes past the page cache."""
-_PER_BLOCK: Final = CLUSTER // 2
+PER_BLOCK: Final = CLUSTER // 2
 """Clusters whose 16-bit refcounts one refcount block holds."""
 _HEADER: Final = struct.Struct(">4sI QII Q II QQ II QQQQ II")
 _HEADER_LENGTH: Final = 104
@@ -74,29 +74,15 @@ class Qcow2Sink:
     def finish(self, size: int) -> None:
         """Append L1 and refcounts, then write the header: without it the file is not an image."""
         self._write_table()
-        size += -size % 512  # QEMU counts in sectors
         l1_length = -(-size // (CLUSTER * ENTRIES))
-        l1_offset = self._append(_pack_entries([self._entry(table) for table in range(l1_length)]))
-        refcount_table, refcount_clusters = self._append_refcounts()
-        header = _HEADER.pack(
-            b"QFI\xfb",
-            3,
-            0,
-            0,
-            16,
+        l1_offset = self._append(pack_entries([self._entry(table) for table in range(l1_length)]))
+        refcount_table, refcount_table_clusters = self._append_refcounts()
+        header = pack_header(
             size,
-            0,
-            l1_length,
-            l1_offset,
-            refcount_table,
-            refcount_clusters,
-            0,
-            0,
-            0,
-            0,
-            0,
-            4,
-            _HEADER_LENGTH,
+            l1_length=l1_length,
+            l1_offset=l1_offset,
+            refcount_table=refcount_table,
+            refcount_table_clusters=refcount_table_clusters,
         )
         self._writer.write(0, header.ljust(CLUSTER, b"\0"))
 
@@ -124,7 +110,7 @@ class Qcow2Sink:
             first = page * _PAGE
             self._writer.write(
                 self._l1_offsets[self._table_number] + first * 8,
-                _pack_entries(self._l2_entries[first : first + _PAGE]),
+                pack_entries(self._l2_entries[first : first + _PAGE]),
             )
         self._dirty_pages.clear()
 
@@ -152,15 +138,12 @@ class Qcow2Sink:
     def _append_refcounts(self) -> tuple[int, int]:
         """Append the refcount table and its blocks; the table's place and its number of clusters."""
         data_clusters = self._end // CLUSTER
-        blocks = tables = 0
-        while data_clusters + blocks + tables > blocks * _PER_BLOCK or blocks > tables * ENTRIES:
-            blocks = -(-(data_clusters + blocks + tables) // _PER_BLOCK)
-            tables = -(-blocks // ENTRIES)
+        blocks, tables = refcount_clusters(data_clusters)
         first = self._end + tables * CLUSTER
-        host_offset = self._append(_pack_entries([first + index * CLUSTER for index in range(blocks)]))
+        host_offset = self._append(pack_entries([first + index * CLUSTER for index in range(blocks)]))
         total = data_clusters + blocks + tables
         for index in range(blocks):
-            used_clusters = min(_PER_BLOCK, total - index * _PER_BLOCK)
+            used_clusters = min(PER_BLOCK, total - index * PER_BLOCK)
             self._append((b"\0\1" * used_clusters).ljust(CLUSTER, b"\0"))
         return host_offset, tables
 
@@ -170,9 +153,44 @@ def max_file_size(size: int) -> int:
     data = -(-size // CLUSTER)
     tables = -(-data // ENTRIES)
     clusters = 1 + data + tables + -(-tables // ENTRIES)
-    blocks = -(-(clusters + 2) // (_PER_BLOCK - 2))  # they count themselves, and the table of them, too
+    blocks = -(-(clusters + 2) // (PER_BLOCK - 2))  # they count themselves, and the table of them, too
     return (clusters + blocks + -(-blocks // ENTRIES)) * CLUSTER
 
 
-def _pack_entries(entries: list[int]) -> bytes:
+def refcount_clusters(clusters: int) -> tuple[int, int]:
+    """How many refcount blocks, and clusters of their table, a file needs that has `clusters` others."""
+    blocks = tables = 0
+    while clusters + blocks + tables > blocks * PER_BLOCK or blocks > tables * ENTRIES:
+        blocks = -(-(clusters + blocks + tables) // PER_BLOCK)
+        tables = -(-blocks // ENTRIES)
+    return blocks, tables
+
+
+def pack_header(
+    size: int, *, l1_length: int, l1_offset: int, refcount_table: int, refcount_table_clusters: int
+) -> bytes:
+    """The header of an image of a disk of `size` bytes. Offsets in bytes; `l1_length` in entries."""
+    return _HEADER.pack(
+        b"QFI\xfb",
+        3,
+        0,
+        0,
+        16,
+        size + -size % 512,  # QEMU counts in sectors
+        0,
+        l1_length,
+        l1_offset,
+        refcount_table,
+        refcount_table_clusters,
+        0,
+        0,
+        0,
+        0,
+        0,
+        4,
+        _HEADER_LENGTH,
+    )
+
+
+def pack_entries(entries: list[int]) -> bytes:
     return struct.pack(f">{len(entries)}Q", *entries)

@@ -1,4 +1,4 @@
-"""qemu-img: info, check, compare, measure, convert. Formats are always named, never guessed.
+"""qemu-img: info, check, compare, measure, convert, dd. Formats are always named, never guessed.
 
 A guessed format lets the author of the disk choose how it is read: a raw disk whose first bytes are a
 qcow2 header with a backing file would show the host's files (CVE-2024-32498 in OpenStack).
@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,24 @@ def measure(path: Path, image_format: str, target_format: str) -> Measure:
     """How large an image becomes in the format `target_format`. Raises StepError as `info` does."""
     report = _run_json("measure", "-f", image_format, "-O", target_format, _absolute_name(path))
     return Measure(report["required"], report["fully-allocated"])
+
+
+def read_head(path: Path, image_format: str, count: int) -> bytes:
+    """The first bytes of the disk in an image, at most `count`. Check the image by `info` before.
+
+    Raises:
+        StepError: CORRUPT.
+    """
+    if image_format == "raw":
+        with path.open("rb") as file:
+            return file.read(count)
+    with tempfile.TemporaryDirectory(prefix="vmferry-head-") as folder:
+        head = Path(folder) / "head"
+        options = ["-f", image_format, "-O", "raw", f"bs={count}", "count=1"]
+        result = _run("dd", *options, f"if={_absolute_name(path)}", f"of={head}")
+        if result.returncode:
+            raise _failure("dd", path, result.stderr, result.returncode)
+        return head.read_bytes()
 
 
 def convert(

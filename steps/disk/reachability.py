@@ -11,7 +11,6 @@ import ssl
 
 from steps.disk.faults import connection_fault
 from steps.disk.http_client import HttpClient
-from steps.model.contract import StepError
 
 
 def check(url: str, tls: ssl.SSLContext | None, what: str) -> None:
@@ -30,7 +29,6 @@ def check(url: str, tls: ssl.SSLContext | None, what: str) -> None:
     try:
         client.probe()
     except (OSError, http.client.HTTPException) as error:
-        fault = connection_fault(error, f"{what} {client.name}, port {client.port},")
-        raise StepError(fault.code, fault.what, fault.why, fault.remedy) from error
+        raise connection_fault(error, f"{what} {client.name}, port {client.port},") from error
     finally:
         client.close()

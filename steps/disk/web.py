@@ -8,7 +8,13 @@ import re
 import threading
 from typing import Final
 
-from steps.disk.faults import broken_stream_fault, connection_fault, describe, status_fault
+from steps.disk.faults import (
+    broken_stream_fault,
+    connection_fault,
+    describe,
+    lost_connection_fault,
+    status_fault,
+)
 from steps.disk.http_client import HttpClient
 from steps.disk.source import FileChangedError, Source, Validators
 from steps.model.contract import StepError, Stopped
@@ -111,7 +117,7 @@ class WebBody:
                 self._failures = self._failures if not count else 0
                 return count
             self._resume(
-                broken_stream_fault(
+                lost_connection_fault(
                     f"{self._client.host} ended the stream at byte {self.position} of {self.total}"
                 )
             )
@@ -124,7 +130,7 @@ class WebBody:
         except (OSError, ValueError, http.client.HTTPException) as error:
             self._stop_if_aborted()
             why = describe(error)
-            raise broken_stream_fault(
+            raise lost_connection_fault(
                 f"the stream from {self._client.host} broke at byte {self.position}", why
             ) from error
 
@@ -158,7 +164,7 @@ class WebBody:
             ):
                 return
             if self._response.status == 200 and position:
-                fault = StepError(fault.code, fault.what, fault.why, _FROM_START)
+                fault = type(fault)(fault.code, fault.what, fault.why, _FROM_START)
             break
         self._client.close()
         raise fault

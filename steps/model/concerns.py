@@ -10,11 +10,14 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from steps.model.machine import Concern, Machine, Severity
+from steps.model.machine import MOST_DEVICES, Concern, Machine, Severity
 
-MOST_DEVICES: Final = 256
-"""Most disks, and most interfaces, of a VM (kubevirt.io/api v1.6, Devices, MaxItems)."""
-
+MOST_CONCERNS: Final = 100
+LONGEST_TEXT: Final = 2000
+"""Characters."""
+LONGEST_NOTES: Final = 64 << 10
+"""Bytes."""
+_WEIGHT: Final = (Severity.BLOCK, Severity.WARN, Severity.LOG)
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PRINTABLE: Final = re.compile(r"[ -~]{1,256}")
 _DISK_SERIAL: Final = re.compile(r"[A-Za-z0-9_.+-]{1,256}")
@@ -45,12 +48,48 @@ def merged(*found: Iterable[Concern]) -> tuple[Concern, ...]:
     return tuple(dict.fromkeys(concern for some in found for concern in some))
 
 
+def bounded(concerns: Iterable[Concern]) -> tuple[Concern, ...]:
+    """The concerns for a document and a log: at most `MOST_CONCERNS`, with short texts.
+
+    A descriptor may name thousands of files that nothing uses. If there are too many, those that end the
+    import come first, then warnings; a last one counts the rest.
+    """
+    short = [_shortened(concern) for concern in concerns]
+    if len(short) <= MOST_CONCERNS:
+        return tuple(short)
+    kept = sorted(short, key=lambda concern: _WEIGHT.index(concern.severity))[:MOST_CONCERNS]
+    return (*kept, warn("more-concerns", f"there are {len(short) - MOST_CONCERNS} more concerns"))
+
+
+def with_short_notes(machine: Machine) -> Machine:
+    """The VM with notes that fit into an annotation of the VirtualMachine, and a concern if some are cut.
+
+    The API server allows 256 KiB for all annotations (k8s.io/apimachinery, TotalAnnotationSizeLimitB): it
+    would refuse the VM after all disks were moved.
+    """
+    notes = machine.notes.encode(errors="replace")
+    if len(notes) <= LONGEST_NOTES:
+        return machine
+    cut = warn("notes-cut", f"its notes have {len(notes)} bytes", f"only the first {LONGEST_NOTES} are kept")
+    kept = notes[:LONGEST_NOTES].decode(errors="ignore")
+    return machine.model_copy(update={"notes": kept, "concerns": (*machine.concerns, cut)})
+
+
+def _shortened(concern: Concern) -> Concern:
+    texts = (concern.message, concern.remedy)
+    if all(len(text) <= LONGEST_TEXT for text in texts):
+        return concern
+    message, remedy = (text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…" for text in texts)
+    return concern.model_copy(update={"message": message, "remedy": remedy})
+
+
 def _devices(machine: Machine) -> Iterator[Concern]:
     if not machine.disks:
         yield block("no-disks", "the VM has no disks", "there is nothing to import")
     for count, what in ((len(machine.disks), "disks"), (len(machine.nics), "NICs")):
         if count > MOST_DEVICES:
-            yield block("too-many-devices", f"the VM has {count} {what}, but KubeVirt allows {MOST_DEVICES}")
+            message = f"the VM has more than {MOST_DEVICES} {what}, which KubeVirt does not allow"
+            yield block("too-many-devices", message)
     for nic in machine.nics:
         if nic.mac and not usable_mac(nic.mac):
             yield warn(

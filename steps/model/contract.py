@@ -113,6 +113,13 @@ class StepError(Exception):
         return self.what, self.why, self.remedy
 
 
+class NoAnswerError(StepError):
+    """The source does not answer, or has stopped answering: a step waits for it (`steps.providers.outage`).
+
+    Where waiting does not help, such as for a status that never comes, the error is a plain StepError.
+    """
+
+
 _MOST: Final = (400, 2200, 600)
 """Most characters of an error's three parts: together they fit into `LAST_WORDS_LIMIT`."""
 

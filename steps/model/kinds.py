@@ -50,6 +50,9 @@ IMPORT: Final = Kind(API_VERSION, "VirtualMachineImport", "virtualmachineimports
 SOURCES: Final = {kind: Kind(API_VERSION, str(kind), f"{kind.lower()}s") for kind in SourceKind}
 IMAGE: Final = Kind("harvesterhci.io/v1beta1", "VirtualMachineImage", "virtualmachineimages")
 DATA_VOLUME: Final = Kind("cdi.kubevirt.io/v1beta1", "DataVolume", "datavolumes")
+STORAGE_PROFILE: Final = Kind(
+    "cdi.kubevirt.io/v1beta1", "StorageProfile", "storageprofiles", namespaced=False
+)
 BACKING_IMAGE: Final = Kind("longhorn.io/v1beta2", "BackingImage", "backingimages")
 MACHINE: Final = Kind("kubevirt.io/v1", "VirtualMachine", "virtualmachines")
 NAD: Final = Kind("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition", "network-attachment-definitions")
@@ -76,7 +79,7 @@ KINDS: Final = {
             CRD,
         ),
         *(WORKFLOW, WORKFLOW_TEMPLATE, IMPORT, *SOURCES.values()),
-        *(IMAGE, DATA_VOLUME, BACKING_IMAGE, MACHINE, NAD, REFERENCE_GRANT),
+        *(IMAGE, DATA_VOLUME, STORAGE_PROFILE, BACKING_IMAGE, MACHINE, NAD, REFERENCE_GRANT),
     )
 }
 

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import enum
 import re
-from typing import Annotated, Final, Literal, Self
+from collections.abc import Iterable
+from itertools import islice
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
 from steps.model import unique
 from steps.model.document import Document
 
+T = TypeVar("T")
+MOST_DEVICES: Final = 256
+"""Most disks, and most interfaces, of a VM (kubevirt.io/api v1.6, Devices, MaxItems)."""
 _DISK_ID: Final = r"^disk-[0-9]{1,3}$"
 DiskId = Annotated[str, Field(pattern=_DISK_ID)]
 """Short and stable (`disk-0`): it becomes part of node, claim and file names."""
@@ -120,6 +125,8 @@ class Disk(Document):
     backing: str = ""
     allocated: int | None = None
     """Bytes in use according to the source; an estimate for progress and space, never trusted."""
+    blank: bool = False
+    """It has no content at the source: it is created empty, without a download."""
 
 
 class Nic(Document):
@@ -187,6 +194,14 @@ class Machine(Document):
             if disk.id == disk_id:
                 return disk
         raise KeyError(disk_id)
+
+
+def listed(devices: Iterable[T]) -> tuple[T, ...]:
+    """The disks or NICs that a source describes: one more than may be imported, so that too many are noticed.
+
+    A source may name any number of them, and each costs requests, objects and a number in its id.
+    """
+    return tuple(islice(devices, MOST_DEVICES + 1))
 
 
 def is_disk_id(value: object) -> bool:

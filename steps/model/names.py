@@ -25,8 +25,12 @@ completed=false only (workflow/controller/pod/controller.go; seen). `delete-scra
 `LABEL_RUN`."""
 LABEL_SOURCE: Final = f"{GROUP}/source"
 """The source's name, on a Workflow: a column for Argo's list, which cuts titles (docs/how-to/install.md)."""
+LABEL_LIMITS: Final = f"{GROUP}/limits"
+"""The key of the limits of a Workflow's source: as long as the Workflow may run, its keys stay."""
 LABEL_IMPORTED: Final = f"{GROUP}/imported"
 """On what an import leaves at the target: `true`."""
+LABEL_LEFTOVERS: Final = f"{GROUP}/leftovers"
+"""On the request of a deleted import whose source still holds something, or may: `true`."""
 PORT: Final = 8080
 """Where `serve` listens, and its Service."""
 _LABEL_VALUE: Final = 63
@@ -77,7 +81,7 @@ def credentials(run: str) -> str:
 
 
 def address(run: str) -> str:
-    """Secret: the secret part of the disks' URLs, key `token`."""
+    """Secret: the secret part of the URLs of the disks' descriptions, key `token`."""
     return f"{run}-address"
 
 

@@ -7,11 +7,12 @@ look at the resources themselves.
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from steps.model.document import Document
+from steps.model.quantity import to_bytes
 from steps.model.sources import SourceKind
 
 
@@ -128,6 +129,12 @@ class SourcePlan(Document):
     """Most seconds for the download of an OVA's disk; None: no limit while bytes arrive."""
     insecure_skip_tls_verify: bool = Field(default=False, alias="insecureSkipTLSVerify")
     thumbprint: str = ""
+    redirect_hosts: tuple[str, ...] = ()
+    """Other hosts to which the server of an OVA may redirect: HOST, *.DOMAIN or *."""
+    verified: bool = False
+    """Whether the controller had verified the source before the run: then also `preflight` waits for it."""
+    wait_seconds: Annotated[int, Field(ge=0)] = 0
+    """Seconds that each attempt of a step waits for a source that does not answer; 0: not at all."""
 
 
 class PowerPlan(Document):
@@ -189,6 +196,24 @@ class ScratchPlan(Document):
     """Ratio of a claim's size to the usable space of its filesystem."""
 
 
+def _quantity(value: Any) -> Any:
+    """A quantity as bytes; an empty one as no limit."""
+    return (to_bytes(value) if value else None) if isinstance(value, str) else value
+
+
+Amount = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_quantity)]
+"""Bytes, also as a quantity of Kubernetes; None and an empty text: any amount."""
+
+
+class ImportLimits(Document):
+    """What the installation lets imports ask for, beyond what the tenant's quotas say. None: any amount."""
+
+    max_disks: Annotated[int, Field(ge=1)] | None = None
+    max_disk_capacity: Amount = None
+    max_scratch_per_namespace: Amount = None
+    """Bytes of the scratch claims of all imports of one namespace."""
+
+
 class Plan(Document):
     """One import, ready to run."""
 
@@ -203,3 +228,4 @@ class Plan(Document):
     target: TargetPlan
     approvals: tuple[Gate, ...] = ()
     scratch: ScratchPlan = ScratchPlan()
+    limits: ImportLimits = ImportLimits()

@@ -15,6 +15,8 @@ class Ready(Document):
     format: DiskFormat
     virtual_size: int
     size: int
+    taken_for: str = ""
+    """The format for which qemu-img takes the disk inside if nobody names one; empty for a raw disk."""
 
 
 def landing(scratch: Path, disk_format: DiskFormat) -> Path:

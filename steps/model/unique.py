@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from steps.model.contract import Exit, StepError
 
+MOST_COMPARED: Final = 8
+"""Different things with one identifier that are compared with the next one: a document may have thousands."""
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
@@ -59,9 +61,10 @@ class Index(Generic[K, T]):
             self.find(key)
 
     def _ambiguous(self, key: K, count: int) -> StepError:
+        counted = f"{count} or more" if count >= MOST_COMPARED else str(count)
         return StepError(
             Exit.AMBIGUOUS,
-            f"{self._where} has {count} different {self._what} {str(key)!r}",
+            f"{self._where} has {counted} different {self._what} {str(key)!r}",
             "it is not clear which one is meant",
             self._remedy,
         )
@@ -85,7 +88,8 @@ def index(
 
     Args:
         things: in the document's order. One that is `alike` an earlier one with the same identifier is the
-            same thing, listed again: it is kept once.
+            same thing, listed again: it is kept once. An identifier of many different things is ambiguous
+            anyway: only the first `MOST_COMPARED` of them are compared.
         key: the identifier; an empty one means none.
         what: the things and their identifier for errors, in the plural: "disks with the diskId".
         where: the document, for errors.
@@ -100,7 +104,9 @@ def index(
             kept.append(thing)
             continue
         before = groups.setdefault(name, [])
-        if not any(alike(thing, other) for other in before):
+        if any(alike(thing, other) for other in before):
+            continue
+        kept.append(thing)
+        if len(before) < MOST_COMPARED:
             before.append(thing)
-            kept.append(thing)
     return Index(groups, kept, what, where, remedy)

@@ -1,4 +1,4 @@
-"""The Kubernetes API as six verbs over plain dicts, with its errors as StepErrors.
+"""The Kubernetes API as a few verbs over plain dicts, with its errors as StepErrors.
 
 It is a protocol, so that a step can be tested against a cluster in memory. The adapter to a real one is
 `steps.runtime.kubeapi`.
@@ -77,6 +77,12 @@ class Cluster(Protocol):
 
     def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str = "") -> None:
         """Delete the object; succeeds if it does not exist. With `uid`, only the object with that uid."""
+
+    def log(self, pod: str, namespace: str, container: str, *, lines: int, limit: int) -> str:
+        """The last `lines` lines of a container's log, at most `limit` bytes from their beginning.
+
+        Bytes that are not UTF-8 are replaced.
+        """
 
 
 def check_names(

@@ -26,7 +26,8 @@ BLOCKED: Final = "VMFERRY_BLOCKED_NETWORKS"
 """Networks to refuse, with commas between them. If it is set, the guard is on, also when it is empty."""
 ALLOWED: Final = "VMFERRY_ALLOWED_NETWORKS"
 """Exceptions; they take precedence."""
-NAMES: Final = (BLOCKED, ALLOWED)
+REDIRECT_HOSTS: Final = "VMFERRY_REDIRECT_HOSTS"
+"""Hosts to which each source may redirect (`steps.runtime.redirects`), with commas between them."""
 ALWAYS: Final = (
     *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32"),
     *("::/128", "::1/128", "fe80::/10", "ff00::/8"),
@@ -132,11 +133,6 @@ def check_requested(host: str, port: int, environment: Mapping[str, str] = os.en
     guard = Guard.read(environment)
     if guard is not None:
         guard.check(host, port)
-
-
-def variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment variables of the guard, for a child process that connects to a source."""
-    return {name: environment[name] for name in NAMES if name in environment}
 
 
 def _networks(name: str, environment: Mapping[str, str]) -> Iterator[Network]:

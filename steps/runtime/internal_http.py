@@ -6,20 +6,37 @@ namespace. It cannot reach a Service of the cluster, and it would get the secret
 
 from __future__ import annotations
 
+import ssl
 import urllib.request
 from http.client import HTTPResponse
-from typing import Final
+from typing import Any, Final
 
 ANSWER_SECONDS: Final = 10
-_DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def request(url: str, *, method: str = "GET") -> HTTPResponse:
-    """The answer of another step, or of vmferry's own nginx; the caller closes it.
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """nginx of the step `serve` makes none; a step that serves a hostile disk must not choose a host."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        """The answer becomes an HTTPError."""
+
+
+_DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
+
+
+def request(url: str, *, method: str = "GET", tls: ssl.SSLContext | None = None) -> HTTPResponse:
+    """The answer of another step, or of vmferry's own nginx; the caller closes it. `tls` is for https.
 
     Raises:
         OSError: no answer; `urllib.error.HTTPError`, a subclass, if the answer is an error.
     """
     http_request = urllib.request.Request(url, method=method)  # noqa: S310 - our own address
-    answer: HTTPResponse = _DIRECT.open(http_request, timeout=ANSWER_SECONDS)
+    opener = _DIRECT if tls is None else _opener(tls)
+    answer: HTTPResponse = opener.open(http_request, timeout=ANSWER_SECONDS)
     return answer
+
+
+def _opener(tls: ssl.SSLContext) -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls)
+    )

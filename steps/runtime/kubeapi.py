@@ -24,7 +24,7 @@ from kubernetes.dynamic.resource import Resource
 from urllib3.exceptions import HTTPError
 
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import Kind, Object, kind_of
+from steps.model.kinds import POD, Kind, Object, kind_of
 from steps.runtime.cluster import (
     MANAGER,
     Cluster,
@@ -47,6 +47,8 @@ NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/name
 NAMESPACE_ENV: Final = "VMFERRY_NAMESPACE"
 PAGE: Final = 200
 """Objects in one answer."""
+_LOG: Final = Kind("v1", "log of Pod", "pods/log")
+"""For messages."""
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 MERGE_PATCH: Final = "application/merge-patch+json"  # custom resources have no strategic merge patch
 
@@ -176,6 +178,14 @@ class ApiCluster:
                 "delete", kind, namespace, name, partial(self._client.delete, name=name), body=options
             )
 
+    def log(self, pod: str, namespace: str, container: str, *, lines: int, limit: int) -> str:
+        check_names("get", POD, namespace, pod)
+        path = f"{_resource(POD).path(name=pod, namespace=namespace)}/log"  # type: ignore[no-untyped-call]
+        query = [("container", container), ("tailLines", lines), ("limitBytes", limit)]
+        read = partial(self._client.request, "get", path, query_params=query, header_params={"Accept": "*/*"})
+        answer = self._call("get", _LOG, f"{namespace}/{pod}", read)
+        return bytes(answer.data[:limit]).decode(errors="replace")
+
     def _request(
         self,
         verb: str,
@@ -191,21 +201,18 @@ class ApiCluster:
         if verb in ("create", "patch"):
             request["field_manager"] = MANAGER
         namespace_option = {"namespace": namespace} if namespace else {}
+        prepared = partial(call, _resource(kind), **namespace_option, **request)
+        document: Object = json.loads(self._call(verb, kind, object_name, prepared).data)
+        return document
+
+    def _call(self, verb: str, kind: Kind, object_name: str, call: Callable[..., Any]) -> Any:
         try:
-            answer = call(
-                _resource(kind),
-                serialize=False,
-                _request_timeout=self._seconds,
-                **namespace_option,
-                **request,
-            )
+            return call(serialize=False, _request_timeout=self._seconds)
         except ApiException as error:
             raise _error_of(verb, kind, object_name, error) from None
         except (HTTPError, OSError) as error:
             why = f"no answer from the API: {type(error).__name__}: {error}"
             raise StepError(Exit.UNREACHABLE, f"cannot {verb} {kind.kind} {object_name}", why) from None
-        document: Object = json.loads(answer.data)
-        return document
 
 
 def _dry_run_options(*, dry_run: bool) -> dict[str, str]:
@@ -284,6 +291,9 @@ class RetryingCluster:
 
     def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str = "") -> None:
         self._retry(lambda: self._inner.delete(kind, name, namespace, uid=uid))
+
+    def log(self, pod: str, namespace: str, container: str, *, lines: int, limit: int) -> str:
+        return self._retry(lambda: self._inner.log(pod, namespace, container, lines=lines, limit=limit))
 
     def _retry(self, call: Callable[[], T]) -> T:
         """Repeat while there is no answer, with growing pauses, until the patience or a stop ends it."""

@@ -31,7 +31,7 @@ from steps.model.contract import (
 from steps.model.machine import Machine
 from steps.model.plan import Plan
 from steps.model.volumes import VOLUMES, Volumes
-from steps.runtime import guard
+from steps.runtime import deadline, guard
 from steps.runtime.stop import Stop
 
 log = structlog.get_logger()
@@ -146,6 +146,7 @@ def run_body(
     """As `run`, but returns the exit code; the termination message is already written."""
     try:
         guard.install()
+        deadline.start()
         body(Context(arguments.parse_args(argv), stop))
     except StepError as error:
         write_termination_message(str(error))

@@ -17,6 +17,21 @@ INTERVAL: Final = 0.5
 """Seconds between two reports: Argo's executor polls every 3 s, a terminal is updated twice a second."""
 
 
+def note(text: str) -> None:
+    """Write a note above the last line of the progress file; an empty one removes it.
+
+    Argo's executor reads only the last line (argo-workflows workflow/executor/executor.go, monitorProgress);
+    the embedded runner shows the note.
+    """
+    name = os.environ.get(PROGRESS_FILE_ENV)
+    if name is None:
+        return
+    with contextlib.suppress(OSError):
+        lines = Path(name).read_text().splitlines() if Path(name).exists() else []
+        last = lines[-1] if lines else "0/1"  # Argo's default
+        Path(name).write_text("".join(f"{line}\n" for line in (" ".join(text.split()), last) if line))
+
+
 class Progress:
     """Counts bytes done of a total and reports it, at most every `INTERVAL` seconds and never backwards.
 

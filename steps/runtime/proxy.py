@@ -20,7 +20,6 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from steps.model.contract import Exit, StepError
 
 _PORTS: Final = {"http": 80, "https": 443}
-_NAMES: Final = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,6 @@ def for_url(url: str, environment: Mapping[str, str] = os.environ) -> Proxy | No
             " NO_PROXY",
         )
     return proxy
-
-
-def environment_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment variables that choose a proxy, for a child process that connects to a source."""
-    return {name: value for name, value in environment.items() if name.lower() in _NAMES}
 
 
 def _value(environment: Mapping[str, str], name: str) -> str:

@@ -95,11 +95,12 @@ def _peak(folder: Path) -> Iterator[list[int]]:
 
 
 def space(folder: Path) -> int:
-    """The size in bytes of the files in `folder`; a file may disappear meanwhile."""
+    """The size in bytes of the files in `folder`; files and folders may disappear meanwhile."""
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):
-            total += path.stat().st_blocks * 512
+    for parent, _, files in os.walk(folder):  # Path.rglob raises for a folder that disappears
+        for name in files:
+            with contextlib.suppress(FileNotFoundError):
+                total += Path(parent, name).stat().st_blocks * 512
     return total
 
 

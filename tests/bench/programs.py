@@ -78,7 +78,7 @@ def write(size: int, flags: int = 0) -> Argv:
 
 
 def curl(url: str, ca: Path, out: str = "/dev/null") -> Argv:
-    return ["curl", "-sf", "--cacert", str(ca), "-o", out, url]
+    return ["curl", "-sSf", "--cacert", str(ca), "-o", out, url]
 
 
 def common(urls: list[str], ca: Path) -> Argv:

@@ -6,6 +6,7 @@ opened, and that no result needs another file.
 
 from __future__ import annotations
 
+import json
 import random
 import resource
 import struct
@@ -86,16 +87,21 @@ class Containers:
             report=_silent,
             stop=Stop(),
         )
-        convert.ensure_format(landed, out, wanted, options["capacity"], report=_silent, stop=Stop())
-        return f"{landed.format} landed, {wanted} handed on"
+        made = convert.ensure_format(landed, out, wanted, options["capacity"], report=_silent, stop=Stop())
+        if made.path != out:
+            made.path.replace(out)
+        return f"{landed.format} landed, {made.format} handed on"
 
     def judge(self, case: Case, folder: Path, outcome: str) -> str:
         out = folder / "out"
-        if case.options["wanted"] == "qcow2":
+        wanted = "qcow2" if outcome.endswith("qcow2 handed on") else case.options["wanted"]
+        if wanted == "qcow2":
             _check_independent(out)
+        elif not case.options["by_hand"]:
+            _check_not_mistaken(out)
         form = _read_as(case, outcome)
         try:
-            same = qemu.compare(folder / "in.disk", form, out, case.options["wanted"])
+            same = qemu.compare(folder / "in.disk", form, out, wanted)
         except StepError:
             return "refused by qemu-img"
         if not same:
@@ -284,3 +290,11 @@ def _mutated(
         mutate.any_bytes(rng, data)
         valid = False
     return bytes(data), size, valid
+
+
+def _check_not_mistaken(path: Path) -> None:
+    """Without a format, as the receivers ask."""
+    argv = ["qemu-img", "info", "--output=json", str(path)]
+    info = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if info.returncode or json.loads(info.stdout)["format"] != "raw":
+        raise Wrong("a receiver takes the raw disk for another format")

@@ -26,7 +26,8 @@ COVERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     },
     "vmdk": {f"steps.disk.{module}": () for module in _DISK},
     "containers": {
-        "steps.convert": ("check", "ensure_format"),
+        "steps.convert": ("check", "ensure_format", "_converted"),
+        "steps.disk.guesses": (),
         "steps.disk.detect": ("decoder_for", "detect_format", "_vmdk", "_qcow2_size"),
         "steps.disk.plain_decoder": (),
         "steps.disk.self_contained": (),

@@ -144,9 +144,18 @@ class Simulator:
         self.ask("POST", "/release", {"all": True} if which is None else {"id": which})
 
     def clear(self) -> None:
-        """Remove all rules and release all calls."""
+        """Remove all rules, release all calls and end an outage."""
         self.ask("POST", "/faults/clear")
+        self.come_back()
         self.release()
+
+    def go_away(self, mode: str) -> None:
+        """Begin an outage of the API: `refuse`, `reset`, `503` or `notReady`; it ends all sessions."""
+        self.ask("POST", "/outage", {"mode": mode})
+
+    def come_back(self) -> None:
+        """End the outage."""
+        self.ask("POST", "/outage", {"mode": ""})
 
     def set_power(self, vm: str, state: str) -> None:
         """Turn a VM `on` or `off` without a task."""

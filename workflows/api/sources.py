@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from steps.model import hosts
+from steps.model.naming import shown
 from steps.model.sources import SourceKind
 from workflows.api.resources import Metadata
-from workflows.api.spec import STRUCT, Flag, Model, SecretReference, Text
+from workflows.api.spec import STRUCT, Flag, Model, SecretReference, Text, none_to_list
 
 OPENSTACK_PAUSE: Final = 10
 """vm-import-controller's default for uploadImageRetryDelay."""
 _INTERFACES: Final = ("public", "internal", "admin")
+MOST_REDIRECT_HOSTS: Final = 64
 
 Insecure = Annotated[
     Flag,
@@ -44,6 +47,8 @@ class SourceSpec(Model):
     """Fields that the environment of the command line may fill in."""
     KEYS: ClassVar[tuple[str, ...]]
     """The keys of the Secret that the provider reads; no other key is copied."""
+    ACCOUNT_KEYS: ClassVar[tuple[str, ...]] = ("username",)
+    """Those of them that say who logs in."""
     NEEDS_SECRET: ClassVar[bool] = True
     HAS_FOLDERS: ClassVar[bool] = False
     """Whether the VMs are in folders, so that spec.folder of an import selects one."""
@@ -120,6 +125,10 @@ class OpenstackSourceSpec(SourceSpec):
         *("project_name", "project_id", "ca_cert"),
         *("application_credential_id", "application_credential_name", "application_credential_secret"),
     )
+    ACCOUNT_KEYS = (
+        *("username", "user_id", "domain_name", "user_domain_name"),
+        *("application_credential_id", "application_credential_name"),
+    )
     FROM_ENVIRONMENT = ("endpoint", "region")
 
     endpoint: Text = Field(default="", description="URL of Keystone, such as https://host:5000/v3")
@@ -180,10 +189,30 @@ class OvaSourceSpec(SourceSpec):
     credentials: SecretReference | None = Field(
         default=None, description="Secret with username and password, and ca.crt (PEM), all optional"
     )
+    redirect_hosts: Annotated[tuple[str, ...], BeforeValidator(none_to_list)] = Field(
+        default=(),
+        description="other hosts to which the server may redirect, such as a CDN: HOST, *.DOMAIN for all "
+        "hosts of a domain, or * for all hosts; the host of the URL and those of the installation need no "
+        "entry",
+    )
 
     def plan_fields(self) -> dict[str, Any]:
         seconds = self.http_timeout_seconds or 0
-        return {"download_seconds": seconds if seconds > 0 else None}
+        return {
+            "download_seconds": seconds if seconds > 0 else None,
+            "redirect_hosts": self.redirect_hosts,
+        }
+
+    def reasons(self) -> Iterator[str]:
+        if len(self.redirect_hosts) > MOST_REDIRECT_HOSTS:
+            yield (
+                f"spec.redirectHosts has {len(self.redirect_hosts)} entries; "
+                f"write at most {MOST_REDIRECT_HOSTS}"
+            )
+            return
+        for entry in self.redirect_hosts:
+            if not hosts.is_pattern(entry):
+                yield f"spec.redirectHosts: {shown(entry)} is not a host; {hosts.PATTERN_HELP}"
 
 
 class OvaSource(Source):

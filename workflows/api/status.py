@@ -80,12 +80,13 @@ Conditions = Annotated[tuple[Condition, ...], BeforeValidator(none_to_list)]
 
 
 class Verification(Reported):
-    """The failed attempts to verify a source."""
+    """The last attempt to verify a source, and the failed ones before it."""
 
-    time: Text = Field(default="", description="when the last attempt failed")
+    time: Text = Field(default="", description="when the last attempt ended")
     failures: int = Field(default=0, description="failed attempts in a row")
     refusals: int = Field(default=0, description="how many of them refused the credentials")
     credentials: Text = Field(default="", description="version of the Secret that was used")
+    check: Text = Field(default="", description="uid of the pod that made the attempt")
 
 
 class SourceStatus(Reported):
@@ -96,7 +97,7 @@ class SourceStatus(Reported):
     message: Text = Field(default="", description="what is wrong and what to do")
     observed_generation: int = Field(default=0, description="generation of the spec that was processed")
     verification: Annotated[Verification, BeforeValidator(_none_to_mapping)] = Field(
-        default=Verification(), description="failed attempts; empty while the source is ready"
+        default=Verification(), description="the last attempt, and how many have failed"
     )
 
 
@@ -128,7 +129,8 @@ class DiskImportStatus(Reported):
     digest: Text = Field(default="", description="digest of the disk as it was served")
     integrity: Text = Field(
         default="",
-        description="sha512: equal to the target's own checksum; transfer-only: the target publishes none",
+        description="sha512: equal to the target's own checksum; tls: the target publishes none and "
+        "downloaded over HTTPS; transfer-only: it publishes none and downloaded over HTTP",
     )
 
     @property
@@ -167,7 +169,7 @@ class ImportStatus(Reported):
         default=(),
         description="VMShutdownGuest, VMPoweringOff, VMPoweredOff, VMExported and VMExportFailed; Succeeded "
         "(True, False, or Unknown while it is under way); MappingRulesVerified; TargetAdmitted; Planned; "
-        "ArgoNotAnswering; WorkflowStalled",
+        "ArgoNotAnswering; WorkflowStalled; SourceLeftovers",
     )
     new_virtual_machine: Text = Field(default="", description="of vm-import-controller; never set")
     imported_virtual_machine_name: Text = Field(default="", description="name of the new VM")

@@ -31,7 +31,6 @@ from hera.workflows import models as m
 
 from steps.model import names
 from steps.model.contract import CREDENTIALS, OUTPUTS, REQUEST, SCRATCH, Exit
-from steps.model.leftovers import LEFT, NOTHING_REPORTED
 from steps.model.sources import SourceKind
 from workflows import argo_names
 from workflows.author.installation import Installation
@@ -44,7 +43,7 @@ WORKFLOW: Final = "{{workflow.name}}"
 PROBE_SECONDS: Final = 5
 """Seconds that a probe waits for an answer."""
 TOKEN: Final = PurePosixPath("/run/address/token")
-"""The secret token in the disk's URL, for the steps `serve` and `image`."""
+"""The secret token in the URL of the disk's description, for the steps `serve` and `image`."""
 API_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 """Where every client of the Kubernetes API looks for its token."""
 API_TOKEN_SECONDS: Final = 3600
@@ -271,7 +270,7 @@ def _outputs(stage: Stage) -> list[Parameter]:
 
 
 def _output(file: Path) -> Parameter:
-    empty = NOTHING_REPORTED if file.name == LEFT else "[]" if file.suffix == ".json" else ""
+    empty = "[]" if file.suffix == ".json" else ""
     return Parameter(name=file.stem, value_from=m.ValueFrom(path=str(file), default=empty))
 
 

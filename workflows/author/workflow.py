@@ -18,28 +18,40 @@ from workflows.author.installation import Installation
 from workflows.author.template import DESCRIPTION, TITLE, Json
 
 
-def author(plan: Plan, settings: Installation, *, attempt: int = 0, owner: str = "") -> Json:
+def author(
+    plan: Plan,
+    settings: Installation,
+    *,
+    attempt: int = 0,
+    owner: str = "",
+    limits: str = argo_names.DEFAULT,
+) -> Json:
     """The Workflow that carries out `plan`.
 
     `attempt` counts the Workflows for the same request; `owner` is the uid of the request's ConfigMap, which
-    exists only after the ConfigMap was created. The request has everything else that a step needs.
+    exists only after the ConfigMap was created; `limits` is the key of the source's limits. The request has
+    everything else that a step needs.
     """
     document: Json = Workflow(
         name=argo_names.workflow_name(plan.run, attempt),
         namespace=settings.namespace,
-        labels={**names.run_labels(plan), names.LABEL_SOURCE: names.label_value(plan.source.name)},
+        labels={
+            **names.run_labels(plan),
+            names.LABEL_SOURCE: names.label_value(plan.source.name),
+            names.LABEL_LIMITS: limits,
+        },
         annotations={TITLE: title(plan), DESCRIPTION: description(plan, attempt)},
         owner_references=[_owner(plan.run, owner)] if owner else None,
         workflow_template_ref=m.WorkflowTemplateRef(name=argo_names.template_name(plan.source.kind)),
-        arguments=[Parameter(name=name, value=value) for name, value in parameters(plan).items()],
+        arguments=[Parameter(name=name, value=value) for name, value in parameters(plan, limits).items()],
     ).to_dict()
     return document
 
 
-def parameters(plan: Plan) -> dict[str, str]:
+def parameters(plan: Plan, limits: str) -> dict[str, str]:
     """Values that differ between imports and that Argo itself needs. They are fixed before the run."""
     gates = {f"approve-{gate}": "true" if gate in plan.approvals else "false" for gate in Gate}
-    return {"run": plan.run, "source": argo_names.source_key(plan.source), **gates}
+    return {"run": plan.run, "source": limits, **gates}
 
 
 def title(plan: Plan) -> str:

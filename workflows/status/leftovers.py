@@ -1,19 +1,36 @@
-"""What an import has left at its source, according to its Workflow. Pure. The only reader of that result."""
+"""What a Workflow has left at the source of its VM. Pure."""
 
 from __future__ import annotations
 
-from steps.model.leftovers import LEFT, Leftovers, from_output
-from workflows.stages import RELEASE_SOURCE
+from typing import Final
+
+from steps.model import leftovers as output
+from workflows.stages import RELEASE_SOURCE, STAGES, Scope
 from workflows.status.observed import Observed
+from workflows.status.phase import has_begun
 
-_OUTPUT = LEFT.removesuffix(".json")
+SOURCE_LEFTOVERS: Final = "SourceLeftovers"
+"""Type of an import's condition: True while its source holds something, Unknown while it cannot be asked."""
+_HOLDING: Final = frozenset(
+    stage.name for stage in STAGES if stage.credentials and not stage.check and stage.scope is not Scope.EXIT
+)
+"""Stages that change the source or hold something there."""
 
 
-def leftovers_of(seen: Observed | None) -> Leftovers:
-    """What is left at the source; unknown unless the stage `release-source` has succeeded and reported it.
+def leftovers(seen: Observed | None) -> tuple[str, ...] | None:
+    """What the exit handler could not release at the source; None if it is not known.
 
-    Workflows of earlier versions have no such stage, so for them it is unknown.
+    It is unknown while the exit handler has not succeeded, if the source did not answer it, and in a Workflow
+    of an older template.
     """
     if seen is None or not seen.succeeded(RELEASE_SOURCE):
-        return Leftovers(is_known=False)
-    return from_output(seen.output(RELEASE_SOURCE, None, _OUTPUT))
+        return None
+    return output.from_text(seen.output(RELEASE_SOURCE, None, output.OUTPUT))
+
+
+def may_have_left(seen: Observed) -> bool:
+    """Whether a step has begun that may leave something; only the checks leave nothing but a session.
+
+    A source must not be asked again after it has refused the credentials: it may lock the account.
+    """
+    return seen.unreadable or any(leaf.stage in _HOLDING and has_begun(leaf) for leaf in seen.leaves)

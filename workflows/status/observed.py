@@ -13,12 +13,15 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Final
 
+from steps.model.kinds import GROUP
 from steps.model.workflow_nodes import nodes_of
 from workflows.api.conditions import TIME
 from workflows.stages import STAGES
 from workflows.status.nodes import Json, Leaf, Phase, attempt_of, blame, disk_of, leaves, parse_time, stage_of
 from workflows.status.packed import is_packed
 
+PARKED_MARK: Final = f"{GROUP}/parked"
+"""Annotation of a Workflow that the controller stopped because `spec.suspend` was set for too long."""
 NAME_LIMIT: Final = 1000
 """Nodes with longer names are ignored."""
 GENERATION: Final = re.compile(r"-g([0-9]{1,9})(?:-r[0-9]+)?$")
@@ -54,6 +57,10 @@ class Observed:
     stopped: bool = False
     """A stop was requested."""
     paused: bool = False
+    parked: bool = False
+    """It was stopped because it was suspended for too long (`PARKED_MARK`)."""
+    holds_place: bool = False
+    """It has a lock that other imports may wait for."""
     unreadable: bool = False
     """Its nodes exist but cannot be read."""
     has_phase: bool = True
@@ -74,6 +81,11 @@ class Observed:
         return frozenset(
             disk for disk in disks if self.succeeded("export", disk) and self.succeeded("convert", disk)
         )
+
+    @property
+    def in_queue(self) -> bool:
+        """Whether it waits for a lock. Argo gives a lock only to the first Workflow in the queue."""
+        return any(wait.lock for wait in self.waits)
 
     @cached_property
     def blamed(self) -> Leaf | None:
@@ -118,6 +130,9 @@ def observe(workflow: object) -> Observed | None:
         message=message,
         stopped=bool(_text(spec.get("shutdown"))) or message.startswith(_STOPPED),
         paused=spec.get("suspend") is True,
+        parked=PARKED_MARK in _mapping(metadata.get("annotations")),
+        # Argo leaves an entry without holders when it releases a lock (workflow_types.go, LockReleased).
+        holds_place=any(lock.get("holders") for lock in _locks(status, "holding")),
         unreadable=unreadable,
         has_phase=bool(_text(status.get("phase"))),
         last_change=_last_change(metadata, status, nodes),
@@ -201,13 +216,18 @@ def _phase(raw: object) -> Phase:
 
 def _holders(status: Json) -> dict[str, tuple[str, ...]]:
     """By lock, the Workflows that hold it: holders are `NAMESPACE/WORKFLOW[/NODE]` (workflow/sync)."""
-    listed = _mapping(_mapping(status.get("synchronization")).get("semaphore")).get("waiting")
     by_lock: dict[str, tuple[str, ...]] = {}
-    for lock in map(_mapping, listed if isinstance(listed, list) else ()):
+    for lock in _locks(status, "waiting"):
         holders = lock.get("holders")
         parts = [_text(key).split("/") for key in (holders if isinstance(holders, list) else ())]
         by_lock[_text(lock.get("semaphore"))] = tuple(part[1] for part in parts if len(part) > 1)
     return by_lock
+
+
+def _locks(status: Json, what: str) -> list[Json]:
+    """The locks that the Workflow has (`holding`) or wants (`waiting`)."""
+    listed = _mapping(_mapping(status.get("synchronization")).get("semaphore")).get(what)
+    return [_mapping(lock) for lock in listed] if isinstance(listed, list) else []
 
 
 def _waits(nodes: Mapping[str, Json], holders: Mapping[str, tuple[str, ...]]) -> Iterator[Wait]:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from steps.model.workflow_nodes import Json, nodes_of
+from steps.model.workflow_nodes import Json, whole_nodes_of
 
 
 def is_packed(status: Mapping[str, Any]) -> bool:
@@ -22,7 +22,7 @@ def changed(status: Mapping[str, Any], changes: Mapping[str, Json]) -> Json:
     """The merge patch of a status that changes fields of some nodes, packed again if they were packed."""
     if not is_packed(status):
         return {"nodes": dict(changes)}
-    nodes = nodes_of(status)
+    nodes = whole_nodes_of(status)
     merged = {**nodes, **{id_: {**nodes.get(id_, {}), **change} for id_, change in changes.items()}}
     return {"compressedNodes": pack(merged)}
 

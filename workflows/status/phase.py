@@ -22,6 +22,9 @@ SUCCEEDED: Final = "Succeeded"
 """Type of the condition that summarizes an import: True, False, or Unknown while it runs."""
 GONE: Final = "WorkflowGone"
 CANCELLED: Final = "Cancelled"
+PARKED: Final = "SuspendedTooLong"
+"""Its place was given to other imports. It starts again by itself when it is no longer suspended."""
+EXPIRED: Final = "Expired"
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,12 @@ def _success(phase: ImportPhase, import_: VirtualMachineImport) -> Outcome:
 
 def _failure(seen: Observed, phase: ImportPhase, import_: VirtualMachineImport) -> Outcome:
     cause = seen.blamed
+    if seen.stopped and seen.parked:
+        message = (
+            "Suspended for so long that it was stopped, so that other imports of the source can run; when "
+            "spec.suspend is false it resumes from completed work"
+        )
+        return Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, PARKED, "", message)
     if seen.stopped:
         message = "Cancelled; a retry resumes from completed work"
         return Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, CANCELLED, "", message)

@@ -29,7 +29,7 @@ from workflows.api.status import (
 from workflows.status import poweredoff
 from workflows.status.conditions import disk_conditions, import_conditions, mapping_verified, target_admitted
 from workflows.status.observed import Observed, observe
-from workflows.status.phase import CANCELLED, GONE, SUCCEEDED, Outcome, outcome
+from workflows.status.phase import CANCELLED, GONE, PARKED, SUCCEEDED, Outcome, outcome
 from workflows.status.progress import duration, row
 
 PROGRESS: Final = "vmimport.v2v.kubevirt.io/progress"
@@ -94,17 +94,22 @@ def status_without_workflow(before: ImportStatus, now: datetime) -> ImportStatus
     """
     summary = find(before.import_conditions, SUCCEEDED)
     reason = summary.reason if summary else ""
-    has_ended = reason in (GONE, CANCELLED) or (
+    has_ended = reason in (GONE, CANCELLED, PARKED) or (
         summary is not None and summary.status == ConditionStatus.TRUE
     )
     if before.workflow is None or has_ended or before.import_status in (ImportPhase.NEW, ImportPhase.INVALID):
         return before
-    note = f"Workflow {before.workflow.name} was deleted; a retry creates a new one and resumes"
+    note = gone_note(before.workflow.name)
     if before.import_status == ImportPhase.FAILED:
         note = f"{before.message} ({note})"
     return _with_outcome(
         before, Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, GONE, before.step, note), now
     )
+
+
+def gone_note(workflow: str) -> str:
+    """The message about a Workflow that was deleted."""
+    return f"Workflow {workflow} was deleted; a retry creates a new one and resumes"
 
 
 def progress_value(status: ImportStatus) -> str:

@@ -47,7 +47,21 @@ In lower case, which takes precedence: other tools may set the upper-case ones i
   value: {{ join "," .blocked | quote }}
 - name: VMFERRY_ALLOWED_NETWORKS
   value: {{ join "," .allowed | quote }}
+- name: VMFERRY_REDIRECT_HOSTS
+  value: {{ join "," .redirectHosts | quote }}
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Settings of the pods that check sources: `checks` of the controller's options. */}}
+{{- define "vmferry.checks" -}}
+{{- $images := dict -}}
+{{- range $target := list "vmware" "openstack" "ova" }}
+{{- $_ := set $images $target (include "vmferry.image" (dict "root" $ "target" $target)) }}
+{{- end }}
+{{- $environment := concat (include "vmferry.sourceProxy" . | fromYamlArray) (include "vmferry.sourceGuard" . | fromYamlArray) | default list -}}
+{{- with .Values.checks -}}
+{{- toYaml (dict "images" $images "pullPolicy" $.Values.images.pullPolicy "pullSecrets" $.Values.images.pullSecrets "environment" $environment "resources" .resources "atOnce" .atOnce "atOncePerNamespace" .atOncePerNamespace "startSeconds" .startSeconds) -}}
 {{- end }}
 {{- end }}
 
@@ -106,4 +120,9 @@ subjects:
   - kind: ServiceAccount
     name: vmferry-{{ .identity }}
     namespace: {{ .root.Release.Namespace }}
+{{- end }}
+
+{{/* A network or an address as a network. */}}
+{{- define "vmferry.cidr" -}}
+{{- . }}{{ if not (contains "/" .) }}{{ ternary "/128" "/32" (contains ":" .) }}{{ end -}}
 {{- end }}

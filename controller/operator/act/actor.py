@@ -11,17 +11,20 @@ import structlog
 
 from controller.operator import limits
 from controller.operator.act import objects
-from controller.operator.act.dryrun import make_dry_run
+from controller.operator.act.dryrun import make_dry_run, owner_of
 from controller.operator.act.transitions import events_between
+from controller.operator.checkpods.runner import CheckPods
 from controller.operator.decide.actions import (
     Action,
     AddFinalizer,
     ApproveGate,
+    DeleteCredentials,
     DeleteRuns,
     DeleteSecrets,
     DeleteWorkflows,
     DryRun,
     EmitEvent,
+    KeepForCleanup,
     RemoveAnnotation,
     RemoveFinalizer,
     RunCleanup,
@@ -31,10 +34,12 @@ from controller.operator.decide.actions import (
     SyncCredentials,
     UpdateStatus,
 )
-from controller.operator.decide.control import CANCELLED, SUSPENDED
+from controller.operator.decide.control import CANCELLED, SUSPENDED, SUSPENDED_SECONDS
+from controller.operator.decide.dryrun import with_progress
 from controller.operator.events import emit
 from controller.operator.observe.facts import FINALIZER, Facts
-from controller.operator.observe.request import credentials_digest
+from controller.operator.observe.fields import annotations_of, text
+from controller.operator.observe.request import CLEANUPS, CleanupRecord, credentials_digest
 from controller.operator.options import Options
 from controller.operator.telemetry import lines
 from steps.model import names
@@ -43,12 +48,13 @@ from steps.model.kinds import CONFIG_MAP, IMPORT, SECRET, WORKFLOW, Kind, Object
 from steps.model.plan import Plan
 from steps.runtime.cluster import ChangedError, Cluster, ExistsError
 from workflows import argo_names
-from workflows.api.annotations import APPROVE
+from workflows.api.annotations import APPROVE, RETRY
 from workflows.api.conditions import stamp
 from workflows.api.status import ImportStatus
 from workflows.author.workflow import author
 from workflows.status import packed
 from workflows.status.nodes import Phase
+from workflows.status.observed import PARKED_MARK
 from workflows.status.reflect import PROGRESS, progress_value
 
 log = structlog.get_logger()
@@ -60,10 +66,16 @@ class Actor:
     """Carries out the actions on one import, as found in `facts`."""
 
     def __init__(
-        self, cluster: Cluster, options: Options, facts: Facts, clock: Callable[[], datetime]
+        self,
+        cluster: Cluster,
+        options: Options,
+        checks: CheckPods,
+        facts: Facts,
+        clock: Callable[[], datetime],
     ) -> None:
         self._cluster = cluster
         self._options = options
+        self._checks = checks
         self._facts = facts
         self._clock = clock
         self._status = facts.status
@@ -88,12 +100,16 @@ class Actor:
                 self._sync_credentials(action)
             case DeleteSecrets():
                 self._delete_secrets(action)
+            case DeleteCredentials():
+                self._delete_credentials(action)
             case DeleteWorkflows():
                 self._delete_workflows(action)
             case DeleteRuns():
                 self._delete_runs(action)
             case RunCleanup():
                 self._run_cleanup(action)
+            case KeepForCleanup():
+                self._keep_for_cleanup(action)
             case DryRun():
                 self._dry_run(action)
             case StopWorkflow():
@@ -149,9 +165,12 @@ class Actor:
             action.plan, action.credentials, request, credentials_digest(action.credentials)
         )
         self._ensure_address(action.plan, request)
-        limits.update(self._cluster, self._options, action.plan.source)
         workflow = author(
-            action.plan, self._options.installation, attempt=action.attempt, owner=request["metadata"]["uid"]
+            action.plan,
+            self._options.installation,
+            attempt=action.attempt,
+            owner=request["metadata"]["uid"],
+            limits=limits.prepare(self._cluster, self._options, action.plan.source, action.credentials),
         )
         self._create_workflow(workflow, action.plan)
 
@@ -168,6 +187,10 @@ class Actor:
         for name in (names.credentials(action.run), names.address(action.run)):
             self._cluster.delete(SECRET, name, self._namespace)
 
+    def _delete_credentials(self, action: DeleteCredentials) -> None:
+        self._cluster.delete(SECRET, names.credentials(action.run), self._namespace)
+        self.log.info("The run's copy of the credentials was deleted")
+
     def _delete_workflows(self, action: DeleteWorkflows) -> None:
         for name in action.workflows:
             self._cluster.delete(WORKFLOW, name, self._namespace)
@@ -182,31 +205,60 @@ class Actor:
         request = self._cluster.get(CONFIG_MAP, names.request(action.plan.run), self._namespace)
         if request is None:
             return
+        self._refuse_foreign(CONFIG_MAP, request, action.plan)
         self._put_credentials(action.plan, action.credentials, request, "")
         workflow = author(action.plan, self._options.installation, owner=request["metadata"]["uid"])
-        workflow["metadata"]["name"] = argo_names.give_back(action.plan.run)
+        workflow["metadata"]["name"] = argo_names.give_back(action.plan.run, action.attempt)
         workflow["spec"]["shutdown"] = "Stop"
         self._create_workflow(workflow, action.plan)
+        record = _cleanups_of(request).after_another(self._clock())
+        self._change_request(action.plan.run, {"annotations": {CLEANUPS: record.to_text()}})
+
+    def _keep_for_cleanup(self, action: KeepForCleanup) -> None:
+        request = self._cluster.get(CONFIG_MAP, names.request(action.run), self._namespace)
+        record = _cleanups_of(request)
+        record = record.model_copy(update={"first": record.first or self._clock()})
+        change = {"labels": {names.LABEL_LEFTOVERS: "true"}, "annotations": {CLEANUPS: record.to_text()}}
+        self._change_request(action.run, change)
 
     def _dry_run(self, action: DryRun) -> None:
-        status = make_dry_run(
-            self._cluster, self._options, action, self._status, self._facts.import_, self._clock()
-        )
+        """One step of a dry run. Its check is closed last, so that a kill before repeats nothing."""
+        import_, now = self._facts.import_, self._clock()
+        try:
+            status = make_dry_run(
+                self._cluster, self._options, self._checks, action, self._status, import_, now
+            )
+        except StepError as error:
+            self._update_status(UpdateStatus(with_progress(self._status, now, str(error))))
+            self._checks.close(owner_of(import_))
+            raise
+        if status is None:
+            self._update_status(UpdateStatus(with_progress(self._status, now)))
+            return
         self._update_status(UpdateStatus(status))
+        if action.is_requested:
+            self._annotate({RETRY: None})
+        self._checks.close(owner_of(import_))
 
     # --- a Workflow that runs
 
     def _stop_workflow(self, action: StopWorkflow) -> None:
-        marks = {"metadata": {"annotations": {CANCELLED: "true"}}} if action.cancelled else {}
-        self._cluster.patch(
-            WORKFLOW, action.workflow, {**marks, "spec": {"shutdown": "Stop"}}, self._namespace
-        )
+        """Also resume it: Argo runs no exit handler of a suspended Workflow (operator.go, operate)."""
+        marks = {CANCELLED: action.cancelled, PARKED_MARK: action.parked}
+        notes = {mark: "true" for mark, is_set in marks.items() if is_set}
+        change: Object = {"spec": {"shutdown": "Stop", "suspend": None}}
+        if notes:
+            change["metadata"] = {"annotations": notes}
+        self._cluster.patch(WORKFLOW, action.workflow, change, self._namespace)
 
     def _suspend_workflow(self, action: SuspendWorkflow) -> None:
-        is_suspended = True if action.suspended else None
+        notes = {
+            SUSPENDED: stamp(self._clock()) if action.suspended else None,
+            SUSPENDED_SECONDS: str(action.earlier_seconds) if action.earlier_seconds else None,
+        }
         change = {
-            "metadata": {"annotations": {SUSPENDED: "true" if is_suspended else None}},
-            "spec": {"suspend": is_suspended},
+            "metadata": {"annotations": notes},
+            "spec": {"suspend": True if action.suspended else None},
         }
         self._cluster.patch(WORKFLOW, action.workflow, change, self._namespace)
 
@@ -242,6 +294,9 @@ class Actor:
     def _annotate(self, annotations: Mapping[str, str | None]) -> None:
         change = {"metadata": {"annotations": dict(annotations)}}
         self._cluster.patch(IMPORT, self._facts.name, change, self._facts.namespace)
+
+    def _change_request(self, run: str, metadata: Object) -> None:
+        self._cluster.patch(CONFIG_MAP, names.request(run), {"metadata": metadata}, self._namespace)
 
     def _write_progress(self, status: ImportStatus) -> None:
         if status.workflow is not None and self._facts.annotations.get(PROGRESS) != progress_value(status):
@@ -280,7 +335,7 @@ class Actor:
         raise ChangedError(Exit.BUSY, f"{kind.kind} {self._namespace}/{name} was deleted meanwhile")
 
     def _ensure_address(self, plan: Plan, request: Object) -> None:
-        """The token stays the same for a run, so that a running download can continue."""
+        """The token stays the same for a run: `serve` and `image` of a disk find each other by it."""
         token = secrets.token_urlsafe(TOKEN_BYTES)
         wanted = objects.address(plan, token, self._namespace, request)
         try:
@@ -308,6 +363,10 @@ class Actor:
                 f"{kind.kind} {self._namespace}/{existing['metadata']['name']} does not belong to this import"
             )
             raise StepError(Exit.CONFLICT, failure, remedy="delete or rename it")
+
+
+def _cleanups_of(request: Object | None) -> CleanupRecord:
+    return CleanupRecord.read(text(annotations_of(request).get(CLEANUPS)))
 
 
 def _log_fields(facts: Facts) -> dict[str, str]:

@@ -1,47 +1,72 @@
-"""Makes a dry run: preflight as a child process, which changes nothing."""
+"""Makes a dry run: preflight in a check pod, which changes nothing."""
 
 from __future__ import annotations
 
-import base64
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from controller.operator import probe
+from pydantic import ValidationError
+
 from controller.operator.act import objects
+from controller.operator.checkpods.check import DRY_RUN, Check, Ended, Owner, Problem
+from controller.operator.checkpods.runner import CheckPods
 from controller.operator.decide.actions import DryRun
-from controller.operator.decide.dryrun import HASH, config_map_data, with_plan, with_refusal
+from controller.operator.decide.dryrun import (
+    HASH,
+    config_map_data,
+    is_repeated,
+    with_plan,
+    with_refusal,
+)
 from controller.operator.options import Options
 from steps.model import names
 from steps.model.contract import Exit, StepError, is_retryable
-from steps.model.kinds import Object
+from steps.model.document import first_error
+from steps.model.kinds import IMPORT, Object
 from steps.model.machine import Machine
+from steps.model.packed_document import unpack
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
-from steps.runtime.program import MACHINE
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import ImportStatus, PlannedReference
 
 SECONDS: Final = 120.0
-"""Seconds that preflight may take."""
+"""Seconds that the source may take to answer everything."""
+
+
+def owner_of(import_: VirtualMachineImport) -> Owner:
+    """The owner of the check pod of an import's dry run."""
+    return Owner(IMPORT, import_.metadata.namespace, import_.metadata.name)
 
 
 def make_dry_run(
     cluster: Cluster,
     options: Options,
+    checks: CheckPods,
     action: DryRun,
     before: ImportStatus,
     import_: VirtualMachineImport,
     now: datetime,
-) -> ImportStatus:
-    """The status after a dry run; the plan goes to a ConfigMap of the release namespace.
+) -> ImportStatus | None:
+    """The status after a dry run, or None while it runs. The plan goes to a ConfigMap.
+
+    The caller writes the status and then closes the check.
 
     Raises:
-        StepError: where the source does not answer; the dry run can be retried.
+        StepError: where the source does not answer; the caller closes the check, and the dry run is repeated.
     """
-    generation = import_.metadata.generation
+    generation, owner = import_.metadata.generation, owner_of(import_)
+    check = check_of(action, before, import_)
+    ended = checks.ask(check)
+    if ended is None:
+        return None
+    if ended.version != check.version:  # the spec or the Secret has changed meanwhile
+        checks.close(owner)
+        return None
     try:
-        data = config_map_data(action.plan, run_preflight(action.plan, action.credentials))
+        data = config_map_data(action.plan, _machine(checks, owner, ended))
     except StepError as error:
         if is_retryable(error.code):
             raise
@@ -52,16 +77,46 @@ def make_dry_run(
     return with_plan(before, reference, generation, now)
 
 
-def run_preflight(plan: Plan, credentials: Mapping[str, str], seconds: float = SECONDS) -> Machine:
+def check_of(action: DryRun, before: ImportStatus, import_: VirtualMachineImport) -> Check:
+    """The check that finds the VM at its source. It does not wait for a source that does not answer."""
+    source = action.plan.source.model_copy(update={"wait_seconds": 0})
+    plan = action.plan.model_copy(update={"source": source})
+    request = plan.to_json()
+    return Check(
+        owner=owner_of(import_),
+        uid=import_.metadata.uid,
+        version=hashlib.sha256(request.encode()).hexdigest()[:16],
+        source=plan.source.kind,
+        program=DRY_RUN,
+        request=request,
+        credentials=action.credentials,
+        seconds=SECONDS,
+        has_failed=is_repeated(before),
+    )
+
+
+def _machine(checks: CheckPods, owner: Owner, ended: Ended) -> Machine:
     """The VM at its source. Raises StepError with preflight's error message."""
-    values = {key: base64.b64decode(value) for key, value in credentials.items()}
-    with probe.request_folder(plan.to_json(), values) as folder:
-        answer = probe.run_program("steps.preflight", folder, seconds)
-        if answer is None:
-            raise StepError(Exit.UNREACHABLE, "the source did not answer", f"no answer within {seconds:g} s")
-        if answer.code:
-            raise StepError(Exit(answer.code) if answer.code in list(Exit) else Exit.INTERNAL, answer.words)
-        return Machine.load(folder / MACHINE)
+    if ended.problem is not None:
+        failure = _FAILURES[ended.problem]
+        code = Exit.UNSUPPORTED if ended.problem is Problem.OUT_OF_MEMORY else Exit.UNREACHABLE
+        raise StepError(code, failure, ended.message)
+    if ended.code:
+        code = Exit(ended.code) if ended.code in list(Exit) else Exit.INTERNAL
+        raise StepError(code, ended.message or f"the dry run ended with exit code {ended.code}")
+    try:
+        return Machine.model_validate_json(unpack(checks.document(owner)))
+    except ValidationError as error:
+        failure = "the description of the VM is not valid"
+        raise StepError(Exit.CORRUPT, failure, first_error(error)) from None
+
+
+_FAILURES: Final[Mapping[Problem, str]] = {
+    Problem.NOT_STARTED: "the dry run could not start",
+    Problem.INTERRUPTED: "the dry run was interrupted",
+    Problem.TIMEOUT: "the dry run took too long",
+    Problem.OUT_OF_MEMORY: "the dry run needs too much memory",
+}
 
 
 def _config_map(plan: Plan, name: str, data: Mapping[str, str], namespace: str) -> Object:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from controller.operator.observe.request import SPEC, TRIED
+from controller.operator.observe.request import CLEANUPS, SPEC, TRIED
 from steps.model import names
 from steps.model.kinds import CONFIG_MAP, SECRET, Kind, Object
 from steps.model.plan import Plan
@@ -39,15 +39,20 @@ def credentials(
 
 
 def address(plan: Plan, token: str, namespace: str, owner: Object) -> Object:
-    """The Secret with the secret token in the disks' URLs."""
+    """The Secret with the token in the URLs of the disks' descriptions."""
     secret = _object(SECRET, names.address(plan.run), plan, namespace, owner)
     return secret | {"type": "Opaque", "stringData": {TOKEN.name: token}}
 
 
 def replacement(existing: Object, wanted: Object) -> Object:
-    """The merge patch that makes `existing` like `wanted`, for the version that was read."""
+    """The merge patch that makes `existing` like `wanted`, for the version that was read.
+
+    It also removes the record of cleanups: they were those of an earlier Workflow.
+    """
     metadata = {"resourceVersion": existing["metadata"]["resourceVersion"]}
     metadata |= {key: wanted["metadata"][key] for key in _REPLACED if key in wanted["metadata"]}
+    if CLEANUPS in (existing["metadata"].get("annotations") or {}):
+        metadata["annotations"] = {CLEANUPS: None, **metadata.get("annotations", {})}
     removed = dict.fromkeys(existing.get("data") or {})  # None removes a key
     return {"metadata": metadata, "data": {**removed, **wanted["data"]}}
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from controller.operator.decide.dryrun import PLANNED
+from controller.operator.decide.dryrun import PLANNED, PLANNING, REPEATED
 from workflows.api.conditions import find, holds
 from workflows.api.status import Condition, ConditionStatus, ImportPhase, ImportStatus
 from workflows.argo_names import attempt_of
 from workflows.status import watchdog
+from workflows.status.leftovers import SOURCE_LEFTOVERS
 from workflows.status.messages import FAILURES, RETRYING
 from workflows.status.phase import SUCCEEDED
 
@@ -38,7 +39,7 @@ REACHED: Final[dict[str, EventText]] = {
 }
 """By importStatus. For a failed image the message is the step's own."""
 AGAIN: Final = "completed work is not repeated"
-_QUIET: Final = ("Announced", "Running", "Waiting", *watchdog.AlarmKind)
+_QUIET: Final = ("Announced", "Running", "Waiting", PLANNING, *watchdog.AlarmKind)
 """Reasons that change with every step, and those that have a condition of their own."""
 
 
@@ -54,6 +55,7 @@ def events_between(before: ImportStatus, after: ImportStatus) -> Iterator[EventT
     if reached is None or not reached.warning:  # else the message is the same
         yield from _condition_event(before, after, SUCCEEDED)
     yield from _condition_event(before, after, PLANNED)
+    yield from _leftovers_event(before, after)
     for kind in watchdog.AlarmKind:
         yield from _alarm_event(before, after, kind)
 
@@ -94,8 +96,18 @@ def _condition_event(before: ImportStatus, after: ImportStatus, kind: str) -> It
     yield EventText(
         new.reason,
         new.message,
-        warning=failed or new.status == ConditionStatus.FALSE or new.reason == RETRYING,
+        warning=failed or new.status == ConditionStatus.FALSE or new.reason in (RETRYING, REPEATED),
     )
+
+
+def _leftovers_event(before: ImportStatus, after: ImportStatus) -> Iterator[EventText]:
+    """The Event for what the source holds; none for a source that is clean at once."""
+    old, new = (find(status.import_conditions, SOURCE_LEFTOVERS) for status in (before, after))
+    if new is None or _key(old) == _key(new):
+        return
+    is_clean = new.status == ConditionStatus.FALSE
+    if old is not None or not is_clean:
+        yield EventText(SOURCE_LEFTOVERS, new.message, warning=not is_clean)
 
 
 def _alarm_event(before: ImportStatus, after: ImportStatus, kind: str) -> Iterator[EventText]:

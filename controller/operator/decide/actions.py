@@ -52,6 +52,8 @@ class StopWorkflow:
     workflow: str
     cancelled: bool = False
     """Whether `spec.cancel` asks for it: taking that back asks for a retry."""
+    parked: bool = False
+    """Whether it is stopped because it was suspended for too long: resuming it asks for a retry."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class SuspendWorkflow:
 
     workflow: str
     suspended: bool
+    earlier_seconds: int = 0
+    """How long the Workflow was suspended before."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +94,15 @@ class DeleteSecrets:
 
 
 @dataclass(frozen=True)
+class DeleteCredentials:
+    """Delete the copy of the credentials of a run that needs them no more, or may not use them any more."""
+
+    run: str
+
+
+@dataclass(frozen=True)
 class DeleteWorkflows:
-    """Delete the ended Workflows of earlier attempts. What they have made belongs to the run and stays."""
+    """Delete Workflows of earlier attempts or cleanups. What they have made belongs to the run and stays."""
 
     workflows: tuple[str, ...]
 
@@ -105,18 +116,28 @@ class DeleteRuns:
 
 @dataclass(frozen=True)
 class RunCleanup:
-    """Run the exit handler alone: none has run, or the source was not clean after it."""
+    """Run the exit handler alone: none has run, or the source still holds something."""
 
     plan: Plan
+    attempt: int
     credentials: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True)
+class KeepForCleanup:
+    """Label the request of a deleted import, so that it stays until its source is clean."""
+
+    run: str
+
+
+@dataclass(frozen=True)
 class DryRun:
-    """Make a dry run: run preflight, and keep the plan where a person can read it."""
+    """Make a dry run: run preflight in a pod, and keep the plan where a person can read it."""
 
     plan: Plan
     credentials: Mapping[str, str] = field(repr=False)
+    is_requested: bool = False
+    """Whether the retry annotation asks for it; it is removed when the dry run has ended."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +150,15 @@ class EmitEvent:
 
 
 RunAction = (
-    SubmitWorkflow | SyncCredentials | DeleteSecrets | DeleteRuns | DeleteWorkflows | RunCleanup | DryRun
+    SubmitWorkflow
+    | SyncCredentials
+    | DeleteSecrets
+    | DeleteCredentials
+    | DeleteRuns
+    | DeleteWorkflows
+    | RunCleanup
+    | KeepForCleanup
+    | DryRun
 )
 WorkflowAction = StopWorkflow | SuspendWorkflow | ApproveGate
 Action = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, Final
 
 from controller.operator.decide.actions import (
@@ -14,34 +15,81 @@ from controller.operator.decide.actions import (
     SuspendWorkflow,
 )
 from controller.operator.observe.facts import Facts
+from controller.operator.options import Options
 from steps.model.kinds import GROUP, Object
 from steps.model.plan import Gate
 from steps.model.workflow_nodes import nodes_of
 from workflows.api.annotations import APPROVE
 from workflows.status.nodes import Phase
 from workflows.status.observed import Observed
+from workflows.status.phase import PARKED
 
+QUEUE_SECONDS: Final = 60.0
+"""Seconds that a suspended import may keep its place in a queue: those behind it get no lock."""
 CANCELLED: Final = f"{GROUP}/cancelled"
 """Annotation of a Workflow that was stopped because of `spec.cancel`."""
 SUSPENDED: Final = f"{GROUP}/suspended"
-"""Annotation of a Workflow suspended because of `spec.suspend`: the controller resumes only these."""
+"""Annotation of a Workflow that is suspended because of `spec.suspend`: since when. The controller resumes
+only these."""
+SUSPENDED_SECONDS: Final = f"{GROUP}/suspended-seconds"
+"""Annotation of a Workflow: how long it was suspended before. A short resume starts no new time."""
 
 
-def control_workflow(facts: Facts) -> Iterator[Action]:
+def control_workflow(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
     """The actions on a Workflow that has not ended."""
     seen, spec = facts.seen, facts.import_.spec
     if seen is None or facts.workflow is None:
         return
-    if spec.cancel:
-        if not seen.stopped:
-            yield StopWorkflow(seen.name, cancelled=True)
+    if seen.stopped:
+        if seen.paused:  # its exit handler could not run
+            yield SuspendWorkflow(seen.name, suspended=False)
         return
-    is_ours = SUSPENDED in _annotations(facts.workflow)
-    if spec.suspend and not seen.paused:
-        yield SuspendWorkflow(seen.name, suspended=True)
-    elif not spec.suspend and is_ours:
-        yield SuspendWorkflow(seen.name, suspended=False)
+    if spec.cancel:
+        yield StopWorkflow(seen.name, cancelled=True)
+        return
+    since, earlier = _suspended_since(facts.workflow), _earlier_seconds(facts.workflow)
+    elapsed = max((now - since).total_seconds(), 0.0) if since else 0.0
+    if spec.suspend and (not seen.paused or (SUSPENDED in _annotations(facts.workflow) and since is None)):
+        yield SuspendWorkflow(seen.name, suspended=True, earlier_seconds=earlier)
+    elif spec.suspend and since and _is_in_the_way(seen, earlier + elapsed, options):
+        yield EmitEvent(PARKED, _PARKED_MESSAGE, warning=True)
+        yield StopWorkflow(seen.name, parked=True)
+        return
+    elif not spec.suspend and SUSPENDED in _annotations(facts.workflow):
+        yield SuspendWorkflow(seen.name, suspended=False, earlier_seconds=earlier + int(elapsed))
     yield from _approve(facts, seen)
+
+
+_PARKED_MESSAGE: Final = (
+    "The import was suspended for so long that it is stopped, so that other imports of its source can run; "
+    "it resumes from completed work when spec.suspend is false"
+)
+
+
+def _is_in_the_way(seen: Observed, seconds: float, options: Options) -> bool:
+    """Whether a suspended Workflow has kept others from running for long enough.
+
+    Argo does nothing with a suspended Workflow. So it keeps its locks, and its place in the queue for a lock;
+    and only the first in a queue gets the lock (argo-workflows 4.1.2, workflow/controller/operator.go,
+    operate; workflow/sync/semaphore.go, checkAcquire).
+    """
+    if seen.holds_place:
+        return seconds > options.suspend_timeout_seconds
+    return seen.in_queue and seconds > QUEUE_SECONDS
+
+
+def _suspended_since(workflow: Object) -> datetime | None:
+    """None if it is not suspended by us, or if the time cannot be read, as that of an earlier version."""
+    try:
+        since = datetime.fromisoformat(_annotations(workflow).get(SUSPENDED, ""))
+    except ValueError:
+        return None
+    return since if since.tzinfo else None
+
+
+def _earlier_seconds(workflow: Object) -> int:
+    text = _annotations(workflow).get(SUSPENDED_SECONDS, "")
+    return int(text) if text.isdecimal() and len(text) < 10 else 0
 
 
 def was_cancelled(workflow: Object | None) -> bool:

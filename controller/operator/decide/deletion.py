@@ -2,6 +2,9 @@
 
 Everything that was created for the run is deleted; the results of a succeeded import stay. An unfinished
 import owns its images, claims and VM, so they are garbage collected after our finalizer was removed.
+
+The import is not held until its source is clean, which may take days: its request stays, and
+`controller.operator.orphans` continues.
 """
 
 from __future__ import annotations
@@ -9,21 +12,24 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from controller.operator.decide import leftovers
 from controller.operator.decide.actions import (
     Action,
     DeleteRuns,
+    DeleteWorkflows,
     EmitEvent,
+    KeepForCleanup,
     RemoveFinalizer,
-    RunCleanup,
     StopWorkflow,
     UpdateStatus,
 )
+from controller.operator.decide.leftovers import AtSource
 from controller.operator.decide.status import deletion_status
 from controller.operator.observe.facts import Facts
 from controller.operator.options import Options
+from steps.model import names
 from workflows.api.conditions import stamp
 from workflows.api.status import ImportStatus
-from workflows.status.leftovers import leftovers_of
 from workflows.status.phase import has_succeeded
 
 SOON: Final = 5.0
@@ -32,15 +38,20 @@ SOON: Final = 5.0
 
 def decide(facts: Facts, options: Options, now: datetime) -> tuple[tuple[Action, ...], float]:
     """The actions, and the seconds until the next reconcile."""
-    remaining = _remaining_actions(facts)
+    remaining = _remaining_actions(facts, now)
     is_late = _seconds_since_request(facts.status, now) > options.deletion_timeout_seconds
     if facts.has_finalizer and remaining is not None and not is_late:
         return (_status_meanwhile(facts, remaining, now), *remaining), SOON
     actions: list[Action] = []
+    runs = facts.runs
     if facts.has_finalizer and remaining is not None:
-        actions.append(_timeout_event(facts, options))
-    if facts.runs:
-        actions.append(DeleteRuns(facts.runs))
+        found = leftovers.at_source(facts, now)
+        actions.append(_timeout_event(facts, options, found))
+        if found.is_pending and facts.run in runs:
+            actions.append(KeepForCleanup(facts.run))
+            runs = tuple(run for run in runs if run != facts.run)
+    if runs:
+        actions.append(DeleteRuns(runs))
     if facts.has_finalizer:
         actions.append(RemoveFinalizer())
     return tuple(actions), options.recheck_seconds
@@ -60,45 +71,35 @@ def _status_meanwhile(facts: Facts, remaining: tuple[Action, ...], now: datetime
     return UpdateStatus(status.model_copy(update={"stopping_since": since}))
 
 
-def _remaining_actions(facts: Facts) -> tuple[Action, ...] | None:
+def _remaining_actions(facts: Facts, now: datetime) -> tuple[Action, ...] | None:
     """The actions before everything can be deleted; None when nothing is left to do."""
     running = [name for name, has_ended in facts.other_workflows if not has_ended]
     seen = facts.seen
-    if seen is not None and not facts.has_ended and not seen.stopped:
-        running.append(seen.name)
+    if seen is not None and not facts.has_ended and (not seen.stopped or seen.paused):
+        running.append(seen.name)  # a suspended one runs no exit handler until it is resumed
     if running:
         return tuple(StopWorkflow(name) for name in running)
     if seen is not None and not facts.has_ended:
-        return ()  # a stop was requested
-    if facts.status.workflow is None or has_succeeded(facts.status) or _is_released(facts):
+        # A stop was requested. A cleanup of an earlier failure must not count as that of this Workflow.
+        return (DeleteWorkflows((facts.cleanup.name,)),) if facts.cleanup is not None else ()
+    if facts.status.workflow is None or not leftovers.at_source(facts, now).is_pending:
         return None
-    if facts.cleanup_ended is not None:
-        return None if facts.cleanup_ended else ()
-    return _cleanup(facts)
+    return tuple(leftovers.next_cleanup(facts, now, at_once=True))
 
 
-def _cleanup(facts: Facts) -> tuple[Action, ...] | None:
-    """The cleanup, if the run's request still exists and says what to release."""
-    request, credentials = facts.request, facts.resolved.credentials
-    if request is None or request.plan is None:
-        return None
-    if credentials is None:
-        credentials = request.credentials
-    return (RunCleanup(request.plan, credentials),) if credentials is not None else None
-
-
-def _is_released(facts: Facts) -> bool:
-    """Whether the exit handler has asked the source, and left nothing there."""
-    return leftovers_of(facts.seen).is_clean
-
-
-def _timeout_event(facts: Facts, options: Options) -> EmitEvent:
-    run, plan = facts.status.workflow, facts.request.plan if facts.request else None
-    where = f"{plan.source.kind} {plan.source.namespace}/{plan.source.name}" if plan else "the source"
+def _timeout_event(facts: Facts, options: Options, found: AtSource) -> EmitEvent:
+    run, source = facts.status.workflow, leftovers.where(facts)
     message = (
         f"Workflow {run.name if run else '?'} did not end within {options.deletion_timeout_seconds:g} s; the "
-        f"import is deleted anyway. Check {where} for leftovers of the import (an export, a snapshot)"
+        f"import is deleted anyway. Check {source} for leftovers of the import (an export, a snapshot)"
     )
+    if found.is_pending:
+        request = f"ConfigMap {options.namespace}/{names.request(facts.run)}"
+        message = (
+            f"{source} was not released within {options.deletion_timeout_seconds:g} s; the import is deleted "
+            f"anyway. It may still hold {leftovers.what(found)}; vmferry continues to release it while "
+            f"{request} exists, for at most {leftovers.LIMIT.days} days"
+        )
     return EmitEvent("GaveUp", message, warning=True)
 
 

@@ -22,6 +22,10 @@ from workflows.status.phase import SUCCEEDED
 PLANNED: Final = "Planned"
 """Type of the condition about the last dry run: False when the import cannot run, or when the plan has
 changed."""
+PLANNING: Final = "Planning"
+"""Reason of the condition Succeeded during a dry run."""
+REPEATED: Final = "PlanningAgain"
+"""The same after a dry run that is repeated."""
 TABLE: Final = "plan.txt"
 HASH: Final = "hash"
 CHANGED: Final = "PlanChanged"
@@ -46,6 +50,23 @@ def config_map_data(plan: Plan, machine: Machine) -> dict[str, str]:
 def digest(target: Shape) -> str:
     """Digest of the VM to be created, independent of concerns about its source."""
     return hashlib.sha256(target.model_copy(update={"concerns": ()}).to_json().encode()).hexdigest()[:16]
+
+
+def is_repeated(status: ImportStatus) -> bool:
+    """Whether the last dry run failed for a reason that may pass."""
+    summary = find(status.import_conditions, SUCCEEDED)
+    return summary is not None and summary.reason == REPEATED
+
+
+def with_progress(status: ImportStatus, now: datetime, failure: str = "") -> ImportStatus:
+    """The status while a dry run waits for its turn or runs; with the last failure while it is repeated."""
+    if is_repeated(status) and not failure:
+        return status
+    message = f"The dry run is repeated: {failure}" if failure else "The dry run is running"
+    reason = REPEATED if failure else PLANNING
+    summary = Condition(type=SUCCEEDED, status=ConditionStatus.UNKNOWN, reason=reason, message=message)
+    changes = {"message": message, "import_conditions": put(status.import_conditions, summary, now)}
+    return status.model_copy(update=changes)
 
 
 def with_plan(

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from controller.operator.decide import control, deletion
+from controller.operator.decide import control, deletion, expiry, leftovers
 from controller.operator.decide.actions import (
     Action,
     AddFinalizer,
+    DeleteCredentials,
     DeleteRuns,
     DeleteSecrets,
     DeleteWorkflows,
@@ -33,20 +34,27 @@ from controller.operator.decide.status import (
     rival_status,
     waiting_status,
     with_link,
+    with_source_outage,
     with_start_message,
 )
 from controller.operator.observe.facts import Facts, is_other_vm
-from controller.operator.observe.source import REFUSED
+from controller.operator.observe.source import REFUSED, WITHDRAWN
 from controller.operator.options import Options
 from steps.model.contract import Exit
 from steps.model.plan import Plan
 from workflows import argo_names, texts
 from workflows.api.annotations import RETRY
-from workflows.api.conditions import find
-from workflows.api.status import ImportPhase, ImportStatus, WorkflowReference
+from workflows.api.conditions import find, put
+from workflows.api.status import (
+    Condition,
+    ConditionStatus,
+    ImportPhase,
+    ImportStatus,
+    WorkflowReference,
+)
 from workflows.stages import STAGES
 from workflows.status import watchdog
-from workflows.status.phase import CANCELLED, SUCCEEDED, has_succeeded
+from workflows.status.phase import CANCELLED, PARKED, SUCCEEDED, has_succeeded
 from workflows.status.reflect import announce, reflect
 
 SECRET_SECONDS: Final = 30.0
@@ -59,6 +67,8 @@ OF_CREDENTIALS: Final = {Exit.DENIED.word, Exit.UNTRUSTED.word, Exit.INVALID.wor
 """Reasons for which a check refuses the content of a Secret. Others, such as NotFound, wait for a person:
 the VM would be powered off at an unexpected time."""
 WITH_CREDENTIALS: Final = {stage.name for stage in STAGES if stage.check and stage.credentials}
+IMPORTED_BEFORE: Final = "ImportedBefore"
+"""Type of the condition, and reason of the Event, about an earlier import of the same VM."""
 FINAL: Final = (ImportPhase.RUNNING, ImportPhase.INVALID, ImportPhase.FAILED)
 
 
@@ -68,6 +78,11 @@ class Decision:
 
     actions: tuple[Action, ...]
     requeue_seconds: float
+
+    @property
+    def makes_dry_run(self) -> bool:
+        """Whether a dry run starts or goes on."""
+        return any(isinstance(action, DryRun) for action in self.actions)
 
     @property
     def starts_workflow(self) -> bool:
@@ -93,6 +108,8 @@ def _requeue_seconds(facts: Facts, options: Options, now: datetime) -> float:
         return min(options.recheck_seconds, SECRET_SECONDS)
     if facts.seen is None or facts.has_ended:
         return options.recheck_seconds
+    if facts.seen.in_queue and facts.import_.spec.suspend:
+        return min(options.recheck_seconds, control.QUEUE_SECONDS)
     left = watchdog.seconds_left(facts.seen, now)
     return min(options.recheck_seconds, left + 1) if left > 0 else options.recheck_seconds
 
@@ -104,6 +121,8 @@ def _actions(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
         yield from _end_succeeded(facts, now)
     elif facts.other_controller:
         yield waiting_status(facts, facts.status, "OtherController", facts.other_controller, now)
+    elif expiry.has_expired(facts.status):
+        yield from _follow_expired(facts, options, now)
     elif facts.seen is not None:
         yield from _follow_workflow(facts, options, now)
     elif facts.status.workflow is not None and facts.status.import_status not in (
@@ -118,8 +137,7 @@ def _actions(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
 def _end_succeeded(facts: Facts, now: datetime) -> Iterator[Action]:
     """A succeeded import. Its Workflow should end by itself; a retry stops a stalled one."""
     if facts.seen is None or facts.has_ended:
-        # The finalizer is removed in a reconcile that writes no status, which would change the version.
-        yield from _release_succeeded(facts, remove_finalizer=facts.has_finalizer)
+        yield from _settle_succeeded(facts, now)
         return
     alarm = watchdog.find_alarm(facts.seen, facts.pods, now)
     yield UpdateStatus(watchdog.with_alarm(facts.status, facts.status, alarm, now))
@@ -129,6 +147,19 @@ def _end_succeeded(facts: Facts, now: datetime) -> Iterator[Action]:
         yield from _stop_stalled(facts)
     else:
         yield RemoveAnnotation(RETRY)
+
+
+def _settle_succeeded(facts: Facts, now: datetime) -> Iterator[Action]:
+    """A succeeded import whose Workflow has ended: it keeps its finalizer until its source is clean."""
+    found = leftovers.at_source(facts, now)
+    status = leftovers.with_leftovers(facts, facts.status, found, now)
+    if status != facts.status:
+        yield UpdateStatus(status)
+    if found.is_pending:
+        yield from leftovers.next_cleanup(facts, now)
+        return
+    # The finalizer is removed in a reconcile that writes no status, which would change the version.
+    yield from _release_succeeded(facts, remove_finalizer=facts.has_finalizer and status == facts.status)
 
 
 def _stop_stalled(facts: Facts) -> Iterator[Action]:
@@ -202,6 +233,7 @@ def _start_or_wait(facts: Facts, options: Options, now: datetime) -> Iterator[Ac
         yield refusal_status(facts, (facts.resolved.message,), now)
     elif facts.resolved.reason:
         yield waiting_status(facts, facts.status, facts.resolved.reason, facts.resolved.message, now)
+        yield from _withdraw_credentials(facts)
     elif facts.reasons:
         yield refusal_status(facts, facts.reasons, now)
     elif facts.import_.spec.dry_run:
@@ -213,7 +245,8 @@ def _start_or_wait(facts: Facts, options: Options, now: datetime) -> Iterator[Ac
         and facts.status.workflow
         and not _is_retry_requested(facts)
     ):
-        return  # preflight refused it, its Workflow was deleted, and nothing has been corrected
+        # A check refused it, its Workflow was deleted, and nothing has been corrected.
+        yield from _expire(facts, options, now)
     elif facts.rival is not None:
         yield rival_status(facts, facts.rival, now)
     else:
@@ -242,8 +275,8 @@ def _dry_run(facts: Facts) -> Iterator[Action]:
     condition = find(status.import_conditions, PLANNED)
     is_new = condition is None or status.observed_generation != facts.import_.metadata.generation
     if facts.plan is not None and credentials is not None and (is_new or RETRY in facts.annotations):
-        yield DryRun(facts.plan, credentials)
-    if RETRY in facts.annotations:
+        yield DryRun(facts.plan, credentials, is_requested=RETRY in facts.annotations)
+    elif RETRY in facts.annotations:
         yield RemoveAnnotation(RETRY)
 
 
@@ -259,13 +292,23 @@ def _start(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
     name = argo_names.workflow_name(run, attempt)
     yield AddFinalizer()
     yield UpdateStatus(_announcement(facts, name, run, options, now))
+    for reason, message in _warnings(facts):
+        yield EmitEvent(reason, message, warning=True)
     if old and not is_same_vm:
         yield DeleteRuns((old,))
     yield SubmitWorkflow(plan.model_copy(update={"run": run}), attempt, facts.digest, credentials)
-    if facts.other_workflows or facts.seen:
+    if facts.other_workflows or facts.seen or facts.cleanup:
         yield from _delete_earlier(facts, everything=True)
     if RETRY in facts.annotations:
         yield RemoveAnnotation(RETRY)
+
+
+def _warnings(facts: Facts) -> Iterator[tuple[str, str]]:
+    """Reasons and messages of what a person should know about an import that starts."""
+    if facts.imported_before:
+        yield IMPORTED_BEFORE, facts.imported_before
+    if facts.unchecked_networks:
+        yield "NetworksNotChecked", facts.unchecked_networks
 
 
 def _attempt_number(facts: Facts) -> int:
@@ -287,7 +330,14 @@ def _announcement(facts: Facts, name: str, run: str, options: Options, now: date
     reference = WorkflowReference(
         name=name, namespace=options.namespace, generation=generation, link=options.link(name)
     )
-    return announce(facts.import_, facts.status, reference, now)
+    status = leftovers.without_leftovers(announce(facts.import_, facts.status, reference, now))
+    if not facts.imported_before:
+        return status
+    condition = Condition(
+        type=IMPORTED_BEFORE, status=ConditionStatus.TRUE, reason="SameVM", message=facts.imported_before
+    )
+    conditions = put(status.import_conditions, condition, now)
+    return status.model_copy(update={"import_conditions": conditions})
 
 
 # --- a Workflow exists
@@ -305,13 +355,15 @@ def _follow_workflow(facts: Facts, options: Options, now: datetime) -> Iterator[
     )
     status = with_drift(facts, with_link(status, options), now)
     status = with_start_message(facts.status, status, facts.start_message, now)
+    status = with_source_outage(facts, status, now)
     yield from _delete_earlier(facts)
     if facts.has_ended:
         yield from _after_workflow(facts, options, now, status)
         return
+    status = leftovers.without_leftovers(status)
     alarm = None if facts.seen is None else watchdog.find_alarm(facts.seen, facts.pods, now)
     yield UpdateStatus(watchdog.with_alarm(facts.status, status, alarm, now))
-    yield from control.control_workflow(facts)
+    yield from control.control_workflow(facts, options, now)
     yield from _sync_credentials(facts)
     if RETRY in facts.annotations and facts.seen is not None and facts.seen.stopped:
         return  # the retry starts when the Workflow has ended
@@ -330,16 +382,63 @@ def _after_workflow(facts: Facts, options: Options, now: datetime, status: Impor
     """The Workflow has ended or was deleted: the import succeeded, failed, or is retried."""
     if has_succeeded(status):
         yield UpdateStatus(status)
-        yield from _release_succeeded(facts)
+        if not leftovers.at_source(facts.with_status(status), now).is_pending:
+            yield from _release_succeeded(facts)
     elif not _is_retry_requested(facts):
-        yield UpdateStatus(status)
-        yield from _sync_credentials(facts)
+        yield from _settle_failed(facts.with_status(status), options, now)
     elif obstacle := _retry_obstacle(facts):
         yield from _postpone_retry(facts, status, obstacle)
     else:
         if status.import_status != facts.status.import_status:
             yield UpdateStatus(status)  # the result, before the retry starts
         yield from _start(facts.with_status(status), options, now)
+
+
+def _settle_failed(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
+    """An import that has failed, and that nobody retries: release its source, and in the end its scratch."""
+    found = leftovers.at_source(facts, now)
+    if not found.is_pending and expiry.is_due(facts, options, now):
+        yield from _expire(facts, options, now)
+        return
+    yield UpdateStatus(leftovers.with_leftovers(facts, facts.status, found, now))
+    if found.is_pending:
+        yield from leftovers.next_cleanup(facts, now)
+    if found.is_pending or facts.seen is not None:
+        yield from _sync_credentials(facts)
+    if not found.is_pending:
+        yield from _withdraw_credentials(facts)
+
+
+def _withdraw_credentials(facts: Facts) -> Iterator[Action]:
+    """Delete the run's copy of the credentials if it has no use any more, or may not be used.
+
+    Without a Workflow only the controller can retry, and it makes a new copy.
+    """
+    is_useless = facts.resolved.reason in WITHDRAWN or (
+        facts.seen is None and facts.status.import_status == ImportPhase.FAILED
+    )
+    if is_useless and facts.request is not None and facts.request.credentials is not None:
+        yield DeleteCredentials(facts.request.run)
+
+
+def _expire(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
+    """Delete the run of a failed import when it is time."""
+    if expiry.is_due(facts, options, now):
+        yield DeleteRuns(facts.runs)
+        yield UpdateStatus(expiry.expired_status(facts.status, options, now))
+
+
+def _follow_expired(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
+    """An import whose run has expired starts from the beginning, and only if a person asks for it."""
+    if not _is_retry_requested(facts):
+        if facts.runs:
+            yield DeleteRuns(facts.runs)
+        elif facts.has_finalizer:
+            yield RemoveFinalizer()
+    elif obstacle := _retry_obstacle(facts):
+        yield from _postpone_retry(facts, facts.status, obstacle)
+    else:
+        yield from _start(facts, options, now)
 
 
 def _is_retry_requested(facts: Facts) -> bool:
@@ -349,7 +448,15 @@ def _is_retry_requested(facts: Facts) -> bool:
         return False
     if RETRY in facts.annotations or facts.spec_changed or control.was_cancelled(facts.workflow):
         return True
+    if _was_parked(facts.status):
+        return True
     return _waits_for_credentials(facts.status) and facts.has_new_credentials
+
+
+def _was_parked(status: ImportStatus) -> bool:
+    """Whether the import was stopped because it was suspended for too long."""
+    summary = find(status.import_conditions, SUCCEEDED)
+    return summary is not None and summary.reason == PARKED
 
 
 def _waits_for_credentials(status: ImportStatus) -> bool:
@@ -386,17 +493,22 @@ def _sync_credentials(facts: Facts) -> Iterator[Action]:
         request
         and request.plan
         and fresh is not None
-        and request.credentials is not None
-        and dict(request.credentials) != dict(fresh)
+        and facts.uses_source_of_run
+        and (request.credentials is None or dict(request.credentials) != dict(fresh))
     ):
         yield SyncCredentials(request.plan, fresh)
 
 
 def _delete_earlier(facts: Facts, *, everything: bool = False) -> Iterator[Action]:
-    """Delete Workflows of earlier attempts: a retry of one in Argo would use the same scratch volumes."""
+    """Delete Workflows of earlier attempts: a retry of one in Argo would use the same scratch volumes.
+
+    Also that of a repeated cleanup: it would end the sessions of the run.
+    """
     ended = [name for name, has_ended in facts.other_workflows if has_ended]
     if everything and facts.seen is not None:
         ended.append(facts.seen.name)
+    if facts.cleanup is not None and (everything or not facts.has_ended):
+        ended.append(facts.cleanup.name)
     if ended:
         yield DeleteWorkflows(tuple(ended))
     for name, has_ended in facts.other_workflows:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from controller.operator.decide.actions import UpdateStatus
 from controller.operator.observe.facts import NAME_TAKEN, Facts, Rival
+from controller.operator.observe.source import SOURCE_NOT_READY
 from controller.operator.observe.waits import START
 from controller.operator.options import Options
 from workflows import texts
 from workflows.api.conditions import find, put
 from workflows.api.status import Condition, ConditionStatus, ImportPhase, ImportStatus
+from workflows.stages import STAGES, Scope
 from workflows.status.phase import SUCCEEDED
+
+WITH_SOURCE: Final = {stage.name for stage in STAGES if stage.credentials and stage.scope is not Scope.EXIT}
+"""Stages that use the source."""
 
 
 def waiting_status(
@@ -75,6 +81,22 @@ def with_start_message(
     others = [old if condition is summary else condition for condition in status.import_conditions]
     conditions = put(others, summary.model_copy(update={"message": message}), now)
     return status.model_copy(update={"message": message, "import_conditions": conditions})
+
+
+def with_source_outage(facts: Facts, status: ImportStatus, now: datetime) -> ImportStatus:
+    """The status of an import whose step waits for a source that does not answer.
+
+    The step waits by itself; what it cannot tell Argo, the status of the source says. Not while bytes arrive.
+    """
+    since, summary = facts.resolved.unreachable_since, find(status.import_conditions, SUCCEEDED)
+    if not since or summary is None or summary.reason != "Running" or status.step not in WITH_SOURCE:
+        return status
+    if any(row.step == status.step and row.progress_time > since for row in status.disk_import_status):
+        return status
+    message = f"{status.step} waits for the source since {since[11:16]} UTC. {facts.resolved.message}"
+    condition = summary.model_copy(update={"reason": SOURCE_NOT_READY, "message": texts.message((message,))})
+    conditions = put(status.import_conditions, condition, now)
+    return status.model_copy(update={"message": condition.message, "import_conditions": conditions})
 
 
 def deletion_status(facts: Facts, message: str, now: datetime) -> UpdateStatus:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controller.operator.observe.grant import EVERY_NAMESPACE
 from controller.operator.options import Format, Options
 from steps.model import names
 from steps.model.contract import Exit, StepError
@@ -35,7 +36,7 @@ def cluster_reasons(
 ) -> Iterator[str]:
     """Reasons, as sentences for the import's condition."""
     yield from _classes(cluster, plan)
-    yield from _networks(cluster, plan)
+    yield from _networks(cluster, plan, options)
     yield from _name(cluster, import_, plan)
     template = argo_names.template_name(plan.source.kind)
     if cluster.get(WORKFLOW_TEMPLATE, template, options.namespace) is None:
@@ -48,13 +49,44 @@ def _classes(cluster: Cluster, plan: Plan) -> Iterator[str]:
         "the setting scratch.storageClass": plan.scratch.storage_class,
     }
     wanted |= {f"spec.diskMapping of {rule.disk}": rule.storage_class for rule in plan.target.disks}
-    for where, name in wanted.items():
-        if name and cluster.get(STORAGE_CLASS, name) is None:
+    named = {where: name for where, name in wanted.items() if name}
+    if not named:
+        return
+    # One request, not one for each row of a mapping.
+    existing = {found["metadata"]["name"] for found in cluster.find(STORAGE_CLASS)}
+    for where, name in named.items():
+        if name not in existing:
             yield f"storage class {name!r} of {where} does not exist; see: kubectl get storageclass"
 
 
-def _networks(cluster: Cluster, plan: Plan) -> Iterator[str]:
-    for destination in dict.fromkeys(rule.destination for rule in plan.target.networks):
+def unchecked_networks(plan: Plan, options: Options) -> str:
+    """A sentence about the networks in namespaces that the controller does not read; empty without any."""
+    others = [name for name in _destinations(plan) if not _is_shared(name, plan, options)]
+    if not others:
+        return ""
+    return (
+        f"{', '.join(others)}: networks in another namespace than the import are not checked; the VM starts "
+        "only if they exist and its namespace may use them"
+    )
+
+
+def _destinations(plan: Plan) -> list[str]:
+    """The NetworkAttachmentDefinitions of the mapping, as NAMESPACE/NAME."""
+    return list(dict.fromkeys(rule.destination for rule in plan.target.networks))
+
+
+def _is_shared(destination: str, plan: Plan, options: Options) -> bool:
+    """Whether people of the import's namespace may know which networks there are."""
+    namespace = destination.partition("/")[0]
+    shared = options.shared_network_namespaces
+    return namespace == plan.target.namespace or namespace in shared or EVERY_NAMESPACE in shared
+
+
+def _networks(cluster: Cluster, plan: Plan, options: Options) -> Iterator[str]:
+    """A network of a namespace that is not shared is not read: the answer would show whether it exists."""
+    for destination in _destinations(plan):
+        if not _is_shared(destination, plan, options):
+            continue
         namespace, _, name = destination.partition("/")
         try:
             network = cluster.get(NAD, name, namespace)

@@ -16,8 +16,15 @@ from typing import Final
 from pydantic import ValidationError
 
 from controller.operator.observe import waits
-from controller.operator.observe.checks import cluster_reasons, with_disk_format
-from controller.operator.observe.request import SPEC, TRIED, credentials_digest, spec_digest
+from controller.operator.observe.checks import cluster_reasons, unchecked_networks, with_disk_format
+from controller.operator.observe.request import (
+    CLEANUPS,
+    SPEC,
+    TRIED,
+    CleanupRecord,
+    credentials_digest,
+    spec_digest,
+)
 from controller.operator.observe.source import ResolvedSource, resolve_source
 from controller.operator.options import Options
 from steps.model import names
@@ -32,7 +39,7 @@ from steps.runtime.program import MACHINE, PLAN
 from workflows import argo_names
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import ImportPhase, ImportStatus
-from workflows.plan import Invalid, plan, run_name
+from workflows.plan import Invalid, plan, run_name, source_plan
 from workflows.status.nodes import Phase
 from workflows.status.observed import Observed, observe
 from workflows.status.watchdog import needs_pods
@@ -46,12 +53,13 @@ ENDED: Final = (Phase.SUCCEEDED, Phase.FAILED, Phase.ERROR)
 
 NAME_TAKEN: Final = "NameTaken"
 VM_TAKEN: Final = "VirtualMachineTaken"
+SCRATCH_LIMIT: Final = "ScratchLimitReached"
 """Reasons of the condition Succeeded."""
 
 
 @dataclass(frozen=True)
 class Rival:
-    """Another import that goes first (`observe.rivals`): a reason and a message for this one."""
+    """Other imports go first (`observe.rivals`, `observe.scratch`): a reason and a message for this one."""
 
     reason: str
     message: str
@@ -70,6 +78,7 @@ class RunRequest:
     """The run's copy of the credentials, base64; None if it does not exist."""
     tried_digest: str = field(default="", repr=False)
     """Digest of the credentials that its Workflow started with; empty if unknown."""
+    cleanups: CleanupRecord = field(default_factory=CleanupRecord)
 
 
 @dataclass(frozen=True)
@@ -97,10 +106,14 @@ class Facts:
     """All runs that have objects in the release namespace."""
     other_workflows: tuple[tuple[str, bool], ...] = ()
     """Other Workflows of the run, and whether they have ended."""
-    cleanup_ended: bool | None = None
-    """Whether the Workflow that runs only the cleanup has ended; None if it does not exist."""
+    cleanup: Observed | None = None
+    """The latest Workflow that runs only the cleanup."""
     rival: Rival | None = None
     """Known only for an import that would start otherwise."""
+    unchecked_networks: str = ""
+    """A sentence about destination networks that were not checked."""
+    imported_before: str = ""
+    """A sentence about an earlier import of the same VM; known as `rival`."""
     holder_names: Mapping[str, str] = field(default_factory=dict)
     """Imports by the Workflows that hold the locks of this one."""
     start_message: str = ""
@@ -149,12 +162,46 @@ class Facts:
         return self.request is not None and self.request.spec_digest != self.digest
 
     @property
-    def has_new_credentials(self) -> bool:
-        """Whether the source's Secret has changed since the run's Workflow started."""
-        fresh = self.resolved.credentials
-        if fresh is None or self.request is None or not self.request.tried_digest:
+    def cleanup_runs(self) -> bool:
+        return self.cleanup is not None and self.cleanup.phase not in ENDED
+
+    @property
+    def uses_source_of_run(self) -> bool:
+        """Whether the import still refers to the source of its run, and that has the same address."""
+        source, plan = self.resolved.source, self.request.plan if self.request else None
+        if source is None or plan is None:
             return False
-        return credentials_digest(fresh) != self.request.tried_digest
+        now, then = source_plan(source), plan.source
+        return (now.kind, now.namespace, now.name, now.endpoint) == (
+            then.kind,
+            then.namespace,
+            then.name,
+            then.endpoint,
+        )
+
+    @property
+    def credentials_of_run(self) -> Mapping[str, str] | None:
+        """The credentials for the source of the run: today's, else the copy. None without both.
+
+        Never those of another source, or for another address.
+        """
+        fresh = self.resolved.credentials if self.uses_source_of_run else None
+        copy = self.request.credentials if self.request else None
+        return fresh if fresh is not None else copy
+
+    @property
+    def has_new_credentials(self) -> bool:
+        """Whether the source's Secret has changed since the run's Workflow started.
+
+        The copy is deleted with the Secret: another Secret of that name is a change too.
+        """
+        fresh = self.resolved.credentials
+        if fresh is None or self.request is None:
+            return False
+        if self.request.credentials is None:
+            return True
+        tried = self.request.tried_digest
+        return bool(tried) and credentials_digest(fresh) != tried
 
     def with_status(self, status: ImportStatus) -> Facts:
         return replace(self, status=status)
@@ -188,14 +235,15 @@ def gather(
         resolved=resolve_source(cluster, options, import_),
         other_controller=other_controller,
     )
-    facts = _with_run(cluster, options, facts)
+    facts = with_run(cluster, options, facts)
     if facts.seen is not None and needs_pods(facts.seen, now):
         facts = replace(facts, pods=_pods(cluster, options, facts.run))
     facts = _with_waits(cluster, options, facts)
     if facts.deletion_time or fault or (facts.seen is not None and not facts.has_ended):
         return facts
     planned, reasons = _plan_new_run(cluster, options, facts)
-    return replace(facts, plan=planned, reasons=reasons)
+    unchecked = unchecked_networks(planned, options) if planned else ""
+    return replace(facts, plan=planned, reasons=reasons, unchecked_networks=unchecked)
 
 
 def parse(raw: Object) -> tuple[VirtualMachineImport, str]:
@@ -222,7 +270,7 @@ def read_import(cluster: Cluster, namespace: str, name: str) -> Object | None:
 # --- objects of the run
 
 
-def _with_run(cluster: Cluster, options: Options, facts: Facts) -> Facts:
+def with_run(cluster: Cluster, options: Options, facts: Facts) -> Facts:
     """The facts with the objects of the import's runs."""
     uid = {names.LABEL_UID: names.label_value(facts.raw["metadata"]["uid"])}
     config_maps = cluster.find(CONFIG_MAP, options.namespace, uid)
@@ -245,16 +293,16 @@ def _with_run(cluster: Cluster, options: Options, facts: Facts) -> Facts:
 
 
 def _with_workflows(facts: Facts, run: str, workflows: list[Object]) -> Facts:
-    name = argo_names.give_back(run)
-    cleanup = next((found for found in workflows if found["metadata"]["name"] == name), None)
-    imports = [workflow for workflow in workflows if workflow is not cleanup]
+    cleanups = [found for found in workflows if argo_names.is_give_back(found["metadata"]["name"], run)]
+    cleanup = max(cleanups, key=_age, default=None)
+    imports = [workflow for workflow in workflows if workflow not in cleanups]
     current = _current_workflow(imports, facts.status)
     return replace(
         facts,
         workflow=current,
         seen=observe(current) if current else None,
         other_workflows=tuple(_name_and_end(workflow) for workflow in imports if workflow is not current),
-        cleanup_ended=_name_and_end(cleanup)[1] if cleanup else None,
+        cleanup=observe(cleanup) if cleanup else None,
     )
 
 
@@ -320,14 +368,15 @@ def _read_request(cluster: Cluster, options: Options, config_map: Object, run: s
     return RunRequest(
         config_map=config_map,
         run=run,
-        plan=_stored_plan(config_map),
+        plan=stored_plan(config_map),
         spec_digest=_annotations(config_map)[SPEC],
         credentials=credentials,
         tried_digest=tried_digest,
+        cleanups=CleanupRecord.read(_annotations(config_map).get(CLEANUPS, "")),
     )
 
 
-def _stored_plan(config_map: Object) -> Plan | None:
+def stored_plan(config_map: Object) -> Plan | None:
     """None for a request of another version that cannot be read."""
     try:
         return Plan.model_validate_json((config_map.get("data") or {}).get(PLAN, ""))
@@ -359,7 +408,8 @@ def _plan_new_run(cluster: Cluster, options: Options, facts: Facts) -> tuple[Pla
     if resolved.source is None:
         return None, ()
     try:
-        planned = _with_same_spelling(plan(import_, resolved.source, options.settings), facts.request)
+        planned = _verified(plan(import_, resolved.source, options.settings))
+        planned = _with_same_spelling(planned, facts.request)
     except Invalid as error:
         return None, error.reasons
     reasons = [
@@ -373,6 +423,11 @@ def _plan_new_run(cluster: Cluster, options: Options, facts: Facts) -> tuple[Pla
                 raise
             reasons.append(str(error))
     return planned, tuple(reasons)
+
+
+def _verified(planned: Plan) -> Plan:
+    """The plan of an import in a cluster: it starts only when its source is ready."""
+    return planned.model_copy(update={"source": planned.source.model_copy(update={"verified": True})})
 
 
 def _with_same_spelling(planned: Plan, request: RunRequest | None) -> Plan:

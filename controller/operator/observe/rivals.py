@@ -8,12 +8,16 @@ exists.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import islice
 from typing import Final
 
 from pydantic import ValidationError
 
 from controller.operator.observe import fields
 from controller.operator.observe.facts import NAME_TAKEN, VM_TAKEN, Facts, Rival, run_of
+from controller.operator.observe.scratch import shortage
 from controller.operator.observe.source import KINDS, parse_source
 from controller.operator.options import Options
 from steps.model import names
@@ -23,26 +27,41 @@ from steps.model.naming import DNS_LABEL, normalise
 from steps.model.plan import Plan, SourcePlan
 from steps.runtime.cluster import Cluster
 from steps.runtime.program import MACHINE, PLAN
+from workflows.accounts import place
 from workflows.api.conditions import find
 from workflows.api.status import ImportPhase, ImportStatus
 from workflows.plan import source_plan
 from workflows.status.phase import SUCCEEDED, has_succeeded
 
+MOST_EARLIER: Final = 20
+"""Earlier imports with the same name of the VM whose sources are compared."""
 _ID: Final = re.compile(r"vm-[0-9]+|[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 """Identifiers of a VM other than its name: a managed object id, a UUID."""
 
 
-def rival(cluster: Cluster, options: Options, facts: Facts) -> Rival | None:
-    """The import that goes before this one; None when this one may start.
+def with_rivals(cluster: Cluster, options: Options, facts: Facts) -> Facts:
+    """The facts with the import that goes before this one, and with one that has imported the same VM.
 
     Raises:
         StepError: where the API does not answer.
     """
     plan = facts.plan
     if plan is None:
-        return None
+        return facts
     listed = (resource for space in options.namespaces or ("",) for resource in cluster.find(IMPORT, space))
-    first = [other for other in map(_OtherImport, listed) if other.goes_before(facts.raw)]
+    others = [other for other in map(_OtherImport, listed) if not other.is_same_as(facts.raw)]
+    return replace(
+        facts,
+        rival=_rival(cluster, options, facts, plan, others) or shortage(cluster, options, facts),
+        imported_before=_imported_before(cluster, options, facts, plan, others),
+    )
+
+
+def _rival(
+    cluster: Cluster, options: Options, facts: Facts, plan: Plan, others: Iterable[_OtherImport]
+) -> Rival | None:
+    """The import that goes before this one; None when this one may start."""
+    first = [other for other in others if other.goes_before(facts.raw)]
     wanted = sorted(_wanted_names(facts, plan))
     for other in first:
         if other.namespace == facts.namespace and other.names & set(wanted):
@@ -51,6 +70,31 @@ def rival(cluster: Cluster, options: Options, facts: Facts) -> Rival | None:
         if _is_same_vm(cluster, options, facts, plan, other):
             return _vm_taken(facts, plan, other)
     return None
+
+
+def _imported_before(
+    cluster: Cluster, options: Options, facts: Facts, plan: Plan, others: Iterable[_OtherImport]
+) -> str:
+    """A sentence about another import of the same VM that has succeeded; empty without one.
+
+    There may be many: only those with the same name or id of the VM are looked at, and not all of these.
+    """
+    source = plan.source
+    if not source.kind.runs_vms:
+        return ""
+    own = _VmReference(plan.vm, plan.folder, facts.machine)
+    done = (
+        other for other in others if has_succeeded(other.status) and other.source[0] == source.kind.lower()
+    )
+    alike = (other for other in done if own.may_be(_VmReference(other.vm, other.folder)))
+    first = islice(alike, MOST_EARLIER)
+    earlier = next((other for other in first if _is_same_vm(cluster, options, facts, plan, other)), None)
+    if earlier is None:
+        return ""
+    return (
+        f"{earlier.shown_in(facts.namespace)} has imported {plan.vm} of {source.kind} {source.namespace}/"
+        f"{source.name} before; the new VM has the same MAC addresses and UUID: do not run both in a network"
+    )
 
 
 class _OtherImport:
@@ -63,8 +107,15 @@ class _OtherImport:
         self.status = ImportStatus.read(raw.get("status"))
         self.name, self.namespace = str(self._metadata["name"]), str(self._metadata["namespace"])
 
+    def is_same_as(self, ours: Object) -> bool:
+        return bool(self._metadata["uid"] == ours["metadata"]["uid"])
+
+    def shown_in(self, namespace: str) -> str:
+        """What a message of an import in `namespace` calls it."""
+        return f"import {self.name}" if self.namespace == namespace else "an import in another namespace"
+
     def goes_before(self, ours: Object) -> bool:
-        if self._metadata["uid"] == ours["metadata"]["uid"] or has_succeeded(self.status):
+        if has_succeeded(self.status):
             return False
         return self.has_begun or (self._will_begin and self._age < _age(ours))
 
@@ -241,12 +292,12 @@ def _read_source_plan(cluster: Cluster, source: tuple[str, str, str]) -> SourceP
 def _location(source: SourcePlan | None) -> tuple[str, ...]:
     if source is None:
         return ()
-    return source.endpoint.rstrip("/").lower(), source.datacenter, source.region
+    return place(source.endpoint), source.datacenter, source.region
 
 
 def _vm_taken(facts: Facts, plan: Plan, other: _OtherImport) -> Rival:
     source = plan.source
-    owner = f"import {other.name}" if other.namespace == facts.namespace else "an import in another namespace"
+    owner = other.shown_in(facts.namespace)
     action = "imports" if other.has_begun else "is older and will import"
     message = (
         f"{owner} {action} {plan.vm} of {source.kind} {source.namespace}/{source.name}, the VM of this "

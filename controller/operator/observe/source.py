@@ -11,22 +11,29 @@ from pydantic import ValidationError
 from controller.operator.observe.grant import is_granted, refusal
 from controller.operator.observe.secret import read_secret
 from controller.operator.options import Options
+from steps.model.contract import Exit
 from steps.model.document import first_error
 from steps.model.kinds import SOURCES, Kind, Object
 from steps.model.naming import shown
 from steps.model.sources import SourceKind
-from steps.providers import is_installed, not_installed_message
 from steps.runtime.cluster import Cluster
 from workflows import texts
+from workflows.api.conditions import find
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.sources import RESOURCES, Source
-from workflows.api.status import SourceStatus
+from workflows.api.status import ConditionStatus, SourceStatus
 from workflows.plan import reference_reasons
 
 READY: Final = "clusterReady"
+CLUSTER_ERROR: Final = "ClusterError"
+"""Type of a source's condition, as in vm-import-controller: True while it is not ready."""
+SOURCE_NOT_FOUND: Final = "SourceNotFound"
+SOURCE_NOT_READY: Final = "SourceNotReady"
 KIND_UNKNOWN: Final = "SourceKindUnknown"
 REFERENCE_INVALID: Final = "SourceReferenceInvalid"
 NOT_PERMITTED: Final = "SourceNotPermitted"
+WITHDRAWN: Final = (SOURCE_NOT_FOUND, NOT_PERMITTED, "SecretNotFound", "SecretNotPermitted")
+"""Reasons for which the credentials are not there any more, or may not be used any more."""
 REFUSED: Final = (KIND_UNKNOWN, REFERENCE_INVALID)
 """Reasons of an Origin for which waiting does not help: the import must be changed."""
 KINDS: Final[Mapping[str, Kind]] = {kind.lower(): SOURCES[kind] for kind in SourceKind}
@@ -44,6 +51,15 @@ class ResolvedSource:
     reason: str = ""
     """The reason to wait; empty when there is nothing to wait for."""
     message: str = ""
+
+    @property
+    def unreachable_since(self) -> str:
+        """Since when the source does not answer the controller (a condition's time); empty if it does."""
+        error = find(self.status.conditions, CLUSTER_ERROR)
+        is_away = error is not None and error.status == ConditionStatus.TRUE
+        if self.reason != SOURCE_NOT_READY or error is None or not is_away:
+            return ""
+        return error.last_transition_time if error.reason == Exit.UNREACHABLE.word else ""
 
 
 def resolve_source(cluster: Cluster, options: Options, import_: VirtualMachineImport) -> ResolvedSource:
@@ -64,7 +80,7 @@ def resolve_source(cluster: Cluster, options: Options, import_: VirtualMachineIm
     namespace = reference.namespace or import_.metadata.namespace
     if not _is_watched(namespace, options):
         message = f"{kind.kind} {namespace}/{reference.name} is outside the namespaces of this installation"
-        return ResolvedSource(reason="SourceNotFound", message=f"{message} ({', '.join(options.namespaces)})")
+        return ResolvedSource(reason=SOURCE_NOT_FOUND, message=f"{message} ({', '.join(options.namespaces)})")
     resource = cluster.get(kind, reference.name, namespace) if reference.name else None
     namespaces = import_.metadata.namespace, namespace
     if not is_granted(cluster, options, kind, resource, namespaces):
@@ -72,7 +88,7 @@ def resolve_source(cluster: Cluster, options: Options, import_: VirtualMachineIm
     if resource is None:
         name = f"{kind.kind} {namespace}/{reference.name}"
         return ResolvedSource(
-            reason="SourceNotFound", message=f"{name} does not exist; create it, then the import continues"
+            reason=SOURCE_NOT_FOUND, message=f"{name} does not exist; create it, then the import continues"
         )
     return _with_readiness(cluster, options, kind, resource)
 
@@ -84,15 +100,12 @@ def _with_readiness(cluster: Cluster, options: Options, kind: Kind, resource: Ob
         source = parse_source(resource)
     except ValidationError as error:
         return ResolvedSource(
-            status=status, reason="SourceNotReady", message=f"{where}: {first_error(error)}"
+            status=status, reason=SOURCE_NOT_READY, message=f"{where}: {first_error(error)}"
         )
-    if not is_installed(SourceKind(kind.kind)):
-        message = not_installed_message(SourceKind(kind.kind))
-        return ResolvedSource(source=source, status=status, reason="ProviderNotInstalled", message=message)
     if status.status != READY or status.observed_generation != metadata.get("generation", 0):
         detail = f": {status.message}" if status.message and status.status != READY else ""
         message = f"The source cluster is not ready yet ({where}{detail})"
-        return ResolvedSource(source=source, status=status, reason="SourceNotReady", message=message)
+        return ResolvedSource(source=source, status=status, reason=SOURCE_NOT_READY, message=message)
     secret = read_secret(cluster, source, options.namespace)
     return ResolvedSource(
         source=source,

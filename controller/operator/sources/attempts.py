@@ -30,7 +30,7 @@ WAITING: Final = (
 
 def pause(failures: int) -> float:
     """Seconds to wait after so many failures in a row."""
-    return min(FIRST_PAUSE * 2.0 ** (max(failures, 1) - 1), LONGEST_PAUSE)
+    return min(FIRST_PAUSE * 2.0 ** (min(max(failures, 1), 10) - 1), LONGEST_PAUSE)
 
 
 def is_refused(status: SourceStatus, credentials: str) -> bool:
@@ -39,22 +39,32 @@ def is_refused(status: SourceStatus, credentials: str) -> bool:
     return last.credentials == credentials and last.refusals >= MOST_REFUSALS
 
 
-def seconds_left(status: SourceStatus, credentials: str, now: datetime) -> float:
-    """Seconds until a failed source may be verified again; 0 after a change, and if it is ready."""
+def seconds_left(status: SourceStatus, credentials: str, now: datetime, recheck_seconds: float) -> float:
+    """Seconds until a source is verified again; 0 after a change of its credentials."""
     last = status.verification
-    if status.status == READY or last.credentials != credentials or not last.time:
+    if last.credentials != credentials or not last.time:
         return 0.0
     try:
         elapsed = (now - datetime.fromisoformat(last.time)).total_seconds()
     except (ValueError, TypeError):  # somebody else wrote it
         return 0.0
-    return max(pause(last.failures) - elapsed, 0.0) if elapsed >= 0 else 0.0
+    wait = recheck_seconds if status.status == READY and last.failures < 1 else pause(last.failures)
+    return max(wait - elapsed, 0.0) if elapsed >= 0 else 0.0
 
 
-def counted(before: SourceStatus, reason: str, credentials: str, now: datetime) -> Verification:
-    """The record after another failure, for the reason of its verdict."""
+def succeeded(credentials: str, check: str, now: datetime) -> Verification:
+    """The record after an attempt that succeeded."""
+    return Verification(time=stamp(now), credentials=credentials, check=check)
+
+
+def failed(before: SourceStatus, reason: str, credentials: str, check: str, now: datetime) -> Verification:
+    """The record after another failure, for the reason of its verdict; `check` is the uid of its pod."""
     last = before.verification
-    same = before.status != READY and last.credentials == credentials
-    refusals = (last.refusals if same else 0) + (reason == REFUSED)
-    failures = (last.failures if same else 0) + 1
-    return Verification(time=stamp(now), failures=failures, refusals=refusals, credentials=credentials)
+    same = last.credentials == credentials
+    return Verification(
+        time=stamp(now),
+        failures=(last.failures if same else 0) + 1,
+        refusals=(last.refusals if same else 0) + (reason == REFUSED),
+        credentials=credentials,
+        check=check,
+    )

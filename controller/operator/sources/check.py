@@ -1,32 +1,34 @@
-"""Checks a source in a child process with a deadline, and makes its status."""
+"""The check of a source: what its pod runs, what the result means, and the source's status. Pure."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
-from urllib.parse import urlsplit
 
-from controller.operator import probe
-from controller.operator.observe.source import READY
-from controller.operator.options import Options
+from controller.operator.checkpods.check import VERIFY, Check, Ended, Owner, Problem, account_of
+from controller.operator.observe.source import CLUSTER_ERROR, READY
 from steps.model.contract import Exit
 from steps.model.sources import SourceKind
-from steps.providers import is_installed, not_installed_message
-from workflows import texts
 from workflows.api.conditions import put
 from workflows.api.sources import Source
 from workflows.api.status import Condition, ConditionStatus, SourceStatus, Verification
-from workflows.plan import source_plan, source_reasons
+from workflows.plan import source_plan
 from workflows.status.messages import exit_word
 
 NOT_READY: Final = "clusterNotReady"
 CLUSTER_READY: Final = "ClusterReady"
-CLUSTER_ERROR: Final = "ClusterError"
-"""Types of a source's conditions, as in vm-import-controller."""
-PROVIDER_NOT_INSTALLED: Final = "ProviderNotInstalled"
+"""Type of a source's condition, as in vm-import-controller; see also `CLUSTER_ERROR`."""
+NOT_STARTED: Final = "CheckNotStarted"
+INTERRUPTED: Final = "CheckInterrupted"
+_REASONS: Final[Mapping[Problem, str]] = {
+    Problem.NOT_STARTED: NOT_STARTED,
+    Problem.INTERRUPTED: INTERRUPTED,
+    Problem.TIMEOUT: Exit.UNREACHABLE.word,
+    Problem.OUT_OF_MEMORY: "AnswerTooLarge",
+}
 
 
 @dataclass(frozen=True)
@@ -37,33 +39,46 @@ class SourceVerdict:
     reason: str = "Verified"
     message: str = ""
 
+    @property
+    def is_about_the_source(self) -> bool:
+        """Whether it says something about the source, and not only about the pod of the check."""
+        return self.reason not in (NOT_STARTED, INTERRUPTED)
 
-def verify(source: Source, credentials: Mapping[str, bytes], options: Options) -> SourceVerdict:
-    """Log in to the source and verify it, within `options.verify_seconds`."""
-    if not is_installed(SourceKind(source.kind)):
-        message = not_installed_message(SourceKind(source.kind))
-        return SourceVerdict(ready=False, reason=PROVIDER_NOT_INSTALLED, message=message)
-    reasons = [*source_reasons(source), *_cluster_reasons(source)]
-    if reasons:
-        return SourceVerdict(ready=False, reason="Invalid", message=texts.message(tuple(reasons)))
-    with probe.request_folder(source_plan(source).to_json(), credentials) as folder:
-        result = probe.run_program(
-            "steps.verify", folder, options.verify_seconds, "--run", _check_name(source)
-        )
-    if result is None:
-        seconds = f"{options.verify_seconds:g} s"
-        message = f"the source did not answer within {seconds}; check that the cluster can reach its address"
-        return SourceVerdict(ready=False, reason="Unreachable", message=message)
-    if result.code == Exit.DONE:
+
+def check_of(
+    owner: Owner,
+    source: Source,
+    credentials: Mapping[str, str],
+    version: str,
+    seconds: float,
+    *,
+    has_failed: bool,
+) -> Check:
+    """The check of a source. `credentials` are base64; `version` is that of the spec and the credentials."""
+    return Check(
+        owner=owner,
+        uid=source.metadata.uid,
+        version=version,
+        source=SourceKind(source.kind),
+        program=VERIFY,
+        request=source_plan(source).to_json(),
+        credentials=credentials,
+        seconds=seconds,
+        arguments=("--run", _session_name(source)),
+        account=account_of(source.spec.address, credentials),
+        has_failed=has_failed,
+    )
+
+
+def verdict_of(ended: Ended) -> SourceVerdict:
+    """What the result of a check pod says about the source."""
+    if ended.problem is None and ended.code == Exit.DONE:
         return SourceVerdict(ready=True)
-    reason = exit_word(result.code) or "VerificationFailed"
-    return SourceVerdict(ready=False, reason=reason, message=result.words)
-
-
-def _check_name(source: Source) -> str:
-    """The name of the check at the source: also other clusters may use the account."""
-    uid = source.metadata.uid or f"{source.metadata.namespace}/{source.metadata.name}"
-    return f"verify-{hashlib.sha256(uid.encode()).hexdigest()[:16]}"
+    if ended.problem is not None:
+        return SourceVerdict(ready=False, reason=_REASONS[ended.problem], message=_text(ended))
+    reason = exit_word(ended.code) or "VerificationFailed"
+    message = ended.message or f"{VERIFY} ended with exit code {ended.code}"
+    return SourceVerdict(ready=False, reason=reason, message=message)
 
 
 def status(
@@ -85,11 +100,17 @@ def status(
     )
 
 
-def _cluster_reasons(source: Source) -> Iterator[str]:
-    """Addresses that are valid only on the command line: in a cluster a path would be a file in our pods."""
-    address = source.spec.address
-    if address and urlsplit(address).scheme not in ("http", "https"):
-        yield (
-            f"{address!r} is not an http or https URL: the controller cannot read local files; "
-            "serve the file over HTTP"
-        )
+def _text(ended: Ended) -> str:
+    match ended.problem:
+        case Problem.NOT_STARTED:
+            return f"the check could not start: {ended.message}"
+        case Problem.INTERRUPTED:
+            return f"the check was interrupted: {ended.message}; vmferry repeats it"
+        case _:
+            return ended.message
+
+
+def _session_name(source: Source) -> str:
+    """The name of the check at the source: also other clusters may use the account."""
+    uid = source.metadata.uid or f"{source.metadata.namespace}/{source.metadata.name}"
+    return f"verify-{hashlib.sha256(uid.encode()).hexdigest()[:16]}"

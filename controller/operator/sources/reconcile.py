@@ -1,4 +1,9 @@
-"""Reconciles one source: checks whether it can be used, and writes its status."""
+"""Reconciles one source: whether it can be used, and its status. A check pod asks the source.
+
+A reconcile never waits for a source. The verdict is written to the status together with the uid of the pod
+that it comes from, and only then the pod is deleted: a controller that is killed in between counts no attempt
+twice and makes none twice.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +15,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import urlsplit
 
-import structlog
 from pydantic import ValidationError
 
+from controller.operator.checkpods.check import Ended, Owner
+from controller.operator.checkpods.runner import CheckPods
+from controller.operator.counters import Counters
 from controller.operator.events import emit
 from controller.operator.observe.request import credentials_digest
 from controller.operator.observe.secret import Credentials, read_secret
@@ -22,26 +28,20 @@ from controller.operator.observe.source import READY, parse_source
 from controller.operator.options import Options
 from controller.operator.routing import SourceKey
 from controller.operator.sources import attempts, check
+from controller.operator.sources.accounts import Account, RefusedAccounts
 from controller.operator.sources.check import SourceVerdict
 from steps.model.document import first_error
 from steps.model.kinds import Object
 from steps.runtime.cluster import Cluster
 from workflows import texts
+from workflows.accounts import place
 from workflows.api.annotations import RETRY
 from workflows.api.sources import Source
 from workflows.api.status import SourceStatus, Verification
 from workflows.plan import source_reasons
 
-log = structlog.get_logger()
-
-MOST_ACCOUNTS: Final = 1000
-"""Refused credentials that are remembered; then the oldest are forgotten."""
 CHANGE_SECONDS: Final = 30.0
 """Seconds until a change of the Secret of a source that is not ready is noticed: Secrets are not watched."""
-Verify = Callable[[Source, Mapping[str, bytes], Options], SourceVerdict]
-
-Account = tuple[str, str]
-"""An endpoint, and a digest of the credentials that are used there."""
 
 
 @dataclass(frozen=True)
@@ -49,61 +49,65 @@ class _Attempt:
     """What a source is verified with."""
 
     source: Source
-    credentials: Mapping[str, bytes] = field(repr=False)
+    credentials: Mapping[str, str] = field(repr=False)
+    """Base64."""
     account: Account
+    version: str
+    """Of the spec and the credentials, by `_version`."""
 
 
 class SourceReconciler:
-    """Verifies sources. Remembers the credentials with which each was last verified."""
+    """Verifies sources. What it remembers serves the metrics and the refused accounts only."""
 
     def __init__(
         self,
         cluster: Cluster,
         options: Options,
-        verify: Verify = check.verify,
+        checks: CheckPods,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        counters: Counters | None = None,
     ) -> None:
         self._cluster = cluster
         self._options = options
-        self._verify = verify
+        self._checks = checks
         self._clock = clock
         self._lock = threading.Lock()
-        self._verified: dict[SourceKey, tuple[str, datetime]] = {}
         self._statuses: dict[SourceKey, str] = {}
+        self._asked: dict[SourceKey, tuple[str, Account | None]] = {}
+        """The version and the account of the latest check."""
+        self._records: dict[SourceKey, tuple[str, Verification]] = {}
+        """The uid and the latest record of each source: an older CRD does not store the record."""
         self._accounts = RefusedAccounts()
+        self._counters = counters or Counters()
 
     def reconcile(self, key: SourceKey) -> float | None:
-        """Verify a source if that is due. Returns seconds until the next reconcile; None if deleted.
+        """Make the next step of a source. Returns seconds until the next reconcile; None if deleted.
 
         Raises:
             StepError: where the API refuses or does not answer.
         """
         raw = self._cluster.get(key.kind, key.name, key.namespace)
         if raw is None or raw["metadata"].get("deletionTimestamp"):
+            self._checks.drop(Owner(*key))
             with self._lock:
-                self._verified.pop(key, None)
                 self._statuses.pop(key, None)
+                self._asked.pop(key, None)
+                self._records.pop(key, None)
             return None
-        before = SourceStatus.read(raw.get("status"))
-        asked = RETRY in (raw["metadata"].get("annotations") or {})
+        before = self._with_record(key, raw)
         secret, attempt = self._read(raw)
-        wait = 0.0 if asked else self._seconds_left(key, raw, before, secret)
-        if wait > 0:
-            return min(wait, CHANGE_SECONDS) if before.status != READY else wait
-        log.info("Reconciling source", kind=key.kind.kind, name=key.name, namespace=key.namespace)
-        if asked:
-            if isinstance(attempt, _Attempt):
-                self._accounts.forget(attempt.account)
-            before = before.model_copy(update={"verification": Verification()})
-            change = {"metadata": {"annotations": {RETRY: None}}}
-            self._cluster.patch(key.kind, key.name, change, key.namespace)
-        verdict = self._try(attempt) if isinstance(attempt, _Attempt) else attempt
-        after = self._status(raw, before, verdict, secret.version)
-        self._report(key, raw, before, after)
+        if RETRY in (raw["metadata"].get("annotations") or {}):
+            before = self._forget_failures(key, raw, before, attempt)
         with self._lock:
-            self._statuses[key] = after.status
-            self._verified[key] = (secret.version, self._clock())
-        return self._options.recheck_seconds if after.status == READY else attempts.FIRST_PAUSE
+            self._statuses[key] = before.status
+        wait = self._seconds_left(raw, before, secret)
+        if wait > 0:
+            self._settle(key)
+            return min(wait, CHANGE_SECONDS) if before.status != READY else wait
+        if isinstance(attempt, SourceVerdict):
+            self._settle(key)
+            return self._write(key, raw, before, attempt, Ended("", _version(raw, secret.version)))
+        return self._check(key, raw, before, attempt)
 
     def count_by_status(self) -> Counter[str]:
         """The number of sources by status, for metrics."""
@@ -122,87 +126,146 @@ class SourceReconciler:
         if secret.data is None:
             return secret, _refused(secret.reason, secret.message)
         try:
-            values = {name: base64.b64decode(value, validate=True) for name, value in secret.data.items()}
+            for value in secret.data.values():
+                base64.b64decode(value, validate=True)
         except binascii.Error:
             return secret, _refused("SecretInvalid", "the Secret's data is not base64")
-        return secret, _Attempt(source, values, _account(source, secret.data))
+        account = place(source.spec.address), credentials_digest(secret.data)
+        return secret, _Attempt(source, secret.data, account, _version(raw, secret.version))
 
-    def _seconds_left(self, key: SourceKey, raw: Object, before: SourceStatus, secret: Credentials) -> float:
+    def _with_record(self, key: SourceKey, raw: Object) -> SourceStatus:
+        """The status; with the record that this process remembers if the API server has not stored it."""
+        status = SourceStatus.read(raw.get("status"))
+        with self._lock:
+            uid, record = self._records.get(key, ("", Verification()))
+        if status.verification != Verification() or uid != raw["metadata"].get("uid"):
+            return status
+        return status.model_copy(update={"verification": record})
+
+    def _forget_failures(
+        self, key: SourceKey, raw: Object, before: SourceStatus, attempt: _Attempt | SourceVerdict
+    ) -> SourceStatus:
+        """A person asks for another attempt. The annotation is removed last, so that a kill loses nothing."""
+        if isinstance(attempt, _Attempt):
+            self._accounts.forget(attempt.account)
+        kept = Verification(check=before.verification.check)  # its pod may still exist
+        after = before.model_copy(update={"verification": kept})
+        if after != before:
+            self._store(key, raw, after)
+        change = {"metadata": {"annotations": {RETRY: None}}}
+        self._cluster.patch(key.kind, key.name, change, key.namespace)
+        return after
+
+    def _seconds_left(self, raw: Object, before: SourceStatus, secret: Credentials) -> float:
         """Seconds until a source must be verified again; 0 after a change of its spec or credentials."""
         if before.observed_generation != _generation(raw) or not before.status:
             return 0.0
-        now = self._clock()
-        if before.status != READY:
-            if secret.data is not None and attempts.is_refused(before, secret.version):
-                return self._options.recheck_seconds
-            return attempts.seconds_left(before, secret.version, now)
-        with self._lock:
-            known = self._verified.get(key)
-        if known is None or known[0] != secret.version:
+        recheck = self._options.recheck_seconds
+        if before.status != READY and secret.data is not None and attempts.is_refused(before, secret.version):
+            return recheck
+        return attempts.seconds_left(before, secret.version, self._clock(), recheck)
+
+    def _check(self, key: SourceKey, raw: Object, before: SourceStatus, attempt: _Attempt) -> float:
+        """Ask the check pod, and write its verdict."""
+        owner, seconds = Owner(*key), self._options.verify_seconds
+        if self._accounts.is_refused(attempt.account) and not self._checks.is_running(owner):
+            self._settle(key)
+            refused = f"the source has refused these credentials; {attempts.WAITING}"
+            verdict = _refused(attempts.REFUSED, refused)
+            return self._write(key, raw, before, verdict, Ended("", attempt.version))
+        has_failed = before.verification.failures > 0
+        wanted = check.check_of(
+            owner, attempt.source, attempt.credentials, attempt.version, seconds, has_failed=has_failed
+        )
+        if not self._checks.is_running(owner):
+            with self._lock:
+                self._asked[key] = (attempt.version, attempt.account)
+        ended = self._checks.ask(wanted)
+        if ended is None:
+            return CHANGE_SECONDS
+        if ended.pod and ended.pod == before.verification.check:  # it is counted; the controller was killed
+            self._checks.close(owner)
             return 0.0
-        return self._options.recheck_seconds - (now - known[1]).total_seconds()
+        verdict = check.verdict_of(ended)
+        self._counters.see_check(ready=verdict.ready, seconds=ended.seconds)
+        again = self._write(key, raw, before, verdict, ended)
+        self._note(key, ended, attempt)
+        self._checks.close(owner)
+        return again if ended.version == attempt.version else 0.0
 
-    def _try(self, attempt: _Attempt) -> SourceVerdict:
-        if self._accounts.is_refused(attempt.account):
-            return _refused(attempts.REFUSED, f"the source has refused these credentials; {attempts.WAITING}")
-        verdict = self._verify(attempt.source, attempt.credentials, self._options)
-        self._accounts.note(attempt.account, verdict)
-        return verdict
+    def _settle(self, key: SourceKey) -> None:
+        """Close a check that is not wanted any more, when it has ended: its log-in may have been refused."""
+        owner = Owner(*key)
+        if not self._checks.is_running(owner):
+            self._checks.drop(owner)
+            return
+        ended = self._checks.result(owner, self._options.verify_seconds)
+        if ended is not None:
+            self._note(key, ended, None)
+            self._checks.close(owner)
 
-    def _status(
-        self, raw: Object, before: SourceStatus, verdict: SourceVerdict, credentials: str
-    ) -> SourceStatus:
-        generation = _generation(raw)
+    def _note(self, key: SourceKey, ended: Ended, attempt: _Attempt | None) -> None:
+        """Count a refusal, once, for the account with which the pod has logged in."""
+        with self._lock:
+            version, account = self._asked.pop(key, ("", None))
+        if version != ended.version and attempt is not None and attempt.version == ended.version:
+            account = attempt.account  # another process has created the pod
+        elif version != ended.version:
+            return
+        if account is not None:
+            self._accounts.note(account, check.verdict_of(ended))
+
+    def _write(
+        self, key: SourceKey, raw: Object, before: SourceStatus, verdict: SourceVerdict, ended: Ended
+    ) -> float:
+        """Write the status after a verdict; returns the seconds until the next reconcile."""
+        generation, credentials = _parse_version(ended.version)
         now = self._clock()
+        is_same = before.observed_generation == generation
         if verdict.ready:
-            return check.status(verdict, before, generation, now, Verification())
-        same = before if before.observed_generation == generation else SourceStatus()
-        record = attempts.counted(same, verdict.reason, credentials, now)
+            record = attempts.succeeded(credentials, ended.pod, now)
+        else:
+            earlier = before if is_same else SourceStatus()
+            record = attempts.failed(earlier, verdict.reason, credentials, ended.pod, now)
         if record.refusals >= attempts.MOST_REFUSALS and attempts.WAITING not in verdict.message:
             verdict = replace(verdict, message=f"{verdict.message.rstrip('.')}. {attempts.WAITING}")
-        return check.status(verdict, before, generation, now, record)
+        known = is_same and before.status == READY and before.verification.credentials == credentials
+        if known and not verdict.is_about_the_source:
+            after = before.model_copy(update={"verification": record})
+            emit(self._cluster, raw, verdict.reason, verdict.message, warning=True)
+        else:
+            after = check.status(verdict, before, generation, now, record)
+        self._report(key, raw, before, after)
+        with self._lock:
+            self._statuses[key] = after.status
+        if after.status == READY and not record.failures:
+            return self._options.recheck_seconds
+        return attempts.FIRST_PAUSE
 
     def _report(self, key: SourceKey, raw: Object, before: SourceStatus, after: SourceStatus) -> None:
         if after == before:
             return
-        self._cluster.patch_status(key.kind, key.name, after.to_document(), key.namespace)
+        self._store(key, raw, after)
         if (after.status, after.message) != (before.status, before.message):
             ready = after.status == READY
             message = "The source answers and accepts the credentials" if ready else after.message
             emit(self._cluster, raw, "SourceReady" if ready else "SourceNotReady", message, warning=not ready)
 
-
-class RefusedAccounts:
-    """Credentials that an endpoint refuses, whichever sources use them: two sources may share an account."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._refusals: Counter[Account] = Counter()
-
-    def is_refused(self, account: Account) -> bool:
+    def _store(self, key: SourceKey, raw: Object, after: SourceStatus) -> None:
+        self._cluster.patch_status(key.kind, key.name, after.to_document(), key.namespace)
         with self._lock:
-            return self._refusals[account] >= attempts.MOST_REFUSALS
-
-    def note(self, account: Account, verdict: SourceVerdict) -> None:
-        with self._lock:
-            if verdict.reason == attempts.REFUSED:
-                self._refusals[account] = self._refusals.pop(account, 0) + 1
-                if len(self._refusals) > MOST_ACCOUNTS:
-                    del self._refusals[next(iter(self._refusals))]
-            elif verdict.ready:
-                del self._refusals[account]
-
-    def forget(self, account: Account) -> None:
-        with self._lock:
-            del self._refusals[account]
+            self._records[key] = str(raw["metadata"].get("uid", "")), after.verification
 
 
-def _account(source: Source, data: Mapping[str, str]) -> Account:
-    """The account of a source; all spellings of an endpoint are one."""
-    parts = urlsplit(source.spec.address.strip())
-    host = (parts.hostname or "").rstrip(".")
-    port = parts.port or (80 if parts.scheme == "http" else 443)
-    return f"{host}:{port}", credentials_digest(data)
+def _version(raw: Object, credentials: str) -> str:
+    """The version of a spec and of a Secret as one text."""
+    return f"{_generation(raw)}/{credentials}"
+
+
+def _parse_version(version: str) -> tuple[int, str]:
+    """The generation of a spec and the version of its Secret."""
+    generation, _, credentials = version.partition("/")
+    return int(generation) if generation.isdecimal() else 0, credentials
 
 
 def _refused(reason: str, message: str) -> SourceVerdict:

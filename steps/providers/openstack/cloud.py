@@ -23,11 +23,13 @@ from steps.model.plan import SourcePlan
 from steps.providers import Access
 from steps.providers.openstack import faults
 from steps.providers.openstack.credentials import CA, Credentials
-from steps.runtime import certificates, guard, retry
+from steps.runtime import certificates, guard, redirects, retry
 from steps.runtime.stop import Stop
 
 ANSWER_SECONDS: Final = 60.0
 """Seconds that one call may take. Long work shows as a status in OpenStack; no call here waits for it."""
+CONNECT_SECONDS: Final = 10.0
+"""A host on a working network accepts in far less; a stop waits this long at worst."""
 SERVICES: Final = ("compute", "block-storage", "image", "network")
 """Service types of the catalog (service-types-authority) that an import needs."""
 
@@ -138,13 +140,42 @@ def connect(access: Access) -> Iterator[Cloud]:
         connection.close()
 
 
+_REDIRECTS: Final = (301, 302, 303, 305, 307, 308)
+"""Statuses with which keystoneauth1 requests the header Location (`Session._REDIRECT_STATUSES`)."""
+
+
 class _GuardedAdapter(TCPKeepAliveAdapter):
-    """keystoneauth1's own adapter, with a check of each host: the catalog and redirects may name any."""
+    """keystoneauth1's own adapter, with a check of each host: the catalog and redirects may name any.
+
+    keystoneauth1 follows redirects itself and sends everything again, also the password or the token
+    (`Session._send_request`). So no redirect leaves the origin, and no setting allows it.
+
+    It has one time limit for connecting and for the answer.
+    """
 
     def send(self, request: PreparedRequest, *args: Any, **options: Any) -> Response:
-        parts = urlsplit(request.url or "")
+        url = request.url or ""
+        parts = urlsplit(url)
         guard.check_requested(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
-        return super().send(request, *args, **options)
+        options["timeout"] = (CONNECT_SECONDS, ANSWER_SECONDS)
+        answer = super().send(request, *args, **options)
+        if answer.status_code in _REDIRECTS and "Location" in answer.headers:
+            try:
+                # keystoneauth1 requests this header as it is: it must be the URL that was checked.
+                answer.headers["Location"] = _final_url(url, answer.headers["Location"])
+            except StepError:
+                answer.close()
+                raise
+        return answer
+
+
+def _final_url(url: str, location: str) -> str:
+    """The URL of a redirect that may be followed. Raises StepError (INVALID)."""
+    parts = urlsplit(url)
+    what = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    found = redirects.resolve(url, location, what)
+    redirects.check_same_origin(url, found, what)
+    return found
 
 
 def _check_endpoint(endpoint: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from steps.model import guestos
 from steps.model.contract import Exit, StepError
-from steps.model.machine import Clock, Controller, Disk, Firmware, Machine, Nic, NicModel, Power
+from steps.model.machine import Clock, Controller, Disk, Firmware, Machine, Nic, NicModel, Power, listed
 from steps.providers.openstack.concerns import concerns
 from steps.providers.openstack.facts import GIB, ServerFacts, root_size
 
@@ -200,7 +200,7 @@ def device_name(volume: Any, server: str) -> str:
 def nics(facts: ServerFacts, values: Mapping[str, str]) -> Iterator[Nic]:
     """One NIC per port, even with several addresses, in Nova's order."""
     model = NIC_MODELS.get(values.get("hw_vif_model", "virtio"), NicModel.UNKNOWN)
-    for index, port in enumerate(ports_in_order(facts)):
+    for index, port in enumerate(listed(ports_in_order(facts))):
         mac = str(port.mac_address or "").lower()
         yield Nic(
             id=f"nic-{index}",
@@ -214,14 +214,12 @@ def nics(facts: ServerFacts, values: Mapping[str, str]) -> Iterator[Nic]:
 
 def ports_in_order(facts: ServerFacts) -> list[Any]:
     """The ports as Nova plugged them: `addresses` keeps the order of its cache; others by their age."""
-    macs = [
-        address.get("OS-EXT-IPS-MAC:mac_addr")
-        for addresses in (facts.server.addresses or {}).values()
-        for address in addresses
-    ]
+    addresses = (address for of_network in (facts.server.addresses or {}).values() for address in of_network)
+    macs = dict.fromkeys(address.get("OS-EXT-IPS-MAC:mac_addr") for address in addresses)
+    positions = {mac: number for number, mac in enumerate(macs)}
 
     def sort_key(port: Any) -> tuple[int, str, str]:
-        position = macs.index(port.mac_address) if port.mac_address in macs else len(macs)
+        position = positions.get(port.mac_address, len(positions))
         return position, str(port.created_at), str(port.id)
 
     return sorted(facts.ports, key=sort_key)

@@ -10,6 +10,7 @@ from openstack import exceptions as sdk
 
 from steps.model import unique
 from steps.model.contract import Exit, StepError
+from steps.model.machine import listed
 from steps.model.unique import Index
 from steps.providers.openstack.cloud import Cloud
 
@@ -100,9 +101,8 @@ def read_all(cloud: Cloud) -> Iterable[ServerFacts]:
 
 def attached_volume_ids(server: Any) -> tuple[str, ...]:
     """Ids of the volumes of a server; Nova may list one twice (a stale row of its database)."""
-    return tuple(
-        index_by_id((attachment["id"] for attachment in server.attached_volumes or ()), "volumes", key=str)
-    )
+    ids = (attachment["id"] for attachment in server.attached_volumes or ())
+    return listed(index_by_id(ids, "volumes", key=str))
 
 
 def index_by_id(objects: Iterable[T], what: str, key: Callable[[T], str]) -> Index[str, T]:

@@ -12,7 +12,8 @@ import requests
 from keystoneauth1 import exceptions as auth
 from openstack import exceptions as sdk
 
-from steps.model.contract import Exit, StepError
+from steps.disk.faults import GATEWAY_STATUSES
+from steps.model.contract import Exit, NoAnswerError, StepError
 from steps.runtime import certificates
 
 _LONGEST: Final = 300
@@ -71,7 +72,8 @@ def _from_status(what: str, status: int, why: str) -> StepError:
     if status == 400 and any(part in text for part in _BUSY_TEXTS):
         return StepError(Exit.BUSY, what, why, "it is tried again")
     code, remedy = _CODES.get(status, (Exit.UNREACHABLE if status >= 500 else Exit.INVALID, ""))
-    return StepError(code, what, why, remedy)
+    error = NoAnswerError if status in GATEWAY_STATUSES else StepError
+    return error(code, what, why, remedy)
 
 
 _CODES: Final = {
@@ -112,7 +114,7 @@ def is_not_found(error: Exception) -> bool:
 
 def _unreachable(what: str, reason: str, address: str) -> StepError:
     remedy = "check the source's endpoint and the network path to it"
-    return StepError(Exit.UNREACHABLE, what, f"{address}: {reason}", remedy)
+    return NoAnswerError(Exit.UNREACHABLE, what, f"{address}: {reason}", remedy)
 
 
 def _from_tls(what: str, error: Exception, address: str) -> StepError:

@@ -11,6 +11,7 @@ from steps.model.contract import Exit, StepError
 from steps.providers.ova import envelope, manifest, names
 from steps.providers.ova.envelope import Envelope, System
 from steps.providers.ova.manifest import OvfManifest
+from steps.providers.ova.names import NameIndex
 from steps.providers.ova.package import Package
 
 
@@ -67,24 +68,32 @@ class Appliance:
         if package_manifest is None:
             return None
         digest = package_manifest.digest(file)
-        unknown_files = (
-            sorted(name for name in package_manifest.files if not self._is_of_package(name))
-            if digest is None
-            else []
-        )
-        if unknown_files:
+        if digest is None and self._unknown_file:
             raise corruption_fault(
                 f"the manifest {package_manifest.name} does not match the package",
-                f"it has no digest of {file}, but one of {unknown_files[0]}, which is not in the package",
+                f"it has no digest of {file}, but one of {self._unknown_file}, which is not in the package",
                 "correct the names in it, or get a new copy of the package",
             )
         return digest
 
+    @cached_property
+    def _unknown_file(self) -> str:
+        """The first file, by name, of the manifest that is not in the package; "" if there is none.
+
+        Used only when there is a manifest, which does not change after that.
+        """
+        listed = self._manifest.files if self._manifest else frozenset()
+        return min((name for name in listed if not self._is_of_package(name)), default="")
+
+    @cached_property
+    def _known_names(self) -> NameIndex:
+        """The descriptor, and the files that it lists."""
+        return NameIndex([self.name, *(file.name for file in self.envelope.files)])
+
     def _is_of_package(self, name: str) -> bool:
         """Whether a name is that of the descriptor, of a file it lists or of a piece of one."""
-        known_names = [self.name, *(file.name for file in self.envelope.files)]
         whole = re.sub(r"\.\d{9}$", "", name)
-        return any(names.find(spelling, known_names, self.name) is not None for spelling in (name, whole))
+        return any(self._known_names.find(spelling, self.name) is not None for spelling in (name, whole))
 
     def manifest(self, *, full_scan: bool) -> OvfManifest | None:
         """The manifest; without `full_scan` also None if searching for it would take too long."""

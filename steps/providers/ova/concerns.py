@@ -93,9 +93,9 @@ def _unused_disk_concerns(envelope: Envelope, system: System, parts: Sequence[It
     What another VM refers to is its own. Of this one only disks and drives in effect count: not a device of
     another kind, nor what stands in another configuration or in a second hardware section.
     """
-    others = [other_system.node for other_system in envelope.systems if other_system is not system]
+    others = [other.host_resources for other in envelope.systems if other is not system]
     drives = [item.node for item in parts if item.is_a(ResourceType.DISK, *_DRIVES)]
-    resources = {text for node in (*others, *drives) for text in _host_resources(node)}
+    resources = set().union(*others, (text for node in drives for text in _host_resources(node)))
     references = resources | {hardware.parse_resource(text)[1] for text in resources}
     for disk in envelope.disks:
         if disk.id not in references:

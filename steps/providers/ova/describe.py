@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from steps.disk import self_contained
 from steps.model import guestos
 from steps.model.contract import Exit, StepError
-from steps.model.machine import Disk, Machine, Power
+from steps.model.machine import Disk, Machine, Power, listed
 from steps.providers.ova import formats, hardware, vendors
 from steps.providers.ova.appliance import Appliance
 from steps.providers.ova.concerns import concerns
 from steps.providers.ova.envelope import Envelope, File, System, piece_name
 from steps.providers.ova.hardware import Drive
-from steps.providers.ova.items import Item, ResourceType, items, parse_int
+from steps.providers.ova.items import Item, ResourceType, boot_positions, items, parse_int
 
 _MAX_OPENED_PIECES: Final = 64
 """Most files that one read opens: pieces of real packages have some MB."""
@@ -32,7 +32,8 @@ def machine(appliance: Appliance, system: System, name: str = "") -> Machine:
     is_single = len(envelope.systems) == 1
     hardware_items = items(envelope, system)
     shown_name = system.name or system.id
-    cpu, boot = hardware.cpu(hardware_items, shown_name), vendors.boot_order(system, hardware_items)
+    cpu = hardware.cpu(hardware_items, shown_name)
+    boot = boot_positions(vendors.boot_order(system, hardware_items))
     measured = measure_disks(appliance, system, hardware_items)
     sizes = [(drive, size) for drive, size, _ in measured]
     return Machine(
@@ -74,20 +75,20 @@ def _text_fields(system: System) -> dict[str, Any]:
 def measure_disks(
     appliance: Appliance, system: System, parts: Sequence[Item]
 ) -> list[tuple[Drive, int, str]]:
-    """All disks in the descriptor's order, with their sizes in bytes and why they are not whole disks.
+    """The disks in the descriptor's order, with their sizes in bytes and why they are not whole disks.
 
-    An unknown size is 0.
+    An unknown size is 0. Each disk is opened, so a descriptor with too many is not read to its end.
     """
-    drives = hardware.drives(appliance.envelope, system, parts)
+    drives = listed(hardware.drives(appliance.envelope, system, parts))
     return [(drive, capacity(appliance, drive), delta_reason(appliance, drive)) for drive in drives]
 
 
-def _disks(drives: Iterable[tuple[Drive, int]], boot: Sequence[Item]) -> tuple[Disk, ...]:
+def _disks(drives: Iterable[tuple[Drive, int]], boot: Mapping[Item, int]) -> tuple[Disk, ...]:
     sized_drives = [(drive, size) for drive, size in drives if size]
     return tuple(_disk(number, drive, size, boot) for number, (drive, size) in enumerate(sized_drives))
 
 
-def _disk(number: int, drive: Drive, size: int, boot: Sequence[Item]) -> Disk:
+def _disk(number: int, drive: Drive, size: int, boot: Mapping[Item, int]) -> Disk:
     item, disk = drive.item, drive.disk
     return Disk(
         id=f"disk-{number}",
@@ -98,8 +99,9 @@ def _disk(number: int, drive: Drive, size: int, boot: Sequence[Item]) -> Disk:
         controller_key=item.parent,
         bus_number=drive.bus,
         unit=item.unit,
-        boot_order=boot.index(item) + 1 if item in boot else None,
+        boot_order=boot.get(item),
         backing=disk.file.name if disk and disk.file else "",
+        blank=disk is not None and disk.file is None and not disk.missing_reference,
         allocated=disk.allocated if disk else None,
     )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from steps.model import unique
@@ -61,6 +62,12 @@ class System:
     def hardware(self) -> Node:
         """The first alternative (DSP0243, 8.1: the most preferred one)."""
         return self.node.child("VirtualHardwareSection")
+
+    @cached_property
+    def host_resources(self) -> frozenset[str]:
+        """What its devices refer to, in any configuration and section."""
+        nodes = (node for node in self.node.walk() if node.name == "HostResource")
+        return frozenset(text for node in nodes if (text := node.text.strip()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +176,7 @@ def _file_reference(node: Node) -> str | None:
 def _disks(root: Node, files: Index[str, File], name: str) -> Iterator[VirtualDisk]:
     # oVirt refers by name
     names = unique.index(files, lambda file: file.name, what="files called", where=name)
+    properties = _property_defaults(root)
     for node in _section_nodes(root, "DiskSection", "Disk"):
         reference = _file_reference(node)
         file = None if reference is None else files.find(reference) or names.find(reference)
@@ -176,7 +184,7 @@ def _disks(root: Node, files: Index[str, File], name: str) -> Iterator[VirtualDi
             id=node.get("diskId"),
             file=file,
             missing_reference="" if reference is None or file else reference or "a file without a name",
-            capacity=_capacity(node, root),
+            capacity=_capacity(node, properties),
             format=node.get("format"),
             volume_format=node.get("volume-format").upper(),
             parent=node.get("parentRef"),
@@ -185,23 +193,29 @@ def _disks(root: Node, files: Index[str, File], name: str) -> Iterator[VirtualDi
         )
 
 
-def _capacity(node: Node, root: Node) -> int:
+def _capacity(node: Node, properties: Mapping[str, str]) -> int:
     """Bytes; oVirt has `size` in GiB instead."""
     quantity, unit = node.get("capacity"), node.get("capacityAllocationUnits")
     if not quantity and node.get("size"):
         quantity, unit = node.get("size"), "GB"
     match = _PROPERTY.fullmatch(quantity)
     try:
-        return units.parse_size(_property_default(root, match[1]) if match else quantity, unit)
+        return units.parse_size(properties.get(match[1], "") if match else quantity, unit)
     except ValueError:
         return 0
 
 
-def _property_default(root: Node, key: str) -> str:
-    """The default of a property that stands in for a capacity (DSP0243, 9.1); "" where several differ."""
-    properties = (node for node in root.walk() if node.name == "Property" and node.get("key") == key)
-    values = {node.get("value") for node in properties}
-    return values.pop() if len(values) == 1 else ""
+def _property_defaults(root: Node) -> dict[str, str]:
+    """The defaults of the properties, which may stand in for a capacity (DSP0243, 9.1); "" if several differ.
+
+    All of them in one walk: each disk may name one.
+    """
+    defaults: dict[str, str] = {}
+    for node in root.walk():
+        if node.name == "Property":
+            key, value = node.get("key"), node.get("value")
+            defaults[key] = value if defaults.get(key, value) == value else ""
+    return defaults
 
 
 def _parse_int(text: str) -> int | None:

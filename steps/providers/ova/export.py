@@ -113,8 +113,9 @@ def _source(appliance: Appliance, disk: VirtualDisk, file: File, what: str) -> S
         log.warning("the manifest has no digest of it: it is read unchecked", file=appliance.name)
     file_names = [file.name]
     if file.chunk:
-        file_names = _piece_names(appliance, file, what)
-        parts = tuple(_with_digest(appliance, part, appliance.package.source(part)) for part in file_names)
+        pieces = _pieces(appliance, file, what)
+        file_names = list(pieces)
+        parts = tuple(_with_digest(appliance, name, piece) for name, piece in pieces.items())
         # The manifest may have a digest of the whole, or one of each piece.
         source = _with_digest(appliance, file.name, Source("", identity=file.name, parts=parts))
     else:
@@ -145,29 +146,30 @@ def _with_digest(appliance: Appliance, name: str, source: Source) -> Source:
     return replace(source, digest=digest, identity=f"{source.identity} {digest.value}")
 
 
-def _piece_names(appliance: Appliance, file: File, what: str) -> list[str]:
-    """The names of the files that a file is split into, up to the first missing one.
+def _pieces(appliance: Appliance, file: File, what: str) -> dict[str, Source]:
+    """The files that a file is split into, by their names, up to the first missing one.
 
     The descriptor's size must match; the standard does not specify which size it is for a compressed file.
     """
-    names: list[str] = []
+    pieces: dict[str, Source] = {}
     for name in map(partial(piece_name, file), range(MAX_PIECES)):
-        if not _exists(appliance, name):
+        piece = _source_or_none(appliance, name)
+        if piece is None:
             break
-        names.append(name)
-    expected = -(-file.size // file.chunk) if file.size and not file.compression else len(names)
-    if len(names) != max(expected, 1):
-        why = f"it is split into files, of which {len(names)} are there without a gap, not {max(expected, 1)}"
+        pieces[name] = piece
+    expected = -(-file.size // file.chunk) if file.size and not file.compression else len(pieces)
+    if len(pieces) != max(expected, 1):
+        there = len(pieces)
+        why = f"it is split into files, of which {there} are there without a gap, not {max(expected, 1)}"
         raise StepError(Exit.NOT_FOUND, what, why, "get the complete package")
-    return names
+    return pieces
 
 
-def _exists(appliance: Appliance, name: str) -> bool:
-    """Whether there is such a file; the search may take long."""
+def _source_or_none(appliance: Appliance, name: str) -> Source | None:
+    """The source of a file; None if it is missing. The search may take long."""
     try:
-        appliance.package.source(name)
+        return appliance.package.source(name)
     except StepError as error:
         if error.code is Exit.NOT_FOUND:
-            return False
+            return None
         raise
-    return True

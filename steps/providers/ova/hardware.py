@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from steps.model.contract import Exit, StepError
-from steps.model.machine import Controller, Nic, NicModel
+from steps.model.machine import Controller, Nic, NicModel, listed
 from steps.providers.ova import units
 from steps.providers.ova.envelope import Envelope, System, VirtualDisk
 from steps.providers.ova.items import Item, ResourceType, index_by_id, parse_int
@@ -215,8 +215,10 @@ def _controller_by_subtype(subtype: str) -> Controller | None:
     return next((kind for part, kind in _CONTROLLERS if part in normalized), None)
 
 
-def nics(items: Sequence[Item], boot: Sequence[Item], vendor_nics: Sequence[VendorNic]) -> tuple[Nic, ...]:
-    """The NICs. `boot`: the items to boot from, with their order; `vendor_nics`: vendor-specific data."""
+def nics(
+    items: Sequence[Item], boot: Mapping[Item, int], vendor_nics: Sequence[VendorNic]
+) -> tuple[Nic, ...]:
+    """The NICs. `boot`: the positions of the items to boot from; `vendor_nics`: vendor-specific data."""
     nic_items = [candidate for candidate in items if candidate.is_a(ResourceType.ETHERNET)]
     hints = vendor_nics if len(vendor_nics) == len(nic_items) else [VendorNic("", None)] * len(nic_items)
     return tuple(
@@ -226,9 +228,9 @@ def nics(items: Sequence[Item], boot: Sequence[Item], vendor_nics: Sequence[Vend
             model=_nic_model(item) or hint.model or NicModel.UNKNOWN,
             network=item.node.value("Connection"),
             connected=item.connected and item.node.value("Linked").lower() != "false",
-            boot_order=boot.index(item) + 1 if item in boot else None,
+            boot_order=boot.get(item),
         )
-        for number, (item, hint) in enumerate(zip(nic_items, hints, strict=True))
+        for number, (item, hint) in enumerate(listed(zip(nic_items, hints, strict=True)))
     )
 
 

@@ -48,7 +48,7 @@ class Item:
     def id(self) -> str:
         return self.node.value("InstanceID", "InstanceId")
 
-    @property
+    @cached_property
     def kind(self) -> str:
         return self.node.value("ResourceType")
 
@@ -134,8 +134,16 @@ def _check_replaced(item: Item, other: Item | None, system: System) -> None:
 
 def _check_duplicates(hardware_items: Sequence[Item], system: System) -> None:
     """Devices of one kind with one id are refused: it is not clear whether they are one or two."""
-    for kind in dict.fromkeys(item.kind for item in hardware_items):
-        index_by_id((item for item in hardware_items if item.kind == kind), system).check()
+    by_kind: dict[str, list[Item]] = {}
+    for item in hardware_items:
+        by_kind.setdefault(item.kind, []).append(item)
+    for items_of_kind in by_kind.values():
+        index_by_id(items_of_kind, system).check()
+
+
+def boot_positions(boot: Iterable[Item]) -> dict[Item, int]:
+    """The position, from 1, of each item to boot from."""
+    return {item: number for number, item in enumerate(boot, 1)}
 
 
 def parse_int(text: str) -> int:

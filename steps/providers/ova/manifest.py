@@ -11,13 +11,13 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from steps.disk.faults import corruption_fault
 from steps.disk.source import DIGEST_DIGITS, Digest
 from steps.model.contract import Exit, StepError
-from steps.providers.ova import names
-from steps.providers.ova.names import checked_name
+from steps.providers.ova.names import NameIndex, checked_name
 
 MAX_BYTES: Final = 4 << 20
 _LINE: Final = re.compile(r"(?P<how>[A-Za-z0-9_/.-]+)\s*\((?P<file>.+)\)\s*=\s*(?P<value>[0-9A-Fa-f]+)")
@@ -59,7 +59,7 @@ class OvfManifest:
         """
         if file in self.digests:
             return self.digests[file]
-        listed = names.find(file, [*self.digests, *self.unknown], self.name)
+        listed = self._index.find(file, self.name)
         if listed is None or listed in self.digests:
             return self.digests[listed] if listed else None
         raise StepError(
@@ -69,10 +69,14 @@ class OvfManifest:
             "create the manifest with SHA256",
         )
 
-    @property
+    @cached_property
     def files(self) -> frozenset[str]:
         """All files that it lists."""
         return frozenset(self.digests) | frozenset(self.unknown)
+
+    @cached_property
+    def _index(self) -> NameIndex:
+        return NameIndex([*self.digests, *self.unknown])
 
 
 def read(text: bytes, name: str) -> OvfManifest:

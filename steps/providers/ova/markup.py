@@ -90,6 +90,8 @@ class _TreeBuilder:
         self.root = _EMPTY_NODE
         self._name = name
         self._open: list[Node] = []
+        self._texts: list[list[str]] = []
+        """The pieces of the text of each open element: joined once, as a text may have a piece per child."""
         self._count = 0
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
@@ -106,12 +108,13 @@ class _TreeBuilder:
         else:
             self.root = node
         self._open.append(node)
+        self._texts.append([])
 
     def end(self, _name: str) -> None:
-        self._open.pop()
+        self._open.pop().text = "".join(self._texts.pop())
 
     def data(self, text: str) -> None:
-        self._open[-1].text += text
+        self._texts[-1].append(text)
 
     def doctype(self, *_: object) -> None:
         raise _refusal(self._name, "it has a document type, which could refer to other files")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from urllib.parse import unquote
 
 from steps.model.contract import Exit, StepError
 
 _LONGEST = 4096
 """Bytes, as Linux has it (PATH_MAX)."""
+_MOST_SHOWN = 5
+"""Names in a message."""
 
 
 def checked_name(name: str, where: str) -> str:
@@ -31,6 +33,39 @@ def has_suffix(name: str, suffix: str) -> bool:
     return name.lower().endswith(suffix) and not name.rpartition("/")[2].startswith("._")
 
 
+class NameIndex:
+    """The names of files of a package, to find many among them: a disk may be in thousands of files."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = dict.fromkeys(names)
+        self._spellings = [(spell, _grouped(self._names, spell)) for spell in (unquote, match_key)]
+
+    def find(self, name: str, where: str) -> str | None:
+        """As the function `find`, among these names."""
+        if name in self._names:
+            return name
+        for normalize, groups in self._spellings:
+            matches = groups.get(normalize(name), ())
+            if len(matches) > 1:
+                shown = " or ".join(repr(match) for match in matches[:_MOST_SHOWN])
+                raise StepError(
+                    Exit.AMBIGUOUS,
+                    f"{name!r} may be {shown} of {where}",
+                    "they differ only in their spelling",
+                    "pack it again with different names",
+                )
+            if matches:
+                return matches[0]
+        return None
+
+
+def _grouped(names: Iterable[str], normalize: Callable[[str], str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(normalize(name), []).append(name)
+    return groups
+
+
 def find(name: str, candidates: Iterable[str], where: str) -> str | None:
     """The spelling of the file `name` among `candidates`; None if it is missing.
 
@@ -41,21 +76,7 @@ def find(name: str, candidates: Iterable[str], where: str) -> str | None:
     Raises:
         StepError: AMBIGUOUS, if several match equally well.
     """
-    names = list(candidates)
-    if name in names:
-        return name
-    for normalize in (unquote, match_key):
-        matches = [candidate for candidate in dict.fromkeys(names) if normalize(candidate) == normalize(name)]
-        if len(matches) > 1:
-            raise StepError(
-                Exit.AMBIGUOUS,
-                f"{name!r} may be {' or '.join(repr(candidate) for candidate in matches)} of {where}",
-                "they differ only in their spelling",
-                "pack it again with different names",
-            )
-        if matches:
-            return matches[0]
-    return None
+    return NameIndex(candidates).find(name, where)
 
 
 def match_key(name: str) -> str:

@@ -21,6 +21,8 @@ from steps.providers.ova.reader import FileReader
 from steps.providers.ova.source_file import HttpSettings, SourceFile
 from steps.providers.ova.tar import Member, Tar
 
+_REMEMBERED: Final = 64
+"""Files whose place and first bytes are kept: a disk may be split into thousands of files."""
 _BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 """Byte order marks of UTF-8 and UTF-16."""
 
@@ -170,14 +172,11 @@ class TarPackage:
         return _identified_source(self._tar.reader.file, member.offset, member.length, name)
 
     def _find(self, name: str, *, full_scan: bool) -> Member | None:
-        wanted_key = names.match_key(checked_reference(name))
-        member = self._tar.find(
-            lambda candidate: names.match_key(candidate) == wanted_key, full_scan=full_scan
-        )
+        member = self._tar.find_spelling(checked_reference(name), full_scan=full_scan)
         if member is None or member.name == name or not (self.supports_range or full_scan):
             return member
-        exact = names.find(name, self._tar.names(), self.display_url)  # an exact match takes precedence
-        return self._tar.find(lambda candidate: candidate == exact)
+        exact = self._tar.name_index().find(name, self.display_url)  # an exact match takes precedence
+        return None if exact is None else self._tar.member(exact)
 
 
 class FolderPackage:
@@ -191,6 +190,7 @@ class FolderPackage:
         self._descriptor_file = file
         self._settings = settings
         self._files: dict[str, SourceFile | None] = {}
+        self._listing: names.NameIndex | None = None
 
     def descriptor(self) -> tuple[str, bytes]:
         name = unquote(urlsplit(self._address.url).path.rpartition("/")[2]) or "the descriptor"
@@ -240,11 +240,18 @@ class FolderPackage:
     def _find_file(self, name: str) -> SourceFile | None:
         """The place of a file; None if it is missing."""
         if name not in self._files:
-            listed = self.names(full_scan=False)
-            match = None if listed is None else names.find(checked_reference(name), listed, self.display_url)
+            match = self._listed_name(checked_reference(name))
             candidates = spellings(name) if match is None else (match,)
+            if len(self._files) >= _REMEMBERED:
+                del self._files[next(iter(self._files))]
             self._files[name] = next(filter(None, map(self._locate, candidates)), None)
         return self._files[name]
+
+    def _listed_name(self, name: str) -> str | None:
+        """The spelling of a file in a local folder; None if there is none, or if files cannot be listed."""
+        if self._listing is None:
+            self._listing = names.NameIndex(self.names(full_scan=False) or ())
+        return self._listing.find(name, self.display_url)
 
     def _locate(self, name: str) -> SourceFile | None:
         checked_name(name, self.display_url)

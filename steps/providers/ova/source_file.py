@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Self
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -19,8 +19,9 @@ from steps.disk.source import Source, Validators
 from steps.disk.web import parse_content_range
 from steps.model.contract import Exit, StepError
 from steps.model.plan import SourcePlan
-from steps.providers.ova.address import Address, origin, parse_url
-from steps.runtime import certificates, secret
+from steps.providers.ova.address import Address
+from steps.runtime import certificates, redirects, secret
+from steps.runtime.redirects import Redirects
 from steps.runtime.stop import Stop
 
 log = structlog.get_logger()
@@ -41,13 +42,14 @@ class HttpSettings:
     source_url: str = ""
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     stop: Stop = field(default_factory=Stop, repr=False)
+    redirects: Redirects = field(default_factory=Redirects)
 
     @classmethod
     def read(cls, plan: SourcePlan, folder: Path, address: Address, stop: Stop) -> Self:
         """From the keys `username`, `password` and `ca.crt`, each of which may be missing.
 
         Raises:
-            StepError: INVALID, for a key that is not text, or an invalid CA.
+            StepError: INVALID, for a key that is not text, an invalid CA, or an invalid list of hosts.
         """
         username = secret.read_text(folder, "username").strip()
         password = secret.read_text(folder, "password")
@@ -60,16 +62,14 @@ class HttpSettings:
                 key="ca.crt",
             )
         login = base64.b64encode(f"{username}:{password}".encode()).decode() if username else ""
-        return cls(login=login, source_url=address.url, tls=tls, stop=stop)
+        rule = Redirects.read(address.url, plan.redirect_hosts)
+        return cls(login=login, source_url=address.url, tls=tls, stop=stop, redirects=rule)
 
     def headers(self, url: str) -> dict[str, str]:
-        """Headers for `url` (RFC 7617). A redirect to https on the same host counts as the same origin."""
-        if not self.login:
+        """Headers for `url` (RFC 7617)."""
+        if not self.login or not redirects.keeps_credentials(self.source_url, url):
             return {}
-        scheme, host, port = origin(self.source_url)
-        https_origin = ("https", host, 443) if (scheme, port) == ("http", 80) else None
-        is_same_origin = origin(url) in ((scheme, host, port), https_origin)
-        return {"Authorization": f"Basic {self.login}"} if is_same_origin else {}
+        return {"Authorization": f"Basic {self.login}"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,7 @@ def locate(address: Address, settings: HttpSettings) -> SourceFile:
         result = _request(url, address, settings)
         if isinstance(result, SourceFile):
             return result
-        log.info("following a redirect", host=origin(url)[1], to=origin(result)[1])
+        log.info("following a redirect", host=redirects.origin(url)[1], to=redirects.origin(result)[1])
         url = result
     raise StepError(
         Exit.INVALID,
@@ -162,7 +162,7 @@ def _request(url: str, address: Address, settings: HttpSettings) -> SourceFile |
         if answer.status in _NO_RANGE:
             answer = client.get(_request_headers(settings, url))
         if answer.status in _REDIRECTS:
-            return _redirect_url(url, answer, address)
+            return _redirect_url(url, answer, address, settings)
         if answer.status not in (200, 206):
             raise _refusal(answer, host, settings)
         return _source_file(url, answer, address, settings)
@@ -176,18 +176,13 @@ def _request_headers(settings: HttpSettings, url: str) -> dict[str, str]:
     return {**settings.headers(url), "Accept-Encoding": "identity"}
 
 
-def _redirect_url(url: str, answer: http.client.HTTPResponse, address: Address) -> str:
-    """The URL of a redirect. Never from https to http: the transfer stays encrypted."""
-    location = urljoin(url, answer.headers.get("Location", ""))
-    before, after = parse_url(url), parse_url(location)
-    if after.scheme == "file" or (before.scheme, after.scheme) == ("https", "http"):
-        raise StepError(
-            Exit.INVALID,
-            f"{address} redirects to {after.scheme}",
-            "the transfer would lose its encryption",
-            "use a URL that stays on https",
-        )
-    return after._replace(fragment="").geturl()
+def _redirect_url(
+    url: str, answer: http.client.HTTPResponse, address: Address, settings: HttpSettings
+) -> str:
+    """The URL of a redirect that may be followed."""
+    after = redirects.resolve(url, answer.headers.get("Location", ""), str(address))
+    settings.redirects.check(url, after, str(address))
+    return after
 
 
 def _refusal(answer: http.client.HTTPResponse, host: str, settings: HttpSettings) -> StepError:

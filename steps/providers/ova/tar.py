@@ -16,7 +16,8 @@ from typing import Final, TypeVar
 
 from steps.disk.faults import corruption_fault
 from steps.model.contract import Exit, StepError
-from steps.providers.ova.names import checked_name
+from steps.providers.ova import names
+from steps.providers.ova.names import NameIndex, checked_name
 from steps.providers.ova.reader import FileReader
 
 BLOCK: Final = 512
@@ -67,6 +68,9 @@ class Tar:
     def __init__(self, reader: FileReader) -> None:
         self.reader = reader
         self._members: dict[str, Member] = {}
+        self._by_key: dict[str, Member] = {}
+        """The first member of each key of `names.match_key`."""
+        self._index: NameIndex | None = None
         self._unread_members = self._walk()
         self._fault: StepError | None = None
         self._position = 0
@@ -81,6 +85,20 @@ class Tar:
         for member in self._members.values():
             if matches(member.name):
                 return member
+        return self._walk_to(matches, full_scan=full_scan)
+
+    def find_spelling(self, name: str, *, full_scan: bool = True) -> Member | None:
+        """As `find`, by `names.match_key`, without a walk over the known members: there may be thousands."""
+        key = names.match_key(name)
+        known = self._by_key.get(key)
+        return known or self._walk_to(lambda other: names.match_key(other) == key, full_scan=full_scan)
+
+    def member(self, name: str) -> Member:
+        """The member of exactly that name. Raises KeyError."""
+        return self._members[name]
+
+    def _walk_to(self, matches: Callable[[str], bool], *, full_scan: bool) -> Member | None:
+        """The first member that matches among those whose headers were not read yet."""
         while full_scan or self.reader.file.supports_range or self._next_size <= MAX_SKIP_BYTES:
             next_member = self._next()
             if next_member is None or matches(next_member.name):
@@ -99,8 +117,14 @@ class Tar:
 
     def names(self) -> list[str]:
         """All members' names, after reading every header. Raises StepError as `find`."""
-        self.find(lambda _: False)
+        self._walk_to(lambda _: False, full_scan=True)
         return list(self._members)
+
+    def name_index(self) -> NameIndex:
+        """All members' names, as `names`."""
+        if self._index is None:
+            self._index = NameIndex(self.names())
+        return self._index
 
     def read(self, member: Member, limit: int) -> bytes:
         """A member's content.
@@ -230,6 +254,7 @@ class Tar:
         if text in self._members:
             raise corruption_fault(f"{self._name} has {text} twice", "it is not clear which one is meant")
         self._members[text] = member = Member(text, start, length)
+        self._by_key.setdefault(names.match_key(text), member)
         return member
 
     def _read_exactly(self, offset: int, count: int) -> bytes:

@@ -15,7 +15,7 @@ from pyVmomi import vim
 
 from steps.model import unique
 from steps.model.contract import StepError
-from steps.model.machine import Controller, Disk, Nic, NicModel
+from steps.model.machine import Controller, Disk, Nic, NicModel, listed
 from steps.model.unique import Index
 from steps.providers.vmware.networks import Attachment, Networks, attachment
 
@@ -145,7 +145,7 @@ def capacity(disk: Any) -> int:
 
 def disks(hardware: Hardware, order: Mapping[int, int], allocated: Mapping[int, int]) -> tuple[Disk, ...]:
     """The disks that can be imported; `order` and `allocated` (bytes) are by device key."""
-    readable = [disk for disk in hardware.virtual_disks() if capacity(disk) > 0]
+    readable = listed(disk for disk in hardware.virtual_disks() if capacity(disk) > 0)
     return tuple(
         _disk(disk, f"disk-{number}", hardware, order.get(disk.key), allocated.get(disk.key))
         for number, disk in enumerate(readable)
@@ -175,7 +175,7 @@ def nics(hardware: Hardware, order: Mapping[int, int], networks: Networks) -> tu
     """The NICs; `order` is by device key."""
     return tuple(
         _nic(card, f"nic-{number}", order.get(card.key), attachment(card, networks))
-        for number, card in enumerate(hardware.ethernet_cards())
+        for number, card in enumerate(listed(hardware.ethernet_cards()))
     )
 
 

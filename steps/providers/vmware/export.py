@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import structlog
 
@@ -165,17 +165,20 @@ def _is_disk(url: Any) -> bool:
 
 def _with_url(session: Session, url: Any, source: Source) -> Source:
     """The download: the completed URL, the session's cookie, and the TLS trust."""
-    full_url = url.url.replace("://*", f"://{_authority(session)}", 1)
-    parts = urlsplit(full_url)
+    parts = urlsplit(url.url)
+    if parts.hostname == "*":
+        # With the endpoint's port, as govmomi does (vim25/soap, Client.ParseURL): it may be forwarded.
+        parts = parts._replace(netloc=str(session.endpoint))
     host = parts.hostname or ""
-    is_endpoint = host.lower() == session.endpoint.host.lower()
     # The cookie opens the whole session: it is sent only to its origin. An ESXi host other than the
     # endpoint needs only the ticket in the URL.
-    headers = {"Cookie": session.cookie} if is_endpoint else {}
+    headers = {"Cookie": session.cookie} if _is_origin(session, parts) else {}
     tls = session.tls_for(host, parts.port or 443, url.sslThumbprint or "")
-    return replace(source, url=full_url, headers=headers, tls=tls)
+    return replace(source, url=parts.geturl(), headers=headers, tls=tls)
 
 
-def _authority(session: Session) -> str:
-    host = session.endpoint.host
-    return f"[{host}]" if ":" in host else host
+def _is_origin(session: Session, url: SplitResult) -> bool:
+    """Whether scheme, host and port of a URL are those of the session's API, which is always https."""
+    endpoint = session.endpoint
+    own = ("https", endpoint.host.lower(), endpoint.port)
+    return (url.scheme.lower(), (url.hostname or "").lower(), url.port or 443) == own

@@ -12,7 +12,7 @@ from xml.parsers.expat import ExpatError
 
 from pyVmomi import vim, vmodl
 
-from steps.model.contract import Exit, StepError
+from steps.model.contract import Exit, NoAnswerError, StepError
 from steps.providers.vmware.endpoint import Endpoint
 from steps.runtime import certificates
 
@@ -42,6 +42,14 @@ _BUSY: Final[tuple[type[Any], ...]] = (
     vim.fault.InvalidState,
 )
 _NETWORK: Final = (OSError, HTTPException, ExpatError)
+_NO_ANSWER: Final[tuple[type[Any], ...]] = (
+    vim.fault.NotAuthenticated,  # the session was ended, as by a restart
+    vim.fault.Timedout,
+    vmodl.fault.HostCommunication,  # vCenter does not reach the host: HostNotConnected, HostNotReachable
+    vmodl.fault.RequestCanceled,
+)
+_NOT_READY_TEXTS: Final = ("not ready", "unavailable", "starting", "shutting down", "connection refused")
+"""Texts of a SystemError of a vCenter that starts or stops: its services do not reach each other."""
 
 
 @contextmanager
@@ -59,10 +67,18 @@ def from_fault(what: str, fault: object) -> StepError:
     """The StepError of a vSphere fault; an unknown fault is retried."""
     if is_busy(fault):
         return StepError(Exit.BUSY, what, text(fault), "it is tried again")
+    error = NoAnswerError if _is_no_answer(fault) else StepError
     for kind, code, remedy in _CODES:
         if isinstance(fault, kind):
-            return StepError(code, what, text(fault), remedy)
-    return StepError(Exit.UNREACHABLE, what, text(fault), "it is tried again")
+            return error(code, what, text(fault), remedy)
+    return error(Exit.UNREACHABLE, what, text(fault), "it is tried again")
+
+
+def _is_no_answer(fault: object) -> bool:
+    """Whether vCenter, or a part of it, is away: it may take minutes to start."""
+    if isinstance(fault, vmodl.fault.SystemError):
+        return any(part in text(fault).lower() for part in _NOT_READY_TEXTS)
+    return isinstance(fault, _NO_ANSWER)
 
 
 def is_busy(fault: object) -> bool:
@@ -116,7 +132,9 @@ def from_network(what: str, error: Exception, endpoint: Endpoint) -> StepError:
         why = f"{endpoint} sends an answer that is not from the vSphere API"
     else:
         why = f"{endpoint}: {str(error) or type(error).__name__}"
-    return StepError(Exit.UNREACHABLE, what, why, "check the source's endpoint and the network path to it")
+    return NoAnswerError(
+        Exit.UNREACHABLE, what, why, "check the source's endpoint and the network path to it"
+    )
 
 
 def _untrusted(what: str, error: ssl.SSLCertVerificationError, endpoint: Endpoint) -> StepError:

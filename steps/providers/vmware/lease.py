@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 import structlog
 from pyVmomi import vmodl
 
-from steps.model.contract import Exit, StepError, Stopped
+from steps.model.contract import Exit, NoAnswerError, StepError, Stopped
 from steps.providers.vmware import collector, faults
 from steps.providers.vmware.session import Session
 from steps.runtime.stop import Stop
@@ -145,8 +145,8 @@ class ReadyLease:
 
 
 def lost_fault(what: str, why: str) -> StepError:
-    """The error of a transfer whose lease has ended: what landed is kept."""
-    return StepError(
+    """The error of a transfer whose lease has ended, as after a restart of vCenter: what landed is kept."""
+    return NoAnswerError(
         Exit.BROKEN_STREAM, what, why, "vmferry retries and resumes from the data that has landed"
     )
 

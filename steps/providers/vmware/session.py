@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import socket
 import ssl
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPSConnection
+from http.client import HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any, Final
 
 import pyVmomi
@@ -27,6 +28,8 @@ log = structlog.get_logger()
 
 ANSWER_SECONDS: Final = 60.0
 """Seconds that one call may take. Long work is a task or a lease in vSphere; no call here waits for it."""
+CONNECT_SECONDS: Final = 10.0
+"""A host on a working network accepts in far less; a stop waits this long at worst."""
 IDLE_SECONDS: Final = 10
 """Connections idle for longer are not reused: servers drop them silently, and a call that changes
 something must not fail because of that."""
@@ -139,13 +142,11 @@ def _new_stub(endpoint: Endpoint, tls: ssl.SSLContext, user_agent: str) -> Any:
         path=endpoint.path,
         version=_newest_version(endpoint, tls, user_agent),
         sslContext=tls,
-        httpConnectionTimeout=ANSWER_SECONDS,
         connectionPoolTimeout=IDLE_SECONDS,
         customHeaders={"User-Agent": user_agent},
     )
-    if proxy.for_url(endpoint.url):
-        # Not by httpProxyHost: the proxy's login would have to be a header of every call to vCenter.
-        stub.scheme = lambda **_: _new_connection(endpoint, tls)
+    # Not by httpProxyHost: the proxy's login would have to be a header of every call to vCenter.
+    stub.scheme = lambda **_: _new_connection(endpoint, tls)
     return stub
 
 
@@ -153,14 +154,35 @@ def _new_connection(endpoint: Endpoint, tls: ssl.SSLContext) -> HTTPSConnection:
     """An unopened connection to the API, through the proxy if there is one."""
     via_proxy = proxy.for_url(endpoint.url)
     if via_proxy is None:
-        return HTTPSConnection(endpoint.host, endpoint.port, context=tls, timeout=ANSWER_SECONDS)
+        return _Connection(endpoint.host, endpoint.port, context=tls, timeout=ANSWER_SECONDS)
     guard.check_requested(endpoint.host, endpoint.port)
     connection = _TunnelledConnection(via_proxy.host, via_proxy.port, context=tls, timeout=ANSWER_SECONDS)
     connection.set_tunnel(endpoint.host, endpoint.port, dict(via_proxy.headers))
     return connection
 
 
-class _TunnelledConnection(HTTPSConnection):
+class _Connection(HTTPSConnection):
+    """A connection to the API. A page of a gateway in front of it is not taken for a SOAP fault."""
+
+    def __init__(self, host: str, port: int, *, context: ssl.SSLContext, timeout: float) -> None:
+        super().__init__(host, port, context=context, timeout=timeout)
+        self._create_connection = _open_socket
+
+    def getresponse(self) -> HTTPResponse:
+        response = super().getresponse()
+        if response.status >= 500 and "xml" not in response.headers.get("Content-Type", ""):
+            raise HTTPException(f"{response.status} {response.reason}")
+        return response
+
+
+def _open_socket(address: tuple[str, int], timeout: float, source: tuple[str, int] | None) -> socket.socket:
+    """As socket.create_connection, with a shorter time to connect."""
+    opened = socket.create_connection(address, min(timeout, CONNECT_SECONDS), source)
+    opened.settimeout(timeout)
+    return opened
+
+
+class _TunnelledConnection(_Connection):
     """A connection through a proxy; errors name the proxy if it failed."""
 
     def connect(self) -> None:

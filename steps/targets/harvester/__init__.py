@@ -15,7 +15,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.kinds import Object
 from steps.model.machine import DiskId, Machine
 from steps.model.mapping import Shape
-from steps.model.plan import Plan
+from steps.model.plan import DiskFormat, Plan
 from steps.model.volumes import Volumes
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
@@ -97,7 +97,7 @@ class HarvesterTarget:
         return PublishedImage(
             id=disk,
             name=image["metadata"]["name"],
-            format=self._plan.target.format,
+            format=_served_format(image, self._plan.target.format),
             size=image_state(image).size,
             sha256="",
             sha512=annotations.get(markers.DIGEST, ""),
@@ -117,3 +117,9 @@ class HarvesterTarget:
 
     def wait(self, shape: Shape) -> None:
         self._vm_objects.wait(shape)
+
+
+def _served_format(image: Object, wanted: DiskFormat) -> DiskFormat:
+    """The format in which the image was served, by its URL; `wanted` for a URL of another program."""
+    suffix = str(image["spec"].get("url", "")).rpartition(".")[2]
+    return DiskFormat(suffix) if suffix in set(DiskFormat) else wanted

@@ -1,6 +1,6 @@
 """Which image a disk becomes: an existing one, one begun earlier, or a new one.
 
-    the import's own, by name ─ failed, or of another file ──────────── deleted and made again
+    the import's own, by name ─ failed, or of another file or URL ───── deleted and made again
                               ─ being downloaded, or of these bytes ─── resumed
                               ─ imported, of other bytes ────────────── a new one next to it, with a warning
     of an earlier import      ─ stamped with this digest ────────────── taken, nothing is uploaded
@@ -162,12 +162,12 @@ class ImageCandidates:
     def _decide_action(self, own: Object, served_disk: ServedDisk) -> OwnImageAction:
         refuse_foreign(own, self._plan)
         current, annotations = image_state(own), annotations_of(own)
-        url = self._serving.url(self._disk, served_disk.format)
-        same_file = own["spec"]["url"] == url and annotations.get(markers.LANDED) == served_disk.landed
+        same_file = annotations.get(markers.LANDED) == served_disk.landed
         if current.failed:
             return OwnImageAction.RECREATE
-        if not current.imported:
-            return OwnImageAction.CONTINUE if same_file else OwnImageAction.RECREATE
+        if not current.imported:  # its URL leads nowhere if the serve step has started again
+            is_served = own["spec"]["url"] == self._serving.url(self._disk, served_disk)
+            return OwnImageAction.CONTINUE if same_file and is_served else OwnImageAction.RECREATE
         if markers.DIGEST not in annotations:
             return OwnImageAction.CONTINUE if same_file else OwnImageAction.KEEP
         return OwnImageAction.CONTINUE if _stamp(own) == self._digest() else OwnImageAction.KEEP
@@ -227,7 +227,7 @@ class ImageCandidates:
         name = own["metadata"]["name"]
         if _is_cdi(own):  # Harvester deletes the volume of that name with it
             refuse_taken(self._cluster, self._namespace, name, own)
-        why = self._serving.redact(image_state(own).failed) or "it was made from another file"
+        why = self._serving.redact(image_state(own).failed) or "it was made from another file or URL"
         log.info(f"deleting image {name} of an earlier attempt and creating it again: {why}")
         self._cluster.delete(IMAGE, name, self._namespace, uid=own["metadata"]["uid"])
         self._find_image(name)

@@ -26,6 +26,8 @@ class Integrity(enum.StrEnum):
 
     SHA512 = "sha512"
     """The target's own digest equals that of the served bytes."""
+    TLS = "tls"
+    """The target publishes no digest, but it fetched the disk over TLS, which notices every changed byte."""
     TRANSFER_ONLY = "transfer-only"
     """The target publishes no digest: only its size and a complete transfer can be checked."""
     NOT_COMPARED = "not-compared"

@@ -15,7 +15,7 @@ from steps.model.names import LABEL_DISK, LABEL_IMPORTED, LABEL_RUN, label_value
 from steps.model.plan import Plan
 from steps.targets.harvester.image_state import ImageState
 from steps.targets.harvester.markers import BUILT_BY, IMAGE_DISPLAY_NAME, IMAGE_ID, LANDED, STORAGE_CLASS_NAME
-from steps.targets.harvester.storage import ImageStorage
+from steps.targets.harvester.storage import Backend, ImageStorage
 
 HALTED: Final = "Halted"
 
@@ -30,11 +30,17 @@ def image_manifest(
     landed: str,
     storage: ImageStorage,
     owners: list[Object],
+    checksum: str = "",
 ) -> Object:
     """The VirtualMachineImage of a disk: the fields of vm-import-controller, and our marks.
 
     vm-import-controller, pkg/controllers/migration/virtualmachine.go, checkAndCreateVirtualMachineImage.
+
+    `checksum` is the SHA-512 of the served file, if it is known already: Longhorn then refuses other bytes
+    itself (backing-image-manager pkg/sync/sync_file.go). With CDI it would have no effect: Harvester does not
+    pass it on (pkg/image/cdi/common.go, generateDVSourceHTTP).
     """
+    expected = {"checksum": checksum} if checksum and storage.backend is Backend.BACKING_IMAGE else {}
     return {
         "apiVersion": IMAGE.api_version,
         "kind": IMAGE.kind,
@@ -55,6 +61,7 @@ def image_manifest(
             "url": url,
             "backend": str(storage.backend),
             "targetStorageClassName": storage.storage_class,
+            **expected,
         },
     }
 

@@ -26,11 +26,17 @@ from steps.targets.harvester.completion import (
     find_completed,
 )
 from steps.targets.harvester.image_state import ImageState, image_state
-from steps.targets.harvester.integrity import compare
+from steps.targets.harvester.integrity import Integrity, compare
 from steps.targets.harvester.ownership import owner_references, refuse_foreign
 from steps.targets.harvester.serving import POLL, ServedDisk, Serving, await_served_disk
 from steps.targets.harvester.sibling import StepNode, refuse_without_serve
-from steps.targets.harvester.storage import ImageStorage, storage_class_name, storage_for
+from steps.targets.harvester.storage import (
+    Backend,
+    ImageStorage,
+    refuse_filesystem,
+    storage_class_name,
+    storage_for,
+)
 from steps.targets.target import ProgressCallback
 
 log = structlog.get_logger()
@@ -83,15 +89,17 @@ class ImagePublication:
         if (completed := self._find_completed()) is not None:
             log.info("an earlier attempt has published it", image=completed["metadata"]["name"])
             return completed
-        served_disk = self._served_disk(digest=False)
-        choice = self._candidates.choose(served_disk)
-        if not isinstance(choice, OwnImage):
-            log.info("nothing is uploaded: the image exists already", image=choice["metadata"]["name"])
-            self._served_disk()  # before the mark: the mark ends serve, whose digest may be missing yet
-            return self._mark_published(choice, {})
-        if not choice.exists:
-            self._create_image(choice, served_disk)
-        image = self._await_imported(choice.name, served_disk, report)
+        image: Object | None = None
+        while image is None:
+            served_disk = self._served_disk(digest=False)
+            choice = self._candidates.choose(served_disk)
+            if not isinstance(choice, OwnImage):
+                log.info("nothing is uploaded: the image exists already", image=choice["metadata"]["name"])
+                self._served_disk()  # before the mark: the mark ends serve, whose digest may be missing yet
+                return self._mark_published(choice, {})
+            if not choice.exists:
+                self._create_image(choice, served_disk)
+            image = self._await_imported(choice.name, served_disk, report)
         served_disk = self._served_disk()
         return self._mark_published(image, self._digest_annotations(image, served_disk))
 
@@ -110,14 +118,18 @@ class ImagePublication:
         )
 
     def _create_image(self, own_image: OwnImage, served_disk: ServedDisk) -> None:
+        storage = self._storage()
+        if served_disk.taken_for and storage.backend is Backend.CDI:
+            refuse_filesystem(self._cluster, storage.storage_class, self._disk.id, served_disk.taken_for)
         manifest = objects.image_manifest(
             self._plan,
             self._disk.id,
             name=own_image.name,
             display_name=own_image.display_name,
-            url=self._serving.url(self._disk.id, served_disk.format),
+            url=self._serving.url(self._disk.id, served_disk),
             landed=served_disk.landed,
-            storage=self._storage(),
+            storage=storage,
+            checksum=served_disk.sha512,
             owners=owner_references(self._cluster, self._plan),
         )
         try:
@@ -134,8 +146,8 @@ class ImagePublication:
             )
         return self._known_storage
 
-    def _await_imported(self, name: str, served_disk: ServedDisk, report: ProgressCallback) -> Object:
-        """Return when Harvester has the image.
+    def _await_imported(self, name: str, served_disk: ServedDisk, report: ProgressCallback) -> Object | None:
+        """Return when Harvester has the image; None if it never will, as its URL leads nowhere any more.
 
         Raises:
             StepError: BROKEN_STREAM with its reason, if Harvester gives up; UNREACHABLE, if it stalls.
@@ -147,12 +159,21 @@ class ImagePublication:
             report(served_disk.size * min(current.percent, 100) // 100, served_disk.size)
             if current.imported:
                 return image
+            if self._is_elsewhere(image):
+                log.warning("the serve step has started again with a new URL", image=name)
+                return None
             if current != last_state:
                 self._log_problems(name, current, last_state)
                 last_state, last_change = current, self._clock()
             if self._clock() - last_change > STALLED_SECONDS:
                 raise _stalled(name, current)
             self._stop.sleep(POLL)
+
+    def _is_elsewhere(self, image: Object) -> bool:
+        """Whether the disk is served at another URL than the image's."""
+        served_disk = self._serving.served_disk(self._disk.id)
+        url = image["spec"]["url"]
+        return served_disk is not None and url != self._serving.url(self._disk.id, served_disk)
 
     def _get_image(self, name: str) -> Object:
         image = self._cluster.get(IMAGE, name, self._namespace)
@@ -180,6 +201,8 @@ class ImagePublication:
         """
         try:
             integrity = compare(self._cluster, image, served_disk.sha512, self._stop, self._clock)
+            if integrity is Integrity.TRANSFER_ONLY and image["spec"]["url"].startswith("https:"):
+                integrity = Integrity.TLS
         except StepError as error:
             if error.code is not Exit.CORRUPT:
                 raise

@@ -24,6 +24,7 @@ from steps.model.volumes import VOLUMES, Volumes
 from steps.runtime.cluster import Cluster, ExistsError
 from steps.runtime.program import MACHINE
 from steps.targets.harvester.ownership import refuse_deleting
+from steps.targets.harvester.scratch_limit import ScratchLimit, requested_bytes
 
 log = structlog.get_logger()
 
@@ -44,8 +45,13 @@ class RunObjects:
     def prepare(self, machine: Machine) -> None:
         """Create all objects that later stages mount; `machine.json` last, as pods wait for it."""
         owners = [self._owner_reference()]
+        claims = [scratch_claim_manifest(self._plan, disk, self._namespace, owners) for disk in machine.disks]
+        limit = ScratchLimit(self._plan, self._cluster, self._namespace)
+        new = limit.check(claims)
+        for claim in claims:
+            self._ensure_claim(claim)
+        limit.check_created(new, claims)
         for disk in machine.disks:
-            self._ensure_claim(scratch_claim_manifest(self._plan, disk, self._namespace, owners))
             self._ensure(service_manifest(self._plan, disk.id, self._namespace, owners))
         data = {MACHINE: machine.to_json()}
         name = names.machine(self._plan.run)
@@ -141,7 +147,7 @@ class RunObjects:
         """Also enlarges the claim: a disk may have grown since an earlier attempt."""
         existing = self._ensure(manifest)
         requested = manifest["spec"]["resources"]["requests"]["storage"]
-        if _quantity_bytes(existing["spec"]["resources"]["requests"]["storage"]) >= int(requested):
+        if requested_bytes(existing) >= int(requested):
             return
         name = manifest["metadata"]["name"]
         change = {"spec": {"resources": {"requests": {"storage": requested}}}}
@@ -161,18 +167,18 @@ class RunObjects:
 
 
 def scratch_size(capacity: int, scratch: ScratchPlan) -> int:
-    """Bytes to request so that a disk of this capacity fits in any format."""
+    """Bytes to request so that a disk of this capacity fits in any format; 0 for one without content."""
     return math.ceil((capacity * TABLES_RATIO + EXTRA_BYTES) * scratch.filesystem_factor)
 
 
 def scratch_claim_manifest(plan: Plan, disk: Disk, namespace: str, owners: list[Object]) -> Object:
-    scratch = plan.scratch
+    scratch, content = plan.scratch, 0 if disk.blank else disk.capacity
     storage_class = {"storageClassName": scratch.storage_class} if scratch.storage_class else {}
     spec = {
         **storage_class,
         "accessModes": [scratch.access_mode],
         "volumeMode": "Filesystem",
-        "resources": {"requests": {"storage": str(scratch_size(disk.capacity, scratch))}},
+        "resources": {"requests": {"storage": str(scratch_size(content, scratch))}},
     }
     return _manifest(CLAIM, names.claim(plan.run, disk.id), plan, disk.id, namespace, owners) | {"spec": spec}
 
@@ -209,17 +215,3 @@ def _manifest(kind: Kind, name: str, plan: Plan, disk: str, namespace: str, owne
     labels = {names.LABEL_RUN: plan.run, **({names.LABEL_DISK: disk} if disk else {}), **names.labels(plan)}
     metadata = {"name": name, "namespace": namespace, "labels": labels, "ownerReferences": owners}
     return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
-
-
-_UNITS: Final = {
-    **{unit: 1024**power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
-    **{unit: 1000**power for power, unit in enumerate(("k", "M", "G", "T", "P", "E"), 1)},
-}
-
-
-def _quantity_bytes(quantity: str) -> int:
-    """A claim's size in bytes: the API server may rewrite the quantity (`1073741824` as `1Gi`)."""
-    for unit, factor in _UNITS.items():
-        if quantity.endswith(unit):
-            return int(float(quantity.removesuffix(unit)) * factor)
-    return int(float(quantity))

@@ -1,13 +1,21 @@
-"""How `serve` and `image` of a disk communicate: a secret URL, and a JSON description of the disk.
+"""How `serve` and `image` of a disk communicate: a JSON description of the disk, at a secret URL.
 
-serve writes the description for image, as only serve mounts the scratch: what is served, and its SHA-512 once
-that is computed. image answers by the VirtualMachineImage (see `sibling`).
+serve writes the description for image, as only serve mounts the scratch: what is served and where, and its
+SHA-512 once that is computed. image answers by the VirtualMachineImage (see `sibling`).
+
+There are two secrets. The run's token leads to the description; only these two steps know it. The disk's own
+token is in the URL that the target gets, and stays in its objects: Harvester's webhook refuses to change
+`spec.url` of an image (pkg/image/common/validator.go, URLConsistency). So each attempt of serve makes a new
+one, and it is worth nothing when that attempt has ended.
 """
 
 from __future__ import annotations
 
 import re
+import secrets
+import ssl
 import time
+import urllib.error
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +33,9 @@ from steps.runtime.stop import Stop
 PATIENCE: Final = 15 * 60.0
 """Seconds that image and serve wait for each other to appear: quota or parallelism may hold one back."""
 POLL: Final = 2.0
+TOKEN_BYTES: Final = 24
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{16,128}")
+_HIDDEN: Final = "…"
 
 
 class ServedDisk(Document):
@@ -36,12 +46,20 @@ class ServedDisk(Document):
     virtual_size: int
     landed: str
     """Changes with the file; known at once."""
+    token: str
+    """The secret part of the disk's URL; each attempt of serve has its own."""
+    taken_for: str = ""
+    """The format for which qemu-img takes the disk inside if nobody names one; empty for a raw disk."""
     sha512: str = ""
     """Empty while it is being computed."""
 
     @classmethod
     def of(cls, file: Path, ready: Ready) -> ServedDisk:
-        """The description of a finished disk, without digest. Raises StepError (INVALID) without a file."""
+        """The description of a finished disk, without digest and with a new token.
+
+        Raises:
+            StepError: INVALID without a file.
+        """
         try:
             stat = file.stat()
         except OSError as error:
@@ -53,25 +71,33 @@ class ServedDisk(Document):
             size=stat.st_size,
             virtual_size=ready.virtual_size,
             landed=f"{stat.st_size}-{stat.st_mtime_ns}",
+            token=secrets.token_urlsafe(TOKEN_BYTES),
+            taken_for=ready.taken_for,
         )
+
+    def path(self, disk: str) -> str:
+        """The path of the disk's URL."""
+        return f"/{self.token}/{disk}.{self.format}"
+
+    def display_path(self, disk: str) -> str:
+        """The path for logs."""
+        return f"/{_HIDDEN}/{disk}.{self.format}"
 
 
 @dataclass(frozen=True)
 class ServedUrl:
-    """Where a disk is served. `token` is the secret part: only the target gets it."""
+    """Where a disk is described. `token` is the run's secret: the target does not get it."""
 
     token: str
     origin: str = ""
-
-    def path(self, disk: str, disk_format: DiskFormat) -> str:
-        return f"/{self.token}/{disk}.{disk_format}"
 
     def description_path(self, disk: str) -> str:
         return f"/{self.token}/{disk}.json"
 
     def redact(self, text: str) -> str:
-        """The text without the token, because others quote the URL in their errors."""
-        return text.replace(self.token, "…")
+        """The text without the token of any attempt, because others quote the URL in their errors."""
+        text = text.replace(self.token, _HIDDEN)
+        return re.sub(rf"({re.escape(self.origin)}/)[A-Za-z0-9_-]{{16,128}}/", rf"\1{_HIDDEN}/", text)
 
 
 def read_token(path: Path) -> str:
@@ -99,7 +125,7 @@ class Serving(Protocol):
     def served_disk(self, disk: str) -> ServedDisk | None:
         """The description; None while there is no answer."""
 
-    def url(self, disk: str, disk_format: DiskFormat) -> str:
+    def url(self, disk: str, served_disk: ServedDisk) -> str:
         """Where the target fetches it."""
 
     def redact(self, text: str) -> str:
@@ -107,24 +133,56 @@ class Serving(Protocol):
 
 
 class HttpServing:
-    """The disk served by the `serve` step over HTTP."""
+    """The disk served by the `serve` step over HTTP.
 
-    def __init__(self, address: ServedUrl) -> None:
+    With an origin of https, its certificate must be valid for the origin, and signed by a CA of the file `ca`
+    or, without that, of the system.
+    """
+
+    def __init__(self, address: ServedUrl, ca: Path | None = None) -> None:
         self._address = address
+        self._tls = _tls_context(ca) if address.origin.startswith("https:") else None
 
     def served_disk(self, disk: str) -> ServedDisk | None:
+        """The description; None without an answer.
+
+        Raises:
+            StepError: UNTRUSTED for a certificate that the target would refuse as well.
+        """
         url = self._address.origin + self._address.description_path(disk)
         try:
-            with internal_http.request(url) as answer:
+            with internal_http.request(url, tls=self._tls) as answer:
                 return ServedDisk.model_validate_json(answer.read(1 << 16))
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, ssl.SSLCertVerificationError):
+                raise self._untrusted(error.reason) from None
+            return None
         except (OSError, ValidationError):
             return None  # not started yet, or between two pods: the caller's patience decides
 
-    def url(self, disk: str, disk_format: DiskFormat) -> str:
-        return self._address.origin + self._address.path(disk, disk_format)
+    def url(self, disk: str, served_disk: ServedDisk) -> str:
+        return self._address.origin + served_disk.path(disk)
 
     def redact(self, text: str) -> str:
         return self._address.redact(text)
+
+    def _untrusted(self, error: ssl.SSLCertVerificationError) -> StepError:
+        return StepError(
+            Exit.UNTRUSTED,
+            f"the certificate at {self._address.origin} is not trusted",
+            error.verify_message,
+            "renew it: it must be valid for that host, and signed by the CA that is given with it",
+        )
+
+
+def _tls_context(ca: Path | None) -> ssl.SSLContext:
+    """Raises StepError (INVALID) if the file has no certificate."""
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except (OSError, ssl.SSLError) as error:
+        raise StepError(
+            Exit.INVALID, f"{ca} is not a file with certificates of CAs", str(error), "write PEM into it"
+        ) from None
 
 
 def await_served_disk(

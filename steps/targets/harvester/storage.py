@@ -6,13 +6,17 @@ import enum
 from dataclasses import dataclass
 from typing import Any, Final
 
+import structlog
+
 from steps.model.contract import Exit, StepError
-from steps.model.kinds import STORAGE_CLASS
+from steps.model.kinds import STORAGE_CLASS, STORAGE_PROFILE
 from steps.model.machine import Disk
 from steps.model.mapping import disk_rule
 from steps.model.plan import TargetPlan
 from steps.runtime.cluster import Cluster
 from steps.targets.harvester.markers import DEFAULT_CLASS
+
+log = structlog.get_logger()
 
 LONGHORN: Final = "driver.longhorn.io"
 
@@ -82,3 +86,32 @@ def _default_class(cluster: Cluster) -> tuple[str, dict[str, Any]]:
         )
     newest = max(classes, key=lambda item: str(item["metadata"].get("creationTimestamp", "")))
     return newest["metadata"]["name"], {**newest, "parameters": newest.get("parameters") or {}}
+
+
+def refuse_filesystem(cluster: Cluster, class_name: str, disk: str, taken_for: str) -> None:
+    """Refuse to let CDI write a disk to a filesystem if `qemu-img` takes the disk for another format.
+
+    There CDI looks at the disk.img that it has written, and again names no format
+    (containerized-data-importer pkg/importer/data-processor.go, resize): it fails, or resizes by a size that
+    the guest wrote. On a block volume it does not look. The volume mode is the first one of the class's
+    StorageProfile, as Harvester names none. Without a profile that can be read CDI decides.
+
+    Raises:
+        StepError: UNSUPPORTED.
+    """
+    try:
+        profile = cluster.get(STORAGE_PROFILE, class_name) or {}
+    except StepError as error:
+        if error.code is not Exit.DENIED:
+            raise
+        log.warning(f"{error}; CDI fails if it writes {disk} to a filesystem")
+        return
+    modes = (profile.get("status") or {}).get("claimPropertySets") or [{}]
+    if modes[0].get("volumeMode") == "Filesystem":
+        raise StepError(
+            Exit.UNSUPPORTED,
+            f"{disk} cannot be imported to storage class {class_name}",
+            f"its guest wrote the header of a {taken_for} image to it, and CDI would read the volume, "
+            "which has a filesystem, as such an image",
+            "use a class whose volumes are block devices",
+        )

@@ -44,6 +44,9 @@ VALUES: Final[Mapping[str, Any]] = {
     "controller": {"debug": True, "recheckSeconds": 60},
     # Most clusters have claims that wait for their first consumer.
     "scratch": {"storageClass": "wffc"},
+    # These programs are pods in other clusters: the name server, and what downloads disks on the host.
+    "egress": {"nameServers": [{"ipBlock": {"cidr": f"{NET}.2/32"}}]},
+    "serve": {"networkPolicy": {"addresses": [HOST]}},
 }
 OPTIONS: Final = ("--default-class",)
 """Options of the stand-ins: Longhorn's class is the default one, as in Harvester."""

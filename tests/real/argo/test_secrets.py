@@ -63,6 +63,7 @@ def test_secrets_appear_nowhere(ground: Ground, make: Make, tmp_path: Path) -> N
     assert found == []
     urls = ground.kubectl("get", IMAGES, "-A", "-o", "json")
     assert PASSWORD not in urls
+    assert not [one for one in tokens if one in urls], "the token of a run does not lead to a disk"
 
 
 def token(ground: Ground, imported: Imported) -> str:

@@ -19,12 +19,12 @@ import pytest
 from ruamel.yaml import YAML
 
 from controller.operator.limits import PER_SOURCE
-from steps.model import names
+from steps.model import hosts, names
 from steps.model.contract import StepError
 from steps.model.plan import SourcePlan
 from steps.model.sources import SourceKind
 from steps.runtime import proxy
-from steps.runtime.guard import Guard
+from steps.runtime.guard import REDIRECT_HOSTS, Guard
 from tests.unit.workflows.author.rendered import CHART, PROGRAMS, TEMPLATE, Json, keys, parse
 from workflows import argo_names
 from workflows.stages import Identity, Limit
@@ -117,6 +117,35 @@ def test_other_values_reach_the_template() -> None:
     assert spec["imagePullSecrets"] == [{"name": "one"}, {"name": "two"}]
 
 
+def test_disks_are_served_over_https_with_a_certificate() -> None:
+    plain, steps = templates(), templates(**{"serve.tls.secret": "disks"})
+    assert not any("tls" in mounts(step) for step in plain.values())
+    assert [name for name, step in steps.items() if "tls" in mounts(step)] == ["serve", "image"]
+    serve, image = steps["serve"], steps["image"]
+    assert serve["container"]["args"][-2:] == ["--tls", "/run/tls"]
+    assert serve["container"]["readinessProbe"]["httpGet"]["scheme"] == "HTTPS"
+    assert secret_keys(serve) == ("disks", ["tls.crt", "tls.key"])
+    assert secret_keys(image) == ("disks", ["ca.crt"]), "only serve has the key"
+    origin = image["container"]["args"][image["container"]["args"].index("--origin") + 1]
+    assert origin.startswith("https://{{workflow.parameters.run}}-")
+    assert "--ca" in image["container"]["args"]
+    without = {name: step for name, step in steps.items() if name not in ("serve", "image")}
+    assert without == {name: step for name, step in plain.items() if name in without}
+
+
+def templates(**values: Any) -> Json:
+    return {one["name"]: one for one in workflow_template(**values)["spec"]["templates"]}
+
+
+def mounts(step: Json) -> set[str]:
+    return {mount["name"] for mount in step.get("container", {}).get("volumeMounts", [])}
+
+
+def secret_keys(step: Json) -> tuple[str, list[str]]:
+    (secret,) = (volume["secret"] for volume in step["volumes"] if volume["name"] == "tls")
+    return secret["secretName"], [item["key"] for item in secret["items"]]
+
+
 def test_patch_of_argo_containers_can_be_turned_off() -> None:
     assert "podSpecPatch" not in workflow_template(**{"workflow.patchExecutor": False})["spec"]
 
@@ -148,7 +177,7 @@ def test_only_pods_that_connect_to_a_source_get_its_proxy() -> None:
     assert stages == ["preflight", "poweroff", "export", "release-source"]
     pods = {f"{argo_names.template_name(kind)}/{stage}" for kind in SourceKind for stage in stages}
     found = dict(with_proxy(**PLAIN))
-    assert set(found) == {"vmferry-controller/controller", *pods}
+    assert set(found) == pods
     for env in found.values():
         environment = {one["name"]: one["value"] for one in env}
         assert str(proxy.for_url("https://vcenter.corp/sdk", environment)) == "proxy.corp:3128"
@@ -167,6 +196,42 @@ def test_who_talks_to_a_source_is_guarded() -> None:
         with pytest.raises(StepError):
             guard.check("10.96.0.8", 443)
     assert dict(with_proxy("networks", **{"sourceNetwork.guard": False})) == {}
+
+
+def test_redirects_of_a_source_are_restricted_where_it_is_guarded() -> None:
+    for values, listed in (
+        ({}, ""),
+        ({"sourceNetwork.redirectHosts": ["*.example.com", "cdn"]}, "*.example.com,cdn"),
+    ):
+        found = dict(with_proxy("redirect", **values))
+        assert set(found) == set(dict(with_proxy("networks")))
+        assert [var for env in found.values() for var in env] == [
+            {"name": REDIRECT_HOSTS, "value": listed}
+        ] * len(found)
+    assert dict(with_proxy("redirect", **{"sourceNetwork.guard": False})) == {}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *(
+            "cdn.example.com",
+            "*.example.com",
+            "*",
+            "192.0.2.1",
+            "[2001:db8::1]",
+            "https://cdn",
+            "a/b",
+            "a:443",
+        ),
+        *("a b", "a,b", "", "*x"),
+    ],
+)
+def test_the_chart_and_the_steps_accept_the_same_hosts(entry: str) -> None:
+    done = helm(
+        "template", "imports", str(CHART), f"--set-json=sourceNetwork.redirectHosts={json.dumps([entry])}"
+    )
+    assert (done.returncode == 0) is hosts.is_pattern(entry), done.stderr
 
 
 def test_a_proxy_with_a_password_comes_from_a_secret() -> None:
@@ -211,6 +276,8 @@ REFUSED: Final = [
     "sourceProxy.secret=Proxy",
     "sourceNetwork.blocked[0]=pods",
     "sourceNetwork.guard=maybe",
+    "serve.tls.secret=Disks",
+    "serve.tls.crt=tls.crt",
     "scratch.filesystemFactor=0.9",
     "scratch.filesystemFactor=much",
     "workflow.resources.export.requests.cpu=1.2.3",
@@ -269,13 +336,13 @@ def test_a_fraction_of_a_processor_may_be_a_number() -> None:
 # --- limits
 
 
-def test_limits_have_the_keys_of_the_locks() -> None:
+def test_limits_have_the_keys_of_the_rows() -> None:
     source = SourcePlan(kind=SourceKind.VMWARE, name="vc.lab", namespace="shop", endpoint="")
     row = {"kind": "VmwareSource", "namespace": "shop", "name": "vc.lab", "machines": 1}
     made = of_kind("ConfigMap", **{"limits.perSource": [row]})[argo_names.LIMITS]
     data, own = made["data"], made["metadata"]["annotations"][PER_SOURCE].split()
-    assert set(own) == {argo_names.limit_key(argo_names.source_key(source), limit) for limit in Limit}
-    of_source = {limit: data[argo_names.limit_key(argo_names.source_key(source), limit)] for limit in Limit}
+    assert set(own) == {argo_names.limit_key(argo_names.row_key(source), limit) for limit in Limit}
+    of_source = {limit: data[argo_names.limit_key(argo_names.row_key(source), limit)] for limit in Limit}
     assert of_source == {Limit.MACHINES: "1", Limit.STREAMS: "4"}
     assert {limit: data[argo_names.limit_key(argo_names.DEFAULT, limit)] for limit in Limit} == {
         Limit.MACHINES: "2",
@@ -315,6 +382,7 @@ REPORT: Final = ("argoproj.io", "workflowtaskresults", frozenset({"create", "pat
 def test_every_identity_has_a_service_account() -> None:
     assert set(of_kind("ServiceAccount")) == {
         "vmferry-controller",
+        "vmferry-check",
         "vmferry-uninstall",
         *(argo_names.service_account(identity) for identity in Identity),
     }
@@ -345,9 +413,9 @@ def test_scratch_may_delete_what_holds_scratch_and_nothing_else() -> None:
     assert may("vmferry-scratch") == {REPORT, *kept}
 
 
-def test_target_deletes_nothing_in_the_release_namespace() -> None:
+def test_target_deletes_only_claims_in_the_release_namespace() -> None:
     here = rules(of_kind("Role")["vmferry-target"])
-    assert not any("delete" in verbs for _, _, verbs in here)
+    assert {resource for _, resource, verbs in here if "delete" in verbs} == {"persistentvolumeclaims"}
     assert not any(resource == "pods" for _, resource, _ in here)
 
 
@@ -426,13 +494,16 @@ def test_only_image_importers_may_reach_serve() -> None:
     (chosen,) = pullers["namespaceSelector"]["matchExpressions"]
     assert chosen["values"] == ["longhorn-system", "harvester-system", "cdi"]
     assert importers["podSelector"]["matchLabels"] == {"cdi.kubevirt.io": "importer"}
+    more = {"serve.networkPolicy.addresses": ["192.168.1.5", "192.168.2.0/24"]}
+    (rule,) = of_kind("NetworkPolicy", **more)["vmferry-serve"]["spec"]["ingress"]
+    assert [one["ipBlock"]["cidr"] for one in rule["from"][3:]] == ["192.168.1.5/32", "192.168.2.0/24"]
 
 
 def test_network_policy_can_be_narrowed_and_turned_off() -> None:
     narrow = {"serve.networkPolicy.importerPods": False, "serve.networkPolicy.namespaces": []}
     (rule,) = of_kind("NetworkPolicy", **narrow)["vmferry-serve"]["spec"]["ingress"]
     assert len(rule["from"]) == 1
-    assert of_kind("NetworkPolicy", **{"serve.networkPolicy.enabled": False}) == {}
+    assert "vmferry-serve" not in of_kind("NetworkPolicy", **{"serve.networkPolicy.enabled": False})
 
 
 def test_chart_contains_no_secret() -> None:

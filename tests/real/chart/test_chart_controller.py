@@ -8,7 +8,9 @@ from typing import Any, Final
 import pytest
 
 from controller.operator import compat, health, options, uninstall
-from controller.operator.options import Options
+from controller.operator.checkpods.objects import SERVICE_ACCOUNT
+from controller.operator.options import CheckOptions, Options
+from steps.model.plan import ImportLimits
 from steps.model.sources import SourceKind
 from tests.real.chart.test_chart import RELEASE, of_kind, rendered, without_helm
 from tests.unit.workflows.author.rendered import Json
@@ -32,6 +34,10 @@ def test_values_become_options_of_the_controller() -> None:
         "controller.crossNamespaceReferences": "same-namespace",
         "controller.recheckSeconds": 30,
         "limits.machines": 3,
+        "limits.maxDisks": 8,
+        "limits.maxScratchPerNamespace": "",
+        "controller.suspendTimeoutSeconds": 60,
+        "controller.sharedNetworkNamespaces": ["*"],
     }
     given = of_kind("ConfigMap", **values)["vmferry-controller"]["data"]["controller.json"]
     parsed = Options.model_validate_json(given)  # refuses unknown fields
@@ -39,6 +45,26 @@ def test_values_become_options_of_the_controller() -> None:
     assert (parsed.settings.scratch.storage_class, parsed.settings.reuse_unstamped) == ("fast", True)
     assert (str(parsed.format), str(parsed.cross_namespace_references)) == ("raw", "same-namespace")
     assert (parsed.recheck_seconds, parsed.defaults[Limit.MACHINES]) == (30, 3)
+    assert (parsed.suspend_timeout_seconds, parsed.shared_network_namespaces) == (60, ("*",))
+    wanted = ImportLimits(max_disks=8, max_disk_capacity=64 << 40)
+    assert parsed.settings.limits == wanted
+
+
+def test_two_controllers_are_spread_and_one_stays_during_a_drain() -> None:
+    values = {"controller.replicas": 2}
+    labels = of_kind("Deployment", **values)["vmferry-controller"]["spec"]["selector"]["matchLabels"]
+    (spread,) = pod_of("Deployment", "vmferry-controller", **values)["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["labelSelector"]["matchLabels"]) == (
+        "kubernetes.io/hostname",
+        labels,
+    )
+    budget = of_kind("PodDisruptionBudget", **values)["vmferry-controller"]["spec"]
+    assert budget == {"maxUnavailable": 1, "selector": {"matchLabels": labels}}
+
+
+def test_one_controller_does_not_block_a_drain() -> None:
+    assert of_kind("PodDisruptionBudget") == {}
+    assert "topologySpreadConstraints" not in pod_of("Deployment", "vmferry-controller")
 
 
 def test_changed_setting_restarts_the_controller() -> None:
@@ -69,6 +95,63 @@ def test_our_own_pods_are_restricted(kind: str, name: str) -> None:
         "runAsNonRoot": True,
         "capabilities": {"drop": ["ALL"]},
     }
+
+
+def options_of(**values: Any) -> Options:
+    given = of_kind("ConfigMap", **values)["vmferry-controller"]["data"]["controller.json"]
+    return Options.model_validate_json(given)
+
+
+def test_default_values_are_the_defaults_of_the_checks() -> None:
+    given = options_of(**{"sourceNetwork.guard": False}).checks
+    limits = {"cpu": 1, "memory": "256Mi"}
+    assert given == CheckOptions(resources={"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": limits})
+
+
+def test_values_reach_the_check_pods() -> None:
+    values = {
+        "images.registry": "registry.example",
+        "images.digests": {"ova": "sha256:" + "a" * 64},
+        "images.pullPolicy": "Never",
+        "images.pullSecrets": ["one"],
+        "sourceProxy.https": "http://proxy:3128",
+        "checks": {"atOnce": 3, "atOncePerNamespace": 1, "startSeconds": 9},
+    }
+    given = options_of(**values).checks
+    assert given.images["vmware"] == "registry.example/vmferry/vmware:0.1.0"
+    assert given.images["ova"] == "registry.example/vmferry/ova@sha256:" + "a" * 64
+    assert (given.pull_policy, given.pull_secrets) == ("Never", ("one",))
+    assert (given.at_once, given.at_once_per_namespace, given.start_seconds) == (3, 1, 9)
+    assert [row["name"] for row in given.environment] == [
+        "https_proxy",
+        "VMFERRY_BLOCKED_NETWORKS",
+        "VMFERRY_ALLOWED_NETWORKS",
+    ]
+
+
+def test_the_controller_connects_to_no_source() -> None:
+    (one,) = pod_of("Deployment", "vmferry-controller", **{"sourceProxy.https": "http://proxy:3128"})[
+        "containers"
+    ]
+    assert "env" not in one, "no proxy, and nothing for the guard to judge"
+    assert one["resources"]["limits"] == {"memory": "256Mi"}
+
+
+def test_check_pods_have_an_account_without_rights() -> None:
+    assert SERVICE_ACCOUNT in of_kind("ServiceAccount")
+    bindings = [one for kind in ("RoleBinding", "ClusterRoleBinding") for one in of_kind(kind).values()]
+    assert SERVICE_ACCOUNT not in [row["name"] for one in bindings for row in one["subjects"]]
+
+
+def test_the_controller_may_create_pods_in_the_release_namespace_only() -> None:
+    roles = [one for kind in ("Role", "ClusterRole") for one in of_kind(kind).values()]
+    found = [
+        (one["kind"], one["metadata"]["name"])
+        for one in roles
+        for rule in one["rules"]
+        if "pods" in rule["resources"] and "create" in rule["verbs"]
+    ]
+    assert found == [("Role", "vmferry-controller")]
 
 
 def test_controller_and_hook_have_the_same_image_and_pull_secrets() -> None:

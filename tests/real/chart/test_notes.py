@@ -22,6 +22,7 @@ from tests.unit.workflows.author.rendered import CHART
 
 pytestmark = without_helm
 GROUP: Final = "migration.harvesterhci.io/v1beta1"
+SLICES: Final = "discovery.k8s.io/v1"
 KINDS: Final = ("VirtualMachineImport", "VmwareSource", "OpenstackSource", "OvaSource")
 Object = dict[str, Any]
 
@@ -31,6 +32,16 @@ def answers(objects: list[Object]) -> dict[str, Object]:
     found: dict[str, Object] = {"/version": {"major": "1", "minor": "34", "gitVersion": "v1.34.0"}}
     found["/api"] = {"kind": "APIVersions", "versions": ["v1"]}
     found["/apis"] = {"kind": "APIGroupList", "groups": []}
+    found[f"/apis/{SLICES}"] = {
+        "kind": "APIResourceList",
+        "groupVersion": SLICES,
+        "resources": [{"name": "endpointslices", "kind": "EndpointSlice", "namespaced": True}],
+    }
+    for one in objects:
+        if one["kind"] == "EndpointSlice":
+            place = one["metadata"]
+            path = f"/apis/{SLICES}/namespaces/{place['namespace']}/endpointslices/{place['name']}"
+            found[path] = {"apiVersion": SLICES, **one}
     for version, kinds in ((GROUP, KINDS), ("rbac.authorization.k8s.io/v1", ("ClusterRole",))):
         rows = [{"name": f"{kind.lower()}s", "kind": kind, "namespaced": version == GROUP} for kind in kinds]
         found[f"/apis/{version}"] = {"kind": "APIResourceList", "groupVersion": version, "resources": rows}

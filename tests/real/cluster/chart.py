@@ -29,8 +29,18 @@ class Chart:
 
     def install(self, **values: Any) -> str:
         """Install, or upgrade to these values, until all objects are ready. Returns what Helm prints."""
-        given = [f"--set-json={key}={json.dumps(value)}" for key, value in (VALUES | values).items()]
+        given = [
+            f"--set-json={key}={json.dumps(value)}"
+            for key, value in (VALUES | self._addresses() | values).items()
+        ]
         return self.lab.helm("upgrade", "--install", NAME, str(CHART), "--wait", "--timeout=120s", *given)
+
+    def _addresses(self) -> dict[str, Any]:
+        """Of programs that are pods in other clusters: the name server, and who downloads disks."""
+        return {
+            "egress.nameServers": [{"ipBlock": {"cidr": f"{self.lab.node}/32"}}],
+            "serve.networkPolicy.addresses": [self.lab.host],
+        }
 
     def uninstall(self) -> None:
         self.lab.helm("uninstall", NAME, "--ignore-not-found", "--wait", "--timeout=120s")

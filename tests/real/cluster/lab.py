@@ -44,6 +44,8 @@ class Lab:
     place: Place
     host: str
     """The host's address, the only one outside that pods reach."""
+    node: str
+    """The node's address: of the API server, the kubelet and the name server."""
     release: str
     """The namespace of the chart, which Argo's controller watches."""
     argo_folder: str
@@ -52,10 +54,12 @@ class Lab:
     def start(cls) -> Self:
         """The lab that LAB_NAME names, or the default one; it is started if it is not running."""
         command([str(SCRIPTS / "up")], seconds=UP_SECONDS)
-        wanted = f'source {SCRIPTS}/settings.sh; printf "%s\\n" "$HOST_IP" "$RELEASE_NAMESPACE" "$ARGO"'
-        host, release, folder = command(["bash", "-c", wanted]).splitlines()
+        wanted = (
+            f'source {SCRIPTS}/settings.sh; printf "%s\\n" "$HOST_IP" "$NODE_IP" "$RELEASE_NAMESPACE" "$ARGO"'
+        )
+        host, node, release, folder = command(["bash", "-c", wanted]).splitlines()
         has_argo = not command([str(SCRIPTS / "argo" / "install"), "--status"]).startswith("none")
-        return cls(running_lab(), host, release, folder if has_argo else "")
+        return cls(running_lab(), host, node, release, folder if has_argo else "")
 
     # --- programs
 

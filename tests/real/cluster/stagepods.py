@@ -177,7 +177,7 @@ class StagePods:
             "workflow.namespace": self.lab.release,
             "workflow.status": "Succeeded",
             "workflow.parameters.run": self.plan.run,
-            "workflow.parameters.source": argo_names.source_key(self.plan.source),
+            "workflow.parameters.source": argo_names.DEFAULT,
             "inputs.parameters.disk": disk,
         }
         text = MARK.sub(lambda mark: values[mark[0][2:-2].strip()], json.dumps(pod))

@@ -39,7 +39,8 @@ ALLOWED = (
     Row("controller", "list", "storageclasses.storage.k8s.io", ""),
     Row("controller", "list", "referencegrants.gateway.networking.k8s.io", THERE),
     Row("scratch", "list delete", "persistentvolumeclaims services pods", HERE),
-    Row("controller", "list", "pods", HERE),
+    Row("controller", "get list create delete", "pods persistentvolumeclaims", HERE),
+    Row("controller", "get", "pods/log", HERE),
     *(Row(who, "get", "workflows.argoproj.io", HERE) for who in ("serve", "target")),
     Row("serve", "get list watch", IMAGES, THERE),
     Row(
@@ -51,7 +52,7 @@ ALLOWED = (
     Row("target", "get create patch", "virtualmachines.kubevirt.io", THERE),
     Row("target", "get", "datavolumes.cdi.kubevirt.io", THERE),
     Row("target", "get list create patch", "configmaps", HERE),
-    Row("target", "get create patch", "persistentvolumeclaims", HERE),
+    Row("target", "get list create patch delete", "persistentvolumeclaims", HERE),
     Row("target", "get create", "services", HERE),
     Row("target", "get", "virtualmachineimports.migration.harvesterhci.io", THERE),
     Row("target", "list", "resourcequotas", THERE),
@@ -61,7 +62,13 @@ ALLOWED = (
 DENIED = (
     Row("controller", "list watch", "secrets", f"{HERE} {THERE} "),
     Row("controller", "create patch delete", "secrets configmaps pods virtualmachines.kubevirt.io", THERE),
-    Row("controller", "create", "pods pods/exec serviceaccounts/token", HERE),
+    Row("controller", "create", "pods/exec serviceaccounts/token", HERE),
+    Row("controller", "get create patch delete", "persistentvolumeclaims", HERE),
+    Row("controller", "watch patch update", "pods", HERE),
+    Row("controller", "get list", "pods pods/log", THERE),
+    Row("check", "get list create patch delete", "pods configmaps secrets workflows.argoproj.io", HERE),
+    Row("check", "create patch", "workflowtaskresults.argoproj.io", HERE),
+    Row("check", "get list create patch", "secrets virtualmachines.kubevirt.io", THERE),
     Row("controller", "get create", "workflows.argoproj.io", THERE),
     Row("controller", "create delete", "virtualmachineimports.migration.harvesterhci.io", THERE),
     Row(
@@ -85,7 +92,7 @@ DENIED = (
     Row("target", "delete", "virtualmachines.kubevirt.io persistentvolumeclaims", THERE),
     Row("target", "patch", "virtualmachineimports.migration.harvesterhci.io", THERE),
     Row("target", "get list create delete", "pods", HERE),
-    Row("target", "delete", "services persistentvolumeclaims configmaps", HERE),
+    Row("target", "delete", "services configmaps", HERE),
     Row("target", "get list create", "configmaps", THERE),
 )
 
@@ -164,16 +171,19 @@ def test_identities_may_not_do_what_they_do_not_need(chart: Chart, namespaces: d
     assert allowed(chart.lab, questions(DENIED), namespaces) == set()
 
 
-def test_identity_with_credentials_may_only_report(chart: Chart) -> None:
+@pytest.mark.parametrize(
+    ("account", "rights"),
+    [("vmferry-data", {"workflowtaskresults.argoproj.io [] [] [create patch]"}), ("vmferry-check", set())],
+)
+def test_identity_with_credentials_may_only_report(chart: Chart, account: str, rights: set[str]) -> None:
     """The list of its rights equals that of an account without any, plus the report to Argo."""
 
-    def rights(account: str) -> set[str]:
-        user = f"--as=system:serviceaccount:{chart.lab.release}:{account}"
+    def listed_rights(name: str) -> set[str]:
+        user = f"--as=system:serviceaccount:{chart.lab.release}:{name}"
         answers = chart.lab.kubectl("--namespace", chart.lab.release, "auth", "can-i", "--list", user)
         return {" ".join(line.split()) for line in answers.splitlines()}
 
-    more = rights("vmferry-data") - rights("nobody")
-    assert more == {"workflowtaskresults.argoproj.io [] [] [create patch]"}
+    assert listed_rights(account) - listed_rights("nobody") == rights
 
 
 def test_identities_may_do_the_same_in_listed_namespaces(narrowed: Chart, namespaces: dict[str, str]) -> None:

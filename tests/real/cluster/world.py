@@ -82,7 +82,7 @@ class World:
             objects.credentials(planned, data, options.namespace, request, tried_digest=""),
             objects.address(planned, token, options.namespace, request),
         )
-        limits.update(self.lab.cluster, options, planned.source)
+        limits.prepare(self.lab.cluster, options, planned.source, data)
         return planned, request
 
     def proven(self) -> report.GuestReport:

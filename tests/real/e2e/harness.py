@@ -29,7 +29,8 @@ SHUTDOWN: Final = "VirtualMachine.shutdownGuest"
 POWER_OFF: Final = "VirtualMachine.powerOff"
 CANCELED: Final = "RequestCanceled"
 DESCRIBED: Final = ("machine.json", "virtualmachine.yaml", "SHA256SUMS")
-QUICK: Final = ("--retry-delay", "0.1")
+QUICK: Final = ("--retry-delay", "0.1", "--source-wait", "0")
+"""Options of `run` and `retry` for tests of attempts: a source that breaks off is not waited for."""
 Json = dict[str, Any]
 T = TypeVar("T")
 

@@ -38,6 +38,7 @@ OTHERS: Final = (
     "vmi-web-01234567-g1-89abcdef-g1",
     "vmi-web-01234567-g1-r1-89abcdef-g1",
     "vmi-web-01234567-g1-back-89abcdef-g1",
+    "vmi-web-01234567-g1-back-2-89abcdef-g1",
     "vmi-web-01234567-g1-disk-0-89abcdef-g1",
     "vmi-web-01234567-g1-export-7-89abcdef-g1",
     "vmi-web-01234567-g1-machine-89abcdef-g1",
@@ -129,6 +130,7 @@ def writes_here(run: str, workflow: str) -> Iterator[tuple[str, Request]]:
     claim = thing(names.claim(run, "disk-0"), run)
     yield "admit", Request("", "persistentvolumeclaims", claim)
     yield "admit", Request("", "persistentvolumeclaims", claim, claim)
+    yield "admit", Request("", "persistentvolumeclaims", old=claim)
     yield "admit", Request("", "services", service(run))
     yield "delete-scratch", Request("", "persistentvolumeclaims", old=claim)
     yield "delete-scratch", Request("", "services", old=service(run))
@@ -155,7 +157,7 @@ def judged(policies: Path, client: Client, *requests: Request) -> list[list[str]
 @pytest.mark.parametrize("run", [VICTIM, *OTHERS])
 def test_a_pod_changes_the_objects_of_its_own_run(policies: Path, run: str) -> None:
     wanted = []
-    for workflow in (run, f"{run}-r1", f"{run}-r12", f"{run}-back"):
+    for workflow in (run, f"{run}-r1", f"{run}-r12", f"{run}-back", f"{run}-back-3"):
         writes = [*results(workflow), *writes_here(run, workflow), *writes_there(run)]
         wanted += [(pod(workflow, stage), request) for stage, request in writes]
     assert not any(denials(policies, wanted))
@@ -169,7 +171,7 @@ def test_a_pod_changes_nothing_of_another_run(policies: Path, other: str) -> Non
         writes = [*results(victim), *writes_here(victim, victim)]
         if attacker.rpartition("-g")[0] != victim.rpartition("-g")[0]:  # runs of one import share its VM
             writes += writes_there(victim)
-        for workflow in (attacker, f"{attacker}-r1", f"{attacker}-back"):
+        for workflow in (attacker, f"{attacker}-r1", f"{attacker}-back-2"):
             clients = [pod(workflow, "export", identity) for identity in Identity]
             wanted += [(client, request) for client in clients for _, request in writes]
     found = denials(policies, wanted)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from steps.model.kinds import CLAIM, DATA_VOLUME, POD, STORAGE_CLASS, Kind, Object
+from tests.real.standins import formats
 from tests.real.standins.api import VOLUME
 from tests.real.standins.controller import Cluster, Controller, Key, deleting, key, log, now, owner
 from tests.real.standins.downloads import Download, Faults, qemu_img
@@ -55,11 +56,18 @@ class Import(Download):
     capacity: int
 
     def finish(self, file: Path) -> None:
-        """Write the file as CDI's importer does (pkg/image/qemu.go: ConvertToRawStream, Resize)."""
+        """Write the file as CDI's importer does (pkg/importer/data-processor.go: convert, resize).
+
+        On a filesystem it also guesses the format of what it has written.
+        """
+        formats.unpack(file)
+        formats.validate(file, self.capacity)
         there = ["-n"] if self.block else []
         qemu_img("convert", *there, "-t", "none", "-O", "raw", str(file), str(self.target))
         if not self.block:
-            qemu_img("resize", "-f", "raw", str(self.target), str(max(self.virtual_size, self.capacity)))
+            if formats.info(self.target)["virtual-size"] < self.capacity:
+                qemu_img("resize", "-f", "raw", str(self.target), str(self.capacity))
+            formats.validate(self.target, self.capacity)
             os.chown(self.target, QEMU, QEMU)
             self.target.chmod(0o660)
         file.unlink()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import subprocess
 import threading
@@ -13,6 +12,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, Final
 
+from tests.real.standins.formats import FormatError, info
 from tests.real.standins.web import Web, WebError
 
 CHUNK: Final = 1 << 18
@@ -74,7 +74,7 @@ class Download(threading.Thread):
             if not self.canceled.is_set():
                 self.virtual_size = virtual_size(self._file)
                 self.finish(self._file)
-        except (FetchError, WebError) as error:
+        except (FetchError, FormatError, WebError) as error:
             self.error = str(error)
         except TimeoutError:
             self.error = "context deadline exceeded"
@@ -124,9 +124,11 @@ class Download(threading.Thread):
 
 
 def virtual_size(file: Path) -> int:
-    """The virtual size according to qemu-img. Raises FetchError."""
-    info = qemu_img("info", "--output=json", "-U", str(file))
-    reason: dict[str, Any] = json.loads(info)
+    """The virtual size according to qemu-img; 0 if it cannot tell (sync_file.go, updateVirtualSizeNoLock)."""
+    try:
+        reason: dict[str, Any] = info(file)
+    except FormatError:
+        return 0
     return int(reason["virtual-size"])
 
 

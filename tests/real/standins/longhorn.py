@@ -13,6 +13,7 @@ from typing import Final
 from steps.model.kinds import BACKING_IMAGE, Object
 from tests.real.standins.controller import Cluster, Controller, deleting, log, now, seconds_since
 from tests.real.standins.downloads import Download, Faults, FetchError, qemu_img
+from tests.real.standins.formats import FormatError, open_backing_file
 from tests.real.standins.web import Web
 
 FINALIZER: Final = "longhorn.io"
@@ -39,7 +40,12 @@ class Backing(Download):
             text = f"the expected checksum {self.expected}"
             raise FetchError(f"{text} doesn't match the file actual checksum {self.sha512}")
         raw = self.target.with_suffix(".converting")
-        qemu_img("convert", "-O", "raw", str(file), str(raw))
+        try:
+            read_as = open_backing_file(file)
+        except FormatError as error:  # Longhorn notices it when it attaches the volume: there is no volume
+            log.info("longhorn: %s: %s", self.target.name, error)
+            return
+        qemu_img("convert", "-f", read_as, "-O", "raw", str(file), str(raw))
         raw.rename(self.target)
         file.unlink()
 

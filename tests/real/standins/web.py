@@ -32,11 +32,14 @@ class WebError(Exception):
 
 @dataclass(frozen=True)
 class Web:
-    """A client. `nameserver`: its address; without one the host resolves names. `timeout` in seconds."""
+    """A client. `nameserver`: its address; without one the host resolves names. `timeout` in seconds.
+
+    `tls` has the CAs that it trusts: those of the system, and Harvester's setting `additional-ca`.
+    """
 
     nameserver: str = ""
     timeout: float = 15.0
-    _tls: ssl.SSLContext = field(default_factory=ssl.create_default_context)
+    tls: ssl.SSLContext = field(default_factory=ssl.create_default_context)
 
     @contextlib.contextmanager
     def ask(
@@ -83,7 +86,7 @@ class Web:
         try:
             wire = socket.create_connection((address, port), timeout=self.timeout)
             if url.scheme == "https":
-                wire = self._tls.wrap_socket(wire, server_hostname=url.hostname)
+                wire = self.tls.wrap_socket(wire, server_hostname=url.hostname)
         except OSError as error:
             raise WebError(f"{prefix}: dial tcp {address}:{port}: connect: {_reason(error)}") from None
         connection = http.client.HTTPConnection(url.hostname, port, timeout=self.timeout)
@@ -108,6 +111,8 @@ class Web:
 
 def _reason(error: Exception) -> str:
     match error:
+        case ssl.SSLCertVerificationError():
+            return f"tls: failed to verify certificate: x509: {error.verify_message}"
         case TimeoutError():
             return "i/o timeout"
         case http.client.RemoteDisconnected():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -12,7 +13,6 @@ import pytest
 
 from steps import image, serve
 from steps.model.contract import Exit
-from steps.model.plan import DiskFormat
 from tests.forwardproxy import Forward, forward
 from tests.unit.steps.targets.harvester.stand_ins import TOKEN
 from tests.unit.steps.targets.harvester.test_programs import DATA, Pod, Serving, pod, world
@@ -44,6 +44,13 @@ def served_digest(serving: Serving) -> str:
     """The digest in the description of the served disk."""
     served = serving.web.served_disk("disk-0")
     return served.sha512 if served else ""
+
+
+def url_of(serving: Serving) -> str:
+    """The URL of the disk, which the target gets."""
+    served = serving.web.served_disk("disk-0")
+    assert served is not None
+    return serving.web.url("disk-0", served)
 
 
 def fetch(url: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
@@ -117,7 +124,7 @@ def test_a_second_workflow_of_a_finished_image_ends(
 
 
 def test_only_the_disk_is_served_with_the_token(serving: Serving) -> None:
-    url = serving.web.url("disk-0", DiskFormat.RAW)
+    url = url_of(serving)
     assert fetch(url) == (200, DATA)
     assert fetch(url, "HEAD") == (200, b"")
     assert fetch(url, Range="bytes=0-127") == (206, DATA[:128])
@@ -125,6 +132,31 @@ def test_only_the_disk_is_served_with_the_token(serving: Serving) -> None:
     for path in ("/", "/disk-0.raw", f"/{TOKEN}/", f"/{TOKEN}/disk-1.raw", "/disk-0.json"):
         assert fetch(serving.origin + path)[0] == 404
     until(lambda: served_digest(serving) == hashlib.sha512(DATA).hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("listen", "host"),
+    [("[::1]", "[::1]"), ("[::]", "[::1]"), ("[::]", "127.0.0.1"), ("0.0.0.0", "127.0.0.1")],  # noqa: S104
+)
+def test_clients_of_both_families_get_the_disk(pod: Pod, listen: str, host: str) -> None:
+    """A pod of an IPv6-only cluster has no IPv4 address but that of loopback."""
+    if "::" in listen + host and not has_ipv6_loopback():
+        pytest.skip("this host has no IPv6")
+    running = Serving(pod, listen=listen, host=host)
+    running.start()
+    until(lambda: bool(served_digest(running)) or not running.is_alive())
+    found = fetch(url_of(running)) if running.is_alive() else None
+    running.stop.set()
+    running.join(20)
+    assert found == (200, DATA)
+
+
+def has_ipv6_loopback() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
 
 
 def test_a_stopped_serve_is_not_done(pod: Pod, serving: Serving) -> None:

@@ -54,6 +54,7 @@ func (v *VCenter) controlAPI() http.Handler {
 	handle("POST /vms/power", v.postPower)
 	handle("POST /vms/set", v.postSet)
 	handle("POST /account", v.postAccount)
+	handle("POST /outage", v.postOutage)
 	return mux
 }
 

@@ -55,6 +55,7 @@ type VCenter struct {
 
 	api, control                 *http.Server
 	apiListener, controlListener net.Listener
+	outage                       *outage // the API's listener
 }
 
 // endpoint is where disks are served: by the API's own server or by one that acts as the ESXi host.
@@ -101,6 +102,8 @@ func (v *VCenter) listen(o Options) error {
 	if v.apiListener, err = net.Listen("tcp", o.Listen); err != nil {
 		return err
 	}
+	v.outage = newOutage(v.apiListener)
+	v.apiListener = v.outage
 	if v.controlListener, err = net.Listen("tcp", o.Control); err != nil {
 		v.apiListener.Close()
 		return err
@@ -191,7 +194,7 @@ func (v *VCenter) serve() {
 	if v.disks.listener == nil {
 		mux.HandleFunc(diskPrefix, v.serveDisk)
 	}
-	v.api = newServer(mux, v.identity)
+	v.api = newServer(v.behindGateway(mux), v.identity)
 	v.control = &http.Server{Handler: v.controlAPI(), ReadHeaderTimeout: time.Minute}
 	go func() { exitUnlessClosed(v.api.ServeTLS(v.apiListener, "", "")) }()
 	go func() { exitUnlessClosed(v.control.Serve(v.controlListener)) }()

@@ -13,13 +13,16 @@ from types import ModuleType
 from typing import Final
 
 import pytest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily
 
 from controller.operator.act.transitions import REACHED
 from controller.operator.cache import StatusCache
+from controller.operator.checkpods.runner import CheckPods
 from controller.operator.metrics import Collector
+from controller.operator.options import Options
 from steps.model import names
 from steps.model.kinds import GROUP
+from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster
 from workflows.api.annotations import APPROVE, RETRY
 from workflows.api.status import ImportPhase
 from workflows.stages import STAGES
@@ -30,6 +33,7 @@ PAGES: Final = [
     *sorted(DOCS.rglob("*.md")),
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
     ROOT / "examples" / "README.md",
 ]
 STATUS: Final = DOCS / "reference" / "status.md"
@@ -187,6 +191,10 @@ def test_every_label_and_annotation_is_listed() -> None:
 
 
 def test_every_metric_is_listed() -> None:
-    collector = Collector(StatusCache(lambda: None), [], dict)
-    made = [metric.name for metric in collector.collect() if isinstance(metric, GaugeMetricFamily)]
+    checks = CheckPods(FakeCluster(), Options())
+    collector = Collector(StatusCache(lambda: None), [], dict, checks)
+    made = [
+        f"{metric.name}_total" if isinstance(metric, CounterMetricFamily) else metric.name
+        for metric in collector.collect()
+    ]
     assert sorted(made) == sorted(name.partition("{")[0] for name in listed("Metrics"))

@@ -8,12 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steps.model.kinds import API_VERSION
-from steps.model.plan import Bus, InterfaceModel, NamePolicy, NetworkPolicy, Plan, TargetPlan
+from steps.model.plan import (
+    Bus,
+    ImportLimits,
+    InterfaceModel,
+    NamePolicy,
+    NetworkPolicy,
+    Plan,
+    TargetPlan,
+)
 from steps.model.sources import SourceKind
 from tests.unit.builders import a_source, an_import
 from workflows.api.sources import OpenstackSource, OvaSource
-from workflows.plan import Invalid, plan, run_name
+from workflows.plan import Invalid, plan, run_name, source_plan, source_reasons
 from workflows.settings import Settings
+
+OVA = "https://host/a.ova"
 
 
 def planned(**spec: Any) -> Plan:
@@ -114,6 +124,21 @@ def test_a_source_without_an_address_is_refused(kind: type[OpenstackSource | Ova
         plan(an_import(), of_kind(kind), Settings())
 
 
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "/etc/passwd", "FILE:///a", "ftp://files/a.ova", "a.ova"]
+)
+def test_only_a_persons_own_computer_reads_files(url: str) -> None:
+    """The plan refuses them too: a status of the source that says it is ready may be forged."""
+    with pytest.raises(Invalid, match="serve the file over HTTP"):
+        plan(an_import(), of_kind(OvaSource, url=url), Settings())
+    assert plan(an_import(), of_kind(OvaSource, url=url), Settings(local_files=True)).source.endpoint == url
+
+
+def test_the_limits_of_the_installation_reach_the_plan() -> None:
+    limits = ImportLimits(max_disks=3)
+    assert plan(an_import(), a_source(), Settings(limits=limits)).limits == limits
+
+
 def test_an_openstack_source_is_resolved_with_defaults() -> None:
     given = of_kind(
         OpenstackSource, endpoint="https://k:5000/v3", region="RegionOne", uploadImageRetryCount=-1
@@ -136,6 +161,25 @@ def test_a_download_has_no_time_limit_by_default(given: int | None, wanted: int 
     source = of_kind(OvaSource, url="https://host/a.ova", httpTimeoutSeconds=given)
     made = plan(an_import(), source, Settings()).source
     assert (made.kind, made.endpoint, made.download_seconds) == (SourceKind.OVA, "https://host/a.ova", wanted)
+
+
+def test_hosts_of_redirects_reach_the_plan_of_an_ova() -> None:
+    named = ["cdn.example.net", "*.s3.example.com"]
+    assert source_plan(of_kind(OvaSource, url=OVA, redirectHosts=named)).redirect_hosts == tuple(named)
+    assert source_plan(of_kind(OvaSource, url=OVA, redirectHosts=None)).redirect_hosts == ()
+
+
+def test_each_host_of_redirects_that_is_none_is_reported() -> None:
+    wrong = ["https://cdn.example.net", "cdn.example.net:443", "", "a\nb", "x" * 300]
+    found = list(source_reasons(of_kind(OvaSource, url=OVA, redirectHosts=["cdn.example.net", *wrong])))
+    assert len(found) == len(wrong)
+    assert found[0] == (
+        "spec.redirectHosts: 'https://cdn.example.net' is not a host; write HOST, *.DOMAIN for all hosts "
+        "of a domain, or * for all hosts"
+    )
+    assert max(map(len, found)) < 300
+    many = of_kind(OvaSource, url=OVA, redirectHosts=["cdn.example.net"] * 65)
+    assert list(source_reasons(many)) == ["spec.redirectHosts has 65 entries; write at most 64"]
 
 
 @given(st.text(), st.text(), st.integers(1, 10**9))

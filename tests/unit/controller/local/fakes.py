@@ -46,6 +46,8 @@ class FakeLauncher(Launcher):
         self.alive: set[str] = set()
         self.most = 0
         self.killed = False
+        self.outputs: dict[str, Mapping[str, str]] = {}
+        """The results of steps."""
 
     async def run(self, stage: Stage, disk: str | None, report: OnProgress) -> StepResult:
         name = title(stage, disk)
@@ -64,7 +66,8 @@ class FakeLauncher(Launcher):
         self.events.append(("end", name))
         if stage.name == "preflight" and code == Exit.DONE:
             self._machine.save(self._request / MACHINE)
-        return StepResult(code, "" if code == Exit.DONE else f"{name} ended with {code}")
+        words = "" if code == Exit.DONE else f"{name} ended with {code}"
+        return StepResult(code, words, self.outputs.get(name, {}))
 
     async def _held(self, end: asyncio.Event) -> int:
         release, *terms = (asyncio.create_task(one.wait()) for one in (self._release, self._term, end))
@@ -139,11 +142,14 @@ class Import:
         self._saved = Saved()
         self.record = Record.new(a_plan().run, names.labels(a_plan()), self._saved)
         self.launcher: FakeLauncher
+        self.warnings: list[str] = []
 
     def runner(self, exit_codes: ExitCodes, limits: TransferSlots | None = None) -> Runner:
         self.launcher = FakeLauncher(self.rundir, self._machine, exit_codes)
         given = limits or TransferSlots()
-        return Runner(self.rundir, self.record, self.launcher, given, lambda: None, first_delay=0)
+        return Runner(
+            self.rundir, self.record, self.launcher, given, lambda: None, self.warnings.append, first_delay=0
+        )
 
     def run(self, **changed: Sequence[int]) -> Phase:
         """Run to the end; all configured exit codes must be used."""

@@ -20,6 +20,7 @@ from controller.local.cluster_target import (
 from controller.local.rundir import RunDir
 from steps.model.contract import Exit, StepError
 from steps.model.names import PORT
+from tests.tls import serving_folder
 from tests.unit.builders import a_plan
 from workflows.stages import stage_named
 
@@ -101,6 +102,38 @@ def test_serve_and_image_use_the_same_address_and_token(rundir: RunDir) -> None:
     assert option(way.arguments(stage_named("serve"), "disk-1"), "--listen") != option(serve, "--listen")
     assert way.arguments(stage_named("export"), "disk-0") == []
     assert way.environment() == {"KUBECONFIG": "/k"}
+
+
+def test_a_certificate_makes_both_use_https(
+    rundir: RunDir, tmp_path: Path, kubeconfig: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving_folder(tmp_path / "tls")
+    monkeypatch.chdir(tmp_path)
+    target = from_environment(
+        {"KUBECONFIG": kubeconfig, "SVC_ADDRESS": "127.0.0.1", "VMFERRY_SERVE_TLS": "tls"}
+    )
+    assert target.tls == str(tmp_path / "tls")
+    save(rundir, target)
+    way = ClusterArguments(rundir, PortAllocator())
+    serve, image = (way.arguments(stage_named(name), "disk-0") for name in ("serve", "image"))
+    assert option(serve, "--tls") == str(tmp_path / "tls")
+    assert option(image, "--origin").startswith("https://127.0.0.1:")
+    assert option(image, "--ca") == str(tmp_path / "tls" / "ca.crt")
+
+
+def test_a_certificate_of_a_ca_of_the_system_needs_no_other(rundir: RunDir, tmp_path: Path) -> None:
+    (serving_folder(tmp_path / "tls") / "ca.crt").unlink()
+    save(rundir, ClusterTarget(kubeconfig="/k", host="127.0.0.1", tls=str(tmp_path / "tls")))
+    image = ClusterArguments(rundir, PortAllocator()).arguments(stage_named("image"), "disk-0")
+    assert option(image, "--origin").startswith("https:")
+    assert "--ca" not in image
+
+
+def test_a_missing_certificate_is_refused_before_anything_changes(tmp_path: Path, kubeconfig: str) -> None:
+    environment = {"KUBECONFIG": kubeconfig, "SVC_ADDRESS": "a", "VMFERRY_SERVE_TLS": str(tmp_path)}
+    with pytest.raises(StepError, match=r"cannot serve HTTPS with the certificate in .*tls\.crt") as caught:
+        from_environment(environment)
+    assert caught.value.code is Exit.INVALID
 
 
 def test_a_retry_serves_at_the_same_port(rundir: RunDir, taken: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 from steps.model import names
 from steps.model.kinds import EVENT, MACHINE, WORKFLOW, Object
 from tests.unit.controller.operator.world import KEY, World
-from tests.unit.workflows.status.situations import Json, failed, found, node, released, upto
+from tests.unit.workflows.status.situations import Json, exited, failed, found, node, upto
 from workflows.api.conditions import find
 
 WORDS = "quota images of namespace default is used up; raise it"
@@ -38,7 +38,7 @@ def test_a_failure_is_one_event_and_a_warning(stage: str) -> None:
     broken = [*upto(stage), failed(stage, 13, WORDS, disk)]
     world.argo(*broken)
     world.look(2)
-    world.argo(*broken, *released(), phase="Failed")
+    world.argo(*broken, exited(), phase="Failed")
     world.look(2)
     assert world.status.import_status == "VMMigrationFailed"
     reason = "DiskImageFailed" if stage == "image" else "NoSpace"

@@ -9,6 +9,7 @@ import json
 
 import pytest
 
+from controller.operator.checkpods.runner import CheckPods
 from controller.operator.observe.facts import FINALIZER
 from controller.operator.observe.request import TRIED
 from controller.operator.options import Options
@@ -16,20 +17,15 @@ from controller.operator.sweep import sweep
 from steps.model import names
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CONFIG_MAP, EVENT, IMPORT, SECRET, WORKFLOW, Object
-from steps.model.leftovers import NOT_ASKED
-from steps.model.machine import Machine
-from steps.model.plan import Plan
-from steps.model.sources import SourceKind
-from tests.unit.builders import a_machine, without_provider
+from tests.unit.builders import a_machine
+from tests.unit.controller.operator.kubelet import Exited, check_pods, described
 from tests.unit.controller.operator.world import KEY, World, vm_of_others
 from tests.unit.steps.targets.harvester.fake_cluster import Fault, KilledError
-from tests.unit.workflows.status.situations import Json, at, failed, found, node, released, upto
+from tests.unit.workflows.status.situations import RELEASE, at, exited, failed, found, node, upto
 from workflows import argo_names
 from workflows.api.annotations import APPROVE, RETRY
 from workflows.api.conditions import find
 
-NOW, LATER = at(5), at(15)
-"""The first look, and the third."""
 RUNNING = (*upto("end"), node("start"))
 
 
@@ -80,7 +76,8 @@ class TestBegin:
             assert secret["metadata"]["ownerReferences"] == [owner]
         limits = world.cluster.peek(CONFIG_MAP, argo_names.LIMITS, "vmferry")
         assert limits is not None
-        assert limits["data"]["vmwaresource.default.vcenter.machines"] == "2"
+        key = world.workflow()["metadata"]["labels"][names.LABEL_LIMITS]
+        assert limits["data"][f"{key}.machines"] == "2"
         assert world.raw is not None
         assert FINALIZER in world.raw["metadata"]["finalizers"]
         writes = world.cluster.writes()
@@ -138,20 +135,6 @@ class TestWaiting:
         world.set_password("secret")
         world.look()
         assert len(world.workflows()) == 1
-
-    def test_a_missing_provider_is_not_an_error_of_the_import(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        without_provider(monkeypatch, SourceKind.OVA)
-        world = World(sourceCluster={"kind": "OvaSource", "name": "ova", "namespace": "default"})
-        world.cluster.put(
-            {
-                "apiVersion": "migration.harvesterhci.io/v1beta1",
-                "kind": "OvaSource",
-                "metadata": {"name": "ova", "namespace": "default", "generation": 1},
-                "spec": {"url": "https://files/x.ova"},
-            }
-        )
-        world.look()
-        assert (world.status.import_status, world.summary.reason) == ("", "ProviderNotInstalled")
 
     def test_an_import_that_waits_has_no_step(self) -> None:
         world = begun()
@@ -260,11 +243,11 @@ class TestCorrectedSecret:
     def test_a_correction_while_the_workflow_ended_counts(self) -> None:
         """The exit handler takes half a minute, and the run's copy is updated meanwhile."""
         world = begun()
-        world.argo(failed("preflight", Exit.DENIED, "wrong"), *released(phase="Running"))
+        world.argo(failed("preflight", Exit.DENIED, "wrong"), node(RELEASE, "Running"))
         world.look(2)
         world.set_password("right")
         world.look(2)
-        world.argo(failed("preflight", Exit.DENIED, "wrong"), *released(), phase="Failed")
+        world.argo(failed("preflight", Exit.DENIED, "wrong"), exited(), phase="Failed")
         world.look(3)
         assert world.workflows()[0].endswith("-r1")
 
@@ -623,7 +606,7 @@ class TestEnds:
         world.cluster.drop(WORKFLOW, world.workflows()[0], "vmferry")
         world.look(2)
         assert (world.status.import_status, world.summary.reason) == ("VMMigrationFailed", "WorkflowGone")
-        assert world.workflows() == []
+        assert world.workflows() == [argo_names.give_back(world.run)]
 
 
 class TestDeletion:
@@ -644,8 +627,12 @@ class TestDeletion:
         assert world.workflow()["spec"]["shutdown"] == "Stop"
         world.look(2)
         assert world.raw is not None
-        stopped = failed("poweroff", None, "workflow shutdown with strategy:  Stop")
-        world.argo(found(), stopped, *released(), phase="Failed")
+        world.argo(
+            found(),
+            failed("poweroff", None, "workflow shutdown with strategy:  Stop"),
+            exited(),
+            phase="Failed",
+        )
         world.look(2)
         assert world.raw is None
         assert world.workflows() == []
@@ -663,41 +650,7 @@ class TestDeletion:
         assert back is not None
         assert back["spec"]["shutdown"] == "Stop"
         assert world.raw is not None
-        world.argo(*released(), phase="Failed", name=argo_names.give_back(run))
-        world.look(2)
-        assert world.raw is None
-        assert world.workflows() == []
-
-    @pytest.mark.parametrize(
-        "handler",
-        [
-            released("a snapshot of disk-0"),
-            released(f"{NOT_ASKED}no answer from vcenter.example"),
-            released(phase="Failed"),
-            [node("onExit", templateName="cleanup")],
-        ],
-        ids=["something-left", "not-asked", "failed", "earlier-version"],
-    )
-    def test_deletion_runs_the_cleanup_again_unless_the_source_was_clean(self, handler: list[Json]) -> None:
-        """Finding F8: an exit handler that could not ask the source ends well, too."""
-        world = begun()
-        world.argo(
-            found(), node("poweroff"), failed("export", 30, "no answer", "disk-0"), *handler, phase="Failed"
-        )
-        world.look()
-        run = world.workflows()[0]
-        world.delete()
-        world.look(2)
-        assert argo_names.give_back(run) in world.workflows()
-        assert world.raw is not None
-
-    def test_deletion_runs_no_second_cleanup_if_the_source_was_clean(self) -> None:
-        world = begun()
-        world.argo(
-            found(), node("poweroff"), failed("export", 30, "no", "disk-0"), *released(), phase="Failed"
-        )
-        world.look()
-        world.delete()
+        world.argo(exited(), phase="Failed", name=argo_names.give_back(run))
         world.look(2)
         assert world.raw is None
         assert world.workflows() == []
@@ -736,28 +689,23 @@ class TestDeletion:
             world.look()
         assert world.raw is None
         (gave_up,) = [one for one in world.cluster.all(EVENT, KEY[0]) if one["reason"] == "GaveUp"]
-        assert "did not end within 600 s" in gave_up["message"]
-        assert "Check VmwareSource default/vcenter" in gave_up["message"]
+        assert "VmwareSource default/vcenter was not released within 600 s" in gave_up["message"]
         assert (world.now.timestamp() - 600) > 0
 
 
 class TestDryRun:
-    def test_a_dry_run_happens_once_per_spec_and_starts_nothing(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        seen: list[str] = []
-
-        def examined(plan: Plan, credentials: object) -> Machine:
-            seen.append(plan.vm)
-            return a_machine()
-
-        monkeypatch.setattr("controller.operator.act.dryrun.run_preflight", examined)
+    def test_a_dry_run_happens_once_per_spec_and_starts_nothing(self) -> None:
         world = World(dryRun=True, storageClass="slow")
+        world.script.answer = lambda *_: described(a_machine())
         world.look()
         assert world.status.import_status == "virtualMachineImportInvalid"
         world.apply(storageClass="fast")
+        world.look()
+        assert world.summary.reason == "Planning"
         world.look(3)
-        assert (world.status.import_status, world.summary.reason, seen) == ("", "Planned", ["web01"])
+        assert (world.status.import_status, world.summary.reason) == ("", "Planned")
+        assert len(world.kubelet.started) == 1
+        assert check_pods(world.cluster) == []
         promised = world.status.planned
         assert promised is not None
         page = world.cluster.peek(CONFIG_MAP, promised.config_map.removeprefix("vmferry/"), "vmferry")
@@ -765,33 +713,37 @@ class TestDryRun:
         assert page["data"]["hash"] == promised.hash
         assert world.workflows() == []
         world.apply(cpus=8)
-        world.look(2)
-        assert seen == ["web01", "web01"]
+        world.look(3)
+        assert len(world.kubelet.started) == 2
         world.apply(dryRun=False)
         world.look()
         assert len(world.workflows()) == 1
 
+    def test_a_dry_run_is_repeated_on_request(self) -> None:
+        world = planned()
+        world.annotate(retry="true")
+        world.look(3)
+        assert len(world.kubelet.started) == 2
+        assert RETRY not in world.notes()
+        assert check_pods(world.cluster) == []
+
     @pytest.mark.parametrize(
-        ("vcpus", "wanted"), [(2, ("True", "Planned", NOW)), (4, ("False", "PlanChanged", LATER))]
+        ("vcpus", "wanted"), [(2, ("True", "Planned", at(10))), (4, ("False", "PlanChanged", at(20)))]
     )
-    def test_an_import_that_differs_from_it_says_so(
-        self, monkeypatch: pytest.MonkeyPatch, vcpus: int, wanted: tuple[str, str, str]
-    ) -> None:
-        monkeypatch.setattr("controller.operator.act.dryrun.run_preflight", lambda *_: a_machine(vcpus=vcpus))
-        world = begun(dryRun=True)
+    def test_an_import_that_differs_from_it_says_so(self, vcpus: int, wanted: tuple[str, str, str]) -> None:
+        world = planned(vcpus)
         world.apply(dryRun=False)
         world.look()
         world.argo(found(), node("poweroff", "Running"))
         world.found()
         world.look(3)
-        planned = find(world.status.import_conditions, "Planned")
-        assert planned is not None
-        assert (planned.status, planned.reason, planned.last_update_time) == wanted
-        assert ("differs from the dry run in ConfigMap vmferry/" in planned.message) is (vcpus != 2)
+        condition = find(world.status.import_conditions, "Planned")
+        assert condition is not None
+        assert (condition.status, condition.reason, condition.last_update_time) == wanted
+        assert ("differs from the dry run in ConfigMap vmferry/" in condition.message) is (vcpus != 2)
 
-    def test_a_deleted_dry_run_leaves_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("controller.operator.act.dryrun.run_preflight", lambda *_: a_machine())
-        world = begun(dryRun=True)
+    def test_a_deleted_dry_run_leaves_nothing(self) -> None:
+        world = planned()
         world.delete()
         world.look(2)
         assert world.raw is None
@@ -799,24 +751,82 @@ class TestDryRun:
             argo_names.LIMITS
         ]
 
-    def test_refusals_are_reported_and_timeouts_are_retried(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        faults = [
-            StepError(Exit.UNREACHABLE, "the source is away"),
-            StepError(Exit.NOT_FOUND, "there is no VM web01"),
-        ]
-
-        def examined(*_: object) -> Machine:
-            raise faults.pop(0)
-
-        monkeypatch.setattr("controller.operator.act.dryrun.run_preflight", examined)
+    def test_an_import_that_is_deleted_during_its_dry_run_leaves_no_pod(self) -> None:
         world = World(dryRun=True)
+        world.script.answer = lambda *_: None
+        world.look(2)
+        assert check_pods(world.cluster) != []
+        world.delete()
+        world.look(2)
+        assert check_pods(world.cluster) == []
+
+    def test_a_dry_run_that_is_no_longer_wanted_is_ended(self) -> None:
+        world = World(dryRun=True)
+        world.script.answer = lambda *_: None
+        world.look(2)
+        world.apply(dryRun=False)
+        world.look()
+        assert check_pods(world.cluster) == []
+        assert len(world.workflows()) == 1
+
+    def test_a_result_for_an_earlier_spec_is_not_used(self) -> None:
+        world = World(dryRun=True)
+        world.script.answer = lambda *_: None
+        world.look()
+        world.apply(cpus=8)
+        world.script.answer = lambda *_: described(a_machine())
+        world.kubelet.sync()
+        world.look(3)
+        assert len(world.kubelet.started) == 2
+        assert world.status.planned is not None
+        page = world.cluster.peek(
+            CONFIG_MAP, world.status.planned.config_map.removeprefix("vmferry/"), "vmferry"
+        )
+        assert page is not None
+        assert "8 cores" in page["data"]["plan.txt"]
+
+    def test_refusals_are_reported_and_timeouts_are_retried(self) -> None:
+        answers = [Exited(30, "the source is away"), Exited(14, "there is no VM web01")]
+        world = World(dryRun=True)
+        world.script.answer = lambda *_: answers.pop(0)
+        world.look()
         with pytest.raises(StepError):
             world.look()
+        assert world.summary.reason == "PlanningAgain"
+        assert "the source is away" in world.summary.message
         world.look(2)
-        planned = find(world.status.import_conditions, "Planned")
-        assert planned is not None
-        assert (planned.status, planned.reason) == ("False", "NotPossible")
-        assert planned.message == "there is no VM web01"
+        condition = find(world.status.import_conditions, "Planned")
+        assert condition is not None
+        assert (condition.status, condition.reason) == ("False", "NotPossible")
+        assert condition.message == "there is no VM web01"
+        assert check_pods(world.cluster) == []
+
+    @pytest.mark.parametrize("answer_only", [False, True])
+    def test_a_kill_at_any_request_makes_no_second_dry_run(self, answer_only: bool) -> None:
+        whole = planned()
+        for number in range(len(whole.cluster.calls)):
+            world = World(dryRun=True)
+            world.script.answer = lambda *_: described(a_machine())
+            world.cluster.fault = Fault(number, answer_only=answer_only)
+            with contextlib.suppress(KilledError):
+                world.look(3)
+            world.kubelet.sync()
+            world.cluster.fault = None
+            world.checks = CheckPods(world.cluster, world.options)  # a new process
+            world.checks.poll()
+            world.look(4)
+            assert world.summary.reason == "Planned", number
+            assert len(world.kubelet.started) == 1, number
+            assert check_pods(world.cluster) == [], number
+
+
+def planned(vcpus: int = 2) -> World:
+    """An import after its dry run."""
+    world = World(dryRun=True)
+    world.script.answer = lambda *_: described(a_machine(vcpus=vcpus))
+    world.look(2)
+    assert world.summary.reason == "Planned"
+    return world
 
 
 class TestSweep:

@@ -18,8 +18,10 @@ from kopf._core.reactor import running
 from controller.operator import compat, health, telemetry
 from controller.operator.act.transitions import events_between
 from controller.operator.cache import StatusCache
+from controller.operator.checkpods.runner import CheckPods
 from controller.operator.events import LIMIT, emit
 from controller.operator.metrics import Collector
+from controller.operator.options import Options
 from controller.operator.routing import EventRouter, SourceKey
 from controller.operator.workqueue import Queue
 from steps.model.kinds import CRD, DEPLOYMENT, EVENT, IMPORT, SOURCES, WORKFLOW, Object
@@ -210,7 +212,8 @@ def test_only_running_imports_count_bytes(phase: ImportPhase, bytes_done: float)
     row = DiskImportStatus(disk_name="disk-0", bytes_done=5, bytes_total=10)
     ledger.put(("default", "web"), at(phase, percent=40, disk_import_status=(row,)))
     queue: Queue[str] = Queue()
-    found = {one.name: one.samples for one in Collector(ledger, queue, dict).collect()}
+    checks = CheckPods(FakeCluster(), Options())
+    found = {one.name: one.samples for one in Collector(ledger, queue, dict, checks).collect()}
     assert found["vmferry_bytes_done"][0].value == bytes_done
 
 
@@ -219,7 +222,8 @@ def test_health_and_metrics_are_served() -> None:
     ledger.put(("default", "web"), at(ImportPhase.SOURCE_READY))
     queue: Queue[str] = Queue()
     wrong = [""]
-    collector = Collector(ledger, queue, lambda: {"clusterReady": 2})
+    checks = CheckPods(FakeCluster(), Options())
+    collector = Collector(ledger, queue, lambda: {"clusterReady": 2}, checks)
     server = health.serve(collector, lambda: wrong[0], lambda: "", port=0)
     base = f"http://127.0.0.1:{server.server_port}"
     try:
@@ -262,6 +266,34 @@ def test_an_event_adds_the_keys_of_its_imports() -> None:
     imports.done(("team", "web"), 300)
     hub.route(SOURCES[SourceKind.VMWARE], an_object("vc", "team"), False)
     assert imports.take() == ("team", "web")
+
+
+def test_a_source_whose_status_records_one_more_attempt_is_no_news() -> None:
+    """Each check writes the status: that must not reconcile all imports of the source."""
+    imports: Queue[tuple[str, str]] = Queue()
+    sources: Queue[SourceKey] = Queue()
+    hub = EventRouter(imports, sources)
+    kind = SOURCES[SourceKind.VMWARE]
+    reference = {"sourceCluster": {"kind": "VmwareSource", "name": "vc"}}
+    hub.route(IMPORT, an_object("web", "team", spec=reference), False)
+    status = {"status": "clusterReady", "observedGeneration": 1}
+
+    def seen(**changes: object) -> bool:
+        """Whether the import is due after an event with this status."""
+        for queue, key in ((imports, ("team", "web")), (sources, SourceKey(kind, "team", "vc"))):
+            if len(queue):
+                assert queue.take() == key
+                queue.done(key, 300)  # type: ignore[arg-type]
+        hub.route(kind, an_object("vc", "team", status={**status, **changes}), False)
+        assert len(imports) == len(sources)
+        return len(imports) == 1
+
+    assert seen()
+    assert not seen(verification={"time": "2026-11-29T12:00:00Z"})
+    assert seen(message="nobody answers")
+    assert seen(status="clusterNotReady")
+    hub.route(kind, an_object("vc", "team"), True)
+    assert seen(status="clusterNotReady"), "a new source of that name"
 
 
 def test_a_workflow_of_an_unseen_import_adds_its_key() -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from controller.operator.cache import StatusCache
+from controller.operator.checkpods.runner import CheckPods
 from controller.operator.observe.facts import run_of
 from controller.operator.options import Options
 from controller.operator.reconcile import reconcile
@@ -31,7 +32,9 @@ from steps.model.kinds import (
 from steps.model.sources import SourceKind
 from steps.runtime.program import MACHINE as MACHINE_FILE
 from tests.unit.builders import a_machine
+from tests.unit.controller.operator.kubelet import FakeNode, Kubelet, Scripted
 from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster
+from tests.unit.workflows.status.situations import exited
 from workflows import argo_names
 from workflows.api.conditions import find
 from workflows.api.status import Condition, ImportStatus
@@ -51,6 +54,9 @@ class World:
         self.options = Options()
         self.now = START
         self.foreign: str | None = None
+        self.script = Scripted()
+        self.kubelet = Kubelet(FakeNode(self.cluster), self.script, self._seconds)
+        self.checks = CheckPods(self.cluster, self.options, clock=self._seconds)
         self.ledger = StatusCache(lambda: self.foreign, clock=self._seconds)
         self._surroundings()
         self.apply(**spec)
@@ -96,7 +102,8 @@ class World:
         again: float | None = None
         for _ in range(times):
             self.now += timedelta(seconds=5)
-            again = reconcile(self.cluster, self.options, KEY, self.ledger, lambda: self.now)
+            again = reconcile(self.cluster, self.options, KEY, self.ledger, lambda: self.now, self.checks)
+            self.kubelet.sync()
         return again
 
     # --- Argo
@@ -104,8 +111,11 @@ class World:
     def argo(self, *nodes: Object, phase: str = "Running", name: str = "", **more: Any) -> None:
         """Write the newest Workflow's status as Argo does.
 
-        `tests.unit.workflows.status.situations` makes the nodes.
+        `tests.unit.workflows.status.situations` makes the nodes. A Workflow that succeeds or fails has run
+        its exit handler, here one that has left nothing unless a test gives another.
         """
+        if phase in ("Succeeded", "Failed") and not any(".onExit" in node["name"] for node in nodes):
+            nodes = (*nodes, exited())
         workflow = self.cluster.peek(WORKFLOW, name or self.workflows()[-1], self.options.namespace)
         assert workflow is not None
         run = workflow["metadata"]["name"]
@@ -183,14 +193,18 @@ class World:
         }
         self.cluster.put(_object(SECRET, {"name": "credentials", "namespace": "default"}, data=data))
 
-    def set_source(self, status: str, message: str = "") -> None:
+    def set_source(self, status: str, message: str = "", reason: str = "") -> None:
+        """Write the status of the source; with `reason`, the condition about its error says it since now."""
         metadata = {"name": "vcenter", "namespace": "default", "generation": 1}
         spec = {
             "endpoint": "https://vcenter/sdk",
             "dc": "DC0",
             "credentials": {"name": "credentials", "namespace": "default"},
         }
-        state = {"status": status, "message": message, "observedGeneration": 1}
+        state: Object = {"status": status, "message": message, "observedGeneration": 1}
+        if reason:
+            error = {"type": "ClusterError", "status": "True", "reason": reason, "message": message}
+            state["conditions"] = [{**error, "lastTransitionTime": self.now.strftime("%Y-%m-%dT%H:%M:%SZ")}]
         self.cluster.put(_object(SOURCES[SourceKind.VMWARE], metadata, spec=spec, status=state))
 
 

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from steps.model.concerns import MOST_DEVICES, about, merged, warn
-from steps.model.machine import Clock, Firmware, Machine, Severity
+from steps.model.concerns import about, merged, warn
+from steps.model.machine import MOST_DEVICES, Clock, Firmware, Machine, Severity
 from steps.model.manifest import virtual_machine
 from steps.model.mapping import Shape, shape
 from tests.unit.builders import a_disk, a_machine, a_nic, a_plan

@@ -1,53 +1,38 @@
-"""What is left at a source: certain only if the source said so."""
-
 from __future__ import annotations
 
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from steps.model.leftovers import (
-    LONGEST,
-    MOST,
-    NOTHING_REPORTED,
-    Leftovers,
-    from_output,
-    not_asked,
-    to_output,
-)
+from steps.model import leftovers
 
 
-def test_an_empty_list_is_clean() -> None:
-    assert to_output([]) == "[]"
-    assert from_output("[]") == Leftovers()
-    assert from_output("[]").is_clean
-
-
-def test_something_left_is_not_clean() -> None:
-    found = from_output(to_output(["a snapshot"]))
-    assert (found.texts, found.is_known, found.is_clean) == (("a snapshot",), True, False)
+@pytest.mark.parametrize("left", [[], ["a"], ["image i-1 (active) in use", "größer"]])
+def test_what_is_written_is_read(left: list[str]) -> None:
+    assert leftovers.from_text(leftovers.to_text(left)) == tuple(left)
 
 
 @pytest.mark.parametrize(
-    "text",
-    [NOTHING_REPORTED, not_asked("no answer"), "", "{}", "null", "[1]", "[null]", '"[]"', "[", "[" * 100_000],
-    ids=lambda text: text[:20],
+    "text", ["", "null", "{}", '"a"', "[1]", '["a", null]', "[", "x", "[" * 100_000, '{"left": []}']
 )
-def test_anything_else_leaves_it_unknown(text: str) -> None:
-    found = from_output(text)
-    assert not found.is_known
-    assert not found.is_clean
+def test_anything_else_is_unknown_and_never_clean(text: str) -> None:
+    assert leftovers.from_text(text) is None
 
 
-@given(st.lists(st.text()))
-def test_the_result_is_short_and_printable(left: list[str]) -> None:
-    texts = json.loads(to_output(left))
-    assert len(texts) <= MOST + 1
-    assert all(len(text) <= LONGEST and text.isprintable() for text in texts)
-    assert bool(texts) is bool(left)
+def test_unknown_is_written_as_unknown() -> None:
+    assert leftovers.from_text(leftovers.to_text(None)) is None
 
 
-def test_more_texts_are_counted() -> None:
-    assert json.loads(to_output(["x"] * (MOST + 3)))[-1] == "and 3 more"
+def test_a_long_list_is_cut_and_counted() -> None:
+    read = leftovers.from_text(leftovers.to_text([f"image {number}" for number in range(1000)]))
+    assert read is not None
+    assert (len(read), read[-1]) == (leftovers.MOST, f"and {1000 - leftovers.MOST + 1} more")
+
+
+def test_foreign_text_is_short_and_cannot_control_a_terminal() -> None:
+    text = leftovers.to_text(["\x1b[2J{{workflow.name}}" + "x" * 10_000])
+    assert "{{" not in text, "Argo would replace it"
+    (read,) = leftovers.from_text(text) or ()
+    assert len(read) <= leftovers.LONGEST + 1
+    assert read.isprintable()
+    assert leftovers.from_text(json.dumps(["a\nb\x07"])) == ("a b\N{REPLACEMENT CHARACTER}",)

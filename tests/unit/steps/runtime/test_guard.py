@@ -16,7 +16,7 @@ import pytest
 
 from steps.model.contract import Exit, StepError
 from steps.runtime import guard
-from steps.runtime.guard import ALLOWED, BLOCKED, Guard
+from steps.runtime.guard import ALLOWED, BLOCKED, REDIRECT_HOSTS, Guard
 from tests.forwardproxy import Forward, forward
 
 __all__ = ["forward"]
@@ -169,7 +169,6 @@ def test_the_api_server_is_reached_at_its_port_only() -> None:
 
 def test_without_the_variable_there_is_no_guard() -> None:
     assert Guard.read({}) is None
-    assert guard.variables({"PATH": "/bin"}) == {}
 
 
 @pytest.mark.parametrize("name", [BLOCKED, ALLOWED])
@@ -261,3 +260,17 @@ def test_a_redirect_into_the_cluster_is_refused_without_its_answer(
     assert asked == []
     assert f"{INSIDE} is in 127.0.0.0/8" in words
     assert ANSWER not in words + done.stderr
+
+
+def test_a_redirect_to_another_host_is_refused_where_the_installation_names_none(
+    ports: tuple[int, int], asked: list[str], tmp_path: Path
+) -> None:
+    """Also to an address that the guard allows."""
+    plan = f'{{"kind": "OvaSource", "name": "s", "endpoint": "http://{HOME}:{ports[0]}/x.ova"}}'
+    (tmp_path / "plan.json").write_text(plan)
+    done, words = verify(tmp_path, **{ALLOWED: "127.0.0.0/8", REDIRECT_HOSTS: ""})
+    assert done.returncode == Exit.INVALID, done.stderr
+    assert asked == []
+    assert f"redirects to the host '{INSIDE}'" in words
+    done, _ = verify(tmp_path, **{ALLOWED: "127.0.0.0/8", REDIRECT_HOSTS: INSIDE})
+    assert asked

@@ -42,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
         content = self.headers.get("Content-Type") or ""
         self.server.asked.append((self.command, self.path, content, json.loads(body) if body else None))
         status, content = self.server.answers.pop(0)
-        text = json.dumps(content).encode()
+        text = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
@@ -426,3 +426,28 @@ def test_the_release_namespace_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert kubeapi.own_namespace() == "vmferry"
     monkeypatch.setenv(kubeapi.NAMESPACE_ENV, "other")
     assert kubeapi.own_namespace() == "other"
+
+
+def test_the_end_of_a_log_is_read_with_bounds(server: Server, api: ApiCluster) -> None:
+    server.answers = [(200, b"one\n\xff\n" + b"x" * 100)]
+    assert api.log("check", "vmferry", "main", lines=7, limit=20) == "one\n\ufffd\n" + "x" * 14
+    ((method, path, _, _),) = server.asked
+    assert (method, path) == (
+        "GET",
+        "/api/v1/namespaces/vmferry/pods/check/log?container=main&tailLines=7&limitBytes=20",
+    )
+
+
+def test_a_log_that_may_not_be_read_names_the_right(server: Server, api: ApiCluster) -> None:
+    words = 'pods "check" is forbidden: User "sa" cannot get resource "pods/log"'
+    server.answers = [(403, status("Forbidden", words))]
+    with pytest.raises(StepError) as caught:
+        api.log("check", "vmferry", "main", lines=7, limit=20)
+    assert caught.value.code is Exit.DENIED
+    assert "get on pods/log" in str(caught.value)
+
+
+def test_a_log_of_a_pod_with_a_bad_name_is_not_requested(server: Server, api: ApiCluster) -> None:
+    with pytest.raises(StepError):
+        api.log("../secrets/x", "vmferry", "main", lines=7, limit=20)
+    assert server.asked == []

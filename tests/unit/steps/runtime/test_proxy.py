@@ -10,11 +10,6 @@ from steps.runtime import proxy
 PROXY = "http://proxy.corp:3128"
 
 
-def test_a_child_process_gets_only_the_proxy_variables() -> None:
-    chosen = {"https_proxy": PROXY, "HTTP_PROXY": PROXY, "No_Proxy": "a", "ALL_PROXY": ""}
-    assert proxy.environment_variables({**chosen, "FTP_PROXY": PROXY, "HOME": "/"}) == chosen
-
-
 @pytest.mark.parametrize(
     ("url", "environment", "expected"),
     [

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from steps import admit, preflight
+from steps.model import leftovers
 from steps.model.contract import CREDENTIALS, OUTPUTS, REQUEST, SCRATCH, StepError
-from steps.model.leftovers import LEFT
 from steps.model.machine_output import MACHINE_OUTPUT
 from steps.model.volumes import VOLUMES
 from steps.runtime.program import Arguments
@@ -70,4 +70,4 @@ def test_output_parameters_are_the_files_of_the_steps() -> None:
     }
     assert files["preflight"] == {OUTPUTS / preflight.DISKS, OUTPUTS / MACHINE_OUTPUT}
     assert files["admit"] == {OUTPUTS / name for name in (admit.DISKS, admit.ADMISSION, VOLUMES)}
-    assert files["release-source"] == {OUTPUTS / LEFT}
+    assert files["release-source"] == {OUTPUTS / leftovers.OUTPUT}

@@ -14,6 +14,7 @@ from steps.model.plan import ImportRef, Plan, SourcePlan, TargetKind, TargetPlan
 from steps.model.sources import SourceKind
 from tests.unit.builders import a_plan
 from workflows import argo_names
+from workflows.accounts import limits_key
 from workflows.author.installation import Installation
 from workflows.author.template import DESCRIPTION, TITLE
 from workflows.author.workflow import author
@@ -71,7 +72,8 @@ def test_labels_are_valid(plan: Plan) -> None:
 
 @given(plans, st.sampled_from(Limit))
 def test_keys_of_limits_are_valid(plan: Plan, limit: Limit) -> None:
-    assert CONFIG_KEY.fullmatch(argo_names.limit_key(argo_names.source_key(plan.source), limit))
+    for key in (argo_names.row_key(plan.source), limits_key(plan.source, {"username": "dQ=="})):
+        assert CONFIG_KEY.fullmatch(argo_names.limit_key(key, limit))
 
 
 @given(plans)
@@ -94,9 +96,9 @@ def test_shortened_labels_stay_different() -> None:
     assert names.label_value("web.prod") == "web.prod"
 
 
-def test_sources_with_the_same_name_have_different_limit_keys() -> None:
+def test_sources_with_the_same_name_have_different_rows() -> None:
     keys = {
-        argo_names.source_key(SourcePlan(kind=kind, name="vc", namespace=namespace, endpoint=""))
+        argo_names.row_key(SourcePlan(kind=kind, name="vc", namespace=namespace, endpoint=""))
         for kind in SourceKind
         for namespace in ("a", "b")
     }

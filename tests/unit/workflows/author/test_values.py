@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from controller.operator.options import Options
+from steps.model.plan import ImportLimits
 from tests.unit.workflows.author.rendered import CHART, PROGRAMS, Json, parse
 from workflows.author.installation import Installation
 
@@ -79,6 +80,9 @@ def test_default_values_equal_those_of_the_controller() -> None:
     assert VALUES["scratch"] == options.settings.scratch.model_dump(mode="json", by_alias=True)
     limits = {key: VALUES["limits"][key] for key in ("machines", "streams")}
     assert limits == options.limits.model_dump()
+    of_imports = ("maxDisks", "maxDiskCapacity", "maxScratchPerNamespace")
+    given_limits = ImportLimits.model_validate({key: VALUES["limits"][key] for key in of_imports})
+    assert given_limits == options.settings.limits
 
 
 def test_chart_and_image_have_the_same_version() -> None:

@@ -27,6 +27,8 @@ RECORDED: Final = {
 WORDS: Final = "storage quota of namespace default is used up: 45Gi asked, 40Gi left; raise the quota"
 
 Json = dict[str, Any]
+RELEASE: Final = "onExit.release-source"
+"""The release of the source in the exit handler, as `node` names it."""
 
 
 def later(seconds: float) -> datetime:
@@ -58,6 +60,12 @@ def node(
     return {**made, **more}
 
 
+def exited(left: str = "[]", **more: Any) -> Json:
+    """The step of the exit handler, which has ended and reports `left` (JSON)."""
+    outputs = {"exitCode": "0", "parameters": [{"name": "left", "value": left}]}
+    return node(RELEASE, **{"templateName": "release-source", "outputs": outputs, "end": 20, **more})
+
+
 def failed(stage: str, code: int | None, words: str = "", disk: str | None = None, **more: Any) -> Json:
     message = f"main: Error (exit code {code}): {words}\n" if code is not None else words
     outputs = {} if code is None else {"outputs": {"exitCode": str(code)}}
@@ -68,13 +76,6 @@ def failed(stage: str, code: int | None, words: str = "", disk: str | None = Non
 def found(disks: tuple[str, ...] = DISKS) -> Json:
     outputs = {"exitCode": "0", "parameters": [{"name": "disks", "value": json.dumps(disks)}]}
     return node("preflight", outputs=outputs)
-
-
-def released(*left: str, phase: str = "Succeeded") -> list[Json]:
-    """The nodes of the exit handler; `left` is what the source keeps."""
-    outputs = {"exitCode": "0", "parameters": [{"name": "left", "value": json.dumps(left)}]}
-    step = node("onExit.release-source", phase, outputs=outputs if phase == "Succeeded" else {})
-    return [node("onExit", phase, kind="DAG", templateName="cleanup"), step]
 
 
 def upto(stage: str, disks: tuple[str, ...] = DISKS) -> list[Json]:

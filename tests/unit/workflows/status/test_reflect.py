@@ -15,17 +15,18 @@ from tests.unit.workflows.status.situations import (
     DISKS,
     IMPORT,
     NOW,
+    RELEASE,
     RUN,
     WORDS,
     Json,
     a_shape,
     at,
+    exited,
     failed,
     found,
     later,
     node,
     reflected,
-    released,
     summary,
     upto,
     workflow,
@@ -94,19 +95,19 @@ OVER = [  # nodes, end of the Workflow, (importStatus, step, reason)
         (ImportPhase.FAILED, "", "WorkflowFailed"),
     ),
     (
-        [*upto("image"), failed("serve", 20, "the image failed", "disk-1"), *released()],
+        [*upto("image"), failed("serve", 20, "the image failed", "disk-1"), exited()],
         {},
         (ImportPhase.FAILED, "", "WorkflowFailed"),
     ),
     ([found()], {"message": "invalid spec: no such template"}, (ImportPhase.FAILED, "", "WorkflowFailed")),
     ([], {"phase": "Error"}, (ImportPhase.FAILED, "", "WorkflowFailed")),
     (
-        [*upto("start"), node("start"), failed("onExit.release-source", None, "pod deleted")],
+        [*upto("start"), node("start"), failed(RELEASE, None, "pod deleted")],
         {},
         (ImportPhase.RUNNING, "", "VirtualMachineRunning"),
     ),
     (
-        [*upto("start"), failed("onExit.release-source", None, "pod deleted")],
+        [*upto("start"), failed(RELEASE, None, "pod deleted")],
         {},
         (ImportPhase.CREATED, "", "VirtualMachineReady"),
     ),
@@ -264,12 +265,12 @@ GOES_ON = [  # nodes, (reason, step), part of the message
         f"image disk-1 failed: {WORDS}",
     ),
     (
-        [*upto("start"), node("start"), *released(phase="Running")],
+        [*upto("start"), node("start"), node(RELEASE, "Running")],
         ("VirtualMachineRunning", ""),
         "is imported and runs",
     ),
     (
-        [failed("preflight", 11, "no"), *released(phase="Running")],
+        [failed("preflight", 11, "no"), node(RELEASE, "Running")],
         ("Denied", "preflight"),
         "preflight failed: no",
     ),
@@ -426,7 +427,7 @@ def test_paused_and_cancelled_workflows_have_their_reasons() -> None:
     assert paused.message.startswith("Paused: ")
     assert summary(reflected(*busy, spec={"shutdown": "Stop", "suspend": True})).reason == "Cancelling"
     assert reflected(*busy, spec={"shutdown": "Stop"}).step == "stop"
-    assert reflected(*busy, *released(phase="Running"), spec={"shutdown": "Stop"}).step == "release-source"
+    assert reflected(*busy, node(RELEASE, "Running"), spec={"shutdown": "Stop"}).step == "release-source"
 
 
 BLAME = [  # nodes, title of the step to blame, its message
@@ -457,7 +458,7 @@ BLAME = [  # nodes, title of the step to blame, its message
     ),
     ([failed("export", 1, "a (b): c", "disk-0")], "export disk-0", "a (b): c"),
     (
-        [failed("onExit.release-source", 1, "no", end=1), failed("build", 19, "taken", end=2)],
+        [failed(RELEASE, 1, "no", end=1), failed("build", 19, "taken", end=2)],
         "build",
         "taken",
     ),

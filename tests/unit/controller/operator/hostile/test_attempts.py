@@ -3,73 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Final
 
 import pytest
 
-from controller.operator.options import Options
-from controller.operator.routing import SourceKey
+from controller.operator.sources.accounts import MOST_ACCOUNTS
 from controller.operator.sources.attempts import LONGEST_PAUSE, MOST_REFUSALS
-from controller.operator.sources.check import SourceVerdict
-from controller.operator.sources.reconcile import MOST_ACCOUNTS, SourceReconciler
-from steps.model.kinds import SECRET, SOURCES
-from steps.model.sources import SourceKind
-from tests.unit.controller.operator.world import World
-from workflows.api.sources import Source
-from workflows.api.status import SourceStatus
-
-VMWARE: Final = SOURCES[SourceKind.VMWARE]
-KEY: Final = SourceKey(VMWARE, "default", "vcenter")
-DENIED: Final = SourceVerdict(ready=False, reason="Denied", message="the password is wrong")
-UNREACHABLE: Final = SourceVerdict(ready=False, reason="Unreachable", message="nobody answers")
-
-
-class Place:
-    """A source, the controller that checks it, and a clock."""
-
-    def __init__(self, verdict: SourceVerdict) -> None:
-        self.world, self.verdict = World(), verdict
-        self.world.set_source("")
-        self.attempts: list[tuple[str, bytes]] = []
-        self.restart()
-
-    def restart(self) -> None:
-        """A new process: it knows only what is in the cluster."""
-        self.reconciler = SourceReconciler(
-            self.world.cluster, Options(), self._verify, lambda: self.world.now
-        )
-
-    def _verify(self, source: Source, credentials: Mapping[str, bytes], _options: Options) -> SourceVerdict:
-        self.attempts.append((source.metadata.name, credentials["password"]))
-        return self.verdict
-
-    def wait(self, seconds: float, *keys: SourceKey) -> None:
-        """Reconcile the sources whenever they ask for it."""
-        end = self.world.now + timedelta(seconds=seconds)
-        due = dict.fromkeys(keys or (KEY,), self.world.now)
-        while (key := min(due, key=lambda one: due[one])) and due[key] <= end:
-            self.world.now = max(self.world.now, due[key])
-            again = self.reconciler.reconcile(key)
-            due[key] = self.world.now + timedelta(seconds=again or 1)
-        self.world.now = end
-
-    @property
-    def status(self) -> SourceStatus:
-        found = self.world.cluster.peek(VMWARE, "vcenter", "default")
-        assert found is not None
-        return SourceStatus.read(found["status"])
-
-    def another_source(self, name: str, **spec: Any) -> SourceKey:
-        """One more source with the same Secret."""
-        found = self.world.cluster.peek(VMWARE, "vcenter", "default")
-        assert found is not None
-        metadata = {"name": name, "namespace": "default", "generation": 1}
-        self.world.cluster.put(
-            {**found, "metadata": metadata, "spec": {**found["spec"], **spec}, "status": {}}
-        )
-        return SourceKey(VMWARE, "default", name)
+from steps.model.kinds import SECRET
+from tests.unit.controller.operator.kubelet import check_pods
+from tests.unit.controller.operator.sources.place import DENIED, KEY, READY, UNREACHABLE, VMWARE, Place
 
 
 def test_a_wrong_password_is_tried_twice() -> None:
@@ -92,7 +34,7 @@ def test_a_changed_password_is_tried() -> None:
     place = Place(DENIED)
     place.wait(3600)
     place.world.set_password("right")
-    place.verdict = SourceVerdict(ready=True)
+    place.answer = READY
     place.wait(60)
     assert place.attempts[MOST_REFUSALS:] == [("vcenter", b"right")]
     assert place.status.status == "clusterReady"
@@ -104,7 +46,7 @@ def test_a_person_may_ask_for_another_attempt() -> None:
     place.wait(3600)
     note = {"metadata": {"annotations": {"migration.harvesterhci.io/retry": "true"}}}
     place.world.cluster.patch(VMWARE, "vcenter", note, "default")
-    place.verdict = SourceVerdict(ready=True)
+    place.answer = READY
     place.wait(300)
     assert place.status.status == "clusterReady"
     found = place.world.cluster.peek(VMWARE, "vcenter", "default")
@@ -152,23 +94,32 @@ def test_a_source_that_does_not_answer_is_asked_less_and_less() -> None:
 def test_a_source_that_answers_again_is_ready_within_ten_minutes() -> None:
     place = Place(UNREACHABLE)
     place.wait(7200)
-    place.verdict = SourceVerdict(ready=True)
+    place.answer = READY
     place.wait(LONGEST_PAUSE + 30)
     assert place.status.status == "clusterReady"
+
+
+def test_a_ready_source_is_checked_again_after_the_clock_was_set_back() -> None:
+    place = Place(READY)
+    place.wait(1)
+    place.world.now -= timedelta(hours=5)
+    assert len(place.attempts) == 1
+    place.wait(1)
+    assert len(place.attempts) == 2
 
 
 def test_a_clock_that_was_set_back_delays_nothing() -> None:
     place = Place(UNREACHABLE)
     place.wait(3600)
     place.world.now -= timedelta(hours=5)
-    place.verdict = SourceVerdict(ready=True)
+    place.answer = READY
     place.wait(60)
     assert place.status.status == "clusterReady"
 
 
 @pytest.mark.parametrize("record", [None, "x", {"time": "now"}, {"time": 7, "failures": "many"}, []])
 def test_a_record_that_somebody_else_wrote_stops_nothing(record: object) -> None:
-    place = Place(SourceVerdict(ready=True))
+    place = Place(READY)
     found = place.world.cluster.peek(VMWARE, "vcenter", "default")
     assert found is not None
     found["status"] = {"status": "clusterNotReady", "observedGeneration": 1, "verification": record}
@@ -177,7 +128,7 @@ def test_a_record_that_somebody_else_wrote_stops_nothing(record: object) -> None
 
 
 def test_a_secret_that_cannot_be_decoded_is_reported_once() -> None:
-    place = Place(SourceVerdict(ready=True))
+    place = Place(READY)
     found = place.world.cluster.peek(SECRET, "credentials", "default")
     assert found is not None
     found["data"]["password"] = base64.b64encode(b"x").decode()[:-1]
@@ -190,11 +141,11 @@ def test_passwords_that_change_all_the_time_use_no_memory() -> None:
     place = Place(DENIED)
     for number in range(MOST_ACCOUNTS + 50):
         place.world.set_password(f"wrong-{number}")
-        place.reconciler.reconcile(KEY)
+        place.look()
     assert len(place.attempts) == MOST_ACCOUNTS + 50
     assert len(place.reconciler._accounts._refusals) == MOST_ACCOUNTS
-    place.reconciler.reconcile(place.another_source("copy"))
-    place.reconciler.reconcile(place.another_source("copy-2"))
+    place.look(key=place.another_source("copy"))
+    place.look(key=place.another_source("copy-2"))
     assert len(place.attempts) == MOST_ACCOUNTS + 51, "the latest ones are known"
 
 
@@ -204,8 +155,52 @@ def test_passwords_that_change_all_the_time_use_no_memory() -> None:
 )
 def test_an_address_that_cannot_be_read_is_reported(endpoint: str) -> None:
     place = Place(DENIED)
-    place.reconciler.reconcile(place.another_source("typo", endpoint=endpoint))
+    place.look(key=place.another_source("typo", endpoint=endpoint))
     found = place.world.cluster.peek(VMWARE, "typo", "default")
     assert found is not None
     assert "is not an address; write https://" in found["status"]["message"]
     assert place.attempts == []
+
+
+def test_checks_with_one_account_never_run_at_the_same_time() -> None:
+    """Otherwise all of them would try the wrong password before the first refusal is known."""
+    place = Place(answer=None)
+    keys = [place.another_source(f"copy-{number}", namespace=f"team-{number}") for number in range(6)]
+    consent = ",".join(f"team-{number}/VmwareSource/copy-{number}" for number in range(6))
+    secret = place.cluster.peek(SECRET, "credentials", "default")
+    assert secret is not None
+    secret["metadata"]["annotations"] = {"migration.harvesterhci.io/used-by": consent}
+    for key in (KEY, *keys):
+        place.look(key=key)
+    assert len(place.attempts) == 1
+    place.answer = DENIED
+    place.wait(3600, KEY, *keys)
+    assert len(place.attempts) == MOST_REFUSALS
+    assert check_pods(place.cluster) == []
+
+
+def test_a_password_that_changes_while_it_is_tried_is_counted_as_it_was() -> None:
+    """Somebody who touches the Secret all the time must not cause more attempts."""
+    place = Place(answer=None)
+    for _ in range(5):
+        place.look(60)
+        place.world.set_password("secret")  # the same text in a new version
+        place.answer = DENIED
+        place.wait(30)
+        place.answer = None
+    assert len(place.attempts) == MOST_REFUSALS
+
+
+def test_a_secret_that_comes_and_goes_causes_no_more_attempts() -> None:
+    place = Place(answer=None)
+    for _ in range(5):
+        place.world.set_password("secret")
+        place.look(60)
+        place.cluster.drop(SECRET, "credentials", "default")
+        place.look(31)
+        place.answer = DENIED
+        place.kubelet.sync()
+        place.look(1)
+        place.answer = None
+    assert len(place.attempts) == MOST_REFUSALS
+    assert check_pods(place.cluster) == []

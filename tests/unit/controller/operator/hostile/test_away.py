@@ -8,7 +8,7 @@ import pytest
 
 from steps.model.kinds import CONFIG_MAP
 from tests.unit.controller.operator.world import World
-from tests.unit.workflows.status.situations import node, released
+from tests.unit.workflows.status.situations import RELEASE, exited, node
 
 
 def running() -> World:
@@ -30,7 +30,7 @@ def test_the_first_look_after_a_long_time_stops_the_workflow(away: timedelta) ->
     assert world.workflow()["spec"]["shutdown"] == "Stop"
     assert world.cluster.all(CONFIG_MAP, "vmferry") != []
     assert "GaveUp" not in world.events()
-    world.argo(node("preflight"), *released(), phase="Failed")
+    world.argo(node("preflight"), exited(), phase="Failed")
     world.look(2)
     assert world.raw is None
 
@@ -60,7 +60,7 @@ def test_a_restart_does_not_start_the_time_again() -> None:
 
 def test_a_succeeded_import_whose_exit_handler_runs_waits_for_it() -> None:
     world = running()
-    world.argo(node("preflight"), node("start"), *released(phase="Running"))
+    world.argo(node("preflight"), node("start"), node(RELEASE, "Running"))
     found = world.raw
     assert found is not None
     found["status"]["importStatus"] = "virtualMachineRunning"

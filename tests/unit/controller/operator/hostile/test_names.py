@@ -13,7 +13,6 @@ import pytest
 
 from controller.operator.options import Options
 from controller.operator.routing import SourceKey
-from controller.operator.sources.check import SourceVerdict
 from controller.operator.sources.reconcile import SourceReconciler
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import CONFIG_MAP, IMPORT, SECRET, SOURCES, STORAGE_CLASS, Kind
@@ -184,10 +183,10 @@ def test_a_field_of_a_source(kind: SourceKind, path: tuple[str, ...], name: str)
     metadata = {"name": "hostile", "namespace": "default", "generation": 1}
     place = {"apiVersion": SOURCES[kind].api_version, "kind": str(kind), "metadata": metadata}
     world.cluster.put({**place, "spec": spec})
-    reconciler = SourceReconciler(
-        world.cluster, Options(), lambda *_: SourceVerdict(ready=True), lambda: world.now
-    )
-    reconciler.reconcile(SourceKey(SOURCES[kind], "default", "hostile"))
+    reconciler = SourceReconciler(world.cluster, Options(), world.checks, lambda: world.now)
+    for _ in range(2):
+        reconciler.reconcile(SourceKey(SOURCES[kind], "default", "hostile"))
+        world.kubelet.sync()
     found = world.cluster.peek(SOURCES[kind], "hostile", "default")
     assert found is not None
     assert sizes(found.get("status")) < STATUS_BYTES

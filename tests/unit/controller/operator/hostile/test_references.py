@@ -12,13 +12,12 @@ from controller.operator.observe.grant import ALLOWED
 from controller.operator.observe.secret import CONSENT, LABEL_CREDENTIALS
 from controller.operator.options import Options, References
 from controller.operator.routing import SourceKey
-from controller.operator.sources.check import SourceVerdict
 from controller.operator.sources.reconcile import SourceReconciler
 from steps.model.kinds import IMPORT, REFERENCE_GRANT, SECRET, SOURCES, Object
 from steps.model.names import LABEL_RUN
 from steps.model.sources import SourceKind
+from tests.unit.controller.operator.kubelet import Exited, Files, credentials
 from tests.unit.controller.operator.world import KEY, World
-from workflows.api.sources import Source
 from workflows.api.status import SourceStatus
 
 OVA: Final = SOURCES[SourceKind.OVA]
@@ -35,13 +34,14 @@ class Tenant:
         self.cluster.namespaces |= {"tenant", "kube-system"}
         self.sent: list[Mapping[str, bytes]] = []
         """The credentials that the source was checked with."""
+        self.world.script.answer = self._verify
         self.reconciler = SourceReconciler(
-            self.cluster, options or Options(), self._verify, lambda: self.world.now
+            self.cluster, options or Options(), self.world.checks, lambda: self.world.now
         )
 
-    def _verify(self, _source: Source, credentials: Mapping[str, bytes], _options: Options) -> SourceVerdict:
-        self.sent.append(credentials)
-        return SourceVerdict(ready=True)
+    def _verify(self, _pod: Object, files: Files) -> Exited:
+        self.sent.append(credentials(files))
+        return Exited(0)
 
     def secret(self, namespace: str, **parts: Any) -> Object:
         data = {key: encoded(value) for key, value in {"username": "root", "password": "TOP-SECRET"}.items()}
@@ -56,6 +56,8 @@ class Tenant:
         self.cluster.put(
             {"apiVersion": OVA.api_version, "kind": OVA.kind, "metadata": metadata, "spec": spec}
         )
+        self.reconciler.reconcile(SOURCE)
+        self.world.kubelet.sync()
         self.reconciler.reconcile(SOURCE)
         found = self.cluster.peek(OVA, "s", "tenant")
         assert found is not None
@@ -127,13 +129,13 @@ def test_a_source_in_the_release_namespace_needs_the_label_too(copy: bool) -> No
     source["metadata"] = {"name": "v", "namespace": "vmferry", "generation": 1}
     source["spec"] = {"endpoint": "https://vcenter/sdk", "credentials": {"name": "c"}}
     world.cluster.put(source)
-    reconciler = SourceReconciler(
-        world.cluster, Options(), lambda *_: SourceVerdict(ready=True), lambda: world.now
-    )
+    reconciler = SourceReconciler(world.cluster, Options(), world.checks, lambda: world.now)
     key = SourceKey(VMWARE, "vmferry", "v")
 
     def status() -> SourceStatus:
-        reconciler.reconcile(key)
+        for _ in range(2):
+            reconciler.reconcile(key)
+            world.kubelet.sync()
         found = world.cluster.peek(VMWARE, "v", "vmferry")
         assert found is not None
         return SourceStatus.read(found["status"])

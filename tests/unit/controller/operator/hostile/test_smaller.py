@@ -1,21 +1,17 @@
-"""The smaller findings of the controller: packed nodes (F19), log lines, the probe and health (F24)."""
+"""The smaller findings of the controller: packed nodes (F19), log lines and health (F24)."""
 
 from __future__ import annotations
 
-import contextlib
 import http.client
-import http.server
-import json
 import re
 import socket
 import threading
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from prometheus_client.registry import Collector
 
-from controller.operator import health, probe, telemetry
+from controller.operator import health, telemetry
 from controller.operator.routing import EventRouter
 from controller.operator.sweep import sweep
 from controller.operator.workqueue import Queue
@@ -96,52 +92,6 @@ def test_a_name_in_another_script_stays_readable() -> None:
     assert 'msg="Größe 大"' in telemetry._logfmt(None, "", {"level": "info", "msg": "Größe 大"})
 
 
-def test_the_probe_imports_nothing_from_its_working_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "steps").mkdir()
-    (tmp_path / "steps" / "verify.py").write_text("open('ran', 'w').close()")
-    (tmp_path / "steps" / "__init__.py").touch()
-    monkeypatch.chdir(tmp_path)
-    with probe.request_folder("{}", {}) as folder:
-        probe.run_program("steps.verify", folder, 30)
-    assert not (tmp_path / "ran").exists()
-
-
-LOGIN: Final = {"username": b"u", "password": b"p", "project_name": b"p", "domain_name": b"d"}
-
-
-def test_a_source_that_answers_without_end_does_not_use_up_the_memory() -> None:
-    """The kernel would end the controller, too: they share the limit of the container."""
-    sent, most = 0, 1 << 30
-
-    class Endless(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            nonlocal sent
-            self.send_response(200)
-            self.end_headers()
-            with contextlib.suppress(OSError):
-                while sent < most:
-                    sent += self.wfile.write(b" " * (1 << 20))
-
-        def log_message(self, *_: Any) -> None:
-            """Nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        plan = {
-            "kind": "OpenstackSource",
-            "name": "s",
-            "endpoint": f"http://127.0.0.1:{server.server_port}/v3",
-        }
-        with probe.request_folder(json.dumps(plan), LOGIN) as folder:
-            result = probe.run_program("steps.verify", folder, 60)
-        server.shutdown()
-    assert result is not None
-    assert result.code != 0, result.words
-    assert 0 < sent < 2 * probe.MEMORY, result.words
-
-
 class Nothing(Collector):
     def collect(self) -> list[Any]:
         return []
@@ -165,6 +115,20 @@ def test_silent_connections_hold_no_threads(monkeypatch: pytest.MonkeyPatch) -> 
         server.shutdown()
         server.server_close()
     assert threading.active_count() <= before + 2
+
+
+def test_health_answers_both_families() -> None:
+    """The kubelet of an IPv6-only cluster asks the pod's IPv6 address."""
+    server = health.serve(Nothing(), lambda: "", lambda: "", port=0)
+    try:
+        for host in ("127.0.0.1", "::1") if socket.has_dualstack_ipv6() else ("127.0.0.1",):
+            asking = http.client.HTTPConnection(host, server.server_port, timeout=10)
+            asking.request("GET", "/healthz")
+            assert asking.getresponse().status == 200
+            asking.close()
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_sources_that_nobody_uses_are_forgotten() -> None:

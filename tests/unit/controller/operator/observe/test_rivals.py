@@ -26,6 +26,7 @@ from steps.model.sources import SourceKind
 from steps.runtime.cluster import Cluster
 from steps.runtime.program import MACHINE
 from tests.unit.builders import a_machine
+from tests.unit.controller.operator.kubelet import described
 from tests.unit.controller.operator.world import World
 from tests.unit.workflows.status.situations import failed, found, node, upto
 from workflows.api.conditions import find
@@ -66,7 +67,8 @@ class Rivals(World):
     def see(self, *keys: Key, times: int = 1) -> float | None:
         again: float | None = None
         for key in keys * times:
-            again = reconcile(self.cluster, self.options, key, self.ledger, lambda: self.now)
+            again = reconcile(self.cluster, self.options, key, self.ledger, lambda: self.now, self.checks)
+            self.kubelet.sync()
         return again
 
     def import_(self, key: Key) -> Object:
@@ -176,10 +178,10 @@ def test_a_retry_waits_for_the_import_that_started_meanwhile() -> None:
     "held", [{"suspend": True}, {"cancel": True}, {"dryRun": True}, {"storageClass": "slow"}]
 )
 def test_an_older_import_that_does_not_start_claims_nothing(
-    held: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    held: dict[str, Any],
 ) -> None:
-    monkeypatch.setattr("controller.operator.act.dryrun.run_preflight", lambda *_: a_machine())
     world = Rivals()
+    world.script.answer = lambda *_: described(a_machine())
     world.ask(OLD, **held)
     world.ask(YOUNG)
     world.see(OLD, YOUNG)
@@ -309,6 +311,56 @@ def test_two_imports_of_one_ova_may_run_together() -> None:
     world.ask(YOUNG, targetVirtualMachineName="two", sourceCluster=source)
     world.see(OLD, YOUNG)
     assert world.begun() == {"old", "young"}
+
+
+# --- imported before
+
+
+def imported(first: Key, second: Key) -> Rivals:
+    """The VM was imported by the first, and is imported again by the second."""
+    world = Rivals()
+    world.ask(first, targetVirtualMachineName="one")
+    world.see(first)
+    world.ran(first, *DONE, phase="Succeeded")
+    world.see(first, times=2)
+    world.ask(second, targetVirtualMachineName="two")
+    world.see(second)
+    return world
+
+
+def warning_of(world: Rivals, key: Key) -> str:
+    made = find(world.status_of(key).import_conditions, "ImportedBefore")
+    return made.message if made else ""
+
+
+def test_a_vm_that_was_imported_before_is_a_warning() -> None:
+    world = imported(OLD, YOUNG)
+    assert world.begun() == {"old", "young"}
+    assert "import old has imported web01 of VmwareSource default/vcenter before" in warning_of(world, YOUNG)
+    assert "ImportedBefore" in world.warnings()
+    run = world.status_of(YOUNG).workflow
+    assert run is not None
+    world.argo(found(), phase="Running", name=run.name)
+    world.see(YOUNG, times=2)
+    assert warning_of(world, YOUNG), "it stays while the import runs"
+
+
+def test_an_earlier_import_of_another_namespace_is_not_named() -> None:
+    world = imported(TENANT, YOUNG)
+    assert "an import in another namespace has imported web01" in warning_of(world, YOUNG)
+    for word in ("secret", "tenant"):
+        assert word not in str(world.import_(YOUNG))
+
+
+def test_an_earlier_import_of_another_vm_is_no_warning() -> None:
+    world = imported(OLD, YOUNG)
+    world.import_(OLD)["spec"]["virtualMachineName"] = "web02"
+    third: Key = ("default", "third")
+    MINUTES[third] = "40"
+    world.ask(third, vm="web03")
+    world.see(third)
+    assert "third" in world.begun()
+    assert warning_of(world, third) == ""
 
 
 # --- one name

@@ -13,6 +13,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.plan import DiskFormat
 from steps.providers import connect
 from steps.providers.ova.source_file import HttpSettings
+from steps.runtime.guard import REDIRECT_HOSTS
 from tests.forwardproxy import Forward, forward
 from tests.provider_contract import ignore
 from tests.tls import SelfSigned
@@ -45,6 +46,79 @@ def test_redirects_are_followed_without_the_login(access: MakeAccess, body: byte
             assert {asked.login is not None for asked in home.asked} == {True}
         assert mirror.asked
         assert {asked.login for asked in mirror.asked} == {None}
+
+
+def elsewhere(site: Site, path: str) -> str:
+    """The URL of a page under another name of the same server: another host, for who follows a redirect."""
+    return site.base.replace("localhost", "127.0.0.1") + path
+
+
+def test_a_redirect_to_another_host_is_refused_before_it_is_requested(
+    access: MakeAccess, body: bytes, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Site({"/m.ova": Page(Behaviour(body))}) as mirror:
+        with Site({"/latest": elsewhere(mirror, "/m.ova")}) as home:
+            url = home.base + "/latest"
+            describe(access, url)  # without a restriction, as on somebody's computer
+            mirror.asked.clear()
+            monkeypatch.setenv(REDIRECT_HOSTS, "")
+            error = refused(lambda: describe(access, url))
+        assert error.code is Exit.INVALID
+        assert f"{url} redirects to the host '127.0.0.1'" in str(error)
+        assert "spec.redirectHosts" in str(error)
+        assert mirror.asked == []
+
+
+@pytest.mark.parametrize(
+    ("installation", "source"), [("127.0.0.1", ()), ("", ("127.0.0.1",)), ("cdn.example.com", ("*",))]
+)
+def test_a_redirect_to_an_allowed_host_is_followed_without_the_login(
+    access: MakeAccess,
+    body: bytes,
+    raws: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    installation: str,
+    source: tuple[str, ...],
+) -> None:
+    """As with an object store that makes a presigned URL for each request."""
+    monkeypatch.setenv(REDIRECT_HOSTS, installation)
+    with Site({"/m.ova?X-Amz-Signature=abc": Page(Behaviour(body))}) as store:
+        pages = {"/m.ova": elsewhere(store, "/m.ova?X-Amz-Signature=abc")}
+        with (
+            Site(pages) as home,
+            connect(access(home.base + "/m.ova", redirect_hosts=source, **ALICE)) as opened,
+        ):
+            machine = opened.describe("web", None)
+            landed = opened.export(machine, machine.disks[0], tmp_path / "d.raw", DiskFormat.RAW, ignore)
+            assert landed.path.read_bytes() == raws[0].read_bytes()
+            assert {asked.login is not None for asked in home.asked} == {True}
+        assert {asked.login for asked in store.asked} == {None}
+
+
+def test_a_disk_of_a_package_is_not_read_from_another_host(
+    access: MakeAccess, raws: list[Path], tmp_path: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a package could make a disk of any answer in the network of the import (finding F3)."""
+    monkeypatch.setenv(REDIRECT_HOSTS, "")
+    files = build_files(raws, name="m").contents
+    with Site({"/internal": Page(Behaviour(b"INTERNAL-ANSWER"))}) as internal:
+        pages: dict[str, Page | str | int] = {
+            f"/{name}": Page(Behaviour(content)) for name, content in files.items()
+        }
+        (disk,) = (name for name in pages if name.endswith("disk1.vmdk"))
+        pages[disk] = elsewhere(internal, "/internal")
+        with Site(pages) as site:
+            url = site.base + "/m.ovf"
+
+            def land() -> None:
+                with connect(access(url)) as source:
+                    machine = source.describe("web", None)
+                    source.export(machine, machine.disks[0], tmp_path / "d.raw", DiskFormat.RAW, ignore)
+
+            assert refused(land).code is Exit.INVALID
+        assert internal.asked == []
+    assert not (tmp_path / "d.raw").exists()
 
 
 @pytest.mark.parametrize(

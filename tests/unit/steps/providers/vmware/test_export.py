@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from steps.disk.source import Source
 from steps.model.contract import Exit, StepError
 from steps.providers.vmware import export, lease
 from steps.providers.vmware.devices import Slot
+from steps.providers.vmware.endpoint import Endpoint
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +62,48 @@ def test_an_iso_or_nvram_is_never_selected(flag: bool | None) -> None:
 def test_the_only_disk_is_selected_whatever_its_key() -> None:
     assert picked([url("x"), url("n", disk=False)], SATA, is_only_disk=True) == "x"
     assert picked([url("x", disk=None, targetId="disk-0.VMDK")], SATA, is_only_disk=True) == "x"
+
+
+def requested(lease_url: str, endpoint: str = "https://vcenter.example/sdk") -> Source:
+    """The download of a disk whose lease has that URL, with a session at the endpoint."""
+    session = SimpleNamespace(
+        endpoint=Endpoint.parse(endpoint), cookie="vmware_soap_session=secret", tls_for=lambda *_: None
+    )
+    return export._with_url(cast("Any", session), url("a", url=lease_url), Source(url=""))
+
+
+@pytest.mark.parametrize(
+    "lease_url",
+    [
+        "https://*/nfc/a/disk-0.vmdk",
+        "https://*:902/nfc/a/disk-0.vmdk",
+        "https://vcenter.example/nfc/a/disk-0.vmdk",
+        "https://VCENTER.example:443/nfc/a/disk-0.vmdk",
+    ],
+)
+def test_the_cookie_goes_to_the_origin_of_the_session(lease_url: str) -> None:
+    assert requested(lease_url).headers == {"Cookie": "vmware_soap_session=secret"}
+
+
+@pytest.mark.parametrize(
+    "lease_url",
+    [
+        "http://vcenter.example/nfc/a/disk-0.vmdk",
+        "http://vcenter.example:443/nfc/a/disk-0.vmdk",
+        "https://vcenter.example:8443/nfc/a/disk-0.vmdk",
+        "https://esx-1.example/nfc/a/disk-0.vmdk",
+        "http://*/nfc/a/disk-0.vmdk",
+    ],
+)
+def test_the_cookie_goes_nowhere_else(lease_url: str) -> None:
+    """It opens the whole session: not in clear, and not to another server on that host."""
+    assert requested(lease_url).headers == {}
+
+
+def test_a_forwarded_port_is_kept() -> None:
+    made = requested("https://*/nfc/a/disk-0.vmdk", "https://[fe80::1]:8443/sdk")
+    assert made.url == "https://[fe80::1]:8443/nfc/a/disk-0.vmdk"
+    assert made.headers
 
 
 def test_several_unknown_disks_are_refused() -> None:

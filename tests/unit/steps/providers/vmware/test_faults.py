@@ -12,7 +12,7 @@ import pytest
 import stamina
 from pyVmomi import vim, vmodl
 
-from steps.model.contract import Exit
+from steps.model.contract import Exit, NoAnswerError
 from steps.providers.vmware import faults
 from steps.providers.vmware.endpoint import Endpoint
 from steps.runtime import retry
@@ -48,6 +48,29 @@ def test_a_fault_has_its_exit_code(given: Any, code: Exit) -> None:
     assert str(error).startswith("cannot do it: ")
 
 
+@pytest.mark.parametrize(
+    ("given", "is_away"),
+    [
+        (fault.NotAuthenticated(privilegeId="System.View"), True),
+        (fault.Timedout(), True),
+        (runtime.HostNotConnected(), True),
+        (runtime.HostNotReachable(), True),
+        (runtime.RequestCanceled(), True),
+        (runtime.SystemError(msg="A general system error occurred: The service is not ready"), True),
+        (runtime.SystemError(msg="A general system error occurred: Connection refused"), True),
+        (runtime.SystemError(msg="A general system error occurred: no such disk"), False),
+        (fault.InvalidLogin(), False),
+        (fault.NoPermission(privilegeId="VApp.Export"), False),
+        (fault.InvalidState(), False),
+        (runtime.ManagedObjectNotFound(), False),
+    ],
+)
+def test_the_faults_of_a_vcenter_that_restarts_are_waited_for(given: Any, is_away: bool) -> None:
+    error = faults.from_fault("cannot do it", given)
+    assert isinstance(error, NoAnswerError) is is_away
+    assert not is_away or error.code is Exit.UNREACHABLE
+
+
 def test_the_localized_message_is_the_reason() -> None:
     given = fault.GenericVmConfigFault(msg="The disk\n is  tired.")
     assert faults.text(given) == "The disk is tired."
@@ -80,6 +103,7 @@ def test_missing_privileges_of_vcenter_7_are_named() -> None:
 )
 def test_a_network_error_is_unreachable(given: Exception, words: str) -> None:
     error = faults.from_network("cannot log in", given, HERE)
+    assert isinstance(error, NoAnswerError)
     assert error.code is Exit.UNREACHABLE
     assert words in str(error)
 

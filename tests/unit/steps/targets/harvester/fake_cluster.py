@@ -20,6 +20,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.kinds import (
     IMPORT,
     KINDS,
+    POD,
     SOURCES,
     Kind,
     Object,
@@ -27,6 +28,7 @@ from steps.model.kinds import (
 )
 from steps.runtime.cluster import Cluster, InvalidNameError, check_names, failure
 
+POD_LOG: Final = Kind("v1", "log of Pod", "pods/log")
 Key = tuple[Kind, str, str]
 T = TypeVar("T")
 READ: Final = ("get", "list")
@@ -69,6 +71,8 @@ class FakeCluster(Cluster):
     """Webhooks: called with "create", "update" or "delete" and the object; they may change or refuse it."""
     dry_run: bool = False
     """Whether the current request is a dry run."""
+    logs: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Logs by namespace and name of the pod."""
     reconcilers: list[Callable[[FakeCluster], None]] = field(default_factory=list)
     """Controllers: called before every read."""
 
@@ -149,6 +153,15 @@ class FakeCluster(Cluster):
             if there is not None and uid in ("", there["metadata"]["uid"]):
                 self._admit("delete", there)
                 self._remove((kind, namespace, name))
+
+    def log(self, pod: str, namespace: str, container: str, *, lines: int, limit: int) -> str:
+        with _Request(self, Call("get", POD_LOG, namespace, pod)) as request:
+            there = self._objects.get((POD, namespace, pod))
+            if there is None:
+                raise request.failure(404, "NotFound", f'pods "{pod}" not found')
+            assert container in [one["name"] for one in there["spec"]["containers"]]
+            tail = self.logs.get((namespace, pod), "").splitlines(keepends=True)[-lines:]
+            return "".join(tail).encode()[:limit].decode(errors="replace")
 
     # --- for tests, and for the stand-ins of controllers
 

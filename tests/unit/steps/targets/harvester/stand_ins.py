@@ -48,6 +48,9 @@ class FakeServing:
     format: DiskFormat = DiskFormat.RAW
     landed: str = "1"
     origin: str = "http://serve"
+    token: str = TOKEN
+    """Another one is what a serve step that has started again makes."""
+    taken_for: str = ""
 
     def served_disk(self, disk: str) -> ServedDisk | None:
         if self.silent:
@@ -58,14 +61,20 @@ class FakeServing:
         self.pending = max(0, self.pending - 1)
         size = len(data)
         return ServedDisk(
-            format=self.format, size=size, virtual_size=1 << 30, landed=self.landed, sha512=digest
+            format=self.format,
+            size=size,
+            virtual_size=1 << 30,
+            landed=self.landed,
+            token=self.token,
+            taken_for=self.taken_for,
+            sha512=digest,
         )
 
-    def url(self, disk: str, disk_format: DiskFormat) -> str:
-        return f"{self.origin}/{TOKEN}/{disk}.{disk_format}"
+    def url(self, disk: str, served_disk: ServedDisk) -> str:
+        return self.origin + served_disk.path(disk)
 
     def redact(self, text: str) -> str:
-        return text.replace(TOKEN, "…")
+        return text.replace(self.token, "…")
 
 
 @dataclass
@@ -148,12 +157,7 @@ class Harvester:
             self._import(image, status)
 
     def _import(self, image: Object, status: dict[str, Any]) -> None:
-        """The downloaded bytes are those that are served now, under the name in the URL."""
-        disk = image["spec"]["url"].rsplit("/", 1)[1].partition(".")[0]
-        data = self.serving.data.get(disk, BYTES)
-        if self.corrupt:
-            self.corrupt -= 1
-            data = data[:-1] + b"?"
+        data = self._downloaded(image)
         name, namespace = image["metadata"]["name"], image["metadata"]["namespace"]
         cdi = image["spec"]["backend"] == "cdi"
         of = image["spec"]["targetStorageClassName"] if cdi else f"lh-{image['metadata']['uid']}"
@@ -162,6 +166,15 @@ class Harvester:
         status["failed"] = 0
         _condition(status, "RetryLimitExceeded", "False", "")
         (self._golden if cdi else self._backing)(name, namespace, of, data, image["metadata"]["uid"])
+
+    def _downloaded(self, image: Object) -> bytes:
+        """The bytes that are served now, under the name in the URL."""
+        disk = image["spec"]["url"].rsplit("/", 1)[1].partition(".")[0]
+        data = self.serving.data.get(disk, BYTES)
+        if self.corrupt:
+            self.corrupt -= 1
+            data = data[:-1] + b"?"
+        return data
 
     def _backing(self, name: str, _namespace: str, of: str, data: bytes, uid: str) -> None:
         self.cluster.put(a_class(of, parameters={"backingImage": f"vmi-{uid}"}))

@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from steps import admit, delete_scratch, image, preflight, release_source, serve
+from steps import admit, delete_scratch, image, preflight, serve
 from steps.model import names
-from steps.model.contract import TERMINATION_LOG_ENV, Exit, StepError
+from steps.model.contract import TERMINATION_LOG_ENV, Exit
 from steps.model.kinds import CLAIM, CONFIG_MAP, SERVICE, WORKFLOW, Object
-from steps.model.leftovers import Leftovers, from_output
 from steps.model.machine import Machine
 from steps.model.machine_output import to_output
 from steps.model.plan import DiskFormat
 from steps.model.scratch import Ready, ready
 from steps.model.volumes import Volumes
+from steps.providers import outage
 from steps.runtime import kubeapi
 from steps.runtime.cluster import Cluster
 from steps.runtime.program import Arguments, Context, run_body
@@ -107,10 +107,21 @@ class Locked:
 class Serving(threading.Thread):
     """The serve step, running."""
 
-    def __init__(self, pod: Pod, *argv: str) -> None:
+    def __init__(
+        self,
+        pod: Pod,
+        *argv: str,
+        listen: str = "127.0.0.1",
+        host: str = "127.0.0.1",
+        tls: Path | None = None,
+    ) -> None:
+        """`tls` is the folder with its certificate."""
         super().__init__()
+        self._tls = tls
         with socket.create_server(("127.0.0.1", 0)) as taken:
             self.port = taken.getsockname()[1]
+        self._listen = listen
+        self._host = host
         self.code: Exit | None = None
         self.stop = Stop()
         self._pod = pod
@@ -118,15 +129,16 @@ class Serving(threading.Thread):
 
     @property
     def origin(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://{self._host}:{self.port}"
 
     @property
     def web(self) -> HttpServing:
-        return HttpServing(ServedUrl(TOKEN, self.origin))
+        return HttpServing(ServedUrl(TOKEN, self.origin), self._tls / "ca.crt" if self._tls else None)
 
     def run(self) -> None:
-        listen = ("--listen", f"127.0.0.1:{self.port}")
-        given = ("--disk", "disk-0", "--token-file", self._pod.token, *listen, *self._argv)
+        listen = ("--listen", f"{self._listen}:{self.port}")
+        tls = ("--tls", str(self._tls)) if self._tls else ()
+        given = ("--disk", "disk-0", "--token-file", self._pod.token, *listen, *tls, *self._argv)
         self.code = self._pod.run(serve.body, serve.arguments(), *given, stop=self.stop)
 
 
@@ -201,7 +213,7 @@ def a_workflow(world: World, name: str, machine: str, phase: str = "Succeeded") 
 def test_preflight_admit_and_the_deletion_of_scratch_work_together(
     pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preflight, "connect", lambda _: FakeProvider(world.machine))
+    monkeypatch.setattr(outage, "connect", lambda _: FakeProvider(world.machine))
     (pod.folder / "request" / "machine.json").unlink()
     run = world.plan.run
     assert pod.run(preflight.body, preflight.arguments()) is Exit.DONE
@@ -237,44 +249,6 @@ def test_a_result_of_preflight_that_is_not_valid_changes_nothing(
     assert pod.run(admit.body, admit.arguments(), "--workflow", world.plan.run) is Exit.INVALID
     assert words in pod.words
     assert world.cluster.writes() == []
-
-
-class AwayProvider(FakeProvider):
-    """A source that does not answer."""
-
-    def release(self) -> list[str]:
-        raise StepError(Exit.UNREACHABLE, "no answer from vcenter.example")
-
-
-class HoldingProvider(FakeProvider):
-    """A source that keeps something."""
-
-    def release(self) -> list[str]:
-        return ["volume 42 of export-disk-0", "x" * 1000]
-
-
-def left_by(pod: Pod, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> Leftovers:
-    monkeypatch.setattr(release_source, "connect", lambda _: provider)
-    assert pod.run(release_source.body, release_source.arguments()) is Exit.DONE
-    return from_output(pod.output("left.json"))
-
-
-def test_release_source_reports_what_is_left(pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert left_by(pod, FakeProvider(world.machine), monkeypatch) == Leftovers()
-    held = left_by(pod, HoldingProvider(world.machine), monkeypatch)
-    assert held.is_known
-    assert not held.is_clean
-    assert held.texts[0] == "volume 42 of export-disk-0"
-    assert world.cluster.writes() == []
-
-
-def test_release_source_reports_that_the_source_did_not_answer(
-    pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    away = left_by(pod, AwayProvider(world.machine), monkeypatch)
-    assert not away.is_known
-    assert not away.is_clean
-    assert "vcenter.example" in away.texts[0]
 
 
 class TestAdmit:
@@ -359,7 +333,7 @@ def test_a_preflight_that_refuses_makes_nothing(
     pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bare = world.machine.model_copy(update={"disks": ()})
-    monkeypatch.setattr(preflight, "connect", lambda _: FakeProvider(bare))
+    monkeypatch.setattr(outage, "connect", lambda _: FakeProvider(bare))
     assert pod.run(preflight.body, preflight.arguments()) is Exit.UNSUPPORTED
     assert not list((pod.folder / "outputs").iterdir())
 

@@ -8,7 +8,7 @@ import pytest
 
 from steps.model import names
 from steps.model.contract import Exit, StepError, Stopped
-from steps.model.kinds import IMAGE, IMPORT, STORAGE_CLASS, Object
+from steps.model.kinds import IMAGE, IMPORT, STORAGE_CLASS, STORAGE_PROFILE, Object
 from steps.model.plan import DiskRule
 from steps.targets.harvester import markers
 from steps.targets.harvester.completion import WorkflowRef, is_completed
@@ -18,6 +18,9 @@ from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster
 from tests.unit.steps.targets.harvester.stand_ins import DIGEST, TOKEN, FakeServing, a_class
 from tests.unit.steps.targets.harvester.world import World
 
+UNSTAMPED: Object = {
+    "metadata": {"annotations": dict.fromkeys((markers.PUBLISHED, markers.DIGEST, markers.INTEGRITY))}
+}
 UNMARKED: Object = {"metadata": {"annotations": {markers.PUBLISHED: None}}}
 
 
@@ -237,7 +240,7 @@ def test_a_failure_is_reported_verbatim_and_repaired_by_the_next_attempt() -> No
 
 def test_no_message_contains_the_secret_part_of_the_url(capsys: pytest.CaptureFixture[str]) -> None:
     world = World()
-    url = world.serving.url("disk-0", world.serving.served_disk("disk-0").format)  # type: ignore[union-attr]
+    url = world.served_url()
     world.harvester.trouble = f"got 404 status code from {url}"
     world.harvester.fail = [f"got 502 status code from {url}"]
     with pytest.raises(StepError) as caught:
@@ -307,13 +310,40 @@ def test_a_running_download_is_continued() -> None:
     assert world.publish()["metadata"]["uid"] == uid
 
 
-@pytest.mark.parametrize(("field", "value"), [("landed", "2"), ("origin", "http://elsewhere")])
+@pytest.mark.parametrize(
+    ("field", "value"), [("landed", "2"), ("origin", "http://elsewhere"), ("token", "t" * 32)]
+)
 def test_a_download_of_another_file_or_from_elsewhere_is_restarted(field: str, value: str) -> None:
     world = World()
     uid = begun(world)["metadata"]["uid"]
     setattr(world.serving, field, value)
     assert world.publish()["metadata"]["uid"] != uid
     assert len(world.images()) == 1
+
+
+def test_an_image_is_made_again_when_serve_starts_again_during_its_download() -> None:
+    """The new serve step has a new URL: Harvester's own retries would end at the old one."""
+    world = World()
+    world.harvester.steps = (0, 37, 60, 99)
+    world.harvester.held_at = 1
+
+    def restart(_: FakeCluster) -> None:
+        if world.time.now > 100:
+            world.serving.token, world.harvester.held_at = "t" * 32, None
+
+    world.cluster.reconcilers.append(restart)
+    image = world.publish()
+    assert image["spec"]["url"] == f"http://serve/{'t' * 32}/disk-0.raw"
+    assert len(world.harvester.made) == 2
+    assert len(world.images()) == 1
+
+
+def test_a_finished_download_outlives_the_url_of_its_serve_step() -> None:
+    world = World()
+    uid = world.publish()["metadata"]["uid"]
+    world.cluster.patch(IMAGE, world.images()[0]["metadata"]["name"], UNSTAMPED, "default")
+    world.serving.token = "t" * 32
+    assert world.publish()["metadata"]["uid"] == uid
 
 
 def test_a_deletion_in_progress_is_waited_for() -> None:
@@ -539,3 +569,97 @@ def test_the_name_of_another_imports_image_is_a_conflict() -> None:
 
 def test_the_fake_serving_hides_its_token() -> None:
     assert TOKEN not in FakeServing().redact(f"x {TOKEN} y")
+
+
+# --- what the receiver can prove
+
+
+def test_longhorn_is_told_the_digest_if_it_is_known_already() -> None:
+    world = World()
+    assert world.publish()["spec"]["checksum"] == DIGEST
+
+
+def test_longhorn_is_told_no_digest_that_is_not_known_yet() -> None:
+    world = World()
+    world.serving.pending = 3
+    image = world.publish()
+    assert "checksum" not in image["spec"]
+    assert notes(image)[markers.INTEGRITY] == "sha512"
+
+
+def test_cdi_is_told_no_digest_as_harvester_does_not_pass_it_on() -> None:
+    world = World(storage_class="lvm")
+    world.cluster.put(a_class("lvm", "lvm.driver.harvesterhci.io"))
+    image = world.publish()
+    assert image["spec"]["backend"] == "cdi"
+    assert "checksum" not in image["spec"]
+    assert notes(image)[markers.INTEGRITY] == "transfer-only"
+
+
+def test_over_tls_cdi_gets_the_bytes_unchanged() -> None:
+    world = World(storage_class="lvm")
+    world.cluster.put(a_class("lvm", "lvm.driver.harvesterhci.io"))
+    world.serving.origin = "https://serve"
+    assert notes(world.publish())[markers.INTEGRITY] == "tls"
+
+
+def test_over_tls_the_digest_of_longhorn_still_counts() -> None:
+    world = World()
+    world.serving.origin = "https://serve"
+    assert notes(world.publish())[markers.INTEGRITY] == "sha512"
+
+
+def a_profile(name: str, mode: str) -> Object:
+    """How CDI uses a class (CDI's StorageProfile)."""
+    return {
+        "apiVersion": STORAGE_PROFILE.api_version,
+        "kind": STORAGE_PROFILE.kind,
+        "metadata": {"name": name},
+        "status": {"claimPropertySets": [{"accessModes": ["ReadWriteOnce"], "volumeMode": mode}]},
+    }
+
+
+def cdi_world(mode: str, taken_for: str) -> World:
+    world = World(storage_class="nfs")
+    world.cluster.put(a_class("nfs", "nfs.csi.k8s.io"))
+    world.cluster.put(a_profile("nfs", mode))
+    world.serving.taken_for = taken_for
+    return world
+
+
+def test_a_disk_that_cdi_would_misread_on_a_filesystem_is_refused_before_an_image_is_made() -> None:
+    world = cdi_world("Filesystem", "luks")
+    with pytest.raises(StepError, match="use a class whose volumes are block devices") as caught:
+        world.publish()
+    assert caught.value.code is Exit.UNSUPPORTED
+    assert "disk-0" in caught.value.what
+    assert "luks" in caught.value.why
+    assert world.harvester.made == []
+
+
+@pytest.mark.parametrize(("mode", "taken_for"), [("Block", "luks"), ("Filesystem", "")])
+def test_other_disks_are_imported_by_cdi(mode: str, taken_for: str) -> None:
+    world = cdi_world(mode, taken_for)
+    world.publish()
+    assert len(world.harvester.made) == 1
+
+
+@pytest.mark.parametrize("absence", ["profile", "kind", "right"])
+def test_without_a_profile_that_can_be_read_cdi_decides(absence: str) -> None:
+    world = cdi_world("Filesystem", "luks")
+    if absence == "right":
+        world.cluster.denied.add(("get", STORAGE_PROFILE))
+    else:
+        world.cluster.drop(STORAGE_PROFILE, "nfs", "")
+    if absence == "kind":
+        world.cluster.kinds.discard(STORAGE_PROFILE)
+    world.publish()
+    assert len(world.harvester.made) == 1
+
+
+def test_longhorn_takes_such_a_disk() -> None:
+    """Nothing looks at what is inside a qcow2 backing image."""
+    world = World()
+    world.serving.taken_for = "luks"
+    world.publish()
+    assert len(world.harvester.made) == 1

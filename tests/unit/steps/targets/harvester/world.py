@@ -103,6 +103,12 @@ class World:
         start = [self.start] if self.plan.target.start else []
         return [*(lambda n=n: self.publish(n) for n in range(len(self.machine.disks))), self.build, *start]
 
+    def served_url(self, disk: str = "disk-0") -> str:
+        """Where the disk is served now."""
+        served_disk = self.serving.served_disk(disk)
+        assert served_disk is not None
+        return self.serving.url(disk, served_disk)
+
     # --- current objects
 
     def images(self) -> list[Object]:

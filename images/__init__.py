@@ -1,0 +1,1 @@
+"""The images of vmferry: the Containerfile, and the program that makes a release."""

@@ -1,0 +1,154 @@
+"""A real API server without nodes, in a network namespace of its own, from the program of the lab.
+
+`tests/real/lab/build` builds the program. It needs root, and it disturbs nothing on the host: the name space
+has only a loopback device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from steps.model.contract import StepError
+from steps.model.kinds import Kind, Object
+from steps.runtime import kubeapi
+from steps.runtime.cluster import Cluster
+from steps.runtime.stop import Stop
+
+ROOT: Final = Path(__file__).parents[3]
+PROGRAM: Final = Path(os.environ.get("LAB_KUBE", ROOT / ".cache" / "lab" / "bin" / "kube"))
+READY_SECONDS: Final = 180.0
+INSIDE: Final = "VMFERRY_TESTS_INSIDE"
+NAMESPACE: Final = Kind("v1", "Namespace", "namespaces", namespaced=False)
+
+
+def enter_network() -> None:
+    """Start this program again in a new network namespace, unless it runs in one already."""
+    if not os.environ.get(INSIDE):
+        os.execvpe(  # noqa: S606 - the same program
+            "unshare",
+            ["unshare", "--net", sys.executable, *sys.orig_argv[1:]],
+            {**os.environ, INSIDE: "1"},
+        )
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+@dataclass(frozen=True)
+class ApiServer:
+    """A running API server."""
+
+    folder: Path
+    token: str
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.folder / "admin.kubeconfig"
+
+    def kubectl(self, *arguments: str, given: str = "") -> str:
+        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(self.folder)}
+        done = subprocess.run(
+            [PROGRAM, "kubectl", *arguments],
+            input=given,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"kubectl {' '.join(arguments)}: {done.stderr}")
+        return done.stdout
+
+    def connect(self, kubeconfig: Path | None = None) -> Cluster:
+        return kubeapi.connect(Stop(), kubeconfig=str(kubeconfig or self.kubeconfig))
+
+    def kubeconfig_of(self, namespace: str, account: str) -> Path:
+        """A kubeconfig with the rights of a service account."""
+        token = self.kubectl("create", "token", account, "-n", namespace, "--duration=24h").strip()
+        return _write_kubeconfig(self.folder / f"{account}.kubeconfig", token)
+
+    def make_namespace(self, name: str, **labels: str) -> None:
+        metadata: Object = {"name": name, "labels": labels}
+        self.connect().create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+
+
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[ApiServer]:
+    """The API server with its store in `folder`, while the body runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    token = secrets.token_hex(16)
+    (folder / "tokens.csv").write_text(f'{token},admin,admin,"system:masters"\n')
+    key = folder / "accounts.key"
+    subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
+    _write_kubeconfig(folder / "admin.kubeconfig", token)
+    server = ApiServer(folder, token)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_program(folder, "etcd", str(folder / "etcd")))
+        stack.enter_context(
+            _program(
+                folder,
+                "kube-apiserver",
+                "--etcd-servers=http://127.0.0.1:2379",
+                "--bind-address=127.0.0.1",
+                "--advertise-address=127.0.0.1",
+                "--secure-port=6443",
+                f"--cert-dir={folder}/certificates",
+                f"--token-auth-file={folder}/tokens.csv",
+                "--authorization-mode=RBAC",
+                "--service-cluster-ip-range=10.96.0.0/16",
+                "--service-account-issuer=https://kubernetes.default.svc",
+                f"--service-account-key-file={key}",
+                f"--service-account-signing-key-file={key}",
+                "--profiling=false",
+            )
+        )
+        _wait(server)
+        yield server
+
+
+@contextlib.contextmanager
+def _program(folder: Path, *arguments: str) -> Iterator[None]:
+    with (folder / f"{arguments[0]}.log").open("wb") as log:
+        process = subprocess.Popen([PROGRAM, *arguments], stdout=log, stderr=subprocess.STDOUT)
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait(server: ApiServer) -> None:
+    end = time.monotonic() + READY_SECONDS
+    while True:
+        try:
+            if server.kubectl("get", "--raw", "/readyz") == "ok":
+                return
+        except (RuntimeError, StepError):
+            if time.monotonic() > end:
+                raise
+        time.sleep(0.5)
+
+
+def _write_kubeconfig(path: Path, token: str) -> Path:
+    path.write_text(
+        f"""\
+apiVersion: v1
+kind: Config
+current-context: test
+clusters: [{{name: test, cluster: {{server: "https://127.0.0.1:6443", insecure-skip-tls-verify: true}}}}]
+users: [{{name: test, user: {{token: "{token}"}}}}]
+contexts: [{{name: test, context: {{cluster: test, user: test, namespace: default}}}}]
+"""
+    )
+    return path

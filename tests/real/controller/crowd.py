@@ -1,0 +1,329 @@
+"""Honest imports among hundreds of sources that never answer, or answer without end (finding F6).
+
+    python -m tests.real.controller.crowd [--silent 200] [--endless 200] [--honest 20]
+
+It runs the controller as its own process, with the rights of the chart, against a real API server. The
+kubelet is a stand-in: check pods are child processes of this program. It prints how long honest imports take
+from their creation to their Workflow, alone and in the crowd, and the controller's peak of memory (VmHWM).
+It needs root, Helm, and the lab's program (tests/real/lab/build). Exit code 1: a goal was not reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import contextlib
+import http.server
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from controller.operator.checkpods.objects import LABEL_CHECK
+from controller.operator.options import PATH_ENV
+from steps.model.kinds import API_VERSION, IMPORT, POD, SECRET, SOURCES, WORKFLOW, Object
+from steps.model.sources import SourceKind
+from steps.runtime.cluster import Cluster
+from tests.real.controller import apiserver
+from tests.real.controller.apiserver import ROOT, ApiServer
+from tests.unit.controller.operator import programs
+from tests.unit.controller.operator.kubelet import Kubelet
+from tests.unit.steps.providers.ova.make import Wanted, descriptor
+
+RELEASE: Final = "vmferry"
+HELM: Final = os.environ.get("HELM") or str(ROOT / ".cache" / "bin" / "helm")
+RATIO: Final = 1.2
+MEMORY: Final = 160 << 20
+PATIENCE: Final = 1800.0
+SETTLE_SECONDS: Final = 90.0
+"""The crowd fills all its slots, and its first checks end."""
+LOGIN: Final = ("username", "password", "project_name", "domain_name")
+CLASS: Final = {
+    "apiVersion": "storage.k8s.io/v1",
+    "kind": "StorageClass",
+    "metadata": {"name": "fast", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+    "provisioner": "example.com/none",
+}
+
+
+# --- sources
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """One server for all: the path says how it answers."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/silent"):
+            time.sleep(3600)
+        elif self.path.startswith("/endless"):
+            self._endless()
+        else:
+            self._descriptor()
+
+    do_HEAD = do_POST = do_GET  # noqa: N815
+
+    def _endless(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(b" " * (1 << 16))
+
+    def _descriptor(self) -> None:
+        body = descriptor(Wanted(), {"disk.vmdk": b"x"}, [1 << 20])
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+@contextlib.contextmanager
+def served() -> Iterator[str]:
+    """The URL of the server, in a process of its own: it must not slow down the stand-in for the kubelet."""
+    code = "from tests.real.controller.crowd import serve; serve()"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.kill()
+
+
+def serve() -> None:
+    """Serve until this process is killed; its first line is the port."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    sys.stdout.write(f"{server.server_port}\n")
+    sys.stdout.flush()
+    server.serve_forever()
+
+
+# --- objects
+
+
+def ova(namespace: str, name: str, url: str) -> Object:
+    return _source(SourceKind.OVA, namespace, name, {"url": url})
+
+
+def cloud(namespace: str, name: str, url: str) -> Object:
+    return _source(SourceKind.OPENSTACK, namespace, name, {"endpoint": url, "credentials": {"name": name}})
+
+
+def login(namespace: str, name: str) -> Object:
+    """Each source has an account of its own: otherwise they would be checked one after another."""
+    data = {key: base64.b64encode(f"{key}-{name}".encode()).decode() for key in LOGIN}
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": SECRET.kind, "metadata": metadata, "data": data}
+
+
+def _source(kind: SourceKind, namespace: str, name: str, spec: Object) -> Object:
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": API_VERSION, "kind": SOURCES[kind].kind, "metadata": metadata, "spec": spec}
+
+
+def an_import(namespace: str, name: str, source: str) -> Object:
+    reference = {"kind": str(SourceKind.OVA), "name": source}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": IMPORT.kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"virtualMachineName": f"{namespace}-{name}", "sourceCluster": reference},
+    }
+
+
+# --- the cluster
+
+
+@dataclass
+class ApiNode:
+    """The real API server, as the stand-in kubelet uses it."""
+
+    cluster: Cluster
+
+    def pods(self) -> list[Object]:
+        return self.cluster.find(POD, RELEASE, {LABEL_CHECK: "true"})
+
+    def secret(self, name: str) -> Object | None:
+        return self.cluster.get(SECRET, name, RELEASE)
+
+    def write_status(self, pod: Object, status: Object) -> None:
+        self.cluster.patch_status(POD, pod["metadata"]["name"], status, RELEASE)
+
+    def keep_log(self, pod: Object, log: str) -> None:
+        """Nobody reads a log here: the API server has no kubelet to ask."""
+
+
+def install(server: ApiServer) -> Path:
+    """The chart without its pods; returns the options of the controller as a file."""
+    server.make_namespace(RELEASE, **{"pod-security.kubernetes.io/enforce": "restricted"})
+    server.kubectl("apply", "--server-side", "-f", str(ROOT / "tests/real/cluster/argo-kinds.yaml"))
+    chart = [HELM, "template", "vmferry", str(ROOT / "charts/vmferry"), "--namespace", RELEASE]
+    # The sources of this program are at a loopback address.
+    chart += ["--kube-version", "1.34.0", "--set", "sourceNetwork.guard=false"]
+    text = subprocess.run(chart, check=True, capture_output=True, text=True).stdout
+    documents = [one for one in re.split(r"(?m)^---$", text) if re.search(r"(?m)^kind:", one)]
+    crds = [one for one in documents if "kind: CustomResourceDefinition" in one]
+    others = [
+        one for one in documents if one not in crds and not re.search(r"(?m)^kind: (Deployment|Job)$", one)
+    ]
+    server.kubectl("apply", "--server-side", "-f", "-", given="\n---\n".join(crds))
+    server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+    server.kubectl("apply", "--server-side", "-f", "-", given="\n---\n".join(others))
+    server.connect().create(CLASS)
+    found = json.loads(server.kubectl("get", "configmap", "vmferry-controller", "-n", RELEASE, "-o", "json"))
+    options = server.folder / "controller.json"
+    options.write_text(found["data"]["controller.json"])
+    return options
+
+
+@contextlib.contextmanager
+def controller(server: ApiServer, options: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The controller's process, with the rights of its service account."""
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": str(ROOT),
+        "KUBECONFIG": str(server.kubeconfig_of(RELEASE, "vmferry-controller")),
+        PATH_ENV: str(options),
+    }
+    with (server.folder / "controller.log").open("wb") as log:
+        command = [sys.executable, "-m", "controller"]
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@contextlib.contextmanager
+def kubelet(server: ApiServer) -> Iterator[Kubelet]:
+    """The stand-in, in a thread."""
+    found, ended = Kubelet(ApiNode(server.connect()), programs.run), threading.Event()
+
+    def work() -> None:
+        while not ended.wait(0.1):
+            found.sync()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        thread.join()
+        found.close()
+
+
+# --- the measurement
+
+
+def honest_round(cluster: Cluster, server: ApiServer, url: str, name: str, count: int) -> list[float]:
+    """Create honest sources and imports in four namespaces; the seconds from each import to its Workflow."""
+    spaces = [f"honest-{name}-{number}" for number in range(4)]
+    for space in spaces:
+        server.make_namespace(space)
+        cluster.create(ova(space, "web", f"{url}/{space}/web.ovf"))
+    created: dict[str, float] = {}
+    for number in range(count):
+        space = spaces[number % len(spaces)]
+        made = cluster.create(an_import(space, f"vm-{number}", "web"))
+        created[made["metadata"]["uid"]] = time.monotonic()
+    started: dict[str, float] = {}
+    end = time.monotonic() + PATIENCE
+    while len(started) < count:
+        for workflow in cluster.find(WORKFLOW, RELEASE):
+            uid = workflow["metadata"]["labels"]["migration.harvesterhci.io/import-uid"]
+            if uid in created:
+                started.setdefault(uid, time.monotonic() - created[uid])
+        if time.monotonic() > end:
+            raise TimeoutError(f"{count - len(started)} honest imports have not started")
+        time.sleep(0.05)
+    return sorted(started.values())
+
+
+def add_crowd(cluster: Cluster, server: ApiServer, url: str, silent: int, endless: int) -> None:
+    """The hostile sources: two tenants with half of each, and with two namespaces each."""
+    spaces = [f"hostile-{number}" for number in range(4)]
+    for space in spaces:
+        server.make_namespace(space)
+    for number in range(silent):
+        cluster.create(ova(spaces[number % 2], f"silent-{number}", f"{url}/silent/{number}.ova"))
+    for number in range(endless):
+        space, name = spaces[2 + number % 2], f"endless-{number}"
+        cluster.create(login(space, name))
+        cluster.create(cloud(space, name, f"{url}/endless/{number}/v3"))
+
+
+def peak(process: subprocess.Popen[bytes]) -> int:
+    """Bytes of memory that a process has used at most."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
+    assert found is not None
+    return int(found[1]) << 10
+
+
+def measure(folder: Path, silent: int, endless: int, honest: int, rounds: int) -> dict[str, Any]:
+    """One run; returns seconds, their ratio and the memory in bytes."""
+    with (
+        apiserver.running(folder) as server,
+        served() as url,
+        kubelet(server) as node,
+        controller(server, install(server)) as process,
+    ):
+        cluster = server.connect()
+        honest_round(cluster, server, url, "warm", honest)  # it also loads every module
+        alone = [honest_round(cluster, server, url, f"alone-{n}", honest)[-1] for n in range(rounds)]
+        add_crowd(cluster, server, url, silent, endless)
+        say(f"{silent} silent and {endless} endless sources exist; waiting {SETTLE_SECONDS:g} s")
+        time.sleep(SETTLE_SECONDS)
+        crowd = [honest_round(cluster, server, url, f"crowd-{n}", honest)[-1] for n in range(rounds)]
+        before, after = statistics.median(alone), statistics.median(crowd)
+        return {
+            "alone": [round(one, 2) for one in alone],
+            "crowd": [round(one, 2) for one in crowd],
+            "ratio": round(after / before, 2),
+            "checks": len(node.started),
+            "memory": peak(process),
+        }
+
+
+def say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.real.controller.crowd", description=__doc__)
+    parser.add_argument("--silent", type=int, default=200)
+    parser.add_argument("--endless", type=int, default=200)
+    parser.add_argument("--honest", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    if not apiserver.PROGRAM.exists():
+        say(f"NOT RUN: {apiserver.PROGRAM} is missing; tests/real/lab/build builds it")
+        return 2
+    apiserver.enter_network()
+    with tempfile.TemporaryDirectory(prefix="vmferry-crowd-") as folder:
+        found = measure(Path(folder), given.silent, given.endless, given.honest, given.rounds)
+    say(f"alone: the last of {given.honest} imports starts after {found['alone']} s")
+    say(f"in the crowd: after {found['crowd']} s; {found['checks']} checks were made")
+    say(f"ratio {found['ratio']} (goal: {RATIO}); controller {found['memory'] >> 20} MiB (goal: < 160 MiB)")
+    return 0 if found["ratio"] <= RATIO and found["memory"] < MEMORY else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
