@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from images.release.errors import ReleaseError
+from images.release.layout import settle
 from images.release.programs import run
 
 _BASE: Final = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
@@ -39,12 +40,14 @@ class Builder:
         arguments = {"BASE": self.base, "SOURCE_DATE_EPOCH": str(self.when)}
         self._run(
             *("build", "--quiet", "--format", "oci", "--layers", "--timestamp", str(self.when)),
+            "--identity-label=false",
             *(f"--build-arg={key}={value}" for key, value in arguments.items()),
             *(f"--label={_LABEL}.{key}={value}" for key, value in self._labels().items()),
             *("--target", target, "--tag", name, "--file", str(self.root / "images" / "Containerfile")),
             *(*self.options, str(self.root)),
         )
         self._run("push", "--quiet", "--format", "oci", name, f"oci:{layout}:{self.version}")
+        settle(layout, {f"{_LABEL}.{key}": value for key, value in self._labels().items()})
 
     def _labels(self) -> Mapping[str, str]:
         name, _, digest = self.base.partition("@")

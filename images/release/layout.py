@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from gzip import GzipFile
 from pathlib import Path, PurePosixPath
@@ -61,6 +61,23 @@ def read(layout: Path) -> Image:
     return Image(digest, layers, dict((config.get("config") or {}).get("Labels") or {}))
 
 
+def settle(layout: Path, annotations: Mapping[str, str]) -> None:
+    """Remove what depends on the builder's cache, and set the annotations of the manifest.
+
+    A builder that takes a layer from its cache writes the time and the base of the build that made the layer:
+    into the history, which is optional, and into the annotations. The layers stay as they are.
+    """
+    index = _parse((layout / "index.json").read_bytes(), layout)
+    (entry,) = index["manifests"]
+    manifest = _parse(_take(layout, entry["digest"]), layout)
+    config = _parse(_take(layout, manifest["config"]["digest"]), layout)
+    config.pop("history", None)
+    manifest["config"] |= _put(layout, config)
+    manifest["annotations"] = dict(annotations)
+    index["manifests"] = [entry | _put(layout, manifest)]
+    (layout / "index.json").write_bytes(_encode(index))
+
+
 def blob(layout: Path, digest: str) -> Path:
     """The file of a blob. Raises ReleaseError if its content does not have that digest."""
     algorithm, _, value = digest.partition(":")
@@ -100,6 +117,26 @@ def unpack(archive: Path, folder: Path) -> Path:
                 with path.open("wb") as file:
                     shutil.copyfileobj(content, file, _BLOCK)
     return folder
+
+
+def _take(layout: Path, digest: str) -> bytes:
+    """The content of a blob, which is deleted."""
+    path = blob(layout, digest)
+    content = path.read_bytes()
+    path.unlink()
+    return content
+
+
+def _put(layout: Path, document: Json) -> Json:
+    """Store a document as a blob; the parts of its descriptor that depend on the content."""
+    content = _encode(document)
+    value = hashlib.sha256(content).hexdigest()
+    (layout / "blobs" / "sha256" / value).write_bytes(content)
+    return {"digest": f"sha256:{value}", "size": len(content)}
+
+
+def _encode(document: Json) -> bytes:
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _parse(text: bytes, layout: Path) -> Json:

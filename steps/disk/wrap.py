@@ -76,7 +76,8 @@ def wrap(landed: Landed, out: Path, taken_for: str) -> Landed:
     """
     files = LandingFiles(out)
     try:
-        end = _append_tables(out, landed.size)
+        with _undone_on_failure(out, landed.size):
+            end = _append_tables(out, landed.size)
         wrapped = replace(
             landed,
             path=files.wrapped,
@@ -89,6 +90,17 @@ def wrap(landed: Landed, out: Path, taken_for: str) -> Landed:
     except OSError as error:
         raise storage_fault(error, out) from error
     return finish(wrapped, out)
+
+
+@contextlib.contextmanager
+def _undone_on_failure(path: Path, size: int) -> Iterator[None]:
+    """Without room for the tables the file is the raw disk again: an export would replace a longer one."""
+    try:
+        yield
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.truncate(path, size)
+        raise
 
 
 def recover(landed: Landed, out: Path) -> Landed:

@@ -23,10 +23,10 @@ def to_bytes(text: str) -> int:
     match = _FORM.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text[:40]!r} is not a quantity of bytes such as 500Gi")
-    unit, factor = match[2] or "", int(10 ** int(match[3] or 0))
+    unit = match[2] or ""
+    factor = Decimal(10) ** int(match[3] or 0)
     if unit:
-        base = 1024 if unit.endswith("i") else 1000
-        factor = int(base ** _POWERS[unit[0].replace("K", "k")])
+        factor = Decimal(1024 if unit.endswith("i") else 1000) ** _POWERS[unit[0].replace("K", "k")]
     return math.ceil(Decimal(match[1]) * factor)
 
 

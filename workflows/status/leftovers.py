@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 from steps.model import leftovers as output
@@ -26,6 +27,12 @@ def leftovers(seen: Observed | None) -> tuple[str, ...] | None:
     if seen is None or not seen.succeeded(RELEASE_SOURCE):
         return None
     return output.from_text(seen.output(RELEASE_SOURCE, None, output.OUTPUT))
+
+
+def cleaned_at(seen: Observed | None) -> datetime | None:
+    """When the exit handler asked the source; None if it has not, or has not ended."""
+    leaf = seen.leaf(RELEASE_SOURCE) if seen is not None else None
+    return leaf.finished if leaf is not None else None
 
 
 def may_have_left(seen: Observed) -> bool:

@@ -19,8 +19,7 @@ from controller.operator.observe.request import CleanupRecord
 from controller.operator.observe.source import SOURCE_NOT_READY
 from workflows.api.conditions import find, put
 from workflows.api.status import Condition, ConditionStatus, ImportPhase, ImportStatus
-from workflows.stages import RELEASE_SOURCE
-from workflows.status.leftovers import SOURCE_LEFTOVERS, leftovers, may_have_left
+from workflows.status.leftovers import SOURCE_LEFTOVERS, cleaned_at, leftovers, may_have_left
 from workflows.status.observed import Observed
 from workflows.status.phase import has_succeeded
 
@@ -160,7 +159,7 @@ def _last_result(facts: Facts) -> tuple[str, ...] | None:
 
 def _is_outdated(cleanup: Observed, seen: Observed | None) -> bool:
     """Whether the run's Workflow was retried in Argo, and has ended, after that cleanup."""
-    ended = _ended(cleanup)
+    ended = cleaned_at(cleanup)
     later = [leaf.finished for leaf in seen.leaves if leaf.finished] if seen is not None else []
     return ended is not None and bool(later) and max(later) > ended
 
@@ -176,14 +175,10 @@ def _since(facts: Facts) -> datetime | None:
 def _due(facts: Facts) -> datetime:
     """When the cleanup is repeated."""
     record = facts.request.cleanups if facts.request else CleanupRecord()
-    times = [time for time in (record.last, _ended(facts.seen), _ended(facts.cleanup)) if time is not None]
+    known = (record.last, cleaned_at(facts.seen), cleaned_at(facts.cleanup))
+    times = [time for time in known if time is not None]
     pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(record.attempts, 10))
     return max(times) + pause if times else datetime.min.replace(tzinfo=UTC)
-
-
-def _ended(seen: Observed | None) -> datetime | None:
-    leaf = seen.leaf(RELEASE_SOURCE) if seen is not None else None
-    return leaf.finished if leaf is not None else None
 
 
 def _credentials(facts: Facts) -> Mapping[str, str] | None:

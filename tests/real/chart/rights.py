@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +33,7 @@ PEOPLE: Final = {
 ORDER: Final = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
 
 Rights = dict[str, str]
-"""Verbs by resource, such as `pods`, `pods/log` or `deployments.apps [one two]`."""
+"""Verbs by resource, such as `pods`, `pods/log` or `deployments.apps [one]`."""
 Table = dict[str, dict[str, Rights]]
 """Rights by identity and place."""
 
@@ -60,14 +61,13 @@ def _of_account(account: str) -> dict[str, Rights]:
 
 
 def _rules(role: Json) -> Iterator[tuple[str, str]]:
-    """Each resource of a role, as kubectl writes it, with one verb."""
+    """Each resource of a role, as kubectl writes it, with one name and one verb."""
     for rule in role["rules"]:
-        names = f" [{' '.join(rule['resourceNames'])}]" if rule.get("resourceNames") else ""
-        for group in rule["apiGroups"]:
-            for resource in rule["resources"]:
-                plural, slash, part = resource.partition("/")
-                title = f"{plural}.{group}" if group else plural
-                yield from ((f"{title}{slash}{part}{names}", verb) for verb in rule["verbs"])
+        names = [f" [{name}]" for name in rule.get("resourceNames", [])] or [""]
+        for group, resource, name in product(rule["apiGroups"], rule["resources"], names):
+            plural, slash, part = resource.partition("/")
+            title = f"{plural}.{group}" if group else plural
+            yield from ((f"{title}{slash}{part}{name}", verb) for verb in rule["verbs"])
 
 
 def merged(rules: Iterable[tuple[str, str]]) -> Rights:

@@ -15,9 +15,10 @@ from steps.model.contract import StepError
 from steps.runtime import guard
 from tests.networkpolicy import Peer, may_connect
 from tests.real.chart.test_chart import RELEASE, helm, of_kind, rendered, without_helm
-from tests.real.chart.test_notes import api_server
+from tests.real.chart.test_notes import api_server, chart
 from tests.unit.workflows.author.rendered import CHART, PROGRAMS, Json
 
+__all__ = ["chart"]
 pytestmark = without_helm
 
 CHECK: Final = "verify"
@@ -309,18 +310,33 @@ def test_values_that_would_fail_in_the_cluster_are_refused(values: dict[str, Any
 # --- the cluster
 
 
-def test_the_ports_of_the_api_server_are_those_of_the_cluster(tmp_path: Path) -> None:
-    """As in a cluster whose API server is behind a load balancer at 443."""
-    slice_ = {
-        "kind": "EndpointSlice",
-        "metadata": {"name": "kubernetes", "namespace": "default"},
-        "ports": [{"name": "https", "port": 443, "protocol": "TCP"}],
-    }
-    with api_server([slice_]) as address:
+def in_cluster(template: str, *objects: Json, chart: Path = CHART) -> str:
+    """A template that Helm renders with the API of a cluster that has these objects."""
+    with api_server(list(objects)) as address:
         done = helm(
-            *("template", "imports", str(CHART), "--namespace", RELEASE, "--dry-run=server"),
-            *("--kube-apiserver", address, "--show-only", "templates/egress.yaml"),
+            *("template", "imports", str(chart), "--namespace", RELEASE, "--dry-run=server"),
+            *("--kube-apiserver", address, "--show-only", template),
         )
     assert done.returncode == 0, done.stderr
-    assert "port: 443\n" in done.stdout
-    assert "port: 6443\n" not in done.stdout
+    return done.stdout
+
+
+SLICE: Final = {
+    "kind": "EndpointSlice",
+    "metadata": {"name": "kubernetes", "namespace": "default"},
+    "ports": [{"name": "https", "port": 443, "protocol": "TCP"}],
+}
+"""As in a cluster whose API server is behind a load balancer."""
+
+
+def test_the_ports_of_the_api_server_are_those_of_the_cluster() -> None:
+    found = in_cluster("templates/egress.yaml", SLICE)
+    assert "port: 443\n" in found
+    assert "port: 6443\n" not in found
+    assert "port: 6443\n" in in_cluster("templates/egress.yaml")
+
+
+def test_the_notes_name_the_ports_of_the_api_server(chart: Path) -> None:
+    assert "NetworkPolicies allow the API server at port 443." in in_cluster(
+        "templates/shown.yaml", SLICE, chart=chart
+    )

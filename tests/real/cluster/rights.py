@@ -84,7 +84,7 @@ def parse(text: str) -> Rights:
 
 def _rows(text: str) -> Iterator[tuple[str, str]]:
     for line in text.splitlines()[1:]:
-        row = _ROW.fullmatch(line.strip())
+        row = _ROW.fullmatch(line.rstrip())
         if row is None:
             raise ValueError(f"kubectl prints a line of another form: {line!r}")
         if row["resource"]:

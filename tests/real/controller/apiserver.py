@@ -1,12 +1,13 @@
-"""A real API server without nodes, in a network namespace of its own, from the program of the lab.
+"""A real API server without nodes, in namespaces of its own, from the program of the lab.
 
-`tests/real/lab/build` builds the program. It needs root, and it disturbs nothing on the host: the name space
-has only a loopback device.
+`tests/real/lab/build` builds the program. It needs root, and it disturbs nothing on the host: its network
+namespace has only a loopback device.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import subprocess
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import Final
 
 from steps.model.contract import StepError
-from steps.model.kinds import Kind, Object
 from steps.runtime import kubeapi
 from steps.runtime.cluster import Cluster
 from steps.runtime.stop import Stop
@@ -27,16 +27,17 @@ ROOT: Final = Path(__file__).parents[3]
 PROGRAM: Final = Path(os.environ.get("LAB_KUBE", ROOT / ".cache" / "lab" / "bin" / "kube"))
 READY_SECONDS: Final = 180.0
 INSIDE: Final = "VMFERRY_TESTS_INSIDE"
-NAMESPACE: Final = Kind("v1", "Namespace", "namespaces", namespaced=False)
 
 
 def enter_network() -> None:
-    """Start this program again in a new network namespace, unless it runs in one already."""
+    """Start this program again in new namespaces, unless it runs in them already.
+
+    When it is killed, all its processes are killed with it.
+    """
     if not os.environ.get(INSIDE):
+        spaces = ["--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
         os.execvpe(  # noqa: S606 - the same program
-            "unshare",
-            ["unshare", "--net", sys.executable, *sys.orig_argv[1:]],
-            {**os.environ, INSIDE: "1"},
+            "unshare", ["unshare", *spaces, sys.executable, *sys.orig_argv[1:]], {**os.environ, INSIDE: "1"}
         )
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
@@ -75,8 +76,8 @@ class ApiServer:
         return _write_kubeconfig(self.folder / f"{account}.kubeconfig", token)
 
     def make_namespace(self, name: str, **labels: str) -> None:
-        metadata: Object = {"name": name, "labels": labels}
-        self.connect().create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+        self.kubectl("create", "-f", "-", given=json.dumps(manifest))
 
 
 @contextlib.contextmanager
@@ -141,12 +142,13 @@ def _wait(server: ApiServer) -> None:
 
 
 def _write_kubeconfig(path: Path, token: str) -> Path:
+    authority = path.parent / "certificates" / "apiserver.crt"  # the server creates it, signed by itself
     path.write_text(
         f"""\
 apiVersion: v1
 kind: Config
 current-context: test
-clusters: [{{name: test, cluster: {{server: "https://127.0.0.1:6443", insecure-skip-tls-verify: true}}}}]
+clusters: [{{name: test, cluster: {{server: "https://127.0.0.1:6443", certificate-authority: {authority}}}}}]
 users: [{{name: test, user: {{token: "{token}"}}}}]
 contexts: [{{name: test, context: {{cluster: test, user: test, namespace: default}}}}]
 """

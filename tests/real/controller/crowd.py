@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +69,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(3600)
         elif self.path.startswith("/endless"):
             self._endless()
-        else:
+        elif self.path.endswith(".ovf"):
             self._descriptor()
+        else:
+            self.send_error(404)
 
     do_HEAD = do_POST = do_GET  # noqa: N815
 
@@ -217,8 +220,12 @@ def kubelet(server: ApiServer) -> Iterator[Kubelet]:
     found, ended = Kubelet(ApiNode(server.connect()), programs.run), threading.Event()
 
     def work() -> None:
-        while not ended.wait(0.1):
-            found.sync()
+        try:
+            while not ended.wait(0.1):
+                found.sync()
+        except Exception:
+            traceback.print_exc()
+            os._exit(2)  # nobody else would notice it
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()

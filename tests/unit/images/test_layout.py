@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from images.release.errors import ReleaseError
-from images.release.layout import pack, read
+from images.release.layout import pack, read, settle
 from tests.unit.images import tiny
 
 ALL = "abcdefgh"
@@ -69,6 +69,42 @@ def test_a_layout_with_two_images_is_refused(tmp_path: Path) -> None:
     (folder / "index.json").write_text(json.dumps({"manifests": index["manifests"] * 2}))
     with pytest.raises(ReleaseError, match="2 images"):
         read(folder)
+
+
+def with_history(folder: Path, when: str) -> Path:
+    """An image whose configuration and manifest say when and from what a cached layer was built."""
+    tiny.write(folder, [{"etc/a": "1"}])
+    blobs = folder / "blobs" / "sha256"
+    index = json.loads((folder / "index.json").read_text())
+    manifest = json.loads((blobs / index["manifests"][0]["digest"].partition(":")[2]).read_text())
+    config = json.loads((blobs / manifest["config"]["digest"].partition(":")[2]).read_text())
+    config["history"] = [{"created": when, "created_by": "COPY"}]
+    manifest["config"]["digest"] = store(blobs, config)
+    manifest["annotations"] = {"base": when}
+    index["manifests"][0]["digest"] = store(blobs, manifest)
+    (folder / "index.json").write_text(json.dumps(index))
+    return folder
+
+
+def store(blobs: Path, document: object) -> str:
+    content = json.dumps(document).encode()
+    value = hashlib.sha256(content).hexdigest()
+    (blobs / value).write_bytes(content)
+    return f"sha256:{value}"
+
+
+def test_an_image_does_not_depend_on_the_cache_of_its_builder(tmp_path: Path) -> None:
+    folders = [with_history(tmp_path / when, when) for when in ("2026", "2027")]
+    first, second = (read(folder) for folder in folders)
+    assert first.digest != second.digest
+    for folder in folders:
+        settle(folder, {"one": "1"})
+    settled = [read(folder) for folder in folders]
+    assert settled[0].digest == settled[1].digest
+    assert settled[0].files(everything) == first.files(everything)
+    assert settled[0].labels == first.labels
+    manifest = (folders[0] / "blobs" / settled[0].digest.replace(":", "/")).read_text()
+    assert json.loads(manifest)["annotations"] == {"one": "1"}
 
 
 def packed(folder: Path) -> bytes:

@@ -51,7 +51,7 @@ def run(pod: Object, files: Files) -> Process:
         "PYTHONSAFEPATH": "1",  # as in the images, like the next
         "PYTHONUNBUFFERED": "1",
         TERMINATION_LOG_ENV: str(words),
-        **{row["name"]: row["value"] for row in container["env"]},
+        **{row["name"]: row.get("value", "") for row in container["env"]},
     }
     with (root / "log").open("wb") as log:
         process = subprocess.Popen(
