@@ -62,8 +62,6 @@ CLASS: Final = {
 class Handler(http.server.BaseHTTPRequestHandler):
     """One server for all: the path says how it answers."""
 
-    protocol_version = "HTTP/1.1"
-
     def do_GET(self) -> None:
         if self.path.startswith("/silent"):
             time.sleep(3600)
@@ -96,6 +94,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Log nothing."""
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """Serves each connection in a thread."""
+
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that was ended is no error."""
+
+
 @contextlib.contextmanager
 def served() -> Iterator[str]:
     """The URL of the server, in a process of its own: it must not slow down the stand-in for the kubelet."""
@@ -110,8 +117,7 @@ def served() -> Iterator[str]:
 
 def serve() -> None:
     """Serve until this process is killed; its first line is the port."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Handler)
     sys.stdout.write(f"{server.server_port}\n")
     sys.stdout.flush()
     server.serve_forever()
