@@ -37,8 +37,8 @@ class Slots:
     """The checks that run and those that wait.
 
     Namespaces take turns. A check that will probably fail waits behind the others: the last check of its
-    owner has failed, or the last ones of its namespace. So sources that do not answer cannot hold up new ones,
-    however many they are. One slot is kept for the checks behind, so that they proceed, too.
+    owner has failed, or the last ones of its namespace. So sources that do not answer cannot hold up new
+    ones, however many they are. One slot is kept for the checks behind, so that they proceed, too.
     """
 
     def __init__(self, at_once: int, at_once_per_namespace: int, clock: Callable[[], float]) -> None:
