@@ -12,7 +12,7 @@ from typing import Final
 
 from controller.operator.checkpods.check import Owner
 
-SUSPECT: Final = 3
+SUSPECT: Final = 2
 """So many checks of a namespace must fail in a row, until its other checks wait behind those of others."""
 MOST_NAMESPACES: Final = 1000
 """Namespaces with failures that are remembered; then the oldest are forgotten."""

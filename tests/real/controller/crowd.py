@@ -46,8 +46,8 @@ HELM: Final = os.environ.get("HELM") or str(ROOT / ".cache" / "bin" / "helm")
 RATIO: Final = 1.2
 MEMORY: Final = 160 << 20
 PATIENCE: Final = 1800.0
-SETTLE_SECONDS: Final = 90.0
-"""The crowd fills all its slots, and its first checks end."""
+SETTLE_SECONDS: Final = 120.0
+"""The crowd fills all its slots, and its first checks reach their deadline of 60 s."""
 LOGIN: Final = ("username", "password", "project_name", "domain_name")
 CLASS: Final = {
     "apiVersion": "storage.k8s.io/v1",
