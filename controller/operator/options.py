@@ -66,7 +66,7 @@ class CheckOptions(Document):
     """Environment variables of the container, as in a pod: the proxy and the guard."""
     resources: Mapping[str, Any] = {
         "requests": {"cpu": "50m", "memory": "96Mi"},
-        "limits": {"cpu": "1", "memory": "256Mi"},
+        "limits": {"cpu": "500m", "memory": "256Mi"},
     }
     at_once: Annotated[int, Field(ge=1)] = 8
     """Pods at a time."""

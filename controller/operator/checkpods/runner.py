@@ -114,8 +114,10 @@ class CheckPods:
         )
         return from_lines(text)
 
-    def close(self, owner: Owner) -> None:
+    def close(self, owner: Owner, *, failed: bool | None = None) -> None:
         """Delete the pod and the Secret of a check, and let the next check begin.
+
+        `failed` is whether the source could not be used; None if the check said nothing about that.
 
         Raises:
             StepError: where the API does not answer; the check stays known.
@@ -126,6 +128,8 @@ class CheckPods:
         with self._lock:
             seen = self._seen.pop(owner, None)
             self._complete.discard(seen.uid if seen else "")
+            if failed is not None:
+                self._slots.note(owner.namespace, failed=failed)
             granted = self._slots.release(owner)
         self._notify(granted)
 

@@ -8,8 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from controller.operator.checkpods.check import Owner
+
+SUSPECT: Final = 2
+"""So many checks of a namespace must fail in a row, until its other checks wait behind those of others."""
+MOST_NAMESPACES: Final = 1000
+"""Namespaces with failures that are remembered; then the oldest are forgotten."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +36,9 @@ class _Entry:
 class Slots:
     """The checks that run and those that wait.
 
-    Namespaces take turns. A check whose owner has not failed goes before one whose owner has: whoever does
-    not answer cannot hold up new sources. One slot is kept from each of both, so that both proceed.
+    Namespaces take turns. A check that will probably fail waits behind the others: the last check of its
+    owner has failed, or the last ones of its namespace. So sources that do not answer cannot hold up new
+    ones, however many they are. One slot is kept for the checks behind, so that they proceed, too.
     """
 
     def __init__(self, at_once: int, at_once_per_namespace: int, clock: Callable[[], float]) -> None:
@@ -41,6 +48,8 @@ class Slots:
         self._held: dict[Owner, _Entry] = {}
         self._waiting: dict[str, dict[Owner, _Entry]] = {}
         """By namespace; the namespace whose turn is next comes first."""
+        self._failures: dict[str, int] = {}
+        """By namespace: the checks that have failed since the last one that succeeded."""
 
     def request(self, wish: Wish) -> list[Owner]:
         """Let a check wait for its turn; returns the owners whose turn has come by that."""
@@ -61,6 +70,14 @@ class Slots:
         self._stop_waiting(owner)
         self._held.pop(owner, None)
         return list(self._grant())
+
+    def note(self, namespace: str, *, failed: bool) -> None:
+        """Remember how a check of a namespace has ended."""
+        failures = self._failures.pop(namespace, 0)
+        if failed:
+            self._failures[namespace] = failures + 1
+            if len(self._failures) > MOST_NAMESPACES:
+                del self._failures[next(iter(self._failures))]
 
     def holds(self, owner: Owner) -> bool:
         return owner in self._held
@@ -101,22 +118,25 @@ class Slots:
     def _next(self) -> _Entry | None:
         if len(self._held) >= self._at_once:
             return None
-        for has_failed in (False, True):
-            if self._count(has_failed=has_failed) >= self._most(has_failed=has_failed):
+        for behind in (False, True):
+            if self._count(behind=behind) >= self._most(behind=behind):
                 continue
             for namespace in self._waiting:
-                entry = self._first(namespace, has_failed=has_failed)
+                entry = self._first(namespace, behind=behind)
                 if entry is not None:
                     return entry
         return None
 
-    def _most(self, *, has_failed: bool) -> int:
-        return max(1, self._at_once // 2 if has_failed else self._at_once - 1)
+    def _most(self, *, behind: bool) -> int:
+        return max(1, self._at_once // 2 if behind else self._at_once - 1)
 
-    def _count(self, *, has_failed: bool) -> int:
-        return sum(entry.wish.has_failed == has_failed for entry in self._held.values())
+    def _count(self, *, behind: bool) -> int:
+        return sum(self._is_behind(entry.wish) == behind for entry in self._held.values())
 
-    def _first(self, namespace: str, *, has_failed: bool) -> _Entry | None:
+    def _is_behind(self, wish: Wish) -> bool:
+        return wish.has_failed or self._failures.get(wish.owner.namespace, 0) >= SUSPECT
+
+    def _first(self, namespace: str, *, behind: bool) -> _Entry | None:
         if sum(owner.namespace == namespace for owner in self._held) >= self._per_namespace:
             return None
         accounts = {entry.wish.account for entry in self._held.values()} - {""}
@@ -124,7 +144,7 @@ class Slots:
             (
                 entry
                 for entry in self._waiting[namespace].values()
-                if entry.wish.has_failed == has_failed and entry.wish.account not in accounts
+                if self._is_behind(entry.wish) == behind and entry.wish.account not in accounts
             ),
             None,
         )

@@ -190,7 +190,7 @@ class SourceReconciler:
         self._counters.see_check(ready=verdict.ready, seconds=ended.seconds)
         again = self._write(key, raw, before, verdict, ended)
         self._note(key, ended, attempt)
-        self._checks.close(owner)
+        self._checks.close(owner, failed=not verdict.ready if verdict.is_about_the_source else None)
         return again if ended.version == attempt.version else 0.0
 
     def _settle(self, key: SourceKey) -> None:

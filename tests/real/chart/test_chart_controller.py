@@ -104,8 +104,7 @@ def options_of(**values: Any) -> Options:
 
 def test_default_values_are_the_defaults_of_the_checks() -> None:
     given = options_of(**{"sourceNetwork.guard": False}).checks
-    limits = {"cpu": 1, "memory": "256Mi"}
-    assert given == CheckOptions(resources={"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": limits})
+    assert given == CheckOptions()
 
 
 def test_values_reach_the_check_pods() -> None:

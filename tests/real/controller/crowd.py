@@ -14,6 +14,7 @@ import argparse
 import base64
 import contextlib
 import http.server
+import itertools
 import json
 import os
 import re
@@ -37,7 +38,7 @@ from steps.runtime.cluster import Cluster
 from tests.real.controller import apiserver
 from tests.real.controller.apiserver import ROOT, ApiServer
 from tests.unit.controller.operator import programs
-from tests.unit.controller.operator.kubelet import Kubelet
+from tests.unit.controller.operator.kubelet import Files, Kubelet
 from tests.unit.steps.providers.ova.make import Wanted, descriptor
 
 RELEASE: Final = "vmferry"
@@ -45,8 +46,8 @@ HELM: Final = os.environ.get("HELM") or str(ROOT / ".cache" / "bin" / "helm")
 RATIO: Final = 1.2
 MEMORY: Final = 160 << 20
 PATIENCE: Final = 1800.0
-SETTLE_SECONDS: Final = 90.0
-"""The crowd fills all its slots, and its first checks end."""
+SETTLE_SECONDS: Final = 120.0
+"""The crowd fills all its slots, and its first checks reach their deadline of 60 s."""
 LOGIN: Final = ("username", "password", "project_name", "domain_name")
 CLASS: Final = {
     "apiVersion": "storage.k8s.io/v1",
@@ -61,8 +62,6 @@ CLASS: Final = {
 
 class Handler(http.server.BaseHTTPRequestHandler):
     """One server for all: the path says how it answers."""
-
-    protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         if self.path.startswith("/silent"):
@@ -96,6 +95,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Log nothing."""
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """Serves each connection in a thread."""
+
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that was ended is no error."""
+
+
 @contextlib.contextmanager
 def served() -> Iterator[str]:
     """The URL of the server, in a process of its own: it must not slow down the stand-in for the kubelet."""
@@ -110,8 +118,7 @@ def served() -> Iterator[str]:
 
 def serve() -> None:
     """Serve until this process is killed; its first line is the port."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Handler)
     sys.stdout.write(f"{server.server_port}\n")
     sys.stdout.flush()
     server.serve_forever()
@@ -172,13 +179,45 @@ class ApiNode:
         """Nobody reads a log here: the API server has no kubelet to ask."""
 
 
-def install(server: ApiServer) -> Path:
+class CpuLimits:
+    """Enforces the CPU limits of the containers, as the kubelet does, by control groups (version 1)."""
+
+    def __init__(self) -> None:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        own = next((line.split(":")[2] for line in lines if "cpu" in line.split(":")[1].split(",")), "/")
+        self._folder = Path("/sys/fs/cgroup/cpu") / own.lstrip("/")
+        self._count = itertools.count()
+        if not (self._folder / "cpu.cfs_quota_us").exists():
+            say("CPU limits are not enforced here: there are no control groups of version 1")
+
+    def run(self, pod: Object, files: Files) -> programs.Process:
+        """Start the container of a pod in a control group of its own."""
+        process = programs.run(pod, files)
+        limit = str(pod["spec"]["containers"][0]["resources"]["limits"]["cpu"])
+        share = float(limit.removesuffix("m")) / (1000 if limit.endswith("m") else 1)
+        group = self._folder / f"crowd-{os.getpid()}-{next(self._count)}"
+        with contextlib.suppress(OSError):
+            group.mkdir()
+            (group / "cpu.cfs_period_us").write_text("100000")
+            (group / "cpu.cfs_quota_us").write_text(str(int(100_000 * share)))
+            (group / "cgroup.procs").write_text(str(process.process.pid))
+        return process
+
+    def remove(self) -> None:
+        """Remove the groups; their processes have ended."""
+        for group in self._folder.glob(f"crowd-{os.getpid()}-*"):
+            with contextlib.suppress(OSError):
+                group.rmdir()
+
+
+def install(server: ApiServer, cpu: float) -> Path:
     """The chart without its pods; returns the options of the controller as a file."""
     server.make_namespace(RELEASE, **{"pod-security.kubernetes.io/enforce": "restricted"})
     server.kubectl("apply", "--server-side", "-f", str(ROOT / "tests/real/cluster/argo-kinds.yaml"))
     chart = [HELM, "template", "vmferry", str(ROOT / "charts/vmferry"), "--namespace", RELEASE]
     # The sources of this program are at a loopback address.
     chart += ["--kube-version", "1.34.0", "--set", "sourceNetwork.guard=false"]
+    chart += ["--set-string", f"checks.resources.limits.cpu={int(cpu * 1000)}m"]
     text = subprocess.run(chart, check=True, capture_output=True, text=True).stdout
     documents = [one for one in re.split(r"(?m)^---$", text) if re.search(r"(?m)^kind:", one)]
     crds = [one for one in documents if "kind: CustomResourceDefinition" in one]
@@ -217,7 +256,8 @@ def controller(server: ApiServer, options: Path) -> Iterator[subprocess.Popen[by
 @contextlib.contextmanager
 def kubelet(server: ApiServer) -> Iterator[Kubelet]:
     """The stand-in, in a thread."""
-    found, ended = Kubelet(ApiNode(server.connect()), programs.run), threading.Event()
+    limits = CpuLimits()
+    found, ended = Kubelet(ApiNode(server.connect()), limits.run), threading.Event()
 
     def work() -> None:
         try:
@@ -235,6 +275,7 @@ def kubelet(server: ApiServer) -> Iterator[Kubelet]:
         ended.set()
         thread.join()
         found.close()
+        limits.remove()
 
 
 # --- the measurement
@@ -284,13 +325,13 @@ def peak(process: subprocess.Popen[bytes]) -> int:
     return int(found[1]) << 10
 
 
-def measure(folder: Path, silent: int, endless: int, honest: int, rounds: int) -> dict[str, Any]:
+def measure(folder: Path, silent: int, endless: int, honest: int, rounds: int, cpu: float) -> dict[str, Any]:
     """One run; returns seconds, their ratio and the memory in bytes."""
     with (
         apiserver.running(folder) as server,
         served() as url,
         kubelet(server) as node,
-        controller(server, install(server)) as process,
+        controller(server, install(server, cpu)) as process,
     ):
         cluster = server.connect()
         honest_round(cluster, server, url, "warm", honest)  # it also loads every module
@@ -319,13 +360,19 @@ def main() -> int:
     parser.add_argument("--endless", type=int, default=200)
     parser.add_argument("--honest", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--cpu",
+        type=float,
+        default=min(0.5, (os.cpu_count() or 1) / 8),
+        help="CPU limit of a check pod; by default eight of them fit on this machine, as on a node",
+    )
     given = parser.parse_args()
     if not apiserver.PROGRAM.exists():
         say(f"NOT RUN: {apiserver.PROGRAM} is missing; tests/real/lab/build builds it")
         return 2
     apiserver.enter_network()
     with tempfile.TemporaryDirectory(prefix="vmferry-crowd-") as folder:
-        found = measure(Path(folder), given.silent, given.endless, given.honest, given.rounds)
+        found = measure(Path(folder), given.silent, given.endless, given.honest, given.rounds, given.cpu)
     say(f"alone: the last of {given.honest} imports starts after {found['alone']} s")
     say(f"in the crowd: after {found['crowd']} s; {found['checks']} checks were made")
     say(f"ratio {found['ratio']} (goal: {RATIO}); controller {found['memory'] >> 20} MiB (goal: < 160 MiB)")

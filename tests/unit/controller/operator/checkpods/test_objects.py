@@ -60,7 +60,7 @@ def test_the_pod_is_restricted() -> None:
 
 def test_the_pod_has_limits() -> None:
     spec = a_pod()["spec"]
-    assert spec["containers"][0]["resources"]["limits"] == {"cpu": "1", "memory": "256Mi"}
+    assert spec["containers"][0]["resources"]["limits"] == {"cpu": "500m", "memory": "256Mi"}
     assert 60 < spec["activeDeadlineSeconds"] < 600
     assert [volume["emptyDir"] for volume in spec["volumes"] if "emptyDir" in volume] == [
         {"sizeLimit": "128Mi"}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from controller.operator.checkpods.check import Owner
-from controller.operator.checkpods.slots import Slots, Wish
+from controller.operator.checkpods.slots import MOST_NAMESPACES, SUSPECT, Slots, Wish
 from steps.model.kinds import SOURCES
 from steps.model.sources import SourceKind
 
@@ -123,8 +123,9 @@ class Simulation:
                 granted += self.found.request(heapq.heappop(self.due)[2])
             while self.running and self.running[0][0] <= self.now:
                 _, owner = heapq.heappop(self.running)
-                granted += self.found.release(owner)
                 slow = owner.namespace.startswith("slow")
+                self.found.note(owner.namespace, failed=slow)
+                granted += self.found.release(owner)
                 self.add(owner, 15.0 if slow else 300.0, has_failed=slow)
             for owner in granted:
                 self.started.setdefault(owner, self.now)
@@ -148,6 +149,37 @@ def test_many_slow_sources_of_two_namespaces_delay_nobody_else(count: int) -> No
         simulation.add(owner)
     simulation.run(40)
     assert [simulation.started[owner] for owner in honest] == [30, 30, 30]
+
+
+def test_many_slow_sources_of_many_namespaces_delay_nobody_else_as_soon_as_some_have_failed() -> None:
+    """Most of the sources have not been checked yet: their namespaces are known."""
+    simulation = Simulation()
+    for number in range(1000):
+        simulation.add(source(f"slow-{number % 4}", number))
+    simulation.run(300)
+    honest = [source(f"honest-{number}") for number in range(4)]
+    for owner in honest:
+        simulation.add(owner)
+    simulation.run(310)
+    assert [simulation.started[owner] for owner in honest] == [300] * 4
+
+
+def test_a_check_that_succeeds_restores_the_turn_of_its_namespace() -> None:
+    found = slots(at_once=4, per_namespace=4)
+    for _ in range(SUSPECT):
+        found.note("team", failed=True)
+    for name in ("a", "b", "c"):
+        found.request(Wish(source("team", name)))
+    assert set(found.held()) == {source("team", "a"), source("team", "b")}, "half of the slots"
+    found.note("team", failed=False)
+    assert found.request(Wish(source("team", "c"))) == [source("team", "c")]
+
+
+def test_namespaces_that_fail_use_no_memory() -> None:
+    found = slots()
+    for number in range(MOST_NAMESPACES + 50):
+        found.note(f"team-{number}", failed=True)
+    assert len(found._failures) == MOST_NAMESPACES
 
 
 def test_slow_sources_of_many_namespaces_delay_a_new_one_once() -> None:

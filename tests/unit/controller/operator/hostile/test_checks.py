@@ -105,11 +105,11 @@ def secrets_of_somebody(connection: socket.socket) -> None:
 class Hostile(Place):
     """A cloud at an address, checked by the real program."""
 
-    def __init__(self, port: int, memory: str = "160Mi") -> None:
+    def __init__(self, port: int, memory: str = "160Mi", seconds: float = SECONDS) -> None:
         resources = {"limits": {"cpu": "1", "memory": memory}}
         checks = CheckOptions(resources=resources)
         self.containers: list[programs.Process] = []
-        super().__init__(verify_seconds=SECONDS, checks=checks)
+        super().__init__(verify_seconds=seconds, checks=checks)
         self.kubelet.runtime = self._run
         self.kubelet.clock = time.monotonic
         cloud = {"endpoint": f"http://127.0.0.1:{port}/v3", "credentials": {"name": "cloud"}}
@@ -173,7 +173,7 @@ def test_silence_ends_at_the_deadline_of_the_source(serve: Callable[[Answer], in
 
 
 def test_an_endless_answer_ends_with_the_memory_of_its_pod(serve: Callable[[Answer], int]) -> None:
-    place = Hostile(serve(endless_body), memory="100Mi")
+    place = Hostile(serve(endless_body), memory="100Mi", seconds=PATIENCE)
     tracemalloc.start()
     try:
         status = place.checked()
@@ -195,7 +195,7 @@ def test_a_source_that_answers_is_asked_by_the_real_program(serve: Callable[[Ans
         head = b"HTTP/1.1 401 X\r\nContent-Type: application/json\r\nConnection: close\r\n"
         connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
 
-    place = Hostile(serve(denied))
+    place = Hostile(serve(denied), seconds=PATIENCE)
     status = place.checked()
     assert {one.reason for one in status.conditions} == {"Denied"}, status.message
     assert any(b"/v3" in one for one in asked)
