@@ -231,8 +231,9 @@ def rights() -> str:
         parts += [*_wrapped(paragraph), ""]
     for identity in (*now, *(name for name in before if name not in now)):
         parts += [f"## {identity}", ""]
-        rows = _rights(before.get(identity, {}), now.get(identity, {}))
-        parts += [*_table(("where", "resource", "before", "now"), rows), ""]
+        rows = list(_rights(before.get(identity, {}), now.get(identity, {})))
+        table = _table(("where", "resource", "before", "now"), rows) if rows else ["It has no rights."]
+        parts += [*table, ""]
     return "\n".join(parts).rstrip() + "\n"
 
 

@@ -125,6 +125,7 @@ def test_values_reach_the_check_pods() -> None:
         "https_proxy",
         "VMFERRY_BLOCKED_NETWORKS",
         "VMFERRY_ALLOWED_NETWORKS",
+        "VMFERRY_REDIRECT_HOSTS",
     ]
 
 
