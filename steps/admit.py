@@ -1,16 +1,22 @@
 """admit: choose the names of the volumes, and ask the target whether it would accept the VM and its disks.
 
-This happens before the VM is shut down. The target checks the objects by dry runs and keeps none of them. The
-step reads `machine.json` and has no credentials of the source. When the target refuses, nothing has changed:
-correct the request or the cluster, and run the import again.
+This happens before the VM is shut down. The target checks the objects by dry runs and keeps none of them.
+The step has no credentials of the source: it knows the VM from the result of `preflight`. When the target
+refuses, the source is unchanged: correct the request or the cluster, and run the import again.
+
+In a cluster the step also creates what later stages mount: scratch claims, Services, and the documents
+`machine.json` and `volumes.json`. So no step that reads foreign data needs a right on the cluster.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from steps.model.admission import Verdict
+from steps.model.document import write_atomically
+from steps.model.machine import Machine
 from steps.model.mapping import shape
 from steps.model.plan import Plan
 from steps.model.volumes import VOLUMES, Volumes
@@ -21,69 +27,105 @@ if TYPE_CHECKING:
     from steps.targets.harvester.run_objects import RunObjects
 
 ADMISSION: Final = "admission.json"
+DISKS: Final = "disks.json"
 EPILOG: Final = """\
 examples:
   python -m steps.admit
-  python -m steps.admit --publish-to configmap/web-volumes
+  python -m steps.admit --workflow vmi-web-0a1b2c3d-g1
 
 results among the outputs: admission.json (what passed, what the target changes, what could not be checked),
-volumes.json (the names of the volumes)
+volumes.json (the names of the volumes), disks.json (the ids of the disks)
 """
 
 
 def arguments() -> Arguments:
     parser = Arguments("admit", __doc__ or "", epilog=EPILOG)
     parser.add_argument(
-        "--publish-to",
-        metavar="configmap/NAME",
-        help="in a cluster: store the volume names here for the later stages",
+        "--workflow",
+        metavar="NAME",
+        default="",
+        help="in a cluster: the Workflow of this step; it has the result of preflight",
     )
     return parser
 
 
 def body(context: Context) -> None:
-    plan, machine = context.plan(), context.machine()
+    plan = context.plan()
+    run_files = _cluster_files(context, plan) if context.arguments.workflow else FolderFiles(context)
+    machine = run_files.prepared_machine()
     target_shape = shape(plan, machine)
     target = connect(plan, context.into, context.stop, machine=machine)
-    store = VolumeNameStore(context, plan)
-    volumes = store.chosen_now() or target.name_volumes(target_shape, store.previous())
+    volumes = run_files.chosen_now() or target.name_volumes(target_shape, run_files.previous())
     admission = target.admit(target_shape, volumes)
     for finding in admission.findings:
         log_finding = log.info if finding.verdict is Verdict.PASSED else log.warning
         log_finding(finding.message or "accepted", check=finding.check, verdict=str(finding.verdict))
     for disk, name in volumes.names.items():
         log.info("name of the volume", disk=disk, volume=name)
-    store.save(volumes)
+    run_files.save(volumes)
+    volumes.save(context.outputs / VOLUMES)
     admission.save(context.outputs / ADMISSION)
+    write_atomically(context.outputs / DISKS, json.dumps([disk.id for disk in machine.disks]))
 
 
-class VolumeNameStore:
-    """Where the names of the volumes are stored: the object in `--publish-to`, else the request folder."""
+class FolderFiles:
+    """The documents of a run without a cluster: they are in the request folder."""
 
-    def __init__(self, context: Context, plan: Plan) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
-        self._publish_to: str = context.arguments.publish_to or ""
-        self._run_objects: RunObjects | None = _run_objects(context, plan) if self._publish_to else None
+
+    def prepared_machine(self) -> Machine:
+        """The VM that `preflight` found."""
+        return self._context.machine()
 
     def chosen_now(self) -> Volumes | None:
         """The names that this attempt chose; None before that."""
-        return self._run_objects.attempt_volumes(self._publish_to) if self._run_objects else None
+        return None
 
     def previous(self) -> Volumes | None:
         """The names that an earlier attempt chose; None without one."""
-        return self._run_objects.latest_volumes() if self._run_objects else self._context.volumes()
+        return self._context.volumes()
 
     def save(self, volumes: Volumes) -> None:
-        if self._run_objects:
-            self._run_objects.store_volumes(volumes, self._publish_to)
-        volumes.save(self._context.outputs / VOLUMES)
+        """Nothing: the runner adds the outputs to the request folder."""
 
 
-def _run_objects(context: Context, plan: Plan) -> RunObjects:
+class ClusterFiles:
+    """The documents of a run in a cluster: they are in the Workflow, and in objects of the run."""
+
+    def __init__(self, run_objects: RunObjects, machine: Machine, workflow: str) -> None:
+        self._run_objects = run_objects
+        self._machine = machine
+        self._workflow = workflow
+
+    def prepared_machine(self) -> Machine:
+        """The VM that `preflight` found. Everything that later stages mount for it exists then."""
+        self._run_objects.prepare(self._machine)
+        return self._machine
+
+    def chosen_now(self) -> Volumes | None:
+        """As above."""
+        return self._run_objects.attempt_volumes(self._workflow)
+
+    def previous(self) -> Volumes | None:
+        """As above."""
+        return self._run_objects.latest_volumes()
+
+    def save(self, volumes: Volumes) -> None:
+        """Store the names where later pods mount them."""
+        self._run_objects.store_volumes(volumes, self._workflow)
+
+
+def _cluster_files(context: Context, plan: Plan) -> ClusterFiles:
     from steps.runtime import kubeapi  # noqa: PLC0415 - the embedded runner has no release namespace
+    from steps.targets.harvester.completion import WorkflowRef  # noqa: PLC0415
+    from steps.targets.harvester.preflight_result import read_machine  # noqa: PLC0415
     from steps.targets.harvester.run_objects import RunObjects  # noqa: PLC0415
 
-    return RunObjects(plan, kubeapi.connect(context.stop), kubeapi.own_namespace())
+    cluster, namespace = kubeapi.connect(context.stop), kubeapi.own_namespace()
+    workflow = WorkflowRef(context.arguments.workflow, namespace)
+    machine = read_machine(cluster, workflow, context.stop)
+    return ClusterFiles(RunObjects(plan, cluster, namespace), machine, workflow.name)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

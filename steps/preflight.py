@@ -1,6 +1,7 @@
 """preflight: find the VM at its source, describe it, and report every reason why it cannot be imported.
 
-Changes nothing. If it fails, correct the request and run the import again.
+Changes nothing, and has no rights on the cluster. If it fails, correct the request and run the import
+again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.document import write_atomically
 from steps.model.limits import exceeded
 from steps.model.machine import Concern, Machine, Power, Severity
+from steps.model.machine_output import MACHINE_OUTPUT, to_output
 from steps.model.mapping import blocking, check_disks, shape
 from steps.model.naming import target_name
 from steps.model.networks import check_cards, check_networks
@@ -28,20 +30,16 @@ _SKIPPED: Final = ("quota",)
 
 
 EPILOG = """\
-examples:
+example:
   python -m steps.preflight
-  python -m steps.preflight --publish-to configmap/web-machine
+
+results among the outputs: machine.json (the VM at its source), machine (the same, packed for Argo),
+disks.json (the ids of the disks)
 """
 
 
 def arguments() -> Arguments:
-    parser = Arguments("preflight", __doc__ or "", epilog=EPILOG)
-    parser.add_argument(
-        "--publish-to",
-        metavar="configmap/NAME",
-        help="in a cluster: create the scratch claims and Services, and store machine.json here",
-    )
-    return parser
+    return Arguments("preflight", __doc__ or "", epilog=EPILOG)
 
 
 def body(context: Context) -> None:
@@ -50,19 +48,9 @@ def body(context: Context) -> None:
     for concern in machine.concerns:
         log.warning(str(concern), code=concern.code, severity=concern.severity)
     refuse(plan, machine)
+    write_atomically(context.outputs / MACHINE_OUTPUT, to_output(machine))
     machine.save(context.outputs / MACHINE)
     write_atomically(context.outputs / DISKS, json.dumps([disk.id for disk in machine.disks]))
-    if context.arguments.publish_to:
-        publish(context, plan, machine)
-
-
-def publish(context: Context, plan: Plan, machine: Machine) -> None:
-    """Create the claims and documents that later stages mount."""
-    from steps.runtime import kubeapi  # noqa: PLC0415 - the embedded runner has no cluster and no client for one
-    from steps.targets.harvester.run_objects import RunObjects  # noqa: PLC0415
-
-    cluster = kubeapi.connect(context.stop)
-    RunObjects(plan, cluster, kubeapi.own_namespace()).prepare(machine, context.arguments.publish_to)
 
 
 def examine(provider: Provider, plan: Plan) -> Machine:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Prepares a Debian host for `make demo` and `make test`; a second call takes a moment.
-#   prepare.sh packages python docs mutants vcenter guest kubevirt crds helm buildah syft openstack   any of these, in this order
+#   prepare.sh packages python docs mutants vcenter guest kubevirt crds policies helm buildah syft openstack
+#   any of these, in this order
 # Everything is under .cache; only Debian packages are installed outside it, and only by root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -115,6 +116,7 @@ go_program() { # go_program TITLE NAME FOLDER
 vcenter() { go_program "simulated vCenter" vcenter tests/real/vcenter; }
 kubevirt() { go_program "strict decoder of KubeVirt's types" strict-decode tests/real/kubevirt; }
 crds() { go_program "API server's judge of CRDs" crd-check tests/real/crd/go; }
+policies() { go_program "API server's judge of admission policies" policy-check tests/real/policy/go; }
 
 HELM=v3.22.0
 helm() { # renders the chart in tests; not in Debian
@@ -147,10 +149,11 @@ guest() { # prints its own progress and skips what is unchanged
   tests/real/guest/build.sh "$CACHE/guest"
 }
 
-[ $# -gt 0 ] || die "usage: $0 packages|python|docs|mutants|vcenter|guest|kubevirt|crds|helm|buildah|syft|openstack ..."
+[ $# -gt 0 ] ||
+  die "usage: $0 packages|python|docs|mutants|vcenter|guest|kubevirt|crds|policies|helm|buildah|syft|openstack ..."
 for what in "$@"; do
   case $what in
-  packages | python | docs | mutants | vcenter | guest | kubevirt | crds | helm | buildah | syft | openstack) "$what" ;;
+  packages | python | docs | mutants | vcenter | guest | kubevirt | crds | policies | helm | buildah | syft | openstack) "$what" ;;
   *) die "unknown: $what" ;;
   esac
 done

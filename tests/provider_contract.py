@@ -106,6 +106,6 @@ class ProviderContract:
 
     def test_nothing_is_left_to_release_after_success(self, given: Given) -> None:
         self.described(given)
-        with connect(given.access("cleanup")) as source:
+        with connect(given.access("release-source")) as source:
             assert source.release() == []
         assert given.held() == 0

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from steps.model import leftovers
+from steps.model.machine_output import MACHINE_OUTPUT
 from steps.model.plan import TargetKind
 
 
@@ -26,10 +27,12 @@ class Scope(enum.Enum):
 class Identity(enum.StrEnum):
     """The service account a stage runs under; docs/explanation/security.md lists what each may do."""
 
-    PREPARE = "prepare"
     DATA = "data"
+    """Reads the source or its disks; may do nothing but report its result."""
     SERVE = "serve"
     TARGET = "target"
+    SCRATCH = "scratch"
+    """Deletes the scratch claims of a run."""
 
 
 class Image(enum.StrEnum):
@@ -48,6 +51,7 @@ class Capability(enum.Enum):
     PULLS = "fetches disks over HTTP"
     RUNS = "runs VMs"
     JUDGES = "says whether it would accept a VM before the VM is made"
+    CLAIMS = "has the scratch of a run in claims, because the stages run as pods"
 
 
 class Limit(enum.StrEnum):
@@ -92,7 +96,9 @@ class Stage:
     in_transfer: bool = False
     """Part of the transfer, which counts against the source's limit of VMs."""
     credentials: bool = False
-    """Whether the source's credentials are mounted."""
+    """Whether the source's credentials are mounted. Such a program has no right on the cluster."""
+    api: bool = False
+    """Whether its program uses the Kubernetes API. No other program gets a token."""
     scratch: bool = False
     """Whether the disk's scratch is mounted."""
     scratch_unless: Capability | None = None
@@ -104,9 +110,18 @@ class Stage:
     needs: Capability | None = None
     limit: Limit | None = None
     documents: tuple[str, ...] = ()
-    """Results that become part of the request for the later stages."""
+    """Results that the embedded runner adds to the request for the later stages."""
+    publishes: tuple[str, ...] = ()
+    """Documents that it adds to the request in a cluster, where pods mount them."""
+    after_success: bool = False
+    """At the end, and only if the import has succeeded."""
     outputs: tuple[str, ...] = ()
     """Small results that the Workflow's status keeps: files named after the result, also with a suffix."""
+
+    @property
+    def program(self) -> str:
+        """Its module in the package `steps`."""
+        return self.name.replace("-", "_")
 
 
 STAGES: Final[tuple[Stage, ...]] = (
@@ -114,11 +129,11 @@ STAGES: Final[tuple[Stage, ...]] = (
         "preflight",
         "Find the VM at its source and check that it can be imported",
         after=(),
-        identity=Identity.PREPARE,
+        identity=Identity.DATA,
         check=True,
         credentials=True,
         documents=("machine.json",),
-        outputs=("disks.json",),
+        outputs=("disks.json", MACHINE_OUTPUT),
     ),
     Stage(
         "admit",
@@ -127,15 +142,17 @@ STAGES: Final[tuple[Stage, ...]] = (
         identity=Identity.TARGET,
         image=Image.TARGET,
         check=True,
+        api=True,
         needs=Capability.JUDGES,
         documents=("volumes.json",),
-        outputs=("admission.json", "volumes.json"),
+        publishes=("machine.json", "volumes.json"),
+        outputs=("admission.json", "disks.json", "volumes.json"),
     ),
     Stage(
         "approve-poweroff",
         "Wait for approval to shut down the VM",
         after=("admit",),
-        identity=Identity.PREPARE,
+        identity=Identity.TARGET,
         gate=True,
     ),
     Stage(
@@ -178,6 +195,7 @@ STAGES: Final[tuple[Stage, ...]] = (
         identity=Identity.SERVE,
         scope=Scope.DISK,
         image=Image.SERVE,
+        api=True,
         in_transfer=True,
         scratch=True,
         address=True,
@@ -191,6 +209,7 @@ STAGES: Final[tuple[Stage, ...]] = (
         identity=Identity.TARGET,
         scope=Scope.DISK,
         image=Image.TARGET,
+        api=True,
         in_transfer=True,
         scratch=True,
         scratch_unless=Capability.PULLS,
@@ -204,6 +223,7 @@ STAGES: Final[tuple[Stage, ...]] = (
         after=("image", "serve"),
         identity=Identity.TARGET,
         image=Image.TARGET,
+        api=True,
     ),
     Stage(
         "approve-start",
@@ -219,23 +239,39 @@ STAGES: Final[tuple[Stage, ...]] = (
         after=("approve-start",),
         identity=Identity.TARGET,
         image=Image.TARGET,
+        api=True,
         needs=Capability.RUNS,
     ),
     Stage(
-        "cleanup",
+        "release-source",
         "Release what this import still holds at the source",
         after=(),
-        identity=Identity.PREPARE,
+        identity=Identity.DATA,
         scope=Scope.EXIT,
         credentials=True,
         outputs=(leftovers.OUTPUT,),
+    ),
+    Stage(
+        "delete-scratch",
+        "Delete the scratch volumes of an import that has succeeded",
+        after=(),
+        identity=Identity.SCRATCH,
+        scope=Scope.EXIT,
+        image=Image.TARGET,
+        api=True,
+        after_success=True,
+        needs=Capability.CLAIMS,
     ),
 )
 
 CHECKS: Final = frozenset(stage.name for stage in STAGES if stage.check)
 """Names of the stages that only read."""
-CLEANUP: Final = next(stage.name for stage in STAGES if stage.scope is Scope.EXIT)
-"""Name of the exit handler."""
+CLEANUP: Final = "cleanup"
+"""Name of the exit handler, which holds the stages that run at the end. Until 0.1 it was one stage."""
+RELEASE_SOURCE: Final = "release-source"
+"""The stage that releases what is held at the source."""
+EXIT_STAGES: Final = frozenset({CLEANUP, *(stage.name for stage in STAGES if stage.scope is Scope.EXIT)})
+"""Names of what runs at the end. It is never the cause of a failed import."""
 DEFAULT_LIMITS: Final[Mapping[Limit, int]] = {Limit.MACHINES: 2, Limit.STREAMS: 4}
 """The limits where nobody sets others: of the embedded runner, and of a source without keys in a cluster."""
 CAPABILITIES: Final[dict[TargetKind, frozenset[Capability]]] = {
@@ -244,9 +280,12 @@ CAPABILITIES: Final[dict[TargetKind, frozenset[Capability]]] = {
 }
 
 
-def stages_for(target: TargetKind) -> tuple[Stage, ...]:
-    """The rows that apply to a target. Edges skip over the rows that do not apply."""
-    able = CAPABILITIES[target]
+def stages_for(target: TargetKind, *, embedded: bool = False) -> tuple[Stage, ...]:
+    """The rows that apply to a target. Edges skip over the rows that do not apply.
+
+    With `embedded`, the stages run as local processes, so scratch is in folders.
+    """
+    able = CAPABILITIES[target] - ({Capability.CLAIMS} if embedded else set())
     kept = [stage for stage in STAGES if stage.needs is None or stage.needs in able]
     names = {stage.name for stage in kept}
     return tuple(_fit(stage, names, able) for stage in kept)

@@ -129,7 +129,7 @@ def document(result: DryRunResult) -> dict[str, Any]:
         "reasons": [{"exitCode": int(code), "message": text} for code, text in result.reasons],
         "admission": result.admission.model_dump(by_alias=True, mode="json") if result.admission else None,
         "concerns": [concern.model_dump(by_alias=True) for concern in concerns(result)],
-        "stages": [stage.name for stage in stages_for(plan.target.kind)],
+        "stages": [stage.name for stage in stages_for(plan.target.kind, embedded=True)],
         "source": result.machine.model_dump(by_alias=True, mode="json") if result.machine else None,
         "target": result.shape.model_dump(by_alias=True, mode="json") if result.shape else None,
         "manifest": result.manifest,

@@ -107,7 +107,7 @@ class Launcher:
         return code if code >= 0 else 128 - code
 
     def _argv(self, stage: Stage, disk: str | None, scratch: Path, folder: Path) -> list[str]:
-        argv = [sys.executable, "-P", "-m", f"steps.{stage.name}"]
+        argv = [sys.executable, "-P", "-m", f"steps.{stage.program}"]
         argv += folder_options(
             request=self._rundir.request,
             scratch=scratch,

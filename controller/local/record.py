@@ -10,11 +10,13 @@ from steps.model.kinds import WORKFLOW
 from workflows.api.conditions import TIME
 from workflows.author.dag import DISKS, FINISH, IMPORT, PARENT, TRANSFER, home
 from workflows.stages import CLEANUP, Scope, Stage
-from workflows.status.nodes import Json, Phase, attempt_of, node_id, stage_of
+from workflows.status.nodes import Json, Phase, attempt_of, node_id
 
 INTERRUPTED = "the runner was killed while this step ran"
 GROUPS = (TRANSFER, FINISH)
 """The DAGs inside the DAG of the whole import."""
+EXIT_HANDLER = "onExit"
+"""The last part of the exit handler's node name; the node is a DAG."""
 
 
 def now() -> str:
@@ -52,7 +54,7 @@ class Record:
     def path(self, stage: Stage, disk: str | None, disks: Iterable[str] = ()) -> str:
         """The node name of a stage, as Argo builds it from the enclosing groups."""
         if stage.scope is Scope.EXIT:
-            return f"{self._name}.onExit"
+            return f"{self._name}.{EXIT_HANDLER}.{stage.name}"
         group = next((dag for dag in GROUPS if dag in (home(stage), PARENT.get(home(stage)))), "")
         parent = f"{self._name}.{group}" if group else self._name
         if disk is not None:
@@ -151,9 +153,11 @@ class Record:
     # --- inside
 
     def _must_run_again(self, node: Json) -> bool:
+        if node["name"].startswith(f"{self._name}.{EXIT_HANDLER}"):
+            return True
         if node["type"] in ("DAG", "TaskGroup"):
             return False
-        if stage_of(node) == CLEANUP or Phase(node["phase"]) is Phase.OMITTED:
+        if Phase(node["phase"]) is Phase.OMITTED:
             return True
         path = node["name"] if attempt_of(node) < 0 else node["name"].rpartition("(")[0]
         stage = self._nodes.get(node_id(self._name, path), node)
@@ -173,6 +177,8 @@ class Record:
         for group in GROUPS:
             if path.startswith(f"{self._name}.{group}."):
                 self._group(f"{self._name}.{group}", "DAG", group, None)
+        if path.startswith(f"{self._name}.{EXIT_HANDLER}."):
+            self._group(f"{self._name}.{EXIT_HANDLER}", "DAG", CLEANUP, None)
         if disk is not None:
             self._group(f"{self._name}.{TRANSFER}.{DISKS}", "TaskGroup", "disk", None)
             self._group(path.rpartition(".")[0], "DAG", "disk", disk)

@@ -14,7 +14,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.plan import Plan
 from steps.runtime.program import PLAN
 from steps.runtime.stop import Stop
-from workflows.stages import CLEANUP, stage_named
+from workflows.stages import RELEASE_SOURCE, stage_named
 from workflows.status.nodes import Phase, phase_of
 
 
@@ -34,8 +34,8 @@ def discard(rundir: RunDir) -> list[str]:
     lock = take_lock(rundir)
     try:
         if not phase_of(rundir.load()).fulfilled and rundir.credentials.exists():
-            cleanup = Launcher(rundir, lock).run(stage_named(CLEANUP), None, lambda *_: None)
-            asyncio.run(cleanup)  # its killed runner did not do it; the log lists the leftovers
+            release = Launcher(rundir, lock).run(stage_named(RELEASE_SOURCE), None, lambda *_: None)
+            asyncio.run(release)  # its killed runner did not do it; the log lists the leftovers
         deleted = _delete_in_cluster(rundir) if (rundir.notes / TARGET).exists() else []
         return [*deleted, *_delete_folder(rundir)]
     finally:

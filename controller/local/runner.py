@@ -78,7 +78,7 @@ class Runner:
         self._first_delay = first_delay
         self._stopping = asyncio.Event()
         self._plan = Plan.load(rundir.request / PLAN)
-        stages = stages_for(self._plan.target.kind)
+        stages = stages_for(self._plan.target.kind, embedded=True)
         self._stages = [stage for stage in stages if stage.scope is not Scope.EXIT]
         self._exit = [stage for stage in stages if stage.scope is Scope.EXIT]
         self._disks: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What an import has left at its source, as the output of the cleanup step. Pure."""
+"""What an import has left at its source, as the output of the step `release-source`. Pure."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ Sizes are bytes unless a name says otherwise.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterable
 from itertools import islice
 from typing import Annotated, Final, Literal, Self, TypeVar
@@ -19,7 +20,8 @@ from steps.model.document import Document
 T = TypeVar("T")
 MOST_DEVICES: Final = 256
 """Most disks, and most interfaces, of a VM (kubevirt.io/api v1.6, Devices, MaxItems)."""
-DiskId = Annotated[str, Field(pattern=r"^disk-[0-9]{1,3}$")]
+_DISK_ID: Final = r"^disk-[0-9]{1,3}$"
+DiskId = Annotated[str, Field(pattern=_DISK_ID)]
 """Short and stable (`disk-0`): it becomes part of node, claim and file names."""
 MacAddress = Annotated[str, Field(pattern=r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")]
 
@@ -200,3 +202,8 @@ def listed(devices: Iterable[T]) -> tuple[T, ...]:
     A source may name any number of them, and each costs requests, objects and a number in its id.
     """
     return tuple(islice(devices, MOST_DEVICES + 1))
+
+
+def is_disk_id(value: object) -> bool:
+    """Whether a value of unknown origin is the id of a disk."""
+    return isinstance(value, str) and re.fullmatch(_DISK_ID, value) is not None

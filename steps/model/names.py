@@ -21,7 +21,7 @@ LABEL_DISK: Final = f"{GROUP}/disk"
 LABEL_SCRATCH: Final = f"{GROUP}/scratch"
 """Pods that mount a scratch claim. Deleted on success, as a finished pod keeps its claim in use: by Argo's
 podGC, like all pods, except those that finished before a retry, as Argo watches pods labelled
-completed=false only (workflow/controller/pod/controller.go; seen). `cleanup` has to delete these, by
+completed=false only (workflow/controller/pod/controller.go; seen). `delete-scratch` has to delete these, by
 `LABEL_RUN`."""
 LABEL_SOURCE: Final = f"{GROUP}/source"
 """The source's name, on a Workflow: a column for Argo's list, which cuts titles (docs/how-to/install.md)."""
@@ -62,7 +62,7 @@ def planned(run: str) -> str:
 
 
 def machine(run: str) -> str:
-    """ConfigMap: the result of preflight (written by the pod of `preflight`)."""
+    """ConfigMap: the result of preflight (written by the pod of `admit`)."""
     return f"{run}-machine"
 
 

@@ -1,6 +1,7 @@
 """The stage table as nested DAGs, as Argo runs them. Pure.
 
     import{ preflight … transfer{ poweroff disks⟨disk⟩{ export … image } } finish{ build … start } }
+    cleanup{ release-source, delete-scratch }        the exit handler
 
 In no DAG does a stage wait for a group, directly or indirectly; only a group may. Otherwise a retry in Argo
 would not end. For each failed stage, Argo sets the groups on the path from it back to the root to Running:
@@ -15,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from workflows.stages import Scope, Stage, stage_named
+from workflows.stages import CLEANUP, Scope, Stage, stage_named
 
 IMPORT: Final = "import"
 TRANSFER: Final = "transfer"
@@ -39,8 +40,15 @@ def graph(stages: Iterable[Stage]) -> Graph:
     return {dag: {task: tuple(sorted(waits)) for task, waits in tasks.items()} for dag, tasks in dags.items()}
 
 
+def exit_graph(stages: Iterable[Stage]) -> dict[str, tuple[str, ...]]:
+    """The DAG of the exit handler: its tasks, with the tasks they wait for."""
+    return {stage.name: stage.after for stage in stages if stage.scope is Scope.EXIT}
+
+
 def home(stage: Stage) -> str:
     """The DAG in which a stage is a task."""
+    if stage.scope is Scope.EXIT:
+        return CLEANUP
     if stage.scope is Scope.DISK:
         return DISKS
     if stage.in_transfer:

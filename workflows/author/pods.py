@@ -1,12 +1,20 @@
 """The pod of a stage: its command, mounts, identity and rules, from its row in the stage table.
 
 **How results get into the request.** A pod has one `/request`, projected from several ConfigMaps:
-`RUN-request` (the controller's: `plan.json`), `RUN-machine` (preflight's: `machine.json`) and
-`WORKFLOW-volumes` (admit's: `volumes.json`). Preflight and admit write theirs through the API as their last
-action (`--publish-to configmap/NAME`). There are several because a kubelet may give a new pod an old version
-of a ConfigMap (`configMapAndSecretChangeDetectionStrategy`; with `Cache` up to a minute old), and a step
-that finds no `machine.json` fails finally. A ConfigMap that no pod had before is always fetched, and a pod
-waits for a ConfigMap that does not exist. Also, no step needs the right to change its own request.
+`RUN-request` (the controller's: `plan.json`), `RUN-machine` (`machine.json`) and `WORKFLOW-volumes`
+(`volumes.json`). `admit` writes the last two through the API. There are several because a kubelet may give a
+new pod an old version of a ConfigMap (`configMapAndSecretChangeDetectionStrategy`; with `Cache` up to a
+minute old), and a step that finds no `machine.json` fails finally. A ConfigMap that no pod had before is
+always fetched, and a pod waits for a ConfigMap that does not exist. Also, no step needs the right to change
+its own request.
+
+**No step has both the source's data and a right on the cluster** (docs/decisions/0021). `preflight` reads the
+source and only reports; `admit` takes its result from the Workflow. No output of a step that reads foreign
+data becomes a part of a pod: the disks over which the Workflow fans out are an output of `admit`.
+
+**Tokens.** No pod gets the token of its service account by itself. The patches below mount a token that
+belongs to the pod and lasts an hour: into Argo's own containers, and into the program's container only where
+the stage table says that it uses the API.
 
 The names of volumes and keys are the agreement with the steps; see docs/reference/step-contract.md.
 """
@@ -14,7 +22,7 @@ The names of volumes and keys are the agreement with the steps; see docs/referen
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -36,17 +44,19 @@ PROBE_SECONDS: Final = 5
 """Seconds that a probe waits for an answer."""
 TOKEN: Final = PurePosixPath("/run/address/token")
 """The secret token in the URL of the disk's description, for the steps `serve` and `image`."""
+API_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
+"""Where every client of the Kubernetes API looks for its token."""
+API_TOKEN_SECONDS: Final = 3600
+"""How long a token of a pod lasts; the kubelet renews it in time."""
 
 ARGUMENTS: Final[dict[str, dict[str, str]]] = {
-    "preflight": {"--publish-to": f"configmap/{names.machine(RUN)}"},
-    "admit": {"--publish-to": f"configmap/{names.volumes(WORKFLOW)}"},
+    "admit": {"--workflow": WORKFLOW},
     "serve": {"--token-file": str(TOKEN), "--workflow": WORKFLOW},
     "image": {
         "--token-file": str(TOKEN),
         "--origin": names.origin(RUN, DISK, "{{workflow.namespace}}"),
         "--workflow": WORKFLOW,
     },
-    "cleanup": {"--status": "{{workflow.status}}"},
 }
 """Options that a step needs only in a cluster, with their values."""
 PUBLISHED: Final = {"machine.json": names.machine(RUN), "volumes.json": names.volumes(WORKFLOW)}
@@ -71,7 +81,7 @@ def container(
         image=f"{settings.repository}/{image(stage, kind)}:{settings.tag}",
         image_pull_policy=settings.pull_policy,
         # Always explicit: without a command Argo's controller asks the registry for the image's own.
-        command=["python", "-m", f"steps.{stage.name}"],
+        command=["python", "-m", f"steps.{stage.program}"],
         args=arguments(stage) or None,
         service_account_name=argo_names.service_account(stage.identity),
         security_context=restricted(),
@@ -89,6 +99,7 @@ def container(
         retry_strategy=retry(stage.retry),
         # Kubernetes uses the last lines of the log if a step died without a message.
         termination_message_policy="FallbackToLogsOnError",
+        pod_spec_patch=main_patch() if stage.api else None,
     )
 
 
@@ -153,19 +164,59 @@ def executor_patch(settings: Installation) -> str:
     `restricted` refuses them; a cluster whose controller sets `executor.securityContext` has it twice. With
     Argo's `initlessPod` these containers do not exist, and the patch would add broken ones: leave that off.
     The grace period is Argo's wait between SIGTERM and SIGKILL (workflow/controller/pod/queue.go).
+
+    They need a token, to report; the program in the same pod must not have it. The template's own field
+    `automountServiceAccountToken: false` would require `executor.serviceAccountName`, and for that a Secret
+    with a token that never expires (setupServiceAccount in the same file). The pod's field, set by this
+    patch, does not: Argo applies the patch last.
     """
     locked = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     tick = {"name": "ARGO_PROGRESS_PATCH_TICK_DURATION", "value": settings.progress_tick}
-    patch: dict[str, object] = {
-        "terminationGracePeriodSeconds": settings.grace_seconds,
-        "initContainers": [{"name": "init", "securityContext": locked}],
-        "containers": [{"name": "wait", "securityContext": locked, "env": [tick]}],
-    }
-    # A line for each field. Never `{{`, which Argo would treat as a template.
-    return "{\n" + ",\n".join(f"  {json.dumps(key)}: {json.dumps(patch[key])}" for key in patch) + "\n}\n"
+    argo = {"securityContext": locked, "volumeMounts": [_API_MOUNT]}
+    return _patch(
+        {
+            "terminationGracePeriodSeconds": settings.grace_seconds,
+            "automountServiceAccountToken": False,
+            "initContainers": [{"name": "init", **argo}],
+            "containers": [{"name": "wait", **argo, "env": [tick]}],
+            "volumes": [_API_VOLUME],
+        }
+    )
+
+
+def main_patch() -> str:
+    """A patch of the pods whose program uses the API; Argo applies it after `executor_patch`.
+
+    Lists merge by the names of containers and volumes, and by the paths of mounts.
+    """
+    return _patch({"containers": [{"name": "main", "volumeMounts": [_API_MOUNT]}]})
 
 
 # --- inside
+
+_API_VOLUME: Final = {
+    "name": "api-access",
+    "projected": {
+        "sources": [
+            {"serviceAccountToken": {"path": "token", "expirationSeconds": API_TOKEN_SECONDS}},
+            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+            {
+                "downwardAPI": {
+                    "items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]
+                }
+            },
+        ]
+    },
+}
+"""The same files as Kubernetes mounts by itself (kubernetes plugin/pkg/admission/serviceaccount)."""
+_API_MOUNT: Final = {"name": _API_VOLUME["name"], "mountPath": API_FOLDER, "readOnly": True}
+
+
+def _patch(patch: Mapping[str, object]) -> str:
+    """A patch as text, a line for each field. Never `{{`, which Argo would treat as a template."""
+    fields = ",\n".join(f"  {json.dumps(key)}: {json.dumps(patch[key])}" for key in patch)
+    return "{\n" + fields + "\n}\n"
+
 
 Mounted = tuple[m.Volume, m.VolumeMount]
 

@@ -17,7 +17,7 @@ from steps.model import names
 from steps.model.plan import Gate, TargetKind
 from steps.model.sources import SourceKind
 from workflows import argo_names
-from workflows.author.dag import DISKS, FINISH, IMPORT, TRANSFER, Graph, graph
+from workflows.author.dag import DISKS, FINISH, IMPORT, TRANSFER, Graph, exit_graph, graph
 from workflows.author.installation import Installation
 from workflows.author.pods import DISK, RUN, container, executor_patch, pod_security, semaphore
 from workflows.stages import CLEANUP, Identity, Limit, Scope, Stage, stages_for
@@ -38,6 +38,7 @@ def template(settings: Installation, kind: SourceKind = SourceKind.VMWARE) -> Js
         for stage in stages:
             _stage(stage, settings, kind, _earlier_documents(stage, stages))
         _dags(graph(stages), stages)
+        _exit_handler(stages)
     return _add_missing_fields(workflow.to_dict(), stages, settings)
 
 
@@ -50,7 +51,10 @@ def _workflow(settings: Installation, kind: SourceKind) -> WorkflowTemplate:
             "creates the VM from the images and starts it. A failed step can be retried alone.",
         },
         entrypoint=IMPORT,
-        on_exit=CLEANUP,  # the one place: with handlers on a failed task a retry silently does nothing
+        # The only handler. A handler on a failed task is a child of it (workflow/controller/exit_handler.go),
+        # and a retry keeps a failed task with a succeeded descendant, so it silently does nothing. This one
+        # is not a child of any node; a retry deletes it with everything in it (workflow/util/util.go).
+        on_exit=CLEANUP,
         service_account_name=argo_names.service_account(Identity.DATA),
         security_context=pod_security(settings.user),
         pod_spec_patch=executor_patch(settings),
@@ -77,7 +81,7 @@ def _stage(stage: Stage, settings: Installation, kind: SourceKind, published: Se
 def _earlier_documents(stage: Stage, stages: Sequence[Stage]) -> list[str]:
     """The documents that earlier stages have added to the request before this stage runs."""
     before = [other for other in stages if other.name in stage.after]
-    return [name for other in before for name in (*other.documents, *_earlier_documents(other, stages))]
+    return [name for other in before for name in (*other.publishes, *_earlier_documents(other, stages))]
 
 
 def _dags(dags: Graph, stages: Sequence[Stage]) -> None:
@@ -100,9 +104,27 @@ def _dags(dags: Graph, stages: Sequence[Stage]) -> None:
                 )
 
 
+def _exit_handler(stages: Sequence[Stage]) -> None:
+    """The DAG of what runs at the end. Its tasks do not wait for each other unless the table says so.
+
+    Argo runs it like a single handler: it passes on to the tasks that they belong to the handler, so they run
+    after a stop, too (workflow/controller/dag.go, onExitTemplate). This needs the handler's own display name,
+    `WORKFLOW.onExit` (IsPartOfExitHandler in pkg/apis/workflow/v1alpha1).
+    """
+    after_success = {stage.name for stage in stages if stage.after_success}
+    with DAG(name=CLEANUP):
+        for name, waits in exit_graph(stages).items():
+            Task(
+                name=name,
+                template=name,
+                depends=" && ".join(waits) or None,
+                when="{{workflow.status}} == Succeeded" if name in after_success else None,
+            )
+
+
 def _arguments(task: str, per_disk: set[str]) -> dict[str, str]:
     if task == TRANSFER:
-        return {"disks": "{{tasks.preflight.outputs.parameters.disks}}"}
+        return {"disks": "{{tasks.admit.outputs.parameters.disks}}"}
     if task == DISKS:
         return {"disk": "{{item}}"}
     return {"disk": DISK} if task in per_disk else {}
@@ -131,6 +153,4 @@ def _display_name(name: str, row: Stage | None) -> str | None:
         return DISK
     if row is None:
         return None
-    if row.scope is Scope.EXIT:
-        return name
     return f"{name}-{DISK}" if row.scope is Scope.DISK else None

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from steps.model import leftovers as output
-from workflows.stages import CLEANUP, STAGES, Scope
+from workflows.stages import RELEASE_SOURCE, STAGES, Scope
 from workflows.status.observed import Observed
 from workflows.status.phase import has_begun
 
@@ -24,14 +24,14 @@ def leftovers(seen: Observed | None) -> tuple[str, ...] | None:
     It is unknown while the exit handler has not succeeded, if the source did not answer it, and in a Workflow
     of an older template.
     """
-    if seen is None or not seen.succeeded(CLEANUP):
+    if seen is None or not seen.succeeded(RELEASE_SOURCE):
         return None
-    return output.from_text(seen.output(CLEANUP, None, output.OUTPUT))
+    return output.from_text(seen.output(RELEASE_SOURCE, None, output.OUTPUT))
 
 
 def cleaned_at(seen: Observed | None) -> datetime | None:
     """When the exit handler asked the source; None if it has not, or has not ended."""
-    leaf = seen.leaf(CLEANUP) if seen is not None else None
+    leaf = seen.leaf(RELEASE_SOURCE) if seen is not None else None
     return leaf.finished if leaf is not None else None
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from steps.model.contract import Exit, is_retryable
 from steps.model.kinds import GROUP
-from workflows.stages import CLEANUP, STAGES, Scope, Stage
+from workflows.stages import EXIT_STAGES, STAGES, Scope, Stage
 from workflows.status.locks import describe_lock
 from workflows.status.nodes import Leaf, Phase, ended_order
 from workflows.status.observed import Observed, Wait
@@ -89,7 +89,7 @@ def _unreadable(seen: Observed) -> Summary | None:
 
 
 def _stopping(seen: Observed) -> Summary | None:
-    step = CLEANUP if seen.leaf(CLEANUP) else "stop"
+    step = next((leaf.stage for leaf in seen.leaves if leaf.stage in EXIT_STAGES), "stop")
     message = "Cancelling: vmferry stops the running steps, then releases what it holds at the source"
     return Summary("Cancelling", step, message) if seen.stopped else None
 

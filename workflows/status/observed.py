@@ -14,10 +14,11 @@ from functools import cached_property
 from typing import Final
 
 from steps.model.kinds import GROUP
+from steps.model.workflow_nodes import nodes_of
 from workflows.api.conditions import TIME
 from workflows.stages import STAGES
 from workflows.status.nodes import Json, Leaf, Phase, attempt_of, blame, disk_of, leaves, parse_time, stage_of
-from workflows.status.packed import is_packed, nodes_of
+from workflows.status.packed import is_packed
 
 PARKED_MARK: Final = f"{GROUP}/parked"
 """Annotation of a Workflow that the controller stopped because `spec.suspend` was set for too long."""

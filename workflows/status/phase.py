@@ -12,7 +12,7 @@ from typing import Final
 from workflows.api.conditions import find
 from workflows.api.resources import VirtualMachineImport
 from workflows.api.status import ConditionStatus, ImportPhase, ImportStatus
-from workflows.stages import CHECKS, CLEANUP
+from workflows.stages import CHECKS, EXIT_STAGES
 from workflows.status.messages import failure_message, reason_of, summarize
 from workflows.status.nodes import Leaf, Phase
 from workflows.status.observed import Observed
@@ -104,7 +104,8 @@ def _failure(seen: Observed, phase: ImportPhase, import_: VirtualMachineImport) 
     if cause is not None:
         failed = ImportPhase.INVALID if cause.stage in CHECKS else ImportPhase.FAILED
         return Outcome(failed, ConditionStatus.FALSE, reason_of(cause), cause.title, failure_message(cause))
-    if phase is ImportPhase.CREATED and seen.leaf(CLEANUP):  # only the exit handler has failed
+    exit_handler_ran = any(leaf.stage in EXIT_STAGES for leaf in seen.leaves)
+    if phase is ImportPhase.CREATED and exit_handler_ran:  # only the exit handler has failed
         return _success(phase, import_)
     message = seen.error or f"Workflow {seen.name} failed and no step reports why; see the Argo UI"
     return Outcome(ImportPhase.FAILED, ConditionStatus.FALSE, "WorkflowFailed", "", message)

@@ -13,7 +13,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from steps.model.machine import Machine
+from steps.model.machine import Machine, is_disk_id
 from steps.model.mapping import Shape
 from steps.model.sources import SourceKind
 from workflows.api.conditions import find, put
@@ -217,17 +217,18 @@ def disk_names(seen: Observed, base: ImportStatus, shape: Shape | None) -> tuple
     names = {disk.id for disk in shape.disks} if shape else set()
     names |= {leaf.disk for leaf in seen.leaves if leaf.disk}
     names |= {row.id for row in base.disk_import_status}
-    names |= set(_preflight_disks(seen.output("preflight", None, "disks")))
+    for stage in ("preflight", "admit"):
+        names |= set(_listed_disks(seen.output(stage, None, "disks")))
     return tuple(sorted(names - {""}, key=lambda name: (len(name), name)))
 
 
-def _preflight_disks(text: str) -> list[str]:
-    """The disks that preflight found."""
+def _listed_disks(text: str) -> list[str]:
+    """The disks in a step's output; a step that reads foreign data may have written anything."""
     try:
         listed = json.loads(text) if text else []
     except (ValueError, RecursionError):
         return []
-    return [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+    return [name for name in listed if is_disk_id(name)] if isinstance(listed, list) else []
 
 
 def _name(base: ImportStatus, import_: VirtualMachineImport, shape: Shape | None) -> str:

@@ -13,7 +13,7 @@ steps:
 sources:
   pods:
     matchExpressions:
-      - {key: {{ $stage }}, operator: In, values: [preflight, poweroff, export, cleanup, verify]}
+      - {key: {{ $stage }}, operator: In, values: [preflight, poweroff, export, release-source, verify]}
   to: [nameServers, sources, moreForSources]
 image:
   pods:

@@ -116,7 +116,7 @@ class DeleteRuns:
 
 @dataclass(frozen=True)
 class RunCleanup:
-    """Run the cleanup step alone: no exit handler has run, or the source still holds something."""
+    """Run the exit handler alone: none has run, or the source still holds something."""
 
     plan: Plan
     attempt: int

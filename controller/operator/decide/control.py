@@ -18,10 +18,10 @@ from controller.operator.observe.facts import Facts
 from controller.operator.options import Options
 from steps.model.kinds import GROUP, Object
 from steps.model.plan import Gate
+from steps.model.workflow_nodes import nodes_of
 from workflows.api.annotations import APPROVE
 from workflows.status.nodes import Phase
 from workflows.status.observed import Observed
-from workflows.status.packed import nodes_of
 from workflows.status.phase import PARKED
 
 QUEUE_SECONDS: Final = 60.0

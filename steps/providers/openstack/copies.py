@@ -1,7 +1,7 @@
 """The temporary objects of an export: snapshot, volume from it, image from that. Named after run and disk.
 
-They are found by these names: by the attempt after a killed one, which reuses them, and by
-cleanup, which deletes them. The object of a create request with a lost answer is found by its name too.
+They are found by these names: by the attempt after a killed one, which reuses them, and by `release-source`,
+which deletes them. The object of a create request with a lost answer is found by its name too.
 """
 
 from __future__ import annotations

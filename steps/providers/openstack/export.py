@@ -45,7 +45,7 @@ def export(
     Raises:
         StepError: POWER if the server is not off; INVALID or NOT_FOUND if it is not the one that was
             described; the errors of copying and landing.
-        Stopped: a stop was requested; the copies stay for the next attempt, or for cleanup.
+        Stopped: a stop was requested; the copies stay for the next attempt, or for `release-source`.
     """
     what = f"cannot export {disk.id} of {machine.name}"
     server = _current_server(cloud, machine, disk, what)

@@ -1,7 +1,7 @@
 """Harvester as target: a VirtualMachineImage per disk, a claim per image, a VirtualMachine over the claims.
 
 docs/reference/harvester.md describes what is made, marked and let go. This package is the cluster side of
-`image`, `build` and `start` (identity `target`), of `serve` (`sibling`), and of `preflight` and `cleanup`
+`admit`, `image`, `build` and `start` (identity `target`), of `serve` (`sibling`), and of `delete-scratch`
 (`run_objects`).
 """
 

@@ -35,7 +35,6 @@ from steps.targets.harvester.image_state import image_state
 from steps.targets.harvester.objects import names_of
 from steps.targets.harvester.ownership import (
     annotations_of,
-    is_of_import,
     is_of_run,
     refuse_deleting,
     refuse_foreign,
@@ -147,7 +146,7 @@ class ImageCandidates:
             f"image {names_of([old])} has this disk's name, but its content cannot be verified: "
             "creating a new image"
         )
-        if is_of_import(old, self._plan):
+        if is_of_run(old, self._plan):
             self._unmark(old)
         if own := self._find_own(served_disk.sha512):
             if self._decide_action(own, served_disk) is not OwnImageAction.RECREATE:

@@ -1,8 +1,8 @@
 """A run's objects in the release namespace: a scratch claim and a Service per disk, and documents for pods.
 
-`preflight` creates them (`admit` adds the names of the volumes), `cleanup` deletes them after a success. The
-request's ConfigMap owns all of them. After a failure everything stays: a retry resumes from the claims, and
-serves behind the same Services.
+`admit` creates them, `delete-scratch` deletes the claims and Services after a success. The request's
+ConfigMap owns all of them. After a failure everything stays: a retry resumes from the claims, and serves
+behind the same Services.
 """
 
 from __future__ import annotations
@@ -32,8 +32,6 @@ TABLES_RATIO: Final = 1.02
 """Ratio for a disk's tables and digests beyond its capacity."""
 EXTRA_BYTES: Final = 256 << 20
 """Bytes for the files next to the disk."""
-SUCCEEDED: Final = "Succeeded"
-"""`{{workflow.status}}` of Argo, for an exit handler."""
 
 
 class RunObjects:
@@ -44,7 +42,7 @@ class RunObjects:
         self._cluster = cluster
         self._namespace = namespace
 
-    def prepare(self, machine: Machine, publish_to: str) -> None:
+    def prepare(self, machine: Machine) -> None:
         """Create all objects that later stages mount; `machine.json` last, as pods wait for it."""
         owners = [self._owner_reference()]
         claims = [scratch_claim_manifest(self._plan, disk, self._namespace, owners) for disk in machine.disks]
@@ -56,7 +54,8 @@ class RunObjects:
         for disk in machine.disks:
             self._ensure(service_manifest(self._plan, disk.id, self._namespace, owners))
         data = {MACHINE: machine.to_json()}
-        self._publish(config_map_manifest(self._plan, data, publish_to, self._namespace, owners))
+        name = names.machine(self._plan.run)
+        self._publish(config_map_manifest(self._plan, data, name, self._namespace, owners))
 
     def latest_volumes(self) -> Volumes | None:
         """The latest names that an attempt of this run chose, or None."""
@@ -65,16 +64,17 @@ class RunObjects:
         chosen = [config_map for config_map in config_maps if VOLUMES in (config_map.get("data") or {})]
         return _parse_volumes(max(chosen, key=_creation_order)) if chosen else None
 
-    def attempt_volumes(self, publish_to: str) -> Volumes | None:
-        """The names that this attempt chose, as its pods see them; None before that."""
-        config_map = self._cluster.get(CONFIG_MAP, _config_map(publish_to), self._namespace)
+    def attempt_volumes(self, workflow: str) -> Volumes | None:
+        """The names that `admit` of this Workflow chose, as its pods see them; None before that."""
+        config_map = self._cluster.get(CONFIG_MAP, names.volumes(workflow), self._namespace)
         return _parse_volumes(config_map) if config_map is not None else None
 
-    def store_volumes(self, volumes: Volumes, publish_to: str) -> None:
+    def store_volumes(self, volumes: Volumes, workflow: str) -> None:
         """Store the names for later stages, immutable: nobody may change them while volumes are created."""
         owners = [self._owner_reference()]
         data = {VOLUMES: volumes.to_json()}
-        manifest = config_map_manifest(self._plan, data, publish_to, self._namespace, owners)
+        name = names.volumes(workflow)
+        manifest = config_map_manifest(self._plan, data, name, self._namespace, owners)
         self._ensure(manifest | {"immutable": True})
 
     def delete_all(self) -> list[str]:
@@ -191,21 +191,10 @@ def service_manifest(plan: Plan, disk: str, namespace: str, owners: list[Object]
 
 
 def config_map_manifest(
-    plan: Plan, data: dict[str, str], publish_to: str, namespace: str, owners: list[Object]
+    plan: Plan, data: dict[str, str], name: str, namespace: str, owners: list[Object]
 ) -> Object:
-    """The ConfigMap with a document: `data` maps its file name to its text.
-
-    Raises:
-        StepError: INVALID, for anything but `configmap/NAME`.
-    """
-    return _manifest(CONFIG_MAP, _config_map(publish_to), plan, "", namespace, owners) | {"data": data}
-
-
-def _config_map(publish_to: str) -> str:
-    kind, _, name = publish_to.partition("/")
-    if kind != "configmap" or not name:
-        raise StepError(Exit.INVALID, f"cannot publish to {publish_to!r}", remedy="use configmap/NAME")
-    return name
+    """The ConfigMap with a document: `data` maps its file name to its text."""
+    return _manifest(CONFIG_MAP, name, plan, "", namespace, owners) | {"data": data}
 
 
 def _creation_order(resource: Object) -> tuple[str, str]:

@@ -9,18 +9,16 @@ an hour late.
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import WORKFLOW, Object
 from steps.model.plan import Plan
+from steps.model.workflow_nodes import nodes_of
 from steps.runtime.cluster import Cluster
 from steps.targets.harvester.completion import NO_WORKFLOW, WorkflowRef, images_of, is_completed
 from steps.targets.harvester.image_state import image_state
@@ -156,7 +154,7 @@ def phase_of(workflow: Object, stage: str, disk: str) -> str:
     Attempts are nodes of type Pod under one of type Retry, which shows whether another follows (seen with
     argo-workflows 4.1.2).
     """
-    for node in _read_nodes(workflow.get("status") or {}).values():
+    for node in nodes_of(workflow.get("status") or {}).values():
         inputs = (node.get("inputs") or {}).get("parameters") or []
         parameters = {parameter["name"]: parameter.get("value") for parameter in inputs}
         if (node.get("type"), node.get("templateName")) == ("Retry", stage) and parameters.get(
@@ -164,14 +162,3 @@ def phase_of(workflow: Object, stage: str, disk: str) -> str:
         ) == disk:
             return str(node.get("phase", ""))
     return ""
-
-
-def _read_nodes(status: dict[str, Any]) -> dict[str, Any]:
-    """The nodes; Argo compresses those of a large Workflow (util/file/fileutil.go: gzip, then base64)."""
-    nodes: dict[str, Any] = status.get("nodes") or {}
-    if compressed := status.get("compressedNodes"):
-        try:
-            nodes = json.loads(gzip.decompress(base64.b64decode(compressed)))
-        except (OSError, ValueError):  # another algorithm: the nodes cannot be read
-            log.debug("the nodes of the Workflow are compressed in an unknown way")
-    return nodes

@@ -245,4 +245,4 @@ FAULTS: Final[Mapping[str, tuple[Moment, Fault]]] = {
     "build": (Moment.CHECKED, name_taken),
     "start": (Moment.CHECKED, no_start),
 }
-"""By stage. `cleanup` fails because of a kill (test_matrix.py)."""
+"""By stage. `release-source` fails because of a kill (test_matrix.py)."""

@@ -314,23 +314,25 @@ def uids(made: Trial) -> set[str]:
     return {one["metadata"]["uid"] for one in found}
 
 
-def test_killed_cleanup_runs_again(ground: Ground, make: Make, tmp_path: Path) -> None:
+def test_a_killed_release_of_the_source_runs_again(ground: Ground, make: Make, tmp_path: Path) -> None:
     """The exit handler: Argo runs it again by itself, and the import keeps its status."""
-    made = make([a_vm(tmp_path, "m-cleanup")])
-    row = Row("cleanup-by-itself")
+    made = make([a_vm(tmp_path, "m-release")])
+    row = Row("release-source-by-itself")
     with note(row):
-        imported = made.begin("m-cleanup")
+        imported = made.begin("m-release")
         imported.until(RUNNING)
-        (pod, *_) = eventually(lambda: imported.pods("cleanup"), imported.describe)
+        (pod, *_) = eventually(lambda: imported.pods("release-source"), imported.describe)
         name = pod["metadata"]["name"]
         ground.kubectl("delete", "pod", "-n", RELEASE, name, "--grace-period=0", "--force", "--wait=false")
         row.mark("failed")
         trial = Trial(
-            Cell(stage_named("cleanup"), Way.CLI, 1), Scene(ground, made, "m-cleanup", 1), Moment.BEFORE
+            Cell(stage_named("release-source"), Way.CLI, 1),
+            Scene(ground, made, "m-release", 1),
+            Moment.BEFORE,
         )
         trial.until_done()
         row.mark("done")
         assert imported.status.import_status == RUNNING
-        assert made.simulator.vm("m-cleanup")["shutdowns"] == 1
+        assert made.simulator.vm("m-release")["shutdowns"] == 1
         assert_nothing_held(trial)
         row.passed = True

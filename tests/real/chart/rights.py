@@ -21,7 +21,7 @@ from tests.unit.workflows.author.rendered import Json
 FILE: Final = Path(__file__).parents[3] / "docs" / "reference" / "rights.json"
 NAME: Final = "vmferry"
 HERE, THERE = "release namespace", "other namespaces"
-ACCOUNTS: Final = ("controller", "prepare", "data", "serve", "target", "uninstall")
+ACCOUNTS: Final = ("controller", "data", "serve", "target", "scratch", "uninstall")
 """Service accounts of the chart, without its name."""
 OPERATOR, EDIT, VIEW = "Role vmferry-operator", "edit in a namespace", "view in a namespace"
 PEOPLE: Final = {

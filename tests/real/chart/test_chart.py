@@ -174,7 +174,7 @@ def containers(spec: Json) -> Iterator[tuple[str, Json]]:
 def test_only_pods_that_connect_to_a_source_get_its_proxy() -> None:
     assert dict(with_proxy()) == {}
     stages = [stage.name for stage in PROGRAMS if stage.credentials]
-    assert stages == ["preflight", "poweroff", "export", "cleanup"]
+    assert stages == ["preflight", "poweroff", "export", "release-source"]
     pods = {f"{argo_names.template_name(kind)}/{stage}" for kind in SourceKind for stage in stages}
     found = dict(with_proxy(**PLAIN))
     assert set(found) == pods
@@ -398,15 +398,32 @@ def test_every_step_can_report_to_argo_and_none_reads_secrets(identity: Identity
 def test_identity_of_the_data_stages_may_only_report() -> None:
     assert may("vmferry-data") == {REPORT}
     assert {stage.name for stage in PROGRAMS if stage.identity is Identity.DATA} == {
+        "preflight",
         "poweroff",
         "export",
         "convert",
+        "release-source",
     }
 
 
-def test_prepare_may_delete_finished_pods() -> None:
-    """It deletes the run's finished pods: Argo's podGC does not see those that finished before a retry."""
-    assert ("", "pods", frozenset({"list", "delete"})) in may("vmferry-prepare")
+def test_scratch_may_delete_what_holds_scratch_and_nothing_else() -> None:
+    """Also the run's finished pods: Argo's podGC does not see those that finished before a retry."""
+    delete = frozenset({"list", "delete"})
+    kept = {("", resource, delete) for resource in ("persistentvolumeclaims", "services", "pods")}
+    assert may("vmferry-scratch") == {REPORT, *kept}
+
+
+def test_target_deletes_only_claims_in_the_release_namespace() -> None:
+    here = rules(of_kind("Role")["vmferry-target"])
+    assert {resource for _, resource, verbs in here if "delete" in verbs} == {"persistentvolumeclaims"}
+    assert not any(resource == "pods" for _, resource, _ in here)
+
+
+def test_without_the_patches_no_volume_of_a_token_is_named() -> None:
+    """With Argo's `initlessPod`, the containers that the patches name do not exist."""
+    text = json.dumps(workflow_template(**{"workflow.patchExecutor": False}))
+    assert "podSpecPatch" not in text
+    assert "api-access" not in text
 
 
 def test_serve_may_only_read() -> None:

@@ -14,7 +14,7 @@ from tests.real.cluster.lab import Lab, listed
 
 HERE, THERE, ELSEWHERE = "here", "there", "elsewhere"
 """The release namespace, one with imports, and one that `namespaces` does not list."""
-STEPS = ("prepare", "data", "serve", "target")
+STEPS = ("data", "serve", "target", "scratch")
 IMAGES = "virtualmachineimages.harvesterhci.io"
 
 
@@ -38,9 +38,7 @@ ALLOWED = (
     Row("controller", "create patch", "events", THERE),
     Row("controller", "list", "storageclasses.storage.k8s.io", ""),
     Row("controller", "list", "referencegrants.gateway.networking.k8s.io", THERE),
-    Row("prepare", "get list create patch delete", "persistentvolumeclaims services", HERE),
-    Row("prepare", "get create patch", "configmaps", HERE),
-    Row("prepare", "list delete", "pods", HERE),
+    Row("scratch", "list delete", "persistentvolumeclaims services pods", HERE),
     Row("controller", "get list create delete", "pods persistentvolumeclaims", HERE),
     Row("controller", "get", "pods/log", HERE),
     *(Row(who, "get", "workflows.argoproj.io", HERE) for who in ("serve", "target")),
@@ -53,7 +51,9 @@ ALLOWED = (
     ),
     Row("target", "get create patch", "virtualmachines.kubevirt.io", THERE),
     Row("target", "get", "datavolumes.cdi.kubevirt.io", THERE),
-    Row("target", "get list create", "configmaps", HERE),
+    Row("target", "get list create patch", "configmaps", HERE),
+    Row("target", "get list create patch delete", "persistentvolumeclaims", HERE),
+    Row("target", "get create", "services", HERE),
     Row("target", "get", "virtualmachineimports.migration.harvesterhci.io", THERE),
     Row("target", "list", "resourcequotas", THERE),
     Row("target", "list", "storageclasses.storage.k8s.io", ""),
@@ -79,10 +79,10 @@ DENIED = (
     ),
     *(Row(who, "get list", "secrets", f"{HERE} {THERE} ") for who in STEPS),
     *(Row(who, "create", "pods pods/exec", f"{HERE} {THERE}") for who in STEPS),
-    *(Row(who, "get create patch", "workflows.argoproj.io", HERE) for who in ("prepare", "data")),
-    Row("prepare", "delete", "configmaps", HERE),
-    Row("prepare", "get list delete", "persistentvolumeclaims services configmaps pods", THERE),
-    Row("prepare", "get", IMAGES, THERE),
+    *(Row(who, "get create patch", "workflows.argoproj.io", HERE) for who in ("scratch", "data")),
+    Row("scratch", "get create patch", "configmaps persistentvolumeclaims services", HERE),
+    Row("scratch", "get list delete", "persistentvolumeclaims services configmaps pods", THERE),
+    Row("scratch", "get", IMAGES, THERE),
     Row("data", "get list", "configmaps persistentvolumeclaims services pods", f"{HERE} {THERE}"),
     Row("data", "get", "virtualmachineimages.harvesterhci.io virtualmachines.kubevirt.io", THERE),
     Row("data", "get list", "workflowtaskresults.argoproj.io", HERE),
@@ -91,8 +91,8 @@ DENIED = (
     Row("serve", "get", "persistentvolumeclaims virtualmachines.kubevirt.io", THERE),
     Row("target", "delete", "virtualmachines.kubevirt.io persistentvolumeclaims", THERE),
     Row("target", "patch", "virtualmachineimports.migration.harvesterhci.io", THERE),
-    Row("target", "get delete", "services pods", HERE),
-    Row("target", "patch update delete", "configmaps", HERE),
+    Row("target", "get list create delete", "pods", HERE),
+    Row("target", "delete", "services configmaps", HERE),
     Row("target", "get list create", "configmaps", THERE),
 )
 

@@ -96,7 +96,9 @@ DNS: Final = {"the name server", "the name server over TCP"}
 NODE: Final = {"the kubelet"}
 """In no network that the guard refuses: `sourceNetwork.blocked` can name the nodes."""
 EXPECTED: Final[dict[str, set[str]]] = {
-    **dict.fromkeys(("preflight", "poweroff", "export", "cleanup", "verify"), SOURCE | API | DNS | NODE),
+    **dict.fromkeys(
+        ("preflight", "poweroff", "export", "release-source", "verify"), SOURCE | API | DNS | NODE
+    ),
     **dict.fromkeys(("admit", "convert", "serve", "build", "start", "unknown"), API),
     "image": API | DNS | {"serve"},
 }

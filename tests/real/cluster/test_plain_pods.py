@@ -12,7 +12,7 @@ from steps.model.admission import Admission, Verdict
 from steps.model.kinds import CLAIM, CONFIG_MAP, IMAGE, MACHINE, POD, SECRET, SERVICE, STORAGE_CLASS
 from steps.targets.harvester.integrity import Integrity
 from tests.real import scenario
-from tests.real.cluster.stagepods import StagePods
+from tests.real.cluster.stagepods import StagePods, record_result
 from tests.real.cluster.world import World
 from tests.real.standins.process import eventually
 
@@ -32,13 +32,17 @@ def test_vm_is_imported_by_plain_pods(alone: World) -> None:
     plan, request = alone.request(alone.submit())
     pods = StagePods(lab, alone.chart.template(), plan)
 
-    disks = json.loads(pods.run("preflight").results["disks"])
-    assert disks == ["disk-0", "disk-1"]
+    found = pods.run("preflight").results
+    assert lab.find(CLAIM, **{names.LABEL_RUN: plan.run}) == []
+    record_result(lab, plan, found["machine"])
+    admitted = pods.run("admit").results
+    disks = json.loads(admitted["disks"])
+    assert disks == json.loads(found["disks"]) == ["disk-0", "disk-1"]
     claims = lab.find(CLAIM, **{names.LABEL_RUN: plan.run})
     assert {one["spec"]["storageClassName"] for one in claims} == {"wffc"}
     assert lab.get(STORAGE_CLASS, "wffc")["volumeBindingMode"] == "WaitForFirstConsumer"  # type: ignore[index]
 
-    admission = Admission.model_validate_json(pods.run("admit").results["admission"])
+    admission = Admission.model_validate_json(admitted["admission"])
     assert {one.verdict for one in admission.findings} == {Verdict.PASSED}
 
     pods.run("poweroff")
@@ -57,7 +61,8 @@ def test_vm_is_imported_by_plain_pods(alone: World) -> None:
     assert made is not None
     assert made["status"]["ready"]
 
-    pods.run("cleanup")
+    assert pods.run("release-source").results["left"] == "[]"
+    pods.run("delete-scratch")
     run = {names.LABEL_RUN: plan.run}
     assert not [one for one in lab.find(SERVICE, **run) if "deletionTimestamp" not in one["metadata"]]
     assert not [one for one in lab.find(CLAIM, **run) if "deletionTimestamp" not in one["metadata"]]

@@ -7,6 +7,7 @@ none can be forgotten, and the tests assert a minimum of points.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import stat
@@ -143,7 +144,7 @@ def places(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> list[Place]:
 
 
 def step_of(call: Json) -> str:
-    return str(call["userAgent"]).rpartition("step=")[2].split("-")[0]
+    return re.sub(r"-disk-[0-9]+$", "", str(call["userAgent"]).rpartition("step=")[2])
 
 
 def numbered(of_step: Sequence[Json], calls: Sequence[Json]) -> Iterator[Place]:
@@ -170,7 +171,9 @@ def hold_and_kill(lab: Lab, folder: Path, place: Place, when: str, nth: int, *co
     settled(lab, folder / "out")
 
 
-@pytest.mark.parametrize("steps", [("preflight",), ("poweroff", "export", "cleanup")], ids=lambda s: s[0])
+@pytest.mark.parametrize(
+    "steps", [("preflight",), ("poweroff", "export", "release-source")], ids=lambda s: s[0]
+)
 def test_kill_at_every_reading_call(
     lab: Lab, places: list[Place], tmp_path: Path, steps: tuple[str, ...]
 ) -> None:
@@ -185,7 +188,7 @@ def test_kill_at_every_reading_call(
     assert {place.step for place, _ in found} == set(steps)
     vm, folder = next(lab.machines), tmp_path / "killed"
     command: tuple[str | Path, ...] = ("run", "-f", lab.manifests(folder, vm), "--into", folder / "out")
-    order = ["preflight", "poweroff", "export", "cleanup"]
+    order = ["preflight", "poweroff", "export", "release-source"]
     at = "preflight"
     for place, when in found:
         again = order[order.index(at) : order.index(place.step)]  # these run before it and make such calls

@@ -6,7 +6,17 @@ from graphlib import TopologicalSorter
 import pytest
 
 from steps.model.plan import TargetKind
-from workflows.stages import CAPABILITIES, STAGES, Retry, Scope, Stage, stage_named, stages_for
+from workflows.stages import (
+    CAPABILITIES,
+    STAGES,
+    Identity,
+    Image,
+    Retry,
+    Scope,
+    Stage,
+    stage_named,
+    stages_for,
+)
 
 
 def edges(target: TargetKind) -> dict[str, tuple[str, ...]]:
@@ -22,7 +32,7 @@ def test_the_edges_of_the_target_directory() -> None:
         "convert": ("export",),
         "image": ("convert",),
         "build": ("convert", "image"),
-        "cleanup": (),
+        "release-source": (),
     }
 
 
@@ -39,8 +49,26 @@ def test_the_edges_of_the_target_harvester() -> None:
         "build": ("image", "serve"),
         "approve-start": ("build",),
         "start": ("approve-start",),
-        "cleanup": (),
+        "release-source": (),
+        "delete-scratch": (),
     }
+
+
+def test_scratch_is_deleted_by_a_stage_only_where_it_is_in_claims() -> None:
+    in_cluster, embedded = stages_for(TargetKind.HARVESTER), stages_for(TargetKind.HARVESTER, embedded=True)
+    assert {one.name for one in in_cluster} - {one.name for one in embedded} == {"delete-scratch"}
+
+
+def test_no_stage_has_both_the_credentials_of_the_source_and_the_api() -> None:
+    assert [stage.name for stage in STAGES if stage.credentials and stage.api] == []
+
+
+def test_stages_that_read_foreign_data_may_only_report() -> None:
+    """`serve` reads the disk's bytes and parses nothing; `image` only names them to the target."""
+    reading = {stage.name for stage in STAGES if stage.credentials or stage.image is Image.DISK}
+    assert reading == {"preflight", "poweroff", "export", "convert", "release-source"}
+    assert {stage_named(name).identity for name in reading} == {Identity.DATA}
+    assert {stage.name for stage in STAGES if stage.identity is Identity.DATA} == reading
 
 
 @pytest.mark.parametrize("target", TargetKind)
@@ -60,7 +88,7 @@ def test_a_stage_comes_after_the_stages_it_waits_for(target: TargetKind) -> None
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 def test_a_stage_is_a_step_program_or_a_gate(stage: Stage) -> None:
-    assert (importlib.util.find_spec(f"steps.{stage.name}") is None) is stage.gate
+    assert (importlib.util.find_spec(f"steps.{stage.program}") is None) is stage.gate
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)

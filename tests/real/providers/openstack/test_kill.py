@@ -79,13 +79,13 @@ def test_an_export_killed_at_every_change_leaves_nothing(imported: Imported, for
 
 @pytest.mark.parametrize("last", ["snapshots", "volumes", "os-volume_upload_image"])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_cleanup_deletes_the_leftovers_of_a_killed_export(
+def test_release_source_deletes_the_leftovers_of_a_killed_export(
     imported: Imported, forward: Forward, last: str, after: bool
 ) -> None:
     imported.stop()
     forward.when = once(last, after)
     assert attempt(imported, forward, "export", "--disk", "disk-0") == KILLED
-    assert attempt(imported, forward, "cleanup") == 0
+    assert attempt(imported, forward, "release_source") == 0
     assert imported.project.held() == []
     assert "left at the source" not in (imported.folder / "log").read_text()
 
@@ -103,7 +103,7 @@ def test_an_image_damaged_by_glance_is_detected(imported: Imported, forward: For
     forward.when = lambda _request, _done: False
     assert attempt(imported, forward, "export", "--disk", "disk-0") == Exit.CORRUPT
     assert "does not match its digest" in (imported.folder / "log").read_text()
-    assert attempt(imported, forward, "cleanup") == Exit.DONE
+    assert attempt(imported, forward, "release_source") == Exit.DONE
 
 
 def _is_active(imported: Imported) -> bool:

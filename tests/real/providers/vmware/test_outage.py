@@ -216,7 +216,7 @@ def test_the_session_of_a_killed_step_is_ended_by_a_cleanup_that_waits(
         step.kill()
         step.wait()
     assert len(vcenter.sessions()) == len(vcenter.leases()) == 1
-    with steps.running("cleanup") as step:
+    with steps.running("release_source") as step:
         assert step.wait() == Exit.DONE
     assert steps.left() == ()
     assert vcenter.sessions() == []
@@ -229,10 +229,10 @@ def test_a_cleanup_that_cannot_ask_the_source_says_so(vcenter: Simulator, tmp_pa
     impatient = plan.source.model_copy(update={"wait_seconds": 0})
     plan.model_copy(update={"source": impatient}).save(tmp_path / "request" / PLAN)
     vcenter.go_away("refuse")
-    with steps.running("cleanup") as step:
+    with steps.running("release_source") as step:
         assert step.wait() == Exit.DONE
     assert steps.left() is None
     vcenter.come_back()
-    with steps.running("cleanup") as step:
+    with steps.running("release_source") as step:
         assert step.wait() == Exit.DONE
     assert steps.left() == ()

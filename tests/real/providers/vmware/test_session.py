@@ -188,7 +188,7 @@ def test_a_damaged_note_is_ignored(access: MakeAccess) -> None:
 
 
 def test_release_ends_only_the_sessions_of_the_run(vcenter: Simulator, access: MakeAccess) -> None:
-    asked = access(step="cleanup")
+    asked = access(step="release-source")
     with ExitStack() as stack:
         for step in ("export-disk-0", "poweroff"):
             kill(replace(asked, step=step))

@@ -101,7 +101,7 @@ def exit_codes(
     disks: Sequence[str], target: TargetKind = TargetKind.DIRECTORY, /, **changed: Sequence[int]
 ) -> dict[str, Sequence[int]]:
     """Every stage of a target succeeds at once, except the given ones (`export_disk_0=[30, 0]`)."""
-    rows = [stage for stage in stages_for(target) if not stage.gate]
+    rows = [stage for stage in stages_for(target, embedded=True) if not stage.gate]
     names = [stage.name for stage in rows if stage.scope is not Scope.DISK]
     names += [f"{stage.name} {disk}" for disk in disks for stage in rows if stage.scope is Scope.DISK]
     codes: dict[str, Sequence[int]] = {name: [0] for name in names}

@@ -81,6 +81,8 @@ def test_a_run_of_real_steps_reports_the_error_of_its_step(tmp_path: Path) -> No
     assert (outcome.phase, outcome.code) == (Phase.FAILED, Exit.INVALID)
     assert outcome.cause is not None
     assert outcome.cause.step_message.startswith("the source's secret has no username")
-    assert {leaf.title: leaf.phase for leaf in leaves(runs[0].rundir.load())}["cleanup"] is Phase.SKIPPED
+    assert {leaf.title: leaf.phase for leaf in leaves(runs[0].rundir.load())}[
+        "release-source"
+    ] is Phase.SKIPPED
     assert (tmp_path / ".vmferry" / "logs" / "preflight.log").read_text()
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

@@ -23,7 +23,7 @@ from tests.unit.controller.local.fakes import Import, exit_codes
 def test_leftovers_are_warnings_at_the_end(tmp_path: Path, left: str, warnings: list[str]) -> None:
     one = Import(tmp_path / "one")
     runner = one.runner(exit_codes(one.disks))
-    one.launcher.outputs["cleanup"] = {"left": left}
+    one.launcher.outputs["release-source"] = {"left": left}
     asyncio.run(runner.run())
     assert [text for text in one.warnings if "left at" in text] == warnings
 

@@ -53,7 +53,7 @@ def test_a_new_run_is_running_and_saved() -> None:
         ("poweroff", None, ".transfer.poweroff"),
         ("export", "disk-1", ".transfer.disks(1:disk-1).export"),
         ("build", None, ".finish.build"),
-        ("cleanup", None, ".onExit"),
+        ("release-source", None, ".onExit.release-source"),
     ],
 )
 def test_nodes_have_the_names_of_argo(name: str, disk: str | None, path: str) -> None:
@@ -182,7 +182,7 @@ def test_reopen_removes_failed_and_omitted_stages() -> None:
     record.end_stage(attempt(record, "export", "disk-1", Exit.NO_SPACE))
     build = stage_named("build")
     record.skip(record.path(build, None), build, None, Phase.OMITTED, "")
-    record.end_stage(attempt(record, "cleanup"))
+    record.end_stage(attempt(record, "release-source"))
     record.finish()
     _, saved = resumed(record, saved)
     assert titles(saved.workflow) == ["preflight", "export disk-0"]
@@ -251,7 +251,9 @@ def live(record: Record, life: list[tuple[Work, list[int | None]]]) -> None:
 
 
 def well(workflow: Json) -> dict[str, Any]:
-    return {one.title: one for one in leaves(workflow) if one.phase.succeeded and one.stage != "cleanup"}
+    return {
+        one.title: one for one in leaves(workflow) if one.phase.succeeded and one.stage != "release-source"
+    }
 
 
 @given(st.lists(LIVES, min_size=1, max_size=5))

@@ -61,9 +61,9 @@ def test_disks_run_in_parallel(one: Import) -> None:
     assert one.launcher.most == 2
 
 
-def test_cleanup_runs_last(one: Import) -> None:
+def test_the_source_is_released_last(one: Import) -> None:
     one.run()
-    assert one.launcher.began[-1] == "cleanup"
+    assert one.launcher.began[-1] == "release-source"
 
 
 # --- failure
@@ -103,13 +103,13 @@ def test_the_stage_table_limits_the_attempts(one: Import, name: str) -> None:
 
 def test_nothing_follows_a_failed_power_off(one: Import) -> None:
     one.run(poweroff=[Exit.POWER])
-    assert one.launcher.began == ["preflight", "poweroff", "cleanup"]
+    assert one.launcher.began == ["preflight", "poweroff", "release-source"]
 
 
-def test_cleanup_is_skipped_after_a_refusal_by_preflight(one: Import) -> None:
+def test_the_release_of_the_source_is_skipped_after_a_refusal_by_preflight(one: Import) -> None:
     one.run(preflight=[Exit.DENIED])
-    assert "cleanup" not in one.launcher.began
-    assert one.leaf("cleanup").phase is Phase.SKIPPED
+    assert "release-source" not in one.launcher.began
+    assert one.leaf("release-source").phase is Phase.SKIPPED
     assert "poweroff" not in one.launcher.began
 
 
@@ -118,9 +118,9 @@ def test_nothing_follows_a_failed_preflight(one: Import) -> None:
     assert one.launcher.began == ["preflight"]
 
 
-def test_cleanup_runs_after_an_unreachable_source(one: Import) -> None:
+def test_the_source_is_released_after_an_unreachable_source(one: Import) -> None:
     one.run(preflight=[Exit.UNREACHABLE] * 3)
-    assert one.launcher.began[-1] == "cleanup"
+    assert one.launcher.began[-1] == "release-source"
 
 
 # --- resuming
@@ -130,7 +130,13 @@ def test_resume_repeats_no_finished_stage(one: Import) -> None:
     one.run(export_disk_1=[Exit.NO_SPACE])
     one.reopen()
     assert one.run() is Phase.SUCCEEDED
-    assert one.launcher.began == ["export disk-1", "convert disk-1", "image disk-1", "build", "cleanup"]
+    assert one.launcher.began == [
+        "export disk-1",
+        "convert disk-1",
+        "image disk-1",
+        "build",
+        "release-source",
+    ]
 
 
 def test_resume_after_a_kill_starts_with_the_running_stage(one: Import) -> None:
@@ -144,14 +150,20 @@ def test_resume_after_a_kill_starts_with_the_running_stage(one: Import) -> None:
     asyncio.run(killed())
     one.reopen()
     assert one.run() is Phase.SUCCEEDED
-    assert one.launcher.began == ["export disk-0", "convert disk-0", "image disk-0", "build", "cleanup"]
+    assert one.launcher.began == [
+        "export disk-0",
+        "convert disk-0",
+        "image disk-0",
+        "build",
+        "release-source",
+    ]
 
 
-def test_resume_of_a_finished_import_runs_only_cleanup(one: Import) -> None:
+def test_resume_of_a_finished_import_only_releases_the_source(one: Import) -> None:
     one.run()
     one.reopen()
     assert one.run() is Phase.SUCCEEDED
-    assert one.launcher.began == ["cleanup"]
+    assert one.launcher.began == ["release-source"]
 
 
 # --- stopping
@@ -170,9 +182,9 @@ def stopped(one: Import, running: int, **changed: Sequence[int]) -> Phase:
     return asyncio.run(go())
 
 
-def test_a_stop_ends_running_steps_and_starts_only_cleanup(one: Import) -> None:
+def test_a_stop_ends_running_steps_and_only_releases_the_source(one: Import) -> None:
     assert stopped(one, 2, export_disk_0=[HOLD], export_disk_1=[HOLD]) is Phase.FAILED
-    assert one.launcher.began[-1] == "cleanup"
+    assert one.launcher.began[-1] == "release-source"
     assert one.launcher.left() == ["build", *(f"{s} {d}" for d in one.disks for s in ("convert", "image"))]
     assert one.leaf("export disk-0").exit_code == Exit.STOPPED
     assert one.leaf("export disk-0").attempts == 1

@@ -22,7 +22,7 @@ def remote(tmp_path: Path) -> Import:
 def test_an_import_into_a_cluster_runs_all_its_stages(remote: Import) -> None:
     assert remote.run() is Phase.SUCCEEDED
     assert remote.launcher.left() == []
-    assert remote.launcher.began[-2:] == ["start", "cleanup"]
+    assert remote.launcher.began[-2:] == ["start", "release-source"]
 
 
 def test_serve_and_image_of_a_disk_run_in_parallel(remote: Import) -> None:

@@ -30,7 +30,7 @@ PAGE = """\
 /DC0/vm/web01 of VmwareSource default/vc
 becomes VirtualMachine default/web01, started
 steps: preflight, admit, approve-poweroff, poweroff, export, convert, serve, image, build, approve-start, \
-start, cleanup
+start, release-source, delete-scratch
 not checked: whether the target accepts the VM; the step admit checks this when the import runs
 
 CPU     2 vCPUs -> 1 socket of 2 cores

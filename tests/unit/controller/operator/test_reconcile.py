@@ -21,7 +21,7 @@ from tests.unit.builders import a_machine
 from tests.unit.controller.operator.kubelet import Exited, check_pods, described
 from tests.unit.controller.operator.world import KEY, World, vm_of_others
 from tests.unit.steps.targets.harvester.fake_cluster import Fault, KilledError
-from tests.unit.workflows.status.situations import at, exited, failed, found, node, upto
+from tests.unit.workflows.status.situations import RELEASE, at, exited, failed, found, node, upto
 from workflows import argo_names
 from workflows.api.annotations import APPROVE, RETRY
 from workflows.api.conditions import find
@@ -243,11 +243,11 @@ class TestCorrectedSecret:
     def test_a_correction_while_the_workflow_ended_counts(self) -> None:
         """The exit handler takes half a minute, and the run's copy is updated meanwhile."""
         world = begun()
-        world.argo(failed("preflight", Exit.DENIED, "wrong"), node("onExit", "Running"))
+        world.argo(failed("preflight", Exit.DENIED, "wrong"), node(RELEASE, "Running"))
         world.look(2)
         world.set_password("right")
         world.look(2)
-        world.argo(failed("preflight", Exit.DENIED, "wrong"), node("onExit"), phase="Failed")
+        world.argo(failed("preflight", Exit.DENIED, "wrong"), exited(), phase="Failed")
         world.look(3)
         assert world.workflows()[0].endswith("-r1")
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from steps.model import names
 from steps.model.kinds import CONFIG_MAP, POD, SECRET, WORKFLOW, Object
 from tests.unit.controller.operator.world import KEY, World
-from tests.unit.workflows.status.situations import at, exited, found, node, upto
+from tests.unit.workflows.status.situations import RELEASE, at, exited, found, node, upto
 from workflows.api.annotations import RETRY
 from workflows.api.conditions import find
 from workflows.api.status import Condition
@@ -113,7 +113,7 @@ def test_a_stalled_cleanup_after_success_is_reported_and_retried() -> None:
 def test_a_retry_after_success_is_ignored_while_cleanup_runs() -> None:
     world = World()
     world.look()
-    world.argo(*DONE, node("onExit", "Running"))
+    world.argo(*DONE, node(RELEASE, "Running"))
     world.look(2)
     world.annotate(retry="true")
     world.look()

@@ -114,7 +114,7 @@ class World:
         `tests.unit.workflows.status.situations` makes the nodes. A Workflow that succeeds or fails has run
         its exit handler, here one that has left nothing unless a test gives another.
         """
-        if phase in ("Succeeded", "Failed") and not any(node["name"].endswith("onExit") for node in nodes):
+        if phase in ("Succeeded", "Failed") and not any(".onExit" in node["name"] for node in nodes):
             nodes = (*nodes, exited())
         workflow = self.cluster.peek(WORKFLOW, name or self.workflows()[-1], self.options.namespace)
         assert workflow is not None

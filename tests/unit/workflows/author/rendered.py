@@ -10,7 +10,7 @@ from typing import Any, Final
 from ruamel.yaml import YAML
 
 from steps.model.plan import TargetKind
-from workflows.stages import Scope, Stage, stages_for
+from workflows.stages import CLEANUP, Scope, Stage, stages_for
 
 CHART: Final = Path(__file__).parents[4] / "charts" / "vmferry"
 TEMPLATE: Final = CHART / "files" / "vmware.yaml"
@@ -43,6 +43,11 @@ def dags() -> dict[str, dict[str, Json]]:
     """The tasks of every DAG, by name."""
     found = {name: one["dag"]["tasks"] for name, one in templates().items() if "dag" in one}
     return {name: {task["name"]: task for task in tasks} for name, tasks in found.items()}
+
+
+def inner_dags() -> dict[str, dict[str, Json]]:
+    """The DAGs of the import itself, without the exit handler."""
+    return {name: tasks for name, tasks in dags().items() if name != CLEANUP}
 
 
 def pod(stage: Stage) -> Json:

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from steps import preflight
+from steps import admit, preflight
+from steps.model import leftovers
 from steps.model.contract import CREDENTIALS, OUTPUTS, REQUEST, SCRATCH, StepError
+from steps.model.machine_output import MACHINE_OUTPUT
+from steps.model.volumes import VOLUMES
 from steps.runtime.program import Arguments
 from tests.unit.workflows.author.rendered import PROGRAMS, pod, volumes
 from workflows.stages import Scope, Stage
@@ -18,7 +21,7 @@ each_program = pytest.mark.parametrize("stage", PROGRAMS, ids=lambda stage: stag
 
 
 def parser_of(stage: Stage) -> Arguments:
-    made: Arguments = importlib.import_module(f"steps.{stage.name}").arguments()
+    made: Arguments = importlib.import_module(f"steps.{stage.program}").arguments()
     return made
 
 
@@ -38,7 +41,7 @@ def test_step_accepts_its_command(stage: Stage) -> None:
 
 def test_step_refuses_unknown_options() -> None:
     with pytest.raises(StepError):
-        parser_of(PROGRAMS[0]).parse_args(["--publish-too", "x"])
+        parser_of(PROGRAMS[0]).parse_args(["--work-flow", "x"])
 
 
 @each_program
@@ -59,6 +62,12 @@ def test_folders_are_mounted_at_the_default_paths(stage: Stage) -> None:
         assert given.scratch == SCRATCH
 
 
-def test_output_parameter_is_the_file_of_preflight() -> None:
-    path = pod(PROGRAMS[0])["outputs"]["parameters"][0]["valueFrom"]["path"]
-    assert Path(path) == OUTPUTS / preflight.DISKS
+def test_output_parameters_are_the_files_of_the_steps() -> None:
+    files = {
+        stage.name: {Path(one["valueFrom"]["path"]) for one in pod(stage)["outputs"]["parameters"]}
+        for stage in PROGRAMS
+        if stage.outputs
+    }
+    assert files["preflight"] == {OUTPUTS / preflight.DISKS, OUTPUTS / MACHINE_OUTPUT}
+    assert files["admit"] == {OUTPUTS / name for name in (admit.DISKS, admit.ADMISSION, VOLUMES)}
+    assert files["release-source"] == {OUTPUTS / leftovers.OUTPUT}

@@ -36,6 +36,13 @@ def test_each_target_is_an_extra_with_its_own_requirements(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
+def test_only_images_of_stages_that_use_the_api_have_its_client(target: str) -> None:
+    from_target = re.findall(r"^FROM with-target AS with-(\S+)$", TEXT, re.MULTILINE)
+    uses = {image(stage, kind) for stage in PROGRAMS if stage.api for kind in SourceKind} | {"controller"}
+    assert (target in {*from_target, "target"}) is (target in uses)
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_only_the_controller_image_contains_more_than_the_steps(target: str) -> None:
     wanted = "code" if target == "controller" else "code-of-steps"
     assert re.findall(r"--from=(code\S*) ", STAGES[target]) == [wanted]

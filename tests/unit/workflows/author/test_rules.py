@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Final
 
 import pytest
 
 from steps.model import names
 from steps.model.contract import OUTPUTS, is_retryable
+from steps.model.leftovers import from_text
 from steps.model.plan import Gate
 from tests.unit.builders import a_plan
 from tests.unit.workflows.author.rendered import (
@@ -18,6 +20,7 @@ from tests.unit.workflows.author.rendered import (
     TEMPLATE,
     Json,
     dags,
+    inner_dags,
     keys,
     pod,
     spec,
@@ -28,7 +31,7 @@ from tests.unit.workflows.author.rendered import (
 from workflows import argo_names
 from workflows.author.installation import Installation
 from workflows.author.workflow import author
-from workflows.stages import Image, Scope, Stage
+from workflows.stages import CLEANUP, EXIT_STAGES, Image, Scope, Stage
 
 each_program = pytest.mark.parametrize("stage", PROGRAMS, ids=lambda stage: stage.name)
 
@@ -50,9 +53,10 @@ def test_forbidden_fields_are_absent(never: set[str]) -> None:
     assert not never & set(keys(spec()))
 
 
-def test_cleanup_is_in_the_exit_handler_and_nowhere_else() -> None:
-    assert spec()["onExit"] == "cleanup"
-    assert not any(task["template"] == "cleanup" for tasks in dags().values() for task in tasks.values())
+def test_what_runs_at_the_end_is_in_the_exit_handler_and_nowhere_else() -> None:
+    assert spec()["onExit"] == CLEANUP
+    inside = {task["template"] for tasks in inner_dags().values() for task in tasks.values()}
+    assert not inside & EXIT_STAGES
     assert list(keys(spec())).count("onExit") == 1
 
 
@@ -80,7 +84,7 @@ def test_run_sets_exactly_the_declared_parameters() -> None:
 def test_every_reference_is_defined() -> None:
     parameters = {f"workflow.parameters.{one['name']}" for one in spec()["arguments"]["parameters"]}
     known = parameters | {"workflow.name", "workflow.namespace", "workflow.status", "item"}
-    known |= {"inputs.parameters.disk", "inputs.parameters.disks", "tasks.preflight.outputs.parameters.disks"}
+    known |= {"inputs.parameters.disk", "inputs.parameters.disks", "tasks.admit.outputs.parameters.disks"}
     used = {name for text in texts(spec()) for name in re.findall(r"{{(.*?)}}", text)}
     assert used <= known
     assert parameters - used == set()
@@ -97,6 +101,12 @@ def test_disks_fan_out_over_short_ids() -> None:
     assert list(keys(spec())).count("withParam") == 1
 
 
+def test_no_output_of_a_stage_that_reads_foreign_data_is_used() -> None:
+    """Otherwise that stage would decide a part of another pod: a claim's name, a label, an argument."""
+    used = {name for text in texts(spec()) for name in re.findall(r"{{tasks\.([^.]*)\.", text)}
+    assert used == {"admit"}
+
+
 @each_program
 def test_disk_stages_have_only_the_disk_parameter(stage: Stage) -> None:
     taken = [parameter["name"] for parameter in pod(stage).get("inputs", {}).get("parameters", [])]
@@ -110,18 +120,26 @@ def outputs() -> dict[str, dict[str, Json]]:
 
 def test_outputs_have_a_default_for_failed_steps() -> None:
     assert outputs() == {
-        "preflight": {"disks": {"path": str(OUTPUTS / "disks.json"), "default": "[]"}},
+        "preflight": {
+            "disks": {"path": str(OUTPUTS / "disks.json"), "default": "[]"},
+            "machine": {"path": str(OUTPUTS / "machine"), "default": ""},
+        },
         "admit": {
             name: {"path": str(OUTPUTS / f"{name}.json"), "default": "[]"}
-            for name in ("admission", "volumes")
+            for name in ("admission", "disks", "volumes")
         },
         "image": {
             name: {"path": str(OUTPUTS / name), "default": ""}
             for name in ("image", "digest", "integrity", "volume")
         },
         # Not "[]", which means that nothing is left.
-        "cleanup": {"left": {"path": str(OUTPUTS / "left"), "default": ""}},
+        "release-source": {"left": {"path": str(OUTPUTS / "left"), "default": ""}},
     }
+
+
+def test_a_source_that_was_not_asked_is_never_clean() -> None:
+    default = outputs()["release-source"]["left"]["default"]
+    assert from_text(default) is None
 
 
 # --- gates and locks
@@ -134,8 +152,9 @@ def test_gate_suspends_only_if_requested(gate: Stage) -> None:
     assert task["when"] == f"{{{{workflow.parameters.{gate.name}}}}} == true"
 
 
-def test_only_gates_are_conditional() -> None:
-    assert list(keys(spec())).count("when") == len(GATES)
+def test_only_gates_and_the_deletion_of_scratch_are_conditional() -> None:
+    assert list(keys(spec())).count("when") == len(GATES) + 1
+    assert dags()[CLEANUP]["delete-scratch"]["when"] == "{{workflow.status}} == Succeeded"
 
 
 def locks() -> dict[str, list[Json]]:
@@ -245,9 +264,8 @@ def test_the_request_is_read_only(stage: Stage) -> None:
     mounted = volumes(stage)["/request"]
     given = [source["configMap"]["name"] for source in mounted["projected"]["sources"]]
     run, workflow = "{{workflow.parameters.run}}", "{{workflow.name}}"
-    found = [] if stage.name in ("preflight", "cleanup") else [f"{run}-machine"]
-    chosen = [] if stage.name in ("preflight", "cleanup", "admit") else [f"{workflow}-volumes"]
-    assert given == [f"{run}-request", *found, *chosen]
+    early = stage.name in ("preflight", "admit") or stage.scope is Scope.EXIT
+    assert given == [f"{run}-request", *([] if early else [f"{run}-machine", f"{workflow}-volumes"])]
     assert mounted["readOnly"] is True
 
 
@@ -287,6 +305,50 @@ def test_argo_containers_are_restricted_too() -> None:
     assert "{{" not in spec()["podSpecPatch"]
 
 
+# --- tokens of the API
+
+SERVICE_ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
+MOUNT: Final = {"name": "api-access", "mountPath": SERVICE_ACCOUNT, "readOnly": True}
+
+
+def test_no_container_gets_the_token_of_its_service_account_by_itself() -> None:
+    assert json.loads(spec()["podSpecPatch"])["automountServiceAccountToken"] is False
+    # This field of Argo needs a Secret with a token that never expires.
+    assert "automountServiceAccountToken" not in set(keys(spec()))
+    assert "executor" not in set(keys(spec()))
+
+
+def test_argo_containers_have_a_token_of_the_pod_that_expires() -> None:
+    patch = json.loads(spec()["podSpecPatch"])
+    assert [one["volumeMounts"] for one in (*patch["initContainers"], *patch["containers"])] == [
+        [MOUNT],
+        [MOUNT],
+    ]
+    (volume,) = patch["volumes"]
+    token, authority, namespace = volume["projected"]["sources"]
+    assert volume["name"] == MOUNT["name"]
+    assert token == {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}}
+    assert authority["configMap"]["name"] == "kube-root-ca.crt"
+    assert authority["configMap"]["items"][0]["path"] == "ca.crt"
+    assert namespace["downwardAPI"]["items"][0]["path"] == "namespace"
+
+
+@each_program
+def test_a_program_has_a_token_only_if_it_uses_the_api(stage: Stage) -> None:
+    patch = pod(stage).get("podSpecPatch")
+    wanted = {"containers": [{"name": "main", "volumeMounts": [MOUNT]}]}
+    assert (json.loads(patch) if patch else None) == (wanted if stage.api else None)
+    assert "{{" not in (patch or "")
+    assert (stage.name in {"admit", "serve", "image", "build", "start", "delete-scratch"}) is stage.api
+
+
+@each_program
+def test_only_a_program_with_a_token_imports_the_client_of_the_api(stage: Stage) -> None:
+    text = (Path(__file__).parents[4] / "steps" / f"{stage.program}.py").read_text()
+    uses = "kubeapi" in text or "steps.targets import connect" in text
+    assert uses is stage.api
+
+
 def test_progress_tick_is_short_and_grace_period_is_long() -> None:
     patch = json.loads(spec()["podSpecPatch"])
     tick = {"name": "ARGO_PROGRESS_PATCH_TICK_DURATION", "value": "10s"}
@@ -299,7 +361,7 @@ def test_progress_tick_is_short_and_grace_period_is_long() -> None:
 
 @each_program
 def test_stage_runs_its_module(stage: Stage) -> None:
-    assert pod(stage)["container"]["command"] == ["python", "-m", f"steps.{stage.name}"]
+    assert pod(stage)["container"]["command"] == ["python", "-m", f"steps.{stage.program}"]
 
 
 @each_program
@@ -324,7 +386,7 @@ def test_pods_are_deleted_on_success_and_kept_on_failure() -> None:
     """All of them: 40 imports left 237 finished pods. A pod with scratch also keeps its claim in use."""
     assert spec()["podGC"] == {"strategy": "OnWorkflowSuccess"}
     assert all(names.LABEL_SCRATCH in pod(one)["metadata"]["labels"] for one in PROGRAMS if one.scratch), (
-        "cleanup finds by it those that were done before a retry"
+        "delete-scratch finds by it those that were done before a retry"
     )
 
 
@@ -359,5 +421,5 @@ def test_display_names_are_readable(disk: str) -> None:
         for name, one in annotated.items()
     }
     per_disk = {stage.name: f"{stage.name}-{disk}" for stage in PROGRAMS if stage.scope is Scope.DISK}
-    assert shown == {**per_disk, "disks": disk, "cleanup": "cleanup"}
+    assert shown == {**per_disk, "disks": disk}
     assert all(DISPLAY_NAME.fullmatch(text) for text in shown.values())

@@ -23,6 +23,10 @@ metadata:
     migration.harvesterhci.io/disk: "{{inputs.parameters.disk}}"
     migration.harvesterhci.io/scratch: "true"
 serviceAccountName: vmferry-serve
+podSpecPatch: |
+  {
+    "containers": [{"name": "main", "volumeMounts": [MOUNT]}]
+  }
 pendingTimeout: 30m
 retryStrategy:
   limit: 5
@@ -69,6 +73,10 @@ container:
     - {name: scratch, mountPath: /scratch}
 """
 
+MOUNT: Final = (
+    '{"name": "api-access", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true}'
+)
+
 SPEC: Final[dict[str, Any]] = {
     "arguments": {"parameters": [{"name": ..., "value": ..., "enum": ...}]},
     "entrypoint": ...,
@@ -101,6 +109,7 @@ SPEC: Final[dict[str, Any]] = {
             "inputs": {"parameters": [{"name": ...}]},
             "outputs": {"parameters": [{"name": ..., "valueFrom": {"path": ..., "default": ...}}]},
             "retryStrategy": ...,
+            "podSpecPatch": ...,
             "serviceAccountName": ...,
             "synchronization": {"semaphores": [{"configMapKeyRef": {"name": ..., "key": ...}}]},
             "pendingTimeout": ...,
@@ -127,7 +136,7 @@ def strange(value: Any, known: Any, path: str = "") -> Iterator[str]:
 
 
 def test_a_template_field_by_field() -> None:
-    assert templates()["serve"] == parse(SERVE)
+    assert templates()["serve"] == parse(SERVE.replace("MOUNT", MOUNT))
 
 
 def test_every_key_is_known_to_argo() -> None:

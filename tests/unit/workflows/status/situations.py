@@ -27,6 +27,8 @@ RECORDED: Final = {
 WORDS: Final = "storage quota of namespace default is used up: 45Gi asked, 40Gi left; raise the quota"
 
 Json = dict[str, Any]
+RELEASE: Final = "onExit.release-source"
+"""The release of the source in the exit handler, as `node` names it."""
 
 
 def later(seconds: float) -> datetime:
@@ -59,9 +61,9 @@ def node(
 
 
 def exited(left: str = "[]", **more: Any) -> Json:
-    """The exit handler, which has ended and reports `left` (JSON)."""
+    """The step of the exit handler, which has ended and reports `left` (JSON)."""
     outputs = {"exitCode": "0", "parameters": [{"name": "left", "value": left}]}
-    return node("onExit", **{"templateName": "cleanup", "outputs": outputs, "end": 20, **more})
+    return node(RELEASE, **{"templateName": "release-source", "outputs": outputs, "end": 20, **more})
 
 
 def failed(stage: str, code: int | None, words: str = "", disk: str | None = None, **more: Any) -> Json:

@@ -88,7 +88,8 @@ def test_the_recording_that_failed() -> None:
     }
     # Argo omits the group of build and start as one node, which is not a stage.
     assert not {"build", "approve-start", "start", "finish"} & set(found)
-    assert found["image disk-0"] is found["cleanup"] is Phase.SUCCEEDED
+    assert found["image disk-0"] is found["release-source"] is Phase.SUCCEEDED
+    assert found["delete-scratch"] is Phase.SKIPPED
 
 
 def test_the_failed_image_has_its_reason() -> None:
@@ -116,7 +117,7 @@ def test_a_retry_repeats_only_failed_stages() -> None:
     before, after = phases("3"), phases("4")
     again = {"image disk-1", "serve disk-1"}
     assert {title for title in after if before[title] is not after[title]} == set()
-    assert set(before) - set(after) == {*again, "cleanup"}
+    assert set(before) - set(after) == {*again, "release-source", "delete-scratch"}
     assert {leaf.title for leaf in running(RECORDED["5"])} <= again
     assert again <= set(phases("5"))
 
@@ -177,7 +178,19 @@ def test_a_sibling_is_never_to_blame() -> None:
 
 @pytest.mark.parametrize("name", ["w.onExit", "w.onExit(0)"])
 def test_the_exit_handler_is_cleanup(name: str) -> None:
+    """In Workflows of earlier versions it is a stage."""
     assert stage_of({"name": name}) == "cleanup"
+
+
+def test_the_exit_handler_holds_the_stages_of_the_end() -> None:
+    handler = {**node("w.onExit", "Failed"), "type": "DAG"}
+    found = workflow(
+        handler,
+        node("w.onExit.release-source(0)", "Failed", 70),
+        node("w.onExit.delete-scratch(0)", "Succeeded"),
+    )
+    assert {leaf.title for leaf in leaves(found)} == {"release-source", "delete-scratch"}
+    assert root_cause(found) is None, "it never fails an import"
 
 
 @pytest.mark.parametrize("empty", [{}, {"status": {}}, {"status": {"nodes": None, "phase": ""}}])

@@ -40,7 +40,7 @@ def nodes(draw: st.DrawFn) -> Json:
     """A node that Argo might show: any stage, any phase, any end."""
     stage = draw(st.sampled_from(STAGES))
     disk = draw(st.sampled_from(DISKS)) if stage.scope is Scope.DISK else None
-    name = "onExit" if stage.scope is Scope.EXIT else stage.name
+    name = f"onExit.{stage.name}" if stage.scope is Scope.EXIT else stage.name
     kind = draw(st.sampled_from(["Pod", "Retry", "Suspend", "Skipped", "DAG"]))
     made = node(
         name,

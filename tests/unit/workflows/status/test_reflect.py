@@ -15,11 +15,13 @@ from tests.unit.workflows.status.situations import (
     DISKS,
     IMPORT,
     NOW,
+    RELEASE,
     RUN,
     WORDS,
     Json,
     a_shape,
     at,
+    exited,
     failed,
     found,
     later,
@@ -93,19 +95,19 @@ OVER = [  # nodes, end of the Workflow, (importStatus, step, reason)
         (ImportPhase.FAILED, "", "WorkflowFailed"),
     ),
     (
-        [*upto("image"), failed("serve", 20, "the image failed", "disk-1"), node("onExit")],
+        [*upto("image"), failed("serve", 20, "the image failed", "disk-1"), exited()],
         {},
         (ImportPhase.FAILED, "", "WorkflowFailed"),
     ),
     ([found()], {"message": "invalid spec: no such template"}, (ImportPhase.FAILED, "", "WorkflowFailed")),
     ([], {"phase": "Error"}, (ImportPhase.FAILED, "", "WorkflowFailed")),
     (
-        [*upto("start"), node("start"), failed("onExit", None, "pod deleted")],
+        [*upto("start"), node("start"), failed(RELEASE, None, "pod deleted")],
         {},
         (ImportPhase.RUNNING, "", "VirtualMachineRunning"),
     ),
     (
-        [*upto("start"), failed("onExit", None, "pod deleted")],
+        [*upto("start"), failed(RELEASE, None, "pod deleted")],
         {},
         (ImportPhase.CREATED, "", "VirtualMachineReady"),
     ),
@@ -263,12 +265,12 @@ GOES_ON = [  # nodes, (reason, step), part of the message
         f"image disk-1 failed: {WORDS}",
     ),
     (
-        [*upto("start"), node("start"), node("onExit", "Running")],
+        [*upto("start"), node("start"), node(RELEASE, "Running")],
         ("VirtualMachineRunning", ""),
         "is imported and runs",
     ),
     (
-        [failed("preflight", 11, "no"), node("onExit", "Running")],
+        [failed("preflight", 11, "no"), node(RELEASE, "Running")],
         ("Denied", "preflight"),
         "preflight failed: no",
     ),
@@ -425,7 +427,7 @@ def test_paused_and_cancelled_workflows_have_their_reasons() -> None:
     assert paused.message.startswith("Paused: ")
     assert summary(reflected(*busy, spec={"shutdown": "Stop", "suspend": True})).reason == "Cancelling"
     assert reflected(*busy, spec={"shutdown": "Stop"}).step == "stop"
-    assert reflected(*busy, node("onExit", "Running"), spec={"shutdown": "Stop"}).step == "cleanup"
+    assert reflected(*busy, node(RELEASE, "Running"), spec={"shutdown": "Stop"}).step == "release-source"
 
 
 BLAME = [  # nodes, title of the step to blame, its message
@@ -455,6 +457,11 @@ BLAME = [  # nodes, title of the step to blame, its message
         "of Argo 3.6",
     ),
     ([failed("export", 1, "a (b): c", "disk-0")], "export disk-0", "a (b): c"),
+    (
+        [failed(RELEASE, 1, "no", end=1), failed("build", 19, "taken", end=2)],
+        "build",
+        "taken",
+    ),
     ([failed("onExit", 1, "no", end=1), failed("build", 19, "taken", end=2)], "build", "taken"),
 ]
 
@@ -864,7 +871,7 @@ def test_a_compressed_status_is_not_unpacked_without_limit(monkeypatch: pytest.M
     nodes["0"]["padding"] = "0" * (1 << 20)
     plain["status"]["compressedNodes"] = packed(nodes)
     assert reflect(plain, IMPORT, None, NOW) == reflected(*upto("image"))
-    monkeypatch.setattr("workflows.status.packed.UNPACKED_LIMIT", 1 << 20)
+    monkeypatch.setattr("steps.model.workflow_nodes.UNPACKED_LIMIT", 1 << 20)
     assert "cannot read its steps" in reflect(plain, IMPORT, None, NOW).message
 
 
@@ -911,3 +918,18 @@ def test_the_record_of_the_embedded_runner_is_reflected() -> None:
     ]
     assert percents == sorted(percents)
     assert percents[-1] == 100
+
+
+# --- results of steps that read foreign data
+
+
+def test_disks_are_those_of_admit_and_only_ids_count() -> None:
+    """`preflight` reads foreign data, so its output may contain anything."""
+
+    def listing(stage: str, disks: list[Any]) -> Json:
+        outputs = {"exitCode": "0", "parameters": [{"name": "disks", "value": json.dumps(disks)}]}
+        return node(stage, outputs=outputs)
+
+    forged = ["disk-0", "disk-1\n", "../disk-2", "<b>", 7, None, "disk-12345"]
+    status = reflected(listing("preflight", forged), listing("admit", ["disk-0", "disk-1"]))
+    assert [row.id for row in status.disk_import_status] == ["disk-0", "disk-1"]

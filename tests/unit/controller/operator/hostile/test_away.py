@@ -8,7 +8,7 @@ import pytest
 
 from steps.model.kinds import CONFIG_MAP
 from tests.unit.controller.operator.world import World
-from tests.unit.workflows.status.situations import exited, node
+from tests.unit.workflows.status.situations import RELEASE, exited, node
 
 
 def running() -> World:
@@ -60,7 +60,7 @@ def test_a_restart_does_not_start_the_time_again() -> None:
 
 def test_a_succeeded_import_whose_exit_handler_runs_waits_for_it() -> None:
     world = running()
-    world.argo(node("preflight"), node("start"), node("onExit", "Running", templateName="cleanup"))
+    world.argo(node("preflight"), node("start"), node(RELEASE, "Running"))
     found = world.raw
     assert found is not None
     found["status"]["importStatus"] = "virtualMachineRunning"

@@ -13,10 +13,11 @@ from steps.model import names
 from steps.model.kinds import CLAIM, CONFIG_MAP, SOURCES, STORAGE_CLASS, WORKFLOW, Object
 from steps.model.plan import ImportLimits
 from steps.model.sources import SourceKind
+from steps.model.workflow_nodes import UNPACKED_LIMIT, nodes_of
 from tests.unit.controller.operator.world import KEY, World
 from tests.unit.workflows.status.situations import failed
 from workflows import argo_names
-from workflows.status.packed import UNPACKED_LIMIT, nodes_of, pack
+from workflows.status.packed import pack
 
 LIMIT: Final = 10 << 30
 

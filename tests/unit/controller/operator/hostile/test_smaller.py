@@ -17,9 +17,10 @@ from controller.operator.sweep import sweep
 from controller.operator.workqueue import Queue
 from steps.model import names
 from steps.model.kinds import CONFIG_MAP, IMPORT, WORKFLOW
+from steps.model.workflow_nodes import nodes_of
 from tests.unit.controller.operator.world import World
 from tests.unit.workflows.status.situations import node
-from workflows.status.packed import nodes_of, pack
+from workflows.status.packed import pack
 
 GATE: Final = node("approve-poweroff", "Running", kind="Suspend", templateName="approve-poweroff")
 

@@ -56,9 +56,7 @@ def left_off() -> list[Object]:
 def run() -> list[Object]:
     world = World()
     world.cluster.put(a_request(world.plan))
-    RunObjects(world.plan, world.cluster, "vmferry").prepare(
-        world.machine, f"configmap/{world.plan.run}-machine"
-    )
+    RunObjects(world.plan, world.cluster, "vmferry").prepare(world.machine)
     return [one for kind in (CLAIM, SERVICE, CONFIG_MAP) for one in world.cluster.all(kind, "vmferry")]
 
 

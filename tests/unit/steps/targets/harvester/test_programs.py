@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import socket
 import threading
@@ -11,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from steps import admit, cleanup, image, preflight, serve
+from steps import admit, delete_scratch, image, preflight, serve
 from steps.model import names
 from steps.model.contract import TERMINATION_LOG_ENV, Exit
-from steps.model.kinds import CLAIM, CONFIG_MAP, SERVICE, Object
+from steps.model.kinds import CLAIM, CONFIG_MAP, SERVICE, WORKFLOW, Object
 from steps.model.machine import Machine
+from steps.model.machine_output import to_output
 from steps.model.plan import DiskFormat
 from steps.model.scratch import Ready, ready
 from steps.model.volumes import Volumes
@@ -187,19 +190,65 @@ class FakeProvider:
         return []
 
 
-def test_preflight_publishes_and_cleanup_releases(
+def a_workflow(world: World, name: str, machine: str, phase: str = "Succeeded") -> None:
+    """The Workflow of a run after preflight, as Argo writes it."""
+    outputs = {
+        "parameters": [{"name": "disks", "value": '["disk-9"]'}, {"name": "machine", "value": machine}]
+    }
+    nodes = {
+        "1": {"name": name, "type": "DAG", "phase": "Running"},
+        "2": {"name": f"{name}.preflight", "type": "Retry", "phase": phase, "outputs": outputs},
+    }
+    metadata = {"name": name, "namespace": "vmferry"}
+    world.cluster.put(
+        {
+            "apiVersion": WORKFLOW.api_version,
+            "kind": WORKFLOW.kind,
+            "metadata": metadata,
+            "status": {"nodes": nodes},
+        }
+    )
+
+
+def test_preflight_admit_and_the_deletion_of_scratch_work_together(
     pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outage, "connect", lambda _: FakeProvider(world.machine))
-    name = f"{world.plan.run}-machine"
-    assert pod.run(preflight.body, preflight.arguments(), "--publish-to", f"configmap/{name}") is Exit.DONE
+    (pod.folder / "request" / "machine.json").unlink()
+    run = world.plan.run
+    assert pod.run(preflight.body, preflight.arguments()) is Exit.DONE
+    assert world.cluster.writes() == []
     assert json.loads(pod.output("disks.json")) == ["disk-0"]
-    assert world.cluster.peek(CONFIG_MAP, name, "vmferry") is not None
 
-    assert pod.run(cleanup.body, cleanup.arguments(), "--status", "Failed") is Exit.DONE
+    a_workflow(world, run, pod.output("machine"))
+    assert pod.run(admit.body, admit.arguments(), "--workflow", run) is Exit.DONE
+    stored = world.cluster.peek(CONFIG_MAP, f"{run}-machine", "vmferry")
+    assert stored is not None
+    assert Machine.model_validate_json(stored["data"]["machine.json"]) == world.machine
+    assert json.loads(pod.output("disks.json")) == ["disk-0"], "not those that preflight's other output names"
     assert len(world.cluster.all(CLAIM, "vmferry")) == len(world.cluster.all(SERVICE, "vmferry")) == 1
-    assert pod.run(cleanup.body, cleanup.arguments(), "--status", "Succeeded") is Exit.DONE
+
+    assert pod.run(delete_scratch.body, delete_scratch.arguments()) is Exit.DONE
     assert world.cluster.all(CLAIM, "vmferry") == world.cluster.all(SERVICE, "vmferry") == []
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("", "the result of preflight is not valid"),
+        ("{{workflow.name}}", "the result of preflight is not valid"),
+        (base64.b64encode(gzip.compress(b'{"name": "x"}')).decode(), "Field required"),
+        (base64.b64encode(gzip.compress(bytes(64 << 20))).decode(), "more than"),
+    ],
+    ids=["empty", "template", "another-document", "bomb"],
+)
+def test_a_result_of_preflight_that_is_not_valid_changes_nothing(
+    pod: Pod, world: World, output: str, words: str
+) -> None:
+    a_workflow(world, world.plan.run, output)
+    assert pod.run(admit.body, admit.arguments(), "--workflow", world.plan.run) is Exit.INVALID
+    assert words in pod.words
+    assert world.cluster.writes() == []
 
 
 class TestAdmit:
@@ -207,7 +256,9 @@ class TestAdmit:
 
     def admitted(self, pod: Pod, workflow: str = "") -> Volumes:
         """Run admit as the pod of a Workflow, or without one; returns the names that it stored."""
-        given = ("--publish-to", f"configmap/{workflow}-volumes") if workflow else ()
+        if workflow:
+            a_workflow(pod.world, workflow, to_output(pod.world.machine))
+        given = ("--workflow", workflow) if workflow else ()
         assert pod.run(admit.body, admit.arguments(), *given) is Exit.DONE
         return Volumes.load(pod.folder / "outputs" / "volumes.json")
 
@@ -237,12 +288,14 @@ class TestAdmit:
         world.cluster.drop(CLAIM, "web01-disk-0", "default")
         again = f"{world.plan.run}-r1"
         assert self.admitted(pod, again) == first
-        assert len({one["metadata"]["name"] for one in world.cluster.all(CONFIG_MAP, "vmferry")}) == 3
+        run = world.plan.run
+        found = {one["metadata"]["name"] for one in world.cluster.all(CONFIG_MAP, "vmferry")}
+        assert found == {f"{run}-request", f"{run}-machine", f"{run}-volumes", f"{again}-volumes"}
 
     def test_no_names_are_stored_if_the_target_refuses(self, pod: Pod, world: World) -> None:
         world.cluster.quota["default", CLAIM] = 0
-        given = ("--publish-to", f"configmap/{world.plan.run}-volumes")
-        assert pod.run(admit.body, admit.arguments(), *given) is Exit.NO_SPACE
+        a_workflow(world, world.plan.run, to_output(world.machine))
+        assert pod.run(admit.body, admit.arguments(), "--workflow", world.plan.run) is Exit.NO_SPACE
         assert world.cluster.peek(CONFIG_MAP, f"{world.plan.run}-volumes", "vmferry") is None
 
     def test_without_a_workflow_the_request_stores_the_names(self, pod: Pod, world: World) -> None:
@@ -255,8 +308,7 @@ class TestAdmit:
     def test_unreadable_stored_names_are_an_error(self, pod: Pod, world: World) -> None:
         self.admitted(pod, world.plan.run)
         self.stored(world, world.plan.run)["data"] = {"volumes.json": "{"}
-        given = ("--publish-to", f"configmap/{world.plan.run}-volumes")
-        assert pod.run(admit.body, admit.arguments(), *given) is Exit.INVALID
+        assert pod.run(admit.body, admit.arguments(), "--workflow", world.plan.run) is Exit.INVALID
         assert "volumes.json in ConfigMap" in pod.words
 
 
@@ -268,12 +320,11 @@ def a_claim(world: World, name: str) -> None:
     )
 
 
-def test_cleanup_succeeds_whatever_the_cluster_answers(
-    pod: Pod, world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_the_deletion_of_scratch_succeeds_whatever_the_cluster_answers(
+    pod: Pod, world: World, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(outage, "connect", lambda _: FakeProvider(world.machine))
     world.cluster.denied |= {("list", CLAIM), ("list", SERVICE)}
-    assert pod.run(cleanup.body, cleanup.arguments(), "--status", "Succeeded") is Exit.DONE
+    assert pod.run(delete_scratch.body, delete_scratch.arguments()) is Exit.DONE
     captured = capfd.readouterr()
     assert (captured.out + captured.err).count("left in the cluster") == 2
 
@@ -283,9 +334,8 @@ def test_a_preflight_that_refuses_makes_nothing(
 ) -> None:
     bare = world.machine.model_copy(update={"disks": ()})
     monkeypatch.setattr(outage, "connect", lambda _: FakeProvider(bare))
-    given = ("--publish-to", "configmap/m")
-    assert pod.run(preflight.body, preflight.arguments(), *given) is Exit.UNSUPPORTED
-    assert world.cluster.writes() == []
+    assert pod.run(preflight.body, preflight.arguments()) is Exit.UNSUPPORTED
+    assert not list((pod.folder / "outputs").iterdir())
 
 
 def test_labels_match_those_of_the_pods() -> None:

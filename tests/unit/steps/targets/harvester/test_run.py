@@ -1,4 +1,4 @@
-"""preflight and cleanup in a cluster: scratch claims, Services, machine.json, and their leftovers."""
+"""admit and delete-scratch in a cluster: scratch claims, Services, machine.json, and their leftovers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(world: World) -> RunObjects:
 
 
 def prepare(world: World) -> None:
-    run(world).prepare(world.machine, f"configmap/{world.plan.run}-machine")
+    run(world).prepare(world.machine)
 
 
 def claim(world: World, disk: int = 0) -> Object:
@@ -154,13 +154,6 @@ def test_a_claim_of_others_is_not_used(world: World) -> None:
     assert caught.value.code is Exit.CONFLICT
 
 
-@pytest.mark.parametrize("target", ["secret/x", "configmap/", "x"])
-def test_an_invalid_publication_target_is_refused(world: World, target: str) -> None:
-    with pytest.raises(StepError, match="use configmap/NAME") as caught:
-        run(world).prepare(world.machine, target)
-    assert caught.value.code is Exit.INVALID
-
-
 def test_release_deletes_only_claims_and_services_of_this_run(world: World) -> None:
     prepare(world)
     world.cluster.put({**claim(world), "metadata": {"name": "other", "namespace": "vmferry", "labels": {}}})
@@ -181,9 +174,12 @@ def test_release_deletes_finished_pods_that_use_a_claim(world: World) -> None:
     a_pod(world, "export", "Succeeded", **scratch)
     a_pod(world, "convert", "Failed", **scratch)
     a_pod(world, "serve", "Running", **scratch)
-    a_pod(world, "cleanup", "Running")
+    a_pod(world, "delete-scratch", "Running")
     assert run(world).delete_all() == []
-    assert [one["metadata"]["name"] for one in world.cluster.all(POD, "vmferry")] == ["cleanup", "serve"]
+    assert [one["metadata"]["name"] for one in world.cluster.all(POD, "vmferry")] == [
+        "delete-scratch",
+        "serve",
+    ]
 
 
 def test_release_reports_what_it_could_not_delete(world: World) -> None:

@@ -29,8 +29,7 @@ def a_world(uid: str = "6f1d", cluster: FakeCluster | None = None, *, most: int,
 
 
 def prepare(world: World) -> None:
-    run = RunObjects(world.plan, world.cluster, "vmferry")
-    run.prepare(world.machine, f"configmap/{world.plan.run}-machine")
+    RunObjects(world.plan, world.cluster, "vmferry").prepare(world.machine)
 
 
 def claims(world: World) -> list[Object]:

@@ -1,4 +1,4 @@
-"""The cleanup ends with success and reports what it could not release (finding F8)."""
+"""The release of the source ends with success and reports what it could not release (finding F8)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from steps import cleanup
+from steps import release_source
 from steps.model import leftovers
 from steps.model.contract import Exit, NoAnswerError, StepError
 from steps.runtime.program import PLAN, Context, run_body
 from steps.runtime.stop import Stop
 from tests.unit.builders import a_plan
-from workflows.stages import CLEANUP, stage_named
+from workflows.stages import RELEASE_SOURCE, stage_named
 
 
 @pytest.fixture(autouse=True)
@@ -25,12 +25,12 @@ def _request(tmp_path: Path) -> None:
 
 def left_after(folder: Path, monkeypatch: pytest.MonkeyPatch, release: Callable[[], list[str]]) -> str:
     def with_source(context: Context, step: str, use: Callable[[Any], Any]) -> Any:
-        assert step == "cleanup"
+        assert step == "release-source"
         return use(SimpleNamespace(release=release))
 
-    monkeypatch.setattr(cleanup, "with_source", with_source)
+    monkeypatch.setattr(release_source, "with_source", with_source)
     folders = [word for name in ("request", "outputs") for word in (f"--{name}", str(folder))]
-    assert run_body(cleanup.arguments(), cleanup.body, folders, Stop()) is Exit.DONE
+    assert run_body(release_source.arguments(), release_source.body, folders, Stop()) is Exit.DONE
     return (folder / leftovers.OUTPUT).read_text()
 
 
@@ -65,5 +65,5 @@ def test_a_source_that_could_not_be_asked_is_not_clean(
 
 
 def test_the_result_is_an_output_of_the_stage_whose_default_is_not_clean() -> None:
-    assert stage_named(CLEANUP).outputs == (leftovers.OUTPUT,)
+    assert stage_named(RELEASE_SOURCE).outputs == (leftovers.OUTPUT,)
     assert leftovers.from_text("") is None

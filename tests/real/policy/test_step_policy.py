@@ -1,0 +1,332 @@
+"""The policy vmferry-steps: with its token, a pod of one run changes nothing of another run.
+
+The API server's own code evaluates the policy as Helm renders it. tests/real/cluster/test_step_tokens.py does
+the same with real tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from ruamel.yaml import YAML
+
+from steps.model import names
+from steps.model.kinds import GROUP
+from tests.real.chart.test_chart import HELM, RELEASE, helm
+from tests.real.policy.judge import POD_NAME, Client, Json, Request, denials
+from tests.unit.workflows.author.rendered import CHART, PROGRAMS
+from workflows import argo_names
+from workflows.stages import Identity
+from workflows.status.nodes import node_id
+
+pytestmark = [
+    pytest.mark.skipif(HELM is None, reason="POLICY NOT EVALUATED: no helm; set HELM to its path"),
+    pytest.mark.skipif(shutil.which("go") is None, reason="POLICY NOT EVALUATED: Go builds the judge"),
+]
+
+VICTIM: Final = "vmi-web-01234567-g1"
+OTHERS: Final = (
+    "vmi-web-89abcdef-g1",
+    "vmi-web-01234567-g11",
+    # A person chooses the middle of a name, also so that it begins like another run or one of its objects.
+    "vmi-web-01234567-g1-89abcdef-g1",
+    "vmi-web-01234567-g1-r1-89abcdef-g1",
+    "vmi-web-01234567-g1-back-89abcdef-g1",
+    "vmi-web-01234567-g1-back-2-89abcdef-g1",
+    "vmi-web-01234567-g1-disk-0-89abcdef-g1",
+    "vmi-web-01234567-g1-export-7-89abcdef-g1",
+    "vmi-web-01234567-g1-machine-89abcdef-g1",
+    "vmi-vmi-web-01234567-g1-89abcdef-g1",
+    "vmi--89abcdef-g1",
+)
+TENANT: Final = "tenant"
+
+
+def rendered_policies(*arguments: str) -> dict[str, Json]:
+    """The policies of the chart by name; Helm knows the kinds of a cluster only if it is asked for one."""
+    done = helm("template", "imports", str(CHART), "--namespace", RELEASE, *arguments)
+    assert done.returncode == 0, done.stderr
+    documents = YAML(typ="safe").load_all(re.sub(r"^# Source: .*$", "", done.stdout, flags=re.MULTILINE))
+    found = [one for one in documents if one and one["kind"] == "ValidatingAdmissionPolicy"]
+    return {one["metadata"]["name"]: one for one in found}
+
+
+KIND: Final = "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
+
+
+@pytest.fixture(scope="module")
+def policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("policies") / "policies.yaml"
+    found = rendered_policies("--api-versions", KIND)
+    assert set(found) == {"vmferry-steps", "vmferry-workflows"}
+    path.write_text("\n---\n".join(json.dumps(one) for one in found.values()))
+    return path
+
+
+def test_a_cluster_without_the_kind_gets_no_policy() -> None:
+    assert rendered_policies() == {}
+
+
+def account(identity: Identity) -> str:
+    return f"system:serviceaccount:{RELEASE}:{argo_names.service_account(identity)}"
+
+
+def pod_name(workflow: str, stage: str, node: str = "") -> str:
+    """The name that Argo gives the pod of a node (argo-workflows workflow/util/pod_name.go)."""
+    number = node_id(workflow, node or f"{workflow}.{stage}(0)").rpartition("-")[2]
+    return f"{workflow}-{stage}-{number}"
+
+
+def pod(workflow: str, stage: str, identity: Identity | None = None) -> Client:
+    """The pod of a stage, with the token of its service account."""
+    own = next(one.identity for one in PROGRAMS if one.name == stage)
+    return Client(account(identity or own), {POD_NAME: [pod_name(workflow, stage)]})
+
+
+def thing(name: str, run: str, namespace: str = RELEASE, **more: object) -> Json:
+    metadata = {"name": name, "namespace": namespace, "labels": {names.LABEL_RUN: run}}
+    return {"metadata": metadata, "spec": {}, **more}
+
+
+def result(workflow: str, stage: str, owner: str = "") -> Json:
+    labels = {"workflows.argoproj.io/workflow": owner or workflow}
+    name = node_id(workflow, f"{workflow}.{stage}(0)")
+    return {"metadata": {"name": name, "namespace": RELEASE, "labels": labels}}
+
+
+def service(run: str, name: str = "", **spec: object) -> Json:
+    given = {"selector": {names.LABEL_RUN: run}, "ports": [{"port": 8080}], **spec}
+    return thing(name or names.service(run, "disk-0"), run, spec=given)
+
+
+def machine(run: str, **metadata: object) -> Json:
+    notes = {"annotations": {f"{GROUP}/run": run}}
+    return {
+        "metadata": {"name": "web", "namespace": TENANT, **notes, **metadata},
+        "spec": {"runStrategy": "Halted"},
+    }
+
+
+def results(workflow: str) -> Iterator[tuple[str, Request]]:
+    """What Argo's container in each pod writes: (stage, request)."""
+    for stage in PROGRAMS:
+        found = result(workflow, stage.name)
+        yield stage.name, Request("argoproj.io", "workflowtaskresults", found)
+        yield stage.name, Request("argoproj.io", "workflowtaskresults", found, found)
+
+
+def writes_here(run: str, workflow: str) -> Iterator[tuple[str, Request]]:
+    """What the steps write in the release namespace."""
+    documents = [names.machine(run), names.volumes(workflow)]
+    for name in documents:
+        yield "admit", Request("", "configmaps", thing(name, run))
+    yield "admit", Request("", "configmaps", thing(documents[0], run), thing(documents[0], run))
+    claim = thing(names.claim(run, "disk-0"), run)
+    yield "admit", Request("", "persistentvolumeclaims", claim)
+    yield "admit", Request("", "persistentvolumeclaims", claim, claim)
+    yield "admit", Request("", "persistentvolumeclaims", old=claim)
+    yield "admit", Request("", "services", service(run))
+    yield "delete-scratch", Request("", "persistentvolumeclaims", old=claim)
+    yield "delete-scratch", Request("", "services", old=service(run))
+    yield "delete-scratch", Request("", "pods", old=thing(pod_name(workflow, "export"), run))
+
+
+def writes_there(run: str) -> Iterator[tuple[str, Request]]:
+    """What the steps write in the namespace of an import."""
+    image, volume = thing("image-0a1b2c3d4e5f", run, TENANT), thing("web-disk-0", run, TENANT)
+    for kind, group, found in (
+        ("virtualmachineimages", "harvesterhci.io", image),
+        ("persistentvolumeclaims", "", volume),
+        ("virtualmachines", "kubevirt.io", machine(run)),
+    ):
+        yield "build", Request(group, kind, found)
+        yield "build", Request(group, kind, found, found)
+    yield "image", Request("harvesterhci.io", "virtualmachineimages", old=image)
+
+
+def judged(policies: Path, client: Client, *requests: Request) -> list[list[str]]:
+    return denials(policies, [(client, request) for request in requests])
+
+
+@pytest.mark.parametrize("run", [VICTIM, *OTHERS])
+def test_a_pod_changes_the_objects_of_its_own_run(policies: Path, run: str) -> None:
+    wanted = []
+    for workflow in (run, f"{run}-r1", f"{run}-r12", f"{run}-back", f"{run}-back-3"):
+        writes = [*results(workflow), *writes_here(run, workflow), *writes_there(run)]
+        wanted += [(pod(workflow, stage), request) for stage, request in writes]
+    assert not any(denials(policies, wanted))
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_pod_changes_nothing_of_another_run(policies: Path, other: str) -> None:
+    """In both directions, with every identity, even where a Role would not allow it anyway."""
+    wanted = []
+    for attacker, victim in ((other, VICTIM), (VICTIM, other)):
+        writes = [*results(victim), *writes_here(victim, victim)]
+        if attacker.rpartition("-g")[0] != victim.rpartition("-g")[0]:  # runs of one import share its VM
+            writes += writes_there(victim)
+        for workflow in (attacker, f"{attacker}-r1", f"{attacker}-back-2"):
+            clients = [pod(workflow, "export", identity) for identity in Identity]
+            wanted += [(client, request) for client in clients for _, request in writes]
+    found = denials(policies, wanted)
+    assert [one for one, denied in zip(wanted, found, strict=True) if not denied] == []
+
+
+def test_a_pod_reports_only_the_result_of_its_own_node(policies: Path) -> None:
+    found = judged(
+        policies, pod(VICTIM, "export"), *(request for stage, request in results(VICTIM) if stage != "export")
+    )
+    assert all(found)
+
+
+def test_a_result_cannot_be_given_to_another_workflow(policies: Path) -> None:
+    """Argo finds the Workflow of a result by a label."""
+    stolen = result(VICTIM, "export", owner=OTHERS[0])
+    for request in (
+        Request("argoproj.io", "workflowtaskresults", stolen),
+        Request("argoproj.io", "workflowtaskresults", stolen, result(VICTIM, "export")),
+        Request("argoproj.io", "workflowtaskresults", result(VICTIM, "export"), stolen),
+    ):
+        assert judged(policies, pod(VICTIM, "export"), request) != [[]]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {},
+        {POD_NAME: []},
+        {POD_NAME: [""]},
+        {POD_NAME: ["debug"]},
+        {POD_NAME: [f"{VICTIM}-export"]},
+        {POD_NAME: [VICTIM]},
+    ],
+    ids=["static", "empty", "no-name", "foreign", "no-node", "workflow"],
+)
+@pytest.mark.parametrize("identity", Identity)
+def test_a_token_that_belongs_to_no_pod_of_a_run_changes_nothing(
+    policies: Path, identity: Identity, extra: dict[str, list[str]]
+) -> None:
+    client = Client(account(identity), extra)
+    wanted = [
+        request for _, request in (*results(VICTIM), *writes_here(VICTIM, VICTIM), *writes_there(VICTIM))
+    ]
+    assert all(judged(policies, client, *wanted))
+
+
+def test_a_label_does_not_make_an_object_of_another_run_ones_own(policies: Path) -> None:
+    mine, other = VICTIM, OTHERS[0]
+    here = [
+        ("configmaps", "", thing(names.machine(other), mine), thing(names.machine(other), other)),
+        (
+            "persistentvolumeclaims",
+            "",
+            thing(names.claim(other, "disk-0"), mine),
+            thing(names.claim(other, "disk-0"), other),
+        ),
+        ("virtualmachines", "kubevirt.io", machine(mine), machine(other)),
+    ]
+    for kind, group, new, old in here:
+        assert judged(policies, pod(mine, "build"), Request(group, kind, new, old)) != [[]], kind
+        if kind != "virtualmachines":
+            assert judged(policies, pod(mine, "build"), Request(group, kind, new)) != [[]], (
+                f"{kind}: a new one"
+            )
+    no_label = {"metadata": {"name": "vmferry-limits", "namespace": RELEASE}}
+    assert judged(policies, pod(mine, "admit"), Request("", "configmaps", no_label, no_label)) != [[]]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"externalIPs": ["10.0.0.1"]},
+        {"type": "ExternalName", "externalName": "example.org"},
+        {"type": "NodePort"},
+        {"type": "LoadBalancer"},
+        {"selector": {names.LABEL_RUN: OTHERS[0]}},
+        {"selector": {}},
+    ],
+    ids=json.dumps,
+)
+def test_a_service_leads_only_to_pods_of_the_run(policies: Path, spec: Json) -> None:
+    assert judged(policies, pod(VICTIM, "admit"), Request("", "services", service(VICTIM, **spec))) != [[]]
+
+
+def test_a_claim_that_cdi_made_gets_labels_and_nothing_else(policies: Path) -> None:
+    def bare(**metadata: object) -> Json:
+        return {
+            "metadata": {"name": "web-disk-0", "namespace": TENANT, **metadata},
+            "spec": {"volumeName": "pvc-1"},
+        }
+
+    def with_label(**metadata: object) -> Json:
+        return bare(labels={names.LABEL_RUN: VICTIM}, **metadata)
+
+    def judge(new: Json, old: Json) -> list[str]:
+        (found,) = judged(policies, pod(VICTIM, "build"), Request("", "persistentvolumeclaims", new, old))
+        return found
+
+    owners = {"ownerReferences": [{"kind": "DataVolume", "name": "web-disk-0", "uid": "1"}]}
+    assert judge(with_label(**owners), bare(**owners)) == []
+    assert judge(with_label(), bare(**owners)) != []
+    assert judge(with_label(finalizers=["a"]), bare()) != []
+    assert judge(with_label(annotations={"a": "b"}), bare()) != []
+    assert judge({**with_label(), "spec": {"volumeName": "pvc-2"}}, bare()) != []
+
+
+def test_an_equal_image_of_an_earlier_import_is_marked_and_not_changed(policies: Path) -> None:
+    other = OTHERS[0]
+
+    def image(run: str, url: str = "http://a", **notes: str) -> Json:
+        found = thing("image-0a1b2c3d4e5f", run, TENANT, spec={"url": url})
+        found["metadata"]["annotations"] = {
+            f"{GROUP}/sha512": "ab",
+            **{f"{GROUP}/{key}": text for key, text in notes.items()},
+        }
+        return found
+
+    def judge(new: Json | None, old: Json) -> list[str]:
+        (found,) = judged(
+            policies, pod(VICTIM, "image"), Request("harvesterhci.io", "virtualmachineimages", new, old)
+        )
+        return found
+
+    marks = {"published-for": f"{VICTIM}/disk-0", "published-by": VICTIM}
+    assert judge(image(VICTIM, **marks), image(other)) == []
+    assert judge(image(VICTIM, "http://b", **marks), image(other)) != []
+    assert judge(image(VICTIM, sha512="cd", **marks), image(other)) != []
+    assert judge(image(other, **marks), image(other)) != []
+    assert judge(None, image(other)) != []
+    assert judge(None, image(VICTIM.replace("-g1", "-g7"))) == [], "of an earlier run of the same import"
+    unmarked = image(VICTIM)
+    del unmarked["metadata"]["labels"]
+    assert judge(unmarked, image(VICTIM, **marks)) == []
+    assert judge(unmarked, image(other, **marks)) != []
+
+
+def test_a_pod_creates_no_pods(policies: Path) -> None:
+    assert judged(policies, pod(VICTIM, "admit"), Request("", "pods", thing("x", VICTIM))) != [[]]
+
+
+def test_other_clients_are_not_affected(policies: Path) -> None:
+    clients = [
+        "kubernetes-admin",
+        f"system:serviceaccount:{RELEASE}:vmferry-controller",
+        "system:serviceaccount:other:vmferry-data",
+    ]
+    wanted = [
+        request for _, request in (*results(VICTIM), *writes_here(VICTIM, VICTIM), *writes_there(VICTIM))
+    ]
+    for user in clients:
+        assert not any(judged(policies, Client(user), *wanted)), user
+
+
+def test_the_policy_covers_every_identity_of_the_steps() -> None:
+    policy = rendered_policies("--api-versions", KIND)["vmferry-steps"]
+    (condition,) = policy["spec"]["matchConditions"]
+    assert all(f"'{account(identity)}'" in condition["expression"] for identity in Identity)
