@@ -54,6 +54,7 @@ def body(context: Context) -> None:
     )
     with connect(access) as provider:
         machine = examine(provider, plan)
+        machine = machine.model_copy(update={"mark": provider.power_mark(machine)})
     for concern in machine.concerns:
         log.warning(str(concern), code=concern.code, severity=concern.severity)
     refuse(plan, machine)

@@ -92,6 +92,8 @@ class Stage:
     """Part of the transfer, which counts against the source's limit of VMs."""
     credentials: bool = False
     """Whether the source's credentials are mounted."""
+    checks_source: bool = False
+    """Whether `steps.unchanged` runs first, by itself: it proves that the VM was not started at its source."""
     scratch: bool = False
     """Whether the disk's scratch is mounted."""
     scratch_unless: Capability | None = None
@@ -145,6 +147,8 @@ STAGES: Final[tuple[Stage, ...]] = (
         in_transfer=True,
         credentials=True,
         retry=Retry(limit=3),
+        documents=("power.json",),
+        outputs=("power.json",),
     ),
     Stage(
         "export",
@@ -203,6 +207,7 @@ STAGES: Final[tuple[Stage, ...]] = (
         after=("image", "serve"),
         identity=Identity.TARGET,
         image=Image.TARGET,
+        checks_source=True,
     ),
     Stage(
         "approve-start",
@@ -218,6 +223,7 @@ STAGES: Final[tuple[Stage, ...]] = (
         after=("approve-start",),
         identity=Identity.TARGET,
         image=Image.TARGET,
+        checks_source=True,
         needs=Capability.RUNS,
     ),
     Stage(
@@ -232,6 +238,8 @@ STAGES: Final[tuple[Stage, ...]] = (
 
 CHECKS: Final = frozenset(stage.name for stage in STAGES if stage.check)
 """Names of the stages that only read."""
+SOURCE_CHECK: Final = "unchanged"
+"""The program that runs before a stage with `checks_source`: of the source's image, with its credentials."""
 CLEANUP: Final = next(stage.name for stage in STAGES if stage.scope is Scope.EXIT)
 """Name of the exit handler."""
 DEFAULT_LIMITS: Final[Mapping[Limit, int]] = {Limit.MACHINES: 2, Limit.STREAMS: 4}

@@ -10,7 +10,7 @@ from steps.model.kinds import WORKFLOW
 from workflows.api.conditions import TIME
 from workflows.author.dag import DISKS, FINISH, IMPORT, PARENT, TRANSFER, home
 from workflows.stages import CLEANUP, Scope, Stage
-from workflows.status.nodes import Json, Phase, attempt_of, node_id, stage_of
+from workflows.status.nodes import MAIN, Json, Phase, attempt_of, node_id, stage_of
 
 INTERRUPTED = "the runner was killed while this step ran"
 GROUPS = (TRANSFER, FINISH)
@@ -95,8 +95,16 @@ class Record:
         self.save()
         return True
 
-    def end(self, path: str, number: int, code: int, words: str, outputs: Mapping[str, str]) -> None:
-        """End an attempt with its exit code and termination message."""
+    def end(
+        self,
+        path: str,
+        number: int,
+        code: int,
+        words: str,
+        outputs: Mapping[str, str],
+        container: str = MAIN,
+    ) -> None:
+        """End an attempt with its exit code and termination message, as those of that container."""
         attempt = self._nodes[node_id(self._name, f"{path}({number})")]
         phase = Phase.SUCCEEDED if code == Exit.DONE else Phase.FAILED
         results: Json = {"exitCode": str(code)}
@@ -104,7 +112,7 @@ class Record:
             results["parameters"] = [{"name": name, "value": value} for name, value in outputs.items()]
         attempt.update(phase=phase, finishedAt=now(), outputs=results)
         if phase is Phase.FAILED:
-            attempt["message"] = f"main: Error (exit code {code}): {words}".rstrip(": ")
+            attempt["message"] = f"{container}: Error (exit code {code}): {words}".rstrip(": ")
         self.save()
 
     def end_stage(self, path: str, message: str = "") -> None:

@@ -244,7 +244,7 @@ class Runner:
         except StepError as error:  # no port for serving
             attempt = StepResult(code=error.code, words=str(error))
         attempt = self._with_sibling_blamed(attempt, stage, disk)
-        self._record.end(path, number, attempt.code, attempt.words, attempt.outputs)
+        self._record.end(path, number, attempt.code, attempt.words, attempt.outputs, attempt.container)
         self._changed()
         return attempt
 

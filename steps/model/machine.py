@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from steps.model import unique
 from steps.model.document import Document
+from steps.model.power import PowerMark
 
 DiskId = Annotated[str, Field(pattern=r"^disk-[0-9]{1,3}$")]
 """Short and stable (`disk-0`): it becomes part of node, claim and file names."""
@@ -166,6 +167,8 @@ class Machine(Document):
     tools_running: bool = False
     change_version: str = ""
     """Changes with the VM's configuration; part of a disk's identity when an export resumes."""
+    mark: PowerMark | None = None
+    """When preflight described it: only a shutdown after that was the import's own."""
     concerns: tuple[Concern, ...] = ()
 
     @model_validator(mode="after")

@@ -54,7 +54,7 @@ PUBLISHED: Final = {"machine.json": names.machine(RUN), "volumes.json": names.vo
 
 RETRYABLE: Final = (
     f"lastRetry.status == 'Error' || asInt(lastRetry.exitCode) < {Exit.INVALID:d}"
-    f" || asInt(lastRetry.exitCode) > {Exit.SIBLING:d}"
+    f" || asInt(lastRetry.exitCode) > {Exit.STALE:d}"
 )
 """`contract.is_retryable` for Argo. The exit code is a string, "-1" while unknown (docs/retries.md)."""
 
