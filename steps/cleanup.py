@@ -1,5 +1,7 @@
 """cleanup: release what this import still holds at its source, whether it succeeded or failed.
 
+With `spec.onFailure: restorePower` it also starts the VM there again, if the import failed after it had shut it
+down and the VM at the target is stopped (`steps.halt`). With --undo it does so however the import ended.
 In a cluster it also deletes the scratch volumes after a success. After a failure a retry resumes from them.
 
 Runs as the exit handler. It succeeds even if it could not release everything, and logs the rest: a failing
@@ -10,16 +12,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from steps.halt import add_options
 from steps.model.contract import StepError
+from steps.model.machine import Machine
 from steps.model.plan import Plan
-from steps.providers import Access, connect
-from steps.runtime.program import Arguments, Context, log, run
+from steps.model.restore import RESTORED, SUCCEEDED, Restored, RestoreState, must_restore
+from steps.providers import Access, Provider, connect
+from steps.restoring import not_halted, restore_power
+from steps.runtime.program import MACHINE, Arguments, Context, log, run
 
 EPILOG = """\
 examples:
   python -m steps.cleanup
   python -m steps.cleanup --status Succeeded
+  python -m steps.cleanup --outcome Failed --halt Succeeded
+  python -m steps.cleanup --undo true --halt Succeeded
 """
+HALTED = frozenset({SUCCEEDED, "Skipped"})
+"""Phases of `halt` after which no VM of the import runs at the target; skipped where a target runs none."""
 
 
 def arguments() -> Arguments:
@@ -27,17 +37,23 @@ def arguments() -> Arguments:
     parser.add_argument(
         "--status", metavar="PHASE", help="in a cluster: final phase of the Workflow ({{workflow.status}})"
     )
+    add_options(parser)
+    parser.add_argument(
+        "--halt", metavar="PHASE", default="", help="how the step halt ended; the power is restored only after it"
+    )
     return parser
 
 
 def body(context: Context) -> None:
     plan = context.plan()
-    release_source(context, plan)
+    restored = release_source(context, plan)
+    restored.save(context.outputs / RESTORED)
     if context.arguments.status:
         release_scratch(context, plan)
 
 
-def release_source(context: Context, plan: Plan) -> None:
+def release_source(context: Context, plan: Plan) -> Restored:
+    """Release what is held, then start the VM again if that is due: a lease would block its start."""
     access = Access(
         plan=plan.source,
         credentials=context.credentials,
@@ -49,16 +65,42 @@ def release_source(context: Context, plan: Plan) -> None:
     try:
         with connect(access) as provider:
             leftovers = provider.release()
+            for leftover in leftovers:
+                log.warning(f"left at the source: {leftover}")
+            return restore(context, plan, provider)
     except StepError as error:
         log.warning(f"could not check the source for leftovers: {error}")
-        return
-    for leftover in leftovers:
-        log.warning(f"left at the source: {leftover}")
+        return _unreached(context, plan, error)
+
+
+def restore(context: Context, plan: Plan, provider: Provider) -> Restored:
+    """Start the VM again at its source, if that is due and no VM runs at the target."""
+    options = context.arguments
+    machine, is_undo = _machine(context), options.undo == "true"
+    if machine is None or not must_restore(plan, options.outcome, undo=is_undo):
+        return Restored()
+    if options.halt not in HALTED:
+        return not_halted(machine)
+    return restore_power(provider, plan, machine, context.stop, undo=is_undo)
+
+
+def _unreached(context: Context, plan: Plan, error: StepError) -> Restored:
+    """The result when the source could not be asked: it is not known whether the VM is to be started."""
+    options, machine = context.arguments, _machine(context)
+    if machine is None or not must_restore(plan, options.outcome, undo=options.undo == "true"):
+        return Restored()
+    message = f"{machine.path or machine.name} may be off at its source, which could not be asked: {error}"
+    return Restored(state=RestoreState.FAILED, message=message)
+
+
+def _machine(context: Context) -> Machine | None:
+    """The VM as preflight found it; None if preflight found none, so that nothing was shut down."""
+    return context.machine() if (context.request / MACHINE).exists() else None
 
 
 def release_scratch(context: Context, plan: Plan) -> None:
     from steps.runtime import kubeapi  # noqa: PLC0415 - the embedded runner has no cluster and no client for one
-    from steps.targets.harvester.run_objects import SUCCEEDED, RunObjects  # noqa: PLC0415
+    from steps.targets.harvester.run_objects import RunObjects  # noqa: PLC0415
 
     if context.arguments.status != SUCCEEDED:
         log.info(f"the import ended as {context.arguments.status}: its scratch volumes are kept for a retry")

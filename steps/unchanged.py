@@ -19,6 +19,9 @@ REMEDY = (
     "with migration.harvesterhci.io/retry=true, or run `vmferry retry`"
 )
 
+MAX_REASON = 300
+"""Most characters of a reason: it names accounts and events of the source."""
+
 
 def arguments() -> Arguments:
     return Arguments("unchanged", __doc__ or "", epilog="example:\n  python -m steps.unchanged\n")
@@ -44,7 +47,7 @@ def body(context: Context) -> None:
                 raise
             reason = f"it was deleted at its source ({error})"
     if reason:
-        raise StepError(Exit.STALE, what, reason, REMEDY)
+        raise StepError(Exit.STALE, what, reason[:MAX_REASON], REMEDY)
     log.info("the VM was not started since its disks were copied", vm=machine.name, since=record.mark.time)
 
 

@@ -227,12 +227,22 @@ STAGES: Final[tuple[Stage, ...]] = (
         needs=Capability.RUNS,
     ),
     Stage(
+        "halt",
+        "Stop the VM at the target before the VM at the source is started again",
+        after=(),
+        identity=Identity.TARGET,
+        scope=Scope.EXIT,
+        image=Image.TARGET,
+        needs=Capability.RUNS,
+    ),
+    Stage(
         "cleanup",
-        "Release what this import still holds at the source",
+        "Release what this import still holds at the source, and start the VM there again if requested",
         after=(),
         identity=Identity.PREPARE,
         scope=Scope.EXIT,
         credentials=True,
+        outputs=("restored.json",),
     ),
 )
 
@@ -240,8 +250,12 @@ CHECKS: Final = frozenset(stage.name for stage in STAGES if stage.check)
 """Names of the stages that only read."""
 SOURCE_CHECK: Final = "unchanged"
 """The program that runs before a stage with `checks_source`: of the source's image, with its credentials."""
-CLEANUP: Final = next(stage.name for stage in STAGES if stage.scope is Scope.EXIT)
-"""Name of the exit handler."""
+HALT: Final = "halt"
+"""The first stage of the exit handler; not run after a success."""
+CLEANUP: Final = "cleanup"
+"""The last stage of the exit handler."""
+EXIT_STAGES: Final = frozenset(stage.name for stage in STAGES if stage.scope is Scope.EXIT)
+"""Names of the stages of the exit handler. They run one after the other, also after a failure of an earlier one."""
 DEFAULT_LIMITS: Final[Mapping[Limit, int]] = {Limit.MACHINES: 2, Limit.STREAMS: 4}
 """The limits where nobody sets others: of the embedded runner, and of a source without keys in a cluster."""
 CAPABILITIES: Final[dict[TargetKind, frozenset[Capability]]] = {

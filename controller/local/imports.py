@@ -22,9 +22,12 @@ from steps.model.contract import Exit, StepError
 from steps.model.machine import Machine
 from steps.model.naming import target_name
 from steps.model.plan import Plan, TargetKind
+from steps.model.restore import Restored
 from steps.runtime.program import MACHINE, PLAN
 from workflows.status import poweredoff
 from workflows.status.nodes import Json, Leaf, Phase, leaves, phase_of, root_cause
+from workflows.status.observed import observe
+from workflows.status.restored import read_restored
 
 TICK: Final = 1.0
 """Seconds between two calls of `Watcher.tick`."""
@@ -240,8 +243,12 @@ def _powered_off_note(rundir: RunDir, workflow: Json) -> str:
     machine_file = rundir.request / MACHINE
     if not machine_file.exists():
         return ""
+    seen = observe(workflow)
     return poweredoff.note(
-        Machine.load(machine_file), Plan.load(rundir.request / PLAN).source.kind, leaves(workflow)
+        Machine.load(machine_file),
+        Plan.load(rundir.request / PLAN).source.kind,
+        leaves(workflow),
+        restored=read_restored(seen) if seen else Restored(),
     )
 
 

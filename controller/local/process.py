@@ -49,6 +49,8 @@ class Launcher:
         self._rundir = rundir
         self._lock = lock
         self._cluster = cluster
+        self.options: dict[str, tuple[str, ...]] = {}
+        """Further options of a stage's program, by the stage's name."""
         self._processes: dict[asyncio.subprocess.Process, tuple[str, str | None]] = {}
         self._signals: list[signal.Signals] = []
 
@@ -132,6 +134,7 @@ class Launcher:
         argv += ["--disk", disk] if disk else []
         if program:
             return argv
+        argv += self.options.get(stage.name, ())
         return [*argv, *(self._cluster.arguments(stage, disk) if self._cluster else [])]
 
     async def _follow(

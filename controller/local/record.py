@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from steps.model.contract import Exit
 from steps.model.kinds import WORKFLOW
 from workflows.api.conditions import TIME
-from workflows.author.dag import DISKS, FINISH, IMPORT, PARENT, TRANSFER, home
-from workflows.stages import CLEANUP, Scope, Stage
+from workflows.author.dag import DISKS, EXIT, FINISH, IMPORT, ON_EXIT, PARENT, TRANSFER, home
+from workflows.stages import EXIT_STAGES, Scope, Stage
 from workflows.status.nodes import MAIN, Json, Phase, attempt_of, node_id, stage_of
 
 INTERRUPTED = "the runner was killed while this step ran"
@@ -52,7 +52,7 @@ class Record:
     def path(self, stage: Stage, disk: str | None, disks: Iterable[str] = ()) -> str:
         """The node name of a stage, as Argo builds it from the enclosing groups."""
         if stage.scope is Scope.EXIT:
-            return f"{self._name}.onExit"
+            return f"{self._name}.{ON_EXIT}.{stage.name}"
         group = next((dag for dag in GROUPS if dag in (home(stage), PARENT.get(home(stage)))), "")
         parent = f"{self._name}.{group}" if group else self._name
         if disk is not None:
@@ -161,7 +161,7 @@ class Record:
     def _must_run_again(self, node: Json) -> bool:
         if node["type"] in ("DAG", "TaskGroup"):
             return False
-        if stage_of(node) == CLEANUP or Phase(node["phase"]) is Phase.OMITTED:
+        if stage_of(node) in EXIT_STAGES or Phase(node["phase"]) is Phase.OMITTED:
             return True
         path = node["name"] if attempt_of(node) < 0 else node["name"].rpartition("(")[0]
         stage = self._nodes.get(node_id(self._name, path), node)
@@ -178,6 +178,8 @@ class Record:
         return Phase.FAILED if unsuccessful else Phase.SUCCEEDED
 
     def _groups(self, path: str, disk: str | None) -> None:
+        if path.startswith(f"{self._name}.{ON_EXIT}."):
+            self._group(f"{self._name}.{ON_EXIT}", "DAG", EXIT, None)
         for group in GROUPS:
             if path.startswith(f"{self._name}.{group}."):
                 self._group(f"{self._name}.{group}", "DAG", group, None)

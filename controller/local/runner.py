@@ -20,7 +20,17 @@ from steps.model.mapping import shape
 from steps.model.plan import Plan
 from steps.runtime.program import MACHINE, PLAN
 from workflows.author.dag import DISKS, FINISH, IMPORT, TRANSFER, home
-from workflows.stages import CHECKS, DEFAULT_LIMITS, Capability, Limit, Scope, Stage, stages_for
+from workflows.stages import (
+    CHECKS,
+    CLEANUP,
+    DEFAULT_LIMITS,
+    HALT,
+    Capability,
+    Limit,
+    Scope,
+    Stage,
+    stages_for,
+)
 from workflows.status.conditions import admission_warnings, read_admission
 from workflows.status.nodes import Phase, root_cause
 from workflows.status.observed import observe
@@ -263,12 +273,25 @@ class Runner:
         """
         cause = root_cause(self._record.workflow)
         untouched = cause is not None and cause.stage in CHECKS and not is_retryable(cause.exit_code or 1)
+        outcome = Phase.FAILED if self._stopping.is_set() or self._record.failed() else Phase.SUCCEEDED
         for stage in self._exit:
             path = self._path(stage.name, None)
             if untouched:
                 self._record.skip(path, stage, None, Phase.SKIPPED, "nothing was changed")
+            elif stage.name == HALT and outcome is Phase.SUCCEEDED:
+                self._record.skip(path, stage, None, Phase.SKIPPED, "the import has succeeded")
             else:
+                self._launcher.options[stage.name] = self._exit_options(stage, outcome)
                 await self._run_to_end(path, stage, None)
+
+    def _exit_options(self, stage: Stage, outcome: Phase) -> tuple[str, ...]:
+        """How the import ended, and for the last stage whether the VM at the target is stopped."""
+        options = ("--outcome", str(outcome))
+        if stage.name != CLEANUP:
+            return options
+        runs_vms = any(other.name == HALT for other in self._exit)
+        halted = self._record.phase(self._path(HALT, None)) if runs_vms else Phase.SKIPPED
+        return (*options, "--halt", str(halted or Phase.OMITTED))
 
     # --- names
 

@@ -89,6 +89,11 @@ class DirectoryTarget:
     def wait(self, shape: Shape) -> None:
         """Nothing to do."""
 
+    def halt(self) -> Sequence[str]:
+        """Nothing to stop: a folder runs no VM. Its files remain."""
+        records = sorted(self._records.glob("*.json"))
+        return [str(self._into / Published.load(record).name) for record in records]
+
     def _is_published(self, published: Published, report: ProgressCallback) -> bool:
         path = self._into / published.name
         return (

@@ -21,6 +21,10 @@ IMPORT: Final = "import"
 TRANSFER: Final = "transfer"
 DISKS: Final = "disks"
 FINISH: Final = "finish"
+EXIT: Final = "exit"
+"""The DAG of the exit handler."""
+ON_EXIT: Final = "onExit"
+"""The last part of the name of its node (argo-workflows workflow/common, GenerateOnExitNodeName)."""
 PARENT: Final = {DISKS: TRANSFER, TRANSFER: IMPORT, FINISH: IMPORT}
 """DAGs that are a task of the same name in another DAG."""
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from steps.model.contract import Exit
 from workflows.author.dag import PARENT
-from workflows.stages import CLEANUP, SOURCE_CHECK, STAGES
+from workflows.stages import CLEANUP, EXIT_STAGES, SOURCE_CHECK, STAGES
 
 Json = dict[str, Any]
 
@@ -144,7 +144,10 @@ def _leaf(stage: str, disk: str | None, attempts: list[Json]) -> Leaf:
 
 
 def stage_of(node: Mapping[str, Any]) -> str:
-    """The stage a node belongs to: its name's last part, without the attempt; the exit handler is cleanup."""
+    """The stage a node belongs to: its name's last part, without the attempt.
+
+    In runs that an earlier version began the exit handler is cleanup alone.
+    """
     last = str(node["name"]).rsplit(".", 1)[-1].split("(", 1)[0]
     return CLEANUP if last == "onExit" else last
 
@@ -185,7 +188,7 @@ def blame(stages: Iterable[Leaf]) -> Leaf | None:
     A stage without an end counts as last: it cannot have caused failures that ended earlier.
     """
     failed = (leaf for leaf in stages if leaf.phase.failed)
-    causes = [leaf for leaf in failed if leaf.exit_code != Exit.SIBLING and leaf.stage != CLEANUP]
+    causes = [leaf for leaf in failed if leaf.exit_code != Exit.SIBLING and leaf.stage not in EXIT_STAGES]
     return min(causes, key=ended_order, default=None)
 
 

@@ -31,6 +31,7 @@ from workflows.status.conditions import disk_conditions, import_conditions, mapp
 from workflows.status.observed import Observed, observe
 from workflows.status.phase import CANCELLED, GONE, SUCCEEDED, Outcome, outcome
 from workflows.status.progress import duration, row
+from workflows.status.restored import for_new_run, read_restored, with_restored
 
 PROGRESS: Final = "vmimport.v2v.kubevirt.io/progress"
 """Annotation of the import with its percentage, after kubevirt/vm-import-operator."""
@@ -66,17 +67,22 @@ def reflect(
     run = _reference(seen, import_, before)
     base = _kept_part(before, run)
     kind = _kind(import_)
-    note = poweredoff.note(machine, kind, seen.leaves, base.powered_off)
+    restored = read_restored(seen)
+    note = poweredoff.note(machine, kind, seen.leaves, base.powered_off, restored)
     status = _status_of_run(seen, import_, base, run, now, shape, holder_names, note)
-    off = poweredoff.powered_off(machine, seen.leaves, base.powered_off)
-    return status.model_copy(update={"powered_off": off})
+    off = poweredoff.powered_off(machine, seen.leaves, base.powered_off, restored)
+    conditions = with_restored(status.import_conditions, restored, now)
+    return status.model_copy(update={"powered_off": off, "import_conditions": conditions})
 
 
 def announce(
     import_: VirtualMachineImport, previous: ImportStatus | None, run: WorkflowReference, now: datetime
 ) -> ImportStatus:
     """The status to write before a Workflow is created, so that a killed controller creates no second one."""
-    base = _kept_part(previous or ImportStatus(), run)
+    before = previous or ImportStatus()
+    base = _kept_part(before, run)
+    if base is not before:
+        base = base.model_copy(update={"import_conditions": for_new_run(base.import_conditions, now)})
     result = Outcome(
         ImportPhase.NEW, ConditionStatus.UNKNOWN, "Announced", "", f"Workflow {run.name} will be created"
     )

@@ -12,6 +12,7 @@ from workflows.argo_names import attempt_of
 from workflows.status import watchdog
 from workflows.status.messages import FAILURES, RETRYING
 from workflows.status.phase import SUCCEEDED
+from workflows.status.restored import NEW_RUN, RESTORED
 
 
 class EventText(NamedTuple):
@@ -54,6 +55,7 @@ def events_between(before: ImportStatus, after: ImportStatus) -> Iterator[EventT
     if reached is None or not reached.warning:  # else the message is the same
         yield from _condition_event(before, after, SUCCEEDED)
     yield from _condition_event(before, after, PLANNED)
+    yield from _restored_event(before, after)
     for kind in watchdog.AlarmKind:
         yield from _alarm_event(before, after, kind)
 
@@ -96,6 +98,16 @@ def _condition_event(before: ImportStatus, after: ImportStatus, kind: str) -> It
         new.message,
         warning=failed or new.status == ConditionStatus.FALSE or new.reason == RETRYING,
     )
+
+
+def _restored_event(before: ImportStatus, after: ImportStatus) -> Iterator[EventText]:
+    """The source VM runs again, or should run and does not. A new run has its own Event."""
+    old, new = find(before.import_conditions, RESTORED), find(after.import_conditions, RESTORED)
+    if new is None or _key(old) == _key(new) or new.reason == NEW_RUN:
+        return
+    done = new.status == ConditionStatus.TRUE
+    reason = "SourcePowerRestored" if done else "SourcePowerNotRestored"
+    yield EventText(reason, new.message, warning=not done)
 
 
 def _alarm_event(before: ImportStatus, after: ImportStatus, kind: str) -> Iterator[EventText]:

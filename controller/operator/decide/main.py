@@ -44,10 +44,12 @@ from workflows import argo_names, texts
 from workflows.api.annotations import RETRY
 from workflows.api.conditions import find
 from workflows.api.status import ImportPhase, ImportStatus, WorkflowReference
+from workflows.plan import run_name
 from workflows.stages import STAGES
 from workflows.status import watchdog
 from workflows.status.phase import CANCELLED, SUCCEEDED, has_succeeded
 from workflows.status.reflect import announce, reflect
+from workflows.status.restored import is_stale
 
 SECRET_SECONDS: Final = 30.0
 """Seconds until an import that waits for a Secret notices its change."""
@@ -248,24 +250,39 @@ def _dry_run(facts: Facts) -> Iterator[Action]:
 
 
 def _start(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
-    """Announce and create a Workflow; reuse the existing request if it is for the same VM."""
+    """Announce and create a Workflow; reuse the existing request if it is for the same VM.
+
+    After the VM was started at its source, everything that was copied is stale: a new run takes its place.
+    """
     plan, credentials = facts.plan, facts.resolved.credentials
     if plan is None or credentials is None:
         return
     old = facts.run
-    is_same_vm = bool(old) and not _is_other_vm(facts, plan)
-    run = old if is_same_vm else plan.run
-    attempt = _attempt_number(facts) if is_same_vm else 0
+    resumes = bool(old) and not _is_other_vm(facts, plan) and not is_stale(facts.status)
+    run = old if resumes else _new_run(facts, plan)
+    attempt = _attempt_number(facts) if resumes else 0
     name = argo_names.workflow_name(run, attempt)
     yield AddFinalizer()
     yield UpdateStatus(_announcement(facts, name, run, options, now))
-    if old and not is_same_vm:
+    if old and not resumes:
         yield DeleteRuns((old,))
     yield SubmitWorkflow(plan.model_copy(update={"run": run}), attempt, facts.digest, credentials)
     if facts.other_workflows or facts.seen:
         yield from _delete_earlier(facts, everything=True)
     if RETRY in facts.annotations:
         yield RemoveAnnotation(RETRY)
+
+
+def _new_run(facts: Facts, plan: Plan) -> str:
+    """The name of a new run. Its number is the generation of the import, or the next one after the last run's.
+
+    The name of the last run is not used again: its claims may still be deleted.
+    """
+    if not facts.run:
+        return plan.run
+    metadata = facts.import_.metadata
+    last = int(facts.run.rpartition("-g")[2])
+    return run_name(metadata.name, metadata.uid, max(metadata.generation, last + 1))
 
 
 def _attempt_number(facts: Facts) -> int:

@@ -14,7 +14,7 @@ TRIED: Final = f"{GROUP}/tried"
 """Annotation of a run's copy of the credentials: digest of those that its Workflow started with."""
 SPEC: Final = f"{GROUP}/spec"
 """Annotation of a request: digest of its spec, by `spec_digest`."""
-CONTROL_FIELDS: Final = {"suspend", "cancel", "dry_run", "approvals"}
+CONTROL_FIELDS: Final = {"suspend", "cancel", "dry_run", "approvals", "on_failure"}
 """Fields of a spec that only control the run: changing them does not change the import."""
 
 

@@ -31,8 +31,6 @@ TABLES_RATIO: Final = 1.02
 """Ratio for a disk's tables and digests beyond its capacity."""
 EXTRA_BYTES: Final = 256 << 20
 """Bytes for the files next to the disk."""
-SUCCEEDED: Final = "Succeeded"
-"""`{{workflow.status}}` of Argo, for an exit handler."""
 
 
 class RunObjects:

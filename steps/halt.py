@@ -1,0 +1,53 @@
+"""halt: stop the VM at the target and mark it stale, before the VM at the source is started again.
+
+Part of the exit handler: source and target must never run the same VM at the same time. It does nothing for an
+import that succeeded, or that keeps its source VM off (`spec.onFailure: keepOff`). With --undo it always does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from steps.model.restore import must_restore
+from steps.runtime.program import Arguments, Context, log, run
+from steps.targets import connect
+
+EPILOG = """\
+examples:
+  python -m steps.halt --outcome Failed
+  python -m steps.halt --undo true
+"""
+
+
+def arguments() -> Arguments:
+    parser = Arguments("halt", __doc__ or "", epilog=EPILOG)
+    add_options(parser)
+    return parser
+
+
+def add_options(parser: Arguments) -> None:
+    """The options of the two steps that restore the power of the source."""
+    parser.add_argument(
+        "--outcome", metavar="PHASE", default="", help="how the import ended: Succeeded, Failed or Error"
+    )
+    parser.add_argument(
+        "--undo", choices=["true", "false"], default="false", help="undo the import, however it ended"
+    )
+
+
+def body(context: Context) -> None:
+    plan = context.plan()
+    if not must_restore(plan, context.arguments.outcome, undo=context.arguments.undo == "true"):
+        log.info("nothing to stop: the VM at the source stays as it is")
+        return
+    remaining = connect(plan, context.into, context.stop).halt()
+    for line in remaining:
+        log.info(f"stopped and stale: {line}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    run(arguments(), body, argv)
+
+
+if __name__ == "__main__":
+    main()
