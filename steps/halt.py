@@ -6,8 +6,11 @@ import that succeeded, or that keeps its source VM off (`spec.onFailure: keepOff
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Final
 
+from steps.model.document import write_atomically
 from steps.model.restore import must_restore
 from steps.runtime.program import Arguments, Context, log, run
 from steps.targets import connect
@@ -17,6 +20,8 @@ examples:
   python -m steps.halt --outcome Failed
   python -m steps.halt --undo true
 """
+REMAINING: Final = "remaining.json"
+"""Output: what was stopped and marked, as a list of texts, in the order in which a person deletes it."""
 
 
 def arguments() -> Arguments:
@@ -41,6 +46,7 @@ def body(context: Context) -> None:
         log.info("nothing to stop: the VM at the source stays as it is")
         return
     remaining = connect(plan, context.into, context.stop).halt()
+    write_atomically(context.outputs / REMAINING, json.dumps(list(remaining)))
     for line in remaining:
         log.info(f"stopped and stale: {line}")
 

@@ -234,6 +234,7 @@ STAGES: Final[tuple[Stage, ...]] = (
         scope=Scope.EXIT,
         image=Image.TARGET,
         needs=Capability.RUNS,
+        outputs=("remaining.json",),
     ),
     Stage(
         "cleanup",

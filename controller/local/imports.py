@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from controller.local import stale
 from controller.local.cluster_target import TARGET, ClusterArguments, ClusterTarget, PortAllocator, save
 from controller.local.process import Launcher
 from controller.local.record import Record
@@ -138,6 +139,8 @@ def find(root: Path) -> list[RunDir]:
 def reopen(rundir: RunDir, credentials: dict[str, bytes] | None = None) -> EmbeddedRun | None:
     """Reopen an import that failed or whose runner was killed; None if it has succeeded.
 
+    One whose VM was started at its source begins again from preflight: what was copied is stale.
+
     Raises:
         StepError: BUSY, if a process works on it; INVALID, if its credentials are missing.
     """
@@ -156,7 +159,10 @@ def reopen(rundir: RunDir, credentials: dict[str, bytes] | None = None) -> Embed
             remedy="give the manifests again: vmferry retry DIR -f MANIFESTS",
         )
     rundir.reserve_space()
-    record.reopen()
+    if stale.is_stale(record.workflow):
+        record = stale.begin_again(rundir, plan)
+    else:
+        record.reopen()
     return EmbeddedRun(plan.import_.name, rundir, record, lock)
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from typing import Final
 
 from steps.model.contract import Exit
-from steps.model.kinds import WORKFLOW
+from steps.model.kinds import GROUP, WORKFLOW
 from workflows.api.conditions import TIME
 from workflows.author.dag import DISKS, EXIT, FINISH, IMPORT, ON_EXIT, PARENT, TRANSFER, home
 from workflows.stages import EXIT_STAGES, Scope, Stage
 from workflows.status.nodes import MAIN, Json, Phase, attempt_of, node_id, stage_of
 
 INTERRUPTED = "the runner was killed while this step ran"
+UNDONE: Final = f"{GROUP}/undone"
+"""Annotation of a run that was undone: when."""
 GROUPS = (TRANSFER, FINISH)
 """The DAGs inside the DAG of the whole import."""
 
@@ -154,6 +157,12 @@ class Record:
             if node["type"] in ("DAG", "TaskGroup"):
                 node.update(phase=Phase.RUNNING, finishedAt=None)
         self.workflow["status"].update(phase=Phase.RUNNING, startedAt=now(), finishedAt=None, message="")
+        self.save()
+
+    def undo(self) -> None:
+        """Record that the import was undone: it has failed, and a retry begins again from preflight."""
+        self.workflow["metadata"].setdefault("annotations", {})[UNDONE] = now()
+        self.workflow["status"].update(phase=Phase.FAILED, finishedAt=now(), message="undone")
         self.save()
 
     # --- inside
