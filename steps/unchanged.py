@@ -24,12 +24,16 @@ MAX_REASON = 300
 
 
 def arguments() -> Arguments:
-    return Arguments("unchanged", __doc__ or "", epilog="example:\n  python -m steps.unchanged\n")
+    parser = Arguments("unchanged", __doc__ or "", epilog="example:\n  python -m steps.unchanged\n")
+    parser.add_argument(
+        "--record", type=Path, metavar="DIR", help=f"folder of {POWER}; default: that of the request"
+    )
+    return parser
 
 
 def body(context: Context) -> None:
     plan, machine = context.plan(), context.machine()
-    record = read_record(context.request / POWER)
+    record = read_record((context.arguments.record or context.request) / POWER)
     access = Access(
         plan=plan.source,
         credentials=context.credentials,

@@ -44,6 +44,11 @@ def give_back(run: str) -> str:
     return f"{run}-back"
 
 
+def undo(run: str) -> str:
+    """The Workflow that undoes a run: it has only the exit handler."""
+    return f"{run}-undo"
+
+
 def source_key(source: SourcePlan) -> str:
     """The key of a source in the limits' ConfigMap. It contains kind, namespace and name."""
     return short(f"{source.kind.lower()}.{source.namespace}.{source.name}", _CONFIG_KEY - 16)

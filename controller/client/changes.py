@@ -13,11 +13,10 @@ from workflows.api.annotations import APPROVE, RETRY, UNDO
 from workflows.api.conditions import find, holds
 from workflows.api.status import Condition, ConditionStatus, ImportStatus
 from workflows.status.phase import SUCCEEDED, has_succeeded
+from workflows.status.restored import UNDOING
 from workflows.status.watchdog import AlarmKind
 
 STOPPED: Final = ("Cancelling", "Cancelled")
-UNDOING: Final = "Undoing"
-"""Reason of `Succeeded` while the controller undoes an import."""
 HELD: Final = ("Paused", *STOPPED)
 """Reasons of `Succeeded` of an import that is suspended or cancelled."""
 

@@ -17,10 +17,10 @@ from steps.model import names
 from steps.model.plan import Gate, TargetKind
 from steps.model.sources import SourceKind
 from workflows import argo_names
-from workflows.author.dag import DISKS, FINISH, IMPORT, TRANSFER, Graph, graph
+from workflows.author.dag import DISKS, EXIT, FINISH, IMPORT, TRANSFER, Graph, graph
 from workflows.author.installation import Installation
-from workflows.author.pods import DISK, RUN, container, executor_patch, pod_security, semaphore
-from workflows.stages import CLEANUP, Identity, Limit, Scope, Stage, stages_for
+from workflows.author.pods import DISK, RUN, UNDO, container, executor_patch, pod_security, semaphore
+from workflows.stages import CLEANUP, HALT, Identity, Limit, Scope, Stage, stages_for
 
 Json = dict[str, Any]
 
@@ -38,6 +38,7 @@ def template(settings: Installation, kind: SourceKind = SourceKind.VMWARE) -> Js
         for stage in stages:
             _stage(stage, settings, kind, _earlier_documents(stage, stages))
         _dags(graph(stages), stages)
+        _exit_dag()
     return _add_missing_fields(workflow.to_dict(), stages, settings)
 
 
@@ -50,7 +51,7 @@ def _workflow(settings: Installation, kind: SourceKind) -> WorkflowTemplate:
             "creates the VM from the images and starts it. A failed step can be retried alone.",
         },
         entrypoint=IMPORT,
-        on_exit=CLEANUP,  # the one place: with handlers on a failed task a retry silently does nothing
+        on_exit=EXIT,  # the one place: with handlers on a failed task a retry silently does nothing
         service_account_name=argo_names.service_account(Identity.DATA),
         security_context=pod_security(settings.user),
         pod_spec_patch=executor_patch(settings),
@@ -62,6 +63,7 @@ def _workflow(settings: Installation, kind: SourceKind) -> WorkflowTemplate:
         ),
         arguments=[
             *(Parameter(name=name) for name in ("run", "source")),
+            Parameter(name="undo", value="false", enum=["true", "false"]),
             *(Parameter(name=f"approve-{gate}", value="false", enum=["true", "false"]) for gate in Gate),
         ],
     )
@@ -98,6 +100,26 @@ def _dags(dags: Graph, stages: Sequence[Stage]) -> None:
                     arguments=_arguments(name, per_disk),
                     with_param="{{inputs.parameters.disks}}" if name == DISKS else None,
                 )
+
+
+def _exit_dag() -> None:
+    """The exit handler: the VM at the target stops first, then the one at the source may start again.
+
+    After a success nothing is stopped. `cleanup` runs however `halt` ended, and is told how.
+    """
+    ended = ("Succeeded", "Skipped", "Omitted", "Failed", "Errored")
+    with DAG(name=EXIT):
+        Task(
+            name=HALT,
+            template=HALT,
+            when=f"{{{{workflow.status}}}} != Succeeded || {UNDO} == true",
+        )
+        Task(
+            name=CLEANUP,
+            template=CLEANUP,
+            depends=" || ".join(f"{HALT}.{phase}" for phase in ended),
+            arguments={HALT: f"{{{{tasks.{HALT}.status}}}}"},
+        )
 
 
 def _arguments(task: str, per_disk: set[str]) -> dict[str, str]:

@@ -18,8 +18,8 @@ from workflows.author.installation import Installation
 from workflows.author.template import DESCRIPTION, TITLE, Json
 
 
-def author(plan: Plan, settings: Installation, *, attempt: int = 0, owner: str = "") -> Json:
-    """The Workflow that carries out `plan`.
+def author(plan: Plan, settings: Installation, *, attempt: int = 0, owner: str = "", undo: bool = False) -> Json:
+    """The Workflow that carries out `plan`; with `undo` its exit handler undoes the import.
 
     `attempt` counts the Workflows for the same request; `owner` is the uid of the request's ConfigMap, which
     exists only after the ConfigMap was created. The request has everything else that a step needs.
@@ -31,7 +31,10 @@ def author(plan: Plan, settings: Installation, *, attempt: int = 0, owner: str =
         annotations={TITLE: title(plan), DESCRIPTION: description(plan, attempt)},
         owner_references=[_owner(plan.run, owner)] if owner else None,
         workflow_template_ref=m.WorkflowTemplateRef(name=argo_names.template_name(plan.source.kind)),
-        arguments=[Parameter(name=name, value=value) for name, value in parameters(plan).items()],
+        arguments=[
+            Parameter(name=name, value=value)
+            for name, value in (parameters(plan) | ({"undo": "true"} if undo else {})).items()
+        ],
     ).to_dict()
     return document
 

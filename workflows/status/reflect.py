@@ -31,7 +31,7 @@ from workflows.status.conditions import disk_conditions, import_conditions, mapp
 from workflows.status.observed import Observed, observe
 from workflows.status.phase import CANCELLED, GONE, SUCCEEDED, Outcome, outcome
 from workflows.status.progress import duration, row
-from workflows.status.restored import for_new_run, read_restored, with_restored
+from workflows.status.restored import for_new_run, is_undone, read_restored, with_restored
 
 PROGRESS: Final = "vmimport.v2v.kubevirt.io/progress"
 """Annotation of the import with its percentage, after kubevirt/vm-import-operator."""
@@ -57,12 +57,12 @@ def reflect(
     An object that is not a Workflow, or a Workflow of an earlier generation, does not change the status.
     """
     before = previous or ImportStatus()
-    if before.import_status == ImportPhase.RUNNING:
+    if before.import_status == ImportPhase.RUNNING or (workflow is None and is_undone(before)):
         return before
     if workflow is None:
         return status_without_workflow(before, now)
     seen = observe(workflow)
-    if seen is None or _is_outdated(seen, before):
+    if seen is None or _is_outdated(seen, before) or _is_of_undone_run(seen, before):
         return before
     run = _reference(seen, import_, before)
     base = _kept_part(before, run)
@@ -125,6 +125,11 @@ def _is_outdated(seen: Observed, before: ImportStatus) -> bool:
     """Whether this Workflow was created for an earlier generation than the announced one."""
     run = before.workflow
     return bool(run and run.name != seen.name and run.generation > (seen.generation or run.generation))
+
+
+def _is_of_undone_run(seen: Observed, before: ImportStatus) -> bool:
+    """Whether this Workflow belongs to a run that a person has undone: it is deleted soon."""
+    return bool(before.workflow and before.workflow.name == seen.name) and is_undone(before)
 
 
 def _reference(seen: Observed, import_: VirtualMachineImport, before: ImportStatus) -> WorkflowReference:

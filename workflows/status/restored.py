@@ -19,6 +19,9 @@ RESTORED: Final = "SourcePowerRestored"
 """Type of the condition: True once the exit handler has started the VM again at its source."""
 NEW_RUN: Final = "NewRun"
 """Reason of the condition at the start of a new run."""
+UNDOING: Final = "Undoing"
+UNDONE: Final = "Undone"
+"""Reasons of the condition Succeeded while an import is undone, and afterwards."""
 _LONGEST: Final = 2000
 """Characters of the message."""
 
@@ -60,5 +63,11 @@ def for_new_run(conditions: Conditions, now: datetime) -> Conditions:
 def is_stale(status: ImportStatus) -> bool:
     """Whether nothing that the run copied may be used any more: only a new run from preflight helps."""
     summary = find(status.import_conditions, SUCCEEDED)
-    failed_as_stale = summary is not None and summary.reason == Exit.STALE.word
+    failed_as_stale = summary is not None and summary.reason in (Exit.STALE.word, UNDONE)
     return failed_as_stale or holds(status.import_conditions, RESTORED)
+
+
+def is_undone(status: ImportStatus) -> bool:
+    """Whether a person has undone the import, or it is being undone: its Workflow says nothing any more."""
+    summary = find(status.import_conditions, SUCCEEDED)
+    return summary is not None and summary.reason in (UNDOING, UNDONE)

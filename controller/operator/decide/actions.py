@@ -112,6 +112,23 @@ class RunCleanup:
 
 
 @dataclass(frozen=True)
+class RunUndo:
+    """Run the exit handler alone: it stops the VM at the target, then starts the VM at the source."""
+
+    plan: Plan
+    credentials: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SyncRequest:
+    """Update a field of the run's request that the exit handler reads, while the run continues."""
+
+    plan: Plan
+    spec: str
+    """Digest of the spec that is carried out."""
+
+
+@dataclass(frozen=True)
 class DryRun:
     """Make a dry run: run preflight, and keep the plan where a person can read it."""
 
@@ -129,7 +146,15 @@ class EmitEvent:
 
 
 RunAction = (
-    SubmitWorkflow | SyncCredentials | DeleteSecrets | DeleteRuns | DeleteWorkflows | RunCleanup | DryRun
+    SubmitWorkflow
+    | SyncCredentials
+    | SyncRequest
+    | DeleteSecrets
+    | DeleteRuns
+    | DeleteWorkflows
+    | RunCleanup
+    | RunUndo
+    | DryRun
 )
 WorkflowAction = StopWorkflow | SuspendWorkflow | ApproveGate
 Action = (

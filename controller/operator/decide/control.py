@@ -12,10 +12,11 @@ from controller.operator.decide.actions import (
     RemoveAnnotation,
     StopWorkflow,
     SuspendWorkflow,
+    SyncRequest,
 )
 from controller.operator.observe.facts import Facts
 from steps.model.kinds import GROUP, Object
-from steps.model.plan import Gate
+from steps.model.plan import Gate, OnFailure
 from workflows.api.annotations import APPROVE
 from workflows.status.nodes import Phase
 from workflows.status.observed import Observed
@@ -42,6 +43,16 @@ def control_workflow(facts: Facts) -> Iterator[Action]:
     elif not spec.suspend and is_ours:
         yield SuspendWorkflow(seen.name, suspended=False)
     yield from _approve(facts, seen)
+
+
+def sync_request(facts: Facts) -> Iterator[Action]:
+    """A changed `spec.onFailure` reaches the exit handler of the Workflow that runs."""
+    request = facts.request
+    if request is None or request.plan is None:
+        return
+    wanted = facts.import_.spec.on_failure or OnFailure.KEEP_OFF
+    if request.plan.on_failure is not wanted:
+        yield SyncRequest(request.plan.model_copy(update={"on_failure": wanted}), request.spec_digest)
 
 
 def was_cancelled(workflow: Object | None) -> bool:

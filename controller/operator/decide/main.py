@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from controller.operator.decide import control, deletion
+from controller.operator.decide import control, deletion, undo
 from controller.operator.decide.actions import (
     Action,
     AddFinalizer,
@@ -41,7 +41,7 @@ from controller.operator.options import Options
 from steps.model.contract import Exit
 from steps.model.plan import Plan
 from workflows import argo_names, texts
-from workflows.api.annotations import RETRY
+from workflows.api.annotations import RETRY, UNDO
 from workflows.api.conditions import find
 from workflows.api.status import ImportPhase, ImportStatus, WorkflowReference
 from workflows.plan import run_name
@@ -102,6 +102,8 @@ def _requeue_seconds(facts: Facts, options: Options, now: datetime) -> float:
 def _actions(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
     if _is_foreign_status(facts):
         yield from _handle_foreign_status(facts, now)
+    elif UNDO in facts.annotations and not facts.other_controller:
+        yield from undo.decide(facts, now)
     elif has_succeeded(facts.status):
         yield from _end_succeeded(facts, now)
     elif facts.other_controller:
@@ -328,6 +330,7 @@ def _follow_workflow(facts: Facts, options: Options, now: datetime) -> Iterator[
         return
     alarm = None if facts.seen is None else watchdog.find_alarm(facts.seen, facts.pods, now)
     yield UpdateStatus(watchdog.with_alarm(facts.status, status, alarm, now))
+    yield from control.sync_request(facts)
     yield from control.control_workflow(facts)
     yield from _sync_credentials(facts)
     if RETRY in facts.annotations and facts.seen is not None and facts.seen.stopped:

@@ -99,6 +99,8 @@ class Facts:
     """Other Workflows of the run, and whether they have ended."""
     cleanup_ended: bool | None = None
     """Whether the Workflow that runs only the cleanup has ended; None if it does not exist."""
+    undo: Observed | None = None
+    """The Workflow that undoes the run."""
     rival: Rival | None = None
     """Known only for an import that would start otherwise."""
     holder_names: Mapping[str, str] = field(default_factory=dict)
@@ -247,7 +249,8 @@ def _with_run(cluster: Cluster, options: Options, facts: Facts) -> Facts:
 def _with_workflows(facts: Facts, run: str, workflows: list[Object]) -> Facts:
     name = argo_names.give_back(run)
     cleanup = next((found for found in workflows if found["metadata"]["name"] == name), None)
-    imports = [workflow for workflow in workflows if workflow is not cleanup]
+    undo = next((found for found in workflows if found["metadata"]["name"] == argo_names.undo(run)), None)
+    imports = [workflow for workflow in workflows if workflow is not cleanup and workflow is not undo]
     current = _current_workflow(imports, facts.status)
     return replace(
         facts,
@@ -255,6 +258,7 @@ def _with_workflows(facts: Facts, run: str, workflows: list[Object]) -> Facts:
         seen=observe(current) if current else None,
         other_workflows=tuple(_name_and_end(workflow) for workflow in imports if workflow is not current),
         cleanup_ended=_name_and_end(cleanup)[1] if cleanup else None,
+        undo=observe(undo) if undo else None,
     )
 
 

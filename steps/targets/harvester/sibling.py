@@ -156,7 +156,7 @@ def phase_of(workflow: Object, stage: str, disk: str) -> str:
     Attempts are nodes of type Pod under one of type Retry, which shows whether another follows (seen with
     argo-workflows 4.1.2).
     """
-    for node in _read_nodes(workflow.get("status") or {}).values():
+    for node in read_nodes(workflow.get("status") or {}).values():
         inputs = (node.get("inputs") or {}).get("parameters") or []
         parameters = {parameter["name"]: parameter.get("value") for parameter in inputs}
         if (node.get("type"), node.get("templateName")) == ("Retry", stage) and parameters.get(
@@ -166,7 +166,7 @@ def phase_of(workflow: Object, stage: str, disk: str) -> str:
     return ""
 
 
-def _read_nodes(status: dict[str, Any]) -> dict[str, Any]:
+def read_nodes(status: dict[str, Any]) -> dict[str, Any]:
     """The nodes; Argo compresses those of a large Workflow (util/file/fileutil.go: gzip, then base64)."""
     nodes: dict[str, Any] = status.get("nodes") or {}
     if compressed := status.get("compressedNodes"):
