@@ -32,17 +32,17 @@ def author(plan: Plan, settings: Installation, *, attempt: int = 0, owner: str =
         owner_references=[_owner(plan.run, owner)] if owner else None,
         workflow_template_ref=m.WorkflowTemplateRef(name=argo_names.template_name(plan.source.kind)),
         arguments=[
-            Parameter(name=name, value=value)
-            for name, value in (parameters(plan) | ({"undo": "true"} if undo else {})).items()
+            Parameter(name=name, value=value) for name, value in parameters(plan, undo=undo).items()
         ],
     ).to_dict()
     return document
 
 
-def parameters(plan: Plan) -> dict[str, str]:
+def parameters(plan: Plan, *, undo: bool = False) -> dict[str, str]:
     """Values that differ between imports and that Argo itself needs. They are fixed before the run."""
     gates = {f"approve-{gate}": "true" if gate in plan.approvals else "false" for gate in Gate}
-    return {"run": plan.run, "source": argo_names.source_key(plan.source), **gates}
+    wishes = {"undo": "true" if undo else "false", **gates}
+    return {"run": plan.run, "source": argo_names.source_key(plan.source), **wishes}
 
 
 def title(plan: Plan) -> str:

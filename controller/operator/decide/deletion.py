@@ -19,7 +19,7 @@ from controller.operator.decide.actions import (
     UpdateStatus,
 )
 from controller.operator.decide.status import deletion_status
-from controller.operator.observe.facts import Facts
+from controller.operator.observe.facts import ENDED, Facts
 from controller.operator.options import Options
 from workflows.api.conditions import stamp
 from workflows.api.status import ImportStatus
@@ -70,6 +70,8 @@ def _remaining_actions(facts: Facts) -> tuple[Action, ...] | None:
         return tuple(StopWorkflow(name) for name in running)
     if seen is not None and not facts.has_ended:
         return ()  # a stop was requested
+    if facts.undo is not None and facts.undo.phase not in ENDED:
+        return ()  # the VM at the source may be starting
     if facts.status.workflow is None or has_succeeded(facts.status) or _is_released(facts):
         return None
     if facts.cleanup_ended is not None:

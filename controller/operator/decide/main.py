@@ -102,7 +102,7 @@ def _requeue_seconds(facts: Facts, options: Options, now: datetime) -> float:
 def _actions(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
     if _is_foreign_status(facts):
         yield from _handle_foreign_status(facts, now)
-    elif UNDO in facts.annotations and not facts.other_controller:
+    elif (UNDO in facts.annotations or facts.undo is not None) and not facts.other_controller:
         yield from undo.decide(facts, now)
     elif has_succeeded(facts.status):
         yield from _end_succeeded(facts, now)

@@ -28,7 +28,17 @@ def command(stage: Stage) -> list[str]:
         re.sub(r"{{inputs\.parameters\.disk}}", "disk-7", text)
         for text in pod(stage)["container"].get("args", [])
     ]
-    return [re.sub(r"{{workflow\.[a-z.-]+}}", "x", text) for text in given]
+    given = [text.replace("{{workflow.parameters.undo}}", "false") for text in given]
+    return [re.sub(r"{{(workflow|inputs)\.[a-z.-]+}}", "x", text) for text in given]
+
+
+@pytest.mark.parametrize("stage", [stage for stage in PROGRAMS if stage.checks_source], ids=lambda one: one.name)
+def test_the_init_containers_accept_their_commands(stage: Stage) -> None:
+    for container in pod(stage)["initContainers"]:
+        module = importlib.import_module(container["command"][2])
+        module.arguments().parse_args(
+            [re.sub(r"{{workflow\.[a-z.-]+}}", "x", text) for text in container["args"]]
+        )
 
 
 @each_program

@@ -51,9 +51,20 @@ def test_forbidden_fields_are_absent(never: set[str]) -> None:
 
 
 def test_cleanup_is_in_the_exit_handler_and_nowhere_else() -> None:
-    assert spec()["onExit"] == "cleanup"
-    assert not any(task["template"] == "cleanup" for tasks in dags().values() for task in tasks.values())
+    assert spec()["onExit"] == "exit"
+    for name in ("halt", "cleanup"):
+        assert [dag for dag, tasks in dags().items() if name in tasks] == ["exit"]
     assert list(keys(spec())).count("onExit") == 1
+
+
+def test_the_exit_handler_stops_the_target_first_and_always_cleans_up() -> None:
+    tasks = dags()["exit"]
+    assert list(tasks) == ["halt", "cleanup"]
+    assert set(tasks["cleanup"]["depends"].split(" || ")) == {
+        f"halt.{end}" for end in ("Succeeded", "Skipped", "Omitted", "Failed", "Errored")
+    }
+    given = tasks["cleanup"]["arguments"]["parameters"]
+    assert given == [{"name": "halt", "value": "{{tasks.halt.status}}"}]
 
 
 def test_no_pod_starts_with_an_invented_progress() -> None:
@@ -67,7 +78,7 @@ def test_no_pod_starts_with_an_invented_progress() -> None:
 def test_parameters_are_only_values_that_are_fixed_before_the_run() -> None:
     """No parameter is one to change later: a retry with `-p` runs everything after preflight again."""
     declared = {parameter["name"] for parameter in spec()["arguments"]["parameters"]}
-    assert declared == {"run", "source", *(f"approve-{gate}" for gate in Gate)}
+    assert declared == {"run", "source", "undo", *(f"approve-{gate}" for gate in Gate)}
 
 
 def test_run_sets_exactly_the_declared_parameters() -> None:
@@ -80,6 +91,7 @@ def test_run_sets_exactly_the_declared_parameters() -> None:
 def test_every_reference_is_defined() -> None:
     parameters = {f"workflow.parameters.{one['name']}" for one in spec()["arguments"]["parameters"]}
     known = parameters | {"workflow.name", "workflow.namespace", "workflow.status", "item"}
+    known |= {"inputs.parameters.halt", "tasks.halt.status"}
     known |= {"inputs.parameters.disk", "inputs.parameters.disks", "tasks.preflight.outputs.parameters.disks"}
     used = {name for text in texts(spec()) for name in re.findall(r"{{(.*?)}}", text)}
     assert used <= known
@@ -100,7 +112,7 @@ def test_disks_fan_out_over_short_ids() -> None:
 @each_program
 def test_disk_stages_have_only_the_disk_parameter(stage: Stage) -> None:
     taken = [parameter["name"] for parameter in pod(stage).get("inputs", {}).get("parameters", [])]
-    assert taken == (["disk"] if stage.scope is Scope.DISK else [])
+    assert taken == (["disk"] if stage.scope is Scope.DISK else ["halt"] if stage.name == "cleanup" else [])
 
 
 def outputs() -> dict[str, dict[str, Json]]:
@@ -115,6 +127,9 @@ def test_outputs_have_a_default_for_failed_steps() -> None:
             name: {"path": str(OUTPUTS / f"{name}.json"), "default": "[]"}
             for name in ("admission", "volumes")
         },
+        "poweroff": {"power": {"path": str(OUTPUTS / "power.json"), "default": "[]"}},
+        "halt": {"remaining": {"path": str(OUTPUTS / "remaining.json"), "default": "[]"}},
+        "cleanup": {"restored": {"path": str(OUTPUTS / "restored.json"), "default": "[]"}},
         "image": {
             name: {"path": str(OUTPUTS / name), "default": ""}
             for name in ("image", "digest", "integrity", "volume")
@@ -132,8 +147,10 @@ def test_gate_suspends_only_if_requested(gate: Stage) -> None:
     assert task["when"] == f"{{{{workflow.parameters.{gate.name}}}}} == true"
 
 
-def test_only_gates_are_conditional() -> None:
-    assert list(keys(spec())).count("when") == len(GATES)
+def test_only_gates_and_the_stop_of_the_target_are_conditional() -> None:
+    assert list(keys(spec())).count("when") == len(GATES) + 1
+    when = "{{workflow.status}} != Succeeded || {{workflow.parameters.undo}} == true"
+    assert dags()["exit"]["halt"]["when"] == when
 
 
 def locks() -> dict[str, list[Json]]:
@@ -158,16 +175,42 @@ def test_pending_timeout_except_while_waiting_for_a_lock(stage: Stage) -> None:
 # --- retries
 
 
-def evaluated(expression: str, code: int, status: str = "Failed") -> bool:
+def evaluated(expression: str, code: int, status: str = "Failed", message: str = "main: Error") -> bool:
+    pattern = re.search(r"lastRetry.message matches ('.*')", expression)
+    if pattern:
+        matched = bool(re.search(pattern[1].strip("'"), message))
+        expression = expression.replace(pattern[0], repr(matched))
     words = {
         "lastRetry.status": repr(status),
         "lastRetry.exitCode": repr(str(code)),
         "||": "or",
+        "&& !": "and not ",
         "asInt": "int",
     }
     for word, python in words.items():
         expression = expression.replace(word, python)
     return bool(eval(expression))  # noqa: S307 - our own text
+
+
+CHECKED: Final = tuple(stage for stage in PROGRAMS if stage.checks_source)
+
+
+@pytest.mark.parametrize("stage", CHECKED, ids=lambda stage: stage.name)
+@pytest.mark.parametrize("container", ["unchanged", "power-record"])
+def test_a_failed_init_container_is_retried_by_its_exit_code(stage: Stage, container: str) -> None:
+    """Argo has no exit code of it, only "-1", but its message has the code."""
+    expression = pod(stage)["retryStrategy"]["expression"]
+    for code in range(1, 256):
+        message = f"{container}: Error (exit code {code}): the copies are stale"
+        assert evaluated(expression, -1, message=message) is is_retryable(code)
+    assert evaluated(expression, -1, "Error", f"Pod failed before {container} container starts"), "no exit code"
+
+
+@pytest.mark.parametrize("stage", CHECKED, ids=lambda stage: stage.name)
+def test_words_of_the_stage_itself_do_not_change_its_retries(stage: Stage) -> None:
+    expression = pod(stage)["retryStrategy"]["expression"]
+    message = "main: Error (exit code 30): it says\nunchanged: Error (exit code 21): x"
+    assert evaluated(expression, 30, message=message)
 
 
 @each_program
@@ -211,6 +254,35 @@ def test_credentials_are_mounted_only_where_needed(stage: Stage) -> None:
 
 
 @each_program
+def test_the_check_of_the_source_is_an_init_container_with_credentials_and_without_a_token(
+    stage: Stage,
+) -> None:
+    found = {one["name"]: one for one in pod(stage).get("initContainers", [])}
+    assert list(found) == (["power-record", "unchanged"] if stage.checks_source else [])
+    if not found:
+        return
+    by_name = {volume["name"]: volume for volume in pod(stage)["volumes"]}
+    mounts = {
+        name: {mount["mountPath"]: mount["name"] for mount in one["volumeMounts"]}
+        for name, one in found.items()
+    }
+    token = "/var/run/secrets/kubernetes.io/serviceaccount"
+    assert by_name[mounts["unchanged"][token]]["emptyDir"] is not None
+    assert by_name[mounts["unchanged"]["/run/source"]]["secret"]["secretName"].endswith("-source")
+    assert token not in mounts["power-record"]
+    assert "/run/source" not in mounts["power-record"]
+    assert mounts["power-record"]["/run/power"] == mounts["unchanged"]["/run/power"]
+    assert "/run/source" not in volumes(stage)
+    assert mounts["unchanged"][str(OUTPUTS)] != volumes(stage)[str(OUTPUTS)]["name"], "not the /tmp of main"
+    for name, one in found.items():
+        target = "vmware" if name == "unchanged" else stage.image
+        assert one["image"].rpartition(":")[0] == f"vmferry/{target}"
+        assert one["securityContext"] == pod(stage)["container"]["securityContext"]
+        assert set(one["resources"]["limits"]) == {"memory"}
+        assert one["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
+@each_program
 def test_secret_part_of_the_url_is_mounted_only_where_needed(stage: Stage) -> None:
     mounted = volumes(stage).get("/run/address")
     assert (mounted is not None) is stage.address
@@ -243,8 +315,10 @@ def test_the_request_is_read_only(stage: Stage) -> None:
     mounted = volumes(stage)["/request"]
     given = [source["configMap"]["name"] for source in mounted["projected"]["sources"]]
     run, workflow = "{{workflow.parameters.run}}", "{{workflow.name}}"
-    found = [] if stage.name in ("preflight", "cleanup") else [f"{run}-machine"]
-    chosen = [] if stage.name in ("preflight", "cleanup", "admit") else [f"{workflow}-volumes"]
+    found = [] if stage.name in ("preflight", "halt") else [f"{run}-machine"]
+    chosen = [] if stage.name in ("preflight", "halt", "cleanup", "admit") else [f"{workflow}-volumes"]
+    optional = [source["configMap"].get("optional", False) for source in mounted["projected"]["sources"]]
+    assert any(optional) is (stage.name == "cleanup"), "the exit handler also runs where nothing was found"
     assert given == [f"{run}-request", *found, *chosen]
     assert mounted["readOnly"] is True
 

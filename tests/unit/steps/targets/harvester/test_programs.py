@@ -17,6 +17,7 @@ from steps.model.contract import TERMINATION_LOG_ENV, Exit
 from steps.model.kinds import CLAIM, CONFIG_MAP, SERVICE, Object
 from steps.model.machine import Machine
 from steps.model.plan import DiskFormat
+from steps.model.power import PowerMark
 from steps.model.scratch import Ready, ready
 from steps.model.volumes import Volumes
 from steps.runtime import kubeapi
@@ -172,6 +173,9 @@ class FakeProvider:
 
     def release(self) -> list[str]:
         return []
+
+    def power_mark(self, _: Machine) -> PowerMark:
+        return PowerMark()
 
 
 def test_preflight_publishes_and_cleanup_releases(
