@@ -1,7 +1,7 @@
 """cleanup: release what this import still holds at its source, whether it succeeded or failed.
 
-With `spec.onFailure: restorePower` it also starts the VM there again, if the import failed after it had shut it
-down and the VM at the target is stopped (`steps.halt`). With --undo it does so however the import ended.
+With `spec.onFailure: restorePower` it also starts the VM there again, if the import failed after it had shut
+it down and the VM at the target is stopped (`steps.halt`). With --undo it does so however the import ended.
 In a cluster it also deletes the scratch volumes after a success. After a failure a retry resumes from them.
 
 Runs as the exit handler. It succeeds even if it could not release everything, and logs the rest: a failing
@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from steps.halt import add_options
 from steps.model.contract import StepError
 from steps.model.machine import Machine
 from steps.model.plan import Plan
 from steps.model.restore import RESTORED, SUCCEEDED, Restored, RestoreState, must_restore
 from steps.providers import Access, Provider, connect
 from steps.restoring import not_halted, restore_power
+from steps.runtime.outcome import add_options
 from steps.runtime.program import MACHINE, Arguments, Context, log, run
 
 EPILOG = """\
@@ -39,7 +39,10 @@ def arguments() -> Arguments:
     )
     add_options(parser)
     parser.add_argument(
-        "--halt", metavar="PHASE", default="", help="how the step halt ended; the power is restored only after it"
+        "--halt",
+        metavar="PHASE",
+        default="",
+        help="how halt ended; only after it the VM is started",
     )
     return parser
 

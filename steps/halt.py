@@ -1,7 +1,7 @@
 """halt: stop the VM at the target and mark it stale, before the VM at the source is started again.
 
-Part of the exit handler: source and target must never run the same VM at the same time. It does nothing for an
-import that succeeded, or that keeps its source VM off (`spec.onFailure: keepOff`). With --undo it always does.
+Part of the exit handler: source and target must never run the same VM at the same time. It does nothing for
+an import that succeeded, or that keeps its source VM off (`spec.onFailure: keepOff`), except with --undo.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Final
 
 from steps.model.document import write_atomically
 from steps.model.restore import must_restore
+from steps.runtime.outcome import add_options
 from steps.runtime.program import Arguments, Context, log, run
 from steps.targets import connect
 
@@ -28,16 +29,6 @@ def arguments() -> Arguments:
     parser = Arguments("halt", __doc__ or "", epilog=EPILOG)
     add_options(parser)
     return parser
-
-
-def add_options(parser: Arguments) -> None:
-    """The options of the two steps that restore the power of the source."""
-    parser.add_argument(
-        "--outcome", metavar="PHASE", default="", help="how the import ended: Succeeded, Failed or Error"
-    )
-    parser.add_argument(
-        "--undo", choices=["true", "false"], default="false", help="undo the import, however it ended"
-    )
 
 
 def body(context: Context) -> None:

@@ -1,7 +1,8 @@
 """power_record: fetch what `poweroff` recorded from the status of this Workflow, for `unchanged`.
 
-Runs before `unchanged`, with the target's identity and without the source's credentials. The record comes from a
-step that has read the source, so it is validated here, and reaches `unchanged` as a file, never as an argument.
+Runs before `unchanged`, with the target's identity and without the source's credentials. The record comes
+from a step that has read the source, so it is validated here, and reaches `unchanged` as a file, never as an
+argument.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def read_record(status: Mapping[str, Any]) -> PowerRecord:
     """The record of the last successful `poweroff` in a Workflow's status.
 
     Raises:
-        StepError: STALE, if there is none, as in a Workflow of an earlier version; INVALID, if it is malformed.
+        StepError: STALE, if there is none, as in a Workflow of an earlier version; INVALID for a bad one.
     """
     from steps.targets.harvester.sibling import read_nodes  # noqa: PLC0415 - as above
 

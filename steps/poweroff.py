@@ -1,7 +1,7 @@
 """poweroff: shut down the VM at its source, as gently as the request allows.
 
-A VM that is already off is not touched, so a second run does nothing. Then the step records the moment: if the
-VM is started later, what was copied since this moment is stale (`steps.unchanged`).
+A VM that is already off is not touched, so a second run does nothing. Then the step records the moment: if
+the VM is started later, what was copied since this moment is stale (`steps.unchanged`).
 """
 
 from __future__ import annotations

@@ -50,7 +50,9 @@ def restore_power(
         provider.power_on(machine)
     except StepError as error:
         log.warning(f"could not start the VM again: {error}")
-        return Restored(state=RestoreState.FAILED, message=f"{name} is not started again at its source: {error}")
+        return Restored(
+            state=RestoreState.FAILED, message=f"{name} is not started again at its source: {error}"
+        )
     log.info("the VM runs again at its source", vm=machine.name)
     return Restored(
         state=RestoreState.STARTED,

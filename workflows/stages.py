@@ -93,7 +93,7 @@ class Stage:
     credentials: bool = False
     """Whether the source's credentials are mounted."""
     checks_source: bool = False
-    """Whether `steps.unchanged` runs first, by itself: it proves that the VM was not started at its source."""
+    """Whether `steps.unchanged` runs first: it proves that the VM was not started at its source."""
     scratch: bool = False
     """Whether the disk's scratch is mounted."""
     scratch_unless: Capability | None = None
@@ -256,7 +256,7 @@ HALT: Final = "halt"
 CLEANUP: Final = "cleanup"
 """The last stage of the exit handler."""
 EXIT_STAGES: Final = frozenset(stage.name for stage in STAGES if stage.scope is Scope.EXIT)
-"""Names of the stages of the exit handler. They run one after the other, also after a failure of an earlier one."""
+"""Names of the stages of the exit handler. They run one after the other, also after a failure."""
 DEFAULT_LIMITS: Final[Mapping[Limit, int]] = {Limit.MACHINES: 2, Limit.STREAMS: 4}
 """The limits where nobody sets others: of the embedded runner, and of a source without keys in a cluster."""
 CAPABILITIES: Final[dict[TargetKind, frozenset[Capability]]] = {

@@ -43,7 +43,8 @@ def register(jobs: Callable[[list[str] | None], list[Job]]) -> None:
         ],
         filename: Manifest = None,
         namespace: Annotated[
-            str, typer.Option("-n", "--namespace", help="Undo the import NAME of this namespace in the cluster.")
+            str,
+            typer.Option("-n", "--namespace", help="Undo the import NAME of this namespace in the cluster"),
         ] = "",
         yes: Yes = False,
         output: Output = OutputFormat.TABLE,
@@ -51,8 +52,8 @@ def register(jobs: Callable[[list[str] | None], list[Job]]) -> None:
         """Go back to the VM at its source: stop the VM at the target, then start the VM at the source.
 
         Nothing is deleted: the command says what remains at the target, and how to delete it. What the VM at
-        the target has written since it was started stays on its disks and does not reach the source. A VM that
-        was off at the source before the import stays off. A retry after an undo copies the VM again.
+        the target has written since it was started stays on its disks and does not reach the source. A VM
+        that was off at the source before the import stays off. A retry after an undo copies the VM again.
 
         An import that has succeeded has no credentials any more: give its manifests with -f.
 
@@ -71,7 +72,9 @@ def register(jobs: Callable[[list[str] | None], list[Job]]) -> None:
         rundirs = imports.find(folder)
         credentials = _credentials(jobs(filename) if filename else [])
         _confirm(", ".join(str(rundir.root) for rundir in rundirs), yes=yes)
-        results = [undo(rundir, credentials.get(_key(Plan.load(rundir.request / PLAN)))) for rundir in rundirs]
+        results = [
+            undo(rundir, credentials.get(_key(Plan.load(rundir.request / PLAN)))) for rundir in rundirs
+        ]
         if output is not OutputFormat.TABLE:
             dump([document(result) for result in results], output)
         for result in results:

@@ -120,9 +120,7 @@ class Launcher:
         # An end by a signal, as a shell and Kubernetes show it: 128 + its number.
         return code if code >= 0 else 128 - code
 
-    def _argv(
-        self, stage: Stage, disk: str | None, scratch: Path, folder: Path, program: str
-    ) -> list[str]:
+    def _argv(self, stage: Stage, disk: str | None, scratch: Path, folder: Path, program: str) -> list[str]:
         argv = [sys.executable, "-P", "-m", f"steps.{program or stage.name}"]
         argv += folder_options(
             request=self._rundir.request,

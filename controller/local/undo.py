@@ -1,7 +1,7 @@
 """`vmferry undo`: stops the VM at the target, then starts the VM at its source again. Deletes nothing.
 
-The order never changes: the VM at the source is started only after the one at the target has stopped. Both are
-step programs that may run twice, so an interrupted undo is completed by the same command.
+The order never changes: the VM at the source is started only after the one at the target has stopped. Both
+are step programs that may run twice, so an interrupted undo is completed by the same command.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def undo(rundir: RunDir, credentials: Mapping[str, bytes] | None = None) -> Undo
     """Undo the import in a folder; `credentials` replace those of its source.
 
     Raises:
-        StepError: BUSY, if a process works on it; INVALID, if there is nothing to undo, or the credentials are
-            missing; the error of the step that failed.
+        StepError: BUSY, if a process works on it; INVALID, if there is nothing to undo, or the credentials
+            are missing; the error of the step that failed.
         Stopped: the person stopped it; the same command completes it.
     """
     lock = take_lock(rundir)

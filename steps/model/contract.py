@@ -31,7 +31,7 @@ LAST_WORDS_LIMIT: Final = 4096
 
 
 class Exit(enum.IntEnum):
-    """The exit codes. 10-19 and 21: a person must act. 20: see the sibling step. Any other failure: retryable.
+    """The exit codes. 10-19 and 21: a person must act. 20: see the sibling step. Any other: retryable.
 
     64 and 65 belong to Argo's executor and are never used.
     """

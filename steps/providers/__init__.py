@@ -61,7 +61,7 @@ class Provider(Protocol):
         """Whether the VM runs now. Raises StepError: NOT_FOUND if it was deleted."""
 
     def power_mark(self, machine: Machine) -> PowerMark:
-        """The present moment in the VM's power history. Raises StepError: DENIED if the account cannot see it."""
+        """The present moment in the VM's power history. Raises StepError: DENIED if it cannot be seen."""
 
     def was_started_since(self, machine: Machine, mark: PowerMark) -> str | None:
         """Why the VM may have run since the mark, as a clause; None if it is proved that it has not.
@@ -70,7 +70,7 @@ class Provider(Protocol):
         """
 
     def was_shut_down_since(self, machine: Machine, mark: PowerMark) -> bool:
-        """Whether this account asked for a shutdown since the mark, and nobody has started the VM after it."""
+        """Whether this account asked for a shutdown since the mark, and nobody started the VM after it."""
 
     def export(
         self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: ProgressCallback

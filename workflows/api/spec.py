@@ -171,9 +171,9 @@ class VirtualMachineImportSpec(Model):
     )
     on_failure: Annotated[OnFailure | None, BeforeValidator(_empty_to_none)] = Field(
         default=None,
-        description="what happens to the source VM if the import fails for good or is cancelled. keepOff: a VM "
-        "that the import shut down stays off, and a retry resumes; restorePower: it is started again, and a "
-        "retry copies everything again; default keepOff",
+        description="what happens to the source VM if the import fails for good or is cancelled. keepOff: a "
+        "VM that the import shut down stays off, and a retry resumes; restorePower: it is started again, and "
+        "a retry copies everything again; default keepOff",
     )
     suspend: Flag | None = Field(
         default=None, description="if true, no further step starts; running steps finish"

@@ -77,8 +77,8 @@ CHECKED: Final = (
 """The rule for a stage with a check of the source, which is an init container.
 
 Argo reports the exit code of `main` only, so `lastRetry.exitCode` is "-1" if an init container fails
-(workflow/controller/operator.go, getExitCode, buildRetryStrategyLocalScope). But the node's message begins with the
-name of that container and its exit code (inferFailedReason), and `lastRetry.message` has it.
+(workflow/controller/operator.go, getExitCode, buildRetryStrategyLocalScope). But the node's message begins
+with the name of that container and its exit code (inferFailedReason), and `lastRetry.message` has it.
 """
 
 
@@ -198,7 +198,7 @@ Mounted = tuple[m.Volume, m.VolumeMount]
 class SourceCheck(NamedTuple):
     """The init containers of a stage that checks the source, and the volumes that only they mount."""
 
-    containers: list[UserContainer]
+    containers: list[UserContainer | m.UserContainer]
     volumes: list[Mounted]
 
 
@@ -210,14 +210,15 @@ def _source_check(
 ) -> SourceCheck:
     """Two init containers, so that none has both the source's credentials and a right in the cluster.
 
-    `power-record` has the token of the stage's identity and no credentials: it fetches what `poweroff` recorded.
-    `unchanged` has the credentials and no token: it asks the source. Files are their only connection. Every
-    attempt of the stage runs them again, right before its own program.
+    `power-record` has the token of the stage's identity and no credentials: it fetches what `poweroff`
+    recorded. `unchanged` has the credentials and no token: it asks the source. Files are their only
+    connection. Every attempt of the stage runs them again, right before its own program.
     """
     request = next(mount for _, mount in mounted if mount.name == "request")
-    record = m.Volume(name="power", empty_dir=m.EmptyDirVolumeSource(size_limit=m.Quantity(root="1Mi")))
-    own = m.Volume(name="check", empty_dir=m.EmptyDirVolumeSource(size_limit=m.Quantity(root=settings.tmp_size)))
-    no_token = m.Volume(name="no-token", empty_dir=m.EmptyDirVolumeSource(size_limit=m.Quantity(root="1Mi")))
+    record, own, no_token = (
+        m.Volume(name=name, empty_dir=m.EmptyDirVolumeSource(size_limit=m.Quantity(root=size)))
+        for name, size in (("power", "1Mi"), ("check", settings.tmp_size), ("no-token", "1Mi"))
+    )
     source, credentials = _secret("source", names.credentials(RUN), str(CREDENTIALS))
     to_record = m.VolumeMount(name="power", mount_path=str(RECORD))
     to_own = m.VolumeMount(name="check", mount_path=str(OUTPUTS))
@@ -248,7 +249,7 @@ def _source_check(
 def _init_container(
     name: str, image: str, command: Sequence[str], mounts: list[m.VolumeMount], settings: Installation
 ) -> UserContainer:
-    share = settings.share(SOURCE_CHECK)
+    share = settings.share(name)
     return UserContainer(
         name=name,
         image=f"{settings.repository}/{image}:{settings.tag}",

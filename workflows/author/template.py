@@ -151,8 +151,8 @@ def _display_name(name: str, row: Stage | None) -> str | None:
     """Letters, digits, dashes, dots: otherwise the node is an Error (operator.go, displayNameRegex)."""
     if name == DISKS:
         return DISK
+    if name == EXIT:  # else `WORKFLOW.onExit`, which is long
+        return name
     if row is None:
         return None
-    if row.scope is Scope.EXIT:
-        return name
     return f"{name}-{DISK}" if row.scope is Scope.DISK else None

@@ -18,7 +18,9 @@ from workflows.author.installation import Installation
 from workflows.author.template import DESCRIPTION, TITLE, Json
 
 
-def author(plan: Plan, settings: Installation, *, attempt: int = 0, owner: str = "", undo: bool = False) -> Json:
+def author(
+    plan: Plan, settings: Installation, *, attempt: int = 0, owner: str = "", undo: bool = False
+) -> Json:
     """The Workflow that carries out `plan`; with `undo` its exit handler undoes the import.
 
     `attempt` counts the Workflows for the same request; `owner` is the uid of the request's ConfigMap, which
@@ -31,9 +33,7 @@ def author(plan: Plan, settings: Installation, *, attempt: int = 0, owner: str =
         annotations={TITLE: title(plan), DESCRIPTION: description(plan, attempt)},
         owner_references=[_owner(plan.run, owner)] if owner else None,
         workflow_template_ref=m.WorkflowTemplateRef(name=argo_names.template_name(plan.source.kind)),
-        arguments=[
-            Parameter(name=name, value=value) for name, value in parameters(plan, undo=undo).items()
-        ],
+        arguments=[Parameter(name=name, value=value) for name, value in parameters(plan, undo=undo).items()],
     ).to_dict()
     return document
 

@@ -23,8 +23,8 @@ def powered_off(
 ) -> str:
     """The VM that was running when the import started and that the import powered off; else empty.
 
-    Empty too once the exit handler has started it again. `machine` is as preflight found it; `before` is the result of an earlier Workflow of the same import,
-    because the preflight of a later one finds the VM off.
+    Empty too once the exit handler has started it again. `machine` is as preflight found it; `before` is the
+    result of an earlier Workflow of the same import, because the preflight of a later one finds the VM off.
     """
     if restored.state is RestoreState.STARTED:
         return ""

@@ -276,7 +276,7 @@ def _start(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
 
 
 def _new_run(facts: Facts, plan: Plan) -> str:
-    """The name of a new run. Its number is the generation of the import, or the next one after the last run's.
+    """The name of a new run. Its number is the import's generation, or the next one after the last run's.
 
     The name of the last run is not used again: its claims may still be deleted.
     """

@@ -30,7 +30,7 @@ from workflows.stages import HALT
 from workflows.status.messages import failure_message
 from workflows.status.observed import Observed
 from workflows.status.phase import SUCCEEDED, has_succeeded
-from workflows.status.restored import UNDONE, UNDOING, read_restored, with_restored
+from workflows.status.restored import UNDOING, UNDONE, read_restored, with_restored
 
 MOST_NAMED: Final = 20
 """Objects that the message names."""
@@ -90,7 +90,12 @@ def _result(facts: Facts, seen: Observed, now: datetime) -> tuple[ImportStatus, 
         update={"import_conditions": with_restored(facts.status.import_conditions, restored, now)}
     )
     failed = next((leaf for leaf in seen.leaves if leaf.phase.failed), None)
-    if halt is None or not halt.phase.succeeded or restored.state is RestoreState.FAILED or failed is not None:
+    if (
+        halt is None
+        or not halt.phase.succeeded
+        or restored.state is RestoreState.FAILED
+        or failed is not None
+    ):
         why = restored.message or (failure_message(failed) if failed else seen.error or "it was stopped")
         message = f"The undo failed: {why}; annotate the import with {UNDO}=true to try again"
         return _with_summary(status, ConditionStatus.FALSE, "UndoFailed", message, now), False
@@ -111,7 +116,8 @@ def _remains(facts: Facts, seen: Observed) -> str:
         f"kubectl delete -n {facts.namespace} vm,pvc,virtualmachineimages.harvesterhci.io "
         f"-l migration.harvesterhci.io/import-uid={uid}"
     )
-    return f"These remain at the target, stopped: {', '.join(names[:MOST_NAMED])}{more}; to delete them: {delete}"
+    listed = ", ".join(names[:MOST_NAMED])
+    return f"These remain at the target, stopped: {listed}{more}; to delete them: {delete}"
 
 
 def _texts(text: str) -> list[str]:

@@ -1,7 +1,8 @@
 """The power history of a server in Nova's instance actions, which record a start also when it is off again.
 
-Nova lists the newest action first (nova/db/main/api.py, actions_get: by creation, then id), and keeps the actions
-as long as the server. So everything above an action in the list is newer, whatever the clocks of Nova's hosts.
+Nova lists the newest action first (nova/db/main/api.py, actions_get: by creation, then id), and keeps the
+actions as long as the server. So everything above an action in the list is newer, whatever the clocks of
+Nova's hosts.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ was running; Nova stops one by itself that was started behind its back (nova/com
 _sync_instance_power_state).
 """
 STOP: Final = "stop"
-_POLICY: Final = "allow the account os_compute_api:os-instance-actions:list, which a project's reader has by default"
+_POLICY: Final = (
+    "allow the account os_compute_api:os-instance-actions:list, which a project's reader has by default"
+)
 
 
 def mark(cloud: Cloud, machine: Machine) -> PowerMark:
@@ -74,7 +77,7 @@ def shut_down_since(cloud: Cloud, machine: Machine, mark: PowerMark) -> bool:
     last = next((action for action in newer if action.action not in HARMLESS), None)
     if last is None or last.action != STOP:
         return False
-    user = cloud.read("read the user's id", lambda: cloud.connection.session.get_user_id())
+    user = cloud.read("read the user's id", cloud.connection.session.get_user_id)
     return bool(last.user_id == user)
 
 

@@ -72,7 +72,9 @@ def power_on(cloud: Cloud, machine: Machine) -> None:
     while (server := _read_server(cloud, machine)).status != ON:
         if not server.task_state:
             if server.status != OFF or is_requested:
-                why = f"it is {server.status}" + (", although Nova was asked to start it" if is_requested else "")
+                why = f"it is {server.status}" + (
+                    ", although Nova was asked to start it" if is_requested else ""
+                )
                 raise StepError(Exit.POWER, what, why, "check the server's action log, then start it by hand")
             _request_start(cloud, server, what)
             is_requested = True

@@ -58,8 +58,8 @@ def mark(session: Session, machine: Machine) -> PowerMark:
     """The present moment.
 
     Raises:
-        StepError: DENIED, if the VM is off and the account sees no event with which to compare later: while it
-            is on, its shutdown will be one.
+        StepError: DENIED, if the VM is off and the account sees no event with which to compare later: while
+            it is on, its shutdown will be one.
     """
     now = _current_time(session)
     newest, scope = _newest_event(session, session.vm(machine), now)
@@ -68,7 +68,7 @@ def mark(session: Session, machine: Machine) -> PowerMark:
             raise StepError(
                 Exit.DENIED,
                 f"it cannot be proved later that {machine.path or machine.name} was not started",
-                f"the account {session.user} sees no event of the last day, neither of the server nor of the VM",
+                f"the account {session.user} sees no event of the server, nor of the VM in the last day",
                 _ROLE,
             )
         return PowerMark(time=_text(now), server=_server(session))
@@ -87,13 +87,8 @@ def started_since(session: Session, machine: Machine, mark: PowerMark) -> str | 
     Raises:
         StepError: NOT_FOUND, if the VM was deleted; a broken connection, as mapped by faults.py.
     """
-    if mark.server != _server(session):
-        return "the source's address leads to another vSphere installation, whose events prove nothing"
-    row = collector.read_one(session, session.vm(machine), "config.instanceUuid")
-    if row.get("config.instanceUuid", "") != machine.instance_uuid:
-        return f"{machine.source_id} is another VM now"
-    if not mark.position:
-        return "the import recorded no event with which to compare"
+    if incomparable := _incomparable(session, machine, mark):
+        return incomparable
     starts = [event for event in _events_of(session, machine, STARTS) if _is_after(event, mark)]
     if starts:
         return _sentence(min(starts, key=lambda event: int(event.key)))
@@ -132,6 +127,16 @@ def last_start(session: Session, machine: Machine) -> str:
 
 
 # --- inside
+
+
+def _incomparable(session: Session, machine: Machine, mark: PowerMark) -> str:
+    """Why the events of this server prove nothing about the mark; else empty."""
+    if mark.server != _server(session):
+        return "the source's address leads to another vSphere installation, whose events prove nothing"
+    row = collector.read_one(session, session.vm(machine), "config.instanceUuid")
+    if row.get("config.instanceUuid", "") != machine.instance_uuid:
+        return f"{machine.source_id} is another VM now"
+    return "" if mark.position else "the import recorded no event with which to compare"
 
 
 def _is_after(event: Any, mark: PowerMark) -> bool:

@@ -53,7 +53,7 @@ def _request_start(session: Session, vm: Any, datacenter: Any, what: str) -> Any
     """The running task.
 
     A stand-alone host starts its VM by PowerOnVM_Task. On a vCenter that method waits for a person in a
-    cluster where DRS only recommends a host; Datacenter.PowerOnMultiVM_Task takes the answer with the request.
+    cluster where DRS only recommends a host; PowerOnMultiVM_Task takes the answer with the request.
     """
     if session.is_host:
         return vm.PowerOnVM_Task()

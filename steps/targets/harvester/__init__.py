@@ -1,8 +1,8 @@
 """Harvester as target: a VirtualMachineImage per disk, a claim per image, a VirtualMachine over the claims.
 
 docs/reference/harvester.md describes what is made, marked and let go. This package is the cluster side of
-`image`, `build`, `start` and `halt` (identity `target`), of `serve` (`sibling`), and of `preflight` and `cleanup`
-(`run_objects`).
+`image`, `build`, `start` and `halt` (identity `target`), of `serve` (`sibling`), and of `preflight` and
+`cleanup` (`run_objects`).
 """
 
 from __future__ import annotations

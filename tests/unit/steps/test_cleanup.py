@@ -1,4 +1,4 @@
-"""The end of an import at its source: what is held is released, then the VM is started again if that is due."""
+"""The end of an import at its source: what is held is released, then the VM is started if that is due."""
 
 from __future__ import annotations
 

@@ -111,7 +111,9 @@ def test_a_damaged_record_is_refused(step: Step) -> None:
     assert step.check() is Exit.INVALID
 
 
-def test_the_reason_is_short_and_cannot_control_a_terminal(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reason_is_short_and_cannot_control_a_terminal(
+    step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
     step.power_off()
     reason = "\x1b[31m" + "a" * 5000
     monkeypatch.setattr(step.source, "was_started_since", lambda *_: reason)

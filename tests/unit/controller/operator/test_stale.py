@@ -177,7 +177,9 @@ class TestRestored:
         assert world.workflows() == before
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"state": "other"}', '{"state": "started", "more": 1}', "\x00"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"state": "other"}', '{"state": "started", "more": 1}', "\x00"]
+)
 def test_a_malformed_result_changes_nothing(text: str) -> None:
     world = begun()
     parameters = [{"name": "restored", "value": text}]

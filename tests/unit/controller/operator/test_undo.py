@@ -120,7 +120,10 @@ def test_a_failed_import_can_be_undone() -> None:
 @pytest.mark.parametrize(
     "nodes",
     [
-        (failed("onExit.halt", Exit.BUSY, "VM default/web01 does not stop"), cleanup("failed", "web01 stays off")),
+        (
+            failed("onExit.halt", Exit.BUSY, "web01 does not stop"),
+            cleanup("failed", "web01 stays off"),
+        ),
         (halt(), cleanup("failed", "web01 is not started again: no host has room")),
         (halt(), failed("onExit.cleanup", None, "pod deleted")),
         (),

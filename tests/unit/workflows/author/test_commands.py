@@ -32,7 +32,9 @@ def command(stage: Stage) -> list[str]:
     return [re.sub(r"{{(workflow|inputs)\.[a-z.-]+}}", "x", text) for text in given]
 
 
-@pytest.mark.parametrize("stage", [stage for stage in PROGRAMS if stage.checks_source], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "stage", [stage for stage in PROGRAMS if stage.checks_source], ids=lambda one: one.name
+)
 def test_the_init_containers_accept_their_commands(stage: Stage) -> None:
     for container in pod(stage)["initContainers"]:
         module = importlib.import_module(container["command"][2])

@@ -27,6 +27,7 @@ from tests.unit.workflows.author.rendered import (
 )
 from workflows import argo_names
 from workflows.author.installation import Installation
+from workflows.author.pods import TOKEN_MOUNT
 from workflows.author.workflow import author
 from workflows.stages import Image, Scope, Stage
 
@@ -184,7 +185,7 @@ def evaluated(expression: str, code: int, status: str = "Failed", message: str =
         "lastRetry.status": repr(status),
         "lastRetry.exitCode": repr(str(code)),
         "||": "or",
-        "&& !": "and not ",
+        "&&": "and",
         "asInt": "int",
     }
     for word, python in words.items():
@@ -203,7 +204,9 @@ def test_a_failed_init_container_is_retried_by_its_exit_code(stage: Stage, conta
     for code in range(1, 256):
         message = f"{container}: Error (exit code {code}): the copies are stale"
         assert evaluated(expression, -1, message=message) is is_retryable(code)
-    assert evaluated(expression, -1, "Error", f"Pod failed before {container} container starts"), "no exit code"
+    assert evaluated(expression, -1, "Error", f"Pod failed before {container} container starts"), (
+        "no exit code"
+    )
 
 
 @pytest.mark.parametrize("stage", CHECKED, ids=lambda stage: stage.name)
@@ -266,10 +269,9 @@ def test_the_check_of_the_source_is_an_init_container_with_credentials_and_witho
         name: {mount["mountPath"]: mount["name"] for mount in one["volumeMounts"]}
         for name, one in found.items()
     }
-    token = "/var/run/secrets/kubernetes.io/serviceaccount"
-    assert by_name[mounts["unchanged"][token]]["emptyDir"] is not None
+    assert by_name[mounts["unchanged"][TOKEN_MOUNT]]["emptyDir"] is not None
     assert by_name[mounts["unchanged"]["/run/source"]]["secret"]["secretName"].endswith("-source")
-    assert token not in mounts["power-record"]
+    assert TOKEN_MOUNT not in mounts["power-record"]
     assert "/run/source" not in mounts["power-record"]
     assert mounts["power-record"]["/run/power"] == mounts["unchanged"]["/run/power"]
     assert "/run/source" not in volumes(stage)
@@ -431,5 +433,5 @@ def test_display_names_are_readable(disk: str) -> None:
         for name, one in annotated.items()
     }
     per_disk = {stage.name: f"{stage.name}-{disk}" for stage in PROGRAMS if stage.scope is Scope.DISK}
-    assert shown == {**per_disk, "disks": disk, "cleanup": "cleanup"}
+    assert shown == {**per_disk, "disks": disk, "exit": "exit"}
     assert all(DISPLAY_NAME.fullmatch(text) for text in shown.values())
