@@ -53,7 +53,8 @@ def test_a_new_run_is_running_and_saved() -> None:
         ("poweroff", None, ".transfer.poweroff"),
         ("export", "disk-1", ".transfer.disks(1:disk-1).export"),
         ("build", None, ".finish.build"),
-        ("cleanup", None, ".onExit"),
+        ("halt", None, ".onExit.halt"),
+        ("cleanup", None, ".onExit.cleanup"),
     ],
 )
 def test_nodes_have_the_names_of_argo(name: str, disk: str | None, path: str) -> None:
