@@ -26,7 +26,7 @@ from steps.model.restore import RestoreState
 from workflows.api.annotations import UNDO
 from workflows.api.conditions import put
 from workflows.api.status import Condition, ConditionStatus, ImportPhase, ImportStatus
-from workflows.stages import HALT
+from workflows.stages import EXIT_STAGES, HALT
 from workflows.status.messages import failure_message
 from workflows.status.observed import Observed
 from workflows.status.phase import SUCCEEDED, has_succeeded
@@ -46,7 +46,8 @@ def decide(facts: Facts, now: datetime) -> Iterator[Action]:
     if credentials is None and request is not None:
         credentials = request.credentials
     if request is None or request.plan is None or facts.machine is None:
-        yield from _refuse("NothingToUndo", "There is nothing to undo: the import has changed nothing")
+        message = "There is nothing to undo: the import has changed nothing, or its request was deleted"
+        yield from _refuse("NothingToUndo", message)
     elif facts.seen is not None and not facts.has_ended:
         yield from _refuse("UndoIgnored", "The import is running; cancel it, then undo it")
     elif credentials is None:
@@ -89,7 +90,9 @@ def _result(facts: Facts, seen: Observed, now: datetime) -> tuple[ImportStatus, 
     status = facts.status.model_copy(
         update={"import_conditions": with_restored(facts.status.import_conditions, restored, now)}
     )
-    failed = next((leaf for leaf in seen.leaves if leaf.phase.failed), None)
+    # The first step of a Workflow that is stopped before it starts has failed, too.
+    ended = (leaf for leaf in seen.leaves if leaf.stage in EXIT_STAGES)
+    failed = next((leaf for leaf in ended if leaf.phase.failed), None)
     if (
         halt is None
         or not halt.phase.succeeded

@@ -1,4 +1,4 @@
-"""A VM that runs again at its source makes every copy stale: what it has written then must reach the target."""
+"""A VM that runs again at its source makes every copy stale: what it has then written reaches the target."""
 
 from __future__ import annotations
 

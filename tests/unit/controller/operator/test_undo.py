@@ -50,9 +50,13 @@ def undoing(world: World) -> str:
     return argo_names.undo(run)
 
 
+STOPPED = failed("preflight", None, "workflow shutdown with strategy:  Stop")
+"""Argo shows the first step of a Workflow that is stopped before it starts as failed."""
+
+
 def undone(world: World, *nodes: Object) -> None:
     name = undoing(world)
-    world.argo(*(nodes or (halt(), cleanup())), phase="Failed", name=name)
+    world.argo(STOPPED, *(nodes or (halt(), cleanup())), phase="Failed", name=name)
     world.look(3)
 
 
