@@ -8,9 +8,9 @@ forgets all of them when it restarts, and a vCenter that was restored from a bac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from pyVmomi import vim, vmodl
 
@@ -52,6 +52,7 @@ _ROLE: Final = (
 )
 
 T = TypeVar("T")
+Scope = Literal["vm", "server"]
 
 
 def mark(session: Session, machine: Machine) -> PowerMark:
@@ -61,24 +62,25 @@ def mark(session: Session, machine: Machine) -> PowerMark:
         StepError: DENIED, if the VM is off and the account sees no event with which to compare later: while
             it is on, its shutdown will be one.
     """
-    now = _current_time(session)
-    newest, scope = _newest_event(session, session.vm(machine), now)
-    if newest is None:
-        if _power(session, machine) is Power.OFF:
-            raise StepError(
-                Exit.DENIED,
-                f"it cannot be proved later that {machine.path or machine.name} was not started",
-                f"the account {session.user} sees no event of the server, nor of the VM in the last day",
-                _ROLE,
-            )
-        return PowerMark(time=_text(now), server=_server(session))
-    return PowerMark(
-        time=_text(now),
-        server=_server(session),
-        position=str(newest.key),
-        position_time=_text(newest.createdTime),
-        scope=scope,
-    )
+    now, vm = _current_time(session), session.vm(machine)
+    for newest, scope in _newest_events(session, vm, now):
+        found = PowerMark(
+            time=_text(now),
+            server=_server(session),
+            position=str(newest.key),
+            position_time=_text(newest.createdTime),
+            scope=scope,
+        )
+        if _is_there(session, vm, found):  # an account may read the newest event and not find it among others
+            return found
+    if _power(session, machine) is Power.OFF:
+        raise StepError(
+            Exit.DENIED,
+            f"it cannot be proved later that {machine.path or machine.name} was not started",
+            f"the account {session.user} sees no event of the server, nor of the VM in the last day",
+            _ROLE,
+        )
+    return PowerMark(time=_text(now), server=_server(session))
 
 
 def started_since(session: Session, machine: Machine, mark: PowerMark) -> str | None:
@@ -167,24 +169,25 @@ def _current_time(session: Session) -> datetime:
     return now
 
 
-def _newest_event(session: Session, vm: Any, now: datetime) -> tuple[Any, str]:
-    """The newest event of the server, else the newest one of the VM; and whose it is."""
+def _newest_events(session: Session, vm: Any, now: datetime) -> Iterator[tuple[Any, Scope]]:
+    """The newest event of the server, then the newest one of the VM; and whose it is."""
     latest = collector.read_one(session, session.content.eventManager, "latestEvent").get("latestEvent")
     if latest is not None:
-        return latest, "server"
+        yield latest, "server"
     events = _events(session, vm, begin=now - RECENT)
-    newest = max(events, key=lambda event: int(event.key), default=None)
-    return newest, "vm" if newest is not None else ""
+    if events:
+        yield max(events, key=lambda event: int(event.key)), "vm"
 
 
 def _is_there(session: Session, vm: Any, mark: PowerMark) -> bool:
-    """Whether the mark's event still exists. Keys begin anew after a restore: the time counts too."""
+    """Whether the mark's event still exists. Keys begin anew after a restore: the time counts too.
+
+    To the second: vCenter may store a time with fewer digits than it has shown.
+    """
     when = datetime.fromisoformat(mark.position_time)
     entity = vm if mark.scope == "vm" else None
     events = _events(session, entity, begin=when - _SLACK, end=when + 2 * _SLACK)
-    return any(
-        str(event.key) == mark.position and _text(event.createdTime) == mark.position_time for event in events
-    )
+    return any(str(event.key) == mark.position and abs(event.createdTime - when) < _SLACK for event in events)
 
 
 def _events_of(session: Session, machine: Machine, types: Sequence[str]) -> list[Any]:
@@ -244,5 +247,5 @@ def _read(session: Session, call: Callable[[], T]) -> T:
 
 
 def _text(when: datetime) -> str:
-    """RFC 3339 in UTC with all digits: a time is compared with itself."""
+    """RFC 3339 in UTC."""
     return when.astimezone(UTC).isoformat()
