@@ -273,6 +273,11 @@ def stages_for(target: TargetKind) -> tuple[Stage, ...]:
     return tuple(_fit(stage, names, able) for stage in kept)
 
 
+def planned_names(target: TargetKind) -> list[str]:
+    """The stages of an import that succeeds, in order."""
+    return [stage.name for stage in stages_for(target) if stage.name != HALT]
+
+
 def _fit(stage: Stage, names: set[str], able: frozenset[Capability]) -> Stage:
     scratch = stage.scratch and stage.scratch_unless not in able
     return replace(stage, after=tuple(sorted(_nearest(stage.after, names))), scratch=scratch)
