@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,8 @@ def test_a_vcenter_that_has_lost_its_events_proves_nothing(site: Site) -> None:
 
 def test_expired_events_prove_nothing(site: Site) -> None:
     """The mark's own event is gone: with it newer ones may be gone, too."""
-    site.mark = site.mark.model_copy(update={"position": str(int(site.mark.position) - 1)})
+    earlier = datetime.fromisoformat(site.mark.position_time) - timedelta(hours=1)
+    site.mark = site.mark.model_copy(update={"position_time": earlier.isoformat()})
     assert "not complete" in (site.reason() or "")
 
 
