@@ -160,6 +160,8 @@ def reopen(rundir: RunDir, credentials: dict[str, bytes] | None = None) -> Embed
         )
     rundir.reserve_space()
     if stale.is_stale(record.workflow):
+        message = f"{rundir.root}: what was copied is stale; a new run starts from preflight"
+        print(message, file=sys.stderr)  # noqa: T201
         record = stale.begin_again(rundir, plan)
     else:
         record.reopen()
