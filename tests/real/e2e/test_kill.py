@@ -253,7 +253,7 @@ def test_kill_at_every_changing_call(lab: Lab, places: list[Place], tmp_path: Pa
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_kill_at_a_hard_power_off(lab: Lab, tmp_path: Path, when: str) -> None:
     vm = next(lab.machines)
-    place = Place("poweroff", "PowerOffVM_Task", 1, 1, poll=False)
+    place = Place("poweroff", "PowerOffVM_Task", 1, 1, 1, poll=False)
     command = ("run", "-f", lab.manifests(tmp_path, vm, forcePowerOff=True), "--into", tmp_path / "out")
     hold_and_kill(lab, tmp_path, place, when, 1, *command)
     assert retried(lab, tmp_path, vm, lab.small) in expected(place, when)
@@ -262,7 +262,7 @@ def test_kill_at_a_hard_power_off(lab: Lab, tmp_path: Path, when: str) -> None:
 
 def test_kill_during_guest_shutdown(lab: Lab, tmp_path: Path) -> None:
     """The call was carried out, its answer never came, the guest still shuts down: it is not asked again."""
-    place = Place("poweroff", "ShutdownGuest", 1, 1, poll=False)
+    place = Place("poweroff", "ShutdownGuest", 1, 1, 1, poll=False)
     command = ("run", "-f", lab.manifests(tmp_path, "slow-guest"), "--into", tmp_path / "out")
     hold_and_kill(lab, tmp_path, place, "after", 1, *command)
     assert retried(lab, tmp_path, "slow-guest", lab.small) == [(SHUTDOWN, ""), EXPORTED]
@@ -272,8 +272,8 @@ def test_kill_during_guest_shutdown(lab: Lab, tmp_path: Path) -> None:
 def test_kill_during_the_cleanup_of_the_retry(lab: Lab, tmp_path: Path, when: str) -> None:
     vm = next(lab.machines)
     command = ("run", "-f", lab.manifests(tmp_path, vm), "--into", tmp_path / "out")
-    hold_and_kill(lab, tmp_path, Place("export", "ExportVm", 1, 1, poll=False), "after", 1, *command)
-    terminate = Place("export", "TerminateSession", 1, 1, poll=False)
+    hold_and_kill(lab, tmp_path, Place("export", "ExportVm", 1, 1, 1, poll=False), "after", 1, *command)
+    terminate = Place("export", "TerminateSession", 1, 1, 1, poll=False)
     hold_and_kill(lab, tmp_path, terminate, when, 1, "retry", tmp_path / "out")
     assert retried(lab, tmp_path, vm, lab.small) == [(SHUTDOWN, ""), CANCELED_EXPORT, EXPORTED]
 
