@@ -54,7 +54,7 @@ def test_the_requirements_of_the_project_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "wanted"), [("disk", {"disk"}), ("vmware", {"vmware", "target"}), ("target", {"target"})]
+    ("target", "wanted"), [("disk", {"disk"}), ("vmware", {"vmware"}), ("target", {"target"})]
 )
 def test_extras_of_a_target_are_those_that_its_stages_install(target: str, wanted: set[str]) -> None:
     assert set(extras(CONTAINERFILE, target)) == wanted
