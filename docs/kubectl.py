@@ -18,6 +18,7 @@ from controller.operator.act.transitions import events_between
 from controller.operator.observe.facts import FINALIZER
 from controller.operator.sources import check
 from controller.operator.sources.check import SourceVerdict
+from steps.model import names
 from steps.model.kinds import API_VERSION
 from steps.model.machine import Disk, Machine, Nic, NicModel, Power
 from steps.model.mapping import shape
@@ -32,9 +33,13 @@ from workflows.settings import Settings
 from workflows.status.reflect import PROGRESS, announce, reflect
 
 RECORDED: Final = Path(__file__).parents[1] / "tests" / "recorded"
-NAMES: Final = {"it-six-moments": "shop", "recorded": "web-01"}
+FIRST: Final = json.loads(min(RECORDED.glob("*.json")).read_text())["metadata"]
+NAMES: Final = {FIRST["labels"][names.LABEL_NAMESPACE]: "shop", FIRST["labels"][names.LABEL_NAME]: "web-01"}
 MIB: Final = 1 << 20
-CREATED: Final = datetime(2026, 11, 29, 0, 11, 22, tzinfo=UTC)
+BEGAN: Final = datetime.fromisoformat(FIRST["creationTimestamp"]).astimezone(UTC)
+"""When the controller made the Workflow."""
+CREATED: Final = BEGAN - timedelta(seconds=2)
+"""When the import was made."""
 FROM: Final = "vmferry-controller"
 _LABEL: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _ACRONYMS: Final = ("API", "URL", "UID", "OSB", "GUID")
@@ -57,10 +62,10 @@ def moments() -> dict[str, Moment]:
     import_, machine = _import(), _machine()
     planned = plan(import_, _source(), Settings())
     made = shape(planned, machine)
-    began = datetime(2026, 11, 29, 0, 11, 24, tzinfo=UTC)
-    workflow = WorkflowReference(name="vmi-web-01-f0cc56af-g1", namespace="vmferry", generation=1)
-    status = announce(import_, None, workflow, began)
-    events = _events(ImportStatus(), status, began)
+    name = _renamed(FIRST["name"])
+    workflow = WorkflowReference(name=name, namespace=FIRST["namespace"], generation=1)
+    status = announce(import_, None, workflow, BEGAN)
+    events = _events(ImportStatus(), status, BEGAN)
     found = {}
     for name, recorded in _recordings():
         now = _time_of(recorded)
@@ -167,10 +172,13 @@ def _machine() -> Machine:
 
 def _recordings() -> Iterator[tuple[str, Json]]:
     for path in sorted(RECORDED.glob("*.json")):
-        text = path.read_text()
-        for before, after in NAMES.items():
-            text = text.replace(before, after)
-        yield path.stem, json.loads(text)
+        yield path.stem, json.loads(_renamed(path.read_text()))
+
+
+def _renamed(text: str) -> str:
+    for before, after in NAMES.items():
+        text = text.replace(before, after)
+    return text
 
 
 def _time_of(recorded: Json) -> datetime:

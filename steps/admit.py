@@ -15,9 +15,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from steps.model.admission import Verdict
+from steps.model.concerns import about
+from steps.model.contract import Exit, StepError
 from steps.model.document import write_atomically
+from steps.model.limits import exceeded
 from steps.model.machine import Machine
-from steps.model.mapping import shape
+from steps.model.mapping import blocking, shape
 from steps.model.plan import Plan
 from steps.model.volumes import VOLUMES, Volumes
 from steps.runtime.program import Arguments, Context, log, run
@@ -125,7 +128,21 @@ def _cluster_files(context: Context, plan: Plan) -> ClusterFiles:
     cluster, namespace = kubeapi.connect(context.stop), kubeapi.own_namespace()
     workflow = WorkflowRef(context.arguments.workflow, namespace)
     machine = read_machine(cluster, workflow, context.stop)
+    refuse_excess(plan, machine)
     return ClusterFiles(RunObjects(plan, cluster, namespace), machine, workflow.name)
+
+
+def refuse_excess(plan: Plan, machine: Machine) -> None:
+    """Refuse a VM with more than an import may ask for.
+
+    `preflight` has checked the same. But it reads foreign data, and here claims are created from its result.
+
+    Raises:
+        StepError: UNSUPPORTED, with every reason.
+    """
+    reasons = [str(concern) for concern in blocking((*about(machine), *exceeded(machine, plan.limits)))]
+    if reasons:
+        raise StepError(Exit.UNSUPPORTED, f"{machine.name} cannot be imported", " | ".join(reasons))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -97,7 +97,7 @@ def test_the_failed_image_has_its_reason() -> None:
     assert (leaf.stage, leaf.disk, leaf.exit_code, leaf.attempts) == ("image", "disk-1", 13, 1)
     assert leaf.step_message.startswith("cannot create VirtualMachineImage ")
     assert "exceeded quota: images" in leaf.step_message
-    assert leaf.step_message.endswith("raise that limit of the namespace or free what it holds, then retry")
+    assert leaf.step_message.endswith("raise that limit of the namespace or free some of it, then retry")
     assert "exit code" not in leaf.step_message
     assert at("3")["serve disk-1"].step_message.startswith("the image of disk-1 failed")
 

@@ -19,7 +19,7 @@ from steps.model.contract import TERMINATION_LOG_ENV, Exit
 from steps.model.kinds import CLAIM, CONFIG_MAP, SERVICE, WORKFLOW, Object
 from steps.model.machine import Machine
 from steps.model.machine_output import to_output
-from steps.model.plan import DiskFormat
+from steps.model.plan import DiskFormat, ImportLimits
 from steps.model.power import PowerMark
 from steps.model.scratch import Ready, ready
 from steps.model.volumes import Volumes
@@ -29,6 +29,7 @@ from steps.runtime.cluster import Cluster
 from steps.runtime.program import Arguments, Context, run_body
 from steps.runtime.stop import Stop
 from steps.targets.harvester.serving import HttpServing, ServedUrl
+from tests.unit.builders import a_disk
 from tests.unit.steps.targets.harvester.stand_ins import TOKEN
 from tests.unit.steps.targets.harvester.test_run import a_request
 from tests.unit.steps.targets.harvester.world import World
@@ -253,6 +254,25 @@ def test_a_result_of_preflight_that_is_not_valid_changes_nothing(
 ) -> None:
     a_workflow(world, world.plan.run, output)
     assert pod.run(admit.body, admit.arguments(), "--workflow", world.plan.run) is Exit.INVALID
+    assert words in pod.words
+    assert world.cluster.writes() == []
+
+
+@pytest.mark.parametrize(
+    ("machine", "words"),
+    [
+        ({"disks": ()}, "no disks"),
+        ({"disks": tuple(a_disk(number) for number in range(300))}, "disks"),
+        ({"disks": (a_disk(0, capacity=1 << 60),)}, "limits.maxDiskCapacity"),
+    ],
+    ids=["no-disks", "many-disks", "large-disk"],
+)
+def test_admit_checks_the_limits_again(pod: Pod, world: World, machine: dict[str, Any], words: str) -> None:
+    """Code in preflight could leave out its own check."""
+    limits = ImportLimits(max_disk_capacity=1 << 50)
+    world.plan.model_copy(update={"limits": limits}).save(pod.folder / "request" / "plan.json")
+    a_workflow(world, world.plan.run, to_output(world.machine.model_copy(update=machine)))
+    assert pod.run(admit.body, admit.arguments(), "--workflow", world.plan.run) is Exit.UNSUPPORTED
     assert words in pod.words
     assert world.cluster.writes() == []
 

@@ -29,7 +29,8 @@ def a_world(uid: str = "6f1d", cluster: FakeCluster | None = None, *, most: int,
 
 
 def prepare(world: World) -> None:
-    RunObjects(world.plan, world.cluster, "vmferry").prepare(world.machine)
+    run = RunObjects(world.plan, world.cluster, "vmferry")
+    run.prepare(world.machine)
 
 
 def claims(world: World) -> list[Object]:
