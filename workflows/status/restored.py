@@ -35,8 +35,13 @@ def read_restored(seen: Observed) -> Restored:
 
 
 def with_restored(conditions: Conditions, restored: Restored, now: datetime) -> Conditions:
-    """The conditions with the result of the exit handler. Within a run it stays: a retry does not undo it."""
+    """The conditions with the result of the exit handler. Within a run it stays: a retry does not undo it.
+
+    A repeated cleanup may have started the VM that the exit handler of the run could not start.
+    """
     if restored.state is RestoreState.NOTHING:
+        return conditions
+    if restored.state is RestoreState.FAILED and holds(conditions, RESTORED):
         return conditions
     done = restored.state is RestoreState.STARTED
     condition = Condition(

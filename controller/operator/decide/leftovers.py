@@ -22,6 +22,7 @@ from workflows.api.status import Condition, ConditionStatus, ImportPhase, Import
 from workflows.status.leftovers import SOURCE_LEFTOVERS, cleaned_at, leftovers, may_have_left
 from workflows.status.observed import Observed
 from workflows.status.phase import has_succeeded
+from workflows.status.restored import read_restored, with_restored
 
 LIMIT: Final = timedelta(days=30)
 """How long the cleanup is repeated."""
@@ -93,8 +94,13 @@ def next_cleanup(
 def with_leftovers(facts: Facts, status: ImportStatus, found: AtSource, now: datetime) -> ImportStatus:
     """The status with the condition about the source; without it if no step has touched the source.
 
+    Also with what a repeated cleanup has done about the power of the VM there (`spec.onFailure`).
+
     A succeeded import has it only if something was left: it needs no statement that nothing is.
     """
+    if facts.cleanup is not None:
+        conditions = with_restored(status.import_conditions, read_restored(facts.cleanup), now)
+        status = status.model_copy(update={"import_conditions": conditions})
     is_new = find(status.import_conditions, SOURCE_LEFTOVERS) is None
     if is_new and (not _was_touched(facts) or (has_succeeded(status) and not found.is_pending)):
         return status

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 
 from steps.model.contract import Exit
 from steps.model.kinds import WORKFLOW, Object
 from tests.unit.controller.operator.world import World
-from tests.unit.workflows.status.situations import failed, found, node, upto
+from tests.unit.workflows.status.situations import exited, failed, found, node, upto
 from workflows import argo_names
+from workflows.api.conditions import find
+from workflows.status.leftovers import SOURCE_LEFTOVERS
 
 NOTE = "migration.harvesterhci.io/undo"
 MADE = ("VirtualMachine default/web01", "PersistentVolumeClaim default/web01-disk-0")
@@ -87,6 +90,29 @@ def test_an_undone_import_says_what_remains_and_how_to_delete_it() -> None:
     assert NOTE not in world.notes()
     assert world.workflows() == []
     assert world.secret(f"{world.run}-source") is None
+
+
+@pytest.mark.parametrize(
+    ("left", "status"), [("[]", "False"), ('["snapshot a"]', "Unknown"), ("null", "Unknown")]
+)
+def test_an_undo_reports_whether_the_source_is_clean(left: str, status: str) -> None:
+    world = succeeded()
+    undone(world, halt(), cleanup(left=left))
+    made = find(world.status.import_conditions, SOURCE_LEFTOVERS)
+    assert made is not None
+    assert made.status == status
+
+
+def test_an_undo_ends_a_repeated_cleanup() -> None:
+    world = begun()
+    world.argo(*upto("build"), failed("build", Exit.CONFLICT, "taken"), exited("null"), phase="Failed")
+    world.look(2)
+    world.now += timedelta(hours=1)
+    world.look()
+    (back,) = (name for name in world.workflows() if argo_names.is_give_back(name, world.run))
+    name = undoing(world)
+    assert back not in world.workflows()
+    assert name != argo_names.undo(world.run), "Argo would take a pod of an earlier Workflow for its own"
 
 
 def test_an_undone_import_stays_undone() -> None:
