@@ -81,7 +81,9 @@ def test_every_relative_link_has_its_file_and_heading(page: Path) -> None:
             continue
         file, _, heading = link.partition("#")
         target = (page.parent / file).resolve() if file else page
-        if not target.exists() or (heading and heading not in headings(target)):
+        # The site (`make docs`) contains only the folder docs, so its pages cannot link to other files.
+        leaves_site = page.is_relative_to(DOCS) and not target.is_relative_to(DOCS)
+        if leaves_site or not target.exists() or (heading and heading not in headings(target)):
             broken.append(link)
     assert broken == []
 
