@@ -1,7 +1,7 @@
 """What a receiver would take a raw disk for, by the bytes that its guest wrote. Pure.
 
-No receiver is told the format of an image: a VirtualMachineImage, a BackingImage and a DataVolume have no
-field for it. Each looks at the first bytes, and a guest may write any bytes there:
+No object tells a receiver the format of an image: a VirtualMachineImage, a BackingImage and a DataVolume have
+no field for it. Each looks at the first bytes, and a guest may write any bytes there:
 
     Longhorn   backing-image-manager pkg/util/util.go and pkg/sync/sync_file.go, longhorn-engine
                pkg/backingfile/backingfile.go: `qemu-img info` without a format. The engine opens "raw" and

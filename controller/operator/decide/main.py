@@ -81,7 +81,7 @@ class Decision:
 
     @property
     def makes_dry_run(self) -> bool:
-        """Whether a dry run starts or goes on."""
+        """Whether a dry run starts or continues."""
         return any(isinstance(action, DryRun) for action in self.actions)
 
     @property

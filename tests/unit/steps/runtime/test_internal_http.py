@@ -17,7 +17,7 @@ from tests.tls import self_signed
 
 @pytest.mark.parametrize("is_encrypted", [False, True], ids=["http", "https"])
 def test_a_request_between_steps_follows_no_redirect(tmp_path: Path, *, is_encrypted: bool) -> None:
-    """`serve` reads a hostile disk; whoever took it over must not choose what the step `image` requests."""
+    """`serve` reads a hostile disk; an attacker in it must not choose what `image` requests."""
     asked: list[str] = []
 
     class Redirecting(http.server.BaseHTTPRequestHandler):
