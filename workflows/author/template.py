@@ -105,7 +105,7 @@ def _dags(dags: Graph, stages: Sequence[Stage]) -> None:
 
 
 def _exit_handler(stages: Sequence[Stage]) -> None:
-    """The DAG of what runs at the end. Its tasks do not wait for each other unless the table says so.
+    """The DAG of what runs at the end. A task waits for another one only if the stage table has that edge.
 
     Argo runs it like a single handler: it passes on to the tasks that they belong to the handler, so they run
     after a stop, too (workflow/controller/dag.go, onExitTemplate). This needs the handler's own display name,

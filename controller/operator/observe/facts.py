@@ -181,7 +181,7 @@ class Facts:
 
     @property
     def credentials_of_run(self) -> Mapping[str, str] | None:
-        """The credentials for the source of the run: today's, else the copy. None without both.
+        """The credentials for the source of the run: those of its Secret, else the run's copy, else None.
 
         Never those of another source, or for another address.
         """

@@ -1,4 +1,4 @@
-"""While a step waits for its source, the status says so, by the status of the source."""
+"""While a step waits for its source, the status of the import shows it, from the status of the source."""
 
 from __future__ import annotations
 
