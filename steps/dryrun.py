@@ -9,15 +9,14 @@ import sys
 from collections.abc import Sequence
 
 from steps import preflight
-from steps.model.machine import Machine
-from steps.model.packed_document import pack, to_lines
-from steps.runtime.program import MACHINE, Context, run
+from steps.model.log_text import to_lines
+from steps.model.machine_output import MACHINE_OUTPUT
+from steps.runtime.program import Context, run
 
 
 def body(context: Context) -> None:
     preflight.body(context)
-    machine = Machine.load(context.outputs / MACHINE)
-    for line in to_lines(pack(machine.to_json())):
+    for line in to_lines((context.outputs / MACHINE_OUTPUT).read_text(encoding="ascii")):
         sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 

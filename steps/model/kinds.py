@@ -35,6 +35,10 @@ class Kind(NamedTuple):
         """The name in a Role: `virtualmachineimages.harvesterhci.io`."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
+    def owner_reference(self, name: str, uid: str) -> Object:
+        """A reference to an owner of this kind, without flags: the owner's deletion does not wait."""
+        return {"apiVersion": self.api_version, "kind": self.kind, "name": name, "uid": uid}
+
 
 CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
 POD: Final = Kind("v1", "Pod", "pods")

@@ -65,6 +65,8 @@ def gunzip(data: bytes, limit: int) -> bytes:
         raise ValueError(f"its content has more than {limit} bytes")
     if not reader.eof:
         raise ValueError("it is cut off")
+    if reader.unused_data:
+        raise ValueError("something follows its end")
     return content
 
 

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from pydantic import ValidationError
-
 from controller.operator.act import objects
 from controller.operator.checkpods.check import DRY_RUN, Check, Ended, Owner, Problem
 from controller.operator.checkpods.runner import CheckPods
@@ -23,10 +21,9 @@ from controller.operator.decide.dryrun import (
 from controller.operator.options import Options
 from steps.model import names
 from steps.model.contract import Exit, StepError, is_retryable
-from steps.model.document import first_error
 from steps.model.kinds import IMPORT, Object
 from steps.model.machine import Machine
-from steps.model.packed_document import unpack
+from steps.model.machine_output import from_output
 from steps.model.plan import Plan
 from steps.runtime.cluster import Cluster
 from workflows.api.resources import VirtualMachineImport
@@ -104,11 +101,7 @@ def _machine(checks: CheckPods, owner: Owner, ended: Ended) -> Machine:
     if ended.code:
         code = Exit(ended.code) if ended.code in list(Exit) else Exit.INTERNAL
         raise StepError(code, ended.message or f"the dry run ended with exit code {ended.code}")
-    try:
-        return Machine.model_validate_json(unpack(checks.document(owner)))
-    except ValidationError as error:
-        failure = "the description of the VM is not valid"
-        raise StepError(Exit.CORRUPT, failure, first_error(error)) from None
+    return from_output(checks.document(owner))
 
 
 _FAILURES: Final[Mapping[Problem, str]] = {

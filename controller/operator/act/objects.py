@@ -59,13 +59,7 @@ def replacement(existing: Object, wanted: Object) -> Object:
 
 def owner_reference(owner: Object) -> Object:
     """The owner reference to a request."""
-    metadata = owner["metadata"]
-    return {
-        "apiVersion": CONFIG_MAP.api_version,
-        "kind": CONFIG_MAP.kind,
-        "name": metadata["name"],
-        "uid": metadata["uid"],
-    }
+    return CONFIG_MAP.owner_reference(owner["metadata"]["name"], owner["metadata"]["uid"])
 
 
 def _object(kind: Kind, name: str, plan: Plan, namespace: str, owner: Object | None = None) -> Object:

@@ -16,7 +16,11 @@ from workflows.accounts import place
 VERIFY: Final = "steps.verify"
 DRY_RUN: Final = "steps.dryrun"
 IDENTITY_KEYS: Final = ("username", "user_id", "application_credential_id", "application_credential_name")
-"""Keys of a Secret that name an account and are not secret themselves."""
+"""Keys of a Secret that name an account and are not secret themselves.
+
+Fewer than `ACCOUNT_KEYS` of the sources, which the limits use: a domain can be given in several ways or left
+out, and checks that wait for each other without need are better than two log-ins at once.
+"""
 OWNERS: Final[Mapping[str, Kind]] = {kind.kind: kind for kind in (IMPORT, *SOURCES.values())}
 
 

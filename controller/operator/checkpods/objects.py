@@ -15,7 +15,7 @@ from controller.operator.checkpods.check import Check, Owner
 from controller.operator.checkpods.slots import Wish
 from controller.operator.options import Options
 from steps.model.contract import CREDENTIALS, OUTPUTS, REQUEST
-from steps.model.kinds import GROUP, POD, SECRET, Object
+from steps.model.kinds import GROUP, POD, SECRET, Object, kind_of
 from steps.model.names import LABEL_STAGE
 from steps.runtime.deadline import SECONDS_ENV
 from steps.runtime.program import PLAN
@@ -164,12 +164,7 @@ def _secret_volume(name: str, check: Check, keys: list[str]) -> Object:
 
 def _reference(owner: Object) -> Object:
     metadata = owner["metadata"]
-    return {
-        "apiVersion": owner["apiVersion"],
-        "kind": owner["kind"],
-        "name": metadata["name"],
-        "uid": metadata["uid"],
-    }
+    return kind_of(owner).owner_reference(metadata["name"], metadata["uid"])
 
 
 def _plain(model: Any) -> Object:

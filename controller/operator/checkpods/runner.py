@@ -21,7 +21,7 @@ from controller.operator.checkpods.slots import Slots, Wish
 from controller.operator.options import NAME, Options
 from steps.model.contract import StepError
 from steps.model.kinds import CONFIG_MAP, POD, SECRET, Object
-from steps.model.packed_document import LINE, MOST_LINES, from_lines
+from steps.model.log_text import LINE, MOST_LINES, from_lines
 from steps.runtime.cluster import Cluster, ExistsError
 
 log = structlog.get_logger()
@@ -99,11 +99,10 @@ class CheckPods:
         return self._gone(owner) if found is None else self._read(found, owner, seconds)
 
     def document(self, owner: Owner) -> str:
-        """The packed document in the log of an ended check.
+        """The packed text in the log of an ended check.
 
         Raises:
-            PackedDocumentError: CORRUPT, if there is none.
-            StepError: where the API refuses or does not answer.
+            StepError: CORRUPT, if there is none; where the API refuses or does not answer.
         """
         text = self._cluster.log(
             objects.name_of(owner),

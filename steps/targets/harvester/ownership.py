@@ -31,14 +31,7 @@ def owner_references(cluster: Cluster, plan: Plan) -> list[Object]:
     import_object = cluster.get(IMPORT, import_ref.name, import_ref.namespace)
     if import_object is None or import_object["metadata"]["uid"] != import_ref.uid:
         return []
-    return [
-        {
-            "apiVersion": IMPORT.api_version,
-            "kind": IMPORT.kind,
-            "name": import_ref.name,
-            "uid": import_ref.uid,
-        }
-    ]
+    return [IMPORT.owner_reference(import_ref.name, import_ref.uid)]
 
 
 def is_of_import(resource: Object, plan: Plan) -> bool:

@@ -111,8 +111,7 @@ class RunObjects:
                 f"request {self._namespace}/{name} does not exist",
                 "check whether the import was deleted",
             )
-        uid = request["metadata"]["uid"]
-        return {"apiVersion": CONFIG_MAP.api_version, "kind": CONFIG_MAP.kind, "name": name, "uid": uid}
+        return CONFIG_MAP.owner_reference(name, request["metadata"]["uid"])
 
     def _ensure(self, manifest: Object) -> Object:
         """The object, created now or by an earlier attempt."""

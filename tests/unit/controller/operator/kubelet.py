@@ -17,8 +17,9 @@ from typing import Any, Final, Protocol
 from controller.operator.checkpods.objects import LABEL_CHECK
 from steps.model.contract import CREDENTIALS, REQUEST
 from steps.model.kinds import POD, SECRET, Object
+from steps.model.log_text import to_lines
 from steps.model.machine import Machine
-from steps.model.packed_document import pack, to_lines
+from steps.model.machine_output import to_output
 from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster
 
 MESSAGE_BYTES: Final = 4096
@@ -212,7 +213,7 @@ class _Scripted:
 
 def described(machine: Machine) -> Exited:
     """The end of a dry run that has found the VM."""
-    lines = to_lines(pack(machine.to_json()))
+    lines = to_lines(to_output(machine))
     return Exited(0, log="\n".join(['{"event": "before"}', *lines, '{"event": "after"}']))
 
 

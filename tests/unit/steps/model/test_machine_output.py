@@ -57,6 +57,8 @@ def packed(content: bytes) -> str:
         "not base64!",
         base64.b64encode(b"not gzip").decode(),
         to_output(a_machine())[:-8],
+        base64.b64encode(base64.b64decode(to_output(a_machine())) + b"y").decode(),
+        packed(bytes(64 << 20)),
         packed(b"[]"),
         packed(b"\xff\xfe"),
         packed(b'{"version": "2"}'),
@@ -66,7 +68,18 @@ def packed(content: bytes) -> str:
         "A" * (LONGEST_OUTPUT + 1),
     ],
     ids=[
-        *("empty", "template", "not-base64", "not-gzip", "cut-off", "a-list", "not-text", "another-version"),
+        *(
+            "empty",
+            "template",
+            "not-base64",
+            "not-gzip",
+            "cut-off",
+            "followed",
+            "bomb",
+            "a-list",
+            "not-text",
+            "another-version",
+        ),
         *("deep", "odd-disk", "large-when-unpacked", "large"),
     ],
 )
