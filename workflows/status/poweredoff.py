@@ -10,18 +10,24 @@ from collections.abc import Iterable
 from typing import Final
 
 from steps.model.machine import Machine, Power
+from steps.model.restore import Restored, RestoreState
 from steps.model.sources import SourceKind
 from workflows.status.nodes import Leaf, Phase
 
 POWEROFF: Final = "poweroff"
+_NOTHING: Final = Restored()
 
 
-def powered_off(machine: Machine | None, stages: Iterable[Leaf], before: str = "") -> str:
+def powered_off(
+    machine: Machine | None, stages: Iterable[Leaf], before: str = "", restored: Restored = _NOTHING
+) -> str:
     """The VM that was running when the import started and that the import powered off; else empty.
 
-    `machine` is as preflight found it; `before` is the result of an earlier Workflow of the same import,
-    because the preflight of a later one finds the VM off.
+    Empty too once the exit handler has started it again. `machine` is as preflight found it; `before` is the
+    result of an earlier Workflow of the same import, because the preflight of a later one finds the VM off.
     """
+    if restored.state is RestoreState.STARTED:
+        return ""
     if machine is None or not any(_is_done(leaf) for leaf in stages):
         return before
     name = vm_name(machine)
@@ -34,8 +40,18 @@ def vm_name(machine: Machine) -> str:
     return path if "/" in path else f"{path} ({machine.source_id})"
 
 
-def note(machine: Machine | None, kind: SourceKind | None, stages: Iterable[Leaf], before: str = "") -> str:
+def note(
+    machine: Machine | None,
+    kind: SourceKind | None,
+    stages: Iterable[Leaf],
+    before: str = "",
+    restored: Restored = _NOTHING,
+) -> str:
     """The note to append to an error message; empty if the import has powered off nothing."""
+    if restored.state is RestoreState.STARTED:
+        return f"{restored.message}: a retry starts from preflight"
+    if restored.state is RestoreState.FAILED:
+        return restored.message
     if machine is None or kind is None or not kind.runs_vms or not any(_is_done(leaf) for leaf in stages):
         return ""
     name = powered_off(machine, stages, before)
