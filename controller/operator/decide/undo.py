@@ -51,6 +51,8 @@ def decide(facts: Facts, now: datetime) -> Iterator[Action]:
         message = "There is nothing to undo: the import has changed nothing, or its request was deleted"
         yield from _refuse("NothingToUndo", message)
     elif facts.seen is not None and not facts.has_ended:
+        if has_succeeded(facts.status):  # its exit handler still runs: the end of the Workflow comes first
+            return
         yield from _refuse("UndoIgnored", "The import is running; cancel it, then undo it")
     elif credentials is None:
         yield from _refuse("UndoIgnored", f"It cannot be undone now: {facts.resolved.message}")

@@ -87,7 +87,7 @@ def test_a_start_by_somebody_else_is_found_before_the_vm_starts(
     vm = a_vm(tmp_path, "touched")
     made = make([vm])
     imported = made.begin("touched", approvals=["start"])
-    imported.at("approve-start")
+    eventually(lambda: imported.status.step == "approve-start", imported.describe)
     made.simulator.set_power("touched", "on")
     written = write(vm)
     made.simulator.set_power("touched", "off")

@@ -186,6 +186,20 @@ def test_a_running_import_is_not_undone() -> None:
     assert len(world.workflows()) == 1
 
 
+def test_an_undo_waits_for_the_exit_handler_of_a_success() -> None:
+    world = begun()
+    world.argo(*upto("end"), node("start"), phase="Running")
+    world.look(3)
+    assert world.status.import_status == "virtualMachineRunning"
+    world.annotate(undo="true")
+    world.look(3)
+    assert NOTE in world.notes()
+    assert not [name for name in world.workflows() if argo_names.is_undo(name, world.run)]
+    world.argo(*upto("end"), node("start"), phase="Succeeded")
+    world.look(3)
+    assert [name for name in world.workflows() if argo_names.is_undo(name, world.run)]
+
+
 def test_an_import_that_changed_nothing_is_not_undone() -> None:
     world = World()
     world.set_source("clusterNotReady")
