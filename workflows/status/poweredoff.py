@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from steps.model.contract import Exit
 from steps.model.machine import Machine, Power
 from steps.model.restore import Restored, RestoreState
 from steps.model.sources import SourceKind
@@ -23,10 +24,12 @@ def powered_off(
 ) -> str:
     """The VM that was running when the import started and that the import powered off; else empty.
 
-    Empty too once the exit handler has started it again. `machine` is as preflight found it; `before` is the
-    result of an earlier Workflow of the same import, because the preflight of a later one finds the VM off.
+    Empty too once the VM was started again, by the exit handler or by somebody else. `machine` is as
+    preflight found it; `before` is the result of an earlier Workflow of the same import, because the
+    preflight of a later one finds the VM off.
     """
-    if restored.state is RestoreState.STARTED:
+    stages = tuple(stages)
+    if restored.state is RestoreState.STARTED or _is_stale(stages):
         return ""
     if machine is None or not any(_is_done(leaf) for leaf in stages):
         return before
@@ -47,7 +50,13 @@ def note(
     before: str = "",
     restored: Restored = _NOTHING,
 ) -> str:
-    """The note to append to an error message; empty if the import has powered off nothing."""
+    """The note to append to an error message; empty if the import has powered off nothing.
+
+    Empty too if a stage found that the VM was started again: its message says what to do.
+    """
+    stages = tuple(stages)
+    if _is_stale(stages):
+        return ""
     if restored.state is RestoreState.STARTED:
         return f"{restored.message}: a retry starts from preflight"
     if restored.state is RestoreState.FAILED:
@@ -70,3 +79,7 @@ def with_note(words: str, note: str) -> str:
 
 def _is_done(leaf: Leaf) -> bool:
     return leaf.stage == POWEROFF and leaf.phase is Phase.SUCCEEDED
+
+
+def _is_stale(stages: Iterable[Leaf]) -> bool:
+    return any(leaf.phase.failed and leaf.exit_code == Exit.STALE for leaf in stages)

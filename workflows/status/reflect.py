@@ -31,7 +31,7 @@ from workflows.status.conditions import disk_conditions, import_conditions, mapp
 from workflows.status.observed import Observed, observe
 from workflows.status.phase import CANCELLED, GONE, PARKED, SUCCEEDED, Outcome, outcome
 from workflows.status.progress import duration, row
-from workflows.status.restored import for_new_run, is_undone, read_restored, with_restored
+from workflows.status.restored import for_new_run, is_undone, restored_in_run, with_restored
 
 PROGRESS: Final = "vmimport.v2v.kubevirt.io/progress"
 """Annotation of the import with its percentage, after kubevirt/vm-import-operator."""
@@ -67,7 +67,7 @@ def reflect(
     run = _reference(seen, import_, before)
     base = _kept_part(before, run)
     kind = _kind(import_)
-    restored = read_restored(seen)
+    restored = restored_in_run(seen, base.import_conditions)
     note = poweredoff.note(machine, kind, seen.leaves, base.powered_off, restored)
     status = _status_of_run(seen, import_, base, run, now, shape, holder_names, note)
     off = poweredoff.powered_off(machine, seen.leaves, base.powered_off, restored)

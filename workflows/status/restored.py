@@ -34,6 +34,18 @@ def read_restored(seen: Observed) -> Restored:
         return Restored()
 
 
+def restored_in_run(seen: Observed, conditions: Conditions) -> Restored:
+    """What was done about the VM at its source in this run.
+
+    A retry in Argo deletes the exit handler's nodes, so the condition remembers what they reported.
+    """
+    restored = read_restored(seen)
+    known = find(conditions, RESTORED)
+    if restored.state is RestoreState.NOTHING and known is not None and holds(conditions, RESTORED):
+        return Restored(state=RestoreState.STARTED, message=known.message)
+    return restored
+
+
 def with_restored(conditions: Conditions, restored: Restored, now: datetime) -> Conditions:
     """The conditions with the result of the exit handler. Within a run it stays: a retry does not undo it.
 
