@@ -44,7 +44,12 @@ def arguments() -> Arguments:
 
 def body(context: Context) -> None:
     plan = context.plan()
-    machine = with_source(context, "preflight", lambda provider: examine(provider, plan))
+
+    def use(provider: Provider) -> Machine:
+        machine = examine(provider, plan)
+        return machine.model_copy(update={"mark": provider.power_mark(machine)})
+
+    machine = with_source(context, "preflight", use)
     for concern in machine.concerns:
         log.warning(str(concern), code=concern.code, severity=concern.severity)
     refuse(plan, machine)

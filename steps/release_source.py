@@ -1,4 +1,7 @@
-"""release-source: release what this import still holds at its source, whether it succeeded or failed.
+"""release-source: release what this import still holds at the source, whether it succeeded or failed.
+
+With `spec.onFailure: restorePower` it also starts the VM there again, if the import failed after it had shut
+it down and the VM at the target is stopped (`steps.halt`). With --undo it does so however the import ended.
 
 Runs at the end, as a part of the exit handler. It has the source's credentials and no rights on the cluster.
 It succeeds even if it could not release everything: a failing exit handler would fail an import that has
@@ -8,39 +11,90 @@ succeeded. The output `left` has the rest, and the controller runs this step aga
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from steps.model import leftovers
 from steps.model.contract import StepError
+from steps.model.machine import Machine
+from steps.model.restore import RESTORED, SUCCEEDED, Restored, RestoreState
+from steps.providers import Provider
 from steps.providers.outage import with_source
-from steps.runtime.program import Arguments, Context, log, run
+from steps.restoring import not_halted, restore_power
+from steps.runtime.outcome import add_options, is_restored, is_undo
+from steps.runtime.program import MACHINE, Arguments, Context, log, run
 
 EPILOG = """\
-example:
+examples:
   python -m steps.release_source
+  python -m steps.release_source --outcome Failed --halt Succeeded
+  python -m steps.release_source --undo true --halt Succeeded
 
-result among the outputs: left, a list of what is left at the source; null if it could not be asked
+results among the outputs: left, a list of what is left at the source; null if it could not be asked;
+restored.json, whether the VM was started again there
 """
+HALTED: Final = frozenset({SUCCEEDED, "Skipped"})
+"""Phases of `halt` after which no VM of the import runs at the target; skipped where a target runs none."""
 
 
 def arguments() -> Arguments:
-    return Arguments("release_source", __doc__ or "", epilog=EPILOG)
+    parser = Arguments("release_source", __doc__ or "", epilog=EPILOG)
+    add_options(parser)
+    parser.add_argument(
+        "--halt",
+        metavar="PHASE",
+        default="",
+        help="how halt ended; only after it the VM is started",
+    )
+    return parser
 
 
 def body(context: Context) -> None:
-    text = leftovers.to_text(release(context))
-    (context.outputs / leftovers.OUTPUT).write_text(text, encoding="utf-8")
+    left, restored = release(context)
+    (context.outputs / leftovers.OUTPUT).write_text(leftovers.to_text(left), encoding="utf-8")
+    restored.save(context.outputs / RESTORED)
 
 
-def release(context: Context) -> list[str] | None:
-    """Release what the source holds; returns what is left, None if the source could not be asked."""
+def release(context: Context) -> tuple[list[str] | None, Restored]:
+    """Release what the source holds, then start the VM again if that is due: a lease would block its start.
+
+    Returns what is left, None if the source could not be asked, and what came of the start.
+    """
+
+    def use(provider: Provider) -> tuple[list[str], Restored]:
+        return provider.release(), _restore(context, provider)
+
     try:
-        left = with_source(context, "release-source", lambda provider: provider.release())
+        left, restored = with_source(context, "release-source", use)
     except StepError as error:
         log.warning(f"could not check the source for leftovers: {error}")
-        return None
+        return None, _not_asked(context, error)
     for leftover in left:
         log.warning(f"left at the source: {leftover}")
-    return left
+    return left, restored
+
+
+def _restore(context: Context, provider: Provider) -> Restored:
+    """Start the VM again at its source, if that is due and no VM runs at the target."""
+    plan, machine = context.plan(), _machine(context)
+    if machine is None or not is_restored(context, plan):
+        return Restored()
+    if context.arguments.halt not in HALTED:
+        return not_halted(machine)
+    return restore_power(provider, plan, machine, context.stop, undo=is_undo(context))
+
+
+def _not_asked(context: Context, error: StepError) -> Restored:
+    """The result when the source could not be asked: it is not known whether the VM is to be started."""
+    machine = _machine(context)
+    if machine is None or not is_restored(context, context.plan()):
+        return Restored()
+    message = f"{machine.path or machine.name} may be off at its source, which could not be asked: {error}"
+    return Restored(state=RestoreState.FAILED, message=message)
+
+
+def _machine(context: Context) -> Machine | None:
+    """The VM as preflight found it; None if preflight found none, so that nothing was shut down."""
+    return context.machine() if (context.request / MACHINE).exists() else None
 
 
 def main(argv: Sequence[str] | None = None) -> None:

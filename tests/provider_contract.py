@@ -109,3 +109,53 @@ class ProviderContract:
         with connect(given.access("release-source")) as source:
             assert source.release() == []
         assert given.held() == 0
+
+    # --- power history
+
+    def shut_down(self, given: Given) -> Machine:
+        """The VM as preflight describes it, after it was shut down."""
+        machine = self.described(given)
+        with connect(given.access("preflight")) as source:
+            machine = machine.model_copy(update={"mark": source.power_mark(machine)})
+        with connect(given.access("poweroff")) as source:
+            source.power_off(machine, PowerPlan())
+        return machine
+
+    def test_a_vm_that_stays_off_was_not_started(self, given: Given, tmp_path: Path) -> None:
+        machine = self.shut_down(given)
+        with connect(given.access("poweroff")) as source:
+            mark = source.power_mark(machine)
+        with connect(given.access("export-disk-0")) as source:
+            source.export(machine, machine.disks[0], tmp_path / "disk.raw", DiskFormat.RAW, ignore)
+        with connect(given.access("unchanged")) as source:
+            assert source.was_started_since(machine, mark) is None
+            assert not source.is_on(machine)
+        assert given.held() == 0
+
+    def test_a_start_is_noticed_also_when_the_vm_is_off_again(self, given: Given) -> None:
+        machine = self.shut_down(given)
+        with connect(given.access("poweroff")) as source:
+            mark = source.power_mark(machine)
+        with connect(given.access("release-source")) as source:
+            source.power_on(machine)
+            assert source.is_on(machine)
+            source.power_on(machine)  # changes nothing
+        with connect(given.access("unchanged")) as source:
+            assert source.was_started_since(machine, mark)
+        with connect(given.access("poweroff")) as source:
+            source.power_off(machine, PowerPlan())
+            assert source.was_started_since(machine, source.power_mark(machine)) is None
+        with connect(given.access("unchanged")) as source:
+            assert source.was_started_since(machine, mark)
+        assert given.held() == 0
+
+    def test_our_own_shutdown_is_known_until_somebody_starts_the_vm(self, given: Given) -> None:
+        machine = self.shut_down(given)
+        assert machine.mark is not None
+        with connect(given.access("release-source")) as source:
+            assert source.was_shut_down_since(machine, machine.mark)
+            source.power_on(machine)
+            assert not source.was_shut_down_since(machine, machine.mark)
+        with connect(given.access("poweroff")) as source:
+            source.power_off(machine, PowerPlan())
+            assert source.was_shut_down_since(machine, machine.mark)

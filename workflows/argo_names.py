@@ -48,10 +48,24 @@ def give_back(run: str, attempt: int = 0) -> str:
     return f"{run}-back-{attempt}" if attempt else f"{run}-back"
 
 
+def undo(run: str, attempt: int = 0) -> str:
+    """The Workflow that undoes a run: it runs only the exit handler. Later ones have a number, as above."""
+    return f"{run}-undo-{attempt}" if attempt else f"{run}-undo"
+
+
 def is_give_back(workflow: str, run: str) -> bool:
     """Whether the Workflow runs only the cleanup of that run."""
+    return _is_numbered(workflow, give_back(run))
+
+
+def is_undo(workflow: str, run: str) -> bool:
+    """Whether the Workflow undoes that run."""
+    return _is_numbered(workflow, undo(run))
+
+
+def _is_numbered(workflow: str, first: str) -> bool:
     name, _, number = workflow.rpartition("-")
-    return workflow == give_back(run) or (name == give_back(run) and number.isdecimal())
+    return workflow == first or (name == first and number.isdecimal())
 
 
 def row_key(source: SourcePlan) -> str:

@@ -17,6 +17,7 @@ from steps.model.plan import (
     InterfaceModel,
     MacPolicy,
     NetworkRule,
+    OnFailure,
     Plan,
     PowerPlan,
     SourcePlan,
@@ -69,6 +70,7 @@ def plan(import_: VirtualMachineImport, source: Source, settings: Settings) -> P
         skip_preflight_checks=bool(spec.skip_preflight_checks),
         target=target_plan(import_, settings),
         approvals=spec.approvals,
+        on_failure=spec.on_failure or OnFailure.KEEP_OFF,
         scratch=settings.scratch,
         limits=settings.limits,
     )

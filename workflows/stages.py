@@ -14,6 +14,7 @@ from typing import Final
 from steps.model import leftovers
 from steps.model.machine_output import MACHINE_OUTPUT
 from steps.model.plan import TargetKind
+from steps.model.restore import RESTORED
 
 
 class Scope(enum.Enum):
@@ -99,6 +100,8 @@ class Stage:
     """Whether the source's credentials are mounted. Such a program has no right on the cluster."""
     api: bool = False
     """Whether its program uses the Kubernetes API. No other program gets a token."""
+    checks_source: bool = False
+    """Whether `steps.unchanged` runs first: it proves that the VM was not started at its source."""
     scratch: bool = False
     """Whether the disk's scratch is mounted."""
     scratch_unless: Capability | None = None
@@ -163,6 +166,8 @@ STAGES: Final[tuple[Stage, ...]] = (
         in_transfer=True,
         credentials=True,
         retry=Retry(limit=3),
+        documents=("power.json",),
+        outputs=("power.json",),
     ),
     Stage(
         "export",
@@ -224,6 +229,7 @@ STAGES: Final[tuple[Stage, ...]] = (
         identity=Identity.TARGET,
         image=Image.TARGET,
         api=True,
+        checks_source=True,
     ),
     Stage(
         "approve-start",
@@ -240,21 +246,33 @@ STAGES: Final[tuple[Stage, ...]] = (
         identity=Identity.TARGET,
         image=Image.TARGET,
         api=True,
+        checks_source=True,
         needs=Capability.RUNS,
     ),
     Stage(
-        "release-source",
-        "Release what this import still holds at the source",
+        "halt",
+        "Stop the VM at the target before the VM at the source is started again",
         after=(),
+        identity=Identity.TARGET,
+        scope=Scope.EXIT,
+        image=Image.TARGET,
+        api=True,
+        needs=Capability.RUNS,
+        outputs=("remaining.json",),
+    ),
+    Stage(
+        "release-source",
+        "Release what this import still holds at the source, and start the VM there again if requested",
+        after=("halt",),
         identity=Identity.DATA,
         scope=Scope.EXIT,
         credentials=True,
-        outputs=(leftovers.OUTPUT,),
+        outputs=(leftovers.OUTPUT, RESTORED),
     ),
     Stage(
         "delete-scratch",
         "Delete the scratch volumes of an import that has succeeded",
-        after=(),
+        after=("release-source",),
         identity=Identity.SCRATCH,
         scope=Scope.EXIT,
         image=Image.TARGET,
@@ -266,12 +284,17 @@ STAGES: Final[tuple[Stage, ...]] = (
 
 CHECKS: Final = frozenset(stage.name for stage in STAGES if stage.check)
 """Names of the stages that only read."""
+SOURCE_CHECK: Final = "unchanged"
+"""The program that runs before a stage with `checks_source`: of the source's image, with its credentials."""
 CLEANUP: Final = "cleanup"
 """Name of the exit handler, which holds the stages that run at the end. Until 0.1 it was one stage."""
+HALT: Final = "halt"
+"""The first stage at the end; not run after a success."""
 RELEASE_SOURCE: Final = "release-source"
 """The stage that releases what is held at the source."""
 EXIT_STAGES: Final = frozenset({CLEANUP, *(stage.name for stage in STAGES if stage.scope is Scope.EXIT)})
-"""Names of what runs at the end. It is never the cause of a failed import."""
+"""Names of what runs at the end, one after the other, also after a failure. It is never the cause of a failed
+import."""
 DEFAULT_LIMITS: Final[Mapping[Limit, int]] = {Limit.MACHINES: 2, Limit.STREAMS: 4}
 """The limits where nobody sets others: of the embedded runner, and of a source without keys in a cluster."""
 CAPABILITIES: Final[dict[TargetKind, frozenset[Capability]]] = {
@@ -289,6 +312,11 @@ def stages_for(target: TargetKind, *, embedded: bool = False) -> tuple[Stage, ..
     kept = [stage for stage in STAGES if stage.needs is None or stage.needs in able]
     names = {stage.name for stage in kept}
     return tuple(_fit(stage, names, able) for stage in kept)
+
+
+def planned_names(target: TargetKind, *, embedded: bool = False) -> list[str]:
+    """The stages of an import that succeeds, in order."""
+    return [stage.name for stage in stages_for(target, embedded=embedded) if stage.name != HALT]
 
 
 def _fit(stage: Stage, names: set[str], able: frozenset[Capability]) -> Stage:

@@ -29,7 +29,7 @@ from steps.preflight import examine, refusal_reasons
 from steps.providers import Access, Provider, connect
 from steps.runtime.stop import Stop
 from workflows.dryrun import disk_address, planned_manifest
-from workflows.stages import stages_for
+from workflows.stages import planned_names
 from workflows.status.conditions import admission_warnings
 
 PATIENCE: Final = 10.0
@@ -129,7 +129,7 @@ def document(result: DryRunResult) -> dict[str, Any]:
         "reasons": [{"exitCode": int(code), "message": text} for code, text in result.reasons],
         "admission": result.admission.model_dump(by_alias=True, mode="json") if result.admission else None,
         "concerns": [concern.model_dump(by_alias=True) for concern in concerns(result)],
-        "stages": [stage.name for stage in stages_for(plan.target.kind, embedded=True)],
+        "stages": planned_names(plan.target.kind, embedded=True),
         "source": result.machine.model_dump(by_alias=True, mode="json") if result.machine else None,
         "target": result.shape.model_dump(by_alias=True, mode="json") if result.shape else None,
         "manifest": result.manifest,

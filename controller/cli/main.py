@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from controller.cli import cluster, dryrun, extras, inventory, summary
+from controller.cli import cluster, dryrun, extras, inventory, summary, undo
 from controller.cli.app import (
     Folder,
     Manifest,
@@ -292,6 +292,7 @@ def plan(
     return next((result.code for result in results if result.reasons), Exit.DONE)
 
 
+undo.register(lambda filename: _jobs(filename, Settings()))
 inventory.register()
 extras.register()
 cluster.register()

@@ -9,10 +9,11 @@ from typing import Any, Final
 from steps.model.contract import Exit, StepError
 from steps.model.kinds import Object
 from steps.model.plan import Gate
-from workflows.api.annotations import APPROVE, RETRY
+from workflows.api.annotations import APPROVE, RETRY, UNDO
 from workflows.api.conditions import find, holds
 from workflows.api.status import Condition, ConditionStatus, ImportStatus
 from workflows.status.phase import SUCCEEDED, has_succeeded
+from workflows.status.restored import UNDOING
 from workflows.status.watchdog import AlarmKind
 
 STOPPED: Final = ("Cancelling", "Cancelled")
@@ -136,6 +137,20 @@ def cancel(seen: ImportObject) -> Request:
     _refuse_done(seen)
     message = f"{seen.title}: cancelled; completed work is kept, `vmferry resume` continues the import"
     return Request(message, {"spec": {"cancel": True}}, lambda now: now.summary.reason in STOPPED)
+
+
+def undo(seen: ImportObject) -> Request:
+    """Go back to the VM at its source. Raises StepError (INVALID) if it never began, or still runs."""
+    if seen.status.workflow is None:
+        raise _refusal(seen, "it has changed nothing", "nothing to undo")
+    is_running = seen.summary.status == ConditionStatus.UNKNOWN and seen.summary.reason not in HELD
+    if is_running:
+        raise _refusal(seen, f"it is running: {seen.status.message}", "cancel it first (vmferry cancel)")
+    return Request(
+        f"{seen.title}: undo requested",
+        {"metadata": {"annotations": {UNDO: "true"}}},
+        lambda now: UNDO not in now.annotations or now.summary.reason == UNDOING,
+    )
 
 
 # --- inside

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from controller.local import stale
 from controller.local.cluster_target import TARGET, ClusterArguments, ClusterTarget, PortAllocator, save
 from controller.local.process import Launcher
 from controller.local.record import Record
@@ -22,9 +23,12 @@ from steps.model.contract import Exit, StepError
 from steps.model.machine import Machine
 from steps.model.naming import target_name
 from steps.model.plan import Plan, TargetKind
+from steps.model.restore import Restored
 from steps.runtime.program import MACHINE, PLAN
 from workflows.status import poweredoff
 from workflows.status.nodes import Json, Leaf, Phase, leaves, phase_of, root_cause
+from workflows.status.observed import observe
+from workflows.status.restored import read_restored
 
 TICK: Final = 1.0
 """Seconds between two calls of `Watcher.tick`."""
@@ -135,6 +139,8 @@ def find(root: Path) -> list[RunDir]:
 def reopen(rundir: RunDir, credentials: dict[str, bytes] | None = None) -> EmbeddedRun | None:
     """Reopen an import that failed or whose runner was killed; None if it has succeeded.
 
+    One whose VM was started at its source begins again from preflight: what was copied is stale.
+
     Raises:
         StepError: BUSY, if a process works on it; INVALID, if its credentials are missing.
     """
@@ -153,7 +159,12 @@ def reopen(rundir: RunDir, credentials: dict[str, bytes] | None = None) -> Embed
             remedy="give the manifests again: vmferry retry DIR -f MANIFESTS",
         )
     rundir.reserve_space()
-    record.reopen()
+    if stale.is_stale(record.workflow):
+        message = f"{rundir.root}: what was copied is stale; a new run starts from preflight"
+        print(message, file=sys.stderr)  # noqa: T201
+        record = stale.begin_again(rundir, plan)
+    else:
+        record.reopen()
     return EmbeddedRun(plan.import_.name, rundir, record, lock)
 
 
@@ -247,8 +258,12 @@ def _powered_off_note(rundir: RunDir, workflow: Json) -> str:
     machine_file = rundir.request / MACHINE
     if not machine_file.exists():
         return ""
+    seen = observe(workflow)
     return poweredoff.note(
-        Machine.load(machine_file), Plan.load(rundir.request / PLAN).source.kind, leaves(workflow)
+        Machine.load(machine_file),
+        Plan.load(rundir.request / PLAN).source.kind,
+        leaves(workflow),
+        restored=read_restored(seen) if seen else Restored(),
     )
 
 

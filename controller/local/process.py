@@ -20,7 +20,8 @@ from controller.step_program import folder_options, read_text
 from steps.model.contract import PROGRESS_FILE_ENV, TERMINATION_LOG_ENV, Exit
 from steps.model.document import write_atomically
 from steps.runtime.program import PARENT_ENV
-from workflows.stages import Stage
+from workflows.stages import SOURCE_CHECK, Stage
+from workflows.status.nodes import MAIN
 
 TICK: Final = 0.2
 """Seconds between two reads of a step's progress file."""
@@ -37,6 +38,8 @@ class StepResult:
     code: int
     words: str = ""
     outputs: Mapping[str, str] = field(default_factory=dict)
+    container: str = MAIN
+    """The container that would have ended so in a pod: the stage's own, or the check before it."""
 
 
 class Launcher:
@@ -53,11 +56,22 @@ class Launcher:
         self._lock = lock
         self._cluster = cluster
         self._warn = warn
+        self.options: dict[str, tuple[str, ...]] = {}
+        """Further options of a stage's program, by the stage's name."""
         self._processes: dict[asyncio.subprocess.Process, tuple[str, str | None]] = {}
         self._signals: list[signal.Signals] = []
 
     async def run(self, stage: Stage, disk: str | None, on_progress: OnProgress) -> StepResult:
-        """Run a stage's program to its end. If it succeeds, its documents become part of the request."""
+        """Run a stage's program to its end. If it succeeds, its documents become part of the request.
+
+        The check of the source runs first, as an init container does.
+        """
+        if stage.checks_source:
+            with temporary_folder() as temp:
+                code = await self._process(stage, None, temp, lambda *_: None, program=SOURCE_CHECK)
+                if code != Exit.DONE:
+                    words = read_text(temp.path / "words")
+                    return StepResult(code=code, words=words, container=SOURCE_CHECK)
         # Not in the import's own folder: progress and messages must be written even if that is full.
         with temporary_folder() as temp:
             folder = temp.path
@@ -82,15 +96,22 @@ class Launcher:
     # --- inside
 
     async def _process(
-        self, stage: Stage, disk: str | None, temp: TemporaryFolder, on_progress: OnProgress
+        self,
+        stage: Stage,
+        disk: str | None,
+        temp: TemporaryFolder,
+        on_progress: OnProgress,
+        *,
+        program: str = "",
     ) -> int:
+        """Run the stage's program, or the given one in its place; returns its exit code."""
         folder = temp.path
-        scratch = self._rundir.scratch(disk if disk and stage.scratch else stage.name)
+        scratch = self._rundir.scratch(disk if disk and stage.scratch else program or stage.name)
         scratch.mkdir(parents=True, exist_ok=True)
         before = len(self._signals)
         with self._rundir.log(stage.name, disk).open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                *self._argv(stage, disk, scratch, folder),
+                *self._argv(stage, disk, scratch, folder, program),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -106,8 +127,8 @@ class Launcher:
         # An end by a signal, as a shell and Kubernetes show it: 128 + its number.
         return code if code >= 0 else 128 - code
 
-    def _argv(self, stage: Stage, disk: str | None, scratch: Path, folder: Path) -> list[str]:
-        argv = [sys.executable, "-P", "-m", f"steps.{stage.program}"]
+    def _argv(self, stage: Stage, disk: str | None, scratch: Path, folder: Path, program: str) -> list[str]:
+        argv = [sys.executable, "-P", "-m", f"steps.{program or stage.program}"]
         argv += folder_options(
             request=self._rundir.request,
             scratch=scratch,
@@ -116,6 +137,9 @@ class Launcher:
         )
         argv += ["--into", str(self._rundir.root)]
         argv += ["--disk", disk] if disk else []
+        if program:
+            return argv
+        argv += self.options.get(stage.name, ())
         return [*argv, *(self._cluster.arguments(stage, disk) if self._cluster else [])]
 
     async def _follow(

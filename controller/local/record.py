@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from typing import Final
 
 from steps.model.contract import Exit
-from steps.model.kinds import WORKFLOW
+from steps.model.kinds import GROUP, WORKFLOW
 from workflows.api.conditions import TIME
-from workflows.author.dag import DISKS, FINISH, IMPORT, PARENT, TRANSFER, home
+from workflows.author.dag import DISKS, FINISH, IMPORT, ON_EXIT, PARENT, TRANSFER, home
 from workflows.stages import CLEANUP, Scope, Stage
-from workflows.status.nodes import Json, Phase, attempt_of, node_id
+from workflows.status.nodes import MAIN, Json, Phase, attempt_of, node_id
 
 INTERRUPTED = "the runner was killed while this step ran"
+UNDONE: Final = f"{GROUP}/undone"
+"""Annotation of a run that was undone: when."""
 GROUPS = (TRANSFER, FINISH)
 """The DAGs inside the DAG of the whole import."""
-EXIT_HANDLER = "onExit"
 """The last part of the exit handler's node name; the node is a DAG."""
 
 
@@ -54,7 +56,7 @@ class Record:
     def path(self, stage: Stage, disk: str | None, disks: Iterable[str] = ()) -> str:
         """The node name of a stage, as Argo builds it from the enclosing groups."""
         if stage.scope is Scope.EXIT:
-            return f"{self._name}.{EXIT_HANDLER}.{stage.name}"
+            return f"{self._name}.{ON_EXIT}.{stage.name}"
         group = next((dag for dag in GROUPS if dag in (home(stage), PARENT.get(home(stage)))), "")
         parent = f"{self._name}.{group}" if group else self._name
         if disk is not None:
@@ -97,8 +99,16 @@ class Record:
         self.save()
         return True
 
-    def end(self, path: str, number: int, code: int, words: str, outputs: Mapping[str, str]) -> None:
-        """End an attempt with its exit code and termination message."""
+    def end(
+        self,
+        path: str,
+        number: int,
+        code: int,
+        words: str,
+        outputs: Mapping[str, str],
+        container: str = MAIN,
+    ) -> None:
+        """End an attempt with its exit code and termination message, as those of that container."""
         attempt = self._nodes[node_id(self._name, f"{path}({number})")]
         phase = Phase.SUCCEEDED if code == Exit.DONE else Phase.FAILED
         results: Json = {"exitCode": str(code)}
@@ -106,7 +116,7 @@ class Record:
             results["parameters"] = [{"name": name, "value": value} for name, value in outputs.items()]
         attempt.update(phase=phase, finishedAt=now(), outputs=results)
         if phase is Phase.FAILED:
-            attempt["message"] = f"main: Error (exit code {code}): {words}".rstrip(": ")
+            attempt["message"] = f"{container}: Error (exit code {code}): {words}".rstrip(": ")
         self.save()
 
     def end_stage(self, path: str, message: str = "") -> None:
@@ -150,10 +160,16 @@ class Record:
         self.workflow["status"].update(phase=Phase.RUNNING, startedAt=now(), finishedAt=None, message="")
         self.save()
 
+    def undo(self) -> None:
+        """Record that the import was undone: it has failed, and a retry begins again from preflight."""
+        self.workflow["metadata"].setdefault("annotations", {})[UNDONE] = now()
+        self.workflow["status"].update(phase=Phase.FAILED, finishedAt=now(), message="undone")
+        self.save()
+
     # --- inside
 
     def _must_run_again(self, node: Json) -> bool:
-        if node["name"].startswith(f"{self._name}.{EXIT_HANDLER}"):
+        if node["name"].startswith(f"{self._name}.{ON_EXIT}"):
             return True
         if node["type"] in ("DAG", "TaskGroup"):
             return False
@@ -177,8 +193,8 @@ class Record:
         for group in GROUPS:
             if path.startswith(f"{self._name}.{group}."):
                 self._group(f"{self._name}.{group}", "DAG", group, None)
-        if path.startswith(f"{self._name}.{EXIT_HANDLER}."):
-            self._group(f"{self._name}.{EXIT_HANDLER}", "DAG", CLEANUP, None)
+        if path.startswith(f"{self._name}.{ON_EXIT}."):
+            self._group(f"{self._name}.{ON_EXIT}", "DAG", CLEANUP, None)
         if disk is not None:
             self._group(f"{self._name}.{TRANSFER}.{DISKS}", "TaskGroup", "disk", None)
             self._group(path.rpartition(".")[0], "DAG", "disk", disk)

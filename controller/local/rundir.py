@@ -17,7 +17,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.document import write_atomically
 from steps.model.plan import Plan
 from steps.runtime.program import PLAN
-from steps.targets.directory import STATE_FOLDER
+from steps.targets.directory import DOCUMENTS, STATE_FOLDER
 from workflows.stages import CHECKS
 from workflows.status.nodes import Phase, leaves, phase_of
 
@@ -151,6 +151,26 @@ class RunDir:
         """Reserve space for the state, so that it can be saved when a disk fills the filesystem."""
         with contextlib.suppress(OSError), self._reserve.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, RESERVE)
+
+    def delete_copies(self) -> list[str]:
+        """Delete everything that was copied or found; the plan and the credentials stay. Returns the disks.
+
+        For a new run from preflight: nothing of it may be taken for a copy of the VM as it is now.
+        """
+        disks = self.published_disks()
+        for path in (*map(Path, disks), *(self.root / name for name in DOCUMENTS)):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(self.notes / "published", ignore_errors=True)
+        shutil.rmtree(self.notes / "scratch", ignore_errors=True)
+        for path in self.request.iterdir():
+            if path.name != PLAN:
+                path.unlink()
+        return disks
+
+    def published_disks(self) -> list[str]:
+        """The paths of the disks in the folder (`steps.targets.directory`)."""
+        records = sorted((self.notes / "published").glob("*.json"))
+        return [str(file) for record in records for file in self.root.glob(f"{record.stem}.*")]
 
     def delete_leftovers(self) -> None:
         """Delete what a succeeded import no longer needs: credentials, scratch, reserved space."""

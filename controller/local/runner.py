@@ -20,7 +20,17 @@ from steps.model.mapping import shape
 from steps.model.plan import Plan
 from steps.runtime.program import MACHINE, PLAN
 from workflows.author.dag import DISKS, FINISH, IMPORT, TRANSFER, home
-from workflows.stages import CHECKS, DEFAULT_LIMITS, Capability, Limit, Scope, Stage, stages_for
+from workflows.stages import (
+    CHECKS,
+    DEFAULT_LIMITS,
+    HALT,
+    RELEASE_SOURCE,
+    Capability,
+    Limit,
+    Scope,
+    Stage,
+    stages_for,
+)
 from workflows.status.conditions import admission_warnings, read_admission
 from workflows.status.leftovers import leftovers
 from workflows.status.nodes import Phase, root_cause
@@ -248,7 +258,7 @@ class Runner:
         except StepError as error:  # no port for serving
             attempt = StepResult(code=error.code, words=str(error))
         attempt = self._with_sibling_blamed(attempt, stage, disk)
-        self._record.end(path, number, attempt.code, attempt.words, attempt.outputs)
+        self._record.end(path, number, attempt.code, attempt.words, attempt.outputs, attempt.container)
         self._changed()
         return attempt
 
@@ -267,14 +277,27 @@ class Runner:
         """
         cause = root_cause(self._record.workflow)
         untouched = cause is not None and cause.stage in CHECKS and not is_retryable(cause.exit_code or 1)
+        outcome = Phase.FAILED if self._stopping.is_set() or self._record.failed() else Phase.SUCCEEDED
         for stage in self._exit:
             path = self._path(stage.name, None)
             if untouched:
                 self._record.skip(path, stage, None, Phase.SKIPPED, "nothing was changed")
+            elif stage.name == HALT and outcome is Phase.SUCCEEDED:
+                self._record.skip(path, stage, None, Phase.SKIPPED, "the import has succeeded")
             else:
+                self._launcher.options[stage.name] = self._exit_options(stage, outcome)
                 await self._run_to_end(path, stage, None)
         for leftover in leftovers(observe(self._record.workflow)) or ():
             self._warn(f"left at the source: {leftover}")
+
+    def _exit_options(self, stage: Stage, outcome: Phase) -> tuple[str, ...]:
+        """How the import ended, and for the one with the source whether the VM at the target is stopped."""
+        options = ("--outcome", str(outcome))
+        if stage.name != RELEASE_SOURCE:
+            return options
+        runs_vms = any(other.name == HALT for other in self._exit)
+        halted = self._record.phase(self._path(HALT, None)) if runs_vms else Phase.SKIPPED
+        return (*options, "--halt", str(halted or Phase.OMITTED))
 
     # --- names
 

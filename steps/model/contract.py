@@ -31,7 +31,7 @@ LAST_WORDS_LIMIT: Final = 4096
 
 
 class Exit(enum.IntEnum):
-    """The exit codes. 10-19: a person must act. 20: see the sibling step. Any other failure: retryable.
+    """The exit codes. 10-19 and 21: a person must act. 20: see the sibling step. Any other: retryable.
 
     64 and 65 belong to Argo's executor and are never used.
     """
@@ -60,6 +60,8 @@ class Exit(enum.IntEnum):
 
     SIBLING = 20
     """This step succeeded; the parallel step for the same disk failed. A retry runs both."""
+    STALE = 21
+    """The VM was started at its source after its disks were copied. Only a new run from preflight helps."""
 
     UNREACHABLE = 30
     """The source or the target does not answer, or stopped answering. Retried."""
@@ -75,7 +77,7 @@ class Exit(enum.IntEnum):
     @property
     def permanent(self) -> bool:
         """Whether a retry is useless until a person acts."""
-        return Exit.INVALID <= self <= Exit.CONFLICT
+        return Exit.INVALID <= self <= Exit.CONFLICT or self is Exit.STALE
 
     @property
     def word(self) -> str:
@@ -84,8 +86,8 @@ class Exit(enum.IntEnum):
 
 
 def is_retryable(code: int) -> bool:
-    """The retry rule for the embedded runner and for Argo: everything except 0, 10-19 and 20."""
-    return code != Exit.DONE and not Exit.INVALID <= code <= Exit.SIBLING
+    """The retry rule for the embedded runner and for Argo: everything except 0 and 10-21."""
+    return code != Exit.DONE and not Exit.INVALID <= code <= Exit.STALE
 
 
 class StepError(Exception):

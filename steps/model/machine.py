@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from steps.model import unique
 from steps.model.document import Document
+from steps.model.power import PowerMark
 
 T = TypeVar("T")
 MOST_DEVICES: Final = 256
@@ -175,6 +176,8 @@ class Machine(Document):
     tools_running: bool = False
     change_version: str = ""
     """Changes with the VM's configuration; part of a disk's identity when an export resumes."""
+    mark: PowerMark | None = None
+    """When preflight described it: only a shutdown after that was the import's own."""
     concerns: tuple[Concern, ...] = ()
 
     @model_validator(mode="after")

@@ -102,6 +102,15 @@ class Gate(enum.StrEnum):
     START = "start"
 
 
+class OnFailure(enum.StrEnum):
+    """What happens to a VM that the import shut down when the import fails for good or is cancelled."""
+
+    KEEP_OFF = "keepOff"
+    """It stays off, so that a retry resumes with what was copied."""
+    RESTORE_POWER = "restorePower"
+    """It is started again, which makes everything that was copied stale."""
+
+
 class ImportRef(Document):
     """The import that this plan belongs to."""
 
@@ -227,5 +236,6 @@ class Plan(Document):
     skip_preflight_checks: bool = False
     target: TargetPlan
     approvals: tuple[Gate, ...] = ()
+    on_failure: OnFailure = OnFailure.KEEP_OFF
     scratch: ScratchPlan = ScratchPlan()
     limits: ImportLimits = ImportLimits()

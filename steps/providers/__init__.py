@@ -19,6 +19,7 @@ from steps.disk.land import Landed
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat, PowerPlan, SourcePlan
+from steps.model.power import PowerMark
 from steps.model.sources import SourceKind
 from steps.runtime.stop import Stop
 
@@ -52,6 +53,24 @@ class Provider(Protocol):
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:
         """Shut down the VM; a VM that is off is not touched. Raises StepError: POWER."""
+
+    def power_on(self, machine: Machine) -> None:
+        """Start the VM and wait until it runs; a VM that runs is not touched. Raises StepError: POWER."""
+
+    def is_on(self, machine: Machine) -> bool:
+        """Whether the VM runs now. Raises StepError: NOT_FOUND if it was deleted."""
+
+    def power_mark(self, machine: Machine) -> PowerMark:
+        """The present moment in the VM's power history. Raises StepError: DENIED if it cannot be seen."""
+
+    def was_started_since(self, machine: Machine, mark: PowerMark) -> str | None:
+        """Why the VM may have run since the mark, as a clause; None if it is proved that it has not.
+
+        A VM that was started and is off again has run. Raises StepError: UNREACHABLE, DENIED, NOT_FOUND.
+        """
+
+    def was_shut_down_since(self, machine: Machine, mark: PowerMark) -> bool:
+        """Whether this account asked for a shutdown since the mark, and nobody started the VM after it."""
 
     def export(
         self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: ProgressCallback

@@ -24,6 +24,8 @@ from steps.runtime.stop import Stop
 from steps.targets.target import ProgressCallback, Published
 
 CHECKSUMS: Final = "SHA256SUMS"
+DOCUMENTS: Final = ("machine.json", CHECKSUMS, MANIFEST_FILE)
+"""What is written next to the disks."""
 STATE_FOLDER: Final = ".vmferry"
 """The folder for everything that is not a result of the import."""
 
@@ -75,7 +77,7 @@ class DirectoryTarget:
 
     def _build(self, machine: Machine, shape: Shape) -> Sequence[str]:
         disks = [Published.load(self._records / f"{disk.id}.json") for disk in machine.disks]
-        machine.save(self._into / "machine.json")
+        machine.save(self._into / DOCUMENTS[0])
         checksums = "".join(f"{disk.sha256}  {disk.name}\n" for disk in disks)
         write_atomically(self._into / CHECKSUMS, checksums)
         claims = {disk.id: volume_name(shape.name, disk.id) for disk in disks}
@@ -88,6 +90,11 @@ class DirectoryTarget:
 
     def wait(self, shape: Shape) -> None:
         """Nothing to do."""
+
+    def halt(self) -> Sequence[str]:
+        """Nothing to stop: a folder runs no VM. Its files remain."""
+        records = sorted(self._records.glob("*.json"))
+        return [str(self._into / Published.load(record).name) for record in records]
 
     def _is_published(self, published: Published, report: ProgressCallback) -> bool:
         path = self._into / published.name

@@ -57,3 +57,10 @@ class Target(Protocol):
 
     def wait(self, shape: Shape) -> None:
         """Return when the VM runs."""
+
+    def halt(self) -> Sequence[str]:
+        """Stop the VM and mark what was made stale; returns what remains, one object each.
+
+        Raises:
+            StepError: BUSY, if the VM does not stop in time.
+        """

@@ -8,6 +8,7 @@ from steps.disk.land import Landed
 from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat, PowerPlan
+from steps.model.power import PowerMark
 from steps.providers import Inventory, ProgressCallback, Provider
 
 
@@ -33,6 +34,21 @@ class FakeProvider(Provider):
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:
         raise AssertionError("power_off must not be called")
+
+    def power_on(self, machine: Machine) -> None:
+        raise AssertionError("power_on must not be called")
+
+    def is_on(self, machine: Machine) -> bool:
+        raise AssertionError("is_on must not be called")
+
+    def power_mark(self, machine: Machine) -> PowerMark:
+        return PowerMark()
+
+    def was_started_since(self, machine: Machine, mark: PowerMark) -> str | None:
+        raise AssertionError("was_started_since must not be called")
+
+    def was_shut_down_since(self, machine: Machine, mark: PowerMark) -> bool:
+        raise AssertionError("was_shut_down_since must not be called")
 
     def export(
         self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: ProgressCallback

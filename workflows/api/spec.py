@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 from pydantic.alias_generators import to_camel
 
 from steps.model.kinds import API_VERSION, GROUP
-from steps.model.plan import Gate, InterfaceModel, MacPolicy
+from steps.model.plan import Gate, InterfaceModel, MacPolicy, OnFailure
 from steps.model.sources import SourceKind
 
 
@@ -168,6 +168,12 @@ class VirtualMachineImportSpec(Model):
         default=(),
         description="steps that wait until a person approves them with the annotation "
         f"{GROUP}/approve: poweroff or start",
+    )
+    on_failure: Annotated[OnFailure | None, BeforeValidator(_empty_to_none)] = Field(
+        default=None,
+        description="what happens to the source VM if the import fails for good or is cancelled. keepOff: a "
+        "VM that the import shut down stays off, and a retry resumes; restorePower: it is started again, and "
+        "a retry copies everything again; default keepOff",
     )
     suspend: Flag | None = Field(
         default=None, description="if true, no further step starts; running steps finish"

@@ -1,7 +1,7 @@
 """The stage table as nested DAGs, as Argo runs them. Pure.
 
     import{ preflight … transfer{ poweroff disks⟨disk⟩{ export … image } } finish{ build … start } }
-    cleanup{ release-source, delete-scratch }        the exit handler
+    cleanup{ halt … release-source … delete-scratch }        the exit handler
 
 In no DAG does a stage wait for a group, directly or indirectly; only a group may. Otherwise a retry in Argo
 would not end. For each failed stage, Argo sets the groups on the path from it back to the root to Running:
@@ -22,6 +22,8 @@ IMPORT: Final = "import"
 TRANSFER: Final = "transfer"
 DISKS: Final = "disks"
 FINISH: Final = "finish"
+ON_EXIT: Final = "onExit"
+"""The last part of the name of its node (argo-workflows workflow/common, GenerateOnExitNodeName)."""
 PARENT: Final = {DISKS: TRANSFER, TRANSFER: IMPORT, FINISH: IMPORT}
 """DAGs that are a task of the same name in another DAG."""
 

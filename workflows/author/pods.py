@@ -22,11 +22,11 @@ The names of volumes and keys are the agreement with the steps; see docs/referen
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, NamedTuple
 
-from hera.workflows import Container, Parameter, Resources, RetryStrategy
+from hera.workflows import Container, Parameter, Resources, RetryStrategy, UserContainer
 from hera.workflows import models as m
 
 from steps.model import names
@@ -34,12 +34,21 @@ from steps.model.contract import CREDENTIALS, OUTPUTS, REQUEST, SCRATCH, Exit
 from steps.model.sources import SourceKind
 from workflows import argo_names
 from workflows.author.installation import Installation
-from workflows.stages import Image, Limit, Retry, Scope, Stage
+from workflows.stages import HALT, RELEASE_SOURCE, SOURCE_CHECK, Image, Limit, Retry, Scope, Stage
 
 RUN: Final = "{{workflow.parameters.run}}"
 SOURCE: Final = "{{workflow.parameters.source}}"
 DISK: Final = "{{inputs.parameters.disk}}"
 WORKFLOW: Final = "{{workflow.name}}"
+UNDO: Final = "{{workflow.parameters.undo}}"
+KEEP_OFF: Final = "keep-off"
+"""The parameter of a cleanup that stops and starts no VM."""
+OUTCOME: Final = "{{workflow.status}}"
+"""How the import ended; known to the exit handler only."""
+RECORD: Final = PurePosixPath("/run/power")
+"""Where the check of the source finds the record of `poweroff`."""
+FETCH: Final = "power-record"
+"""The init container that fetches the record of `poweroff`, before the one that checks the source."""
 PROBE_SECONDS: Final = 5
 """Seconds that a probe waits for an answer."""
 TOKEN: Final = PurePosixPath("/run/address/token")
@@ -49,6 +58,7 @@ API_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 API_TOKEN_SECONDS: Final = 3600
 """How long a token of a pod lasts; the kubelet renews it in time."""
 
+WISHES: Final = {"--undo": UNDO, "--keep-off": f"{{{{workflow.parameters.{KEEP_OFF}}}}}"}
 ARGUMENTS: Final[dict[str, dict[str, str]]] = {
     "admit": {"--workflow": WORKFLOW},
     "serve": {"--token-file": str(TOKEN), "--workflow": WORKFLOW},
@@ -57,6 +67,8 @@ ARGUMENTS: Final[dict[str, dict[str, str]]] = {
         "--origin": names.origin(RUN, DISK, "{{workflow.namespace}}"),
         "--workflow": WORKFLOW,
     },
+    HALT: {"--outcome": OUTCOME, **WISHES},
+    RELEASE_SOURCE: {"--outcome": OUTCOME, "--halt": "{{inputs.parameters.halt}}", **WISHES},
 }
 """Options that a step needs only in a cluster, with their values."""
 PUBLISHED: Final = {"machine.json": names.machine(RUN), "volumes.json": names.volumes(WORKFLOW)}
@@ -64,9 +76,19 @@ PUBLISHED: Final = {"machine.json": names.machine(RUN), "volumes.json": names.vo
 
 RETRYABLE: Final = (
     f"lastRetry.status == 'Error' || asInt(lastRetry.exitCode) < {Exit.INVALID:d}"
-    f" || asInt(lastRetry.exitCode) > {Exit.SIBLING:d}"
+    f" || asInt(lastRetry.exitCode) > {Exit.STALE:d}"
 )
 """`contract.is_retryable` for Argo. The exit code is a string, "-1" while unknown (docs/retries.md)."""
+CHECKED: Final = (
+    f"({RETRYABLE}) && not (lastRetry.message matches "
+    f"'^({FETCH}|{SOURCE_CHECK}): [A-Za-z]+ [(]exit code (1[0-9]|2[01])[)]')"
+)
+"""The rule for a stage with a check of the source, which is an init container.
+
+Argo reports the exit code of `main` only, so `lastRetry.exitCode` is "-1" if an init container fails
+(workflow/controller/operator.go, getExitCode, buildRetryStrategyLocalScope). But the node's message begins
+with the name of that container and its exit code (inferFailedReason), and `lastRetry.message` has it.
+"""
 
 
 def container(
@@ -74,8 +96,8 @@ def container(
 ) -> Container:
     """The template of a stage that is a program. `published` are the documents that exist when it runs."""
     share = settings.share(stage.name)
-    per_disk = stage.scope is Scope.DISK
     volumes = _volumes(stage, settings, published)
+    checks = _source_check(stage, settings, kind, volumes) if stage.checks_source else NO_CHECK
     return Container(
         name=stage.name,
         image=f"{settings.repository}/{image(stage, kind)}:{settings.tag}",
@@ -88,18 +110,19 @@ def container(
         resources=Resources(
             cpu_request=share.cpu, memory_request=share.memory, memory_limit=share.memory_limit
         ),
-        volumes=[volume for volume, _ in volumes],
+        volumes=[volume for volume, _ in (*volumes, *checks.volumes)],
         volume_mounts=[mount for _, mount in volumes],
+        init_containers=checks.containers or None,
         labels=_labels(stage),
-        inputs=[Parameter(name="disk")] if per_disk else [],
+        inputs=_inputs(stage),
         outputs=_outputs(stage),
         ports=[m.ContainerPort(name="http", container_port=names.PORT)] if _serves(stage) else None,
         readiness_probe=_ready() if _serves(stage) else None,
         synchronization=semaphore(stage.limit) if stage.limit else None,
-        retry_strategy=retry(stage.retry),
+        retry_strategy=retry(stage.retry, CHECKED if stage.checks_source else RETRYABLE),
         # Kubernetes uses the last lines of the log if a step died without a message.
         termination_message_policy="FallbackToLogsOnError",
-        pod_spec_patch=main_patch() if stage.api else None,
+        pod_spec_patch=token_patch(stage) if stage.api else None,
     )
 
 
@@ -120,11 +143,11 @@ def arguments(stage: Stage) -> list[str]:
     return [word for option in options.items() for word in option]
 
 
-def retry(rule: Retry) -> RetryStrategy:
+def retry(rule: Retry, expression: str = RETRYABLE) -> RetryStrategy:
     """A row's rule. No `maxDuration`: Argo makes it the deadline of the running pod as well."""
     return RetryStrategy(
         limit=rule.limit,  # without it Argo ignores the back-off
-        expression=RETRYABLE,  # without a policy this applies to any failure (docs/retries.md)
+        expression=expression,  # without a policy this applies to any failure (docs/retries.md)
         backoff=m.Backoff(duration=f"{rule.first:g}s", factor=int(rule.factor), cap=f"{rule.cap:g}s"),
     )
 
@@ -184,12 +207,15 @@ def executor_patch(settings: Installation) -> str:
     )
 
 
-def main_patch() -> str:
+def token_patch(stage: Stage) -> str:
     """A patch of the pods whose program uses the API; Argo applies it after `executor_patch`.
 
+    Of the init containers of a check only `power-record` gets the token: `unchanged` has the credentials.
     Lists merge by the names of containers and volumes, and by the paths of mounts.
     """
-    return _patch({"containers": [{"name": "main", "volumeMounts": [_API_MOUNT]}]})
+    containers = {"containers": [{"name": "main", "volumeMounts": [_API_MOUNT]}]}
+    fetch = {"initContainers": [{"name": FETCH, "volumeMounts": [_API_MOUNT]}]}
+    return _patch(fetch | containers if stage.checks_source else containers)
 
 
 # --- inside
@@ -221,8 +247,82 @@ def _patch(patch: Mapping[str, object]) -> str:
 Mounted = tuple[m.Volume, m.VolumeMount]
 
 
+class SourceCheck(NamedTuple):
+    """The init containers of a stage that checks the source, and the volumes that only they mount."""
+
+    containers: list[UserContainer | m.UserContainer]
+    volumes: list[Mounted]
+
+
+NO_CHECK: Final = SourceCheck([], [])
+
+
+def _source_check(
+    stage: Stage, settings: Installation, kind: SourceKind, mounted: Sequence[Mounted]
+) -> SourceCheck:
+    """Two init containers, so that none has both the source's credentials and a right in the cluster.
+
+    `power-record` has the token of the stage's identity (`token_patch`) and no credentials: it fetches what
+    `poweroff` recorded. `unchanged` has the credentials and no token: it asks the source. Files are their
+    only connection. Every attempt of the stage runs them again, right before its own program.
+    """
+    request = next(mount for _, mount in mounted if mount.name == "request")
+    record, own, no_token = (
+        m.Volume(name=name, empty_dir=m.EmptyDirVolumeSource(size_limit=m.Quantity(root=size)))
+        for name, size in (("power", "1Mi"), ("check", settings.tmp_size), ("no-token", "1Mi"))
+    )
+    source, credentials = _secret("source", names.credentials(RUN), str(CREDENTIALS))
+    to_record = m.VolumeMount(name="power", mount_path=str(RECORD))
+    to_own = m.VolumeMount(name="check", mount_path=str(OUTPUTS))
+    # Without the patches Kubernetes mounts the pod's token into each container, but not over another mount.
+    to_no_token = m.VolumeMount(name="no-token", mount_path=API_FOLDER, read_only=True)
+    fetch = _init_container(
+        FETCH,
+        image(stage, kind),
+        ["python", "-m", "steps.power_record", "--workflow", WORKFLOW, "--to", str(RECORD)],
+        [request, to_record],
+        settings,
+    )
+    check = _init_container(
+        SOURCE_CHECK,
+        kind.provider,
+        ["python", "-m", f"steps.{SOURCE_CHECK}", "--record", str(RECORD), "--scratch", str(OUTPUTS)],
+        [
+            request,
+            to_record.model_copy(update={"read_only": True}),
+            to_own,
+            credentials,
+            to_no_token,
+        ],
+        settings,
+    )
+    extra = [(record, to_record), (own, to_own), (no_token, to_no_token), (source, credentials)]
+    return SourceCheck([fetch, check], extra)
+
+
+def _init_container(
+    name: str, image: str, command: Sequence[str], mounts: list[m.VolumeMount], settings: Installation
+) -> UserContainer:
+    share = settings.share(name)
+    return UserContainer(
+        name=name,
+        image=f"{settings.repository}/{image}:{settings.tag}",
+        image_pull_policy=settings.pull_policy,
+        command=list(command[:3]),
+        args=list(command[3:]),
+        security_context=restricted(),
+        resources=Resources(
+            cpu_request=share.cpu, memory_request=share.memory, memory_limit=share.memory_limit
+        ),
+        volume_mounts=mounts,
+        termination_message_policy="FallbackToLogsOnError",
+    )
+
+
 def _volumes(stage: Stage, settings: Installation, published: Collection[str]) -> list[Mounted]:
-    volumes = [_request(published), _tmp(settings.tmp_size)]
+    # The exit handler also runs where preflight found no VM.
+    maybe = ["machine.json"] if stage.name == RELEASE_SOURCE else []
+    volumes = [_request(published, maybe), _tmp(settings.tmp_size)]
     if stage.credentials:
         volumes.append(_secret("source", names.credentials(RUN), str(CREDENTIALS)))
     if stage.address:
@@ -232,9 +332,14 @@ def _volumes(stage: Stage, settings: Installation, published: Collection[str]) -
     return volumes
 
 
-def _request(published: Collection[str]) -> Mounted:
+def _request(published: Collection[str], maybe: Collection[str]) -> Mounted:
+    """The folder of the request. A pod waits for the `published` documents, but not for those in `maybe`."""
     given = [names.request(RUN), *(name for document, name in PUBLISHED.items() if document in published)]
     sources = [m.VolumeProjection(config_map=m.ConfigMapProjection(name=name)) for name in given]
+    sources += [
+        m.VolumeProjection(config_map=m.ConfigMapProjection(name=PUBLISHED[document], optional=True))
+        for document in maybe
+    ]
     volume = m.Volume(name="request", projected=m.ProjectedVolumeSource(sources=sources))
     return volume, m.VolumeMount(name="request", mount_path=str(REQUEST), read_only=True)
 
@@ -255,6 +360,13 @@ def _scratch() -> Mounted:
     return m.Volume(name="scratch", persistent_volume_claim=source), m.VolumeMount(
         name="scratch", mount_path=str(SCRATCH)
     )
+
+
+def _inputs(stage: Stage) -> list[Parameter]:
+    """A disk, or how the stop of the VM at the target ended."""
+    if stage.scope is Scope.DISK:
+        return [Parameter(name="disk")]
+    return [Parameter(name=HALT)] if stage.name == RELEASE_SOURCE else []
 
 
 def _labels(stage: Stage) -> dict[str, str]:

@@ -19,14 +19,25 @@ from steps.model.sources import SourceKind
 from workflows import argo_names
 from workflows.author.dag import DISKS, FINISH, IMPORT, TRANSFER, Graph, exit_graph, graph
 from workflows.author.installation import Installation
-from workflows.author.pods import DISK, RUN, container, executor_patch, pod_security, semaphore
-from workflows.stages import CLEANUP, Identity, Limit, Scope, Stage, stages_for
+from workflows.author.pods import (
+    DISK,
+    KEEP_OFF,
+    RUN,
+    UNDO,
+    container,
+    executor_patch,
+    pod_security,
+    semaphore,
+)
+from workflows.stages import CLEANUP, HALT, RELEASE_SOURCE, Identity, Limit, Scope, Stage, stages_for
 
 Json = dict[str, Any]
 
 TITLE: Final = "workflows.argoproj.io/title"
 DESCRIPTION: Final = "workflows.argoproj.io/description"
 DISPLAY_NAME: Final = "workflows.argoproj.io/display-name"
+ENDED: Final = ("Succeeded", "Skipped", "Omitted", "Failed", "Errored")
+"""Every end of a task, as a condition of the next one (docs/enhanced-depends-logic.md)."""
 NO_SIDECARS: Final = {"sidecar.istio.io/inject": "false"}
 """A mesh's sidecar does not end when the step does (docs/sidecar-injection.md)."""
 
@@ -66,6 +77,7 @@ def _workflow(settings: Installation, kind: SourceKind) -> WorkflowTemplate:
         ),
         arguments=[
             *(Parameter(name=name) for name in ("run", "source")),
+            *(Parameter(name=name, value="false", enum=["true", "false"]) for name in ("undo", KEEP_OFF)),
             *(Parameter(name=f"approve-{gate}", value="false", enum=["true", "false"]) for gate in Gate),
         ],
     )
@@ -105,20 +117,23 @@ def _dags(dags: Graph, stages: Sequence[Stage]) -> None:
 
 
 def _exit_handler(stages: Sequence[Stage]) -> None:
-    """The DAG of what runs at the end. A task waits for another one only if the stage table has that edge.
+    """The DAG of what runs at the end: one task after the other, however the one before ended.
 
     Argo runs it like a single handler: it passes on to the tasks that they belong to the handler, so they run
     after a stop, too (workflow/controller/dag.go, onExitTemplate). This needs the handler's own display name,
     `WORKFLOW.onExit` (IsPartOfExitHandler in pkg/apis/workflow/v1alpha1).
     """
-    after_success = {stage.name for stage in stages if stage.after_success}
+    conditions = {stage.name: "{{workflow.status}} == Succeeded" for stage in stages if stage.after_success}
+    conditions[HALT] = f"{{{{workflow.status}}}} != Succeeded || {UNDO} == true"
     with DAG(name=CLEANUP):
         for name, waits in exit_graph(stages).items():
+            ended = [f"({' || '.join(f'{before}.{phase}' for phase in ENDED)})" for before in waits]
             Task(
                 name=name,
                 template=name,
-                depends=" && ".join(waits) or None,
-                when="{{workflow.status}} == Succeeded" if name in after_success else None,
+                depends=" && ".join(ended) or None,
+                when=conditions.get(name),
+                arguments={HALT: f"{{{{tasks.{HALT}.status}}}}"} if name == RELEASE_SOURCE else {},
             )
 
 

@@ -15,6 +15,7 @@ from steps.model import names
 from steps.model.plan import Gate, Plan
 from workflows import argo_names
 from workflows.author.installation import Installation
+from workflows.author.pods import KEEP_OFF
 from workflows.author.template import DESCRIPTION, TITLE, Json
 
 
@@ -25,9 +26,13 @@ def author(
     attempt: int = 0,
     owner: str = "",
     limits: str = argo_names.DEFAULT,
+    undo: bool = False,
+    keeps_off: bool = False,
 ) -> Json:
-    """The Workflow that carries out `plan`.
+    """The Workflow that carries out `plan`; with `undo` its exit handler undoes the import.
 
+    With `keeps_off` the exit handler stops and starts no VM: the cleanup of an import that has succeeded is
+    repeated by a Workflow that is stopped, so its own status is not that of the import.
     `attempt` counts the Workflows for the same request; `owner` is the uid of the request's ConfigMap, which
     exists only after the ConfigMap was created; `limits` is the key of the source's limits. The request has
     everything else that a step needs.
@@ -43,15 +48,23 @@ def author(
         annotations={TITLE: title(plan), DESCRIPTION: description(plan, attempt)},
         owner_references=[_owner(plan.run, owner)] if owner else None,
         workflow_template_ref=m.WorkflowTemplateRef(name=argo_names.template_name(plan.source.kind)),
-        arguments=[Parameter(name=name, value=value) for name, value in parameters(plan, limits).items()],
+        arguments=[
+            Parameter(name=name, value=value)
+            for name, value in parameters(plan, limits, undo=undo, keeps_off=keeps_off).items()
+        ],
     ).to_dict()
     return document
 
 
-def parameters(plan: Plan, limits: str) -> dict[str, str]:
+def parameters(plan: Plan, limits: str, *, undo: bool = False, keeps_off: bool = False) -> dict[str, str]:
     """Values that differ between imports and that Argo itself needs. They are fixed before the run."""
-    gates = {f"approve-{gate}": "true" if gate in plan.approvals else "false" for gate in Gate}
-    return {"run": plan.run, "source": limits, **gates}
+    gates = {f"approve-{gate}": _flag(gate in plan.approvals) for gate in Gate}
+    wishes = {"undo": _flag(undo), KEEP_OFF: _flag(keeps_off), **gates}
+    return {"run": plan.run, "source": limits, **wishes}
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
 
 
 def title(plan: Plan) -> str:

@@ -24,7 +24,7 @@ FAILURES: Final = frozenset({STEP_FAILED, *(code.word for code in Exit if code i
 """Reasons that say why a step failed."""
 STAGE_BY_NAME: Final = {stage.name: stage for stage in STAGES}
 _ROW: Final = {stage.name: row for row, stage in enumerate(STAGES)}
-_WORDLESS: Final = re.compile(r"(?:main: )?([A-Za-z]+ \(exit code -?\d+\))(?:: ?)?")
+_WORDLESS: Final = re.compile(r"(?:(?:main|unchanged): )?([A-Za-z]+ \(exit code -?\d+\))(?:: ?)?")
 _OLD_FORM: Final = re.compile(r"(?:Error|OOMKilled) \(exit code -?\d+\): (.+)", re.DOTALL)
 """Argo before 3.7 does not name the container."""
 

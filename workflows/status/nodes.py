@@ -8,16 +8,20 @@ code reads a status of the embedded runner and one of Argo.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from steps.model.contract import Exit
-from workflows.author.dag import PARENT
-from workflows.stages import CLEANUP, EXIT_STAGES, STAGES
+from workflows.author.dag import ON_EXIT, PARENT
+from workflows.stages import CLEANUP, EXIT_STAGES, SOURCE_CHECK, STAGES
 
 Json = dict[str, Any]
+
+MAIN: Final = "main"
+"""The container of a stage's program; `unchanged` is an init container before it."""
 
 
 class Phase(enum.StrEnum):
@@ -46,6 +50,10 @@ class Phase(enum.StrEnum):
 
 GROUPS: Final = frozenset(PARENT)
 """Tasks that contain stages. A group that Argo omits has a node of the type Skipped, like a stage."""
+_CONTAINERS: Final = (f"{MAIN}: ", f"{SOURCE_CHECK}: ")
+_CHECK_FAILED: Final = re.compile(rf"{SOURCE_CHECK}: \w+ \(exit code (\d{{1,3}})\)")
+"""Argo's message about the failed init container. It reports an exit code of `main` only (operator.go,
+getExitCode), but puts the code of any container into the message (inferFailedReason)."""
 _ROWS: Final = {stage.name: row for row, stage in enumerate(STAGES)}
 
 
@@ -84,7 +92,7 @@ class Leaf:
     @property
     def step_message(self) -> str:
         """The step's own message, without the container and exit code that Argo puts in front."""
-        if not self.message.startswith("main: "):
+        if not self.message.startswith(_CONTAINERS):
             return self.message
         _, separator, words = self.message.partition("): ")
         if separator:
@@ -117,13 +125,16 @@ def _order(leaf: Leaf) -> tuple[bool, float, int, str]:
 def _leaf(stage: str, disk: str | None, attempts: list[Json]) -> Leaf:
     last = max(attempts, key=attempt_of)
     done, total = progress_of(last)
+    message = last.get("message", "").strip()
     code = last.get("outputs", {}).get("exitCode")
+    if code is None and (check := _CHECK_FAILED.match(message)):
+        code = check[1]
     return Leaf(
         stage=stage,
         disk=disk,
         phase=Phase(last.get("phase") or Phase.PENDING),
         attempts=len(attempts),
-        message=last.get("message", "").strip(),
+        message=message,
         exit_code=int(code) if code is not None else None,
         done=done,
         total=total,
@@ -138,7 +149,7 @@ def stage_of(node: Mapping[str, Any]) -> str:
     The exit handler is cleanup; in Workflows of earlier versions it is a stage and not a group.
     """
     last = str(node["name"]).rsplit(".", 1)[-1].split("(", 1)[0]
-    return CLEANUP if last == "onExit" else last
+    return CLEANUP if last == ON_EXIT else last
 
 
 def disk_of(node: Mapping[str, Any]) -> str | None:

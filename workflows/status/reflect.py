@@ -31,6 +31,7 @@ from workflows.status.conditions import disk_conditions, import_conditions, mapp
 from workflows.status.observed import Observed, observe
 from workflows.status.phase import CANCELLED, GONE, PARKED, SUCCEEDED, Outcome, outcome
 from workflows.status.progress import duration, row
+from workflows.status.restored import for_new_run, is_undone, restored_in_run, with_restored
 
 PROGRESS: Final = "vmimport.v2v.kubevirt.io/progress"
 """Annotation of the import with its percentage, after kubevirt/vm-import-operator."""
@@ -56,27 +57,32 @@ def reflect(
     An object that is not a Workflow, or a Workflow of an earlier generation, does not change the status.
     """
     before = previous or ImportStatus()
-    if before.import_status == ImportPhase.RUNNING:
+    if before.import_status == ImportPhase.RUNNING or (workflow is None and is_undone(before)):
         return before
     if workflow is None:
         return status_without_workflow(before, now)
     seen = observe(workflow)
-    if seen is None or _is_outdated(seen, before):
+    if seen is None or _is_outdated(seen, before) or _is_of_undone_run(seen, before):
         return before
     run = _reference(seen, import_, before)
     base = _kept_part(before, run)
     kind = _kind(import_)
-    note = poweredoff.note(machine, kind, seen.leaves, base.powered_off)
+    restored = restored_in_run(seen, base.import_conditions)
+    note = poweredoff.note(machine, kind, seen.leaves, base.powered_off, restored)
     status = _status_of_run(seen, import_, base, run, now, shape, holder_names, note)
-    off = poweredoff.powered_off(machine, seen.leaves, base.powered_off)
-    return status.model_copy(update={"powered_off": off})
+    off = poweredoff.powered_off(machine, seen.leaves, base.powered_off, restored)
+    conditions = with_restored(status.import_conditions, restored, now)
+    return status.model_copy(update={"powered_off": off, "import_conditions": conditions})
 
 
 def announce(
     import_: VirtualMachineImport, previous: ImportStatus | None, run: WorkflowReference, now: datetime
 ) -> ImportStatus:
     """The status to write before a Workflow is created, so that a killed controller creates no second one."""
-    base = _kept_part(previous or ImportStatus(), run)
+    before = previous or ImportStatus()
+    base = _kept_part(before, run)
+    if base is not before:
+        base = base.model_copy(update={"import_conditions": for_new_run(base.import_conditions, now)})
     result = Outcome(
         ImportPhase.NEW, ConditionStatus.UNKNOWN, "Announced", "", f"Workflow {run.name} will be created"
     )
@@ -124,6 +130,11 @@ def _is_outdated(seen: Observed, before: ImportStatus) -> bool:
     """Whether this Workflow was created for an earlier generation than the announced one."""
     run = before.workflow
     return bool(run and run.name != seen.name and run.generation > (seen.generation or run.generation))
+
+
+def _is_of_undone_run(seen: Observed, before: ImportStatus) -> bool:
+    """Whether this Workflow belongs to a run that a person has undone: it is deleted soon."""
+    return bool(before.workflow and before.workflow.name == seen.name) and is_undone(before)
 
 
 def _reference(seen: Observed, import_: VirtualMachineImport, before: ImportStatus) -> WorkflowReference:

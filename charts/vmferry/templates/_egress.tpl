@@ -1,7 +1,7 @@
 {{/* Which pods may connect to what: for each NetworkPolicy of egress.yaml the pods, and parts of "vmferry.egressRules".
 Every pod of a Workflow may reach the API server, where Argo's executor reports; a new stage gets nothing more. Pods that
-check a source (stage verify) are not part of a Workflow and have no token. The controller connects to no source; kopf
-connects to the API server by its name, kubernetes.default.svc. */}}
+check a source (stage verify) are not part of a Workflow and have no token. build and start check it in an init container.
+The controller connects to no source; kopf connects to the API server by its name, kubernetes.default.svc. */}}
 {{- define "vmferry.egress" -}}
 {{- $stage := "migration.harvesterhci.io/stage" -}}
 {{- $release := dict "app.kubernetes.io/name" "vmferry" "app.kubernetes.io/instance" .Release.Name -}}
@@ -14,7 +14,7 @@ steps:
 sources:
   pods:
     matchExpressions:
-      - {key: {{ $stage }}, operator: In, values: [preflight, poweroff, export, release-source, verify]}
+      - {key: {{ $stage }}, operator: In, values: [preflight, poweroff, export, build, start, release-source, verify]}
   to: [nameServers, sources, moreForSources]
 image:
   pods:

@@ -28,10 +28,12 @@ from controller.operator.decide.actions import (
     RemoveAnnotation,
     RemoveFinalizer,
     RunCleanup,
+    RunUndo,
     StopWorkflow,
     SubmitWorkflow,
     SuspendWorkflow,
     SyncCredentials,
+    SyncRequest,
     UpdateStatus,
 )
 from controller.operator.decide.control import CANCELLED, SUSPENDED, SUSPENDED_SECONDS
@@ -107,9 +109,15 @@ class Actor:
             case DeleteRuns():
                 self._delete_runs(action)
             case RunCleanup():
-                self._run_cleanup(action)
+                name = argo_names.give_back(action.plan.run, action.attempt)
+                self._run_exit_handler(action, name, keeps_off=action.keeps_off)
             case KeepForCleanup():
                 self._keep_for_cleanup(action)
+            case RunUndo():
+                name = argo_names.undo(action.plan.run, action.attempt)
+                self._run_exit_handler(action, name, undo=True)
+            case SyncRequest():
+                self._ensure_request(action.plan, action.spec)
             case DryRun():
                 self._dry_run(action)
             case StopWorkflow():
@@ -200,15 +208,20 @@ class Actor:
             for name in (names.request(run), names.planned(run)):
                 self._cluster.delete(CONFIG_MAP, name, self._namespace)
 
-    def _run_cleanup(self, action: RunCleanup) -> None:
+    def _run_exit_handler(
+        self, action: RunCleanup | RunUndo, name: str, *, undo: bool = False, keeps_off: bool = False
+    ) -> None:
         """A Workflow that is stopped before it starts runs only its exit handler (seen, Argo 4.1.2)."""
         request = self._cluster.get(CONFIG_MAP, names.request(action.plan.run), self._namespace)
         if request is None:
             return
         self._refuse_foreign(CONFIG_MAP, request, action.plan)
         self._put_credentials(action.plan, action.credentials, request, "")
-        workflow = author(action.plan, self._options.installation, owner=request["metadata"]["uid"])
-        workflow["metadata"]["name"] = argo_names.give_back(action.plan.run, action.attempt)
+        owner = request["metadata"]["uid"]
+        workflow = author(
+            action.plan, self._options.installation, owner=owner, undo=undo, keeps_off=keeps_off
+        )
+        workflow["metadata"]["name"] = name
         workflow["spec"]["shutdown"] = "Stop"
         self._create_workflow(workflow, action.plan)
         record = _cleanups_of(request).after_another(self._clock())

@@ -13,6 +13,7 @@ from workflows.status import watchdog
 from workflows.status.leftovers import SOURCE_LEFTOVERS
 from workflows.status.messages import FAILURES, RETRYING
 from workflows.status.phase import SUCCEEDED
+from workflows.status.restored import NEW_RUN, RESTORED
 
 
 class EventText(NamedTuple):
@@ -56,6 +57,7 @@ def events_between(before: ImportStatus, after: ImportStatus) -> Iterator[EventT
         yield from _condition_event(before, after, SUCCEEDED)
     yield from _condition_event(before, after, PLANNED)
     yield from _leftovers_event(before, after)
+    yield from _restored_event(before, after)
     for kind in watchdog.AlarmKind:
         yield from _alarm_event(before, after, kind)
 
@@ -108,6 +110,16 @@ def _leftovers_event(before: ImportStatus, after: ImportStatus) -> Iterator[Even
     is_clean = new.status == ConditionStatus.FALSE
     if old is not None or not is_clean:
         yield EventText(SOURCE_LEFTOVERS, new.message, warning=not is_clean)
+
+
+def _restored_event(before: ImportStatus, after: ImportStatus) -> Iterator[EventText]:
+    """The source VM runs again, or should run and does not. A new run has its own Event."""
+    old, new = find(before.import_conditions, RESTORED), find(after.import_conditions, RESTORED)
+    if new is None or _key(old) == _key(new) or new.reason == NEW_RUN:
+        return
+    done = new.status == ConditionStatus.TRUE
+    reason = "SourcePowerRestored" if done else "SourcePowerNotRestored"
+    yield EventText(reason, new.message, warning=not done)
 
 
 def _alarm_event(before: ImportStatus, after: ImportStatus, kind: str) -> Iterator[EventText]:

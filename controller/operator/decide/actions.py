@@ -121,6 +121,8 @@ class RunCleanup:
     plan: Plan
     attempt: int
     credentials: Mapping[str, str] = field(repr=False)
+    keeps_off: bool = False
+    """Only release: no VM is stopped or started, as the import has succeeded, or may have."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,24 @@ class KeepForCleanup:
     """Label the request of a deleted import, so that it stays until its source is clean."""
 
     run: str
+
+
+@dataclass(frozen=True)
+class RunUndo:
+    """Run the exit handler alone: it stops the VM at the target, then starts the VM at the source."""
+
+    plan: Plan
+    attempt: int
+    credentials: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SyncRequest:
+    """Update a field of the run's request that the exit handler reads, while the run continues."""
+
+    plan: Plan
+    spec: str
+    """Digest of the spec that is carried out."""
 
 
 @dataclass(frozen=True)
@@ -152,12 +172,14 @@ class EmitEvent:
 RunAction = (
     SubmitWorkflow
     | SyncCredentials
+    | SyncRequest
     | DeleteSecrets
     | DeleteCredentials
     | DeleteRuns
     | DeleteWorkflows
     | RunCleanup
     | KeepForCleanup
+    | RunUndo
     | DryRun
 )
 WorkflowAction = StopWorkflow | SuspendWorkflow | ApproveGate

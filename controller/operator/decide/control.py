@@ -13,11 +13,12 @@ from controller.operator.decide.actions import (
     RemoveAnnotation,
     StopWorkflow,
     SuspendWorkflow,
+    SyncRequest,
 )
 from controller.operator.observe.facts import Facts
 from controller.operator.options import Options
 from steps.model.kinds import GROUP, Object
-from steps.model.plan import Gate
+from steps.model.plan import Gate, OnFailure
 from steps.model.workflow_nodes import nodes_of
 from workflows.api.annotations import APPROVE
 from workflows.status.nodes import Phase
@@ -90,6 +91,16 @@ def _suspended_since(workflow: Object) -> datetime | None:
 def _earlier_seconds(workflow: Object) -> int:
     text = _annotations(workflow).get(SUSPENDED_SECONDS, "")
     return int(text) if text.isdecimal() and len(text) < 10 else 0
+
+
+def sync_request(facts: Facts) -> Iterator[Action]:
+    """A changed `spec.onFailure` reaches the exit handler of the Workflow that runs."""
+    request = facts.request
+    if request is None or request.plan is None:
+        return
+    wanted = facts.import_.spec.on_failure or OnFailure.KEEP_OFF
+    if request.plan.on_failure is not wanted:
+        yield SyncRequest(request.plan.model_copy(update={"on_failure": wanted}), request.spec_digest)
 
 
 def was_cancelled(workflow: Object | None) -> bool:

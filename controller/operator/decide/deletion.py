@@ -25,7 +25,7 @@ from controller.operator.decide.actions import (
 )
 from controller.operator.decide.leftovers import AtSource
 from controller.operator.decide.status import deletion_status
-from controller.operator.observe.facts import Facts
+from controller.operator.observe.facts import ENDED, Facts
 from controller.operator.options import Options
 from steps.model import names
 from workflows.api.conditions import stamp
@@ -82,6 +82,8 @@ def _remaining_actions(facts: Facts, now: datetime) -> tuple[Action, ...] | None
     if seen is not None and not facts.has_ended:
         # A stop was requested. A cleanup of an earlier failure must not count as that of this Workflow.
         return (DeleteWorkflows((facts.cleanup.name,)),) if facts.cleanup is not None else ()
+    if facts.undo is not None and facts.undo.phase not in ENDED:
+        return ()  # the VM at the source may be starting
     if facts.status.workflow is None or not leftovers.at_source(facts, now).is_pending:
         return None
     return tuple(leftovers.next_cleanup(facts, now, at_once=True))

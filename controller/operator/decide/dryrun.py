@@ -16,7 +16,7 @@ from steps.model.volumes import Volumes
 from workflows.api.conditions import find, put
 from workflows.api.status import Condition, ConditionStatus, ImportStatus, PlannedReference
 from workflows.dryrun import disk_address, planned_manifest
-from workflows.stages import stages_for
+from workflows.stages import planned_names
 from workflows.status.phase import SUCCEEDED
 
 PLANNED: Final = "Planned"
@@ -129,7 +129,7 @@ def _lines(plan: Plan, machine: Machine, vm: Shape) -> Iterator[str]:
     source = plan.source
     yield f"{machine.path or machine.name} of {source.kind} {source.namespace}/{source.name}"
     yield f"becomes VirtualMachine {vm.namespace}/{vm.name}, {'started' if vm.start else 'not started'}"
-    yield f"steps: {', '.join(stage.name for stage in stages_for(plan.target.kind))}"
+    yield f"steps: {', '.join(planned_names(plan.target.kind))}"
     yield "not checked: whether the target accepts the VM; the step admit checks this when the import runs"
     yield ""
     yield f"CPU     {machine.vcpus} vCPUs -> {vm.topology}"

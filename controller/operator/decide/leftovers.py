@@ -22,6 +22,7 @@ from workflows.api.status import Condition, ConditionStatus, ImportPhase, Import
 from workflows.status.leftovers import SOURCE_LEFTOVERS, cleaned_at, leftovers, may_have_left
 from workflows.status.observed import Observed
 from workflows.status.phase import has_succeeded
+from workflows.status.restored import read_restored, with_restored
 
 LIMIT: Final = timedelta(days=30)
 """How long the cleanup is repeated."""
@@ -69,10 +70,13 @@ def at_source(facts: Facts, now: datetime) -> AtSource:
     return AtSource(left, not can_look or (since is not None and now - since >= LIMIT))
 
 
-def next_cleanup(facts: Facts, now: datetime, *, at_once: bool = False) -> Iterator[Action]:
+def next_cleanup(
+    facts: Facts, now: datetime, *, at_once: bool = False, keeps_off: bool = False
+) -> Iterator[Action]:
     """The actions that repeat the cleanup, if it is time; only for a run with something pending.
 
-    `at_once`: the first one needs no pause.
+    `at_once`: the first one needs no pause. `keeps_off`: it stops and starts no VM, even if the import has
+    failed and asks for it (`spec.onFailure`); after a success it never does.
     """
     request, credentials = facts.request, _credentials(facts)
     if request is None or request.plan is None or credentials is None or facts.cleanup_runs:
@@ -83,18 +87,32 @@ def next_cleanup(facts: Facts, now: datetime, *, at_once: bool = False) -> Itera
         return  # the event of a source that answers again leads here at once
     if facts.cleanup is not None:
         yield DeleteWorkflows((facts.cleanup.name,))
-    yield RunCleanup(request.plan, request.cleanups.attempts, credentials)
+    keeps_off = keeps_off or has_succeeded(facts.status)
+    yield RunCleanup(request.plan, request.cleanups.attempts, credentials, keeps_off)
 
 
 def with_leftovers(facts: Facts, status: ImportStatus, found: AtSource, now: datetime) -> ImportStatus:
     """The status with the condition about the source; without it if no step has touched the source.
 
+    Also with what a repeated cleanup has done about the power of the VM there (`spec.onFailure`).
+
     A succeeded import has it only if something was left: it needs no statement that nothing is.
     """
+    if facts.cleanup is not None:
+        conditions = with_restored(status.import_conditions, read_restored(facts.cleanup), now)
+        status = status.model_copy(update={"import_conditions": conditions})
     is_new = find(status.import_conditions, SOURCE_LEFTOVERS) is None
     if is_new and (not _was_touched(facts) or (has_succeeded(status) and not found.is_pending)):
         return status
     condition = _condition(found, where(facts))
+    return status.model_copy(update={"import_conditions": put(status.import_conditions, condition, now)})
+
+
+def with_result(
+    facts: Facts, status: ImportStatus, left: tuple[str, ...] | None, now: datetime
+) -> ImportStatus:
+    """The status with the result of an undo, whose Workflow is deleted afterwards."""
+    condition = _condition(AtSource(left), where(facts))
     return status.model_copy(update={"import_conditions": put(status.import_conditions, condition, now)})
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from controller.operator.decide import control, deletion, expiry, leftovers
+from controller.operator.decide import control, deletion, expiry, leftovers, undo
 from controller.operator.decide.actions import (
     Action,
     AddFinalizer,
@@ -43,7 +43,7 @@ from controller.operator.options import Options
 from steps.model.contract import Exit
 from steps.model.plan import Plan
 from workflows import argo_names, texts
-from workflows.api.annotations import RETRY
+from workflows.api.annotations import RETRY, UNDO
 from workflows.api.conditions import find, put
 from workflows.api.status import (
     Condition,
@@ -52,10 +52,12 @@ from workflows.api.status import (
     ImportStatus,
     WorkflowReference,
 )
+from workflows.plan import run_name
 from workflows.stages import STAGES
 from workflows.status import watchdog
 from workflows.status.phase import CANCELLED, PARKED, SUCCEEDED, has_succeeded
 from workflows.status.reflect import announce, reflect
+from workflows.status.restored import is_stale
 
 SECRET_SECONDS: Final = 30.0
 """Seconds until an import that waits for a Secret notices its change."""
@@ -117,6 +119,8 @@ def _requeue_seconds(facts: Facts, options: Options, now: datetime) -> float:
 def _actions(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
     if _is_foreign_status(facts):
         yield from _handle_foreign_status(facts, now)
+    elif (UNDO in facts.annotations or facts.undo is not None) and not facts.other_controller:
+        yield from undo.decide(facts, now)
     elif has_succeeded(facts.status):
         yield from _end_succeeded(facts, now)
     elif facts.other_controller:
@@ -281,20 +285,23 @@ def _dry_run(facts: Facts) -> Iterator[Action]:
 
 
 def _start(facts: Facts, options: Options, now: datetime) -> Iterator[Action]:
-    """Announce and create a Workflow; reuse the existing request if it is for the same VM."""
+    """Announce and create a Workflow; reuse the existing request if it is for the same VM.
+
+    After the VM was started at its source, everything that was copied is stale: a new run takes its place.
+    """
     plan, credentials = facts.plan, facts.resolved.credentials
     if plan is None or credentials is None:
         return
     old = facts.run
-    is_same_vm = bool(old) and not _is_other_vm(facts, plan)
-    run = old if is_same_vm else plan.run
-    attempt = _attempt_number(facts) if is_same_vm else 0
+    resumes = bool(old) and not _is_other_vm(facts, plan) and not is_stale(facts.status)
+    run = old if resumes else _new_run(facts, plan)
+    attempt = _attempt_number(facts) if resumes else 0
     name = argo_names.workflow_name(run, attempt)
     yield AddFinalizer()
     yield UpdateStatus(_announcement(facts, name, run, options, now))
     for reason, message in _warnings(facts):
         yield EmitEvent(reason, message, warning=True)
-    if old and not is_same_vm:
+    if old and not resumes:
         yield DeleteRuns((old,))
     yield SubmitWorkflow(plan.model_copy(update={"run": run}), attempt, facts.digest, credentials)
     if facts.other_workflows or facts.seen or facts.cleanup:
@@ -309,6 +316,18 @@ def _warnings(facts: Facts) -> Iterator[tuple[str, str]]:
         yield IMPORTED_BEFORE, facts.imported_before
     if facts.unchecked_networks:
         yield "NetworksNotChecked", facts.unchecked_networks
+
+
+def _new_run(facts: Facts, plan: Plan) -> str:
+    """The name of a new run. Its number is the import's generation, or the next one after the last run's.
+
+    The name of the last run is not used again: its claims may still be deleted.
+    """
+    if not facts.run:
+        return plan.run
+    metadata = facts.import_.metadata
+    last = int(facts.run.rpartition("-g")[2])
+    return run_name(metadata.name, metadata.uid, max(metadata.generation, last + 1))
 
 
 def _attempt_number(facts: Facts) -> int:
@@ -363,6 +382,7 @@ def _follow_workflow(facts: Facts, options: Options, now: datetime) -> Iterator[
     status = leftovers.without_leftovers(status)
     alarm = None if facts.seen is None else watchdog.find_alarm(facts.seen, facts.pods, now)
     yield UpdateStatus(watchdog.with_alarm(facts.status, status, alarm, now))
+    yield from control.sync_request(facts)
     yield from control.control_workflow(facts, options, now)
     yield from _sync_credentials(facts)
     if RETRY in facts.annotations and facts.seen is not None and facts.seen.stopped:

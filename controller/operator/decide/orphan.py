@@ -29,4 +29,5 @@ def decide(facts: Facts, now: datetime) -> tuple[Action, ...]:
         )
     if not leftovers.at_source(facts, now).is_pending:
         return (DeleteRuns((facts.run,)),)
-    return tuple(leftovers.next_cleanup(facts, now))
+    # Whether the import has succeeded is not known any more, so no VM is stopped or started.
+    return tuple(leftovers.next_cleanup(facts, now, keeps_off=True))

@@ -108,6 +108,8 @@ class Facts:
     """Other Workflows of the run, and whether they have ended."""
     cleanup: Observed | None = None
     """The latest Workflow that runs only the cleanup."""
+    undo: Observed | None = None
+    """The Workflow that undoes the run."""
     rival: Rival | None = None
     """Known only for an import that would start otherwise."""
     unchecked_networks: str = ""
@@ -294,8 +296,9 @@ def with_run(cluster: Cluster, options: Options, facts: Facts) -> Facts:
 
 def _with_workflows(facts: Facts, run: str, workflows: list[Object]) -> Facts:
     cleanups = [found for found in workflows if argo_names.is_give_back(found["metadata"]["name"], run)]
-    cleanup = max(cleanups, key=_age, default=None)
-    imports = [workflow for workflow in workflows if workflow not in cleanups]
+    undos = [found for found in workflows if argo_names.is_undo(found["metadata"]["name"], run)]
+    cleanup, undo = max(cleanups, key=_age, default=None), max(undos, key=_age, default=None)
+    imports = [workflow for workflow in workflows if workflow not in (*cleanups, *undos)]
     current = _current_workflow(imports, facts.status)
     return replace(
         facts,
@@ -303,6 +306,7 @@ def _with_workflows(facts: Facts, run: str, workflows: list[Object]) -> Facts:
         seen=observe(current) if current else None,
         other_workflows=tuple(_name_and_end(workflow) for workflow in imports if workflow is not current),
         cleanup=observe(cleanup) if cleanup else None,
+        undo=observe(undo) if undo else None,
     )
 
 

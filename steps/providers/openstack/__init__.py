@@ -2,8 +2,8 @@
 
 cloud     log in, ask                    find     a server by name or UUID
 faults    errors                         facts    what the services know of it; describe: as a document
-copies    snapshot, volume, image        power    shutting it down, once; export: one disk
-quotas    room for the copies
+copies    snapshot, volume, image        power    shutting it down and starting it, once; export: one disk
+quotas    room for the copies            history  whether it was started
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import structlog
 from steps.disk.land import Landed
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat, PowerPlan
+from steps.model.power import PowerMark
 from steps.providers import Access, Inventory, ProgressCallback, Provider
-from steps.providers.openstack import cloud, describe, export, facts, find, power, quotas
+from steps.providers.openstack import cloud, describe, export, facts, find, history, power, quotas
 from steps.providers.openstack.copies import Copies
 
 __all__ = ["OpenstackProvider", "connect"]
@@ -82,6 +83,21 @@ class OpenstackProvider:
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:
         power.power_off(self._cloud, self._access.run, machine, policy)
+
+    def power_on(self, machine: Machine) -> None:
+        power.power_on(self._cloud, machine)
+
+    def is_on(self, machine: Machine) -> bool:
+        return power.is_on(self._cloud, machine)
+
+    def power_mark(self, machine: Machine) -> PowerMark:
+        return history.mark(self._cloud, machine)
+
+    def was_started_since(self, machine: Machine, mark: PowerMark) -> str | None:
+        return history.started_since(self._cloud, machine, mark)
+
+    def was_shut_down_since(self, machine: Machine, mark: PowerMark) -> bool:
+        return history.shut_down_since(self._cloud, machine, mark)
 
     def export(
         self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: ProgressCallback

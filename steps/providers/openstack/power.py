@@ -1,4 +1,4 @@
-"""Shutdown of a server: requested once, and never for one that is off."""
+"""Shutdown and start of a server: each requested once, and never where nothing is to be done."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ from steps.providers.openstack.waiting import CLOCK, POLL_SECONDS
 log = structlog.get_logger()
 
 OFF: Final = "SHUTOFF"
+ON: Final = "ACTIVE"
+START_SECONDS: Final = 300.0
+"""How long Nova may take to start a server."""
 SLACK_SECONDS: Final = 300.0
 """Over the time of grace: Nova gives a guest `os_shutdown_timeout` of its image, or 60 s, then ends it
 (nova.conf, shutdown_timeout)."""
@@ -40,7 +43,7 @@ def power_off(cloud: Cloud, run: str, machine: Machine, policy: PowerPlan) -> No
     what = f"cannot stop server {machine.name}"
     end, is_requested = CLOCK() + policy.grace_seconds + SLACK_SECONDS, False
     while (server := _read_server(cloud, machine)).status != OFF:
-        if server.status != "ACTIVE":
+        if server.status != ON:
             raise StepError(Exit.POWER, what, f"it is {server.status}", "bring it to ACTIVE or SHUTOFF")
         if not server.task_state:
             if is_requested:
@@ -56,6 +59,33 @@ def power_off(cloud: Cloud, run: str, machine: Machine, policy: PowerPlan) -> No
         if CLOCK() > end:
             raise StepError(Exit.UNREACHABLE, what, f"it is still {server.task_state or server.status}")
         cloud.stop.sleep(POLL_SECONDS)
+
+
+def power_on(cloud: Cloud, machine: Machine) -> None:
+    """Start the server and wait until it is ACTIVE; one that is ACTIVE is not touched.
+
+    Raises:
+        StepError: POWER, if its status does not allow a start, or it is not ACTIVE in time.
+    """
+    what = f"cannot start server {machine.name}"
+    end, is_requested = CLOCK() + START_SECONDS, False
+    while (server := _read_server(cloud, machine)).status != ON:
+        if not server.task_state:
+            if server.status != OFF or is_requested:
+                why = f"it is {server.status}" + (
+                    ", although Nova was asked to start it" if is_requested else ""
+                )
+                raise StepError(Exit.POWER, what, why, "check the server's action log, then start it by hand")
+            _request_start(cloud, server, what)
+            is_requested = True
+        if CLOCK() > end:
+            raise StepError(Exit.POWER, what, f"it is still {server.task_state or server.status}")
+        cloud.stop.sleep(POLL_SECONDS)
+
+
+def is_on(cloud: Cloud, machine: Machine) -> bool:
+    """Whether the server runs now. Raises StepError: NOT_FOUND if it was deleted."""
+    return bool(_read_server(cloud, machine).status == ON)
 
 
 def _check_export_possible(cloud: Cloud, run: str, machine: Machine, what: str) -> None:
@@ -75,6 +105,17 @@ def _check_export_possible(cloud: Cloud, run: str, machine: Machine, what: str) 
 
 def _read_server(cloud: Cloud, machine: Machine) -> Any:
     return cloud.read(f"read server {machine.name}", lambda: cloud.compute.get_server(machine.source_id))
+
+
+def _request_start(cloud: Cloud, server: Any, what: str) -> None:
+    """Nova sets `task_state` before it answers os-start (nova/compute/api.py, start)."""
+    log.info("asking Nova to start the server", server=server.id)
+    try:
+        cloud.change(f"start server {server.name}", lambda: cloud.compute.start_server(server.id))
+    except StepError as error:
+        if getattr(server, "is_locked", False):
+            raise StepError(Exit.POWER, what, "it is locked", "unlock it, then start it by hand") from error
+        raise
 
 
 def _request_stop(cloud: Cloud, server: Any, what: str) -> None:

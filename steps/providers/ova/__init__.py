@@ -17,6 +17,7 @@ from pathlib import Path
 from steps.disk.land import Landed
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat, PowerPlan
+from steps.model.power import PowerMark
 from steps.providers import Access, Inventory, ProgressCallback, Provider
 from steps.providers.ova import describe, export
 from steps.providers.ova.appliance import Appliance
@@ -62,6 +63,23 @@ class OvaProvider:
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:
         """Nothing to do: a VM in an archive does not run."""
+
+    def power_on(self, machine: Machine) -> None:
+        """Nothing to do: a VM in an archive does not run."""
+
+    def is_on(self, machine: Machine) -> bool:
+        return False
+
+    def power_mark(self, machine: Machine) -> PowerMark:
+        """The content of the package: an archive is not started, but it may be replaced."""
+        return PowerMark(position=self._appliance.content_digest())
+
+    def was_started_since(self, machine: Machine, mark: PowerMark) -> str | None:
+        is_same = mark.position == self._appliance.content_digest()
+        return None if is_same else f"{self._appliance.package.display_url} was replaced by another package"
+
+    def was_shut_down_since(self, machine: Machine, mark: PowerMark) -> bool:
+        return False
 
     def export(
         self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: ProgressCallback

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from functools import cached_property
 
@@ -25,6 +26,19 @@ class Appliance:
     @cached_property
     def _descriptor(self) -> tuple[str, bytes]:
         return self.package.descriptor()
+
+    def content_digest(self) -> str:
+        """A digest over the descriptor and the manifest, if that is near: it changes with what they describe.
+
+        Not over what the server says of the file: some servers give another ETag or time with each answer.
+        """
+        digest = hashlib.sha256(self._descriptor[1])
+        package_manifest = self.manifest(full_scan=False)
+        if package_manifest is not None:
+            known = {file: expected.value for file, expected in package_manifest.digests.items()}
+            for file, value in sorted({**package_manifest.unknown, **known}.items()):
+                digest.update(f"{file}\0{value}\0".encode())
+        return digest.hexdigest()
 
     @property
     def name(self) -> str:

@@ -4,7 +4,8 @@ session   log in, log out            find       datacenters and VMs by name, pat
 hosts     whether the ESXi host of a VM's disks can be reached
 leftovers what killed attempts left  describe   a VM (devices, networks, concerns) as a document
 faults    errors                     power      shutting it down, once
-privileges  what the account may do  lease      an export lease kept alive; export: one disk over it
+privileges  what the account may do  history    whether it was started; power_on: starting it again
+lease     an export lease kept alive export     one disk over it
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ from pathlib import Path
 from steps.disk.land import Landed
 from steps.model.machine import Disk, Machine
 from steps.model.plan import DiskFormat, PowerPlan
+from steps.model.power import PowerMark
 from steps.providers import Access, Inventory, ProgressCallback, Provider
 from steps.providers.vmware import (
     collector,
     describe,
     export,
     find,
+    history,
     hosts,
     leftovers,
     networks,
     power,
+    power_on,
     privileges,
 )
 from steps.providers.vmware.paths import join_path
@@ -100,6 +104,23 @@ class VsphereProvider:
 
     def power_off(self, machine: Machine, policy: PowerPlan) -> None:
         power.power_off(self._session, machine, policy, self._access.state_folder)
+
+    def power_on(self, machine: Machine) -> None:
+        folder = self._datacenter().vm_folder
+        datacenter = collector.read_one(self._session, folder, "parent").get("parent")
+        power_on.power_on(self._session, machine, datacenter)
+
+    def is_on(self, machine: Machine) -> bool:
+        return power_on.is_on(self._session, machine)
+
+    def power_mark(self, machine: Machine) -> PowerMark:
+        return history.mark(self._session, machine)
+
+    def was_started_since(self, machine: Machine, mark: PowerMark) -> str | None:
+        return history.started_since(self._session, machine, mark)
+
+    def was_shut_down_since(self, machine: Machine, mark: PowerMark) -> bool:
+        return history.shut_down_since(self._session, machine, mark)
 
     def export(
         self, machine: Machine, disk: Disk, out: Path, disk_format: DiskFormat, report: ProgressCallback

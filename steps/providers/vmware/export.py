@@ -17,7 +17,7 @@ from steps.model.contract import Exit, StepError
 from steps.model.machine import Disk, Machine, Power
 from steps.model.plan import DiskFormat
 from steps.providers import ProgressCallback
-from steps.providers.vmware import collector, describe, devices, lease
+from steps.providers.vmware import collector, describe, devices, history, lease
 from steps.providers.vmware.devices import Hardware, Slot
 from steps.providers.vmware.session import Session
 
@@ -108,10 +108,12 @@ def _current_disk(session: Session, machine: Machine, disk: Disk, what: str) -> 
     # A power-off may change it too: the relevant properties were compared above.
     if version != machine.change_version:
         log.info("the VM's configuration was changed since it was described", disk=disk.id)
+    last_start = history.last_start(session, machine)
     return _CurrentDisk(
         slot=slot,
         is_only_disk=len(hardware.virtual_disks()) == 1,
-        identity=f"{machine.instance_uuid}/{disk.uuid or disk.key}/{version}",
+        # The last start counts too: a guest that writes need not change the VM's configuration.
+        identity=f"{machine.instance_uuid}/{disk.uuid or disk.key}/{version}/{last_start}",
     )
 
 

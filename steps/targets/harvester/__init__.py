@@ -1,8 +1,8 @@
 """Harvester as target: a VirtualMachineImage per disk, a claim per image, a VirtualMachine over the claims.
 
 docs/reference/harvester.md describes what is made, marked and let go. This package is the cluster side of
-`admit`, `image`, `build` and `start` (identity `target`), of `serve` (`sibling`), and of `delete-scratch`
-(`run_objects`).
+`admit`, `image`, `build`, `start` and `halt` (identity `target`), of `serve` (`sibling`), and of
+`delete-scratch` (`run_objects`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from steps.runtime.stop import Stop
 from steps.targets.harvester import markers
 from steps.targets.harvester.admission_check import AdmissionCheck
 from steps.targets.harvester.completion import NO_WORKFLOW, WorkflowRef
+from steps.targets.harvester.halting import halt
 from steps.targets.harvester.image_state import image_state
 from steps.targets.harvester.integrity import Integrity
 from steps.targets.harvester.ownership import annotations_of
@@ -117,6 +118,9 @@ class HarvesterTarget:
 
     def wait(self, shape: Shape) -> None:
         self._vm_objects.wait(shape)
+
+    def halt(self) -> Sequence[str]:
+        return halt(self._plan, self._cluster, self._stop)
 
 
 def _served_format(image: Object, wanted: DiskFormat) -> DiskFormat:

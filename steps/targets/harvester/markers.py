@@ -27,6 +27,8 @@ PUBLISHED_BY: Final = f"{GROUP}/published-by"
 HANDED_OVER: Final = f"{GROUP}/handed-over"
 """On a VM: it was started, or stays off on request. Since then it belongs to its owner, not the import."""
 
+STALE: Final = f"{GROUP}/stale"
+"""On a VM, its claims and images: since when they are older than the VM at its source (RFC 3339)."""
 BUILT_BY: Final = f"{GROUP}/run"
 """On a VM, an annotation: the run that built it."""
 

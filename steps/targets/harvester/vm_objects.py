@@ -41,6 +41,7 @@ REBUILD_REMEDY: Final = (
     "annotate the import with migration.harvesterhci.io/retry=true: vmferry builds it again"
 )
 """RETRY in Argo repeats only the failed step, not `build`, which has succeeded."""
+STALE_REASON: Final = "its disks are older than those at the source, where the VM was started again"
 READY_SECONDS: Final = 15 * 60.0
 """Seconds that a started VM may take to be ready: its volumes are attached, its image pulled, QEMU starts."""
 
@@ -65,8 +66,15 @@ class VmObjects:
         self._namespace = plan.target.namespace
 
     def build(self, shape: Shape) -> list[str]:
-        """Create the claims and the stopped VM; a VM that is already handed over is not touched."""
+        """Create the claims and the stopped VM; a VM that is already handed over is not touched.
+
+        Raises:
+            StepError: CONFLICT, for a foreign VM, or one of an earlier run that somebody used and that is
+                stale; as `_images` and `verified_claim`.
+        """
         existing = self._find_vm(shape.name)
+        if existing is not None:
+            _refuse_used_and_stale(existing)
         if existing is not None and is_handed_over(existing):
             return [f"VM {shape.name} already exists and belongs to its owner: nothing was changed"]
         images = self._images(shape)
@@ -82,9 +90,12 @@ class VmObjects:
         """Start the VM; only once, as its owner starts and stops it from then on.
 
         Raises:
-            StepError: CONFLICT, if a claim of a disk does not belong to this import.
+            StepError: CONFLICT, if a claim of a disk does not belong to this import; STALE, if the VM was
+                stopped because the VM at its source is used again.
         """
         vm = self._require_vm(shape.name)
+        if markers.STALE in annotations_of(vm):
+            raise StepError(Exit.STALE, f"VM {shape.name} is stale", STALE_REASON, REBUILD_REMEDY)
         if not is_handed_over(vm):
             self._check_volumes(vm, shape)
             metadata = {"annotations": {markers.HANDED_OVER: "started"}}
@@ -196,6 +207,8 @@ class VmObjects:
                     existing = self._require_vm(manifest["metadata"]["name"])
             if existing is not None:
                 self._cluster.apply(manifest)
+                if markers.STALE in annotations_of(existing):
+                    self._patch_vm(shape.name, {"metadata": {"annotations": {markers.STALE: None}}})
 
     def _find_vm(self, name: str) -> Object | None:
         """Our VM or None. Raises StepError (CONFLICT) for a foreign VM."""
@@ -229,6 +242,19 @@ def is_handed_over(machine: Object) -> bool:
     """Whether it was handed over: by `start` or `build`, or by a person who started it meanwhile."""
     started = machine["spec"].get("runStrategy") != objects.HALTED
     return started or markers.HANDED_OVER in annotations_of(machine)
+
+
+def _refuse_used_and_stale(machine: Object) -> None:
+    """Refuse a stale VM that ran here: it may have written something that somebody needs."""
+    if markers.STALE in annotations_of(machine) and markers.HANDED_OVER in annotations_of(machine):
+        metadata = machine["metadata"]
+        where = f"{metadata['name']} -n {metadata['namespace']}"
+        raise StepError(
+            Exit.CONFLICT,
+            f"VM {metadata['namespace']}/{metadata['name']} of an earlier run already exists",
+            f"it is stale: {STALE_REASON}",
+            f"if nobody needs it, delete it (kubectl delete vm {where}), then retry",
+        )
 
 
 def describe_vm_status(status: dict[str, Any]) -> str:

@@ -27,7 +27,7 @@ from steps.runtime import proxy
 from steps.runtime.guard import REDIRECT_HOSTS, Guard
 from tests.unit.workflows.author.rendered import CHART, PROGRAMS, TEMPLATE, Json, keys, parse
 from workflows import argo_names
-from workflows.stages import Identity, Limit
+from workflows.stages import SOURCE_CHECK, Identity, Limit
 
 BUILT: Final = Path(__file__).parents[3] / ".cache" / "bin" / "helm"
 HELM: Final = os.environ.get("HELM") or (str(BUILT) if BUILT.exists() else shutil.which("helm"))
@@ -95,6 +95,13 @@ def test_values_set_the_images() -> None:
         "images.tag": "1.2",
         "images.pullPolicy": "Never",
     }
+    (template,) = [
+        one
+        for one in of_kind("WorkflowTemplate", **images)["vmferry-openstack"]["spec"]["templates"]
+        if one["name"] == "start"
+    ]
+    inits = [one["image"].rpartition("/")[2] for one in template["initContainers"]]
+    assert inits == ["target:1.2", "openstack:1.2"]
     assert container("export", **images)["image"] == "registry.example:5000/mirror/vmferry/vmware:1.2"
     assert container("export", **images)["imagePullPolicy"] == "Never"
     pinned = {**images, "images.digests": {"disk": digest}}
@@ -167,6 +174,8 @@ def containers(spec: Json) -> Iterator[tuple[str, Json]]:
     for one in spec.get("templates", []):
         if "container" in one:
             yield one["name"], one["container"]
+        for init in one.get("initContainers", []):
+            yield f"{one['name']}/{init['name']}", init
     for one in spec.get("template", {}).get("spec", {}).get("containers", []):
         yield one["name"], one
 
@@ -175,6 +184,7 @@ def test_only_pods_that_connect_to_a_source_get_its_proxy() -> None:
     assert dict(with_proxy()) == {}
     stages = [stage.name for stage in PROGRAMS if stage.credentials]
     assert stages == ["preflight", "poweroff", "export", "release-source"]
+    stages += [f"{stage.name}/{SOURCE_CHECK}" for stage in PROGRAMS if stage.checks_source]
     pods = {f"{argo_names.template_name(kind)}/{stage}" for kind in SourceKind for stage in stages}
     found = dict(with_proxy(**PLAIN))
     assert set(found) == pods

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -17,9 +17,11 @@ from steps.model import names
 from steps.model.contract import Exit, is_retryable
 from steps.model.kinds import POD, WORKFLOW, Object
 from steps.model.plan import Plan
+from steps.model.power import POWER
 from tests.real.cluster.lab import Lab
 from tests.real.standins.process import eventually
 from workflows import argo_names
+from workflows.author.pods import FETCH, RECORD
 from workflows.status.nodes import node_id
 
 STAGE_SECONDS: Final = 400.0
@@ -30,6 +32,7 @@ while not all(file.exists() for file in files):
     time.sleep(0.1)
 print(json.dumps({file.stem: file.read_text() for file in files}))
 """
+WRITER: Final = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(sys.argv[2])"
 MARK: Final = re.compile(r"\{\{.*?\}\}")
 
 
@@ -80,6 +83,8 @@ class StagePods:
     lab: Lab
     template: Object
     plan: Plan
+    records: dict[str, str] = field(default_factory=dict)
+    """Results that later stages need, by file name."""
 
     def run(self, stage: str, disk: str = "") -> Ended:
         """Run one stage for one disk or for the VM; it is retried as the contract says.
@@ -117,7 +122,10 @@ class StagePods:
         if code != Exit.DONE or not self._results(stage):
             return Ended(pod, code, words if code else "", {})
         eventually(lambda: self._terminated(pod, "outputs"), f"the results of {pod}")
-        return Ended(pod, code, "", json.loads(self.lab.logs(pod, "outputs")))
+        results = json.loads(self.lab.logs(pod, "outputs"))
+        if stage == "poweroff":
+            self.records[POWER] = results["power"]
+        return Ended(pod, code, "", results)
 
     def manifest(self, stage: str, disk: str = "", attempt: int = 0) -> Object:
         """The pod of a stage."""
@@ -133,6 +141,7 @@ class StagePods:
                 "serviceAccountName": given.get("serviceAccountName", spec["serviceAccountName"]),
                 "securityContext": spec["securityContext"],
                 "terminationGracePeriodSeconds": 5,
+                "initContainers": [self._init(one) for one in given.get("initContainers", [])],
                 "containers": [given["container"] | {"name": "main"}, *self._reader(stage)],
                 "volumes": given["volumes"],
             },
@@ -144,6 +153,13 @@ class StagePods:
     def _stage(self, name: str) -> dict[str, Any]:
         (found,) = [one for one in self.template["spec"]["templates"] if one["name"] == name]
         return dict(found)
+
+    def _init(self, container: Object) -> Object:
+        """The init container. No Workflow has the record of poweroff here, so it is written as it is."""
+        if container["name"] != FETCH:
+            return container
+        target = str(RECORD / POWER)
+        return container | {"command": ["python", "-c", WRITER], "args": [target, self.records[POWER]]}
 
     def _results(self, stage: str) -> list[str]:
         wanted = self._stage(stage).get("outputs", {}).get("parameters", [])
@@ -178,6 +194,8 @@ class StagePods:
             "workflow.status": "Succeeded",
             "workflow.parameters.run": self.plan.run,
             "workflow.parameters.source": argo_names.DEFAULT,
+            "workflow.parameters.undo": "false",
+            "inputs.parameters.halt": "Skipped",
             "inputs.parameters.disk": disk,
         }
         text = MARK.sub(lambda mark: values[mark[0][2:-2].strip()], json.dumps(pod))

@@ -46,6 +46,8 @@ CHANGING: Final = {
     "HttpNfcLeaseAbort",
     "TerminateSession",
 }
+EVENTS: Final = {"CurrentTime", "CreateCollectorForEvents", "ReadNextEvents", "DestroyCollector"}
+"""Calls that read the VM's power history; poweroff makes them after it has shut the VM down."""
 KILLS: Final = Path(__file__).parent / "kills"
 EXPORTED: Final = (EXPORT, "")
 CANCELED_EXPORT: Final = (EXPORT, CANCELED)
@@ -127,6 +129,8 @@ class Place:
     nth: int
     of_all: int
     """Likewise, within the whole import."""
+    in_step: int
+    """How often its step calls that method."""
     poll: bool
     """Whether it comes after a change and may be repeated any number of times."""
 
@@ -156,8 +160,13 @@ def numbered(of_step: Sequence[Json], calls: Sequence[Json]) -> Iterator[Place]:
         if not (poll and method == last):  # of repeated polls only the first counts
             nth = sum(other["method"] == method for other in of_step[: index + 1])
             of_all = sum(other["method"] == method for other in calls[: calls.index(call) + 1])
-            yield Place(step_of(call), method, nth, of_all, poll)
+            in_step = sum(other["method"] == method for other in of_step)
+            yield Place(step_of(call), method, nth, of_all, in_step, poll)
         last = method
+
+
+def calls_too(other: Place, place: Place, steps: Sequence[str]) -> bool:
+    return other.method == place.method and other.step in steps
 
 
 def hold_and_kill(lab: Lab, folder: Path, place: Place, when: str, nth: int, *command: str | Path) -> None:
@@ -172,7 +181,7 @@ def hold_and_kill(lab: Lab, folder: Path, place: Place, when: str, nth: int, *co
 
 
 @pytest.mark.parametrize(
-    "steps", [("preflight",), ("poweroff", "export", "release-source")], ids=lambda s: s[0]
+    "steps", [("preflight",), ("poweroff", "export", "unchanged", "release-source")], ids=lambda s: s[0]
 )
 def test_kill_at_every_reading_call(
     lab: Lab, places: list[Place], tmp_path: Path, steps: tuple[str, ...]
@@ -188,11 +197,11 @@ def test_kill_at_every_reading_call(
     assert {place.step for place, _ in found} == set(steps)
     vm, folder = next(lab.machines), tmp_path / "killed"
     command: tuple[str | Path, ...] = ("run", "-f", lab.manifests(folder, vm), "--into", folder / "out")
-    order = ["preflight", "poweroff", "export", "release-source"]
+    order = ["preflight", "poweroff", "export", "unchanged", "release-source"]
     at = "preflight"
     for place, when in found:
         again = order[order.index(at) : order.index(place.step)]  # these run before it and make such calls
-        before = sum(each.method == place.method for each in places if each.step in again)
+        before = sum({each.step: each.in_step for each in places if calls_too(each, place, again)}.values())
         hold_and_kill(lab, folder, place, when, before + place.nth, *command)
         at, command = place.step, ("retry", folder / "out")
     # The last attempt of export was killed after the disk had landed; earlier ones had no lease yet.
@@ -230,6 +239,7 @@ def test_kill_at_every_changing_call(lab: Lab, places: list[Place], tmp_path: Pa
         "HttpNfcLeaseProgress",
         "HttpNfcLeaseComplete",
         "RetrievePropertiesEx",
+        *EVENTS,
     }
     assert len(cases) >= 12
     for number, (place, when) in enumerate(cases):
@@ -244,7 +254,7 @@ def test_kill_at_every_changing_call(lab: Lab, places: list[Place], tmp_path: Pa
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_kill_at_a_hard_power_off(lab: Lab, tmp_path: Path, when: str) -> None:
     vm = next(lab.machines)
-    place = Place("poweroff", "PowerOffVM_Task", 1, 1, poll=False)
+    place = Place("poweroff", "PowerOffVM_Task", 1, 1, 1, poll=False)
     command = ("run", "-f", lab.manifests(tmp_path, vm, forcePowerOff=True), "--into", tmp_path / "out")
     hold_and_kill(lab, tmp_path, place, when, 1, *command)
     assert retried(lab, tmp_path, vm, lab.small) in expected(place, when)
@@ -253,7 +263,7 @@ def test_kill_at_a_hard_power_off(lab: Lab, tmp_path: Path, when: str) -> None:
 
 def test_kill_during_guest_shutdown(lab: Lab, tmp_path: Path) -> None:
     """The call was carried out, its answer never came, the guest still shuts down: it is not asked again."""
-    place = Place("poweroff", "ShutdownGuest", 1, 1, poll=False)
+    place = Place("poweroff", "ShutdownGuest", 1, 1, 1, poll=False)
     command = ("run", "-f", lab.manifests(tmp_path, "slow-guest"), "--into", tmp_path / "out")
     hold_and_kill(lab, tmp_path, place, "after", 1, *command)
     assert retried(lab, tmp_path, "slow-guest", lab.small) == [(SHUTDOWN, ""), EXPORTED]
@@ -263,8 +273,8 @@ def test_kill_during_guest_shutdown(lab: Lab, tmp_path: Path) -> None:
 def test_kill_during_the_cleanup_of_the_retry(lab: Lab, tmp_path: Path, when: str) -> None:
     vm = next(lab.machines)
     command = ("run", "-f", lab.manifests(tmp_path, vm), "--into", tmp_path / "out")
-    hold_and_kill(lab, tmp_path, Place("export", "ExportVm", 1, 1, poll=False), "after", 1, *command)
-    terminate = Place("export", "TerminateSession", 1, 1, poll=False)
+    hold_and_kill(lab, tmp_path, Place("export", "ExportVm", 1, 1, 1, poll=False), "after", 1, *command)
+    terminate = Place("export", "TerminateSession", 1, 1, 1, poll=False)
     hold_and_kill(lab, tmp_path, terminate, when, 1, "retry", tmp_path / "out")
     assert retried(lab, tmp_path, vm, lab.small) == [(SHUTDOWN, ""), CANCELED_EXPORT, EXPORTED]
 

@@ -39,6 +39,7 @@ OTHERS: Final = (
     "vmi-web-01234567-g1-r1-89abcdef-g1",
     "vmi-web-01234567-g1-back-89abcdef-g1",
     "vmi-web-01234567-g1-back-2-89abcdef-g1",
+    "vmi-web-01234567-g1-undo-2-89abcdef-g1",
     "vmi-web-01234567-g1-disk-0-89abcdef-g1",
     "vmi-web-01234567-g1-export-7-89abcdef-g1",
     "vmi-web-01234567-g1-machine-89abcdef-g1",
@@ -157,7 +158,15 @@ def judged(policies: Path, client: Client, *requests: Request) -> list[list[str]
 @pytest.mark.parametrize("run", [VICTIM, *OTHERS])
 def test_a_pod_changes_the_objects_of_its_own_run(policies: Path, run: str) -> None:
     wanted = []
-    for workflow in (run, f"{run}-r1", f"{run}-r12", f"{run}-back", f"{run}-back-3"):
+    for workflow in (
+        run,
+        f"{run}-r1",
+        f"{run}-r12",
+        f"{run}-back",
+        f"{run}-back-3",
+        f"{run}-undo",
+        f"{run}-undo-2",
+    ):
         writes = [*results(workflow), *writes_here(run, workflow), *writes_there(run)]
         wanted += [(pod(workflow, stage), request) for stage, request in writes]
     assert not any(denials(policies, wanted))
@@ -307,6 +316,55 @@ def test_an_equal_image_of_an_earlier_import_is_marked_and_not_changed(policies:
     del unmarked["metadata"]["labels"]
     assert judge(unmarked, image(VICTIM, **marks)) == []
     assert judge(unmarked, image(other, **marks)) != []
+
+
+@pytest.mark.parametrize(
+    ("resource", "group"), [("virtualmachineimages", "harvesterhci.io"), ("persistentvolumeclaims", "")]
+)
+def test_halt_marks_what_earlier_runs_of_its_import_made_as_stale_and_changes_nothing_else(
+    policies: Path, resource: str, group: str
+) -> None:
+    earlier, other = VICTIM.replace("-g1", "-g7"), OTHERS[0]
+
+    def made(run: str, name: str = "web", **notes: str) -> Json:
+        found = thing(name, run, TENANT, spec={"size": 1})
+        found["metadata"]["annotations"] = {"kept": "yes"} | {
+            f"{GROUP}/{key}": text for key, text in notes.items()
+        }
+        return found
+
+    def judge(new: Json, old: Json, stage: str = "halt") -> list[str]:
+        (found,) = judged(policies, pod(VICTIM, stage), Request(group, resource, new, old))
+        return found
+
+    marked, bare = made(earlier, stale="now"), made(earlier)
+    assert judge(marked, bare) == []
+    assert judge(made(VICTIM, stale="now"), made(VICTIM)) == []
+    assert judge(made(other, stale="now"), made(other)) != []
+    assert judge(marked, bare, stage="build") != []
+    assert judge(made(earlier, stale="now", sha512="cd"), bare) != []
+    assert judge(bare, marked) != []
+    assert judge({**marked, "spec": {"size": 2}}, bare) != []
+    unlabelled = made(earlier, stale="now")
+    unlabelled["metadata"]["labels"] = {}
+    assert judge(unlabelled, bare) != []
+    owned = made(earlier, stale="now")
+    owned["metadata"]["ownerReferences"] = [{"kind": "Pod", "name": "a", "uid": "1"}]
+    assert judge(owned, bare) != []
+
+
+def test_halt_stops_the_vm_of_its_own_import_only(policies: Path) -> None:
+    def running(run: str) -> Json:
+        return {**machine(run), "spec": {"runStrategy": "RerunOnFailure"}}
+
+    def judge(run: str) -> list[str]:
+        request = Request("kubevirt.io", "virtualmachines", machine(run), running(run))
+        (found,) = judged(policies, pod(f"{VICTIM}-undo", "halt"), request)
+        return found
+
+    assert judge(VICTIM) == []
+    assert judge(VICTIM.replace("-g1", "-g7")) == []
+    assert all(judge(other) for other in OTHERS if not other.startswith("vmi-web-01234567-g11"))
 
 
 def test_a_pod_creates_no_pods(policies: Path) -> None:

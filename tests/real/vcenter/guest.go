@@ -1,7 +1,6 @@
 package main
 
 import (
-	"path"
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
@@ -38,7 +37,10 @@ func (v *VCenter) setPower(m *machine, on bool) {
 		return
 	}
 	ctx := v.context()
+	before := types.VirtualMachinePowerStatePoweredOff
+	defer func() { v.postPowerEvents(m, before, on) }()
 	ctx.WithLock(vm, func() {
+		before = vm.Runtime.PowerState
 		state := types.VirtualMachinePowerStatePoweredOff
 		if on {
 			state = types.VirtualMachinePowerStatePoweredOn
@@ -142,14 +144,7 @@ func (o *overrides) ShutdownGuest(ctx *simulator.Context, req *types.ShutdownGue
 		})
 	}
 	// Task and event only record that the guest was asked, and who asked it.
-	host := o.v.registry().Get(*vm.Runtime.Host).(*simulator.HostSystem)
-	o.v.postEvent(ctx, &types.VmGuestShutdownEvent{VmEvent: types.VmEvent{Event: types.Event{
-		Vm:   &types.VmEventArgument{EntityEventArgument: types.EntityEventArgument{Name: m.spec.Name}, Vm: req.This},
-		Host: &types.HostEventArgument{EntityEventArgument: types.EntityEventArgument{Name: host.Name}, Host: host.Self},
-		Datacenter: &types.DatacenterEventArgument{
-			EntityEventArgument: types.EntityEventArgument{Name: path.Base(m.site.spec.Name)}, Datacenter: m.site.datacenter,
-		},
-	}}})
+	o.v.postEvent(ctx, &types.VmGuestShutdownEvent{VmEvent: o.v.vmEvent(m)})
 	o.v.finishTask(o.v.newTask(req.This, "VirtualMachine.shutdownGuest", "ShutdownGuest"), nil)
 	body.Res = new(types.ShutdownGuestResponse)
 	return body

@@ -48,6 +48,7 @@ func (v *VCenter) redirect(ctx *simulator.Context, m *simulator.Method) (mo.Refe
 	if ctx.Session == nil {
 		return nil, nil
 	}
+	v.refreshLatestEvent(m)
 	if rule := v.faults.Take(target{vm: v.machine(m.This)}, func(r *Rule) bool {
 		return r.CallFault != nil && r.CallFault.Method == m.Name
 	}); rule != nil {

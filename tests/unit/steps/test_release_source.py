@@ -12,6 +12,7 @@ import pytest
 from steps import release_source
 from steps.model import leftovers
 from steps.model.contract import Exit, NoAnswerError, StepError
+from steps.model.restore import RESTORED
 from steps.runtime.program import PLAN, Context, run_body
 from steps.runtime.stop import Stop
 from tests.unit.builders import a_plan
@@ -65,5 +66,5 @@ def test_a_source_that_could_not_be_asked_is_not_clean(
 
 
 def test_the_result_is_an_output_of_the_stage_whose_default_is_not_clean() -> None:
-    assert stage_named(RELEASE_SOURCE).outputs == (leftovers.OUTPUT,)
+    assert stage_named(RELEASE_SOURCE).outputs == (leftovers.OUTPUT, RESTORED)
     assert leftovers.from_text("") is None

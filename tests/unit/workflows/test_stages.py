@@ -49,8 +49,9 @@ def test_the_edges_of_the_target_harvester() -> None:
         "build": ("image", "serve"),
         "approve-start": ("build",),
         "start": ("approve-start",),
-        "release-source": (),
-        "delete-scratch": (),
+        "halt": (),
+        "release-source": ("halt",),
+        "delete-scratch": ("release-source",),
     }
 
 

@@ -34,6 +34,25 @@ class Suite(ProviderContract):
         for disk, original in zip(machine.disks, given.originals, strict=True):
             self.export(given, machine, disk.id, tmp_path, original)
 
+    def test_a_start_is_noticed_also_when_the_vm_is_off_again(self, given: Given) -> None:
+        """No VM of a package is ever started: what counts is that the package is the same."""
+        machine = self.shut_down(given)
+        with connect(given.access("poweroff")) as source:
+            mark = source.power_mark(machine)
+            source.power_on(machine)
+            assert not source.is_on(machine)
+        with connect(given.access("unchanged")) as source:
+            assert source.was_started_since(machine, mark) is None
+            other = mark.model_copy(update={"position": "another package"})
+            assert "replaced" in str(source.was_started_since(machine, other))
+
+    def test_our_own_shutdown_is_known_until_somebody_starts_the_vm(self, given: Given) -> None:
+        """Nothing is ever shut down."""
+        machine = self.shut_down(given)
+        assert machine.mark is not None
+        with connect(given.access("release-source")) as source:
+            assert not source.was_shut_down_since(machine, machine.mark)
+
     def test_an_unknown_vm_is_not_found(self, given: Given) -> None:
         """A single VM matches any name; test_describe.py looks for an unknown one in a collection."""
         with connect(given.access("preflight")) as source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from steps.runtime import kubeapi
 from tests.unit.controller.operator.world import KEY, World
 from tests.unit.steps.targets.harvester.fake_cluster import FakeCluster
 from tests.unit.workflows.status.situations import failed, found, node, upto
-from workflows.api.annotations import APPROVE, RETRY
+from workflows.api.annotations import APPROVE, RETRY, UNDO
 from workflows.status.watchdog import PATIENCE
 
 DONE = (*upto("end"), node("start"))
@@ -236,6 +237,39 @@ def test_invalid_requests_change_nothing(vmferry: Vmferry) -> None:
     refused(vmferry(running, "resume", "web"), Exit.INVALID, "neither spec.suspend nor spec.cancel is set")
     assert done.raw is not None
     assert "cancel" not in done.raw["spec"]
+
+
+# --- undo
+
+
+def test_an_undo_is_asked_for_and_its_state_shown(vmferry: Vmferry) -> None:
+    world = standing(*DONE, phase="Succeeded")
+    world.found()
+    ended = vmferry(world, "undo", "web", "-n", "default", "--yes")
+    assert ended.code == Exit.DONE, ended.err
+    assert ended.err.splitlines()[0] == "default/web: undo requested"
+    assert "Undoing: " in ended.err
+    assert any(name.endswith("-undo") for name in world.workflows())
+
+
+def test_an_undo_needs_a_confirmation(vmferry: Vmferry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    world = standing(*DONE, phase="Succeeded")
+    refused(vmferry(world, "undo", "web", "-n", "default"), Exit.INVALID, "add --yes")
+    assert UNDO not in world.notes()
+
+
+def test_a_running_import_is_cancelled_before_it_is_undone(vmferry: Vmferry) -> None:
+    world = standing(found(), node("poweroff", "Running"))
+    refused(vmferry(world, "undo", "web", "-n", "default", "--yes"), Exit.INVALID, "vmferry cancel")
+    assert UNDO not in world.notes()
+
+
+def test_an_import_that_has_not_begun_is_not_undone(vmferry: Vmferry) -> None:
+    world = World()
+    world.set_source("clusterNotReady")
+    world.look()
+    refused(vmferry(world, "undo", "web", "-n", "default", "--yes"), Exit.INVALID, "nothing to undo")
 
 
 # --- errors

@@ -35,6 +35,7 @@ class FakeLauncher(Launcher):
     """Ends each step with the next of the exit codes configured for it."""
 
     def __init__(self, rundir: RunDir, machine: Machine, exit_codes: ExitCodes) -> None:
+        self.options = {}
         self._request = rundir.request
         self._machine = machine
         self._codes = {name: list(codes) for name, codes in exit_codes.items()}

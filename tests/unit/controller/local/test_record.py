@@ -53,6 +53,7 @@ def test_a_new_run_is_running_and_saved() -> None:
         ("poweroff", None, ".transfer.poweroff"),
         ("export", "disk-1", ".transfer.disks(1:disk-1).export"),
         ("build", None, ".finish.build"),
+        ("halt", None, ".onExit.halt"),
         ("release-source", None, ".onExit.release-source"),
     ],
 )

@@ -21,7 +21,8 @@ def remote(tmp_path: Path) -> Import:
 
 def test_an_import_into_a_cluster_runs_all_its_stages(remote: Import) -> None:
     assert remote.run() is Phase.SUCCEEDED
-    assert remote.launcher.left() == []
+    assert remote.launcher.left() == ["halt"], "nothing is stopped after a success"
+    assert remote.leaf("halt").phase is Phase.SKIPPED
     assert remote.launcher.began[-2:] == ["start", "release-source"]
 
 
@@ -72,3 +73,25 @@ def test_serve_runs_again_for_a_failed_image(remote: Import) -> None:
     remote.reopen()
     assert remote.run() is Phase.SUCCEEDED
     assert remote.launcher.began[:2] == ["serve disk-1", "image disk-1"]
+
+
+def test_the_vm_at_the_target_is_stopped_before_the_source_is_restored(remote: Import) -> None:
+    assert remote.run(start=[Exit.INVALID]) is Phase.FAILED
+    assert remote.launcher.began[-2:] == ["halt", "release-source"]
+    assert remote.launcher.options["halt"] == ("--outcome", "Failed")
+    assert remote.launcher.options["release-source"] == ("--outcome", "Failed", "--halt", "Succeeded")
+
+
+def test_a_failed_stop_does_not_keep_the_source_from_being_released(remote: Import) -> None:
+    assert remote.run(start=[Exit.INVALID], halt=[Exit.CONFLICT]) is Phase.FAILED
+    assert remote.launcher.options["release-source"] == ("--outcome", "Failed", "--halt", "Failed")
+    cause = root_cause(remote.workflow)
+    assert cause is not None
+    assert cause.stage == "start"
+
+
+def test_a_retry_runs_the_exit_handler_again(remote: Import) -> None:
+    remote.run(start=[Exit.INVALID])
+    remote.reopen()
+    assert remote.run(start=[Exit.INVALID]) is Phase.FAILED
+    assert remote.launcher.began == ["start", "halt", "release-source"]

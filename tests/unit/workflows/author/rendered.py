@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -64,7 +65,8 @@ def volumes(stage: Stage) -> dict[str, Json]:
 
 
 def waits(task: Json) -> list[str]:
-    return task["depends"].split(" && ") if "depends" in task else []
+    """The tasks that a task waits for, however they end."""
+    return list(dict.fromkeys(re.findall(r"([a-z-]+)(?:\.[A-Z][a-z]+)?", task.get("depends", ""))))
 
 
 def keys(value: Any) -> Iterator[str]:

@@ -12,6 +12,7 @@ from steps import admit, preflight
 from steps.model import leftovers
 from steps.model.contract import CREDENTIALS, OUTPUTS, REQUEST, SCRATCH, StepError
 from steps.model.machine_output import MACHINE_OUTPUT
+from steps.model.restore import RESTORED
 from steps.model.volumes import VOLUMES
 from steps.runtime.program import Arguments
 from tests.unit.workflows.author.rendered import PROGRAMS, pod, volumes
@@ -31,7 +32,19 @@ def command(stage: Stage) -> list[str]:
         re.sub(r"{{inputs\.parameters\.disk}}", "disk-7", text)
         for text in pod(stage)["container"].get("args", [])
     ]
-    return [re.sub(r"{{workflow\.[a-z.-]+}}", "x", text) for text in given]
+    given = [re.sub(r"{{workflow\.parameters\.(undo|keep-off)}}", "false", text) for text in given]
+    return [re.sub(r"{{(workflow|inputs)\.[a-z.-]+}}", "x", text) for text in given]
+
+
+@pytest.mark.parametrize(
+    "stage", [stage for stage in PROGRAMS if stage.checks_source], ids=lambda one: one.name
+)
+def test_the_init_containers_accept_their_commands(stage: Stage) -> None:
+    for container in pod(stage)["initContainers"]:
+        module = importlib.import_module(container["command"][2])
+        module.arguments().parse_args(
+            [re.sub(r"{{workflow\.[a-z.-]+}}", "x", text) for text in container["args"]]
+        )
 
 
 @each_program
@@ -70,4 +83,4 @@ def test_output_parameters_are_the_files_of_the_steps() -> None:
     }
     assert files["preflight"] == {OUTPUTS / preflight.DISKS, OUTPUTS / MACHINE_OUTPUT}
     assert files["admit"] == {OUTPUTS / name for name in (admit.DISKS, admit.ADMISSION, VOLUMES)}
-    assert files["release-source"] == {OUTPUTS / leftovers.OUTPUT}
+    assert files["release-source"] == {OUTPUTS / leftovers.OUTPUT, OUTPUTS / RESTORED}

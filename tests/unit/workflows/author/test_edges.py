@@ -47,9 +47,15 @@ def test_every_stage_has_a_template_and_every_template_is_used() -> None:
     assert set(templates()) == used | {ROOT, CLEANUP} == {stage.name for stage in STAGES} | set(dags())
 
 
-def test_the_exit_handler_has_the_stages_of_the_end() -> None:
-    tasks = {name: tuple(waits(task)) for name, task in dags()[CLEANUP].items()}
-    assert tasks == exit_graph(STAGES) == {"release-source": (), "delete-scratch": ()}
+def test_the_stages_of_the_end_run_one_after_the_other_however_the_one_before_ended() -> None:
+    tasks = dags()[CLEANUP]
+    order = {"halt": (), "release-source": ("halt",), "delete-scratch": ("release-source",)}
+    assert list(tasks) == list(order)
+    assert exit_graph(STAGES) == order
+    ends = ("Succeeded", "Skipped", "Omitted", "Failed", "Errored")
+    for name, before in order.items():
+        expected = "".join(f"({' || '.join(f'{one}.{end}' for end in ends)})" for one in before)
+        assert tasks[name].get("depends", "") == expected
 
 
 def test_task_has_the_name_of_its_template() -> None:

@@ -31,7 +31,7 @@ from tests.unit.workflows.author.rendered import (
 from workflows import argo_names
 from workflows.author.installation import Installation
 from workflows.author.workflow import author
-from workflows.stages import CLEANUP, EXIT_STAGES, Image, Scope, Stage
+from workflows.stages import CLEANUP, EXIT_STAGES, RELEASE_SOURCE, Image, Scope, Stage
 
 each_program = pytest.mark.parametrize("stage", PROGRAMS, ids=lambda stage: stage.name)
 
@@ -60,6 +60,13 @@ def test_what_runs_at_the_end_is_in_the_exit_handler_and_nowhere_else() -> None:
     assert list(keys(spec())).count("onExit") == 1
 
 
+def test_the_exit_handler_stops_the_target_first_and_always_cleans_up() -> None:
+    tasks = dags()[CLEANUP]
+    assert list(tasks) == ["halt", RELEASE_SOURCE, "delete-scratch"]
+    given = tasks[RELEASE_SOURCE]["arguments"]["parameters"]
+    assert given == [{"name": "halt", "value": "{{tasks.halt.status}}"}]
+
+
 def test_no_pod_starts_with_an_invented_progress() -> None:
     """Progress is in bytes, and the total is unknown before: Argo's own 0/1 stays until a step reports."""
     assert "workflows.argoproj.io/progress" not in TEMPLATE.read_text()
@@ -71,7 +78,7 @@ def test_no_pod_starts_with_an_invented_progress() -> None:
 def test_parameters_are_only_values_that_are_fixed_before_the_run() -> None:
     """No parameter is one to change later: a retry with `-p` runs everything after preflight again."""
     declared = {parameter["name"] for parameter in spec()["arguments"]["parameters"]}
-    assert declared == {"run", "source", *(f"approve-{gate}" for gate in Gate)}
+    assert declared == {"run", "source", "undo", "keep-off", *(f"approve-{gate}" for gate in Gate)}
 
 
 def test_run_sets_exactly_the_declared_parameters() -> None:
@@ -84,6 +91,7 @@ def test_run_sets_exactly_the_declared_parameters() -> None:
 def test_every_reference_is_defined() -> None:
     parameters = {f"workflow.parameters.{one['name']}" for one in spec()["arguments"]["parameters"]}
     known = parameters | {"workflow.name", "workflow.namespace", "workflow.status", "item"}
+    known |= {"inputs.parameters.halt", "tasks.halt.status"}
     known |= {"inputs.parameters.disk", "inputs.parameters.disks", "tasks.admit.outputs.parameters.disks"}
     used = {name for text in texts(spec()) for name in re.findall(r"{{(.*?)}}", text)}
     assert used <= known
@@ -104,13 +112,15 @@ def test_disks_fan_out_over_short_ids() -> None:
 def test_no_output_of_a_stage_that_reads_foreign_data_is_used() -> None:
     """Otherwise that stage would decide a part of another pod: a claim's name, a label, an argument."""
     used = {name for text in texts(spec()) for name in re.findall(r"{{tasks\.([^.]*)\.", text)}
-    assert used == {"admit"}
+    assert used == {"admit", "halt"}
 
 
 @each_program
 def test_disk_stages_have_only_the_disk_parameter(stage: Stage) -> None:
     taken = [parameter["name"] for parameter in pod(stage).get("inputs", {}).get("parameters", [])]
-    assert taken == (["disk"] if stage.scope is Scope.DISK else [])
+    assert taken == (
+        ["disk"] if stage.scope is Scope.DISK else ["halt"] if stage.name == RELEASE_SOURCE else []
+    )
 
 
 def outputs() -> dict[str, dict[str, Json]]:
@@ -128,11 +138,17 @@ def test_outputs_have_a_default_for_failed_steps() -> None:
             name: {"path": str(OUTPUTS / f"{name}.json"), "default": "[]"}
             for name in ("admission", "disks", "volumes")
         },
+        "poweroff": {"power": {"path": str(OUTPUTS / "power.json"), "default": "[]"}},
+        "halt": {"remaining": {"path": str(OUTPUTS / "remaining.json"), "default": "[]"}},
         "image": {
             name: {"path": str(OUTPUTS / name), "default": ""}
             for name in ("image", "digest", "integrity", "volume")
         },
-        "release-source": {"left": {"path": str(OUTPUTS / "left"), "default": ""}},
+        # Not "[]", which means that nothing is left.
+        "release-source": {
+            "left": {"path": str(OUTPUTS / "left"), "default": ""},
+            "restored": {"path": str(OUTPUTS / "restored.json"), "default": "[]"},
+        },
     }
 
 
@@ -151,9 +167,11 @@ def test_gate_suspends_only_if_requested(gate: Stage) -> None:
     assert task["when"] == f"{{{{workflow.parameters.{gate.name}}}}} == true"
 
 
-def test_only_gates_and_the_deletion_of_scratch_are_conditional() -> None:
-    assert list(keys(spec())).count("when") == len(GATES) + 1
+def test_only_gates_and_two_stages_of_the_end_are_conditional() -> None:
+    assert list(keys(spec())).count("when") == len(GATES) + 2
     assert dags()[CLEANUP]["delete-scratch"]["when"] == "{{workflow.status}} == Succeeded"
+    when = "{{workflow.status}} != Succeeded || {{workflow.parameters.undo}} == true"
+    assert dags()[CLEANUP]["halt"]["when"] == when
 
 
 def locks() -> dict[str, list[Json]]:
@@ -178,16 +196,44 @@ def test_pending_timeout_except_while_waiting_for_a_lock(stage: Stage) -> None:
 # --- retries
 
 
-def evaluated(expression: str, code: int, status: str = "Failed") -> bool:
+def evaluated(expression: str, code: int, status: str = "Failed", message: str = "main: Error") -> bool:
+    pattern = re.search(r"lastRetry.message matches ('.*')", expression)
+    if pattern:
+        matched = bool(re.search(pattern[1].strip("'"), message))
+        expression = expression.replace(pattern[0], repr(matched))
     words = {
         "lastRetry.status": repr(status),
         "lastRetry.exitCode": repr(str(code)),
         "||": "or",
+        "&&": "and",
         "asInt": "int",
     }
     for word, python in words.items():
         expression = expression.replace(word, python)
     return bool(eval(expression))  # noqa: S307 - our own text
+
+
+CHECKED: Final = tuple(stage for stage in PROGRAMS if stage.checks_source)
+
+
+@pytest.mark.parametrize("stage", CHECKED, ids=lambda stage: stage.name)
+@pytest.mark.parametrize("container", ["unchanged", "power-record"])
+def test_a_failed_init_container_is_retried_by_its_exit_code(stage: Stage, container: str) -> None:
+    """Argo has no exit code of it, only "-1", but its message has the code."""
+    expression = pod(stage)["retryStrategy"]["expression"]
+    for code in range(1, 256):
+        message = f"{container}: Error (exit code {code}): the copies are stale"
+        assert evaluated(expression, -1, message=message) is is_retryable(code)
+    assert evaluated(expression, -1, "Error", f"Pod failed before {container} container starts"), (
+        "no exit code"
+    )
+
+
+@pytest.mark.parametrize("stage", CHECKED, ids=lambda stage: stage.name)
+def test_words_of_the_stage_itself_do_not_change_its_retries(stage: Stage) -> None:
+    expression = pod(stage)["retryStrategy"]["expression"]
+    message = "main: Error (exit code 30): it says\nunchanged: Error (exit code 21): x"
+    assert evaluated(expression, 30, message=message)
 
 
 @each_program
@@ -231,6 +277,36 @@ def test_credentials_are_mounted_only_where_needed(stage: Stage) -> None:
 
 
 @each_program
+def test_the_check_of_the_source_is_an_init_container_with_credentials_and_without_a_token(
+    stage: Stage,
+) -> None:
+    found = {one["name"]: one for one in pod(stage).get("initContainers", [])}
+    assert list(found) == (["power-record", "unchanged"] if stage.checks_source else [])
+    if not found:
+        return
+    by_name = {volume["name"]: volume for volume in pod(stage)["volumes"]}
+    mounts = {
+        name: {mount["mountPath"]: mount["name"] for mount in one["volumeMounts"]}
+        for name, one in found.items()
+    }
+    assert by_name[mounts["unchanged"]["/run/source"]]["secret"]["secretName"].endswith("-source")
+    assert by_name[mounts["unchanged"][SERVICE_ACCOUNT]]["emptyDir"] is not None, "even without patches"
+    assert SERVICE_ACCOUNT not in mounts["power-record"], "only a patch mounts a token"
+    patched = json.loads(pod(stage)["podSpecPatch"])["initContainers"]
+    assert patched == [{"name": "power-record", "volumeMounts": [MOUNT]}]
+    assert "/run/source" not in mounts["power-record"]
+    assert mounts["power-record"]["/run/power"] == mounts["unchanged"]["/run/power"]
+    assert "/run/source" not in volumes(stage)
+    assert mounts["unchanged"][str(OUTPUTS)] != volumes(stage)[str(OUTPUTS)]["name"], "not the /tmp of main"
+    for name, one in found.items():
+        target = "vmware" if name == "unchanged" else stage.image
+        assert one["image"].rpartition(":")[0] == f"vmferry/{target}"
+        assert one["securityContext"] == pod(stage)["container"]["securityContext"]
+        assert set(one["resources"]["limits"]) == {"memory"}
+        assert one["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
+@each_program
 def test_secret_part_of_the_url_is_mounted_only_where_needed(stage: Stage) -> None:
     mounted = volumes(stage).get("/run/address")
     assert (mounted is not None) is stage.address
@@ -264,7 +340,11 @@ def test_the_request_is_read_only(stage: Stage) -> None:
     given = [source["configMap"]["name"] for source in mounted["projected"]["sources"]]
     run, workflow = "{{workflow.parameters.run}}", "{{workflow.name}}"
     early = stage.name in ("preflight", "admit") or stage.scope is Scope.EXIT
-    assert given == [f"{run}-request", *([] if early else [f"{run}-machine", f"{workflow}-volumes"])]
+    optional = [source["configMap"].get("optional", False) for source in mounted["projected"]["sources"]]
+    maybe = stage.name == RELEASE_SOURCE
+    assert any(optional) is maybe, "the exit handler also runs where nothing was found"
+    found = [f"{run}-machine"] if maybe or not early else []
+    assert given == [f"{run}-request", *found, *([] if early else [f"{workflow}-volumes"])]
     assert mounted["readOnly"] is True
 
 
@@ -336,9 +416,13 @@ def test_argo_containers_have_a_token_of_the_pod_that_expires() -> None:
 def test_a_program_has_a_token_only_if_it_uses_the_api(stage: Stage) -> None:
     patch = pod(stage).get("podSpecPatch")
     wanted = {"containers": [{"name": "main", "volumeMounts": [MOUNT]}]}
+    if stage.checks_source:
+        wanted["initContainers"] = [{"name": "power-record", "volumeMounts": [MOUNT]}]
     assert (json.loads(patch) if patch else None) == (wanted if stage.api else None)
     assert "{{" not in (patch or "")
-    assert (stage.name in {"admit", "serve", "image", "build", "start", "delete-scratch"}) is stage.api
+    assert (
+        stage.name in {"admit", "serve", "image", "build", "start", "halt", "delete-scratch"}
+    ) is stage.api
 
 
 @each_program

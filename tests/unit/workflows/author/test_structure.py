@@ -31,7 +31,7 @@ pendingTimeout: 30m
 retryStrategy:
   limit: 5
   expression: >-
-    lastRetry.status == 'Error' || asInt(lastRetry.exitCode) < 10 || asInt(lastRetry.exitCode) > 20
+    lastRetry.status == 'Error' || asInt(lastRetry.exitCode) < 10 || asInt(lastRetry.exitCode) > 21
   backoff: {duration: 10s, factor: 2, cap: 60s}
 volumes:
   - name: request
@@ -93,6 +93,7 @@ SPEC: Final[dict[str, Any]] = {
             "annotations": ...,
             "metadata": {"labels": ...},
             "container": ...,
+            "initContainers": ...,
             "dag": {
                 "tasks": [
                     {

@@ -10,6 +10,8 @@ from controller.operator.options import Options
 from steps.model.plan import ImportLimits
 from tests.unit.workflows.author.rendered import CHART, PROGRAMS, Json, parse
 from workflows.author.installation import Installation
+from workflows.author.pods import FETCH
+from workflows.stages import SOURCE_CHECK
 
 VALUES: Final = parse((CHART / "values.yaml").read_text())
 SCHEMA: Final[Json] = json.loads((CHART / "values.schema.json").read_text())
@@ -55,7 +57,8 @@ def shape_of_schema(properties: Json, path: str = "") -> set[str]:
 
 def test_every_stage_has_a_resources_value() -> None:
     stages = SCHEMA["properties"]["workflow"]["properties"]["resources"]["properties"]
-    assert set(stages) == {stage.name for stage in PROGRAMS}
+    init_containers = {FETCH, SOURCE_CHECK}
+    assert set(stages) == {stage.name for stage in PROGRAMS} | init_containers
 
 
 def test_default_values_equal_those_of_the_author() -> None:

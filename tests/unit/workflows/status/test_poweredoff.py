@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from controller.operator.act.transitions import events_between
 from steps.model.machine import Machine, Power
 from steps.model.sources import SourceKind
 from tests.unit.builders import a_machine, an_import
-from tests.unit.workflows.status.situations import NOW, Json, failed, found, reflected, upto
+from tests.unit.workflows.status.situations import NOW, Json, exited, failed, found, reflected, upto
 from workflows.api.status import WorkflowReference
 from workflows.status import poweredoff
 from workflows.status.reflect import announce
@@ -55,6 +56,23 @@ def test_a_cancelled_import_has_the_note() -> None:
 )
 def test_no_note_without_a_power_off(nodes: list[Json]) -> None:
     assert "off at its source" not in ended(*nodes)
+
+
+def test_no_note_if_a_stage_found_that_the_vm_was_started_again() -> None:
+    nodes = [*upto("build"), failed("build", 21, "the copies of web01 are stale: somebody started it")]
+    assert "off at its source" not in ended(*nodes)
+    assert reflected(*nodes, machine=ON, phase="Failed").powered_off == ""
+
+
+def test_no_note_in_a_retry_after_the_exit_handler_started_the_vm() -> None:
+    text = json.dumps({"version": "1", "state": "started", "message": "web01 was started again"})
+    handler = exited(outputs={"exitCode": "0", "parameters": [{"name": "restored", "value": text}]})
+    quota = [*upto("image"), failed("image", 13, "no room", "disk-1")]
+    restored = reflected(*quota, handler, machine=ON, phase="Failed")
+    assert restored.powered_off == ""
+    retried = reflected(*upto("image"), machine=ON, previous=restored)
+    assert retried.powered_off == ""
+    assert "a retry starts from preflight" in ended(*quota, previous=restored)
 
 
 def test_no_note_for_a_vm_that_was_already_off() -> None:

@@ -27,6 +27,7 @@ from workflows.api.conditions import find
 from workflows.api.status import Condition
 from workflows.plan import run_name
 from workflows.status.leftovers import SOURCE_LEFTOVERS
+from workflows.status.restored import RESTORED
 
 NOT_ASKED = "null"
 LEFT = [
@@ -136,6 +137,47 @@ def test_the_cleanup_is_repeated_with_growing_pauses() -> None:
     assert pauses == sorted(pauses)
     assert pauses[0] >= timedelta(minutes=5)
     assert len(backs(world)) == 1, "only the last Workflow is kept"
+
+
+def keeps_off(world: World) -> str:
+    """Whether the repeated cleanup may stop and start no VM."""
+    (name,) = backs(world)
+    workflow = world.cluster.peek(WORKFLOW, name, "vmferry")
+    assert workflow is not None
+    given = {one["name"]: one["value"] for one in workflow["spec"]["arguments"]["parameters"]}
+    assert given["undo"] == "false"
+    return str(given["keep-off"])
+
+
+def test_a_repeated_cleanup_touches_no_vm_of_an_import_that_has_succeeded() -> None:
+    """Its Workflow is stopped before it starts, so its own status is Failed: `halt` would stop the VM."""
+    world = World(onFailure="restorePower")
+    world.look()
+    world.found()
+    world.argo(*upto("end"), node("start"), exited(json.dumps(LEFT)), phase="Succeeded")
+    world.look(2)
+    later(world, HOUR)
+    assert keeps_off(world) == "true"
+
+
+def test_a_repeated_cleanup_restores_the_power_that_the_first_one_could_not() -> None:
+    world = failing(NOT_ASKED)
+    later(world, HOUR)
+    assert keeps_off(world) == "false"
+    (name,) = backs(world)
+    restored = json.dumps({"version": "1", "state": "started", "message": "web01 was started again"})
+    parameters = [{"name": "left", "value": "[]"}, {"name": "restored", "value": restored}]
+    world.argo(exited(outputs={"exitCode": "0", "parameters": parameters}), phase="Failed", name=name)
+    world.look(2)
+    made = find(world.status.import_conditions, RESTORED)
+    assert made is not None
+    assert made.status == "True"
+    before = world.status
+    world.look(3)
+    assert world.status == before
+    world.annotate(retry="true")
+    world.look()
+    assert world.run.endswith("-g2"), "what was copied is stale"
 
 
 def test_a_repeated_cleanup_never_has_the_name_of_an_earlier_one() -> None:
@@ -285,6 +327,7 @@ def test_the_source_is_released_after_the_import_was_deleted(left: str) -> None:
     world.set_source("clusterReady")
     assert orphans.clean_up(world.cluster, world.options, clock=lambda: world.now) == 1
     assert backs(world) != first
+    assert keeps_off(world) == "true", "it is not known whether the import had succeeded"
     released(world)
     world.look()
     assert requests(world) == []

@@ -20,6 +20,7 @@ from steps.model.kinds import CLAIM, CONFIG_MAP, SERVICE, WORKFLOW, Object
 from steps.model.machine import Machine
 from steps.model.machine_output import to_output
 from steps.model.plan import DiskFormat, ImportLimits
+from steps.model.power import PowerMark
 from steps.model.scratch import Ready, ready
 from steps.model.volumes import Volumes
 from steps.providers import outage
@@ -190,6 +191,9 @@ class FakeProvider:
     def release(self) -> list[str]:
         return []
 
+    def power_mark(self, _: Machine) -> PowerMark:
+        return PowerMark()
+
 
 def a_workflow(world: World, name: str, machine: str, phase: str = "Succeeded") -> None:
     """The Workflow of a run after preflight, as Argo writes it."""
@@ -225,7 +229,9 @@ def test_preflight_admit_and_the_deletion_of_scratch_work_together(
     assert pod.run(admit.body, admit.arguments(), "--workflow", run) is Exit.DONE
     stored = world.cluster.peek(CONFIG_MAP, f"{run}-machine", "vmferry")
     assert stored is not None
-    assert Machine.model_validate_json(stored["data"]["machine.json"]) == world.machine
+    kept = Machine.model_validate_json(stored["data"]["machine.json"])
+    assert kept.mark is not None
+    assert kept.model_copy(update={"mark": None}) == world.machine
     assert json.loads(pod.output("disks.json")) == ["disk-0"], "not those that preflight's other output names"
     assert len(world.cluster.all(CLAIM, "vmferry")) == len(world.cluster.all(SERVICE, "vmferry")) == 1
 

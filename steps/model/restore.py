@@ -1,0 +1,43 @@
+"""Whether a VM is started again at its source after an import, and what came of it. Pure."""
+
+from __future__ import annotations
+
+import enum
+from typing import Final, Literal
+
+from steps.model.document import Document
+from steps.model.plan import OnFailure, Plan
+
+RESTORED: Final = "restored.json"
+"""File name of the document `Restored`."""
+SUCCEEDED: Final = "Succeeded"
+"""How an import ended, as the exit handler is told ({{workflow.status}} of Argo)."""
+
+
+class RestoreState(enum.StrEnum):
+    """What was done about the power of the VM at its source."""
+
+    NOTHING = "nothing"
+    """Nothing was to be done."""
+    STARTED = "started"
+    """It runs again: what was copied is stale."""
+    FAILED = "failed"
+    """It should run again, but does not."""
+
+
+class Restored(Document):
+    """The result of the exit handler about the VM at its source."""
+
+    version: Literal["1"] = "1"
+    state: RestoreState = RestoreState.NOTHING
+    message: str = ""
+    """A sentence for a person; empty if there was nothing to do."""
+
+
+def must_restore(plan: Plan, outcome: str, *, undo: bool) -> bool:
+    """Whether the source VM is to be started again, if the import shut it down.
+
+    `outcome` is how the import ended; without one it is unknown, and nothing is started.
+    """
+    failed = bool(outcome) and outcome != SUCCEEDED
+    return undo or (failed and plan.on_failure is OnFailure.RESTORE_POWER)
