@@ -129,7 +129,7 @@ def test_undo_stops_the_target_then_starts_the_source(ground: Ground, make: Make
     made = make([a_vm(tmp_path, "returned")])
     imported = made.begin("returned")
     imported.until(RUNNING)
-    claims = claims_of(imported.machine() or {})
+    claims, run = claims_of(imported.machine() or {}), imported.run
     imported.annotate(undo="true")
     eventually(lambda: imported.summary.reason == UNDONE, imported.describe)
     assert made.simulator.vm("returned")["power"] == "on"
@@ -142,9 +142,9 @@ def test_undo_stops_the_target_then_starts_the_source(ground: Ground, make: Make
     for name in claims:
         assert name in imported.summary.message
     assert find(imported.status.import_conditions, RESTORED)
-    run = imported.run
-    left = [found["metadata"]["name"] for found in ground.all(SECRET, RELEASE)]
-    assert not [name for name in left if name.startswith(run)]
+    assert imported.workflow is None
+    secrets = [found["metadata"]["name"] for found in ground.all(SECRET, RELEASE)]
+    assert not [name for name in secrets if name.startswith(run)]
     (command,) = [part for part in imported.summary.message.split(": ") if part.startswith("kubectl delete")]
     ground.kubectl(*command.removeprefix("kubectl ").split())
     assert made.all(MACHINE) == []
