@@ -117,7 +117,7 @@ def test_a3_the_names_that_come_next(
         labels[names.LABEL_RUN] = run
         planted = [
             (CONFIG_MAP, names.request(run), {"data": {PLAN: "{}"}}),
-            (SECRET, names.credentials(run), {"data": {}}),
+            (SECRET, names.credentials(run), {"data": {"password": "eA=="}}),
             (WORKFLOW, run, {"spec": {}}),
         ]
         said = ""
@@ -301,28 +301,24 @@ def test_a12_annotations_that_shout(ground: Ground, attempt: Attempt, victim: Te
         eventually(events, "the Event")
         assert all(len(one["message"]) <= 1024 for one in events())
         wanted = ("get", "virtualmachineimports.migration.harvesterhci.io/mine", "-n", tenant.namespace)
-        watching = subprocess.Popen(
-            [str(tenant.kube), "kubectl", *wanted, "--watch", "-o", "name"],
-            env={"KUBECONFIG": str(tenant.kubeconfig), "HOME": "/nonexistent"},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert watching.stdout is not None
-        watching.stdout.readline()
-        for number in range(20):
-            change = {"metadata": {"annotations": {"vmimport.v2v.kubevirt.io/progress": f"{number}00"}}}
-            tenant.cluster.patch(IMPORT, "mine", change, tenant.namespace)
+        command = [str(tenant.kube), "kubectl", *wanted, "--watch", "-o", "name"]
+        environment = {"KUBECONFIG": str(tenant.kubeconfig), "HOME": "/nonexistent"}
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as watching:
+            assert watching.stdout is not None
+            watching.stdout.readline()
+            for number in range(20):
+                change = {"metadata": {"annotations": {"vmimport.v2v.kubevirt.io/progress": f"{number}00"}}}
+                tenant.cluster.patch(IMPORT, "mine", change, tenant.namespace)
 
-        def progress() -> str:
-            notes = (tenant.get(IMPORT, "mine") or {})["metadata"]["annotations"]
-            return str(notes.get("vmimport.v2v.kubevirt.io/progress"))
+            def progress() -> str:
+                notes = (tenant.get(IMPORT, "mine") or {})["metadata"]["annotations"]
+                return str(notes.get("vmimport.v2v.kubevirt.io/progress"))
 
-        eventually(lambda: progress() == "0", progress)
-        reconciled(tenant, "mine")
-        ground.assert_serves(victim)
-        watching.terminate()
-        seen = len(watching.stdout.readlines())
-        watching.wait()
+            eventually(lambda: progress() == "0", progress)
+            reconciled(tenant, "mine")
+            ground.assert_serves(victim)
+            watching.terminate()
+            seen = len(watching.stdout.readlines())
         # 20 writes of the tenant, and one more for the marker, with at most one answer to each.
         assert seen <= 2 * 21 + 4, f"{seen} changes after 21 of the tenant"
         row.harmless(f"the longest Event has 1024 characters; 21 changes by the tenant, {seen} in all")
