@@ -120,7 +120,9 @@ def test_a19_a20_a_disk_that_is_served_for_others(
         a_pod(ground, tenant, "stage", {names.LABEL_STAGE: "image", names.LABEL_RUN: imported.run}, ASK, url)
         a_pod(ground, tenant, "plain", {}, ASK, url)
         image = tenant.an_object(
-            IMAGE, "stolen", spec={"displayName": "stolen", "sourceType": "download", "url": f"{url}/disk-0.raw"}
+            IMAGE,
+            "stolen",
+            spec={"displayName": "stolen", "sourceType": "download", "url": f"{url}/disk-0.raw"},
         )
         tenant.cluster.create(image)
 
@@ -136,7 +138,9 @@ def test_a19_a20_a_disk_that_is_served_for_others(
         def failure() -> str:
             found = tenant.get(IMAGE, "stolen") or {}
             rows = (found.get("status") or {}).get("conditions") or []
-            bad = [row for row in rows if row["type"] in ("Imported", "Initialized") and row["status"] == "False"]
+            bad = [
+                row for row in rows if row["type"] in ("Imported", "Initialized") and row["status"] == "False"
+            ]
             return json.dumps(bad) if bad else ""
 
         eventually(failure, lambda: str(tenant.get(IMAGE, "stolen")), 240)
@@ -155,7 +159,9 @@ def the_service(ground: Ground, imported: Imported) -> Object | None:
 def test_a21_objects_with_the_next_names(
     ground: Ground, make: Make, attempt: Attempt, tmp_path: Path
 ) -> None:
-    with attempt("A21", "plant a claim and a DataVolume with the next names and the labels of the import") as row:
+    with attempt(
+        "A21", "plant a claim and a DataVolume with the next names and the labels of the import"
+    ) as row:
         made = make([a_vm(tmp_path, "trap", disks=2)])
         tenant = editor(ground, made.namespace)
         imported = made.begin("trap", suspend=True)
@@ -226,10 +232,10 @@ def test_a23_deleted_while_the_steps_work(
         row.harmless(f"the import fails and leaves nothing: {ended.message}")
 
 
-def test_f15_a_disk_that_looks_like_another_format(
-    ground: Ground, attempt: Attempt, tmp_path: Path
-) -> None:
-    with attempt("F15", "a raw disk whose first bytes are a qcow2 header with /etc/passwd as its base") as row:
+def test_f15_a_disk_that_looks_like_another_format(ground: Ground, attempt: Attempt, tmp_path: Path) -> None:
+    with attempt(
+        "F15", "a raw disk whose first bytes are a qcow2 header with /etc/passwd as its base"
+    ) as row:
         (tmp_path / "files").mkdir()
         disk = Path(a_disk(tmp_path, 77)["file"])
         header = tmp_path / "header.qcow2"

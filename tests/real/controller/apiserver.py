@@ -35,7 +35,7 @@ CONTROLLERS: Final = (
     "garbage-collector-controller",
     "namespace-controller",
 )
-"""Of Kubernetes' controller manager: roles that are aggregated, owner references, namespaces that are deleted."""
+"""Of Kubernetes' controller manager: they aggregate roles, collect garbage and delete namespaces."""
 
 
 def enter_network() -> None:

@@ -86,8 +86,8 @@ class Tenant:
     def ova(self, name: str, url: str, **spec: Any) -> Object:
         return self.cluster.create(self.an_object(SOURCES[SourceKind.OVA], name, spec={"url": url, **spec}))
 
-    def vcenter(self, name: str, simulator: Simulator, secret: str = "vcenter", **spec: Any) -> Object:
-        given = {"endpoint": simulator.url, "dc": "DC0", "credentials": {"name": secret}, **spec}
+    def vcenter(self, name: str, simulator: Simulator, login: str = "vcenter", **spec: Any) -> Object:
+        given = {"endpoint": simulator.url, "dc": "DC0", "credentials": {"name": login}, **spec}
         return self.cluster.create(self.an_object(SOURCES[SourceKind.VMWARE], name, spec=given))
 
     def login(self, simulator: Simulator, name: str = "vcenter", password: str = "") -> Object:

@@ -7,9 +7,9 @@ pods are child processes that run the real programs. Argo is played by the test 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import itertools
 import secrets
-import subprocess
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,6 +24,7 @@ from tests.real.controller.apiserver import ApiServer
 from tests.real.simulator import Simulator
 from tests.real.standins import crds
 from tests.real.tenant.client import Tenant, admit, eventually
+from tests.real.tenant.supervisor import Supervisor
 from tests.real.tenant.web import Web, served
 from tests.unit.controller.operator.kubelet import Kubelet
 from workflows.api.status import ImportStatus
@@ -43,10 +44,7 @@ class Ground:
     web: Web
     kubelet: Kubelet
     simulator: Simulator
-    options: Path
-    stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-    """Ends the controller."""
-    controller: subprocess.Popen[bytes] = field(init=False)
+    controller: Supervisor
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     name: Final = "API server"
@@ -108,29 +106,22 @@ class Ground:
     @contextlib.contextmanager
     def without_controller(self) -> Iterator[None]:
         """The body runs while there is no controller; afterwards there is another one."""
-        self.stack.pop_all().close()
-        (self.server.folder / "controller.log").rename(
-            self.server.folder / f"controller-{next(self.numbers)}.log"
-        )
+        self.controller.stop()
         yield
-        self.start_controller()
-
-    def start_controller(self) -> None:
-        self.controller = self.stack.enter_context(crowd.controller(self.server, self.options))
+        self.controller.start()
 
     def log(self) -> bytes:
-        """The logs of all controllers."""
-        return b"".join(file.read_bytes() for file in sorted(self.server.folder.glob("controller*.log")))
+        """What all controllers have logged."""
+        return self.controller.log.read_bytes()
 
     def memory(self) -> int:
-        """Bytes that the controller uses at most until now."""
-        return crowd.peak(self.controller)
+        """Bytes that a controller has used at most until now."""
+        return self.controller.peak
 
     def assert_alive(self) -> None:
-        """The controller runs since the start and works."""
-        assert self.controller.poll() is None, "the controller has ended"
-        with urllib.request.urlopen(f"{HEALTH}/healthz", timeout=30) as answer:
-            assert answer.status == 200
+        """The controller works, and it never ended for another reason than a slow machine."""
+        eventually(_is_healthy, "the health of the controller")
+        assert self.controller.faults() == [], "a controller has ended"
 
     def assert_serves(self, other: Tenant) -> None:
         """The controller still starts an import of somebody else."""
@@ -161,10 +152,19 @@ def prepared(folder: Path) -> Iterator[Ground]:
         inventory = {"datacenters": [{"name": "DC0", "vms": []}]}
         simulator = stack.enter_context(Simulator.start(inventory, folder / "vcenter", listen=f"{ADDRESS}:0"))
         kubelet = stack.enter_context(crowd.kubelet(server))
-        ground = Ground(server, admin, web, kubelet, simulator, options)
-        stack.enter_context(ground.stack)
-        ground.start_controller()
-        yield ground
+        kubeconfig = server.kubeconfig_of(RELEASE, "vmferry-controller")
+        controller = Supervisor(server, options, kubeconfig)
+        controller.start()
+        stack.callback(controller.stop)
+        yield Ground(server, admin, web, kubelet, simulator, controller)
+
+
+def _is_healthy() -> bool:
+    with contextlib.suppress(OSError):
+        answer: http.client.HTTPResponse
+        with urllib.request.urlopen(f"{HEALTH}/healthz", timeout=30) as answer:  # noqa: S310 - our own
+            return answer.status == 200
+    return False
 
 
 def _is_aggregated(server: ApiServer) -> bool:

@@ -37,11 +37,15 @@ def victim(ground: Ground) -> Tenant:
 @pytest.fixture(scope="module")
 def running(ground: Ground, victim: Tenant) -> Object:
     """An import of the victim that runs."""
-    victim.secret("login", username="victim", password="the victim's")
+    victim.secret("login", **a_login("the victim"))
     victim.ova("web", f"{ground.web.url}/victim.ovf", credentials={"name": "login"})
     made = victim.import_("precious", "web")
     ground.started(made)
     return made
+
+
+def a_login(user: str) -> dict[str, str]:
+    return {"username": user, "password": f"{user}'s"}
 
 
 def started(ground: Ground, tenant: Tenant, name: str = "mine", **spec: object) -> Object:
@@ -261,7 +265,7 @@ def nothing_of_deleted_imports(ground: Ground, tenant: Tenant) -> bool:
 def test_a9_a_hostile_secret(ground: Ground, attempt: Attempt, victim: Tenant) -> None:
     with attempt("A9", "a Secret with our own file names, another type, or 1 MiB") as row:
         tenant = ground.tenant()
-        tenant.secret("named", username="u", password="p", plan__json="{}", run="x", token="x")
+        tenant.secret("named", **a_login("u"), plan__json="{}", run="x", ca__key="x")
         tenant.ova("named", f"{ground.web.url}/silent/{tenant.namespace}.ovf", credentials={"name": "named"})
         pod = checkpods.name_of(Owner(OVA, tenant.namespace, "named"))
         made = eventually(lambda: ground.admin.get(SECRET, pod, RELEASE), "the check of the source")
@@ -414,7 +418,7 @@ def test_a15_expressions_in_names(ground: Ground, attempt: Attempt) -> None:
 def test_a16_a_source_that_moves(ground: Ground, attempt: Attempt) -> None:
     with attempt("A16", "change the address of a source while an import uses it") as row:
         tenant = ground.tenant()
-        tenant.secret("login", username="first", password="the first one's")
+        tenant.secret("login", **a_login("the first one"))
         tenant.ova("web", f"{ground.web.url}/a16.ovf", credentials={"name": "login"})
         made = started(ground, tenant)
         uid = made["metadata"]["uid"]
@@ -452,7 +456,7 @@ def test_a18_names_of_others(ground: Ground, attempt: Attempt) -> None:
         seen = tenant.everything()
         secrets = ("crown-jewels", owner.namespace, first["metadata"]["uid"])
         assert not [text for text in secrets if text in seen]
-        with urllib.request.urlopen(f"{HEALTH}/metrics", timeout=30) as answer:
+        with urllib.request.urlopen(f"{HEALTH}/metrics", timeout=30) as answer:  # noqa: S310 - our own
             metrics = answer.read().decode()
         assert "vmferry_imports" in metrics
         assert not [text for text in (*secrets, tenant.namespace) if text in metrics]

@@ -274,7 +274,7 @@ def stopped(ground: Ground, uid: str) -> Object | None:
 def test_f10_a_wrong_password(ground: Ground, attempt: Attempt, vcenter: Simulator) -> None:
     with attempt("F10", "a wrong password in three sources, again and again") as row:
         tenant = ground.tenant()
-        tenant.login(vcenter, password="wrong")
+        tenant.login(vcenter, password="wrong")  # noqa: S106
         for number in range(3):
             tenant.vcenter(f"vc-{number}", vcenter)
 
@@ -333,7 +333,7 @@ def test_f12_a_source_that_goes_away(
 
 def test_f13_what_a_failed_import_keeps(ground: Ground, attempt: Attempt, vcenter: Simulator) -> None:
     with attempt("F13", "fail, then delete the Secret: does a copy of the credentials stay?") as row:
-        tenant, made, workflow = at_a_vcenter(ground, vcenter)
+        tenant, _, workflow = at_a_vcenter(ground, vcenter)
         ground.play(workflow, *upto("build"), failed("build", 19), exited(), phase="Failed")
         eventually(
             lambda: tenant.status("mine").import_status == "VMMigrationFailed",
@@ -513,7 +513,7 @@ def test_f24_the_smaller_ones(ground: Ground, attempt: Attempt, victim: Tenant) 
             for _ in range(90):
                 stack.enter_context(socket.create_connection(("127.0.0.1", 8080), 10))
             ground.assert_alive()
-            with urllib.request.urlopen(f"{HEALTH}/readyz", timeout=30) as answer:
+            with urllib.request.urlopen(f"{HEALTH}/readyz", timeout=30) as answer:  # noqa: S310 - our own
                 assert answer.status == 200
         log = ground.log().decode()
         assert not [char for char in ("\x1b", "\r", "\u2028", "\u009b") if char in log]

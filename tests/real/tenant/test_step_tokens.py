@@ -7,7 +7,7 @@ object.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -142,11 +142,10 @@ THINGS: Final = (
 
 
 @pytest.fixture(scope="module")
-def clients(ground: Ground) -> Iterator[dict[Identity, Cluster]]:
+def clients(ground: Ground) -> dict[Identity, Cluster]:
     """A client for each identity, with the token of a pod of `MINE`."""
     for space in SPACES.values():
         ground.server.make_namespace(space)
-    ground.admin.create(an_object(CONFIG_MAP, "holds-the-things", OTHER))
     made = {}
     for identity, stage in STAGES.items():
         holder = ground.admin.create(pod(MINE, identity, stage))
@@ -158,7 +157,7 @@ def clients(ground: Ground) -> Iterator[dict[Identity, Cluster]]:
         account = argo_names.service_account(identity)
         token = ground.server.kubectl("create", "token", account, "-n", RELEASE, *bound).strip()
         made[identity] = with_token(ground.server.kubeconfig, RELEASE, token, str(identity)).cluster
-    yield made
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -231,4 +230,7 @@ def test_a_step_creates_what_belongs_to_its_run(
     elif (identity, thing.title) in OWN:
         clients[identity].create(made)
     else:
-        assert by_whom(refused(lambda: clients[identity].create(made))) in ("RBAC", "the policy vmferry-steps")
+        assert by_whom(refused(lambda: clients[identity].create(made))) in (
+            "RBAC",
+            "the policy vmferry-steps",
+        )
