@@ -143,10 +143,10 @@ class Tenant:
         return json.dumps([self.cluster.find(kind, self.namespace) for kind in kinds])
 
 
-def admit(kubectl: Callable[..., str], kubeconfig: Path, namespace: str) -> Tenant:
+def admit(kubectl: Callable[..., str], kubeconfig: Path, folder: Path, namespace: str) -> Tenant:
     """Make the editor of a namespace. `kubectl` runs with the rights of an administrator.
 
-    `kubeconfig` is the administrator's; that of the tenant is beside it. The token ends by itself.
+    `kubeconfig` is the administrator's; that of the tenant is in `folder`. The token ends by itself.
     """
     where = ("--namespace", namespace)
     account = f"--serviceaccount={namespace}:{EDITOR}"
@@ -161,14 +161,13 @@ def admit(kubectl: Callable[..., str], kubeconfig: Path, namespace: str) -> Tena
     kubectl("create", "-f", "-", given=json.dumps(role))
     kubectl(*where, "create", "rolebinding", "products", "--role=products", account)
     token = kubectl("create", "token", EDITOR, *where, "--duration=24h").strip()
-    return with_token(kubeconfig, namespace, token)
+    return with_token(kubeconfig, folder / f"{namespace}.kubeconfig", namespace, token)
 
 
-def with_token(kubeconfig: Path, namespace: str, token: str, name: str = EDITOR) -> Tenant:
-    """A client of the cluster of a kubeconfig that has a token and nothing else."""
+def with_token(kubeconfig: Path, path: Path, namespace: str, token: str) -> Tenant:
+    """A client of the cluster of a kubeconfig that has a token and nothing else; `path` is its own."""
     config: dict[str, Any] = YAML(typ="safe").load(kubeconfig.read_text())
     config["users"] = [{"name": one["name"], "user": {"token": token}} for one in config["users"]]
-    path = kubeconfig.parent / f"{namespace}-{name}.kubeconfig"
     path.write_text(json.dumps(config))
     cluster = kubeapi.connect(Stop(), kubeconfig=str(path))
     return Tenant(namespace, path, cluster, apiserver.PROGRAM)

@@ -54,7 +54,7 @@ class Ground:
         """A new namespace with its editor."""
         space = f"tenant-{next(self.numbers)}-{secrets.token_hex(2)}"
         self.server.make_namespace(space)
-        return admit(self.server.kubectl, self.server.kubeconfig, space)
+        return admit(self.server.kubectl, self.server.kubeconfig, self.server.folder, space)
 
     # --- the release namespace
 

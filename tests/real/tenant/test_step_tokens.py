@@ -7,7 +7,7 @@ object.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +21,7 @@ from steps.model.kinds import (
     GROUP,
     IMAGE,
     IMPORT,
+    KINDS,
     MACHINE,
     POD,
     SECRET,
@@ -142,7 +143,15 @@ THINGS: Final = (
 
 
 @pytest.fixture(scope="module")
-def clients(ground: Ground) -> dict[Identity, Cluster]:
+def known() -> Iterator[None]:
+    """The client knows the kind of the results, which vmferry itself never writes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(KINDS, (RESULT.api_version, RESULT.kind), RESULT)
+        yield
+
+
+@pytest.fixture(scope="module")
+def clients(ground: Ground, known: None) -> dict[Identity, Cluster]:
     """A client for each identity, with the token of a pod of `MINE`."""
     for space in SPACES.values():
         ground.server.make_namespace(space)
@@ -156,7 +165,8 @@ def clients(ground: Ground) -> dict[Identity, Cluster]:
         ]
         account = argo_names.service_account(identity)
         token = ground.server.kubectl("create", "token", account, "-n", RELEASE, *bound).strip()
-        made[identity] = with_token(ground.server.kubeconfig, RELEASE, token, str(identity)).cluster
+        path = ground.server.folder / f"step-{identity}.kubeconfig"
+        made[identity] = with_token(ground.server.kubeconfig, path, RELEASE, token).cluster
     return made
 
 
